@@ -1,0 +1,1 @@
+"""The eyeflow command: the only place that prints or exits."""

@@ -1,0 +1,1 @@
+"""From a rule's source to a program, without I/O."""

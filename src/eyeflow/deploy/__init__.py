@@ -1,0 +1,1 @@
+"""Keys, and the strategies that move nodes from one program to another."""

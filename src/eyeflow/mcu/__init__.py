@@ -1,0 +1,1 @@
+"""Chips, and building, flashing and pushing to microcontrollers."""

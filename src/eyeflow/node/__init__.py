@@ -1,0 +1,1 @@
+"""The daemon that runs programs, with its sources, actions and durable store."""

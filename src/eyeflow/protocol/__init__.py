@@ -1,0 +1,1 @@
+"""What node and coordinator say to each other, and the audit record, without sockets."""
