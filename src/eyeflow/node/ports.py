@@ -1,0 +1,79 @@
+"""What the node's engine needs of sources, readers and actuators: the edges between rules and the world."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from eyeflow.svm.program import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What one trigger of a running program asks of a source: `mqtt`, `plant/+/temp`; `period_us` 0 when none."""
+
+    source: str
+    address: str
+    period_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingEvent:
+    """One event as a source delivers it, before its payload was checked against any schema.
+
+    `time_us` is the event's time, microseconds since 1970 UTC. `done` is called once, after the commit that records
+    what the rules made of it (or its rejection): only then may the source acknowledge it to its sender.
+    """
+
+    subscription: Subscription
+    payload: Mapping[str, object]
+    time_us: int
+    done: Callable[[], None] | None = None
+
+
+Deliver = Callable[[IncomingEvent], Awaitable[None]]
+"""Hands an event to the engine; waits while the engine's queue is full (back pressure)."""
+
+
+@dataclass(slots=True)
+class PortStatus:
+    """Health of a source or driver, for `eyeflow status`: `state` is `up`, `connecting` or `failed`."""
+
+    name: str
+    state: str = "connecting"
+    detail: str = ""
+    counters: dict[str, int] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """Delivers events of its subscriptions until cancelled; reconnects by itself, with backoff, for ever."""
+
+    status: PortStatus
+
+    async def run(self, deliver: Deliver) -> None:
+        """Run until cancelled."""
+        ...
+
+
+class Driver(Protocol):
+    """Serves the capabilities of one namespace (`gpio`, `mqtt`, `http`, `llm`, `log`, ...).
+
+    `read` answers a read at once (it may block shortly; the engine calls slow ones, such as `llm`, in a thread).
+    `act` performs one action once: the engine does the retries. Both raise `CapabilityFailure` with a message.
+    `args` maps argument names to values; a pin arrives as its name, an enum as its member name.
+    """
+
+    status: PortStatus
+
+    def read(self, capability: str, args: Mapping[str, Value], timeout_us: int) -> Value:
+        """Return the value of a read capability."""
+        ...
+
+    async def act(self, capability: str, args: Mapping[str, Value]) -> None:
+        """Perform one action."""
+        ...
+
+    async def close(self) -> None:
+        """Release what the driver holds."""
+        ...
