@@ -1,0 +1,50 @@
+# make demo   the main job on this machine, no root
+# make test   everything that CI checks
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: demo test check bench golden fuzz clean help
+help:            ## show the targets
+	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+$(STAMP): pyproject.toml scripts/setup-venv.sh
+	@scripts/setup-venv.sh "$(PYTHON)" "$(VENV)" demo
+	@touch $@
+
+$(VENV)/.installed-dev: $(STAMP)
+	@scripts/setup-venv.sh "$(PYTHON)" "$(VENV)" dev
+	@touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed-dev
+	@scripts/setup-venv.sh "$(PYTHON)" "$(VENV)" bench
+	@touch $@
+
+demo: $(STAMP)   ## coordinator, nodes, example rules on real input; shuts down by itself
+	@$(BIN)/python scripts/demo.py
+
+check: $(VENV)/.installed-dev   ## style, types, generated files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python tools/generate.py --check
+
+test: $(VENV)/.installed-dev    ## check, then every test; a skipped test fails
+	@scripts/install-test-deps.sh
+	$(MAKE) check
+	$(BIN)/python -m pytest -q --fail-on-skip $(PYTEST_ARGS)
+
+bench: $(VENV)/.installed-bench ## figures as ratios to named alternatives; see docs/performance.md
+	$(BIN)/python -m bench
+
+fuzz: $(VENV)/.installed-dev    ## the long share of mutation and agreement tests
+	EYEFLOW_FUZZ=full $(BIN)/python -m pytest -q tests -m fuzz
+
+golden: $(VENV)/.installed-dev  ## write generated files and golden files again; read the diff
+	$(BIN)/python tools/generate.py
+	EYEFLOW_UPDATE_GOLDEN=1 $(BIN)/python -m pytest -q tests -m golden || true
+	git --no-pager diff --stat
+
+clean:           ## remove what make made
+	rm -rf $(VENV) demo-data build dist

@@ -1,0 +1,146 @@
+"""The shape of the code: imports point down, files and functions stay small, only the cli prints or exits."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "eyeflow"
+FILES = sorted(SOURCE.rglob("*.py"))
+GENERATED = {SOURCE / "svm" / "opcodes.py"}
+
+LAYERS = {
+    "base": 0,
+    "svm": 1,
+    "protocol": 1,
+    "compiler": 2,
+    "deploy": 2,
+    "node": 3,
+    "coordinator": 3,
+    "mcu": 3,
+    "cli": 4,
+}
+"""A module may import its own package and packages of a strictly lower layer."""
+
+FILE_LINES_MAX = 500
+FUNCTION_LINES_MAX = 50
+FORBIDDEN_NAMES = {"utils.py", "util.py", "helpers.py", "misc.py", "common.py"}
+
+HOMES = {
+    "apsw": {"node", "coordinator"},
+    "cbor2": {"protocol"},
+    "cronsim": {"svm"},
+    "cryptography": {"svm", "deploy", "protocol"},
+    "httpx": {"node", "deploy"},
+    "msgpack": {"protocol"},
+    "paho": {"node"},
+    "psutil": {"node"},
+    "rich": {"cli"},
+    "serial": {"node"},
+    "starlette": {"coordinator", "node"},
+    "tomli_w": {"deploy", "node", "cli"},
+    "typer": {"cli"},
+    "uvicorn": {"coordinator", "node"},
+    "websockets": {"node"},
+    "zstandard": {"protocol"},
+}
+"""Which packages may import a third-party library: one home for each job."""
+
+
+def package_of(path: Path) -> str:
+    parts = path.relative_to(SOURCE).parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def direction_errors(path: Path, tree: ast.AST) -> list[str]:
+    own = package_of(path)
+    errors = []
+    for name in sorted(set(imported(tree))):
+        parts = name.split(".")
+        if parts[0] != "eyeflow" or len(parts) < 2 or parts[1] not in LAYERS or not own or parts[1] == own:
+            continue
+        if LAYERS[parts[1]] >= LAYERS[own]:
+            errors.append(f"{path.relative_to(ROOT)} imports {name}: {own} may not import {parts[1]}")
+    return errors
+
+
+def home_errors(path: Path, tree: ast.AST) -> list[str]:
+    roots = {name.split(".")[0] for name in imported(tree)}
+    own = package_of(path)
+    return [
+        f"{path.relative_to(ROOT)} imports {root}, whose home is {sorted(HOMES[root])}"
+        for root in sorted(roots & HOMES.keys())
+        if own not in HOMES[root]
+    ]
+
+
+def printing_errors(path: Path, tree: ast.AST) -> list[str]:
+    if package_of(path) == "cli":
+        return []
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        text = ast.unparse(node.func)
+        if text in {"print", "exit", "quit", "sys.exit", "os._exit"} or text.startswith(("sys.stdout", "sys.stderr")):
+            found.append(f"{path.relative_to(ROOT)}:{node.lineno} calls {text}: only eyeflow.cli prints or exits")
+    return found
+
+
+def size_errors(path: Path, tree: ast.AST) -> list[str]:
+    errors = []
+    lines = len(path.read_text().splitlines())
+    if lines > FILE_LINES_MAX and path not in GENERATED:
+        errors.append(f"{path.relative_to(ROOT)} has {lines} lines, more than {FILE_LINES_MAX}")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            if length > FUNCTION_LINES_MAX:
+                errors.append(
+                    f"{path.relative_to(ROOT)}:{node.lineno} {node.name} has {length} lines, more than {FUNCTION_LINES_MAX}"
+                )
+    return errors
+
+
+@pytest.mark.parametrize("check", [direction_errors, home_errors, printing_errors, size_errors])
+def test_structure(check: object) -> None:
+    errors = [error for path in FILES for error in check(path, ast.parse(path.read_text()))]  # type: ignore[operator]
+    assert not errors, "\n" + "\n".join(errors)
+
+
+def test_no_grab_bag_modules() -> None:
+    assert not [path for path in FILES if path.name in FORBIDDEN_NAMES]
+
+
+def test_tests_never_sleep_or_skip() -> None:
+    errors = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                text = ast.unparse(node.func)
+                if text in {"pytest.skip", "pytest.importorskip"}:
+                    errors.append(f"{path.relative_to(ROOT)}:{node.lineno} calls {text}")
+            if isinstance(node, ast.Attribute) and ast.unparse(node) in {"pytest.mark.skip", "pytest.mark.skipif"}:
+                errors.append(f"{path.relative_to(ROOT)}:{node.lineno} uses {ast.unparse(node)}")
+    assert not errors, "\n" + "\n".join(errors)
+
+
+BAD = "import eyeflow.cli.main\nimport typer\nprint(1)\ndef f():\n" + "    pass\n" * 60
+
+
+@pytest.mark.parametrize("check", [direction_errors, home_errors, printing_errors, size_errors])
+def test_the_checks_can_fail(check: object) -> None:
+    assert check(SOURCE / "svm" / "container.py", ast.parse(BAD))  # type: ignore[operator]
