@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -23,13 +23,16 @@ class IncomingEvent:
     """One event as a source delivers it, before its payload was checked against any schema.
 
     `time_us` is the event's time, microseconds since 1970 UTC. `done` is called once, after the commit that records
-    what the rules made of it (or its rejection): only then may the source acknowledge it to its sender.
+    what the rules made of it (or its rejection): only then may the source acknowledge it to its sender. With
+    `rejected` the source could not even read a payload (not a JSON object, a sensor that is absent): the engine counts
+    the event as rejected with this reason, `payload` is empty.
     """
 
     subscription: Subscription
     payload: Mapping[str, object]
     time_us: int
     done: Callable[[], None] | None = None
+    rejected: str = ""
 
 
 Deliver = Callable[[IncomingEvent], Awaitable[None]]
@@ -47,9 +50,16 @@ class PortStatus:
 
 
 class Source(Protocol):
-    """Delivers events of its subscriptions until cancelled; reconnects by itself, with backoff, for ever."""
+    """Delivers events of its subscriptions until cancelled; reconnects by itself, with backoff, for ever.
+
+    There is one source of each kind (`mqtt`, `http`, `host`, ...) for all programs of the node.
+    """
 
     status: PortStatus
+
+    def update(self, subscriptions: Collection[Subscription]) -> None:
+        """Replace the wanted set, at once and in the event loop; call it once before `run` and at each swap."""
+        ...
 
     async def run(self, deliver: Deliver) -> None:
         """Run until cancelled."""
@@ -61,7 +71,8 @@ class Driver(Protocol):
 
     `read` answers a read at once (it may block shortly; the engine calls slow ones, such as `llm`, in a thread).
     `act` performs one action once: the engine does the retries. Both raise `CapabilityFailure` with a message.
-    `args` maps argument names to values; a pin arrives as its name, an enum as its member name.
+    `args` maps argument names to values; a pin arrives as its name, an enum as its member name, an enum type (`llm.classify`)
+    as its member names joined by commas. An enum result is its member name.
     """
 
     status: PortStatus
