@@ -1,0 +1,88 @@
+"""What a node lets others ask of it: the coordinator link, the status socket and the tests use this, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from eyeflow.node.ports import PortStatus
+from eyeflow.svm.program import Value
+
+
+class InstallOutcome(Enum):
+    """What became of an install: `installed`, `unchanged` (it already runs with these parameters) or `refused`."""
+
+    INSTALLED = "installed"
+    UNCHANGED = "unchanged"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class InstallResult:
+    """The answer to an install. When refused, `code` is a stable word and `message`, `next_step` are for people.
+
+    Codes: `malformed`, `untrusted`, `not_granted`, `no_driver`, `rollback`, `bad_params`, `storage`.
+    `missing` names the capabilities that the node does not grant or has no driver for. Program ids are lower-case hex.
+    """
+
+    outcome: InstallOutcome
+    rule: str = ""
+    program_id: str = ""
+    previous_program_id: str = ""
+    code: str = ""
+    message: str = ""
+    next_step: str = ""
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NodeIdentity:
+    """Who the node is: its name, the epoch of its audit chain, its Ed25519 public key (32 bytes), its version."""
+
+    name: str
+    epoch: int
+    public_key: bytes
+    version: str
+
+
+class NodeControl(Protocol):
+    """A running node, as the coordinator link sees it. All methods run on the node's event loop."""
+
+    @property
+    def identity(self) -> NodeIdentity:
+        """Who this node is."""
+        ...
+
+    def sign(self, data: bytes) -> bytes:
+        """Return the 64-byte Ed25519 signature of `data` with the node's key, for the link's handshake."""
+        ...
+
+    async def install(
+        self, program: bytes, params: Mapping[str, Value], deployment_id: str, manifest_version: int
+    ) -> InstallResult:
+        """Check, store durably and run a program; never raises for a bad program: the result says `refused`."""
+        ...
+
+    async def remove(self, rule: str) -> bool:
+        """Stop a rule and forget its slots and state; False when there is no such rule."""
+        ...
+
+    def status(self) -> dict[str, object]:
+        """Return the node's state as JSON-able data; `docs/reference/node-status.md` names the fields."""
+        ...
+
+    async def audit_range(self, from_seq: int, limit: int) -> Sequence[bytes]:
+        """Return at most `limit` audit records as stored, ascending from the first with seq >= `from_seq`."""
+        ...
+
+
+class Link(Protocol):
+    """The connection to the coordinator: dials, reconnects with backoff for ever, until cancelled."""
+
+    status: PortStatus
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        ...
