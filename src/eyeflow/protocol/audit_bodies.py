@@ -1,0 +1,275 @@
+"""What an audit record says, by kind. Each field has an integer key, for ever; `docs/reference/audit.md` lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from enum import IntEnum
+from typing import Any
+
+Scalar = bool | int | float | str
+"""One value of a program, as in `eyeflow.svm.program`."""
+
+HASH_BYTES = 32
+
+
+class AuditError(ValueError):
+    """A record that is not what `encode_record` writes; the message says where."""
+
+
+class Kind(IntEnum):
+    """What a record is about."""
+
+    EXECUTION = 1
+    ACTION_RESULT = 2
+    REJECTED = 3
+    GAP = 4
+    INSTALL = 5
+    REMOVE = 6
+    START = 7
+    STOP = 8
+    CHECKPOINT = 9
+
+
+class Disposition(IntEnum):
+    """What happened to an action when its execution was recorded."""
+
+    SENT = 0
+    REPEATED = 1
+    EMITTED = 2
+
+
+class ActionOutcome(IntEnum):
+    """How an action ended. A first attempt that succeeds has no record of its own."""
+
+    DONE = 0
+    FAILED = 1
+    SKIPPED = 2
+    CANCELLED = 3
+    INTERRUPTED = 4
+
+
+def _scalar(value: object) -> bool:
+    return type(value) in (bool, int, float, str)
+
+
+def _uint(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _int(value: object) -> bool:
+    return type(value) is int
+
+
+def _text(value: object) -> bool:
+    return type(value) is str
+
+
+def _flag(value: object) -> bool:
+    return type(value) is bool
+
+
+def _hash(value: object) -> bool:
+    return type(value) is bytes and len(value) == HASH_BYTES
+
+
+def _scalars(value: object) -> bool:
+    return type(value) is tuple and all(_scalar(element) for element in value)
+
+
+def _each(*checks: Callable[[object], bool]) -> Callable[[object], bool]:
+    """Return a check for a tuple of tuples whose elements pass `checks` in order."""
+
+    def check(value: object) -> bool:
+        return type(value) is tuple and all(
+            type(row) is tuple and len(row) == len(checks) and all(c(e) for c, e in zip(checks, row, strict=True))
+            for row in value
+        )
+
+    return check
+
+
+def _pair(value: object) -> bool:
+    return type(value) is tuple and len(value) == 2 and all(_uint(element) for element in value)
+
+
+def _answer(value: object) -> bool:
+    return value is None or _scalar(value)
+
+
+def _key(number: int, check: Callable[[object], bool], default: object = MISSING) -> Any:
+    """Declare a field: its key, what it must look like, and the value that is left out of the encoding."""
+    return field(default=default, metadata={"key": number, "check": check})
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionBody:
+    """One run of a rule on one event: everything needed to repeat it, with the parameters of its INSTALL record.
+
+    `answers` are (site, arguments, value or None) in the order they were asked; `actions` are (site, arguments,
+    Disposition); `trap` is (code, pc). Times are in microseconds.
+    """
+
+    rule: str = _key(1, _text)
+    program: bytes = _key(2, _hash)
+    trigger: int = _key(3, _uint)
+    event_time_us: int = _key(4, _int)
+    outcome: int = _key(5, _uint)
+    fuel: int = _key(6, _uint)
+    inputs: tuple[Scalar, ...] = _key(7, _scalars, ())
+    answers: tuple[tuple[int, tuple[Scalar, ...], Scalar | None], ...] = _key(8, _each(_uint, _scalars, _answer), ())
+    actions: tuple[tuple[int, tuple[Scalar, ...], int], ...] = _key(9, _each(_uint, _scalars, _uint), ())
+    trap: tuple[int, int] | None = _key(10, _pair, None)
+    utc_offset_us: int = _key(11, _int, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ActionResultBody:
+    """How action number `index` of the execution recorded at `execution_seq` ended, after `attempts` attempts."""
+
+    rule: str = _key(1, _text)
+    program: bytes = _key(2, _hash)
+    execution_seq: int = _key(3, _uint)
+    index: int = _key(4, _uint)
+    result: int = _key(5, _uint)
+    attempts: int = _key(6, _uint)
+    error: str = _key(7, _text, "")
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedBody:
+    """`count` events of one subscription that a rule (empty: no rule) could not take, all for the same reason."""
+
+    rule: str = _key(1, _text)
+    source: str = _key(2, _text)
+    address: str = _key(3, _text)
+    reason: str = _key(4, _text)
+    count: int = _key(5, _uint)
+    first_us: int = _key(6, _int)
+    last_us: int = _key(7, _int)
+
+
+@dataclass(frozen=True, slots=True)
+class GapBody:
+    """Records that are missing: `count` of them, seq `first_seq` to `last_seq`; `last_hash` is the hash of the last one.
+
+    When the disk refused to record (reason `unrecorded`) no seq was given: both are 0 and `last_hash` is zeros.
+    `lost_total` counts all records lost in this epoch. Times bound the lost records.
+    """
+
+    first_seq: int = _key(1, _uint)
+    last_seq: int = _key(2, _uint)
+    count: int = _key(3, _uint)
+    reason: str = _key(4, _text)
+    last_hash: bytes = _key(5, _hash)
+    since_us: int = _key(6, _int)
+    until_us: int = _key(7, _int)
+    lost_total: int = _key(8, _uint)
+    public_key: bytes = _key(9, _hash)
+
+
+@dataclass(frozen=True, slots=True)
+class InstallBody:
+    """A program became the active one of its rule between two events; `previous` is what it took the place of."""
+
+    rule: str = _key(1, _text)
+    program: bytes = _key(2, _hash)
+    version: str = _key(3, _text)
+    deployment: str = _key(4, _text)
+    manifest_version: int = _key(5, _uint)
+    params: tuple[tuple[str, Scalar], ...] = _key(6, _each(_text, _scalar), ())
+    previous: bytes | None = _key(7, _hash, None)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveBody:
+    """A rule was taken off the node."""
+
+    rule: str = _key(1, _text)
+    program: bytes = _key(2, _hash)
+
+
+@dataclass(frozen=True, slots=True)
+class StartBody:
+    """The node started: its software, its public key, whether it had been stopped cleanly, the programs it runs."""
+
+    version: str = _key(1, _text)
+    public_key: bytes = _key(2, _hash)
+    clean: bool = _key(3, _flag)
+    programs: tuple[tuple[str, bytes], ...] = _key(4, _each(_text, _hash), ())
+
+
+@dataclass(frozen=True, slots=True)
+class StopBody:
+    """The node stopped in good order, for this reason."""
+
+    reason: str = _key(1, _text)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointBody:
+    """Signed: the node with this public key vouches for everything before, through `prev`."""
+
+    public_key: bytes = _key(1, _hash)
+
+
+Body = (
+    ExecutionBody
+    | ActionResultBody
+    | RejectedBody
+    | GapBody
+    | InstallBody
+    | RemoveBody
+    | StartBody
+    | StopBody
+    | CheckpointBody
+)
+
+BODIES: dict[Kind, type[Body]] = {
+    Kind.EXECUTION: ExecutionBody,
+    Kind.ACTION_RESULT: ActionResultBody,
+    Kind.REJECTED: RejectedBody,
+    Kind.GAP: GapBody,
+    Kind.INSTALL: InstallBody,
+    Kind.REMOVE: RemoveBody,
+    Kind.START: StartBody,
+    Kind.STOP: StopBody,
+    Kind.CHECKPOINT: CheckpointBody,
+}
+
+KINDS: dict[type, Kind] = {body: kind for kind, body in BODIES.items()}
+
+SIGNED = frozenset({Kind.GAP, Kind.CHECKPOINT})
+"""Kinds that carry the node's signature."""
+
+_LAYOUT = {
+    body: tuple((f.metadata["key"], f.name, f.default, f.metadata["check"]) for f in fields(body))
+    for body in BODIES.values()
+}
+
+
+def body_to_map(body: Body) -> dict[int, object]:
+    """Return the body as a map with integer keys; fields that have their default are left out."""
+    layout = _LAYOUT[type(body)]
+    pairs = ((key, getattr(body, name), default) for key, name, default, _ in layout)
+    return {key: value for key, value, default in pairs if value is not default and value != default}
+
+
+def body_from_map(kind: Kind, raw: Mapping[object, object]) -> Body:
+    """Return the body of a decoded map. Raises AuditError on a missing, unknown or ill-typed field."""
+    cls, left = BODIES[kind], dict(raw)
+    values: dict[str, Any] = {}
+    for key, name, default, check in _LAYOUT[cls]:
+        value = _frozen(left.pop(key, default))
+        if value is MISSING:
+            raise AuditError(f"a record of kind {kind.name} has no {name} (key {key})")
+        if value is not default and not check(value):
+            raise AuditError(f"{name} (key {key}) of a record of kind {kind.name} has the wrong type")
+        values[name] = value
+    if left:
+        raise AuditError(f"a record of kind {kind.name} has no key {next(iter(left))}")
+    return cls(**values)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(element) for element in value) if type(value) is list else value
