@@ -191,7 +191,7 @@ class Anchor:
 def verify_chain(records: Iterable[bytes], public_key: bytes = b"", anchor: Anchor | None = None) -> ChainReport:
     """Check records in stored order; stops at the first that does not fit and says which and why.
 
-    The chain must start at seq 1, or after `anchor`, or a later, signed gap must account for everything before its start.
+    The chain must start at seq 1, or after `anchor`, or a later signed gap must account for everything before its start.
     Without `public_key` the key in the chain's own records is used: that shows damage, but not a forger.
     Records cut off at the end cannot be seen from the chain alone: compare `last_seq` and `head` with another copy.
     """

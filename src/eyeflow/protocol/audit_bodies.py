@@ -151,7 +151,7 @@ class RejectedBody:
 
 @dataclass(frozen=True, slots=True)
 class GapBody:
-    """Records that are missing: `count` of them, seq `first_seq` to `last_seq`; `last_hash` is the hash of the last one.
+    """Missing records: `count` of them, seq `first_seq` to `last_seq`; `last_hash` is the hash of the last one.
 
     When the disk refused to record (reason `unrecorded`) no seq was given: both are 0 and `last_hash` is zeros.
     `lost_total` counts all records lost in this epoch. Times bound the lost records.

@@ -19,7 +19,7 @@ class CborError(ValueError):
 def encode(value: object) -> bytes:
     """Return the deterministic encoding: shortest integers and floats, definite lengths, map keys ascending.
 
-    Keys of maps must be unsigned integers: only for those cbor2's order (shorter first) is that of RFC 8949 4.2.1. Every
+    Keys of maps must be unsigned integers: only for those cbor2's order (shorter first) is that of RFC 8949. Every
     NaN becomes f97e00 (4.2.2).
     """
     _check(value, DEPTH_MAX)
