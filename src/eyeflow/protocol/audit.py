@@ -24,7 +24,7 @@ from eyeflow.protocol.audit_bodies import (
     body_to_map,
 )
 from eyeflow.protocol.cbor import CborError, decode, encode
-from eyeflow.protocol.nodekey import SIGNATURE_BYTES, NodeKey, signature_holds
+from eyeflow.protocol.identity import SIGNATURE_BYTES, Identity, verifies
 
 FORMAT = 1
 ZERO_HASH = bytes(HASH_BYTES)
@@ -58,7 +58,7 @@ def record_hash(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def encode_record(record: Record, key: NodeKey | None = None) -> bytes:
+def encode_record(record: Record, key: Identity | None = None) -> bytes:
     """Return the record's bytes; kinds in SIGNED are signed with `key` (raises AuditError when it is None)."""
     fields = _to_map(record)
     if record.kind in SIGNED:
@@ -83,7 +83,7 @@ def decode_record(data: bytes) -> Record:
 
 def signature_is_valid(record: Record, public_key: bytes) -> bool:
     """Return whether a record of a signed kind carries the signature of `public_key`."""
-    return signature_holds(public_key, record.signature, _signed_message(_to_map(record)))
+    return verifies(public_key, _signed_message(_to_map(record)), record.signature)
 
 
 def _to_map(record: Record) -> dict[int, object]:
@@ -191,7 +191,7 @@ class Anchor:
 def verify_chain(records: Iterable[bytes], public_key: bytes = b"", anchor: Anchor | None = None) -> ChainReport:
     """Check records in stored order; stops at the first that does not fit and says which and why.
 
-    The chain must start at seq 1, or after `anchor`, or a later signed gap must account for everything before its start.
+    The chain must start at seq 1, or after `anchor`, or a later signed gap must account for all that came before.
     Without `public_key` the key in the chain's own records is used: that shows damage, but not a forger.
     Records cut off at the end cannot be seen from the chain alone: compare `last_seq` and `head` with another copy.
     """
