@@ -209,10 +209,10 @@ def _channel(table: Table, key: str) -> int:
 def _reading(table: Table, key: str, value: Any) -> int | Path:
     if isinstance(value, str) and value:
         return Path(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    cause = f"It is {value!r}."
-    table.refuse(f"[adc.channels] {key} must be an integer or a path", cause, "Give a raw reading or an IIO file.")
+    if not isinstance(value, int) or isinstance(value, bool):
+        cause = f"It is {value!r}."
+        table.refuse(f"[adc.channels] {key} must be an integer or a path", cause, "Give a raw reading or an IIO file.")
+    return value
 
 
 @dataclass(frozen=True, slots=True)

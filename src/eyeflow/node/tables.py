@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from eyeflow.base.errors import EyeflowError, ExitCode
+from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
 
 

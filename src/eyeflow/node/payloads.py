@@ -1,0 +1,40 @@
+"""From the bytes of a message to a JSON object, or to the reason why there is none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+
+class UnreadablePayload(Exception):  # noqa: N818 - it is an answer, not a failure of the node
+    """The bytes hold no JSON object; the text is the reason of the rejected event."""
+
+
+def decode_object(data: bytes, size_bytes_max: int) -> Mapping[str, object]:
+    """Return the JSON object (RFC 8259) in `data`; raises UnreadablePayload with a reason that names the place."""
+    if len(data) > size_bytes_max:
+        raise UnreadablePayload(f"the payload has {len(data)} bytes, more than {size_bytes_max}")
+    try:
+        value = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise UnreadablePayload(f"the payload is not UTF-8 (byte {error.start})") from error
+    except json.JSONDecodeError as error:
+        raise UnreadablePayload(f"the payload is not JSON: {error.msg} at character {error.pos}") from error
+    except RecursionError as error:
+        raise UnreadablePayload("the payload is nested too deeply") from error
+    except ValueError as error:
+        raise UnreadablePayload(f"the payload is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise UnreadablePayload(f"the payload is not a JSON object but {_kind(value)}")
+    return value
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "null"
+    names: dict[type, str] = {list: "a list", str: "a text", bool: "a bool", int: "a number", float: "a number"}
+    return names[type(value)]

@@ -1,0 +1,182 @@
+"""`on http "/hooks/door"`: a webhook server. 202 is sent after the rules' work on the event is recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import socket
+from collections.abc import Collection, Iterator
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from eyeflow.base.errors import EyeflowError
+from eyeflow.node.backoff import Backoff
+from eyeflow.node.config_ports import HttpServerConfig
+from eyeflow.node.payloads import UnreadablePayload, decode_object
+from eyeflow.node.ports import Deliver, IncomingEvent, PortStatus, Subscription
+from eyeflow.node.sources.clock import Clock, system_clock
+from eyeflow.node.tables import secret
+
+REQUESTS_MAX = 256
+"""Requests served at the same time; one more gets 503 with Retry-After."""
+BACKLOG_MAX = 128
+SHUTDOWN_TIMEOUT_S = 2
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+"""All are routed here, so that a wrong one is answered with our 405."""
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to the node: it ends its sources by cancelling them."""
+        yield
+
+
+class HttpSource:
+    """Serves POST on the paths of its subscriptions, from the first subscription on. `port` is the bound port."""
+
+    def __init__(self, config: HttpServerConfig, clock: Clock = system_clock, backoff: Backoff | None = None) -> None:
+        self._config = config
+        self._clock = clock
+        self._backoff = backoff or Backoff()
+        self._token = secret("http", config.token_env, config.token_file)
+        self._by_path: dict[str, list[Subscription]] = {}
+        self._wanted = asyncio.Event()
+        self._serving = 0
+        self._deliver: Deliver | None = None
+        self.port = 0
+        self.status = PortStatus("http", detail="no rule listens", counters={"accepted": 0, "refused": 0})
+
+    def update(self, subscriptions: Collection[Subscription]) -> None:
+        """Replace the wanted set; see `Source`."""
+        self._by_path = {}
+        for subscription in subscriptions:
+            self._by_path.setdefault(subscription.address, []).append(subscription)
+        if self._by_path:
+            self._wanted.set()
+
+    def bind(self) -> socket.socket:
+        """Return the listening socket; raises EyeflowError `port_in_use` when another process has the port."""
+        family = socket.AF_INET6 if ":" in self._config.host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((self._config.host, self._config.port))
+            listener.listen(BACKLOG_MAX)
+        except OSError as error:
+            listener.close()
+            raise EyeflowError(
+                f"cannot listen for webhooks on {self._config.host}:{self._config.port}",
+                cause=str(error),
+                next_step="Stop the process that has the port, or set another `port` (0: any) in [http].",
+                code="port_in_use",
+            ) from error
+        return listener
+
+    async def run(self, deliver: Deliver) -> None:
+        """Run until cancelled."""
+        self._deliver = deliver
+        await self._wanted.wait()
+        while True:
+            try:
+                listener = self.bind()
+            except EyeflowError as error:
+                delay_s = self._backoff.next_s()
+                self.status.state = "failed"
+                self.status.detail = f"{error.message}: {error.cause}; next attempt in {delay_s:.1f}s"
+                await asyncio.sleep(delay_s)
+                continue
+            with listener:
+                await self._serve(listener)
+
+    async def _serve(self, listener: socket.socket) -> None:
+        self.port = listener.getsockname()[1]
+        self.status.state, self.status.detail = "up", f"listening on {self._config.host}:{self.port}"
+        self._backoff.reset()
+        app = Starlette(routes=[Route("/{path:path}", self._answer, methods=METHODS)])
+        server = _Server(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                ws="none",
+                server_header=False,
+                timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
+            )
+        )
+        await server.serve(sockets=[listener])
+
+    async def _answer(self, request: Request) -> Response:
+        if self._serving >= REQUESTS_MAX:
+            return self._refuse(503, "too many requests at once", {"Retry-After": "1"})
+        self._serving += 1
+        try:
+            return await self._handle(request)
+        finally:
+            self._serving -= 1
+
+    async def _handle(self, request: Request) -> Response:
+        subscriptions = self._by_path.get(request.url.path)
+        if not self._is_authorized(request):
+            return self._refuse(401, "the bearer token is missing or wrong", {"WWW-Authenticate": "Bearer"})
+        if subscriptions is None:
+            return self._refuse(404, f"no rule listens on {request.url.path}")
+        if request.method != "POST":
+            return self._refuse(405, "a webhook takes POST", {"Allow": "POST"})
+        try:
+            body = await self._body(request)
+        except ClientDisconnect:
+            return self._refuse(400, "the body is incomplete")
+        if body is None:
+            return self._refuse(413, f"the body has more than {self._config.body_bytes_max} bytes")
+        return await self._hand_over(subscriptions, body)
+
+    def _is_authorized(self, request: Request) -> bool:
+        given = request.headers.get("authorization", "")
+        return not self._token or hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode())
+
+    async def _body(self, request: Request) -> bytes | None:
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > self._config.body_bytes_max:
+                return None
+        return bytes(body)
+
+    async def _hand_over(self, subscriptions: list[Subscription], body: bytes) -> Response:
+        rejected, payload = "", {}
+        try:
+            payload = dict(decode_object(body, self._config.body_bytes_max))
+        except UnreadablePayload as error:
+            rejected = str(error)
+        try:
+            async with asyncio.timeout(self._config.done_timeout_s):
+                await self._deliver_all(subscriptions, payload, rejected)
+        except TimeoutError:
+            return self._refuse(503, "the event was not recorded in time; it may be later", {"Retry-After": "5"})
+        if rejected:
+            return self._refuse(400, rejected)
+        self.status.counters["accepted"] += 1
+        return JSONResponse({"accepted": len(subscriptions)}, 202)
+
+    async def _deliver_all(self, subscriptions: list[Subscription], payload: dict[str, object], rejected: str) -> None:
+        assert self._deliver is not None, "requests come only after run was called"
+        now_us = self._clock()
+        recorded = [asyncio.Event() for _ in subscriptions]
+        for subscription, event in zip(subscriptions, recorded, strict=True):
+            await self._deliver(IncomingEvent(subscription, payload, now_us, event.set, rejected))
+        for event in recorded:
+            await event.wait()
+
+    def _refuse(self, status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
+        self.status.counters["refused"] += 1
+        titles = {400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed"}
+        titles |= {413: "Content Too Large", 503: "Service Unavailable"}
+        problem = {"type": "about:blank", "title": titles[status], "status": status, "detail": detail}
+        return JSONResponse(problem, status, headers, media_type="application/problem+json")
