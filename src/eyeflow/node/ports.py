@@ -71,8 +71,9 @@ class Driver(Protocol):
 
     `read` answers a read at once (it may block shortly; the engine calls slow ones, such as `llm`, in a thread).
     `act` performs one action once: the engine does the retries. Both raise `CapabilityFailure` with a message.
-    `args` maps argument names to values; a pin arrives as its name, an enum as its member name, an enum type (of
-    `llm.classify`) as its member names joined by commas. An enum result is its member name.
+    `args` maps argument names to values; a pin arrives as its name, an enum as its member name, the enum type `label`
+    of `llm.classify` as its member names joined by commas, `max` of `llm.complete` as an int. An enum result is its
+    member name. `eyeflow.node.arguments` turns the values of a site into this form and a result back.
     """
 
     status: PortStatus

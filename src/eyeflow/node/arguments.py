@@ -1,0 +1,57 @@
+"""Between the slot values of a site and what drivers and people see: arguments by name, pins and enums as names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from eyeflow.svm.execution import CapabilityFailure
+from eyeflow.svm.program import Pin, Site, SiteKind, Type, TypeTag, Value
+
+INT_MIN, INT_MAX = -(2**63), 2**63 - 1
+
+
+def shown(kind: Type, value: Value, pins: Sequence[Pin]) -> Value:
+    """Return a slot value as a driver gets it: a pin as its name, an enum as its member name, others as they are."""
+    if kind.tag is TypeTag.PIN:
+        return pins[int(value)].name
+    if kind.tag is TypeTag.ENUM:
+        ordinal = int(value)
+        return kind.members[ordinal] if 0 <= ordinal < len(kind.members) else ordinal
+    return value
+
+
+def named_arguments(site: Site, args: Sequence[Value], pins: Sequence[Pin]) -> dict[str, Value]:
+    """Return the arguments of a site by name, in order; an LLM site gets `label` or `max` from its result type."""
+    named = {name: shown(kind, value, pins) for (name, kind), value in zip(site.args, args, strict=True)}
+    if site.kind is SiteKind.LLM and site.result is not None:
+        if site.result.tag is TypeTag.ENUM:
+            named["label"] = ",".join(site.result.members)
+        elif site.result.tag is TypeTag.TEXT:
+            named["max"] = site.result.size
+    return named
+
+
+def slot_value(kind: Type, value: Value) -> Value:
+    """Return what a driver answered as a slot value; raises CapabilityFailure when it has not the declared type."""
+    tag, found = kind.tag, type(value)
+    if tag is TypeTag.ENUM and found is str and value in kind.members:
+        return kind.members.index(str(value))
+    if tag is TypeTag.FLOAT and found in (int, float):
+        return math.nan if value != value else float(value)
+    if tag is TypeTag.BOOL and found is bool:
+        return value
+    if tag in (TypeTag.INT, TypeTag.DURATION) and found is int and INT_MIN <= int(value) <= INT_MAX:
+        return value
+    if tag is TypeTag.TEXT and isinstance(value, str) and len(value.encode("utf-8", "replace")) <= kind.size:
+        return value
+    raise CapabilityFailure(f"the answer {value!r} is no {describe(kind)}")
+
+
+def describe(kind: Type) -> str:
+    """Return a type as people read it: `text(32)`, `Level (LOW, HIGH)`."""
+    if kind.tag is TypeTag.TEXT:
+        return f"text({kind.size})"
+    if kind.tag is TypeTag.ENUM:
+        return f"{kind.name or 'enum'} ({', '.join(kind.members)})"
+    return kind.tag.name.lower()

@@ -1,0 +1,1 @@
+"""What capabilities do: one file for each namespace."""

@@ -1,0 +1,33 @@
+"""What drivers have in common: the answers to a capability that a namespace does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from eyeflow.node.ports import PortStatus
+from eyeflow.svm.execution import CapabilityFailure
+from eyeflow.svm.program import Value
+
+
+class BaseDriver:
+    """A driver that serves nothing; each driver overrides what its namespace has."""
+
+    def __init__(self, name: str) -> None:
+        self.status = PortStatus(name, "up", counters={"reads": 0, "actions": 0, "failures": 0})
+
+    def read(self, capability: str, args: Mapping[str, Value], timeout_us: int) -> Value:
+        """Return the value of a read capability; raises CapabilityFailure."""
+        raise self.failure(f"{capability} is not a read that this node serves")
+
+    async def act(self, capability: str, args: Mapping[str, Value]) -> None:
+        """Perform one action once; raises CapabilityFailure."""
+        raise self.failure(f"{capability} is not an action that this node serves")
+
+    async def close(self) -> None:
+        """Hold nothing."""
+
+    def failure(self, message: str) -> CapabilityFailure:
+        """Return the exception to raise, after counting it."""
+        self.status.counters["failures"] += 1
+        self.status.detail = message
+        return CapabilityFailure(message)

@@ -1,0 +1,103 @@
+"""`llm.classify` and `llm.complete` over an OpenAI-compatible endpoint (`POST {endpoint}/chat/completions`)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+from eyeflow.node.config_ports import LlmConfig
+from eyeflow.node.drivers.base import BaseDriver
+from eyeflow.node.tables import secret
+from eyeflow.svm.program import Value
+
+ANSWER_BYTES_MAX = 1024 * 1024
+TOKENS_PER_LABEL = 32
+"""An answer of one name needs few tokens; more would be chatter that is refused anyway."""
+
+
+class LlmDriver(BaseDriver):
+    """Answers are typed: what is not exactly one member of the enum, or is too long, is a failure, never a guess."""
+
+    def __init__(self, config: LlmConfig) -> None:
+        super().__init__("llm")
+        self._config = config
+        key = secret("llm", config.key_env, config.key_file)
+        self._client = httpx.Client(headers={"authorization": f"Bearer {key}"} if key else {})
+
+    def read(self, capability: str, args: Mapping[str, Value], timeout_us: int) -> Value:
+        """Answer one call; blocks up to the timeout of the call, or of the configuration when it has none."""
+        timeout_s = timeout_us / 1e6 if timeout_us else self._config.timeout_s
+        if capability == "llm.classify":
+            value = self._classify(args, timeout_s)
+        elif capability == "llm.complete":
+            value = self._complete(args, timeout_s)
+        else:
+            return super().read(capability, args, timeout_us)
+        self.status.counters["reads"] += 1
+        return value
+
+    async def close(self) -> None:
+        """Close idle connections."""
+        self._client.close()
+
+    def _classify(self, args: Mapping[str, Value], timeout_s: float) -> str:
+        members = str(args["label"]).split(",")
+        instruction = str(args.get("instruction", ""))
+        system = f"{instruction}\nAnswer with exactly one of these words and nothing else: {', '.join(members)}".strip()
+        answer = self._ask(system, str(args["text"]), TOKENS_PER_LABEL, timeout_s).strip()
+        if answer not in members:
+            raise self.failure(
+                f"llm.classify: the model answered {answer[:80]!r}, which is none of {', '.join(members)}"
+            )
+        return answer
+
+    def _complete(self, args: Mapping[str, Value], timeout_s: float) -> str:
+        bytes_max = int(args["max"])
+        system = f"Answer in at most {bytes_max} bytes of plain text."
+        answer = self._ask(system, str(args["prompt"]), bytes_max, timeout_s).strip()
+        if len(answer.encode()) > bytes_max:
+            raise self.failure(f"llm.complete: the answer has {len(answer.encode())} bytes, more than {bytes_max}")
+        return answer
+
+    def _ask(self, system: str, text: str, tokens_max: int, timeout_s: float) -> str:
+        request = {
+            "model": self._config.model,
+            "temperature": 0,
+            "max_tokens": tokens_max,
+            "messages": [{"role": "system", "content": system}, {"role": "user", "content": text}],
+        }
+        body = self._post(request, timeout_s)
+        try:
+            content = json.loads(body)["choices"][0]["message"]["content"]
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            raise self.failure("the language model's endpoint sent no chat completion") from error
+        if not isinstance(content, str):
+            raise self.failure("the language model's endpoint sent an answer without text")
+        return content
+
+    def _post(self, request: dict[str, Any], timeout_s: float) -> bytes:
+        url = f"{self._config.endpoint}/chat/completions"
+        try:
+            with self._client.stream("POST", url, json=request, timeout=timeout_s) as response:
+                if response.status_code != 200:
+                    raise self.failure(f"the language model's endpoint {url} answered {response.status_code}")
+                return self._bounded(response, time.monotonic() + timeout_s)
+        except httpx.TimeoutException as error:
+            raise self.failure(f"the language model did not answer within {timeout_s:g}s") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self.failure(f"cannot reach the language model at {url}: {error or type(error).__name__}") from error
+
+    def _bounded(self, response: httpx.Response, deadline_s: float) -> bytes:
+        body = bytearray()
+        for chunk in response.iter_bytes():
+            body += chunk
+            # httpx limits the wait for each piece; the whole answer has the same limit.
+            if time.monotonic() > deadline_s:
+                raise httpx.ReadTimeout("the answer took too long")
+            if len(body) > ANSWER_BYTES_MAX:
+                raise self.failure(f"the language model's answer has more than {ANSWER_BYTES_MAX} bytes")
+        return bytes(body)

@@ -1,0 +1,84 @@
+"""Builds the node's sources and drivers from its configuration, and says at install what it cannot serve."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.base.names import near
+from eyeflow.node.config_ports import PortsConfig
+from eyeflow.node.drivers.registry import Shared, build_drivers
+from eyeflow.node.ports import Driver, Source, Subscription
+from eyeflow.node.sources.clock import Clock, system_clock
+from eyeflow.node.sources.gpio import EDGES, GpioSource, split_address
+from eyeflow.node.topics import filter_problem
+
+SOURCES = ("mqtt", "http", "host", "gpio", "serial")
+"""The kinds of source of this module; `event` and the timers are the engine's."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Sources and drivers by name. Run every source in a task, after its first `update`; close every driver at the end.
+
+    The MQTT source runs the connection that the MQTT driver publishes over, so it runs even without a subscription.
+    """
+
+    sources: dict[str, Source]
+    drivers: dict[str, Driver]
+
+
+def build_world(config: PortsConfig, node_name: str, clock: Clock = system_clock) -> World:
+    """Build what the configuration names. Raises EyeflowError for a missing secret, TLS file or library."""
+    from eyeflow.node.sources.host import HostSource
+    from eyeflow.node.sources.http import HttpSource
+    from eyeflow.node.sources.serial import SerialSource
+
+    shared = Shared.open(config, node_name)
+    sources: dict[str, Source] = {
+        "http": HttpSource(config.http, clock),
+        "host": HostSource(shared.readings, clock),
+        "gpio": GpioSource(shared.gpio, config.gpio.poll_s, clock),
+        "serial": SerialSource(config.serial, clock),
+    }
+    if shared.mqtt is not None:
+        from eyeflow.node.sources.mqtt import MqttSource
+
+        sources["mqtt"] = MqttSource(shared.mqtt, clock)
+    return World(sources, build_drivers(config, shared, clock))
+
+
+def check_subscription(subscription: Subscription, config: PortsConfig) -> None:
+    """Raise EyeflowError (code `no_source`) when this node cannot serve a subscription."""
+    source, address = subscription.source, subscription.address
+    match source:
+        case "mqtt" if config.mqtt is None:
+            _refuse(
+                subscription, "this node has no MQTT broker", "Add `[mqtt]` with `host = ...` to its configuration."
+            )
+        case "mqtt" if filter_problem(address):
+            _refuse(subscription, filter_problem(address), "Correct the topic filter in the rule.")
+        case "http" if not address.startswith("/"):
+            _refuse(subscription, "a webhook's path starts with `/`", "Correct the path in the rule.")
+        case "serial" if address not in config.serial:
+            guess = near(address, config.serial)
+            hint = f"Did you mean `{guess}`?" if guess else f"Add `[serial.{address}]` with `device = ...`."
+            _refuse(subscription, f"this node has no serial port named `{address}`", hint)
+        case "gpio" if split_address(address)[1] not in EDGES:
+            _refuse(subscription, f"an edge is one of {', '.join(EDGES)}", "Compile the rule again.")
+        case "gpio" if config.gpio.backend == "libgpiod" and split_address(address)[0] not in config.gpio.pins:
+            pin = split_address(address)[0]
+            _refuse(subscription, f"pin {pin} is not wired", f"Add `{pin} = LINE` to [gpio.pins].")
+        case _ if source not in SOURCES:
+            _refuse(subscription, f"a node serves {', '.join(SOURCES)} and `event`", "Use one of these sources.")
+
+
+def _refuse(subscription: Subscription, cause: str, next_step: str) -> None:
+    what = f"{subscription.source} {subscription.address!r}" if subscription.address else subscription.source
+    raise EyeflowError(
+        f"this node cannot serve the source {what}",
+        cause=cause,
+        next_step=next_step,
+        code="no_source",
+        exit_code=ExitCode.PROBLEMS,
+    )
