@@ -1,0 +1,97 @@
+"""How the types of the language lie in slots: docs/svm.md, Memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from eyeflow.svm.numbers import INT_MAX, INT_MIN, text_bytes
+from eyeflow.svm.program import Program, Slot, Type, TypeTag, Value, ValueType
+
+SCALARS = {
+    TypeTag.BOOL: ValueType.BOOL,
+    TypeTag.INT: ValueType.INT,
+    TypeTag.FLOAT: ValueType.FLOAT,
+    TypeTag.DURATION: ValueType.INT,
+    TypeTag.TEXT: ValueType.TEXT,
+    TypeTag.ENUM: ValueType.INT,
+    TypeTag.PIN: ValueType.INT,
+}
+"""The value type of each scalar type; a list or record is not among them."""
+
+LENGTH_SLOT = Slot(ValueType.INT)
+
+
+def is_scalar(type_: Type) -> bool:
+    """Say whether one slot holds a value of this type."""
+    return type_.tag in SCALARS
+
+
+def scalar_slot(type_: Type) -> Slot:
+    """Return the slot of a scalar type."""
+    return Slot(SCALARS[type_.tag], type_.size if type_.tag is TypeTag.TEXT else 0)
+
+
+def flatten(type_: Type) -> tuple[Slot, ...]:
+    """Return the slots of a type: fields in order; a list is its length, then n slots for each scalar of its element."""
+    return tuple(slot for slot, _ in flat_types(type_))
+
+
+def flat_types(type_: Type) -> Iterator[tuple[Slot, Type]]:
+    """Yield each slot with the scalar type in it; the length slot of a list comes with the list's own type."""
+    if type_.tag is TypeTag.RECORD:
+        for _, field_type in type_.fields:
+            yield from flat_types(field_type)
+    elif type_.tag is TypeTag.LIST and type_.element is not None:
+        yield LENGTH_SLOT, type_
+        for slot, scalar in flat_types(type_.element):
+            for _ in range(type_.size):
+                yield slot, scalar
+    else:
+        yield scalar_slot(type_), type_
+
+
+def zero(slot: Slot) -> Value:
+    """Return the zero of a slot's type."""
+    return (False, 0, 0.0, "")[slot.type]
+
+
+def value_fault(value: Value, slot: Slot, type_: Type | None = None) -> str:
+    """Say why `value` cannot stand in `slot` holding `type_` (None: not known), or "" when it can.
+
+    Checks the exact Python type, the int range, UTF-8 and the byte limit, and the range of enums and list lengths.
+    """
+    if type(value) is not (bool, int, float, str)[slot.type]:
+        return f"{value!r} is no {slot.type.name.lower()}"
+    if isinstance(value, str):
+        return _text_fault(value, slot.size_bytes_max)
+    if slot.type is ValueType.INT:
+        return _int_fault(int(value), type_)
+    return ""
+
+
+def _int_fault(value: int, type_: Type | None) -> str:
+    if not INT_MIN <= value <= INT_MAX:
+        return f"{value} does not fit 64 bits"
+    if type_ is not None and type_.tag is TypeTag.ENUM and not 0 <= value < len(type_.members):
+        return f"{value} is no member of the enum {type_.name or 'without a name'}"
+    if type_ is not None and type_.tag is TypeTag.LIST and not 0 <= value <= type_.size:
+        return f"{value} is no length of a list of at most {type_.size}"
+    return ""
+
+
+def _text_fault(value: str, size_bytes_max: int) -> str:
+    try:
+        size_bytes = text_bytes(value)
+    except UnicodeEncodeError:
+        return f"{value!r} is not valid UTF-8"
+    return f"a text of {size_bytes} bytes is longer than {size_bytes_max}" if size_bytes > size_bytes_max else ""
+
+
+def state_base(program: Program) -> int:
+    """Return the first state slot."""
+    return program.regions.params + program.regions.inputs
+
+
+def input_types(program: Program, trigger: int) -> tuple[tuple[Slot, Type], ...]:
+    """Return the slots of a trigger's flattened payload with the types in them."""
+    return tuple(pair for field in program.triggers[trigger].fields for pair in flat_types(field.type))

@@ -1,0 +1,366 @@
+"""The twelve sections of a `.svm` file: how each is written from a program and read into a draft of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+from eyeflow.svm import program as p
+from eyeflow.svm.layout import scalar_slot
+from eyeflow.svm.numbers import float_bits
+from eyeflow.svm.wire import Reader, Writer
+from eyeflow.svm.wire_types import (
+    TEXT_LIMIT_BYTES_MAX,
+    read_scalar,
+    read_type,
+    read_value,
+    read_values,
+    write_type,
+    write_value,
+    write_values,
+)
+
+SLOTS_MAX = 4_096
+KEY_NONE = 255
+SITE_LEVEL = 1
+PARAM_LOW, PARAM_HIGH = 1, 2
+TEXT_CONSTANT = p.Slot(p.ValueType.TEXT, TEXT_LIMIT_BYTES_MAX)
+
+
+@dataclass(slots=True)
+class Draft:
+    """A program while its sections are being read: the fields of `Program` by name."""
+
+    profile: p.Profile
+    priority: p.Priority
+    sequence: int
+    parts: dict[str, Any] = field(default_factory=dict)
+
+    def program(self) -> p.Program:
+        """Return the program, all sections read."""
+        return p.Program(profile=self.profile, priority=self.priority, sequence=self.sequence, **self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One section: its name for messages and its codec."""
+
+    name: str
+    write: Callable[[Writer, p.Program], None]
+    read: Callable[[Reader, Draft], None]
+
+
+# --- 1 meta, 2 limits ----------------------------------------------------------------------------------------------
+
+
+def _write_meta(out: Writer, program: p.Program) -> None:
+    out.name(program.rule)
+    out.name(program.version)
+    out.name(program.chip)
+    out.text(program.description)
+    out.name(program.source_name)
+
+
+def _read_meta(reader: Reader, draft: Draft) -> None:
+    draft.parts["rule"] = reader.name("the rule's name")
+    draft.parts["version"] = reader.name("the version")
+    draft.parts["chip"] = reader.name("the chip")
+    draft.parts["description"] = reader.text("the description")
+    draft.parts["source_name"] = reader.name("the source's name")
+
+
+LIMITS_LAYOUT = "I3Bx4H2I"
+
+
+def _write_limits(out: Writer, program: p.Program) -> None:
+    limits = program.limits
+    out.pack(
+        LIMITS_LAYOUT, limits.fuel_max, limits.stack_max, limits.block_depth_max, limits.loop_depth_max,
+        limits.actions_max, limits.emits_max, limits.reads_max, limits.llm_max,
+        limits.state_bytes, limits.scratch_bytes,
+    )  # fmt: skip
+
+
+def _read_limits(reader: Reader, draft: Draft) -> None:
+    draft.parts["limits"] = p.Limits(*reader.unpack(LIMITS_LAYOUT, "the limits"))
+
+
+# --- 3 slots, 4 code, 5 constants ----------------------------------------------------------------------------------
+
+
+def _write_slots(out: Writer, program: p.Program) -> None:
+    regions = program.regions
+    runs = [(slot, len(list(same))) for slot, same in groupby(program.slots)]
+    out.pack("5H", regions.params, regions.inputs, regions.state, regions.locals, len(runs))
+    for slot, count in runs:
+        out.pack("2HBx", count, slot.size_bytes_max, slot.type)
+
+
+def _read_slots(reader: Reader, draft: Draft) -> None:
+    at = reader.position
+    *regions, runs = reader.unpack("5H", "the regions")
+    draft.parts["regions"] = p.Regions(*regions)
+    if sum(regions) > SLOTS_MAX:
+        raise reader.fail(f"{sum(regions)} slots are more than {SLOTS_MAX}", at)
+    slots: list[p.Slot] = []
+    for _ in range(runs):
+        slots += _read_run(reader, sum(regions) - len(slots), slots[-1] if slots else None)
+    if len(slots) != sum(regions):
+        raise reader.fail(f"the runs have {len(slots)} slots, the regions {sum(regions)}")
+    draft.parts["slots"] = tuple(slots)
+
+
+def _read_run(reader: Reader, room: int, before: p.Slot | None) -> list[p.Slot]:
+    at = reader.position
+    count, limit = reader.unpack("2H", "a run of slots")
+    slot = p.Slot(reader.member(p.ValueType, "the type of a slot"), limit)
+    reader.zeros(1, "a run of slots")
+    if not 1 <= count <= room:
+        raise reader.fail(f"a run of {count} slots where {room} are left", at)
+    if slot == before:
+        raise reader.fail("two adjacent runs are the same", at)
+    return [slot] * count
+
+
+def _write_code(out: Writer, program: p.Program) -> None:
+    out.pack("H2x", len(program.code))
+    for instruction in program.code:
+        out.pack("2BH", instruction.opcode, instruction.a, instruction.b)
+
+
+def _read_code(reader: Reader, draft: Draft) -> None:
+    count = reader.number("H", "the number of instructions")
+    reader.zeros(2, "after the number of instructions")
+    draft.parts["code"] = tuple(p.Instruction(*reader.unpack("2BH", "an instruction")) for _ in range(count))
+
+
+def constant_slot(value: p.Value) -> p.Slot:
+    """Return the slot that describes a constant."""
+    if isinstance(value, str):
+        return TEXT_CONSTANT
+    return p.Slot(p.ValueType.FLOAT if isinstance(value, float) else p.ValueType.INT)
+
+
+def constant_key(value: p.Value) -> tuple[p.ValueType, p.Value]:
+    """Return what makes a constant the same as another: its type and its bits."""
+    return constant_slot(value).type, float_bits(value) if isinstance(value, float) else value
+
+
+def _write_constants(out: Writer, program: p.Program) -> None:
+    out.pack("H", len(program.constants))
+    for value in program.constants:
+        slot = constant_slot(value)
+        out.pack("B", slot.type)
+        write_value(out, slot, value)
+
+
+def _read_constants(reader: Reader, draft: Draft) -> None:
+    count = reader.number("H", "the number of constants")
+    draft.parts["constants"] = tuple(_read_constant(reader) for _ in range(count))
+
+
+def _read_constant(reader: Reader) -> p.Value:
+    at, kind = reader.position, reader.member(p.ValueType, "the type of a constant")
+    if kind is p.ValueType.BOOL:
+        raise reader.fail("a constant is never a bool", at)
+    return read_value(reader, TEXT_CONSTANT if kind is p.ValueType.TEXT else p.Slot(kind))
+
+
+# --- 6 arrays, 7 timers, 8 sites -----------------------------------------------------------------------------------
+
+
+def _write_arrays(out: Writer, program: p.Program) -> None:
+    out.pack("H", len(program.arrays))
+    for array in program.arrays:
+        out.pack("3H", array.length_slot, array.base, array.capacity)
+
+
+def _read_arrays(reader: Reader, draft: Draft) -> None:
+    count = reader.number("H", "the number of arrays")
+    draft.parts["arrays"] = tuple(p.Array(*reader.unpack("3H", "an array")) for _ in range(count))
+
+
+def _write_timers(out: Writer, program: p.Program) -> None:
+    out.pack("H", len(program.timers))
+    for timer in program.timers:
+        out.pack("Bx2H", timer.kind, timer.base, timer.capacity)
+
+
+def _read_timers(reader: Reader, draft: Draft) -> None:
+    count = reader.number("H", "the number of timers")
+    draft.parts["timers"] = tuple(_read_timer(reader) for _ in range(count))
+
+
+def _read_timer(reader: Reader) -> p.Timer:
+    kind = reader.number("B", "the kind of a timer")
+    reader.zeros(1, "a timer")
+    base, capacity = reader.unpack("2H", "a timer")
+    return p.Timer(kind, base, capacity)
+
+
+def _write_sites(out: Writer, program: p.Program) -> None:
+    out.pack("H", len(program.sites))
+    for site in program.sites:
+        out.pack("4BH2Q", site.kind, site.on_failure, site.retries, SITE_LEVEL if site.level else 0,
+                 site.cost, site.backoff_us, site.timeout_us)  # fmt: skip
+        out.name(site.capability)
+        out.name(site.resource)
+        out.pack("B", len(site.args))
+        for name, type_ in site.args:
+            out.name(name)
+            write_type(out, type_)
+        out.pack("B", site.result is not None)
+        if site.result is not None:
+            write_type(out, site.result)
+
+
+def _read_sites(reader: Reader, draft: Draft) -> None:
+    count = reader.number("H", "the number of sites")
+    draft.parts["sites"] = tuple(_read_site(reader) for _ in range(count))
+
+
+def _read_site(reader: Reader) -> p.Site:
+    kind = reader.member(p.SiteKind, "the kind of a site")
+    on_failure = reader.member(p.OnFailure, "the answer to failure")
+    retries = reader.number("B", "the retries of a site")
+    level = reader.flag("the flags of a site")
+    cost, backoff_us, timeout_us = reader.unpack("H2Q", "cost, backoff and timeout of a site")
+    capability, resource = reader.name("a capability"), reader.name("the resource of a site")
+    count = reader.number("B", "the number of arguments")
+    args = tuple((reader.name("the name of an argument"), read_type(reader)) for _ in range(count))
+    result = read_type(reader) if reader.flag("whether a site has a result") else None
+    return p.Site(kind, capability, args, result, on_failure, retries, backoff_us, timeout_us, cost, resource, level)
+
+
+# --- 9 params and pins, 10 state -----------------------------------------------------------------------------------
+
+
+def _write_params(out: Writer, program: p.Program) -> None:
+    out.pack("B", len(program.params))
+    for param in program.params:
+        slot = scalar_slot(param.type)
+        out.name(param.name)
+        write_type(out, param.type)
+        out.pack("H", param.slot)
+        write_value(out, slot, param.default)
+        out.pack("B", (param.low is not None) * PARAM_LOW | (param.high is not None) * PARAM_HIGH)
+        for bound in (param.low, param.high):
+            if bound is not None:
+                write_value(out, slot, bound)
+    out.pack("B", len(program.pins))
+    for pin in program.pins:
+        out.name(pin.name)
+        out.pack("B", pin.direction)
+
+
+def _read_params(reader: Reader, draft: Draft) -> None:
+    count = reader.number("B", "the number of parameters")
+    draft.parts["params"] = tuple(_read_param(reader) for _ in range(count))
+    count = reader.number("B", "the number of pins")
+    draft.parts["pins"] = tuple(
+        p.Pin(reader.name("the name of a pin"), reader.member(p.Direction, "the direction of a pin"))
+        for _ in range(count)
+    )
+
+
+def _read_param(reader: Reader) -> p.Param:
+    name, type_ = reader.name("the name of a parameter"), read_type(reader)
+    slot = reader.number("H", "the slot of a parameter")
+    default = read_scalar(reader, type_)
+    at, flags = reader.position, reader.number("B", "the flags of a parameter")
+    if flags > PARAM_LOW | PARAM_HIGH:
+        raise reader.fail(f"the flags of a parameter are {flags}", at)
+    low = read_scalar(reader, type_) if flags & PARAM_LOW else None
+    high = read_scalar(reader, type_) if flags & PARAM_HIGH else None
+    return p.Param(name, type_, slot, default, low, high)
+
+
+def _write_state(out: Writer, program: p.Program) -> None:
+    out.pack("H", len(program.state))
+    for variable in program.state:
+        out.name(variable.name)
+        write_type(out, variable.type)
+        out.pack("H", variable.base)
+        write_values(out, variable.type, variable.initial)
+
+
+def _read_state(reader: Reader, draft: Draft) -> None:
+    count = reader.number("H", "the number of state variables")
+    draft.parts["state"] = tuple(_read_variable(reader) for _ in range(count))
+
+
+def _read_variable(reader: Reader) -> p.StateVariable:
+    name, type_ = reader.name("the name of a state variable"), read_type(reader)
+    base = reader.number("H", "the base of a state variable")
+    return p.StateVariable(name, type_, base, read_values(reader, type_))
+
+
+# --- 11 triggers, 12 source map ------------------------------------------------------------------------------------
+
+
+def _write_triggers(out: Writer, program: p.Program) -> None:
+    out.pack("B", len(program.triggers))
+    for trigger in program.triggers:
+        key = KEY_NONE if trigger.key is None else trigger.key
+        out.pack("2B3HQ", trigger.kind, key, trigger.input_base, trigger.entry, trigger.end, trigger.period_us)
+        out.name(trigger.source)
+        out.text(trigger.address)
+        out.name(trigger.binding)
+        out.pack("B", len(trigger.fields))
+        for each in trigger.fields:
+            out.name(each.name)
+            write_type(out, each.type)
+            out.pack("B", each.default is not None)
+            if each.default is not None:
+                write_values(out, each.type, each.default)
+
+
+def _read_triggers(reader: Reader, draft: Draft) -> None:
+    count = reader.number("B", "the number of triggers")
+    draft.parts["triggers"] = tuple(_read_trigger(reader) for _ in range(count))
+
+
+def _read_trigger(reader: Reader) -> p.Trigger:
+    kind = reader.member(p.TriggerKind, "the kind of a trigger")
+    key, input_base, entry, end, period_us = reader.unpack("B3HQ", "a trigger")
+    source, address, binding = reader.name("a source"), reader.text("an address"), reader.name("a binding")
+    count = reader.number("B", "the number of fields")
+    fields = tuple(_read_field(reader) for _ in range(count))
+    key_index = None if key == KEY_NONE else key
+    return p.Trigger(kind, source, address, period_us, binding, fields, key_index, input_base, entry, end)
+
+
+def _read_field(reader: Reader) -> p.Field:
+    name, type_ = reader.name("the name of a field"), read_type(reader)
+    default = read_values(reader, type_) if reader.flag("whether a field has a default") else None
+    return p.Field(name, type_, default)
+
+
+def _write_source_map(out: Writer, program: p.Program) -> None:
+    out.pack("H", len(program.source_map))
+    for place in program.source_map:
+        out.pack("3H", place.pc, place.line, place.column)
+
+
+def _read_source_map(reader: Reader, draft: Draft) -> None:
+    count = reader.number("H", "the size of the source map")
+    draft.parts["source_map"] = tuple(p.SourcePosition(*reader.unpack("3H", "a source position")) for _ in range(count))
+
+
+SECTIONS = (
+    Section("meta", _write_meta, _read_meta),
+    Section("limits", _write_limits, _read_limits),
+    Section("slots", _write_slots, _read_slots),
+    Section("code", _write_code, _read_code),
+    Section("constants", _write_constants, _read_constants),
+    Section("arrays", _write_arrays, _read_arrays),
+    Section("timers", _write_timers, _read_timers),
+    Section("sites", _write_sites, _read_sites),
+    Section("params and pins", _write_params, _read_params),
+    Section("state", _write_state, _read_state),
+    Section("triggers", _write_triggers, _read_triggers),
+    Section("source map", _write_source_map, _read_source_map),
+)
+"""In order of their ids, from 1."""
