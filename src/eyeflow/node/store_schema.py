@@ -1,0 +1,70 @@
+"""Tables of the node's SQLite file and how older ones become the present ones."""
+
+from __future__ import annotations
+
+import apsw
+
+from eyeflow.base.errors import EyeflowError
+
+APPLICATION_ID = 0x45594E31
+"""`EYN1`: marks the file as a node's store (PRAGMA application_id)."""
+
+MIGRATIONS = (
+    """
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE slots (
+        rule TEXT NOT NULL,
+        slot TEXT NOT NULL CHECK (slot IN ('active', 'candidate', 'previous')),
+        program_id BLOB NOT NULL CHECK (length(program_id) = 32),
+        program BLOB NOT NULL,
+        params BLOB NOT NULL,
+        deployment TEXT NOT NULL,
+        manifest_version INTEGER NOT NULL,
+        installed_us INTEGER NOT NULL,
+        PRIMARY KEY (rule, slot)
+    ) STRICT;
+    CREATE TABLE state (
+        rule TEXT PRIMARY KEY,
+        program_id BLOB NOT NULL,
+        last_time_us INTEGER NOT NULL,
+        slot_values BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE audit (seq INTEGER PRIMARY KEY, time_us INTEGER NOT NULL, record BLOB NOT NULL) STRICT;
+    CREATE TABLE pending (
+        seq INTEGER NOT NULL,
+        idx INTEGER NOT NULL,
+        rule TEXT NOT NULL,
+        program_id BLOB NOT NULL,
+        site INTEGER NOT NULL,
+        args BLOB NOT NULL,
+        PRIMARY KEY (seq, idx)
+    ) STRICT, WITHOUT ROWID;
+    """,
+)
+"""Number n brings a file of version n to version n + 1 (PRAGMA user_version)."""
+
+VERSION = len(MIGRATIONS)
+
+
+def migrate(db: apsw.Connection) -> None:
+    """Bring the file to VERSION in one transaction. Raises EyeflowError for a foreign or a newer file."""
+    version, application = db.pragma("user_version"), db.pragma("application_id")
+    if version > VERSION:
+        raise EyeflowError(
+            f"the node's store has schema version {version}, this eyeflow knows {VERSION}",
+            cause="A newer eyeflow wrote it.",
+            next_step="Install that version or newer, or give the node another data_dir.",
+            code="store_version",
+        )
+    if application not in (0, APPLICATION_ID) or (application == 0 and version != 0):
+        raise EyeflowError(
+            "this SQLite file is not the store of a node",
+            cause=f"Its application id is {application:#x}.",
+            next_step="Give the node a data_dir of its own.",
+            code="store_foreign",
+        )
+    if version < VERSION:
+        with db:
+            for number in range(version, VERSION):
+                db.execute(MIGRATIONS[number])
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}")

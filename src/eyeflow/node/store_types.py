@@ -1,0 +1,151 @@
+"""What the node keeps durably, as data: the rows of the store and the batch that one transaction writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from eyeflow.base.errors import EyeflowError
+from eyeflow.protocol.audit_bodies import Body
+from eyeflow.svm.program import Value
+
+
+class Slot(Enum):
+    """Where a node keeps a program of a rule; `previous` is the last known good."""
+
+    ACTIVE = "active"
+    CANDIDATE = "candidate"
+    PREVIOUS = "previous"
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRow:
+    """A stored program: its bytes with signatures, its parameters, and which deployment and manifest wanted it."""
+
+    rule: str
+    slot: Slot
+    program_id: bytes
+    program: bytes
+    params: Mapping[str, Value]
+    deployment: str
+    manifest_version: int
+    installed_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class StateRow:
+    """The durable memory of a rule: one value for each state slot, and the time of its last event."""
+
+    rule: str
+    program_id: bytes
+    last_time_us: int
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PendingRow:
+    """An action that is recorded and not yet known to have ended: number `index` of the execution at `seq`.
+
+    In a batch, where no seq is known yet, `seq` is the index of the execution's draft.
+    """
+
+    seq: int
+    index: int
+    rule: str
+    program_id: bytes
+    site: int
+    args: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An audit record before it has its place in the chain."""
+
+    time_us: int
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one transaction writes. `finished` names pending actions that ended: (seq, index)."""
+
+    drafts: Sequence[Draft] = ()
+    states: Sequence[StateRow] = ()
+    pending: Sequence[PendingRow] = ()
+    finished: Sequence[tuple[int, int]] = ()
+    put_slots: Sequence[SlotRow] = ()
+    drop_slots: Sequence[tuple[str, Slot]] = ()
+    drop_rules: Sequence[str] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to write."""
+        parts = (self.drafts, self.states, self.pending, self.finished, self.put_slots, self.drop_slots)
+        return not any(parts) and not self.drop_rules
+
+
+class OnFull(Enum):
+    """What happens when the buffer is full: the oldest records go, new events are refused, or sources wait."""
+
+    DROP_OLDEST = "drop-oldest"
+    REJECT_NEW = "reject-new"
+    BLOCK = "block"
+
+
+@dataclass(frozen=True, slots=True)
+class BufferLimits:
+    """Bounds of the store: all its files together in bytes, the age of a record in microseconds."""
+
+    size_bytes_max: int
+    age_us_max: int
+    on_full: OnFull = OnFull.DROP_OLDEST
+
+
+@dataclass(slots=True)
+class StoreCounters:
+    """What the store did since it was opened, for `eyeflow status`."""
+
+    commits: int = 0
+    records: int = 0
+    dropped_records: int = 0
+    gaps: int = 0
+    failed_commits: int = 0
+    recoveries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A batch that is durable: its drafts have the seqs `first_seq`, `first_seq` + 1, ..."""
+
+    first_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a store held when it was opened."""
+
+    clean: bool
+    slots: tuple[SlotRow, ...] = ()
+    states: Mapping[str, StateRow] = field(default_factory=dict)
+    pending: tuple[PendingRow, ...] = ()
+
+
+class StorageError(EyeflowError):
+    """The disk did not take a batch: nothing of it may be acknowledged. `full`: for lack of space."""
+
+    def __init__(self, message: str, *, cause: str, next_step: str, full: bool) -> None:
+        super().__init__(message, cause=cause, next_step=next_step, code="disk_full" if full else "disk_failed")
+        self.full = full
+
+
+class BufferFull(StorageError):  # noqa: N818 - a condition of the buffer
+    """The configured size of the buffer is reached and its policy keeps the old records."""
+
+    def __init__(self, size_bytes_max: int) -> None:
+        super().__init__(
+            "the node's buffer is full",
+            cause=f"It holds {size_bytes_max} bytes and on_full keeps the old records.",
+            next_step="Raise [offline] max_buffer_size_mb, or set on_full = \"drop-oldest\".",
+            full=True,
+        )
