@@ -1,0 +1,95 @@
+"""Sites of the fast path: actions, events, reads and LLM calls, and the names of enum members."""
+
+from __future__ import annotations
+
+from eyeflow.svm.execution import Action
+from eyeflow.svm.fast_code import Entry, Val
+from eyeflow.svm.fast_ops import TYPES, atom, expression, pop, stable
+from eyeflow.svm.fast_slots import HandlerEmitter
+from eyeflow.svm.layout import scalar_slot
+from eyeflow.svm.numbers import INT_MAX, INT_MIN
+from eyeflow.svm.opcodes import Op
+from eyeflow.svm.program import Instruction, OnFailure, Site, Type, TypeTag, Value, ValueType
+
+
+def world(to: HandlerEmitter, instruction: Instruction) -> bool:
+    """Translate an instruction that meets the world; False when it is none of those."""
+    match instruction.opcode:
+        case Op.CALL_ACTION | Op.EMIT_EVENT:
+            _act(to, instruction.b)
+        case Op.LOAD_RESOURCE | Op.LLM_CALL:
+            _read(to, instruction.b)
+        case Op.TEXT_ENUM:
+            _member(to, instruction.a, instruction.b)
+        case _:
+            return False
+    return True
+
+
+def _arguments(to: HandlerEmitter, site: Site) -> tuple[str, tuple[Value, ...] | None]:
+    """Pop a site's arguments; return the expression of their tuple, and the tuple when it is constant."""
+    args = [stable(to, val) for val in pop(to.path.stack, len(site.args))]
+    values = tuple(val.value for val in args if val.value is not None)
+    if len(values) == len(args):
+        return (to.pool.name(values) if values else "()"), values
+    return f"({', '.join(val.text for val in args)},)", None
+
+
+def _act(to: HandlerEmitter, index: int) -> None:
+    text, values = _arguments(to, to.program.sites[index])
+    if values is None:
+        to.path.actions.append(Entry(f"new(Action, ({index}, {text}))"))
+    else:
+        action = Action(index, values)
+        to.path.actions.append(Entry(to.pool.name(action), action))
+
+
+def _read(to: HandlerEmitter, index: int) -> None:
+    """Ask the host; an answer that does not fit the declared type is a failure."""
+    site = to.program.sites[index]
+    args, values = _arguments(to, site)
+    if site.result is None:
+        raise AssertionError("a verified read site has a result")
+    line, answer = to.writer.line, to.writer.fresh("r")
+    if values is None:
+        name = to.writer.fresh("a")
+        line(f"{name} = {args}")
+        args = name
+    fallback = stable(to, to.path.stack.pop()) if site.on_failure is OnFailure.FALLBACK else None
+    line(f"try: {answer} = h.read({index}, {args})")
+    line(f"except CapabilityFailure: {answer} = None")
+    entry = Entry(f"new(Answer, ({index}, {args}, {answer}))")
+    kind = scalar_slot(site.result).type
+    if fallback is None:
+        to.path.answers.append(entry)
+        to.trap_unless(_fits(answer, site.result))
+        to.path.stack.append(Val(answer, kind))
+        return
+    result = to.writer.fresh()
+    line(f"if {_fits(answer, site.result)}: {result} = {answer}")
+    line(f"else: {answer} = None; {result} = {fallback.text}")
+    to.path.answers.append(entry)
+    to.path.stack.append(Val(result, kind))
+
+
+def _fits(name: str, type_: Type) -> str:
+    """Return the condition that an answer has the declared type: exact Python type, range and size."""
+    match scalar_slot(type_).type:
+        case ValueType.BOOL:
+            return f"type({name}) is bool"
+        case ValueType.FLOAT:
+            return f"type({name}) is float"
+        case ValueType.TEXT:
+            return f"(type({name}) is str and text_fits({name}, {type_.size}))"
+    if type_.tag is TypeTag.ENUM:
+        return f"(type({name}) is int and 0 <= {name} < {len(type_.members)})"
+    return f"(type({name}) is int and {INT_MIN} <= {name} <= {INT_MAX})"
+
+
+def _member(to: HandlerEmitter, count: int, first: int) -> None:
+    """TEXT_ENUM: the name of an ordinal."""
+    ordinal = atom(to, to.path.stack.pop())
+    if ordinal.low < 0 or ordinal.high >= count:
+        to.trap_unless(f"0 <= {ordinal.text} < {count}")
+    names = to.pool.name(tuple(to.program.constants[first : first + count]))
+    to.path.stack.append(expression(to, f"{names}[{ordinal.text}]", TYPES["T"], (ordinal,)))
