@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -67,6 +67,18 @@ class NodeControl(Protocol):
 
     async def remove(self, rule: str) -> bool:
         """Stop a rule and forget its slots and state; False when there is no such rule."""
+        ...
+
+    async def trust(self, signers: Collection[bytes]) -> None:
+        """Accept programs signed with these keys (32 bytes each), besides those of `[trust]`, from now on; durable."""
+        ...
+
+    async def remember(self, key: str, value: bytes) -> None:
+        """Keep a small value durably (the accepted manifest, the coordinator's key)."""
+        ...
+
+    def recall(self, key: str) -> bytes | None:
+        """Return what `remember` kept, or None."""
         ...
 
     def status(self) -> dict[str, object]:
