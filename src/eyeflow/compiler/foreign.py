@@ -38,9 +38,7 @@ def _other(text: str, operator: str) -> Foreign:
 
 
 def _compound(operator: str) -> Foreign:
-    return Foreign(
-        f"there is no `{operator}=`", f"write `x = x {operator} 1` in full", "=", fixable=False
-    )  # fmt: skip
+    return Foreign(f"there is no `{operator}=`", f"write `x = x {operator} 1` in full", "=", fixable=False)
 
 
 def _none(text: str, message: str, help_text: str) -> tuple[str, Foreign]:
@@ -62,7 +60,7 @@ FOREIGN: dict[str, Foreign] = {
         "a comment starts with `#`", "write `#`; to divide write `/`, and `int(...)` to drop the fraction",
         "#", skip_to="\n",
     ),
-    "/*": Foreign("a comment starts with `#`", "write `#` on every line of the comment", "#", fixable=False, skip_to="*/"),
+    "/*": Foreign("a comment starts with `#`", "write `#` on each of its lines", "#", fixable=False, skip_to="*/"),
     **dict(
         (
             _none("**", "there is no power operator", "multiply: `x * x`"),

@@ -106,20 +106,35 @@ def _with_word(number: str, word: str, span: Span, report: Report) -> Token:
     text = number + word
     if unit is None:
         report(
-            _malformed(text, span, f"`{_short(word)}` is not a unit, and names do not start with a digit",
-                       "units are us, ms, s, min, h and d; put a blank or an operator between a number and a name")
-        )  # fmt: skip
+            _malformed(
+                text,
+                span,
+                f"`{_short(word)}` is not a unit, and names do not start with a digit",
+                "units are us, ms, s, min, h and d; put a blank or an operator between a number and a name",
+            )
+        )
         return Token(TokenKind.BROKEN, text, span)
     exact = float(number.replace("_", "")) * UNITS_US[unit]
     whole = exact < INT_MAX and exact == int(exact)
     better = format_duration(int(exact)) if whole else f"1{unit}"
     why = f"`{word}` is not a unit of time" if word not in UNITS_US else "a duration has whole numbers only"
-    help_text = f"write `{better}`" if word not in ("m", "M") else f"write `{number}min` for minutes or `{number}ms` for milliseconds"
+    help_text = (
+        f"write `{better}`"
+        if word not in ("m", "M")
+        else f"write `{number}min` for minutes or `{number}ms` for milliseconds"
+    )
     fix = Fix(span, better, f"write {better}") if whole and word not in ("m", "M") else None
     report(
-        Diagnostic("EF0106", f"`{_short(text)}` is not a duration", span, label=why, help=help_text,
-                   note="units are us, ms, s, min, h and d", fix=fix)
-    )  # fmt: skip
+        Diagnostic(
+            "EF0106",
+            f"`{_short(text)}` is not a duration",
+            span,
+            label=why,
+            help=help_text,
+            note="units are us, ms, s, min, h and d",
+            fix=fix,
+        )
+    )
     return Token(TokenKind.DURATION, text, span, number=int(exact) if whole else UNITS_US[unit])
 
 

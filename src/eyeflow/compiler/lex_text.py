@@ -20,7 +20,7 @@ _DECIMALS = re.compile(r"[ \t]*([0-9]+)[ \t]*\}")
 _DECIMALS_MAX = 17
 
 LexInside = Callable[[int, int], tuple[tuple[Token, ...], int]]
-"""(offset after the brace, nesting) -> tokens up to `}` or `:` at depth 0 or the end of the line, offset of that stop."""
+"""(offset after the brace, nesting) -> tokens up to `}` or `:` at depth 0 or the line end, offset of that stop."""
 
 
 class TextLexer:
@@ -71,9 +71,14 @@ class TextLexer:
         end = self._start + len(self._source[self._start : at].rstrip())
         span = Span(self._start, end)
         self._report(
-            Diagnostic("EF0103", "this text has no closing quote", span, label='a text ends with `"` on the line where it starts',
-                       help='add `"`; for a new line inside a text write `\\n`')
-        )  # fmt: skip
+            Diagnostic(
+                "EF0103",
+                "this text has no closing quote",
+                span,
+                label='a text ends with `"` on the line where it starts',
+                help='add `"`; for a new line inside a text write `\\n`',
+            )
+        )
         return self._token(end, at)
 
     def _escape(self, at: int) -> int:
@@ -86,10 +91,16 @@ class TextLexer:
         if following in ("", "\n"):
             return at + 1
         self._report(
-            Diagnostic("EF0104", f"unknown escape `\\{following}`", Span(at, at + 2), label="not an escape",
-                       note='escapes are \\n \\t \\" \\\\ \\{ \\} and \\u{1F525}', help="for a backslash write `\\\\`",
-                       fix=Fix(Span(at, at + 1), "\\\\", "write `\\\\`"))
-        )  # fmt: skip
+            Diagnostic(
+                "EF0104",
+                f"unknown escape `\\{following}`",
+                Span(at, at + 2),
+                label="not an escape",
+                note='escapes are \\n \\t \\" \\\\ \\{ \\} and \\u{1F525}',
+                help="for a backslash write `\\\\`",
+                fix=Fix(Span(at, at + 1), "\\\\", "write `\\\\`"),
+            )
+        )
         return at + 2
 
     def _unicode(self, at: int) -> int:
@@ -99,18 +110,30 @@ class TextLexer:
             return found.end()
         end = found.end() if found else at + 2
         self._report(
-            Diagnostic("EF0104", "this is not a Unicode escape", Span(at, end),
-                       label="wants one to six hexadecimal digits of a character" if not found else "there is no such character",
-                       help="write for example `\\u{1F525}`")
-        )  # fmt: skip
+            Diagnostic(
+                "EF0104",
+                "this is not a Unicode escape",
+                Span(at, end),
+                label="wants one to six hexadecimal digits of a character"
+                if not found
+                else "there is no such character",
+                help="write for example `\\u{1F525}`",
+            )
+        )
         return end
 
     def _lone_brace(self, at: int) -> None:
         self._report(
-            Diagnostic("EF0108", "a `}` without its `{` in a text", Span(at, at + 1), label="closes nothing",
-                       note="`{...}` in a text inserts the value of an expression", help="for the character itself write `\\}`",
-                       fix=Fix(Span(at, at + 1), "\\}", "write `\\}`"))
-        )  # fmt: skip
+            Diagnostic(
+                "EF0108",
+                "a `}` without its `{` in a text",
+                Span(at, at + 1),
+                label="closes nothing",
+                note="`{...}` in a text inserts the value of an expression",
+                help="for the character itself write `\\}`",
+                fix=Fix(Span(at, at + 1), "\\}", "write `\\}`"),
+            )
+        )
 
     def _interpolation(self, at: int) -> int:
         self._flush(at)
@@ -127,7 +150,12 @@ class TextLexer:
         if closing != "}":
             return self._unclosed(at)
         if len(tokens) == 1:
-            self._bad(at, stop + 1, "nothing stands between these braces", "write an expression, or `\\{` and `\\}` for the characters")
+            self._bad(
+                at,
+                stop + 1,
+                "nothing stands between these braces",
+                "write an expression, or `\\{` and `\\}` for the characters",
+            )
             return self._resume(stop + 1)
         self._pieces.append(TextPiece(Span(at, stop + 1), tokens=tokens, decimals=decimals))
         return self._resume(stop + 1)
@@ -141,14 +169,24 @@ class TextLexer:
         return self._resume(found.end() if found else at)
 
     def _too_deep(self, at: int) -> int:
-        self._bad(at, at + 1, f"texts stand more than {TEXT_NESTING_MAX} deep in one another", "name the inner text with `let` first")
+        self._bad(
+            at,
+            at + 1,
+            f"texts stand more than {TEXT_NESTING_MAX} deep in one another",
+            "name the inner text with `let` first",
+        )
         end = self._source.find("\n", at)
         return self._resume(len(self._source) if end < 0 else end)
 
     def _bad_decimals(self, at: int, colon: int) -> int:
         end = self._skip_to_quote(colon)
         close = self._source.find("}", colon, end)
-        self._bad(colon, close if close >= 0 else colon + 1, f"a number of decimals, 0 to {_DECIMALS_MAX}, follows the colon", "write for example `{temp:1}`")
+        self._bad(
+            colon,
+            close if close >= 0 else colon + 1,
+            f"a number of decimals, 0 to {_DECIMALS_MAX}, follows the colon",
+            "write for example `{temp:1}`",
+        )
         return self._resume(close + 1) if close >= 0 else end
 
     def _unclosed(self, at: int) -> int:
@@ -157,5 +195,11 @@ class TextLexer:
 
     def _bad(self, start: int, end: int, label: str, help_text: str) -> None:
         self._report(
-            Diagnostic("EF0108", "the interpolation in this text is not complete", Span(start, end), label=label, help=help_text)
+            Diagnostic(
+                "EF0108",
+                "the interpolation in this text is not complete",
+                Span(start, end),
+                label=label,
+                help=help_text,
+            )
         )

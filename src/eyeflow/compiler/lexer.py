@@ -15,7 +15,9 @@ _BLANKS = re.compile(r"[ \t\r]+")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _COMMENT = re.compile(r"#[^\n]*")
 _OPERATOR = re.compile("|".join(re.escape(operator) for operator in OPERATORS))
-_FOREIGN = re.compile("|".join(re.escape(text) for text in sorted(FOREIGN, key=len, reverse=True)).replace("|!|", "|!(?!=)|"))
+_FOREIGN = re.compile(
+    "|".join(re.escape(text) for text in sorted(FOREIGN, key=len, reverse=True)).replace("|!|", "|!(?!=)|")
+)
 _QUOTED = re.compile(r"'([^'\n]*)'")
 _UNKNOWN_WORD = re.compile(r"[^\W0-9]\w*")
 _DIGITS = "0123456789"
@@ -44,7 +46,7 @@ class _Lexer:
         self._comments: list[Comment] = []
 
     def run(self, at: int, nesting: int) -> tuple[list[Token], int]:
-        """Return the tokens from `at` on and where they stop: the end, or `}`, `:` or a line end of an interpolation."""
+        """Return the tokens from `at` on and where they stop: the end, or `}`, `:` or line end of an interpolation."""
         source, tokens, depth = self._source, list[Token](), 0
         while at < len(source):
             char = source[at]
@@ -69,7 +71,9 @@ class _Lexer:
             if token is not None:
                 tokens.append(token)
                 self._line_start, self._comments = False, []
-        tokens.append(Token(TokenKind.END, "", Span(at, at), self._line_start and not nesting, comments=tuple(self._comments)))
+        tokens.append(
+            Token(TokenKind.END, "", Span(at, at), self._line_start and not nesting, comments=tuple(self._comments))
+        )
         return tokens, at
 
     def _comment(self, at: int) -> int:
@@ -90,8 +94,7 @@ class _Lexer:
         if char == "." and source[at + 1 : at + 2] in tuple(_DIGITS) and not _ends_operand(before, at):
             return self._bare_point(at)
         if found := _FOREIGN.match(source, at):
-            if not nesting or '"' not in found[0]:
-                return self._foreign(found, before)
+            return self._foreign(found)
         if found := _OPERATOR.match(source, at):
             return self._made(TokenKind.OPERATOR, found)
         return self._unknown(char, at)
@@ -101,14 +104,22 @@ class _Lexer:
         return Token(kind, found[0], span, self._line_start, comments=tuple(self._comments)), found.end()
 
     def _placed(self, token: Token) -> tuple[Token, int]:
-        placed = Token(token.kind, token.text, token.span, self._line_start, token.number, token.pieces, tuple(self._comments))
+        placed = Token(
+            token.kind, token.text, token.span, self._line_start, token.number, token.pieces, tuple(self._comments)
+        )
         return placed, token.span.end
 
     def _number(self, at: int) -> tuple[Token, int]:
         token = lex_number(self._source, at, self.diagnostics.append)
         end = token.span.end
         after = self._source[end : end + 2]
-        if token.kind is TokenKind.INT and after[:1] == "." and after != ".." and not after[1:].isalpha() and after[1:] != "_":
+        if (
+            token.kind is TokenKind.INT
+            and after[:1] == "."
+            and after != ".."
+            and not after[1:].isalpha()
+            and after[1:] != "_"
+        ):
             text = self._source[at:end] + ".0"
             self._report_point(Span(at, end + 1), text)
             return self._placed(Token(TokenKind.FLOAT, text, Span(at, end + 1), number=float(token.number)))
@@ -122,9 +133,15 @@ class _Lexer:
 
     def _report_point(self, span: Span, better: str) -> None:
         self.diagnostics.append(
-            Diagnostic("EF0105", "a float needs a digit on both sides of the point", span, label="a digit is missing",
-                       help=f"write `{better}`", fix=Fix(span, better, f"write {better}"))
-        )  # fmt: skip
+            Diagnostic(
+                "EF0105",
+                "a float needs a digit on both sides of the point",
+                span,
+                label="a digit is missing",
+                help=f"write `{better}`",
+                fix=Fix(span, better, f"write {better}"),
+            )
+        )
 
     def _text(self, at: int, nesting: int) -> tuple[Token, int]:
         line_start, comments = self._line_start, self._comments
@@ -137,11 +154,17 @@ class _Lexer:
         tokens, stop = self.run(at, nesting)
         return tuple(tokens), stop
 
-    def _foreign(self, found: re.Match[str], before: list[Token]) -> tuple[Token | None, int]:
+    def _foreign(self, found: re.Match[str]) -> tuple[Token | None, int]:
         foreign = FOREIGN[found[0]]
         span = Span(found.start(), found.end())
         if found[0] == "--" and self._source[span.end : span.end + 1] not in ("", "\n", "\r", " "):
-            return Token(TokenKind.OPERATOR, "-", Span(span.start, span.start + 1), self._line_start, comments=tuple(self._comments)), span.start + 1
+            return Token(
+                TokenKind.OPERATOR,
+                "-",
+                Span(span.start, span.start + 1),
+                self._line_start,
+                comments=tuple(self._comments),
+            ), span.start + 1
         self.diagnostics.append(foreign.diagnostic(found[0], span))
         return self._replaced(foreign, span)
 
@@ -168,7 +191,10 @@ class _Lexer:
         if better is not None:
             help_text = f"write `{better}`" if better.strip() else "write a plain blank"
         elif word:
-            label, help_text = "names are ASCII letters, digits and `_`", "give it an ASCII name; texts may hold any character"
+            label, help_text = (
+                "names are ASCII letters, digits and `_`",
+                "give it an ASCII name; texts may hold any character",
+            )
         fix = Fix(span, better, f"write `{better}`") if better is not None else None
         message = f"the name `{shown}` is not ASCII" if word else f"unknown character `{shown}`"
         self.diagnostics.append(Diagnostic("EF0101", message, span, label=label, help=help_text, fix=fix))
@@ -182,11 +208,21 @@ class _Lexer:
         span = Span(quoted.start(), quoted.end())
         better = '"' + quoted[1].replace('"', '\\"') + '"'
         self.diagnostics.append(
-            Diagnostic("EF0102", "texts stand in double quotes", span, label="single quotes", help=f"write `{better}`",
-                       fix=Fix(span, better, "use double quotes"))
-        )  # fmt: skip
+            Diagnostic(
+                "EF0102",
+                "texts stand in double quotes",
+                span,
+                label="single quotes",
+                help=f"write `{better}`",
+                fix=Fix(span, better, "use double quotes"),
+            )
+        )
         return Token(TokenKind.TEXT, better, span, self._line_start, comments=tuple(self._comments)), span.end
 
 
 def _ends_operand(before: list[Token], at: int) -> bool:
-    return bool(before) and before[-1].span.end == at and (before[-1].kind is TokenKind.NAME or before[-1].text in (")", "]"))
+    return (
+        bool(before)
+        and before[-1].span.end == at
+        and (before[-1].kind is TokenKind.NAME or before[-1].text in (")", "]"))
+    )

@@ -17,6 +17,10 @@ OPERATORS_MAX = 128
 """The most operators, calls, fields and indexes in one expression."""
 
 
+_GARBLING = ("EF0101", "EF0103", "EF0108")
+"""Lexical problems behind which the rest of a line cannot be trusted."""
+
+
 class Stop(Exception):  # noqa: N818 - not an error of the program: it unwinds to the next point of recovery
     """The parser gives up on the current statement, item or step; the problem has been reported."""
 
@@ -32,7 +36,9 @@ class Cursor:
         self.nesting = 0
         self.operators = 0
         self._reported_at = -1
-        self._lexical_lines = {source.line_of(diagnostic.span.start) for diagnostic in diagnostics}
+        self._garbled_lines = {
+            source.line_of(problem.span.start) for problem in diagnostics if problem.code in _GARBLING
+        }
 
     # --- looking ---
 
@@ -105,9 +111,12 @@ class Cursor:
             self.fail_expected(what, "")
         if token.text in RESERVED and not any_word:
             self.report(
-                "EF0138", f"`{token.text}` is a word of the language and cannot be a name", token.span,
-                label=f"{what} stands here", help=f"choose another name, for example `{token.text}_`",
-            )  # fmt: skip
+                "EF0138",
+                f"`{token.text}` is a word of the language and cannot be a name",
+                token.span,
+                label=f"{what} stands here",
+                help=f"choose another name, for example `{token.text}_`",
+            )
         self.take()
         return Name(token.text, token.span)
 
@@ -118,15 +127,25 @@ class Cursor:
     # --- reporting ---
 
     def report(
-        self, code: str, message: str, span: Span, *, label: str = "", note: str = "", help: str = "",
-        labels: tuple[Label, ...] = (), fix: Fix | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        code: str,
+        message: str,
+        span: Span,
+        *,
+        label: str = "",
+        note: str = "",
+        help: str = "",
+        labels: tuple[Label, ...] = (),
+        fix: Fix | None = None,
+    ) -> None:
         """Add a diagnostic, unless it follows from one that was reported: at the same token, or on a garbled line."""
         line = self.source.line_of(span.start)
-        if self._reported_at == self.at or line in self._lexical_lines:
+        if self._reported_at == self.at or line in self._garbled_lines:
             return
         self._reported_at = self.at
-        self.diagnostics.append(Diagnostic(code, message, span, label=label, note=note, help=help, labels=labels, fix=fix))
+        self.diagnostics.append(
+            Diagnostic(code, message, span, label=label, note=note, help=help, labels=labels, fix=fix)
+        )
 
     def fail(self, code: str, message: str, span: Span, **more: object) -> Stop:
         """Report and return what to raise."""
@@ -135,12 +154,19 @@ class Cursor:
 
     def fail_expected(self, what: str, why: str, help_text: str = "") -> Token:
         """Report that `what` is missing here and stop."""
-        token = self.token
-        if token.kind is TokenKind.BROKEN:
-            raise Stop
+        self.stop_if_reported()
         found, span = self._found()
         reason = f" {why}" if why else ""
-        raise self.fail("EF0120", f"expected {what}{reason}, found {found}", span, label=f"expected {what}", help=help_text)
+        raise self.fail(
+            "EF0120", f"expected {what}{reason}, found {found}", span, label=f"expected {what}", help=help_text
+        )
+
+    def stop_if_reported(self) -> None:
+        """Stop without a message where the lexer has reported the current token."""
+        token = self.token
+        repaired = token.text == "=>" and self.source.text[token.span.start : token.span.end] == "->"
+        if token.kind is TokenKind.BROKEN or repaired:
+            raise Stop
 
     def _found(self) -> tuple[str, Span]:
         """Describe the current token; what is missing at the end of a line is shown there, not on the next line."""
@@ -159,9 +185,12 @@ class Cursor:
         """Count one level of nesting; report and stop when it is one too many."""
         if self.nesting >= NESTING_MAX:
             raise self.fail(
-                "EF0136", f"nested more than {NESTING_MAX} levels deep", opening.span,
-                label="one level too many", help="give inner parts a name with `let`, or split the rule",
-            )  # fmt: skip
+                "EF0136",
+                f"nested more than {NESTING_MAX} levels deep",
+                opening.span,
+                label="one level too many",
+                help="give inner parts a name with `let`, or split the rule",
+            )
         self.nesting += 1
         try:
             yield
@@ -173,27 +202,12 @@ class Cursor:
         self.operators += 1
         if self.operators > OPERATORS_MAX:
             raise self.fail(
-                "EF0137", f"an expression with more than {OPERATORS_MAX} operators", token.span,
-                label="one operator too many", help="compute parts of it with `let` first",
-            )  # fmt: skip
-
-    # --- recovering ---
-
-    def skip_line(self) -> None:
-        """Skip to the next line that starts at the current brace depth, or to the brace that closes it."""
-        depth = 0
-        first = True
-        while not self.on_kind(TokenKind.END):
-            if depth == 0 and not first and self.token.line_start and not self.on("{"):
-                return
-            if self.on("}") or (depth > 0 and self.at_item() and self.column(self.token) <= 4):
-                if depth == 0:
-                    return
-                depth -= 1
-            elif self.on("{"):
-                depth += 1
-            self.take()
-            first = False
+                "EF0137",
+                f"an expression with more than {OPERATORS_MAX} operators",
+                token.span,
+                label="one operator too many",
+                help="compute parts of it with `let` first",
+            )
 
 
 def describe(token: Token) -> str:

@@ -77,10 +77,14 @@ class ExpressionParser(Cursor):
             label = "the unit is missing"
         whole = token.kind is TokenKind.INT
         self.report(
-            "EF0135", f"a duration {where} needs a unit", span, label=label,
+            "EF0135",
+            f"a duration {where} needs a unit",
+            span,
+            label=label,
             help=f"write for example `{better}`" if whole else "write for example `1500ms`",
-            note="units are us, ms, s, min, h and d", fix=Fix(span, better, f"write `{better}`") if whole else None,
-        )  # fmt: skip
+            note="units are us, ms, s, min, h and d",
+            fix=Fix(span, better, f"write `{better}`") if whole else None,
+        )
 
     # --- operators ---
 
@@ -112,9 +116,13 @@ class ExpressionParser(Cursor):
 
     def _meant_equal(self, token: Token) -> Token:
         self.report(
-            "EF0130", "`=` assigns; a comparison is written `==`", token.span, label="expected `==`",
-            help="write `==`", fix=Fix(token.span, "==", "write `==`"),
-        )  # fmt: skip
+            "EF0130",
+            "`=` assigns; a comparison is written `==`",
+            token.span,
+            label="expected `==`",
+            help="write `==`",
+            fix=Fix(token.span, "==", "write `==`"),
+        )
         return Token(TokenKind.OPERATOR, "==", token.span)
 
     def _hysteresis(self, operator: Token) -> ast.Expr | None:
@@ -129,10 +137,13 @@ class ExpressionParser(Cursor):
             token = self.token
             middle = self.source.text[left.right.span.start : left.right.span.end]
             self.report(
-                "EF0140", "comparisons cannot be chained", token.span, label="the second comparison",
+                "EF0140",
+                "comparisons cannot be chained",
+                token.span,
+                label="the second comparison",
                 labels=(Label(left.operator_span, "the first comparison"),),
                 help=f"join two comparisons with `and`: `... and {_shortened(middle)} {token.text} ...`",
-            )  # fmt: skip
+            )
             self.count_operator(self.take())
             self._binary(_OPERAND_BINDING)
 
@@ -160,7 +171,7 @@ class ExpressionParser(Cursor):
         """Parse a value with its fields and indexes, and what happens when a capability fails."""
         expr = self._primary()
         while True:
-            if self.on(".") :
+            if self.on("."):
                 expr = self._field(expr)
             elif self.on("(") and not self.token.line_start and isinstance(expr, ast.NameExpr | ast.FieldExpr):
                 expr = self._call(expr)
@@ -188,8 +199,13 @@ class ExpressionParser(Cursor):
         path = _path(callee)
         opening = self.token
         if path is None:
-            raise self.fail("EF0120", "this cannot be called", callee.span, label="not a function or capability",
-                            help="functions and capabilities are called by name: `gpio.set_pin(RELAY, HIGH)`")  # fmt: skip
+            raise self.fail(
+                "EF0120",
+                "this cannot be called",
+                callee.span,
+                label="not a function or capability",
+                help="functions and capabilities are called by name: `gpio.set_pin(RELAY, HIGH)`",
+            )
         self.count_operator(opening)
         args = self.arguments()
         return ast.CallExpr(path, args, self.span_from(callee.span))
@@ -214,8 +230,14 @@ class ExpressionParser(Cursor):
             name = self.name("the name of an argument", any_word=True)
             colon = self.take()
             if colon.text == "=":
-                self.report("EF0120", "an argument is named with `:`", colon.span, label="expected `:`",
-                            help=f"write `{name.text}: ...`", fix=Fix(colon.span, ":", "write `:`"))  # fmt: skip
+                self.report(
+                    "EF0120",
+                    "an argument is named with `:`",
+                    colon.span,
+                    label="expected `:`",
+                    help=f"write `{name.text}: ...`",
+                    fix=Fix(colon.span, ":", "write `:`"),
+                )
         value = self._timed()
         return ast.Argument(value, self.span_from(start), name)
 
@@ -241,13 +263,15 @@ class ExpressionParser(Cursor):
         """Take the bracket that closes `opening`, or report it missing with both places."""
         if self.accept(closing):
             return
-        if self.on_kind(TokenKind.BROKEN):
-            raise Stop
+        self.stop_if_reported()
         found, span = self._found()
         raise self.fail(
-            "EF0121", f"this `{opening.text}` is never closed: expected `{closing}`, found {found}", span,
-            label=f"expected `{closing}`" + (" or `,`" if closing != "}" else ""), labels=(Label(opening.span, "opened here"),),
-        )  # fmt: skip
+            "EF0121",
+            f"this `{opening.text}` is never closed: expected `{closing}`, found {found}",
+            span,
+            label=f"expected `{closing}`" + (" or `,`" if closing != "}" else ""),
+            labels=(Label(opening.span, "opened here"),),
+        )
 
     def _primary(self) -> ast.Expr:
         token = self.token
@@ -265,7 +289,12 @@ class ExpressionParser(Cursor):
     def _literal(self, token: Token) -> ast.Expr:
         if token.kind is TokenKind.INT:
             if token.number > INT_MAX:
-                self.report("EF0107", f"the number `{token.text}` is too large", token.span, label=f"the largest int is {INT_MAX}")
+                self.report(
+                    "EF0107",
+                    f"the number `{token.text}` is too large",
+                    token.span,
+                    label=f"the largest int is {INT_MAX}",
+                )
             return ast.IntLiteral(min(int(token.number), INT_MAX), token.span)
         if token.kind is TokenKind.FLOAT:
             return ast.FloatLiteral(float(token.number), token.span)
@@ -334,21 +363,29 @@ class ExpressionParser(Cursor):
             with self._else_taken(True):
                 then = self._timed()
             if not self.accept("else"):
-                raise self.fail("EF0132", "an `if` expression needs an `else`", self._found()[1], label="expected `else`",
-                                labels=(Label(token.span, "this `if` gives a value"),),
-                                help="write `if condition then a else b`")  # fmt: skip
+                raise self.fail(
+                    "EF0132",
+                    "an `if` expression needs an `else`",
+                    self._found()[1],
+                    label="expected `else`",
+                    labels=(Label(token.span, "this `if` gives a value"),),
+                    help="write `if condition then a else b`",
+                )
             otherwise = self._timed()
         return ast.IfExpr(condition, then, otherwise, token.span.to(otherwise.span))
 
     def _then(self, opening: Token) -> None:
         if self.accept("then"):
             return
-        if self.on_kind(TokenKind.BROKEN):
-            raise Stop
+        self.stop_if_reported()
         raise self.fail(
-            "EF0132", "`then` is missing in this `if` expression", self._found()[1], label="expected `then`",
-            labels=(Label(opening.span, "this `if` gives a value"),), help="write `if condition then a else b`",
-        )  # fmt: skip
+            "EF0132",
+            "`then` is missing in this `if` expression",
+            self._found()[1],
+            label="expected `then`",
+            labels=(Label(opening.span, "this `if` gives a value"),),
+            help="write `if condition then a else b`",
+        )
 
     def _last(self) -> ast.Expr:
         token = self.take()
@@ -368,8 +405,13 @@ class ExpressionParser(Cursor):
         """Parse `retry n backoff d timeout d else ...` behind a call."""
         first = self.token
         if len(call.path) < 2:
-            self.report("EF0146", f"`{first.text}` follows a call of a capability only", first.span, label="cannot follow a function",
-                        labels=(Label(call.span, "a function never fails"),))  # fmt: skip
+            self.report(
+                "EF0146",
+                f"`{first.text}` follows a call of a capability only",
+                first.span,
+                label="cannot follow a function",
+                labels=(Label(call.span, "a function never fails"),),
+            )
         retries = backoff_us = timeout_us = None
         if self.accept("retry"):
             retries = self.whole_number("the number of retries")
@@ -384,8 +426,13 @@ class ExpressionParser(Cursor):
 
     def _refuse_failure_order(self) -> None:
         if self.on("retry", "backoff", "timeout"):
-            raise self.fail("EF0146", f"`{self.token.text}` stands in the wrong place", self.token.span, label="not here",
-                            help="the order is `retry 3 backoff 1s timeout 5s else skip`")  # fmt: skip
+            raise self.fail(
+                "EF0146",
+                f"`{self.token.text}` stands in the wrong place",
+                self.token.span,
+                label="not here",
+                help="the order is `retry 3 backoff 1s timeout 5s else skip`",
+            )
 
     def _failure_else(self) -> tuple[ast.FailureKind | None, ast.Expr | None]:
         if not self.on("else") or self._else_is_taken:

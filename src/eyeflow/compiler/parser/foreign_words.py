@@ -28,8 +28,12 @@ _RETURN = ForeignWord(
 )  # fmt: skip
 _JUMP = ForeignWord("there are no jumps", "put what should not run into an `if`", "a loop runs to its bound")
 _MUTABLE = ForeignWord("a variable is made with `var`", "write `var x = 1`; a value that never changes is a `let`")
-_SWITCH = ForeignWord("a choice by value is a `match` or an `if`", "write `match mode { HEAT => { ... } else => { ... } }`")
-_IMPORT = ForeignWord("a rule stands alone in its file", "remove it; capabilities such as `gpio.set_pin` are always there")
+_SWITCH = ForeignWord(
+    "a choice by value is a `match` or an `if`", "write `match mode { HEAT => { ... } else => { ... } }`"
+)
+_IMPORT = ForeignWord(
+    "a rule stands alone in its file", "remove it; capabilities such as `gpio.set_pin` are always there"
+)
 _RECORD = ForeignWord("a type with fields is a `record`", "write `record Reading { temp: float }`")
 _TRY = ForeignWord("a failure is answered at the call", "write `adc.read_channel(0) retry 2 else 0`")
 _OUTPUT = ForeignWord("a rule acts through capabilities only", 'write `log.info("...")`')

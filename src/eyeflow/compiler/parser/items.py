@@ -5,7 +5,7 @@ from __future__ import annotations
 from eyeflow.base.diagnostic import Fix, Span
 from eyeflow.base.names import near
 from eyeflow.compiler import ast
-from eyeflow.compiler.parser.cursor import Stop, describe
+from eyeflow.compiler.parser.cursor import Stop
 from eyeflow.compiler.parser.test_blocks import TestBlockParser
 from eyeflow.compiler.tokens import Token, TokenKind
 
@@ -89,8 +89,14 @@ class ItemParser(TestBlockParser):
         listed = ", ".join(f"`{word}`" for word in allowed[:-1]) + f" or `{allowed[-1]}`"
         if better is None or token.line_start:
             self.fail_expected(listed, f"as {what}")
-        self.report("EF0120", f"expected {listed} as {what}, found `{token.text}`", token.span, label=f"expected {listed}",
-                    help=f"write `{better}`", fix=Fix(token.span, better or "", f"write `{better}`"))  # fmt: skip
+        self.report(
+            "EF0120",
+            f"expected {listed} as {what}, found `{token.text}`",
+            token.span,
+            label=f"expected {listed}",
+            help=f"write `{better}`",
+            fix=Fix(token.span, better or "", f"write `{better}`"),
+        )
         self.take()
         return ast.Name(better or token.text, token.span)
 
@@ -99,7 +105,11 @@ class ItemParser(TestBlockParser):
         word = self.take()
         name = self.name("a name for the parameter")
         kind = self._declared_type(word, name)
-        self.expect("=", "and a default", f"write `param {name.text}: {kind.name.text} = ...`; a deployment may set another value")
+        self.expect(
+            "=",
+            "and a default",
+            f"write `param {name.text}: {kind.name.text} = ...`; a deployment may set another value",
+        )
         default = self.literal("the default of the parameter")
         low = high = None
         if self.accept("in"):
@@ -111,8 +121,13 @@ class ItemParser(TestBlockParser):
     def _declared_type(self, word: Token, name: ast.Name) -> ast.TypeName:
         if self.accept(":"):
             return self.type_name()
-        raise self.fail("EF0144", f"`{name.text}` needs a type", name.span, label="its type is missing",
-                        help=f"write `{word.text} {name.text}: float = ...`")  # fmt: skip
+        raise self.fail(
+            "EF0144",
+            f"`{name.text}` needs a type",
+            name.span,
+            label="its type is missing",
+            help=f"write `{word.text} {name.text}: float = ...`",
+        )
 
     def const(self) -> ast.ConstDecl:
         """Parse `const STEP = 0.5`."""
@@ -131,7 +146,7 @@ class ItemParser(TestBlockParser):
         return ast.StateDecl(name, kind, initial, self.span_from(word.span))
 
     def literal(self, what: str) -> ast.Expr:
-        """Parse a literal: a number or duration with an optional `-`, a text, `true`, `false`, or a member of an enum."""
+        """Parse a literal: a number or duration with an optional `-`, a text, `true`, `false`, a member of an enum."""
         self.operators = 0
         expr = self.postfix(with_failure=False) if not self.on("-") else self._unary()
         inner = expr.operand if isinstance(expr, ast.UnaryExpr) else expr
@@ -143,8 +158,13 @@ class ItemParser(TestBlockParser):
         operator = self.on("+", "-", "*", "/", "%") and not self.token.line_start
         if not plain or operator:
             span = expr.span if not operator else self.token.span
-            raise self.fail("EF0147", f"{what} is a literal", span, label="not a literal",
-                            help="write the value itself, for example `80.0`, `2s` or `\"text\"`")  # fmt: skip
+            raise self.fail(
+                "EF0147",
+                f"{what} is a literal",
+                span,
+                label="not a literal",
+                help='write the value itself, for example `80.0`, `2s` or `"text"`',
+            )
         return expr
 
     # --- handlers ---
@@ -199,17 +219,26 @@ class ItemParser(TestBlockParser):
             pin = self.name("the name of a pin")
             edge = self._choice(_EDGES, "the edge")
             return ast.GpioTrigger(pin, edge, self.span_from(token.span))
-        if token.text not in _SOURCES and following.kind not in (TokenKind.TEXT,) and following.text not in ("as", "every"):
+        if (
+            token.text not in _SOURCES
+            and following.kind not in (TokenKind.TEXT,)
+            and following.text not in ("as", "every")
+        ):
             raise self._unknown_trigger(token)
         return self._source()
 
     def _unknown_trigger(self, token: Token) -> Stop:
         better = near(token.text, _TRIGGERS)
         return self.fail(
-            "EF0143", f"unknown trigger `{token.text}`", token.span, label="not a trigger",
-            help=f"write `{better}`" if better else "a trigger is every, cron, gpio, event, mqtt, http, host, kafka or serial",
+            "EF0143",
+            f"unknown trigger `{token.text}`",
+            token.span,
+            label="not a trigger",
+            help=f"write `{better}`"
+            if better
+            else "a trigger is every, cron, gpio, event, mqtt, http, host, kafka or serial",
             fix=Fix(token.span, better, f"write `{better}`") if better else None,
-        )  # fmt: skip
+        )
 
     def _source(self) -> ast.SourceTrigger:
         source = self.take()
@@ -222,22 +251,34 @@ class ItemParser(TestBlockParser):
         binding, record = self._payload(source)
         key = self.name("the field that is the key", any_word=True) if self.accept("key") else None
         return ast.SourceTrigger(
-            ast.Name(source.text, source.span), address, address_span, period_us, binding, record, key, self.span_from(source.span)
+            ast.Name(source.text, source.span),
+            address,
+            address_span,
+            period_us,
+            binding,
+            record,
+            key,
+            self.span_from(source.span),
         )
 
     def _payload(self, source: Token) -> tuple[ast.Name, ast.Name]:
         example = f"write `on {source.text} ... as reading: Reading`, with `record Reading {{ ... }}` above"
         if not self.accept("as"):
-            raise self.fail("EF0134", f"the payload of `{source.text}` needs a name and a record", self._found()[1],
-                            label="expected `as reading: Reading`", help=example,
-                            note="the record says which fields an event has; what does not fit is rejected before the rule runs")  # fmt: skip
+            raise self.fail(
+                "EF0134",
+                f"the payload of `{source.text}` needs a name and a record",
+                self._found()[1],
+                label="expected `as reading: Reading`",
+                help=example,
+                note="the record says which fields an event has; what does not fit is rejected before the rule runs",
+            )
         binding = self.name("a name for the payload")
         if not self.accept(":"):
-            raise self.fail("EF0134", f"the payload `{binding.text}` needs a record", self._found()[1],
-                            label="expected `: Reading`", help=example)  # fmt: skip
+            raise self.fail(
+                "EF0134",
+                f"the payload `{binding.text}` needs a record",
+                self._found()[1],
+                label="expected `: Reading`",
+                help=example,
+            )
         return binding, self.name("the name of a record")
-
-
-def shown(token: Token) -> str:
-    """Name a token for a message about an item."""
-    return describe(token)

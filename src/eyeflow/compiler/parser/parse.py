@@ -26,7 +26,6 @@ _GROUPS = {
     "state": 5, "on": 6, "test": 7,
 }  # fmt: skip
 _GROUP_NAMES = ("header", "types", "pins", "parameters", "constants", "state", "handlers", "tests")
-_EMPTY = "rule my_rule {\n    version \"1.0.0\"\n\n    on every 1s\n}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,26 +68,52 @@ class _RuleParser(ItemParser):
         return rule
 
     def _report_empty(self) -> None:
-        self.report("EF0122", "this file holds no rule", Span(0, 0), label="expected a rule",
-                    help='start with `rule my_rule {`, then a trigger such as `on every 1s`, and close it with `}`')  # fmt: skip
+        self.report(
+            "EF0122",
+            "this file holds no rule",
+            Span(0, 0),
+            label="expected a rule",
+            help="start with `rule my_rule {`, then a trigger such as `on every 1s`, and close it with `}`",
+        )
 
     def _rule_word(self) -> Token:
         if word := self.accept("rule"):
             return word
         token = self.token
-        if token.kind is TokenKind.BROKEN:
-            raise Stop
+        self.stop_if_reported()
         following = self.peek()
         if token.kind is TokenKind.NAME and following.text == "{" and token.text not in FOREIGN_WORDS:
-            self.report("EF0123", "a rule starts with the word `rule`", token.span, label="expected `rule`",
-                        help=f"write `rule {token.text} {{`", fix=Fix(Span(token.span.start, token.span.start), "rule ", "write `rule`"))  # fmt: skip
+            self.report(
+                "EF0123",
+                "a rule starts with the word `rule`",
+                token.span,
+                label="expected `rule`",
+                help=f"write `rule {token.text} {{`",
+                fix=Fix(Span(token.span.start, token.span.start), "rule ", "write `rule`"),
+            )
             return token
-        if token.kind is TokenKind.NAME and following.kind is TokenKind.NAME and self.peek(2).text == "{" and near(token.text, ["rule"]):
-            self.report("EF0123", f"expected `rule`, found `{token.text}`", token.span, label="expected `rule`",
-                        help="write `rule`", fix=Fix(token.span, "rule", "write `rule`"))  # fmt: skip
+        if (
+            token.kind is TokenKind.NAME
+            and following.kind is TokenKind.NAME
+            and self.peek(2).text == "{"
+            and near(token.text, ["rule"])
+        ):
+            self.report(
+                "EF0123",
+                f"expected `rule`, found `{token.text}`",
+                token.span,
+                label="expected `rule`",
+                help="write `rule`",
+                fix=Fix(token.span, "rule", "write `rule`"),
+            )
             return self.take()
-        raise self.fail("EF0123", f"a file starts with `rule`, found {describe(token)}", token.span, label="expected `rule`",
-                        help="everything of a rule stands inside `rule my_rule { ... }`")  # fmt: skip
+        raise self.fail(
+            "EF0123",
+            f"a file starts with `rule`, found {describe(token)}",
+            token.span,
+            label="expected `rule`",
+            help="everything of a rule stands inside `rule my_rule { ... }`",
+        )
 
     def _rule(self, start: Token) -> ast.Rule:
         name = self._rule_name()
@@ -111,10 +136,15 @@ class _RuleParser(ItemParser):
         if not _RULE_NAME.fullmatch(name.text) or len(name.text) > RULE_NAME_MAX:
             better = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.text).lower()[:RULE_NAME_MAX].lstrip("_")
             fix = Fix(name.span, better, f"write `{better}`") if _RULE_NAME.fullmatch(better) else None
-            self.report("EF0126", f"`{name.text[:80]}` is no name for a rule", name.span,
-                        label=f"lower case letters, digits and `_`, at most {RULE_NAME_MAX}",
-                        help=f"write `{better}`" if fix else "write a name such as `overheat_relay`",
-                        note="the name of a rule is its id everywhere", fix=fix)  # fmt: skip
+            self.report(
+                "EF0126",
+                f"`{name.text[:80]}` is no name for a rule",
+                name.span,
+                label=f"lower case letters, digits and `_`, at most {RULE_NAME_MAX}",
+                help=f"write `{better}`" if fix else "write a name such as `overheat_relay`",
+                note="the name of a rule is its id everywhere",
+                fix=fix,
+            )
         return name
 
     def _item_or_skip(self, items: _Items) -> None:
@@ -132,15 +162,32 @@ class _RuleParser(ItemParser):
         if token.kind is TokenKind.END or token.kind is TokenKind.BROKEN:
             return
         if token.text == "rule" and self.peek().kind is TokenKind.NAME:
-            self.report("EF0124", "a second rule in one file", token.span.to(self.peek().span), label="this one",
-                        help="put each rule into a file of its own",
-                        note="the file is what is compiled, signed and deployed as one")  # fmt: skip
+            self.report(
+                "EF0124",
+                "a second rule in one file",
+                token.span.to(self.peek().span),
+                label="this one",
+                help="put each rule into a file of its own",
+                note="the file is what is compiled, signed and deployed as one",
+            )
         elif token.text == "}":
-            self.report("EF0125", "this `}` closes nothing", token.span, label="the rule was closed before it",
-                        labels=(Label(self.previous.span, "this closes the rule"),), help="remove one of the two")  # fmt: skip
+            self.report(
+                "EF0125",
+                "this `}` closes nothing",
+                token.span,
+                label="the rule was closed before it",
+                labels=(Label(self.previous.span, "this closes the rule"),),
+                help="remove one of the two",
+            )
         else:
-            self.report("EF0125", f"{describe(token)} stands outside the rule", token.span, label="after the end of the rule",
-                        labels=(Label(self.previous.span, "this closes the rule"),), help="move it inside, before this `}`")  # fmt: skip
+            self.report(
+                "EF0125",
+                f"{describe(token)} stands outside the rule",
+                token.span,
+                label="after the end of the rule",
+                labels=(Label(self.previous.span, "this closes the rule"),),
+                help="move it inside, before this `}`",
+            )
 
     # --- one item ---
 
@@ -163,17 +210,31 @@ class _RuleParser(ItemParser):
             return Stop()
         following = self.peek()
         if token.text in ("let", "var", "if", "for", "match", "emit", "else") or following.text in ("=", "(", ".", "["):
-            return self.fail("EF0148", "a statement outside a handler", token.span, label="not inside a handler",
-                             help="statements follow a trigger: `on every 1s { ... }`" if not items.handlers else "move it into the braces of the handler")  # fmt: skip
+            return self.fail(
+                "EF0148",
+                "a statement outside a handler",
+                token.span,
+                label="not inside a handler",
+                help="statements follow a trigger: `on every 1s { ... }`"
+                if not items.handlers
+                else "move it into the braces of the handler",
+            )
         if token.kind is TokenKind.NAME and token.text in FOREIGN_WORDS:
             word = FOREIGN_WORDS[token.text]
-            return self.fail("EF0133", f"there is no `{token.text}`", token.span, label=word.label, help=word.help, note=word.note)
+            return self.fail(
+                "EF0133", f"there is no `{token.text}`", token.span, label=word.label, help=word.help, note=word.note
+            )
         better = near(token.text, ITEM_WORDS) if token.kind is TokenKind.NAME else None
         return self.fail(
-            "EF0129", f"{describe(token)} starts no item of a rule", token.span, label="not an item",
-            help=f"write `{better}`" if better else "an item is version, priority, description, enum, record, pin, param, const, state, on or test",
+            "EF0129",
+            f"{describe(token)} starts no item of a rule",
+            token.span,
+            label="not an item",
+            help=f"write `{better}`"
+            if better
+            else "an item is version, priority, description, enum, record, pin, param, const, state, on or test",
             fix=Fix(token.span, better, f"write `{better}`") if better else None,
-        )  # fmt: skip
+        )
 
 
 class _Items:
@@ -198,8 +259,14 @@ class _Items:
             raise parser.refuse_item(token, self)
         self._check_order(token)
         if token.text in ("version", "priority", "description") and token.text in self._header:
-            parser.report("EF0128", f"a second `{token.text}`", token.span, label="the second one",
-                          labels=(Label(self._header[token.text][0].span, "the first one"),), help="keep one of the two")  # fmt: skip
+            parser.report(
+                "EF0128",
+                f"a second `{token.text}`",
+                token.span,
+                label="the second one",
+                labels=(Label(self._header[token.text][0].span, "the first one"),),
+                help="keep one of the two",
+            )
         item = parser.item(token)
         self._header.setdefault(token.text, (token, item))
         self._of[token.text].append(item)
@@ -214,17 +281,31 @@ class _Items:
         self._misplaced.add(token.text)
         behind = _GROUP_NAMES[self._latest[0]]
         self._parser.report(
-            "EF0127", f"`{token.text}` stands after the {behind}", token.span, label="too late",
+            "EF0127",
+            f"`{token.text}` stands after the {behind}",
+            token.span,
+            label="too late",
             labels=(Label(self._latest[1].span, f"the {behind} start before it"),),
             help=f"move it up, before the {behind}",
             note="the order is header, types, pins, parameters, constants, state, handlers, tests",
-        )  # fmt: skip
+        )
 
     def rule(self, name: ast.Name, span: Span) -> ast.Rule:
         """Return the rule made of the items so far."""
         header = {word: item for word, (_, item) in self._header.items()}
         of = {word: tuple(found) for word, found in self._of.items()}
         return ast.Rule(
-            name, span, header.get("version"), header.get("priority"), header.get("description"), of["enum"], of["record"],
-            of["pin"], of["param"], of["const"], of["state"], of["on"], of["test"],
-        )  # fmt: skip
+            name,
+            span,
+            header.get("version"),
+            header.get("priority"),
+            header.get("description"),
+            of["enum"],
+            of["record"],
+            of["pin"],
+            of["param"],
+            of["const"],
+            of["state"],
+            of["on"],
+            of["test"],
+        )

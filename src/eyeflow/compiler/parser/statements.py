@@ -34,16 +34,20 @@ class StatementParser(ExpressionParser):
         """Take `{`; when it is missing report that, and return None."""
         if self.on("{"):
             return self.take()
-        if self.on_kind(TokenKind.BROKEN):
-            raise Stop
+        self.stop_if_reported()
         found, span = self._found()
         colon = self.on(":") and self.peek().line_start
         self.report(
-            "EF0150", f"expected `{{` after `{owner.text}`, found {found}", span, label="expected `{`",
+            "EF0150",
+            f"expected `{{` after `{owner.text}`, found {found}",
+            span,
+            label="expected `{`",
             labels=(Label(owner.span, "this needs a block in braces"),),
             help="blocks stand in braces: `" + owner.text + " ... {`, the statements, `}`",
-            fix=Fix(span, " {" if span.start == span.end else "{", "write `{`") if colon or span.start == span.end else None,
-        )  # fmt: skip
+            fix=Fix(span, " {" if span.start == span.end else "{", "write `{`")
+            if colon or span.start == span.end
+            else None,
+        )
         if colon:
             self.take()
         elif not self.token.line_start:
@@ -55,13 +59,9 @@ class StatementParser(ExpressionParser):
         start, margin = self.token.span, self.column(owner)
         with self.nested(owner):
             statements = self.statements(deeper_than=margin)
-        if self.on("}") and self.token.line_start and self.column(self.token) == margin and self._closes_owner(margin):
+        if self.on("}") and self.token.line_start and self.column(self.token) == margin and margin > 0:
             self.take()
         return ast.Block(statements, self.span_from(start) if statements else Span(start.start, start.start))
-
-    def _closes_owner(self, margin: int) -> bool:
-        """Whether a `}` at the owner's own column belongs to the missing `{`, and not to a block around it."""
-        return margin > 0
 
     def close_block(self, opening: Token) -> None:
         """Take the `}` of `opening`; when it is missing blame the brace that most likely lacks its own."""
@@ -70,16 +70,23 @@ class StatementParser(ExpressionParser):
             if closing.line_start and self.column(closing) != self.column(opening) and self.crooked is None:
                 self.crooked = opening
             return
-        if self.on_kind(TokenKind.BROKEN):
-            raise Stop
+        self.stop_if_reported()
         at_end = self.on_kind(TokenKind.END)
         blamed = self.crooked if at_end and self.crooked is not None else opening
         place = "the end of the file" if at_end else describe(self.token)
         self.report(
-            "EF0121", "this `{` is never closed", blamed.span, label="opened here, and its `}` is missing",
-            labels=(Label(self.previous.span if at_end else self.token.span, f"{place} comes before its `}}`" if not at_end else "the file ends here"),),
+            "EF0121",
+            "this `{` is never closed",
+            blamed.span,
+            label="opened here, and its `}` is missing",
+            labels=(
+                Label(
+                    self.previous.span if at_end else self.token.span,
+                    f"{place} comes before its `}}`" if not at_end else "the file ends here",
+                ),
+            ),
             help="add `}`",
-        )  # fmt: skip
+        )
         if at_end:
             self._reported_at = self.at
 
@@ -122,25 +129,33 @@ class StatementParser(ExpressionParser):
         token = self.token
         if token.line_start or token.kind is TokenKind.END or self.on("}"):
             return
-        if token.kind is TokenKind.BROKEN:
-            raise Stop
+        self.stop_if_reported()
         if self.on(")", "]"):
-            raise self.fail("EF0120", f"`{token.text}` closes nothing", token.span, label=f"no `{_CLOSING[token.text]}` is open")
+            raise self.fail(
+                "EF0120", f"`{token.text}` closes nothing", token.span, label=f"no `{_CLOSING[token.text]}` is open"
+            )
         if self.on("{"):
-            raise self.fail("EF0120", "`{` opens a block here that nothing needs", token.span, label="unexpected block",
-                            help="blocks follow `if`, `else`, `for` and the arms of `match`")  # fmt: skip
+            raise self.fail(
+                "EF0120",
+                "`{` opens a block here that nothing needs",
+                token.span,
+                label="unexpected block",
+                help="blocks follow `if`, `else`, `for` and the arms of `match`",
+            )
         raise self.fail(
-            "EF0139", f"expected the end of the line, found {describe(token)}", token.span,
-            label="a statement ends at the end of its line", help="check the operator before it, or start a new line",
-        )  # fmt: skip
+            "EF0139",
+            f"expected the end of the line, found {describe(token)}",
+            token.span,
+            label="a statement ends at the end of its line",
+            help="check the operator before it, or start a new line",
+        )
 
     # --- statements ---
 
     def statement(self) -> ast.Statement:
         """Parse one statement."""
         token = self.token
-        if token.kind is TokenKind.BROKEN:
-            raise Stop
+        self.stop_if_reported()
         if token.kind is TokenKind.NAME:
             match token.text:
                 case "let" | "var":
@@ -154,8 +169,13 @@ class StatementParser(ExpressionParser):
                 case "emit":
                     return self._emit()
                 case "else":
-                    raise self.fail("EF0153", "`else` without its `if`", token.span, label="no `if` ends right before",
-                                    help="`else` follows the `}` of an `if`; an `if` has one `else`")  # fmt: skip
+                    raise self.fail(
+                        "EF0153",
+                        "`else` without its `if`",
+                        token.span,
+                        label="no `if` ends right before",
+                        help="`else` follows the `}` of an `if`; an `if` has one `else`",
+                    )
         self._refuse_foreign_word()
         return self._place_or_call()
 
@@ -169,7 +189,9 @@ class StatementParser(ExpressionParser):
         if following.text == "(" and token.text not in ("while", "switch", "print", "function", "func", "fn"):
             return
         word = FOREIGN_WORDS[token.text]
-        raise self.fail("EF0133", f"there is no `{token.text}`", token.span, label=word.label, help=word.help, note=word.note)
+        raise self.fail(
+            "EF0133", f"there is no `{token.text}`", token.span, label=word.label, help=word.help, note=word.note
+        )
 
     def _let(self) -> ast.Let:
         word = self.take()
@@ -188,7 +210,9 @@ class StatementParser(ExpressionParser):
         with self.bracket(opening):
             element = self.type_name() if self.on_kind(TokenKind.NAME) else None
             if element is not None:
-                self.expect(",", "between the type of the elements and their number", "write for example `list(float, 10)`")
+                self.expect(
+                    ",", "between the type of the elements and their number", "write for example `list(float, 10)`"
+                )
             size = self.whole_number("a number")
             self.close(")", opening)
         return ast.TypeName(name, self.span_from(name.span), size, element)
@@ -250,17 +274,32 @@ class StatementParser(ExpressionParser):
         if not self.on("then"):
             return
         token = self.token
-        self.report("EF0150", "an `if` statement has no `then`", token.span, label="expected `{`",
-                    help="write `if condition { ... }`; `then` belongs to `if c then a else b` inside an expression")  # fmt: skip
+        self.report(
+            "EF0150",
+            "an `if` statement has no `then`",
+            token.span,
+            label="expected `{`",
+            help="write `if condition { ... }`; `then` belongs to `if c then a else b` inside an expression",
+        )
         if self.peek().text == "{":
             self.take()
 
     def _else(self) -> Token | None:
         """Take `else`, or `else if`; return the word whose block follows, or None when the `if` is over."""
         token = self.token
-        if token.text in ("elif", "elseif", "elsif") and token.kind is TokenKind.NAME and self.peek().text not in ("=", ".", "["):
-            self.report("EF0131", f"`{token.text}` is written `else if` here", token.span, label="expected `else if`",
-                        help="write `else if`", fix=Fix(token.span, "else if", "write `else if`"))  # fmt: skip
+        if (
+            token.text in ("elif", "elseif", "elsif")
+            and token.kind is TokenKind.NAME
+            and self.peek().text not in ("=", ".", "[")
+        ):
+            self.report(
+                "EF0131",
+                f"`{token.text}` is written `else if` here",
+                token.span,
+                label="expected `else if`",
+                help="write `else if`",
+                fix=Fix(token.span, "else if", "write `else if`"),
+            )
             self.take()
             return Token(TokenKind.NAME, "if", token.span)
         if not self.accept("else"):
@@ -320,8 +359,14 @@ class StatementParser(ExpressionParser):
         if self.on("."):
             point = self.take()
             member = self.name("a member of the enum")
-            self.report("EF0120", "an arm names members without their enum", name.span.to(point.span), label="not needed",
-                        help=f"write `{member.text} => ...`", fix=Fix(name.span.to(point.span), "", "remove it"))  # fmt: skip
+            self.report(
+                "EF0120",
+                "an arm names members without their enum",
+                name.span.to(point.span),
+                label="not needed",
+                help=f"write `{member.text} => ...`",
+                fix=Fix(name.span.to(point.span), "", "remove it"),
+            )
             return member
         return name
 
@@ -335,35 +380,56 @@ class StatementParser(ExpressionParser):
     def _place_or_call(self) -> ast.Assign | ast.ExprStatement:
         start = self.token
         self.operators = 0
-        target = self._start_of_statement()
+        target = self.postfix()
         if self.on("="):
             return self._assign(target)
         if self.on(":") and isinstance(target, ast.NameExpr) and self.peek().kind is TokenKind.NAME:
-            raise self.fail("EF0142", f"a new name is made with `let` or `var`: `let {target.name}: ...`", start.span,
-                            label="a word is missing before this name", help=f"write `let {target.name}: type = value`",
-                            fix=Fix(Span(start.span.start, start.span.start), "let ", "write `let`"))  # fmt: skip
+            raise self.fail(
+                "EF0142",
+                f"a new name is made with `let` or `var`: `let {target.name}: ...`",
+                start.span,
+                label="a word is missing before this name",
+                help=f"write `let {target.name}: type = value`",
+                fix=Fix(Span(start.span.start, start.span.start), "let ", "write `let`"),
+            )
         if isinstance(target, ast.CallExpr) and not self._goes_on():
             return ast.ExprStatement(target, target.span)
         raise self._does_nothing(target)
 
-    def _start_of_statement(self) -> ast.Expr:
-        return self.postfix()
-
     def _goes_on(self) -> bool:
         token = self.token
-        return not token.line_start and token.kind is TokenKind.OPERATOR and token.text not in ("}", ")", "]", "{", ",", ":")
+        return (
+            not token.line_start
+            and token.kind is TokenKind.OPERATOR
+            and token.text not in ("}", ")", "]", "{", ",", ":")
+        )
 
     def _assign(self, target: ast.Expr) -> ast.Assign:
         if not isinstance(target, ast.NameExpr | ast.FieldExpr | ast.IndexExpr):
-            raise self.fail("EF0142", "nothing can be assigned to this", target.span, label="not a place",
-                            help="a state, a variable, a field of one or an element of one stands before `=`")  # fmt: skip
+            raise self.fail(
+                "EF0142",
+                "nothing can be assigned to this",
+                target.span,
+                label="not a place",
+                help="a state, a variable, a field of one or an element of one stands before `=`",
+            )
         self.take()
         return ast.Assign(target, self.expression(), self.span_from(target.span))
 
     def _does_nothing(self, target: ast.Expr) -> Stop:
         following = self.token
         if isinstance(target, ast.NameExpr) and not following.line_start and following.kind is TokenKind.NAME:
-            return self.fail("EF0133" if target.name in FOREIGN_WORDS else "EF0141", f"`{target.name}` starts no statement", target.span, label="not a word of the language",
-                             help="a statement starts with let, var, if, for, match, emit, a place with `=`, or is a call")  # fmt: skip
-        return self.fail("EF0141", "this statement does nothing", target.span, label="a value that nobody uses",
-                         help="name it with `let`, assign it with `=`, or remove it")  # fmt: skip
+            return self.fail(
+                "EF0133" if target.name in FOREIGN_WORDS else "EF0141",
+                f"`{target.name}` starts no statement",
+                target.span,
+                label="not a word of the language",
+                help="a statement starts with let, var, if, for, match, emit, a place with `=`, or is a call",
+            )
+        return self.fail(
+            "EF0141",
+            "this statement does nothing",
+            target.span,
+            label="a value that nobody uses",
+            help="name it with `let`, assign it with `=`, or remove it",
+        )

@@ -38,8 +38,13 @@ class TestBlockParser(StatementParser):
         """Take a text without interpolation and return its value."""
         token = self.expect_kind(TokenKind.TEXT, what)
         if any(piece.tokens is not None for piece in token.pieces):
-            self.report("EF0147", "this text cannot hold an interpolation", token.span, label="must be a plain text",
-                        help="write `\\{` and `\\}` for the characters themselves")  # fmt: skip
+            self.report(
+                "EF0147",
+                "this text cannot hold an interpolation",
+                token.span,
+                label="must be a plain text",
+                help="write `\\{` and `\\}` for the characters themselves",
+            )
         return "".join(piece.text for piece in token.pieces)
 
     def _step_or_skip(self, steps: list[ast.Step]) -> None:
@@ -61,8 +66,7 @@ class TestBlockParser(StatementParser):
 
     def _step(self) -> ast.Step:
         token = self.token
-        if token.kind is TokenKind.BROKEN:
-            raise Stop
+        self.stop_if_reported()
         if self.accept("given"):
             return self._given(token)
         if self.accept("send"):
@@ -75,11 +79,14 @@ class TestBlockParser(StatementParser):
         better = near(token.text, _STEPS) if token.kind is TokenKind.NAME else None
         shown = "this" if token.kind is TokenKind.TEXT else f"`{token.text}`"
         return self.fail(
-            "EF0145", f"{shown} starts no step of a test", token.span, label="not a step",
+            "EF0145",
+            f"{shown} starts no step of a test",
+            token.span,
+            label="not a step",
             help=f"write `{better}`" if better else "a step starts with given, send, expect, at or after",
-            note="a test sets inputs with `given`, sends events with `send`, moves the clock with `at` or `after`, and checks with `expect`",
+            note="`given` sets inputs, `send` sends events, `at` and `after` move the clock, `expect` checks",
             fix=Fix(token.span, better, f"write `{better}`") if better else None,
-        )  # fmt: skip
+        )
 
     # --- given and send ---
 
@@ -94,16 +101,27 @@ class TestBlockParser(StatementParser):
                 return ast.GivenRead(target, None, self.span_from(word.span))
             return ast.GivenRead(target, self._given_value("`=` or `fails`"), self.span_from(word.span))
         if not isinstance(target, ast.NameExpr):
-            raise self.fail("EF0145", "`given` sets a read or a parameter", target.span, label="neither",
-                            help="write `given adc.read_channel(0) = 850` or `given limit = 70.0`")  # fmt: skip
+            raise self.fail(
+                "EF0145",
+                "`given` sets a read or a parameter",
+                target.span,
+                label="neither",
+                help="write `given adc.read_channel(0) = 850` or `given limit = 70.0`",
+            )
         value = self._given_value("`=`")
         return ast.GivenParam(ast.Name(target.name, target.span), value, self.span_from(word.span))
 
     def _given_value(self, what: str) -> ast.Expr:
         if self.on("=="):
             token = self.take()
-            self.report("EF0120", "`given` sets a value with `=`", token.span, label="expected `=`", help="write `=`",
-                        fix=Fix(token.span, "=", "write `=`"))  # fmt: skip
+            self.report(
+                "EF0120",
+                "`given` sets a value with `=`",
+                token.span,
+                label="expected `=`",
+                help="write `=`",
+                fix=Fix(token.span, "=", "write `=`"),
+            )
         elif not self.accept("="):
             self.fail_expected(what, "after what is given")
         return self.expression()
@@ -127,8 +145,13 @@ class TestBlockParser(StatementParser):
     def _field_of_send(self) -> ast.Argument:
         argument = self.argument()
         if argument.name is None:
-            raise self.fail("EF0120", "a field of an event needs its name", argument.span, label="which field?",
-                            help="write `send { temp: 81.5 }`")  # fmt: skip
+            raise self.fail(
+                "EF0120",
+                "a field of an event needs its name",
+                argument.span,
+                label="which field?",
+                help="write `send { temp: 81.5 }`",
+            )
         return argument
 
     # --- expect ---
@@ -136,7 +159,7 @@ class TestBlockParser(StatementParser):
     def _expect(self, word: Token) -> ast.Step:
         if self.on("no") and self.peek().kind is TokenKind.NAME and not self.peek().line_start:
             self.take()
-            if self.on("actions") and self.peek().text != "." :
+            if self.on("actions") and self.peek().text != ".":
                 self.take()
                 return ast.ExpectNoActions(self.span_from(word.span))
             return self._expect_counted(word, 0)
@@ -163,6 +186,11 @@ class TestBlockParser(StatementParser):
         start = self.token.span
         call = self.postfix(with_failure=False)
         if not isinstance(call, ast.CallExpr):
-            raise self.fail("EF0145", "an action is expected here", start.to(self.previous.span), label="not the call of a capability",
-                            help="write `expect no gpio.set_pin(RELAY, HIGH)`, `expect 2 times ...` or `expect no actions`")  # fmt: skip
+            raise self.fail(
+                "EF0145",
+                "an action is expected here",
+                start.to(self.previous.span),
+                label="not the call of a capability",
+                help="write `expect no gpio.set_pin(RELAY, HIGH)`, `expect 2 times ...` or `expect no actions`",
+            )
         return ast.ExpectAction(call, count, self.span_from(word.span))
