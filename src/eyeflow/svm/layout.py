@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from eyeflow.svm.numbers import INT_MAX, INT_MIN, text_bytes
 from eyeflow.svm.program import Program, Slot, Type, TypeTag, Value, ValueType
@@ -32,7 +33,7 @@ def scalar_slot(type_: Type) -> Slot:
 
 
 def flatten(type_: Type) -> tuple[Slot, ...]:
-    """Return the slots of a type: fields in order; a list is its length, then n slots for each scalar of its element."""
+    """Return the slots of a type: fields in order; of a list its length, then n for each scalar of an element."""
     return tuple(slot for slot, _ in flat_types(type_))
 
 
@@ -95,3 +96,28 @@ def state_base(program: Program) -> int:
 def input_types(program: Program, trigger: int) -> tuple[tuple[Slot, Type], ...]:
     """Return the slots of a trigger's flattened payload with the types in them."""
     return tuple(pair for field in program.triggers[trigger].fields for pair in flat_types(field.type))
+
+
+def answer_fault(program: Program, type_: Type, value: Value) -> str:
+    """Say why `value` cannot be the answer of a site whose result is of `type_`, or ""."""
+    fault = value_fault(value, scalar_slot(type_), type_)
+    if not fault and type_.tag is TypeTag.PIN and not 0 <= int(value) < len(program.pins):
+        return f"{value} is no pin"
+    return fault
+
+
+def structured(type_: Type, values: Sequence[Value]) -> Any:
+    """Return flattened values as people see them: an enum as its name, a list as list, a record as dict."""
+    if type_.tag is TypeTag.RECORD:
+        fields, at = {}, 0
+        for name, field_type in type_.fields:
+            size = sum(1 for _ in flat_types(field_type))
+            fields[name] = structured(field_type, values[at : at + size])
+            at += size
+        return fields
+    if type_.tag is TypeTag.LIST and type_.element is not None:
+        length = min(max(int(values[0]), 0), type_.size)
+        return [structured(type_.element, values[1 + index :: type_.size]) for index in range(length)]
+    if type_.tag is TypeTag.ENUM and 0 <= int(values[0]) < len(type_.members):
+        return type_.members[int(values[0])]
+    return values[0]
