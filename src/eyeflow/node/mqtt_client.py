@@ -1,7 +1,7 @@
 """The node's one connection to its MQTT broker, shared by `on mqtt` and `mqtt.publish`; the home of paho-mqtt.
 
-paho runs its network loop in a thread; everything crosses into the event loop before it touches our state. A QoS 1
-message is acknowledged (PUBACK) only when `Message.ack` is called. An acknowledgement belongs to one connection: after
+paho's network loop runs in a thread of ours; everything crosses into the event loop before it touches our state. A
+QoS 1 message is acknowledged (PUBACK) only when `Message.ack` is called. An acknowledgement belongs to one connection: after
 a reconnect the broker sends what it has not seen acknowledged again, and a late `ack` of the old connection is dropped.
 """
 
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import threading
+import weakref
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +29,7 @@ from eyeflow.node.ports import PortStatus
 from eyeflow.node.tables import secret
 
 CONNECT_TIMEOUT_S = 5.0
+LOOP_TIMEOUT_S = 1.0
 RETAIN_IF_NEW = 1
 """MQTT 5 retain handling: a retained message comes at the first subscription, not again at each reconnect."""
 
@@ -56,6 +59,7 @@ class MqttClient:
         self._filter_of_id: dict[int, str] = {}
         self._on_message: Callable[[Message], None] | None = None
         self._generation = 0
+        self._stopping = False
         self._connected = False
         self._ended = asyncio.Event()
         self._pending: dict[int, asyncio.Future[None]] = {}
@@ -117,13 +121,23 @@ class MqttClient:
             self.status.state = "failed"
             self.status.detail = f"cannot reach the MQTT broker {where}: {error}"
             return
-        self._paho.loop_start()
+        network = threading.Thread(target=self._network_loop, name="mqtt", daemon=True)
+        self._stopping = False
+        network.start()
         try:
             await self._ended.wait()
         finally:
+            self._stopping = True
             # Wakes the network thread, so that joining it takes no time; without effect when the connection is gone.
             self._paho.disconnect()
-            self._paho.loop_stop()
+            network.join()
+
+    def _network_loop(self) -> None:
+        # Not paho's own loop_start: it leaves a pair of sockets behind at each start.
+        code = paho.MQTT_ERR_SUCCESS
+        while code == paho.MQTT_ERR_SUCCESS and not self._stopping:
+            code = self._paho.loop(LOOP_TIMEOUT_S)
+        self._call(self._disconnected, paho.error_string(code))
 
     def _connect_arguments(self) -> dict[str, Any]:
         if self.config.protocol != "5":
@@ -161,11 +175,15 @@ class MqttClient:
             client.username_pw_set(self.config.username, password or None)
         if self.config.tls is not None:
             client.tls_set_context(tls_context(self.config.tls))
-        client.on_connect = lambda _c, _u, _flags, reason, _p: self._call(self._connect_answered, reason)
-        client.on_disconnect = lambda _c, _u, _flags, reason, _p: self._call(self._disconnected, str(reason))
-        client.on_message = lambda _c, _u, message: self._call(self._received, message)
-        client.on_publish = lambda _c, _u, mid, reason, _p: self._call(self._published, mid, reason)
-        client.on_subscribe = lambda _c, _u, _mid, reasons, _p: self._call(self._subscribed, list(reasons))
+        # A weak reference, so that no cycle keeps a client, and its sockets, alive after its last use.
+        me = weakref.proxy(self)
+        client.on_connect = lambda _c, _u, _flags, reason, _p: me._call(me._connect_answered, reason)
+        client.on_disconnect = lambda _c, _u, _flags, reason, _p: me._call(me._disconnected, str(reason))
+        client.on_message = lambda _c, _u, message: me._call(me._received, message)
+        client.on_publish = lambda _c, _u, mid, reason, _p: me._call(me._published, mid, reason)
+        client.on_subscribe = lambda _c, _u, _mid, reasons, _p: me._call(me._subscribed, list(reasons))
+        # With this callback set, paho writes in the network thread only and never in the thread that publishes.
+        client.on_socket_register_write = lambda _c, _u, _socket: None
         return client
 
     def _call(self, function: Callable[..., None], *args: Any) -> None:
@@ -185,6 +203,8 @@ class MqttClient:
         self._send_subscriptions(sorted(self._filters))
 
     def _disconnected(self, reason: str) -> None:
+        if self._ended.is_set():
+            return
         if self._connected:
             self.status.state, self.status.detail = "connecting", f"the connection to the MQTT broker ended: {reason}"
         self._connected = False
@@ -222,10 +242,21 @@ class MqttClient:
             self.status.detail = f"the MQTT broker refused a subscription: {refused[0]}"
 
 
+class _TlsSocket(ssl.SSLSocket):
+    def do_handshake(self, block: bool = False) -> None:
+        """Close the socket of a failed handshake: paho forgets it."""
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+
 def tls_context(config: TlsConfig) -> ssl.SSLContext:
     """Return the client's TLS context: the server is always verified, TLS 1.2 or newer."""
     try:
         context = ssl.create_default_context(cafile=None if config.ca_file is None else str(config.ca_file))
+        context.sslsocket_class = _TlsSocket
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if config.cert_file is not None:
             context.load_cert_chain(config.cert_file, config.key_file)

@@ -1,0 +1,30 @@
+"""Waiting for something real to happen, without a fixed sleep: the loop looks again and again until it did."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+HANG_S = 60.0
+"""Far beyond anything a test needs: only a hang reaches it."""
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return when the condition is true."""
+    async with asyncio.timeout(HANG_S):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+@contextlib.asynccontextmanager
+async def running(coroutine: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
+    """Run a coroutine in a task for the length of the block; what it raised is raised here."""
+    task = asyncio.create_task(coroutine)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

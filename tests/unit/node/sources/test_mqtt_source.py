@@ -1,0 +1,344 @@
+"""`on mqtt` against a real Mosquitto: acknowledgement after the commit, reconnects, TLS, bad payloads."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from components.certificates import TestAuthority
+from components.mosquitto import Mosquitto, free_port
+from components.waiting import running, until
+from eyeflow.base.errors import EyeflowError
+from eyeflow.node.backoff import Backoff
+from eyeflow.node.config_ports import MqttConfig
+from eyeflow.node.drivers.mqtt import MqttDriver
+from eyeflow.node.mqtt_client import Message, MqttClient
+from eyeflow.node.ports import IncomingEvent, Subscription
+from eyeflow.node.sources.mqtt import MqttSource
+from eyeflow.svm.execution import CapabilityFailure
+
+PROTOCOLS = ("5", "3.1.1")
+
+
+def quick() -> Backoff:
+    return Backoff(random.Random(1), first_s=0.05, last_s=0.2)
+
+
+def config(broker: Mosquitto, **more: object) -> MqttConfig:
+    return MqttConfig.from_table({"host": "127.0.0.1", "port": broker.port, "keepalive_s": 5, **more})
+
+
+def client(broker: Mosquitto, name: str = "eyeflow-test", **more: object) -> MqttClient:
+    return MqttClient(config(broker, **more), name, quick())
+
+
+def mqtt(topic_filter: str) -> Subscription:
+    return Subscription("mqtt", topic_filter)
+
+
+class Engine:
+    """Stands where the engine stands: keeps the events, and commits (`done`) when told to."""
+
+    def __init__(self, commit: Callable[[IncomingEvent], bool] = lambda _event: True) -> None:
+        self.events: list[IncomingEvent] = []
+        self.committed: list[IncomingEvent] = []
+        self._commit = commit
+
+    async def deliver(self, event: IncomingEvent) -> None:
+        self.events.append(event)
+        if self._commit(event):
+            self.committed.append(event)
+            assert event.done is not None
+            event.done()
+
+    def numbers(self) -> list[object]:
+        return [event.payload["n"] for event in self.committed]
+
+
+async def publish(broker: Mosquitto, messages: list[tuple[str, bytes]], qos: int = 1, **more: object) -> None:
+    sender = client(broker, f"sender-{random.random()}", session_expiry_s=0, **more)
+    async with running(sender.run()):
+        await until(lambda: sender.status.state == "up")
+        for topic, payload in messages:
+            await sender.publish(topic, payload, qos, retain=False)
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> object:
+    with Mosquitto(tmp_path / "broker") as server:
+        yield server
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_message_reaches_each_matching_rule_once_although_filters_overlap(broker: Mosquitto, protocol: str) -> None:
+    async def scenario() -> None:
+        source, engine = MqttSource(client(broker, protocol=protocol), clock=lambda: 42), Engine()
+        source.update([mqtt("plant/#"), mqtt("plant/+/temp"), mqtt("plant/a/temp"), mqtt("other")])
+        async with running(source.run(engine.deliver)):
+            await until(lambda: source.status.state == "up")
+            messages = [("plant/a/temp", b'{"n": 1}'), ("plant/b/temp", b'{"n": 2}'), ("other", b'{"n": 3}')]
+            await publish(broker, messages)
+            await until(lambda: 3 in engine.numbers())
+        seen = sorted((event.subscription.address, event.payload["n"]) for event in engine.events)
+        assert seen == [
+            ("other", 3), ("plant/#", 1), ("plant/#", 2), ("plant/+/temp", 1), ("plant/+/temp", 2), ("plant/a/temp", 1),
+        ]  # fmt: skip
+        assert {event.payload["topic"] for event in engine.events} == {"plant/a/temp", "plant/b/temp", "other"}
+        assert {event.time_us for event in engine.events} == {42}
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_what_was_not_committed_when_the_node_died_comes_again(broker: Mosquitto, protocol: str) -> None:
+    async def scenario() -> None:
+        first, dead = MqttSource(client(broker, protocol=protocol)), Engine(lambda event: event.payload["n"] == 0)
+        first.update([mqtt("t")])
+        async with running(first.run(dead.deliver)):
+            await until(lambda: first.status.state == "up")
+            await publish(broker, [("t", b'{"n": %d}' % n) for n in range(5)])
+            await until(lambda: len(dead.events) == 5)
+        assert dead.numbers() == [0]
+
+        second, engine = MqttSource(client(broker, protocol=protocol)), Engine()
+        second.update([mqtt("t")])
+        async with running(second.run(engine.deliver)):
+            await until(lambda: len(engine.events) == 4)
+        assert engine.numbers() == [1, 2, 3, 4]
+
+    asyncio.run(scenario())
+
+
+class AckFirst(MqttSource):
+    """The control: it acknowledges before the event is recorded, as a client without manual acknowledgement does."""
+
+    def _enqueue(self, message: Message) -> None:
+        message.ack()
+        super()._enqueue(message)
+
+
+def test_control_acknowledging_before_the_commit_loses_messages(broker: Mosquitto) -> None:
+    async def scenario() -> None:
+        first, dead = AckFirst(client(broker)), Engine(lambda _event: False)
+        first.update([mqtt("t")])
+        async with running(first.run(dead.deliver)):
+            await until(lambda: first.status.state == "up")
+            await publish(broker, [("t", b'{"n": 1}'), ("t", b'{"n": 2}')])
+            await until(lambda: len(dead.events) == 2)
+        second, engine = MqttSource(client(broker)), Engine()
+        second.update([mqtt("t")])
+        async with running(second.run(engine.deliver)):
+            await until(lambda: second.status.state == "up")
+            await publish(broker, [("t", b'{"n": 3}')])
+            await until(lambda: bool(engine.events))
+        assert engine.numbers() == [3], "1 and 2 were acknowledged, never committed, and are gone"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_no_message_the_broker_took_is_lost_when_it_is_killed_and_comes_back(broker: Mosquitto, protocol: str) -> None:
+    async def scenario() -> None:
+        rng = random.Random(7)
+        held: list[IncomingEvent] = []
+
+        def commit(event: IncomingEvent) -> bool:
+            # Some commits come late: their acknowledgements belong to a connection that is gone by then.
+            if rng.random() < 0.5:
+                held.append(event)
+                return False
+            return True
+
+        source, engine = MqttSource(client(broker, protocol=protocol)), Engine(commit)
+        source.update([mqtt("t")])
+        async with running(source.run(engine.deliver)):
+            await until(lambda: source.status.state == "up")
+            await publish(broker, [("t", b'{"n": %d}' % n) for n in range(15)])
+            await until(lambda: len(engine.events) >= 15)
+            await broker.save()
+            broker.kill()
+            await until(lambda: source.status.state != "up")
+            late = [event for event in held if event.done is not None]
+            for event in late:
+                assert event.done is not None
+                event.done()
+            engine._commit = lambda _event: True
+            broker.start()
+            await until(lambda: source.status.state == "up")
+            await publish(broker, [("t", b'{"n": %d}' % n) for n in range(15, 20)])
+            await until(lambda: set(engine.numbers()) == set(range(20)))
+        assert source.status.counters["connects"] == 2
+
+    asyncio.run(scenario())
+
+
+def test_bad_payloads_are_handed_over_as_rejected_and_acknowledged(broker: Mosquitto) -> None:
+    bad = [b"not json", b"[1]", b"\xff", b'{"n": NaN}', b"[" * 100_000, b'{"x": "' + b"y" * 2000 + b'"}', b"", b"null"]
+    reasons = ["is not JSON", "a list", "not UTF-8", "NaN", "too deeply", "more than 120000", "is not JSON", "null"]
+
+    async def scenario() -> None:
+        source, engine = MqttSource(client(broker, payload_bytes_max=120_000)), Engine()
+        source.update([mqtt("t")])
+        bad[5] = b'{"x": "' + b"y" * 120_000 + b'"}'
+        async with running(source.run(engine.deliver)):
+            await until(lambda: source.status.state == "up")
+            await publish(broker, [("t", payload) for payload in bad])
+            await until(lambda: len(engine.events) == len(bad))
+        for event, reason in zip(engine.events, reasons, strict=True):
+            assert reason in event.rejected, (event.rejected, reason)
+            assert not event.payload
+        await nothing_waits(broker)
+
+    asyncio.run(scenario())
+
+
+async def nothing_waits(broker: Mosquitto) -> None:
+    source, engine = MqttSource(client(broker)), Engine()
+    source.update([mqtt("t")])
+    async with running(source.run(engine.deliver)):
+        await until(lambda: source.status.state == "up")
+        await publish(broker, [("t", b'{"n": "last"}')])
+        await until(lambda: bool(engine.events))
+    assert engine.numbers() == ["last"]
+
+
+def test_a_rule_that_goes_unsubscribes(broker: Mosquitto) -> None:
+    async def scenario() -> None:
+        source, engine = MqttSource(client(broker)), Engine()
+        source.update([mqtt("a"), mqtt("b")])
+        async with running(source.run(engine.deliver)):
+            await until(lambda: source.status.state == "up")
+            source.update([mqtt("b"), mqtt("c")])
+            await publish(broker, [("a", b'{"n": 1}'), ("b", b'{"n": 2}'), ("c", b'{"n": 3}')])
+            await until(lambda: len(engine.events) == 2)
+        assert engine.numbers() == [2, 3]
+
+    asyncio.run(scenario())
+
+
+def test_a_broker_that_is_down_is_retried_and_shown(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        server = Mosquitto(tmp_path)
+        shared = client(server)
+        source, engine = MqttSource(shared), Engine()
+        source.update([mqtt("t")])
+        async with running(source.run(engine.deliver)):
+            await until(lambda: "next attempt in" in source.status.detail)
+            assert source.status.state == "failed"
+            assert f"127.0.0.1:{server.port}" in source.status.detail
+            with pytest.raises(CapabilityFailure, match="cannot reach the MQTT broker"):
+                await MqttDriver(shared).act("mqtt.publish", {"topic": "t", "payload": "x", "retain": False, "qos": 1})
+            server.start()
+            try:
+                await until(lambda: source.status.state == "up")
+                await MqttDriver(shared).act(
+                    "mqtt.publish", {"topic": "t", "payload": '{"n": 1}', "retain": False, "qos": 1}
+                )
+                await until(lambda: engine.numbers() == [1])
+            finally:
+                server.stop()
+
+    asyncio.run(scenario())
+
+
+def mutual_tls(directory: Path) -> tuple[TestAuthority, list[str]]:
+    authority = TestAuthority(directory)
+    cert, key = authority.issue("broker")
+    lines = [f"cafile {authority.ca_file}", f"certfile {cert}", f"keyfile {key}", "require_certificate true"]
+    return authority, [*lines, "allow_anonymous true"]
+
+
+def test_tls_with_a_client_certificate(tmp_path: Path) -> None:
+    authority, settings = mutual_tls(tmp_path)
+    cert, key = authority.issue("node")
+    tls = {"ca_file": str(authority.ca_file), "cert_file": str(cert), "key_file": str(key)}
+
+    async def scenario(broker: Mosquitto) -> None:
+        source, engine = MqttSource(client(broker, tls=tls)), Engine()
+        source.update([mqtt("t")])
+        async with running(source.run(engine.deliver)):
+            await until(lambda: source.status.state == "up")
+            await publish(broker, [("t", b'{"n": 1}')], tls=tls)
+            await until(lambda: engine.numbers() == [1])
+
+    with Mosquitto(tmp_path / "broker", settings) as broker:
+        asyncio.run(scenario(broker))
+
+
+def test_control_a_broker_of_another_authority_is_not_trusted(tmp_path: Path) -> None:
+    _authority, settings = mutual_tls(tmp_path)
+    (tmp_path / "other").mkdir()
+    stranger = TestAuthority(tmp_path / "other")
+
+    async def scenario(broker: Mosquitto) -> None:
+        source = MqttSource(client(broker, tls={"ca_file": str(stranger.ca_file)}))
+        source.update([mqtt("t")])
+        async with running(source.run(Engine().deliver)):
+            await until(lambda: "certificate verify failed" in source.status.detail)
+            assert source.status.state == "failed"
+
+    with Mosquitto(tmp_path / "broker", settings) as broker:
+        asyncio.run(scenario(broker))
+
+
+def test_password_from_the_environment_and_a_wrong_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    passwords = tmp_path / "passwords"
+    subprocess.run(["mosquitto_passwd", "-b", "-c", passwords, "node", "right"], check=True, capture_output=True)
+    monkeypatch.setenv("TEST_MQTT_PASSWORD", "right")
+    wrong = tmp_path / "wrong"
+    wrong.write_text("wrong\n")
+
+    async def scenario(broker: Mosquitto) -> None:
+        good = client(broker, "good", username="node", password_env="TEST_MQTT_PASSWORD")
+        bad = client(broker, "bad", username="node", password_file=str(wrong))
+        async with running(good.run()), running(bad.run()):
+            await until(lambda: good.status.state == "up" and bad.status.state == "failed")
+            assert "Not authorized" in bad.status.detail or "user name or password" in bad.status.detail
+
+    with Mosquitto(tmp_path / "broker", ["allow_anonymous false", f"password_file {passwords}"]) as broker:
+        asyncio.run(scenario(broker))
+
+
+def test_a_secret_that_is_not_there_stops_the_start(broker: Mosquitto, tmp_path: Path) -> None:
+    with pytest.raises(EyeflowError, match="EYEFLOW_NOT_SET is not set"):
+        client(broker, username="node", password_env="EYEFLOW_NOT_SET")
+    with pytest.raises(EyeflowError, match="cannot read the secret"):
+        client(broker, username="node", password_file=str(tmp_path / "absent"))
+    with pytest.raises(EyeflowError, match="cannot load the TLS files"):
+        client(broker, tls={"ca_file": str(tmp_path / "absent")})
+
+
+def test_qos_0_is_published_and_wildcards_are_not(broker: Mosquitto) -> None:
+    async def scenario() -> None:
+        shared = client(broker)
+        source, engine, driver = MqttSource(shared), Engine(), MqttDriver(shared)
+        source.update([mqtt("t")])
+        async with running(source.run(engine.deliver)):
+            await until(lambda: source.status.state == "up")
+            await driver.act("mqtt.publish", {"topic": "t", "payload": '{"n": 1}', "retain": False, "qos": 0})
+            await until(lambda: engine.numbers() == [1])
+            for topic, qos in (("t/#", 1), ("", 1), ("t", 2)):
+                with pytest.raises(CapabilityFailure):
+                    await driver.act("mqtt.publish", {"topic": topic, "payload": "", "retain": False, "qos": qos})
+
+    asyncio.run(scenario())
+
+
+def test_a_silent_server_that_is_no_broker_does_not_hang_the_end() -> None:
+    async def scenario() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            source = MqttSource(MqttClient(MqttConfig("127.0.0.1", port), "x", quick()))
+            source.update([mqtt("t")])
+            async with running(source.run(Engine().deliver)):
+                accepted, _ = await asyncio.to_thread(listener.accept)
+                accepted.close()
+
+    assert free_port()
+    asyncio.run(scenario())
