@@ -1,7 +1,7 @@
 """What one execution asks of its host, and what comes out of it.
 
-`Execution`, `Action` and `Answer` are named tuples: one of each is made per execution, and a frozen dataclass takes five
-times as long to make.
+`Execution`, `Action` and `Answer` are made anew for every event: they are not frozen dataclasses because those take five
+times as long to make. Nobody changes one; executions that are alike may be one object.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from eyeflow.svm.program import Value
 
@@ -40,22 +40,60 @@ class Action(NamedTuple):
     args: tuple[Value, ...]
 
 
-class Answer(NamedTuple):
+class _Made:
+    """Equality and text of the classes below, by their fields; a machine may make instances of a subclass."""
+
+    __slots__ = ()
+    FIELDS: ClassVar[tuple[str, ...]] = ()
+
+    def values(self) -> tuple[object, ...]:
+        """Return the fields in order."""
+        return tuple(getattr(self, name) for name in self.FIELDS)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Made) or other.FIELDS != self.FIELDS:
+            return NotImplemented
+        return self.values() == other.values()
+
+    def __hash__(self) -> int:
+        return hash(self.values())
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.FIELDS)
+        return f"{type(self).__name__}({fields})"
+
+
+class Answer(_Made):
     """What the host answered to a read or LLM call at `site`; `value` None: it failed after its retries."""
 
-    site: int
-    args: tuple[Value, ...]
-    value: Value | None
+    __slots__ = ("args", "site", "value")
+    FIELDS = ("site", "args", "value")
+
+    def __init__(self, site: int, args: tuple[Value, ...], value: Value | None) -> None:
+        self.site = site
+        self.args = args
+        self.value = value
 
 
-class Execution(NamedTuple):
+class Execution(_Made):
     """The result of one execution. `actions` holds actions and emitted events in order; both empty unless OK."""
 
-    outcome: Outcome
-    fuel: int
-    actions: Sequence[Action] = ()
-    answers: Sequence[Answer] = ()
-    trap: TrapInfo | None = None
+    __slots__ = ("actions", "answers", "fuel", "outcome", "trap")
+    FIELDS = ("outcome", "fuel", "actions", "answers", "trap")
+
+    def __init__(
+        self,
+        outcome: Outcome,
+        fuel: int,
+        actions: Sequence[Action] = (),
+        answers: Sequence[Answer] = (),
+        trap: TrapInfo | None = None,
+    ) -> None:
+        self.outcome = outcome
+        self.fuel = fuel
+        self.actions = actions
+        self.answers = answers
+        self.trap = trap
 
 
 class CapabilityFailure(Exception):  # noqa: N818 - the word of the field

@@ -110,7 +110,8 @@ class Handler:
             self.writer.line(f"return {self.pool.name(Execution(Outcome.OK, path.fuel, constant, (), None))}")
         else:
             fuel = f"f + {path.fuel}" if "f" in path.uses else str(path.fuel)
-            self.writer.line(f"return new(Execution, (OK, {fuel}, {actions}, {self.answers()}, None))")
+            self.writer.line(f"e = MadeExecution(); e.outcome = OK; e.fuel = {fuel}; e.actions = {actions}")
+            self.writer.line(f"e.answers = {self.answers()}; e.trap = None; return e")
         path.closed = True
 
     def _branch(self, pc: int, end: int, tail: Tail) -> int:

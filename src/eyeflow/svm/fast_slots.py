@@ -8,7 +8,6 @@ from eyeflow.svm.execution import TIME_UNSET
 from eyeflow.svm.fast_code import Path, Pool, Val, Writer
 from eyeflow.svm.fast_memory import Memory, is_window, timer_slots, written_slots
 from eyeflow.svm.fast_ops import TYPES, atom, cut, pop, spill, stable
-from eyeflow.svm.numbers import INT_MAX
 from eyeflow.svm.opcodes import TIMERS, Op, TimerKind
 from eyeflow.svm.program import Array, Instruction, Program, Timer, ValueType
 
@@ -161,9 +160,9 @@ def _store_at(to: HandlerEmitter, array: Array) -> None:
 
 def _grow(to: HandlerEmitter, array: Array) -> None:
     length = spill(to, read(to, array.length_slot))
-    to.trap_unless(f"{length.text} < {array.capacity}")
+    to.trap_unless(f"0 <= {length.text} < {array.capacity}")
     to.writer.line(f"{written(to, array.length_slot)} = {length.text} + 1")
-    to.path.stack.append(Val(length.text, ValueType.INT, high=INT_MAX))
+    to.path.stack.append(Val(length.text, ValueType.INT, low=0, high=array.capacity - 1))
 
 
 def _evaluate(to: HandlerEmitter, timer: Timer) -> None:

@@ -28,11 +28,19 @@ def world(to: HandlerEmitter, instruction: Instruction) -> bool:
 
 def _arguments(to: HandlerEmitter, site: Site) -> tuple[str, tuple[Value, ...] | None]:
     """Pop a site's arguments; return the expression of their tuple, and the tuple when it is constant."""
-    args = [stable(to, val) for val in pop(to.path.stack, len(site.args))]
+    args = [_one_nan(to, stable(to, val)) for val in pop(to.path.stack, len(site.args))]
     values = tuple(val.value for val in args if val.value is not None)
     if len(values) == len(args):
         return (to.pool.name(values) if values else "()"), values
     return f"({', '.join(val.text for val in args)},)", None
+
+
+def _one_nan(to: HandlerEmitter, val: Val) -> Val:
+    """Return a value as it leaves the SVM: with the one NaN."""
+    if val.type is not ValueType.FLOAT or val.value is not None:
+        return val
+    val = atom(to, val)
+    return Val(f"({val.text} if {val.text} == {val.text} else NAN)", val.type, depth=val.depth + 1)
 
 
 def _act(to: HandlerEmitter, index: int) -> None:
@@ -50,29 +58,33 @@ def _read(to: HandlerEmitter, index: int) -> None:
     args, values = _arguments(to, site)
     if site.result is None:
         raise AssertionError("a verified read site has a result")
-    line, answer = to.writer.line, to.writer.fresh("r")
     if values is None:
-        name = to.writer.fresh("a")
-        line(f"{name} = {args}")
-        args = name
+        args = _named(to, args)
     fallback = stable(to, to.path.stack.pop()) if site.on_failure is OnFailure.FALLBACK else None
-    line(f"try: {answer} = h.read({index}, {args})")
-    line(f"except CapabilityFailure: {answer} = None")
-    entry = Entry(f"new(Answer, ({index}, {args}, {answer}))")
-    kind = scalar_slot(site.result).type
+    line, value, answer = to.writer.line, to.writer.fresh("r"), to.writer.fresh("a")
+    line(f"try: {value} = h.read({index}, {args})")
+    line(f"except CapabilityFailure: {value} = None")
+    line(f"{answer} = MadeAnswer(); {answer}.site = {index}; {answer}.args = {args}; {answer}.value = {value}")
+    to.path.answers.append(Entry(answer))
+    fits = _fits(value, site.result, len(to.program.pins))
     if fallback is None:
-        to.path.answers.append(entry)
-        to.trap_unless(_fits(answer, site.result))
-        to.path.stack.append(Val(answer, kind))
-        return
-    result = to.writer.fresh()
-    line(f"if {_fits(answer, site.result)}: {result} = {answer}")
-    line(f"else: {answer} = None; {result} = {fallback.text}")
-    to.path.answers.append(entry)
-    to.path.stack.append(Val(result, kind))
+        to.trap_unless(fits)
+    else:
+        line(f"if not ({fits}): {answer}.value = None; {value} = {fallback.text}")
+    kind = scalar_slot(site.result).type
+    if kind is ValueType.FLOAT:
+        line(f"if {value} != {value}: {value} = NAN; {answer}.value = {answer}.value and NAN")
+    to.path.stack.append(Val(value, kind))
 
 
-def _fits(name: str, type_: Type) -> str:
+def _named(to: HandlerEmitter, text: str) -> str:
+    """Put a tuple into a variable: it is used twice."""
+    name = to.writer.fresh()
+    to.writer.line(f"{name} = {text}")
+    return name
+
+
+def _fits(name: str, type_: Type, pins: int) -> str:
     """Return the condition that an answer has the declared type: exact Python type, range and size."""
     match scalar_slot(type_).type:
         case ValueType.BOOL:
@@ -80,10 +92,12 @@ def _fits(name: str, type_: Type) -> str:
         case ValueType.FLOAT:
             return f"type({name}) is float"
         case ValueType.TEXT:
-            return f"(type({name}) is str and text_fits({name}, {type_.size}))"
+            return f"type({name}) is str and text_fits({name}, {type_.size})"
     if type_.tag is TypeTag.ENUM:
-        return f"(type({name}) is int and 0 <= {name} < {len(type_.members)})"
-    return f"(type({name}) is int and {INT_MIN} <= {name} <= {INT_MAX})"
+        return f"type({name}) is int and 0 <= {name} < {len(type_.members)}"
+    if type_.tag is TypeTag.PIN:
+        return f"type({name}) is int and 0 <= {name} < {pins}"
+    return f"type({name}) is int and {INT_MIN} <= {name} <= {INT_MAX}"
 
 
 def _member(to: HandlerEmitter, count: int, first: int) -> None:
