@@ -25,7 +25,7 @@ rule leak_detector {
     let fast = rate(meter.litres, last 1min max 12) * 60.0
     let slow = rate(meter.litres, last 10min max 120) * 60.0
 
-    if fast > burst_l_per_min for 30s and not closed {
+    if (fast > burst_l_per_min for 30s) and not closed {
         closed = true
         gpio.set_pin(MAIN_CLOSE, HIGH) retry 3 backoff 500ms
         mqtt.publish("alarm/water", "burst: {fast:0} l/min, main valve closed") retry 10 backoff 2s else skip
