@@ -57,7 +57,7 @@ class FastMachine:
             "LOCALS": writer.memory.local_zeros(),
             "R": partial(_repeat, self._interpreter, index),
         }
-        exec(compile(source, "<fast path of a rule>", "exec"), names)  # noqa: S102 - our own text: see fast_code
+        exec(compile(source, "<fast path of a rule>", "exec"), names)
         handler: HandlerFunction = names["handler"]  # type: ignore[assignment]
         return handler
 
@@ -66,14 +66,14 @@ class MadeExecution(Execution):
     """An execution whose fields the generated code sets one by one: half the time of a call of `__init__`."""
 
     __slots__ = ()
-    __init__ = object.__init__  # type: ignore[assignment]
+    __init__ = object.__init__
 
 
 class MadeAnswer(Answer):
     """An answer whose fields the generated code sets one by one."""
 
     __slots__ = ()
-    __init__ = object.__init__  # type: ignore[assignment]
+    __init__ = object.__init__
 
 
 class _Answers:

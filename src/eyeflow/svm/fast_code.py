@@ -10,11 +10,12 @@ import math
 import re
 from dataclasses import dataclass, field
 
+from eyeflow.svm.execution import Action
 from eyeflow.svm.program import Value, ValueType
 
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 DEPTH_MAX = 10
-"""Deepest expression that is written in one line; a deeper one goes through a temporary (Python's parser has limits)."""
+"""Deepest expression that is written in one line; a deeper one goes through a temporary: parsers have limits."""
 
 _ATOM = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9][0-9.]*|\(-[0-9][0-9.]*\)")
 _NO_DEPS: frozenset[str] = frozenset()
@@ -109,10 +110,10 @@ class Writer:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An action or answer that a path has produced: the expression, and the object when it is a constant."""
+    """An action or answer that a path has produced: the expression, and the action when it is a constant."""
 
     text: str
-    constant: object | None = None
+    constant: Action | None = None
 
 
 @dataclass(slots=True)
@@ -148,6 +149,7 @@ def tuple_text(variable: str, path: Path, entries: list[Entry]) -> str:
     return f"({', '.join(parts)},)" if parts else "()"
 
 
-def constants_of(entries: list[Entry]) -> tuple[object, ...] | None:
+def constants_of(entries: list[Entry]) -> tuple[Action, ...] | None:
     """Return the entries as a tuple when all of them are constants, else None."""
-    return None if any(entry.constant is None for entry in entries) else tuple(entry.constant for entry in entries)
+    constants = tuple(entry.constant for entry in entries if entry.constant is not None)
+    return constants if len(constants) == len(entries) else None

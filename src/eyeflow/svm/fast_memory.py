@@ -1,7 +1,7 @@
 """Where the slots of memory live in one generated handler: in Python variables, or in lists where they are indexed.
 
-A slot is loaded into its variable when a path first needs it, and state is written back only at RETURN: an execution that
-does not get there has changed nothing. Slots that an array or a window reaches live in a copy of the state (`st`) or in
+A slot is loaded into its variable when a path first needs it, and state is written back only at RETURN: an execution
+that does not get there has changed nothing. Slots that an array or a window reaches live in a copy of the state (`st`) or in
 a list of locals (`lo`); arrays that the handler only reads are read where they are.
 """
 
@@ -29,7 +29,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a slot is read and written: the expression, the cell that must be loaded first (None: the argument itself)."""
+    """Where a slot is: the expression, and the cell that must be loaded first (None: an argument, read as it is)."""
 
     text: str
     cell: int | None

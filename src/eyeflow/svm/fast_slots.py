@@ -11,7 +11,6 @@ from eyeflow.svm.fast_ops import TYPES, atom, cut, pop, spill, stable
 from eyeflow.svm.opcodes import TIMERS, Op, TimerKind
 from eyeflow.svm.program import Array, Instruction, Program, Timer, ValueType
 
-
 EDGES = (TimerKind.RISES, TimerKind.FALLS)
 """Timers that remember a bool."""
 
@@ -212,4 +211,3 @@ def _reset(to: HandlerEmitter, timer: Timer) -> None:
     else:
         initial = "False" if timer.kind in EDGES else str(TIME_UNSET)
         to.writer.line(f"{written(to, timer.base)} = {initial}")
-

@@ -18,7 +18,9 @@ HEADER_SLOTS = 2
 US_PER_S = 1000000.0
 
 
-def push(memory: list[Value], base: int, capacity: int, time_us: int, span_us: int, sample: float | None) -> tuple[int, int]:
+def push(
+    memory: list[Value], base: int, capacity: int, time_us: int, span_us: int, sample: float | None
+) -> tuple[int, int]:
     """Drop what is too old, store `sample` unless it is None, and return the new head and count."""
     head, count = cast(int, memory[base]), cast(int, memory[base + 1])
     if not (0 <= head < capacity and 0 <= count <= capacity):
@@ -51,13 +53,13 @@ def samples(memory: list[Value], base: int, capacity: int, head: int, count: int
 def mean(memory: list[Value], base: int, capacity: int, time_us: int, span_us: int, sample: float) -> float:
     """Evaluate MEAN."""
     head, count = push(memory, base, capacity, time_us, span_us, sample)
-    return cast(float, reduce(add, samples(memory, base, capacity, head, count), 0.0) / count) if count else NAN
+    return reduce(add, samples(memory, base, capacity, head, count), 0.0) / count if count else NAN
 
 
 def total(memory: list[Value], base: int, capacity: int, time_us: int, span_us: int, sample: float) -> float:
     """Evaluate SUM. Not `sum`: it compensates from Python 3.12 on, and the bits would differ."""
     head, count = push(memory, base, capacity, time_us, span_us, sample)
-    return cast(float, reduce(add, samples(memory, base, capacity, head, count), 0.0))
+    return reduce(add, samples(memory, base, capacity, head, count), 0.0)
 
 
 def smallest(memory: list[Value], base: int, capacity: int, time_us: int, span_us: int, sample: float) -> float:
