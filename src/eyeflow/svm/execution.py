@@ -1,7 +1,7 @@
 """What one execution asks of its host, and what comes out of it.
 
-`Execution`, `Action` and `Answer` are made anew for every event: they are no frozen dataclasses because those take five times
-as long to make. Nobody changes one; executions that are alike may be one object.
+`Execution`, `Action` and `Answer` are made anew for every event: they are no frozen dataclasses because those take
+five times as long to make. Nobody changes one; executions that are alike may be one object.
 """
 
 from __future__ import annotations
