@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from eyeflow.base.diagnostic import Diagnostic, Fix, Label, Span
 from eyeflow.compiler.ast import Name
@@ -21,6 +22,17 @@ _GARBLING = ("EF0101", "EF0103", "EF0108")
 """Lexical problems behind which the rest of a line cannot be trusted."""
 
 
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Offsets for the formatter: where items, statements, arms and steps start (`heads`), the `{` that hold members or
+    fields and no statements (`member_braces`), and where those start (`members`).
+    """
+
+    heads: set[int]
+    member_braces: set[int]
+    members: set[int]
+
+
 class Stop(Exception):  # noqa: N818 - not an error of the program: it unwinds to the next point of recovery
     """The parser gives up on the current statement, item or step; the problem has been reported."""
 
@@ -36,6 +48,7 @@ class Cursor:
         self.nesting = 0
         self.operators = 0
         self._reported_at = -1
+        self.marks = Marks(set(), set(), set())
         self._garbled_lines = {
             source.line_of(problem.span.start) for problem in diagnostics if problem.code in _GARBLING
         }

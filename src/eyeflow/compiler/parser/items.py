@@ -31,6 +31,7 @@ class ItemParser(TestBlockParser):
         members: list[ast.Name] = []
         opening = self._open(word)
         while self.on_kind(TokenKind.NAME) and not self._unclosed_item():
+            self.marks.members.add(self.token.span.start)
             members.append(self.name("a member of the enum"))
             if not self.accept(",") and not self.token.line_start:
                 break
@@ -57,6 +58,7 @@ class ItemParser(TestBlockParser):
         opening = self.open_block(word)
         if opening is None:
             raise Stop
+        self.marks.member_braces.add(opening.span.start)
         return opening
 
     def _close(self, opening: Token) -> None:
@@ -66,6 +68,7 @@ class ItemParser(TestBlockParser):
             self.close("}", opening)
 
     def _field_decl(self) -> ast.FieldDecl:
+        self.marks.members.add(self.token.span.start)
         name = self.name("the name of a field", any_word=True)
         self.expect(":", f"and the type of `{name.text}`", f"write `{name.text}: float`")
         kind = self.type_name()

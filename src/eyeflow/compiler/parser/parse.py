@@ -11,7 +11,7 @@ from eyeflow.base.diagnostic import Diagnostic, Fix, Label, Span
 from eyeflow.base.names import near
 from eyeflow.compiler import ast
 from eyeflow.compiler.lexer import tokenize
-from eyeflow.compiler.parser.cursor import Stop, describe
+from eyeflow.compiler.parser.cursor import Marks, Stop, describe
 from eyeflow.compiler.parser.foreign_words import FOREIGN_WORDS
 from eyeflow.compiler.parser.items import ItemParser
 from eyeflow.compiler.source import Source
@@ -30,12 +30,16 @@ _GROUP_NAMES = ("header", "types", "pins", "parameters", "constants", "state", "
 
 @dataclass(frozen=True, slots=True)
 class ParseResult:
-    """The rule as far as it could be read (None: not at all), the problems in the order of the text, the comments."""
+    """The rule as far as it could be read (None: not at all), the problems in the order of the text, the comments.
+
+    The tokens and marks are for the formatter.
+    """
 
     rule: ast.Rule | None
     diagnostics: tuple[Diagnostic, ...]
     comments: tuple[Comment, ...]
-    tokens: tuple[Token, ...] = ()
+    tokens: tuple[Token, ...]
+    marks: Marks
 
 
 def parse(source: str) -> ParseResult:
@@ -48,7 +52,7 @@ def parse(source: str) -> ParseResult:
     rule = parser.file()
     diagnostics = tuple(sorted(parser.diagnostics, key=lambda diagnostic: diagnostic.span))
     comments = tuple(comment for token in tokens for comment in token.comments)
-    return ParseResult(rule, diagnostics, comments, tuple(tokens))
+    return ParseResult(rule, diagnostics, comments, tuple(tokens), parser.marks)
 
 
 class _RuleParser(ItemParser):
@@ -257,6 +261,7 @@ class _Items:
         parser = self._parser
         if token.kind is not TokenKind.NAME or token.text not in ITEM_WORDS or parser.peek().text in ("=", ".", "["):
             raise parser.refuse_item(token, self)
+        parser.marks.heads.add(token.span.start)
         self._check_order(token)
         if token.text in ("version", "priority", "description") and token.text in self._header:
             parser.report(

@@ -155,6 +155,7 @@ class StatementParser(ExpressionParser):
     def statement(self) -> ast.Statement:
         """Parse one statement."""
         token = self.token
+        self.marks.heads.add(token.span.start)
         self.stop_if_reported()
         if token.kind is TokenKind.NAME:
             match token.text:
@@ -335,7 +336,7 @@ class StatementParser(ExpressionParser):
                 before = self.at
                 try:
                     arms.append(self._arm())
-                    self.accept(",")
+                    self._refuse_comma()
                 except Stop:
                     self.skip_line_from_here()
                     if self.at == before:
@@ -343,8 +344,21 @@ class StatementParser(ExpressionParser):
         self.close_block(opening)
         return ast.Match(subject, tuple(arms), self.span_from(word.span))
 
+    def _refuse_comma(self) -> None:
+        if self.on(","):
+            self.report(
+                "EF0120",
+                "no comma stands between arms",
+                self.token.span,
+                label="not needed",
+                help="remove it",
+                fix=Fix(self.token.span, "", "remove the comma"),
+            )
+            self.take()
+
     def _arm(self) -> ast.MatchArm:
         first = self.token
+        self.marks.heads.add(first.span.start)
         members: list[ast.Name] = []
         if not self.accept("else"):
             members.append(self._member())

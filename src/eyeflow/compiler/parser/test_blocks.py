@@ -49,6 +49,8 @@ class TestBlockParser(StatementParser):
 
     def _step_or_skip(self, steps: list[ast.Step]) -> None:
         before = self.at
+        if self.token.line_start or self.previous.text == "{":
+            self.marks.heads.add(self.token.span.start)
         try:
             if moment := self.accept("at", "after"):
                 time_us = self.duration(f"after `{moment.text}`")
@@ -133,6 +135,7 @@ class TestBlockParser(StatementParser):
         fields: list[ast.Argument] = []
         if self.on("{") and not self.token.line_start:
             opening = self.take()
+            self.marks.member_braces.add(opening.span.start)
             self.operators = 0
             with self.bracket(opening):
                 while not self.on("}"):
@@ -143,6 +146,7 @@ class TestBlockParser(StatementParser):
         return ast.Send(binding, tuple(fields), self.span_from(word.span))
 
     def _field_of_send(self) -> ast.Argument:
+        self.marks.members.add(self.token.span.start)
         argument = self.argument()
         if argument.name is None:
             raise self.fail(
