@@ -1,0 +1,115 @@
+"""Branch coverage of a rule by its tests: whether each condition was seen true and seen false, by source line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eyeflow.compiler.source_map import position_of
+from eyeflow.svm.opcodes import Op
+from eyeflow.svm.program import Program
+
+
+@dataclass(frozen=True, slots=True)
+class BranchCoverage:
+    """One branch: its place, and how many times its condition was true and false."""
+
+    line: int
+    column: int
+    true_count: int
+    false_count: int
+
+    @property
+    def arms_covered(self) -> int:
+        """How many of the two arms were taken at least once."""
+        return (self.true_count > 0) + (self.false_count > 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """The branches of one rule in the order of their places."""
+
+    rule: str
+    branches: tuple[BranchCoverage, ...]
+
+    @property
+    def arms(self) -> int:
+        """Arms of all branches: two for each."""
+        return 2 * len(self.branches)
+
+    @property
+    def arms_covered(self) -> int:
+        """Arms that the tests took."""
+        return sum(branch.arms_covered for branch in self.branches)
+
+    @property
+    def percent(self) -> float:
+        """Covered arms in percent; 100.0 for a rule without branches."""
+        return 100.0 * self.arms_covered / self.arms if self.arms else 100.0
+
+
+class CoverageRecorder:
+    """Counts what an `Interpreter(verified, trace=recorder.trace)` reports, over any number of tests."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._counts = {pc: [0, 0] for pc, word in enumerate(program.code) if word.opcode == Op.BRANCH}
+
+    def trace(self, pc: int, taken: bool) -> None:
+        """Count one evaluation of the branch at `pc`."""
+        self._counts[pc][taken] += 1
+
+    def result(self) -> Coverage:
+        """Return what was counted. Branches of one place (a condition compiled twice) count as one."""
+        places: dict[tuple[int, int], list[int]] = {}
+        for pc, (false_count, true_count) in self._counts.items():
+            position = position_of(self._program, pc)
+            place = (position.line, position.column) if position else (0, 0)
+            counts = places.setdefault(place, [0, 0])
+            counts[0] += true_count
+            counts[1] += false_count
+        branches = (BranchCoverage(line, column, *counts) for (line, column), counts in sorted(places.items()))
+        return Coverage(self._program.rule, tuple(branches))
+
+
+def coverage_json(coverage: Coverage) -> dict[str, Any]:
+    """Return the coverage as JSON data."""
+    return {
+        "rule": coverage.rule,
+        "arms": coverage.arms,
+        "arms_covered": coverage.arms_covered,
+        "percent": round(coverage.percent, 2),
+        "branches": [
+            {"line": b.line, "column": b.column, "true_count": b.true_count, "false_count": b.false_count}
+            for b in coverage.branches
+        ],
+    }
+
+
+def annotated_listing(coverage: Coverage, source: str) -> str:
+    """Return the source with a mark before each line: `+` all arms taken, `!` some never, and says which at the end."""
+    by_line: dict[int, list[BranchCoverage]] = {}
+    for branch in coverage.branches:
+        by_line.setdefault(branch.line, []).append(branch)
+    lines = source.splitlines()
+    width = len(str(len(lines)))
+    listing = [_annotated(f"{n:>{width}} | {text}", by_line.get(n, ())) for n, text in enumerate(lines, 1)]
+    total = f"{coverage.arms_covered} of {coverage.arms} arms, {coverage.percent:.1f} %"
+    return "\n".join([*listing, total]) + "\n"
+
+
+def _annotated(text: str, branches: Sequence[BranchCoverage]) -> str:
+    missing = [gap for branch in branches if (gap := _gap(branch))]
+    if missing:
+        return f"! {text}    # {'; '.join(missing)}"
+    return f"{'+' if branches else ' '} {text}".rstrip()
+
+
+def _gap(branch: BranchCoverage) -> str:
+    if branch.arms_covered == 2:
+        return ""
+    place = f"column {branch.column} "
+    if branch.arms_covered == 0:
+        return place + "never reached"
+    return place + ("never false" if branch.true_count else "never true")
