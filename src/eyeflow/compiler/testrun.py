@@ -24,7 +24,7 @@ from eyeflow.svm.program import Program, SiteKind, TriggerKind, Value
 from eyeflow.svm.schedule import next_due_us
 from eyeflow.svm.verify import Verified
 
-TIMER_FIRINGS_MAX = 2_000_000
+TIMER_FIRINGS_MAX = 1_000_000
 """Timer firings of one test; a test that moves its clock further at its period is refused with what to do."""
 
 READ_PIN = "gpio.read_pin"
@@ -85,6 +85,7 @@ class _Window:
     happenings: list[Happening] = field(default_factory=list)
     traps: list[Happening] = field(default_factory=list)
     unexpected_traps: list[Happening] = field(default_factory=list)
+    trapped_in: t.Where | None = None
     executions: int = 0
 
 
@@ -212,6 +213,7 @@ class _Run:
             self._window.traps.append(happening)
             if not (execution.trap.code == Trap.CAPABILITY_FAILED and self._failed_by_test):
                 self._window.unexpected_traps.append(happening)
+                self._window.trapped_in = self._window.trapped_in or (self._step.where if self._step else None)
 
     def read(self, site: int, args: tuple[Value, ...]) -> Value:
         """Answer a read from the `given` steps: the Host of the executions."""
@@ -289,12 +291,13 @@ class _Run:
 
     def end_window(self) -> None:
         """Report the traps of the window that no `expect trap` asked for."""
-        if self._window.unexpected_traps and self._step is not None and not self.stopped:
+        where = self._window.trapped_in
+        if self._window.unexpected_traps and where is not None and not self.stopped:
             trap = self._window.unexpected_traps[0]
             at = format_duration(trap.at_us)
             message = f"the rule trapped at {at}, in line {trap.line}: {trap.text}"
             hint = "Write `expect trap` when it should; the state is what it was before, and no action happened."
-            self._fail(self._step.where, message, hint, *self._context())
+            self._fail(where, message, hint, *self._context())
         self._window.unexpected_traps.clear()
 
     def _interval(self) -> str:
