@@ -16,7 +16,9 @@ rule alarm_triage {
         body: text(500)
     }
 
-    const ASK = "How urgent is this message from a food factory? CALL: people or food in danger, or production stands. TICKET: somebody should look within days. IGNORE: nothing to do."
+    const ASK = "How urgent is this message from a food factory? "
+        + "CALL: people or food in danger, or production stands. "
+        + "TICKET: somebody should look within days. IGNORE: nothing to do."
 
     state calls: int = 0
     state tickets: int = 0
@@ -29,11 +31,17 @@ rule alarm_triage {
     match urgency {
         CALL => {
             calls = calls + 1
-            mqtt.publish("duty/call", "{message.source}: {message.body}") retry 10 backoff 1s else skip
+            mqtt.publish(
+                "duty/call",
+                "{message.source}: {message.body}",
+            ) retry 10 backoff 1s else skip
         }
         TICKET => {
             tickets = tickets + 1
-            http.post("https://tickets.example/api/new", "{message.source}: {message.body}") retry 5 backoff 10s else skip
+            http.post(
+                "https://tickets.example/api/new",
+                "{message.source}: {message.body}",
+            ) retry 5 backoff 10s else skip
         }
         IGNORE => {
             log.info("ignored from {message.source}")

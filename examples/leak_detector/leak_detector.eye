@@ -28,10 +28,16 @@ rule leak_detector {
     if (fast > burst_l_per_min for 30s) and not closed {
         closed = true
         gpio.set_pin(MAIN_CLOSE, HIGH) retry 3 backoff 500ms
-        mqtt.publish("alarm/water", "burst: {fast:0} l/min, main valve closed") retry 10 backoff 2s else skip
+        mqtt.publish(
+            "alarm/water",
+            "burst: {fast:0} l/min, main valve closed",
+        ) retry 10 backoff 2s else skip
     }
     if slow > trickle_l_per_min for patience cooldown 1d {
-        mqtt.publish("alarm/water", "{slow:1} l/min without a pause for {patience}") retry 10 backoff 2s else skip
+        mqtt.publish(
+            "alarm/water",
+            "{slow:1} l/min without a pause for {patience}",
+        ) retry 10 backoff 2s else skip
     }
 
     test "a burst closes the valve, once" {
