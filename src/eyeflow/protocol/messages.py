@@ -17,6 +17,8 @@ from eyeflow.protocol.wire import Check, ProtocolError
 PROTOCOL_VERSION_MIN = 1
 PROTOCOL_VERSION_MAX = 1
 
+MANIFEST_BYTES_MAX = wire.MESSAGE_BYTES_MAX // 2
+
 Scalar = bool | int | float | str
 Params = tuple[tuple[str, Scalar], ...]
 
@@ -93,13 +95,17 @@ class ManifestEntry:
 
 @dataclass(frozen=True, slots=True)
 class WantedManifest:
-    """All that a node shall run, complete, for this node only. Versions of a node's manifest only grow."""
+    """All that a node shall run, complete, for this node only. Versions of a node's manifest only grow.
+
+    `signers` are the Ed25519 public keys whose programs the cluster trusts, ascending.
+    """
 
     coordinator_id: str
     node: str
     version: int
     created_us: int
     entries: tuple[ManifestEntry, ...] = ()
+    signers: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +185,7 @@ _NODE = wire.text(63, wire.NAME)
 _RULE = wire.text(63, wire.RULE)
 _ID = wire.text(64, wire.PROGRAM_ID)
 _ID_OR_NONE: Check = lambda value, path: value if value == "" else _ID(value, path)  # noqa: E731
-_PARAMS = wire.mapping(wire.text(63, wire.RULE), wire.scalar, wire.PARAMS_MAX)
+_PARAMS = wire.mapping(wire.text(63, wire.IDENTIFIER), wire.scalar, wire.PARAMS_MAX)
 _COUNTERS = wire.mapping(_SHORT, _NATURAL, wire.COUNTERS_MAX)
 
 
@@ -210,6 +216,7 @@ _BODY_FIELDS: dict[str, Check] = {
     "version": _NATURAL,
     "created_us": _NATURAL,
     "entries": wire.sequence(_ENTRY, wire.RULES_MAX),
+    "signers": wire.sequence(wire.binary(32, 32), wire.SIGNERS_MAX),
 }
 _FIELDS: dict[type[Any], dict[str, Check]] = {
     Hello: {
@@ -232,7 +239,7 @@ _FIELDS: dict[type[Any], dict[str, Check]] = {
         "status_s": wire.integer(1, 3600),
         "signature": wire.binary(64, 64),
     },
-    Manifest: {"body": wire.binary(1, wire.MESSAGE_BYTES_MAX // 2), "signature": wire.binary(64, 64)},
+    Manifest: {"body": wire.binary(1, MANIFEST_BYTES_MAX), "signature": wire.binary(64, 64)},
     Fetch: {"manifest_version": _NATURAL, "program_ids": wire.sequence(_ID, wire.RULES_MAX)},
     Install: {
         "manifest_version": _NATURAL,
@@ -284,7 +291,10 @@ def encode_manifest(manifest: WantedManifest) -> bytes:
     """Return the body that the coordinator signs; entries must ascend by rule, each rule once."""
     _BODY(manifest, "manifest")
     _ascending(manifest)
-    return wire.pack(_plain(manifest))
+    body = wire.pack(_plain(manifest))
+    if len(body) > MANIFEST_BYTES_MAX:
+        raise ProtocolError(f"a manifest is longer than {MANIFEST_BYTES_MAX} bytes")
+    return body
 
 
 def decode_manifest(body: bytes) -> WantedManifest:
@@ -302,6 +312,8 @@ def _ascending(manifest: WantedManifest) -> None:
     rules = [entry.rule for entry in manifest.entries]
     if rules != sorted(set(rules)):
         raise ProtocolError("a manifest's entries do not ascend by rule")
+    if list(manifest.signers) != sorted(set(manifest.signers)):
+        raise ProtocolError("a manifest's signers do not ascend")
 
 
 def _plain(value: Any, name: str = "") -> Any:

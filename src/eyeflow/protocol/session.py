@@ -17,6 +17,7 @@ from eyeflow.protocol.messages import (
     Fetch,
     Hello,
     Install,
+    InstalledRule,
     InstallResult,
     Manifest,
     Message,
@@ -116,15 +117,15 @@ class Accepted:
 
 
 class NodeSession:
-    """The node's side of one link. `held` are the ids of the programs whose bytes the node already keeps."""
+    """The node's side of one link. What HELLO lists as installed is not fetched again."""
 
-    def __init__(self, hello: Hello, peer: Peer, accepted: Accepted, held: frozenset[str]) -> None:
+    def __init__(self, hello: Hello, peer: Peer, accepted: Accepted) -> None:
         self.phase = Phase.OPENING
         self.accepted = accepted
         self.protocol = 0
         self._hello = hello
         self._peer = peer
-        self._held = held
+        self._held = frozenset(hello.installed)
         self._floor = accepted.version
         self._staging: _Staging | None = None
         self._applying: WantedManifest | None = None
@@ -146,11 +147,14 @@ class NodeSession:
             return self._install(message)
         return self._unexpected(message)
 
-    def applied(self, results: tuple[RuleResult, ...], held: frozenset[str]) -> tuple[Output, ...]:
-        """Report the manifest of the last `Apply` as done; goes on with a newer one that came meanwhile."""
+    def applied(self, results: tuple[RuleResult, ...], installed: frozenset[InstalledRule]) -> tuple[Output, ...]:
+        """Report the manifest of the last `Apply` as done; `installed` is what the node runs of the cluster now.
+
+        Goes on with a newer manifest that came meanwhile.
+        """
         if self._applying is None:
             raise AssertionError("applied() without an Apply")
-        version, self._applying, self._held = self._applying.version, None, held
+        version, self._applying, self._held = self._applying.version, None, installed
         if self.phase is Phase.CLOSED:
             return ()
         waiting, self._next = self._next, None
@@ -241,12 +245,16 @@ class NodeSession:
 class _Staging:
     """A manifest whose programs are on their way: nothing of it is applied before all have come."""
 
-    def __init__(self, manifest: WantedManifest, digest: bytes, held: frozenset[str]) -> None:
+    def __init__(self, manifest: WantedManifest, digest: bytes, held: frozenset[InstalledRule]) -> None:
         self.manifest = manifest
         self.digest = digest
         self.programs: dict[str, bytes] = {}
         self.missing: set[str] = set()
-        self.waiting = {entry.program_id for entry in manifest.entries} - held
+        self.waiting = {
+            entry.program_id
+            for entry in manifest.entries
+            if InstalledRule(entry.rule, entry.program_id, entry.params) not in held
+        }
 
     def take(self, message: Install) -> None:
         self.waiting.discard(message.program_id)
@@ -284,6 +292,11 @@ class CoordinatorSession:
         self._own = own
         self._offer = offer
         self._audit_next_seq = audit_next_seq
+
+    @property
+    def offered_version(self) -> int:
+        """Version of the latest manifest offered."""
+        return self._offer.version
 
     def receive(self, message: Message) -> tuple[Output, ...]:
         """Take one message of the node."""

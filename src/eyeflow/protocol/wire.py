@@ -1,6 +1,6 @@
 """Strict shapes for what travels between node and coordinator: checks, and msgpack with one encoding of each value.
 
-A `Check` turns one decoded msgpack value into the value a message holds, or raises `ProtocolError` with the field's path.
+A `Check` turns one decoded msgpack value into what a message holds, or raises `ProtocolError` with the field's path.
 """
 
 from __future__ import annotations
@@ -12,17 +12,19 @@ from typing import Any
 
 import msgpack
 
-from eyeflow.base.errors import EyeflowError, ExitCode
+from eyeflow.base.errors import ExitCode, EyeflowError
 
-MESSAGE_BYTES_MAX = 2 * 1024 * 1024
+PROGRAM_BYTES_MAX = 8 * 1024 * 1024
+MESSAGE_BYTES_MAX = PROGRAM_BYTES_MAX + 64 * 1024
 """Largest message on a link; a program, its manifest and every status stay far below."""
-PROGRAM_BYTES_MAX = 1024 * 1024
 RULES_MAX = 512
 PARAMS_MAX = 64
+SIGNERS_MAX = 64
 COUNTERS_MAX = 64
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 """Names of nodes, tokens and users."""
-RULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+RULE = re.compile(r"[a-z][a-z0-9_]{0,62}")
 PROGRAM_ID = re.compile(r"[0-9a-f]{64}")
 
 Check = Callable[[Any, str], Any]
@@ -155,7 +157,7 @@ def pack(plain: Any) -> bytes:
 
 
 def unpack(data: bytes) -> Any:
-    """Decode msgpack; refuses duplicate keys, extension types, trailing bytes and anything but the shortest encoding."""
+    """Decode msgpack; refuses duplicate keys, extension types, trailing bytes, and all but the shortest encoding."""
     if len(data) > MESSAGE_BYTES_MAX:
         raise ProtocolError(f"a message is longer than {MESSAGE_BYTES_MAX} bytes")
     try:

@@ -1,0 +1,169 @@
+"""The ASGI application: authenticates, bounds and checks requests, calls the handlers, turns refusals into problems."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+
+from eyeflow.base.errors import EyeflowError
+from eyeflow.coordinator import metrics, openapi
+from eyeflow.coordinator.api import Call, Reply
+from eyeflow.coordinator.auth import Actor, Role
+from eyeflow.coordinator.endpoints import ENDPOINTS, PROGRAM_MEDIA_TYPE, Endpoint
+from eyeflow.coordinator.link import link_endpoint
+from eyeflow.coordinator.loop import Hub
+from eyeflow.coordinator.problem import MEDIA_TYPE, Problem
+from eyeflow.coordinator.schema import check, parse_json
+from eyeflow.coordinator.shapes import SCHEMAS
+
+ANYBODY = Actor("anybody", Role.READ)
+HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+"""Answers may hold tokens: nothing on the way may keep or reinterpret them."""
+
+
+def make_app(hub: Hub) -> Starlette:
+    """Return the application around `hub`; its lifespan drives deadlines and closes links at the end."""
+    by_path: dict[str, list[Endpoint]] = {}
+    for endpoint in ENDPOINTS:
+        by_path.setdefault(endpoint.path, []).append(endpoint)
+    routes: list[BaseRoute] = [
+        Route(path, _serve(endpoints), methods=[endpoint.method for endpoint in endpoints])
+        for path, endpoints in by_path.items()
+    ]
+    routes.append(Route(openapi.OPENAPI_PATH, _openapi, methods=["GET"]))
+    routes.append(WebSocketRoute("/api/link", link_endpoint))
+    app = Starlette(
+        routes=routes,
+        lifespan=_lifespan,
+        exception_handlers={HTTPException: _http_problem, Problem: _problem, EyeflowError: _storage_problem, 500: _bug},
+    )
+    app.router.redirect_slashes = False
+    app.state.hub = hub
+    return app
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+    hub: Hub = app.state.hub
+    async with asyncio.TaskGroup() as tasks:
+        ticking = tasks.create_task(hub.run())
+        try:
+            yield
+        finally:
+            hub.close_links()
+            ticking.cancel()
+
+
+def _serve(endpoints: list[Endpoint]) -> Callable[[Request], Awaitable[Response]]:
+    by_method = {endpoint.method: endpoint for endpoint in endpoints}
+
+    async def serve(request: Request) -> Response:
+        endpoint = by_method["GET" if request.method == "HEAD" else request.method]
+        hub: Hub = request.app.state.hub
+        _check_origin(request)
+        actor = _actor(hub, endpoint, request)
+        call = Call(request.path_params, await _body(endpoint, request), actor)
+        reply = endpoint.handler(hub, call)
+        hub.settle()
+        return _response(reply)
+
+    return serve
+
+
+def _check_origin(request: Request) -> None:
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+        raise Problem("wrong_origin", f"The request comes from a page of {origin[:200]}.")
+
+
+def _actor(hub: Hub, endpoint: Endpoint, request: Request) -> Actor:
+    if endpoint.role is None:
+        return ANYBODY
+    actor = hub.tokens.actor(request.headers.get("authorization"))
+    if not actor.may(endpoint.role):
+        detail = f"The token `{actor.name}` has the role {actor.role.value}; this needs {endpoint.role.value}."
+        raise Problem("forbidden", detail, "ask an admin for a token with that role")
+    return actor
+
+
+async def _body(endpoint: Endpoint, request: Request) -> object:
+    """Return the checked body. A path that takes none ignores none: it is read and bounded all the same."""
+    data = await _read(request, endpoint.size_bytes_max)
+    if not endpoint.body:
+        return None
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if endpoint.body == PROGRAM_MEDIA_TYPE:
+        _expect(media_type, PROGRAM_MEDIA_TYPE)
+        return data
+    _expect(media_type, "application/json")
+    value = parse_json(data)
+    errors = check(SCHEMAS[endpoint.body], value, SCHEMAS)
+    if errors:
+        first = f"{errors[0].pointer or 'the body'} {errors[0].message}"
+        raise Problem("invalid_body", f"{first[0].upper()}{first[1:]}.", errors=errors)
+    return value
+
+
+def _expect(media_type: str, wanted: str) -> None:
+    if media_type != wanted:
+        raise Problem("unsupported_media_type", f"This path takes {wanted}, not {media_type[:80] or 'nothing named'}.")
+
+
+async def _read(request: Request, size_bytes_max: int) -> bytes:
+    data = bytearray()
+    try:
+        async for chunk in request.stream():
+            data += chunk
+            if len(data) > size_bytes_max:
+                raise Problem("too_large", f"The body is larger than {size_bytes_max} bytes.")
+    except ClientDisconnect as error:
+        raise Problem("malformed_json", "The body ended early.") from error
+    return bytes(data)
+
+
+def _response(reply: Reply) -> Response:
+    headers = {**HEADERS, **reply.headers}
+    if reply.body is None:
+        return Response(status_code=reply.status, headers=headers)
+    if isinstance(reply.body, str):
+        return PlainTextResponse(reply.body, reply.status, headers, media_type=metrics.MEDIA_TYPE)
+    return JSONResponse(reply.body, reply.status, headers)
+
+
+async def _openapi(request: Request) -> Response:
+    return JSONResponse(openapi.document(), headers=HEADERS)
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    headers = dict(HEADERS)
+    if error.status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="eyeflow"'
+    if error.code == "too_large":
+        headers["Connection"] = "close"
+    return JSONResponse(error.body(), error.status, headers, media_type=MEDIA_TYPE)
+
+
+async def _http_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = "method_not_allowed" if error.status_code == 405 else "not_found"
+    detail = f"{request.method} {request.url.path[:200]}: see {openapi.OPENAPI_PATH}."
+    problem = Problem(code, detail)
+    return JSONResponse(problem.body(), problem.status, {**HEADERS, **(error.headers or {})}, media_type=MEDIA_TYPE)
+
+
+async def _storage_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, EyeflowError)
+    return await _problem(request, Problem("storage", f"{error.message}: {error.cause}", error.next_step))
+
+
+async def _bug(request: Request, error: Exception) -> Response:
+    return await _problem(request, Problem("internal", "The coordinator has a bug here; its log says more."))

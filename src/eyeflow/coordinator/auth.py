@@ -1,0 +1,170 @@
+"""Who may do what: API tokens with roles, single-use join tokens, and nonces for the handshake of node links.
+
+Tokens are random (256 bit), so a plain SHA-256 of them is a safe thing to store; they are compared in constant time.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from eyeflow.coordinator.problem import Problem
+from eyeflow.coordinator.store import Store
+from eyeflow.protocol.identity import verifies
+from eyeflow.protocol.messages import link_bytes
+
+JOIN_TOKEN_S = 24 * 3600
+JOIN_TOKEN_S_MAX = 30 * 86_400
+CHALLENGE_S = 30
+CHALLENGES_MAX = 1024
+"""Open challenges; beyond this the oldest is forgotten, so a flood costs memory only up to here."""
+
+_API = re.compile(r"eft_([0-9a-f]{12})_([0-9a-f]{64})")
+_JOIN = re.compile(r"efj_([0-9a-f]{12})_([0-9a-f]{64})_([0-9a-f]{16})")
+_LINK = re.compile(
+    r'EyeflowLink node="([A-Za-z0-9._-]{1,63})", nonce="([0-9a-f]{64})", signature="([A-Za-z0-9+/=]{88})"'
+)
+
+RandomBytes = Callable[[int], bytes]
+
+
+class Role(Enum):
+    """What a token allows; each role includes the ones below it."""
+
+    ADMIN = "admin"
+    DEPLOY = "deploy"
+    READ = "read"
+
+
+_RANK = {Role.READ: 0, Role.DEPLOY: 1, Role.ADMIN: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who makes a request: the name of the token, and its role."""
+
+    name: str
+    role: Role
+
+    def may(self, needed: Role) -> bool:
+        """Say whether this actor's role includes `needed`."""
+        return _RANK[self.role] >= _RANK[needed]
+
+
+class Tokens:
+    """API tokens and join tokens in the store. `random` gives n random bytes."""
+
+    def __init__(self, store: Store, random: RandomBytes = secrets.token_bytes) -> None:
+        self._store = store
+        self._random = random
+
+    def create(self, name: str, role: Role, now_us: int) -> str:
+        """Return a new API token; it is shown once, only its hash is kept."""
+        token_id, secret = self._random(6).hex(), self._random(32).hex()
+        self._store.run(
+            "INSERT INTO api_tokens(id, name, role, hash, created_us) VALUES(?, ?, ?, ?, ?)",
+            (token_id, name, role.value, _hash(secret), now_us),
+        )
+        return f"eft_{token_id}_{secret}"
+
+    def any(self) -> bool:
+        """Say whether an API token was ever made: not on the first start."""
+        return self._store.row("SELECT 1 FROM api_tokens LIMIT 1") is not None
+
+    def actor(self, authorization: str | None) -> Actor:
+        """Return who sent `Authorization: Bearer ...`; raises Problem 401 without saying which part was wrong."""
+        scheme, _, token = (authorization or "").partition(" ")
+        match = _API.fullmatch(token.strip()) if scheme.lower() == "bearer" else None
+        row = None
+        if match is not None:
+            row = self._store.row("SELECT hash, name, role, revoked_us FROM api_tokens WHERE id = ?", (match[1],))
+        expected = bytes(row[0]) if row is not None else bytes(32)
+        same = hmac.compare_digest(expected, _hash(match[2] if match is not None else ""))
+        if row is None or not same or row[3]:
+            raise Problem(
+                "unauthenticated",
+                "The request has no valid token." if authorization else "The request has no token.",
+                "send `Authorization: Bearer TOKEN`; `eyeflow coordinator start` tells where the first token lies",
+            )
+        return Actor(row[1], Role(row[2]))
+
+    def create_join(self, now_us: int, valid_s: int = JOIN_TOKEN_S) -> tuple[str, int]:
+        """Return a new single-use join token and when it expires; it pins the coordinator's key."""
+        token_id, secret = self._random(6).hex(), self._random(32).hex()
+        expires_us = now_us + valid_s * 1_000_000
+        self._store.run(
+            "INSERT INTO join_tokens(id, hash, created_us, expires_us) VALUES(?, ?, ?, ?)",
+            (token_id, _hash(secret), now_us, expires_us),
+        )
+        return f"efj_{token_id}_{secret}_{self._store.coordinator_id[:16]}", expires_us
+
+    def use_join(self, token: str, node: str, now_us: int) -> None:
+        """Use up a join token for `node`; raises Problem 401 when it is unknown, used or expired."""
+        match = _JOIN.fullmatch(token)
+        row = None
+        if match is not None:
+            row = self._store.row("SELECT hash, expires_us, used_us FROM join_tokens WHERE id = ?", (match[1],))
+        expected = bytes(row[0]) if row is not None else bytes(32)
+        same = hmac.compare_digest(expected, _hash(match[2] if match is not None else ""))
+        if match is None or row is None or not same or row[2] or now_us >= row[1]:
+            raise Problem(
+                "bad_join_token",
+                "The join token is unknown, used or expired.",
+                "make a new one with `eyeflow coordinator join-token`",
+            )
+        self._store.run("UPDATE join_tokens SET used_us = ?, used_by = ? WHERE id = ?", (now_us, node, match[1]))
+
+
+class Challenges:
+    """Single-use nonces for node links, in memory: after a restart a node asks for a new one."""
+
+    def __init__(self, random: RandomBytes = secrets.token_bytes) -> None:
+        self._random = random
+        self._open: OrderedDict[bytes, int] = OrderedDict()
+
+    def issue(self, now_us: int) -> bytes:
+        """Return a fresh nonce of 32 bytes, good once within CHALLENGE_S."""
+        nonce = self._random(32)
+        self._open[nonce] = now_us + CHALLENGE_S * 1_000_000
+        while len(self._open) > CHALLENGES_MAX:
+            self._open.popitem(last=False)
+        return nonce
+
+    def use(self, nonce: bytes, now_us: int) -> bool:
+        """Say whether `nonce` was issued, has not expired and was not used before; it is used up."""
+        return self._open.pop(nonce, 0) > now_us
+
+
+def authenticate_link(store: Store, challenges: Challenges, authorization: str | None, now_us: int) -> str | None:
+    """Return the name of the node whose key signed the nonce in `Authorization: EyeflowLink ...`, else None."""
+    match = _LINK.fullmatch(authorization or "")
+    if match is None:
+        return None
+    nonce = bytes.fromhex(match[2])
+    if not challenges.use(nonce, now_us):
+        return None
+    row = store.row("SELECT public_key FROM nodes WHERE name = ?", (match[1],))
+    signature = _base64(match[3])
+    signed = link_bytes(store.coordinator_id, match[1], nonce)
+    if row is None or not verifies(bytes(row[0]), signed, signature):
+        return None
+    return match[1]
+
+
+def _base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        return b""
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()

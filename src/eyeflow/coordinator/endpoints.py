@@ -1,0 +1,123 @@
+"""Every path of the REST API in one table: the routes, the checks and the OpenAPI document all come from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from eyeflow.coordinator import api
+from eyeflow.coordinator.api import Call, Reply
+from eyeflow.coordinator.auth import Role
+from eyeflow.coordinator.loop import Hub
+from eyeflow.protocol.wire import PROGRAM_BYTES_MAX
+
+JSON_BYTES_MAX = 256 * 1024
+"""Largest JSON body."""
+PROGRAM_MEDIA_TYPE = "application/octet-stream"
+
+Handler = Callable[[Hub, Call], Reply]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One method of one path. `role` None: no token needed. `body` names a schema, or is the media type of raw bytes.
+
+    `replies` maps statuses to the name of a schema (empty: no body; `text`: plain text); `problems`: its own codes.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    role: Role | None
+    replies: dict[int, str]
+    body: str = ""
+    problems: tuple[str, ...] = ()
+    size_bytes_max: int = JSON_BYTES_MAX
+
+    @property
+    def summary(self) -> str:
+        """The first line of the handler's docstring."""
+        return (self.handler.__doc__ or "").strip().splitlines()[0]
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """All problem codes this endpoint may answer with."""
+        auth = ("unauthenticated", "forbidden") if self.role is not None else ()
+        body = ("malformed_json", "invalid_body") if self.body and self.body != PROGRAM_MEDIA_TYPE else ()
+        sized = ("too_large", "unsupported_media_type") if self.body else ()
+        stored = ("storage",) if self.method != "GET" else ()
+        return (*auth, *body, *sized, *self.problems, *stored, "wrong_origin")
+
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint("GET", "/api/status", api.get_status, Role.READ, {200: "Status"}),
+    Endpoint("GET", "/api/nodes", api.list_nodes, Role.READ, {200: "Nodes"}),
+    Endpoint(
+        "POST", "/api/nodes/join-tokens", api.create_join_token, Role.ADMIN, {201: "JoinToken"}, "JoinTokenRequest"
+    ),
+    Endpoint(
+        "POST",
+        "/api/nodes/join",
+        api.join,
+        None,
+        {201: "Joined"},
+        "JoinRequest",
+        ("bad_join_token", "bad_signature", "node_exists", "limit_reached"),
+    ),
+    Endpoint("GET", "/api/nodes/{id}", api.get_node, Role.READ, {200: "Node"}, problems=("node_not_found",)),
+    Endpoint("DELETE", "/api/nodes/{id}", api.remove_node, Role.ADMIN, {204: ""}, problems=("node_not_found",)),
+    Endpoint(
+        "POST",
+        "/api/programs",
+        api.add_program,
+        Role.DEPLOY,
+        {201: "Program", 200: "Program"},
+        PROGRAM_MEDIA_TYPE,
+        ("invalid_program", "untrusted_program", "limit_reached"),
+        PROGRAM_BYTES_MAX,
+    ),
+    Endpoint(
+        "GET", "/api/programs/{id}", api.get_program, Role.READ, {200: "Program"}, problems=("program_not_found",)
+    ),
+    Endpoint("GET", "/api/rules", api.list_rules, Role.READ, {200: "Rules"}),
+    Endpoint(
+        "POST",
+        "/api/rules/{id}/deploy",
+        api.deploy,
+        Role.DEPLOY,
+        {202: "Deployment"},
+        "DeployRequest",
+        (
+            "rule_not_found",
+            "program_not_found",
+            "unknown_nodes",
+            "unavailable_strategy",
+            "invalid_params",
+            "limit_reached",
+        ),
+    ),
+    Endpoint("GET", "/api/deployments", api.list_deployments, Role.READ, {200: "Deployments"}),
+    Endpoint(
+        "GET",
+        "/api/deployments/{id}",
+        api.get_deployment,
+        Role.READ,
+        {200: "Deployment"},
+        problems=("deployment_not_found",),
+    ),
+    Endpoint(
+        "POST",
+        "/api/deployments/{id}/cancel",
+        api.cancel_deployment,
+        Role.DEPLOY,
+        {202: "Deployment"},
+        problems=("deployment_not_found", "deployment_over"),
+    ),
+    Endpoint("GET", "/api/keys", api.list_keys, Role.READ, {200: "Keys"}),
+    Endpoint("POST", "/api/keys", api.trust_key, Role.ADMIN, {201: "Key"}, "KeyRequest", ("limit_reached",)),
+    Endpoint("DELETE", "/api/keys/{key}", api.revoke_key, Role.ADMIN, {204: ""}, problems=("not_found",)),
+    Endpoint("POST", "/api/tokens", api.create_token, Role.ADMIN, {201: "Token"}, "TokenRequest"),
+    Endpoint("GET", "/api/link/challenge", api.challenge, None, {200: "Challenge"}),
+    Endpoint("GET", "/healthz", api.get_healthz, None, {200: "Healthz", 503: "Healthz"}),
+    Endpoint("GET", "/metrics", api.get_metrics, Role.READ, {200: "text"}),
+)

@@ -1,0 +1,116 @@
+"""The coordinator's moving parts in one place: the store's users, the open links, the clock that drives deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from eyeflow import __version__
+from eyeflow.base.errors import EyeflowError
+from eyeflow.coordinator.auth import Challenges, Tokens
+from eyeflow.coordinator.fleet import Fleet
+from eyeflow.coordinator.registry import Registry
+from eyeflow.coordinator.store import Store
+from eyeflow.protocol.messages import Status
+from eyeflow.protocol.session import Coordinates, Offer
+
+TICK_S = 1.0
+"""How often open deployments look at their deadlines."""
+STATUS_S = 5
+"""How often nodes tell their health."""
+
+Clock = Callable[[], int]
+
+
+class OpenLink(Protocol):
+    """One connected node, as the hub sees it."""
+
+    node: str
+
+    def offer(self, offer: Offer) -> None:
+        """Send a newer manifest."""
+        ...
+
+    def close(self, code: str, reason: str) -> None:
+        """Close the link, saying why."""
+        ...
+
+
+def wall_clock_us() -> int:
+    """Return the time in microseconds since 1970 UTC."""
+    return time.time_ns() // 1000
+
+
+def new_deployment_id() -> str:
+    """Return a fresh id for a deployment."""
+    return f"d-{secrets.token_hex(6)}"
+
+
+class Hub:
+    """Everything the API and the links share. Lives on one event loop; commits are short and happen on it."""
+
+    def __init__(self, store: Store, clock: Clock = wall_clock_us) -> None:
+        self.store = store
+        self.clock = clock
+        self.fleet = Fleet(store, new_deployment_id)
+        self.tokens = Tokens(store)
+        self.registry = Registry(store, self.fleet, self.tokens)
+        self.challenges = Challenges()
+        self.own = Coordinates(store.coordinator_id, f"eyeflow {__version__}", store.identity.sign, STATUS_S)
+        self.links: dict[str, OpenLink] = {}
+        self.health: dict[str, Status] = {}
+        self.trouble = ""
+        self.started_us = clock()
+        self.fleet.restarted(self.started_us)
+
+    def attach(self, link: OpenLink) -> None:
+        """A node's link opened: the newest wins, an older one is closed."""
+        older = self.links.pop(link.node, None)
+        if older is not None:
+            older.close("replaced", "the node opened a newer link")
+            self.fleet.disconnected(link.node, self.clock())
+        self.links[link.node] = link
+
+    def detach(self, link: OpenLink) -> None:
+        """A node's link is gone; nothing to do when a newer one took its place."""
+        if self.links.get(link.node) is link:
+            del self.links[link.node]
+            self.fleet.disconnected(link.node, self.clock())
+
+    def remove(self, node: str, actor: str) -> None:
+        """Remove a node from the cluster and close its link."""
+        self.registry.remove_node(node, self.clock(), actor)
+        self.health.pop(node, None)
+        link = self.links.get(node)
+        if link is not None:
+            link.close("removed", "the node was removed from the cluster")
+
+    def settle(self) -> None:
+        """Send each changed manifest to its node, when the node is connected."""
+        for node in sorted(self.fleet.take_changed()):
+            link, offer = self.links.get(node), self.fleet.offer(node)
+            if link is not None and offer is not None:
+                link.offer(offer)
+
+    def tick(self) -> None:
+        """Look at deadlines once; a store that fails now is tried again at the next tick."""
+        try:
+            self.fleet.tick(self.clock())
+            self.settle()
+            self.trouble = ""
+        except EyeflowError as error:
+            self.trouble = f"{error.message}: {error.cause}"
+
+    async def run(self) -> None:
+        """Tick until cancelled."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            self.tick()
+
+    def close_links(self) -> None:
+        """Say goodbye to every node before the coordinator stops."""
+        for link in list(self.links.values()):
+            link.close("stopping", "the coordinator stops")

@@ -1,0 +1,72 @@
+"""Refusals of the REST API as problem details (RFC 9457), with a stable code and status for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+CODES: dict[str, tuple[int, str]] = {
+    "malformed_json": (400, "The body is not valid JSON"),
+    "unauthenticated": (401, "A valid token is needed"),
+    "bad_join_token": (401, "The join token is unknown, used or expired"),
+    "bad_signature": (401, "The signature does not prove the key"),
+    "forbidden": (403, "The token's role does not allow this"),
+    "wrong_origin": (403, "Requests from other sites are refused"),
+    "not_found": (404, "There is no such thing"),
+    "node_not_found": (404, "There is no such node"),
+    "rule_not_found": (404, "There is no such rule"),
+    "program_not_found": (404, "There is no such program"),
+    "deployment_not_found": (404, "There is no such deployment"),
+    "method_not_allowed": (405, "The path does not have this method"),
+    "node_exists": (409, "Another node has this name"),
+    "deployment_over": (409, "The deployment has ended"),
+    "too_large": (413, "The body is too large"),
+    "unsupported_media_type": (415, "The body is of another media type than this path takes"),
+    "invalid_body": (422, "The body does not fit its schema"),
+    "invalid_program": (422, "The program is malformed or fails verification"),
+    "untrusted_program": (422, "No trusted key signed the program"),
+    "unknown_nodes": (422, "Some nodes are not in the cluster"),
+    "unavailable_strategy": (422, "The strategy is not available"),
+    "invalid_params": (422, "The parameters do not fit the program"),
+    "limit_reached": (422, "A bound of the coordinator is reached"),
+    "internal": (500, "The coordinator failed"),
+    "storage": (503, "The coordinator cannot store this now"),
+}
+"""Each code with its status and title; the list is part of the API."""
+
+MEDIA_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """What is wrong at one place of a body; `pointer` is a JSON pointer (RFC 6901), empty for the whole."""
+
+    pointer: str
+    message: str
+
+
+class Problem(Exception):  # noqa: N818
+    """A refusal: `detail` says what and why for this request, `next_step` what to do."""
+
+    def __init__(self, code: str, detail: str, next_step: str = "", errors: Sequence[FieldError] = ()) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.status, self.title = CODES[code]
+        self.detail = detail
+        self.next_step = next_step
+        self.errors = tuple(errors)
+
+    def body(self) -> dict[str, object]:
+        """Return the problem+json object."""
+        made: dict[str, object] = {
+            "type": f"urn:eyeflow:problem:{self.code}",
+            "title": self.title,
+            "status": self.status,
+            "code": self.code,
+            "detail": self.detail,
+        }
+        if self.next_step:
+            made["nextStep"] = self.next_step
+        if self.errors:
+            made["errors"] = [{"pointer": error.pointer, "message": error.message} for error in self.errors]
+        return made

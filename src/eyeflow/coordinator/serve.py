@@ -1,0 +1,212 @@
+"""`eyeflow coordinator start`: the store, the first token, the socket and the server, until SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import os
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+import uvicorn
+
+from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.coordinator.app import make_app
+from eyeflow.coordinator.auth import Role
+from eyeflow.coordinator.loop import Hub
+from eyeflow.coordinator.store import Store
+from eyeflow.deploy.profile import ClientProfile, write_secret
+from eyeflow.protocol.wire import MESSAGE_BYTES_MAX
+
+PORT = 7700
+PING_S = 15.0
+"""WebSocket pings on node links; a node that does not answer in this time again is gone."""
+STOP_S = 5
+"""How long a stop waits for open requests."""
+CONNECTIONS_MAX = 2048
+STORE_FILE = "coordinator.sqlite"
+TOKEN_FILE = "admin-token"
+HELP_TEXT = "use --tls-cert and --tls-key, or --insecure when another layer protects the network"
+
+
+class Exposure(Enum):
+    """Whether plain HTTP beyond loopback is allowed: only on the user's explicit word."""
+
+    SAFE = "safe"
+    INSECURE = "insecure"
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """How to serve. `profile_path` None: write no client profile. `trusted` are signer keys to trust, by name."""
+
+    data_dir: Path
+    host: str = "127.0.0.1"
+    port: int = PORT
+    exposure: Exposure = Exposure.SAFE
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    profile_path: Path | None = None
+    trusted: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What the CLI tells once the coordinator listens. `first` carries what only the first start has."""
+
+    url: str
+    coordinator_id: str
+    token_path: Path
+    first_start: bool
+    profile_written: bool
+    nodes: int
+
+
+async def serve(
+    options: ServeOptions, on_started: Callable[[Started], None], stop: asyncio.Event | None = None
+) -> None:
+    """Serve until SIGTERM, SIGINT or `stop`; raises EyeflowError when the port, the store or the options refuse."""
+    check_exposure(options)
+    with contextlib.closing(bind(options.host, options.port)) as listener:
+        store = Store(options.data_dir / STORE_FILE)
+        try:
+            hub = Hub(store)
+            url = _url(options, listener.getsockname()[1])
+            started = prepare(hub, options, url)
+            server = _Server(_config(hub, options), lambda: on_started(started))
+            await _until(server, listener, stop or asyncio.Event())
+        finally:
+            store.close()
+
+
+async def _until(server: uvicorn.Server, listener: socket.socket, stop: asyncio.Event) -> None:
+    async with asyncio.TaskGroup() as tasks:
+
+        async def watch() -> None:
+            await stop.wait()
+            server.should_exit = True
+
+        watching = tasks.create_task(watch())
+        await server.serve(sockets=[listener])
+        watching.cancel()
+
+
+def check_exposure(options: ServeOptions) -> None:
+    """Refuse to listen beyond loopback without TLS, unless forced."""
+    tls = options.tls_cert is not None
+    if tls != (options.tls_key is not None):
+        raise EyeflowError(
+            "TLS needs a certificate and its key",
+            cause="only one of the two was given",
+            next_step="give both --tls-cert and --tls-key",
+            code="tls_incomplete",
+            exit_code=ExitCode.USAGE,
+        )
+    for path in (options.tls_cert, options.tls_key):
+        if path is not None and not path.is_file():
+            raise EyeflowError(
+                f"the TLS file {path} is not there", cause="no such file", next_step=HELP_TEXT, code="tls_file"
+            )
+    if not tls and options.exposure is Exposure.SAFE and not _is_loopback(options.host):
+        raise EyeflowError(
+            f"refusing to listen on {options.host} without TLS",
+            cause="tokens and programs would cross the network in the clear",
+            next_step=HELP_TEXT,
+            code="insecure_bind",
+            exit_code=ExitCode.USAGE,
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a bound socket; raises EyeflowError `port_in_use` or `bind` with the next step."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        in_use = error.errno == 98
+        raise EyeflowError(
+            f"cannot listen on {host}:{port}",
+            cause="another process uses this port" if in_use else (error.strerror or str(error)),
+            next_step="is a coordinator running already? see `eyeflow status`; or choose another --port",
+            code="port_in_use" if in_use else "bind",
+        ) from error
+    return listener
+
+
+def prepare(hub: Hub, options: ServeOptions, url: str) -> Started:
+    """Make the first admin token and the local client profile when there are none; trust the given keys."""
+    first, profile = not hub.tokens.any(), False
+    token_path = options.data_dir / TOKEN_FILE
+    if first:
+        with hub.store.transaction():
+            token = hub.tokens.create("first-admin", Role.ADMIN, hub.clock())
+            write_secret(token_path, token + "\n")
+            hub.store.log(hub.clock(), "coordinator", "create_token", "first-admin", Role.ADMIN.value)
+        if options.profile_path is not None and not options.profile_path.exists():
+            ca_file = str(options.tls_cert) if options.tls_cert is not None else ""
+            ClientProfile(url, token, ca_file).write(options.profile_path)
+            profile = True
+    _trust(hub, options.trusted)
+    return Started(url, hub.store.coordinator_id, token_path, first, profile, len(hub.registry.nodes()))
+
+
+def _trust(hub: Hub, keys: Iterable[tuple[str, bytes]]) -> None:
+    """Keys that were revoked here stay revoked: only the API trusts them again."""
+    known = {key.public_key for key in hub.registry.signers()}
+    for name, public_key in keys:
+        if public_key not in known:
+            hub.registry.trust(public_key, name, hub.clock(), "coordinator")
+
+
+def _url(options: ServeOptions, port: int) -> str:
+    scheme = "https" if options.tls_cert is not None else "http"
+    host = options.host if options.host not in {"0.0.0.0", "::"} else "127.0.0.1"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _config(hub: Hub, options: ServeOptions) -> uvicorn.Config:
+    return uvicorn.Config(
+        make_app(hub),
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        ws="websockets-sansio",
+        ws_max_size=MESSAGE_BYTES_MAX,
+        ws_per_message_deflate=False,
+        ws_ping_interval=PING_S,
+        ws_ping_timeout=PING_S,
+        timeout_graceful_shutdown=STOP_S,
+        limit_concurrency=CONNECTIONS_MAX,
+        ssl_certfile=os.fspath(options.tls_cert) if options.tls_cert else None,
+        ssl_keyfile=os.fspath(options.tls_key) if options.tls_key else None,
+    )
+
+
+class _Server(uvicorn.Server):
+    """Tells when it listens, and closes node links before it waits for connections to end."""
+
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_started()

@@ -1,0 +1,249 @@
+"""The schemas of the REST API: JSON Schema objects with examples, checked on the way in and published by OpenAPI."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eyeflow.coordinator.auth import JOIN_TOKEN_S, JOIN_TOKEN_S_MAX
+from eyeflow.coordinator.fleet import STRATEGIES
+from eyeflow.coordinator.problem import CODES
+from eyeflow.deploy.plan import DEADLINE_S_MAX, NODES_MAX, OFFLINE_S, DeploymentState, NodeState
+from eyeflow.protocol.messages import HealthState, RuleState
+from eyeflow.protocol.wire import PARAMS_MAX
+
+_Shape = dict[str, Any]
+
+NODE_NAME: _Shape = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", "examples": ["node-prod-01"]}
+RULE: _Shape = {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,62}$", "examples": ["overheat_relay"]}
+HEX32: _Shape = {"type": "string", "pattern": "^[0-9a-f]{64}$", "examples": ["9f" * 32]}
+TIME_US: _Shape = {
+    "type": "integer",
+    "minimum": 0,
+    "description": "microseconds since 1970 UTC, 0 for never",
+    "examples": [1790000000000000],
+}
+COUNT: _Shape = {"type": "integer", "minimum": 0, "examples": [1]}
+TEXT: _Shape = {"type": "string", "examples": [""]}
+NAME: _Shape = {"type": "string", "minLength": 1, "maxLength": 64, "examples": ["ci"]}
+SCALAR: _Shape = {"type": ["boolean", "number", "string"], "examples": [75.5]}
+
+
+def ref(name: str) -> _Shape:
+    """Return a reference to one of SCHEMAS."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def array(items: _Shape) -> _Shape:
+    """Return the schema of a list."""
+    return {"type": "array", "items": items}
+
+
+def closed(description: str, properties: _Shape, required: tuple[str, ...] | None = None) -> _Shape:
+    """Return the schema of an object with these members and no others; all required unless `required` says which."""
+    return {
+        "type": "object",
+        "description": description,
+        "properties": properties,
+        "required": list(properties if required is None else required),
+        "additionalProperties": False,
+    }
+
+
+def _names(members: Any) -> _Shape:
+    values = [member.value for member in members]
+    return {"type": "string", "enum": values, "examples": values[:1]}
+
+
+_PARAMS: _Shape = {
+    "type": "object",
+    "description": "values of the rule's parameters by name; an enum by its member's name, a duration in microseconds",
+    "maxProperties": PARAMS_MAX,
+    "additionalProperties": SCALAR,
+    "examples": [{"limit": 75.5}],
+}
+_TARGET = closed("A program with its parameters", {"programId": HEX32, "params": _PARAMS, "deploymentId": TEXT})
+
+SCHEMAS: dict[str, _Shape] = {
+    "Problem": closed(
+        "A refusal as problem details (RFC 9457)",
+        {
+            "type": {"type": "string", "format": "uri", "examples": ["urn:eyeflow:problem:invalid_body"]},
+            "title": TEXT,
+            "status": {"type": "integer", "minimum": 400, "maximum": 599, "examples": [422]},
+            "code": {"type": "string", "enum": sorted(CODES), "examples": ["invalid_body"]},
+            "detail": TEXT,
+            "nextStep": TEXT,
+            "errors": array(closed("One wrong place", {"pointer": TEXT, "message": TEXT})),
+        },
+        ("type", "title", "status", "code", "detail"),
+    ),
+    "DeployRequest": closed(
+        "What to deploy where. Give `nodeIds` or `all`; without `programId` the rule's last uploaded program is meant",
+        {
+            "nodeIds": {"type": "array", "items": NODE_NAME, "minItems": 1, "maxItems": NODES_MAX, "uniqueItems": True},
+            "all": {"const": True, "description": "every node of the cluster", "examples": [True]},
+            "programId": HEX32,
+            "strategy": {"type": "string", "default": "immediate", "examples": sorted(STRATEGIES)},
+            "rollbackOnError": {"type": "boolean", "default": True, "examples": [True]},
+            "params": _PARAMS,
+            "deadlineS": {
+                "type": "integer",
+                "minimum": 1,
+                "maximum": DEADLINE_S_MAX,
+                "default": OFFLINE_S,
+                "description": "how long to wait for offline nodes, in seconds",
+                "examples": [3600],
+            },
+        },
+        (),
+    ),
+    "NodeProgress": closed(
+        "One node of a deployment",
+        {"node": NODE_NAME, "state": _names(NodeState), "reason": TEXT, "previousProgramId": TEXT},
+    ),
+    "Deployment": closed(
+        "One attempt to move a rule to a program on a set of nodes",
+        {
+            "id": {"type": "string", "examples": ["d-3f9a10c2b7e4"]},
+            "rule": RULE,
+            "programId": HEX32,
+            "params": _PARAMS,
+            "strategy": TEXT,
+            "rollbackOnError": {"type": "boolean", "examples": [True]},
+            "state": _names(DeploymentState),
+            "over": {"type": "boolean", "description": "whether the state is terminal", "examples": [False]},
+            "reason": TEXT,
+            "createdBy": TEXT,
+            "createdUs": TIME_US,
+            "updatedUs": TIME_US,
+            "deadlineUs": TIME_US,
+            "nodes": array(ref("NodeProgress")),
+        },
+    ),
+    "Deployments": closed("The newest deployments, newest first", {"deployments": array(ref("Deployment"))}),
+    "Program": closed(
+        "One compiled, signed program",
+        {
+            "id": HEX32,
+            "rule": RULE,
+            "version": TEXT,
+            "sequence": COUNT,
+            "profile": {"type": "string", "enum": ["linux", "mcu"], "examples": ["linux"]},
+            "description": TEXT,
+            "chip": TEXT,
+            "priority": TEXT,
+            "signers": array(HEX32),
+            "capabilities": array(TEXT),
+            "params": array({"type": "object", "description": "name, type, default, and low, high, members if any"}),
+            "limits": {"type": "object", "additionalProperties": COUNT, "description": "proven by the verifier"},
+            "sizeBytes": COUNT,
+            "uploadedUs": TIME_US,
+            "uploadedBy": TEXT,
+        },
+    ),
+    "Rule": closed(
+        "A rule with its programs, the last uploaded first, and what nodes shall run of it",
+        {
+            "rule": RULE,
+            "programs": array(closed("A program", {"id": HEX32, "version": TEXT, "uploadedUs": TIME_US})),
+            "nodes": array(closed("A node", {"node": NODE_NAME, "programId": HEX32})),
+        },
+    ),
+    "Rules": closed("All rules", {"rules": array(ref("Rule"))}),
+    "RuleOnNode": closed(
+        "One rule on a node: `wanted` by the coordinator (null: to be removed) and what the node said last",
+        {
+            "rule": RULE,
+            "wanted": {**_TARGET, "type": ["object", "null"]},
+            "state": {"type": "string", "enum": ["pending", *(state.value for state in RuleState)]},
+            "reason": TEXT,
+        },
+    ),
+    "Health": closed(
+        "Counters of a rule, or of a source, driver or buffer of the node",
+        {
+            "kind": {"type": "string", "enum": ["rule", "port"]},
+            "name": TEXT,
+            "state": _names(HealthState),
+            "detail": TEXT,
+            "programId": TEXT,
+            "counters": {"type": "object", "additionalProperties": COUNT, "examples": [{"executions": 42}]},
+        },
+    ),
+    "Node": closed(
+        "One node; `problem` says why its link was last refused or closed",
+        {
+            "name": NODE_NAME,
+            "connected": {"type": "boolean", "examples": [True]},
+            "fingerprint": HEX32,
+            "software": TEXT,
+            "joinedUs": TIME_US,
+            "lastSeenUs": TIME_US,
+            "epoch": COUNT,
+            "nextSeq": COUNT,
+            "manifestVersion": COUNT,
+            "appliedVersion": COUNT,
+            "problem": TEXT,
+            "rules": array(ref("RuleOnNode")),
+            "health": array(ref("Health")),
+        },
+    ),
+    "Nodes": closed("All nodes", {"nodes": array(ref("Node"))}),
+    "Status": closed(
+        "The cluster in one look",
+        {
+            "coordinatorId": HEX32,
+            "software": TEXT,
+            "startedUs": TIME_US,
+            "nodes": COUNT,
+            "connected": COUNT,
+            "rules": COUNT,
+            "openDeployments": COUNT,
+            "trouble": TEXT,
+        },
+    ),
+    "JoinTokenRequest": closed(
+        "How long the token is valid",
+        {
+            "validS": {
+                "type": "integer",
+                "minimum": 1,
+                "maximum": JOIN_TOKEN_S_MAX,
+                "default": JOIN_TOKEN_S,
+                "examples": [3600],
+            }
+        },
+        (),
+    ),
+    "JoinToken": closed("A single-use token for one node; it is shown only now", {"token": TEXT, "expiresUs": TIME_US}),
+    "JoinRequest": closed(
+        "A node's name, public key and proof that it holds the key: see the link protocol",
+        {
+            "token": {"type": "string", "maxLength": 256, "examples": ["efj_..."]},
+            "node": NODE_NAME,
+            "publicKey": HEX32,
+            "signature": {"type": "string", "pattern": "^[0-9a-f]{128}$", "examples": ["ab" * 64]},
+        },
+    ),
+    "Joined": closed(
+        "What the node keeps: the coordinator's key, and the keys whose programs it shall trust",
+        {"coordinatorId": HEX32, "publicKey": HEX32, "signers": array(HEX32)},
+    ),
+    "KeyRequest": closed("A public key to trust", {"publicKey": HEX32, "name": NAME}),
+    "Key": closed(
+        "A key whose programs the cluster trusts, unless it was revoked",
+        {"publicKey": HEX32, "fingerprint": HEX32, "name": NAME, "addedUs": TIME_US, "revokedUs": TIME_US},
+    ),
+    "Keys": closed("All signer keys", {"keys": array(ref("Key"))}),
+    "TokenRequest": closed(
+        "A name and a role", {"name": NAME, "role": {"type": "string", "enum": ["admin", "deploy", "read"]}}
+    ),
+    "Token": closed("An API token; it is shown only now", {"token": TEXT, "name": NAME, "role": TEXT}),
+    "Challenge": closed(
+        "A nonce for one link, and the coordinator that the node must sign it for",
+        {"coordinatorId": HEX32, "nonce": HEX32, "expiresS": COUNT},
+    ),
+    "Healthz": closed(
+        "Whether the coordinator can do its work", {"status": {"enum": ["ok", "degraded"], "type": "string"}}
+    ),
+}

@@ -1,0 +1,106 @@
+"""Where a client finds its coordinator: `~/.config/eyeflow/client.toml` (0600) and the environment."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomli_w
+
+from eyeflow.base.errors import ExitCode, EyeflowError
+
+ENV_URL = "EYEFLOW_COORDINATOR"
+ENV_TOKEN = "EYEFLOW_TOKEN"
+KNOWN = frozenset({"url", "token", "ca_file"})
+
+
+def config_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the user's configuration directory for eyeflow (XDG base directory specification)."""
+    base = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME", "~")).expanduser() / ".config")
+    return Path(base) / "eyeflow"
+
+
+def profile_path(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return where the client profile lies."""
+    return config_dir(environ) / "client.toml"
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Write `text` to a file that only its owner may read: atomically, durably, with its directory made (0700)."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise EyeflowError(
+            f"cannot write {path}",
+            cause=error.strerror or str(error),
+            next_step="check that the disk is not full and that you may write there",
+            code="cannot_write",
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class ClientProfile:
+    """The coordinator's URL, a token for it, and a CA file for its certificate (empty: the system's CAs)."""
+
+    url: str
+    token: str
+    ca_file: str = ""
+
+    def write(self, path: Path) -> None:
+        """Write the profile, readable by its owner only."""
+        values = {"url": self.url, "token": self.token}
+        write_secret(path, tomli_w.dumps(values | ({"ca_file": self.ca_file} if self.ca_file else {})))
+
+    @classmethod
+    def load(cls, path: Path | None = None, environ: Mapping[str, str] = os.environ) -> ClientProfile:
+        """Return the profile in `path` (default: the user's), overridden by EYEFLOW_COORDINATOR and EYEFLOW_TOKEN.
+
+        Raises EyeflowError: `no_profile` when neither says where the coordinator is, `bad_profile` for a broken file.
+        """
+        file = path if path is not None else profile_path(environ)
+        values = _read(file) if file.exists() else {}
+        url, token = environ.get(ENV_URL) or values.get("url", ""), environ.get(ENV_TOKEN) or values.get("token", "")
+        if not url or not token:
+            missing = "no coordinator" if not url else "no token"
+            raise EyeflowError(
+                f"{missing} is known",
+                cause=f"{file} does not say, and {ENV_URL if not url else ENV_TOKEN} is not set",
+                next_step=f"start one here with `eyeflow coordinator start`, or set {ENV_URL} and {ENV_TOKEN}",
+                code="no_profile",
+            )
+        return cls(url.rstrip("/"), token, values.get("ca_file", ""))
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        mode = path.stat().st_mode
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _bad(path, str(error)) from error
+    if mode & 0o077:
+        raise _bad(path, f"others may read it (mode {mode & 0o777:o})", f"chmod 600 {path}")
+    unknown = sorted(values.keys() - KNOWN)
+    if unknown or not all(isinstance(value, str) for value in values.values()):
+        raise _bad(path, f"it has the unknown key `{unknown[0]}`" if unknown else "a value is not text")
+    return values
+
+
+def _bad(path: Path, cause: str, next_step: str = "mend or remove the file") -> EyeflowError:
+    return EyeflowError(
+        f"the client profile {path} cannot be used",
+        cause=cause,
+        next_step=next_step,
+        code="bad_profile",
+        exit_code=ExitCode.ENVIRONMENT,
+    )

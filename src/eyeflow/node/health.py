@@ -1,0 +1,47 @@
+"""A node's status as the health records of the link protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from eyeflow.protocol.messages import Health, HealthState
+from eyeflow.protocol.wire import COUNTERS_MAX, PROGRAM_ID
+
+_STATES = {"up": HealthState.RUNNING, "running": HealthState.RUNNING, "connecting": HealthState.CONNECTING}
+
+
+def health_of(state: Mapping[str, object]) -> tuple[Health, ...]:
+    """Return one record for each rule and each port of `NodeControl.status()`."""
+    rules = [_health("rule", one) for one in _items(state.get("rules"))]
+    ports = [_health("port", one) for key in ("sources", "drivers", "ports") for one in _items(state.get(key))]
+    return tuple(rules + ports)
+
+
+def _items(value: object) -> Iterator[Mapping[str, Any]]:
+    """Accept a list of objects with a name, or a mapping from names to objects."""
+    if isinstance(value, Mapping):
+        for name, one in value.items():
+            if isinstance(one, Mapping):
+                yield {"name": name, **one}
+    elif isinstance(value, list | tuple):
+        yield from (one for one in value if isinstance(one, Mapping))
+
+
+def _health(kind: str, one: Mapping[str, Any]) -> Health:
+    program_id = str(one.get("program_id", ""))
+    return Health(
+        kind,
+        str(one.get("rule") or one.get("name") or "")[:100],
+        _STATES.get(str(one.get("state", "running")), HealthState.FAILED),
+        str(one.get("detail") or one.get("last_error") or "")[:250],
+        program_id if PROGRAM_ID.fullmatch(program_id) else "",
+        tuple(sorted(_counters(one).items())),
+    )
+
+
+def _counters(one: Mapping[str, Any]) -> dict[str, int]:
+    nested = one.get("counters")
+    pairs = [*one.items(), *(nested.items() if isinstance(nested, Mapping) else ())]
+    counted = {str(name)[:60]: value for name, value in pairs if type(value) is int and 0 <= value < 2**63}
+    return dict(sorted(counted.items())[:COUNTERS_MAX])

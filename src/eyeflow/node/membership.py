@@ -1,0 +1,241 @@
+"""What a node keeps about its cluster in its data directory: whom it joined, and which manifest it accepted.
+
+The manifest's version is written before anything of it is applied, so that no crash lets an older one in again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.protocol.identity import key_fingerprint
+from eyeflow.protocol.messages import InstalledRule, join_bytes
+from eyeflow.protocol.session import Accepted, Peer
+
+CLUSTER_FILE = "cluster.json"
+MANIFEST_FILE = "manifest.json"
+JOIN_S = 15.0
+_PIN = re.compile(r"efj_[0-9a-f]{12}_[0-9a-f]{64}_([0-9a-f]{16})")
+_KEY = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class JoinResult:
+    """The cluster a node belongs to. `signers`: the public keys (32 bytes) that the cluster trusted then."""
+
+    url: str
+    node: str
+    coordinator_id: str
+    coordinator_key: bytes
+    signers: tuple[bytes, ...]
+    ca_file: str = ""
+
+    @property
+    def peer(self) -> Peer:
+        """The coordinator as the link's session knows it."""
+        return Peer(self.coordinator_id, self.coordinator_key)
+
+
+def join_cluster(
+    url: str, token: str, node_name: str, sign: Callable[[bytes], bytes], public_key: bytes, ca_file: str = ""
+) -> JoinResult:
+    """Register this node's public key with a join token; the token pins the coordinator's key.
+
+    `sign` signs with the node's Ed25519 key. Raises EyeflowError: `bad_join_token`, `join_refused`, `unreachable`.
+    """
+    pin = _PIN.fullmatch(token.strip())
+    if pin is None:
+        raise _refused("the join token is malformed", "it is not of the form efj_..._..._...", "copy it whole")
+    answer = _ask_to_join(url, token.strip(), node_name, sign, public_key, ca_file, pin[1])
+    try:
+        key, signers = bytes.fromhex(answer["publicKey"]), tuple(bytes.fromhex(one) for one in answer["signers"])
+        known = key_fingerprint(key)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _refused("the coordinator's answer is malformed", str(error), "check the URL") from error
+    if known[:16] != pin[1] or answer.get("coordinatorId") != known:
+        raise _refused(
+            "the coordinator is not the one that made this join token",
+            "its key does not match the token's last part",
+            "check the URL; somebody may sit between this node and the coordinator",
+        )
+    return JoinResult(url.rstrip("/"), node_name, known, key, signers, ca_file)
+
+
+def _ask_to_join(
+    url: str, token: str, node: str, sign: Callable[[bytes], bytes], public_key: bytes, ca_file: str, pin: str
+) -> dict[str, Any]:
+    try:
+        with httpx.Client(base_url=url, timeout=JOIN_S, verify=tls_context(ca_file) or True, trust_env=False) as client:
+            coordinator_id = str(client.get("/api/link/challenge").raise_for_status().json()["coordinatorId"])
+            if coordinator_id[:16] != pin:
+                raise _refused("the coordinator is not the one that made this join token", url, "check the URL")
+            body = {
+                "token": token,
+                "node": node,
+                "publicKey": public_key.hex(),
+                "signature": sign(join_bytes(coordinator_id, node, public_key)).hex(),
+            }
+            reply = client.post("/api/nodes/join", json=body)
+            answer = reply.json()
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
+        raise EyeflowError(
+            f"cannot join the cluster at {url}",
+            cause=str(error) or type(error).__name__,
+            next_step="check the URL, and that the coordinator runs there: eyeflow coordinator start",
+            code="unreachable",
+        ) from error
+    if reply.status_code != 201 or not isinstance(answer, dict):
+        problem = answer if isinstance(answer, dict) else {}
+        raise _refused(
+            f"the coordinator refused to let `{node}` join",
+            str(problem.get("detail", f"status {reply.status_code}")),
+            str(problem.get("nextStep", "make a new join token on the coordinator")),
+            str(problem.get("code", "join_refused")),
+        )
+    return answer
+
+
+def _refused(message: str, cause: str, next_step: str, code: str = "join_refused") -> EyeflowError:
+    return EyeflowError(message, cause=cause, next_step=next_step, code=code, exit_code=ExitCode.PROBLEMS)
+
+
+def tls_context(ca_file: str) -> ssl.SSLContext | None:
+    """Return a client context that trusts only `ca_file`, None for the system's CAs."""
+    if not ca_file:
+        return None
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise EyeflowError(
+            f"the CA file {ca_file} cannot be used",
+            cause=str(error),
+            next_step="give the PEM file that signs the coordinator's certificate",
+            code="ca_file",
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The manifest accepted last, and what of the cluster's rules this node runs."""
+
+    accepted: Accepted = field(default_factory=Accepted)
+    installed: frozenset[InstalledRule] = frozenset()
+
+
+class Membership:
+    """The two files in `directory`. Writes are atomic and durable."""
+
+    def __init__(self, directory: Path) -> None:
+        self._cluster = directory / CLUSTER_FILE
+        self._manifest = directory / MANIFEST_FILE
+
+    def joined(self) -> JoinResult | None:
+        """Return the cluster this node belongs to, None before it joined."""
+        plain = _load(self._cluster)
+        if plain is None:
+            return None
+        with _broken(self._cluster):
+            signers = tuple(bytes.fromhex(key) for key in plain["signers"])
+            key = bytes.fromhex(plain["coordinatorKey"])
+            return JoinResult(plain["url"], plain["node"], plain["coordinatorId"], key, signers, plain["caFile"])
+
+    def join(self, joined: JoinResult) -> None:
+        """Keep the cluster that was joined. Another coordinator's manifests start anew; the same one's go on."""
+        before = self.joined()
+        if before is None or before.coordinator_id != joined.coordinator_id:
+            self._manifest.unlink(missing_ok=True)
+        _store(
+            self._cluster,
+            {
+                "url": joined.url,
+                "node": joined.node,
+                "coordinatorId": joined.coordinator_id,
+                "coordinatorKey": joined.coordinator_key.hex(),
+                "signers": [key.hex() for key in joined.signers],
+                "caFile": joined.ca_file,
+            },
+        )
+
+    def held(self) -> Held:
+        """Return the accepted manifest and the installed rules."""
+        plain = _load(self._manifest)
+        if plain is None:
+            return Held()
+        with _broken(self._manifest):
+            installed = frozenset(
+                InstalledRule(rule, program_id, tuple((name, value) for name, value in params))
+                for rule, program_id, params in plain["installed"]
+            )
+            return Held(Accepted(plain["version"], bytes.fromhex(plain["digest"])), installed)
+
+    def hold(self, held: Held) -> None:
+        """Keep the accepted manifest and the installed rules."""
+        installed = sorted([one.rule, one.program_id, list(one.params)] for one in held.installed)
+        plain = {"version": held.accepted.version, "digest": held.accepted.digest.hex(), "installed": installed}
+        _store(self._manifest, plain)
+
+
+class _broken:  # noqa: N801 - a context manager
+    """Turns a file that does not hold what we wrote into an EyeflowError."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, KeyError | TypeError | ValueError):
+            raise _unusable(self._path, f"{type(error).__name__}: {error}") from error
+
+
+def _load(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise _unusable(path, str(error)) from error
+
+
+def _unusable(path: Path, cause: str) -> EyeflowError:
+    next_step = "move the file away and join again: eyeflow node join URL --token TOKEN"
+    return EyeflowError(f"{path} cannot be used", cause=cause, next_step=next_step, code="membership")
+
+
+def _store(path: Path, plain: object) -> None:
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            json.dump(plain, file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise EyeflowError(
+            f"cannot write {path}",
+            cause=error.strerror or str(error),
+            next_step="check that the disk is not full and that you may write there",
+            code="cannot_write",
+        ) from error
+
+
+def _sync_directory(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from eyeflow.coordinator.serve import ServeOptions, Started, serve
+from eyeflow.node.backoff import Backoff
+from eyeflow.node.control import InstallOutcome, InstallResult, NodeIdentity
+from eyeflow.node.link import CoordinatorLink
+from eyeflow.node.membership import Membership, join_cluster
+from eyeflow.protocol.identity import Identity
+from eyeflow.svm import program as p
+from eyeflow.svm.container import decode, encode
+from eyeflow.svm.opcodes import Op
+from eyeflow.svm.signing import check_signatures, sign_program
+from eyeflow.svm.verify import compute_limits
+
+SIGNER = Identity(bytes(range(32)))
+STRANGER = Identity(bytes(range(1, 33)))
+
+FLOAT = p.Type(p.TypeTag.FLOAT)
+
+
+def make_program(
+    rule: str = "overheat", version: str = "1.0.0", sequence: int = 1, key: Identity | None = SIGNER
+) -> bytes:
+    """The smallest program with a parameter, signed by `key`."""
+    every = p.Trigger(p.TriggerKind.EVERY, "", "", 500_000, "", (), None, 1, 0, 1)
+    program = p.Program(
+        rule=rule,
+        version=version,
+        description="a test",
+        priority=p.Priority.NORMAL,
+        profile=p.Profile.LINUX,
+        chip="",
+        sequence=sequence,
+        limits=p.Limits(0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
+        regions=p.Regions(params=1),
+        slots=(p.Slot(p.ValueType.FLOAT),),
+        constants=(),
+        arrays=(),
+        timers=(),
+        code=(p.Instruction(Op.RETURN),),
+        sites=(),
+        params=(p.Param("limit", FLOAT, 0, 80.0, 20.0, 120.0),),
+        pins=(),
+        state=(),
+        triggers=(every,),
+    )
+    data = encode(replace(program, limits=compute_limits(program)))
+    return sign_program(data, key.private_bytes()) if key is not None else data
+
+
+@dataclass
+class FakeControl:
+    """A node without an engine: checks signatures as a node does, remembers what it runs, refuses on demand."""
+
+    name: str
+    key: Identity = field(default_factory=Identity.generate)
+    trusted: frozenset[bytes] = frozenset({SIGNER.public_key})
+    running: dict[str, tuple[str, dict[str, p.Value]]] = field(default_factory=dict)
+    refuse: set[str] = field(default_factory=set)
+    history: list[str] = field(default_factory=list)
+
+    @property
+    def identity(self) -> NodeIdentity:
+        return NodeIdentity(self.name, 1, self.key.public_key, "test")
+
+    def sign(self, data: bytes) -> bytes:
+        return self.key.sign(data)
+
+    async def install(
+        self, program: bytes, params: Mapping[str, p.Value], deployment_id: str, manifest_version: int
+    ) -> InstallResult:
+        signed = decode(program)
+        check_signatures(signed, self.trusted)
+        rule = signed.program.rule
+        if rule in self.refuse or signed.program.version in self.refuse:
+            return InstallResult(InstallOutcome.REFUSED, rule, code="not_granted", message="lacks gpio.set_pin")
+        self.running[rule] = (signed.program_id, dict(params))
+        self.history.append(f"install {rule} {signed.program.version}")
+        return InstallResult(InstallOutcome.INSTALLED, rule, signed.program_id)
+
+    async def remove(self, rule: str) -> bool:
+        self.history.append(f"remove {rule}")
+        return self.running.pop(rule, None) is not None
+
+    def status(self) -> dict[str, object]:
+        rules = [{"rule": rule, "program_id": one[0], "executions": 7} for rule, one in self.running.items()]
+        return {"rules": rules, "audit": {"next_seq": 42}}
+
+    async def audit_range(self, from_seq: int, limit: int) -> Sequence[bytes]:
+        return ()
+
+
+class Cluster:
+    """A coordinator on a free loopback port and nodes that dial it, all on one event loop."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.port = 0
+        self.started: Started | None = None
+        self.token = ""
+        self.stop = asyncio.Event()
+        self.tasks: dict[str, asyncio.Task[None]] = {}
+        self.links: dict[str, CoordinatorLink] = {}
+
+    @property
+    def url(self) -> str:
+        assert self.started is not None
+        return self.started.url
+
+    @contextlib.asynccontextmanager
+    async def coordinator(self) -> AsyncIterator[httpx.AsyncClient]:
+        ready, self.stop = asyncio.Event(), asyncio.Event()
+
+        def on_started(started: Started) -> None:
+            self.started, self.port = started, int(started.url.rsplit(":", 1)[1])
+            ready.set()
+
+        options = ServeOptions(self.directory / "coordinator", port=self.port, trusted=(("test", SIGNER.public_key),))
+        serving = asyncio.create_task(serve(options, on_started, self.stop))
+        waiting = asyncio.create_task(ready.wait())
+        await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if serving.done():
+            serving.result()
+        assert self.started is not None
+        self.token = self.started.token_path.read_text().strip()
+        headers = {"Authorization": f"Bearer {self.token}"}
+        try:
+            async with httpx.AsyncClient(base_url=self.url, headers=headers, trust_env=False) as client:
+                yield client
+        finally:
+            self.stop.set()
+            await serving
+
+    async def join(self, client: httpx.AsyncClient, control: FakeControl) -> None:
+        token = (await client.post("/api/nodes/join-tokens", json={})).json()["token"]
+        joined = await asyncio.to_thread(
+            join_cluster, self.url, token, control.name, control.sign, control.key.public_key
+        )
+        Membership(self.directory / control.name).join(joined)
+
+    def dial(self, control: FakeControl) -> CoordinatorLink:
+        membership = Membership(self.directory / control.name)
+        link = CoordinatorLink(control, membership, backoff=Backoff(first_s=0.02, last_s=0.05), status_s=0.2)
+        self.links[control.name] = link
+        self.tasks[control.name] = asyncio.create_task(link.run())
+        return link
+
+    async def hang_up(self, name: str) -> None:
+        task = self.tasks.pop(name)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    async def hang_up_all(self) -> None:
+        for name in list(self.tasks):
+            await self.hang_up(name)
+
+
+async def until(ready: Callable[[], Awaitable[bool]], what: str) -> None:
+    """Poll, as a client would, until `ready`; the bound only ends a hopeless wait."""
+    async with asyncio.timeout(60):
+        while not await ready():
+            await asyncio.sleep(0.01)
+
+
+async def ended(client: httpx.AsyncClient, location: str) -> dict[str, object]:
+    found: dict[str, object] = {}
+
+    async def over() -> bool:
+        found.update((await client.get(location)).json())
+        return bool(found["over"])
+
+    await until(over, location)
+    return found
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Cluster:
+    return Cluster(tmp_path)
+
+
+class Make:
+    """What tests make, in one place: conftest modules cannot be imported."""
+
+    program = staticmethod(make_program)
+    control = FakeControl
+    ended = staticmethod(ended)
+    until = staticmethod(until)
+    signer = SIGNER
+    stranger = STRANGER
+
+
+@pytest.fixture
+def make() -> type[Make]:
+    return Make
