@@ -1,8 +1,8 @@
 """Where the slots of memory live in one generated handler: in Python variables, or in lists where they are indexed.
 
 A slot is loaded into its variable when a path first needs it, and state is written back only at RETURN: an execution
-that does not get there has changed nothing. Slots that an array or a window reaches live in a copy of the state (`st`) or
-in a list of locals (`lo`); arrays that the handler only reads are read where they are.
+that does not get there has changed nothing. Slots that an array or a window reaches live in a copy of the state (`st`)
+or in a list of locals (`lo`); arrays that the handler only reads are read where they are.
 """
 
 from __future__ import annotations
