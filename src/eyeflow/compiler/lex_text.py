@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 
 from eyeflow.base.diagnostic import Diagnostic, Fix, Span
-from eyeflow.compiler.lex_numbers import Report
 from eyeflow.compiler.tokens import TextPiece, Token, TokenKind
 
 TEXT_NESTING_MAX = 4
@@ -26,11 +25,14 @@ LexInside = Callable[[int, int], tuple[tuple[Token, ...], int]]
 class TextLexer:
     """Reads one text that starts with a quote at `start`."""
 
-    def __init__(self, source: str, start: int, nesting: int, report: Report, lex_inside: LexInside) -> None:
+    def __init__(
+        self, source: str, start: int, nesting: int, problems: list[Diagnostic], lex_inside: LexInside
+    ) -> None:
         self._source = source
         self._start = start
         self._nesting = nesting
-        self._report = report
+        self._problems = problems
+        self._report = problems.append
         self._lex_inside = lex_inside
         self._pieces: list[TextPiece] = []
         self._literal: list[str] = []
@@ -139,6 +141,7 @@ class TextLexer:
         self._flush(at)
         if self._nesting >= TEXT_NESTING_MAX:
             return self._too_deep(at)
+        known = len(self._problems)
         tokens, stop = self._lex_inside(at + 1, self._nesting + 1)
         decimals: int | None = None
         closing = self._source[stop : stop + 1]
@@ -148,6 +151,7 @@ class TextLexer:
                 return self._bad_decimals(at, stop)
             decimals, stop, closing = int(found[1]), found.end() - 1, "}"
         if closing != "}":
+            del self._problems[known:]  # what looked wrong inside follows from the missing brace
             return self._unclosed(at)
         if len(tokens) == 1:
             self._bad(

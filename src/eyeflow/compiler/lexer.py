@@ -146,7 +146,7 @@ class _Lexer:
     def _text(self, at: int, nesting: int) -> tuple[Token, int]:
         line_start, comments = self._line_start, self._comments
         self._line_start, self._comments = False, []
-        token = TextLexer(self._source, at, nesting, self.diagnostics.append, self._inside).read()
+        token = TextLexer(self._source, at, nesting, self.diagnostics, self._inside).read()
         self._line_start, self._comments = line_start, comments
         return self._placed(token)
 

@@ -130,6 +130,8 @@ class StatementParser(ExpressionParser):
         if token.line_start or token.kind is TokenKind.END or self.on("}"):
             return
         self.stop_if_reported()
+        if self.on("else"):
+            raise self._lone_else()
         if self.on(")", "]"):
             raise self.fail(
                 "EF0120", f"`{token.text}` closes nothing", token.span, label=f"no `{_CLOSING[token.text]}` is open"
@@ -170,15 +172,18 @@ class StatementParser(ExpressionParser):
                 case "emit":
                     return self._emit()
                 case "else":
-                    raise self.fail(
-                        "EF0153",
-                        "`else` without its `if`",
-                        token.span,
-                        label="no `if` ends right before",
-                        help="`else` follows the `}` of an `if`; an `if` has one `else`",
-                    )
+                    raise self._lone_else()
         self._refuse_foreign_word()
         return self._place_or_call()
+
+    def _lone_else(self) -> Stop:
+        return self.fail(
+            "EF0149",
+            "`else` without its `if`",
+            self.token.span,
+            label="no `if` ends right before",
+            help="`else` follows the `}` of an `if`; an `if` has one `else`, at its end",
+        )
 
     def _refuse_foreign_word(self) -> None:
         """Explain a word of another language, when what follows shows that it is not an ordinary name."""
