@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from eyeflow.base.diagnostic import Fix, Span
 from eyeflow.base.names import near
 from eyeflow.compiler import ast
@@ -35,6 +37,7 @@ class ItemParser(TestBlockParser):
             members.append(self.name("a member of the enum"))
             if not self.accept(",") and not self.token.line_start:
                 break
+        self._refuse_none(members, opening, "a member", "write for example `{ OFF, ON }`")
         self._close(opening)
         return ast.EnumDecl(name, tuple(members), self.span_from(word.span))
 
@@ -48,8 +51,14 @@ class ItemParser(TestBlockParser):
             fields.append(self._field_decl())
             if not self.accept(",") and not self.token.line_start:
                 break
+        self._refuse_none(fields, opening, "a field", "write for example `{ temp: float }`")
         self._close(opening)
         return ast.RecordDecl(name, tuple(fields), self.span_from(word.span))
+
+    def _refuse_none(self, found: list[Any], opening: Token, what: str, help_text: str) -> None:
+        if not found and self.on("}"):
+            span = opening.span.to(self.token.span)
+            self.report("EF0120", f"expected {what} between these braces", span, label="empty", help=help_text)
 
     def _unclosed_item(self) -> bool:
         return self.at_item() and self.peek().text != ":" and self.peek(2).text != ","
@@ -152,14 +161,8 @@ class ItemParser(TestBlockParser):
         """Parse a literal: a number or duration with an optional `-`, a text, `true`, `false`, a member of an enum."""
         self.operators = 0
         expr = self.postfix(with_failure=False) if not self.on("-") else self._unary()
-        inner = expr.operand if isinstance(expr, ast.UnaryExpr) else expr
-        plain = isinstance(inner, ast.IntLiteral | ast.FloatLiteral | ast.DurationLiteral | ast.ErrorExpr)
-        if isinstance(inner, ast.TextLiteral):
-            plain = inner is expr and all(part.expr is None for part in inner.parts)
-        elif isinstance(inner, ast.NameExpr | ast.BoolLiteral | ast.FieldExpr | ast.ListExpr):
-            plain = inner is expr
         operator = self.on("+", "-", "*", "/", "%") and not self.token.line_start
-        if not plain or operator:
+        if operator or not _is_literal(expr):
             span = expr.span if not operator else self.token.span
             raise self.fail(
                 "EF0147",
@@ -285,3 +288,19 @@ class ItemParser(TestBlockParser):
                 help=example,
             )
         return binding, self.name("the name of a record")
+
+
+def _is_literal(expr: ast.Expr) -> bool:
+    """Whether `literal` of the grammar derives this expression."""
+    match expr:
+        case ast.IntLiteral() | ast.FloatLiteral() | ast.DurationLiteral() | ast.BoolLiteral() | ast.NameExpr():
+            return True
+        case ast.ErrorExpr() | ast.FieldExpr(base=ast.NameExpr()):
+            return True
+        case ast.UnaryExpr(operator="-", operand=ast.IntLiteral() | ast.FloatLiteral() | ast.DurationLiteral()):
+            return True
+        case ast.TextLiteral(parts=parts):
+            return all(part.expr is None for part in parts)
+        case ast.ListExpr(items=items):
+            return all(_is_literal(item) for item in items)
+    return False

@@ -367,11 +367,24 @@ class StatementParser(ExpressionParser):
         members: list[ast.Name] = []
         if not self.accept("else"):
             members.append(self._member())
-            while self.accept(",", "|", "or"):
+            while self.on(",", "|", "or"):
+                self._refuse_bar(self.take())
                 members.append(self._member())
         self.expect("=>", "after the members of an arm", "write `HEAT, COOL => { ... }`")
         body = self.block(self.previous)
         return ast.MatchArm(tuple(members), body, self.span_from(first.span))
+
+    def _refuse_bar(self, token: Token) -> None:
+        if token.text == ",":
+            return
+        self.report(
+            "EF0120",
+            "the members of an arm are separated by commas",
+            token.span,
+            label="expected `,`",
+            help="write `,`",
+            fix=Fix(token.span, ",", "write `,`"),
+        )
 
     def _member(self) -> ast.Name:
         name = self.name("a member of the enum, or `else`")

@@ -167,7 +167,7 @@ class TestBlockParser(StatementParser):
                 self.take()
                 return ast.ExpectNoActions(self.span_from(word.span))
             return self._expect_counted(word, 0)
-        if self.on_kind(TokenKind.INT) and self.peek().text in ("times", "time"):
+        if self.on_kind(TokenKind.INT) and self.peek().text == "times":
             count = int(self.take().number)
             self.take()
             return self._expect_counted(word, count)
