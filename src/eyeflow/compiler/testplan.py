@@ -159,7 +159,9 @@ def evaluate_that(
     from eyeflow.svm.verify import verify
 
     machine = Interpreter(verify(step.program))
-    execution = machine.run(0, time_us, utc_offset_us, tuple(params), (), list(state), _NoHost())
+    execution = machine.run(
+        0, time_us, utc_offset_us, tuple(params), (), list(state)[: step.program.regions.state], _NoHost()
+    )
     if execution.trap is not None:
         return ThatResult(False, tuple(None for _ in step.operands), execution.trap.code)
     holds, *values = execution.actions[0].args

@@ -1,0 +1,143 @@
+"""The compiler as one function: from the text of a rule to a program, its tests and its diagnostics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from eyeflow.base.diagnostic import Diagnostic, Severity, Span
+from eyeflow.compiler import ast, ir, testplan
+from eyeflow.compiler import typed as t
+from eyeflow.compiler.catalog import Catalog
+from eyeflow.compiler.check import Checked, CheckedTest, Condition, check_rule
+from eyeflow.compiler.check.declarations import parse_version
+from eyeflow.compiler.codegen import Target, generate
+from eyeflow.compiler.lower import lower_rule
+from eyeflow.compiler.parser import parse
+from eyeflow.compiler.source import Source
+from eyeflow.svm.failure import ProgramError
+from eyeflow.svm.program import OnFailure, Profile, Program, SiteKind, TriggerKind
+
+
+@dataclass(frozen=True, slots=True)
+class ChipLimits:
+    """What a chip allows a program; None: no limit of its own. Sizes in bytes, fuel per scan cycle."""
+
+    fuel_max: int | None = None
+    stack_max: int | None = None
+    state_bytes_max: int | None = None
+    actions_max: int | None = None
+    slots_max: int | None = None
+    scratch_bytes_max: int | None = None
+    code_words_max: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CompileOptions:
+    """What to compile for. `sequence` None: from the version, major << 40 | minor << 20 | patch."""
+
+    profile: Profile = Profile.LINUX
+    chip: str = ""
+    chip_limits: ChipLimits | None = None
+    sequence: int | None = None
+    delegated_llm: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Phases:
+    """What each phase made, as far as the compiler came."""
+
+    tree: ast.Rule | None = None
+    typed: t.Rule | None = None
+    ir: ir.Unit | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CompileResult:
+    """`program` is None when a diagnostic is an error; `tests` are then empty."""
+
+    program: Program | None
+    diagnostics: tuple[Diagnostic, ...]
+    tests: tuple[testplan.TestPlan, ...] = ()
+    phases: Phases = field(default_factory=Phases)
+
+
+def compile_rule(
+    source: str, *, name: str, catalog: Catalog | None = None, options: CompileOptions | None = None
+) -> CompileResult:
+    """Compile the text of one rule. `name` is the file's name, kept in the program for messages."""
+    options = options or CompileOptions()
+    parsed = parse(source)
+    if parsed.rule is None:
+        return CompileResult(None, tuple(parsed.diagnostics))
+    checked = check_rule(
+        parsed.rule, source, catalog or Catalog.builtin(), options.profile, delegated_llm=options.delegated_llm
+    )
+    diagnostics = _merged(tuple(parsed.diagnostics), checked.diagnostics)
+    if checked.rule is None or _has_error(diagnostics):
+        return CompileResult(None, diagnostics, phases=Phases(parsed.rule, checked.rule))
+    return _generate(parsed.rule, checked, diagnostics, Source(source), name, options)
+
+
+def _merged(*groups: tuple[Diagnostic, ...]) -> tuple[Diagnostic, ...]:
+    return tuple(sorted((one for group in groups for one in group), key=lambda one: (one.span, one.code)))
+
+
+def _has_error(diagnostics: tuple[Diagnostic, ...]) -> bool:
+    return any(one.severity is Severity.ERROR for one in diagnostics)
+
+
+def _sequence(version: str) -> int:
+    major, minor, patch = parse_version(version) or (0, 0, 0)
+    return major << 40 | minor << 20 | patch
+
+
+def _generate(
+    tree: ast.Rule, checked: Checked, diagnostics: tuple[Diagnostic, ...], source: Source, name: str,
+    options: CompileOptions,
+) -> CompileResult:  # fmt: skip
+    rule = checked.rule
+    assert rule is not None
+    unit = lower_rule(rule)
+    phases = Phases(tree, rule, unit)
+    sequence = _sequence(rule.version) if options.sequence is None else options.sequence
+    target = Target(options.profile, options.chip, sequence, name)
+    try:
+        program = generate(unit, target, source)
+        tests = tuple(_plan(test, rule, target, source) for test in checked.tests)
+    except ProgramError as error:
+        return CompileResult(None, (*diagnostics, _too_large(error, rule)), phases=phases)
+    return CompileResult(program, diagnostics, tests, phases)
+
+
+def _too_large(error: ProgramError, rule: t.Rule) -> Diagnostic:
+    start = rule.span.start
+    return Diagnostic(
+        "EF0503", f"this rule is too large: {error.message}", Span(start, start + len("rule")), "too large",
+        note=error.cause, help="split it into several rules, or shorten its windows and lists",
+    )  # fmt: skip
+
+
+# --- tests ---------------------------------------------------------------------------------------------------------
+
+
+def _plan(test: CheckedTest, rule: t.Rule, target: Target, source: Source) -> testplan.TestPlan:
+    steps = tuple(
+        _condition(step, rule, target, source) if isinstance(step, Condition) else step for step in test.steps
+    )
+    return testplan.TestPlan(test.name, test.line, test.column, steps)
+
+
+def _condition(step: Condition, rule: t.Rule, target: Target, source: Source) -> testplan.ExpectThat:
+    """Compile a condition into a program that emits its value and its operands."""
+    values = (step.condition, *step.operands)
+    names = ("holds", *(f"operand_{number}" for number in range(len(step.operands))))
+    args = tuple((name, value.type) for name, value in zip(names, values, strict=True))
+    site = t.Site(SiteKind.EMIT, "expect", args, None, OnFailure.ABORT, 0, 0, 0, 0, "", False)
+    span = step.condition.span
+    act = t.Act(site, values, span)
+    trigger = t.Trigger(TriggerKind.EVERY, "", "", 1_000_000, "", (), None, None)
+    probe = replace(rule, handlers=(t.Handler(trigger, t.Block((act,), span), span),))
+    operands = tuple(
+        testplan.Operand(source.text[side.span.start : side.span.end], side.type) for side in step.operands
+    )  # fmt: skip
+    return testplan.ExpectThat(step.where, generate(lower_rule(probe), target, source), operands)
