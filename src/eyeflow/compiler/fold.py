@@ -65,7 +65,10 @@ def _logic(expr: t.Logic) -> Value | None:
 
 def _choose(expr: t.Choose) -> Value | None:
     values = _consts(expr.condition, expr.then, expr.otherwise)
-    return None if values is None else values[1] if values[0] else values[2]
+    if values is None:
+        return None
+    chosen: Value = values[1] if values[0] else values[2]
+    return chosen
 
 
 def _to_text(expr: t.ToText) -> Value | None:

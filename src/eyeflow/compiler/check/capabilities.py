@@ -140,10 +140,13 @@ def _pin(ctx: Context, capability: Capability, expr: ast.Expr, kind: Type) -> t.
         return value
     if value.type.tag is TypeTag.PIN and symbol is not None:
         return ctx.error(
-            "EF0406", f"`{capability.name}` needs an {types.show(kind)}", expr.span, f"this is an {types.show(value.type)}",
+            "EF0406",
+            f"`{capability.name}` needs an {types.show(kind)}",
+            expr.span,
+            f"this is an {types.show(value.type)}",
             help=f"declare it so: `pin {symbol.name}: {kind.direction.name.lower()}`",
             labels=(Label(symbol.span, "declared here"),),
-        )  # fmt: skip
+        )
     return ctx.error(
         "EF0406", f"`{capability.name}` needs the name of an {types.show(kind)}", expr.span, "not a pin",
         help="declare one: `pin RELAY: output`",

@@ -69,7 +69,8 @@ def _priority(ctx: Context, rule: ast.Rule) -> Priority:
 def declare_types(ctx: Context, rule: ast.Rule) -> None:
     """Make enums and records known, in the order of the source."""
     ctx.types.update(ctx.catalog.enums)
-    for decl in sorted((*rule.enums, *rule.records), key=lambda decl: decl.span.start):
+    declared: list[ast.EnumDecl | ast.RecordDecl] = [*rule.enums, *rule.records]
+    for decl in sorted(declared, key=lambda decl: decl.span.start):
         name = decl.name.text
         if name in ctx.types or name in ("bool", "int", "float", "duration", "text", "list"):
             labels = (Label(ctx.type_spans[name], "declared here"),) if name in ctx.type_spans else ()
@@ -181,8 +182,13 @@ def declare_consts(ctx: Context, rule: ast.Rule) -> None:
             check_constant(ctx, decl.value, kind, what) if kind else require_constant(ctx, check(ctx, decl.value), what)
         )
         if not isinstance(value, t.Const) and not types.is_error(value.type):
-            value = ctx.error("EF0221", f"a constant cannot be {types.show(value.type)}", decl.value.span, "not a scalar",
-                              help="keep a list or record in a `state`")  # fmt: skip
+            value = ctx.error(
+                "EF0221",
+                f"a constant cannot be {types.show(value.type)}",
+                decl.value.span,
+                "not a scalar",
+                help="keep a list or record in a `state`",
+            )
         const = t.Const(value.value, kind or value.type, value.span) if isinstance(value, t.Const) else None
         ctx.declare(Symbol(decl.name.text, SymbolKind.CONST, const.type if const else types.ERROR, decl.name.span,
                            const=const))  # fmt: skip

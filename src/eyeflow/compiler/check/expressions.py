@@ -401,11 +401,11 @@ def _stray_last(ctx: Context, expr: ast.LastExpr, expected: Type | None) -> t.Ex
     )
 
 
-for _kind, _checker in {
+_BY_NODE: dict[type, Checker] = {
     ast.IntLiteral: _int, ast.FloatLiteral: _float, ast.DurationLiteral: _duration, ast.BoolLiteral: _bool,
     ast.TextLiteral: _text, ast.NameExpr: _name, ast.FieldExpr: _field, ast.IndexExpr: _index, ast.ListExpr: _list,
     ast.ErrorExpr: _error, ast.LastExpr: _stray_last,
-}.items():  # fmt: skip
-    register(_kind, _checker)
+}  # fmt: skip
+_CHECKERS.update(_BY_NODE)
 
 __all__ = ["SymbolKind", "check", "check_as", "check_constant", "check_together", "folded", "is_flexible", "register"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from eyeflow.base.diagnostic import Label, Span
-from eyeflow.base.errors import EyeflowError
 from eyeflow.compiler import ast, types
 from eyeflow.compiler import typed as t
 from eyeflow.compiler.catalog import EventSource, Need
@@ -11,6 +13,7 @@ from eyeflow.compiler.check.context import Context, Mode, Symbol, SymbolKind, di
 from eyeflow.compiler.check.declarations import flatten_constant
 from eyeflow.compiler.check.statements import check_statements
 from eyeflow.svm.program import Direction, Profile, TriggerKind, Type, TypeTag
+from eyeflow.svm.schedule import validate_cron
 
 PERIOD_US_MIN = 1_000
 """The shortest period: no host keeps a shorter one."""
@@ -59,17 +62,20 @@ def _period(ctx: Context, period_us: int, span: Span) -> bool:
 
 
 def _cron(ctx: Context, trigger: ast.CronTrigger) -> t.Trigger | None:
-    from eyeflow.svm.schedule import validate_cron
-
     if ctx.profile is Profile.MCU:
         ctx.error("EF0408", "`cron` is not available on mcu: a microcontroller has no calendar", trigger.span,
                   "not on mcu", help="use `every`, or let a rule on the gateway keep the schedule")  # fmt: skip
         return None
     try:
         validate_cron(trigger.expression)
-    except (EyeflowError, ValueError) as error:
-        ctx.error("EF0306", f"this is no schedule: {error}", trigger.span, "not understood",
-                  help='write five fields, as in "0 6 * * 1-5" (minute hour day month weekday), or six with seconds last')  # fmt: skip
+    except ValueError as error:
+        ctx.error(
+            "EF0306",
+            f"this is no schedule: {error}",
+            trigger.span,
+            "not understood",
+            help='write five fields, as in "0 6 * * 1-5" (minute hour day month weekday), or six with seconds last',
+        )
         return None
     return _plain(TriggerKind.CRON, address=trigger.expression)
 
@@ -83,14 +89,26 @@ def _gpio(ctx: Context, trigger: ast.GpioTrigger) -> t.Trigger | None:
     symbol = ctx.find(trigger.pin.text)
     if symbol is None:
         hint, guess = ctx.suggest(trigger.pin.text)
-        ctx.error("EF0203", f"unknown pin `{trigger.pin.text}`", trigger.pin.span, "not declared",
-                  help=hint or f"declare it: `pin {trigger.pin.text}: input`", fix=name_fix(trigger.pin.span, guess))  # fmt: skip
+        ctx.error(
+            "EF0203",
+            f"unknown pin `{trigger.pin.text}`",
+            trigger.pin.span,
+            "not declared",
+            help=hint or f"declare it: `pin {trigger.pin.text}: input`",
+            fix=name_fix(trigger.pin.span, guess),
+        )
         return None
     symbol.is_read = True
     if symbol.type != types.pin(Direction.INPUT):
         if not types.is_error(symbol.type):
-            ctx.error("EF0406", "a trigger needs an input pin", trigger.pin.span, f"this is a {symbol.kind.value}",
-                      help=f"declare it so: `pin {symbol.name}: input`", labels=(Label(symbol.span, "declared here"),))  # fmt: skip
+            ctx.error(
+                "EF0406",
+                "a trigger needs an input pin",
+                trigger.pin.span,
+                f"this is a {symbol.kind.value}",
+                help=f"declare it so: `pin {symbol.name}: input`",
+                labels=(Label(symbol.span, "declared here"),),
+            )
         return None
     return _plain(TriggerKind.SOURCE, f"{trigger.pin.text} {trigger.edge.text}", source="gpio")
 
@@ -112,9 +130,15 @@ def _source(ctx: Context, trigger: ast.SourceTrigger) -> t.Trigger | None:
         return None
     fields = tuple(_payload_field(ctx, record, name, kind) for name, kind in record.fields)
     return t.Trigger(
-        TriggerKind.SOURCE, source.name, trigger.address or "", trigger.period_us or 0, trigger.binding.text, fields, key,
+        TriggerKind.SOURCE,
+        source.name,
+        trigger.address or "",
+        trigger.period_us or 0,
+        trigger.binding.text,
+        fields,
+        key,
         variable,
-    )  # fmt: skip
+    )
 
 
 def _payload_record(ctx: Context, trigger: ast.SourceTrigger) -> Type | None:
@@ -172,8 +196,13 @@ def _address(ctx: Context, trigger: ast.SourceTrigger, source: EventSource) -> b
 
 def _source_period(ctx: Context, trigger: ast.SourceTrigger, source: EventSource) -> bool:
     if source.period is Need.REQUIRED and trigger.period_us is None:
-        ctx.error("EF0308", f"the source `{source.name}` needs a period", trigger.source.span, "how often?",
-                  help=f"write `on {source.name} every 2s as {trigger.binding.text}: {trigger.record.text}`")  # fmt: skip
+        ctx.error(
+            "EF0308",
+            f"the source `{source.name}` needs a period",
+            trigger.source.span,
+            "how often?",
+            help=f"write `on {source.name} every 2s as {trigger.binding.text}: {trigger.record.text}`",
+        )
         return False
     if trigger.period_us is None:
         return True
@@ -222,7 +251,7 @@ def _key(ctx: Context, trigger: ast.SourceTrigger, record: Type) -> int | None:
     return position
 
 
-_TRIGGERS = {
+_TRIGGERS: dict[type, Callable[[Context, Any], t.Trigger | None]] = {
     ast.EveryTrigger: _every,
     ast.CronTrigger: _cron,
     ast.GpioTrigger: _gpio,

@@ -42,9 +42,12 @@ def _unary(ctx: Context, expr: ast.UnaryExpr, expected: Type | None) -> t.Expr:
     operand = check(ctx, expr.operand, expected)
     if not types.is_error(operand.type) and not types.is_ordered(operand.type):
         return ctx.error(
-            "EF0205", f"`-` does not work on {types.show(operand.type)}", expr.span, f"this is {types.show(operand.type)}",
+            "EF0205",
+            f"`-` does not work on {types.show(operand.type)}",
+            expr.span,
+            f"this is {types.show(operand.type)}",
             note="it works on int, float and duration",
-        )  # fmt: skip
+        )
     return _or_error(ctx, t.Unary("-", operand, operand.type, expr.span), operand)
 
 

@@ -74,8 +74,14 @@ def _where(test: _Test, span: Span) -> testplan.Where:
 
 def _advance(test: _Test, step: ast.Advance) -> CheckedStep | None:
     if step.time_us < test.time_us:
-        test.ctx.error("EF0601", "this goes back in time", step.span, "the clock is past this moment already",
-                       note="`at` and `after` both count from the start of the test", help="order the steps by time")  # fmt: skip
+        test.ctx.error(
+            "EF0601",
+            "this goes back in time",
+            step.span,
+            "the clock is past this moment already",
+            note="`at` and `after` both count from the start of the test",
+            help="order the steps by time",
+        )
         return None
     test.time_us, test.is_started = step.time_us, True
     return testplan.Advance(_where(test, step.span), step.time_us)
@@ -120,9 +126,10 @@ def _is_used(test: _Test, name: str) -> bool:
     return edges or name in test.ctx.used_capabilities or bool(test.ctx.diagnostics)
 
 
-def _unused(test: _Test, call: ast.CallExpr, name: str, verb: str) -> None:
+def _unused(test: _Test, call: ast.CallExpr, name: str, verb: str) -> CheckedStep | None:
     hint, _ = did_you_mean(name, test.ctx.used_capabilities)
     test.ctx.error("EF0602", f"the rule never {verb} `{name}`", call.span, "cannot matter to this test", help=hint)
+    return None
 
 
 def _given_param(test: _Test, step: ast.GivenParam) -> CheckedStep | None:
@@ -131,8 +138,14 @@ def _given_param(test: _Test, step: ast.GivenParam) -> CheckedStep | None:
     if symbol is None or symbol.kind is not SymbolKind.PARAM:
         params = [s.name for s in ctx.scopes[0].values() if s.kind is SymbolKind.PARAM]
         hint, guess = did_you_mean(step.name.text, params)
-        ctx.error("EF0603", f"`{step.name.text}` is no parameter", step.name.span, "only parameters can be given",
-                  help=hint or "state follows from what the rule does", fix=name_fix(step.name.span, guess))  # fmt: skip
+        ctx.error(
+            "EF0603",
+            f"`{step.name.text}` is no parameter",
+            step.name.span,
+            "only parameters can be given",
+            help=hint or "state follows from what the rule does",
+            fix=name_fix(step.name.span, guess),
+        )
         return None
     value = check_constant(ctx, step.value, symbol.type, f"`{symbol.name}`")
     param = next((param for param in ctx.params if param.variable is symbol.variable), None)
@@ -204,8 +217,13 @@ def _receiver(test: _Test, step: ast.Send) -> int | None:
         return None
     names = " or ".join(f"`send {name} {{ ... }}`" for name in receivers.values())
     problem = "no handler receives this event" if not found else "several handlers receive events: which one?"
-    test.ctx.error("EF0605", problem, step.span, "cannot be delivered",
-                   help=f"write {names}" if names else "timers fire by themselves: move the clock with `after 1s`")  # fmt: skip
+    test.ctx.error(
+        "EF0605",
+        problem,
+        step.span,
+        "cannot be delivered",
+        help=f"write {names}" if names else "timers fire by themselves: move the clock with `after 1s`",
+    )
     return None
 
 

@@ -190,9 +190,17 @@ def _read(b: Builder, expr: t.Read) -> None:
 # --- functions -----------------------------------------------------------------------------------------------------
 
 _ONE_OP: dict[str, Op] = {
-    "floor": Op.FLOOR_F, "ceil": Op.CEIL_F, "round": Op.ROUND_F, "sqrt": Op.SQRT_F, "float": Op.I_TO_F, "int": Op.F_TO_I,
-    "now": Op.NOW, "contains": Op.CONTAINS, "starts_with": Op.STARTS_WITH, "len": Op.LEN_T,
-}  # fmt: skip
+    "floor": Op.FLOOR_F,
+    "ceil": Op.CEIL_F,
+    "round": Op.ROUND_F,
+    "sqrt": Op.SQRT_F,
+    "float": Op.I_TO_F,
+    "int": Op.F_TO_I,
+    "now": Op.NOW,
+    "contains": Op.CONTAINS,
+    "starts_with": Op.STARTS_WITH,
+    "len": Op.LEN_T,
+}
 
 
 def _function(b: Builder, expr: t.Function) -> None:
