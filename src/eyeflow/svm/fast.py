@@ -13,8 +13,8 @@ from eyeflow.svm.interpreter import Interpreter
 from eyeflow.svm.program import Trigger, Value
 from eyeflow.svm.verify import Verified
 
-HANDLER_INSTRUCTIONS_MAX = 10_000
-"""A longer handler stays on the interpreter: compiling it would hold up the start of a node for seconds."""
+HANDLER_INSTRUCTIONS_MAX = 20_000
+"""A longer handler stays on the interpreter: compiling it takes longer than a node may take to swap a program."""
 
 HandlerFunction = Callable[[int, int, Sequence[Value], Sequence[Value], list[Value], Host], Execution]
 """One trigger's handler: time_us, utc_offset_us, params, inputs, state, host; otherwise as `Machine.run`."""
