@@ -82,7 +82,8 @@ def describe(verb: str, happenings: Sequence[Happening]) -> list[str]:
 
 def state_lines(instance: Instance) -> list[str]:
     """Return the values of the state variables: `state: trips = 0, mode = HEAT`."""
-    values = instance.state_values()
+    # The compiler's own memory, of a hysteresis for example, has names that are no identifiers.
+    values = {name: value for name, value in instance.state_values().items() if name.isidentifier()}
     return [f"state: {', '.join(f'{name} = {_shown(value)}' for name, value in values.items())}"] if values else []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC
 
 from eyeflow.base.duration import format_duration
 from eyeflow.compiler import testplan as t
@@ -148,7 +149,7 @@ class _Run:
                 self._fail(step.where, hours, "Move the clock less far, or test with a longer period.")
                 raise _StopTest
             self.now_us = max(self.now_us, due_us)
-            self._due[trigger] = self._next_due(trigger, due_us)
+            self._schedule(trigger, due_us)
             self._execute(trigger, ())
         self.now_us = max(self.now_us, target_us)
 
@@ -186,14 +187,17 @@ class _Run:
     # --- executions ---
 
     def _schedule_timers(self) -> None:
-        self._due = {
-            index: self._next_due(index, self.start_us - 1)
-            for index, trigger in enumerate(self._program.triggers)
-            if trigger.kind in (TriggerKind.EVERY, TriggerKind.CRON)
-        }
+        self._due = {}
+        for index, trigger in enumerate(self._program.triggers):
+            if trigger.kind is not TriggerKind.SOURCE:
+                self._schedule(index, self.start_us - 1)
 
-    def _next_due(self, trigger: int, after_us: int) -> int:
-        return next_due_us(self._program.triggers[trigger], after_us, self.start_us, 0)
+    def _schedule(self, trigger: int, after_us: int) -> None:
+        due_us = next_due_us(self._program.triggers[trigger], after_us, self.start_us, UTC)
+        if due_us is None:
+            self._due.pop(trigger, None)
+        else:
+            self._due[trigger] = due_us
 
     def _execute(self, trigger: int, inputs: tuple[Value, ...]) -> None:
         self.executions += 1
