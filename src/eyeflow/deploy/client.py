@@ -1,0 +1,257 @@
+"""A client of the coordinator's REST API: one method for each call, each failure an EyeflowError."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from eyeflow import __version__
+from eyeflow.base.errors import ExitCode, EyeflowError
+
+TIMEOUT_S = 15.0
+POLL_FIRST_S = 0.1
+POLL_LAST_S = 1.0
+"""`wait_deployment` looks this often, first quickly, then less so."""
+
+Json = dict[str, Any]
+
+
+class CoordinatorClient:
+    """Talks to the coordinator at `url` with an API token. `ca_file` signs its certificate (empty: the system's CAs).
+
+    Answers are the JSON objects of `docs/reference/rest-api.md`. Raises EyeflowError: exit code PROBLEMS when the
+    coordinator refuses what was asked (its `code` is the problem's code), ENVIRONMENT when it cannot be reached.
+    """
+
+    def __init__(self, url: str, token: str, ca_file: str = "", transport: httpx.BaseTransport | None = None) -> None:
+        self.url = url.rstrip("/")
+        headers = {"Authorization": f"Bearer {token}", "User-Agent": f"eyeflow/{__version__}"}
+        try:
+            self._http = httpx.Client(
+                base_url=self.url,
+                headers=headers,
+                timeout=TIMEOUT_S,
+                trust_env=False,
+                verify=_verify(ca_file),
+                transport=transport,
+            )
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise _bad_url(url, error) from error
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def __enter__(self) -> CoordinatorClient:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def status(self) -> Json:
+        """Return the cluster in one look."""
+        return self._json("GET", "/api/status")
+
+    def nodes(self) -> list[Json]:
+        """Return all nodes."""
+        return list(self._json("GET", "/api/nodes")["nodes"])
+
+    def node(self, name: str) -> Json:
+        """Return one node."""
+        return self._json("GET", f"/api/nodes/{_part(name)}")
+
+    def remove_node(self, name: str) -> None:
+        """Remove a node from the cluster."""
+        self._ask("DELETE", f"/api/nodes/{_part(name)}")
+
+    def create_join_token(self, valid_s: int | None = None) -> Json:
+        """Return a single-use join token (`token`, `expiresUs`)."""
+        return self._json("POST", "/api/nodes/join-tokens", {} if valid_s is None else {"validS": valid_s})
+
+    def create_token(self, name: str, role: str) -> Json:
+        """Return a new API token of a role: admin, deploy or read."""
+        return self._json("POST", "/api/tokens", {"name": name, "role": role})
+
+    def keys(self) -> list[Json]:
+        """Return the signer keys the cluster trusts or trusted."""
+        return list(self._json("GET", "/api/keys")["keys"])
+
+    def trust_key(self, public_key: bytes, name: str) -> Json:
+        """Let the cluster trust the programs that this key (32 bytes) signs."""
+        return self._json("POST", "/api/keys", {"publicKey": public_key.hex(), "name": name})
+
+    def revoke_key(self, public_key: bytes) -> None:
+        """Let the cluster trust a key no more."""
+        self._ask("DELETE", f"/api/keys/{public_key.hex()}")
+
+    def upload_program(self, program: bytes) -> Json:
+        """Give the coordinator a signed program; the same one again is fine."""
+        headers = {"Content-Type": "application/octet-stream"}
+        return _object(self._ask("POST", "/api/programs", content=program, headers=headers))
+
+    def program(self, program_id: str) -> Json:
+        """Return one program's facts."""
+        return self._json("GET", f"/api/programs/{_part(program_id)}")
+
+    def rules(self) -> list[Json]:
+        """Return all rules with their programs and nodes."""
+        return list(self._json("GET", "/api/rules")["rules"])
+
+    def deploy(
+        self,
+        rule: str,
+        node_ids: Sequence[str] | None,
+        *,
+        program_id: str | None = None,
+        strategy: str = "immediate",
+        rollback_on_error: bool = True,
+        params: Mapping[str, bool | int | float | str] | None = None,
+        deadline_s: int | None = None,
+    ) -> Json:
+        """Start a deployment on these nodes (None: all nodes) and return it."""
+        body: Json = {"strategy": strategy, "rollbackOnError": rollback_on_error, "params": dict(params or {})}
+        body |= {"all": True} if node_ids is None else {"nodeIds": list(node_ids)}
+        if program_id is not None:
+            body["programId"] = program_id
+        if deadline_s is not None:
+            body["deadlineS"] = deadline_s
+        return self._json("POST", f"/api/rules/{_part(rule)}/deploy", body)
+
+    def deployments(self) -> list[Json]:
+        """Return the newest deployments, newest first."""
+        return list(self._json("GET", "/api/deployments")["deployments"])
+
+    def deployment(self, deployment_id: str) -> Json:
+        """Return one deployment."""
+        return self._json("GET", f"/api/deployments/{_part(deployment_id)}")
+
+    def cancel_deployment(self, deployment_id: str) -> Json:
+        """End a deployment early and return it."""
+        return _object(self._ask("POST", f"/api/deployments/{_part(deployment_id)}/cancel"))
+
+    def wait_deployment(
+        self,
+        deployment_id: str,
+        on_progress: Callable[[Json], None] | None = None,
+        *,
+        timeout_s: float | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> Json:
+        """Return the deployment once it has ended or `timeout_s` passed; `on_progress` sees it at each change.
+
+        A coordinator that restarts meanwhile is waited for.
+        """
+        ends = None if timeout_s is None else clock() + timeout_s
+        seen: Json = {}
+        wait_s = POLL_FIRST_S
+        while True:
+            current = self._patiently(deployment_id, sleep)
+            if on_progress is not None and current != seen:
+                on_progress(current)
+            if current["over"] or (ends is not None and clock() >= ends):
+                return current
+            wait_s = POLL_FIRST_S if current != seen else min(wait_s * 1.5, POLL_LAST_S)
+            seen = current
+            sleep(wait_s)
+
+    def _patiently(self, deployment_id: str, sleep: Callable[[float], None]) -> Json:
+        for _ in range(RESTART_POLLS_MAX):
+            try:
+                return self.deployment(deployment_id)
+            except EyeflowError as error:
+                if error.code != "unreachable":
+                    raise
+                sleep(POLL_LAST_S)
+        return self.deployment(deployment_id)
+
+    def _json(self, method: str, path: str, body: Json | None = None) -> Json:
+        return _object(self._ask(method, path, json=body))
+
+    def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
+        try:
+            reply = self._http.request(method, path, **request)
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
+            raise _bad_url(self.url, error) from error
+        except httpx.HTTPError as error:
+            raise EyeflowError(
+                f"cannot reach the coordinator at {self.url}",
+                cause=str(error) or type(error).__name__,
+                next_step="is the coordinator running? eyeflow coordinator start",
+                code="unreachable",
+            ) from error
+        if reply.is_success:
+            return reply
+        raise _refusal(reply)
+
+
+RESTART_POLLS_MAX = 30
+"""How often `wait_deployment` tries again to reach a coordinator that is gone."""
+
+
+def _part(text: str) -> str:
+    return quote(text, safe="") or "%20"
+
+
+def _verify(ca_file: str) -> Any:
+    if not ca_file:
+        return True
+    import ssl
+
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise EyeflowError(
+            f"the CA file {ca_file} cannot be used",
+            cause=str(error),
+            next_step="name the PEM file that signs the coordinator's certificate in client.toml",
+            code="ca_file",
+        ) from error
+
+
+def _bad_url(url: str, error: Exception) -> EyeflowError:
+    return EyeflowError(
+        f"`{url}` is not the URL of a coordinator",
+        cause=str(error),
+        next_step="write it like http://127.0.0.1:7700",
+        code="bad_url",
+        exit_code=ExitCode.USAGE,
+    )
+
+
+def _object(reply: httpx.Response) -> Json:
+    try:
+        value = reply.json()
+    except ValueError as error:
+        raise _foreign(reply) from error
+    if not isinstance(value, dict):
+        raise _foreign(reply)
+    return value
+
+
+def _foreign(reply: httpx.Response) -> EyeflowError:
+    return EyeflowError(
+        f"{reply.url} does not answer like an eyeflow coordinator",
+        cause=f"status {reply.status_code} with {reply.headers.get('content-type', 'no content type')}",
+        next_step="check the URL in client.toml or EYEFLOW_COORDINATOR",
+        code="not_a_coordinator",
+    )
+
+
+def _refusal(reply: httpx.Response) -> EyeflowError:
+    """Turn problem+json into an error: what, then each wrong place, then what to do."""
+    problem = _object(reply)
+    if not isinstance(problem.get("code"), str):
+        raise _foreign(reply)
+    places = [f"{one.get('pointer')}: {one.get('message')}" for one in problem.get("errors", [])]
+    return EyeflowError(
+        str(problem.get("detail") or problem.get("title")),
+        cause="; ".join(places) or f"{problem.get('title')} (status {reply.status_code})",
+        next_step=str(problem.get("nextStep", "")),
+        code=problem["code"],
+        exit_code=ExitCode.ENVIRONMENT if reply.status_code >= 500 else ExitCode.PROBLEMS,
+    )
