@@ -92,7 +92,7 @@ class Catalog:
         """Return the catalog of what eyeflow serves itself."""
         return _builtin()
 
-    def with_toml(self, text: str, *, origin: str = "the catalog") -> Catalog:
+    def with_toml(self, text: str, *, name: str = "the catalog") -> Catalog:
         """Return this catalog with the entries of a TOML text added.
 
         Raises EyeflowError, with the line and what was expected, when the text is no catalog or names a known entry.
@@ -101,12 +101,12 @@ class Catalog:
             data = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise EyeflowError(
-                f"{origin} is not TOML: {error}",
+                f"{name} is not TOML: {error}",
                 next_step="mend the line named above",
                 code="catalog_invalid",
                 exit_code=ExitCode.PROBLEMS,
             ) from error
-        return _merge(self, CatalogReader(text, origin, data, dict(self.enums)))
+        return _merge(self, CatalogReader(text, name, data, dict(self.enums)))
 
     def near(self, name: str) -> str | None:
         """Return the capability most like `name`, also when only its namespace or its last part is wrong."""
@@ -119,7 +119,7 @@ class Catalog:
 @cache
 def _builtin() -> Catalog:
     text = resources.files("eyeflow.compiler").joinpath("catalog/builtin.toml").read_text("utf-8")
-    return Catalog().with_toml(text, origin="the built-in catalog")
+    return Catalog().with_toml(text, name="the built-in catalog")
 
 
 def _merge(base: Catalog, reader: CatalogReader) -> Catalog:

@@ -11,24 +11,14 @@ from eyeflow.compiler.catalog import Catalog
 from eyeflow.compiler.check import Checked, CheckedTest, Condition, check_rule
 from eyeflow.compiler.check.declarations import parse_version
 from eyeflow.compiler.codegen import Target, generate
+from eyeflow.compiler.dump import dump_ir, dump_tokens, dump_tree
+from eyeflow.compiler.limits import ChipLimits, check_chip
 from eyeflow.compiler.lower import lower_rule
 from eyeflow.compiler.parser import parse
 from eyeflow.compiler.source import Source
+from eyeflow.svm.disasm import disassemble
 from eyeflow.svm.failure import ProgramError
 from eyeflow.svm.program import OnFailure, Profile, Program, SiteKind, TriggerKind
-
-
-@dataclass(frozen=True, slots=True)
-class ChipLimits:
-    """What a chip allows a program; None: no limit of its own. Sizes in bytes, fuel per scan cycle."""
-
-    fuel_max: int | None = None
-    stack_max: int | None = None
-    state_bytes_max: int | None = None
-    actions_max: int | None = None
-    slots_max: int | None = None
-    scratch_bytes_max: int | None = None
-    code_words_max: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +96,9 @@ def _generate(
         tests = tuple(_plan(test, rule, target, source) for test in checked.tests)
     except ProgramError as error:
         return CompileResult(None, (*diagnostics, _too_large(error, rule)), phases=phases)
+    over = check_chip(program, unit, options.chip_limits) if options.chip_limits else ()
+    if over:
+        return CompileResult(None, _merged(diagnostics, over), phases=phases)
     return CompileResult(program, diagnostics, tests, phases)
 
 
@@ -141,3 +134,46 @@ def _condition(step: Condition, rule: t.Rule, target: Target, source: Source) ->
         testplan.Operand(source.text[side.span.start : side.span.end], side.type) for side in step.operands
     )  # fmt: skip
     return testplan.ExpectThat(step.where, generate(lower_rule(probe), target, source), operands)
+
+
+# --- phases --------------------------------------------------------------------------------------------------------
+
+PHASES = ("tokens", "ast", "typed", "ir", "asm")
+
+
+def emit_phase(
+    source: str,
+    phase: str,
+    *,
+    name: str,
+    catalog: Catalog | None = None,
+    options: CompileOptions | None = None,
+) -> tuple[str | None, tuple[Diagnostic, ...]]:
+    """Return what a phase (one of PHASES) made, as stable text, and the diagnostics up to there.
+
+    The text is None when the rule's mistakes keep the compiler from coming so far.
+    """
+    if phase not in PHASES:
+        raise ValueError(f"{phase} is none of {', '.join(PHASES)}")
+    lines = Source(source)
+    if phase == "tokens":
+        return dump_tokens(lines), ()
+    result = compile_rule(source, name=name, catalog=catalog, options=options)
+    match phase:
+        case "ast":
+            tree = result.phases.tree
+            return (None if tree is None else dump_tree(tree, lines)), result.diagnostics
+        case "typed":
+            rule = result.phases.typed
+            return (None if rule is None else dump_tree(rule, lines)), result.diagnostics
+        case "ir":
+            unit = result.phases.ir
+            return (None if unit is None else dump_ir(unit)), result.diagnostics
+        case _:
+            return _assembly(result, source), result.diagnostics
+
+
+def _assembly(result: CompileResult, source: str) -> str | None:
+    if result.program is None:
+        return None
+    return "\n".join(disassemble(result.program, source.splitlines())) + "\n"

@@ -77,13 +77,13 @@ def _to_text(expr: t.ToText) -> Value | None:
         return None
     match expr.value.type.tag:
         case TypeTag.FLOAT:
-            return numbers.text_of_float(values[0], expr.decimals)
+            return numbers.text_of_float(float(values[0]), expr.decimals)
         case TypeTag.BOOL:
-            return numbers.text_of_bool(values[0])
+            return numbers.text_of_bool(bool(values[0]))
         case TypeTag.DURATION:
-            return numbers.text_of_duration(values[0])
+            return numbers.text_of_duration(int(values[0]))
         case TypeTag.ENUM:
-            return expr.value.type.members[values[0]]
+            return expr.value.type.members[int(values[0])]
         case _:
             return str(values[0])
 

@@ -17,7 +17,7 @@ _RULE_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _VERSION = re.compile(r"(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})")
 _DIRECTIONS = {"input": Direction.INPUT, "output": Direction.OUTPUT}
 _COUNTS_MAX = {"pin": 32, "param": 64, "field": 64, "member": 255}
-NAME_CHARS_MAX = 63
+VERSION_DEFAULT = "0.0.0"
 DESCRIPTION_BYTES_MAX = 1024
 
 
@@ -41,11 +41,7 @@ def check_header(ctx: Context, rule: ast.Rule) -> tuple[str, Priority]:
 
 def _version(ctx: Context, rule: ast.Rule) -> str:
     if rule.version is None:
-        ctx.error(
-            "EF0222", "this rule has no version", rule.name.span, "needs a version",
-            note="nodes order the programs of a rule by it", help='write `version "1.0.0"` first in the rule',
-        )  # fmt: skip
-        return "0.0.0"
+        return VERSION_DEFAULT
     if parse_version(rule.version.value) is None:
         ctx.error("EF0222", f"`{rule.version.value}` is no version", rule.version.span, "not `major.minor.patch`",
                   help='write three numbers, as in "1.2.0"')  # fmt: skip

@@ -151,7 +151,7 @@ _KINDS = {
 def allow_time_word(ctx: Context, word: str, span: Span) -> bool:
     """Report a time word where none can stand."""
     if ctx.mode is not Mode.HANDLER:
-        code = "EF0608" if ctx.mode is Mode.CONDITION else "EF0303"
+        code = "EF0608" if ctx.mode is Mode.CONDITION else "EF0313"
         ctx.error(code, f"`{word}` cannot stand in {ctx.mode.value}", span, "a time word needs the memory of a handler")
         return False
     if ctx.loop_spans:
