@@ -283,8 +283,7 @@ def _text_or_stack(to: Emitter, instruction: Instruction) -> bool:
     stack = to.path.stack
     match instruction.opcode:
         case Op.CONCAT:
-            x, y = pop(stack, 2)
-            stack.append(cut(to, expression(to, f"{x.text} + {y.text}", ValueType.TEXT, (x, y)), instruction.b))
+            stack.append(cut(to, _joined(to, *pop(stack, 2)), instruction.b))
         case Op.TEXT_F:
             x = stack.pop()
             val = expression(to, f"text_of_float({x.text}, {instruction.a})", ValueType.TEXT, (x,))
@@ -301,6 +300,12 @@ def _text_or_stack(to: Emitter, instruction: Instruction) -> bool:
         case _:
             return False
     return True
+
+
+def _joined(to: Emitter, x: Val, y: Val) -> Val:
+    val = expression(to, f"{x.text} + {y.text}", ValueType.TEXT, (x, y))
+    size = x.size_bytes_max + y.size_bytes_max if min(x.size_bytes_max, y.size_bytes_max) >= 0 else -1
+    return Val(val.text, val.type, val.deps, val.depth, size_bytes_max=size)
 
 
 def pop(stack: list[Val], count: int) -> list[Val]:

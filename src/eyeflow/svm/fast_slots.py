@@ -7,7 +7,7 @@ from typing import Protocol
 from eyeflow.svm.execution import TIME_UNSET
 from eyeflow.svm.fast_code import Path, Pool, Val, Writer
 from eyeflow.svm.fast_memory import Memory, is_window, timer_slots, written_slots
-from eyeflow.svm.fast_ops import TYPES, atom, cut, pop, spill, stable
+from eyeflow.svm.fast_ops import TYPES, atom, cut, pop, spill
 from eyeflow.svm.opcodes import TIMERS, Op, TimerKind
 from eyeflow.svm.program import Array, Instruction, Program, Timer, ValueType
 
@@ -128,7 +128,9 @@ def _store(to: HandlerEmitter, slot: int) -> None:
     val = to.path.stack.pop()
     if val.type is ValueType.TEXT:
         val = cut(to, val, to.program.slots[slot].size_bytes_max)
-    to.writer.line(f"{written(to, slot)} = {val.text}")
+    place = written(to, slot)
+    if val.text != place:
+        to.writer.line(f"{place} = {val.text}")
 
 
 def _index(to: HandlerEmitter, array: Array, index: Val) -> tuple[str, frozenset[str]]:
@@ -165,7 +167,10 @@ def _grow(to: HandlerEmitter, array: Array) -> None:
 
 
 def _evaluate(to: HandlerEmitter, timer: Timer) -> None:
-    operands = [stable(to, val) for val in pop(to.path.stack, len(TIMERS[timer.kind].pops))]
+    operands = pop(to.path.stack, len(TIMERS[timer.kind].pops))
+    cell = to.memory.place(timer.base).cell
+    own = "" if cell is None else to.memory.cell(cell).name
+    operands = [spill(to, val) if own in val.deps else val for val in operands]
     result = to.writer.fresh()
     if is_window(timer):
         _evaluate_window(to, timer, operands, result)
