@@ -4,7 +4,7 @@
 
 No recording is a measurement: each is a plausible signal with noise, in which the thing happens that its rule is for.
 The columns are the fields of the trigger's payload; a column named like a read (`adc.read_channel(0)`) is what this
-read answers from that row on, and `fails` makes it fail.
+read answers from that row on, and an empty cell makes it fail.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def overheat_relay(random: Random) -> Iterator[Row]:
     shape = [(0, 610), (20, 640), (21, 830), (22, 640), (60, 700), (90, 860), (110, 880), (150, 700), (180, 690)]
     for second in range(180):
         counts = round(between(shape, second) + random.gauss(0, 2))
-        yield {"timestamp": at(second), "adc.read_channel(0)": "fails" if 165 <= second < 172 else counts}
+        yield {"timestamp": at(second), "adc.read_channel(0)": "" if 165 <= second < 172 else counts}
 
 
 def hysteresis_thermostat(random: Random) -> Iterator[Row]:
@@ -135,7 +135,7 @@ def vote_two_of_three(random: Random) -> Iterator[Row]:
     pressure = [(0, 1180), (90, 1200), (150, 1420)]
     for second in range(0, 170, 2):
         true = between(pressure, second)
-        wild = "fails" if second >= 60 else round(true + (500 if 30 <= second < 60 else 0) + random.gauss(0, 4))
+        wild = "" if second >= 60 else round(true + (500 if 30 <= second < 60 else 0) + random.gauss(0, 4))
         b, c = (round(true + random.gauss(0, 4)) for _ in range(2))
         channels = {f"adc.read_channel({index})": value for index, value in enumerate((wild, b, c))}
         yield {"timestamp": at(second)} | channels

@@ -42,7 +42,7 @@ rule tank_pressure {
         expect gpio.set_pin(VENT, HIGH)
         after 1s send { bar: 8.2 }
         expect gpio.set_pin(VENT, HIGH)
-        after 2s send { bar: 8.0 }
+        after 2s send { bar: 7.9 }
         expect gpio.set_pin(VENT, LOW)
     }
 
