@@ -23,6 +23,7 @@ _UNIT_WORDS = {
     "mins": "min", "minute": "min", "minutes": "min", "hour": "h", "hours": "h", "hr": "h", "hrs": "h", "H": "h",
     "day": "d", "days": "d", "D": "d", "usec": "us", "micros": "us", "m": "min", "M": "min",
 }  # fmt: skip
+_UNIT_LACKING = re.compile(r"(?:[0-9]+(?:us|ms|min|s|h|d))+[0-9]+")
 _WELL_FORMED = re.compile(r"[0-9]+(_[0-9]+)*")
 
 Report = Callable[[Diagnostic], None]
@@ -102,6 +103,18 @@ def _duration(text: str, span: Span, report: Report) -> Token:
 
 def _with_word(number: str, word: str, span: Span, report: Report) -> Token:
     """A number that runs into letters: a wrong unit, a fraction of a unit, or a name that starts with a digit."""
+    if _UNIT_LACKING.fullmatch(number + word):
+        report(
+            Diagnostic(
+                "EF0106",
+                f"`{_short(number + word)}` is not a duration: its last unit is missing",
+                span,
+                label="ends with a number",
+                help="write for example `1h30min`",
+                note="units are us, ms, s, min, h and d",
+            )
+        )
+        return Token(TokenKind.DURATION, number + word, span)
     unit = word if word in UNITS_US else _UNIT_WORDS.get(word)
     text = number + word
     if unit is None:

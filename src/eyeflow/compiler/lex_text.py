@@ -34,6 +34,7 @@ class TextLexer:
         self._problems = problems
         self._report = problems.append
         self._lex_inside = lex_inside
+        self._given_up = False
         self._pieces: list[TextPiece] = []
         self._literal: list[str] = []
         self._literal_start = start + 1
@@ -72,6 +73,8 @@ class TextLexer:
     def _unterminated(self, at: int) -> Token:
         end = self._start + len(self._source[self._start : at].rstrip())
         span = Span(self._start, end)
+        if self._given_up:
+            return self._token(end, at, TokenKind.BROKEN)
         self._report(
             Diagnostic(
                 "EF0103",
@@ -151,6 +154,8 @@ class TextLexer:
                 return self._bad_decimals(at, stop)
             decimals, stop, closing = int(found[1]), found.end() - 1, "}"
         if closing != "}":
+            if any(problem.code == "EF0136" for problem in self._problems[known:]):
+                return self._give_up(at)
             del self._problems[known:]  # what looked wrong inside follows from the missing brace
             return self._unclosed(at)
         if len(tokens) == 1:
@@ -173,12 +178,20 @@ class TextLexer:
         return self._resume(found.end() if found else at)
 
     def _too_deep(self, at: int) -> int:
-        self._bad(
-            at,
-            at + 1,
-            f"texts stand more than {TEXT_NESTING_MAX} deep in one another",
-            "name the inner text with `let` first",
+        self._report(
+            Diagnostic(
+                "EF0136",
+                f"texts stand more than {TEXT_NESTING_MAX} levels deep in one another",
+                Span(at, at + 1),
+                label="one level too many",
+                help="name the inner text with `let` first",
+            )
         )
+        return self._give_up(at)
+
+    def _give_up(self, at: int) -> int:
+        """Skip the rest of the line, and report nothing more about this text."""
+        self._given_up = True
         end = self._source.find("\n", at)
         return self._resume(len(self._source) if end < 0 else end)
 

@@ -20,7 +20,9 @@ _FOREIGN = re.compile(
 )
 _QUOTED = re.compile(r"'([^'\n]*)'")
 _UNKNOWN_WORD = re.compile(r"[^\W0-9]\w*")
+_TYPOGRAPHIC_TEXT = re.compile('[\u201c\u201d\u201e\u00ab]([^\u201c\u201d\u00bb"\n]*)[\u201c\u201d\u00bb"]')
 _DIGITS = "0123456789"
+_MEANINGLESS = "not part of the language"
 _TYPOGRAPHIC = {"\u201c": '"', "\u201d": '"', "\u2018": '"', "\u2019": '"', "\u2013": "-", "\u2212": "-", "\u00d7": "*",
                 "\u2264": "<=", "\u2265": ">=", "\u2260": "!=", "\u00a0": " ", "\u2026": ".."}  # fmt: skip
 
@@ -33,7 +35,21 @@ def tokenize(source: str) -> tuple[list[Token], list[Diagnostic]]:
     refuse_too_large(source)
     lexer = _Lexer(source)
     tokens, _ = lexer.run(0, nesting=0)
-    return tokens, sorted(lexer.diagnostics, key=lambda diagnostic: diagnostic.span)
+    return tokens, _without_noise(source, sorted(lexer.diagnostics, key=lambda diagnostic: diagnostic.span))
+
+
+def _without_noise(source: str, problems: list[Diagnostic]) -> list[Diagnostic]:
+    """Keep one problem of a line on which a character has no meaning: what follows it is noise, as in a binary file."""
+    kept: list[Diagnostic] = []
+    garbled_until = -1
+    for problem in problems:
+        if problem.span.start <= garbled_until:
+            continue
+        kept.append(problem)
+        if problem.code == "EF0101" and problem.fix is None and problem.label == _MEANINGLESS:
+            end = source.find("\n", problem.span.start)
+            garbled_until = len(source) if end < 0 else end
+    return kept
 
 
 class _Lexer:
@@ -85,7 +101,7 @@ class _Lexer:
 
     def _token(self, char: str, at: int, nesting: int, before: list[Token]) -> tuple[Token | None, int]:
         source = self._source
-        if found := _NAME.match(source, at):
+        if (found := _NAME.match(source, at)) and source[found.end() : found.end() + 1].isascii():
             return self._made(TokenKind.NAME, found)
         if char in _DIGITS:
             return self._number(at)
@@ -180,13 +196,15 @@ class _Lexer:
         return Token(kind, foreign.stands_for or "", span, self._line_start, comments=tuple(self._comments)), span.end
 
     def _unknown(self, char: str, at: int) -> tuple[Token | None, int]:
-        if char == "'" and (quoted := _QUOTED.match(self._source, at)):
-            return self._single_quoted(quoted)
+        if quoted := _QUOTED.match(self._source, at):
+            return self._wrong_quotes(quoted, "EF0102", "texts stand in double quotes", "single quotes")
+        if quoted := _TYPOGRAPHIC_TEXT.match(self._source, at):
+            return self._wrong_quotes(quoted, "EF0101", "texts stand in plain double quotes", "typographic quotes")
         better = _TYPOGRAPHIC.get(char)
         word = _UNKNOWN_WORD.match(self._source, at)
         span = Span(at, word.end() if word else at + 1)
         shown = word[0] if word else char if char.isprintable() else f"U+{ord(char):04X}"
-        label = "not part of the language"
+        label = _MEANINGLESS
         help_text = "remove it"
         if better is not None:
             help_text = f"write `{better}`" if better.strip() else "write a plain blank"
@@ -204,19 +222,11 @@ class _Lexer:
             return None, span.end
         return Token(TokenKind.OPERATOR, better, span, self._line_start, comments=tuple(self._comments)), span.end
 
-    def _single_quoted(self, quoted: re.Match[str]) -> tuple[Token, int]:
+    def _wrong_quotes(self, quoted: re.Match[str], code: str, message: str, label: str) -> tuple[Token, int]:
         span = Span(quoted.start(), quoted.end())
         better = '"' + quoted[1].replace('"', '\\"') + '"'
-        self.diagnostics.append(
-            Diagnostic(
-                "EF0102",
-                "texts stand in double quotes",
-                span,
-                label="single quotes",
-                help=f"write `{better}`",
-                fix=Fix(span, better, "use double quotes"),
-            )
-        )
+        fix = Fix(span, better, "use plain double quotes")
+        self.diagnostics.append(Diagnostic(code, message, span, label=label, help=f"write `{better}`", fix=fix))
         return Token(TokenKind.TEXT, better, span, self._line_start, comments=tuple(self._comments)), span.end
 
 

@@ -48,6 +48,7 @@ class Cursor:
         self.nesting = 0
         self.operators = 0
         self._reported_at = -1
+        self._lexical_starts = {problem.span.start for problem in diagnostics}
         self.marks = Marks(set(), set(), set())
         self._garbled_lines = {
             source.line_of(problem.span.start) for problem in diagnostics if problem.code in _GARBLING
@@ -81,13 +82,19 @@ class Cursor:
     def at_item(self) -> bool:
         """Return whether an item of the rule starts here: its word at the start of a line, then a name or a text."""
         token, following = self.token, self.peek()
-        return (
-            token.line_start
-            and token.text in ITEM_WORDS
-            and token.kind is TokenKind.NAME
-            and not following.line_start
-            and following.kind in (TokenKind.NAME, TokenKind.TEXT)
-        )
+        if not token.line_start or token.kind is not TokenKind.NAME or following.line_start:
+            return False
+        if token.text == "rule":
+            return following.kind is TokenKind.NAME and self.peek(2).text == "{"
+        if token.text == "test" and following.text == "{":
+            return True
+        return token.text in ITEM_WORDS and following.kind in (TokenKind.NAME, TokenKind.TEXT)
+
+    def on_new_line(self) -> bool:
+        """Return whether the line ended before this token, and what stands there does not go on with it."""
+        before = self.previous
+        goes_on = before.kind is TokenKind.OPERATOR or (before.kind is TokenKind.NAME and before.text in RESERVED)
+        return self.token.line_start and self.at > 0 and not goes_on
 
     def column(self, token: Token) -> int:
         """Return the column of the first character on the token's line that is not blank."""
@@ -113,14 +120,17 @@ class Cursor:
 
     def expect_kind(self, kind: TokenKind, what: str, help_text: str = "") -> Token:
         """Take a token of `kind`, or report that `what` is missing and stop."""
-        if self.on_kind(kind) and not (self.token.line_start and self.at > 0 and kind is not TokenKind.NAME):
+        if self.on_kind(kind) and not self.on_new_line():
             return self.take()
         return self.fail_expected(what, "", help_text)
 
-    def name(self, what: str, *, any_word: bool = False) -> Name:
-        """Take a name that is not reserved (or any word), or report and stop. `what`: `a name for the pin`."""
+    def name(self, what: str, *, any_word: bool = False, new_line: bool = False) -> Name:
+        """Take a name that is not reserved (or any word), or report and stop. `what`: `a name for the pin`.
+
+        The name may stand on the next line with `new_line`, or where the line before goes on.
+        """
         token = self.token
-        if token.kind is not TokenKind.NAME:
+        if token.kind is not TokenKind.NAME or (not new_line and self.on_new_line()):
             self.fail_expected(what, "")
         if token.text in RESERVED and not any_word:
             self.report(
@@ -153,7 +163,7 @@ class Cursor:
     ) -> None:
         """Add a diagnostic, unless it follows from one that was reported: at the same token, or on a garbled line."""
         line = self.source.line_of(span.start)
-        if self._reported_at == self.at or line in self._garbled_lines:
+        if self._reported_at == self.at or line in self._garbled_lines or span.start in self._lexical_starts:
             return
         self._reported_at = self.at
         self.diagnostics.append(
@@ -186,7 +196,8 @@ class Cursor:
         token = self.token
         end = self.previous.span.end
         if token.kind is TokenKind.END:
-            return "the end of the file" if token.line_start or self.at else "nothing", Span(end, end)
+            inside = token.span.end < len(self.source.text) and not token.line_start
+            return "the end of the interpolation" if inside else "the end of the file", Span(end, end)
         if token.line_start and self.at > 0:
             return "the end of the line", Span(end, end)
         return describe(token), token.span

@@ -27,6 +27,9 @@ _OPERAND_BINDING = 5
 class ExpressionParser(Cursor):
     """Parses expressions. `expression` is the entry; each method returns its node or raises Stop."""
 
+    statement_at = 0
+    """The token with which the current statement starts: an expression may stand there although the line is new."""
+
     _else_is_taken = False
     """Inside `if c then HERE else y` an `else` belongs to the `if`, not to a call."""
 
@@ -184,6 +187,8 @@ class ExpressionParser(Cursor):
 
     def _field(self, base: ast.Expr) -> ast.Expr:
         self.count_operator(self.take())
+        if self.token.line_start and not self._bracketed:
+            self.fail_expected("a name after the point", "")
         field = self.name("a name after the point", any_word=True)
         return ast.FieldExpr(base, field, self.span_from(base.span))
 
@@ -275,6 +280,8 @@ class ExpressionParser(Cursor):
 
     def _primary(self) -> ast.Expr:
         token = self.token
+        if self.on_new_line() and not self._bracketed and self.at != self.statement_at:
+            self.fail_expected("an expression", "")
         if token.kind in _LITERALS:
             return self._literal(self.take())
         if self.on("(", "["):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TypeVar
 
 from eyeflow.base.diagnostic import Fix, Span
 from eyeflow.base.names import near
@@ -11,6 +12,7 @@ from eyeflow.compiler.parser.cursor import Stop
 from eyeflow.compiler.parser.test_blocks import TestBlockParser
 from eyeflow.compiler.tokens import Token, TokenKind
 
+_Member = TypeVar("_Member")
 _SOURCES = ("event", "mqtt", "http", "host", "kafka", "serial")
 _TRIGGERS = ("every", "cron", "gpio", *_SOURCES)
 _DIRECTIONS = ("input", "output")
@@ -30,55 +32,57 @@ class ItemParser(TestBlockParser):
         """Parse `enum Mode { OFF, HEAT }`."""
         word = self.take()
         name = self.name("a name for the enum")
-        members: list[ast.Name] = []
-        opening = self._open(word)
-        while self.on_kind(TokenKind.NAME) and not self._unclosed_item():
-            self.marks.members.add(self.token.span.start)
-            members.append(self.name("a member of the enum"))
-            if not self.accept(",") and not self.token.line_start:
-                break
-        self._refuse_none(members, opening, "a member", "write for example `{ OFF, ON }`")
-        self._close(opening)
+        members = self._members(word, self._enum_member, "a member", "write for example `{ OFF, ON }`")
         return ast.EnumDecl(name, tuple(members), self.span_from(word.span))
 
     def record(self) -> ast.RecordDecl:
         """Parse `record Reading { temp: float, unit: text(8) = "C" }`."""
         word = self.take()
         name = self.name("a name for the record")
-        fields: list[ast.FieldDecl] = []
-        opening = self._open(word)
-        while self.on_kind(TokenKind.NAME) and not self._unclosed_item():
-            fields.append(self._field_decl())
-            if not self.accept(",") and not self.token.line_start:
-                break
-        self._refuse_none(fields, opening, "a field", "write for example `{ temp: float }`")
-        self._close(opening)
+        fields = self._members(word, self._field_decl, "a field", "write for example `{ temp: float }`")
         return ast.RecordDecl(name, tuple(fields), self.span_from(word.span))
 
-    def _refuse_none(self, found: list[Any], opening: Token, what: str, help_text: str) -> None:
-        if not found and self.on("}"):
+    def _members(self, word: Token, parse_one: Callable[[], _Member], what: str, help_text: str) -> list[_Member]:
+        """Parse what stands between braces, separated by commas or ends of lines; a mistake costs one member."""
+        opening = self.open_block(word)
+        if opening is None:
+            raise Stop
+        self.marks.member_braces.add(opening.span.start)
+        self._refuse_none(opening, what, help_text)
+        found: list[_Member] = []
+        while not (self.on("}") or self.on_kind(TokenKind.END) or self._unclosed_item()):
+            start = self.at
+            try:
+                found.append(parse_one())
+                if not (self.accept(",") or self.token.line_start or self.on("}")):
+                    self.close("}", opening)
+            except Stop:
+                self._skip_member(start)
+        self.close_block(opening)
+        return found
+
+    def _skip_member(self, start: int) -> None:
+        if self.at == start:
+            self.take()
+        while not (self.on("}", ",") or self.on_kind(TokenKind.END) or self.token.line_start):
+            self.take()
+        self.accept(",")
+
+    def _enum_member(self) -> ast.Name:
+        self.marks.members.add(self.token.span.start)
+        return self.name("a member of the enum", new_line=True)
+
+    def _refuse_none(self, opening: Token, what: str, help_text: str) -> None:
+        if self.on("}"):
             span = opening.span.to(self.token.span)
             self.report("EF0120", f"expected {what} between these braces", span, label="empty", help=help_text)
 
     def _unclosed_item(self) -> bool:
         return self.at_item() and self.peek().text != ":" and self.peek(2).text != ","
 
-    def _open(self, word: Token) -> Token:
-        opening = self.open_block(word)
-        if opening is None:
-            raise Stop
-        self.marks.member_braces.add(opening.span.start)
-        return opening
-
-    def _close(self, opening: Token) -> None:
-        if self.on("}") or self.at_item() or self.on_kind(TokenKind.END):
-            self.close_block(opening)
-        else:
-            self.close("}", opening)
-
     def _field_decl(self) -> ast.FieldDecl:
         self.marks.members.add(self.token.span.start)
-        name = self.name("the name of a field", any_word=True)
+        name = self.name("the name of a field", any_word=True, new_line=True)
         self.expect(":", f"and the type of `{name.text}`", f"write `{name.text}: float`")
         kind = self.type_name()
         default = self.literal(f"the default of `{name.text}`") if self.accept("=") else None
@@ -179,11 +183,11 @@ class ItemParser(TestBlockParser):
         """Parse `on trigger { ... }`, or a trigger and the statements up to the next item."""
         word = self.take()
         trigger = self._trigger_or_skip()
+        if not (self.on("{", "}") or self.token.line_start or self.on_kind(TokenKind.END)):
+            self._report_behind_trigger()
         if self.on("{"):
             body, braced = self.block(word), True
         else:
-            if not (self.token.line_start or self.on("}") or self.on_kind(TokenKind.END)):
-                self._report_behind_trigger()
             start = Span(self.previous.span.end, self.previous.span.end)
             statements = self.statements()
             span = statements[0].span.to(statements[-1].span) if statements else start

@@ -126,7 +126,7 @@ class _RuleParser(ItemParser):
         while not self.on_kind(TokenKind.END):
             if self.on("}") and (opening is not None or self.peek().kind is TokenKind.END or not self.token.line_start):
                 break
-            if self.on("rule") and self.column(self.token) == 0:
+            if self.on("rule") and self.at_item():
                 break
             self._item_or_skip(items)
         if opening is not None:
@@ -157,9 +157,7 @@ class _RuleParser(ItemParser):
             items.add(self.token)
             self.end_of_statement()
         except Stop:
-            if self.at == before:
-                self.take()
-            self.skip_line_from_here()
+            self.skip_broken(before)
 
     def _refuse_rest(self) -> None:
         token = self.token

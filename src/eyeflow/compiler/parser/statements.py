@@ -7,7 +7,7 @@ from eyeflow.compiler import ast
 from eyeflow.compiler.parser.cursor import Stop, describe
 from eyeflow.compiler.parser.expressions import ExpressionParser
 from eyeflow.compiler.parser.foreign_words import FOREIGN_WORDS
-from eyeflow.compiler.tokens import Token, TokenKind
+from eyeflow.compiler.tokens import RESERVED, Token, TokenKind
 
 _CLOSING = {")": "(", "]": "["}
 
@@ -101,21 +101,25 @@ class StatementParser(ExpressionParser):
                 found.append(self.statement())
                 self.end_of_statement()
             except Stop:
-                if self.at == before:
-                    self.take() if not self.on("{") else None
-                    self._skip_behind(before)
-                else:
-                    self.skip_line_from_here()
+                self.skip_broken(before)
         return tuple(found)
 
-    def _skip_behind(self, before: int) -> None:
-        self.skip_line_from_here()
-        if self.at == before:
-            self.take()
+    def skip_broken(self, start: int) -> None:
+        """Skip what is left of a broken statement that starts at token `start`, with the blocks that it opened.
 
-    def skip_line_from_here(self) -> None:
-        """Skip the rest of the broken statement, with a block that it opens; stop at the next line or `}`."""
-        depth = 0
+        Stops at the next line or at the `}` of the block around it; takes at least one token.
+        """
+        if self.at == start:
+            depth = int(self.on("{"))
+            self.take()
+        else:
+            taken = [token.text for token in self.tokens[start : self.at] if token.kind is TokenKind.OPERATOR]
+            depth = max(0, taken.count("{") - taken.count("}"))
+        self._skip_line(depth)
+        while self.on("else") and self.tokens[start].text == "if":
+            self._skip_line(0, self.take())
+
+    def _skip_line(self, depth: int, _behind: Token | None = None) -> None:
         while not self.on_kind(TokenKind.END):
             if depth == 0 and (self.on("}") or (self.token.line_start and not self.on("{"))):
                 return
@@ -158,6 +162,7 @@ class StatementParser(ExpressionParser):
         """Parse one statement."""
         token = self.token
         self.marks.heads.add(token.span.start)
+        self.statement_at = self.at
         self.stop_if_reported()
         if token.kind is TokenKind.NAME:
             match token.text:
@@ -314,6 +319,8 @@ class StatementParser(ExpressionParser):
 
     def _for(self) -> ast.ForEach | ast.ForRange:
         word = self.take()
+        if self.on("in"):
+            self.fail_expected("a name for the element or the count", "")
         variable = self.name("a name for the element or the count")
         self.expect("in", "after the name", "write `for x in list {` or `for i in 0..10 {`")
         low = self.expression()
@@ -343,9 +350,7 @@ class StatementParser(ExpressionParser):
                     arms.append(self._arm())
                     self._refuse_comma()
                 except Stop:
-                    self.skip_line_from_here()
-                    if self.at == before:
-                        self.take()
+                    self.skip_broken(before)
         self.close_block(opening)
         return ast.Match(subject, tuple(arms), self.span_from(word.span))
 
@@ -412,7 +417,8 @@ class StatementParser(ExpressionParser):
     def _place_or_call(self) -> ast.Assign | ast.ExprStatement:
         start = self.token
         self.operators = 0
-        target = self.postfix()
+        target = self._start_of_statement()
+        self.stop_if_reported()
         if self.on("="):
             return self._assign(target)
         if self.on(":") and isinstance(target, ast.NameExpr) and self.peek().kind is TokenKind.NAME:
@@ -427,6 +433,17 @@ class StatementParser(ExpressionParser):
         if isinstance(target, ast.CallExpr) and not self._goes_on():
             return ast.ExprStatement(target, target.span)
         raise self._does_nothing(target)
+
+    def _start_of_statement(self) -> ast.Expr:
+        token = self.token
+        reserved = (
+            token.kind is TokenKind.NAME and token.text in RESERVED and token.text not in ("true", "false", "not")
+        )
+        if reserved or (token.kind is TokenKind.OPERATOR and token.text not in ("(", "[", "-")):
+            raise self.fail(
+                "EF0120", f"expected a statement, found `{token.text}`", token.span, label="starts no statement"
+            )
+        return self.postfix()
 
     def _goes_on(self) -> bool:
         token = self.token

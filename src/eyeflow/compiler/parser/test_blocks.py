@@ -60,15 +60,14 @@ class TestBlockParser(StatementParser):
             steps.append(self._step())
             self.end_of_statement()
         except Stop:
-            self.skip_line_from_here() if self.at > before else self._skip_behind_step()
-
-    def _skip_behind_step(self) -> None:
-        self.take()
-        self.skip_line_from_here()
+            self.skip_broken(before)
 
     def _step(self) -> ast.Step:
         token = self.token
         self.stop_if_reported()
+        if self.on("given", "expect") and self.peek().line_start:
+            word = self.take()
+            self.fail_expected(f"what is {word.text}{'ed' if word.text == 'expect' else ''}", "")
         if self.accept("given"):
             return self._given(token)
         if self.accept("send"):
@@ -161,8 +160,10 @@ class TestBlockParser(StatementParser):
     # --- expect ---
 
     def _expect(self, word: Token) -> ast.Step:
-        if self.on("no") and self.peek().kind is TokenKind.NAME and not self.peek().line_start:
+        if self.on("no") and self.peek().kind is not TokenKind.OPERATOR:
             self.take()
+            if self.token.line_start:
+                self.fail_expected("an action", "after `no`", "write for example `expect no actions`")
             if self.on("actions") and self.peek().text != ".":
                 self.take()
                 return ast.ExpectNoActions(self.span_from(word.span))
