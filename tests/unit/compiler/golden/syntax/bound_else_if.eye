@@ -1,0 +1,76 @@
+rule example {
+    on every 1s
+
+    if a { x = 1 }
+    else if b == 0 { x = 0 }
+    else if b == 1 { x = 1 }
+    else if b == 2 { x = 2 }
+    else if b == 3 { x = 3 }
+    else if b == 4 { x = 4 }
+    else if b == 5 { x = 5 }
+    else if b == 6 { x = 6 }
+    else if b == 7 { x = 7 }
+    else if b == 8 { x = 8 }
+    else if b == 9 { x = 9 }
+    else if b == 10 { x = 10 }
+    else if b == 11 { x = 11 }
+    else if b == 12 { x = 12 }
+    else if b == 13 { x = 13 }
+    else if b == 14 { x = 14 }
+    else if b == 15 { x = 15 }
+    else if b == 16 { x = 16 }
+    else if b == 17 { x = 17 }
+    else if b == 18 { x = 18 }
+    else if b == 19 { x = 19 }
+    else if b == 20 { x = 20 }
+    else if b == 21 { x = 21 }
+    else if b == 22 { x = 22 }
+    else if b == 23 { x = 23 }
+    else if b == 24 { x = 24 }
+    else if b == 25 { x = 25 }
+    else if b == 26 { x = 26 }
+    else if b == 27 { x = 27 }
+    else if b == 28 { x = 28 }
+    else if b == 29 { x = 29 }
+    else if b == 30 { x = 30 }
+    else if b == 31 { x = 31 }
+    else if b == 32 { x = 32 }
+    else if b == 33 { x = 33 }
+    else if b == 34 { x = 34 }
+    else if b == 35 { x = 35 }
+    else if b == 36 { x = 36 }
+    else if b == 37 { x = 37 }
+    else if b == 38 { x = 38 }
+    else if b == 39 { x = 39 }
+    else if b == 40 { x = 40 }
+    else if b == 41 { x = 41 }
+    else if b == 42 { x = 42 }
+    else if b == 43 { x = 43 }
+    else if b == 44 { x = 44 }
+    else if b == 45 { x = 45 }
+    else if b == 46 { x = 46 }
+    else if b == 47 { x = 47 }
+    else if b == 48 { x = 48 }
+    else if b == 49 { x = 49 }
+    else if b == 50 { x = 50 }
+    else if b == 51 { x = 51 }
+    else if b == 52 { x = 52 }
+    else if b == 53 { x = 53 }
+    else if b == 54 { x = 54 }
+    else if b == 55 { x = 55 }
+    else if b == 56 { x = 56 }
+    else if b == 57 { x = 57 }
+    else if b == 58 { x = 58 }
+    else if b == 59 { x = 59 }
+    else if b == 60 { x = 60 }
+    else if b == 61 { x = 61 }
+    else if b == 62 { x = 62 }
+    else if b == 63 { x = 63 }
+    else if b == 64 { x = 64 }
+    else if b == 65 { x = 65 }
+    else if b == 66 { x = 66 }
+    else if b == 67 { x = 67 }
+    else if b == 68 { x = 68 }
+    else if b == 69 { x = 69 }
+    let b = ]
+}

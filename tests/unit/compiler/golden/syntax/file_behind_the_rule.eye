@@ -1,0 +1,4 @@
+rule a {
+    on every 1s
+}
+log.info("on")

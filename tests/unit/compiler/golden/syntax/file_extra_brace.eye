@@ -1,0 +1,10 @@
+rule a {
+    on every 1s {
+        x = 1
+    }
+    }
+
+    test "t" {
+        expect x == 1
+    }
+}

@@ -1,0 +1,3 @@
+ruel overheat {
+    on every 1s
+}

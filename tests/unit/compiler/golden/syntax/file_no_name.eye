@@ -1,0 +1,3 @@
+rule {
+    on every 1s
+}

@@ -1,0 +1,5 @@
+rule a
+    on every 1s
+
+    x = 1
+}

@@ -1,0 +1,3 @@
+overheat {
+    on every 1s
+}

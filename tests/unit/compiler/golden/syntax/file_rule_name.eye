@@ -1,0 +1,3 @@
+rule Overheat-Relay {
+    on every 1s
+}

@@ -1,0 +1,3 @@
+rule OverheatRelay {
+    on every 1s
+}

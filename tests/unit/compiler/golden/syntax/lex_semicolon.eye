@@ -1,0 +1,5 @@
+rule example {
+    on every 1s
+
+    x = 1; y = 2;
+}

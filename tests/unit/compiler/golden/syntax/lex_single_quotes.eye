@@ -1,0 +1,5 @@
+rule example {
+    on every 1s
+
+    log.info('it"s on')
+}

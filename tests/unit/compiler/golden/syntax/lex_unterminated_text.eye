@@ -1,0 +1,6 @@
+rule example {
+    on every 1s
+
+    log.info("on)
+    x = 1
+}

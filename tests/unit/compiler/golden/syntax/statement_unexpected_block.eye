@@ -1,0 +1,11 @@
+rule example {
+    on every 1s
+
+    x = 1 {
+        y = 2
+    }
+    {
+        z = 3
+    }
+    w = ]
+}

@@ -1,0 +1,6 @@
+rule a {
+    on every 1s and cron "* * * * *" {
+        x = 1
+        y = 
+    }
+}

@@ -1,0 +1,6 @@
+rule a {
+    on every period {
+        x = 1
+        y = 
+    }
+}

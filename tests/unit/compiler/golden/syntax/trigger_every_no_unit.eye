@@ -1,0 +1,6 @@
+rule a {
+    on every 500 {
+        x = 1
+        y = 
+    }
+}

@@ -1,0 +1,6 @@
+rule a {
+    on gpio DOOR change {
+        x = 1
+        y = 
+    }
+}

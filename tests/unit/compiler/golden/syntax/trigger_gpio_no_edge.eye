@@ -1,0 +1,6 @@
+rule a {
+    on gpio DOOR {
+        x = 1
+        y = 
+    }
+}

@@ -1,0 +1,6 @@
+rule a {
+    on mqtt "a/b" as reading {
+        x = 1
+        y = 
+    }
+}

@@ -1,0 +1,6 @@
+rule a {
+    on evry 1s {
+        x = 1
+        y = 
+    }
+}

@@ -1,0 +1,6 @@
+rule a {
+    on sunset {
+        x = 1
+        y = 
+    }
+}
