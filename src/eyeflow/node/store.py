@@ -7,14 +7,14 @@ store is synchronous and belongs to one thread; `eyeflow.node.writer` gives it o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import apsw
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.store_file import STORE_NAME, StoreFile, storage_error
-from eyeflow.node.store_rows import read_pending, read_slots, read_states, write_rows
+from eyeflow.node.store_rows import read_kept, read_pending, read_slots, read_states, write_rows
 from eyeflow.node.store_types import (
     Batch,
     BufferFull,
@@ -105,7 +105,7 @@ class Store:
         db = self._file.db
         clean = bool(self._meta_or_set("clean", 1))
         db.execute("UPDATE meta SET value = 0 WHERE key = 'clean'")
-        return Restored(clean, read_slots(db), read_states(db), read_pending(db))
+        return Restored(clean, read_slots(db), read_states(db), read_pending(db), read_kept(db))
 
     def commit(self, batch: Batch) -> Committed:
         """Make a batch durable. Raises StorageError: then nothing of it is, as far as anyone may know.
@@ -139,18 +139,29 @@ class Store:
 
     def _write(self, batch: Batch) -> Committed:
         first_seq = self._head_seq + 1
-        rows, seq, head = self._chain(batch)
+        drafts, lost_total = self._with_gap(batch)
+        rows, seq, head = self._chain(drafts)
         self._doubt = (seq, head) if rows else None
         db = self._file.db
         with db:
             db.executemany("INSERT INTO audit VALUES (?, ?, ?)", rows)
             write_rows(db, batch, first_seq)
-        self._head_seq, self._head, self._doubt = seq, head, None
+            if lost_total != self._lost_total:
+                db.execute("UPDATE meta SET value = ? WHERE key = 'lost_total'", (lost_total,))
+        self._head_seq, self._head, self._doubt, self._lost_total = seq, head, None, lost_total
         return Committed(first_seq)
 
-    def _chain(self, batch: Batch) -> tuple[list[tuple[int, int, bytes]], int, bytes]:
+    def _with_gap(self, batch: Batch) -> tuple[Sequence[Draft], int]:
+        """Return the drafts with the gap of executions that went unrecorded, and the new total of lost records."""
+        if (lost := batch.unrecorded) is None:
+            return batch.drafts, self._lost_total
+        total, key = self._lost_total + lost.count, self._identity.public_key
+        gap = GapBody(0, 0, lost.count, "unrecorded", ZERO_HASH, lost.since_us, lost.until_us, total, key)
+        return (*batch.drafts, Draft(self._now_us(), gap)), total
+
+    def _chain(self, drafts: Sequence[Draft]) -> tuple[list[tuple[int, int, bytes]], int, bytes]:
         rows, seq, head = [], self._head_seq, self._head
-        for draft in batch.drafts:
+        for draft in drafts:
             seq += 1
             data = self._encode(draft, seq, head)
             rows.append((seq, draft.time_us, data))

@@ -11,7 +11,7 @@ from eyeflow.protocol.cbor import decode, encode
 from eyeflow.svm.program import Value
 
 _PUT_SLOT = "INSERT OR REPLACE INTO slots VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-_PUT_STATE = "INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?)"
+_PUT_STATE = "INSERT OR REPLACE INTO state VALUES (?, ?, ?)"
 _PUT_PENDING = "INSERT INTO pending VALUES (?, ?, ?, ?, ?, ?)"
 
 
@@ -22,11 +22,13 @@ def write_rows(db: apsw.Connection, batch: Batch, first_seq: int) -> None:
             db.execute(f"DELETE FROM {table} WHERE rule = ?", (rule,))
     db.executemany("DELETE FROM slots WHERE rule = ? AND slot = ?", [(r, s.value) for r, s in batch.drop_slots])
     db.executemany(_PUT_SLOT, [_slot_values(row) for row in batch.put_slots])
-    states = ((s.rule, s.program_id, s.last_time_us, encode(list(s.values))) for s in batch.states)
-    db.executemany(_PUT_STATE, states)
+    db.executemany(_PUT_STATE, [(row.rule, row.program_id, row.state) for row in batch.states])
     pending = ((first_seq + p.seq, p.index, p.rule, p.program_id, p.site, encode(list(p.args))) for p in batch.pending)
     db.executemany(_PUT_PENDING, pending)
     db.executemany("DELETE FROM pending WHERE seq = ? AND idx = ?", batch.finished)
+    db.executemany(
+        "INSERT OR REPLACE INTO meta VALUES (?, ?)", [("kept." + key, value) for key, value in batch.put_meta]
+    )
 
 
 def _slot_values(row: SlotRow) -> tuple[Any, ...]:
@@ -46,8 +48,14 @@ def read_slots(db: apsw.Connection) -> tuple[SlotRow, ...]:
 
 def read_states(db: apsw.Connection) -> dict[str, StateRow]:
     """Return the durable memory of every rule."""
-    rows = db.execute("SELECT rule, program_id, last_time_us, slot_values FROM state")
-    return {rule: StateRow(rule, program_id, last_us, _values(blob)) for rule, program_id, last_us, blob in rows}
+    rows = db.execute("SELECT rule, program_id, state FROM state")
+    return {rule: StateRow(rule, program_id, state) for rule, program_id, state in rows}
+
+
+def read_kept(db: apsw.Connection) -> dict[str, bytes]:
+    """Return the small values that others keep here (`Batch.put_meta`)."""
+    rows = db.execute("SELECT substr(key, 6), value FROM meta WHERE key GLOB 'kept.*'")
+    return {str(key): bytes(value) for key, value in rows}
 
 
 def read_pending(db: apsw.Connection) -> tuple[PendingRow, ...]:

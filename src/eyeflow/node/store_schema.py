@@ -26,8 +26,7 @@ MIGRATIONS = (
     CREATE TABLE state (
         rule TEXT PRIMARY KEY,
         program_id BLOB NOT NULL,
-        last_time_us INTEGER NOT NULL,
-        slot_values BLOB NOT NULL
+        state BLOB NOT NULL
     ) STRICT;
     CREATE TABLE audit (seq INTEGER PRIMARY KEY, time_us INTEGER NOT NULL, record BLOB NOT NULL) STRICT;
     CREATE TABLE pending (

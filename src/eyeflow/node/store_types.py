@@ -35,12 +35,11 @@ class SlotRow:
 
 @dataclass(frozen=True, slots=True)
 class StateRow:
-    """The durable memory of a rule: one value for each state slot, and the time of its last event."""
+    """The durable memory of a rule: `Instance.state_bytes` of the program with this id."""
 
     rule: str
     program_id: bytes
-    last_time_us: int
-    values: tuple[Value, ...]
+    state: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +66,20 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
+class Unrecorded:
+    """Executions that acted while the disk refused to record them, and when (wall clock)."""
+
+    count: int
+    since_us: int
+    until_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
-    """What one transaction writes. `finished` names pending actions that ended: (seq, index)."""
+    """What one transaction writes. `finished` names pending actions that ended: (seq, index).
+
+    `unrecorded` becomes a signed gap after the drafts.
+    """
 
     drafts: Sequence[Draft] = ()
     states: Sequence[StateRow] = ()
@@ -77,12 +88,8 @@ class Batch:
     put_slots: Sequence[SlotRow] = ()
     drop_slots: Sequence[tuple[str, Slot]] = ()
     drop_rules: Sequence[str] = ()
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing to write."""
-        parts = (self.drafts, self.states, self.pending, self.finished, self.put_slots, self.drop_slots)
-        return not any(parts) and not self.drop_rules
+    put_meta: Sequence[tuple[str, bytes]] = ()
+    unrecorded: Unrecorded | None = None
 
 
 class OnFull(Enum):
@@ -129,6 +136,7 @@ class Restored:
     slots: tuple[SlotRow, ...] = ()
     states: Mapping[str, StateRow] = field(default_factory=dict)
     pending: tuple[PendingRow, ...] = ()
+    kept: Mapping[str, bytes] = field(default_factory=dict)
 
 
 class StorageError(EyeflowError):
@@ -146,6 +154,6 @@ class BufferFull(StorageError):  # noqa: N818 - a condition of the buffer
         super().__init__(
             "the node's buffer is full",
             cause=f"It holds {size_bytes_max} bytes and on_full keeps the old records.",
-            next_step="Raise [offline] max_buffer_size_mb, or set on_full = \"drop-oldest\".",
+            next_step='Raise [offline] max_buffer_size_mb, or set on_full = "drop-oldest".',
             full=True,
         )

@@ -1,0 +1,125 @@
+"""One rule at a time commands one physical resource: a lease with priority and a maximum wait.
+
+A rule that commands a resource holds it for the length of the lease; commanding again extends it, unless another rule
+waits. A waiting rule of higher priority takes the resource as soon as no action is under way on it; others wait until
+the lease ends. Whoever waited for the maximum fails with `ResourceBusy`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from eyeflow.node.clock import Clock
+from eyeflow.svm.execution import CapabilityFailure
+from eyeflow.svm.program import Priority
+
+RESOURCES_MAX = 4096
+"""Resources that are remembered; beyond that, those nobody holds are forgotten."""
+
+
+class ResourceBusy(CapabilityFailure):
+    """Another rule kept the resource for the maximum wait."""
+
+
+@dataclass(slots=True)
+class _Resource:
+    """Who holds a resource until when; `acting`: an action is under way; `waiting` is by (priority, arrival)."""
+
+    holder: str = ""
+    priority: Priority = Priority.BACKGROUND
+    until_us: int = 0
+    acting: bool = False
+    waiting: dict[int, tuple[Priority, str]] = field(default_factory=dict)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    conflicts: int = 0
+    loser: str = ""
+
+
+class Arbiter:
+    """Hands out the leases. `lease_us` and `wait_us` are the length of a lease and the maximum wait."""
+
+    def __init__(self, clock: Clock, lease_us: int, wait_us: int) -> None:
+        self._clock, self._lease_us, self._wait_us = clock, lease_us, wait_us
+        self._resources: dict[str, _Resource] = {}
+        self._arrivals = 0
+
+    @asynccontextmanager
+    async def lease(self, key: str, rule: str, priority: Priority) -> AsyncIterator[None]:
+        """Hold the resource `key` while acting on it. Raises ResourceBusy after the maximum wait."""
+        resource = self._resource(key)
+        await self._acquire(key, resource, rule, priority)
+        try:
+            yield
+        finally:
+            resource.acting = False
+            resource.changed.set()
+
+    async def _acquire(self, key: str, resource: _Resource, rule: str, priority: Priority) -> None:
+        self._arrivals += 1
+        ticket, deadline_us = self._arrivals, self._clock.now_us() + self._wait_us
+        resource.waiting[ticket] = (priority, rule)
+        try:
+            if not self._may_take(resource, ticket):
+                resource.conflicts += resource.holder != rule
+                resource.loser = rule
+            while not self._may_take(resource, ticket):
+                await self._wait(key, resource, rule, deadline_us)
+        finally:
+            del resource.waiting[ticket]
+            resource.changed.set()  # whoever was behind may be first now
+        self._take(resource, rule, priority)
+
+    def _may_take(self, resource: _Resource, ticket: int) -> bool:
+        priority, rule = resource.waiting[ticket]
+        if resource.acting:
+            return False
+        leased = bool(resource.holder) and self._clock.now_us() < resource.until_us
+        if leased and resource.holder == rule:
+            return all(priority <= other for other, _ in resource.waiting.values())
+        first = min(resource.waiting, key=lambda other: (resource.waiting[other][0], other))
+        return first == ticket and (not leased or priority < resource.priority)
+
+    def _take(self, resource: _Resource, rule: str, priority: Priority) -> None:
+        now_us = self._clock.now_us()
+        others = any(other != rule for _, other in resource.waiting.values())
+        if not (resource.holder == rule and others and now_us < resource.until_us):
+            resource.until_us = now_us + self._lease_us
+        resource.holder, resource.priority, resource.acting = rule, priority, True
+
+    async def _wait(self, key: str, resource: _Resource, rule: str, deadline_us: int) -> None:
+        now_us = self._clock.now_us()
+        if now_us >= deadline_us:
+            waited_s = self._wait_us / 1e6
+            raise ResourceBusy(f"{key} is commanded by {resource.holder}; {rule} waited {waited_s:g}s for it")
+        until_us = deadline_us if resource.acting else min(deadline_us, max(resource.until_us, now_us + 1))
+        resource.changed.clear()
+        timer = asyncio.ensure_future(self._clock.sleep((until_us - now_us) / 1e6))
+        change = asyncio.ensure_future(resource.changed.wait())
+        try:
+            await asyncio.wait({timer, change}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            change.cancel()
+
+    def _resource(self, key: str) -> _Resource:
+        if key not in self._resources and len(self._resources) >= RESOURCES_MAX:
+            now_us = self._clock.now_us()
+            held = {k: r for k, r in self._resources.items() if r.acting or r.waiting or now_us < r.until_us}
+            self._resources = held
+        return self._resources.setdefault(key, _Resource())
+
+    def as_dict(self) -> dict[str, object]:
+        """Return JSON-able data: every resource with its holder, and its conflicts."""
+        now_us = self._clock.now_us()
+        return {
+            key: {
+                "holder": r.holder if r.acting or now_us < r.until_us else "",
+                "waiting": [rule for _, rule in r.waiting.values()],
+                "conflicts": r.conflicts,
+                "last_loser": r.loser,
+            }
+            for key, r in sorted(self._resources.items())
+        }

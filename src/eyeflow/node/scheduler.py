@@ -1,0 +1,113 @@
+"""When timers fire: `every` and `cron` triggers of the running programs, against the wall clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from eyeflow.svm.program import Program, Trigger, TriggerKind
+from eyeflow.svm.schedule import next_due_us
+
+BACK_US = 1_000_000
+"""A clock that went back further than this was set: timers start anew, or they would wait for the old time."""
+
+NEVER_US = 2**62
+"""The end of time: no event is later."""
+
+UtcOffset = Callable[[int], int]
+"""The local time's offset from UTC, in microseconds, at a time in microseconds since 1970 UTC."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECONDS_MAX = 253_000_000_000
+"""Beyond the year 9987 the calendar of Python ends; the offset of then is as good as any."""
+
+
+def utc_offset_of(zone: ZoneInfo) -> UtcOffset:
+    """Return the offset of a time zone as a function of time."""
+    if zone.key == "UTC":
+        return lambda time_us: 0
+
+    def offset(time_us: int) -> int:
+        moment = _EPOCH + timedelta(seconds=min(time_us // 1_000_000, _SECONDS_MAX))
+        delta = moment.astimezone(zone).utcoffset()
+        return 0 if delta is None else delta // timedelta(microseconds=1)
+
+    return offset
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A timer that fires: the time it was due last, and how often it was due before without being looked at."""
+
+    rule: str
+    trigger: int
+    time_us: int
+    missed: int
+
+
+@dataclass(slots=True)
+class _Timer:
+    trigger: Trigger
+    start_us: int
+    due_us: int
+
+
+class Scheduler:
+    """The timers of all running programs."""
+
+    def __init__(self, zone: ZoneInfo) -> None:
+        self._zone = zone
+        self._timers: dict[tuple[str, int], _Timer] = {}
+        self._next_us: int | None = None
+        self._now_us = 0
+
+    def put(self, rule: str, program: Program, now_us: int) -> None:
+        """Start the timers of a program, in place of those of the rule's old one."""
+        self.remove(rule)
+        for index, trigger in enumerate(program.triggers):
+            if trigger.kind is not TriggerKind.SOURCE:
+                self._timers[rule, index] = _Timer(trigger, now_us, self._after(trigger, now_us - 1, now_us))
+        self._find_next()
+
+    def remove(self, rule: str) -> None:
+        """Stop the timers of a rule."""
+        for key in [key for key in self._timers if key[0] == rule]:
+            del self._timers[key]
+        self._find_next()
+
+    def next_us(self) -> int | None:
+        """Return when the next timer is due, None when there is none."""
+        return self._next_us
+
+    def due(self, now_us: int) -> Sequence[Due]:
+        """Return the timers that fire now, each once, earliest first."""
+        if now_us < self._now_us - BACK_US:
+            self._restart(now_us)
+        self._now_us = now_us
+        if self._next_us is None or now_us < self._next_us:
+            return ()
+        fired = [self._fire(key, timer, now_us) for key, timer in self._timers.items() if timer.due_us <= now_us]
+        self._find_next()
+        return sorted(fired, key=lambda due: due.time_us)
+
+    def _fire(self, key: tuple[str, int], timer: _Timer, now_us: int) -> Due:
+        missed = 0
+        if timer.trigger.kind is TriggerKind.EVERY:
+            missed = (now_us - timer.due_us) // timer.trigger.period_us
+        due = Due(*key, timer.due_us + missed * timer.trigger.period_us, missed)
+        timer.due_us = self._after(timer.trigger, now_us, timer.start_us)
+        return due
+
+    def _restart(self, now_us: int) -> None:
+        for timer in self._timers.values():
+            timer.start_us, timer.due_us = now_us, self._after(timer.trigger, now_us - 1, now_us)
+        self._find_next()
+
+    def _after(self, trigger: Trigger, after_us: int, start_us: int) -> int:
+        due_us = next_due_us(trigger, after_us, start_us, self._zone)
+        return NEVER_US if due_us is None else due_us
+
+    def _find_next(self) -> None:
+        self._next_us = min((timer.due_us for timer in self._timers.values()), default=None)
