@@ -164,12 +164,14 @@ def _csv_rows(reader: Any, first_line: int, columns: tuple[str, ...], times: Tim
 def _json_rows(first: str, number: int, lines: Iterator[str], times: TimeSource) -> Iterator[Row]:
     column, period_us = times.column, times.period_us
     time_us = times.start_us - period_us
+    # One decoder for all lines: json.loads with an option would make one for each.
+    decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
     for line in _chain(first, lines):
         if line.isspace():
             number += 1
             continue
         try:
-            row = json.loads(line, parse_constant=_refuse_constant)
+            row = decode(line)
             if type(row) is not dict:
                 raise ValueError("not a JSON object")
             time_us = time_us + period_us if period_us else _json_time(row, column)

@@ -10,8 +10,8 @@ _EPOCH = datetime(1970, 1, 1)
 _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 _US = timedelta(microseconds=1)
 
-EPOCH_UNITS_US = ((1e11, 1e6), (1e14, 1e3), (1e17, 1.0), (math.inf, 1e-3))
-"""Numbers below the first are seconds (until the year 5138), then milliseconds, microseconds, nanoseconds."""
+SECONDS_BELOW, MS_BELOW, US_BELOW = 10**11, 10**14, 10**17
+"""A number below the first counts seconds (until the year 5138), then milliseconds, microseconds, nanoseconds."""
 
 
 def parse_time(value: object) -> int:
@@ -53,6 +53,9 @@ def _parse_other_text(text: str) -> int:
 def _from_epoch(number: float) -> int:
     if not math.isfinite(number):
         raise ValueError(f"{number} is no time")
-    unit_us = next(unit for limit, unit in EPOCH_UNITS_US if abs(number) < limit or limit == math.inf)
-    # Whole numbers stay exact: a float of microseconds would lose digits.
-    return int(number) * int(unit_us) if isinstance(number, int) and unit_us >= 1 else round(number * unit_us)
+    # Whole numbers stay exact; a float of seconds is right to the microsecond.
+    if number < SECONDS_BELOW:
+        return round(number * 1_000_000)
+    if number < MS_BELOW:
+        return round(number * 1000)
+    return round(number) if number < US_BELOW else round(number) // 1000

@@ -15,7 +15,7 @@ def decode_object(data: bytes, size_bytes_max: int) -> Mapping[str, object]:
     if len(data) > size_bytes_max:
         raise UnreadablePayload(f"the payload has {len(data)} bytes, more than {size_bytes_max}")
     try:
-        value = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
+        value = _DECODER.decode(data.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise UnreadablePayload(f"the payload is not UTF-8 (byte {error.start})") from error
     except json.JSONDecodeError as error:
@@ -31,6 +31,9 @@ def decode_object(data: bytes, size_bytes_max: int) -> Mapping[str, object]:
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON number")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _kind(value: object) -> str:
