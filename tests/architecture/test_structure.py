@@ -110,7 +110,7 @@ def size_errors(path: Path, tree: ast.AST) -> list[str]:
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             if length > FUNCTION_LINES_MAX:
                 errors.append(
-                    f"{path.relative_to(ROOT)}:{node.lineno} {node.name} has {length} lines, more than {FUNCTION_LINES_MAX}"
+                    f"{path.relative_to(ROOT)}:{node.lineno} {node.name} has {length} lines > {FUNCTION_LINES_MAX}"
                 )
     return errors
 

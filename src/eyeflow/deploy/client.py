@@ -76,7 +76,7 @@ class CoordinatorClient:
         """Return a new API token of a role: admin, deploy or read."""
         return self._json("POST", "/api/tokens", {"name": name, "role": role})
 
-    def keys(self) -> list[Json]:
+    def signer_keys(self) -> list[Json]:
         """Return the signer keys the cluster trusts or trusted."""
         return list(self._json("GET", "/api/keys")["keys"])
 

@@ -1,0 +1,5 @@
+"""`python -m eyeflow` is the same as `eyeflow`."""
+
+from eyeflow.cli.main import main
+
+main()

@@ -1,0 +1,34 @@
+"""A bug of eyeflow itself: say so, and write down what is needed to mend it."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+from eyeflow import __version__
+from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.cli.console import report_error
+
+
+def report_bug(error: BaseException, *, as_json: bool) -> int:
+    """Write a report file with the traceback, tell the user where it is, and return the exit code for a bug."""
+    lines = [
+        f"eyeflow {__version__}",
+        f"python {platform.python_version()} on {platform.platform()}",
+        f"arguments: {sys.argv[1:]!r}",
+        "",
+        *traceback.format_exception(error),
+    ]
+    with tempfile.NamedTemporaryFile("w", prefix="eyeflow-bug-", suffix=".txt", delete=False, encoding="utf-8") as out:
+        out.write("\n".join(lines))
+    summary = EyeflowError(
+        f"this is a bug in eyeflow {__version__}, not in your rule: {type(error).__name__}: {error}",
+        next_step=f"please report it with the file {Path(out.name)}",
+        code="bug",
+        exit_code=ExitCode.BUG,
+    )
+    report_error(summary, as_json=as_json)
+    return int(ExitCode.BUG)

@@ -1,0 +1,151 @@
+"""The commands `eyeflow coordinator ...`: start it, and let nodes and people in."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from eyeflow.base.errors import EyeflowError
+from eyeflow.cli.console import JsonFlag, note, say, say_json
+
+if TYPE_CHECKING:
+    from eyeflow.coordinator.serve import Started
+
+PORT_DEFAULT = 7700
+
+app = typer.Typer(no_args_is_help=True, help="The service that keeps the state of the cluster.", rich_markup_mode=None)
+
+
+class Role(Enum):
+    """What an API token may do."""
+
+    ADMIN = "admin"
+    DEPLOY = "deploy"
+    READ = "read"
+
+
+def data_home() -> Path:
+    """Return where services of this user keep their data (XDG base directory specification)."""
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "eyeflow"
+
+
+@app.command("start")
+def start(
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0: any free one.")] = PORT_DEFAULT,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", help="Where it keeps its store (default: ~/.local/share/eyeflow).")
+    ] = None,
+    tls_cert: Annotated[Path | None, typer.Option("--tls-cert", help="Certificate chain, PEM.")] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Private key of the certificate, PEM.")] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Listen beyond loopback without TLS: another layer protects the network.")
+    ] = False,
+    json_: JsonFlag = False,
+) -> None:
+    """Run the coordinator until Ctrl-C or SIGTERM. The first start makes an admin token and tells how nodes join."""
+    from eyeflow.cli.keys import open_keyring
+    from eyeflow.coordinator.serve import Exposure, ServeOptions, serve
+    from eyeflow.deploy.profile import profile_path
+
+    trusted = tuple((key.name, key.public_key) for key in open_keyring().trusted() if not key.revoked)
+    options = ServeOptions(
+        data_dir=data_dir or data_home() / "coordinator",
+        host=host,
+        port=port,
+        exposure=Exposure.INSECURE if insecure else Exposure.SAFE,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        profile_path=profile_path(),
+        trusted=trusted,
+    )
+    asyncio.run(serve(options, lambda started: _tell(started, json_)))
+    note("coordinator stopped")
+
+
+def _tell(started: Started, as_json: bool) -> None:
+    if as_json:
+        facts = {
+            "url": started.url,
+            "coordinatorId": started.coordinator_id,
+            "tokenFile": str(started.token_path),
+            "firstStart": started.first_start,
+            "nodes": started.nodes,
+        }
+        say_json(facts, indent=None)
+    else:
+        say(f"coordinator {started.coordinator_id[:16]} listens on {started.url}  ({started.nodes} nodes)")
+        if started.first_start:
+            say(f"  admin token      {started.token_path}")
+        if started.profile_written:
+            say("  this user's eyeflow commands use it from now on")
+        say("  let a node join  eyeflow coordinator join-token, then on the node: eyeflow node join URL --token TOKEN")
+    import sys
+
+    sys.stdout.flush()
+
+
+@app.command("join-token")
+def join_token(
+    valid: Annotated[str, typer.Option("--valid", metavar="DURATION", help="How long it can be used.")] = "1h",
+    json_: JsonFlag = False,
+) -> None:
+    """Make a token with which one node can join the cluster, once."""
+    from eyeflow.base.duration import parse_duration
+    from eyeflow.cli.deploy import connect
+    from eyeflow.cli.files import usage_error
+
+    try:
+        valid_s = parse_duration(valid) // 1_000_000
+    except ValueError as error:
+        raise usage_error(f"--valid: {error}", "write for example --valid 30min") from None
+    with connect() as client:
+        token, url = client.create_join_token(valid_s), client.url
+    if json_:
+        say_json(token)
+        return
+    say(str(token["token"]))
+    note(f"valid for {valid}, for one node: eyeflow node join {url} --token {token['token']}")
+
+
+@app.command("api-token")
+def api_token(
+    name: Annotated[str, typer.Argument(help="Whom or what the token is for: ci-main.")],
+    role: Annotated[Role, typer.Option("--role", help="What it may do.")] = Role.DEPLOY,
+    json_: JsonFlag = False,
+) -> None:
+    """Make an API token for a person or a CI job; it is shown once."""
+    from eyeflow.cli.deploy import connect
+
+    with connect() as client:
+        token = client.create_token(name, role.value)
+    if json_:
+        say_json(token)
+    else:
+        say(str(token["token"]))
+        note(f"shown this once; may {role.value}. Use it as EYEFLOW_TOKEN")
+
+
+@app.command("login")
+def login(
+    url: Annotated[str, typer.Argument(help="The coordinator: http://127.0.0.1:7700.")],
+    ca_file: Annotated[str, typer.Option("--ca-file", help="PEM file that signs the coordinator's certificate.")] = "",
+) -> None:
+    """Keep where the coordinator is and an API token (asked for, or EYEFLOW_TOKEN) for this user's commands."""
+    from eyeflow.deploy.client import CoordinatorClient
+    from eyeflow.deploy.profile import ClientProfile, profile_path
+
+    token = os.environ.get("EYEFLOW_TOKEN") or str(typer.prompt("API token", hide_input=True, err=True))
+    with CoordinatorClient(url, token, ca_file) as client:
+        client.status()
+    path = profile_path()
+    if path.is_dir():
+        raise EyeflowError(f"{path} is a folder", next_step="remove it", code="bad_profile")
+    ClientProfile(url.rstrip("/"), token, ca_file).write(path)
+    note(f"kept in {path}")

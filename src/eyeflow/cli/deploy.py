@@ -1,0 +1,257 @@
+"""Commands on the cluster: deploy, status, deployments, nodes."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.cli import rules as r
+from eyeflow.cli.console import JsonFlag, finish, note, paint, say, say_json, table
+from eyeflow.cli.files import read_bytes, usage_error
+
+if TYPE_CHECKING:
+    from eyeflow.deploy.client import CoordinatorClient
+    from eyeflow.svm.container import SignedProgram
+
+Json = dict[str, Any]
+GOOD = {"installed", "succeeded", "running", "up"}
+BAD = {"refused", "failed", "silent"}
+
+
+class Strategy(Enum):
+    """How a deployment moves nodes to a program."""
+
+    IMMEDIATE = "immediate"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("deploy")(deploy)
+    app.command("deployments")(deployments)
+    app.command("status")(status)
+
+
+def connect() -> CoordinatorClient:
+    """Return a client of the coordinator that this user's profile or environment names."""
+    from eyeflow.deploy.client import CoordinatorClient
+    from eyeflow.deploy.profile import ClientProfile
+
+    profile = ClientProfile.load()
+    return CoordinatorClient(profile.url, profile.token, profile.ca_file)
+
+
+def deploy(
+    rule: Annotated[Path, typer.Argument(help="A rule (.eye), compiled and signed now, or a signed program (.svm).")],
+    nodes: Annotated[str, typer.Option("--nodes", metavar="A,B", help="The nodes, by name.")] = "",
+    all_: Annotated[bool, typer.Option("--all", help="All nodes of the cluster.")] = False,
+    strategy: Annotated[Strategy, typer.Option("--strategy", help="How to roll it out.")] = Strategy.IMMEDIATE,
+    rollback: Annotated[
+        bool, typer.Option("--rollback-on-error/--no-rollback", help="Put changed nodes back when one fails.")
+    ] = True,
+    param: Annotated[
+        list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="Set a parameter of the rule.")
+    ] = None,
+    sign: Annotated[str, typer.Option("--sign", metavar="KEY", help="The key to sign a rule with.")] = "default",
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Wait until the connected nodes have reported.")
+    ] = True,
+    timeout_s: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="How long to wait.")] = 60.0,
+    catalog: r.CatalogOption = None,
+    json_: JsonFlag = False,
+) -> None:
+    """Bring a rule to nodes.
+
+    Exit code 1 when the deployment fails; 0 when it succeeded, or only waits for offline nodes.
+    """
+    wanted = [name.strip() for name in nodes.split(",") if name.strip()]
+    if bool(wanted) == all_:
+        raise usage_error("say where the rule shall run", "give either --nodes a,b or --all")
+    with connect() as client:
+        data, signed = _program(rule, sign, catalog)
+        params = _params(signed, param)
+        _trust_own_key(client, signed)
+        client.upload_program(data)
+        begun = client.deploy(
+            signed.program.rule,
+            None if all_ else wanted,
+            program_id=signed.program_id,
+            strategy=strategy.value,
+            rollback_on_error=rollback,
+            params=params,
+        )
+        shown = _Progress(json_)
+        ended = client.wait_deployment(begun["id"], shown, timeout_s=timeout_s) if wait else begun
+    if json_:
+        say_json(ended)
+    else:
+        _say_deployment(ended)
+    finish(ExitCode.PROBLEMS if ended["state"] in ("failed", "cancelled", "superseded", "rollingBack") else ExitCode.OK)
+
+
+def _program(path: Path, key: str, catalog: list[Path] | None) -> tuple[bytes, SignedProgram]:
+    """Return the signed bytes of a rule or program file, and what they hold."""
+    from eyeflow.cli.programs import sign_bytes
+    from eyeflow.svm.container import decode, encode
+
+    if path.suffix == ".svm":
+        data = read_bytes(path)
+        signed = decode(data)
+        if not signed.signatures:
+            raise EyeflowError(
+                f"{path} is not signed",
+                cause="nodes only run programs that a trusted key has signed",
+                next_step=f"eyeflow sign {path}",
+                code="unsigned",
+                exit_code=ExitCode.PROBLEMS,
+            )
+        return data, signed
+    source, result = r.compile_path(path, r.load_catalog(catalog), r.compile_options(r.ProfileName.LINUX, ""))
+    r.show_diagnostics(result.diagnostics, source, path, r.Format.TEXT)
+    if result.program is None:
+        raise EyeflowError(f"{path} does not compile", code="not_compiled", exit_code=ExitCode.PROBLEMS)
+    data = sign_bytes(encode(result.program), key)
+    return data, decode(data)
+
+
+def _params(signed: SignedProgram, texts: list[str] | None) -> dict[str, bool | int | float | str]:
+    from eyeflow.cli.running import parse_params
+
+    return dict(parse_params(signed.program, texts))
+
+
+def _trust_own_key(client: CoordinatorClient, signed: SignedProgram) -> None:
+    """Tell the cluster of a key of this user's keyring that it has never seen; a revoked one stays revoked."""
+    from eyeflow.cli.keys import open_keyring
+
+    own = {key.public_key: key.name for key in open_keyring().list()}
+    signers = [key for key, _signature in signed.signatures if key in own]
+    if not signers:
+        return
+    known = {one["publicKey"] for one in client.signer_keys()}
+    for key in signers:
+        if key.hex() not in known:
+            client.trust_key(key, own[key])
+            note(f"the cluster trusts your key {own[key]} from now on")
+
+
+class _Progress:
+    """Says once what became of each node, as it is known."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._said: set[tuple[str, str]] = set()
+        self._silent = as_json
+
+    def __call__(self, deployment: Json) -> None:
+        for node in deployment["nodes"]:
+            fact = (node["node"], node["state"])
+            if self._silent or fact in self._said or node["state"] in ("waiting", "sent"):
+                continue
+            self._said.add(fact)
+            note(f"  {node['node']}: {node['state']}{f'  {_reason(node)}' if node['reason'] else ''}")
+
+
+def _reason(node: Json) -> str:
+    return str(node["reason"])
+
+
+def colored(state: str) -> str:
+    """Return a state, green when it is good and red when it is bad."""
+    if state in GOOD:
+        return paint(state, "32", sys.stdout)
+    return paint(state, "31", sys.stdout) if state in BAD else state
+
+
+def _say_deployment(deployment: Json) -> None:
+    say(
+        f"deployment {deployment['id']} of {deployment['rule']} {deployment['programId'][:16]}: "
+        f"{colored(deployment['state'])}{'  ' + deployment['reason'] if deployment['reason'] else ''}"
+    )
+    waiting = [node["node"] for node in deployment["nodes"] if node["state"] in ("waiting", "sent")]
+    if waiting and not deployment["over"]:
+        say(f"  waits for {', '.join(waiting)}: they get it as soon as they connect")
+
+
+def deployments(
+    deployment: Annotated[str, typer.Argument(help="One deployment by its id; without: the newest.")] = "",
+    cancel: Annotated[bool, typer.Option("--cancel", help="End this deployment early.")] = False,
+    json_: JsonFlag = False,
+) -> None:
+    """List deployments, show one, or cancel one."""
+    if cancel and not deployment:
+        raise usage_error("which deployment shall be cancelled?", "eyeflow deployments ID --cancel")
+    with connect() as client:
+        if not deployment:
+            found = client.deployments()
+        else:
+            found = [client.cancel_deployment(deployment) if cancel else client.deployment(deployment)]
+    if json_:
+        say_json(found[0] if deployment else found)
+        return
+    if not found:
+        note("no deployments yet")
+        return
+    rows = [
+        [one["id"], one["rule"], one["programId"][:16], one["strategy"], one["state"], _ago(one["createdUs"])]
+        for one in found
+    ]
+    table(["DEPLOYMENT", "RULE", "PROGRAM", "STRATEGY", "STATE", "STARTED"], rows)
+    if deployment:
+        rows = [[node["node"], node["state"], node["reason"]] for node in found[0]["nodes"]]
+        say()
+        table(["NODE", "STATE", "REASON"], rows)
+
+
+def status(json_: JsonFlag = False) -> None:
+    """Show the cluster: its nodes, what they run and how they do."""
+    with connect() as client:
+        cluster = client.status()
+        nodes = client.nodes()
+    if json_:
+        say_json({**cluster, "nodes": nodes})
+        return
+    say(f"coordinator {cluster['coordinatorId'][:16]} at {client.url}")
+    if not nodes:
+        note("no nodes yet: eyeflow coordinator join-token tells how one joins")
+        return
+    table(
+        ["NODE", "STATE", "LAST SEEN", "RULES"],
+        [[n["name"], "connected" if n["connected"] else "offline", _ago(n["lastSeenUs"]), _rules(n)] for n in nodes],
+    )
+    for node in nodes:
+        _say_node(node)
+
+
+def _rules(node: Json) -> str:
+    return ", ".join(rule["rule"] for rule in node["rules"]) or "-"
+
+
+def _say_node(node: Json) -> None:
+    say()
+    say(paint(node["name"], "1", sys.stdout))
+    if node["problem"]:
+        say(f"  {paint('problem', '31', sys.stdout)}: {node['problem']}")
+    for rule in node["rules"]:
+        wanted = rule["wanted"]
+        program = wanted["programId"][:16] if wanted else "to be removed"
+        reason = f"  {rule['reason']}" if rule["reason"] else ""
+        say(f"  rule {rule['rule']}  {program}  {colored(rule['state'])}{reason}")
+    for part in node["health"]:
+        counters = ", ".join(f"{name} {value}" for name, value in sorted(part["counters"].items()) if value)
+        detail = f"  {part['detail']}" if part["detail"] else ""
+        say(f"  {part['kind']} {part['name']}: {colored(part['state'])}{detail}{'  ' + counters if counters else ''}")
+
+
+def _ago(time_us: int) -> str:
+    if not time_us:
+        return "never"
+    past_s = max(0, round(datetime.now(UTC).timestamp() - time_us / 1e6))
+    for unit, size_s in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if past_s >= 2 * size_s:
+            return f"{past_s // size_s}{unit} ago"
+    return f"{past_s}s ago"

@@ -1,0 +1,103 @@
+"""Finding, reading and writing the files that commands are given."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.base.names import near
+
+STDIN = Path("-")
+RULE_BYTES_MAX = 16 * 1024 * 1024
+"""A rule file larger than this is not even read: the compiler's own limit is far below."""
+
+
+def find_rules(paths: list[Path]) -> list[Path]:
+    """Return the rule files that `paths` name: files as they are, folders searched for `*.eye`, `-` for stdin."""
+    found: list[Path] = []
+    for path in paths:
+        if path == STDIN or path.is_file():
+            found.append(path)
+        elif path.is_dir():
+            inside = sorted(path.rglob("*.eye"))
+            if not inside:
+                raise EyeflowError(
+                    f"no rules in {path}",
+                    cause="the folder holds no file that ends in .eye",
+                    next_step="name a rule file, or a folder with rules in it",
+                    code="no_rules",
+                )
+            found += inside
+        else:
+            raise missing(path)
+    return list(dict.fromkeys(found))
+
+
+def missing(path: Path) -> EyeflowError:
+    """Return the error for a path that does not exist, with a near name from its folder."""
+    guess = None
+    if path.parent.is_dir():
+        guess = near(path.name, [entry.name for entry in path.parent.iterdir()])
+    return EyeflowError(
+        f"there is no file {path}",
+        cause="nothing exists at this path" if path.parent.is_dir() else f"there is no folder {path.parent}",
+        next_step=f"did you mean {path.parent / guess}?" if guess else "check the path",
+        code="no_file",
+    )
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the bytes of a file, or of stdin for `-`; every refusal of the system becomes an EyeflowError."""
+    if path == STDIN:
+        return sys.stdin.buffer.read(RULE_BYTES_MAX + 1)
+    try:
+        with path.open("rb") as file:
+            return file.read(RULE_BYTES_MAX + 1)
+    except FileNotFoundError:
+        raise missing(path) from None
+    except OSError as error:
+        raise EyeflowError(
+            f"cannot read {path}",
+            cause=error.strerror or str(error),
+            next_step="name a file that you may read" if path.is_dir() else "check the permissions of the file",
+            code="unreadable",
+        ) from None
+
+
+def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
+    """Write a file whole or not at all: to a temporary file beside it, then renamed over it."""
+    temporary = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if not private:
+            mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
+            Path(temporary).chmod(mode)
+        Path(temporary).replace(path)
+    except OSError as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        raise EyeflowError(
+            f"cannot write {path}",
+            cause=error.strerror or str(error),
+            next_step="check that the folder exists, that you may write there, and that the disk has room",
+            code="unwritable",
+        ) from None
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def usage_error(message: str, next_step: str) -> EyeflowError:
+    """Return the error for arguments that do not make sense together."""
+    return EyeflowError(message, next_step=next_step, code="usage", exit_code=ExitCode.USAGE)

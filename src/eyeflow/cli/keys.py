@@ -1,0 +1,154 @@
+"""The commands `eyeflow keys ...`: signing keys and which keys to trust."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from eyeflow.base.errors import EyeflowError
+from eyeflow.cli.console import JsonFlag, note, say, say_json, table
+
+if TYPE_CHECKING:
+    from eyeflow.deploy.keyring import Keyring
+
+PASSPHRASE_ENV = "EYEFLOW_PASSPHRASE"
+
+app = typer.Typer(no_args_is_help=True, help="Signing keys, and whose programs to trust.", rich_markup_mode=None)
+
+
+def open_keyring() -> Keyring:
+    """Return the user's keyring: EYEFLOW_KEYS, or ~/.config/eyeflow/keys."""
+    from eyeflow.deploy.keyring import Keyring
+
+    return Keyring()
+
+
+def names_by_key() -> dict[bytes, str]:
+    """Return the names that this user gave to public keys."""
+    keyring = open_keyring()
+    names = {one.public_key: one.name for one in keyring.trusted()}
+    return names | {one.public_key: one.name for one in keyring.list()}
+
+
+def private_key(name: str) -> bytes:
+    """Return a private key, asking for its passphrase when it has one (EYEFLOW_PASSPHRASE answers in scripts)."""
+    keyring = open_keyring()
+    try:
+        return keyring.load(name, os.environ.get(PASSPHRASE_ENV))
+    except EyeflowError as error:
+        if error.code != "passphrase_needed" or not os.isatty(0):
+            raise
+    return keyring.load(name, typer.prompt(f"passphrase of the key {name}", hide_input=True, err=True))
+
+
+def _new_passphrase() -> str:
+    given = os.environ.get(PASSPHRASE_ENV)
+    if given is not None:
+        return given
+    answer = typer.prompt("passphrase", hide_input=True, confirmation_prompt=True, err=True)
+    return str(answer)
+
+
+@app.command("new")
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the key.")] = "default",
+    passphrase: Annotated[
+        bool, typer.Option("--passphrase", help="Encrypt the key file; asks, or reads EYEFLOW_PASSPHRASE.")
+    ] = False,
+    json_: JsonFlag = False,
+) -> None:
+    """Make a signing key, and trust it on this machine."""
+    keyring = open_keyring()
+    key = keyring.new(name, _new_passphrase() if passphrase else None)
+    keyring.trust(key.public_key, name)
+    if json_:
+        say_json(
+            {"name": name, "fingerprint": key.fingerprint, "publicKey": key.public_key.hex(), "file": str(key.path)}
+        )
+        return
+    say(f"{name}  {key.fingerprint}")
+    say(f"  private  {key.path}  keep it secret, back it up")
+    say(f"  public   {key.public_key.hex()}  give it to those who shall trust your programs")
+
+
+@app.command("list")
+def list_(json_: JsonFlag = False) -> None:
+    """List your signing keys and the keys you trust."""
+    keyring = open_keyring()
+    own, trusted = keyring.list(), keyring.trusted()
+    if json_:
+        say_json(
+            {
+                "signing": [_key(key) for key in own],
+                "trusted": [{**_key(key), "added": key.added.isoformat(), "revoked": key.revoked} for key in trusted],
+            }
+        )
+        return
+    if not own and not trusted:
+        note("no keys yet: make one with `eyeflow keys new`")
+        return
+    rows = [[key.name, key.fingerprint, "can sign", key.problem] for key in own]
+    rows += [[k.name, k.fingerprint, "revoked" if k.revoked else f"trusted since {k.added}", ""] for k in trusted]
+    table(["KEY", "FINGERPRINT", "USE", "PROBLEM"], rows)
+
+
+def _key(key: Any) -> dict[str, Any]:
+    return {"name": key.name, "fingerprint": key.fingerprint, "publicKey": key.public_key.hex()}
+
+
+@app.command("show")
+def show(
+    name: Annotated[str, typer.Argument(help="Name of a signing key.")] = "default", json_: JsonFlag = False
+) -> None:
+    """Show the public part of a signing key."""
+    key = open_keyring().show(name)
+    if json_:
+        say_json({**_key(key), "file": str(key.path), "problem": key.problem})
+        return
+    say(f"{key.name}  {key.fingerprint}")
+    say(f"  public   {key.public_key.hex()}")
+    say(f"  file     {key.path}{f'  ({key.problem})' if key.problem else ''}")
+
+
+@app.command("trust")
+def trust(
+    key: Annotated[str, typer.Argument(help="A public key in hex, or a .pub or PEM file.")],
+    name: Annotated[str, typer.Option("--name", help="What to call it here.")],
+    cluster: Annotated[bool, typer.Option("--cluster", help="Also let the coordinator's cluster trust it.")] = False,
+    json_: JsonFlag = False,
+) -> None:
+    """Trust the programs that a key signs."""
+    entry = open_keyring().trust(Path(key) if Path(key).exists() else key, name)
+    if cluster:
+        from eyeflow.cli.deploy import connect
+
+        with connect() as client:
+            client.trust_key(entry.public_key, name)
+    if json_:
+        say_json({**_key(entry), "cluster": cluster})
+    else:
+        say(f"trusted {entry.name}  {entry.fingerprint}{'  here and in the cluster' if cluster else ''}")
+
+
+@app.command("revoke")
+def revoke(
+    name: Annotated[str, typer.Argument(help="Name, fingerprint or public key of a trusted key.")],
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Also let the coordinator's cluster trust it no more.")
+    ] = False,
+    json_: JsonFlag = False,
+) -> None:
+    """Trust a key no more."""
+    entry = open_keyring().revoke(name)
+    if cluster:
+        from eyeflow.cli.deploy import connect
+
+        with connect() as client:
+            client.revoke_key(entry.public_key)
+    if json_:
+        say_json({**_key(entry), "cluster": cluster})
+    else:
+        say(f"revoked {entry.name}  {entry.fingerprint}{'  here and in the cluster' if cluster else ''}")

@@ -1,0 +1,84 @@
+"""The `eyeflow` command: registers the commands and turns every failure into a message and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from eyeflow import __version__
+from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.cli import coordinator, deploy, keys, programs, rules, running, testing
+from eyeflow.cli.console import note, report_error, say
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 + SIGINT, as shells expect."""
+
+app = typer.Typer(
+    name="eyeflow",
+    help="Write a control rule once, prove it safe, run it on a server, a Raspberry Pi and a microcontroller.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for part in (rules, testing, running, programs, deploy):
+    part.register(app)
+app.add_typer(keys.app, name="keys")
+app.add_typer(coordinator.app, name="coordinator")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        say(f"eyeflow {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; the only place where a failure becomes an exit code."""
+    as_json = "--json" in sys.argv[1:]
+    try:
+        app()
+    except EyeflowError as error:
+        report_error(error, as_json=as_json)
+        sys.exit(int(error.exit_code))
+    except KeyboardInterrupt:
+        note("interrupted")
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): not an error; keep the interpreter from flushing again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(int(ExitCode.OK))
+    except OSError as error:
+        report_error(_from_os_error(error), as_json=as_json)
+        sys.exit(int(ExitCode.ENVIRONMENT))
+    except Exception as error:  # the last resort: a bug must be reported as one, with what we need to mend it
+        from eyeflow.cli.bug import report_bug
+
+        sys.exit(report_bug(error, as_json=as_json))
+
+
+def _from_os_error(error: OSError) -> EyeflowError:
+    place = f": {error.filename}" if error.filename else ""
+    return EyeflowError(
+        f"{error.strerror or error}{place}",
+        cause="the operating system refused it",
+        next_step="check that the path exists, that you may use it, and that the disk is not full",
+        code="os_error",
+    )
+
+
+if __name__ == "__main__":
+    main()

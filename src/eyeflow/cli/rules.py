@@ -1,0 +1,325 @@
+"""Commands on rule sources: check, fmt, explain, compile."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from eyeflow.base.diagnostic import Severity
+from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.base.names import near
+from eyeflow.cli.console import JsonFlag, finish, note, paint, say, say_json, use_color
+from eyeflow.cli.files import STDIN, find_rules, read_bytes, usage_error, write_bytes
+
+if TYPE_CHECKING:
+    from eyeflow.base.diagnostic import Diagnostic
+    from eyeflow.compiler.catalog import Catalog
+    from eyeflow.compiler.compile import CompileOptions, CompileResult
+
+
+class Format(Enum):
+    """How diagnostics are shown."""
+
+    TEXT = "text"
+    CONCISE = "concise"
+    GITHUB = "github"
+
+
+class Phase(Enum):
+    """What `--emit` prints."""
+
+    TOKENS = "tokens"
+    AST = "ast"
+    TYPED = "typed"
+    IR = "ir"
+    ASM = "asm"
+
+
+class ProfileName(Enum):
+    """The profile to compile for."""
+
+    LINUX = "linux"
+    MCU = "mcu"
+
+
+Rules = Annotated[list[Path], typer.Argument(help="Rule files, folders with rules, or - for standard input.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="How to show diagnostics.")]
+CatalogOption = Annotated[
+    list[Path] | None, typer.Option("--catalog", help="A TOML file with more capabilities; may be given again.")
+]
+TargetOption = Annotated[
+    str, typer.Option("--target", metavar="CHIP", help="Compile for this chip (implies --profile mcu): STM32F401CC.")
+]
+ProfileOption = Annotated[ProfileName, typer.Option("--profile", help="What the rule may use.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("check")(check)
+    app.command("fmt")(fmt)
+    app.command("compile")(compile_command)
+    app.command("explain")(explain)
+
+
+def read_source(path: Path) -> str:
+    """Return the text of a rule file; refuses what is not UTF-8 or too large."""
+    from eyeflow.compiler.source import decode_source
+
+    return decode_source(read_bytes(path), shown_name(path))
+
+
+def shown_name(path: Path) -> str:
+    """Return the name of a source in messages."""
+    return "<stdin>" if path == STDIN else str(path)
+
+
+def load_catalog(paths: list[Path] | None) -> Catalog:
+    """Return the built-in catalog with the user's own added."""
+    from eyeflow.compiler.catalog import Catalog
+
+    catalog = Catalog.builtin()
+    for path in paths or []:
+        catalog = catalog.with_toml(read_bytes(path).decode("utf-8", errors="replace"), name=str(path))
+    return catalog
+
+
+def compile_options(profile: ProfileName, target: str, sequence: int | None = None) -> CompileOptions:
+    """Return the options for a profile or, with a chip, for the chip's limits."""
+    from eyeflow.compiler.compile import CompileOptions
+    from eyeflow.svm.program import Profile
+
+    if not target:
+        chosen = Profile.MCU if profile is ProfileName.MCU else Profile.LINUX
+        return CompileOptions(profile=chosen, sequence=sequence)
+    from eyeflow.mcu.chips import find_chip
+
+    chip = find_chip(target)
+    return CompileOptions(profile=Profile.MCU, chip=chip.name, chip_limits=chip.limits, sequence=sequence)
+
+
+def compile_path(path: Path, catalog: Catalog, options: CompileOptions) -> tuple[str, CompileResult]:
+    """Return the source text and the result of compiling one file."""
+    from eyeflow.compiler.compile import compile_rule
+
+    source = read_source(path)
+    return source, compile_rule(source, name=shown_name(path), catalog=catalog, options=options)
+
+
+def has_errors(diagnostics: tuple[Diagnostic, ...]) -> bool:
+    """Return whether any diagnostic is an error."""
+    return any(d.severity is Severity.ERROR for d in diagnostics)
+
+
+def show_diagnostics(diagnostics: tuple[Diagnostic, ...], source: str, path: Path, how: Format) -> None:
+    """Print diagnostics for people on stderr, or for GitHub on stdout, where its runner reads them."""
+    from eyeflow.compiler import render
+
+    if not diagnostics:
+        return
+    name = shown_name(path)
+    if how is Format.GITHUB:
+        say(render.render_github(diagnostics, source, name).rstrip("\n"))
+    elif how is Format.CONCISE:
+        note(render.render_short(diagnostics, source, name).rstrip("\n"))
+    else:
+        note(render.render_text(diagnostics, source, name, use_color(sys.stderr), _width()).rstrip("\n"))
+
+
+def _width() -> int:
+    import shutil
+
+    return shutil.get_terminal_size().columns
+
+
+def diagnostics_json(diagnostics: tuple[Diagnostic, ...], source: str, path: Path) -> list[dict[str, object]]:
+    """Return diagnostics as JSON-able data."""
+    from eyeflow.compiler.render import render_json
+
+    return render_json(diagnostics, source, shown_name(path))
+
+
+def check(
+    rules: Rules,
+    profile: ProfileOption = ProfileName.LINUX,
+    target: TargetOption = "",
+    catalog: CatalogOption = None,
+    format_: FormatOption = Format.TEXT,
+    json_: JsonFlag = False,
+) -> None:
+    """Say whether rules are right, without writing anything."""
+    known, options = load_catalog(catalog), compile_options(profile, target)
+    paths, found, errors = find_rules(rules), [], 0
+    for path in paths:
+        source, result = compile_path(path, known, options)
+        errors += sum(d.severity is Severity.ERROR for d in result.diagnostics)
+        if json_:
+            found += diagnostics_json(result.diagnostics, source, path)
+        else:
+            show_diagnostics(result.diagnostics, source, path, format_)
+    if json_:
+        say_json({"files": len(paths), "errors": errors, "diagnostics": found})
+    elif errors:
+        note(f"{errors} error{'s' * (errors != 1)} in {len(paths)} file{'s' * (len(paths) != 1)}")
+    elif format_ is Format.TEXT:
+        say(f"{len(paths)} rule{'s' * (len(paths) != 1)} checked: all good")
+    finish(ExitCode.PROBLEMS if errors else ExitCode.OK)
+
+
+def fmt(
+    rules: Rules,
+    check_only: Annotated[bool, typer.Option("--check", help="Change nothing; fail if a file would change.")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Change nothing; print what would change.")] = False,
+    json_: JsonFlag = False,
+) -> None:
+    """Format rules in the one style. From standard input, the formatted rule goes to standard output."""
+    from eyeflow.compiler.format import FormatRefused, format_source
+
+    changed, broken = [], 0
+    for path in find_rules(rules):
+        source = read_source(path)
+        try:
+            formatted = format_source(source)
+        except FormatRefused as refused:
+            broken += 1
+            show_diagnostics(refused.diagnostics, source, path, Format.TEXT)
+            continue
+        if path == STDIN and not (check_only or diff):
+            sys.stdout.write(formatted)
+        elif formatted != source:
+            changed.append(str(path))
+            _apply_format(path, source, formatted, write=not (check_only or diff), diff=diff)
+    if json_:
+        say_json({"changed": changed, "broken": broken})
+    elif STDIN not in rules:
+        _report_format(changed, broken, check_only=check_only or diff)
+    finish(ExitCode.PROBLEMS if broken or (changed and (check_only or diff)) else ExitCode.OK)
+
+
+def _apply_format(path: Path, source: str, formatted: str, *, write: bool, diff: bool) -> None:
+    if diff:
+        import difflib
+
+        lines = difflib.unified_diff(
+            source.splitlines(keepends=True), formatted.splitlines(keepends=True), str(path), str(path)
+        )
+        sys.stdout.writelines(lines)
+    if write:
+        write_bytes(path, formatted.encode())
+
+
+def _report_format(changed: list[str], broken: int, *, check_only: bool) -> None:
+    for name in changed:
+        note(f"{'would format' if check_only else 'formatted'} {name}")
+    if not changed and not broken:
+        note("already formatted")
+
+
+def compile_command(
+    rules: Rules,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The program file, or a folder when there are several rules.")
+    ] = None,
+    emit: Annotated[Phase | None, typer.Option("--emit", help="Print this phase instead of writing a program.")] = None,
+    sign: Annotated[str, typer.Option("--sign", metavar="KEY", help="Sign with this key of your keyring.")] = "",
+    sequence: Annotated[
+        int | None, typer.Option("--sequence", min=0, help="Anti-rollback number (default: from the version).")
+    ] = None,
+    profile: ProfileOption = ProfileName.LINUX,
+    target: TargetOption = "",
+    catalog: CatalogOption = None,
+    format_: FormatOption = Format.TEXT,
+    json_: JsonFlag = False,
+) -> None:
+    """Compile rules to .svm programs, and print what the verifier proved of them."""
+    known, options = load_catalog(catalog), compile_options(profile, target, sequence)
+    paths = find_rules(rules)
+    if emit is not None:
+        finish(_emit(paths, emit, known, options))
+        return
+    if out is not None and len(paths) > 1 and out.suffix == ".svm":
+        raise usage_error(f"{len(paths)} rules do not fit one file {out}", "give a folder to --out")
+    reports, failed = [], False
+    for path in paths:
+        source, result = compile_path(path, known, options)
+        if not json_:
+            show_diagnostics(result.diagnostics, source, path, format_)
+        report: dict[str, object] = {
+            "file": shown_name(path),
+            "diagnostics": diagnostics_json(result.diagnostics, source, path),
+        }
+        if result.program is None:
+            failed = True
+        else:
+            from eyeflow.cli.programs import build_program
+
+            report |= build_program(result.program, _program_path(path, out), sign)
+            if not json_:
+                _say_compiled(report)
+        reports.append(report)
+    if json_:
+        say_json({"programs": reports})
+    finish(ExitCode.PROBLEMS if failed else ExitCode.OK)
+
+
+def _program_path(rule: Path, out: Path | None) -> Path:
+    beside = Path("rule.svm") if rule == STDIN else rule.with_suffix(".svm")
+    if out is None:
+        return beside
+    return out if out.suffix == ".svm" else out / beside.name
+
+
+def _say_compiled(report: dict[str, object]) -> None:
+    signers, limits = report["signers"], report["limits"]
+    assert isinstance(signers, list) and isinstance(limits, dict)
+    signed = f"signed by {', '.join(signers)}" if signers else "unsigned"
+    say(f"{paint(str(report['program']), '1', sys.stdout)}  {str(report['programId'])[:16]}  {signed}")
+    say("  proven per execution: " + ", ".join(f"{name} {value}" for name, value in limits.items()))
+
+
+def _emit(paths: list[Path], phase: Phase, catalog: Catalog, options: CompileOptions) -> ExitCode:
+    from eyeflow.compiler.compile import emit_phase
+
+    failed = False
+    for path in paths:
+        source = read_source(path)
+        text, diagnostics = emit_phase(source, phase.value, name=shown_name(path), catalog=catalog, options=options)
+        show_diagnostics(diagnostics, source, path, Format.TEXT)
+        failed |= text is None
+        if text is not None:
+            say(text.rstrip("\n"))
+    return ExitCode.PROBLEMS if failed else ExitCode.OK
+
+
+def explain(
+    code: Annotated[str, typer.Argument(help="A diagnostic code: EF0203. Without one: all codes.")] = "",
+    json_: JsonFlag = False,
+) -> None:
+    """Explain a diagnostic code, with an example and its correction."""
+    from eyeflow.compiler import codes
+
+    if not code:
+        rows = [(known, codes.title(known)) for known in codes.all_codes()]
+        if json_:
+            say_json([{"code": known, "title": title} for known, title in rows])
+        else:
+            for known, title in rows:
+                say(f"{known}  {title}")
+        return
+    wanted = code.upper()
+    page = codes.explain(wanted)
+    if page is None:
+        guess = near(wanted, codes.all_codes())
+        raise EyeflowError(
+            f"there is no diagnostic {code}",
+            next_step=f"did you mean {guess}? `eyeflow explain` lists all" if guess else "`eyeflow explain` lists all",
+            code="unknown_code",
+            exit_code=ExitCode.PROBLEMS,
+        )
+    if json_:
+        say_json({"code": wanted, "title": codes.title(wanted), "page": page})
+    else:
+        say(page.rstrip("\n"))

@@ -1,0 +1,240 @@
+"""The command `run`: a rule or program on recorded events."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from eyeflow.base.duration import format_duration
+from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.cli import rules as r
+from eyeflow.cli.console import JsonFlag, note, paint, say, say_json
+from eyeflow.cli.files import STDIN, read_bytes, usage_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from eyeflow.node.replay import ActionRecord, Replay, ReplayOptions, Summary
+    from eyeflow.svm.program import Program, Value
+    from eyeflow.svm.verify import Verified
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command("run")(run)
+
+
+def run(
+    rule: Annotated[Path, typer.Argument(help="A rule (.eye) or a compiled program (.svm).")],
+    events: Annotated[Path, typer.Option("--events", help="Recorded events: a .csv or .jsonl file, or - for stdin.")],
+    read: Annotated[
+        list[str] | None,
+        typer.Option("--read", metavar="CALL=COLUMN", help="What answers a read: 'adc.read_channel(0)=value'."),
+    ] = None,
+    param: Annotated[
+        list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="Set a parameter of the rule.")
+    ] = None,
+    trigger: Annotated[
+        str, typer.Option("--trigger", help="The handler's event name, when several could take them.")
+    ] = "",
+    timestamp: Annotated[
+        str, typer.Option("--timestamp", metavar="COLUMN", help="The column with the time.")
+    ] = "timestamp",
+    period: Annotated[
+        str, typer.Option("--period", metavar="DURATION", help="The file has no times: one event each so long.")
+    ] = "",
+    speed: Annotated[str, typer.Option("--speed", help="1 as recorded, 60 a minute in a second, or max.")] = "max",
+    timezone: Annotated[str, typer.Option("--timezone", help="For local time words: Europe/Berlin.")] = "UTC",
+    repeats: Annotated[
+        bool, typer.Option("--repeats", help="Show also actions that repeat the level a pin already has.")
+    ] = False,
+    summary_only: Annotated[bool, typer.Option("--summary", help="Print only the summary.")] = False,
+    catalog: r.CatalogOption = None,
+    json_: JsonFlag = False,
+) -> None:
+    """Run a rule on recorded events and show what it would have done. Nothing reaches the world."""
+    from eyeflow.node.event_files import TimeSource, open_events
+    from eyeflow.node.replay import Replay
+
+    verified = load_program(rule, catalog)
+    options = _options(verified.program, read, param, trigger, speed, timezone, repeats=repeats)
+    times = TimeSource(timestamp, _period_us(period))
+    rows = open_events(None if events == STDIN else events, sys.stdin.buffer, times)
+    replay = Replay(verified, rows, options)
+    try:
+        for record in replay.run():
+            if not summary_only:
+                _show(record, json_)
+    except KeyboardInterrupt:
+        note("interrupted: the summary is of the events so far")
+        _show_summary(replay, json_)
+        raise
+    finally:
+        rows.close()
+    _show_summary(replay, json_)
+
+
+def load_program(path: Path, catalog: list[Path] | None) -> Verified:
+    """Return a verified program from a .svm file, or by compiling a rule."""
+    from eyeflow.svm.verify import verify
+
+    data = b"" if path == STDIN or path.suffix == ".eye" else read_bytes(path)
+    if data.startswith(b"\x7fSVM") or path.suffix == ".svm":
+        from eyeflow.svm.container import decode
+
+        return verify(decode(data).program)
+    source, result = r.compile_path(path, r.load_catalog(catalog), r.compile_options(r.ProfileName.LINUX, ""))
+    if result.program is None or r.has_errors(result.diagnostics):
+        r.show_diagnostics(result.diagnostics, source, path, r.Format.TEXT)
+    if result.program is None:
+        raise EyeflowError(f"{path} does not compile", code="not_compiled", exit_code=ExitCode.PROBLEMS)
+    return verify(result.program)
+
+
+def _period_us(text: str) -> int:
+    from eyeflow.base.duration import parse_duration
+
+    if not text:
+        return 0
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise usage_error(f"--period: {error}", "write for example --period 5min") from None
+
+
+def _options(
+    program: Program,
+    read: list[str] | None,
+    param: list[str] | None,
+    trigger: str,
+    speed: str,
+    timezone: str,
+    *,
+    repeats: bool,
+) -> ReplayOptions:
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    from eyeflow.node.replay import Repeats, ReplayOptions
+    from eyeflow.node.replay_reads import parse_read
+
+    try:
+        factor = 0.0 if speed == "max" else float(speed)
+        if factor < 0 or factor != factor or (factor == 0 and speed != "max"):
+            raise ValueError
+    except ValueError:
+        raise usage_error(f"--speed {speed} is no speed", "write a number above 0, or max") from None
+    try:
+        zone = UTC if timezone == "UTC" else ZoneInfo(timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise usage_error(f"there is no time zone {timezone}", "write for example --timezone Europe/Berlin") from None
+    return ReplayOptions(
+        reads=tuple(parse_read(text) for text in read or ()),
+        params=parse_params(program, param),
+        trigger=trigger,
+        speed=factor,
+        zone=zone,
+        repeats=Repeats.SHOW if repeats else Repeats.LEAVE_OUT,
+    )
+
+
+def parse_params(program: Program, texts: list[str] | None) -> dict[str, Value]:
+    """Return the values of `--param name=value` options, by the types of the rule's parameters."""
+    from eyeflow.base.names import near
+    from eyeflow.svm.schema import RejectedEvent
+    from eyeflow.svm.schema_text import cell_decoder
+
+    known = {param.name: param for param in program.params}
+    values: dict[str, Value] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise usage_error(f"--param {text} has no value", "write --param name=value")
+        if name not in known:
+            guess = near(name, known)
+            hint = f"did you mean {guess}?" if guess else f"it has: {', '.join(known) or 'none'}"
+            raise usage_error(f"the rule {program.rule} has no parameter {name}", hint)
+        try:
+            values[name] = cell_decoder(known[name].type)(value)
+        except RejectedEvent as error:
+            raise usage_error(f"--param {name}: {error.reason}", "give a value of the parameter's type") from None
+    return values
+
+
+def iso_time(time_us: int) -> str:
+    """Return a time as ISO 8601 in UTC, with as many digits as it needs."""
+    moment = datetime.fromtimestamp(time_us // 1_000_000, UTC)
+    fraction = time_us % 1_000_000
+    text = moment.strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{fraction:06d}".rstrip("0") + "Z" if fraction else text + "Z"
+
+
+def _json_record(record: ActionRecord) -> dict[str, Any]:
+    return {
+        "time": iso_time(record.time_us),
+        "event": record.event,
+        "rule": record.rule,
+        "emit" if record.is_event else "action": record.action,
+        "arguments": record.arguments,
+        "line": record.line,
+        "execution": record.execution,
+    }
+
+
+def _show(record: ActionRecord, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(_json_record(record), ensure_ascii=False, default=str) + "\n")
+        return
+    call = f"{record.action}({', '.join(_argument(n, v) for n, v in record.arguments.items())})"
+    place = paint(f"line {record.line}, event {record.event}", "2", sys.stdout)
+    say(f"{iso_time(record.time_us)}  {'emit ' if record.is_event else ''}{call}  {place}")
+
+
+def _argument(name: str, value: Value) -> str:
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) and not value.isidentifier() else str(value)
+    return f"{name}: {text}"
+
+
+def _show_summary(replay: Replay, as_json: bool) -> None:
+    summary = replay.summary
+    if as_json:
+        say_json({"summary": summary.to_json()}, indent=None)
+        return
+    for line in _summary_lines(summary):
+        note(line)
+
+
+def _summary_lines(summary: Summary) -> Iterator[str]:
+    yield (
+        f"{summary.events} events over {format_recorded(summary.duration_us)}, {summary.executions} executions, "
+        f"{summary.actions} actions, {summary.emits} events emitted"
+    )
+    if summary.repeated:
+        yield f"{summary.repeated} actions repeated the level a pin already had (--repeats shows them)"
+    if summary.skipped:
+        yield f"{summary.skipped} executions were skipped by a failed read with `else skip`"
+    if summary.out_of_order:
+        yield f"{summary.out_of_order} events were older than the one before: they got its time"
+    for (trap, line), count in summary.traps.items():
+        yield f"{count} executions trapped: {trap} at line {line}"
+    for call, count in summary.failed_reads.items():
+        yield f"{count} reads failed: {call}"
+    if summary.rejected_count:
+        yield f"{summary.rejected_count} events were rejected:"
+        yield from (f"  {count} x {reason}" for reason, count in summary.rejected.items())
+        yield from (f"  line {example.line}: {example.reason}" for example in summary.rejected_examples)
+
+
+def format_recorded(duration_us: int) -> str:
+    """Return how long a recording is, to the second: `12d 3h 5min`."""
+    rest_s = round(duration_us / 1e6)
+    parts: list[str] = []
+    for name, size_s in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        if rest_s >= size_s and len(parts) < 3:
+            parts.append(f"{rest_s // size_s}{name}")
+            rest_s %= size_s
+    return " ".join(parts) or format_duration(duration_us)

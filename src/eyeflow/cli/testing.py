@@ -1,0 +1,194 @@
+"""The command `test`: plays the tests of rules on a virtual clock."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from eyeflow.base.errors import ExitCode
+from eyeflow.cli import rules as r
+from eyeflow.cli.console import JsonFlag, finish, note, paint, say, say_json
+from eyeflow.cli.files import find_rules, write_bytes
+
+if TYPE_CHECKING:
+    from eyeflow.compiler.catalog import Catalog
+    from eyeflow.compiler.compile import CompileOptions, CompileResult
+    from eyeflow.compiler.coverage import Coverage
+    from eyeflow.compiler.testrun import TestOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class _Played:
+    """One rule file after its tests; `outcomes` is None when it did not compile."""
+
+    path: Path
+    rule: str
+    source: str
+    diagnostics: list[dict[str, Any]]
+    outcomes: tuple[TestOutcome, ...] | None
+    coverage: Coverage | None
+    elapsed_s: float
+
+    @property
+    def failed(self) -> bool:
+        return self.outcomes is None or any(not outcome.passed for outcome in self.outcomes)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command("test")(test)
+
+
+def test(
+    rules: Annotated[list[Path] | None, typer.Argument(help="Rule files or folders (default: this folder).")] = None,
+    cov: Annotated[bool, typer.Option("--cov", help="Show which branches of the rules no test took.")] = False,
+    cov_min: Annotated[
+        float, typer.Option("--cov-min", metavar="PERCENT", min=0, max=100, help="Fail below this branch coverage.")
+    ] = 0.0,
+    junit: Annotated[
+        Path | None, typer.Option("--junit", help="Also write the results to this JUnit XML file.")
+    ] = None,
+    only: Annotated[str, typer.Option("-k", help="Only tests whose name holds this text.")] = "",
+    profile: r.ProfileOption = r.ProfileName.LINUX,
+    target: r.TargetOption = "",
+    catalog: r.CatalogOption = None,
+    format_: r.FormatOption = r.Format.TEXT,
+    json_: JsonFlag = False,
+) -> None:
+    """Run the tests of rules. Exit code 1 when one fails."""
+    known, options = r.load_catalog(catalog), r.compile_options(profile, target)
+    played = []
+    for path in find_rules(rules or [Path()]):
+        one = _play(path, known, options, only, trace=cov or cov_min > 0, how=None if json_ else format_)
+        played.append(one)
+        if not json_:
+            _say_rule(one, cov)
+    if junit is not None:
+        _write_junit(junit, played)
+    passed = sum(o.passed for one in played for o in one.outcomes or ())
+    failed = sum(not o.passed for one in played for o in one.outcomes or ())
+    percent = _percent(played)
+    too_low = cov_min > 0 and percent < cov_min
+    if json_:
+        say_json(
+            {"passed": passed, "failed": failed, "rules": [_json(one) for one in played], "branchPercent": percent}
+        )
+    else:
+        _say_summary(played, passed, failed, percent if cov or cov_min > 0 else None)
+    if too_low:
+        note(f"branch coverage {percent:.1f} % is below {cov_min:g} %")
+    finish(ExitCode.PROBLEMS if too_low or any(one.failed for one in played) else ExitCode.OK)
+
+
+def _play(
+    path: Path, catalog: Catalog, options: CompileOptions, only: str, *, trace: bool, how: r.Format | None
+) -> _Played:
+    """Compile one rule and play its tests; diagnostics are shown at once unless `how` is None (JSON)."""
+    source, result = r.compile_path(path, catalog, options)
+    if how is not None:
+        r.show_diagnostics(result.diagnostics, source, path, how)
+    diagnostics = r.diagnostics_json(result.diagnostics, source, path)
+    started = time.perf_counter()
+    if result.program is None:
+        return _Played(path, path.stem, source, diagnostics, None, None, 0.0)
+    outcomes, coverage = _run_tests(result, only, trace=trace)
+    elapsed_s = time.perf_counter() - started
+    return _Played(path, result.program.rule, source, diagnostics, outcomes, coverage, elapsed_s)
+
+
+def _run_tests(result: CompileResult, only: str, *, trace: bool) -> tuple[tuple[TestOutcome, ...], Coverage | None]:
+    from eyeflow.compiler.coverage import CoverageRecorder
+    from eyeflow.compiler.testrun import run_test
+    from eyeflow.svm.interpreter import Interpreter
+    from eyeflow.svm.verify import verify
+
+    assert result.program is not None
+    verified = verify(result.program)
+    recorder = CoverageRecorder(result.program) if trace else None
+    machine = Interpreter(verified, trace=recorder.trace) if recorder else None
+    chosen = [plan for plan in result.tests if only in plan.name]
+    outcomes = tuple(run_test(plan, verified, machine) for plan in chosen)
+    return outcomes, recorder.result() if recorder else None
+
+
+def _say_rule(one: _Played, cov: bool) -> None:
+    if one.outcomes is None:
+        say(f"{paint('ERROR', '1;31', sys.stdout)} {one.path} does not compile")
+        return
+    for outcome in one.outcomes:
+        mark = paint("pass", "32", sys.stdout) if outcome.passed else paint("FAIL", "1;31", sys.stdout)
+        say(f"{mark} {one.rule}: {outcome.name}")
+        for failure in outcome.failures:
+            say(f"     {one.path}:{failure.where.line}:{failure.where.column}: {failure.message}")
+            say(f"     | {failure.where.text}")
+            for detail in failure.details:
+                say(f"     {detail}")
+    if cov and one.coverage is not None:
+        from eyeflow.compiler.coverage import annotated_listing
+
+        say(f"---- {one.rule}: {one.coverage.percent:.0f} % of {one.coverage.arms} branch arms taken")
+        if one.coverage.arms_covered < one.coverage.arms:
+            say(annotated_listing(one.coverage, one.source).rstrip("\n"))
+
+
+def _say_summary(played: list[_Played], passed: int, failed: int, percent: float | None) -> None:
+    broken = sum(one.outcomes is None for one in played)
+    parts = [f"{passed} passed", f"{failed} failed"]
+    if broken:
+        parts.append(f"{broken} did not compile")
+    if percent is not None:
+        parts.append(f"branch coverage {percent:.1f} %")
+    say(", ".join(parts))
+    untested = [one.rule for one in played if one.outcomes == ()]
+    if untested and not broken:
+        note(f"without a test: {', '.join(untested)}")
+
+
+def _percent(played: list[_Played]) -> float:
+    arms = sum(one.coverage.arms for one in played if one.coverage)
+    covered = sum(one.coverage.arms_covered for one in played if one.coverage)
+    return 100.0 * covered / arms if arms else 100.0
+
+
+def _json(one: _Played) -> dict[str, Any]:
+    from eyeflow.compiler.coverage import coverage_json
+
+    tests = [
+        {
+            "name": outcome.name,
+            "line": outcome.line,
+            "passed": outcome.passed,
+            "executions": outcome.executions,
+            "failures": [
+                {
+                    "line": failure.where.line,
+                    "column": failure.where.column,
+                    "step": failure.where.text,
+                    "message": failure.message,
+                    "details": list(failure.details),
+                }
+                for failure in outcome.failures
+            ],
+        }
+        for outcome in one.outcomes or ()
+    ]
+    return {
+        "file": str(one.path),
+        "rule": one.rule,
+        "compiled": one.outcomes is not None,
+        "diagnostics": one.diagnostics,
+        "tests": tests,
+        "coverage": coverage_json(one.coverage) if one.coverage else None,
+    }
+
+
+def _write_junit(path: Path, played: list[_Played]) -> None:
+    from eyeflow.compiler.junit import RuleTests, junit_xml
+
+    suites = [RuleTests(one.rule, str(one.path), one.outcomes or (), one.elapsed_s) for one in played]
+    write_bytes(path, junit_xml(suites).encode())
