@@ -288,9 +288,7 @@ def report() -> Report:
 
 def _compare(seconds: dict[str, float]) -> Report:
     ours = seconds["fast path, bound handler"]
-    rows = tuple(
-        Row(name, value * 1e9, "ns", f"{value / ours:.2f} x the fast path") for name, value in seconds.items()
-    )
+    rows = tuple(Row(name, value * 1e9, "ns", f"{value / ours:.2f} x the fast path") for name, value in seconds.items())
     to_hand = ours / seconds["hand-written Python"]
     to_table = seconds["zen-engine decision table"] / ours
     to_cel = seconds["cel-python"] / ours

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +59,16 @@ def interleaved(
 def run_process(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Process:
     """Run a command to its end and return what it took; a failing one raises with what it wrote."""
     watcher = (sys.executable, "-c", _WATCHER, *command)
-    start = time.perf_counter()
     done = subprocess.run(watcher, capture_output=True, text=True, env=environment, check=False)
-    wall_s = time.perf_counter() - start
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr[-2000:]}")
-    lines = done.stderr.splitlines()
-    own_wall_s, rss_kb = lines[-1].split()
-    return Process(float(own_wall_s) if own_wall_s else wall_s, int(rss_kb) / 1024, done.stdout)
+    wall_s, rss_kb = done.stderr.splitlines()[-1].split()
+    return Process(float(wall_s), int(rss_kb) / 1024, done.stdout)
+
+
+def eyeflow(*arguments: str) -> tuple[str, ...]:
+    """Return the command line of the installed `eyeflow`."""
+    return (str(Path(sys.executable).parent / "eyeflow"), *arguments)
 
 
 _WATCHER = """
