@@ -2,19 +2,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from starlette.applications import Starlette
 
+from eyeflow.coordinator.app import make_app
+from eyeflow.coordinator.auth import Role
+from eyeflow.coordinator.loop import Hub
 from eyeflow.coordinator.serve import ServeOptions, Started, serve
+from eyeflow.coordinator.store import Store
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.control import InstallOutcome, InstallResult, NodeIdentity
 from eyeflow.node.link import CoordinatorLink
 from eyeflow.node.membership import Membership, join_cluster
 from eyeflow.protocol.identity import Identity
+from eyeflow.protocol.messages import join_bytes
 from eyeflow.svm import program as p
 from eyeflow.svm.container import decode, encode
 from eyeflow.svm.opcodes import Op
@@ -203,3 +210,98 @@ class Make:
 @pytest.fixture
 def make() -> type[Make]:
     return Make
+
+
+class Clock:
+    """A clock that tests move."""
+
+    def __init__(self) -> None:
+        self.now_us = 1_790_000_000_000_000
+
+    def __call__(self) -> int:
+        return self.now_us
+
+    def pass_s(self, seconds: int) -> None:
+        self.now_us += seconds * 1_000_000
+
+
+class SyncClient:
+    """Asks the application without sockets; an exception that no handler took reaches the test."""
+
+    def __init__(self, app: Starlette) -> None:
+        self._app = app
+        self._runner = asyncio.Runner()
+        self._http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://testserver")
+
+    def request(self, method: str, path: str, **request: Any) -> httpx.Response:
+        return self._runner.run(self._http.request(method, path, **request))
+
+    def get(self, path: str, **request: Any) -> httpx.Response:
+        return self.request("GET", path, **request)
+
+    def post(self, path: str, **request: Any) -> httpx.Response:
+        return self.request("POST", path, **request)
+
+    def open_link(self, headers: Mapping[str, str]) -> int:
+        """Open a link and hang up at once: returns 101 when it was accepted, else the status of the refusal."""
+        return self._runner.run(self._open_link(headers))
+
+    async def _open_link(self, headers: Mapping[str, str]) -> int:
+        statuses: list[int] = []
+        incoming = [{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1001, "reason": ""}]
+
+        async def receive() -> dict[str, Any]:
+            return incoming.pop(0)
+
+        async def send(message: Any) -> None:
+            if message["type"] == "websocket.accept":
+                statuses.append(101)
+            elif message["type"] == "websocket.http.response.start":
+                statuses.append(message["status"])
+
+        named = [(name.lower().encode(), value.encode()) for name, value in {"Host": "testserver", **headers}.items()]
+        scope = {"type": "websocket", "path": "/api/link", "headers": named, "query_string": b"", "scheme": "ws"}
+        await self._app({**scope, "subprotocols": [], "extensions": {"websocket.http.response": {}}}, receive, send)
+        return statuses[0]
+
+    def close(self) -> None:
+        self._runner.run(self._http.aclose())
+        self._runner.close()
+
+
+class Api:
+    """The application over a real store, with a moving clock, and tokens of each role."""
+
+    def __init__(self, directory: Path) -> None:
+        self.clock = Clock()
+        self.store = Store(directory / "api.sqlite")
+        self.hub = Hub(self.store, self.clock)
+        with self.store.transaction():
+            self.tokens = {role.value: self.hub.tokens.create(role.value, role, self.clock()) for role in Role}
+        self.hub.registry.trust(SIGNER.public_key, "test", self.clock(), "test")
+        self.client = SyncClient(make_app(self.hub))
+
+    def ask(self, method: str, path: str, role: str = "admin", **request: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.tokens[role]}"} | request.pop("headers", {})
+        return self.client.request(method, path, headers=headers, **request)
+
+    def upload(self, program: bytes, role: str = "admin") -> httpx.Response:
+        headers = {"Content-Type": "application/octet-stream"}
+        return self.ask("POST", "/api/programs", role, content=program, headers=headers)
+
+    def join_body(self, node: str, identity: Identity, token: str | None = None) -> dict[str, str]:
+        token = token or self.ask("POST", "/api/nodes/join-tokens", json={}).json()["token"]
+        proof = identity.sign(join_bytes(self.store.coordinator_id, node, identity.public_key))
+        return {"token": token, "node": node, "publicKey": identity.public_key.hex(), "signature": proof.hex()}
+
+    def join(self, node: str, identity: Identity) -> None:
+        reply = self.client.post("/api/nodes/join", json=self.join_body(node, identity))
+        assert reply.status_code == 201, reply.text
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[Api]:
+    made = Api(tmp_path)
+    yield made
+    made.client.close()
+    made.store.close()

@@ -1,0 +1,295 @@
+"""Every control here must refuse, and each has a twin that passes: a test that only refuses proves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import sqlite3
+from typing import Any
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from eyeflow.coordinator.auth import CHALLENGE_S, CHALLENGES_MAX, Challenges
+from eyeflow.coordinator.endpoints import ENDPOINTS, JSON_BYTES_MAX
+from eyeflow.protocol.identity import Identity
+from eyeflow.protocol.messages import link_bytes
+
+GUARDED = [endpoint for endpoint in ENDPOINTS if endpoint.role is not None]
+RANK = {"read": 0, "deploy": 1, "admin": 2}
+NODE = Identity(bytes(range(2, 34)))
+
+
+def problem(reply: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    assert reply.headers["content-type"] == "application/problem+json", reply.text
+    body = reply.json()
+    assert (reply.status_code, body["status"], body["code"]) == (status, status, code), body
+    assert body["type"] == f"urn:eyeflow:problem:{code}"
+    assert body["detail"]
+    return dict(body)
+
+
+def path_of(endpoint: Any) -> str:
+    return str(endpoint.path.replace("{id}", "x").replace("{key}", "x"))
+
+
+@pytest.mark.parametrize("endpoint", GUARDED, ids=lambda one: f"{one.method} {one.path}")
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer eft_000000000000_" + "0" * 64,
+        "Basic YTpi",
+        "Bearer " + "x" * 5000,
+        "Bearer \xff",
+    ],
+)
+def test_no_or_a_wrong_token_opens_nothing(api: Any, endpoint: Any, authorization: str) -> None:
+    headers = {"Authorization": authorization.encode("latin-1")} if authorization else {}
+    reply = api.client.request(endpoint.method, path_of(endpoint), headers=headers)
+    problem(reply, 401, "unauthenticated")
+    assert reply.headers["www-authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize("endpoint", GUARDED, ids=lambda one: f"{one.method} {one.path}")
+@pytest.mark.parametrize("role", ["read", "deploy", "admin"])
+def test_a_role_opens_exactly_what_it_includes(api: Any, endpoint: Any, role: str) -> None:
+    reply = api.ask(endpoint.method, path_of(endpoint), role)
+    if RANK[role] < RANK[endpoint.role.value]:
+        problem(reply, 403, "forbidden")
+    else:
+        assert reply.status_code not in {401, 403}
+
+
+def test_a_token_with_one_changed_digit_or_in_the_url_is_refused(api: Any) -> None:
+    token = api.tokens["admin"]
+    changed = token[:-1] + ("0" if token[-1] != "0" else "1")
+    problem(api.client.get("/api/status", headers={"Authorization": f"Bearer {changed}"}), 401, "unauthenticated")
+    problem(api.client.get(f"/api/status?token={token}&access_token={token}"), 401, "unauthenticated")
+    assert api.client.get("/api/status", headers={"Authorization": f"bearer {token}"}).status_code == 200
+
+
+def test_a_revoked_token_is_refused(api: Any) -> None:
+    with api.store.transaction():
+        api.store.run("UPDATE api_tokens SET revoked_us = 1 WHERE name = 'read'")
+    problem(api.ask("GET", "/api/status", "read"), 401, "unauthenticated")
+
+
+def test_no_secret_of_a_token_is_in_the_store(api: Any) -> None:
+    join = api.ask("POST", "/api/nodes/join-tokens", json={}).json()["token"]
+    assert api.store.path.stat().st_mode & 0o777 == 0o600
+    with sqlite3.connect(api.store.path) as db:
+        dump = "\n".join(db.iterdump())
+    db.close()
+    for token in [*api.tokens.values(), join]:
+        assert token.split("_")[2] not in dump
+        assert token.split("_")[1] in dump
+
+
+def test_a_join_token_works_once_and_not_after_its_time(api: Any) -> None:
+    body = api.join_body("node-1", NODE)
+    assert api.client.post("/api/nodes/join", json=body).status_code == 201
+    problem(api.client.post("/api/nodes/join", json=body), 401, "bad_join_token")
+    late = api.ask("POST", "/api/nodes/join-tokens", json={"validS": 5}).json()["token"]
+    api.clock.pass_s(5)
+    problem(api.client.post("/api/nodes/join", json=api.join_body("node-2", NODE, late)), 401, "bad_join_token")
+    soon = api.ask("POST", "/api/nodes/join-tokens", json={"validS": 5}).json()["token"]
+    api.clock.pass_s(4)
+    assert api.client.post("/api/nodes/join", json=api.join_body("node-2", NODE, soon)).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "token", ["", "efj_", "eft_000000000000_" + "0" * 64, "efj_000000000000_" + "0" * 64 + "_" + "0" * 16]
+)
+def test_an_invented_join_token_is_refused(api: Any, token: str) -> None:
+    problem(
+        api.client.post("/api/nodes/join", json=api.join_body("node-1", NODE) | {"token": token}), 401, "bad_join_token"
+    )
+    assert api.ask("GET", "/api/nodes").json() == {"nodes": []}
+
+
+def test_joining_needs_the_private_key(api: Any) -> None:
+    body = api.join_body("node-1", NODE)
+    other = Identity(bytes(32))
+    problem(api.client.post("/api/nodes/join", json=body | {"publicKey": other.public_key.hex()}), 401, "bad_signature")
+    problem(api.client.post("/api/nodes/join", json=body | {"node": "node-2"}), 401, "bad_signature")
+    assert api.client.post("/api/nodes/join", json=body).status_code == 201, "a refusal must not use the token up"
+
+
+def test_a_name_belongs_to_the_key_that_took_it(api: Any) -> None:
+    api.join("node-1", NODE)
+    thief = api.join_body("node-1", Identity(bytes(32)))
+    problem(api.client.post("/api/nodes/join", json=thief), 409, "node_exists")
+    api.join("node-1", NODE)
+    api.ask("DELETE", "/api/nodes/node-1")
+    assert api.client.post("/api/nodes/join", json=thief).status_code == 201
+
+
+def test_programs_need_a_trusted_signature(api: Any, make: Any) -> None:
+    problem(api.upload(make.program(key=make.stranger)), 422, "untrusted_program")
+    problem(api.upload(make.program(key=None)), 422, "untrusted_program")
+    good = make.program()
+    assert api.upload(good).status_code == 201
+    assert api.upload(good).status_code == 200
+    key = make.signer.public_key.hex()
+    assert api.ask("DELETE", f"/api/keys/{key}").status_code == 204
+    problem(api.upload(make.program(version="2.0.0")), 422, "untrusted_program")
+    api.ask("POST", "/api/keys", json={"publicKey": key, "name": "again"})
+    assert api.upload(make.program(version="2.0.0")).status_code == 201
+
+
+def test_a_program_with_any_changed_byte_is_refused(api: Any, make: Any) -> None:
+    good = make.program()
+    for position in range(0, len(good), 7):
+        bad = bytearray(good)
+        bad[position] ^= 0x40
+        reply = api.upload(bytes(bad))
+        assert reply.status_code == 422, position
+        assert reply.json()["code"] in {"invalid_program", "untrusted_program"}
+    for length in range(0, len(good), 11):
+        problem(api.upload(good[:length]), 422, "invalid_program")
+    problem(api.upload(good + b"\0"), 422, "invalid_program")
+
+
+def test_bodies_are_bounded(api: Any) -> None:
+    big = b'"' + b"x" * JSON_BYTES_MAX + b'"'
+    reply = api.ask("POST", "/api/tokens", content=big, headers={"Content-Type": "application/json"})
+    problem(reply, 413, "too_large")
+    problem(api.upload(bytes(8 * 1024 * 1024 + 1)), 413, "too_large")
+    problem(api.upload(bytes(8 * 1024 * 1024)), 422, "invalid_program")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"{",
+        b"{} {}",
+        b'{"a": NaN}',
+        b'{"a": 1e999}',
+        b'{"a": 1, "a": 2}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"a": "\\ud800"}',
+        b'{"a": ' + b"9" * 5000 + b"}",
+    ],
+)
+def test_malformed_json_is_refused(api: Any, text: bytes) -> None:
+    reply = api.ask("POST", "/api/tokens", content=text, headers={"Content-Type": "application/json"})
+    problem(reply, 400, "malformed_json")
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/../api/status", "/api/nodes/..%2f..%2fetc", "/api/nodes/%00", "/api/nodes/" + "a" * 3000]
+)
+def test_strange_paths_find_nothing(api: Any, path: str) -> None:
+    assert api.ask("GET", path).status_code in {200, 404}
+    if "nodes" in path:
+        assert api.ask("GET", path).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "http://testserver.evil.example", "http://testserver:81"]
+)
+def test_a_page_of_another_site_may_not_ask(api: Any, origin: str) -> None:
+    problem(api.ask("GET", "/api/status", headers={"Origin": origin}), 403, "wrong_origin")
+    assert api.ask("GET", "/api/status", headers={"Origin": "http://testserver"}).status_code == 200
+    api.join("node-1", NODE)
+    link = {"Origin": origin, "Authorization": authorization(api, NODE)}
+    assert api.client.open_link(link) == 403
+    assert api.client.open_link(link | {"Origin": "http://testserver"}) == 101
+
+
+def test_answers_with_secrets_are_not_cached(api: Any) -> None:
+    reply = api.ask("POST", "/api/nodes/join-tokens", json={})
+    assert reply.headers["cache-control"] == "no-store"
+    assert reply.headers["x-content-type-options"] == "nosniff"
+
+
+def authorization(api: Any, identity: Identity, node: str = "node-1", **change: str) -> str:
+    nonce = api.client.get("/api/link/challenge").json()["nonce"]
+    coordinator = change.get("coordinator", api.store.coordinator_id)
+    nonce = change.get("nonce", nonce)
+    signature = base64.b64encode(identity.sign(link_bytes(coordinator, node, bytes.fromhex(nonce)))).decode()
+    named = change.get("named", node)
+    return f'EyeflowLink node="{named}", nonce="{nonce}", signature="{signature}"'
+
+
+def opens(api: Any, header: str) -> bool:
+    status = api.client.open_link({"Authorization": header})
+    assert status in {101, 401}
+    return bool(status == 101)
+
+
+def test_a_link_opens_only_with_the_nodes_own_signature(api: Any) -> None:
+    api.join("node-1", NODE)
+    api.join("node-2", Identity(bytes(32)))
+    assert opens(api, authorization(api, NODE))
+    assert not opens(api, "")
+    assert not opens(api, f"Bearer {api.tokens['admin']}")
+    assert not opens(api, authorization(api, Identity(bytes(32)))), "another node's key"
+    assert not opens(api, authorization(api, NODE, named="node-2")), "another node's name"
+    assert not opens(api, authorization(api, NODE, node="node-9")), "a node that never joined"
+    assert not opens(api, authorization(api, NODE, coordinator="0" * 64)), "signed for another coordinator"
+    assert not opens(api, authorization(api, NODE, nonce="0" * 64)), "a nonce that was never issued"
+    api.ask("DELETE", "/api/nodes/node-1")
+    assert not opens(api, authorization(api, NODE)), "a removed node"
+
+
+def test_a_nonce_opens_one_link_and_expires(api: Any) -> None:
+    api.join("node-1", NODE)
+    header = authorization(api, NODE)
+    assert opens(api, header)
+    assert not opens(api, header), "replayed"
+    header = authorization(api, NODE)
+    api.clock.pass_s(CHALLENGE_S)
+    assert not opens(api, header), "expired"
+    header = authorization(api, NODE)
+    api.clock.pass_s(CHALLENGE_S - 1)
+    assert opens(api, header)
+
+
+def test_a_flood_of_challenges_is_bounded() -> None:
+    count = iter(range(10 * CHALLENGES_MAX))
+    challenges = Challenges(lambda size: next(count).to_bytes(size, "big"))
+    first = challenges.issue(0)
+    last = [challenges.issue(0) for _ in range(CHALLENGES_MAX)][-1]
+    assert not challenges.use(first, 0)
+    assert challenges.use(last, 0)
+
+
+def test_what_a_node_may_not_say_closes_its_link(cluster: Any, make: Any) -> None:
+    """Over a real socket: the reason arrives in the close frame, and is shown with the node."""
+
+    async def say(client: httpx.AsyncClient, node: Any, data: bytes | str) -> str:
+        challenge = (await client.get("/api/link/challenge")).json()
+        signed = node.sign(link_bytes(challenge["coordinatorId"], node.name, bytes.fromhex(challenge["nonce"])))
+        header = f'EyeflowLink node="{node.name}", nonce="{challenge["nonce"]}", signature="{base64.b64encode(signed).decode()}"'
+        url = cluster.url.replace("http", "ws") + "/api/link"
+        async with connect(url, additional_headers={"Authorization": header}, proxy=None) as link:
+            assert link.protocol.extensions == [], "permessage-deflate must be off"
+            await link.send(data)
+            try:
+                await link.recv()
+            except ConnectionClosed as closed:
+                return closed.rcvd.reason if closed.rcvd else ""
+        return "no close"
+
+    async def scenario() -> None:
+        async with cluster.coordinator() as client:
+            node = make.control("node-a")
+            await cluster.join(client, node)
+            assert "not valid msgpack" in await say(client, node, b"\xc1")
+            assert "unknown type 99" in await say(client, node, b"\x92\x63\x80")
+            assert "text message" in await say(client, node, "hello")
+            shown = (await client.get("/api/nodes/node-a")).json()
+            assert "unknown type 99" in shown["problem"]
+            with pytest.raises(InvalidStatus):
+                async with connect(cluster.url.replace("http", "ws") + "/api/link", proxy=None):
+                    pass
+
+    asyncio.run(scenario())
