@@ -41,6 +41,11 @@ class SignedProgram:
 def encode(program: Program, signatures: tuple[Signature, ...] = ()) -> bytes:
     """Return the bytes of a `.svm` file; raises ProgramError for a program that no decoder would take."""
     check_structure(program)
+    return attach_signatures(serialize(program), signatures)
+
+
+def serialize(program: Program) -> bytes:
+    """Return the bytes that are signed, without checking that the program's tables fit together."""
     body = Writer()
     body.pack("B3x", len(SECTIONS))
     for number, section in enumerate(SECTIONS, start=1):
@@ -51,7 +56,7 @@ def encode(program: Program, signatures: tuple[Signature, ...] = ()) -> bytes:
     head = Writer()
     head.buffer += MAGIC
     head.pack("4BQI", FORMAT, ABI, program.profile, program.priority, program.sequence, HEADER_BYTES + len(body.buffer))
-    return attach_signatures(bytes(head.buffer + body.buffer), signatures)
+    return bytes(head.buffer + body.buffer)
 
 
 def attach_signatures(signed_bytes: bytes, signatures: tuple[Signature, ...]) -> bytes:
@@ -78,7 +83,7 @@ def decode(data: bytes) -> SignedProgram:
     program = draft.program()
     check_structure(program)
     signed_bytes = data[:size_bytes]
-    if encode(program, signatures) != data:
+    if attach_signatures(serialize(program), signatures) != data:
         raise ProgramError("the bytes are not the one encoding of their content")
     return SignedProgram(program, hashlib.sha256(signed_bytes).hexdigest(), signatures, signed_bytes)
 
