@@ -28,7 +28,9 @@ rule vote_two_of_three {
 
     var votes = 0
     var broken = 0
-    for counts in [a, b, c] {
+    let all = [a, b, c]
+    for i in 0..3 {
+        let counts = all[i]
         if counts < COUNTS_LOW or counts > COUNTS_HIGH {
             # A broken transmitter votes for the trip: of the two that are left, one is enough.
             broken = broken + 1

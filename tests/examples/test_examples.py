@@ -1,4 +1,4 @@
-"""Every example rule is right, formatted, tested in every branch, and does with its recording what its golden file says."""
+"""Every example is right, formatted, tested in every branch, and does with its recording what its golden file says."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_is_formatted(rule: Path) -> None:
     from eyeflow.compiler.format import format_source
 
     source = rule.read_text(encoding="utf-8")
-    assert format_source(source).text == source
+    assert format_source(source) == source
 
 
 @each_rule
@@ -94,6 +94,16 @@ def test_recording_gives_the_golden_actions(rule: Path, monkeypatch: pytest.Monk
     assert result.exit_code == 0, result.output
     assert len(result.stdout.splitlines()) > 3, "a recording shows the rule act"
     golden.check(GOLDEN / f"{rule.stem}.jsonl", result.stdout)
+
+
+@each_rule
+def test_its_page_shows_what_the_rule_does(rule: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = next(rule.parent.glob("recording.*"))
+    result = eyeflow(monkeypatch, "run", shown(rule), "--events", shown(recording))
+    page = (rule.parent / "README.md").read_text(encoding="utf-8")
+    promised = [line for line in page.split("```")[3].splitlines() if line.startswith("20")]
+    assert promised
+    assert [line for line in promised if line not in result.stdout.splitlines()] == []
 
 
 def test_recordings_are_reproducible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,7 @@ def test_a_broken_link_is_noticed() -> None:
 
 
 def shell_lines(page: Path) -> Iterator[str]:
-    """Yield the commands of the shell blocks: in `console` blocks the lines after `$ `; comments and `\\` are joined."""
+    """Yield the commands of the shell blocks; in `console` blocks these are the lines after `$ `."""
     language = ""
     lines = iter(page.read_text(encoding="utf-8").splitlines())
     for line in lines:
