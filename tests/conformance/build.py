@@ -1,7 +1,8 @@
 """Writes the conformance corpus anew: `python tests/conformance/build.py`. Refused in CI.
 
-The expected results stand in the `*_cases.py` files beside this one. The reference interpreter must agree with every one
-of them before a file is written; it adds only what a case leaves out (fuel of straight code is added up from the table).
+The expected results stand in the `*_cases.py` files beside this one. The reference interpreter must agree with every
+one of them before a file is written; it adds only what a case leaves out (fuel of straight code is added up from the
+table).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Cases of memory and control flow. Fuel stands here wherever the code is no straight line, with the sum it comes from."""
+"""Cases of memory and control flow. Where the code is no straight line, fuel stands here as the sum it comes from."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -122,18 +122,15 @@ def section_cases() -> Iterator[dict[str, Any]]:
     yield _entry("sites: an unknown kind", patched(data, places[7][0] + 2, b"\x04"), "kind of a site 4 is not known")
 
 
-def _with(change: Callable[[Program], Program], reason: str, name: str) -> dict[str, Any]:
-    return _entry(name, serialize(change(rich())) + b"\0\0\0\0", reason)
+def _changed(name: str, reason: str, **changes: Any) -> dict[str, Any]:
+    """Return a case of `rich` with other fields."""
+    return _entry(name, serialize(replace(rich(), **changes)) + b"\0\0\0\0", reason)
 
 
 def structure_cases() -> Iterator[dict[str, Any]]:
     """Bytes that are well formed and contradict themselves."""
     base = rich()
-    trigger, param, variable = base.triggers[0], base.params[0], base.state[0]
-
-    def case(name: str, reason: str, **changes: Any) -> dict[str, Any]:
-        return _with(lambda program: replace(program, **changes), reason, name)
-
+    param, variable, case = base.params[0], base.state[0], _changed
     yield case("a rule's name with a capital", "is no name of a rule", rule="Case")
     yield case("no trigger", "triggers, allowed are", triggers=())
     yield case("a constant twice", "stands there twice", constants=(7, 7))
@@ -161,6 +158,11 @@ def structure_cases() -> Iterator[dict[str, Any]]:
     yield case("a timer of an unknown kind", "kind 99 is not known", timers=(p.Timer(99, 0, 0),))
     yield case("a window without capacity", "capacity", timers=(replace(base.timers[0], kind=TimerKind.SUM),))
     yield case("a hold with a capacity", "capacity", timers=(replace(base.timers[0], capacity=3),))
+
+
+def array_and_site_cases() -> Iterator[dict[str, Any]]:
+    """Arrays and sites that contradict the rest of the program."""
+    base, case = rich(), _changed
     array = base.arrays[0]
     yield case("an array beyond the slots", "outside the slots", arrays=(replace(array, capacity=500),))
     yield case("an array over two regions", "more than one region", arrays=(p.Array(array.length_slot, 0, 2),))
@@ -183,6 +185,12 @@ def structure_cases() -> Iterator[dict[str, Any]]:
     yield case(
         "an argument that is a list", "have one value", sites=(replace(act, args=(("x", list_of("I", 2)),)), read)
     )
+
+
+def trigger_cases() -> Iterator[dict[str, Any]]:
+    """Triggers and source maps that contradict the rest of the program."""
+    base, case = rich(), _changed
+    trigger = base.triggers[0]
     yield case("a trigger that starts late", "does not start at instruction 0", triggers=(replace(trigger, entry=1),))
     yield case("a trigger that ends early", "do not fill the code", triggers=(replace(trigger, end=5),))
     yield case("inputs elsewhere", "do not start at slot", triggers=(replace(trigger, input_base=0),))
@@ -264,6 +272,11 @@ def code_cases() -> Iterator[dict[str, Any]]:
     yield _code("an enum of nothing", "not the texts", [load, (Op.TEXT_ENUM, 0, 2), (Op.POP, 0, 0), end])
     choice = [(Op.LOAD, 0, 1), load, (Op.LOAD, 0, 2), (Op.SELECT, 0, 0), (Op.POP, 0, 0), end]
     yield _code("SELECT of two types", "it needs", choice)
+
+
+def branch_cases() -> Iterator[dict[str, Any]]:
+    """Blocks that are not structured; the slots are those of `code_cases`."""
+    end, load = (Op.RETURN, 0, 0), (Op.LOAD, 0, 0)
     flag = (Op.LOAD, 0, 1)
     yield _code("a branch backward", "not forward", [flag, (Op.BRANCH, 0, 0), end])
     yield _code("a branch to itself", "not forward", [flag, (Op.BRANCH, 0, 1), end])
@@ -296,6 +309,11 @@ def code_cases() -> Iterator[dict[str, Any]]:
         end,
     ]
     yield _code("blocks that cross", "not forward within its block", crossed)
+
+
+def loop_cases() -> Iterator[dict[str, Any]]:
+    """Loops that are not structured, nesting and limits; the slots are those of `code_cases`."""
+    end, load, flag = (Op.RETURN, 0, 0), (Op.LOAD, 0, 0), (Op.LOAD, 0, 1)
     yield _code("a loop of bound 0", "its bound is 0", [load, (Op.LOOP, 0, 0), (Op.END_LOOP, 0, 2), end])
     yield _code("a loop that never ends", "is not closed", [load, (Op.LOOP, 0, 2), end])
     yield _code("END_LOOP without a loop", "does not close", [(Op.END_LOOP, 0, 0), end])
@@ -327,5 +345,8 @@ def code_cases() -> Iterator[dict[str, Any]]:
 
 def refused() -> list[dict[str, Any]]:
     """Return every case."""
-    makers = (header_cases, signature_cases, section_cases, structure_cases, code_cases)
+    makers = (
+        header_cases, signature_cases, section_cases, structure_cases, array_and_site_cases, trigger_cases,
+        code_cases, branch_cases, loop_cases,
+    )  # fmt: skip
     return [entry for make in makers for entry in make()]
