@@ -20,7 +20,8 @@ from eyeflow.svm.schema_values import (
 )
 
 BOOLS = {"true": True, "false": False, "1": True, "0": False}
-_INT = re.compile(r"[+-]?[0-9]+")
+_INT = re.compile(r"[+-]?[0-9]{1,20}")
+"""What may be an int of 64 bits; a longer one is read as a float, and refused for its size."""
 
 
 def cell_float(raw: object) -> float:
@@ -29,7 +30,7 @@ def cell_float(raw: object) -> float:
         value = float(raw)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise RejectedEvent("a number", shown(raw)) from None
-    if isinstance(raw, str) and "_" in raw:
+    if isinstance(raw, str) and ("_" in raw or not raw.isascii()):
         raise RejectedEvent("a number", shown(raw))
     return value if value == value else NAN
 
@@ -89,8 +90,9 @@ def flat_cell_decoder(type_: Type) -> Flat:
 
     def read(raw: object) -> tuple[Value, ...]:
         try:
-            return decode(json.loads(str(raw)))
-        except ValueError:
+            value = json.loads(str(raw))
+        except (ValueError, RecursionError):
             raise RejectedEvent("JSON", shown(raw)) from None
+        return decode(value)
 
     return read

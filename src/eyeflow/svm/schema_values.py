@@ -47,7 +47,10 @@ def shown(raw: object) -> str:
     kind = _KINDS.get(type(raw), type(raw).__name__)
     if raw is None:
         return kind
-    text = json.dumps(raw, ensure_ascii=False, default=str)
+    try:
+        text = json.dumps(raw, ensure_ascii=False, default=str)
+    except (ValueError, RecursionError):
+        return f"{kind} that is too large to show"
     return f"{kind} {text if len(text) <= SHOWN_CHARACTERS_MAX else text[:SHOWN_CHARACTERS_MAX] + '...'}"
 
 
@@ -71,10 +74,9 @@ def decode_bool(raw: object) -> bool:
 
 def decode_int(raw: object) -> int:
     """Return an int: a whole number in the range of 64 bits."""
-    if isinstance(raw, float) and raw.is_integer():
-        raw = int(raw)
-    if isinstance(raw, int) and not isinstance(raw, bool) and INT_MIN <= raw <= INT_MAX:
-        return raw
+    whole = int(raw) if isinstance(raw, float) and raw.is_integer() else raw
+    if isinstance(whole, int) and not isinstance(whole, bool) and INT_MIN <= whole <= INT_MAX:
+        return whole
     raise RejectedEvent("a whole number of 64 bits", shown(raw))
 
 
