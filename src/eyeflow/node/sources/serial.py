@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 
 import serial
 
-from eyeflow.node.backoff import Backoff
+from eyeflow.node.backoff import FIRST_S, Backoff
 from eyeflow.node.config_ports import SerialConfig
 from eyeflow.node.payloads import UnreadablePayload, decode_object
 from eyeflow.node.ports import Deliver, IncomingEvent, PortStatus, Subscription
@@ -24,8 +24,11 @@ READ_BYTES = 4096
 class SerialSource:
     """Reads each configured port that a rule listens to; opens it again, with backoff, when it goes away."""
 
-    def __init__(self, lines: Mapping[str, SerialConfig], clock: Clock = system_clock) -> None:
+    def __init__(
+        self, lines: Mapping[str, SerialConfig], clock: Clock = system_clock, backoff_first_s: float = FIRST_S
+    ) -> None:
         self._lines = lines
+        self._backoff_first_s = backoff_first_s
         self._clock = clock
         self._subscriptions: tuple[Subscription, ...] = ()
         self._changed = asyncio.Event()
@@ -50,7 +53,7 @@ class SerialSource:
                 await self._changed.wait()
 
     async def _read(self, name: str, deliver: Deliver) -> None:
-        backoff = Backoff()
+        backoff = Backoff(first_s=self._backoff_first_s)
         while True:
             try:
                 await self._read_open_port(name, deliver, backoff)
