@@ -62,10 +62,20 @@ def compile_rule(
     checked = check_rule(
         parsed.rule, source, catalog or Catalog.builtin(), options.profile, delegated_llm=options.delegated_llm
     )
-    diagnostics = _merged(tuple(parsed.diagnostics), checked.diagnostics)
+    diagnostics = _merged(tuple(parsed.diagnostics), _without_echo(checked, tuple(parsed.diagnostics)))
     if checked.rule is None or _has_error(diagnostics):
         return CompileResult(None, diagnostics, phases=Phases(parsed.rule, checked.rule))
     return _generate(parsed.rule, checked, diagnostics, Source(source), name, options)
+
+
+def _without_echo(checked: Checked, parsed: tuple[Diagnostic, ...]) -> tuple[Diagnostic, ...]:
+    """What is unused or missing may stand in the part that the parser could not read."""
+    if not _has_error(parsed):
+        return checked.diagnostics
+    return tuple(one for one in checked.diagnostics if one.code not in _ECHOES)
+
+
+_ECHOES = ("EF0223", "EF0901", "EF0602", "EF0605", "EF0607")
 
 
 def _merged(*groups: tuple[Diagnostic, ...]) -> tuple[Diagnostic, ...]:

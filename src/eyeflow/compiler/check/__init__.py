@@ -47,8 +47,9 @@ def check_rule(rule: ast.Rule, source: str, catalog: Catalog, profile: Profile, 
     declare_states(ctx, rule)
     handlers = check_handlers(ctx, rule)
     tests = check_tests(ctx, rule, handlers)
-    _warn_unused(ctx)
     failed = any(found.severity is Severity.ERROR for found in ctx.diagnostics)
+    if not failed:
+        _warn_unused(ctx)
     result = t.Rule(
         name=rule.name.text,
         version=version,

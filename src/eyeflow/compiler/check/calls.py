@@ -38,11 +38,6 @@ def _call(ctx: Context, expr: ast.CallExpr, expected: Type | None) -> t.Expr:
     if len(expr.path) > 1:
         return check_capability(ctx, expr, wants_value=True)
     name = expr.path[0].text
-    if expr.failure is not None:
-        ctx.error(
-            "EF0409", f"`{name}` cannot fail", expr.failure.span, "only a capability call has an answer to failure",
-            help="remove it",
-        )  # fmt: skip
     if any(isinstance(arg.value, ast.LastExpr) for arg in expr.args) and name in _AGGREGATES:
         return check_window(ctx, expr)
     if name in _FIXED:

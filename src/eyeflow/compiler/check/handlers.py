@@ -18,7 +18,6 @@ from eyeflow.svm.schedule import validate_cron
 PERIOD_US_MIN = 1_000
 """The shortest period: no host keeps a shorter one."""
 HANDLERS_MAX = 16
-_EDGES = ("rises", "falls", "changes")
 
 
 def check_handlers(ctx: Context, rule: ast.Rule) -> tuple[t.Handler, ...]:
@@ -81,11 +80,6 @@ def _cron(ctx: Context, trigger: ast.CronTrigger) -> t.Trigger | None:
 
 
 def _gpio(ctx: Context, trigger: ast.GpioTrigger) -> t.Trigger | None:
-    if trigger.edge.text not in _EDGES:
-        hint, guess = did_you_mean(trigger.edge.text, _EDGES)
-        ctx.error("EF0311", f"unknown edge `{trigger.edge.text}`", trigger.edge.span, "no such edge",
-                  help=hint or "`rises`, `falls` or `changes`", fix=name_fix(trigger.edge.span, guess))  # fmt: skip
-        return None
     symbol = ctx.find(trigger.pin.text)
     if symbol is None:
         hint, guess = ctx.suggest(trigger.pin.text)
