@@ -50,9 +50,9 @@ class CoordinatorConfig:
         url = table.text("url")
         config = cls(url, table.text("token_env"), table.path("token_file"), table.path("ca_file"))
         table.finish()
-        if url and not re.match(r"(wss?|https?)://[^/]", url):
+        if url and not re.match(r"https?://[^/]", url):
             table.refuse(
-                "[coordinator] url is no address", f"It is {url!r}.", "Write ws://HOST:PORT or wss://HOST:PORT."
+                "[coordinator] url is no address", f"It is {url!r}.", "Write http://HOST:PORT or https://HOST:PORT."
             )
         return config
 

@@ -69,16 +69,8 @@ class NodeControl(Protocol):
         """Stop a rule and forget its slots and state; False when there is no such rule."""
         ...
 
-    async def trust(self, signers: Collection[bytes]) -> None:
-        """Accept programs signed with these keys (32 bytes each), besides those of `[trust]`, from now on; durable."""
-        ...
-
-    async def remember(self, key: str, value: bytes) -> None:
-        """Keep a small value durably (the accepted manifest, the coordinator's key)."""
-        ...
-
-    def recall(self, key: str) -> bytes | None:
-        """Return what `remember` kept, or None."""
+    def trust(self, signers: Collection[bytes]) -> None:
+        """Accept programs of these signers (32 bytes each), besides those of `[trust]`, from now on; kept durably."""
         ...
 
     def status(self) -> dict[str, object]:
@@ -93,7 +85,10 @@ class NodeControl(Protocol):
 class Link(Protocol):
     """The connection to the coordinator: dials, reconnects with backoff for ever, until cancelled."""
 
-    status: PortStatus
+    @property
+    def status(self) -> PortStatus:
+        """The state of the connection, for `eyeflow status`."""
+        ...
 
     async def run(self) -> None:
         """Run until cancelled."""

@@ -41,6 +41,7 @@ class Core:
         self._notes: list[Draft] = []
         self._finished: list[tuple[int, int]] = []
         self._completed: list[Ran] = []
+        self._kept: dict[str, bytes] = {}
         self._unvouched = 0
 
     def put(self, rule: RunningRule, now_us: int) -> None:
@@ -85,6 +86,10 @@ class Core:
         if seq:
             self._finished.append((seq, index))
 
+    def keep(self, key: str, value: bytes) -> None:
+        """Keep a small value durably with the next batch."""
+        self._kept[key] = value
+
     def complete(self, ran: Ran) -> None:
         """Take an execution that ran in a thread into the next round."""
         self._completed.append(ran)
@@ -92,7 +97,7 @@ class Core:
     @property
     def has_work(self) -> bool:
         """Whether `next_round` would return a round."""
-        waiting = self._notes or self._finished or self._completed or self.intake.has_rejected
+        waiting = self._notes or self._finished or self._completed or self._kept or self.intake.has_rejected
         return bool(waiting) or any(rule.is_ready and not rule.asks_models for rule in self.rules.values())
 
     def next_round(self, now_us: int, unrecorded: Unrecorded | None = None) -> Round | None:
@@ -110,7 +115,8 @@ class Core:
         self._vouch(drafts, now_us)
         finished += _emptied(turn.receipts)
         states = _changed_states(turn)
-        turn.batch = Batch(drafts, states, _pending(turn), finished, unrecorded=unrecorded)
+        kept, self._kept = tuple(self._kept.items()), {}
+        turn.batch = Batch(drafts, states, _pending(turn), finished, put_meta=kept, unrecorded=unrecorded)
         return turn
 
     def _run(self, now_us: int) -> list[Ran]:
@@ -151,7 +157,7 @@ class Core:
         site = rule.program.sites[action.site]
         if site.kind is SiteKind.EMIT:
             if self.intake.listens(site.capability):
-                payload = _payload(site, action.args, rule.program.pins)
+                payload = event_payload(site, action.args, rule.program.pins)
                 turn.emitted.append(Emitted(site.capability, payload, done.ran.time_us, done.draft, index, hops))
             return Disposition.EMITTED
         named = named_arguments(site, action.args, rule.program.pins)
@@ -197,6 +203,7 @@ class Core:
         self._notes += [draft for draft in turn.batch.drafts if not isinstance(draft.body, ExecutionBody)]
         del self._notes[:-NOTES_MAX]
         self._finished += turn.batch.finished
+        self._kept = dict(turn.batch.put_meta) | self._kept
 
 
 def _body(ran: Ran, actions: tuple[tuple[int, tuple[Value, ...], int], ...]) -> ExecutionBody:
@@ -251,7 +258,7 @@ def _pending(turn: Round) -> list[PendingRow]:
     return rows
 
 
-def _payload(site: Site, args: Sequence[Value], pins: Sequence[Pin]) -> dict[str, object]:
+def event_payload(site: Site, args: Sequence[Value], pins: Sequence[Pin]) -> dict[str, object]:
     """Return an emitted event's fields as a payload: names for enums, a text for a duration."""
     payload: dict[str, object] = {}
     for (name, kind), value in zip(site.args, args, strict=True):

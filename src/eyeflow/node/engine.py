@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from eyeflow.node.actions import ActionRunner
 from eyeflow.node.arbiter import Arbiter
@@ -19,7 +19,7 @@ from eyeflow.node.ports import Driver, IncomingEvent, Subscription
 from eyeflow.node.rounds import Round
 from eyeflow.node.running import QueuedEvent, RunningRule
 from eyeflow.node.store_types import Batch, BufferLimits
-from eyeflow.node.writer import Writer
+from eyeflow.node.writer import Writer, in_thread
 from eyeflow.protocol.audit_bodies import Body, CheckpointBody, StopBody
 
 _log = logging.getLogger("eyeflow.node")
@@ -60,7 +60,7 @@ class Engine:
         self._writer, self._options = writer, options
         self._wakeup, self._space = asyncio.Event(), asyncio.Event()
         self._turn = asyncio.Lock()
-        self._models = ThreadPoolExecutor(MODEL_THREADS_MAX, thread_name_prefix="eyeflow-model")
+        self._models = asyncio.Semaphore(MODEL_THREADS_MAX)
         self._model_tasks: set[asyncio.Task[None]] = set()
         self._housekept_us = 0
         self._task: asyncio.Task[None] | None = None
@@ -147,8 +147,8 @@ class Engine:
                 task.add_done_callback(self._model_tasks.discard)
 
     async def _ask(self, rule: RunningRule, event: QueuedEvent) -> None:
-        loop = asyncio.get_running_loop()
-        ran = await loop.run_in_executor(self._models, self.core.execute, rule, event, self.clock.now_us())
+        async with self._models:
+            ran = await in_thread(partial(self.core.execute, rule, event, self.clock.now_us()))
         if ran is None:
             rule.busy = False
         else:
@@ -183,24 +183,22 @@ class Engine:
         self._space.set()
         self.wake()
 
-    async def _end_run(self) -> None:
-        """Wait until `run` has finished its round; one that waits for the disk is given up, unacknowledged."""
-        if self._task is None or self._task is asyncio.current_task():
-            return
-        if self.disk.problem is not None:
-            self._task.cancel()
-        await asyncio.wait({self._task})
-
-    async def stop(self, reason: str, public_key: bytes) -> bool:
-        """Finish what runs, record the stop with a checkpoint; False when the disk did not take that."""
+    def finish(self) -> None:
+        """Make `run` return after its round. One that waits for the disk is given up, unacknowledged."""
         self._stopping = self.disk.stopping = True
         self.wake()
         self._space.set()
-        await self._end_run()
+        if self._task is not None and self.disk.problem is not None:
+            self._task.cancel()
+
+    async def stop(self, reason: str, public_key: bytes) -> bool:
+        """End `run` and the actions, record the stop with a checkpoint; False when the disk did not take that."""
+        self.finish()
+        if self._task is not None:
+            await asyncio.wait({self._task})
         await self.actions.stop(STOP_GRACE_S)
         for task in self._model_tasks:
             task.cancel()
         await asyncio.gather(*self._model_tasks, return_exceptions=True)
-        self._models.shutdown(wait=False, cancel_futures=True)
         bodies: tuple[Body, ...] = (StopBody(reason), CheckpointBody(public_key))
         return await self.disk.last_words(self.core, bodies)

@@ -69,7 +69,7 @@ SETTINGS = (
     ),
     *_settings(
         "coordinator",
-        ("url", _T, '""', "Where the coordinator listens: `ws://` or `wss://`; empty: the node runs alone."),
+        ("url", _T, '""', "The coordinator to join, `http://` or `https://`; empty: it has joined or runs alone."),
         ("token_env", _T, '""', "Environment variable with the join token."),
         ("token_file", _T, '""', "File with the join token."),
         ("ca_file", _T, '""', "CA file that signs the coordinator's certificate; empty: the system's CAs."),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from typing import Protocol, TypeVar
 
 from eyeflow.node.store import Store
@@ -45,6 +48,28 @@ class ThreadWriter:
     def stop(self) -> None:
         """End the thread after its last job."""
         self._thread.shutdown(wait=True)
+
+
+async def in_thread(job: Callable[[], T]) -> T:
+    """Return what `job` returns, run in a thread that does not keep the process alive: its end may be minutes away."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[T] = loop.create_future()
+
+    def run() -> None:
+        try:
+            result = job()
+        except BaseException as error:
+            _hand_over(loop, answer, partial(answer.set_exception, error))
+        else:
+            _hand_over(loop, answer, partial(answer.set_result, result))
+
+    threading.Thread(target=run, name="eyeflow-model", daemon=True).start()
+    return await answer
+
+
+def _hand_over(loop: asyncio.AbstractEventLoop, answer: asyncio.Future[T], act: Callable[[], None]) -> None:
+    with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
+        loop.call_soon_threadsafe(lambda: None if answer.done() else act())
 
 
 class InlineWriter:

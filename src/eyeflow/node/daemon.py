@@ -1,0 +1,163 @@
+"""`eyeflow node start`: puts a node together, runs it until it is told to stop, and takes it apart in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from eyeflow.base.errors import EyeflowError
+from eyeflow.node.backoff import Backoff
+from eyeflow.node.clock import Clock, SystemClock
+from eyeflow.node.config import NodeConfig
+from eyeflow.node.control import Link
+from eyeflow.node.local_socket import serve_status
+from eyeflow.node.ports import Driver, PortStatus, Source
+from eyeflow.node.runtime import NodeRuntime, load_identity
+from eyeflow.node.store import Store
+from eyeflow.node.store_lock import DataDirLock
+from eyeflow.node.world import build_world
+from eyeflow.node.writer import ThreadWriter
+
+_log = logging.getLogger("eyeflow.node")
+
+CLOSE_S = 5.0
+"""Bound of closing one driver."""
+
+MakeLink = Callable[[NodeRuntime], Link | None]
+OnReady = Callable[[NodeRuntime], None]
+
+
+async def run_node(
+    config: NodeConfig,
+    *,
+    make_link: MakeLink | None = None,
+    on_ready: OnReady | None = None,
+    stop: asyncio.Event | None = None,
+    clock: Clock | None = None,
+) -> None:
+    """Run a node until SIGTERM, SIGINT or `stop`. Starts and works without a coordinator.
+
+    `make_link` makes the link to the coordinator (None: `joining.open_link`); `on_ready` is called once rules run.
+    Raises EyeflowError when the node cannot start: the directory is in use, the store damaged, a secret missing.
+    """
+    stop, clock = stop or asyncio.Event(), clock or SystemClock()
+    async with _open_node(config, clock) as node:
+        node.link = (make_link or _default_link)(node)
+        with _signals(stop):
+            await _serve(node, stop, on_ready)
+
+
+def _default_link(node: NodeRuntime) -> Link | None:
+    from eyeflow.node.joining import open_link  # late: a node that runs alone needs no WebSocket
+
+    return open_link(node)
+
+
+@asynccontextmanager
+async def _open_node(config: NodeConfig, clock: Clock) -> AsyncIterator[NodeRuntime]:
+    """Open lock, store and world; close them in the opposite order, whatever happens."""
+    _make_data_dir(config.data_dir)
+    lock = DataDirLock(config.data_dir)
+    try:
+        identity = load_identity(config.data_dir)
+        store = Store(config.data_dir, config.name, identity, config.offline.limits, now_us=clock.now_us)
+        writer = ThreadWriter(store)
+        clean = False
+        try:
+            world = build_world(config.ports, config.name, clock.now_us)
+            try:
+                node = NodeRuntime(config, writer, identity, world, clock)
+                await node.start()
+                yield node
+                clean = await node.stop("stopped")
+            finally:
+                await _close_all(world.drivers)
+        finally:
+            await writer.run(lambda opened: opened.close(clean=clean))
+            writer.stop()
+    finally:
+        lock.release()
+
+
+def _make_data_dir(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise EyeflowError(
+            f"cannot make the node's directory {path}",
+            cause=str(error),
+            next_step="Set [node] data_dir to a directory that you may write.",
+            code="data_dir",
+        ) from error
+
+
+async def _serve(node: NodeRuntime, stop: asyncio.Event, on_ready: OnReady | None) -> None:
+    """Run engine, sources, link and status socket side by side until `stop`."""
+    async with serve_status(node.config.data_dir, node.status), asyncio.TaskGroup() as group:
+        engine = group.create_task(node.engine.run())
+        ports = [(source.status, _runs(source, node)) for source in node.sources.values()]
+        if node.link is not None:
+            ports.append((node.link.status, node.link.run))
+        others = [group.create_task(_supervise(status, run)) for status, run in ports]
+        if on_ready is not None:
+            on_ready(node)
+        await stop.wait()
+        for task in others:
+            task.cancel()
+        if others:
+            await asyncio.wait(others)
+        node.engine.finish()
+        await asyncio.wait({engine})
+
+
+def _runs(source: Source, node: NodeRuntime) -> Callable[[], Awaitable[None]]:
+    return lambda: source.run(node.engine.deliver)
+
+
+async def _supervise(status: PortStatus, run: Callable[[], Awaitable[None]]) -> None:
+    """Run a port for ever: one that fails in a way it does not mend itself is shown as failed and started again."""
+    backoff = Backoff()
+    while True:
+        try:
+            await run()
+            return
+        except EyeflowError as error:
+            reason = f"{error.message} {error.cause} {error.next_step}".strip()
+            _log.error("%s: %s", status.name, reason)
+        except Exception as error:  # a bug in one source must not stop the rules of the others
+            reason = f"internal error: {error!r}"
+            _log.exception("%s failed in an unforeseen way", status.name)
+        status.state, status.detail = "failed", reason
+        await asyncio.sleep(backoff.next_s())
+
+
+async def _close_all(drivers: Mapping[str, Driver]) -> None:
+    for name, driver in drivers.items():
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await driver.close()
+        except Exception:
+            _log.exception("closing the driver %s failed", name)
+
+
+class _signals:  # noqa: N801 - a context manager
+    """Turns SIGTERM and SIGINT into `stop` while it is open."""
+
+    def __init__(self, stop: asyncio.Event) -> None:
+        self._stop = stop
+
+    def __enter__(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with suppress(ValueError, RuntimeError, NotImplementedError):  # not the main thread: the caller stops us
+                loop.add_signal_handler(number, self._stop.set)
+
+    def __exit__(self, *unused: object) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with suppress(ValueError, RuntimeError, NotImplementedError):
+                loop.remove_signal_handler(number)

@@ -1,0 +1,77 @@
+"""The node's status without a coordinator: a unix socket in the data directory that answers with one JSON object."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from eyeflow.base.errors import EyeflowError
+
+SOCKET_NAME = "node.sock"
+ANSWER_BYTES_MAX = 16 * 1024 * 1024
+TIMEOUT_S = 10.0
+CHUNK_BYTES = 65_536
+
+
+@contextmanager
+def _short_path(data_dir: Path) -> Iterator[str]:
+    """Yield a path of the socket that is short, as sun_path needs (108 bytes), however long the directory's is."""
+    directory = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{directory}/{SOCKET_NAME}"
+    finally:
+        os.close(directory)
+
+
+@asynccontextmanager
+async def serve_status(data_dir: Path, status: Callable[[], Mapping[str, object]]) -> AsyncIterator[None]:
+    """Serve `status()` to whoever connects and may read the data directory."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, TimeoutError):
+            async with asyncio.timeout(TIMEOUT_S):
+                writer.write(json.dumps(status()).encode())
+                await writer.drain()
+        writer.close()
+
+    with _short_path(data_dir) as path:
+        (data_dir / SOCKET_NAME).unlink(missing_ok=True)
+        server = await asyncio.start_unix_server(answer, path)
+        (data_dir / SOCKET_NAME).chmod(0o600)
+    try:
+        yield
+    finally:
+        server.close()
+        (data_dir / SOCKET_NAME).unlink(missing_ok=True)
+
+
+def fetch_status(data_dir: Path) -> dict[str, Any]:
+    """Return the status of the node that runs on `data_dir`. Raises EyeflowError when none does."""
+    try:
+        with _short_path(data_dir) as path, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(TIMEOUT_S)
+            client.connect(path)
+            answer = json.loads(_read_all(client))
+    except (OSError, ValueError) as error:
+        raise EyeflowError(
+            f"no node answers on {data_dir}",
+            cause=str(error),
+            next_step="Start it with `eyeflow node start`, or name its configuration with --config.",
+            code="node_not_running",
+        ) from error
+    return dict(answer)
+
+
+def _read_all(client: socket.socket) -> bytes:
+    answer = bytearray()
+    while chunk := client.recv(CHUNK_BYTES):
+        answer += chunk
+        if len(answer) > ANSWER_BYTES_MAX:
+            raise ValueError("the answer is too long")
+    return bytes(answer)

@@ -1,0 +1,159 @@
+"""One node, put together: store, engine, installer. It is the `NodeControl` that the link and the socket use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from eyeflow.base.errors import EyeflowError
+from eyeflow.node.admission import Policy
+from eyeflow.node.arbiter import Arbiter
+from eyeflow.node.clock import Clock
+from eyeflow.node.config import NodeConfig
+from eyeflow.node.control import InstallResult, Link, NodeIdentity
+from eyeflow.node.core import Core
+from eyeflow.node.engine import Engine, EngineOptions
+from eyeflow.node.installer import Installer
+from eyeflow.node.pending import resume_pending
+from eyeflow.node.ports import Source, Subscription
+from eyeflow.node.scheduler import Scheduler, utc_offset_of
+from eyeflow.node.status import node_status
+from eyeflow.node.store_types import Batch, Draft, Restored
+from eyeflow.node.world import World
+from eyeflow.node.writer import Writer
+from eyeflow.protocol.audit_bodies import StartBody
+from eyeflow.protocol.identity import KEY_BYTES, Identity
+from eyeflow.svm.program import Value
+
+KEY_NAME = "node.key"
+AUDIT_RECORDS_MAX = 10_000
+"""Audit records that one call hands out at most."""
+SIGNERS_MAX = 64
+SIGNERS_KEY = "cluster_signers"
+
+
+class NodeRuntime:
+    """A node that runs: implements `NodeControl`. `link` is set by the daemon when there is a coordinator."""
+
+    def __init__(self, config: NodeConfig, writer: Writer, identity: Identity, world: World, clock: Clock) -> None:
+        self.config, self.clock, self.world = config, clock, world
+        self.link: Link | None = None
+        self.started_us = clock.now_us()
+        self._writer, self._identity = writer, identity
+        self._signers: bytes | None = None
+        options = EngineOptions(config.offline.limits, config.offline.durability, self._subscribe)
+        arbiter = Arbiter(clock, round(config.resource_lease_s * 1e6), round(config.resource_wait_s * 1e6))
+        core = Core(Scheduler(config.timezone), utc_offset_of(config.timezone), identity.public_key)
+        self.engine = Engine(core, writer, world.drivers, arbiter, clock, options)
+        policy = Policy(config.grants, frozenset(world.drivers), config.ports)
+        self.installer = Installer(self.engine, policy, set(config.trusted_keys))
+        self.identity = NodeIdentity(config.name, writer.store.epoch, identity.public_key, version("eyeflow"))
+
+    async def start(self) -> None:
+        """Bring back what the last run left: programs, state, unfinished actions; record the start."""
+        restored = await self._writer.run(lambda store: store.restore())
+        self._signers = restored.kept.get(SIGNERS_KEY)
+        self.installer.trusted |= set(_split_keys(self._signers or b""))
+        self.installer.restore(restored.slots, restored.states)
+        await self.engine.commit_change(Batch([self._start_record(restored)]))
+        resume_pending(self.engine, restored.pending)
+
+    def _start_record(self, restored: Restored) -> Draft:
+        rules = self.engine.core.rules.values()
+        programs = tuple(sorted((rule.name, rule.loaded.program_id) for rule in rules))
+        body = StartBody(self.identity.version, self.identity.public_key, restored.clean, programs)
+        return Draft(self.clock.now_us(), body)
+
+    @property
+    def knows_cluster_signers(self) -> bool:
+        """Whether the cluster has told its signers since the node joined; it may have told that there are none."""
+        return self._signers is not None
+
+    def _subscribe(self, wanted: Mapping[str, set[Subscription]]) -> None:
+        for name, source in self.sources.items():
+            source.update(wanted.get(name, set()))
+
+    @property
+    def sources(self) -> Mapping[str, Source]:
+        """The node's sources by name."""
+        return self.world.sources
+
+    def sign(self, data: bytes) -> bytes:
+        """Return the signature of `data` by the node's key."""
+        return self._identity.sign(data)
+
+    async def install(
+        self, program: bytes, params: Mapping[str, Value], deployment_id: str, manifest_version: int
+    ) -> InstallResult:
+        """Check, store durably and run a program; see `NodeControl`."""
+        return await self.installer.install(program, params, deployment_id, manifest_version)
+
+    async def remove(self, rule: str) -> bool:
+        """Stop a rule; see `NodeControl`."""
+        return await self.installer.remove(rule)
+
+    def trust(self, signers: Collection[bytes]) -> None:
+        """Accept programs of these signers too; see `NodeControl`. Raises EyeflowError for what is no key."""
+        keys = sorted(set(signers))
+        if len(keys) > SIGNERS_MAX or any(len(key) != KEY_BYTES for key in keys):
+            raise EyeflowError(
+                "the cluster's signing keys are not valid",
+                cause=f"There may be {SIGNERS_MAX} keys of {KEY_BYTES} bytes.",
+                next_step="Check the coordinator's trusted keys.",
+                code="bad_key",
+            )
+        if b"".join(keys) != self._signers:
+            self._signers = b"".join(keys)
+            self.engine.core.keep(SIGNERS_KEY, self._signers)
+            self.engine.wake()
+        self.installer.trusted = set(self.config.trusted_keys) | set(keys)
+
+    def status(self) -> dict[str, object]:
+        """Return the node's state as JSON-able data."""
+        return node_status(self)
+
+    @property
+    def writer(self) -> Writer:
+        """What writes the store."""
+        return self._writer
+
+    async def audit_range(self, from_seq: int, limit: int) -> Sequence[bytes]:
+        """Return audit records as stored; see `NodeControl`."""
+        count = max(0, min(limit, AUDIT_RECORDS_MAX))
+        return await self._writer.run(lambda store: store.audit_range(from_seq, count))
+
+    async def stop(self, reason: str) -> bool:
+        """Finish, record the stop; False when the disk did not take the last records."""
+        return await self.engine.stop(reason, self.identity.public_key)
+
+
+def _split_keys(data: bytes) -> list[bytes]:
+    return [data[at : at + KEY_BYTES] for at in range(0, len(data), KEY_BYTES)]
+
+
+def load_identity(data_dir: Path) -> Identity:
+    """Return the node's key, made at the first start (`node.key`, 32 bytes, readable by its owner only)."""
+    path = data_dir / KEY_NAME
+    try:
+        if not path.exists():
+            _write_key(path, Identity.generate().private_bytes())
+        return Identity(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise EyeflowError(
+            f"cannot use the node's key {path}",
+            cause=str(error),
+            next_step="Restore it from a backup, or remove the whole data_dir to start as a new node.",
+            code="node_key",
+        ) from error
+
+
+def _write_key(path: Path, seed: bytes) -> None:
+    """Write it so that a crash leaves either no key or the whole one."""
+    draft = path.with_suffix(".new")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(seed)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path)
