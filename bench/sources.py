@@ -120,5 +120,5 @@ def write_recording(path: Path, events: int) -> None:
     with path.open("w", encoding="utf-8") as out:
         out.write("timestamp,sensor,temp,pressure\n")
         for index in range(events):
-            temp += rng.uniform(-1.0, 1.0) + (65.0 - temp) * 0.01
+            temp += rng.uniform(-2.0, 2.0) + (70.0 - temp) * 0.01
             out.write(f"{FIRST_EVENT_S + index},press-{index % 7},{temp:.2f},{rng.uniform(4.0, 7.0):.2f}\n")
