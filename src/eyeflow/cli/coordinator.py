@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
+import sys
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -50,6 +50,8 @@ def start(
     json_: JsonFlag = False,
 ) -> None:
     """Run the coordinator until Ctrl-C or SIGTERM. The first start makes an admin token and tells how nodes join."""
+    import asyncio
+
     from eyeflow.cli.keys import open_keyring
     from eyeflow.coordinator.serve import Exposure, ServeOptions, serve
     from eyeflow.deploy.profile import profile_path
@@ -86,8 +88,6 @@ def _tell(started: Started, as_json: bool) -> None:
         if started.profile_written:
             say("  this user's eyeflow commands use it from now on")
         say("  let a node join  eyeflow coordinator join-token, then on the node: eyeflow node join URL --token TOKEN")
-    import sys
-
     sys.stdout.flush()
 
 

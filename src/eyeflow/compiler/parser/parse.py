@@ -22,10 +22,10 @@ RULE_NAME_MAX = 63
 
 _RULE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _GROUPS = {
-    "version": 0, "priority": 0, "description": 0, "enum": 1, "record": 1, "pin": 2, "param": 3, "const": 4,
-    "state": 5, "on": 6, "test": 7,
+    "version": 0, "priority": 0, "description": 0, "enum": 1, "record": 1, "pin": 1, "param": 1, "const": 1,
+    "state": 1, "on": 2, "test": 3,
 }  # fmt: skip
-_GROUP_NAMES = ("header", "types", "pins", "parameters", "constants", "state", "handlers", "tests")
+_GROUP_NAMES = ("header", "declarations", "handlers", "tests")
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +290,7 @@ class _Items:
             label="too late",
             labels=(Label(self._latest[1].span, f"the {behind} start before it"),),
             help=f"move it up, before the {behind}",
-            note="the order is header, types, pins, parameters, constants, state, handlers, tests",
+            note="the order is header, declarations, handlers, tests",
         )
 
     def rule(self, name: ast.Name, span: Span) -> ast.Rule:
