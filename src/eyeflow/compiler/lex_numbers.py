@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 from eyeflow.base.diagnostic import Diagnostic, Fix, Span
 from eyeflow.base.duration import UNITS_US, format_duration, parse_duration
-from eyeflow.compiler.tokens import Token, TokenKind
+from eyeflow.compiler.tokens import TextPiece, Token, TokenKind
 
 INT_MAX = 2**63 - 1
 """The largest int; one more is accepted by the lexer for the sake of `-9223372036854775808`."""
 
 _SHAPE = re.compile(
-    r"(?P<prefixed>0[xXbBoO][0-9A-Za-z_]*)"
+    r"(?P<dotted>[0-9]+(?:\.[0-9]+){2,}(?![A-Za-z0-9_]))"
+    r"|(?P<prefixed>0[xXbBoO][0-9A-Za-z_]*)"
     r"|(?P<duration>(?:[0-9][0-9_]*(?:us|ms|min|s|h|d))+)(?![A-Za-z0-9_])"
     r"|(?P<number>[0-9][0-9_]*(?P<point>\.[0-9][0-9_]*)?(?P<exponent>[eE][+-]?[0-9][0-9_]*)?)(?P<word>[A-Za-z0-9_]*)"
 )
@@ -34,6 +35,8 @@ def lex_number(source: str, start: int, report: Report) -> Token:
     shape = _SHAPE.match(source, start)
     assert shape is not None, "called at a digit"
     span = Span(start, shape.end())
+    if shape["dotted"]:
+        return _dotted(shape[0], span, report)
     if shape["prefixed"]:
         return _prefixed(shape[0], span, report)
     if shape["duration"]:
@@ -41,6 +44,21 @@ def lex_number(source: str, start: int, report: Report) -> Token:
     if shape["word"]:
         return _with_word(shape["number"], shape["word"], span, report)
     return _plain(shape, span, report)
+
+
+def _dotted(text: str, span: Span, report: Report) -> Token:
+    better = f'"{text}"'
+    report(
+        Diagnostic(
+            "EF0105",
+            f"`{_short(text)}` is not a number",
+            span,
+            label="has more than one point",
+            help=f"a version is a text: write `{_short(better)}`",
+            fix=Fix(span, better, "make it a text"),
+        )
+    )
+    return Token(TokenKind.TEXT, text, span, pieces=(TextPiece(span, text),))
 
 
 def _plain(shape: re.Match[str], span: Span, report: Report) -> Token:

@@ -117,8 +117,9 @@ class _Layout:
         opening = tokens[group.opening]
         rows = self.rows(tokens[: group.opening + 1], blanks)
         inner = " " * (blanks + _INDENT)
-        comma = "" if opening.text == "{" else ","
-        for element in self._elements(tokens, group):
+        elements = self._elements(tokens, group)
+        comma = "," if opening.text != "{" and len(elements) > 1 else ""
+        for element in elements:
             rows += self._comments(element[0], rows, inner)
             rows += self.rows(element, blanks + _INDENT)
             rows[-1] += comma

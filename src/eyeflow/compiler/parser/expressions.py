@@ -135,18 +135,20 @@ class ExpressionParser(Cursor):
         return self._binary(_OPERAND_BINDING)
 
     def _refuse_chain(self, left: ast.BinaryExpr) -> None:
-        """Report `a < b < c`; the first comparison stays, the rest is read and dropped."""
+        """Report `a < b < c` once; the first comparison stays, the rest is read and dropped."""
+        token = self.token
+        if not self.on(*_COMPARISONS):
+            return
+        middle = self.source.text[left.right.span.start : left.right.span.end]
+        self.report(
+            "EF0140",
+            "comparisons cannot be chained",
+            token.span,
+            label="the second comparison",
+            labels=(Label(left.operator_span, "the first comparison"),),
+            help=f"join two comparisons with `and`: `... and {_shortened(middle)} {token.text} ...`",
+        )
         while self.on(*_COMPARISONS):
-            token = self.token
-            middle = self.source.text[left.right.span.start : left.right.span.end]
-            self.report(
-                "EF0140",
-                "comparisons cannot be chained",
-                token.span,
-                label="the second comparison",
-                labels=(Label(left.operator_span, "the first comparison"),),
-                help=f"join two comparisons with `and`: `... and {_shortened(middle)} {token.text} ...`",
-            )
             self.count_operator(self.take())
             self._binary(_OPERAND_BINDING)
 
@@ -176,18 +178,22 @@ class ExpressionParser(Cursor):
         while True:
             if self.on("."):
                 expr = self._field(expr)
-            elif self.on("(") and not self.token.line_start and isinstance(expr, ast.NameExpr | ast.FieldExpr):
+            elif self.on("(") and self._same_row() and isinstance(expr, ast.NameExpr | ast.FieldExpr):
                 expr = self._call(expr)
-            elif self.on("[") and not (self.token.line_start and not self._bracketed):
+            elif self.on("[") and self._same_row():
                 expr = self._index(expr)
             elif with_failure and isinstance(expr, ast.CallExpr) and self._at_failure():
                 expr = self.with_failure(expr)
             else:
                 return expr
 
+    def _same_row(self) -> bool:
+        """Whether the current token belongs to what stands before it: inside brackets ends of lines mean nothing."""
+        return self._bracketed > 0 or not self.token.line_start
+
     def _field(self, base: ast.Expr) -> ast.Expr:
         self.count_operator(self.take())
-        if self.token.line_start and not self._bracketed:
+        if not self._same_row():
             self.fail_expected("a name after the point", "")
         field = self.name("a name after the point", any_word=True)
         return ast.FieldExpr(base, field, self.span_from(base.span))

@@ -117,9 +117,11 @@ class StatementParser(ExpressionParser):
             depth = max(0, taken.count("{") - taken.count("}"))
         self._skip_line(depth)
         while self.on("else") and self.tokens[start].text == "if":
-            self._skip_line(0, self.take())
+            self.take()
+            self._skip_line(0)
 
-    def _skip_line(self, depth: int, _behind: Token | None = None) -> None:
+    def _skip_line(self, depth: int) -> None:
+        """Skip to the next line at brace depth 0, or to the `}` that leaves it; `depth` braces are open now."""
         while not self.on_kind(TokenKind.END):
             if depth == 0 and (self.on("}") or (self.token.line_start and not self.on("{"))):
                 return
@@ -215,7 +217,7 @@ class StatementParser(ExpressionParser):
     def type_name(self) -> ast.TypeName:
         """Parse `float`, `text(32)`, `list(Reading, 8)`."""
         name = self.name("a type")
-        if not self.on("(") or self.token.line_start:
+        if not (self.on("(") and self._same_row()):
             return ast.TypeName(name, name.span)
         opening = self.take()
         with self.bracket(opening):
@@ -225,6 +227,8 @@ class StatementParser(ExpressionParser):
                     ",", "between the type of the elements and their number", "write for example `list(float, 10)`"
                 )
             size = self.whole_number("a number")
+            if element is not None:
+                self.accept(",")
             self.close(")", opening)
         return ast.TypeName(name, self.span_from(name.span), size, element)
 
@@ -436,9 +440,7 @@ class StatementParser(ExpressionParser):
 
     def _start_of_statement(self) -> ast.Expr:
         token = self.token
-        reserved = (
-            token.kind is TokenKind.NAME and token.text in RESERVED and token.text not in ("true", "false", "not")
-        )
+        reserved = token.kind is TokenKind.NAME and token.text in RESERVED - {"true", "false", "not"}
         if reserved or (token.kind is TokenKind.OPERATOR and token.text not in ("(", "[", "-")):
             raise self.fail(
                 "EF0120", f"expected a statement, found `{token.text}`", token.span, label="starts no statement"

@@ -67,7 +67,8 @@ class TestBlockParser(StatementParser):
         self.stop_if_reported()
         if self.on("given", "expect") and self.peek().line_start:
             word = self.take()
-            self.fail_expected(f"what is {word.text}{'ed' if word.text == 'expect' else ''}", "")
+            what = "a condition or an action" if word.text == "expect" else "a read or a parameter"
+            self.fail_expected(what, f"after `{word.text}`")
         if self.accept("given"):
             return self._given(token)
         if self.accept("send"):
@@ -137,7 +138,7 @@ class TestBlockParser(StatementParser):
             self.marks.member_braces.add(opening.span.start)
             self.operators = 0
             with self.bracket(opening):
-                while not self.on("}"):
+                while not (self.on("}") or (self.token.line_start and self.peek().text not in (":", "="))):
                     fields.append(self._field_of_send())
                     if not self.accept(",") and not self.token.line_start:
                         break

@@ -1,0 +1,2 @@
+rule a { version "1"
+ }
