@@ -18,6 +18,8 @@ from eyeflow.protocol.identity import Identity, key_fingerprint
 
 SCHEMA_VERSION = 1
 BUSY_MS = 5_000
+ENVIRONMENT = (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.LockedError, apsw.ReadOnlyError, apsw.CorruptError)
+"""What disk, rights and other processes can do to us; any other error of SQLite is a bug and stays one."""
 
 _TABLES = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -77,17 +79,17 @@ class Store:
         if self._depth:
             yield
             return
-        self._db.execute("BEGIN IMMEDIATE")
-        self._depth = 1
         try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._depth = 1
             yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        else:
-            self._commit()
+            self._db.execute("COMMIT")
+        except ENVIRONMENT as error:
+            raise self._failed(error) from error
         finally:
             self._depth = 0
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> int:
         """Execute a writing statement inside a transaction; returns the number of rows it changed."""
@@ -97,7 +99,10 @@ class Store:
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a query."""
-        return list(self._db.execute(sql, tuple(values)))
+        try:
+            return list(self._db.execute(sql, tuple(values)))
+        except ENVIRONMENT as error:
+            raise _trouble(self.path, error) from error
 
     def row(self, sql: str, values: Sequence[Any] = ()) -> tuple[Any, ...] | None:
         """Return the first row of a query, or None."""
@@ -110,13 +115,12 @@ class Store:
             (now_us, actor, action, subject, detail),
         )
 
-    def _commit(self) -> None:
-        try:
-            self._db.execute("COMMIT")
-        except apsw.Error as error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise _trouble(self.path, error) from error
+    def _failed(self, error: apsw.Error) -> EyeflowError:
+        """After an I/O error pages in memory may not be what the disk holds: forget them and read the file again."""
+        if isinstance(error, apsw.IOError):
+            self._db.close()
+            self._db = _open(self.path)
+        return _trouble(self.path, error)
 
     def _prepare(self) -> None:
         try:

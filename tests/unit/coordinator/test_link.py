@@ -3,9 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from dataclasses import replace
 from typing import Any
 
+import pytest
+
+from eyeflow.base.errors import EyeflowError
+from eyeflow.node.control import InstallResult
+from eyeflow.node.membership import Held, Membership, join_cluster
+from eyeflow.protocol.session import Accepted
+
 OCTETS = {"Content-Type": "application/octet-stream"}
+
+
+async def upload(client: Any, program: bytes) -> str:
+    reply = await client.post("/api/programs", content=program, headers=OCTETS)
+    assert reply.status_code in {200, 201}, reply.text
+    return str(reply.json()["id"])
+
+
+async def deploy(client: Any, **body: Any) -> str:
+    reply = await client.post("/api/rules/overheat/deploy", json={"all": True} | body)
+    assert reply.status_code == 202, reply.text
+    return str(reply.headers["location"])
 
 
 def test_deploy_reaches_every_connected_node(cluster: Any, make: Any) -> None:
@@ -15,13 +36,298 @@ def test_deploy_reaches_every_connected_node(cluster: Any, make: Any) -> None:
             for node in nodes:
                 await cluster.join(client, node)
                 cluster.dial(node)
-            program = (await client.post("/api/programs", content=make.program(), headers=OCTETS)).json()
-            body = {"all": True, "strategy": "immediate", "params": {"limit": 90}}
-            reply = await client.post("/api/rules/overheat/deploy", json=body)
-            assert reply.status_code == 202, reply.text
-            done = await make.ended(client, reply.headers["location"])
+            program_id = await upload(client, make.program())
+            done = await make.ended(client, await deploy(client, params={"limit": 90}))
             assert done["state"] == "succeeded", done
-            assert [node.running["overheat"] for node in nodes] == [(program["id"], {"limit": 90.0})] * 2
+            assert [node.running["overheat"] for node in nodes] == [(program_id, {"limit": 90.0})] * 2
+
+            async def healthy() -> bool:
+                shown = (await client.get("/api/nodes/node-a")).json()
+                return bool(shown["nextSeq"] == 42 and any(one["name"] == "overheat" for one in shown["health"]))
+
+            await make.until(healthy, "health of node-a")
+            shown = (await client.get("/api/nodes/node-a")).json()
+            assert shown["connected"] and shown["rules"][0]["state"] == "installed"
+            assert cluster.links["node-a"].status.state == "up"
             await cluster.hang_up_all()
 
     asyncio.run(scenario())
+
+
+def test_a_refusal_brings_every_node_back(cluster: Any, make: Any) -> None:
+    async def scenario() -> None:
+        async with cluster.coordinator() as client:
+            good, picky = make.control("good"), make.control("picky", refuse={"2.0.0"})
+            for node in (good, picky):
+                await cluster.join(client, node)
+                cluster.dial(node)
+            first = await upload(client, make.program())
+            assert (await make.ended(client, await deploy(client)))["state"] == "succeeded"
+            second = await upload(client, make.program(version="2.0.0"))
+            failed = await make.ended(client, await deploy(client, programId=second))
+            assert failed["state"] == "failed"
+            assert "picky: not_granted: lacks gpio.set_pin" in failed["reason"]
+            assert [node.running["overheat"][0] for node in (good, picky)] == [first, first]
+            kept = await make.ended(client, await deploy(client, programId=second, rollbackOnError=False))
+            assert kept["state"] == "failed"
+            assert [node.running["overheat"][0] for node in (good, picky)] == [second, first]
+            await cluster.hang_up_all()
+
+    asyncio.run(scenario())
+
+
+def test_a_first_program_that_fails_is_removed_again(cluster: Any, make: Any) -> None:
+    async def scenario() -> None:
+        async with cluster.coordinator() as client:
+            good, picky = make.control("good"), make.control("picky", refuse={"overheat"})
+            for node in (good, picky):
+                await cluster.join(client, node)
+                cluster.dial(node)
+            await upload(client, make.program())
+            assert (await make.ended(client, await deploy(client)))["state"] == "failed"
+            assert good.running == {} and picky.running == {}
+            await cluster.hang_up_all()
+
+    asyncio.run(scenario())
+
+
+def test_an_offline_node_gets_the_latest_only_when_it_is_back(cluster: Any, make: Any) -> None:
+    """Also across a restart of the coordinator while nobody is connected."""
+
+    async def scenario() -> None:
+        node = make.control("node-a")
+        async with cluster.coordinator() as client:
+            await cluster.join(client, node)
+            locations = []
+            for version in ("1.0.0", "2.0.0", "3.0.0"):
+                last = await upload(client, make.program(version=version))
+                locations.append(await deploy(client, programId=last))
+        async with cluster.coordinator() as client:
+            assert (await client.get(locations[2])).json()["state"] == "installing"
+            cluster.dial(node)
+            states = [(await make.ended(client, location))["state"] for location in locations]
+            assert states == ["superseded", "superseded", "succeeded"]
+            assert node.history == ["install overheat 3.0.0"]
+            await cluster.hang_up_all()
+
+    asyncio.run(scenario())
+
+
+def test_a_node_outlives_its_coordinator_and_finds_it_again(cluster: Any, make: Any) -> None:
+    async def scenario() -> None:
+        node = make.control("node-a")
+        async with cluster.coordinator() as client:
+            await cluster.join(client, node)
+            link = cluster.dial(node)
+            await upload(client, make.program())
+            await make.ended(client, await deploy(client))
+
+        async def looking() -> bool:
+            return link.status.state == "connecting" and link.status.counters["dials"] > 3
+
+        await make.until(looking, "more dials")
+        assert "next attempt in" in link.status.detail
+        assert "overheat" in node.running, "loss of the coordinator changes nothing in what the rules do"
+        async with cluster.coordinator():
+
+            async def up() -> bool:
+                return bool(link.status.state == "up")
+
+            await make.until(up, "the link to come back")
+            assert node.history == ["install overheat 1.0.0"], "what runs already is not installed again"
+            await cluster.hang_up_all()
+
+    asyncio.run(scenario())
+
+
+def test_the_newest_link_of_a_node_wins(cluster: Any, make: Any) -> None:
+    async def scenario() -> None:
+        async with cluster.coordinator() as client:
+            node = make.control("node-a")
+            await cluster.join(client, node)
+            first = cluster.dial(node)
+
+            async def first_is_up() -> bool:
+                return bool(first.status.state == "up")
+
+            await make.until(first_is_up, "the first link")
+            older = cluster.tasks.pop("node-a")
+            second = cluster.dial(node)
+
+            async def replaced() -> bool:
+                return "replaced: the node opened a newer link" in first.status.detail
+
+            await make.until(replaced, "the first link to be replaced")
+            older.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await older
+
+            async def second_is_up() -> bool:
+                return bool(second.status.state == "up")
+
+            await make.until(second_is_up, "the second link")
+            await cluster.hang_up_all()
+
+    asyncio.run(scenario())
+
+
+def test_a_removed_node_is_cut_off(cluster: Any, make: Any) -> None:
+    async def scenario() -> None:
+        async with cluster.coordinator() as client:
+            node = make.control("node-a")
+            await cluster.join(client, node)
+            link = cluster.dial(node)
+
+            async def up() -> bool:
+                return bool(link.status.state == "up")
+
+            await make.until(up, "the link")
+            assert (await client.delete("/api/nodes/node-a")).status_code == 204
+
+            async def refused() -> bool:
+                return "unauthenticated" in link.status.detail
+
+            await make.until(refused, "the refusal")
+            await cluster.hang_up_all()
+
+    asyncio.run(scenario())
+
+
+def test_a_node_that_knows_a_newer_manifest_is_not_taken_back(cluster: Any, make: Any) -> None:
+    """The coordinator's store was restored from an old backup: nobody merges, people decide."""
+
+    async def scenario() -> None:
+        async with cluster.coordinator() as client:
+            node = make.control("node-a")
+            await cluster.join(client, node)
+            membership = Membership(cluster.directory / "node-a")
+            membership.hold(Held(Accepted(99, bytes(32)), frozenset()))
+            link = cluster.dial(node)
+
+            async def quarantined() -> bool:
+                return "manifest_ahead" in link.status.detail
+
+            await make.until(quarantined, "the refusal")
+            assert "newer manifest" in (await client.get("/api/nodes/node-a")).json()["problem"]
+            await cluster.hang_up_all()
+
+    asyncio.run(scenario())
+
+
+def test_a_foreign_coordinator_is_not_obeyed(cluster: Any, make: Any, tmp_path: Any) -> None:
+    async def scenario() -> None:
+        async with cluster.coordinator() as client:
+            node = make.control("node-a")
+            await cluster.join(client, node)
+            membership = Membership(cluster.directory / "node-a")
+            joined = membership.joined()
+            assert joined is not None
+            membership.join(replace(joined, coordinator_key=bytes(range(32))))
+            link = cluster.dial(node)
+
+            async def distrusted() -> bool:
+                return "not the one this node joined" in link.status.detail
+
+            await make.until(distrusted, "the node's refusal")
+            await cluster.hang_up_all()
+
+    asyncio.run(scenario())
+
+
+def test_a_join_token_pins_its_coordinator(cluster: Any, make: Any) -> None:
+    async def scenario() -> None:
+        async with cluster.coordinator() as client:
+            node = make.control("node-a")
+            token = (await client.post("/api/nodes/join-tokens", json={})).json()["token"]
+            other = token[:-16] + ("0" * 16 if token[-16:] != "0" * 16 else "1" * 16)
+
+            async def join(url: str, given: str) -> str:
+                try:
+                    await asyncio.to_thread(join_cluster, url, given, "node-a", node.sign, node.key.public_key)
+                except EyeflowError as error:
+                    assert error.cause and error.next_step
+                    return error.code
+                return "joined"
+
+            assert await join(cluster.url, other) == "join_refused"
+            assert await join(cluster.url, "nonsense") == "join_refused"
+            assert await join("http://127.0.0.1:1", token) == "unreachable"
+            assert await join("http://[", token) == "unreachable"
+            assert await join(cluster.url, token) == "joined"
+            assert await join(cluster.url, token) == "bad_join_token"
+
+    asyncio.run(scenario())
+
+
+def test_the_nodes_learn_which_signers_the_cluster_trusts(cluster: Any, make: Any) -> None:
+    async def scenario() -> None:
+        async with cluster.coordinator() as client:
+            node = make.control("node-a")
+            await cluster.join(client, node)
+            learnt: list[frozenset[bytes]] = []
+            link = cluster.dial(node)
+            link._on_signers = learnt.append
+            key = make.stranger.public_key
+            await client.post("/api/keys", json={"publicKey": key.hex(), "name": "stranger"})
+
+            async def knows() -> bool:
+                return bool(learnt and learnt[-1] == {key, make.signer.public_key})
+
+            await make.until(knows, "the new key")
+            await client.delete(f"/api/keys/{key.hex()}")
+
+            async def forgets() -> bool:
+                return learnt[-1] == {make.signer.public_key}
+
+            await make.until(forgets, "the revocation")
+            await cluster.hang_up_all()
+
+    asyncio.run(scenario())
+
+
+def test_a_node_that_dies_while_it_installs_ends_up_whole(cluster: Any, make: Any) -> None:
+    async def scenario() -> None:
+        async with cluster.coordinator() as client:
+            node = make.control("node-a")
+            await cluster.join(client, node)
+            plain, dying = node.install, asyncio.Event()
+
+            async def die(*given: Any) -> InstallResult:
+                dying.set()
+                await asyncio.Event().wait()
+                raise AssertionError
+
+            node.install = die
+            cluster.dial(node)
+            await upload(client, make.program())
+            location = await deploy(client)
+            await asyncio.wait_for(dying.wait(), 60)
+            await cluster.hang_up("node-a")
+            assert Membership(cluster.directory / "node-a").held().installed == frozenset()
+            node.install = plain
+            cluster.dial(node)
+            assert (await make.ended(client, location))["state"] == "succeeded"
+            assert "overheat" in node.running
+            await cluster.hang_up_all()
+
+    asyncio.run(scenario())
+
+
+def test_a_node_that_never_joined_says_so(make: Any, cluster: Any) -> None:
+    async def scenario() -> None:
+        link = cluster.dial(make.control("loner"))
+        await cluster.tasks["loner"]
+        assert (link.status.state, link.status.detail) == ("failed", "this node has not joined a cluster")
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"url": 1}', '{"version": "x"}'])
+def test_damaged_membership_files_are_said(tmp_path: Any, text: str) -> None:
+    (tmp_path / "cluster.json").write_text(text)
+    (tmp_path / "manifest.json").write_text(text)
+    membership = Membership(tmp_path)
+    for read in (membership.joined, membership.held):
+        with pytest.raises(EyeflowError) as error:
+            read()
+        assert error.value.code == "membership"

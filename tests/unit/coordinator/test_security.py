@@ -268,7 +268,8 @@ def test_what_a_node_may_not_say_closes_its_link(cluster: Any, make: Any) -> Non
     async def say(client: httpx.AsyncClient, node: Any, data: bytes | str) -> str:
         challenge = (await client.get("/api/link/challenge")).json()
         signed = node.sign(link_bytes(challenge["coordinatorId"], node.name, bytes.fromhex(challenge["nonce"])))
-        header = f'EyeflowLink node="{node.name}", nonce="{challenge["nonce"]}", signature="{base64.b64encode(signed).decode()}"'
+        proof = base64.b64encode(signed).decode()
+        header = f'EyeflowLink node="{node.name}", nonce="{challenge["nonce"]}", signature="{proof}"'
         url = cluster.url.replace("http", "ws") + "/api/link"
         async with connect(url, additional_headers={"Authorization": header}, proxy=None) as link:
             assert link.protocol.extensions == [], "permessage-deflate must be off"

@@ -1,0 +1,303 @@
+"""The REST API against its own OpenAPI document: every route is in it, every answer fits it, no request breaks it."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+from starlette.routing import Route
+
+from eyeflow.coordinator import openapi
+from eyeflow.coordinator.app import make_app
+from eyeflow.coordinator.endpoints import ENDPOINTS, PROGRAM_MEDIA_TYPE
+from eyeflow.coordinator.problem import CODES
+from eyeflow.coordinator.schema import KEYWORDS, check
+from eyeflow.coordinator.shapes import SCHEMAS
+from eyeflow.protocol.identity import Identity
+
+DOCUMENT = openapi.document()
+NODES = {name: Identity(bytes([number]) * 32) for number, name in enumerate(("node-a", "node-b"), start=1)}
+
+
+@pytest.fixture
+def full(api: Any, make: Any) -> Any:
+    """A cluster with two nodes, a program and a deployment."""
+    for name, identity in NODES.items():
+        api.join(name, identity)
+    api.program_id = api.upload(make.program()).json()["id"]
+    api.deployment = api.ask("POST", "/api/rules/overheat/deploy", json={"all": True}).json()
+    return api
+
+
+def fits(reply: Any, method: str, template: str) -> None:
+    """The answer is one that the document promises, in status, media type and shape."""
+    operation = DOCUMENT["paths"][template][method.lower()]
+    assert str(reply.status_code) in operation["responses"], f"{method} {template} -> {reply.status_code} {reply.text}"
+    content = operation["responses"][str(reply.status_code)].get("content")
+    if content is None:
+        assert reply.content == b""
+        return
+    media_type = reply.headers["content-type"].partition(";")[0]
+    assert media_type in content
+    if media_type.endswith("json"):
+        assert check(content[media_type]["schema"], reply.json(), SCHEMAS) == [], reply.text
+        if media_type.startswith("application/problem"):
+            code = reply.json()["code"]
+            assert f"`{code}`" in operation["responses"][str(reply.status_code)]["description"], code
+
+
+def test_every_route_is_documented_and_every_documented_route_is_served(api: Any) -> None:
+    served = {
+        (method, route.path)
+        for route in make_app(api.hub).routes
+        if isinstance(route, Route)
+        for method in (route.methods or set()) - {"HEAD"}
+    }
+    documented = {(method.upper(), path) for path, item in DOCUMENT["paths"].items() for method in item}
+    assert served == documented
+    assert api.client.get("/api/openapi.json").json() == json.loads(json.dumps(DOCUMENT))
+
+
+def test_the_document_is_whole() -> None:
+    assert DOCUMENT["openapi"] == "3.1.0"
+    text = json.dumps(DOCUMENT)
+    for name in re.findall(r'"#/components/schemas/(\w+)"', text):
+        assert name in SCHEMAS
+    ids = [item["operationId"] for path in DOCUMENT["paths"].values() for item in path.values()]
+    assert len(ids) == len(set(ids))
+    for path in DOCUMENT["paths"].values():
+        for item in path.values():
+            assert item["summary"].endswith(".")
+    used = {code for endpoint in ENDPOINTS for code in endpoint.codes}
+    assert CODES.keys() - used == {"method_not_allowed", "internal"}
+
+
+@pytest.mark.parametrize("name", sorted(SCHEMAS))
+def test_each_schema_has_an_example_that_fits(name: str) -> None:
+    assert check(SCHEMAS[name], openapi.example(SCHEMAS[name]), SCHEMAS) == []
+
+
+def test_schemas_use_only_what_the_checker_knows() -> None:
+    def walk(schema: Any) -> None:
+        assert set(schema) <= KEYWORDS, set(schema) - KEYWORDS
+        for member in schema.get("properties", {}).values():
+            walk(member)
+        for key in ("items", "additionalProperties", "propertyNames"):
+            if isinstance(schema.get(key), dict):
+                walk(schema[key])
+
+    for schema in SCHEMAS.values():
+        walk(schema)
+
+
+def test_every_answer_fits_its_schema(full: Any) -> None:
+    paths = {
+        "/api/nodes/{id}": "/api/nodes/node-a",
+        "/api/programs/{id}": f"/api/programs/{full.program_id}",
+        "/api/deployments/{id}": f"/api/deployments/{full.deployment['id']}",
+    }
+    for endpoint in ENDPOINTS:
+        if endpoint.method == "GET":
+            reply = full.ask("GET", paths.get(endpoint.path, endpoint.path))
+            assert reply.status_code == 200
+            fits(reply, "GET", endpoint.path)
+    bodies = [
+        ("/api/nodes/join-tokens", "/api/nodes/join-tokens", {"validS": 60}),
+        ("/api/tokens", "/api/tokens", {"name": "ci", "role": "deploy"}),
+        ("/api/keys", "/api/keys", {"publicKey": "ab" * 32, "name": "ci"}),
+        ("/api/rules/{id}/deploy", "/api/rules/overheat/deploy", {"nodeIds": ["node-a"], "params": {"limit": 90}}),
+        ("/api/deployments/{id}/cancel", f"/api/deployments/{full.deployment['id']}/cancel", None),
+        ("/api/nodes/join", "/api/nodes/join", full.join_body("node-c", NODES["node-a"])),
+    ]
+    for template, path, body in bodies:
+        fits(full.ask("POST", path, json=body), "POST", template)
+    fits(full.ask("DELETE", "/api/nodes/node-b"), "DELETE", "/api/nodes/{id}")
+    fits(full.ask("DELETE", f"/api/keys/{'ab' * 32}"), "DELETE", "/api/keys/{key}")
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "says"),
+    [
+        ({}, "invalid_body", "either `nodeIds` or `all`"),
+        ({"all": True, "nodeIds": ["node-a"]}, "invalid_body", "either `nodeIds` or `all`"),
+        ({"all": False}, "invalid_body", "/all must be true"),
+        ({"nodeIds": []}, "invalid_body", "1 to 1024 items"),
+        ({"nodeIds": ["node-a", "node-a"]}, "invalid_body", "an item twice"),
+        ({"nodeIds": ["../x"]}, "invalid_body", "must match"),
+        ({"nodeIds": "node-a"}, "invalid_body", "must be array, not string"),
+        ({"nodeIds": ["node-aa"]}, "unknown_nodes", "did you mean `node-a`"),
+        ({"all": True, "stratgy": "immediate"}, "invalid_body", "did you mean `strategy`?"),
+        (
+            {"all": True, "strategy": "rolling"},
+            "unavailable_strategy",
+            "not available in this version; available: immediate",
+        ),
+        ({"all": True, "strategy": "canary"}, "unavailable_strategy", "available: immediate"),
+        ({"all": True, "rollbackOnError": "yes"}, "invalid_body", "must be boolean, not string"),
+        ({"all": True, "deadlineS": 0}, "invalid_body", "must lie from 1"),
+        ({"all": True, "deadlineS": 1.5}, "invalid_body", "must be integer"),
+        ({"all": True, "programId": "00" * 32}, "program_not_found", "has no program"),
+        ({"all": True, "params": {"limt": 1}}, "invalid_params", "did you mean `limit`?"),
+        ({"all": True, "params": {"limit": "hot"}}, "invalid_params", "must be float"),
+        ({"all": True, "params": {"limit": 200}}, "invalid_params", "from 20.0 to 120.0"),
+        ({"all": True, "params": {"limit": [1]}}, "invalid_body", "must be boolean or number or string"),
+    ],
+)
+def test_a_wrong_deployment_is_refused_precisely(full: Any, body: Any, code: str, says: str) -> None:
+    before = len(full.hub.fleet.deployments(100))
+    reply = full.ask("POST", "/api/rules/overheat/deploy", json=body)
+    fits(reply, "POST", "/api/rules/{id}/deploy")
+    assert reply.json()["code"] == code, reply.text
+    assert says in reply.json()["detail"] + json.dumps(reply.json().get("errors", [])), reply.text
+    assert len(full.hub.fleet.deployments(100)) == before
+
+
+def test_the_last_uploaded_program_is_meant(full: Any, make: Any) -> None:
+    second = full.upload(make.program(version="2.0.0")).json()["id"]
+    body = {"nodeIds": ["node-a"]}
+    assert full.ask("POST", "/api/rules/overheat/deploy", json=body).json()["programId"] == second
+    body["programId"] = full.program_id
+    reply = full.ask("POST", "/api/rules/overheat/deploy", json=body)
+    assert reply.json()["programId"] == full.program_id
+    assert reply.headers["location"] == f"/api/deployments/{reply.json()['id']}"
+
+
+def test_without_the_rule_or_nodes_the_next_step_is_said(api: Any, make: Any) -> None:
+    reply = api.ask("POST", "/api/rules/nope/deploy", json={"all": True})
+    assert (reply.status_code, reply.json()["code"]) == (404, "rule_not_found")
+    api.upload(make.program())
+    assert "overheat" in api.ask("POST", "/api/rules/overheatt/deploy", json={"all": True}).json()["detail"]
+    reply = api.ask("POST", "/api/rules/overheat/deploy", json={"all": True})
+    assert (reply.status_code, reply.json()["code"]) == (422, "unknown_nodes")
+    assert "no nodes yet" in reply.json()["detail"]
+
+
+def test_a_deployment_ends_once(full: Any) -> None:
+    path = f"/api/deployments/{full.deployment['id']}"
+    assert full.ask("GET", path).json()["state"] == "installing"
+    assert full.ask("POST", path + "/cancel").status_code == 202
+    assert full.ask("GET", path).json()["state"] == "cancelled"
+    reply = full.ask("POST", path + "/cancel")
+    assert (reply.status_code, reply.json()["code"]) == (409, "deployment_over")
+    assert full.ask("GET", "/api/rules").json()["rules"][0]["nodes"] == []
+
+
+def test_a_newer_deployment_supersedes(full: Any) -> None:
+    full.ask("POST", "/api/rules/overheat/deploy", json={"nodeIds": ["node-b"]})
+    old = full.ask("GET", f"/api/deployments/{full.deployment['id']}").json()
+    assert (old["state"], old["over"]) == ("superseded", True)
+    assert "superseded by deployment d-" in old["reason"]
+
+
+def test_a_deployment_whose_nodes_are_gone_is_cancelled(full: Any) -> None:
+    for name in NODES:
+        full.ask("DELETE", f"/api/nodes/{name}")
+    old = full.ask("GET", f"/api/deployments/{full.deployment['id']}").json()
+    assert (old["state"], old["nodes"]) == ("cancelled", [])
+
+
+def test_an_offline_node_ends_a_deployment_at_its_deadline(full: Any) -> None:
+    body = {"all": True, "deadlineS": 100}
+    made = full.ask("POST", "/api/rules/overheat/deploy", json=body).json()
+    full.clock.pass_s(99)
+    full.hub.tick()
+    assert full.ask("GET", f"/api/deployments/{made['id']}").json()["state"] == "installing"
+    full.clock.pass_s(1)
+    full.hub.tick()
+    ended = full.ask("GET", f"/api/deployments/{made['id']}").json()
+    assert ended["state"] == "failed"
+    assert "node-a, node-b" in ended["reason"]
+
+
+def test_unknown_paths_and_methods_are_problems(api: Any) -> None:
+    for method, path, code in [
+        ("GET", "/", "not_found"),
+        ("GET", "/api/nodes/", "not_found"),
+        ("PUT", "/api/nodes", "method_not_allowed"),
+        ("POST", "/api/status", "method_not_allowed"),
+    ]:
+        reply = api.ask(method, path)
+        assert (reply.status_code, reply.json()["code"]) == (CODES[code][0], code)
+    assert api.client.request("HEAD", "/healthz").status_code == 200
+
+
+def test_a_wrong_media_type_is_refused(api: Any) -> None:
+    for path, media_type in [("/api/tokens", "text/plain"), ("/api/tokens", ""), ("/api/programs", "application/json")]:
+        reply = api.ask("POST", path, content=b"{}", headers={"Content-Type": media_type})
+        assert (reply.status_code, reply.json()["code"]) == (415, "unsupported_media_type")
+
+
+def test_metrics_are_prometheus_text(full: Any) -> None:
+    text = full.ask("GET", "/metrics").text
+    for line in text.splitlines():
+        assert re.fullmatch(r"# (HELP|TYPE) eyeflow_coordinator_\w+ .+|eyeflow_coordinator_\w+ \d+", line), line
+    assert "eyeflow_coordinator_nodes 2\n" in text
+    assert "eyeflow_coordinator_deployments_open 1\n" in text
+
+
+def test_who_did_what_is_kept(full: Any) -> None:
+    rows = full.store.rows("SELECT actor, action FROM log")
+    assert {action for _, action in rows} >= {"join_token", "join", "trust_key", "add_program", "deploy", "installing"}
+    assert ("admin", "deploy") in rows
+
+
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20)
+)
+JSON = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def values_for(schema: Any) -> st.SearchStrategy[Any]:
+    """Values near a schema: mostly of the right kind, sometimes anything."""
+    if "$ref" in schema:
+        return values_for(SCHEMAS[schema["$ref"].rsplit("/", 1)[1]])
+    near: list[st.SearchStrategy[Any]] = [st.just(openapi.example(schema)), JSON]
+    kinds = schema.get("type", [])
+    if "object" in kinds:
+        known = {name: values_for(member) for name, member in schema.get("properties", {}).items()}
+        near.insert(0, st.fixed_dictionaries({}, optional=known))
+        near.append(st.dictionaries(st.sampled_from(["limit", "x", "__proto__"]), SCALARS, max_size=3))
+    if "array" in kinds:
+        near.insert(0, st.lists(values_for(schema["items"]), max_size=5))
+    if "string" in kinds:
+        near.append(st.sampled_from(["node-a", "overheat", "", "admin", "a" * 64, "\x00", "\U0001f4a5"]))
+    if "integer" in kinds:
+        near.append(st.integers(-(2**70), 2**70))
+    return st.one_of(near)
+
+
+TARGETS = st.sampled_from(ENDPOINTS)
+IDS = st.sampled_from(["node-a", "overheat", "d-1", "%00", "..", "a" * 64]) | st.text(min_size=1, max_size=12)
+METHODS = ["GET", "POST", "DELETE", "PUT", "PATCH"]
+
+
+@seed(20261124)
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_no_request_breaks_the_coordinator(full: Any, data: st.DataObject) -> None:
+    """Anything that goes wrong inside reaches this test as an exception: the shell takes no exception silently."""
+    from urllib.parse import quote
+
+    endpoint = data.draw(TARGETS)
+    path = re.sub(r"{\w+}", lambda _: quote(data.draw(IDS), safe="%"), endpoint.path)
+    request: dict[str, Any] = {}
+    if endpoint.body == PROGRAM_MEDIA_TYPE:
+        request = {"content": data.draw(st.binary(max_size=200)), "headers": {"Content-Type": PROGRAM_MEDIA_TYPE}}
+    elif endpoint.body:
+        request = {"json": data.draw(values_for(SCHEMAS[endpoint.body]))}
+    reply = full.ask(endpoint.method, path, data.draw(st.sampled_from(["admin", "deploy", "read"])), **request)
+    assert reply.status_code < 500, reply.text
+    if "%" not in path and "/" not in path.removeprefix(endpoint.path.partition("{")[0]).partition("/")[0]:
+        operation = DOCUMENT["paths"].get(endpoint.path, {})
+        if reply.status_code not in {404, 405}:
+            assert operation
+            fits(reply, endpoint.method, endpoint.path)
+    full.hub.tick()
