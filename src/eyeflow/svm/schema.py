@@ -11,12 +11,13 @@ from typing import Any
 from eyeflow.svm.layout import is_scalar
 from eyeflow.svm.program import Field, Trigger, TypeTag, Value
 from eyeflow.svm.schema_text import cell_decoder, flat_cell_decoder
-from eyeflow.svm.schema_values import Flat, RejectedEvent, Scalar, flat_decoder, scalar_decoder
+from eyeflow.svm.schema_values import Flat, RejectedEvent, flat_decoder, scalar_decoder
 
 __all__ = ["PayloadDecoder", "RejectedEvent"]
 
 Payload = Mapping[str, Any]
 Read = Callable[[Payload], tuple[Value, ...]]
+ReadScalar = Callable[[Payload], Value]
 
 _ABSENT = object()
 
@@ -31,8 +32,8 @@ class PayloadDecoder:
     def __init__(self, trigger: Trigger) -> None:
         fields = trigger.fields
         if all(is_scalar(field.type) for field in fields):
-            self._json = _row_of_scalars([_scalar(field, scalar_decoder(field.type)) for field in fields])
-            self._text = _row_of_scalars([_scalar_cell(field, cell_decoder(field.type)) for field in fields])
+            self._json = _row_of_scalars([_quick(field, _scalar(field)) for field in fields])
+            self._text = _row_of_scalars([_quick_cell(field, _scalar_cell(field)) for field in fields])
         else:
             self._json = _row([_flat(field, flat_decoder(field.type)) for field in fields])
             self._text = _row([_flat_cell(field, flat_cell_decoder(field.type)) for field in fields])
@@ -50,7 +51,7 @@ class PayloadDecoder:
         return self._text(row)
 
 
-def _row_of_scalars(readers: list[Callable[[Payload], Value]]) -> Read:
+def _row_of_scalars(readers: list[ReadScalar]) -> Read:
     """The common case, a payload of scalars: nothing needs to be joined."""
     if len(readers) == 1:
         only = readers[0]
@@ -69,8 +70,8 @@ def _absent(field: Field) -> tuple[Value, ...]:
     return field.default
 
 
-def _scalar(field: Field, decode: Scalar) -> Callable[[Payload], Value]:
-    name = field.name
+def _scalar(field: Field) -> ReadScalar:
+    name, decode = field.name, scalar_decoder(field.type)
 
     def read(payload: Payload) -> Value:
         raw = payload.get(name, _ABSENT)
@@ -84,8 +85,8 @@ def _scalar(field: Field, decode: Scalar) -> Callable[[Payload], Value]:
     return read
 
 
-def _scalar_cell(field: Field, decode: Scalar) -> Callable[[Payload], Value]:
-    name, keeps_empty = field.name, _keeps_empty(field)
+def _scalar_cell(field: Field) -> ReadScalar:
+    name, keeps_empty, decode = field.name, _keeps_empty(field), cell_decoder(field.type)
 
     def read(row: Payload) -> Value:
         raw = row.get(name)
@@ -97,6 +98,41 @@ def _scalar_cell(field: Field, decode: Scalar) -> Callable[[Payload], Value]:
             raise error.within(name) from None
 
     return read
+
+
+def _quick(field: Field, careful: ReadScalar) -> ReadScalar:
+    """Return a reader that takes the most common values itself and leaves all others to `careful`."""
+    name, size = field.name, field.type.size
+
+    def read_float(payload: Payload) -> Value:
+        raw: Value = payload.get(name)  # type: ignore[assignment]
+        return raw if type(raw) is float and raw == raw else careful(payload)
+
+    def read_text(payload: Payload) -> Value:
+        raw = payload.get(name)
+        return raw if type(raw) is str and raw and len(raw) <= size and raw.isascii() else careful(payload)
+
+    return {TypeTag.FLOAT: read_float, TypeTag.TEXT: read_text}.get(field.type.tag, careful)
+
+
+def _quick_cell(field: Field, careful: ReadScalar) -> ReadScalar:
+    """As `_quick`, for cells."""
+    name = field.name
+
+    def read_float(row: Payload) -> Value:
+        raw = row.get(name)
+        if type(raw) is str and raw.isascii() and "_" not in raw:
+            try:
+                value = float(raw)
+            except ValueError:
+                return careful(row)
+            if value == value:
+                return value
+        return careful(row)
+
+    if field.type.tag is TypeTag.TEXT:
+        return _quick(field, careful)
+    return read_float if field.type.tag is TypeTag.FLOAT else careful
 
 
 def _flat(field: Field, decode: Flat) -> Read:
