@@ -10,7 +10,7 @@ import typer
 
 from eyeflow import __version__
 from eyeflow.base.errors import ExitCode, EyeflowError
-from eyeflow.cli import coordinator, deploy, keys, programs, rules, running, testing
+from eyeflow.cli import audit, coordinator, deploy, keys, node, programs, rules, running, testing
 from eyeflow.cli.console import note, report_error, say
 
 INTERRUPTED = 130
@@ -29,6 +29,8 @@ for part in (rules, testing, running, programs, deploy):
     part.register(app)
 app.add_typer(keys.app, name="keys")
 app.add_typer(coordinator.app, name="coordinator")
+app.add_typer(node.app, name="node")
+app.add_typer(audit.app, name="audit")
 
 
 def _show_version(wanted: bool) -> None:

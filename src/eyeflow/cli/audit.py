@@ -1,0 +1,157 @@
+"""The commands `eyeflow audit ...`: check the chain of a node's records, and read them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from eyeflow.base.errors import ExitCode
+from eyeflow.cli.console import JsonFlag, finish, note, paint, say, say_json
+from eyeflow.cli.node import SETTING_FLAGS, ConfigOption, load_node_config
+
+if TYPE_CHECKING:
+    from eyeflow.node.store_reader import AuditReader
+    from eyeflow.protocol.audit import ChainReport, Record
+
+app = typer.Typer(no_args_is_help=True, help="The record of everything a node did.", rich_markup_mode=None)
+
+DataDirOption = Annotated[
+    Path | None, typer.Option("--data-dir", help="The node's data_dir, instead of its configuration.")
+]
+
+
+def _open(config: Path | None, data_dir: Path | None, flags: list[str]) -> AuditReader:
+    from eyeflow.node.store_reader import AuditReader
+
+    return AuditReader(data_dir or load_node_config(config, flags).data_dir)
+
+
+@app.command("verify", context_settings=SETTING_FLAGS)
+def verify(
+    context: typer.Context, config: ConfigOption = None, data_dir: DataDirOption = None, json_: JsonFlag = False
+) -> None:
+    """Check the hash chain of a node's audit: every record whole, unaltered and in its place.
+
+    Exit code 1 at the first record that does not fit.
+    """
+    from eyeflow.protocol.audit import verify_chain
+
+    with _open(config, data_dir, context.args) as reader:
+        report = verify_chain(reader.records(), reader.public_key)
+    if json_:
+        say_json(_report(report))
+    else:
+        _say_report(report)
+    finish(ExitCode.OK if report.holds else ExitCode.PROBLEMS)
+
+
+def _report(report: ChainReport) -> dict[str, Any]:
+    problem = report.problem
+    return {
+        "holds": report.holds,
+        "node": report.node,
+        "epoch": report.epoch,
+        "records": report.records,
+        "firstSeq": report.first_seq,
+        "lastSeq": report.last_seq,
+        "head": report.head.hex(),
+        "checkpoints": report.checkpoints,
+        "unvouched": report.unvouched,
+        "gaps": [_body(gap) for gap in report.lost],
+        "problem": None
+        if problem is None
+        else {"kind": problem.kind.value, "seq": problem.seq, "why": problem.message},
+    }
+
+
+def _say_report(report: ChainReport) -> None:
+    if report.problem is not None:
+        say(f"{paint('BROKEN', '1;31', sys.stdout)} at record {report.problem.seq}: {report.problem.message}")
+        note("keep the store as it is, and compare it with the coordinator's copy")
+        return
+    say(f"{paint('holds', '32', sys.stdout)}: {report.records} records of {report.node}, epoch {report.epoch},")
+    say(f"  {report.first_seq} to {report.last_seq}, head {report.head.hex()[:16]}")
+    say(f"  {report.checkpoints} checkpoints signed by the node, {report.unvouched} records after the last")
+    for gap in report.lost:
+        say(f"  gap: {gap.count} records {gap.first_seq} to {gap.last_seq} dropped: {gap.reason}")
+
+
+@app.command("show", context_settings=SETTING_FLAGS)
+def show(
+    context: typer.Context,
+    last: Annotated[int, typer.Option("--last", "-n", min=1, help="How many records, the newest.")] = 20,
+    from_seq: Annotated[int, typer.Option("--from", metavar="SEQ", help="From this record on, instead.")] = 0,
+    rule: Annotated[str, typer.Option("--rule", help="Only records of this rule.")] = "",
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    json_: JsonFlag = False,
+) -> None:
+    """Show audit records: what happened, why, and what was done."""
+    from eyeflow.protocol.audit import decode_record
+
+    with _open(config, data_dir, context.args) as reader:
+        _first, newest = reader.range
+        start = from_seq or (1 if rule else max(1, newest - last + 1))
+        shown: list[Record] = []
+        for data in reader.records(start):
+            record = decode_record(data)
+            if rule and getattr(record.body, "rule", None) != rule:
+                continue
+            shown.append(record)
+            if from_seq == 0 and len(shown) > last:
+                shown.pop(0)
+            elif from_seq and len(shown) == last:
+                break
+    for record in shown:
+        if json_:
+            say_json(_record(record), indent=None)
+        else:
+            say(_line(record))
+
+
+def _record(record: Record) -> dict[str, Any]:
+    from eyeflow.cli.running import iso_time
+
+    return {
+        "seq": record.seq,
+        "epoch": record.epoch,
+        "node": record.node,
+        "time": iso_time(record.time_us),
+        "kind": record.kind.name.lower(),
+        "prev": record.prev.hex(),
+        **_body(record.body),
+    }
+
+
+def _body(body: Any) -> dict[str, Any]:
+    return {field.name: _plain(getattr(body, field.name)) for field in fields(body)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return str(value)
+    return value
+
+
+def _line(record: Record) -> str:
+    from eyeflow.cli.running import iso_time
+
+    values = _body(record.body)
+    for name in ("program", "previous", "last_hash", "public_key"):
+        if values.get(name):
+            values[name] = values[name][:8]
+    shown = " ".join(f"{name}={_short(value)}" for name, value in values.items() if value not in (None, [], ""))
+    return f"{record.seq:>6}  {iso_time(record.time_us)}  {record.kind.name.lower():<13} {shown}"
+
+
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) and value.isidentifier() else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,205 @@
+"""The commands `eyeflow node ...`: set a node up, let it join a cluster, run it, look at it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from eyeflow.cli.console import JsonFlag, note, paint, say, say_json, table
+from eyeflow.cli.deploy import colored
+from eyeflow.cli.files import usage_error, write_bytes
+
+if TYPE_CHECKING:
+    from eyeflow.node.config import NodeConfig
+    from eyeflow.node.runtime import NodeRuntime
+
+CONFIG_NAME = "eyeflow-svm.toml"
+
+app = typer.Typer(no_args_is_help=True, help="The daemon that runs programs.", rich_markup_mode=None)
+
+
+class LogFormat(Enum):
+    """How the node's log is written to stderr."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help=f"Configuration file (default: {CONFIG_NAME}, if it is there).")
+]
+SETTING_FLAGS = {"allow_extra_args": True, "ignore_unknown_options": True}
+"""Every setting is a flag too: the rest of the arguments is read by the table of settings."""
+
+
+def load_node_config(config: Path | None, flags: list[str]) -> NodeConfig:
+    """Return the node's configuration: file, then environment, then flags such as `--offline-max-buffer-size-mb 64`."""
+    from eyeflow.node.config import load_config
+
+    default = Path(CONFIG_NAME)
+    path = config or (default if default.exists() else None)
+    return load_config(path, os.environ, parse_setting_flags(flags))
+
+
+def parse_setting_flags(arguments: list[str]) -> dict[str, str]:
+    """Return `{"offline.max_buffer_size_mb": "64"}` of `--offline-max-buffer-size-mb 64` or `...=64`."""
+    from eyeflow.base.names import near
+    from eyeflow.node.settings import SETTINGS
+
+    known = {"--" + setting.name.replace(".", "-").replace("_", "-"): setting.name for setting in SETTINGS}
+    found: dict[str, str] = {}
+    rest = list(arguments)
+    while rest:
+        flag, equals, value = rest.pop(0).partition("=")
+        if flag not in known:
+            guess = near(flag, known)
+            hint = f"did you mean {guess}?" if guess else "see docs/reference/node-settings.md"
+            raise usage_error(f"there is no option {flag}", hint)
+        if not equals:
+            if not rest:
+                raise usage_error(f"{flag} has no value", f"write {flag} VALUE")
+            value = rest.pop(0)
+        found[known[flag]] = value
+    return found
+
+
+@app.command("init")
+def init(
+    name: Annotated[str, typer.Argument(help="Name of the node in the cluster: node-prod-01.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")] = Path(CONFIG_NAME),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+) -> None:
+    """Write a configuration file with comments."""
+    from eyeflow.node.config_template import config_template
+
+    if out.exists() and not force:
+        raise usage_error(f"{out} exists", "edit it, or overwrite it with --force")
+    write_bytes(out, config_template(name).encode())
+    note(f"wrote {out}: edit it, then eyeflow node start --config {out}")
+
+
+@app.command("join", context_settings=SETTING_FLAGS)
+def join(
+    context: typer.Context,
+    url: Annotated[str, typer.Argument(help="The coordinator: http://127.0.0.1:7700.")],
+    token: Annotated[str, typer.Option("--token", help="Join token, from `eyeflow coordinator join-token`.")],
+    config: ConfigOption = None,
+    json_: JsonFlag = False,
+) -> None:
+    """Let a node join a cluster: registers its key, and trusts the keys that the cluster trusts."""
+    from eyeflow.node.membership import Membership, join_cluster
+    from eyeflow.node.runtime import load_identity
+
+    settings = load_node_config(config, context.args)
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    identity = load_identity(settings.data_dir)
+    ca_file = str(settings.coordinator.ca_file or "")
+    joined = join_cluster(url, token, settings.name, identity.sign, identity.public_key, ca_file)
+    Membership(settings.data_dir).join(joined)
+    if json_:
+        say_json({"node": settings.name, "url": joined.url, "coordinatorId": joined.coordinator_id})
+        return
+    say(f"{settings.name} has joined the cluster of {joined.coordinator_id[:16]} at {joined.url}")
+    note("a running node must be started again to use it")
+
+
+@app.command("start", context_settings=SETTING_FLAGS)
+def start(
+    context: typer.Context,
+    config: ConfigOption = None,
+    log_format: Annotated[LogFormat, typer.Option("--log-format", help="How to write the log.")] = LogFormat.TEXT,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+) -> None:
+    """Run the node until Ctrl-C or SIGTERM. It needs no coordinator.
+
+    Every setting of the file is a flag too: --offline-max-buffer-size-mb 64.
+    """
+    import asyncio
+
+    from eyeflow.node.daemon import run_node
+
+    settings = load_node_config(config, context.args)
+    _set_up_log(log_format, verbose=verbose)
+    asyncio.run(run_node(settings, on_ready=_tell_ready))
+    note("node stopped")
+
+
+def _tell_ready(node: NodeRuntime) -> None:
+    rules = ", ".join(sorted(node.engine.core.rules)) or "no rules yet"
+    note(f"node {node.identity.name} runs: {rules}")
+
+
+def _set_up_log(log_format: LogFormat, *, verbose: bool) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonFormatter() if log_format is LogFormat.JSON else _TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("eyeflow").setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+class _TextFormatter(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        import json
+
+        fields: dict[str, Any] = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields, ensure_ascii=False)
+
+
+@app.command("status", context_settings=SETTING_FLAGS)
+def status(context: typer.Context, config: ConfigOption = None, json_: JsonFlag = False) -> None:
+    """Show the node that runs on this machine; needs no coordinator."""
+    from eyeflow.node.local_socket import fetch_status
+
+    facts = fetch_status(load_node_config(config, context.args).data_dir)
+    if json_:
+        say_json(facts)
+        return
+    coordinator = facts["coordinator"]
+    say(f"{paint(facts['node'], '1', sys.stdout)}  up {facts['uptime']}  epoch {facts['epoch']}")
+    say(f"coordinator: {colored(coordinator['state'])}  {coordinator['detail']}".rstrip())
+    audit, store = facts["audit"], facts["store"]
+    say(f"audit: {audit['last_seq']} records; store: {store['size_bytes'] / 1e6:.1f} MB, {store['state']}")
+    _say_rules(facts["rules"])
+    for kind in ("sources", "drivers"):
+        for port in facts[kind]:
+            counters = ", ".join(f"{name} {value}" for name, value in port["counters"].items() if value)
+            say(f"{kind[:-1]} {port['name']}: {colored(port['state'])}  {port['detail']}  {counters}".rstrip())
+
+
+def _say_rules(rules: list[dict[str, Any]]) -> None:
+    if not rules:
+        note("no rules yet")
+        return
+    rows = [
+        [
+            rule["rule"],
+            rule.get("version", ""),
+            rule["state"],
+            str(rule.get("executions", 0)),
+            str(rule.get("actions", 0)),
+            str(rule.get("trapped", 0)),
+            str(rule.get("rejected", 0)),
+            rule["last_error"] or "",
+        ]
+        for rule in rules
+    ]
+    table(["RULE", "VERSION", "STATE", "EXECUTIONS", "ACTIONS", "TRAPPED", "REJECTED", "LAST ERROR"], rows)
