@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import golden
 import pytest
+
+import golden
 from eyeflow.compiler.codes import all_codes
 from eyeflow.compiler.parser import parse
 from eyeflow.compiler.render import render_text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from eyeflow.compiler.format.spacing import flat, is_binary
+from eyeflow.compiler.format.spacing import binary_operators, flat
 from eyeflow.compiler.parser.cursor import Marks
 from eyeflow.compiler.tokens import Token, TokenKind
 
@@ -48,18 +48,19 @@ def is_placed(before: Token, token: Token, marks: Marks) -> bool:
 
 def lay_out(tokens: list[Token], indent: int, marks: Marks) -> list[str]:
     """Return the rows of a logical line at `indent` levels."""
-    return _Layout(marks).rows(tokens, indent * _INDENT, is_head=tokens[-1].text == "{")
+    return _Layout(marks, binary_operators(tokens)).rows(tokens, indent * _INDENT, is_head=tokens[-1].text == "{")
 
 
 class _Layout:
     """Lays out one logical line, bracket by bracket."""
 
-    def __init__(self, marks: Marks) -> None:
+    def __init__(self, marks: Marks, binary: frozenset[int]) -> None:
         self._marks = marks
+        self._binary = binary
 
     def rows(self, tokens: list[Token], blanks: int, is_head: bool = False) -> list[str]:
         """Return the rows of some tokens, the first indented by `blanks`."""
-        whole = " " * blanks + flat(tokens)
+        whole = " " * blanks + flat(tokens, self._binary)
         groups = self._groups(tokens)
         forced = next((group for group in groups if self._is_forced(tokens, group)), None)
         if forced is not None:
@@ -70,7 +71,9 @@ class _Layout:
 
     def _broken(self, tokens: list[Token], groups: list[_Group], blanks: int, is_head: bool) -> list[str]:
         """Break a row that is too long; return nothing when there is no place to."""
-        widest = max(groups, key=lambda group: len(flat(tokens[group.opening : group.closing])), default=None)
+        widest = max(
+            groups, key=lambda group: len(flat(tokens[group.opening : group.closing], self._binary)), default=None
+        )
         joined = self._cuts(tokens, ("or", "and"))
         if widest is not None and not joined and self._fits_around(tokens, widest, blanks):
             return self._broken_group(tokens, widest, blanks, is_head)
@@ -84,7 +87,7 @@ class _Layout:
     def _fits_around(self, tokens: list[Token], group: _Group, blanks: int) -> bool:
         """Whether the row up to a bracket and the row from the closing one on would fit."""
         parts = (tokens[: group.opening + 1], tokens[group.closing :])
-        return all(blanks + len(flat(part)) <= WIDTH for part in parts)
+        return all(blanks + len(flat(part, self._binary)) <= WIDTH for part in parts)
 
     # --- brackets ---
 
@@ -165,7 +168,12 @@ class _Layout:
                 depth += 1
             elif is_operator and token.text in (")", "]", "}"):
                 depth -= 1 if index else 0
-            elif depth == 0 and index > 1 and token.text in words and (not is_operator or is_binary(tokens, index)):
+            elif (
+                depth == 0
+                and index > 1
+                and token.text in words
+                and (not is_operator or token.span.start in self._binary)
+            ):
                 cuts.append(index)
         return cuts
 

@@ -10,8 +10,8 @@ _STEP_WORDS = frozenset(("expect", "given", "send"))
 _VALUES = frozenset(("true", "false"))
 
 
-def flat(tokens: list[Token]) -> str:
-    """Return the tokens in one row; a comma before a closing bracket falls away."""
+def flat(tokens: list[Token], binary: frozenset[int]) -> str:
+    """Return the tokens in one row; a comma before a closing bracket falls away. `binary`: see `binary_operators`."""
     kept = [
         token
         for index, token in enumerate(tokens)
@@ -19,13 +19,13 @@ def flat(tokens: list[Token]) -> str:
     ]
     pieces: list[str] = []
     for index, token in enumerate(kept):
-        if index > 0 and _blank_between(kept, index):
+        if index > 0 and _blank_between(kept, index, binary):
             pieces.append(" ")
         pieces.append(token.text)
     return "".join(pieces)
 
 
-def _blank_between(tokens: list[Token], index: int) -> bool:
+def _blank_between(tokens: list[Token], index: int, binary: frozenset[int]) -> bool:
     """Whether a blank stands before the token at `index`."""
     before, token = tokens[index - 1], tokens[index]
     if before.text == "{" and token.text == "}":
@@ -33,15 +33,17 @@ def _blank_between(tokens: list[Token], index: int) -> bool:
     if token.kind is TokenKind.OPERATOR and token.text in _TIGHT_BEFORE:
         return False
     if before.kind is TokenKind.OPERATOR:
-        return before.text not in _TIGHT_AFTER and not (before.text == "-" and not is_binary(tokens, index - 1))
+        return before.text not in _TIGHT_AFTER and not (before.text == "-" and before.span.start not in binary)
     if token.kind is TokenKind.OPERATOR and token.text in ("(", "["):
         return not _ends_callee(tokens, index - 1)
     return True
 
 
-def is_binary(tokens: list[Token], index: int) -> bool:
-    """Whether the operator at `index` has a left operand."""
-    return index > 0 and _ends_operand(tokens, index - 1)
+def binary_operators(tokens: list[Token]) -> frozenset[int]:
+    """Return the offsets of the operators of a whole line that have a left operand: `-` may have none."""
+    return frozenset(
+        token.span.start for index, token in enumerate(tokens) if index > 0 and _ends_operand(tokens, index - 1)
+    )
 
 
 def _ends_operand(tokens: list[Token], index: int) -> bool:

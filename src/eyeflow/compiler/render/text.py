@@ -165,8 +165,9 @@ class _Painter:
         carets = "".join(canvas).rstrip()
         rows = [self._mark_row(gutter, carets + (f" {beside.text}" if beside else ""), placed, kind)]
         hanging = [mark for mark in placed if mark is not beside and mark.text]
-        while hanging:
+        if hanging:
             rows.append(self._mark_row(gutter, _bars(hanging), hanging, kind))
+        while hanging:
             mark = hanging.pop()
             stem = _bars([other for other in hanging if other.first < mark.first]).ljust(mark.first)
             rows.append(self._mark_row(gutter, stem + mark.text, [mark], kind))
@@ -182,7 +183,7 @@ class _Painter:
 
     def _mark_row(self, gutter: int, text: str, marks: list[_Mark], kind: str) -> str:
         style = kind if any(mark.primary for mark in marks) else "secondary"
-        return self._row(gutter, "", self._paint(text, style))
+        return self._row(gutter, "", self._paint(text.rstrip(), style))
 
     def _row(self, gutter: int, number: str, text: str) -> str:
         return self._paint(f"{number:>{gutter}} |", "gutter") + (f" {text}" if text else "")
