@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 
 from eyeflow.base.diagnostic import Diagnostic, Severity, Span
@@ -10,15 +11,17 @@ from eyeflow.compiler import typed as t
 from eyeflow.compiler.catalog import Catalog
 from eyeflow.compiler.check import Checked, CheckedTest, Condition, check_rule
 from eyeflow.compiler.check.declarations import parse_version
-from eyeflow.compiler.codegen import Target, generate
+from eyeflow.compiler.codegen import Target, assemble, generate
 from eyeflow.compiler.dump import dump_ir, dump_tokens, dump_tree
 from eyeflow.compiler.limits import ChipLimits, check_chip
 from eyeflow.compiler.lower import lower_rule
 from eyeflow.compiler.parser import parse
 from eyeflow.compiler.source import Source
+from eyeflow.compiler.source_map import position_of
 from eyeflow.svm.disasm import disassemble
 from eyeflow.svm.failure import ProgramError
 from eyeflow.svm.program import OnFailure, Profile, Program, SiteKind, TriggerKind
+from eyeflow.svm.verify import compute_limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,23 +104,37 @@ def _generate(
     phases = Phases(tree, rule, unit)
     sequence = _sequence(rule.version) if options.sequence is None else options.sequence
     target = Target(options.profile, options.chip, sequence, name)
+    program = None
     try:
-        program = generate(unit, target, source)
+        program = assemble(unit, target, source)
+        program = replace(program, limits=compute_limits(program))
         tests = tuple(_plan(test, rule, target, source) for test in checked.tests)
     except ProgramError as error:
-        return CompileResult(None, (*diagnostics, _too_large(error, rule)), phases=phases)
+        return CompileResult(None, (*diagnostics, _too_large(error, rule, program, source)), phases=phases)
     over = check_chip(program, unit, options.chip_limits) if options.chip_limits else ()
     if over:
         return CompileResult(None, _merged(diagnostics, over), phases=phases)
     return CompileResult(program, diagnostics, tests, phases)
 
 
-def _too_large(error: ProgramError, rule: t.Rule) -> Diagnostic:
+def _too_large(error: ProgramError, rule: t.Rule, program: Program | None, source: Source) -> Diagnostic:
     start = rule.span.start
+    span = _place(error, program, source) or Span(start, start + len("rule"))
     return Diagnostic(
-        "EF0503", f"this rule is too large: {error.message}", Span(start, start + len("rule")), "too large",
-        note=error.cause, help="split it into several rules, or shorten its windows and lists",
+        "EF0503", f"this rule is too large: {error.reason}", span, "too large",
+        note="" if error.place.startswith("instruction") else error.place,
+        help="split it into several rules, or shorten its windows, lists and expressions",
     )  # fmt: skip
+
+
+def _place(error: ProgramError, program: Program | None, source: Source) -> Span | None:
+    """Return where the instruction that the verifier refused stems from."""
+    found = re.match(r"instruction (\d+)", error.place)
+    position = position_of(program, int(found[1])) if found and program else None
+    if position is None:
+        return None
+    start = source.line_starts[position.line - 1] + position.column - 1
+    return Span(start, start + 1)
 
 
 # --- tests ---------------------------------------------------------------------------------------------------------

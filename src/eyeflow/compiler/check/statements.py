@@ -208,6 +208,9 @@ def _covered(ctx: Context, statement: ast.Match, kind: Type, seen: dict[int, ast
     if len(elses) > 1 or (elses and statement.arms[-1].members):
         ctx.error("EF0214", "`else` must be the only and last `else` of a `match`", elses[0].span, "not the last arm")
         return False
+    known = all(member.text in kind.members for arm in statement.arms for member in arm.members)
+    if missing and not elses and not known:
+        return False
     if missing and not elses:
         listed = ", ".join(f"`{member}`" for member in missing)
         ctx.error(

@@ -15,7 +15,7 @@ from eyeflow.svm.program import TypeTag
 
 def store_into(b: Builder, target: t.Place, value: t.Expr) -> None:
     """Put the value of any expression into a place."""
-    if types.is_flat(target.type):
+    if types.is_scalar(target.type) or (types.is_flat(target.type) and not _by_parts(target, value)):
         push_scalars(b, value)
         pop_into(b, target)
     elif not isinstance(value, t.Place) and tree.mentions(value, target.variable):
@@ -27,6 +27,15 @@ def store_into(b: Builder, target: t.Place, value: t.Expr) -> None:
         _copy(b, target, value)
     else:
         _store_parts(b, target, value)
+
+
+def _by_parts(target: t.Place, value: t.Expr) -> bool:
+    """A record is stored field by field where that cannot disturb its own value: it takes less of the stack."""
+    if target.index is not None:
+        return False
+    if isinstance(value, t.Place):
+        return value.index is None
+    return isinstance(value, t.RecordLiteral) and not tree.mentions(value, target.variable)
 
 
 def pop_into(b: Builder, target: t.Place) -> None:
@@ -81,7 +90,7 @@ def _store_list(b: Builder, target: t.Place, value: t.ListLiteral) -> None:
 def _copy(b: Builder, target: t.Place, source: t.Place) -> None:
     if target.type.tag is TypeTag.LIST:
         _copy_list(b, target, source)
-    elif types.is_flat(target.type):
+    elif types.is_scalar(target.type) or target.index is not None or source.index is not None:
         push_scalars(b, source)
         pop_into(b, target)
     else:
