@@ -134,6 +134,7 @@ _NAMES: dict[str, object] = {
     "MadeExecution": MadeExecution,
     "NAN": numbers.NAN,
     "OK": Outcome.OK,
+    "commit": fast_windows.commit,
     "text_fits": _text_fits,
     **{f"window_{kind.name.lower()}": function for kind, function in fast_windows.WINDOWS.items()},
     **{

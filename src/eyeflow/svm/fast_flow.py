@@ -11,7 +11,7 @@ from __future__ import annotations
 from eyeflow.svm.execution import Execution, Outcome
 from eyeflow.svm.fast_code import Path, Pool, Val, Writer, constants_of, tuple_text
 from eyeflow.svm.fast_fuel import fuel_of
-from eyeflow.svm.fast_memory import Memory
+from eyeflow.svm.fast_memory import STATE_COPY, Memory
 from eyeflow.svm.fast_merge import flush_for, join
 from eyeflow.svm.fast_ops import atom, operate, stable
 from eyeflow.svm.fast_slots import access, preload
@@ -98,7 +98,7 @@ class Handler:
     def _return(self) -> None:
         """Write the state back and return the execution, made beforehand when nothing in it varies."""
         path = self.path
-        for key in sorted(path.dirty):
+        for key in sorted(path.dirty, key=lambda key: (key != STATE_COPY, key)):
             write_back = self.memory.cell(key).write_back
             if write_back:
                 self.writer.line(write_back)

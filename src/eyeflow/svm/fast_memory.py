@@ -14,6 +14,8 @@ from eyeflow.svm.program import Array, Instruction, Program, Timer, Trigger, Val
 
 STATE_COPY, LOCALS_LIST = -1, -2
 """Keys of the two lists among the cells; a slot's key is its number."""
+FIRST_WINDOW = -10
+"""Key of the cell for the outcome of timer 0, when that is a window; of timer n: FIRST_WINDOW - n."""
 
 ZEROS: dict[ValueType, Value] = {ValueType.BOOL: False, ValueType.INT: 0, ValueType.FLOAT: 0.0, ValueType.TEXT: ""}
 
@@ -47,7 +49,8 @@ class Memory:
         self._locals_base = self._input_end + regions.state
         code = program.code[trigger.entry : trigger.end]
         self._loads = _count_loads(code)
-        indexed = _indexed_slots(program, code)
+        self._late = _late_windows(program, code)
+        indexed = _indexed_slots(program, code, self._late)
         self._indexed = indexed if self._writes_any(code, indexed) else {k for k in indexed if k >= self._locals_base}
 
     def place(self, slot: int) -> Place:
@@ -72,9 +75,9 @@ class Memory:
             base = int(offset.rstrip("]"))
         return first, f"{name}[{base} + " if base else f"{name}["
 
-    def state_list(self) -> str:
-        """Return the name of the list that holds indexed state; the cell STATE_COPY."""
-        return "st"
+    def is_late(self, timer: int) -> bool:
+        """Say whether a window is evaluated without changing the state, and written at RETURN."""
+        return timer in self._late
 
     def state_index(self, slot: int) -> int:
         """Return the place of a slot in the state region."""
@@ -86,6 +89,8 @@ class Memory:
             return Cell("st", "s[:]", "s[:] = st")
         if key == LOCALS_LIST:
             return Cell("lo", "list(LOCALS)")
+        if key <= FIRST_WINDOW:
+            return self._window_cell(FIRST_WINDOW - key)
         if key >= self._locals_base:
             return Cell(f"v{key}", f"LOCALS[{key - self._locals_base}]")
         argument = self._argument(key)
@@ -98,6 +103,11 @@ class Memory:
     def local_zeros(self) -> tuple[Value, ...]:
         """Return what the locals hold when a handler starts."""
         return tuple(ZEROS[slot.type] for slot in self._program.slots[self._locals_base :])
+
+    def _window_cell(self, index: int) -> Cell:
+        timer = self._program.timers[index]
+        place = f"{timer.base - self._input_end}, {timer.capacity}, t, w{index}"
+        return Cell(f"w{index}", "None", f"if w{index}: commit(s, {place})")
 
     def _indexed_place(self, slot: int) -> Place:
         if slot >= self._locals_base:
@@ -114,11 +124,11 @@ class Memory:
     def _writes_any(self, code: tuple[Instruction, ...], indexed: set[int]) -> bool:
         """Say whether the handler writes state that it also indexes."""
         state = range(self._input_end, self._locals_base)
-        return any(
-            slot in state and slot in indexed
-            for instruction in code
-            for slot in written_slots(self._program, instruction)
-        )
+        return any(slot in state and slot in indexed for instruction in code for slot in self._written(instruction))
+
+    def _written(self, instruction: Instruction) -> list[int]:
+        is_window = instruction.opcode == Op.EVAL and self.is_late(instruction.b)
+        return [] if is_window else written_slots(self._program, instruction)
 
 
 def written_slots(program: Program, instruction: Instruction) -> list[int]:
@@ -147,14 +157,40 @@ def is_window(timer: Timer) -> bool:
     return timer.kind >= TimerKind.MEAN
 
 
-def _indexed_slots(program: Program, code: tuple[Instruction, ...]) -> set[int]:
+def _late_windows(program: Program, code: tuple[Instruction, ...]) -> set[int]:
+    """Return the windows that the code evaluates at most once and touches in no other way."""
+    counts: dict[int, int] = {}
+    touched: set[int] = set()
+    loops = 0
+    for instruction in code:
+        loops += (instruction.opcode == Op.LOOP) - (instruction.opcode == Op.END_LOOP)
+        if instruction.opcode == Op.EVAL:
+            counts[instruction.b] = counts.get(instruction.b, 0) + (2 if loops else 1)
+        elif instruction.opcode in (Op.LOAD, Op.STORE):
+            touched.add(instruction.b)
+        elif instruction.opcode == Op.RESET:
+            touched.update(timer_slots(program.timers[instruction.b]))
+        elif instruction.opcode in (Op.LOAD_AT, Op.STORE_AT, Op.GROW):
+            touched.update(_array_slots(program.arrays[instruction.b]))
+    return {
+        index
+        for index, count in counts.items()
+        if count == 1 and is_window(program.timers[index]) and touched.isdisjoint(timer_slots(program.timers[index]))
+    }
+
+
+def _array_slots(array: Array) -> list[int]:
+    return [array.length_slot, *range(array.base, array.base + array.capacity)]
+
+
+def _indexed_slots(program: Program, code: tuple[Instruction, ...], late: set[int]) -> set[int]:
     """Return the state and local slots that the code reaches by an index that is known only when it runs."""
     slots: set[int] = set()
     for instruction in code:
         if instruction.opcode in (Op.LOAD_AT, Op.STORE_AT, Op.GROW):
-            array = program.arrays[instruction.b]
-            slots.add(array.length_slot)
-            slots.update(range(array.base, array.base + array.capacity))
+            slots.update(_array_slots(program.arrays[instruction.b]))
+        elif instruction.opcode == Op.EVAL and instruction.b in late:
+            continue
         elif instruction.opcode in (Op.EVAL, Op.RESET) and is_window(program.timers[instruction.b]):
             slots.update(timer_slots(program.timers[instruction.b]))
     fixed = program.regions.params + program.regions.inputs

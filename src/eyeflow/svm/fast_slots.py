@@ -6,7 +6,7 @@ from typing import Protocol
 
 from eyeflow.svm.execution import TIME_UNSET
 from eyeflow.svm.fast_code import Path, Pool, Val, Writer
-from eyeflow.svm.fast_memory import Memory, is_window, timer_slots, written_slots
+from eyeflow.svm.fast_memory import FIRST_WINDOW, Memory, is_window, timer_slots, written_slots
 from eyeflow.svm.fast_ops import TYPES, atom, cut, pop, spill
 from eyeflow.svm.opcodes import TIMERS, Op, TimerKind
 from eyeflow.svm.program import Array, Instruction, Program, Timer, ValueType
@@ -116,7 +116,7 @@ def access(to: HandlerEmitter, instruction: Instruction) -> bool:
         case Op.PUSH_BOOL:
             stack.append(to.pool.val(bool(instruction.a)))
         case Op.EVAL:
-            _evaluate(to, to.program.timers[b])
+            _evaluate(to, b)
         case Op.RESET:
             _reset(to, to.program.timers[b])
         case _:
@@ -166,14 +166,15 @@ def _grow(to: HandlerEmitter, array: Array) -> None:
     to.path.stack.append(Val(length.text, ValueType.INT, low=0, high=array.capacity - 1))
 
 
-def _evaluate(to: HandlerEmitter, timer: Timer) -> None:
+def _evaluate(to: HandlerEmitter, index: int) -> None:
+    timer = to.program.timers[index]
     operands = pop(to.path.stack, len(TIMERS[timer.kind].pops))
     cell = to.memory.place(timer.base).cell
     own = "" if cell is None else to.memory.cell(cell).name
     operands = [spill(to, val) if own in val.deps else val for val in operands]
     result = to.writer.fresh()
     if is_window(timer):
-        _evaluate_window(to, timer, operands, result)
+        _evaluate_window(to, index, operands, result)
     else:
         read(to, timer.base)
         place = written(to, timer.base)
@@ -183,12 +184,23 @@ def _evaluate(to: HandlerEmitter, timer: Timer) -> None:
     to.path.stack.append(Val(result, TYPES[TIMERS[timer.kind].pushes]))
 
 
-def _evaluate_window(to: HandlerEmitter, timer: Timer, operands: list[Val], result: str) -> None:
+def _evaluate_window(to: HandlerEmitter, index: int, operands: list[Val], result: str) -> None:
+    timer, key = to.program.timers[index], FIRST_WINDOW - index
     sample, span = (val.text for val in operands)
-    written(to, timer.base)
-    base = to.memory.state_index(timer.base)
+    name, base = to.memory.cell(key).name, to.memory.state_index(timer.base)
     function = f"window_{TimerKind(timer.kind).name.lower()}"
-    to.writer.line(f"{result} = {function}(st, {base}, {timer.capacity}, t, {span}, {sample})")
+    late = to.memory.is_late(index)
+    if late:
+        to.path.loaded.add(key)
+        to.path.dirty.add(key)
+    else:
+        written(to, timer.base)
+    memory = "s" if late else "st"
+    to.writer.line(
+        f"{name} = {function}({memory}, {base}, {timer.capacity}, t, {span}, {sample}); {result} = {name}[0]"
+    )
+    if not late:
+        to.writer.line(f"commit(st, {base}, {timer.capacity}, t, {name})")
 
 
 _TIMER_LINES: dict[TimerKind, tuple[str, ...]] = {

@@ -1,6 +1,8 @@
 """Windows of the fast path: the steps of docs/svm.md, Timers and windows, on a list that holds the state.
 
-`memory` is the state, `base` the window's first slot in it; times and spans are in microseconds.
+An evaluation changes nothing: it returns a `Step`, which `commit` writes into the memory, at RETURN when that is
+possible. So no copy of a long window is needed to keep an execution atomic. `memory` is the state, `base` the
+window's first slot in it; times and spans are in microseconds.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial, reduce
 from operator import add
-from typing import Any, cast
+from typing import Any
 
 from eyeflow.svm.numbers import NAN
 from eyeflow.svm.opcodes import TimerKind
@@ -16,33 +18,43 @@ from eyeflow.svm.program import Value
 
 HEADER_SLOTS = 2
 US_PER_S = 1000000.0
+NOT_STORED = -1
+
+Memory = list[Any]
+Step = tuple[Value, int, int, int, float]
+"""The result; the new head and count; the place in the ring where the sample is stored, or NOT_STORED; the sample."""
 
 
-def push(
-    memory: list[Value], base: int, capacity: int, time_us: int, span_us: int, sample: float | None
-) -> tuple[int, int]:
-    """Drop what is too old, store `sample` unless it is None, and return the new head and count."""
-    head, count = cast(int, memory[base]), cast(int, memory[base + 1])
+def advance(
+    memory: Memory, base: int, capacity: int, time_us: int, span_us: int, *, stores: bool
+) -> tuple[int, int, int]:
+    """Drop what is too old, make room when a sample is to be stored; return head, samples kept, and its place."""
+    head, count = memory[base], memory[base + 1]
     if not (0 <= head < capacity and 0 <= count <= capacity):
         head = count = 0
     times = base + HEADER_SLOTS
-    while count and time_us - cast(int, memory[times + head]) >= span_us:
+    while count and time_us - memory[times + head] >= span_us:
         head = head + 1 if head + 1 < capacity else 0
         count -= 1
-    if sample is not None and sample == sample:
-        if count == capacity:
-            head = head + 1 if head + 1 < capacity else 0
-            count -= 1
-        place = (head + count) % capacity
-        memory[times + place] = time_us
-        memory[times + capacity + place] = sample
-        count += 1
-    memory[base], memory[base + 1] = head, count
-    return head, count
+    if not stores:
+        return head, count, NOT_STORED
+    if count == capacity:
+        head = head + 1 if head + 1 < capacity else 0
+        count -= 1
+    return head, count, (head + count) % capacity
 
 
-def samples(memory: list[Value], base: int, capacity: int, head: int, count: int) -> list[Any]:
-    """Return the samples, oldest first."""
+def commit(memory: Memory, base: int, capacity: int, time_us: int, step: Step) -> None:
+    """Write what an evaluation at `time_us` found into the window's slots."""
+    _, memory[base], memory[base + 1], place, sample = step
+    if place != NOT_STORED:
+        first = base + HEADER_SLOTS + place
+        memory[first] = time_us
+        memory[first + capacity] = sample
+
+
+def _samples(memory: Memory, base: int, capacity: int, head: int, count: int) -> list[float]:
+    """Return the samples in the memory, oldest first."""
     first = base + HEADER_SLOTS + capacity
     end = head + count
     if end <= capacity:
@@ -50,62 +62,57 @@ def samples(memory: list[Value], base: int, capacity: int, head: int, count: int
     return memory[first + head : first + capacity] + memory[first : first + end - capacity]
 
 
-def _sequential(values: list[Any]) -> float:
+def _folded(fold: Callable[[list[float]], float]) -> Callable[..., Step]:
+    """Return the evaluation of a kind whose result is a function of the samples, oldest first."""
+
+    def evaluate(memory: Memory, base: int, capacity: int, time_us: int, span_us: int, sample: float) -> Step:
+        head, count, place = advance(memory, base, capacity, time_us, span_us, stores=sample == sample)
+        values = _samples(memory, base, capacity, head, count)
+        if place != NOT_STORED:
+            values.append(sample)
+        return fold(values), head, len(values), place, sample
+
+    return evaluate
+
+
+def _sequential(values: list[float]) -> float:
     return reduce(add, values, 0.0)
 
 
 _ADDS_ONE_AT_A_TIME = sum([1e16, 1.0, -1e16], 0.0) == 0.0
-add_all: Callable[[list[Any]], float] = partial(sum, start=0.0) if _ADDS_ONE_AT_A_TIME else _sequential
+add_all: Callable[[list[float]], float] = partial(sum, start=0.0) if _ADDS_ONE_AT_A_TIME else _sequential
 """Add floats one at a time, the first to 0.0: the built-in `sum` does so up to Python 3.11; later ones compensate."""
 
 
-def mean(memory: list[Value], base: int, capacity: int, time_us: int, span_us: int, sample: float) -> float:
-    """Evaluate MEAN."""
-    head, count = push(memory, base, capacity, time_us, span_us, sample)
-    return add_all(samples(memory, base, capacity, head, count)) / count if count else NAN
+def _mean(values: list[float]) -> float:
+    return add_all(values) / len(values) if values else NAN
 
 
-def total(memory: list[Value], base: int, capacity: int, time_us: int, span_us: int, sample: float) -> float:
-    """Evaluate SUM."""
-    head, count = push(memory, base, capacity, time_us, span_us, sample)
-    return add_all(samples(memory, base, capacity, head, count))
-
-
-def smallest(memory: list[Value], base: int, capacity: int, time_us: int, span_us: int, sample: float) -> float:
-    """Evaluate MIN: the first of equal samples, as `min` does; no sample is ever NaN."""
-    head, count = push(memory, base, capacity, time_us, span_us, sample)
-    return min(samples(memory, base, capacity, head, count), default=NAN)
-
-
-def largest(memory: list[Value], base: int, capacity: int, time_us: int, span_us: int, sample: float) -> float:
-    """Evaluate MAX: the first of equal samples, as `max` does."""
-    head, count = push(memory, base, capacity, time_us, span_us, sample)
-    return max(samples(memory, base, capacity, head, count), default=NAN)
-
-
-def rate(memory: list[Value], base: int, capacity: int, time_us: int, span_us: int, sample: float) -> float:
+def rate(memory: Memory, base: int, capacity: int, time_us: int, span_us: int, sample: float) -> Step:
     """Evaluate RATE, in units per second."""
-    head, count = push(memory, base, capacity, time_us, span_us, sample)
-    if count < 2:
-        return 0.0
-    times, newest = base + HEADER_SLOTS, (head + count - 1) % capacity
-    elapsed_us = cast(int, memory[times + newest]) - cast(int, memory[times + head])
-    if elapsed_us == 0:
-        return 0.0
-    change = cast(float, memory[times + capacity + newest]) - cast(float, memory[times + capacity + head])
-    return change / (float(elapsed_us) / US_PER_S)
+    head, count, place = advance(memory, base, capacity, time_us, span_us, stores=sample == sample)
+    times, value = base + HEADER_SLOTS, 0.0
+    newest = (memory[times + (head + count - 1) % capacity], memory[times + capacity + (head + count - 1) % capacity])
+    if place != NOT_STORED:
+        newest = (time_us, sample)
+        count += 1
+    if count >= 2 and newest[0] != memory[times + head]:
+        value = (newest[1] - memory[times + capacity + head]) / (float(newest[0] - memory[times + head]) / US_PER_S)
+    return value, head, count, place, sample
 
 
-def count_true(memory: list[Value], base: int, capacity: int, time_us: int, span_us: int, condition: bool) -> int:
+def count_true(memory: Memory, base: int, capacity: int, time_us: int, span_us: int, condition: bool) -> Step:
     """Evaluate COUNT."""
-    return push(memory, base, capacity, time_us, span_us, 1.0 if condition else None)[1]
+    head, count, place = advance(memory, base, capacity, time_us, span_us, stores=condition)
+    count += place != NOT_STORED
+    return count, head, count, place, 1.0
 
 
-WINDOWS: dict[TimerKind, Callable[..., Value]] = {
-    TimerKind.MEAN: mean,
-    TimerKind.MIN: smallest,
-    TimerKind.MAX: largest,
-    TimerKind.SUM: total,
+WINDOWS: dict[TimerKind, Callable[..., Step]] = {
+    TimerKind.MEAN: _folded(_mean),
+    TimerKind.MIN: _folded(partial(min, default=NAN)),
+    TimerKind.MAX: _folded(partial(max, default=NAN)),
+    TimerKind.SUM: _folded(add_all),
     TimerKind.RATE: rate,
     TimerKind.COUNT: count_true,
 }
