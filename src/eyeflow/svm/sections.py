@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -126,14 +127,14 @@ def _read_run(reader: Reader, room: int, before: p.Slot | None) -> list[p.Slot]:
 
 def _write_code(out: Writer, program: p.Program) -> None:
     out.pack("H2x", len(program.code))
-    for instruction in program.code:
-        out.pack("2BH", instruction.opcode, instruction.a, instruction.b)
+    out.pack("BBH" * len(program.code), *(part for word in program.code for part in (word.opcode, word.a, word.b)))
 
 
 def _read_code(reader: Reader, draft: Draft) -> None:
     count = reader.number("H", "the number of instructions")
     reader.zeros(2, "after the number of instructions")
-    draft.parts["code"] = tuple(p.Instruction(*reader.unpack("2BH", "an instruction")) for _ in range(count))
+    words = struct.iter_unpack("<BBH", reader.take(4 * count, f"the code, {count} instructions,"))
+    draft.parts["code"] = tuple(p.Instruction(*word) for word in words)
 
 
 def constant_slot(value: p.Value) -> p.Slot:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 from eyeflow.svm import program as p
 from eyeflow.svm.effects import Scope
@@ -39,16 +39,34 @@ class Tally:
 
     def merge(self, other: Tally) -> None:
         """Count all of a block that was closed."""
-        for name in self.__slots__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.fuel += other.fuel
+        self.actions += other.actions
+        self.emits += other.emits
+        self.reads += other.reads
+        self.llm += other.llm
+        self.scratch_bytes += other.scratch_bytes
 
     def larger(self, other: Tally) -> Tally:
         """Return the larger of each count: of two arms."""
-        return Tally(*map(max, astuple(self), astuple(other)))
+        return Tally(
+            max(self.fuel, other.fuel),
+            max(self.actions, other.actions),
+            max(self.emits, other.emits),
+            max(self.reads, other.reads),
+            max(self.llm, other.llm),
+            max(self.scratch_bytes, other.scratch_bytes),
+        )
 
     def times(self, bound: int) -> Tally:
         """Return each count times a loop's bound."""
-        return Tally(*(bound * count for count in astuple(self)))
+        return Tally(
+            bound * self.fuel,
+            bound * self.actions,
+            bound * self.emits,
+            bound * self.reads,
+            bound * self.llm,
+            bound * self.scratch_bytes,
+        )
 
 
 def fuel_of(program: p.Program, word: p.Instruction, info: OpInfo) -> int:
