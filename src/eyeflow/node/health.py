@@ -1,13 +1,14 @@
-"""A node's status as the health records of the link protocol."""
+"""A node's status in the words of the link protocol: what it runs, how it does, where its audit stands."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from eyeflow.protocol.messages import Health, HealthState
+from eyeflow.protocol.messages import Health, HealthState, InstalledRule
 from eyeflow.protocol.wire import COUNTERS_MAX, PROGRAM_ID
 
+NOT_COUNTERS = frozenset({"installed_us", "manifest_version"})
 _STATES = {"up": HealthState.RUNNING, "running": HealthState.RUNNING, "connecting": HealthState.CONNECTING}
 
 
@@ -16,6 +17,26 @@ def health_of(state: Mapping[str, object]) -> tuple[Health, ...]:
     rules = [_health("rule", one) for one in _items(state.get("rules"))]
     ports = [_health("port", one) for key in ("sources", "drivers", "ports") for one in _items(state.get(key))]
     return tuple(rules + ports)
+
+
+def rules_of(state: Mapping[str, object]) -> frozenset[str]:
+    """Return every rule that the node has, running or refused: all of them came from the cluster."""
+    return frozenset(str(one["rule"]) for one in _items(state.get("rules")) if "rule" in one)
+
+
+def installed_of(state: Mapping[str, object]) -> frozenset[InstalledRule]:
+    """Return the rules that run, with program and parameters."""
+    running = (one for one in _items(state.get("rules")) if one.get("state") == "running")
+    return frozenset(
+        InstalledRule(str(one["rule"]), str(one["program_id"]), tuple(sorted(one["params"].items()))) for one in running
+    )
+
+
+def next_seq_of(state: Mapping[str, object]) -> int:
+    """Return the next audit sequence number of a node's status, 0 when it has none yet."""
+    audit = state.get("audit")
+    value = audit.get("next_seq") if isinstance(audit, Mapping) else 0
+    return value if type(value) is int and value >= 0 else 0
 
 
 def _items(value: object) -> Iterator[Mapping[str, Any]]:
@@ -43,5 +64,9 @@ def _health(kind: str, one: Mapping[str, Any]) -> Health:
 def _counters(one: Mapping[str, Any]) -> dict[str, int]:
     nested = one.get("counters")
     pairs = [*one.items(), *(nested.items() if isinstance(nested, Mapping) else ())]
-    counted = {str(name)[:60]: value for name, value in pairs if type(value) is int and 0 <= value < 2**63}
+    counted = {
+        str(name)[:60]: value
+        for name, value in pairs
+        if type(value) is int and 0 <= value < 2**63 and name not in NOT_COUNTERS
+    }
     return dict(sorted(counted.items())[:COUNTERS_MAX])

@@ -10,7 +10,7 @@ import asyncio
 import base64
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -21,8 +21,8 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.control import InstallOutcome, NodeControl
-from eyeflow.node.health import health_of
-from eyeflow.node.membership import Held, JoinResult, Membership, tls_context
+from eyeflow.node.health import health_of, installed_of, next_seq_of, rules_of
+from eyeflow.node.membership import JoinResult, Membership, tls_context
 from eyeflow.node.ports import PortStatus
 from eyeflow.protocol.messages import (
     PROTOCOL_VERSION_MAX,
@@ -65,12 +65,8 @@ class CoordinatorLink:
         self._on_signers = on_signers
         self._backoff = backoff or Backoff()
         self._status_s = status_s
-        self._held = Held()
+        self._accepted = Accepted()
         self._changed = asyncio.Event()
-
-    def notify(self) -> None:
-        """Something changed that the coordinator should see soon: send the status now."""
-        self._changed.set()
 
     async def run(self) -> None:
         """Dial until cancelled; each failure is shown in `status` and followed by a longer wait, up to a bound."""
@@ -78,7 +74,7 @@ class CoordinatorLink:
         if joined is None:
             self._show("failed", "this node has not joined a cluster")
             return
-        self._held = self._membership.held()
+        self._accepted = self._membership.accepted()
         while True:
             wait_s = await self._attempt(joined)
             await asyncio.sleep(wait_s)
@@ -102,7 +98,7 @@ class CoordinatorLink:
         async with asyncio.timeout(DIAL_S):
             connection = await self._dial(joined)
         async with connection:
-            session = NodeSession(self._hello(joined), joined.peer, self._held.accepted)
+            session = NodeSession(self._hello(joined), joined.peer, self._accepted)
             await self._act(connection, session, session.start())
             try:
                 await self._talk(connection, session)
@@ -139,15 +135,16 @@ class CoordinatorLink:
 
     def _hello(self, joined: JoinResult) -> Hello:
         identity = self._control.identity
-        installed = sorted(self._held.installed, key=lambda one: one.rule)
+        state = self._control.status()
+        installed = sorted(installed_of(state), key=lambda one: one.rule)
         return Hello(
             PROTOCOL_VERSION_MIN,
             PROTOCOL_VERSION_MAX,
             f"eyeflow {identity.version}",
             joined.node,
             identity.epoch,
-            next_seq_of(self._control.status()),
-            self._held.accepted.version,
+            next_seq_of(state),
+            self._accepted.version,
             secrets.token_bytes(32),
             tuple(installed),
         )
@@ -171,7 +168,7 @@ class CoordinatorLink:
                 await connection.send(encode_message(output.message))
             elif isinstance(output, Apply):
                 results = await self._apply(output)
-                pending += session.applied(results, self._held.installed)
+                pending += session.applied(results, installed_of(self._control.status()))
                 self._changed.set()
             elif isinstance(output, Close):
                 await connection.close(4000, f"{output.code}: {output.reason}"[:100])
@@ -180,27 +177,24 @@ class CoordinatorLink:
     async def _apply(self, output: Apply) -> tuple[RuleResult, ...]:
         """Make the node run what the manifest says. The version is kept first: no crash lets an older manifest in."""
         manifest = output.manifest
-        accepted = Accepted(manifest.version, output.digest)
-        self._hold(Held(accepted, self._held.installed))
+        self._accepted = Accepted(manifest.version, output.digest)
+        self._membership.accept(self._accepted)
         if self._on_signers is not None:
             self._on_signers(frozenset(manifest.signers))
-        wanted = {entry.rule for entry in manifest.entries}
-        results = [await self._remove(one) for one in self._sorted() if one.rule not in wanted]
-        results += [await self._install(entry, output) for entry in manifest.entries]
+        state = self._control.status()
+        unwanted = rules_of(state) - {entry.rule for entry in manifest.entries}
+        results = [await self._remove(rule) for rule in sorted(unwanted)]
+        running = installed_of(state)
+        results += [await self._install(entry, output, running) for entry in manifest.entries]
         self.status.counters["manifests"] += 1
         return tuple(results)
 
-    def _sorted(self) -> list[InstalledRule]:
-        return sorted(self._held.installed, key=lambda one: one.rule)
+    async def _remove(self, rule: str) -> RuleResult:
+        await self._control.remove(rule)
+        return RuleResult(rule, "", RuleState.REMOVED)
 
-    async def _remove(self, one: InstalledRule) -> RuleResult:
-        await self._control.remove(one.rule)
-        self._hold(Held(self._held.accepted, self._held.installed - {one}))
-        return RuleResult(one.rule, "", RuleState.REMOVED)
-
-    async def _install(self, entry: ManifestEntry, output: Apply) -> RuleResult:
-        wanted = InstalledRule(entry.rule, entry.program_id, entry.params)
-        if wanted in self._held.installed:
+    async def _install(self, entry: ManifestEntry, output: Apply, running: frozenset[InstalledRule]) -> RuleResult:
+        if InstalledRule(entry.rule, entry.program_id, entry.params) in running:
             return RuleResult(entry.rule, entry.program_id, RuleState.INSTALLED)
         program = output.programs.get(entry.program_id)
         if program is None:
@@ -210,13 +204,7 @@ class CoordinatorLink:
         if result.outcome is InstallOutcome.REFUSED:
             reason = f"{result.code}: {result.message}"[:REASON_CHARS_MAX]
             return RuleResult(entry.rule, entry.program_id, RuleState.REFUSED, reason)
-        others = {one for one in self._held.installed if one.rule != entry.rule}
-        self._hold(Held(self._held.accepted, frozenset(others | {wanted})))
         return RuleResult(entry.rule, entry.program_id, RuleState.INSTALLED)
-
-    def _hold(self, held: Held) -> None:
-        self._membership.hold(held)
-        self._held = held
 
     async def _tell(self, connection: ClientConnection, session: NodeSession) -> None:
         """Send the node's status at once after a change, and from time to time."""
@@ -239,7 +227,7 @@ class CoordinatorLink:
             time.time_ns() // 1000,
             identity.epoch,
             next_seq_of(state),
-            self._held.accepted.version,
+            self._accepted.version,
             health_of(state),
         )
 
@@ -250,13 +238,6 @@ class CoordinatorLink:
 def joined_detail(session: NodeSession) -> str:
     """Return what `eyeflow status` shows of a live link."""
     return f"protocol {session.protocol}"
-
-
-def next_seq_of(state: Mapping[str, object]) -> int:
-    """Return the next audit sequence number of a node's status, 0 when it has none yet."""
-    audit = state.get("audit")
-    value = audit.get("next_seq") if isinstance(audit, Mapping) else 0
-    return value if type(value) is int and value >= 0 else 0
 
 
 def _nonce(challenge: Any) -> bytes:

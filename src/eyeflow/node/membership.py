@@ -11,7 +11,7 @@ import re
 import secrets
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,13 @@ import httpx
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.protocol.identity import key_fingerprint
-from eyeflow.protocol.messages import InstalledRule, join_bytes
+from eyeflow.protocol.messages import join_bytes
 from eyeflow.protocol.session import Accepted, Peer
 
 CLUSTER_FILE = "cluster.json"
 MANIFEST_FILE = "manifest.json"
 JOIN_S = 15.0
+DIGEST_BYTES = 32
 _PIN = re.compile(r"efj_[0-9a-f]{12}_[0-9a-f]{64}_([0-9a-f]{16})")
 _KEY = re.compile(r"[0-9a-f]{64}")
 
@@ -124,14 +125,6 @@ def tls_context(ca_file: str) -> ssl.SSLContext | None:
         ) from error
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """The manifest accepted last, and what of the cluster's rules this node runs."""
-
-    accepted: Accepted = field(default_factory=Accepted)
-    installed: frozenset[InstalledRule] = frozenset()
-
-
 class Membership:
     """The two files in `directory`. Writes are atomic and durable."""
 
@@ -166,23 +159,21 @@ class Membership:
             },
         )
 
-    def held(self) -> Held:
-        """Return the accepted manifest and the installed rules."""
+    def accepted(self) -> Accepted:
+        """Return the manifest accepted last."""
         plain = _load(self._manifest)
         if plain is None:
-            return Held()
+            return Accepted()
         with _broken(self._manifest):
-            installed = frozenset(
-                InstalledRule(rule, program_id, tuple((name, value) for name, value in params))
-                for rule, program_id, params in plain["installed"]
-            )
-            return Held(Accepted(plain["version"], bytes.fromhex(plain["digest"])), installed)
+            version, digest = plain["version"], bytes.fromhex(plain["digest"])
+            if type(version) is not int or version < 1 or len(digest) != DIGEST_BYTES:
+                raise ValueError("no version with a digest")
+            return Accepted(version, digest)
 
-    def hold(self, held: Held) -> None:
-        """Keep the accepted manifest and the installed rules."""
-        installed = sorted([one.rule, one.program_id, list(one.params)] for one in held.installed)
-        plain = {"version": held.accepted.version, "digest": held.accepted.digest.hex(), "installed": installed}
-        _store(self._manifest, plain)
+    def accept(self, accepted: Accepted) -> None:
+        """Keep the manifest accepted last; nothing older is accepted from now on."""
+        if accepted != self.accepted():
+            _store(self._manifest, {"version": accepted.version, "digest": accepted.digest.hex()})
 
 
 class _broken:  # noqa: N801 - a context manager

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -99,8 +99,14 @@ class FakeControl:
         return self.running.pop(rule, None) is not None
 
     def status(self) -> dict[str, object]:
-        rules = [{"rule": rule, "program_id": one[0], "executions": 7} for rule, one in self.running.items()]
+        rules = [
+            {"rule": rule, "state": "running", "program_id": one[0], "params": one[1], "executions": 7}
+            for rule, one in self.running.items()
+        ]
         return {"rules": rules, "audit": {"next_seq": 42}}
+
+    def trust(self, signers: Collection[bytes]) -> None:
+        self.trusted = frozenset(signers)
 
     async def audit_range(self, from_seq: int, limit: int) -> Sequence[bytes]:
         return ()

@@ -11,7 +11,7 @@ import pytest
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.control import InstallResult
-from eyeflow.node.membership import Held, Membership, join_cluster
+from eyeflow.node.membership import Membership, join_cluster
 from eyeflow.protocol.session import Accepted
 
 OCTETS = {"Content-Type": "application/octet-stream"}
@@ -201,7 +201,7 @@ def test_a_node_that_knows_a_newer_manifest_is_not_taken_back(cluster: Any, make
             node = make.control("node-a")
             await cluster.join(client, node)
             membership = Membership(cluster.directory / "node-a")
-            membership.hold(Held(Accepted(99, bytes(32)), frozenset()))
+            membership.accept(Accepted(99, bytes(32)))
             link = cluster.dial(node)
 
             async def quarantined() -> bool:
@@ -303,7 +303,7 @@ def test_a_node_that_dies_while_it_installs_ends_up_whole(cluster: Any, make: An
             location = await deploy(client)
             await asyncio.wait_for(dying.wait(), 60)
             await cluster.hang_up("node-a")
-            assert Membership(cluster.directory / "node-a").held().installed == frozenset()
+            assert node.running == {}
             node.install = plain
             cluster.dial(node)
             assert (await make.ended(client, location))["state"] == "succeeded"
@@ -327,7 +327,7 @@ def test_damaged_membership_files_are_said(tmp_path: Any, text: str) -> None:
     (tmp_path / "cluster.json").write_text(text)
     (tmp_path / "manifest.json").write_text(text)
     membership = Membership(tmp_path)
-    for read in (membership.joined, membership.held):
+    for read in (membership.joined, membership.accepted):
         with pytest.raises(EyeflowError) as error:
             read()
         assert error.value.code == "membership"
