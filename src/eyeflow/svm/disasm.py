@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -117,7 +118,7 @@ def _constant_text(program: Program, index: int) -> str:
     value = program.constants[index]
     if isinstance(value, str):
         cut = value if len(value) <= TEXT_SHOWN_MAX else value[:TEXT_SHOWN_MAX] + "..."
-        return '"' + cut.encode("unicode_escape").decode("ascii").replace('"', '\\"') + '"'
+        return json.dumps(cut, ensure_ascii=False)
     return repr(value)
 
 
