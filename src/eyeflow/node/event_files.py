@@ -6,6 +6,7 @@ semicolon or tab). A row that cannot be read is given as a reason, never raised:
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -22,6 +23,7 @@ from eyeflow.node.event_times import parse_time
 
 LINE_CHARACTERS_MAX = 1024 * 1024
 COLUMNS_MAX = 4096
+TIME_COLUMN = "timestamp"
 UNREADABLE = -1
 """In place of the time of a row that is rejected."""
 
@@ -38,7 +40,7 @@ class RowFormat(Enum):
 
 @dataclass(frozen=True, slots=True)
 class EventRows:
-    """Opened events. `columns` is empty for JSON lines; `rows` can be iterated once."""
+    """Opened events. `columns` is empty for JSON lines; `rows` can be iterated once and closes them at its end."""
 
     name: str
     format: RowFormat
@@ -51,7 +53,7 @@ class EventRows:
 class TimeSource:
     """Where the time of a row comes from: `column`, or, with `period_us`, row n is n periods after `start_us`."""
 
-    column: str = "timestamp"
+    column: str = TIME_COLUMN
     period_us: int = 0
     start_us: int = 0
 
@@ -74,11 +76,21 @@ def open_events(path: Path | None, stdin: IO[bytes] | None = None, times: TimeSo
             f"cannot read the events in {name}", error.strerror or str(error), "Check the path and its permissions."
         )
     stream = io.TextIOWrapper(binary, encoding="utf-8-sig", newline="")
+    close = partial(_close, stream, keep=path is None)
     try:
-        return _open_stream(name, stream, times or TimeSource())
+        return _open_stream(name, stream, times or TimeSource(), close)
     except BaseException:
-        stream.close()
+        close()
         raise
+
+
+def _close(stream: io.TextIOWrapper, *, keep: bool) -> None:
+    """Close a file; a stream that somebody else opened is only let go. Twice does no harm."""
+    if not keep:
+        stream.close()
+    elif not stream.closed:
+        with contextlib.suppress(ValueError):
+            stream.detach()
 
 
 def require_columns(events: EventRows, wanted: Mapping[str, str]) -> None:
@@ -87,13 +99,13 @@ def require_columns(events: EventRows, wanted: Mapping[str, str]) -> None:
         return
     for name, purpose in wanted.items():
         if name not in events.columns:
-            guess = near(name, events.columns)
+            guess = near(name, [column for column in events.columns if column not in (*wanted, TIME_COLUMN)])
             hint = f"Did you mean `{guess}`? Rename the column, or the field." if guess else f"Add a column `{name}`."
             present = ", ".join(f"`{column}`" for column in events.columns)
             _refuse(f"{events.name} has no column `{name}`, {purpose}", f"Its columns are {present}.", hint)
 
 
-def _open_stream(name: str, stream: io.TextIOWrapper, times: TimeSource) -> EventRows:
+def _open_stream(name: str, stream: io.TextIOWrapper, times: TimeSource, close: Callable[[], None]) -> EventRows:
     lines = iter(partial(stream.readline, LINE_CHARACTERS_MAX), "")
     first, number = "", 0
     try:
@@ -105,14 +117,13 @@ def _open_stream(name: str, stream: io.TextIOWrapper, times: TimeSource) -> Even
     except UnicodeDecodeError as error:
         _refuse_encoding(name, number, error)
     if first.lstrip().startswith("{"):
-        rows = _guard(name, _json_rows(first, number, lines, times))
-        return EventRows(name, RowFormat.JSON, (), rows, stream.close)
+        rows = _guard(name, _json_rows(first, number, lines, times), close)
+        return EventRows(name, RowFormat.JSON, (), rows, close)
     delimiter = max(",;\t", key=first.count)
     reader = csv.reader(_chain(first, lines), delimiter=delimiter, strict=True)
     columns = _header(name, reader)
-    events = EventRows(
-        name, RowFormat.TEXT, columns, _guard(name, _csv_rows(reader, number, columns, times)), stream.close
-    )
+    rows = _guard(name, _csv_rows(reader, number, columns, times), close)
+    events = EventRows(name, RowFormat.TEXT, columns, rows, close)
     if not times.period_us:
         require_columns(events, {times.column: "the time of each event"})
     return events
@@ -202,8 +213,8 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"not JSON: {name} is no number")
 
 
-def _guard(name: str, rows: Iterator[Row]) -> Iterator[Row]:
-    """Turn a byte that is not UTF-8, and a disk that fails, into the user's error."""
+def _guard(name: str, rows: Iterator[Row], close: Callable[[], None]) -> Iterator[Row]:
+    """Turn a byte that is not UTF-8, and a disk that fails, into the user's error; close at the end."""
     line = 0
     try:
         for row in rows:
@@ -213,6 +224,8 @@ def _guard(name: str, rows: Iterator[Row]) -> Iterator[Row]:
         _refuse_encoding(name, line + 1, error)
     except OSError as error:
         _refuse(f"reading {name} failed after line {line}", error.strerror or str(error), "Check the disk or the pipe.")
+    finally:
+        close()
 
 
 def _refuse_encoding(name: str, line: int, error: UnicodeDecodeError) -> None:

@@ -1,8 +1,9 @@
 """The node's one connection to its MQTT broker, shared by `on mqtt` and `mqtt.publish`; the home of paho-mqtt.
 
-paho's network loop runs in a thread of ours; everything crosses into the event loop before it touches our state. A
-QoS 1 message is acknowledged (PUBACK) only when `Message.ack` is called. An acknowledgement belongs to one connection: after
-a reconnect the broker sends what it has not seen acknowledged again, and a late `ack` of the old connection is dropped.
+paho's network loop runs in a thread of ours; everything crosses into the event loop before it touches our state.
+A QoS 1 message is acknowledged (PUBACK) only when `Message.ack` is called. An acknowledgement belongs to one
+connection: after a reconnect the broker sends again what it has not seen acknowledged, and a late `ack` of the old
+connection is dropped.
 """
 
 from __future__ import annotations

@@ -137,9 +137,13 @@ class Replay:
         self._program: Program = verified.program
         self._events = events
         self._pause = pause
-        self._instance = Instance(verified, self._options.params)
-        self._answers = Answers(self._program, events, self._options.reads, drivers or {})
-        self._trigger = choose_trigger(self._program, events, self._options.trigger)
+        try:
+            self._instance = Instance(verified, self._options.params)
+            self._answers = Answers(self._program, events, self._options.reads, drivers or {})
+            self._trigger = choose_trigger(self._program, events, self._options.trigger)
+        except BaseException:
+            events.close()
+            raise
         self._lines = site_lines(self._program)
         self._levels: dict[tuple[str, Value], tuple[Value, ...]] = {}
         self._due: dict[int, int] = {}
@@ -148,7 +152,13 @@ class Replay:
         self.summary = Summary(failed_reads=self._answers.failed)
 
     def run(self) -> Iterator[ActionRecord]:
-        """Run all events in order and give each action as it comes."""
+        """Run all events in order and give each action as it comes; closes the events at the end, or when stopped."""
+        try:
+            yield from self._run()
+        finally:
+            self._events.close()
+
+    def _run(self) -> Iterator[ActionRecord]:
         summary, answers, step = self.summary, self._answers, self._instance.step
         trigger, decode = self._trigger, self._decoder()
         offset_us, has_reads, paced = self._offset_us, answers.has_columns, self._options.speed > 0

@@ -136,7 +136,7 @@ FAILING: list[tuple[str, str, Sequence[str]]] = [
     (READING, "expect log.info()", ["expected `log.info()` at 0s", "no action was asked for", "no handler ran in this time"]),
     (READING, "send { temp: 1.0 }\nexpect emit got(mode: HEAT)", ["emitted instead: emit got(temp: 1.0, mode: OFF) at 0s"]),
     (READING, "send { temp: 1.0 }\nexpect no emit got()", ["expected no `emit got`", "it was emitted: emit got(temp: 1.0"]),
-    (READING, "send { temp: 1.0 }\nexpect log.info(\"got 2.0\")", ["asked for instead: log.info(\"got 1.0\") at 0s (line 13)"]),
+    (READING, "send { temp: 1.0 }\nexpect log.info(\"got 2.0\")", ["asked for instead: log.info(\"got 1.0\") at 0s (line 12)"]),
     (READING, "send { temp: 1.0 }\nexpect mode == HEAT", ["`mode` is OFF", "state: seen = 100, mode = OFF"]),
     (
         READING,
