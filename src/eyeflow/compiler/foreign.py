@@ -53,6 +53,7 @@ FOREIGN: dict[str, Foreign] = {
     "!==": _other("!==", "!="),
     "<>": _other("<>", "!="),
     ":=": _other(":=", "="),
+    "...": _other("...", ".."),
     "->": Foreign("`->` is not an operator", "an arm of `match` has `=>`", "=>", fixable=False),
     **{f"{operator}=": _compound(operator) for operator in ("+", "-", "*", "/", "%", "&", "|", "^", "<<", ">>")},
     ";": Foreign("`;` is not needed", "a statement ends at the end of its line", "", ends_line=True),
