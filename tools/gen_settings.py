@@ -13,9 +13,9 @@ HEAD = """# Settings of a node
 
 Generated from `src/eyeflow/node/settings.py` by `tools/gen_settings.py`; do not edit.
 
-A setting stands in its section of `eyeflow-svm.toml`. Its environment variable overrides the file, `--set section.key=VALUE`
-overrides both. In a variable or flag, a list is written with commas. A relative path starts at the directory of the
-configuration file. An unknown section or key is an error.
+A setting stands in its section of `eyeflow-svm.toml`. Its environment variable overrides the file, and
+`--set section.key=VALUE` overrides both. In a variable or flag, a list is written with commas. A relative path starts
+at the directory of the configuration file. An unknown section or key is an error.
 """
 
 
