@@ -1,0 +1,203 @@
+"""`make demo`: a coordinator and two nodes on this machine, rules on real and recorded input, and a clean end.
+
+Everything lives in ./demo-data and on free loopback ports; nothing of the user's own configuration is read or changed.
+Each step shows the command that it runs, so that it can be tried by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / "demo-data"
+EYEFLOW = Path(sys.executable).parent / "eyeflow"
+STEP_S = 60.0
+"""How long one step may take; a demo that hangs is worse than one that fails."""
+POLL_S = 0.2
+
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("EYEFLOW_")} | {
+    "XDG_CONFIG_HOME": str(DATA / "config"),
+    "XDG_DATA_HOME": str(DATA / "share"),
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+class DemoFailed(Exception):
+    """A step did not do what it shows."""
+
+
+def title(text: str) -> None:
+    """Say what the next step shows."""
+    print(f"\n== {text}", flush=True)
+
+
+def shown(arguments: tuple[str, ...]) -> str:
+    """Return a command as a user would type it from the project's root."""
+    words = [word.replace(f"{ROOT}/", "") for word in arguments]
+    return " ".join(f"'{word}'" if any(c in word for c in " ()*") else word for word in words)
+
+
+def eyeflow(*arguments: str, quiet: bool = False, cwd: Path = ROOT, indent: str = "  ") -> str:
+    """Run a command, show it and what it printed, and return its standard output."""
+    if not quiet:
+        print(f"$ eyeflow {shown(arguments)}", flush=True)
+    done = subprocess.run(
+        [EYEFLOW, *arguments], capture_output=True, text=True, env=ENVIRONMENT, cwd=cwd, timeout=STEP_S
+    )
+    if not quiet or done.returncode:
+        for line in (done.stdout + done.stderr).splitlines():
+            print(f"{indent}{line}", flush=True)
+    if done.returncode:
+        raise DemoFailed(f"eyeflow {shown(arguments)} ended with exit code {done.returncode}")
+    return done.stdout
+
+
+def until(what: str, condition: Callable[[], bool]) -> None:
+    """Wait until `condition` holds."""
+    ends = time.monotonic() + STEP_S
+    while not condition():
+        if time.monotonic() > ends:
+            raise DemoFailed(f"waited {STEP_S:.0f} s in vain: {what}")
+        time.sleep(POLL_S)
+
+
+@contextmanager
+def service(name: str, *arguments: str, cwd: Path = ROOT) -> Iterator[Path]:
+    """Run a daemon in the background; gives its log file, ends it with SIGTERM."""
+    print(f"$ eyeflow {shown(arguments)} &", flush=True)
+    log = DATA / f"{name}.log"
+    with log.open("w") as out:
+        process = subprocess.Popen([EYEFLOW, *arguments], stdout=out, stderr=out, env=ENVIRONMENT, cwd=cwd)
+        try:
+            yield log
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(STEP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def follow(log: Path, marker: str, count: int, note: str) -> None:
+    """Show the lines of a log that hold `marker`, until there were `count`."""
+    print(f"  {note}", flush=True)
+    seen = 0
+
+    def more() -> bool:
+        nonlocal seen
+        lines = [line for line in log.read_text().splitlines() if marker in line]
+        for line in lines[seen:count]:
+            print(f"  | {line}", flush=True)
+        seen = len(lines)
+        return seen >= count
+
+    until(f"{count} lines with {marker} in {log.name}", more)
+
+
+def start_coordinator(stack: ExitStack) -> str:
+    """Start the coordinator on a free port and return its URL."""
+    log = stack.enter_context(service("coordinator", "coordinator", "start", "--port", "0", "--json"))
+    until("the coordinator listens", lambda: log.read_text().startswith("{") and "\n" in log.read_text())
+    url = str(json.loads(log.read_text().splitlines()[0])["url"])
+    print(f"  it listens on {url}")
+    return url
+
+
+def add_node(name: str, url: str) -> Path:
+    """Set up a node and let it join; returns its folder."""
+    folder = DATA / name
+    folder.mkdir()
+    (folder / "adc0").write_text("400\n")
+    eyeflow("node", "init", name, "--out", str(folder / "eyeflow-svm.toml"), quiet=True)
+    config = folder / "eyeflow-svm.toml"
+    config.write_text(config.read_text() + f'\n[adc.channels]\n0 = "{folder / "adc0"}"\n')
+    token = eyeflow("coordinator", "join-token", quiet=True).strip()
+    eyeflow("node", "join", url, "--token", token, cwd=folder, quiet=True)
+    print(f"  {name} has joined ({config.relative_to(ROOT)})")
+    return folder
+
+
+def heat(folder: Path, counts: int) -> None:
+    """Set the simulated analog input of a node: what a probe would do."""
+    draft = folder / "adc0.new"
+    draft.write_text(f"{counts}\n")
+    draft.replace(folder / "adc0")
+
+
+def tour() -> None:
+    """Run the whole demonstration."""
+    title("1. Rules are programs: check them, play their tests on a virtual clock")
+    eyeflow("check", "examples")
+    eyeflow("test", "examples/overheat_relay", "examples/host_monitor")
+    title("2. What would a rule have done? A recording of a machine on its way to a failure")
+    example = "examples/machine_failure_warning"
+    eyeflow("run", f"{example}/machine_failure_warning.eye", "--events", f"{example}/recording.csv")
+    with ExitStack() as stack:
+        title("3. A cluster: one coordinator, two nodes")
+        eyeflow("keys", "new", quiet=True)
+        with ExitStack() as coordinator:
+            url = start_coordinator(coordinator)
+            folders = {name: add_node(name, url) for name in ("node-a", "node-b")}
+            logs = {
+                name: stack.enter_context(service(name, "node", "start", cwd=folder))
+                for name, folder in folders.items()
+            }
+            for log in logs.values():
+                until("the node runs", lambda log=log: "runs:" in log.read_text())  # type: ignore[misc]
+            show_cluster(folders["node-a"], logs["node-a"])
+        title("7. The coordinator is gone. The nodes do not care")
+        heat(folders["node-a"], 400)
+        follow(logs["node-a"], "relay off", 1, "the probe of node-a cools down again:")
+    eyeflow("audit", "verify", "--data-dir", "demo-data/node-a/data")
+
+
+def show_cluster(folder: Path, log: Path) -> None:
+    """Deploy, watch real input act, and look at the cluster and its audit."""
+    title("4. Compile, sign and deploy: this machine's own readings, and an analog input")
+    eyeflow("deploy", "examples/host_monitor/host_monitor.eye", "--all", "--param", "heartbeat=2s")
+    eyeflow("deploy", "examples/overheat_relay/overheat_relay.eye", "--nodes", "node-a")
+    title("5. They act")
+    follow(log, "eyeflow.rule: cpu", 2, "node-a reads this machine's processor and memory:")
+    heat(folder, 912)
+    follow(log, "relay on", 1, "the probe of node-a shows 91.2 degrees; for two seconds nothing, then:")
+    title("6. The cluster, and the record of what was decided")
+    eyeflow("status")
+    eyeflow("audit", "show", "--rule", "overheat_relay", "-n", "2", "--data-dir", "demo-data/node-a/data")
+
+
+def main() -> int:
+    """Run the tour from a clean state; whatever happens, no process stays behind."""
+    shutil.rmtree(DATA, ignore_errors=True)
+    DATA.mkdir()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        tour()
+    except (DemoFailed, subprocess.TimeoutExpired) as error:
+        print(f"\nthe demo failed: {error}\nthe logs are in {DATA}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted; everything was shut down", file=sys.stderr)
+        return 130
+    print(
+        "\nEverything was shut down. What to try next:\n"
+        "  . .venv/bin/activate                      then `eyeflow --help` (or call .venv/bin/eyeflow)\n"
+        "  docs/tutorial.md                          your own tested, deployed rule in ten minutes\n"
+        "  eyeflow test examples --cov               fifteen rules with their tests and branch coverage\n"
+        "  eyeflow compile examples/overheat_relay/overheat_relay.eye --emit asm   what a rule becomes\n"
+        "  rm -r demo-data                           forget this demo"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
