@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from eyeflow.svm.execution import Execution, Outcome
 from eyeflow.svm.fast_code import Path, Pool, Val, Writer, constants_of, tuple_text
-from eyeflow.svm.fast_fuel import fuel_of
 from eyeflow.svm.fast_memory import STATE_COPY, Memory
 from eyeflow.svm.fast_merge import flush_for, join
 from eyeflow.svm.fast_ops import atom, operate, stable
 from eyeflow.svm.fast_slots import access, preload
 from eyeflow.svm.fast_world import world
-from eyeflow.svm.opcodes import Op
+from eyeflow.svm.opcodes import OPS, Op
 from eyeflow.svm.program import Instruction, Trigger, ValueType
+from eyeflow.svm.tally import fuel_of
 from eyeflow.svm.verify import Verified
 
 TAIL_MAX = 8
@@ -62,6 +62,9 @@ class Handler:
         """Write a statement that leaves by a trap unless the condition holds."""
         self.writer.line(f"if not ({condition}): return R(t, o, p, i, s, {self.answers()})")
 
+    def _fuel(self, instruction: Instruction) -> int:
+        return fuel_of(self.program, instruction, OPS[instruction.opcode])
+
     def _walk(self, pc: int, end: int, tail: Tail) -> None:
         """Write the instructions from `pc` up to `end`."""
         while pc < end and not self.path.closed:
@@ -76,7 +79,7 @@ class Handler:
 
     def _step(self, instruction: Instruction) -> None:
         """Write one instruction that is neither BRANCH nor LOOP."""
-        self.path.fuel += fuel_of(self.program, instruction)
+        self.path.fuel += self._fuel(instruction)
         if operate(self, instruction) or access(self, instruction) or world(self, instruction):
             return
         stack = self.path.stack
@@ -119,7 +122,7 @@ class Handler:
         target = self.program.code[pc].b
         after = self._verified.branches[pc].end
         first = self.path
-        first.fuel += fuel_of(self.program, self.program.code[pc])
+        first.fuel += self._fuel(self.program.code[pc])
         condition = first.stack.pop()
         first.stack = [stable(self, val) for val in first.stack]
         second, depth = first.fork(), len(first.stack)
@@ -172,7 +175,7 @@ class Handler:
         """Write a LOOP; return the instruction after its END_LOOP."""
         bound, end = self.program.code[pc].b, self._verified.loops[pc]
         path, writer = self.path, self.writer
-        path.fuel += fuel_of(self.program, self.program.code[pc])
+        path.fuel += self._fuel(self.program.code[pc])
         trips = atom(self, path.stack.pop())
         if trips.low < 1 or trips.high > bound:
             self.trap_unless(f"1 <= {trips.text} <= {bound}")
