@@ -43,9 +43,16 @@ def slot_value(kind: Type, value: Value) -> Value:
         return value
     if tag in (TypeTag.INT, TypeTag.DURATION) and found is int and INT_MIN <= int(value) <= INT_MAX:
         return value
-    if tag is TypeTag.TEXT and isinstance(value, str) and len(value.encode("utf-8", "replace")) <= kind.size:
+    if tag is TypeTag.TEXT and isinstance(value, str) and _fits(value, kind.size):
         return value
     raise CapabilityFailure(f"the answer {value!r} is no {describe(kind)}")
+
+
+def _fits(text: str, size_bytes_max: int) -> bool:
+    try:
+        return len(text.encode()) <= size_bytes_max
+    except UnicodeEncodeError:  # half of a surrogate pair, as JSON can carry it
+        return False
 
 
 def describe(kind: Type) -> str:

@@ -88,8 +88,8 @@ def _close(stream: io.TextIOWrapper, *, keep: bool) -> None:
     """Close a file; a stream that somebody else opened is only let go. Twice does no harm."""
     if not keep:
         stream.close()
-    elif not stream.closed:
-        with contextlib.suppress(ValueError):
+    else:
+        with contextlib.suppress(ValueError):  # it was let go before
             stream.detach()
 
 
