@@ -15,6 +15,7 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.compiler import ast
 from eyeflow.compiler.parser import parse
 from eyeflow.compiler.parser.cursor import NESTING_MAX, OPERATORS_MAX
+from eyeflow.compiler.parser.parse import DIAGNOSTICS_MAX
 
 
 def expression(text: str) -> ast.Expr:
@@ -238,6 +239,10 @@ def test_the_bound_of_operators_is_exact() -> None:
     assert not parse(rule_of(DEEP["sum"](OPERATORS_MAX))).diagnostics
     (diagnostic,) = parse(rule_of(DEEP["sum"](OPERATORS_MAX + 1))).diagnostics
     assert diagnostic.code == "EF0137"
+
+
+def test_problems_are_bounded() -> None:
+    assert len(parse(rule_of("x\n" * 1000)).diagnostics) == DIAGNOSTICS_MAX
 
 
 def test_a_source_of_ten_megabytes_is_refused() -> None:

@@ -17,6 +17,9 @@ from eyeflow.compiler.parser.items import ItemParser
 from eyeflow.compiler.source import Source
 from eyeflow.compiler.tokens import ITEM_WORDS, Comment, Token, TokenKind
 
+DIAGNOSTICS_MAX = 100
+"""So many problems of one source are kept, the first ones; others show when these are mended."""
+
 RULE_NAME_MAX = 63
 """The longest name of a rule."""
 
@@ -50,7 +53,7 @@ def parse(source: str) -> ParseResult:
     tokens, problems = tokenize(source)
     parser = _RuleParser(Source(source), tuple(tokens), problems)
     rule = parser.file()
-    diagnostics = tuple(sorted(parser.diagnostics, key=lambda diagnostic: diagnostic.span))
+    diagnostics = tuple(sorted(parser.diagnostics, key=lambda diagnostic: diagnostic.span)[:DIAGNOSTICS_MAX])
     comments = tuple(comment for token in tokens for comment in token.comments)
     return ParseResult(rule, diagnostics, comments, tuple(tokens), parser.marks)
 
