@@ -23,6 +23,8 @@ from eyeflow.protocol.messages import link_bytes
 
 JOIN_TOKEN_S = 24 * 3600
 JOIN_TOKEN_S_MAX = 30 * 86_400
+TOKENS_MAX = 10_000
+"""API tokens, and open join tokens, that the store keeps."""
 CHALLENGE_S = 30
 CHALLENGES_MAX = 1024
 """Open challenges; beyond this the oldest is forgotten, so a flood costs memory only up to here."""
@@ -68,6 +70,7 @@ class Tokens:
 
     def create(self, name: str, role: Role, now_us: int) -> str:
         """Return a new API token; it is shown once, only its hash is kept."""
+        check_bound(self._store, "api_tokens", TOKENS_MAX)
         token_id, secret = self._random(6).hex(), self._random(32).hex()
         self._store.run(
             "INSERT INTO api_tokens(id, name, role, hash, created_us) VALUES(?, ?, ?, ?, ?)",
@@ -98,6 +101,8 @@ class Tokens:
 
     def create_join(self, now_us: int, valid_s: int = JOIN_TOKEN_S) -> tuple[str, int]:
         """Return a new single-use join token and when it expires; it pins the coordinator's key."""
+        self._store.run("DELETE FROM join_tokens WHERE used_us > 0 OR expires_us <= ?", (now_us,))
+        check_bound(self._store, "join_tokens", TOKENS_MAX)
         token_id, secret = self._random(6).hex(), self._random(32).hex()
         expires_us = now_us + valid_s * 1_000_000
         self._store.run(
@@ -121,6 +126,13 @@ class Tokens:
                 "make a new one with `eyeflow coordinator join-token`",
             )
         self._store.run("UPDATE join_tokens SET used_us = ?, used_by = ? WHERE id = ?", (now_us, node, match[1]))
+
+
+def check_bound(store: Store, table: str, count_max: int) -> None:
+    """Raise Problem `limit_reached` when the table holds `count_max` rows."""
+    row = store.row(f"SELECT count(*) FROM {table}")
+    if row is not None and row[0] >= count_max:
+        raise Problem("limit_reached", f"The coordinator keeps {count_max} {table} at most.", "remove some first")
 
 
 class Challenges:

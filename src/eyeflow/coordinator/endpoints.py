@@ -53,7 +53,13 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/api/status", api.get_status, Role.READ, {200: "Status"}),
     Endpoint("GET", "/api/nodes", api.list_nodes, Role.READ, {200: "Nodes"}),
     Endpoint(
-        "POST", "/api/nodes/join-tokens", api.create_join_token, Role.ADMIN, {201: "JoinToken"}, "JoinTokenRequest"
+        "POST",
+        "/api/nodes/join-tokens",
+        api.create_join_token,
+        Role.ADMIN,
+        {201: "JoinToken"},
+        "JoinTokenRequest",
+        ("limit_reached",),
     ),
     Endpoint(
         "POST",
@@ -116,7 +122,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/api/keys", api.list_keys, Role.READ, {200: "Keys"}),
     Endpoint("POST", "/api/keys", api.trust_key, Role.ADMIN, {201: "Key"}, "KeyRequest", ("limit_reached",)),
     Endpoint("DELETE", "/api/keys/{key}", api.revoke_key, Role.ADMIN, {204: ""}, problems=("not_found",)),
-    Endpoint("POST", "/api/tokens", api.create_token, Role.ADMIN, {201: "Token"}, "TokenRequest"),
+    Endpoint("POST", "/api/tokens", api.create_token, Role.ADMIN, {201: "Token"}, "TokenRequest", ("limit_reached",)),
     Endpoint("GET", "/api/link/challenge", api.challenge, None, {200: "Challenge"}),
     Endpoint("GET", "/healthz", api.get_healthz, None, {200: "Healthz", 503: "Healthz"}),
     Endpoint("GET", "/metrics", api.get_metrics, Role.READ, {200: "text"}),

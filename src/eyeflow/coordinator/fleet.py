@@ -29,6 +29,8 @@ from eyeflow.protocol.messages import (
 from eyeflow.protocol.session import Offer
 
 STRATEGIES: dict[str, plan.Strategy] = {"immediate": immediate}
+DEPLOYMENTS_MAX = 10_000
+"""Deployments that are kept; ended ones beyond this are forgotten, the oldest first."""
 STEPS_MAX = 8
 """Decisions that may follow from one event without another event: a strategy that needs more is wrong."""
 
@@ -68,6 +70,10 @@ class Fleet:
             self._store.run(
                 "INSERT INTO deployments(id, rule, over, body) VALUES(?, ?, 0, ?)",
                 (deployment.id, deployment.rule, dump_deployment(deployment)),
+            )
+            self._store.run(
+                "DELETE FROM deployments WHERE over = 1 AND number <= (SELECT max(number) FROM deployments) - ?",
+                (DEPLOYMENTS_MAX,),
             )
             self._store.log(now_us, actor, "deploy", deployment.id, f"{draft.rule} {draft.program_id}")
             return self._advance(deployment, now_us)

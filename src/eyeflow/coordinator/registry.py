@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from eyeflow.coordinator.auth import Tokens
+from eyeflow.coordinator.auth import Tokens, check_bound
 from eyeflow.coordinator.fleet import Fleet
 from eyeflow.coordinator.intake import check_program, describe
 from eyeflow.coordinator.problem import Problem
@@ -149,6 +149,7 @@ class Registry:
             return known, False
         program = intake.program
         with self._store.transaction():
+            check_bound(self._store, "programs", PROGRAMS_MAX)
             self._store.run(
                 "INSERT INTO programs(id, rule, version, sequence, profile, about, bytes, uploaded_us, uploaded_by) "
                 "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -191,9 +192,7 @@ class Registry:
         return b"" if row is None else bytes(row[0])
 
     def _add_node(self, name: str, public_key: bytes, now_us: int) -> None:
-        count = self._store.row("SELECT count(*) FROM nodes")
-        if count is not None and count[0] >= NODES_MAX:
-            raise Problem("limit_reached", f"The cluster has {NODES_MAX} nodes already.", "remove a node first")
+        check_bound(self._store, "nodes", NODES_MAX)
         row = self._store.row("SELECT manifest_version FROM node_floors WHERE name = ?", (name,))
         self._store.run(
             "INSERT INTO nodes(name, public_key, joined_us, manifest_version) VALUES(?, ?, ?, ?)",

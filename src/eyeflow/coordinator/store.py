@@ -18,6 +18,8 @@ from eyeflow.protocol.identity import Identity, key_fingerprint
 
 SCHEMA_VERSION = 1
 BUSY_MS = 5_000
+LOG_ROWS_MAX = 100_000
+"""Entries of who did what that are kept; the oldest go first."""
 ENVIRONMENT = (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.LockedError, apsw.ReadOnlyError, apsw.CorruptError)
 """What disk, rights and other processes can do to us; any other error of SQLite is a bug and stays one."""
 
@@ -114,6 +116,7 @@ class Store:
             "INSERT INTO log(time_us, actor, action, subject, detail) VALUES(?, ?, ?, ?, ?)",
             (now_us, actor, action, subject, detail),
         )
+        self.run("DELETE FROM log WHERE number <= (SELECT max(number) FROM log) - ?", (LOG_ROWS_MAX,))
 
     def _failed(self, error: apsw.Error) -> EyeflowError:
         """After an I/O error pages in memory may not be what the disk holds: forget them and read the file again."""
