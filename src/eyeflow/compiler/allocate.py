@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from eyeflow.compiler import ir, types
 from eyeflow.compiler import typed as t
-from eyeflow.svm.execution import TIME_UNSET
 from eyeflow.svm.opcodes import TIMERS, TimerKind
 from eyeflow.svm.program import Array, Regions, Slot, Timer, ValueType
 
 _INT, _FLOAT, _BOOL = Slot(ValueType.INT), Slot(ValueType.FLOAT), Slot(ValueType.BOOL)
-INITIAL_TIME = TIME_UNSET
 
 
 @dataclass(slots=True)
@@ -132,15 +129,3 @@ def _scan_loop(loop: ir.Loop, start: int, lives: dict[t.Variable, _Life]) -> int
         if life.first <= start < life.last:
             life.last = end
     return end
-
-
-def cells(nodes: tuple[ir.Node, ...]) -> Iterator[ir.Do]:
-    """Yield all instructions of a tree, in order."""
-    for node in nodes:
-        if isinstance(node, ir.Do):
-            yield node
-        elif isinstance(node, ir.If):
-            yield from cells(node.then)
-            yield from cells(node.otherwise)
-        else:
-            yield from cells(node.body)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from eyeflow.base.diagnostic import Span
 from eyeflow.compiler import ir
 from eyeflow.compiler import typed as t
-from eyeflow.compiler.allocate import Memory, allocate, cells
+from eyeflow.compiler.allocate import Memory, allocate
 from eyeflow.compiler.source import Source
 from eyeflow.svm import program as p
 from eyeflow.svm.numbers import float_bits
@@ -34,13 +34,7 @@ class _Constants:
         self.values: list[p.Value] = []
         self._numbers: dict[tuple[str, object], int] = {}
         self._runs: dict[tuple[str, ...], int] = {}
-        for handler in unit.handlers:
-            for node in cells(handler.nodes):
-                if isinstance(node.b, ir.NamesSymbol):
-                    self._add_names(node.b.names)
-
-    def _add_names(self, names: tuple[str, ...]) -> None:
-        if names not in self._runs:
+        for names in unit.names:
             self._runs[names] = len(self.values)
             for name in names:
                 self.number(name)

@@ -105,3 +105,5 @@ class Unit:
     handlers: list[Handler] = field(default_factory=list)
     sites: list[t.Site] = field(default_factory=list)
     timers: list[TimerSymbol] = field(default_factory=list)
+    names: list[tuple[str, ...]] = field(default_factory=list)
+    """The enums whose names lie together in the constant pool: no text stands in two of them."""

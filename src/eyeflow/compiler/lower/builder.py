@@ -66,6 +66,15 @@ class Builder:
         self.unit.sites.append(site)
         return len(self.unit.sites) - 1
 
+    def has_room_for(self, names: tuple[str, ...]) -> bool:
+        """Tell whether the names of an enum can lie together in the constant pool, where each text stands once."""
+        if names in self.unit.names:
+            return True
+        if any(name in known for known in self.unit.names for name in names):
+            return False
+        self.unit.names.append(names)
+        return True
+
     @contextmanager
     def block(self) -> Iterator[list[ir.Node]]:
         """Write into a new list of nodes."""

@@ -173,10 +173,33 @@ def _to_text(b: Builder, expr: t.ToText) -> None:
         case TypeTag.DURATION:
             b.do(Op.TEXT_D, expr.span)
         case TypeTag.ENUM:
-            names = expr.value.type.members
-            b.do(Op.TEXT_ENUM, expr.span, ir.NamesSymbol(names), a=len(names))
+            _enum_name(b, expr)
         case _:
             b.do(Op.TEXT_I, expr.span)
+
+
+def _enum_name(b: Builder, expr: t.ToText) -> None:
+    names = expr.value.type.members
+    if b.has_room_for(names):
+        b.do(Op.TEXT_ENUM, expr.span, ir.NamesSymbol(names), a=len(names))
+    else:
+        _pick_name(b, expr, b.keep_int("ordinal", expr.span), 0)
+
+
+def _pick_name(b: Builder, expr: t.ToText, ordinal: t.Variable, number: int) -> None:
+    """Choose the text by comparing: for the rare enum that shares a member's name with another one."""
+    names = expr.value.type.members
+    if number == len(names) - 1:
+        b.push(names[number], expr.span)
+        return
+    b.load(ordinal, expr.span)
+    b.push(number, expr.span)
+    b.do(Op.EQ_I, expr.span)
+    with b.block() as then:
+        b.push(names[number], expr.span)
+    with b.block() as otherwise:
+        _pick_name(b, expr, ordinal, number + 1)
+    b.branch(then, otherwise, expr.span)
 
 
 def _read(b: Builder, expr: t.Read) -> None:

@@ -110,15 +110,26 @@ class StatementParser(ExpressionParser):
         Stops at the next line or at the `}` of the block around it; takes at least one token.
         """
         if self.at == start:
-            depth = int(self.on("{"))
             self.take()
-        else:
-            taken = [token.text for token in self.tokens[start : self.at] if token.kind is TokenKind.OPERATOR]
-            depth = max(0, taken.count("{") - taken.count("}"))
-        self._skip_line(depth)
+        self._skip_line(self._open_blocks(start))
         while self.on("else") and self.tokens[start].text == "if":
             self.take()
             self._skip_line(0)
+
+    def _open_blocks(self, start: int) -> int:
+        """Count the blocks opened and not closed since token `start`; takes a `}` of fields that follows on this line."""
+        kinds: list[bool] = []
+        for token in self.tokens[start : self.at]:
+            if token.kind is TokenKind.OPERATOR and token.text == "{":
+                kinds.append(token.span.start not in self.marks.member_braces)
+            elif token.kind is TokenKind.OPERATOR and token.text == "}" and kinds:
+                kinds.pop()
+        if kinds and not kinds[-1]:
+            while not (self.on("}") or self.token.line_start or self.on_kind(TokenKind.END)):
+                self.take()
+            if self.on("}") and not self.token.line_start:
+                self.take()
+        return sum(kinds)
 
     def _skip_line(self, depth: int) -> None:
         """Skip to the next line at brace depth 0, or to the `}` that leaves it; `depth` braces are open now."""
