@@ -111,7 +111,7 @@ class LibgpiodGpio:
     def level(self, pin: str) -> bool:
         """Return the level of an input, or the level an output is driven to."""
         line = self._line(pin)
-        request = self._requests.get((pin, True)) or self._request(pin, line, output=False)
+        request = self._requests.get((pin, True)) or self._request(pin, line, level=None)
         try:
             return bool(request.get_value(line.line) == self._gpiod.line.Value.ACTIVE)
         except OSError as error:
@@ -120,7 +120,7 @@ class LibgpiodGpio:
     def set_level(self, pin: str, level: bool) -> None:
         """Drive an output."""
         line, value = self._line(pin), self._gpiod.line.Value
-        request = self._request(pin, line, output=True)
+        request = self._request(pin, line, level=level)
         try:
             request.set_value(line.line, value.ACTIVE if level else value.INACTIVE)
         except OSError as error:
@@ -137,7 +137,9 @@ class LibgpiodGpio:
             raise PinError(f"pin {pin} is not wired: add it to [gpio.pins], for example {pin} = 17")
         return self._lines[pin]
 
-    def _request(self, pin: str, line: GpioLine, *, output: bool) -> Any:
+    def _request(self, pin: str, line: GpioLine, *, level: bool | None) -> Any:
+        """Return the request of an input (level None) or of an output, which starts at `level`: no glitch."""
+        output = level is not None
         if (pin, output) not in self._requests:
             kinds = self._gpiod.line
             bias = {"as-is": kinds.Bias.AS_IS, "pull-up": kinds.Bias.PULL_UP, "pull-down": kinds.Bias.PULL_DOWN}
@@ -145,6 +147,7 @@ class LibgpiodGpio:
                 direction=kinds.Direction.OUTPUT if output else kinds.Direction.INPUT,
                 active_low=line.active_low,
                 bias=bias[line.bias],
+                output_value=kinds.Value.ACTIVE if level else kinds.Value.INACTIVE,
             )
             try:
                 request = self._gpiod.request_lines(line.chip, consumer="eyeflow", config={line.line: settings})

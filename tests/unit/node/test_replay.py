@@ -10,6 +10,8 @@ from datetime import timedelta, timezone
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.compiler.compile import compile_rule
@@ -378,3 +380,31 @@ def test_speed_paces_by_event_time_and_can_be_cancelled() -> None:
 
 def test_the_same_recording_gives_the_same_decisions_twice() -> None:
     assert replay(READING, CSV)[0] == replay(READING, CSV)[0]
+
+
+def held(limit: float, hold_us: int, samples: list[tuple[int, float]]) -> list[tuple[int, str]]:
+    """The decisions of READING, written down a second time and in another way."""
+    since: int | None = None
+    last, changes = "", []
+    for time_us, temp in samples:
+        since = (time_us if since is None else since) if temp > limit else None
+        level = "HIGH" if since is not None and time_us - since >= hold_us else "LOW"
+        if level != last:
+            changes.append((time_us, level))
+        last = level
+    return changes
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3_000_000), st.floats(75, 85, allow_nan=False)), min_size=1, max_size=40))
+def test_a_replay_decides_as_a_model_of_the_rule_does(steps: list[tuple[int, float]]) -> None:
+    samples, now_us = [], 1_772_323_200_000_000
+    for step_us, temp in steps:
+        now_us += step_us
+        samples.append((now_us, temp))
+    rows = "".join(f"{time_us},{temp!r}\n" for time_us, temp in samples)
+    actions = [action for action in Replay(VERIFIED, events("timestamp,temp\n" + rows)).run() if not action.is_event]
+    assert [(a.time_us, a.arguments["level"]) for a in actions] == held(80.0, 2_000_000, samples)
+
+
+VERIFIED = program(READING)

@@ -50,7 +50,7 @@ class HttpSource:
         self._serving = 0
         self._deliver: Deliver | None = None
         self.port = 0
-        self.status = PortStatus("http", detail="no rule listens", counters={"accepted": 0, "refused": 0})
+        self.status = PortStatus("http", "up", "no rule listens", counters={"accepted": 0, "refused": 0})
 
     def update(self, subscriptions: Collection[Subscription]) -> None:
         """Replace the wanted set; see `Source`."""

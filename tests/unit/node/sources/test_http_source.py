@@ -37,7 +37,7 @@ async def serving(deliver: Deliver, **settings: Any) -> AsyncIterator[tuple[Http
     source = HttpSource(HttpServerConfig.from_table({"port": 0, **settings}), clock=lambda: 42)
     source.update([DOOR])
     async with running(source.run(deliver)):
-        await until(lambda: source.status.state == "up")
+        await until(lambda: source.port != 0)
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{source.port}", timeout=30) as client:
             yield source, client
 
