@@ -12,6 +12,9 @@ from dataclasses import asdict
 
 from bench.measure import Report
 
+LOAD_BEFORE = os.getloadavg()[0]
+"""Processes that wanted a core in the minute before: above 0.5 the absolute figures are not worth much."""
+
 NAMES = ("evaluation", "fleet", "replay", "compiling", "startup")
 """The modules of this package that measure; each has `report()`."""
 
@@ -40,7 +43,8 @@ def main() -> int:
 
 def machine() -> str:
     """Say what the figures were measured on."""
-    return f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, Python {platform.python_version()}"
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, {python}, load {LOAD_BEFORE:.1f} before"
 
 
 def shown(report: Report) -> str:
