@@ -31,7 +31,7 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.sta
 }
 
 
-class DemoFailed(Exception):
+class DemoFailed(Exception):  # noqa: N818 - the word of the field
     """A step did not do what it shows."""
 
 

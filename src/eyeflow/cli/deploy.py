@@ -236,15 +236,26 @@ def _say_node(node: Json) -> None:
     say(paint(node["name"], "1", sys.stdout))
     if node["problem"]:
         say(f"  {paint('problem', '31', sys.stdout)}: {node['problem']}")
+    health = {(part["kind"], part["name"]): part for part in node["health"]}
     for rule in node["rules"]:
         wanted = rule["wanted"]
         program = wanted["programId"][:16] if wanted else "to be removed"
         reason = f"  {rule['reason']}" if rule["reason"] else ""
-        say(f"  rule {rule['rule']}  {program}  {colored(rule['state'])}{reason}")
-    for part in node["health"]:
-        counters = ", ".join(f"{name} {value}" for name, value in sorted(part["counters"].items()) if value)
-        detail = f"  {part['detail']}" if part["detail"] else ""
-        say(f"  {part['kind']} {part['name']}: {colored(part['state'])}{detail}{'  ' + counters if counters else ''}")
+        doing = _doing(health.pop(("rule", rule["rule"]), None))
+        say(f"  rule {rule['rule']}  {program}  {colored(rule['state'])}{reason}{doing}")
+    for part in health.values():
+        doing = _doing(part)
+        if doing or part["state"] == "failed":
+            say(f"  {part['kind']} {part['name']}  {colored(part['state'])}{doing}")
+
+
+def _doing(part: Json | None) -> str:
+    """Return what a rule or port counts and complains about; nothing when there is nothing to tell."""
+    if part is None:
+        return ""
+    shown = [f"{n.replace('_', ' ')} {v}" for n, v in sorted(part["counters"].items()) if v and not n.endswith("_us")]
+    detail = part["detail"] if shown or part["state"] == "failed" else ""
+    return "".join(f"  {text}" for text in (", ".join(shown), detail) if text)
 
 
 def _ago(time_us: int) -> str:

@@ -166,11 +166,12 @@ def parse_params(program: Program, texts: list[str] | None) -> dict[str, Value]:
 
 
 def iso_time(time_us: int) -> str:
-    """Return a time as ISO 8601 in UTC, with as many digits as it needs."""
-    moment = datetime.fromtimestamp(time_us // 1_000_000, UTC)
-    fraction = time_us % 1_000_000
-    text = moment.strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{fraction:06d}".rstrip("0") + "Z" if fraction else text + "Z"
+    """Return a time as ISO 8601 in UTC, to the second, millisecond or microsecond as it needs."""
+    text = datetime.fromtimestamp(time_us // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    fraction_us = time_us % 1_000_000
+    if not fraction_us:
+        return text + "Z"
+    return f"{text}.{fraction_us // 1000:03d}Z" if fraction_us % 1000 == 0 else f"{text}.{fraction_us:06d}Z"
 
 
 def _json_record(record: ActionRecord) -> dict[str, Any]:
