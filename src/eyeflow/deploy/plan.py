@@ -256,7 +256,8 @@ def roll_back(deployment: Deployment, now_us: int, reason: str, outcome: Deploym
 def _after_return(progress: NodeProgress) -> NodeState:
     if progress.state is NodeState.REFUSED:
         return NodeState.REFUSED
-    return NodeState.RETURNING if progress.touched_us else NodeState.RETURNED
+    untouched = progress.state is NodeState.WAITING and not progress.touched_us
+    return NodeState.RETURNED if untouched else NodeState.RETURNING
 
 
 def settle_return(deployment: Deployment, now_us: int) -> tuple[Action, ...]:

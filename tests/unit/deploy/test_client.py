@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.deploy.client import POLL_LAST_S, RESTART_POLLS_MAX, CoordinatorClient
+
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+def client(answer: Answer) -> CoordinatorClient:
+    return CoordinatorClient("http://coordinator:7700/", "eft_secret", transport=httpx.MockTransport(answer))
+
+
+def problem(status: int, **body: Any) -> Answer:
+    full = {"title": "Title", "status": status, "type": "urn:x", **body}
+    return lambda request: httpx.Response(status, json=full)
+
+
+def test_requests_carry_the_token_in_the_header_only() -> None:
+    seen: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, json={"nodes": [], "keys": [], "rules": [], "deployments": []})
+
+    with client(answer) as one:
+        one.nodes()
+        one.node("a/b?c")
+        one.deploy("pump", None, params={"limit": 1.5}, deadline_s=9)
+        one.deploy("pump", ["a"], program_id="p", rollback_on_error=False)
+        one.upload_program(b"\x7fSVM")
+        one.remove_node("a")
+        one.revoke_key(bytes(32))
+    assert all(request.headers["authorization"] == "Bearer eft_secret" for request in seen)
+    assert not any("secret" in str(request.url) for request in seen)
+    assert [(request.method, request.url.raw_path.decode()) for request in seen] == [
+        ("GET", "/api/nodes"),
+        ("GET", "/api/nodes/a%2Fb%3Fc"),
+        ("POST", "/api/rules/pump/deploy"),
+        ("POST", "/api/rules/pump/deploy"),
+        ("POST", "/api/programs"),
+        ("DELETE", "/api/nodes/a"),
+        ("DELETE", "/api/keys/" + "00" * 32),
+    ]
+    everywhere = {
+        "all": True,
+        "strategy": "immediate",
+        "rollbackOnError": True,
+        "params": {"limit": 1.5},
+        "deadlineS": 9,
+    }
+    assert json.loads(seen[2].content) == everywhere
+    some = {"nodeIds": ["a"], "strategy": "immediate", "rollbackOnError": False, "params": {}, "programId": "p"}
+    assert json.loads(seen[3].content) == some
+    assert seen[4].headers["content-type"] == "application/octet-stream"
+
+
+def test_a_problem_becomes_an_error_with_every_place_and_the_next_step() -> None:
+    errors = [{"pointer": "/params/limt", "message": "did you mean `limit`?"}]
+    answer = problem(422, code="invalid_params", detail="It does not fit.", nextStep="look", errors=errors)
+    with client(answer) as one, pytest.raises(EyeflowError) as error:
+        one.deploy("pump", ["a"])
+    assert (error.value.code, error.value.exit_code) == ("invalid_params", ExitCode.PROBLEMS)
+    assert (error.value.message, error.value.next_step) == ("It does not fit.", "look")
+    assert error.value.cause == "/params/limt: did you mean `limit`?"
+    with client(problem(503, code="storage", detail="full")) as one, pytest.raises(EyeflowError) as server:
+        one.status()
+    assert server.value.exit_code is ExitCode.ENVIRONMENT
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        httpx.Response(200, text="<html>"),
+        httpx.Response(200, json=[1]),
+        httpx.Response(404, text="nope"),
+        httpx.Response(500, json={"oops": 1}),
+        httpx.Response(302, headers={"location": "http://evil.example"}),
+    ],
+)
+def test_another_server_is_recognized(reply: httpx.Response) -> None:
+    with client(lambda request: reply) as one, pytest.raises(EyeflowError) as error:
+        one.status()
+    assert error.value.code == "not_a_coordinator"
+    assert error.value.exit_code is ExitCode.ENVIRONMENT
+
+
+def test_nobody_listening_is_said() -> None:
+    with CoordinatorClient("http://127.0.0.1:1", "t") as one, pytest.raises(EyeflowError) as error:
+        one.status()
+    assert (error.value.code, error.value.exit_code) == ("unreachable", ExitCode.ENVIRONMENT)
+    assert error.value.next_step == "is the coordinator running? eyeflow coordinator start"
+
+
+@pytest.mark.parametrize("url", ["", "coordinator", "ftp://x", "http://[", "http://x:99999"])
+def test_a_wrong_url_is_said(url: str) -> None:
+    with pytest.raises(EyeflowError) as error, CoordinatorClient(url, "t") as one:
+        one.status()
+    assert error.value.code in {"bad_url", "unreachable"}
+
+
+def test_a_missing_ca_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(EyeflowError) as error:
+        CoordinatorClient("https://x", "t", ca_file=str(tmp_path / "none.pem"))
+    assert error.value.code == "ca_file"
+
+
+def test_waiting_shows_each_change_and_outlives_a_restart() -> None:
+    gone = httpx.ConnectError("refused")
+    script: list[Any] = ["installing", "installing", gone, gone, "rollingBack", "failed"]
+    slept: list[float] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        step = script.pop(0)
+        if isinstance(step, Exception):
+            raise step
+        return httpx.Response(200, json={"state": step, "over": step == "failed"})
+
+    shown: list[str] = []
+    with client(answer) as one:
+        ended = one.wait_deployment("d", lambda now: shown.append(now["state"]), sleep=slept.append)
+    assert ended["state"] == "failed"
+    assert shown == ["installing", "rollingBack", "failed"]
+    assert max(slept) <= POLL_LAST_S
+
+
+def test_waiting_has_bounds() -> None:
+    def never(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    slept: list[float] = []
+    with client(never) as one, pytest.raises(EyeflowError) as error:
+        one.wait_deployment("d", sleep=slept.append)
+    assert error.value.code == "unreachable"
+    assert len(slept) == RESTART_POLLS_MAX
+    clock = iter(range(100))
+    open_ = {"state": "installing", "over": False}
+    with client(lambda request: httpx.Response(200, json=open_)) as one:
+        waited = one.wait_deployment("d", timeout_s=3, sleep=slept.append, clock=lambda: float(next(clock)))
+    assert waited == open_
