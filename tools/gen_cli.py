@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from enum import Enum
 from pathlib import Path
+from typing import get_args, get_type_hints
 
-from typer.main import get_command
+import typer
+from typer.models import ArgumentInfo, ParameterInfo
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "cli.md"
 
@@ -30,26 +34,37 @@ up completion for your shell.
 """
 
 
-def commands(command: object, path: str) -> Iterator[tuple[str, object]]:
-    """Yield every command below `command` with its full name."""
-    children = getattr(command, "commands", None)
-    if children is None:
-        yield path, command
-        return
-    for name in sorted(children):
-        yield from commands(children[name], f"{path} {name}")
+def commands(app: typer.Typer, path: str) -> Iterator[tuple[str, Callable[..., object]]]:
+    """Yield every command below `app` with its full name and its function."""
+    for command in app.registered_commands:
+        assert command.callback is not None
+        yield f"{path} {command.name or command.callback.__name__}", command.callback
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        yield from commands(group.typer_instance, f"{path} {group.name}")
 
 
-def option_names(param: object) -> str:
-    """Return how a parameter is written."""
-    if param.param_type_name == "argument":  # type: ignore[attr-defined]
-        return f"`{param.human_readable_name}`"  # type: ignore[attr-defined]
-    names = ", ".join(f"`{name}`" for name in (*param.opts, *param.secondary_opts))  # type: ignore[attr-defined]
-    if param.is_flag:  # type: ignore[attr-defined]
-        return names
-    choices = getattr(param.type, "choices", None)  # type: ignore[attr-defined]
-    shown = "\\|".join(str(getattr(choice, "value", choice)) for choice in choices) if choices else ""
-    return f"{names} {shown or (param.metavar or param.type.name.upper())}"  # type: ignore[attr-defined]
+def parameters(function: Callable[..., object]) -> Iterator[tuple[str, str]]:
+    """Yield how each parameter of a command is written, and its help."""
+    for name, annotation in get_type_hints(function, include_extras=True).items():
+        infos = [info for info in getattr(annotation, "__metadata__", ()) if isinstance(info, ParameterInfo)]
+        if infos:
+            yield written(name, get_args(annotation)[0], infos[0]), infos[0].help or ""
+
+
+def written(name: str, kind: object, info: ParameterInfo) -> str:
+    """Return how a parameter is written: `FILE`, `--out PATH`."""
+    if isinstance(info, ArgumentInfo):
+        return f"`{name.rstrip('_').upper()}`"
+    flags = info.param_decls or (f"--{name.rstrip('_').replace('_', '-')}",)
+    shown = ", ".join(f"`{flag}`" for flag in flags)
+    kinds = [one for one in (get_args(kind) or (kind,)) if one is not type(None)]
+    first = (get_args(kinds[0]) or kinds)[0]
+    if first is bool:
+        return shown
+    if isinstance(first, type) and issubclass(first, Enum):
+        return f"{shown} " + "\\|".join(str(member.value) for member in first)
+    return f"{shown} {info.metavar or getattr(first, '__name__', str(first)).upper()}"
 
 
 def page() -> str:
@@ -57,13 +72,11 @@ def page() -> str:
     from eyeflow.cli.main import app
 
     lines = [HEAD]
-    for name, command in commands(get_command(app), "eyeflow"):
-        lines += [f"## {name}", "", (command.help or "").strip(), ""]  # type: ignore[attr-defined]
-        shown = [p for p in command.params if p.name != "help" and not getattr(p, "hidden", False)]  # type: ignore[attr-defined]
-        if shown:
-            lines += ["| parameter | meaning |", "|---|---|"]
-            lines += [f"| {option_names(p)} | {getattr(p, 'help', None) or ''} |" for p in shown]
-            lines.append("")
+    for name, function in sorted(commands(app, "eyeflow"), key=lambda pair: pair[0]):
+        lines += [f"## {name}", "", inspect.getdoc(function) or "", ""]
+        rows = [f"| {shown} | {text} |" for shown, text in parameters(function)]
+        if rows:
+            lines += ["| parameter | meaning |", "|---|---|", *rows, ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
