@@ -17,7 +17,10 @@ from eyeflow.compiler.tokens import RESERVED
 from eyeflow.svm.verify import verify
 
 DOCS = sources.ROOT / "docs"
-PAGES = [*sorted(DOCS.rglob("*.md")), sources.ROOT / "README.md"]
+PLAYED = DOCS / "tutorial.md"
+"""Makes mistakes on purpose on its way; `tests/unit/docs/test_tutorial.py` plays it from end to end."""
+
+PAGES = [page for page in (*sorted(DOCS.rglob("*.md")), sources.ROOT / "README.md") if page != PLAYED]
 SNIPPETS = [
     pytest.param(text, info, id=f"{page.relative_to(sources.ROOT)}-{number}")
     for page in PAGES
@@ -68,5 +71,6 @@ def test_the_reference_names_every_reserved_word() -> None:
 
 
 def test_there_are_snippets_to_check() -> None:
+    assert (sources.ROOT / "tests" / "unit" / "docs" / "test_tutorial.py").exists()
     assert len(WHOLE) >= 1
     assert len(SNIPPETS) > len(WHOLE)
