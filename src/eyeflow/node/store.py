@@ -226,24 +226,30 @@ class Store:
         self._file.tidy()
 
     def recover(self) -> bool:
-        """Open the file anew after an error and check the end of the chain; raises StorageError while that fails.
+        """Open the file anew after an error and write what it holds again; raises StorageError while that fails.
 
         Returns whether the batch that failed is in the file after all: a failed fsync leaves that open. Writing a batch
         without drafts twice changes nothing, so of such a one this says False.
         """
-        doubt = self._doubt
-        self._file.close()
+        self._file.abandon()
         self._file = StoreFile(self._path, self._limits.size_bytes_max, self._vfs)
-        self._lost_total = int(self._meta_or_set("lost_total", 0))
-        self._head_seq, self._head = self._read_head()
+        self._file.settle()
+        try:
+            self._lost_total = int(self._meta_or_set("lost_total", 0))
+            self._head_seq, self._head = self._read_head()
+        except apsw.Error as error:
+            raise storage_error(error, self._path) from error
         self.counters.recoveries += 1
-        self._doubt = None
+        doubt, self._doubt = self._doubt, None
         return doubt is not None and doubt == (self._head_seq, self._head)
 
     def audit_range(self, from_seq: int, limit: int) -> list[bytes]:
         """Return at most `limit` records with seq >= `from_seq`, ascending, as stored."""
         query = "SELECT record FROM audit WHERE seq >= ? ORDER BY seq LIMIT ?"
-        return [row[0] for row in self._file.db.execute(query, (from_seq, limit))]
+        try:
+            return [row[0] for row in self._file.db.execute(query, (from_seq, limit))]
+        except apsw.Error as error:
+            raise storage_error(error, self._path) from error
 
     def record(self, seq: int) -> Record | None:
         """Return the record with this seq, or None when it is not (or no longer) there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import apsw
@@ -61,6 +62,11 @@ class StoreFile:
         """Close the connection; the log goes into the file when nobody else reads it."""
         self.db.close()
 
+    def abandon(self) -> None:
+        """Close a connection that failed. What its log could not be moved for is still in the log."""
+        with suppress(apsw.Error):
+            self.db.close()
+
     @property
     def used_bytes(self) -> int:
         """Bytes of pages that hold something."""
@@ -78,17 +84,30 @@ class StoreFile:
         return sum(file.stat().st_size for file in files if file.exists())
 
     def tidy(self) -> None:
-        """Move the write-ahead log into the file before it reaches its bound. Raises StorageError when it cannot."""
+        """Move the write-ahead log into the file before it reaches its bound. Raises StorageError when it cannot.
+
+        A log that was moved whole is written from its start again. A reader that holds an old snapshot prevents that.
+        """
         if self._wal_pages * PAGE_BYTES <= self.wal_bytes_max // 4:
             return
-        mode = apsw.SQLITE_CHECKPOINT_PASSIVE
-        if self._wal_pages * PAGE_BYTES > self.wal_bytes_max // 2:
-            mode = apsw.SQLITE_CHECKPOINT_TRUNCATE
+        logged, moved = self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        if moved < logged and logged * PAGE_BYTES > self.wal_bytes_max * 3 // 4:
+            raise StorageError(
+                "the log of the node's store has reached its bound",
+                cause=f"Another process has been reading {self.path} for long.",
+                next_step="End that process: a second `eyeflow audit`, a backup or a database browser.",
+                full=True,
+            )
+
+    def settle(self) -> None:
+        """Write everything that the log holds into the file, and sync it. Raises StorageError when the disk fails.
+
+        After a failed fsync the kernel may take pages for written that are not: only writing them again makes sure.
+        """
         try:
-            self.db.wal_checkpoint(mode=mode)
-        except apsw.BusyError as error:
-            if self._wal_pages * PAGE_BYTES > self.wal_bytes_max * 3 // 4:
-                raise storage_error(error, self.path) from error
+            self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except apsw.Error as error:
+            raise storage_error(error, self.path) from error
 
 
 def storage_error(error: apsw.Error, path: Path) -> StorageError:
