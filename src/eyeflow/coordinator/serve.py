@@ -8,6 +8,7 @@ import ipaddress
 import os
 import signal
 import socket
+import ssl
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -72,6 +73,7 @@ async def serve(
 ) -> None:
     """Serve until SIGTERM, SIGINT or `stop`; raises EyeflowError when the port, the store or the options refuse."""
     check_exposure(options)
+    check_certificate(options)
     with contextlib.closing(bind(options.host, options.port)) as listener:
         store = Store(options.data_dir / STORE_FILE)
         try:
@@ -120,6 +122,21 @@ def check_exposure(options: ServeOptions) -> None:
             code="insecure_bind",
             exit_code=ExitCode.USAGE,
         )
+
+
+def check_certificate(options: ServeOptions) -> None:
+    """Refuse a certificate or key that no TLS server can use."""
+    if options.tls_cert is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(options.tls_cert, options.tls_key)
+    except (OSError, ValueError) as error:
+        raise EyeflowError(
+            f"the certificate {options.tls_cert} with the key {options.tls_key} cannot be used",
+            cause=str(error),
+            next_step="give PEM files: the certificate with its chain, and its private key without a passphrase",
+            code="tls_file",
+        ) from error
 
 
 def _is_loopback(host: str) -> bool:
