@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import golden
 import pytest
 
+import golden
 from eyeflow.compiler.compile import PHASES, ChipLimits, CompileOptions, compile_rule, emit_phase
 from eyeflow.svm.program import Priority, Profile
 from eyeflow.svm.verify import verify
@@ -135,3 +135,19 @@ def test_deep_nesting_is_a_diagnostic() -> None:
         result = compile_rule(source, name="x")
         assert result.program is None
         assert result.diagnostics
+
+
+def test_declarations_may_stand_in_any_order() -> None:
+    body = """
+const WIDTH = HALF * 2.0
+const HALF = 1.5
+record Outer { inner: Inner, mode: Mode }
+record Inner { x: float }
+enum Mode { OFF, ON }
+state outer: Outer
+on every 1s
+outer.inner.x = WIDTH
+log.info("{outer.inner.x} {outer.mode}")
+"""
+    result = compile_rule(wrapped(body), name="x")
+    assert result.diagnostics == ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -75,6 +75,9 @@ class Context:
     loop_spans: list[Span] = field(default_factory=list)
     visited_lists: list[t.Variable] = field(default_factory=list)
     period_us: int | None = None
+    pending: dict[str, Callable[[], None]] = field(default_factory=dict)
+    """Declares, on demand, a type or constant that stands further down."""
+    open_names: list[str] = field(default_factory=list)
 
     @property
     def text_bytes_max(self) -> int:
@@ -107,7 +110,23 @@ class Context:
 
     def find(self, name: str) -> Symbol | None:
         """Return the innermost symbol of a name."""
+        self.declare_pending(name)
         return next((scope[name] for scope in reversed(self.scopes) if name in scope), None)
+
+    def declare_pending(self, name: str) -> None:
+        """Declare what stands further down, when `name` is such a type or constant."""
+        declare = self.pending.pop(name, None)
+        if declare is not None:
+            self.open_names.append(name)
+            declare()
+            self.open_names.remove(name)
+
+    def needs_itself(self, name: str, span: Span) -> bool:
+        """Report a declaration that is used while it is being declared."""
+        if name not in self.open_names:
+            return False
+        self.error("EF0228", f"`{name}` is declared by means of itself", span, "needs itself")
+        return True
 
     def declare(self, symbol: Symbol) -> Symbol:
         """Make a name known in the innermost scope; a name that is visible already is an error."""

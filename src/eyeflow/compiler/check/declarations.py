@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 from eyeflow.base.diagnostic import Label, Span
 from eyeflow.compiler import ast, types
@@ -63,20 +64,31 @@ def _priority(ctx: Context, rule: ast.Rule) -> Priority:
 
 
 def declare_types(ctx: Context, rule: ast.Rule) -> None:
-    """Make enums and records known, in the order of the source."""
+    """Make enums and records known; a record may name types that stand further down."""
     ctx.types.update(ctx.catalog.enums)
     declared: list[ast.EnumDecl | ast.RecordDecl] = [*rule.enums, *rule.records]
+    fresh: dict[str, ast.EnumDecl | ast.RecordDecl] = {}
     for decl in sorted(declared, key=lambda decl: decl.span.start):
         name = decl.name.text
-        if name in ctx.types or name in ("bool", "int", "float", "duration", "text", "list"):
-            labels = (Label(ctx.type_spans[name], "declared here"),) if name in ctx.type_spans else ()
+        if name in ctx.types or name in fresh or name in _BUILT_IN:
+            labels = (Label(fresh[name].name.span, "declared here"),) if name in fresh else ()
             ctx.error("EF0201", f"the type `{name}` exists already", decl.name.span, "declared again", labels=labels,
                       help="choose another name")  # fmt: skip
             continue
-        ctx.type_spans[name] = decl.name.span
-        ctx.types[name] = _enum(ctx, decl) if isinstance(decl, ast.EnumDecl) else _record(ctx, decl)
-        if types.is_error(ctx.types[name]):
-            ctx.types[name] = types.ERROR
+        fresh[name] = decl
+        ctx.pending[name] = partial(_type, ctx, decl)
+    for name in fresh:
+        ctx.declare_pending(name)
+
+
+_BUILT_IN = ("bool", "int", "float", "duration", "text", "list")
+
+
+def _type(ctx: Context, decl: ast.EnumDecl | ast.RecordDecl) -> None:
+    name = decl.name.text
+    kind = _enum(ctx, decl) if isinstance(decl, ast.EnumDecl) else _record(ctx, decl)
+    ctx.type_spans[name] = decl.name.span
+    ctx.types[name] = kind
 
 
 def _unique(ctx: Context, names: tuple[ast.Name, ...], what: str) -> list[ast.Name]:
@@ -170,24 +182,26 @@ def _range(ctx: Context, decl: ast.ParamDecl, kind: Type, default: Value) -> tup
 
 
 def declare_consts(ctx: Context, rule: ast.Rule) -> None:
-    """Make constants known, in the order of the source: each may use those before it."""
+    """Make constants known; one may use another that stands further down."""
     for decl in rule.consts:
-        what = f"the constant `{decl.name.text}`"
-        kind = resolve_type(ctx, decl.type) if decl.type else None
-        value = (
-            check_constant(ctx, decl.value, kind, what) if kind else require_constant(ctx, check(ctx, decl.value), what)
-        )
-        if not isinstance(value, t.Const) and not types.is_error(value.type):
-            value = ctx.error(
-                "EF0221",
-                f"a constant cannot be {types.show(value.type)}",
-                decl.value.span,
-                "not a scalar",
-                help="keep a list or record in a `state`",
-            )
-        const = t.Const(value.value, kind or value.type, value.span) if isinstance(value, t.Const) else None
-        ctx.declare(Symbol(decl.name.text, SymbolKind.CONST, const.type if const else types.ERROR, decl.name.span,
-                           const=const))  # fmt: skip
+        if decl.name.text in ctx.pending:
+            _const(ctx, decl)
+        else:
+            ctx.pending[decl.name.text] = partial(_const, ctx, decl)
+    for decl in rule.consts:
+        ctx.declare_pending(decl.name.text)
+
+
+def _const(ctx: Context, decl: ast.ConstDecl) -> None:
+    what = f"the constant `{decl.name.text}`"
+    kind = resolve_type(ctx, decl.type) if decl.type else None
+    value = check_constant(ctx, decl.value, kind, what) if kind else require_constant(ctx, check(ctx, decl.value), what)
+    if not isinstance(value, t.Const) and not types.is_error(value.type):
+        value = ctx.error("EF0221", f"a constant cannot be {types.show(value.type)}", decl.value.span, "not a scalar",
+                          help="keep a list or record in a `state`")  # fmt: skip
+    const = t.Const(value.value, kind or value.type, value.span) if isinstance(value, t.Const) else None
+    known = const.type if const else types.ERROR
+    ctx.declare(Symbol(decl.name.text, SymbolKind.CONST, known, decl.name.span, const=const))
 
 
 # --- state ---------------------------------------------------------------------------------------------------------

@@ -245,6 +245,8 @@ def _name(ctx: Context, expr: ast.NameExpr, expected: Type | None) -> t.Expr:
     symbol = ctx.find(expr.name)
     if symbol is not None:
         return use(ctx, symbol, expr.span)
+    if ctx.needs_itself(expr.name, expr.span):
+        return t.ErrorExpr(types.ERROR, expr.span)
     member = _member(ctx, expr, expected)
     if member is not None:
         return member

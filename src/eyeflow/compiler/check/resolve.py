@@ -16,7 +16,10 @@ def resolve_type(ctx: Context, written: ast.TypeName) -> Type:
         return _text(ctx, written)
     if name == "list":
         return _list(ctx, written)
+    ctx.declare_pending(name)
     kind = _PLAIN.get(name) or ctx.types.get(name)
+    if kind is None and ctx.needs_itself(name, written.span):
+        return types.ERROR
     if kind is None:
         hint, guess = did_you_mean(name, [*_PLAIN, "text", "list", *ctx.types])
         hint = hint or _FOREIGN.get(name.lower(), "declare it with `enum` or `record`, or use a built-in type")
