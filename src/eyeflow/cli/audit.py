@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,8 +14,11 @@ from eyeflow.cli.console import JsonFlag, finish, note, paint, say, say_json
 from eyeflow.cli.node import SETTING_FLAGS, ConfigOption, load_node_config
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from eyeflow.node.store_reader import AuditReader
     from eyeflow.protocol.audit import ChainReport, Record
+    from eyeflow.svm.program import Program
 
 app = typer.Typer(no_args_is_help=True, help="The record of everything a node did.", rich_markup_mode=None)
 
@@ -62,7 +64,10 @@ def _report(report: ChainReport) -> dict[str, Any]:
         "head": report.head.hex(),
         "checkpoints": report.checkpoints,
         "unvouched": report.unvouched,
-        "gaps": [_body(gap) for gap in report.lost],
+        "gaps": [
+            {"firstSeq": gap.first_seq, "lastSeq": gap.last_seq, "count": gap.count, "reason": gap.reason}
+            for gap in report.lost
+        ],
         "problem": None
         if problem is None
         else {"kind": problem.kind.value, "seq": problem.seq, "why": problem.message},
@@ -92,6 +97,7 @@ def show(
     json_: JsonFlag = False,
 ) -> None:
     """Show audit records: what happened, why, and what was done."""
+    from eyeflow.node.audit_view import record_view
     from eyeflow.protocol.audit import decode_record
 
     with _open(config, data_dir, context.args) as reader:
@@ -107,51 +113,64 @@ def show(
                 shown.pop(0)
             elif from_seq and len(shown) == last:
                 break
-    for record in shown:
-        if json_:
-            say_json(_record(record), indent=None)
-        else:
-            say(_line(record))
+        find_program = _programs(reader)
+        for record in shown:
+            view = record_view(record, find_program)
+            if json_:
+                say_json(_finite(view), indent=None)
+            else:
+                say(_line(view))
 
 
-def _record(record: Record) -> dict[str, Any]:
+def _programs(reader: AuditReader) -> Callable[[bytes], Program | None]:
+    """Return a function from a program's id to the program, as long as a slot of the node holds it."""
+    from functools import cache
+
+    from eyeflow.svm.container import decode
+
+    @cache
+    def find(program_id: bytes) -> Program | None:
+        data = reader.program(program_id)
+        return decode(data).program if data is not None else None
+
+    return find
+
+
+def _line(view: dict[str, Any]) -> str:
+    """Return one record as a line; what its kind does not need is left out."""
     from eyeflow.cli.running import iso_time
 
-    return {
-        "seq": record.seq,
-        "epoch": record.epoch,
-        "node": record.node,
-        "time": iso_time(record.time_us),
-        "kind": record.kind.name.lower(),
-        "prev": record.prev.hex(),
-        **_body(record.body),
-    }
-
-
-def _body(body: Any) -> dict[str, Any]:
-    return {field.name: _plain(getattr(body, field.name)) for field in fields(body)}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return str(value)
-    return value
-
-
-def _line(record: Record) -> str:
-    from eyeflow.cli.running import iso_time
-
-    values = _body(record.body)
+    head = f"{view.pop('seq'):>6}  {iso_time(view.pop('timeUs'))}  {view.pop('kind'):<13}"
+    for name in ("epoch", "node", "prev"):
+        view.pop(name)
     for name in ("program", "previous", "last_hash", "public_key"):
-        if values.get(name):
-            values[name] = values[name][:8]
-    shown = " ".join(f"{name}={_short(value)}" for name, value in values.items() if value not in (None, [], ""))
-    return f"{record.seq:>6}  {iso_time(record.time_us)}  {record.kind.name.lower():<13} {shown}"
+        if view.get(name):
+            view[name] = view[name][:8]
+    if "reads" not in view:
+        return f"{head} " + " ".join(f"{n}={_short(v)}" for n, v in view.items() if v not in (None, [], ""))
+    reads = [f"{_call(one)} = {'failed' if one['value'] is None else _short(one['value'])}" for one in view["reads"]]
+    given = [f"{name} = {_short(value)}" for name, value in view["inputs"].items()]
+    actions = [
+        f"{_call(one)} at line {one['line']}{' (unchanged)' if one['disposition'] == 'repeated' else ''}"
+        for one in view["actions"]
+    ]
+    trap = view.get("trap")
+    end = f"trapped: {trap['name']} at line {trap['line']}" if trap else ", ".join(actions) or view["outcome"]
+    return f"{head} {view['rule']} on {view['trigger']}: {', '.join(given + reads) or 'no input'} -> {end}"
+
+
+def _call(one: dict[str, Any]) -> str:
+    return f"{one['capability']}({', '.join(_short(value) for value in one['arguments'].values())})"
 
 
 def _short(value: Any) -> str:
     return value if isinstance(value, str) and value.isidentifier() else json.dumps(value, ensure_ascii=False)
+
+
+def _finite(value: Any) -> Any:
+    """Return JSON-able data: NaN and infinities as text."""
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return str(value)
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, list) else value

@@ -71,6 +71,11 @@ class AuditReader:
         except apsw.Error as error:
             raise self._unreadable(error) from error
 
+    def program(self, program_id: bytes) -> bytes | None:
+        """Return the stored program with this id (32 bytes), None when no slot holds it any more."""
+        rows = self._page("SELECT program FROM slots WHERE program_id = ?", (program_id,))
+        return bytes(rows[0][0]) if rows else None
+
     @property
     def range(self) -> tuple[int, int]:
         """The first and the last seq that are there; (0, 0) when there is none."""
@@ -94,7 +99,7 @@ class AuditReader:
             yield from (record for _, record in rows)
             at = rows[-1][0] + 1
 
-    def _page(self, query: str, bindings: tuple[int, ...]) -> list[Any]:
+    def _page(self, query: str, bindings: tuple[int | bytes, ...]) -> list[Any]:
         try:
             return list(self._db.execute(query, bindings))
         except apsw.Error as error:
