@@ -39,11 +39,12 @@ bench: $(VENV)/.installed-bench ## figures as ratios to named alternatives; see 
 	$(BIN)/python -m bench
 
 fuzz: $(VENV)/.installed-dev    ## the long share of mutation and agreement tests
-	EYEFLOW_FUZZ=full $(BIN)/python -m pytest -q tests -m fuzz
+	EYEFLOW_FUZZ=full $(BIN)/python -m pytest -q tests/conformance tests/unit/svm tests/unit/compiler
 
 golden: $(VENV)/.installed-dev  ## write generated files and golden files again; read the diff
 	$(BIN)/python tools/generate.py
-	EYEFLOW_UPDATE_GOLDEN=1 $(BIN)/python -m pytest -q tests -m golden || true
+	$(BIN)/python tests/conformance/build.py
+	EYEFLOW_UPDATE_GOLDEN=1 $(BIN)/python -m pytest -q tests/unit tests/examples
 	git --no-pager diff --stat
 
 clean:           ## remove what make made
