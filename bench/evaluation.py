@@ -15,6 +15,7 @@ from bench.measure import Report, Row, interleaved
 from eyeflow.compiler.compile import compile_rule
 from eyeflow.svm.execution import TIME_UNSET, Execution, Machine
 from eyeflow.svm.fast import FastMachine
+from eyeflow.svm.instance import Instance
 from eyeflow.svm.interpreter import Interpreter
 from eyeflow.svm.program import Value
 from eyeflow.svm.timers import initial_state
@@ -104,6 +105,22 @@ def handler_loop(verified: Verified) -> Repeat:
             world.reading = reading
             now_us += PERIOD_US
             run(now_us, 0, params, (), state, world)
+        clock[0] = now_us
+
+    return loop
+
+
+def instance_loop(verified: Verified) -> Repeat:
+    """Return the loop over `Instance.step`, which nodes and replays call: it also keeps time from going back."""
+    world, clock = Bench(), [0]
+    instance = Instance(verified)
+
+    def loop(count: int) -> None:
+        step, now_us = instance.step, clock[0]
+        for reading in islice(cycle(READINGS), count):
+            world.reading = reading
+            now_us += PERIOD_US
+            step(0, (), now_us, 0, world)
         clock[0] = now_us
 
     return loop
@@ -274,6 +291,7 @@ def report() -> Report:
         "loop": empty_loop,
         "fast path, bound handler": handler_loop(verified),
         "fast path, Machine.run": machine_loop(FastMachine(verified), verified),
+        "fast path, Instance.step": instance_loop(verified),
         "hand-written Python": hand_loop(),
         "interpreter (reference)": machine_loop(Interpreter(verified), verified),
         "zen-engine decision table": table_loop(),

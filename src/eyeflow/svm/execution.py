@@ -1,7 +1,7 @@
 """What one execution asks of its host, and what comes out of it.
 
-`Execution`, `Action` and `Answer` are made anew for every event: they are no frozen dataclasses because those take
-five times as long to make. Nobody changes one; executions that are alike may be one object.
+An `Execution` and its actions are made anew for every event: they are no frozen dataclasses because those take five
+times as long to make. Nobody changes one; executions that are alike may be one object.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import ClassVar, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from eyeflow.svm.program import Value
 
@@ -40,46 +40,22 @@ class Action(NamedTuple):
     args: tuple[Value, ...]
 
 
-class _Made:
-    """Equality and text of the classes below, by their fields; a machine may make instances of a subclass."""
-
-    __slots__ = ()
-    FIELDS: ClassVar[tuple[str, ...]] = ()
-
-    def values(self) -> tuple[object, ...]:
-        """Return the fields in order."""
-        return tuple(getattr(self, name) for name in self.FIELDS)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Made) or other.FIELDS != self.FIELDS:
-            return NotImplemented
-        return self.values() == other.values()
-
-    def __hash__(self) -> int:
-        return hash(self.values())
-
-    def __repr__(self) -> str:
-        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.FIELDS)
-        return f"{type(self).__name__}({fields})"
-
-
-class Answer(_Made):
+class Answer(NamedTuple):
     """What the host answered to a read or LLM call at `site`; `value` None: it failed after its retries."""
 
-    __slots__ = ("args", "site", "value")
-    FIELDS = ("site", "args", "value")
-
-    def __init__(self, site: int, args: tuple[Value, ...], value: Value | None) -> None:
-        self.site = site
-        self.args = args
-        self.value = value
+    site: int
+    args: tuple[Value, ...]
+    value: Value | None
 
 
-class Execution(_Made):
-    """The result of one execution. `actions` holds actions and emitted events in order; both empty unless OK."""
+class Execution:
+    """The result of one execution. `actions` holds actions and emitted events in order; both empty unless OK.
 
-    __slots__ = ("actions", "answers", "fuel", "outcome", "trap")
-    FIELDS = ("outcome", "fuel", "actions", "answers", "trap")
+    `asked` is the flat form of `answers`: site, arguments and value of the first, then of the second. A machine may
+    make instances of a subclass; they are equal when their fields are.
+    """
+
+    __slots__ = ("actions", "asked", "fuel", "outcome", "trap")
 
     def __init__(
         self,
@@ -92,8 +68,35 @@ class Execution(_Made):
         self.outcome = outcome
         self.fuel = fuel
         self.actions = actions
-        self.answers = answers
+        self.asked: tuple[Any, ...] = tuple(part for answer in answers for part in answer)
         self.trap = trap
+
+    @property
+    def answers(self) -> tuple[Answer, ...]:
+        """What the host answered, in order; made when it is asked for, because most replays never do."""
+        return answers_of(self.asked)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Execution):
+            return NotImplemented
+        return self._fields() == other._fields()
+
+    def __hash__(self) -> int:
+        return hash(self._fields())
+
+    def __repr__(self) -> str:
+        return (
+            f"Execution(outcome={self.outcome!r}, fuel={self.fuel}, actions={self.actions!r}, "
+            f"answers={self.answers!r}, trap={self.trap!r})"
+        )
+
+    def _fields(self) -> tuple[object, ...]:
+        return self.outcome, self.fuel, tuple(self.actions), self.asked, self.trap
+
+
+def answers_of(asked: Sequence[Any]) -> tuple[Answer, ...]:
+    """Return the answers of their flat form."""
+    return tuple(Answer(*asked[start : start + 3]) for start in range(0, len(asked), 3))
 
 
 class CapabilityFailure(Exception):  # noqa: N818 - the word of the field

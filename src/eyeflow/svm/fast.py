@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from eyeflow.svm import fast_windows, numbers
-from eyeflow.svm.execution import Action, Answer, CapabilityFailure, Execution, Host, Machine, Outcome
+from eyeflow.svm.execution import Action, CapabilityFailure, Execution, Host, Machine, Outcome, answers_of
 from eyeflow.svm.fast_code import Pool
 from eyeflow.svm.fast_flow import Handler
 from eyeflow.svm.interpreter import Interpreter
@@ -69,18 +70,11 @@ class MadeExecution(Execution):
     __init__ = object.__init__
 
 
-class MadeAnswer(Answer):
-    """An answer whose fields the generated code sets one by one."""
-
-    __slots__ = ()
-    __init__ = object.__init__
-
-
 class _Answers:
     """A host that gives the recorded answers again."""
 
-    def __init__(self, answers: Sequence[Answer]) -> None:
-        self._answers = iter(answers)
+    def __init__(self, asked: Sequence[Any]) -> None:
+        self._answers = iter(answers_of(asked))
 
     def read(self, site: int, args: tuple[Value, ...]) -> Value:
         """Answer as the host did."""
@@ -100,10 +94,10 @@ def _repeat(
     params: Sequence[Value],
     inputs: Sequence[Value],
     state: list[Value],
-    answers: Sequence[Answer],
+    asked: Sequence[Any],
 ) -> Execution:
     """Run an execution that did not end well again on the interpreter, which knows where and why."""
-    return machine.run(trigger, time_us, utc_offset_us, params, inputs, state, _Answers(answers))
+    return machine.run(trigger, time_us, utc_offset_us, params, inputs, state, _Answers(asked))
 
 
 def _text_fits(text: str, size_bytes_max: int) -> bool:
@@ -130,7 +124,6 @@ _NAMES: dict[str, object] = {
     "new": tuple.__new__,
     "Action": Action,
     "CapabilityFailure": CapabilityFailure,
-    "MadeAnswer": MadeAnswer,
     "MadeExecution": MadeExecution,
     "NAN": numbers.NAN,
     "OK": Outcome.OK,

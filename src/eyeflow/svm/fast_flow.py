@@ -55,7 +55,7 @@ class Handler:
         self.path.uses.add(name)
 
     def answers(self) -> str:
-        """Return the expression of all answers so far."""
+        """Return the expression of all answers so far, in their flat form."""
         return tuple_text("ans", self.path, self.path.answers)
 
     def trap_unless(self, condition: str) -> None:
@@ -114,7 +114,7 @@ class Handler:
         else:
             fuel = f"f + {path.fuel}" if "f" in path.uses else str(path.fuel)
             self.writer.line(f"e = MadeExecution(); e.outcome = OK; e.fuel = {fuel}; e.actions = {actions}")
-            self.writer.line(f"e.answers = {self.answers()}; e.trap = None; return e")
+            self.writer.line(f"e.asked = {self.answers()}; e.trap = None; return e")
         path.closed = True
 
     def _branch(self, pc: int, end: int, tail: Tail) -> int:

@@ -61,19 +61,21 @@ def _read(to: HandlerEmitter, index: int) -> None:
     if values is None:
         args = _named(to, args)
     fallback = stable(to, to.path.stack.pop()) if site.on_failure is OnFailure.FALLBACK else None
-    line, value, answer = to.writer.line, to.writer.fresh("r"), to.writer.fresh("a")
-    line(f"try: {value} = h.read({index}, {args})")
-    line(f"except CapabilityFailure: {value} = None")
-    line(f"{answer} = MadeAnswer(); {answer}.site = {index}; {answer}.args = {args}; {answer}.value = {value}")
-    to.path.answers.append(Entry(answer))
-    fits = _fits(value, site.result, len(to.program.pins))
+    line, answer = to.writer.line, to.writer.fresh("r")
+    line(f"try: {answer} = h.read({index}, {args})")
+    line(f"except CapabilityFailure: {answer} = None")
+    to.path.answers.append(Entry(f"{index}, {args}, {answer}"))
+    fits = _fits(answer, site.result, len(to.program.pins))
+    kind, value = scalar_slot(site.result).type, answer
     if fallback is None:
         to.trap_unless(fits)
     else:
-        line(f"if not ({fits}): {answer}.value = None; {value} = {fallback.text}")
-    kind = scalar_slot(site.result).type
+        value = to.writer.fresh()
+        line(f"if {fits}: {value} = {answer}")
+        line(f"else: {answer} = None; {value} = {fallback.text}")
     if kind is ValueType.FLOAT:
-        line(f"if {value} != {value}: {value} = NAN; {answer}.value = {answer}.value and NAN")
+        again = f"; {value} = NAN" if value != answer else ""
+        line(f"if {answer} != {answer}: {answer} = NAN{again}")
     to.path.stack.append(Val(value, kind))
 
 
