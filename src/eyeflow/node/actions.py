@@ -12,6 +12,7 @@ from eyeflow.node.admission import namespace_of
 from eyeflow.node.arbiter import Arbiter
 from eyeflow.node.clock import Clock
 from eyeflow.node.core import Core
+from eyeflow.node.intake import plain_text
 from eyeflow.node.levels import Levels
 from eyeflow.node.ports import Driver
 from eyeflow.node.rounds import Dispatch, PlannedAction
@@ -183,5 +184,5 @@ def _result(
     dispatch: Dispatch, action: PlannedAction, outcome: ActionOutcome, attempts: int, error: str
 ) -> ActionResultBody:
     program_id = dispatch.rule.loaded.program_id
-    error = error[:ERROR_CHARACTERS_MAX]
+    error = plain_text(error, ERROR_CHARACTERS_MAX)
     return ActionResultBody(dispatch.rule.name, program_id, dispatch.seq, action.index, int(outcome), attempts, error)

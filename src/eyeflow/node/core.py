@@ -218,7 +218,7 @@ def _body(ran: Ran, actions: tuple[tuple[int, tuple[Value, ...], int], ...]) -> 
         inputs=ran.event.inputs,
         answers=tuple((answer.site, answer.args, answer.value) for answer in execution.answers),
         actions=actions,
-        trap=(execution.trap.code, execution.trap.pc) if execution.trap else None,
+        trap=(int(execution.trap.code), execution.trap.pc) if execution.trap else None,
         utc_offset_us=ran.utc_offset_us,
     )
 

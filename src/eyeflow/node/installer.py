@@ -14,6 +14,7 @@ from eyeflow.node.engine import Engine
 from eyeflow.node.running import RunningRule, start_rule
 from eyeflow.node.store_types import Batch, Draft, Slot, SlotRow, StateRow
 from eyeflow.protocol.audit_bodies import InstallBody, RemoveBody
+from eyeflow.protocol.cbor import CborError
 from eyeflow.svm.program import Value
 
 _log = logging.getLogger("eyeflow.node")
@@ -48,6 +49,8 @@ class Installer:
             except EyeflowError as error:
                 _log.warning("install refused: %s %s", error.message, error.cause)
                 return _refusal(error)
+            except CborError as error:
+                return InstallResult(InstallOutcome.REFUSED, code="bad_params", message=str(error))
 
     def _row(self, loaded: Loaded, params: Mapping[str, Value], deployment: str, manifest_version: int) -> SlotRow:
         rule, now_us = loaded.program.rule, self._engine.clock.now_us()
@@ -149,16 +152,6 @@ class Installer:
             _log.error("stored rule %s does not run: %s %s", row.rule, error.message, error.cause)
             return
         self._core.put(rule, self._engine.clock.now_us())
-
-    def load_by_id(self, rule: str, program_id: bytes) -> Loaded | None:
-        """Return a stored program of a rule by its id, None when no slot holds it or it may not run."""
-        for (name, _), row in self._slots.items():
-            if name == rule and row.program_id == program_id:
-                try:
-                    return self._policy.load(row.program, frozenset(self.trusted))
-                except EyeflowError as error:
-                    _log.warning("program %s of %s is refused: %s", program_id.hex()[:12], rule, error.message)
-        return None
 
     def slot_of(self, rule: str, slot: Slot) -> SlotRow | None:
         """Return what a slot holds."""

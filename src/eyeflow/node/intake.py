@@ -28,6 +28,11 @@ class _Summary:
     last_us: int
 
 
+def plain_text(text: str, characters_max: int) -> str:
+    """Return a text that can be recorded: cut, and without the lone surrogates that JSON can carry."""
+    return text[:characters_max].encode("utf-8", "replace").decode()
+
+
 class Intake:
     """The listeners of all running rules, and the rejected events that are not yet recorded."""
 
@@ -129,7 +134,7 @@ class Intake:
     def _refuse(
         self, rule: RunningRule | None, subscription: Subscription, reason: str, now_us: int, receipt: Receipt | None
     ) -> None:
-        reason = reason[:REASON_CHARACTERS_MAX]
+        reason = plain_text(reason, REASON_CHARACTERS_MAX)
         if rule is not None:
             rule.health.reject(reason)
         key = (rule.name if rule else "", subscription.source, subscription.address, reason)

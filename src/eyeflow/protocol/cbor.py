@@ -23,7 +23,10 @@ def encode(value: object) -> bytes:
     NaN becomes f97e00 (4.2.2).
     """
     _check(value, DEPTH_MAX)
-    return cbor2.dumps(value, canonical=True)
+    try:
+        return cbor2.dumps(value, canonical=True)
+    except UnicodeEncodeError as error:
+        raise CborError(f"a text is not Unicode: {error}") from error
 
 
 def decode(data: bytes) -> object:

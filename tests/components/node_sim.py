@@ -1,0 +1,203 @@
+"""A whole node on a virtual clock: real compiler, SVM, store and engine; only time and the drivers are simulated."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+from zoneinfo import ZoneInfo
+
+from eyeflow.compiler.compile import compile_rule
+from eyeflow.node.config import NodeConfig, OfflineConfig
+from eyeflow.node.config_ports import MqttConfig, PortsConfig
+from eyeflow.node.control import InstallResult
+from eyeflow.node.ports import IncomingEvent, PortStatus, Subscription
+from eyeflow.node.runtime import NodeRuntime
+from eyeflow.node.store import Store
+from eyeflow.node.world import World
+from eyeflow.node.writer import InlineWriter
+from eyeflow.protocol.audit import Record, decode_record
+from eyeflow.protocol.identity import Identity
+from eyeflow.svm.container import encode
+from eyeflow.svm.execution import CapabilityFailure
+from eyeflow.svm.program import Value
+from eyeflow.svm.signing import public_key_of, sign_program
+
+T = TypeVar("T")
+SIGNER = bytes(range(32))
+NODE_KEY = Identity(bytes(range(1, 33)))
+START_US = 1_700_000_000_000_000
+SETTLE_STEPS = 30
+
+
+class SimClock:
+    """Time that only `NodeSim.advance` moves."""
+
+    def __init__(self, now_us: int = START_US) -> None:
+        self.time_us = now_us
+        self._sleepers: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._count = 0
+
+    def now_us(self) -> int:
+        return self.time_us
+
+    async def sleep(self, duration_s: float) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._count += 1
+        heapq.heappush(self._sleepers, (self.time_us + max(0, round(duration_s * 1e6)), self._count, future))
+        await future
+
+    def next_us(self) -> int | None:
+        while self._sleepers and self._sleepers[0][2].done():
+            heapq.heappop(self._sleepers)
+        return self._sleepers[0][0] if self._sleepers else None
+
+    def move(self, time_us: int) -> None:
+        self.time_us = time_us
+        while (due := self.next_us()) is not None and due <= time_us:
+            heapq.heappop(self._sleepers)[2].set_result(None)
+
+
+class SimDriver:
+    """Answers reads from `values`, records actions with their time, and fails as `failures` says."""
+
+    def __init__(self, name: str, clock: SimClock) -> None:
+        self.status = PortStatus(name, "up")
+        self.clock = clock
+        self.values: dict[str, Value | Callable[[Mapping[str, Value]], Value]] = {}
+        self.acted: list[tuple[int, str, dict[str, Value]]] = []
+        self.attempts: list[tuple[int, str]] = []
+        self.failures: dict[str, int] = {}
+        self.duration_s: dict[str, float] = {}
+        self.before: Callable[[], None] = lambda: None
+
+    def read(self, capability: str, args: Mapping[str, Value], timeout_us: int) -> Value:
+        self.attempts.append((self.clock.time_us, capability))
+        if self._fails(capability) or capability not in self.values:
+            raise CapabilityFailure(f"{capability} failed in the simulation")
+        value = self.values[capability]
+        return value(args) if callable(value) else value
+
+    async def act(self, capability: str, args: Mapping[str, Value]) -> None:
+        self.before()
+        self.attempts.append((self.clock.time_us, capability))
+        if capability in self.duration_s:
+            await self.clock.sleep(self.duration_s[capability])
+        if self._fails(capability):
+            raise CapabilityFailure(f"{capability} failed in the simulation")
+        self.acted.append((self.clock.time_us, capability, dict(args)))
+
+    def _fails(self, capability: str) -> bool:
+        left = self.failures.get(capability, 0)
+        self.failures[capability] = max(0, left - 1)
+        return left > 0
+
+    async def close(self) -> None:
+        return None
+
+
+class NodeSim:
+    """One node; `turns` runs it until nothing is left to do now, `advance` moves time from event to event."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        grants: Sequence[str] = ("*",),
+        offline: OfflineConfig | None = None,
+        zone: str = "UTC",
+        vfs: str | None = None,
+        clock: SimClock | None = None,
+        drivers: Sequence[str] = ("gpio", "log", "adc", "mqtt", "llm", "host", "http"),
+    ) -> None:
+        self.clock = clock or SimClock()
+        self.config = NodeConfig(
+            "sim",
+            path,
+            ZoneInfo(zone),
+            offline=offline or OfflineConfig(),
+            grants=tuple(grants),
+            trusted_keys=(public_key_of(SIGNER),),
+            ports=PortsConfig(mqtt=MqttConfig("simulated")),
+        )
+        self.store = Store(path, "sim", NODE_KEY, self.config.offline.limits, now_us=self.clock.now_us, vfs=vfs)
+        self.drivers = {name: SimDriver(name, self.clock) for name in drivers}
+        self.node = NodeRuntime(
+            self.config, InlineWriter(self.store), NODE_KEY, World({}, dict(self.drivers)), self.clock
+        )
+        self.done = 0
+
+    @classmethod
+    async def started(cls, path: Path, *sources: str, **options: object) -> NodeSim:
+        """Start a node and install rules."""
+        sim = cls(path, **options)  # type: ignore[arg-type]
+        await sim.node.start()
+        for source in sources:
+            result = await sim.install(source)
+            assert result.code == "", result
+        return sim
+
+    async def install(self, source: str, version: int = 1, **params: Value) -> InstallResult:
+        return await self.node.install(program(source), params, f"d{version}", version)
+
+    async def turns(self) -> None:
+        """Run turns until there is nothing to do without time passing."""
+        idle = 0
+        while idle < 2:
+            idle = 0 if await self.node.engine.turn() else idle + 1
+            for _ in range(SETTLE_STEPS):
+                await asyncio.sleep(0)
+            if self.node.engine.core.has_work:
+                idle = 0
+
+    async def advance(self, duration_us: int) -> None:
+        """Let time pass, stopping wherever something is due."""
+        end_us = self.clock.time_us + duration_us
+        await self.turns()
+        while True:
+            due = [t for t in (self.node.engine.core.scheduler.next_us(), self.clock.next_us()) if t is not None]
+            if not due or min(due) > end_us:
+                break
+            self.clock.move(max(min(due), self.clock.time_us))
+            await self.turns()
+        self.clock.move(end_us)
+        await self.turns()
+
+    async def send(self, name: str, **payload: object) -> None:
+        await self.node.engine.deliver(self.event(name, payload))
+
+    def event(self, name: str, payload: Mapping[str, object]) -> IncomingEvent:
+        return IncomingEvent(Subscription("mqtt", name), payload, self.clock.time_us, self._done)
+
+    def _done(self) -> None:
+        self.done += 1
+
+    def records(self) -> list[Record]:
+        return [decode_record(data) for data in self.store.audit_range(1, 10**6)]
+
+    def bodies(self, kind: type[T]) -> list[T]:
+        """Return the audit bodies of one kind, in order."""
+        return [record.body for record in self.records() if isinstance(record.body, kind)]
+
+    def rule(self, name: str) -> dict[str, object]:
+        rules = self.node.status()["rules"]
+        assert isinstance(rules, list)
+        return next(rule for rule in rules if rule["rule"] == name)
+
+    async def stop(self) -> None:
+        assert await self.node.stop("test")
+        self.store.close(clean=True)
+
+    def crash(self) -> None:
+        """End without a word; what the store committed stays."""
+        self.store.close(clean=False)
+
+
+def program(source: str, key: bytes | None = SIGNER) -> bytes:
+    """Compile and sign a rule."""
+    result = compile_rule(source, name="test.eye")
+    assert result.program is not None, result.diagnostics
+    data = encode(result.program)
+    return sign_program(data, key) if key else data
