@@ -52,6 +52,12 @@ def pin(direction: Direction) -> Type:
     return Type(TypeTag.PIN, direction=direction)
 
 
+def is_list_element(kind: Type) -> bool:
+    """Say whether a list can hold this type: a scalar, or a record of scalars."""
+    flat_record = kind.tag is TypeTag.RECORD and all(is_scalar(field) for _, field in kind.fields)
+    return is_scalar(kind) or flat_record
+
+
 def show(kind: Type) -> str:
     """Return a type as a rule writes it."""
     match kind.tag:

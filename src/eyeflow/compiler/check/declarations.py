@@ -104,7 +104,8 @@ def _unique(ctx: Context, names: tuple[ast.Name, ...], what: str) -> list[ast.Na
 
 
 def _enum(ctx: Context, decl: ast.EnumDecl) -> Type:
-    return types.enum(decl.name.text, tuple(name.text for name in _unique(ctx, decl.members, "member")))
+    members = tuple(name.text for name in _unique(ctx, decl.members, "member"))
+    return types.enum(decl.name.text, members) if members else types.ERROR  # the parser has told of the empty braces
 
 
 def _record(ctx: Context, decl: ast.RecordDecl) -> Type:

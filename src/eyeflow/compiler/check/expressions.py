@@ -381,6 +381,11 @@ def _list(ctx: Context, expr: ast.ListExpr, expected: Type | None) -> t.Expr:
                 f"this is {types.show(item.type)}", help=_conversion_help(item.type, element),
             )  # fmt: skip
         element = joined
+    if not types.is_error(element) and not types.is_list_element(element):
+        return ctx.error(
+            "EF0221", f"a list cannot hold {types.show(element)}", items[0].span, "not a single value",
+            note="its elements are scalars, or records of scalars",
+        )  # fmt: skip
     if wanted is not None and len(items) > wanted.size:
         return ctx.error(
             "EF0502", f"this list has {len(items)} elements; {types.show(wanted)} holds {wanted.size}", expr.span,

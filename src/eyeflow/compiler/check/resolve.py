@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from eyeflow.compiler import ast, types
 from eyeflow.compiler.check.context import Context, did_you_mean, name_fix
-from eyeflow.svm.program import Type, TypeTag
+from eyeflow.svm.program import Type
 
 _PLAIN = {"bool": types.BOOL, "int": types.INT, "float": types.FLOAT, "duration": types.DURATION}
 
@@ -66,8 +66,7 @@ def _list(ctx: Context, written: ast.TypeName) -> Type:
     element = resolve_type(ctx, written.element)
     if types.is_error(element):
         return types.ERROR
-    flat_record = element.tag is TypeTag.RECORD and all(types.is_scalar(field) for _, field in element.fields)
-    if not (types.is_scalar(element) or flat_record):
+    if not types.is_list_element(element):
         ctx.error("EF0221", f"a list cannot hold {types.show(element)}", written.element.span, "not a single value",
                   note="its elements are scalars, or records of scalars")  # fmt: skip
         return types.ERROR
