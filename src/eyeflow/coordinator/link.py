@@ -129,8 +129,7 @@ class _Link:
         elif isinstance(output, Applied):
             hub.fleet.applied(self.node, output.result, now_us)
         elif isinstance(output, Seen):
-            hub.health[self.node] = output.status
-            hub.fleet.seen(self.node, output.status.epoch, output.status.next_seq, now_us)
+            hub.saw(self.node, output.status)
         elif isinstance(output, NeedPrograms):
             for program_id in output.program_ids:
                 self._put((output.manifest_version, program_id))

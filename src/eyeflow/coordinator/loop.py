@@ -19,8 +19,8 @@ from eyeflow.protocol.session import Coordinates, Offer
 
 TICK_S = 1.0
 """How often open deployments look at their deadlines."""
-STATUS_S = 5
-"""How often nodes tell their health."""
+SEEN_S = 30
+"""How often the time a node was last seen is written down; in between it is kept in memory."""
 
 Clock = Callable[[], int]
 
@@ -59,9 +59,11 @@ class Hub:
         self.tokens = Tokens(store)
         self.registry = Registry(store, self.fleet, self.tokens)
         self.challenges = Challenges()
-        self.own = Coordinates(store.coordinator_id, f"eyeflow {__version__}", store.identity.sign, STATUS_S)
+        self.own = Coordinates(store.coordinator_id, f"eyeflow {__version__}", store.identity.sign)
         self.links: dict[str, OpenLink] = {}
         self.health: dict[str, Status] = {}
+        self.seen_us: dict[str, int] = {}
+        self._written_us: dict[str, int] = {}
         self.trouble = ""
         self.started_us = clock()
         self.fleet.restarted(self.started_us)
@@ -80,10 +82,19 @@ class Hub:
             del self.links[link.node]
             self.fleet.disconnected(link.node, self.clock())
 
+    def saw(self, node: str, status: Status) -> None:
+        """A node told its health. Writing that down each time would be the coordinator's only steady load."""
+        now_us = self.clock()
+        self.health[node], self.seen_us[node] = status, now_us
+        if now_us - self._written_us.get(node, 0) >= SEEN_S * 1_000_000:
+            self._written_us[node] = now_us
+            self.fleet.seen(node, status.epoch, status.next_seq, now_us)
+
     def remove(self, node: str, actor: str) -> None:
         """Remove a node from the cluster and close its link."""
         self.registry.remove_node(node, self.clock(), actor)
-        self.health.pop(node, None)
+        for kept in (self.health, self.seen_us, self._written_us):
+            kept.pop(node, None)
         link = self.links.get(node)
         if link is not None:
             link.close("removed", "the node was removed from the cluster")

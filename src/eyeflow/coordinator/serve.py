@@ -129,7 +129,7 @@ def check_certificate(options: ServeOptions) -> None:
     if options.tls_cert is None:
         return
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(options.tls_cert, options.tls_key)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(options.tls_cert, options.tls_key, password="")
     except (OSError, ValueError) as error:
         raise EyeflowError(
             f"the certificate {options.tls_cert} with the key {options.tls_key} cannot be used",

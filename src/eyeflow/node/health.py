@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from eyeflow.protocol.messages import Health, HealthState, InstalledRule
-from eyeflow.protocol.wire import COUNTERS_MAX, PROGRAM_ID
+from eyeflow.protocol.messages import (
+    HEALTH_NAME_BYTES_MAX,
+    REASON_BYTES_MAX,
+    SHORT_BYTES_MAX,
+    Health,
+    HealthState,
+    InstalledRule,
+)
+from eyeflow.protocol.wire import COUNTERS_MAX, PROGRAM_ID, cut
 
 NOT_COUNTERS = frozenset({"installed_us", "manifest_version"})
 _STATES = {"up": HealthState.RUNNING, "running": HealthState.RUNNING, "connecting": HealthState.CONNECTING}
@@ -24,12 +31,20 @@ def rules_of(state: Mapping[str, object]) -> frozenset[str]:
     return frozenset(str(one["rule"]) for one in _items(state.get("rules")) if "rule" in one)
 
 
-def installed_of(state: Mapping[str, object]) -> frozenset[InstalledRule]:
-    """Return the rules that run, with program and parameters."""
-    running = (one for one in _items(state.get("rules")) if one.get("state") == "running")
+def installed_of(state: Mapping[str, object], manifest_version: int) -> frozenset[InstalledRule]:
+    """Return the rules that run, with program and parameters, except those of another cluster (see `foreign_of`)."""
+    foreign = foreign_of(state, manifest_version)
+    rows = _items(state.get("rules"))
+    running = (one for one in rows if one.get("state") == "running" and one.get("rule") not in foreign)
     return frozenset(
         InstalledRule(str(one["rule"]), str(one["program_id"]), tuple(sorted(one["params"].items()))) for one in running
     )
+
+
+def foreign_of(state: Mapping[str, object], manifest_version: int) -> frozenset[str]:
+    """Return the rules that came with a higher manifest version than this cluster ever sent: another cluster's."""
+    rows = (one for one in _items(state.get("rules")) if "rule" in one)
+    return frozenset(str(one["rule"]) for one in rows if int(one.get("manifest_version", 0)) > manifest_version)
 
 
 def next_seq_of(state: Mapping[str, object]) -> int:
@@ -53,9 +68,9 @@ def _health(kind: str, one: Mapping[str, Any]) -> Health:
     program_id = str(one.get("program_id", ""))
     return Health(
         kind,
-        str(one.get("rule") or one.get("name") or "")[:100],
+        cut(str(one.get("rule") or one.get("name") or ""), HEALTH_NAME_BYTES_MAX),
         _STATES.get(str(one.get("state", "running")), HealthState.FAILED),
-        str(one.get("detail") or one.get("last_error") or "")[:250],
+        cut(str(one.get("detail") or one.get("last_error") or ""), REASON_BYTES_MAX),
         program_id if PROGRAM_ID.fullmatch(program_id) else "",
         tuple(sorted(_counters(one).items())),
     )
@@ -65,7 +80,7 @@ def _counters(one: Mapping[str, Any]) -> dict[str, int]:
     nested = one.get("counters")
     pairs = [*one.items(), *(nested.items() if isinstance(nested, Mapping) else ())]
     counted = {
-        str(name)[:60]: value
+        cut(str(name), SHORT_BYTES_MAX): value
         for name, value in pairs
         if type(value) is int and 0 <= value < 2**63 and name not in NOT_COUNTERS
     }

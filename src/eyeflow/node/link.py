@@ -21,12 +21,13 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.control import InstallOutcome, NodeControl
-from eyeflow.node.health import health_of, installed_of, next_seq_of, rules_of
+from eyeflow.node.health import foreign_of, health_of, installed_of, next_seq_of, rules_of
 from eyeflow.node.membership import JoinResult, Membership, tls_context
 from eyeflow.node.ports import PortStatus
 from eyeflow.protocol.messages import (
     PROTOCOL_VERSION_MAX,
     PROTOCOL_VERSION_MIN,
+    REASON_BYTES_MAX,
     Hello,
     InstalledRule,
     ManifestEntry,
@@ -38,18 +39,20 @@ from eyeflow.protocol.messages import (
     link_bytes,
 )
 from eyeflow.protocol.session import Accepted, Apply, Close, NodeSession, Output, Phase, Send
-from eyeflow.protocol.wire import MESSAGE_BYTES_MAX, ProtocolError
+from eyeflow.protocol.wire import MESSAGE_BYTES_MAX, ProtocolError, cut
 
 DIAL_S = 15.0
 PING_S = 15.0
-STATUS_S = 5.0
 REASON_CHARS_MAX = 300
 
 TrustedKeys = Callable[[frozenset[bytes]], None]
 
 
 class CoordinatorLink:
-    """Satisfies `control.Link`. `on_signers` is told the cluster's trusted signer keys of each accepted manifest."""
+    """Satisfies `control.Link`. `on_signers` is told the cluster's trusted signer keys of each accepted manifest.
+
+    `status_s` None: tell the status as often as the coordinator asks for.
+    """
 
     def __init__(
         self,
@@ -57,7 +60,7 @@ class CoordinatorLink:
         membership: Membership,
         on_signers: TrustedKeys | None = None,
         backoff: Backoff | None = None,
-        status_s: float = STATUS_S,
+        status_s: float | None = None,
     ) -> None:
         self.status = PortStatus("coordinator", counters={"dials": 0, "connects": 0, "manifests": 0})
         self._control = control
@@ -136,7 +139,7 @@ class CoordinatorLink:
     def _hello(self, joined: JoinResult) -> Hello:
         identity = self._control.identity
         state = self._control.status()
-        installed = sorted(installed_of(state), key=lambda one: one.rule)
+        installed = sorted(installed_of(state, self._accepted.version), key=lambda one: one.rule)
         return Hello(
             PROTOCOL_VERSION_MIN,
             PROTOCOL_VERSION_MAX,
@@ -168,7 +171,7 @@ class CoordinatorLink:
                 await connection.send(encode_message(output.message))
             elif isinstance(output, Apply):
                 results = await self._apply(output)
-                pending += session.applied(results, installed_of(self._control.status()))
+                pending += session.applied(results, self._installed())
                 self._changed.set()
             elif isinstance(output, Close):
                 await connection.close(4000, f"{output.code}: {output.reason}"[:100])
@@ -184,10 +187,15 @@ class CoordinatorLink:
         state = self._control.status()
         unwanted = rules_of(state) - {entry.rule for entry in manifest.entries}
         results = [await self._remove(rule) for rule in sorted(unwanted)]
-        running = installed_of(state)
+        for rule in sorted(foreign_of(state, manifest.version) - unwanted):
+            await self._control.remove(rule)
+        running = installed_of(state, manifest.version)
         results += [await self._install(entry, output, running) for entry in manifest.entries]
         self.status.counters["manifests"] += 1
         return tuple(results)
+
+    def _installed(self) -> frozenset[InstalledRule]:
+        return installed_of(self._control.status(), self._accepted.version)
 
     async def _remove(self, rule: str) -> RuleResult:
         await self._control.remove(rule)
@@ -202,7 +210,7 @@ class CoordinatorLink:
         version = output.manifest.version
         result = await self._control.install(program, dict(entry.params), entry.deployment_id, version)
         if result.outcome is InstallOutcome.REFUSED:
-            reason = f"{result.code}: {result.message}"[:REASON_CHARS_MAX]
+            reason = cut(f"{result.code}: {result.message}", REASON_BYTES_MAX)
             return RuleResult(entry.rule, entry.program_id, RuleState.REFUSED, reason)
         return RuleResult(entry.rule, entry.program_id, RuleState.INSTALLED)
 
@@ -210,7 +218,7 @@ class CoordinatorLink:
         """Send the node's status at once after a change, and from time to time."""
         while True:
             try:
-                async with asyncio.timeout(self._status_s):
+                async with asyncio.timeout(self._status_s or session.status_s):
                     await self._changed.wait()
             except TimeoutError:
                 pass

@@ -17,6 +17,9 @@ from eyeflow.protocol.wire import Check, ProtocolError
 PROTOCOL_VERSION_MIN = 1
 PROTOCOL_VERSION_MAX = 1
 
+SHORT_BYTES_MAX = 64
+HEALTH_NAME_BYTES_MAX = 128
+REASON_BYTES_MAX = 1024
 MANIFEST_BYTES_MAX = wire.MESSAGE_BYTES_MAX // 2
 
 Scalar = bool | int | float | str
@@ -179,8 +182,8 @@ Message = Hello | Welcome | Manifest | Fetch | Install | InstallResult | Status
 
 _NATURAL = wire.integer(0, 2**63 - 1)
 _VERSION = wire.integer(1, 255)
-_SHORT = wire.text(64)
-_LONG = wire.text(1024)
+_SHORT = wire.text(SHORT_BYTES_MAX)
+_LONG = wire.text(REASON_BYTES_MAX)
 _NODE = wire.text(63, wire.NAME)
 _RULE = wire.text(63, wire.RULE)
 _ID = wire.text(64, wire.PROGRAM_ID)
@@ -203,7 +206,7 @@ _HEALTH = wire.record(
     Health,
     {
         "kind": wire.choice(frozenset({"rule", "port"})),
-        "name": wire.text(128),
+        "name": wire.text(HEALTH_NAME_BYTES_MAX),
         "state": _enum(HealthState),
         "detail": _LONG,
         "program_id": _ID_OR_NONE,

@@ -31,6 +31,9 @@ from eyeflow.protocol.messages import (
 )
 from eyeflow.protocol.wire import ProtocolError
 
+STATUS_S = 5
+"""How often a node tells its health, until a Welcome says."""
+
 
 @dataclass(frozen=True, slots=True)
 class Send:
@@ -123,6 +126,7 @@ class NodeSession:
         self.phase = Phase.OPENING
         self.accepted = accepted
         self.protocol = 0
+        self.status_s = STATUS_S
         self._hello = hello
         self._peer = peer
         self._held = frozenset(hello.installed)
@@ -181,6 +185,7 @@ class NodeSession:
         if message.manifest_version < self.accepted.version:
             return self._close("manifest_rollback", "the coordinator's manifest is older than the one applied here")
         self.phase, self.protocol = Phase.READY, message.protocol
+        self.status_s = message.status_s
         self._floor = message.manifest_version
         return ()
 
@@ -280,7 +285,7 @@ class Coordinates:
     coordinator_id: str
     software: str
     sign: Callable[[bytes], bytes]
-    status_s: int = 10
+    status_s: int = STATUS_S
 
 
 class CoordinatorSession:

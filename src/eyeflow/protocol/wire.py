@@ -69,6 +69,11 @@ def text(size_max: int, pattern: re.Pattern[str] | None = None) -> Check:
     return check
 
 
+def cut(value: str, size_bytes_max: int) -> str:
+    """Return the longest start of a text that fits in `size_bytes_max` bytes of UTF-8, without half characters."""
+    return value.encode("utf-8", "replace")[:size_bytes_max].decode("utf-8", "ignore")
+
+
 def binary(size_min: int, size_max: int) -> Check:
     """Accept bytes of a length in [size_min, size_max]."""
 

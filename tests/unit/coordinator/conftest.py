@@ -74,6 +74,7 @@ class FakeControl:
     running: dict[str, tuple[str, dict[str, p.Value]]] = field(default_factory=dict)
     refuse: set[str] = field(default_factory=set)
     history: list[str] = field(default_factory=list)
+    versions: dict[str, int] = field(default_factory=dict)
 
     @property
     def identity(self) -> NodeIdentity:
@@ -88,19 +89,29 @@ class FakeControl:
         signed = decode(program)
         check_signatures(signed, self.trusted)
         rule = signed.program.rule
+        if manifest_version < self.versions.get(rule, 0):
+            return InstallResult(InstallOutcome.REFUSED, rule, code="rollback", message="older than what runs here")
         if rule in self.refuse or signed.program.version in self.refuse:
             return InstallResult(InstallOutcome.REFUSED, rule, code="not_granted", message="lacks gpio.set_pin")
-        self.running[rule] = (signed.program_id, dict(params))
+        self.running[rule], self.versions[rule] = (signed.program_id, dict(params)), manifest_version
         self.history.append(f"install {rule} {signed.program.version}")
         return InstallResult(InstallOutcome.INSTALLED, rule, signed.program_id)
 
     async def remove(self, rule: str) -> bool:
         self.history.append(f"remove {rule}")
+        self.versions.pop(rule, None)
         return self.running.pop(rule, None) is not None
 
     def status(self) -> dict[str, object]:
         rules = [
-            {"rule": rule, "state": "running", "program_id": one[0], "params": one[1], "executions": 7}
+            {
+                "rule": rule,
+                "state": "running",
+                "program_id": one[0],
+                "params": one[1],
+                "manifest_version": self.versions[rule],
+                "executions": 7,
+            }
             for rule, one in self.running.items()
         ]
         return {"rules": rules, "audit": {"next_seq": 42}}

@@ -285,6 +285,32 @@ def test_the_nodes_learn_which_signers_the_cluster_trusts(cluster: Any, make: An
     asyncio.run(scenario())
 
 
+def test_a_node_moves_to_another_cluster_with_all_its_rules(cluster: Any, make: Any, tmp_path: Any) -> None:
+    """Manifest versions of two coordinators have nothing to do with each other."""
+
+    async def scenario() -> None:
+        node = make.control("node-a")
+        for name, deployments in (("first", 3), ("second", 1)):
+            cluster.directory, cluster.port = tmp_path / name, 0
+            async with cluster.coordinator() as client:
+                await cluster.join(client, node)
+                membership = Membership(tmp_path / "first" / "node-a")
+                joined = Membership(cluster.directory / "node-a").joined()
+                assert joined is not None
+                membership.join(joined)
+                cluster.directory = tmp_path / "first"
+                cluster.dial(node)
+                cluster.directory = tmp_path / name
+                for number in range(deployments):
+                    await upload(client, make.program(version=f"{number}.0.0"))
+                    done = await make.ended(client, await deploy(client))
+                    assert done["state"] == "succeeded", done
+                await cluster.hang_up_all()
+        assert node.history[-2:] == ["remove overheat", "install overheat 0.0.0"]
+
+    asyncio.run(scenario())
+
+
 def test_a_node_that_dies_while_it_installs_ends_up_whole(cluster: Any, make: Any) -> None:
     async def scenario() -> None:
         async with cluster.coordinator() as client:
