@@ -112,10 +112,12 @@ def _record(ctx: Context, decl: ast.RecordDecl) -> Type:
     _unique(ctx, tuple(field.name for field in decl.fields), "field")
     fields: dict[str, Type] = {}
     for field in decl.fields:
+        if field.name.text in fields:
+            continue
         kind = resolve_type(ctx, field.type)
         if types.is_error(kind):
             return types.ERROR
-        fields.setdefault(field.name.text, kind)
+        fields[field.name.text] = kind
         if field.default is not None:
             default = check_constant(ctx, field.default, kind, f"the default of `{field.name.text}`")
             ctx.field_defaults[decl.name.text, field.name.text] = default
@@ -216,7 +218,8 @@ def declare_states(ctx: Context, rule: ast.Rule) -> None:
         initial: tuple[Value, ...] | None = None
         if decl.initial is not None:
             value = check_constant(ctx, decl.initial, kind, f"the initial value of `{decl.name.text}`")
-            initial = None if types.is_error(value.type) else flatten_constant(value, kind)
+            is_known = not types.is_error(value.type) and not types.is_error(kind)
+            initial = flatten_constant(value, kind) if is_known else None
         elif not types.is_error(kind):
             initial = types.zeros(kind)
         ctx.declare(Symbol(decl.name.text, SymbolKind.STATE, kind, decl.name.span, variable))
