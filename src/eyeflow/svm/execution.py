@@ -6,7 +6,7 @@ times as long to make. Nobody changes one; executions that are alike may be one 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
@@ -111,6 +111,10 @@ class Host(Protocol):
         ...
 
 
+HandlerFunction = Callable[[int, int, Sequence[Value], Sequence[Value], list[Value], Host], Execution]
+"""One trigger's handler: time_us, utc_offset_us, params, inputs, state, host; otherwise as `Machine.run`."""
+
+
 class Machine(Protocol):
     """A verified program, ready to run: the interpreter and the fast path.
 
@@ -130,4 +134,8 @@ class Machine(Protocol):
         host: Host,
     ) -> Execution:
         """Run one execution; never raises for a verified program and a host that keeps its contract."""
+        ...
+
+    def handler(self, trigger: int) -> HandlerFunction:
+        """Return what `run` calls for one trigger, for a caller that runs it often."""
         ...

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from eyeflow.svm import fast_windows, numbers
-from eyeflow.svm.execution import Action, CapabilityFailure, Execution, Host, Machine, Outcome, answers_of
+from eyeflow.svm.execution import (
+    Action,
+    CapabilityFailure,
+    Execution,
+    HandlerFunction,
+    Host,
+    Machine,
+    Outcome,
+    answers_of,
+)
 from eyeflow.svm.fast_code import Pool
 from eyeflow.svm.fast_flow import Handler
 from eyeflow.svm.interpreter import Interpreter
@@ -16,9 +25,6 @@ from eyeflow.svm.verify import Verified
 
 HANDLER_INSTRUCTIONS_MAX = 20_000
 """A longer handler stays on the interpreter: compiling it takes longer than a node may take to swap a program."""
-
-HandlerFunction = Callable[[int, int, Sequence[Value], Sequence[Value], list[Value], Host], Execution]
-"""One trigger's handler: time_us, utc_offset_us, params, inputs, state, host; otherwise as `Machine.run`."""
 
 
 class FastMachine:

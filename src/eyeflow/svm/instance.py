@@ -43,7 +43,8 @@ class Instance:
             self._set_state(state)
         self.last_time_us = 0
         """The time of the last event; no execution sees an earlier one."""
-        self._run = (machine or default_machine(verified)).run
+        machine = machine or default_machine(verified)
+        self._handlers = [machine.handler(index) for index in range(len(self.program.triggers))]
 
     def step(self, trigger: int, inputs: Sequence[Value], time_us: int, utc_offset_us: int, host: Host) -> Execution:
         """Run the handler of `trigger` on one event; an event older than the last one gets the last one's time."""
@@ -51,7 +52,7 @@ class Instance:
             time_us = self.last_time_us
         else:
             self.last_time_us = time_us
-        return self._run(trigger, time_us, utc_offset_us, self.params, inputs, self.state, host)
+        return self._handlers[trigger](time_us, utc_offset_us, self.params, inputs, self.state, host)
 
     def set_params(self, params: Mapping[str, Value]) -> None:
         """Override parameters by name; all or, when one is refused, none."""

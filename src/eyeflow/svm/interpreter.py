@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from eyeflow.svm import numbers as n
-from eyeflow.svm.execution import Action, Answer, CapabilityFailure, Execution, Host, Outcome, TrapInfo
+from eyeflow.svm.execution import Action, Answer, CapabilityFailure, Execution, HandlerFunction, Host, Outcome, TrapInfo
 from eyeflow.svm.layout import answer_fault, zero
 from eyeflow.svm.numbers import TrapError
 from eyeflow.svm.opcodes import OPS, TIMERS, Op, Trap
@@ -59,6 +60,10 @@ class Interpreter:
         base = regions.params + regions.inputs
         state[:] = memory[base : base + regions.state]
         return Execution(Outcome.OK, run.fuel, tuple(run.actions), tuple(run.answers))
+
+    def handler(self, trigger: int) -> HandlerFunction:
+        """Return `run` for one trigger."""
+        return partial(self.run, trigger)
 
 
 class _SkipError(Exception):
