@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -11,6 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.waiting import until
+
+
+STOP_WAIT_S = 1.0
+STOP_ATTEMPTS_MAX = 30
 
 
 def free_port() -> int:
@@ -86,9 +91,15 @@ class Mosquitto:
             return
         if force:
             self._process.kill()
-        else:
+        for _ in range(STOP_ATTEMPTS_MAX):
+            # Mosquitto forgets a SIGTERM that comes between its "running" and its main loop: it is asked again.
             self._process.terminate()
-        self._process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_WAIT_S)
+                break
+        else:
+            self._process.kill()
+            self._process.wait()
         self._drain.wait()
         self._process = None
 

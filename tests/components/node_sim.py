@@ -44,6 +44,9 @@ class SimClock:
         return self.time_us
 
     async def sleep(self, duration_s: float) -> None:
+        if duration_s <= 0:
+            await asyncio.sleep(0)
+            return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._count += 1
         heapq.heappush(self._sleepers, (self.time_us + max(0, round(duration_s * 1e6)), self._count, future))
