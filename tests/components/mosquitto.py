@@ -13,7 +13,6 @@ from pathlib import Path
 
 from components.waiting import until
 
-
 STOP_WAIT_S = 1.0
 STOP_ATTEMPTS_MAX = 30
 
