@@ -118,6 +118,19 @@ def create_token(hub: Hub, call: Call) -> Reply:
     return Reply(201, {"token": token, "name": name, "role": role.value})
 
 
+def list_tokens(hub: Hub, call: Call) -> Reply:
+    """Return the API tokens, without their secrets."""
+    return Reply(200, {"tokens": [views.token_view(*token) for token in hub.tokens.all()]})
+
+
+def revoke_token(hub: Hub, call: Call) -> Reply:
+    """Let an API token open nothing any more."""
+    with hub.store.transaction():
+        hub.tokens.revoke(call.path["id"], hub.clock())
+        hub.store.log(hub.clock(), call.actor.name, "revoke_token", call.path["id"][:64])
+    return Reply(204)
+
+
 def list_keys(hub: Hub, call: Call) -> Reply:
     """Return all signer keys."""
     return Reply(200, {"keys": [views.key_view(key) for key in hub.registry.signers()]})

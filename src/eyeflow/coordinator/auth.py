@@ -78,6 +78,22 @@ class Tokens:
         )
         return f"eft_{token_id}_{secret}"
 
+    def all(self) -> list[tuple[str, str, str, int, int]]:
+        """Return (id, name, role, created_us, revoked_us) of each API token, in the order they were made."""
+        columns = "id, name, role, created_us, revoked_us"
+        rows = self._store.rows(f"SELECT {columns} FROM api_tokens ORDER BY created_us, id")
+        return [(row[0], row[1], row[2], row[3], row[4]) for row in rows]
+
+    def revoke(self, token_id: str, now_us: int) -> None:
+        """Let a token open nothing any more; raises Problem for an unknown one and for the last admin's."""
+        tokens = self.all()
+        if token_id not in {token[0] for token in tokens}:
+            raise Problem("not_found", f"No API token has the id `{token_id[:64]}`.", "list them with GET /api/tokens")
+        admins = {token[0] for token in tokens if token[2] == Role.ADMIN.value and not token[4]}
+        if admins == {token_id}:
+            raise Problem("last_admin", "This is the last admin token.", "make another admin token first")
+        self._store.run("UPDATE api_tokens SET revoked_us = ? WHERE id = ? AND revoked_us = 0", (now_us, token_id))
+
     def any(self) -> bool:
         """Say whether an API token was ever made: not on the first start."""
         return self._store.row("SELECT 1 FROM api_tokens LIMIT 1") is not None

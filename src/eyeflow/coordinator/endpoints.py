@@ -123,6 +123,10 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("POST", "/api/keys", api.trust_key, Role.ADMIN, {201: "Key"}, "KeyRequest", ("limit_reached",)),
     Endpoint("DELETE", "/api/keys/{key}", api.revoke_key, Role.ADMIN, {204: ""}, problems=("not_found",)),
     Endpoint("POST", "/api/tokens", api.create_token, Role.ADMIN, {201: "Token"}, "TokenRequest", ("limit_reached",)),
+    Endpoint("GET", "/api/tokens", api.list_tokens, Role.ADMIN, {200: "Tokens"}),
+    Endpoint(
+        "DELETE", "/api/tokens/{id}", api.revoke_token, Role.ADMIN, {204: ""}, problems=("not_found", "last_admin")
+    ),
     Endpoint("GET", "/api/link/challenge", api.challenge, None, {200: "Challenge"}),
     Endpoint("GET", "/healthz", api.get_healthz, None, {200: "Healthz", 503: "Healthz"}),
     Endpoint("GET", "/metrics", api.get_metrics, Role.READ, {200: "text"}),

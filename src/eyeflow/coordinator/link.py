@@ -44,14 +44,18 @@ async def link_endpoint(websocket: WebSocket) -> None:
     node = None
     if refusal is None:
         node = authenticate_link(hub.store, hub.challenges, websocket.headers.get("authorization"), hub.clock())
-        offer = hub.fleet.offer(node) if node is not None else None
-        if node is None or offer is None:
-            refusal = Problem("unauthenticated", "The link's signature, nonce or node is not valid.")
-    if refusal is not None or node is None or offer is None:
-        assert refusal is not None
+        refusal = (
+            None if node is not None else Problem("unauthenticated", "The link's signature or nonce is not valid.")
+        )
+    if refusal is not None:
         await websocket.send_denial_response(JSONResponse(refusal.body(), refusal.status, media_type=MEDIA_TYPE))
         return
+    assert node is not None
     await websocket.accept()
+    offer = hub.fleet.offer(node)  # only now: what changed during the handshake must not be missed
+    if offer is None:
+        await websocket.close(CLOSE_APPLICATION, "removed: the node was removed from the cluster")
+        return
     await _Link(hub, websocket, node, offer).run()
 
 

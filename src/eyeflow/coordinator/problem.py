@@ -19,6 +19,7 @@ CODES: dict[str, tuple[int, str]] = {
     "deployment_not_found": (404, "There is no such deployment"),
     "method_not_allowed": (405, "The path does not have this method"),
     "node_exists": (409, "Another node has this name"),
+    "last_admin": (409, "Nobody could administer the coordinator any more"),
     "deployment_over": (409, "The deployment has ended"),
     "too_large": (413, "The body is too large"),
     "unsupported_media_type": (415, "The body is of another media type than this path takes"),

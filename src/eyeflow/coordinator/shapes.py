@@ -239,6 +239,11 @@ SCHEMAS: dict[str, _Shape] = {
         "A name and a role", {"name": NAME, "role": {"type": "string", "enum": ["admin", "deploy", "read"]}}
     ),
     "Token": closed("An API token; it is shown only now", {"token": TEXT, "name": NAME, "role": TEXT}),
+    "TokenInfo": closed(
+        "An API token, without its secret; its id is the token's second part",
+        {"id": TEXT, "name": TEXT, "role": TEXT, "createdUs": TIME_US, "revokedUs": TIME_US},
+    ),
+    "Tokens": closed("All API tokens", {"tokens": array(ref("TokenInfo"))}),
     "Challenge": closed(
         "A nonce for one link, and the coordinator that the node must sign it for",
         {"coordinatorId": HEX32, "nonce": HEX32, "expiresS": COUNT},

@@ -114,6 +114,11 @@ def _target_view(target: Target) -> dict[str, Any]:
     return {"programId": target.program_id, "params": dict(target.params), "deploymentId": target.deployment_id}
 
 
+def token_view(token_id: str, name: str, role: str, created_us: int, revoked_us: int) -> dict[str, Any]:
+    """Return a `TokenInfo`."""
+    return {"id": token_id, "name": name, "role": role, "createdUs": created_us, "revokedUs": revoked_us}
+
+
 def key_view(key: SignerKey) -> dict[str, Any]:
     """Return a `Key`."""
     return {

@@ -76,6 +76,14 @@ class CoordinatorClient:
         """Return a new API token of a role: admin, deploy or read."""
         return self._json("POST", "/api/tokens", {"name": name, "role": role})
 
+    def tokens(self) -> list[Json]:
+        """Return the API tokens (`id`, `name`, `role`, `createdUs`, `revokedUs`)."""
+        return list(self._json("GET", "/api/tokens")["tokens"])
+
+    def revoke_token(self, token_id: str) -> None:
+        """Let an API token open nothing any more."""
+        self._ask("DELETE", f"/api/tokens/{_part(token_id)}")
+
     def signer_keys(self) -> list[Json]:
         """Return the signer keys the cluster trusts or trusted."""
         return list(self._json("GET", "/api/keys")["keys"])

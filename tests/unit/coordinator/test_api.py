@@ -116,6 +116,9 @@ def test_every_answer_fits_its_schema(full: Any) -> None:
     for template, path, body in bodies:
         fits(full.ask("POST", path, json=body), "POST", template)
     fits(full.ask("DELETE", "/api/nodes/node-b"), "DELETE", "/api/nodes/{id}")
+    made = full.ask("GET", "/api/tokens").json()["tokens"]
+    token = next(one["id"] for one in made if one["role"] == "read")
+    fits(full.ask("DELETE", f"/api/tokens/{token}"), "DELETE", "/api/tokens/{id}")
     fits(full.ask("DELETE", f"/api/keys/{'ab' * 32}"), "DELETE", "/api/keys/{key}")
 
 

@@ -74,9 +74,15 @@ def test_a_token_with_one_changed_digit_or_in_the_url_is_refused(api: Any) -> No
 
 
 def test_a_revoked_token_is_refused(api: Any) -> None:
-    with api.store.transaction():
-        api.store.run("UPDATE api_tokens SET revoked_us = 1 WHERE name = 'read'")
+    ids = {token["role"]: token["id"] for token in api.ask("GET", "/api/tokens").json()["tokens"]}
+    assert api.ask("GET", "/api/status", "read").status_code == 200
+    assert api.ask("DELETE", f"/api/tokens/{ids['read']}").status_code == 204
     problem(api.ask("GET", "/api/status", "read"), 401, "unauthenticated")
+    problem(api.ask("DELETE", f"/api/tokens/{ids['admin']}"), 409, "last_admin")
+    problem(api.ask("DELETE", "/api/tokens/nope"), 404, "not_found")
+    api.ask("POST", "/api/tokens", json={"name": "second", "role": "admin"})
+    assert api.ask("DELETE", f"/api/tokens/{ids['admin']}").status_code == 204
+    problem(api.ask("GET", "/api/status"), 401, "unauthenticated")
 
 
 def test_no_secret_of_a_token_is_in_the_store(api: Any) -> None:

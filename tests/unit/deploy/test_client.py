@@ -38,6 +38,7 @@ def test_requests_carry_the_token_in_the_header_only() -> None:
         one.upload_program(b"\x7fSVM")
         one.remove_node("a")
         one.revoke_key(bytes(32))
+        one.revoke_token("ab")
     assert all(request.headers["authorization"] == "Bearer eft_secret" for request in seen)
     assert not any("secret" in str(request.url) for request in seen)
     assert [(request.method, request.url.raw_path.decode()) for request in seen] == [
@@ -48,6 +49,7 @@ def test_requests_carry_the_token_in_the_header_only() -> None:
         ("POST", "/api/programs"),
         ("DELETE", "/api/nodes/a"),
         ("DELETE", "/api/keys/" + "00" * 32),
+        ("DELETE", "/api/tokens/ab"),
     ]
     everywhere = {
         "all": True,
