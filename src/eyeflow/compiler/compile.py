@@ -23,6 +23,9 @@ from eyeflow.svm.failure import ProgramError
 from eyeflow.svm.program import OnFailure, Profile, Program, SiteKind, TriggerKind
 from eyeflow.svm.verify import compute_limits
 
+SOURCE_NAME_BYTES_MAX = 255
+"""A longer file name loses its front: it stands in messages only."""
+
 
 @dataclass(frozen=True, slots=True)
 class CompileOptions:
@@ -89,6 +92,10 @@ def _has_error(diagnostics: tuple[Diagnostic, ...]) -> bool:
     return any(one.severity is Severity.ERROR for one in diagnostics)
 
 
+def _shortened(name: str) -> str:
+    return name.encode("utf-8", "replace")[-SOURCE_NAME_BYTES_MAX:].decode("utf-8", "ignore")
+
+
 def _sequence(version: str) -> int:
     major, minor, patch = parse_version(version) or (0, 0, 0)
     return major << 40 | minor << 20 | patch
@@ -103,7 +110,7 @@ def _generate(
     unit = lower_rule(rule)
     phases = Phases(tree, rule, unit)
     sequence = _sequence(rule.version) if options.sequence is None else options.sequence
-    target = Target(options.profile, options.chip, sequence, name)
+    target = Target(options.profile, options.chip, sequence, _shortened(name))
     program = None
     try:
         program = assemble(unit, target, source)

@@ -8,6 +8,7 @@ import pytest
 
 import golden
 from eyeflow.compiler.compile import PHASES, ChipLimits, CompileOptions, compile_rule, emit_phase
+from eyeflow.svm.container import decode, encode
 from eyeflow.svm.program import Priority, Profile
 from eyeflow.svm.verify import verify
 from generators.running import wrapped
@@ -151,3 +152,14 @@ log.info("{outer.inner.x} {outer.mode}")
 """
     result = compile_rule(wrapped(body), name="x")
     assert result.diagnostics == ()
+
+
+def test_long_names_end_in_a_diagnostic_or_fit_the_file() -> None:
+    name = "n" * 300
+    body = f'record {name} {{ a: float }}\non event "e" as {name[:200]}: {name}\nemit {name[:100]}({name[:90]}: 1)'
+    found = compile_rule(wrapped(body), name="x").diagnostics
+    assert [one.code for one in found] == ["EF0229"] * 4
+    program = compile_rule(OVERHEAT, name="/very/long/é" * 40 + "/overheat.eye").program
+    assert program is not None
+    assert program.source_name.endswith("/overheat.eye")
+    assert decode(encode(program)).program == program

@@ -12,6 +12,7 @@ from eyeflow.compiler.check import calls, operators
 from eyeflow.compiler.check.context import Context, SymbolKind
 from eyeflow.compiler.check.declarations import (
     check_header,
+    check_names,
     declare_consts,
     declare_params,
     declare_pins,
@@ -40,6 +41,7 @@ def check_rule(rule: ast.Rule, source: str, catalog: Catalog, profile: Profile, 
     """Resolve and type a whole rule; every problem found is in `diagnostics`, in the order of the source."""
     ctx = Context(catalog, profile, delegated_llm, source)
     version, priority = check_header(ctx, rule)
+    check_names(ctx, rule)
     declare_types(ctx, rule)
     declare_pins(ctx, rule)
     declare_consts(ctx, rule)

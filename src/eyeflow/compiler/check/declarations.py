@@ -22,6 +22,28 @@ VERSION_DEFAULT = "0.0.0"
 DESCRIPTION_BYTES_MAX = 1024
 
 
+NAME_CHARS_MAX = 63
+
+
+def check_name(ctx: Context, name: ast.Name) -> None:
+    """Report a name that is too long to be kept in a program."""
+    if len(name.text) > NAME_CHARS_MAX:
+        ctx.error("EF0229", f"this name has {len(name.text)} characters", name.span, f"at most {NAME_CHARS_MAX}")
+
+
+def check_names(ctx: Context, rule: ast.Rule) -> None:
+    """Check the length of all declared names."""
+    names = [decl.name for decl in rule.enums] + [decl.name for decl in rule.records]
+    names += [decl.name for decl in rule.pins]
+    names += [decl.name for decl in rule.params] + [decl.name for decl in rule.consts]
+    names += [decl.name for decl in rule.states]
+    names += [member for decl in rule.enums for member in decl.members]
+    names += [field.name for decl in rule.records for field in decl.fields]
+    names += [handler.trigger.binding for handler in rule.handlers if isinstance(handler.trigger, ast.SourceTrigger)]
+    for name in names:
+        check_name(ctx, name)
+
+
 def parse_version(text: str) -> tuple[int, int, int] | None:
     """Return major, minor and patch of `1.2.3`, None when it is not written so."""
     found = _VERSION.fullmatch(text)

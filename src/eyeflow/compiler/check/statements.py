@@ -16,6 +16,7 @@ from eyeflow.compiler.check.capabilities import (
     values_of,
 )  # fmt: skip
 from eyeflow.compiler.check.context import Context, Symbol, SymbolKind, did_you_mean
+from eyeflow.compiler.check.declarations import check_name
 from eyeflow.compiler.check.expressions import check, check_as
 from eyeflow.compiler.check.resolve import resolve_type
 from eyeflow.svm.program import OnFailure, SiteKind, Type, TypeTag
@@ -82,7 +83,7 @@ def _assign(ctx: Context, statement: ast.Assign) -> t.Statement | None:
     value = check_as(ctx, statement.value, place.type, "the value", root.span if root else None)
     if types.is_error(value.type):
         return None
-    if place.index is None and place.type.tag is TypeTag.LIST and not _may_change(ctx, place.variable, statement.span):
+    if not types.is_flat(place.type) and not _may_change(ctx, place.variable, statement.span):
         return None
     return t.Store(place, value, statement.span)
 
@@ -354,6 +355,8 @@ def _list_statement(ctx: Context, call: ast.CallExpr) -> t.Statement | None:
 
 def _emit(ctx: Context, statement: ast.Emit) -> t.Statement | None:
     name, fields, failed = statement.event.text, dict[str, t.Expr](), False
+    for written in (statement.event, *(field.name for field in statement.fields if field.name)):
+        check_name(ctx, written)
     for number, field in enumerate(statement.fields):
         label = field.name.text if field.name else f"field {number + 1}"
         value = check(ctx, field.value)
