@@ -163,3 +163,14 @@ def test_long_names_end_in_a_diagnostic_or_fit_the_file() -> None:
     assert program is not None
     assert program.source_name.endswith("/overheat.eye")
     assert decode(encode(program)).program == program
+
+
+def test_a_source_full_of_mistakes_gives_a_hundred_of_them() -> None:
+    body = "on every 1s\n" + "".join(f"let x{number} = unknown_{number}\n" for number in range(5_000))
+    assert len(compile_rule(wrapped(body), name="x").diagnostics) == 100
+
+
+def test_a_large_rule_is_refused_for_its_size_alone() -> None:
+    body = "state n: int\non every 1s\n" + "n = n + 1\n" * 20_000
+    (found,) = compile_rule(wrapped(body), name="x").diagnostics
+    assert found.code == "EF0503"

@@ -9,7 +9,7 @@ from eyeflow.compiler import ast
 from eyeflow.compiler import typed as t
 from eyeflow.compiler.catalog import Catalog
 from eyeflow.compiler.check import calls, operators
-from eyeflow.compiler.check.context import Context, SymbolKind
+from eyeflow.compiler.check.context import Context, SymbolKind, TooManyProblems
 from eyeflow.compiler.check.declarations import (
     check_header,
     check_names,
@@ -40,6 +40,17 @@ class Checked:
 def check_rule(rule: ast.Rule, source: str, catalog: Catalog, profile: Profile, *, delegated_llm: bool) -> Checked:
     """Resolve and type a whole rule; every problem found is in `diagnostics`, in the order of the source."""
     ctx = Context(catalog, profile, delegated_llm, source)
+    try:
+        return _check(ctx, rule)
+    except TooManyProblems:
+        return Checked(None, (), _ordered(ctx))
+
+
+def _ordered(ctx: Context) -> tuple[Diagnostic, ...]:
+    return tuple(sorted(ctx.diagnostics, key=lambda found: (found.span, found.code)))
+
+
+def _check(ctx: Context, rule: ast.Rule) -> Checked:
     version, priority = check_header(ctx, rule)
     check_names(ctx, rule)
     declare_types(ctx, rule)
@@ -63,8 +74,7 @@ def check_rule(rule: ast.Rule, source: str, catalog: Catalog, profile: Profile, 
         handlers=handlers,
         span=rule.span,
     )
-    ordered = tuple(sorted(ctx.diagnostics, key=lambda found: (found.span, found.code)))
-    return Checked(None if failed else result, () if failed else tests, ordered)
+    return Checked(None if failed else result, () if failed else tests, _ordered(ctx))
 
 
 _UNUSED_HELP = {

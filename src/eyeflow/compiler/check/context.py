@@ -14,6 +14,12 @@ from eyeflow.compiler import types
 from eyeflow.compiler.catalog import Catalog
 from eyeflow.svm.program import Pin, Profile, Type
 
+DIAGNOSTICS_MAX = 100
+
+
+class TooManyProblems(Exception):  # noqa: N818 - it ends checking, it is no error of the checker
+    """So many problems have been found that further ones help nobody."""
+
 
 class SymbolKind(Enum):
     """What a name stands for; the value is how messages call it."""
@@ -96,7 +102,9 @@ class Context:
         labels: tuple[Label, ...] = (),
         fix: Fix | None = None,
     ) -> t.ErrorExpr:
-        """Add an error and return the expression that stands for it."""
+        """Add an error and return the expression that stands for it; raises TooManyProblems at DIAGNOSTICS_MAX."""
+        if len(self.diagnostics) >= DIAGNOSTICS_MAX:
+            raise TooManyProblems
         self.diagnostics.append(
             Diagnostic(code, message, span, label, note, help, Severity.ERROR, labels=labels, fix=fix)
         )

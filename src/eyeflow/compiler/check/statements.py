@@ -268,8 +268,12 @@ def _for_range(ctx: Context, statement: ast.ForRange) -> t.Statement | None:
 def _bound(ctx: Context, statement: ast.ForRange, low: t.Expr, high: t.Expr) -> int | None:
     span = statement.low.span.to(statement.high.span)
     bound = statement.bound
-    if bound is None and isinstance(low, t.Const) and isinstance(high, t.Const):
-        bound = int(high.value) - int(low.value)
+    trips = int(high.value) - int(low.value) if isinstance(low, t.Const) and isinstance(high, t.Const) else None
+    if bound is not None and trips is not None and trips > bound:
+        ctx.error("EF0215", "this always traps: LOOP_BOUND", span, f"{trips} trips, at most {bound}")
+        return None
+    if bound is None and trips is not None:
+        bound = trips
         if bound <= 0:
             ctx.error("EF0502", "this loop never runs", span, "the end is excluded and must lie above the start")
             return None
