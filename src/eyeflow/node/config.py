@@ -117,6 +117,8 @@ def load_config(
     try:
         tables = _parse(text)
         apply_overrides(tables, environment or {}, overrides or {})
+        if isinstance(tables.get("node"), dict):
+            tables["node"].setdefault("data_dir", "data")
         resolve_paths(tables, path.resolve().parent if path else Path.cwd())
         return _from_tables(tables)
     except EyeflowError as error:
@@ -222,13 +224,11 @@ def _timezone(node: Table) -> ZoneInfo:
 
 
 def _grants(tables: Mapping[str, Any]) -> tuple[str, ...]:
-    if "grants" not in tables or "allow" not in tables["grants"]:
-        Table("grants", tables.get("grants", {})).finish() if tables.get("grants") else None
-        return ("log.*",)
-    table = Table("grants", tables["grants"])
+    values = tables.get("grants", {})
+    table = Table("grants", values)
     allow = table.texts("allow")
     table.finish()
-    return allow
+    return allow if "allow" in values else ("log.*",)
 
 
 def _trusted_keys(table: Table) -> tuple[bytes, ...]:

@@ -95,10 +95,14 @@ class Core:
         self._completed.append(ran)
 
     @property
+    def has_events(self) -> bool:
+        """Whether executions wait: to run or, having run in a thread, to be recorded."""
+        return bool(self._completed) or any(rule.is_ready and not rule.asks_models for rule in self.rules.values())
+
+    @property
     def has_work(self) -> bool:
         """Whether `next_round` would return a round."""
-        waiting = self._notes or self._finished or self._completed or self._kept or self.intake.has_rejected
-        return bool(waiting) or any(rule.is_ready and not rule.asks_models for rule in self.rules.values())
+        return bool(self._notes or self._finished or self._kept or self.intake.has_rejected) or self.has_events
 
     def next_round(self, now_us: int, unrecorded: Unrecorded | None = None) -> Round | None:
         """Run waiting events and return what is to be recorded, None when there is nothing."""

@@ -44,7 +44,7 @@ class DiskGuard:
         With `durability = "none-on-full-disk"` it does not wait: 0 then says that nothing was recorded.
         """
         may_act = self._options.durability is Durability.NONE_ON_FULL_DISK
-        if self.problem is not None and may_act and self._clock.now_us() < self._retry_at_us:
+        if may_act and self.retry_in_s > 0:
             return self._unrecorded(batch, executions)
         while True:
             try:
@@ -55,7 +55,7 @@ class DiskGuard:
                     return self._unrecorded(batch, executions)
                 if self.stopping:
                     raise
-            await self._clock.sleep((self._retry_at_us - self._clock.now_us()) / 1e6)
+            await self._clock.sleep(self.retry_in_s)
             await self.drop_aged()
 
     async def _try(self, batch: Batch) -> int:
@@ -102,9 +102,16 @@ class DiskGuard:
         return 0
 
     def take_unrecorded(self) -> Unrecorded | None:
-        """Return what the next batch must report as lost."""
+        """Return what the next batch must report as lost, None while the disk is not to be tried."""
+        if self.retry_in_s > 0:
+            return None
         lost, self._lost = self._lost, None
         return lost
+
+    @property
+    def retry_in_s(self) -> float:
+        """Seconds until a disk that refuses is tried again; 0 when it is to be tried now, or works."""
+        return max(0.0, (self._retry_at_us - self._clock.now_us()) / 1e6) if self.problem is not None else 0.0
 
     @property
     def refuses_events(self) -> bool:

@@ -97,13 +97,18 @@ class Engine:
                 await asyncio.sleep(0)
 
     def _has_work(self) -> bool:
-        return self.core.has_work or any(rule.asks_models and rule.is_ready for rule in self.core.rules.values())
+        """Whether a turn would do something; what can only be recorded waits until the disk is tried again."""
+        models = any(rule.asks_models and rule.is_ready for rule in self.core.rules.values())
+        return models or (self.core.has_events if self.disk.retry_in_s > 0 else self.core.has_work)
 
     async def _idle(self) -> None:
-        """Sleep until something happens or a timer is due."""
+        """Sleep until something happens, a timer is due or the disk is tried again."""
         due_us = self.core.scheduler.next_us()
         wait_s = IDLE_S_MAX if due_us is None else min((due_us - self.clock.now_us()) / 1e6, IDLE_S_MAX)
+        if self.disk.problem is not None:
+            wait_s = min(wait_s, self.disk.retry_in_s)
         if wait_s <= 0:
+            await asyncio.sleep(0)
             return
         timer = asyncio.ensure_future(self.clock.sleep(wait_s))
         change = asyncio.ensure_future(self._wakeup.wait())
@@ -200,5 +205,7 @@ class Engine:
         for task in self._model_tasks:
             task.cancel()
         await asyncio.gather(*self._model_tasks, return_exceptions=True)
+        for rule in self.core.rules.values():
+            rule.held = True  # what still waits was not acknowledged: it comes again
         bodies: tuple[Body, ...] = (StopBody(reason), CheckpointBody(public_key))
         return await self.disk.last_words(self.core, bodies)

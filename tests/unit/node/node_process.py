@@ -1,0 +1,115 @@
+"""A real node in a process of its own, for tests that kill it: `python node_process.py DATA_DIR [early] [die=N]`.
+
+Its source delivers events without pause; for every event whose `done` was called it writes the event's number to stdout, at
+once. `early` acknowledges before the commit (the control). `die=N` ends the process by SIGKILL in the middle of commit N.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Collection
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from components.node_sim import SIGNER, program
+from eyeflow.node import daemon
+from eyeflow.node.clock import SystemClock
+from eyeflow.node.config import NodeConfig
+from eyeflow.node.config_ports import MqttConfig, PortsConfig
+from eyeflow.node.engine import Engine
+from eyeflow.node.ports import Deliver, IncomingEvent, PortStatus, Subscription
+from eyeflow.node.rounds import Round
+from eyeflow.node.runtime import NodeRuntime
+from eyeflow.node.store import Store
+from eyeflow.node.store_types import Batch, Committed
+from eyeflow.node.world import World
+from eyeflow.svm.signing import public_key_of
+
+RULE = """
+rule counter {
+    version "1.0.0"
+    record Event { number: int }
+    state n: int = 0
+    on mqtt "t" as e: Event
+    n = n + 1
+}
+"""
+EVENTS_MAX = 20_000
+
+
+class Stream:
+    """A source that never rests; its event times are the events' numbers."""
+
+    def __init__(self) -> None:
+        self.status = PortStatus("mqtt", "up")
+        self._wanted: Collection[Subscription] = ()
+        self._go = asyncio.Event()
+
+    def update(self, subscriptions: Collection[Subscription]) -> None:
+        self._wanted = tuple(subscriptions)
+        if self._wanted:
+            self._go.set()
+
+    async def run(self, deliver: Deliver) -> None:
+        await self._go.wait()
+        for number in range(EVENTS_MAX):
+
+            def done(number: int = number) -> None:
+                os.write(1, f"{number}\n".encode())
+
+            await deliver(IncomingEvent(Subscription("mqtt", "t"), {"number": number}, number, done))
+            if number % 10 == 0:
+                await asyncio.sleep(0)
+
+
+def acknowledge_early() -> None:
+    async def record(self: Engine, turn: Round) -> None:
+        self.core.settle(turn, 1, self.clock.now_us())
+        await self.disk.commit(turn.batch, len(turn.executed))
+
+    Engine._record = record  # type: ignore[method-assign]
+
+
+def die_in_commit(number: int) -> None:
+    commit = Store.commit
+
+    def fatal(self: Store, batch: Batch) -> Committed:
+        if self.counters.commits == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return commit(self, batch)
+
+    Store.commit = fatal  # type: ignore[method-assign]
+
+
+async def main(data_dir: Path) -> None:
+    source = Stream()
+    config = NodeConfig(
+        "killed",
+        data_dir,
+        grants=("*",),
+        trusted_keys=(public_key_of(SIGNER),),
+        ports=PortsConfig(mqtt=MqttConfig("simulated")),
+    )
+    daemon.build_world = lambda *unused: World({"mqtt": source}, {})  # type: ignore[assignment]
+    installs: list[asyncio.Task[object]] = []
+
+    def ready(node: NodeRuntime) -> None:
+        os.write(1, b"ready\n")
+        if "counter" not in node.engine.core.rules:
+            installs.append(asyncio.ensure_future(node.install(program(RULE), {}, "d", 1)))
+
+    await daemon.run_node(config, make_link=lambda node: None, on_ready=ready, clock=SystemClock())
+    os.write(1, b"stopped\n")
+
+
+if __name__ == "__main__":
+    for option in sys.argv[2:]:
+        if option == "early":
+            acknowledge_early()
+        elif option.startswith("die="):
+            die_in_commit(int(option.removeprefix("die=")))
+    asyncio.run(main(Path(sys.argv[1])))
