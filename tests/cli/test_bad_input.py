@@ -90,7 +90,7 @@ def test_three_mistakes_give_three_messages(eyeflow: Command, tmp_path: Path) ->
 def test_over_a_chips_limits(eyeflow: Command, tmp_path: Path) -> None:
     path = tmp_path / "lamp.eye"
     path.write_text(
-        'rule big {\n version "1.0.0"\n state log: list(int, 900) = []\n on every 1s\n append(log, int(adc.read_channel(0)))\n}'
+        'rule big {\n version "1.0.0"\n state log: list(int, 300) = []\n on every 1s\n append(log, int(adc.read_channel(0)))\n}'
     )
     ran = eyeflow("compile", path, "--target", "RP2040")
     assert ran.code == PROBLEMS and "RP2040 allows" in ran.err

@@ -182,6 +182,10 @@ def test_the_first_path(cluster: Cluster, eyeflow: Command, ticker: Path, tmp_pa
         cluster.coordinator(int(url.rsplit(":", 1)[1]))
         until(lambda: all(n["connected"] for n in eyeflow("status", "--json").json["nodes"]), "the nodes are back")
         assert [one["state"] for one in eyeflow("deployments", "--json").json if one["rule"] == "ticker"]
+        removed = eyeflow("remove", "ticker", "--nodes", "node-b")
+        assert removed.code == 0, removed.err
+        until(lambda: cluster.rule("node-b") == {}, "the rule is gone from node-b")
+        assert eyeflow("remove", "ticker", "--nodes", "node-b").code == 1
         assert cluster.stop("node-a") == 0, "SIGTERM is a clean end"
         assert cluster.stop("node-b") == 0 and cluster.stop("coordinator") == 0
         assert "Traceback" not in log.read_text() + (tmp_path / "coordinator.log").read_text()

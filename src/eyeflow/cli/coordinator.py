@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.cli.console import JsonFlag, note, say, say_json
+from eyeflow.cli.console import JsonFlag, note, say, say_json, table
 
 if TYPE_CHECKING:
     from eyeflow.coordinator.serve import Started
@@ -130,6 +130,27 @@ def api_token(
     else:
         say(str(token["token"]))
         note(f"shown this once; may {role.value}. Use it as EYEFLOW_TOKEN")
+
+
+@app.command("api-tokens")
+def api_tokens(
+    revoke: Annotated[str, typer.Option("--revoke", metavar="ID", help="Let this token work no more.")] = "",
+    json_: JsonFlag = False,
+) -> None:
+    """List the API tokens (never their secrets), or revoke one."""
+    from eyeflow.cli.deploy import connect
+
+    with connect() as client:
+        if revoke:
+            client.revoke_token(revoke)
+        tokens = client.tokens()
+    if json_:
+        say_json(tokens)
+        return
+    table(
+        ["ID", "NAME", "ROLE", "STATE"],
+        [[t["id"], t["name"], t["role"], "revoked" if t["revokedUs"] else "valid"] for t in tokens],
+    )
 
 
 @app.command("login")

@@ -35,6 +35,8 @@ def register(app: typer.Typer) -> None:
     app.command("deploy")(deploy)
     app.command("deployments")(deployments)
     app.command("status")(status)
+    app.command("nodes")(nodes)
+    app.command("remove")(remove)
 
 
 def connect() -> CoordinatorClient:
@@ -48,7 +50,7 @@ def connect() -> CoordinatorClient:
 
 def deploy(
     rule: Annotated[Path, typer.Argument(help="A rule (.eye), compiled and signed now, or a signed program (.svm).")],
-    nodes: Annotated[str, typer.Option("--nodes", metavar="A,B", help="The nodes, by name.")] = "",
+    nodes_: Annotated[str, typer.Option("--nodes", metavar="A,B", help="The nodes, by name.")] = "",
     all_: Annotated[bool, typer.Option("--all", help="All nodes of the cluster.")] = False,
     strategy: Annotated[Strategy, typer.Option("--strategy", help="How to roll it out.")] = Strategy.IMMEDIATE,
     rollback: Annotated[
@@ -69,7 +71,7 @@ def deploy(
 
     Exit code 1 when the deployment fails; 0 when it succeeded, or only waits for offline nodes.
     """
-    wanted = [name.strip() for name in nodes.split(",") if name.strip()]
+    wanted = [name.strip() for name in nodes_.split(",") if name.strip()]
     if bool(wanted) == all_:
         raise usage_error("say where the rule shall run", "give either --nodes a,b or --all")
     with connect() as client:
@@ -177,6 +179,34 @@ def _say_deployment(deployment: Json) -> None:
         say(f"  waits for {', '.join(waiting)}: they get it as soon as they connect")
 
 
+def remove(
+    rule: Annotated[str, typer.Argument(help="The rule, by name.")],
+    nodes_: Annotated[str, typer.Option("--nodes", metavar="A,B", help="The nodes, by name.")] = "",
+    all_: Annotated[bool, typer.Option("--all", help="All nodes that run it.")] = False,
+    json_: JsonFlag = False,
+) -> None:
+    """Take a rule off nodes: they stop running it and forget its state."""
+    wanted = [name.strip() for name in nodes_.split(",") if name.strip()]
+    if bool(wanted) == all_:
+        raise usage_error("say where the rule shall go", "give either --nodes a,b or --all")
+    with connect() as client:
+        if all_:
+            wanted = [
+                n["name"] for n in client.nodes() if any(one["rule"] == rule and one["wanted"] for one in n["rules"])
+            ]
+        if not wanted:
+            raise EyeflowError(
+                f"no node is to run {rule}", next_step="eyeflow status shows what runs where", code="rule_not_found",
+                exit_code=ExitCode.PROBLEMS,
+            )  # fmt: skip
+        for node in wanted:
+            client.retire_rule(node, rule)
+    if json_:
+        say_json({"rule": rule, "nodes": wanted})
+    else:
+        say(f"{rule} is taken off {', '.join(wanted)}")
+
+
 def deployments(
     deployment: Annotated[str, typer.Argument(help="One deployment by its id; without: the newest.")] = "",
     cancel: Annotated[bool, typer.Option("--cancel", help="End this deployment early.")] = False,
@@ -225,6 +255,33 @@ def status(json_: JsonFlag = False) -> None:
     )
     for node in nodes:
         _say_node(node)
+
+
+def nodes(
+    node: Annotated[str, typer.Argument(help="One node by name; without: all.")] = "",
+    remove: Annotated[bool, typer.Option("--remove", help="Take this node out of the cluster.")] = False,
+    json_: JsonFlag = False,
+) -> None:
+    """List the nodes of the cluster, show one, or remove one."""
+    if remove and not node:
+        raise usage_error("which node shall be removed?", "eyeflow nodes NAME --remove")
+    with connect() as client:
+        if remove:
+            client.remove_node(node)
+            found = []
+        else:
+            found = [client.node(node)] if node else client.nodes()
+    if json_:
+        say_json({"removed": node} if remove else (found[0] if node else found))
+    elif remove:
+        say(f"{node} is no node of the cluster any more; it goes on running what it has")
+    elif node:
+        _say_node(found[0])
+    else:
+        rows = [
+            [n["name"], "connected" if n["connected"] else "offline", n["fingerprint"][:16], _rules(n)] for n in found
+        ]
+        table(["NODE", "STATE", "KEY", "RULES"], rows)
 
 
 def _rules(node: Json) -> str:

@@ -79,6 +79,19 @@ def remove_node(hub: Hub, call: Call) -> Reply:
     return Reply(204)
 
 
+def retire_rule(hub: Hub, call: Call) -> Reply:
+    """Take a rule off a node; an offline node hears of it when it is back."""
+    node, rule = _node(hub, call.path["id"]).name, call.path["rule"]
+    if rule not in dict(hub.fleet.wanted(node)):
+        raise Problem("rule_not_found", f"The node `{node}` is not to run a rule `{rule[:64]}`.")
+    for deployment in hub.fleet.open():
+        if deployment.rule == rule and deployment.node(node) is not None:
+            detail = f"Deployment {deployment.id} is bringing `{rule}` to `{node}` right now."
+            raise Problem("deployment_open", detail, f"cancel it first: eyeflow deployments {deployment.id} --cancel")
+    hub.fleet.retire(node, rule, hub.clock(), call.actor.name)
+    return Reply(204)
+
+
 def create_join_token(hub: Hub, call: Call) -> Reply:
     """Make a single-use token with which one node joins."""
     now_us = hub.clock()

@@ -153,6 +153,13 @@ class Fleet:
         with self._step(now_us):
             self._bump(node)
 
+    def retire(self, node: str, rule: str, now_us: int, actor: str) -> None:
+        """Take a rule off a node: its next manifest does not name it. No open deployment may hold the node."""
+        with self._step(now_us):
+            self._want(node, rule, None)
+            self._store.run("DELETE FROM known_good WHERE node = ? AND rule = ?", (node, rule))
+            self._store.log(now_us, actor, "retire", node, rule)
+
     def signers_changed(self, now_us: int) -> None:
         """The trusted signers changed: every node gets a manifest that names them."""
         with self._step(now_us):

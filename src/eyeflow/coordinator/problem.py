@@ -21,6 +21,7 @@ CODES: dict[str, tuple[int, str]] = {
     "node_exists": (409, "Another node has this name"),
     "last_admin": (409, "Nobody could administer the coordinator any more"),
     "deployment_over": (409, "The deployment has ended"),
+    "deployment_open": (409, "A deployment is under way"),
     "too_large": (413, "The body is too large"),
     "unsupported_media_type": (415, "The body is of another media type than this path takes"),
     "invalid_body": (422, "The body does not fit its schema"),

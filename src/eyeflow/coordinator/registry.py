@@ -89,7 +89,7 @@ class Registry:
                 raise Problem(
                     "node_exists",
                     f"A node named {name} with another key is in the cluster.",
-                    f"choose another name, or remove it first: eyeflow nodes remove {name}",
+                    f"choose another name, or remove it first: eyeflow nodes {name} --remove",
                 )
             if known is None:
                 self._add_node(name, public_key, now_us)

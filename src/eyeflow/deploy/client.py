@@ -68,6 +68,10 @@ class CoordinatorClient:
         """Remove a node from the cluster."""
         self._ask("DELETE", f"/api/nodes/{_part(name)}")
 
+    def retire_rule(self, node: str, rule: str) -> None:
+        """Take a rule off a node."""
+        self._ask("DELETE", f"/api/nodes/{_part(node)}/rules/{_part(rule)}")
+
     def create_join_token(self, valid_s: int | None = None) -> Json:
         """Return a single-use join token (`token`, `expiresUs`)."""
         return self._json("POST", "/api/nodes/join-tokens", {} if valid_s is None else {"validS": valid_s})

@@ -115,6 +115,7 @@ def test_every_answer_fits_its_schema(full: Any) -> None:
     ]
     for template, path, body in bodies:
         fits(full.ask("POST", path, json=body), "POST", template)
+    assert full.ask("DELETE", "/api/nodes/node-a/rules/nothing").json()["code"] == "rule_not_found"
     fits(full.ask("DELETE", "/api/nodes/node-b"), "DELETE", "/api/nodes/{id}")
     made = full.ask("GET", "/api/tokens").json()["tokens"]
     token = next(one["id"] for one in made if one["role"] == "read")
