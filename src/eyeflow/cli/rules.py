@@ -106,7 +106,8 @@ def compile_path(path: Path, catalog: Catalog, options: CompileOptions) -> tuple
     from eyeflow.compiler.compile import compile_rule
 
     source = read_source(path)
-    return source, compile_rule(source, name=shown_name(path), catalog=catalog, options=options)
+    # Only the file's own name goes into the program: its id must not depend on where the file lies.
+    return source, compile_rule(source, name=path.name, catalog=catalog, options=options)
 
 
 def has_errors(diagnostics: tuple[Diagnostic, ...]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from eyeflow.node.replay import ActionRecord, Replay, ReplayOptions, Summary
     from eyeflow.svm.program import Program, Value
     from eyeflow.svm.verify import Verified
+
+DURATION = re.compile(r"-?\d+(us|ms|s|min|h|d)")
 
 
 def register(app: typer.Typer) -> None:
@@ -196,7 +199,8 @@ def _show(record: ActionRecord, as_json: bool) -> None:
 
 
 def _argument(name: str, value: Value) -> str:
-    text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) and not value.isidentifier() else str(value)
+    plain = not isinstance(value, str) or value.isidentifier() or DURATION.fullmatch(value)
+    text = str(value) if plain else json.dumps(value, ensure_ascii=False)
     return f"{name}: {text}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from eyeflow.base.duration import format_duration
 from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.program import Pin, Site, SiteKind, Type, TypeTag, Value
 
@@ -29,6 +30,15 @@ def named_arguments(site: Site, args: Sequence[Value], pins: Sequence[Pin]) -> d
             named["label"] = ",".join(site.result.members)
         elif site.result.tag is TypeTag.TEXT:
             named["max"] = site.result.size
+    return named
+
+
+def readable_arguments(site: Site, args: Sequence[Value], pins: Sequence[Pin]) -> dict[str, Value]:
+    """Return `named_arguments` for people: a duration in its largest unit instead of microseconds."""
+    named = named_arguments(site, args, pins)
+    for name, kind in site.args:
+        if kind.tag is TypeTag.DURATION:
+            named[name] = format_duration(int(named[name]))
     return named
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from eyeflow.base.duration import format_duration
 from eyeflow.compiler.source_map import line_of, site_lines
-from eyeflow.node.arguments import named_arguments, shown
+from eyeflow.node.arguments import readable_arguments, shown
 from eyeflow.protocol.audit import Record
 from eyeflow.protocol.audit_bodies import ActionOutcome, ActionResultBody, Disposition, ExecutionBody
 from eyeflow.svm.execution import Outcome
@@ -63,7 +63,7 @@ def _execution(body: ExecutionBody, program: Program) -> dict[str, Any]:
 
 def _called(program: Program, lines: Sequence[int], index: int, args: Iterable[Value]) -> dict[str, Any]:
     site = program.sites[index]
-    named = named_arguments(site, tuple(args), program.pins)
+    named = readable_arguments(site, tuple(args), program.pins)
     return {"capability": site.capability, "arguments": named, "line": lines[index]}
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.compiler.source_map import line_of, site_lines
-from eyeflow.node.arguments import named_arguments
+from eyeflow.node.arguments import readable_arguments
 from eyeflow.node.event_files import UNREADABLE, EventRows, RowFormat, require_columns
 from eyeflow.node.ports import Driver
 from eyeflow.node.replay_reads import Answers, ReadMapping
@@ -264,7 +264,7 @@ class Replay:
                 continue
             summary.emits += is_event
             summary.actions += not is_event
-            arguments = named_arguments(site, args, self._program.pins)
+            arguments = readable_arguments(site, args, self._program.pins)
             yield ActionRecord(
                 time_us,
                 summary.events,

@@ -111,8 +111,12 @@ def _copy_list(b: Builder, target: t.Place, source: t.Place) -> None:
     loop_over(b, source, body, span)
 
 
-def loop_over(b: Builder, items: t.Place, body: list[ir.Node], span: Span) -> None:
-    """Write a loop over the present elements of a list: none when it is empty."""
+def loop_over(b: Builder, items: t.Place, body: list[ir.Node], span: Span, length: int | None = None) -> None:
+    """Write a loop over the present elements of a list: none when it is empty. `length` is given when it is known."""
+    if length:
+        b.push(length, span)
+        b.nodes.append(ir.Loop(items.type.size, tuple(body), span))
+        return
     b.load(items.variable, span, items.offset)
     b.push(0, span)
     b.do(Op.GT_I, span)

@@ -86,7 +86,8 @@ def _for_each(b: Builder, statement: t.ForEach) -> None:
             b.do(Op.LOAD_AT, statement.span, ir.Row(items.variable, items.offset, items.type, number))
             b.store(statement.variable, statement.span, number)
         lower_block(b, statement.body)
-    loop_over(b, items, body, statement.span)
+    written = len(statement.items.items) if isinstance(statement.items, t.ListLiteral) else None
+    loop_over(b, items, body, statement.span, written)
 
 
 def _for_range(b: Builder, statement: t.ForRange) -> None:

@@ -9,6 +9,7 @@ from eyeflow.base.diagnostic import Fix, Label, Span
 from eyeflow.compiler import ast
 from eyeflow.compiler.lex_numbers import INT_MAX
 from eyeflow.compiler.parser.cursor import Cursor, Stop
+from eyeflow.compiler.parser.names import path_of, shortened
 from eyeflow.compiler.tokens import RESERVED, Token, TokenKind
 
 _COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
@@ -45,7 +46,27 @@ class ExpressionParser(Cursor):
             if self.token.text == "for" and self.token.line_start and not self._bracketed:
                 break
             left = self._time_word(left)
+            left = self._joined_to(left)
         return left
+
+    def _joined_to(self, timed: ast.Expr) -> ast.Expr:
+        """Report an `and` or `or` right behind a time word, and read on as if parentheses stood there."""
+        while self.on("and", "or"):
+            operator = self.take()
+            written = self.source.text[timed.span.start : timed.span.end]
+            self.report(
+                "EF0151",
+                f"`{operator.text}` cannot follow a time word without parentheses",
+                operator.span,
+                label="what does it join?",
+                note="time words bind loosest: `a and b for 2s` is `(a and b) for 2s`",
+                help=f"write `({written}) {operator.text} ...`",
+                fix=Fix(timed.span, f"({written})", "put parentheses around the timed condition"),
+            )
+            right = self._binary(1)
+            span = timed.span.to(right.span)
+            timed = ast.BinaryExpr(operator.text, timed, right, operator.span, span)
+        return timed
 
     _bracketed = 0
     """How many `(` and `[` are open: inside them the end of a line means nothing."""
@@ -146,7 +167,7 @@ class ExpressionParser(Cursor):
             token.span,
             label="the second comparison",
             labels=(Label(left.operator_span, "the first comparison"),),
-            help=f"join two comparisons with `and`: `... and {_shortened(middle)} {token.text} ...`",
+            help=f"join two comparisons with `and`: `... and {shortened(middle)} {token.text} ...`",
         )
         while self.on(*_COMPARISONS):
             self.count_operator(self.take())
@@ -207,7 +228,7 @@ class ExpressionParser(Cursor):
         return ast.IndexExpr(base, index, self.span_from(base.span))
 
     def _call(self, callee: ast.Expr) -> ast.Expr:
-        path = _path(callee)
+        path = path_of(callee)
         opening = self.token
         if path is None:
             raise self.fail(
@@ -471,19 +492,3 @@ class ExpressionParser(Cursor):
 
 
 _LITERALS = (TokenKind.INT, TokenKind.FLOAT, TokenKind.DURATION, TokenKind.TEXT)
-
-
-def _path(callee: ast.Expr) -> tuple[ast.Name, ...] | None:
-    """Return the names of `gpio.set_pin`, or None for anything that is not names joined by points."""
-    names: list[ast.Name] = []
-    while isinstance(callee, ast.FieldExpr):
-        names.append(callee.field)
-        callee = callee.base
-    if not isinstance(callee, ast.NameExpr):
-        return None
-    names.append(ast.Name(callee.name, callee.span))
-    return tuple(reversed(names))
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 30 and "\n" not in text else "..."
