@@ -131,6 +131,7 @@ class NodeSim:
             self.config, InlineWriter(self.store), NODE_KEY, World({}, dict(self.drivers)), self.clock
         )
         self.done = 0
+        self.store_bytes: list[bytes] = []
 
     @classmethod
     async def started(cls, path: Path, *sources: str, **options: object) -> NodeSim:
@@ -190,7 +191,14 @@ class NodeSim:
         return next(rule for rule in rules if rule["rule"] == name)
 
     async def stop(self) -> None:
-        assert await self.node.stop("test")
+        stopping = asyncio.ensure_future(self.node.stop("test"))
+        while not stopping.done():
+            for _ in range(SETTLE_STEPS):
+                await asyncio.sleep(0)
+            if not stopping.done():
+                self.clock.move(self.clock.next_us() or self.clock.time_us + 1)
+        assert await stopping
+        self.store_bytes = self.store.audit_range(1, 10**6)
         self.store.close(clean=True)
 
     def crash(self) -> None:

@@ -183,6 +183,7 @@ def _timeout_s(site: Site) -> float:
 def _result(
     dispatch: Dispatch, action: PlannedAction, outcome: ActionOutcome, attempts: int, error: str
 ) -> ActionResultBody:
-    program_id = dispatch.rule.loaded.program_id
     error = plain_text(error, ERROR_CHARACTERS_MAX)
-    return ActionResultBody(dispatch.rule.name, program_id, dispatch.seq, action.index, int(outcome), attempts, error)
+    return ActionResultBody(
+        dispatch.rule.name, dispatch.program_id, dispatch.seq, action.index, int(outcome), attempts, error
+    )

@@ -195,7 +195,10 @@ class Core:
         for event in turn.emitted:
             pending = (first_seq + event.draft, event.index) if first_seq else (0, 0)
             self.intake.emit(event.name, event.payload, event.time_us, now_us, event.hops, pending)
-        return [Dispatch(p.rule, first_seq + p.draft if first_seq else 0, p.actions) for p in turn.planned]
+        return [
+            Dispatch(p.rule, p.rule.loaded.program_id, first_seq + p.draft if first_seq else 0, p.actions)
+            for p in turn.planned
+        ]
 
     def _saved(self, turn: Round) -> None:
         for name, state in turn.saved.items():

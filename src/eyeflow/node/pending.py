@@ -12,36 +12,38 @@ from collections.abc import Sequence
 from eyeflow.node.arguments import named_arguments
 from eyeflow.node.core import Core, event_payload
 from eyeflow.node.engine import Engine
+from eyeflow.node.installer import Installer
 from eyeflow.node.rounds import Dispatch, PlannedAction
 from eyeflow.node.running import RunningRule
 from eyeflow.node.store_types import PendingRow
 from eyeflow.protocol.audit_bodies import ActionOutcome, ActionResultBody
-from eyeflow.svm.program import SiteKind
+from eyeflow.svm.program import Program, SiteKind
 
 INTERRUPTED = "the node stopped before the action was known to have ended"
 
 
-def resume_pending(engine: Engine, rows: Sequence[PendingRow]) -> None:
+def resume_pending(engine: Engine, installer: Installer, rows: Sequence[PendingRow]) -> None:
     """Go on with the unfinished actions in the order they were recorded; call it after the programs are restored."""
     for row in rows:
         rule = engine.core.rules.get(row.rule)
-        if rule is None or rule.loaded.program_id != row.program_id or row.site >= len(rule.program.sites):
+        program = installer.program_of(row.rule, row.program_id)
+        if rule is None or program is None or row.site >= len(program.sites):
             _interrupt(engine, row)
         else:
-            _resume(engine, rule, row)
+            _resume(engine, rule, program, row)
 
 
-def _resume(engine: Engine, rule: RunningRule, row: PendingRow) -> None:
-    site = rule.program.sites[row.site]
+def _resume(engine: Engine, rule: RunningRule, program: Program, row: PendingRow) -> None:
+    site = program.sites[row.site]
     if site.kind is SiteKind.EMIT:
         now_us = engine.clock.now_us()
-        payload = event_payload(site, row.args, rule.program.pins)
+        payload = event_payload(site, row.args, program.pins)
         engine.core.intake.emit(site.capability, payload, now_us, now_us, 1, (row.seq, row.index))
     elif site.resource:
         _interrupt(engine, row)
     else:
-        action = PlannedAction(row.index, site, named_arguments(site, row.args, rule.program.pins), "")
-        engine.actions.submit(Dispatch(rule, row.seq, [action]))
+        action = PlannedAction(row.index, site, named_arguments(site, row.args, program.pins), "")
+        engine.actions.submit(Dispatch(rule, row.program_id, row.seq, [action]))
 
 
 def _interrupt(engine: Engine, row: PendingRow) -> None:

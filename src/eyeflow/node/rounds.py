@@ -75,8 +75,12 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """Actions of one recorded execution, on their way to the drivers; `seq` 0: the execution has no record."""
+    """Actions of one recorded execution, on their way to the drivers; `seq` 0: the execution has no record.
+
+    `program_id` is the program that decided them; the rule may run a newer one by now.
+    """
 
     rule: RunningRule
+    program_id: bytes
     seq: int
     actions: Sequence[PlannedAction]

@@ -58,7 +58,7 @@ class NodeRuntime:
         self.installer.trusted |= set(_split_keys(self._signers or b""))
         self.installer.restore(restored.slots, restored.states)
         await self.engine.commit_change(Batch([self._start_record(restored)]))
-        resume_pending(self.engine, restored.pending)
+        resume_pending(self.engine, self.installer, restored.pending)
 
     def _start_record(self, restored: Restored) -> Draft:
         rules = self.engine.core.rules.values()
