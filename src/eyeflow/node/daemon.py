@@ -77,8 +77,10 @@ async def _open_node(config: NodeConfig, clock: Clock) -> AsyncIterator[NodeRunt
             finally:
                 await _close_all(world.drivers)
         finally:
-            await writer.run(lambda opened: opened.close(clean=clean))
-            writer.stop()
+            try:
+                await writer.run(lambda opened: opened.close(clean=clean))
+            finally:
+                writer.stop()
     finally:
         lock.release()
 
