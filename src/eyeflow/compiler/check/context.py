@@ -159,7 +159,7 @@ class Context:
 
     def suggest(self, name: str, extra: Iterable[str] = ()) -> tuple[str, str | None]:
         """Return help with the near name among everything visible, and that name."""
-        known = [*(symbol for scope in self.scopes for symbol in scope), *extra]
+        known = ["true", "false", *(symbol for scope in self.scopes for symbol in scope), *extra]
         known += [member for kind in self.types.values() for member in kind.members]
         return did_you_mean(name, known)
 

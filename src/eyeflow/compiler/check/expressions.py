@@ -113,6 +113,10 @@ def _conversion_help(source: Type, target: Type) -> str:
         return f"declare it with room for {source.size} bytes, or cut it: `truncate(..., {target.size})`"
     if target.tag is TypeTag.TEXT and types.is_scalar(source):
         return "convert it: `text(...)`"
+    if target.tag is TypeTag.ENUM and source.tag is TypeTag.BOOL and len(target.members) > 1:
+        return f"choose a member: `if ... then {target.members[1]} else {target.members[0]}`"
+    if target.tag is TypeTag.BOOL and source.tag is TypeTag.ENUM:
+        return f"compare it, as in `x == {source.members[-1]}`"
     if target.tag is TypeTag.BOOL and types.is_ordered(source):
         return "compare it, as in `x > 0`"
     return _CONVERSIONS.get((source.tag, target.tag), "")
