@@ -1,0 +1,215 @@
+//! Cleaning up: the records that still matter move to the other bank, whose header comes last.
+
+use crate::flash::{Bank, Flash};
+use crate::log::{self, Found};
+use crate::record::{Header, Kind};
+use crate::store::{NOWHERE, Store, StoreError, Work, names_rule};
+use crate::write::FLOORS_MAX;
+
+/// How far cleaning up has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Compaction {
+    erased: u32,
+    source: u32,
+    target: u32,
+    /// The place whose program before the running one is given up, to make room; `KEEP_ALL` for none.
+    dropped: u8,
+}
+
+impl Compaction {
+    pub(crate) const KEEP_ALL: u8 = u8::MAX;
+}
+
+/// What becomes of a record.
+enum Fate {
+    Drop,
+    Keep,
+    /// Only the floor of the rule stays.
+    Floor,
+}
+
+impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
+    /// Plan to make room for `need` bytes; gives up the program before the running one of `place` only when it must.
+    pub(crate) fn plan(&self, need: u32, place: u8) -> Result<Compaction, StoreError> {
+        for dropped in [Compaction::KEEP_ALL, place] {
+            let live = log::log_start::<F>() + self.live_bytes(dropped);
+            if live.saturating_add(need) <= self.flash.bank_bytes() {
+                return Ok(Compaction {
+                    erased: 0,
+                    source: log::log_start::<F>(),
+                    target: log::log_start::<F>(),
+                    dropped,
+                });
+            }
+        }
+        Err(StoreError::Full)
+    }
+
+    fn live_bytes(&self, dropped: u8) -> u32 {
+        let mut bytes = 0;
+        self.each_record(log::log_start::<F>(), |header, offset, committed| {
+            bytes += match self.fate(header, offset, committed, dropped) {
+                Fate::Drop => 0,
+                Fate::Keep => log::span::<F>(header.kind, header.length),
+                Fate::Floor => log::span::<F>(Kind::Floor, 0),
+            };
+            true
+        });
+        bytes
+    }
+
+    /// One step: erase one sector, or move one record, or finish. Returns about how many are left.
+    pub(crate) fn step(&mut self) -> Result<u32, StoreError> {
+        let Work::Compacting(mut work) = self.work else {
+            return Err(StoreError::Order);
+        };
+        let target = self.bank.other();
+        let sectors = self.flash.sectors(target);
+        let done = if work.erased < sectors {
+            work.erased += 1;
+            self.flash
+                .erase(target, work.erased - 1)
+                .map_err(Into::into)
+        } else if work.source < self.tail {
+            self.move_record(&mut work)
+        } else {
+            return self.switch(target).map(|()| 0);
+        };
+        // A failed step starts everything again: the bank in use was not touched.
+        self.work = match done {
+            Ok(()) => Work::Compacting(work),
+            Err(_) => Work::Idle,
+        };
+        let left = self.records_from(work.source);
+        done.map(|()| sectors - work.erased + left + 1)
+    }
+
+    fn records_from(&self, offset: u32) -> u32 {
+        let mut count = 0;
+        self.each_record(offset, |_, _, _| {
+            count += 1;
+            true
+        });
+        count
+    }
+
+    /// Move the record at `work.source`, when it still matters.
+    fn move_record(&mut self, work: &mut Compaction) -> Result<(), StoreError> {
+        let Found::Record {
+            header,
+            committed,
+            next,
+        } = log::find(&self.flash, self.bank, work.source)
+        else {
+            work.source = self.tail;
+            return Ok(());
+        };
+        let target = self.bank.other();
+        match self.fate(&header, work.source, committed, work.dropped) {
+            Fate::Drop => {}
+            Fate::Keep => {
+                self.copy(work.source, work.target, next - work.source)?;
+                work.target += next - work.source;
+            }
+            Fate::Floor => {
+                let floor = Header {
+                    kind: Kind::Floor,
+                    length: 0,
+                    ..header
+                };
+                self.program_padded(target, work.target, &floor.encode())?;
+                work.target += log::span::<F>(Kind::Floor, 0);
+            }
+        }
+        work.source = next;
+        Ok(())
+    }
+
+    /// Copy whole units to the other bank and read them back.
+    fn copy(&mut self, source: u32, target: u32, length: u32) -> Result<(), StoreError> {
+        let mut done = 0;
+        while done < length {
+            let mut unit = [0; UNIT];
+            let mut back = [0; UNIT];
+            self.flash.read(self.bank, source + done, &mut unit)?;
+            let other = self.bank.other();
+            self.flash.program(other, target + done, &unit)?;
+            self.flash.read(other, target + done, &mut back)?;
+            if unit != back {
+                return Err(StoreError::Flash);
+            }
+            done += UNIT as u32;
+        }
+        Ok(())
+    }
+
+    /// The header of the new bank comes last: from here on it is the one in use.
+    fn switch(&mut self, target: Bank) -> Result<(), StoreError> {
+        self.work = Work::Idle;
+        let bytes = log::bank_header(self.generation + 1);
+        self.program_padded(target, 0, &bytes)?;
+        self.program_padded(target, log::second_copy::<F>(), &bytes)?;
+        self.generation += 1;
+        self.bank = target;
+        self.scan();
+        Ok(())
+    }
+
+    fn fate(&self, header: &Header, offset: u32, committed: bool, dropped: u8) -> Fate {
+        let place = self.places.get(usize::from(header.place));
+        let Some(place) = place.filter(|_| committed) else {
+            return Fate::Drop;
+        };
+        let kept = |found: u32| found != NOWHERE && found == offset;
+        let before = kept(place.previous) && header.place != dropped;
+        match header.kind {
+            Kind::Program if kept(place.current) || before => Fate::Keep,
+            Kind::Program | Kind::Removed | Kind::Floor => self.floor_fate(header, offset),
+            Kind::Good | Kind::Trial if self.is_kept(place.current, header.key) => Fate::Keep,
+            Kind::Good if self.is_kept(place.previous, header.key) => Fate::Keep,
+            Kind::Data if place.current != NOWHERE && !self.is_superseded(header, offset) => {
+                Fate::Keep
+            }
+            _ => Fate::Drop,
+        }
+    }
+
+    fn is_kept(&self, offset: u32, key: u64) -> bool {
+        self.key_at(offset) == Some(key)
+    }
+
+    /// Whether a later record replaces these data of the firmware.
+    fn is_superseded(&self, header: &Header, offset: u32) -> bool {
+        let mut found = false;
+        let next = offset + log::span::<F>(header.kind, header.length);
+        self.each_record(next, |later, _, committed| {
+            let same = later.kind == Kind::Data && later.key == header.key;
+            found |=
+                committed && later.place == header.place && (same || later.kind == Kind::Removed);
+            !found
+        });
+        found
+    }
+
+    /// A floor stays unless another record keeps it, and only the newest few do.
+    fn floor_fate(&self, header: &Header, offset: u32) -> Fate {
+        let mut needed = true;
+        let mut newer = 0;
+        self.each_record(log::log_start::<F>(), |other, at, committed| {
+            if !committed || !names_rule(other) || at == offset {
+                return true;
+            }
+            if other.key == header.key {
+                let later = at > offset && other.sequence == header.sequence;
+                needed &= !(later || other.sequence > header.sequence);
+            } else if at > offset && other.kind != Kind::Program {
+                newer += 1;
+            }
+            needed
+        });
+        match needed && newer < FLOORS_MAX {
+            true => Fate::Floor,
+            false => Fate::Drop,
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The records of the log that a bank holds, as bytes. docs/serial-link.md, Flash.
+
+use crate::crc::{Crc, crc32};
+
+/// Bytes of the header that every record starts with.
+pub const HEADER_BYTES: usize = 32;
+/// Bytes between the header of a program and the program: its id and its rule's name.
+pub const PREFIX_BYTES: usize = ID_BYTES + 1 + NAME_BYTES_MAX;
+/// Bytes of a program's id: the SHA-256 of its signed bytes.
+pub const ID_BYTES: usize = 32;
+/// The longest name of a rule.
+pub const NAME_BYTES_MAX: usize = 63;
+/// Bytes of the commit: the CRC of the payload, then the commit word.
+pub const COMMIT_BYTES: usize = 8;
+
+const MAGIC: u16 = 0xE7EF;
+const COMMIT_SALT: u32 = 0x6576_6C66;
+
+/// What a record says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A program: prefix, program, commit.
+    Program = 1,
+    /// The program `key` of the place was started on probation.
+    Trial = 2,
+    /// The program `key` of the place has proved itself.
+    Good = 3,
+    /// The program `key` of the place failed; the one before it runs again.
+    Faulted = 4,
+    /// The place was emptied; programs of the rule `key` below `sequence` stay refused.
+    Removed = 5,
+    /// Programs of the rule `key` below `sequence` stay refused.
+    Floor = 6,
+    /// Bytes that the firmware keeps for the rule of the place, under the tag `key`: payload, commit.
+    Data = 7,
+}
+
+impl Kind {
+    const fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Kind::Program,
+            2 => Kind::Trial,
+            3 => Kind::Good,
+            4 => Kind::Faulted,
+            5 => Kind::Removed,
+            6 => Kind::Floor,
+            7 => Kind::Data,
+            _ => return None,
+        })
+    }
+
+    /// Whether a payload and a commit follow the header.
+    pub const fn has_payload(self) -> bool {
+        matches!(self, Kind::Program | Kind::Data)
+    }
+}
+
+/// The header of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// What the record says.
+    pub kind: Kind,
+    /// The place (0 to 3) that it is about.
+    pub place: u8,
+    /// Bytes of the payload: of a program without its prefix.
+    pub length: u32,
+    /// The anti-rollback sequence of a program or a floor.
+    pub sequence: u64,
+    /// The rule (see `rule_key`), the first bytes of a program's id, or a tag, by the kind.
+    pub key: u64,
+}
+
+impl Header {
+    /// The bytes of the header, its CRC last.
+    pub fn encode(&self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[0..2].copy_from_slice(&MAGIC.to_le_bytes());
+        bytes[2] = self.kind as u8;
+        bytes[3] = self.place;
+        bytes[4..8].copy_from_slice(&self.length.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.sequence.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.key.to_le_bytes());
+        let crc = crc32(&bytes[..28]);
+        bytes[28..32].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// The header in these bytes, or nothing when they are not one.
+    pub fn decode(bytes: &[u8; HEADER_BYTES]) -> Option<Self> {
+        if u16::from_le_bytes([bytes[0], bytes[1]]) != MAGIC
+            || word(bytes, 28) != crc32(&bytes[..28])
+            || word(bytes, 24) != 0
+        {
+            return None;
+        }
+        Some(Self {
+            kind: Kind::from_byte(bytes[2])?,
+            place: bytes[3],
+            length: word(bytes, 4),
+            sequence: double(bytes, 8),
+            key: double(bytes, 16),
+        })
+    }
+
+    /// The commit of a record with this header and a payload of this CRC. The second word comes last on flash.
+    pub fn commit(&self, payload_crc: u32) -> [u8; COMMIT_BYTES] {
+        let mut crc = Crc::new();
+        // Without its own CRC: the CRC of bytes and their CRC is the same for all bytes.
+        crc.update(&self.encode()[..28]);
+        crc.update(&payload_crc.to_le_bytes());
+        let mut bytes = [0; COMMIT_BYTES];
+        bytes[..4].copy_from_slice(&payload_crc.to_le_bytes());
+        bytes[4..].copy_from_slice(&(crc.value() ^ COMMIT_SALT).to_le_bytes());
+        bytes
+    }
+}
+
+/// The little-endian word at `at`; a place outside of the bytes reads as zeros.
+pub fn word(bytes: &[u8], at: usize) -> u32 {
+    let mut value = [0; 4];
+    if let Some(found) = bytes.get(at..at + 4) {
+        value.copy_from_slice(found);
+    }
+    u32::from_le_bytes(value)
+}
+
+/// The little-endian double word at `at`; a place outside of the bytes reads as zeros.
+pub fn double(bytes: &[u8], at: usize) -> u64 {
+    u64::from(word(bytes, at)) | u64::from(word(bytes, at + 4)) << 32
+}
+
+/// The key of a rule's name: its CRC-32 and its 32-bit FNV-1a. Names are chosen by those who may sign, so this need not
+/// resist an attacker; it only has to tell the rules of one board apart.
+pub fn rule_key(name: &[u8]) -> u64 {
+    let mut hash = 0x811C_9DC5_u32;
+    for &byte in name {
+        hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    }
+    u64::from(crc32(name)) | u64::from(hash) << 32
+}
+
+/// The key of a program: the first bytes of its id.
+pub fn program_key(id: &[u8; ID_BYTES]) -> u64 {
+    double(id, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: Header = Header {
+        kind: Kind::Program,
+        place: 2,
+        length: 1344,
+        sequence: 1 << 40,
+        key: 7,
+    };
+
+    #[test]
+    fn a_header_comes_back() {
+        assert_eq!(Header::decode(&HEADER.encode()), Some(HEADER));
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        for bit in 0..HEADER_BYTES * 8 {
+            let mut bytes = HEADER.encode();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Header::decode(&bytes), None, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn erased_and_zeroed_flash_hold_no_header() {
+        assert_eq!(Header::decode(&[0xFF; HEADER_BYTES]), None);
+        assert_eq!(Header::decode(&[0; HEADER_BYTES]), None);
+    }
+
+    #[test]
+    fn the_commit_depends_on_header_and_payload() {
+        let other = Header { place: 1, ..HEADER };
+        assert_ne!(HEADER.commit(1)[4..], other.commit(1)[4..]);
+        assert_ne!(HEADER.commit(1)[4..], HEADER.commit(2)[4..]);
+        assert_ne!(HEADER.commit(0), [0xFF; COMMIT_BYTES]);
+    }
+
+    #[test]
+    fn keys_of_near_names_differ() {
+        assert_ne!(rule_key(b"pump_1"), rule_key(b"pump_2"));
+        assert_ne!(rule_key(b"a"), rule_key(b"aa"));
+    }
+}

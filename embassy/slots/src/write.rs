@@ -1,0 +1,368 @@
+//! Writing: receiving a program, its commit, and the marks that decide which program runs.
+
+use crate::compact::Compaction;
+use crate::crc::Crc;
+use crate::flash::{Bank, Flash, FlashError};
+use crate::log;
+use crate::record::{
+    COMMIT_BYTES, HEADER_BYTES, Header, ID_BYTES, Kind, NAME_BYTES_MAX, PREFIX_BYTES, program_key,
+    rule_key,
+};
+use crate::store::{NOWHERE, Open, PLACES, Place, Store, StoreError, TRIALS_MAX, Work};
+
+/// Records without a payload that always find room, so that a mark never has to wait for an erase right away.
+const MARKS_RESERVED: u32 = 16;
+/// Rules whose floor survives the removal of their programs.
+pub(crate) const FLOORS_MAX: u32 = 8;
+/// The longest bytes that the firmware may keep for one rule under one tag.
+pub const DATA_BYTES_MAX: u32 = 1024;
+/// Tags that the firmware may use for each rule: one for its state, one for its parameters.
+pub const DATA_TAGS: u32 = 2;
+
+/// What the sender says about a program before it sends it. Nothing of it is believed until the program itself says the
+/// same; see the link's session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim<'a> {
+    /// The name of the rule.
+    pub rule: &'a [u8],
+    /// The SHA-256 of the signed bytes.
+    pub id: &'a [u8; ID_BYTES],
+    /// The anti-rollback sequence.
+    pub sequence: u64,
+    /// Bytes of the whole program, with signatures.
+    pub length: u32,
+}
+
+/// The answer to `begin`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// Write the program now.
+    Ready,
+    /// The flash is being cleaned up: call again; about so many calls are left.
+    Wait(u32),
+}
+
+/// What becomes of a program at a start of the board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Run it.
+    Run,
+    /// It never got through its probation; run the one before it, which is now in the place.
+    FellBack,
+    /// It never got through its probation and there is none before it: keep the outputs safe.
+    Stopped,
+    /// The place is empty.
+    Empty,
+}
+
+impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
+    /// The longest program that always finds room beside three others, each with the one before it.
+    pub fn program_bytes_max(&self) -> u32 {
+        let head = log::span::<F>(Kind::Program, 0);
+        let data = PLACES as u32 * DATA_TAGS * log::span::<F>(Kind::Data, DATA_BYTES_MAX);
+        let fixed = log::log_start::<F>() + Self::reserved_bytes() + Self::floor_bytes() + data;
+        let each = self.flash.bank_bytes().saturating_sub(fixed) / (2 * PLACES as u32);
+        each.saturating_sub(head) / UNIT as u32 * UNIT as u32
+    }
+
+    const fn floor_bytes() -> u32 {
+        FLOORS_MAX * log::span::<F>(Kind::Floor, 0)
+    }
+
+    pub(crate) const fn reserved_bytes() -> u32 {
+        MARKS_RESERVED * log::span::<F>(Kind::Good, 0)
+    }
+
+    /// Prepare to receive a program into a place; does at most one slow step (one sector erased or one record moved),
+    /// so that the scan can go on in between. A program that was being received is dropped.
+    pub fn begin(&mut self, place: u8, claim: &Claim<'_>) -> Result<Begin, StoreError> {
+        if claim.length > self.program_bytes_max() || claim.rule.len() > NAME_BYTES_MAX {
+            return Err(StoreError::TooBig);
+        }
+        self.abandon();
+        let need = log::span::<F>(Kind::Program, claim.length) + Self::reserved_bytes();
+        if let Work::Compacting(_) = self.work {
+            return self.step().map(Begin::Wait);
+        }
+        if self.has_room(need) {
+            return self.open_record(place, claim).map(|()| Begin::Ready);
+        }
+        self.work = Work::Compacting(self.plan(need, place)?);
+        self.step().map(Begin::Wait)
+    }
+
+    pub(crate) fn has_room(&self, bytes: u32) -> bool {
+        self.clean && self.tail.saturating_add(bytes) <= self.flash.bank_bytes()
+    }
+
+    fn open_record(&mut self, place: u8, claim: &Claim<'_>) -> Result<(), StoreError> {
+        let header = Header {
+            kind: Kind::Program,
+            place,
+            length: claim.length,
+            sequence: claim.sequence,
+            key: rule_key(claim.rule),
+        };
+        let mut head = [0; HEADER_BYTES + PREFIX_BYTES];
+        let (start, prefix) = head.split_at_mut(HEADER_BYTES);
+        start.copy_from_slice(&header.encode());
+        let (id, name) = prefix.split_at_mut(ID_BYTES);
+        id.copy_from_slice(claim.id);
+        for (target, &byte) in name
+            .iter_mut()
+            .zip([claim.rule.len() as u8].iter().chain(claim.rule))
+        {
+            *target = byte;
+        }
+        let mut crc = Crc::new();
+        crc.update(prefix);
+        let base = self.tail;
+        self.append(&head, log::span::<F>(Kind::Program, claim.length))?;
+        self.work = Work::Open(Open {
+            base,
+            header,
+            written: 0,
+            flushed: false,
+            crc,
+        });
+        Ok(())
+    }
+
+    /// Program bytes at the tail and move the tail on by `span`. After a failure nothing more is appended to this bank.
+    fn append(&mut self, bytes: &[u8], span: u32) -> Result<(), StoreError> {
+        let at = self.tail;
+        self.tail += span;
+        let done = self.program_padded(self.bank, at, bytes);
+        self.clean &= done.is_ok();
+        Ok(done?)
+    }
+
+    /// Program bytes in whole units, the last one filled up with ones.
+    pub(crate) fn program_padded(
+        &mut self,
+        bank: Bank,
+        mut offset: u32,
+        bytes: &[u8],
+    ) -> Result<(), FlashError> {
+        for piece in bytes.chunks(UNIT) {
+            let mut unit = [0xFF; UNIT];
+            for (target, &byte) in unit.iter_mut().zip(piece) {
+                *target = byte;
+            }
+            self.flash.program(bank, offset, &unit)?;
+            offset += UNIT as u32;
+        }
+        Ok(())
+    }
+
+    /// Add bytes to the program that is being received.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let Work::Open(mut open) = self.work else {
+            return Err(StoreError::Order);
+        };
+        if bytes.len() as u32 > open.header.length - open.written {
+            return Err(StoreError::Order);
+        }
+        open.crc.update(bytes);
+        for &byte in bytes {
+            let at = open.written as usize % UNIT;
+            if let Some(slot) = self.staging.get_mut(at) {
+                *slot = byte;
+            }
+            open.written += 1;
+            if at + 1 == UNIT {
+                self.flush(&open)?;
+            }
+        }
+        self.work = Work::Open(open);
+        Ok(())
+    }
+
+    /// Program the staged unit, in which `open.written` ends.
+    fn flush(&mut self, open: &Open) -> Result<(), StoreError> {
+        let unit = (open.written - 1) / UNIT as u32 * UNIT as u32;
+        let at = open.base + log::head_bytes::<F>(Kind::Program) + unit;
+        let done = self.flash.program(self.bank, at, &self.staging);
+        self.staging = [0xFF; UNIT];
+        if done.is_err() {
+            self.clean = false;
+            self.work = Work::Idle;
+        }
+        Ok(done?)
+    }
+
+    /// Bytes received so far of the program that is being received, and its length.
+    pub const fn progress(&self) -> Option<(u32, u32)> {
+        match &self.work {
+            Work::Open(open) => Some((open.written, open.header.length)),
+            _ => None,
+        }
+    }
+
+    /// One byte of what was received, for references back into it.
+    pub fn received(&self, position: u32) -> Option<u8> {
+        let Work::Open(open) = &self.work else {
+            return None;
+        };
+        let flushed = open.written / UNIT as u32 * UNIT as u32;
+        if position >= open.written {
+            return None;
+        }
+        if position >= flushed {
+            return self.staging.get((position - flushed) as usize).copied();
+        }
+        let mut byte = [0];
+        let at = open.base + log::head_bytes::<F>(Kind::Program) + position;
+        self.flash.read(self.bank, at, &mut byte).ok()?;
+        Some(byte[0])
+    }
+
+    /// Program what is left in RAM and give the whole program, where it lies, to be checked before `commit`.
+    pub fn finish(&mut self) -> Result<&[u8], StoreError> {
+        let Work::Open(open) = self.work else {
+            return Err(StoreError::Order);
+        };
+        if open.written != open.header.length {
+            return Err(StoreError::Order);
+        }
+        if !(open.written as usize).is_multiple_of(UNIT) && !open.flushed {
+            self.flush(&open)?;
+            self.work = Work::Open(Open {
+                flushed: true,
+                ..open
+            });
+        }
+        let at = open.base + log::head_bytes::<F>(Kind::Program);
+        Ok(self.flash.mapped(self.bank, at, open.header.length)?)
+    }
+
+    /// Make the received program the one of its place. The commit word is the very last thing programmed.
+    pub fn commit(&mut self) -> Result<u8, StoreError> {
+        let Work::Open(open) = self.work else {
+            return Err(StoreError::Order);
+        };
+        self.work = Work::Idle;
+        let end = open.base + log::span::<F>(Kind::Program, open.header.length);
+        let at = end - log::up::<F>(COMMIT_BYTES as u32);
+        let commit = open.header.commit(open.crc.value());
+        let done = self.program_padded(self.bank, at, &commit);
+        self.clean &= done.is_ok();
+        done?;
+        self.apply(&open.header, open.base);
+        Ok(open.header.place)
+    }
+
+    /// Drop the program that is being received.
+    pub fn abandon(&mut self) {
+        if let Work::Open(_) = self.work {
+            self.work = Work::Idle;
+        }
+    }
+
+    /// Append a record that is only a header, cleaning up first when there is no room.
+    fn mark(&mut self, header: &Header) -> Result<(), StoreError> {
+        let span = log::span::<F>(header.kind, 0);
+        if self.is_compacting() || !self.has_room(span) {
+            self.compact(span)?;
+        }
+        let at = self.tail;
+        self.append(&header.encode(), span)?;
+        self.apply(header, at);
+        Ok(())
+    }
+
+    /// Clean up in one go. A program that is being received is dropped.
+    pub(crate) fn compact(&mut self, need: u32) -> Result<(), StoreError> {
+        self.abandon();
+        if self.work == Work::Idle {
+            self.work = Work::Compacting(self.plan(need, Compaction::KEEP_ALL)?);
+        }
+        while let Work::Compacting(_) = self.work {
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    pub(crate) const fn is_compacting(&self) -> bool {
+        matches!(self.work, Work::Compacting(_))
+    }
+
+    fn mark_current(&mut self, kind: Kind, place: u8) -> Result<(), StoreError> {
+        let Some(key) = self.current_key(place) else {
+            return Ok(());
+        };
+        self.mark(&Header {
+            kind,
+            place,
+            length: 0,
+            sequence: 0,
+            key,
+        })
+    }
+
+    /// The program of this place has proved itself: it is now the last known good one.
+    pub fn good(&mut self, place: u8) -> Result<(), StoreError> {
+        match self.places.get(usize::from(place)) {
+            Some(found) if found.current != NOWHERE && !found.good => {
+                self.mark_current(Kind::Good, place)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The program of this place failed too often: go back to the one before it. Returns false, and changes nothing,
+    /// when there is none.
+    pub fn fault(&mut self, place: u8) -> Result<bool, StoreError> {
+        match self.places.get(usize::from(place)) {
+            Some(found) if found.current != NOWHERE && found.previous != NOWHERE => {
+                self.mark_current(Kind::Faulted, place).map(|()| true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// To be called for each place at boot, before its program runs.
+    pub fn start(&mut self, place: u8) -> Result<Start, StoreError> {
+        let Some(&found) = self.places.get(usize::from(place)) else {
+            return Ok(Start::Empty);
+        };
+        if found == Place::EMPTY {
+            return Ok(Start::Empty);
+        }
+        if found.good {
+            return Ok(Start::Run);
+        }
+        if found.trials < TRIALS_MAX {
+            self.mark_current(Kind::Trial, place)?;
+            return Ok(Start::Run);
+        }
+        Ok(match self.fault(place)? {
+            true => Start::FellBack,
+            false => Start::Stopped,
+        })
+    }
+
+    /// Empty a place. Older programs of its rule stay refused.
+    pub fn remove(&mut self, place: u8) -> Result<(), StoreError> {
+        let mut name = [0; NAME_BYTES_MAX];
+        let length = self.name(place, &mut name);
+        let Some(rule) = name.get(..length).filter(|rule| !rule.is_empty()) else {
+            return Ok(());
+        };
+        let sequence = self.floor(rule);
+        let key = rule_key(rule);
+        self.mark(&Header {
+            kind: Kind::Removed,
+            place,
+            length: 0,
+            sequence,
+            key,
+        })
+    }
+
+    /// Whether the program of this place is the one with this id.
+    pub fn runs(&self, place: u8, id: &[u8; ID_BYTES]) -> bool {
+        self.current_key(place) == Some(program_key(id))
+            && self.entry(place).is_some_and(|entry| entry.id == *id)
+    }
+}

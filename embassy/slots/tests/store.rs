@@ -1,0 +1,259 @@
+//! What the store promises while the power stays on.
+
+use eyeflow_slots::sim::{Geometry, NRF52, RP2040, STM32F4, STM32H7, SimFlash};
+use eyeflow_slots::{Begin, Claim, Start, Store, StoreError};
+
+fn id(number: u8) -> [u8; 32] {
+    core::array::from_fn(|index| number.wrapping_mul(31).wrapping_add(index as u8))
+}
+
+fn body(number: u8, length: usize) -> Vec<u8> {
+    (0..length)
+        .map(|index| (index as u8).wrapping_mul(7) ^ number)
+        .collect()
+}
+
+fn install<const UNIT: usize>(
+    store: &mut Store<SimFlash<UNIT>, UNIT>,
+    place: u8,
+    number: u8,
+    length: usize,
+) -> Result<(), StoreError> {
+    let rule = format!("rule_{place}");
+    let claim = Claim {
+        rule: rule.as_bytes(),
+        id: &id(number),
+        sequence: u64::from(number),
+        length: length as u32,
+    };
+    let mut calls = 0;
+    while let Begin::Wait(_) = store.begin(place, &claim)? {
+        calls += 1;
+        assert!(calls < 10_000, "begin never gets ready");
+    }
+    let bytes = body(number, length);
+    for piece in bytes.chunks(112) {
+        store.write(piece)?;
+    }
+    assert_eq!(store.finish()?, bytes);
+    store.commit()?;
+    Ok(())
+}
+
+fn running<const UNIT: usize>(store: &Store<SimFlash<UNIT>, UNIT>, place: u8) -> Option<u8> {
+    let entry = store.entry(place)?;
+    let number = entry.sequence as u8;
+    assert_eq!(entry.id, id(number));
+    assert_eq!(
+        store.program(place).unwrap(),
+        body(number, entry.length as usize)
+    );
+    Some(number)
+}
+
+fn fresh<const UNIT: usize>(geometry: Geometry) -> Store<SimFlash<UNIT>, UNIT> {
+    Store::open(SimFlash::new(geometry, 1))
+}
+
+fn again<const UNIT: usize>(store: Store<SimFlash<UNIT>, UNIT>) -> Store<SimFlash<UNIT>, UNIT> {
+    let mut flash = store.into_flash();
+    assert_eq!(flash.violations, 0);
+    flash.reboot(3);
+    Store::open(flash)
+}
+
+fn fills_and_updates<const UNIT: usize>(geometry: Geometry) {
+    let mut store = fresh::<UNIT>(geometry);
+    let largest = store.program_bytes_max() as usize;
+    assert!(largest >= 4096, "{}: {largest}", geometry.name);
+    for number in 1..=40_u8 {
+        install(&mut store, number % 4, number, largest).unwrap();
+        store.good(number % 4).unwrap();
+        store.keep(number % 4, 0, &[number; 1024]).unwrap();
+        if number % 5 == 0 {
+            store = again(store);
+        }
+        for place in 0..4 {
+            let newest = (1..=number).rev().find(|n| n % 4 == place);
+            assert_eq!(running(&store, place), newest, "{}", geometry.name);
+        }
+    }
+    assert_eq!(store.kept(1, 0), Some(&[37; 1024][..]));
+    assert_eq!(store.into_flash().violations, 0);
+}
+
+#[test]
+fn the_largest_programs_always_find_room() {
+    fills_and_updates::<4>(STM32F4);
+    fills_and_updates::<32>(STM32H7);
+    fills_and_updates::<4>(NRF52);
+    fills_and_updates::<256>(RP2040);
+}
+
+#[test]
+fn a_flash_with_noise_holds_nothing() {
+    for seed in 0..20 {
+        let store = Store::<_, 4>::open(SimFlash::<4>::new(STM32F4, seed));
+        assert!((0..4).all(|place| store.entry(place).is_none()));
+        assert_eq!(store.generation(), 0);
+    }
+}
+
+#[test]
+fn faults_bring_the_last_known_good_program_back() {
+    let mut store = fresh::<4>(NRF52);
+    install(&mut store, 0, 1, 500).unwrap();
+    assert!(!store.fault(0).unwrap(), "there is none to go back to");
+    store.good(0).unwrap();
+    install(&mut store, 0, 2, 500).unwrap();
+    install(&mut store, 0, 3, 500).unwrap();
+    assert!(store.fault(0).unwrap());
+    assert_eq!(running(&store, 0), Some(1), "2 never proved itself");
+    let store = again(store);
+    assert_eq!(running(&store, 0), Some(1));
+    assert!(store.entry(0).unwrap().good);
+    assert_eq!(store.floor(b"rule_0"), 3, "3 was taken once");
+}
+
+#[test]
+fn a_program_that_takes_the_board_down_is_given_up() {
+    let mut store = fresh::<32>(STM32H7);
+    install(&mut store, 2, 1, 500).unwrap();
+    store.good(2).unwrap();
+    install(&mut store, 2, 2, 500).unwrap();
+    for _ in 0..3 {
+        store = again(store);
+        assert_eq!(store.start(2), Ok(Start::Run));
+        assert_eq!(running(&store, 2), Some(2));
+    }
+    store = again(store);
+    assert_eq!(store.start(2), Ok(Start::FellBack));
+    assert_eq!(running(&store, 2), Some(1));
+    assert_eq!(store.start(2), Ok(Start::Run));
+    assert_eq!(store.start(0), Ok(Start::Empty));
+}
+
+#[test]
+fn a_first_program_that_takes_the_board_down_is_stopped() {
+    let mut store = fresh::<4>(STM32F4);
+    install(&mut store, 0, 1, 500).unwrap();
+    for _ in 0..3 {
+        assert_eq!(store.start(0), Ok(Start::Run));
+    }
+    assert_eq!(store.start(0), Ok(Start::Stopped));
+    assert_eq!(again(store).start(0), Ok(Start::Stopped));
+}
+
+#[test]
+fn the_floor_survives_removal_and_cleaning_up() {
+    let mut store = fresh::<256>(RP2040);
+    install(&mut store, 0, 9, 500).unwrap();
+    store.keep(0, 1, b"params").unwrap();
+    store.remove(0).unwrap();
+    assert_eq!(running(&store, 0), None);
+    assert_eq!(store.kept(0, 1), None);
+    for number in 1..=100 {
+        install(&mut store, 1, number, 4000).unwrap();
+    }
+    assert!(store.flash().erases > 32);
+    assert_eq!(again(store).floor(b"rule_0"), 9);
+}
+
+#[test]
+fn marks_survive_cleaning_up() {
+    let mut store = fresh::<4>(NRF52);
+    install(&mut store, 0, 1, 500).unwrap();
+    store.good(0).unwrap();
+    install(&mut store, 0, 2, 500).unwrap();
+    assert_eq!(store.start(0), Ok(Start::Run));
+    assert_eq!(store.start(0), Ok(Start::Run));
+    let generation = store.generation();
+    for number in 1..=100 {
+        install(&mut store, 1, number, 4000).unwrap();
+    }
+    assert!(store.generation() > generation);
+    assert_eq!(running(&store, 0), Some(2));
+    assert_eq!(store.previous(0).map(|entry| entry.good), Some(true));
+    assert_eq!(store.start(0), Ok(Start::Run));
+    assert_eq!(store.start(0), Ok(Start::FellBack));
+    assert_eq!(running(&store, 0), Some(1));
+}
+
+#[test]
+fn places_and_names() {
+    let mut store = fresh::<4>(NRF52);
+    assert_eq!(store.free_place(), Some(0));
+    for place in 0..4 {
+        install(&mut store, place, place + 1, 100).unwrap();
+    }
+    assert_eq!(store.free_place(), None);
+    assert_eq!(store.place_of(b"rule_2"), Some(2));
+    assert_eq!(store.place_of(b"rule_"), None);
+    store.remove(2).unwrap();
+    assert_eq!(again(store).free_place(), Some(2));
+}
+
+#[test]
+fn misuse_is_refused() {
+    let mut store = fresh::<4>(NRF52);
+    assert_eq!(store.write(b"x"), Err(StoreError::Order));
+    assert_eq!(store.finish().map(<[u8]>::len), Err(StoreError::Order));
+    assert_eq!(store.commit(), Err(StoreError::Order));
+    assert_eq!(store.keep(0, 0, b"x"), Err(StoreError::Order));
+    let claim = Claim {
+        rule: b"big",
+        id: &id(1),
+        sequence: 1,
+        length: store.program_bytes_max() + 1,
+    };
+    assert_eq!(store.begin(0, &claim), Err(StoreError::TooBig));
+}
+
+#[test]
+fn an_abandoned_program_changes_nothing() {
+    let mut store = fresh::<256>(RP2040);
+    install(&mut store, 0, 1, 1000).unwrap();
+    for _ in 0..50 {
+        let claim = Claim {
+            rule: b"rule_0",
+            id: &id(2),
+            sequence: 2,
+            length: 3000,
+        };
+        while store.begin(0, &claim).unwrap() != Begin::Ready {}
+        store.write(&[7; 900]).unwrap();
+        store.abandon();
+        assert_eq!(running(&store, 0), Some(1));
+    }
+    assert_eq!(running(&again(store), 0), Some(1));
+}
+
+#[test]
+fn what_was_received_can_be_read_back() {
+    let mut store = fresh::<32>(STM32H7);
+    let claim = Claim {
+        rule: b"rule_0",
+        id: &id(2),
+        sequence: 2,
+        length: 100,
+    };
+    while store.begin(0, &claim).unwrap() != Begin::Ready {}
+    let bytes = body(2, 100);
+    store.write(&bytes[..45]).unwrap();
+    for (index, &byte) in bytes[..45].iter().enumerate() {
+        assert_eq!(store.received(index as u32), Some(byte));
+    }
+    assert_eq!(store.received(45), None);
+    assert_eq!(store.progress(), Some((45, 100)));
+}
+
+#[test]
+fn a_flipped_bit_in_a_program_brings_the_one_before_back() {
+    let mut store = fresh::<4>(NRF52);
+    install(&mut store, 0, 1, 500).unwrap();
+    install(&mut store, 0, 2, 500).unwrap();
+    let offset = store.entry(0).unwrap().offset;
+    let mut flash = store.into_flash();
+    flash.flip(eyeflow_slots::Bank::A, offset + 77, 3);
+    assert_eq!(running(&Store::<_, 4>::open(flash), 0), Some(1));
+}
