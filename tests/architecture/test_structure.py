@@ -125,6 +125,10 @@ def test_no_grab_bag_modules() -> None:
     assert not [path for path in FILES if path.name in FORBIDDEN_NAMES]
 
 
+POLLING = {"tests/components/waiting.py", "tests/unit/coordinator/conftest.py", "tests/cli/test_first_path.py"}
+"""Where a test may sleep: between two looks at a condition, with a deadline. Nowhere else, and never for luck."""
+
+
 def test_tests_never_sleep_or_skip() -> None:
     errors = []
     for path in sorted((ROOT / "tests").rglob("*.py")):
@@ -133,6 +137,9 @@ def test_tests_never_sleep_or_skip() -> None:
                 text = ast.unparse(node.func)
                 if text in {"pytest.skip", "pytest.importorskip"}:
                     errors.append(f"{path.relative_to(ROOT)}:{node.lineno} calls {text}")
+                sleeps = text in {"time.sleep", "asyncio.sleep"} and ast.unparse(node.args[0]) != "0"
+                if sleeps and str(path.relative_to(ROOT)) not in POLLING:
+                    errors.append(f"{path.relative_to(ROOT)}:{node.lineno} sleeps: wait for a condition instead")
             if isinstance(node, ast.Attribute) and ast.unparse(node) in {"pytest.mark.skip", "pytest.mark.skipif"}:
                 errors.append(f"{path.relative_to(ROOT)}:{node.lineno} uses {ast.unparse(node)}")
     assert not errors, "\n" + "\n".join(errors)
