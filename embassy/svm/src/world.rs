@@ -1,0 +1,69 @@
+//! What an execution asks of its host, and what it hands over.
+
+use crate::program::{Program, Site};
+use crate::value::{Texts, Value, ValueType};
+
+/// What the host answers to a read or LLM call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Reply {
+    /// A truth value.
+    Bool(bool),
+    /// An int, duration (us), enum ordinal or pin index.
+    Int(i64),
+    /// A float.
+    Float(f64),
+    /// So many bytes of text, valid UTF-8, were written.
+    Text(usize),
+    /// It failed, its retries used up.
+    Failed,
+    /// The answer is not there yet: the execution is suspended, and asks again when it is run again.
+    Pending,
+}
+
+/// The world as programs see it.
+pub trait Host {
+    /// Answer LOAD_RESOURCE or LLM_CALL. A text goes into `text`, which has room for the longest that may be answered.
+    ///
+    /// An answer of another type than the site declares, or out of its range, counts as failed.
+    fn read(&mut self, call: Call<'_>, text: &mut [u8]) -> Reply;
+
+    /// Take an action or an event of an execution that ended well, in order, just before its state is committed.
+    fn act(&mut self, call: Call<'_>);
+}
+
+/// One call at a site, with its arguments.
+#[derive(Clone, Copy)]
+pub struct Call<'c> {
+    pub(crate) program: &'c Program<'c>,
+    pub(crate) words: &'c [u64],
+    pub(crate) texts: Texts<'c>,
+    /// Index of the site.
+    pub index: u16,
+}
+
+impl<'c> Call<'c> {
+    /// The site: capability, kind, timeout, retries.
+    pub fn site(&self) -> Option<Site<'c>> {
+        self.program.site(self.index)
+    }
+
+    /// The arguments in order.
+    pub fn args(&self) -> impl Iterator<Item = Value<'c>> + use<'c> {
+        let (texts, words) = (self.texts, self.words);
+        let types = self.site().into_iter().flat_map(|site| site.arg_types());
+        words.iter().zip(types).map(move |(word, scalar)| texts.value(scalar.slot.value_type, *word))
+    }
+}
+
+impl Reply {
+    /// The type of an answer; none of a failure.
+    pub(crate) const fn value_type(self) -> Option<ValueType> {
+        match self {
+            Self::Bool(_) => Some(ValueType::Bool),
+            Self::Int(_) => Some(ValueType::Int),
+            Self::Float(_) => Some(ValueType::Float),
+            Self::Text(_) => Some(ValueType::Text),
+            Self::Failed | Self::Pending => None,
+        }
+    }
+}
