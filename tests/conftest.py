@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+from hypothesis import settings
+
+# The same examples in every run: a red build must be red again on the next machine. `make fuzz` looks for new ones.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("search", deadline=None, print_blob=True)
+settings.load_profile("search" if os.environ.get("EYEFLOW_FUZZ") == "full" else "repeatable")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

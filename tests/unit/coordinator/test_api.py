@@ -299,7 +299,8 @@ def test_no_request_breaks_the_coordinator(full: Any, data: st.DataObject) -> No
         request = {"json": data.draw(values_for(SCHEMAS[endpoint.body]))}
     reply = full.ask(endpoint.method, path, data.draw(st.sampled_from(["admin", "deploy", "read"])), **request)
     assert reply.status_code < 500, reply.text
-    if "%" not in path and "/" not in path.removeprefix(endpoint.path.partition("{")[0]).partition("/")[0]:
+    elsewhere = {".", ".."} & set(path.split("/"))  # a client resolves these before it asks
+    if "%" not in path and not elsewhere:
         operation = DOCUMENT["paths"].get(endpoint.path, {})
         if reply.status_code not in {404, 405}:
             assert operation
