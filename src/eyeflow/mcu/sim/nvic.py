@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from eyeflow.mcu.sim.bus import Registers
 from eyeflow.mcu.sim.timeline import Alarm, Timeline
@@ -54,22 +55,35 @@ class Nvic(Registers):
     def _wire(self) -> None:
         for word in range(IRQS // 32):
             first = FIRST_IRQ + 32 * word
-            self.writers[0xE100 + 4 * word] = lambda v, f=first: self._enable(f, v)  # type: ignore[misc]
-            self.writers[0xE180 + 4 * word] = lambda v, f=first: self.enabled.difference_update(f + b for b in _bits(v))  # type: ignore[misc]
-            self.writers[0xE200 + 4 * word] = lambda v, f=first: [self.pend(f + b) for b in _bits(v)]  # type: ignore[misc]
-            self.writers[0xE280 + 4 * word] = lambda v, f=first: [self._unpend(f + b) for b in _bits(v)]  # type: ignore[misc]
+            self.writers[0xE100 + 4 * word] = partial(self._enable, first)
+            self.writers[0xE180 + 4 * word] = partial(self._disable, first)
+            self.writers[0xE200 + 4 * word] = partial(self._pend_bits, first)
+            self.writers[0xE280 + 4 * word] = partial(self._unpend_bits, first)
             for enable in (0xE100, 0xE180):
-                self.readers[enable + 4 * word] = lambda f=first: self._mask(self.enabled, f)  # type: ignore[misc]
+                self.readers[enable + 4 * word] = partial(self._enabled_bits, first)
             for pending in (0xE200, 0xE280):
-                self.readers[pending + 4 * word] = lambda f=first: self._mask(self.pending, f)  # type: ignore[misc]
+                self.readers[pending + 4 * word] = partial(self._pending_bits, first)
         self.readers[0xED04] = lambda: self.active[-1] if self.active else 0
         self.writers[0xED04] = self._write_icsr
         self.writers[0xED0C] = self._write_aircr
         self.readers[0x1004] = lambda: self.timeline.cycles & 0xFFFF_FFFF  # DWT CYCCNT
         self.systick.wire(self)
 
-    def _mask(self, numbers: set[int], first: int) -> int:
-        return sum(1 << bit for bit in range(32) if first + bit in numbers)
+    def _enabled_bits(self, first: int) -> int:
+        return sum(1 << bit for bit in range(32) if first + bit in self.enabled)
+
+    def _pending_bits(self, first: int) -> int:
+        return sum(1 << bit for bit in range(32) if first + bit in self.pending)
+
+    def _disable(self, first: int, value: int) -> None:
+        self.enabled.difference_update(first + bit for bit in _bits(value))
+
+    def _pend_bits(self, first: int, value: int) -> None:
+        for bit in _bits(value):
+            self.pend(first + bit)
+
+    def _unpend_bits(self, first: int, value: int) -> None:
+        self.pending.difference_update({first + bit for bit in _bits(value)} - self.lines)
 
     def _enable(self, first: int, value: int) -> None:
         self.enabled.update(first + bit for bit in _bits(value))
@@ -92,10 +106,6 @@ class Nvic(Registers):
         self.pending.add(number)
         self.on_pending()
 
-    def _unpend(self, number: int) -> None:
-        if number not in self.lines:
-            self.pending.discard(number)
-
     def set_line(self, irq: int, level: bool) -> None:
         """Drive the interrupt line of a peripheral; a line that stays high makes its interrupt pending again."""
         number = FIRST_IRQ + irq
@@ -111,10 +121,6 @@ class Nvic(Registers):
             return number - 4
         byte = (0xE400 + number - FIRST_IRQ) if number >= FIRST_IRQ else (0xED14 + number)
         return self.values.get(byte & ~3, 0) >> (8 * (byte & 3)) & 0xF0
-
-    def write(self, offset: int, value: int) -> None:
-        """Write a register; priority registers may be written by byte, which the bus hands over shifted."""
-        super().write(offset, value)
 
     def write_byte(self, offset: int, value: int) -> None:
         """Write one byte of a priority register and leave the other three."""
@@ -168,8 +174,9 @@ class SysTick:
         )
 
     def _read_control(self) -> int:
-        wrapped = self._wrapped or self._timeline.cycles - self._start > self._reload > 0 and bool(self._control & 1)
+        wrapped = self._wrapped or (bool(self._control & 1) and self._timeline.cycles - self._start > self._reload)
         self._wrapped = False
+        self._start += (self._timeline.cycles - self._start) // (self._reload + 1) * (self._reload + 1)
         return self._control | (1 << 16 if wrapped else 0)
 
     def _write_control(self, value: int) -> None:
@@ -181,10 +188,9 @@ class SysTick:
 
     def _restart(self) -> None:
         self._start, self._wrapped = self._timeline.cycles, False
-        if self._control & 1 and self._reload:
+        self._alarm.stop()
+        if self._control & 3 == 3 and self._reload:
             self._alarm.set(self._start + self._reload + 1)
-        else:
-            self._alarm.stop()
 
     def _value(self) -> int:
         if not self._control & 1:
@@ -195,5 +201,4 @@ class SysTick:
         self._wrapped = True
         self._start += self._reload + 1
         self._alarm.set(self._start + self._reload + 1)
-        if self._control & 2:
-            self._nvic.pend(SYSTICK)
+        self._nvic.pend(SYSTICK)

@@ -1,4 +1,4 @@
-"""Virtual time: counted in core cycles, one per instruction, so that two runs of the same firmware and inputs are equal."""
+"""Virtual time: counted in core cycles, one per instruction, so that equal firmware and inputs make equal runs."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Runs the firmware image of a microcontroller without a board: needs the extra `eyeflow[sim]`."""

@@ -1,0 +1,102 @@
+"""What a simulated chip can do, whichever emulator runs it."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Protocol
+
+from eyeflow.mcu.sim.events import SimEvent
+
+SERIAL_BUFFER_BYTES_MAX = 1 << 20
+"""What a serial port keeps for a reader that does not come; older bytes are lost first, as on a real line."""
+
+
+class Power(Enum):
+    """Whether the chip has power."""
+
+    ON = "on"
+    OFF = "off"
+
+
+class SerialBuffer:
+    """What a chip has sent and nobody has read yet."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def append(self, data: bytes) -> None:
+        """Keep bytes, up to the bound."""
+        self._data += data
+        if len(self._data) > SERIAL_BUFFER_BYTES_MAX:
+            del self._data[:-SERIAL_BUFFER_BYTES_MAX]
+
+    def take(self) -> bytes:
+        """Return and forget everything."""
+        data = bytes(self._data)
+        self._data.clear()
+        return data
+
+
+class SimulatedChip(Protocol):
+    """A chip that runs firmware on virtual time. Ports are numbered as on the chip (USART1 is 1, UART0 is 0)."""
+
+    power: Power
+    serial_ports: tuple[int, ...]
+
+    @property
+    def time_us(self) -> int:
+        """Virtual microseconds since the simulator was made."""
+        ...
+
+    @property
+    def instruction_count(self) -> int:
+        """Instructions executed since the simulator was made."""
+        ...
+
+    def run(self, until_us: int) -> None:
+        """Run to a virtual time, or until the power fails."""
+        ...
+
+    def serial_write(self, port: int, data: bytes) -> None:
+        """Put bytes on the line to the chip; they arrive one after the other at the baud rate."""
+        ...
+
+    def serial_read(self, port: int) -> bytes:
+        """Take what the chip has sent."""
+        ...
+
+    def serial_waiting(self, port: int) -> int:
+        """Return how many bytes to the chip are still on the line."""
+        ...
+
+    def pin(self, name: str) -> bool:
+        """Return the level of a pin."""
+        ...
+
+    def set_pin(self, name: str, level: bool | None) -> None:
+        """Drive a pin from outside; None lets it go."""
+        ...
+
+    def set_adc(self, channel: int, value: int) -> None:
+        """Set what an ADC channel reads from now on, 0..4095."""
+        ...
+
+    def take_events(self) -> list[SimEvent]:
+        """Return what has happened since the last call, in order."""
+        ...
+
+    def power_cut(self) -> None:
+        """Take the power away at once."""
+        ...
+
+    def power_on(self) -> None:
+        """Give power again: the flash is as it was, RAM is not."""
+        ...
+
+    def reset(self) -> None:
+        """Pull the reset pin."""
+        ...
+
+    def close(self) -> None:
+        """End the simulation and free what it holds."""
+        ...

@@ -1,0 +1,107 @@
+"""ADC values over time: from a CSV file of `time,channel,value`, and set by hand while a simulator runs."""
+
+from __future__ import annotations
+
+import csv
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+from eyeflow.base.errors import ExitCode, EyeflowError
+
+COLUMNS = ("time", "channel", "value")
+CHANNELS_MAX = 19
+COUNTS_MAX = 4095
+SAMPLES_MAX = 1_000_000
+
+
+@dataclass(slots=True)
+class AdcValues:
+    """What each ADC channel reads (0..4095) from which virtual time on; a channel without a value reads 0.
+
+    A value set by hand holds until the next recorded one.
+    """
+
+    _times_us: dict[int, list[int]] = field(default_factory=dict)
+    _values: dict[int, list[int]] = field(default_factory=dict)
+    _by_hand: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    def record(self, time_us: int, channel: int, value: int) -> None:
+        """Append a sample; the times of one channel must not go back (ValueError)."""
+        times = self._times_us.setdefault(channel, [])
+        if times and time_us < times[-1]:
+            raise ValueError(f"time goes back for channel {channel}")
+        times.append(time_us)
+        self._values.setdefault(channel, []).append(value)
+
+    def set(self, time_us: int, channel: int, value: int) -> None:
+        """Set a channel by hand from a time on."""
+        self._by_hand[channel] = (time_us, value)
+
+    def sample(self, time_us: int, channel: int) -> int:
+        """Return what a channel reads at a time."""
+        times = self._times_us.get(channel, [])
+        position = bisect_right(times, time_us) - 1
+        by_hand = self._by_hand.get(channel)
+        if by_hand is not None and (position < 0 or by_hand[0] >= times[position]):
+            return by_hand[1]
+        return self._values[channel][position] if position >= 0 else 0
+
+
+def load_recording(path: Path) -> AdcValues:
+    """Read a CSV file with a header `time,channel,value`: seconds, ADC channel, counts 0..4095.
+
+    Raises EyeflowError (PROBLEMS) with the line that is wrong.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return _parse(csv.reader(file), path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise EyeflowError(
+            f"the recording {path} cannot be read",
+            cause=str(error),
+            next_step="give a CSV file with the columns time,channel,value",
+            code="recording_missing",
+            exit_code=ExitCode.PROBLEMS,
+        ) from error
+
+
+def _parse(rows: csv.Reader, path: Path) -> AdcValues:  # type: ignore[name-defined]
+    values = AdcValues()
+    header = [name.strip() for name in next(rows, [])]
+    if tuple(header) != COLUMNS:
+        raise _refused(path, 1, f"the first line is {','.join(header) or 'empty'}, not {','.join(COLUMNS)}")
+    for row in rows:
+        if not row:
+            continue
+        if rows.line_num > SAMPLES_MAX:
+            raise _refused(path, rows.line_num, f"more than {SAMPLES_MAX} samples")
+        try:
+            values.record(*_sample(row))
+        except (ValueError, InvalidOperation) as error:
+            raise _refused(path, rows.line_num, str(error) or "no number") from error
+    return values
+
+
+def _sample(row: list[str]) -> tuple[int, int, int]:
+    if len(row) != len(COLUMNS):
+        raise ValueError(f"{len(row)} columns instead of {len(COLUMNS)}")
+    seconds, channel, value = Decimal(row[0].strip()), int(row[1]), int(row[2])
+    if not seconds.is_finite() or seconds < 0:
+        raise ValueError(f"{row[0]} is no time in seconds")
+    if not 0 <= channel < CHANNELS_MAX:
+        raise ValueError(f"there is no ADC channel {channel}")
+    if not 0 <= value <= COUNTS_MAX:
+        raise ValueError(f"{value} is outside 0..{COUNTS_MAX}")
+    return int(seconds * 1_000_000), channel, value
+
+
+def _refused(path: Path, line: int, cause: str) -> EyeflowError:
+    return EyeflowError(
+        f"{path}:{line} is no sample of an ADC recording",
+        cause=cause,
+        next_step="write lines such as 12.5,0,2048 (seconds, channel, counts from 0 to 4095)",
+        code="bad_recording",
+        exit_code=ExitCode.PROBLEMS,
+    )
