@@ -129,9 +129,10 @@ def _params(signed: SignedProgram, texts: list[str] | None) -> dict[str, bool | 
 
 def _trust_own_key(client: CoordinatorClient, signed: SignedProgram) -> None:
     """Tell the cluster of a key of this user's keyring that it has never seen; a revoked one stays revoked."""
-    from eyeflow.cli.keys import open_keyring
+    from eyeflow.cli.keys import open_keyring, revoked_keys
 
-    own = {key.public_key: key.name for key in open_keyring().list()}
+    revoked = revoked_keys()
+    own = {key.public_key: key.name for key in open_keyring().list() if key.public_key not in revoked}
     signers = [key for key, _signature in signed.signatures if key in own]
     if not signers:
         return

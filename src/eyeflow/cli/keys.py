@@ -33,6 +33,11 @@ def names_by_key() -> dict[bytes, str]:
     return names | {one.public_key: one.name for one in keyring.list()}
 
 
+def revoked_keys() -> set[bytes]:
+    """Return the public keys that this user trusts no more."""
+    return {entry.public_key for entry in open_keyring().trusted() if entry.revoked}
+
+
 def private_key(name: str) -> bytes:
     """Return a private key, asking for its passphrase when it has one (EYEFLOW_PASSPHRASE answers in scripts)."""
     keyring = open_keyring()

@@ -71,11 +71,14 @@ def build_program(program: Program, path: Path, key: str) -> dict[str, object]:
 
 
 def _signers(signed: SignedProgram) -> list[str]:
-    from eyeflow.cli.keys import names_by_key
+    from eyeflow.cli.keys import names_by_key, revoked_keys
     from eyeflow.svm.signing import fingerprint
 
-    names = names_by_key() if signed.signatures else {}
-    return [names.get(key, fingerprint(key)) for key, _signature in signed.signatures]
+    if not signed.signatures:
+        return []
+    names, revoked = names_by_key(), revoked_keys()
+    keys = [key for key, _signature in signed.signatures]
+    return [names.get(key, fingerprint(key)) + (" (revoked)" if key in revoked else "") for key in keys]
 
 
 def sign(
@@ -105,10 +108,12 @@ def inspect(
 ) -> None:
     """Show what a program is: header, proven limits, capabilities, signers, code. Verifies it first."""
     from eyeflow.svm.container import decode
+    from eyeflow.svm.signing import check_unchanged
     from eyeflow.svm.verify import verify
 
     signed = decode(read_bytes(program))
     verify(signed.program)
+    check_unchanged(signed)
     lines = _source_lines(program, source)
     if json_:
         report = describe(signed)

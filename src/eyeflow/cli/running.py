@@ -89,8 +89,11 @@ def load_program(path: Path, catalog: list[Path] | None) -> Verified:
     data = b"" if path == STDIN or path.suffix == ".eye" else read_bytes(path)
     if data.startswith(b"\x7fSVM") or path.suffix == ".svm":
         from eyeflow.svm.container import decode
+        from eyeflow.svm.signing import check_unchanged
 
-        return verify(decode(data).program)
+        signed = decode(data)
+        check_unchanged(signed)
+        return verify(signed.program)
     source, result = r.compile_path(path, r.load_catalog(catalog), r.compile_options(r.ProfileName.LINUX, ""))
     if result.program is None or r.has_errors(result.diagnostics):
         r.show_diagnostics(result.diagnostics, source, path, r.Format.TEXT)
@@ -105,9 +108,12 @@ def _period_us(text: str) -> int:
     if not text:
         return 0
     try:
-        return parse_duration(text)
+        period_us = parse_duration(text)
     except ValueError as error:
         raise usage_error(f"--period: {error}", "write for example --period 5min") from None
+    if period_us <= 0:
+        raise usage_error(f"--period {text} is no time", "write for example --period 5min")
+    return period_us
 
 
 def _options(

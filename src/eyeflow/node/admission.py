@@ -64,7 +64,7 @@ class Policy:
             raise Refused(
                 f"`{signed.program.rule}` is compiled for a microcontroller",
                 "A node runs programs of the profile linux.",
-                "Compile it without --chip.",
+                "Compile it without --target and --profile mcu.",
                 "wrong_profile",
             )
         verified = verify(signed.program)
