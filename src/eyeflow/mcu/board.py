@@ -1,4 +1,4 @@
-"""The board file `board.toml`: what is connected to which pin of the chip. Checked strictly; docs/reference/board-file.md."""
+"""The board file `board.toml`: what is connected to which pin of the chip. Checked strictly."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Pin:
 
 @dataclass(frozen=True, slots=True)
 class Bus:
-    """A peripheral that programs name by its number: `signals` are its pins by signal, `hertz` its clock or baud rate."""
+    """A peripheral that programs name by its number: `signals`: its pins by signal; `hertz`: its clock or baud rate."""
 
     number: int
     peripheral: str

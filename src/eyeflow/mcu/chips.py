@@ -1,4 +1,4 @@
-"""The chips that programs and firmware can be built for, and what each leaves to a program. The table is `chips.toml`."""
+"""The chips that programs and firmware can be built for, and what each leaves to a program: `chips.toml`."""
 
 from __future__ import annotations
 

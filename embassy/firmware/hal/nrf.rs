@@ -1,0 +1,101 @@
+//! The parts of an nRF52840 that the firmware uses, in the words of the firmware. Pins and peripherals are named in board.rs.
+
+use embassy_nrf::Peri;
+use embassy_nrf::buffered_uarte::{BufferedUarte, BufferedUarteRx, BufferedUarteTx};
+use embassy_nrf::nvmc::Nvmc;
+use embassy_nrf::peripherals::{NVMC, SAADC, WDT};
+use embassy_nrf::saadc::{self, ChannelConfig, Saadc};
+use embassy_nrf::wdt::{self, WatchdogHandle};
+use embedded_storage::nor_flash::NorFlash;
+
+pub use embassy_nrf::bind_interrupts;
+pub use embassy_nrf::buffered_uarte::InterruptHandler as BufferedInterruptHandler;
+pub use embassy_nrf::gpio::{Level, OutputDrive, Pull};
+pub use embassy_nrf::peripherals;
+pub use embassy_nrf::saadc::{ChannelConfig as AnalogPin, InterruptHandler as AnalogInterruptHandler};
+pub use embassy_nrf::uarte::{Baudrate, Config as UartConfig};
+
+/// An output pin.
+pub type Output = embassy_nrf::gpio::Output<'static>;
+/// An input pin.
+pub type Input = embassy_nrf::gpio::Input<'static>;
+/// The receiving half of the link's serial port.
+pub type SerialRx = BufferedUarteRx<'static>;
+/// The sending half of the link's serial port.
+pub type SerialTx = BufferedUarteTx<'static>;
+/// Both halves.
+pub type Serial = BufferedUarte<'static>;
+
+/// The analog channels, in the order of the board file.
+pub struct Analog<const N: usize>(Saadc<'static, N>);
+
+impl<const N: usize> Analog<N> {
+    /// Take the converter and the pins.
+    pub fn new(
+        adc: Peri<'static, SAADC>,
+        irq: impl embassy_nrf::interrupt::typelevel::Binding<
+            embassy_nrf::interrupt::typelevel::SAADC,
+            saadc::InterruptHandler,
+        > + 'static,
+        channels: [ChannelConfig<'static>; N],
+    ) -> Self {
+        Self(Saadc::new(adc, irq, saadc::Config::default(), channels))
+    }
+
+    /// Convert every channel once. A count below zero, which noise at 0 V gives, reads as 0.
+    pub async fn sample(&mut self, counts: &mut [u16; N]) {
+        let mut raw = [0; N];
+        if N > 0 {
+            self.0.sample(&mut raw).await;
+        }
+        for (raw, count) in raw.iter().zip(counts) {
+            *count = u16::try_from(*raw).unwrap_or(0);
+        }
+    }
+}
+
+/// The watchdog: resets the chip unless it is fed. After a reset it may run on from before.
+pub struct Watchdog(Option<WatchdogHandle>);
+
+impl Watchdog {
+    /// Start it; it cannot be stopped again.
+    pub fn start(watchdog: Peri<'static, WDT>, timeout_us: u32) -> Self {
+        let mut config = wdt::Config::default();
+        config.timeout_ticks = timeout_us / 1000 * 32768 / 1000;
+        let started = wdt::Watchdog::try_new::<_, 1>(watchdog, config);
+        Self(started.ok().map(|(_, [handle])| handle))
+    }
+
+    /// Feed it.
+    pub fn feed(&mut self) {
+        if let Some(handle) = &mut self.0 {
+            handle.pet();
+        }
+    }
+}
+
+/// The flash that belongs to programs.
+pub struct ProgramFlash(Nvmc<'static>);
+
+impl ProgramFlash {
+    /// Take the flash controller.
+    pub fn new(flash: Peri<'static, NVMC>) -> Self {
+        Self(Nvmc::new(flash))
+    }
+
+    /// Program whole units at an address.
+    pub fn program(&mut self, address: u32, bytes: &[u8]) -> bool {
+        self.0.write(address, bytes).is_ok()
+    }
+
+    /// Erase the sector that starts at an address.
+    pub fn erase(&mut self, address: u32, sector_bytes: u32) -> bool {
+        self.0.erase(address, address + sector_bytes).is_ok()
+    }
+}
+
+/// Take a serial port apart.
+pub fn split(serial: Serial) -> (SerialTx, SerialRx) {
+    let (rx, tx) = serial.split();
+    (tx, rx)
+}

@@ -1,0 +1,98 @@
+//! The parts of an RP2040 that the firmware uses, in the words of the firmware. Pins and peripherals are named in board.rs.
+
+use embassy_rp::Peri;
+use embassy_rp::adc::{Adc, Blocking, Channel, Config as AdcConfig};
+use embassy_rp::flash::{self, Flash as Controller};
+use embassy_rp::peripherals::{ADC, FLASH, WATCHDOG};
+use embassy_rp::uart::{BufferedUart, BufferedUartRx, BufferedUartTx};
+use embassy_time::Duration;
+
+pub use embassy_rp::adc::Channel as AnalogPin;
+pub use embassy_rp::bind_interrupts;
+pub use embassy_rp::gpio::{Level, Pull};
+pub use embassy_rp::peripherals;
+pub use embassy_rp::uart::{BufferedInterruptHandler, Config as UartConfig};
+
+/// An output pin.
+pub type Output = embassy_rp::gpio::Output<'static>;
+/// An input pin.
+pub type Input = embassy_rp::gpio::Input<'static>;
+/// The receiving half of the link's serial port.
+pub type SerialRx = BufferedUartRx;
+/// The sending half of the link's serial port.
+pub type SerialTx = BufferedUartTx;
+/// Both halves.
+pub type Serial = BufferedUart;
+
+/// The chip's flash at offset 0.
+const FLASH_START: u32 = 0x1000_0000;
+/// More than the flash has that any board carries: the firmware keeps to its own area.
+const FLASH_BYTES: usize = 16 * 1024 * 1024;
+
+/// The analog channels, in the order of the board file.
+pub struct Analog<const N: usize> {
+    adc: Adc<'static, Blocking>,
+    channels: [Channel<'static>; N],
+}
+
+impl<const N: usize> Analog<N> {
+    /// Take the converter and the pins.
+    pub fn new(adc: Peri<'static, ADC>, channels: [Channel<'static>; N]) -> Self {
+        let adc = Adc::new_blocking(adc, AdcConfig::default());
+        Self { adc, channels }
+    }
+
+    /// Convert every channel once. A channel that fails keeps its last count.
+    pub async fn sample(&mut self, counts: &mut [u16; N]) {
+        for (channel, count) in self.channels.iter_mut().zip(counts) {
+            *count = self.adc.blocking_read(channel).unwrap_or(*count);
+        }
+    }
+}
+
+/// The watchdog: resets the chip unless it is fed.
+pub struct Watchdog {
+    watchdog: embassy_rp::watchdog::Watchdog,
+    timeout: Duration,
+}
+
+impl Watchdog {
+    /// Start it.
+    pub fn start(watchdog: Peri<'static, WATCHDOG>, timeout_us: u32) -> Self {
+        let timeout = Duration::from_micros(u64::from(timeout_us));
+        let mut watchdog = embassy_rp::watchdog::Watchdog::new(watchdog);
+        watchdog.start(timeout);
+        Self { watchdog, timeout }
+    }
+
+    /// Feed it.
+    pub fn feed(&mut self) {
+        self.watchdog.feed(self.timeout);
+    }
+}
+
+/// The flash that belongs to programs. While it is written the chip runs from RAM, with interrupts off.
+pub struct ProgramFlash(Controller<'static, FLASH, flash::Blocking, FLASH_BYTES>);
+
+impl ProgramFlash {
+    /// Take the flash controller.
+    pub fn new(flash: Peri<'static, FLASH>) -> Self {
+        Self(Controller::new_blocking(flash))
+    }
+
+    /// Program whole units at an address.
+    pub fn program(&mut self, address: u32, bytes: &[u8]) -> bool {
+        self.0.blocking_write(address - FLASH_START, bytes).is_ok()
+    }
+
+    /// Erase the sector that starts at an address.
+    pub fn erase(&mut self, address: u32, sector_bytes: u32) -> bool {
+        let from = address - FLASH_START;
+        self.0.blocking_erase(from, from + sector_bytes).is_ok()
+    }
+}
+
+/// Take a serial port apart.
+pub fn split(serial: Serial) -> (SerialTx, SerialRx) {
+    serial.split()
+}

@@ -1,0 +1,24 @@
+//! Hands the memory layout to the linker.
+
+use std::{env, fs, path::PathBuf};
+
+fn main() {
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let layout = fs::read_to_string("memory.x").expect("memory.x lies beside build.rs");
+    fs::write(out.join("memory.x"), roomy(&layout)).expect("OUT_DIR can be written");
+    println!("cargo:rustc-link-search={}", out.display());
+    println!("cargo:rerun-if-changed=memory.x");
+    println!("cargo:rerun-if-env-changed=EYEFLOW_ROOMY");
+}
+
+/// With `EYEFLOW_ROOMY` every region is a megabyte: an image over its budget can then be linked, and what is large be named.
+fn roomy(layout: &str) -> String {
+    if env::var_os("EYEFLOW_ROOMY").is_none() {
+        return layout.to_owned();
+    }
+    let lines = layout.lines().map(|line| match line.split_once("LENGTH = ") {
+        Some((start, _)) if !line.contains("BOOT2") => format!("{start}LENGTH = 0x100000"),
+        _ => line.to_owned(),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}

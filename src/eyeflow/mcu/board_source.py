@@ -1,0 +1,221 @@
+"""Renders `src/board.rs`: the board file as the constants and the constructor that the firmware is compiled with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from eyeflow.mcu.board import Board, Direction, Level, OnLinkLoss, Pin
+
+NRF_BAUDS = (1200, 2400, 4800, 9600, 14400, 19200, 28800, 38400, 57600, 76800, 115200, 230400, 250000, 460800, 921600)
+"""The rates that the UARTE of the nRF52840 can do, besides 1,000,000 (product specification, 6.34.10)."""
+
+
+def render_board(board: Board) -> str:
+    """Return the Rust source of a board."""
+    outputs = [pin for pin in board.pins if pin.direction is Direction.OUTPUT]
+    inputs = [pin for pin in board.pins if pin.direction is Direction.INPUT]
+    open_body = HALS[board.chip.hal](board, outputs, inputs)
+    return "\n".join([*_constants(board, outputs, inputs), *_io(), *open_body, ""])
+
+
+def _constants(board: Board, outputs: list[Pin], inputs: list[Pin]) -> list[str]:
+    area = board.chip.programs
+    limits = board.chip.limits
+    return [
+        f"//! The board {board.name}: made from board.toml by eyeflow, change it there.",
+        "",
+        "use crate::hal::{self, *};",
+        "use crate::io::{Line, OutputInfo};",
+        "use static_cell::StaticCell;",
+        "",
+        "/// Name and chip, as the board reports them.",
+        f'pub const NAME: &str = "{board.name}";',
+        f'pub const CHIP: &str = "{board.chip.name}";',
+        "/// Time between two scans, and after which the watchdog resets a board that scans no more.",
+        f"pub const SCAN_MS: u64 = {board.scan_ms};",
+        f"pub const WATCHDOG_US: u32 = {board.watchdog_ms * 1000};",
+        "/// Time without a frame after which the link counts as lost.",
+        f"pub const LINK_LOST_MS: u64 = {board.link.lost_after_ms};",
+        f"pub const LLM_DELEGATED: bool = {str(board.llm_delegated).lower()};",
+        "/// The pins that programs name, and where each is.",
+        f"pub static PINS: [(&str, Line); {len(board.pins)}] = [",
+        *(f'    ("{pin.name}", {_line(pin, outputs, inputs)}),' for pin in board.pins),
+        "];",
+        "/// What the outputs do when nothing commands them.",
+        f"pub static OUTPUTS: [OutputInfo; {len(outputs)}] = [",
+        *(f"    {_output_info(pin)}," for pin in outputs),
+        "];",
+        "/// How many inputs and analog channels there are.",
+        f"pub const INPUTS: usize = {len(inputs)};",
+        f"pub const ANALOG: usize = {len(board.adc)};",
+        "/// The Ed25519 public keys whose programs run here.",
+        f"pub static SIGNERS: [[u8; 32]; {len(board.signers)}] = [",
+        *(f"    {_bytes(key)}," for key in board.signers),
+        "];",
+        "/// The flash of the programs.",
+        f"pub const BANKS: [u32; 2] = [0x{area.a:08X}, 0x{area.b:08X}];",
+        f"pub const BANK_BYTES: u32 = {area.bank_bytes};",
+        f"pub const SECTOR_BYTES: [u32; 2] = [{area.sector_a_bytes}, {area.sector_b_bytes}];",
+        f"pub const UNIT_BYTES: usize = {area.unit_bytes};",
+        "/// The memory that the programs share, and that each of the four has for itself.",
+        f"pub const SLOTS_MAX: usize = {limits.slots_max};",
+        f"pub const STACK_MAX: usize = {limits.stack_max};",
+        f"pub const ACTIONS_MAX: usize = {limits.actions_max};",
+        f"pub const SCRATCH_BYTES: usize = {limits.scratch_bytes_max};",
+        f"pub const STATE_BYTES: usize = {limits.state_bytes_max};",
+        "",
+    ]
+
+
+def _line(pin: Pin, outputs: list[Pin], inputs: list[Pin]) -> str:
+    if pin.direction is Direction.OUTPUT:
+        return f"Line::Output({outputs.index(pin)})"
+    return f"Line::Input({inputs.index(pin)})"
+
+
+def _output_info(pin: Pin) -> str:
+    safe = str(pin.safe is Level.HIGH).lower()
+    loss = str(pin.on_link_loss is OnLinkLoss.SAFE).lower()
+    return f"OutputInfo {{ safe_high: {safe}, safe_on_link_loss: {loss} }}"
+
+
+def _bytes(data: bytes) -> str:
+    return "[" + ", ".join(f"0x{byte:02X}" for byte in data) + "]"
+
+
+def _io() -> list[str]:
+    return [
+        "/// Everything that the firmware drives.",
+        "pub struct Io {",
+        "    pub outputs: [Output; OUTPUTS.len()],",
+        "    pub inputs: [Input; INPUTS],",
+        "    pub analog: Analog<ANALOG>,",
+        "    pub watchdog: Watchdog,",
+        "    pub serial: Serial,",
+        "    pub flash: ProgramFlash,",
+        "}",
+        "",
+    ]
+
+
+def _open(irqs: list[str], setup: list[str], fields: list[str]) -> list[str]:
+    return [
+        "bind_interrupts!(struct Irqs {",
+        *(f"    {irq};" for irq in irqs),
+        "});",
+        "",
+        "/// Take the chip: every output starts at its safe level.",
+        "pub fn open() -> Io {",
+        "    static TX: StaticCell<[u8; 128]> = StaticCell::new();",
+        "    static RX: StaticCell<[u8; 256]> = StaticCell::new();",
+        *(f"    {line}" for line in setup),
+        "    Io {",
+        *(f"        {field}," for field in fields),
+        "    }",
+        "}",
+    ]
+
+
+def _list(items: list[str]) -> str:
+    return f"[{', '.join(items)}]"
+
+
+def _inputs(inputs: list[Pin], spell: Callable[[str], str]) -> str:
+    return _list([f"Input::new(p.{spell(pin.pin)}, Pull::{pin.pull.value.capitalize()})" for pin in inputs])
+
+
+def _level(pin: Pin) -> str:
+    return "Level::High" if pin.safe is Level.HIGH else "Level::Low"
+
+
+def _stm32(board: Board, outputs: list[Pin], inputs: list[Pin]) -> list[str]:
+    link = board.link
+    setup = [
+        "let p = embassy_stm32::init(hal::config());",
+        "let mut config = UartConfig::default();",
+        f"config.baudrate = {link.baud};",
+        f"let pins = (p.{link.rx}, p.{link.tx});",
+        "let (tx, rx) = (TX.init([0; 128]), RX.init([0; 256]));",
+        f"let Ok(serial) = Serial::new(p.{link.peripheral}, pins.0, pins.1, tx, rx, Irqs, config) else {{",
+        "    cortex_m::peripheral::SCB::sys_reset()",
+        "};",
+    ]
+    fields = [
+        f"outputs: {_list([f'Output::new(p.{pin.pin}, {_level(pin)}, Speed::Low)' for pin in outputs])}",
+        f"inputs: {_inputs(inputs, str)}",
+        f"analog: Analog::new(p.ADC1, {_list([f'p.{pin}.degrade_adc()' for pin in board.adc])})",
+        "watchdog: Watchdog::start(p.IWDG, WATCHDOG_US)",
+        "serial",
+        "flash: ProgramFlash::new(p.FLASH)",
+    ]
+    uarts = [link.peripheral]
+    irqs = [f"{uart} => BufferedInterruptHandler<peripherals::{uart}>" for uart in uarts]
+    return _open(irqs, setup, fields)
+
+
+def _rp(board: Board, outputs: list[Pin], inputs: list[Pin]) -> list[str]:
+    link = board.link
+    setup = [
+        "let p = embassy_rp::init(Default::default());",
+        "let mut config = UartConfig::default();",
+        f"config.baudrate = {link.baud};",
+        f"let pins = (p.{_rp_pin(link.tx)}, p.{_rp_pin(link.rx)});",
+        "let (tx, rx) = (TX.init([0; 128]), RX.init([0; 256]));",
+    ]
+    channels = [f"AnalogPin::new_pin(p.{_rp_pin(pin)}, Pull::None)" for pin in board.adc]
+    fields = [
+        f"outputs: {_list([f'Output::new(p.{_rp_pin(pin.pin)}, {_level(pin)})' for pin in outputs])}",
+        f"inputs: {_inputs(inputs, _rp_pin)}",
+        f"analog: Analog::new(p.ADC, {_list(channels)})",
+        "watchdog: Watchdog::start(p.WATCHDOG, WATCHDOG_US)",
+        f"serial: Serial::new(p.{link.peripheral}, pins.0, pins.1, Irqs, tx, rx, config)",
+        "flash: ProgramFlash::new(p.FLASH)",
+    ]
+    return _open([f"{link.peripheral}_IRQ => BufferedInterruptHandler<peripherals::{link.peripheral}>"], setup, fields)
+
+
+def _rp_pin(pin: str) -> str:
+    return pin.replace("GP", "PIN_")
+
+
+def _nrf(board: Board, outputs: list[Pin], inputs: list[Pin]) -> list[str]:
+    link = board.link
+    setup = [
+        "let p = embassy_nrf::init(Default::default());",
+        "let mut config = UartConfig::default();",
+        f"config.baudrate = Baudrate::{_nrf_baud(link.baud)};",
+        "let (tx, rx) = (TX.init([0; 128]), RX.init([0; 256]));",
+        f"let pins = (p.{_nrf_pin(link.rx)}, p.{_nrf_pin(link.tx)});",
+        "let ppi = (p.PPI_CH0, p.PPI_CH1, p.PPI_GROUP0);",
+    ]
+    serial = f"Serial::new(p.{link.peripheral}, p.TIMER1, ppi.0, ppi.1, ppi.2, pins.0, pins.1, Irqs, config, rx, tx)"
+    drive = "OutputDrive::Standard"
+    channels = [f"AnalogPin::single_ended(p.{_nrf_pin(pin)})" for pin in board.adc]
+    made = [f"Output::new(p.{_nrf_pin(pin.pin)}, {_level(pin)}, {drive})" for pin in outputs]
+    fields = [
+        f"outputs: {_list(made)}",
+        f"inputs: {_inputs(inputs, _nrf_pin)}",
+        f"analog: Analog::new(p.SAADC, Irqs, {_list(channels)})",
+        "watchdog: Watchdog::start(p.WDT, WATCHDOG_US)",
+        f"serial: {serial}",
+        "flash: ProgramFlash::new(p.NVMC)",
+    ]
+    irqs = [
+        f"{link.peripheral} => BufferedInterruptHandler<peripherals::{link.peripheral}>",
+        "SAADC => AnalogInterruptHandler",
+    ]
+    return _open(irqs, setup, fields)
+
+
+def _nrf_pin(pin: str) -> str:
+    return pin.replace(".", "_")
+
+
+def _nrf_baud(baud: int) -> str:
+    if baud == 1_000_000:
+        return "Baud1M"
+    nearest = min(NRF_BAUDS, key=lambda known: abs(known - baud))
+    return f"Baud{nearest}"
+
+
+HALS: dict[str, Callable[[Board, list[Pin], list[Pin]], list[str]]] = {"stm32": _stm32, "rp": _rp, "nrf": _nrf}
