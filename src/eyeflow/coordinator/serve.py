@@ -16,6 +16,7 @@ from pathlib import Path
 
 import uvicorn
 
+from eyeflow.base.dir_lock import DataDirLock
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.coordinator.app import make_app
 from eyeflow.coordinator.auth import Role
@@ -74,7 +75,7 @@ async def serve(
     """Serve until SIGTERM, SIGINT or `stop`; raises EyeflowError when the port, the store or the options refuse."""
     check_exposure(options)
     check_certificate(options)
-    with contextlib.closing(bind(options.host, options.port)) as listener:
+    with contextlib.closing(bind(options.host, options.port)) as listener, _locked(options.data_dir):
         store = Store(options.data_dir / STORE_FILE)
         try:
             hub = Hub(store)
@@ -84,6 +85,25 @@ async def serve(
             await _until(server, listener, stop or asyncio.Event())
         finally:
             store.close()
+
+
+@contextlib.contextmanager
+def _locked(data_dir: Path) -> Iterator[None]:
+    """Keep a second coordinator off the store: each would send its own idea of what the nodes shall run."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise EyeflowError(
+            f"cannot make the coordinator's directory {data_dir}",
+            cause=error.strerror or str(error),
+            next_step="choose a --data-dir that you may write",
+            code="data_dir",
+        ) from error
+    lock = DataDirLock(data_dir, "coordinator")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 async def _until(server: uvicorn.Server, listener: socket.socket, stop: asyncio.Event) -> None:

@@ -79,7 +79,7 @@ def test_kill_loses_nothing_that_was_answered(tmp_path: Path, make: Any) -> None
 
 
 def join(client: CoordinatorClient, token: str, identity: Identity, name: str = "node-1") -> None:
-    from eyeflow.node.membership import join_cluster
+    from eyeflow.node.cluster.membership import join_cluster
 
     join_cluster(client.url, token, name, identity.sign, identity.public_key)
 
@@ -188,3 +188,10 @@ def test_a_process_without_rights_is_told(tmp_path: Path) -> None:
         asyncio.run(serve(ServeOptions(locked, port=0), lambda started: None))
     assert error.value.code == "store"
     assert list((locked / "coordinator.sqlite").iterdir()) == []
+
+
+def test_a_second_coordinator_is_kept_off_the_store(tmp_path: Path, make: Any) -> None:
+    with process(tmp_path, 0, make.signer):
+        with pytest.raises(EyeflowError) as error:
+            asyncio.run(serve(ServeOptions(tmp_path / "data", port=0), lambda started: None))
+        assert error.value.code == "data_dir_in_use" and "another coordinator" in error.value.message
