@@ -1,4 +1,4 @@
-"""Writes the three pictures of the documentation again: python docs/images/make_images.py
+"""Writes the pictures of the documentation again: python docs/images/make_images.py
 
 Each stands on its own light panel, so that it reads the same on a light and on a dark page.
 """
@@ -211,7 +211,65 @@ def time_words() -> str:
     return svg(right + 20, 318, "One signal under rises, hysteresis, for and cooldown", body)
 
 
-PICTURES: dict[str, Callable[[], str]] = {"overview.svg": overview, "commit.svg": commit, "time-words.svg": time_words}
+def node() -> str:
+    """The way of an event through a node: queues, a round, one commit, then acknowledgement and actions."""
+    body = [
+        box(
+            20,
+            56,
+            130,
+            118,
+            BLUE,
+            "sources",
+            "mqtt · http · gpio",
+            "host · serial",
+            "deliver(event)",
+            "waits when full",
+        ),
+        box(
+            200, 56, 130, 118, SOFT, "intake", "fits the schema?", "one queue a rule,", "1024 events;", "else: rejected"
+        ),
+        box(380, 56, 130, 118, GREEN, "round", "256 events", "5 levels, 8 each", "Instance.step", "nothing leaves yet"),
+        box(
+            560,
+            56,
+            150,
+            118,
+            AMBER,
+            "commit",
+            "one transaction:",
+            "records, state,",
+            "pending actions",
+            "synchronous=FULL",
+        ),
+        box(760, 20, 130, 58, SOFT, "done", "ack, 202"),
+        box(760, 92, 130, 58, SOFT, "bus", "emitted events"),
+        box(760, 164, 130, 86, RED, "actions", "a lane for each rule", "retries, leases", "drivers"),
+        box(200, 204, 130, 46, SOFT, "scheduler", "every, cron"),
+    ]
+    body += [arrow([(150, 115), (196, 115)]), arrow([(330, 115), (376, 115)]), arrow([(510, 115), (556, 115)])]
+    body += [arrow([(265, 204), (265, 178)])]
+    body += [arrow([(710, 115), (735, 115), (735, 49), (756, 49)]), arrow([(735, 115), (735, 121), (756, 121)])]
+    body += [arrow([(735, 115), (735, 207), (756, 207)])]
+    body += [
+        arrow([(756, 236), (635, 236), (635, 178)], "ended: forgotten with the next batch", at=(600, 256), dashed=True),
+        arrow(
+            [(890, 121), (905, 121), (905, 10), (265, 10), (265, 52)],
+            "to the rules that listen",
+            at=(440, 26),
+            dashed=True,
+        ),
+        text(20, 282, "One event loop; the store has a thread of its own.", size=12, color=SOFT, anchor="start"),
+    ]
+    return svg(920, 300, "Events wait in queues, run in rounds, and act after the commit", body)
+
+
+PICTURES: dict[str, Callable[[], str]] = {
+    "overview.svg": overview,
+    "commit.svg": commit,
+    "time-words.svg": time_words,
+    "node.svg": node,
+}
 
 
 def main() -> None:
