@@ -190,5 +190,13 @@ def _json(one: _Played) -> dict[str, Any]:
 def _write_junit(path: Path, played: list[_Played]) -> None:
     from eyeflow.compiler.junit import RuleTests, junit_xml
 
-    suites = [RuleTests(one.rule, str(one.path), one.outcomes or (), one.elapsed_s) for one in played]
+    suites = [RuleTests(o.rule, str(o.path), o.outcomes or (), o.elapsed_s, _errors(o)) for o in played]
     write_bytes(path, junit_xml(suites).encode())
+
+
+def _errors(one: _Played) -> tuple[str, ...]:
+    """Return why a rule does not compile, one line for each error."""
+    if one.outcomes is not None:
+        return ()
+    errors = [found for found in one.diagnostics if found["severity"] == "error"]
+    return tuple(f"{e['file']}:{e['start']['line']}:{e['start']['column']}: {e['code']} {e['message']}" for e in errors)

@@ -11,21 +11,30 @@ from eyeflow.compiler.testrun import TestOutcome
 
 @dataclass(frozen=True, slots=True)
 class RuleTests:
-    """The outcomes of one rule file; `elapsed_s` is the real time they took together."""
+    """The outcomes of one rule file; `elapsed_s` is the real time they took together.
+
+    `errors` says, a line each, why the rule does not compile; it then has no outcomes.
+    """
 
     rule: str
     file: str
     outcomes: tuple[TestOutcome, ...]
     elapsed_s: float = 0.0
+    errors: tuple[str, ...] = ()
 
 
 def junit_xml(suites: Sequence[RuleTests]) -> str:
-    """Return the document: a test suite for each rule, a test case for each `test` block."""
+    """Return the document: a test suite for each rule, a test case for each `test` block.
+
+    A rule that does not compile has one case, `compiles`, with an error: an empty suite would look like a success.
+    """
     root = ElementTree.Element("testsuites", _counts(suites))
     for suite in suites:
         element = ElementTree.SubElement(root, "testsuite", {"name": _clean(suite.rule), **_counts([suite])})
         for outcome in suite.outcomes:
             _add_case(element, suite, outcome)
+        if suite.errors:
+            _add_error(element, suite)
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
@@ -33,12 +42,19 @@ def junit_xml(suites: Sequence[RuleTests]) -> str:
 def _counts(suites: Sequence[RuleTests]) -> dict[str, str]:
     outcomes = [outcome for suite in suites for outcome in suite.outcomes]
     return {
-        "tests": str(len(outcomes)),
+        "tests": str(len(outcomes) + sum(bool(suite.errors) for suite in suites)),
         "failures": str(sum(not outcome.passed for outcome in outcomes)),
-        "errors": "0",
+        "errors": str(sum(bool(suite.errors) for suite in suites)),
         "skipped": "0",
         "time": f"{sum(suite.elapsed_s for suite in suites):.3f}",
     }
+
+
+def _add_error(parent: ElementTree.Element, suite: RuleTests) -> None:
+    attributes = {"classname": _clean(suite.rule), "name": "compiles", "file": _clean(suite.file), "time": "0.000"}
+    case = ElementTree.SubElement(parent, "testcase", attributes)
+    error = ElementTree.SubElement(case, "error", {"message": _clean(suite.errors[0]), "type": "diagnostic"})
+    error.text = _clean("\n".join(suite.errors))
 
 
 def _add_case(parent: ElementTree.Element, suite: RuleTests, outcome: TestOutcome) -> None:

@@ -63,11 +63,12 @@ def that_difference(step: t.ExpectThat, result: t.ThatResult) -> list[str]:
     """Return the values of the sides of a condition that is false, or the trap of its evaluation."""
     if result.trap is not None:
         return [f"its evaluation trapped: {Trap(result.trap).name}"]
-    return [
-        f"`{operand.text}` is {t.show_value(operand.type, value)}"
+    shown = [
+        (operand.text, t.show_value(operand.type, value))
         for operand, value in zip(step.operands, result.values, strict=True)
         if value is not None
     ]
+    return [f"`{text}` is {value}" for text, value in shown if text != value]  # that `1` is 1 helps nobody
 
 
 def describe(verb: str, happenings: Sequence[Happening]) -> list[str]:

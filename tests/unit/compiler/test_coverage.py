@@ -99,3 +99,14 @@ def test_junit_counts_and_escapes() -> None:
     assert shown.text is not None
     assert "a/r.eye:12:5:" in shown.text
     assert "bell \\x07" in shown.text
+
+
+def test_junit_shows_a_rule_that_does_not_compile_as_an_error() -> None:
+    text = junit_xml([RuleTests("b", "b.eye", (), 0.0, ("b.eye:3:7: EF0203 unknown name `x`", "b.eye:4:1: EF0101 <&"))])
+    root = ElementTree.fromstring(text)
+    assert (root.get("tests"), root.get("failures"), root.get("errors")) == ("1", "0", "1")
+    case = root.find("testsuite/testcase")
+    assert case is not None and (case.get("name"), case.get("file")) == ("compiles", "b.eye")
+    error = case.find("error")
+    assert error is not None and error.get("message") == "b.eye:3:7: EF0203 unknown name `x`"
+    assert error.text is not None and error.text.splitlines()[1] == "b.eye:4:1: EF0101 <&"
