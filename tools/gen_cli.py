@@ -56,7 +56,9 @@ def written(name: str, kind: object, info: ParameterInfo) -> str:
     """Return how a parameter is written: `FILE`, `--out PATH`."""
     if isinstance(info, ArgumentInfo):
         return f"`{name.rstrip('_').upper()}`"
-    flags = info.param_decls or (f"--{name.rstrip('_').replace('_', '-')}",)
+    # With Annotated, typer takes the first name of an option for its default.
+    named = (info.default,) if isinstance(info.default, str) and info.default.startswith("-") else ()
+    flags = (*named, *(info.param_decls or ())) or (f"--{name.rstrip('_').replace('_', '-')}",)
     shown = ", ".join(f"`{flag}`" for flag in flags)
     kinds = [one for one in (get_args(kind) or (kind,)) if one is not type(None)]
     first = (get_args(kinds[0]) or kinds)[0]

@@ -13,6 +13,9 @@ import typer
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 
+UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
+"""What typer raises for wrong arguments. Depending on its version the class is click's or its own copy of it."""
+
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -58,6 +61,18 @@ def report_error(error: EyeflowError, *, as_json: bool) -> None:
         note(f"  {paint('why', '1', sys.stderr)}: {error.cause}")
     if error.next_step:
         note(f"  {paint('try', '1', sys.stderr)}: {error.next_step}")
+
+
+def report_usage(error: typer.BadParameter, *, as_json: bool) -> None:
+    """Show what was wrong with the arguments: typer's own text, or the same as JSON."""
+    if not as_json:
+        error.show()
+        return
+    command = error.ctx.command_path if error.ctx else "eyeflow"
+    next_step = f"see {command} --help"
+    report_error(
+        EyeflowError(error.format_message(), next_step=next_step, code="usage", exit_code=ExitCode.USAGE), as_json=True
+    )
 
 
 def table(headers: list[str], rows: list[list[str]]) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn, TextIO
 
 import typer
 
 from eyeflow import __version__
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.cli import audit, coordinator, deploy, keys, node, programs, rules, running, testing
-from eyeflow.cli.console import note, report_error, say
+from eyeflow.cli.console import UsageError, note, report_error, report_usage, say
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as shells expect."""
@@ -51,8 +51,20 @@ def _root(
 def main() -> None:
     """Run the command line; the only place where a failure becomes an exit code."""
     as_json = "--json" in sys.argv[1:]
+    stdout = sys.stdout
     try:
-        app()
+        code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else int(ExitCode.OK))
+    except UsageError as error:
+        report_usage(error, as_json=as_json)
+        sys.exit(int(ExitCode.USAGE))
+    except typer.Abort:  # a question was answered with Ctrl-C or Ctrl-D
+        note("")
+        sys.exit(INTERRUPTED)
+    except SystemExit:
+        if sys.stdout is stdout:
+            raise
+        _end_quietly(stdout)  # typer saw EPIPE and put its own stdout in place
     except EyeflowError as error:
         report_error(error, as_json=as_json)
         sys.exit(int(error.exit_code))
@@ -60,9 +72,7 @@ def main() -> None:
         note("interrupted")
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        # The reader of our output went away (`| head`): not an error; keep the interpreter from flushing again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(int(ExitCode.OK))
+        _end_quietly(stdout)
     except OSError as error:
         report_error(_from_os_error(error), as_json=as_json)
         sys.exit(int(ExitCode.ENVIRONMENT))
@@ -70,6 +80,12 @@ def main() -> None:
         from eyeflow.cli.bug import report_bug
 
         sys.exit(report_bug(error, as_json=as_json))
+
+
+def _end_quietly(stdout: TextIO) -> NoReturn:
+    """The reader of our output went away (`| head`): not an error; keep the interpreter from flushing again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
+    sys.exit(int(ExitCode.OK))
 
 
 def _from_os_error(error: OSError) -> EyeflowError:

@@ -1,0 +1,71 @@
+"""What scripts rely on in every command: JSON also for wrong arguments, quiet pipes, a reference that is true."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from eyeflow.cli.main import app
+
+from .conftest import Command
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
+
+
+@pytest.mark.parametrize(
+    "arguments", [("bogus",), ("check",), ("explain", "--bogus"), ("coordinator", "start", "--port", "99999")]
+)
+def test_wrong_arguments_are_json_too(eyeflow: Command, arguments: tuple[str, ...]) -> None:
+    ran = eyeflow(*arguments, "--json")
+    assert ran.code == 2 and ran.json["exitCode"] == 2 and ran.json["error"]["code"] == "usage"
+    assert ran.json["error"]["message"] and "--help" in ran.json["error"]["next"] and not ran.err
+    plain = eyeflow(*arguments)
+    assert plain.code == 2 and not plain.out and "Usage:" in plain.err
+
+
+def test_a_reader_that_goes_away_is_no_failure(environment: dict[str, str], rule: Path) -> None:
+    lines = "timestamp,lux\n" + "".join(f"{n},{n % 20}\n" for n in range(20_000))
+    events = rule.with_name("many.csv")
+    events.write_text(lines)
+    command = [sys.executable, "-m", "eyeflow", "run", str(rule), "--events", str(events), "--repeats"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert (process.wait(120), b"Traceback" in process.stderr.read()) == (0, False)
+
+
+@pytest.mark.parametrize("period", ["0s", "-1s", "often"])
+def test_a_period_that_is_no_time(eyeflow: Command, rule: Path, recording: Path, period: str) -> None:
+    ran = eyeflow("run", rule, "--events", recording, "--period", period)
+    assert ran.code == 2 and "--period" in ran.err and "5min" in ran.err
+
+
+def options(command: Any, path: str) -> Iterator[tuple[str, str]]:
+    for name, sub in getattr(command, "commands", {}).items():
+        yield from options(sub, f"{path} {name}")
+    if not hasattr(command, "commands"):
+        yield from ((path, flag) for param in command.params for flag in param.opts if flag.startswith("--"))
+
+
+def test_the_reference_names_every_option_as_it_is_typed() -> None:
+    sections = {text.split("\n", 1)[0]: text for text in PAGE.read_text().split("\n## ")[1:]}
+    found = list(options(typer.main.get_command(app), "eyeflow"))
+    assert len(found) > 60
+    # Flags for the node's settings have a page of their own.
+    missing = [(path, flag) for path, flag in found if flag != "--help" and f"`{flag}" not in sections[path]]
+    assert [pair for pair in missing if f"{flag_setting(pair[1])}" not in settings()] == []
+
+
+def flag_setting(flag: str) -> str:
+    return "EYEFLOW_" + flag.removeprefix("--").replace("-", "_").upper()
+
+
+def settings() -> str:
+    return (PAGE.parent / "node-settings.md").read_text()
