@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from eyeflow.node.settings import NAMED_TABLES, SETTINGS
+from eyeflow.node.config.settings import NAMED_TABLES, SETTINGS
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "node-settings.md"
 
 HEAD = """# Settings of a node
 
-Generated from `src/eyeflow/node/settings.py` by `tools/gen_settings.py`; do not edit.
+Generated from `src/eyeflow/node/config/settings.py` by `tools/gen_settings.py`; do not edit.
 
 A setting stands in its section of `eyeflow-svm.toml`. Its environment variable overrides the file, and
 `--set section.key=VALUE` overrides both. In a variable or flag, a list is written with commas. A relative path starts

@@ -16,7 +16,7 @@ from eyeflow.cli.node import SETTING_FLAGS, ConfigOption, load_node_config
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from eyeflow.node.store_reader import AuditReader
+    from eyeflow.node.store.reader import AuditReader
     from eyeflow.protocol.audit import ChainReport, Record
     from eyeflow.svm.program import Program
 
@@ -28,7 +28,7 @@ DataDirOption = Annotated[
 
 
 def _open(config: Path | None, data_dir: Path | None, flags: list[str]) -> AuditReader:
-    from eyeflow.node.store_reader import AuditReader
+    from eyeflow.node.store.reader import AuditReader
 
     return AuditReader(data_dir or load_node_config(config, flags).data_dir)
 

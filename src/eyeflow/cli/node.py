@@ -16,7 +16,7 @@ from eyeflow.cli.deploy import colored
 from eyeflow.cli.files import usage_error, write_bytes
 
 if TYPE_CHECKING:
-    from eyeflow.node.config import NodeConfig
+    from eyeflow.node.config.config import NodeConfig
     from eyeflow.node.runtime import NodeRuntime
 
 CONFIG_NAME = "eyeflow-svm.toml"
@@ -40,7 +40,7 @@ SETTING_FLAGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 def load_node_config(config: Path | None, flags: list[str]) -> NodeConfig:
     """Return the node's configuration: file, then environment, then flags such as `--offline-max-buffer-size-mb 64`."""
-    from eyeflow.node.config import load_config
+    from eyeflow.node.config.config import load_config
 
     default = Path(CONFIG_NAME)
     path = config or (default if default.exists() else None)
@@ -50,7 +50,7 @@ def load_node_config(config: Path | None, flags: list[str]) -> NodeConfig:
 def parse_setting_flags(arguments: list[str]) -> dict[str, str]:
     """Return `{"offline.max_buffer_size_mb": "64"}` of `--offline-max-buffer-size-mb 64` or `...=64`."""
     from eyeflow.base.names import near
-    from eyeflow.node.settings import SETTINGS
+    from eyeflow.node.config.settings import SETTINGS
 
     known = {"--" + setting.name.replace(".", "-").replace("_", "-"): setting.name for setting in SETTINGS}
     found: dict[str, str] = {}
@@ -76,7 +76,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
     """Write a configuration file with comments."""
-    from eyeflow.node.config_template import config_template
+    from eyeflow.node.config.template import config_template
 
     if out.exists() and not force:
         raise usage_error(f"{out} exists", "edit it, or overwrite it with --force")
@@ -93,7 +93,7 @@ def join(
     json_: JsonFlag = False,
 ) -> None:
     """Let a node join a cluster: registers its key, and trusts the keys that the cluster trusts."""
-    from eyeflow.node.membership import Membership, join_cluster
+    from eyeflow.node.cluster.membership import Membership, join_cluster
     from eyeflow.node.runtime import load_identity
 
     settings = load_node_config(config, context.args)

@@ -20,7 +20,7 @@ from eyeflow.cli.files import STDIN, read_bytes, usage_error
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from eyeflow.node.replay import ActionRecord, Replay, ReplayOptions, Summary
+    from eyeflow.node.replay.replay import ActionRecord, Replay, ReplayOptions, Summary
     from eyeflow.svm.program import Program, Value
     from eyeflow.svm.verify import Verified
 
@@ -61,8 +61,8 @@ def run(
     json_: JsonFlag = False,
 ) -> None:
     """Run a rule on recorded events and show what it would have done. Nothing reaches the world."""
-    from eyeflow.node.event_files import TimeSource, open_events
-    from eyeflow.node.replay import Replay
+    from eyeflow.node.replay.event_files import TimeSource, open_events
+    from eyeflow.node.replay.replay import Replay
 
     verified = load_program(rule, catalog)
     options = _options(verified.program, read, param, trigger, speed, timezone, repeats=repeats)
@@ -128,8 +128,8 @@ def _options(
 ) -> ReplayOptions:
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-    from eyeflow.node.replay import Repeats, ReplayOptions
-    from eyeflow.node.replay_reads import parse_read
+    from eyeflow.node.replay.reads import parse_read
+    from eyeflow.node.replay.replay import Repeats, ReplayOptions
 
     try:
         factor = 0.0 if speed == "max" else float(speed)

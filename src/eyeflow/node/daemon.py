@@ -9,18 +9,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from eyeflow.base.dir_lock import DataDirLock
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.clock import Clock, SystemClock
-from eyeflow.node.config import NodeConfig
+from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.control import Link
 from eyeflow.node.local_socket import serve_status
 from eyeflow.node.ports import Driver, PortStatus, Source
 from eyeflow.node.runtime import NodeRuntime, load_identity
-from eyeflow.node.store import Store
-from eyeflow.node.store_lock import DataDirLock
+from eyeflow.node.store.store import Store
+from eyeflow.node.store.writer import ThreadWriter
 from eyeflow.node.world import build_world
-from eyeflow.node.writer import ThreadWriter
 
 _log = logging.getLogger("eyeflow.node")
 
@@ -52,7 +52,7 @@ async def run_node(
 
 
 def _default_link(node: NodeRuntime) -> Link | None:
-    from eyeflow.node.joining import open_link  # late: a node that runs alone needs no WebSocket
+    from eyeflow.node.cluster.joining import open_link  # late: a node that runs alone needs no WebSocket
 
     return open_link(node)
 
@@ -61,7 +61,7 @@ def _default_link(node: NodeRuntime) -> Link | None:
 async def _open_node(config: NodeConfig, clock: Clock) -> AsyncIterator[NodeRuntime]:
     """Open lock, store and world; close them in the opposite order, whatever happens."""
     _make_data_dir(config.data_dir)
-    lock = DataDirLock(config.data_dir)
+    lock = DataDirLock(config.data_dir, "node")
     try:
         identity = load_identity(config.data_dir)
         store = Store(config.data_dir, config.name, identity, config.offline.limits, now_us=clock.now_us)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.node.config_ports import GpioConfig, GpioLine
+from eyeflow.node.config.ports import GpioConfig, GpioLine
 
 LEVEL_NAMES = ("LOW", "HIGH")
 PINS_MAX = 1024

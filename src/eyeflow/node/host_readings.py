@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psutil
 
-from eyeflow.node.config_ports import HostConfig
+from eyeflow.node.config.ports import HostConfig
 
 PREFERRED_SENSORS = ("coretemp", "k10temp", "cpu_thermal", "cpu-thermal", "soc_thermal", "acpitz")
 """psutil's names of the sensors that measure the processor, best first; else the hottest of all is taken."""

@@ -25,9 +25,9 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.backoff import Backoff
-from eyeflow.node.config_ports import MqttConfig, TlsConfig
+from eyeflow.node.config.ports import MqttConfig, TlsConfig
+from eyeflow.node.config.tables import secret
 from eyeflow.node.ports import PortStatus
-from eyeflow.node.tables import secret
 
 CONNECT_TIMEOUT_S = 5.0
 LOOP_TIMEOUT_S = 1.0

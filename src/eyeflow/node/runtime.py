@@ -8,21 +8,21 @@ from importlib.metadata import version
 from pathlib import Path
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.node.admission import Policy
-from eyeflow.node.arbiter import Arbiter
 from eyeflow.node.clock import Clock
-from eyeflow.node.config import NodeConfig
+from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.control import InstallResult, Link, NodeIdentity
-from eyeflow.node.core import Core
-from eyeflow.node.engine import Engine, EngineOptions
-from eyeflow.node.installer import Installer
-from eyeflow.node.pending import resume_pending
+from eyeflow.node.engine.admission import Policy
+from eyeflow.node.engine.arbiter import Arbiter
+from eyeflow.node.engine.core import Core
+from eyeflow.node.engine.engine import Engine, EngineOptions
+from eyeflow.node.engine.installer import Installer
+from eyeflow.node.engine.pending import resume_pending
+from eyeflow.node.engine.scheduler import Scheduler, utc_offset_of
 from eyeflow.node.ports import Source, Subscription
-from eyeflow.node.scheduler import Scheduler, utc_offset_of
 from eyeflow.node.status import node_status
-from eyeflow.node.store_types import Batch, Draft, Restored
+from eyeflow.node.store.types import Batch, Draft, Restored
+from eyeflow.node.store.writer import Writer
 from eyeflow.node.world import World
-from eyeflow.node.writer import Writer
 from eyeflow.protocol.audit_bodies import StartBody
 from eyeflow.protocol.identity import KEY_BYTES, Identity
 from eyeflow.svm.program import Value

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eyeflow.base.duration import format_duration
+from eyeflow.node.engine.running import RunningRule
 from eyeflow.node.ports import PortStatus
-from eyeflow.node.running import RunningRule
-from eyeflow.node.store_types import Slot
+from eyeflow.node.store.types import Slot
 
 if TYPE_CHECKING:
     from eyeflow.node.runtime import NodeRuntime

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
-from eyeflow.node.config_ports import PortsConfig
+from eyeflow.node.config.ports import PortsConfig
 from eyeflow.node.drivers.registry import Shared, build_drivers
 from eyeflow.node.ports import Driver, Source, Subscription
 from eyeflow.node.sources.clock import Clock, system_clock

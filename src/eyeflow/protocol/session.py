@@ -1,6 +1,7 @@
 """The link between node and coordinator as two pure state machines: messages in, outputs out; no sockets, no clock.
 
-The shells (`node.link`, `coordinator.link`) send what `Send` says, do what the other outputs ask, and close on `Close`.
+The shells (`node.cluster.link`, `coordinator.link`) send what `Send` says, do what the other outputs ask, and close on
+`Close`.
 """
 
 from __future__ import annotations

@@ -17,9 +17,9 @@ from eyeflow.coordinator.loop import Hub
 from eyeflow.coordinator.serve import ServeOptions, Started, serve
 from eyeflow.coordinator.store import Store
 from eyeflow.node.backoff import Backoff
+from eyeflow.node.cluster.link import CoordinatorLink
+from eyeflow.node.cluster.membership import Membership, join_cluster
 from eyeflow.node.control import InstallOutcome, InstallResult, NodeIdentity
-from eyeflow.node.link import CoordinatorLink
-from eyeflow.node.membership import Membership, join_cluster
 from eyeflow.protocol.identity import Identity
 from eyeflow.protocol.messages import join_bytes
 from eyeflow.svm import program as p

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.node.cluster.membership import Membership, join_cluster
 from eyeflow.node.control import InstallResult
-from eyeflow.node.membership import Membership, join_cluster
 from eyeflow.protocol.session import Accepted
 
 OCTETS = {"Content-Type": "application/octet-stream"}

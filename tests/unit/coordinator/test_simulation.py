@@ -219,7 +219,7 @@ class Simulation:
                 assert not isinstance(output, Close), output
 
     def apply(self, node: Node, output: Apply) -> None:
-        """Apply rule by rule, as `node.link` does; the node may die between any two."""
+        """Apply rule by rule, as `node.cluster.link` does; the node may die between any two."""
         manifest = output.manifest
         node.accepted = Accepted(manifest.version, output.digest)
         wanted = {InstalledRule(one.rule, one.program_id, one.params) for one in manifest.entries}

@@ -19,8 +19,8 @@ from eyeflow.coordinator.serve import ServeOptions, Started, serve
 from eyeflow.deploy.client import CoordinatorClient
 from eyeflow.deploy.profile import ClientProfile
 from eyeflow.node.backoff import Backoff
-from eyeflow.node.link import CoordinatorLink
-from eyeflow.node.membership import Membership, join_cluster
+from eyeflow.node.cluster.link import CoordinatorLink
+from eyeflow.node.cluster.membership import Membership, join_cluster
 
 
 def certificate(directory: Path, name: str) -> tuple[Path, Path]:

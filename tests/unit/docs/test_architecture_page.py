@@ -51,7 +51,7 @@ def test_every_module_of_the_map_exists(row: str) -> None:
 
 
 def test_control_a_missing_test_is_noticed() -> None:
-    assert not exists("unit/node/test_store.py", "test_that_nobody_wrote")
+    assert not exists("unit/node/store/test_store.py", "test_that_nobody_wrote")
     assert not exists("unit/node/no_such_file.py", "test_everything_comes_back_after_a_restart")
 
 

@@ -53,7 +53,7 @@ CONFIGS = [(place, text) for place, text in blocks("toml") if "[[" not in text a
 
 @pytest.mark.parametrize(("place", "text"), CONFIGS, ids=[place for place, _text in CONFIGS])
 def test_node_configurations_are_read(place: str, text: str, tmp_path: Path) -> None:
-    from eyeflow.node.config import load_config
+    from eyeflow.node.config.config import load_config
 
     # Keys and key files of the pages stand for the reader's own.
     text = text.replace('"0f3c..."', '"' + "0f" * 32 + '"')

@@ -18,14 +18,14 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from components.node_sim import SIGNER, program
 from eyeflow.node import daemon
 from eyeflow.node.clock import SystemClock
-from eyeflow.node.config import NodeConfig
-from eyeflow.node.config_ports import MqttConfig, PortsConfig
-from eyeflow.node.engine import Engine
+from eyeflow.node.config.config import NodeConfig
+from eyeflow.node.config.ports import MqttConfig, PortsConfig
+from eyeflow.node.engine.engine import Engine
+from eyeflow.node.engine.rounds import Round
 from eyeflow.node.ports import Deliver, IncomingEvent, PortStatus, Subscription
-from eyeflow.node.rounds import Round
 from eyeflow.node.runtime import NodeRuntime
-from eyeflow.node.store import Store
-from eyeflow.node.store_types import Batch, Committed
+from eyeflow.node.store.store import Store
+from eyeflow.node.store.types import Batch, Committed
 from eyeflow.node.world import World
 from eyeflow.svm.signing import public_key_of
 

@@ -11,12 +11,12 @@ import pytest
 
 from components.node_sim import SIGNER, program
 from eyeflow.base.errors import EyeflowError
-from eyeflow.node.config import CoordinatorConfig, NodeConfig
-from eyeflow.node.config_ports import HttpServerConfig, PortsConfig
+from eyeflow.node.config.config import CoordinatorConfig, NodeConfig
+from eyeflow.node.config.ports import HttpServerConfig, PortsConfig
 from eyeflow.node.daemon import run_node
 from eyeflow.node.local_socket import fetch_status
 from eyeflow.node.runtime import NodeRuntime
-from eyeflow.node.store_reader import AuditReader
+from eyeflow.node.store.reader import AuditReader
 from eyeflow.protocol.audit import Record, decode_record, verify_chain
 from eyeflow.protocol.audit_bodies import CheckpointBody, ExecutionBody, StartBody, StopBody
 from eyeflow.svm.signing import public_key_of

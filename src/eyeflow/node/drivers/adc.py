@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from eyeflow.node.config_ports import AdcConfig
+from eyeflow.node.config.ports import AdcConfig
 from eyeflow.node.drivers.base import BaseDriver
 from eyeflow.svm.program import Value
 

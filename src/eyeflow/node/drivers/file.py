@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from eyeflow.node.config_ports import FileConfig
+from eyeflow.node.config.ports import FileConfig
 from eyeflow.node.drivers.base import BaseDriver
 from eyeflow.svm.program import Value
 

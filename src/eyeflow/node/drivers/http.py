@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import httpx
 
-from eyeflow.node.config_ports import HttpClientConfig
+from eyeflow.node.config.ports import HttpClientConfig
 from eyeflow.node.drivers.base import BaseDriver
 from eyeflow.svm.program import Value
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import httpx
 
-from eyeflow.node.config_ports import LlmConfig
+from eyeflow.node.config.ports import LlmConfig
+from eyeflow.node.config.tables import secret
 from eyeflow.node.drivers.base import BaseDriver
-from eyeflow.node.tables import secret
 from eyeflow.svm.program import Value
 
 ANSWER_BYTES_MAX = 1024 * 1024

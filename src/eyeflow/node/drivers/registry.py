@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from eyeflow.node.config_ports import PortsConfig
+from eyeflow.node.config.ports import PortsConfig
 from eyeflow.node.drivers.adc import AdcDriver
 from eyeflow.node.drivers.file import FileDriver
 from eyeflow.node.drivers.gpio import GpioDriver

@@ -16,11 +16,11 @@ from starlette.routing import Route
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.backoff import Backoff
-from eyeflow.node.config_ports import HttpServerConfig
+from eyeflow.node.config.ports import HttpServerConfig
+from eyeflow.node.config.tables import secret
 from eyeflow.node.payloads import UnreadablePayload, decode_object
 from eyeflow.node.ports import Deliver, IncomingEvent, PortStatus, Subscription
 from eyeflow.node.sources.clock import Clock, system_clock
-from eyeflow.node.tables import secret
 
 REQUESTS_MAX = 256
 """Requests served at the same time; one more gets 503 with Retry-After."""

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 import serial
 
 from eyeflow.node.backoff import FIRST_S, Backoff
-from eyeflow.node.config_ports import SerialConfig
+from eyeflow.node.config.ports import SerialConfig
 from eyeflow.node.payloads import UnreadablePayload, decode_object
 from eyeflow.node.ports import Deliver, IncomingEvent, PortStatus, Subscription
 from eyeflow.node.sources.clock import Clock, system_clock

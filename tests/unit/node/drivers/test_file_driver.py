@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eyeflow.node.config_ports import FileConfig
+from eyeflow.node.config.ports import FileConfig
 from eyeflow.node.drivers import file as file_module
 from eyeflow.node.drivers.file import FileDriver
 from eyeflow.svm.execution import CapabilityFailure

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from components.http_server import serve
 from eyeflow.base.errors import EyeflowError
-from eyeflow.node.config_ports import LlmConfig
+from eyeflow.node.config.ports import LlmConfig
 from eyeflow.node.drivers.llm import ANSWER_BYTES_MAX, LlmDriver
 from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.program import Value

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.node.config_ports import AdcConfig, PortsConfig
+from eyeflow.node.config.ports import AdcConfig, PortsConfig
 from eyeflow.node.drivers.adc import AdcDriver
 from eyeflow.node.drivers.log import RING_LINES_MAX, LogDriver, LogLine
 from eyeflow.node.drivers.registry import HINTS, NAMESPACES

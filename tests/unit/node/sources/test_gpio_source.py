@@ -12,7 +12,7 @@ import pytest
 
 from components.waiting import running, until
 from eyeflow.base.errors import EyeflowError
-from eyeflow.node.config_ports import GpioConfig
+from eyeflow.node.config.ports import GpioConfig
 from eyeflow.node.drivers.gpio import GpioDriver
 from eyeflow.node.gpio_backends import PinError, SimulatedGpio, open_gpio
 from eyeflow.node.ports import IncomingEvent, Subscription

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from components.waiting import running, until
-from eyeflow.node.config_ports import HostConfig
+from eyeflow.node.config.ports import HostConfig
 from eyeflow.node.drivers.host import HostDriver
 from eyeflow.node.host_readings import HostReadings
 from eyeflow.node.ports import IncomingEvent, Subscription

@@ -13,7 +13,7 @@ import pytest
 
 from components.waiting import running, until
 from eyeflow.base.errors import EyeflowError
-from eyeflow.node.config_ports import HttpServerConfig
+from eyeflow.node.config.ports import HttpServerConfig
 from eyeflow.node.ports import Deliver, IncomingEvent, Subscription
 from eyeflow.node.sources import http as http_module
 from eyeflow.node.sources.http import HttpSource

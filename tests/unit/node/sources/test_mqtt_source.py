@@ -16,7 +16,7 @@ from components.mosquitto import Mosquitto, free_port
 from components.waiting import running, until
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.backoff import Backoff
-from eyeflow.node.config_ports import MqttConfig
+from eyeflow.node.config.ports import MqttConfig
 from eyeflow.node.drivers.mqtt import MqttDriver
 from eyeflow.node.mqtt_client import Message, MqttClient
 from eyeflow.node.ports import IncomingEvent, Subscription

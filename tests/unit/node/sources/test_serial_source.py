@@ -9,7 +9,7 @@ import tty
 from pathlib import Path
 
 from components.waiting import running, until
-from eyeflow.node.config_ports import SerialConfig
+from eyeflow.node.config.ports import SerialConfig
 from eyeflow.node.ports import IncomingEvent, Subscription
 from eyeflow.node.sources import serial as serial_module
 from eyeflow.node.sources.serial import SerialSource

@@ -1,0 +1,1 @@
+"""The node's side of its cluster: joining, membership, the link to the coordinator."""

@@ -1,0 +1,82 @@
+"""The link of a node to its cluster: joins first when it has not, and never holds the node up."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from eyeflow.base.errors import EyeflowError
+from eyeflow.node.backoff import Backoff
+from eyeflow.node.cluster.link import CoordinatorLink
+from eyeflow.node.cluster.membership import JoinResult, Membership, join_cluster
+from eyeflow.node.config.config import CoordinatorConfig
+from eyeflow.node.config.tables import secret
+from eyeflow.node.control import Link
+from eyeflow.node.ports import PortStatus
+from eyeflow.node.runtime import NodeRuntime
+
+
+def open_link(node: NodeRuntime) -> Link | None:
+    """Return the link to the coordinator that the node joined or is told to join, None when it runs alone."""
+    membership = Membership(node.config.data_dir)
+    joined = membership.joined()
+    if joined is not None:
+        trust_first(node, joined)
+        return CoordinatorLink(node, membership, node.trust)
+    return JoiningLink(node, membership) if node.config.coordinator.url else None
+
+
+def trust_first(node: NodeRuntime, joined: JoinResult) -> None:
+    """Trust the signers that the cluster named when the node joined, until a manifest names others."""
+    if not node.knows_cluster_signers:
+        node.trust(joined.signers)
+
+
+class JoiningLink:
+    """Joins the cluster of `[coordinator]` with its token, trying for ever, and is then the link itself."""
+
+    def __init__(self, node: NodeRuntime, membership: Membership) -> None:
+        self._node, self._membership = node, membership
+        self._own = PortStatus("coordinator")
+        self._link: Link | None = None
+
+    @property
+    def status(self) -> PortStatus:
+        """The state of the join, then of the link."""
+        return self._own if self._link is None else self._link.status
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        backoff = Backoff()
+        while (joined := await self._try()) is None:
+            await asyncio.sleep(backoff.next_s())
+        trust_first(self._node, joined)
+        self._link = CoordinatorLink(self._node, self._membership, self._node.trust)
+        await self._link.run()
+
+    async def _try(self) -> JoinResult | None:
+        config = self._node.config.coordinator
+        try:
+            token = join_token(config)
+            name, key = self._node.identity.name, self._node.identity.public_key
+            ca_file = str(config.ca_file or "")
+            joined = await asyncio.to_thread(join_cluster, config.url, token, name, self._node.sign, key, ca_file)
+            self._membership.join(joined)
+        except EyeflowError as error:
+            self._own.state = "connecting"
+            self._own.detail = f"{error.message}: {error.cause} {error.next_step}".strip()
+            return None
+        return joined
+
+
+def join_token(config: CoordinatorConfig) -> str:
+    """Return the join token of the configuration. Raises EyeflowError when there is none."""
+    token = secret("coordinator", config.token_env, Path(config.token_file) if config.token_file else None)
+    if not token:
+        raise EyeflowError(
+            "this node has not joined a cluster and has no join token",
+            cause="[coordinator] names neither token_env nor token_file.",
+            next_step="Run `eyeflow node join URL --token TOKEN`, or name a file that holds the token.",
+            code="no_join_token",
+        )
+    return token

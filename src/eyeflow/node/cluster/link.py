@@ -1,0 +1,274 @@
+"""The node's link to its coordinator: dials, authenticates, applies manifests, tells its health. Rules never wait.
+
+The protocol is `protocol.session.NodeSession`; this is the WebSocket shell around it. Without a coordinator the node
+runs on, and the link dials again for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+
+from eyeflow.base.errors import EyeflowError
+from eyeflow.node.backoff import Backoff
+from eyeflow.node.cluster.health import foreign_of, health_of, installed_of, next_seq_of, rules_of
+from eyeflow.node.cluster.membership import JoinResult, Membership, tls_context
+from eyeflow.node.control import InstallOutcome, NodeControl
+from eyeflow.node.ports import PortStatus
+from eyeflow.protocol.messages import (
+    PROTOCOL_VERSION_MAX,
+    PROTOCOL_VERSION_MIN,
+    REASON_BYTES_MAX,
+    Hello,
+    InstalledRule,
+    ManifestEntry,
+    RuleResult,
+    RuleState,
+    Status,
+    decode_message,
+    encode_message,
+    link_bytes,
+)
+from eyeflow.protocol.session import Accepted, Apply, Close, NodeSession, Output, Phase, Send
+from eyeflow.protocol.wire import MESSAGE_BYTES_MAX, ProtocolError, cut
+
+DIAL_S = 15.0
+PING_S = 15.0
+REASON_CHARS_MAX = 300
+
+TrustedKeys = Callable[[frozenset[bytes]], None]
+
+
+class CoordinatorLink:
+    """Satisfies `control.Link`. `on_signers` is told the cluster's trusted signer keys of each accepted manifest.
+
+    `status_s` None: tell the status as often as the coordinator asks for.
+    """
+
+    def __init__(
+        self,
+        control: NodeControl,
+        membership: Membership,
+        on_signers: TrustedKeys | None = None,
+        backoff: Backoff | None = None,
+        status_s: float | None = None,
+    ) -> None:
+        self.status = PortStatus("coordinator", counters={"dials": 0, "connects": 0, "manifests": 0})
+        self._control = control
+        self._membership = membership
+        self._on_signers = on_signers
+        self._backoff = backoff or Backoff()
+        self._status_s = status_s
+        self._accepted = Accepted()
+        self._changed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Dial until cancelled; each failure is shown in `status` and followed by a longer wait, up to a bound."""
+        joined = self._membership.joined()
+        if joined is None:
+            self._show("failed", "this node has not joined a cluster")
+            return
+        self._accepted = self._membership.accepted()
+        while True:
+            wait_s = await self._attempt(joined)
+            await asyncio.sleep(wait_s)
+
+    async def _attempt(self, joined: JoinResult) -> float:
+        self.status.counters["dials"] += 1
+        try:
+            await self._serve(joined)
+            why = "the coordinator closed the link"
+        except ConnectionClosed as error:
+            why = (error.rcvd.reason if error.rcvd else "") or "the connection broke"
+        except EyeflowError as error:
+            why = f"{error.message}: {error.cause}"
+        except (OSError, InvalidHandshake, httpx.HTTPError, TimeoutError) as error:
+            why = _reason(error)
+        wait_s = self._backoff.next_s()
+        self._show("connecting", f"{why}; next attempt in {wait_s:.1f} s")
+        return wait_s
+
+    async def _serve(self, joined: JoinResult) -> None:
+        async with asyncio.timeout(DIAL_S):
+            connection = await self._dial(joined)
+        async with connection:
+            session = NodeSession(self._hello(joined), joined.peer, self._accepted)
+            await self._act(connection, session, session.start())
+            try:
+                await self._talk(connection, session)
+            except ExceptionGroup as group:
+                raise group.exceptions[0] from None
+
+    async def _talk(self, connection: ClientConnection, session: NodeSession) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            telling = tasks.create_task(self._tell(connection, session))
+            try:
+                await self._listen(connection, session)
+            finally:
+                telling.cancel()
+
+    async def _dial(self, joined: JoinResult) -> ClientConnection:
+        context = tls_context(joined.ca_file)
+        async with httpx.AsyncClient(
+            base_url=joined.url, timeout=DIAL_S, verify=context or True, trust_env=False
+        ) as client:
+            challenge = (await client.get("/api/link/challenge")).raise_for_status().json()
+        nonce = _nonce(challenge)
+        signature = base64.b64encode(self._control.sign(link_bytes(joined.coordinator_id, joined.node, nonce))).decode()
+        fields = f'node="{joined.node}", nonce="{nonce.hex()}", signature="{signature}"'
+        return await connect(
+            _link_url(joined.url),
+            additional_headers={"Authorization": f"EyeflowLink {fields}"},
+            compression=None,
+            max_size=MESSAGE_BYTES_MAX,
+            ping_interval=PING_S,
+            ping_timeout=PING_S,
+            proxy=None,
+            ssl=context if joined.url.startswith("https") and context is not None else None,
+        )
+
+    def _hello(self, joined: JoinResult) -> Hello:
+        identity = self._control.identity
+        state = self._control.status()
+        installed = sorted(installed_of(state, self._accepted.version), key=lambda one: one.rule)
+        return Hello(
+            PROTOCOL_VERSION_MIN,
+            PROTOCOL_VERSION_MAX,
+            f"eyeflow {identity.version}",
+            joined.node,
+            identity.epoch,
+            next_seq_of(state),
+            self._accepted.version,
+            secrets.token_bytes(32),
+            tuple(installed),
+        )
+
+    async def _listen(self, connection: ClientConnection, session: NodeSession) -> None:
+        async for data in connection:
+            if isinstance(data, str):
+                raise ProtocolError("a text message where binary ones are spoken")
+            await self._act(connection, session, session.receive(decode_message(data)))
+            if session.phase is Phase.READY and self.status.state != "up":
+                self.status.counters["connects"] += 1
+                self._backoff.reset()
+                self._show("up", joined_detail(session))
+                self._changed.set()
+
+    async def _act(self, connection: ClientConnection, session: NodeSession, outputs: tuple[Output, ...]) -> None:
+        pending = list(outputs)
+        while pending:
+            output = pending.pop(0)
+            if isinstance(output, Send):
+                await connection.send(encode_message(output.message))
+            elif isinstance(output, Apply):
+                results = await self._apply(output)
+                pending += session.applied(results, self._installed())
+                self._changed.set()
+            elif isinstance(output, Close):
+                await connection.close(4000, f"{output.code}: {output.reason}"[:100])
+                raise ProtocolError(output.reason)
+
+    async def _apply(self, output: Apply) -> tuple[RuleResult, ...]:
+        """Make the node run what the manifest says. The version is kept first: no crash lets an older manifest in."""
+        manifest = output.manifest
+        self._accepted = Accepted(manifest.version, output.digest)
+        self._membership.accept(self._accepted)
+        if self._on_signers is not None:
+            self._on_signers(frozenset(manifest.signers))
+        state = self._control.status()
+        unwanted = rules_of(state) - {entry.rule for entry in manifest.entries}
+        results = [await self._remove(rule) for rule in sorted(unwanted)]
+        for rule in sorted(foreign_of(state, manifest.version) - unwanted):
+            await self._control.remove(rule)
+        running = installed_of(state, manifest.version)
+        results += [await self._install(entry, output, running) for entry in manifest.entries]
+        self.status.counters["manifests"] += 1
+        return tuple(results)
+
+    def _installed(self) -> frozenset[InstalledRule]:
+        return installed_of(self._control.status(), self._accepted.version)
+
+    async def _remove(self, rule: str) -> RuleResult:
+        await self._control.remove(rule)
+        return RuleResult(rule, "", RuleState.REMOVED)
+
+    async def _install(self, entry: ManifestEntry, output: Apply, running: frozenset[InstalledRule]) -> RuleResult:
+        if InstalledRule(entry.rule, entry.program_id, entry.params) in running:
+            return RuleResult(entry.rule, entry.program_id, RuleState.INSTALLED)
+        program = output.programs.get(entry.program_id)
+        if program is None:
+            return RuleResult(entry.rule, entry.program_id, RuleState.REFUSED, "the coordinator lost the program")
+        version = output.manifest.version
+        result = await self._control.install(program, dict(entry.params), entry.deployment_id, version)
+        if result.outcome is InstallOutcome.REFUSED:
+            reason = cut(f"{result.code}: {result.message}", REASON_BYTES_MAX)
+            return RuleResult(entry.rule, entry.program_id, RuleState.REFUSED, reason)
+        return RuleResult(entry.rule, entry.program_id, RuleState.INSTALLED)
+
+    async def _tell(self, connection: ClientConnection, session: NodeSession) -> None:
+        """Send the node's status at once after a change, and from time to time."""
+        while True:
+            try:
+                async with asyncio.timeout(self._status_s or session.status_s):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
+            self._changed.clear()
+            try:
+                await self._act(connection, session, session.status(self._status()))
+            except ConnectionClosed:
+                return
+
+    def _status(self) -> Status:
+        state = self._control.status()
+        identity = self._control.identity
+        return Status(
+            time.time_ns() // 1000,
+            identity.epoch,
+            next_seq_of(state),
+            self._accepted.version,
+            health_of(state),
+        )
+
+    def _show(self, state: str, detail: str) -> None:
+        self.status.state, self.status.detail = state, detail
+
+
+def joined_detail(session: NodeSession) -> str:
+    """Return what `eyeflow status` shows of a live link."""
+    return f"protocol {session.protocol}"
+
+
+def _nonce(challenge: Any) -> bytes:
+    try:
+        nonce = bytes.fromhex(challenge["nonce"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ProtocolError("the coordinator's challenge is malformed") from error
+    if len(nonce) != 32:
+        raise ProtocolError("the coordinator's challenge is malformed")
+    return nonce
+
+
+def _link_url(url: str) -> str:
+    parts = urlsplit(url)
+    scheme = "wss" if parts.scheme == "https" else "ws"
+    return urlunsplit((scheme, parts.netloc, "/api/link", "", ""))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, InvalidStatus):
+        try:
+            body = error.response.body or b""
+            return f"the coordinator refused the link: {body[:REASON_CHARS_MAX].decode('utf-8', 'replace')}"
+        except AttributeError:
+            return str(error)
+    return str(error) or type(error).__name__

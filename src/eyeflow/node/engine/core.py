@@ -1,0 +1,284 @@
+"""The engine without I/O: queues, timers and executions in, batches and effects out. No clock, no disk, no tasks.
+
+A turn goes: `tick` queues what is due, `next_round` runs waiting events and returns one batch, the shell makes the
+batch durable, `settle` gives back what may happen now. Nothing that `next_round` decided is visible before that.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from eyeflow.base.duration import format_duration
+from eyeflow.node.arguments import named_arguments, shown
+from eyeflow.node.engine.intake import Intake
+from eyeflow.node.engine.levels import Levels, resource_key
+from eyeflow.node.engine.rounds import Dispatch, Emitted, Executed, Planned, PlannedAction, Ran, Round
+from eyeflow.node.engine.running import QueuedEvent, Receipt, RunningRule
+from eyeflow.node.engine.scheduler import Scheduler, UtcOffset
+from eyeflow.node.engine.turns import Turns
+from eyeflow.node.store.types import Batch, Draft, PendingRow, StateRow, Unrecorded
+from eyeflow.protocol.audit_bodies import Body, CheckpointBody, Disposition, ExecutionBody
+from eyeflow.svm.execution import Action, Outcome
+from eyeflow.svm.opcodes import Trap
+from eyeflow.svm.program import Pin, Site, SiteKind, TypeTag, Value
+
+_log = logging.getLogger("eyeflow.node")
+
+CHECKPOINT_RECORDS = 1000
+"""Records after which the node signs the chain again."""
+NOTES_MAX = 10_000
+"""Records that are no executions and wait while the disk refuses; the oldest go first."""
+
+
+class Core:
+    """All running rules and everything that waits for a turn. `public_key` goes into checkpoints."""
+
+    def __init__(self, scheduler: Scheduler, utc_offset: UtcOffset, public_key: bytes) -> None:
+        self.rules: dict[str, RunningRule] = {}
+        self.intake, self.levels, self.scheduler = Intake(), Levels(), scheduler
+        self._turns, self._utc_offset, self._public_key = Turns(), utc_offset, public_key
+        self._notes: list[Draft] = []
+        self._finished: list[tuple[int, int]] = []
+        self._completed: list[Ran] = []
+        self._kept: dict[str, bytes] = {}
+        self._unvouched = 0
+
+    def put(self, rule: RunningRule, now_us: int) -> None:
+        """Run a rule from now on, in place of its old program, whose waiting events go to it if they can."""
+        old = self.rules.get(rule.name)
+        self.rules[rule.name] = rule
+        self.intake.rebuild(self.rules.values())
+        self.scheduler.put(rule.name, rule.program, now_us)
+        if old is not None:
+            self._hand_over(old, rule, now_us)
+
+    def _hand_over(self, old: RunningRule, new: RunningRule, now_us: int) -> None:
+        if old.program.triggers == new.program.triggers:
+            new.queue.extend(old.queue)
+            old.queue.clear()
+        else:
+            self.intake.drop_queue(old, "the rule was replaced while the event waited", now_us)
+
+    def remove(self, name: str, now_us: int) -> None:
+        """Stop running a rule."""
+        rule = self.rules.pop(name)
+        self.intake.rebuild(self.rules.values())
+        self.scheduler.remove(name)
+        self.intake.drop_queue(rule, "the rule was removed while the event waited", now_us)
+
+    def tick(self, now_us: int) -> None:
+        """Queue the events of the timers that are due; one that still waits is not queued twice: it is missed."""
+        for due in self.scheduler.due(now_us):
+            rule = self.rules[due.rule]
+            rule.health.missed += due.missed
+            if any(event.trigger == due.trigger for event in rule.queue):
+                rule.health.missed += 1
+            else:
+                rule.queue.append(QueuedEvent(due.trigger, (), due.time_us, now_us))
+
+    def note(self, now_us: int, body: Body) -> None:
+        """Record something with the next batch."""
+        self._notes.append(Draft(now_us, body))
+
+    def finish(self, seq: int, index: int) -> None:
+        """An action ended: forget with the next batch that it was pending."""
+        if seq:
+            self._finished.append((seq, index))
+
+    def keep(self, key: str, value: bytes) -> None:
+        """Keep a small value durably with the next batch."""
+        self._kept[key] = value
+
+    def complete(self, ran: Ran) -> None:
+        """Take an execution that ran in a thread into the next round."""
+        self._completed.append(ran)
+
+    @property
+    def has_events(self) -> bool:
+        """Whether executions wait: to run or, having run in a thread, to be recorded."""
+        return bool(self._completed) or any(rule.is_ready and not rule.asks_models for rule in self.rules.values())
+
+    @property
+    def has_work(self) -> bool:
+        """Whether `next_round` would return a round."""
+        return bool(self._notes or self._finished or self._kept or self.intake.has_rejected) or self.has_events
+
+    def next_round(self, now_us: int, unrecorded: Unrecorded | None = None) -> Round | None:
+        """Run waiting events and return what is to be recorded, None when there is nothing."""
+        if not self.has_work and unrecorded is None:
+            return None
+        rejected, receipts = self.intake.take_rejected()
+        notes, self._notes = self._notes, []
+        drafts = [*notes, *(Draft(now_us, body) for body in rejected)]
+        finished, self._finished = self._finished, []
+        completed, self._completed = self._completed, []
+        turn = Round(Batch(), receipts=receipts)
+        for ran in [*completed, *self._run(now_us)]:
+            self._plan(turn, Executed(ran, len(drafts)), drafts, now_us)
+        self._vouch(drafts, now_us)
+        finished += _emptied(turn.receipts)
+        states = _changed_states(turn)
+        kept, self._kept = tuple(self._kept.items()), {}
+        turn.batch = Batch(drafts, states, _pending(turn), finished, put_meta=kept, unrecorded=unrecorded)
+        return turn
+
+    def _run(self, now_us: int) -> list[Ran]:
+        picked = self._turns.pick(self.rules.values())
+        return [ran for rule, event in picked if (ran := self.execute(rule, event, now_us)) is not None]
+
+    def execute(self, rule: RunningRule, event: QueuedEvent, now_us: int) -> Ran | None:
+        """Run one event. When the SVM itself fails, a bug that must not end the node: reject the event, return None."""
+        time_us = max(event.time_us, rule.instance.last_time_us)
+        offset_us = self._utc_offset(time_us)
+        try:
+            execution = rule.instance.step(event.trigger, event.inputs, time_us, offset_us, rule.host)
+            return Ran(rule, event, execution, time_us, offset_us)
+        except Exception as error:
+            _log.exception("internal error while running %s", rule.name)
+            rule.health.fail(f"internal error: {error!r}", now_us)
+            self.intake.reject(rule, event, f"internal error: {type(error).__name__}", now_us)
+            return None
+
+    def _plan(self, turn: Round, done: Executed, drafts: list[Draft], now_us: int) -> None:
+        """Add one execution to the round: its record, its actions, its emitted events."""
+        actions, planned = [], list[PlannedAction]()
+        for index, action in enumerate(done.ran.execution.actions):
+            disposition = self._dispose(turn, done, index, action, planned)
+            actions.append((action.site, action.args, int(disposition)))
+        drafts.append(Draft(now_us, _body(done.ran, tuple(actions))))
+        turn.executed.append(done)
+        if planned:
+            turn.planned.append(Planned(done.ran.rule, done.draft, planned))
+        if done.ran.event.receipt is not None:
+            turn.receipts.append(done.ran.event.receipt)
+        _count(done.ran, now_us)
+
+    def _dispose(
+        self, turn: Round, done: Executed, index: int, action: Action, planned: list[PlannedAction]
+    ) -> Disposition:
+        rule, hops = done.ran.rule, done.ran.event.hops + 1
+        site = rule.program.sites[action.site]
+        if site.kind is SiteKind.EMIT:
+            if self.intake.listens(site.capability):
+                payload = event_payload(site, action.args, rule.program.pins)
+                turn.emitted.append(Emitted(site.capability, payload, done.ran.time_us, done.draft, index, hops))
+            return Disposition.EMITTED
+        named = named_arguments(site, action.args, rule.program.pins)
+        key = resource_key(site, named)
+        if self.levels.repeats(site, named, key):
+            rule.health.repeated += 1
+            return Disposition.REPEATED
+        planned.append(PlannedAction(index, site, named, key))
+        return Disposition.SENT
+
+    def _vouch(self, drafts: list[Draft], now_us: int) -> None:
+        self._unvouched += len(drafts)
+        if self._unvouched >= CHECKPOINT_RECORDS:
+            drafts.append(Draft(now_us, CheckpointBody(self._public_key)))
+            self._unvouched = 0
+
+    def settle(self, turn: Round, first_seq: int, now_us: int) -> list[Dispatch]:
+        """Let a round happen: sources hear `done`, events go to the bus; returns the actions to perform.
+
+        `first_seq` is the seq of the batch's first draft, 0 when the round was not recorded and acts nevertheless.
+        """
+        for done in turn.executed:
+            rule = done.ran.rule
+            rule.health.latencies_us.append(now_us - done.ran.event.arrived_us)
+            rule.busy = rule.busy and not rule.asks_models
+        self._saved(turn) if first_seq else self._put_back(turn)
+        for receipt in turn.receipts:
+            if receipt.left == 0 and receipt.done is not None:
+                done_once, receipt.done = receipt.done, None
+                done_once()
+        for event in turn.emitted:
+            pending = (first_seq + event.draft, event.index) if first_seq else (0, 0)
+            self.intake.emit(event.name, event.payload, event.time_us, now_us, event.hops, pending)
+        return [
+            Dispatch(p.rule, p.rule.loaded.program_id, first_seq + p.draft if first_seq else 0, p.actions)
+            for p in turn.planned
+        ]
+
+    def _saved(self, turn: Round) -> None:
+        for name, state in turn.saved.items():
+            if name in self.rules:
+                self.rules[name].saved_state = state
+
+    def _put_back(self, turn: Round) -> None:
+        """Of a round that was not recorded, keep for the next one what is no execution."""
+        self._notes += [draft for draft in turn.batch.drafts if not isinstance(draft.body, ExecutionBody)]
+        del self._notes[:-NOTES_MAX]
+        self._finished += turn.batch.finished
+        self._kept = dict(turn.batch.put_meta) | self._kept
+
+
+def _body(ran: Ran, actions: tuple[tuple[int, tuple[Value, ...], int], ...]) -> ExecutionBody:
+    execution = ran.execution
+    return ExecutionBody(
+        rule=ran.rule.name,
+        program=ran.rule.loaded.program_id,
+        trigger=ran.event.trigger,
+        event_time_us=ran.time_us,
+        outcome=int(execution.outcome),
+        fuel=execution.fuel,
+        inputs=ran.event.inputs,
+        answers=tuple((answer.site, answer.args, answer.value) for answer in execution.answers),
+        actions=actions,
+        trap=(int(execution.trap.code), execution.trap.pc) if execution.trap else None,
+        utc_offset_us=ran.utc_offset_us,
+    )
+
+
+def _emptied(receipts: Sequence[Receipt]) -> list[tuple[int, int]]:
+    """Count the receipts of a round down; return the emitted events that every listener has had."""
+    finished = []
+    for receipt in receipts:
+        receipt.left -= 1
+        if receipt.left == 0 and receipt.pending is not None:
+            finished.append(receipt.pending)
+    return finished
+
+
+def _changed_states(turn: Round) -> list[StateRow]:
+    """Return the durable memory of the rules whose executions changed it."""
+    touched = {done.ran.rule.name: done.ran.rule for done in turn.executed if done.ran.rule.program.regions.state}
+    rows = []
+    for name, rule in touched.items():
+        state = rule.instance.state_bytes()
+        if state != rule.saved_state:
+            turn.saved[name] = state
+            rows.append(StateRow(name, rule.loaded.program_id, state))
+    return rows
+
+
+def _pending(turn: Round) -> list[PendingRow]:
+    """Return what must not be forgotten before it has ended: actions to perform and events to hand on."""
+    executed = {done.draft: done.ran for done in turn.executed}
+    places = [(p.draft, action.index) for p in turn.planned for action in p.actions]
+    places += [(event.draft, event.index) for event in turn.emitted]
+    rows = []
+    for draft, index in places:
+        ran = executed[draft]
+        action = ran.execution.actions[index]
+        rows.append(PendingRow(draft, index, ran.rule.name, ran.rule.loaded.program_id, action.site, action.args))
+    return rows
+
+
+def event_payload(site: Site, args: Sequence[Value], pins: Sequence[Pin]) -> dict[str, object]:
+    """Return an emitted event's fields as a payload: names for enums, a text for a duration."""
+    payload: dict[str, object] = {}
+    for (name, kind), value in zip(site.args, args, strict=True):
+        payload[name] = format_duration(int(value)) if kind.tag is TypeTag.DURATION else shown(kind, value, pins)
+    return payload
+
+
+def _count(ran: Ran, now_us: int) -> None:
+    health, trap = ran.rule.health, ran.execution.trap
+    health.executions += 1
+    health.last_event_us = ran.time_us
+    if ran.execution.outcome is Outcome.SKIPPED:
+        health.skipped += 1
+    elif trap is not None:
+        health.traps[trap.code] += 1
+        health.fail(f"trap {Trap(trap.code).name} at instruction {trap.pc}", now_us)

@@ -1,0 +1,157 @@
+"""What the engine does when the disk refuses: it stops acknowledging, says so, and goes on by itself when it can."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from eyeflow.node.backoff import Backoff
+from eyeflow.node.clock import Clock
+from eyeflow.node.config.config import Durability
+from eyeflow.node.store.types import Batch, BufferFull, OnFull, StorageError, Unrecorded
+from eyeflow.node.store.writer import Writer
+from eyeflow.protocol.audit_bodies import Body
+
+if TYPE_CHECKING:
+    from eyeflow.node.engine.core import Core
+    from eyeflow.node.engine.engine import EngineOptions
+
+_log = logging.getLogger("eyeflow.node")
+
+RETRY_FIRST_S, RETRY_LAST_S = 0.5, 10.0
+DROPS_PER_VISIT = 16
+"""Ranges of old records that one visit of the housekeeping drops, so that it never holds up events for long."""
+
+
+class DiskGuard:
+    """Commits batches and bears with a failing disk, as `durability` and `on_full` say."""
+
+    def __init__(self, writer: Writer, clock: Clock, options: EngineOptions) -> None:
+        self._writer, self._clock, self._options = writer, clock, options
+        self._backoff = Backoff(first_s=RETRY_FIRST_S, last_s=RETRY_LAST_S)
+        self._retry_at_us = 0
+        self._lost: Unrecorded | None = None
+        self._in_doubt: Batch | None = None
+        self.problem: StorageError | None = None
+        self.since_us = 0
+        self.unrecorded_total = 0
+        self.stopping = False
+
+    async def commit(self, batch: Batch, executions: int) -> int:
+        """Make a batch durable and return the seq of its first draft; waits for as long as the disk refuses.
+
+        With `durability = "none-on-full-disk"` it does not wait: 0 then says that nothing was recorded.
+        """
+        may_act = self._options.durability is Durability.NONE_ON_FULL_DISK
+        if may_act and self.retry_in_s > 0:
+            return self._unrecorded(batch, executions)
+        while True:
+            try:
+                return await self._try(batch)
+            except StorageError as error:
+                self._failed(error, batch)
+                if may_act:
+                    return self._unrecorded(batch, executions)
+                if self.stopping:
+                    raise
+            await self._clock.sleep(self.retry_in_s)
+            await self.drop_aged()
+
+    async def _try(self, batch: Batch) -> int:
+        if self.problem is not None and not isinstance(self.problem, BufferFull):
+            written = await self._writer.run(lambda store: store.recover())
+            if written and batch is self._in_doubt:
+                self._recovered()
+                extra = batch.unrecorded is not None
+                return self._writer.store.head[0] - len(batch.drafts) - extra + 1
+        committed = await self._writer.commit(batch)
+        self._recovered()
+        return committed.first_seq
+
+    async def commit_once(self, batch: Batch) -> None:
+        """Make a batch durable or raise StorageError; never waits for the disk."""
+        try:
+            await self._try(batch)
+        except StorageError as error:
+            self._failed(error, batch)
+            raise
+
+    def _failed(self, error: StorageError, batch: Batch | None = None) -> None:
+        self._in_doubt = batch
+        now_us = self._clock.now_us()
+        if self.problem is None:
+            self.since_us = now_us
+            _log.error("%s: %s %s", error.message, error.cause, error.next_step)
+        self.problem = error
+        self._retry_at_us = now_us + round(self._backoff.next_s() * 1e6)
+
+    def _recovered(self) -> None:
+        if self.problem is not None:
+            _log.warning("the store takes records again after %.1fs", (self._clock.now_us() - self.since_us) / 1e6)
+        self.problem = None
+        self._backoff.reset()
+
+    def _unrecorded(self, batch: Batch, executions: int) -> int:
+        """Count the executions of a batch that act without a record; they become a gap once the disk is back."""
+        now_us = self._clock.now_us()
+        before = batch.unrecorded or self._lost
+        count = executions + (before.count if before else 0)
+        self._lost = Unrecorded(count, before.since_us if before else now_us, now_us) if count else None
+        self.unrecorded_total += executions
+        return 0
+
+    def take_unrecorded(self) -> Unrecorded | None:
+        """Return what the next batch must report as lost, None while the disk is not to be tried."""
+        if self.retry_in_s > 0:
+            return None
+        lost, self._lost = self._lost, None
+        return lost
+
+    @property
+    def retry_in_s(self) -> float:
+        """Seconds until a disk that refuses is tried again; 0 when it is to be tried now, or works."""
+        return max(0.0, (self._retry_at_us - self._clock.now_us()) / 1e6) if self.problem is not None else 0.0
+
+    @property
+    def refuses_events(self) -> bool:
+        """Whether the buffer is full and new events are to be rejected."""
+        return isinstance(self.problem, BufferFull) and self._options.limits.on_full is OnFull.REJECT_NEW
+
+    async def drop_aged(self) -> None:
+        """Drop records that are older than the bound."""
+        if self.problem is not None and not isinstance(self.problem, BufferFull):
+            return
+        try:
+            for _ in range(DROPS_PER_VISIT):
+                if not await self._writer.run(lambda store: store.drop_aged()):
+                    return
+        except StorageError as error:
+            self._failed(error)
+
+    async def last_words(self, core: Core, bodies: Sequence[Body]) -> bool:
+        """Commit what is left and the bodies, once; False when the disk refuses."""
+        now_us = self._clock.now_us()
+        for body in bodies:
+            core.note(now_us, body)
+        turn = core.next_round(now_us, self.take_unrecorded())
+        if turn is None:
+            return True
+        try:
+            first_seq = await self._try(turn.batch)
+        except StorageError as error:
+            self._failed(error, turn.batch)
+            return False
+        core.settle(turn, first_seq, now_us)
+        return True
+
+    def as_dict(self) -> dict[str, object]:
+        """Return JSON-able data."""
+        problem = self.problem
+        return {
+            "state": "up" if problem is None else "failed",
+            "problem": "" if problem is None else f"{problem.message}: {problem.cause}",
+            "next_step": "" if problem is None else problem.next_step,
+            "since_us": self.since_us if problem else 0,
+            "unrecorded": self.unrecorded_total,
+        }

@@ -1,0 +1,211 @@
+"""Runs programs: takes events, gives them their turns, makes each round durable, and only then lets it happen."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from eyeflow.node.clock import Clock
+from eyeflow.node.config.config import Durability
+from eyeflow.node.engine.actions import ActionRunner
+from eyeflow.node.engine.arbiter import Arbiter
+from eyeflow.node.engine.core import Core
+from eyeflow.node.engine.disk import DiskGuard
+from eyeflow.node.engine.rounds import Round
+from eyeflow.node.engine.running import QueuedEvent, RunningRule
+from eyeflow.node.ports import Driver, IncomingEvent, Subscription
+from eyeflow.node.store.types import Batch, BufferLimits
+from eyeflow.node.store.writer import Writer, in_thread
+from eyeflow.protocol.audit_bodies import Body, CheckpointBody, StopBody
+
+_log = logging.getLogger("eyeflow.node")
+
+IDLE_S_MAX = 60.0
+"""The engine looks at the clock at least this often: somebody may have set it."""
+HOUSEKEEPING_US = 60_000_000
+MODEL_THREADS_MAX = 8
+"""Rules whose language models answer at the same time."""
+STOP_GRACE_S = 5.0
+FULL_REASON = "the node's buffer is full"
+
+
+@dataclass(slots=True)
+class EngineOptions:
+    """What the engine is told besides its parts."""
+
+    limits: BufferLimits
+    durability: Durability = Durability.FULL
+    on_subscriptions: Callable[[Mapping[str, set[Subscription]]], None] = field(default=lambda wanted: None)
+
+
+class Engine:
+    """The shell around `Core`: one task runs `run`; `deliver` is what sources call."""
+
+    def __init__(
+        self,
+        core: Core,
+        writer: Writer,
+        drivers: Mapping[str, Driver],
+        arbiter: Arbiter,
+        clock: Clock,
+        options: EngineOptions,
+    ) -> None:
+        self.core, self.clock, self.arbiter, self.drivers = core, clock, arbiter, drivers
+        self.actions = ActionRunner(core, drivers, arbiter, clock, self.wake)
+        self.disk = DiskGuard(writer, clock, options)
+        self._writer, self._options = writer, options
+        self._wakeup, self._space = asyncio.Event(), asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._models = asyncio.Semaphore(MODEL_THREADS_MAX)
+        self._model_tasks: set[asyncio.Task[None]] = set()
+        self._housekept_us = 0
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    def wake(self) -> None:
+        """Make `run` look for work."""
+        self._wakeup.set()
+
+    async def deliver(self, event: IncomingEvent) -> None:
+        """Take an event from a source; waits while the queue of a rule that keeps up is full."""
+        while self.core.intake.must_wait(event) and not self._stopping:
+            self._space.clear()
+            await self._space.wait()
+        if self._stopping:
+            return  # never acknowledged: its sender sends it again
+        if self.disk.refuses_events:
+            self.core.intake.offer(replace(event, rejected=FULL_REASON, done=None), self.clock.now_us())
+            if event.done is not None:
+                event.done()
+            return
+        self.core.intake.offer(event, self.clock.now_us())
+        self.wake()
+
+    async def run(self) -> None:
+        """Run rounds until `stop`."""
+        self._task = asyncio.current_task()
+        while not self._stopping:
+            self._wakeup.clear()
+            await self.turn()
+            if not self._has_work():
+                await self._idle()
+            else:
+                await asyncio.sleep(0)
+
+    def _has_work(self) -> bool:
+        """Whether a turn would do something; what can only be recorded waits until the disk is tried again."""
+        models = any(rule.asks_models and rule.is_ready for rule in self.core.rules.values())
+        return models or (self.core.has_events if self.disk.retry_in_s > 0 else self.core.has_work)
+
+    async def _idle(self) -> None:
+        """Sleep until something happens, a timer is due or the disk is tried again."""
+        due_us = self.core.scheduler.next_us()
+        wait_s = IDLE_S_MAX if due_us is None else min((due_us - self.clock.now_us()) / 1e6, IDLE_S_MAX)
+        if self.disk.problem is not None:
+            wait_s = min(wait_s, self.disk.retry_in_s)
+        if wait_s <= 0:
+            await asyncio.sleep(0)
+            return
+        timer = asyncio.ensure_future(self.clock.sleep(wait_s))
+        change = asyncio.ensure_future(self._wakeup.wait())
+        try:
+            await asyncio.wait({timer, change}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            change.cancel()
+
+    async def turn(self) -> bool:
+        """Run one round and make it durable; False when there was nothing to do."""
+        async with self._turn:
+            await self._housekeep()
+            self.core.tick(self.clock.now_us())
+            self._start_models()
+            turn = self.core.next_round(self.clock.now_us(), self.disk.take_unrecorded())
+            if turn is None:
+                return False
+            await self._record(turn)
+        return True
+
+    async def _record(self, turn: Round) -> None:
+        first_seq = await self.disk.commit(turn.batch, len(turn.executed))
+        for dispatch in self.core.settle(turn, first_seq, self.clock.now_us()):
+            self.actions.submit(dispatch)
+        self._space.set()
+
+    async def _housekeep(self) -> None:
+        now_us = self.clock.now_us()
+        if abs(now_us - self._housekept_us) >= HOUSEKEEPING_US:
+            self._housekept_us = now_us
+            await self.disk.drop_aged()
+
+    def _start_models(self) -> None:
+        """Give each rule that asks language models a thread for its next event."""
+        for rule in self.core.rules.values():
+            if rule.asks_models and rule.is_ready:
+                rule.busy = True
+                task = asyncio.create_task(self._ask(rule, rule.queue.popleft()))
+                self._model_tasks.add(task)
+                task.add_done_callback(self._model_tasks.discard)
+
+    async def _ask(self, rule: RunningRule, event: QueuedEvent) -> None:
+        async with self._models:
+            ran = await in_thread(partial(self.core.execute, rule, event, self.clock.now_us()))
+        if ran is None:
+            rule.busy = False
+        else:
+            self.core.complete(ran)
+        self._space.set()
+        self.wake()
+
+    @asynccontextmanager
+    async def between_events(self, name: str) -> AsyncIterator[None]:
+        """Hold the rule `name` and the engine between two events: for a swap."""
+        rule = self.core.rules.get(name)
+        if rule is not None:
+            rule.held = True
+        try:
+            while rule is not None and rule.busy:
+                self._space.clear()
+                await self._space.wait()
+            async with self._turn:
+                yield
+        finally:
+            if rule is not None:
+                rule.held = False
+            self.wake()
+
+    async def commit_change(self, batch: Batch) -> None:
+        """Make a change that is no round durable; raises StorageError when the disk does not take it."""
+        await self.disk.commit_once(batch)
+
+    def subscriptions_changed(self) -> None:
+        """Tell the sources what is wanted now."""
+        self._options.on_subscriptions(self.core.intake.subscriptions())
+        self._space.set()
+        self.wake()
+
+    def finish(self) -> None:
+        """Make `run` return after its round. One that waits for the disk is given up, unacknowledged."""
+        self._stopping = self.disk.stopping = True
+        self.wake()
+        self._space.set()
+        if self._task is not None and self.disk.problem is not None:
+            self._task.cancel()
+
+    async def stop(self, reason: str, public_key: bytes) -> bool:
+        """End `run` and the actions, record the stop with a checkpoint; False when the disk did not take that."""
+        self.finish()
+        if self._task is not None:
+            await asyncio.wait({self._task})
+        await self.actions.stop(STOP_GRACE_S)
+        for task in self._model_tasks:
+            task.cancel()
+        await asyncio.gather(*self._model_tasks, return_exceptions=True)
+        for rule in self.core.rules.values():
+            rule.held = True  # what still waits was not acknowledged: it comes again
+        bodies: tuple[Body, ...] = (StopBody(reason), CheckpointBody(public_key))
+        return await self.disk.last_words(self.core, bodies)

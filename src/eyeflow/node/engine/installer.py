@@ -1,0 +1,197 @@
+"""Installs, swaps and removes programs, and brings those of the last run back: what is durable is what runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from eyeflow.base.errors import EyeflowError
+from eyeflow.node.control import InstallOutcome, InstallResult
+from eyeflow.node.engine.admission import Loaded, Policy, Refused
+from eyeflow.node.engine.core import Core
+from eyeflow.node.engine.engine import Engine
+from eyeflow.node.engine.running import RunningRule, start_rule
+from eyeflow.node.store.types import Batch, Draft, Slot, SlotRow, StateRow
+from eyeflow.protocol.audit_bodies import InstallBody, RemoveBody
+from eyeflow.protocol.cbor import CborError
+from eyeflow.svm.container import decode
+from eyeflow.svm.program import Program, Value
+
+_log = logging.getLogger("eyeflow.node")
+
+RULES_MAX = 1024
+"""Rules that one node runs at most."""
+
+
+class Installer:
+    """Changes what the engine runs. `trusted` are the keys whose programs may run; it may grow."""
+
+    def __init__(self, engine: Engine, policy: Policy, trusted: set[bytes]) -> None:
+        self._engine, self._policy, self.trusted = engine, policy, trusted
+        self._slots: dict[tuple[str, Slot], SlotRow] = {}
+        self.refused: dict[str, str] = {}
+        """Stored rules that do not run, with the reason."""
+        self._one_at_a_time = asyncio.Lock()
+
+    @property
+    def _core(self) -> Core:
+        return self._engine.core
+
+    async def install(
+        self, data: bytes, params: Mapping[str, Value], deployment: str, manifest_version: int
+    ) -> InstallResult:
+        """Check a program, make it durable and swap it in between two events. Never raises for a bad program."""
+        async with self._one_at_a_time:
+            try:
+                loaded = await asyncio.to_thread(self._policy.load, data, frozenset(self.trusted))
+                row = self._row(loaded, params, deployment, manifest_version)
+                return await self._swap(loaded, row)
+            except EyeflowError as error:
+                _log.warning("install refused: %s %s", error.message, error.cause)
+                return _refusal(error)
+            except CborError as error:
+                return InstallResult(InstallOutcome.REFUSED, code="bad_params", message=str(error))
+
+    def _row(self, loaded: Loaded, params: Mapping[str, Value], deployment: str, manifest_version: int) -> SlotRow:
+        rule, now_us = loaded.program.rule, self._engine.clock.now_us()
+        row = SlotRow(rule, Slot.ACTIVE, loaded.program_id, loaded.data, params, deployment, manifest_version, now_us)
+        if rule not in self._core.rules and len(self._core.rules) >= RULES_MAX:
+            raise Refused(
+                f"this node runs {RULES_MAX} rules already", "That is the bound.", "Remove a rule.", "too_many"
+            )
+        self._refuse_older(row, loaded)
+        return row
+
+    def _refuse_older(self, row: SlotRow, loaded: Loaded) -> None:
+        """A wanted set that is older than the one applied, or an older program without a newer set, is a rollback."""
+        active = self._slots.get((row.rule, Slot.ACTIVE))
+        if active is None:
+            return
+        running = self._core.rules.get(row.rule)
+        sequence = running.program.sequence if running else 0
+        older_set = row.manifest_version < active.manifest_version
+        if older_set or (row.manifest_version == active.manifest_version and loaded.program.sequence < sequence):
+            raise Refused(
+                f"`{row.rule}` {loaded.program.version} is older than what runs here",
+                f"Manifest {row.manifest_version}, sequence {loaded.program.sequence}; "
+                f"here: manifest {active.manifest_version}, sequence {sequence}.",
+                "Deploy it through the coordinator, which gives it a newer manifest.",
+                "rollback",
+            )
+
+    async def _swap(self, loaded: Loaded, row: SlotRow) -> InstallResult:
+        old_row = self._slots.get((row.rule, Slot.ACTIVE))
+        same = old_row is not None and (old_row.program_id, dict(old_row.params)) == (row.program_id, dict(row.params))
+        async with self._engine.between_events(row.rule):
+            if same and row.rule in self._core.rules:
+                await self._engine.commit_change(Batch(put_slots=[row]))
+                self._slots[row.rule, Slot.ACTIVE] = self._core.rules[row.rule].row = row
+                return InstallResult(InstallOutcome.UNCHANGED, row.rule, row.program_id.hex(), row.program_id.hex())
+            rule = start_rule(row, loaded, self._engine.drivers, self._engine.clock)
+            await self._make_durable(rule, old_row)
+            self._core.put(rule, self._engine.clock.now_us())
+        self.refused.pop(row.rule, None)
+        self._engine.subscriptions_changed()
+        previous = old_row.program_id.hex() if old_row else ""
+        _log.info("%s runs program %s", row.rule, row.program_id.hex()[:12])
+        return InstallResult(InstallOutcome.INSTALLED, row.rule, row.program_id.hex(), previous)
+
+    async def _make_durable(self, rule: RunningRule, old_row: SlotRow | None) -> None:
+        old = self._core.rules.get(rule.name)
+        if old is not None:
+            rule.instance.adopt(old.instance)
+            rule.saved_state = rule.instance.state_bytes()
+        row, now_us = rule.row, self._engine.clock.now_us()
+        slots = [row]
+        if old_row is not None and old_row.program_id != row.program_id:
+            slots.append(_in_slot(old_row, Slot.PREVIOUS))
+        body = InstallBody(
+            row.rule,
+            row.program_id,
+            rule.program.version,
+            row.deployment,
+            row.manifest_version,
+            tuple(sorted(row.params.items())),
+            old_row.program_id if old_row else None,
+        )
+        state = StateRow(row.rule, row.program_id, rule.saved_state)
+        await self._engine.commit_change(Batch([Draft(now_us, body)], [state], put_slots=slots))
+        self._slots |= {(slot.rule, slot.slot): slot for slot in slots}
+
+    async def remove(self, name: str) -> bool:
+        """Stop a rule and forget its programs and state; False when there is none. Raises StorageError."""
+        async with self._one_at_a_time:
+            row = self._slots.get((name, Slot.ACTIVE))
+            if row is None:
+                return False
+            async with self._engine.between_events(name):
+                draft = Draft(self._engine.clock.now_us(), RemoveBody(name, row.program_id))
+                await self._engine.commit_change(Batch([draft], drop_rules=[name]))
+                if name in self._core.rules:
+                    self._core.remove(name, self._engine.clock.now_us())
+                self._engine.actions.cancel_rule(name)
+            self._slots = {key: slot for key, slot in self._slots.items() if key[0] != name}
+            self.refused.pop(name, None)
+            self._engine.subscriptions_changed()
+            return True
+
+    def restore(self, slots: tuple[SlotRow, ...], states: Mapping[str, StateRow]) -> None:
+        """Run the active programs of the last run. One that may not run any more is kept, not run, and reported."""
+        self._slots = {(row.rule, row.slot): row for row in slots}
+        for row in slots:
+            if row.slot is Slot.ACTIVE:
+                self._restore_one(row, states.get(row.rule))
+        self._engine.subscriptions_changed()
+
+    def _restore_one(self, row: SlotRow, state: StateRow | None) -> None:
+        try:
+            loaded = self._policy.load(row.program, frozenset(self.trusted))
+            rule = start_rule(row, loaded, self._engine.drivers, self._engine.clock, state)
+        except EyeflowError as error:
+            self.refused[row.rule] = f"{error.message} {error.cause} {error.next_step}".strip()
+            _log.error("stored rule %s does not run: %s %s", row.rule, error.message, error.cause)
+            return
+        self._core.put(rule, self._engine.clock.now_us())
+
+    def program_of(self, rule: str, program_id: bytes) -> Program | None:
+        """Return a stored program of a rule, the active or an earlier one; None when no slot holds it."""
+        for (name, _), row in self._slots.items():
+            if name == rule and row.program_id == program_id:
+                return decode(row.program).program
+        return None
+
+    def slot_of(self, rule: str, slot: Slot) -> SlotRow | None:
+        """Return what a slot holds."""
+        return self._slots.get((rule, slot))
+
+
+def _in_slot(row: SlotRow, slot: Slot) -> SlotRow:
+    return SlotRow(
+        row.rule,
+        slot,
+        row.program_id,
+        row.program,
+        row.params,
+        row.deployment,
+        row.manifest_version,
+        row.installed_us,
+    )
+
+
+_CODES = {
+    "unsigned": "untrusted",
+    "foreign_signature": "untrusted",
+    "bad_signature": "untrusted",
+    "bad_program": "malformed",
+    "bad_value": "bad_params",
+    "disk_full": "storage",
+    "disk_failed": "storage",
+}
+
+
+def _refusal(error: EyeflowError) -> InstallResult:
+    missing = error.missing if isinstance(error, Refused) else ()
+    message = f"{error.message} {error.cause}".strip()
+    code = _CODES.get(error.code, error.code)
+    return InstallResult(InstallOutcome.REFUSED, code=code, message=message, next_step=error.next_step, missing=missing)

@@ -1,0 +1,159 @@
+"""Events on their way in: from subscriptions and the local bus to the queues of the rules that listen."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from eyeflow.node.engine.admission import BUS_SOURCE
+from eyeflow.node.engine.running import EVENTS_MAX, QueuedEvent, Receipt, RunningRule, subscriptions_of
+from eyeflow.node.ports import IncomingEvent, Subscription
+from eyeflow.protocol.audit_bodies import RejectedBody
+from eyeflow.svm.schema import RejectedEvent
+
+HOPS_MAX = 8
+"""Rules that one event may come through by `emit`: rules that emit to each other stop here, not never."""
+
+TIME_US_MAX = 2**62
+REASON_CHARACTERS_MAX = 200
+REJECTIONS_MAX = 1024
+"""Different rejections that wait for the next commit; beyond that they are summed without their reason."""
+
+
+@dataclass(slots=True)
+class _Summary:
+    count: int
+    first_us: int
+    last_us: int
+
+
+def plain_text(text: str, characters_max: int) -> str:
+    """Return a text that can be recorded: cut, and without the lone surrogates that JSON can carry."""
+    return text[:characters_max].encode("utf-8", "replace").decode()
+
+
+class Intake:
+    """The listeners of all running rules, and the rejected events that are not yet recorded."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[Subscription, list[tuple[RunningRule, int]]] = {}
+        self._rejected: dict[tuple[str, str, str, str], _Summary] = {}
+        self.settled: list[Receipt] = []
+        """Receipts whose rejection the next commit records."""
+
+    def rebuild(self, rules: Collection[RunningRule]) -> None:
+        """Take the triggers of these rules, and no others."""
+        listeners: dict[Subscription, list[tuple[RunningRule, int]]] = defaultdict(list)
+        for rule in rules:
+            for subscription, index in subscriptions_of(rule):
+                listeners[subscription].append((rule, index))
+        self._listeners = dict(listeners)
+
+    def subscriptions(self) -> dict[str, set[Subscription]]:
+        """Return what sources are to deliver, by source; equal subscriptions of several rules are one."""
+        wanted: dict[str, set[Subscription]] = defaultdict(set)
+        for subscription in self._listeners:
+            if subscription.source != BUS_SOURCE:
+                wanted[subscription.source].add(subscription)
+        return dict(wanted)
+
+    def listens(self, name: str) -> bool:
+        """Say whether a rule listens to emitted events of this name."""
+        return Subscription(BUS_SOURCE, name) in self._listeners
+
+    def must_wait(self, event: IncomingEvent) -> bool:
+        """Say whether the source must wait before `offer`: a rule that keeps up has its queue full."""
+        listeners = self._listeners.get(event.subscription, ())
+        return any(len(rule.queue) >= EVENTS_MAX and not rule.is_slow for rule, _ in listeners)
+
+    def offer(self, event: IncomingEvent, now_us: int) -> None:
+        """Queue an event for every rule that listens, or record why not."""
+        listeners = self._listeners.get(event.subscription, [])
+        receipt = Receipt(max(1, len(listeners)), event.done)
+        if not listeners:
+            self._refuse(None, event.subscription, "no rule listens any more", now_us, receipt)
+        for rule, trigger in listeners:
+            if event.rejected:
+                self._refuse(rule, event.subscription, event.rejected, now_us, receipt)
+            else:
+                self._queue(rule, trigger, event.subscription, event.payload, event.time_us, now_us, receipt, 0)
+
+    def emit(
+        self, name: str, payload: Mapping[str, object], time_us: int, now_us: int, hops: int, pending: tuple[int, int]
+    ) -> None:
+        """Queue an event that a rule emitted; `pending` is its (seq, index) in the store, (0, 0) when it has none."""
+        subscription = Subscription(BUS_SOURCE, name)
+        listeners = self._listeners.get(subscription, [])
+        receipt = Receipt(max(1, len(listeners)), None, pending if pending[0] else None)
+        if not listeners or hops > HOPS_MAX:
+            receipt.left = 1
+            reason = f"the event came through more than {HOPS_MAX} rules" if listeners else "no rule listens any more"
+            self._refuse(None, subscription, reason, now_us, receipt)
+            return
+        for rule, trigger in listeners:
+            self._queue(rule, trigger, subscription, payload, time_us, now_us, receipt, hops)
+
+    def _queue(
+        self,
+        rule: RunningRule,
+        trigger: int,
+        subscription: Subscription,
+        payload: Mapping[str, object],
+        time_us: int,
+        now_us: int,
+        receipt: Receipt,
+        hops: int,
+    ) -> None:
+        decoder = rule.decoders[trigger]
+        assert decoder is not None, "only triggers with a source have listeners"
+        if not 0 <= time_us < TIME_US_MAX:
+            self._refuse(rule, subscription, "the event's time is out of range", now_us, receipt)
+        elif len(rule.queue) >= EVENTS_MAX:
+            self._refuse(rule, subscription, "the rule does not keep up", now_us, receipt)
+        else:
+            try:
+                inputs = decoder.from_mapping(payload)
+            except RejectedEvent as error:
+                self._refuse(rule, subscription, str(error), now_us, receipt)
+                return
+            rule.queue.append(QueuedEvent(trigger, inputs, time_us, now_us, receipt, hops))
+
+    def drop_queue(self, rule: RunningRule, reason: str, now_us: int) -> None:
+        """Reject everything that waits for a rule that goes away."""
+        while rule.queue:
+            event = rule.queue.popleft()
+            self.reject(rule, event, reason, now_us)
+
+    def reject(self, rule: RunningRule, event: QueuedEvent, reason: str, now_us: int) -> None:
+        """Record that an event that was queued is not going to run."""
+        trigger = rule.program.triggers[event.trigger]
+        subscription = Subscription(trigger.source or trigger.kind.name.lower(), trigger.address)
+        self._refuse(rule, subscription, reason, now_us, event.receipt)
+
+    def _refuse(
+        self, rule: RunningRule | None, subscription: Subscription, reason: str, now_us: int, receipt: Receipt | None
+    ) -> None:
+        reason = plain_text(reason, REASON_CHARACTERS_MAX)
+        if rule is not None:
+            rule.health.reject(reason)
+        key = (rule.name if rule else "", subscription.source, subscription.address, reason)
+        if key not in self._rejected and len(self._rejected) >= REJECTIONS_MAX:
+            key = ("", "", "", "other")
+        summary = self._rejected.setdefault(key, _Summary(0, now_us, now_us))
+        summary.count += 1
+        summary.last_us = now_us
+        if receipt is not None:
+            self.settled.append(receipt)
+
+    @property
+    def has_rejected(self) -> bool:
+        """Whether rejections wait to be recorded."""
+        return bool(self._rejected)
+
+    def take_rejected(self) -> tuple[list[RejectedBody], list[Receipt]]:
+        """Return the rejections to record, and the receipts that count down once they are."""
+        bodies = [RejectedBody(*key, s.count, s.first_us, s.last_us) for key, s in self._rejected.items()]
+        receipts, self.settled = self.settled, []
+        self._rejected.clear()
+        return bodies, receipts

@@ -1,0 +1,86 @@
+"""What the engine's core hands to its shell: one round of executions, and what may happen once it is durable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from eyeflow.node.engine.running import QueuedEvent, Receipt, RunningRule
+from eyeflow.node.store.types import Batch
+from eyeflow.svm.execution import Execution
+from eyeflow.svm.program import Site, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """One execution that has run and is not recorded yet, with the time and local offset that it saw, in us."""
+
+    rule: RunningRule
+    event: QueuedEvent
+    execution: Execution
+    time_us: int
+    utc_offset_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """One execution of a round. `draft` is the place of its record among the drafts of the batch."""
+
+    ran: Ran
+    draft: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedAction:
+    """An action to perform: number `index` of its execution, its site, its arguments by name, its resource's key."""
+
+    index: int
+    site: Site
+    named: Mapping[str, Value]
+    resource: str
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The actions of one execution that are to be performed after the commit, in order."""
+
+    rule: RunningRule
+    draft: int
+    actions: Sequence[PlannedAction]
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """An emitted event that other rules listen to; `index` is its place among the actions of its execution."""
+
+    name: str
+    payload: Mapping[str, object]
+    time_us: int
+    draft: int
+    index: int
+    hops: int
+
+
+@dataclass(slots=True)
+class Round:
+    """A batch for the store and everything that waits for its commit."""
+
+    batch: Batch
+    executed: list[Executed] = field(default_factory=list)
+    planned: list[Planned] = field(default_factory=list)
+    emitted: list[Emitted] = field(default_factory=list)
+    receipts: list[Receipt] = field(default_factory=list)
+    saved: dict[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """Actions of one recorded execution, on their way to the drivers; `seq` 0: the execution has no record.
+
+    `program_id` is the program that decided them; the rule may run a newer one by now.
+    """
+
+    rule: RunningRule
+    program_id: bytes
+    seq: int
+    actions: Sequence[PlannedAction]

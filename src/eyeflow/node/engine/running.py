@@ -1,0 +1,113 @@
+"""A rule that runs on the node, and the events that wait for it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from eyeflow.node.clock import Clock
+from eyeflow.node.engine.admission import Loaded, subscription_of
+from eyeflow.node.engine.rule_health import RuleHealth
+from eyeflow.node.engine.rule_host import RuleHost
+from eyeflow.node.ports import Driver, Subscription
+from eyeflow.node.store.types import SlotRow, StateRow
+from eyeflow.svm.instance import Instance
+from eyeflow.svm.program import Program, TriggerKind, Value
+from eyeflow.svm.schema import PayloadDecoder
+
+EVENTS_MAX = 1024
+"""Events that wait for one rule. A source waits while the queue of a rule that keeps up is full; a rule that does not
+keep up (its language model or its actions are slow) rejects the event instead, so that others get theirs."""
+
+
+@dataclass(slots=True)
+class Receipt:
+    """Counts down the rules that an event goes to; at zero the source hears that the event is done.
+
+    `pending` is the (seq, index) of the emitted event that this stands for: it is unfinished until then.
+    """
+
+    left: int
+    done: Callable[[], None] | None = None
+    pending: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedEvent:
+    """An event whose payload fits, waiting for one rule. `hops` counts the rules it has come through."""
+
+    trigger: int
+    inputs: tuple[Value, ...]
+    time_us: int
+    arrived_us: int
+    receipt: Receipt | None = None
+    hops: int = 0
+
+
+@dataclass(slots=True)
+class RunningRule:
+    """One active program with its instance, its queue and its health.
+
+    `busy`: one of its executions runs in a thread; `stalled`: too many of its actions wait;
+    `held`: it is being swapped.
+    """
+
+    row: SlotRow
+    loaded: Loaded
+    instance: Instance
+    host: RuleHost
+    health: RuleHealth
+    decoders: tuple[PayloadDecoder | None, ...]
+    started_us: int
+    saved_state: bytes
+    queue: deque[QueuedEvent] = field(default_factory=deque)
+    busy: bool = False
+    stalled: bool = False
+    held: bool = False
+
+    @property
+    def name(self) -> str:
+        """The rule's name, its id."""
+        return self.row.rule
+
+    @property
+    def program(self) -> Program:
+        """The program it runs."""
+        return self.loaded.program
+
+    @property
+    def asks_models(self) -> bool:
+        """Whether it makes LLM calls: then its executions run in a thread, so that nothing else waits for them."""
+        return self.program.limits.llm_max > 0
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether its next event may run in the engine's turn."""
+        return bool(self.queue) and not (self.busy or self.stalled or self.held)
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether it is the rule, not the engine, that does not keep up."""
+        return self.asks_models or self.stalled
+
+
+def start_rule(
+    row: SlotRow, loaded: Loaded, drivers: Mapping[str, Driver], clock: Clock, state: StateRow | None = None
+) -> RunningRule:
+    """Return a rule ready to run, with the state it had if that belongs to this program. Raises EyeflowError."""
+    health = RuleHealth()
+    instance = Instance(loaded.verified, row.params, machine=loaded.machine)
+    if state is not None and state.program_id == loaded.program_id:
+        instance.load_state_bytes(state.state)
+    triggers = loaded.program.triggers
+    decoders = tuple(PayloadDecoder(t) if t.kind is TriggerKind.SOURCE else None for t in triggers)
+    host = RuleHost(loaded.program, drivers, health, clock)
+    now_us = clock.now_us()
+    return RunningRule(row, loaded, instance, host, health, decoders, now_us, instance.state_bytes())
+
+
+def subscriptions_of(rule: RunningRule) -> list[tuple[Subscription, int]]:
+    """Return (subscription, trigger index) of each trigger that listens to a source."""
+    found = ((subscription_of(trigger), index) for index, trigger in enumerate(rule.program.triggers))
+    return [(subscription, index) for subscription, index in found if subscription is not None]

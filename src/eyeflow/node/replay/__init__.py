@@ -1,0 +1,1 @@
+"""`eyeflow run`: recorded events through a rule, on a virtual clock."""

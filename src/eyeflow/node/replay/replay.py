@@ -1,0 +1,344 @@
+"""Runs a program on recorded events: `eyeflow run`. Time is the events' own; nothing of it reaches the world."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, tzinfo
+from enum import Enum
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.compiler.source_map import line_of, site_lines
+from eyeflow.node.arguments import readable_arguments
+from eyeflow.node.ports import Driver
+from eyeflow.node.replay.event_files import UNREADABLE, EventRows, RowFormat, require_columns
+from eyeflow.node.replay.reads import Answers, ReadMapping
+from eyeflow.svm.execution import Execution, Outcome
+from eyeflow.svm.instance import Instance
+from eyeflow.svm.opcodes import Trap
+from eyeflow.svm.program import Program, SiteKind, Trigger, TriggerKind, Value
+from eyeflow.svm.schedule import next_due_us
+from eyeflow.svm.schema import PayloadDecoder, RejectedEvent
+from eyeflow.svm.verify import Verified
+
+EXAMPLES_MAX = 5
+"""Rejected events that a summary shows with line and reason; all are counted."""
+REASONS_MAX = 100
+"""Different reasons that are counted apart; the rest are counted together."""
+PAUSE_MIN_S = 0.001
+QUARTER_S = 900
+
+
+class Repeats(Enum):
+    """What becomes of an action that repeats the level a resource already has (`gpio.set_pin(RELAY, LOW)` again)."""
+
+    LEAVE_OUT = "leave out"
+    SHOW = "show"
+
+
+class ActionRecord(NamedTuple):
+    """One action, or emitted event (`is_event`). `event` counts the rows read so far, `execution` the executions, both
+    from 1; `line` is the place in the rule (0: not known); pins and enums in `arguments` are names."""
+
+    time_us: int
+    event: int
+    rule: str
+    action: str
+    arguments: dict[str, Value]
+    line: int
+    execution: int
+    is_event: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedExample:
+    """One rejected event: its line in the recording and the reason."""
+
+    line: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a replay did. Times are microseconds since 1970 UTC; `repeated` counts actions left out as repetitions."""
+
+    events: int = 0
+    executions: int = 0
+    actions: int = 0
+    emits: int = 0
+    repeated: int = 0
+    skipped: int = 0
+    out_of_order: int = 0
+    first_us: int = 0
+    last_us: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
+    rejected_examples: list[RejectedExample] = field(default_factory=list)
+    traps: dict[tuple[str, int], int] = field(default_factory=dict)
+    failed_reads: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def rejected_count(self) -> int:
+        """All rejected events."""
+        return sum(self.rejected.values())
+
+    @property
+    def duration_us(self) -> int:
+        """From the first event of the recording to the last."""
+        return self.last_us - self.first_us
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary as JSON data."""
+        plain = ("events", "executions", "actions", "emits", "repeated", "skipped", "out_of_order", "duration_us")
+        return {name: getattr(self, name) for name in plain} | {
+            "rejected": self.rejected_count,
+            "rejected_by_reason": self.rejected,
+            "rejected_examples": [
+                {"line": example.line, "reason": example.reason} for example in self.rejected_examples
+            ],
+            "traps": [{"trap": trap, "line": line, "count": count} for (trap, line), count in self.traps.items()],
+            "failed_reads": self.failed_reads,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayOptions:
+    """`speed` 0 is as fast as possible, 1.0 as recorded, 60.0 a minute in a second.
+
+    `trigger` is the binding (`as NAME`) that gets the rows when several could. `reads` are the `--read` mappings,
+    `zone` gives the local time of `cron`, `time_of_day` and `weekday`.
+    """
+
+    reads: Sequence[ReadMapping] = ()
+    params: Mapping[str, Value] = field(default_factory=dict)
+    trigger: str = ""
+    speed: float = 0.0
+    zone: tzinfo = UTC
+    repeats: Repeats = Repeats.LEAVE_OUT
+
+
+class Replay:
+    """One replay: iterate `run()` to the end (or stop early); `summary` is right at every moment.
+
+    Raises EyeflowError when the recording lacks a column, a read has no answer, or no handler fits.
+    """
+
+    def __init__(
+        self,
+        verified: Verified,
+        events: EventRows,
+        options: ReplayOptions | None = None,
+        drivers: Mapping[str, Driver] | None = None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._options = options or ReplayOptions()
+        self._program: Program = verified.program
+        self._events = events
+        self._pause = pause
+        try:
+            self._instance = Instance(verified, self._options.params)
+            self._answers = Answers(self._program, events, self._options.reads, drivers or {})
+            self._trigger = choose_trigger(self._program, events, self._options.trigger)
+        except BaseException:
+            events.close()
+            raise
+        self._lines = site_lines(self._program)
+        self._levels: dict[tuple[str, Value], tuple[Value, ...]] = {}
+        self._due: dict[int, int] = {}
+        self._start_us = 0
+        self._offset_us = offset_of(self._options.zone)
+        self.summary = Summary(failed_reads=self._answers.failed)
+
+    def run(self) -> Iterator[ActionRecord]:
+        """Run all events in order and give each action as it comes; closes the events at the end, or when stopped."""
+        try:
+            yield from self._run()
+        finally:
+            self._events.close()
+
+    def _run(self) -> Iterator[ActionRecord]:
+        summary, answers, step = self.summary, self._answers, self._instance.step
+        trigger, decode = self._trigger, self._decoder()
+        offset_us, has_reads, paced = self._offset_us, answers.has_columns, self._options.speed > 0
+        last_us = -1
+        for line, time_us, row in self._events.rows:
+            if time_us == UNREADABLE:
+                summary.events += 1
+                self._reject(line, row, row)
+                continue
+            if time_us < last_us:
+                summary.out_of_order += 1
+                time_us = last_us
+            elif last_us < 0:
+                self._begin(time_us)
+            last_us = summary.last_us = time_us
+            if paced:
+                self._pace(time_us)
+            if self._due:
+                yield from self._fire_timers(time_us - 1)
+            summary.events += 1
+            try:
+                if has_reads:
+                    answers.update(row)
+                inputs = decode(row)
+            except RejectedEvent as error:
+                self._reject(line, f"field `{error.path}`: expected {error.expected}", error.reason)
+                continue
+            if has_reads and answers.changed_pins:
+                yield from self._fire_edges(time_us)
+            if trigger is not None:
+                execution = step(trigger, inputs, time_us, offset_us(time_us), answers)
+                summary.executions += 1
+                if execution.actions or execution.outcome:
+                    yield from self._report(execution, time_us)
+        if self._due:
+            yield from self._fire_timers(last_us)
+
+    def _decoder(self) -> Callable[[Any], tuple[Value, ...]]:
+        if self._trigger is None:
+            return lambda _row: ()
+        decoder = PayloadDecoder(self._program.triggers[self._trigger])
+        return decoder.from_text_row if self._events.format is RowFormat.TEXT else decoder.from_mapping
+
+    # --- time ---
+
+    def _begin(self, time_us: int) -> None:
+        self._start_us = self.summary.first_us = time_us
+        self._began_s = time.monotonic()
+        for index, trigger in enumerate(self._program.triggers):
+            if trigger.kind is not TriggerKind.SOURCE:
+                self._schedule(index, time_us - 1)
+
+    def _schedule(self, trigger: int, after_us: int) -> None:
+        due_us = next_due_us(self._program.triggers[trigger], after_us, self._start_us, self._options.zone)
+        if due_us is None:
+            self._due.pop(trigger, None)
+        else:
+            self._due[trigger] = due_us
+
+    def _fire_timers(self, until_us: int) -> Iterator[ActionRecord]:
+        due = self._due
+        while due:
+            index = min(due, key=lambda trigger: (due[trigger], trigger))
+            time_us = due[index]
+            if time_us > until_us:
+                return
+            self._schedule(index, time_us)
+            yield from self._execute(index, time_us)
+
+    def _fire_edges(self, time_us: int) -> Iterator[ActionRecord]:
+        for pin, level in self._answers.changed_pins:
+            name = self._program.pins[pin].name
+            wanted = {f"{name} changes", f"{name} {'rises' if level else 'falls'}"}
+            for index, trigger in enumerate(self._program.triggers):
+                if trigger.source == "gpio" and trigger.address in wanted:
+                    yield from self._execute(index, time_us)
+
+    def _pace(self, time_us: int) -> None:
+        wait_s = self._began_s + (time_us - self._start_us) / 1e6 / self._options.speed - time.monotonic()
+        if wait_s > PAUSE_MIN_S:
+            self._pause(wait_s)
+
+    # --- results ---
+
+    def _execute(self, trigger: int, time_us: int) -> Iterator[ActionRecord]:
+        execution = self._instance.step(trigger, (), time_us, self._offset_us(time_us), self._answers)
+        self.summary.executions += 1
+        if execution.actions or execution.outcome:
+            yield from self._report(execution, time_us)
+
+    def _report(self, execution: Execution, time_us: int) -> Iterator[ActionRecord]:
+        summary, sites = self.summary, self._program.sites
+        if execution.outcome is Outcome.SKIPPED:
+            summary.skipped += 1
+        elif execution.trap is not None:
+            key = (Trap(execution.trap.code).name, line_of(self._program, execution.trap.pc))
+            summary.traps[key] = summary.traps.get(key, 0) + 1
+        for index, args in execution.actions:
+            site = sites[index]
+            is_event = site.kind is SiteKind.EMIT
+            if site.level and self._is_repeated(site.resource, args):
+                summary.repeated += 1
+                continue
+            summary.emits += is_event
+            summary.actions += not is_event
+            arguments = readable_arguments(site, args, self._program.pins)
+            yield ActionRecord(
+                time_us,
+                summary.events,
+                self._program.rule,
+                site.capability,
+                arguments,
+                self._lines[index],
+                summary.executions,
+                is_event,
+            )
+
+    def _is_repeated(self, resource: str, args: tuple[Value, ...]) -> bool:
+        """Say whether a level is commanded again; the first argument names the resource, the rest is its level."""
+        key = (resource, args[0] if args else "")
+        if self._options.repeats is Repeats.LEAVE_OUT and self._levels.get(key) == args:
+            return True
+        self._levels[key] = args
+        return False
+
+    def _reject(self, line: int, group: str, reason: str) -> None:
+        rejected = self.summary.rejected
+        if group not in rejected and len(rejected) >= REASONS_MAX:
+            group = "other reasons"
+        rejected[group] = rejected.get(group, 0) + 1
+        if len(self.summary.rejected_examples) < EXAMPLES_MAX:
+            self.summary.rejected_examples.append(RejectedExample(line, reason))
+
+
+def offset_of(zone: tzinfo) -> Callable[[int], int]:
+    """Return a function from a time to the offset from UTC in microseconds; clocks change on a quarter of an hour."""
+    if zone is UTC:
+        return lambda _time_us: 0
+
+    @lru_cache(maxsize=16)
+    def of_quarter(quarter: int) -> int:
+        offset = datetime.fromtimestamp(quarter * QUARTER_S, zone).utcoffset()
+        return 0 if offset is None else offset // timedelta(microseconds=1)
+
+    return lambda time_us: of_quarter(time_us // (QUARTER_S * 1_000_000))
+
+
+def choose_trigger(program: Program, events: EventRows, binding: str = "") -> int | None:
+    """Return the trigger that gets the rows; None for a rule that only has timers and edges."""
+    candidates = {
+        index: trigger
+        for index, trigger in enumerate(program.triggers)
+        if trigger.kind is TriggerKind.SOURCE and trigger.source != "gpio"
+    }
+    if binding:
+        candidates = {index: trigger for index, trigger in candidates.items() if trigger.binding == binding}
+        if not candidates:
+            _refuse(program, f"the rule has no handler whose event is called `{binding}`")
+    elif len(candidates) > 1 and events.format is RowFormat.TEXT:
+        fitting = {i: t for i, t in candidates.items() if set(_required(t)) <= set(events.columns)}
+        candidates = fitting or candidates
+    if len(candidates) > 1:
+        _refuse(program, f"{len(candidates)} handlers of the rule could take these events")
+    if not candidates:
+        return None
+    index, trigger = next(iter(candidates.items()))
+    require_columns(events, dict.fromkeys(_required(trigger), f"a field of `{trigger.binding}`"))
+    return index
+
+
+def _required(trigger: Trigger) -> list[str]:
+    return [item.name for item in trigger.fields if item.default is None]
+
+
+def _refuse(program: Program, message: str) -> None:
+    bindings = [t.binding for t in program.triggers if t.kind is TriggerKind.SOURCE and t.binding]
+    raise EyeflowError(
+        message,
+        cause=f"Its events are called {', '.join(bindings) or 'nothing: it has timers only'}.",
+        next_step=f"Say which one with --trigger {bindings[0]}." if bindings else "Leave out --trigger.",
+        code="trigger_unclear",
+        exit_code=ExitCode.USAGE,
+    )

@@ -1,0 +1,115 @@
+"""Reads the audit of a node, running or not, without changing anything: `eyeflow audit verify` and `show`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.node.store.file import BUSY_MS, STORE_NAME, storage_error
+from eyeflow.node.store.schema import APPLICATION_ID, VERSION
+
+PAGE_RECORDS = 512
+"""Records read at once: a longer read would keep the node from tidying its write-ahead log."""
+
+
+class AuditReader:
+    """The audit records of the store in `data_dir`. Raises EyeflowError when there is none or it is no store."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.path = data_dir / STORE_NAME
+        if not self.path.exists():
+            raise EyeflowError(
+                f"there is no node's store in {data_dir}",
+                cause=f"{self.path} does not exist.",
+                next_step="Name the configuration of the node with --config, or its data_dir.",
+                code="no_store",
+            )
+        try:
+            self._db = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READONLY)
+            self._db.set_busy_timeout(BUSY_MS)
+            application, version = self._db.pragma("application_id"), self._db.pragma("user_version")
+        except apsw.Error as error:
+            raise self._unreadable(error) from error
+        if application != APPLICATION_ID or version != VERSION:
+            raise EyeflowError(
+                f"{self.path} is not a node's store of schema version {VERSION}",
+                cause=f"Its application id is {application:#x}, its version {version}.",
+                next_step="Use the eyeflow that wrote it.",
+                code="store_version",
+            )
+
+    def __enter__(self) -> AuditReader:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def _unreadable(self, error: apsw.Error) -> EyeflowError:
+        if isinstance(error, apsw.NotADBError | apsw.CorruptError):
+            return EyeflowError(
+                f"the node's store {self.path} is damaged",
+                cause=str(error),
+                next_step="Compare it with the coordinator's copy of the audit.",
+                code="store_damaged",
+                exit_code=ExitCode.PROBLEMS,
+            )
+        return storage_error(error, self.path)
+
+    @property
+    def public_key(self) -> bytes:
+        """The public key of the node that wrote the store."""
+        try:
+            return bytes(self._db.execute("SELECT value FROM meta WHERE key = 'public_key'").get)
+        except apsw.Error as error:
+            raise self._unreadable(error) from error
+
+    def program(self, program_id: bytes) -> bytes | None:
+        """Return the stored program with this id (32 bytes), None when no slot holds it any more."""
+        rows = self._page("SELECT program FROM slots WHERE program_id = ?", (program_id,))
+        return bytes(rows[0][0]) if rows else None
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """The first and the last seq that are there; (0, 0) when there is none."""
+        first, last = self._page("SELECT min(seq), max(seq) FROM audit", ())[0]
+        return (first, last) if first is not None else (0, 0)
+
+    def records(self, from_seq: int = 1, to_seq: int | None = None) -> Iterator[bytes]:
+        """Yield the stored records from seq `from_seq` to `to_seq` (None: the last one now), ascending.
+
+        Raises EyeflowError when the running node drops records that were about to be read.
+        """
+        first, last = self.range
+        query = "SELECT seq, record FROM audit WHERE seq >= ? AND seq <= ? ORDER BY seq LIMIT ?"
+        at, last = max(from_seq, first), last if to_seq is None else min(to_seq, last)
+        while at <= last:
+            rows = self._page(query, (at, last, PAGE_RECORDS))
+            if (not rows or rows[0][0] != at) and self.range[0] > at:
+                raise _overtaken(at)
+            if not rows:
+                return
+            yield from (record for _, record in rows)
+            at = rows[-1][0] + 1
+
+    def _page(self, query: str, bindings: tuple[int | bytes, ...]) -> list[Any]:
+        try:
+            return list(self._db.execute(query, bindings))
+        except apsw.Error as error:
+            raise self._unreadable(error) from error
+
+
+def _overtaken(seq: int) -> EyeflowError:
+    return EyeflowError(
+        f"the node dropped audit record {seq} while it was about to be read",
+        cause="Its buffer is at its bound, and the oldest records go first.",
+        next_step="Run the command again, or stop the node first.",
+        code="audit_dropped",
+    )

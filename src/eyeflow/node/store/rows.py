@@ -1,0 +1,72 @@
+"""Rows of the store to SQL and back. Lists of values are deterministic CBOR, as in the audit."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import apsw
+
+from eyeflow.node.store.types import Batch, PendingRow, Slot, SlotRow, StateRow
+from eyeflow.protocol.cbor import decode, encode
+from eyeflow.svm.program import Value
+
+_PUT_SLOT = "INSERT OR REPLACE INTO slots VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_STATE = "INSERT OR REPLACE INTO state VALUES (?, ?, ?)"
+_PUT_PENDING = "INSERT INTO pending VALUES (?, ?, ?, ?, ?, ?)"
+
+
+def write_rows(db: apsw.Connection, batch: Batch, first_seq: int) -> None:
+    """Write everything of a batch but its audit records; call it inside a transaction."""
+    for rule in batch.drop_rules:
+        for table in ("slots", "state"):
+            db.execute(f"DELETE FROM {table} WHERE rule = ?", (rule,))
+    db.executemany("DELETE FROM slots WHERE rule = ? AND slot = ?", [(r, s.value) for r, s in batch.drop_slots])
+    db.executemany(_PUT_SLOT, [_slot_values(row) for row in batch.put_slots])
+    db.executemany(_PUT_STATE, [(row.rule, row.program_id, row.state) for row in batch.states])
+    pending = ((first_seq + p.seq, p.index, p.rule, p.program_id, p.site, encode(list(p.args))) for p in batch.pending)
+    db.executemany(_PUT_PENDING, pending)
+    db.executemany("DELETE FROM pending WHERE seq = ? AND idx = ?", batch.finished)
+    db.executemany(
+        "INSERT OR REPLACE INTO meta VALUES (?, ?)", [("kept." + key, value) for key, value in batch.put_meta]
+    )
+
+
+def _slot_values(row: SlotRow) -> tuple[Any, ...]:
+    params = encode([[name, value] for name, value in sorted(row.params.items())])
+    head = (row.rule, row.slot.value, row.program_id, row.program, params)
+    return (*head, row.deployment, row.manifest_version, row.installed_us)
+
+
+def read_slots(db: apsw.Connection) -> tuple[SlotRow, ...]:
+    """Return every stored program, by rule."""
+    rows = db.execute("SELECT * FROM slots ORDER BY rule, slot")
+    return tuple(
+        SlotRow(rule, Slot(slot), program_id, program, _params(params), deployment, version, installed_us)
+        for rule, slot, program_id, program, params, deployment, version, installed_us in rows
+    )
+
+
+def read_states(db: apsw.Connection) -> dict[str, StateRow]:
+    """Return the durable memory of every rule."""
+    rows = db.execute("SELECT rule, program_id, state FROM state")
+    return {rule: StateRow(rule, program_id, state) for rule, program_id, state in rows}
+
+
+def read_kept(db: apsw.Connection) -> dict[str, bytes]:
+    """Return the small values that others keep here (`Batch.put_meta`)."""
+    rows = db.execute("SELECT substr(key, 6), value FROM meta WHERE key GLOB 'kept.*'")
+    return {str(key): bytes(value) for key, value in rows}
+
+
+def read_pending(db: apsw.Connection) -> tuple[PendingRow, ...]:
+    """Return the actions that had not ended, in the order they were recorded."""
+    rows = db.execute("SELECT seq, idx, rule, program_id, site, args FROM pending ORDER BY seq, idx")
+    return tuple(PendingRow(seq, idx, rule, pid, site, _values(args)) for seq, idx, rule, pid, site, args in rows)
+
+
+def _values(blob: bytes) -> tuple[Value, ...]:
+    return tuple(cast("list[Value]", decode(blob)))
+
+
+def _params(blob: bytes) -> dict[str, Value]:
+    return dict(cast("list[tuple[str, Value]]", decode(blob)))

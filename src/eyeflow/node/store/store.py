@@ -1,0 +1,267 @@
+"""The node's durable store: programs, state, audit chain and unfinished actions in one SQLite file.
+
+`commit` writes a batch in one transaction with synchronous=FULL: when it returns, the batch survives a power cut. The
+store is synchronous and belongs to one thread; `eyeflow.node.store.writer` gives it one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import apsw
+
+from eyeflow.base.errors import EyeflowError
+from eyeflow.node.store.file import STORE_NAME, StoreFile, storage_error
+from eyeflow.node.store.rows import read_kept, read_pending, read_slots, read_states, write_rows
+from eyeflow.node.store.types import (
+    Batch,
+    BufferFull,
+    BufferLimits,
+    Committed,
+    Draft,
+    OnFull,
+    Restored,
+    StorageError,
+    StoreCounters,
+)
+from eyeflow.protocol.audit import ZERO_HASH, Record, decode_record, encode_record, record_hash
+from eyeflow.protocol.audit_bodies import GapBody
+from eyeflow.protocol.identity import Identity
+
+RESERVE_BYTES = 256 * 1024
+"""Room that is kept free for the records that report the loss of others."""
+DROP_SHARE = 16
+"""When the buffer is full, one part in so many of the records goes at once, as one range with one gap record."""
+DROP_RECORDS_MIN, DROP_RECORDS_MAX = 16, 8192
+DROPS_MAX = 64
+"""Ranges dropped for one batch at most."""
+
+
+class Store:
+    """The store in `data_dir`. `identity` signs gaps and checkpoints; `now_us` gives the wall clock (UTC)."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        node: str,
+        identity: Identity,
+        limits: BufferLimits,
+        *,
+        now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+        vfs: str | None = None,
+    ) -> None:
+        """Open or create it. Raises EyeflowError when the file is damaged, newer, or of another node."""
+        self._path, self._vfs = data_dir / STORE_NAME, vfs
+        self._identity, self._limits, self._now_us = identity, limits, now_us
+        self.node, self.counters = node, StoreCounters()
+        self._doubt: tuple[int, bytes] | None = None
+        self._file = StoreFile(self._path, limits.size_bytes_max, vfs)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self.epoch = int(self._meta_or_set("epoch", self._now_us() // 1_000_000))
+        self._check_owner("node", self.node, "node name")
+        self._check_owner("public_key", self._identity.public_key, "key")
+        self._lost_total = int(self._meta_or_set("lost_total", 0))
+        self._head_seq, self._head = self._read_head()
+
+    def _check_owner(self, key: str, value: str | bytes, what: str) -> None:
+        stored = self._meta_or_set(key, value)
+        if stored != value:
+            shown = stored.hex() if isinstance(stored, bytes) else stored
+            raise EyeflowError(
+                f"the store in {self._path.parent} belongs to another node",
+                cause=f"Its {what} is {shown}.",
+                next_step="Give this node a data_dir of its own, or restore its name and node.key.",
+                code="store_foreign",
+            )
+
+    def _meta_or_set(self, key: str, default: object) -> str | int | bytes:
+        try:
+            self._file.db.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (key, default))
+            value: str | int | bytes = self._file.db.execute("SELECT value FROM meta WHERE key = ?", (key,)).get
+        except apsw.Error as error:
+            raise storage_error(error, self._path) from error
+        return value
+
+    def _read_head(self) -> tuple[int, bytes]:
+        row = self._file.db.execute("SELECT seq, record FROM audit ORDER BY seq DESC LIMIT 1").get
+        return (row[0], record_hash(row[1])) if row else (0, ZERO_HASH)
+
+    @property
+    def head(self) -> tuple[int, bytes]:
+        """Seq and hash of the last durable record; (0, zeros) when there is none."""
+        return self._head_seq, self._head
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that all files of the store take on disk."""
+        return self._file.disk_bytes
+
+    def restore(self) -> Restored:
+        """Return what the last run left, and mark the store as in use: without `close` the next run is unclean."""
+        db = self._file.db
+        clean = bool(self._meta_or_set("clean", 1))
+        db.execute("UPDATE meta SET value = 0 WHERE key = 'clean'")
+        return Restored(clean, read_slots(db), read_states(db), read_pending(db), read_kept(db))
+
+    def commit(self, batch: Batch) -> Committed:
+        """Make a batch durable. Raises StorageError: then nothing of it is, as far as anyone may know.
+
+        After an error, call `recover` and then commit the same batch again, unless `recover` says it was written.
+        """
+        try:
+            committed = self._commit(batch)
+        except apsw.Error as error:
+            self.counters.failed_commits += 1
+            raise storage_error(error, self._path) from error
+        except StorageError:
+            self.counters.failed_commits += 1
+            raise
+        self.counters.commits += 1
+        self.counters.records += len(batch.drafts)
+        return committed
+
+    def _commit(self, batch: Batch) -> Committed:
+        self._doubt = None
+        self._file.tidy()
+        self._make_room(batch)
+        for _ in range(DROPS_MAX):
+            try:
+                return self._write(batch)
+            except apsw.FullError:
+                if self._file.room_bytes > 2 * RESERVE_BYTES:
+                    raise
+                self._drop_oldest("size", self._share())
+        raise BufferFull(self._limits.size_bytes_max)
+
+    def _write(self, batch: Batch) -> Committed:
+        first_seq = self._head_seq + 1
+        drafts, lost_total = self._with_gap(batch)
+        rows, seq, head = self._chain(drafts)
+        self._doubt = (seq, head) if rows else None
+        db = self._file.db
+        with db:
+            db.executemany("INSERT INTO audit VALUES (?, ?, ?)", rows)
+            write_rows(db, batch, first_seq)
+            if lost_total != self._lost_total:
+                db.execute("UPDATE meta SET value = ? WHERE key = 'lost_total'", (lost_total,))
+        self._head_seq, self._head, self._doubt, self._lost_total = seq, head, None, lost_total
+        return Committed(first_seq)
+
+    def _with_gap(self, batch: Batch) -> tuple[Sequence[Draft], int]:
+        """Return the drafts with the gap of executions that went unrecorded, and the new total of lost records."""
+        if (lost := batch.unrecorded) is None:
+            return batch.drafts, self._lost_total
+        total, key = self._lost_total + lost.count, self._identity.public_key
+        gap = GapBody(0, 0, lost.count, "unrecorded", ZERO_HASH, lost.since_us, lost.until_us, total, key)
+        return (*batch.drafts, Draft(self._now_us(), gap)), total
+
+    def _chain(self, drafts: Sequence[Draft]) -> tuple[list[tuple[int, int, bytes]], int, bytes]:
+        rows, seq, head = [], self._head_seq, self._head
+        for draft in drafts:
+            seq += 1
+            data = self._encode(draft, seq, head)
+            rows.append((seq, draft.time_us, data))
+            head = record_hash(data)
+        return rows, seq, head
+
+    def _encode(self, draft: Draft, seq: int, prev: bytes) -> bytes:
+        return encode_record(Record(self.node, self.epoch, seq, prev, draft.time_us, draft.body), self._identity)
+
+    def _make_room(self, batch: Batch) -> None:
+        needed_bytes = RESERVE_BYTES + sum(len(row.program) + 8192 for row in batch.put_slots)
+        for _ in range(DROPS_MAX):
+            if self._file.room_bytes > needed_bytes:
+                return
+            if self._limits.on_full is not OnFull.DROP_OLDEST:
+                raise BufferFull(self._limits.size_bytes_max)
+            if not self._drop_oldest("size", self._share()):
+                return
+
+    def _share(self) -> int:
+        """How many records to drop at once, counted from the oldest."""
+        oldest = self._file.db.execute("SELECT min(seq) FROM audit").get
+        kept = 0 if oldest is None else self._head_seq - oldest + 1
+        return max(DROP_RECORDS_MIN, min(kept // DROP_SHARE, DROP_RECORDS_MAX))
+
+    def drop_aged(self) -> int:
+        """Drop one range of records older than the age bound; return how many (call again until it is 0)."""
+        limit_us = self._now_us() - self._limits.age_us_max
+        query = "SELECT min(seq), max(seq) FROM (SELECT seq, time_us FROM audit ORDER BY seq LIMIT ?) WHERE time_us < ?"
+        try:
+            oldest, newest = self._file.db.execute(query, (DROP_RECORDS_MAX, limit_us)).get
+            return 0 if newest is None else self._drop_oldest("age", newest - oldest + 1)
+        except apsw.Error as error:
+            raise storage_error(error, self._path) from error
+
+    def _drop_oldest(self, reason: str, count: int) -> int:
+        """Replace the oldest `count` records (never the last one) by a signed gap; return how many went."""
+        db = self._file.db
+        first = db.execute("SELECT seq, time_us FROM audit ORDER BY seq LIMIT 1").get
+        if first is None or first[0] >= self._head_seq:
+            return 0
+        last_seq = min(first[0] + count - 1, self._head_seq - 1)
+        last_us, record = db.execute("SELECT time_us, record FROM audit WHERE seq = ?", (last_seq,)).get
+        dropped: int = last_seq - first[0] + 1
+        lost_total = self._lost_total + dropped
+        key = self._identity.public_key
+        gap = GapBody(first[0], last_seq, dropped, reason, record_hash(record), first[1], last_us, lost_total, key)
+        self._replace(gap)
+        self._lost_total = lost_total
+        self.counters.dropped_records += dropped
+        self.counters.gaps += 1
+        return dropped
+
+    def _replace(self, gap: GapBody) -> None:
+        db, now_us, seq = self._file.db, self._now_us(), self._head_seq + 1
+        data = self._encode(Draft(now_us, gap), seq, self._head)
+        with db:
+            db.execute("DELETE FROM audit WHERE seq <= ?", (gap.last_seq,))
+            db.execute("INSERT INTO audit VALUES (?, ?, ?)", (seq, now_us, data))
+            db.execute("UPDATE meta SET value = ? WHERE key = 'lost_total'", (gap.lost_total,))
+        self._head_seq, self._head = seq, record_hash(data)
+        self._file.tidy()
+
+    def recover(self) -> bool:
+        """Open the file anew after an error and write what it holds again; raises StorageError while that fails.
+
+        Returns whether the batch that failed is in the file after all: a failed fsync leaves that open. Writing a batch
+        without drafts twice changes nothing, so of such a one this says False.
+        """
+        self._file.abandon()
+        self._file = StoreFile(self._path, self._limits.size_bytes_max, self._vfs)
+        self._file.settle()
+        try:
+            self._lost_total = int(self._meta_or_set("lost_total", 0))
+            self._head_seq, self._head = self._read_head()
+        except apsw.Error as error:
+            raise storage_error(error, self._path) from error
+        self.counters.recoveries += 1
+        doubt, self._doubt = self._doubt, None
+        return doubt is not None and doubt == (self._head_seq, self._head)
+
+    def audit_range(self, from_seq: int, limit: int) -> list[bytes]:
+        """Return at most `limit` records with seq >= `from_seq`, ascending, as stored."""
+        query = "SELECT record FROM audit WHERE seq >= ? ORDER BY seq LIMIT ?"
+        try:
+            return [row[0] for row in self._file.db.execute(query, (from_seq, limit))]
+        except apsw.Error as error:
+            raise storage_error(error, self._path) from error
+
+    def record(self, seq: int) -> Record | None:
+        """Return the record with this seq, or None when it is not (or no longer) there."""
+        found = self.audit_range(seq, 1)
+        record = decode_record(found[0]) if found else None
+        return record if record and record.seq == seq else None
+
+    def close(self, *, clean: bool) -> None:
+        """Close the file; `clean` says that everything has been committed and the node stopped in good order."""
+        try:
+            if clean:
+                self._file.db.execute("UPDATE meta SET value = 1 WHERE key = 'clean'")
+            self._file.close()
+        except apsw.Error as error:
+            raise storage_error(error, self._path) from error

@@ -1,0 +1,87 @@
+"""Gives the store its one thread, so that a commit never blocks the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import Protocol, TypeVar
+
+from eyeflow.node.store.store import Store
+from eyeflow.node.store.types import Batch, Committed
+
+T = TypeVar("T")
+
+
+class Writer(Protocol):
+    """Runs the store's methods, one after the other."""
+
+    store: Store
+
+    async def commit(self, batch: Batch) -> Committed:
+        """As `Store.commit`."""
+        ...
+
+    async def run(self, job: Callable[[Store], T]) -> T:
+        """Run `job` with the store and return what it returns."""
+        ...
+
+
+class ThreadWriter:
+    """A `Writer` with a thread of its own; `stop` waits for what was handed over."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="eyeflow-store")
+
+    async def commit(self, batch: Batch) -> Committed:
+        """As `Store.commit`; returns after the commit is durable."""
+        return await self.run(lambda store: store.commit(batch))
+
+    async def run(self, job: Callable[[Store], T]) -> T:
+        """Run `job` on the store's thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, job, self.store)
+
+    def stop(self) -> None:
+        """End the thread after its last job."""
+        self._thread.shutdown(wait=True)
+
+
+async def in_thread(job: Callable[[], T]) -> T:
+    """Return what `job` returns, run in a thread that does not keep the process alive: its end may be minutes away."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[T] = loop.create_future()
+
+    def run() -> None:
+        try:
+            result = job()
+        except BaseException as error:
+            _hand_over(loop, answer, partial(answer.set_exception, error))
+        else:
+            _hand_over(loop, answer, partial(answer.set_result, result))
+
+    threading.Thread(target=run, name="eyeflow-model", daemon=True).start()
+    return await answer
+
+
+def _hand_over(loop: asyncio.AbstractEventLoop, answer: asyncio.Future[T], act: Callable[[], None]) -> None:
+    with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
+        loop.call_soon_threadsafe(lambda: None if answer.done() else act())
+
+
+class InlineWriter:
+    """A `Writer` without a thread, for simulations: every job runs where it is awaited."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    async def commit(self, batch: Batch) -> Committed:
+        """As `Store.commit`."""
+        return self.store.commit(batch)
+
+    async def run(self, job: Callable[[Store], T]) -> T:
+        """Run `job` at once."""
+        return job(self.store)

@@ -1,0 +1,100 @@
+"""The sections of the node's configuration: what they mean, and that nothing wrong passes."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.node.config.ports import SECTIONS, GpioLine, PortsConfig, TlsConfig
+
+FULL = """
+[mqtt]
+host = "broker.local"
+username = "node"
+password_env = "MQTT_PASSWORD"
+[mqtt.tls]
+ca_file = "/etc/ca.pem"
+[http]
+port = 9000
+[http_client]
+timeout_s = 2
+[host]
+temperature_default = 20
+[gpio]
+backend = "libgpiod"
+[gpio.pins]
+RELAY = 17
+DOOR = { line = 4, active_low = true, bias = "pull-up" }
+[adc.channels]
+0 = 850
+1 = "/sys/bus/iio/devices/iio:device0/in_voltage1_raw"
+[serial.scale]
+device = "/dev/ttyUSB0"
+baud = 9600
+[file]
+directories = ["/var/log/plant"]
+[llm]
+endpoint = "https://llm.local/v1/"
+model = "small"
+[offline]
+buffer_backend = "sqlite"
+"""
+
+
+def test_every_section_is_read_and_others_are_left_alone() -> None:
+    tables = tomllib.loads(FULL)
+    assert set(SECTIONS) <= tables.keys()
+    config = PortsConfig.from_tables(tables)
+    assert config.mqtt is not None
+    assert (config.mqtt.port, config.mqtt.tls) == (8883, TlsConfig(Path("/etc/ca.pem")))
+    assert config.gpio.pins == {"RELAY": GpioLine(17), "DOOR": GpioLine(4, active_low=True, bias="pull-up")}
+    assert config.adc.channels == {0: 850, 1: Path("/sys/bus/iio/devices/iio:device0/in_voltage1_raw")}
+    assert config.serial["scale"].baud == 9600
+    assert config.host.temperature_default == 20.0
+    assert config.llm is not None
+    assert config.llm.endpoint == "https://llm.local/v1"
+    assert config.http.host == "127.0.0.1"
+
+
+def test_nothing_configured_is_a_working_node() -> None:
+    config = PortsConfig.from_tables({})
+    assert config == PortsConfig()
+    assert (config.mqtt, config.llm, config.gpio.backend) == (None, None, "simulated")
+
+
+@pytest.mark.parametrize(
+    ("tables", "message", "hint"),
+    [
+        ({"mqtt": {"host": "h", "prot": 1}}, "unknown key `prot`", "Did you mean `port`?"),
+        ({"mqtt": {"hosst": "h"}}, "[mqtt] needs `host`", "host"),
+        ({"mqtt": {"host": 5}}, "must be a text", ""),
+        ({"mqtt": {"host": "h", "port": 70_000}}, "must be in 1..65535", ""),
+        ({"mqtt": {"host": "h", "port": True}}, "must be an integer", ""),
+        ({"mqtt": {"host": "h", "protocol": "4"}}, "is not known", "5, 3.1.1"),
+        ({"mqtt": {"host": "h", "tls": {"key_file": "k"}}}, "needs cert_file", ""),
+        ({"mqtt": {"host": "h", "tls": {"cafile": "k"}}}, "[mqtt.tls] has an unknown key", "Did you mean `ca_file`?"),
+        ({"http": {"token": "secret"}}, "unknown key `token`", "token_env"),
+        ({"gpio": {"backend": "simulatd"}}, "is not known", "Did you mean `simulated`?"),
+        ({"gpio": {"pins": {"RELAY": "17"}}}, "must be an integer", ""),
+        ({"gpio": {"pins": {"RELAY": {}}}}, "must be in 0..1023", ""),
+        ({"adc": {"channels": {"x": 1}}}, "x is no channel", ""),
+        ({"adc": {"channels": {"1": 1.5}}}, "must be an integer or a path", ""),
+        ({"serial": {"device": "/dev/x"}}, "is no table", "[serial.device]"),
+        ({"serial": {"scale": {}}}, "[serial.scale] needs `device`", ""),
+        ({"file": {"directories": "x"}}, "must be a list of texts", ""),
+        ({"file": {"directories": [1]}}, "must be a list of texts", ""),
+        ({"llm": {"endpoint": "host", "model": "m"}}, "no URL", "https://"),
+        ({"host": {"temperature_default": "warm"}}, "must be a number", ""),
+    ],
+)
+def test_what_is_wrong_is_said(tables: dict[str, dict[str, Any]], message: str, hint: str) -> None:
+    with pytest.raises(EyeflowError) as caught:
+        PortsConfig.from_tables(tables)
+    assert message in caught.value.message
+    assert hint in caught.value.next_step
+    assert caught.value.cause
+    assert caught.value.exit_code is ExitCode.USAGE

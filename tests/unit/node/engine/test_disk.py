@@ -1,0 +1,200 @@
+"""The engine on a disk that refuses: real SQLite, real rules, a VFS that fails when told to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.failing_disk import registered_disk
+from components.node_sim import NODE_KEY, NodeSim
+from eyeflow.node.config.config import Durability, OfflineConfig
+from eyeflow.node.control import InstallOutcome
+from eyeflow.node.store.types import BufferLimits, OnFull
+from eyeflow.protocol.audit import verify_chain
+from eyeflow.protocol.audit_bodies import ExecutionBody, RejectedBody
+
+S = 1_000_000
+MB = 1024 * 1024
+
+COUNTER = """
+rule counter {
+    version "1.0.0"
+    record Reading { temp: float }
+    state n: int = 0
+    on mqtt "t" as r: Reading
+    n = n + 1
+    log.info("{n}")
+}
+"""
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(test)
+
+
+async def until_blocked(sim: NodeSim) -> asyncio.Task[None]:
+    """Run turns in a task; the disk refuses, so it waits for the clock."""
+    task = asyncio.ensure_future(sim.turns())
+    for _ in range(50):
+        await asyncio.sleep(0)
+    return task
+
+
+async def until_done(sim: NodeSim, task: asyncio.Task[None]) -> None:
+    for _ in range(200):
+        if task.done():
+            break
+        sim.clock.move(sim.clock.time_us + S)
+        for _ in range(50):
+            await asyncio.sleep(0)
+    await task
+
+
+@pytest.mark.parametrize("switch", ["full", "write_errors", "sync_errors"])
+def test_what_cannot_be_recorded_is_not_acknowledged_and_does_not_act(tmp_path: Path, switch: str) -> None:
+    async def test(vfs: str) -> None:
+        sim = await NodeSim.started(tmp_path, COUNTER, vfs=vfs)
+        await sim.send("t", temp=1.0)
+        await sim.turns()
+        setattr(disk, switch, True)
+        for _ in range(5):
+            await sim.send("t", temp=1.0)
+        task = await until_blocked(sim)
+        sim.clock.move(sim.clock.time_us + 60 * S)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert not task.done() and sim.done == 1 and len(sim.drivers["log"].acted) == 1
+        store = sim.node.status()["store"]
+        assert isinstance(store, dict) and store["state"] == "failed" and store["problem"] and store["next_step"]
+        setattr(disk, switch, False)
+        await until_done(sim, task)
+        assert sim.done == 6
+        assert [args["message"] for _, _, args in sim.drivers["log"].acted] == [str(n) for n in range(1, 7)]
+        assert len(sim.bodies(ExecutionBody)) == 6, "each once, although SQLite may have written them before"
+        assert verify_chain(sim.store.audit_range(1, 100), NODE_KEY.public_key).holds
+        store = sim.node.status()["store"]
+        assert isinstance(store, dict) and store["state"] == "up"
+        await sim.stop()
+
+    with registered_disk(f"engine-{switch}") as disk:
+        run(test(disk.name))
+
+
+def test_the_named_setting_lets_rules_act_without_a_record(tmp_path: Path) -> None:
+    offline = OfflineConfig(durability=Durability.NONE_ON_FULL_DISK)
+
+    async def test(vfs: str) -> None:
+        sim = await NodeSim.started(tmp_path, COUNTER, vfs=vfs, offline=offline)
+        disk.full = True
+        for _ in range(5):
+            await sim.send("t", temp=1.0)
+            await sim.turns()
+        assert len(sim.drivers["log"].acted) == 5 and sim.done == 5
+        store = sim.node.status()["store"]
+        assert isinstance(store, dict) and (store["state"], store["unrecorded"]) == ("failed", 5)
+        disk.full = False
+        sim.clock.move(sim.clock.time_us + 60 * S)
+        await sim.send("t", temp=1.0)
+        await sim.turns()
+        report = verify_chain(sim.store.audit_range(1, 100), NODE_KEY.public_key)
+        assert report.holds
+        assert [(gap.count, gap.reason) for gap in report.lost] == [(5, "unrecorded")]
+        assert len(sim.bodies(ExecutionBody)) == 1
+        assert sim.node.engine.core.rules["counter"].instance.state_values() == {"n": 6}
+        sim.crash()
+        again = await NodeSim.started(tmp_path)
+        assert again.node.engine.core.rules["counter"].instance.state_values() == {"n": 6}
+        await again.stop()
+
+    with registered_disk("engine-unrecorded") as disk:
+        run(test(disk.name))
+
+
+def test_an_install_on_a_full_disk_is_refused_and_the_old_program_runs_on(tmp_path: Path) -> None:
+    async def test(vfs: str) -> None:
+        sim = await NodeSim.started(tmp_path, COUNTER, vfs=vfs)
+        disk.full = True
+        result = await sim.install(COUNTER.replace("1.0.0", "2.0.0"), 2)
+        assert (result.outcome, result.code) == (InstallOutcome.REFUSED, "storage")
+        disk.full = False
+        await sim.send("t", temp=1.0)
+        await sim.turns()
+        assert sim.rule("counter")["version"] == "1.0.0" and sim.done == 1
+        assert (await sim.install(COUNTER.replace("1.0.0", "2.0.0"), 2)).outcome is InstallOutcome.INSTALLED
+        await sim.stop()
+
+    with registered_disk("engine-install") as disk:
+        run(test(disk.name))
+
+
+def test_a_node_stops_also_while_the_disk_refuses(tmp_path: Path) -> None:
+    async def test(vfs: str) -> None:
+        sim = await NodeSim.started(tmp_path, COUNTER, vfs=vfs)
+        engine = asyncio.ensure_future(sim.node.engine.run())
+        await asyncio.sleep(0)
+        disk.full = True
+        await sim.send("t", temp=1.0)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not await sim.node.stop("test")
+        assert engine.done() and sim.done == 0
+        disk.full = False
+        sim.crash()
+        again = await NodeSim.started(tmp_path)
+        assert again.bodies(ExecutionBody) == []
+        await again.stop()
+
+    with registered_disk("engine-stop") as disk:
+        run(test(disk.name))
+
+
+def test_at_the_size_bound_the_oldest_go_and_the_rules_never_notice(tmp_path: Path) -> None:
+    offline = OfflineConfig(BufferLimits(4 * MB, 10**18))
+
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path, COUNTER, offline=offline)
+        sent = 0
+        while sim.store.counters.gaps < 2:
+            for _ in range(500):
+                await sim.send("t", temp=1.0)
+            sent += 500
+            await sim.turns()
+        assert sim.done == sent == len(sim.drivers["log"].acted)
+        report = verify_chain(sim.store.audit_range(1, 10**6), NODE_KEY.public_key)
+        assert report.holds and report.lost
+        assert sim.rule("counter")["executions"] == sent
+        await sim.stop()
+
+    run(test())
+
+
+def test_reject_new_refuses_events_until_there_is_room(tmp_path: Path) -> None:
+    offline = OfflineConfig(BufferLimits(4 * MB, 3600 * S, OnFull.REJECT_NEW))
+
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path, COUNTER, offline=offline)
+        task = asyncio.ensure_future(asyncio.sleep(0))
+        sent = 0
+        while sim.node.engine.disk.problem is None:
+            for _ in range(200):
+                await sim.send("t", temp=1.0)
+            sent += 200
+            task = await until_blocked(sim)
+            if task.done():
+                await task
+        before = sim.done
+        await sim.send("t", temp=1.0)
+        assert sim.done == before + 1, "refused at once: nobody waits"
+        sim.clock.move(sim.clock.time_us + 7200 * S)
+        await until_done(sim, task)
+        assert sim.done == sent + 1
+        rejected = [body for body in sim.bodies(RejectedBody) if "buffer is full" in body.reason]
+        assert [body.count for body in rejected] == [1]
+        assert verify_chain(sim.store.audit_range(1, 10**6), NODE_KEY.public_key).holds
+        await sim.stop()
+
+    run(test())

@@ -1,0 +1,476 @@
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.node_sim import NODE_KEY, START_US, NodeSim
+from eyeflow.node.engine.core import Core
+from eyeflow.node.engine.engine import Engine
+from eyeflow.node.engine.intake import HOPS_MAX
+from eyeflow.node.engine.rounds import Round
+from eyeflow.node.engine.running import EVENTS_MAX
+from eyeflow.protocol.audit import verify_chain
+from eyeflow.protocol.audit_bodies import (
+    ActionOutcome,
+    ActionResultBody,
+    Disposition,
+    ExecutionBody,
+    RejectedBody,
+    StartBody,
+)
+
+S = 1_000_000
+
+COUNTER = """
+rule counter {
+    version "1.0.0"
+    record Reading { temp: float }
+    state n: int = 0
+    on mqtt "t" as r: Reading
+    n = n + 1
+    if r.temp > 80.0 { log.info("hot {n}") }
+}
+"""
+
+RELAY = """
+rule relay {
+    version "1.0.0"
+    pin RELAY: output
+    record Reading { temp: float }
+    on mqtt "t" as r: Reading
+    if r.temp > 80.0 { gpio.set_pin(RELAY, HIGH) } else { gpio.set_pin(RELAY, LOW) }
+}
+"""
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(test)
+
+
+def rule(name: str, body: str, *, priority: str = "normal", on: str = 'mqtt "t" as r: Reading', head: str = "") -> str:
+    record = "record Reading { temp: float }" if "Reading" in on else ""
+    return f'rule {name} {{\n version "1.0.0"\n priority {priority}\n {record}\n {head}\n on {on}\n {body}\n}}\n'
+
+
+# --- events, executions, records ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_each_event_is_one_execution_and_one_record_or_a_rejection(tmp_path: Path, seed: int) -> None:
+    async def test() -> None:
+        rng = random.Random(seed)
+        sim = await NodeSim.started(tmp_path, COUNTER, RELAY)
+        good = bad = 0
+        for _ in range(10_000 // 2):
+            fits = rng.random() > 0.1
+            await sim.send("t", temp=rng.uniform(0, 100) if fits else rng.choice(["hot", "\ud800", None, True, [1]]))
+            good, bad = good + fits, bad + (not fits)
+            if rng.random() < 0.05:
+                await sim.turns()
+        await sim.turns()
+        executions = sim.bodies(ExecutionBody)
+        assert len(executions) == 2 * good, "two rules listen"
+        assert sum(body.count for body in sim.bodies(RejectedBody)) == 2 * bad
+        assert sim.done == good + bad
+        for name in ("counter", "relay"):
+            state = sim.rule(name)
+            assert (state["executions"], state["rejected"]) == (good, bad)
+            assert [b.event_time_us for b in executions if b.rule == name] == sorted(
+                b.event_time_us for b in executions if b.rule == name
+            )
+        assert sim.node.engine.core.rules["counter"].instance.state_values() == {"n": good}
+        assert verify_chain(sim.store.audit_range(1, 10**6), NODE_KEY.public_key).holds
+        await sim.stop()
+
+    run(test())
+
+
+def test_nothing_is_visible_before_its_commit(tmp_path: Path) -> None:
+    """`done` and every action find their execution's record in the store."""
+
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path, COUNTER)
+        seen: list[int] = []
+        sim.drivers["log"].before = lambda: seen.append(len(sim.bodies(ExecutionBody)))
+        for number in range(5):
+            await sim.send("t", temp=90.0)
+            assert sim.done == number and len(seen) == number
+            await sim.turns()
+            assert sim.done == number + 1
+        assert seen == [1, 2, 3, 4, 5]
+        await sim.stop()
+
+    run(test())
+
+
+def test_control_acknowledging_before_the_commit_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check above must be able to fail: with the order turned around, it does."""
+
+    async def record_too_late(self: Engine, turn: Round) -> None:
+        for dispatch in self.core.settle(turn, self.disk._writer.store.head[0] + 1, self.clock.now_us()):
+            self.actions.submit(dispatch)
+            await asyncio.sleep(0)
+        await self.disk.commit(turn.batch, len(turn.executed))
+
+    monkeypatch.setattr(Engine, "_record", record_too_late)
+
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path, COUNTER)
+        seen: list[int] = []
+        sim.drivers["log"].before = lambda: seen.append(len(sim.bodies(ExecutionBody)))
+        await sim.send("t", temp=90.0)
+        await sim.turns()
+        assert seen == [0]
+        await sim.stop()
+
+    run(test())
+
+
+def test_an_event_nobody_listens_to_any_more_is_rejected_and_done(tmp_path: Path) -> None:
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path, COUNTER)
+        await sim.send("other", temp=1.0)
+        await sim.turns()
+        (rejected,) = sim.bodies(RejectedBody)
+        assert (rejected.rule, rejected.address, rejected.count, sim.done) == ("", "other", 1, 1)
+        await sim.stop()
+
+    run(test())
+
+
+def test_a_source_waits_while_a_queue_is_full(tmp_path: Path) -> None:
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path, COUNTER)
+        for _ in range(EVENTS_MAX):
+            await sim.send("t", temp=1.0)
+        waiting = asyncio.ensure_future(sim.send("t", temp=1.0))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        await sim.turns()
+        assert waiting.done() and sim.done == EVENTS_MAX + 1
+        await sim.stop()
+
+    run(test())
+
+
+def test_a_trap_changes_nothing_and_is_counted(tmp_path: Path) -> None:
+    source = rule("t", 'n = n + 1\n let x = 10 / (n - 2)\n log.info("{x}")', head="state n: int = 0")
+
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path, source)
+        for _ in range(3):
+            await sim.send("t", temp=1.0)
+        await sim.turns()
+        first, second, third = sim.bodies(ExecutionBody)
+        assert first.outcome == 0 and second.outcome == third.outcome == 2
+        assert second.trap is not None and not second.actions
+        state = sim.rule("t")
+        assert state["traps"] == {"DIV_BY_ZERO": 2} and "DIV_BY_ZERO" in str(state["last_error"])
+        assert sim.node.engine.core.rules["t"].instance.state_values() == {"n": 1}
+        await sim.stop()
+
+    run(test())
+
+
+# --- timers ------------------------------------------------------------------------------------------------------
+
+
+def test_timers_fire_at_the_start_and_each_period(tmp_path: Path) -> None:
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path, rule("tick", 'log.info("x")', on="every 500ms"))
+        await sim.advance(2 * S)
+        times = [body.event_time_us - START_US for body in sim.bodies(ExecutionBody)]
+        assert times == [0, 500_000, 1_000_000, 1_500_000, 2_000_000]
+        await sim.stop()
+
+    run(test())
+
+
+def test_a_timer_that_was_not_looked_at_fires_once_and_counts_what_it_missed(tmp_path: Path) -> None:
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path, rule("tick", 'log.info("x")', on="every 500ms"))
+        await sim.turns()
+        sim.clock.move(START_US + 10 * S + 100)
+        await sim.turns()
+        assert [b.event_time_us - START_US for b in sim.bodies(ExecutionBody)] == [0, 10 * S]
+        assert sim.rule("tick")["missed"] == 19
+        await sim.stop()
+
+    run(test())
+
+
+def test_a_clock_that_is_set_back_does_not_stop_timers(tmp_path: Path) -> None:
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path, rule("tick", 'log.info("x")', on="every 1s"))
+        await sim.advance(3 * S)
+        before = len(sim.bodies(ExecutionBody))
+        sim.clock.time_us -= 3600 * S
+        await sim.advance(3 * S)
+        times = [body.event_time_us for body in sim.bodies(ExecutionBody)]
+        assert len(times) == before + 4
+        assert times == sorted(times), "the time of a rule never goes back"
+        await sim.stop()
+
+    run(test())
+
+
+def test_cron_follows_the_local_time(tmp_path: Path) -> None:
+    async def test() -> None:
+        source = rule("daily", 'log.info("x")', on='cron "0 6 * * *"')
+        sim = await NodeSim.started(tmp_path, source, zone="Europe/Berlin")
+        await sim.advance(86_400 * S)
+        (body,) = sim.bodies(ExecutionBody)
+        assert body.event_time_us % (86_400 * S) == 5 * 3600 * S, "06:00 in Berlin is 05:00 UTC in winter"
+        assert body.utc_offset_us == 3600 * S
+        await sim.stop()
+
+    run(test())
+
+
+# --- priorities --------------------------------------------------------------------------------------------------
+
+
+def test_critical_rules_go_first_and_background_rules_are_not_starved(tmp_path: Path) -> None:
+    names = {"critical": "a", "high": "b", "normal": "c", "low": "d", "background": "e"}
+    sources = [
+        rule(name, 'log.info("x")', priority=level, on=f'mqtt "{level}" as r: Reading') for level, name in names.items()
+    ]
+
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path, *sources)
+        for _ in range(EVENTS_MAX):
+            for level in names:
+                await sim.send(level, temp=1.0)
+        await sim.node.engine.turn()
+        first = [body.rule for body in sim.bodies(ExecutionBody)]
+        assert first == sorted(first), "the most urgent level first"
+        assert {name: first.count(name) for name in "abcde"} == {"a": 224, "b": 8, "c": 8, "d": 8, "e": 8}
+        await sim.turns()
+        assert sim.done == EVENTS_MAX * 5
+        await sim.stop()
+
+    run(test())
+
+
+def test_rules_of_one_level_take_turns(tmp_path: Path) -> None:
+    async def test() -> None:
+        sim = await NodeSim.started(
+            tmp_path, *(rule(n, 'log.info("x")', on=f'mqtt "{n}" as r: Reading') for n in ("busy", "calm"))
+        )
+        for _ in range(EVENTS_MAX):
+            await sim.send("busy", temp=1.0)
+        await sim.send("calm", temp=1.0)
+        await sim.node.engine.turn()
+        assert "calm" in [body.rule for body in sim.bodies(ExecutionBody)][:2]
+        await sim.stop()
+
+    run(test())
+
+
+# --- the local bus -----------------------------------------------------------------------------------------------
+
+EMITTER = """
+rule emitter {
+    version "1.0.0"
+    enum Mode { OFF, ON }
+    record Reading { temp: float }
+    on mqtt "t" as r: Reading
+    emit seen(temp: r.temp, mode: ON, wait: 1500ms, name: "boiler")
+}
+"""
+LISTENER = """
+rule listener {
+    version "1.0.0"
+    enum Mode { OFF, ON }
+    record Seen { temp: float
+        mode: Mode
+        wait: duration
+        name: text(16) }
+    state seen: Mode = OFF
+    state wait: duration = 0s
+    on event "seen" as s: Seen
+    seen = s.mode
+    wait = s.wait
+    log.info("{s.name} {s.temp:1}")
+}
+"""
+
+
+def test_emitted_events_reach_the_rules_that_listen(tmp_path: Path) -> None:
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path, EMITTER, LISTENER)
+        await sim.send("t", temp=21.5)
+        await sim.turns()
+        assert [args for _, _, args in sim.drivers["log"].acted] == [{"message": "boiler 21.5"}]
+        assert sim.node.engine.core.rules["listener"].instance.state_values() == {"seen": "ON", "wait": 1_500_000}
+        assert sim.store.restore().pending == ()
+        await sim.stop()
+
+    run(test())
+
+
+def test_rules_that_emit_to_each_other_stop(tmp_path: Path) -> None:
+    ping = rule("ping", "emit pong(temp: r.temp)", on='event "ping" as r: Reading')
+    pong = rule("pong", "emit ping(temp: r.temp)", on='event "pong" as r: Reading')
+    start = rule("start", "emit ping(temp: r.temp)")
+
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path, ping, pong, start)
+        await sim.send("t", temp=1.0)
+        await sim.turns()
+        assert len(sim.bodies(ExecutionBody)) == 1 + HOPS_MAX
+        (rejected,) = sim.bodies(RejectedBody)
+        assert f"more than {HOPS_MAX} rules" in rejected.reason
+        assert sim.store.restore().pending == ()
+        await sim.stop()
+
+    run(test())
+
+
+# --- language models ---------------------------------------------------------------------------------------------
+
+MODEL = """
+rule triage {
+    version "1.0.0"
+    enum Urgency { LATER, NOW }
+    record Reading { temp: float }
+    on mqtt "t" as r: Reading
+    let answer = llm.classify("it is {r.temp:0} degrees", Urgency, "how urgent?") timeout 5s else LATER
+    if answer == NOW { log.info("now") } else { log.info("later") }
+}
+"""
+
+
+def test_a_rule_that_asks_a_language_model_holds_nobody_up(tmp_path: Path) -> None:
+    import threading
+
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path, MODEL, COUNTER)
+        answered, asked = threading.Event(), threading.Event()
+
+        def answer(args: object) -> str:
+            asked.set()
+            answered.wait()
+            return "NOW"
+
+        sim.drivers["llm"].values["llm.classify"] = answer
+        await sim.send("t", temp=90.0)
+        await sim.turns()
+        asked.wait()
+        for _ in range(5):
+            await sim.send("t", temp=90.0)
+        await sim.turns()
+        assert sim.rule("counter")["executions"] == 6 and sim.rule("triage")["executions"] == 0
+        assert sim.done == 0, "the events are not done before both rules have had them"
+        answered.set()
+        while sim.rule("triage")["executions"] != 6:
+            await sim.node.engine._space.wait()
+            sim.node.engine._space.clear()
+            await sim.turns()
+        assert sim.done == 6
+        triage = [body for body in sim.bodies(ExecutionBody) if body.rule == "triage"]
+        assert all(body.answers[0][2] == 1 for body in triage), "the answer is recorded as the enum's ordinal"
+        assert [args["message"] for _, _, args in sim.drivers["log"].acted].count("now") == 6
+        await sim.stop()
+
+    run(test())
+
+
+# --- restart -----------------------------------------------------------------------------------------------------
+
+
+def test_a_restarted_node_goes_on_where_it_was(tmp_path: Path) -> None:
+    async def first() -> int:
+        sim = await NodeSim.started(tmp_path, COUNTER)
+        for _ in range(7):
+            await sim.send("t", temp=1.0)
+        await sim.turns()
+        sim.crash()
+        return sim.store.epoch
+
+    async def second(epoch: int) -> None:
+        sim = await NodeSim.started(tmp_path)
+        assert sim.store.epoch == epoch
+        assert sim.bodies(StartBody)[-1].clean is False
+        await sim.send("t", temp=1.0)
+        await sim.turns()
+        assert sim.node.engine.core.rules["counter"].instance.state_values() == {"n": 8}
+        assert verify_chain(sim.store.audit_range(1, 10**6), NODE_KEY.public_key).holds
+        await sim.stop()
+
+    async def third() -> None:
+        sim = await NodeSim.started(tmp_path)
+        assert sim.bodies(StartBody)[-1].clean is True
+        await sim.stop()
+
+    epoch = asyncio.run(first())
+    run(second(epoch))
+    run(third())
+
+
+def test_unfinished_actions_are_settled_after_a_crash(tmp_path: Path) -> None:
+    """A message is sent again, a pin is not: nobody knows how long ago that was decided."""
+    both = rule("both", 'mqtt.publish("a", "b")\n gpio.set_pin(RELAY, HIGH)', head="pin RELAY: output")
+
+    async def first() -> None:
+        sim = await NodeSim.started(tmp_path, both)
+        sim.drivers["mqtt"].duration_s["mqtt.publish"] = 3600.0
+        await sim.send("t", temp=1.0)
+        await sim.turns()
+        assert sim.done == 1 and not sim.drivers["mqtt"].acted
+        sim.crash()
+
+    async def second() -> None:
+        sim = await NodeSim.started(tmp_path)
+        await sim.turns()
+        assert [c for _, c, _ in sim.drivers["mqtt"].acted] == ["mqtt.publish"]
+        assert sim.drivers["gpio"].acted == []
+        (result,) = sim.bodies(ActionResultBody)
+        assert (result.index, result.result) == (1, ActionOutcome.INTERRUPTED)
+        assert sim.store.record(result.execution_seq) is not None
+        assert sim.store.restore().pending == ()
+        await sim.stop()
+
+    run(first())
+    run(second())
+
+
+def test_an_emitted_event_survives_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def first() -> None:
+        sim = await NodeSim.started(tmp_path, EMITTER, LISTENER)
+        await sim.send("t", temp=21.5)
+        await sim.node.engine.turn()
+        assert len(sim.bodies(ExecutionBody)) == 1
+        sim.crash()
+
+    async def second() -> None:
+        sim = await NodeSim.started(tmp_path)
+        await sim.turns()
+        assert [body.rule for body in sim.bodies(ExecutionBody)] == ["emitter", "listener"]
+        assert sim.store.restore().pending == ()
+        await sim.stop()
+
+    run(first())
+    run(second())
+
+
+def test_repeated_levels_are_recorded_and_not_sent_again(tmp_path: Path) -> None:
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path, RELAY)
+        for temp in (90.0, 91.0, 92.0, 10.0, 9.0, 95.0):
+            await sim.send("t", temp=temp)
+        await sim.turns()
+        assert [args["level"] for _, _, args in sim.drivers["gpio"].acted] == ["HIGH", "LOW", "HIGH"]
+        dispositions = [body.actions[0][2] for body in sim.bodies(ExecutionBody)]
+        sent, again = Disposition.SENT, Disposition.REPEATED
+        assert dispositions == [sent, again, again, sent, again, sent]
+        assert isinstance(sim.node.engine.core, Core) and sim.rule("relay")["repeated"] == 3
+        await sim.stop()
+
+    run(test())
