@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from eyeflow.base.errors import EyeflowError, ExitCode
+from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.mcu import flash
 from eyeflow.mcu.chips import find_chip
 
