@@ -118,8 +118,16 @@ def section_cases() -> Iterator[dict[str, Any]]:
     yield _entry(
         "constants: a negative NaN", patched(data, places[4][0] + 3, struct.pack("<Q", 0xFFF8 << 48)), "NaN with bits"
     )
-    yield _entry("sites: a flag of 2", patched(data, places[7][0] + 5, b"\x02"), "neither 0 nor 1")
-    yield _entry("sites: an unknown kind", patched(data, places[7][0] + 2, b"\x04"), "kind of a site 4 is not known")
+    text_at = places[4][0] + 2 + 9 + 1
+    yield _entry("constants: a text that starts elsewhere", patched(data, text_at, b"\x01"), "not the one encoding")
+    yield _entry("constants: padding of a text", patched(data, text_at + 6, b"\x01"), "padding is not zero")
+    yield _entry("constants: a text longer than the section", patched(data, text_at + 4, b"\xff"), "truncated")
+    yield _entry(
+        "sites: an entry that starts elsewhere", patched(data, places[7][0] + 6, b"\x01"), "does not start where"
+    )
+    site = places[7][0] + 2 + 2 * 4
+    yield _entry("sites: a flag of 2", patched(data, site + 3, b"\x02"), "neither 0 nor 1")
+    yield _entry("sites: an unknown kind", patched(data, site, b"\x04"), "kind of a site 4 is not known")
 
 
 def _changed(name: str, reason: str, **changes: Any) -> dict[str, Any]:

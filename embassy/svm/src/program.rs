@@ -5,7 +5,7 @@ use crate::reader::Reader;
 use crate::refusal::{Checked, Refusal};
 use crate::structure;
 use crate::tables;
-use crate::types::{Scalar, Slot, Types, read_value, skip_field};
+use crate::types::{Scalar, Slot, Types, read_value, skip_type};
 use crate::value::{Handle, Space, ValueType};
 
 /// How many slots each region has. They lie one after the other from slot 0.
@@ -53,6 +53,9 @@ pub struct Limits {
     pub state_bytes: u32,
     pub scratch_bytes: u32,
 }
+
+/// The direction of a pin that is an output.
+const OUTPUT: u8 = 1;
 
 /// A decoded program. It borrows the bytes of the file and takes about 100 bytes itself.
 #[derive(Clone, Copy)]
@@ -124,6 +127,16 @@ pub struct Site<'a> {
     pub level: bool,
     /// Fuel.
     pub cost: u16,
+    /// Number of arguments.
+    pub args: u8,
+    pub(crate) has_result: bool,
+    pub(crate) rest: Reader<'a>,
+    types: Types,
+}
+
+/// What a host needs to know of a site beside its kind and types.
+#[derive(Clone, Copy)]
+pub struct SiteNames<'a> {
     /// Wait before the first retry, us.
     pub backoff_us: u64,
     /// When the host gives up, us; 0: never.
@@ -132,30 +145,32 @@ pub struct Site<'a> {
     pub capability: &'a [u8],
     /// The key of the physical resource, with `{argument}` holes.
     pub resource: &'a [u8],
-    /// Number of arguments.
-    pub args: u8,
-    pub(crate) rest: Reader<'a>,
-    types: Types,
+    pub(crate) args_at: Reader<'a>,
 }
 
 impl<'a> Site<'a> {
     /// The types of the arguments, in order.
     pub fn arg_types(&self) -> impl Iterator<Item = Scalar> + use<'a> {
         let (mut reader, types) = (self.rest, self.types);
-        (0..self.args).map_while(move |_| {
-            reader.name().ok()?;
-            types.scalar(&mut reader).ok()
-        })
+        (0..self.args).map_while(move |_| types.scalar(&mut reader).ok())
     }
 
     /// The type of the result: of a read or llm site.
     pub fn result(&self) -> Option<Scalar> {
         let mut reader = self.rest;
         for _ in 0..self.args {
-            skip_field(&mut reader).ok()?;
+            skip_type(&mut reader).ok()?;
         }
-        let has = reader.flag().ok()?;
-        if has { self.types.scalar(&mut reader).ok() } else { None }
+        if self.has_result { self.types.scalar(&mut reader).ok() } else { None }
+    }
+
+    /// What stands behind the types.
+    pub fn names(&self) -> Option<SiteNames<'a>> {
+        let mut reader = self.rest;
+        for _ in 0..self.args + u8::from(self.has_result) {
+            skip_type(&mut reader).ok()?;
+        }
+        structure::read_site_names(&mut reader).ok()
     }
 }
 
@@ -211,8 +226,11 @@ impl<'a> Program<'a> {
 
     /// A reader at the payload of section `id`, from 1.
     pub(crate) fn section(&self, id: usize) -> Reader<'a> {
-        let at = self.at.get(id.wrapping_sub(1)).copied().unwrap_or(0);
-        Reader::new(self.bytes, at as usize)
+        Reader::new(self.bytes, self.at(id))
+    }
+
+    fn at(&self, id: usize) -> usize {
+        self.at.get(id.wrapping_sub(1)).copied().unwrap_or(0) as usize
     }
 
     /// Number of entries of a section that starts with a u16 count.
@@ -263,19 +281,15 @@ impl<'a> Program<'a> {
 
     /// The type of constant `index` and its word.
     pub(crate) fn constant(&self, index: u16) -> Option<(ValueType, u64)> {
-        let mut reader = self.section(5);
-        if index >= reader.u16().ok()? {
-            return None;
-        }
-        for _ in 0..index {
-            skip_constant(&mut reader)?;
-        }
+        let mut reader = self.entry(5, index, structure::CONSTANT_BYTES)?;
         let value_type = ValueType::from_code(reader.u8().ok()?)?;
+        let word = reader.u64().ok()?;
         if value_type != ValueType::Text {
-            return Some((value_type, reader.u64().ok()?));
+            return Some((value_type, word));
         }
-        let size = usize::from(reader.u16().ok()?);
-        Some((value_type, Handle::new(Space::Program, reader.position, size).word()))
+        let texts = self.at(5) + 2 + usize::from(self.count(5)) * structure::CONSTANT_BYTES;
+        let handle = Handle::new(Space::Program, texts + word as u32 as usize, (word >> 32) as u16 as usize);
+        Some((value_type, handle.word()))
     }
 
     pub(crate) fn array(&self, index: u16) -> Option<Array> {
@@ -300,15 +314,9 @@ impl<'a> Program<'a> {
 
     /// Site `index`.
     pub fn site(&self, index: u16) -> Option<Site<'a>> {
-        let mut reader = self.section(8);
-        if index >= reader.u16().ok()? {
-            return None;
-        }
-        for _ in 0..index {
-            let site = self.read_site(&mut reader).ok()?;
-            reader = site.rest;
-            structure::skip_site_types(&mut reader, site.args).ok()?;
-        }
+        let mut reader = self.entry(8, index, 4)?;
+        let offset = reader.u32().ok()? as usize;
+        reader.position = self.at(8) + 2 + usize::from(self.count(8)) * 4 + offset;
         self.read_site(&mut reader).ok()
     }
 
@@ -364,16 +372,29 @@ impl<'a> Program<'a> {
         (rule, reader.name().unwrap_or(&[]))
     }
 
+    /// The exact name of the chip that it was compiled for; empty for any.
+    pub fn chip(&self) -> &'a [u8] {
+        let mut reader = self.section(1);
+        let names = (reader.name(), reader.name());
+        if names.0.is_err() || names.1.is_err() { &[] } else { reader.name().unwrap_or(&[]) }
+    }
+
+    /// The name of pin `index` and whether it is an output.
+    pub fn pin(&self, index: u8) -> Option<(&'a [u8], bool)> {
+        let mut reader = tables::at_pins(self)?;
+        let count = reader.u8().ok()?;
+        for _ in 0..index.min(count) {
+            reader.name().ok()?;
+            reader.u8().ok()?;
+        }
+        let (name, direction) = (reader.name().ok()?, reader.u8().ok()?);
+        (index < count).then_some((name, direction == OUTPUT))
+    }
+
     /// The priority of the rule, 0 critical to 4 background.
     pub fn priority(&self) -> u8 {
         self.bytes.get(7).copied().unwrap_or(0)
     }
-}
-
-/// Skip one constant.
-pub(crate) fn skip_constant(reader: &mut Reader<'_>) -> Option<()> {
-    let size = if reader.u8().ok()? == ValueType::Text as u8 { usize::from(reader.u16().ok()?) } else { 8 };
-    reader.take(size).ok().map(|_| ())
 }
 
 pub(crate) const fn site_of<'a>(rest: Reader<'a>) -> Site<'a> {
@@ -383,11 +404,8 @@ pub(crate) const fn site_of<'a>(rest: Reader<'a>) -> Site<'a> {
         retries: 0,
         level: false,
         cost: 0,
-        backoff_us: 0,
-        timeout_us: 0,
-        capability: &[],
-        resource: &[],
         args: 0,
+        has_result: false,
         rest,
         types: Types { profile: 0 },
     }

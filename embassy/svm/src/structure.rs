@@ -2,16 +2,19 @@
 
 use crate::container::Section;
 use crate::program::{
-    ABORT, Array, FALLBACK, Limits, Program, SKIP, Sections, Site, SiteKind, Timer, Trigger, site_of,
+    ABORT, Array, FALLBACK, Limits, Program, SKIP, Sections, Site, SiteKind, SiteNames, Timer, Trigger, site_of,
 };
 use crate::reader::{Reader, unique};
 use crate::refusal::{Checked, Why};
 use crate::table::TimerEntry;
 use crate::tables;
-use crate::types::{Scalar, Slot, read_value, skip_field, skip_type, text_bytes_max};
-use crate::value::ValueType;
+use crate::text::is_utf8;
+use crate::types::{Scalar, Slot, read_value, text_bytes_max};
+use crate::value::{Handle, Texts, ValueType};
 
 const SLOTS_MAX: [usize; 2] = [4_096, 512];
+/// Size of the entry of a constant.
+pub(crate) const CONSTANT_BYTES: usize = 9;
 const CONSTANTS_MAX: u16 = 1_024;
 const ARRAYS_MAX: u16 = 256;
 const TIMERS_MAX: u16 = 256;
@@ -40,7 +43,7 @@ pub(crate) fn read_sections<'a>(program: &mut Program<'a>, sections: &Sections<'
     whole(constants, |reader| check_constants(program, reader))?;
     whole(arrays, |reader| counted(reader, ARRAYS_MAX, |reader| check_array(program, reader)))?;
     whole(timers, |reader| counted(reader, TIMERS_MAX, |reader| check_timer(program, reader)))?;
-    whole(sites, |reader| counted(reader, SITES_MAX, |reader| check_site(program, reader)))?;
+    whole(sites, |reader| check_sites(program, reader))?;
     whole(params, |reader| tables::check_params(program, reader))?;
     whole(state, |reader| tables::check_state(program, reader))?;
     whole(triggers, |reader| tables::check_triggers(program, reader))?;
@@ -128,33 +131,40 @@ fn read_value_type(reader: &mut Reader<'_>) -> Checked<ValueType> {
 }
 
 fn check_constants<'a>(program: &Program<'a>, reader: &mut Reader<'a>) -> Checked<()> {
-    let first = reader.position + 2;
+    let first = *reader;
+    let mut offset = 0;
     counted(reader, CONSTANTS_MAX, |reader| {
-        let start = *reader;
         let value_type = read_value_type(reader)?;
         reader.need(value_type != ValueType::Bool, Why::Value)?;
-        let most = if value_type == ValueType::Text { text_bytes_max(program.profile) } else { 0 };
-        let slot = Slot { value_type, size_bytes_max: most };
-        read_value(reader, Scalar { slot, end: 0, pin: false, bounded: false })?;
-        check_new(first, start, reader)
-    })
-}
-
-/// Refuse a constant, from `start` to where `reader` stands, that is the same as one from `first` on.
-fn check_new<'a>(first: usize, start: Reader<'a>, reader: &Reader<'a>) -> Checked<()> {
-    let size = reader.position - start.position;
-    let mut own = start;
-    let bytes = own.take(size)?;
-    let mut before = start;
-    before.position = first;
-    while before.position < start.position {
-        let at = before;
-        if crate::program::skip_constant(&mut before).is_none() {
-            return Err(reader.fault(Why::Truncated));
+        if value_type == ValueType::Text {
+            let right = reader.u32()? == offset;
+            reader.need(right, Why::Order)?;
+            let size = reader.u16()?;
+            reader.need(size <= text_bytes_max(program.profile), Why::Text)?;
+            offset += u32::from(size);
+            return reader.zeros(2);
         }
-        let mut other = at;
-        let same = before.position - at.position == size && other.take(size)? == bytes;
-        reader.need(!same, Why::Value)?;
+        let slot = Slot { value_type, size_bytes_max: 0 };
+        read_value(reader, Scalar { slot, end: 0, pin: false, bounded: false }).map(|_| ())
+    })?;
+    let count = program.count(5);
+    for index in 0..count {
+        if let Some((ValueType::Text, word)) = program.constant(index) {
+            let right = is_utf8(reader.take(usize::from(Handle::from_word(word).size))?);
+            reader.need(right, Why::Text)?;
+        }
+    }
+    let texts = Texts { program: program.bytes, own: &[], scratch: &[] };
+    let value = |index| {
+        program.constant(index).map(|(value_type, word)| match value_type {
+            ValueType::Text => (value_type, 0, texts.get(Handle::from_word(word))),
+            _ => (value_type, word, &[] as &[u8]),
+        })
+    };
+    for index in 0..count {
+        for other in 0..index {
+            first.need(value(index) != value(other), Why::Value)?;
+        }
     }
     Ok(())
 }
@@ -240,39 +250,54 @@ pub(crate) fn read_site_head<'a>(reader: &mut Reader<'a>) -> Checked<Site<'a>> {
     site.retries = reader.u8()?;
     site.level = reader.flag()?;
     site.cost = reader.u16()?;
-    site.backoff_us = reader.u64()?;
-    site.timeout_us = reader.u64()?;
-    site.capability = reader.name()?;
-    site.resource = reader.name()?;
     site.args = reader.u8()?;
+    site.has_result = reader.flag()?;
     site.rest = *reader;
     Ok(site)
 }
 
-/// Skip arguments and result of a site.
-pub(crate) fn skip_site_types(reader: &mut Reader<'_>, args: u8) -> Checked<()> {
-    for _ in 0..args {
-        skip_field(reader)?;
+/// Read what stands behind the types of a site, up to the names of its arguments.
+pub(crate) fn read_site_names<'a>(reader: &mut Reader<'a>) -> Checked<SiteNames<'a>> {
+    let mut names = SiteNames {
+        backoff_us: reader.u64()?,
+        timeout_us: reader.u64()?,
+        capability: reader.name()?,
+        resource: reader.name()?,
+        args_at: *reader,
+    };
+    names.args_at = *reader;
+    Ok(names)
+}
+
+fn check_sites<'a>(program: &Program<'a>, reader: &mut Reader<'a>) -> Checked<()> {
+    let mut starts = *reader;
+    let count = starts.u16()?;
+    starts.need(count <= SITES_MAX, Why::TooMany)?;
+    reader.take(2 + 4 * usize::from(count))?;
+    let first = reader.position;
+    for _ in 0..count {
+        let start = starts.u32()? as usize;
+        reader.need(reader.position.checked_sub(first) == Some(start), Why::Order)?;
+        check_site(program, reader)?;
     }
-    if reader.flag()? { skip_type(reader) } else { Ok(()) }
+    Ok(())
 }
 
 fn check_site<'a>(program: &Program<'a>, reader: &mut Reader<'a>) -> Checked<()> {
     let site = program.read_site(reader)?;
     reader.need(site.args <= ARGS_MAX, Why::TooMany)?;
+    for _ in 0..site.args + u8::from(site.has_result) {
+        program.types().scalar(reader)?;
+    }
+    let names = read_site_names(reader)?;
     for _ in 0..site.args {
         reader.name()?;
-        program.types().scalar(reader)?;
     }
-    unique(site.rest, usize::from(site.args), false, &skip_field)?;
-    let has_result = reader.flag()?;
-    if has_result {
-        program.types().scalar(reader)?;
-    }
+    unique(names.args_at, usize::from(site.args), false, &Reader::name)?;
     let asks = matches!(site.kind, SiteKind::Read | SiteKind::Llm);
     let answers = asks || site.on_failure == ABORT || site.on_failure == SKIP;
-    let durations = site.backoff_us.max(site.timeout_us) <= PERIOD_US_MAX;
-    reader.need(!site.capability.is_empty() && asks == has_result && answers && durations, Why::Site)
+    let durations = names.backoff_us.max(names.timeout_us) <= PERIOD_US_MAX;
+    reader.need(!names.capability.is_empty() && asks == site.has_result && answers && durations, Why::Site)
 }
 
 /// Read a trigger up to its fields; `rest` stands there.

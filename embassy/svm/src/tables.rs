@@ -96,13 +96,18 @@ pub(crate) fn check_params<'a>(program: &Program<'a>, reader: &mut Reader<'a>) -
     })
 }
 
+/// A reader at the pins, behind the parameters.
+pub(crate) fn at_pins<'a>(program: &Program<'a>) -> Option<Reader<'a>> {
+    let mut reader = program.section(9);
+    for _ in 0..reader.u8().ok()? {
+        read_param(program, &mut reader).ok()?;
+    }
+    Some(reader)
+}
+
 /// Number of pins.
 pub(crate) fn pins(program: &Program<'_>) -> u8 {
-    let mut reader = program.section(9);
-    for _ in 0..reader.u8().unwrap_or(0) {
-        let _ = read_param(program, &mut reader);
-    }
-    reader.u8().unwrap_or(0)
+    at_pins(program).and_then(|mut reader| reader.u8().ok()).unwrap_or(0)
 }
 
 /// One state variable: its name, where its type lies, its first slot and how many slots it has.

@@ -150,23 +150,41 @@ def constant_key(value: p.Value) -> tuple[p.ValueType, p.Value]:
 
 
 def _write_constants(out: Writer, program: p.Program) -> None:
+    """Entries of one size, so that a machine finds each at once; the bytes of the texts follow them."""
+    texts = Writer()
     out.pack("H", len(program.constants))
     for value in program.constants:
         slot = constant_slot(value)
         out.pack("B", slot.type)
-        write_value(out, slot, value)
+        if isinstance(value, str):
+            offset = len(texts.buffer)
+            texts.utf8(value)
+            out.pack("IHH", offset, len(texts.buffer) - offset, 0)
+        else:
+            write_value(out, slot, value)
+    out.buffer += texts.buffer
 
 
 def _read_constants(reader: Reader, draft: Draft) -> None:
     count = reader.number("H", "the number of constants")
-    draft.parts["constants"] = tuple(_read_constant(reader) for _ in range(count))
+    entries = [_read_constant(reader) for _ in range(count)]
+    draft.parts["constants"] = tuple(
+        reader.utf8(entry.stop - entry.start, "a text constant") if isinstance(entry, range) else entry
+        for entry in entries
+    )
+    # That each text starts where its entry says shows when the program is encoded again.
 
 
-def _read_constant(reader: Reader) -> p.Value:
+def _read_constant(reader: Reader) -> p.Value | range:
+    """Return a constant; of a text where its bytes lie behind the entries."""
     at, kind = reader.position, reader.member(p.ValueType, "the type of a constant")
     if kind is p.ValueType.BOOL:
         raise reader.fail("a constant is never a bool", at)
-    return read_value(reader, TEXT_CONSTANT if kind is p.ValueType.TEXT else p.Slot(kind))
+    if kind is not p.ValueType.TEXT:
+        return read_value(reader, p.Slot(kind))
+    offset, size_bytes = reader.unpack("IH", "a text constant")
+    reader.zeros(2, "a text constant")
+    return range(offset, offset + size_bytes)
 
 
 # --- 6 arrays, 7 timers, 8 sites -----------------------------------------------------------------------------------
@@ -202,36 +220,48 @@ def _read_timer(reader: Reader) -> p.Timer:
 
 
 def _write_sites(out: Writer, program: p.Program) -> None:
+    """Where each entry starts stands in front; in an entry what a call needs stands first, its names last."""
+    entries = Writer()
     out.pack("H", len(program.sites))
     for site in program.sites:
-        out.pack("4BH2Q", site.kind, site.on_failure, site.retries, SITE_LEVEL if site.level else 0,
-                 site.cost, site.backoff_us, site.timeout_us)  # fmt: skip
-        out.name(site.capability)
-        out.name(site.resource)
-        out.pack("B", len(site.args))
-        for name, type_ in site.args:
-            out.name(name)
-            write_type(out, type_)
-        out.pack("B", site.result is not None)
-        if site.result is not None:
-            write_type(out, site.result)
+        out.pack("I", len(entries.buffer))
+        _write_site(entries, site)
+    out.buffer += entries.buffer
+
+
+def _write_site(out: Writer, site: p.Site) -> None:
+    out.pack("4BH2B", site.kind, site.on_failure, site.retries, SITE_LEVEL if site.level else 0,
+             site.cost, len(site.args), site.result is not None)  # fmt: skip
+    for _, type_ in site.args:
+        write_type(out, type_)
+    if site.result is not None:
+        write_type(out, site.result)
+    out.pack("2Q", site.backoff_us, site.timeout_us)
+    for name in (site.capability, site.resource, *(name for name, _ in site.args)):
+        out.name(name)
 
 
 def _read_sites(reader: Reader, draft: Draft) -> None:
     count = reader.number("H", "the number of sites")
-    draft.parts["sites"] = tuple(_read_site(reader) for _ in range(count))
+    starts = [reader.number("I", "where a site starts") for _ in range(count)]
+    first = reader.position
+    draft.parts["sites"] = tuple(_read_site(reader, first + start) for start in starts)
 
 
-def _read_site(reader: Reader) -> p.Site:
+def _read_site(reader: Reader, start: int) -> p.Site:
+    if reader.position != start:
+        raise reader.fail("a site does not start where it should")
     kind = reader.member(p.SiteKind, "the kind of a site")
     on_failure = reader.member(p.OnFailure, "the answer to failure")
     retries = reader.number("B", "the retries of a site")
     level = reader.flag("the flags of a site")
-    cost, backoff_us, timeout_us = reader.unpack("H2Q", "cost, backoff and timeout of a site")
+    cost, count = reader.unpack("HB", "cost and number of arguments of a site")
+    has_result = reader.flag("whether a site has a result")
+    types = [read_type(reader) for _ in range(count)]
+    result = read_type(reader) if has_result else None
+    backoff_us, timeout_us = reader.unpack("2Q", "backoff and timeout of a site")
     capability, resource = reader.name("a capability"), reader.name("the resource of a site")
-    count = reader.number("B", "the number of arguments")
-    args = tuple((reader.name("the name of an argument"), read_type(reader)) for _ in range(count))
-    result = read_type(reader) if reader.flag("whether a site has a result") else None
+    args = tuple((reader.name("the name of an argument"), type_) for type_ in types)
     return p.Site(kind, capability, args, result, on_failure, retries, backoff_us, timeout_us, cost, resource, level)
 
 

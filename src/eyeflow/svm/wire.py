@@ -33,12 +33,17 @@ class Writer:
 
     def text(self, value: str, layout: str = "H") -> None:
         """Append a text with its length in front: a u16, or for a `str` a byte (`B`)."""
+        raw = Writer()
+        raw.utf8(value)
+        self.pack(layout, len(raw.buffer))
+        self.buffer += raw.buffer
+
+    def utf8(self, value: str) -> None:
+        """Append the bytes of a text, without its length."""
         try:
-            raw = value.encode("utf-8")
+            self.buffer += value.encode("utf-8")
         except UnicodeEncodeError as error:
             raise ProgramError(f"{value!r} is not valid UTF-8") from error
-        self.pack(layout, len(raw))
-        self.buffer += raw
 
     def name(self, value: str) -> None:
         """Append a `str`."""
@@ -106,8 +111,11 @@ class Reader:
 
     def text(self, what: str, layout: str = "H") -> str:
         """Return a text with its length in front: a u16, or for a `str` a byte (`B`)."""
-        at = self.position
-        raw = self.take(self.number(layout, what), what)
+        return self.utf8(self.number(layout, what), what)
+
+    def utf8(self, size_bytes: int, what: str) -> str:
+        """Return a text of so many bytes."""
+        at, raw = self.position, self.take(size_bytes, what)
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError:
