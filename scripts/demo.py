@@ -23,6 +23,7 @@ EYEFLOW = Path(sys.executable).parent / "eyeflow"
 STEP_S = 60.0
 """How long one step may take; a demo that hangs is worse than one that fails."""
 POLL_S = 0.2
+CONFIG = "eyeflow-svm.toml"
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("EYEFLOW_")} | {
     "XDG_CONFIG_HOME": str(DATA / "config"),
@@ -35,9 +36,19 @@ class DemoFailed(Exception):  # noqa: N818 - the word of the field
     """A step did not do what it shows."""
 
 
+def styled(text: str, style: str) -> str:
+    """Return a text in an ANSI style (1 bold, 36 cyan) on a terminal; see https://no-color.org."""
+    return f"\x1b[{style}m{text}\x1b[0m" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text
+
+
 def title(text: str) -> None:
     """Say what the next step shows."""
-    print(f"\n== {text}", flush=True)
+    print(styled(f"\n== {text}", "1"), flush=True)
+
+
+def say_command(arguments: tuple[str, ...], end: str = "") -> None:
+    """Show a command before it runs."""
+    print(styled(f"$ eyeflow {shown(arguments)}{end}", "36"), flush=True)
 
 
 def shown(arguments: tuple[str, ...]) -> str:
@@ -46,16 +57,16 @@ def shown(arguments: tuple[str, ...]) -> str:
     return " ".join(f"'{word}'" if any(c in word for c in " ()*") else word for word in words)
 
 
-def eyeflow(*arguments: str, quiet: bool = False, cwd: Path = ROOT, indent: str = "  ") -> str:
+def eyeflow(*arguments: str, quiet: bool = False) -> str:
     """Run a command, show it and what it printed, and return its standard output."""
     if not quiet:
-        print(f"$ eyeflow {shown(arguments)}", flush=True)
+        say_command(arguments)
     done = subprocess.run(
-        [EYEFLOW, *arguments], capture_output=True, text=True, env=ENVIRONMENT, cwd=cwd, timeout=STEP_S
+        [EYEFLOW, *arguments], capture_output=True, text=True, env=ENVIRONMENT, cwd=ROOT, timeout=STEP_S
     )
     if not quiet or done.returncode:
         for line in (done.stdout + done.stderr).splitlines():
-            print(f"{indent}{line}", flush=True)
+            print(f"  {line}".rstrip(), flush=True)
     if done.returncode:
         raise DemoFailed(f"eyeflow {shown(arguments)} ended with exit code {done.returncode}")
     return done.stdout
@@ -71,12 +82,12 @@ def until(what: str, condition: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def service(name: str, *arguments: str, cwd: Path = ROOT) -> Iterator[Path]:
+def service(name: str, *arguments: str) -> Iterator[Path]:
     """Run a daemon in the background; gives its log file, ends it with SIGTERM."""
-    print(f"$ eyeflow {shown(arguments)} &", flush=True)
+    say_command(arguments, " &")
     log = DATA / f"{name}.log"
     with log.open("w") as out:
-        process = subprocess.Popen([EYEFLOW, *arguments], stdout=out, stderr=out, env=ENVIRONMENT, cwd=cwd)
+        process = subprocess.Popen([EYEFLOW, *arguments], stdout=out, stderr=out, env=ENVIRONMENT, cwd=ROOT)
         try:
             yield log
         finally:
@@ -118,12 +129,12 @@ def add_node(name: str, url: str) -> Path:
     folder = DATA / name
     folder.mkdir()
     (folder / "adc0").write_text("400\n")
-    eyeflow("node", "init", name, "--out", str(folder / "eyeflow-svm.toml"), quiet=True)
-    config = folder / "eyeflow-svm.toml"
+    config = folder / CONFIG
+    eyeflow("node", "init", name, "--out", str(config), quiet=True)
     config.write_text(config.read_text() + f'\n[adc.channels]\n0 = "{folder / "adc0"}"\n')
     token = eyeflow("coordinator", "join-token", quiet=True).strip()
-    eyeflow("node", "join", url, "--token", token, cwd=folder, quiet=True)
-    print(f"  {name} has joined ({config.relative_to(ROOT)})")
+    eyeflow("node", "join", url, "--token", token, "--config", str(config), quiet=True)
+    print(f"  {name} was set up and has joined, with a key of its own: {config.relative_to(ROOT)}")
     return folder
 
 
@@ -143,19 +154,19 @@ def tour() -> None:
     example = "examples/machine_failure_warning"
     eyeflow("run", f"{example}/machine_failure_warning.eye", "--events", f"{example}/recording.csv")
     with ExitStack() as stack:
-        title("3. A cluster: one coordinator, two nodes")
+        title("3. A cluster: one coordinator that knows what shall run where, two nodes that run it")
         eyeflow("keys", "new", quiet=True)
         with ExitStack() as coordinator:
             url = start_coordinator(coordinator)
             folders = {name: add_node(name, url) for name in ("node-a", "node-b")}
             logs = {
-                name: stack.enter_context(service(name, "node", "start", cwd=folder))
+                name: stack.enter_context(service(name, "node", "start", "--config", str(folder / CONFIG)))
                 for name, folder in folders.items()
             }
             for log in logs.values():
                 until("the node runs", lambda log=log: "runs:" in log.read_text())  # type: ignore[misc]
             show_cluster(folders["node-a"], logs["node-a"])
-        title("7. The coordinator is gone. The nodes do not care")
+        title("7. The coordinator was stopped. The nodes run on, and so do their records")
         heat(folders["node-a"], 400)
         follow(logs["node-a"], "relay off", 1, "the probe of node-a cools down again:")
     eyeflow("audit", "verify", "--data-dir", "demo-data/node-a/data")
@@ -163,14 +174,20 @@ def tour() -> None:
 
 def show_cluster(folder: Path, log: Path) -> None:
     """Deploy, watch real input act, and look at the cluster and its audit."""
-    title("4. Compile, sign and deploy: this machine's own readings, and an analog input")
+    title("4. Compile: what a rule can at most do is proven before it runs. Sign, and deploy")
+    program = "demo-data/overheat_relay.svm"
+    eyeflow("compile", "examples/overheat_relay/overheat_relay.eye", "--sign", "default", "--out", program)
     eyeflow("deploy", "examples/host_monitor/host_monitor.eye", "--all", "--param", "heartbeat=2s")
-    eyeflow("deploy", "examples/overheat_relay/overheat_relay.eye", "--nodes", "node-a")
-    title("5. They act")
-    follow(log, "eyeflow.rule: cpu", 2, "node-a reads this machine's processor and memory:")
+    eyeflow("deploy", program, "--nodes", "node-a")
+    title("5. They act: only signed programs, and each action only after its record is on the disk")
+    follow(
+        log, "eyeflow.rule: cpu", 2, "host_monitor on node-a reads this machine's processor, memory and temperature:"
+    )
     heat(folder, 912)
-    follow(log, "relay on", 1, "the probe of node-a shows 91.2 degrees; for two seconds nothing, then:")
-    title("6. The cluster, and the record of what was decided")
+    follow(
+        log, "relay on", 1, "overheat_relay: the probe of node-a now shows 91.2 degrees; nothing for two seconds, then:"
+    )
+    title("6. What runs where, and why the relay switched: inputs, decision and line of the rule")
     eyeflow("status")
     eyeflow("audit", "show", "--rule", "overheat_relay", "-n", "2", "--data-dir", "demo-data/node-a/data")
 
@@ -179,6 +196,8 @@ def main() -> int:
     """Run the tour from a clean state; whatever happens, no process stays behind."""
     shutil.rmtree(DATA, ignore_errors=True)
     DATA.mkdir()
+    started_s = time.monotonic()
+    print("eyeflow in seven steps, about half a minute. Everything happens on this machine, in demo-data.")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         tour()
@@ -189,7 +208,7 @@ def main() -> int:
         print("\ninterrupted; everything was shut down", file=sys.stderr)
         return 130
     print(
-        "\nEverything was shut down. What to try next:\n"
+        f"\nDone in {time.monotonic() - started_s:.0f} s, and everything was shut down. What to try next:\n"
         "  . .venv/bin/activate                      then `eyeflow --help` (or call .venv/bin/eyeflow)\n"
         "  docs/tutorial.md                          your own tested, deployed rule in ten minutes\n"
         "  eyeflow test examples --cov               fifteen rules with their tests and branch coverage\n"
