@@ -40,7 +40,7 @@ HOMES = {
     "paho": {"node"},
     "psutil": {"node"},
     "rich": {"cli"},
-    "serial": {"node"},
+    "serial": {"node", "mcu"},
     "starlette": {"coordinator", "node"},
     "tomli_w": {"deploy", "node", "cli"},
     "typer": {"cli"},

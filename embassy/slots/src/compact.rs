@@ -67,9 +67,7 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
         let sectors = self.flash.sectors(target);
         let done = if work.erased < sectors {
             work.erased += 1;
-            self.flash
-                .erase(target, work.erased - 1)
-                .map_err(Into::into)
+            self.flash.erase(target, work.erased - 1).map_err(Into::into)
         } else if work.source < self.tail {
             self.move_record(&mut work)
         } else {
@@ -95,12 +93,7 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
 
     /// Move the record at `work.source`, when it still matters.
     fn move_record(&mut self, work: &mut Compaction) -> Result<(), StoreError> {
-        let Found::Record {
-            header,
-            committed,
-            next,
-        } = log::find(&self.flash, self.bank, work.source)
-        else {
+        let Found::Record { header, committed, next } = log::find(&self.flash, self.bank, work.source) else {
             work.source = self.tail;
             return Ok(());
         };
@@ -112,11 +105,7 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
                 work.target += next - work.source;
             }
             Fate::Floor => {
-                let floor = Header {
-                    kind: Kind::Floor,
-                    length: 0,
-                    ..header
-                };
+                let floor = Header { kind: Kind::Floor, length: 0, ..header };
                 self.program_padded(target, work.target, &floor.encode())?;
                 work.target += log::span::<F>(Kind::Floor, 0);
             }
@@ -167,9 +156,7 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
             Kind::Program | Kind::Removed | Kind::Floor => self.floor_fate(header, offset),
             Kind::Good | Kind::Trial if self.is_kept(place.current, header.key) => Fate::Keep,
             Kind::Good if self.is_kept(place.previous, header.key) => Fate::Keep,
-            Kind::Data if place.current != NOWHERE && !self.is_superseded(header, offset) => {
-                Fate::Keep
-            }
+            Kind::Data if place.current != NOWHERE && !self.is_superseded(header, offset) => Fate::Keep,
             _ => Fate::Drop,
         }
     }
@@ -184,8 +171,7 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
         let next = offset + log::span::<F>(header.kind, header.length);
         self.each_record(next, |later, _, committed| {
             let same = later.kind == Kind::Data && later.key == header.key;
-            found |=
-                committed && later.place == header.place && (same || later.kind == Kind::Removed);
+            found |= committed && later.place == header.place && (same || later.kind == Kind::Removed);
             !found
         });
         found

@@ -10,11 +10,7 @@ const fn table() -> [u32; 16] {
         let mut value = index as u32;
         let mut bit = 0;
         while bit < 4 {
-            value = if value & 1 == 1 {
-                (value >> 1) ^ 0xEDB8_8320
-            } else {
-                value >> 1
-            };
+            value = if value & 1 == 1 { (value >> 1) ^ 0xEDB8_8320 } else { value >> 1 };
             bit += 1;
         }
         entries[index] = value;

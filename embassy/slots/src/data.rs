@@ -17,13 +17,7 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
         if self.current_key(place).is_none() {
             return Err(StoreError::Order);
         }
-        let header = Header {
-            kind: Kind::Data,
-            place,
-            length: bytes.len() as u32,
-            sequence: 0,
-            key: u64::from(tag),
-        };
+        let header = Header { kind: Kind::Data, place, length: bytes.len() as u32, sequence: 0, key: u64::from(tag) };
         let span = log::span::<F>(Kind::Data, header.length);
         let need = span + Self::reserved_bytes();
         if self.is_compacting() || !self.has_room(need) {

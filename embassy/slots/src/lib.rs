@@ -25,6 +25,6 @@ mod write;
 
 pub use flash::{Bank, Flash, FlashError};
 pub use probation::{Probation, Verdict};
-pub use record::{ID_BYTES, NAME_BYTES_MAX};
+pub use record::{ID_BYTES, NAME_BYTES_MAX, rule_key};
 pub use store::{Entry, PLACES, Store, StoreError, TRIALS_MAX};
-pub use write::{Begin, Claim, DATA_BYTES_MAX, DATA_TAGS, Start};
+pub use write::{Begin, Claim, Claimed, DATA_BYTES_MAX, DATA_TAGS, Start};

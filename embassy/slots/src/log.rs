@@ -17,11 +17,7 @@ pub(crate) enum Found {
     /// Something that is no record: the log was cut off here.
     Torn,
     /// A record; `committed` says whether all of it is there, `next` where the log goes on.
-    Record {
-        header: Header,
-        committed: bool,
-        next: u32,
-    },
+    Record { header: Header, committed: bool, next: u32 },
 }
 
 /// `bytes` rounded up to whole units of the flash.
@@ -45,11 +41,7 @@ pub(crate) const fn head_bytes<F: Flash>(kind: Kind) -> u32 {
 
 /// Bytes of a whole record on flash.
 pub(crate) const fn span<F: Flash>(kind: Kind, length: u32) -> u32 {
-    let tail = if kind.has_payload() {
-        up::<F>(length).saturating_add(up::<F>(COMMIT_BYTES as u32))
-    } else {
-        0
-    };
+    let tail = if kind.has_payload() { up::<F>(length).saturating_add(up::<F>(COMMIT_BYTES as u32)) } else { 0 };
     head_bytes::<F>(kind).saturating_add(tail)
 }
 
@@ -80,10 +72,7 @@ pub(crate) const fn second_copy<F: Flash>() -> u32 {
 
 /// Whether these bytes of flash are erased; a unit that cannot be read is not.
 pub(crate) fn is_blank<F: Flash>(flash: &F, bank: Bank, offset: u32, length: u32) -> bool {
-    each_chunk(flash, bank, offset, length, |bytes| {
-        bytes.iter().all(|&byte| byte == 0xFF)
-    })
-    .unwrap_or(false)
+    each_chunk(flash, bank, offset, length, |bytes| bytes.iter().all(|&byte| byte == 0xFF)).unwrap_or(false)
 }
 
 /// The CRC of bytes on flash.
@@ -141,22 +130,12 @@ pub(crate) fn find<F: Flash>(flash: &F, bank: Bank, offset: u32) -> Found {
     if next > end {
         return Found::Torn;
     }
-    let committed =
-        !header.kind.has_payload() || is_committed(flash, bank, &header, next).unwrap_or(false);
-    Found::Record {
-        header,
-        committed,
-        next,
-    }
+    let committed = !header.kind.has_payload() || is_committed(flash, bank, &header, next).unwrap_or(false);
+    Found::Record { header, committed, next }
 }
 
 /// Whether the commit of a record is there; the payload itself is for `is_intact`.
-fn is_committed<F: Flash>(
-    flash: &F,
-    bank: Bank,
-    header: &Header,
-    next: u32,
-) -> Result<bool, FlashError> {
+fn is_committed<F: Flash>(flash: &F, bank: Bank, header: &Header, next: u32) -> Result<bool, FlashError> {
     let mut commit = [0; COMMIT_BYTES];
     flash.read(bank, next - up::<F>(COMMIT_BYTES as u32), &mut commit)?;
     Ok(commit == header.commit(word(&commit, 0)))

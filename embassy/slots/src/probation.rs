@@ -26,10 +26,7 @@ pub struct Probation {
 impl Probation {
     /// Nothing counted yet.
     pub const fn new() -> Self {
-        Self {
-            faults: 0,
-            clean: 0,
-        }
+        Self { faults: 0, clean: 0 }
     }
 
     /// Count one execution.

@@ -148,13 +148,7 @@ pub fn program_key(id: &[u8; ID_BYTES]) -> u64 {
 mod tests {
     use super::*;
 
-    const HEADER: Header = Header {
-        kind: Kind::Program,
-        place: 2,
-        length: 1344,
-        sequence: 1 << 40,
-        key: 7,
-    };
+    const HEADER: Header = Header { kind: Kind::Program, place: 2, length: 1344, sequence: 1 << 40, key: 7 };
 
     #[test]
     fn a_header_comes_back() {

@@ -32,18 +32,8 @@ pub const NRF52: Geometry = geometry("nRF52840", 65536, [4096, 4096], false);
 pub const RP2040: Geometry = geometry("RP2040", 65536, [4096, 4096], false);
 
 /// A geometry.
-pub const fn geometry(
-    name: &'static str,
-    bank_bytes: u32,
-    sector_bytes: [u32; 2],
-    corrected: bool,
-) -> Geometry {
-    Geometry {
-        name,
-        bank_bytes,
-        sector_bytes,
-        corrected,
-    }
+pub const fn geometry(name: &'static str, bank_bytes: u32, sector_bytes: [u32; 2], corrected: bool) -> Geometry {
+    Geometry { name, bank_bytes, sector_bytes, corrected }
 }
 
 /// Steps that one erase counts for: it can be cut before, in three ways during, and after.
@@ -188,11 +178,7 @@ impl<const UNIT: usize> SimFlash<UNIT> {
         let cells = &mut self.banks[bank as usize];
         let touched = cells.bytes[at..at + index].iter().any(|&b| b != 0xFF);
         let reached = !byte & self.random.byte();
-        let weak = if touched {
-            !byte & self.random.byte()
-        } else {
-            0
-        };
+        let weak = if touched { !byte & self.random.byte() } else { 0 };
         cells.bytes[at + index] &= !reached;
         cells.weak[at + index] = weak;
         if touched || reached != 0 {
@@ -251,9 +237,7 @@ impl<const UNIT: usize> Flash for SimFlash<UNIT> {
     fn program(&mut self, bank: Bank, offset: u32, bytes: &[u8]) -> Result<(), FlashError> {
         let at = offset as usize;
         let size = self.geometry.bank_bytes as usize;
-        assert!(
-            at.is_multiple_of(UNIT) && bytes.len().is_multiple_of(UNIT) && at + bytes.len() <= size
-        );
+        assert!(at.is_multiple_of(UNIT) && bytes.len().is_multiple_of(UNIT) && at + bytes.len() <= size);
         if self.off {
             return Err(FlashError);
         }
@@ -288,5 +272,39 @@ impl<const UNIT: usize> Flash for SimFlash<UNIT> {
     fn mapped(&self, bank: Bank, offset: u32, length: u32) -> Result<&[u8], FlashError> {
         let at = self.check(bank, offset, length as usize)?;
         Ok(&self.banks[bank as usize].bytes[at..at + length as usize])
+    }
+}
+
+impl<const UNIT: usize> SimFlash<UNIT> {
+    /// Everything that survives the power being off, as bytes for a file.
+    pub fn image(&self) -> Vec<u8> {
+        let mut image = Vec::new();
+        for cells in &self.banks {
+            image.extend(&cells.bytes);
+            image.extend(&cells.weak);
+            image.extend(cells.erased.iter().map(|&flag| u8::from(flag)));
+            image.extend(cells.broken.iter().map(|&flag| u8::from(flag)));
+        }
+        image
+    }
+
+    /// A flash from its image; nothing when the image is of another geometry.
+    pub fn from_image(geometry: Geometry, image: &[u8]) -> Option<Self> {
+        let mut flash = Self::new(geometry, 0);
+        let size = geometry.bank_bytes as usize;
+        let each = 2 * (size + size / UNIT);
+        if image.len() != 2 * each {
+            return None;
+        }
+        for (cells, part) in flash.banks.iter_mut().zip(image.chunks(each)) {
+            let (bytes, part) = part.split_at(size);
+            let (weak, part) = part.split_at(size);
+            let (erased, broken) = part.split_at(size / UNIT);
+            cells.bytes = bytes.to_vec();
+            cells.weak = weak.to_vec();
+            cells.erased = erased.iter().map(|&flag| flag != 0).collect();
+            cells.broken = broken.iter().map(|&flag| flag != 0).collect();
+        }
+        Some(flash)
     }
 }

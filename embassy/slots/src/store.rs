@@ -43,13 +43,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    pub(crate) const EMPTY: Self = Self {
-        current: NOWHERE,
-        previous: NOWHERE,
-        trials: 0,
-        good: false,
-        previous_good: false,
-    };
+    pub(crate) const EMPTY: Self =
+        Self { current: NOWHERE, previous: NOWHERE, trials: 0, good: false, previous_good: false };
 
     /// A new program takes the place. Last known good stays what has proved itself, when there is such a program.
     fn install(&mut self, offset: u32) {
@@ -179,13 +174,8 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
                     self.clean = false;
                     break;
                 }
-                Found::Record {
-                    header,
-                    committed,
-                    next,
-                } => {
-                    let whole =
-                        committed && log::is_intact(&self.flash, self.bank, self.tail, &header);
+                Found::Record { header, committed, next } => {
+                    let whole = committed && log::is_intact(&self.flash, self.bank, self.tail, &header);
                     self.clean = whole;
                     if whole {
                         self.apply(&header, self.tail);
@@ -264,9 +254,7 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
     /// fetch them again when `generation` has changed.
     pub fn program(&self, place: u8) -> Option<&[u8]> {
         let entry = self.entry(place)?;
-        self.flash
-            .mapped(self.bank, entry.offset, entry.length)
-            .ok()
+        self.flash.mapped(self.bank, entry.offset, entry.length).ok()
     }
 
     /// Copy the name of the rule in a place; returns its length, 0 for an empty place.
@@ -319,18 +307,9 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
     }
 
     /// Call `visit` with the records from `offset` on until it returns false.
-    pub(crate) fn each_record(
-        &self,
-        mut offset: u32,
-        mut visit: impl FnMut(&Header, u32, bool) -> bool,
-    ) {
+    pub(crate) fn each_record(&self, mut offset: u32, mut visit: impl FnMut(&Header, u32, bool) -> bool) {
         while offset < self.tail {
-            let Found::Record {
-                header,
-                committed,
-                next,
-            } = log::find(&self.flash, self.bank, offset)
-            else {
+            let Found::Record { header, committed, next } = log::find(&self.flash, self.bank, offset) else {
                 return;
             };
             if !visit(&header, offset, committed) {

@@ -5,8 +5,7 @@ use crate::crc::Crc;
 use crate::flash::{Bank, Flash, FlashError};
 use crate::log;
 use crate::record::{
-    COMMIT_BYTES, HEADER_BYTES, Header, ID_BYTES, Kind, NAME_BYTES_MAX, PREFIX_BYTES, program_key,
-    rule_key,
+    COMMIT_BYTES, HEADER_BYTES, Header, ID_BYTES, Kind, NAME_BYTES_MAX, PREFIX_BYTES, program_key, rule_key,
 };
 use crate::store::{NOWHERE, Open, PLACES, Place, Store, StoreError, TRIALS_MAX, Work};
 
@@ -31,6 +30,17 @@ pub struct Claim<'a> {
     pub sequence: u64,
     /// Bytes of the whole program, with signatures.
     pub length: u32,
+}
+
+/// A claim as the store remembers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// The SHA-256 of the signed bytes.
+    pub id: [u8; ID_BYTES],
+    /// The anti-rollback sequence.
+    pub sequence: u64,
+    /// The `rule_key` of the rule's name.
+    pub rule: u64,
 }
 
 /// The answer to `begin`.
@@ -108,23 +118,14 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
         start.copy_from_slice(&header.encode());
         let (id, name) = prefix.split_at_mut(ID_BYTES);
         id.copy_from_slice(claim.id);
-        for (target, &byte) in name
-            .iter_mut()
-            .zip([claim.rule.len() as u8].iter().chain(claim.rule))
-        {
+        for (target, &byte) in name.iter_mut().zip([claim.rule.len() as u8].iter().chain(claim.rule)) {
             *target = byte;
         }
         let mut crc = Crc::new();
         crc.update(prefix);
         let base = self.tail;
         self.append(&head, log::span::<F>(Kind::Program, claim.length))?;
-        self.work = Work::Open(Open {
-            base,
-            header,
-            written: 0,
-            flushed: false,
-            crc,
-        });
+        self.work = Work::Open(Open { base, header, written: 0, flushed: false, crc });
         Ok(())
     }
 
@@ -138,12 +139,7 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
     }
 
     /// Program bytes in whole units, the last one filled up with ones.
-    pub(crate) fn program_padded(
-        &mut self,
-        bank: Bank,
-        mut offset: u32,
-        bytes: &[u8],
-    ) -> Result<(), FlashError> {
+    pub(crate) fn program_padded(&mut self, bank: Bank, mut offset: u32, bytes: &[u8]) -> Result<(), FlashError> {
         for piece in bytes.chunks(UNIT) {
             let mut unit = [0xFF; UNIT];
             for (target, &byte) in unit.iter_mut().zip(piece) {
@@ -227,13 +223,21 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
         }
         if !(open.written as usize).is_multiple_of(UNIT) && !open.flushed {
             self.flush(&open)?;
-            self.work = Work::Open(Open {
-                flushed: true,
-                ..open
-            });
+            self.work = Work::Open(Open { flushed: true, ..open });
         }
         let at = open.base + log::head_bytes::<F>(Kind::Program);
         Ok(self.flash.mapped(self.bank, at, open.header.length)?)
+    }
+
+    /// What was claimed of the program that is being received.
+    pub fn claimed(&self) -> Option<Claimed> {
+        let Work::Open(open) = &self.work else {
+            return None;
+        };
+        let mut id = [0; ID_BYTES];
+        let at = open.base + HEADER_BYTES as u32;
+        self.flash.read(self.bank, at, &mut id).ok()?;
+        Some(Claimed { id, sequence: open.header.sequence, rule: open.header.key })
     }
 
     /// Make the received program the one of its place. The commit word is the very last thing programmed.
@@ -291,21 +295,13 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
         let Some(key) = self.current_key(place) else {
             return Ok(());
         };
-        self.mark(&Header {
-            kind,
-            place,
-            length: 0,
-            sequence: 0,
-            key,
-        })
+        self.mark(&Header { kind, place, length: 0, sequence: 0, key })
     }
 
     /// The program of this place has proved itself: it is now the last known good one.
     pub fn good(&mut self, place: u8) -> Result<(), StoreError> {
         match self.places.get(usize::from(place)) {
-            Some(found) if found.current != NOWHERE && !found.good => {
-                self.mark_current(Kind::Good, place)
-            }
+            Some(found) if found.current != NOWHERE && !found.good => self.mark_current(Kind::Good, place),
             _ => Ok(()),
         }
     }
@@ -351,18 +347,11 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
         };
         let sequence = self.floor(rule);
         let key = rule_key(rule);
-        self.mark(&Header {
-            kind: Kind::Removed,
-            place,
-            length: 0,
-            sequence,
-            key,
-        })
+        self.mark(&Header { kind: Kind::Removed, place, length: 0, sequence, key })
     }
 
     /// Whether the program of this place is the one with this id.
     pub fn runs(&self, place: u8, id: &[u8; ID_BYTES]) -> bool {
-        self.current_key(place) == Some(program_key(id))
-            && self.entry(place).is_some_and(|entry| entry.id == *id)
+        self.current_key(place) == Some(program_key(id)) && self.entry(place).is_some_and(|entry| entry.id == *id)
     }
 }

@@ -8,9 +8,7 @@ fn id(number: u8) -> [u8; 32] {
 }
 
 fn body(number: u8, length: usize) -> Vec<u8> {
-    (0..length)
-        .map(|index| (index as u8).wrapping_mul(7) ^ number)
-        .collect()
+    (0..length).map(|index| (index as u8).wrapping_mul(7) ^ number).collect()
 }
 
 fn install<const UNIT: usize>(
@@ -20,12 +18,7 @@ fn install<const UNIT: usize>(
     length: usize,
 ) -> Result<(), StoreError> {
     let rule = format!("rule_{place}");
-    let claim = Claim {
-        rule: rule.as_bytes(),
-        id: &id(number),
-        sequence: u64::from(number),
-        length: length as u32,
-    };
+    let claim = Claim { rule: rule.as_bytes(), id: &id(number), sequence: u64::from(number), length: length as u32 };
     let mut calls = 0;
     while let Begin::Wait(_) = store.begin(place, &claim)? {
         calls += 1;
@@ -44,10 +37,7 @@ fn running<const UNIT: usize>(store: &Store<SimFlash<UNIT>, UNIT>, place: u8) ->
     let entry = store.entry(place)?;
     let number = entry.sequence as u8;
     assert_eq!(entry.id, id(number));
-    assert_eq!(
-        store.program(place).unwrap(),
-        body(number, entry.length as usize)
-    );
+    assert_eq!(store.program(place).unwrap(), body(number, entry.length as usize));
     Some(number)
 }
 
@@ -200,12 +190,7 @@ fn misuse_is_refused() {
     assert_eq!(store.finish().map(<[u8]>::len), Err(StoreError::Order));
     assert_eq!(store.commit(), Err(StoreError::Order));
     assert_eq!(store.keep(0, 0, b"x"), Err(StoreError::Order));
-    let claim = Claim {
-        rule: b"big",
-        id: &id(1),
-        sequence: 1,
-        length: store.program_bytes_max() + 1,
-    };
+    let claim = Claim { rule: b"big", id: &id(1), sequence: 1, length: store.program_bytes_max() + 1 };
     assert_eq!(store.begin(0, &claim), Err(StoreError::TooBig));
 }
 
@@ -214,12 +199,7 @@ fn an_abandoned_program_changes_nothing() {
     let mut store = fresh::<256>(RP2040);
     install(&mut store, 0, 1, 1000).unwrap();
     for _ in 0..50 {
-        let claim = Claim {
-            rule: b"rule_0",
-            id: &id(2),
-            sequence: 2,
-            length: 3000,
-        };
+        let claim = Claim { rule: b"rule_0", id: &id(2), sequence: 2, length: 3000 };
         while store.begin(0, &claim).unwrap() != Begin::Ready {}
         store.write(&[7; 900]).unwrap();
         store.abandon();
@@ -231,12 +211,7 @@ fn an_abandoned_program_changes_nothing() {
 #[test]
 fn what_was_received_can_be_read_back() {
     let mut store = fresh::<32>(STM32H7);
-    let claim = Claim {
-        rule: b"rule_0",
-        id: &id(2),
-        sequence: 2,
-        length: 100,
-    };
+    let claim = Claim { rule: b"rule_0", id: &id(2), sequence: 2, length: 100 };
     while store.begin(0, &claim).unwrap() != Begin::Ready {}
     let bytes = body(2, 100);
     store.write(&bytes[..45]).unwrap();

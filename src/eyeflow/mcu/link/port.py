@@ -1,0 +1,257 @@
+"""A board at a serial port: `/dev/ttyACM0`, a pseudo-terminal, `socket://host:port`. The home of pyserial."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from eyeflow.base.errors import EyeflowError
+from eyeflow.mcu.link import failures, push, records
+from eyeflow.mcu.link.messages import (
+    PROTOCOL,
+    Code,
+    Counters,
+    Fields,
+    Health,
+    Hello,
+    Installed,
+    MalformedAnswerError,
+    Request,
+    text,
+)
+from eyeflow.mcu.link.refusals import refusal
+from eyeflow.mcu.link.session import Ask, Heard, Line, NoAnswerError, Patience
+
+if TYPE_CHECKING:
+    import serial
+
+BAUD = 115200
+POLL_S = 0.02
+READ_BYTES_MAX = 4096
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Everything that `eyeflow mcu status` shows; `counters` belong to `programs` one by one."""
+
+    hello: Hello
+    health: Health
+    programs: tuple[Installed, ...]
+    counters: tuple[Counters, ...]
+
+
+class Board:
+    """A board that runs eyeflow firmware. Use it as a context manager, or call `close`.
+
+    Every failure is an EyeflowError with its cause and the next step. `on_heard` is called with what the board says
+    unasked (log lines, LLM requests, telemetry) as it arrives.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        baud: int = BAUD,
+        patience: Patience | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        on_heard: Callable[[Heard], None] | None = None,
+    ) -> None:
+        self.url = url
+        self.baud = baud
+        self._clock = clock
+        self._on_heard = on_heard
+        self._line = Line(patience or Patience())
+        self._port = _open(url, baud)
+        self._hello: Hello | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the port back."""
+        self._port.close()
+
+    @property
+    def hello(self) -> Hello:
+        """Who the board is; asked once."""
+        if self._hello is None:
+            self._hello = self._converse(_hello(self.url))
+        return self._hello
+
+    def push(self, program: bytes, progress: push.Progress | None = None) -> push.Pushed:
+        """Send a `.svm` file and let the board run it; the board goes on scanning meanwhile.
+
+        A transfer that was interrupted goes on where it stopped; a program that the board has is success at once.
+        """
+        return self._converse(push.push(program, self.hello, progress or _no_progress))
+
+    def list(self) -> tuple[Installed, ...]:
+        """Return the programs on the board, by place."""
+        return self._converse(_list(self.hello))
+
+    def status(self) -> Status:
+        """Return who the board is, how it is, what it runs and what that did."""
+        return self._converse(_status(self.hello))
+
+    def remove(self, rule: str) -> None:
+        """Remove a rule; programs of it that are older than the last one stay refused."""
+        self._converse(_done(Ask(Request.REMOVE, text(rule), slow=True), self.hello, rule))
+
+    def set_param(self, rule: str, index: int, value: bool | int | float) -> None:
+        """Set a parameter of a rule by its index in the program."""
+        bits = struct.pack("<d", value) if isinstance(value, float) else struct.pack("<q", value)
+        ask = Ask(Request.SET_PARAM, text(rule) + bytes([index]) + bits, slow=True)
+        self._converse(_done(ask, self.hello, rule))
+
+    def set_time(self, time_us: int, utc_offset_s: int = 0) -> None:
+        """Tell the board the wall-clock time, in microseconds since 1970 UTC."""
+        ask = Ask(Request.TIME, struct.pack("<Qi", time_us, utc_offset_s))
+        self._converse(_done(ask, self.hello, ""))
+
+    def ping(self, data: bytes = b"") -> float:
+        """Return the seconds until the board sent these bytes (up to 64) back."""
+        start_s = self._clock()
+        self._converse(_ping(data))
+        return self._clock() - start_s
+
+    def records(self) -> records.RecordBatch:
+        """Return the execution records that wait on the board, checked against its chain. See `acknowledge`."""
+        return self._converse(records.read_records())
+
+    def acknowledge(self, next_sequence: int) -> None:
+        """Let the board forget the records before this number; call it when they are safely stored."""
+        self._converse(records.acknowledge(next_sequence))
+
+    def answer_llm(self, number: int, answer: str | None) -> None:
+        """Answer an LLM request of the board; None says that the model failed."""
+        payload = bytes([number, 0 if answer is not None else 1]) + (answer or "").encode()[:100]
+        self._converse(_done(Ask(Request.LLM_ANSWER, payload), self.hello, ""))
+
+    def listen(self, seconds: float) -> Iterator[Heard]:
+        """Yield what the board says unasked, for so long."""
+        end_s = self._clock() + seconds
+        while True:
+            while self._line.heard:
+                yield self._line.heard.popleft()
+            if self._clock() >= end_s:
+                return
+            self._receive()
+
+    def _converse(self, conversation: Generator[Ask, bytes, T]) -> T:
+        answer: bytes | None = None
+        try:
+            while True:
+                ask = next(conversation) if answer is None else conversation.send(answer)
+                answer = self._exchange(ask)
+        except StopIteration as stop:
+            value: T = stop.value
+            return value
+        except MalformedAnswerError as error:
+            raise failures.malformed(self.url, error) from error
+
+    def _exchange(self, ask: Ask) -> bytes:
+        self._send(self._line.start(ask, self._clock()))
+        while self._line.answer is None:
+            self._receive()
+            try:
+                again = self._line.poll(self._clock())
+            except NoAnswerError as error:
+                raise failures.silent(self.url, self.baud, self._line.receiver, ask) from error
+            if again and self._line.answer is None:
+                self._send(again)
+        return self._line.answer
+
+    def _send(self, data: bytes) -> None:
+        with failures.port_lost(self.url):
+            self._port.write(data)
+            self._port.flush()
+
+    def _receive(self) -> None:
+        with failures.port_lost(self.url):
+            data = self._port.read(min(max(self._port.in_waiting, 1), READ_BYTES_MAX))
+        self._line.feed(data)
+        while self._on_heard is not None and self._line.heard:
+            self._on_heard(self._line.heard.popleft())
+
+
+def _open(url: str, baud: int) -> serial.Serial:
+    import serial
+
+    with failures.port_closed(url):
+        port = serial.serial_for_url(url, do_not_open=True)
+        port.baudrate = baud
+        port.timeout = POLL_S
+        port.write_timeout = None if "://" in url else 5.0
+        if "://" not in url:
+            port.exclusive = True
+        port.open()
+    return port
+
+
+def _no_progress(done_bytes: int, total_bytes: int) -> None:
+    """Nobody wants to know."""
+
+
+def _hello(url: str) -> Generator[Ask, bytes, Hello]:
+    fields = Fields((yield Ask(Request.HELLO)))
+    code = fields.code()
+    if code != Code.OK:
+        raise refusal(code, None)
+    protocol = fields.payload[fields.at] if fields.left else -1
+    if protocol != PROTOCOL:
+        raise failures.other_protocol(url, protocol)
+    return Hello.read(fields)
+
+
+def _list(hello: Hello) -> Generator[Ask, bytes, tuple[Installed, ...]]:
+    programs = []
+    for place in range(hello.places):
+        fields = Fields((yield Ask(Request.INFO, bytes([place]))))
+        code = fields.code()
+        if code == Code.OK:
+            programs.append(Installed.read(place, fields))
+        elif code != Code.UNKNOWN:
+            raise refusal(code, hello)
+    return tuple(programs)
+
+
+def _status(hello: Hello) -> Generator[Ask, bytes, Status]:
+    health = Health.read((yield from _accepted(Ask(Request.HEALTH), hello)))
+    programs = yield from _list(hello)
+    counters = []
+    for program in programs:
+        ask = Ask(Request.COUNTERS, bytes([program.place]))
+        counters.append(Counters.read((yield from _accepted(ask, hello))))
+    return Status(hello, health, programs, tuple(counters))
+
+
+def _accepted(ask: Ask, hello: Hello, rule: str = "") -> Generator[Ask, bytes, Fields]:
+    fields = Fields((yield ask))
+    code = fields.code()
+    if code != Code.OK:
+        raise refusal(code, hello, rule=rule or "the program")
+    return fields
+
+
+def _done(ask: Ask, hello: Hello, rule: str) -> Generator[Ask, bytes, None]:
+    yield from _accepted(ask, hello, rule)
+
+
+def _ping(data: bytes) -> Generator[Ask, bytes, None]:
+    fields = Fields((yield Ask(Request.PING, data)))
+    if fields.code() != Code.OK or fields.take(fields.left) != data:
+        raise MalformedAnswerError("the board sent other bytes back")
+
+
+__all__ = ["BAUD", "Board", "EyeflowError", "Patience", "Status"]

@@ -1,0 +1,145 @@
+"""Pushing a program: a conversation without I/O. docs/serial-link.md, Push."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+
+from eyeflow.base.errors import EyeflowError
+from eyeflow.mcu.link.codec import Encoded, encode_smallest
+from eyeflow.mcu.link.messages import DATA_BYTES_MAX, Code, Fields, Hello, Request, push_begin
+from eyeflow.mcu.link.refusals import refusal
+from eyeflow.mcu.link.session import Ask
+from eyeflow.svm.container import SignedProgram, decode
+from eyeflow.svm.opcodes import ABI
+
+WAITS_MAX = 4096
+"""Steps of cleaning up the flash that are waited for; the largest flash has a few hundred sectors and records."""
+RESTARTS_MAX = 3
+STALLS_MAX = 16
+"""Answers in a row that do not bring the transfer on."""
+
+Progress = Callable[[int, int], None]
+"""Is called with the bytes that the board has, and the bytes of the whole transfer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What became of a push. `already` means that the board had the program and nothing was sent."""
+
+    rule: str
+    program_id: str
+    place: int
+    already: bool
+    size_bytes: int
+    sent_bytes: int
+    encoding: str
+    resumed_from_bytes: int
+
+
+class _TransferLostError(Exception):
+    """Begin the transfer again."""
+
+    def __init__(self, code: Code) -> None:
+        self.code = code
+
+
+@dataclass(slots=True)
+class _Transfer:
+    signed: SignedProgram
+    encoded: Encoded
+    size_bytes: int
+    hello: Hello
+    progress: Progress
+    resumed_from: int | None = None
+
+    def refused(self, code: Code, **facts: object) -> EyeflowError:
+        program = self.signed.program
+        known = {"rule": program.rule, "size": self.size_bytes, "sequence": program.sequence, "abi": ABI}
+        return refusal(code, self.hello, **{**known, **facts})
+
+    def announcement(self) -> bytes:
+        encoded = (len(self.encoded.data), int(self.encoded.encoding), self.encoded.dictionary)
+        program = self.signed.program
+        return push_begin(self.signed.program_id, program.sequence, self.size_bytes, encoded, ABI, program.rule)
+
+
+def push(data: bytes, hello: Hello, progress: Progress) -> Generator[Ask, bytes, Pushed]:
+    """Push the `.svm` file `data`; raises EyeflowError for each refusal, ProgramError for what is no program."""
+    signed = decode(data)
+    encoded = encode_smallest(data, hello.dictionary)
+    transfer = _Transfer(signed, encoded, len(data), hello, progress)
+    for _ in range(RESTARTS_MAX):
+        try:
+            return (yield from _attempt(transfer))
+        except _TransferLostError as again:
+            last = again.code
+    raise transfer.refused(last)
+
+
+def _attempt(transfer: _Transfer) -> Generator[Ask, bytes, Pushed]:
+    start = yield from _begin(transfer)
+    if start is None:
+        return (yield from _end(transfer, sent=0))
+    if transfer.resumed_from is None:
+        transfer.resumed_from = start
+    sent = yield from _send(transfer, start)
+    return (yield from _end(transfer, sent=sent))
+
+
+def _begin(transfer: _Transfer) -> Generator[Ask, bytes, int | None]:
+    """Return where to go on, or None when the board has the program already."""
+    ask = Ask(Request.PUSH_BEGIN, transfer.announcement(), slow=True)
+    for _ in range(WAITS_MAX):
+        fields = Fields((yield ask))
+        code, number = fields.code(), fields.number("Q")
+        if code == Code.OK:
+            return number
+        if code == Code.ALREADY:
+            return None
+        if code != Code.WAIT:
+            raise transfer.refused(code, number=number)
+    raise transfer.refused(Code.STORAGE)
+
+
+def _send(transfer: _Transfer, start: int) -> Generator[Ask, bytes, int]:
+    """Send what the board does not have; returns the bytes sent."""
+    data = transfer.encoded.data
+    at, sent, stalls = start, 0, 0
+    while at < len(data):
+        transfer.progress(at, len(data))
+        piece = data[at : at + DATA_BYTES_MAX]
+        fields = Fields((yield Ask(Request.PUSH_DATA, struct.pack("<I", at) + piece, slow=True)))
+        code, wanted = fields.code(), fields.number("I")
+        if code in {Code.NO_TRANSFER, Code.BAD_ENCODING}:
+            raise _TransferLostError(code)
+        if code not in {Code.OK, Code.OFFSET}:
+            raise transfer.refused(code)
+        stalls = 0 if wanted > at else stalls + 1
+        if stalls > STALLS_MAX:
+            raise transfer.refused(Code.OFFSET)
+        sent += len(piece)
+        at = wanted
+    transfer.progress(len(data), len(data))
+    return sent
+
+
+def _end(transfer: _Transfer, sent: int) -> Generator[Ask, bytes, Pushed]:
+    ask = Ask(Request.PUSH_END, bytes.fromhex(transfer.signed.program_id), slow=True)
+    fields = Fields((yield ask))
+    code, why, at, place = fields.code(), *fields.unpack("BIB")
+    if code in {Code.NO_TRANSFER, Code.OFFSET, Code.BAD_HASH, Code.BAD_ENCODING}:
+        raise _TransferLostError(code)
+    if code not in {Code.OK, Code.ALREADY}:
+        raise transfer.refused(code, why=why, at=at)
+    return Pushed(
+        rule=transfer.signed.program.rule,
+        program_id=transfer.signed.program_id,
+        place=place,
+        already=code == Code.ALREADY and transfer.resumed_from is None,
+        size_bytes=transfer.size_bytes,
+        sent_bytes=sent,
+        encoding=transfer.encoded.encoding.name.lower(),
+        resumed_from_bytes=transfer.resumed_from or 0,
+    )

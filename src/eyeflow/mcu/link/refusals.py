@@ -1,0 +1,138 @@
+"""The refusals of a board, in words: what, why, and what to do."""
+
+from __future__ import annotations
+
+from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.mcu.link.messages import Code, Hello
+
+REASONS = {
+    1: "the bytes end too early", 2: "it is no .svm program", 3: "another format version or ABI",
+    4: "an unknown number where a known one must stand", 5: "padding is not zero", 6: "bytes are left over",
+    7: "sections or signatures are out of order", 8: "more entries, slots or depth than the board takes",
+    9: "a text is not UTF-8 or too long", 10: "a name is empty, used twice or malformed", 11: "a type is malformed",
+    12: "a value is out of range", 13: "slots, arrays or timers do not fit", 14: "a parameter breaks its bounds",
+    15: "a site is contradictory", 16: "a trigger is contradictory", 17: "the source map is out of order",
+    18: "an operand names what does not exist", 19: "the operand stack does not fit", 20: "control flow is malformed",
+    21: "the declared limits are not the proven ones",
+}  # fmt: skip
+"""The verifier's reasons by their numbers, as in `embassy/svm/src/refusal.rs`."""
+
+COMPILE = (
+    "Compile it again for this chip with this version of eyeflow: `eyeflow compile RULE --target {chip} --sign KEY`."
+)
+AGAIN = (
+    "Run the command again. When it stays so, check cable and power supply; `eyeflow mcu status` counts damaged frames."
+)
+
+_TEXT: dict[Code, tuple[str, str, str]] = {
+    Code.TOO_BIG: (
+        "program_too_big",
+        "`{rule}` has {size} bytes, the board takes {limit}",
+        "Make the rule smaller: fewer texts, states and lists. `eyeflow compile` prints its size.",
+    ),
+    Code.NO_ROOM: (
+        "board_full",
+        "the board has no room for `{rule}`, also after cleaning up",
+        "Remove a rule that you do not need: `eyeflow mcu list`, `eyeflow mcu remove RULE`.",
+    ),
+    Code.UNSIGNED: (
+        "unsigned",
+        "`{rule}` is not signed, and the board runs signed programs only",
+        "Sign it: `eyeflow compile RULE --target {chip} --sign KEY`, with the key that the board trusts ({key}).",
+    ),
+    Code.FOREIGN_SIGNED: (
+        "foreign_signature",
+        "`{rule}` is signed, but not with the key that the board trusts ({key})",
+        "Sign it with that key. Firmware that trusts another key is built and flashed anew: `eyeflow mcu build`.",
+    ),
+    Code.BAD_SIGNATURE: (
+        "bad_signature",
+        "a signature on `{rule}` is not valid: the program was changed after it was signed",
+        "Get the program again from where it was signed; do not run this one.",
+    ),
+    Code.OLDER: (
+        "older_program",
+        "`{rule}` is older (sequence {sequence}) than what the board has had (sequence {number})",
+        "Raise `version` in the rule and compile it again; a board never goes back to an older program by itself.",
+    ),
+    Code.FIFTH_PROGRAM: (
+        "fifth_program",
+        "the board already runs {places} other rules, and `{rule}` would be one too many",
+        "Remove one: `eyeflow mcu list`, `eyeflow mcu remove RULE`.",
+    ),
+    Code.WRONG_ABI: (
+        "wrong_abi",
+        "`{rule}` is for SVM ABI {abi}, the firmware of the board has ABI {board_abi}",
+        "Flash firmware of this version of eyeflow (`eyeflow mcu build`, `eyeflow mcu flash`).",
+    ),
+    Code.WRONG_CHIP: ("wrong_chip", "`{rule}` is compiled for another chip, this board is {chip}", COMPILE),
+    Code.OTHER_DICTIONARY: (
+        "other_dictionary",
+        "the board has another compression dictionary than it said",
+        "Push again; when it stays so, the firmware is inconsistent: build and flash it anew.",
+    ),
+    Code.BAD_HASH: ("bad_hash", "what arrived is not what was sent: its SHA-256 differs", AGAIN),
+    Code.BAD_ENCODING: ("bad_encoding", "the board cannot decompress what arrived", AGAIN),
+    Code.UNVERIFIED: ("unverified", "the board's verifier refuses `{rule}`: {reason} (at {at})", COMPILE),
+    Code.OTHER_PROGRAM: (
+        "other_program",
+        "the program that arrived has another rule or sequence than was announced",
+        "Compile the rule again; when it stays so, this is a fault of eyeflow: please report it.",
+    ),
+    Code.INCAPABLE: (
+        "incapable_board",
+        "`{rule}` needs a capability, pin or resource that this board does not have",
+        "Compile it for this board: `eyeflow compile RULE --target {chip}` names what is missing.",
+    ),
+    Code.STORAGE: (
+        "board_storage",
+        "the flash of the board failed",
+        "The program from before still runs. Try again; when it stays so, the flash is worn out or locked.",
+    ),
+    Code.NO_TRANSFER: ("no_transfer", "the board was restarted in the middle and forgot the transfer", AGAIN),
+    Code.UNKNOWN: (
+        "unknown_rule",
+        "the board has no rule or parameter `{rule}`",
+        "`eyeflow mcu list` shows what it runs.",
+    ),
+    Code.BAD_VALUE: (
+        "bad_value",
+        "the value does not fit the parameter of `{rule}`",
+        "Give a value of the parameter's type and within its bounds.",
+    ),
+    Code.MALFORMED: (
+        "protocol",
+        "the board does not understand the request",
+        "Firmware and eyeflow are of different versions: build and flash the firmware anew.",
+    ),
+    Code.NOT_SUPPORTED: (
+        "protocol",
+        "the firmware of the board ({firmware}) does not know this request",
+        "Build and flash the firmware of this version: `eyeflow mcu build`, `eyeflow mcu flash`.",
+    ),
+}
+
+
+def refusal(code: Code, hello: Hello | None, **facts: object) -> EyeflowError:
+    """Return the error for a refusal. `facts` are rule, size, sequence, abi, number, why and at, as far as known."""
+    word, message, next_step = _TEXT.get(code, ("protocol", f"the board answers {code.name}", AGAIN))
+    known: dict[str, object] = dict.fromkeys(("size", "sequence", "abi", "number", "at"), "?")
+    known |= {"rule": "the program", **facts}
+    known["reason"] = REASONS.get(int(str(facts.get("why", 0))), "its code cannot be proven")
+    for field, name in (("chip", "chip"), ("key", "key"), ("firmware", "firmware"), ("places", "places")):
+        known[field] = getattr(hello, name, "?")
+    known["limit"] = getattr(hello, "program_bytes_max", "?")
+    known["board_abi"] = getattr(hello, "abi", "?")
+    return EyeflowError(
+        message.format(**known),
+        cause=f"the board answered {code.name} ({code:#04x})",
+        next_step=next_step.format(**known),
+        code=word,
+        exit_code=ExitCode.ENVIRONMENT if code in ENVIRONMENT_CODES else ExitCode.PROBLEMS,
+    )
+
+
+ENVIRONMENT_CODES = frozenset(
+    {Code.STORAGE, Code.BAD_HASH, Code.BAD_ENCODING, Code.NO_TRANSFER, Code.MALFORMED, Code.NOT_SUPPORTED}
+)
+"""Refusals that are no fault of the program."""

@@ -1,0 +1,90 @@
+"""Exchanges over the serial link without I/O: bytes and the time come in, bytes and answers go out.
+
+A conversation is a generator that yields each `Ask` and is sent the payload of its answer. The line is stop-and-wait:
+one request is out at a time and is sent again until it is answered or the patience ends. Each may arrive twice.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from eyeflow.mcu.link.frames import ANSWER, Frame, Receiver, encode_frame
+from eyeflow.mcu.link.messages import LlmRequest, LogLine, Request, Telemetry, read_unasked
+
+HEARD_MAX = 1000
+"""Lines of the log that are kept for a reader who is slower than the board; the oldest ones are dropped."""
+
+Heard = LogLine | LlmRequest | Telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for an answer, and how often to ask. The slow requests erase flash or check a signature."""
+
+    answer_s: float = 0.5
+    slow_answer_s: float = 6.0
+    tries: int = 6
+    slow_tries: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request; `slow` for those that may keep the board busy for seconds."""
+
+    request: Request
+    payload: bytes = b""
+    slow: bool = False
+
+
+class NoAnswerError(Exception):
+    """The patience is at its end."""
+
+
+@dataclass(slots=True)
+class Line:
+    """One end of the line: the request that is out, the answer to it, and what the board said unasked."""
+
+    patience: Patience = field(default_factory=Patience)
+    receiver: Receiver = field(default_factory=Receiver)
+    heard: deque[Heard] = field(default_factory=lambda: deque(maxlen=HEARD_MAX))
+    answer: bytes | None = None
+    deadline_s: float = 0.0
+    resent: int = 0
+    _ask: Ask | None = None
+    _sequence: int = 0
+    _tries_left: int = 0
+
+    def start(self, ask: Ask, now_s: float) -> bytes:
+        """Begin an exchange; returns what to send."""
+        self._sequence = (self._sequence + 1) % 256
+        self._ask = ask
+        self.answer = None
+        self._tries_left = self.patience.slow_tries if ask.slow else self.patience.tries
+        return self._send(now_s)
+
+    def _send(self, now_s: float) -> bytes:
+        assert self._ask is not None
+        self._tries_left -= 1
+        self.deadline_s = now_s + (self.patience.slow_answer_s if self._ask.slow else self.patience.answer_s)
+        return encode_frame(Frame(self._ask.request, self._sequence, self._ask.payload))
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes from the line; sets `answer` when the awaited one is among them."""
+        for frame in self.receiver.feed(data):
+            if self._ask is not None and (frame.kind, frame.sequence) == (self._ask.request | ANSWER, self._sequence):
+                self.answer = frame.payload
+                self._ask = None
+                continue
+            said = read_unasked(frame.kind, frame.payload)
+            if said is not None:
+                self.heard.append(said)
+
+    def poll(self, now_s: float) -> bytes:
+        """Return what to send again, nothing while there is time; raises NoAnswerError when the patience ends."""
+        if self._ask is None or now_s < self.deadline_s:
+            return b""
+        if self._tries_left <= 0:
+            raise NoAnswerError(f"no answer to {self._ask.request.name}")
+        self.resent += 1
+        return self._send(now_s)
