@@ -1,7 +1,7 @@
 """The flash controller with the behaviour of real cells: erased is all ones, programming only clears bits.
 
-Times are the typical ones of the STM32F401xC data sheet (32-bit parallelism); while flash is busy the core stands still,
-as it does on a chip with one bank. Every operation can be the one in which the power fails.
+Times are the typical ones of the STM32F401xC data sheet (32-bit parallelism); while flash is busy the core
+stands still, as it does on a chip with one bank. Every operation can be the one in which the power fails.
 """
 
 from __future__ import annotations
