@@ -75,6 +75,11 @@ def report_usage(error: typer.BadParameter, *, as_json: bool) -> None:
     )
 
 
+def counted(count: int, noun: str) -> str:
+    """Return `1 event` or `2 events`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def table(headers: list[str], rows: list[list[str]]) -> None:
     """Print a plain table: columns padded to their widest cell, headers bold on a terminal."""
     widths = [max(len(line[column]) for line in [headers, *rows]) for column in range(len(headers))]

@@ -42,9 +42,16 @@ def load_node_config(config: Path | None, flags: list[str]) -> NodeConfig:
     """Return the node's configuration: file, then environment, then flags such as `--offline-max-buffer-size-mb 64`."""
     from eyeflow.node.config.config import load_config
 
-    default = Path(CONFIG_NAME)
+    default, settings = Path(CONFIG_NAME), parse_setting_flags(flags)
     path = config or (default if default.exists() else None)
-    return load_config(path, os.environ, parse_setting_flags(flags))
+    if path is None and "node.name" not in settings and not os.environ.get("EYEFLOW_NODE_NAME"):
+        raise EyeflowError(
+            "which node?",
+            cause=f"there is no {CONFIG_NAME} in this folder, and no --config",
+            next_step=f"name the file with --config, or write one with: eyeflow node init NAME --out {CONFIG_NAME}",
+            code="no_config",
+        )
+    return load_config(path, os.environ, settings)
 
 
 def parse_setting_flags(arguments: list[str]) -> dict[str, str]:
@@ -106,7 +113,19 @@ def join(
         say_json({"node": settings.name, "url": joined.url, "coordinatorId": joined.coordinator_id})
         return
     say(f"{settings.name} has joined the cluster of {joined.coordinator_id[:16]} at {joined.url}")
-    note("a running node must be started again to use it")
+    note(_after_join(settings.data_dir, config))
+
+
+def _after_join(data_dir: Path, config: Path | None) -> str:
+    """Return what to do next: a node that runs takes up its membership when it starts."""
+    from eyeflow.node.local_socket import fetch_status
+
+    command = "eyeflow node start" if config is None else f"eyeflow node start --config {config}"
+    try:
+        fetch_status(data_dir)
+    except EyeflowError:
+        return f"now start it: {command}"
+    return f"it runs without the cluster until you stop it and start it again: {command}"
 
 
 @app.command("start", context_settings=SETTING_FLAGS)

@@ -14,7 +14,7 @@ import typer
 from eyeflow.base.duration import format_duration
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.cli import rules as r
-from eyeflow.cli.console import JsonFlag, note, paint, say, say_json
+from eyeflow.cli.console import JsonFlag, counted, note, paint, say, say_json
 from eyeflow.cli.files import STDIN, read_bytes, usage_error
 
 if TYPE_CHECKING:
@@ -205,8 +205,9 @@ def _show(record: ActionRecord, as_json: bool) -> None:
 
 
 def _argument(name: str, value: Value) -> str:
-    plain = not isinstance(value, str) or value.isidentifier() or DURATION.fullmatch(value)
-    text = str(value) if plain else json.dumps(value, ensure_ascii=False)
+    plain = isinstance(value, str) and (value.isidentifier() or DURATION.fullmatch(value))
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    text = str(value) if plain or number else json.dumps(value, ensure_ascii=False)
     return f"{name}: {text}"
 
 
@@ -221,21 +222,22 @@ def _show_summary(replay: Replay, as_json: bool) -> None:
 
 def _summary_lines(summary: Summary) -> Iterator[str]:
     yield (
-        f"{summary.events} events over {format_recorded(summary.duration_us)}, {summary.executions} executions, "
-        f"{summary.actions} actions, {summary.emits} events emitted"
+        f"{counted(summary.events, 'event')} over {format_recorded(summary.duration_us)}, "
+        f"{counted(summary.executions, 'execution')}, {counted(summary.actions, 'action')}, "
+        f"{counted(summary.emits, 'event')} emitted"
     )
     if summary.repeated:
-        yield f"{summary.repeated} actions repeated the level a pin already had (--repeats shows them)"
+        yield f"{counted(summary.repeated, 'action')} repeated the level a pin already had (--repeats shows them)"
     if summary.skipped:
-        yield f"{summary.skipped} executions were skipped by a failed read with `else skip`"
+        yield f"{counted(summary.skipped, 'execution')} skipped by a failed read with `else skip`"
     if summary.out_of_order:
-        yield f"{summary.out_of_order} events were older than the one before: they got its time"
+        yield f"{counted(summary.out_of_order, 'event')} older than the one before, taken to be as old as that one"
     for (trap, line), count in summary.traps.items():
-        yield f"{count} executions trapped: {trap} at line {line}"
+        yield f"{counted(count, 'execution')} trapped: {trap} at line {line}"
     for call, count in summary.failed_reads.items():
-        yield f"{count} reads failed: {call}"
+        yield f"{counted(count, 'read')} failed: {call}"
     if summary.rejected_count:
-        yield f"{summary.rejected_count} events were rejected:"
+        yield f"{counted(summary.rejected_count, 'event')} rejected:"
         yield from (f"  {count} x {reason}" for reason, count in summary.rejected.items())
         yield from (f"  line {example.line}: {example.reason}" for example in summary.rejected_examples)
 
