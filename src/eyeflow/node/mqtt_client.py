@@ -65,7 +65,8 @@ class MqttClient:
         self._ended = asyncio.Event()
         self._pending: dict[int, asyncio.Future[None]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._paho = self._new_client(client_id)
+        self._client_id = client_id
+        self._paho = self._new_client()
 
     # --- for the source and the driver ---
 
@@ -114,6 +115,9 @@ class MqttClient:
 
     async def _connect_once(self) -> None:
         self._ended.clear()
+        # A client of its own for each connection: paho would send again what its last one left unconfirmed. Those
+        # publishes have failed for their rules already, and one that a broker does not take would end every connection.
+        self._paho = self._new_client()
         where = f"{self.config.host}:{self.config.port}"
         try:
             connect = partial(self._paho.connect, **self._connect_arguments())
@@ -160,11 +164,11 @@ class MqttClient:
 
     # --- what the network thread reports, brought into the event loop ---
 
-    def _new_client(self, client_id: str) -> paho.Client:
+    def _new_client(self) -> paho.Client:
         v5 = self.config.protocol == "5"
         client = paho.Client(
             CallbackAPIVersion.VERSION2,
-            client_id=client_id,
+            client_id=self._client_id,
             clean_session=None if v5 else False,
             protocol=paho.MQTTv5 if v5 else paho.MQTTv311,
             reconnect_on_failure=False,

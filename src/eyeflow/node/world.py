@@ -45,7 +45,7 @@ def build_world(config: PortsConfig, node_name: str, clock: Clock = system_clock
         from eyeflow.node.sources.mqtt import MqttSource
 
         sources["mqtt"] = MqttSource(shared.mqtt, clock)
-    return World(sources, build_drivers(config, shared, clock))
+    return World(sources, build_drivers(config, shared))
 
 
 def check_subscription(subscription: Subscription, config: PortsConfig) -> None:

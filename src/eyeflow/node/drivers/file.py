@@ -34,7 +34,7 @@ class FileDriver(BaseDriver):
     def _allowed(self, text: str) -> Path:
         if not self._directories:
             raise self.failure("file.append: no directory is allowed; add `directories = [...]` to [file]")
-        if not text or "\0" in text:
+        if not text or not text.isprintable():
             raise self.failure(f"file.append: {text!r} is no path")
         path = Path(os.path.realpath(self._directories[0] / text))
         if not any(path.is_relative_to(directory) and path != directory for directory in self._directories):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 
 from eyeflow.node.drivers.base import BaseDriver
@@ -27,6 +28,8 @@ class MqttDriver(BaseDriver):
             raise self.failure(f"mqtt.publish: qos is 0 or 1, not {qos}")
         if not topic or any(character in topic for character in "+#\0"):
             raise self.failure(f"mqtt.publish: {topic!r} is no topic to publish to (wildcards are for filters)")
+        if not is_sendable(topic):
+            raise self.failure(f"mqtt.publish: {topic!r} is no topic: it holds a control character")
         try:
             await self._client.publish(topic, str(args["payload"]).encode(), int(qos), bool(args.get("retain", False)))
         except TimeoutError as error:
@@ -34,3 +37,8 @@ class MqttDriver(BaseDriver):
         except NotConnected as error:
             raise self.failure(f"mqtt.publish to {topic}: {error}") from error
         self.status.counters["actions"] += 1
+
+
+def is_sendable(topic: str) -> bool:
+    """Say whether brokers take a topic: many end the connection at control and non-characters (MQTT 5, 1.5.4)."""
+    return not any(unicodedata.category(one) == "Cc" or ord(one) & 0xFFFE == 0xFFFE for one in topic)

@@ -13,7 +13,6 @@ from eyeflow.node.drivers.log import LogDriver
 from eyeflow.node.gpio_backends import GpioBackend, open_gpio
 from eyeflow.node.host_readings import HostReadings
 from eyeflow.node.ports import Driver
-from eyeflow.node.sources.clock import Clock, system_clock
 
 if TYPE_CHECKING:
     from eyeflow.node.mqtt_client import MqttClient
@@ -47,7 +46,7 @@ class Shared:
         return cls(open_gpio(config.gpio), HostReadings(config.host), client)
 
 
-def build_drivers(config: PortsConfig, shared: Shared, clock: Clock = system_clock) -> dict[str, Driver]:
+def build_drivers(config: PortsConfig, shared: Shared) -> dict[str, Driver]:
     """Return a driver for each namespace that the configuration can serve."""
     from eyeflow.node.drivers.host import HostDriver
     from eyeflow.node.drivers.http import HttpDriver
@@ -58,7 +57,7 @@ def build_drivers(config: PortsConfig, shared: Shared, clock: Clock = system_clo
         "gpio": GpioDriver(shared.gpio),
         "host": HostDriver(shared.readings),
         "http": HttpDriver(config.http_client),
-        "log": LogDriver(clock),
+        "log": LogDriver(),
     }
     if shared.mqtt is not None:
         from eyeflow.node.drivers.mqtt import MqttDriver

@@ -67,3 +67,10 @@ def test_a_full_disk_and_a_missing_directory_are_failures(allowed: Path) -> None
     driver = FileDriver(FileConfig((Path("/dev"),)))
     with pytest.raises(CapabilityFailure, match="No space left"):
         asyncio.run(driver.act("file.append", {"path": "/dev/full", "line": "y"}))
+
+
+@pytest.mark.parametrize("path", ["a\nb", "a\x1b[31m", "a\0b"])
+def test_control_characters_are_no_path_and_reach_no_terminal(allowed: Path, path: str) -> None:
+    with pytest.raises(CapabilityFailure, match="is no path") as failure:
+        append(allowed, path)
+    assert str(failure.value).isprintable() and list(allowed.iterdir()) == []

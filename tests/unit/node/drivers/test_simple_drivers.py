@@ -12,20 +12,20 @@ import pytest
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.config.ports import AdcConfig, PortsConfig
 from eyeflow.node.drivers.adc import AdcDriver
-from eyeflow.node.drivers.log import RING_LINES_MAX, LogDriver, LogLine
+from eyeflow.node.drivers.base import one_line
+from eyeflow.node.drivers.log import LogDriver
 from eyeflow.node.drivers.registry import HINTS, NAMESPACES
 from eyeflow.node.ports import Subscription
 from eyeflow.node.world import build_world, check_subscription
 from eyeflow.svm.execution import CapabilityFailure
 
 
-def test_log_lines_go_to_logging_and_to_the_ring(caplog: pytest.LogCaptureFixture) -> None:
-    driver = LogDriver(clock=lambda: 5)
+def test_log_lines_go_to_logging(caplog: pytest.LogCaptureFixture) -> None:
+    driver = LogDriver()
     with caplog.at_level(logging.INFO, "eyeflow.rule"):
         for level in ("info", "warn", "error"):
             asyncio.run(driver.act(f"log.{level}", {"message": f"{level} ü"}))
         asyncio.run(driver.act("log.info", {"message": "two\nlines\x1b[31m"}))
-    assert driver.lines[:2] == (LogLine(5, "info", "info ü"), LogLine(5, "warn", "warn ü"))
     levels = [(record.levelname, record.getMessage()) for record in caplog.records]
     assert levels[:3] == [("INFO", "info ü"), ("WARNING", "warn ü"), ("ERROR", "error ü")]
     assert levels[3][1] == "two\\nlines\\x1b[31m", "a message cannot forge a line of the log"
@@ -33,15 +33,17 @@ def test_log_lines_go_to_logging_and_to_the_ring(caplog: pytest.LogCaptureFixtur
         asyncio.run(driver.act("log.shout", {"message": "x"}))
 
 
-def test_the_ring_is_bounded() -> None:
-    async def fill(driver: LogDriver) -> None:
-        for number in range(RING_LINES_MAX + 10):
-            await driver.act("log.info", {"message": str(number)})
-
-    driver = LogDriver()
-    asyncio.run(fill(driver))
-    assert len(driver.lines) == RING_LINES_MAX
-    assert driver.lines[0].message == "10"
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain ü 👨‍👩‍👧", "plain ü 👨‍👩‍👧"),
+        ("a\r\nb", "a\\r\\nb"),
+        ("\x1b[2J\x9b", "\\x1b[2J\\x9b"),
+        ("a\u2028b\u202ec", "a\\u2028b\\u202ec"),
+    ],
+)
+def test_what_steers_a_terminal_is_escaped(text: str, shown: str) -> None:
+    assert one_line(text) == shown
 
 
 def test_adc_values_from_configuration_file_and_kernel(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.config.ports import MqttConfig
 from eyeflow.node.drivers.mqtt import MqttDriver
-from eyeflow.node.mqtt_client import Message, MqttClient
+from eyeflow.node.mqtt_client import Message, MqttClient, NotConnected
 from eyeflow.node.ports import IncomingEvent, Subscription
 from eyeflow.node.sources.mqtt import MqttSource
 from eyeflow.svm.execution import CapabilityFailure
@@ -341,4 +341,30 @@ def test_a_silent_server_that_is_no_broker_does_not_hang_the_end() -> None:
                 accepted.close()
 
     assert free_port()
+    asyncio.run(scenario())
+
+
+def test_a_message_that_the_broker_does_not_take_ends_one_connection_not_every_one(broker: Mosquitto) -> None:
+    async def scenario() -> None:
+        shared = client(broker)
+        async with running(shared.run()):
+            await until(lambda: shared.status.state == "up")
+            with pytest.raises(NotConnected):
+                await shared.publish("a\x01b", b"", 1, retain=False)
+            await until(lambda: shared.status.counters["connects"] == 2 and shared.status.state == "up")
+            for _ in range(20):
+                await shared.publish("good", b"", 1, retain=False)
+        assert shared.status.counters["connects"] == 2
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("topic", ["a\x01b", "a\nb", "a\x7f", "a\x9fb", "a\uffff", "a\ufffe"])
+def test_a_topic_that_brokers_refuse_is_a_failure_of_its_rule_alone(broker: Mosquitto, topic: str) -> None:
+    async def scenario() -> None:
+        driver = MqttDriver(client(broker))
+        with pytest.raises(CapabilityFailure, match="control character") as failure:
+            await driver.act("mqtt.publish", {"topic": topic, "payload": "", "retain": False, "qos": 1})
+        assert str(failure.value).isprintable() and driver.status.detail.isprintable()
+
     asyncio.run(scenario())
