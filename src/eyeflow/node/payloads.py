@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from math import isfinite
+
+NUMBER_SHOWN_MAX = 40
 
 
 class UnreadablePayload(Exception):  # noqa: N818 - it is an answer, not a failure of the node
@@ -15,7 +18,7 @@ def decode_object(data: bytes, size_bytes_max: int) -> Mapping[str, object]:
     if len(data) > size_bytes_max:
         raise UnreadablePayload(f"the payload has {len(data)} bytes, more than {size_bytes_max}")
     try:
-        value = _DECODER.decode(data.decode("utf-8"))
+        value = DECODER.decode(data.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise UnreadablePayload(f"the payload is not UTF-8 (byte {error.start})") from error
     except json.JSONDecodeError as error:
@@ -33,7 +36,16 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON number")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+def _finite(text: str) -> float:
+    """A number beyond binary64 is no infinity: it would pass every `> limit` (RFC 8259, section 6)."""
+    value = float(text)
+    if not isfinite(value):
+        raise ValueError(f"the number {text[:NUMBER_SHOWN_MAX]} does not fit a float")
+    return value
+
+
+DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+"""Reads JSON as RFC 8259 has it: no NaN, no infinities."""
 
 
 def _kind(value: object) -> str:

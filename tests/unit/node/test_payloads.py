@@ -82,3 +82,9 @@ def test_a_nan_stays_one() -> None:
 def test_any_other_answer_is_a_failure(kind: Type, value: Value) -> None:
     with pytest.raises(CapabilityFailure, match="is no"):
         slot_value(kind, value)
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "Infinity"])
+def test_a_number_beyond_float_is_no_infinity(number: str) -> None:
+    with pytest.raises(UnreadablePayload, match=number):
+        decode_object(f'{{"v": {number}}}'.encode(), 100)

@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
+from eyeflow.node.payloads import DECODER
 from eyeflow.node.replay.event_times import parse_time
 
 LINE_CHARACTERS_MAX = 1024 * 1024
@@ -175,8 +176,7 @@ def _csv_rows(reader: Any, first_line: int, columns: tuple[str, ...], times: Tim
 def _json_rows(first: str, number: int, lines: Iterator[str], times: TimeSource) -> Iterator[Row]:
     column, period_us = times.column, times.period_us
     time_us = times.start_us - period_us
-    # One decoder for all lines: json.loads with an option would make one for each.
-    decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
+    decode = DECODER.decode
     for line in _chain(first, lines):
         if line.isspace():
             number += 1
@@ -207,10 +207,6 @@ def _json_reason(line: str, error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"not JSON: {error.msg} at column {error.colno}"
     return str(error)
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"not JSON: {name} is no number")
 
 
 def _guard(name: str, rows: Iterator[Row], close: Callable[[], None]) -> Iterator[Row]:
