@@ -25,6 +25,8 @@ from eyeflow.coordinator.schema import check, parse_json
 from eyeflow.coordinator.shapes import SCHEMAS
 
 ANYBODY = Actor("anybody", Role.READ)
+BODY_S = 60.0
+"""Bound of receiving one body: slow senders, who need no token for that, do not hold the connections of others."""
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 """Answers may hold tokens: nothing on the way may keep or reinterpret them."""
 
@@ -96,7 +98,11 @@ def _actor(hub: Hub, endpoint: Endpoint, request: Request) -> Actor:
 
 async def _body(endpoint: Endpoint, request: Request) -> object:
     """Return the checked body. A path that takes none ignores none: it is read and bounded all the same."""
-    data = await _read(request, endpoint.size_bytes_max)
+    try:
+        async with asyncio.timeout(BODY_S):
+            data = await _read(request, endpoint.size_bytes_max)
+    except TimeoutError as error:
+        raise Problem("too_slow", f"The body did not come within {BODY_S:g} s.") from error
     if not endpoint.body:
         return None
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -147,7 +153,7 @@ async def _problem(request: Request, error: Exception) -> Response:
     headers = dict(HEADERS)
     if error.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="eyeflow"'
-    if error.code == "too_large":
+    if error.code in {"too_large", "too_slow"}:
         headers["Connection"] = "close"
     return JSONResponse(error.body(), error.status, headers, media_type=MEDIA_TYPE)
 

@@ -44,7 +44,7 @@ class Endpoint:
         """All problem codes this endpoint may answer with."""
         auth = ("unauthenticated", "forbidden") if self.role is not None else ()
         body = ("malformed_json", "invalid_body") if self.body and self.body != PROGRAM_MEDIA_TYPE else ()
-        sized = ("too_large", "unsupported_media_type") if self.body else ()
+        sized = ("too_slow", "too_large", "unsupported_media_type") if self.body else ()
         stored = ("storage",) if self.method != "GET" else ()
         return (*auth, *body, *sized, *self.problems, *stored, "wrong_origin")
 

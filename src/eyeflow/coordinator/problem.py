@@ -18,6 +18,7 @@ CODES: dict[str, tuple[int, str]] = {
     "program_not_found": (404, "There is no such program"),
     "deployment_not_found": (404, "There is no such deployment"),
     "method_not_allowed": (405, "The path does not have this method"),
+    "too_slow": (408, "The body did not come in time"),
     "node_exists": (409, "Another node has this name"),
     "last_admin": (409, "Nobody could administer the coordinator any more"),
     "deployment_over": (409, "The deployment has ended"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import sqlite3
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from eyeflow.coordinator import app as app_module
 from eyeflow.coordinator.auth import CHALLENGE_S, CHALLENGES_MAX, Challenges
 from eyeflow.coordinator.endpoints import ENDPOINTS, JSON_BYTES_MAX
 from eyeflow.protocol.identity import Identity
@@ -167,6 +169,23 @@ def test_bodies_are_bounded(api: Any) -> None:
     problem(reply, 413, "too_large")
     problem(api.upload(bytes(8 * 1024 * 1024 + 1)), 413, "too_large")
     problem(api.upload(bytes(8 * 1024 * 1024)), 422, "invalid_program")
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_module, "BODY_S", 0.01)
+
+    async def never() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.Event().wait()
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app_module.make_app(api.hub))
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            return await client.post("/api/nodes/join", content=never(), headers={"Content-Type": "application/json"})
+
+    reply = asyncio.run(ask())
+    problem(reply, 408, "too_slow")
+    assert reply.headers["connection"] == "close"
 
 
 @pytest.mark.parametrize(

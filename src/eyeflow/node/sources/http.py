@@ -26,6 +26,8 @@ REQUESTS_MAX = 256
 """Requests served at the same time; one more gets 503 with Retry-After."""
 BACKLOG_MAX = 128
 SHUTDOWN_TIMEOUT_S = 2
+BODY_S = 10.0
+"""Bound of sending one body: slow senders do not keep the places of others."""
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 """All are routed here, so that a wrong one is answered with our 405."""
 
@@ -110,7 +112,13 @@ class HttpSource:
                 timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
             )
         )
-        await server.serve(sockets=[listener])
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            await asyncio.shield(serving)
+        except asyncio.CancelledError:
+            server.should_exit = True  # requests under way get their answer, as far as the time for it goes
+            await serving
+            raise
 
     async def _answer(self, request: Request) -> Response:
         if self._serving >= REQUESTS_MAX:
@@ -118,6 +126,8 @@ class HttpSource:
         self._serving += 1
         try:
             return await self._handle(request)
+        except asyncio.CancelledError:  # the node stops; unrecorded, the event is its sender's again
+            return self._refuse(503, "the node is stopping", {"Retry-After": "5"})
         finally:
             self._serving -= 1
 
@@ -130,9 +140,12 @@ class HttpSource:
         if request.method != "POST":
             return self._refuse(405, "a webhook takes POST", {"Allow": "POST"})
         try:
-            body = await self._body(request)
+            async with asyncio.timeout(BODY_S):
+                body = await self._body(request)
         except ClientDisconnect:
             return self._refuse(400, "the body is incomplete")
+        except TimeoutError:
+            return self._refuse(408, f"the body did not come within {BODY_S:g}s", {"Connection": "close"})
         if body is None:
             return self._refuse(413, f"the body has more than {self._config.body_bytes_max} bytes")
         return await self._hand_over(subscriptions, body)
@@ -177,6 +190,6 @@ class HttpSource:
     def _refuse(self, status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
         self.status.counters["refused"] += 1
         titles = {400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed"}
-        titles |= {413: "Content Too Large", 503: "Service Unavailable"}
+        titles |= {408: "Request Timeout", 413: "Content Too Large", 503: "Service Unavailable"}
         problem = {"type": "about:blank", "title": titles[status], "status": status, "detail": detail}
         return JSONResponse(problem, status, headers, media_type="application/problem+json")

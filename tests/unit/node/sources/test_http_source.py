@@ -204,3 +204,39 @@ def test_no_port_is_open_while_no_rule_listens() -> None:
             assert source.port == 0
 
     asyncio.run(scenario())
+
+
+def test_a_sender_that_does_not_go_on_loses_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_module, "BODY_S", 0.05)
+
+    async def scenario() -> None:
+        async with serving(Engine().deliver) as (source, client):
+            reader, writer = await asyncio.open_connection("127.0.0.1", source.port)
+            writer.write(b"POST /hooks/door HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
+            assert b" 408 " in await reader.readline()
+            writer.close()
+            assert (await client.post("/hooks/door", content=b"{}")).status_code == 202
+
+    asyncio.run(scenario())
+
+
+def test_a_stop_answers_the_requests_that_wait(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(http_module, "SHUTDOWN_TIMEOUT_S", 0.05)
+
+    async def scenario() -> httpx.Response:
+        engine = Engine(commits=False)
+        source = HttpSource(HttpServerConfig.from_table({"port": 0}), clock=lambda: 42)
+        source.update([DOOR])
+        async with httpx.AsyncClient(timeout=30) as client, asyncio.TaskGroup() as group:
+            serving = group.create_task(source.run(engine.deliver))
+            await until(lambda: source.port != 0)
+            url = f"http://127.0.0.1:{source.port}/hooks/door"
+            asking = group.create_task(client.post(url, content=b"{}"))
+            await until(lambda: len(engine.events) == 1)
+            serving.cancel()
+            return await asking
+
+    assert problem(asyncio.run(scenario())) == (503, "the node is stopping")
+    assert not [record for record in caplog.records if record.exc_info]
