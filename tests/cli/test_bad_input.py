@@ -137,7 +137,7 @@ def test_a_recording_without_a_field(eyeflow: Command, rule: Path, recording: Pa
 def test_text_for_a_number_is_a_rejected_event(eyeflow: Command, rule: Path, recording: Path) -> None:
     recording.write_text(recording.read_text().replace(",5\n", ",five\n"))
     ran = eyeflow("run", rule, "--events", recording)
-    assert ran.code == OK and "1 events were rejected" in ran.err and "line 3" in ran.err and "five" in ran.err
+    assert ran.code == OK and "1 event rejected:" in ran.err and "line 3" in ran.err and "five" in ran.err
     told = eyeflow("run", rule, "--events", recording, "--json")
     assert '"rejected": 1' in told.out
 

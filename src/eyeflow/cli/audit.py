@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eyeflow.base.errors import ExitCode
-from eyeflow.cli.console import JsonFlag, finish, note, paint, say, say_json
+from eyeflow.cli.console import JsonFlag, counted, finish, note, paint, say, say_json
 from eyeflow.cli.node import SETTING_FLAGS, ConfigOption, load_node_config
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from eyeflow.svm.program import Program
 
 app = typer.Typer(no_args_is_help=True, help="The record of everything a node did.", rich_markup_mode=None)
+
+FIELD = re.compile(r"[\w.:/-]+")
 
 DataDirOption = Annotated[
     Path | None, typer.Option("--data-dir", help="The node's data_dir, instead of its configuration.")
@@ -77,13 +80,15 @@ def _report(report: ChainReport) -> dict[str, Any]:
 def _say_report(report: ChainReport) -> None:
     if report.problem is not None:
         say(f"{paint('BROKEN', '1;31', sys.stdout)} at record {report.problem.seq}: {report.problem.message}")
-        note("keep the store as it is, and compare it with the coordinator's copy")
+        note("keep the store as it is: it is the evidence. A backup shows what stood there before")
         return
-    say(f"{paint('holds', '32', sys.stdout)}: {report.records} records of {report.node}, epoch {report.epoch},")
+    records = f"{counted(report.records, 'record')} of {report.node}, epoch {report.epoch}"
+    say(f"{paint('holds', '32', sys.stdout)}: {records},")
     say(f"  {report.first_seq} to {report.last_seq}, head {report.head.hex()[:16]}")
-    say(f"  {report.checkpoints} checkpoints signed by the node, {report.unvouched} records after the last")
+    checkpoints, rest = counted(report.checkpoints, "checkpoint"), counted(report.unvouched, "record")
+    say(f"  {checkpoints} signed by the node, {rest} after the last")
     for gap in report.lost:
-        say(f"  gap: {gap.count} records {gap.first_seq} to {gap.last_seq} dropped: {gap.reason}")
+        say(f"  gap: {counted(gap.count, 'record')}, {gap.first_seq} to {gap.last_seq} dropped: {gap.reason}")
 
 
 @app.command("show", context_settings=SETTING_FLAGS)
@@ -147,7 +152,7 @@ def _line(view: dict[str, Any]) -> str:
         if view.get(name):
             view[name] = view[name][:8]
     if "reads" not in view:
-        return f"{head} " + " ".join(f"{n}={_short(v)}" for n, v in view.items() if v not in (None, [], ""))
+        return f"{head} " + " ".join(f"{n}={_field(v)}" for n, v in view.items() if v not in (None, [], ""))
     reads = [f"{_call(one)} = {'failed' if one['value'] is None else _short(one['value'])}" for one in view["reads"]]
     given = [f"{name} = {_short(value)}" for name, value in view["inputs"].items()]
     actions = [
@@ -164,7 +169,14 @@ def _call(one: dict[str, Any]) -> str:
 
 
 def _short(value: Any) -> str:
-    return value if isinstance(value, str) and value.isidentifier() else json.dumps(value, ensure_ascii=False)
+    """Return a value of a rule: names of pins and enum members, written in capitals, bare; other texts quoted."""
+    bare = isinstance(value, str) and value.isidentifier() and value.isupper()
+    return str(value) if bare else json.dumps(value, ensure_ascii=False)
+
+
+def _field(value: Any) -> str:
+    """Return a field of a record: words, ids and versions bare."""
+    return value if isinstance(value, str) and FIELD.fullmatch(value) else json.dumps(value, ensure_ascii=False)
 
 
 def _finite(value: Any) -> Any:

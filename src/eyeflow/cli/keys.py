@@ -76,7 +76,8 @@ def new(
         return
     say(f"{name}  {key.fingerprint}")
     say(f"  private  {key.path}  keep it secret, back it up")
-    say(f"  public   {key.public_key.hex()}  give it to those who shall trust your programs")
+    say(f"  public   {key.public_key.hex()}  give it to those who shall trust your programs,")
+    say(f"           or the file {key.path.with_suffix('.pub')}")
 
 
 @app.command("list")

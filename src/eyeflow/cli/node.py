@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from eyeflow.base.errors import EyeflowError
 from eyeflow.cli.console import JsonFlag, note, paint, say, say_json, table
 from eyeflow.cli.deploy import colored
 from eyeflow.cli.files import usage_error, write_bytes
