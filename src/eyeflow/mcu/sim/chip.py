@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import Protocol
 
+from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.base.names import near
 from eyeflow.mcu.sim.events import SimEvent
 
 SERIAL_BUFFER_BYTES_MAX = 1 << 20
@@ -100,3 +102,15 @@ class SimulatedChip(Protocol):
     def close(self) -> None:
         """End the simulation and free what it holds."""
         ...
+
+
+def unknown_chip(chip: str, names: list[str]) -> EyeflowError:
+    """Return the error for a chip that cannot be simulated."""
+    guess = near(chip, names)
+    return EyeflowError(
+        f"{chip} cannot be simulated",
+        cause=f"there are simulators of {' and '.join(names)}",
+        next_step=f"did you mean {guess}?" if guess else "simulate one of these; rules decide the same on every chip",
+        code="no_simulator",
+        exit_code=ExitCode.USAGE,
+    )

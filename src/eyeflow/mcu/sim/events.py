@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+EVENTS_MAX = 100_000
+"""How many events wait for `take_events`; the oldest are lost beyond that."""
+
 
 @dataclass(frozen=True, slots=True)
 class PinChanged:

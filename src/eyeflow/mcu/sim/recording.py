@@ -48,6 +48,14 @@ class AdcValues:
             return by_hand[1]
         return self._values[channel][position] if position >= 0 else 0
 
+    def changes(self, from_us: int, to_us: int, channels: int) -> list[tuple[int, int, int]]:
+        """Return (time_us, channel, value) of each channel at `from_us` and of every change up to `to_us`, in order."""
+        found = [(from_us, channel, self.sample(from_us, channel)) for channel in range(channels)]
+        for channel, times in self._times_us.items():
+            inside = range(bisect_right(times, from_us), bisect_right(times, to_us))
+            found += [(times[at], channel, self.sample(times[at], channel)) for at in inside if channel < channels]
+        return sorted(found)
+
 
 def load_recording(path: Path) -> AdcValues:
     """Read a CSV file with a header `time,channel,value`: seconds, ADC channel, counts 0..4095.

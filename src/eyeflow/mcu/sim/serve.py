@@ -27,7 +27,7 @@ Command = Callable[[SimulatedChip], None]
 class SimServer:
     """Paces a chip by the wall clock and carries bytes between one of its serial ports and an endpoint.
 
-    `speed` 2 runs twice as fast as real. `events()` does the work and yields what happens, until `stop()`; other threads
+    `speed` 2 runs twice as fast as real. `events()` does the work and yields what happens until `stop()`; other threads
     act on the chip through `post`.
     """
 

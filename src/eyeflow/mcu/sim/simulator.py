@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from eyeflow.base.errors import ExitCode, EyeflowError
-from eyeflow.base.names import near
-from eyeflow.mcu.sim.chip import Power, SerialBuffer
-from eyeflow.mcu.sim.events import ChipReset, CoreFault, PinChanged, PowerLost, SimEvent
+from eyeflow.mcu.sim.chip import Power, SerialBuffer, unknown_chip
+from eyeflow.mcu.sim.events import EVENTS_MAX, ChipReset, CoreFault, PinChanged, PowerLost, SimEvent
 from eyeflow.mcu.sim.firmware import Firmware, load_firmware
+from eyeflow.mcu.sim.measure import CallCounts, find_function
 from eyeflow.mcu.sim.pins import parse_stm32_pin
 from eyeflow.mcu.sim.recording import COUNTS_MAX, AdcValues
 from eyeflow.mcu.sim.stm32f4.chip import GEOMETRIES, Stm32f4
 from eyeflow.mcu.sim.stm32f4.clocks import ResetCause
 from eyeflow.mcu.sim.stm32f4.flash import FLASH_BASE
 from eyeflow.mcu.sim.storage import FlashImage
-
-EVENTS_MAX = 100_000
-"""How many events wait for `take_events`; the oldest are lost beyond that."""
 
 HSE_HZ = 25_000_000
 """The crystal of the usual STM32F401CC board."""
@@ -34,14 +29,6 @@ _CAUSES = {
 }
 
 
-@dataclass(slots=True)
-class CallCounts:
-    """Instructions of each call of one function, callees included and interrupt handlers left out."""
-
-    function: str
-    counts: list[int] = field(default_factory=list)
-
-
 class Simulator:
     """An STM32F401CC running `elf`; see `SimulatedChip` for what each method does.
 
@@ -49,7 +36,7 @@ class Simulator:
     else in it stays. Equal inputs at equal virtual times give equal runs, to the instruction.
     """
 
-    serial_ports = (1, 2, 6)
+    serial_ports: tuple[int, ...] = (1, 2, 6)
 
     def __init__(
         self,
@@ -63,7 +50,7 @@ class Simulator:
     ) -> None:
         geometry = GEOMETRIES.get(chip)
         if geometry is None:
-            raise unknown_chip(chip)
+            raise unknown_chip(chip, [*GEOMETRIES, "RP2040"])
         self.firmware = elf if isinstance(elf, Firmware) else load_firmware(elf)
         self.adc = adc or AdcValues()
         self._image = FlashImage(FLASH_BASE, geometry.flash_bytes, flash_image)
@@ -119,16 +106,7 @@ class Simulator:
 
         Raises EyeflowError when no function or more than one matches (inlined functions have no symbol).
         """
-        found = self.firmware.find_functions(function)
-        if len(found) != 1:
-            raise EyeflowError(
-                f"{len(found)} functions of the firmware have {function} in their name, not one",
-                cause=", ".join(sorted(found)[:5]) or "it may have been inlined, or its symbol stripped",
-                next_step="name one function exactly, and mark it #[inline(never)]",
-                code="no_function",
-                exit_code=ExitCode.USAGE,
-            )
-        ((name, address),) = found.items()
+        name, address = find_function(self.firmware, function)
         calls = CallCounts(name)
         self._chip.core.marks[address] = lambda: self._call_begins(calls)
         return calls
@@ -238,16 +216,3 @@ class Simulator:
     def close(self) -> None:
         """Close the flash image."""
         self._image.close()
-
-
-def unknown_chip(chip: str) -> EyeflowError:
-    """Return the error for a chip that cannot be simulated."""
-    names = [*GEOMETRIES, "RP2040"]
-    guess = near(chip, names)
-    return EyeflowError(
-        f"{chip} cannot be simulated",
-        cause=f"there are simulators of {' and '.join(names)}",
-        next_step=f"did you mean {guess}?" if guess else "simulate one of these; the rules are the same on every chip",
-        code="no_simulator",
-        exit_code=ExitCode.USAGE,
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from random import Random
 
 from eyeflow.mcu.sim.bus import Bus, Registers
 from eyeflow.mcu.sim.core import Core, Memory
@@ -53,6 +54,7 @@ class Stm32f4:
         self.timeline = Timeline(HSI_HZ)
         self.on_level: Callable[[str, int, bool], None] = lambda port, pin, level: None
         self.pending_reset: ResetCause | None = None
+        self._starts = 0
         self.nvic = Nvic(self.timeline, lambda: self._want_reset(ResetCause.SOFTWARE))
         self.bus = Bus()
         self.core = Core(self.timeline, self.nvic, self.bus, self._memories(), FLASH_BASE)
@@ -132,9 +134,10 @@ class Stm32f4:
         self.core.stop()
 
     def power_on(self) -> None:
-        """Start with the flash as it is and RAM in the state power leaves it: not zero."""
+        """Start with the flash as it is and RAM as power leaves it: not zero, and other bits each time."""
         self.core.write(FLASH_BASE, bytes(self.image.data))
-        self.core.write(RAM_BASE, b"\xa5" * self.geometry.ram_bytes)
+        self._starts += 1
+        self.core.write(RAM_BASE, Random(self._starts).randbytes(self.geometry.ram_bytes))
         self.core.forget_code(FLASH_BASE, self.geometry.flash_bytes)
         self.reset(ResetCause.POWER)
 
