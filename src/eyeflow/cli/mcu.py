@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.cli import mcu_board
 from eyeflow.cli.console import JsonFlag, note, paint, say, say_json, table
 from eyeflow.cli.files import usage_error, write_bytes
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True, help="Microcontrollers: build, flash and talk to boards.", rich_markup_mode=None
 )
+
+mcu_board.register(app)
 
 BOARD_NAME = "board.toml"
 

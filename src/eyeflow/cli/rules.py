@@ -239,7 +239,7 @@ def compile_command(
     known, options = load_catalog(catalog), compile_options(profile, target, sequence)
     paths = find_rules(rules)
     if emit is not None:
-        finish(_emit(paths, emit, known, options))
+        finish(_emit(paths, emit, known, options, format_, as_json=json_))
         return
     if out is not None and len(paths) > 1 and out.suffix == ".svm":
         raise usage_error(f"{len(paths)} rules do not fit one file {out}", "give a folder to --out")
@@ -281,17 +281,26 @@ def _say_compiled(report: dict[str, object]) -> None:
     say("  proven per execution: " + ", ".join(f"{name} {value}" for name, value in limits.items()))
 
 
-def _emit(paths: list[Path], phase: Phase, catalog: Catalog, options: CompileOptions) -> ExitCode:
+def _emit(
+    paths: list[Path], phase: Phase, catalog: Catalog, options: CompileOptions, format_: Format, *, as_json: bool
+) -> ExitCode:
     from eyeflow.compiler.compile import emit_phase
 
     failed = False
+    reports = []
     for path in paths:
         source = read_source(path)
         text, diagnostics = emit_phase(source, phase.value, name=shown_name(path), catalog=catalog, options=options)
-        show_diagnostics(diagnostics, source, path, Format.TEXT)
-        failed |= text is None
+        failed |= text is None or has_errors(diagnostics)
+        if as_json:
+            shown = diagnostics_json(diagnostics, source, path)
+            reports.append({"file": shown_name(path), "phase": phase.value, "text": text, "diagnostics": shown})
+            continue
+        show_diagnostics(diagnostics, source, path, format_)
         if text is not None:
             say(text.rstrip("\n"))
+    if as_json:
+        say_json({"phases": reports})
     return ExitCode.PROBLEMS if failed else ExitCode.OK
 
 
