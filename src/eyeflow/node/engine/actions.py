@@ -13,7 +13,6 @@ from eyeflow.node.engine.admission import namespace_of
 from eyeflow.node.engine.arbiter import Arbiter
 from eyeflow.node.engine.core import Core
 from eyeflow.node.engine.intake import plain_text
-from eyeflow.node.engine.levels import Levels
 from eyeflow.node.engine.rounds import Dispatch, PlannedAction
 from eyeflow.node.engine.rule_host import backoff_s
 from eyeflow.node.engine.running import RunningRule
@@ -122,12 +121,6 @@ class ActionRunner:
         driver = self._drivers[namespace_of(action.site.capability)]
         async with asyncio.timeout(_timeout_s(action.site)):
             await driver.act(action.site.capability, action.named)
-        if action.site.level:
-            self._levels.told(action.resource, (action.site.capability, tuple(action.named.items())))
-
-    @property
-    def _levels(self) -> Levels:
-        return self._core.levels
 
     def _end(
         self, dispatch: Dispatch, action: PlannedAction, outcome: ActionOutcome, attempts: int, error: str
@@ -135,11 +128,13 @@ class ActionRunner:
         rule, now_us = dispatch.rule, self._clock.now_us()
         if outcome is ActionOutcome.DONE:
             rule.health.actions += 1
+            if action.site.level:
+                self._core.levels.done(action.site, action.named, action.resource, rule.name)
         else:
             rule.health.action_failures += 1
             rule.health.fail(f"{action.site.capability}: {error}", now_us)
             if action.site.level:
-                self._levels.forget(action.resource)
+                self._core.levels.failed(action.resource, rule.name)
         self._core.finish(dispatch.seq, action.index)
         if dispatch.seq and (outcome is not ActionOutcome.DONE or attempts > 1):
             self._core.note(now_us, _result(dispatch, action, outcome, attempts, error))

@@ -166,7 +166,7 @@ class Core:
             return Disposition.EMITTED
         named = named_arguments(site, action.args, rule.program.pins)
         key = resource_key(site, named)
-        if self.levels.repeats(site, named, key):
+        if self.levels.repeats(site, named, key, rule.name):
             rule.health.repeated += 1
             return Disposition.REPEATED
         planned.append(PlannedAction(index, site, named, key))

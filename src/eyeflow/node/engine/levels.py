@@ -27,23 +27,42 @@ class Levels:
 
     def __init__(self) -> None:
         self._told: dict[str, Command] = {}
+        self._under_way: dict[str, list[str]] = {}
+        """Resource to the rules of the commands that were sent and have not ended."""
 
-    def repeats(self, site: Site, named: Mapping[str, Value], key: str) -> bool:
-        """Say whether this command would change nothing; if it would, take it as told."""
+    def repeats(self, site: Site, named: Mapping[str, Value], key: str, rule: str) -> bool:
+        """Say whether this command would change nothing; if it would, take it as told.
+
+        Commands of one rule end in their order, so the last one counts, also while it waits; which of several rules
+        comes last is not known before they ended.
+        """
         if not site.level:
             return False
-        command = (site.capability, tuple(named.items()))
-        if self._told.get(key) == command:
+        command, under_way = (site.capability, tuple(named.items())), self._under_way.get(key, [])
+        if self._told.get(key) == command and all(other == rule for other in under_way):
             return True
-        self.told(key, command)
+        self._tell(key, command)
+        self._under_way.setdefault(key, []).append(rule)
         return False
 
-    def told(self, key: str, command: Command) -> None:
+    def done(self, site: Site, named: Mapping[str, Value], key: str, rule: str) -> None:
         """Note that the resource has got this command."""
+        self._end(key, rule)
+        if key not in self._under_way:
+            self._tell(key, (site.capability, tuple(named.items())))
+
+    def failed(self, key: str, rule: str) -> None:
+        """Note that a command failed: what the resource does is unknown, the next one is sent."""
+        self._end(key, rule)
+        self._told.pop(key, None)
+
+    def _tell(self, key: str, command: Command) -> None:
         if len(self._told) >= RESOURCES_MAX:
             self._told.clear()
         self._told[key] = command
 
-    def forget(self, key: str) -> None:
-        """A command failed: what the resource does is unknown, the next one is sent."""
-        self._told.pop(key, None)
+    def _end(self, key: str, rule: str) -> None:
+        under_way = self._under_way[key]
+        under_way.remove(rule)
+        if not under_way:
+            del self._under_way[key]

@@ -277,3 +277,30 @@ def test_a_holder_may_act_again_during_its_lease() -> None:
             await waiting
 
     run(test())
+
+
+# --- levels ------------------------------------------------------------------------------------------------------
+
+
+def test_a_level_is_not_taken_for_repeated_while_an_older_command_still_waits(tmp_path: Path) -> None:
+    """HIGH is under way, LOW waits behind it: a new HIGH is no repetition, or the relay would stay LOW."""
+    body = "if r.temp > 1.0 { gpio.set_pin(RELAY, HIGH) } else { gpio.set_pin(RELAY, LOW) }"
+    rule = plain("r", body).replace('version "1.0.0"', 'version "1.0.0"\n pin RELAY: output')
+
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path, rule)
+        gpio = sim.drivers["gpio"]
+        gpio.duration_s["gpio.set_pin"] = 1.0
+        await sim.send("t", temp=2.0)
+        await sim.turns()
+        await sim.send("t", temp=0.0)
+        await sim.advance(S)
+        assert [args["level"] for _, _, args in gpio.acted] == ["HIGH"], "LOW is under way"
+        await sim.send("t", temp=2.0)
+        await sim.send("t", temp=2.0)
+        await sim.advance(10 * S)
+        assert [args["level"] for _, _, args in gpio.acted] == ["HIGH", "LOW", "HIGH"]
+        assert sim.rule("r")["repeated"] == 1
+        await sim.stop()
+
+    run(test())
