@@ -6,6 +6,7 @@
 //! touched at all never reads as erased: no software could tell such a unit from an erased one.
 
 use crate::flash::{Bank, Flash, FlashError};
+use std::collections::BTreeMap;
 use std::vec;
 use std::vec::Vec;
 
@@ -66,8 +67,8 @@ impl Random {
 #[derive(Clone, Debug)]
 struct Cells {
     bytes: Vec<u8>,
-    /// Bits that read as anything after each reboot.
-    weak: Vec<u8>,
+    /// Bits that read as anything after each reboot, by their place.
+    weak: BTreeMap<usize, u8>,
     /// Units that were erased and not programmed since.
     erased: Vec<bool>,
     /// Units that cannot be read.
@@ -96,7 +97,7 @@ impl<const UNIT: usize> SimFlash<UNIT> {
         let size = geometry.bank_bytes as usize;
         let mut cells = || Cells {
             bytes: (0..size).map(|_| random.byte()).collect(),
-            weak: vec![0; size],
+            weak: BTreeMap::new(),
             erased: vec![false; size / UNIT],
             broken: vec![false; size / UNIT],
         };
@@ -134,10 +135,8 @@ impl<const UNIT: usize> SimFlash<UNIT> {
         self.off = false;
         self.cut_at = None;
         for cells in &mut self.banks {
-            for (byte, weak) in cells.bytes.iter_mut().zip(&cells.weak) {
-                if *weak != 0 {
-                    *byte = (*byte & !weak) | (random.byte() & weak);
-                }
+            for (&at, &weak) in &cells.weak {
+                cells.bytes[at] = (cells.bytes[at] & !weak) | (random.byte() & weak);
             }
         }
     }
@@ -180,7 +179,7 @@ impl<const UNIT: usize> SimFlash<UNIT> {
         let reached = !byte & self.random.byte();
         let weak = if touched { !byte & self.random.byte() } else { 0 };
         cells.bytes[at + index] &= !reached;
-        cells.weak[at + index] = weak;
+        cells.weak.insert(at + index, weak);
         if touched || reached != 0 {
             cells.erased[at / UNIT] = false;
             cells.broken[at / UNIT] = self.geometry.corrected && self.random.byte() & 1 == 0;
@@ -201,7 +200,7 @@ impl<const UNIT: usize> SimFlash<UNIT> {
             };
             let weak = if way > 1 { !cells.bytes[at] } else { 0 };
             cells.bytes[at] |= rising;
-            cells.weak[at] = weak;
+            cells.weak.insert(at, weak);
             cells.erased[at / UNIT] = false;
         }
     }
@@ -263,7 +262,7 @@ impl<const UNIT: usize> Flash for SimFlash<UNIT> {
         let units = range.start / UNIT..range.end / UNIT;
         let cells = &mut self.banks[bank as usize];
         cells.bytes[range.clone()].fill(0xFF);
-        cells.weak[range].fill(0);
+        cells.weak.retain(|at, _| !range.contains(at));
         cells.erased[units.clone()].fill(true);
         cells.broken[units].fill(false);
         Ok(())
@@ -281,7 +280,7 @@ impl<const UNIT: usize> SimFlash<UNIT> {
         let mut image = Vec::new();
         for cells in &self.banks {
             image.extend(&cells.bytes);
-            image.extend(&cells.weak);
+            image.extend((0..cells.bytes.len()).map(|at| cells.weak.get(&at).copied().unwrap_or(0)));
             image.extend(cells.erased.iter().map(|&flag| u8::from(flag)));
             image.extend(cells.broken.iter().map(|&flag| u8::from(flag)));
         }
@@ -301,7 +300,7 @@ impl<const UNIT: usize> SimFlash<UNIT> {
             let (weak, part) = part.split_at(size);
             let (erased, broken) = part.split_at(size / UNIT);
             cells.bytes = bytes.to_vec();
-            cells.weak = weak.to_vec();
+            cells.weak = weak.iter().copied().enumerate().filter(|&(_, weak)| weak != 0).collect();
             cells.erased = erased.iter().map(|&flag| flag != 0).collect();
             cells.broken = broken.iter().map(|&flag| flag != 0).collect();
         }
