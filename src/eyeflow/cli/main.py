@@ -10,7 +10,7 @@ import typer
 
 from eyeflow import __version__
 from eyeflow.base.errors import ExitCode, EyeflowError
-from eyeflow.cli import audit, coordinator, deploy, keys, mcu, node, programs, rules, running, testing
+from eyeflow.cli import audit, coordinator, deploy, keys, mcu, mcu_sim, node, programs, rules, running, testing
 from eyeflow.cli.console import UsageError, note, report_error, report_usage, say
 
 INTERRUPTED = 130
@@ -31,6 +31,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(coordinator.app, name="coordinator")
 app.add_typer(node.app, name="node")
 app.add_typer(audit.app, name="audit")
+mcu_sim.register(mcu.app)
 app.add_typer(mcu.app, name="mcu")
 
 
