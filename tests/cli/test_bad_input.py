@@ -190,3 +190,24 @@ def test_a_reader_that_leaves_is_no_error(environment: dict[str, str], rule: Pat
     shell = f"{sys.executable} -m eyeflow explain | head -n 1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", shell], capture_output=True, env=environment, timeout=120)
     assert done.stdout and not done.stderr
+
+
+@pytest.mark.parametrize("command", ["start", "status", "join"])
+def test_a_node_without_a_configuration(
+    eyeflow: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = eyeflow("node", command, *(["http://127.0.0.1:1", "--token", "t"] if command == "join" else []))
+    assert ran.code == ENVIRONMENT and "no eyeflow-svm.toml in this folder" in ran.err
+    assert "--config" in ran.err and "eyeflow node init" in ran.err
+    named = eyeflow("node", "status", "--node-name", "n", "--node-data-dir", str(tmp_path))
+    assert "no node answers" in named.err, "flags alone are a configuration"
+
+
+def test_junit_of_a_rule_that_does_not_compile(eyeflow: Command, rule: Path, tmp_path: Path) -> None:
+    rule.with_name("broken.eye").write_text(wrapped("let x = nobody"))
+    report = tmp_path / "report.xml"
+    ran = eyeflow("test", rule.parent, "--junit", report)
+    assert ran.code == PROBLEMS
+    text = report.read_text()
+    assert 'errors="1"' in text and "EF0203" in text and "broken.eye" in text

@@ -88,6 +88,7 @@ class Cluster:
         token = self.eyeflow("coordinator", "join-token", "--json").json["token"]
         joined = self.eyeflow("node", "join", url, "--token", token, "--config", self.config(node))
         assert joined.code == 0, joined.err
+        assert f"now start it: eyeflow node start --config {self.config(node)}" in joined.err
         again = self.eyeflow("node", "join", url, "--token", token, "--config", self.config(node))
         assert again.code == 1, "a join token works once"
 
