@@ -178,9 +178,22 @@ class Engine:
                 rule.held = False
             self.wake()
 
-    async def commit_change(self, batch: Batch) -> None:
-        """Make a change that is no round durable; raises StorageError when the disk does not take it."""
-        await self.disk.commit_once(batch)
+    async def commit_change(self, batch: Batch, then: Callable[[], None] = lambda: None) -> None:
+        """Make a change that is no round durable, then let it happen; raises StorageError when the disk refuses.
+
+        Whoever is cancelled meanwhile is so after both: what is durable is what runs.
+        """
+
+        async def carry_out() -> None:
+            await self.disk.commit_once(batch)
+            then()
+
+        change = asyncio.ensure_future(carry_out())
+        try:
+            await asyncio.shield(change)
+        except asyncio.CancelledError:
+            await asyncio.wait({change})
+            raise
 
     def subscriptions_changed(self) -> None:
         """Tell the sources what is wanted now."""

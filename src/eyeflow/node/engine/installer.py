@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.control import InstallOutcome, InstallResult
@@ -85,17 +86,16 @@ class Installer:
         same = old_row is not None and (old_row.program_id, dict(old_row.params)) == (row.program_id, dict(row.params))
         async with self._engine.between_events(row.rule):
             if same and row.rule in self._core.rules:
-                await self._engine.commit_change(Batch(put_slots=[row]))
-                self._slots[row.rule, Slot.ACTIVE] = self._core.rules[row.rule].row = row
+                await self._engine.commit_change(Batch(put_slots=[row]), lambda: self._keep_row(row))
                 return InstallResult(InstallOutcome.UNCHANGED, row.rule, row.program_id.hex(), row.program_id.hex())
             rule = start_rule(row, loaded, self._engine.drivers, self._engine.clock)
             await self._make_durable(rule, old_row)
-            self._core.put(rule, self._engine.clock.now_us())
-        self.refused.pop(row.rule, None)
-        self._engine.subscriptions_changed()
         previous = old_row.program_id.hex() if old_row else ""
         _log.info("%s runs program %s", row.rule, row.program_id.hex()[:12])
         return InstallResult(InstallOutcome.INSTALLED, row.rule, row.program_id.hex(), previous)
+
+    def _keep_row(self, row: SlotRow) -> None:
+        self._slots[row.rule, Slot.ACTIVE] = self._core.rules[row.rule].row = row
 
     async def _make_durable(self, rule: RunningRule, old_row: SlotRow | None) -> None:
         old = self._core.rules.get(rule.name)
@@ -105,7 +105,7 @@ class Installer:
         row, now_us = rule.row, self._engine.clock.now_us()
         slots = [row]
         if old_row is not None and old_row.program_id != row.program_id:
-            slots.append(_in_slot(old_row, Slot.PREVIOUS))
+            slots.append(replace(old_row, slot=Slot.PREVIOUS))
         body = InstallBody(
             row.rule,
             row.program_id,
@@ -116,8 +116,14 @@ class Installer:
             old_row.program_id if old_row else None,
         )
         state = StateRow(row.rule, row.program_id, rule.saved_state)
-        await self._engine.commit_change(Batch([Draft(now_us, body)], [state], put_slots=slots))
+        batch = Batch([Draft(now_us, body)], [state], put_slots=slots)
+        await self._engine.commit_change(batch, lambda: self._run(rule, slots))
+
+    def _run(self, rule: RunningRule, slots: Sequence[SlotRow]) -> None:
         self._slots |= {(slot.rule, slot.slot): slot for slot in slots}
+        self._core.put(rule, self._engine.clock.now_us())
+        self.refused.pop(rule.name, None)
+        self._engine.subscriptions_changed()
 
     async def remove(self, name: str) -> bool:
         """Stop a rule and forget its programs and state; False when there is none. Raises StorageError."""
@@ -127,14 +133,16 @@ class Installer:
                 return False
             async with self._engine.between_events(name):
                 draft = Draft(self._engine.clock.now_us(), RemoveBody(name, row.program_id))
-                await self._engine.commit_change(Batch([draft], drop_rules=[name]))
-                if name in self._core.rules:
-                    self._core.remove(name, self._engine.clock.now_us())
-                self._engine.actions.cancel_rule(name)
-            self._slots = {key: slot for key, slot in self._slots.items() if key[0] != name}
-            self.refused.pop(name, None)
-            self._engine.subscriptions_changed()
+                await self._engine.commit_change(Batch([draft], drop_rules=[name]), lambda: self._forget(name))
             return True
+
+    def _forget(self, name: str) -> None:
+        if name in self._core.rules:
+            self._core.remove(name, self._engine.clock.now_us())
+        self._engine.actions.cancel_rule(name)
+        self._slots = {key: slot for key, slot in self._slots.items() if key[0] != name}
+        self.refused.pop(name, None)
+        self._engine.subscriptions_changed()
 
     def restore(self, slots: tuple[SlotRow, ...], states: Mapping[str, StateRow]) -> None:
         """Run the active programs of the last run. One that may not run any more is kept, not run, and reported."""
@@ -164,19 +172,6 @@ class Installer:
     def slot_of(self, rule: str, slot: Slot) -> SlotRow | None:
         """Return what a slot holds."""
         return self._slots.get((rule, slot))
-
-
-def _in_slot(row: SlotRow, slot: Slot) -> SlotRow:
-    return SlotRow(
-        row.rule,
-        slot,
-        row.program_id,
-        row.program,
-        row.params,
-        row.deployment,
-        row.manifest_version,
-        row.installed_us,
-    )
 
 
 _CODES = {

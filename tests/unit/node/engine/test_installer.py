@@ -10,7 +10,9 @@ import pytest
 
 from components.node_sim import NODE_KEY, NodeSim, program
 from eyeflow.node.control import InstallOutcome
-from eyeflow.node.store.types import Slot
+from eyeflow.node.store.store import Store
+from eyeflow.node.store.types import Batch, Committed, Slot
+from eyeflow.node.store.writer import InlineWriter
 from eyeflow.protocol.audit import verify_chain
 from eyeflow.protocol.audit_bodies import ExecutionBody, InstallBody, RejectedBody, RemoveBody
 from eyeflow.svm.signing import public_key_of
@@ -237,5 +239,52 @@ def test_subscriptions_follow_what_runs_and_equal_ones_are_one(tmp_path: Path) -
         await sim.turns()
         assert sim.done == 1 and len(sim.bodies(ExecutionBody)) == 2
         await sim.stop()
+
+    run(test())
+
+
+class _SlowWriter(InlineWriter):
+    """A writer whose commits are durable before anybody hears of it, as those of a thread are."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.durable, self.told = asyncio.Event(), asyncio.Event()
+
+    async def commit(self, batch: Batch) -> Committed:
+        committed = await super().commit(batch)
+        self.durable.set()
+        await self.told.wait()
+        return committed
+
+
+@pytest.mark.parametrize("change", ["install", "remove"])
+def test_what_is_durable_runs_also_when_whoever_asked_is_cancelled_meanwhile(tmp_path: Path, change: str) -> None:
+    """Or the old program would overwrite the state of the new one, which then starts from nothing."""
+
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path, counter("1.0.0", 1))
+        await sim.send("t", temp=1.0)
+        await sim.turns()
+        sim.node.engine.disk._writer = slow = _SlowWriter(sim.store)
+        asked = asyncio.ensure_future(
+            sim.install(counter("2.0.0", 100), 2) if change == "install" else sim.node.remove("counter")
+        )
+        await slow.durable.wait()
+        asked.cancel()
+        await asyncio.sleep(0)
+        slow.told.set()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        await sim.send("t", temp=1.0)
+        await sim.turns()
+        if change == "install":
+            assert state_of(sim) == {"n": 101}
+        else:
+            assert "counter" not in sim.node.engine.core.rules
+        await sim.stop()
+        again = await NodeSim.started(tmp_path)
+        if change == "install":
+            assert state_of(again) == {"n": 101}
+        await again.stop()
 
     run(test())
