@@ -69,3 +69,13 @@ def flag_setting(flag: str) -> str:
 
 def settings() -> str:
     return (PAGE.parent / "node-settings.md").read_text()
+
+
+@pytest.mark.parametrize("phase", ["tokens", "ast", "typed", "ir", "asm"])
+def test_every_phase_can_be_json(eyeflow: Command, rule: Path, phase: str) -> None:
+    (shown,) = eyeflow("compile", rule, "--emit", phase, "--json").json["phases"]
+    assert (Path(shown["file"]).name, shown["phase"], shown["diagnostics"]) == ("lamp.eye", phase, [])
+    assert shown["text"].rstrip() == eyeflow("compile", rule, "--emit", phase).out.rstrip()
+    rule.write_text(rule.read_text().replace("rule lamp {", "rule lamp { and"))
+    broken = eyeflow("compile", rule, "--emit", phase, "--json")
+    assert broken.code == (0 if phase == "tokens" else 1), broken.out

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import golden
+from eyeflow.base.diagnostic import Severity
 from eyeflow.compiler.check import check_rule
 from eyeflow.compiler.codes import all_codes, explain
 from eyeflow.compiler.compile import ChipLimits, CompileOptions, compile_rule
@@ -87,3 +88,21 @@ def test_a_mistake_does_not_drag_others_along() -> None:
         'on every 1s\nlet a = unknown_name + 1\nlet b = a * 2.0\nif b > 3 for 2s {\n    log.info("{b}")\n}'
     )
     assert [found.code for found in compile_rule(source, name="x").diagnostics] == ["EF0203"]
+
+
+@pytest.mark.parametrize(
+    ("body", "help_"),
+    [
+        ("on every 1s\ngpio.set_pin(HIGH, LOW)", "declare it: `pin HIGH: output`"),
+        ("pin DOOR: input\non gpio DOR changes", "did you mean `DOOR`?"),
+        ('on every 1s\nlog.warn("x")\ntest "x" {\n    expect no log.warn\n}', "add `()`: arguments left out fit any"),
+    ],
+)
+def test_what_is_suggested_can_stand_there(body: str, help_: str) -> None:
+    source = wrapped(body)
+    found = [one for one in compile_rule(source, name="example.eye").diagnostics if one.help == help_]
+    assert len(found) == 1
+    for fix in [found[0].fix] if found[0].fix else []:
+        mended = source[: fix.span.start] + fix.replacement + source[fix.span.end :]
+        after = compile_rule(mended, name="example.eye").diagnostics
+        assert [one for one in after if one.severity is Severity.ERROR] == [], mended

@@ -9,7 +9,7 @@ from eyeflow.compiler import ast, types
 from eyeflow.compiler import typed as t
 from eyeflow.compiler.catalog import ArgRole, Capability, CapabilityArg
 from eyeflow.compiler.check.arguments import bind
-from eyeflow.compiler.check.context import Context, Mode, SymbolKind, name_fix
+from eyeflow.compiler.check.context import Context, Mode, SymbolKind, did_you_mean, name_fix
 from eyeflow.compiler.check.expressions import check, check_as, require_constant
 from eyeflow.svm.program import OnFailure, SiteKind, Type, TypeTag
 
@@ -129,7 +129,7 @@ def _pin(ctx: Context, capability: Capability, expr: ast.Expr, kind: Type) -> t.
     symbol = ctx.find(expr.name) if isinstance(expr, ast.NameExpr) else None
     if isinstance(expr, ast.NameExpr) and symbol is None:
         pins = [s.name for scope in ctx.scopes for s in scope.values() if s.kind is SymbolKind.PIN]
-        hint, guess = ctx.suggest(expr.name) if not pins else ctx.suggest(expr.name, pins)
+        hint, guess = did_you_mean(expr.name, pins)
         direction = kind.direction.name.lower()
         return ctx.error(
             "EF0203", f"unknown pin `{expr.name}`", expr.span, "not declared",

@@ -82,7 +82,8 @@ def _cron(ctx: Context, trigger: ast.CronTrigger) -> t.Trigger | None:
 def _gpio(ctx: Context, trigger: ast.GpioTrigger) -> t.Trigger | None:
     symbol = ctx.find(trigger.pin.text)
     if symbol is None:
-        hint, guess = ctx.suggest(trigger.pin.text)
+        pins = [s.name for scope in ctx.scopes for s in scope.values() if s.kind is SymbolKind.PIN]
+        hint, guess = did_you_mean(trigger.pin.text, pins)
         ctx.error(
             "EF0203",
             f"unknown pin `{trigger.pin.text}`",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eyeflow.base.diagnostic import Fix
+from eyeflow.base.diagnostic import Fix, Span
 from eyeflow.base.names import near
 from eyeflow.compiler import ast
 from eyeflow.compiler.parser.cursor import Stop
@@ -192,11 +192,20 @@ class TestBlockParser(StatementParser):
         start = self.token.span
         call = self.postfix(with_failure=False)
         if not isinstance(call, ast.CallExpr):
-            raise self.fail(
-                "EF0145",
-                "an action is expected here",
-                start.to(self.previous.span),
-                label="not the call of a capability",
-                help="write `expect no gpio.set_pin(RELAY, HIGH)`, `expect 2 times ...` or `expect no actions`",
-            )
+            raise self._no_action(call, start.to(self.previous.span))
         return ast.ExpectAction(call, count, self.span_from(word.span))
+
+    def _no_action(self, found: ast.Expr, span: Span) -> Stop:
+        fix = None
+        if isinstance(found, ast.FieldExpr):
+            fix = Fix(Span(span.end, span.end), "()", "add `()`: arguments left out fit any")
+        return self.fail(
+            "EF0145",
+            "an action is expected here",
+            span,
+            label="not the call of a capability",
+            help=fix.title
+            if fix
+            else "write `expect no gpio.set_pin(RELAY, HIGH)`, `expect 2 times ...` or `expect no actions`",
+            fix=fix,
+        )
