@@ -10,6 +10,8 @@ use embedded_storage::nor_flash::NorFlash;
 
 pub use embassy_nrf::bind_interrupts;
 pub use embassy_nrf::buffered_uarte::InterruptHandler as BufferedInterruptHandler;
+pub use embassy_nrf::spim::InterruptHandler as SpiInterruptHandler;
+pub use embassy_nrf::twim::InterruptHandler as I2cInterruptHandler;
 pub use embassy_nrf::gpio::{Level, OutputDrive, Pull};
 pub use embassy_nrf::peripherals;
 pub use embassy_nrf::saadc::{ChannelConfig as AnalogPin, InterruptHandler as AnalogInterruptHandler};
@@ -98,4 +100,68 @@ impl ProgramFlash {
 pub fn split(serial: Serial) -> (SerialTx, SerialRx) {
     let (rx, tx) = serial.split();
     (tx, rx)
+}
+
+/// The number that the manufacturer gave this very chip.
+pub fn device() -> [u8; 8] {
+    let ficr = embassy_nrf::pac::FICR;
+    let [low, high] = [ficr.deviceid(0).read().to_le_bytes(), ficr.deviceid(1).read().to_le_bytes()];
+    let ([a, b, c, d], [e, f, g, h]) = (low, high);
+    [a, b, c, d, e, f, g, h]
+}
+
+/// The settings of a serial port.
+pub fn uart(baud: Baudrate) -> UartConfig {
+    let mut config = UartConfig::default();
+    config.baudrate = baud;
+    config
+}
+
+/// The longest transfer of a bus.
+const TRANSFER_BYTES_MAX: usize = 16;
+
+/// An I2C bus.
+pub type I2c = embassy_nrf::twim::Twim<'static>;
+pub type I2cError = embassy_nrf::twim::Error;
+/// An SPI bus.
+pub type Spi = embassy_nrf::spim::Spim<'static>;
+pub type SpiError = embassy_nrf::spim::Error;
+
+/// Open an I2C bus, at 100 or 400 kHz.
+pub fn i2c<T: embassy_nrf::twim::Instance>(
+    bus: Peri<'static, T>,
+    irq: impl embassy_nrf::interrupt::typelevel::Binding<T::Interrupt, embassy_nrf::twim::InterruptHandler<T>> + 'static,
+    scl: Peri<'static, impl embassy_nrf::gpio::Pin>,
+    sda: Peri<'static, impl embassy_nrf::gpio::Pin>,
+    hertz: u32,
+) -> I2c {
+    use embassy_nrf::twim::{Config, Frequency};
+    static BUFFERS: [static_cell::StaticCell<[u8; TRANSFER_BYTES_MAX]>; 2] = [const { static_cell::StaticCell::new() }; 2];
+    let mut config = Config::default();
+    config.frequency = if hertz >= 400_000 { Frequency::K400 } else { Frequency::K100 };
+    let buffer = BUFFERS.iter().find_map(|buffer| buffer.try_init([0; TRANSFER_BYTES_MAX]));
+    I2c::new(bus, irq, sda, scl, config, buffer.map_or(&mut [], |buffer| &mut buffer[..]))
+}
+
+/// Open an SPI bus in mode 0, at the nearest lower clock of 125 kHz times a power of two.
+pub fn spi<T: embassy_nrf::spim::Instance>(
+    bus: Peri<'static, T>,
+    irq: impl embassy_nrf::interrupt::typelevel::Binding<T::Interrupt, embassy_nrf::spim::InterruptHandler<T>> + 'static,
+    sck: Peri<'static, impl embassy_nrf::gpio::Pin>,
+    mosi: Peri<'static, impl embassy_nrf::gpio::Pin>,
+    miso: Peri<'static, impl embassy_nrf::gpio::Pin>,
+    hertz: u32,
+) -> Spi {
+    use embassy_nrf::spim::{Config, Frequency};
+    let mut config = Config::default();
+    config.frequency = match hertz {
+        8_000_000.. => Frequency::M8,
+        4_000_000.. => Frequency::M4,
+        2_000_000.. => Frequency::M2,
+        1_000_000.. => Frequency::M1,
+        500_000.. => Frequency::K500,
+        250_000.. => Frequency::K250,
+        _ => Frequency::K125,
+    };
+    Spi::new(bus, irq, sck, miso, mosi, config)
 }

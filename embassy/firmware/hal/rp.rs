@@ -96,3 +96,47 @@ impl ProgramFlash {
 pub fn split(serial: Serial) -> (SerialTx, SerialRx) {
     serial.split()
 }
+
+/// What identifies this very board: the chip has no number, so it is derived from what the build gave the board.
+pub fn device() -> [u8; 8] {
+    crate::board::DEVICE
+}
+
+/// The settings of a serial port.
+pub fn uart(baud: u32) -> UartConfig {
+    let mut config = UartConfig::default();
+    config.baudrate = baud;
+    config
+}
+
+/// An I2C bus.
+pub type I2c<T> = embassy_rp::i2c::I2c<'static, T, embassy_rp::i2c::Blocking>;
+pub type I2cError = embassy_rp::i2c::Error;
+/// An SPI bus.
+pub type Spi<T> = embassy_rp::spi::Spi<'static, T, embassy_rp::spi::Blocking>;
+pub type SpiError = embassy_rp::spi::Error;
+
+/// Open an I2C bus.
+pub fn i2c<T: embassy_rp::i2c::Instance>(
+    bus: Peri<'static, T>,
+    scl: Peri<'static, impl embassy_rp::i2c::SclPin<T>>,
+    sda: Peri<'static, impl embassy_rp::i2c::SdaPin<T>>,
+    hertz: u32,
+) -> I2c<T> {
+    let mut config = embassy_rp::i2c::Config::default();
+    config.frequency = hertz;
+    I2c::new_blocking(bus, scl, sda, config)
+}
+
+/// Open an SPI bus in mode 0.
+pub fn spi<T: embassy_rp::spi::Instance>(
+    bus: Peri<'static, T>,
+    sck: Peri<'static, impl embassy_rp::spi::ClkPin<T>>,
+    mosi: Peri<'static, impl embassy_rp::spi::MosiPin<T>>,
+    miso: Peri<'static, impl embassy_rp::spi::MisoPin<T>>,
+    hertz: u32,
+) -> Spi<T> {
+    let mut config = embassy_rp::spi::Config::default();
+    config.frequency = hertz;
+    Spi::new_blocking(bus, sck, mosi, miso, config)
+}

@@ -2,10 +2,17 @@
 
 use embassy_stm32::adc::{Adc, AnyAdcChannel, SampleTime};
 use embassy_stm32::flash::{Blocking, Flash as Controller};
-use embassy_stm32::peripherals::{ADC1, FLASH, IWDG};
+use embassy_stm32::peripherals::{ADC1, FLASH};
+#[cfg(feature = "stm32f4")]
+use embassy_stm32::peripherals::IWDG;
+#[cfg(feature = "stm32h7")]
+use embassy_stm32::peripherals::IWDG1 as IWDG;
 use embassy_stm32::usart::{BufferedUart, BufferedUartRx, BufferedUartTx};
 use embassy_stm32::wdg::IndependentWatchdog;
 use embassy_stm32::Peri;
+use embassy_stm32::mode::Blocking as Blocked;
+use embassy_stm32::time::Hertz;
+use embassy_stm32::usart::ConfigError;
 
 pub use embassy_stm32::adc::AdcChannel;
 pub use embassy_stm32::bind_interrupts;
@@ -102,12 +109,87 @@ pub fn config() -> embassy_stm32::Config {
     config
 }
 
-/// The number that the manufacturer gave this very chip.
-pub fn unique_id() -> [u8; 12] {
-    embassy_stm32::uid::uid()
+/// The first bytes of the number that the manufacturer gave this very chip.
+pub fn device() -> [u8; 8] {
+    let [a, b, c, d, e, f, g, h, ..] = embassy_stm32::uid::uid();
+    [a, b, c, d, e, f, g, h]
+}
+
+/// The settings of a serial port.
+pub fn uart(baud: u32) -> UartConfig {
+    let mut config = UartConfig::default();
+    config.baudrate = baud;
+    config
+}
+
+/// A serial port whose settings the chip refused is a mistake of the board file that the build cannot see.
+pub fn opened(serial: Result<Serial, ConfigError>) -> Serial {
+    match serial {
+        Ok(serial) => serial,
+        Err(_) => cortex_m::peripheral::SCB::sys_reset(),
+    }
+}
+
+/// An I2C bus.
+pub type I2c = embassy_stm32::i2c::I2c<'static, Blocked, embassy_stm32::i2c::Master>;
+pub type I2cError = embassy_stm32::i2c::Error;
+/// An SPI bus.
+pub type Spi = embassy_stm32::spi::Spi<'static, Blocked, embassy_stm32::spi::mode::Master>;
+pub type SpiError = embassy_stm32::spi::Error;
+
+/// Open an I2C bus. A device that does not answer costs a scan a few milliseconds.
+pub fn i2c<T: embassy_stm32::i2c::Instance>(
+    bus: Peri<'static, T>,
+    scl: Peri<'static, impl embassy_stm32::i2c::SclPin<T>>,
+    sda: Peri<'static, impl embassy_stm32::i2c::SdaPin<T>>,
+    hertz: u32,
+) -> I2c {
+    let mut config = embassy_stm32::i2c::Config::default();
+    config.frequency = Hertz(hertz);
+    config.timeout = embassy_time::Duration::from_millis(5);
+    I2c::new_blocking(bus, scl, sda, config)
+}
+
+/// Open an SPI bus in mode 0.
+pub fn spi<T: embassy_stm32::spi::Instance>(
+    bus: Peri<'static, T>,
+    sck: Peri<'static, impl embassy_stm32::spi::SckPin<T>>,
+    mosi: Peri<'static, impl embassy_stm32::spi::MosiPin<T>>,
+    miso: Peri<'static, impl embassy_stm32::spi::MisoPin<T>>,
+    hertz: u32,
+) -> Spi {
+    let mut config = embassy_stm32::spi::Config::default();
+    config.frequency = Hertz(hertz);
+    Spi::new_blocking(bus, sck, mosi, miso, config)
 }
 
 /// Take a serial port apart.
 pub fn split(serial: Serial) -> (SerialTx, SerialRx) {
     serial.split()
+}
+
+/// The two analog outputs.
+#[cfg(feature = "dac")]
+pub struct Dac(embassy_stm32::dac::Dac<'static, Blocked>);
+
+#[cfg(feature = "dac")]
+impl Dac {
+    /// Take the converter and its pins.
+    pub fn new(
+        dac: Peri<'static, peripherals::DAC1>,
+        first: Peri<'static, peripherals::PA4>,
+        second: Peri<'static, peripherals::PA5>,
+    ) -> Self {
+        Self(embassy_stm32::dac::Dac::new_blocking(dac, first, second))
+    }
+
+    /// Set output 1 to a count of 12 bits.
+    pub fn set_1(&mut self, count: u16) {
+        self.0.ch1().set(embassy_stm32::dac::Value::Bit12Right(count));
+    }
+
+    /// Set output 2 to a count of 12 bits.
+    pub fn set_2(&mut self, count: u16) {
+        self.0.ch2().set(embassy_stm32::dac::Value::Bit12Right(count));
+    }
 }

@@ -1,13 +1,13 @@
-//! Hands the memory layout to the linker.
+//! Hands the memory layout to the linker. It lies in a directory of its own: the linker would take one beside Cargo.toml first.
 
 use std::{env, fs, path::PathBuf};
 
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    let layout = fs::read_to_string("memory.x").expect("memory.x lies beside build.rs");
+    let layout = fs::read_to_string("layout/memory.x").expect("layout/memory.x is part of the project");
     fs::write(out.join("memory.x"), roomy(&layout)).expect("OUT_DIR can be written");
     println!("cargo:rustc-link-search={}", out.display());
-    println!("cargo:rerun-if-changed=memory.x");
+    println!("cargo:rerun-if-changed=layout/memory.x");
     println!("cargo:rerun-if-env-changed=EYEFLOW_ROOMY");
 }
 

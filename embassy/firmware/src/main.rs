@@ -2,14 +2,32 @@
 #![no_std]
 #![no_main]
 
+mod area;
 mod board;
+mod crypto;
 mod hal;
 mod io;
+mod outbox;
+mod place;
+mod runtime;
+mod session;
+mod stack;
+mod world;
 
 use embassy_executor::Spawner;
-use embassy_futures::join::join;
-use embassy_time::{Duration, Ticker};
+use embassy_futures::select::{Either3, select3};
+use embassy_time::{Duration, Instant, Ticker};
 use embedded_io_async::{Read, Write};
+use eyeflow_link::Link;
+use static_cell::StaticCell;
+
+use crate::area::{Area, Store};
+use crate::board::{INPUTS, Io, OUTPUTS};
+use crate::outbox::Outbox;
+use crate::runtime::Runtime;
+use crate::world::World;
+
+const RX_BYTES: usize = 32;
 
 /// A panic is a bug of the firmware: the reset puts every output to its safe level.
 #[panic_handler]
@@ -17,32 +35,93 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     cortex_m::peripheral::SCB::sys_reset()
 }
 
+/// So is a fault of the processor, a stack that overflows among them.
+#[cortex_m_rt::exception]
+unsafe fn HardFault(_: &cortex_m_rt::ExceptionFrame) -> ! {
+    cortex_m::peripheral::SCB::sys_reset()
+}
+
+/// What identifies this very board.
+fn device() -> [u8; 8] {
+    hal::device()
+}
+
 #[embassy_executor::main]
 async fn main(_spawner: Spawner) {
-    let board::Io { mut outputs, inputs, mut analog, mut watchdog, serial, flash } = board::open();
+    static RUNTIME: StaticCell<Runtime> = StaticCell::new();
+    static STORE: StaticCell<Store> = StaticCell::new();
+    static LINK: StaticCell<(Link, Outbox)> = StaticCell::new();
+    stack::paint();
+    let Io { mut outputs, inputs, mut analog, mut watchdog, serial, flash, buses } = board::open();
+    let store = STORE.init_with(|| Store::open(Area(flash)));
+    let boot = stack::boot_number(store.used_bytes().0 ^ store.generation() << 20);
+    let runtime = RUNTIME.init_with(|| Runtime::new(World::new(buses), boot));
+    runtime.begin_records();
+    read_inputs(&inputs, runtime);
+    runtime.world.inputs_before = runtime.world.inputs;
+    runtime.boot(store, Instant::now().as_micros());
+    let (link, outbox) = LINK.init_with(|| (Link::new(), Outbox::new()));
     let (mut tx, mut rx) = hal::split(serial);
-    let scan = async {
-        let mut ticker = Ticker::every(Duration::from_millis(board::SCAN_MS));
-        let mut counts = [0; board::ANALOG];
-        loop {
-            ticker.next().await;
-            watchdog.feed();
-            analog.sample(&mut counts).await;
-            let hot = counts.first().is_some_and(|&count| count > 2000);
-            let closed = inputs.iter().all(hal::Input::is_high);
-            for output in &mut outputs {
-                output.set_level(if hot && closed { hal::Level::High } else { hal::Level::Low });
+    let mut ticker = Ticker::every(Duration::from_millis(board::SCAN_MS));
+    let mut heard = Instant::now();
+    let mut bytes = [0; RX_BYTES];
+    loop {
+        let sending = async {
+            match outbox.pending() {
+                [] => core::future::pending().await,
+                pending => tx.write(pending).await,
             }
-        }
-    };
-    let _keep = flash;
-    let link = async {
-        let mut bytes = [0; 32];
-        loop {
-            if let Ok(count) = rx.read(&mut bytes).await {
-                let _ = tx.write_all(&bytes[..count]).await;
+        };
+        match select3(ticker.next(), rx.read(&mut bytes), sending).await {
+            Either3::First(()) => {
+                let began = Instant::now();
+                watchdog.feed();
+                analog.sample(&mut runtime.world.counts).await;
+                read_inputs(&inputs, runtime);
+                runtime.scan(store, outbox, Instant::now().as_micros());
+                let lost = heard.elapsed() > Duration::from_millis(board::LINK_LOST_MS);
+                write_outputs(&mut outputs, runtime, lost);
+                runtime.scan_us_max = runtime.scan_us_max.max(began.elapsed().as_micros() as u32);
             }
+            Either3::Second(Ok(count)) => {
+                for &byte in bytes.get(..count).unwrap_or(&[]) {
+                    if listen(byte, link, store, runtime, outbox) {
+                        heard = Instant::now();
+                    }
+                }
+            }
+            // A framing error or an overrun: the frame that it hit fails its check, and the host sends it again.
+            Either3::Second(Err(_)) => {}
+            Either3::Third(Ok(count)) => outbox.sent(count),
+            Either3::Third(Err(_)) => {}
         }
-    };
-    join(scan, link).await;
+    }
+}
+
+/// Take a byte from the line; returns whether it ended a request, which was answered.
+#[inline(never)]
+fn listen(byte: u8, link: &mut Link, store: &mut Store, runtime: &mut Runtime, outbox: &mut Outbox) -> bool {
+    let mut answered = false;
+    link.on_byte(byte, store, runtime, &mut |frame| {
+        answered = true;
+        outbox.push(frame);
+    });
+    if answered {
+        runtime.refresh(store, Instant::now().as_micros());
+    }
+    answered
+}
+
+fn read_inputs(inputs: &[hal::Input; INPUTS], runtime: &mut Runtime) {
+    for (level, input) in runtime.world.inputs.iter_mut().zip(inputs) {
+        *level = input.is_high();
+    }
+}
+
+/// Outputs that are declared so go to their safe level while the link is lost; the others keep what is commanded.
+fn write_outputs(outputs: &mut [hal::Output; OUTPUTS.len()], runtime: &Runtime, lost: bool) {
+    for ((output, level), info) in outputs.iter_mut().zip(runtime.world.levels).zip(&OUTPUTS) {
+        let level = if lost && info.safe_on_link_loss { info.safe_high } else { level };
+        output.set_level(level.into());
+    }
 }

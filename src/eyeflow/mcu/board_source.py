@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from eyeflow.mcu.board import Board, Direction, Level, OnLinkLoss, Pin
+from eyeflow.mcu.bus_source import buses_field, nrf_baud, render_buses
+from eyeflow.mcu.chips import Authentication
+from eyeflow.mcu.device_key import device_number, mac_key_id
 
-NRF_BAUDS = (1200, 2400, 4800, 9600, 14400, 19200, 28800, 38400, 57600, 76800, 115200, 230400, 250000, 460800, 921600)
-"""The rates that the UARTE of the nRF52840 can do, besides 1,000,000 (product specification, 6.34.10)."""
+WATCHDOGS = {"stm32h7": "IWDG1"}
+"""The independent watchdog of a family, where it is not IWDG."""
 
 
 def render_board(board: Board) -> str:
@@ -15,7 +18,7 @@ def render_board(board: Board) -> str:
     outputs = [pin for pin in board.pins if pin.direction is Direction.OUTPUT]
     inputs = [pin for pin in board.pins if pin.direction is Direction.INPUT]
     open_body = HALS[board.chip.hal](board, outputs, inputs)
-    return "\n".join([*_constants(board, outputs, inputs), *_io(), *open_body, ""])
+    return "\n".join([*_constants(board, outputs, inputs), *_io(), *render_buses(board), *open_body, ""])
 
 
 def _constants(board: Board, outputs: list[Pin], inputs: list[Pin]) -> list[str]:
@@ -25,7 +28,7 @@ def _constants(board: Board, outputs: list[Pin], inputs: list[Pin]) -> list[str]
         f"//! The board {board.name}: made from board.toml by eyeflow, change it there.",
         "",
         "use crate::hal::{self, *};",
-        "use crate::io::{Line, OutputInfo};",
+        "use crate::io::{Line, OutputInfo, Uart};",
         "use static_cell::StaticCell;",
         "",
         "/// Name and chip, as the board reports them.",
@@ -48,10 +51,8 @@ def _constants(board: Board, outputs: list[Pin], inputs: list[Pin]) -> list[str]
         "/// How many inputs and analog channels there are.",
         f"pub const INPUTS: usize = {len(inputs)};",
         f"pub const ANALOG: usize = {len(board.adc)};",
-        "/// The Ed25519 public keys whose programs run here.",
-        f"pub static SIGNERS: [[u8; 32]; {len(board.signers)}] = [",
-        *(f"    {_bytes(key)}," for key in board.signers),
-        "];",
+        "/// The keys whose programs run here.",
+        *_trust(board),
         "/// The flash of the programs.",
         f"pub const BANKS: [u32; 2] = [0x{area.a:08X}, 0x{area.b:08X}];",
         f"pub const BANK_BYTES: u32 = {area.bank_bytes};",
@@ -63,7 +64,22 @@ def _constants(board: Board, outputs: list[Pin], inputs: list[Pin]) -> list[str]
         f"pub const ACTIONS_MAX: usize = {limits.actions_max};",
         f"pub const SCRATCH_BYTES: usize = {limits.scratch_bytes_max};",
         f"pub const STATE_BYTES: usize = {limits.state_bytes_max};",
+        f"pub const RECORDS_BYTES: usize = {board.chip.records_bytes};",
+        f"pub const DATA_BYTES: u32 = {board.chip.memory.data_bytes};",
         "",
+    ]
+
+
+def _trust(board: Board) -> list[str]:
+    if board.chip.authentication is Authentication.ED25519:
+        keys = [f"    {_bytes(key)}," for key in board.signers]
+        return [f"pub static SIGNERS: [[u8; 32]; {len(keys)}] = [", *keys, "];"]
+    key = board.device_key
+    return [
+        f"pub static SIGNERS: [[u8; 32]; 1] = [{_bytes(mac_key_id(key))}];",
+        "/// The secret that the board shares with its gateway, and the board's own number, made from it.",
+        f"pub static DEVICE_KEY: [u8; 32] = {_bytes(key)};",
+        f"pub const DEVICE: [u8; 8] = {_bytes(device_number(key))};",
     ]
 
 
@@ -93,6 +109,7 @@ def _io() -> list[str]:
         "    pub watchdog: Watchdog,",
         "    pub serial: Serial,",
         "    pub flash: ProgramFlash,",
+        "    pub buses: Buses,",
         "}",
         "",
     ]
@@ -106,7 +123,7 @@ def _open(irqs: list[str], setup: list[str], fields: list[str]) -> list[str]:
         "",
         "/// Take the chip: every output starts at its safe level.",
         "pub fn open() -> Io {",
-        "    static TX: StaticCell<[u8; 128]> = StaticCell::new();",
+        "    static TX: StaticCell<[u8; 64]> = StaticCell::new();",
         "    static RX: StaticCell<[u8; 256]> = StaticCell::new();",
         *(f"    {line}" for line in setup),
         "    Io {",
@@ -132,23 +149,21 @@ def _stm32(board: Board, outputs: list[Pin], inputs: list[Pin]) -> list[str]:
     link = board.link
     setup = [
         "let p = embassy_stm32::init(hal::config());",
-        "let mut config = UartConfig::default();",
-        f"config.baudrate = {link.baud};",
+        "let (tx, rx) = (TX.init([0; 64]), RX.init([0; 256]));",
         f"let pins = (p.{link.rx}, p.{link.tx});",
-        "let (tx, rx) = (TX.init([0; 128]), RX.init([0; 256]));",
-        f"let Ok(serial) = Serial::new(p.{link.peripheral}, pins.0, pins.1, tx, rx, Irqs, config) else {{",
-        "    cortex_m::peripheral::SCB::sys_reset()",
-        "};",
+        f"let config = hal::uart({link.baud});",
+        f"let serial = hal::opened(Serial::new(p.{link.peripheral}, pins.0, pins.1, tx, rx, Irqs, config));",
     ]
     fields = [
         f"outputs: {_list([f'Output::new(p.{pin.pin}, {_level(pin)}, Speed::Low)' for pin in outputs])}",
         f"inputs: {_inputs(inputs, str)}",
         f"analog: Analog::new(p.ADC1, {_list([f'p.{pin}.degrade_adc()' for pin in board.adc])})",
-        "watchdog: Watchdog::start(p.IWDG, WATCHDOG_US)",
+        f"watchdog: Watchdog::start(p.{WATCHDOGS.get(board.chip.family, 'IWDG')}, WATCHDOG_US)",
         "serial",
         "flash: ProgramFlash::new(p.FLASH)",
+        buses_field(board, str),
     ]
-    uarts = [link.peripheral]
+    uarts = [link.peripheral, *(bus.peripheral for bus in board.uart)]
     irqs = [f"{uart} => BufferedInterruptHandler<peripherals::{uart}>" for uart in uarts]
     return _open(irqs, setup, fields)
 
@@ -157,10 +172,9 @@ def _rp(board: Board, outputs: list[Pin], inputs: list[Pin]) -> list[str]:
     link = board.link
     setup = [
         "let p = embassy_rp::init(Default::default());",
-        "let mut config = UartConfig::default();",
-        f"config.baudrate = {link.baud};",
+        f"let config = hal::uart({link.baud});",
         f"let pins = (p.{_rp_pin(link.tx)}, p.{_rp_pin(link.rx)});",
-        "let (tx, rx) = (TX.init([0; 128]), RX.init([0; 256]));",
+        "let (tx, rx) = (TX.init([0; 64]), RX.init([0; 256]));",
     ]
     channels = [f"AnalogPin::new_pin(p.{_rp_pin(pin)}, Pull::None)" for pin in board.adc]
     fields = [
@@ -170,8 +184,10 @@ def _rp(board: Board, outputs: list[Pin], inputs: list[Pin]) -> list[str]:
         "watchdog: Watchdog::start(p.WATCHDOG, WATCHDOG_US)",
         f"serial: Serial::new(p.{link.peripheral}, pins.0, pins.1, Irqs, tx, rx, config)",
         "flash: ProgramFlash::new(p.FLASH)",
+        buses_field(board, _rp_pin),
     ]
-    return _open([f"{link.peripheral}_IRQ => BufferedInterruptHandler<peripherals::{link.peripheral}>"], setup, fields)
+    uarts = [link.peripheral, *(bus.peripheral for bus in board.uart)]
+    return _open([f"{uart}_IRQ => BufferedInterruptHandler<peripherals::{uart}>" for uart in uarts], setup, fields)
 
 
 def _rp_pin(pin: str) -> str:
@@ -182,9 +198,8 @@ def _nrf(board: Board, outputs: list[Pin], inputs: list[Pin]) -> list[str]:
     link = board.link
     setup = [
         "let p = embassy_nrf::init(Default::default());",
-        "let mut config = UartConfig::default();",
-        f"config.baudrate = Baudrate::{_nrf_baud(link.baud)};",
-        "let (tx, rx) = (TX.init([0; 128]), RX.init([0; 256]));",
+        f"let config = hal::uart(Baudrate::{nrf_baud(link.baud)});",
+        "let (tx, rx) = (TX.init([0; 64]), RX.init([0; 256]));",
         f"let pins = (p.{_nrf_pin(link.rx)}, p.{_nrf_pin(link.tx)});",
         "let ppi = (p.PPI_CH0, p.PPI_CH1, p.PPI_GROUP0);",
     ]
@@ -199,9 +214,13 @@ def _nrf(board: Board, outputs: list[Pin], inputs: list[Pin]) -> list[str]:
         "watchdog: Watchdog::start(p.WDT, WATCHDOG_US)",
         f"serial: {serial}",
         "flash: ProgramFlash::new(p.NVMC)",
+        buses_field(board, _nrf_pin),
     ]
+    uarts = [link.peripheral, *(bus.peripheral for bus in board.uart)]
     irqs = [
-        f"{link.peripheral} => BufferedInterruptHandler<peripherals::{link.peripheral}>",
+        *(f"{uart} => BufferedInterruptHandler<peripherals::{uart}>" for uart in uarts),
+        *(f"{bus.peripheral} => I2cInterruptHandler<peripherals::{bus.peripheral}>" for bus in board.i2c),
+        *(f"{bus.peripheral} => SpiInterruptHandler<peripherals::{bus.peripheral}>" for bus in board.spi),
         "SAADC => AnalogInterruptHandler",
     ]
     return _open(irqs, setup, fields)
@@ -209,13 +228,6 @@ def _nrf(board: Board, outputs: list[Pin], inputs: list[Pin]) -> list[str]:
 
 def _nrf_pin(pin: str) -> str:
     return pin.replace(".", "_")
-
-
-def _nrf_baud(baud: int) -> str:
-    if baud == 1_000_000:
-        return "Baud1M"
-    nearest = min(NRF_BAUDS, key=lambda known: abs(known - baud))
-    return f"Baud{nearest}"
 
 
 HALS: dict[str, Callable[[Board, list[Pin], list[Pin]], list[str]]] = {"stm32": _stm32, "rp": _rp, "nrf": _nrf}

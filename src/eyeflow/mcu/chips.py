@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass
+from enum import Enum
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -17,6 +18,14 @@ ANY = "any"
 """In a list of pins: the peripheral reaches every pin of the chip."""
 
 PIN_RANGE = re.compile(r"(P[A-K]|GP|P\d\.)(\d+)(?:-\1(\d+))?")
+
+
+class Authentication(Enum):
+    """How a board knows whose program it gets: by an Ed25519 signature, or by a MAC with a secret of its own."""
+
+    ED25519 = "ed25519"
+    MAC = "mac"
+
 
 Peripherals = dict[str, dict[str, tuple[str, ...]]]
 """The peripherals of a kind by name; of each, the pins that can carry a signal, by signal (`tx`, `scl`, `mosi`...)."""
@@ -73,6 +82,8 @@ class Chip:
     adc: dict[str, tuple[str, ...]]
     dac: dict[str, tuple[str, ...]]
     limits: ChipLimits
+    records_bytes: int
+    authentication: Authentication
 
 
 @cache
@@ -104,6 +115,8 @@ def chip_from_table(name: str, entry: dict[str, Any]) -> Chip:
         adc={name: _expand(pins) for name, pins in entry.get("adc", {}).items()},
         dac={name: _expand(pins) for name, pins in entry.get("dac", {}).items()},
         limits=_limits(entry["program"]),
+        records_bytes=entry["records_bytes"],
+        authentication=Authentication(entry.get("authentication", "ed25519")),
     )
 
 

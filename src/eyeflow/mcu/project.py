@@ -11,7 +11,7 @@ from string import Template
 from eyeflow.base.errors import EyeflowError
 from eyeflow.mcu.board import Board
 from eyeflow.mcu.board_source import render_board
-from eyeflow.mcu.chips import Chip, chips
+from eyeflow.mcu.chips import Authentication, Chip, chips
 
 CRATES = ("svm", "link", "slots")
 """The crates that a project carries along, so that it needs nothing but crates.io."""
@@ -36,6 +36,7 @@ HAL_DEPENDENCIES = {
         'embedded-storage = "=0.3.2"\n'
     ),
 }
+ED25519 = 'ed25519-compact = { version = "=2.6.1", default-features = false, features = ["opt_size"] }\n'
 TIME_DRIVERS = {"stm32h7": "time-driver-tim2"}
 TIME_DRIVER = "time-driver-tim4"
 
@@ -69,7 +70,7 @@ def project_files(board: Board) -> dict[str, str]:
     files = {
         "Cargo.toml": _template(firmware, "Cargo.toml.in", values),
         "Cargo.lock": _read(firmware.joinpath("locks").joinpath(f"{board.chip.hal}.lock")),
-        "memory.x": _template(firmware, "memory.x.in", values),
+        "layout/memory.x": _template(firmware, "memory.x.in", values),
         "build.rs": _read(firmware.joinpath("project").joinpath("build.rs")),
         ".cargo/config.toml": _template(firmware, "config.toml.in", values),
         ".gitignore": "/target\n",
@@ -105,11 +106,12 @@ def _values(board: Board) -> dict[str, str]:
         "crate_version": CRATE_VERSION,
         "chip": chip.name,
         "board": board.name,
-        "family": chip.family,
-        "families": "".join(f"{family} = []\n" for family in _families(chip)),
+        "default_features": ", ".join(f'"{feature}"' for feature in _default_features(board)),
+        "features": "".join(f"{feature} = []\n" for feature in (*_families(chip), "mac", "dac")),
         "target": chip.target,
         "cortex_m_features": "" if chip.hal == "rp" else '"critical-section-single-core"',
         "time_features": "" if chip.hal == "rp" else '"tick-hz-32_768"',
+        "signature_dependencies": ED25519 if chip.authentication is Authentication.ED25519 else "",
         "hal_dependencies": _hal_dependencies(chip),
         "boot": boot,
         "flash_start": f"0x{memory.flash_start + boot_bytes:08X}",
@@ -122,6 +124,16 @@ def _values(board: Board) -> dict[str, str]:
         "bank_a": f"0x{chip.programs.a:08X}",
         "bank_b": f"0x{chip.programs.b:08X}",
     }
+
+
+def _default_features(board: Board) -> list[str]:
+    """Return what is compiled: the family, the MAC instead of Ed25519 where that does not fit, the DAC if used."""
+    chip = board.chip
+    return [
+        chip.family,
+        *(["mac"] if chip.authentication is Authentication.MAC else []),
+        *(["dac"] if board.dac else []),
+    ]
 
 
 def _families(chip: Chip) -> list[str]:

@@ -1,0 +1,139 @@
+//! One of the four programs of a board, with its memory.
+
+use eyeflow_link::Counters;
+use eyeflow_slots::Probation;
+use eyeflow_svm::{Instance, Misfit, Program, Trigger, Verified};
+
+use crate::board;
+use crate::io::Line;
+use crate::world::World;
+
+/// Triggers that a program may have on a board.
+pub const TRIGGERS_MAX: usize = 4;
+/// Bytes for the parameters of a program, beside its state.
+const PARAM_BYTES: usize = 64;
+/// Words of a program's own memory: parameters, state, and behind them their texts.
+pub const INSTANCE_WORDS: usize = (board::STATE_BYTES + PARAM_BYTES) / 8;
+/// Words that programs share: slots, stack, and up to three words for each action.
+pub const WORK_WORDS: usize = board::SLOTS_MAX + board::STACK_MAX + 3 * board::ACTIONS_MAX;
+/// Bytes that programs share: text made in one execution, and the texts of state.
+pub const WORK_BYTES: usize = board::SCRATCH_BYTES;
+
+/// What starts a handler.
+#[derive(Clone, Copy)]
+pub enum Start {
+    /// Each period, in microseconds, and when it is due next.
+    Every { period_us: u64, due_us: u64 },
+    /// An edge of an input.
+    Edge { input: u8, rises: bool, falls: bool },
+    /// Not used.
+    Never,
+}
+
+/// A program that runs.
+pub struct Loaded {
+    pub verified: Verified<'static>,
+    /// The first bytes of its id.
+    pub key: u64,
+    pub starts: [Start; TRIGGERS_MAX],
+    /// The time of its last event: it never goes back.
+    pub last_us: i64,
+    /// An event whose execution waits for an answer: trigger and time.
+    pub waiting: Option<(u8, i64)>,
+}
+
+/// One place: a program or none, its memory, and what it did.
+pub struct Place {
+    pub loaded: Option<Loaded>,
+    memory: &'static mut [u64; INSTANCE_WORDS],
+    pub counters: Counters,
+    pub probation: Probation,
+}
+
+impl Place {
+    /// An empty place on its memory.
+    pub fn new(memory: &'static mut [u64; INSTANCE_WORDS]) -> Self {
+        Self { loaded: None, memory, counters: Counters::default(), probation: Probation::new() }
+    }
+
+    /// No program, nothing counted.
+    pub fn clear(&mut self) {
+        self.loaded = None;
+        self.counters = Counters::default();
+        self.probation = Probation::new();
+    }
+
+    /// Put a program here, its parameters and state at their initial values.
+    pub fn load(&mut self, verified: Verified<'static>, key: u64, now_us: u64) -> Result<(), Misfit> {
+        let (words, bytes) = halves(self.memory, &verified);
+        Instance::new(&verified, words, bytes)?;
+        let starts = starts(verified.program(), now_us).ok_or(Misfit::Index)?;
+        self.loaded = Some(Loaded { verified, key, starts, last_us: 0, waiting: None });
+        self.counters.running = 1;
+        Ok(())
+    }
+
+    /// The same program lies somewhere else now.
+    pub fn moved(&mut self, verified: Verified<'static>) {
+        if let Some(loaded) = &mut self.loaded {
+            loaded.verified = verified;
+        }
+    }
+
+    /// The program and its memory.
+    pub fn parts(&mut self) -> Option<(&mut Loaded, Instance<'_>)> {
+        let loaded = self.loaded.as_mut()?;
+        let (words, bytes) = halves(self.memory, &loaded.verified);
+        let instance = Instance::keep(&loaded.verified, words, bytes).ok()?;
+        Some((loaded, instance))
+    }
+}
+
+/// The memory of a place as words for parameters and state, and what is left as bytes for their texts.
+fn halves<'m>(memory: &'m mut [u64; INSTANCE_WORDS], verified: &Verified<'_>) -> (&'m mut [u64], &'m mut [u8]) {
+    let count = verified.needs().instance_words.min(INSTANCE_WORDS);
+    let (words, rest) = memory.split_at_mut(count);
+    let size = size_of_val(rest);
+    // SAFETY: the bytes are those of `rest`, borrowed as long, and every bit pattern is a valid byte and a valid word.
+    let bytes = unsafe { core::slice::from_raw_parts_mut(rest.as_mut_ptr().cast::<u8>(), size) };
+    (words, bytes)
+}
+
+/// Whether a place of this board has the memory for a program.
+pub fn fits(verified: &Verified<'_>) -> bool {
+    let needs = verified.needs();
+    needs.instance_words * 8 + needs.instance_bytes <= INSTANCE_WORDS * 8
+        && needs.work_words <= WORK_WORDS
+        && needs.work_bytes <= WORK_BYTES
+}
+
+/// What starts each handler of a program; nothing when this board cannot.
+pub fn starts(program: &Program<'_>, now_us: u64) -> Option<[Start; TRIGGERS_MAX]> {
+    let mut starts = [Start::Never; TRIGGERS_MAX];
+    for index in 0..program.triggers() {
+        *starts.get_mut(index)? = start(&program.trigger(index)?, now_us)?;
+    }
+    Some(starts)
+}
+
+fn start(trigger: &Trigger<'_>, now_us: u64) -> Option<Start> {
+    match (trigger.kind, trigger.source) {
+        (0, _) => Some(Start::Every { period_us: trigger.period_us, due_us: now_us }),
+        (2, b"gpio") => edge(trigger.address),
+        _ => None,
+    }
+}
+
+/// `DOOR rises`, `DOOR falls` or `DOOR changes`.
+fn edge(address: &[u8]) -> Option<Start> {
+    let mut words = address.split(|&byte| byte == b' ');
+    let Line::Input(input) = World::line_named(words.next()?)? else {
+        return None;
+    };
+    match words.next()? {
+        b"rises" => Some(Start::Edge { input, rises: true, falls: false }),
+        b"falls" => Some(Start::Edge { input, rises: false, falls: true }),
+        b"changes" => Some(Start::Edge { input, rises: true, falls: true }),
+        _ => None,
+    }
+}

@@ -1,0 +1,281 @@
+//! The scan: run what is due, one program after the other, on the image of the inputs.
+
+use eyeflow_link::{Level, Records};
+use eyeflow_slots::{PLACES, Start as StoreStart, Verdict};
+use eyeflow_svm::{Event, Machine, Program, Status, Verified, Workspace, verify_mcu};
+
+use static_cell::ConstStaticCell;
+
+use crate::area::{Store, in_place};
+use crate::board;
+use crate::crypto::sha256;
+use crate::outbox::Outbox;
+use crate::place::{INSTANCE_WORDS, Place, Start, WORK_BYTES, WORK_WORDS};
+use crate::world::{Turn, World};
+
+const PRIORITIES: u8 = 5;
+/// What a record is about: an execution.
+const EXECUTION: u8 = 1;
+const RECORD_BYTES: usize = 32;
+
+/// Everything that runs programs.
+pub struct Runtime {
+    pub places: [Place; PLACES],
+    pub world: World,
+    pub records: Records<Ring>,
+    /// Microseconds from the start of the board to 1970, as the host told, and its offset from UTC.
+    pub clock_us: i64,
+    pub utc_offset_us: i64,
+    /// Places whose program changed, one bit each, and the generation of the store that the programs were loaded from.
+    pub stale: u8,
+    generation: u32,
+    pub scans: u32,
+    pub scan_us_max: u32,
+    pub boot: u32,
+    work_words: &'static mut [u64; WORK_WORDS],
+    work_bytes: &'static mut [u8; WORK_BYTES],
+}
+
+/// The memory of the records.
+pub type Ring = &'static mut [u8; board::RECORDS_BYTES];
+
+/// The memory that lasts: zeros at the start, so that it takes no flash and is never copied.
+static RING: ConstStaticCell<[u8; board::RECORDS_BYTES]> = ConstStaticCell::new([0; board::RECORDS_BYTES]);
+static INSTANCES: ConstStaticCell<[[u64; INSTANCE_WORDS]; PLACES]> = ConstStaticCell::new([[0; INSTANCE_WORDS]; PLACES]);
+static WORK: ConstStaticCell<[u64; WORK_WORDS]> = ConstStaticCell::new([0; WORK_WORDS]);
+static SCRATCH: ConstStaticCell<[u8; WORK_BYTES]> = ConstStaticCell::new([0; WORK_BYTES]);
+
+impl Runtime {
+    /// No program yet. To be called once.
+    pub fn new(world: World, boot: u32) -> Self {
+        Self {
+            places: INSTANCES.take().each_mut().map(Place::new),
+            world,
+            records: Records::new(RING.take(), sha256, [0; 32]),
+            clock_us: 0,
+            utc_offset_us: 0,
+            stale: 0,
+            generation: 0,
+            scans: 0,
+            scan_us_max: 0,
+            boot,
+            work_words: WORK.take(),
+            work_bytes: SCRATCH.take(),
+        }
+    }
+
+    /// Start the chain of records from what identifies this board and this boot.
+    pub fn begin_records(&mut self) {
+        let mut start = [0; 12];
+        let parts = crate::device().into_iter().chain(self.boot.to_le_bytes());
+        start.iter_mut().zip(parts).for_each(|(to, from)| *to = from);
+        self.records.begin(sha256(&start));
+    }
+
+    /// At boot: start what the store has.
+    pub fn boot(&mut self, store: &mut Store, now_us: u64) {
+        for place in 0..PLACES as u8 {
+            let run = match store.start(place) {
+                Ok(StoreStart::Run | StoreStart::FellBack) => true,
+                Ok(StoreStart::Empty | StoreStart::Stopped) => false,
+                // A flash that cannot note the trial still holds the program.
+                Err(_) => true,
+            };
+            self.stale |= u8::from(run) << place;
+        }
+        self.generation = store.generation();
+        self.refresh(store, now_us);
+    }
+
+    #[inline(never)]
+    /// Load what changed, and find again what moved. To be called after whatever may have written to flash.
+    pub fn refresh(&mut self, store: &Store, now_us: u64) {
+        let moved = store.generation() != self.generation;
+        self.generation = store.generation();
+        let stale = core::mem::take(&mut self.stale);
+        for place in 0..PLACES as u8 {
+            if stale >> place & 1 == 1 {
+                self.load(store, place, now_us);
+            } else if moved {
+                self.follow(store, place);
+            }
+        }
+    }
+
+    fn load(&mut self, store: &Store, place: u8, now_us: u64) {
+        self.world.make_safe(place);
+        let Some(target) = self.places.get_mut(usize::from(place)) else {
+            return;
+        };
+        target.clear();
+        let (Some(entry), Some(verified)) = (store.entry(place), proven(store, place)) else {
+            return;
+        };
+        let mut key = [0; 8];
+        key.iter_mut().zip(entry.id).for_each(|(to, from)| *to = from);
+        if target.load(verified, u64::from_le_bytes(key), now_us).is_err() {
+            target.loaded = None;
+        }
+    }
+
+    fn follow(&mut self, store: &Store, place: u8) {
+        let Some(target) = self.places.get_mut(usize::from(place)) else {
+            return;
+        };
+        match proven(store, place) {
+            Some(verified) => target.moved(verified),
+            None => target.loaded = None,
+        }
+    }
+
+    #[inline(never)]
+    /// Run what is due. Programs of a higher priority run later, so that their commands stand.
+    pub fn scan(&mut self, store: &mut Store, outbox: &mut Outbox, now_us: u64) {
+        for priority in (0..PRIORITIES).rev() {
+            for place in 0..PLACES as u8 {
+                if self.priority(place) == Some(priority) {
+                    self.run_place(place, store, outbox, now_us);
+                }
+            }
+        }
+        self.world.inputs_before = self.world.inputs;
+        self.scans = self.scans.wrapping_add(1);
+    }
+
+    fn priority(&self, place: u8) -> Option<u8> {
+        let loaded = self.places.get(usize::from(place))?.loaded.as_ref()?;
+        Some(loaded.verified.program().priority())
+    }
+
+    fn run_place(&mut self, place: u8, store: &mut Store, outbox: &mut Outbox, now_us: u64) {
+        for trigger in 0..crate::place::TRIGGERS_MAX as u8 {
+            if let Some(at_us) = self.due(place, trigger, now_us) {
+                let time_us = at_us as i64 + self.clock_us;
+                let verdict = self.execute(place, trigger, time_us, outbox);
+                if verdict != Verdict::Open && self.judge(place, verdict, store, outbox, now_us) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The time of an event for a trigger, since the start of the board.
+    fn due(&mut self, place: u8, trigger: u8, now_us: u64) -> Option<u64> {
+        let (now, before) = (self.world.inputs, self.world.inputs_before);
+        let loaded = self.places.get_mut(usize::from(place))?.loaded.as_mut()?;
+        match loaded.starts.get_mut(usize::from(trigger))? {
+            Start::Every { period_us, due_us } if *due_us <= now_us => {
+                // What was missed is not made up for: the event is that of the last period that began.
+                let at_us = now_us - (now_us - *due_us) % *period_us;
+                *due_us = at_us + *period_us;
+                Some(at_us)
+            }
+            Start::Edge { input, rises, falls } => {
+                let level = *now.get(usize::from(*input))?;
+                let changed = *before.get(usize::from(*input))? != level;
+                (changed && if level { *rises } else { *falls }).then_some(now_us)
+            }
+            _ => None,
+        }
+    }
+
+    #[inline(never)]
+    fn execute(&mut self, place: u8, trigger: u8, time_us: i64, outbox: &mut Outbox) -> Verdict {
+        let Some(target) = self.places.get_mut(usize::from(place)) else {
+            return Verdict::Open;
+        };
+        let Some((loaded, mut instance)) = target.parts() else {
+            return Verdict::Open;
+        };
+        loaded.last_us = loaded.last_us.max(time_us);
+        let program = *loaded.verified.program();
+        let (verified, key, time_us) = (loaded.verified, loaded.key, loaded.last_us);
+        let event = Event { trigger: usize::from(trigger), time_us, utc_offset_us: self.utc_offset_us, inputs: &[] };
+        self.world.acted = false;
+        self.world.failures = 0;
+        let mut workspace = Workspace::new(self.work_words, self.work_bytes);
+        let mut turn = Turn { world: &mut self.world, outbox, program: &program, place };
+        let ran = Machine::new(&verified, &mut instance, &mut workspace).and_then(|mut machine| {
+            let mut execution = machine.start(&event)?;
+            let status = machine.run(&mut execution, &mut turn);
+            Ok((status, execution.fuel, execution.pc))
+        });
+        let Ok((status, fuel, pc)) = ran else {
+            return Verdict::Failed;
+        };
+        self.account(place, status, fuel, pc);
+        if status != Status::Ok || self.world.acted {
+            self.record(place, trigger, status, pc, fuel, time_us, key);
+        }
+        let faulted = matches!(status, Status::Trapped(_));
+        if faulted {
+            self.world.make_safe(place);
+        }
+        self.places.get_mut(usize::from(place)).map_or(Verdict::Open, |target| target.probation.count(faulted))
+    }
+
+    fn account(&mut self, place: u8, status: Status, fuel: u32, pc: u16) {
+        let failures = self.world.failures;
+        let Some(target) = self.places.get_mut(usize::from(place)) else {
+            return;
+        };
+        let counters = &mut target.counters;
+        counters.executions = counters.executions.wrapping_add(1);
+        counters.failures = counters.failures.wrapping_add(failures);
+        counters.fuel_max = counters.fuel_max.max(fuel);
+        match status {
+            Status::Trapped(trap) => {
+                counters.traps = counters.traps.wrapping_add(1);
+                (counters.trap, counters.pc) = (trap as u8, pc);
+            }
+            Status::Skipped => counters.skips = counters.skips.wrapping_add(1),
+            Status::Ok | Status::Pending => {}
+        }
+    }
+
+    /// A record of an execution that changed something or did not end well. docs/reference/board-file.md, Records.
+    #[allow(clippy::too_many_arguments)]
+    fn record(&mut self, place: u8, trigger: u8, status: Status, pc: u16, fuel: u32, time_us: i64, key: u64) {
+        let (outcome, trap) = match status {
+            Status::Ok | Status::Pending => (0, 0),
+            Status::Skipped => (1, 0),
+            Status::Trapped(trap) => (2, trap as u8),
+        };
+        let levels = self.world.levels.iter().rev().fold(0_u32, |bits, &level| bits << 1 | u32::from(level));
+        let mut record = [0; RECORD_BYTES];
+        let pc = pc.to_le_bytes();
+        let head = [EXECUTION, place, trigger, outcome, trap, 0, pc[0], pc[1]];
+        let parts = [&head[..], &time_us.to_le_bytes(), &key.to_le_bytes(), &fuel.to_le_bytes(), &levels.to_le_bytes()];
+        record.iter_mut().zip(parts.into_iter().flatten()).for_each(|(to, from)| *to = *from);
+        self.records.push(&record);
+    }
+
+    /// A program has proved itself, or failed too often. Returns whether the place changed.
+    fn judge(&mut self, place: u8, verdict: Verdict, store: &mut Store, outbox: &mut Outbox, now_us: u64) -> bool {
+        if verdict == Verdict::Good {
+            // A flash that refuses leaves the program on probation: it is tried again at the next start.
+            let _ = store.good(place);
+            self.refresh(store, now_us);
+            return false;
+        }
+        let fell_back = store.fault(place).unwrap_or(false);
+        let text: &[u8] = if fell_back { b"back to the last good program" } else { b"program stopped after faults" };
+        eyeflow_link::log(Level::Error, text, &mut |frame| outbox.push(frame));
+        self.world.make_safe(place);
+        if fell_back {
+            self.stale |= 1 << place;
+        } else if let Some(target) = self.places.get_mut(usize::from(place)) {
+            target.loaded = None;
+            target.counters.running = 0;
+        }
+        self.refresh(store, now_us);
+        true
+    }
+}
+
+#[inline(never)]
+/// The program of a place, decoded and proven again where it lies now.
+fn proven(store: &Store, place: u8) -> Option<Verified<'static>> {
+    let program = Program::decode(in_place(store.program(place)?)).ok()?;
+    verify_mcu(&program).ok()
+}

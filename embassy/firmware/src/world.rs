@@ -1,0 +1,179 @@
+//! The world as programs see it: the image of the inputs, and what they command.
+
+use eyeflow_svm::{Call, Host, Program, Reply, Value};
+
+use crate::board::{self, ANALOG, INPUTS, OUTPUTS, PINS};
+use crate::io::{Buses, Line};
+use crate::outbox::Outbox;
+
+const NOBODY: u8 = u8::MAX;
+/// Capabilities that every board has.
+const ALWAYS: [&[u8]; 5] = [b"gpio.read_pin", b"gpio.set_pin", b"log.info", b"log.warn", b"log.error"];
+const LOG_BYTES_MAX: usize = 120;
+
+/// Inputs as they were sampled, outputs as they are commanded.
+pub struct World {
+    /// The inputs at the start of this scan, and of the one before.
+    pub inputs: [bool; INPUTS],
+    pub inputs_before: [bool; INPUTS],
+    /// The counts of the analog channels.
+    pub counts: [u16; ANALOG],
+    /// The commanded levels of the outputs, and the place whose program commanded each.
+    pub levels: [bool; OUTPUTS.len()],
+    owners: [u8; OUTPUTS.len()],
+    pub buses: Buses,
+    /// Capabilities that failed since they were last counted.
+    pub failures: u32,
+    /// Whether an action of this execution changed anything.
+    pub acted: bool,
+}
+
+impl World {
+    /// Every output at its safe level.
+    pub fn new(buses: Buses) -> Self {
+        Self {
+            inputs: [false; INPUTS],
+            inputs_before: [false; INPUTS],
+            counts: [0; ANALOG],
+            levels: OUTPUTS.map(|output| output.safe_high),
+            owners: [NOBODY; OUTPUTS.len()],
+            buses,
+            failures: 0,
+            acted: false,
+        }
+    }
+
+    /// What the program of a place commanded goes to its safe level.
+    pub fn make_safe(&mut self, place: u8) {
+        for ((level, owner), info) in self.levels.iter_mut().zip(&mut self.owners).zip(&OUTPUTS) {
+            if *owner == place {
+                *level = info.safe_high;
+                *owner = NOBODY;
+            }
+        }
+    }
+
+    /// The line of a program's pin.
+    pub fn line(program: &Program<'_>, index: u8) -> Option<Line> {
+        let (name, output) = program.pin(index)?;
+        Self::line_named(name).filter(|line| matches!(line, Line::Output(_)) == output)
+    }
+
+    /// The line of a name of the board file.
+    pub fn line_named(name: &[u8]) -> Option<Line> {
+        PINS.iter().find(|(pin, _)| pin.as_bytes() == name).map(|(_, line)| *line)
+    }
+
+    /// Whether this board has a capability.
+    pub fn has(&self, capability: &[u8]) -> bool {
+        ALWAYS.contains(&capability)
+            || (ANALOG > 0 && capability == b"adc.read_channel")
+            || (board::LLM_DELEGATED && capability.starts_with(b"llm."))
+            || self.buses.has(capability)
+    }
+
+    fn read_pin(&self, program: &Program<'_>, index: i64) -> Option<bool> {
+        match Self::line(program, u8::try_from(index).ok()?)? {
+            Line::Input(input) => self.inputs.get(usize::from(input)).copied(),
+            Line::Output(output) => self.levels.get(usize::from(output)).copied(),
+        }
+    }
+
+    fn set_pin(&mut self, place: u8, program: &Program<'_>, index: i64, high: bool) -> Option<()> {
+        let Line::Output(output) = Self::line(program, u8::try_from(index).ok()?)? else {
+            return None;
+        };
+        let level = self.levels.get_mut(usize::from(output))?;
+        self.acted |= *level != high;
+        *level = high;
+        *self.owners.get_mut(usize::from(output))? = place;
+        Some(())
+    }
+}
+
+/// The world during an execution of the program in one place.
+pub struct Turn<'t> {
+    pub world: &'t mut World,
+    pub outbox: &'t mut Outbox,
+    pub program: &'t Program<'static>,
+    pub place: u8,
+}
+
+impl Host for Turn<'_> {
+    fn read(&mut self, call: Call<'_>, _text: &mut [u8]) -> Reply {
+        let reply = self.answer(&call);
+        if reply.is_none() {
+            self.world.failures = self.world.failures.wrapping_add(1);
+        }
+        reply.unwrap_or(Reply::Failed)
+    }
+
+    fn act(&mut self, call: Call<'_>) {
+        if self.take(&call).is_none() {
+            self.world.failures = self.world.failures.wrapping_add(1);
+        }
+    }
+}
+
+impl Turn<'_> {
+    fn answer(&mut self, call: &Call<'_>) -> Option<Reply> {
+        let capability = call.site()?.names()?.capability;
+        let numbers = integers(call);
+        match capability {
+            b"gpio.read_pin" => Some(Reply::Int(i64::from(self.world.read_pin(self.program, numbers[0])?))),
+            b"adc.read_channel" => {
+                let channel = usize::try_from(numbers[0]).ok()?;
+                Some(Reply::Float(f64::from(*self.world.counts.get(channel)?)))
+            }
+            _ => self.world.buses.read(capability, &numbers).map(Reply::Int),
+        }
+    }
+
+    fn take(&mut self, call: &Call<'_>) -> Option<()> {
+        let capability = call.site()?.names()?.capability;
+        let numbers = integers(call);
+        match capability {
+            b"gpio.set_pin" => self.world.set_pin(self.place, self.program, numbers[0], numbers[1] != 0),
+            b"log.info" => self.log(eyeflow_link::Level::Info, call),
+            b"log.warn" => self.log(eyeflow_link::Level::Warning, call),
+            b"log.error" => self.log(eyeflow_link::Level::Error, call),
+            _ => {
+                self.world.acted = true;
+                self.world.buses.act(capability, &numbers, text(call))
+            }
+        }
+    }
+
+    /// A line of the log starts with the name of the rule.
+    fn log(&mut self, level: eyeflow_link::Level, call: &Call<'_>) -> Option<()> {
+        let mut line = [0; LOG_BYTES_MAX];
+        let parts = [self.program.name().0, b": ", text(call)];
+        let mut length = 0;
+        for (place, byte) in line.iter_mut().zip(parts.into_iter().flatten()) {
+            *place = *byte;
+            length += 1;
+        }
+        eyeflow_link::log(level, line.get(..length)?, &mut |frame| self.outbox.push(frame));
+        Some(())
+    }
+}
+
+/// The first four arguments that are ints.
+fn integers(call: &Call<'_>) -> [i64; 4] {
+    let mut numbers = [0; 4];
+    let found = call.args().filter_map(|value| match value {
+        Value::Int(number) => Some(number),
+        _ => None,
+    });
+    numbers.iter_mut().zip(found).for_each(|(place, number)| *place = number);
+    numbers
+}
+
+/// The first argument that is a text.
+fn text<'c>(call: &Call<'c>) -> &'c [u8] {
+    let mut texts = call.args().filter_map(|value| match value {
+        Value::Text(text) => Some(text),
+        _ => None,
+    });
+    texts.next().unwrap_or(&[])
+}

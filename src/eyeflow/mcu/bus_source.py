@@ -1,0 +1,131 @@
+"""Renders the buses and converters of a board for `src/board.rs`: I2C, SPI, UART and DAC by their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from eyeflow.mcu.board import Board, Bus
+
+NRF_BAUDS = (1200, 2400, 4800, 9600, 14400, 19200, 28800, 38400, 57600, 76800, 115200, 230400, 250000, 460800, 921600)
+"""The rates that the UARTE of the nRF52840 can do, besides 1,000,000 (product specification, 6.34.10)."""
+
+Spell = Callable[[str], str]
+
+
+def nrf_baud(baud: int) -> str:
+    """Return Embassy's name of the rate of an nRF52840 that is nearest to a rate."""
+    if baud == 1_000_000:
+        return "Baud1M"
+    return f"Baud{min(NRF_BAUDS, key=lambda known: abs(known - baud))}"
+
+
+def render_buses(board: Board) -> list[str]:
+    """Return the struct of the buses and how the firmware finds each by its number."""
+    return [
+        "/// The buses and converters that programs use by number.",
+        "pub struct Buses {",
+        *(f"    i2c_{bus.number}: {_i2c_type(board, bus)}," for bus in board.i2c),
+        *(f"    spi_{bus.number}: {_spi_type(board, bus)}," for bus in board.spi),
+        *(f"    uart_{bus.number}: Uart," for bus in board.uart),
+        *(["    dac: Dac,"] if board.dac else []),
+        "}",
+        "",
+        "impl Buses {",
+        f"    pub const I2C: usize = {len(board.i2c)};",
+        f"    pub const SPI: usize = {len(board.spi)};",
+        f"    pub const UART: usize = {len(board.uart)};",
+        f"    pub const DAC: usize = {len(board.dac)};",
+        "",
+        *_finder("i2c", "dyn embedded_hal::i2c::I2c<Error = I2cError>", len(board.i2c)),
+        *_finder("spi", "dyn embedded_hal::spi::SpiBus<Error = SpiError>", len(board.spi)),
+        *_finder("uart", "Uart", len(board.uart)),
+        *_dac_finder(board),
+        "}",
+        "",
+    ]
+
+
+def _finder(kind: str, made: str, count: int) -> list[str]:
+    """Return the method that gives a bus by its number."""
+    arms = [f"            {number} => Some(&mut self.{kind}_{number})," for number in range(count)]
+    return [
+        f"    pub fn {kind}(&mut self, number: i64) -> Option<&mut {made}> {{",
+        "        match number {",
+        *arms,
+        "            _ => None,",
+        "        }",
+        "    }",
+        "",
+    ]
+
+
+def _dac_finder(board: Board) -> list[str]:
+    """Return the method that sets a DAC channel: numbers are places in the board file, not channels of the chip."""
+    order = [_dac_channel(board, pin) for pin in board.dac]
+    arms = [f"            {number} => self.dac.set_{channel}(count)," for number, channel in enumerate(order)]
+    return [
+        f"    pub fn dac(&mut self, number: i64, {'count' if arms else '_count'}: u16) -> Option<()> {{",
+        "        match number {",
+        *arms,
+        "            _ => return None,",
+        "        }",
+        *(["        Some(())"] if arms else []),
+        "    }",
+    ]
+
+
+def _dac_channel(board: Board, pin: str) -> int:
+    return next(pins.index(pin) + 1 for pins in board.chip.dac.values() if pin in pins)
+
+
+def _i2c_type(board: Board, bus: Bus) -> str:
+    return f"I2c<peripherals::{bus.peripheral}>" if board.chip.hal == "rp" else "I2c"
+
+
+def _spi_type(board: Board, bus: Bus) -> str:
+    return f"Spi<peripherals::{bus.peripheral}>" if board.chip.hal == "rp" else "Spi"
+
+
+def buses_field(board: Board, spell: Spell) -> str:
+    """Return the field of `Io` that makes the buses; `spell` gives Embassy's name of a pin."""
+    parts = [
+        *(f"i2c_{bus.number}: {_i2c(board, bus, spell)}" for bus in board.i2c),
+        *(f"spi_{bus.number}: {_spi(board, bus, spell)}" for bus in board.spi),
+        *(f"uart_{bus.number}: {_uart(board, bus, spell)}" for bus in board.uart),
+        *([f"dac: Dac::new(p.DAC1, {_dac_pins(board)})"] if board.dac else []),
+    ]
+    return f"buses: Buses {{ {', '.join(parts)} }}"
+
+
+def _i2c(board: Board, bus: Bus, spell: Spell) -> str:
+    irqs = "Irqs, " if board.chip.hal == "nrf" else ""
+    scl, sda = spell(bus.signals["scl"]), spell(bus.signals["sda"])
+    return f"hal::i2c(p.{bus.peripheral}, {irqs}p.{scl}, p.{sda}, {bus.hertz})"
+
+
+def _spi(board: Board, bus: Bus, spell: Spell) -> str:
+    irqs = "Irqs, " if board.chip.hal == "nrf" else ""
+    pins = ", ".join(f"p.{spell(bus.signals[signal])}" for signal in ("sck", "mosi", "miso"))
+    return f"hal::spi(p.{bus.peripheral}, {irqs}{pins}, {bus.hertz})"
+
+
+def _uart(board: Board, bus: Bus, spell: Spell) -> str:
+    tx, rx = f"p.{spell(bus.signals['tx'])}", f"p.{spell(bus.signals['rx'])}"
+    buffers = (
+        "{ static TX: StaticCell<[u8; 64]> = StaticCell::new(); TX.init([0; 64]) }",
+        ("{ static RX: StaticCell<[u8; 64]> = StaticCell::new(); RX.init([0; 64]) }"),
+    )
+    peripheral = f"p.{bus.peripheral}"
+    if board.chip.hal == "stm32":
+        made = f"Serial::new({peripheral}, {rx}, {tx}, {buffers[0]}, {buffers[1]}, Irqs, hal::uart({bus.hertz}))"
+        return f"Uart(hal::opened({made}))"
+    if board.chip.hal == "rp":
+        return f"Uart(Serial::new({peripheral}, {tx}, {rx}, Irqs, {buffers[0]}, {buffers[1]}, hal::uart({bus.hertz})))"
+    config = f"hal::uart(Baudrate::{nrf_baud(bus.hertz)})"
+    shared = "p.TIMER2, p.PPI_CH2, p.PPI_CH3, p.PPI_GROUP1"
+    return f"Uart(Serial::new({peripheral}, {shared}, {rx}, {tx}, Irqs, {config}, {buffers[1]}, {buffers[0]}))"
+
+
+def _dac_pins(board: Board) -> str:
+    pins = next(iter(board.chip.dac.values()))
+    return ", ".join(f"p.{pin}" for pin in pins)
