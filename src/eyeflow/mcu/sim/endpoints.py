@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import time
 from typing import Protocol
 
 from eyeflow.base.errors import EyeflowError
@@ -12,6 +13,10 @@ from eyeflow.base.errors import EyeflowError
 CHUNK_BYTES_MAX = 4096
 UNSENT_BYTES_MAX = 1 << 16
 """What waits for a client that does not read; beyond that bytes are lost, as on a line without flow control."""
+
+
+GRACE_S = 1.0
+"""How long a new client waits for the last one to go before it is turned away."""
 
 
 class Endpoint(Protocol):
@@ -37,7 +42,7 @@ class Endpoint(Protocol):
 
 
 class TcpEndpoint:
-    """A listening socket on this machine for one client at a time; a second one is closed at once."""
+    """A listening socket on this machine for one client at a time; a second one is turned away."""
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -55,6 +60,8 @@ class TcpEndpoint:
         self._listener.listen(1)
         self._listener.setblocking(False)
         self._client: socket.socket | None = None
+        self._next: socket.socket | None = None
+        self._next_since = 0.0
         self._unsent = b""
         bound_host, bound_port = self._listener.getsockname()[:2]
         self.url = f"socket://{bound_host}:{bound_port}"
@@ -65,7 +72,11 @@ class TcpEndpoint:
 
     def receive(self) -> bytes:
         """Return what the client has sent; takes a new client and lets a gone one go."""
+        data = self._read_client()
         self._accept()
+        return data
+
+    def _read_client(self) -> bytes:
         if self._client is None:
             return b""
         try:
@@ -79,16 +90,24 @@ class TcpEndpoint:
         return data
 
     def _accept(self) -> None:
+        """Take the next client when the last one has gone; turn it away when that stays longer than the grace."""
         try:
-            client, _ = self._listener.accept()
+            arrived, _ = self._listener.accept()
         except (BlockingIOError, InterruptedError):
+            arrived = None
+        if arrived is not None:
+            if self._next is not None:
+                self._next.close()
+            arrived.setblocking(False)
+            self._next, self._next_since = arrived, time.monotonic()
+        if self._next is None:
             return
-        if self._client is not None:
-            client.close()
-            return
-        client.setblocking(False)
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._client = client
+        if self._client is None:
+            self._client, self._next = self._next, None
+            self._client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        elif time.monotonic() - self._next_since > GRACE_S:
+            self._next.close()
+            self._next = None
 
     def send(self, data: bytes) -> None:
         """Send to the client, if there is one."""
@@ -112,6 +131,8 @@ class TcpEndpoint:
     def close(self) -> None:
         """Close client and listener."""
         self._drop()
+        if self._next is not None:
+            self._next.close()
         self._listener.close()
 
 
