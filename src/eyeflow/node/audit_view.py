@@ -47,7 +47,10 @@ def _execution(body: ExecutionBody, program: Program) -> dict[str, Any]:
         "trigger": _trigger(trigger),
         "eventTimeUs": body.event_time_us,
         "inputs": _inputs(trigger, body.inputs),
-        "reads": [_called(program, lines, site, args) | {"value": value} for site, args, value in body.answers],
+        "reads": [
+            _called(program, lines, site, args) | {"value": _answer(program, site, value)}
+            for site, args, value in body.answers
+        ],
         "outcome": Outcome(body.outcome).name.lower(),
         "actions": [
             _called(program, lines, site, args) | {"disposition": Disposition(disposition).name.lower()}
@@ -65,6 +68,12 @@ def _called(program: Program, lines: Sequence[int], index: int, args: Iterable[V
     site = program.sites[index]
     named = readable_arguments(site, tuple(args), program.pins)
     return {"capability": site.capability, "arguments": named, "line": lines[index]}
+
+
+def _answer(program: Program, index: int, value: Value | None) -> Value | None:
+    """Return what a read answered, an enum's member by name; None when it failed."""
+    kind = program.sites[index].result
+    return value if value is None or kind is None else shown(kind, value, program.pins)
 
 
 def _trigger(trigger: Trigger) -> str:
