@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.node.backoff import Backoff
 from eyeflow.node.cluster.membership import Membership, join_cluster
 from eyeflow.node.control import InstallResult
 from eyeflow.protocol.session import Accepted
@@ -348,6 +349,55 @@ def test_a_node_that_never_joined_says_so(make: Any, cluster: Any) -> None:
     asyncio.run(scenario())
 
 
+def test_a_server_that_is_no_coordinator_is_said_and_asked_again(cluster: Any, make: Any) -> None:
+    """A captive portal or a proxy answers 200 with a page."""
+
+    async def page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\nConnection: close\r\n\r\n<html></html")
+        await writer.drain()
+        writer.close()
+
+    async def scenario() -> None:
+        node = make.control("node-a")
+        async with cluster.coordinator() as client:
+            await cluster.join(client, node)
+        async with await asyncio.start_server(page, "127.0.0.1", cluster.port):
+            link = cluster.dial(node)
+
+            async def dialled() -> bool:
+                return bool(link.status.counters["dials"] >= 2)
+
+            await make.until(dialled, "a second dial")
+            assert "the coordinator's challenge is malformed" in link.status.detail
+            await cluster.hang_up_all()
+
+    asyncio.run(scenario())
+
+
+def test_links_that_are_cut_at_once_are_dialled_ever_more_slowly(cluster: Any, make: Any) -> None:
+    """Two nodes with one key throw each other out; neither may take that for success and dial at full speed."""
+
+    async def scenario() -> None:
+        node = make.control("node-a")
+        async with cluster.coordinator() as client:
+            await cluster.join(client, node)
+            first = cluster.dial(node)
+            cluster.tasks["copy"] = cluster.tasks.pop("node-a")
+            second = cluster.dial(node)
+            for link in (first, second):
+                link._backoff = Backoff(first_s=0.02, last_s=1000.0)
+
+            async def slow() -> bool:
+                return min(link._backoff._failures for link in (first, second)) >= 2
+
+            await make.until(slow, "both links to be cut twice")
+            assert first.status.counters["connects"] >= 2
+            await cluster.hang_up_all()
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"url": 1}', '{"version": "x"}'])
 def test_damaged_membership_files_are_said(tmp_path: Any, text: str) -> None:
     (tmp_path / "cluster.json").write_text(text)
@@ -357,3 +407,26 @@ def test_damaged_membership_files_are_said(tmp_path: Any, text: str) -> None:
         with pytest.raises(EyeflowError) as error:
             read()
         assert error.value.code == "membership"
+
+
+def test_another_program_than_the_manifest_names_is_refused(
+    cluster: Any, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from eyeflow.coordinator.registry import Registry
+
+    async def scenario() -> None:
+        async with cluster.coordinator() as client:
+            node = make.control("node-a")
+            await cluster.join(client, node)
+            cluster.dial(node)
+            older, newer = make.program(), make.program(version="2.0.0")
+            await upload(client, older)
+            await upload(client, newer)
+            # Whoever sits on an unprotected link can put one signed program in the place of another.
+            monkeypatch.setattr(Registry, "program_bytes", lambda self, program_id: older)
+            failed = await make.ended(client, await deploy(client))
+            assert failed["state"] == "failed" and "another program came" in failed["reason"], failed
+            assert node.running == {}
+            await cluster.hang_up_all()
+
+    asyncio.run(scenario())
