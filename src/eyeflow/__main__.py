@@ -1,5 +1,5 @@
 """`python -m eyeflow` is the same as `eyeflow`."""
 
-from eyeflow.cli.main import main
+from eyeflow.cli.launch import main
 
 main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -79,3 +80,20 @@ def test_every_phase_can_be_json(eyeflow: Command, rule: Path, phase: str) -> No
     rule.write_text(rule.read_text().replace("rule lamp {", "rule lamp { and"))
     broken = eyeflow("compile", rule, "--emit", phase, "--json")
     assert broken.code == (0 if phase == "tokens" else 1), broken.out
+
+
+@pytest.mark.parametrize("module", ["typer", "eyeflow.cli.deploy", "eyeflow.cli.main"])
+def test_ctrl_c_while_the_command_loads_says_nothing(environment: dict[str, str], module: str) -> None:
+    """`-X importtime` tells on stderr what has been imported, so that the signal comes in the middle."""
+    command = [sys.executable, "-X", "importtime", "-m", "eyeflow", "coordinator", "start", "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment) as process:
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(line.decode())
+            if lines[-1].rstrip().endswith(f" {module}"):
+                process.send_signal(signal.SIGINT)
+                break
+        lines += process.stderr.read().decode().splitlines()
+        assert process.wait(120) in (-signal.SIGINT, 130, 0)
+        assert "Traceback" not in "".join(lines), lines[-5:]
