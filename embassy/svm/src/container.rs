@@ -2,10 +2,10 @@
 
 use crate::isa::ABI;
 use crate::reader::Reader;
-use crate::refusal::{Checked, Refusal, Why};
+use crate::refusal::{Refusal, Why};
 use crate::signing::Signature;
 
-const MAGIC: &[u8] = b"\x7fSVM";
+const MAGIC: u32 = u32::from_le_bytes(*b"\x7fSVM");
 const FORMAT: u8 = 1;
 const HEADER_BYTES: usize = 20;
 const PROGRAM_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -41,82 +41,77 @@ pub struct Signed<'a> {
 
 impl<'a> Signed<'a> {
     /// Check header and signatures of a file, ascending by key and nothing behind them; nothing is checked against a key.
+    ///
+    /// # Errors
+    /// Refuses what is no `.svm` file.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Refusal> {
-        let mut reader = Reader::new(bytes, 0);
-        reader.need(bytes.len() <= PROGRAM_BYTES_MAX, Why::TooMany)?;
-        let header = read_header(&mut reader)?;
+        let mut reader = Reader::new(bytes, 0, 0, true);
+        reader.need(bytes.len() <= PROGRAM_BYTES_MAX, Why::TooMany);
+        let header = read_header(&mut reader);
         let size = header.size_bytes as usize;
-        let Some(signed_bytes) = bytes.get(..size).filter(|_| size >= HEADER_BYTES) else {
-            return Err(reader.fault(Why::Truncated));
-        };
-        let signatures = read_signatures(&mut Reader::new(bytes, size))?;
-        Ok(Self { header, signed_bytes, signatures })
+        reader.need(HEADER_BYTES <= size && size <= bytes.len(), Why::Truncated);
+        reader.position = size;
+        let signatures = read_signatures(&mut reader);
+        reader.result()?;
+        Ok(Self { header, signed_bytes: bytes.get(..size).unwrap_or(&[]), signatures })
     }
 
     /// The signatures, ascending by key.
     pub fn signatures(&self) -> impl Iterator<Item = Signature<'a>> + use<'a> {
         self.signatures.chunks_exact(KEY_BYTES + SIGNATURE_BYTES).filter_map(|both| {
-            let (key, signature) = both.split_at_checked(KEY_BYTES)?;
-            Some(Signature { key: key.try_into().ok()?, signature: signature.try_into().ok()? })
+            let (key, signature) = both.split_first_chunk()?;
+            Some(Signature { key, signature: signature.try_into().ok()? })
         })
     }
 
-    /// Check the form of the sections and return where the payload of each starts.
-    pub(crate) fn sections(&self) -> Checked<[Section<'a>; SECTIONS]> {
-        let mut reader = Reader::new(self.signed_bytes, HEADER_BYTES);
-        let count = reader.u8()?;
-        reader.need(usize::from(count) == SECTIONS, Why::Order)?;
-        reader.zeros(3)?;
-        let mut sections = [Section { reader }; SECTIONS];
-        for (id, section) in (1..).zip(&mut sections) {
-            let found = reader.u8()?;
-            reader.need(found == id, Why::Order)?;
-            reader.zeros(3)?;
-            let size = reader.u32()? as usize;
-            let start = reader.position;
-            reader.take(size)?;
-            let payload = self.signed_bytes.get(..reader.position).unwrap_or(&[]);
-            *section = Section { reader: Reader::new(payload, start) };
-            reader.zeros(size.wrapping_neg() & 3)?;
-        }
-        reader.finish()?;
-        Ok(sections)
+    /// A reader at the sections, behind their number.
+    pub(crate) fn sections(&self) -> Reader<'a> {
+        let mut reader = Reader::new(self.signed_bytes, HEADER_BYTES, self.header.profile, true);
+        let count = reader.small(4);
+        reader.need(count == SECTIONS as u32, Why::Order);
+        reader
     }
 }
 
-/// The payload of one section.
-#[derive(Clone, Copy)]
-pub(crate) struct Section<'a> {
-    pub reader: Reader<'a>,
-}
-
-fn read_header(reader: &mut Reader<'_>) -> Checked<Header> {
-    let magic = reader.take(MAGIC.len())?;
-    reader.need(magic == MAGIC, Why::Magic)?;
-    for known in [FORMAT, ABI] {
-        let found = reader.u8()?;
-        reader.need(found == known, Why::Version)?;
+fn read_header(reader: &mut Reader<'_>) -> Header {
+    let magic = reader.small(4);
+    reader.need(magic == MAGIC, Why::Magic);
+    let versions = reader.u16();
+    reader.need(versions == u16::from_le_bytes([FORMAT, ABI]), Why::Version);
+    Header {
+        profile: reader.below(PROFILES, Why::Unknown),
+        priority: reader.below(PRIORITIES, Why::Unknown),
+        sequence: reader.number(8),
+        size_bytes: reader.small(4),
     }
-    Ok(Header {
-        profile: reader.below(PROFILES, Why::Unknown)?,
-        priority: reader.below(PRIORITIES, Why::Unknown)?,
-        sequence: reader.u64()?,
-        size_bytes: reader.u32()?,
-    })
 }
 
 /// Return the bytes of all signatures.
-fn read_signatures<'a>(reader: &mut Reader<'a>) -> Checked<&'a [u8]> {
-    let count = reader.below(SIGNATURES_MAX + 1, Why::TooMany)?;
-    reader.zeros(3)?;
+fn read_signatures<'a>(reader: &mut Reader<'a>) -> &'a [u8] {
+    let count = reader.below(SIGNATURES_MAX + 1, Why::TooMany);
+    reader.zeros(3);
     let both = KEY_BYTES + SIGNATURE_BYTES;
-    let bytes = reader.take(usize::from(count) * both)?;
-    reader.finish()?;
-    let mut before: Option<&[u8]> = None;
+    let bytes = reader.take(usize::from(count) * both);
+    reader.finish();
+    let mut before: &[u8] = &[];
     for each in bytes.chunks_exact(both) {
-        let key = each.get(..KEY_BYTES);
-        reader.need(before.is_none() || before < key, Why::Order)?;
+        let key = each.get(..KEY_BYTES).unwrap_or(&[]);
+        reader.need(before < key, Why::Order);
         before = key;
     }
-    Ok(bytes)
+    bytes
+}
+
+/// Read the head of section `id` and return where its payload starts; `reader` goes behind the padding.
+pub(crate) fn read_section<'a>(reader: &mut Reader<'a>, bytes: &'a [u8], id: u8) -> Reader<'a> {
+    let found = reader.small(4);
+    reader.need(found == u32::from(id), Why::Order);
+    let size = reader.small(4) as usize;
+    let start = reader.position;
+    reader.take(size);
+    let payload = bytes.get(..reader.position).unwrap_or(&[]);
+    reader.zeros(size.wrapping_neg() & 3);
+    let mut section = Reader::new(payload, start, reader.profile, true);
+    section.follow(reader);
+    section
 }

@@ -1,26 +1,28 @@
-//! The durable memory of one running program: its parameters, its state, its clock.
+//! The durable memory of one running program: its parameters and its state.
 
+use crate::memory::put;
 use crate::program::Program;
-use crate::reader::Reader;
-use crate::refusal::Checked;
 use crate::table::TimerEntry;
 use crate::tables::{read_param, read_variable};
 use crate::types::Slot;
 use crate::value::{Handle, Space, Texts, Value, canonical};
-use crate::verify::{Verified, text_bytes};
+use crate::verify::Verified;
 
 /// What does not fit: an error of the firmware, never of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Misfit {
     /// Less memory than the program needs.
     Memory,
-    /// There is no such slot, trigger or parameter.
+    /// There is no such slot or parameter.
     Index,
     /// A value is of another type, too long, or out of its bounds.
     Value,
 }
 
 const TIME_UNSET: u64 = 1 << 63;
+const PARAMS: usize = 9;
+const STATE: usize = 10;
+const TIMERS: usize = 7;
 
 /// One running program's parameters and state. Texts lie in `bytes`, each at its own place.
 pub struct Instance<'m> {
@@ -35,7 +37,7 @@ impl<'m> Instance<'m> {
     /// [`Misfit::Memory`] when it is too small.
     pub fn new(verified: &Verified<'_>, words: &'m mut [u64], bytes: &'m mut [u8]) -> Result<Self, Misfit> {
         let mut instance = Self::keep(verified, words, bytes)?;
-        instance.set_initial(&verified.program).map_err(|_| Misfit::Value)?;
+        instance.set_initial(&verified.program);
         Ok(instance)
     }
 
@@ -51,59 +53,41 @@ impl<'m> Instance<'m> {
         }
     }
 
-    fn set_initial(&mut self, program: &Program<'_>) -> Checked<()> {
+    fn set_initial(&mut self, program: &Program<'_>) {
         self.words.fill(0);
-        let mut reader = program.section(9);
-        for _ in 0..reader.u8()? {
-            let param = read_param(program, &mut reader)?;
+        let mut reader = program.section(PARAMS);
+        for _ in 0..reader.u8() {
+            let param = read_param(&mut reader);
             self.set_word(program, usize::from(param.slot), param.default);
         }
-        let mut reader = program.section(10);
-        for _ in 0..reader.u16()? {
-            self.set_variable(program, &mut reader)?;
+        let mut reader = program.section(STATE);
+        for _ in 0..reader.u16() {
+            let (mut variable, _) = read_variable(&mut reader);
+            let mut slot = variable.base;
+            variable.values_at.values(variable.type_at, &mut |word| {
+                self.set_word(program, slot, word);
+                slot += 1;
+            });
         }
-        for index in 0..program.count(7) {
-            let Some(timer) = program.timer(index) else {
-                continue;
-            };
-            if TimerEntry::of(timer.kind).is_some_and(|entry| entry.has_span() && !entry.window()) {
+        for index in 0..program.count(TIMERS) {
+            let timer = program.timer(index);
+            if timer.capacity == 0 && TimerEntry::of(timer.kind).has_span() {
                 self.set_word(program, usize::from(timer.base), TIME_UNSET);
             }
         }
-        Ok(())
-    }
-
-    fn set_variable<'a>(&mut self, program: &Program<'a>, reader: &mut Reader<'a>) -> Checked<()> {
-        let variable = read_variable(program, reader)?;
-        let (mut slot, mut values) = (variable.base, variable.values_at);
-        program.each_value(variable.type_at, &mut values, &mut |word| {
-            self.set_word(program, slot, word);
-            slot += 1;
-        })
     }
 
     /// Set a slot to a word of its type; a text is a handle into the program.
     fn set_word(&mut self, program: &Program<'_>, slot: usize, word: u64) {
         let texts = Texts { program: program.bytes, own: &[], scratch: &[] };
-        if let Some(found) = program.slot(slot) {
-            let _ = self.set(program, slot, texts.value(found.value_type, word));
-        }
-    }
-
-    /// Where the word of a parameter or state slot lies.
-    fn place(&self, program: &Program<'_>, slot: usize) -> Option<usize> {
-        let (params, base) = (usize::from(program.regions.params), program.regions.state_base());
-        if slot < params {
-            return Some(slot);
-        }
-        slot.checked_sub(base).filter(|_| slot < program.regions.state_end()).map(|index| params + index)
+        let _ = self.set(program, slot, texts.value(program.slot(slot).value_type, word));
     }
 
     /// The value of a parameter or state slot.
     pub fn get<'t>(&'t self, program: &Program<'t>, slot: usize) -> Option<Value<'t>> {
-        let word = self.words.get(self.place(program, slot)?)?;
+        let word = self.words.get(place(program, slot)?)?;
         let texts = Texts { program: program.bytes, own: self.bytes, scratch: &[] };
-        Some(texts.value(program.slot(slot)?.value_type, *word))
+        Some(texts.value(program.slot(slot).value_type, *word))
     }
 
     /// Set a parameter or state slot: for durable state after a restart, and for tests.
@@ -111,28 +95,21 @@ impl<'m> Instance<'m> {
     /// # Errors
     /// [`Misfit::Index`] for another slot, [`Misfit::Value`] for a value that cannot stand there.
     pub fn set(&mut self, program: &Program<'_>, slot: usize, value: Value<'_>) -> Result<(), Misfit> {
-        let place = self.place(program, slot).ok_or(Misfit::Index)?;
-        let found = program.slot(slot).ok_or(Misfit::Index)?;
-        let word = match value {
-            _ if value.value_type() != found.value_type => return Err(Misfit::Value),
+        let at = place(program, slot).and_then(|place| self.words.get_mut(place)).ok_or(Misfit::Index)?;
+        let found = program.slot(slot);
+        if !fits(value, found) {
+            return Err(Misfit::Value);
+        }
+        *at = match value {
             Value::Bool(value) => u64::from(value),
             Value::Int(value) => value as u64,
             Value::Float(value) => canonical(value.to_bits()),
-            Value::Text(text) => self.set_text(text, own_offset(program, slot), found)?,
+            Value::Text(text) => {
+                let offset = own_offset(program, slot);
+                Handle::new(Space::Own, offset, put(self.bytes, offset, text)).word()
+            }
         };
-        if let Some(at) = self.words.get_mut(place) {
-            *at = word;
-        }
         Ok(())
-    }
-
-    fn set_text(&mut self, text: &[u8], offset: usize, slot: Slot) -> Result<u64, Misfit> {
-        if text.len() > usize::from(slot.size_bytes_max) || !crate::text::is_utf8(text) {
-            return Err(Misfit::Value);
-        }
-        let place = self.bytes.get_mut(offset..).ok_or(Misfit::Memory)?;
-        place.iter_mut().zip(text).for_each(|(place, byte)| *place = *byte);
-        Ok(Handle::new(Space::Own, offset, text.len()).word())
     }
 
     /// Set a parameter by its index, checked against its bounds and its type.
@@ -140,29 +117,40 @@ impl<'m> Instance<'m> {
     /// # Errors
     /// [`Misfit::Index`] for another parameter, [`Misfit::Value`] for a value that it does not take.
     pub fn set_param(&mut self, program: &Program<'_>, index: usize, value: Value<'_>) -> Result<(), Misfit> {
-        let mut reader = program.section(9);
-        let count = usize::from(reader.u8().unwrap_or(0));
-        for _ in 0..index.min(count) {
-            read_param(program, &mut reader).map_err(|_| Misfit::Index)?;
-        }
-        let param = read_param(program, &mut reader).map_err(|_| Misfit::Index)?;
+        let mut reader = program.section(PARAMS);
+        let param = (0..reader.u8()).map(|_| read_param(&mut reader)).nth(index).ok_or(Misfit::Index)?;
         let right = match value {
-            Value::Int(int) => param.scalar.takes(int) && param.takes(int as u64),
+            Value::Int(int) => param.scalar.takes(int, program.pins) && param.takes(int as u64),
             Value::Float(float) => param.takes(float.to_bits()),
             _ => true,
         };
-        if index >= count || !right {
-            return Err(if right { Misfit::Index } else { Misfit::Value });
-        }
-        self.set(program, usize::from(param.slot), value)
+        if right { self.set(program, usize::from(param.slot), value) } else { Err(Misfit::Value) }
     }
 }
 
+/// Whether a value can stand in a slot.
+#[inline(never)]
+pub(crate) fn fits(value: Value<'_>, slot: Slot) -> bool {
+    let right = match value {
+        Value::Text(text) => text.len() <= usize::from(slot.size_bytes_max) && crate::text::is_utf8(text),
+        _ => true,
+    };
+    right && value.value_type() == slot.value_type
+}
+
+/// Where the word of a parameter or state slot lies in its instance.
+fn place(program: &Program<'_>, slot: usize) -> Option<usize> {
+    let (params, base) = (usize::from(program.regions.params), program.regions.state_base());
+    if slot < params {
+        return Some(slot);
+    }
+    let known = slot >= base && slot < program.regions.state_end();
+    known.then(|| slot - base + params)
+}
+
 /// Where the text of a parameter or state slot lies in the text memory of its instance.
+#[inline(never)]
 pub(crate) fn own_offset(program: &Program<'_>, slot: usize) -> usize {
     let (params, base) = (usize::from(program.regions.params), program.regions.state_base());
-    if slot < base {
-        return text_bytes(program, 0, slot.min(params));
-    }
-    text_bytes(program, 0, params) + text_bytes(program, base, slot)
+    program.text_bytes(0, slot.min(params), 0) + program.text_bytes(base, slot, 0)
 }

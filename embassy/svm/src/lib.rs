@@ -41,7 +41,7 @@ pub use container::{Header, Signed};
 pub use instance::{Instance, Misfit};
 pub use machine::{Event, Execution, Machine, Status};
 pub use memory::Workspace;
-pub use program::{Limits, Program, Regions, Site, SiteKind, SiteNames, Trigger};
+pub use program::{Handler, Limits, Program, Regions, Site, SiteKind, SiteNames, Trigger};
 pub use refusal::{Refusal, Why};
 pub use signing::{Crypto, Signature, check_signatures, message};
 pub use types::{Scalar, Slot};

@@ -1,22 +1,21 @@
 //! The interpreter: one verified instruction after the other, without type checks. docs/svm.md, Execution.
 
-use crate::instance::{Instance, Misfit, own_offset};
+use crate::instance::{Instance, Misfit, fits, own_offset};
 use crate::isa::{Op, Trap};
-use crate::memory::{Memory, Workspace, append};
-use crate::program::{Program, Word};
+use crate::memory::{Memory, Workspace, put, put_words};
+use crate::program::{Handler, Program, Word};
 use crate::table::Entry;
-use crate::text;
 use crate::value::{Handle, Space, Texts, Value, ValueType, canonical};
 use crate::verify::Verified;
 use crate::world::Host;
 
 pub(crate) const LOOPS_MAX: usize = 8;
 
-/// One event for one trigger.
+/// One event for one handler.
 #[derive(Clone, Copy)]
 pub struct Event<'e> {
-    /// Index of the trigger whose handler runs.
-    pub trigger: usize,
+    /// The handler of its trigger: [`Program::handler`].
+    pub handler: Handler,
     /// Microseconds since 1970-01-01T00:00Z, at least 0 and below 2^62.
     pub time_us: i64,
     /// What LOCAL_NOW adds.
@@ -59,23 +58,9 @@ pub struct Execution {
 
 /// A verified program on its memory.
 pub struct Machine<'r, 'a, 'm> {
-    program: &'r Verified<'a>,
+    program: &'r Program<'a>,
     instance: &'r mut Instance<'m>,
     memory: Memory<'r>,
-}
-
-/// Why the loop of instructions ends.
-pub(crate) enum Stop {
-    Return,
-    Skip,
-    Pending,
-    Trap(Trap),
-}
-
-impl From<Trap> for Stop {
-    fn from(trap: Trap) -> Self {
-        Self::Trap(trap)
-    }
 }
 
 impl<'r, 'a, 'm> Machine<'r, 'a, 'm> {
@@ -89,124 +74,111 @@ impl<'r, 'a, 'm> Machine<'r, 'a, 'm> {
         workspace: &'r mut Workspace<'_>,
     ) -> Result<Self, Misfit> {
         let memory = workspace.split(program)?;
-        Ok(Self { program, instance, memory })
+        Ok(Self { program: &program.program, instance, memory })
     }
 
     /// Begin an execution: fill the memory with parameters, inputs and state. Nothing runs yet.
     ///
     /// # Errors
-    /// [`Misfit::Index`] for a trigger that is none, [`Misfit::Value`] for inputs of another shape.
+    /// [`Misfit::Value`] for inputs of another shape.
     pub fn start(&mut self, event: &Event<'_>) -> Result<Execution, Misfit> {
-        let program = &self.program.program;
-        let trigger = program.trigger(event.trigger).ok_or(Misfit::Index)?;
-        let next = program.trigger(event.trigger + 1).map(|next| usize::from(next.input_base));
-        let (params, base) = (usize::from(program.regions.params), program.regions.state_base());
-        let inputs = usize::from(trigger.input_base)..next.unwrap_or(base);
+        let (params, base) = (usize::from(self.program.regions.params), self.program.regions.state_base());
+        let (known, state) = self.instance.words.split_at_checked(params).ok_or(Misfit::Memory)?;
+        self.memory.slots.fill(0);
+        put_words(self.memory.slots, 0, known);
+        put_words(self.memory.slots, base, state);
+        let inputs = usize::from(event.handler.input_base)..usize::from(event.handler.input_end);
+        let mut scratch = 0;
         if event.inputs.len() != inputs.len() {
             return Err(Misfit::Value);
         }
-        let (known, state) = self.instance.words.split_at_checked(params).ok_or(Misfit::Memory)?;
-        self.memory.slots.fill(0);
-        self.memory.slots.iter_mut().zip(known).for_each(|(slot, word)| *slot = *word);
-        self.memory.slots.iter_mut().skip(base).zip(state).for_each(|(slot, word)| *slot = *word);
-        let mut execution = Execution {
+        for (slot, value) in inputs.zip(event.inputs) {
+            if !fits(*value, self.program.slot(slot)) {
+                return Err(Misfit::Value);
+            }
+            let word = match *value {
+                Value::Bool(value) => u64::from(value),
+                Value::Int(value) => value as u64,
+                Value::Float(value) => value.to_bits(),
+                Value::Text(text) => self.memory.append(&mut scratch, text).word(),
+            };
+            self.memory.store(slot, word);
+        }
+        Ok(Execution {
             fuel: 0,
-            pc: trigger.entry,
+            pc: event.handler.entry,
             depth: 0,
             loops: 0,
             suspended: false,
             trips: [(0, 0); LOOPS_MAX],
-            scratch: 0,
+            scratch,
             actions: 0,
             time_us: event.time_us,
             utc_offset_us: event.utc_offset_us,
-        };
-        for (slot, value) in inputs.zip(event.inputs) {
-            let word = self.input(&mut execution, slot, *value).ok_or(Misfit::Value)?;
-            self.memory.store(slot, word);
-        }
-        Ok(execution)
-    }
-
-    /// The word of an input; none when it cannot stand in its slot.
-    fn input(&mut self, execution: &mut Execution, slot: usize, value: Value<'_>) -> Option<u64> {
-        let slot = self.program.program.slot(slot)?;
-        match value {
-            _ if value.value_type() != slot.value_type => None,
-            Value::Bool(value) => Some(u64::from(value)),
-            Value::Int(value) => Some(value as u64),
-            Value::Float(value) => Some(canonical(value.to_bits())),
-            Value::Text(text) => {
-                let right = text.len() <= usize::from(slot.size_bytes_max) && text::is_utf8(text);
-                let scratch = &mut *self.memory.scratch;
-                right.then(|| append(scratch, &mut execution.scratch, text).word())
-            }
-        }
+        })
     }
 
     /// Run an execution to its end, or to an answer that the host does not have yet.
+    #[inline(never)]
     pub fn run(&mut self, execution: &mut Execution, host: &mut dyn Host) -> Status {
-        let mut run =
-            Run { program: &self.program.program, own: self.instance.bytes, memory: &mut self.memory, execution };
-        loop {
-            match run.instruction(host) {
-                Ok(next) => run.execution.pc = next,
-                Err(Stop::Return) => break,
-                Err(Stop::Skip) => return Status::Skipped,
-                Err(Stop::Trap(trap)) => return Status::Trapped(trap),
-                Err(Stop::Pending) => return Status::Pending,
+        let own = &*self.instance.bytes;
+        let mut run = Run { program: self.program, own, memory: &mut self.memory, execution, stop: None };
+        let stop = loop {
+            run.instruction(host);
+            if let Some(stop) = run.stop {
+                break stop;
             }
+        };
+        if stop == Status::Ok {
+            run.keep_texts();
+            run.act(host);
+            self.commit();
         }
-        run.keep_texts();
-        run.act(host);
-        self.commit();
-        Status::Ok
+        stop
     }
 
     /// Put the state slots back into the instance.
     fn commit(&mut self) {
-        let program = &self.program.program;
-        let params = usize::from(program.regions.params);
-        let (base, end) = (program.regions.state_base(), program.regions.state_end());
-        let mut first = 0;
-        for (count, kind) in program.runs() {
-            let next = first + usize::from(count);
-            for slot in first.max(base)..next.min(end) {
-                let word = self.memory.load(slot);
-                let kept = match kind.value_type {
-                    ValueType::Float => canonical(word),
-                    ValueType::Text => self.commit_text(slot, Handle::from_word(word)),
-                    _ => word,
-                };
-                if let Some(place) = self.instance.words.get_mut(slot - base + params) {
-                    *place = kept;
+        let program = self.program;
+        let (params, base) = (usize::from(program.regions.params), program.regions.state_base());
+        let (words, bytes, memory) = (&mut *self.instance.words, &mut *self.instance.bytes, &self.memory);
+        program.runs(&mut |first, next, kind| {
+            for slot in first.max(base)..next.min(program.regions.state_end()) {
+                let mut word = memory.load(slot);
+                if kind.value_type == ValueType::Float {
+                    word = canonical(word);
+                } else if kind.value_type == ValueType::Text {
+                    word = commit_text(program, bytes, memory, slot, Handle::from_word(word));
+                }
+                if let Some(place) = words.get_mut(slot - base + params) {
+                    *place = word;
                 }
             }
-            first = next;
-        }
-    }
-
-    /// Copy a text to its own place, unless it lies there.
-    fn commit_text(&mut self, slot: usize, text: Handle) -> u64 {
-        let offset = own_offset(&self.program.program, slot);
-        if text.space != Space::Own {
-            let texts = Texts { program: self.program.program.bytes, own: &[], scratch: self.memory.scratch };
-            let place = self.instance.bytes.get_mut(offset..).unwrap_or(&mut []);
-            place.iter_mut().zip(texts.get(text)).for_each(|(place, byte)| *place = *byte);
-        }
-        Handle::new(Space::Own, offset, usize::from(text.size)).word()
+        });
     }
 }
 
-/// An execution under way.
+/// Copy a text to its own place, unless it lies there.
+fn commit_text(program: &Program<'_>, bytes: &mut [u8], memory: &Memory<'_>, slot: usize, text: Handle) -> u64 {
+    let offset = own_offset(program, slot);
+    if text.space != Space::Own {
+        put(bytes, offset, Texts { program: program.bytes, own: &[], scratch: memory.scratch }.get(text));
+    }
+    Handle::new(Space::Own, offset, usize::from(text.size)).word()
+}
+
+/// An execution under way. What a proof excludes reads zeros or does nothing, and ends at the latest with the fuel.
 pub(crate) struct Run<'x, 'r, 'a> {
     pub program: &'x Program<'a>,
     pub own: &'x [u8],
     pub memory: &'x mut Memory<'r>,
     pub execution: &'x mut Execution,
+    /// How it ended, once it has.
+    pub stop: Option<Status>,
 }
 
 impl Run<'_, '_, '_> {
+    #[inline(never)]
     pub fn push(&mut self, word: u64) {
         if let Some(place) = self.memory.stack.get_mut(usize::from(self.execution.depth)) {
             *place = word;
@@ -214,83 +186,81 @@ impl Run<'_, '_, '_> {
         self.execution.depth = self.execution.depth.wrapping_add(1);
     }
 
+    #[inline(never)]
     pub fn pop(&mut self) -> u64 {
         self.execution.depth = self.execution.depth.wrapping_sub(1);
         self.memory.stack.get(usize::from(self.execution.depth)).copied().unwrap_or(0)
+    }
+
+    #[inline(never)]
+    pub fn trap(&mut self, trap: Trap) {
+        self.stop = Some(Status::Trapped(trap));
     }
 
     pub fn texts(&self) -> Texts<'_> {
         Texts { program: self.program.bytes, own: self.own, scratch: self.memory.scratch }
     }
 
-    /// Pay for an instruction and run it; the index of the next one. What a proof excludes is FUEL_EXHAUSTED.
-    fn instruction(&mut self, host: &mut dyn Host) -> Result<u16, Stop> {
-        let impossible = Stop::Trap(Trap::FuelExhausted);
-        let Some(word) = self.program.word(usize::from(self.execution.pc)) else {
-            return Err(impossible);
-        };
-        let (Some(entry), Some(op)) = (Entry::of(word.opcode), Op::from_code(word.opcode)) else {
-            return Err(impossible);
-        };
-        if !self.execution.suspended {
-            self.execution.fuel = self.execution.fuel.saturating_add(self.cost(word, entry));
-        }
-        self.execution.suspended = false;
-        if self.execution.fuel > self.program.limits.fuel_max {
-            return Err(impossible);
-        }
-        let next = self.execution.pc.wrapping_add(1);
-        match op {
-            Op::Branch => Ok(if self.pop() == 0 { word.b } else { next }),
-            Op::Jump => Ok(word.b),
-            Op::EndLoop => Ok(self.end_loop(word, next)),
-            Op::Return => Err(Stop::Return),
-            Op::LoadResource | Op::LlmCall => self.ask(word, host).map(|()| next),
-            _ => self.step(op, word).map(|()| next),
-        }
-    }
-
-    fn cost(&self, word: Word, entry: Entry) -> u32 {
+    /// Add to the fuel; false when it is used up.
+    fn pay(&mut self, word: Word, entry: Entry) -> bool {
         let plus = match entry.cost_plus() {
             0 => 0,
-            1 => u32::from(word.b),
-            2 => self.program.timer(word.b).map_or(0, |timer| u32::from(timer.capacity)),
-            _ => self.program.site(word.b).map_or(0, |site| u32::from(site.cost)),
+            1 => word.b,
+            2 => self.program.timer(word.b).capacity,
+            _ => self.program.site(word.b).cost,
         };
-        entry.cost() + plus
+        if !self.execution.suspended {
+            self.execution.fuel = self.execution.fuel.saturating_add(entry.cost() + u32::from(plus));
+        }
+        self.execution.suspended = false;
+        self.execution.fuel <= self.program.fuel_max
     }
 
-    fn step(&mut self, op: Op, word: Word) -> Result<(), Stop> {
+    /// Pay for one instruction and run it. What a proof excludes is FUEL_EXHAUSTED.
+    fn instruction(&mut self, host: &mut dyn Host) {
+        let word = self.program.word(self.execution.pc);
+        let entry = Entry::of(word.opcode);
+        let Some(op) = Op::from_code(word.opcode).filter(|_| self.pay(word, entry)) else {
+            return self.trap(Trap::FuelExhausted);
+        };
+        let pops = entry.pops();
+        let top = if pops > 0 { self.pop() } else { 0 };
+        let lower = if pops > 1 { self.pop() } else { 0 };
+        let mut next = self.execution.pc.wrapping_add(1);
+        let mut result = top;
         match op {
-            Op::Load => self.push(self.memory.load(usize::from(word.b))),
-            Op::Store => {
-                let value = self.pop();
-                self.store(usize::from(word.b), value);
-            }
-            Op::Const => self.push(self.program.constant(word.b).map_or(0, |constant| constant.1)),
-            Op::PushInt => self.push(i64::from(word.b as i16) as u64),
-            Op::PushBool => self.push(u64::from(word.a)),
-            Op::Pop => {
-                self.pop();
-            }
-            Op::Dup => {
-                let value = self.pop();
-                self.push(value);
-                self.push(value);
-            }
-            Op::Select => {
-                let (top, lower, condition) = (self.pop(), self.pop(), self.pop());
-                self.push(if condition != 0 { lower } else { top });
-            }
-            Op::LoadAt | Op::StoreAt | Op::Grow => self.array(op, word)?,
-            Op::Loop => self.loop_(word)?,
-            Op::LoopIndex => self.loop_index(word),
+            Op::Load => result = self.memory.load(usize::from(word.b)),
+            Op::Store => self.store(usize::from(word.b), top),
+            Op::Const => result = self.program.constant(word.b).1,
+            Op::PushInt => result = i64::from(word.b as i16) as u64,
+            Op::PushBool => result = u64::from(word.a),
+            Op::Pop | Op::Dup => (),
+            Op::Select if self.pop() != 0 => result = lower,
+            Op::Select => (),
+            Op::LoadAt | Op::StoreAt => result = self.element(op, word, lower, top),
+            Op::Grow => result = self.grow(word),
+            Op::Branch if top != 0 => (),
+            Op::Branch | Op::Jump => next = word.b,
+            Op::Loop => self.loop_(word, top),
+            Op::EndLoop => next = self.end_loop(word, next),
+            Op::LoopIndex => result = self.loop_index(word),
+            Op::Return => self.stop = Some(Status::Ok),
+            Op::Now => result = self.execution.time_us as u64,
+            Op::LocalNow => result = self.execution.time_us.wrapping_add(self.execution.utc_offset_us) as u64,
             Op::CallAction | Op::EmitEvent => self.collect(word),
-            Op::Now => self.push(self.execution.time_us as u64),
-            Op::LocalNow => self.push(self.execution.time_us.wrapping_add(self.execution.utc_offset_us) as u64),
-            Op::Eval | Op::Reset => self.timer(op, word),
-            _ => self.operate(op, word)?,
+            Op::LoadResource | Op::LlmCall => result = self.ask(word, host),
+            Op::Eval | Op::Reset => result = self.timer(op, word),
+            _ => result = self.operate(op, word, lower, top),
         }
-        Ok(())
+        if self.stop.is_some() {
+            return;
+        }
+        for _ in 0..entry.pushes() {
+            self.push(result);
+        }
+        if op == Op::Eval {
+            self.push(result);
+        }
+        self.execution.pc = next;
     }
 }

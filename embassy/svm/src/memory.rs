@@ -1,13 +1,14 @@
 //! Working memory of one execution: slots, operand stack, actions, scratch text.
 
 use crate::instance::Misfit;
+use crate::program::Program;
 use crate::text::cut;
 use crate::value::{Handle, Space, Texts};
-use crate::verify::{Needs, Verified};
+use crate::verify::Verified;
 
 /// Memory that all programs of a board share; it holds nothing between executions.
 ///
-/// It must have the largest `work_words` and `work_bytes` of all [`Needs`] of the programs.
+/// It must have the largest `work_words` and `work_bytes` of all [`crate::Needs`] of the programs.
 pub struct Workspace<'m> {
     words: &'m mut [u64],
     bytes: &'m mut [u8],
@@ -20,15 +21,13 @@ impl<'m> Workspace<'m> {
     }
 
     /// Divide the memory for one program.
-    pub(crate) fn split<'w>(&'w mut self, program: &Verified<'_>) -> Result<Memory<'w>, Misfit> {
-        let needs: Needs = program.needs();
+    pub(crate) fn split<'w>(&'w mut self, verified: &'w Verified<'_>) -> Result<Memory<'w>, Misfit> {
+        let (needs, program) = (verified.needs(), &verified.program);
         if self.words.len() < needs.work_words || self.bytes.len() < needs.work_bytes {
             return Err(Misfit::Memory);
         }
-        let stack_max = usize::from(program.program.limits.stack_max);
-        let split = self.words.split_at_mut_checked(program.program.regions.total());
-        let (slots, rest) = split.ok_or(Misfit::Memory)?;
-        let (stack, actions) = rest.split_at_mut_checked(stack_max).ok_or(Misfit::Memory)?;
+        let (slots, rest) = self.words.split_at_mut_checked(program.regions.total()).ok_or(Misfit::Memory)?;
+        let (stack, actions) = rest.split_at_mut_checked(program.stack_max()).ok_or(Misfit::Memory)?;
         Ok(Memory { slots, stack, actions, scratch: self.bytes })
     }
 }
@@ -43,40 +42,55 @@ pub(crate) struct Memory<'w> {
 
 impl Memory<'_> {
     /// A slot that the verifier has seen to exist.
+    #[inline(never)]
     pub fn load(&self, slot: usize) -> u64 {
         self.slots.get(slot).copied().unwrap_or(0)
     }
 
+    #[inline(never)]
     pub fn store(&mut self, slot: usize, word: u64) {
         if let Some(place) = self.slots.get_mut(slot) {
             *place = word;
         }
     }
-}
 
-/// Append bytes to the scratch text at `top`; the text of as many as fit.
-pub(crate) fn append(scratch: &mut [u8], top: &mut usize, bytes: &[u8]) -> Handle {
-    let start = *top;
-    let room = scratch.get_mut(start..).unwrap_or(&mut []);
-    let size = bytes.len().min(room.len());
-    room.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
-    *top = start + size;
-    Handle::new(Space::Scratch, start, size)
-}
-
-/// Append a text that may itself lie in the scratch.
-pub(crate) fn append_text(scratch: &mut [u8], top: &mut usize, program: &[u8], own: &[u8], text: Handle) -> Handle {
-    let start = *top;
-    if text.space != Space::Scratch {
-        let bytes = Texts { program, own, scratch: &[] }.get(text);
-        return append(scratch, top, bytes);
+    /// Append bytes to the scratch text at `top`; the text of as many as fit.
+    #[inline(never)]
+    pub fn append(&mut self, top: &mut usize, bytes: &[u8]) -> Handle {
+        let start = *top;
+        let size = put(self.scratch, start, bytes);
+        *top = start + size;
+        Handle::new(Space::Scratch, start, size)
     }
-    let (low, high) = scratch.split_at_mut_checked(start).unwrap_or((&mut [], &mut []));
-    let bytes = Texts { program, own, scratch: low }.get(text);
-    let mut end = 0;
-    append(high, &mut end, bytes);
-    *top = start + end;
-    Handle::new(Space::Scratch, start, end)
+
+    /// Append a text that may itself lie in the scratch.
+    #[inline(never)]
+    pub fn append_text(&mut self, top: &mut usize, program: &Program<'_>, own: &[u8], text: Handle) -> Handle {
+        let start = *top;
+        let (low, high) = self.scratch.split_at_mut_checked(start).unwrap_or((&mut [], &mut []));
+        let size = put(high, 0, Texts { program: program.bytes, own, scratch: low }.get(text));
+        *top = start + size;
+        Handle::new(Space::Scratch, start, size)
+    }
+}
+
+/// Put bytes into `place` from `start` on, as many as fit; how many they were.
+#[inline(never)]
+pub(crate) fn put(place: &mut [u8], start: usize, bytes: &[u8]) -> usize {
+    let room = place.get_mut(start..).unwrap_or(&mut []);
+    let mut size = 0;
+    for (byte, from) in room.iter_mut().zip(bytes) {
+        *byte = *from;
+        size += 1;
+    }
+    size
+}
+
+/// Copy words, as many as fit.
+#[inline(never)]
+pub(crate) fn put_words(place: &mut [u64], start: usize, words: &[u64]) {
+    let room = place.get_mut(start..).unwrap_or(&mut []);
+    room.iter_mut().zip(words).for_each(|(place, word)| *place = *word);
 }
 
 /// A text cut to `most` bytes at a character boundary: only its length changes.

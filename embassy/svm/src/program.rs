@@ -1,11 +1,11 @@
 //! A program as a view over its bytes: nothing is copied, everything is looked up where it lies.
 
-use crate::container::{SECTIONS, Section, Signed};
+use crate::container::{SECTIONS, Signed};
 use crate::reader::Reader;
-use crate::refusal::{Checked, Refusal};
-use crate::structure;
+use crate::refusal::Refusal;
+use crate::structure::{self, CONSTANT_BYTES};
 use crate::tables;
-use crate::types::{Scalar, Slot, Types, read_value, skip_type};
+use crate::types::{Scalar, Slot};
 use crate::value::{Handle, Space, ValueType};
 
 /// How many slots each region has. They lie one after the other from slot 0.
@@ -54,23 +54,21 @@ pub struct Limits {
     pub scratch_bytes: u32,
 }
 
-/// The direction of a pin that is an output.
-const OUTPUT: u8 = 1;
-
-/// A decoded program. It borrows the bytes of the file and takes about 100 bytes itself.
+/// A decoded program. It borrows the bytes of the file and takes about 90 bytes itself.
 #[derive(Clone, Copy)]
 pub struct Program<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) code: &'a [u8],
-    /// Where the payload of each section from 3 on starts, by id.
+    /// Where the payload of each section starts.
     at: [u32; SECTIONS],
+    pub(crate) fuel_max: u32,
     pub(crate) profile: u8,
+    pub(crate) pins: u8,
+    pub(crate) triggers: u8,
     /// Whether any slot holds text.
     pub(crate) has_text: bool,
     /// How many slots each region has.
     pub regions: Regions,
-    /// The limits that the file declares; [`crate::verify`] compares them with those it proves.
-    pub limits: Limits,
 }
 
 /// One decoded instruction.
@@ -111,6 +109,17 @@ pub enum SiteKind {
     Emit = 3,
 }
 
+impl SiteKind {
+    pub(crate) const fn of(code: u8) -> Self {
+        match code & 3 {
+            0 => Self::Read,
+            1 => Self::Act,
+            2 => Self::Llm,
+            _ => Self::Emit,
+        }
+    }
+}
+
 pub(crate) const ABORT: u8 = 0;
 pub(crate) const SKIP: u8 = 1;
 pub(crate) const FALLBACK: u8 = 2;
@@ -131,7 +140,6 @@ pub struct Site<'a> {
     pub args: u8,
     pub(crate) has_result: bool,
     pub(crate) rest: Reader<'a>,
-    types: Types,
 }
 
 /// What a host needs to know of a site beside its kind and types.
@@ -145,250 +153,261 @@ pub struct SiteNames<'a> {
     pub capability: &'a [u8],
     /// The key of the physical resource, with `{argument}` holes.
     pub resource: &'a [u8],
-    pub(crate) args_at: Reader<'a>,
 }
 
 impl<'a> Site<'a> {
-    /// The types of the arguments, in order.
-    pub fn arg_types(&self) -> impl Iterator<Item = Scalar> + use<'a> {
-        let (mut reader, types) = (self.rest, self.types);
-        (0..self.args).map_while(move |_| types.scalar(&mut reader).ok())
+    /// How many types stand in its entry: of arguments and result.
+    pub(crate) fn types(&self) -> u8 {
+        self.args.wrapping_add(u8::from(self.has_result))
     }
 
-    /// The type of the result: of a read or llm site.
-    pub fn result(&self) -> Option<Scalar> {
+    /// The types of the arguments in order, and then of the result if it has one.
+    pub fn scalars(&self) -> impl Iterator<Item = Scalar> + use<'a> {
         let mut reader = self.rest;
-        for _ in 0..self.args {
-            skip_type(&mut reader).ok()?;
-        }
-        if self.has_result { self.types.scalar(&mut reader).ok() } else { None }
+        (0..self.types()).map(move |_| reader.scalar())
     }
 
     /// What stands behind the types.
-    pub fn names(&self) -> Option<SiteNames<'a>> {
+    pub fn names(&self) -> SiteNames<'a> {
         let mut reader = self.rest;
-        for _ in 0..self.args + u8::from(self.has_result) {
-            skip_type(&mut reader).ok()?;
+        for _ in 0..self.types() {
+            reader.scalar();
         }
-        structure::read_site_names(&mut reader).ok()
+        let (backoff_us, timeout_us) = (reader.number(8), reader.number(8));
+        SiteNames { backoff_us, timeout_us, capability: reader.name(), resource: reader.name() }
     }
 }
 
-/// What starts an execution. The handler is the code from `entry` to before `end`.
+/// What runs when a trigger fires: the code from `entry` to before `end`, on the input slots from `input_base` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handler {
+    /// First instruction.
+    pub entry: u16,
+    /// Behind the last instruction.
+    pub end: u16,
+    /// First slot of the inputs.
+    pub input_base: u16,
+    /// Behind the last slot of the inputs.
+    pub input_end: u16,
+}
+
+/// What starts an execution, for a host.
 #[derive(Clone, Copy)]
 pub struct Trigger<'a> {
     /// 0 every, 1 cron, 2 source.
     pub kind: u8,
-    /// Index of the key field, 255 for none.
-    pub key: u8,
-    /// First slot of its inputs.
-    pub input_base: u16,
-    /// First instruction of its handler.
-    pub entry: u16,
-    /// Behind the last instruction of its handler.
-    pub end: u16,
     /// Period of `every`, or of a source that samples, in us.
     pub period_us: u64,
     /// The event source.
     pub source: &'a [u8],
     /// Its address, or the expression of `cron`.
     pub address: &'a [u8],
-    /// The name that the rule gives to the event.
-    pub binding: &'a [u8],
-    /// Number of fields of the payload.
-    pub fields: u8,
-    pub(crate) rest: Reader<'a>,
 }
 
 impl<'a> Program<'a> {
     /// Check the bytes of a `.svm` file, signatures unchecked, and return the program in them.
     ///
+    /// # Errors
     /// Refuses what the one encoder would not have written (docs/svm.md). The code is not proven: see [`crate::verify`].
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Refusal> {
         let signed = Signed::parse(bytes)?;
-        let sections = signed.sections()?;
         let mut program = Self {
             bytes: signed.signed_bytes,
             code: &[],
-            at: sections.map(|section| section.reader.position as u32),
+            at: [0; SECTIONS],
+            fuel_max: 0,
             profile: signed.header.profile,
+            pins: 0,
+            triggers: 0,
             has_text: false,
             regions: Regions::default(),
-            limits: Limits::default(),
         };
-        structure::read_sections(&mut program, &sections)?;
+        structure::read_sections(&mut program, &signed)?;
         Ok(program)
     }
 
-    pub(crate) const fn types(&self) -> Types {
-        Types { profile: self.profile }
+    pub(crate) fn set_section(&mut self, id: u8, position: usize) {
+        if let Some(at) = self.at.get_mut(usize::from(id).wrapping_sub(1)) {
+            *at = position as u32;
+        }
     }
 
     /// A reader at the payload of section `id`, from 1.
+    #[inline(never)]
     pub(crate) fn section(&self, id: usize) -> Reader<'a> {
-        Reader::new(self.bytes, self.at(id))
-    }
-
-    fn at(&self, id: usize) -> usize {
-        self.at.get(id.wrapping_sub(1)).copied().unwrap_or(0) as usize
+        let at = self.at.get(id.wrapping_sub(1)).copied().unwrap_or(0);
+        Reader::new(self.bytes, at as usize, self.profile, false)
     }
 
     /// Number of entries of a section that starts with a u16 count.
     pub(crate) fn count(&self, id: usize) -> u16 {
-        self.section(id).u16().unwrap_or(0)
-    }
-
-    pub(crate) fn word(&self, pc: usize) -> Option<Word> {
-        let start = pc.wrapping_mul(4);
-        match self.code.get(start..start.wrapping_add(4)) {
-            Some([opcode, a, low, high]) => Some(Word { opcode: *opcode, a: *a, b: u16::from_le_bytes([*low, *high]) }),
-            _ => None,
-        }
-    }
-
-    /// The runs of equal slots: how many, and what.
-    pub(crate) fn runs(&self) -> impl Iterator<Item = (u16, Slot)> + use<'a> {
-        let mut reader = self.section(3);
-        reader.position += 8;
-        let count = reader.u16().unwrap_or(0);
-        (0..count).map_while(move |_| structure::read_run(&mut reader).ok())
-    }
-
-    /// What slot `index` holds.
-    pub fn slot(&self, index: usize) -> Option<Slot> {
-        let mut left = index;
-        for (count, slot) in self.runs() {
-            let Some(rest) = left.checked_sub(usize::from(count)) else {
-                return Some(slot);
-            };
-            left = rest;
-        }
-        None
-    }
-
-    /// Whether the slots from `base` on are `count` times `slot`.
-    pub(crate) fn slots_are(&self, base: usize, count: usize, slot: Slot) -> bool {
-        let (end, mut start) = (base + count, 0);
-        for (run, found) in self.runs() {
-            let run_end = start + usize::from(run);
-            if start < end && base < run_end && found != slot {
-                return false;
-            }
-            start = run_end;
-        }
-        end <= start
-    }
-
-    /// The type of constant `index` and its word.
-    pub(crate) fn constant(&self, index: u16) -> Option<(ValueType, u64)> {
-        let mut reader = self.entry(5, index, structure::CONSTANT_BYTES)?;
-        let value_type = ValueType::from_code(reader.u8().ok()?)?;
-        let word = reader.u64().ok()?;
-        if value_type != ValueType::Text {
-            return Some((value_type, word));
-        }
-        let texts = self.at(5) + 2 + usize::from(self.count(5)) * structure::CONSTANT_BYTES;
-        let handle = Handle::new(Space::Program, texts + word as u32 as usize, (word >> 32) as u16 as usize);
-        Some((value_type, handle.word()))
-    }
-
-    pub(crate) fn array(&self, index: u16) -> Option<Array> {
-        let mut reader = self.entry(6, index, 6)?;
-        structure::read_array(&mut reader).ok()
-    }
-
-    pub(crate) fn timer(&self, index: u16) -> Option<Timer> {
-        let mut reader = self.entry(7, index, 6)?;
-        structure::read_timer(&mut reader).ok()
+        self.section(id).u16()
     }
 
     /// A reader at entry `index` of a section of entries of `size` bytes.
-    fn entry(&self, id: usize, index: u16, size: usize) -> Option<Reader<'a>> {
+    #[inline(never)]
+    fn entry(&self, id: usize, index: u16, size: usize) -> Reader<'a> {
         let mut reader = self.section(id);
-        if index >= reader.u16().ok()? {
-            return None;
+        reader.position += 2 + usize::from(index) * size;
+        reader
+    }
+
+    /// The instruction `pc`; beyond the code a word of zeros, which is none.
+    pub(crate) fn word(&self, pc: u16) -> Word {
+        let start = usize::from(pc) * 4;
+        match self.code.get(start..start + 4) {
+            Some([opcode, a, low, high]) => Word { opcode: *opcode, a: *a, b: u16::from_le_bytes([*low, *high]) },
+            _ => Word { opcode: 0, a: 0, b: 0 },
         }
-        reader.position += usize::from(index) * size;
-        Some(reader)
     }
 
-    /// Site `index`.
-    pub fn site(&self, index: u16) -> Option<Site<'a>> {
-        let mut reader = self.entry(8, index, 4)?;
-        let offset = reader.u32().ok()? as usize;
-        reader.position = self.at(8) + 2 + usize::from(self.count(8)) * 4 + offset;
-        self.read_site(&mut reader).ok()
+    /// Call `visit` with each run of equal slots: its first slot, the slot behind it, and what they hold.
+    #[inline(never)]
+    pub(crate) fn runs(&self, visit: &mut dyn FnMut(usize, usize, Slot)) {
+        let mut reader = self.section(3);
+        reader.position += 8;
+        let mut start = 0;
+        for _ in 0..reader.u16() {
+            let (count, slot) = structure::read_run(&mut reader);
+            let end = start + usize::from(count);
+            visit(start, end, slot);
+            start = end;
+        }
     }
 
-    pub(crate) fn read_site(&self, reader: &mut Reader<'a>) -> Checked<Site<'a>> {
-        structure::read_site_head(reader).map(|mut site| {
-            site.types = self.types();
-            site
-        })
+    /// What slot `index` holds; of one that does not exist a bool.
+    #[inline(never)]
+    pub fn slot(&self, index: usize) -> Slot {
+        let mut found = Slot::of(ValueType::Bool);
+        self.runs(&mut |start, end, slot| {
+            if start <= index && index < end {
+                found = slot;
+            }
+        });
+        found
+    }
+
+    /// Whether the slots from `base` on are `count` times `slot`.
+    #[inline(never)]
+    pub(crate) fn slots_are(&self, base: usize, count: usize, slot: Slot) -> bool {
+        let (end, mut right) = (base + count, base + count <= self.regions.total());
+        self.runs(&mut |start, run_end, found| right &= start >= end || base >= run_end || found == slot);
+        right || count == 0
+    }
+
+    /// The sum of the limits of the text slots from `start` to before `end`, and `more` for each of them.
+    #[inline(never)]
+    pub(crate) fn text_bytes(&self, start: usize, end: usize, more: usize) -> usize {
+        let mut sum = 0;
+        self.runs(&mut |first, next, slot| {
+            let within = next.min(end).saturating_sub(first.max(start));
+            if slot.value_type == ValueType::Text {
+                sum += within * (usize::from(slot.size_bytes_max) + more);
+            }
+        });
+        sum
+    }
+
+    /// The type of a constant that exists, and its word.
+    #[inline(never)]
+    pub(crate) fn constant(&self, index: u16) -> (ValueType, u64) {
+        let mut reader = self.entry(5, index, CONSTANT_BYTES);
+        let value_type = ValueType::of(reader.u8());
+        let word = reader.number(8);
+        if value_type != ValueType::Text {
+            return (value_type, word);
+        }
+        let texts = self.entry(5, self.count(5), CONSTANT_BYTES).position;
+        let handle =
+            Handle::new(Space::Program, texts.wrapping_add(word as u32 as usize), (word >> 32) as u16 as usize);
+        (value_type, handle.word())
+    }
+
+    /// The bytes of a text that lies in the program.
+    pub(crate) fn text(&self, handle: Handle) -> &'a [u8] {
+        let start = handle.offset as usize;
+        self.bytes.get(start..start.wrapping_add(usize::from(handle.size))).unwrap_or(&[])
+    }
+
+    pub(crate) fn array(&self, index: u16) -> Array {
+        structure::read_array(&mut self.entry(6, index, 6))
+    }
+
+    pub(crate) fn timer(&self, index: u16) -> Timer {
+        structure::read_timer(&mut self.entry(7, index, 6))
+    }
+
+    /// Site `index`, which must exist.
+    #[inline(never)]
+    pub fn site(&self, index: u16) -> Site<'a> {
+        let offset = self.entry(8, index, 4).u32() as usize;
+        let mut reader = self.entry(8, self.count(8), 4);
+        reader.position = reader.position.wrapping_add(offset);
+        structure::read_site(&mut reader)
+    }
+
+    /// Number of sites.
+    pub fn sites(&self) -> u16 {
+        self.count(8)
+    }
+
+    /// The handler of trigger `index`, from 0 to below [`Program::triggers`]. A host keeps it: to find it takes a while.
+    pub fn handler(&self, index: usize) -> Option<Handler> {
+        let mut reader = self.section(11);
+        let count = usize::from(reader.u8());
+        (0..count).map(|_| tables::read_trigger(self, &mut reader)).nth(index)
     }
 
     /// Trigger `index`.
     pub fn trigger(&self, index: usize) -> Option<Trigger<'a>> {
         let mut reader = self.section(11);
-        if index >= usize::from(reader.u8().ok()?) {
-            return None;
+        let count = usize::from(reader.u8());
+        for _ in 0..index.min(count) {
+            tables::read_trigger(self, &mut reader);
         }
-        for _ in 0..index {
-            let trigger = structure::read_trigger_head(&mut reader).ok()?;
-            tables::skip_fields(self, &mut reader, trigger.fields).ok()?;
-        }
-        structure::read_trigger_head(&mut reader).ok()
+        let kind = reader.u8();
+        reader.take(7);
+        let period_us = reader.number(8);
+        let trigger = Trigger { kind, period_us, source: reader.name(), address: reader.text() };
+        (index < count).then_some(trigger)
     }
 
     /// Number of triggers.
     pub fn triggers(&self) -> usize {
-        usize::from(self.section(11).u8().unwrap_or(0))
+        usize::from(self.triggers)
     }
 
-    /// Read the flattened values of the type at `start`.
-    pub(crate) fn read_values(&self, start: Reader<'a>, values: &mut Reader<'a>) -> Checked<()> {
-        self.each_value(start, values, &mut |_| ())
+    /// The largest depth of the operand stack, as declared.
+    pub(crate) fn stack_max(&self) -> usize {
+        let mut reader = self.section(2);
+        reader.position += 4;
+        usize::from(reader.u8())
     }
 
-    /// Read the flattened values of the type at `start` and hand on the word of each.
-    pub(crate) fn each_value(
-        &self,
-        mut start: Reader<'a>,
-        values: &mut Reader<'a>,
-        take: &mut dyn FnMut(u64),
-    ) -> Checked<()> {
-        self.types().flatten(&mut start, &mut |scalar, count| {
-            for _ in 0..count {
-                take(read_value(values, scalar)?);
-            }
-            Ok(())
-        })
+    /// The limits that the file declares; [`crate::verify`] compares them with those it proves.
+    pub fn limits(&self) -> Limits {
+        let mut reader = self.section(2);
+        let mut limits = Limits {
+            fuel_max: reader.u32(),
+            stack_max: reader.u8(),
+            block_depth_max: reader.u8(),
+            loop_depth_max: reader.u8(),
+            ..Limits::default()
+        };
+        reader.u8();
+        limits.actions_max = reader.u16();
+        limits.emits_max = reader.u16();
+        limits.reads_max = reader.u16();
+        limits.llm_max = reader.u16();
+        limits.state_bytes = reader.u32();
+        limits.scratch_bytes = reader.u32();
+        limits
     }
 
     /// The name of the rule and its version.
     pub fn name(&self) -> (&'a [u8], &'a [u8]) {
         let mut reader = self.section(1);
-        let rule = reader.name().unwrap_or(&[]);
-        (rule, reader.name().unwrap_or(&[]))
-    }
-
-    /// The exact name of the chip that it was compiled for; empty for any.
-    pub fn chip(&self) -> &'a [u8] {
-        let mut reader = self.section(1);
-        let names = (reader.name(), reader.name());
-        if names.0.is_err() || names.1.is_err() { &[] } else { reader.name().unwrap_or(&[]) }
-    }
-
-    /// The name of pin `index` and whether it is an output.
-    pub fn pin(&self, index: u8) -> Option<(&'a [u8], bool)> {
-        let mut reader = tables::at_pins(self)?;
-        let count = reader.u8().ok()?;
-        for _ in 0..index.min(count) {
-            reader.name().ok()?;
-            reader.u8().ok()?;
-        }
-        let (name, direction) = (reader.name().ok()?, reader.u8().ok()?);
-        (index < count).then_some((name, direction == OUTPUT))
+        (reader.name(), reader.name())
     }
 
     /// The priority of the rule, 0 critical to 4 background.
@@ -396,20 +415,3 @@ impl<'a> Program<'a> {
         self.bytes.get(7).copied().unwrap_or(0)
     }
 }
-
-pub(crate) const fn site_of<'a>(rest: Reader<'a>) -> Site<'a> {
-    Site {
-        kind: SiteKind::Read,
-        on_failure: ABORT,
-        retries: 0,
-        level: false,
-        cost: 0,
-        args: 0,
-        has_result: false,
-        rest,
-        types: Types { profile: 0 },
-    }
-}
-
-/// The payloads of all sections.
-pub(crate) type Sections<'a> = [Section<'a>; SECTIONS];

@@ -3,7 +3,7 @@
 use crate::isa::{CostPlus, Op, OpInfo, Operand, TimerKind};
 use crate::value::ValueType;
 
-const CODES: usize = 128;
+const CODES: usize = 0x72;
 /// The letter X: any one type.
 pub(crate) const ANY: u32 = 4;
 
@@ -42,7 +42,7 @@ const fn pack(info: &OpInfo) -> u32 {
     info.cost as u32 | plus << 7 | a << 9 | b << 10 | pops << 11 | pop_letters << 13 | pushes << 22 | push_letters << 24
 }
 
-/// Number and letters of a fixed signature; nothing for one in brackets.
+/// Number and letters of a signature; of one in [brackets] what is X. Nothing of arguments and timers.
 const fn letters(text: &[u8]) -> (u32, u32) {
     let (mut count, mut packed, mut rest) = (0, 0, text);
     while let [letter, others @ ..] = rest {
@@ -52,6 +52,10 @@ const fn letters(text: &[u8]) -> (u32, u32) {
             b'F' => 2,
             b'T' => 3,
             b'X' => ANY,
+            b'[' | b']' => {
+                rest = others;
+                continue;
+            }
             _ => return (0, 0),
         };
         packed |= code << (3 * count);
@@ -62,9 +66,9 @@ const fn letters(text: &[u8]) -> (u32, u32) {
 }
 
 impl Entry {
-    /// The entry of an opcode, if it is one.
-    pub fn of(opcode: u8) -> Option<Self> {
-        OPS.get(usize::from(opcode)).filter(|entry| **entry != 0).map(|entry| Self(*entry))
+    /// The entry of an opcode.
+    pub fn of(opcode: u8) -> Self {
+        Self(OPS.get(usize::from(opcode)).copied().unwrap_or(0))
     }
 
     pub const fn cost(self) -> u32 {
@@ -130,9 +134,13 @@ const fn pack_timers() -> [u8; KINDS] {
 }
 
 impl TimerEntry {
-    /// The entry of a kind, if it is one.
-    pub fn of(kind: u8) -> Option<Self> {
-        TIMERS.get(usize::from(kind)).filter(|entry| **entry != 0).map(|entry| Self(*entry))
+    /// The entry of a kind.
+    pub fn of(kind: u8) -> Self {
+        Self(TIMERS.get(usize::from(kind)).copied().unwrap_or(0))
+    }
+
+    pub const fn is_known(self) -> bool {
+        self.0 != 0
     }
 
     pub const fn operand(self) -> ValueType {

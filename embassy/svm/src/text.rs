@@ -1,13 +1,13 @@
 //! Text: UTF-8, and how numbers are written.
 
-use crate::numbers::{magnitude, to_nearest_even};
+use crate::numbers::{is_small, magnitude, whole};
+use crate::value::is_nan;
 
 /// Operand of TEXT_F that drops zeros at the end.
 pub(crate) const DECIMALS_SHORTEST: u8 = 255;
 /// Most decimals of TEXT_F.
 pub(crate) const DECIMALS_MAX: u8 = 6;
 const NUMBER_BYTES_MAX: usize = 32;
-const SCALED_END: f64 = 9_223_372_036_854_775_808.0;
 
 /// Whether the bytes are UTF-8: no overlong form, no surrogate, nothing beyond U+10FFFF.
 pub(crate) fn is_utf8(bytes: &[u8]) -> bool {
@@ -111,64 +111,63 @@ impl Written {
     }
 }
 
-/// An int in decimal with `unit` behind it.
-fn int_with(value: i64, unit: &[u8]) -> Written {
+/// An int in decimal.
+pub(crate) fn of_int(value: i64) -> Written {
     let mut out = Written::new();
-    out.text(unit);
     out.digits(value.unsigned_abs());
     out.sign(value < 0);
     out
 }
 
-/// An int in decimal.
-pub(crate) fn of_int(value: i64) -> Written {
-    int_with(value, b"")
-}
-
-const UNITS: [(i64, &[u8]); 6] = [
-    (86_400_000_000, b"d"),
-    (3_600_000_000, b"h"),
-    (60_000_000, b"min"),
-    (1_000_000, b"s"),
-    (1_000, b"ms"),
-    (1, b"us"),
-];
+/// The units of a duration from the smallest: how many of the one before make it.
+const UNITS: [(u8, &[u8]); 6] = [(1, b"us"), (0, b"ms"), (0, b"s"), (60, b"min"), (60, b"h"), (24, b"d")];
+const THOUSAND: u64 = 1_000;
 
 /// A duration in the largest unit in which it is a whole number.
 pub(crate) fn of_duration(value: i64) -> Written {
-    if value == 0 {
-        return int_with(0, b"s");
-    }
-    for (size, unit) in UNITS {
-        if value.checked_rem(size) == Some(0) {
-            return int_with(value.wrapping_div(size), unit);
+    let (mut size, mut name): (u64, &[u8]) = (value.unsigned_abs(), b"s");
+    for (times, unit) in UNITS {
+        let times = if times == 0 { THOUSAND } else { u64::from(times) };
+        if size == 0 || size % times != 0 {
+            break;
         }
+        size /= times;
+        name = unit;
     }
-    int_with(value, b"us")
+    let mut out = Written::new();
+    out.text(name);
+    out.digits(size);
+    out.sign(value < 0);
+    out
 }
 
 /// A float with 0 to 6 `decimals`, or 255: up to 6, zeros at the end dropped, the first decimal kept.
 pub(crate) fn of_float(value: f64, decimals: u8) -> Written {
     let mut out = Written::new();
-    if value.is_nan() {
-        out.text(b"nan");
-        return out;
-    }
-    let size = magnitude(value);
+    let word = value.to_bits();
     let count = if decimals == DECIMALS_SHORTEST { DECIMALS_MAX } else { decimals };
-    let scaled = size * (0..count).fold(1.0, |scale, _| scale * 10.0);
-    if size == f64::INFINITY {
-        out.text(b"inf");
-        out.sign(value < 0.0);
-    } else if scaled >= SCALED_END {
-        out.text(b">9.2e18");
-        out.sign(value < 0.0);
-    } else {
-        let rounded = to_nearest_even(scaled);
-        let whole = fraction(&mut out, rounded, count, decimals == DECIMALS_SHORTEST);
-        out.digits(whole);
-        out.sign(value < 0.0 && rounded > 0);
+    let size = magnitude(value);
+    let infinite = size.to_bits() == f64::INFINITY.to_bits();
+    let mut scaled = 1.0;
+    for _ in 0..count {
+        scaled *= 10.0;
     }
+    scaled *= size;
+    let mut negative = word >> 63 != 0;
+    if is_nan(word) {
+        out.text(b"nan");
+        negative = false;
+    } else if infinite {
+        out.text(b"inf");
+    } else if !is_small(scaled.to_bits()) {
+        out.text(b">9.2e18");
+    } else {
+        let rounded = whole(scaled.to_bits(), true);
+        let digits = fraction(&mut out, rounded, count, decimals == DECIMALS_SHORTEST);
+        out.digits(digits);
+        negative &= rounded > 0;
+    }
+    out.sign(negative);
     out
 }
 

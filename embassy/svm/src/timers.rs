@@ -2,8 +2,9 @@
 
 use crate::isa::TimerKind;
 use crate::memory::Memory;
-use crate::numbers::{float_between, has_passed};
+use crate::numbers::{GREATER, LESS, float_between, has_passed, order_float};
 use crate::program::Timer;
+use crate::value::is_nan;
 
 const TIME_UNSET: i64 = i64::MIN;
 const HEAD_SLOTS: usize = 2;
@@ -104,14 +105,14 @@ impl<'w, 'm> Window<'w, 'm> {
             self.drop_oldest();
         }
         let counts = kind == TimerKind::Count;
-        let sample = if counts { 1.0 } else { f64::from_bits(operand) };
-        if if counts { operand != 0 } else { !sample.is_nan() } {
+        let sample = if counts { 1.0_f64.to_bits() } else { operand };
+        if if counts { operand != 0 } else { !is_nan(operand) } {
             if self.count == self.capacity {
                 self.drop_oldest();
             }
             let place = self.place(self.count);
             self.memory.store(place, time as u64);
-            self.memory.store(place + self.capacity, sample.to_bits());
+            self.memory.store(place + self.capacity, sample);
             self.count += 1;
         }
         self.memory.store(self.base - HEAD_SLOTS, self.head as u64);
@@ -124,8 +125,9 @@ impl<'w, 'm> Window<'w, 'm> {
             TimerKind::Rate => self.rate(),
             TimerKind::Sum => self.sum(),
             _ if self.count == 0 => f64::NAN,
-            TimerKind::Mean => self.sum() / self.count as f64,
-            _ => self.extreme(kind == TimerKind::Min),
+            TimerKind::Mean => self.sum() / self.count as i64 as f64,
+            TimerKind::Min => self.extreme(LESS),
+            _ => self.extreme(GREATER),
         }
     }
 
@@ -133,10 +135,11 @@ impl<'w, 'm> Window<'w, 'm> {
         (0..self.count).fold(0.0, |sum, index| sum + self.sample(index))
     }
 
-    fn extreme(&self, smallest: bool) -> f64 {
+    /// The first sample than which no other is `order`.
+    fn extreme(&self, order: u8) -> f64 {
         (1..self.count).fold(self.sample(0), |best, index| {
             let sample = self.sample(index);
-            if if smallest { sample < best } else { sample > best } { sample } else { best }
+            if order_float(sample.to_bits(), best.to_bits()) == order { sample } else { best }
         })
     }
 
@@ -144,7 +147,10 @@ impl<'w, 'm> Window<'w, 'm> {
         let Some(newest) = self.count.checked_sub(1).filter(|newest| *newest > 0) else {
             return 0.0;
         };
-        let gone = float_between(self.time(newest), self.time(0));
-        if gone == 0.0 { 0.0 } else { (self.sample(newest) - self.sample(0)) / (gone / SECOND_US) }
+        let (newest_us, oldest_us) = (self.time(newest), self.time(0));
+        if newest_us == oldest_us {
+            return 0.0;
+        }
+        (self.sample(newest) - self.sample(0)) / (float_between(newest_us, oldest_us) / SECOND_US)
     }
 }

@@ -15,14 +15,13 @@ pub enum ValueType {
 }
 
 impl ValueType {
-    /// The type with this code, if there is one.
-    pub const fn from_code(code: u8) -> Option<Self> {
-        match code {
-            0 => Some(Self::Bool),
-            1 => Some(Self::Int),
-            2 => Some(Self::Float),
-            3 => Some(Self::Text),
-            _ => None,
+    /// The type of a code below 4.
+    pub(crate) const fn of(code: u8) -> Self {
+        match code & 3 {
+            0 => Self::Bool,
+            1 => Self::Int,
+            2 => Self::Float,
+            _ => Self::Text,
         }
     }
 }
@@ -55,9 +54,14 @@ impl Value<'_> {
 /// The bits of the one NaN that leaves the SVM.
 pub(crate) const NAN_BITS: u64 = 0x7FF8_0000_0000_0000;
 
+/// Whether the float in this word is a NaN.
+pub(crate) const fn is_nan(word: u64) -> bool {
+    word << 1 > 0xFFE0_0000_0000_0000
+}
+
 /// The word of a float as it leaves the SVM: every NaN is the one NaN.
 pub(crate) const fn canonical(word: u64) -> u64 {
-    if word << 1 > 0xFFE0_0000_0000_0000 { NAN_BITS } else { word }
+    if is_nan(word) { NAN_BITS } else { word }
 }
 
 /// Where the bytes of a text lie.

@@ -1,7 +1,7 @@
 //! What an execution asks of its host, and what it hands over.
 
 use crate::program::{Program, Site};
-use crate::value::{Texts, Value, ValueType};
+use crate::value::{Texts, Value};
 
 /// What the host answers to a read or LLM call.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,28 +42,14 @@ pub struct Call<'c> {
 }
 
 impl<'c> Call<'c> {
-    /// The site: capability, kind, timeout, retries.
-    pub fn site(&self) -> Option<Site<'c>> {
+    /// The site: kind, types, capability.
+    pub fn site(&self) -> Site<'c> {
         self.program.site(self.index)
     }
 
     /// The arguments in order.
     pub fn args(&self) -> impl Iterator<Item = Value<'c>> + use<'c> {
         let (texts, words) = (self.texts, self.words);
-        let types = self.site().into_iter().flat_map(|site| site.arg_types());
-        words.iter().zip(types).map(move |(word, scalar)| texts.value(scalar.slot.value_type, *word))
-    }
-}
-
-impl Reply {
-    /// The type of an answer; none of a failure.
-    pub(crate) const fn value_type(self) -> Option<ValueType> {
-        match self {
-            Self::Bool(_) => Some(ValueType::Bool),
-            Self::Int(_) => Some(ValueType::Int),
-            Self::Float(_) => Some(ValueType::Float),
-            Self::Text(_) => Some(ValueType::Text),
-            Self::Failed | Self::Pending => None,
-        }
+        words.iter().zip(self.site().scalars()).map(move |(word, scalar)| texts.value(scalar.value_type, *word))
     }
 }

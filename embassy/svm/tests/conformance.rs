@@ -87,7 +87,7 @@ fn the_verifier_of_the_mcu_takes_what_fits_its_bounds_and_proves_the_same() {
     for case in ["numbers", "time", "control", "world"].iter().flat_map(|group| corpus::load(group)) {
         let bytes = corpus::unhex(case["program"].as_str().unwrap());
         let program = Program::decode(&bytes).unwrap();
-        let fits = program.limits.stack_max <= 32 && program.limits.block_depth_max <= 32;
+        let fits = program.limits().stack_max <= 32 && program.limits().block_depth_max <= 32;
         let small = verify_mcu(&program);
         assert_eq!(small.is_ok(), fits, "{}", case["name"]);
         if let Ok(small) = small {

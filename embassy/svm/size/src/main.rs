@@ -3,7 +3,7 @@
 #![no_main]
 
 use core::panic::PanicInfo;
-use eyeflow_svm::{Event, Host, Instance, Machine, Program, Refusal, Status, Verified, Workspace, verify_mcu};
+use eyeflow_svm::{Event, Host, Instance, Machine, Program, Status, Verified, Workspace, verify_mcu};
 
 /// What a board hands to the SVM.
 pub struct Board<'a, 'm> {
@@ -20,7 +20,7 @@ pub struct Board<'a, 'm> {
 pub extern "C" fn load(board: &mut Board<'_, '_>) -> bool {
     let verified = Program::decode(board.bytes).and_then(|program| verify_mcu(&program));
     board.program = verified.as_ref().ok().copied();
-    verified.map_err(|refusal: Refusal| refusal.at).is_ok()
+    verified.is_ok()
 }
 
 /// Run one event.

@@ -170,7 +170,7 @@ impl Setup {
         let inputs = values(&step["inputs"]);
         let inputs: Vec<Value<'_>> = inputs.iter().map(Owned::borrow).collect();
         let event = Event {
-            trigger: step["trigger"].as_u64().unwrap() as usize,
+            handler: verified.program().handler(step["trigger"].as_u64().unwrap() as usize).unwrap(),
             time_us: step["time_us"].as_i64().unwrap(),
             utc_offset_us: step["utc_offset_us"].as_i64().unwrap(),
             inputs: &inputs,
@@ -194,7 +194,6 @@ fn state_base(program: &Program<'_>) -> usize {
 
 /// The type of each input of a trigger.
 pub fn input_types(program: &Program<'_>, trigger: usize) -> Vec<ValueType> {
-    let base = usize::from(program.trigger(trigger).unwrap().input_base);
-    let next = program.trigger(trigger + 1).map(|next| usize::from(next.input_base));
-    (base..next.unwrap_or(state_base(program))).map(|slot| program.slot(slot).unwrap().value_type).collect()
+    let handler = program.handler(trigger).unwrap();
+    (handler.input_base..handler.input_end).map(|slot| program.slot(usize::from(slot)).value_type).collect()
 }
