@@ -1,28 +1,36 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that the tests need: mosquitto, a real MQTT broker. Safe to run again.
+# Installs the Debian packages that the tests need; those that are there already cost nothing. Safe to run again.
+#   mosquitto                               a real MQTT broker
+#   rustc-web cargo-web rust-web-src        a Rust with its library's source, to build for chips without rustup's targets
+#   binutils-arm-none-eabi                  a linker for them, where rust-lld is absent
 set -euo pipefail
-if command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ]; then
+wanted="mosquitto rustc-web cargo-web rust-web-src binutils-arm-none-eabi"
+missing=
+for package in $wanted; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $package"
+done
+if [ -z "$missing" ]; then
     exit 0
 fi
 if ! command -v apt-get >/dev/null; then
-    echo "the tests need the MQTT broker mosquitto, and this system has no apt-get: install mosquitto by hand" >&2
+    echo "the tests need these Debian packages, and this system has no apt-get:$missing" >&2
     exit 3
 fi
 sudo=
 if [ "$(id -u)" -ne 0 ]; then
     if ! command -v sudo >/dev/null; then
-        echo "the tests need the MQTT broker mosquitto: run as root 'apt-get install mosquitto', then make test again" >&2
+        echo "the tests need more packages: run as root 'apt-get install$missing', then make test again" >&2
         exit 3
     fi
     sudo=sudo
 fi
-echo "installing mosquitto for the tests ..."
-install() { $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends mosquitto >/dev/null; }
+echo "installing$missing for the tests ..."
+install() { $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing >/dev/null; }
 # A fresh image has no package lists yet.
 if ! install 2>/dev/null; then
     $sudo apt-get update -q >/dev/null
     if ! install; then
-        echo "could not install mosquitto: see the messages of apt-get above" >&2
+        echo "could not install$missing: see the messages of apt-get above" >&2
         exit 3
     fi
 fi
