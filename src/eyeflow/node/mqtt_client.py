@@ -62,6 +62,7 @@ class MqttClient:
         self._generation = 0
         self._stopping = False
         self._connected = False
+        self._up_s = self._lasted_s = 0.0
         self._ended = asyncio.Event()
         self._pending: dict[int, asyncio.Future[None]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -105,7 +106,7 @@ class MqttClient:
         try:
             while True:
                 await self._connect_once()
-                delay_s = self._backoff.next_s()
+                delay_s = self._backoff.after_s(self._lasted_s)
                 self.status.detail += f"; next attempt in {delay_s:.1f}s"
                 await asyncio.sleep(delay_s)
         finally:
@@ -115,6 +116,7 @@ class MqttClient:
 
     async def _connect_once(self) -> None:
         self._ended.clear()
+        self._lasted_s = 0.0
         # A client of its own for each connection: paho would send again what its last one left unconfirmed. Those
         # publishes have failed for their rules already, and one that a broker does not take would end every connection.
         self._paho = self._new_client()
@@ -202,7 +204,7 @@ class MqttClient:
             return
         self._generation += 1
         self._connected = True
-        self._backoff.reset()
+        self._up_s = asyncio.get_running_loop().time()
         self.status.state, self.status.detail = "up", f"{self.config.host}:{self.config.port}"
         self.status.counters["connects"] += 1
         self._send_subscriptions(sorted(self._filters))
@@ -212,6 +214,7 @@ class MqttClient:
             return
         if self._connected:
             self.status.state, self.status.detail = "connecting", f"the connection to the MQTT broker ended: {reason}"
+            self._lasted_s = asyncio.get_running_loop().time() - self._up_s
         self._connected = False
         for future in self._pending.values():
             if not future.done():

@@ -389,9 +389,9 @@ def test_links_that_are_cut_at_once_are_dialled_ever_more_slowly(cluster: Any, m
                 link._backoff = Backoff(first_s=0.02, last_s=1000.0)
 
             async def slow() -> bool:
-                return min(link._backoff._failures for link in (first, second)) >= 2
+                return min(link._backoff._failures for link in (first, second)) >= 4
 
-            await make.until(slow, "both links to be cut twice")
+            await make.until(slow, "both links to be cut four times")
             assert first.status.counters["connects"] >= 2
             await cluster.hang_up_all()
 

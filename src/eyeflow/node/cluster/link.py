@@ -11,7 +11,6 @@ import base64
 import secrets
 import time
 from collections.abc import Callable
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
@@ -40,6 +39,8 @@ from eyeflow.protocol.messages import (
 )
 from eyeflow.protocol.session import Accepted, Apply, Close, NodeSession, Output, Phase, Send
 from eyeflow.protocol.wire import MESSAGE_BYTES_MAX, ProtocolError, cut
+from eyeflow.svm.container import decode
+from eyeflow.svm.failure import ProgramError
 
 DIAL_S = 15.0
 PING_S = 15.0
@@ -70,6 +71,7 @@ class CoordinatorLink:
         self._status_s = status_s
         self._accepted = Accepted()
         self._changed = asyncio.Event()
+        self._up_s: float | None = None
 
     async def run(self) -> None:
         """Dial until cancelled; each failure is shown in `status` and followed by a longer wait, up to a bound."""
@@ -84,6 +86,7 @@ class CoordinatorLink:
 
     async def _attempt(self, joined: JoinResult) -> float:
         self.status.counters["dials"] += 1
+        self._up_s = None
         try:
             await self._serve(joined)
             why = "the coordinator closed the link"
@@ -93,7 +96,8 @@ class CoordinatorLink:
             why = f"{error.message}: {error.cause}"
         except (OSError, InvalidHandshake, httpx.HTTPError, TimeoutError) as error:
             why = _reason(error)
-        wait_s = self._backoff.next_s()
+        lasted_s = 0.0 if self._up_s is None else asyncio.get_running_loop().time() - self._up_s
+        wait_s = self._backoff.after_s(lasted_s)
         self._show("connecting", f"{why}; next attempt in {wait_s:.1f} s")
         return wait_s
 
@@ -121,7 +125,7 @@ class CoordinatorLink:
         async with httpx.AsyncClient(
             base_url=joined.url, timeout=DIAL_S, verify=context or True, trust_env=False
         ) as client:
-            challenge = (await client.get("/api/link/challenge")).raise_for_status().json()
+            challenge = (await client.get("/api/link/challenge")).raise_for_status()
         nonce = _nonce(challenge)
         signature = base64.b64encode(self._control.sign(link_bytes(joined.coordinator_id, joined.node, nonce))).decode()
         fields = f'node="{joined.node}", nonce="{nonce.hex()}", signature="{signature}"'
@@ -159,7 +163,7 @@ class CoordinatorLink:
             await self._act(connection, session, session.receive(decode_message(data)))
             if session.phase is Phase.READY and self.status.state != "up":
                 self.status.counters["connects"] += 1
-                self._backoff.reset()
+                self._up_s = asyncio.get_running_loop().time()
                 self._show("up", joined_detail(session))
                 self._changed.set()
 
@@ -181,7 +185,7 @@ class CoordinatorLink:
         """Make the node run what the manifest says. The version is kept first: no crash lets an older manifest in."""
         manifest = output.manifest
         self._accepted = Accepted(manifest.version, output.digest)
-        self._membership.accept(self._accepted)
+        await asyncio.to_thread(self._membership.accept, self._accepted)
         if self._on_signers is not None:
             self._on_signers(frozenset(manifest.signers))
         state = self._control.status()
@@ -207,6 +211,8 @@ class CoordinatorLink:
         program = output.programs.get(entry.program_id)
         if program is None:
             return RuleResult(entry.rule, entry.program_id, RuleState.REFUSED, "the coordinator lost the program")
+        if not _is_named(program, entry.program_id):
+            return RuleResult(entry.rule, entry.program_id, RuleState.REFUSED, "another program came than was wanted")
         version = output.manifest.version
         result = await self._control.install(program, dict(entry.params), entry.deployment_id, version)
         if result.outcome is InstallOutcome.REFUSED:
@@ -248,9 +254,9 @@ def joined_detail(session: NodeSession) -> str:
     return f"protocol {session.protocol}"
 
 
-def _nonce(challenge: Any) -> bytes:
+def _nonce(challenge: httpx.Response) -> bytes:
     try:
-        nonce = bytes.fromhex(challenge["nonce"])
+        nonce = bytes.fromhex(challenge.json()["nonce"])
     except (KeyError, TypeError, ValueError) as error:
         raise ProtocolError("the coordinator's challenge is malformed") from error
     if len(nonce) != 32:
@@ -272,3 +278,15 @@ def _reason(error: Exception) -> str:
         except AttributeError:
             return str(error)
     return str(error) or type(error).__name__
+
+
+def _is_named(program: bytes, program_id: str) -> bool:
+    """Say whether these bytes are the program of this id.
+
+    Its signer vouches for a program and the manifest for the id: only both together keep an older program of a trusted
+    signer from taking the place of the wanted one on its way.
+    """
+    try:
+        return decode(program).program_id == program_id
+    except ProgramError:
+        return False
