@@ -152,7 +152,7 @@ def test_recordings_that_cannot_be_read(eyeflow: Command, rule: Path, recording:
 def test_parameters_and_options(eyeflow: Command, rule: Path, recording: Path) -> None:
     for options, text in [
         (["--param", "limt=3"], "did you mean limit"),
-        (["--param", "limit=bright"], "number"),
+        (["--param", "limit=bright"], "--param limit: expected a number, got the text"),
         (["--param", "limit=1000"], "100"),
         (["--speed", "fast"], "no speed"),
         (["--timezone", "Mars/Olympus"], "no time zone"),

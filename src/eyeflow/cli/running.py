@@ -170,7 +170,9 @@ def parse_params(program: Program, texts: list[str] | None) -> dict[str, Value]:
         try:
             values[name] = cell_decoder(known[name].type)(value)
         except RejectedEvent as error:
-            raise usage_error(f"--param {name}: {error.reason}", "give a value of the parameter's type") from None
+            raise usage_error(
+                f"--param {name}: expected {error.expected}, got {error.got}", "give a value of the parameter's type"
+            ) from None
     return values
 
 

@@ -14,7 +14,7 @@ from eyeflow.node.engine.arbiter import Arbiter
 from eyeflow.node.engine.core import Core
 from eyeflow.node.engine.intake import plain_text
 from eyeflow.node.engine.rounds import Dispatch, PlannedAction
-from eyeflow.node.engine.rule_host import backoff_s
+from eyeflow.node.engine.rule_host import backoff_s, named_failure
 from eyeflow.node.engine.running import RunningRule
 from eyeflow.node.ports import Driver
 from eyeflow.protocol.audit_bodies import ActionOutcome, ActionResultBody
@@ -132,7 +132,7 @@ class ActionRunner:
                 self._core.levels.done(action.site, action.named, action.resource, rule.name)
         else:
             rule.health.action_failures += 1
-            rule.health.fail(f"{action.site.capability}: {error}", now_us)
+            rule.health.fail(named_failure(action.site.capability, error), now_us)
             if action.site.level:
                 self._core.levels.failed(action.resource, rule.name)
         self._core.finish(dispatch.seq, action.index)

@@ -20,6 +20,11 @@ BACKOFF_S_MAX = 3600.0
 """Longest wait between two attempts, however often the declared backoff has doubled."""
 
 
+def named_failure(capability: str, error: str) -> str:
+    """Return an error that names its capability; most drivers say it themselves."""
+    return error if error.startswith(capability) else f"{capability}: {error}"
+
+
 def backoff_s(site: Site, retry: int) -> float:
     """Return the wait before retry number `retry` (from 1): the declared backoff, doubled at each further one."""
     return min(site.backoff_us / 1e6 * float(2 ** min(retry - 1, 40)), BACKOFF_S_MAX)
@@ -49,7 +54,7 @@ class RuleHost:
             try:
                 return self._once(declared, args)
             except CapabilityFailure as error:
-                self._health.fail(f"{declared.capability}: {error}", self._clock.now_us())
+                self._health.fail(named_failure(declared.capability, str(error)), self._clock.now_us())
                 failure = error
         self._health.capability_failures += 1
         raise failure

@@ -10,6 +10,7 @@ import pytest
 from components.node_sim import START_US, NodeSim, SimClock
 from eyeflow.node.engine.actions import WAITING_MAX
 from eyeflow.node.engine.arbiter import Arbiter, ResourceBusy
+from eyeflow.node.engine.rule_host import named_failure
 from eyeflow.protocol.audit_bodies import ActionOutcome, ActionResultBody, ExecutionBody
 from eyeflow.svm.program import Priority
 
@@ -304,3 +305,8 @@ def test_a_level_is_not_taken_for_repeated_while_an_older_command_still_waits(tm
         await sim.stop()
 
     run(test())
+
+
+def test_a_failure_names_its_capability_once() -> None:
+    assert named_failure("http.post", "http.post http://x: no") == "http.post http://x: no"
+    assert named_failure("gpio.set_pin", "no such pin") == "gpio.set_pin: no such pin"
