@@ -127,21 +127,27 @@ class Tokens:
         )
         return f"efj_{token_id}_{secret}_{self._store.coordinator_id[:16]}", expires_us
 
-    def use_join(self, token: str, node: str, now_us: int) -> None:
-        """Use up a join token for `node`; raises Problem 401 when it is unknown, used or expired."""
+    def use_join(self, token: str, node: str, now_us: int) -> bool:
+        """Use up a join token for `node`; raises Problem 401 when it is unknown, expired or used by another node.
+
+        Returns False when this node has used it before: its first answer may have been lost.
+        """
         match = _JOIN.fullmatch(token)
         row = None
         if match is not None:
-            row = self._store.row("SELECT hash, expires_us, used_us FROM join_tokens WHERE id = ?", (match[1],))
+            columns = "hash, expires_us, used_us, used_by"
+            row = self._store.row(f"SELECT {columns} FROM join_tokens WHERE id = ?", (match[1],))
         expected = bytes(row[0]) if row is not None else bytes(32)
         same = hmac.compare_digest(expected, _hash(match[2] if match is not None else ""))
-        if match is None or row is None or not same or row[2] or now_us >= row[1]:
+        known = row is not None and same and now_us < row[1] and (not row[2] or row[3] == node)
+        if match is None or row is None or not known:
             raise Problem(
                 "bad_join_token",
                 "The join token is unknown, used or expired.",
                 "make a new one with `eyeflow coordinator join-token`",
             )
         self._store.run("UPDATE join_tokens SET used_us = ?, used_by = ? WHERE id = ?", (now_us, node, match[1]))
+        return not row[2]
 
 
 def check_bound(store: Store, table: str, count_max: int) -> None:

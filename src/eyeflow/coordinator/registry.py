@@ -17,6 +17,7 @@ from eyeflow.protocol.wire import RULES_MAX, SIGNERS_MAX
 
 NODES_MAX = 1024
 PROGRAMS_MAX = 100_000
+_NEW_TOKEN = "make a new one with `eyeflow coordinator join-token`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +80,14 @@ class Registry:
         return None if row is None else _node(row)
 
     def join(self, token: str, name: str, public_key: bytes, signature: bytes, now_us: int) -> None:
-        """Register a node's key under a name. The same name with the same key is fine, with another key refused."""
+        """Register a node's key under a name. The same name with the same key is fine, with another key refused.
+
+        A node whose answer was lost may ask again with its token; the token registers nothing but the key it did.
+        """
         if not verifies(public_key, join_bytes(self._store.coordinator_id, name, public_key), signature):
             raise Problem("bad_signature", "The signature does not prove that the node holds its key.")
         with self._store.transaction():
-            self._tokens.use_join(token, name, now_us)
+            fresh = self._tokens.use_join(token, name, now_us)
             known = self.node(name)
             if known is not None and known.public_key != public_key:
                 raise Problem(
@@ -91,6 +95,8 @@ class Registry:
                     f"A node named {name} with another key is in the cluster.",
                     f"choose another name, or remove it first: eyeflow nodes {name} --remove",
                 )
+            if known is None and not fresh:
+                raise Problem("bad_join_token", "The node was removed after it joined with this token.", _NEW_TOKEN)
             if known is None:
                 self._add_node(name, public_key, now_us)
             self._store.log(now_us, name, "join", name)

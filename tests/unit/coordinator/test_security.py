@@ -101,7 +101,10 @@ def test_no_secret_of_a_token_is_in_the_store(api: Any) -> None:
 def test_a_join_token_works_once_and_not_after_its_time(api: Any) -> None:
     body = api.join_body("node-1", NODE)
     assert api.client.post("/api/nodes/join", json=body).status_code == 201
-    problem(api.client.post("/api/nodes/join", json=body), 401, "bad_join_token")
+    other = api.join_body("node-2", NODE, body["token"])
+    problem(api.client.post("/api/nodes/join", json=other), 401, "bad_join_token")
+    thief = api.join_body("node-1", Identity(bytes(32)), body["token"])
+    problem(api.client.post("/api/nodes/join", json=thief), 409, "node_exists")
     late = api.ask("POST", "/api/nodes/join-tokens", json={"validS": 5}).json()["token"]
     api.clock.pass_s(5)
     problem(api.client.post("/api/nodes/join", json=api.join_body("node-2", NODE, late)), 401, "bad_join_token")
@@ -118,6 +121,14 @@ def test_an_invented_join_token_is_refused(api: Any, token: str) -> None:
         api.client.post("/api/nodes/join", json=api.join_body("node-1", NODE) | {"token": token}), 401, "bad_join_token"
     )
     assert api.ask("GET", "/api/nodes").json() == {"nodes": []}
+
+
+def test_a_node_whose_answer_was_lost_may_ask_again_until_it_is_removed(api: Any) -> None:
+    body = api.join_body("node-1", NODE)
+    first, again = (api.client.post("/api/nodes/join", json=body) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 201) and first.json() == again.json()
+    assert api.ask("DELETE", "/api/nodes/node-1").status_code == 204
+    problem(api.client.post("/api/nodes/join", json=body), 401, "bad_join_token")
 
 
 def test_joining_needs_the_private_key(api: Any) -> None:
