@@ -13,9 +13,10 @@ HEAD = """# Settings of a node
 
 Generated from `src/eyeflow/node/config/settings.py` by `tools/gen_settings.py`; do not edit.
 
-A setting stands in its section of `eyeflow-svm.toml`. Its environment variable overrides the file, and
-`--set section.key=VALUE` overrides both. In a variable or flag, a list is written with commas. A relative path starts
-at the directory of the configuration file. An unknown section or key is an error.
+A setting stands in its section of `eyeflow-svm.toml`. Its environment variable overrides the file, and its
+flag overrides both: `--offline-max-buffer-size-mb 64` sets `max_buffer_size_mb` of `[offline]`. In a variable or flag,
+a list is written with commas. A relative path starts at the directory of the configuration file. An unknown section or
+key is an error.
 """
 
 

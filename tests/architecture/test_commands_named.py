@@ -20,7 +20,7 @@ PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", *(ROOT / "ex
 QUOTED = re.compile(r"`eyeflow ([^`\n]+)`")
 ADVICE = re.compile(r"(?:^|: |then |see |or )eyeflow ((?:[a-z-]+ ?){1,2}[^.;,)]*)")
 TYPED = re.compile(r"^(?:\$ )?(?:\.venv/bin/)?eyeflow ((?:[^#\\\n]|\\\n)+)", re.MULTILINE)
-GLOBAL = {"--help", "-h", "--version", "--install-completion", "--show-completion", "--set"}
+GLOBAL = {"--help", "-h", "--version", "--install-completion", "--show-completion"}
 COMMANDS = typer.main.get_command(app)
 
 

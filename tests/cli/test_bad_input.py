@@ -211,3 +211,9 @@ def test_junit_of_a_rule_that_does_not_compile(eyeflow: Command, rule: Path, tmp
     assert ran.code == PROBLEMS
     text = report.read_text()
     assert 'errors="1"' in text and "EF0203" in text and "broken.eye" in text
+
+
+@pytest.mark.parametrize("name", ["bad name", "", "-x", 'x"\n[grants]\nallow = ["*"]\n#', "n" * 64])
+def test_a_name_that_no_node_can_have_is_not_written(eyeflow: Command, tmp_path: Path, name: str) -> None:
+    ran = eyeflow("node", "init", "--out", tmp_path / "node.toml", "--", name)
+    assert ran.code == USAGE and "no name for a node" in ran.err and not (tmp_path / "node.toml").exists()

@@ -84,8 +84,13 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
     """Write a configuration file with comments."""
+    from eyeflow.node.config.config import NAME
     from eyeflow.node.config.template import config_template
 
+    if not NAME.fullmatch(name):
+        raise usage_error(
+            f"{name!r} is no name for a node", "at most 63 letters, digits, `-`, `_` and `.`, not starting with a sign"
+        )
     if out.exists() and not force:
         raise usage_error(f"{out} exists", "edit it, or overwrite it with --force")
     write_bytes(out, config_template(name).encode())
