@@ -34,10 +34,8 @@ class StoreFile:
         self._wal_pages = 0
         try:
             self.db = self._open(vfs)
-        except (apsw.NotADBError, apsw.CorruptError) as error:
-            raise _damaged(path, error) from error
         except apsw.Error as error:
-            raise storage_error(error, path) from error
+            raise store_error(error, path) from error
 
     def _open(self, vfs: str | None) -> apsw.Connection:
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
@@ -121,7 +119,10 @@ def storage_error(error: apsw.Error, path: Path) -> StorageError:
     )
 
 
-def _damaged(path: Path, error: apsw.Error) -> EyeflowError:
+def store_error(error: apsw.Error, path: Path) -> EyeflowError:
+    """Say what an SQLite error means for a store that is being opened: a damaged file, or the disk."""
+    if not isinstance(error, apsw.NotADBError | apsw.CorruptError):
+        return storage_error(error, path)
     return EyeflowError(
         f"the node's store {path} is damaged or no store at all",
         cause=str(error),

@@ -13,7 +13,7 @@ from pathlib import Path
 import apsw
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.node.store.file import STORE_NAME, StoreFile, storage_error
+from eyeflow.node.store.file import STORE_NAME, StoreFile, storage_error, store_error
 from eyeflow.node.store.rows import read_kept, read_pending, read_slots, read_states, write_rows
 from eyeflow.node.store.types import (
     Batch,
@@ -61,6 +61,12 @@ class Store:
         self._prepare()
 
     def _prepare(self) -> None:
+        try:
+            self._read_meta()
+        except apsw.Error as error:
+            raise store_error(error, self._path) from error
+
+    def _read_meta(self) -> None:
         self.epoch = int(self._meta_or_set("epoch", self._now_us() // 1_000_000))
         self._check_owner("node", self.node, "node name")
         self._check_owner("public_key", self._identity.public_key, "key")
@@ -104,8 +110,11 @@ class Store:
         """Return what the last run left, and mark the store as in use: without `close` the next run is unclean."""
         db = self._file.db
         clean = bool(self._meta_or_set("clean", 1))
-        db.execute("UPDATE meta SET value = 0 WHERE key = 'clean'")
-        return Restored(clean, read_slots(db), read_states(db), read_pending(db), read_kept(db))
+        try:
+            db.execute("UPDATE meta SET value = 0 WHERE key = 'clean'")
+            return Restored(clean, read_slots(db), read_states(db), read_pending(db), read_kept(db))
+        except apsw.Error as error:
+            raise store_error(error, self._path) from error
 
     def commit(self, batch: Batch) -> Committed:
         """Make a batch durable. Raises StorageError: then nothing of it is, as far as anyone may know.
@@ -190,25 +199,30 @@ class Store:
     def drop_aged(self) -> int:
         """Drop one range of records older than the age bound; return how many (call again until it is 0)."""
         limit_us = self._now_us() - self._limits.age_us_max
-        query = "SELECT min(seq), max(seq) FROM (SELECT seq, time_us FROM audit ORDER BY seq LIMIT ?) WHERE time_us < ?"
+        query = "SELECT max(seq) FROM (SELECT seq, time_us FROM audit ORDER BY seq LIMIT ?) WHERE time_us < ?"
         try:
-            oldest, newest = self._file.db.execute(query, (DROP_RECORDS_MAX, limit_us)).get
-            return 0 if newest is None else self._drop_oldest("age", newest - oldest + 1)
+            aged = self._file.db.execute(query, (DROP_RECORDS_MAX, limit_us)).get
+            if aged is None:
+                return 0
+            # Where the clock was set back, younger records lie before it: the chain has no holes, so they go too.
+            return self._drop_oldest("age", aged - self._file.db.execute("SELECT min(seq) FROM audit").get + 1)
         except apsw.Error as error:
             raise storage_error(error, self._path) from error
 
     def _drop_oldest(self, reason: str, count: int) -> int:
         """Replace the oldest `count` records (never the last one) by a signed gap; return how many went."""
         db = self._file.db
-        first = db.execute("SELECT seq, time_us FROM audit ORDER BY seq LIMIT 1").get
-        if first is None or first[0] >= self._head_seq:
+        first_seq = db.execute("SELECT min(seq) FROM audit").get
+        if first_seq is None or first_seq >= self._head_seq:
             return 0
-        last_seq = min(first[0] + count - 1, self._head_seq - 1)
-        last_us, record = db.execute("SELECT time_us, record FROM audit WHERE seq = ?", (last_seq,)).get
-        dropped: int = last_seq - first[0] + 1
+        last_seq = min(first_seq + count - 1, self._head_seq - 1)
+        record = db.execute("SELECT record FROM audit WHERE seq = ?", (last_seq,)).get
+        # Not the first and the last time: the clock may have been set back between them.
+        since_us, until_us = db.execute("SELECT min(time_us), max(time_us) FROM audit WHERE seq <= ?", (last_seq,)).get
+        dropped: int = last_seq - first_seq + 1
         lost_total = self._lost_total + dropped
         key = self._identity.public_key
-        gap = GapBody(first[0], last_seq, dropped, reason, record_hash(record), first[1], last_us, lost_total, key)
+        gap = GapBody(first_seq, last_seq, dropped, reason, record_hash(record), since_us, until_us, lost_total, key)
         self._replace(gap)
         self._lost_total = lost_total
         self.counters.dropped_records += dropped

@@ -179,6 +179,26 @@ def test_a_newer_a_foreign_and_a_damaged_file_are_refused(tmp_path: Path) -> Non
         AuditReader(tmp_path)
 
 
+def test_damage_inside_the_file_and_a_full_disk_at_the_start_are_said(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.commit(batch(*range(500), size=200))
+    store.close(clean=True)
+    path = tmp_path / "node.db"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:8192] + b"\xff" * (len(whole) - 8192))
+    with pytest.raises(EyeflowError, match="damaged"):
+        open_store(tmp_path).restore()
+    path.write_bytes(whole)
+    with registered_disk("full-at-start") as disk:
+        again = open_store(tmp_path, vfs=disk.name)
+        disk.full = True
+        with pytest.raises(StorageError, match="full"):
+            again.restore()
+        disk.full = False
+        assert again.restore().clean
+        again.close(clean=True)
+
+
 def test_the_files_are_for_their_owner_only(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     store.commit(batch(1))
@@ -261,6 +281,21 @@ def test_old_records_are_dropped_by_age(tmp_path: Path) -> None:
     store.drop_aged()
     assert len(store.audit_range(1, 1000)) <= 2, "the last record always stays: the chain hangs on it"
     assert verify_chain(store.audit_range(1, 1000), KEY.public_key).holds
+    store.close(clean=True)
+
+
+def test_records_around_a_clock_that_was_set_back_go_as_one_range(tmp_path: Path) -> None:
+    time = Time()
+    store = open_store(tmp_path, limits(age_us=1_000_000), time=time)
+    hour_us = 3_600_000_000
+    store.commit(Batch([draft(hour_us), draft(0), draft(10), draft(2_000_000)]))
+    time.us += 1_500_000
+    assert store.drop_aged() == 3
+    report = verify_chain(store.audit_range(1, 10), KEY.public_key)
+    assert report.holds
+    (gap,) = report.lost
+    assert (gap.since_us, gap.until_us) == (draft(0).time_us, draft(hour_us).time_us), "they bound the lost records"
+    assert store.drop_aged() == 0
     store.close(clean=True)
 
 
