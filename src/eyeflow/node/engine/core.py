@@ -43,6 +43,8 @@ class Core:
         self._completed: list[Ran] = []
         self._kept: dict[str, bytes] = {}
         self._unvouched = 0
+        self._unsaved: set[str] = set()
+        """Rules whose memory changed in rounds that were not recorded."""
 
     def put(self, rule: RunningRule, now_us: int) -> None:
         """Run a rule from now on, in place of its old program, whose waiting events go to it if they can."""
@@ -118,7 +120,7 @@ class Core:
             self._plan(turn, Executed(ran, len(drafts)), drafts, now_us)
         self._vouch(drafts, now_us)
         finished += _emptied(turn.receipts)
-        states = _changed_states(turn)
+        states = self._changed_states(turn)
         kept, self._kept = tuple(self._kept.items()), {}
         turn.batch = Batch(drafts, states, _pending(turn), finished, put_meta=kept, unrecorded=unrecorded)
         return turn
@@ -200,13 +202,28 @@ class Core:
             for p in turn.planned
         ]
 
+    def _changed_states(self, turn: Round) -> list[StateRow]:
+        """Return the durable memory of the rules whose executions changed it, now or in a round not recorded."""
+        touched = {done.ran.rule.name: done.ran.rule for done in turn.executed}
+        # What runs in a thread changes its memory right now; its own round comes.
+        touched |= {name: self.rules[name] for name in self._unsaved & self.rules.keys() if not self.rules[name].busy}
+        self._unsaved.clear()
+        rows = []
+        for name, rule in touched.items():
+            state = rule.instance.state_bytes() if rule.program.regions.state else rule.saved_state
+            if state != rule.saved_state:
+                turn.saved[name] = state
+                rows.append(StateRow(name, rule.loaded.program_id, state))
+        return rows
+
     def _saved(self, turn: Round) -> None:
         for name, state in turn.saved.items():
             if name in self.rules:
                 self.rules[name].saved_state = state
 
     def _put_back(self, turn: Round) -> None:
-        """Of a round that was not recorded, keep for the next one what is no execution."""
+        """Of a round that was not recorded, keep for the next one what is no execution, and who remembers more."""
+        self._unsaved |= turn.saved.keys()
         self._notes += [draft for draft in turn.batch.drafts if not isinstance(draft.body, ExecutionBody)]
         del self._notes[:-NOTES_MAX]
         self._finished += turn.batch.finished
@@ -238,18 +255,6 @@ def _emptied(receipts: Sequence[Receipt]) -> list[tuple[int, int]]:
         if receipt.left == 0 and receipt.pending is not None:
             finished.append(receipt.pending)
     return finished
-
-
-def _changed_states(turn: Round) -> list[StateRow]:
-    """Return the durable memory of the rules whose executions changed it."""
-    touched = {done.ran.rule.name: done.ran.rule for done in turn.executed if done.ran.rule.program.regions.state}
-    rows = []
-    for name, rule in touched.items():
-        state = rule.instance.state_bytes()
-        if state != rule.saved_state:
-            turn.saved[name] = state
-            rows.append(StateRow(name, rule.loaded.program_id, state))
-    return rows
 
 
 def _pending(turn: Round) -> list[PendingRow]:

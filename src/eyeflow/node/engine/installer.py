@@ -33,6 +33,8 @@ class Installer:
         self._slots: dict[tuple[str, Slot], SlotRow] = {}
         self.refused: dict[str, str] = {}
         """Stored rules that do not run, with the reason."""
+        self._idle_states: dict[str, StateRow] = {}
+        """What those rules remember, for when they may run again."""
         self._one_at_a_time = asyncio.Lock()
 
     @property
@@ -88,7 +90,8 @@ class Installer:
             if same and row.rule in self._core.rules:
                 await self._engine.commit_change(Batch(put_slots=[row]), lambda: self._keep_row(row))
                 return InstallResult(InstallOutcome.UNCHANGED, row.rule, row.program_id.hex(), row.program_id.hex())
-            rule = start_rule(row, loaded, self._engine.drivers, self._engine.clock)
+            idle = self._idle_states.get(row.rule)
+            rule = start_rule(row, loaded, self._engine.drivers, self._engine.clock, idle)
             await self._make_durable(rule, old_row)
         previous = old_row.program_id.hex() if old_row else ""
         _log.info("%s runs program %s", row.rule, row.program_id.hex()[:12])
@@ -123,6 +126,7 @@ class Installer:
         self._slots |= {(slot.rule, slot.slot): slot for slot in slots}
         self._core.put(rule, self._engine.clock.now_us())
         self.refused.pop(rule.name, None)
+        self._idle_states.pop(rule.name, None)
         self._engine.subscriptions_changed()
 
     async def remove(self, name: str) -> bool:
@@ -142,6 +146,7 @@ class Installer:
         self._engine.actions.cancel_rule(name)
         self._slots = {key: slot for key, slot in self._slots.items() if key[0] != name}
         self.refused.pop(name, None)
+        self._idle_states.pop(name, None)
         self._engine.subscriptions_changed()
 
     def restore(self, slots: tuple[SlotRow, ...], states: Mapping[str, StateRow]) -> None:
@@ -158,6 +163,8 @@ class Installer:
             rule = start_rule(row, loaded, self._engine.drivers, self._engine.clock, state)
         except EyeflowError as error:
             self.refused[row.rule] = f"{error.message} {error.cause} {error.next_step}".strip()
+            if state is not None:
+                self._idle_states[row.rule] = state
             _log.error("stored rule %s does not run: %s %s", row.rule, error.message, error.cause)
             return
         self._core.put(rule, self._engine.clock.now_us())

@@ -114,6 +114,28 @@ def test_the_named_setting_lets_rules_act_without_a_record(tmp_path: Path) -> No
         run(test(disk.name))
 
 
+def test_what_rules_remember_of_unrecorded_executions_is_kept_once_the_disk_is_back(tmp_path: Path) -> None:
+    """Also of a rule that gets no further event before the node stops."""
+    offline = OfflineConfig(durability=Durability.NONE_ON_FULL_DISK)
+
+    async def test(vfs: str) -> None:
+        sim = await NodeSim.started(tmp_path, COUNTER, vfs=vfs, offline=offline)
+        disk.full = True
+        for _ in range(3):
+            await sim.send("t", temp=1.0)
+            await sim.turns()
+        disk.full = False
+        sim.clock.move(sim.clock.time_us + 60 * S)
+        await sim.turns()
+        await sim.stop()
+        again = await NodeSim.started(tmp_path)
+        assert again.node.engine.core.rules["counter"].instance.state_values() == {"n": 3}
+        await again.stop()
+
+    with registered_disk("engine-unsaved") as disk:
+        run(test(disk.name))
+
+
 def test_an_install_on_a_full_disk_is_refused_and_the_old_program_runs_on(tmp_path: Path) -> None:
     async def test(vfs: str) -> None:
         sim = await NodeSim.started(tmp_path, COUNTER, vfs=vfs)

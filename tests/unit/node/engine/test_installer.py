@@ -222,6 +222,30 @@ def test_keys_of_the_cluster_are_kept_and_can_be_taken_away(tmp_path: Path) -> N
     run(third())
 
 
+def test_a_rule_that_may_run_again_has_not_forgotten(tmp_path: Path) -> None:
+    """Its signer was distrusted for a while: the node was restarted meanwhile, and not again."""
+    other = bytes(range(100, 132))
+    foreign = program(counter("1.0.0", 1), other)
+
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path)
+        sim.node.trust([public_key_of(other)])
+        await sim.node.install(foreign, {}, "d", 1)
+        for _ in range(5):
+            await sim.send("t", temp=1.0)
+        await sim.turns()
+        sim.node.trust([])
+        await sim.stop()
+        again = await NodeSim.started(tmp_path)
+        assert again.rule("counter")["state"] == "refused"
+        again.node.trust([public_key_of(other)])
+        assert (await again.node.install(foreign, {}, "d", 2)).outcome is InstallOutcome.INSTALLED
+        assert state_of(again) == {"n": 5}
+        await again.stop()
+
+    run(test())
+
+
 def test_subscriptions_follow_what_runs_and_equal_ones_are_one(tmp_path: Path) -> None:
     def listener(name: str, topic: str) -> str:
         return (
