@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from assembler import Case, CaseStep, Expected, Handler, assemble, list_of, text
+from assembler import LETTERS, Case, CaseStep, Expected, Handler, assemble, list_of, text
 
+from eyeflow.svm import program as p
 from eyeflow.svm.opcodes import Op, Trap
 from eyeflow.svm.program import Value
 
@@ -50,6 +51,7 @@ def memory_cases() -> Iterator[Case]:
         )
     code = [(Op.PUSH_INT, 7), (Op.DUP,), (Op.STORE, 0), (Op.STORE, 1), (Op.PUSH_INT, 1), (Op.POP,), (Op.RETURN,)]
     yield Case("memory: DUP and POP", assemble([Handler("", code)], state="II"), [CaseStep(Expected(state=[7, 7]))])
+    yield from _moving_texts()
     for chosen, expected in ((True, "x"), (False, "y")):
         code = [(Op.LOAD, 0), (Op.LOAD, 1), (Op.LOAD, 2), (Op.SELECT,), (Op.STORE, 3), (Op.RETURN,)]
         program = assemble([Handler("BTT", code)], state="T")
@@ -75,6 +77,28 @@ def memory_cases() -> Iterator[Case]:
     program = assemble([Handler("F", code)], state="II")
     step = CaseStep(Expected("trapped", state=[0, 0], trap=Trap.CONVERT_RANGE, pc=3), inputs=[NAN])
     yield Case("memory: a store before a trap is undone", program, [step])
+
+
+def _moving_texts() -> Iterator[Case]:
+    """Texts are values: a machine that keeps them in place and passes references must not let one change under another."""
+    loads = [(Op.LOAD, 0), (Op.LOAD, 1), (Op.LOAD, 2)]
+    program = assemble([Handler("", [*loads, (Op.STORE, 0), (Op.STORE, 2), (Op.STORE, 1), (Op.RETURN,)])], state="TTT",
+                       initial=["a", "bb", "日本"])  # fmt: skip
+    turns = [["日本", "a", "bb"], ["bb", "日本", "a"], ["a", "bb", "日本"]]
+    yield Case("memory: texts change places", program, [CaseStep(Expected(state=turn)) for turn in turns])
+    site = p.Site(p.SiteKind.ACT, "log.text", (("old", LETTERS["T"]), ("new", LETTERS["T"])))
+    code = [(Op.LOAD, 0), (Op.LOAD, 0), (Op.LOAD, 0), (Op.CONCAT, 0, 64), (Op.STORE, 0), (Op.LOAD, 0),
+            (Op.CALL_ACTION, 0), (Op.RETURN,)]  # fmt: skip
+    program = assemble([Handler("", code)], state="T", initial=["ä"], sites=[site])
+    steps = [
+        CaseStep(Expected(state=["ää"], actions=[(0, ("ä", "ää"))])),
+        CaseStep(Expected(state=["ääää"], actions=[(0, ("ää", "ääää"))])),
+    ]
+    yield Case("memory: a text on the stack outlives its slot", program, steps)
+    limits = [text(8), text(2)]
+    code = [(Op.LOAD, 0), (Op.STORE, 1), (Op.LOAD, 1), (Op.STORE, 0), (Op.RETURN,)]
+    program = assemble([Handler("", code)], state=limits, initial=["aäö", "z"])
+    yield Case("memory: a text cut on its way back", program, [CaseStep(Expected(state=["a", "a"]))])
 
 
 def array_cases() -> Iterator[Case]:

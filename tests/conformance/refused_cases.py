@@ -236,13 +236,13 @@ def trigger_cases() -> Iterator[dict[str, Any]]:
     )
 
 
-def _code(name: str, reason: str, code: Code, **tables: Any) -> dict[str, Any]:
+def _code(name: str, reason: str, code: Code, profile: p.Profile = p.Profile.LINUX, **tables: Any) -> dict[str, Any]:
     """Return a case whose code is refused by the verifier; its tables are those of a valid program."""
     program = assemble([Handler("IBFT", [(Op.RETURN,)])], state=["I", text(8),
     list_of("I", 2)], timers=[(TimerKind.HOLD, 0)],
                        constants=[1, 2.5, "x"], **tables)  # fmt: skip
     words = tuple(p.Instruction(*item) for item in code)
-    bad = replace(program, code=words, triggers=(replace(program.triggers[0], end=len(words)),))
+    bad = replace(program, profile=profile, code=words, triggers=(replace(program.triggers[0], end=len(words)),))
     return _entry(name, encode(bad), reason, "verify")
 
 
@@ -341,6 +341,10 @@ def loop_cases() -> Iterator[dict[str, Any]]:
     many = [each for _ in range(65) for each in (flag, (Op.BRANCH, 0, 130))]
     yield _code("65 blocks", "more than 64 blocks", [*many, end])
     yield _code("a stack of 65", "grows beyond 64", [*[load] * 65, *[(Op.POP, 0, 0)] * 65, end])
+    many = [each for _ in range(33) for each in (flag, (Op.BRANCH, 0, 66))]
+    yield _code("33 blocks on mcu", "more than 32 blocks", [*many, end], profile=p.Profile.MCU)
+    tall = [*[load] * 33, *[(Op.POP, 0, 0)] * 33, end]
+    yield _code("a stack of 33 on mcu", "grows beyond 32", tall, profile=p.Profile.MCU)
     eight = [each for _ in range(3) for each in (load, (Op.LOOP, 0, 65535))]
     closing = [(Op.END_LOOP, 0, 2 * level + 2) for level in reversed(range(3))]
     yield _code("more fuel than can be counted", "fuel, allowed are", [*eight, *closing, end])

@@ -16,8 +16,9 @@ from eyeflow.svm.tally import Tally
 
 __all__ = ["Branch", "Verified", "compute_limits", "verify"]
 
-STACK_MAX = 64
-BLOCKS_MAX = 64
+STACK_MAX = {p.Profile.LINUX: 64, p.Profile.MCU: 32}
+"""Entries of the operand stack. A microcontroller verifies too, and each block it may follow takes 50 bytes of it."""
+BLOCKS_MAX = {p.Profile.LINUX: 64, p.Profile.MCU: 32}
 LOOPS_MAX = 8
 U16_MAX = 2**16 - 1
 U32_MAX = 2**32 - 1
@@ -188,16 +189,17 @@ class _Pass:
 
     def _push(self, types: tuple[p.ValueType, ...]) -> None:
         self._stack += types
-        if len(self._stack) > STACK_MAX:
-            raise self._fail(f"the stack grows beyond {STACK_MAX}")
+        most = STACK_MAX[self._proof.program.profile]
+        if len(self._stack) > most:
+            raise self._fail(f"the stack grows beyond {most}")
         self._proof.stack_max = max(self._proof.stack_max, len(self._stack))
 
     def _open(self, frame: _Frame) -> None:
         self._frames.append(frame)
         self._loops += frame.loop
-        blocks = len(self._frames) - 1
-        if blocks > BLOCKS_MAX or self._loops > LOOPS_MAX:
-            raise self._fail(f"more than {BLOCKS_MAX} blocks or {LOOPS_MAX} loops nest")
+        blocks, most = len(self._frames) - 1, BLOCKS_MAX[self._proof.program.profile]
+        if blocks > most or self._loops > LOOPS_MAX:
+            raise self._fail(f"more than {most} blocks or {LOOPS_MAX} loops nest")
         self._proof.blocks_max = max(self._proof.blocks_max, blocks)
         self._proof.loops_max = max(self._proof.loops_max, self._loops)
 
