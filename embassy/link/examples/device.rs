@@ -1,7 +1,7 @@
-//! A board without a scan: the real link and the real program store over a TCP port or a pseudo-terminal, on simulated
-//! flash that lies in a file. The Python side is tested against it.
+//! A board without a scan: the real link and the real program store over a TCP port or standard input and output (for
+//! a pseudo-terminal), on simulated flash that lies in a file. The Python side is tested against it.
 //!
-//! `device --listen | --line PATH  [--flash FILE] [--chip NAME] [--trust HEX] [--records N] [--cut STEPS] [--seed N]`
+//! `device --listen | --stdio  [--flash FILE] [--chip NAME] [--trust HEX] [--records N] [--cut STEPS] [--seed N]`
 
 use eyeflow_link::{Board, Code, Counters, Facts, Health, Identity, Level, Link, Records, Refused, Unasked, log, send};
 use eyeflow_slots::sim::{Geometry, NRF52, RP2040, STM32F4, STM32H7, SimFlash};
@@ -224,7 +224,7 @@ impl<const UNIT: usize> Device<UNIT> {
                 send(Unasked::LlmRequest as u8, 0, b"\x01\x00\x02\x00is it hot?", &mut out);
             }
             self.save();
-            if output.write_all(&answer).is_err() {
+            if output.write_all(&answer).and_then(|()| output.flush()).is_err() {
                 return;
             }
         }
@@ -241,10 +241,8 @@ fn key(hex: &str) -> [u8; 32] {
 
 fn run<const UNIT: usize>(geometry: Geometry, options: &HashMap<String, String>) {
     let mut device = Device::<UNIT>::open(geometry, options);
-    if let Some(path) = options.get("line") {
-        let open = || fs::File::options().read(true).write(true).open(path).expect("the line opens");
-        println!("ready");
-        return device.serve(open(), open());
+    if options.contains_key("stdio") {
+        return device.serve(std::io::stdin(), std::io::stdout());
     }
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     println!("{}", listener.local_addr().expect("an address").port());
@@ -259,7 +257,8 @@ fn main() {
     let mut options = HashMap::new();
     let mut words = std::env::args().skip(1);
     while let Some(name) = words.next() {
-        let value = if name == "--listen" { String::new() } else { words.next().expect("a value") };
+        let value =
+            if name == "--listen" || name == "--stdio" { String::new() } else { words.next().expect("a value") };
         options.insert(name.trim_start_matches('-').to_string(), value);
     }
     match options.get("geometry").map(String::as_str) {

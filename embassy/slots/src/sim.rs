@@ -146,6 +146,15 @@ impl<const UNIT: usize> SimFlash<UNIT> {
         self.banks[bank as usize].bytes[offset as usize] ^= 1 << (bit & 7);
     }
 
+    /// Put bytes at the start of a bank, as if they had been programmed.
+    pub fn overwrite(&mut self, bank: Bank, bytes: &[u8]) {
+        let cells = &mut self.banks[bank as usize];
+        for (place, &byte) in cells.bytes.iter_mut().zip(bytes) {
+            *place = byte;
+        }
+        cells.erased.fill(false);
+    }
+
     fn step(&mut self) -> bool {
         if self.cut_at.is_some_and(|at| self.steps >= at) {
             self.off = true;

@@ -52,7 +52,9 @@ def frames() -> dict[str, object]:
         ("a payload too long", long_frame() + hello, ["hello"], 1),
     ]
     return {
-        "frames": [{"name": name, **frame_of(frame), "wire": encode_frame(frame).hex()} for name, frame in known.items()],
+        "frames": [
+            {"name": name, **frame_of(frame), "wire": encode_frame(frame).hex()} for name, frame in known.items()
+        ],
         "streams": [
             {"name": name, "wire": wire.hex(), "frames": [frame_of(known[each]) for each in found], "bad": bad}
             for name, wire, found, bad in streams
@@ -147,7 +149,9 @@ def session() -> dict[str, object]:
         ("a request that nobody knows", 0x7E, b""),
         ("a malformed request", Request.INFO, b""),
     ]
-    return {"steps": [{"name": name, "kind": int(kind), "payload": data.hex(), "answer": ""} for name, kind, data in steps]}
+    return {
+        "steps": [{"name": name, "kind": int(kind), "payload": data.hex(), "answer": ""} for name, kind, data in steps]
+    }
 
 
 def announcement(rule: str, sequence: int, data: bytes, encoding: int, size: int) -> bytes:
@@ -157,7 +161,9 @@ def announcement(rule: str, sequence: int, data: bytes, encoding: int, size: int
 def push_steps(rule: str, sequence: int, data: bytes, *, compressed: bool) -> list[tuple[str, int, bytes]]:
     sent = compress(data) if compressed else data
     begin = announcement(rule, sequence, data, int(compressed), len(sent))
-    steps = [(f"begin the {rule}: the flash is cleaned first", Request.PUSH_BEGIN, begin)] * (3 if rule == "pump" else 1)
+    steps = [(f"begin the {rule}: the flash is cleaned first", Request.PUSH_BEGIN, begin)] * (
+        3 if rule == "pump" else 1
+    )
     for at in range(0, len(sent), 112):
         piece = struct.pack("<I", at) + sent[at : at + 112]
         steps.append((f"data of the {rule} from {at}", Request.PUSH_DATA, piece))

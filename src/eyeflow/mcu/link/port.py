@@ -80,7 +80,11 @@ class Board:
 
     def close(self) -> None:
         """Give the port back."""
+        # When the other end is gone, pyserial's socket:// forgets its socket without closing it.
+        peer = getattr(self._port, "_socket", None)
         self._port.close()
+        if peer is not None:
+            peer.close()
 
     @property
     def hello(self) -> Hello:
