@@ -1,26 +1,8 @@
-"""MQTT topic filters (MQTT 5.0, section 4.7): validity, matching, and which filter makes another one needless."""
+"""MQTT topic filters (MQTT 5.0, section 4.7): matching, and which filter makes another one needless."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-
-TOPIC_BYTES_MAX = 65_535
-
-
-def filter_problem(topic_filter: str) -> str:
-    """Return why a topic filter is not valid, or an empty text."""
-    if not topic_filter:
-        return "a topic filter has at least one character"
-    if len(topic_filter.encode()) > TOPIC_BYTES_MAX:
-        return f"a topic filter has at most {TOPIC_BYTES_MAX} bytes"
-    if "\0" in topic_filter:
-        return "a topic filter holds no NUL character"
-    levels = topic_filter.split("/")
-    if any("#" in level and level != "#" for level in levels) or "#" in levels[:-1]:
-        return "`#` stands alone and only as the last level"
-    if any("+" in level and level != "+" for level in levels):
-        return "`+` stands for a whole level"
-    return ""
 
 
 def matches(topic_filter: str, topic: str) -> bool:

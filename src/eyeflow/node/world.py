@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from eyeflow.base.addresses import address_problem
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
 from eyeflow.node.config.ports import PortsConfig
@@ -11,7 +12,6 @@ from eyeflow.node.drivers.registry import Shared, build_drivers
 from eyeflow.node.ports import Driver, Source, Subscription
 from eyeflow.node.sources.clock import Clock, system_clock
 from eyeflow.node.sources.gpio import EDGES, GpioSource, split_address
-from eyeflow.node.topics import filter_problem
 
 SOURCES = ("mqtt", "http", "host", "gpio", "serial")
 """The kinds of source of this module; `event` and the timers are the engine's."""
@@ -56,10 +56,8 @@ def check_subscription(subscription: Subscription, config: PortsConfig) -> None:
             _refuse(
                 subscription, "this node has no MQTT broker", "Add `[mqtt]` with `host = ...` to its configuration."
             )
-        case "mqtt" if filter_problem(address):
-            _refuse(subscription, filter_problem(address), "Correct the topic filter in the rule.")
-        case "http" if not address.startswith("/"):
-            _refuse(subscription, "a webhook's path starts with `/`", "Correct the path in the rule.")
+        case _ if problem := address_problem(source, address):
+            _refuse(subscription, problem, "Correct the address in the rule.")
         case "serial" if address not in config.serial:
             guess = near(address, config.serial)
             hint = f"Did you mean `{guess}`?" if guess else f"Add `[serial.{address}]` with `device = ...`."

@@ -95,6 +95,8 @@ def test_a_mistake_does_not_drag_others_along() -> None:
     [
         ("on every 1s\ngpio.set_pin(HIGH, LOW)", "declare it: `pin HIGH: output`"),
         ("pin DOOR: input\non gpio DOR changes", "did you mean `DOOR`?"),
+        ('on every 1s\ntest "x" {\n    expect log.warn\n}', "call it: `log.warn(...)`"),
+        ("on every 1s\nlet a = adc", "call one: `adc.read_channel(...)`"),
         ('on every 1s\nlog.warn("x")\ntest "x" {\n    expect no log.warn\n}', "add `()`: arguments left out fit any"),
     ],
 )
@@ -106,3 +108,20 @@ def test_what_is_suggested_can_stand_there(body: str, help_: str) -> None:
         mended = source[: fix.span.start] + fix.replacement + source[fix.span.end :]
         after = compile_rule(mended, name="example.eye").diagnostics
         assert [one for one in after if one.severity is Severity.ERROR] == [], mended
+
+
+@pytest.mark.parametrize(
+    ("source", "address", "problem"),
+    [
+        ("mqtt", "a/#/b", "`#` stands alone and only as the last level"),
+        ("mqtt", "a+/b", "`+` stands for a whole level"),
+        ("http", "hooks/door", "a webhook's path starts with `/`"),
+        ("http", "/door?x=1", "a webhook's path holds no `?`, `#` or space"),
+    ],
+)
+def test_an_address_that_no_node_can_serve_is_an_error_of_the_rule(source: str, address: str, problem: str) -> None:
+    text = wrapped(f'record In {{ a: int }}\non {source} "{address}" as e: In\nlog.info("{{e.a}}")')
+    (found,) = compile_rule(text, name="example.eye").diagnostics
+    assert (found.code, found.label) == ("EF0308", problem) and text[
+        found.span.start : found.span.end
+    ] == f'"{address}"'

@@ -260,6 +260,12 @@ def _name(ctx: Context, expr: ast.NameExpr, expected: Type | None) -> t.Expr:
             help=f"write a member: `{expr.name}.{ctx.types[expr.name].members[0]}`" if ctx.types[expr.name].members
             else f"make one: `{expr.name}(...)`",
         )  # fmt: skip
+    inside = sorted(name for name in ctx.catalog.capabilities if name.startswith(f"{expr.name}."))
+    if inside:
+        return ctx.error(
+            "EF0203", f"`{expr.name}` is no value", expr.span, "begins the names of capabilities",
+            help=f"call one: `{inside[0]}(...)`",
+        )  # fmt: skip
     hint, guess = ctx.suggest(expr.name)
     return ctx.error(
         "EF0203", f"unknown name `{expr.name}`", expr.span, "not declared", help=hint, fix=name_fix(expr.span, guess)
@@ -298,6 +304,11 @@ def use(ctx: Context, symbol: Symbol, span: Span) -> t.Expr:
 
 
 def _field(ctx: Context, expr: ast.FieldExpr, expected: Type | None) -> t.Expr:
+    capability = f"{expr.base.name}.{expr.field.text}" if isinstance(expr.base, ast.NameExpr) else ""
+    if capability in ctx.catalog.capabilities and ctx.find(capability.partition(".")[0]) is None:
+        return ctx.error(
+            "EF0203", f"`{capability}` is no value", expr.span, "a capability", help=f"call it: `{capability}(...)`"
+        )
     base = expr.base
     if isinstance(base, ast.NameExpr) and ctx.find(base.name) is None and base.name in ctx.types:
         return _qualified_member(ctx, ctx.types[base.name], expr)

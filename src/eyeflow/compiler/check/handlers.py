@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from eyeflow.base.addresses import address_problem
 from eyeflow.base.diagnostic import Label, Span
 from eyeflow.compiler import ast, types
 from eyeflow.compiler import typed as t
@@ -185,6 +186,10 @@ def _address(ctx: Context, trigger: ast.SourceTrigger, source: EventSource) -> b
     if source.address is Need.NONE and trigger.address is not None:
         ctx.error("EF0308", f"the source `{source.name}` has no address", trigger.address_span or trigger.span,
                   "not needed", help="remove it")  # fmt: skip
+        return False
+    if problem := address_problem(source.name, trigger.address or ""):
+        shown = f"`{source.name}` cannot listen to `{trigger.address}`"
+        ctx.error("EF0308", shown, trigger.address_span or trigger.span, problem)
         return False
     return True
 
