@@ -16,6 +16,7 @@ from eyeflow.node.clock import Clock, SystemClock
 from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.control import Link
 from eyeflow.node.local_socket import serve_status
+from eyeflow.node.port_log import PortLog
 from eyeflow.node.ports import Driver, PortStatus, Source
 from eyeflow.node.runtime import NodeRuntime, load_identity
 from eyeflow.node.store.store import Store
@@ -105,6 +106,8 @@ async def _serve(node: NodeRuntime, stop: asyncio.Event, on_ready: OnReady | Non
         if node.link is not None:
             ports.append((node.link.status, node.link.run))
         others = [group.create_task(_supervise(status, run)) for status, run in ports]
+        told = [*(status for status, _ in ports), *(driver.status for driver in node.world.drivers.values())]
+        others.append(group.create_task(PortLog(told).run()))
         if on_ready is not None:
             on_ready(node)
         await stop.wait()
