@@ -317,7 +317,18 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
         }
     }
 
-    /// To be called for each place at boot, before its program runs.
+    /// What becomes of a program at a boot that nothing bad led to: power came on, or the host asked for a reset.
+    pub fn resume(&self, place: u8) -> Start {
+        match self.places.get(usize::from(place)) {
+            Some(found) if found.current == NOWHERE => Start::Empty,
+            Some(found) if !found.good && found.trials >= TRIALS_MAX => Start::Stopped,
+            Some(_) => Start::Run,
+            None => Start::Empty,
+        }
+    }
+
+    /// The same at a boot after the board went down while programs ran (watchdog, fault of the processor). Each such start
+    /// of a program on probation is counted on flash, and after `TRIALS_MAX` of them it is given up.
     pub fn start(&mut self, place: u8) -> Result<Start, StoreError> {
         let Some(&found) = self.places.get(usize::from(place)) else {
             return Ok(Start::Empty);

@@ -135,6 +135,22 @@ fn a_first_program_that_takes_the_board_down_is_stopped() {
 }
 
 #[test]
+fn power_cycles_are_not_held_against_a_program() {
+    let mut store = fresh::<4>(STM32F4);
+    install(&mut store, 0, 1, 500).unwrap();
+    for _ in 0..10 {
+        store = again(store);
+        assert_eq!(store.resume(0), Start::Run);
+    }
+    for _ in 0..3 {
+        assert_eq!(store.start(0), Ok(Start::Run));
+    }
+    assert_eq!(store.resume(0), Start::Stopped);
+    assert_eq!(store.resume(1), Start::Empty);
+    assert_eq!(store.resume(9), Start::Empty);
+}
+
+#[test]
 fn the_floor_survives_removal_and_cleaning_up() {
     let mut store = fresh::<256>(RP2040);
     install(&mut store, 0, 9, 500).unwrap();
