@@ -1,7 +1,8 @@
 //! Runs cases from standard input, one JSON object a line, and writes what comes out, one a line.
 //!
 //! A case is one of the conformance corpus (tests/conformance/README.md) without `expect`; its result is
-//! `{"stage": "decode" | "verify" | "accepted", "steps": [...]}`, a step with `asked`, the calls that were answered.
+//! `{"stage": "decode" | "verify" | "accepted", "needs": [...], "steps": [...]}`, a step with `asked`, the calls that were
+//! answered; `needs` are words and bytes of the instance, words and bytes of the workspace.
 #![allow(missing_docs)]
 
 #[path = "../tests/corpus/mod.rs"]
@@ -48,5 +49,7 @@ fn result(case: &Json) -> Json {
             entry
         })
         .collect();
-    json!({"stage": "accepted", "initial": initial, "steps": found})
+    let needs = verified.needs();
+    let needs = [needs.instance_words, needs.instance_bytes, needs.work_words, needs.work_bytes];
+    json!({"stage": "accepted", "needs": needs, "initial": initial, "steps": found})
 }

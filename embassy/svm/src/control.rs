@@ -9,7 +9,7 @@ const LOOPS_MAX: usize = 8;
 const COUNTS: usize = 7;
 
 /// What the instructions up to one point can cost together, the worst of all ways to it.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(crate) struct Tally {
     /// Fuel; calls at sites by kind; bytes of scratch; words in which actions are kept until the commit.
     counts: [u32; COUNTS],
@@ -19,6 +19,8 @@ const CALLS: usize = 1;
 const ACTION_WORDS: usize = 6;
 
 impl Tally {
+    pub const ZERO: Self = Self::of(0, 0);
+
     /// The cost of one instruction.
     pub const fn of(fuel: u32, scratch: u32) -> Self {
         Self { counts: [fuel, 0, 0, 0, 0, scratch, 0] }
@@ -83,6 +85,19 @@ struct Frame<const TYPES: usize> {
     tally: Tally,
 }
 
+impl<const TYPES: usize> Frame<TYPES> {
+    const EMPTY: Self = Self {
+        pc: 0,
+        end: 0,
+        bound: 0,
+        base: 0,
+        otherwise: false,
+        first: 0,
+        types: TypeStack::new(),
+        tally: Tally::ZERO,
+    };
+}
+
 /// The open blocks of a handler.
 pub(crate) struct Frames<const TYPES: usize, const BLOCKS: usize> {
     frames: [Frame<TYPES>; BLOCKS],
@@ -93,12 +108,8 @@ pub(crate) struct Frames<const TYPES: usize, const BLOCKS: usize> {
 }
 
 impl<const TYPES: usize, const BLOCKS: usize> Frames<TYPES, BLOCKS> {
-    pub fn new() -> Self {
-        let tally = Tally::default();
-        let types = TypeStack::new();
-        let frame = Frame { pc: 0, end: 0, bound: 0, base: 0, otherwise: false, first: 0, types, tally };
-        Self { frames: [frame; BLOCKS], open: 0, loops: 0, blocks_max: 0, loops_max: 0 }
-    }
+    /// No block; all zero, so that it is made in place.
+    pub const EMPTY: Self = Self { frames: [Frame::EMPTY; BLOCKS], open: 0, loops: 0, blocks_max: 0, loops_max: 0 };
 
     /// The open block `levels` out, 1 the innermost.
     #[inline(never)]
@@ -193,7 +204,7 @@ impl<const TYPES: usize, const BLOCKS: usize> Pass<'_, '_, TYPES, BLOCKS> {
             right = frame.bound > 0
                 && u32::from(word.b) == u32::from(frame.pc) + 1
                 && depth == usize::from(frame.base)
-                && tally.grow(&frame.tally, u32::from(frame.bound), &Tally::default());
+                && tally.grow(&frame.tally, u32::from(frame.bound), &Tally::ZERO);
             self.frames.open -= 1;
             self.frames.loops = self.frames.loops.wrapping_sub(1);
         }

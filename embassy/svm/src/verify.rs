@@ -40,6 +40,7 @@ pub fn verify<'a>(program: &Program<'a>) -> Result<Verified<'a>, Refusal> {
 ///
 /// # Errors
 /// As [`verify`]; also refuses what needs more.
+#[inline(never)]
 pub fn verify_mcu<'a>(program: &Program<'a>) -> Result<Verified<'a>, Refusal> {
     Pass::<8, 32>::new(program).run()
 }
@@ -110,16 +111,17 @@ pub(crate) struct Pass<'p, 'a, const TYPES: usize, const BLOCKS: usize> {
 }
 
 impl<'p, 'a, const TYPES: usize, const BLOCKS: usize> Pass<'p, 'a, TYPES, BLOCKS> {
-    fn new(program: &'p Program<'a>) -> Self {
+    #[inline(always)]
+    const fn new(program: &'p Program<'a>) -> Self {
         Self {
             program,
-            frames: Frames::new(),
+            frames: Frames::EMPTY,
             types: TypeStack::new(),
             depth: 0,
             pc: 0,
             handler: Handler { entry: 0, end: 0, input_base: 0, input_end: 0 },
-            tally: Tally::default(),
-            worst: Tally::default(),
+            tally: Tally::ZERO,
+            worst: Tally::ZERO,
             stack_max: 0,
             fault: None,
         }
@@ -134,7 +136,7 @@ impl<'p, 'a, const TYPES: usize, const BLOCKS: usize> Pass<'p, 'a, TYPES, BLOCKS
     }
 
     #[inline(never)]
-    fn run(mut self) -> Checked<Verified<'a>> {
+    fn run(&mut self) -> Checked<Verified<'a>> {
         for index in 0..self.program.triggers() {
             if let Some(handler) = self.program.handler(index) {
                 self.handler(handler);
@@ -149,7 +151,7 @@ impl<'p, 'a, const TYPES: usize, const BLOCKS: usize> Pass<'p, 'a, TYPES, BLOCKS
 
     fn handler(&mut self, handler: Handler) {
         self.handler = handler;
-        self.tally = Tally::default();
+        self.tally = Tally::ZERO;
         for pc in handler.entry..handler.end {
             if self.fault.is_some() {
                 return;
