@@ -43,7 +43,7 @@ SIGNER, STRANGER = bytes(range(32)), bytes(range(1, 33))
 """Private keys of the tests: of no use anywhere else."""
 
 SECOND_US = 1_000_000
-PATIENCE = Patience(answer_s=5.0, slow_answer_s=60.0)
+PATIENCE = Patience(answer_s=5.0, slow_answer_s=20.0, tries=3, slow_tries=2)
 """The machine that runs the tests may be busy: the board is not to blame."""
 
 COLD, HOT = 300, 900

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from eyeflow.mcu.sim.bus import Registers
 from eyeflow.mcu.sim.nvic import Nvic
-from eyeflow.mcu.sim.stm32f4 import analog, clocks, flash, gpio, timer, usart, watchdog
+from eyeflow.mcu.sim.stm32f4 import analog, buses, clocks, flash, gpio, timer, usart, watchdog
 from eyeflow.mcu.sim.timeline import NEVER, Timeline
 
 HZ = 16_000_000
@@ -330,3 +330,26 @@ def test_watchdog_settings_need_the_key() -> None:
     dog = watchdog.Watchdog(make()[0], lambda: None)
     dog.write(watchdog.RLR, 5)
     assert dog.read(watchdog.RLR) == 0xFFF
+
+
+def test_an_i2c_address_is_not_acknowledged_without_a_device() -> None:
+    i2c = buses.I2c()
+    i2c.write(buses.I2C_CR1, 1)
+    i2c.write(buses.I2C_CR1, 1 | buses.I2C_START)
+    assert i2c.read(buses.I2C_SR1) == buses.I2C_SB
+    assert not i2c.read(buses.I2C_CR1) & buses.I2C_START
+    assert i2c.read(buses.I2C_SR2) & buses.I2C_MSL
+    i2c.write(buses.I2C_DR, 0x76 << 1)
+    assert i2c.read(buses.I2C_SR1) == buses.I2C_AF
+    i2c.write(buses.I2C_SR1, 0xFFFF & ~buses.I2C_AF)
+    i2c.write(buses.I2C_CR1, 1 | buses.I2C_STOP)
+    assert (i2c.read(buses.I2C_SR1), i2c.read(buses.I2C_SR2)) == (0, 0)
+
+
+def test_spi_reads_ones_without_a_device() -> None:
+    spi = buses.Spi()
+    assert spi.read(buses.SPI_SR) == buses.SPI_TXE
+    spi.write(buses.SPI_DR, 0x9F)
+    assert spi.read(buses.SPI_SR) & buses.SPI_RXNE
+    assert spi.read(buses.SPI_DR) & 0xFF == 0xFF
+    assert not spi.read(buses.SPI_SR) & buses.SPI_RXNE

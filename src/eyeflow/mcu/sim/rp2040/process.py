@@ -43,7 +43,11 @@ class Rp2040Simulator:
         directory = Path(self._resources.enter_context(tempfile.TemporaryDirectory(prefix="eyeflow-rp2040-")))
         self._scripts = directory
         self._image_path = flash_image or directory / "flash.bin"
-        self._command = self._prepare()
+        try:
+            self._command = self._prepare()
+        except BaseException:
+            self._resources.close()
+            raise
         self._events: deque[SimEvent] = deque(maxlen=EVENTS_MAX)
         self._received = {port: SerialBuffer() for port in self.serial_ports}
         self._calls: dict[int, CallCounts] = {}

@@ -11,6 +11,7 @@ from eyeflow.mcu.sim.bus import Bus, Registers
 from eyeflow.mcu.sim.core import Core, Memory
 from eyeflow.mcu.sim.nvic import Nvic
 from eyeflow.mcu.sim.stm32f4.analog import Adc
+from eyeflow.mcu.sim.stm32f4.buses import I2c, Spi
 from eyeflow.mcu.sim.stm32f4.clocks import HSI_HZ, Pwr, Rcc, ResetCause
 from eyeflow.mcu.sim.stm32f4.flash import FLASH_BASE, Cells, FlashController
 from eyeflow.mcu.sim.stm32f4.gpio import Exti, Port
@@ -27,6 +28,8 @@ UNIQUE_ID_OFFSET, FLASH_SIZE_OFFSET = 0x7A10, 0x7A22
 _PORT_RESETS: dict[str, dict[int, int]] = {"A": {0x00: 0xA800_0000, 0x0C: 0x6400_0000}, "B": {0x00: 0x280, 0x0C: 0x100}}
 _TIMERS = {2: (0x4000_0000, 28, 32), 3: (0x4000_0400, 29, 16), 4: (0x4000_0800, 30, 16), 5: (0x4000_0C00, 50, 32)}
 _USARTS = {1: (0x4001_1000, 37, 2), 2: (0x4000_4400, 38, 1), 6: (0x4001_1400, 71, 2)}
+_SPIS = (0x4001_3000, 0x4000_3800, 0x4000_3C00, 0x4001_3400)
+_I2CS = (0x4000_5400, 0x4000_5800, 0x4000_5C00)
 _PORTS = {"A": 0x4002_0000, "B": 0x4002_0400, "C": 0x4002_0800, "D": 0x4002_0C00, "E": 0x4002_1000, "H": 0x4002_1C00}
 
 
@@ -79,6 +82,10 @@ class Stm32f4:
         self.bus.attach(0x4000_7000, Pwr())
         self.bus.attach(0x4000_3000, self.watchdog)
         self.bus.attach(0x4001_3800, self.syscfg)
+        for base in _SPIS:
+            self.bus.attach(base, Spi())
+        for base in _I2CS:
+            self.bus.attach(base, I2c())
         for base in (0x4002_6000, 0x4002_6400):  # DMA: registers only; nothing moves
             self.bus.attach(base, Registers())
 
