@@ -9,7 +9,8 @@ use crate::write::{DATA_BYTES_MAX, DATA_TAGS};
 
 impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
     /// Keep bytes for the rule of a place under a tag (0 or 1), instead of those from before. All or nothing across a
-    /// power cut. It wears the flash: call it when the bytes changed, and not at every scan.
+    /// power cut. They stay when the rule gets another program, so say in them which one they are of. It wears the flash:
+    /// call it when the bytes changed, and not at every scan.
     pub fn keep(&mut self, place: u8, tag: u8, bytes: &[u8]) -> Result<(), StoreError> {
         if bytes.len() as u32 > DATA_BYTES_MAX || u32::from(tag) >= DATA_TAGS {
             return Err(StoreError::TooBig);

@@ -1,8 +1,8 @@
 //! Reading the log of a bank: one record after the other, until the first place that holds none.
 
-use crate::crc::{Crc, crc32};
+use crate::crc::Crc;
 use crate::flash::{Bank, Flash, FlashError};
-use crate::record::{COMMIT_BYTES, HEADER_BYTES, Header, Kind, PREFIX_BYTES, word};
+use crate::record::{COMMIT_BYTES, HEADER_BYTES, Header, Kind, PREFIX_BYTES, put_words, seal, word};
 
 /// Bytes of one copy of a bank's own header; there are two, each in units of its own.
 const BANK_HEADER_BYTES: usize = 16;
@@ -48,11 +48,8 @@ pub(crate) const fn span<F: Flash>(kind: Kind, length: u32) -> u32 {
 /// The header of a bank, to be programmed in two copies when everything else in the bank is there.
 pub(crate) fn bank_header(generation: u32) -> [u8; BANK_HEADER_BYTES] {
     let mut bytes = [0; BANK_HEADER_BYTES];
-    bytes[0..4].copy_from_slice(&BANK_MAGIC.to_le_bytes());
-    bytes[4..8].copy_from_slice(&generation.to_le_bytes());
-    bytes[8..12].copy_from_slice(&(!generation).to_le_bytes());
-    let crc = crc32(&bytes[..12]);
-    bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+    put_words(&mut bytes, &[BANK_MAGIC, generation, !generation]);
+    seal(&mut bytes);
     bytes
 }
 

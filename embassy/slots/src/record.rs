@@ -74,32 +74,26 @@ impl Header {
     /// The bytes of the header, its CRC last.
     pub fn encode(&self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
-        bytes[0..2].copy_from_slice(&MAGIC.to_le_bytes());
-        bytes[2] = self.kind as u8;
-        bytes[3] = self.place;
-        bytes[4..8].copy_from_slice(&self.length.to_le_bytes());
-        bytes[8..16].copy_from_slice(&self.sequence.to_le_bytes());
-        bytes[16..24].copy_from_slice(&self.key.to_le_bytes());
-        let crc = crc32(&bytes[..28]);
-        bytes[28..32].copy_from_slice(&crc.to_le_bytes());
+        let first = u32::from(MAGIC) | u32::from(self.kind as u8) << 16 | u32::from(self.place) << 24;
+        let (sequence, key) = (self.sequence, self.key);
+        let halves = [sequence as u32, (sequence >> 32) as u32, key as u32, (key >> 32) as u32];
+        put_words(&mut bytes, &[first, self.length, halves[0], halves[1], halves[2], halves[3], 0]);
+        seal(&mut bytes);
         bytes
     }
 
     /// The header in these bytes, or nothing when they are not one.
     pub fn decode(bytes: &[u8; HEADER_BYTES]) -> Option<Self> {
-        if u16::from_le_bytes([bytes[0], bytes[1]]) != MAGIC
-            || word(bytes, 28) != crc32(&bytes[..28])
-            || word(bytes, 24) != 0
-        {
-            return None;
-        }
-        Some(Self {
-            kind: Kind::from_byte(bytes[2])?,
-            place: bytes[3],
+        let [_, _, kind, place, ..] = *bytes;
+        let found = Self {
+            kind: Kind::from_byte(kind)?,
+            place,
             length: word(bytes, 4),
             sequence: double(bytes, 8),
             key: double(bytes, 16),
-        })
+        };
+        // There is one encoding of each header: magic, zero and CRC are right when it comes out again.
+        (found.encode() == *bytes).then_some(found)
     }
 
     /// The commit of a record with this header and a payload of this CRC. The second word comes last on flash.
@@ -109,19 +103,32 @@ impl Header {
         crc.update(&self.encode()[..28]);
         crc.update(&payload_crc.to_le_bytes());
         let mut bytes = [0; COMMIT_BYTES];
-        bytes[..4].copy_from_slice(&payload_crc.to_le_bytes());
-        bytes[4..].copy_from_slice(&(crc.value() ^ COMMIT_SALT).to_le_bytes());
+        put_words(&mut bytes, &[payload_crc, crc.value() ^ COMMIT_SALT]);
         bytes
     }
 }
 
+/// Write words as little-endian bytes.
+pub fn put_words(bytes: &mut [u8], words: &[u32]) {
+    for (four, &word) in bytes.chunks_exact_mut(4).zip(words) {
+        let mut rest = word;
+        for place in four {
+            *place = rest as u8;
+            rest >>= 8;
+        }
+    }
+}
+
+/// Write the CRC of what is before the last four bytes into them.
+pub fn seal(bytes: &mut [u8]) {
+    let (content, last) = bytes.split_at_mut(bytes.len().saturating_sub(4));
+    put_words(last, &[crc32(content)]);
+}
+
 /// The little-endian word at `at`; a place outside of the bytes reads as zeros.
 pub fn word(bytes: &[u8], at: usize) -> u32 {
-    let mut value = [0; 4];
-    if let Some(found) = bytes.get(at..at + 4) {
-        value.copy_from_slice(found);
-    }
-    u32::from_le_bytes(value)
+    let four = bytes.get(at..at.saturating_add(4)).unwrap_or(&[]);
+    four.iter().rev().fold(0, |value, &byte| value << 8 | u32::from(byte))
 }
 
 /// The little-endian double word at `at`; a place outside of the bytes reads as zeros.
