@@ -18,7 +18,7 @@ from eyeflow.node.engine.disk import DiskGuard
 from eyeflow.node.engine.rounds import Round
 from eyeflow.node.engine.running import QueuedEvent, RunningRule
 from eyeflow.node.ports import Driver, IncomingEvent, Subscription
-from eyeflow.node.store.types import Batch, BufferLimits
+from eyeflow.node.store.types import Batch, BufferLimits, OnFull
 from eyeflow.node.store.writer import Writer, in_thread
 from eyeflow.protocol.audit_bodies import Body, CheckpointBody, StopBody
 
@@ -55,6 +55,7 @@ class Engine:
         options: EngineOptions,
     ) -> None:
         self.core, self.clock, self.arbiter, self.drivers = core, clock, arbiter, drivers
+        core.intake.waits_for_slow = options.limits.on_full is OnFull.BLOCK
         self.actions = ActionRunner(core, drivers, arbiter, clock, self.wake)
         self.disk = DiskGuard(writer, clock, options)
         self._writer, self._options = writer, options

@@ -39,6 +39,8 @@ class Intake:
     def __init__(self) -> None:
         self._listeners: dict[Subscription, list[tuple[RunningRule, int]]] = {}
         self._rejected: dict[tuple[str, str, str, str], _Summary] = {}
+        self.waits_for_slow = False
+        """Whether sources wait also for a rule whose actions or models lag, instead of having its events rejected."""
         self.settled: list[Receipt] = []
         """Receipts whose rejection the next commit records."""
 
@@ -63,9 +65,9 @@ class Intake:
         return Subscription(BUS_SOURCE, name) in self._listeners
 
     def must_wait(self, event: IncomingEvent) -> bool:
-        """Say whether the source must wait before `offer`: a rule that keeps up has its queue full."""
+        """Say whether the source must wait before `offer`: a rule that is to be waited for has its queue full."""
         listeners = self._listeners.get(event.subscription, ())
-        return any(len(rule.queue) >= EVENTS_MAX and not rule.is_slow for rule, _ in listeners)
+        return any(len(rule.queue) >= EVENTS_MAX and (self.waits_for_slow or not rule.is_slow) for rule, _ in listeners)
 
     def offer(self, event: IncomingEvent, now_us: int) -> None:
         """Queue an event for every rule that listens, or record why not."""
