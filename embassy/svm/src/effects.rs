@@ -88,7 +88,7 @@ impl<const TYPES: usize, const BLOCKS: usize> Pass<'_, '_, TYPES, BLOCKS> {
     /// Pop the arguments of a site, the last the top of the stack, and below them its fallback; push its result.
     fn site(&mut self, op: Op, word: Word, entry: Entry) {
         self.need(word.b < self.program.sites(), Why::Operand);
-        let site = self.program.site(word.b);
+        let site = self.program.site_at(word.b);
         let kind = match op {
             Op::LoadResource => SiteKind::Read,
             Op::CallAction => SiteKind::Act,

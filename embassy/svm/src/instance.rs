@@ -80,14 +80,14 @@ impl<'m> Instance<'m> {
     /// Set a slot to a word of its type; a text is a handle into the program.
     fn set_word(&mut self, program: &Program<'_>, slot: usize, word: u64) {
         let texts = Texts { program: program.bytes, own: &[], scratch: &[] };
-        let _ = self.set(program, slot, texts.value(program.slot(slot).value_type, word));
+        let _ = self.set(program, slot, texts.value(program.slot_at(slot).value_type, word));
     }
 
     /// The value of a parameter or state slot.
     pub fn get<'t>(&'t self, program: &Program<'t>, slot: usize) -> Option<Value<'t>> {
         let word = self.words.get(place(program, slot)?)?;
         let texts = Texts { program: program.bytes, own: self.bytes, scratch: &[] };
-        Some(texts.value(program.slot(slot).value_type, *word))
+        Some(texts.value(program.slot_at(slot).value_type, *word))
     }
 
     /// Set a parameter or state slot: for durable state after a restart, and for tests.
@@ -96,7 +96,7 @@ impl<'m> Instance<'m> {
     /// [`Misfit::Index`] for another slot, [`Misfit::Value`] for a value that cannot stand there.
     pub fn set(&mut self, program: &Program<'_>, slot: usize, value: Value<'_>) -> Result<(), Misfit> {
         let at = place(program, slot).and_then(|place| self.words.get_mut(place)).ok_or(Misfit::Index)?;
-        let found = program.slot(slot);
+        let found = program.slot_at(slot);
         if !fits(value, found) {
             return Err(Misfit::Value);
         }

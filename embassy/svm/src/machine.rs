@@ -3,7 +3,7 @@
 use crate::instance::{Instance, Misfit, fits, own_offset};
 use crate::isa::{Op, Trap};
 use crate::memory::{Memory, Workspace, put, put_words};
-use crate::program::{Handler, Program, Word};
+use crate::program::{Program, Word};
 use crate::table::Entry;
 use crate::value::{Handle, Space, Texts, Value, ValueType, canonical};
 use crate::verify::Verified;
@@ -11,11 +11,11 @@ use crate::world::Host;
 
 pub(crate) const LOOPS_MAX: usize = 8;
 
-/// One event for one handler.
+/// One event for one trigger.
 #[derive(Clone, Copy)]
 pub struct Event<'e> {
-    /// The handler of its trigger: [`Program::handler`].
-    pub handler: Handler,
+    /// Index of the trigger whose handler runs.
+    pub trigger: usize,
     /// Microseconds since 1970-01-01T00:00Z, at least 0 and below 2^62.
     pub time_us: i64,
     /// What LOCAL_NOW adds.
@@ -80,20 +80,21 @@ impl<'r, 'a, 'm> Machine<'r, 'a, 'm> {
     /// Begin an execution: fill the memory with parameters, inputs and state. Nothing runs yet.
     ///
     /// # Errors
-    /// [`Misfit::Value`] for inputs of another shape.
+    /// [`Misfit::Index`] for a trigger that there is none of, [`Misfit::Value`] for inputs of another shape.
     pub fn start(&mut self, event: &Event<'_>) -> Result<Execution, Misfit> {
+        let handler = self.program.handler(event.trigger).ok_or(Misfit::Index)?;
         let (params, base) = (usize::from(self.program.regions.params), self.program.regions.state_base());
         let (known, state) = self.instance.words.split_at_checked(params).ok_or(Misfit::Memory)?;
         self.memory.slots.fill(0);
         put_words(self.memory.slots, 0, known);
         put_words(self.memory.slots, base, state);
-        let inputs = usize::from(event.handler.input_base)..usize::from(event.handler.input_end);
+        let inputs = usize::from(handler.input_base)..usize::from(handler.input_end);
         let mut scratch = 0;
         if event.inputs.len() != inputs.len() {
             return Err(Misfit::Value);
         }
         for (slot, value) in inputs.zip(event.inputs) {
-            if !fits(*value, self.program.slot(slot)) {
+            if !fits(*value, self.program.slot_at(slot)) {
                 return Err(Misfit::Value);
             }
             let word = match *value {
@@ -106,7 +107,7 @@ impl<'r, 'a, 'm> Machine<'r, 'a, 'm> {
         }
         Ok(Execution {
             fuel: 0,
-            pc: event.handler.entry,
+            pc: handler.entry,
             depth: 0,
             loops: 0,
             suspended: false,
@@ -207,7 +208,7 @@ impl Run<'_, '_, '_> {
             0 => 0,
             1 => word.b,
             2 => self.program.timer(word.b).capacity,
-            _ => self.program.site(word.b).cost,
+            _ => self.program.site_at(word.b).cost,
         };
         if !self.execution.suspended {
             self.execution.fuel = self.execution.fuel.saturating_add(entry.cost() + u32::from(plus));

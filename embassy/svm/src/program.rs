@@ -120,6 +120,7 @@ impl SiteKind {
     }
 }
 
+const OUTPUT: u8 = 1;
 pub(crate) const ABORT: u8 = 0;
 pub(crate) const SKIP: u8 = 1;
 pub(crate) const FALLBACK: u8 = 2;
@@ -167,14 +168,15 @@ impl<'a> Site<'a> {
         (0..self.types()).map(move |_| reader.scalar())
     }
 
-    /// What stands behind the types.
-    pub fn names(&self) -> SiteNames<'a> {
+    /// What stands behind the types; nothing of a site whose bytes are not those of a decoded program.
+    pub fn names(&self) -> Option<SiteNames<'a>> {
         let mut reader = self.rest;
         for _ in 0..self.types() {
             reader.scalar();
         }
         let (backoff_us, timeout_us) = (reader.number(8), reader.number(8));
-        SiteNames { backoff_us, timeout_us, capability: reader.name(), resource: reader.name() }
+        let names = SiteNames { backoff_us, timeout_us, capability: reader.name(), resource: reader.name() };
+        reader.is_right().then_some(names)
     }
 }
 
@@ -275,9 +277,14 @@ impl<'a> Program<'a> {
         }
     }
 
+    /// What slot `index` holds, if there is one.
+    pub fn slot(&self, index: usize) -> Option<Slot> {
+        (index < self.regions.total()).then(|| self.slot_at(index))
+    }
+
     /// What slot `index` holds; of one that does not exist a bool.
     #[inline(never)]
-    pub fn slot(&self, index: usize) -> Slot {
+    pub(crate) fn slot_at(&self, index: usize) -> Slot {
         let mut found = Slot::of(ValueType::Bool);
         self.runs(&mut |start, end, slot| {
             if start <= index && index < end {
@@ -337,9 +344,14 @@ impl<'a> Program<'a> {
         structure::read_timer(&mut self.entry(7, index, 6))
     }
 
+    /// Site `index`, if there is one.
+    pub fn site(&self, index: u16) -> Option<Site<'a>> {
+        (index < self.sites()).then(|| self.site_at(index))
+    }
+
     /// Site `index`, which must exist.
     #[inline(never)]
-    pub fn site(&self, index: u16) -> Site<'a> {
+    pub(crate) fn site_at(&self, index: u16) -> Site<'a> {
         let offset = self.entry(8, index, 4).u32() as usize;
         let mut reader = self.entry(8, self.count(8), 4);
         reader.position = reader.position.wrapping_add(offset);
@@ -351,7 +363,7 @@ impl<'a> Program<'a> {
         self.count(8)
     }
 
-    /// The handler of trigger `index`, from 0 to below [`Program::triggers`]. A host keeps it: to find it takes a while.
+    /// The handler of trigger `index`, from 0 to below [`Program::triggers`].
     pub fn handler(&self, index: usize) -> Option<Handler> {
         let mut reader = self.section(11);
         let count = usize::from(reader.u8());
@@ -408,6 +420,29 @@ impl<'a> Program<'a> {
     pub fn name(&self) -> (&'a [u8], &'a [u8]) {
         let mut reader = self.section(1);
         (reader.name(), reader.name())
+    }
+
+    /// The exact name of the chip that it was compiled for; empty for any.
+    pub fn chip(&self) -> &'a [u8] {
+        let mut reader = self.section(1);
+        reader.name();
+        reader.name();
+        reader.name()
+    }
+
+    /// The name of pin `index` and whether it is an output.
+    pub fn pin(&self, index: u8) -> Option<(&'a [u8], bool)> {
+        let mut reader = self.section(9);
+        for _ in 0..reader.u8() {
+            tables::read_param(&mut reader);
+        }
+        let count = reader.u8();
+        for _ in 0..index.min(count) {
+            reader.name();
+            reader.u8();
+        }
+        let (name, direction) = (reader.name(), reader.u8());
+        (index < count).then_some((name, direction == OUTPUT))
     }
 
     /// The priority of the rule, 0 critical to 4 background.

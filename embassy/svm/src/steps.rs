@@ -19,7 +19,7 @@ impl Run<'_, '_, '_> {
     pub fn store(&mut self, slot: usize, value: u64) {
         let mut word = value;
         if self.program.has_text {
-            let found = self.program.slot(slot);
+            let found = self.program.slot_at(slot);
             if found.value_type == ValueType::Text {
                 word = shortened(self.texts(), Handle::from_word(value), usize::from(found.size_bytes_max)).word();
             }
@@ -143,7 +143,7 @@ impl Run<'_, '_, '_> {
 
     /// CALL_ACTION and EMIT_EVENT: keep the call until the commit.
     pub fn collect(&mut self, word: Word) {
-        let count = usize::from(self.program.site(word.b).args);
+        let count = usize::from(self.program.site_at(word.b).args);
         let args = self.drop_args(count);
         let args = self.memory.stack.get(args..args + count).unwrap_or(&[]);
         let head = u64::from(word.b) | (count as u64) << 16;
@@ -170,7 +170,7 @@ impl Run<'_, '_, '_> {
 
     /// LOAD_RESOURCE and LLM_CALL.
     pub fn ask(&mut self, word: Word, host: &mut dyn Host) -> u64 {
-        let site = self.program.site(word.b);
+        let site = self.program.site_at(word.b);
         let count = usize::from(site.args);
         let Some(result) = site.scalars().nth(count) else {
             return 0;
@@ -224,7 +224,7 @@ impl Run<'_, '_, '_> {
             return;
         }
         for slot in base..end {
-            if self.program.slot(slot).value_type != ValueType::Text {
+            if self.program.slot_at(slot).value_type != ValueType::Text {
                 continue;
             }
             let text = Handle::from_word(self.memory.load(slot));

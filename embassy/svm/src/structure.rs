@@ -162,8 +162,8 @@ fn check_arrays<'a>(program: &mut Program<'a>, reader: &mut Reader<'a>) {
             && region == region_of(program, end - 1)
             && region == region_of(program, length_slot)
             && !(base..end).contains(&length_slot)
-            && program.slot(length_slot).value_type == ValueType::Int
-            && program.slots_are(base, end - base, program.slot(base));
+            && program.slot_at(length_slot).value_type == ValueType::Int
+            && program.slots_are(base, end - base, program.slot_at(base));
         reader.need(right, Why::Layout);
     }
 }

@@ -77,7 +77,7 @@ pub(crate) fn check_params<'a>(program: &mut Program<'a>, reader: &mut Reader<'a
         let bit = 1_u64.checked_shl(u32::from(param.slot)).unwrap_or(0);
         let right = param.slot < u16::from(count)
             && filled & bit == 0
-            && program.slot(usize::from(param.slot)) == param.scalar.slot();
+            && program.slot_at(usize::from(param.slot)) == param.scalar.slot();
         reader.need(right, Why::Layout);
         filled |= bit;
         reader.need(!param.has_bounds() || param.scalar.is_bounded() && param.takes(param.default), Why::Bounds);

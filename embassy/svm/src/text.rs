@@ -160,7 +160,8 @@ pub(crate) fn of_float(value: f64, decimals: u8) -> Written {
     } else if infinite {
         out.text(b"inf");
     } else if !is_small(scaled.to_bits()) {
-        out.text(b">9.2e18");
+        out.text(&[b'8' - count]); // 18 - count: at most 6 decimals leave a 1 in front
+        out.text(b">9.2e1");
     } else {
         let rounded = whole(scaled.to_bits(), true);
         let digits = fraction(&mut out, rounded, count, decimals == DECIMALS_SHORTEST);

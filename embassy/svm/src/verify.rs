@@ -212,7 +212,7 @@ impl<'p, 'a, const TYPES: usize, const BLOCKS: usize> Pass<'p, 'a, TYPES, BLOCKS
             && !(usize::from(self.handler.input_base)..usize::from(self.handler.input_end)).contains(&index);
         let right = !foreign && index < regions.total() && (!store || index >= regions.state_base());
         self.need(right, Why::Operand);
-        self.program.slot(index).value_type
+        self.program.slot_at(index).value_type
     }
 
     /// Compare what is proven with what is declared, field by field.

@@ -43,13 +43,16 @@ pub struct Call<'c> {
 
 impl<'c> Call<'c> {
     /// The site: kind, types, capability.
-    pub fn site(&self) -> Site<'c> {
+    pub fn site(&self) -> Option<Site<'c>> {
         self.program.site(self.index)
     }
 
     /// The arguments in order.
     pub fn args(&self) -> impl Iterator<Item = Value<'c>> + use<'c> {
         let (texts, words) = (self.texts, self.words);
-        words.iter().zip(self.site().scalars()).map(move |(word, scalar)| texts.value(scalar.value_type, *word))
+        words
+            .iter()
+            .zip(self.program.site_at(self.index).scalars())
+            .map(move |(word, scalar)| texts.value(scalar.value_type, *word))
     }
 }

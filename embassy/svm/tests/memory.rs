@@ -25,7 +25,7 @@ struct Slow {
 
 impl Host for Slow {
     fn read(&mut self, call: Call<'_>, _: &mut [u8]) -> Reply {
-        assert_eq!(call.args().count(), usize::from(call.site().args));
+        assert_eq!(call.args().count(), usize::from(call.site().unwrap().args));
         self.asked += 1;
         if self.left > 0 {
             self.left -= 1;
@@ -45,8 +45,7 @@ fn a_suspended_execution_ends_as_one_that_was_answered_at_once() {
     for case in corpus::load("world") {
         let bytes = corpus::unhex(case["program"].as_str().unwrap());
         let program = Program::decode(&bytes).unwrap();
-        let handler = program.handler(0).unwrap();
-        let found: Vec<_> = [0, 3].map(|left| run_slowly(&program, handler, left)).into();
+        let found: Vec<_> = [0, 3].map(|left| run_slowly(&program, left)).into();
         let (at_once, later) = (&found[0], &found[1]);
         assert_eq!(at_once.0, later.0, "{}", case["name"]);
         assert_eq!(at_once.1, later.1);
@@ -56,11 +55,7 @@ fn a_suspended_execution_ends_as_one_that_was_answered_at_once() {
     assert!(compared > 10 && suspended > 10);
 }
 
-fn run_slowly(
-    program: &Program<'_>,
-    handler: eyeflow_svm::Handler,
-    left: usize,
-) -> ((Status, u32, usize), Vec<u64>, usize) {
+fn run_slowly(program: &Program<'_>, left: usize) -> ((Status, u32, usize), Vec<u64>, usize) {
     let verified = verify(program).unwrap();
     let needs = verified.needs();
     let (mut words, mut bytes) = (vec![0; needs.instance_words], vec![0; needs.instance_bytes]);
@@ -68,7 +63,7 @@ fn run_slowly(
     let mut instance = Instance::new(&verified, &mut words, &mut bytes).unwrap();
     let types = corpus::input_types(program, 0);
     let inputs: Vec<Value<'_>> = types.iter().map(|value_type| zero(*value_type)).collect();
-    let event = Event { handler, time_us: 5, utc_offset_us: 0, inputs: &inputs };
+    let event = Event { trigger: 0, time_us: 5, utc_offset_us: 0, inputs: &inputs };
     let mut workspace = Workspace::new(&mut work, &mut scratch);
     let mut machine = Machine::new(&verified, &mut instance, &mut workspace).unwrap();
     let mut execution = machine.start(&event).unwrap();
@@ -117,9 +112,8 @@ fn inputs_of_another_shape_are_refused() {
     let (mut work, mut scratch) = (vec![0; needs.work_words], vec![0; needs.work_bytes]);
     let mut workspace = Workspace::new(&mut work, &mut scratch);
     let mut machine = Machine::new(&verified, &mut instance, &mut workspace).unwrap();
-    let handler = program.handler(0).unwrap();
     for inputs in [vec![], vec![Value::Int(1)], vec![Value::Text(&[0xFF]), Value::Text(&[0xC0, 0x80])]] {
-        let event = Event { handler, time_us: 0, utc_offset_us: 0, inputs: &inputs };
+        let event = Event { trigger: 0, time_us: 0, utc_offset_us: 0, inputs: &inputs };
         assert_eq!(machine.start(&event).err(), Some(Misfit::Value));
     }
     assert_eq!(program.handler(program.triggers()), None);

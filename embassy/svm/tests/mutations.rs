@@ -65,7 +65,7 @@ fn run(random: &mut Random, program: &Program<'_>) -> bool {
     let mut setup = Setup::new(&verified);
     let base = program.regions.state_base();
     let slots = base..base + usize::from(program.regions.state);
-    let state: Vec<Owned> = slots.map(|slot| random.value(program.slot(slot).value_type)).collect();
+    let state: Vec<Owned> = slots.map(|slot| random.value(program.slot(slot).unwrap().value_type)).collect();
     setup.set(&verified, &[], &state);
     let mut well = false;
     for step in 0..3 {
@@ -73,12 +73,7 @@ fn run(random: &mut Random, program: &Program<'_>) -> bool {
         let types = corpus::input_types(program, trigger);
         let inputs: Vec<Owned> = types.into_iter().map(|value_type| random.value(value_type)).collect();
         let inputs: Vec<Value<'_>> = inputs.iter().map(Owned::borrow).collect();
-        let event = Event {
-            handler: program.handler(trigger).unwrap(),
-            time_us: step * 1_000_000,
-            utc_offset_us: 3_600_000_000,
-            inputs: &inputs,
-        };
+        let event = Event { trigger, time_us: step * 1_000_000, utc_offset_us: 3_600_000_000, inputs: &inputs };
         let answers = (0..8).map(|_| Some(random.value(ValueType::Int))).collect();
         let found = setup.run(&verified, &event, &mut Scripted::new(answers));
         assert!(found.fuel <= program.limits().fuel_max);

@@ -13,7 +13,7 @@ fuzz_target!(|data: &[u8]| {
         let linux = verify(&program);
         assert!(mcu.is_err() || linux.is_ok());
         for index in 0..program.sites() {
-            let _ = program.site(index).names();
+            let _ = program.site(index).unwrap().names();
         }
         for index in 0..program.triggers() {
             assert!(program.handler(index).is_some() && program.trigger(index).is_some());

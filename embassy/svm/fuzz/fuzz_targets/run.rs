@@ -21,7 +21,7 @@ impl Answers<'_> {
 
 impl Host for Answers<'_> {
     fn read(&mut self, call: Call<'_>, text: &mut [u8]) -> Reply {
-        assert!(call.args().count() == usize::from(call.site().args));
+        assert!(call.args().count() == usize::from(call.site().unwrap().args));
         match self.byte() % 6 {
             0 => Reply::Bool(true),
             1 => Reply::Int(self.word() as i64),
@@ -36,7 +36,7 @@ impl Host for Answers<'_> {
     }
 
     fn act(&mut self, call: Call<'_>) {
-        assert!(call.args().count() == usize::from(call.site().args));
+        assert!(call.args().count() == usize::from(call.site().unwrap().args));
     }
 }
 
@@ -56,14 +56,14 @@ fuzz_target!(|data: &[u8]| {
     for index in 0..program.triggers() {
         let handler = program.handler(index).unwrap();
         let inputs: Vec<Value<'_>> = (handler.input_base..handler.input_end)
-            .map(|slot| match program.slot(usize::from(slot)).value_type {
+            .map(|slot| match program.slot(usize::from(slot)).unwrap().value_type {
                 ValueType::Bool => Value::Bool(host.byte() & 1 == 1),
                 ValueType::Int => Value::Int(i64::from(host.byte() as i8)),
                 ValueType::Float => Value::Float(f64::from_bits(host.word())),
                 ValueType::Text => Value::Text(b"t"),
             })
             .collect();
-        let event = Event { handler, time_us: 1_000, utc_offset_us: 0, inputs: &inputs };
+        let event = Event { trigger: index, time_us: 1_000, utc_offset_us: 0, inputs: &inputs };
         let mut machine = Machine::new(&verified, &mut instance, &mut workspace).unwrap();
         let mut execution = machine.start(&event).unwrap();
         machine.run(&mut execution, &mut host);

@@ -170,7 +170,7 @@ impl Setup {
         let inputs = values(&step["inputs"]);
         let inputs: Vec<Value<'_>> = inputs.iter().map(Owned::borrow).collect();
         let event = Event {
-            handler: verified.program().handler(step["trigger"].as_u64().unwrap() as usize).unwrap(),
+            trigger: step["trigger"].as_u64().unwrap() as usize,
             time_us: step["time_us"].as_i64().unwrap(),
             utc_offset_us: step["utc_offset_us"].as_i64().unwrap(),
             inputs: &inputs,
@@ -195,5 +195,5 @@ fn state_base(program: &Program<'_>) -> usize {
 /// The type of each input of a trigger.
 pub fn input_types(program: &Program<'_>, trigger: usize) -> Vec<ValueType> {
     let handler = program.handler(trigger).unwrap();
-    (handler.input_base..handler.input_end).map(|slot| program.slot(usize::from(slot)).value_type).collect()
+    (handler.input_base..handler.input_end).map(|slot| program.slot(usize::from(slot)).unwrap().value_type).collect()
 }
