@@ -79,7 +79,7 @@ def text_of_float(x: float, decimals: int) -> str:
     """docs/svm.md, Numbers: one float multiplication, then ties to even, on exact decimals."""
     y = Decimal(multiply(abs(x), float(10**decimals)))
     if y >= 2**63:
-        return "->9.2e18" if x < 0 else ">9.2e18"
+        return f"{'-' if x < 0 else ''}>9.2e{18 - decimals}"
     with localcontext(Context(prec=DIGITS)):
         r = int(y.to_integral_value(ROUND_HALF_EVEN))
     sign = "-" if x < 0 and r > 0 else ""

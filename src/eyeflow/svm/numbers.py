@@ -21,7 +21,6 @@ NAN_BITS = 0x7FF8000000000000
 DECIMALS_SHORTEST = 255
 """Operand of TEXT_F that drops zeros at the end."""
 DECIMALS_MAX = 6
-TEXT_F_OVERFLOW = ">9.2e18"
 TEXT_I_BYTES_MAX = 20
 TEXT_F_BYTES_MAX = 27
 TEXT_D_BYTES_MAX = 22
@@ -194,7 +193,7 @@ def text_of_float(value: float, decimals: int) -> str:
     digits = DECIMALS_MAX if decimals == DECIMALS_SHORTEST else decimals
     scaled = abs(value) * float(10**digits)
     if scaled >= 9223372036854775808.0:
-        return ("-" if value < 0 else "") + TEXT_F_OVERFLOW
+        return f"{'-' if value < 0 else ''}>9.2e{18 - digits}"
     rounded = round(scaled)
     whole, fraction = divmod(rounded, 10**digits)
     text = ("-" if value < 0 and rounded > 0 else "") + str(whole)
