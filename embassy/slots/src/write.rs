@@ -10,11 +10,13 @@ use crate::record::{
 use crate::store::{NOWHERE, Open, PLACES, Place, Store, StoreError, TRIALS_MAX, Work};
 
 /// Records without a payload that always find room, so that a mark never has to wait for an erase right away.
-const MARKS_RESERVED: u32 = 16;
+const MARKS_RESERVED: u32 = 8;
 /// Rules whose floor survives the removal of their programs.
 pub(crate) const FLOORS_MAX: u32 = 8;
 /// The longest bytes that the firmware may keep for one rule under one tag.
-pub const DATA_BYTES_MAX: u32 = 1024;
+pub const DATA_BYTES_MAX: u32 = 4096;
+/// Bytes kept under each tag that never cost a program its room.
+const DATA_BYTES_RESERVED: u32 = 512;
 /// Tags that the firmware may use for each rule: one for its state, one for its parameters.
 pub const DATA_TAGS: u32 = 2;
 
@@ -66,10 +68,12 @@ pub enum Start {
 }
 
 impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
-    /// The longest program that always finds room beside three others, each with the one before it.
+    /// The longest program that always finds room beside three others, each with the one before it, while the firmware
+    /// keeps no more than 512 bytes under each tag.
     pub fn program_bytes_max(&self) -> u32 {
         let head = log::span::<F>(Kind::Program, 0);
-        let data = PLACES as u32 * DATA_TAGS * log::span::<F>(Kind::Data, DATA_BYTES_MAX);
+        // One more: new data are written while the old ones still lie there.
+        let data = (PLACES as u32 * DATA_TAGS + 1) * log::span::<F>(Kind::Data, DATA_BYTES_RESERVED);
         let fixed = log::log_start::<F>() + Self::reserved_bytes() + Self::floor_bytes() + data;
         let each = self.flash.bank_bytes().saturating_sub(fixed) / (2 * PLACES as u32);
         each.saturating_sub(head) / UNIT as u32 * UNIT as u32

@@ -59,7 +59,8 @@ fn fills_and_updates<const UNIT: usize>(geometry: Geometry) {
     for number in 1..=40_u8 {
         install(&mut store, number % 4, number, largest).unwrap();
         store.good(number % 4).unwrap();
-        store.keep(number % 4, 0, &[number; 1024]).unwrap();
+        store.keep(number % 4, 0, &[number; 512]).unwrap();
+        store.keep(number % 4, 1, &[number; 512]).unwrap();
         if number % 5 == 0 {
             store = again(store);
         }
@@ -68,7 +69,7 @@ fn fills_and_updates<const UNIT: usize>(geometry: Geometry) {
             assert_eq!(running(&store, place), newest, "{}", geometry.name);
         }
     }
-    assert_eq!(store.kept(1, 0), Some(&[37; 1024][..]));
+    assert_eq!(store.kept(1, 0), Some(&[37; 512][..]));
     assert_eq!(store.into_flash().violations, 0);
 }
 
@@ -78,6 +79,17 @@ fn the_largest_programs_always_find_room() {
     fills_and_updates::<32>(STM32H7);
     fills_and_updates::<4>(NRF52);
     fills_and_updates::<256>(RP2040);
+}
+
+#[test]
+fn the_longest_program_is_the_one_of_the_page() {
+    assert_eq!(fresh::<4>(STM32F4).program_bytes_max(), 7364);
+    assert_eq!(fresh::<4>(NRF52).program_bytes_max(), 7364);
+    assert_eq!(fresh::<32>(STM32H7).program_bytes_max(), 15_488);
+    assert_eq!(fresh::<256>(RP2040).program_bytes_max(), 5888);
+    let small = Geometry { bank_bytes: 32768, ..RP2040 };
+    assert_eq!(fresh::<256>(small).program_bytes_max(), 1792);
+    assert_eq!(fresh::<4>(small).program_bytes_max(), 3268);
 }
 
 #[test]
