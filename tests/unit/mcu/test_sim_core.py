@@ -123,6 +123,21 @@ def test_a_disabled_interrupt_waits() -> None:
     assert board.word(0) == 1
 
 
+def test_a_masked_interrupt_is_taken_right_after_the_mask_is_lifted() -> None:
+    masked = bytes.fromhex("72b6") + bytes.fromhex("0022" * 20) + bytes.fromhex("62b6") + bytes.fromhex("0130fde7")
+    board = Board(masked)  # cpsid i; 20 x movs r2, #0; cpsie i; then count r0 for ever
+    board.core.write(FLASH + IRQ, bytes.fromhex("fee7"))  # the handler only stays
+    board.core.run(2)
+    board.nvic.write(0xE100, 1)
+    board.nvic.pend(16)
+    board.core.run(20)
+    assert board.nvic.active == [], "masked"
+    board.core.run(10_000)
+    assert board.nvic.active == [16]
+    assert board.timeline.cycles == board.core.counts.all
+    assert board.core.counts.thread < 40, "no long run between the end of the mask and the handler"
+
+
 def test_priorities_decide_and_preempt() -> None:
     board = Board()
     board.nvic.write_byte(0xE400, 0x80)

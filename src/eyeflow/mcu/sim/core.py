@@ -203,7 +203,9 @@ class Core:
         masked = self._is_masked(number)
         if self.sleep is Sleep.INTERRUPT or (self.sleep is Sleep.EVENT and not masked):
             self.sleep = Sleep.AWAKE
-        if not masked:
+        if masked:
+            self._attention = True  # look again after each block: nothing tells when the mask is lifted
+        else:
             self._enter(number)
 
     def _is_masked(self, number: int) -> bool:
