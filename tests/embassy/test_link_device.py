@@ -391,6 +391,18 @@ def test_ports_that_cannot_be_opened() -> None:
     assert failure(lambda: Board(f"socket://127.0.0.1:{port}")).code == "port_missing"
 
 
+def test_a_port_that_takes_no_bytes() -> None:
+    import serial
+
+    from eyeflow.mcu.link.failures import port_lost
+
+    def stuck() -> None:
+        with port_lost("/dev/ttyACM0"):
+            raise serial.SerialTimeoutException("Write timeout")
+
+    assert failure(stuck).code == "port_stuck"
+
+
 def test_a_pseudo_terminal_and_a_busy_port(binary: Path) -> None:
     import tty
 

@@ -66,6 +66,13 @@ def port_lost(url: str) -> Iterator[None]:
 
     try:
         yield
+    except serial.SerialTimeoutException as error:
+        raise EyeflowError(
+            f"the port {url} takes no more bytes",
+            cause="what was written before was not sent on",
+            next_step="Plug the board in again: its USB side hangs, or it waits for a flow control that is not wired.",
+            code="port_stuck",
+        ) from error
     except (serial.SerialException, OSError) as error:
         raise EyeflowError(
             f"the port {url} went away",

@@ -110,7 +110,7 @@ def _send(transfer: _Transfer, start: int) -> Generator[Ask, bytes, int]:
     while at < len(data):
         transfer.progress(at, len(data))
         piece = data[at : at + DATA_BYTES_MAX]
-        fields = Fields((yield Ask(Request.PUSH_DATA, struct.pack("<I", at) + piece, slow=True)))
+        fields = Fields((yield Ask(Request.PUSH_DATA, struct.pack("<I", at) + piece)))
         code, wanted = fields.code(), fields.number("I")
         if code in {Code.NO_TRANSFER, Code.BAD_ENCODING}:
             raise _TransferLostError(code)
