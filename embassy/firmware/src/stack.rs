@@ -3,8 +3,8 @@
 use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
 
 const PAINT: u32 = 0x5AC3_A53C;
-/// Bytes at the top that are in use while painting.
-const IN_USE_BYTES: usize = 512;
+/// Bytes below the stack pointer that painting itself may use.
+const IN_USE_BYTES: usize = 64;
 
 unsafe extern "C" {
     static mut _stack_end: u32;
@@ -13,10 +13,10 @@ unsafe extern "C" {
 
 /// Paint the stack below what is in use now.
 pub fn paint() {
-    // SAFETY: both symbols come from memory.x and bound the stack; only the part below the frames in use is written.
+    let top = (cortex_m::register::msp::read() as usize - IN_USE_BYTES) as *mut u32;
+    // SAFETY: the symbol comes from memory.x and is the end of the stack; only the part below the frames in use is written.
     unsafe {
         let mut word = addr_of_mut!(_stack_end);
-        let top = addr_of_mut!(_stack_start).byte_sub(IN_USE_BYTES);
         while word < top {
             write_volatile(word, PAINT);
             word = word.add(1);
