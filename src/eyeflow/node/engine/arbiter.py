@@ -66,6 +66,8 @@ class Arbiter:
                 resource.conflicts += resource.holder != rule
                 resource.loser = rule
             while not self._may_take(resource, ticket):
+                # A clock that was set back must not make the wait longer than it may be.
+                deadline_us = min(deadline_us, self._clock.now_us() + self._wait_us)
                 await self._wait(key, resource, rule, deadline_us)
         finally:
             del resource.waiting[ticket]
@@ -76,7 +78,7 @@ class Arbiter:
         priority, rule = resource.waiting[ticket]
         if resource.acting:
             return False
-        leased = bool(resource.holder) and self._clock.now_us() < resource.until_us
+        leased = self._is_leased(resource)
         if leased and resource.holder == rule:
             return all(priority <= other for other, _ in resource.waiting.values())
         first = min(resource.waiting, key=lambda other: (resource.waiting[other][0], other))
@@ -85,9 +87,13 @@ class Arbiter:
     def _take(self, resource: _Resource, rule: str, priority: Priority) -> None:
         now_us = self._clock.now_us()
         others = any(other != rule for _, other in resource.waiting.values())
-        if not (resource.holder == rule and others and now_us < resource.until_us):
+        if not (resource.holder == rule and others and self._is_leased(resource)):
             resource.until_us = now_us + self._lease_us
         resource.holder, resource.priority, resource.acting = rule, priority, True
+
+    def _is_leased(self, resource: _Resource) -> bool:
+        """Say whether the lease lasts. More than a whole one is left only where the clock was set back."""
+        return 0 < resource.until_us - self._clock.now_us() <= self._lease_us
 
     async def _wait(self, key: str, resource: _Resource, rule: str, deadline_us: int) -> None:
         now_us = self._clock.now_us()
@@ -106,17 +112,15 @@ class Arbiter:
 
     def _resource(self, key: str) -> _Resource:
         if key not in self._resources and len(self._resources) >= RESOURCES_MAX:
-            now_us = self._clock.now_us()
-            held = {k: r for k, r in self._resources.items() if r.acting or r.waiting or now_us < r.until_us}
+            held = {k: r for k, r in self._resources.items() if r.acting or r.waiting or self._is_leased(r)}
             self._resources = held
         return self._resources.setdefault(key, _Resource())
 
     def as_dict(self) -> dict[str, object]:
         """Return JSON-able data: every resource with its holder, and its conflicts."""
-        now_us = self._clock.now_us()
         return {
             key: {
-                "holder": r.holder if r.acting or now_us < r.until_us else "",
+                "holder": r.holder if r.acting or self._is_leased(r) else "",
                 "waiting": [rule for _, rule in r.waiting.values()],
                 "conflicts": r.conflicts,
                 "last_loser": r.loser,

@@ -30,7 +30,7 @@ class DiskGuard:
     def __init__(self, writer: Writer, clock: Clock, options: EngineOptions) -> None:
         self._writer, self._clock, self._options = writer, clock, options
         self._backoff = Backoff(first_s=RETRY_FIRST_S, last_s=RETRY_LAST_S)
-        self._retry_at_us = 0
+        self._retry_at_us, self._wait_s = 0, 0.0
         self._lost: Unrecorded | None = None
         self._in_doubt: Batch | None = None
         self.problem: StorageError | None = None
@@ -84,7 +84,8 @@ class DiskGuard:
             self.since_us = now_us
             _log.error("%s: %s %s", error.message, error.cause, error.next_step)
         self.problem = error
-        self._retry_at_us = now_us + round(self._backoff.next_s() * 1e6)
+        self._wait_s = self._backoff.next_s()
+        self._retry_at_us = now_us + int(self._wait_s * 1e6)
 
     def _recovered(self) -> None:
         if self.problem is not None:
@@ -111,7 +112,10 @@ class DiskGuard:
     @property
     def retry_in_s(self) -> float:
         """Seconds until a disk that refuses is tried again; 0 when it is to be tried now, or works."""
-        return max(0.0, (self._retry_at_us - self._clock.now_us()) / 1e6) if self.problem is not None else 0.0
+        if self.problem is None:
+            return 0.0
+        left_s = (self._retry_at_us - self._clock.now_us()) / 1e6
+        return left_s if 0 < left_s <= self._wait_s else 0.0  # more is left only where the clock was set back
 
     @property
     def refuses_events(self) -> bool:

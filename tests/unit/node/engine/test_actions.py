@@ -280,6 +280,52 @@ def test_a_holder_may_act_again_during_its_lease() -> None:
     run(test())
 
 
+class _WallClock(SimClock):
+    """A clock that somebody sets: sleeps go on as they would."""
+
+    set_us = 0
+
+    def now_us(self) -> int:
+        return self.time_us + self.set_us
+
+
+def test_a_clock_that_is_set_back_makes_no_wait_and_no_lease_longer() -> None:
+    clock = _WallClock()
+    arbiter = Arbiter(clock, 1 * S, 5 * S)
+    ended: list[str] = []
+
+    async def act(rule: str, duration_s: float) -> None:
+        try:
+            async with arbiter.lease("gpio/RELAY", rule, Priority.NORMAL):
+                await clock.sleep(duration_s)
+            ended.append(rule)
+        except ResourceBusy:
+            ended.append(f"{rule} waited too long")
+
+    async def pass_s(seconds: int) -> None:
+        for _ in range(seconds):
+            clock.move(clock.time_us + S)
+            for _ in range(20):
+                await asyncio.sleep(0)
+
+    async def test() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(act("slow", 60.0))
+            await asyncio.sleep(0)
+            group.create_task(act("waiting", 0.0))
+            await pass_s(1)
+            clock.set_us = -3600 * S
+            await pass_s(12)
+            assert ended == ["waiting waited too long"]
+            await pass_s(60)
+            group.create_task(act("next", 0.0))
+            clock.set_us = -7200 * S
+            await pass_s(2)
+            assert ended[1:] == ["slow", "next"], "the lease of `slow` is not an hour longer"
+
+    run(test())
+
+
 # --- levels ------------------------------------------------------------------------------------------------------
 
 

@@ -136,6 +136,25 @@ def test_what_rules_remember_of_unrecorded_executions_is_kept_once_the_disk_is_b
         run(test(disk.name))
 
 
+def test_a_clock_that_is_set_back_does_not_put_the_disk_off(tmp_path: Path) -> None:
+    offline = OfflineConfig(durability=Durability.NONE_ON_FULL_DISK)
+
+    async def test(vfs: str) -> None:
+        sim = await NodeSim.started(tmp_path, COUNTER, vfs=vfs, offline=offline)
+        disk.full = True
+        await sim.send("t", temp=1.0)
+        await sim.turns()
+        disk.full = False
+        sim.clock.time_us -= 3600 * S
+        await sim.send("t", temp=1.0)
+        await sim.turns()
+        assert len(sim.bodies(ExecutionBody)) == 1
+        await sim.stop()
+
+    with registered_disk("engine-set-back") as disk:
+        run(test(disk.name))
+
+
 def test_an_install_on_a_full_disk_is_refused_and_the_old_program_runs_on(tmp_path: Path) -> None:
     async def test(vfs: str) -> None:
         sim = await NodeSim.started(tmp_path, COUNTER, vfs=vfs)
