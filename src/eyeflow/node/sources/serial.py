@@ -131,8 +131,10 @@ class _LineReader:
                     lines, buffer = [*lines, buffer], b""
                 for line in lines:
                     self._put(line)
-        except (OSError, TypeError, serial.SerialException) as error:
-            self._put(error if not isinstance(error, TypeError) else serial.SerialException("the port was closed"))
+        except (OSError, serial.SerialException) as error:
+            self._put(error)
+        except Exception as error:  # pyserial's ways to say that a port went away; else the source would wait for ever
+            self._put(serial.SerialException(f"the port failed: {error!r}"))
         finally:
             self._port.close()
 

@@ -8,6 +8,9 @@ import pty
 import tty
 from pathlib import Path
 
+import pytest
+import serial
+
 from components.waiting import running, until
 from eyeflow.node.config.ports import SerialConfig
 from eyeflow.node.ports import IncomingEvent, Subscription
@@ -63,6 +66,28 @@ def test_lines_become_events_and_bad_ones_are_rejected(tmp_path: Path) -> None:
         assert "a list" in reasons[1]
         assert any("more than 64" in reason for reason in reasons[2:])
         assert {event.time_us for event in events} == {7}
+
+    asyncio.run(scenario())
+
+
+def test_a_port_that_fails_in_an_unforeseen_way_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def strange(port: serial.Serial) -> int:
+        raise AttributeError("fd")
+
+    async def deliver(event: IncomingEvent) -> None:
+        raise AssertionError("nothing can be read")
+
+    async def scenario() -> None:
+        device = Device(tmp_path / "tty")
+        device.plug_in()
+        source = SerialSource({"scale": SerialConfig(str(device.path))}, backoff_first_s=0.01)
+        source.update([SCALE])
+        monkeypatch.setattr(serial.Serial, "in_waiting", property(strange))
+        async with running(source.run(deliver)):
+            await until(lambda: source.status.counters["opens"] >= 2)
+        device.pull_out()
 
     asyncio.run(scenario())
 
