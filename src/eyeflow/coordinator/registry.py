@@ -89,14 +89,14 @@ class Registry:
         with self._store.transaction():
             fresh = self._tokens.use_join(token, name, now_us)
             known = self.node(name)
+            if not fresh and (known is None or known.public_key != public_key):
+                raise Problem("bad_join_token", "The join token was used, and not by a node with this key.", _NEW_TOKEN)
             if known is not None and known.public_key != public_key:
                 raise Problem(
                     "node_exists",
                     f"A node named {name} with another key is in the cluster.",
                     f"choose another name, or remove it first: eyeflow nodes {name} --remove",
                 )
-            if known is None and not fresh:
-                raise Problem("bad_join_token", "The node was removed after it joined with this token.", _NEW_TOKEN)
             if known is None:
                 self._add_node(name, public_key, now_us)
             self._store.log(now_us, name, "join", name)

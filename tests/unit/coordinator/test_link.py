@@ -255,6 +255,8 @@ def test_a_join_token_pins_its_coordinator(cluster: Any, make: Any) -> None:
             assert await join("http://127.0.0.1:1", token) == "unreachable"
             assert await join("http://[", token) == "unreachable"
             assert await join(cluster.url, token) == "joined"
+            assert await join(cluster.url, token) == "joined", "its answer may have been lost"
+            node.key = make.control("thief").key
             assert await join(cluster.url, token) == "bad_join_token"
 
     asyncio.run(scenario())
