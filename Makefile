@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test check bench golden fuzz clean help
+.PHONY: demo test check bench golden fuzz firmware clean help
 help:            ## show the targets
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -40,6 +40,10 @@ bench: $(VENV)/.installed-bench ## figures as ratios to named alternatives; see 
 
 fuzz: $(VENV)/.installed-dev    ## the long share of mutation and agreement tests
 	EYEFLOW_FUZZ=full $(BIN)/python -m pytest -q tests/conformance tests/unit/svm tests/unit/compiler
+
+firmware: $(VENV)/.installed-dev ## firmware on a simulated board, end to end; not part of make test yet
+	@scripts/install-test-deps.sh
+	$(BIN)/python -m pytest -q tests/embassy/end_to_end.py
 
 golden: $(VENV)/.installed-dev  ## write generated files and golden files again; read the diff
 	$(BIN)/python tools/generate.py
