@@ -92,7 +92,12 @@ SETTINGS = (
             '"full"',
             "`full`: what cannot be recorded does not act. `none-on-full-disk`: it acts, unrecorded.",
         ),
-        ("reconcile_on_reconnect", _B, "true", "Kept for a later version; until then records stay on the node, whatever it says."),
+        (
+            "reconcile_on_reconnect",
+            _B,
+            "true",
+            "Kept for a later version; until then records stay on the node, whatever it says.",
+        ),
     ),
     *_settings(
         "grants", ("allow", _L, '["log.*"]', "Capabilities that programs may use; `*` stands for anything: `gpio.*`.")
