@@ -18,8 +18,7 @@ impl Crypto for BoardCrypto {
     #[cfg(not(feature = "mac"))]
     #[inline(never)]
     fn verify(&mut self, key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
-        use ed25519_compact::{PublicKey, Signature};
-        PublicKey::new(*key).verify(message, &Signature::new(*signature)).is_ok()
+        eyeflow_ed25519::verify(key, message, signature)
     }
 
     /// A chip on which Ed25519 does not fit: the host, which has checked the signature, adds one of this form with the

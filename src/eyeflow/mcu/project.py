@@ -13,7 +13,7 @@ from eyeflow.mcu.board import Board
 from eyeflow.mcu.board_source import render_board
 from eyeflow.mcu.chips import Authentication, Chip, chips
 
-CRATES = ("svm", "link", "slots")
+CRATES = ("svm", "link", "slots", "ed25519")
 """The crates that a project carries along, so that it needs nothing but crates.io."""
 
 SECTIONS_KEPT = ("[package]", "[lib]", "[features]", "[dependencies]", "[lints")
@@ -36,7 +36,7 @@ HAL_DEPENDENCIES = {
         'embedded-storage = "=0.3.2"\n'
     ),
 }
-ED25519 = 'ed25519-compact = { version = "=2.6.1", default-features = false, features = ["opt_size"] }\n'
+ED25519 = 'eyeflow-ed25519 = { path = "ed25519" }\n'
 TIME_DRIVERS = {"stm32h7": "time-driver-tim2"}
 TIME_DRIVER = "time-driver-tim4"
 
