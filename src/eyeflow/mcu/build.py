@@ -125,6 +125,8 @@ def _build(project: Project, progress: Progress, toolchain: Toolchain, extra: di
     elf = _follow(process.stdout, progress, _packages(project))
     code = process.wait()
     listener.join()
+    process.stdout.close()
+    process.stderr.close()
     return elf if code == 0 and elf else "".join(said).strip()
 
 
