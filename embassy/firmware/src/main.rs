@@ -28,6 +28,8 @@ use crate::runtime::Runtime;
 use crate::world::World;
 
 const RX_BYTES: usize = 32;
+/// Bytes that go to the port at once. Some ports take all or nothing, and say so only at the next scan.
+const PIECE_BYTES: usize = 32;
 
 /// A panic is a bug of the firmware: the reset puts every output to its safe level.
 #[panic_handler]
@@ -69,7 +71,7 @@ async fn main(_spawner: Spawner) {
         let sending = async {
             match outbox.pending() {
                 [] => core::future::pending().await,
-                pending => tx.write(pending).await,
+                pending => tx.write(pending.get(..PIECE_BYTES).unwrap_or(pending)).await,
             }
         };
         match select3(ticker.next(), rx.read(&mut bytes), sending).await {
@@ -93,7 +95,8 @@ async fn main(_spawner: Spawner) {
             // A framing error or an overrun: the frame that it hit fails its check, and the host sends it again.
             Either3::Second(Err(_)) => {}
             Either3::Third(Ok(count)) => outbox.sent(count),
-            Either3::Third(Err(_)) => {}
+            // A piece that the port refuses would be refused again: the host asks again for its frame.
+            Either3::Third(Err(_)) => outbox.sent(PIECE_BYTES),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Frames that wait for the serial port, so that nothing in a scan waits for the line.
 
 /// Room for the answer to one request and a few lines of the log.
-const OUTBOX_BYTES: usize = 320;
+const OUTBOX_BYTES: usize = 288;
 
 /// Bytes to be sent, in order. What does not fit is dropped whole and counted: the host asks again.
 pub struct Outbox {

@@ -123,7 +123,7 @@ def _open(irqs: list[str], setup: list[str], fields: list[str]) -> list[str]:
         "",
         "/// Take the chip: every output starts at its safe level.",
         "pub fn open() -> Io {",
-        "    static TX: StaticCell<[u8; 64]> = StaticCell::new();",
+        "    static TX: StaticCell<[u8; 128]> = StaticCell::new();",
         "    static RX: StaticCell<[u8; 256]> = StaticCell::new();",
         *(f"    {line}" for line in setup),
         "    Io {",
@@ -149,7 +149,7 @@ def _stm32(board: Board, outputs: list[Pin], inputs: list[Pin]) -> list[str]:
     link = board.link
     setup = [
         "let p = embassy_stm32::init(hal::config());",
-        "let (tx, rx) = (TX.init([0; 64]), RX.init([0; 256]));",
+        "let (tx, rx) = (TX.init([0; 128]), RX.init([0; 256]));",
         f"let pins = (p.{link.rx}, p.{link.tx});",
         f"let config = hal::uart({link.baud});",
         f"let serial = hal::opened(Serial::new(p.{link.peripheral}, pins.0, pins.1, tx, rx, Irqs, config));",
@@ -174,7 +174,7 @@ def _rp(board: Board, outputs: list[Pin], inputs: list[Pin]) -> list[str]:
         "let p = embassy_rp::init(Default::default());",
         f"let config = hal::uart({link.baud});",
         f"let pins = (p.{_rp_pin(link.tx)}, p.{_rp_pin(link.rx)});",
-        "let (tx, rx) = (TX.init([0; 64]), RX.init([0; 256]));",
+        "let (tx, rx) = (TX.init([0; 128]), RX.init([0; 256]));",
     ]
     channels = [f"AnalogPin::new_pin(p.{_rp_pin(pin)}, Pull::None)" for pin in board.adc]
     fields = [
@@ -199,7 +199,7 @@ def _nrf(board: Board, outputs: list[Pin], inputs: list[Pin]) -> list[str]:
     setup = [
         "let p = embassy_nrf::init(Default::default());",
         f"let config = hal::uart(Baudrate::{nrf_baud(link.baud)});",
-        "let (tx, rx) = (TX.init([0; 64]), RX.init([0; 256]));",
+        "let (tx, rx) = (TX.init([0; 128]), RX.init([0; 256]));",
         f"let pins = (p.{_nrf_pin(link.rx)}, p.{_nrf_pin(link.tx)});",
         "let ppi = (p.PPI_CH0, p.PPI_CH1, p.PPI_GROUP0);",
     ]
