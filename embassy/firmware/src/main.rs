@@ -19,7 +19,7 @@ use embassy_futures::select::{Either3, select3};
 use embassy_time::{Duration, Instant, Ticker};
 use embedded_io_async::{Read, Write};
 use eyeflow_link::Link;
-use static_cell::StaticCell;
+use static_cell::{ConstStaticCell, StaticCell};
 
 use crate::area::{Area, Store};
 use crate::board::{INPUTS, Io, OUTPUTS};
@@ -48,21 +48,36 @@ fn device() -> [u8; 8] {
     hal::device()
 }
 
-#[embassy_executor::main]
-async fn main(_spawner: Spawner) {
+/// What lasts as long as the board runs.
+struct Parts {
+    store: &'static mut Store,
+    runtime: &'static mut Runtime,
+    link: &'static mut Link,
+    outbox: &'static mut Outbox,
+}
+
+/// Set up what lasts. Not inlined: its frame is large, and shall not stay on the stack.
+#[inline(never)]
+fn parts(flash: hal::ProgramFlash, buses: board::Buses) -> Parts {
     static RUNTIME: StaticCell<Runtime> = StaticCell::new();
     static STORE: StaticCell<Store> = StaticCell::new();
-    static LINK: StaticCell<(Link, Outbox)> = StaticCell::new();
-    stack::paint();
-    let Io { mut outputs, inputs, mut analog, mut watchdog, serial, flash, buses } = board::open();
+    static LINK: ConstStaticCell<Link> = ConstStaticCell::new(Link::new());
+    static OUTBOX: ConstStaticCell<Outbox> = ConstStaticCell::new(Outbox::new());
     let store = STORE.init_with(|| Store::open(Area(flash)));
     let boot = stack::boot_number(store.used_bytes().0 ^ store.generation() << 20);
     let runtime = RUNTIME.init_with(|| Runtime::new(World::new(buses), boot));
     runtime.begin_records();
+    Parts { store, runtime, link: LINK.take(), outbox: OUTBOX.take() }
+}
+
+#[embassy_executor::main]
+async fn main(_spawner: Spawner) {
+    stack::paint();
+    let Io { mut outputs, inputs, mut analog, mut watchdog, serial, flash, buses } = board::open();
+    let Parts { store, runtime, link, outbox } = parts(flash, buses);
     read_inputs(&inputs, runtime);
     runtime.world.inputs_before = runtime.world.inputs;
     runtime.boot(store, Instant::now().as_micros());
-    let (link, outbox) = LINK.init_with(|| (Link::new(), Outbox::new()));
     let (mut tx, mut rx) = hal::split(serial);
     let mut ticker = Ticker::every(Duration::from_millis(board::SCAN_MS));
     let mut heard = Instant::now();
@@ -115,6 +130,7 @@ fn listen(byte: u8, link: &mut Link, store: &mut Store, runtime: &mut Runtime, o
     answered
 }
 
+#[inline(never)]
 fn read_inputs(inputs: &[hal::Input; INPUTS], runtime: &mut Runtime) {
     for (level, input) in runtime.world.inputs.iter_mut().zip(inputs) {
         *level = input.is_high();

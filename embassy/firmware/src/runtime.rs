@@ -73,6 +73,7 @@ impl Runtime {
     }
 
     /// At boot: start what the store has.
+    #[inline(never)]
     pub fn boot(&mut self, store: &mut Store, now_us: u64) {
         for place in 0..PLACES as u8 {
             let run = match store.start(place) {

@@ -122,6 +122,7 @@ def _open(irqs: list[str], setup: list[str], fields: list[str]) -> list[str]:
         "});",
         "",
         "/// Take the chip: every output starts at its safe level.",
+        "#[inline(never)]",
         "pub fn open() -> Io {",
         "    static TX: StaticCell<[u8; 128]> = StaticCell::new();",
         "    static RX: StaticCell<[u8; 256]> = StaticCell::new();",
