@@ -10,7 +10,9 @@ use embedded_storage::nor_flash::NorFlash;
 
 pub use embassy_nrf::bind_interrupts;
 pub use embassy_nrf::buffered_uarte::InterruptHandler as BufferedInterruptHandler;
+#[allow(unused_imports)]
 pub use embassy_nrf::spim::InterruptHandler as SpiInterruptHandler;
+#[allow(unused_imports)]
 pub use embassy_nrf::twim::InterruptHandler as I2cInterruptHandler;
 pub use embassy_nrf::gpio::{Level, OutputDrive, Pull};
 pub use embassy_nrf::peripherals;

@@ -13,20 +13,18 @@ use crate::world::World;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const MCU: u8 = 1;
-const FLAG_MAC: u8 = 1;
 const FLAG_LLM: u8 = 2;
 
 impl Board for Runtime {
     type Ring = Ring;
 
     fn identity(&self) -> Identity<'_> {
-        let mac = if cfg!(feature = "mac") { FLAG_MAC } else { 0 };
         let llm = if board::LLM_DELEGATED { FLAG_LLM } else { 0 };
         Identity {
             chip: CHIP.as_bytes(),
             firmware: VERSION.as_bytes(),
             abi: ABI,
-            flags: mac | llm,
+            flags: llm,
             device: crate::device(),
             key: first_bytes(&SIGNERS.first().map_or([0; 32], |key| sha256(key))),
             boot: self.boot,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.mcu.chips import Authentication, Chip, find_chip
-from eyeflow.mcu.device_key import DEVICE_KEY_BYTES, DEVICE_KEY_FILE, read_device_key
+from eyeflow.mcu.chips import Chip, find_chip
 from eyeflow.mcu.pinout import Pinout
 from eyeflow.mcu.problems import BoardError, Problems, Section
 
@@ -103,7 +102,6 @@ class Board:
     llm_delegated: bool
     scan_ms: int
     watchdog_ms: int
-    device_key: bytes = bytes(DEVICE_KEY_BYTES)
 
 
 def load_board(path: Path) -> Board:
@@ -117,10 +115,7 @@ def load_board(path: Path) -> Board:
             next_step="write one with `eyeflow mcu new --chip CHIP`, or name another with --board",
             code="board",
         ) from error
-    board = parse_board(source, path.name)
-    if board.chip.authentication is Authentication.MAC:
-        return replace(board, device_key=read_device_key(path.parent / DEVICE_KEY_FILE))
-    return board
+    return parse_board(source, path.name)
 
 
 def parse_board(source: str, name: str = "board.toml") -> Board:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 
 from eyeflow.mcu.board import Board, Direction, Level, OnLinkLoss, Pin
 from eyeflow.mcu.bus_source import buses_field, nrf_baud, render_buses
-from eyeflow.mcu.chips import Authentication
-from eyeflow.mcu.device_key import device_number, mac_key_id
 
 WATCHDOGS = {"stm32h7": "IWDG1"}
 """The independent watchdog of a family, where it is not IWDG."""
@@ -71,15 +70,14 @@ def _constants(board: Board, outputs: list[Pin], inputs: list[Pin]) -> list[str]
 
 
 def _trust(board: Board) -> list[str]:
-    if board.chip.authentication is Authentication.ED25519:
-        keys = [f"    {_bytes(key)}," for key in board.signers]
-        return [f"pub static SIGNERS: [[u8; 32]; {len(keys)}] = [", *keys, "];"]
-    key = board.device_key
+    keys = [f"    {_bytes(key)}," for key in board.signers]
     return [
-        f"pub static SIGNERS: [[u8; 32]; 1] = [{_bytes(mac_key_id(key))}];",
-        "/// The secret that the board shares with its gateway, and the board's own number, made from it.",
-        f"pub static DEVICE_KEY: [u8; 32] = {_bytes(key)};",
-        f"pub const DEVICE: [u8; 8] = {_bytes(device_number(key))};",
+        f"pub static SIGNERS: [[u8; 32]; {len(keys)}] = [",
+        *keys,
+        "];",
+        "/// The number of a board whose chip has none of its own: made from its name.",
+        "#[allow(dead_code)]",
+        f"pub const DEVICE: [u8; 8] = {_bytes(hashlib.sha256(board.name.encode()).digest()[:8])};",
     ]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass
-from enum import Enum
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -18,13 +17,6 @@ ANY = "any"
 """In a list of pins: the peripheral reaches every pin of the chip."""
 
 PIN_RANGE = re.compile(r"(P[A-K]|GP|P\d\.)(\d+)(?:-\1(\d+))?")
-
-
-class Authentication(Enum):
-    """How a board knows whose program it gets: by an Ed25519 signature, or by a MAC with a secret of its own."""
-
-    ED25519 = "ed25519"
-    MAC = "mac"
 
 
 Peripherals = dict[str, dict[str, tuple[str, ...]]]
@@ -83,7 +75,6 @@ class Chip:
     dac: dict[str, tuple[str, ...]]
     limits: ChipLimits
     records_bytes: int
-    authentication: Authentication
 
 
 @cache
@@ -116,7 +107,6 @@ def chip_from_table(name: str, entry: dict[str, Any]) -> Chip:
         dac={name: _expand(pins) for name, pins in entry.get("dac", {}).items()},
         limits=_limits(entry["program"]),
         records_bytes=entry["records_bytes"],
-        authentication=Authentication(entry.get("authentication", "ed25519")),
     )
 
 

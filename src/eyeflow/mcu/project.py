@@ -11,7 +11,7 @@ from string import Template
 from eyeflow.base.errors import EyeflowError
 from eyeflow.mcu.board import Board
 from eyeflow.mcu.board_source import render_board
-from eyeflow.mcu.chips import Authentication, Chip, chips
+from eyeflow.mcu.chips import Chip, chips
 
 CRATES = ("svm", "link", "slots", "ed25519")
 """The crates that a project carries along, so that it needs nothing but crates.io."""
@@ -32,11 +32,11 @@ HAL_DEPENDENCIES = {
         'portable-atomic = {{ version = "=1.15.0", features = ["critical-section"] }}\n'
     ),
     "nrf": (
-        'embassy-nrf = {{ version = "=0.11.0", features = ["{feature}", "time-driver-rtc1", "time", "gpiote"] }}\n'
+        'embassy-nrf = {{ version = "=0.11.0", features = '
+        '["{feature}", "time-driver-rtc1", "time", "gpiote", "unstable-pac"] }}\n'
         'embedded-storage = "=0.3.2"\n'
     ),
 }
-ED25519 = 'eyeflow-ed25519 = { path = "ed25519" }\n'
 TIME_DRIVERS = {"stm32h7": "time-driver-tim2"}
 TIME_DRIVER = "time-driver-tim4"
 
@@ -107,11 +107,10 @@ def _values(board: Board) -> dict[str, str]:
         "chip": chip.name,
         "board": board.name,
         "default_features": ", ".join(f'"{feature}"' for feature in _default_features(board)),
-        "features": "".join(f"{feature} = []\n" for feature in (*_families(chip), "mac", "dac")),
+        "features": "".join(f"{feature} = []\n" for feature in (*_families(chip), "dac")),
         "target": chip.target,
         "cortex_m_features": "" if chip.hal == "rp" else '"critical-section-single-core"',
         "time_features": "" if chip.hal == "rp" else '"tick-hz-32_768"',
-        "signature_dependencies": ED25519 if chip.authentication is Authentication.ED25519 else "",
         "hal_dependencies": _hal_dependencies(chip),
         "boot": boot,
         "flash_start": f"0x{memory.flash_start + boot_bytes:08X}",
@@ -127,13 +126,8 @@ def _values(board: Board) -> dict[str, str]:
 
 
 def _default_features(board: Board) -> list[str]:
-    """Return what is compiled: the family, the MAC instead of Ed25519 where that does not fit, the DAC if used."""
-    chip = board.chip
-    return [
-        chip.family,
-        *(["mac"] if chip.authentication is Authentication.MAC else []),
-        *(["dac"] if board.dac else []),
-    ]
+    """Return what is compiled: the family, and the DAC if it is used."""
+    return [board.chip.family, *(["dac"] if board.dac else [])]
 
 
 def _families(chip: Chip) -> list[str]:
