@@ -10,13 +10,13 @@ use embedded_storage::nor_flash::NorFlash;
 
 pub use embassy_nrf::bind_interrupts;
 pub use embassy_nrf::buffered_uarte::InterruptHandler as BufferedInterruptHandler;
+pub use embassy_nrf::gpio::{Level, OutputDrive, Pull};
+pub use embassy_nrf::peripherals;
+pub use embassy_nrf::saadc::{ChannelConfig as AnalogPin, InterruptHandler as AnalogInterruptHandler};
 #[allow(unused_imports)]
 pub use embassy_nrf::spim::InterruptHandler as SpiInterruptHandler;
 #[allow(unused_imports)]
 pub use embassy_nrf::twim::InterruptHandler as I2cInterruptHandler;
-pub use embassy_nrf::gpio::{Level, OutputDrive, Pull};
-pub use embassy_nrf::peripherals;
-pub use embassy_nrf::saadc::{ChannelConfig as AnalogPin, InterruptHandler as AnalogInterruptHandler};
 pub use embassy_nrf::uarte::{Baudrate, Config as UartConfig};
 
 /// An output pin.
@@ -138,7 +138,8 @@ pub fn i2c<T: embassy_nrf::twim::Instance>(
     hertz: u32,
 ) -> I2c {
     use embassy_nrf::twim::{Config, Frequency};
-    static BUFFERS: [static_cell::StaticCell<[u8; TRANSFER_BYTES_MAX]>; 2] = [const { static_cell::StaticCell::new() }; 2];
+    static BUFFERS: [static_cell::StaticCell<[u8; TRANSFER_BYTES_MAX]>; 2] =
+        [const { static_cell::StaticCell::new() }; 2];
     let mut config = Config::default();
     config.frequency = if hertz >= 400_000 { Frequency::K400 } else { Frequency::K100 };
     let buffer = BUFFERS.iter().find_map(|buffer| buffer.try_init([0; TRANSFER_BYTES_MAX]));

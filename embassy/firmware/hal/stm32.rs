@@ -1,18 +1,18 @@
 //! The parts of an STM32 that the firmware uses, in the words of the firmware. Pins and peripherals are named in board.rs.
 
+use embassy_stm32::Peri;
 use embassy_stm32::adc::{Adc, AnyAdcChannel, SampleTime};
 use embassy_stm32::flash::{Blocking, Flash as Controller};
-use embassy_stm32::peripherals::{ADC1, FLASH};
+use embassy_stm32::mode::Blocking as Blocked;
 #[cfg(feature = "stm32f4")]
 use embassy_stm32::peripherals::IWDG;
 #[cfg(feature = "stm32h7")]
 use embassy_stm32::peripherals::IWDG1 as IWDG;
-use embassy_stm32::usart::{BufferedUart, BufferedUartRx, BufferedUartTx};
-use embassy_stm32::wdg::IndependentWatchdog;
-use embassy_stm32::Peri;
-use embassy_stm32::mode::Blocking as Blocked;
+use embassy_stm32::peripherals::{ADC1, FLASH};
 use embassy_stm32::time::Hertz;
 use embassy_stm32::usart::ConfigError;
+use embassy_stm32::usart::{BufferedUart, BufferedUartRx, BufferedUartTx};
+use embassy_stm32::wdg::IndependentWatchdog;
 
 pub use embassy_stm32::adc::AdcChannel;
 pub use embassy_stm32::bind_interrupts;

@@ -41,7 +41,8 @@ pub type Ring = &'static mut [u8; board::RECORDS_BYTES];
 
 /// The memory that lasts: zeros at the start, so that it takes no flash and is never copied.
 static RING: ConstStaticCell<[u8; board::RECORDS_BYTES]> = ConstStaticCell::new([0; board::RECORDS_BYTES]);
-static INSTANCES: ConstStaticCell<[[u64; INSTANCE_WORDS]; PLACES]> = ConstStaticCell::new([[0; INSTANCE_WORDS]; PLACES]);
+static INSTANCES: ConstStaticCell<[[u64; INSTANCE_WORDS]; PLACES]> =
+    ConstStaticCell::new([[0; INSTANCE_WORDS]; PLACES]);
 static WORK: ConstStaticCell<[u64; WORK_WORDS]> = ConstStaticCell::new([0; WORK_WORDS]);
 static SCRATCH: ConstStaticCell<[u8; WORK_BYTES]> = ConstStaticCell::new([0; WORK_BYTES]);
 
