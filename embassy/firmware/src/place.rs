@@ -38,8 +38,6 @@ pub struct Loaded {
     pub starts: [Start; TRIGGERS_MAX],
     /// The time of its last event: it never goes back.
     pub last_us: i64,
-    /// An event whose execution waits for an answer: trigger and time.
-    pub waiting: Option<(u8, i64)>,
 }
 
 /// One place: a program or none, its memory, and what it did.
@@ -68,7 +66,7 @@ impl Place {
         let (words, bytes) = halves(self.memory, &verified);
         Instance::new(&verified, words, bytes)?;
         let starts = starts(verified.program(), now_us).ok_or(Misfit::Index)?;
-        self.loaded = Some(Loaded { verified, key, starts, last_us: 0, waiting: None });
+        self.loaded = Some(Loaded { verified, key, starts, last_us: 0 });
         self.counters.running = 1;
         Ok(())
     }

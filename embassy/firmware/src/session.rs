@@ -96,6 +96,7 @@ impl Board for Runtime {
         instance.set_param(program, usize::from(index), value).map_err(|_| Code::BadValue)
     }
 
+    /// The board never asks, so an answer is to nothing.
     fn llm_answer(&mut self, _number: u8, _status: u8, _text: &[u8]) {}
 
     fn records(&mut self) -> &mut Records<Self::Ring> {

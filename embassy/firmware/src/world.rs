@@ -2,7 +2,7 @@
 
 use eyeflow_svm::{Call, Host, Program, Reply, Value};
 
-use crate::board::{self, ANALOG, INPUTS, OUTPUTS, PINS};
+use crate::board::{ANALOG, INPUTS, OUTPUTS, PINS};
 use crate::io::{Buses, Line};
 use crate::outbox::Outbox;
 
@@ -68,7 +68,6 @@ impl World {
     pub fn has(&self, capability: &[u8]) -> bool {
         ALWAYS.contains(&capability)
             || (ANALOG > 0 && capability == b"adc.read_channel")
-            || (board::LLM_DELEGATED && capability.starts_with(b"llm."))
             || self.buses.has(capability)
     }
 

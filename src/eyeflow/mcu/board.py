@@ -150,13 +150,23 @@ def _read_board(root: Section) -> Board | None:
         spi=_buses(root.table("spi"), pinout, "spi", ("sck", "miso", "mosi"), 1_000_000, 8_000_000),
         uart=_buses(root.table("uart"), pinout, "uart", ("tx", "rx"), 9_600, BAUD_MAX),
         signers=_signers(trust),
-        llm_delegated=llm.boolean("delegated", False),
+        llm_delegated=_llm_delegated(llm),
         scan_ms=scan.integer("period_ms", 10, 1, 1000),
         watchdog_ms=scan.integer("watchdog_ms", 8000, 4000, 8000),
     )
     for section in (scan, trust, llm, root):
         section.finish()
     return board
+
+
+def _llm_delegated(section: Section) -> bool:
+    if section.boolean("delegated", False):
+        section.problems.add(
+            section.where("delegated"),
+            "the firmware cannot hand LLM calls to its gateway yet",
+            "write delegated = false",
+        )
+    return False
 
 
 def _name(root: Section) -> str:
