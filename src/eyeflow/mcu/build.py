@@ -58,8 +58,12 @@ def build_firmware(project: Project, progress: Progress, toolchain: Toolchain | 
 
 
 def fetch_crates(project: Project, progress: Progress, toolchain: Toolchain) -> None:
-    """Make sure that every crate of the lock file is cached; goes to the network only when one is missing."""
-    arguments = ["fetch", "--locked", "--target", project.board.chip.target]
+    """Make sure that every crate of the lock file is cached; goes to the network only when one is missing.
+
+    Where `core` is built from its sources, so are the crates that the lock file of the sources names.
+    """
+    targets = [project.board.chip.target, *([toolchain.host] if toolchain.host else [])]
+    arguments = ["fetch", "--locked", *toolchain.arguments, *(f"--target={target}" for target in targets)]
     offline = _cargo(project, toolchain, [*arguments, "--offline"])
     if offline.returncode == 0:
         return

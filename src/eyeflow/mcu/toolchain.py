@@ -57,13 +57,17 @@ class Rust:
 
 @dataclass(frozen=True, slots=True)
 class Toolchain:
-    """How to call cargo for a target: the program, arguments after `build`, and variables to add to the environment."""
+    """How to call cargo for a target: the program, arguments after `build`, variables to add to the environment.
+
+    `host` is the machine that builds: macros and build scripts are compiled for it.
+    """
 
     cargo: Path
     arguments: tuple[str, ...]
     environment: dict[str, str] = field(default_factory=dict)
     core: Core = Core.INSTALLED
     version: tuple[int, int] = (0, 0)
+    host: str = ""
 
     def describe(self) -> str:
         """Return one line that says what is used."""
@@ -124,7 +128,7 @@ def _toolchain(rust: Rust, target: str, core: Core) -> Toolchain:
     if core is Core.FROM_SOURCE:
         arguments = ("-Zbuild-std=core", *arguments)
         environment["RUSTC_BOOTSTRAP"] = "1"
-    return Toolchain(rust.cargo, arguments, environment, core, rust.version)
+    return Toolchain(rust.cargo, arguments, environment, core, rust.version, rust.host)
 
 
 def _gnu_linker(target: str) -> tuple[str, ...]:
