@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test check bench golden fuzz firmware clean help
+.PHONY: demo test check bench golden fuzz clean help
 help:            ## show the targets
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -33,17 +33,13 @@ check: $(VENV)/.installed-dev   ## style, types, generated files
 test: $(VENV)/.installed-dev    ## check, then every test; a skipped test fails
 	@scripts/install-test-deps.sh
 	$(MAKE) check
-	$(BIN)/python -m pytest -q --fail-on-skip --ignore tests/embassy/test_firmware_builds.py $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q --fail-on-skip $(PYTEST_ARGS)
 
 bench: $(VENV)/.installed-bench ## figures as ratios to named alternatives; see docs/performance.md
 	$(BIN)/python -m bench
 
 fuzz: $(VENV)/.installed-dev    ## the long share of mutation and agreement tests
 	EYEFLOW_FUZZ=full $(BIN)/python -m pytest -q tests/conformance tests/unit/svm tests/unit/compiler
-
-firmware: $(VENV)/.installed-dev ## every chip's firmware, and one on a simulated board, end to end; not in make test yet
-	@scripts/install-test-deps.sh
-	$(BIN)/python -m pytest -q tests/embassy/end_to_end.py $(wildcard tests/embassy/test_firmware_builds.py)
 
 golden: $(VENV)/.installed-dev  ## write generated files and golden files again; read the diff
 	$(BIN)/python tools/generate.py

@@ -5,8 +5,6 @@ A first build takes one to two minutes for each family of chips on two cores, a 
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,13 +18,6 @@ from eyeflow.mcu.project import Project, render_project
 from eyeflow.mcu.size import image_bytes
 
 BOARDS = Path(__file__).resolve().parents[2] / "examples" / "boards"
-
-
-@pytest.fixture(autouse=True)
-def shared_target(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All projects of the tests share one cache, which outlives a run."""
-    if "CARGO_TARGET_DIR" not in os.environ:
-        monkeypatch.setenv("CARGO_TARGET_DIR", str(Path(tempfile.gettempdir()) / "eyeflow-firmware-target"))
 
 
 def rendered(name: str, directory: Path) -> Project:

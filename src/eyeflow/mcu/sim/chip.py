@@ -8,6 +8,7 @@ from typing import Protocol
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
 from eyeflow.mcu.sim.events import SimEvent
+from eyeflow.mcu.sim.recording import AdcValues
 
 SERIAL_BUFFER_BYTES_MAX = 1 << 20
 """What a serial port keeps for a reader that does not come; older bytes are lost first, as on a real line."""
@@ -44,6 +45,7 @@ class SimulatedChip(Protocol):
 
     power: Power
     serial_ports: tuple[int, ...]
+    adc: AdcValues
 
     @property
     def time_us(self) -> int:
@@ -71,6 +73,10 @@ class SimulatedChip(Protocol):
         """Return how many bytes to the chip are still on the line."""
         ...
 
+    def serial_overruns(self, port: int) -> int:
+        """Return how many bytes the firmware was too slow to take."""
+        ...
+
     def pin(self, name: str) -> bool:
         """Return the level of a pin."""
         ...
@@ -85,6 +91,10 @@ class SimulatedChip(Protocol):
 
     def take_events(self) -> list[SimEvent]:
         """Return what has happened since the last call, in order."""
+        ...
+
+    def cut_power_in(self, flash_operations: int) -> None:
+        """Let the power fail within the n-th flash operation from now (1 is the next), which is then half done."""
         ...
 
     def power_cut(self) -> None:

@@ -1,0 +1,139 @@
+"""Boards without a board: the very image that would be flashed, on a simulated chip, and its serial line."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from threading import Thread
+
+from eyeflow.compiler.compile import CompileOptions, compile_rule
+from eyeflow.mcu.board import load_board
+from eyeflow.mcu.build import build_firmware
+from eyeflow.mcu.chips import find_chip
+from eyeflow.mcu.link.port import Board, Patience
+from eyeflow.mcu.project import render_project
+from eyeflow.mcu.sim.chip import SimulatedChip
+from eyeflow.mcu.sim.endpoints import TcpEndpoint
+from eyeflow.mcu.sim.events import CoreFault, PinChanged
+from eyeflow.mcu.sim.serve import SimServer
+from eyeflow.mcu.sim.start import start_simulator
+from eyeflow.svm.container import encode
+from eyeflow.svm.program import Profile
+from eyeflow.svm.signing import public_key_of, sign_program
+
+ROOT = Path(__file__).resolve().parents[2]
+RULE = (ROOT / "examples/overheat_relay/overheat_relay.eye").read_text("utf-8")
+SIGNER, STRANGER = bytes(range(32)), bytes(range(1, 33))
+"""Private keys of the tests: of no use anywhere else."""
+
+SECOND_US = 1_000_000
+PATIENCE = Patience(answer_s=5.0, slow_answer_s=20.0, tries=3, slow_tries=2)
+"""The machine that runs the tests may be busy: the board is not to blame."""
+
+STEP_US = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """One chip with the example board file of its name; `link_port` and `relay` are the simulator's names for them."""
+
+    chip: str
+    link_port: int
+    relay: str
+
+    def board_text(self, more: str = "") -> str:
+        """Return the example's board file, which trusts the key of the tests; `more` is added at its end."""
+        text = (ROOT / f"examples/boards/{self.chip.casefold()}.toml").read_text("utf-8")
+        return f'{text}\n[trust]\nsigners = ["{public_key_of(SIGNER).hex()}"]\n{more}'
+
+    def image(self, more: str = "") -> Path:
+        """Return the firmware's ELF file, built once in a run of the tests for each board file."""
+        return _built(self.board_text(more))
+
+    def start(self, more: str = "", *, flash_image: Path | None = None) -> SimulatedChip:
+        """Return the chip with its firmware running; close it after use."""
+        return start_simulator(self.image(more), self.chip, flash_image=flash_image)
+
+    def compile(self, source: str, name: str = "rule.eye", key: bytes = SIGNER) -> bytes:
+        """Return a rule as the signed program for this chip."""
+        options = CompileOptions(Profile.MCU, self.chip, find_chip(self.chip).limits)
+        result = compile_rule(source, name=name, options=options)
+        assert result.program is not None, result.diagnostics
+        return sign_program(encode(result.program), key)
+
+    def program(self, version: str = "1.2.0", key: bytes = SIGNER, limit: str = "80.0") -> bytes:
+        """Return the rule `overheat_relay` in a version, with another default of its limit."""
+        source = RULE.replace('version "1.2.0"', f'version "{version}"').replace("= 80.0 in", f"= {limit} in")
+        return self.compile(source, "overheat_relay.eye", key)
+
+    @contextmanager
+    def link(self, chip: SimulatedChip, patience: Patience = PATIENCE) -> Iterator[Board]:
+        """The board's serial line, while the chip runs in real time in a thread; afterwards it stands still."""
+        with self.served(chip) as url, Board(url, patience=patience) as board:
+            yield board
+
+    @contextmanager
+    def served(self, chip: SimulatedChip) -> Iterator[str]:
+        """The address of the board's serial line, while the chip runs in real time in a thread."""
+        server = SimServer(chip, TcpEndpoint(), self.link_port)
+        failures: list[BaseException] = []
+        events: list[object] = []
+
+        def serve() -> None:
+            try:
+                events.extend(server.events())
+            except BaseException as error:
+                failures.append(error)
+
+        thread = Thread(target=serve)
+        thread.start()
+        try:
+            yield server.url
+        finally:
+            server.stop()
+            thread.join()
+            server.endpoint.close()
+            assert not failures, failures
+            assert not [event for event in events if isinstance(event, CoreFault)], events
+
+    def levels(self, chip: SimulatedChip) -> list[tuple[int, bool]]:
+        """Take what has happened, and return when the relay changed, and to what."""
+        return [(e.time_us, e.level) for e in chip.take_events() if isinstance(e, PinChanged) and e.pin == self.relay]
+
+    def wait_for(self, chip: SimulatedChip, level: bool, within_us: int = 10 * SECOND_US) -> int:
+        """Run until the relay has a level and return when that was."""
+        end_us = chip.time_us + within_us
+        while chip.pin(self.relay) is not level and chip.time_us < end_us:
+            chip.run(chip.time_us + STEP_US)
+        changes = self.levels(chip)
+        assert changes and changes[-1][1] is level, f"the relay did not go {'on' if level else 'off'}"
+        return changes[-1][0]
+
+
+F401 = Lab("STM32F401CC", 1, "PA5")
+PICO = Lab("RP2040", 0, "GPIO2")
+LABS = (F401, PICO)
+
+
+@cache
+def _built(board_text: str) -> Path:
+    directory = Path(tempfile.mkdtemp(prefix="eyeflow-board-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    board_file = directory / "board.toml"
+    board_file.write_text(board_text, "utf-8")
+    project = render_project(load_board(board_file), board_text, directory / "project")
+    elf = build_firmware(project, lambda *_: None).elf
+    # All boards of a family share one cache of crates, and their images one name in it.
+    return Path(shutil.copy(elf, directory / "firmware.elf"))
+
+
+def share_compiled_crates() -> None:
+    """Let cargo keep what it compiled beyond the run, in one place for all projects; a set CARGO_TARGET_DIR stands."""
+    os.environ.setdefault("CARGO_TARGET_DIR", str(Path(tempfile.gettempdir()) / "eyeflow-firmware-target"))
