@@ -230,6 +230,7 @@ def rust_module(table: Table) -> str:
     operands = "".join(f"    {camel(name)},\n" for name in OPERANDS.values())
     parts = [RUST_HEAD.format(abi=table["abi"], operands=operands)]
     parts.append(rust_enum("Op", "An instruction of the SVM.", table["op"]))
+    parts.append(rust_codes("code", "The opcodes as bytes: what the verifier and the machine match on.", table["op"]))
     parts.append(rust_enum("Trap", "Why an execution was trapped.", table["trap"]))
     parts.append(rust_enum("TimerKind", "The kind of memory behind a time word.", table["timer"]))
     parts.append(rust_method("Op", "OpInfo", "What this instruction means.", table["op"], rust_op))
@@ -252,6 +253,12 @@ def rust_enum(name: str, doc: str, entries: list[Table]) -> str:
         "    pub const fn from_code(code: u8) -> Option<Self> {\n"
         f"        match code {{\n{arms}            _ => None,\n        }}\n    }}\n}}\n"
     )
+
+
+def rust_codes(name: str, doc: str, entries: list[Table]) -> str:
+    """Return a module of the codes of an enum as constants."""
+    constants = "".join(f"    pub const {entry['name']}: u8 = {entry['code']};\n" for entry in entries)
+    return f"\n/// {doc}\npub mod {name} {{\n{constants}}}\n"
 
 
 def rust_method(name: str, result: str, doc: str, entries: list[Table], row: Any) -> str:

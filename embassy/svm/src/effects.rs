@@ -40,7 +40,7 @@ impl<const TYPES: usize, const BLOCKS: usize> Pass<'_, '_, TYPES, BLOCKS> {
             Op::LoadAt | Op::StoreAt | Op::Grow => self.array(op, word),
             Op::Const => {
                 self.need(word.b < self.program.count(5), Why::Operand);
-                self.push(self.program.constant(word.b).0);
+                self.push(self.program.constant_type(usize::from(word.b)));
             }
             Op::Branch => self.branch(word),
             Op::Jump => self.jump(word),
@@ -63,7 +63,9 @@ impl<const TYPES: usize, const BLOCKS: usize> Pass<'_, '_, TYPES, BLOCKS> {
             Op::TextF => word.a <= DECIMALS_MAX || word.a == DECIMALS_SHORTEST,
             Op::Concat => word.b <= text_bytes_max(self.program.profile),
             Op::TextEnum if word.a == 0 || end > u32::from(self.program.count(5)) => false,
-            Op::TextEnum => (word.b..end as u16).all(|index| self.program.constant(index).0 == ValueType::Text),
+            Op::TextEnum => {
+                (word.b..end as u16).all(|index| self.program.constant_type(usize::from(index)) == ValueType::Text)
+            }
             _ => true,
         }
     }

@@ -298,6 +298,87 @@ impl Op {
     }
 }
 
+/// The opcodes as bytes: what the verifier and the machine match on.
+pub mod code {
+    pub const LOAD: u8 = 1;
+    pub const STORE: u8 = 2;
+    pub const LOAD_AT: u8 = 3;
+    pub const STORE_AT: u8 = 4;
+    pub const GROW: u8 = 5;
+    pub const CONST: u8 = 6;
+    pub const PUSH_INT: u8 = 7;
+    pub const PUSH_BOOL: u8 = 8;
+    pub const POP: u8 = 9;
+    pub const DUP: u8 = 10;
+    pub const SELECT: u8 = 11;
+    pub const BRANCH: u8 = 16;
+    pub const JUMP: u8 = 17;
+    pub const LOOP: u8 = 18;
+    pub const END_LOOP: u8 = 19;
+    pub const LOOP_INDEX: u8 = 20;
+    pub const RETURN: u8 = 21;
+    pub const LOAD_RESOURCE: u8 = 24;
+    pub const CALL_ACTION: u8 = 25;
+    pub const LLM_CALL: u8 = 26;
+    pub const EMIT_EVENT: u8 = 27;
+    pub const NOW: u8 = 28;
+    pub const LOCAL_NOW: u8 = 29;
+    pub const EVAL: u8 = 32;
+    pub const RESET: u8 = 33;
+    pub const ADD_I: u8 = 48;
+    pub const SUB_I: u8 = 49;
+    pub const MUL_I: u8 = 50;
+    pub const DIV_I: u8 = 51;
+    pub const MOD_I: u8 = 52;
+    pub const NEG_I: u8 = 53;
+    pub const ABS_I: u8 = 54;
+    pub const MIN_I: u8 = 55;
+    pub const MAX_I: u8 = 56;
+    pub const AND_I: u8 = 57;
+    pub const OR_I: u8 = 58;
+    pub const XOR_I: u8 = 59;
+    pub const SHL_I: u8 = 60;
+    pub const SHR_I: u8 = 61;
+    pub const ADD_F: u8 = 64;
+    pub const SUB_F: u8 = 65;
+    pub const MUL_F: u8 = 66;
+    pub const DIV_F: u8 = 67;
+    pub const NEG_F: u8 = 68;
+    pub const ABS_F: u8 = 69;
+    pub const MIN_F: u8 = 70;
+    pub const MAX_F: u8 = 71;
+    pub const FLOOR_F: u8 = 72;
+    pub const CEIL_F: u8 = 73;
+    pub const ROUND_F: u8 = 74;
+    pub const SQRT_F: u8 = 75;
+    pub const EQ_I: u8 = 80;
+    pub const LT_I: u8 = 81;
+    pub const LE_I: u8 = 82;
+    pub const EQ_F: u8 = 83;
+    pub const LT_F: u8 = 84;
+    pub const LE_F: u8 = 85;
+    pub const GT_F: u8 = 86;
+    pub const GE_F: u8 = 87;
+    pub const GT_I: u8 = 88;
+    pub const GE_I: u8 = 89;
+    pub const EQ_B: u8 = 90;
+    pub const NOT: u8 = 91;
+    pub const AND: u8 = 92;
+    pub const OR: u8 = 93;
+    pub const I_TO_F: u8 = 96;
+    pub const F_TO_I: u8 = 97;
+    pub const EQ_T: u8 = 104;
+    pub const CONCAT: u8 = 105;
+    pub const TEXT_I: u8 = 106;
+    pub const TEXT_F: u8 = 107;
+    pub const TEXT_B: u8 = 108;
+    pub const TEXT_ENUM: u8 = 109;
+    pub const CONTAINS: u8 = 110;
+    pub const STARTS_WITH: u8 = 111;
+    pub const LEN_T: u8 = 112;
+    pub const TEXT_D: u8 = 113;
+}
+
 /// Why an execution was trapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

@@ -13,7 +13,9 @@
 
 mod container;
 mod control;
+mod cycle;
 mod effects;
+mod float;
 mod instance;
 #[allow(missing_docs)]
 #[rustfmt::skip]

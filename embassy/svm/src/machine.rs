@@ -1,10 +1,10 @@
 //! The interpreter: one verified instruction after the other, without type checks. docs/svm.md, Execution.
 
+use crate::cycle::cycle;
 use crate::instance::{Instance, Misfit, fits, own_offset};
-use crate::isa::{Op, Trap};
+use crate::isa::Trap;
 use crate::memory::{Memory, Workspace, put, put_words};
-use crate::program::{Program, Word};
-use crate::table::Entry;
+use crate::program::Program;
 use crate::value::{Handle, Space, Texts, Value, ValueType, canonical};
 use crate::verify::Verified;
 use crate::world::Host;
@@ -40,16 +40,16 @@ pub enum Status {
 /// An execution: what is kept beside the memory while it runs.
 #[derive(Clone, Copy)]
 pub struct Execution {
-    /// Fuel used, the instruction that ended it included.
+    /// Fuel used, the instruction that ended it included; while it is suspended without the one that asks.
     pub fuel: u32,
     /// The instruction that runs, or that ended it.
     pub pc: u16,
-    pub(crate) depth: u8,
+    /// The word above the operand stack.
+    pub(crate) top: u16,
     pub(crate) loops: u8,
-    pub(crate) suspended: bool,
     /// Of each open loop: the trip, from 0, of how many.
     pub(crate) trips: [(u16, u16); LOOPS_MAX],
-    /// Bytes of scratch and words of actions in use.
+    /// Bytes of scratch in use, and the word above the actions.
     pub(crate) scratch: usize,
     pub(crate) actions: usize,
     pub(crate) time_us: i64,
@@ -85,9 +85,10 @@ impl<'r, 'a, 'm> Machine<'r, 'a, 'm> {
         let handler = self.program.handler(event.trigger).ok_or(Misfit::Index)?;
         let (params, base) = (usize::from(self.program.regions.params), self.program.regions.state_base());
         let (known, state) = self.instance.words.split_at_checked(params).ok_or(Misfit::Memory)?;
-        self.memory.slots.fill(0);
-        put_words(self.memory.slots, 0, known);
-        put_words(self.memory.slots, base, state);
+        let total = self.program.regions.total();
+        self.memory.words.get_mut(..total).unwrap_or(&mut []).fill(0);
+        put_words(self.memory.words, 0, known);
+        put_words(self.memory.words, base, state);
         let inputs = usize::from(handler.input_base)..usize::from(handler.input_end);
         let mut scratch = 0;
         if event.inputs.len() != inputs.len() {
@@ -108,12 +109,11 @@ impl<'r, 'a, 'm> Machine<'r, 'a, 'm> {
         Ok(Execution {
             fuel: 0,
             pc: handler.entry,
-            depth: 0,
+            top: total as u16,
             loops: 0,
-            suspended: false,
             trips: [(0, 0); LOOPS_MAX],
             scratch,
-            actions: 0,
+            actions: total + self.program.stack_max(),
             time_us: event.time_us,
             utc_offset_us: event.utc_offset_us,
         })
@@ -123,10 +123,13 @@ impl<'r, 'a, 'm> Machine<'r, 'a, 'm> {
     #[inline(never)]
     pub fn run(&mut self, execution: &mut Execution, host: &mut dyn Host) -> Status {
         let own = &*self.instance.bytes;
-        let mut run = Run { program: self.program, own, memory: &mut self.memory, execution, stop: None };
+        let mut run = Run { program: self.program, own, memory: &mut self.memory, execution };
         let stop = loop {
-            run.instruction(host);
-            if let Some(stop) = run.stop {
+            let word = match cycle(run.program, run.memory.words, run.execution) {
+                Ok(word) => word,
+                Err(trap) => break Status::Trapped(trap),
+            };
+            if let Err(stop) = run.step(word, host) {
                 break stop;
             }
         };
@@ -174,94 +177,26 @@ pub(crate) struct Run<'x, 'r, 'a> {
     pub own: &'x [u8],
     pub memory: &'x mut Memory<'r>,
     pub execution: &'x mut Execution,
-    /// How it ended, once it has.
-    pub stop: Option<Status>,
 }
 
 impl Run<'_, '_, '_> {
     #[inline(never)]
     pub fn push(&mut self, word: u64) {
-        if let Some(place) = self.memory.stack.get_mut(usize::from(self.execution.depth)) {
-            *place = word;
-        }
-        self.execution.depth = self.execution.depth.wrapping_add(1);
+        self.memory.store(usize::from(self.execution.top), word);
+        self.execution.top = self.execution.top.wrapping_add(1);
     }
 
     #[inline(never)]
     pub fn pop(&mut self) -> u64 {
-        self.execution.depth = self.execution.depth.wrapping_sub(1);
-        self.memory.stack.get(usize::from(self.execution.depth)).copied().unwrap_or(0)
-    }
-
-    #[inline(never)]
-    pub fn trap(&mut self, trap: Trap) {
-        self.stop = Some(Status::Trapped(trap));
+        self.execution.top = self.execution.top.wrapping_sub(1);
+        self.memory.load(usize::from(self.execution.top))
     }
 
     pub fn texts(&self) -> Texts<'_> {
         Texts { program: self.program.bytes, own: self.own, scratch: self.memory.scratch }
     }
 
-    /// Add to the fuel; false when it is used up.
-    fn pay(&mut self, word: Word, entry: Entry) -> bool {
-        let plus = match entry.cost_plus() {
-            0 => 0,
-            1 => word.b,
-            2 => self.program.timer(word.b).capacity,
-            _ => self.program.site_at(word.b).cost,
-        };
-        if !self.execution.suspended {
-            self.execution.fuel = self.execution.fuel.saturating_add(entry.cost() + u32::from(plus));
-        }
-        self.execution.suspended = false;
-        self.execution.fuel <= self.program.fuel_max
-    }
-
-    /// Pay for one instruction and run it. What a proof excludes is FUEL_EXHAUSTED.
-    fn instruction(&mut self, host: &mut dyn Host) {
-        let word = self.program.word(self.execution.pc);
-        let entry = Entry::of(word.opcode);
-        let Some(op) = Op::from_code(word.opcode).filter(|_| self.pay(word, entry)) else {
-            return self.trap(Trap::FuelExhausted);
-        };
-        let pops = entry.pops();
-        let top = if pops > 0 { self.pop() } else { 0 };
-        let lower = if pops > 1 { self.pop() } else { 0 };
-        let mut next = self.execution.pc.wrapping_add(1);
-        let mut result = top;
-        match op {
-            Op::Load => result = self.memory.load(usize::from(word.b)),
-            Op::Store => self.store(usize::from(word.b), top),
-            Op::Const => result = self.program.constant(word.b).1,
-            Op::PushInt => result = i64::from(word.b as i16) as u64,
-            Op::PushBool => result = u64::from(word.a),
-            Op::Pop | Op::Dup => (),
-            Op::Select if self.pop() != 0 => result = lower,
-            Op::Select => (),
-            Op::LoadAt | Op::StoreAt => result = self.element(op, word, lower, top),
-            Op::Grow => result = self.grow(word),
-            Op::Branch if top != 0 => (),
-            Op::Branch | Op::Jump => next = word.b,
-            Op::Loop => self.loop_(word, top),
-            Op::EndLoop => next = self.end_loop(word, next),
-            Op::LoopIndex => result = self.loop_index(word),
-            Op::Return => self.stop = Some(Status::Ok),
-            Op::Now => result = self.execution.time_us as u64,
-            Op::LocalNow => result = self.execution.time_us.wrapping_add(self.execution.utc_offset_us) as u64,
-            Op::CallAction | Op::EmitEvent => self.collect(word),
-            Op::LoadResource | Op::LlmCall => result = self.ask(word, host),
-            Op::Eval | Op::Reset => result = self.timer(op, word),
-            _ => result = self.operate(op, word, lower, top),
-        }
-        if self.stop.is_some() {
-            return;
-        }
-        for _ in 0..entry.pushes() {
-            self.push(result);
-        }
-        if op == Op::Eval {
-            self.push(result);
-        }
-        self.execution.pc = next;
+    pub fn pay(&mut self, fuel: u16) {
+        self.execution.fuel = self.execution.fuel.wrapping_add(u32::from(fuel));
     }
 }

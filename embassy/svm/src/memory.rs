@@ -20,23 +20,19 @@ impl<'m> Workspace<'m> {
         Self { words, bytes }
     }
 
-    /// Divide the memory for one program.
-    pub(crate) fn split<'w>(&'w mut self, verified: &'w Verified<'_>) -> Result<Memory<'w>, Misfit> {
-        let (needs, program) = (verified.needs(), &verified.program);
-        if self.words.len() < needs.work_words || self.bytes.len() < needs.work_bytes {
-            return Err(Misfit::Memory);
+    /// The memory of one program.
+    pub(crate) fn split<'w>(&'w mut self, verified: &Verified<'_>) -> Result<Memory<'w>, Misfit> {
+        let needs = verified.needs();
+        match (self.words.get_mut(..needs.work_words), self.bytes.get_mut(..needs.work_bytes)) {
+            (Some(words), Some(scratch)) => Ok(Memory { words, scratch }),
+            _ => Err(Misfit::Memory),
         }
-        let (slots, rest) = self.words.split_at_mut_checked(program.regions.total()).ok_or(Misfit::Memory)?;
-        let (stack, actions) = rest.split_at_mut_checked(program.stack_max()).ok_or(Misfit::Memory)?;
-        Ok(Memory { slots, stack, actions, scratch: self.bytes })
     }
 }
 
-/// The parts of the working memory.
+/// The working memory: the slots, the operand stack above them, above that the actions; and scratch text.
 pub(crate) struct Memory<'w> {
-    pub slots: &'w mut [u64],
-    pub stack: &'w mut [u64],
-    pub actions: &'w mut [u64],
+    pub words: &'w mut [u64],
     pub scratch: &'w mut [u8],
 }
 
@@ -44,12 +40,12 @@ impl Memory<'_> {
     /// A slot that the verifier has seen to exist.
     #[inline(never)]
     pub fn load(&self, slot: usize) -> u64 {
-        self.slots.get(slot).copied().unwrap_or(0)
+        self.words.get(slot).copied().unwrap_or(0)
     }
 
     #[inline(never)]
     pub fn store(&mut self, slot: usize, word: u64) {
-        if let Some(place) = self.slots.get_mut(slot) {
+        if let Some(place) = self.words.get_mut(slot) {
             *place = word;
         }
     }

@@ -1,56 +1,87 @@
 //! The instructions that only turn numbers into a number: docs/svm.md, Numbers.
 
-use crate::isa::{Op, Trap};
-use crate::numbers::{
-    EQUAL, GREATER, LESS, ceil, floor, magnitude, order_float, order_int, round, signed, sqrt, to_int,
-};
+use crate::float::{self, SIGN, Way, integral};
+use crate::isa::{Trap, code};
+use crate::numbers::{EQUAL, GREATER, LESS, order_float, to_int};
 use crate::value::NAN_BITS;
 
 const SHIFT_MAX: u64 = 63;
 
-/// The result of an instruction that turns one or two numbers or bools into one; none when it is not one of those.
-pub(crate) fn calculate(op: Op, lower: u64, top: u64) -> Option<Result<u64, Trap>> {
-    let (one, two) = (f64::from_bits(lower), f64::from_bits(top));
-    let number = match op {
-        Op::AddF => one + two,
-        Op::SubF => one - two,
-        Op::MulF => one * two,
-        Op::DivF => one / two,
-        Op::IToF => top as i64 as f64,
-        Op::NegF => -two,
-        Op::AbsF => magnitude(two),
-        Op::FloorF => floor(two),
-        Op::CeilF => ceil(two),
-        Op::RoundF => round(two),
-        Op::SqrtF => sqrt(two),
-        _ => return int(op, lower, top).or_else(|| compare(op, lower, top)),
-    };
-    Some(Ok(number.to_bits()))
+/// The result of an instruction from ADD_I to F_TO_I on its operands, the lower one of two.
+#[inline(always)]
+pub(crate) fn calculate(opcode: u8, lower: u64, top: u64) -> Result<u64, Trap> {
+    let (one, two) = (lower as i64, top as i64);
+    let exact = |value: Option<i64>| value.map(|value| value as u64).ok_or(Trap::IntOverflow);
+    Ok(match opcode {
+        code::ADD_I => return exact(one.checked_add(two)),
+        code::SUB_I => return exact(one.checked_sub(two)),
+        code::NEG_I => return exact(0_i64.checked_sub(two)),
+        code::ABS_I => return exact(two.checked_abs()),
+        code::MUL_I | code::DIV_I | code::MOD_I => return scale(opcode, one, two),
+        code::AND_I | code::AND => lower & top,
+        code::OR_I | code::OR => lower | top,
+        code::XOR_I => lower ^ top,
+        code::NOT => top ^ 1,
+        code::SHL_I | code::SHR_I if top > SHIFT_MAX => return Err(Trap::ShiftRange),
+        code::SHL_I => lower << (top & SHIFT_MAX),
+        code::SHR_I => (one >> (top & SHIFT_MAX)) as u64,
+        code::ADD_F => float::add(lower, top),
+        code::SUB_F => float::add(lower, top ^ SIGN),
+        code::MUL_F => float::multiply(lower, top),
+        code::DIV_F => float::divide(lower, top),
+        code::NEG_F => top ^ SIGN,
+        code::ABS_F => top & !SIGN,
+        code::FLOOR_F => integral(top, if two < 0 { Way::Up } else { Way::Down }),
+        code::CEIL_F => integral(top, if two < 0 { Way::Down } else { Way::Up }),
+        code::ROUND_F => integral(top, Way::Half),
+        code::SQRT_F => float::root(top),
+        code::I_TO_F => float::of_int(two),
+        code::F_TO_I => return to_int(top),
+        code::EQ_I | code::EQ_B => u64::from(lower == top),
+        code::LT_I => u64::from(one < two),
+        code::LE_I => u64::from(one <= two),
+        code::GT_I => u64::from(one > two),
+        code::GE_I => u64::from(one >= two),
+        code::MIN_I => (if two < one { two } else { one }) as u64,
+        code::MAX_I => (if two > one { two } else { one }) as u64,
+        _ => compare(opcode, lower, top),
+    })
 }
 
-fn int(op: Op, lower: u64, top: u64) -> Option<Result<u64, Trap>> {
-    let (one, two) = (lower as i64, top as i64);
+/// The order of two floats, as the instruction asks for it.
+fn compare(opcode: u8, lower: u64, top: u64) -> u64 {
+    let order = order_float(lower, top);
+    let wanted = match opcode {
+        code::EQ_F => EQUAL,
+        code::LT_F => LESS,
+        code::LE_F => LESS | EQUAL,
+        code::GT_F => GREATER,
+        code::GE_F => GREATER | EQUAL,
+        _ if order == 0 => return NAN_BITS,
+        code::MIN_F if order == GREATER => return top,
+        code::MAX_F if order == LESS => return top,
+        _ => return lower,
+    };
+    u64::from(order & wanted != 0)
+}
+
+/// MUL_I, DIV_I and MOD_I, on magnitudes.
+#[inline(never)]
+fn scale(opcode: u8, one: i64, two: i64) -> Result<u64, Trap> {
     let (size, other) = (one.unsigned_abs(), two.unsigned_abs());
-    let negative = (one < 0) != (two < 0);
-    let exact = |value: Option<i64>| value.map(|value| value as u64).ok_or(Trap::IntOverflow);
-    Some(match op {
-        Op::AddI => exact(one.checked_add(two)),
-        Op::SubI => exact(one.checked_sub(two)),
-        Op::NegI => exact(0_i64.checked_sub(two)),
-        Op::AbsI => signed(other, false),
-        Op::MulI => product(size, other).and_then(|size| signed(size, negative)),
-        Op::DivI => size.checked_div(other).ok_or(Trap::DivByZero).and_then(|size| signed(size, negative)),
-        Op::ModI => size.checked_rem(other).ok_or(Trap::DivByZero).and_then(|size| signed(size, one < 0)),
-        Op::AndI | Op::And => Ok(lower & top),
-        Op::OrI | Op::Or => Ok(lower | top),
-        Op::XorI => Ok(lower ^ top),
-        Op::Not => Ok(top ^ 1),
-        Op::ShlI | Op::ShrI if top > SHIFT_MAX => Err(Trap::ShiftRange),
-        Op::ShlI => Ok(lower << (top & SHIFT_MAX)),
-        Op::ShrI => Ok((one >> (top & SHIFT_MAX)) as u64),
-        Op::FToI => to_int(top),
-        _ => return None,
-    })
+    let mut negative = (one < 0) != (two < 0);
+    let size = match opcode {
+        code::MUL_I => product(size, other)?,
+        code::DIV_I => size.checked_div(other).ok_or(Trap::DivByZero)?,
+        _ => {
+            negative = one < 0;
+            size.checked_rem(other).ok_or(Trap::DivByZero)?
+        }
+    };
+    if size > i64::MAX as u64 + u64::from(negative) {
+        return Err(Trap::IntOverflow);
+    }
+    Ok(if negative { size.wrapping_neg() } else { size })
 }
 
 /// The product of two magnitudes of at most 2^63, of 32-bit halves; traps INT_OVERFLOW when it does not fit 64 bits.
@@ -65,29 +96,4 @@ fn product(one: u64, two: u64) -> Result<u64, Trap> {
         return Err(Trap::IntOverflow);
     }
     Ok((high << 32) | low & 0xFFFF_FFFF)
-}
-
-fn compare(op: Op, lower: u64, top: u64) -> Option<Result<u64, Trap>> {
-    let float = matches!(op, Op::EqF | Op::LtF | Op::LeF | Op::GtF | Op::GeF | Op::MinF | Op::MaxF);
-    let order = if float { order_float(lower, top) } else { order_int(lower as i64, top as i64) };
-    let wanted = match op {
-        Op::EqI | Op::EqF | Op::EqB => EQUAL,
-        Op::LtI | Op::LtF => LESS,
-        Op::LeI | Op::LeF => LESS | EQUAL,
-        Op::GtI | Op::GtF => GREATER,
-        Op::GeI | Op::GeF => GREATER | EQUAL,
-        Op::MinI | Op::MinF => return Some(Ok(chosen(order, GREATER, lower, top))),
-        Op::MaxI | Op::MaxF => return Some(Ok(chosen(order, LESS, lower, top))),
-        _ => return None,
-    };
-    Some(Ok(u64::from(order & wanted != 0)))
-}
-
-/// The top when it is the one that `order` asks for, else the lower; NaN when there is no order.
-fn chosen(order: u8, wanted: u8, lower: u64, top: u64) -> u64 {
-    match order {
-        0 => NAN_BITS,
-        _ if order == wanted => top,
-        _ => lower,
-    }
 }

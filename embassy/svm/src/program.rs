@@ -6,7 +6,7 @@ use crate::refusal::Refusal;
 use crate::structure::{self, CONSTANT_BYTES};
 use crate::tables;
 use crate::types::{Scalar, Slot};
-use crate::value::{Handle, Space, ValueType};
+use crate::value::{Handle, ValueType};
 
 /// How many slots each region has. They lie one after the other from slot 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub struct Limits {
 #[derive(Clone, Copy)]
 pub struct Program<'a> {
     pub(crate) bytes: &'a [u8],
-    pub(crate) code: &'a [u8],
+    pub(crate) code: &'a [[u8; 4]],
     /// Where the payload of each section starts.
     at: [u32; SECTIONS],
     pub(crate) fuel_max: u32,
@@ -254,13 +254,21 @@ impl<'a> Program<'a> {
         reader
     }
 
+    /// `N` bytes of the program from `position` on; zeros where it has not as many.
+    #[inline(always)]
+    pub(crate) fn piece<const N: usize>(&self, position: usize) -> [u8; N] {
+        self.bytes.get(position..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; N])
+    }
+
+    /// Where the payload of section `id` starts.
+    fn start(&self, id: usize) -> usize {
+        self.at.get(id.wrapping_sub(1)).map_or(0, |at| *at as usize)
+    }
+
     /// The instruction `pc`; beyond the code a word of zeros, which is none.
     pub(crate) fn word(&self, pc: u16) -> Word {
-        let start = usize::from(pc) * 4;
-        match self.code.get(start..start + 4) {
-            Some([opcode, a, low, high]) => Word { opcode: *opcode, a: *a, b: u16::from_le_bytes([*low, *high]) },
-            _ => Word { opcode: 0, a: 0, b: 0 },
-        }
+        let [opcode, a, low, high] = self.code.get(usize::from(pc)).copied().unwrap_or_default();
+        Word { opcode, a, b: u16::from_le_bytes([low, high]) }
     }
 
     /// Call `visit` with each run of equal slots: its first slot, the slot behind it, and what they hold.
@@ -315,19 +323,25 @@ impl<'a> Program<'a> {
         sum
     }
 
-    /// The type of a constant that exists, and its word.
+    /// The type of a constant that exists.
+    pub(crate) fn constant_type(&self, index: usize) -> ValueType {
+        let [code] = self.piece(self.start(5) + 2 + CONSTANT_BYTES * index);
+        ValueType::of(code)
+    }
+
+    /// The word of a constant that exists.
     #[inline(never)]
-    pub(crate) fn constant(&self, index: u16) -> (ValueType, u64) {
-        let mut reader = self.entry(5, index, CONSTANT_BYTES);
-        let value_type = ValueType::of(reader.u8());
-        let word = reader.number(8);
-        if value_type != ValueType::Text {
-            return (value_type, word);
-        }
-        let texts = self.entry(5, self.count(5), CONSTANT_BYTES).position;
-        let handle =
-            Handle::new(Space::Program, texts.wrapping_add(word as u32 as usize), (word >> 32) as u16 as usize);
-        (value_type, handle.word())
+    pub(crate) fn constant(&self, index: usize) -> u64 {
+        let position = self.start(5) + 2 + CONSTANT_BYTES * index;
+        let [code, word @ ..]: [u8; CONSTANT_BYTES] = self.piece(position);
+        let word = u64::from_le_bytes(word);
+        if code == ValueType::Text as u8 { word + self.constant_texts() as u64 } else { word }
+    }
+
+    /// Where the texts of the constants start.
+    #[inline(never)]
+    fn constant_texts(&self) -> usize {
+        self.start(5) + 2 + CONSTANT_BYTES * usize::from(self.count(5))
     }
 
     /// The bytes of a text that lies in the program.
@@ -337,11 +351,17 @@ impl<'a> Program<'a> {
     }
 
     pub(crate) fn array(&self, index: u16) -> Array {
-        structure::read_array(&mut self.entry(6, index, 6))
+        let [a, b, c, d, e, f] = self.piece(self.start(6) + 2 + 6 * usize::from(index));
+        Array {
+            length_slot: u16::from_le_bytes([a, b]),
+            base: u16::from_le_bytes([c, d]),
+            capacity: u16::from_le_bytes([e, f]),
+        }
     }
 
     pub(crate) fn timer(&self, index: u16) -> Timer {
-        structure::read_timer(&mut self.entry(7, index, 6))
+        let [kind, _, c, d, e, f] = self.piece(self.start(7) + 2 + 6 * usize::from(index));
+        Timer { kind, base: u16::from_le_bytes([c, d]), capacity: u16::from_le_bytes([e, f]) }
     }
 
     /// Site `index`, if there is one.
@@ -391,9 +411,8 @@ impl<'a> Program<'a> {
 
     /// The largest depth of the operand stack, as declared.
     pub(crate) fn stack_max(&self) -> usize {
-        let mut reader = self.section(2);
-        reader.position += 4;
-        usize::from(reader.u8())
+        let [depth] = self.piece(self.start(2) + 4);
+        usize::from(depth)
     }
 
     /// The limits that the file declares; [`crate::verify`] compares them with those it proves.

@@ -1,19 +1,56 @@
-//! What the instructions do that touch more than the stack: slots, arrays, loops, time words, text, sites.
+//! What the instructions do that touch more than slots, stack and numbers: arrays, loops, time words, text, sites.
 
 use crate::instance::own_offset;
-use crate::isa::{Op, TimerKind, Trap};
+use crate::isa::{TimerKind, Trap, code};
 use crate::machine::{Run, Status};
-use crate::memory::{put_words, shortened};
-use crate::operators::calculate;
+use crate::memory::shortened;
 use crate::program::{FALLBACK, SKIP, Word};
-use crate::table::TimerEntry;
+use crate::table::{Entry, TimerEntry};
 use crate::text;
 use crate::timers::{evaluate, reset};
 use crate::types::Scalar;
 use crate::value::{Handle, Space, Texts, ValueType, canonical, text_of_bool};
 use crate::world::{Call, Host, Reply};
 
+/// What an instruction leaves, or how it ends the execution.
+type Step<T> = Result<T, Status>;
+
+const fn trap<T>(trap: Trap) -> Step<T> {
+    Err(Status::Trapped(trap))
+}
+
 impl Run<'_, '_, '_> {
+    /// Run one instruction that `cycle` stopped at, and go on to the next.
+    #[inline(never)]
+    pub fn step(&mut self, word: Word, host: &mut dyn Host) -> Step<()> {
+        let entry = Entry::of(word.opcode);
+        let last = self.execution.top.wrapping_sub(1);
+        self.execution.top = self.execution.top.wrapping_sub(entry.pops() as u16);
+        let (lower, top) = (self.memory.load(usize::from(self.execution.top)), self.memory.load(usize::from(last)));
+        let mut next = self.execution.pc.wrapping_add(1);
+        let mut result = 0;
+        match word.opcode {
+            code::STORE => self.store(usize::from(word.b), top),
+            code::LOAD_AT | code::STORE_AT => result = self.element(word, lower, top)?,
+            code::GROW => result = self.grow(word)?,
+            code::LOOP => self.loop_(word, top)?,
+            code::END_LOOP => next = self.end_loop(word, next)?,
+            code::LOOP_INDEX => result = self.loop_index(word),
+            code::RETURN => return Err(Status::Ok),
+            code::NOW => result = self.execution.time_us as u64,
+            code::LOCAL_NOW => result = self.execution.time_us.wrapping_add(self.execution.utc_offset_us) as u64,
+            code::CALL_ACTION | code::EMIT_EVENT => self.collect(word),
+            code::LOAD_RESOURCE | code::LLM_CALL => result = self.ask(word, host)?,
+            code::EVAL | code::RESET => self.timer(word),
+            _ => result = self.text(word, Handle::from_word(lower), top)?,
+        }
+        if entry.pushes() > 0 {
+            self.push(result);
+        }
+        self.execution.pc = next;
+        Ok(())
+    }
+
     /// Store a word; a text is cut to the slot's limit.
     #[inline(never)]
     pub fn store(&mut self, slot: usize, value: u64) {
@@ -28,110 +65,101 @@ impl Run<'_, '_, '_> {
     }
 
     /// LOAD_AT and STORE_AT.
-    pub fn element(&mut self, op: Op, word: Word, value: u64, index: u64) -> u64 {
+    fn element(&mut self, word: Word, value: u64, index: u64) -> Step<u64> {
         let array = self.program.array(word.b);
         let length = self.memory.load(usize::from(array.length_slot)) as i64;
         if index >= u64::from(array.capacity) || index as i64 >= length {
-            self.trap(Trap::IndexRange);
-            return 0;
+            return trap(Trap::IndexRange);
         }
         let slot = usize::from(array.base) + index as usize;
-        if op == Op::StoreAt {
+        if word.opcode == code::STORE_AT {
             self.store(slot, value);
         }
-        self.memory.load(slot)
+        Ok(self.memory.load(slot))
     }
 
-    pub fn grow(&mut self, word: Word) -> u64 {
+    fn grow(&mut self, word: Word) -> Step<u64> {
         let array = self.program.array(word.b);
         let slot = usize::from(array.length_slot);
         let length = self.memory.load(slot);
         if length >= u64::from(array.capacity) {
-            self.trap(Trap::ListFull);
-        } else {
-            self.memory.store(slot, length + 1);
+            return trap(Trap::ListFull);
         }
-        length
+        self.memory.store(slot, length + 1);
+        Ok(length)
     }
 
-    pub fn loop_(&mut self, word: Word, trips: u64) {
+    fn loop_(&mut self, word: Word, trips: u64) -> Step<()> {
         if trips.wrapping_sub(1) >= u64::from(word.b) {
-            return self.trap(Trap::LoopBound);
+            return trap(Trap::LoopBound);
         }
         if let Some(open) = self.execution.trips.get_mut(usize::from(self.execution.loops)) {
             *open = (0, trips as u16);
         }
         self.execution.loops = self.execution.loops.wrapping_add(1);
+        Ok(())
     }
 
-    pub fn end_loop(&mut self, word: Word, next: u16) -> u16 {
+    /// Return what comes next. Everything else goes forward: the fuel is checked here, though a proof bounds it.
+    fn end_loop(&mut self, word: Word, next: u16) -> Step<u16> {
+        if self.execution.fuel > self.program.fuel_max {
+            return trap(Trap::FuelExhausted);
+        }
         let innermost = self.execution.loops.wrapping_sub(1);
         if let Some((trip, trips)) = self.execution.trips.get_mut(usize::from(innermost)) {
             *trip = trip.wrapping_add(1);
             if trip < trips {
-                return word.b;
+                return Ok(word.b);
             }
         }
         self.execution.loops = innermost;
-        next
+        Ok(next)
     }
 
-    pub fn loop_index(&mut self, word: Word) -> u64 {
+    fn loop_index(&mut self, word: Word) -> u64 {
         let index = self.execution.loops.wrapping_sub(1).wrapping_sub(word.a);
         self.execution.trips.get(usize::from(index)).map_or(0, |open| u64::from(open.0))
     }
 
     /// EVAL and RESET.
-    pub fn timer(&mut self, op: Op, word: Word) -> u64 {
+    fn timer(&mut self, word: Word) {
         let timer = self.program.timer(word.b);
         let Some(kind) = TimerKind::from_code(timer.kind) else {
-            return 0;
+            return;
         };
-        if op == Op::Reset {
-            reset(self.memory, &timer, kind);
-            return 0;
+        if word.opcode == code::RESET {
+            return reset(self.memory, &timer, kind);
         }
+        self.pay(timer.capacity);
         let span = if TimerEntry::of(timer.kind).has_span() { self.pop() as i64 } else { 0 };
         let operand = self.pop();
-        evaluate(self.memory, &timer, kind, self.execution.time_us, operand, span)
+        let result = evaluate(self.memory, &timer, kind, self.execution.time_us, operand, span);
+        self.push(result);
     }
 
-    /// The instructions that turn operands into a result.
-    pub fn operate(&mut self, op: Op, word: Word, lower: u64, top: u64) -> u64 {
-        match calculate(op, lower, top) {
-            Some(Ok(result)) => result,
-            Some(Err(trap)) => {
-                self.trap(trap);
-                0
-            }
-            None => self.text(op, word, Handle::from_word(lower), top),
-        }
-    }
-
-    fn text(&mut self, op: Op, word: Word, lower: Handle, top: u64) -> u64 {
+    fn text(&mut self, word: Word, lower: Handle, top: u64) -> Step<u64> {
         let (texts, handle) = (self.texts(), Handle::from_word(top));
         let (whole, part) = (texts.get(lower), texts.get(handle));
-        let written = match op {
-            Op::EqT => return u64::from(whole == part),
-            Op::Contains => return u64::from(text::contains(whole, part)),
-            Op::StartsWith => return u64::from(whole.starts_with(part)),
-            Op::LenT => return text::length(part) as u64,
-            Op::Concat => return self.concat(usize::from(word.b), lower, handle),
-            Op::TextB => return text_of_bool(top != 0),
-            Op::TextEnum if top >= u64::from(word.a) => {
-                self.trap(Trap::EnumRange);
-                return 0;
-            }
-            Op::TextEnum => return self.program.constant(word.b.wrapping_add(top as u16)).1,
-            Op::TextF => text::of_float(f64::from_bits(top), word.a),
-            Op::TextD => text::of_duration(top as i64),
+        let written = match word.opcode {
+            code::EQ_T => return Ok(u64::from(whole == part)),
+            code::CONTAINS => return Ok(u64::from(text::contains(whole, part))),
+            code::STARTS_WITH => return Ok(u64::from(whole.starts_with(part))),
+            code::LEN_T => return Ok(text::length(part) as u64),
+            code::CONCAT => return Ok(self.concat(word.b, lower, handle)),
+            code::TEXT_B => return Ok(text_of_bool(top != 0)),
+            code::TEXT_ENUM if top >= u64::from(word.a) => return trap(Trap::EnumRange),
+            code::TEXT_ENUM => return Ok(self.program.constant(usize::from(word.b) + top as usize)),
+            code::TEXT_F => text::of_float(top, word.a),
+            code::TEXT_D => text::of_duration(top as i64),
             _ => text::of_int(top as i64),
         };
-        self.memory.append(&mut self.execution.scratch, written.bytes()).word()
+        Ok(self.memory.append(&mut self.execution.scratch, written.bytes()).word())
     }
 
     /// The two texts, cut to `most` bytes at a character boundary.
-    fn concat(&mut self, most: usize, lower: Handle, top: Handle) -> u64 {
+    fn concat(&mut self, most_bytes: u16, lower: Handle, top: Handle) -> u64 {
+        self.pay(most_bytes);
+        let most = usize::from(most_bytes);
         let first = shortened(self.texts(), lower, most);
         let left = if first.size == lower.size { most.wrapping_sub(usize::from(first.size)) } else { 0 };
         let second = shortened(self.texts(), top, left);
@@ -142,25 +170,30 @@ impl Run<'_, '_, '_> {
     }
 
     /// CALL_ACTION and EMIT_EVENT: keep the call until the commit.
-    pub fn collect(&mut self, word: Word) {
-        let count = usize::from(self.program.site_at(word.b).args);
+    fn collect(&mut self, word: Word) {
+        let site = self.program.site_at(word.b);
+        let count = usize::from(site.args);
+        self.pay(site.cost);
         let args = self.drop_args(count);
-        let args = self.memory.stack.get(args..args + count).unwrap_or(&[]);
-        let head = u64::from(word.b) | (count as u64) << 16;
-        put_words(self.memory.actions, self.execution.actions, &[head]);
-        put_words(self.memory.actions, self.execution.actions + 1, args);
-        self.execution.actions += 1 + count;
+        let at = self.execution.actions;
+        self.memory.store(at, u64::from(word.b) | (count as u64) << 16);
+        for index in 0..count {
+            let arg = self.memory.load(args + index);
+            self.memory.store(at + 1 + index, arg);
+        }
+        self.execution.actions = at + 1 + count;
     }
 
     /// Pop arguments and return where they lie on the stack.
     fn drop_args(&mut self, count: usize) -> usize {
-        self.execution.depth = self.execution.depth.wrapping_sub(count as u8);
-        usize::from(self.execution.depth)
+        self.execution.top = self.execution.top.wrapping_sub(count as u16);
+        usize::from(self.execution.top)
     }
 
     /// Hand the kept calls to the host, in order.
     pub fn act(&self, host: &mut dyn Host) {
-        let mut rest = self.memory.actions.get(..self.execution.actions).unwrap_or(&[]);
+        let first = self.program.regions.total() + self.program.stack_max();
+        let mut rest = self.memory.words.get(first..self.execution.actions).unwrap_or(&[]);
         while let Some((head, after)) = rest.split_first() {
             let (words, others) = after.split_at_checked((head >> 16) as usize).unwrap_or((&[], &[]));
             host.act(Call { program: self.program, words, texts: self.texts(), index: *head as u16 });
@@ -169,33 +202,31 @@ impl Run<'_, '_, '_> {
     }
 
     /// LOAD_RESOURCE and LLM_CALL.
-    pub fn ask(&mut self, word: Word, host: &mut dyn Host) -> u64 {
+    fn ask(&mut self, word: Word, host: &mut dyn Host) -> Step<u64> {
         let site = self.program.site_at(word.b);
         let count = usize::from(site.args);
         let Some(result) = site.scalars().nth(count) else {
-            return 0;
+            return trap(Trap::FuelExhausted);
         };
         let bottom = self.drop_args(count);
-        let words = self.memory.stack.get(bottom..bottom + count).unwrap_or(&[]);
+        let words = self.memory.words.get(bottom..bottom + count).unwrap_or(&[]);
         let top = self.execution.scratch;
         let (low, high) = self.memory.scratch.split_at_mut_checked(top).unwrap_or((&mut [], &mut []));
         let room = high.get_mut(..usize::from(result.slot().size_bytes_max)).unwrap_or(&mut []);
         let texts = Texts { program: self.program.bytes, own: self.own, scratch: low };
         let reply = host.read(Call { program: self.program, words, texts, index: word.b }, room);
-        if reply == Reply::Pending {
-            self.execution.depth = (bottom + count) as u8;
-            self.execution.suspended = true;
-            self.stop = Some(Status::Pending);
-            return 0;
+        if matches!(reply, Reply::Pending) {
+            self.execution.top = (bottom + count) as u16;
+            self.execution.fuel = self.execution.fuel.wrapping_sub(Entry::of(word.opcode).cost());
+            return Err(Status::Pending);
         }
+        self.pay(site.cost);
         let answer = self.answer(reply, result);
         let fallback = if site.on_failure == FALLBACK { Some(self.pop()) } else { None };
         if let Some(value) = answer.or(fallback) {
-            return value;
+            return Ok(value);
         }
-        let skips = site.on_failure == SKIP;
-        self.stop = Some(if skips { Status::Skipped } else { Status::Trapped(Trap::CapabilityFailed) });
-        0
+        if site.on_failure == SKIP { Err(Status::Skipped) } else { trap(Trap::CapabilityFailed) }
     }
 
     /// The word of an answer that the site can take.

@@ -1,7 +1,7 @@
 //! Everything about a program that is checked without looking at its code, section by section: docs/svm.md, Verification.
 
 use crate::container::{Signed, read_section};
-use crate::program::{ABORT, Array, FALLBACK, Program, SKIP, Site, SiteKind, Timer};
+use crate::program::{ABORT, FALLBACK, Program, SKIP, Site, SiteKind, Timer};
 use crate::reader::Reader;
 use crate::refusal::{Checked, Why};
 use crate::table::TimerEntry;
@@ -103,7 +103,7 @@ fn read_code<'a>(program: &mut Program<'a>, reader: &mut Reader<'a>) {
     let count = reader.u16();
     reader.need(count > 0, Why::TooMany);
     reader.zeros(2);
-    program.code = reader.take(usize::from(count) * 4);
+    program.code = reader.take(usize::from(count) * 4).as_chunks().0;
 }
 
 fn check_constants<'a>(program: &mut Program<'a>, reader: &mut Reader<'a>) {
@@ -122,7 +122,7 @@ fn check_constants<'a>(program: &mut Program<'a>, reader: &mut Reader<'a>) {
         }
     }
     for index in 0..count {
-        let (value_type, word) = program.constant(index);
+        let (value_type, word) = (program.constant_type(usize::from(index)), program.constant(usize::from(index)));
         let size = if value_type == ValueType::Text { Handle::from_word(word).size } else { 0 };
         reader.utf8(usize::from(size));
         if !reader.is_right() {
@@ -135,25 +135,22 @@ fn check_constants<'a>(program: &mut Program<'a>, reader: &mut Reader<'a>) {
 
 /// Whether two constants have the same type and bits.
 fn same_constant(program: &Program<'_>, one: u16, other: u16) -> bool {
-    let ((value_type, word), (other_type, other_word)) = (program.constant(one), program.constant(other));
-    if value_type != other_type {
+    let (one, other) = (usize::from(one), usize::from(other));
+    let value_type = program.constant_type(one);
+    if value_type != program.constant_type(other) {
         return false;
     }
+    let (word, other_word) = (program.constant(one), program.constant(other));
     match value_type {
         ValueType::Text => program.text(Handle::from_word(word)) == program.text(Handle::from_word(other_word)),
         _ => word == other_word,
     }
 }
 
-/// Read an array.
-#[inline(never)]
-pub(crate) fn read_array(reader: &mut Reader<'_>) -> Array {
-    Array { length_slot: reader.u16(), base: reader.u16(), capacity: reader.u16() }
-}
-
 fn check_arrays<'a>(program: &mut Program<'a>, reader: &mut Reader<'a>) {
-    for _ in 0..count(reader, ARRAYS_MAX) {
-        let array = read_array(reader);
+    for index in 0..count(reader, ARRAYS_MAX) {
+        reader.take(6);
+        let array = program.array(index);
         let (base, length_slot) = (usize::from(array.base), usize::from(array.length_slot));
         let end = base + usize::from(array.capacity);
         let exists = array.capacity > 0 && end.max(length_slot + 1) <= program.regions.total();
@@ -175,18 +172,12 @@ fn region_of(program: &Program<'_>, slot: usize) -> u8 {
     ends.iter().map(|end| u8::from(slot >= *end)).sum()
 }
 
-/// Read a timer.
-#[inline(never)]
-pub(crate) fn read_timer(reader: &mut Reader<'_>) -> Timer {
-    let kind = reader.u16();
-    Timer { kind: kind as u8, base: reader.u16(), capacity: reader.u16() }
-}
-
 fn check_timers<'a>(program: &mut Program<'a>, reader: &mut Reader<'a>) {
-    for _ in 0..count(reader, TIMERS_MAX) {
+    for index in 0..count(reader, TIMERS_MAX) {
         let kind = reader.small(2);
-        let timer = Timer { kind: kind as u8, base: reader.u16(), capacity: reader.u16() };
+        reader.take(4);
         reader.need(kind < 256, Why::Padding);
+        let timer = program.timer(index);
         let entry = TimerEntry::of(timer.kind);
         reader.need(entry.is_known() && entry.window() == (timer.capacity > 0), Why::Layout);
         let (base, capacity) = (usize::from(timer.base), usize::from(timer.capacity));

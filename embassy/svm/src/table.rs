@@ -1,13 +1,13 @@
 //! The instruction-set table packed into words at compile time: what the verifier and the machine look up.
 
-use crate::isa::{CostPlus, Op, OpInfo, Operand, TimerKind};
+use crate::isa::{Op, OpInfo, Operand, TimerKind};
 use crate::value::ValueType;
 
 const CODES: usize = 0x72;
 /// The letter X: any one type.
 pub(crate) const ANY: u32 = 4;
 
-/// What an instruction is: bits 0-6 cost, 7-8 what is added, 9 operand a, 10 operand b, 11-12 number of pops, 13-21
+/// What an instruction is: bits 0-6 cost, 9 operand a, 10 operand b, 11-12 number of pops, 13-21
 /// their letters bottom to top, 22-23 number of pushes, 24-29 their letters. Zero: no such instruction.
 #[derive(Clone, Copy)]
 pub(crate) struct Entry(u32);
@@ -29,17 +29,11 @@ const fn pack_all() -> [u32; CODES] {
 }
 
 const fn pack(info: &OpInfo) -> u32 {
-    let plus = match info.cost_plus {
-        CostPlus::None => 0,
-        CostPlus::Operand => 1,
-        CostPlus::Capacity => 2,
-        CostPlus::Site => 3,
-    };
     let a = !matches!(info.a, Operand::None) as u32;
     let b = !matches!(info.b, Operand::None) as u32;
     let (pops, pop_letters) = letters(info.pops.as_bytes());
     let (pushes, push_letters) = letters(info.pushes.as_bytes());
-    info.cost as u32 | plus << 7 | a << 9 | b << 10 | pops << 11 | pop_letters << 13 | pushes << 22 | push_letters << 24
+    info.cost as u32 | a << 9 | b << 10 | pops << 11 | pop_letters << 13 | pushes << 22 | push_letters << 24
 }
 
 /// Number and letters of a signature; of one in [brackets] what is X. Nothing of arguments and timers.
@@ -73,11 +67,6 @@ impl Entry {
 
     pub const fn cost(self) -> u32 {
         self.0 & 0x7F
-    }
-
-    /// What is added to the cost: 0 nothing, 1 operand b, 2 the capacity of the timer, 3 the cost of the site.
-    pub const fn cost_plus(self) -> u32 {
-        self.0 >> 7 & 3
     }
 
     pub const fn has_a(self) -> bool {

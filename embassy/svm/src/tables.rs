@@ -178,7 +178,7 @@ pub(crate) fn check_triggers<'a>(program: &mut Program<'a>, reader: &mut Reader<
         reader.need(right, Why::Trigger);
         (entry, inputs) = (handler.end, handler.input_end);
     }
-    let filled = usize::from(entry) * 4 == program.code.len() && usize::from(inputs) == program.regions.state_base();
+    let filled = usize::from(entry) == program.code.len() && usize::from(inputs) == program.regions.state_base();
     reader.need(filled, Why::Trigger);
 }
 
@@ -237,7 +237,7 @@ pub(crate) fn check_source_map<'a>(program: &mut Program<'a>, reader: &mut Reade
     let mut least = 0;
     for _ in 0..reader.u16() {
         let (pc, line, column) = (usize::from(reader.u16()), reader.u16(), reader.u16());
-        let right = pc >= least && pc * 4 < program.code.len() && line > 0 && column > 0;
+        let right = pc >= least && pc < program.code.len() && line > 0 && column > 0;
         reader.need(right, Why::SourceMap);
         least = pc + 1;
     }

@@ -1,6 +1,7 @@
 //! Text: UTF-8, and how numbers are written.
 
-use crate::numbers::{is_small, magnitude, whole};
+use crate::float::{INFINITY, ONE, SIGN, multiply, whole};
+use crate::numbers::is_small;
 use crate::value::is_nan;
 
 /// Operand of TEXT_F that drops zeros at the end.
@@ -8,6 +9,8 @@ pub(crate) const DECIMALS_SHORTEST: u8 = 255;
 /// Most decimals of TEXT_F.
 pub(crate) const DECIMALS_MAX: u8 = 6;
 const NUMBER_BYTES_MAX: usize = 32;
+/// 10.0
+const TEN: u64 = 0x4024_0000_0000_0000;
 
 /// Whether the bytes are UTF-8: no overlong form, no surrogate, nothing beyond U+10FFFF.
 pub(crate) fn is_utf8(bytes: &[u8]) -> bool {
@@ -142,28 +145,26 @@ pub(crate) fn of_duration(value: i64) -> Written {
 }
 
 /// A float with 0 to 6 `decimals`, or 255: up to 6, zeros at the end dropped, the first decimal kept.
-pub(crate) fn of_float(value: f64, decimals: u8) -> Written {
+pub(crate) fn of_float(word: u64, decimals: u8) -> Written {
     let mut out = Written::new();
-    let word = value.to_bits();
     let count = if decimals == DECIMALS_SHORTEST { DECIMALS_MAX } else { decimals };
-    let size = magnitude(value);
-    let infinite = size.to_bits() == f64::INFINITY.to_bits();
-    let mut scaled = 1.0;
+    let size = word & !SIGN;
+    let mut scale = ONE;
     for _ in 0..count {
-        scaled *= 10.0;
+        scale = multiply(scale, TEN);
     }
-    scaled *= size;
-    let mut negative = word >> 63 != 0;
+    let scaled = multiply(scale, size);
+    let mut negative = word & SIGN != 0;
     if is_nan(word) {
         out.text(b"nan");
         negative = false;
-    } else if infinite {
+    } else if size == INFINITY {
         out.text(b"inf");
-    } else if !is_small(scaled.to_bits()) {
+    } else if !is_small(scaled) {
         out.text(&[b'8' - count]); // 18 - count: at most 6 decimals leave a 1 in front
         out.text(b">9.2e1");
     } else {
-        let rounded = whole(scaled.to_bits(), true);
+        let rounded = whole(scaled, true);
         let digits = fraction(&mut out, rounded, count, decimals == DECIMALS_SHORTEST);
         out.digits(digits);
         negative &= rounded > 0;

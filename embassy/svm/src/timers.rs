@@ -1,14 +1,16 @@
 //! The time words: what EVAL and RESET do to a timer's slots. docs/svm.md, Timers and windows.
 
+use crate::float;
 use crate::isa::TimerKind;
 use crate::memory::Memory;
 use crate::numbers::{GREATER, LESS, float_between, has_passed, order_float};
 use crate::program::Timer;
-use crate::value::is_nan;
+use crate::value::{NAN_BITS, is_nan};
 
 const TIME_UNSET: i64 = i64::MIN;
 const HEAD_SLOTS: usize = 2;
-const SECOND_US: f64 = 1_000_000.0;
+/// 1,000,000.0: us in a second.
+const SECOND_US: u64 = 0x412E_8480_0000_0000;
 
 /// Put a timer back; of a window only head and count, its samples keep their bits.
 pub(crate) fn reset(memory: &mut Memory<'_>, timer: &Timer, kind: TimerKind) {
@@ -91,8 +93,8 @@ impl<'w, 'm> Window<'w, 'm> {
         self.memory.load(self.place(index)) as i64
     }
 
-    fn sample(&self, index: usize) -> f64 {
-        f64::from_bits(self.memory.load(self.place(index) + self.capacity))
+    fn sample(&self, index: usize) -> u64 {
+        self.memory.load(self.place(index) + self.capacity)
     }
 
     fn drop_oldest(&mut self) {
@@ -105,7 +107,7 @@ impl<'w, 'm> Window<'w, 'm> {
             self.drop_oldest();
         }
         let counts = kind == TimerKind::Count;
-        let sample = if counts { 1.0_f64.to_bits() } else { operand };
+        let sample = if counts { float::ONE } else { operand };
         if if counts { operand != 0 } else { !is_nan(operand) } {
             if self.count == self.capacity {
                 self.drop_oldest();
@@ -117,40 +119,41 @@ impl<'w, 'm> Window<'w, 'm> {
         }
         self.memory.store(self.base - HEAD_SLOTS, self.head as u64);
         self.memory.store(self.base - 1, self.count as u64);
-        if counts { self.count as u64 } else { self.value(kind).to_bits() }
+        if counts { self.count as u64 } else { self.value(kind) }
     }
 
-    fn value(&self, kind: TimerKind) -> f64 {
+    fn value(&self, kind: TimerKind) -> u64 {
         match kind {
             TimerKind::Rate => self.rate(),
             TimerKind::Sum => self.sum(),
-            _ if self.count == 0 => f64::NAN,
-            TimerKind::Mean => self.sum() / self.count as i64 as f64,
+            _ if self.count == 0 => NAN_BITS,
+            TimerKind::Mean => float::divide(self.sum(), float::of_size(0, self.count as u64)),
             TimerKind::Min => self.extreme(LESS),
             _ => self.extreme(GREATER),
         }
     }
 
-    fn sum(&self) -> f64 {
-        (0..self.count).fold(0.0, |sum, index| sum + self.sample(index))
+    fn sum(&self) -> u64 {
+        (0..self.count).fold(0, |sum, index| float::add(sum, self.sample(index)))
     }
 
     /// The first sample than which no other is `order`.
-    fn extreme(&self, order: u8) -> f64 {
+    fn extreme(&self, order: u8) -> u64 {
         (1..self.count).fold(self.sample(0), |best, index| {
             let sample = self.sample(index);
-            if order_float(sample.to_bits(), best.to_bits()) == order { sample } else { best }
+            if order_float(sample, best) == order { sample } else { best }
         })
     }
 
-    fn rate(&self) -> f64 {
+    fn rate(&self) -> u64 {
         let Some(newest) = self.count.checked_sub(1).filter(|newest| *newest > 0) else {
-            return 0.0;
+            return 0;
         };
         let (newest_us, oldest_us) = (self.time(newest), self.time(0));
         if newest_us == oldest_us {
-            return 0.0;
+            return 0;
         }
-        (self.sample(newest) - self.sample(0)) / (float_between(newest_us, oldest_us) / SECOND_US)
+        let gone = float::add(self.sample(newest), self.sample(0) ^ float::SIGN);
+        float::divide(gone, float::divide(float_between(newest_us, oldest_us), SECOND_US))
     }
 }

@@ -67,10 +67,10 @@ pub(crate) const fn canonical(word: u64) -> u64 {
 /// Where the bytes of a text lie.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Space {
-    /// In the scratch of this execution.
-    Scratch,
     /// In the bytes of the program.
     Program,
+    /// In the scratch of this execution.
+    Scratch,
     /// In the text memory of the instance.
     Own,
     /// In the words of the SVM itself: what TEXT_B writes.
@@ -107,8 +107,8 @@ impl Handle {
     pub const fn from_word(word: u64) -> Self {
         let high = (word >> 32) as u32;
         let space = match high >> 16 {
-            0 => Space::Scratch,
-            1 => Space::Program,
+            0 => Space::Program,
+            1 => Space::Scratch,
             2 => Space::Own,
             _ => Space::Truth,
         };

@@ -1,0 +1,85 @@
+//! The hot part of the interpreter: fetch, dispatch, and every instruction that only touches slots, stack and numbers.
+//! What it costs in flash it is worth: it runs once for each instruction of each rule.
+
+use crate::isa::{Trap, code};
+use crate::machine::Execution;
+use crate::operators::calculate;
+use crate::program::{Program, Word};
+use crate::table::Entry;
+
+/// Run up to the next instruction that needs more than slots and stack, pay for it and return it; `pc` stands on it.
+///
+/// What a proof excludes is FUEL_EXHAUSTED. Everything goes forward but END_LOOP, which checks the fuel.
+#[inline(never)]
+pub(crate) fn cycle(program: &Program<'_>, words: &mut [u64], execution: &mut Execution) -> Result<Word, Trap> {
+    let (mut pc, mut top, mut fuel) = (usize::from(execution.pc), usize::from(execution.top), execution.fuel);
+    let plain = !program.has_text;
+    let found = loop {
+        let Some(&[opcode, a, low, high]) = program.code.get(pc) else {
+            break Err(Trap::FuelExhausted);
+        };
+        let b = usize::from(u16::from_le_bytes([low, high]));
+        let entry = Entry::of(opcode);
+        fuel = fuel.wrapping_add(entry.cost());
+        let word = match opcode {
+            code::LOAD => load(words, b),
+            code::CONST => program.constant(b),
+            code::PUSH_INT => i64::from(b as i16) as u64,
+            code::PUSH_BOOL => u64::from(a),
+            code::DUP => load(words, top.wrapping_sub(1)),
+            code::SELECT => {
+                top = top.wrapping_sub(3);
+                let chosen = if load(words, top) as u32 != 0 { 1 } else { 2 };
+                load(words, top.wrapping_add(chosen))
+            }
+            code::POP => {
+                top = top.wrapping_sub(1);
+                pc += 1;
+                continue;
+            }
+            code::STORE if plain => {
+                top = top.wrapping_sub(1);
+                let word = load(words, top);
+                store(words, b, word);
+                pc += 1;
+                continue;
+            }
+            code::JUMP => {
+                pc = b;
+                continue;
+            }
+            code::BRANCH => {
+                top = top.wrapping_sub(1);
+                pc = if load(words, top) as u32 != 0 { pc + 1 } else { b };
+                continue;
+            }
+            code::ADD_I..=code::F_TO_I => {
+                let last = top.wrapping_sub(1);
+                top = top.wrapping_sub(entry.pops() as usize);
+                match calculate(opcode, load(words, top), load(words, last)) {
+                    Ok(word) => word,
+                    Err(trap) => break Err(trap),
+                }
+            }
+            _ => break Ok(Word { opcode, a, b: b as u16 }),
+        };
+        store(words, top, word);
+        top += 1;
+        pc += 1;
+    };
+    (execution.pc, execution.top, execution.fuel) = (pc as u16, top as u16, fuel);
+    found
+}
+
+/// A word that the verifier has seen to exist.
+#[inline(always)]
+pub(crate) fn load(words: &[u64], index: usize) -> u64 {
+    words.get(index).copied().unwrap_or(0)
+}
+
+#[inline(always)]
+pub(crate) fn store(words: &mut [u64], index: usize, word: u64) {
+    if let Some(place) = words.get_mut(index) {
+        *place = word;
+    }
+}
