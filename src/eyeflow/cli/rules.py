@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from eyeflow.base.diagnostic import Diagnostic
     from eyeflow.compiler.catalog import Catalog
     from eyeflow.compiler.compile import CompileOptions, CompileResult
+    from eyeflow.compiler.hardware import Hardware
+    from eyeflow.mcu.chips import Chip
 
 
 class Format(Enum):
@@ -54,6 +56,10 @@ CatalogOption = Annotated[
 TargetOption = Annotated[
     str, typer.Option("--target", metavar="CHIP", help="Compile for this chip (implies --profile mcu): STM32F401CC.")
 ]
+BoardOption = Annotated[
+    Path | None,
+    typer.Option("--board", help="Compile for the chip of this board file, and check pins and buses against it."),
+]
 ProfileOption = Annotated[ProfileName, typer.Option("--profile", help="What the rule may use.")]
 
 
@@ -87,18 +93,36 @@ def load_catalog(paths: list[Path] | None) -> Catalog:
     return catalog
 
 
-def compile_options(profile: ProfileName, target: str, sequence: int | None = None) -> CompileOptions:
-    """Return the options for a profile or, with a chip, for the chip's limits."""
+def compile_options(
+    profile: ProfileName, target: str, board: Path | None = None, sequence: int | None = None
+) -> CompileOptions:
+    """Return the options for a profile, for a chip and its limits, or for a board and what is wired to it."""
     from eyeflow.compiler.compile import CompileOptions
     from eyeflow.svm.program import Profile
 
-    if not target:
+    if not target and board is None:
         chosen = Profile.MCU if profile is ProfileName.MCU else Profile.LINUX
         return CompileOptions(profile=chosen, sequence=sequence)
     from eyeflow.mcu.chips import find_chip
+    from eyeflow.mcu.hardware import chip_hardware
 
-    chip = find_chip(target)
-    return CompileOptions(profile=Profile.MCU, chip=chip.name, chip_limits=chip.limits, sequence=sequence)
+    if board is None:
+        chip, hardware = find_chip(target), chip_hardware(find_chip(target))
+    else:
+        chip, hardware = _board_chip(board, target)
+    return CompileOptions(Profile.MCU, chip.name, chip.limits, sequence, hardware)
+
+
+def _board_chip(path: Path, target: str) -> tuple[Chip, Hardware]:
+    """Return the chip of a board file and what the board has; refuses a --target that names another chip."""
+    from eyeflow.mcu.board import load_board
+    from eyeflow.mcu.chips import find_chip
+    from eyeflow.mcu.hardware import board_hardware
+
+    board = load_board(path)
+    if target and find_chip(target).name != board.chip.name:
+        raise usage_error(f"the board in {path} has the chip {board.chip.name}, not {target}", "leave out --target")
+    return board.chip, board_hardware(board)
 
 
 def compile_path(path: Path, catalog: Catalog, options: CompileOptions) -> tuple[str, CompileResult]:
@@ -147,12 +171,13 @@ def check(
     rules: Rules,
     profile: ProfileOption = ProfileName.LINUX,
     target: TargetOption = "",
+    board: BoardOption = None,
     catalog: CatalogOption = None,
     format_: FormatOption = Format.TEXT,
     json_: JsonFlag = False,
 ) -> None:
     """Say whether rules are right, without writing anything."""
-    known, options = load_catalog(catalog), compile_options(profile, target)
+    known, options = load_catalog(catalog), compile_options(profile, target, board)
     paths, found, errors = find_rules(rules), [], 0
     for path in paths:
         source, result = compile_path(path, known, options)
@@ -231,12 +256,13 @@ def compile_command(
     ] = None,
     profile: ProfileOption = ProfileName.LINUX,
     target: TargetOption = "",
+    board: BoardOption = None,
     catalog: CatalogOption = None,
     format_: FormatOption = Format.TEXT,
     json_: JsonFlag = False,
 ) -> None:
     """Compile rules to .svm programs, and print what the verifier proved of them."""
-    known, options = load_catalog(catalog), compile_options(profile, target, sequence)
+    known, options = load_catalog(catalog), compile_options(profile, target, board, sequence)
     paths = find_rules(rules)
     if emit is not None:
         finish(_emit(paths, emit, known, options, format_, as_json=json_))

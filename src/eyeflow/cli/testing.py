@@ -56,12 +56,13 @@ def test(
     only: Annotated[str, typer.Option("-k", help="Only tests whose name holds this text.")] = "",
     profile: r.ProfileOption = r.ProfileName.LINUX,
     target: r.TargetOption = "",
+    board: r.BoardOption = None,
     catalog: r.CatalogOption = None,
     format_: r.FormatOption = r.Format.TEXT,
     json_: JsonFlag = False,
 ) -> None:
     """Run the tests of rules. Exit code 1 when one fails."""
-    known, options = r.load_catalog(catalog), r.compile_options(profile, target)
+    known, options = r.load_catalog(catalog), r.compile_options(profile, target, board)
     played = []
     for path in find_rules(rules or [Path()]):
         one = _play(path, known, options, only, trace=cov or cov_min > 0, how=None if json_ else format_)

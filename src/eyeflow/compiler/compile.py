@@ -13,6 +13,7 @@ from eyeflow.compiler.check import Checked, CheckedTest, Condition, check_rule
 from eyeflow.compiler.check.declarations import parse_version
 from eyeflow.compiler.codegen import Target, assemble, generate
 from eyeflow.compiler.dump import dump_ir, dump_tokens, dump_tree
+from eyeflow.compiler.hardware import Hardware
 from eyeflow.compiler.limits import ChipLimits, check_chip
 from eyeflow.compiler.lower import lower_rule
 from eyeflow.compiler.parser import parse
@@ -29,13 +30,16 @@ SOURCE_NAME_BYTES_MAX = 255
 
 @dataclass(frozen=True, slots=True)
 class CompileOptions:
-    """What to compile for. `sequence` None: from the version, major << 40 | minor << 20 | patch."""
+    """What to compile for. `sequence` None: from the version, major << 40 | minor << 20 | patch.
+
+    `hardware`: what the board has, or at most can have; None where nothing is known of it.
+    """
 
     profile: Profile = Profile.LINUX
     chip: str = ""
     chip_limits: ChipLimits | None = None
     sequence: int | None = None
-    delegated_llm: bool = False
+    hardware: Hardware | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +69,7 @@ def compile_rule(
     parsed = parse(source)
     if parsed.rule is None:
         return CompileResult(None, tuple(parsed.diagnostics))
-    checked = check_rule(
-        parsed.rule, source, catalog or Catalog.builtin(), options.profile, delegated_llm=options.delegated_llm
-    )
+    checked = check_rule(parsed.rule, source, catalog or Catalog.builtin(), options.profile, options.hardware)
     diagnostics = _merged(tuple(parsed.diagnostics), _without_echo(checked, tuple(parsed.diagnostics)))
     if checked.rule is None or _has_error(diagnostics):
         return CompileResult(None, diagnostics, phases=Phases(parsed.rule, checked.rule))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import eye_sources as sources
 import golden
 from eyeflow.base.diagnostic import Severity
 from eyeflow.compiler.check import check_rule
@@ -21,6 +22,7 @@ OPTIONS = {
     "": CompileOptions(),
     "mcu": CompileOptions(profile=Profile.MCU),
     "chip": CompileOptions(profile=Profile.MCU, chip="STM32F401CC", chip_limits=ChipLimits(state_bytes_max=512)),
+    "board": CompileOptions(profile=Profile.MCU, chip="STM32F401CC", hardware=sources.BOARD),
 }
 CHECKER_CODES = [code for code in all_codes() if code >= "EF02"]
 

@@ -32,6 +32,7 @@ OPTIONS = {
     "": CompileOptions(),
     "mcu": CompileOptions(profile=Profile.MCU),
     "chip": CompileOptions(profile=Profile.MCU, chip="STM32F401CC", chip_limits=ChipLimits(state_bytes_max=512)),
+    "board": CompileOptions(profile=Profile.MCU, chip="STM32F401CC", hardware=sources.BOARD),
 }
 """What a third word behind the fence of an example compiles for."""
 

@@ -8,6 +8,7 @@ import pytest
 
 import golden
 from eyeflow.compiler.compile import PHASES, ChipLimits, CompileOptions, compile_rule, emit_phase
+from eyeflow.compiler.hardware import Hardware
 from eyeflow.svm.container import decode, encode
 from eyeflow.svm.program import Priority, Profile
 from eyeflow.svm.verify import verify
@@ -104,7 +105,7 @@ def test_a_language_model_on_mcu_needs_a_board_that_delegates() -> None:
     source = wrapped('enum Label { A, B }\non every 1s\nlet l = llm.classify("t", Label, "i") else A\nlog.info("{l}")')
     refused = compile_rule(source, name="x", options=CompileOptions(profile=Profile.MCU))
     assert [found.code for found in refused.diagnostics] == ["EF0402"]
-    allowed = CompileOptions(profile=Profile.MCU, delegated_llm=True)
+    allowed = CompileOptions(profile=Profile.MCU, hardware=Hardware("b", {}, delegates_llm=True))
     assert compile_rule(source, name="x", options=allowed).program is not None
 
 

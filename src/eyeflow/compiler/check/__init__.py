@@ -21,6 +21,7 @@ from eyeflow.compiler.check.declarations import (
 )  # fmt: skip
 from eyeflow.compiler.check.handlers import check_handlers
 from eyeflow.compiler.check.tests import CheckedTest, Condition, check_tests
+from eyeflow.compiler.hardware import Hardware
 from eyeflow.svm.program import Profile
 
 __all__ = ["Checked", "CheckedTest", "Condition", "check_rule"]
@@ -37,9 +38,11 @@ class Checked:
     diagnostics: tuple[Diagnostic, ...]
 
 
-def check_rule(rule: ast.Rule, source: str, catalog: Catalog, profile: Profile, *, delegated_llm: bool) -> Checked:
+def check_rule(
+    rule: ast.Rule, source: str, catalog: Catalog, profile: Profile, hardware: Hardware | None = None
+) -> Checked:
     """Resolve and type a whole rule; every problem found is in `diagnostics`, in the order of the source."""
-    ctx = Context(catalog, profile, delegated_llm, source)
+    ctx = Context(catalog, profile, hardware, source)
     try:
         return _check(ctx, rule)
     except TooManyProblems:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eyeflow.base.diagnostic import Label
+from eyeflow.base.diagnostic import Label, Span
 from eyeflow.compiler import ast, types
 from eyeflow.compiler import typed as t
 from eyeflow.compiler.catalog import ArgRole, Capability, CapabilityArg
 from eyeflow.compiler.check.arguments import bind
 from eyeflow.compiler.check.context import Context, Mode, SymbolKind, did_you_mean, name_fix
 from eyeflow.compiler.check.expressions import check, check_as, require_constant
+from eyeflow.compiler.hardware import CHANNEL_KINDS, Hardware
 from eyeflow.svm.program import OnFailure, SiteKind, Type, TypeTag
 
 RETRIES_MAX = 100
@@ -39,13 +40,27 @@ def find_capability(ctx: Context, expr: ast.CallExpr) -> Capability | None:
             fix=name_fix(span, guess),
         )  # fmt: skip
         return None
-    delegated = capability.delegable and ctx.delegated_llm
+    delegated = capability.delegable and ctx.hardware is not None and ctx.hardware.delegates_llm
     if ctx.profile not in capability.profiles and not delegated:
         profile = ctx.profile.name.lower()
         reason = capability.unavailable.get(ctx.profile, "the profile has no such capability")
         ctx.error("EF0402", f"`{name}` is not available on {profile}: {reason}", span, f"not on {profile}")
         return None
+    if ctx.hardware is not None and (kind := ctx.hardware.lacking(name)):
+        _lacking(ctx, ctx.hardware, name, kind, span)
+        return None
     return capability
+
+
+def _lacking(ctx: Context, hardware: Hardware, name: str, kind: str, span: Span) -> None:
+    ctx.error(
+        "EF0409",
+        f"`{name}` needs {CHANNEL_KINDS[kind][0]}, and {hardware.name} has none",
+        span,
+        "not on this hardware",
+        note=hardware.elsewhere.get(kind, ""),
+        help="compile for another chip" if kind in hardware.elsewhere else hardware.remedy,
+    )
 
 
 def check_capability(ctx: Context, expr: ast.CallExpr, *, wants_value: bool) -> t.Expr:
@@ -107,7 +122,24 @@ def check_arguments(
         pairs.append((arg.name, kind))
         values.append(_argument(ctx, capability, arg, kind, given, expr, partial=partial))
         failed = failed or (values[-1] is not None and types.is_error(values[-1].type))
+    if not failed:
+        _check_channel(ctx, capability, values)
     return None if failed else CapabilityCall(capability, tuple(pairs), tuple(values), result)
+
+
+def _check_channel(ctx: Context, capability: Capability, values: list[t.Expr | None]) -> None:
+    """Report a channel, bus or port that the hardware does not have, where its number is known."""
+    number = values[0] if values else None
+    if ctx.hardware is None or not isinstance(number, t.Const) or not isinstance(number.value, int):
+        return
+    if not ctx.hardware.has_channel(capability.name, number.value):
+        ctx.error(
+            "EF0410",
+            f"{ctx.hardware.name} has {ctx.hardware.describe_channels(capability.name)}",
+            number.span,
+            "no such number",
+            help=f"use one of them, or {ctx.hardware.remedy}",
+        )
 
 
 def _fit_profile(ctx: Context, kind: Type) -> Type:

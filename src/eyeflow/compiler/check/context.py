@@ -12,6 +12,7 @@ from eyeflow.base.names import near
 from eyeflow.compiler import typed as t
 from eyeflow.compiler import types
 from eyeflow.compiler.catalog import Catalog
+from eyeflow.compiler.hardware import Hardware
 from eyeflow.svm.program import Pin, Profile, Type
 
 DIAGNOSTICS_MAX = 100
@@ -62,7 +63,7 @@ class Context:
 
     catalog: Catalog
     profile: Profile
-    delegated_llm: bool
+    hardware: Hardware | None
     source: str
     diagnostics: list[Diagnostic] = field(default_factory=list)
     types: dict[str, Type] = field(default_factory=dict)

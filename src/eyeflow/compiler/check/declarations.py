@@ -165,8 +165,28 @@ def declare_pins(ctx: Context, rule: ast.Rule) -> None:
         const = t.Const(len(ctx.pins), kind, decl.name.span) if direction is not None else None
         ctx.declare(Symbol(decl.name.text, SymbolKind.PIN, kind, decl.name.span, const=const))
         ctx.pins.append(Pin(decl.name.text, direction or Direction.INPUT))
+        _check_wired(ctx, decl, direction)
     if len(ctx.pins) > _COUNTS_MAX["pin"]:
         ctx.error("EF0502", f"too many pins: {len(ctx.pins)}, at most 32", rule.pins[-1].span, "too many")
+
+
+def _check_wired(ctx: Context, decl: ast.PinDecl, direction: Direction | None) -> None:
+    """Report a pin that the board file does not name, or that goes the other way there."""
+    if ctx.hardware is None or ctx.hardware.pins is None or direction is None:
+        return
+    name, wired = decl.name.text, ctx.hardware.pins.get(decl.name.text)
+    if wired is None:
+        hint, guess = did_you_mean(name, list(ctx.hardware.pins))
+        ctx.error(
+            "EF0411", f"{ctx.hardware.name} has no pin `{name}`", decl.name.span, "not in the board file",
+            help=hint or f'name it there: {name} = {{ pin = "...", direction = "{direction.name.lower()}" }}',
+            fix=name_fix(decl.name.span, guess),
+        )  # fmt: skip
+    elif wired is not direction:
+        ctx.error(
+            "EF0411", f"`{name}` is an {wired.name.lower()} of {ctx.hardware.name}", decl.direction.span,
+            f"declared as an {direction.name.lower()} here", help="correct the rule, or the board file",
+        )  # fmt: skip
 
 
 def declare_params(ctx: Context, rule: ast.Rule) -> None:
