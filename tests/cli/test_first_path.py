@@ -249,20 +249,26 @@ def test_a_port_in_use_and_a_second_node(cluster: Cluster, eyeflow: Command) -> 
     assert exposed.code == 2 and "without TLS" in exposed.err
 
 
-@pytest.mark.parametrize("moment_s", [0.05, 0.3, 0.8])
-def test_interrupt_at_any_moment(environment: dict[str, str], ticker: Path, tmp_path: Path, moment_s: float) -> None:
-    rows = "".join(f"{i}\n" for i in range(200_000))
-    (tmp_path / "long.csv").write_text("timestamp\n" + rows)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "eyeflow", "run", str(ticker), "--events", str(tmp_path / "long.csv"), "--summary"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment,
-    )
+def interrupted(command: list[str], environment: dict[str, str], moment_s: float) -> tuple[int, bytes]:
+    """Run a command, interrupt it at a moment, and return its exit code and what it said."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
     try:
         process.wait(moment_s)
     except subprocess.TimeoutExpired:
         os.kill(process.pid, signal.SIGINT)
     _out, err = process.communicate(timeout=DEADLINE_S)
-    assert process.returncode in (0, 130, -signal.SIGINT), err
-    assert process.returncode != 130 or b"Traceback" not in err
+    return process.returncode, err
+
+
+@pytest.mark.parametrize("moment_s", [0.05, 0.3, 0.8])
+def test_interrupt_at_any_moment(environment: dict[str, str], ticker: Path, tmp_path: Path, moment_s: float) -> None:
+    rows = "".join(f"{i}\n" for i in range(200_000))
+    (tmp_path / "long.csv").write_text("timestamp\n" + rows)
+    command = [sys.executable, "-m", "eyeflow", "run", str(ticker), "--events", str(tmp_path / "long.csv"), "--summary"]
+    code, err = interrupted(command, environment, moment_s)
+    # A busy machine may still be starting Python itself: that is not ours to keep quiet, so look a little later.
+    while code == 1 and b"KeyboardInterrupt" in err and b"eyeflow/cli" not in err:
+        moment_s += 0.02
+        code, err = interrupted(command, environment, moment_s)
+    assert code in (0, 130, -signal.SIGINT), err
+    assert code != 130 or b"Traceback" not in err
