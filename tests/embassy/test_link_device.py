@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from components.rust import rust_example
 from eyeflow.base.errors import EyeflowError
 from eyeflow.compiler.catalog import Catalog
 from eyeflow.compiler.compile import CompileOptions, compile_rule
@@ -24,7 +25,6 @@ from eyeflow.svm.container import decode, encode
 from eyeflow.svm.program import Profile
 from eyeflow.svm.signing import public_key_of, sign_program
 
-EMBASSY = Path(__file__).resolve().parents[2] / "embassy"
 KEY = bytes(range(32))
 FOREIGN = bytes(range(1, 33))
 QUICK = Patience(answer_s=0.3, slow_answer_s=3.0, tries=8, slow_tries=8)
@@ -60,10 +60,7 @@ def program(name: str, version: str = "1.0.0", *, chip: str = "STM32F401CC", key
 
 @pytest.fixture(scope="module")
 def binary() -> Path:
-    build = ("cargo", "build", "--quiet", "--locked", "-p", "eyeflow-link", "--example", "device")
-    done = subprocess.run(build, cwd=EMBASSY, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return EMBASSY / "target/debug/examples/device"
+    return rust_example("eyeflow-link", "device")
 
 
 @dataclass(slots=True)
@@ -375,8 +372,10 @@ def strange(data: bytes) -> Iterator[str]:
         (b"login: \r\nlogin: \r\n", "not_eyeflow"),
         (bytes(random.Random(5).randbytes(300)), "line_garbled"),
         (bytes.fromhex("00 08 c0 01 01 02 03 04 05 00"), "line_garbled"),
+        (bytes(300), "line_garbled"),
+        (b"\r\n\r\n", "not_eyeflow"),
     ],
-    ids=["silence", "text", "noise", "damaged"],
+    ids=["silence", "text", "noise", "damaged", "a line that is held low", "empty lines"],
 )
 def test_what_is_no_board_is_named(data: bytes, code: str) -> None:
     with strange(data) as url, Board(url, patience=HASTY) as board:

@@ -66,6 +66,13 @@ impl Point {
         Self { x: mul(&e, &f), y: mul(&g, &h), z: mul(&f, &g), t: mul(&e, &h) }
     }
 
+    /// Whether the point is one of the eight whose order divides eight: four times it has x = 0. Nobody has a private key
+    /// of such a public key, and anybody can make signatures of it.
+    pub fn has_small_order(&self) -> bool {
+        let twice = self.plus(self);
+        same(&twice.plus(&twice).x, &ZERO)
+    }
+
     /// The base point `first` times, plus `other` `second` times.
     pub fn combine(first: &Words, second: &Words, other: &Self) -> Self {
         let both = Self::BASE.plus(other);

@@ -28,8 +28,7 @@ impl Crypto for Ed25519 {
     }
 
     fn verify(&mut self, key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
-        let key = ed25519_compact::PublicKey::new(*key);
-        key.verify(message, &ed25519_compact::Signature::new(*signature)).is_ok()
+        eyeflow_ed25519::verify(key, message, signature)
     }
 }
 

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
 from eyeflow.deploy.profile import config_dir, write_secret
-from eyeflow.svm.signing import fingerprint
+from eyeflow.svm.signing import fingerprint, is_strong_key
 
 ENV_KEYS = "EYEFLOW_KEYS"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -123,6 +123,13 @@ class Keyring:
     def trust(self, key: bytes | str | Path, name: str) -> TrustedKey:
         """Trust a public key: 32 bytes, hex or base64 text, or a `.pub` or PEM file. A revoked one is trusted again."""
         public = read_public_key(key)
+        if not is_strong_key(public):
+            raise _wrong(
+                "this public key protects nothing",
+                "it has small order, or is not in its one form: anybody could sign with it",
+                "get the signer's real key (`eyeflow keys list` shows it there); nobody has a private key of this one",
+                "weak_key",
+            )
         if NAME.fullmatch(name) is None:
             raise _wrong(
                 f"`{name[:80]}` is not a name for a key", "letters, digits, . _ -", "choose another", "key_name"

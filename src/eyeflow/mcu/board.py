@@ -12,6 +12,7 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.mcu.chips import Chip, find_chip
 from eyeflow.mcu.pinout import Pinout
 from eyeflow.mcu.problems import BoardError, Problems, Section
+from eyeflow.svm.signing import is_strong_key
 
 PINS_MAX = 32
 CHANNELS_MAX = 8
@@ -251,6 +252,13 @@ def _signers(section: Section) -> tuple[bytes, ...]:
                 f"{section.name}.signers",
                 f"{key[:16]!r}... is no public key",
                 "write the 64 hexadecimal digits that `eyeflow keys list` shows",
+            )
+            return ()
+        if not is_strong_key(bytes.fromhex(key)):
+            section.problems.add(
+                f"{section.name}.signers",
+                f"{key[:16]!r}... protects nothing: anybody can make signatures of it",
+                "write the key that `eyeflow keys list` shows; nobody has a private key of this one",
             )
             return ()
     if len(keys) > SIGNERS_MAX:

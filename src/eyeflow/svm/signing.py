@@ -11,6 +11,13 @@ from eyeflow.svm.failure import ProgramError
 CONTEXT = b"eyeflow program v1\0"
 FINGERPRINT_DIGITS = 16
 
+_PRIME = 2**255 - 19
+_EIGHTH_Y = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+"""y of the points of order 8, up to its sign."""
+
+_WEAK_Y = frozenset({0, 1, _PRIME - 1, _EIGHTH_Y, _PRIME - _EIGHTH_Y})
+"""y of the eight points of small order: Chalkias, Garillot, Nikolaenko, Taming the many EdDSAs, 2020, table 1."""
+
 
 def message(signed_bytes: bytes) -> bytes:
     """Return what a signature is over: the context and the SHA-256 of the signed bytes."""
@@ -29,6 +36,16 @@ def public_key_of(private_key: bytes) -> bytes:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     return Ed25519PrivateKey.from_private_bytes(private_key).public_key().public_bytes_raw()
+
+
+def is_strong_key(public_key: bytes) -> bool:
+    """Return whether signatures of a public key (32 bytes) bind anybody; OpenSSL does not ask.
+
+    Of a key of small order, all zeros among them, anybody can make signatures. A key that is not in its one form would
+    be the same key under two names. Boards refuse both (`embassy/ed25519`), so the PC must too.
+    """
+    y = int.from_bytes(public_key, "little") & (2**255 - 1)
+    return len(public_key) == KEY_BYTES and y < _PRIME and y not in _WEAK_Y
 
 
 def sign_program(data: bytes, private_key: bytes) -> bytes:
@@ -78,6 +95,8 @@ def _check(key: bytes, signature: bytes, signed: SignedProgram) -> None:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     try:
+        if not is_strong_key(key):
+            raise InvalidSignature
         Ed25519PublicKey.from_public_bytes(key).verify(signature, message(signed.signed_bytes))
     except (InvalidSignature, ValueError) as error:
         raise ProgramError(

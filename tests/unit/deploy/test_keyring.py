@@ -11,6 +11,7 @@ from eyeflow.deploy.keyring import Keyring, keys_dir, read_public_key
 from eyeflow.svm.signing import fingerprint, public_key_of
 
 DAY = datetime.date(2026, 11, 24)
+OURS, THEIRS = public_key_of(bytes(range(32))), public_key_of(bytes(range(1, 33)))
 
 
 @pytest.fixture
@@ -142,16 +143,25 @@ def test_revoked_keys_stay_listed_but_are_not_trusted(ring: Keyring) -> None:
     assert code_of(unknown) == "key_not_found"
 
 
-def test_a_name_means_one_trusted_key(ring: Keyring) -> None:
-    ring.trust(bytes(32), "a")
+@pytest.mark.parametrize("first", [0, 1, 255], ids=["order 4", "neutral", "not in its one form"])
+def test_a_key_that_anybody_can_sign_with_is_not_trusted(ring: Keyring, first: int) -> None:
+    key = bytes([first]) + bytes([255 if first == 255 else 0]) * 31
     with pytest.raises(EyeflowError) as error:
-        ring.trust(bytes(31) + b"\1", "a")
+        ring.trust(key, "a")
+    assert code_of(error) == "weak_key" and error.value.next_step
+    assert not ring.trusted_keys()
+
+
+def test_a_name_means_one_trusted_key(ring: Keyring) -> None:
+    ring.trust(OURS, "a")
+    with pytest.raises(EyeflowError) as error:
+        ring.trust(THEIRS, "a")
     assert code_of(error) == "key_exists"
 
 
 @pytest.mark.parametrize("text", ["key = 3", "[[key]]\nname = 1", "\x00", '[[key]]\nname="a"\npublic_key="ab"'])
 def test_a_damaged_trust_store_trusts_nothing(ring: Keyring, text: str) -> None:
-    ring.trust(bytes(32), "a")
+    ring.trust(OURS, "a")
     (ring.path / "trusted.toml").write_text(text)
     with pytest.raises(EyeflowError) as error:
         ring.trusted_keys()
@@ -159,7 +169,7 @@ def test_a_damaged_trust_store_trusts_nothing(ring: Keyring, text: str) -> None:
 
 
 def test_a_trust_store_that_others_may_write_is_refused(ring: Keyring) -> None:
-    ring.trust(bytes(32), "a")
+    ring.trust(OURS, "a")
     (ring.path / "trusted.toml").chmod(0o620)
     with pytest.raises(EyeflowError) as error:
         ring.trusted_keys()

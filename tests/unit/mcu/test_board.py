@@ -87,6 +87,12 @@ def test_a_key_that_is_none_is_refused(signer: str) -> None:
     assert "is no public key" in found[0]
 
 
+@pytest.mark.parametrize("signer", ["00" * 32, "01" + "00" * 31, "ff" * 32])
+def test_a_key_that_anybody_can_sign_with_is_refused(signer: str) -> None:
+    (found,) = problems(GOOD + f'[trust]\nsigners = ["{signer}"]\n')
+    assert "protects nothing" in found[0]
+
+
 def test_bad_toml_and_a_missing_file_say_so(tmp_path: Path) -> None:
     assert problems("chip = \n")[0][0].startswith("TOML:")
     with pytest.raises(EyeflowError, match="cannot read the board file"):

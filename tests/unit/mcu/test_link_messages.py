@@ -132,3 +132,9 @@ def test_the_numbers_are_those_of_the_firmware() -> None:
     reasons = (REPOSITORY / "embassy/svm/src/refusal.rs").read_text("utf-8")
     for number in REASONS:
         assert f" = {number}," in reasons
+
+
+def test_what_a_board_says_does_not_steer_the_terminal() -> None:
+    said = read_unasked(Unasked.LOG, b"\x01hot\x1b[2J\x07 \xe2\x80\xae\xc2\x9b1m\nend\xff")
+    assert said == LogLine(1, "hot\ufffd[2J\ufffd \ufffd\ufffd1m end\ufffd")
+    assert Fields(b"\x05a\x1b[0m").text() == "a\ufffd[0m"

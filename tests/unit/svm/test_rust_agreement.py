@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from components.rust import rust_example
 from eyeflow.svm.container import ProgramError, decode, encode
 from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.interpreter import Interpreter
@@ -46,11 +47,7 @@ SEED = 20261124
 @pytest.fixture(scope="module")
 def runner() -> Path:
     """Return the built host runner of the Rust SVM."""
-    folder = ROOT / "embassy"
-    subprocess.run(
-        ["cargo", "build", "--quiet", "--locked", "--example", "runner", "-p", "eyeflow-svm"], cwd=folder, check=True
-    )
-    return folder / "target/debug/examples/runner"
+    return rust_example("eyeflow-svm", "runner")
 
 
 def rust_results(runner: Path, cases: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -6,9 +6,11 @@ import hashlib
 import random
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from eyeflow.svm.container import ProgramError, SignedProgram, decode, encode
-from eyeflow.svm.signing import check_signatures, fingerprint, public_key_of, sign_program
+from components import edwards
+from eyeflow.svm.container import ProgramError, SignedProgram, attach_signatures, decode, encode
+from eyeflow.svm.signing import check_signatures, fingerprint, message, public_key_of, sign_program
 from generators.programs import random_program
 
 OURS, THEIRS = bytes(range(32)), bytes(range(1, 33))
@@ -72,3 +74,14 @@ def test_fingerprint_names_a_key() -> None:
     assert fingerprint(key) == hashlib.sha256(key).hexdigest()[:16]
     with pytest.raises(ProgramError):
         fingerprint(b"short")
+
+
+def test_a_signature_of_a_key_that_anybody_can_sign_with_is_refused() -> None:
+    """The neutral point as key: R = [S]B fits every message, and OpenSSL alone would take it."""
+    key, response = edwards.encode(edwards.NEUTRAL), 5
+    forged = edwards.encode(edwards.times(response, edwards.BASE)) + response.to_bytes(32, "little")
+    Ed25519PublicKey.from_public_bytes(key).verify(forged, message(decode(DATA).signed_bytes))
+    signed = decode(attach_signatures(decode(DATA).signed_bytes, ((key, forged),)))
+    with pytest.raises(ProgramError) as caught:
+        check_signatures(signed, {key})
+    assert caught.value.code == "bad_signature"

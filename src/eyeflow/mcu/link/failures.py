@@ -93,7 +93,7 @@ def silent(url: str, baud: int, receiver: Receiver, ask: Ask) -> EyeflowError:
             code="board_stopped",
         )
     stray = receiver.unframed
-    if len(stray) < GARBLED_BYTES_MIN:
+    if receiver.received_bytes < GARBLED_BYTES_MIN:
         return EyeflowError(
             f"the board at {url} does not answer",
             cause=f"nothing arrived at {baud} baud",
@@ -102,7 +102,7 @@ def silent(url: str, baud: int, receiver: Receiver, ask: Ask) -> EyeflowError:
             code="board_silent",
         )
     if _is_text(stray):
-        shown = stray.decode("ascii", "replace").strip().splitlines()[-1][-60:]
+        shown = _shown(stray)
         return EyeflowError(
             f"what answers at {url} is not eyeflow firmware",
             cause=f"it sends plain text: {shown}",
@@ -120,7 +120,14 @@ def silent(url: str, baud: int, receiver: Receiver, ask: Ask) -> EyeflowError:
 
 def _is_text(data: bytes) -> bool:
     plain = sum(32 <= byte < 127 or byte in b"\r\n\t" for byte in data)
-    return plain >= TEXT_SHARE_MIN * len(data)
+    return len(data) > 0 and plain >= TEXT_SHARE_MIN * len(data)
+
+
+def _shown(data: bytes) -> str:
+    """Return the last line of a text for a terminal: what would steer the terminal is left out."""
+    lines = data.decode("ascii", "replace").split("\n")
+    printed = ["".join(letter for letter in line if letter.isprintable()).strip() for line in lines]
+    return next((line for line in reversed(printed) if line), "empty lines")[-60:]
 
 
 def malformed(url: str, error: Exception) -> EyeflowError:

@@ -87,7 +87,7 @@ class Receiver:
     def _forget_overlong(self) -> None:
         """Keep no more of an endless stretch than can still be told from a frame."""
         if self._open is not None and len(self._open) > 2 * WIRE_BYTES_MAX:
-            self.stray = bytes(self._open[-WIRE_BYTES_MAX:])
+            self._keep(bytes(self._open[-WIRE_BYTES_MAX:]))
             del self._open[WIRE_BYTES_MAX + 1 :]
 
     def _end(self, stretch: bytes) -> Frame | None:
@@ -97,15 +97,18 @@ class Receiver:
         frame = None if content is None else check(content)
         if frame is None:
             self.bad += 1
-            self.stray = stretch[-WIRE_BYTES_MAX:]
+            self._keep(stretch)
             return None
         self.good += 1
         return frame
 
     @property
     def unframed(self) -> bytes:
-        """Bytes received since the last delimiter, or else the last ones that were no frame."""
-        return bytes(self._open or b"") or self.stray
+        """The last bytes that were no frame, those since the last delimiter included."""
+        return (self.stray + bytes(self._open or b""))[-WIRE_BYTES_MAX:]
+
+    def _keep(self, stretch: bytes) -> None:
+        self.stray = (self.stray + stretch)[-WIRE_BYTES_MAX:]
 
 
 def check(content: bytes) -> Frame | None:

@@ -74,6 +74,12 @@ class MalformedAnswerError(ValueError):
     """An answer whose CRC is right but whose content is not of this protocol."""
 
 
+def plain(raw: bytes) -> str:
+    """Return a text of a board as it may be shown: what would steer a terminal is replaced."""
+    text = raw.decode("utf-8", "replace").translate({10: " ", 13: " ", 9: " "})
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
 class Fields:
     """Reads the fields of a payload one after the other; raises MalformedAnswerError when it is too short."""
 
@@ -100,7 +106,7 @@ class Fields:
 
     def text(self) -> str:
         """Return a text with a length byte in front."""
-        return self.take(self.number("B")).decode("utf-8", "replace")
+        return plain(self.take(self.number("B")))
 
     def code(self) -> Code:
         """Return the code that an answer starts with."""
@@ -244,10 +250,10 @@ def read_unasked(kind: int, payload: bytes) -> LogLine | LlmRequest | Telemetry 
     fields = Fields(payload)
     try:
         if kind == Unasked.LOG:
-            return LogLine(fields.number("B"), fields.take(fields.left).decode("utf-8", "replace"))
+            return LogLine(fields.number("B"), plain(fields.take(fields.left)))
         if kind == Unasked.LLM_REQUEST:
             number, place, site = fields.unpack("BBH")
-            return LlmRequest(number, place, site, fields.take(fields.left).decode("utf-8", "replace"))
+            return LlmRequest(number, place, site, plain(fields.take(fields.left)))
     except MalformedAnswerError:
         return None
     return Telemetry(payload) if kind == Unasked.TELEMETRY else None
