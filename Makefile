@@ -39,7 +39,7 @@ bench: $(VENV)/.installed-bench ## figures as ratios to named alternatives; see 
 	$(BIN)/python -m bench
 
 fuzz: $(VENV)/.installed-dev    ## the long share of mutation and agreement tests
-	EYEFLOW_FUZZ=full $(BIN)/python -m pytest -q tests/conformance tests/unit/svm tests/unit/compiler
+	EYEFLOW_FUZZ=full $(BIN)/python -m pytest -q tests/conformance tests/unit/svm tests/unit/compiler tests/embassy/test_emulated_cores.py
 
 golden: $(VENV)/.installed-dev  ## write generated files and golden files again; read the diff
 	$(BIN)/python tools/generate.py
