@@ -18,10 +18,11 @@ from eyeflow.mcu.project import Project, render_project
 from eyeflow.mcu.size import image_bytes
 
 BOARDS = Path(__file__).resolve().parents[2] / "examples" / "boards"
+FULL = Path(__file__).parent / "boards"
 
 
-def rendered(name: str, directory: Path) -> Project:
-    path = BOARDS / f"{name}.toml"
+def rendered(name: str, directory: Path, boards: Path = BOARDS) -> Project:
+    path = boards / f"{name}.toml"
     return render_project(load_board(path), path.read_text("utf-8"), directory)
 
 
@@ -30,8 +31,8 @@ def build(project: Project) -> Firmware:
 
 
 @pytest.mark.parametrize("name", sorted(name.casefold() for name in chips()))
-def test_a_chip_builds_within_its_budget(name: str, tmp_path: Path) -> None:
-    project = rendered(name, tmp_path)
+def test_a_chip_builds_within_its_budget_with_all_it_can_do(name: str, tmp_path: Path) -> None:
+    project = rendered(name, tmp_path, FULL)
     firmware = build(project)
     memory = project.board.chip.memory
     assert 0 < firmware.sizes.flash_bytes <= memory.flash_bytes

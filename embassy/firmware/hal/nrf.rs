@@ -146,7 +146,7 @@ pub fn i2c<T: embassy_nrf::twim::Instance>(
     I2c::new(bus, irq, sda, scl, config, buffer.map_or(&mut [], |buffer| &mut buffer[..]))
 }
 
-/// Open an SPI bus in mode 0, at the nearest lower clock of 125 kHz times a power of two.
+/// Open an SPI bus in one of the four modes, at the nearest lower clock of 125 kHz times a power of two.
 pub fn spi<T: embassy_nrf::spim::Instance>(
     bus: Peri<'static, T>,
     irq: impl embassy_nrf::interrupt::typelevel::Binding<T::Interrupt, embassy_nrf::spim::InterruptHandler<T>> + 'static,
@@ -154,9 +154,11 @@ pub fn spi<T: embassy_nrf::spim::Instance>(
     mosi: Peri<'static, impl embassy_nrf::gpio::Pin>,
     miso: Peri<'static, impl embassy_nrf::gpio::Pin>,
     hertz: u32,
+    mode: usize,
 ) -> Spi {
-    use embassy_nrf::spim::{Config, Frequency};
+    use embassy_nrf::spim::{Config, Frequency, MODE_0, MODE_1, MODE_2, MODE_3};
     let mut config = Config::default();
+    config.mode = [MODE_0, MODE_1, MODE_2, MODE_3][mode & 3];
     config.frequency = match hertz {
         8_000_000.. => Frequency::M8,
         4_000_000.. => Frequency::M4,

@@ -128,15 +128,19 @@ pub fn i2c<T: embassy_rp::i2c::Instance>(
     I2c::new_blocking(bus, scl, sda, config)
 }
 
-/// Open an SPI bus in mode 0.
+/// Open an SPI bus in one of the four modes.
 pub fn spi<T: embassy_rp::spi::Instance>(
     bus: Peri<'static, T>,
     sck: Peri<'static, impl embassy_rp::spi::ClkPin<T>>,
     mosi: Peri<'static, impl embassy_rp::spi::MosiPin<T>>,
     miso: Peri<'static, impl embassy_rp::spi::MisoPin<T>>,
     hertz: u32,
+    mode: usize,
 ) -> Spi<T> {
+    use embassy_rp::spi::{Phase, Polarity};
     let mut config = embassy_rp::spi::Config::default();
     config.frequency = hertz;
+    config.polarity = if mode & 2 == 0 { Polarity::IdleLow } else { Polarity::IdleHigh };
+    config.phase = if mode & 1 == 0 { Phase::CaptureOnFirstTransition } else { Phase::CaptureOnSecondTransition };
     Spi::new_blocking(bus, sck, mosi, miso, config)
 }

@@ -150,16 +150,19 @@ pub fn i2c<T: embassy_stm32::i2c::Instance>(
     I2c::new_blocking(bus, scl, sda, config)
 }
 
-/// Open an SPI bus in mode 0.
+/// Open an SPI bus in one of the four modes.
 pub fn spi<T: embassy_stm32::spi::Instance>(
     bus: Peri<'static, T>,
     sck: Peri<'static, impl embassy_stm32::spi::SckPin<T>>,
     mosi: Peri<'static, impl embassy_stm32::spi::MosiPin<T>>,
     miso: Peri<'static, impl embassy_stm32::spi::MisoPin<T>>,
     hertz: u32,
+    mode: usize,
 ) -> Spi {
+    use embassy_stm32::spi::{MODE_0, MODE_1, MODE_2, MODE_3};
     let mut config = embassy_stm32::spi::Config::default();
     config.frequency = Hertz(hertz);
+    config.mode = [MODE_0, MODE_1, MODE_2, MODE_3][mode & 3];
     Spi::new_blocking(bus, sck, mosi, miso, config)
 }
 
@@ -168,11 +171,35 @@ pub fn split(serial: Serial) -> (SerialTx, SerialRx) {
     serial.split()
 }
 
+/// One analog output, where the pin of the other is used for something else.
+#[cfg(feature = "dac")]
+#[allow(dead_code)]
+pub struct DacOne(embassy_stm32::dac::DacChannel<'static, Blocked>);
+
+#[cfg(feature = "dac")]
+#[allow(dead_code)]
+impl DacOne {
+    /// Take the converter and the pin.
+    pub fn new<C: embassy_stm32::dac::Channel>(
+        dac: Peri<'static, peripherals::DAC1>,
+        pin: Peri<'static, impl embassy_stm32::dac::DacPin<peripherals::DAC1, C>>,
+    ) -> Self {
+        Self(embassy_stm32::dac::DacChannel::new_blocking(dac, pin))
+    }
+
+    /// Set it to a count of 12 bits.
+    pub fn set(&mut self, count: u16) {
+        self.0.set(embassy_stm32::dac::Value::Bit12Right(count));
+    }
+}
+
 /// The two analog outputs.
 #[cfg(feature = "dac")]
+#[allow(dead_code)]
 pub struct Dac(embassy_stm32::dac::Dac<'static, Blocked>);
 
 #[cfg(feature = "dac")]
+#[allow(dead_code)]
 impl Dac {
     /// Take the converter and its pins.
     pub fn new(

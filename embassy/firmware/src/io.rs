@@ -6,6 +6,9 @@ use embedded_io_async::{Read, Write};
 pub use crate::board::Buses;
 use crate::hal::Serial;
 
+/// The most bytes of one exchange: what comes back stays a positive number.
+const EXCHANGE_BYTES_MAX: usize = 7;
+
 /// Where a named pin is.
 #[derive(Clone, Copy)]
 pub enum Line {
@@ -28,25 +31,26 @@ impl Buses {
     /// Whether a program may use a capability of a bus or converter on this board.
     pub fn has(&self, capability: &[u8]) -> bool {
         match capability {
-            b"i2c.read_register" | b"i2c.read_word" | b"i2c.write_register" => Self::I2C > 0,
-            b"spi.transfer" => Self::SPI > 0,
+            b"i2c.read_register" | b"i2c.read_word" | b"i2c.write_register" | b"i2c.write_word" => Self::I2C > 0,
+            b"spi.transfer" | b"spi.exchange" => Self::SPI > 0,
             b"dac.write_channel" => Self::DAC > 0,
-            b"uart.read_byte" | b"uart.write_text" => Self::UART > 0,
+            b"uart.read_byte" | b"uart.write_byte" | b"uart.write_text" => Self::UART > 0,
             _ => false,
         }
     }
 
     /// Read; nothing when the device does not answer or there is no such bus.
     pub fn read(&mut self, capability: &[u8], numbers: &[i64; 4]) -> Option<i64> {
-        let [bus, first, second, _] = *numbers;
+        let [bus, first, second, third] = *numbers;
         match capability {
             b"i2c.read_register" => self.registers::<1>(bus, first, second).map(|[byte]| i64::from(byte)),
             b"i2c.read_word" => self.registers(bus, first, second).map(|both| i64::from(u16::from_be_bytes(both))),
             b"spi.transfer" => {
                 let mut byte = [u8::try_from(first).ok()?];
-                self.spi(bus)?.transfer_in_place(&mut byte).ok()?;
+                self.spi(bus)?.0.transfer_in_place(&mut byte).ok()?;
                 Some(i64::from(byte[0]))
             }
+            b"spi.exchange" => self.exchange(bus, first, second, third),
             b"uart.read_byte" => Some(self.uart(bus)?.take().map_or(-1, i64::from)),
             _ => None,
         }
@@ -60,10 +64,33 @@ impl Buses {
                 let bytes = [u8::try_from(second).ok()?, u8::try_from(third).ok()?];
                 self.i2c(bus)?.write(address(first)?, &bytes).ok()
             }
+            b"i2c.write_word" => {
+                let [high, low] = u16::try_from(third).ok()?.to_be_bytes();
+                let bytes = [u8::try_from(second).ok()?, high, low];
+                self.i2c(bus)?.write(address(first)?, &bytes).ok()
+            }
             b"dac.write_channel" => self.dac(bus, u16::try_from(first).ok().filter(|&count| count < 4096)?),
+            b"uart.write_byte" => self.uart(bus)?.send(&[u8::try_from(first).ok()?]),
             b"uart.write_text" => self.uart(bus)?.send(text),
             _ => None,
         }
+    }
+
+    /// Select a device, send the lowest `count` bytes of `value`, highest first, and give back what came meanwhile.
+    fn exchange(&mut self, bus: i64, device: i64, value: i64, count: i64) -> Option<i64> {
+        let count = usize::try_from(count).ok().filter(|count| (1..=EXCHANGE_BYTES_MAX).contains(count))?;
+        let mut bytes = value.to_be_bytes();
+        let (above, sent) = bytes.split_at_mut(size_of::<i64>() - count);
+        if above.iter().any(|&byte| byte != 0) {
+            return None;
+        }
+        let (spi, selects) = self.spi(bus)?;
+        let select = selects.get_mut(usize::try_from(device).ok()?)?;
+        select.set_low();
+        let done = spi.transfer_in_place(sent).and_then(|()| spi.flush());
+        select.set_high();
+        done.ok()?;
+        Some(i64::from_be_bytes(bytes))
     }
 
     fn registers<const N: usize>(&mut self, bus: i64, device: i64, register: i64) -> Option<[u8; N]> {

@@ -17,6 +17,7 @@ from eyeflow.svm.signing import is_strong_key
 PINS_MAX = 32
 CHANNELS_MAX = 8
 BUSES_MAX = 4
+SELECTS_MAX = 4
 SIGNERS_MAX = 4
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 PIN_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,31}")
@@ -67,12 +68,17 @@ class Pin:
 
 @dataclass(frozen=True, slots=True)
 class Bus:
-    """A peripheral that programs name by its number: `signals`: its pins by signal; `hertz`: its clock or baud rate."""
+    """A peripheral that programs name by its number: `signals`: its pins by signal; `hertz`: its clock or baud rate.
+
+    Of an SPI: `selects`, the pins that select its devices, and its `mode`, 0 to 3 (clock polarity and phase).
+    """
 
     number: int
     peripheral: str
     signals: dict[str, str]
     hertz: int
+    selects: tuple[str, ...] = ()
+    mode: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,10 +244,16 @@ def _bus(
     peripheral = table.text("peripheral")
     pins = {signal: table.text(signal) for signal in signals}
     clock = table.integer("baud" if kind == "uart" else "frequency_hz", hertz, 1_200, hertz_max)
+    selects = table.texts("select") if kind == "spi" else ()
+    mode = table.integer("mode", 0, 0, 3) if kind == "spi" else 0
     table.finish()
     if peripheral and all(pins.values()):
         pinout.peripheral(table.name, kind, peripheral, pins)
-    return Bus(number, peripheral, pins, clock)
+    if len(selects) > SELECTS_MAX:
+        table.problems.add(f"{table.name}.select", f"names {len(selects)} pins", f"name at most {SELECTS_MAX}")
+    where = f"{table.name}.select"
+    chosen = tuple(pinout.plain(where, pin, f"select {place} of {table.name}") for place, pin in enumerate(selects))
+    return Bus(number, peripheral, pins, clock, chosen, mode)
 
 
 def _signers(section: Section) -> tuple[bytes, ...]:

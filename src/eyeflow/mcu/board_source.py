@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
-from eyeflow.mcu.board import Board, Direction, Level, OnLinkLoss, Pin
+from eyeflow.mcu.board import Board, Bus, Direction, Level, OnLinkLoss, Pin
 from eyeflow.mcu.bus_source import buses_field, nrf_baud, render_buses
 
 WATCHDOGS = {"stm32h7": "IWDG1"}
 """The independent watchdog of a family, where it is not IWDG."""
+
+
+NRF_INTERRUPTS = {"SPI3": "SPIM3"}
+"""The interrupt of a peripheral, where it has another name."""
 
 
 def render_board(board: Board) -> str:
@@ -219,10 +223,14 @@ def _nrf(board: Board, outputs: list[Pin], inputs: list[Pin]) -> list[str]:
     irqs = [
         *(f"{uart} => BufferedInterruptHandler<peripherals::{uart}>" for uart in uarts),
         *(f"{bus.peripheral} => I2cInterruptHandler<peripherals::{bus.peripheral}>" for bus in board.i2c),
-        *(f"{bus.peripheral} => SpiInterruptHandler<peripherals::{bus.peripheral}>" for bus in board.spi),
+        *(f"{NRF_INTERRUPTS.get(bus.peripheral, bus.peripheral)} => {_nrf_spi(bus)}" for bus in board.spi),
         "SAADC => AnalogInterruptHandler",
     ]
     return _open(irqs, setup, fields)
+
+
+def _nrf_spi(bus: Bus) -> str:
+    return f"SpiInterruptHandler<peripherals::{bus.peripheral}>"
 
 
 def _nrf_pin(pin: str) -> str:

@@ -26,8 +26,9 @@ def render_buses(board: Board) -> list[str]:
         "pub struct Buses {",
         *(f"    i2c_{bus.number}: {_i2c_type(board, bus)}," for bus in board.i2c),
         *(f"    spi_{bus.number}: {_spi_type(board, bus)}," for bus in board.spi),
+        *(f"    selects_{bus.number}: [Output; {len(bus.selects)}]," for bus in board.spi),
         *(f"    uart_{bus.number}: Uart," for bus in board.uart),
-        *(["    dac: Dac,"] if board.dac else []),
+        *([f"    dac: {_dac_type(board)},"] if board.dac else []),
         "}",
         "",
         "impl Buses {",
@@ -36,20 +37,24 @@ def render_buses(board: Board) -> list[str]:
         f"    pub const UART: usize = {len(board.uart)};",
         f"    pub const DAC: usize = {len(board.dac)};",
         "",
-        *_finder("i2c", "dyn embedded_hal::i2c::I2c<Error = I2cError>", len(board.i2c)),
-        *_finder("spi", "dyn embedded_hal::spi::SpiBus<Error = SpiError>", len(board.spi)),
-        *_finder("uart", "Uart", len(board.uart)),
+        *_finder("i2c", "&mut dyn embedded_hal::i2c::I2c<Error = I2cError>", "&mut self.i2c_{}", len(board.i2c)),
+        "    /// A bus, and the pins that select its devices.",
+        *_finder("spi", _SPI_FOUND, "(&mut self.spi_{0}, &mut self.selects_{0})", len(board.spi)),
+        *_finder("uart", "&mut Uart", "&mut self.uart_{}", len(board.uart)),
         *_dac_finder(board),
         "}",
         "",
     ]
 
 
-def _finder(kind: str, made: str, count: int) -> list[str]:
-    """Return the method that gives a bus by its number."""
-    arms = [f"            {number} => Some(&mut self.{kind}_{number})," for number in range(count)]
+_SPI_FOUND = "(&mut dyn embedded_hal::spi::SpiBus<Error = SpiError>, &mut [Output])"
+
+
+def _finder(kind: str, found: str, field: str, count: int) -> list[str]:
+    """Return the method that gives a bus by its number: `found` is its type, `field` where it is."""
+    arms = [f"            {number} => Some({field.format(number)})," for number in range(count)]
     return [
-        f"    pub fn {kind}(&mut self, number: i64) -> Option<&mut {made}> {{",
+        f"    pub fn {kind}(&mut self, number: i64) -> Option<{found}> {{",
         "        match number {",
         *arms,
         "            _ => None,",
@@ -62,7 +67,8 @@ def _finder(kind: str, made: str, count: int) -> list[str]:
 def _dac_finder(board: Board) -> list[str]:
     """Return the method that sets a DAC channel: numbers are places in the board file, not channels of the chip."""
     order = [_dac_channel(board, pin) for pin in board.dac]
-    arms = [f"            {number} => self.dac.set_{channel}(count)," for number, channel in enumerate(order)]
+    setters = [f"set_{channel}" for channel in order] if len(order) > 1 else ["set"]
+    arms = [f"            {number} => self.dac.{setter}(count)," for number, setter in enumerate(setters[: len(order)])]
     return [
         f"    pub fn dac(&mut self, number: i64, {'count' if arms else '_count'}: u16) -> Option<()> {{",
         "        match number {",
@@ -72,6 +78,10 @@ def _dac_finder(board: Board) -> list[str]:
         *(["        Some(())"] if arms else []),
         "    }",
     ]
+
+
+def _dac_type(board: Board) -> str:
+    return "Dac" if len(board.dac) > 1 else "DacOne"
 
 
 def _dac_channel(board: Board, pin: str) -> int:
@@ -91,8 +101,9 @@ def buses_field(board: Board, spell: Spell) -> str:
     parts = [
         *(f"i2c_{bus.number}: {_i2c(board, bus, spell)}" for bus in board.i2c),
         *(f"spi_{bus.number}: {_spi(board, bus, spell)}" for bus in board.spi),
+        *(f"selects_{bus.number}: {_selects(board, bus, spell)}" for bus in board.spi),
         *(f"uart_{bus.number}: {_uart(board, bus, spell)}" for bus in board.uart),
-        *([f"dac: Dac::new(p.DAC1, {_dac_pins(board)})"] if board.dac else []),
+        *([f"dac: {_dac_type(board)}::new(p.DAC1, {_dac_pins(board)})"] if board.dac else []),
     ]
     return f"buses: Buses {{ {', '.join(parts)} }}"
 
@@ -106,7 +117,13 @@ def _i2c(board: Board, bus: Bus, spell: Spell) -> str:
 def _spi(board: Board, bus: Bus, spell: Spell) -> str:
     irqs = "Irqs, " if board.chip.hal == "nrf" else ""
     pins = ", ".join(f"p.{spell(bus.signals[signal])}" for signal in ("sck", "mosi", "miso"))
-    return f"hal::spi(p.{bus.peripheral}, {irqs}{pins}, {bus.hertz})"
+    return f"hal::spi(p.{bus.peripheral}, {irqs}{pins}, {bus.hertz}, {bus.mode})"
+
+
+def _selects(board: Board, bus: Bus, spell: Spell) -> str:
+    """Return the outputs that select the devices of an SPI bus, all high: none is selected."""
+    drive = {"stm32": ", Speed::Medium", "nrf": ", OutputDrive::Standard"}.get(board.chip.hal, "")
+    return f"[{', '.join(f'Output::new(p.{spell(pin)}, Level::High{drive})' for pin in bus.selects)}]"
 
 
 def _uart(board: Board, bus: Bus, spell: Spell) -> str:
@@ -127,5 +144,5 @@ def _uart(board: Board, bus: Bus, spell: Spell) -> str:
 
 
 def _dac_pins(board: Board) -> str:
-    pins = next(iter(board.chip.dac.values()))
+    pins = next(iter(board.chip.dac.values())) if len(board.dac) > 1 else board.dac
     return ", ".join(f"p.{pin}" for pin in pins)

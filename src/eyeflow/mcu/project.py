@@ -33,7 +33,7 @@ HAL_DEPENDENCIES = {
     ),
     "nrf": (
         'embassy-nrf = {{ version = "=0.11.0", features = '
-        '["{feature}", "time-driver-rtc1", "time", "gpiote", "unstable-pac"] }}\n'
+        '["{feature}", "time-driver-rtc1", "time", "unstable-pac"] }}\n'
         'embedded-storage = "=0.3.2"\n'
     ),
 }
