@@ -5,9 +5,9 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test check bench golden fuzz clean help
+.PHONY: demo test check bench bench-mcu golden fuzz clean help
 help:            ## show the targets
-	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 $(STAMP): pyproject.toml scripts/setup-venv.sh
 	@scripts/setup-venv.sh "$(PYTHON)" "$(VENV)" demo
@@ -37,6 +37,9 @@ test: $(VENV)/.installed-dev    ## check, then every test; a skipped test fails
 
 bench: $(VENV)/.installed-bench ## figures as ratios to named alternatives; see docs/performance.md
 	$(BIN)/python -m bench
+
+bench-mcu: $(VENV)/.installed-dev ## instructions of rules on emulated cores; the same in every run
+	$(BIN)/python -m bench cores
 
 fuzz: $(VENV)/.installed-dev    ## the long share of mutation and agreement tests
 	EYEFLOW_FUZZ=full $(BIN)/python -m pytest -q tests/conformance tests/unit/svm tests/unit/compiler tests/embassy/test_emulated_cores.py

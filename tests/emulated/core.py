@@ -1,7 +1,8 @@
 """A bare emulated Cortex-M core: calls functions of an image and counts the instructions they take.
 
 Unicorn runs the code. There are no peripherals, no interrupts and no clock, so a count is the same in every run. The
-instructions of a block are counted when it is entered; blocks end at every branch, so the count is exact.
+instructions of a block are counted when it is entered; blocks end at every branch, so the count is exact. What an IT
+instruction skips is counted, too: it takes its cycle.
 """
 
 from __future__ import annotations
@@ -61,11 +62,14 @@ class Image:
         return self.names[index] if index >= 0 else "?"
 
 
-def build(manifest: Path, binary: str, model: Model) -> Path:
-    """Return the ELF file of a binary built for a core, with the toolchain that builds firmware."""
+def build(manifest: Path, binary: str, model: Model, *options: str) -> Path:
+    """Return the ELF file of a binary built for a core, with the toolchain that builds firmware.
+
+    `options` are further ones of cargo.
+    """
     toolchain = find_toolchain(model.target)
     command = [toolchain.cargo, "build", "--release", "--locked", *toolchain.arguments, "--message-format", "json"]
-    command += ["--manifest-path", manifest, "--target", model.target, "--bin", binary]
+    command += ["--manifest-path", manifest, "--target", model.target, "--bin", binary, *options]
     environment = {**os.environ, **toolchain.environment}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
