@@ -14,6 +14,7 @@ import pytest
 
 from components.boards import F401, LABS, ROOT, SECOND_US, STRANGER, Lab
 from eyeflow.base.errors import EyeflowError
+from eyeflow.mcu.board import Direction, Level, parse_board
 from eyeflow.mcu.link.port import Patience
 from eyeflow.mcu.sim.chip import Power, SimulatedChip
 from eyeflow.mcu.sim.events import ChipReset
@@ -132,6 +133,26 @@ def test_power_that_fails_in_an_update_leaves_the_old_or_the_new_program(lab: La
     again.set_adc(0, 1100)
     lab.wait_for(again, True)
     again.close()
+
+
+@each_board
+def test_records_say_what_the_board_did(lab: Lab) -> None:
+    chip = lab.start()
+    with lab.link(chip) as board:
+        pushed = board.push(lab.program())
+        before = len(board.records().records)
+    chip.set_adc(0, HOT)
+    lab.wait_for(chip, True)
+    with lab.link(chip) as board:
+        record = board.records().records[before]
+    run = record.execution
+    assert run is not None and run.program_key == pushed.program_id[:16]
+    assert (run.place, run.outcome, run.trap, run.trigger) == (pushed.place, "ok", 0, 0)
+    assert 0 < run.fuel < 1000 and 0 < run.time_us <= chip.time_us
+    outputs = [pin for pin in parse_board(lab.board_text()).pins if pin.direction is Direction.OUTPUT]
+    levels = [pin.name == "RELAY" or pin.safe is Level.HIGH for pin in outputs]
+    assert run.actions == sum(high << bit for bit, high in enumerate(levels)).to_bytes(4, "little")
+    chip.close()
 
 
 @each_board

@@ -235,7 +235,7 @@ impl Runtime {
         }
     }
 
-    /// A record of an execution that changed something or did not end well. docs/reference/board-file.md, Records.
+    /// A record of an execution that changed something or did not end well. docs/serial-link.md, Records.
     #[allow(clippy::too_many_arguments)]
     fn record(&mut self, place: u8, trigger: u8, status: Status, pc: u16, fuel: u32, time_us: i64, key: u64) {
         let (outcome, trap) = match status {
@@ -246,8 +246,8 @@ impl Runtime {
         let levels = self.world.levels.iter().rev().fold(0_u32, |bits, &level| bits << 1 | u32::from(level));
         let mut record = [0; RECORD_BYTES];
         let pc = pc.to_le_bytes();
-        let head = [EXECUTION, place, trigger, outcome, trap, 0, pc[0], pc[1]];
-        let parts = [&head[..], &time_us.to_le_bytes(), &key.to_le_bytes(), &fuel.to_le_bytes(), &levels.to_le_bytes()];
+        let head = [EXECUTION, place, outcome, trap, pc[0], pc[1], trigger, 0];
+        let parts = [&head[..], &fuel.to_le_bytes(), &time_us.to_le_bytes(), &key.to_le_bytes(), &levels.to_le_bytes()];
         record.iter_mut().zip(parts.into_iter().flatten()).for_each(|(to, from)| *to = *from);
         self.records.push(&record);
     }
