@@ -51,3 +51,55 @@ def test_a_port_that_is_not_there(eyeflow: Command) -> None:
 def test_nothing_was_built_yet(eyeflow: Command) -> None:
     ran = eyeflow("mcu", "size", "--chip", "RP2040")
     assert ran.code == ENVIRONMENT and "eyeflow mcu build" in ran.err
+
+
+def test_a_new_board_file_trusts_the_users_own_key(eyeflow: Command, tmp_path: Path) -> None:
+    warned = eyeflow("mcu", "new", "--chip", "RP2040", "--out", "none.toml")
+    assert "warning" in warned.err and "eyeflow keys new" in warned.err
+    own = eyeflow("keys", "new", "--json").json["publicKey"]
+    other = eyeflow("keys", "new", "ci", "--json").json["publicKey"]
+    made = eyeflow("mcu", "new", "--chip", "rp2040", "--json")
+    assert made.json == {"board": "board.toml", "chip": "RP2040", "name": "pico", "signers": [own]}
+    assert own in (tmp_path / "board.toml").read_text()
+    both = eyeflow("mcu", "new", "--chip", "RP2040", "--signer", "ci", "--signer", own, "--force", "--json")
+    assert both.json["signers"] == [other, own]
+    unknown = eyeflow("mcu", "new", "--chip", "RP2040", "--signer", "nobody", "--force")
+    assert unknown.code == PROBLEMS and "nobody" in unknown.err
+
+
+def test_without_a_board_file_the_chips_are_named(eyeflow: Command) -> None:
+    for command in ("build", "flash", "size", "sim"):
+        ran = eyeflow("mcu", command)
+        assert ran.code == USAGE and "mcu new --chip" in ran.err and "RP2040" in ran.err
+    assert "RP2040" in eyeflow("mcu", "new").err
+
+
+def test_each_board_has_a_project_of_its_own(eyeflow: Command) -> None:
+    eyeflow("mcu", "new", "--chip", "RP2040", "--out", "cellar.toml")
+    eyeflow("mcu", "new", "--chip", "STM32F401CC")
+    shown = [
+        eyeflow("mcu", "flash", "--dry-run", "--json", *more).json["commands"][0].split()[-1]
+        for more in ((), ("--board", "cellar.toml"), ("--chip", "nRF52840"), ("--out", "there"))
+    ]
+    assert shown == [
+        f"{folder}/firmware.elf" for folder in ("firmware", "firmware-cellar", "firmware-nrf52840", "there")
+    ]
+
+
+def test_commands_for_a_board_that_was_not_built_name_the_very_build(eyeflow: Command) -> None:
+    eyeflow("mcu", "new", "--chip", "RP2040", "--out", "cellar.toml")
+    ran = eyeflow("mcu", "sim", "--board", "cellar.toml", "--json")
+    assert ran.code == ENVIRONMENT and ran.json["error"]["next"] == "eyeflow mcu build --board cellar.toml"
+
+
+def test_a_recording_for_a_channel_that_the_board_lacks(eyeflow: Command, tmp_path: Path) -> None:
+    eyeflow("mcu", "new", "--chip", "STM32F401CC")
+    (tmp_path / "r.csv").write_text("time,channel,value\n0,7,1\n")
+    ran = eyeflow("mcu", "sim", "--adc", "r.csv")
+    assert ran.code == PROBLEMS and "channel 7" in ran.err and "has 2" in ran.err
+
+
+def test_no_port_names_those_of_the_machine_and_the_simulator(eyeflow: Command) -> None:
+    for command in (["push", "a.svm"], ["list"], ["remove", "a"], ["log"], ["monitor"]):
+        ran = eyeflow("mcu", *command)
+        assert ran.code == USAGE and "serial ports of this machine" in ran.err and "socket://127.0.0.1:7701" in ran.err

@@ -129,9 +129,7 @@ def _built(board_text: str) -> Path:
     board_file = directory / "board.toml"
     board_file.write_text(board_text, "utf-8")
     project = render_project(load_board(board_file), board_text, directory / "project")
-    elf = build_firmware(project, lambda *_: None).elf
-    # All boards of a family share one cache of crates, and their images one name in it.
-    return Path(shutil.copy(elf, directory / "firmware.elf"))
+    return build_firmware(project, lambda *_: None).image.elf
 
 
 def share_compiled_crates() -> None:

@@ -37,10 +37,10 @@ def test_a_chip_builds_within_its_budget_with_all_it_can_do(name: str, tmp_path:
     memory = project.board.chip.memory
     assert 0 < firmware.sizes.flash_bytes <= memory.flash_bytes
     assert 0 < firmware.sizes.ram_bytes <= memory.ram_bytes
-    start, image = image_bytes(firmware.elf)
+    start, binary = image_bytes(firmware.image.elf)
     assert start == memory.flash_start
-    assert firmware.bin.read_bytes() == image
-    assert (firmware.uf2 is not None) == (project.board.chip.hal == "rp")
+    assert firmware.image.bin.read_bytes() == binary
+    assert (firmware.image.uf2 is not None) == (project.board.chip.hal == "rp")
     names = " ".join(symbol.name for symbol in firmware.sizes.symbols)
     assert "4core3fmt9Formatter" not in names, "text formatting came into the image"
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eyeflow.base.errors import EyeflowError
 from eyeflow.cli import mcu_board
-from eyeflow.cli.console import JsonFlag, note, paint, say, say_json, table
+from eyeflow.cli import mcu_project as p
+from eyeflow.cli.console import JsonFlag, ends_on_sigterm, note, paint, say, say_json, table
 from eyeflow.cli.files import usage_error, write_bytes
 
 if TYPE_CHECKING:
@@ -24,13 +25,9 @@ app = typer.Typer(
 
 mcu_board.register(app)
 
-BOARD_NAME = "board.toml"
-
-ChipOption = Annotated[str, typer.Option("--chip", help="The chip, when there is no board file: STM32F401CC.")]
-BoardOption = Annotated[
-    Path | None, typer.Option("--board", help=f"The board file (default: {BOARD_NAME}, if it is there).")
+ElfArgument = Annotated[
+    Path | None, typer.Argument(metavar="ELF", help="The ELF file (default: the one that was built for the board).")
 ]
-OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of the Cargo project.")]
 
 
 @app.command("chips")
@@ -70,66 +67,69 @@ def _chip_json(chip: Any) -> dict[str, Any]:
 
 @app.command("new")
 def new(
-    chip: Annotated[str, typer.Option("--chip", help="The chip on the board: STM32F401CC.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The board file to write.")] = Path(BOARD_NAME),
+    chip: Annotated[
+        str, typer.Option("--chip", autocompletion=p.complete_chip, help="The chip on the board: STM32F401CC.")
+    ] = "",
+    out: Annotated[Path, typer.Option("--out", "-o", help="The board file to write.")] = p.BOARD_FILE,
+    signer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--signer", metavar="KEY", help="Whose programs it runs: a key's name, hex or file (default: your own key)."
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    json_: JsonFlag = False,
 ) -> None:
-    """Write a board file with comments: pins, serial line, channels. Edit it to match your wiring."""
+    """Write a board file with comments: pins, serial line, channels, keys. Edit it to match your wiring."""
+    from eyeflow.mcu.board import parse_board
+    from eyeflow.mcu.chips import chips, find_chip
+
+    if not chip:
+        raise usage_error("which chip?", f"name it with --chip: {', '.join(chips())}")
     if out.exists() and not force:
         raise usage_error(f"{out} exists", "edit it, or overwrite it with --force")
-    write_bytes(out, _default_board(chip).encode())
-    note(f"wrote {out}: edit it, then eyeflow mcu build --board {out}")
-
-
-def _default_board(chip: str) -> str:
-    from importlib import resources
-
-    from eyeflow.mcu.chips import find_chip
-
-    name = find_chip(chip).name
-    return resources.files("eyeflow.mcu").joinpath("boards").joinpath(f"{name.lower()}.toml").read_text("utf-8")
-
-
-def read_board(chip: str, board: Path | None) -> tuple[Board, str]:
-    """Return the board and the text of its file: the one named, ./board.toml, or the default board of a chip."""
-    from eyeflow.mcu.board import parse_board
-
-    path = board or (Path(BOARD_NAME) if Path(BOARD_NAME).exists() and not chip else None)
-    if path is None:
-        if not chip:
-            raise usage_error("for which chip?", "give --chip STM32F401CC, or a board file with --board")
-        text = _default_board(chip)
-        return parse_board(text, f"the default board of {chip}"), text
-    from eyeflow.cli.files import read_bytes
-
-    text = read_bytes(path).decode("utf-8", errors="replace")
-    found = parse_board(text, str(path))
-    if chip and found.chip.name.casefold() != chip.casefold():
-        raise usage_error(
-            f"{path} is a board with {found.chip.name}, not {chip}", "leave out --chip, or name its board"
-        )
-    return found, text
+    text = p.new_board(chip, signer or [])
+    board = parse_board(text, str(out))
+    write_bytes(out, text.encode())
+    if json_:
+        keys = [key.hex() for key in board.signers]
+        say_json({"board": str(out), "chip": find_chip(chip).name, "name": board.name, "signers": keys})
+        return
+    choice = p.choose("", out)
+    note(f"wrote {out}: edit it to match your wiring, then {choice.command('build')}")
+    p.warn_of_no_signers(choice)
 
 
 @app.command("build")
 def build(
-    chip: ChipOption = "", board: BoardOption = None, out: OutOption = Path("firmware"), json_: JsonFlag = False
+    chip: p.ChipOption = "", board: p.BoardOption = None, out: p.OutOption = None, json_: JsonFlag = False
 ) -> None:
     """Build the firmware of a board: writes a Cargo project, runs cargo, and checks the budget of the chip."""
     from eyeflow.mcu.build import build_firmware
     from eyeflow.mcu.project import render_project
 
-    found, text = read_board(chip, board)
-    project = render_project(found, text, out)
-    note(f"the Cargo project is in {out}; `cargo build --release` there builds it too")
-    firmware = build_firmware(project, _Progress())
+    choice = p.choose(chip, board, out)
+    p.warn_of_no_signers(choice)
+    project = render_project(choice.board, choice.text, choice.folder)
+    note(f"{choice.board.chip.name} ({choice.board.name}): the Cargo project is in {choice.folder}")
+    start_s = time.monotonic()
+    with ends_on_sigterm(), _Progress() as progress:
+        firmware = build_firmware(project, progress)
+    note(f"built in {time.monotonic() - start_s:.0f} s with {firmware.toolchain.describe()}")
     if json_:
-        say_json(_firmware_json(found, firmware))
+        say_json(_firmware_json(choice.board, firmware))
         return
-    say_sizes(firmware.sizes, found)
-    for path in (firmware.elf, firmware.bin, firmware.uf2):
+    say_sizes(firmware.sizes, choice.board)
+    for path in (firmware.image.elf, firmware.image.bin, firmware.image.uf2):
         if path is not None:
             say(f"  {path}")
+    note(f"next: {choice.command('flash')}" + _or_simulate(choice))
+
+
+def _or_simulate(choice: p.Choice) -> str:
+    from eyeflow.mcu.sim import start
+
+    return f", or without a board: {choice.command('sim')}" if choice.board.chip.name in start.CHIPS else ""
 
 
 class _Progress:
@@ -137,33 +137,45 @@ class _Progress:
 
     def __init__(self) -> None:
         self._last = -1
+        self._moves = sys.stderr.isatty()
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._moves and self._last >= 0:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r\x1b[K{what} {done}/{total}")
-            sys.stderr.write("\n" if done >= total > 0 else "")
-            sys.stderr.flush()
-            return
         tenth = done * 10 // max(total, 1)
-        if tenth != self._last:
-            self._last = tenth
-            note(f"{what} {done}/{total}")
+        if self._moves:
+            sys.stderr.write(f"\r\x1b[K{what}  {done} of at most {total} packages")
+            sys.stderr.flush()
+        elif tenth != self._last:
+            note(f"{what}  {done} of at most {total} packages")
+        self._last = tenth
 
 
 def _firmware_json(board: Board, firmware: Firmware) -> dict[str, Any]:
-    sizes, memory = firmware.sizes, board.chip.memory
+    sizes, image, memory = firmware.sizes, firmware.image, board.chip.memory
     return {
         "chip": board.chip.name,
-        "elf": str(firmware.elf),
-        "bin": str(firmware.bin),
-        "uf2": str(firmware.uf2) if firmware.uf2 else None,
+        "board": board.name,
+        "signers": [key.hex() for key in board.signers],
+        "elf": str(image.elf),
+        "bin": str(image.bin),
+        "uf2": str(image.uf2) if image.uf2 else None,
         "toolchain": firmware.toolchain.describe(),
-        "flashBytes": sizes.flash_bytes,
+        **_used(sizes),
         "flashBudgetBytes": memory.flash_bytes,
-        "ramBytes": sizes.ram_bytes,
         "ramBudgetBytes": memory.ram_bytes,
         "sections": [{"name": s.name, "bytes": s.size_bytes, "kind": s.kind.value} for s in sizes.sections],
     }
+
+
+def _used(sizes: Sizes) -> dict[str, int]:
+    return {"flashBytes": sizes.flash_bytes, "ramBytes": sizes.ram_bytes, "stackBytes": sizes.stack_bytes}
 
 
 def say_sizes(sizes: Sizes, board: Board) -> None:
@@ -182,67 +194,53 @@ def say_sizes(sizes: Sizes, board: Board) -> None:
 
 @app.command("size")
 def size(
-    elf: Annotated[Path | None, typer.Argument(help="The ELF file (default: the one in the Cargo project).")] = None,
-    chip: ChipOption = "",
-    board: BoardOption = None,
-    out: OutOption = Path("firmware"),
+    elf: ElfArgument = None,
+    chip: p.ChipOption = "",
+    board: p.BoardOption = None,
+    out: p.OutOption = None,
     json_: JsonFlag = False,
 ) -> None:
     """Show what a built firmware takes, with its largest functions and variables."""
     from eyeflow.mcu.size import Kind, read_sizes
 
-    found, _text = read_board(chip, board)
-    sizes = read_sizes(elf or find_elf(out, found), found.chip)
+    choice = p.choose(chip, board, out)
+    sizes = read_sizes(elf or choice.image().elf, choice.board.chip)
     if json_:
-        say_json(
-            {
-                "flashBytes": sizes.flash_bytes,
-                "ramBytes": sizes.ram_bytes,
-                "symbols": [{"name": s.name, "bytes": s.size_bytes, "kind": s.kind.value} for s in sizes.symbols],
-            }
-        )
+        symbols = [{"name": s.name, "bytes": s.size_bytes, "kind": s.kind.value} for s in sizes.symbols]
+        say_json({**_used(sizes), "symbols": symbols})
         return
-    say_sizes(sizes, found)
+    say_sizes(sizes, choice.board)
     for kind in (Kind.FLASH, Kind.RAM):
         say()
         table([f"LARGEST IN {kind.value.upper()}", "BYTES"], [[s.name, str(s.size_bytes)] for s in sizes.largest(kind)])
 
 
-def find_elf(project: Path, board: Board) -> Path:
-    """Return the ELF file of a built project."""
-    folder = project / "target" / board.chip.target / "release"
-    found = [path for path in folder.glob("*") if path.is_file() and path.read_bytes()[:4] == b"\x7fELF"]
-    if not found:
-        raise EyeflowError(
-            f"there is no firmware in {folder}",
-            cause="it has not been built",
-            next_step=f"eyeflow mcu build --chip {board.chip.name}",
-            code="firmware_missing",
-        )
-    return found[0]
-
-
 @app.command("flash")
 def flash(
-    elf: Annotated[Path | None, typer.Argument(help="The ELF file (default: the one in the Cargo project).")] = None,
-    chip: ChipOption = "",
-    board: BoardOption = None,
-    out: OutOption = Path("firmware"),
+    elf: ElfArgument = None,
+    chip: p.ChipOption = "",
+    board: p.BoardOption = None,
+    out: p.OutOption = None,
     probe: Annotated[str, typer.Option("--probe", help="Which debug probe: VID:PID[:SERIAL].")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the commands and do nothing.")] = False,
     json_: JsonFlag = False,
 ) -> None:
     """Write a built firmware to a board with probe-rs, verify it and start it."""
     from eyeflow.mcu import flash as flashing
+    from eyeflow.mcu.image import elf_path
 
-    found, _text = read_board(chip, board)
+    choice = p.choose(chip, board, out)
+    found = choice.board.chip
     if dry_run:
-        target = elf or out / "target" / found.chip.target / "release" / "firmware"
-        commands = flashing.dry_run(target, found.chip, probe or None)
+        commands = flashing.dry_run(elf or elf_path(choice.folder), found, probe or None)
         say_json({"commands": commands}) if json_ else say("\n".join(commands))
         return
-    done = flashing.flash_firmware(elf or find_elf(out, found), found.chip, probe=probe or None)
+    image = elf or choice.image().elf
+    with ends_on_sigterm():
+        done = flashing.flash_firmware(image, found, probe=probe or None)
     if json_:
-        say_json({"probe": done.probe.selector, "commands": list(done.commands)})
-    else:
-        say(f"flashed and verified {found.chip.name} by {done.probe.describe()}")
+        say_json({"chip": found.name, "probe": done.probe.selector, "commands": list(done.commands)})
+        return
+    say(f"flashed and verified {found.name} by {done.probe.describe()}")
+    link = choice.board.link
+    note(f"it answers on {link.peripheral} (TX {link.tx}, RX {link.rx}): eyeflow mcu status --port PORT")

@@ -8,22 +8,49 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eyeflow.base.errors import EyeflowError
-from eyeflow.cli.console import JsonFlag, note, paint, say, say_json, table
+from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.cli import mcu_programs as programs
+from eyeflow.cli import mcu_project as p
+from eyeflow.cli.console import JsonFlag, counted, note, paint, say, say_json, table
 from eyeflow.cli.files import read_bytes, usage_error
 
 if TYPE_CHECKING:
+    from eyeflow.mcu import board as mcu_board
+    from eyeflow.mcu.link.messages import Hello, Installed
     from eyeflow.mcu.link.port import Board
+    from eyeflow.mcu.link.records import BoardExecution, BoardRecord
     from eyeflow.mcu.link.session import Heard
 
 PROBATION = {True: "good", False: "on probation"}
 PORT_ENV = "EYEFLOW_MCU_PORT"
 LISTEN_S = 3600.0
+SIMULATOR = "socket://127.0.0.1:7701"
+LEVELS = ("debug", "info", "warning", "error")
+STYLES = {"warning": "33", "error": "31"}
+WALL_CLOCK_US = 946_684_800_000_000
+"""Times of a board before the year 2000 count from its start: nobody told it the time."""
+
+
+def complete_port(incomplete: str) -> list[str]:
+    """Return the serial ports that a shell may complete to."""
+    from eyeflow.mcu.link.port import serial_ports
+
+    return [port for port in [*serial_ports(), SIMULATOR] if port.startswith(incomplete)]
+
 
 PortOption = Annotated[
-    str, typer.Option("--port", "-p", envvar=PORT_ENV, help="Serial port: /dev/ttyACM0, socket://127.0.0.1:7701.")
+    str,
+    typer.Option(
+        "--port",
+        "-p",
+        envvar=PORT_ENV,
+        autocompletion=complete_port,
+        help=f"Serial port: /dev/ttyACM0, or {SIMULATOR} of the simulator.",
+    ),
 ]
-BaudOption = Annotated[int, typer.Option("--baud", min=300, help="Baud rate of the board's link.")]
+BaudOption = Annotated[
+    int, typer.Option("--baud", min=300, help="Baud rate of the board's link, as in its board file.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -41,10 +68,15 @@ def register(app: typer.Typer) -> None:
 
 def open_board(port: str, baud: int, *, show: bool = True) -> Board:
     """Return the board at a port; what it logs meanwhile goes to stderr."""
-    from eyeflow.mcu.link.port import Board
+    from eyeflow.mcu.link.port import Board, serial_ports
 
     if not port:
-        raise usage_error("which board?", f"name its serial port with --port, or set {PORT_ENV}")
+        found = ", ".join(serial_ports()) or "none"
+        raise usage_error(
+            "which board?",
+            f"name its serial port with --port, or set {PORT_ENV}; serial ports of this machine: {found}; "
+            f"`eyeflow mcu sim` listens on {SIMULATOR}",
+        )
     return Board(port, baud=baud, on_heard=_show_heard if show else None)
 
 
@@ -59,21 +91,31 @@ def heard_text(heard: Heard) -> str:
     from eyeflow.mcu.link.messages import LlmRequest, LogLine
 
     if isinstance(heard, LogLine):
-        return heard.text
+        word = _level(heard.level)
+        return f"{paint(word, STYLES[word], sys.stdout)} {heard.text}" if word in STYLES else heard.text
     return f"asks its gateway for a language model: {heard.text}" if isinstance(heard, LlmRequest) else ""
+
+
+def _level(number: int) -> str:
+    return LEVELS[number] if number < len(LEVELS) else str(number)
 
 
 def push(
     program: Annotated[Path, typer.Argument(help="A signed .svm program, or a rule (.eye) to compile and sign now.")],
     port: PortOption = "",
     baud: BaudOption = 115200,
-    sign: Annotated[str, typer.Option("--sign", metavar="KEY", help="The key to sign a rule with.")] = "default",
+    sign: Annotated[str, typer.Option("--sign", metavar="KEY", help="The key to sign a rule with.")] = p.DEFAULT_KEY,
+    board_file: p.BoardOption = None,
     json_: JsonFlag = False,
 ) -> None:
-    """Send a program to a running board; it is verified there and runs from the next scan on."""
+    """Send a program to a running board; it is verified there and runs from the next scan on.
+
+    A rule is compiled for the board's chip first, checked against the board file, and signed with your key.
+    """
     with open_board(port, baud, show=not json_) as board:
-        data = _program(program, board.hello.chip, sign)
+        data = _program(program, board.hello, sign, board_file)
         done = board.push(data, _progress if sys.stderr.isatty() and not json_ else None)
+    programs.remember(data, done.program_id)
     if json_:
         say_json(
             {
@@ -94,20 +136,37 @@ def push(
         note(f"  {done.size_bytes} bytes, sent as {done.sent_bytes} ({done.encoding})")
 
 
-def _program(path: Path, chip: str, key: str) -> bytes:
-    """Return the bytes of a program file, or of a rule compiled for the chip and signed."""
+def _program(path: Path, hello: Hello, key: str, board_file: Path | None) -> bytes:
+    """Return the bytes of a program file, or of a rule compiled for the board and signed."""
     if path.suffix != ".eye":
         return read_bytes(path)
-    from eyeflow.base.errors import ExitCode
     from eyeflow.cli import rules as r
     from eyeflow.cli.programs import sign_bytes
     from eyeflow.svm.container import encode
 
-    source, result = r.compile_path(path, r.load_catalog(None), r.compile_options(r.ProfileName.MCU, chip))
+    described = board_file or _file_of(hello)
+    options = r.compile_options(r.ProfileName.MCU, hello.chip, described)
+    source, result = r.compile_path(path, r.load_catalog(None), options)
     r.show_diagnostics(result.diagnostics, source, path, r.Format.TEXT)
     if result.program is None:
-        raise EyeflowError(f"{path} does not compile for {chip}", code="not_compiled", exit_code=ExitCode.PROBLEMS)
+        raise EyeflowError(
+            f"{path} does not compile for {hello.chip}", code="not_compiled", exit_code=ExitCode.PROBLEMS
+        )
     return sign_bytes(encode(result.program), key)
+
+
+def _file_of(hello: Hello) -> Path | None:
+    """Return ./board.toml when it describes a board with this chip."""
+    board = _described(hello)
+    return p.BOARD_FILE if board is not None else None
+
+
+def _described(hello: Hello) -> mcu_board.Board | None:
+    """Return the board of ./board.toml, when there is one and it has this chip."""
+    from eyeflow.mcu.board import load_board
+
+    board = load_board(p.BOARD_FILE) if p.BOARD_FILE.is_file() else None
+    return board if board is not None and board.chip.name == hello.chip else None
 
 
 def _progress(done_bytes: int, total_bytes: int) -> None:
@@ -119,25 +178,25 @@ def _progress(done_bytes: int, total_bytes: int) -> None:
 def list_(port: PortOption = "", baud: BaudOption = 115200, json_: JsonFlag = False) -> None:
     """List the programs on a board."""
     with open_board(port, baud, show=False) as board:
-        programs = board.list()
+        installed = board.list()
     if json_:
-        say_json([_installed(one) for one in programs])
+        say_json([_installed(one) for one in installed])
         return
-    if not programs:
+    if not installed:
         note("no programs on the board yet: eyeflow mcu push PROGRAM")
         return
     table(
         ["PLACE", "RULE", "VERSION", "PROGRAM", "BYTES", "STATE"],
         [
             [
-                str(p.place),
-                p.rule,
-                p.version,
-                p.program_id[:16],
-                str(p.size_bytes),
-                PROBATION[p.good],
+                str(one.place),
+                one.rule,
+                one.version,
+                one.program_id[:16],
+                str(one.size_bytes),
+                PROBATION[one.good],
             ]
-            for p in programs
+            for one in installed
         ],
     )
 
@@ -184,17 +243,24 @@ def status(port: PortOption = "", baud: BaudOption = 115200, json_: JsonFlag = F
     say(f"  {health.scans} scans, the longest {health.scan_us_max} us")
     say(f"  {health.frames_good} good frames, {health.frames_bad} bad ones")
     rows = [
-        [p.rule, p.version, "running" if c.running else "stopped", str(c.executions), str(c.traps), _fault(c)]
-        for p, c in zip(found.programs, found.counters, strict=False)
+        [
+            one.rule,
+            one.version,
+            "running" if c.running else "stopped",
+            str(c.executions),
+            str(c.traps),
+            _fault(one.program_id, c),
+        ]
+        for one, c in zip(found.programs, found.counters, strict=False)
     ]
     if rows:
         table(["RULE", "VERSION", "STATE", "EXECUTIONS", "TRAPS", "LAST FAULT"], rows)
 
 
-def _fault(counters: Any) -> str:
+def _fault(program_id: str, counters: Any) -> str:
     from eyeflow.svm.opcodes import Trap
 
-    return f"{Trap(counters.trap).name} at instruction {counters.pc}" if counters.trap else ""
+    return f"{Trap(counters.trap).name} at {programs.where(program_id, counters.pc)}" if counters.trap else ""
 
 
 def _status_json(found: Any) -> dict[str, Any]:
@@ -218,32 +284,87 @@ def log(
 ) -> None:
     """Show the execution records that wait on a board, checked against its hash chain."""
     with open_board(port, baud, show=False) as board:
-        batch = board.records()
+        batch, installed = board.records(), board.list()
+        described = _described(board.hello)
         if forget and batch.records:
             board.acknowledge(batch.next_sequence)
+    rules = {one.program_id[: programs.KEY_DIGITS]: one for one in installed}
     for record in batch.records:
-        run = record.execution
         if json_:
-            facts: dict[str, Any] = {"sequence": record.sequence, "raw": record.raw.hex()}
-            if run is not None:
-                facts |= {"place": run.place, "outcome": run.outcome, "trap": run.trap, "pc": run.pc,
-                          "trigger": run.trigger, "fuel": run.fuel, "timeUs": run.time_us,
-                          "program": run.program_key}  # fmt: skip
-            say_json(facts, indent=None)
-        elif run is not None:
-            fault = f", trap {run.trap} at instruction {run.pc}" if run.trap else ""
-            say(f"{record.sequence:>6}  {run.time_us / 1e6:12.3f} s  place {run.place}  {run.outcome}{fault}")
+            say_json(_record_json(record, rules), indent=None)
+        elif (run := record.execution) is not None:
+            say(_record_line(record.sequence, run, rules, described))
+    if not batch.records and not json_:
+        note("no records wait: the board did nothing since the last ones were forgotten")
     if batch.lost:
-        note(f"{batch.lost} records were lost since the board started: its ring was full")
+        note(f"{counted(batch.lost, 'record')} made room for newer ones since the board started: its ring was full")
 
 
-def monitor(port: PortOption = "", baud: BaudOption = 115200) -> None:
-    """Show what a board logs, until Ctrl-C."""
+def _record_json(record: BoardRecord, rules: dict[str, Installed]) -> dict[str, Any]:
+    facts: dict[str, Any] = {"sequence": record.sequence, "raw": record.raw.hex()}
+    run = record.execution
+    if run is None:
+        return facts
+    known = rules.get(run.program_key)
+    return facts | {
+        "place": run.place,
+        "rule": known.rule if known else None,
+        "outcome": run.outcome,
+        "trap": run.trap,
+        "pc": run.pc,
+        "trigger": run.trigger,
+        "fuel": run.fuel,
+        "timeUs": run.time_us,
+        "program": run.program_key,
+        "levels": int.from_bytes(run.actions[:4], "little"),
+    }
+
+
+def _record_line(
+    sequence: int, run: BoardExecution, rules: dict[str, Installed], described: mcu_board.Board | None
+) -> str:
+    known = rules.get(run.program_key)
+    rule = known.rule if known else f"program {run.program_key}"
+    levels = "  ".join(_levels(int.from_bytes(run.actions[:4], "little"), described))
+    return f"{sequence:>6}  {_when(run.time_us)}  {rule}  {_outcome(run)}  {levels}".rstrip()
+
+
+def _outcome(run: BoardExecution) -> str:
+    from eyeflow.svm.opcodes import Trap
+
+    if not run.trap:
+        return run.outcome
+    named = Trap(run.trap).name if run.trap in set(Trap) else f"trap {run.trap}"
+    return f"{run.outcome}: {named} at {programs.where(run.program_key, run.pc)}"
+
+
+def _when(time_us: int) -> str:
+    """Return a time of the board: UTC once it was told, else seconds since its start."""
+    if time_us < WALL_CLOCK_US:
+        return f"{time_us / 1e6:12.3f} s"
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _levels(bits: int, described: mcu_board.Board | None) -> list[str]:
+    """Return the commanded levels of the outputs by the names of the board file, when it is here."""
+    pins = described.pins if described is not None else ()
+    outputs = [pin.name for pin in pins if pin.direction.value == "output"]
+    return [f"{name} {'HIGH' if bits >> place & 1 else 'LOW'}" for place, name in enumerate(outputs)]
+
+
+def monitor(port: PortOption = "", baud: BaudOption = 115200, json_: JsonFlag = False) -> None:
+    """Show what a board and its rules log, until Ctrl-C."""
+    from eyeflow.mcu.link.messages import LogLine
+
     with open_board(port, baud, show=False) as board:
         note(f"{board.hello.chip} on {port}, firmware {board.hello.firmware}; Ctrl-C ends")
         while True:
             for heard in board.listen(LISTEN_S):
                 text = heard_text(heard)
-                if text:
+                if json_ and isinstance(heard, LogLine):
+                    say_json({"level": _level(heard.level), "text": heard.text}, indent=None)
+                elif text and not json_:
                     say(text)
-                    sys.stdout.flush()
+                sys.stdout.flush()

@@ -8,13 +8,15 @@ import re
 import subprocess
 import tomllib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 from typing import IO
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.mcu.image import Image, keep_image
 from eyeflow.mcu.project import Project
 from eyeflow.mcu.size import Kind, Sizes, image_bytes, read_sizes
 from eyeflow.mcu.toolchain import Toolchain, find_toolchain
@@ -22,7 +24,8 @@ from eyeflow.mcu.uf2 import RP2040_FAMILY, to_uf2
 
 LINES_KEPT_MAX = 60
 OVERFLOW = re.compile(r"region [`'](FLASH|RAM)' overflowed by (\d+) bytes|section .* will not fit in region [`'](\w+)'")
-NOT_CACHED = ("--offline", "offline mode", "no matching package", "failed to download", "unable to update")
+CRATE_SAID = re.compile(r"\s*(Compiling|Fresh|Blocking|Downloaded)\s+(\S+)")
+FIRMWARE_CRATE = "eyeflow-firmware"
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many packages are done, and how many there are at most."""
@@ -30,11 +33,9 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Firmware:
-    """What a build gives: the ELF file, the flash image beside it, a UF2 file where the chip takes one, the sizes."""
+    """What a build gives: the image in the project's folder, what it takes, and what built it."""
 
-    elf: Path
-    bin: Path
-    uf2: Path | None
+    image: Image
     sizes: Sizes
     toolchain: Toolchain
 
@@ -48,13 +49,11 @@ def build_firmware(project: Project, progress: Progress, toolchain: Toolchain | 
     elf = _compile(project, progress, chosen)
     sizes = read_sizes(elf, project.board.chip)
     check_budget(project, sizes)
-    start, image = image_bytes(elf)
-    binary, uf2 = elf.with_suffix(".bin"), None
-    binary.write_bytes(image)
-    if project.board.chip.hal == "rp":
-        uf2 = elf.with_suffix(".uf2")
-        uf2.write_bytes(to_uf2(start, image, RP2040_FAMILY))
-    return Firmware(elf, binary, uf2, sizes, chosen)
+    start, binary = image_bytes(elf)
+    uf2 = to_uf2(start, binary, RP2040_FAMILY) if project.board.chip.hal == "rp" else None
+    source = (project.directory / "board.toml").read_text("utf-8")
+    image = keep_image(project.directory, project.board, source, elf, binary, uf2)
+    return Firmware(image, sizes, chosen)
 
 
 def fetch_crates(project: Project, progress: Progress, toolchain: Toolchain) -> None:
@@ -67,12 +66,20 @@ def fetch_crates(project: Project, progress: Progress, toolchain: Toolchain) -> 
     offline = _cargo(project, toolchain, [*arguments, "--offline"])
     if offline.returncode == 0:
         return
-    progress("downloading crates", 0, _packages(project))
-    online = _cargo(project, toolchain, arguments)
-    if online.returncode != 0:
+    packages, got = _packages(project), 0
+    progress("downloading crates", 0, packages)
+    with _running(project, toolchain, arguments) as process:
+        assert process.stderr
+        said: deque[str] = deque(maxlen=LINES_KEPT_MAX)
+        for line in process.stderr:
+            said.append(line)
+            if (name := CRATE_SAID.match(line)) and name[1] == "Downloaded":
+                got += 1
+                progress(f"downloaded {name[2]}", min(got, packages), packages)
+    if process.returncode != 0:
         raise EyeflowError(
             "the crates of the firmware cannot be downloaded",
-            cause=_last_lines(online.stderr),
+            cause="".join(said).strip(),
             next_step="connect to the network once (crates.io or the mirror in cargo's config); later builds need none",
             code="crates",
         )
@@ -106,7 +113,8 @@ def _compile(project: Project, progress: Progress, toolchain: Toolchain) -> Path
     raise EyeflowError(
         "the firmware does not compile",
         cause=built,
-        next_step=f"correct what you changed in {project.directory}, or render it anew with `eyeflow mcu new`",
+        next_step=f"undo what you changed in {project.directory}; what it was rendered from comes back with "
+        "`eyeflow mcu build`, the sources of eyeflow with installing it again",
         code="compile",
     )
 
@@ -114,41 +122,76 @@ def _compile(project: Project, progress: Progress, toolchain: Toolchain) -> Path
 def _build(project: Project, progress: Progress, toolchain: Toolchain, extra: dict[str, str]) -> Path | str:
     """Return the ELF file, or the last lines of what cargo said."""
     arguments = ["build", "--release", "--locked", "--offline", *toolchain.arguments]
-    process = subprocess.Popen(
-        [toolchain.cargo, *arguments, "--message-format=json-render-diagnostics"],
+    arguments.append("--message-format=json-render-diagnostics")
+    said: deque[str] = deque(maxlen=LINES_KEPT_MAX)
+    count = _Count(progress, _packages(project))
+    with _running(project, toolchain, arguments, extra) as process:
+        assert process.stdout and process.stderr
+        listener = Thread(target=_listen, args=(process.stderr, said, count), daemon=True)
+        listener.start()
+        elf = _follow(process.stdout, count)
+        listener.join()
+    return elf if process.returncode == 0 and elf else "".join(said).strip()
+
+
+@contextmanager
+def _running(
+    project: Project, toolchain: Toolchain, arguments: list[str], extra: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """Run cargo with its output in pipes; whatever ends the block, it does not outlive it."""
+    with subprocess.Popen(
+        [toolchain.cargo, *arguments],
         cwd=project.directory,
-        env={**os.environ, **toolchain.environment, **extra},
+        env={**os.environ, **toolchain.environment, **(extra or {})},
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    assert process.stdout and process.stderr
-    said: deque[str] = deque(maxlen=LINES_KEPT_MAX)
-    listener = Thread(target=_listen, args=(process.stderr, said), daemon=True)
-    listener.start()
-    elf = _follow(process.stdout, progress, _packages(project))
-    code = process.wait()
-    listener.join()
-    process.stdout.close()
-    process.stderr.close()
-    return elf if code == 0 and elf else "".join(said).strip()
+    ) as process:
+        try:
+            yield process
+            process.wait()
+        except BaseException:
+            process.terminate()
+            raise
 
 
-def _listen(stream: IO[str], said: deque[str]) -> None:
+class _Count:
+    """Counts packages, and tells the progress of what cargo is at; used by two threads."""
+
+    def __init__(self, progress: Progress, packages: int) -> None:
+        self._progress, self._packages = progress, packages
+        self._done: set[str] = set()
+        self._lock = Lock()
+
+    def starts(self, name: str) -> None:
+        """A package is being compiled."""
+        with self._lock:
+            what = "compiling and linking the firmware itself" if name == FIRMWARE_CRATE else f"compiling {name}"
+            self._progress(what, min(len(self._done), self._packages), self._packages)
+
+    def ends(self, package: str) -> None:
+        """A part of a package is done."""
+        with self._lock:
+            self._done.add(package)
+
+
+def _listen(stream: IO[str], said: deque[str], count: _Count) -> None:
     for line in stream:
-        if not line.lstrip().startswith(("Compiling", "Fresh", "Blocking")):
+        if (name := CRATE_SAID.match(line)) is None:
             said.append(line)
+        elif name[1] == "Compiling":
+            count.starts(name[2])
 
 
-def _follow(stream: IO[str], progress: Progress, packages: int) -> Path | None:
-    """Report each package that is done; return the executable that cargo names."""
-    elf, done = None, 0
+def _follow(stream: IO[str], count: _Count) -> Path | None:
+    """Count each package that is done; return the executable that cargo names."""
+    elf = None
     for line in stream:
         message = json.loads(line)
         if message.get("reason") != "compiler-artifact":
             continue
-        done += 1
-        progress(f"compiled {message['target']['name']}", min(done, packages), packages)
+        count.ends(message["package_id"])
         if message.get("executable"):
             elf = Path(message["executable"])
     return elf
@@ -168,7 +211,3 @@ def _cargo(project: Project, toolchain: Toolchain, arguments: list[str]) -> subp
 def _packages(project: Project) -> int:
     lock = tomllib.loads((project.directory / "Cargo.lock").read_text("utf-8"))
     return len(lock.get("package", []))
-
-
-def _last_lines(text: str) -> str:
-    return "\n".join(text.strip().splitlines()[-LINES_KEPT_MAX:])

@@ -28,6 +28,15 @@ PROBES_MAX = 32
 ANY_PROBE = "VID:PID:SERIAL"
 """What a dry run shows where the probe is not known yet."""
 
+PROBE_RS_MISSING, NO_PROBE = "probe_rs_missing", "no_probe"
+BOOT_LOADERS = {
+    "rp2040": "or without a probe: hold BOOTSEL while you plug the board in, and copy {image}.uf2 to the drive that "
+    "appears",
+    "stm32f4": "or without a probe, where the board has USB at PA11 and PA12: hold BOOT0 while you press reset, then "
+    "dfu-util -a 0 -s {start}:leave -D {image}.bin",
+}
+"""What a family brings from the factory for those who have no probe."""
+
 _LISTED = re.compile(
     r"^\[\d+\]: (?P<name>.*) -- (?P<selector>[0-9a-f]{4}:[0-9a-f]{4}\S*) \((?P<driver>[^)]*)\)(?P<rest>.*)$"
 )
@@ -70,7 +79,7 @@ _WIRING = "check SWDIO, SWCLK and GND, and that the board has power; a long cabl
 _UDEV = "on Linux install the udev rules of https://probe.rs/docs/getting-started/probe-setup/ and plug it in again"
 
 FAILURES = (
-    Failure("No connected probes were found", "no_probe", "no debug probe was found",
+    Failure("No connected probes were found", NO_PROBE, "no debug probe was found",
             "nothing that probe-rs knows is plugged in, or this user may not open it",
             f"plug the probe in (ST-Link, J-Link, CMSIS-DAP); {_UDEV}"),
     Failure("The format of the selector is invalid", "probe_selector", "this is no name of a probe",
@@ -141,7 +150,7 @@ def find_probe_rs(program: Path | None = None) -> Path:
             cause=f"{program or PROGRAM} was not found",
             next_step=f"install it: {INSTALL} (takes minutes), or a ready build from https://probe.rs; without a board "
             "there is eyeflow mcu sim",
-            code="probe_rs_missing",
+            code=PROBE_RS_MISSING,
         )
     return Path(found)
 
@@ -221,8 +230,17 @@ def flash_firmware(elf: Path, chip: Chip, *, probe: str | None = None, program: 
             next_step=f"build it: eyeflow mcu build --chip {chip.name}",
             code="firmware_missing",
         )
-    tool = find_probe_rs(program)
-    chosen = choose_probe(list_probes(tool), probe)
+    try:
+        tool = find_probe_rs(program)
+        chosen = choose_probe(list_probes(tool), probe)
+    except EyeflowError as error:
+        hint = BOOT_LOADERS.get(chip.family, "")
+        if error.code not in (PROBE_RS_MISSING, NO_PROBE) or not hint:
+            raise
+        text = hint.format(image=elf.with_suffix(""), start=f"0x{chip.memory.flash_start:08X}")
+        raise EyeflowError(
+            error.message, cause=error.cause, next_step=f"{error.next_step}; {text}", code=error.code
+        ) from error
     commands = flash_commands(elf, chip, chosen.selector, str(tool))
     for command in commands:
         _run(command, DOWNLOAD_TIMEOUT_S, chip)
@@ -247,7 +265,7 @@ def _run(command: list[str], timeout_s: float, chip: Chip | None = None) -> str:
             "probe-rs cannot be started",
             cause=str(error),
             next_step=f"install it anew: {INSTALL}",
-            code="probe_rs_missing",
+            code=PROBE_RS_MISSING,
         ) from error
     except subprocess.TimeoutExpired as error:
         raise EyeflowError(

@@ -73,7 +73,7 @@ def project_files(board: Board) -> dict[str, str]:
         "layout/memory.x": _template(firmware, "memory.x.in", values),
         "build.rs": _read(firmware.joinpath("project").joinpath("build.rs")),
         ".cargo/config.toml": _template(firmware, "config.toml.in", values),
-        ".gitignore": "/target\n",
+        ".gitignore": "/target\n/firmware.*\n",
         "README.md": _template(firmware, "README.md.in", values),
         "src/board.rs": render_board(board),
         "src/hal.rs": _read(firmware.joinpath("hal").joinpath(f"{board.chip.hal}.rs")),

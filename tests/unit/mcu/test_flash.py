@@ -156,6 +156,20 @@ def test_absent_probe_rs_says_how_to_get_it(tmp_path: Path, elf: Path, monkeypat
     assert "cargo install probe-rs-tools --locked" in caught.value.next_step
 
 
+@pytest.mark.parametrize(
+    ("chip", "told"), [("STM32F401CC", "dfu-util -a 0 -s 0x08000000:leave"), ("RP2040", "BOOTSEL"), ("nRF52840", "")]
+)
+def test_without_a_probe_the_boot_loader_of_the_chip_is_named(
+    tmp_path: Path, elf: Path, monkeypatch: pytest.MonkeyPatch, chip: str, told: str
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CARGO_HOME", str(tmp_path))
+    with pytest.raises(EyeflowError) as caught:
+        flash.flash_firmware(elf, find_chip(chip))
+    assert told in caught.value.next_step
+    assert ("without a probe" in caught.value.next_step) == bool(told)
+
+
 def test_missing_firmware_says_to_build(tmp_path: Path) -> None:
     with pytest.raises(EyeflowError, match="there is no firmware") as caught:
         flash.flash_firmware(tmp_path / "none.elf", CHIP)

@@ -120,6 +120,29 @@ def test_a_broken_recording_names_its_line(tmp_path: Path, text: str, line: int,
     assert cause in caught.value.cause
 
 
+def test_a_recording_of_eyeflow_run_is_read_too(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text(
+        "timestamp,room,adc.read_channel(0),adc.read_channel(2)\n"
+        "2026-03-02T06:00:00Z,a,612,1\n2026-03-02T06:00:01.5Z,b,,2\n2026-03-02T06:00:02Z,c,614,3\n"
+    )
+    values = load_recording(path)
+    assert [values.sample(second * 500_000, 0) for second in range(5)] == [612, 612, 612, 612, 614]
+    assert [values.sample(second * 500_000, 2) for second in range(5)] == [1, 1, 1, 2, 3]
+    path.write_text("timestamp,adc.read_channel(0)\n100,7\nsoon,8\n")
+    with pytest.raises(EyeflowError, match=r"r\.csv:3"):
+        load_recording(path)
+
+
+def test_channels_move_to_those_of_the_converter(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("time,channel,value\n0,0,11\n0,1,22\n")
+    values = load_recording(path).moved([3, 0])
+    assert (values.sample(0, 3), values.sample(0, 0), values.sample(0, 1)) == (11, 22, 0)
+    with pytest.raises(KeyError):
+        load_recording(path).moved([3])
+
+
 def test_a_recording_that_is_missing_or_binary_is_refused(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     for name in ("none.csv", "binary"):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 BAUD = 115200
 POLL_S = 0.02
+PORTS_SHOWN_MAX = 8
 READ_BYTES_MAX = 4096
 
 T = TypeVar("T")
@@ -189,6 +190,13 @@ class Board:
             self._on_heard(self._line.heard.popleft())
 
 
+def serial_ports() -> list[str]:
+    """Return the serial ports of this machine by name, so many as people read."""
+    from serial.tools.list_ports import comports
+
+    return sorted(port.device for port in comports())[:PORTS_SHOWN_MAX]
+
+
 def _open(url: str, baud: int) -> serial.Serial:
     import serial
 
@@ -258,4 +266,4 @@ def _ping(data: bytes) -> Generator[Ask, bytes, None]:
         raise MalformedAnswerError("the board sent other bytes back")
 
 
-__all__ = ["BAUD", "Board", "EyeflowError", "Patience", "Status"]
+__all__ = ["BAUD", "Board", "EyeflowError", "Patience", "Status", "serial_ports"]

@@ -24,6 +24,13 @@ AGAIN = (
     "Run the command again. When it stays so, check cable and power supply; `eyeflow mcu status` counts damaged frames."
 )
 
+NO_KEY = "0" * 16
+TRUSTS_NOBODY = (
+    "the board trusts no key, so it takes no program",
+    "Write the line that `eyeflow keys show` calls public into [trust] signers of the board file, then "
+    "`eyeflow mcu build` and `eyeflow mcu flash`.",
+)
+
 _TEXT: dict[Code, tuple[str, str, str]] = {
     Code.TOO_BIG: (
         "program_too_big",
@@ -116,6 +123,8 @@ _TEXT: dict[Code, tuple[str, str, str]] = {
 def refusal(code: Code, hello: Hello | None, **facts: object) -> EyeflowError:
     """Return the error for a refusal. `facts` are rule, size, sequence, abi, number, why and at, as far as known."""
     word, message, next_step = _TEXT.get(code, ("protocol", f"the board answers {code.name}", AGAIN))
+    if code in (Code.UNSIGNED, Code.FOREIGN_SIGNED) and getattr(hello, "key", "") == NO_KEY:
+        message, next_step = TRUSTS_NOBODY
     known: dict[str, object] = dict.fromkeys(("size", "sequence", "abi", "number", "at"), "?")
     known |= {"rule": "the program", **facts}
     known["reason"] = REASONS.get(int(str(facts.get("why", 0))), "its code cannot be proven")

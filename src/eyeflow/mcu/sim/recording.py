@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import csv
+import re
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 
 COLUMNS = ("time", "channel", "value")
+TIMESTAMP = "timestamp"
+READ = re.compile(r"adc\.read_channel\((\d+)\)")
 CHANNELS_MAX = 19
 COUNTS_MAX = 4095
 SAMPLES_MAX = 1_000_000
@@ -39,6 +44,16 @@ class AdcValues:
         """Set a channel by hand from a time on."""
         self._by_hand[channel] = (time_us, value)
 
+    def moved(self, channels: Sequence[int]) -> AdcValues:
+        """Return the recorded values with channel n as channel `channels[n]`; raises KeyError for one beyond them."""
+        values = AdcValues()
+        for channel in self._times_us:
+            if channel >= len(channels):
+                raise KeyError(channel)
+            values._times_us[channels[channel]] = self._times_us[channel]
+            values._values[channels[channel]] = self._values[channel]
+        return values
+
     def sample(self, time_us: int, channel: int) -> int:
         """Return what a channel reads at a time."""
         times = self._times_us.get(channel, [])
@@ -60,6 +75,8 @@ class AdcValues:
 def load_recording(path: Path) -> AdcValues:
     """Read a CSV file with a header `time,channel,value`: seconds, ADC channel, counts 0..4095.
 
+    The recordings of `eyeflow run` are read as well: a column `timestamp`, of which the first is the start, and columns
+    named like the reads, `adc.read_channel(0)`; an empty cell leaves the value as it was, other columns do not count.
     Raises EyeflowError (PROBLEMS) with the line that is wrong.
     """
     try:
@@ -78,6 +95,8 @@ def load_recording(path: Path) -> AdcValues:
 def _parse(rows: csv.Reader, path: Path) -> AdcValues:  # type: ignore[name-defined]
     values = AdcValues()
     header = [name.strip() for name in next(rows, [])]
+    if TIMESTAMP in header and any(READ.fullmatch(name) for name in header):
+        return _parse_reads(rows, header, path)
     if tuple(header) != COLUMNS:
         raise _refused(path, 1, f"the first line is {','.join(header) or 'empty'}, not {','.join(COLUMNS)}")
     for row in rows:
@@ -103,6 +122,33 @@ def _sample(row: list[str]) -> tuple[int, int, int]:
     if not 0 <= value <= COUNTS_MAX:
         raise ValueError(f"{value} is outside 0..{COUNTS_MAX}")
     return int(seconds * 1_000_000), channel, value
+
+
+def _parse_reads(rows: csv.Reader, header: list[str], path: Path) -> AdcValues:  # type: ignore[name-defined]
+    """Read what `eyeflow run` reads: one row for each moment, one column for each read."""
+    values, start_s = AdcValues(), None
+    channels = [(int(read[1]), at) for at, name in enumerate(header) if (read := READ.fullmatch(name))]
+    for row in rows:
+        if not row:
+            continue
+        try:
+            now_s = _seconds(row[header.index(TIMESTAMP)].strip())
+            start_s = now_s if start_s is None else start_s
+            for channel, at in channels:
+                if row[at].strip():
+                    values.record(*_sample([str(now_s - start_s), str(channel), row[at]]))
+        except (ValueError, InvalidOperation, IndexError) as error:
+            raise _refused(path, rows.line_num, str(error) or "no number") from error
+    return values
+
+
+def _seconds(text: str) -> Decimal:
+    """Return a timestamp, a number of seconds or an ISO date and time, in seconds."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        moment = datetime.fromisoformat(text)
+        return Decimal((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()).quantize(Decimal("1e-6"))
 
 
 def _refused(path: Path, line: int, cause: str) -> EyeflowError:
