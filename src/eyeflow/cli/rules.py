@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -41,6 +42,9 @@ class Phase(Enum):
     ASM = "asm"
 
 
+NOT_ON_PROFILE = "EF0402"
+
+
 class ProfileName(Enum):
     """The profile to compile for."""
 
@@ -60,7 +64,12 @@ BoardOption = Annotated[
     Path | None,
     typer.Option("--board", help="Compile for the chip of this board file, and check pins and buses against it."),
 ]
-ProfileOption = Annotated[ProfileName, typer.Option("--profile", help="What the rule may use.")]
+ProfileOption = Annotated[
+    ProfileName | None,
+    typer.Option(
+        "--profile", help="What the rule may use (default: linux, or mcu for a rule that needs what only boards have)."
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -94,9 +103,9 @@ def load_catalog(paths: list[Path] | None) -> Catalog:
 
 
 def compile_options(
-    profile: ProfileName, target: str, board: Path | None = None, sequence: int | None = None
+    profile: ProfileName | None, target: str, board: Path | None = None, sequence: int | None = None
 ) -> CompileOptions:
-    """Return the options for a profile, for a chip and its limits, or for a board and what is wired to it."""
+    """Return the options for a profile (None: linux), a chip and its limits, or a board and what is wired to it."""
     from eyeflow.compiler.compile import CompileOptions
     from eyeflow.svm.program import Profile
 
@@ -125,13 +134,34 @@ def _board_chip(path: Path, target: str) -> tuple[Chip, Hardware]:
     return board.chip, board_hardware(board)
 
 
-def compile_path(path: Path, catalog: Catalog, options: CompileOptions) -> tuple[str, CompileResult]:
-    """Return the source text and the result of compiling one file."""
+def compile_path(
+    path: Path, catalog: Catalog, options: CompileOptions, *, guess_profile: bool = False
+) -> tuple[str, CompileResult]:
+    """Return the source text and the result of compiling one file.
+
+    With `guess_profile` a rule that asks for what is not on its profile is taken for one of a microcontroller, if it is
+    nearer to being right there: I2C, SPI and DAC are on boards only.
+    """
     from eyeflow.compiler.compile import compile_rule
+    from eyeflow.svm.program import Profile
 
     source = read_source(path)
     # Only the file's own name goes into the program: its id must not depend on where the file lies.
-    return source, compile_rule(source, name=path.name, catalog=catalog, options=options)
+    result = compile_rule(source, name=path.name, catalog=catalog, options=options)
+    if guess_profile and any(one.code == NOT_ON_PROFILE for one in result.diagnostics):
+        other = compile_rule(source, name=path.name, catalog=catalog, options=replace(options, profile=Profile.MCU))
+        if _errors(other.diagnostics) < _errors(result.diagnostics):
+            return source, other
+    return source, result
+
+
+def is_profile_open(profile: ProfileName | None, target: str, board: Path | None) -> bool:
+    """Return whether the user has left open where a rule shall run."""
+    return profile is None and not target and board is None
+
+
+def _errors(diagnostics: tuple[Diagnostic, ...]) -> int:
+    return sum(one.severity is Severity.ERROR for one in diagnostics)
 
 
 def has_errors(diagnostics: tuple[Diagnostic, ...]) -> bool:
@@ -169,7 +199,7 @@ def diagnostics_json(diagnostics: tuple[Diagnostic, ...], source: str, path: Pat
 
 def check(
     rules: Rules,
-    profile: ProfileOption = ProfileName.LINUX,
+    profile: ProfileOption = None,
     target: TargetOption = "",
     board: BoardOption = None,
     catalog: CatalogOption = None,
@@ -178,10 +208,10 @@ def check(
 ) -> None:
     """Say whether rules are right, without writing anything."""
     known, options = load_catalog(catalog), compile_options(profile, target, board)
-    paths, found, errors = find_rules(rules), [], 0
+    paths, found, errors, guess = find_rules(rules), [], 0, is_profile_open(profile, target, board)
     for path in paths:
-        source, result = compile_path(path, known, options)
-        errors += sum(d.severity is Severity.ERROR for d in result.diagnostics)
+        source, result = compile_path(path, known, options, guess_profile=guess)
+        errors += _errors(result.diagnostics)
         if json_:
             found += diagnostics_json(result.diagnostics, source, path)
         else:
@@ -254,7 +284,7 @@ def compile_command(
     sequence: Annotated[
         int | None, typer.Option("--sequence", min=0, help="Anti-rollback number (default: from the version).")
     ] = None,
-    profile: ProfileOption = ProfileName.LINUX,
+    profile: ProfileOption = None,
     target: TargetOption = "",
     board: BoardOption = None,
     catalog: CatalogOption = None,
@@ -269,9 +299,9 @@ def compile_command(
         return
     if out is not None and len(paths) > 1 and out.suffix == ".svm":
         raise usage_error(f"{len(paths)} rules do not fit one file {out}", "give a folder to --out")
-    reports, failed = [], False
+    reports, failed, guess = [], False, is_profile_open(profile, target, board)
     for path in paths:
-        source, result = compile_path(path, known, options)
+        source, result = compile_path(path, known, options, guess_profile=guess)
         if not json_:
             show_diagnostics(result.diagnostics, source, path, format_)
         report: dict[str, object] = {

@@ -94,7 +94,8 @@ def load_program(path: Path, catalog: list[Path] | None) -> Verified:
         signed = decode(data)
         check_unchanged(signed)
         return verify(signed.program)
-    source, result = r.compile_path(path, r.load_catalog(catalog), r.compile_options(r.ProfileName.LINUX, ""))
+    options = r.compile_options(None, "")
+    source, result = r.compile_path(path, r.load_catalog(catalog), options, guess_profile=True)
     if result.program is None or r.has_errors(result.diagnostics):
         r.show_diagnostics(result.diagnostics, source, path, r.Format.TEXT)
     if result.program is None:

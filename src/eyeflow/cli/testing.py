@@ -16,8 +16,7 @@ from eyeflow.cli.console import JsonFlag, finish, note, paint, say, say_json
 from eyeflow.cli.files import find_rules, write_bytes
 
 if TYPE_CHECKING:
-    from eyeflow.compiler.catalog import Catalog
-    from eyeflow.compiler.compile import CompileOptions, CompileResult
+    from eyeflow.compiler.compile import CompileResult
     from eyeflow.compiler.coverage import Coverage
     from eyeflow.compiler.testrun import TestOutcome
 
@@ -54,7 +53,7 @@ def test(
         Path | None, typer.Option("--junit", help="Also write the results to this JUnit XML file.")
     ] = None,
     only: Annotated[str, typer.Option("-k", help="Only tests whose name holds this text.")] = "",
-    profile: r.ProfileOption = r.ProfileName.LINUX,
+    profile: r.ProfileOption = None,
     target: r.TargetOption = "",
     board: r.BoardOption = None,
     catalog: r.CatalogOption = None,
@@ -63,9 +62,11 @@ def test(
 ) -> None:
     """Run the tests of rules. Exit code 1 when one fails."""
     known, options = r.load_catalog(catalog), r.compile_options(profile, target, board)
+    guess = r.is_profile_open(profile, target, board)
     played = []
     for path in find_rules(rules or [Path()]):
-        one = _play(path, known, options, only, trace=cov or cov_min > 0, how=None if json_ else format_)
+        compiled = r.compile_path(path, known, options, guess_profile=guess)
+        one = _play(path, compiled, only, trace=cov or cov_min > 0, how=None if json_ else format_)
         played.append(one)
         if not json_:
             _say_rule(one, cov)
@@ -86,11 +87,9 @@ def test(
     finish(ExitCode.PROBLEMS if too_low or any(one.failed for one in played) else ExitCode.OK)
 
 
-def _play(
-    path: Path, catalog: Catalog, options: CompileOptions, only: str, *, trace: bool, how: r.Format | None
-) -> _Played:
-    """Compile one rule and play its tests; diagnostics are shown at once unless `how` is None (JSON)."""
-    source, result = r.compile_path(path, catalog, options)
+def _play(path: Path, compiled: tuple[str, CompileResult], only: str, *, trace: bool, how: r.Format | None) -> _Played:
+    """Play the tests of one rule; diagnostics are shown at once unless `how` is None (JSON)."""
+    source, result = compiled
     if how is not None:
         r.show_diagnostics(result.diagnostics, source, path, how)
     diagnostics = r.diagnostics_json(result.diagnostics, source, path)
