@@ -182,6 +182,73 @@ def machine_failure_warning(random: Random) -> Iterator[Row]:
         yield {"timestamp": moment.strftime("%Y-%m-%d %H:%M:%S"), "value": round(value, 3)}
 
 
+def cold_room(random: Random) -> Iterator[Row]:
+    """A compressor that fails for a quarter of an hour, and a sensor whose plug is loose at the end."""
+    shape = [
+        (0, 3.6),
+        (200, 4.6),
+        (420, 2.3),
+        (700, 4.5),
+        (900, 3.0),
+        (1000, 5.5),
+        (1400, 9.2),
+        (2000, 8.1),
+        (2300, 2.0),
+    ]
+    for second in range(0, 2400, 2):
+        counts = round((between(shape, second) + random.gauss(0, 0.03)) / 0.0625)
+        word = (counts & 0xFFF) << 4
+        yield {"timestamp": at(second), "i2c.read_word(0, 72, 0)": "" if 2320 <= second < 2372 else word}
+
+
+def tank_level_spi(random: Random) -> Iterator[Row]:
+    """A tank that is emptied and filled again, and a probe whose wire is cut at the end."""
+    shape = [(0, 600), (120, 470), (300, 800), (420, 560), (560, 440), (700, 700)]
+    for second in range(0, 800, 2):
+        counts = 0 if second >= 760 else round(between(shape, second) + random.gauss(0, 1.5))
+        floating = random.getrandbits(14) << 10
+        yield {"timestamp": at(second), "spi.exchange(0, 0, 98304, 3)": floating | counts}
+
+
+ANSWERS = ((1, "7.21"), (3, "7.25"), (5, "7.32"), (7, "*ER"), (9, "7.36"), (11, "7.34"), (611, "7.33"), (613, "7.31"))
+
+
+def ph_dosing(random: Random) -> Iterator[Row]:
+    """Answers of a probe, a byte each 20 ms, ten minutes in which it says nothing in between."""
+    read = "uart.read_byte(0)"
+    yield {"timestamp": at(0), read: -1}
+    for second, text in ANSWERS:
+        start = second + 0.01 + random.randrange(3) * 0.02
+        for place, byte in enumerate(f"{text}\r".encode()):
+            yield {"timestamp": at(start + place * 0.02), read: byte}
+        yield {"timestamp": at(start + (len(text) + 1) * 0.02), read: -1}
+    yield {"timestamp": at(620), read: -1}
+
+
+def fan_by_dac(random: Random) -> Iterator[Row]:
+    """A cabinet that warms up and cools down, and a wire that breaks at the end."""
+    shape = [(0, 28), (20, 33), (60, 45), (90, 52), (120, 31), (140, 26)]
+    for second in range(160):
+        millivolts = 500 + 10 * (between(shape, second) + random.gauss(0, 0.2))
+        counts = 0 if second >= 145 else round(millivolts * 4095 / 3300)
+        yield {"timestamp": at(second), "adc.read_channel(0)": counts}
+
+
+def water_meter(random: Random) -> Iterator[Row]:
+    """Two short uses, then a pipe that bursts; somebody presses the button an hour later."""
+    yield {"timestamp": at(0), "gpio.read_pin(PULSE)": "LOW", "gpio.read_pin(RESET)": "LOW"}
+    second = 30.0
+    for uses, pause_s, gap_s in ((60, 400, 8), (25, 900, 8), (420, 600, 8)):
+        for _ in range(uses):
+            yield {"timestamp": at(second), "gpio.read_pin(PULSE)": "HIGH", "gpio.read_pin(RESET)": "LOW"}
+            yield {"timestamp": at(second + 2), "gpio.read_pin(PULSE)": "LOW", "gpio.read_pin(RESET)": "LOW"}
+            second += gap_s + random.randrange(3)
+        second += pause_s
+    for reset in ("HIGH", "LOW"):
+        yield {"timestamp": at(second), "gpio.read_pin(PULSE)": "LOW", "gpio.read_pin(RESET)": reset}
+        second += 60
+
+
 MESSAGES = (
     (0, "cold3", "cold store 3 at -4 C and rising"),
     (95, "belt2", "belt 2 squeaks since Monday"),
@@ -199,7 +266,7 @@ def alarm_triage(random: Random) -> Iterator[Row]:
 RECORDINGS = (
     overheat_relay, hysteresis_thermostat, tank_pressure, irrigation, pump_dry_run, vibration_rms, door_left_open,
     stale_sensor_watchdog, leak_detector, vote_two_of_three, peak_shaving, light_by_dusk, host_monitor,
-    machine_failure_warning,
+    machine_failure_warning, cold_room, tank_level_spi, ph_dosing, fan_by_dac, water_meter,
 )  # fmt: skip
 """Recordings as CSV; alarm_triage is JSON Lines, to show that as well."""
 

@@ -68,15 +68,14 @@ def test_is_formatted(rule: Path) -> None:
 
 @each_rule
 def test_tests_pass_and_cover_every_branch(rule: Path) -> None:
+    from eyeflow.cli.rules import compile_options, compile_path
     from eyeflow.compiler.catalog import Catalog
-    from eyeflow.compiler.compile import compile_rule
     from eyeflow.compiler.coverage import CoverageRecorder
     from eyeflow.compiler.testrun import run_test
     from eyeflow.svm.interpreter import Interpreter
     from eyeflow.svm.verify import verify
 
-    source = rule.read_text(encoding="utf-8")
-    result = compile_rule(source, name=shown(rule), catalog=Catalog.builtin())
+    _source, result = compile_path(rule, Catalog.builtin(), compile_options(None, ""), guess_profile=True)
     assert result.program is not None
     verified = verify(result.program)
     recorder = CoverageRecorder(result.program)
@@ -104,6 +103,13 @@ def test_its_page_shows_what_the_rule_does(rule: Path, monkeypatch: pytest.Monke
     promised = [line for line in page.split("```")[3].splitlines() if line.startswith("20")]
     assert promised
     assert [line for line in promised if line not in result.stdout.splitlines()] == []
+
+
+@pytest.mark.parametrize("board", sorted(EXAMPLES.glob("*/board.toml")), ids=lambda path: path.parent.name)
+def test_a_rule_with_a_board_file_fits_that_board(board: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rule = board.parent / f"{board.parent.name}.eye"
+    result = eyeflow(monkeypatch, "check", "--json", "--board", shown(board), shown(rule))
+    assert json.loads(result.stdout) == {"files": 1, "errors": 0, "diagnostics": []}
 
 
 def test_recordings_are_reproducible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
