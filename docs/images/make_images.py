@@ -264,11 +264,77 @@ def node() -> str:
     return svg(920, 300, "Events wait in queues, run in rounds, and act after the commit", body)
 
 
+def wire(points: Sequence[tuple[float, float]], color: str) -> str:
+    """Return a wire through `points` with round ends."""
+    path = " L".join(f"{x} {y}" for x, y in points)
+    ends = "".join(f'<circle cx="{x}" cy="{y}" r="3.5" fill="{color}"/>' for x, y in (points[0], points[-1]))
+    return f'<path d="M{path}" fill="none" stroke="{color}" stroke-width="2.2" stroke-linejoin="round"/>{ends}'
+
+
+def pins(x: float, first_y: float, names: Sequence[str], anchor: str) -> list[str]:
+    """Return the names of a row of pins, 26 apart, beside its pads."""
+    inside = 9 if anchor == "start" else -9
+    parts = []
+    for place, name in enumerate(names):
+        y = first_y + 26 * place
+        parts.append(f'<circle cx="{x}" cy="{y}" r="5" fill="#fff" stroke="{INK}" stroke-width="1.3"/>')
+        parts.append(text(x + inside, y + 4, name, size=11, anchor=anchor, bold=True))
+    return parts
+
+
+def wiring() -> str:
+    """The board of the tutorial: what is connected to which pin of a "black pill"."""
+    left, right, top = 330, 530, 70
+    body = [
+        f'<rect x="{left - 14}" y="36" width="{right - left + 28}" height="330" rx="10" fill="#fff" '
+        f'stroke="{INK}" stroke-width="1.6"/>',
+        text(430, 30, "black pill, STM32F401CC", bold=True),
+        f'<rect x="392" y="150" width="76" height="76" rx="4" fill="{FILLS[SOFT]}" stroke="{SOFT}"/>',
+        text(430, 192, "STM32", size=12, color=SOFT),
+        f'<circle cx="430" cy="270" r="7" fill="{FILLS[AMBER]}" stroke="{AMBER}" stroke-width="1.5"/>',
+        text(430, 292, "LED: PC13", size=11, color="#334155"),
+        text(430, 306, "lit when low", size=11, color=SOFT),
+        *pins(left, top, ("3V3", "PA0", "GND", "PB0", "GND", "PA5", "5V", "GND"), "start"),
+        *pins(right, top, ("PA9", "PA10", "GND"), "end"),
+        *pins(right, top + 104, ("3V3", "SWDIO", "SWCLK", "GND"), "end"),
+        box(24, 40, 170, 86, BLUE, "thermometer, TMP36", "supply · output · ground", "10 mV/K, 500 mV at 0 C"),
+        box(24, 146, 170, 70, GREEN, "door contact", "closed: PB0 to ground", "open: pulled up inside"),
+        box(24, 236, 170, 86, RED, "relay module", "switched by 3.3 V, high on", "no bare coil at the pin"),
+        box(664, 40, 172, 86, VIOLET, "USB serial adapter", "3.3 V levels, 115200 baud", "RX to PA9, TX to PA10"),
+        box(664, 156, 172, 104, AMBER, "debug probe", "ST-Link, J-Link,", "CMSIS-DAP", "for eyeflow mcu flash"),
+        wire([(194, 70), (left, top)], RED),
+        wire([(194, 90), (250, 90), (250, 96), (left, 96)], BLUE),
+        wire([(194, 112), (236, 112), (236, 122), (left, 122)], INK),
+        wire([(194, 170), (222, 170), (222, 148), (left, 148)], GREEN),
+        wire([(194, 194), (250, 194), (250, 174), (left, 174)], INK),
+        wire([(194, 258), (222, 258), (222, 200), (left, 200)], AMBER),
+        wire([(194, 280), (240, 280), (240, 226), (left, 226)], RED),
+        wire([(194, 304), (258, 304), (258, 252), (left, 252)], INK),
+        wire([(664, 70), (right, 70)], VIOLET),
+        wire([(664, 92), (600, 92), (600, 96), (right, 96)], VIOLET),
+        wire([(664, 114), (612, 114), (612, 122), (right, 122)], INK),
+        wire([(664, 174), (right, 174)], RED),
+        wire([(664, 196), (600, 196), (600, 200), (right, 200)], AMBER),
+        wire([(664, 220), (612, 220), (612, 226), (right, 226)], AMBER),
+        wire([(664, 246), (624, 246), (624, 252), (right, 252)], INK),
+        text(
+            430, 396, "The adapter is the line to the gateway: eyeflow mcu push, status, log. The probe is needed once,"
+        ),
+        text(
+            430,
+            414,
+            "and again for new firmware. Power comes by USB. Find the pins by their names: their order is another.",
+        ),
+    ]
+    return svg(860, 434, "A black pill with thermometer, door contact, relay, serial adapter and debug probe", body)
+
+
 PICTURES: dict[str, Callable[[], str]] = {
     "overview.svg": overview,
     "commit.svg": commit,
     "time-words.svg": time_words,
     "node.svg": node,
+    "wiring.svg": wiring,
 }
 
 
