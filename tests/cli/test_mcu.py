@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
-from .conftest import Command
+from .conftest import DEADLINE_S, Command
 
 PROBLEMS, USAGE, ENVIRONMENT = 1, 2, 3
 CHIPS = ["STM32F401CC", "STM32F407VG", "STM32H743ZI", "nRF52840", "RP2040"]
@@ -97,6 +103,58 @@ def test_a_recording_for_a_channel_that_the_board_lacks(eyeflow: Command, tmp_pa
     (tmp_path / "r.csv").write_text("time,channel,value\n0,7,1\n")
     ran = eyeflow("mcu", "sim", "--adc", "r.csv")
     assert ran.code == PROBLEMS and "channel 7" in ran.err and "has 2" in ran.err
+
+
+def fake_rust(root: Path) -> Path:
+    """A Rust with a target, whose cargo notes its process and then compiles for ever; returns the note."""
+    note, programs = root / "cargo.pid", root / "bin"
+    (root / "lib/rustlib/thumbv7em-none-eabihf/lib").mkdir(parents=True)
+    (root / "lib/rustlib/thumbv7em-none-eabihf/lib/libcore-1.rlib").touch()
+    programs.mkdir()
+    about = "release: 1.96.0\\nhost: x86_64-unknown-linux-gnu\\n"
+    scripts = {
+        "rustc": f'if [ "$1" = -vV ]; then printf "{about}"; else echo {root}; fi',
+        "cargo": f'if [ "$1" = build ]; then echo $$ > {note}.part; mv {note}.part {note}; exec sleep 600; fi',
+        "rust-lld": "",
+    }
+    for name, script in scripts.items():
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+    return note
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_who_ends_a_build_ends_cargo_too(
+    eyeflow: Command, environment: dict[str, str], tmp_path: Path, sent: signal.Signals, code: int
+) -> None:
+    eyeflow("mcu", "new", "--chip", "STM32F401CC")
+    note = fake_rust(tmp_path / "rust")
+    path = f"{tmp_path / 'rust/bin'}:{environment['PATH']}"
+    building = subprocess.Popen(
+        [sys.executable, "-m", "eyeflow", "mcu", "build"], cwd=tmp_path, env=environment | {"PATH": path},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    try:
+        wait_for(note.exists)
+        cargo = int(note.read_text())
+        assert is_running(cargo), "the control: cargo would go on"
+        building.send_signal(sent)
+        assert building.wait(DEADLINE_S) == code
+        wait_for(lambda: not is_running(cargo))
+    finally:
+        building.kill()
+        building.wait()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.02)
+
+
+def is_running(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 def test_no_port_names_those_of_the_machine_and_the_simulator(eyeflow: Command) -> None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 PROBATION = {True: "good", False: "on probation"}
 PORT_ENV = "EYEFLOW_MCU_PORT"
+TIMEOUT_ENV = "EYEFLOW_MCU_TIMEOUT"
+TIMEOUT_S, SLOW_FACTOR = 3.0, 8
 LISTEN_S = 3600.0
 SIMULATOR = "socket://127.0.0.1:7701"
 LEVELS = ("debug", "info", "warning", "error")
@@ -52,6 +54,16 @@ BaudOption = Annotated[
     int, typer.Option("--baud", min=300, help="Baud rate of the board's link, as in its board file.")
 ]
 
+TimeoutOption = Annotated[
+    float,
+    typer.Option(
+        "--timeout",
+        min=0.5,
+        envvar=TIMEOUT_ENV,
+        help="Seconds in which the board must answer; what erases flash or checks a signature has eight times as long.",
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
@@ -66,9 +78,9 @@ def register(app: typer.Typer) -> None:
         app.command(name)(function)
 
 
-def open_board(port: str, baud: int, *, show: bool = True) -> Board:
+def open_board(port: str, baud: int, timeout_s: float, *, show: bool = True) -> Board:
     """Return the board at a port; what it logs meanwhile goes to stderr."""
-    from eyeflow.mcu.link.port import Board, serial_ports
+    from eyeflow.mcu.link.port import Board, Patience, serial_ports
 
     if not port:
         found = ", ".join(serial_ports()) or "none"
@@ -77,7 +89,9 @@ def open_board(port: str, baud: int, *, show: bool = True) -> Board:
             f"name its serial port with --port, or set {PORT_ENV}; serial ports of this machine: {found}; "
             f"`eyeflow mcu sim` listens on {SIMULATOR}",
         )
-    return Board(port, baud=baud, on_heard=_show_heard if show else None)
+    usual = Patience()
+    patience = Patience(answer_s=timeout_s / usual.tries, slow_answer_s=timeout_s * SLOW_FACTOR / usual.slow_tries)
+    return Board(port, baud=baud, patience=patience, on_heard=_show_heard if show else None)
 
 
 def _show_heard(heard: Heard) -> None:
@@ -104,6 +118,7 @@ def push(
     program: Annotated[Path, typer.Argument(help="A signed .svm program, or a rule (.eye) to compile and sign now.")],
     port: PortOption = "",
     baud: BaudOption = 115200,
+    timeout: TimeoutOption = TIMEOUT_S,
     sign: Annotated[str, typer.Option("--sign", metavar="KEY", help="The key to sign a rule with.")] = p.DEFAULT_KEY,
     board_file: p.BoardOption = None,
     json_: JsonFlag = False,
@@ -112,7 +127,7 @@ def push(
 
     A rule is compiled for the board's chip first, checked against the board file, and signed with your key.
     """
-    with open_board(port, baud, show=not json_) as board:
+    with open_board(port, baud, timeout, show=not json_) as board:
         data = _program(program, board.hello, sign, board_file)
         done = board.push(data, _progress if sys.stderr.isatty() and not json_ else None)
     programs.remember(data, done.program_id)
@@ -175,9 +190,11 @@ def _progress(done_bytes: int, total_bytes: int) -> None:
     sys.stderr.flush()
 
 
-def list_(port: PortOption = "", baud: BaudOption = 115200, json_: JsonFlag = False) -> None:
+def list_(
+    port: PortOption = "", baud: BaudOption = 115200, timeout: TimeoutOption = TIMEOUT_S, json_: JsonFlag = False
+) -> None:
     """List the programs on a board."""
-    with open_board(port, baud, show=False) as board:
+    with open_board(port, baud, timeout, show=False) as board:
         installed = board.list()
     if json_:
         say_json([_installed(one) for one in installed])
@@ -218,10 +235,11 @@ def remove(
     rule: Annotated[str, typer.Argument(help="The rule, by name.")],
     port: PortOption = "",
     baud: BaudOption = 115200,
+    timeout: TimeoutOption = TIMEOUT_S,
     json_: JsonFlag = False,
 ) -> None:
     """Remove a rule from a board."""
-    with open_board(port, baud, show=False) as board:
+    with open_board(port, baud, timeout, show=False) as board:
         board.remove(rule)
     if json_:
         say_json({"removed": rule})
@@ -229,9 +247,11 @@ def remove(
         say(f"{rule} is off the board")
 
 
-def status(port: PortOption = "", baud: BaudOption = 115200, json_: JsonFlag = False) -> None:
+def status(
+    port: PortOption = "", baud: BaudOption = 115200, timeout: TimeoutOption = TIMEOUT_S, json_: JsonFlag = False
+) -> None:
     """Show a board: firmware, memory, scans, and what its programs did."""
-    with open_board(port, baud, show=False) as board:
+    with open_board(port, baud, timeout, show=False) as board:
         found = board.status()
     if json_:
         say_json(_status_json(found))
@@ -279,11 +299,12 @@ def _status_json(found: Any) -> dict[str, Any]:
 def log(
     port: PortOption = "",
     baud: BaudOption = 115200,
+    timeout: TimeoutOption = TIMEOUT_S,
     forget: Annotated[bool, typer.Option("--forget", help="Let the board forget the records that were shown.")] = False,
     json_: JsonFlag = False,
 ) -> None:
     """Show the execution records that wait on a board, checked against its hash chain."""
-    with open_board(port, baud, show=False) as board:
+    with open_board(port, baud, timeout, show=False) as board:
         batch, installed = board.records(), board.list()
         described = _described(board.hello)
         if forget and batch.records:
@@ -295,7 +316,7 @@ def log(
         elif (run := record.execution) is not None:
             say(_record_line(record.sequence, run, rules, described))
     if not batch.records and not json_:
-        note("no records wait: the board did nothing since the last ones were forgotten")
+        note("no records wait on the board")
     if batch.lost:
         note(f"{counted(batch.lost, 'record')} made room for newer ones since the board started: its ring was full")
 
@@ -354,11 +375,13 @@ def _levels(bits: int, described: mcu_board.Board | None) -> list[str]:
     return [f"{name} {'HIGH' if bits >> place & 1 else 'LOW'}" for place, name in enumerate(outputs)]
 
 
-def monitor(port: PortOption = "", baud: BaudOption = 115200, json_: JsonFlag = False) -> None:
+def monitor(
+    port: PortOption = "", baud: BaudOption = 115200, timeout: TimeoutOption = TIMEOUT_S, json_: JsonFlag = False
+) -> None:
     """Show what a board and its rules log, until Ctrl-C."""
     from eyeflow.mcu.link.messages import LogLine
 
-    with open_board(port, baud, show=False) as board:
+    with open_board(port, baud, timeout, show=False) as board:
         note(f"{board.hello.chip} on {port}, firmware {board.hello.firmware}; Ctrl-C ends")
         while True:
             for heard in board.listen(LISTEN_S):

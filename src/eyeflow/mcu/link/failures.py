@@ -89,7 +89,8 @@ def silent(url: str, baud: int, receiver: Receiver, ask: Ask) -> EyeflowError:
         return EyeflowError(
             f"the board at {url} stopped answering",
             cause=f"{ask.request.name} was not answered; {receiver.good} good, {receiver.bad} damaged frames came",
-            next_step="Repeat the command: it goes on where it stopped. When it stays so, reset the board.",
+            next_step="Repeat the command: it goes on where it stopped. A slow line or simulator needs `--timeout`; "
+            "when it stays so, reset the board.",
             code="board_stopped",
         )
     stray = receiver.unframed
