@@ -48,7 +48,23 @@ def test_the_catalog_of_the_how_to_is_read() -> None:
         Catalog.builtin().with_toml(text, name="how-to")
 
 
-CONFIGS = [(place, text) for place, text in blocks("toml") if "[[" not in text and re.search(r"^\[", text)]
+def is_board(text: str) -> bool:
+    return text.startswith("chip = ")
+
+
+BOARDS = [(place, text) for place, text in blocks("toml") if is_board(text)]
+CONFIGS = [
+    (place, text)
+    for place, text in blocks("toml")
+    if "[[" not in text and re.search(r"^\[", text, re.MULTILINE) and not is_board(text)
+]
+
+
+@pytest.mark.parametrize(("place", "text"), BOARDS, ids=[place for place, _text in BOARDS])
+def test_board_files_are_read(place: str, text: str) -> None:
+    from eyeflow.mcu.board import parse_board
+
+    assert parse_board(text, place).chip
 
 
 @pytest.mark.parametrize(("place", "text"), CONFIGS, ids=[place for place, _text in CONFIGS])
