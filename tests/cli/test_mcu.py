@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
+
+from components.waiting import wait_until
 
 from .conftest import DEADLINE_S, Command
 
@@ -135,22 +135,15 @@ def test_who_ends_a_build_ends_cargo_too(
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     try:
-        wait_for(note.exists)
+        wait_until(note.exists, "cargo builds", DEADLINE_S)
         cargo = int(note.read_text())
         assert is_running(cargo), "the control: cargo would go on"
         building.send_signal(sent)
         assert building.wait(DEADLINE_S) == code
-        wait_for(lambda: not is_running(cargo))
+        wait_until(lambda: not is_running(cargo), "cargo ends", DEADLINE_S)
     finally:
         building.kill()
         building.wait()
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.02)
 
 
 def is_running(pid: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
@@ -16,6 +17,14 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(HANG_S):
         while not condition():
             await asyncio.sleep(0.005)
+
+
+def wait_until(condition: Callable[[], bool], what: str, within_s: float = HANG_S) -> None:
+    """Return when the condition, of another process or thread, is true; fails with `what` was waited for."""
+    ends = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < ends, f"waited in vain: {what}"
+        time.sleep(0.02)
 
 
 @contextlib.asynccontextmanager

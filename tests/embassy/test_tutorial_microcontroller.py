@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +13,13 @@ from threading import Thread
 
 import pytest
 
+from components.waiting import wait_until
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "tutorial-microcontroller.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND_DEADLINE_S, EVENT_DEADLINE_S = 900.0, 120.0
 """A first build compiles a hundred crates, and the machine may be busy."""
 
-POLL_S = 0.05
 VARIES = re.compile(r"/\S+/keys/|\b[0-9a-f]{16}(?:[0-9a-f]{48})?\b|[\d.]+")
 """Keys, ids, paths, and every number: sizes, times, counts, ports."""
 
@@ -62,14 +62,14 @@ class Simulator:
 
     def expect(self, wanted: str) -> None:
         """Wait for a line behind those that were waited for before."""
-        end = time.monotonic() + EVENT_DEADLINE_S
-        while time.monotonic() < end:
-            for place in range(self.seen, len(self.lines)):
-                if lasting(self.lines[place]) == lasting(wanted):
-                    self.seen = place + 1
-                    return
-            time.sleep(POLL_S)
-        raise AssertionError(f"{wanted.strip()!r} did not come; the simulator said {''.join(self.lines)}")
+        wait_until(lambda: self.passes(wanted), wanted.strip(), EVENT_DEADLINE_S)
+
+    def passes(self, wanted: str) -> bool:
+        """Return whether the line has come, and go on behind it if so."""
+        places = (at for at in range(self.seen, len(self.lines)) if lasting(self.lines[at]) == lasting(wanted))
+        found = next(places, None)
+        self.seen = self.seen if found is None else found + 1
+        return found is not None
 
     def end(self) -> int:
         """Terminate it, and return its exit code."""
