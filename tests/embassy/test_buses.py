@@ -81,7 +81,7 @@ def test_an_exchange_that_cannot_be_fails_and_selects_nobody() -> None:
 def test_bytes_go_out_and_come_in_over_a_serial_port() -> None:
     body = """uart.write_byte(0, 255)
 uart.write_text(0, "ok")
-uart.write_byte(0, 256)
+uart.write_byte(0, 256) else skip
 let got = uart.read_byte(0)
 if got == 200 { gpio.set_pin(RELAY, HIGH) }"""
     found = ran(body, b"\x01\xc8")
@@ -92,6 +92,13 @@ if got == 200 { gpio.set_pin(RELAY, HIGH) }"""
 
 def test_a_device_that_does_not_answer_on_i2c_is_a_failure() -> None:
     body = """let got = i2c.read_word(0, 72, 0) else -1
-i2c.write_word(0, 72, 1, 24736)
+i2c.write_word(0, 72, 1, 24736) else skip
 gpio.set_pin(RELAY, if got == -1 then HIGH else LOW)"""
     assert ran(body).relay
+
+
+def test_what_follows_an_action_that_failed_is_cancelled_unless_the_rule_says_skip() -> None:
+    body = """i2c.write_word(0, 72, 1, 24736)
+    gpio.set_pin(RELAY, HIGH)"""
+    assert not ran(body).relay
+    assert ran(body.replace("24736)", "24736) retry 2 else skip")).relay

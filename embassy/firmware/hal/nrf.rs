@@ -78,6 +78,15 @@ impl Watchdog {
     }
 }
 
+/// Whether the watchdog, or a processor that locked up, caused the last reset; forgets it.
+pub fn watchdog_bit() -> bool {
+    let reasons = embassy_nrf::pac::POWER.resetreas();
+    let found = reasons.read();
+    // Each bit is cleared by writing a one to it.
+    reasons.write_value(found);
+    found.dog() || found.lockup()
+}
+
 /// The flash that belongs to programs.
 pub struct ProgramFlash(Nvmc<'static>);
 
@@ -120,7 +129,7 @@ pub fn uart(baud: Baudrate) -> UartConfig {
 }
 
 /// The longest transfer of a bus.
-const TRANSFER_BYTES_MAX: usize = 16;
+pub const TRANSFER_BYTES_MAX: usize = 16;
 
 /// An I2C bus.
 pub type I2c = embassy_nrf::twim::Twim<'static>;
@@ -136,14 +145,12 @@ pub fn i2c<T: embassy_nrf::twim::Instance>(
     scl: Peri<'static, impl embassy_nrf::gpio::Pin>,
     sda: Peri<'static, impl embassy_nrf::gpio::Pin>,
     hertz: u32,
+    memory: &'static mut [u8; TRANSFER_BYTES_MAX],
 ) -> I2c {
     use embassy_nrf::twim::{Config, Frequency};
-    static BUFFERS: [static_cell::StaticCell<[u8; TRANSFER_BYTES_MAX]>; 2] =
-        [const { static_cell::StaticCell::new() }; 2];
     let mut config = Config::default();
     config.frequency = if hertz >= 400_000 { Frequency::K400 } else { Frequency::K100 };
-    let buffer = BUFFERS.iter().find_map(|buffer| buffer.try_init([0; TRANSFER_BYTES_MAX]));
-    I2c::new(bus, irq, sda, scl, config, buffer.map_or(&mut [], |buffer| &mut buffer[..]))
+    I2c::new(bus, irq, sda, scl, config, memory)
 }
 
 /// Open an SPI bus in one of the four modes, at the nearest lower clock of 125 kHz times a power of two.

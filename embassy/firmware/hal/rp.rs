@@ -71,6 +71,11 @@ impl Watchdog {
     }
 }
 
+/// Whether the watchdog caused the last reset.
+pub fn watchdog_bit() -> bool {
+    embassy_rp::pac::WATCHDOG.reason().read().timer()
+}
+
 /// The flash that belongs to programs. While it is written the chip runs from RAM, with interrupts off.
 pub struct ProgramFlash(Controller<'static, FLASH, flash::Blocking, FLASH_BYTES>);
 

@@ -76,6 +76,24 @@ impl Watchdog {
     }
 }
 
+/// Whether the watchdog caused the last reset; forgets it.
+#[cfg(feature = "stm32f4")]
+pub fn watchdog_bit() -> bool {
+    let rcc = embassy_stm32::pac::RCC;
+    let bit = rcc.csr().read().wdgrstf();
+    rcc.csr().modify(|csr| csr.set_rmvf(true));
+    bit
+}
+
+/// Whether the watchdog caused the last reset; forgets it.
+#[cfg(feature = "stm32h7")]
+pub fn watchdog_bit() -> bool {
+    let rcc = embassy_stm32::pac::RCC;
+    let bit = rcc.rsr().read().iwdg1rstf();
+    rcc.rsr().modify(|rsr| rsr.set_rmvf(true));
+    bit
+}
+
 /// The flash that belongs to programs.
 pub struct ProgramFlash(Controller<'static, Blocking>);
 

@@ -4,6 +4,7 @@ use eyeflow_slots::{Bank, Flash, FlashError};
 
 use crate::board::{BANK_BYTES, BANKS, SECTOR_BYTES, UNIT_BYTES};
 use crate::hal::ProgramFlash;
+use crate::place::RECORD_BYTES;
 
 /// The store of this board.
 pub type Store = eyeflow_slots::Store<Area, UNIT_BYTES>;
@@ -36,6 +37,7 @@ pub fn in_place(bytes: &[u8]) -> &'static [u8] {
 
 impl Flash for Area {
     const UNIT: usize = UNIT_BYTES;
+    const DATA_BYTES_MAX: u32 = RECORD_BYTES as u32;
 
     fn bank_bytes(&self) -> u32 {
         BANK_BYTES

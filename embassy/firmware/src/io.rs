@@ -4,6 +4,7 @@ use embassy_futures::poll_once;
 use embedded_io_async::{Read, Write};
 
 pub use crate::board::Buses;
+use crate::capability::Capability;
 use crate::hal::Serial;
 
 /// The most bytes of one exchange: what comes back stays a positive number.
@@ -28,52 +29,37 @@ pub struct OutputInfo {
 }
 
 impl Buses {
-    /// Whether a program may use a capability of a bus or converter on this board.
-    pub fn has(&self, capability: &[u8]) -> bool {
-        match capability {
-            b"i2c.read_register" | b"i2c.read_word" | b"i2c.write_register" | b"i2c.write_word" => Self::I2C > 0,
-            b"spi.transfer" | b"spi.exchange" => Self::SPI > 0,
-            b"dac.write_channel" => Self::DAC > 0,
-            b"uart.read_byte" | b"uart.write_byte" | b"uart.write_text" => Self::UART > 0,
-            _ => false,
-        }
-    }
-
-    /// Read; nothing when the device does not answer or there is no such bus.
-    pub fn read(&mut self, capability: &[u8], numbers: &[i64; 4]) -> Option<i64> {
+    /// Read or act; nothing when the device does not answer or there is no such bus.
+    pub fn call(&mut self, capability: Capability, numbers: &[i64; 4], text: &[u8]) -> Option<i64> {
         let [bus, first, second, third] = *numbers;
         match capability {
-            b"i2c.read_register" => self.registers::<1>(bus, first, second).map(|[byte]| i64::from(byte)),
-            b"i2c.read_word" => self.registers(bus, first, second).map(|both| i64::from(u16::from_be_bytes(both))),
-            b"spi.transfer" => {
+            Capability::ReadRegister => self.registers::<1>(bus, first, second).map(|[byte]| i64::from(byte)),
+            Capability::ReadWord => self.registers(bus, first, second).map(|both| i64::from(u16::from_be_bytes(both))),
+            Capability::WriteRegister => {
+                let bytes = [u8::try_from(second).ok()?, u8::try_from(third).ok()?];
+                self.write_registers(bus, first, &bytes)
+            }
+            Capability::WriteWord => {
+                let [high, low] = u16::try_from(third).ok()?.to_be_bytes();
+                self.write_registers(bus, first, &[u8::try_from(second).ok()?, high, low])
+            }
+            Capability::Transfer => {
                 let mut byte = [u8::try_from(first).ok()?];
                 self.spi(bus)?.0.transfer_in_place(&mut byte).ok()?;
                 Some(i64::from(byte[0]))
             }
-            b"spi.exchange" => self.exchange(bus, first, second, third),
-            b"uart.read_byte" => Some(self.uart(bus)?.take().map_or(-1, i64::from)),
+            Capability::Exchange => self.exchange(bus, first, second, third),
+            Capability::WriteChannel => self.dac(bus, u16::try_from(first).ok().filter(|&count| count < 4096)?),
+            Capability::ReadByte => Some(self.uart(bus)?.take().map_or(-1, i64::from)),
+            Capability::WriteByte => self.uart(bus)?.send(&[u8::try_from(first).ok()?]),
+            Capability::WriteText => self.uart(bus)?.send(text),
             _ => None,
         }
     }
 
-    /// Act; nothing when the device does not answer or there is no such bus.
-    pub fn act(&mut self, capability: &[u8], numbers: &[i64; 4], text: &[u8]) -> Option<()> {
-        let [bus, first, second, third] = *numbers;
-        match capability {
-            b"i2c.write_register" => {
-                let bytes = [u8::try_from(second).ok()?, u8::try_from(third).ok()?];
-                self.i2c(bus)?.write(address(first)?, &bytes).ok()
-            }
-            b"i2c.write_word" => {
-                let [high, low] = u16::try_from(third).ok()?.to_be_bytes();
-                let bytes = [u8::try_from(second).ok()?, high, low];
-                self.i2c(bus)?.write(address(first)?, &bytes).ok()
-            }
-            b"dac.write_channel" => self.dac(bus, u16::try_from(first).ok().filter(|&count| count < 4096)?),
-            b"uart.write_byte" => self.uart(bus)?.send(&[u8::try_from(first).ok()?]),
-            b"uart.write_text" => self.uart(bus)?.send(text),
-            _ => None,
-        }
+    fn write_registers(&mut self, bus: i64, device: i64, bytes: &[u8]) -> Option<i64> {
+        self.i2c(bus)?.write(address(device)?, bytes).ok()?;
+        Some(0)
     }
 
     /// Select a device, send the lowest `count` bytes of `value`, highest first, and give back what came meanwhile.
@@ -119,9 +105,9 @@ impl Uart {
     }
 
     /// Send a text; nothing when it does not fit what still waits to be sent.
-    pub fn send(&mut self, text: &[u8]) -> Option<()> {
+    pub fn send(&mut self, text: &[u8]) -> Option<i64> {
         match poll_once(self.0.write(text)) {
-            core::task::Poll::Ready(Ok(count)) if count == text.len() => Some(()),
+            core::task::Poll::Ready(Ok(count)) if count == text.len() => Some(0),
             _ => None,
         }
     }

@@ -4,25 +4,31 @@
 
 mod area;
 mod board;
+mod capability;
 mod crypto;
 mod hal;
 mod io;
+mod keeping;
+mod once;
 mod outbox;
 mod place;
+mod restart;
 mod runtime;
 mod session;
 mod stack;
 mod world;
+
+use core::mem::MaybeUninit;
 
 use embassy_executor::Spawner;
 use embassy_futures::select::{Either3, select3};
 use embassy_time::{Duration, Instant, Ticker};
 use embedded_io_async::{Read, Write};
 use eyeflow_link::Link;
-use static_cell::{ConstStaticCell, StaticCell};
 
 use crate::area::{Area, Store};
 use crate::board::{INPUTS, Io, OUTPUTS};
+use crate::once::once;
 use crate::outbox::Outbox;
 use crate::runtime::Runtime;
 use crate::world::World;
@@ -34,13 +40,13 @@ const PIECE_BYTES: usize = 32;
 /// A panic is a bug of the firmware: the reset puts every output to its safe level.
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    cortex_m::peripheral::SCB::sys_reset()
+    restart::reset_after_fault()
 }
 
 /// So is a fault of the processor, a stack that overflows among them.
-#[cortex_m_rt::exception]
-unsafe fn HardFault(_: &cortex_m_rt::ExceptionFrame) -> ! {
-    cortex_m::peripheral::SCB::sys_reset()
+#[cortex_m_rt::exception(trampoline = false)]
+unsafe fn HardFault() -> ! {
+    restart::reset_after_fault()
 }
 
 /// What identifies this very board.
@@ -59,25 +65,23 @@ struct Parts {
 /// Set up what lasts. Not inlined: its frame is large, and shall not stay on the stack.
 #[inline(never)]
 fn parts(flash: hal::ProgramFlash, buses: board::Buses) -> Parts {
-    static RUNTIME: StaticCell<Runtime> = StaticCell::new();
-    static STORE: StaticCell<Store> = StaticCell::new();
-    static LINK: ConstStaticCell<Link> = ConstStaticCell::new(Link::new());
-    static OUTBOX: ConstStaticCell<Outbox> = ConstStaticCell::new(Outbox::new());
-    let store = STORE.init_with(|| Store::open(Area(flash)));
-    let boot = stack::boot_number(store.used_bytes().0 ^ store.generation() << 20);
-    let runtime = RUNTIME.init_with(|| Runtime::new(World::new(buses), boot));
+    let store = once!(MaybeUninit<Store> = MaybeUninit::uninit()).write(Store::open(Area(flash)));
+    let boot = restart::boot_number(store.used_bytes().0 ^ store.generation() << 20);
+    let runtime = once!(MaybeUninit<Runtime> = MaybeUninit::uninit()).write(Runtime::new(World::new(buses), boot));
     runtime.begin_records();
-    Parts { store, runtime, link: LINK.take(), outbox: OUTBOX.take() }
+    let link = once!(MaybeUninit<Link> = MaybeUninit::uninit()).write(Link::new());
+    Parts { store, runtime, link, outbox: once!(Outbox = Outbox::new()) }
 }
 
 #[embassy_executor::main]
 async fn main(_spawner: Spawner) {
     stack::paint();
+    let went_down = restart::went_down();
     let Io { mut outputs, inputs, mut analog, mut watchdog, serial, flash, buses } = board::open();
     let Parts { store, runtime, link, outbox } = parts(flash, buses);
     read_inputs(&inputs, runtime);
     runtime.world.inputs_before = runtime.world.inputs;
-    runtime.boot(store, Instant::now().as_micros());
+    runtime.boot(store, went_down, Instant::now().as_micros());
     let (mut tx, mut rx) = hal::split(serial);
     let mut ticker = Ticker::every(Duration::from_millis(board::SCAN_MS));
     let mut heard = Instant::now();
@@ -98,6 +102,7 @@ async fn main(_spawner: Spawner) {
                 runtime.scan(store, outbox, Instant::now().as_micros());
                 let lost = heard.elapsed() > Duration::from_millis(board::LINK_LOST_MS);
                 write_outputs(&mut outputs, runtime, lost);
+                runtime.tend(store, outbox, Instant::now().as_micros());
                 runtime.scan_us_max = runtime.scan_us_max.max(began.elapsed().as_micros() as u32);
             }
             Either3::Second(Ok(count)) => {

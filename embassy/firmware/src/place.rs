@@ -2,6 +2,7 @@
 
 use eyeflow_link::Counters;
 use eyeflow_slots::Probation;
+use eyeflow_state::{Clock, record_bytes_max, restore, save};
 use eyeflow_svm::{Instance, Misfit, Program, Trigger, Verified};
 
 use crate::board;
@@ -14,10 +15,17 @@ pub const TRIGGERS_MAX: usize = 4;
 const PARAM_BYTES: usize = 64;
 /// Words of a program's own memory: parameters, state, and behind them their texts.
 pub const INSTANCE_WORDS: usize = (board::STATE_BYTES + PARAM_BYTES) / 8;
-/// Words that programs share: slots, stack, and up to three words for each action.
-pub const WORK_WORDS: usize = board::SLOTS_MAX + board::STACK_MAX + 3 * board::ACTIONS_MAX;
+/// The longest record of what a place keeps on flash.
+pub const RECORD_BYTES: usize = record_bytes_max(INSTANCE_WORDS);
+/// Words that programs share: slots, stack, and up to three words for each action; between executions a record.
+pub const WORK_WORDS: usize =
+    larger(board::SLOTS_MAX + board::STACK_MAX + 3 * board::ACTIONS_MAX, RECORD_BYTES / 8 + 1);
 /// Bytes that programs share: text made in one execution, and the texts of state.
 pub const WORK_BYTES: usize = board::SCRATCH_BYTES;
+
+const fn larger(one: usize, other: usize) -> usize {
+    if one > other { one } else { other }
+}
 
 /// What starts a handler.
 #[derive(Clone, Copy)]
@@ -46,12 +54,25 @@ pub struct Place {
     memory: &'static mut [u64; INSTANCE_WORDS],
     pub counters: Counters,
     pub probation: Probation,
+    /// The parameters that were set, one bit each.
+    pub params_set: u64,
+    /// What flash holds of it, and when it may be written again, in seconds since the start.
+    pub kept: u32,
+    pub due_s: u32,
 }
 
 impl Place {
     /// An empty place on its memory.
     pub fn new(memory: &'static mut [u64; INSTANCE_WORDS]) -> Self {
-        Self { loaded: None, memory, counters: Counters::default(), probation: Probation::new() }
+        Self {
+            loaded: None,
+            memory,
+            counters: Counters::default(),
+            probation: Probation::new(),
+            params_set: 0,
+            kept: 0,
+            due_s: 0,
+        }
     }
 
     /// No program, nothing counted.
@@ -59,16 +80,48 @@ impl Place {
         self.loaded = None;
         self.counters = Counters::default();
         self.probation = Probation::new();
+        self.params_set = 0;
     }
 
-    /// Put a program here, its parameters and state at their initial values.
-    pub fn load(&mut self, verified: Verified<'static>, key: u64, now_us: u64) -> Result<(), Misfit> {
+    /// Put a program here: parameters and state as the record has them, else at their initial values. Returns the clock
+    /// of the record.
+    pub fn load(
+        &mut self,
+        verified: Verified<'static>,
+        key: u64,
+        record: Option<&[u8]>,
+        now_us: u64,
+    ) -> Result<Clock, Misfit> {
         let (words, bytes) = halves(self.memory, &verified);
-        Instance::new(&verified, words, bytes)?;
+        let mut instance = Instance::new(&verified, words, bytes)?;
+        let restored = record.and_then(|record| restore(&verified, &mut instance, record));
+        let clock = restored.map_or(Clock::default(), |restored| restored.clock);
+        self.params_set = restored.map_or(0, |restored| restored.params_set);
         let starts = starts(verified.program(), now_us).ok_or(Misfit::Index)?;
-        self.loaded = Some(Loaded { verified, key, starts, last_us: 0 });
+        self.loaded = Some(Loaded { verified, key, starts, last_us: clock.last_us });
         self.counters.running = 1;
-        Ok(())
+        Ok(clock)
+    }
+
+    /// Write the record of this place; gives its length, 0 without a program.
+    pub fn record(&mut self, told: bool, out: &mut [u8]) -> usize {
+        let params_set = self.params_set;
+        let Some((loaded, instance)) = self.parts() else {
+            return 0;
+        };
+        let clock = Clock { last_us: loaded.last_us, told };
+        save(&loaded.verified, &instance, clock, params_set, out).unwrap_or(0)
+    }
+
+    /// The clock was set: from `since_us` on, what is remembered moves along. No time lies after `now_us`.
+    pub fn shift(&mut self, since_us: i64, step_us: i64, now_us: i64) {
+        if let Some((loaded, mut instance)) = self.parts() {
+            instance.shift_times(loaded.verified.program(), since_us, step_us);
+            if loaded.last_us >= since_us {
+                loaded.last_us = loaded.last_us.wrapping_add(step_us);
+            }
+            loaded.last_us = loaded.last_us.min(now_us);
+        }
     }
 
     /// The same program lies somewhere else now.

@@ -2,13 +2,14 @@
 
 use eyeflow_link::{Level, Records};
 use eyeflow_slots::{PLACES, Start as StoreStart, Verdict};
+use eyeflow_state::put;
 use eyeflow_svm::{Event, Machine, Program, Status, Verified, Workspace, verify_mcu};
-
-use static_cell::ConstStaticCell;
 
 use crate::area::{Store, in_place};
 use crate::board;
 use crate::crypto::sha256;
+use crate::keeping::Turn as KeepTurn;
+use crate::once::once;
 use crate::outbox::Outbox;
 use crate::place::{INSTANCE_WORDS, Place, Start, WORK_BYTES, WORK_WORDS};
 use crate::world::{Turn, World};
@@ -16,73 +17,76 @@ use crate::world::{Turn, World};
 const PRIORITIES: u8 = 5;
 /// What a record is about: an execution.
 const EXECUTION: u8 = 1;
-const RECORD_BYTES: usize = 32;
+const RECORD_BYTES: usize = 33;
 
 /// Everything that runs programs.
 pub struct Runtime {
     pub places: [Place; PLACES],
     pub world: World,
     pub records: Records<Ring>,
-    /// Microseconds from the start of the board to 1970, as the host told, and its offset from UTC.
+    /// The time of programs when the board started, in microseconds: the host tells it, until then it goes on from the
+    /// last one that was kept.
     pub clock_us: i64,
     pub utc_offset_us: i64,
+    /// Whether the host told the time, and the latest time from before the start that a host had told.
+    pub told: bool,
+    pub restored_us: i64,
+    pub turn: KeepTurn,
     /// Places whose program changed, one bit each, and the generation of the store that the programs were loaded from.
     pub stale: u8,
     generation: u32,
     pub scans: u32,
     pub scan_us_max: u32,
     pub boot: u32,
-    work_words: &'static mut [u64; WORK_WORDS],
+    pub work_words: &'static mut [u64; WORK_WORDS],
     work_bytes: &'static mut [u8; WORK_BYTES],
 }
 
 /// The memory of the records.
 pub type Ring = &'static mut [u8; board::RECORDS_BYTES];
 
-/// The memory that lasts: zeros at the start, so that it takes no flash and is never copied.
-static RING: ConstStaticCell<[u8; board::RECORDS_BYTES]> = ConstStaticCell::new([0; board::RECORDS_BYTES]);
-static INSTANCES: ConstStaticCell<[[u64; INSTANCE_WORDS]; PLACES]> =
-    ConstStaticCell::new([[0; INSTANCE_WORDS]; PLACES]);
-static WORK: ConstStaticCell<[u64; WORK_WORDS]> = ConstStaticCell::new([0; WORK_WORDS]);
-static SCRATCH: ConstStaticCell<[u8; WORK_BYTES]> = ConstStaticCell::new([0; WORK_BYTES]);
-
 impl Runtime {
     /// No program yet. To be called once.
     pub fn new(world: World, boot: u32) -> Self {
+        // Zeros at the start, so that they take no flash and are never copied.
+        let ring = once!([u8; board::RECORDS_BYTES] = [0; board::RECORDS_BYTES]);
+        let [first, second, third, fourth] = once!([[u64; INSTANCE_WORDS]; PLACES] = [[0; INSTANCE_WORDS]; PLACES]);
         Self {
-            places: INSTANCES.take().each_mut().map(Place::new),
+            places: [Place::new(first), Place::new(second), Place::new(third), Place::new(fourth)],
             world,
-            records: Records::new(RING.take(), sha256, [0; 32]),
+            records: Records::new(ring, sha256, [0; 32]),
             clock_us: 0,
             utc_offset_us: 0,
+            told: false,
+            restored_us: 0,
+            turn: KeepTurn::FIRST,
             stale: 0,
             generation: 0,
             scans: 0,
             scan_us_max: 0,
             boot,
-            work_words: WORK.take(),
-            work_bytes: SCRATCH.take(),
+            work_words: once!([u64; WORK_WORDS] = [0; WORK_WORDS]),
+            work_bytes: once!([u8; WORK_BYTES] = [0; WORK_BYTES]),
         }
     }
 
     /// Start the chain of records from what identifies this board and this boot.
     pub fn begin_records(&mut self) {
         let mut start = [0; 12];
-        let parts = crate::device().into_iter().chain(self.boot.to_le_bytes());
-        start.iter_mut().zip(parts).for_each(|(to, from)| *to = from);
+        let mut at = 0;
+        put(&mut start, &mut at, &crate::device());
+        put(&mut start, &mut at, &self.boot.to_le_bytes());
         self.records.begin(sha256(&start));
     }
 
-    /// At boot: start what the store has.
+    /// At boot: start what the store has. Only when the board went down while it ran, this is a trial of what is on
+    /// probation.
     #[inline(never)]
-    pub fn boot(&mut self, store: &mut Store, now_us: u64) {
+    pub fn boot(&mut self, store: &mut Store, went_down: bool, now_us: u64) {
         for place in 0..PLACES as u8 {
-            let run = match store.start(place) {
-                Ok(StoreStart::Run | StoreStart::FellBack) => true,
-                Ok(StoreStart::Empty | StoreStart::Stopped) => false,
-                // A flash that cannot note the trial still holds the program.
-                Err(_) => true,
-            };
+            // A flash that cannot note the trial still holds the program.
+            let start = if went_down { store.start(place).unwrap_or(StoreStart::Run) } else { store.resume(place) };
+            let run = matches!(start, StoreStart::Run | StoreStart::FellBack);
             self.stale |= u8::from(run) << place;
         }
         self.generation = store.generation();
@@ -91,10 +95,14 @@ impl Runtime {
 
     #[inline(never)]
     /// Load what changed, and find again what moved. To be called after whatever may have written to flash.
-    pub fn refresh(&mut self, store: &Store, now_us: u64) {
+    pub fn refresh(&mut self, store: &mut Store, now_us: u64) {
+        let stale = core::mem::take(&mut self.stale);
+        for place in (0..PLACES as u8).filter(|place| stale >> place & 1 == 1) {
+            // What the program before leaves to the new one. Without it the new one has what was kept last.
+            let _ = self.keep(store, place, true, 0);
+        }
         let moved = store.generation() != self.generation;
         self.generation = store.generation();
-        let stale = core::mem::take(&mut self.stale);
         for place in 0..PLACES as u8 {
             if stale >> place & 1 == 1 {
                 self.load(store, place, now_us);
@@ -113,10 +121,17 @@ impl Runtime {
         let (Some(entry), Some(verified)) = (store.entry(place), proven(store, place)) else {
             return;
         };
-        let mut key = [0; 8];
-        key.iter_mut().zip(entry.id).for_each(|(to, from)| *to = from);
-        if target.load(verified, u64::from_le_bytes(key), now_us).is_err() {
-            target.loaded = None;
+        let key = entry.id.first_chunk().map_or(0, |key| u64::from_le_bytes(*key));
+        match target.load(verified, key, store.kept(place), now_us) {
+            Ok(clock) => {
+                // Time goes on from the last one that is known, so that nothing waits for it for ever.
+                self.clock_us = self.clock_us.max(clock.last_us - now_us as i64);
+                if clock.told && !self.told {
+                    self.restored_us = self.restored_us.max(clock.last_us);
+                }
+                self.note_kept(place);
+            }
+            Err(_) => target.loaded = None,
         }
     }
 
@@ -196,7 +211,7 @@ impl Runtime {
         self.world.acted = false;
         self.world.failures = 0;
         let mut workspace = Workspace::new(self.work_words, self.work_bytes);
-        let mut turn = Turn { world: &mut self.world, outbox, program: &program, place };
+        let mut turn = Turn { world: &mut self.world, outbox, program: &program, place, cancelled: false };
         let ran = Machine::new(&verified, &mut instance, &mut workspace).and_then(|mut machine| {
             let mut execution = machine.start(&event)?;
             let status = machine.run(&mut execution, &mut turn);
@@ -238,6 +253,7 @@ impl Runtime {
     /// A record of an execution that changed something or did not end well. docs/serial-link.md, Records.
     #[allow(clippy::too_many_arguments)]
     fn record(&mut self, place: u8, trigger: u8, status: Status, pc: u16, fuel: u32, time_us: i64, key: u64) {
+        let told = u8::from(self.told);
         let (outcome, trap) = match status {
             Status::Ok | Status::Pending => (0, 0),
             Status::Skipped => (1, 0),
@@ -245,10 +261,14 @@ impl Runtime {
         };
         let levels = self.world.levels.iter().rev().fold(0_u32, |bits, &level| bits << 1 | u32::from(level));
         let mut record = [0; RECORD_BYTES];
+        let mut at = 0;
         let pc = pc.to_le_bytes();
-        let head = [EXECUTION, place, outcome, trap, pc[0], pc[1], trigger, 0];
-        let parts = [&head[..], &fuel.to_le_bytes(), &time_us.to_le_bytes(), &key.to_le_bytes(), &levels.to_le_bytes()];
-        record.iter_mut().zip(parts.into_iter().flatten()).for_each(|(to, from)| *to = *from);
+        put(&mut record, &mut at, &[EXECUTION, place, outcome, trap, pc[0], pc[1], trigger, 0]);
+        put(&mut record, &mut at, &fuel.to_le_bytes());
+        put(&mut record, &mut at, &time_us.to_le_bytes());
+        put(&mut record, &mut at, &key.to_le_bytes());
+        put(&mut record, &mut at, &levels.to_le_bytes());
+        put(&mut record, &mut at, &[told]);
         self.records.push(&record);
     }
 

@@ -2,10 +2,12 @@
 
 use embassy_time::Instant;
 use eyeflow_link::{Board, Code, Counters, Facts, Health, Identity, Records, Refused};
+use eyeflow_slots::{Flash, Store};
 use eyeflow_svm::isa::ABI;
 use eyeflow_svm::{Program, Refusal, Signed, Value, ValueType, Why, check_signatures, verify_mcu};
 
 use crate::board::{self, CHIP, SIGNERS};
+use crate::capability::Capability;
 use crate::crypto::{BoardCrypto, sha256};
 use crate::place::{fits, starts};
 use crate::runtime::{Ring, Runtime};
@@ -26,7 +28,7 @@ impl Board for Runtime {
             abi: ABI,
             flags: llm,
             device: crate::device(),
-            key: first_bytes(&SIGNERS.first().map_or([0; 32], |key| sha256(key))),
+            key: SIGNERS.first().and_then(|key| sha256(key).first_chunk().copied()).unwrap_or_default(),
             boot: self.boot,
         }
     }
@@ -78,11 +80,25 @@ impl Board for Runtime {
     }
 
     fn set_time(&mut self, time_us: u64, utc_offset_s: i32) {
-        self.clock_us = (time_us as i64).wrapping_sub(Instant::now().as_micros() as i64);
+        let time_us = time_us as i64;
+        let clock_us = time_us.wrapping_sub(Instant::now().as_micros() as i64);
+        let step_us = clock_us.wrapping_sub(self.clock_us);
+        // What a host's clock stamped before the start keeps its time, unless that lies in the future now.
+        let since_us = if step_us < 0 { 0 } else { self.restored_us + 1 };
+        for place in &mut self.places {
+            place.shift(since_us, step_us, time_us);
+        }
+        (self.clock_us, self.restored_us, self.told) = (clock_us, -1, true);
         self.utc_offset_us = i64::from(utc_offset_s) * 1_000_000;
     }
 
-    fn set_param(&mut self, place: u8, index: u8, bits: u64) -> Result<(), Code> {
+    fn set_param<F: Flash, const UNIT: usize>(
+        &mut self,
+        store: &mut Store<F, UNIT>,
+        place: u8,
+        index: u8,
+        bits: u64,
+    ) -> Result<(), Code> {
         let target = self.places.get_mut(usize::from(place)).ok_or(Code::Unknown)?;
         let (loaded, mut instance) = target.parts().ok_or(Code::Unknown)?;
         let program = loaded.verified.program();
@@ -93,7 +109,10 @@ impl Board for Runtime {
             Some(_) => return Err(Code::BadValue),
             None => return Err(Code::Unknown),
         };
-        instance.set_param(program, usize::from(index), value).map_err(|_| Code::BadValue)
+        instance.set_param(program, usize::from(index), value).map_err(|_| Code::BadValue)?;
+        target.params_set |= 1 << (index & 63);
+        let now_s = (Instant::now().as_millis() / 1000) as u32;
+        self.keep(store, place, true, now_s).map(|_| ()).map_err(|_| Code::Storage)
     }
 
     /// The board never asks, so an answer is to nothing.
@@ -107,18 +126,21 @@ impl Board for Runtime {
 impl Runtime {
     /// Whether this board has every pin, capability and trigger of a program.
     fn can_run(&self, program: &Program<'_>) -> bool {
-        let mut pins = (0..=u8::MAX).take_while(|&index| program.pin(index).is_some());
-        let mut sites = (0..=u16::MAX).map_while(|index| program.site(index));
-        pins.all(|index| World::line(program, index).is_some())
-            && sites.all(|site| site.names().is_some_and(|names| self.world.has(names.capability)))
-            && starts(program, 0).is_some()
+        let mut pin = 0;
+        while program.pin(pin).is_some() {
+            if World::line(program, pin).is_none() {
+                return false;
+            }
+            pin += 1;
+        }
+        for index in 0..program.sites() {
+            let names = program.site(index).and_then(|site| site.names());
+            if names.and_then(|names| Capability::of(names.capability)).is_none() {
+                return false;
+            }
+        }
+        starts(program, 0).is_some()
     }
-}
-
-fn first_bytes(digest: &[u8; 32]) -> [u8; 8] {
-    let mut bytes = [0; 8];
-    bytes.iter_mut().zip(digest).for_each(|(to, from)| *to = *from);
-    bytes
 }
 
 fn refused(refusal: Refusal) -> Refused {

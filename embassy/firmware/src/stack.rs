@@ -46,16 +46,3 @@ unsafe extern "C" {
 pub fn data_used() -> u32 {
     (addr_of!(__ebss) as usize - addr_of!(__sdata) as usize) as u32
 }
-
-/// A number that differs at each boot: counted in RAM that a reset leaves alone, and mixed with what a power cut leaves.
-pub fn boot_number(seed: u32) -> u32 {
-    #[unsafe(link_section = ".uninit.boots")]
-    static mut BOOTS: core::mem::MaybeUninit<u32> = core::mem::MaybeUninit::uninit();
-    // SAFETY: called once, before anything else could use the static; any bits are a number.
-    let count = unsafe {
-        let boots = addr_of_mut!(BOOTS).cast::<u32>();
-        write_volatile(boots, read_volatile(boots).wrapping_add(1));
-        read_volatile(boots)
-    };
-    count.wrapping_mul(0x9E37_79B9) ^ seed
-}

@@ -1,15 +1,17 @@
 //! The world as programs see it: the image of the inputs, and what they command.
 
-use eyeflow_svm::{Call, Host, Program, Reply, Value};
+use eyeflow_state::put;
+use eyeflow_svm::{Call, Host, Program, Reply, SiteKind, Value};
 
 use crate::board::{ANALOG, INPUTS, OUTPUTS, PINS};
+use crate::capability::Capability;
 use crate::io::{Buses, Line};
 use crate::outbox::Outbox;
 
 const NOBODY: u8 = u8::MAX;
-/// Capabilities that every board has.
-const ALWAYS: [&[u8]; 5] = [b"gpio.read_pin", b"gpio.set_pin", b"log.info", b"log.warn", b"log.error"];
 const LOG_BYTES_MAX: usize = 120;
+/// A device that does not answer takes milliseconds of a scan each time.
+const RETRIES_MAX: u8 = 7;
 
 /// Inputs as they were sampled, outputs as they are commanded.
 pub struct World {
@@ -64,13 +66,6 @@ impl World {
         PINS.iter().find(|(pin, _)| pin.as_bytes() == name).map(|(_, line)| *line)
     }
 
-    /// Whether this board has a capability.
-    pub fn has(&self, capability: &[u8]) -> bool {
-        ALWAYS.contains(&capability)
-            || (ANALOG > 0 && capability == b"adc.read_channel")
-            || self.buses.has(capability)
-    }
-
     fn read_pin(&self, program: &Program<'_>, index: i64) -> Option<bool> {
         match Self::line(program, u8::try_from(index).ok()?)? {
             Line::Input(input) => self.inputs.get(usize::from(input)).copied(),
@@ -78,7 +73,7 @@ impl World {
         }
     }
 
-    fn set_pin(&mut self, place: u8, program: &Program<'_>, index: i64, high: bool) -> Option<()> {
+    fn set_pin(&mut self, place: u8, program: &Program<'_>, index: i64, high: bool) -> Option<Reply> {
         let Line::Output(output) = Self::line(program, u8::try_from(index).ok()?)? else {
             return None;
         };
@@ -86,7 +81,7 @@ impl World {
         self.acted |= *level != high;
         *level = high;
         *self.owners.get_mut(usize::from(output))? = place;
-        Some(())
+        Some(Reply::Int(0))
     }
 }
 
@@ -96,64 +91,67 @@ pub struct Turn<'t> {
     pub outbox: &'t mut Outbox,
     pub program: &'t Program<'static>,
     pub place: u8,
+    /// Whether an action failed and those after it do not happen.
+    pub cancelled: bool,
 }
 
 impl Host for Turn<'_> {
     fn read(&mut self, call: Call<'_>, _text: &mut [u8]) -> Reply {
-        let reply = self.answer(&call);
-        if reply.is_none() {
-            self.world.failures = self.world.failures.wrapping_add(1);
-        }
-        reply.unwrap_or(Reply::Failed)
+        self.attempts(&call).unwrap_or(Reply::Failed)
     }
 
     fn act(&mut self, call: Call<'_>) {
-        if self.take(&call).is_none() {
-            self.world.failures = self.world.failures.wrapping_add(1);
+        // What follows an action that failed for good is cancelled, unless the rule says to go on.
+        if !self.cancelled {
+            let aborts = call.site().is_none_or(|site| site.aborts());
+            self.cancelled = self.attempts(&call).is_none() && aborts;
         }
     }
 }
 
 impl Turn<'_> {
-    fn answer(&mut self, call: &Call<'_>) -> Option<Reply> {
-        let capability = call.site()?.names()?.capability;
+    /// Call a capability, again at once as often as the rule says: a scan waits for no backoff.
+    fn attempts(&mut self, call: &Call<'_>) -> Option<Reply> {
+        let site = call.site()?;
+        let capability = Capability::of(site.names()?.capability)?;
+        for _ in 0..=site.retries.min(RETRIES_MAX) {
+            let reply = self.attempt(capability, call);
+            if reply.is_some() {
+                return reply;
+            }
+            self.world.failures = self.world.failures.wrapping_add(1);
+        }
+        None
+    }
+
+    fn attempt(&mut self, capability: Capability, call: &Call<'_>) -> Option<Reply> {
         let numbers = integers(call);
         match capability {
-            b"gpio.read_pin" => Some(Reply::Int(i64::from(self.world.read_pin(self.program, numbers[0])?))),
-            b"adc.read_channel" => {
+            Capability::ReadPin => Some(Reply::Int(i64::from(self.world.read_pin(self.program, numbers[0])?))),
+            Capability::ReadChannel => {
                 let channel = usize::try_from(numbers[0]).ok()?;
                 Some(Reply::Float(f64::from(*self.world.counts.get(channel)?)))
             }
-            _ => self.world.buses.read(capability, &numbers).map(Reply::Int),
-        }
-    }
-
-    fn take(&mut self, call: &Call<'_>) -> Option<()> {
-        let capability = call.site()?.names()?.capability;
-        let numbers = integers(call);
-        match capability {
-            b"gpio.set_pin" => self.world.set_pin(self.place, self.program, numbers[0], numbers[1] != 0),
-            b"log.info" => self.log(eyeflow_link::Level::Info, call),
-            b"log.warn" => self.log(eyeflow_link::Level::Warning, call),
-            b"log.error" => self.log(eyeflow_link::Level::Error, call),
+            Capability::SetPin => self.world.set_pin(self.place, self.program, numbers[0], numbers[1] != 0),
+            Capability::Log(level) => self.log(level, call),
             _ => {
-                self.world.acted = true;
-                self.world.buses.act(capability, &numbers, text(call))
+                let site = call.site()?;
+                self.world.acted |= site.kind == SiteKind::Act;
+                self.world.buses.call(capability, &numbers, text(call)).map(Reply::Int)
             }
         }
     }
 
     /// A line of the log starts with the name of the rule.
-    fn log(&mut self, level: eyeflow_link::Level, call: &Call<'_>) -> Option<()> {
+    fn log(&mut self, level: eyeflow_link::Level, call: &Call<'_>) -> Option<Reply> {
         let mut line = [0; LOG_BYTES_MAX];
-        let parts = [self.program.name().0, b": ", text(call)];
         let mut length = 0;
-        for (place, byte) in line.iter_mut().zip(parts.into_iter().flatten()) {
-            *place = *byte;
-            length += 1;
+        for part in [self.program.name().0, b": ", text(call)] {
+            let room = LOG_BYTES_MAX - length;
+            put(&mut line, &mut length, part.get(..room).unwrap_or(part));
         }
         eyeflow_link::log(level, line.get(..length)?, &mut |frame| self.outbox.push(frame));
-        Some(())
+        Some(Reply::Int(0))
     }
 }
 

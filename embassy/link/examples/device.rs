@@ -5,7 +5,7 @@
 
 use eyeflow_link::{Board, Code, Counters, Facts, Health, Identity, Level, Link, Records, Refused, Unasked, log, send};
 use eyeflow_slots::sim::{Geometry, NRF52, RP2040, STM32F4, STM32H7, SimFlash};
-use eyeflow_slots::{PLACES, Start, Store};
+use eyeflow_slots::{Flash, PLACES, Start, Store};
 use eyeflow_svm::{Crypto, Program, Signed, Why, check_signatures, isa, verify_mcu};
 use std::collections::HashMap;
 use std::fs;
@@ -126,10 +126,17 @@ impl Board for Simulated {
         self.said.push(format!("time {time_us} {utc_offset_s}"));
     }
 
-    fn set_param(&mut self, place: u8, index: u8, bits: u64) -> Result<(), Code> {
+    fn set_param<F: Flash, const UNIT: usize>(
+        &mut self,
+        store: &mut Store<F, UNIT>,
+        place: u8,
+        index: u8,
+        bits: u64,
+    ) -> Result<(), Code> {
         if index > 0 {
             return Err(Code::Unknown);
         }
+        store.keep(place, &bits.to_le_bytes()).map_err(|_| Code::Storage)?;
         self.said.push(format!("param {index} of place {place} is {bits}"));
         Ok(())
     }

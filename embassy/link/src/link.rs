@@ -9,6 +9,8 @@ use eyeflow_slots::{Flash, NAME_BYTES_MAX, PLACES, Store};
 
 const ANSWER: u8 = 0x80;
 const PING_BYTES_MAX: usize = 64;
+/// Times lie below 2^62 microseconds.
+const TIME_BITS: u32 = 62;
 const VERSION_BYTES_MAX: u8 = 12;
 
 /// The board's side of one serial line.
@@ -107,6 +109,9 @@ impl<F: Flash, B: Board, const UNIT: usize> Context<'_, F, B, UNIT> {
             Request::Time => {
                 let (time_us, offset_s) = (cursor.u64()?, cursor.u32()? as i32);
                 cursor.end(())?;
+                if time_us >> TIME_BITS != 0 {
+                    return Some(Code::BadValue);
+                }
                 self.board.set_time(time_us, offset_s);
                 Some(Code::Ok)
             }
@@ -213,7 +218,7 @@ impl<F: Flash, B: Board, const UNIT: usize> Context<'_, F, B, UNIT> {
     fn set_param(&mut self, rule: &[u8], index: u8, bits: u64) -> Code {
         match self.store.place_of(rule) {
             None => Code::Unknown,
-            Some(place) => match self.board.set_param(place, index, bits) {
+            Some(place) => match self.board.set_param(self.store, place, index, bits) {
                 Ok(()) => Code::Ok,
                 Err(code) => code,
             },

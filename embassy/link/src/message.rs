@@ -3,7 +3,7 @@
 
 use crate::bytes::Reply;
 use crate::records::Records;
-use eyeflow_slots::ID_BYTES;
+use eyeflow_slots::{Flash, ID_BYTES, Store};
 
 /// Version of this protocol.
 pub const PROTOCOL: u8 = 1;
@@ -259,8 +259,15 @@ pub trait Board {
     /// The host's wall clock, in microseconds since 1970, and its offset from UTC.
     fn set_time(&mut self, time_us: u64, utc_offset_s: i32);
 
-    /// Set a parameter by its index, as in the program; `bits` is its int, duration, float bits, or 0 and 1 for a bool.
-    fn set_param(&mut self, place: u8, index: u8, bits: u64) -> Result<(), Code>;
+    /// Set a parameter by its index, as in the program, and keep it in the store: only then it is answered. `bits` is its
+    /// int, duration, float bits, or 0 and 1 for a bool.
+    fn set_param<F: Flash, const UNIT: usize>(
+        &mut self,
+        store: &mut Store<F, UNIT>,
+        place: u8,
+        index: u8,
+        bits: u64,
+    ) -> Result<(), Code>;
 
     /// The answer to LLM request `number`: `status` 0 is an answer, else the model failed.
     fn llm_answer(&mut self, number: u8, status: u8, text: &[u8]);

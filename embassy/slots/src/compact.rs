@@ -6,6 +6,9 @@ use crate::record::{Header, Kind};
 use crate::store::{NOWHERE, Store, StoreError, Work, names_rule};
 use crate::write::FLOORS_MAX;
 
+/// About what one step moves, for an answer how many are left.
+const STEP_BYTES: u32 = 1024;
+
 /// How far cleaning up has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Compaction {
@@ -58,7 +61,7 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
         bytes
     }
 
-    /// One step: erase one sector, or move one record, or finish. Returns about how many are left.
+    /// One step: erase one sector, or move one record and drop those before it, or finish. Returns about how many are left.
     pub(crate) fn step(&mut self) -> Result<u32, StoreError> {
         let Work::Compacting(mut work) = self.work else {
             return Err(StoreError::Order);
@@ -78,39 +81,32 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
             Ok(()) => Work::Compacting(work),
             Err(_) => Work::Idle,
         };
-        let left = self.records_from(work.source);
+        let left = self.tail.saturating_sub(work.source).div_ceil(STEP_BYTES);
         done.map(|()| sectors - work.erased + left + 1)
     }
 
-    fn records_from(&self, offset: u32) -> u32 {
-        let mut count = 0;
-        self.each_record(offset, |_, _, _| {
-            count += 1;
-            true
-        });
-        count
-    }
-
-    /// Move the record at `work.source`, when it still matters.
+    /// Move the first record from `work.source` on that still matters.
     fn move_record(&mut self, work: &mut Compaction) -> Result<(), StoreError> {
-        let Found::Record { header, committed, next } = log::find(&self.flash, self.bank, work.source) else {
-            work.source = self.tail;
-            return Ok(());
-        };
-        let target = self.bank.other();
-        match self.fate(&header, work.source, committed, work.dropped) {
-            Fate::Drop => {}
-            Fate::Keep => {
-                self.copy(work.source, work.target, next - work.source)?;
-                work.target += next - work.source;
-            }
-            Fate::Floor => {
-                let floor = Header { kind: Kind::Floor, length: 0, ..header };
-                self.program_padded(target, work.target, &floor.encode())?;
-                work.target += log::span::<F>(Kind::Floor, 0);
+        while work.source < self.tail {
+            let Found::Record { header, committed, next } = log::find(&self.flash, self.bank, work.source) else {
+                work.source = self.tail;
+                return Ok(());
+            };
+            let source = core::mem::replace(&mut work.source, next);
+            let target = work.target;
+            match self.fate(&header, source, committed, work.dropped) {
+                Fate::Drop => continue,
+                Fate::Keep => {
+                    work.target += next - source;
+                    return self.copy(source, target, next - source);
+                }
+                Fate::Floor => {
+                    let floor = Header { kind: Kind::Floor, length: 0, ..header };
+                    work.target += log::span::<F>(Kind::Floor, 0);
+                    return Ok(self.program_padded(self.bank.other(), target, &floor.encode())?);
+                }
             }
         }
-        work.source = next;
         Ok(())
     }
 
@@ -170,8 +166,7 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
         let mut found = false;
         let next = offset + log::span::<F>(header.kind, header.length);
         self.each_record(next, |later, _, committed| {
-            let same = later.kind == Kind::Data && later.key == header.key;
-            found |= committed && later.place == header.place && (same || later.kind == Kind::Removed);
+            found |= committed && later.place == header.place && matches!(later.kind, Kind::Data | Kind::Removed);
             !found
         });
         found

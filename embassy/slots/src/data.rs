@@ -1,34 +1,44 @@
-//! Bytes that the firmware keeps for a rule: its durable state and its parameters.
+//! Bytes that the firmware keeps for a rule: its parameters and its durable state.
 
+use crate::compact::Compaction;
 use crate::crc::Crc;
 use crate::flash::Flash;
 use crate::log;
 use crate::record::{COMMIT_BYTES, Header, Kind};
 use crate::store::{Store, StoreError};
-use crate::write::{DATA_BYTES_MAX, DATA_TAGS};
+use crate::write::Begin;
 
 impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
-    /// Keep bytes for the rule of a place under a tag (0 or 1), instead of those from before. All or nothing across a
-    /// power cut. They stay when the rule gets another program, so say in them which one they are of. It wears the flash:
-    /// call it when the bytes changed, and not at every scan.
-    pub fn keep(&mut self, place: u8, tag: u8, bytes: &[u8]) -> Result<(), StoreError> {
-        if bytes.len() as u32 > DATA_BYTES_MAX || u32::from(tag) >= DATA_TAGS {
+    /// Prepare to keep so many bytes; does at most one slow step, so that the scan can go on in between. When that takes
+    /// cleaning up, a program that is being received is dropped.
+    pub fn prepare_keep(&mut self, length: u32) -> Result<Begin, StoreError> {
+        self.make_room(Self::data_bytes(length), Compaction::KEEP_ALL)
+    }
+
+    /// Keep bytes for the rule of a place, instead of those from before. All or nothing across a power cut. They stay when
+    /// the rule gets another program, so say in them what they are of. It wears the flash: call it when the bytes changed,
+    /// and not at every scan.
+    pub fn keep(&mut self, place: u8, bytes: &[u8]) -> Result<(), StoreError> {
+        let length = bytes.len() as u32;
+        if length > F::DATA_BYTES_MAX {
             return Err(StoreError::TooBig);
         }
         if self.current_key(place).is_none() {
             return Err(StoreError::Order);
         }
-        let header = Header { kind: Kind::Data, place, length: bytes.len() as u32, sequence: 0, key: u64::from(tag) };
-        let span = log::span::<F>(Kind::Data, header.length);
-        let need = span + Self::reserved_bytes();
-        if self.is_compacting() || !self.has_room(need) {
-            self.compact(need)?;
-        }
+        self.compact(Self::data_bytes(length))?;
+        let header = Header { kind: Kind::Data, place, length, sequence: 0, key: 0 };
+        let span = log::span::<F>(Kind::Data, length);
         let at = self.tail;
         self.tail += span;
         let done = self.write_data(at, &header, bytes);
         self.clean &= done.is_ok();
         done
+    }
+
+    /// Room for so many bytes, and for the marks that never have to wait.
+    fn data_bytes(length: u32) -> u32 {
+        log::span::<F>(Kind::Data, length) + Self::reserved_bytes()
     }
 
     fn write_data(&mut self, at: u32, header: &Header, bytes: &[u8]) -> Result<(), StoreError> {
@@ -41,8 +51,8 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
         Ok(self.program_padded(self.bank, commit, &header.commit(crc.value()))?)
     }
 
-    /// The bytes that were kept for the rule of a place under a tag.
-    pub fn kept(&self, place: u8, tag: u8) -> Option<&[u8]> {
+    /// The bytes that were kept for the rule of a place.
+    pub fn kept(&self, place: u8) -> Option<&[u8]> {
         let mut found = None;
         self.each_record(log::log_start::<F>(), |header, offset, committed| {
             if !committed || header.place != place {
@@ -50,7 +60,7 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
             }
             match header.kind {
                 Kind::Removed => found = None,
-                Kind::Data if header.key == u64::from(tag) => {
+                Kind::Data => {
                     let whole = log::is_intact(&self.flash, self.bank, offset, header);
                     found = whole.then_some((offset, header.length)).or(found);
                 }

@@ -34,6 +34,9 @@ pub trait Flash {
     /// Bytes that are programmed at once, a power of two: 4 on STM32F4 and nRF52, 32 on STM32H7, 256 on RP2040.
     const UNIT: usize;
 
+    /// The longest bytes that the firmware keeps for one rule; so much room never goes to a program.
+    const DATA_BYTES_MAX: u32;
+
     /// Bytes of one bank, a multiple of `UNIT`.
     fn bank_bytes(&self) -> u32;
 

@@ -27,4 +27,4 @@ pub use flash::{Bank, Flash, FlashError};
 pub use probation::{Probation, Verdict};
 pub use record::{ID_BYTES, NAME_BYTES_MAX, rule_key};
 pub use store::{Entry, PLACES, Store, StoreError, TRIALS_MAX};
-pub use write::{Begin, Claim, Claimed, DATA_BYTES_MAX, DATA_TAGS, Start};
+pub use write::{Begin, Claim, Claimed, Start};

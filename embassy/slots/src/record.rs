@@ -31,7 +31,7 @@ pub enum Kind {
     Removed = 5,
     /// Programs of the rule `key` below `sequence` stay refused.
     Floor = 6,
-    /// Bytes that the firmware keeps for the rule of the place, under the tag `key`: payload, commit.
+    /// Bytes that the firmware keeps for the rule of the place: payload, commit. `key` is 0.
     Data = 7,
 }
 
@@ -66,7 +66,7 @@ pub struct Header {
     pub length: u32,
     /// The anti-rollback sequence of a program or a floor.
     pub sequence: u64,
-    /// The rule (see `rule_key`), the first bytes of a program's id, or a tag, by the kind.
+    /// The rule (see `rule_key`), the first bytes of a program's id, or 0, by the kind.
     pub key: u64,
 }
 

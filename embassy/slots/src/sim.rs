@@ -227,6 +227,7 @@ impl<const UNIT: usize> SimFlash<UNIT> {
 
 impl<const UNIT: usize> Flash for SimFlash<UNIT> {
     const UNIT: usize = UNIT;
+    const DATA_BYTES_MAX: u32 = 1024;
 
     fn bank_bytes(&self) -> u32 {
         self.geometry.bank_bytes

@@ -13,12 +13,6 @@ use crate::store::{NOWHERE, Open, PLACES, Place, Store, StoreError, TRIALS_MAX, 
 const MARKS_RESERVED: u32 = 8;
 /// Rules whose floor survives the removal of their programs.
 pub(crate) const FLOORS_MAX: u32 = 8;
-/// The longest bytes that the firmware may keep for one rule under one tag.
-pub const DATA_BYTES_MAX: u32 = 4096;
-/// Bytes kept under each tag that never cost a program its room.
-const DATA_BYTES_RESERVED: u32 = 512;
-/// Tags that the firmware may use for each rule: one for its state, one for its parameters.
-pub const DATA_TAGS: u32 = 2;
 
 /// What the sender says about a program before it sends it. Nothing of it is believed until the program itself says the
 /// same; see the link's session.
@@ -68,12 +62,12 @@ pub enum Start {
 }
 
 impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
-    /// The longest program that always finds room beside three others, each with the one before it, while the firmware
-    /// keeps no more than 512 bytes under each tag.
+    /// The longest program that always finds room beside three others, each with the one before it, and beside all that
+    /// the firmware keeps for them.
     pub fn program_bytes_max(&self) -> u32 {
         let head = log::span::<F>(Kind::Program, 0);
         // One more: new data are written while the old ones still lie there.
-        let data = (PLACES as u32 * DATA_TAGS + 1) * log::span::<F>(Kind::Data, DATA_BYTES_RESERVED);
+        let data = (PLACES as u32 + 1) * log::span::<F>(Kind::Data, F::DATA_BYTES_MAX);
         let fixed = log::log_start::<F>() + Self::reserved_bytes() + Self::floor_bytes() + data;
         let each = self.flash.bank_bytes().saturating_sub(fixed) / (2 * PLACES as u32);
         each.saturating_sub(head) / UNIT as u32 * UNIT as u32
@@ -95,13 +89,21 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
         }
         self.abandon();
         let need = log::span::<F>(Kind::Program, claim.length) + Self::reserved_bytes();
-        if let Work::Compacting(_) = self.work {
-            return self.step().map(Begin::Wait);
+        match self.make_room(need, place)? {
+            Begin::Ready => self.open_record(place, claim).map(|()| Begin::Ready),
+            wait => Ok(wait),
         }
-        if self.has_room(need) {
-            return self.open_record(place, claim).map(|()| Begin::Ready);
+    }
+
+    /// See to it that so many bytes can be appended, in at most one slow step.
+    pub(crate) fn make_room(&mut self, need: u32, place: u8) -> Result<Begin, StoreError> {
+        if !self.is_compacting() {
+            if self.has_room(need) {
+                return Ok(Begin::Ready);
+            }
+            self.abandon();
+            self.work = Work::Compacting(self.plan(need, place)?);
         }
-        self.work = Work::Compacting(self.plan(need, place)?);
         self.step().map(Begin::Wait)
     }
 
@@ -270,24 +272,17 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
     /// Append a record that is only a header, cleaning up first when there is no room.
     fn mark(&mut self, header: &Header) -> Result<(), StoreError> {
         let span = log::span::<F>(header.kind, 0);
-        if self.is_compacting() || !self.has_room(span) {
-            self.compact(span)?;
-        }
+        self.compact(span)?;
         let at = self.tail;
         self.append(&header.encode(), span)?;
         self.apply(header, at);
         Ok(())
     }
 
-    /// Clean up in one go. A program that is being received is dropped.
+    /// See to it that so many bytes can be appended, in one go. When that takes cleaning up, a program that is being
+    /// received is dropped.
     pub(crate) fn compact(&mut self, need: u32) -> Result<(), StoreError> {
-        self.abandon();
-        if self.work == Work::Idle {
-            self.work = Work::Compacting(self.plan(need, Compaction::KEEP_ALL)?);
-        }
-        while let Work::Compacting(_) = self.work {
-            self.step()?;
-        }
+        while self.make_room(need, Compaction::KEEP_ALL)? != Begin::Ready {}
         Ok(())
     }
 

@@ -44,7 +44,7 @@ fn see<const UNIT: usize>(store: &Board<UNIT>) -> Seen {
             number
         });
         let floor = store.floor(&[b'r', b'0' + place]);
-        (number, entry.is_some_and(|entry| entry.good), floor, store.kept(place, 0).map(<[u8]>::to_vec))
+        (number, entry.is_some_and(|entry| entry.good), floor, store.kept(place).map(<[u8]>::to_vec))
     };
     (0..4).map(place).collect()
 }
@@ -57,7 +57,7 @@ fn start<const UNIT: usize>(geometry: Geometry) -> Board<UNIT> {
         store.good(place).unwrap();
     }
     push(&mut store, 0, 4).unwrap();
-    store.keep(0, 0, b"before").unwrap();
+    store.keep(0, b"before").unwrap();
     store
 }
 
@@ -75,7 +75,7 @@ fn full<const UNIT: usize>(geometry: Geometry) -> Board<UNIT> {
                 store.begin(3, &claim).unwrap();
                 store.abandon();
             }
-            store.keep(1, 0, &[8; 8]).unwrap();
+            store.keep(1, &[8; 8]).unwrap();
             if store.generation() > generation {
                 break;
             }
@@ -157,7 +157,7 @@ fn prove<const UNIT: usize>(store: &mut Board<UNIT>) -> Result<(), StoreError> {
 }
 
 fn keep<const UNIT: usize>(store: &mut Board<UNIT>) -> Result<(), StoreError> {
-    store.keep(0, 0, b"afterwards")
+    store.keep(0, b"afterwards")
 }
 
 fn everything<const UNIT: usize>(geometry: Geometry) {
@@ -201,6 +201,7 @@ struct Reversed {
 
 impl Flash for Reversed {
     const UNIT: usize = 4;
+    const DATA_BYTES_MAX: u32 = 1024;
 
     fn bank_bytes(&self) -> u32 {
         self.shadow.bank_bytes()

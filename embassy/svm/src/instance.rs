@@ -139,7 +139,7 @@ pub(crate) fn fits(value: Value<'_>, slot: Slot) -> bool {
 }
 
 /// Where the word of a parameter or state slot lies in its instance.
-fn place(program: &Program<'_>, slot: usize) -> Option<usize> {
+pub(crate) fn place(program: &Program<'_>, slot: usize) -> Option<usize> {
     let (params, base) = (usize::from(program.regions.params), program.regions.state_base());
     if slot < params {
         return Some(slot);

@@ -14,6 +14,7 @@
 mod container;
 mod control;
 mod cycle;
+mod durable;
 mod effects;
 mod float;
 mod instance;
@@ -40,6 +41,7 @@ mod verify;
 mod world;
 
 pub use container::{Header, Signed};
+pub use durable::{Part, PartKind};
 pub use instance::{Instance, Misfit};
 pub use machine::{Event, Execution, Machine, Status};
 pub use memory::Workspace;

@@ -168,6 +168,11 @@ impl<'a> Site<'a> {
         (0..self.types()).map(move |_| reader.scalar())
     }
 
+    /// Whether the execution, or what follows an action, ends when this fails for good: the default.
+    pub fn aborts(&self) -> bool {
+        self.on_failure == ABORT
+    }
+
     /// What stands behind the types; nothing of a site whose bytes are not those of a decoded program.
     pub fn names(&self) -> Option<SiteNames<'a>> {
         let mut reader = self.rest;

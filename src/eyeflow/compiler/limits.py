@@ -8,8 +8,12 @@ from dataclasses import dataclass
 
 from eyeflow.base.diagnostic import Diagnostic, Span
 from eyeflow.compiler import ir, types
+from eyeflow.svm.container import encode
 from eyeflow.svm.opcodes import OPS, TIMERS, Op
 from eyeflow.svm.program import Program
+
+SIGNATURE_BYTES = 96
+"""What one signature adds to a program file: key and signature."""
 
 SITE_OPS = (Op.LOAD_RESOURCE, Op.CALL_ACTION, Op.LLM_CALL, Op.EMIT_EVENT)
 
@@ -25,6 +29,7 @@ class ChipLimits:
     slots_max: int | None = None
     scratch_bytes_max: int | None = None
     code_words_max: int | None = None
+    program_bytes_max: int | None = None
 
 
 Costs = Counter[Span]
@@ -40,6 +45,7 @@ def check_chip(program: Program, unit: ir.Unit, limits: ChipLimits) -> tuple[Dia
         ("slots of memory", len(program.slots), limits.slots_max, _state),
         ("bytes of text in one execution", program.limits.scratch_bytes, limits.scratch_bytes_max, _text),
         ("instructions", len(program.code), limits.code_words_max, _code),
+        ("bytes of a signed program", len(encode(program)) + SIGNATURE_BYTES, limits.program_bytes_max, _code),
     )
     return tuple(
         _over(program, what, actual, allowed, costs(unit))

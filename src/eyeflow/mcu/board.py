@@ -109,6 +109,7 @@ class Board:
     llm_delegated: bool
     scan_ms: int
     watchdog_ms: int
+    save_state_s: int
 
 
 def load_board(path: Path) -> Board:
@@ -160,6 +161,7 @@ def _read_board(root: Section) -> Board | None:
         llm_delegated=_llm_delegated(llm),
         scan_ms=scan.integer("period_ms", 10, 1, 1000),
         watchdog_ms=scan.integer("watchdog_ms", 8000, 4000, 8000),
+        save_state_s=scan.integer("save_state_s", 60, 1, 86_400),
     )
     for section in (scan, trust, llm, root):
         section.finish()

@@ -32,7 +32,7 @@ def _constants(board: Board, outputs: list[Pin], inputs: list[Pin]) -> list[str]
         "",
         "use crate::hal::{self, *};",
         "use crate::io::{Line, OutputInfo, Uart};",
-        "use static_cell::StaticCell;",
+        "use crate::once::once;",
         "",
         "/// Name and chip, as the board reports them.",
         f'pub const NAME: &str = "{board.name}";',
@@ -40,6 +40,8 @@ def _constants(board: Board, outputs: list[Pin], inputs: list[Pin]) -> list[str]
         "/// Time between two scans, and after which the watchdog resets a board that scans no more.",
         f"pub const SCAN_MS: u64 = {board.scan_ms};",
         f"pub const WATCHDOG_US: u32 = {board.watchdog_ms * 1000};",
+        "/// Time between two writes of a program's changed state to flash.",
+        f"pub const SAVE_S: u32 = {board.save_state_s};",
         "/// Time without a frame after which the link counts as lost.",
         f"pub const LINK_LOST_MS: u64 = {board.link.lost_after_ms};",
         f"pub const LLM_DELEGATED: bool = {str(board.llm_delegated).lower()};",
@@ -126,8 +128,6 @@ def _open(irqs: list[str], setup: list[str], fields: list[str]) -> list[str]:
         "/// Take the chip: every output starts at its safe level.",
         "#[inline(never)]",
         "pub fn open() -> Io {",
-        "    static TX: StaticCell<[u8; 128]> = StaticCell::new();",
-        "    static RX: StaticCell<[u8; 256]> = StaticCell::new();",
         *(f"    {line}" for line in setup),
         "    Io {",
         *(f"        {field}," for field in fields),
@@ -152,7 +152,7 @@ def _stm32(board: Board, outputs: list[Pin], inputs: list[Pin]) -> list[str]:
     link = board.link
     setup = [
         "let p = embassy_stm32::init(hal::config());",
-        "let (tx, rx) = (TX.init([0; 128]), RX.init([0; 256]));",
+        "let (tx, rx) = (once!([u8; 128] = [0; 128]), once!([u8; 256] = [0; 256]));",
         f"let pins = (p.{link.rx}, p.{link.tx});",
         f"let config = hal::uart({link.baud});",
         f"let serial = hal::opened(Serial::new(p.{link.peripheral}, pins.0, pins.1, tx, rx, Irqs, config));",
@@ -177,7 +177,7 @@ def _rp(board: Board, outputs: list[Pin], inputs: list[Pin]) -> list[str]:
         "let p = embassy_rp::init(Default::default());",
         f"let config = hal::uart({link.baud});",
         f"let pins = (p.{_rp_pin(link.tx)}, p.{_rp_pin(link.rx)});",
-        "let (tx, rx) = (TX.init([0; 128]), RX.init([0; 256]));",
+        "let (tx, rx) = (once!([u8; 128] = [0; 128]), once!([u8; 256] = [0; 256]));",
     ]
     channels = [f"AnalogPin::new_pin(p.{_rp_pin(pin)}, Pull::None)" for pin in board.adc]
     fields = [
@@ -202,7 +202,7 @@ def _nrf(board: Board, outputs: list[Pin], inputs: list[Pin]) -> list[str]:
     setup = [
         "let p = embassy_nrf::init(Default::default());",
         f"let config = hal::uart(Baudrate::{nrf_baud(link.baud)});",
-        "let (tx, rx) = (TX.init([0; 128]), RX.init([0; 256]));",
+        "let (tx, rx) = (once!([u8; 128] = [0; 128]), once!([u8; 256] = [0; 256]));",
         f"let pins = (p.{_nrf_pin(link.rx)}, p.{_nrf_pin(link.tx)});",
         "let ppi = (p.PPI_CH0, p.PPI_CH1, p.PPI_GROUP0);",
     ]

@@ -70,12 +70,12 @@ def _dac_finder(board: Board) -> list[str]:
     setters = [f"set_{channel}" for channel in order] if len(order) > 1 else ["set"]
     arms = [f"            {number} => self.dac.{setter}(count)," for number, setter in enumerate(setters[: len(order)])]
     return [
-        f"    pub fn dac(&mut self, number: i64, {'count' if arms else '_count'}: u16) -> Option<()> {{",
+        f"    pub fn dac(&mut self, number: i64, {'count' if arms else '_count'}: u16) -> Option<i64> {{",
         "        match number {",
         *arms,
         "            _ => return None,",
         "        }",
-        *(["        Some(())"] if arms else []),
+        *(["        Some(0)"] if arms else []),
         "    }",
     ]
 
@@ -111,7 +111,8 @@ def buses_field(board: Board, spell: Spell) -> str:
 def _i2c(board: Board, bus: Bus, spell: Spell) -> str:
     irqs = "Irqs, " if board.chip.hal == "nrf" else ""
     scl, sda = spell(bus.signals["scl"]), spell(bus.signals["sda"])
-    return f"hal::i2c(p.{bus.peripheral}, {irqs}p.{scl}, p.{sda}, {bus.hertz})"
+    memory = ", once!([u8; TRANSFER_BYTES_MAX] = [0; TRANSFER_BYTES_MAX])" if board.chip.hal == "nrf" else ""
+    return f"hal::i2c(p.{bus.peripheral}, {irqs}p.{scl}, p.{sda}, {bus.hertz}{memory})"
 
 
 def _spi(board: Board, bus: Bus, spell: Spell) -> str:
@@ -129,8 +130,8 @@ def _selects(board: Board, bus: Bus, spell: Spell) -> str:
 def _uart(board: Board, bus: Bus, spell: Spell) -> str:
     tx, rx = f"p.{spell(bus.signals['tx'])}", f"p.{spell(bus.signals['rx'])}"
     buffers = (
-        "{ static TX: StaticCell<[u8; 64]> = StaticCell::new(); TX.init([0; 64]) }",
-        ("{ static RX: StaticCell<[u8; 64]> = StaticCell::new(); RX.init([0; 64]) }"),
+        "once!([u8; 64] = [0; 64])",
+        "once!([u8; 64] = [0; 64])",
     )
     peripheral = f"p.{bus.peripheral}"
     if board.chip.hal == "stm32":

@@ -12,6 +12,7 @@ from typing import Any
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
 from eyeflow.compiler.limits import ChipLimits
+from eyeflow.mcu.program_area import ProgramArea, record_bytes_max
 
 ANY = "any"
 """In a list of pins: the peripheral reaches every pin of the chip."""
@@ -37,18 +38,6 @@ class Memory:
     def ram_bytes(self) -> int:
         """All RAM of the firmware: its budget."""
         return self.stack_bytes + self.data_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class ProgramArea:
-    """The two flash banks for programs: addresses, bytes of a bank, of an erase sector of each, programmed at once."""
-
-    a: int
-    b: int
-    bank_bytes: int
-    sector_a_bytes: int
-    sector_b_bytes: int
-    unit_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +75,7 @@ def chips() -> dict[str, Chip]:
 
 def chip_from_table(name: str, entry: dict[str, Any]) -> Chip:
     """Read one entry of the chip table; KeyError names a value that is missing in it."""
+    programs = ProgramArea(**entry["programs"])
     return Chip(
         name=name,
         family=entry["family"],
@@ -97,7 +87,7 @@ def chip_from_table(name: str, entry: dict[str, Any]) -> Chip:
         flash_bytes=entry["flash_bytes"],
         ram_bytes=entry["ram_bytes"],
         memory=_memory(entry),
-        programs=ProgramArea(**entry["programs"]),
+        programs=programs,
         pins=_expand(entry["pins"]),
         reserved=dict(entry.get("reserved", {})),
         uart=_peripherals(entry.get("uart", {})),
@@ -105,7 +95,7 @@ def chip_from_table(name: str, entry: dict[str, Any]) -> Chip:
         spi=_peripherals(entry.get("spi", {})),
         adc={name: _expand(pins) for name, pins in entry.get("adc", {}).items()},
         dac={name: _expand(pins) for name, pins in entry.get("dac", {}).items()},
-        limits=_limits(entry["program"]),
+        limits=_limits(entry["program"], programs),
         records_bytes=entry["records_bytes"],
     )
 
@@ -115,7 +105,7 @@ def _memory(entry: dict[str, Any]) -> Memory:
     return Memory(flash["start"], flash["bytes"], ram["start"], ram["stack_bytes"], ram["data_bytes"])
 
 
-def _limits(program: dict[str, int]) -> ChipLimits:
+def _limits(program: dict[str, int], area: ProgramArea) -> ChipLimits:
     return ChipLimits(
         fuel_max=program["fuel"],
         stack_max=program["stack"],
@@ -124,6 +114,7 @@ def _limits(program: dict[str, int]) -> ChipLimits:
         slots_max=program["slots"],
         scratch_bytes_max=program["scratch_bytes"],
         code_words_max=program["instructions"],
+        program_bytes_max=area.program_bytes_max(record_bytes_max(program["state_bytes"])),
     )
 
 

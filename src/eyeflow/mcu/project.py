@@ -13,7 +13,7 @@ from eyeflow.mcu.board import Board
 from eyeflow.mcu.board_source import render_board
 from eyeflow.mcu.chips import Chip, chips
 
-CRATES = ("svm", "link", "slots", "ed25519")
+CRATES = ("svm", "link", "slots", "state", "ed25519")
 """The crates that a project carries along, so that it needs nothing but crates.io."""
 
 SECTIONS_KEPT = ("[package]", "[lib]", "[features]", "[dependencies]", "[lints")
@@ -28,7 +28,7 @@ HAL_DEPENDENCIES = {
     ),
     "rp": (
         'embassy-rp = {{ version = "=0.10.0", features = '
-        '["rp2040", "time-driver", "critical-section-impl", "boot2-w25q080"] }}\n'
+        '["rp2040", "time-driver", "critical-section-impl", "boot2-w25q080", "unstable-pac"] }}\n'
         'portable-atomic = {{ version = "=1.15.0", features = ["critical-section"] }}\n'
     ),
     "nrf": (

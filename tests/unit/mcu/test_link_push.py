@@ -20,7 +20,7 @@ from eyeflow.mcu.link.session import Ask
 from eyeflow.svm.container import encode
 
 T = TypeVar("T")
-HELLO = Hello(1, 1, 4, 7364, 1, False, False, "01" * 8, "a0" * 8, 9, "STM32F401CC", "0.1.0")
+HELLO = Hello(1, 1, 4, 7320, 1, False, False, "01" * 8, "a0" * 8, 9, "STM32F401CC", "0.1.0")
 RULE = 'rule lamp {\n    version "1.0.0"\n    pin LAMP: output\n    on every 1s\n    gpio.set_pin(LAMP, HIGH)\n}\n'
 
 

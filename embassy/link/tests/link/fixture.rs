@@ -1,8 +1,8 @@
 //! A board without hardware for the tests: a program is a length byte, the rule's name, eight bytes of sequence, and text.
 
 use eyeflow_link::{Board, Code, Counters, Facts, Health, Identity, Link, Records, Refused};
-use eyeflow_slots::Store;
 use eyeflow_slots::sim::{STM32F4, SimFlash};
+use eyeflow_slots::{Flash, Store};
 
 pub const ABI: u8 = 1;
 
@@ -83,7 +83,13 @@ impl Board for Fixture {
         self.time = (time_us, utc_offset_s);
     }
 
-    fn set_param(&mut self, _place: u8, index: u8, bits: u64) -> Result<(), Code> {
+    fn set_param<F: Flash, const UNIT: usize>(
+        &mut self,
+        _store: &mut Store<F, UNIT>,
+        _place: u8,
+        index: u8,
+        bits: u64,
+    ) -> Result<(), Code> {
         match (index, bits) {
             (0, ..100) => Ok(()),
             (0, _) => Err(Code::BadValue),
