@@ -19,13 +19,14 @@ pub enum Capability {
     ReadByte,
     WriteByte,
     WriteText,
+    #[cfg(feature = "llm")]
+    Llm,
 }
 
 use Capability::*;
 use eyeflow_link::Level;
 
-const MAX: usize = 16;
-static NAMES: [(&str, Capability); MAX] = [
+static NAMES: &[(&str, Capability)] = &[
     ("gpio.read_pin", ReadPin),
     ("gpio.set_pin", SetPin),
     ("log.info", Log(Level::Info)),
@@ -42,6 +43,10 @@ static NAMES: [(&str, Capability); MAX] = [
     ("uart.read_byte", ReadByte),
     ("uart.write_byte", WriteByte),
     ("uart.write_text", WriteText),
+    #[cfg(feature = "llm")]
+    ("llm.classify", Llm),
+    #[cfg(feature = "llm")]
+    ("llm.complete", Llm),
 ];
 
 impl Capability {
@@ -56,6 +61,8 @@ impl Capability {
             Transfer | Exchange => Buses::SPI,
             WriteChannel => Buses::DAC,
             ReadByte | WriteByte | WriteText => Buses::UART,
+            #[cfg(feature = "llm")]
+            Llm => 1,
         };
         (count > 0).then_some(*found)
     }

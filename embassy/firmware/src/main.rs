@@ -9,6 +9,8 @@ mod crypto;
 mod hal;
 mod io;
 mod keeping;
+#[cfg(feature = "llm")]
+mod llm;
 mod once;
 mod outbox;
 mod place;

@@ -17,9 +17,10 @@ const PARAM_BYTES: usize = 64;
 pub const INSTANCE_WORDS: usize = (board::STATE_BYTES + PARAM_BYTES) / 8;
 /// The longest record of what a place keeps on flash.
 pub const RECORD_BYTES: usize = record_bytes_max(INSTANCE_WORDS);
-/// Words that programs share: slots, stack, and up to three words for each action; between executions a record.
-pub const WORK_WORDS: usize =
-    larger(board::SLOTS_MAX + board::STACK_MAX + 3 * board::ACTIONS_MAX, RECORD_BYTES / 8 + 1);
+/// Words of one execution: slots, stack, and up to three words for each action.
+pub const EXECUTION_WORDS: usize = board::SLOTS_MAX + board::STACK_MAX + 3 * board::ACTIONS_MAX;
+/// Words that programs share; between executions a record.
+pub const WORK_WORDS: usize = larger(EXECUTION_WORDS, RECORD_BYTES / 8 + 1);
 /// Bytes that programs share: text made in one execution, and the texts of state.
 pub const WORK_BYTES: usize = board::SCRATCH_BYTES;
 
@@ -154,7 +155,7 @@ fn halves<'m>(memory: &'m mut [u64; INSTANCE_WORDS], verified: &Verified<'_>) ->
 pub fn fits(verified: &Verified<'_>) -> bool {
     let needs = verified.needs();
     needs.instance_words * 8 + needs.instance_bytes <= INSTANCE_WORDS * 8
-        && needs.work_words <= WORK_WORDS
+        && needs.work_words <= EXECUTION_WORDS
         && needs.work_bytes <= WORK_BYTES
 }
 

@@ -3,14 +3,18 @@
 use eyeflow_link::{Level, Records};
 use eyeflow_slots::{PLACES, Start as StoreStart, Verdict};
 use eyeflow_state::put;
-use eyeflow_svm::{Event, Machine, Program, Status, Verified, Workspace, verify_mcu};
+use eyeflow_svm::{Event, Execution, Machine, Program, Status, Verified, Workspace, verify_mcu};
 
 use crate::area::{Store, in_place};
 use crate::board;
 use crate::crypto::sha256;
 use crate::keeping::Turn as KeepTurn;
+#[cfg(feature = "llm")]
+use crate::llm::{Llm, Pending};
 use crate::once::once;
 use crate::outbox::Outbox;
+#[cfg(feature = "llm")]
+use crate::place::EXECUTION_WORDS;
 use crate::place::{INSTANCE_WORDS, Place, Start, WORK_BYTES, WORK_WORDS};
 use crate::world::{Turn, World};
 
@@ -40,6 +44,13 @@ pub struct Runtime {
     pub boot: u32,
     pub work_words: &'static mut [u64; WORK_WORDS],
     work_bytes: &'static mut [u8; WORK_BYTES],
+    /// The question that is out, and the memory of the execution that waits for its answer.
+    #[cfg(feature = "llm")]
+    pub llm: Llm,
+    #[cfg(feature = "llm")]
+    llm_words: &'static mut [u64; EXECUTION_WORDS],
+    #[cfg(feature = "llm")]
+    llm_bytes: &'static mut [u8; WORK_BYTES],
 }
 
 /// The memory of the records.
@@ -67,6 +78,12 @@ impl Runtime {
             boot,
             work_words: once!([u64; WORK_WORDS] = [0; WORK_WORDS]),
             work_bytes: once!([u8; WORK_BYTES] = [0; WORK_BYTES]),
+            #[cfg(feature = "llm")]
+            llm: Llm::new(boot as u8),
+            #[cfg(feature = "llm")]
+            llm_words: once!([u64; EXECUTION_WORDS] = [0; EXECUTION_WORDS]),
+            #[cfg(feature = "llm")]
+            llm_bytes: once!([u8; WORK_BYTES] = [0; WORK_BYTES]),
         }
     }
 
@@ -114,6 +131,10 @@ impl Runtime {
 
     fn load(&mut self, store: &Store, place: u8, now_us: u64) {
         self.world.make_safe(place);
+        #[cfg(feature = "llm")]
+        if self.llm.pending.as_ref().is_some_and(|pending| pending.place == place) {
+            self.llm.forget();
+        }
         let Some(target) = self.places.get_mut(usize::from(place)) else {
             return;
         };
@@ -148,6 +169,8 @@ impl Runtime {
     #[inline(never)]
     /// Run what is due. Programs of a higher priority run later, so that their commands stand.
     pub fn scan(&mut self, store: &mut Store, outbox: &mut Outbox, now_us: u64) {
+        #[cfg(feature = "llm")]
+        self.resume(store, outbox, now_us);
         for priority in (0..PRIORITIES).rev() {
             for place in 0..PLACES as u8 {
                 if self.priority(place) == Some(priority) {
@@ -166,6 +189,10 @@ impl Runtime {
 
     fn run_place(&mut self, place: u8, store: &mut Store, outbox: &mut Outbox, now_us: u64) {
         for trigger in 0..crate::place::TRIGGERS_MAX as u8 {
+            #[cfg(feature = "llm")]
+            if self.waits(place) {
+                return;
+            }
             if let Some(at_us) = self.due(place, trigger, now_us) {
                 let time_us = at_us as i64 + self.clock_us;
                 let verdict = self.execute(place, trigger, time_us, outbox);
@@ -174,6 +201,25 @@ impl Runtime {
                 }
             }
         }
+    }
+
+    /// Go on with the execution that waits for an answer, if one does.
+    #[cfg(feature = "llm")]
+    fn resume(&mut self, store: &mut Store, outbox: &mut Outbox, now_us: u64) {
+        self.llm.now_us = now_us;
+        if let Some(Pending { place, trigger, .. }) = self.llm.pending {
+            let verdict = self.execute(place, trigger, 0, outbox);
+            if verdict != Verdict::Open {
+                self.judge(place, verdict, store, outbox, now_us);
+            }
+        }
+    }
+
+    /// Whether a program has to wait: it asks a language model, and one question is out already.
+    #[cfg(feature = "llm")]
+    fn waits(&self, place: u8) -> bool {
+        let loaded = self.places.get(usize::from(place)).and_then(|place| place.loaded.as_ref());
+        self.llm.pending.is_some() && loaded.is_some_and(|loaded| loaded.verified.program().limits().llm_max > 0)
     }
 
     /// The time of an event for a trigger, since the start of the board.
@@ -210,16 +256,41 @@ impl Runtime {
         let event = Event { trigger: usize::from(trigger), time_us, utc_offset_us: self.utc_offset_us, inputs: &[] };
         self.world.acted = false;
         self.world.failures = 0;
-        let mut workspace = Workspace::new(self.work_words, self.work_bytes);
-        let mut turn = Turn { world: &mut self.world, outbox, program: &program, place, cancelled: false };
+        #[cfg(not(feature = "llm"))]
+        let (mut workspace, suspended) = (Workspace::new(self.work_words, self.work_bytes), None::<Execution>);
+        #[cfg(feature = "llm")]
+        let suspended = self.llm.pending.take_if(|pending| pending.place == place).map(|pending| pending.execution);
+        #[cfg(feature = "llm")]
+        let mut workspace = match program.limits().llm_max {
+            0 => Workspace::new(self.work_words, self.work_bytes),
+            _ => Workspace::new(self.llm_words, self.llm_bytes),
+        };
+        let mut turn = Turn {
+            world: &mut self.world,
+            outbox,
+            program: &program,
+            place,
+            cancelled: false,
+            #[cfg(feature = "llm")]
+            llm: &mut self.llm,
+        };
         let ran = Machine::new(&verified, &mut instance, &mut workspace).and_then(|mut machine| {
-            let mut execution = machine.start(&event)?;
+            let mut execution = match suspended {
+                Some(execution) => execution,
+                None => machine.start(&event)?,
+            };
             let status = machine.run(&mut execution, &mut turn);
-            Ok((status, execution.fuel, execution.pc))
+            Ok((status, execution))
         });
-        let Ok((status, fuel, pc)) = ran else {
+        let Ok((status, execution)) = ran else {
             return Verdict::Failed;
         };
+        #[cfg(feature = "llm")]
+        if status == Status::Pending {
+            self.llm.pending = Some(Pending { place, trigger, execution });
+            return Verdict::Open;
+        }
+        let (fuel, pc) = (execution.fuel, execution.pc);
         self.account(place, status, fuel, pc);
         if status != Status::Ok || self.world.acted {
             self.record(place, trigger, status, pc, fuel, time_us, key);

@@ -115,8 +115,11 @@ impl Board for Runtime {
         self.keep(store, place, true, now_s).map(|_| ()).map_err(|_| Code::Storage)
     }
 
-    /// The board never asks, so an answer is to nothing.
-    fn llm_answer(&mut self, _number: u8, _status: u8, _text: &[u8]) {}
+    /// A board that never asks takes no answer.
+    fn llm_answer(&mut self, _number: u8, _status: u8, _text: &[u8]) {
+        #[cfg(feature = "llm")]
+        self.llm.take(_number, _status, _text);
+    }
 
     fn records(&mut self) -> &mut Records<Self::Ring> {
         &mut self.records

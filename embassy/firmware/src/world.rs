@@ -93,10 +93,18 @@ pub struct Turn<'t> {
     pub place: u8,
     /// Whether an action failed and those after it do not happen.
     pub cancelled: bool,
+    #[cfg(feature = "llm")]
+    pub llm: &'t mut crate::llm::Llm,
 }
 
 impl Host for Turn<'_> {
     fn read(&mut self, call: Call<'_>, _text: &mut [u8]) -> Reply {
+        #[cfg(feature = "llm")]
+        if call.site().is_some_and(|site| site.kind == SiteKind::Llm) {
+            let reply = self.llm.ask(&call, self.place, _text, self.outbox);
+            self.world.failures = self.world.failures.wrapping_add(u32::from(reply.is_none()));
+            return reply.unwrap_or(Reply::Failed);
+        }
         self.attempts(&call).unwrap_or(Reply::Failed)
     }
 

@@ -227,7 +227,7 @@ impl<const UNIT: usize> Device<UNIT> {
                 self.link.on_byte(byte, &mut self.store, &mut self.board, &mut out);
             }
             if std::mem::take(&mut self.board.asked) {
-                send(Unasked::LlmRequest as u8, 0, b"\x01\x00\x02\x00is it hot?", &mut out);
+                send(Unasked::LlmRequest as u8, 0, b"\x01\x00\x02\x00\x00\x00\x0c\x00\x03\x0ais it hot?", &mut out);
             }
             self.save();
             if output.write_all(&answer).and_then(|()| output.flush()).is_err() {

@@ -107,7 +107,9 @@ def heard_text(heard: Heard) -> str:
     if isinstance(heard, LogLine):
         word = _level(heard.level)
         return f"{paint(word, STYLES[word], sys.stdout)} {heard.text}" if word in STYLES else heard.text
-    return f"asks its gateway for a language model: {heard.text}" if isinstance(heard, LlmRequest) else ""
+    if not isinstance(heard, LlmRequest):
+        return ""
+    return f"asks its gateway for a language model: {', '.join(str(arg) for arg in heard.args)}"
 
 
 def _level(number: int) -> str:

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from eyeflow.base.diagnostic import Diagnostic
     from eyeflow.compiler.catalog import Catalog
     from eyeflow.compiler.compile import CompileOptions, CompileResult
-    from eyeflow.compiler.hardware import Hardware
-    from eyeflow.mcu.chips import Chip
+    from eyeflow.mcu.board import Board
 
 
 class Format(Enum):
@@ -113,25 +112,24 @@ def compile_options(
         chosen = Profile.MCU if profile is ProfileName.MCU else Profile.LINUX
         return CompileOptions(profile=chosen, sequence=sequence)
     from eyeflow.mcu.chips import find_chip
-    from eyeflow.mcu.hardware import chip_hardware
+    from eyeflow.mcu.hardware import board_hardware, chip_hardware
 
     if board is None:
-        chip, hardware = find_chip(target), chip_hardware(find_chip(target))
-    else:
-        chip, hardware = _board_chip(board, target)
-    return CompileOptions(Profile.MCU, chip.name, chip.limits, sequence, hardware)
+        chip = find_chip(target)
+        return CompileOptions(Profile.MCU, chip.name, chip.limits, sequence, chip_hardware(chip))
+    known = _board(board, target)
+    return CompileOptions(Profile.MCU, known.chip.name, known.limits, sequence, board_hardware(known))
 
 
-def _board_chip(path: Path, target: str) -> tuple[Chip, Hardware]:
-    """Return the chip of a board file and what the board has; refuses a --target that names another chip."""
+def _board(path: Path, target: str) -> Board:
+    """Return the board of a board file; refuses a --target that names another chip."""
     from eyeflow.mcu.board import load_board
     from eyeflow.mcu.chips import find_chip
-    from eyeflow.mcu.hardware import board_hardware
 
     board = load_board(path)
     if target and find_chip(target).name != board.chip.name:
         raise usage_error(f"the board in {path} has the chip {board.chip.name}, not {target}", "leave out --target")
-    return board.chip, board_hardware(board)
+    return board
 
 
 def compile_path(

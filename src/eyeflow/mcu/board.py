@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.compiler.limits import ChipLimits
 from eyeflow.mcu.chips import Chip, find_chip
 from eyeflow.mcu.pinout import Pinout
 from eyeflow.mcu.problems import BoardError, Problems, Section
@@ -111,6 +112,27 @@ class Board:
     watchdog_ms: int
     save_state_s: int
 
+    @property
+    def limits(self) -> ChipLimits:
+        """What one program may use: of a board that delegates LLM calls half of the chip's memory.
+
+        The other half is for the execution that waits for an answer while other programs run.
+        """
+        limits = self.chip.limits
+        if not self.llm_delegated:
+            return limits
+        return replace(
+            limits,
+            slots_max=_half(limits.slots_max),
+            state_bytes_max=_half(limits.state_bytes_max),
+            scratch_bytes_max=_half(limits.scratch_bytes_max),
+            actions_max=_half(limits.actions_max),
+        )
+
+
+def _half(limit: int | None) -> int | None:
+    return None if limit is None else limit // 2
+
 
 def load_board(path: Path) -> Board:
     """Read and check a board file; raises EyeflowError when it cannot be read and BoardError for what is in it."""
@@ -158,7 +180,7 @@ def _read_board(root: Section) -> Board | None:
         spi=_buses(root.table("spi"), pinout, "spi", ("sck", "miso", "mosi"), 1_000_000, 8_000_000),
         uart=_buses(root.table("uart"), pinout, "uart", ("tx", "rx"), 9_600, BAUD_MAX),
         signers=_signers(trust),
-        llm_delegated=_llm_delegated(llm),
+        llm_delegated=llm.boolean("delegated", False),
         scan_ms=scan.integer("period_ms", 10, 1, 1000),
         watchdog_ms=scan.integer("watchdog_ms", 8000, 4000, 8000),
         save_state_s=scan.integer("save_state_s", 60, 1, 86_400),
@@ -166,16 +188,6 @@ def _read_board(root: Section) -> Board | None:
     for section in (scan, trust, llm, root):
         section.finish()
     return board
-
-
-def _llm_delegated(section: Section) -> bool:
-    if section.boolean("delegated", False):
-        section.problems.add(
-            section.where("delegated"),
-            "the firmware cannot hand LLM calls to its gateway yet",
-            "write delegated = false",
-        )
-    return False
 
 
 def _name(root: Section) -> str:

@@ -26,7 +26,7 @@ def render_board(board: Board) -> str:
 
 def _constants(board: Board, outputs: list[Pin], inputs: list[Pin]) -> list[str]:
     area = board.chip.programs
-    limits = board.chip.limits
+    limits = board.limits
     return [
         f"//! The board {board.name}: made from board.toml by eyeflow, change it there.",
         "",

@@ -107,7 +107,7 @@ def _values(board: Board) -> dict[str, str]:
         "chip": chip.name,
         "board": board.name,
         "default_features": ", ".join(f'"{feature}"' for feature in _default_features(board)),
-        "features": "".join(f"{feature} = []\n" for feature in (*_families(chip), "dac")),
+        "features": "".join(f"{feature} = []\n" for feature in (*_families(chip), "dac", "llm")),
         "target": chip.target,
         "cortex_m_features": "" if chip.hal == "rp" else '"critical-section-single-core"',
         "time_features": "" if chip.hal == "rp" else '"tick-hz-32_768"',
@@ -126,8 +126,8 @@ def _values(board: Board) -> dict[str, str]:
 
 
 def _default_features(board: Board) -> list[str]:
-    """Return what is compiled: the family, and the DAC if it is used."""
-    return [board.chip.family, *(["dac"] if board.dac else [])]
+    """Return what is compiled: the family, and the DAC and the questions to a language model if they are used."""
+    return [board.chip.family, *(["dac"] if board.dac else []), *(["llm"] if board.llm_delegated else [])]
 
 
 def _families(chip: Chip) -> list[str]:

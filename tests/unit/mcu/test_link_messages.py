@@ -15,7 +15,7 @@ from eyeflow.mcu.link.messages import (
     Health,
     Hello,
     Installed,
-    LlmRequest,
+    LlmPiece,
     LogLine,
     MalformedAnswerError,
     Request,
@@ -93,7 +93,11 @@ def test_short_and_unknown_answers_are_malformed() -> None:
     ("kind", "payload", "expected"),
     [
         (Unasked.LOG, b"\x02relay \xff", LogLine(2, "relay \ufffd")),
-        (Unasked.LLM_REQUEST, b"\x07\x01\x02\x00hot?", LlmRequest(7, 1, 2, "hot?")),
+        (
+            Unasked.LLM_REQUEST,
+            b"\x07\x01\x02\x00\x00\x00\x06\x00\x03\x04hot?",
+            LlmPiece(7, 1, 2, 0, 6, b"\x03\x04hot?"),
+        ),
         (Unasked.TELEMETRY, b"\x01\x02", Telemetry(b"\x01\x02")),
         (Unasked.LOG, b"", None),
         (Unasked.LLM_REQUEST, b"\x07", None),

@@ -70,6 +70,9 @@ class Code(IntEnum):
     BAD_VALUE = 0x25
 
 
+Value = bool | int | float | str
+
+
 class MalformedAnswerError(ValueError):
     """An answer whose CRC is right but whose content is not of this protocol."""
 
@@ -230,12 +233,27 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class LlmRequest:
-    """A question of a rule on the board for the host's language model, to be answered with the same `number`."""
+    """A question of a rule on the board for the host's language model, to be answered with the same `number`.
+
+    `args` are those of the call at `site` of the program in `place`.
+    """
 
     number: int
     place: int
     site: int
-    text: str
+    args: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LlmPiece:
+    """A piece of a question: `data` from `offset` on, of `size` bytes."""
+
+    number: int
+    place: int
+    site: int
+    offset: int
+    size: int
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,15 +263,15 @@ class Telemetry:
     data: bytes
 
 
-def read_unasked(kind: int, payload: bytes) -> LogLine | LlmRequest | Telemetry | None:
+def read_unasked(kind: int, payload: bytes) -> LogLine | LlmPiece | Telemetry | None:
     """Return what the board said unasked, or None for a type that this version does not know."""
     fields = Fields(payload)
     try:
         if kind == Unasked.LOG:
             return LogLine(fields.number("B"), plain(fields.take(fields.left)))
         if kind == Unasked.LLM_REQUEST:
-            number, place, site = fields.unpack("BBH")
-            return LlmRequest(number, place, site, plain(fields.take(fields.left)))
+            number, place, site, offset, size = fields.unpack("BBHHH")
+            return LlmPiece(number, place, site, offset, size, fields.take(fields.left))
     except MalformedAnswerError:
         return None
     return Telemetry(payload) if kind == Unasked.TELEMETRY else None

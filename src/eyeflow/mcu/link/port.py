@@ -23,6 +23,7 @@ from eyeflow.mcu.link.messages import (
     Request,
     text,
 )
+from eyeflow.mcu.link.questions import answer_payload
 from eyeflow.mcu.link.refusals import refusal
 from eyeflow.mcu.link.session import Ask, Heard, Line, NoAnswerError, Patience
 
@@ -138,10 +139,11 @@ class Board:
         """Let the board forget the records before this number; call it when they are safely stored."""
         self._converse(records.acknowledge(next_sequence))
 
-    def answer_llm(self, number: int, answer: str | None) -> None:
-        """Answer an LLM request of the board; None says that the model failed."""
-        payload = bytes([number, 0 if answer is not None else 1]) + (answer or "").encode()[:100]
-        self._converse(_done(Ask(Request.LLM_ANSWER, payload), self.hello, ""))
+    def answer_llm(self, number: int, answer: str | int | None) -> None:
+        """Answer an LLM request of the board: a text of at most 126 bytes for `llm.complete`, the ordinal of the member
+        for `llm.classify`; None says that the model failed. An answer that comes too late changes nothing.
+        """
+        self._converse(_done(Ask(Request.LLM_ANSWER, answer_payload(number, answer)), self.hello, ""))
 
     def listen(self, seconds: float) -> Iterator[Heard]:
         """Yield what the board says unasked, for so long."""

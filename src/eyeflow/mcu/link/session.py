@@ -10,7 +10,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from eyeflow.mcu.link.frames import ANSWER, Frame, Receiver, encode_frame
-from eyeflow.mcu.link.messages import LlmRequest, LogLine, Request, Telemetry, read_unasked
+from eyeflow.mcu.link.messages import LlmPiece, LlmRequest, LogLine, Request, Telemetry, read_unasked
+from eyeflow.mcu.link.questions import Questions
 
 HEARD_MAX = 1000
 """Lines of the log that are kept for a reader who is slower than the board; the oldest ones are dropped."""
@@ -48,6 +49,7 @@ class Line:
     patience: Patience = field(default_factory=Patience)
     receiver: Receiver = field(default_factory=Receiver)
     heard: deque[Heard] = field(default_factory=lambda: deque(maxlen=HEARD_MAX))
+    questions: Questions = field(default_factory=Questions)
     answer: bytes | None = None
     deadline_s: float = 0.0
     resent: int = 0
@@ -77,8 +79,9 @@ class Line:
                 self._ask = None
                 continue
             said = read_unasked(frame.kind, frame.payload)
-            if said is not None:
-                self.heard.append(said)
+            heard = self.questions.add(said) if isinstance(said, LlmPiece) else said
+            if heard is not None:
+                self.heard.append(heard)
 
     def poll(self, now_s: float) -> bytes:
         """Return what to send again, nothing while there is time; raises NoAnswerError when the patience ends."""
