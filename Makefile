@@ -39,7 +39,7 @@ bench: $(VENV)/.installed-bench ## figures as ratios to named alternatives; see 
 	$(BIN)/python -m bench
 
 bench-mcu: $(VENV)/.installed-dev ## instructions of rules on emulated cores; the same in every run
-	$(BIN)/python -m bench cores
+	$(BIN)/python -m bench mcu
 
 fuzz: $(VENV)/.installed-dev    ## the long share of mutation and agreement tests
 	EYEFLOW_FUZZ=full $(BIN)/python -m pytest -q tests/conformance tests/unit/svm tests/unit/compiler tests/embassy/test_emulated_cores.py

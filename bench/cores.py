@@ -1,6 +1,6 @@
 """Instructions on emulated cores: rules run by the SVM, and the same rules written by hand in Rust.
 
-    python -m bench cores                          the table
+    python -m bench mcu                            the table
     python -m bench.cores --profile overheat_relay [--core M4F] [--load]
                                                    where the instructions of one rule go, by function
 
@@ -25,30 +25,29 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT / "tests") not in sys.path:
     sys.path.insert(0, str(ROOT / "tests"))
 
-from bench.measure import Report, Row  # noqa: E402
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: E402
+
 from emulated.core import HEAP_BASE, BareCore, Image, Model, build, load  # noqa: E402
 from emulated.profile import ProfilingCore  # noqa: E402
 from eyeflow.compiler.compile import CompileOptions, compile_rule  # noqa: E402
 from eyeflow.svm.container import encode  # noqa: E402
 from eyeflow.svm.interpreter import Interpreter  # noqa: E402
 from eyeflow.svm.program import Profile, Program, SiteKind, Value  # noqa: E402
+from eyeflow.svm.signing import message as message_of  # noqa: E402
 from eyeflow.svm.timers import initial_state  # noqa: E402
 from eyeflow.svm.verify import verify  # noqa: E402
 
 RULES = ROOT / "bench" / "rules"
 MANIFEST = ROOT / "embassy" / "emulated" / "Cargo.toml"
-EVENTS = 300
+EVENTS = 100
 PROFILED = 60
 SEED = 20261128
-TIMES_NATIVE_MAX = 10.0
 PROFILE_LINES = 40
 FAILED = 0xFFFF_FFFF
 
 BOARD, IO, NATIVES, PROGRAM = (HEAP_BASE + offset for offset in (0, 0x8000, 0x9000, 0x1_0000))
 IO_LAYOUT = "<q4HH8B8B4H6x"
 UNSET = 0xFF
-SCAN = 4
-"""So many rules run in one scan of a board."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +176,13 @@ def image(model: Model, opt_level: str = "") -> Image:
 
 
 class Board:
-    """A core that counts, with one program loaded on the SVM and all rules by hand."""
+    """A core that counts, with inputs and outputs in its memory."""
 
-    def __init__(self, core: BareCore, program: bytes) -> None:
+    def __init__(self, core: BareCore) -> None:
         self.core = core
+
+    def open(self, program: bytes) -> None:
+        """Put a program on the SVM and all rules by hand into memory."""
         self.core.write(PROGRAM, program)
         self.core.call("svm_open", BOARD, PROGRAM, len(program))
         self.core.call("native_open", NATIVES)
@@ -231,7 +233,8 @@ def count(task: Task, model: Model, opt_level: str = "", events: int = EVENTS) -
 
     Raises AssertionError when SVM, hand-written rule and interpreter in Python do not decide alike.
     """
-    board = Board(BareCore(model, image(model, opt_level), counting=True), encode(compiled(task.name)))
+    board = Board(BareCore(model, image(model, opt_level), counting=True))
+    board.open(encode(compiled(task.name)))
     loading = board.begin()
     outputs = expected(task)
     assert len(set(outputs)) > 1, f"nothing happens in {task.name}"
@@ -246,10 +249,25 @@ def count(task: Task, model: Model, opt_level: str = "", events: int = EVENTS) -
     return Counted(fmean(svm), max(svm), fmean(native), loading, needs >> 16, needs & 0xFFFF)
 
 
+@cache
+def signature(model: Model) -> int:
+    """Return the instructions of one check of an Ed25519 signature over what signatures of programs are over."""
+    key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+    message = message_of(bytes(32))
+    board = Board(BareCore(model, image(model), counting=True))
+    places = [HEAP_BASE + 128 * number for number in range(3)]
+    for place, data in zip(places, (key.public_key().public_bytes_raw(), message, key.sign(message)), strict=True):
+        board.core.write(place, data)
+    instructions, valid = board.counted("check_signature", *places)
+    assert valid == 1
+    return instructions
+
+
 def profile(task: Task, model: Model, *, loading: bool) -> tuple[ProfilingCore, int]:
     """Return where the instructions of a task go, by function, and over how many executions."""
     core = ProfilingCore(model, image(model))
-    board = Board(core, encode(compiled(task.name)))
+    board = Board(core)
+    board.open(encode(compiled(task.name)))
     board.begin()
     if not loading:
         core.clear()
@@ -259,37 +277,6 @@ def profile(task: Task, model: Model, *, loading: bool) -> tuple[ProfilingCore, 
 
 
 # --- showing ----------------------------------------------------------------------------------------------------------
-
-
-def report() -> Report:
-    """Count every task on every core."""
-    rows, bars = [], []
-    for model in Model:
-        found = {task.name: count(task, model) for task in TASKS}
-        for task in TASKS:
-            rows += _rows(f"{model.name} {task.name}", found[task.name], task.what)
-        scan = [found[task.name] for task in TASKS[:SCAN]]
-        scans = sum(one.svm for one in scan), sum(one.native for one in scan)
-        times = f"{scans[0] / scans[1]:.1f} times by hand"
-        rows.append(Row(f"{model.name} scan of the first {SCAN}, SVM", scans[0], "instructions", times))
-        rows.append(Row(f"{model.name} scan of the first {SCAN}, by hand", scans[1], "instructions"))
-        worst = max(one.times for one in found.values())
-        bars.append(
-            (f"{model.name}: at most {TIMES_NATIVE_MAX:.0f} times by hand ({worst:.1f})", worst <= TIMES_NATIVE_MAX)
-        )
-    return Report("Instructions of one execution on emulated cores", tuple(rows), tuple(bars))
-
-
-def _rows(name: str, found: Counted, what: str) -> list[Row]:
-    unit = "instructions"
-    return [
-        Row(f"{name}, SVM", found.svm, unit, f"{found.times:.1f} times by hand, at most {found.svm_max}"),
-        Row(f"{name}, by hand", found.native, unit, what),
-        Row(f"{name}, decode and verify", found.load, unit),
-        Row(
-            f"{name}, RAM of its own", found.instance_bytes, "bytes", f"{found.workspace_bytes} shared with the others"
-        ),
-    ]
 
 
 def demangled(names: list[str]) -> list[str]:

@@ -13,7 +13,7 @@ use core::panic::PanicInfo;
 
 use board::Board;
 use io::Io;
-use native::{Done, FlowControl, Interlock, OverheatRelay, SAMPLES, Vote, WindowMean};
+use native::{Done, FlowControl, Interlock, OverheatRelay, Vote, WindowMean};
 
 const FAILED: u32 = u32::MAX;
 
@@ -65,18 +65,11 @@ pub struct Natives {
 #[unsafe(no_mangle)]
 pub extern "C" fn native_open(place: &mut MaybeUninit<Natives>) {
     place.write(Natives {
-        interlock: Interlock { starts_max: 20, running: false, starts: 0 },
-        flow_control: FlowControl { target: 2400, filtered: 0, integral: 0 },
-        overheat_relay: OverheatRelay {
-            limit: 80.0,
-            hold_us: 2_000_000,
-            trips: 0,
-            above: false,
-            since_us: None,
-            was_hot: false,
-        },
-        window_mean: WindowMean { limit: 1800.0, samples: [0.0; SAMPLES], head: 0, count: 0 },
-        vote: Vote { limit_bar: 6.0, trips: 0, was_asked: false },
+        interlock: Interlock::FRESH,
+        flow_control: FlowControl::FRESH,
+        overheat_relay: OverheatRelay::FRESH,
+        window_mean: WindowMean::FRESH,
+        vote: Vote::FRESH,
     });
 }
 

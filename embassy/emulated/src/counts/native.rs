@@ -29,6 +29,9 @@ const MOTOR: usize = 3;
 const FAULT: usize = 4;
 
 impl Interlock {
+    /// At its first start, with the parameters that its rule has.
+    pub const FRESH: Self = Self { starts_max: 20, running: false, starts: 0 };
+
     pub fn step(&mut self, io: &mut Io) -> Done {
         let stopped = !io.read_pin(STOP).ok_or(Fault)?;
         let guard_open = !io.read_pin(GUARD).ok_or(Fault)?;
@@ -56,6 +59,9 @@ const KNOTS: [i64; 8] = [0, 420, 900, 1450, 2060, 2720, 3420, 4095];
 const INTEGRAL_MAX: i64 = 4_000_000;
 
 impl FlowControl {
+    /// At its first start, with the parameters that its rule has.
+    pub const FRESH: Self = Self { target: 2400, filtered: 0, integral: 0 };
+
     pub fn step(&mut self, io: &mut Io) -> Done {
         let raw = io.read_word(0, 64, 2).ok_or(Fault)?;
         let flow = linear(raw).ok_or(Fault)?;
@@ -99,6 +105,10 @@ pub struct OverheatRelay {
 }
 
 impl OverheatRelay {
+    /// At its first start, with the parameters that its rule has.
+    pub const FRESH: Self =
+        Self { limit: 80.0, hold_us: 2_000_000, trips: 0, above: false, since_us: None, was_hot: false };
+
     pub fn step(&mut self, io: &mut Io) -> Done {
         let temp = io.read_channel(0).unwrap_or(9999.0) * 0.1;
         let above = temp > if self.above { self.limit - 5.0 } else { self.limit };
@@ -113,7 +123,7 @@ impl OverheatRelay {
     }
 }
 
-pub const SAMPLES: usize = 20;
+const SAMPLES: usize = 20;
 
 #[derive(Clone, Copy)]
 pub struct WindowMean {
@@ -124,6 +134,9 @@ pub struct WindowMean {
 }
 
 impl WindowMean {
+    /// At its first start, with the parameters that its rule has.
+    pub const FRESH: Self = Self { limit: 1800.0, samples: [0.0; SAMPLES], head: 0, count: 0 };
+
     pub fn step(&mut self, io: &mut Io) -> Done {
         let sample = io.read_channel(0).ok_or(Fault)?;
         *self.samples.get_mut(self.head).ok_or(Fault)? = sample;
@@ -147,6 +160,9 @@ pub struct Vote {
 }
 
 impl Vote {
+    /// At its first start, with the parameters that its rule has.
+    pub const FRESH: Self = Self { limit_bar: 6.0, trips: 0, was_asked: false };
+
     pub fn step(&mut self, io: &mut Io) -> Done {
         let mut votes = 0;
         for channel in 0..3 {

@@ -1,0 +1,5 @@
+#![no_std]
+#![no_main]
+#![allow(missing_docs)]
+
+eyeflow_emulated_guest::guest!(FlowControl);
