@@ -280,9 +280,14 @@ def status(
 
 
 def _fault(program_id: str, counters: Any) -> str:
+    return f"{_trap(counters.trap)} at {programs.where(program_id, counters.pc)}" if counters.trap else ""
+
+
+def _trap(number: int) -> str:
+    """Return a trap's name; a firmware that is newer than this eyeflow may know others."""
     from eyeflow.svm.opcodes import Trap
 
-    return f"{Trap(counters.trap).name} at {programs.where(program_id, counters.pc)}" if counters.trap else ""
+    return Trap(number).name if number in set(Trap) else f"trap {number}"
 
 
 def _status_json(found: Any) -> dict[str, Any]:
@@ -353,12 +358,9 @@ def _record_line(
 
 
 def _outcome(run: BoardExecution) -> str:
-    from eyeflow.svm.opcodes import Trap
-
     if not run.trap:
         return run.outcome
-    named = Trap(run.trap).name if run.trap in set(Trap) else f"trap {run.trap}"
-    return f"{run.outcome}: {named} at {programs.where(run.program_key, run.pc)}"
+    return f"{run.outcome}: {_trap(run.trap)} at {programs.where(run.program_key, run.pc)}"
 
 
 def _when(time_us: int) -> str:

@@ -181,7 +181,7 @@ def _simulated(pin: str) -> str:
 def _show(event: SimEvent, board: Board, *, as_json: bool) -> None:
     from eyeflow.mcu.sim import events as e
 
-    names = {_simulated(one.pin): one.name for one in board.pins}
+    names = {_simulated(pin): pin for pin in board.chip.pins} | {_simulated(one.pin): one.name for one in board.pins}
     match event:
         case e.PinChanged(time_us, pin, level):
             facts = {"pin": names.get(pin, pin), "level": "HIGH" if level else "LOW"}
