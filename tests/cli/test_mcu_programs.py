@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from eyeflow.base.errors import EyeflowError
 from eyeflow.cli import mcu_board, mcu_programs
 from eyeflow.compiler.compile import compile_rule
 from eyeflow.mcu.board import parse_board
@@ -93,6 +94,23 @@ def test_a_record_is_shown_with_rule_trap_line_and_outputs() -> None:
     trapped = execution(program_id[:16], outcome="trapped", trap=int(Trap.DIV_BY_ZERO), pc=pc)
     shown = mcu_board._record_line(7, trapped, rules, board)
     assert shown == "     7         1.500 s  divide  trapped: DIV_BY_ZERO at line 9 of divide.eye  RELAY HIGH  LED LOW"
-    stranger = execution("ab" * 8, time_us=1_790_000_000_000_000, trap=250)
+    stranger = execution("ab" * 8, time_us=1_790_000_000_000_000, trap=250, actions=bytes(4) + b"\x01")
     shown = mcu_board._record_line(8, stranger, rules, None)
     assert shown == f"     8  2026-09-21T14:13:20.000Z  program {'ab' * 8}  ok: trap 250 at instruction 0"
+    kept = execution("ab" * 8, time_us=1_790_000_000_000_000, actions=bytes(5))
+    shown = mcu_board._record_line(9, kept, rules, None)
+    assert shown == f"     9  about 2026-09-21T14:13:20.000Z  program {'ab' * 8}  ok", "nobody told the time since"
+
+
+def test_parameters_go_by_their_places_and_types() -> None:
+    rule = RULE.replace(
+        "    state divisor", "    param a: int = 1\n    param b: float = 2.0 in 0.0..9.0\n\n    state divisor", 1
+    )
+    result = compile_rule(rule.replace("10 / divisor", "a + int(b)"), name="divide.eye")
+    assert result.program is not None, result.diagnostics
+    data = encode(result.program)
+    assert mcu_board._params(data, ["b=3.5", "a=4"]) == {1: 3.5, 0: 4}
+    with pytest.raises(EyeflowError, match="no parameter c"):
+        mcu_board._params(data, ["c=1"])
+    with pytest.raises(EyeflowError, match="a"):
+        mcu_board._params(data, ["a=high"])

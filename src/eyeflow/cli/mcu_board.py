@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,7 +31,10 @@ SIMULATOR = "socket://127.0.0.1:7701"
 LEVELS = ("debug", "info", "warning", "error")
 STYLES = {"warning": "33", "error": "31"}
 WALL_CLOCK_US = 946_684_800_000_000
-"""Times of a board before the year 2000 count from its start: nobody told it the time."""
+"""Times of a board before the year 2000 count from its start: nobody ever told it the time."""
+
+LEVELS_BYTES = 4
+"""A record's actions: the levels of the outputs, then whether the time was told since the start."""
 
 
 def complete_port(incomplete: str) -> list[str]:
@@ -123,15 +127,24 @@ def push(
     timeout: TimeoutOption = TIMEOUT_S,
     sign: Annotated[str, typer.Option("--sign", metavar="KEY", help="The key to sign a rule with.")] = p.DEFAULT_KEY,
     board_file: p.BoardOption = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option("--param", metavar="NAME=VALUE", help="Set a parameter of the rule; the board keeps it."),
+    ] = None,
     json_: JsonFlag = False,
 ) -> None:
     """Send a program to a running board; it is verified there and runs from the next scan on.
 
-    A rule is compiled for the board's chip first, checked against the board file, and signed with your key.
+    A rule is compiled for the board's chip first, checked against the board file, and signed with your key. The board
+    is told the time, too.
     """
     with open_board(port, baud, timeout, show=not json_) as board:
         data = _program(program, board.hello, sign, board_file)
+        values = _params(data, param or [])
+        board.set_time(time.time_ns() // 1000, time.localtime().tm_gmtoff)
         done = board.push(data, _progress if sys.stderr.isatty() and not json_ else None)
+        for index, value in values.items():
+            board.set_param(done.rule, index, value)
     programs.remember(data, done.program_id)
     if json_:
         say_json(
@@ -170,6 +183,23 @@ def _program(path: Path, hello: Hello, key: str, board_file: Path | None) -> byt
             f"{path} does not compile for {hello.chip}", code="not_compiled", exit_code=ExitCode.PROBLEMS
         )
     return sign_bytes(encode(result.program), key)
+
+
+def _params(data: bytes, texts: list[str]) -> dict[int, bool | int | float]:
+    """Return the values of `--param` by the places of the parameters in the program."""
+    if not texts:
+        return {}
+    from eyeflow.cli.running import parse_params
+    from eyeflow.svm.container import decode
+
+    program = decode(data).program
+    places = {param.name: place for place, param in enumerate(program.params)}
+    values: dict[int, bool | int | float] = {}
+    for name, value in parse_params(program, texts).items():
+        if isinstance(value, str):
+            raise usage_error(f"--param {name}: a board takes no texts as parameters", "write the text into the rule")
+        values[places[name]] = value
+    return values
 
 
 def _file_of(hello: Hello) -> Path | None:
@@ -344,7 +374,7 @@ def _record_json(record: BoardRecord, rules: dict[str, Installed]) -> dict[str, 
         "fuel": run.fuel,
         "timeUs": run.time_us,
         "program": run.program_key,
-        "levels": int.from_bytes(run.actions[:4], "little"),
+        "levels": int.from_bytes(run.actions[:LEVELS_BYTES], "little"),
     }
 
 
@@ -353,8 +383,8 @@ def _record_line(
 ) -> str:
     known = rules.get(run.program_key)
     rule = known.rule if known else f"program {run.program_key}"
-    levels = "  ".join(_levels(int.from_bytes(run.actions[:4], "little"), described))
-    return f"{sequence:>6}  {_when(run.time_us)}  {rule}  {_outcome(run)}  {levels}".rstrip()
+    levels = "  ".join(_levels(int.from_bytes(run.actions[:LEVELS_BYTES], "little"), described))
+    return f"{sequence:>6}  {_when(run)}  {rule}  {_outcome(run)}  {levels}".rstrip()
 
 
 def _outcome(run: BoardExecution) -> str:
@@ -363,13 +393,15 @@ def _outcome(run: BoardExecution) -> str:
     return f"{run.outcome}: {_trap(run.trap)} at {programs.where(run.program_key, run.pc)}"
 
 
-def _when(time_us: int) -> str:
-    """Return a time of the board: UTC once it was told, else seconds since its start."""
-    if time_us < WALL_CLOCK_US:
-        return f"{time_us / 1e6:12.3f} s"
+def _when(run: BoardExecution) -> str:
+    """Return the time of a record: UTC where a host has told the board the time, else seconds since its start."""
+    was_told = run.actions[LEVELS_BYTES:] == b"\x01"
+    if not was_told and run.time_us < WALL_CLOCK_US:
+        return f"{run.time_us / 1e6:12.3f} s"
     from datetime import UTC, datetime
 
-    return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    moment = datetime.fromtimestamp(run.time_us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment if was_told else f"about {moment}"
 
 
 def _levels(bits: int, described: mcu_board.Board | None) -> list[str]:
