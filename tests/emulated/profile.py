@@ -10,6 +10,9 @@ from unicorn import arm_const as arm
 
 from emulated.core import BareCore, Image, Model
 
+SHARED = "OUTLINED_FUNCTION"
+"""How LLVM names instructions that several functions share."""
+
 
 class ProfilingCore(BareCore):
     """Counts the instructions of functions with those of their callees. What is inlined belongs to its caller."""
@@ -27,10 +30,11 @@ class ProfilingCore(BareCore):
 
     def _follow(self, uc: Any, address: int, size: int, _: Any) -> None:
         block = self._blocks[address, size]
-        # After a tail call several functions return to one place.
-        while self._open and self._open[-1][1] == address:
-            self._open.pop()
-        if block.is_entry:
+        # After a tail call several functions return to one place; pieces that the compiler shared end in any of them.
+        returned = next((depth for depth, (_, back) in enumerate(self._open) if back == address), None)
+        if returned is not None:
+            del self._open[returned:]
+        if block.is_entry and not block.function.startswith(SHARED):
             self._open.append((block.function, uc.reg_read(arm.UC_ARM_REG_LR) & ~1))
         for name in {name for name, _ in self._open}:
             self.with_callees[name] += block.count
