@@ -107,6 +107,12 @@ impl ProgramFlash {
     }
 }
 
+/// Copy bytes of flash; this flash can always be read.
+pub fn read_flash(from: &[u8], to: &mut [u8]) -> bool {
+    to.copy_from_slice(from);
+    true
+}
+
 /// Take a serial port apart.
 pub fn split(serial: Serial) -> (SerialTx, SerialRx) {
     let (rx, tx) = serial.split();
@@ -131,9 +137,26 @@ pub fn uart(baud: Baudrate) -> UartConfig {
 /// The longest transfer of a bus.
 pub const TRANSFER_BYTES_MAX: usize = 16;
 
-/// An I2C bus.
-pub type I2c = embassy_nrf::twim::Twim<'static>;
+/// An I2C bus. A device that holds a line does not hold the scan.
+pub struct I2c(embassy_nrf::twim::Twim<'static>);
 pub type I2cError = embassy_nrf::twim::Error;
+
+const I2C_TIMEOUT: embassy_time::Duration = embassy_time::Duration::from_millis(5);
+
+impl embedded_hal::i2c::ErrorType for I2c {
+    type Error = I2cError;
+}
+
+impl embedded_hal::i2c::I2c for I2c {
+    fn transaction(
+        &mut self,
+        address: u8,
+        operations: &mut [embedded_hal::i2c::Operation<'_>],
+    ) -> Result<(), I2cError> {
+        self.0.blocking_transaction_timeout(address, operations, I2C_TIMEOUT)
+    }
+}
+
 /// An SPI bus.
 pub type Spi = embassy_nrf::spim::Spim<'static>;
 pub type SpiError = embassy_nrf::spim::Error;
@@ -150,7 +173,7 @@ pub fn i2c<T: embassy_nrf::twim::Instance>(
     use embassy_nrf::twim::{Config, Frequency};
     let mut config = Config::default();
     config.frequency = if hertz >= 400_000 { Frequency::K400 } else { Frequency::K100 };
-    I2c::new(bus, irq, sda, scl, config, memory)
+    I2c(embassy_nrf::twim::Twim::new(bus, irq, sda, scl, config, memory))
 }
 
 /// Open an SPI bus in one of the four modes, at the nearest lower clock of 125 kHz times a power of two.

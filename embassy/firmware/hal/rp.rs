@@ -97,6 +97,12 @@ impl ProgramFlash {
     }
 }
 
+/// Copy bytes of flash; this flash can always be read.
+pub fn read_flash(from: &[u8], to: &mut [u8]) -> bool {
+    to.copy_from_slice(from);
+    true
+}
+
 /// Take a serial port apart.
 pub fn split(serial: Serial) -> (SerialTx, SerialRx) {
     serial.split()
@@ -114,9 +120,33 @@ pub fn uart(baud: u32) -> UartConfig {
     config
 }
 
-/// An I2C bus.
-pub type I2c<T> = embassy_rp::i2c::I2c<'static, T, embassy_rp::i2c::Blocking>;
+/// An I2C bus, and the bits of its two lines. A device that holds a line does not hold the scan: no transfer begins.
+pub struct I2c<T: embassy_rp::i2c::Instance + 'static> {
+    bus: embassy_rp::i2c::I2c<'static, T, embassy_rp::i2c::Blocking>,
+    lines: u32,
+}
 pub type I2cError = embassy_rp::i2c::Error;
+
+impl<T: embassy_rp::i2c::Instance + 'static> embedded_hal::i2c::ErrorType for I2c<T> {
+    type Error = I2cError;
+}
+
+impl<T: embassy_rp::i2c::Instance + 'static> embedded_hal::i2c::I2c for I2c<T> {
+    fn transaction(
+        &mut self,
+        address: u8,
+        operations: &mut [embedded_hal::i2c::Operation<'_>],
+    ) -> Result<(), I2cError> {
+        // Between two transfers both lines are high, after the few microseconds that they take to rise.
+        embassy_time::block_for(RISE);
+        if embassy_rp::pac::SIO.gpio_in(0).read() & self.lines != self.lines {
+            return Err(I2cError::Abort(embassy_rp::i2c::AbortReason::ArbitrationLoss));
+        }
+        self.bus.transaction(address, operations)
+    }
+}
+
+const RISE: Duration = Duration::from_micros(20);
 /// An SPI bus.
 pub type Spi<T> = embassy_rp::spi::Spi<'static, T, embassy_rp::spi::Blocking>;
 pub type SpiError = embassy_rp::spi::Error;
@@ -124,13 +154,14 @@ pub type SpiError = embassy_rp::spi::Error;
 /// Open an I2C bus.
 pub fn i2c<T: embassy_rp::i2c::Instance>(
     bus: Peri<'static, T>,
-    scl: Peri<'static, impl embassy_rp::i2c::SclPin<T>>,
-    sda: Peri<'static, impl embassy_rp::i2c::SdaPin<T>>,
+    scl: Peri<'static, impl embassy_rp::i2c::SclPin<T> + embassy_rp::gpio::Pin>,
+    sda: Peri<'static, impl embassy_rp::i2c::SdaPin<T> + embassy_rp::gpio::Pin>,
     hertz: u32,
 ) -> I2c<T> {
+    let lines = 1 << scl.pin() | 1 << sda.pin();
     let mut config = embassy_rp::i2c::Config::default();
     config.frequency = hertz;
-    I2c::new_blocking(bus, scl, sda, config)
+    I2c { bus: embassy_rp::i2c::I2c::new_blocking(bus, scl, sda, config), lines }
 }
 
 /// Open an SPI bus in one of the four modes.

@@ -115,6 +115,48 @@ impl ProgramFlash {
     }
 }
 
+/// Copy bytes of flash; this flash can always be read.
+#[cfg(not(feature = "stm32h7"))]
+pub fn read_flash(from: &[u8], to: &mut [u8]) -> bool {
+    to.copy_from_slice(from);
+    true
+}
+
+/// Copy bytes of flash; false when the error correction gave a unit up, as after a power cut.
+///
+/// Such a load is a bus fault, and would end in HardFault. While faults are masked and BFHFNMIGN is set it only leaves a
+/// mark in CFSR (Armv7-M reference manual, B3.2.15), which is all that is wanted of it.
+#[cfg(feature = "stm32h7")]
+pub fn read_flash(from: &[u8], to: &mut [u8]) -> bool {
+    const CCR: *mut u32 = 0xE000_ED14 as *mut u32;
+    const CFSR: *mut u32 = 0xE000_ED28 as *mut u32;
+    const BFHFNMIGN: u32 = 1 << 8;
+    const BUS_FAULTS: u32 = 0xFF00;
+    // SAFETY: the two registers are those of the core's own control block; faults are unmasked again before it returns,
+    // and what was read while one occurred is not used.
+    let faults = unsafe {
+        core::arch::asm!("cpsid f", options(nostack, preserves_flags));
+        CFSR.write_volatile(BUS_FAULTS);
+        CCR.write_volatile(CCR.read_volatile() | BFHFNMIGN);
+        cortex_m::asm::dsb();
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = core::ptr::read_volatile(from);
+        }
+        cortex_m::asm::dsb();
+        let faults = CFSR.read_volatile() & BUS_FAULTS;
+        CFSR.write_volatile(BUS_FAULTS);
+        CCR.write_volatile(CCR.read_volatile() & !BFHFNMIGN);
+        core::arch::asm!("cpsie f", options(nostack, preserves_flags));
+        faults
+    };
+    if faults != 0 {
+        // The controller would hold the error against the next write.
+        embassy_stm32::pac::FLASH.bank(0).ccr().write(|ccr| ccr.set_clr_dbeccerr(true));
+        embassy_stm32::pac::FLASH.bank(1).ccr().write(|ccr| ccr.set_clr_dbeccerr(true));
+    }
+    faults == 0
+}
+
 /// The clocks: those that the chip starts with. They are accurate enough for the link and need no crystal.
 pub fn config() -> embassy_stm32::Config {
     #[allow(unused_mut)]

@@ -48,8 +48,8 @@ impl Flash for Area {
     }
 
     fn read(&self, bank: Bank, offset: u32, bytes: &mut [u8]) -> Result<(), FlashError> {
-        bytes.copy_from_slice(self.mapped(bank, offset, bytes.len() as u32)?);
-        Ok(())
+        let found = self.mapped(bank, offset, bytes.len() as u32)?;
+        if crate::hal::read_flash(found, bytes) { Ok(()) } else { Err(FlashError) }
     }
 
     fn program(&mut self, bank: Bank, offset: u32, bytes: &[u8]) -> Result<(), FlashError> {

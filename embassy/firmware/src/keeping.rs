@@ -31,12 +31,20 @@ fn as_bytes(words: &mut [u64; WORK_WORDS]) -> &mut [u8] {
 }
 
 impl Runtime {
+    /// The record of a place, and its digest; empty without a program.
+    #[inline(never)]
+    fn record_of(&mut self, place: u8) -> (&[u8], u32) {
+        let bytes = as_bytes(self.work_words);
+        let length = self.places.get_mut(usize::from(place)).map_or(0, |target| target.record(self.told, bytes));
+        let record = bytes.get(..length).unwrap_or(&[]);
+        (record, digest(record))
+    }
+
     /// Note what flash holds of a place: what was just read from there.
     pub fn note_kept(&mut self, place: u8) {
+        let (_, found) = self.record_of(place);
         if let Some(target) = self.places.get_mut(usize::from(place)) {
-            let bytes = as_bytes(self.work_words);
-            let length = target.record(self.told, bytes);
-            target.kept = digest(bytes.get(..length).unwrap_or(&[]));
+            target.kept = found;
         }
     }
 
@@ -49,16 +57,12 @@ impl Runtime {
         at_once: bool,
         now_s: u32,
     ) -> Result<bool, StoreError> {
-        let Some(target) = self.places.get_mut(usize::from(place)) else {
+        let (record, found) = self.record_of(place);
+        let length = record.len();
+        let Some(target) = self.places.get_mut(usize::from(place)).filter(|target| target.kept != found) else {
             return Ok(false);
         };
-        let bytes = as_bytes(self.work_words);
-        let length = target.record(self.told, bytes);
-        let Some(record) = bytes.get(..length).filter(|record| !record.is_empty()) else {
-            return Ok(false);
-        };
-        let found = digest(record);
-        if found == target.kept {
+        if length == 0 {
             return Ok(false);
         }
         if !at_once && store.prepare_keep(length as u32)? != Begin::Ready {
@@ -66,7 +70,7 @@ impl Runtime {
         }
         // Whether it succeeds or not, the next attempt comes when it is due again.
         target.due_s = now_s + SAVE_S;
-        store.keep(place, record)?;
+        store.keep(place, as_bytes(self.work_words).get(..length).unwrap_or(&[]))?;
         target.kept = found;
         Ok(false)
     }

@@ -178,14 +178,16 @@ fn start(trigger: &Trigger<'_>, now_us: u64) -> Option<Start> {
 
 /// `DOOR rises`, `DOOR falls` or `DOOR changes`.
 fn edge(address: &[u8]) -> Option<Start> {
-    let mut words = address.split(|&byte| byte == b' ');
-    let Line::Input(input) = World::line_named(words.next()?)? else {
+    let space = address.iter().position(|&byte| byte == b' ')?;
+    let (name, way) = address.split_at_checked(space)?;
+    let Line::Input(input) = World::line_named(name)? else {
         return None;
     };
-    match words.next()? {
-        b"rises" => Some(Start::Edge { input, rises: true, falls: false }),
-        b"falls" => Some(Start::Edge { input, rises: false, falls: true }),
-        b"changes" => Some(Start::Edge { input, rises: true, falls: true }),
-        _ => None,
-    }
+    let (rises, falls) = match way {
+        b" rises" => (true, false),
+        b" falls" => (false, true),
+        b" changes" => (true, true),
+        _ => return None,
+    };
+    Some(Start::Edge { input, rises, falls })
 }
