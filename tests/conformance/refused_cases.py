@@ -58,7 +58,7 @@ def header_cases() -> Iterator[dict[str, Any]]:
     yield _entry("empty file", b"", "truncated")
     yield _entry("four bytes", data[:4], "truncated")
     yield _entry("wrong magic", patched(data, 0, b"\x7fELF"), "magic")
-    yield _entry("unknown format", patched(data, 4, b"\x02"), "format 2 is not known")
+    yield _entry("unknown format", patched(data, 4, b"\x01"), "format 1 is not known")
     yield _entry("unknown abi", patched(data, 5, b"\x63"), "abi 99 is not known")
     yield _entry("unknown profile", patched(data, 6, b"\x02"), "profile 2 is not known")
     yield _entry("unknown priority", patched(data, 7, b"\x05"), "priority 5 is not known")
@@ -143,26 +143,28 @@ def structure_cases() -> Iterator[dict[str, Any]]:
     yield case("no trigger", "triggers, allowed are", triggers=())
     yield case("a constant twice", "stands there twice", constants=(7, 7))
     yield case("a text constant over the limit", "longer than", constants=("x" * 4097,))
-    yield case("a parameter of another slot", "do not fill their region", params=(replace(param, slot=1),))
+    yield case("a parameter too few", "do not fill their region", params=())
     yield case(
         "a parameter of another type", "has another type", params=(replace(param, type=LETTERS["F"], default=0.5),)
     )
     yield case("a default above its bound", "is above", params=(replace(param, default=9, high=8),))
     yield case("a default below its bound", "is below", params=(replace(param, default=9, low=10),))
     yield case("a bound of a bool", "", params=(replace(param, type=LETTERS["B"], default=True, low=False),))
-    yield case("a state variable outside its region", "outside the state region", state=(replace(variable, base=0),))
+    more = replace(variable, name="more", initial=(0, 0.0), type=list_of("F", 1))
+    yield case("state variables beyond their region", "", state=(*base.state, more, replace(more, name="most")))
+    yield case("a state region with room left", "do not start at", state=base.state[:-1])
+    yield case("a state region without its timer", "do not fill the state region", timers=())
     yield case(
         "a state variable of another type",
         "have other types",
         state=(replace(variable, type=LETTERS["F"], initial=(0.5,)),),
     )
-    yield case(
-        "a state variable over another", "over those of another", state=(variable, replace(variable, name="other"))
-    )
+    yield case("state variables in another order", "have other types", state=(base.state[1], variable, base.state[2]))
     yield case("a state name twice", "stands twice", state=(variable, variable))
     long_list = replace(base.state[1], initial=(3, 0.0, 0.0))
     yield case("a list longer than its capacity", "is no length of a list", state=(variable, long_list))
-    yield case("a timer outside the state", "outside the state region", timers=(p.Timer(TimerKind.HOLD, 0, 0),))
+    yield case("a timer elsewhere", "do not start at", timers=(p.Timer(TimerKind.HOLD, 0, 0),))
+    yield case("a timer over a variable", "do not start at", timers=(replace(base.timers[0], base=variable.base),))
     yield case("a timer of an unknown kind", "kind 99 is not known", timers=(p.Timer(99, 0, 0),))
     yield case("a window without capacity", "capacity", timers=(replace(base.timers[0], kind=TimerKind.SUM),))
     yield case("a hold with a capacity", "capacity", timers=(replace(base.timers[0], capacity=3),))
@@ -199,9 +201,9 @@ def trigger_cases() -> Iterator[dict[str, Any]]:
     """Triggers and source maps that contradict the rest of the program."""
     base, case = rich(), _changed
     trigger = base.triggers[0]
-    yield case("a trigger that starts late", "does not start at instruction 0", triggers=(replace(trigger, entry=1),))
+    yield case("a handler of nothing", "does not start at instruction 0", triggers=(replace(trigger, end=0),))
     yield case("a trigger that ends early", "do not fill the code", triggers=(replace(trigger, end=5),))
-    yield case("inputs elsewhere", "do not start at slot", triggers=(replace(trigger, input_base=0),))
+    yield case("inputs that end elsewhere", "not the one encoding", triggers=(replace(trigger, input_base=0),))
     yield case(
         "a payload of another type",
         "have other types",
@@ -230,9 +232,9 @@ def trigger_cases() -> Iterator[dict[str, Any]]:
     yield case(
         "a type nested five deep", "nested more than", triggers=(replace(trigger, fields=(p.Field("f", deep),)),)
     )
-    wide = p.Type(p.TypeTag.LIST, size=65535, element=LETTERS["I"])
+    wide = p.Type(p.TypeTag.LIST, size=5000, element=LETTERS["I"])
     yield case(
-        "a type of 65,536 slots", "more than 4096 slots", triggers=(replace(trigger, fields=(p.Field("f", wide),)),)
+        "a type of 5,001 slots", "more than 4096 slots", triggers=(replace(trigger, fields=(p.Field("f", wide),)),)
     )
 
 

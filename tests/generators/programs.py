@@ -137,8 +137,6 @@ class _Maker:
             timer = p.Timer(kind, len(slots), self.rng.randint(1, 5) if TIMERS[kind].window else 0)
             timers.append(timer)
             slots += [p.Slot(type_) for type_ in timer_slots(timer)]
-        if self.rng.random() < 0.5:
-            slots.append(p.Slot(p.ValueType.BOOL))
         self.regions = p.Regions(len(self.params), inputs, len(slots) - first_state, 0)
         return tuple(state), tuple(timers), slots
 

@@ -6,7 +6,7 @@ use crate::refusal::{Refusal, Why};
 use crate::signing::Signature;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"\x7fSVM");
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 const HEADER_BYTES: usize = 20;
 const PROGRAM_BYTES_MAX: usize = 8 * 1024 * 1024;
 const PROFILES: u8 = 2;

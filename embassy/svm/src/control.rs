@@ -1,68 +1,26 @@
 //! Blocks, loops and what an execution can cost: docs/svm.md, Control.
 
-use crate::program::{SiteKind, Word};
-use crate::refusal::Why;
-use crate::value::ValueType;
+use crate::isa::code;
+use crate::program::Word;
+use crate::refusal::{Fault, Why, need};
 use crate::verify::{Pass, TypeStack};
 
 const LOOPS_MAX: usize = 8;
 const COUNTS: usize = 7;
+/// Where the counts of a tally stand: fuel; calls at sites by kind; bytes of scratch; words in which actions are kept.
+pub(crate) const FUEL: usize = 0;
+pub(crate) const CALLS: usize = 1;
+pub(crate) const SCRATCH: usize = 5;
+pub(crate) const ACTION_WORDS: usize = 6;
 
 /// What the instructions up to one point can cost together, the worst of all ways to it.
-#[derive(Clone, Copy)]
-pub(crate) struct Tally {
-    /// Fuel; calls at sites by kind; bytes of scratch; words in which actions are kept until the commit.
-    counts: [u32; COUNTS],
-}
+pub(crate) type Tally = [u32; COUNTS];
 
-const CALLS: usize = 1;
-const ACTION_WORDS: usize = 6;
-
-impl Tally {
-    pub const ZERO: Self = Self::of(0, 0);
-
-    /// The cost of one instruction.
-    pub const fn of(fuel: u32, scratch: u32) -> Self {
-        Self { counts: [fuel, 0, 0, 0, 0, scratch, 0] }
-    }
-
-    /// Count one call at a site.
-    pub fn call(&mut self, kind: SiteKind, action_words: u32) {
-        if let Some(count) = self.counts.get_mut(CALLS + kind as usize) {
-            *count = 1;
-        }
-        self.counts[ACTION_WORDS] = action_words;
-    }
-
-    pub const fn action_words(&self) -> u32 {
-        self.counts[ACTION_WORDS]
-    }
-
-    /// Fuel, actions, emits, reads, LLM calls and scratch.
-    pub const fn limits(&self) -> [u32; 6] {
-        let [fuel, reads, actions, llm, emits, scratch, _] = self.counts;
-        [fuel, actions, emits, reads, llm, scratch]
-    }
-
-    /// The larger of each count.
-    #[inline(never)]
-    pub fn raise(&mut self, other: &Self) {
-        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
-            *count = (*count).max(*more);
-        }
-    }
-
-    /// Count from `before` to here `times` times, and `more` once; false when something does not fit.
-    #[inline(never)]
-    fn grow(&mut self, before: &Self, times: u32, more: &Self) -> bool {
-        let mut fits = true;
-        for ((count, before), more) in self.counts.iter_mut().zip(&before.counts).zip(&more.counts) {
-            let body = u64::from(count.wrapping_sub(*before)) * u64::from(times);
-            let sum = body + u64::from(*before) + u64::from(*more);
-            fits &= sum >> 32 == 0;
-            *count = sum as u32;
-        }
-        fits
+/// The larger of each count.
+#[inline(never)]
+pub(crate) fn raise(tally: &mut Tally, other: &Tally) {
+    for (count, more) in tally.iter_mut().zip(other) {
+        *count = (*count).max(*more);
     }
 }
 
@@ -76,26 +34,13 @@ struct Frame<const TYPES: usize> {
     /// The bound of a loop; 0: an arm.
     bound: u16,
     base: u8,
-    /// Whether the else arm is open, and how many values the first arm left.
+    /// Whether the else arm is open, and how deep the first arm left the stack.
     otherwise: bool,
-    first: u8,
-    /// Their types, from the base of the block on.
+    depth: u8,
+    /// The types that the first arm left.
     types: TypeStack<TYPES>,
     /// Before the block; of an else arm: after the first arm.
     tally: Tally,
-}
-
-impl<const TYPES: usize> Frame<TYPES> {
-    const EMPTY: Self = Self {
-        pc: 0,
-        end: 0,
-        bound: 0,
-        base: 0,
-        otherwise: false,
-        first: 0,
-        types: TypeStack::new(),
-        tally: Tally::ZERO,
-    };
 }
 
 /// The open blocks of a handler.
@@ -108,8 +53,18 @@ pub(crate) struct Frames<const TYPES: usize, const BLOCKS: usize> {
 }
 
 impl<const TYPES: usize, const BLOCKS: usize> Frames<TYPES, BLOCKS> {
+    const FRAME: Frame<TYPES> = Frame {
+        pc: 0,
+        end: 0,
+        bound: 0,
+        base: 0,
+        otherwise: false,
+        depth: 0,
+        types: TypeStack::new(),
+        tally: [0; COUNTS],
+    };
     /// No block; all zero, so that it is made in place.
-    pub const EMPTY: Self = Self { frames: [Frame::EMPTY; BLOCKS], open: 0, loops: 0, blocks_max: 0, loops_max: 0 };
+    pub const EMPTY: Self = Self { frames: [Self::FRAME; BLOCKS], open: 0, loops: 0, blocks_max: 0, loops_max: 0 };
 
     /// The open block `levels` out, 1 the innermost.
     #[inline(never)]
@@ -124,24 +79,39 @@ impl<const TYPES: usize, const BLOCKS: usize> Frames<TYPES, BLOCKS> {
 }
 
 impl<const TYPES: usize, const BLOCKS: usize> Pass<'_, '_, TYPES, BLOCKS> {
-    /// Count one instruction.
-    pub fn count(&mut self, more: &Tally) {
-        let before = self.tally;
-        let fits = self.tally.grow(&before, 0, more);
-        self.need(fits, Why::Limits);
+    /// Close every BRANCH block that ends before this instruction.
+    pub fn close_finished(&mut self) -> Fault {
+        while let Some(frame) = self.frames.outer(1) {
+            if self.pc < frame.end {
+                break;
+            }
+            let same = frame.bound == 0
+                && self.depth == usize::from(frame.depth)
+                && (usize::from(frame.base)..self.depth).all(|index| self.types.get(index) == frame.types.get(index));
+            need(same, Why::Control)?;
+            raise(&mut self.tally, &frame.tally);
+            self.frames.open -= 1;
+        }
+        Ok(())
     }
 
-    /// Close every BRANCH block that ends before this instruction.
-    pub fn close_finished(&mut self) {
-        let pc = self.pc;
-        while let Some(frame) = self.frames.outer(1).copied().filter(|frame| pc >= usize::from(frame.end)) {
-            let base = usize::from(frame.base);
-            let same = frame.bound == 0
-                && self.depth == base + usize::from(frame.first)
-                && (base..self.depth).all(|index| self.types.get(index) == frame.types.get(index));
-            self.need(same, Why::Control);
-            self.frames.open -= 1;
-            self.tally.raise(&frame.tally);
+    /// What the instructions of control do beside popping and pushing.
+    pub fn control(&mut self, word: Word) -> Fault {
+        match word.opcode {
+            code::BRANCH => {
+                self.need_forward(word.b, 1)?;
+                self.open(word.b, 0)
+            }
+            code::JUMP => self.jump(word.b),
+            code::LOOP => {
+                need(word.b > 0, Why::Control)?;
+                let end = self.end(1);
+                self.open(end, word.b)
+            }
+            code::END_LOOP => self.end_loop(word.b),
+            code::LOOP_INDEX => need(usize::from(word.a) < self.frames.loops, Why::Control),
+            code::RETURN => need(self.frames.open == 0 && self.depth == 0, Why::Control),
+            _ => Ok(()),
         }
     }
 
@@ -152,71 +122,47 @@ impl<const TYPES: usize, const BLOCKS: usize> Pass<'_, '_, TYPES, BLOCKS> {
     }
 
     /// Refuse a target that is not forward within the block `levels` out.
-    fn need_forward(&mut self, target: u16, levels: usize) {
+    #[inline(never)]
+    fn need_forward(&mut self, target: u16, levels: usize) -> Fault {
         let end = self.end(levels);
-        self.need(self.pc < usize::from(target) && target <= end, Why::Control);
+        need(self.pc < target && target <= end, Why::Control)
     }
 
-    fn open(&mut self, end: u16, bound: u16) {
+    #[inline(never)]
+    fn open(&mut self, end: u16, bound: u16) -> Fault {
         self.frames.open += 1;
         self.frames.loops += usize::from(bound > 0);
-        self.need(self.frames.open <= BLOCKS && self.frames.loops <= LOOPS_MAX, Why::TooMany);
-        let (pc, base, tally) = (self.pc as u16, self.depth as u8, self.tally);
-        if let Some(frame) = self.frames.outer(1) {
-            (frame.pc, frame.end, frame.bound, frame.base) = (pc, end, bound, base);
-            (frame.otherwise, frame.first, frame.tally) = (false, 0, tally);
-        }
+        let (pc, base, tally) = (self.pc, self.depth as u8, self.tally);
+        let frame = self.frames.outer(1).ok_or(Why::TooMany)?;
+        (frame.pc, frame.end, frame.bound, frame.base) = (pc, end, bound, base);
+        (frame.otherwise, frame.depth, frame.tally) = (false, base, tally);
         self.frames.blocks_max = self.frames.blocks_max.max(self.frames.open);
         self.frames.loops_max = self.frames.loops_max.max(self.frames.loops);
+        need(self.frames.loops <= LOOPS_MAX, Why::TooMany)
     }
 
-    pub fn branch(&mut self, word: Word) {
-        self.pop(ValueType::Bool);
-        self.need_forward(word.b, 1);
-        self.open(word.b, 0);
+    fn jump(&mut self, target: u16) -> Fault {
+        self.need_forward(target, 2)?;
+        let frame = self.frames.outer(1).ok_or(Why::Control)?;
+        let last = frame.bound == 0 && !frame.otherwise && frame.end == self.pc + 1;
+        need(last, Why::Control)?;
+        (frame.otherwise, frame.end, frame.types, frame.depth) = (true, target, self.types, self.depth as u8);
+        core::mem::swap(&mut frame.tally, &mut self.tally);
+        self.depth = usize::from(frame.base);
+        Ok(())
     }
 
-    pub fn jump(&mut self, word: Word) {
-        let (pc, types, depth) = (self.pc, self.types, self.depth);
-        self.need_forward(word.b, 2);
-        let mut right = false;
-        if let Some(frame) = self.frames.outer(1) {
-            right = frame.bound == 0 && !frame.otherwise && usize::from(frame.end) == pc + 1;
-            (frame.otherwise, frame.end, frame.types) = (true, word.b, types);
-            frame.first = depth.wrapping_sub(usize::from(frame.base)) as u8;
-            core::mem::swap(&mut frame.tally, &mut self.tally);
-            self.depth = usize::from(frame.base);
+    fn end_loop(&mut self, start: u16) -> Fault {
+        let frame = self.frames.outer(1).ok_or(Why::Control)?;
+        let right =
+            frame.bound > 0 && u32::from(start) == u32::from(frame.pc) + 1 && self.depth == usize::from(frame.base);
+        need(right, Why::Control)?;
+        for (count, before) in self.tally.iter_mut().zip(&frame.tally) {
+            let body = u64::from(count.wrapping_sub(*before)) * u64::from(frame.bound);
+            *count = u32::try_from(body + u64::from(*before)).map_err(|_| Why::Limits)?;
         }
-        self.need(right, Why::Control);
-    }
-
-    pub fn loop_(&mut self, word: Word) {
-        self.pop(ValueType::Int);
-        self.need(word.b > 0, Why::Control);
-        let end = self.end(1);
-        self.open(end, word.b);
-    }
-
-    pub fn end_loop(&mut self, word: Word) {
-        let (depth, tally) = (self.depth, &mut self.tally);
-        let mut right = false;
-        if let Some(frame) = self.frames.outer(1) {
-            right = frame.bound > 0
-                && u32::from(word.b) == u32::from(frame.pc) + 1
-                && depth == usize::from(frame.base)
-                && tally.grow(&frame.tally, u32::from(frame.bound), &Tally::ZERO);
-            self.frames.open -= 1;
-            self.frames.loops = self.frames.loops.wrapping_sub(1);
-        }
-        self.need(right, Why::Control);
-    }
-
-    pub fn loop_index(&mut self, word: Word) {
-        self.need(usize::from(word.a) < self.frames.loops, Why::Control);
-        self.push(ValueType::Int);
-    }
-
-    pub fn return_(&mut self) {
-        self.need(self.frames.open == 0 && self.depth == 0, Why::Control);
+        self.frames.open -= 1;
+        self.frames.loops -= 1;
+        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use crate::memory::put;
 use crate::program::Program;
 use crate::table::TimerEntry;
-use crate::tables::{read_param, read_variable};
+use crate::tables::read_param;
 use crate::types::Slot;
 use crate::value::{Handle, Space, Texts, Value, canonical};
 use crate::verify::Verified;
@@ -20,7 +20,6 @@ pub enum Misfit {
 }
 
 const TIME_UNSET: u64 = 1 << 63;
-const PARAMS: usize = 9;
 const STATE: usize = 10;
 const TIMERS: usize = 7;
 
@@ -55,16 +54,19 @@ impl<'m> Instance<'m> {
 
     fn set_initial(&mut self, program: &Program<'_>) {
         self.words.fill(0);
-        let mut reader = program.section(PARAMS);
-        for _ in 0..reader.u8() {
+        let mut reader = program.params();
+        for slot in 0..program.regions.params {
             let param = read_param(&mut reader);
-            self.set_word(program, usize::from(param.slot), param.default);
+            self.set_word(program, usize::from(slot), param.default);
         }
         let mut reader = program.section(STATE);
-        for _ in 0..reader.u16() {
-            let (mut variable, _) = read_variable(&mut reader);
-            let mut slot = variable.base;
-            variable.values_at.values(variable.type_at, &mut |word| {
+        let count = reader.u16();
+        reader.names(count, 0);
+        let mut slot = program.regions.state_base();
+        for _ in 0..count {
+            let type_at = reader;
+            reader.skip_type();
+            reader.values(type_at, &mut |word| {
                 self.set_word(program, slot, word);
                 slot += 1;
             });
@@ -117,14 +119,14 @@ impl<'m> Instance<'m> {
     /// # Errors
     /// [`Misfit::Index`] for another parameter, [`Misfit::Value`] for a value that it does not take.
     pub fn set_param(&mut self, program: &Program<'_>, index: usize, value: Value<'_>) -> Result<(), Misfit> {
-        let mut reader = program.section(PARAMS);
-        let param = (0..reader.u8()).map(|_| read_param(&mut reader)).nth(index).ok_or(Misfit::Index)?;
+        let mut reader = program.params();
+        let param = (0..program.regions.params).map(|_| read_param(&mut reader)).nth(index).ok_or(Misfit::Index)?;
         let right = match value {
             Value::Int(int) => param.scalar.takes(int, program.pins) && param.takes(int as u64),
             Value::Float(float) => param.takes(float.to_bits()),
             _ => true,
         };
-        if right { self.set(program, usize::from(param.slot), value) } else { Err(Misfit::Value) }
+        if right { self.set(program, index, value) } else { Err(Misfit::Value) }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::container::{SECTIONS, Signed};
 use crate::reader::Reader;
 use crate::refusal::Refusal;
-use crate::structure::{self, CONSTANT_BYTES};
+use crate::structure::{self, CONSTANT_BYTES, ENTRY_BYTES, SITE_BYTES};
 use crate::tables;
 use crate::types::{Scalar, Slot};
 use crate::value::{Handle, ValueType};
@@ -30,6 +30,12 @@ impl Regions {
     /// The first local slot.
     pub const fn state_end(&self) -> usize {
         self.state_base() + self.state as usize
+    }
+
+    /// The region of a slot: 0 params, 1 inputs, 2 state, 3 locals.
+    pub(crate) fn of(&self, slot: usize) -> u8 {
+        let ends = [usize::from(self.params), self.state_base(), self.state_end()];
+        ends.iter().map(|end| u8::from(slot >= *end)).sum()
     }
 
     /// All slots.
@@ -90,7 +96,7 @@ pub(crate) struct Array {
 /// The memory of a time word.
 #[derive(Clone, Copy)]
 pub(crate) struct Timer {
-    pub kind: u8,
+    pub kind: u16,
     pub base: u16,
     pub capacity: u16,
 }
@@ -185,9 +191,15 @@ impl<'a> Site<'a> {
     }
 }
 
+/// Size of the head of a trigger.
+pub(crate) const HEAD_BYTES: usize = 6;
+
 /// What runs when a trigger fires: the code from `entry` to before `end`, on the input slots from `input_base` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Handler {
+    pub(crate) kind: u8,
+    /// The field of the payload by which events are told apart; 255: none.
+    pub(crate) key: u8,
     /// First instruction.
     pub entry: u16,
     /// Behind the last instruction.
@@ -251,18 +263,10 @@ impl<'a> Program<'a> {
         self.section(id).u16()
     }
 
-    /// A reader at entry `index` of a section of entries of `size` bytes.
-    #[inline(never)]
-    fn entry(&self, id: usize, index: u16, size: usize) -> Reader<'a> {
-        let mut reader = self.section(id);
-        reader.position += 2 + usize::from(index) * size;
-        reader
-    }
-
     /// `N` bytes of the program from `position` on; zeros where it has not as many.
     #[inline(always)]
-    pub(crate) fn piece<const N: usize>(&self, position: usize) -> [u8; N] {
-        self.bytes.get(position..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; N])
+    pub(crate) fn piece<const N: usize>(&self, position: usize) -> &'a [u8; N] {
+        self.bytes.get(position..).and_then(<[u8]>::first_chunk).unwrap_or(&[0; N])
     }
 
     /// Where the payload of section `id` starts.
@@ -330,7 +334,7 @@ impl<'a> Program<'a> {
 
     /// The type of a constant that exists.
     pub(crate) fn constant_type(&self, index: usize) -> ValueType {
-        let [code] = self.piece(self.start(5) + 2 + CONSTANT_BYTES * index);
+        let [code] = *self.piece(self.start(5) + 2 + CONSTANT_BYTES * index);
         ValueType::of(code)
     }
 
@@ -338,9 +342,19 @@ impl<'a> Program<'a> {
     #[inline(never)]
     pub(crate) fn constant(&self, index: usize) -> u64 {
         let position = self.start(5) + 2 + CONSTANT_BYTES * index;
-        let [code, word @ ..]: [u8; CONSTANT_BYTES] = self.piece(position);
+        let [code, word @ ..]: [u8; CONSTANT_BYTES] = *self.piece(position);
         let word = u64::from_le_bytes(word);
         if code == ValueType::Text as u8 { word + self.constant_texts() as u64 } else { word }
+    }
+
+    /// The type of a constant that exists, and the bytes that tell it from others of this type: of a text its own.
+    pub(crate) fn content(&self, index: usize) -> (ValueType, &'a [u8]) {
+        let value_type = self.constant_type(index);
+        if value_type == ValueType::Text {
+            return (value_type, self.text(Handle::from_word(self.constant(index))));
+        }
+        let start = self.start(5) + 3 + CONSTANT_BYTES * index;
+        (value_type, self.bytes.get(start..start + 8).unwrap_or(&[]))
     }
 
     /// Where the texts of the constants start.
@@ -356,17 +370,20 @@ impl<'a> Program<'a> {
     }
 
     pub(crate) fn array(&self, index: u16) -> Array {
-        let [a, b, c, d, e, f] = self.piece(self.start(6) + 2 + 6 * usize::from(index));
-        Array {
-            length_slot: u16::from_le_bytes([a, b]),
-            base: u16::from_le_bytes([c, d]),
-            capacity: u16::from_le_bytes([e, f]),
-        }
+        let [length_slot, base, capacity] = self.entry(6, index);
+        Array { length_slot, base, capacity }
     }
 
     pub(crate) fn timer(&self, index: u16) -> Timer {
-        let [kind, _, c, d, e, f] = self.piece(self.start(7) + 2 + 6 * usize::from(index));
-        Timer { kind, base: u16::from_le_bytes([c, d]), capacity: u16::from_le_bytes([e, f]) }
+        let [kind, base, capacity] = self.entry(7, index);
+        Timer { kind, base, capacity }
+    }
+
+    /// The three numbers of an array or a timer.
+    #[inline(never)]
+    fn entry(&self, id: usize, index: u16) -> [u16; 3] {
+        let [a, b, c, d, e, f] = *self.piece(self.start(id) + 2 + ENTRY_BYTES * usize::from(index));
+        [u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]), u16::from_le_bytes([e, f])]
     }
 
     /// Site `index`, if there is one.
@@ -377,10 +394,24 @@ impl<'a> Program<'a> {
     /// Site `index`, which must exist.
     #[inline(never)]
     pub(crate) fn site_at(&self, index: u16) -> Site<'a> {
-        let offset = self.entry(8, index, 4).u32() as usize;
-        let mut reader = self.entry(8, self.count(8), 4);
-        reader.position = reader.position.wrapping_add(offset);
-        structure::read_site(&mut reader)
+        let position = self.site_position(index);
+        let [kind, on_failure, retries, flags, low, high, args, has_result] = *self.piece(position);
+        Site {
+            kind: SiteKind::of(kind),
+            on_failure,
+            retries,
+            level: flags != 0,
+            cost: u16::from_le_bytes([low, high]),
+            args,
+            has_result: has_result != 0,
+            rest: Reader::new(self.bytes, position.wrapping_add(SITE_BYTES), self.profile, false),
+        }
+    }
+
+    /// Where the entry of a site starts.
+    pub(crate) fn site_position(&self, index: u16) -> usize {
+        let start = self.start(8);
+        start.wrapping_add(u32::from_le_bytes(*self.piece(start + 2 + 4 * usize::from(index))) as usize)
     }
 
     /// Number of sites.
@@ -390,23 +421,32 @@ impl<'a> Program<'a> {
 
     /// The handler of trigger `index`, from 0 to below [`Program::triggers`].
     pub fn handler(&self, index: usize) -> Option<Handler> {
-        let mut reader = self.section(11);
-        let count = usize::from(reader.u8());
-        (0..count).map(|_| tables::read_trigger(self, &mut reader)).nth(index)
+        (index < self.triggers()).then(|| self.handler_at(index))
+    }
+
+    /// The handler of a trigger that exists; each starts where the one before it ends.
+    #[inline(never)]
+    pub(crate) fn handler_at(&self, index: usize) -> Handler {
+        let head = |index: usize| -> &'a [u8; HEAD_BYTES] { self.piece(self.start(11) + 1 + HEAD_BYTES * index) };
+        let [kind, key, a, b, c, d] = *head(index);
+        let (mut entry, mut input_base) = (0, self.regions.params);
+        if let Some(before) = index.checked_sub(1) {
+            let [_, _, a, b, c, d] = *head(before);
+            (input_base, entry) = (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]));
+        }
+        let (input_end, end) = (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]));
+        Handler { kind, key, entry, end, input_base, input_end }
     }
 
     /// Trigger `index`.
     pub fn trigger(&self, index: usize) -> Option<Trigger<'a>> {
         let mut reader = self.section(11);
-        let count = usize::from(reader.u8());
-        for _ in 0..index.min(count) {
-            tables::read_trigger(self, &mut reader);
+        reader.position += 1 + HEAD_BYTES * self.triggers();
+        for before in 0..index.min(self.triggers()) {
+            let _ = tables::check_trigger(self, &self.handler_at(before), &mut reader);
         }
-        let kind = reader.u8();
-        reader.take(7);
-        let period_us = reader.number(8);
-        let trigger = Trigger { kind, period_us, source: reader.name(), address: reader.text() };
-        (index < count).then_some(trigger)
+        let kind = self.handler(index)?.kind;
+        Some(Trigger { kind, period_us: reader.number(8), source: reader.name(), address: reader.text() })
     }
 
     /// Number of triggers.
@@ -416,7 +456,7 @@ impl<'a> Program<'a> {
 
     /// The largest depth of the operand stack, as declared.
     pub(crate) fn stack_max(&self) -> usize {
-        let [depth] = self.piece(self.start(2) + 4);
+        let [depth] = *self.piece(self.start(2) + 4);
         usize::from(depth)
     }
 
@@ -456,17 +496,27 @@ impl<'a> Program<'a> {
 
     /// The name of pin `index` and whether it is an output.
     pub fn pin(&self, index: u8) -> Option<(&'a [u8], bool)> {
-        let mut reader = self.section(9);
-        for _ in 0..reader.u8() {
+        let mut reader = self.params();
+        for _ in 0..self.regions.params {
             tables::read_param(&mut reader);
         }
-        let count = reader.u8();
-        for _ in 0..index.min(count) {
-            reader.name();
-            reader.u8();
+        let (mut name, count) = (&[][..], reader.u8());
+        for pin in 0..count {
+            let next = reader.name();
+            if pin == index {
+                name = next;
+            }
         }
-        let (name, direction) = (reader.name(), reader.u8());
-        (index < count).then_some((name, direction == OUTPUT))
+        reader.take(usize::from(index));
+        (index < count).then(|| (name, reader.u8() == OUTPUT))
+    }
+
+    /// A reader at the parameters, behind their names.
+    pub(crate) fn params(&self) -> Reader<'a> {
+        let mut reader = self.section(9);
+        let count = reader.u8();
+        reader.names(u16::from(count), 0);
+        reader
     }
 
     /// The priority of the rule, 0 critical to 4 background.

@@ -15,11 +15,13 @@ pub(crate) struct Reader<'a> {
     pub profile: u8,
     /// Whether what takes long is checked too: texts and unique names. Not in a program that was decoded before.
     pub strict: bool,
+    /// How deep the type that is read lies in others.
+    pub depth: u8,
 }
 
 impl<'a> Reader<'a> {
     pub const fn new(data: &'a [u8], position: usize, profile: u8, strict: bool) -> Self {
-        Self { data, position, fault: None, profile, strict }
+        Self { data, position, fault: None, profile, strict, depth: 0 }
     }
 
     /// Whether there was no fault yet.
@@ -134,21 +136,17 @@ impl<'a> Reader<'a> {
         self.need(self.position == self.data.len(), Why::LeftOver);
     }
 
-    /// Skip `count` entries; refuse a name of less than `least` bytes and one that stands twice.
-    ///
-    /// Every entry starts with its name; `skip` reads all of it.
+    /// Take `count` names; refuse one of less than `least` bytes and one that stands twice.
     #[inline(never)]
-    pub fn unique(&mut self, count: u8, least: usize, skip: &dyn Fn(&mut Self)) {
+    pub fn names(&mut self, count: u16, least: usize) {
         for index in 0..count {
-            let name = Self::clone(self).name();
-            self.need(name.len() >= least, Why::Name);
-            skip(self);
-            let mut rest = *self;
+            let name = self.name();
+            let mut rest = Self { strict: false, ..*self };
+            let mut right = name.len() >= least;
             for _ in index.wrapping_add(1)..if self.strict { count } else { 0 } {
-                let other = Self::clone(&rest).name();
-                self.need(name != other || rest.fault.is_some(), Why::Name);
-                skip(&mut rest);
+                right &= rest.name() != name;
             }
+            self.need(right || !self.strict, Why::Name);
         }
     }
 }

@@ -69,5 +69,14 @@ impl Refusal {
     }
 }
 
+/// Nothing, or what is wrong.
+pub(crate) type Fault = Result<(), Why>;
+
+/// Go on when `right`.
+#[inline(always)]
+pub(crate) const fn need(right: bool, why: Why) -> Fault {
+    if right { Ok(()) } else { Err(why) }
+}
+
 /// What decoding and verifying give.
 pub(crate) type Checked<T> = Result<T, Refusal>;

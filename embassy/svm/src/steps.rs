@@ -122,9 +122,10 @@ impl Run<'_, '_, '_> {
     }
 
     /// EVAL and RESET.
+    #[inline(never)]
     fn timer(&mut self, word: Word) {
         let timer = self.program.timer(word.b);
-        let Some(kind) = TimerKind::from_code(timer.kind) else {
+        let Some(kind) = TimerKind::from_code(timer.kind as u8) else {
             return;
         };
         if word.opcode == code::RESET {
@@ -137,6 +138,7 @@ impl Run<'_, '_, '_> {
         self.push(result);
     }
 
+    #[inline(never)]
     fn text(&mut self, word: Word, lower: Handle, top: u64) -> Step<u64> {
         let (texts, handle) = (self.texts(), Handle::from_word(top));
         let (whole, part) = (texts.get(lower), texts.get(handle));

@@ -5,7 +5,7 @@ use crate::value::ValueType;
 
 const CODES: usize = 0x72;
 /// The letter X: any one type.
-pub(crate) const ANY: u32 = 4;
+const ANY: u32 = 4;
 
 /// What an instruction is: bits 0-6 cost, 9 operand a, 10 operand b, 11-12 number of pops, 13-21
 /// their letters bottom to top, 22-23 number of pushes, 24-29 their letters. Zero: no such instruction.
@@ -82,16 +82,27 @@ impl Entry {
     }
 
     /// The letter of a pop, 0 the bottom one.
-    pub const fn pop(self, index: u32) -> u32 {
-        self.0 >> (13 + 3 * index) & 7
+    pub const fn pop(self, index: u32) -> Letter {
+        Letter(self.0 >> (13 + 3 * index) & 7)
     }
 
     pub const fn pushes(self) -> u32 {
         self.0 >> 22 & 3
     }
 
-    pub const fn push(self, index: u32) -> u32 {
-        self.0 >> (24 + 3 * index) & 7
+    pub const fn push(self, index: u32) -> Letter {
+        Letter(self.0 >> (24 + 3 * index) & 7)
+    }
+}
+
+/// A letter of a signature.
+#[derive(Clone, Copy)]
+pub(crate) struct Letter(u32);
+
+impl Letter {
+    /// Its type; X is `any`.
+    pub fn of(self, any: ValueType) -> ValueType {
+        if self.0 == ANY { any } else { ValueType::of(self.0 as u8) }
     }
 }
 
@@ -124,7 +135,7 @@ const fn pack_timers() -> [u8; KINDS] {
 
 impl TimerEntry {
     /// The entry of a kind.
-    pub fn of(kind: u8) -> Self {
+    pub fn of(kind: u16) -> Self {
         Self(TIMERS.get(usize::from(kind)).copied().unwrap_or(0))
     }
 
@@ -133,7 +144,7 @@ impl TimerEntry {
     }
 
     pub const fn operand(self) -> ValueType {
-        type_of((self.0 & 3) as u32)
+        ValueType::of(self.0)
     }
 
     pub const fn has_span(self) -> bool {
@@ -141,20 +152,10 @@ impl TimerEntry {
     }
 
     pub const fn result(self) -> ValueType {
-        type_of((self.0 >> 3 & 3) as u32)
+        ValueType::of(self.0 >> 3)
     }
 
     pub const fn window(self) -> bool {
         self.0 & 32 != 0
-    }
-}
-
-/// The type of a letter that is not X.
-pub(crate) const fn type_of(letter: u32) -> ValueType {
-    match letter {
-        0 => ValueType::Bool,
-        1 => ValueType::Int,
-        2 => ValueType::Float,
-        _ => ValueType::Text,
     }
 }

@@ -109,7 +109,7 @@ pub(crate) type Visit<'v> = &'v mut dyn FnMut(Scalar, u16);
 impl Reader<'_> {
     /// Read a type, check it all the way down, and visit its scalars.
     pub fn flatten(&mut self, visit: Visit<'_>) -> Flat {
-        self.walk(1, 1, visit)
+        self.walk(1, visit)
     }
 
     /// Read a type without a look at its scalars.
@@ -126,49 +126,44 @@ impl Reader<'_> {
         self.tagged(tag)
     }
 
-    fn walk(&mut self, depth: u8, repeat: u16, visit: Visit<'_>) -> Flat {
-        self.need(depth <= DEPTH_MAX, Why::Type);
+    fn walk(&mut self, repeat: u16, visit: Visit<'_>) -> Flat {
+        self.depth += 1;
+        self.need(self.depth <= DEPTH_MAX, Why::Type);
         let mut flat = Flat { size: 1, shape: Shape::Scalar };
         match self.u8() {
             LIST => {
                 let capacity = self.u16();
-                let length = Scalar { value_type: ValueType::Int, tag: LIST, max: capacity.saturating_add(1) };
-                visit(length, 1);
-                let element = self.walk(depth + 1, capacity, visit);
+                visit(Scalar { value_type: ValueType::Int, tag: LIST, max: capacity.saturating_add(1) }, 1);
+                let element = self.walk(capacity, visit);
                 self.need(element.shape != Shape::Deep && capacity > 0, Why::Type);
                 // An element has at most 4,096 slots and a capacity 16 bits: the product fits.
-                flat.size += u32::from(capacity).wrapping_mul(element.size);
-                flat.shape = Shape::Deep;
+                flat = Flat { size: 1 + u32::from(capacity).wrapping_mul(element.size), shape: Shape::Deep };
             }
-            RECORD => flat = self.record(depth, repeat, visit),
+            RECORD => {
+                self.name();
+                flat = Flat { size: 0, shape: Shape::Flat };
+                for _ in 0..self.members() {
+                    let field = self.walk(repeat, visit);
+                    flat.size = flat.size.wrapping_add(field.size);
+                    if field.shape != Shape::Scalar {
+                        flat.shape = Shape::Deep;
+                    }
+                }
+            }
             tag => visit(self.tagged(tag), repeat),
         }
         self.need(flat.size <= FLAT_SLOTS_MAX, Why::Type);
+        self.depth -= 1;
         flat
     }
 
-    fn record(&mut self, depth: u8, repeat: u16, visit: Visit<'_>) -> Flat {
-        self.name();
+    /// Read how many members an enum or fields a record has, at least one, and their names.
+    #[inline(never)]
+    fn members(&mut self) -> u8 {
         let count = self.u8();
         self.need(count > 0, Why::Type);
-        let mut names = *self;
-        let mut flat = Flat { size: 0, shape: Shape::Flat };
-        for _ in 0..count {
-            self.name();
-            let field = self.walk(depth + 1, repeat, visit);
-            flat.size = flat.size.wrapping_add(field.size);
-            if field.shape != Shape::Scalar {
-                flat.shape = Shape::Deep;
-            }
-        }
-        if self.strict {
-            names.unique(count, 0, &|reader| {
-                reader.name();
-                reader.walk(depth + 1, 1, &mut |_, _| ());
-            });
-            self.follow(&names);
-        }
-        flat
+        self.names(u16::from(count), 0);
+        count
     }
 
     #[inline(never)]
@@ -182,12 +177,7 @@ impl Reader<'_> {
             }
             ENUM => {
                 self.name();
-                let count = self.u8();
-                self.need(count > 0, Why::Type);
-                self.unique(count, 0, &|reader| {
-                    reader.name();
-                });
-                max = u16::from(count);
+                max = u16::from(self.members());
             }
             PIN => {
                 self.below(2, Why::Unknown);

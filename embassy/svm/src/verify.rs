@@ -1,9 +1,10 @@
 //! The proof that a program is safe: one linear pass over its code with typed stack states (docs/svm.md, Verification).
 
-use crate::control::{Frames, Tally};
+use crate::control::{Frames, Tally, raise};
+use crate::isa::code;
 use crate::program::{Handler, Program, Word};
-use crate::refusal::{Checked, Refusal, Why};
-use crate::table::{ANY, Entry, type_of};
+use crate::refusal::{Checked, Fault, Refusal, Why, need};
+use crate::table::Entry;
 use crate::value::ValueType;
 
 const LINUX: u8 = 0;
@@ -12,7 +13,7 @@ const LINUX: u8 = 0;
 #[derive(Clone, Copy)]
 pub struct Verified<'a> {
     pub(crate) program: Program<'a>,
-    action_words: u32,
+    needs: Needs,
 }
 
 /// The memory that a program needs to run.
@@ -53,18 +54,7 @@ impl<'a> Verified<'a> {
 
     /// The memory that it needs.
     pub fn needs(&self) -> Needs {
-        let program = &self.program;
-        let regions = program.regions;
-        let (params, base) = (usize::from(regions.params), regions.state_base());
-        let state_bytes = program.text_bytes(base, regions.state_end(), 0);
-        let mut scratch = program.section(2);
-        scratch.position += 20;
-        Needs {
-            instance_words: params + usize::from(regions.state),
-            instance_bytes: program.text_bytes(0, params, 0) + state_bytes,
-            work_words: regions.total() + program.stack_max() + self.action_words as usize,
-            work_bytes: scratch.u32() as usize + program.text_bytes(params, base, 0) + state_bytes,
-        }
+        self.needs
     }
 }
 
@@ -96,18 +86,17 @@ impl<const TYPES: usize> TypeStack<TYPES> {
     }
 }
 
-/// The linear pass over the handlers of a program. It remembers its first fault, at instruction `pc`.
+/// The linear pass over the handlers of a program. A fault is at instruction `pc`.
 pub(crate) struct Pass<'p, 'a, const TYPES: usize, const BLOCKS: usize> {
     pub program: &'p Program<'a>,
     pub frames: Frames<TYPES, BLOCKS>,
     pub types: TypeStack<TYPES>,
     pub depth: usize,
-    pub pc: usize,
+    pub pc: u16,
     pub handler: Handler,
     pub tally: Tally,
     worst: Tally,
     stack_max: usize,
-    fault: Option<Why>,
 }
 
 impl<'p, 'a, const TYPES: usize, const BLOCKS: usize> Pass<'p, 'a, TYPES, BLOCKS> {
@@ -119,119 +108,111 @@ impl<'p, 'a, const TYPES: usize, const BLOCKS: usize> Pass<'p, 'a, TYPES, BLOCKS
             types: TypeStack::new(),
             depth: 0,
             pc: 0,
-            handler: Handler { entry: 0, end: 0, input_base: 0, input_end: 0 },
-            tally: Tally::ZERO,
-            worst: Tally::ZERO,
+            handler: Handler { kind: 0, key: 0, entry: 0, end: 0, input_base: 0, input_end: 0 },
+            tally: [0; 7],
+            worst: [0; 7],
             stack_max: 0,
-            fault: None,
-        }
-    }
-
-    /// Go on when `right`, else remember the fault.
-    #[inline(never)]
-    pub fn need(&mut self, right: bool, why: Why) {
-        if !right && self.fault.is_none() {
-            self.fault = Some(why);
         }
     }
 
     #[inline(never)]
     fn run(&mut self) -> Checked<Verified<'a>> {
+        match self.prove() {
+            Ok(needs) => Ok(Verified { program: *self.program, needs }),
+            Err(why) => Err(Refusal::new(why, usize::from(self.pc))),
+        }
+    }
+
+    fn prove(&mut self) -> Result<Needs, Why> {
         for index in 0..self.program.triggers() {
-            if let Some(handler) = self.program.handler(index) {
-                self.handler(handler);
+            self.handler = self.program.handler_at(index);
+            self.tally = [0; 7];
+            for pc in self.handler.entry..self.handler.end {
+                self.pc = pc;
+                self.close_finished()?;
+                self.step(self.program.word(pc))?;
             }
+            raise(&mut self.worst, &self.tally);
         }
-        self.compare();
-        match self.fault {
-            Some(why) => Err(Refusal::new(why, self.pc)),
-            None => Ok(Verified { program: *self.program, action_words: self.worst.action_words() }),
-        }
+        self.compare()
     }
 
-    fn handler(&mut self, handler: Handler) {
-        self.handler = handler;
-        self.tally = Tally::ZERO;
-        for pc in handler.entry..handler.end {
-            if self.fault.is_some() {
-                return;
-            }
-            self.pc = usize::from(pc);
-            self.close_finished();
-            self.step(self.program.word(pc), pc == handler.end.wrapping_sub(1));
-        }
-        self.worst.raise(&self.tally);
-    }
-
-    fn step(&mut self, word: Word, last: bool) {
+    fn step(&mut self, word: Word) -> Fault {
         let entry = Entry::of(word.opcode);
-        self.need(entry.cost() > 0, Why::Unknown);
-        self.need((word.a == 0 || entry.has_a()) && (word.b == 0 || entry.has_b()), Why::Padding);
-        self.need((word.opcode == crate::isa::Op::Return as u8) == last, Why::Control);
-        if self.fault.is_none() {
-            self.effect(word, entry);
-        }
+        need(entry.cost() > 0, Why::Unknown)?;
+        need((word.a == 0 || entry.has_a()) && (word.b == 0 || entry.has_b()), Why::Padding)?;
+        need((word.opcode == code::RETURN) == (self.pc + 1 == self.handler.end), Why::Control)?;
+        self.effect(word, entry)
     }
 
-    /// Pop and push what an instruction of a fixed signature does; X is the type on top of the stack.
-    pub fn simple(&mut self, entry: Entry) {
-        let top = self.types.get(self.depth.wrapping_sub(1));
-        let typed = |letter| if letter == ANY { top } else { type_of(letter) };
-        for index in (0..entry.pops()).rev() {
-            self.pop(typed(entry.pop(index)));
-        }
-        for index in 0..entry.pushes() {
-            self.push(typed(entry.push(index)));
-        }
+    /// Add to one count of the tally.
+    #[inline(never)]
+    pub fn count(&mut self, index: usize, more: u32) -> Fault {
+        let count = self.tally.get_mut(index).ok_or(Why::Limits)?;
+        *count = count.checked_add(more).ok_or(Why::Limits)?;
+        Ok(())
     }
 
     #[inline(never)]
-    pub fn pop(&mut self, value_type: ValueType) {
+    pub fn pop(&mut self, value_type: ValueType) -> Fault {
         let rest = self.depth.wrapping_sub(1);
-        let right = self.depth > self.frames.base() && self.types.get(rest) == value_type;
-        self.need(right, Why::Stack);
-        if right {
-            self.depth = rest;
-        }
+        need(self.depth > self.frames.base() && self.types.get(rest) == value_type, Why::Stack)?;
+        self.depth = rest;
+        Ok(())
     }
 
     #[inline(never)]
-    pub fn push(&mut self, value_type: ValueType) {
-        self.need(self.depth < TypeStack::<TYPES>::SIZE, Why::Stack);
+    pub fn push(&mut self, value_type: ValueType) -> Fault {
+        need(self.depth < TypeStack::<TYPES>::SIZE, Why::Stack)?;
         self.types.set(self.depth, value_type);
         self.depth += 1;
         self.stack_max = self.stack_max.max(self.depth);
+        Ok(())
     }
 
     /// The type of slot `index`, which this handler must be allowed to load (or store).
     #[inline(never)]
-    pub fn slot(&mut self, index: usize, store: bool) -> ValueType {
-        let regions = &self.program.regions;
-        let foreign = index >= usize::from(regions.params)
-            && index < regions.state_base()
-            && !(usize::from(self.handler.input_base)..usize::from(self.handler.input_end)).contains(&index);
-        let right = !foreign && index < regions.total() && (!store || index >= regions.state_base());
-        self.need(right, Why::Operand);
-        self.program.slot_at(index).value_type
+    pub fn slot(&mut self, index: u16, store: bool) -> Result<ValueType, Why> {
+        let (regions, at) = (&self.program.regions, usize::from(index));
+        let right = match regions.of(at) {
+            0 => !store,
+            1 => !store && self.handler.input_base <= index && index < self.handler.input_end,
+            _ => at < regions.total(),
+        };
+        need(right, Why::Operand)?;
+        Ok(self.program.slot_at(at).value_type)
     }
 
     /// Compare what is proven with what is declared, field by field.
-    fn compare(&mut self) {
-        let regions = self.program.regions;
-        let (base, end) = (regions.state_base(), regions.state_end());
-        let state_bytes = 8 * (end - base) + self.program.text_bytes(base, end, 2);
-        let mut declared = self.program.section(2);
-        let depths = [self.stack_max, self.frames.blocks_max, self.frames.loops_max];
-        let [fuel, actions, emits, reads, llm, scratch] = self.worst.limits();
-        let mut right = declared.u32() == fuel;
-        for depth in depths {
-            right &= usize::from(declared.u8()) == depth;
+    fn compare(&mut self) -> Result<Needs, Why> {
+        let (program, regions) = (self.program, self.program.regions);
+        let (params, base, end) = (usize::from(regions.params), regions.state_base(), regions.state_end());
+        let [fuel, reads, actions, llm, emits, scratch, _] = self.worst;
+        let state_bytes = 8 * (end - base) + program.text_bytes(base, end, 2);
+        let mut declared = program.section(2);
+        let fields = [
+            (4, fuel),
+            (1, self.stack_max as u32),
+            (1, self.frames.blocks_max as u32),
+            (1, self.frames.loops_max as u32),
+            (1, 0),
+            (2, actions),
+            (2, emits),
+            (2, reads),
+            (2, llm),
+            (4, state_bytes as u32),
+            (4, scratch),
+        ];
+        for (size, proven) in fields {
+            need(declared.small(size) == proven, Why::Limits)?;
         }
-        declared.u8();
-        for count in [actions, emits, reads, llm] {
-            right &= u32::from(declared.u16()) == count;
-        }
-        right &= declared.u32() as usize == state_bytes && declared.u32() == scratch;
-        self.need(right, Why::Limits);
+        let texts = program.text_bytes(base, end, 0);
+        let [.., action_words] = self.worst;
+        Ok(Needs {
+            instance_words: params + usize::from(regions.state),
+            instance_bytes: program.text_bytes(0, params, 0) + texts,
+            work_words: regions.total() + self.stack_max + action_words as usize,
+            work_bytes: scratch as usize + program.text_bytes(params, base, 0) + texts,
+        })
     }
 }

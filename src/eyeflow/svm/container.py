@@ -15,7 +15,7 @@ from eyeflow.svm.wire import Reader, Writer
 __all__ = ["ProgramError", "Signature", "SignedProgram", "decode", "encode"]
 
 MAGIC = b"\x7fSVM"
-FORMAT = 1
+FORMAT = 2
 ALIGN_BYTES = 4
 SIGNATURES_MAX = 4
 KEY_BYTES = 32

@@ -14,6 +14,7 @@ from eyeflow.svm.numbers import float_bits
 from eyeflow.svm.wire import Reader, Writer
 from eyeflow.svm.wire_types import (
     TEXT_LIMIT_BYTES_MAX,
+    flat_size,
     read_scalar,
     read_type,
     read_value,
@@ -26,6 +27,7 @@ from eyeflow.svm.wire_types import (
 SLOTS_MAX = 4_096
 KEY_NONE = 255
 SITE_LEVEL = 1
+SITE_COUNT_BYTES, SITE_START_BYTES = 2, 4
 PARAM_LOW, PARAM_HIGH = 1, 2
 TEXT_CONSTANT = p.Slot(p.ValueType.TEXT, TEXT_LIMIT_BYTES_MAX)
 
@@ -221,10 +223,10 @@ def _read_timer(reader: Reader) -> p.Timer:
 
 def _write_sites(out: Writer, program: p.Program) -> None:
     """Where each entry starts stands in front; in an entry what a call needs stands first, its names last."""
-    entries = Writer()
+    entries, first = Writer(), SITE_COUNT_BYTES + SITE_START_BYTES * len(program.sites)
     out.pack("H", len(program.sites))
     for site in program.sites:
-        out.pack("I", len(entries.buffer))
+        out.pack("I", first + len(entries.buffer))
         _write_site(entries, site)
     out.buffer += entries.buffer
 
@@ -242,10 +244,10 @@ def _write_site(out: Writer, site: p.Site) -> None:
 
 
 def _read_sites(reader: Reader, draft: Draft) -> None:
+    section = reader.position
     count = reader.number("H", "the number of sites")
     starts = [reader.number("I", "where a site starts") for _ in range(count)]
-    first = reader.position
-    draft.parts["sites"] = tuple(_read_site(reader, first + start) for start in starts)
+    draft.parts["sites"] = tuple(_read_site(reader, section + start) for start in starts)
 
 
 def _read_site(reader: Reader, start: int) -> p.Site:
@@ -271,10 +273,10 @@ def _read_site(reader: Reader, start: int) -> p.Site:
 def _write_params(out: Writer, program: p.Program) -> None:
     out.pack("B", len(program.params))
     for param in program.params:
-        slot = scalar_slot(param.type)
         out.name(param.name)
+    for param in program.params:
+        slot = scalar_slot(param.type)
         write_type(out, param.type)
-        out.pack("H", param.slot)
         write_value(out, slot, param.default)
         out.pack("B", (param.low is not None) * PARAM_LOW | (param.high is not None) * PARAM_HIGH)
         for bound in (param.low, param.high):
@@ -283,22 +285,25 @@ def _write_params(out: Writer, program: p.Program) -> None:
     out.pack("B", len(program.pins))
     for pin in program.pins:
         out.name(pin.name)
+    for pin in program.pins:
         out.pack("B", pin.direction)
 
 
 def _read_params(reader: Reader, draft: Draft) -> None:
-    count = reader.number("B", "the number of parameters")
-    draft.parts["params"] = tuple(_read_param(reader) for _ in range(count))
-    count = reader.number("B", "the number of pins")
-    draft.parts["pins"] = tuple(
-        p.Pin(reader.name("the name of a pin"), reader.member(p.Direction, "the direction of a pin"))
-        for _ in range(count)
-    )
+    """Names stand in front of the rest, so that those that must be unique lie side by side."""
+    names = _read_names(reader, "B", "parameter")
+    draft.parts["params"] = tuple(_read_param(reader, name, slot) for slot, name in enumerate(names))
+    names = _read_names(reader, "B", "pin")
+    draft.parts["pins"] = tuple(p.Pin(name, reader.member(p.Direction, "the direction of a pin")) for name in names)
 
 
-def _read_param(reader: Reader) -> p.Param:
-    name, type_ = reader.name("the name of a parameter"), read_type(reader)
-    slot = reader.number("H", "the slot of a parameter")
+def _read_names(reader: Reader, layout: str, what: str) -> list[str]:
+    count = reader.number(layout, f"the number of {what}s")
+    return [reader.name(f"the name of a {what}") for _ in range(count)]
+
+
+def _read_param(reader: Reader, name: str, slot: int) -> p.Param:
+    type_ = read_type(reader)
     default = read_scalar(reader, type_)
     at, flags = reader.position, reader.number("B", "the flags of a parameter")
     if flags > PARAM_LOW | PARAM_HIGH:
@@ -312,36 +317,41 @@ def _write_state(out: Writer, program: p.Program) -> None:
     out.pack("H", len(program.state))
     for variable in program.state:
         out.name(variable.name)
+    for variable in program.state:
         write_type(out, variable.type)
-        out.pack("H", variable.base)
         write_values(out, variable.type, variable.initial)
 
 
 def _read_state(reader: Reader, draft: Draft) -> None:
-    count = reader.number("H", "the number of state variables")
-    draft.parts["state"] = tuple(_read_variable(reader) for _ in range(count))
-
-
-def _read_variable(reader: Reader) -> p.StateVariable:
-    name, type_ = reader.name("the name of a state variable"), read_type(reader)
-    base = reader.number("H", "the base of a state variable")
-    return p.StateVariable(name, type_, base, read_values(reader, type_))
+    """The variables follow each other from the start of their region."""
+    regions: p.Regions = draft.parts["regions"]
+    base, state = regions.params + regions.inputs, []
+    for name in _read_names(reader, "H", "state variable"):
+        type_ = read_type(reader)
+        state.append(p.StateVariable(name, type_, base, read_values(reader, type_)))
+        base += flat_size(type_)
+    draft.parts["state"] = tuple(state)
 
 
 # --- 11 triggers, 12 source map ------------------------------------------------------------------------------------
 
 
 def _write_triggers(out: Writer, program: p.Program) -> None:
+    """In front heads of one size, so that a machine finds each handler at once."""
     out.pack("B", len(program.triggers))
     for trigger in program.triggers:
         key = KEY_NONE if trigger.key is None else trigger.key
-        out.pack("2B3HQ", trigger.kind, key, trigger.input_base, trigger.entry, trigger.end, trigger.period_us)
+        inputs = sum(flat_size(field.type) for field in trigger.fields)
+        out.pack("2B2H", trigger.kind, key, trigger.input_base + inputs, trigger.end)
+    for trigger in program.triggers:
+        out.pack("Q", trigger.period_us)
         out.name(trigger.source)
         out.text(trigger.address)
         out.name(trigger.binding)
         out.pack("B", len(trigger.fields))
         for each in trigger.fields:
             out.name(each.name)
+        for each in trigger.fields:
             write_type(out, each.type)
             out.pack("B", each.default is not None)
             if each.default is not None:
@@ -349,22 +359,28 @@ def _write_triggers(out: Writer, program: p.Program) -> None:
 
 
 def _read_triggers(reader: Reader, draft: Draft) -> None:
+    """Handlers follow each other in the code, and payloads in the inputs: a head says where they end."""
     count = reader.number("B", "the number of triggers")
-    draft.parts["triggers"] = tuple(_read_trigger(reader) for _ in range(count))
+    heads = [
+        (reader.member(p.TriggerKind, "the kind of a trigger"), *reader.unpack("B2H", "a trigger"))
+        for _ in range(count)
+    ]
+    triggers: list[p.Trigger] = []
+    regions: p.Regions = draft.parts["regions"]
+    input_base, entry = regions.params, 0
+    for kind, key, input_end, end in heads:
+        period_us = reader.number("Q", "the period of a trigger")
+        source, address, binding = reader.name("a source"), reader.text("an address"), reader.name("a binding")
+        fields = tuple(_read_field(reader, name) for name in _read_names(reader, "B", "field"))
+        key_index = None if key == KEY_NONE else key
+        triggers.append(p.Trigger(kind, source, address, period_us, binding, fields, key_index, input_base, entry, end))
+        input_base, entry = input_end, end
+    draft.parts["triggers"] = tuple(triggers)
+    # That each payload ends where its head says shows when the program is encoded again.
 
 
-def _read_trigger(reader: Reader) -> p.Trigger:
-    kind = reader.member(p.TriggerKind, "the kind of a trigger")
-    key, input_base, entry, end, period_us = reader.unpack("B3HQ", "a trigger")
-    source, address, binding = reader.name("a source"), reader.text("an address"), reader.name("a binding")
-    count = reader.number("B", "the number of fields")
-    fields = tuple(_read_field(reader) for _ in range(count))
-    key_index = None if key == KEY_NONE else key
-    return p.Trigger(kind, source, address, period_us, binding, fields, key_index, input_base, entry, end)
-
-
-def _read_field(reader: Reader) -> p.Field:
-    name, type_ = reader.name("the name of a field"), read_type(reader)
+def _read_field(reader: Reader, name: str) -> p.Field:
+    type_ = read_type(reader)
     default = read_values(reader, type_) if reader.flag("whether a field has a default") else None
     return p.Field(name, type_, default)
 

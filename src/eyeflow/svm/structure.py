@@ -39,7 +39,6 @@ def check_structure(program: p.Program) -> None:
     _check_params(program)
     _check_state(program)
     _check_arrays(program)
-    _check_timers(program)
     for index, site in enumerate(program.sites):
         _check_site(program, site, f"site {index} ({site.capability})")
     _check_triggers(program)
@@ -132,8 +131,10 @@ def _check_values(values: tuple[p.Value, ...], type_: p.Type, place: str) -> Non
 
 def _check_params(program: p.Program) -> None:
     _need_unique((param.name for param in program.params), "parameter")
-    slots = sorted(param.slot for param in program.params)
-    _need(slots == list(range(program.regions.params)), "the parameters do not fill their region", "parameters")
+    slots = [param.slot for param in program.params]
+    _need(
+        slots == list(range(program.regions.params)), "the parameters do not fill their region in order", "parameters"
+    )
     for param in program.params:
         place = f"parameter {param.name}"
         check_type(param.type, place, program.profile)
@@ -165,34 +166,22 @@ def bounds_fault(param: p.Param, value: p.Value) -> str:
 
 
 def _check_state(program: p.Program) -> None:
-    """State variables lie in their region, typed, none over another or over a timer."""
+    """The state variables, and behind them the timers, fill their region in order."""
     _need_unique((variable.name for variable in program.state), "state variable")
+    base, end = state_base(program), state_base(program) + program.regions.state
     for variable in program.state:
         place = f"state {variable.name}"
         check_type(variable.type, place, program.profile)
         slots = flatten(variable.type)
-        _need_state(program, variable.base, len(slots), place)
+        _need(variable.base == base, f"its slots do not start at {base}", place)
+        base += len(slots)
+        _need(base <= end, "it lies outside the state region", place)
         _need(program.slots[variable.base : variable.base + len(slots)] == slots, "its slots have other types", place)
         _check_values(variable.initial, variable.type, place)
-    spans = [(variable.base, len(variable.initial), f"state {variable.name}") for variable in program.state]
-    spans += [(timer.base, timer_size(timer), f"timer {index}") for index, timer in enumerate(program.timers)]
-    end = 0
-    for base, size, place in sorted(spans):
-        _need(base >= end, "its slots lie over those of another", place)
-        end = base + size
-
-
-def _need_state(program: p.Program, base: int, size: int, place: str) -> None:
-    start = state_base(program)
-    _need(start <= base and base + size <= start + program.regions.state, "it lies outside the state region", place)
-
-
-def timer_size(timer: p.Timer) -> int:
-    """Return how many slots a timer has; 0 for an unknown kind."""
-    info = TIMERS.get(timer.kind)
-    if info is None:
-        return 0
-    return 2 + 2 * timer.capacity if info.window else info.slots
+    for index, timer in enumerate(program.timers):
+        _check_timer(program, timer, base, f"timer {index}")
+        base += len(timer_slots(timer))
+    _need(base == end, "the variables and timers do not fill the state region", "state")
 
 
 def timer_slots(timer: p.Timer) -> tuple[p.ValueType, ...]:
@@ -202,16 +191,13 @@ def timer_slots(timer: p.Timer) -> tuple[p.ValueType, ...]:
     return (p.ValueType.BOOL if TIMERS[timer.kind].pops == "B" else p.ValueType.INT,)
 
 
-def _check_timers(program: p.Program) -> None:
-    for index, timer in enumerate(program.timers):
-        place = f"timer {index}"
-        _need(timer.kind in TIMERS, f"kind {timer.kind} is not known", place)
-        window = TIMERS[timer.kind].window
-        _need(window == (timer.capacity > 0), "only a window has a capacity, of at least 1", place)
-        types = timer_slots(timer)
-        _need_state(program, timer.base, len(types), place)
-        slots = program.slots[timer.base : timer.base + len(types)]
-        _need(tuple(slot.type for slot in slots) == types, "its slots have other types", place)
+def _check_timer(program: p.Program, timer: p.Timer, base: int, place: str) -> None:
+    _need(timer.kind in TIMERS, f"kind {timer.kind} is not known", place)
+    _need(TIMERS[timer.kind].window == (timer.capacity > 0), "only a window has a capacity, of at least 1", place)
+    _need(timer.base == base, f"its slots do not start at {base}", place)
+    types = timer_slots(timer)
+    slots = program.slots[base : base + len(types)]
+    _need(tuple(slot.type for slot in slots) == types, "its slots have other types", place)
 
 
 def region_of(program: p.Program, slot: int) -> int:

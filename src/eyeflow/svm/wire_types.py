@@ -29,8 +29,9 @@ def write_type(out: Writer, type_: Type) -> None:
     elif type_.tag is TypeTag.RECORD:
         out.name(type_.name)
         out.pack("B", len(type_.fields))
-        for name, field_type in type_.fields:
+        for name, _ in type_.fields:
             out.name(name)
+        for _, field_type in type_.fields:
             write_type(out, field_type)
     elif type_.tag is TypeTag.PIN:
         out.pack("B", type_.direction)
@@ -64,14 +65,11 @@ def _read_tagged(reader: Reader, tag: TypeTag, depth: int) -> Type:
     if tag is TypeTag.RECORD:
         name = reader.name("the name of a record")
         count = reader.number("B", "the number of fields")
-        return Type(tag, name=name, fields=tuple(_read_field(reader, depth) for _ in range(count)))
+        names = [reader.name("the name of a field") for _ in range(count)]
+        return Type(tag, name=name, fields=tuple((each, read_type(reader, depth + 1)) for each in names))
     if tag is TypeTag.PIN:
         return Type(tag, direction=reader.member(Direction, "the direction of a pin"))
     return Type(tag)
-
-
-def _read_field(reader: Reader, depth: int) -> tuple[str, Type]:
-    return reader.name("the name of a field"), read_type(reader, depth + 1)
 
 
 def type_fault(type_: Type) -> str:
