@@ -3,7 +3,7 @@
 
 use crate::isa::{Trap, code};
 use crate::machine::Execution;
-use crate::operators::calculate;
+use crate::operators::{of_one, of_two};
 use crate::program::{Program, Word};
 use crate::table::Entry;
 
@@ -19,8 +19,7 @@ pub(crate) fn cycle(program: &Program<'_>, words: &mut [u64], execution: &mut Ex
             break Err(Trap::FuelExhausted);
         };
         let b = usize::from(u16::from_le_bytes([low, high]));
-        let entry = Entry::of(opcode);
-        fuel = fuel.wrapping_add(entry.cost());
+        fuel = fuel.wrapping_add(1);
         let word = match opcode {
             code::LOAD => load(words, b),
             code::CONST => program.constant(b),
@@ -53,15 +52,24 @@ pub(crate) fn cycle(program: &Program<'_>, words: &mut [u64], execution: &mut Ex
                 pc = if load(words, top) as u32 != 0 { pc + 1 } else { b };
                 continue;
             }
-            code::ADD_I..=code::F_TO_I => {
-                let last = top.wrapping_sub(1);
-                top = top.wrapping_sub(entry.pops() as usize);
-                match calculate(opcode, load(words, top), load(words, last)) {
+            code::ADD_I..=code::OR => {
+                top = top.wrapping_sub(2);
+                match of_two(opcode, load(words, top), load(words, top.wrapping_add(1)), &mut fuel) {
                     Ok(word) => word,
                     Err(trap) => break Err(trap),
                 }
             }
-            _ => break Ok(Word { opcode, a, b: b as u16 }),
+            code::NEG_I..=code::F_TO_I => {
+                top = top.wrapping_sub(1);
+                match of_one(opcode, load(words, top), &mut fuel) {
+                    Ok(word) => word,
+                    Err(trap) => break Err(trap),
+                }
+            }
+            _ => {
+                fuel = fuel.wrapping_add(Entry::of(opcode).cost().wrapping_sub(1));
+                break Ok(Word { opcode, a, b: b as u16 });
+            }
         };
         store(words, top, word);
         top += 1;

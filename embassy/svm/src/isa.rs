@@ -1,7 +1,7 @@
 //! The instruction set as data. Generated from `isa.toml` by `tools/gen_isa.py`: do not edit.
 
 /// Version of the instruction set; a program of another one is refused.
-pub const ABI: u8 = 1;
+pub const ABI: u8 = 2;
 
 /// What an operand of an instruction means; `None` must be zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,156 +60,156 @@ pub enum Op {
     Load = 1,
     /// Pop into slot b, a state or local slot. A text longer than the slot's limit is cut at a character boundary.
     Store = 2,
-    /// Pop an index, push that element of array b. The index is checked against the array's length slot and capacity.
-    LoadAt = 3,
-    /// Pop an index, then a value; store the value at that element of array b, a state or local array.
-    StoreAt = 4,
-    /// Push the length of array b, then add 1 to its length slot: the pushed index is the place of a new element.
-    Grow = 5,
     /// Push constant b. X is the constant's type (I, F or T).
-    Const = 6,
+    Const = 3,
     /// Push operand b read as a signed 16-bit integer.
-    PushInt = 7,
+    PushInt = 4,
     /// Push false (a = 0) or true (a = 1).
-    PushBool = 8,
+    PushBool = 5,
     /// Drop the top of the stack.
-    Pop = 9,
+    Pop = 6,
     /// Push the top of the stack again.
-    Dup = 10,
+    Dup = 7,
     /// Pop y, x and the condition; push x when the condition is true, else y.
-    Select = 11,
+    Select = 8,
     /// Pop a bool; when it is false go forward to instruction b. Opens a block that ends at b (see docs/svm.md, Control).
-    Branch = 16,
+    Branch = 9,
     /// Go forward to instruction b. Only as the last instruction of a BRANCH block: it opens the block's else arm.
-    Jump = 17,
-    /// Pop the trip count n, 1 <= n <= b, and run the instructions up to the matching END_LOOP n times.
-    Loop = 18,
-    /// Close the innermost LOOP, whose first instruction is b; go back to b unless this was the last trip.
-    EndLoop = 19,
-    /// Push the trip number, from 0, of the loop a levels out (0 is the innermost).
-    LoopIndex = 20,
-    /// End the execution with outcome ok. The last instruction of every handler, and nowhere else. The stack is empty.
-    Return = 21,
-    /// Pop the arguments of capability site b (and below them its fallback value, if that is its answer to failure), read, push the result.
-    LoadResource = 24,
-    /// Pop the arguments of capability site b and add the action to those this execution asks for. It acts after the commit.
-    CallAction = 25,
-    /// As LOAD_RESOURCE, for a language model: may suspend the execution until the answer, the timeout or the fallback.
-    LlmCall = 26,
-    /// Pop the fields of emit site b and add the event to those this execution emits.
-    EmitEvent = 27,
-    /// Push the event's time, microseconds since 1970-01-01T00:00Z.
-    Now = 28,
-    /// Push the event's time plus the host's offset from UTC at that time, in microseconds.
-    LocalNow = 29,
-    /// Evaluate time word b: pops and pushes what its kind says in the table of timers.
-    Eval = 32,
-    /// Put timer b back to its initial state: emitted where a branch leaves a `for` or an edge unevaluated.
-    Reset = 33,
+    Jump = 10,
     /// Sum.
-    AddI = 48,
+    AddI = 11,
     /// Difference: lower minus top.
-    SubI = 49,
+    SubI = 12,
     /// Product.
-    MulI = 50,
+    MulI = 13,
     /// Quotient, rounded toward zero.
-    DivI = 51,
+    DivI = 14,
     /// Remainder of DIV_I: the sign of the lower operand. The remainder by -1 is 0.
-    ModI = 52,
-    /// Negation.
-    NegI = 53,
-    /// Absolute value.
-    AbsI = 54,
+    ModI = 15,
     /// The smaller.
-    MinI = 55,
+    MinI = 16,
     /// The larger.
-    MaxI = 56,
+    MaxI = 17,
     /// Bitwise and, two's complement.
-    AndI = 57,
+    AndI = 18,
     /// Bitwise or.
-    OrI = 58,
+    OrI = 19,
     /// Bitwise exclusive or.
-    XorI = 59,
+    XorI = 20,
     /// Shift left; bits beyond bit 63 are lost, without a trap.
-    ShlI = 60,
+    ShlI = 21,
     /// Arithmetic shift right: the sign is kept.
-    ShrI = 61,
+    ShrI = 22,
     /// Sum.
-    AddF = 64,
+    AddF = 23,
     /// Difference: lower minus top.
-    SubF = 65,
+    SubF = 24,
     /// Product.
-    MulF = 66,
+    MulF = 25,
     /// Quotient; by zero it is an infinity or NaN, as IEEE 754 says.
-    DivF = 67,
-    /// Negation: flips the sign bit.
-    NegF = 68,
-    /// Absolute value: clears the sign bit.
-    AbsF = 69,
+    DivF = 26,
     /// NaN if either is NaN; else the top when it is less than the lower, else the lower.
-    MinF = 70,
+    MinF = 27,
     /// NaN if either is NaN; else the top when it is greater than the lower, else the lower.
-    MaxF = 71,
-    /// Toward minus infinity, to an integral float.
-    FloorF = 72,
-    /// Toward plus infinity, to an integral float.
-    CeilF = 73,
-    /// To the nearest integral float, ties away from zero.
-    RoundF = 74,
-    /// Square root, correctly rounded; NaN below zero.
-    SqrtF = 75,
+    MaxF = 28,
     /// Equal.
-    EqI = 80,
+    EqI = 29,
     /// Lower operand less than top.
-    LtI = 81,
+    LtI = 30,
     /// Lower operand less than or equal to top.
-    LeI = 82,
-    /// Equal: false when either is NaN; -0.0 equals 0.0.
-    EqF = 83,
-    /// Lower operand less than top; false when either is NaN.
-    LtF = 84,
-    /// Lower operand less than or equal to top; false when either is NaN.
-    LeF = 85,
-    /// Lower operand greater than top; false when either is NaN.
-    GtF = 86,
-    /// Lower operand greater than or equal to top; false when either is NaN.
-    GeF = 87,
+    LeI = 31,
     /// Lower operand greater than top.
-    GtI = 88,
+    GtI = 32,
     /// Lower operand greater than or equal to top.
-    GeI = 89,
+    GeI = 33,
+    /// Equal: false when either is NaN; -0.0 equals 0.0.
+    EqF = 34,
+    /// Lower operand less than top; false when either is NaN.
+    LtF = 35,
+    /// Lower operand less than or equal to top; false when either is NaN.
+    LeF = 36,
+    /// Lower operand greater than top; false when either is NaN.
+    GtF = 37,
+    /// Lower operand greater than or equal to top; false when either is NaN.
+    GeF = 38,
     /// Equal.
-    EqB = 90,
-    /// Logical not.
-    Not = 91,
+    EqB = 39,
     /// Logical and of two values already computed.
-    And = 92,
+    And = 40,
     /// Logical or of two values already computed.
-    Or = 93,
+    Or = 41,
+    /// Negation.
+    NegI = 42,
+    /// Absolute value.
+    AbsI = 43,
+    /// Negation: flips the sign bit.
+    NegF = 44,
+    /// Absolute value: clears the sign bit.
+    AbsF = 45,
+    /// Toward minus infinity, to an integral float.
+    FloorF = 46,
+    /// Toward plus infinity, to an integral float.
+    CeilF = 47,
+    /// To the nearest integral float, ties away from zero.
+    RoundF = 48,
+    /// Square root, correctly rounded; NaN below zero.
+    SqrtF = 49,
+    /// Logical not.
+    Not = 50,
     /// To the nearest float, ties to even.
-    IToF = 96,
+    IToF = 51,
     /// Toward zero.
-    FToI = 97,
+    FToI = 52,
+    /// Pop an index, push that element of array b. The index is checked against the array's length slot and capacity.
+    LoadAt = 53,
+    /// Pop an index, then a value; store the value at that element of array b, a state or local array.
+    StoreAt = 54,
+    /// Push the length of array b, then add 1 to its length slot: the pushed index is the place of a new element.
+    Grow = 55,
+    /// Pop the trip count n, 1 <= n <= b, and run the instructions up to the matching END_LOOP n times.
+    Loop = 56,
+    /// Close the innermost LOOP, whose first instruction is b; go back to b unless this was the last trip.
+    EndLoop = 57,
+    /// Push the trip number, from 0, of the loop a levels out (0 is the innermost).
+    LoopIndex = 58,
+    /// End the execution with outcome ok. The last instruction of every handler, and nowhere else. The stack is empty.
+    Return = 59,
+    /// Push the event's time, microseconds since 1970-01-01T00:00Z.
+    Now = 60,
+    /// Push the event's time plus the host's offset from UTC at that time, in microseconds.
+    LocalNow = 61,
+    /// Evaluate time word b: pops and pushes what its kind says in the table of timers.
+    Eval = 62,
+    /// Put timer b back to its initial state: emitted where a branch leaves a `for` or an edge unevaluated.
+    Reset = 63,
+    /// Pop the arguments of capability site b (and below them its fallback value, if that is its answer to failure), read, push the result.
+    LoadResource = 64,
+    /// Pop the arguments of capability site b and add the action to those this execution asks for. It acts after the commit.
+    CallAction = 65,
+    /// As LOAD_RESOURCE, for a language model: may suspend the execution until the answer, the timeout or the fallback.
+    LlmCall = 66,
+    /// Pop the fields of emit site b and add the event to those this execution emits.
+    EmitEvent = 67,
     /// The same bytes.
-    EqT = 104,
+    EqT = 68,
     /// Lower text then top text, cut at a character boundary to b bytes.
-    Concat = 105,
+    Concat = 69,
     /// Decimal digits of an int; at most 20 bytes.
-    TextI = 106,
+    TextI = 70,
     /// A float with a decimals (0 to 6; 255: up to 6, trailing zeros dropped, one kept); at most 27 bytes. docs/svm.md says how it rounds.
-    TextF = 107,
+    TextF = 71,
     /// `true` or `false`.
-    TextB = 108,
+    TextB = 72,
     /// Push text constant b + n for ordinal n, 0 <= n < a.
-    TextEnum = 109,
+    TextEnum = 73,
     /// The lower text contains the top text (always true of the empty text).
-    Contains = 110,
+    Contains = 74,
     /// The lower text starts with the top text.
-    StartsWith = 111,
+    StartsWith = 75,
     /// Number of Unicode scalar values.
-    LenT = 112,
+    LenT = 76,
     /// A duration in its largest exact unit: `90s`, `1500ms`, `2h`; at most 22 bytes.
-    TextD = 113,
+    TextD = 77,
 }
 
 impl Op {
@@ -218,81 +218,81 @@ impl Op {
         match code {
             1 => Some(Self::Load),
             2 => Some(Self::Store),
-            3 => Some(Self::LoadAt),
-            4 => Some(Self::StoreAt),
-            5 => Some(Self::Grow),
-            6 => Some(Self::Const),
-            7 => Some(Self::PushInt),
-            8 => Some(Self::PushBool),
-            9 => Some(Self::Pop),
-            10 => Some(Self::Dup),
-            11 => Some(Self::Select),
-            16 => Some(Self::Branch),
-            17 => Some(Self::Jump),
-            18 => Some(Self::Loop),
-            19 => Some(Self::EndLoop),
-            20 => Some(Self::LoopIndex),
-            21 => Some(Self::Return),
-            24 => Some(Self::LoadResource),
-            25 => Some(Self::CallAction),
-            26 => Some(Self::LlmCall),
-            27 => Some(Self::EmitEvent),
-            28 => Some(Self::Now),
-            29 => Some(Self::LocalNow),
-            32 => Some(Self::Eval),
-            33 => Some(Self::Reset),
-            48 => Some(Self::AddI),
-            49 => Some(Self::SubI),
-            50 => Some(Self::MulI),
-            51 => Some(Self::DivI),
-            52 => Some(Self::ModI),
-            53 => Some(Self::NegI),
-            54 => Some(Self::AbsI),
-            55 => Some(Self::MinI),
-            56 => Some(Self::MaxI),
-            57 => Some(Self::AndI),
-            58 => Some(Self::OrI),
-            59 => Some(Self::XorI),
-            60 => Some(Self::ShlI),
-            61 => Some(Self::ShrI),
-            64 => Some(Self::AddF),
-            65 => Some(Self::SubF),
-            66 => Some(Self::MulF),
-            67 => Some(Self::DivF),
-            68 => Some(Self::NegF),
-            69 => Some(Self::AbsF),
-            70 => Some(Self::MinF),
-            71 => Some(Self::MaxF),
-            72 => Some(Self::FloorF),
-            73 => Some(Self::CeilF),
-            74 => Some(Self::RoundF),
-            75 => Some(Self::SqrtF),
-            80 => Some(Self::EqI),
-            81 => Some(Self::LtI),
-            82 => Some(Self::LeI),
-            83 => Some(Self::EqF),
-            84 => Some(Self::LtF),
-            85 => Some(Self::LeF),
-            86 => Some(Self::GtF),
-            87 => Some(Self::GeF),
-            88 => Some(Self::GtI),
-            89 => Some(Self::GeI),
-            90 => Some(Self::EqB),
-            91 => Some(Self::Not),
-            92 => Some(Self::And),
-            93 => Some(Self::Or),
-            96 => Some(Self::IToF),
-            97 => Some(Self::FToI),
-            104 => Some(Self::EqT),
-            105 => Some(Self::Concat),
-            106 => Some(Self::TextI),
-            107 => Some(Self::TextF),
-            108 => Some(Self::TextB),
-            109 => Some(Self::TextEnum),
-            110 => Some(Self::Contains),
-            111 => Some(Self::StartsWith),
-            112 => Some(Self::LenT),
-            113 => Some(Self::TextD),
+            3 => Some(Self::Const),
+            4 => Some(Self::PushInt),
+            5 => Some(Self::PushBool),
+            6 => Some(Self::Pop),
+            7 => Some(Self::Dup),
+            8 => Some(Self::Select),
+            9 => Some(Self::Branch),
+            10 => Some(Self::Jump),
+            11 => Some(Self::AddI),
+            12 => Some(Self::SubI),
+            13 => Some(Self::MulI),
+            14 => Some(Self::DivI),
+            15 => Some(Self::ModI),
+            16 => Some(Self::MinI),
+            17 => Some(Self::MaxI),
+            18 => Some(Self::AndI),
+            19 => Some(Self::OrI),
+            20 => Some(Self::XorI),
+            21 => Some(Self::ShlI),
+            22 => Some(Self::ShrI),
+            23 => Some(Self::AddF),
+            24 => Some(Self::SubF),
+            25 => Some(Self::MulF),
+            26 => Some(Self::DivF),
+            27 => Some(Self::MinF),
+            28 => Some(Self::MaxF),
+            29 => Some(Self::EqI),
+            30 => Some(Self::LtI),
+            31 => Some(Self::LeI),
+            32 => Some(Self::GtI),
+            33 => Some(Self::GeI),
+            34 => Some(Self::EqF),
+            35 => Some(Self::LtF),
+            36 => Some(Self::LeF),
+            37 => Some(Self::GtF),
+            38 => Some(Self::GeF),
+            39 => Some(Self::EqB),
+            40 => Some(Self::And),
+            41 => Some(Self::Or),
+            42 => Some(Self::NegI),
+            43 => Some(Self::AbsI),
+            44 => Some(Self::NegF),
+            45 => Some(Self::AbsF),
+            46 => Some(Self::FloorF),
+            47 => Some(Self::CeilF),
+            48 => Some(Self::RoundF),
+            49 => Some(Self::SqrtF),
+            50 => Some(Self::Not),
+            51 => Some(Self::IToF),
+            52 => Some(Self::FToI),
+            53 => Some(Self::LoadAt),
+            54 => Some(Self::StoreAt),
+            55 => Some(Self::Grow),
+            56 => Some(Self::Loop),
+            57 => Some(Self::EndLoop),
+            58 => Some(Self::LoopIndex),
+            59 => Some(Self::Return),
+            60 => Some(Self::Now),
+            61 => Some(Self::LocalNow),
+            62 => Some(Self::Eval),
+            63 => Some(Self::Reset),
+            64 => Some(Self::LoadResource),
+            65 => Some(Self::CallAction),
+            66 => Some(Self::LlmCall),
+            67 => Some(Self::EmitEvent),
+            68 => Some(Self::EqT),
+            69 => Some(Self::Concat),
+            70 => Some(Self::TextI),
+            71 => Some(Self::TextF),
+            72 => Some(Self::TextB),
+            73 => Some(Self::TextEnum),
+            74 => Some(Self::Contains),
+            75 => Some(Self::StartsWith),
+            76 => Some(Self::LenT),
+            77 => Some(Self::TextD),
             _ => None,
         }
     }
@@ -302,81 +302,81 @@ impl Op {
 pub mod code {
     pub const LOAD: u8 = 1;
     pub const STORE: u8 = 2;
-    pub const LOAD_AT: u8 = 3;
-    pub const STORE_AT: u8 = 4;
-    pub const GROW: u8 = 5;
-    pub const CONST: u8 = 6;
-    pub const PUSH_INT: u8 = 7;
-    pub const PUSH_BOOL: u8 = 8;
-    pub const POP: u8 = 9;
-    pub const DUP: u8 = 10;
-    pub const SELECT: u8 = 11;
-    pub const BRANCH: u8 = 16;
-    pub const JUMP: u8 = 17;
-    pub const LOOP: u8 = 18;
-    pub const END_LOOP: u8 = 19;
-    pub const LOOP_INDEX: u8 = 20;
-    pub const RETURN: u8 = 21;
-    pub const LOAD_RESOURCE: u8 = 24;
-    pub const CALL_ACTION: u8 = 25;
-    pub const LLM_CALL: u8 = 26;
-    pub const EMIT_EVENT: u8 = 27;
-    pub const NOW: u8 = 28;
-    pub const LOCAL_NOW: u8 = 29;
-    pub const EVAL: u8 = 32;
-    pub const RESET: u8 = 33;
-    pub const ADD_I: u8 = 48;
-    pub const SUB_I: u8 = 49;
-    pub const MUL_I: u8 = 50;
-    pub const DIV_I: u8 = 51;
-    pub const MOD_I: u8 = 52;
-    pub const NEG_I: u8 = 53;
-    pub const ABS_I: u8 = 54;
-    pub const MIN_I: u8 = 55;
-    pub const MAX_I: u8 = 56;
-    pub const AND_I: u8 = 57;
-    pub const OR_I: u8 = 58;
-    pub const XOR_I: u8 = 59;
-    pub const SHL_I: u8 = 60;
-    pub const SHR_I: u8 = 61;
-    pub const ADD_F: u8 = 64;
-    pub const SUB_F: u8 = 65;
-    pub const MUL_F: u8 = 66;
-    pub const DIV_F: u8 = 67;
-    pub const NEG_F: u8 = 68;
-    pub const ABS_F: u8 = 69;
-    pub const MIN_F: u8 = 70;
-    pub const MAX_F: u8 = 71;
-    pub const FLOOR_F: u8 = 72;
-    pub const CEIL_F: u8 = 73;
-    pub const ROUND_F: u8 = 74;
-    pub const SQRT_F: u8 = 75;
-    pub const EQ_I: u8 = 80;
-    pub const LT_I: u8 = 81;
-    pub const LE_I: u8 = 82;
-    pub const EQ_F: u8 = 83;
-    pub const LT_F: u8 = 84;
-    pub const LE_F: u8 = 85;
-    pub const GT_F: u8 = 86;
-    pub const GE_F: u8 = 87;
-    pub const GT_I: u8 = 88;
-    pub const GE_I: u8 = 89;
-    pub const EQ_B: u8 = 90;
-    pub const NOT: u8 = 91;
-    pub const AND: u8 = 92;
-    pub const OR: u8 = 93;
-    pub const I_TO_F: u8 = 96;
-    pub const F_TO_I: u8 = 97;
-    pub const EQ_T: u8 = 104;
-    pub const CONCAT: u8 = 105;
-    pub const TEXT_I: u8 = 106;
-    pub const TEXT_F: u8 = 107;
-    pub const TEXT_B: u8 = 108;
-    pub const TEXT_ENUM: u8 = 109;
-    pub const CONTAINS: u8 = 110;
-    pub const STARTS_WITH: u8 = 111;
-    pub const LEN_T: u8 = 112;
-    pub const TEXT_D: u8 = 113;
+    pub const CONST: u8 = 3;
+    pub const PUSH_INT: u8 = 4;
+    pub const PUSH_BOOL: u8 = 5;
+    pub const POP: u8 = 6;
+    pub const DUP: u8 = 7;
+    pub const SELECT: u8 = 8;
+    pub const BRANCH: u8 = 9;
+    pub const JUMP: u8 = 10;
+    pub const ADD_I: u8 = 11;
+    pub const SUB_I: u8 = 12;
+    pub const MUL_I: u8 = 13;
+    pub const DIV_I: u8 = 14;
+    pub const MOD_I: u8 = 15;
+    pub const MIN_I: u8 = 16;
+    pub const MAX_I: u8 = 17;
+    pub const AND_I: u8 = 18;
+    pub const OR_I: u8 = 19;
+    pub const XOR_I: u8 = 20;
+    pub const SHL_I: u8 = 21;
+    pub const SHR_I: u8 = 22;
+    pub const ADD_F: u8 = 23;
+    pub const SUB_F: u8 = 24;
+    pub const MUL_F: u8 = 25;
+    pub const DIV_F: u8 = 26;
+    pub const MIN_F: u8 = 27;
+    pub const MAX_F: u8 = 28;
+    pub const EQ_I: u8 = 29;
+    pub const LT_I: u8 = 30;
+    pub const LE_I: u8 = 31;
+    pub const GT_I: u8 = 32;
+    pub const GE_I: u8 = 33;
+    pub const EQ_F: u8 = 34;
+    pub const LT_F: u8 = 35;
+    pub const LE_F: u8 = 36;
+    pub const GT_F: u8 = 37;
+    pub const GE_F: u8 = 38;
+    pub const EQ_B: u8 = 39;
+    pub const AND: u8 = 40;
+    pub const OR: u8 = 41;
+    pub const NEG_I: u8 = 42;
+    pub const ABS_I: u8 = 43;
+    pub const NEG_F: u8 = 44;
+    pub const ABS_F: u8 = 45;
+    pub const FLOOR_F: u8 = 46;
+    pub const CEIL_F: u8 = 47;
+    pub const ROUND_F: u8 = 48;
+    pub const SQRT_F: u8 = 49;
+    pub const NOT: u8 = 50;
+    pub const I_TO_F: u8 = 51;
+    pub const F_TO_I: u8 = 52;
+    pub const LOAD_AT: u8 = 53;
+    pub const STORE_AT: u8 = 54;
+    pub const GROW: u8 = 55;
+    pub const LOOP: u8 = 56;
+    pub const END_LOOP: u8 = 57;
+    pub const LOOP_INDEX: u8 = 58;
+    pub const RETURN: u8 = 59;
+    pub const NOW: u8 = 60;
+    pub const LOCAL_NOW: u8 = 61;
+    pub const EVAL: u8 = 62;
+    pub const RESET: u8 = 63;
+    pub const LOAD_RESOURCE: u8 = 64;
+    pub const CALL_ACTION: u8 = 65;
+    pub const LLM_CALL: u8 = 66;
+    pub const EMIT_EVENT: u8 = 67;
+    pub const EQ_T: u8 = 68;
+    pub const CONCAT: u8 = 69;
+    pub const TEXT_I: u8 = 70;
+    pub const TEXT_F: u8 = 71;
+    pub const TEXT_B: u8 = 72;
+    pub const TEXT_ENUM: u8 = 73;
+    pub const CONTAINS: u8 = 74;
+    pub const STARTS_WITH: u8 = 75;
+    pub const LEN_T: u8 = 76;
+    pub const TEXT_D: u8 = 77;
 }
 
 /// Why an execution was trapped.
@@ -489,30 +489,6 @@ impl Op {
                 cost: 1,
                 cost_plus: CostPlus::None,
             },
-            Self::LoadAt => OpInfo {
-                a: Operand::None,
-                b: Operand::Array,
-                pops: "I",
-                pushes: "[X]",
-                cost: 2,
-                cost_plus: CostPlus::None,
-            },
-            Self::StoreAt => OpInfo {
-                a: Operand::None,
-                b: Operand::Array,
-                pops: "[XI]",
-                pushes: "",
-                cost: 2,
-                cost_plus: CostPlus::None,
-            },
-            Self::Grow => OpInfo {
-                a: Operand::None,
-                b: Operand::Array,
-                pops: "",
-                pushes: "I",
-                cost: 2,
-                cost_plus: CostPlus::None,
-            },
             Self::Const => OpInfo {
                 a: Operand::None,
                 b: Operand::Const,
@@ -577,102 +553,6 @@ impl Op {
                 cost: 1,
                 cost_plus: CostPlus::None,
             },
-            Self::Loop => OpInfo {
-                a: Operand::None,
-                b: Operand::Bound,
-                pops: "I",
-                pushes: "",
-                cost: 2,
-                cost_plus: CostPlus::None,
-            },
-            Self::EndLoop => OpInfo {
-                a: Operand::None,
-                b: Operand::Target,
-                pops: "",
-                pushes: "",
-                cost: 2,
-                cost_plus: CostPlus::None,
-            },
-            Self::LoopIndex => OpInfo {
-                a: Operand::Depth,
-                b: Operand::None,
-                pops: "",
-                pushes: "I",
-                cost: 1,
-                cost_plus: CostPlus::None,
-            },
-            Self::Return => OpInfo {
-                a: Operand::None,
-                b: Operand::None,
-                pops: "",
-                pushes: "",
-                cost: 1,
-                cost_plus: CostPlus::None,
-            },
-            Self::LoadResource => OpInfo {
-                a: Operand::None,
-                b: Operand::Site,
-                pops: "[args]",
-                pushes: "[X]",
-                cost: 1,
-                cost_plus: CostPlus::Site,
-            },
-            Self::CallAction => OpInfo {
-                a: Operand::None,
-                b: Operand::Site,
-                pops: "[args]",
-                pushes: "",
-                cost: 1,
-                cost_plus: CostPlus::Site,
-            },
-            Self::LlmCall => OpInfo {
-                a: Operand::None,
-                b: Operand::Site,
-                pops: "[args]",
-                pushes: "[X]",
-                cost: 1,
-                cost_plus: CostPlus::Site,
-            },
-            Self::EmitEvent => OpInfo {
-                a: Operand::None,
-                b: Operand::Site,
-                pops: "[args]",
-                pushes: "",
-                cost: 1,
-                cost_plus: CostPlus::Site,
-            },
-            Self::Now => OpInfo {
-                a: Operand::None,
-                b: Operand::None,
-                pops: "",
-                pushes: "I",
-                cost: 1,
-                cost_plus: CostPlus::None,
-            },
-            Self::LocalNow => OpInfo {
-                a: Operand::None,
-                b: Operand::None,
-                pops: "",
-                pushes: "I",
-                cost: 1,
-                cost_plus: CostPlus::None,
-            },
-            Self::Eval => OpInfo {
-                a: Operand::None,
-                b: Operand::Timer,
-                pops: "[timer]",
-                pushes: "[timer]",
-                cost: 3,
-                cost_plus: CostPlus::Capacity,
-            },
-            Self::Reset => OpInfo {
-                a: Operand::None,
-                b: Operand::Timer,
-                pops: "",
-                pushes: "",
-                cost: 1,
-                cost_plus: CostPlus::None,
-            },
             Self::AddI => OpInfo {
                 a: Operand::None,
                 b: Operand::None,
@@ -711,22 +591,6 @@ impl Op {
                 pops: "II",
                 pushes: "I",
                 cost: 2,
-                cost_plus: CostPlus::None,
-            },
-            Self::NegI => OpInfo {
-                a: Operand::None,
-                b: Operand::None,
-                pops: "I",
-                pushes: "I",
-                cost: 1,
-                cost_plus: CostPlus::None,
-            },
-            Self::AbsI => OpInfo {
-                a: Operand::None,
-                b: Operand::None,
-                pops: "I",
-                pushes: "I",
-                cost: 1,
                 cost_plus: CostPlus::None,
             },
             Self::MinI => OpInfo {
@@ -817,22 +681,6 @@ impl Op {
                 cost: 2,
                 cost_plus: CostPlus::None,
             },
-            Self::NegF => OpInfo {
-                a: Operand::None,
-                b: Operand::None,
-                pops: "F",
-                pushes: "F",
-                cost: 1,
-                cost_plus: CostPlus::None,
-            },
-            Self::AbsF => OpInfo {
-                a: Operand::None,
-                b: Operand::None,
-                pops: "F",
-                pushes: "F",
-                cost: 1,
-                cost_plus: CostPlus::None,
-            },
             Self::MinF => OpInfo {
                 a: Operand::None,
                 b: Operand::None,
@@ -847,38 +695,6 @@ impl Op {
                 pops: "FF",
                 pushes: "F",
                 cost: 1,
-                cost_plus: CostPlus::None,
-            },
-            Self::FloorF => OpInfo {
-                a: Operand::None,
-                b: Operand::None,
-                pops: "F",
-                pushes: "F",
-                cost: 1,
-                cost_plus: CostPlus::None,
-            },
-            Self::CeilF => OpInfo {
-                a: Operand::None,
-                b: Operand::None,
-                pops: "F",
-                pushes: "F",
-                cost: 1,
-                cost_plus: CostPlus::None,
-            },
-            Self::RoundF => OpInfo {
-                a: Operand::None,
-                b: Operand::None,
-                pops: "F",
-                pushes: "F",
-                cost: 1,
-                cost_plus: CostPlus::None,
-            },
-            Self::SqrtF => OpInfo {
-                a: Operand::None,
-                b: Operand::None,
-                pops: "F",
-                pushes: "F",
-                cost: 4,
                 cost_plus: CostPlus::None,
             },
             Self::EqI => OpInfo {
@@ -898,6 +714,22 @@ impl Op {
                 cost_plus: CostPlus::None,
             },
             Self::LeI => OpInfo {
+                a: Operand::None,
+                b: Operand::None,
+                pops: "II",
+                pushes: "B",
+                cost: 1,
+                cost_plus: CostPlus::None,
+            },
+            Self::GtI => OpInfo {
+                a: Operand::None,
+                b: Operand::None,
+                pops: "II",
+                pushes: "B",
+                cost: 1,
+                cost_plus: CostPlus::None,
+            },
+            Self::GeI => OpInfo {
                 a: Operand::None,
                 b: Operand::None,
                 pops: "II",
@@ -945,34 +777,10 @@ impl Op {
                 cost: 1,
                 cost_plus: CostPlus::None,
             },
-            Self::GtI => OpInfo {
-                a: Operand::None,
-                b: Operand::None,
-                pops: "II",
-                pushes: "B",
-                cost: 1,
-                cost_plus: CostPlus::None,
-            },
-            Self::GeI => OpInfo {
-                a: Operand::None,
-                b: Operand::None,
-                pops: "II",
-                pushes: "B",
-                cost: 1,
-                cost_plus: CostPlus::None,
-            },
             Self::EqB => OpInfo {
                 a: Operand::None,
                 b: Operand::None,
                 pops: "BB",
-                pushes: "B",
-                cost: 1,
-                cost_plus: CostPlus::None,
-            },
-            Self::Not => OpInfo {
-                a: Operand::None,
-                b: Operand::None,
-                pops: "B",
                 pushes: "B",
                 cost: 1,
                 cost_plus: CostPlus::None,
@@ -993,6 +801,78 @@ impl Op {
                 cost: 1,
                 cost_plus: CostPlus::None,
             },
+            Self::NegI => OpInfo {
+                a: Operand::None,
+                b: Operand::None,
+                pops: "I",
+                pushes: "I",
+                cost: 1,
+                cost_plus: CostPlus::None,
+            },
+            Self::AbsI => OpInfo {
+                a: Operand::None,
+                b: Operand::None,
+                pops: "I",
+                pushes: "I",
+                cost: 1,
+                cost_plus: CostPlus::None,
+            },
+            Self::NegF => OpInfo {
+                a: Operand::None,
+                b: Operand::None,
+                pops: "F",
+                pushes: "F",
+                cost: 1,
+                cost_plus: CostPlus::None,
+            },
+            Self::AbsF => OpInfo {
+                a: Operand::None,
+                b: Operand::None,
+                pops: "F",
+                pushes: "F",
+                cost: 1,
+                cost_plus: CostPlus::None,
+            },
+            Self::FloorF => OpInfo {
+                a: Operand::None,
+                b: Operand::None,
+                pops: "F",
+                pushes: "F",
+                cost: 1,
+                cost_plus: CostPlus::None,
+            },
+            Self::CeilF => OpInfo {
+                a: Operand::None,
+                b: Operand::None,
+                pops: "F",
+                pushes: "F",
+                cost: 1,
+                cost_plus: CostPlus::None,
+            },
+            Self::RoundF => OpInfo {
+                a: Operand::None,
+                b: Operand::None,
+                pops: "F",
+                pushes: "F",
+                cost: 1,
+                cost_plus: CostPlus::None,
+            },
+            Self::SqrtF => OpInfo {
+                a: Operand::None,
+                b: Operand::None,
+                pops: "F",
+                pushes: "F",
+                cost: 4,
+                cost_plus: CostPlus::None,
+            },
+            Self::Not => OpInfo {
+                a: Operand::None,
+                b: Operand::None,
+                pops: "B",
+                pushes: "B",
+                cost: 1,
+                cost_plus: CostPlus::None,
+            },
             Self::IToF => OpInfo {
                 a: Operand::None,
                 b: Operand::None,
@@ -1008,6 +888,126 @@ impl Op {
                 pushes: "I",
                 cost: 1,
                 cost_plus: CostPlus::None,
+            },
+            Self::LoadAt => OpInfo {
+                a: Operand::None,
+                b: Operand::Array,
+                pops: "I",
+                pushes: "[X]",
+                cost: 2,
+                cost_plus: CostPlus::None,
+            },
+            Self::StoreAt => OpInfo {
+                a: Operand::None,
+                b: Operand::Array,
+                pops: "[XI]",
+                pushes: "",
+                cost: 2,
+                cost_plus: CostPlus::None,
+            },
+            Self::Grow => OpInfo {
+                a: Operand::None,
+                b: Operand::Array,
+                pops: "",
+                pushes: "I",
+                cost: 2,
+                cost_plus: CostPlus::None,
+            },
+            Self::Loop => OpInfo {
+                a: Operand::None,
+                b: Operand::Bound,
+                pops: "I",
+                pushes: "",
+                cost: 2,
+                cost_plus: CostPlus::None,
+            },
+            Self::EndLoop => OpInfo {
+                a: Operand::None,
+                b: Operand::Target,
+                pops: "",
+                pushes: "",
+                cost: 2,
+                cost_plus: CostPlus::None,
+            },
+            Self::LoopIndex => OpInfo {
+                a: Operand::Depth,
+                b: Operand::None,
+                pops: "",
+                pushes: "I",
+                cost: 1,
+                cost_plus: CostPlus::None,
+            },
+            Self::Return => OpInfo {
+                a: Operand::None,
+                b: Operand::None,
+                pops: "",
+                pushes: "",
+                cost: 1,
+                cost_plus: CostPlus::None,
+            },
+            Self::Now => OpInfo {
+                a: Operand::None,
+                b: Operand::None,
+                pops: "",
+                pushes: "I",
+                cost: 1,
+                cost_plus: CostPlus::None,
+            },
+            Self::LocalNow => OpInfo {
+                a: Operand::None,
+                b: Operand::None,
+                pops: "",
+                pushes: "I",
+                cost: 1,
+                cost_plus: CostPlus::None,
+            },
+            Self::Eval => OpInfo {
+                a: Operand::None,
+                b: Operand::Timer,
+                pops: "[timer]",
+                pushes: "[timer]",
+                cost: 3,
+                cost_plus: CostPlus::Capacity,
+            },
+            Self::Reset => OpInfo {
+                a: Operand::None,
+                b: Operand::Timer,
+                pops: "",
+                pushes: "",
+                cost: 1,
+                cost_plus: CostPlus::None,
+            },
+            Self::LoadResource => OpInfo {
+                a: Operand::None,
+                b: Operand::Site,
+                pops: "[args]",
+                pushes: "[X]",
+                cost: 1,
+                cost_plus: CostPlus::Site,
+            },
+            Self::CallAction => OpInfo {
+                a: Operand::None,
+                b: Operand::Site,
+                pops: "[args]",
+                pushes: "",
+                cost: 1,
+                cost_plus: CostPlus::Site,
+            },
+            Self::LlmCall => OpInfo {
+                a: Operand::None,
+                b: Operand::Site,
+                pops: "[args]",
+                pushes: "[X]",
+                cost: 1,
+                cost_plus: CostPlus::Site,
+            },
+            Self::EmitEvent => OpInfo {
+                a: Operand::None,
+                b: Operand::Site,
+                pops: "[args]",
+                pushes: "",
+                cost: 1,
+                cost_plus: CostPlus::Site,
             },
             Self::EqT => OpInfo {
                 a: Operand::None,

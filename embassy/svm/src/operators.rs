@@ -1,42 +1,49 @@
 //! The instructions that only turn numbers into a number: docs/svm.md, Numbers.
 
 use crate::float::{self, SIGN, Way, integral};
-use crate::isa::{Trap, code};
+use crate::isa::{CostPlus, Op, Trap, code};
 use crate::numbers::{EQUAL, GREATER, LESS, order_float, to_int};
 use crate::value::NAN_BITS;
 
 const SHIFT_MAX: u64 = 63;
 
-/// The result of an instruction from ADD_I to F_TO_I on its operands, the lower one of two.
+/// What an instruction costs more than 1.
+const fn more(op: Op) -> u32 {
+    op.info().cost as u32 - 1
+}
+
+const fn exact(value: Option<i64>) -> Result<u64, Trap> {
+    match value {
+        Some(value) => Ok(value as u64),
+        None => Err(Trap::IntOverflow),
+    }
+}
+
+/// The result of an instruction from ADD_I to OR; 1 of its cost is paid.
 #[inline(always)]
-pub(crate) fn calculate(opcode: u8, lower: u64, top: u64) -> Result<u64, Trap> {
+pub(crate) fn of_two(opcode: u8, lower: u64, top: u64, fuel: &mut u32) -> Result<u64, Trap> {
     let (one, two) = (lower as i64, top as i64);
-    let exact = |value: Option<i64>| value.map(|value| value as u64).ok_or(Trap::IntOverflow);
     Ok(match opcode {
         code::ADD_I => return exact(one.checked_add(two)),
         code::SUB_I => return exact(one.checked_sub(two)),
-        code::NEG_I => return exact(0_i64.checked_sub(two)),
-        code::ABS_I => return exact(two.checked_abs()),
-        code::MUL_I | code::DIV_I | code::MOD_I => return scale(opcode, one, two),
+        code::MUL_I => return scale(opcode, one, two),
+        code::DIV_I | code::MOD_I => {
+            *fuel = fuel.wrapping_add(const { more(Op::DivI) });
+            return scale(opcode, one, two);
+        }
         code::AND_I | code::AND => lower & top,
         code::OR_I | code::OR => lower | top,
         code::XOR_I => lower ^ top,
-        code::NOT => top ^ 1,
         code::SHL_I | code::SHR_I if top > SHIFT_MAX => return Err(Trap::ShiftRange),
         code::SHL_I => lower << (top & SHIFT_MAX),
         code::SHR_I => (one >> (top & SHIFT_MAX)) as u64,
         code::ADD_F => float::add(lower, top),
         code::SUB_F => float::add(lower, top ^ SIGN),
         code::MUL_F => float::multiply(lower, top),
-        code::DIV_F => float::divide(lower, top),
-        code::NEG_F => top ^ SIGN,
-        code::ABS_F => top & !SIGN,
-        code::FLOOR_F => integral(top, if two < 0 { Way::Up } else { Way::Down }),
-        code::CEIL_F => integral(top, if two < 0 { Way::Down } else { Way::Up }),
-        code::ROUND_F => integral(top, Way::Half),
-        code::SQRT_F => float::root(top),
-        code::I_TO_F => float::of_int(two),
-        code::F_TO_I => return to_int(top),
+        code::DIV_F => {
+            *fuel = fuel.wrapping_add(const { more(Op::DivF) });
+            float::divide(lower, top)
+        }
         code::EQ_I | code::EQ_B => u64::from(lower == top),
         code::LT_I => u64::from(one < two),
         code::LE_I => u64::from(one <= two),
@@ -47,6 +54,45 @@ pub(crate) fn calculate(opcode: u8, lower: u64, top: u64) -> Result<u64, Trap> {
         _ => compare(opcode, lower, top),
     })
 }
+
+/// The result of an instruction from NEG_I to F_TO_I; 1 of its cost is paid.
+#[inline(always)]
+pub(crate) fn of_one(opcode: u8, word: u64, fuel: &mut u32) -> Result<u64, Trap> {
+    let value = word as i64;
+    Ok(match opcode {
+        code::NEG_I => return exact(0_i64.checked_sub(value)),
+        code::ABS_I => return exact(value.checked_abs()),
+        code::NOT => word ^ 1,
+        code::NEG_F => word ^ SIGN,
+        code::ABS_F => word & !SIGN,
+        code::FLOOR_F => integral(word, if value < 0 { Way::Up } else { Way::Down }),
+        code::CEIL_F => integral(word, if value < 0 { Way::Down } else { Way::Up }),
+        code::ROUND_F => integral(word, Way::Half),
+        code::SQRT_F => {
+            *fuel = fuel.wrapping_add(const { more(Op::SqrtF) });
+            float::root(word)
+        }
+        code::I_TO_F => float::of_int(value),
+        _ => return to_int(word),
+    })
+}
+
+/// Every instruction up to F_TO_I costs 1, but for those that say so above.
+const _: () = {
+    let mut code = code::LOAD;
+    while code <= code::F_TO_I {
+        if let Some(op) = Op::from_code(code) {
+            let paid = match op {
+                Op::DivI | Op::ModI => more(Op::DivI),
+                Op::DivF => more(Op::DivF),
+                Op::SqrtF => more(Op::SqrtF),
+                _ => 0,
+            };
+            assert!(more(op) == paid && matches!(op.info().cost_plus, CostPlus::None));
+        }
+        code += 1;
+    }
+};
 
 /// The order of two floats, as the instruction asks for it.
 fn compare(opcode: u8, lower: u64, top: u64) -> u64 {

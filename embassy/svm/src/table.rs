@@ -3,7 +3,7 @@
 use crate::isa::{Op, OpInfo, Operand, TimerKind};
 use crate::value::ValueType;
 
-const CODES: usize = 0x72;
+const CODES: usize = Op::TextD as usize + 1;
 /// The letter X: any one type.
 const ANY: u32 = 4;
 

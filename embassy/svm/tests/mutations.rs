@@ -106,7 +106,7 @@ fn any_bytes_are_refused() {
     for size in 0..2_000 {
         let mut data: Vec<u8> = (0..size % 300).map(|_| random.next() as u8).collect();
         if size % 2 == 0 {
-            let head = b"\x7fSVM\x02\x01\x01\x02";
+            let head = b"\x7fSVM\x02\x02\x01\x02";
             data.iter_mut().zip(head).for_each(|(place, byte)| *place = *byte);
         }
         assert!(Program::decode(&data).is_err());

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-ABI = 1
+ABI = 2
 """Version of the instruction set; a program of another one is refused."""
 
 
@@ -43,81 +43,81 @@ class Op(IntEnum):
 
     LOAD = 0x01
     STORE = 0x02
-    LOAD_AT = 0x03
-    STORE_AT = 0x04
-    GROW = 0x05
-    CONST = 0x06
-    PUSH_INT = 0x07
-    PUSH_BOOL = 0x08
-    POP = 0x09
-    DUP = 0x0A
-    SELECT = 0x0B
-    BRANCH = 0x10
-    JUMP = 0x11
-    LOOP = 0x12
-    END_LOOP = 0x13
-    LOOP_INDEX = 0x14
-    RETURN = 0x15
-    LOAD_RESOURCE = 0x18
-    CALL_ACTION = 0x19
-    LLM_CALL = 0x1A
-    EMIT_EVENT = 0x1B
-    NOW = 0x1C
-    LOCAL_NOW = 0x1D
-    EVAL = 0x20
-    RESET = 0x21
-    ADD_I = 0x30
-    SUB_I = 0x31
-    MUL_I = 0x32
-    DIV_I = 0x33
-    MOD_I = 0x34
-    NEG_I = 0x35
-    ABS_I = 0x36
-    MIN_I = 0x37
-    MAX_I = 0x38
-    AND_I = 0x39
-    OR_I = 0x3A
-    XOR_I = 0x3B
-    SHL_I = 0x3C
-    SHR_I = 0x3D
-    ADD_F = 0x40
-    SUB_F = 0x41
-    MUL_F = 0x42
-    DIV_F = 0x43
-    NEG_F = 0x44
-    ABS_F = 0x45
-    MIN_F = 0x46
-    MAX_F = 0x47
-    FLOOR_F = 0x48
-    CEIL_F = 0x49
-    ROUND_F = 0x4A
-    SQRT_F = 0x4B
-    EQ_I = 0x50
-    LT_I = 0x51
-    LE_I = 0x52
-    EQ_F = 0x53
-    LT_F = 0x54
-    LE_F = 0x55
-    GT_F = 0x56
-    GE_F = 0x57
-    GT_I = 0x58
-    GE_I = 0x59
-    EQ_B = 0x5A
-    NOT = 0x5B
-    AND = 0x5C
-    OR = 0x5D
-    I_TO_F = 0x60
-    F_TO_I = 0x61
-    EQ_T = 0x68
-    CONCAT = 0x69
-    TEXT_I = 0x6A
-    TEXT_F = 0x6B
-    TEXT_B = 0x6C
-    TEXT_ENUM = 0x6D
-    CONTAINS = 0x6E
-    STARTS_WITH = 0x6F
-    LEN_T = 0x70
-    TEXT_D = 0x71
+    CONST = 0x03
+    PUSH_INT = 0x04
+    PUSH_BOOL = 0x05
+    POP = 0x06
+    DUP = 0x07
+    SELECT = 0x08
+    BRANCH = 0x09
+    JUMP = 0x0A
+    ADD_I = 0x0B
+    SUB_I = 0x0C
+    MUL_I = 0x0D
+    DIV_I = 0x0E
+    MOD_I = 0x0F
+    MIN_I = 0x10
+    MAX_I = 0x11
+    AND_I = 0x12
+    OR_I = 0x13
+    XOR_I = 0x14
+    SHL_I = 0x15
+    SHR_I = 0x16
+    ADD_F = 0x17
+    SUB_F = 0x18
+    MUL_F = 0x19
+    DIV_F = 0x1A
+    MIN_F = 0x1B
+    MAX_F = 0x1C
+    EQ_I = 0x1D
+    LT_I = 0x1E
+    LE_I = 0x1F
+    GT_I = 0x20
+    GE_I = 0x21
+    EQ_F = 0x22
+    LT_F = 0x23
+    LE_F = 0x24
+    GT_F = 0x25
+    GE_F = 0x26
+    EQ_B = 0x27
+    AND = 0x28
+    OR = 0x29
+    NEG_I = 0x2A
+    ABS_I = 0x2B
+    NEG_F = 0x2C
+    ABS_F = 0x2D
+    FLOOR_F = 0x2E
+    CEIL_F = 0x2F
+    ROUND_F = 0x30
+    SQRT_F = 0x31
+    NOT = 0x32
+    I_TO_F = 0x33
+    F_TO_I = 0x34
+    LOAD_AT = 0x35
+    STORE_AT = 0x36
+    GROW = 0x37
+    LOOP = 0x38
+    END_LOOP = 0x39
+    LOOP_INDEX = 0x3A
+    RETURN = 0x3B
+    NOW = 0x3C
+    LOCAL_NOW = 0x3D
+    EVAL = 0x3E
+    RESET = 0x3F
+    LOAD_RESOURCE = 0x40
+    CALL_ACTION = 0x41
+    LLM_CALL = 0x42
+    EMIT_EVENT = 0x43
+    EQ_T = 0x44
+    CONCAT = 0x45
+    TEXT_I = 0x46
+    TEXT_F = 0x47
+    TEXT_B = 0x48
+    TEXT_ENUM = 0x49
+    CONTAINS = 0x4A
+    STARTS_WITH = 0x4B
+    LEN_T = 0x4C
+    TEXT_D = 0x4D
 
 
 class Trap(IntEnum):
@@ -153,81 +153,81 @@ class TimerKind(IntEnum):
 OPS: dict[int, OpInfo] = {
     0x01: OpInfo("LOAD", "", "slot", "", "[X]", (), 1, ""),
     0x02: OpInfo("STORE", "", "slot", "[X]", "", (), 1, ""),
-    0x03: OpInfo("LOAD_AT", "", "array", "I", "[X]", (4,), 2, ""),
-    0x04: OpInfo("STORE_AT", "", "array", "[XI]", "", (4,), 2, ""),
-    0x05: OpInfo("GROW", "", "array", "", "I", (5,), 2, ""),
-    0x06: OpInfo("CONST", "", "const", "", "[X]", (), 1, ""),
-    0x07: OpInfo("PUSH_INT", "", "i16", "", "I", (), 1, ""),
-    0x08: OpInfo("PUSH_BOOL", "0|1", "", "", "B", (), 1, ""),
-    0x09: OpInfo("POP", "", "", "X", "", (), 1, ""),
-    0x0A: OpInfo("DUP", "", "", "X", "XX", (), 1, ""),
-    0x0B: OpInfo("SELECT", "", "", "BXX", "X", (), 1, ""),
-    0x10: OpInfo("BRANCH", "", "target", "B", "", (), 1, ""),
-    0x11: OpInfo("JUMP", "", "target", "", "", (), 1, ""),
-    0x12: OpInfo("LOOP", "", "bound", "I", "", (7,), 2, ""),
-    0x13: OpInfo("END_LOOP", "", "target", "", "", (), 2, ""),
-    0x14: OpInfo("LOOP_INDEX", "depth", "", "", "I", (), 1, ""),
-    0x15: OpInfo("RETURN", "", "", "", "", (), 1, ""),
-    0x18: OpInfo("LOAD_RESOURCE", "", "site", "[args]", "[X]", (8,), 1, "site"),
-    0x19: OpInfo("CALL_ACTION", "", "site", "[args]", "", (), 1, "site"),
-    0x1A: OpInfo("LLM_CALL", "", "site", "[args]", "[X]", (8,), 1, "site"),
-    0x1B: OpInfo("EMIT_EVENT", "", "site", "[args]", "", (), 1, "site"),
-    0x1C: OpInfo("NOW", "", "", "", "I", (), 1, ""),
-    0x1D: OpInfo("LOCAL_NOW", "", "", "", "I", (), 1, ""),
-    0x20: OpInfo("EVAL", "", "timer", "[timer]", "[timer]", (), 3, "cap"),
-    0x21: OpInfo("RESET", "", "timer", "", "", (), 1, ""),
-    0x30: OpInfo("ADD_I", "", "", "II", "I", (1,), 1, ""),
-    0x31: OpInfo("SUB_I", "", "", "II", "I", (1,), 1, ""),
-    0x32: OpInfo("MUL_I", "", "", "II", "I", (1,), 1, ""),
-    0x33: OpInfo("DIV_I", "", "", "II", "I", (2, 1), 2, ""),
-    0x34: OpInfo("MOD_I", "", "", "II", "I", (2,), 2, ""),
-    0x35: OpInfo("NEG_I", "", "", "I", "I", (1,), 1, ""),
-    0x36: OpInfo("ABS_I", "", "", "I", "I", (1,), 1, ""),
-    0x37: OpInfo("MIN_I", "", "", "II", "I", (), 1, ""),
-    0x38: OpInfo("MAX_I", "", "", "II", "I", (), 1, ""),
-    0x39: OpInfo("AND_I", "", "", "II", "I", (), 1, ""),
-    0x3A: OpInfo("OR_I", "", "", "II", "I", (), 1, ""),
-    0x3B: OpInfo("XOR_I", "", "", "II", "I", (), 1, ""),
-    0x3C: OpInfo("SHL_I", "", "", "II", "I", (6,), 1, ""),
-    0x3D: OpInfo("SHR_I", "", "", "II", "I", (6,), 1, ""),
-    0x40: OpInfo("ADD_F", "", "", "FF", "F", (), 1, ""),
-    0x41: OpInfo("SUB_F", "", "", "FF", "F", (), 1, ""),
-    0x42: OpInfo("MUL_F", "", "", "FF", "F", (), 1, ""),
-    0x43: OpInfo("DIV_F", "", "", "FF", "F", (), 2, ""),
-    0x44: OpInfo("NEG_F", "", "", "F", "F", (), 1, ""),
-    0x45: OpInfo("ABS_F", "", "", "F", "F", (), 1, ""),
-    0x46: OpInfo("MIN_F", "", "", "FF", "F", (), 1, ""),
-    0x47: OpInfo("MAX_F", "", "", "FF", "F", (), 1, ""),
-    0x48: OpInfo("FLOOR_F", "", "", "F", "F", (), 1, ""),
-    0x49: OpInfo("CEIL_F", "", "", "F", "F", (), 1, ""),
-    0x4A: OpInfo("ROUND_F", "", "", "F", "F", (), 1, ""),
-    0x4B: OpInfo("SQRT_F", "", "", "F", "F", (), 4, ""),
-    0x50: OpInfo("EQ_I", "", "", "II", "B", (), 1, ""),
-    0x51: OpInfo("LT_I", "", "", "II", "B", (), 1, ""),
-    0x52: OpInfo("LE_I", "", "", "II", "B", (), 1, ""),
-    0x53: OpInfo("EQ_F", "", "", "FF", "B", (), 1, ""),
-    0x54: OpInfo("LT_F", "", "", "FF", "B", (), 1, ""),
-    0x55: OpInfo("LE_F", "", "", "FF", "B", (), 1, ""),
-    0x56: OpInfo("GT_F", "", "", "FF", "B", (), 1, ""),
-    0x57: OpInfo("GE_F", "", "", "FF", "B", (), 1, ""),
-    0x58: OpInfo("GT_I", "", "", "II", "B", (), 1, ""),
-    0x59: OpInfo("GE_I", "", "", "II", "B", (), 1, ""),
-    0x5A: OpInfo("EQ_B", "", "", "BB", "B", (), 1, ""),
-    0x5B: OpInfo("NOT", "", "", "B", "B", (), 1, ""),
-    0x5C: OpInfo("AND", "", "", "BB", "B", (), 1, ""),
-    0x5D: OpInfo("OR", "", "", "BB", "B", (), 1, ""),
-    0x60: OpInfo("I_TO_F", "", "", "I", "F", (), 1, ""),
-    0x61: OpInfo("F_TO_I", "", "", "F", "I", (3,), 1, ""),
-    0x68: OpInfo("EQ_T", "", "", "TT", "B", (), 8, ""),
-    0x69: OpInfo("CONCAT", "", "bytes", "TT", "T", (), 2, "b"),
-    0x6A: OpInfo("TEXT_I", "", "", "I", "T", (), 20, ""),
-    0x6B: OpInfo("TEXT_F", "decimals", "", "F", "T", (), 24, ""),
-    0x6C: OpInfo("TEXT_B", "", "", "B", "T", (), 1, ""),
-    0x6D: OpInfo("TEXT_ENUM", "count", "const", "I", "T", (9,), 1, ""),
-    0x6E: OpInfo("CONTAINS", "", "", "TT", "B", (), 64, ""),
-    0x6F: OpInfo("STARTS_WITH", "", "", "TT", "B", (), 8, ""),
-    0x70: OpInfo("LEN_T", "", "", "T", "I", (), 8, ""),
-    0x71: OpInfo("TEXT_D", "", "", "I", "T", (), 24, ""),
+    0x03: OpInfo("CONST", "", "const", "", "[X]", (), 1, ""),
+    0x04: OpInfo("PUSH_INT", "", "i16", "", "I", (), 1, ""),
+    0x05: OpInfo("PUSH_BOOL", "0|1", "", "", "B", (), 1, ""),
+    0x06: OpInfo("POP", "", "", "X", "", (), 1, ""),
+    0x07: OpInfo("DUP", "", "", "X", "XX", (), 1, ""),
+    0x08: OpInfo("SELECT", "", "", "BXX", "X", (), 1, ""),
+    0x09: OpInfo("BRANCH", "", "target", "B", "", (), 1, ""),
+    0x0A: OpInfo("JUMP", "", "target", "", "", (), 1, ""),
+    0x0B: OpInfo("ADD_I", "", "", "II", "I", (1,), 1, ""),
+    0x0C: OpInfo("SUB_I", "", "", "II", "I", (1,), 1, ""),
+    0x0D: OpInfo("MUL_I", "", "", "II", "I", (1,), 1, ""),
+    0x0E: OpInfo("DIV_I", "", "", "II", "I", (2, 1), 2, ""),
+    0x0F: OpInfo("MOD_I", "", "", "II", "I", (2,), 2, ""),
+    0x10: OpInfo("MIN_I", "", "", "II", "I", (), 1, ""),
+    0x11: OpInfo("MAX_I", "", "", "II", "I", (), 1, ""),
+    0x12: OpInfo("AND_I", "", "", "II", "I", (), 1, ""),
+    0x13: OpInfo("OR_I", "", "", "II", "I", (), 1, ""),
+    0x14: OpInfo("XOR_I", "", "", "II", "I", (), 1, ""),
+    0x15: OpInfo("SHL_I", "", "", "II", "I", (6,), 1, ""),
+    0x16: OpInfo("SHR_I", "", "", "II", "I", (6,), 1, ""),
+    0x17: OpInfo("ADD_F", "", "", "FF", "F", (), 1, ""),
+    0x18: OpInfo("SUB_F", "", "", "FF", "F", (), 1, ""),
+    0x19: OpInfo("MUL_F", "", "", "FF", "F", (), 1, ""),
+    0x1A: OpInfo("DIV_F", "", "", "FF", "F", (), 2, ""),
+    0x1B: OpInfo("MIN_F", "", "", "FF", "F", (), 1, ""),
+    0x1C: OpInfo("MAX_F", "", "", "FF", "F", (), 1, ""),
+    0x1D: OpInfo("EQ_I", "", "", "II", "B", (), 1, ""),
+    0x1E: OpInfo("LT_I", "", "", "II", "B", (), 1, ""),
+    0x1F: OpInfo("LE_I", "", "", "II", "B", (), 1, ""),
+    0x20: OpInfo("GT_I", "", "", "II", "B", (), 1, ""),
+    0x21: OpInfo("GE_I", "", "", "II", "B", (), 1, ""),
+    0x22: OpInfo("EQ_F", "", "", "FF", "B", (), 1, ""),
+    0x23: OpInfo("LT_F", "", "", "FF", "B", (), 1, ""),
+    0x24: OpInfo("LE_F", "", "", "FF", "B", (), 1, ""),
+    0x25: OpInfo("GT_F", "", "", "FF", "B", (), 1, ""),
+    0x26: OpInfo("GE_F", "", "", "FF", "B", (), 1, ""),
+    0x27: OpInfo("EQ_B", "", "", "BB", "B", (), 1, ""),
+    0x28: OpInfo("AND", "", "", "BB", "B", (), 1, ""),
+    0x29: OpInfo("OR", "", "", "BB", "B", (), 1, ""),
+    0x2A: OpInfo("NEG_I", "", "", "I", "I", (1,), 1, ""),
+    0x2B: OpInfo("ABS_I", "", "", "I", "I", (1,), 1, ""),
+    0x2C: OpInfo("NEG_F", "", "", "F", "F", (), 1, ""),
+    0x2D: OpInfo("ABS_F", "", "", "F", "F", (), 1, ""),
+    0x2E: OpInfo("FLOOR_F", "", "", "F", "F", (), 1, ""),
+    0x2F: OpInfo("CEIL_F", "", "", "F", "F", (), 1, ""),
+    0x30: OpInfo("ROUND_F", "", "", "F", "F", (), 1, ""),
+    0x31: OpInfo("SQRT_F", "", "", "F", "F", (), 4, ""),
+    0x32: OpInfo("NOT", "", "", "B", "B", (), 1, ""),
+    0x33: OpInfo("I_TO_F", "", "", "I", "F", (), 1, ""),
+    0x34: OpInfo("F_TO_I", "", "", "F", "I", (3,), 1, ""),
+    0x35: OpInfo("LOAD_AT", "", "array", "I", "[X]", (4,), 2, ""),
+    0x36: OpInfo("STORE_AT", "", "array", "[XI]", "", (4,), 2, ""),
+    0x37: OpInfo("GROW", "", "array", "", "I", (5,), 2, ""),
+    0x38: OpInfo("LOOP", "", "bound", "I", "", (7,), 2, ""),
+    0x39: OpInfo("END_LOOP", "", "target", "", "", (), 2, ""),
+    0x3A: OpInfo("LOOP_INDEX", "depth", "", "", "I", (), 1, ""),
+    0x3B: OpInfo("RETURN", "", "", "", "", (), 1, ""),
+    0x3C: OpInfo("NOW", "", "", "", "I", (), 1, ""),
+    0x3D: OpInfo("LOCAL_NOW", "", "", "", "I", (), 1, ""),
+    0x3E: OpInfo("EVAL", "", "timer", "[timer]", "[timer]", (), 3, "cap"),
+    0x3F: OpInfo("RESET", "", "timer", "", "", (), 1, ""),
+    0x40: OpInfo("LOAD_RESOURCE", "", "site", "[args]", "[X]", (8,), 1, "site"),
+    0x41: OpInfo("CALL_ACTION", "", "site", "[args]", "", (), 1, "site"),
+    0x42: OpInfo("LLM_CALL", "", "site", "[args]", "[X]", (8,), 1, "site"),
+    0x43: OpInfo("EMIT_EVENT", "", "site", "[args]", "", (), 1, "site"),
+    0x44: OpInfo("EQ_T", "", "", "TT", "B", (), 8, ""),
+    0x45: OpInfo("CONCAT", "", "bytes", "TT", "T", (), 2, "b"),
+    0x46: OpInfo("TEXT_I", "", "", "I", "T", (), 20, ""),
+    0x47: OpInfo("TEXT_F", "decimals", "", "F", "T", (), 24, ""),
+    0x48: OpInfo("TEXT_B", "", "", "B", "T", (), 1, ""),
+    0x49: OpInfo("TEXT_ENUM", "count", "const", "I", "T", (9,), 1, ""),
+    0x4A: OpInfo("CONTAINS", "", "", "TT", "B", (), 64, ""),
+    0x4B: OpInfo("STARTS_WITH", "", "", "TT", "B", (), 8, ""),
+    0x4C: OpInfo("LEN_T", "", "", "T", "I", (), 8, ""),
+    0x4D: OpInfo("TEXT_D", "", "", "I", "T", (), 24, ""),
 }
 """What each opcode means."""
 

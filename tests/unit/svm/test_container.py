@@ -25,7 +25,7 @@ def program() -> Program:
 def test_header_is_the_one_of_the_page(program: Program) -> None:
     data = encode(program)
     assert data[:4] == b"\x7fSVM"
-    assert data[4:8] == bytes([2, 1, program.profile, program.priority])
+    assert data[4:8] == bytes([2, 2, program.profile, program.priority])
     assert int.from_bytes(data[8:16], "little") == program.sequence
     assert int.from_bytes(data[16:20], "little") == len(data) - 4
     assert data[HEADER_BYTES : HEADER_BYTES + 5] == b"\x0c\0\0\0\x01"
