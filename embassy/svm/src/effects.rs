@@ -98,17 +98,16 @@ impl<const TYPES: usize, const BLOCKS: usize> Pass<'_, '_, TYPES, BLOCKS> {
         };
         let args = usize::from(site.args);
         need(site.kind == kind && self.depth >= self.frames.base() + args, Why::Operand)?;
-        let mut scalars = site.scalars();
         self.depth -= args;
-        for index in self.depth..self.depth + args {
-            let wanted = scalars.next().map(|scalar| scalar.value_type);
-            need(wanted == Some(self.types.get(index)), Why::Stack)?;
+        for index in 0..args {
+            need(site.arg_type(index) == self.types.get(self.depth + index), Why::Stack)?;
         }
         self.count(FUEL, u32::from(site.cost))?;
         self.count(CALLS + kind as usize, 1)?;
-        let Some(result) = scalars.next() else {
+        if !site.has_result {
             return self.count(ACTION_WORDS, 1 + args as u32);
-        };
+        }
+        let result = site.result();
         self.count(SCRATCH, u32::from(result.slot().size_bytes_max))?;
         if site.on_failure == FALLBACK {
             self.pop(result.value_type)?;

@@ -101,7 +101,7 @@ impl<'r, 'a, 'm> Machine<'r, 'a, 'm> {
             let word = match *value {
                 Value::Bool(value) => u64::from(value),
                 Value::Int(value) => value as u64,
-                Value::Float(value) => value.to_bits(),
+                Value::Float(value) => canonical(value.to_bits()),
                 Value::Text(text) => self.memory.append(&mut scratch, text).word(),
             };
             self.memory.store(slot, word);
@@ -146,17 +146,16 @@ impl<'r, 'a, 'm> Machine<'r, 'a, 'm> {
         let program = self.program;
         let (params, base) = (usize::from(program.regions.params), program.regions.state_base());
         let (words, bytes, memory) = (&mut *self.instance.words, &mut *self.instance.bytes, &self.memory);
+        let (base, end) = (base, program.regions.state_end());
+        put_words(words, params, memory.words.get(base..end).unwrap_or(&[]));
+        if !program.has_text {
+            return;
+        }
         program.runs(&mut |first, next, kind| {
-            for slot in first.max(base)..next.min(program.regions.state_end()) {
-                let mut word = memory.load(slot);
-                if kind.value_type == ValueType::Float {
-                    word = canonical(word);
-                } else if kind.value_type == ValueType::Text {
-                    word = commit_text(program, bytes, memory, slot, Handle::from_word(word));
-                }
-                if let Some(place) = words.get_mut(slot - base + params) {
-                    *place = word;
-                }
+            let texts = if kind.value_type == ValueType::Text { first.max(base)..next.min(end) } else { 0..0 };
+            for slot in texts {
+                let word = commit_text(program, bytes, memory, slot, Handle::from_word(memory.load(slot)));
+                put_words(words, slot - base + params, &[word]);
             }
         });
     }

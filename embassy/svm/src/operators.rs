@@ -3,7 +3,7 @@
 use crate::float::{self, SIGN, Way, integral};
 use crate::isa::{CostPlus, Op, Trap, code};
 use crate::numbers::{EQUAL, GREATER, LESS, order_float, to_int};
-use crate::value::NAN_BITS;
+use crate::value::{NAN_BITS, canonical};
 
 const SHIFT_MAX: u64 = 63;
 
@@ -63,7 +63,7 @@ pub(crate) fn of_one(opcode: u8, word: u64, fuel: &mut u32) -> Result<u64, Trap>
         code::NEG_I => return exact(0_i64.checked_sub(value)),
         code::ABS_I => return exact(value.checked_abs()),
         code::NOT => word ^ 1,
-        code::NEG_F => word ^ SIGN,
+        code::NEG_F => canonical(word ^ SIGN),
         code::ABS_F => word & !SIGN,
         code::FLOOR_F => integral(word, if value < 0 { Way::Up } else { Way::Down }),
         code::CEIL_F => integral(word, if value < 0 { Way::Down } else { Way::Up }),

@@ -5,7 +5,7 @@ use crate::reader::Reader;
 use crate::refusal::Refusal;
 use crate::structure::{self, CONSTANT_BYTES, ENTRY_BYTES, SITE_BYTES};
 use crate::tables;
-use crate::types::{Scalar, Slot};
+use crate::types::{ENUM, Scalar, Slot, TEXT, value_type_of};
 use crate::value::{Handle, ValueType};
 
 /// How many slots each region has. They lie one after the other from slot 0.
@@ -146,7 +146,8 @@ pub struct Site<'a> {
     /// Number of arguments.
     pub args: u8,
     pub(crate) has_result: bool,
-    pub(crate) rest: Reader<'a>,
+    /// The tags of its arguments and what follows them, in the bytes of the program.
+    rest: &'a [u8],
 }
 
 /// What a host needs to know of a site beside its kind and types.
@@ -163,15 +164,36 @@ pub struct SiteNames<'a> {
 }
 
 impl<'a> Site<'a> {
-    /// How many types stand in its entry: of arguments and result.
-    pub(crate) fn types(&self) -> u8 {
-        self.args.wrapping_add(u8::from(self.has_result))
+    /// The capability, or the name of the event.
+    pub fn capability(&self) -> &'a [u8] {
+        name_at(self.rest, usize::from(self.args))
     }
 
-    /// The types of the arguments in order, and then of the result if it has one.
-    pub fn scalars(&self) -> impl Iterator<Item = Scalar> + use<'a> {
-        let mut reader = self.rest;
-        (0..self.types()).map(move |_| reader.scalar())
+    /// The type of the slot that an argument comes from.
+    pub fn arg_type(&self, index: usize) -> ValueType {
+        value_type_of(self.rest.get(index).copied().unwrap_or(0))
+    }
+
+    /// Where the type of the result stands, or what follows it.
+    fn result_at(&self) -> usize {
+        let resource = usize::from(self.args) + 1 + self.capability().len();
+        resource + 1 + name_at(self.rest, resource).len()
+    }
+
+    /// What a site answers that has a result.
+    pub(crate) fn result(&self) -> Scalar {
+        let mut at = self.result_at();
+        let byte = |at: usize| u16::from(self.rest.get(at).copied().unwrap_or(0));
+        let tag = byte(at) as u8;
+        let max = match tag {
+            TEXT => byte(at + 1) | byte(at + 2) << 8,
+            ENUM => {
+                at += 2 + name_at(self.rest, at + 1).len();
+                byte(at)
+            }
+            _ => 0,
+        };
+        Scalar::tagged(tag, max)
     }
 
     /// Whether the execution, or what follows an action, ends when this fails for good: the default.
@@ -181,14 +203,26 @@ impl<'a> Site<'a> {
 
     /// What stands behind the types; nothing of a site whose bytes are not those of a decoded program.
     pub fn names(&self) -> Option<SiteNames<'a>> {
-        let mut reader = self.rest;
-        for _ in 0..self.types() {
+        let mut reader = Reader::new(self.rest, 0, 0, false);
+        let tags = reader.take(usize::from(self.args));
+        let (capability, resource) = (reader.name(), reader.name());
+        if self.has_result {
             reader.scalar();
         }
-        let (backoff_us, timeout_us) = (reader.number(8), reader.number(8));
-        let names = SiteNames { backoff_us, timeout_us, capability: reader.name(), resource: reader.name() };
+        for tag in tags {
+            reader.detail(*tag);
+        }
+        let names = SiteNames { backoff_us: reader.number(8), timeout_us: reader.number(8), capability, resource };
         reader.is_right().then_some(names)
     }
+}
+
+/// The name that stands at `at`, its length byte in front.
+#[inline(never)]
+fn name_at(bytes: &[u8], at: usize) -> &[u8] {
+    let rest = bytes.get(at..).unwrap_or(&[]);
+    let Some((size, rest)) = rest.split_first() else { return &[] };
+    rest.get(..usize::from(*size)).unwrap_or(&[])
 }
 
 /// Size of the head of a trigger.
@@ -404,7 +438,7 @@ impl<'a> Program<'a> {
             cost: u16::from_le_bytes([low, high]),
             args,
             has_result: has_result != 0,
-            rest: Reader::new(self.bytes, position.wrapping_add(SITE_BYTES), self.profile, false),
+            rest: self.bytes.get(position.wrapping_add(SITE_BYTES)..).unwrap_or(&[]),
         }
     }
 

@@ -198,7 +198,8 @@ impl Run<'_, '_, '_> {
         let mut rest = self.memory.words.get(first..self.execution.actions).unwrap_or(&[]);
         while let Some((head, after)) = rest.split_first() {
             let (words, others) = after.split_at_checked((head >> 16) as usize).unwrap_or((&[], &[]));
-            host.act(Call { program: self.program, words, texts: self.texts(), index: *head as u16 });
+            let (index, texts) = (*head as u16, self.texts());
+            host.act(Call { site: self.program.site_at(index), words, texts, index });
             rest = others;
         }
     }
@@ -207,16 +208,14 @@ impl Run<'_, '_, '_> {
     fn ask(&mut self, word: Word, host: &mut dyn Host) -> Step<u64> {
         let site = self.program.site_at(word.b);
         let count = usize::from(site.args);
-        let Some(result) = site.scalars().nth(count) else {
-            return trap(Trap::FuelExhausted);
-        };
+        let result = site.result();
         let bottom = self.drop_args(count);
         let words = self.memory.words.get(bottom..bottom + count).unwrap_or(&[]);
         let top = self.execution.scratch;
         let (low, high) = self.memory.scratch.split_at_mut_checked(top).unwrap_or((&mut [], &mut []));
         let room = high.get_mut(..usize::from(result.slot().size_bytes_max)).unwrap_or(&mut []);
         let texts = Texts { program: self.program.bytes, own: self.own, scratch: low };
-        let reply = host.read(Call { program: self.program, words, texts, index: word.b }, room);
+        let reply = host.read(Call { site, words, texts, index: word.b }, room);
         if matches!(reply, Reply::Pending) {
             self.execution.top = (bottom + count) as u16;
             self.execution.fuel = self.execution.fuel.wrapping_sub(Entry::of(word.opcode).cost());

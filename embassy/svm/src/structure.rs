@@ -164,25 +164,28 @@ fn check_sites<'a>(program: &mut Program<'a>, reader: &mut Reader<'a>) -> Fault 
     reader.take(4 * usize::from(count));
     for index in 0..count {
         need(reader.position == program.site_position(index), Why::Order)?;
-        check_site(program, index, reader)?;
+        check_site(program, reader)?;
     }
     Ok(())
 }
 
-fn check_site(program: &Program<'_>, index: u16, reader: &mut Reader<'_>) -> Fault {
+fn check_site(program: &Program<'_>, reader: &mut Reader<'_>) -> Fault {
     let [kind, on_failure, _, flags, _, _, args, has_result] = *program.piece(reader.position);
     reader.take(SITE_BYTES);
     let known = kind < 4 && on_failure <= FALLBACK && flags < 2 && args <= ARGS_MAX && has_result < 2;
     need(known, Why::Unknown)?;
-    let site = program.site_at(index);
-    for _ in 0..site.types() {
-        reader.scalar();
-    }
-    let duration = reader.number(8).max(reader.number(8));
+    let tags = reader.take(usize::from(args));
     let named = !reader.name().is_empty();
     reader.name();
+    if has_result == 1 {
+        reader.scalar();
+    }
+    for tag in tags {
+        reader.detail(*tag);
+    }
+    let duration = reader.number(8).max(reader.number(8));
     reader.names(u16::from(args), 1);
-    let asks = matches!(site.kind, SiteKind::Read | SiteKind::Llm);
+    let asks = matches!(SiteKind::of(kind), SiteKind::Read | SiteKind::Llm);
     let answers = asks || on_failure == ABORT || on_failure == SKIP;
-    need(named && asks == site.has_result && answers && duration <= PERIOD_US_MAX, Why::Site)
+    need(named && asks == (has_result == 1) && answers && duration <= PERIOD_US_MAX, Why::Site)
 }

@@ -11,8 +11,8 @@ const TEXT_BYTES_MAX: u16 = 4_096;
 const TEXT_BYTES_MCU_MAX: u16 = 255;
 
 const BOOL: u8 = 0;
-const TEXT: u8 = 4;
-const ENUM: u8 = 5;
+pub(crate) const TEXT: u8 = 4;
+pub(crate) const ENUM: u8 = 5;
 const LIST: u8 = 6;
 const RECORD: u8 = 7;
 const PIN: u8 = 8;
@@ -28,6 +28,11 @@ const VALUE_TYPES: [ValueType; 9] = [
     ValueType::Int,
     ValueType::Int,
 ];
+
+/// The type of the slot that holds a scalar of this tag.
+pub(crate) fn value_type_of(tag: u8) -> ValueType {
+    VALUE_TYPES.get(usize::from(tag)).copied().unwrap_or(ValueType::Int)
+}
 
 /// The largest byte limit of a text on a profile (0 linux, 1 mcu).
 pub(crate) const fn text_bytes_max(profile: u8) -> u16 {
@@ -60,6 +65,11 @@ pub struct Scalar {
 }
 
 impl Scalar {
+    /// The scalar of a tag below PIN; `max` as it is kept.
+    pub(crate) fn tagged(tag: u8, max: u16) -> Self {
+        Self { value_type: value_type_of(tag), tag, max }
+    }
+
     pub(crate) const fn of(slot: Slot) -> Self {
         Self { value_type: slot.value_type, tag: BOOL, max: slot.size_bytes_max }
     }
@@ -122,6 +132,12 @@ impl Reader<'_> {
     #[inline(never)]
     pub fn scalar(&mut self) -> Scalar {
         let tag = self.u8();
+        self.detail(tag)
+    }
+
+    /// Read what stands behind the tag of a scalar type.
+    #[inline(never)]
+    pub fn detail(&mut self, tag: u8) -> Scalar {
         self.need(tag != LIST && tag != RECORD, Why::Type);
         self.tagged(tag)
     }
@@ -184,8 +200,7 @@ impl Reader<'_> {
             }
             _ => (),
         }
-        let value_type = VALUE_TYPES.get(usize::from(tag)).copied().unwrap_or(ValueType::Int);
-        Scalar { value_type, tag, max }
+        Scalar::tagged(tag, max)
     }
 
     /// Read one value in its one form and return it as a word; a text as a handle into the program.

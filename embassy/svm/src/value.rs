@@ -142,7 +142,7 @@ impl<'t> Texts<'t> {
         match value_type {
             ValueType::Bool => Value::Bool(word != 0),
             ValueType::Int => Value::Int(word as i64),
-            ValueType::Float => Value::Float(f64::from_bits(canonical(word))),
+            ValueType::Float => Value::Float(f64::from_bits(word)),
             ValueType::Text => Value::Text(self.get(Handle::from_word(word))),
         }
     }

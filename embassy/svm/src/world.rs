@@ -1,6 +1,6 @@
 //! What an execution asks of its host, and what it hands over.
 
-use crate::program::{Program, Site};
+use crate::program::Site;
 use crate::value::{Texts, Value};
 
 /// What the host answers to a read or LLM call.
@@ -34,7 +34,7 @@ pub trait Host {
 /// One call at a site, with its arguments.
 #[derive(Clone, Copy)]
 pub struct Call<'c> {
-    pub(crate) program: &'c Program<'c>,
+    pub(crate) site: Site<'c>,
     pub(crate) words: &'c [u64],
     pub(crate) texts: Texts<'c>,
     /// Index of the site.
@@ -44,15 +44,12 @@ pub struct Call<'c> {
 impl<'c> Call<'c> {
     /// The site: kind, types, capability.
     pub fn site(&self) -> Option<Site<'c>> {
-        self.program.site(self.index)
+        Some(self.site)
     }
 
     /// The arguments in order.
     pub fn args(&self) -> impl Iterator<Item = Value<'c>> + use<'c> {
-        let (texts, words) = (self.texts, self.words);
-        words
-            .iter()
-            .zip(self.program.site_at(self.index).scalars())
-            .map(move |(word, scalar)| texts.value(scalar.value_type, *word))
+        let (texts, words, site) = (self.texts, self.words, self.site);
+        words.iter().enumerate().map(move |(index, word)| texts.value(site.arg_type(index), *word))
     }
 }

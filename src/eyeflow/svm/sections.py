@@ -15,10 +15,13 @@ from eyeflow.svm.wire import Reader, Writer
 from eyeflow.svm.wire_types import (
     TEXT_LIMIT_BYTES_MAX,
     flat_size,
+    read_detail,
     read_scalar,
+    read_tag,
     read_type,
     read_value,
     read_values,
+    write_detail,
     write_type,
     write_value,
     write_values,
@@ -235,11 +238,15 @@ def _write_site(out: Writer, site: p.Site) -> None:
     out.pack("4BH2B", site.kind, site.on_failure, site.retries, SITE_LEVEL if site.level else 0,
              site.cost, len(site.args), site.result is not None)  # fmt: skip
     for _, type_ in site.args:
-        write_type(out, type_)
+        out.pack("B", type_.tag.value)
+    out.name(site.capability)
+    out.name(site.resource)
     if site.result is not None:
         write_type(out, site.result)
+    for _, type_ in site.args:
+        write_detail(out, type_)
     out.pack("2Q", site.backoff_us, site.timeout_us)
-    for name in (site.capability, site.resource, *(name for name, _ in site.args)):
+    for name, _ in site.args:
         out.name(name)
 
 
@@ -259,10 +266,11 @@ def _read_site(reader: Reader, start: int) -> p.Site:
     level = reader.flag("the flags of a site")
     cost, count = reader.unpack("HB", "cost and number of arguments of a site")
     has_result = reader.flag("whether a site has a result")
-    types = [read_type(reader) for _ in range(count)]
-    result = read_type(reader) if has_result else None
-    backoff_us, timeout_us = reader.unpack("2Q", "backoff and timeout of a site")
+    tags = [read_tag(reader) for _ in range(count)]
     capability, resource = reader.name("a capability"), reader.name("the resource of a site")
+    result = read_type(reader) if has_result else None
+    types = [read_detail(reader, tag) for tag in tags]
+    backoff_us, timeout_us = reader.unpack("2Q", "backoff and timeout of a site")
     args = tuple((reader.name("the name of an argument"), type_) for type_ in types)
     return p.Site(kind, capability, args, result, on_failure, retries, backoff_us, timeout_us, cost, resource, level)
 

@@ -16,6 +16,11 @@ FLAT_SLOTS_MAX = 4_096
 def write_type(out: Writer, type_: Type) -> None:
     """Append a type."""
     out.pack("B", type_.tag.value)
+    write_detail(out, type_)
+
+
+def write_detail(out: Writer, type_: Type) -> None:
+    """Append what stands behind the tag of a type."""
     if type_.tag is TypeTag.TEXT:
         out.pack("H", type_.size)
     elif type_.tag is TypeTag.ENUM:
@@ -39,13 +44,23 @@ def write_type(out: Writer, type_: Type) -> None:
 
 def read_type(reader: Reader, depth: int = 1) -> Type:
     """Return a type: well formed, nested at most 4 deep, of at most 4,096 slots."""
-    at = reader.position
     if depth > TYPE_DEPTH_MAX:
-        raise reader.fail(f"a type is nested more than {TYPE_DEPTH_MAX} deep", at)
-    tag = reader.number("B", "the tag of a type")
+        raise reader.fail(f"a type is nested more than {TYPE_DEPTH_MAX} deep")
+    return read_detail(reader, read_tag(reader), depth)
+
+
+def read_tag(reader: Reader) -> TypeTag:
+    """Return the tag of a type."""
+    at, tag = reader.position, reader.number("B", "the tag of a type")
     if tag > TypeTag.PIN.value:
         raise reader.fail(f"type tag {tag} is not known", at)
-    type_ = _read_tagged(reader, TypeTag(tag), depth)
+    return TypeTag(tag)
+
+
+def read_detail(reader: Reader, tag: TypeTag, depth: int = 1) -> Type:
+    """Return the type of a tag, by what stands behind the tag."""
+    at = reader.position
+    type_ = _read_tagged(reader, tag, depth)
     fault = type_fault(type_)
     if fault:
         raise reader.fail(fault, at)
