@@ -1,9 +1,9 @@
 //! The hot part of the interpreter: fetch, dispatch, and every instruction that only touches slots, stack and numbers.
 //! What it costs in flash it is worth: it runs once for each instruction of each rule.
 
-use crate::isa::{Trap, code};
+use crate::isa::{Op, Trap, code};
 use crate::machine::Execution;
-use crate::operators::{of_one, of_two};
+use crate::operators::{more, of_one, of_two};
 use crate::program::{Program, Word};
 use crate::table::Entry;
 
@@ -52,6 +52,24 @@ pub(crate) fn cycle(program: &Program<'_>, words: &mut [u64], execution: &mut Ex
                 pc = if load(words, top) as u32 != 0 { pc + 1 } else { b };
                 continue;
             }
+            code::LOOP => {
+                top = top.wrapping_sub(1);
+                fuel = fuel.wrapping_add(const { more(Op::Loop) });
+                if !execution.enter(load(words, top), b) {
+                    break Err(Trap::LoopBound);
+                }
+                pc += 1;
+                continue;
+            }
+            code::END_LOOP => {
+                fuel = fuel.wrapping_add(const { more(Op::EndLoop) });
+                if fuel > program.fuel_max {
+                    break Err(Trap::FuelExhausted);
+                }
+                pc = if execution.goes_on() { b } else { pc + 1 };
+                continue;
+            }
+            code::LOOP_INDEX => execution.trip(a),
             code::ADD_I..=code::OR => {
                 top = top.wrapping_sub(2);
                 match of_two(opcode, load(words, top), load(words, top.wrapping_add(1)), &mut fuel) {
@@ -77,6 +95,39 @@ pub(crate) fn cycle(program: &Program<'_>, words: &mut [u64], execution: &mut Ex
     };
     (execution.pc, execution.top, execution.fuel) = (pc as u16, top as u16, fuel);
     found
+}
+
+impl Execution {
+    /// Open a loop of so many trips; false when they are not within its bound.
+    fn enter(&mut self, trips: u64, bound: usize) -> bool {
+        if trips.wrapping_sub(1) >= bound as u64 {
+            return false;
+        }
+        if let Some(open) = self.trips.get_mut(usize::from(self.loops)) {
+            *open = (0, trips as u16);
+        }
+        self.loops = self.loops.wrapping_add(1);
+        true
+    }
+
+    /// End a trip of the innermost loop, and the loop itself after its last one.
+    fn goes_on(&mut self) -> bool {
+        let innermost = self.loops.wrapping_sub(1);
+        if let Some((trip, trips)) = self.trips.get_mut(usize::from(innermost)) {
+            *trip = trip.wrapping_add(1);
+            if trip < trips {
+                return true;
+            }
+        }
+        self.loops = innermost;
+        false
+    }
+
+    /// The trip, from 0, of the loop so many levels out.
+    fn trip(&self, levels: u8) -> u64 {
+        let index = self.loops.wrapping_sub(1).wrapping_sub(levels);
+        self.trips.get(usize::from(index)).map_or(0, |open| u64::from(open.0))
+    }
 }
 
 /// A word that the verifier has seen to exist.

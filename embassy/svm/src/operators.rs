@@ -8,7 +8,7 @@ use crate::value::{NAN_BITS, canonical};
 const SHIFT_MAX: u64 = 63;
 
 /// What an instruction costs more than 1.
-const fn more(op: Op) -> u32 {
+pub(crate) const fn more(op: Op) -> u32 {
     op.info().cost as u32 - 1
 }
 

@@ -1,4 +1,4 @@
-//! What the instructions do that touch more than slots, stack and numbers: arrays, loops, time words, text, sites.
+//! What the instructions do that touch more than slots, stack and numbers: arrays, time words, text, sites.
 
 use crate::instance::own_offset;
 use crate::isa::{TimerKind, Trap, code};
@@ -27,15 +27,11 @@ impl Run<'_, '_, '_> {
         let last = self.execution.top.wrapping_sub(1);
         self.execution.top = self.execution.top.wrapping_sub(entry.pops() as u16);
         let (lower, top) = (self.memory.load(usize::from(self.execution.top)), self.memory.load(usize::from(last)));
-        let mut next = self.execution.pc.wrapping_add(1);
         let mut result = 0;
         match word.opcode {
             code::STORE => self.store(usize::from(word.b), top),
             code::LOAD_AT | code::STORE_AT => result = self.element(word, lower, top)?,
             code::GROW => result = self.grow(word)?,
-            code::LOOP => self.loop_(word, top)?,
-            code::END_LOOP => next = self.end_loop(word, next)?,
-            code::LOOP_INDEX => result = self.loop_index(word),
             code::RETURN => return Err(Status::Ok),
             code::NOW => result = self.execution.time_us as u64,
             code::LOCAL_NOW => result = self.execution.time_us.wrapping_add(self.execution.utc_offset_us) as u64,
@@ -47,7 +43,7 @@ impl Run<'_, '_, '_> {
         if entry.pushes() > 0 {
             self.push(result);
         }
-        self.execution.pc = next;
+        self.execution.pc = self.execution.pc.wrapping_add(1);
         Ok(())
     }
 
@@ -87,38 +83,6 @@ impl Run<'_, '_, '_> {
         }
         self.memory.store(slot, length + 1);
         Ok(length)
-    }
-
-    fn loop_(&mut self, word: Word, trips: u64) -> Step<()> {
-        if trips.wrapping_sub(1) >= u64::from(word.b) {
-            return trap(Trap::LoopBound);
-        }
-        if let Some(open) = self.execution.trips.get_mut(usize::from(self.execution.loops)) {
-            *open = (0, trips as u16);
-        }
-        self.execution.loops = self.execution.loops.wrapping_add(1);
-        Ok(())
-    }
-
-    /// Return what comes next. Everything else goes forward: the fuel is checked here, though a proof bounds it.
-    fn end_loop(&mut self, word: Word, next: u16) -> Step<u16> {
-        if self.execution.fuel > self.program.fuel_max {
-            return trap(Trap::FuelExhausted);
-        }
-        let innermost = self.execution.loops.wrapping_sub(1);
-        if let Some((trip, trips)) = self.execution.trips.get_mut(usize::from(innermost)) {
-            *trip = trip.wrapping_add(1);
-            if trip < trips {
-                return Ok(word.b);
-            }
-        }
-        self.execution.loops = innermost;
-        Ok(next)
-    }
-
-    fn loop_index(&mut self, word: Word) -> u64 {
-        let index = self.execution.loops.wrapping_sub(1).wrapping_sub(word.a);
-        self.execution.trips.get(usize::from(index)).map_or(0, |open| u64::from(open.0))
     }
 
     /// EVAL and RESET.
@@ -198,8 +162,9 @@ impl Run<'_, '_, '_> {
         let mut rest = self.memory.words.get(first..self.execution.actions).unwrap_or(&[]);
         while let Some((head, after)) = rest.split_first() {
             let (words, others) = after.split_at_checked((head >> 16) as usize).unwrap_or((&[], &[]));
-            let (index, texts) = (*head as u16, self.texts());
-            host.act(Call { site: self.program.site_at(index), words, texts, index });
+            let index = *head as u16;
+            let site = self.program.site_at(index);
+            host.act(Call { site: &site, words, texts: self.texts(), index });
             rest = others;
         }
     }
@@ -215,7 +180,7 @@ impl Run<'_, '_, '_> {
         let (low, high) = self.memory.scratch.split_at_mut_checked(top).unwrap_or((&mut [], &mut []));
         let room = high.get_mut(..usize::from(result.slot().size_bytes_max)).unwrap_or(&mut []);
         let texts = Texts { program: self.program.bytes, own: self.own, scratch: low };
-        let reply = host.read(Call { site, words, texts, index: word.b }, room);
+        let reply = host.read(Call { site: &site, words, texts, index: word.b }, room);
         if matches!(reply, Reply::Pending) {
             self.execution.top = (bottom + count) as u16;
             self.execution.fuel = self.execution.fuel.wrapping_sub(Entry::of(word.opcode).cost());

@@ -34,7 +34,7 @@ pub trait Host {
 /// One call at a site, with its arguments.
 #[derive(Clone, Copy)]
 pub struct Call<'c> {
-    pub(crate) site: Site<'c>,
+    pub(crate) site: &'c Site<'c>,
     pub(crate) words: &'c [u64],
     pub(crate) texts: Texts<'c>,
     /// Index of the site.
@@ -43,13 +43,13 @@ pub struct Call<'c> {
 
 impl<'c> Call<'c> {
     /// The site: kind, types, capability.
-    pub fn site(&self) -> Option<Site<'c>> {
+    pub fn site(&self) -> Option<&'c Site<'c>> {
         Some(self.site)
     }
 
     /// The arguments in order.
-    pub fn args(&self) -> impl Iterator<Item = Value<'c>> + use<'c> {
-        let (texts, words, site) = (self.texts, self.words, self.site);
-        words.iter().enumerate().map(move |(index, word)| texts.value(site.arg_type(index), *word))
+    pub fn args(&self) -> impl Iterator<Item = Value<'c>> + use<'_, 'c> {
+        let typed = |(index, word): (usize, &u64)| self.texts.value(self.site.arg_type(index), *word);
+        self.words.iter().enumerate().map(typed)
     }
 }
