@@ -37,7 +37,7 @@ def answer(name: str) -> Fields:
 
 
 HELLO = Hello(
-    protocol=1, dictionary=1, places=4, program_bytes_max=7320, abi=1, keyed_mac=False, delegates_llm=True,
+    protocol=1, dictionary=2, places=4, program_bytes_max=7320, abi=1, keyed_mac=False, delegates_llm=True,
     device="0102030405060708", key="a0a1a2a3a4a5a6a7", boot=99, chip="STM32F401CC", firmware="0.1.0",
 )  # fmt: skip
 
