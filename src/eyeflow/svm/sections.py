@@ -369,10 +369,7 @@ def _write_triggers(out: Writer, program: p.Program) -> None:
 def _read_triggers(reader: Reader, draft: Draft) -> None:
     """Handlers follow each other in the code, and payloads in the inputs: a head says where they end."""
     count = reader.number("B", "the number of triggers")
-    heads = [
-        (reader.member(p.TriggerKind, "the kind of a trigger"), *reader.unpack("B2H", "a trigger"))
-        for _ in range(count)
-    ]
+    heads = [_read_head(reader) for _ in range(count)]
     triggers: list[p.Trigger] = []
     regions: p.Regions = draft.parts["regions"]
     input_base, entry = regions.params, 0
@@ -385,6 +382,13 @@ def _read_triggers(reader: Reader, draft: Draft) -> None:
         input_base, entry = input_end, end
     draft.parts["triggers"] = tuple(triggers)
     # That each payload ends where its head says shows when the program is encoded again.
+
+
+def _read_head(reader: Reader) -> tuple[p.TriggerKind, int, int, int]:
+    """Return kind, key, the slot behind the inputs and the instruction behind the handler."""
+    kind = reader.member(p.TriggerKind, "the kind of a trigger")
+    key, input_end, end = reader.unpack("B2H", "a trigger")
+    return kind, key, input_end, end
 
 
 def _read_field(reader: Reader, name: str) -> p.Field:
