@@ -149,7 +149,9 @@ fn key_of(part: &Part<'_>, shape: u32) -> Option<u32> {
         PartKind::Timer(index) => crc.update(&(shape ^ u32::from(index)).to_le_bytes()),
         PartKind::Hold | PartKind::Window => return None,
     }
-    crc.update(part.identity);
+    crc.update(&[part.name.len() as u8]);
+    crc.update(part.name);
+    crc.update(part.type_bytes);
     Some(crc.value())
 }
 

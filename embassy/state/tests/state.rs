@@ -42,7 +42,7 @@ impl<'a> Running<'a> {
                 PartKind::Hold => "for".to_string(),
                 PartKind::Window => "window".to_string(),
                 PartKind::Timer(index) => format!("timer {index}"),
-                _ => String::from_utf8_lossy(&part.identity[1..=usize::from(part.identity[0])]).into_owned(),
+                _ => String::from_utf8_lossy(part.name).into_owned(),
             };
             if name == wanted {
                 found = Some(part.base);

@@ -2,8 +2,9 @@
 
 use crate::instance::{Instance, place};
 use crate::program::Program;
+use crate::reader::Reader;
 use crate::table::TimerEntry;
-use crate::tables::{read_param, read_variable};
+use crate::tables::read_param;
 
 const SLOTS: usize = 3;
 const TIMERS: usize = 7;
@@ -32,8 +33,10 @@ pub enum PartKind {
 pub struct Part<'a> {
     /// What it is.
     pub kind: PartKind,
-    /// Name and type of a parameter or variable, as they stand in the program; empty for a time word.
-    pub identity: &'a [u8],
+    /// The name of a parameter or variable; empty for a time word.
+    pub name: &'a [u8],
+    /// Its type as it stands in the program.
+    pub type_bytes: &'a [u8],
     /// The first slot.
     pub base: usize,
     /// How many slots.
@@ -43,24 +46,25 @@ pub struct Part<'a> {
 impl<'a> Program<'a> {
     /// Visit each part of the durable memory.
     pub fn durable(&self, visit: &mut dyn FnMut(Part<'a>)) {
-        let mut reader = self.section(PARAMS);
-        for index in 0..reader.u8() {
-            let mut start = reader;
-            let base = usize::from(read_param(&mut reader).slot);
-            let mut end = start;
-            end.name();
-            end.scalar();
-            let identity = start.take(end.position - start.position);
-            visit(Part { kind: PartKind::Param(index), identity, base, size: 1 });
+        let (mut names, mut reader) = (self.section(PARAMS), self.params());
+        for index in 0..names.u8() {
+            let start = reader;
+            read_param(&mut reader);
+            let (name, (type_bytes, _)) = (names.name(), typed(start));
+            visit(Part { kind: PartKind::Param(index), name, type_bytes, base: usize::from(index), size: 1 });
         }
-        let mut reader = self.section(STATE);
-        for _ in 0..reader.u16() {
-            let mut start = reader;
-            let (variable, _) = read_variable(&mut reader);
-            let mut end = variable.type_at;
-            end.skip_type();
-            let identity = start.take(end.position - start.position);
-            visit(Part { kind: PartKind::Variable, identity, base: variable.base, size: variable.size });
+        let (mut names, mut reader) = (self.section(STATE), self.section(STATE));
+        let mut base = self.regions.state_base();
+        names.u16();
+        let count = reader.u16();
+        reader.names(count, 0);
+        for _ in 0..count {
+            let (name, (type_bytes, size)) = (names.name(), typed(reader));
+            visit(Part { kind: PartKind::Variable, name, type_bytes, base, size });
+            base += size;
+            let type_at = reader;
+            reader.skip_type();
+            reader.values(type_at, &mut |_| ());
         }
         for index in 0..self.count(TIMERS) {
             let timer = self.timer(index);
@@ -69,7 +73,7 @@ impl<'a> Program<'a> {
                 (0, _) => PartKind::Timer(index),
                 _ => PartKind::Window,
             };
-            visit(Part { kind, identity: &[], base: usize::from(timer.base), size: timer.size() });
+            visit(Part { kind, name: &[], type_bytes: &[], base: usize::from(timer.base), size: timer.size() });
         }
     }
 
@@ -78,6 +82,13 @@ impl<'a> Program<'a> {
         let (mut start, end) = (self.section(SLOTS), self.section(SITES).position);
         start.take(end.saturating_sub(SECTION_HEAD_BYTES).saturating_sub(start.position))
     }
+}
+
+/// The bytes of the type that a reader stands before, and how many slots it takes.
+fn typed<'a>(mut start: Reader<'a>) -> (&'a [u8], usize) {
+    let mut end = start;
+    let size = end.skip_type().size as usize;
+    (start.take(end.position.saturating_sub(start.position)), size)
 }
 
 impl Instance<'_> {

@@ -101,6 +101,16 @@ pub(crate) struct Timer {
     pub capacity: u16,
 }
 
+impl Timer {
+    /// How many slots it has.
+    pub fn size(&self) -> usize {
+        match self.capacity {
+            0 => 1,
+            capacity => 2 + 2 * usize::from(capacity),
+        }
+    }
+}
+
 /// What a site does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

@@ -99,11 +99,11 @@ pub(crate) fn check_state<'a>(program: &mut Program<'a>, reader: &mut Reader<'a>
         let capacity = usize::from(timer.capacity);
         need(entry.is_known() && entry.window() == (capacity > 0) && usize::from(timer.base) == base, Why::Layout)?;
         let head = if entry.has_span() { ValueType::Int } else { ValueType::Bool };
-        let ints = if capacity > 0 { 2 + capacity } else { 1 };
+        let ints = timer.size() - capacity;
         let right = program.slots_are(base, ints, Slot::of(head))
             && program.slots_are(base + ints, capacity, Slot::of(ValueType::Float));
         need(right, Why::Layout)?;
-        base += ints + capacity;
+        base += timer.size();
     }
     need(base == program.regions.state_end(), Why::Layout)
 }
