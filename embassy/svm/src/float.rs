@@ -81,12 +81,33 @@ pub(crate) fn add(one: u64, two: u64) -> u64 {
 
 /// The product.
 pub(crate) fn multiply(one: u64, two: u64) -> u64 {
+    scale(one, two, false)
+}
+
+/// The quotient.
+pub(crate) fn divide(one: u64, two: u64) -> u64 {
+    scale(one, two, true)
+}
+
+/// The product or the quotient.
+#[inline(never)]
+fn scale(one: u64, two: u64, divides: bool) -> u64 {
     let (sign, one, two) = ((one ^ two) & SIGN, one & !SIGN, two & !SIGN);
-    let (large, small) = if one >= two { (one, two) } else { (two, one) };
-    if large >= INFINITY {
-        return if is_nan(large) || small == 0 { NAN_BITS } else { sign | INFINITY };
+    // What a zero is to a product, an infinity is to a quotient.
+    let (zero, infinity) = if divides { (INFINITY, 0) } else { (0, INFINITY) };
+    if is_nan(one) || is_nan(two) || one == 0 && two == infinity || one == INFINITY && two == zero {
+        return NAN_BITS;
+    }
+    if one == INFINITY || two == infinity {
+        return sign | INFINITY;
+    }
+    if two == zero {
+        return sign;
     }
     let ((first, size), (second, other)) = (unpack(one), unpack(two));
+    if divides {
+        return pack(sign, size - other + 64 - DIGITS - 1, quotient(first, second));
+    }
     pack(sign, size + other + 1, high_product(first << DROPPED_BITS, second << DROPPED_BITS))
 }
 
@@ -100,20 +121,9 @@ fn high_product(one: u64, two: u64) -> u64 {
     (high * other_high + cross.0 + other_cross.0 + middle.0) | u64::from(middle.1 | lowest.1 != 0)
 }
 
-/// The quotient.
-pub(crate) fn divide(one: u64, two: u64) -> u64 {
-    let (sign, one, two) = ((one ^ two) & SIGN, one & !SIGN, two & !SIGN);
-    if is_nan(one) || is_nan(two) || one == two && (one == 0 || one == INFINITY) {
-        return NAN_BITS;
-    }
-    if one == INFINITY || two == 0 {
-        return sign | INFINITY;
-    }
-    if two == INFINITY {
-        return sign;
-    }
-    let ((mut rest, size), (divisor, other)) = (unpack(one), unpack(two));
-    let mut quotient = 0;
+/// The digits of a quotient, and behind them whether anything is left.
+fn quotient(dividend: u64, divisor: u64) -> u64 {
+    let (mut rest, mut quotient) = (dividend, 0);
     for _ in 0..DIGITS {
         quotient <<= 1;
         if rest >= divisor {
@@ -122,7 +132,7 @@ pub(crate) fn divide(one: u64, two: u64) -> u64 {
         }
         rest <<= 1;
     }
-    pack(sign, size - other + 64 - DIGITS - 1, quotient << 1 | u64::from(rest != 0))
+    quotient << 1 | u64::from(rest != 0)
 }
 
 /// The square root; NaN below zero.

@@ -190,22 +190,20 @@ impl<'p, 'a, const TYPES: usize, const BLOCKS: usize> Pass<'p, 'a, TYPES, BLOCKS
         let [fuel, reads, actions, llm, emits, scratch, _] = self.worst;
         let state_bytes = 8 * (end - base) + program.text_bytes(base, end, 2);
         let mut declared = program.section(2);
-        let fields = [
-            (4, fuel),
-            (1, self.stack_max as u32),
-            (1, self.frames.blocks_max as u32),
-            (1, self.frames.loops_max as u32),
-            (1, 0),
-            (2, actions),
-            (2, emits),
-            (2, reads),
-            (2, llm),
-            (4, state_bytes as u32),
-            (4, scratch),
-        ];
-        for (size, proven) in fields {
-            need(declared.small(size) == proven, Why::Limits)?;
-        }
+        let mut right = true;
+        let mut field = |size, proven: u32| right &= declared.small(size) == proven;
+        field(4, fuel);
+        field(1, self.stack_max as u32);
+        field(1, self.frames.blocks_max as u32);
+        field(1, self.frames.loops_max as u32);
+        field(1, 0);
+        field(2, actions);
+        field(2, emits);
+        field(2, reads);
+        field(2, llm);
+        field(4, state_bytes as u32);
+        field(4, scratch);
+        need(right, Why::Limits)?;
         let texts = program.text_bytes(base, end, 0);
         let [.., action_words] = self.worst;
         Ok(Needs {
