@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from components.device import QUICK, Device
 from components.rust import rust_example
 from eyeflow.base.errors import EyeflowError
 from eyeflow.compiler.catalog import Catalog
@@ -27,7 +28,6 @@ from eyeflow.svm.signing import public_key_of, sign_program
 
 KEY = bytes(range(32))
 FOREIGN = bytes(range(1, 33))
-QUICK = Patience(answer_s=0.3, slow_answer_s=3.0, tries=8, slow_tries=8)
 HASTY = Patience(answer_s=0.05, slow_answer_s=0.05, tries=2, slow_tries=2)
 NOISY = Patience(answer_s=0.05, slow_answer_s=0.1, tries=60, slow_tries=60)
 POWER_CUT = 3
@@ -61,44 +61,6 @@ def program(name: str, version: str = "1.0.0", *, chip: str = "STM32F401CC", key
 @pytest.fixture(scope="module")
 def binary() -> Path:
     return rust_example("eyeflow-link", "device")
-
-
-@dataclass(slots=True)
-class Device:
-    """The simulated board as a process; its flash lies in a file and outlives it."""
-
-    binary: Path
-    flash: Path
-    options: tuple[str, ...] = ()
-    process: subprocess.Popen[str] | None = None
-    port: int = 0
-
-    def start(self, *more: str, geometry: str = "f4") -> None:
-        trust = public_key_of(KEY).hex()
-        command = [str(self.binary), "--listen", "--flash", str(self.flash), "--trust", trust, "--geometry", geometry]
-        self.process = subprocess.Popen([*command, *self.options, *more], stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        self.port = int(self.process.stdout.readline())
-
-    def stop(self) -> int:
-        assert self.process is not None and self.process.stdout is not None
-        self.process.kill()
-        code = self.process.wait(10)
-        self.process.stdout.close()
-        return code
-
-    def ended(self) -> int:
-        assert self.process is not None and self.process.stdout is not None
-        code = self.process.wait(10)
-        self.process.stdout.close()
-        return code
-
-    @property
-    def url(self) -> str:
-        return f"socket://127.0.0.1:{self.port}"
-
-    def board(self, patience: Patience = QUICK) -> Board:
-        return Board(self.url, patience=patience)
 
 
 @pytest.fixture

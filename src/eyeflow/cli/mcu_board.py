@@ -145,6 +145,7 @@ def push(
         done = board.push(data, _progress if sys.stderr.isatty() and not json_ else None)
         for index, value in values.items():
             board.set_param(done.rule, index, value)
+        stopped = done.already and _is_stopped(board, done.place)
     programs.remember(data, done.program_id)
     if json_:
         say_json(
@@ -153,12 +154,16 @@ def push(
                 "programId": done.program_id,
                 "place": done.place,
                 "already": done.already,
+                "stopped": stopped,
                 "sizeBytes": done.size_bytes,
                 "sentBytes": done.sent_bytes,
                 "encoding": done.encoding,
                 "resumedFromBytes": done.resumed_from_bytes,
             }
         )
+    elif stopped:
+        say(f"{done.rule} {done.program_id[:16]} is on the board already, but it was stopped after faults")
+        note("  eyeflow mcu status shows the last fault; repair the rule, raise its version and push it")
     elif done.already:
         say(f"{done.rule} {done.program_id[:16]} is on the board already")
     else:
@@ -166,10 +171,16 @@ def push(
         note(f"  {done.size_bytes} bytes, sent as {done.sent_bytes} ({done.encoding})")
 
 
+def _is_stopped(board: Board, place: int) -> bool:
+    found = board.status()
+    pairs = zip(found.programs, found.counters, strict=False)
+    return any(program.place == place and not counters.running for program, counters in pairs)
+
+
 def _program(path: Path, hello: Hello, key: str, board_file: Path | None) -> bytes:
     """Return the bytes of a program file, or of a rule compiled for the board and signed."""
     if path.suffix != ".eye":
-        return read_bytes(path)
+        return _checked(path, read_bytes(path))
     from eyeflow.cli import rules as r
     from eyeflow.cli.programs import sign_bytes
     from eyeflow.svm.container import encode
@@ -214,6 +225,24 @@ def _described(hello: Hello) -> mcu_board.Board | None:
 
     board = load_board(p.BOARD_FILE) if p.BOARD_FILE.is_file() else None
     return board if board is not None and board.chip.name == hello.chip else None
+
+
+def _checked(path: Path, data: bytes) -> bytes:
+    """Return the bytes of a file that holds a program; says which file when it does not."""
+    from eyeflow.svm.container import decode
+    from eyeflow.svm.failure import ProgramError
+
+    try:
+        decode(data)
+    except ProgramError as error:
+        raise EyeflowError(
+            f"{path} holds no program that can be pushed",
+            cause=error.message,
+            next_step=error.next_step,
+            code=error.code,
+            exit_code=error.exit_code,
+        ) from error
+    return data
 
 
 def _progress(done_bytes: int, total_bytes: int) -> None:
@@ -344,14 +373,16 @@ def log(
     with open_board(port, baud, timeout, show=False) as board:
         batch, installed = board.records(), board.list()
         described = _described(board.hello)
+        rules = {one.program_id[: programs.KEY_DIGITS]: one for one in installed}
+        for record in batch.records:
+            if json_:
+                say_json(_record_json(record, rules), indent=None)
+            elif (run := record.execution) is not None:
+                say(_record_line(record.sequence, run, rules, described))
+        # The board may forget only what has left this process.
+        sys.stdout.flush()
         if forget and batch.records:
             board.acknowledge(batch.next_sequence)
-    rules = {one.program_id[: programs.KEY_DIGITS]: one for one in installed}
-    for record in batch.records:
-        if json_:
-            say_json(_record_json(record, rules), indent=None)
-        elif (run := record.execution) is not None:
-            say(_record_line(record.sequence, run, rules, described))
     if not batch.records and not json_:
         note("no records wait on the board")
     if batch.lost:

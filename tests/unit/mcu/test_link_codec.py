@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eyeflow.mcu.link import codec
 from eyeflow.mcu.link.codec import BrokenEncodingError, Encoding, compress, decompress, encode_smallest
 from eyeflow.mcu.link.dictionary import DICTIONARIES
 
@@ -69,3 +70,20 @@ def test_no_match_costs_more_than_its_literals() -> None:
     for seed in range(5):
         data = bytes(random.Random(seed).choices(range(40), k=300))
         assert len(compress(data)) <= (9 * len(data) + 7) // 8
+
+
+@pytest.mark.parametrize(
+    "data", [bytes(7000), b"\0\1" * 3500, (bytes(70) + b"\1") * 100], ids=["zeros", "pairs", "runs"]
+)
+def test_equal_bytes_do_not_cost_the_square_of_their_number(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted and not timed: how often two places are compared. Without a bound it was millions of times."""
+    compared = [0]
+    real = codec._common
+
+    def counted(buffer: bytes, place: int, at: int) -> int:
+        compared[0] += 1
+        return real(buffer, place, at)
+
+    monkeypatch.setattr(codec, "_common", counted)
+    assert decompress(compress(data), len(data)) == data
+    assert compared[0] <= 80 * len(data)

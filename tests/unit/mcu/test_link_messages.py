@@ -114,7 +114,7 @@ REFUSALS = [code for code in Code if code not in {Code.OK, Code.ALREADY, Code.WA
 
 @pytest.mark.parametrize("code", REFUSALS, ids=lambda code: code.name)
 def test_every_refusal_says_what_why_and_what_to_do(code: Code) -> None:
-    error = refusal(code, HELLO, rule="pump", size=9000, sequence=1, abi=2, number=3, why=21, at=7)
+    error = refusal(code, HELLO, rule="pump", size=9000, mine="1.1.0", theirs="1.2.0", abi=2, number=3, why=21, at=7)
     assert error.message and error.cause and error.next_step
     assert "{" not in error.message + error.next_step
     assert "?" not in error.message

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import islice
 
 from eyeflow.mcu.link.dictionary import DICTIONARIES
 
@@ -17,6 +18,10 @@ FAR_BITS_MAX = 12
 LENGTH_MIN = 2
 LENGTH_MAX = 64
 """An Elias gamma number of 1 to 63, plus one."""
+
+
+CANDIDATES_MAX = 256
+"""Earlier places that are tried for one match: without a bound, time would grow with the square of equal bytes."""
 
 
 class Encoding(IntEnum):
@@ -129,11 +134,13 @@ def _walk_back(token: list[tuple[int, int]], count: int) -> list[tuple[int, int]
 def _matches(buffer: bytes, at: int, places: dict[bytes, list[int]]) -> list[tuple[int, int]]:
     """Return the longest near match and the longest far one, as (length, distance)."""
     best: dict[bool, tuple[int, int]] = {}
-    for place in reversed(places.get(buffer[at : at + 2], ())):
+    limit = min(LENGTH_MAX, len(buffer) - at)
+    for place in islice(reversed(places.get(buffer[at : at + 2], ())), CANDIDATES_MAX):
         distance = at - place
         near = distance <= 1 << NEAR_BITS
         longest = best.get(near, (LENGTH_MIN - 1, 0))[0]
-        if distance > 1 << FAR_BITS_MAX:
+        # What is farther away is never better than a match that cannot be longer.
+        if distance > 1 << FAR_BITS_MAX or (longest == limit and not near):
             break
         length = _common(buffer, place, at)
         if length > longest:

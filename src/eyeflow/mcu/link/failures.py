@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from eyeflow.base.errors import EyeflowError
+from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.mcu.link.frames import Receiver
 from eyeflow.mcu.link.messages import PROTOCOL
 from eyeflow.mcu.link.session import Ask
@@ -50,18 +51,26 @@ def _not_opened(url: str, error: Exception) -> EyeflowError:
             cause=said,
             next_step="Name a device such as /dev/ttyACM0, or socket://host:port.",
             code="port_unknown",
+            exit_code=ExitCode.USAGE,
+        )
+    if "://" in url:
+        return EyeflowError(
+            message,
+            cause=said or type(error).__name__,
+            next_step="Is the simulator or the serial server running, and is this its address?",
+            code="port_missing",
         )
     return EyeflowError(
         message,
-        cause=said or type(error).__name__,
+        cause=os.strerror(number) if number else said or type(error).__name__,
         next_step="Is the board plugged in? `ls /dev/serial/by-id` shows the serial ports of this machine.",
         code="port_missing",
     )
 
 
 @contextmanager
-def port_lost(url: str) -> Iterator[None]:
-    """Turn the end of the port into its cause and the next step."""
+def port_lost(url: str, heard: bool = True) -> Iterator[None]:
+    """Turn the end of the port into its cause and the next step; `heard` says whether the board ever answered on it."""
     import serial
 
     try:
@@ -74,6 +83,13 @@ def port_lost(url: str) -> Iterator[None]:
             code="port_stuck",
         ) from error
     except (serial.SerialException, OSError) as error:
+        if "://" in url and not heard:
+            raise EyeflowError(
+                f"{url} hung up before the board answered",
+                cause=f"it talks to one program at a time, and another one has it: a monitor, a second push ({error})",
+                next_step="End the other program and try again; or start the simulator or serial server anew.",
+                code="port_busy",
+            ) from error
         raise EyeflowError(
             f"the port {url} went away",
             cause=str(error) or type(error).__name__,
@@ -98,8 +114,8 @@ def silent(url: str, baud: int, receiver: Receiver, ask: Ask) -> EyeflowError:
         return EyeflowError(
             f"the board at {url} does not answer",
             cause=f"nothing arrived at {baud} baud",
-            next_step="Check that this is the port of the board, that RX and TX are crossed, that it has power, and "
-            "that eyeflow firmware is flashed (`eyeflow mcu flash`).",
+            next_step="Check that this is the port of the board, that it has power, that RX and TX are crossed, that "
+            f"`--baud` ({baud}) is the rate of the board file, and that eyeflow firmware is flashed (`mcu flash`).",
             code="board_silent",
         )
     if _is_text(stray):
@@ -148,4 +164,14 @@ def other_protocol(url: str, found: int) -> EyeflowError:
         cause="firmware and eyeflow are of different versions",
         next_step="Flash firmware of this version: `eyeflow mcu build`, then `eyeflow mcu flash`.",
         code="protocol",
+    )
+
+
+def restarted(url: str) -> EyeflowError:
+    """Return the error for a board that was restarted while its records were read."""
+    return EyeflowError(
+        f"the board at {url} was restarted, so its records were not forgotten",
+        cause="it numbers its records from 0 again; those that were shown went with the restart",
+        next_step="Read the records again: `eyeflow mcu log`.",
+        code="board_restarted",
     )

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 BAUD = 115200
 POLL_S = 0.02
 PORTS_SHOWN_MAX = 8
+NAME_BYTES_MAX = 63
+UNKNOWN_RULE = "unknown_rule"
 READ_BYTES_MAX = 4096
 
 T = TypeVar("T")
@@ -112,10 +114,20 @@ class Board:
 
     def remove(self, rule: str) -> None:
         """Remove a rule; programs of it that are older than the last one stay refused."""
-        self._converse(_done(Ask(Request.REMOVE, text(rule), slow=True), self.hello, rule))
+        if rule not in {program.rule for program in self.list()}:
+            raise refusal(Code.UNKNOWN, self.hello, rule=rule)
+        resent = self._line.resent
+        try:
+            self._converse(_done(Ask(Request.REMOVE, text(rule), slow=True), self.hello, rule))
+        except EyeflowError as error:
+            # It was there. When the answer was lost and the request sent again, it is gone because of the first one.
+            if error.code != UNKNOWN_RULE or self._line.resent == resent:
+                raise
 
     def set_param(self, rule: str, index: int, value: bool | int | float) -> None:
         """Set a parameter of a rule by its index in the program."""
+        if len(rule.encode()) > NAME_BYTES_MAX:
+            raise refusal(Code.UNKNOWN, self.hello, rule=rule)
         bits = struct.pack("<d", value) if isinstance(value, float) else struct.pack("<q", value)
         ask = Ask(Request.SET_PARAM, text(rule) + bytes([index]) + bits, slow=True)
         self._converse(_done(ask, self.hello, rule))
@@ -136,7 +148,13 @@ class Board:
         return self._converse(records.read_records())
 
     def acknowledge(self, next_sequence: int) -> None:
-        """Let the board forget the records before this number; call it when they are safely stored."""
+        """Let the board forget the records before this number; call it when they are safely stored.
+
+        A board that was restarted in between numbers from 0 again: nothing is forgotten then (EyeflowError).
+        """
+        hello = self.hello
+        if self._converse(_hello(self.url)).boot != hello.boot:
+            raise failures.restarted(self.url)
         self._converse(records.acknowledge(next_sequence))
 
     def answer_llm(self, number: int, answer: str | int | None) -> None:
@@ -180,12 +198,12 @@ class Board:
         return self._line.answer
 
     def _send(self, data: bytes) -> None:
-        with failures.port_lost(self.url):
+        with failures.port_lost(self.url, heard=self._line.receiver.good > 0):
             self._port.write(data)
             self._port.flush()
 
     def _receive(self) -> None:
-        with failures.port_lost(self.url):
+        with failures.port_lost(self.url, heard=self._line.receiver.good > 0):
             data = self._port.read(min(max(self._port.in_waiting, 1), READ_BYTES_MAX))
         self._line.feed(data)
         while self._on_heard is not None and self._line.heard:

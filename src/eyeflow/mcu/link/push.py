@@ -7,12 +7,13 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.mcu.link.codec import Encoded, encode_smallest
+from eyeflow.mcu.link.codec import Encoded, Encoding, encode_smallest
 from eyeflow.mcu.link.messages import DATA_BYTES_MAX, Code, Fields, Hello, Request, push_begin
 from eyeflow.mcu.link.refusals import refusal
 from eyeflow.mcu.link.session import Ask
 from eyeflow.svm.container import SignedProgram, decode
 from eyeflow.svm.opcodes import ABI
+from eyeflow.svm.program import Profile, Program, SiteKind
 
 WAITS_MAX = 4096
 """Steps of cleaning up the flash that are waited for; the largest flash has a few hundred sectors and records."""
@@ -56,8 +57,17 @@ class _Transfer:
 
     def refused(self, code: Code, **facts: object) -> EyeflowError:
         program = self.signed.program
-        known = {"rule": program.rule, "size": self.size_bytes, "sequence": program.sequence, "abi": ABI}
+        known = {"rule": program.rule, "size": self.size_bytes, "abi": ABI, "target": _target(program)}
+        known |= {"mine": program.version, "uses": _uses(program)}
+        known["theirs"] = self._older_than(int(str(facts.get("number", 0))))
         return refusal(code, self.hello, **{**known, **facts})
+
+    def _older_than(self, floor: int) -> str:
+        """Return what a sequence of the board means: the version it was made from, when versions give sequences."""
+        program = self.signed.program
+        if _version(program.sequence) == program.version:
+            return _version(floor)
+        return f"sequence {floor} (this one has {program.sequence})"
 
     def announcement(self) -> bytes:
         encoded = (len(self.encoded.data), int(self.encoded.encoding), self.encoded.dictionary)
@@ -65,10 +75,28 @@ class _Transfer:
         return push_begin(self.signed.program_id, program.sequence, self.size_bytes, encoded, ABI, program.rule)
 
 
+def _version(sequence: int) -> str:
+    return f"{sequence >> 40}.{sequence >> 20 & 0xFFFFF}.{sequence & 0xFFFFF}"
+
+
+def _target(program: Program) -> str:
+    return program.chip or ("a computer (profile linux)" if program.profile is Profile.LINUX else "any chip")
+
+
+def _uses(program: Program) -> str:
+    """Return what a program asks of a board, for people."""
+    pins = [f"pin {pin.name}" for pin in program.pins]
+    capabilities = sorted({site.capability for site in program.sites if site.kind in (SiteKind.READ, SiteKind.ACT)})
+    triggers = sorted({f"trigger {one.source or one.kind.name.lower()}" for one in program.triggers})
+    return ", ".join([*pins, *capabilities, *triggers]) or "nothing"
+
+
 def push(data: bytes, hello: Hello, progress: Progress) -> Generator[Ask, bytes, Pushed]:
     """Push the `.svm` file `data`; raises EyeflowError for each refusal, ProgramError for what is no program."""
     signed = decode(data)
-    encoded = encode_smallest(data, hello.dictionary)
+    fits = len(data) <= hello.program_bytes_max
+    # The board says the same; but compressing what it will not take could last for minutes.
+    encoded = encode_smallest(data, hello.dictionary) if fits else Encoded(Encoding.RAW, 0, data)
     transfer = _Transfer(signed, encoded, len(data), hello, progress)
     for _ in range(RESTARTS_MAX):
         try:

@@ -59,8 +59,8 @@ _TEXT: dict[Code, tuple[str, str, str]] = {
     ),
     Code.OLDER: (
         "older_program",
-        "`{rule}` is older (sequence {sequence}) than what the board has had (sequence {number})",
-        "Raise `version` in the rule and compile it again; a board never goes back to an older program by itself.",
+        "`{rule}` {mine} is older than {theirs}, which the board has had",
+        "Raise `version` in the rule and compile it again: a board takes nothing older, not even after `mcu remove`.",
     ),
     Code.FIFTH_PROGRAM: (
         "fifth_program",
@@ -72,7 +72,7 @@ _TEXT: dict[Code, tuple[str, str, str]] = {
         "`{rule}` is for SVM ABI {abi}, the firmware of the board has ABI {board_abi}",
         "Flash firmware of this version of eyeflow (`eyeflow mcu build`, `eyeflow mcu flash`).",
     ),
-    Code.WRONG_CHIP: ("wrong_chip", "`{rule}` is compiled for another chip, this board is {chip}", COMPILE),
+    Code.WRONG_CHIP: ("wrong_chip", "`{rule}` is compiled for {target}, this board is {chip}", COMPILE),
     Code.OTHER_DICTIONARY: (
         "other_dictionary",
         "the board has another compression dictionary than it said",
@@ -88,8 +88,8 @@ _TEXT: dict[Code, tuple[str, str, str]] = {
     ),
     Code.INCAPABLE: (
         "incapable_board",
-        "`{rule}` needs a capability, pin or resource that this board does not have",
-        "Compile it for this board: `eyeflow compile RULE --target {chip}` names what is missing.",
+        "`{rule}` needs something that this board does not have; it uses {uses}",
+        "Compile it with the file of this board: `eyeflow compile RULE --board board.toml` names what is missing.",
     ),
     Code.STORAGE: (
         "board_storage",
@@ -121,12 +121,20 @@ _TEXT: dict[Code, tuple[str, str, str]] = {
 
 
 def refusal(code: Code, hello: Hello | None, **facts: object) -> EyeflowError:
-    """Return the error for a refusal. `facts` are rule, size, sequence, abi, number, why and at, as far as known."""
+    """Return the error for a refusal. `facts`, as far as they are known: rule, size, abi, number, why and at of the
+    answer; mine and theirs, two versions; target, what it is compiled for; uses, its pins and capabilities."""
     word, message, next_step = _TEXT.get(code, ("protocol", f"the board answers {code.name}", AGAIN))
     if code in (Code.UNSIGNED, Code.FOREIGN_SIGNED) and getattr(hello, "key", "") == NO_KEY:
         message, next_step = TRUSTS_NOBODY
-    known: dict[str, object] = dict.fromkeys(("size", "sequence", "abi", "number", "at"), "?")
-    known |= {"rule": "the program", **facts}
+    known: dict[str, object] = dict.fromkeys(("size", "abi", "number", "at"), "?")
+    known |= {
+        "rule": "the program",
+        "mine": "as it is",
+        "theirs": "a program",
+        "target": "another chip",
+        "uses": "pins and capabilities",
+    }
+    known |= facts
     known["reason"] = REASONS.get(int(str(facts.get("why", 0))), "its code cannot be proven")
     for field, name in (("chip", "chip"), ("key", "key"), ("firmware", "firmware"), ("places", "places")):
         known[field] = getattr(hello, name, "?")
