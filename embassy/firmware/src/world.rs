@@ -121,7 +121,7 @@ impl Turn<'_> {
     /// Call a capability, again at once as often as the rule says: a scan waits for no backoff.
     fn attempts(&mut self, call: &Call<'_>) -> Option<Reply> {
         let site = call.site()?;
-        let capability = Capability::of(site.names()?.capability)?;
+        let capability = Capability::of(site.capability())?;
         for _ in 0..=site.retries.min(RETRIES_MAX) {
             let reply = self.attempt(capability, call);
             if reply.is_some() {
