@@ -173,7 +173,7 @@ def image(model: Model, opt_level: str = "") -> Image:
     """Build what is counted: as boards are built or, for a comparison, at another level."""
     levels = {"profile.release.package.eyeflow-ed25519.opt-level": "2"} if model is Model.M4F else {}
     if opt_level:
-        levels = {key: opt_level for key in ("profile.release.opt-level", *levels)}
+        levels = dict.fromkeys(("profile.release.opt-level", *levels), opt_level)
     options = [word for key, level in levels.items() for word in ("--config", f"{key}={level}")]
     return load(build(MANIFEST, "counts", model, *options))
 

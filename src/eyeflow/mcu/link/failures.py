@@ -68,6 +68,15 @@ def _not_opened(url: str, error: Exception) -> EyeflowError:
     )
 
 
+def _terminal_errors() -> tuple[type[Exception], ...]:
+    """Return what pyserial lets through when a terminal goes away while it drains; Windows has no terminals."""
+    try:
+        import termios
+    except ImportError:
+        return ()
+    return (termios.error,)
+
+
 @contextmanager
 def port_lost(url: str, heard: bool = True) -> Iterator[None]:
     """Turn the end of the port into its cause and the next step; `heard` says whether the board ever answered on it."""
@@ -82,7 +91,7 @@ def port_lost(url: str, heard: bool = True) -> Iterator[None]:
             next_step="Plug the board in again: its USB side hangs, or it waits for a flow control that is not wired.",
             code="port_stuck",
         ) from error
-    except (serial.SerialException, OSError) as error:
+    except (serial.SerialException, OSError, *_terminal_errors()) as error:
         if "://" in url and not heard:
             raise EyeflowError(
                 f"{url} hung up before the board answered",
