@@ -82,6 +82,7 @@ def port_lost(url: str, heard: bool = True) -> Iterator[None]:
     """Turn the end of the port into its cause and the next step; `heard` says whether the board ever answered on it."""
     import serial
 
+    lost: tuple[type[Exception], ...] = (serial.SerialException, OSError, *_terminal_errors())
     try:
         yield
     except serial.SerialTimeoutException as error:
@@ -91,7 +92,7 @@ def port_lost(url: str, heard: bool = True) -> Iterator[None]:
             next_step="Plug the board in again: its USB side hangs, or it waits for a flow control that is not wired.",
             code="port_stuck",
         ) from error
-    except (serial.SerialException, OSError, *_terminal_errors()) as error:
+    except lost as error:
         if "://" in url and not heard:
             raise EyeflowError(
                 f"{url} hung up before the board answered",
