@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey 
 from emulated.core import HEAP_BASE, BareCore, Image, Model, build, load  # noqa: E402
 from emulated.profile import ProfilingCore  # noqa: E402
 from eyeflow.compiler.compile import CompileOptions, compile_rule  # noqa: E402
+from eyeflow.mcu.project import CHECK_OPT_LEVELS  # noqa: E402
 from eyeflow.svm.container import encode  # noqa: E402
 from eyeflow.svm.interpreter import Interpreter  # noqa: E402
 from eyeflow.svm.program import Profile, Program, SiteKind, Value  # noqa: E402
@@ -39,6 +40,7 @@ from eyeflow.svm.verify import verify  # noqa: E402
 
 RULES = ROOT / "bench" / "rules"
 MANIFEST = ROOT / "embassy" / "emulated" / "Cargo.toml"
+CHECK_LEVEL = "profile.release.package.eyeflow-ed25519.opt-level"
 EVENTS = 100
 PROFILED = 60
 SEED = 20261128
@@ -171,9 +173,9 @@ def expected(task: Task) -> list[bytes]:
 @cache
 def image(model: Model, opt_level: str = "") -> Image:
     """Build what is counted: as boards are built or, for a comparison, at another level."""
-    levels = {"profile.release.package.eyeflow-ed25519.opt-level": "2"} if model is Model.M4F else {}
+    levels = {CHECK_LEVEL: opt_level or CHECK_OPT_LEVELS[model.target]}
     if opt_level:
-        levels = dict.fromkeys(("profile.release.opt-level", *levels), opt_level)
+        levels["profile.release.opt-level"] = opt_level
     options = [word for key, level in levels.items() for word in ("--config", f"{key}={level}")]
     return load(build(MANIFEST, "counts", model, *options))
 

@@ -1,5 +1,7 @@
 //! Hands the layout of the emulated memory and the functions that are called to the linker.
 
+use std::{env, fs, path::PathBuf};
+
 const CALLED: [(&str, &[&str]); 2] = [
     ("conformance", &["run_case"]),
     (
@@ -22,9 +24,11 @@ const CALLED: [(&str, &[&str]); 2] = [
 ];
 
 fn main() {
-    let directory = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
+    // A copy in OUT_DIR: checkouts that share a target directory have each its own path of the sources.
+    let layout = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("layout.x");
+    fs::copy("layout.x", &layout).expect("layout.x is part of the sources");
     println!("cargo:rerun-if-changed=layout.x");
-    println!("cargo:rustc-link-arg=-T{directory}/layout.x");
+    println!("cargo:rustc-link-arg=-T{}", layout.display());
     for (binary, functions) in CALLED {
         for function in functions {
             println!("cargo:rustc-link-arg-bin={binary}=--undefined={function}");

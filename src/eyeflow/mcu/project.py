@@ -37,7 +37,7 @@ HAL_DEPENDENCIES = {
         'embedded-storage = "=0.3.2"\n'
     ),
 }
-CHECK_OPT_LEVELS = {"thumbv6m-none-eabi": '"s"'}
+CHECK_OPT_LEVELS = {"thumbv6m-none-eabi": '"s"', "thumbv7em-none-eabihf": "2"}
 """How the check of signatures is compiled: on a Cortex-M4 0.6 KB more make it 2.6 times as fast, on an M0+ little."""
 
 TIME_DRIVERS = {"stm32h7": "time-driver-tim2"}
@@ -122,7 +122,7 @@ def _values(board: Board) -> dict[str, str]:
         "data_start": f"0x{memory.ram_start + memory.stack_bytes:08X}",
         "data_bytes": str(memory.data_bytes),
         "stack_start": f"0x{memory.ram_start + memory.stack_bytes:08X}",
-        "check_opt_level": CHECK_OPT_LEVELS.get(chip.target, "2"),
+        "check_opt_level": CHECK_OPT_LEVELS[chip.target],
         "rustflags": ", ".join(f'"{flag}"' for flag in _rustflags(chip)),
         "bank_a": f"0x{chip.programs.a:08X}",
         "bank_b": f"0x{chip.programs.b:08X}",
