@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
-import tempfile
 from pathlib import Path
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
+from eyeflow.base.whole_file import write_whole
 
 STDIN = Path("-")
 RULE_BYTES_MAX = 16 * 1024 * 1024
@@ -68,22 +69,15 @@ def read_bytes(path: Path) -> bytes:
 
 
 def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
-    """Write a file whole or not at all: to a temporary file beside it, then renamed over it."""
-    temporary = ""
+    """Write a file whole or not at all, through a symbolic link if it is one; into a device or pipe, what it takes."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if not private:
-            mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
-            Path(temporary).chmod(mode)
-        Path(temporary).replace(path)
+        old = path.stat().st_mode if path.exists() else stat.S_IFREG | (0o666 & ~_umask())
+        if stat.S_ISREG(old):
+            write_whole(path.resolve(), data, 0o600 if private else stat.S_IMODE(old))
+        else:
+            path.write_bytes(data)
     except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
         raise EyeflowError(
             f"cannot write {path}",
             cause=error.strerror or str(error),

@@ -13,7 +13,6 @@ import datetime
 import fcntl
 import os
 import re
-import secrets
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -25,12 +24,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
+from eyeflow.base.whole_file import write_whole
 from eyeflow.deploy.profile import config_dir, write_secret
 from eyeflow.svm.signing import fingerprint, is_strong_key
 
 ENV_KEYS = "EYEFLOW_KEYS"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 KEY_FILE_BYTES_MAX = 16 * 1024
+TRUSTED_BYTES_MAX = 4 * 1024 * 1024
 TRUSTED_MAX = 1024
 TRUSTED_FILE = "trusted.toml"
 _PUB = re.compile(r"eyeflow-ed25519 ([0-9a-f]{64}) (\S+)\s*")
@@ -118,7 +119,7 @@ class Keyring:
         loose = _loose(path) or _loose(self.path)
         if loose:
             raise _wrong(f"the key `{name}` is not safe to use", loose, _mend(self.path, path), "key_permissions")
-        return _private_bytes(name, path, self._bytes(path), passphrase)
+        return _private_bytes(name, path, _read_bounded(path), passphrase)
 
     def trust(self, key: bytes | str | Path, name: str) -> TrustedKey:
         """Trust a public key: 32 bytes, hex or base64 text, or a `.pub` or PEM file. A revoked one is trusted again."""
@@ -166,7 +167,7 @@ class Keyring:
         if loose:
             raise _wrong(f"the trust store {file} is not safe to use", loose, _mend(self.path, file), "key_permissions")
         try:
-            plain = tomllib.loads(self._bytes(file).decode())
+            plain = tomllib.loads(_read_bounded(file, TRUSTED_BYTES_MAX).decode())
             return [_entry(one) for one in plain.get("key", [])]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             cause = f"{type(error).__name__}: {error}"
@@ -203,9 +204,6 @@ class Keyring:
             )
         return read_public_key(path)
 
-    def _bytes(self, path: Path) -> bytes:
-        return _read_bounded(path)
-
     def _make_directory(self) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -216,21 +214,14 @@ class Keyring:
             raise _wrong("the key directory is not safe", loose, _mend(self.path, self.path), "key_permissions")
 
     def _publish(self, path: Path, data: bytes) -> None:
-        """Create a file with all its bytes or not at all; a link, unlike a rename, never replaces a file."""
-        draft = self.path / f".{path.name}.{secrets.token_hex(4)}"
+        """Create a file with all its bytes or not at all; never over another."""
         try:
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(draft, path)
+            write_whole(path, data, 0o600, replace=False)
         except FileExistsError as error:
             cause = f"{path} exists, and a key is never overwritten"
             raise _wrong(f"there is a key `{path.stem}` already", cause, "choose another name", "key_exists") from error
         except OSError as error:
             raise _no_write(path, error) from error
-        finally:
-            draft.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[TrustedKeys]:
@@ -329,15 +320,15 @@ def _mend(directory: Path, file: Path) -> str:
     return f"chmod 700 {directory}" if file == directory else f"chmod 700 {directory}; chmod 600 {file}"
 
 
-def _read_bounded(path: Path) -> bytes:
+def _read_bounded(path: Path, bytes_max: int = KEY_FILE_BYTES_MAX) -> bytes:
     try:
         with path.open("rb") as file:
-            data = file.read(KEY_FILE_BYTES_MAX + 1)
+            data = file.read(bytes_max + 1)
     except OSError as error:
         raise _wrong(f"cannot read {path}", error.strerror or str(error), "check the path", "key_file") from error
-    if len(data) > KEY_FILE_BYTES_MAX and path.name != TRUSTED_FILE:
-        raise _wrong(f"{path} is not a key file", f"over {KEY_FILE_BYTES_MAX} bytes", "check the path", "key_file")
-    return data if path.name != TRUSTED_FILE else path.read_bytes()
+    if len(data) > bytes_max:
+        raise _wrong(f"{path} is not a key file", f"over {bytes_max} bytes", "check the path", "key_file")
+    return data
 
 
 def _no_write(path: Path, error: OSError) -> EyeflowError:

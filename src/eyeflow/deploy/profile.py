@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 import tomli_w
 
 from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.base.whole_file import write_whole
 
 ENV_URL = "EYEFLOW_COORDINATOR"
 ENV_TOKEN = "EYEFLOW_TOKEN"
@@ -31,16 +31,10 @@ def profile_path(environ: Mapping[str, str] = os.environ) -> Path:
 
 def write_secret(path: Path, text: str) -> None:
     """Write `text` to a file that only its owner may read: atomically, durably, with its directory made (0700)."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_whole(path, text.encode(), 0o600)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise EyeflowError(
             f"cannot write {path}",
             cause=error.strerror or str(error),

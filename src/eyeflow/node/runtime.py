@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.base.whole_file import write_whole
 from eyeflow.node.clock import Clock
 from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.control import InstallResult, Link, NodeIdentity
@@ -138,7 +138,7 @@ def load_identity(data_dir: Path) -> Identity:
     path = data_dir / KEY_NAME
     try:
         if not path.exists():
-            _write_key(path, Identity.generate().private_bytes())
+            write_whole(path, Identity.generate().private_bytes(), 0o600)
         return Identity(path.read_bytes())
     except (OSError, ValueError) as error:
         raise EyeflowError(
@@ -147,13 +147,3 @@ def load_identity(data_dir: Path) -> Identity:
             next_step="Restore it from a backup, or remove the whole data_dir to start as a new node.",
             code="node_key",
         ) from error
-
-
-def _write_key(path: Path, seed: bytes) -> None:
-    """Write it so that a crash leaves either no key or the whole one."""
-    draft = path.with_suffix(".new")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(seed)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)

@@ -6,9 +6,7 @@ The manifest's version is written before anything of it is applied, so that no c
 from __future__ import annotations
 
 import json
-import os
 import re
-import secrets
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from typing import Any
 import httpx
 
 from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.base.whole_file import write_whole
 from eyeflow.protocol.identity import key_fingerprint
 from eyeflow.protocol.messages import join_bytes
 from eyeflow.protocol.session import Accepted, Peer
@@ -205,28 +204,13 @@ def _unusable(path: Path, cause: str) -> EyeflowError:
 
 
 def _store(path: Path, plain: object) -> None:
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            json.dump(plain, file)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-        _sync_directory(path.parent)
+        write_whole(path, json.dumps(plain).encode(), 0o600)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise EyeflowError(
             f"cannot write {path}",
             cause=error.strerror or str(error),
             next_step="check that the disk is not full and that you may write there",
             code="cannot_write",
         ) from error
-
-
-def _sync_directory(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

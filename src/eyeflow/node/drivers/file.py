@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from eyeflow.base.whole_file import sync_directory
 from eyeflow.node.config.ports import FileConfig
 from eyeflow.node.drivers.base import BaseDriver
 from eyeflow.svm.program import Value
@@ -55,12 +56,4 @@ def _append(path: Path, data: bytes) -> None:
     finally:
         os.close(descriptor)
     if is_new:
-        _sync_directory(path.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_directory(path.parent)
