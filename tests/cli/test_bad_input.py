@@ -173,8 +173,19 @@ def test_no_coordinator(eyeflow: Command, rule: Path) -> None:
 
 
 def test_a_full_disk(eyeflow: Command, rule: Path) -> None:
+    ran = eyeflow("compile", rule, "-o", "/dev/full")
+    assert ran.code == ENVIRONMENT and "cannot write" in ran.err and "No space left" in ran.err
+    assert Path("/dev/full").is_char_device()
+
+
+def test_a_folder_that_cannot_be(eyeflow: Command, rule: Path) -> None:
     ran = eyeflow("compile", rule, "-o", "/dev/full/x.svm")
     assert ran.code == ENVIRONMENT and "cannot write" in ran.err
+
+
+def test_output_that_is_thrown_away(eyeflow: Command, rule: Path) -> None:
+    assert eyeflow("compile", rule, "-o", "/dev/null").code == OK
+    assert Path("/dev/null").is_char_device()
 
 
 def test_usage_errors(eyeflow: Command, rule: Path) -> None:

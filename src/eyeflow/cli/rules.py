@@ -295,7 +295,7 @@ def compile_command(
     if emit is not None:
         finish(_emit(paths, emit, known, options, format_, as_json=json_))
         return
-    if out is not None and len(paths) > 1 and out.suffix == ".svm":
+    if out is not None and len(paths) > 1 and _names_file(out):
         raise usage_error(f"{len(paths)} rules do not fit one file {out}", "give a folder to --out")
     reports, failed, guess = [], False, is_profile_open(profile, target, board)
     for path in paths:
@@ -324,7 +324,12 @@ def _program_path(rule: Path, out: Path | None) -> Path:
     beside = Path("rule.svm") if rule == STDIN else rule.with_suffix(".svm")
     if out is None:
         return beside
-    return out if out.suffix == ".svm" else out / beside.name
+    return out if _names_file(out) else out / beside.name
+
+
+def _names_file(out: Path) -> bool:
+    """Return whether `--out` names a file or a device, and no folder that is there or is to be made."""
+    return out.suffix == ".svm" or (out.exists() and not out.is_dir())
 
 
 def _say_compiled(report: dict[str, object]) -> None:
