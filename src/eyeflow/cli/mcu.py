@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eyeflow.cli import mcu_board
+from eyeflow.cli import mcu_board, mcu_log
 from eyeflow.cli import mcu_project as p
 from eyeflow.cli.console import JsonFlag, ends_on_sigterm, note, paint, say, say_json, table
 from eyeflow.cli.files import usage_error, write_bytes
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 
 mcu_board.register(app)
+mcu_log.register(app)
 
 ElfArgument = Annotated[
     Path | None, typer.Argument(metavar="ELF", help="The ELF file (default: the one that was built for the board).")

@@ -1,4 +1,4 @@
-"""The commands of `eyeflow mcu` that talk to a running board, real or simulated."""
+"""The programs of a running board, real or simulated: `eyeflow mcu push`, `list`, `remove` and `status`."""
 
 from __future__ import annotations
 
@@ -12,61 +12,23 @@ import typer
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.cli import mcu_programs as programs
 from eyeflow.cli import mcu_project as p
-from eyeflow.cli.console import JsonFlag, counted, note, paint, say, say_json, table
+from eyeflow.cli.console import JsonFlag, note, paint, say, say_json, table
 from eyeflow.cli.files import read_bytes, usage_error
+from eyeflow.cli.mcu_port import (
+    TIMEOUT_S,
+    BaudOption,
+    PortOption,
+    TimeoutOption,
+    described_board,
+    open_board,
+    trap_name,
+)
 
 if TYPE_CHECKING:
-    from eyeflow.mcu import board as mcu_board
-    from eyeflow.mcu.link.messages import Hello, Installed
+    from eyeflow.mcu.link.messages import Hello
     from eyeflow.mcu.link.port import Board
-    from eyeflow.mcu.link.records import BoardExecution, BoardRecord
-    from eyeflow.mcu.link.session import Heard
 
 PROBATION = {True: "good", False: "on probation"}
-PORT_ENV = "EYEFLOW_MCU_PORT"
-TIMEOUT_ENV = "EYEFLOW_MCU_TIMEOUT"
-TIMEOUT_S, SLOW_FACTOR = 3.0, 8
-LISTEN_S = 3600.0
-SIMULATOR = "socket://127.0.0.1:7701"
-LEVELS = ("debug", "info", "warning", "error")
-STYLES = {"warning": "33", "error": "31"}
-WALL_CLOCK_US = 946_684_800_000_000
-"""Times of a board before the year 2000 count from its start: nobody ever told it the time."""
-
-LEVELS_BYTES = 4
-"""A record's actions: the levels of the outputs, then whether the time was told since the start."""
-
-
-def complete_port(incomplete: str) -> list[str]:
-    """Return the serial ports that a shell may complete to."""
-    from eyeflow.mcu.link.port import serial_ports
-
-    return [port for port in [*serial_ports(), SIMULATOR] if port.startswith(incomplete)]
-
-
-PortOption = Annotated[
-    str,
-    typer.Option(
-        "--port",
-        "-p",
-        envvar=PORT_ENV,
-        autocompletion=complete_port,
-        help=f"Serial port: /dev/ttyACM0, or {SIMULATOR} of the simulator.",
-    ),
-]
-BaudOption = Annotated[
-    int, typer.Option("--baud", min=300, help="Baud rate of the board's link, as in its board file.")
-]
-
-TimeoutOption = Annotated[
-    float,
-    typer.Option(
-        "--timeout",
-        min=0.5,
-        envvar=TIMEOUT_ENV,
-        help="Seconds in which the board must answer; what erases flash or checks a signature has eight times as long.",
-    ),
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -76,48 +38,8 @@ def register(app: typer.Typer) -> None:
         ("list", list_),
         ("remove", remove),
         ("status", status),
-        ("log", log),
-        ("monitor", monitor),
     ):
         app.command(name)(function)
-
-
-def open_board(port: str, baud: int, timeout_s: float, *, show: bool = True) -> Board:
-    """Return the board at a port; what it logs meanwhile goes to stderr."""
-    from eyeflow.mcu.link.port import Board, Patience, serial_ports
-
-    if not port:
-        found = ", ".join(serial_ports()) or "none"
-        raise usage_error(
-            "which board?",
-            f"name its serial port with --port, or set {PORT_ENV}; serial ports of this machine: {found}; "
-            f"`eyeflow mcu sim` listens on {SIMULATOR}",
-        )
-    usual = Patience()
-    patience = Patience(answer_s=timeout_s / usual.tries, slow_answer_s=timeout_s * SLOW_FACTOR / usual.slow_tries)
-    return Board(port, baud=baud, patience=patience, on_heard=_show_heard if show else None)
-
-
-def _show_heard(heard: Heard) -> None:
-    text = heard_text(heard)
-    if text:
-        note(f"{paint('board', '2', sys.stderr)}: {text}")
-
-
-def heard_text(heard: Heard) -> str:
-    """Return what a board said unasked, for people; nothing for what only machines read."""
-    from eyeflow.mcu.link.messages import LlmRequest, LogLine
-
-    if isinstance(heard, LogLine):
-        word = _level(heard.level)
-        return f"{paint(word, STYLES[word], sys.stdout)} {heard.text}" if word in STYLES else heard.text
-    if not isinstance(heard, LlmRequest):
-        return ""
-    return f"asks its gateway for a language model: {', '.join(str(arg) for arg in heard.args)}"
-
-
-def _level(number: int) -> str:
-    return LEVELS[number] if number < len(LEVELS) else str(number)
 
 
 def push(
@@ -215,16 +137,8 @@ def _params(data: bytes, texts: list[str]) -> dict[int, bool | int | float]:
 
 def _file_of(hello: Hello) -> Path | None:
     """Return ./board.toml when it describes a board with this chip."""
-    board = _described(hello)
+    board = described_board(hello)
     return p.BOARD_FILE if board is not None else None
-
-
-def _described(hello: Hello) -> mcu_board.Board | None:
-    """Return the board of ./board.toml, when there is one and it has this chip."""
-    from eyeflow.mcu.board import load_board
-
-    board = load_board(p.BOARD_FILE) if p.BOARD_FILE.is_file() else None
-    return board if board is not None and board.chip.name == hello.chip else None
 
 
 def _checked(path: Path, data: bytes) -> bytes:
@@ -339,14 +253,7 @@ def status(
 
 
 def _fault(program_id: str, counters: Any) -> str:
-    return f"{_trap(counters.trap)} at {programs.where(program_id, counters.pc)}" if counters.trap else ""
-
-
-def _trap(number: int) -> str:
-    """Return a trap's name; a firmware that is newer than this eyeflow may know others."""
-    from eyeflow.svm.opcodes import Trap
-
-    return Trap(number).name if number in set(Trap) else f"trap {number}"
+    return f"{trap_name(counters.trap)} at {programs.where(program_id, counters.pc)}" if counters.trap else ""
 
 
 def _status_json(found: Any) -> dict[str, Any]:
@@ -360,101 +267,3 @@ def _status_json(found: Any) -> dict[str, Any]:
             for program, counters in zip(found.programs, found.counters, strict=False)
         ],
     }
-
-
-def log(
-    port: PortOption = "",
-    baud: BaudOption = 115200,
-    timeout: TimeoutOption = TIMEOUT_S,
-    forget: Annotated[bool, typer.Option("--forget", help="Let the board forget the records that were shown.")] = False,
-    json_: JsonFlag = False,
-) -> None:
-    """Show the execution records that wait on a board, checked against its hash chain."""
-    with open_board(port, baud, timeout, show=False) as board:
-        batch, installed = board.records(), board.list()
-        described = _described(board.hello)
-        rules = {one.program_id[: programs.KEY_DIGITS]: one for one in installed}
-        for record in batch.records:
-            if json_:
-                say_json(_record_json(record, rules), indent=None)
-            elif (run := record.execution) is not None:
-                say(_record_line(record.sequence, run, rules, described))
-        # The board may forget only what has left this process.
-        sys.stdout.flush()
-        if forget and batch.records:
-            board.acknowledge(batch.next_sequence)
-    if not batch.records and not json_:
-        note("no records wait on the board")
-    if batch.lost:
-        note(f"{counted(batch.lost, 'record')} made room for newer ones since the board started: its ring was full")
-
-
-def _record_json(record: BoardRecord, rules: dict[str, Installed]) -> dict[str, Any]:
-    facts: dict[str, Any] = {"sequence": record.sequence, "raw": record.raw.hex()}
-    run = record.execution
-    if run is None:
-        return facts
-    known = rules.get(run.program_key)
-    return facts | {
-        "place": run.place,
-        "rule": known.rule if known else None,
-        "outcome": run.outcome,
-        "trap": run.trap,
-        "pc": run.pc,
-        "trigger": run.trigger,
-        "fuel": run.fuel,
-        "timeUs": run.time_us,
-        "program": run.program_key,
-        "levels": int.from_bytes(run.actions[:LEVELS_BYTES], "little"),
-    }
-
-
-def _record_line(
-    sequence: int, run: BoardExecution, rules: dict[str, Installed], described: mcu_board.Board | None
-) -> str:
-    known = rules.get(run.program_key)
-    rule = known.rule if known else f"program {run.program_key}"
-    levels = "  ".join(_levels(int.from_bytes(run.actions[:LEVELS_BYTES], "little"), described))
-    return f"{sequence:>6}  {_when(run)}  {rule}  {_outcome(run)}  {levels}".rstrip()
-
-
-def _outcome(run: BoardExecution) -> str:
-    if not run.trap:
-        return run.outcome
-    return f"{run.outcome}: {_trap(run.trap)} at {programs.where(run.program_key, run.pc)}"
-
-
-def _when(run: BoardExecution) -> str:
-    """Return the time of a record: UTC where a host has told the board the time, else seconds since its start."""
-    was_told = run.actions[LEVELS_BYTES:] == b"\x01"
-    if not was_told and run.time_us < WALL_CLOCK_US:
-        return f"{run.time_us / 1e6:12.3f} s"
-    from datetime import UTC, datetime
-
-    moment = datetime.fromtimestamp(run.time_us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return moment if was_told else f"about {moment}"
-
-
-def _levels(bits: int, described: mcu_board.Board | None) -> list[str]:
-    """Return the commanded levels of the outputs by the names of the board file, when it is here."""
-    pins = described.pins if described is not None else ()
-    outputs = [pin.name for pin in pins if pin.direction.value == "output"]
-    return [f"{name} {'HIGH' if bits >> place & 1 else 'LOW'}" for place, name in enumerate(outputs)]
-
-
-def monitor(
-    port: PortOption = "", baud: BaudOption = 115200, timeout: TimeoutOption = TIMEOUT_S, json_: JsonFlag = False
-) -> None:
-    """Show what a board and its rules log, until Ctrl-C."""
-    from eyeflow.mcu.link.messages import LogLine
-
-    with open_board(port, baud, timeout, show=False) as board:
-        note(f"{board.hello.chip} on {port}, firmware {board.hello.firmware}; Ctrl-C ends")
-        while True:
-            for heard in board.listen(LISTEN_S):
-                text = heard_text(heard)
-                if json_ and isinstance(heard, LogLine):
-                    say_json({"level": _level(heard.level), "text": heard.text}, indent=None)
-                elif text and not json_:
-                    say(text)
-                sys.stdout.flush()

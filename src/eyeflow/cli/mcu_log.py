@@ -1,0 +1,138 @@
+"""What a board recorded and what it says: `eyeflow mcu log` and `eyeflow mcu monitor`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from eyeflow.cli import mcu_programs as programs
+from eyeflow.cli.console import JsonFlag, counted, note, say, say_json
+from eyeflow.cli.mcu_port import (
+    TIMEOUT_S,
+    BaudOption,
+    PortOption,
+    TimeoutOption,
+    described_board,
+    heard_text,
+    level_name,
+    open_board,
+    trap_name,
+)
+
+if TYPE_CHECKING:
+    from eyeflow.mcu import board as mcu_board
+    from eyeflow.mcu.link.messages import Installed
+    from eyeflow.mcu.link.records import BoardExecution, BoardRecord
+
+LISTEN_S = 3600.0
+WALL_CLOCK_US = 946_684_800_000_000
+"""Times of a board before the year 2000 count from its start: nobody ever told it the time."""
+
+LEVELS_BYTES = 4
+"""A record's actions: the levels of the outputs, then whether the time was told since the start."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("log")(log)
+    app.command("monitor")(monitor)
+
+
+def log(
+    port: PortOption = "",
+    baud: BaudOption = 115200,
+    timeout: TimeoutOption = TIMEOUT_S,
+    forget: Annotated[bool, typer.Option("--forget", help="Let the board forget the records that were shown.")] = False,
+    json_: JsonFlag = False,
+) -> None:
+    """Show the execution records that wait on a board, checked against its hash chain."""
+    with open_board(port, baud, timeout, show=False) as board:
+        batch, installed = board.records(), board.list()
+        described = described_board(board.hello)
+        rules = {one.program_id[: programs.KEY_DIGITS]: one for one in installed}
+        for record in batch.records:
+            if json_:
+                say_json(_record_json(record, rules), indent=None)
+            elif (run := record.execution) is not None:
+                say(_record_line(record.sequence, run, rules, described))
+        # The board may forget only what has left this process.
+        sys.stdout.flush()
+        if forget and batch.records:
+            board.acknowledge(batch.next_sequence)
+    if not batch.records and not json_:
+        note("no records wait on the board")
+    if batch.lost:
+        note(f"{counted(batch.lost, 'record')} made room for newer ones since the board started: its ring was full")
+
+
+def _record_json(record: BoardRecord, rules: dict[str, Installed]) -> dict[str, Any]:
+    facts: dict[str, Any] = {"sequence": record.sequence, "raw": record.raw.hex()}
+    run = record.execution
+    if run is None:
+        return facts
+    known = rules.get(run.program_key)
+    return facts | {
+        "place": run.place,
+        "rule": known.rule if known else None,
+        "outcome": run.outcome,
+        "trap": run.trap,
+        "pc": run.pc,
+        "trigger": run.trigger,
+        "fuel": run.fuel,
+        "timeUs": run.time_us,
+        "program": run.program_key,
+        "levels": int.from_bytes(run.actions[:LEVELS_BYTES], "little"),
+    }
+
+
+def _record_line(
+    sequence: int, run: BoardExecution, rules: dict[str, Installed], described: mcu_board.Board | None
+) -> str:
+    known = rules.get(run.program_key)
+    rule = known.rule if known else f"program {run.program_key}"
+    levels = "  ".join(_levels(int.from_bytes(run.actions[:LEVELS_BYTES], "little"), described))
+    return f"{sequence:>6}  {_when(run)}  {rule}  {_outcome(run)}  {levels}".rstrip()
+
+
+def _outcome(run: BoardExecution) -> str:
+    if not run.trap:
+        return run.outcome
+    return f"{run.outcome}: {trap_name(run.trap)} at {programs.where(run.program_key, run.pc)}"
+
+
+def _when(run: BoardExecution) -> str:
+    """Return the time of a record: UTC where a host has told the board the time, else seconds since its start."""
+    was_told = run.actions[LEVELS_BYTES:] == b"\x01"
+    if not was_told and run.time_us < WALL_CLOCK_US:
+        return f"{run.time_us / 1e6:12.3f} s"
+    from datetime import UTC, datetime
+
+    moment = datetime.fromtimestamp(run.time_us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment if was_told else f"about {moment}"
+
+
+def _levels(bits: int, described: mcu_board.Board | None) -> list[str]:
+    """Return the commanded levels of the outputs by the names of the board file, when it is here."""
+    pins = described.pins if described is not None else ()
+    outputs = [pin.name for pin in pins if pin.direction.value == "output"]
+    return [f"{name} {'HIGH' if bits >> place & 1 else 'LOW'}" for place, name in enumerate(outputs)]
+
+
+def monitor(
+    port: PortOption = "", baud: BaudOption = 115200, timeout: TimeoutOption = TIMEOUT_S, json_: JsonFlag = False
+) -> None:
+    """Show what a board and its rules log, until Ctrl-C."""
+    from eyeflow.mcu.link.messages import LogLine
+
+    with open_board(port, baud, timeout, show=False) as board:
+        note(f"{board.hello.chip} on {port}, firmware {board.hello.firmware}; Ctrl-C ends")
+        while True:
+            for heard in board.listen(LISTEN_S):
+                text = heard_text(heard)
+                if json_ and isinstance(heard, LogLine):
+                    say_json({"level": level_name(heard.level), "text": heard.text}, indent=None)
+                elif text and not json_:
+                    say(text)
+                sys.stdout.flush()
