@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# Tests of firmware share one folder of compiled crates, so they stay together in one process.
+WORKERS := -n logical --maxprocesses 4 --dist loadfile
 
 .PHONY: demo test check bench bench-mcu golden fuzz clean help
 help:            ## show the targets
@@ -33,7 +35,7 @@ check: $(VENV)/.installed-dev   ## style, types, generated files
 test: $(VENV)/.installed-dev    ## check, then every test; a skipped test fails
 	@scripts/install-test-deps.sh
 	$(MAKE) check
-	$(BIN)/python -m pytest -q --fail-on-skip $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q --fail-on-skip $(WORKERS) $(PYTEST_ARGS)
 
 bench: $(VENV)/.installed-bench ## figures as ratios to named alternatives; see docs/performance.md
 	$(BIN)/python -m bench

@@ -211,7 +211,7 @@ def main() -> int:
         f"\nDone in {time.monotonic() - started_s:.0f} s, and everything was shut down. What to try next:\n"
         "  . .venv/bin/activate                      then `eyeflow --help` (or call .venv/bin/eyeflow)\n"
         "  docs/tutorial.md                          your own tested, deployed rule in ten minutes\n"
-        "  eyeflow test examples --cov               fifteen rules with their tests and branch coverage\n"
+        "  eyeflow test examples --cov               rules for many tasks with their tests and branch coverage\n"
         "  eyeflow compile examples/overheat_relay/overheat_relay.eye --emit asm   what a rule becomes\n"
         "  rm -r demo-data                           forget this demo"
     )

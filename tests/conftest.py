@@ -7,6 +7,10 @@ import signal
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
+
+NO_FIRMWARE = ("tests/embassy/test_probe_rs.py",)
 
 # The same examples in every run: a red build must be red again on the next machine. `make fuzz` looks for new ones.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -21,6 +25,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fail-on-skip", action="store_true", help="exit 1 when any test was skipped")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    """Give each process of `make test` whole files of tests, and one of them all files that build firmware."""
+    return FirmwareTogether(config, log)
+
+
+class FirmwareTogether(LoadFileScheduling):
+    """Cargo's folder of compiled crates holds one image of each name: tests that build some must not run at once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return "firmware" if file.startswith("tests/embassy/") and file not in NO_FIRMWARE else file
 
 
 @pytest.hookimpl(trylast=True)

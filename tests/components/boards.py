@@ -134,4 +134,4 @@ def _built(board_text: str) -> Path:
 
 def share_compiled_crates() -> None:
     """Let cargo keep what it compiled beyond the run, in one place for all projects; a set CARGO_TARGET_DIR stands."""
-    os.environ.setdefault("CARGO_TARGET_DIR", str(Path(tempfile.gettempdir()) / "eyeflow-firmware-target"))
+    os.environ.setdefault("CARGO_TARGET_DIR", str(ROOT / "build" / "firmware"))

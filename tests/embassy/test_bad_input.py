@@ -7,14 +7,11 @@ machine. docs/how-to/when-a-board-does-not-answer.md lists the same cases for us
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ import pytest
 
 from components import lines
 from components.boards import F401, PATIENCE, RULE, SIGNER, STRANGER
+from components.command import DEADLINE_S, eyeflow
 from components.device import Device
 from components.rust import EMBASSY, rust_example
 from components.uart import resample
@@ -38,36 +36,9 @@ from eyeflow.svm.signing import sign_program
 
 DICTIONARY = max(DICTIONARIES)
 PROBLEMS, USAGE, ENVIRONMENT = 1, 2, 3
-DEADLINE_S = 180.0
-TIMEOUT_S = "10"
 """The machine that runs the tests may be busy: the board is not to blame."""
 
 NOISE_BYTES, IMAGE_NOISE_BYTES = 1_000_000, 50_000
-
-
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """A finished command; `error` is what it reports as JSON."""
-
-    code: int
-    out: Any
-
-    @property
-    def error(self) -> dict[str, str]:
-        error: dict[str, str] = self.out["error"]
-        assert error["message"] and error["cause"] and error["next"], error
-        return error
-
-
-def eyeflow(*args: str | Path, path: Path | None = None) -> Ran:
-    """Run the real command with `--json`; `path` comes first in PATH."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("EYEFLOW_", "XDG_"))}
-    kept |= {"PATH": f"{path}{os.pathsep}{kept['PATH']}"} if path else {}
-    kept |= {"EYEFLOW_MCU_TIMEOUT": TIMEOUT_S}
-    command = [sys.executable, "-m", "eyeflow", *map(str, args), "--json"]
-    done = subprocess.run(command, env=kept, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
-    assert done.returncode != 70, done.stderr
-    return Ran(done.returncode, json.loads(done.stdout))
 
 
 def status(url: str) -> Status:
@@ -392,7 +363,6 @@ def test_an_unknown_chip(tmp_path: Path, name: str, guess: str) -> None:
 
 PROBE = "The following debug probes were found:\n[0]: STLink V2-1 -- 0483:374b:0669FF50 (ST-LINK)\n"
 DOWNLOADS = {
-    "no_probe": ("No debug probes were found.\n", "", "plug the probe in"),
     "wrong_chip": (PROBE, "Error: Connecting to the chip was unsuccessful.\n", "probe-rs info"),
     "chip_locked": (
         PROBE,
@@ -409,7 +379,7 @@ DOWNLOADS = {
 
 @pytest.mark.parametrize("code", DOWNLOADS)
 def test_flashing_that_fails(tmp_path: Path, code: str) -> None:
-    """What probe-rs 0.32 said, replayed by a program of its name."""
+    """What probe-rs 0.32 says, replayed by a program of its name; `test_probe_rs.py` runs it for real, without a probe."""
     listed, failed, next_step = DOWNLOADS[code]
     probe_rs, elf = tmp_path / "probe-rs", tmp_path / "firmware.elf"
     probe_rs.write_text(
