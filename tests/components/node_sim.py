@@ -33,14 +33,17 @@ SETTLE_STEPS = 30
 
 
 class SimClock:
-    """Time that only `NodeSim.advance` moves."""
+    """Time that only `NodeSim.advance` moves; `set_us` is by how much somebody set the wall clock."""
 
     def __init__(self, now_us: int = START_US) -> None:
-        self.time_us = now_us
+        self.time_us, self.set_us = now_us, 0
         self._sleepers: list[tuple[int, int, asyncio.Future[None]]] = []
         self._count = 0
 
     def now_us(self) -> int:
+        return self.time_us + self.set_us
+
+    def steady_us(self) -> int:
         return self.time_us
 
     async def sleep(self, duration_s: float) -> None:
@@ -161,7 +164,9 @@ class NodeSim:
         end_us = self.clock.time_us + duration_us
         await self.turns()
         while True:
-            due = [t for t in (self.node.engine.core.scheduler.next_us(), self.clock.next_us()) if t is not None]
+            timer_us, sleeper_us = self.node.engine.core.scheduler.next_us(), self.clock.next_us()
+            due = [timer_us - self.clock.set_us] if timer_us is not None else []
+            due += [sleeper_us] if sleeper_us is not None else []
             if not due or min(due) > end_us:
                 break
             self.clock.move(max(min(due), self.clock.time_us))
@@ -173,7 +178,7 @@ class NodeSim:
         await self.node.engine.deliver(self.event(name, payload))
 
     def event(self, name: str, payload: Mapping[str, object]) -> IncomingEvent:
-        return IncomingEvent(Subscription("mqtt", name), payload, self.clock.time_us, self._done)
+        return IncomingEvent(Subscription("mqtt", name), payload, self.clock.now_us(), self._done)
 
     def _done(self) -> None:
         self.done += 1

@@ -29,6 +29,7 @@ class Kind(IntEnum):
     START = 7
     STOP = 8
     CHECKPOINT = 9
+    CLOCK = 10
 
 
 class Disposition(IntEnum):
@@ -213,6 +214,15 @@ class CheckpointBody:
     public_key: bytes = _key(1, _hash)
 
 
+@dataclass(frozen=True, slots=True)
+class ClockBody:
+    """The node's clock was set by `step_us` microseconds, and what the rule's time words remember moved along."""
+
+    rule: str = _key(1, _text)
+    program: bytes = _key(2, _hash)
+    step_us: int = _key(3, _int)
+
+
 Body = (
     ExecutionBody
     | ActionResultBody
@@ -223,6 +233,7 @@ Body = (
     | StartBody
     | StopBody
     | CheckpointBody
+    | ClockBody
 )
 
 BODIES: dict[Kind, type[Body]] = {
@@ -235,6 +246,7 @@ BODIES: dict[Kind, type[Body]] = {
     Kind.START: StartBody,
     Kind.STOP: StopBody,
     Kind.CHECKPOINT: CheckpointBody,
+    Kind.CLOCK: ClockBody,
 }
 
 KINDS: dict[type, Kind] = {body: kind for kind, body in BODIES.items()}

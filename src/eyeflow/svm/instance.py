@@ -12,7 +12,7 @@ from eyeflow.svm.execution import Execution, Host, Machine
 from eyeflow.svm.layout import scalar_slot, state_base, structured, value_fault
 from eyeflow.svm.program import Param, Program, Slot, TypeTag, Value
 from eyeflow.svm.structure import bounds_fault
-from eyeflow.svm.timers import initial_state
+from eyeflow.svm.timers import initial_state, shift_times
 from eyeflow.svm.verify import Verified
 from eyeflow.svm.wire import Reader, Writer
 from eyeflow.svm.wire_types import read_value, write_value
@@ -61,6 +61,11 @@ class Instance:
         checked = [(param.slot, param_value(param, value)) for param, value in wanted]
         for slot, value in checked:
             self.params[slot] = value
+
+    def shift_times(self, step_us: int) -> None:
+        """Move all that time words remember by the step of a clock that was set: what was 3 s ago still is."""
+        self.last_time_us = max(0, self.last_time_us + step_us)
+        shift_times(self.program, self.state, step_us)
 
     def state_values(self) -> dict[str, Any]:
         """Return each state variable by name: an enum as its member's name, a list as list, a record as dict."""

@@ -11,6 +11,7 @@ from eyeflow.svm.opcodes import TIMERS, TimerKind
 from eyeflow.svm.program import Program, Timer, Value
 
 WINDOW_HEAD_SLOTS = 2
+TIME_MAX = 2**63 - 1
 _UNSET_KINDS = (TimerKind.HOLD, TimerKind.COOLDOWN)
 
 
@@ -117,6 +118,20 @@ def _rate(samples: list[tuple[int, float]]) -> float:
     if newest_us == oldest_us:
         return 0.0
     return div_float(newest - oldest, float(newest_us - oldest_us) / 1000000.0)
+
+
+def shift_times(program: Program, state: list[Any], step_us: int) -> None:
+    """Add `step_us` to every time that the time words remember in `state`, the slots of the state region."""
+    base = state_base(program)
+    for timer in program.timers:
+        first, count = timer.base - base, 1
+        if TIMERS[timer.kind].window:
+            first, count = first + WINDOW_HEAD_SLOTS, timer.capacity
+        elif timer.kind not in _UNSET_KINDS:
+            continue
+        for place in range(first, first + count):
+            if state[place] != TIME_UNSET:
+                state[place] = min(max(state[place] + step_us, TIME_UNSET + 1), TIME_MAX)
 
 
 def initial_state(program: Program) -> list[Value]:

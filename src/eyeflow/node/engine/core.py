@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 from eyeflow.base.duration import format_duration
 from eyeflow.node.arguments import named_arguments, shown
@@ -18,7 +19,7 @@ from eyeflow.node.engine.running import QueuedEvent, Receipt, RunningRule
 from eyeflow.node.engine.scheduler import Scheduler, UtcOffset
 from eyeflow.node.engine.turns import Turns
 from eyeflow.node.store.types import Batch, Draft, PendingRow, StateRow, Unrecorded
-from eyeflow.protocol.audit_bodies import Body, CheckpointBody, Disposition, ExecutionBody
+from eyeflow.protocol.audit_bodies import Body, CheckpointBody, ClockBody, Disposition, ExecutionBody
 from eyeflow.svm.execution import Action, Outcome
 from eyeflow.svm.opcodes import Trap
 from eyeflow.svm.program import Pin, Site, SiteKind, TypeTag, Value
@@ -45,6 +46,8 @@ class Core:
         self._unvouched = 0
         self._unsaved: set[str] = set()
         """Rules whose memory changed in rounds that were not recorded."""
+        self._to_shift: set[str] = set()
+        """Rules whose time words have yet to follow a clock that was set."""
 
     def put(self, rule: RunningRule, now_us: int) -> None:
         """Run a rule from now on, in place of its old program, whose waiting events go to it if they can."""
@@ -54,8 +57,11 @@ class Core:
         self.scheduler.put(rule.name, rule.program, now_us)
         if old is not None:
             self._hand_over(old, rule, now_us)
+        if rule.clock_step_us:
+            self._to_shift.add(rule.name)
 
     def _hand_over(self, old: RunningRule, new: RunningRule, now_us: int) -> None:
+        new.clock_step_us += old.clock_step_us
         if old.program.triggers == new.program.triggers:
             new.queue.extend(old.queue)
             old.queue.clear()
@@ -65,9 +71,20 @@ class Core:
     def remove(self, name: str, now_us: int) -> None:
         """Stop running a rule."""
         rule = self.rules.pop(name)
+        self._to_shift.discard(name)
         self.intake.rebuild(self.rules.values())
         self.scheduler.remove(name)
         self.intake.drop_queue(rule, "the rule was removed while the event waited", now_us)
+
+    def clock_was_set(self, step_us: int, now_us: int) -> None:
+        """Let timers, waiting events and, in the next round, the memory of all time words follow the clock."""
+        self.scheduler.clock_was_set(step_us, now_us)
+        for rule in self.rules.values():
+            rule.clock_step_us += step_us
+            for _ in range(len(rule.queue)):
+                event = rule.queue.popleft()
+                rule.queue.append(_moved(event, step_us))
+        self._to_shift |= self.rules.keys()
 
     def tick(self, now_us: int) -> None:
         """Queue the events of the timers that are due; one that still waits is not queued twice: it is missed."""
@@ -104,7 +121,8 @@ class Core:
     @property
     def has_work(self) -> bool:
         """Whether `next_round` would return a round."""
-        return bool(self._notes or self._finished or self._kept or self.intake.has_rejected) or self.has_events
+        waits = self._notes or self._finished or self._kept or self.intake.has_rejected
+        return bool(waits) or self.has_events or any(not self.rules[name].busy for name in self._to_shift)
 
     def next_round(self, now_us: int, unrecorded: Unrecorded | None = None) -> Round | None:
         """Run waiting events and return what is to be recorded, None when there is nothing."""
@@ -116,7 +134,10 @@ class Core:
         finished, self._finished = self._finished, []
         completed, self._completed = self._completed, []
         turn = Round(Batch(), receipts=receipts)
-        for ran in [*completed, *self._run(now_us)]:
+        for ran in completed:
+            self._plan(turn, Executed(ran, len(drafts)), drafts, now_us)
+        self._shift_times({ran.rule.name for ran in completed}, drafts, now_us)
+        for ran in self._run(now_us):
             self._plan(turn, Executed(ran, len(drafts)), drafts, now_us)
         self._vouch(drafts, now_us)
         finished += _emptied(turn.receipts)
@@ -129,9 +150,20 @@ class Core:
         picked = self._turns.pick(self.rules.values())
         return [ran for rule, event in picked if (ran := self.execute(rule, event, now_us)) is not None]
 
+    def _shift_times(self, completed: set[str], drafts: list[Draft], now_us: int) -> None:
+        """Move the times that rules remember along with the clock, and record it; not while an execution uses them."""
+        for name in [name for name in self._to_shift if name in completed or not self.rules[name].busy]:
+            rule = self.rules[name]
+            if rule.clock_step_us and rule.program.timers:
+                drafts.append(Draft(now_us, ClockBody(name, rule.loaded.program_id, rule.clock_step_us)))
+            rule.instance.shift_times(rule.clock_step_us)
+            rule.clock_step_us = 0
+            self._to_shift.discard(name)
+            self._unsaved.add(name)
+
     def execute(self, rule: RunningRule, event: QueuedEvent, now_us: int) -> Ran | None:
         """Run one event. When the SVM itself fails, a bug that must not end the node: reject the event, return None."""
-        time_us = max(event.time_us, rule.instance.last_time_us)
+        time_us = max(min(event.time_us, now_us), rule.instance.last_time_us)
         offset_us = self._utc_offset(time_us)
         try:
             execution = rule.instance.step(event.trigger, event.inputs, time_us, offset_us, rule.host)
@@ -245,6 +277,10 @@ def _body(ran: Ran, actions: tuple[tuple[int, tuple[Value, ...], int], ...]) -> 
         trap=(int(execution.trap.code), execution.trap.pc) if execution.trap else None,
         utc_offset_us=ran.utc_offset_us,
     )
+
+
+def _moved(event: QueuedEvent, step_us: int) -> QueuedEvent:
+    return replace(event, time_us=event.time_us + step_us, arrived_us=event.arrived_us + step_us)
 
 
 def _emptied(receipts: Sequence[Receipt]) -> list[tuple[int, int]]:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from eyeflow.node.clock import Clock
+from eyeflow.node.clock import Clock, ClockWatch
 from eyeflow.node.config.config import Durability
 from eyeflow.node.engine.actions import ActionRunner
 from eyeflow.node.engine.arbiter import Arbiter
@@ -59,6 +59,7 @@ class Engine:
         self.actions = ActionRunner(core, drivers, arbiter, clock, self.wake)
         self.disk = DiskGuard(writer, clock, options)
         self._writer, self._options = writer, options
+        self._clock_watch = ClockWatch(clock)
         self._wakeup, self._space = asyncio.Event(), asyncio.Event()
         self._turn = asyncio.Lock()
         self._models = asyncio.Semaphore(MODEL_THREADS_MAX)
@@ -78,6 +79,7 @@ class Engine:
             await self._space.wait()
         if self._stopping:
             return  # never acknowledged: its sender sends it again
+        self._look_at_clock()
         if self.disk.refuses_events:
             self.core.intake.offer(replace(event, rejected=FULL_REASON, done=None), self.clock.now_us())
             if event.done is not None:
@@ -123,6 +125,7 @@ class Engine:
         """Run one round and make it durable; False when there was nothing to do."""
         async with self._turn:
             await self._housekeep()
+            self._look_at_clock()
             self.core.tick(self.clock.now_us())
             self._start_models()
             turn = self.core.next_round(self.clock.now_us(), self.disk.take_unrecorded())
@@ -130,6 +133,15 @@ class Engine:
                 return False
             await self._record(turn)
         return True
+
+    def _look_at_clock(self) -> None:
+        step_us = self._clock_watch.step_us()
+        if step_us:
+            way = "forward" if step_us > 0 else "back"
+            _log.warning(
+                "the clock was set %s by %.1fs: time words go on as if it had not been", way, abs(step_us) / 1e6
+            )
+            self.core.clock_was_set(step_us, self.clock.now_us())
 
     async def _record(self, turn: Round) -> None:
         first_seq = await self.disk.commit(turn.batch, len(turn.executed))

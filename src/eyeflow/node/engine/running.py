@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from eyeflow.node.clock import Clock
+from eyeflow.node.clock import STEP_US_MIN, Clock
 from eyeflow.node.engine.admission import Loaded, subscription_of
 from eyeflow.node.engine.rule_health import RuleHealth
 from eyeflow.node.engine.rule_host import RuleHost
@@ -65,6 +65,8 @@ class RunningRule:
     busy: bool = False
     stalled: bool = False
     held: bool = False
+    clock_step_us: int = 0
+    """By how much the clock was set since the memory of its time words was last moved along."""
 
     @property
     def name(self) -> str:
@@ -84,7 +86,7 @@ class RunningRule:
     @property
     def is_ready(self) -> bool:
         """Whether its next event may run in the engine's turn."""
-        return bool(self.queue) and not (self.busy or self.stalled or self.held)
+        return bool(self.queue) and not (self.busy or self.stalled or self.held or self.clock_step_us)
 
     @property
     def is_slow(self) -> bool:
@@ -104,7 +106,10 @@ def start_rule(
     decoders = tuple(PayloadDecoder(t) if t.kind is TriggerKind.SOURCE else None for t in triggers)
     host = RuleHost(loaded.program, drivers, health, clock)
     now_us = clock.now_us()
-    return RunningRule(row, loaded, instance, host, health, decoders, now_us, instance.state_bytes())
+    rule = RunningRule(row, loaded, instance, host, health, decoders, now_us, instance.state_bytes())
+    if instance.last_time_us - now_us >= STEP_US_MIN:
+        rule.clock_step_us = now_us - instance.last_time_us  # set back while the node was off; how long, nobody knows
+    return rule
 
 
 def subscriptions_of(rule: RunningRule) -> list[tuple[Subscription, int]]:

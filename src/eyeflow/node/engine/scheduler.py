@@ -10,9 +10,6 @@ from zoneinfo import ZoneInfo
 from eyeflow.svm.program import Program, Trigger, TriggerKind
 from eyeflow.svm.schedule import next_due_us
 
-BACK_US = 1_000_000
-"""A clock that went back further than this was set: timers start anew, or they would wait for the old time."""
-
 NEVER_US = 2**62
 """The end of time: no event is later."""
 
@@ -61,7 +58,6 @@ class Scheduler:
         self._zone = zone
         self._timers: dict[tuple[str, int], _Timer] = {}
         self._next_us: int | None = None
-        self._now_us = 0
 
     def put(self, rule: str, program: Program, now_us: int) -> None:
         """Start the timers of a program, in place of those of the rule's old one."""
@@ -83,9 +79,6 @@ class Scheduler:
 
     def due(self, now_us: int) -> Sequence[Due]:
         """Return the timers that fire now, each once, earliest first."""
-        if now_us < self._now_us - BACK_US:
-            self._restart(now_us)
-        self._now_us = now_us
         if self._next_us is None or now_us < self._next_us:
             return ()
         fired = [self._fire(key, timer, now_us) for key, timer in self._timers.items() if timer.due_us <= now_us]
@@ -100,9 +93,14 @@ class Scheduler:
         timer.due_us = self._after(timer.trigger, now_us, timer.start_us)
         return due
 
-    def _restart(self, now_us: int) -> None:
+    def clock_was_set(self, step_us: int, now_us: int) -> None:
+        """Keep the pace of `every`; `cron` follows the calendar: it fires again for times that come again."""
         for timer in self._timers.values():
-            timer.start_us, timer.due_us = now_us, self._after(timer.trigger, now_us - 1, now_us)
+            timer.start_us += step_us
+            if timer.trigger.kind is TriggerKind.EVERY:
+                timer.due_us += step_us
+            elif step_us < 0:
+                timer.due_us = self._after(timer.trigger, now_us - 1, timer.start_us)
         self._find_next()
 
     def _after(self, trigger: Trigger, after_us: int, start_us: int) -> int:

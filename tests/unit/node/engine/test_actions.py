@@ -280,17 +280,8 @@ def test_a_holder_may_act_again_during_its_lease() -> None:
     run(test())
 
 
-class _WallClock(SimClock):
-    """A clock that somebody sets: sleeps go on as they would."""
-
-    set_us = 0
-
-    def now_us(self) -> int:
-        return self.time_us + self.set_us
-
-
 def test_a_clock_that_is_set_back_makes_no_wait_and_no_lease_longer() -> None:
-    clock = _WallClock()
+    clock = SimClock()
     arbiter = Arbiter(clock, 1 * S, 5 * S)
     ended: list[str] = []
 
