@@ -22,7 +22,7 @@ DEPLOYMENTS_SHOWN_MAX = 200
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One authenticated request: values of the path, the checked JSON body or raw bytes, and who asks."""
+    """One authenticated request: values of the path, the checked JSON body or program, and who asks."""
 
     path: Mapping[str, str]
     body: Any

@@ -18,6 +18,7 @@ from eyeflow.coordinator import metrics, openapi
 from eyeflow.coordinator.api import Call, Reply
 from eyeflow.coordinator.auth import Actor, Role
 from eyeflow.coordinator.endpoints import ENDPOINTS, PROGRAM_MEDIA_TYPE, Endpoint
+from eyeflow.coordinator.intake import check_program
 from eyeflow.coordinator.link import link_endpoint
 from eyeflow.coordinator.loop import Hub
 from eyeflow.coordinator.problem import MEDIA_TYPE, Problem
@@ -108,7 +109,9 @@ async def _body(endpoint: Endpoint, request: Request) -> object:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if endpoint.body == PROGRAM_MEDIA_TYPE:
         _expect(media_type, PROGRAM_MEDIA_TYPE)
-        return data
+        hub: Hub = request.app.state.hub
+        async with hub.checking_program:
+            return await asyncio.to_thread(check_program, data, hub.registry.trusted())
     _expect(media_type, "application/json")
     value = parse_json(data)
     errors = check(SCHEMAS[endpoint.body], value, SCHEMAS)

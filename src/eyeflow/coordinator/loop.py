@@ -59,6 +59,8 @@ class Hub:
         self.tokens = Tokens(store)
         self.registry = Registry(store, self.fleet, self.tokens)
         self.challenges = Challenges()
+        self.checking_program = asyncio.Lock()
+        """One at a time, in a thread: nodes are served meanwhile."""
         self.own = Coordinates(store.coordinator_id, f"eyeflow {__version__}", store.identity.sign)
         self.links: dict[str, OpenLink] = {}
         self.health: dict[str, Status] = {}

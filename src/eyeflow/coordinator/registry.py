@@ -8,7 +8,7 @@ from typing import Any
 
 from eyeflow.coordinator.auth import Tokens, check_bound
 from eyeflow.coordinator.fleet import Fleet
-from eyeflow.coordinator.intake import check_program, describe
+from eyeflow.coordinator.intake import Intake, describe
 from eyeflow.coordinator.problem import Problem
 from eyeflow.coordinator.store import Store
 from eyeflow.protocol.identity import verifies
@@ -147,9 +147,8 @@ class Registry:
             self._store.log(now_us, actor, "revoke_key", public_key.hex())
             self._fleet.signers_changed(now_us)
 
-    def add_program(self, data: bytes, now_us: int, actor: str) -> tuple[ProgramRecord, bool]:
-        """Keep a signed program; returns it and whether it is new. The same program again is fine."""
-        intake = check_program(data, self.trusted())
+    def add_program(self, intake: Intake, now_us: int, actor: str) -> tuple[ProgramRecord, bool]:
+        """Keep a checked program; returns it and whether it is new. The same program again is fine."""
         known = self.program(intake.program_id)
         if known is not None:
             return known, False
@@ -166,7 +165,7 @@ class Registry:
                     program.sequence,
                     program.profile.name.lower(),
                     json.dumps(describe(intake)),
-                    data,
+                    intake.data,
                     now_us,
                     actor,
                 ),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.coordinator import app
+from eyeflow.coordinator.intake import check_program
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.cluster.membership import Membership, join_cluster
 from eyeflow.node.control import InstallResult
@@ -28,6 +31,28 @@ async def deploy(client: Any, **body: Any) -> str:
     reply = await client.post("/api/rules/overheat/deploy", json={"all": True} | body)
     assert reply.status_code == 202, reply.text
     return str(reply.headers["location"])
+
+
+def test_others_are_answered_while_a_program_is_checked(
+    cluster: Any, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = threading.Event()
+
+    def slow(data: bytes, trusted: frozenset[bytes]) -> Any:
+        assert answered.wait(60.0), "nobody was answered: the check holds the event loop"
+        return check_program(data, trusted)
+
+    monkeypatch.setattr(app, "check_program", slow)
+
+    async def scenario() -> None:
+        async with cluster.coordinator() as client:
+            uploading = asyncio.create_task(upload(client, make.program()))
+            assert (await client.get("/api/nodes")).status_code == 200
+            assert not uploading.done()
+            answered.set()
+            assert await uploading
+
+    asyncio.run(scenario())
 
 
 def test_deploy_reaches_every_connected_node(cluster: Any, make: Any) -> None:
