@@ -140,6 +140,7 @@ class _Link:
 
     def _put(self, item: Message | _Fetched) -> None:
         if self._outbox.qsize() >= OUTBOX_MAX:
+            self._outbox = asyncio.Queue()
             self.close("too_slow", "the node takes messages too slowly")
         else:
             self._outbox.put_nowait(item)

@@ -10,14 +10,16 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.websockets import WebSocketState
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from eyeflow.coordinator import app as app_module
 from eyeflow.coordinator.auth import CHALLENGE_S, CHALLENGES_MAX, Challenges
 from eyeflow.coordinator.endpoints import ENDPOINTS, JSON_BYTES_MAX
+from eyeflow.coordinator.link import OUTBOX_MAX, _Link
 from eyeflow.protocol.identity import Identity
-from eyeflow.protocol.messages import link_bytes
+from eyeflow.protocol.messages import Fetch, link_bytes
 
 GUARDED = [endpoint for endpoint in ENDPOINTS if endpoint.role is not None]
 RANK = {"read": 0, "deploy": 1, "admin": 2}
@@ -330,3 +332,32 @@ def test_what_a_node_may_not_say_closes_its_link(cluster: Any, make: Any) -> Non
                     pass
 
     asyncio.run(scenario())
+
+
+class SlowSocket:
+    """A node's end that takes nothing until it is closed."""
+
+    application_state = WebSocketState.CONNECTED
+
+    def __init__(self) -> None:
+        self.sent, self.closed = 0, ""
+
+    async def send_bytes(self, data: bytes) -> None:
+        self.sent += 1
+
+    async def close(self, code: int, reason: str) -> None:
+        self.closed = reason
+
+
+def test_a_node_that_takes_messages_too_slowly_is_cut_off_at_once(api: Any) -> None:
+    api.join("node-1", NODE)
+    socket = SlowSocket()
+
+    async def scenario() -> None:
+        link = _Link(api.hub, socket, "node-1", api.hub.fleet.offer("node-1"))  # type: ignore[arg-type]
+        for _ in range(OUTBOX_MAX + 1):
+            link._put(Fetch(1, ("0" * 64,)))
+        await link._write()
+
+    asyncio.run(scenario())
+    assert (socket.sent, socket.closed) == (0, "too_slow: the node takes messages too slowly")
