@@ -10,7 +10,10 @@ from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
-NO_FIRMWARE = ("tests/embassy/test_probe_rs.py",)
+from components.probe_rs import end_build, start_build
+
+FIRMWARE, PROBE_RS = "tests that build firmware", "tests/embassy/test_probe_rs.py"
+ORDER = {FIRMWARE: 0, PROBE_RS: 2}
 
 # The same examples in every run: a red build must be red again on the next machine. `make fuzz` looks for new ones.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -27,17 +30,34 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fail-on-skip", action="store_true", help="exit 1 when any test was skipped")
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
-    """Give each process of `make test` whole files of tests, and one of them all files that build firmware."""
-    return FirmwareTogether(config, log)
+def pytest_configure(config: pytest.Config) -> None:
+    """Build what only the last tests need while the others run."""
+    if config.getoption("numprocesses", None):
+        build = start_build()
+        config.add_cleanup(lambda: end_build(build))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, end with what is still being built."""
+    items.sort(key=lambda item: ORDER.get(_unit(item.nodeid), 1))
+
+
+def _unit(nodeid: str) -> str:
+    """Return what stays in one process: a file of tests, or all of those that build firmware."""
+    file = nodeid.split("::", 1)[0]
+    return FIRMWARE if file.startswith("tests/embassy/") and file != PROBE_RS else file
 
 
 class FirmwareTogether(LoadFileScheduling):
     """Cargo's folder of compiled crates holds one image of each name: tests that build some must not run at once."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file: str = super()._split_scope(nodeid)
-        return "firmware" if file.startswith("tests/embassy/") and file not in NO_FIRMWARE else file
+        return _unit(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    """Distribute the tests of `make test`."""
+    return FirmwareTogether(config, log)
 
 
 @pytest.hookimpl(trylast=True)
