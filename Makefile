@@ -5,9 +5,10 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 # Tests of firmware share one folder of compiled crates, so they stay together in one process.
+PROBE_RS := tests/embassy/test_probe_rs.py
 WORKERS := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test check bench bench-mcu golden fuzz clean help
+.PHONY: demo test test-probe-rs check bench bench-mcu golden fuzz clean help
 help:            ## show the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -32,10 +33,13 @@ check: $(VENV)/.installed-dev   ## style, types, generated files
 	$(BIN)/mypy
 	$(BIN)/python tools/generate.py --check
 
-test: $(VENV)/.installed-dev    ## check, then every test; a skipped test fails
+test: $(VENV)/.installed-dev    ## check, then the tests; a skipped one fails
 	@scripts/install-test-deps.sh
 	$(MAKE) check
-	$(BIN)/python -m pytest -q --fail-on-skip $(WORKERS) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q --fail-on-skip $(WORKERS) --ignore $(PROBE_RS) $(PYTEST_ARGS)
+
+test-probe-rs: $(VENV)/.installed-dev ## flashing with the real probe-rs, built once from its crate: that takes minutes
+	$(BIN)/python -m pytest -q --fail-on-skip $(PROBE_RS)
 
 bench: $(VENV)/.installed-bench ## figures as ratios to named alternatives; see docs/performance.md
 	$(BIN)/python -m bench

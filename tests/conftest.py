@@ -10,10 +10,7 @@ from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
-from components.probe_rs import end_build, start_build
-
-FIRMWARE, PROBE_RS = "tests that build firmware", "tests/embassy/test_probe_rs.py"
-ORDER = {FIRMWARE: 0, PROBE_RS: 2}
+FIRMWARE = "tests that build firmware"
 
 # The same examples in every run: a red build must be red again on the next machine. `make fuzz` looks for new ones.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -30,22 +27,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fail-on-skip", action="store_true", help="exit 1 when any test was skipped")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Build what only the last tests need while the others run."""
-    if config.getoption("numprocesses", None):
-        build = start_build()
-        config.add_cleanup(lambda: end_build(build))
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, end with what is still being built."""
-    items.sort(key=lambda item: ORDER.get(_unit(item.nodeid), 1))
+    """Begin with what takes longest."""
+    items.sort(key=lambda item: _unit(item.nodeid) != FIRMWARE)
 
 
 def _unit(nodeid: str) -> str:
     """Return what stays in one process: a file of tests, or all of those that build firmware."""
     file = nodeid.split("::", 1)[0]
-    return FIRMWARE if file.startswith("tests/embassy/") and file != PROBE_RS else file
+    return FIRMWARE if file.startswith("tests/embassy/") else file
 
 
 class FirmwareTogether(LoadFileScheduling):

@@ -177,7 +177,7 @@ def test_a_power_cut_in_an_update_leaves_the_old_or_the_new_program(device: Devi
             board.push(new)
             device.stop()
         except EyeflowError as error:
-            assert error.code in {"port_gone", "board_stopped", "board_silent"}
+            assert error.code in {"port_gone", "port_busy", "board_stopped", "board_silent"}
             assert device.ended() == POWER_CUT
     device.start("--seed", str(steps + 1))
     with device.board() as board:
