@@ -1,5 +1,5 @@
 # make demo   the main job on this machine, no root
-# make test   everything that CI checks
+# make test   what CI checks
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
