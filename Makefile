@@ -1,11 +1,11 @@
 # make demo   the main job on this machine, no root
-# make test   what CI checks
+# make test   style, types and tests; CI runs make test-probe-rs, too
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-# Tests of firmware share one folder of compiled crates, so they stay together in one process.
 PROBE_RS := tests/embassy/test_probe_rs.py
+# Tests of firmware share one folder of compiled crates: tests/conftest.py keeps them together in one process.
 WORKERS := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-probe-rs check bench bench-mcu golden fuzz clean help

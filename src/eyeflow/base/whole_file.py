@@ -11,7 +11,7 @@ def write_whole(path: Path, data: bytes, mode: int, *, replace: bool = True) -> 
     """Write a file: a crash at any moment leaves the old one or the whole new one, and after the return the new one.
 
     The bytes go to a draft beside it, which is synced, takes the name, and has its directory synced (`rename(2)`,
-    `fsync(2)`). Its permissions are `mode` from the start, whatever the umask.
+    `fsync(2)`). Its permissions are `mode` when it takes the name, whatever the umask, and the owner's only before.
 
     Raises:
         FileExistsError: there is such a file and `replace` is false.
