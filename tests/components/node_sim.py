@@ -156,7 +156,7 @@ class NodeSim:
             idle = 0 if await self.node.engine.turn() else idle + 1
             for _ in range(SETTLE_STEPS):
                 await asyncio.sleep(0)
-            if self.node.engine.core.has_work:
+            if self.node.engine.core.has_work(self.clock.now_us()):
                 idle = 0
 
     async def advance(self, duration_us: int) -> None:
@@ -164,7 +164,7 @@ class NodeSim:
         end_us = self.clock.time_us + duration_us
         await self.turns()
         while True:
-            timer_us, sleeper_us = self.node.engine.core.scheduler.next_us(), self.clock.next_us()
+            timer_us, sleeper_us = self.node.engine.core.next_due_us(), self.clock.next_us()
             due = [timer_us - self.clock.set_us] if timer_us is not None else []
             due += [sleeper_us] if sleeper_us is not None else []
             if not due or min(due) > end_us:

@@ -9,15 +9,14 @@ from eyeflow.base.duration import parse_duration
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
 from eyeflow.svm.execution import Execution, Host, Machine
-from eyeflow.svm.layout import scalar_slot, state_base, structured, value_fault
+from eyeflow.svm.layout import scalar_slot, state_base, state_slots, structured, value_fault
 from eyeflow.svm.program import Param, Program, Slot, TypeTag, Value
+from eyeflow.svm.state_packing import STATE_FORMAT, StatePacker
 from eyeflow.svm.structure import bounds_fault
 from eyeflow.svm.timers import initial_state, shift_times
 from eyeflow.svm.verify import Verified
-from eyeflow.svm.wire import Reader, Writer
-from eyeflow.svm.wire_types import read_value, write_value
-
-STATE_FORMAT = 1
+from eyeflow.svm.wire import Reader
+from eyeflow.svm.wire_types import read_value
 
 
 class Instance:
@@ -44,6 +43,8 @@ class Instance:
         self.last_time_us = 0
         """The time of the last event; no execution sees an earlier one."""
         machine = machine or default_machine(verified)
+        self._packer: StatePacker | None = None
+        """Made at the first use: tests and replays never pack a state."""
         self._handlers = [machine.handler(index) for index in range(len(self.program.triggers))]
 
     def step(self, trigger: int, inputs: Sequence[Value], time_us: int, utc_offset_us: int, host: Host) -> Execution:
@@ -96,19 +97,16 @@ class Instance:
                 self.state[start : start + size] = old.state[place : place + size]
 
     def state_bytes(self) -> bytes:
-        """Return clock and state in their one encoding: format, time, then type and value of each state slot."""
-        out = Writer()
-        out.pack("BqH", STATE_FORMAT, self.last_time_us, len(self.state))
-        for slot, value in zip(_state_slots(self.program), self.state, strict=True):
-            out.pack("B", slot.type)
-            write_value(out, slot, value)
-        return bytes(out.buffer)
+        """Return clock and state in their one encoding (`StatePacker`)."""
+        if self._packer is None:
+            self._packer = StatePacker(self.program)
+        return self._packer.pack(self.last_time_us, self.state)
 
     def load_state_bytes(self, data: bytes) -> None:
         """Restore what `state_bytes` of the same program gave; raises EyeflowError for anything else."""
         reader = Reader(data, section="stored state")
         form, last_time_us, count = reader.unpack("BqH", "the stored state")
-        slots = _state_slots(self.program)
+        slots = state_slots(self.program)
         if form != STATE_FORMAT or count != len(slots) or last_time_us < 0:
             raise reader.fail(
                 f"format {form} with {count} values is no state of this program, which has {len(slots)}", 0
@@ -119,7 +117,7 @@ class Instance:
         self.last_time_us = last_time_us
 
     def _set_state(self, state: Sequence[Value]) -> None:
-        slots = _state_slots(self.program)
+        slots = state_slots(self.program)
         if len(state) != len(slots):
             raise _refused(f"a state of {len(state)} values does not fit {len(slots)} slots")
         for index, (slot, value) in enumerate(zip(slots, state, strict=True)):
@@ -176,11 +174,6 @@ def _known(known: Mapping[str, Param], name: str) -> Param:
 
 def _refused(message: str, next_step: str = "") -> EyeflowError:
     return EyeflowError(message, next_step=next_step, code="bad_value", exit_code=ExitCode.PROBLEMS)
-
-
-def _state_slots(program: Program) -> tuple[Slot, ...]:
-    base = state_base(program)
-    return program.slots[base : base + program.regions.state]
 
 
 def _same_memory(one: Program, other: Program) -> bool:

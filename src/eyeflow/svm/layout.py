@@ -93,6 +93,12 @@ def state_base(program: Program) -> int:
     return program.regions.params + program.regions.inputs
 
 
+def state_slots(program: Program) -> tuple[Slot, ...]:
+    """Return the slots of the state."""
+    base = state_base(program)
+    return program.slots[base : base + program.regions.state]
+
+
 def input_types(program: Program, trigger: int) -> tuple[tuple[Slot, Type], ...]:
     """Return the slots of a trigger's flattened payload with the types in them."""
     return tuple(pair for field in program.triggers[trigger].fields for pair in flat_types(field.type))

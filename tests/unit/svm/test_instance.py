@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
+import struct
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +18,11 @@ from eyeflow.svm.container import ProgramError
 from eyeflow.svm.fast import FastMachine
 from eyeflow.svm.instance import Instance, default_machine
 from eyeflow.svm.interpreter import Interpreter
+from eyeflow.svm.layout import state_slots
 from eyeflow.svm.opcodes import Op, TimerKind
 from eyeflow.svm.verify import compute_limits, verify
+from eyeflow.svm.wire import Writer
+from eyeflow.svm.wire_types import write_value
 from generators.compare import exact_all, exact_execution
 from generators.programs import SeededHost, random_program, random_state, random_steps
 
@@ -140,6 +145,39 @@ def test_state_survives_as_bytes() -> None:
         assert exact_all(after.state) == exact_all(before.state)
         assert after.last_time_us == 77
         assert after.state_bytes() == before.state_bytes()
+
+
+def slot_by_slot(instance: Instance) -> bytes:
+    """The definition of the encoding: format, time, count, then type and value of each slot, one after the other."""
+    out, slots = Writer(), state_slots(instance.program)
+    out.pack("BqH", 1, instance.last_time_us, len(slots))
+    for slot, value in zip(slots, instance.state, strict=True):
+        out.pack("B", slot.type)
+        write_value(out, slot, value)
+    return bytes(out.buffer)
+
+
+def test_state_is_packed_as_slot_by_slot() -> None:
+    rng = random.Random(5)
+    kinds = set()
+    for _ in range(300):
+        verified = verify(random_program(rng))
+        instance = Instance(verified, state=random_state(rng, verified.program))
+        for _ in range(3):  # what the packer keeps between two calls must not leak
+            instance.state[:] = random_state(rng, verified.program)
+            instance.last_time_us = rng.randrange(2**62)
+            assert instance.state_bytes() == slot_by_slot(instance)
+        kinds |= {
+            (slot.type, type(value)) for slot, value in zip(state_slots(verified.program), instance.state, strict=True)
+        }
+    assert len(kinds) == 4, "ints, floats, bools and texts were among them"
+
+
+@pytest.mark.parametrize("value", [-math.nan, struct.unpack("<d", b"\1" * 6 + b"\xf8\x7f")[0], -0.0, math.inf])
+def test_every_nan_is_packed_as_the_one_nan(value: float) -> None:
+    instance = Instance(verify(counter("a", "b", kind="F")), state=[1, 0.5])
+    instance.state[1] = value
+    assert instance.state_bytes() == slot_by_slot(instance)
 
 
 def test_broken_state_bytes_are_refused_and_change_nothing() -> None:

@@ -58,8 +58,9 @@ class ActionRunner:
 
     def _mark(self, name: str, lane: _Lane) -> None:
         rule = self._core.rules.get(name)
-        if rule is not None:
-            rule.stalled = len(lane.waiting) >= WAITING_MAX
+        if rule is not None and rule.stalled is not (stalled := len(lane.waiting) >= WAITING_MAX):
+            rule.stalled = stalled
+            self._wake()
 
     async def _work(self, name: str, lane: _Lane) -> None:
         try:
@@ -68,7 +69,6 @@ class ActionRunner:
                 lane.waiting.popleft()
                 lane.ended = 0
                 self._mark(name, lane)
-                self._wake()
         finally:
             lane.task = None
             if not lane.waiting:
@@ -135,10 +135,12 @@ class ActionRunner:
             rule.health.fail(named_failure(action.site.capability, error), now_us)
             if action.site.level:
                 self._core.levels.failed(action.resource, rule.name)
-        self._core.finish(dispatch.seq, action.index)
+        has_news = self._core.finish(dispatch.seq, action.index, now_us)
         if dispatch.seq and (outcome is not ActionOutcome.DONE or attempts > 1):
             self._core.note(now_us, _result(dispatch, action, outcome, attempts, error))
-        self._wake()
+            has_news = True
+        if has_news:
+            self._wake()
 
     def cancel_rule(self, name: str) -> None:
         """Give up the actions of a rule that goes away: the one under way too."""

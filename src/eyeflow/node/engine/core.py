@@ -30,6 +30,9 @@ CHECKPOINT_RECORDS = 1000
 """Records after which the node signs the chain again."""
 NOTES_MAX = 10_000
 """Records that are no executions and wait while the disk refuses; the oldest go first."""
+FORGET_US = 100_000
+"""Longest time until an ended action is forgotten when no other batch takes that along: a commit of its own for each
+would double what the disk has to do. A crash before it repeats a message, as one before the commit does."""
 
 
 class Core:
@@ -41,6 +44,7 @@ class Core:
         self._turns, self._utc_offset, self._public_key = Turns(), utc_offset, public_key
         self._notes: list[Draft] = []
         self._finished: list[tuple[int, int]] = []
+        self._forget_due_us = 0
         self._completed: list[Ran] = []
         self._kept: dict[str, bytes] = {}
         self._unvouched = 0
@@ -79,6 +83,7 @@ class Core:
     def clock_was_set(self, step_us: int, now_us: int) -> None:
         """Let timers, waiting events and, in the next round, the memory of all time words follow the clock."""
         self.scheduler.clock_was_set(step_us, now_us)
+        self._forget_due_us += step_us
         for rule in self.rules.values():
             rule.clock_step_us += step_us
             for _ in range(len(rule.queue)):
@@ -100,10 +105,15 @@ class Core:
         """Record something with the next batch."""
         self._notes.append(Draft(now_us, body))
 
-    def finish(self, seq: int, index: int) -> None:
-        """An action ended: forget with the next batch that it was pending."""
-        if seq:
-            self._finished.append((seq, index))
+    def finish(self, seq: int, index: int, now_us: int) -> bool:
+        """An action ended: forget with the next batch that it was pending. Says whether `next_due_us` came nearer."""
+        if not seq:
+            return False
+        self._finished.append((seq, index))
+        if len(self._finished) > 1:
+            return False
+        self._forget_due_us = now_us + FORGET_US
+        return True
 
     def keep(self, key: str, value: bytes) -> None:
         """Keep a small value durably with the next batch."""
@@ -118,15 +128,22 @@ class Core:
         """Whether executions wait: to run or, having run in a thread, to be recorded."""
         return bool(self._completed) or any(rule.is_ready and not rule.asks_models for rule in self.rules.values())
 
-    @property
-    def has_work(self) -> bool:
-        """Whether `next_round` would return a round."""
-        waits = self._notes or self._finished or self._kept or self.intake.has_rejected
-        return bool(waits) or self.has_events or any(not self.rules[name].busy for name in self._to_shift)
+    def has_work(self, now_us: int) -> bool:
+        """Say whether `next_round` would return a round."""
+        waits = self._notes or self._kept or self.intake.has_rejected
+        forgets = bool(self._finished) and now_us >= self._forget_due_us
+        return bool(waits) or forgets or self.has_events or any(not self.rules[name].busy for name in self._to_shift)
+
+    def next_due_us(self) -> int | None:
+        """Return when time alone makes work: a timer fires, or ended actions are to be forgotten."""
+        timer_us = self.scheduler.next_us()
+        if not self._finished:
+            return timer_us
+        return self._forget_due_us if timer_us is None else min(timer_us, self._forget_due_us)
 
     def next_round(self, now_us: int, unrecorded: Unrecorded | None = None) -> Round | None:
         """Run waiting events and return what is to be recorded, None when there is nothing."""
-        if not self.has_work and unrecorded is None:
+        if not self.has_work(now_us) and unrecorded is None:
             return None
         rejected, receipts = self.intake.take_rejected()
         notes, self._notes = self._notes, []
@@ -298,12 +315,13 @@ def _pending(turn: Round) -> list[PendingRow]:
     executed = {done.draft: done.ran for done in turn.executed}
     places = [(p.draft, action.index) for p in turn.planned for action in p.actions]
     places += [(event.draft, event.index) for event in turn.emitted]
-    rows = []
-    for draft, index in places:
-        ran = executed[draft]
-        action = ran.execution.actions[index]
-        rows.append(PendingRow(draft, index, ran.rule.name, ran.rule.loaded.program_id, action.site, action.args))
-    return rows
+    return [_pending_row(executed[draft], draft, index) for draft, index in places]
+
+
+def _pending_row(ran: Ran, draft: int, index: int) -> PendingRow:
+    action, program_id = ran.execution.actions[index], ran.rule.loaded.program_id
+    where = (draft, index, ran.rule.name, program_id, action.site)
+    return PendingRow(*where, action.args, ran.time_us, ran.event.hops + 1)
 
 
 def event_payload(site: Site, args: Sequence[Value], pins: Sequence[Pin]) -> dict[str, object]:

@@ -102,11 +102,12 @@ class Engine:
     def _has_work(self) -> bool:
         """Whether a turn would do something; what can only be recorded waits until the disk is tried again."""
         models = any(rule.asks_models and rule.is_ready for rule in self.core.rules.values())
-        return models or (self.core.has_events if self.disk.retry_in_s > 0 else self.core.has_work)
+        return models or (self.core.has_events if self.disk.retry_in_s > 0 else self.core.has_work(self.clock.now_us()))
 
     async def _idle(self) -> None:
         """Sleep until something happens, a timer is due or the disk is tried again."""
-        due_us = self.core.scheduler.next_us()
+        waits_for_disk = self.disk.retry_in_s > 0
+        due_us = self.core.scheduler.next_us() if waits_for_disk else self.core.next_due_us()
         wait_s = IDLE_S_MAX if due_us is None else min((due_us - self.clock.now_us()) / 1e6, IDLE_S_MAX)
         if self.disk.problem is not None:
             wait_s = min(wait_s, self.disk.retry_in_s)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from eyeflow.node.arguments import named_arguments
-from eyeflow.node.engine.core import Core, event_payload
+from eyeflow.node.engine.core import event_payload
 from eyeflow.node.engine.engine import Engine
 from eyeflow.node.engine.installer import Installer
 from eyeflow.node.engine.rounds import Dispatch, PlannedAction
@@ -38,7 +38,8 @@ def _resume(engine: Engine, rule: RunningRule, program: Program, row: PendingRow
     if site.kind is SiteKind.EMIT:
         now_us = engine.clock.now_us()
         payload = event_payload(site, row.args, program.pins)
-        engine.core.intake.emit(site.capability, payload, now_us, now_us, 1, (row.seq, row.index))
+        # Its own time and hops: a listener decides as it would have, and rules that emit to each other still end.
+        engine.core.intake.emit(site.capability, payload, row.time_us or now_us, now_us, row.hops, (row.seq, row.index))
     elif site.resource:
         _interrupt(engine, row)
     else:
@@ -47,8 +48,8 @@ def _resume(engine: Engine, rule: RunningRule, program: Program, row: PendingRow
 
 
 def _interrupt(engine: Engine, row: PendingRow) -> None:
-    core: Core = engine.core
-    core.finish(row.seq, row.index)
+    core, now_us = engine.core, engine.clock.now_us()
+    core.finish(row.seq, row.index, now_us)
     outcome = int(ActionOutcome.INTERRUPTED)
     body = ActionResultBody(row.rule, row.program_id, row.seq, row.index, outcome, 0, INTERRUPTED)
-    core.note(engine.clock.now_us(), body)
+    core.note(now_us, body)

@@ -58,6 +58,8 @@ class StoreFile:
 
     def close(self) -> None:
         """Close the connection; the log goes into the file when nobody else reads it."""
+        # First, so that `close` finds nothing to sync: it would hold the interpreter's lock meanwhile.
+        self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         self.db.close()
 
     def abandon(self) -> None:

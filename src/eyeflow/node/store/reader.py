@@ -34,9 +34,9 @@ class AuditReader:
             application, version = self._db.pragma("application_id"), self._db.pragma("user_version")
         except apsw.Error as error:
             raise self._unreadable(error) from error
-        if application != APPLICATION_ID or version != VERSION:
+        if application != APPLICATION_ID or not 1 <= version <= VERSION:  # what is read here, all have alike
             raise EyeflowError(
-                f"{self.path} is not a node's store of schema version {VERSION}",
+                f"{self.path} is not a node's store of schema version {VERSION} or older",
                 cause=f"Its application id is {application:#x}, its version {version}.",
                 next_step="Use the eyeflow that wrote it.",
                 code="store_version",

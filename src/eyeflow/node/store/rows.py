@@ -12,7 +12,7 @@ from eyeflow.svm.program import Value
 
 _PUT_SLOT = "INSERT OR REPLACE INTO slots VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _PUT_STATE = "INSERT OR REPLACE INTO state VALUES (?, ?, ?)"
-_PUT_PENDING = "INSERT INTO pending VALUES (?, ?, ?, ?, ?, ?)"
+_PUT_PENDING = "INSERT INTO pending VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 def write_rows(db: apsw.Connection, batch: Batch, first_seq: int) -> None:
@@ -23,8 +23,7 @@ def write_rows(db: apsw.Connection, batch: Batch, first_seq: int) -> None:
     db.executemany("DELETE FROM slots WHERE rule = ? AND slot = ?", [(r, s.value) for r, s in batch.drop_slots])
     db.executemany(_PUT_SLOT, [_slot_values(row) for row in batch.put_slots])
     db.executemany(_PUT_STATE, [(row.rule, row.program_id, row.state) for row in batch.states])
-    pending = ((first_seq + p.seq, p.index, p.rule, p.program_id, p.site, encode(list(p.args))) for p in batch.pending)
-    db.executemany(_PUT_PENDING, pending)
+    db.executemany(_PUT_PENDING, [_pending_values(row, first_seq) for row in batch.pending])
     db.executemany("DELETE FROM pending WHERE seq = ? AND idx = ?", batch.finished)
     db.executemany(
         "INSERT OR REPLACE INTO meta VALUES (?, ?)", [("kept." + key, value) for key, value in batch.put_meta]
@@ -35,6 +34,11 @@ def _slot_values(row: SlotRow) -> tuple[Any, ...]:
     params = encode([[name, value] for name, value in sorted(row.params.items())])
     head = (row.rule, row.slot.value, row.program_id, row.program, params)
     return (*head, row.deployment, row.manifest_version, row.installed_us)
+
+
+def _pending_values(row: PendingRow, first_seq: int) -> tuple[Any, ...]:
+    head = (first_seq + row.seq, row.index, row.rule, row.program_id, row.site)
+    return (*head, encode(list(row.args)), row.time_us, row.hops)
 
 
 def read_slots(db: apsw.Connection) -> tuple[SlotRow, ...]:
@@ -60,8 +64,11 @@ def read_kept(db: apsw.Connection) -> dict[str, bytes]:
 
 def read_pending(db: apsw.Connection) -> tuple[PendingRow, ...]:
     """Return the actions that had not ended, in the order they were recorded."""
-    rows = db.execute("SELECT seq, idx, rule, program_id, site, args FROM pending ORDER BY seq, idx")
-    return tuple(PendingRow(seq, idx, rule, pid, site, _values(args)) for seq, idx, rule, pid, site, args in rows)
+    rows = db.execute("SELECT seq, idx, rule, program_id, site, args, time_us, hops FROM pending ORDER BY seq, idx")
+    return tuple(
+        PendingRow(seq, idx, rule, program_id, site, _values(args), time_us, hops)
+        for seq, idx, rule, program_id, site, args, time_us, hops in rows
+    )
 
 
 def _values(blob: bytes) -> tuple[Value, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import apsw
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.node.store.transaction import transaction
 
 APPLICATION_ID = 0x45594E31
 """`EYN1`: marks the file as a node's store (PRAGMA application_id)."""
@@ -39,6 +40,10 @@ MIGRATIONS = (
         PRIMARY KEY (seq, idx)
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE pending ADD COLUMN time_us INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE pending ADD COLUMN hops INTEGER NOT NULL DEFAULT 1;
+    """,
 )
 """Number n brings a file of version n to version n + 1 (PRAGMA user_version)."""
 
@@ -63,7 +68,7 @@ def migrate(db: apsw.Connection) -> None:
             code="store_foreign",
         )
     if version < VERSION:
-        with db:
+        with transaction(db):
             for number in range(version, VERSION):
                 db.execute(MIGRATIONS[number])
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}")

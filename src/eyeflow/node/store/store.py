@@ -15,6 +15,7 @@ import apsw
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.store.file import STORE_NAME, StoreFile, storage_error, store_error
 from eyeflow.node.store.rows import read_kept, read_pending, read_slots, read_states, write_rows
+from eyeflow.node.store.transaction import transaction
 from eyeflow.node.store.types import (
     Batch,
     BufferFull,
@@ -152,7 +153,7 @@ class Store:
         rows, seq, head = self._chain(drafts)
         self._doubt = (seq, head) if rows else None
         db = self._file.db
-        with db:
+        with transaction(db):
             db.executemany("INSERT INTO audit VALUES (?, ?, ?)", rows)
             write_rows(db, batch, first_seq)
             if lost_total != self._lost_total:
@@ -232,7 +233,7 @@ class Store:
     def _replace(self, gap: GapBody) -> None:
         db, now_us, seq = self._file.db, self._now_us(), self._head_seq + 1
         data = self._encode(Draft(now_us, gap), seq, self._head)
-        with db:
+        with transaction(db):
             db.execute("DELETE FROM audit WHERE seq <= ?", (gap.last_seq,))
             db.execute("INSERT INTO audit VALUES (?, ?, ?)", (seq, now_us, data))
             db.execute("UPDATE meta SET value = ? WHERE key = 'lost_total'", (gap.lost_total,))

@@ -46,7 +46,8 @@ class StateRow:
 class PendingRow:
     """An action that is recorded and not yet known to have ended: number `index` of the execution at `seq`.
 
-    In a batch, where no seq is known yet, `seq` is the index of the execution's draft.
+    In a batch, where no seq is known yet, `seq` is the index of the execution's draft. `time_us` and `hops` go on with
+    an emitted event: the time of the event that it comes from, and the rules it has come through.
     """
 
     seq: int
@@ -55,6 +56,8 @@ class PendingRow:
     program_id: bytes
     site: int
     args: tuple[Value, ...]
+    time_us: int = 0
+    hops: int = 1
 
 
 @dataclass(frozen=True, slots=True)

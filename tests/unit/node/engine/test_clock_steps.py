@@ -191,7 +191,7 @@ def test_an_execution_in_a_thread_ends_first(tmp_path: Path) -> None:
         memory = list(rule.instance.state)
         rule.busy = True
         core.clock_was_set(HOUR, START_US + HOUR)
-        assert not core.has_work and core.next_round(START_US + HOUR) is None
+        assert not core.has_work(START_US + HOUR) and core.next_round(START_US + HOUR) is None
         assert rule.instance.state == memory
         core.complete(Ran(rule, QueuedEvent(0, (), START_US, START_US), Execution(Outcome.OK, 1), START_US, 0))
         turn = core.next_round(START_US + HOUR)

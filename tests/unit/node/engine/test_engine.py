@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from components.node_sim import NODE_KEY, START_US, NodeSim
-from eyeflow.node.engine.core import Core
+from components.node_sim import NODE_KEY, START_US, NodeSim, SimClock
+from eyeflow.node.engine import core as core_module
+from eyeflow.node.engine.core import FORGET_US, Core
 from eyeflow.node.engine.engine import Engine
 from eyeflow.node.engine.intake import HOPS_MAX
 from eyeflow.node.engine.rounds import Round
 from eyeflow.node.engine.running import EVENTS_MAX
+from eyeflow.node.store.types import PendingRow
 from eyeflow.protocol.audit import verify_chain
 from eyeflow.protocol.audit_bodies import (
     ActionOutcome,
@@ -309,6 +311,7 @@ def test_emitted_events_reach_the_rules_that_listen(tmp_path: Path) -> None:
         await sim.turns()
         assert [args for _, _, args in sim.drivers["log"].acted] == [{"message": "boiler 21.5"}]
         assert sim.node.engine.core.rules["listener"].instance.state_values() == {"seen": "ON", "wait": 1_500_000}
+        await sim.advance(FORGET_US)
         assert sim.store.restore().pending == ()
         await sim.stop()
 
@@ -434,6 +437,7 @@ def test_unfinished_actions_are_settled_after_a_crash(tmp_path: Path) -> None:
         (result,) = sim.bodies(ActionResultBody)
         assert (result.index, result.result) == (1, ActionOutcome.INTERRUPTED)
         assert sim.store.record(result.execution_seq) is not None
+        await sim.advance(FORGET_US)
         assert sim.store.restore().pending == ()
         await sim.stop()
 
@@ -453,11 +457,64 @@ def test_an_emitted_event_survives_a_crash(tmp_path: Path, monkeypatch: pytest.M
         sim = await NodeSim.started(tmp_path)
         await sim.turns()
         assert [body.rule for body in sim.bodies(ExecutionBody)] == ["emitter", "listener"]
+        await sim.advance(FORGET_US)
         assert sim.store.restore().pending == ()
         await sim.stop()
 
     run(first())
     run(second())
+
+
+@pytest.mark.parametrize("control", [False, True], ids=["kept", "control"])
+def test_an_emitted_event_that_is_resumed_keeps_its_time_and_its_hops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, control: bool
+) -> None:
+    """Rules that emit to each other end also where each step is followed by a crash. The control forgets both."""
+    ping = rule("ping", "emit pong(temp: r.temp)", on='event "ping" as r: Reading')
+    pong = rule("pong", "emit ping(temp: r.temp)", on='event "pong" as r: Reading')
+    start = rule("start", "emit ping(temp: r.temp)")
+    if control:
+        monkeypatch.setattr(core_module, "PendingRow", lambda *values: PendingRow(*values[:6]))
+
+    async def life(number: int) -> tuple[int, set[int]]:
+        sim = NodeSim(tmp_path, clock=SimClock(START_US + number * 3600 * S))
+        await sim.node.start()
+        if number == 0:
+            for source in (ping, pong, start):
+                await sim.install(source)
+            await sim.send("t", temp=1.0)
+        await sim.node.engine.turn()
+        bodies = sim.bodies(ExecutionBody)
+        sim.crash()
+        return len(bodies), {body.event_time_us for body in bodies}
+
+    results = [asyncio.run(life(number)) for number in range(HOPS_MAX + 4)]
+    executions, times = results[-1]
+    assert (executions == 1 + HOPS_MAX) is not control
+    assert (times == {START_US}) is not control
+
+
+@pytest.mark.parametrize("control", [False, True], ids=["together", "control"])
+def test_ended_actions_are_forgotten_with_the_next_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, control: bool
+) -> None:
+    """One commit for each event, not a second one for the end of its action, as the control has it."""
+    if control:
+        monkeypatch.setattr(core_module, "FORGET_US", 0)
+
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path, COUNTER)
+        before = sim.store.counters.commits
+        for _ in range(10):
+            await sim.send("t", temp=90.0)
+            await sim.turns()
+        assert len(sim.drivers["log"].acted) == 10
+        assert sim.store.counters.commits - before == (20 if control else 10)
+        await sim.advance(FORGET_US)
+        assert sim.store.restore().pending == (), "without another event it takes no longer than that"
+        await sim.stop()
+
+    run(test())
 
 
 def test_repeated_levels_are_recorded_and_not_sent_again(tmp_path: Path) -> None:

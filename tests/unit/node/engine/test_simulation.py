@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from components.node_sim import NODE_KEY, NodeSim, SimClock
+from eyeflow.node.engine.core import FORGET_US
 from eyeflow.protocol.audit import verify_chain
 from eyeflow.protocol.audit_bodies import ActionResultBody, Disposition, ExecutionBody
 
@@ -112,7 +113,9 @@ class Life:
             for index, action in enumerate(record.body.actions)
             if action[2] == Disposition.SENT
         ]
-        assert self.sim.store.restore().pending == ()
+        for row in self.sim.store.restore().pending:
+            record = self.sim.store.record(row.seq)
+            assert record is not None and self.sim.clock.now_us() - record.time_us <= FORGET_US, "it has just ended"
         assert len(sent) == len({number for _, _, number in sent}) and len(ended) <= len(sent)
         follower = self.sim.node.engine.core.rules["follower"].instance.state_values()
         assert follower["n"] == len(sent), "every emitted event reached its listener, whatever happened between"

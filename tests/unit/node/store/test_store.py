@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from components.failing_disk import Disk, registered_disk
 from eyeflow.base.dir_lock import DataDirLock
 from eyeflow.base.errors import EyeflowError
+from eyeflow.node.store.file import STORE_NAME
 from eyeflow.node.store.reader import AuditReader
+from eyeflow.node.store.schema import APPLICATION_ID, MIGRATIONS
 from eyeflow.node.store.store import Store
 from eyeflow.node.store.types import (
     Batch,
@@ -27,6 +29,7 @@ from eyeflow.node.store.types import (
 )
 from eyeflow.protocol.audit import decode_record, verify_chain
 from eyeflow.protocol.audit_bodies import ExecutionBody, GapBody
+from eyeflow.protocol.cbor import encode
 from eyeflow.protocol.identity import Identity
 
 KEY = Identity(bytes(range(32)))
@@ -177,6 +180,17 @@ def test_a_newer_a_foreign_and_a_damaged_file_are_refused(tmp_path: Path) -> Non
         open_store(tmp_path)
     with pytest.raises(EyeflowError, match="damaged"):
         AuditReader(tmp_path)
+
+
+def test_actions_that_an_older_store_left_are_still_pending(tmp_path: Path) -> None:
+    db = apsw.Connection(str(tmp_path / STORE_NAME))
+    db.execute(MIGRATIONS[0])
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 1")
+    db.execute("INSERT INTO pending VALUES (7, 0, 'r', ?, 4, ?)", (PROGRAM, encode([1, "x"])))
+    db.close()
+    store = open_store(tmp_path)
+    assert store.restore().pending == (PendingRow(7, 0, "r", PROGRAM, 4, (1, "x"), time_us=0, hops=1),)
+    store.close(clean=True)
 
 
 def test_damage_inside_the_file_and_a_full_disk_at_the_start_are_said(tmp_path: Path) -> None:
