@@ -252,7 +252,7 @@ def status(json_: JsonFlag = False) -> None:
         return
     table(
         ["NODE", "STATE", "LAST SEEN", "RULES"],
-        [[n["name"], "connected" if n["connected"] else "offline", _ago(n["lastSeenUs"]), _rules(n)] for n in nodes],
+        [[n["name"], _state(n), _ago(n["lastSeenUs"]), _rules(n)] for n in nodes],
     )
     for node in nodes:
         _say_node(node)
@@ -261,13 +261,21 @@ def status(json_: JsonFlag = False) -> None:
 def nodes(
     node: Annotated[str, typer.Argument(help="One node by name; without: all.")] = "",
     remove: Annotated[bool, typer.Option("--remove", help="Take this node out of the cluster.")] = False,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="What this node has now is right: forget what contradicts it.")
+    ] = False,
     json_: JsonFlag = False,
 ) -> None:
-    """List the nodes of the cluster, show one, or remove one."""
-    if remove and not node:
-        raise usage_error("which node shall be removed?", "eyeflow nodes NAME --remove")
+    """List the nodes of the cluster, show one, remove one, or accept one whose history is in doubt."""
+    if (remove or accept) and not node:
+        option = "--remove" if remove else "--accept"
+        raise usage_error(f"which node is {option} for?", f"eyeflow nodes NAME {option}")
+    if remove and accept:
+        raise usage_error("a node can be removed or accepted, not both", "give one of --remove and --accept")
     with connect() as client:
-        if remove:
+        if accept:
+            found = [client.accept_node(node)]
+        elif remove:
             client.remove_node(node)
             found = []
         else:
@@ -279,10 +287,24 @@ def nodes(
     elif node:
         _say_node(found[0])
     else:
-        rows = [
-            [n["name"], "connected" if n["connected"] else "offline", n["fingerprint"][:16], _rules(n)] for n in found
-        ]
+        rows = [[n["name"], _state(n), n["fingerprint"][:16], _rules(n)] for n in found]
         table(["NODE", "STATE", "KEY", "RULES"], rows)
+        for n in found:
+            _say_findings(n, f"{n['name']}: ")
+
+
+def _state(node: Json) -> str:
+    linked = "connected" if node["connected"] else "offline"
+    return f"{linked}, in doubt" if node["inDoubt"] else linked
+
+
+def _say_findings(node: Json, start: str) -> None:
+    """Say what contradicts a node's history, since when, and what to do."""
+    for one in node["findings"]:
+        mark = paint("in doubt" if one["blocks"] else "lost store", "31" if one["blocks"] else "33", sys.stdout)
+        since = datetime.fromtimestamp(one["sinceUs"] / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        say(f"{start}{mark} since {since}, last seen {_ago(one['lastUs'])}: {one['evidence']}")
+        say(f"{start}  {one['nextStep']}")
 
 
 def _rules(node: Json) -> str:
@@ -294,6 +316,7 @@ def _say_node(node: Json) -> None:
     say(paint(node["name"], "1", sys.stdout))
     if node["problem"]:
         say(f"  {paint('problem', '31', sys.stdout)}: {node['problem']}")
+    _say_findings(node, "  ")
     health = {(part["kind"], part["name"]): part for part in node["health"]}
     for rule in node["rules"]:
         wanted = rule["wanted"]

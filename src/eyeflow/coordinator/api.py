@@ -46,6 +46,7 @@ def get_status(hub: Hub, call: Call) -> Reply:
         "startedUs": hub.started_us,
         "nodes": len(hub.registry.nodes()),
         "connected": len(hub.links),
+        "inDoubt": hub.fleet.heads.in_doubt(),
         "rules": len(hub.registry.rules()),
         "openDeployments": len(hub.fleet.open()),
         "trouble": hub.trouble,
@@ -77,6 +78,13 @@ def remove_node(hub: Hub, call: Call) -> Reply:
     """Remove a node; its rules run on until it is told otherwise, but it opens no link any more."""
     hub.remove(_node(hub, call.path["id"]).name, call.actor.name)
     return Reply(204)
+
+
+def accept_node(hub: Hub, call: Call) -> Reply:
+    """Take the history that a node has now for the right one; what contradicts it is forgotten."""
+    node = _node(hub, call.path["id"]).name
+    hub.fleet.accept(node, hub.clock(), call.actor.name)
+    return Reply(200, views.node_view(hub, _node(hub, node)))
 
 
 def retire_rule(hub: Hub, call: Call) -> Reply:

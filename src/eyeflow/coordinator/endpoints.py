@@ -73,6 +73,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/api/nodes/{id}", api.get_node, Role.READ, {200: "Node"}, problems=("node_not_found",)),
     Endpoint("DELETE", "/api/nodes/{id}", api.remove_node, Role.ADMIN, {204: ""}, problems=("node_not_found",)),
     Endpoint(
+        "POST", "/api/nodes/{id}/accept", api.accept_node, Role.ADMIN, {200: "Node"}, problems=("node_not_found",)
+    ),
+    Endpoint(
         "DELETE",
         "/api/nodes/{id}/rules/{rule}",
         api.retire_rule,

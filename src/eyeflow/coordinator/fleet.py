@@ -11,12 +11,14 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from eyeflow.coordinator.heads import Heads
 from eyeflow.coordinator.records import dump_deployment, dump_target, load_deployment, load_target
 from eyeflow.coordinator.store import Store
 from eyeflow.deploy import plan
 from eyeflow.deploy.immediate import immediate
 from eyeflow.deploy.plan import Action, Deployment, DeploymentState, Enter, NodeProgress, Report, Target
 from eyeflow.protocol.messages import (
+    Head,
     Hello,
     InstallResult,
     Manifest,
@@ -54,6 +56,7 @@ class Fleet:
     def __init__(self, store: Store, new_id: Callable[[], str]) -> None:
         self._store = store
         self._new_id = new_id
+        self.heads = Heads(store)
         self._changed: set[str] = set()
         self._dirty: set[str] = set()
 
@@ -85,18 +88,42 @@ class Fleet:
             return self._advance(self._carry_out(deployment, plan.cancel(deployment, now_us), now_us), now_us)
 
     def tick(self, now_us: int) -> None:
-        """Let open deployments notice deadlines."""
+        """Let open deployments notice deadlines, and make durable how far nodes have come since the last tick."""
+        self._keep_heads(now_us)
         with self._step(now_us):
             for deployment in self.open():
                 self._advance(deployment, now_us)
 
     def said_hello(self, node: str, hello: Hello, now_us: int) -> None:
         """The node's link is up."""
+        row = self._store.row("SELECT applied_version FROM nodes WHERE name = ?", (node,))
+        if row is not None and hello.manifest_version < row[0]:
+            self.heads.went_back(node, row[0], hello.manifest_version, now_us)
+            self._doubted(node, now_us)
         with self._step(now_us):
             self._store.run(
                 "UPDATE nodes SET last_seen_us = ?, software = ?, epoch = ?, next_seq = ?, problem = '' WHERE name = ?",
                 (now_us, hello.software, hello.epoch, hello.next_seq, node),
             )
+
+    def told(self, node: str, head: Head, now_us: int) -> None:
+        """The node told where its audit chain ends."""
+        if self.heads.told(node, head, now_us):
+            self._doubted(node, now_us)
+
+    def recollected(self, node: str, known: Head, record_hash: bytes, now_us: int) -> None:
+        """The node told the hash of the record that the coordinator knew as its last."""
+        if self.heads.recollected(node, known, record_hash, now_us):
+            self._doubted(node, now_us)
+
+    def accept(self, node: str, now_us: int, actor: str) -> None:
+        """Take the history that the node has now for the right one, whatever was seen of it before."""
+        with self._step(now_us):
+            for finding in self.heads.of(node).findings:
+                self._store.log(now_us, actor, "accept_node", node, f"{finding.kind.value}: {finding.evidence}")
+            self._store.run("UPDATE nodes SET applied_version = 0 WHERE name = ?", (node,))
+            self.heads.accept(node)
+        self._keep_heads(now_us)
 
     def seen(self, node: str, epoch: int, next_seq: int, now_us: int) -> None:
         """The node told its health."""
@@ -120,7 +147,8 @@ class Fleet:
                     self._save(plan.sent(deployment, node, now_us))
 
     def disconnected(self, node: str, now_us: int) -> None:
-        """The node's link is gone."""
+        """The node's link is gone: it may come back as an old copy, so how far it had come is kept now."""
+        self._keep_heads(now_us)
         with self._step(now_us):
             for deployment in self.open():
                 self._save(plan.lost(deployment, node, now_us))
@@ -145,8 +173,9 @@ class Fleet:
             for deployment in self.open():
                 progress = deployment.node(node)
                 if progress is not None:
-                    report = _report(deployment, progress, result)
-                    self._advance(plan.reported(deployment, node, report, now_us), now_us)
+                    doubt = self.heads.reason(node)
+                    said = Report(result.manifest_version, doubt) if doubt else _report(deployment, progress, result)
+                    self._advance(plan.reported(deployment, node, said, now_us), now_us)
 
     def node_joined(self, node: str, now_us: int) -> None:
         """Give a new node its first manifest."""
@@ -180,6 +209,8 @@ class Fleet:
                 self._advance(deployment, now_us)
             self._store.run("DELETE FROM wanted WHERE node = ?", (node,))
             self._store.run("DELETE FROM known_good WHERE node = ?", (node,))
+            self.heads.accept(node)
+        self._keep_heads(now_us)
 
     def open(self) -> list[Deployment]:
         """Return the deployments that have not ended, oldest first."""
@@ -213,6 +244,24 @@ class Fleet:
             return None
         rules = {target.program_id: rule for rule, target in self.wanted(node)}
         return Offer(row[0], Manifest(row[1], row[2]), rules)
+
+    def _doubted(self, node: str, now_us: int) -> None:
+        """Keep a finding before anything follows from it, then let the open deployments of the node see it."""
+        self._keep_heads(now_us)
+        if self.heads.of(node).doubtful:
+            with self._step(now_us):
+                for deployment in self.open():
+                    if deployment.node(node) is not None:
+                        self._advance(deployment, now_us)
+
+    def _keep_heads(self, now_us: int) -> None:
+        if not self.heads.changed:
+            return
+        outermost = not self._store.in_transaction
+        with self._store.transaction():
+            self.heads.write()
+        if outermost:  # else it may still be rolled back: the next tick writes it again
+            self.heads.written()
 
     @contextlib.contextmanager
     def _step(self, now_us: int) -> Iterator[None]:
@@ -248,11 +297,21 @@ class Fleet:
 
     def _advance(self, deployment: Deployment, now_us: int) -> Deployment:
         for _ in range(STEPS_MAX):
+            deployment = self._without_doubtful(deployment, now_us)
             actions = STRATEGIES[deployment.strategy](deployment, now_us)
             if not actions:
                 break
             deployment = self._carry_out(deployment, actions, now_us)
         self._save(deployment)
+        return deployment
+
+    def _without_doubtful(self, deployment: Deployment, now_us: int) -> Deployment:
+        """A node whose history is in doubt cannot vouch for anything: another copy of it may run another program."""
+        if deployment.state is not DeploymentState.INSTALLING:
+            return deployment
+        for progress in deployment.nodes:
+            if reason := self.heads.reason(progress.node):
+                deployment = plan.disowned(deployment, progress.node, reason, now_us)
         return deployment
 
     def _carry_out(self, deployment: Deployment, actions: tuple[Action, ...], now_us: int) -> Deployment:

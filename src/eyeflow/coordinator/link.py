@@ -21,8 +21,10 @@ from eyeflow.protocol.session import (
     NeedPrograms,
     Offer,
     Output,
+    Recollected,
     Seen,
     Send,
+    Told,
 )
 from eyeflow.protocol.wire import ProtocolError
 
@@ -74,7 +76,7 @@ class _Link:
         self.node = node
         self._hub = hub
         self._websocket = websocket
-        self._session = CoordinatorSession(node, hub.own, offer)
+        self._session = CoordinatorSession(node, hub.own, offer, known=hub.fleet.heads.of(node).head)
         self._outbox: asyncio.Queue[Message | _Fetched | Close] = asyncio.Queue()
 
     async def run(self) -> None:
@@ -112,6 +114,8 @@ class _Link:
             self.close("gone", "the node closed the link")
 
     def _take(self, data: bytes) -> None:
+        if self._hub.links.get(self.node) is not self:
+            return  # a newer link took over: what is still on its way here is of another time, maybe of another copy
         self._act(self._session.receive(decode_message(data)))
         self._hub.settle()
 
@@ -134,6 +138,10 @@ class _Link:
             hub.fleet.applied(self.node, output.result, now_us)
         elif isinstance(output, Seen):
             hub.saw(self.node, output.status)
+        elif isinstance(output, Told):
+            hub.fleet.told(self.node, output.head, now_us)
+        elif isinstance(output, Recollected):
+            hub.fleet.recollected(self.node, output.known, output.hash, now_us)
         elif isinstance(output, NeedPrograms):
             for program_id in output.program_ids:
                 self._put((output.manifest_version, program_id))

@@ -15,6 +15,7 @@ def render(hub: Hub) -> str:
     gauges = {
         "nodes": ("Nodes in the cluster", len(hub.registry.nodes())),
         "nodes_connected": ("Nodes with an open link", len(hub.links)),
+        "nodes_in_doubt": ("Nodes whose history contradicts itself", hub.fleet.heads.in_doubt()),
         "rules": ("Rules with a program", len(hub.registry.rules())),
         "deployments_open": ("Deployments that have not ended", sum(states.values())),
         "trouble": ("1 while the store fails", int(bool(hub.trouble))),

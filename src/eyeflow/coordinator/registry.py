@@ -99,6 +99,8 @@ class Registry:
                 )
             if known is None:
                 self._add_node(name, public_key, now_us)
+            elif fresh:
+                self._fleet.accept(name, now_us, name)  # somebody gave it a new token: what it has now is right
             self._store.log(now_us, name, "join", name)
 
     def remove_node(self, name: str, now_us: int, actor: str) -> None:
@@ -154,6 +156,12 @@ class Registry:
             return known, False
         program = intake.program
         with self._store.transaction():
+            if self.trusted().isdisjoint(intake.signers):  # the check took seconds: the key may be revoked by now
+                raise Problem(
+                    "untrusted_program",
+                    f"The key that signed `{program.rule}` was revoked while the program was checked.",
+                    "sign it with a trusted key",
+                )
             check_bound(self._store, "programs", PROGRAMS_MAX)
             self._store.run(
                 "INSERT INTO programs(id, rule, version, sequence, profile, about, bytes, uploaded_us, uploaded_by) "

@@ -6,6 +6,7 @@ from typing import Any
 
 from eyeflow.coordinator.auth import JOIN_TOKEN_S, JOIN_TOKEN_S_MAX
 from eyeflow.coordinator.fleet import STRATEGIES
+from eyeflow.coordinator.heads import Doubt
 from eyeflow.coordinator.problem import CODES
 from eyeflow.deploy.plan import DEADLINE_S_MAX, NODES_MAX, OFFLINE_S, DeploymentState, NodeState
 from eyeflow.protocol.messages import HealthState, RuleState
@@ -170,6 +171,21 @@ SCHEMAS: dict[str, _Shape] = {
             "counters": {"type": "object", "additionalProperties": COUNT, "examples": [{"executions": 42}]},
         },
     ),
+    "Finding": closed(
+        "What contradicts the history of a node: an older copy, a fork, a twin with the same key, or a lost store",
+        {
+            "kind": _names(Doubt),
+            "blocks": {
+                "type": "boolean",
+                "description": "whether deployments to this node fail until it is accepted",
+                "examples": [True],
+            },
+            "sinceUs": TIME_US,
+            "lastUs": TIME_US,
+            "evidence": TEXT,
+            "nextStep": TEXT,
+        },
+    ),
     "Node": closed(
         "One node; `problem` says why its link was last refused or closed",
         {
@@ -184,6 +200,19 @@ SCHEMAS: dict[str, _Shape] = {
             "manifestVersion": COUNT,
             "appliedVersion": COUNT,
             "problem": TEXT,
+            "inDoubt": {
+                "type": "boolean",
+                "description": "whether a finding keeps results of this node from counting",
+                "examples": [False],
+            },
+            "head": {
+                **closed(
+                    "the highest audit record that the coordinator saw; null before the first link",
+                    {"epoch": COUNT, "seq": COUNT, "hash": TEXT},
+                ),
+                "type": ["object", "null"],
+            },
+            "findings": array(ref("Finding")),
             "rules": array(ref("RuleOnNode")),
             "health": array(ref("Health")),
         },
@@ -197,6 +226,7 @@ SCHEMAS: dict[str, _Shape] = {
             "startedUs": TIME_US,
             "nodes": COUNT,
             "connected": COUNT,
+            "inDoubt": COUNT,
             "rules": COUNT,
             "openDeployments": COUNT,
             "trouble": TEXT,

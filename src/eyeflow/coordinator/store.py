@@ -16,14 +16,14 @@ import apsw
 from eyeflow.base.errors import EyeflowError
 from eyeflow.protocol.identity import Identity, key_fingerprint
 
-SCHEMA_VERSION = 1
 BUSY_MS = 5_000
 LOG_ROWS_MAX = 100_000
 """Entries of who did what that are kept; the oldest go first."""
 ENVIRONMENT = (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.LockedError, apsw.ReadOnlyError, apsw.CorruptError)
 """What disk, rights and other processes can do to us; any other error of SQLite is a bug and stays one."""
 
-_TABLES = """
+MIGRATIONS = (
+    """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE api_tokens(
     id TEXT PRIMARY KEY, name TEXT NOT NULL, role TEXT NOT NULL, hash BLOB NOT NULL,
@@ -57,7 +57,18 @@ CREATE INDEX deployments_open ON deployments(rule) WHERE over = 0;
 CREATE TABLE log(
     number INTEGER PRIMARY KEY, time_us INTEGER NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,
     subject TEXT NOT NULL, detail TEXT NOT NULL) STRICT;
-"""
+""",
+    """
+CREATE TABLE heads(
+    node TEXT PRIMARY KEY, epoch INTEGER NOT NULL, seq INTEGER NOT NULL, hash BLOB NOT NULL,
+    boots BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE findings(
+    node TEXT NOT NULL, kind TEXT NOT NULL, since_us INTEGER NOT NULL, last_us INTEGER NOT NULL,
+    evidence TEXT NOT NULL, PRIMARY KEY(node, kind)) STRICT, WITHOUT ROWID;
+""",
+)
+"""Number n brings a file of version n to version n + 1 (PRAGMA user_version)."""
+SCHEMA_VERSION = len(MIGRATIONS)
 
 
 class Store:
@@ -92,6 +103,11 @@ class Store:
             self._depth = 0
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open: what is written now is durable only when that one ends."""
+        return bool(self._depth)
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> int:
         """Execute a writing statement inside a transaction; returns the number of rows it changed."""
@@ -128,22 +144,24 @@ class Store:
     def _prepare(self) -> None:
         try:
             version = self._db.pragma("user_version")
-            if version not in {0, SCHEMA_VERSION}:
+            if version > SCHEMA_VERSION:
                 raise EyeflowError(
                     f"the coordinator's store {self.path} has schema {version}, this eyeflow knows {SCHEMA_VERSION}",
                     cause="it was written by a newer eyeflow",
                     next_step="start the coordinator with the eyeflow version that wrote it, or newer",
                     code="store_version",
                 )
-            if version == 0:
-                self._create()
+            if version < SCHEMA_VERSION:
+                self._migrate(version)
         except apsw.Error as error:
             raise _trouble(self.path, error) from error
 
-    def _create(self) -> None:
+    def _migrate(self, version: int) -> None:
         with self.transaction():
-            self._db.execute(_TABLES)
-            self.run("INSERT INTO meta VALUES('identity', ?)", (Identity.generate().private_bytes(),))
+            for number in range(version, SCHEMA_VERSION):
+                self._db.execute(MIGRATIONS[number])
+            if version == 0:
+                self.run("INSERT INTO meta VALUES('identity', ?)", (Identity.generate().private_bytes(),))
             self._db.pragma("user_version", SCHEMA_VERSION)
 
     def _secret(self) -> bytes:

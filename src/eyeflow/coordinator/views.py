@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from eyeflow.coordinator.heads import NEXT_STEPS
 from eyeflow.coordinator.loop import Hub
 from eyeflow.coordinator.registry import NodeRecord, ProgramRecord, SignerKey
 from eyeflow.deploy.plan import Deployment, Rollback, Target
@@ -88,9 +89,28 @@ def node_view(hub: Hub, node: NodeRecord) -> dict[str, Any]:
         "manifestVersion": node.manifest_version,
         "appliedVersion": node.applied_version,
         "problem": node.problem,
+        **_history(hub, node.name),
         "rules": _rules_on_node(hub, node),
         "health": health,
     }
+
+
+def _history(hub: Hub, node: str) -> dict[str, Any]:
+    history = hub.fleet.heads.of(node)
+    head = history.head
+    shown = None if head is None else {"epoch": head.epoch, "seq": head.seq, "hash": head.hash.hex()}
+    findings = [
+        {
+            "kind": one.kind.value,
+            "blocks": one.blocks,
+            "sinceUs": one.since_us,
+            "lastUs": one.last_us,
+            "evidence": one.evidence,
+            "nextStep": NEXT_STEPS[one.kind].format(node=node),
+        }
+        for one in history.findings
+    ]
+    return {"inDoubt": history.doubtful, "head": shown, "findings": findings}
 
 
 def _rules_on_node(hub: Hub, node: NodeRecord) -> list[dict[str, Any]]:

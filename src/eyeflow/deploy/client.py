@@ -68,6 +68,10 @@ class CoordinatorClient:
         """Remove a node from the cluster."""
         self._ask("DELETE", f"/api/nodes/{_part(name)}")
 
+    def accept_node(self, name: str) -> Json:
+        """Take the history that a node has now for the right one and return the node."""
+        return _object(self._ask("POST", f"/api/nodes/{_part(name)}/accept"))
+
     def retire_rule(self, node: str, rule: str) -> None:
         """Take a rule off a node."""
         self._ask("DELETE", f"/api/nodes/{_part(node)}/rules/{_part(rule)}")

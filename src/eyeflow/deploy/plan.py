@@ -223,6 +223,15 @@ def reported(deployment: Deployment, node: str, report: Report, now_us: int) -> 
     return deployment
 
 
+def disowned(deployment: Deployment, node: str, reason: str, now_us: int) -> Deployment:
+    """What this node says cannot count, for `reason`: it is refused, also when it has reported already."""
+    progress = deployment.node(node)
+    counting = {NodeState.WAITING, NodeState.SENT, NodeState.SILENT, NodeState.INSTALLED}
+    if progress is None or progress.state not in counting:
+        return deployment
+    return with_node(deployment, node, now_us, state=NodeState.REFUSED, reason=reason)
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """What a node says of one rule after it applied manifest `manifest_version`; `refused` is the reason or empty."""

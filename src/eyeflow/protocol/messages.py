@@ -15,7 +15,10 @@ from eyeflow.protocol import wire
 from eyeflow.protocol.wire import Check, ProtocolError
 
 PROTOCOL_VERSION_MIN = 1
-PROTOCOL_VERSION_MAX = 1
+PROTOCOL_VERSION_MAX = 2
+
+BOOT_BYTES = 16
+HASH_BYTES = 32
 
 SHORT_BYTES_MAX = 64
 HEALTH_NAME_BYTES_MAX = 128
@@ -178,7 +181,37 @@ class Status:
     health: tuple[Health, ...] = ()
 
 
-Message = Hello | Welcome | Manifest | Fetch | Install | InstallResult | Status
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Protocol 2: the coordinator asks what hash the audit record has that it knows as the node's last."""
+
+    epoch: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """Protocol 2: the answer to Recall. `hash` is the SHA-256 of the record, empty when the node does not hold it."""
+
+    epoch: int
+    seq: int
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Protocol 2: the last record of a node's audit chain; `hash` is zeros while there is none (`seq` 0).
+
+    `boot` is drawn anew at each start of the node's process: two processes with one identity differ in it.
+    """
+
+    boot: bytes
+    epoch: int
+    seq: int
+    hash: bytes
+
+
+Message = Hello | Welcome | Manifest | Fetch | Install | InstallResult | Status | Recall | Recalled | Head
 
 _NATURAL = wire.integer(0, 2**63 - 1)
 _VERSION = wire.integer(1, 255)
@@ -188,6 +221,8 @@ _NODE = wire.text(63, wire.NAME)
 _RULE = wire.text(63, wire.RULE)
 _ID = wire.text(64, wire.PROGRAM_ID)
 _ID_OR_NONE: Check = lambda value, path: value if value == "" else _ID(value, path)  # noqa: E731
+_HASH = wire.binary(HASH_BYTES, HASH_BYTES)
+_HASH_OR_NONE: Check = lambda value, path: value if value == b"" else _HASH(value, path)  # noqa: E731
 _PARAMS = wire.mapping(wire.text(63, wire.IDENTIFIER), wire.scalar, wire.PARAMS_MAX)
 _COUNTERS = wire.mapping(_SHORT, _NATURAL, wire.COUNTERS_MAX)
 
@@ -258,8 +293,27 @@ _FIELDS: dict[type[Any], dict[str, Check]] = {
         "manifest_version": _NATURAL,
         "health": wire.sequence(_HEALTH, 2 * wire.RULES_MAX),
     },
+    Recall: {"epoch": _NATURAL, "seq": _NATURAL},
+    Recalled: {"epoch": _NATURAL, "seq": _NATURAL, "hash": _HASH_OR_NONE},
+    Head: {
+        "boot": wire.binary(BOOT_BYTES, BOOT_BYTES),
+        "epoch": _NATURAL,
+        "seq": _NATURAL,
+        "hash": _HASH,
+    },
 }
-_TYPES: dict[int, type[Any]] = {1: Hello, 2: Welcome, 3: Manifest, 4: Fetch, 5: Install, 6: InstallResult, 7: Status}
+_TYPES: dict[int, type[Any]] = {
+    1: Hello,
+    2: Welcome,
+    3: Manifest,
+    4: Fetch,
+    5: Install,
+    6: InstallResult,
+    7: Status,
+    8: Recall,
+    9: Recalled,
+    10: Head,
+}
 _CODES = {kind: code for code, kind in _TYPES.items()}
 _CHECKS = {kind: wire.record(kind, fields) for kind, fields in _FIELDS.items()}
 _BODY = wire.record(WantedManifest, _BODY_FIELDS)

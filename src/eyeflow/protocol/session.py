@@ -16,12 +16,15 @@ from eyeflow.protocol.messages import (
     PROTOCOL_VERSION_MAX,
     PROTOCOL_VERSION_MIN,
     Fetch,
+    Head,
     Hello,
     Install,
     InstalledRule,
     InstallResult,
     Manifest,
     Message,
+    Recall,
+    Recalled,
     RuleResult,
     Status,
     WantedManifest,
@@ -34,6 +37,8 @@ from eyeflow.protocol.wire import ProtocolError
 
 STATUS_S = 5
 """How often a node tells its health, until a Welcome says."""
+HEADS_SINCE = 2
+"""The protocol version from which on Recall, Recalled and Head exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,14 @@ class Apply:
 
 
 @dataclass(frozen=True, slots=True)
+class Remember:
+    """Node: call `remembered` with the hash of audit record `seq` of `epoch`, empty when it is not here."""
+
+    epoch: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
 class Connected:
     """Coordinator: the node said HELLO."""
 
@@ -93,7 +106,22 @@ class Seen:
     status: Status
 
 
-Output = Send | Close | Apply | Connected | NeedPrograms | Applied | Seen
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Coordinator: the node told where its audit chain ends. A node of protocol 1 tells neither `boot` nor `hash`."""
+
+    head: Head
+
+
+@dataclass(frozen=True, slots=True)
+class Recollected:
+    """Coordinator: the node told the hash of the record that was its last one, as `known`, before this link."""
+
+    known: Head
+    hash: bytes
+
+
+Output = Send | Close | Apply | Remember | Connected | NeedPrograms | Applied | Seen | Told | Recollected
 
 
 class Phase(Enum):
@@ -121,14 +149,15 @@ class Accepted:
 
 
 class NodeSession:
-    """The node's side of one link. What HELLO lists as installed is not fetched again."""
+    """The node's side of one link. What HELLO lists as installed is not fetched again; `head` is as old as HELLO."""
 
-    def __init__(self, hello: Hello, peer: Peer, accepted: Accepted) -> None:
+    def __init__(self, hello: Hello, peer: Peer, accepted: Accepted, head: Head) -> None:
         self.phase = Phase.OPENING
         self.accepted = accepted
         self.protocol = 0
         self.status_s = STATUS_S
         self._hello = hello
+        self._head = head
         self._peer = peer
         self._held = frozenset(hello.installed)
         self._floor = accepted.version
@@ -150,7 +179,13 @@ class NodeSession:
             return self._manifest(message)
         if isinstance(message, Install):
             return self._install(message)
+        if isinstance(message, Recall) and self.protocol >= HEADS_SINCE:
+            return (Remember(message.epoch, message.seq),)
         return self._unexpected(message)
+
+    def remembered(self, asked: Remember, record_hash: bytes) -> tuple[Output, ...]:
+        """Answer what a `Remember` asked."""
+        return (Send(Recalled(asked.epoch, asked.seq, record_hash)),) if self.phase is Phase.READY else ()
 
     def applied(self, results: tuple[RuleResult, ...], installed: frozenset[InstalledRule]) -> tuple[Output, ...]:
         """Report the manifest of the last `Apply` as done; `installed` is what the node runs of the cluster now.
@@ -166,9 +201,14 @@ class NodeSession:
         done: tuple[Output, ...] = (Send(InstallResult(version, results)),)
         return done + (self._manifest(waiting) if waiting is not None else ())
 
-    def status(self, status: Status) -> tuple[Output, ...]:
-        """Tell the coordinator the node's health, once the link is up."""
-        return (Send(status),) if self.phase is Phase.READY else ()
+    def status(self, status: Status, head: Head) -> tuple[Output, ...]:
+        """Tell the coordinator the node's health and where its audit chain ends, once the link is up."""
+        if self.phase is not Phase.READY:
+            return ()
+        return (*self._tell(head), Send(status))
+
+    def _tell(self, head: Head) -> tuple[Output, ...]:
+        return (Send(head),) if self.protocol >= HEADS_SINCE else ()
 
     def _welcome(self, message: Welcome) -> tuple[Output, ...]:
         if not self._hello.protocol_min <= message.protocol <= self._hello.protocol_max:
@@ -188,7 +228,7 @@ class NodeSession:
         self.phase, self.protocol = Phase.READY, message.protocol
         self.status_s = message.status_s
         self._floor = message.manifest_version
-        return ()
+        return self._tell(self._head)  # before any result: the coordinator judges results by it
 
     def _manifest(self, message: Manifest) -> tuple[Output, ...]:
         if self._applying is not None:
@@ -290,10 +330,17 @@ class Coordinates:
 
 
 class CoordinatorSession:
-    """The coordinator's side of one link with the authenticated node `node`."""
+    """The coordinator's side of one link with the authenticated node `node`.
 
-    def __init__(self, node: str, own: Coordinates, offer: Offer, audit_next_seq: int = 0) -> None:
+    `known` is the end of the node's audit chain as the coordinator saw it last: the node is asked whether it holds it.
+    """
+
+    def __init__(
+        self, node: str, own: Coordinates, offer: Offer, audit_next_seq: int = 0, known: Head | None = None
+    ) -> None:
         self.phase = Phase.OPENING
+        self._protocol = 0
+        self._known = known
         self._node = node
         self._own = own
         self._offer = offer
@@ -315,8 +362,8 @@ class CoordinatorSession:
         if isinstance(message, InstallResult):
             return (Applied(message),) if message.manifest_version <= self._offer.version else self._ahead()
         if isinstance(message, Status):
-            return (Seen(message),)
-        return self._unexpected(message)
+            return (*self._told_by_number(message.epoch, message.next_seq), Seen(message))
+        return self._history(message) if self._protocol >= HEADS_SINCE else self._unexpected(message)
 
     def offer(self, offer: Offer) -> tuple[Output, ...]:
         """The wanted manifest changed: send it when the link is up (HELLO sends the latest anyway)."""
@@ -343,8 +390,29 @@ class CoordinatorSession:
             return self._close("protocol_version", f"this coordinator speaks protocol {spoken}")
         if message.manifest_version > self._offer.version:
             return self._ahead()
-        self.phase = Phase.READY
-        return (Send(self._welcome(message, protocol)), Connected(message), Send(self._offer.manifest))
+        self.phase, self._protocol = Phase.READY, protocol
+        told = self._told_by_number(message.epoch, message.next_seq)
+        welcome = Send(self._welcome(message, protocol))
+        return (welcome, Connected(message), *told, *self._recall(), Send(self._offer.manifest))
+
+    def _recall(self) -> tuple[Output, ...]:
+        known = self._known
+        if known is None or not known.hash or self._protocol < HEADS_SINCE:
+            self._known = None
+            return ()
+        return (Send(Recall(known.epoch, known.seq)),)
+
+    def _told_by_number(self, epoch: int, next_seq: int) -> tuple[Output, ...]:
+        """A node of protocol 1 tells its next sequence number only: older copies are found, forks are not."""
+        return (Told(Head(b"", epoch, max(0, next_seq - 1), b"")),) if self._protocol < HEADS_SINCE else ()
+
+    def _history(self, message: Message) -> tuple[Output, ...]:
+        if isinstance(message, Head):
+            return (Told(message),)
+        known, self._known = self._known, None
+        if isinstance(message, Recalled) and known and (message.epoch, message.seq) == (known.epoch, known.seq):
+            return (Recollected(known, message.hash),)
+        return self._unexpected(message)
 
     def _welcome(self, hello: Hello, protocol: int) -> Welcome:
         own, version = self._own, self._offer.version

@@ -114,7 +114,7 @@ class FakeControl:
             }
             for rule, one in self.running.items()
         ]
-        return {"rules": rules, "audit": {"next_seq": 42}}
+        return {"rules": rules, "audit": {"next_seq": 42, "last_seq": 41, "head": "ab" * 32}}
 
     def trust(self, signers: Collection[bytes]) -> None:
         self.trusted = frozenset(signers)

@@ -5,6 +5,7 @@ The coordinator's store is the real one on disk and is reopened after each crash
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections import deque
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from eyeflow.coordinator.fleet import Draft, Fleet
 from eyeflow.coordinator.store import Store
 from eyeflow.deploy.plan import INSTALL_S, RETURN_S, TERMINAL, Deployment, NodeState, Rollback
 from eyeflow.protocol.messages import (
+    Head,
     Hello,
     InstalledRule,
     Manifest,
@@ -37,7 +39,10 @@ from eyeflow.protocol.session import (
     NodeSession,
     Output,
     Peer,
+    Recollected,
+    Remember,
     Send,
+    Told,
 )
 
 RULES = ("pump", "relay")
@@ -75,8 +80,15 @@ class Node:
     refused: set[str] = field(default_factory=set)
     session: NodeSession | None = None
     peer: CoordinatorSession | None = None
+    seq: int = 0
+    boot: int = 1
     to_node: deque[bytes] = field(default_factory=deque)
     to_coordinator: deque[bytes] = field(default_factory=deque)
+
+    def head(self, seq: int | None = None) -> Head:
+        """The end of its audit chain, or an earlier record of it; what it did last makes the hash."""
+        at = self.seq if seq is None else seq
+        return Head(self.boot.to_bytes(16), 1, at, hashlib.sha256(f"{self.name} {at}".encode()).digest())
 
     def hang_up(self) -> None:
         self.session = self.peer = None
@@ -158,11 +170,11 @@ class Simulation:
             return
         offer = self.fleet.offer(node.name)
         assert offer is not None
-        node.peer = CoordinatorSession(node.name, self.own, offer)
+        node.peer = CoordinatorSession(node.name, self.own, offer, known=self.fleet.heads.of(node.name).head)
         installed = tuple(sorted(node.installed, key=lambda one: one.rule))
-        hello = Hello(1, 1, "sim", node.name, 1, 1, node.accepted.version, bytes(32), installed)
+        hello = Hello(1, 2, "sim", node.name, 1, node.seq + 1, node.accepted.version, bytes(32), installed)
         peer = Peer(self.store.coordinator_id, self.store.identity.public_key)
-        node.session = NodeSession(hello, peer, node.accepted)
+        node.session = NodeSession(hello, peer, node.accepted, node.head())
         self.node_acts(node, node.session.start())
 
     def disconnect(self) -> None:
@@ -204,6 +216,10 @@ class Simulation:
                 self.coordinator_acts(node, node.peer.deliver(output.manifest_version, lost))
             elif isinstance(output, Applied):
                 self.fleet.applied(node.name, output.result, self.now_us)
+            elif isinstance(output, Told):
+                self.fleet.told(node.name, output.head, self.now_us)
+            elif isinstance(output, Recollected):
+                self.fleet.recollected(node.name, output.known, output.hash, self.now_us)
             else:
                 raise AssertionError(output)
 
@@ -215,6 +231,9 @@ class Simulation:
                 self.apply(node, output)
                 if node.session is None:
                     return
+            elif isinstance(output, Remember):
+                assert node.session is not None and output.seq <= node.seq
+                self.node_acts(node, node.session.remembered(output, node.head(output.seq).hash))
             else:
                 assert not isinstance(output, Close), output
 
@@ -228,11 +247,13 @@ class Simulation:
         for one in sorted(node.installed, key=lambda one: one.rule):
             if one.rule not in {entry.rule for entry in wanted}:
                 node.installed -= {one}
+                node.seq += 1
                 results.append(RuleResult(one.rule, "", RuleState.REMOVED))
         node.refused = set()
         for entry in sorted(wanted, key=lambda one: one.rule):
             if self.rng.random() < 0.03:
                 node.hang_up()  # the node dies half way
+                node.boot += 1
                 self.fleet.disconnected(node.name, self.now_us)
                 return
             results.append(self.install(node, entry))
@@ -244,6 +265,7 @@ class Simulation:
             node.refused.add(entry.rule)
             return RuleResult(entry.rule, entry.program_id, RuleState.REFUSED, "not granted")
         node.installed = frozenset({one for one in node.installed if one.rule != entry.rule} | {entry})
+        node.seq += 1
         return RuleResult(entry.rule, entry.program_id, RuleState.INSTALLED)
 
     def check_always(self) -> None:

@@ -23,8 +23,11 @@ from eyeflow.protocol.session import (
     Output,
     Peer,
     Phase,
+    Recollected,
+    Remember,
     Seen,
     Send,
+    Told,
 )
 
 KEY = Identity(bytes(range(32)))
@@ -47,9 +50,13 @@ def offer(version: int, digits: str = "") -> Offer:
     return Offer(version, manifest(version, digits), {digit * 64: f"rule_{digit}" for digit in digits})
 
 
-def hello(version: int = 0, installed: str = "") -> m.Hello:
+def head(seq: int = 5, digit: str = "a", epoch: int = 1, boot: bytes = bytes(16)) -> m.Head:
+    return m.Head(boot, epoch, seq, bytes.fromhex(digit * 64))
+
+
+def hello(version: int = 0, installed: str = "", speaks: int = 1) -> m.Hello:
     rules = tuple(m.InstalledRule(f"rule_{digit}", digit * 64) for digit in installed)
-    return m.Hello(1, 1, "test", "node", 1, 1, version, bytes(32), rules)
+    return m.Hello(1, speaks, "test", "node", 1, 6, version, bytes(32), rules)
 
 
 def welcome(version: int, nonce: bytes = bytes(32), key: Identity = KEY, node: str = "node") -> m.Welcome:
@@ -59,7 +66,7 @@ def welcome(version: int, nonce: bytes = bytes(32), key: Identity = KEY, node: s
 
 def node_session(accepted: Accepted | None = None, installed: str = "") -> NodeSession:
     accepted = accepted or Accepted()
-    return NodeSession(hello(accepted.version, installed), Peer(COORDINATOR, KEY.public_key), accepted)
+    return NodeSession(hello(accepted.version, installed), Peer(COORDINATOR, KEY.public_key), accepted, head())
 
 
 def ready(version: int = 1, accepted: Accepted | None = None, installed: str = "") -> NodeSession:
@@ -167,15 +174,15 @@ def test_a_welcome_that_is_replayed_or_forged_is_refused(bad: m.Welcome) -> None
 def test_versions_must_overlap() -> None:
     assert closed(node_session().receive(replace(welcome(1), protocol=2)), "protocol_version")
     coordinator = CoordinatorSession("node", OWN, offer(1))
-    assert closed(coordinator.receive(replace(hello(), protocol_min=2, protocol_max=3)), "protocol_version")
+    assert closed(coordinator.receive(replace(hello(), protocol_min=3, protocol_max=4)), "protocol_version")
     newer = CoordinatorSession("node", OWN, offer(1)).receive(replace(hello(), protocol_max=9))
-    assert isinstance(newer[0], Send) and isinstance(newer[0].message, m.Welcome) and newer[0].message.protocol == 1
+    assert isinstance(newer[0], Send) and isinstance(newer[0].message, m.Welcome) and newer[0].message.protocol == 2
 
 
 def test_the_coordinator_serves_what_its_latest_manifest_names() -> None:
     session = CoordinatorSession("node", OWN, offer(1, "1"))
     first = session.receive(hello())
-    assert [type(one).__name__ for one in first] == ["Send", "Connected", "Send"]
+    assert [type(one).__name__ for one in first] == ["Send", "Connected", "Told", "Send"]
     sent = first[0]
     assert isinstance(sent, Send) and isinstance(sent.message, m.Welcome)
     assert verifies(KEY.public_key, m.welcome_bytes(COORDINATOR, "node", bytes(32), 1, 1), sent.message.signature)
@@ -201,12 +208,54 @@ def test_the_coordinator_closes_what_is_out_of_order() -> None:
 
 
 def test_status_waits_for_the_link() -> None:
-    status = m.Status(1, 1, 1, 1)
-    assert node_session().status(status) == ()
-    assert ready().status(status) == (Send(status),)
+    status = m.Status(1, 1, 7, 1)
+    assert node_session().status(status, head()) == ()
+    assert ready().status(status, head()) == (Send(status),)
     session = CoordinatorSession("node", OWN, offer(1))
     session.receive(hello())
-    assert session.receive(status) == (Seen(status),)
+    assert session.receive(status) == (Told(m.Head(b"", 1, 6, b"")), Seen(status))
+
+
+def both(known: m.Head | None = None) -> tuple[NodeSession, CoordinatorSession, tuple[Output, ...]]:
+    """A node and a coordinator that speak protocol 2, after HELLO and WELCOME; and what else the coordinator does."""
+    node = NodeSession(hello(speaks=2), Peer(COORDINATOR, KEY.public_key), Accepted(), head(7))
+    coordinator = CoordinatorSession("node", OWN, offer(1), known=known)
+    opening, *rest = coordinator.receive(hello(speaks=2))
+    assert isinstance(opening, Send) and isinstance(opening.message, m.Welcome) and opening.message.protocol == 2
+    assert node.receive(opening.message) == (Send(head(7)),), "the head comes before every result"
+    return node, coordinator, tuple(rest)
+
+
+def test_a_node_tells_its_head_and_is_asked_for_the_one_that_was_seen_before() -> None:
+    node, coordinator, rest = both(known=head(5))
+    assert [type(one) for one in rest] == [Connected, Send, Send]
+    assert rest[1] == Send(m.Recall(1, 5)), "before the manifest: what the node then reports can be judged"
+    asked = node.receive(m.Recall(1, 5))
+    assert asked == (Remember(1, 5),) and isinstance(asked[0], Remember)
+    answer = node.remembered(asked[0], bytes.fromhex("b" * 64))
+    assert answer == (Send(m.Recalled(1, 5, bytes.fromhex("b" * 64))),)
+    assert coordinator.receive(head(7)) == (Told(head(7)),)
+    recalled = m.Recalled(1, 5, bytes.fromhex("b" * 64))
+    assert coordinator.receive(recalled) == (Recollected(head(5), bytes.fromhex("b" * 64)),)
+    status = m.Status(1, 1, 9, 1)
+    assert node.status(status, head(8)) == (Send(head(8)), Send(status))
+    assert coordinator.receive(status) == (Seen(status),), "the number alone says less than the head did"
+    assert closed(coordinator.receive(recalled), "unexpected_message"), "nobody asked again"
+
+
+def test_nothing_is_asked_of_a_node_that_was_never_seen_or_cannot_answer() -> None:
+    assert [type(one) for one in both()[2]] == [Connected, Send]
+    unnamed = m.Head(b"", 1, 5, b"")
+    assert [type(one) for one in both(unnamed)[2]] == [Connected, Send], "seen with protocol 1: no hash to compare"
+    old = CoordinatorSession("node", OWN, offer(1), known=head(5))
+    assert [type(one) for one in old.receive(hello())] == [Send, Connected, Told, Send]
+    assert closed(old.receive(head()), "unexpected_message"), "protocol 1 has no such message"
+    assert closed(ready().receive(m.Recall(1, 5)), "unexpected_message")
+
+
+@pytest.mark.parametrize("wrong", [m.Recalled(1, 4, b""), m.Recalled(2, 5, b"")])
+def test_an_answer_to_another_question_closes_the_link(wrong: m.Recalled) -> None:
+    assert closed(both(known=head(5))[1].receive(wrong), "unexpected_message")
 
 
 to_node = st.one_of(
@@ -282,5 +331,5 @@ def test_no_order_of_messages_makes_a_coordinator_give_what_is_not_wanted(script
                 given = {one: PROGRAMS[one] for one in output.program_ids}
                 assert len(session.deliver(output.manifest_version, given)) == len(given)
             else:
-                assert isinstance(output, Close | Connected | Applied | Seen)
+                assert isinstance(output, Close | Connected | Applied | Seen | Told)
         assert session.offered_version == latest.version

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from eyeflow.protocol.messages import (
+    HASH_BYTES,
     HEALTH_NAME_BYTES_MAX,
     REASON_BYTES_MAX,
     SHORT_BYTES_MAX,
+    Head,
     Health,
     HealthState,
     InstalledRule,
@@ -52,6 +54,13 @@ def next_seq_of(state: Mapping[str, object]) -> int:
     audit = state.get("audit")
     value = audit.get("next_seq") if isinstance(audit, Mapping) else 0
     return value if type(value) is int and value >= 0 else 0
+
+
+def head_of(state: Mapping[str, object], epoch: int, boot: bytes) -> Head:
+    """Return where the audit chain of a node's status ends; `boot` is of this start of the node's process."""
+    audit = state.get("audit")
+    found = audit if isinstance(audit, Mapping) else {}
+    return Head(boot, epoch, int(found.get("last_seq", 0)), bytes.fromhex(str(found.get("head", "00" * HASH_BYTES))))
 
 
 def _items(value: object) -> Iterator[Mapping[str, Any]]:

@@ -19,14 +19,17 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.backoff import Backoff
-from eyeflow.node.cluster.health import foreign_of, health_of, installed_of, next_seq_of, rules_of
+from eyeflow.node.cluster.health import foreign_of, head_of, health_of, installed_of, next_seq_of, rules_of
 from eyeflow.node.cluster.membership import JoinResult, Membership, tls_context
 from eyeflow.node.control import InstallOutcome, NodeControl
 from eyeflow.node.ports import PortStatus
+from eyeflow.protocol.audit import decode_record, record_hash
 from eyeflow.protocol.messages import (
+    BOOT_BYTES,
     PROTOCOL_VERSION_MAX,
     PROTOCOL_VERSION_MIN,
     REASON_BYTES_MAX,
+    Head,
     Hello,
     InstalledRule,
     ManifestEntry,
@@ -37,7 +40,7 @@ from eyeflow.protocol.messages import (
     encode_message,
     link_bytes,
 )
-from eyeflow.protocol.session import Accepted, Apply, Close, NodeSession, Output, Phase, Send
+from eyeflow.protocol.session import Accepted, Apply, Close, NodeSession, Output, Phase, Remember, Send
 from eyeflow.protocol.wire import MESSAGE_BYTES_MAX, ProtocolError, cut
 from eyeflow.svm.container import decode
 from eyeflow.svm.failure import ProgramError
@@ -72,6 +75,7 @@ class CoordinatorLink:
         self._accepted = Accepted()
         self._changed = asyncio.Event()
         self._up_s: float | None = None
+        self._boot = secrets.token_bytes(BOOT_BYTES)
 
     async def run(self) -> None:
         """Dial until cancelled; each failure is shown in `status` and followed by a longer wait, up to a bound."""
@@ -105,7 +109,8 @@ class CoordinatorLink:
         async with asyncio.timeout(DIAL_S):
             connection = await self._dial(joined)
         async with connection:
-            session = NodeSession(self._hello(joined), joined.peer, self._accepted)
+            hello, head = self._hello(joined)
+            session = NodeSession(hello, joined.peer, self._accepted, head)
             await self._act(connection, session, session.start())
             try:
                 await self._talk(connection, session)
@@ -140,11 +145,11 @@ class CoordinatorLink:
             ssl=context if joined.url.startswith("https") and context is not None else None,
         )
 
-    def _hello(self, joined: JoinResult) -> Hello:
+    def _hello(self, joined: JoinResult) -> tuple[Hello, Head]:
         identity = self._control.identity
         state = self._control.status()
         installed = sorted(installed_of(state, self._accepted.version), key=lambda one: one.rule)
-        return Hello(
+        hello = Hello(
             PROTOCOL_VERSION_MIN,
             PROTOCOL_VERSION_MAX,
             f"eyeflow {identity.version}",
@@ -155,6 +160,7 @@ class CoordinatorLink:
             secrets.token_bytes(32),
             tuple(installed),
         )
+        return hello, head_of(state, identity.epoch, self._boot)
 
     async def _listen(self, connection: ClientConnection, session: NodeSession) -> None:
         async for data in connection:
@@ -177,9 +183,18 @@ class CoordinatorLink:
                 results = await self._apply(output)
                 pending += session.applied(results, self._installed())
                 self._changed.set()
+            elif isinstance(output, Remember):
+                pending += session.remembered(output, await self._hash_of(output))
             elif isinstance(output, Close):
                 await connection.close(4000, f"{output.code}: {output.reason}"[:100])
                 raise ProtocolError(output.reason)
+
+    async def _hash_of(self, asked: Remember) -> bytes:
+        """Return the hash of an own audit record, empty when it is not here (any more)."""
+        if asked.epoch != self._control.identity.epoch:
+            return b""
+        found = await self._control.audit_range(asked.seq, 1)
+        return record_hash(found[0]) if found and decode_record(found[0]).seq == asked.seq else b""
 
     async def _apply(self, output: Apply) -> tuple[RuleResult, ...]:
         """Make the node run what the manifest says. The version is kept first: no crash lets an older manifest in."""
@@ -230,20 +245,21 @@ class CoordinatorLink:
                 pass
             self._changed.clear()
             try:
-                await self._act(connection, session, session.status(self._status()))
+                await self._act(connection, session, session.status(*self._status()))
             except ConnectionClosed:
                 return
 
-    def _status(self) -> Status:
+    def _status(self) -> tuple[Status, Head]:
         state = self._control.status()
         identity = self._control.identity
-        return Status(
+        status = Status(
             time.time_ns() // 1000,
             identity.epoch,
             next_seq_of(state),
             self._accepted.version,
             health_of(state),
         )
+        return status, head_of(state, identity.epoch, self._boot)
 
     def _show(self, state: str, detail: str) -> None:
         self.status.state, self.status.detail = state, detail

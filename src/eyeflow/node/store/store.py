@@ -72,7 +72,8 @@ class Store:
         self._check_owner("node", self.node, "node name")
         self._check_owner("public_key", self._identity.public_key, "key")
         self._lost_total = int(self._meta_or_set("lost_total", 0))
-        self._head_seq, self._head = self._read_head()
+        # One attribute: others read it from their thread, and a number with another record's hash looks like a fork.
+        self._tip = self._read_head()
 
     def _check_owner(self, key: str, value: str | bytes, what: str) -> None:
         stored = self._meta_or_set(key, value)
@@ -100,7 +101,15 @@ class Store:
     @property
     def head(self) -> tuple[int, bytes]:
         """Seq and hash of the last durable record; (0, zeros) when there is none."""
-        return self._head_seq, self._head
+        return self._tip
+
+    @property
+    def _head_seq(self) -> int:
+        return self._tip[0]
+
+    @property
+    def _head(self) -> bytes:
+        return self._tip[1]
 
     @property
     def size_bytes(self) -> int:
@@ -158,7 +167,7 @@ class Store:
             write_rows(db, batch, first_seq)
             if lost_total != self._lost_total:
                 db.execute("UPDATE meta SET value = ? WHERE key = 'lost_total'", (lost_total,))
-        self._head_seq, self._head, self._doubt, self._lost_total = seq, head, None, lost_total
+        self._tip, self._doubt, self._lost_total = (seq, head), None, lost_total
         return Committed(first_seq)
 
     def _with_gap(self, batch: Batch) -> tuple[Sequence[Draft], int]:
@@ -237,7 +246,7 @@ class Store:
             db.execute("DELETE FROM audit WHERE seq <= ?", (gap.last_seq,))
             db.execute("INSERT INTO audit VALUES (?, ?, ?)", (seq, now_us, data))
             db.execute("UPDATE meta SET value = ? WHERE key = 'lost_total'", (gap.lost_total,))
-        self._head_seq, self._head = seq, record_hash(data)
+        self._tip = seq, record_hash(data)
         self._file.tidy()
 
     def recover(self) -> bool:
@@ -251,7 +260,7 @@ class Store:
         self._file.settle()
         try:
             self._lost_total = int(self._meta_or_set("lost_total", 0))
-            self._head_seq, self._head = self._read_head()
+            self._tip = self._read_head()
         except apsw.Error as error:
             raise storage_error(error, self._path) from error
         self.counters.recoveries += 1
