@@ -22,13 +22,22 @@ def report_bug(error: BaseException, *, as_json: bool) -> int:
         "",
         *traceback.format_exception(error),
     ]
-    with tempfile.NamedTemporaryFile("w", prefix="eyeflow-bug-", suffix=".txt", delete=False, encoding="utf-8") as out:
-        out.write("\n".join(lines))
+    place = _written("\n".join(lines))
     summary = EyeflowError(
         f"this is a bug in eyeflow {__version__}, not in your rule: {type(error).__name__}: {error}",
-        next_step=f"please report it with the file {Path(out.name)}",
+        next_step=f"please report it with the file {place}" if place else "please report it with what you typed",
         code="bug",
         exit_code=ExitCode.BUG,
     )
     report_error(summary, as_json=as_json)
     return int(ExitCode.BUG)
+
+
+def _written(report: str) -> Path | None:
+    """Write the report and return where it is; None when nothing can be written, which must not hide the bug."""
+    try:
+        with tempfile.NamedTemporaryFile("wb", prefix="eyeflow-bug-", suffix=".txt", delete=False) as out:
+            out.write(report.encode(errors="backslashreplace"))
+    except OSError:
+        return None
+    return Path(out.name)

@@ -1,9 +1,13 @@
-"""How commands speak: text for people on a terminal, JSON for scripts, errors on stderr."""
+"""How commands speak: text for people on a terminal, JSON for scripts, errors on stderr.
+
+Whatever is printed passes `visible` here, so that no text of a device, a recording or a file name steers the terminal.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import sys
 from collections.abc import Iterator
@@ -13,9 +17,15 @@ from typing import Annotated, Any, NoReturn, TextIO
 import typer
 
 from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.base.visible import visible
+from eyeflow.cli.streams import NO_OUTPUT, GuardedStream
 
 UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
 """What typer raises for wrong arguments. Depending on its version the class is click's or its own copy of it."""
+
+_ESC = "\x1b" + secrets.token_hex(8)
+"""Begins a style of `paint`. No text from outside can hold it, so that `_plain` can tell a style from a forged one."""
+_TAB_CELLS = 4
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -30,30 +40,67 @@ def use_color(stream: TextIO) -> bool:
 
 
 def paint(text: str, style: str, stream: TextIO) -> str:
-    """Return `text` in an ANSI style (`31` red, `32` green, `33` yellow, `1` bold, `2` dim) where colour is on."""
-    return f"\x1b[{style}m{text}\x1b[0m" if use_color(stream) else text
+    """Return `text` in an ANSI style (`31` red, `32` green, `33` yellow, `1` bold, `2` dim) where colour is on.
+
+    The result is for `say`, `note` and `table`, which turn its marks into ANSI sequences.
+    """
+    return f"{_ESC}[{style}m{text}{_ESC}[0m" if use_color(stream) else text
+
+
+def _plain(text: str) -> str:
+    """Return a line with escapes for whatever steers a terminal, but for the styles of `paint`."""
+    return "\x1b".join(map(visible, text.split(_ESC)))
 
 
 def say(text: str = "") -> None:
-    """Print a line of the result to stdout."""
-    sys.stdout.write(text + "\n")
+    """Print one line of the result to stdout; a line break in it is shown as an escape."""
+    sys.stdout.write(_plain(text) + "\n")
+
+
+def say_lines(text: str) -> None:
+    """Print a text of several lines to stdout."""
+    for line in text.removesuffix("\n").split("\n"):
+        say(line.expandtabs(_TAB_CELLS))
+
+
+def say_data(text: str) -> None:
+    """Print a text that is the result itself, such as a formatted rule: in UTF-8, but visible on a terminal."""
+    if sys.stdout.isatty() or not isinstance(sys.stdout, GuardedStream):
+        say_lines(text)
+    else:
+        sys.stdout.write_bytes(text.encode())
 
 
 def note(text: str) -> None:
     """Print a line that is not part of the result (progress, advice) to stderr, after all that was said before."""
     sys.stdout.flush()
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(_plain(text) + "\n")
+    sys.stderr.flush()
+
+
+def note_lines(text: str) -> None:
+    """Print several such lines."""
+    for line in text.removesuffix("\n").split("\n"):
+        note(line)
+
+
+def note_moving(text: str) -> None:
+    """Show progress on the last line of a terminal, in place of what it showed; an empty text clears it."""
+    sys.stderr.write(f"\r\x1b[K{visible(text)}")
     sys.stderr.flush()
 
 
 def say_json(value: Any, *, indent: int | None = 2) -> None:
-    """Print a JSON document to stdout; with `indent` None on one line, for streams."""
-    sys.stdout.write(json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+    """Print a JSON document to stdout; with `indent` None on one line, for streams.
+
+    It is ASCII: JSON's own escapes (RFC 8259, section 7) keep texts from steering a terminal, and lose nothing.
+    """
+    sys.stdout.write(json.dumps(value, indent=indent, allow_nan=False, default=str) + "\n")
 
 
 def report_error(error: EyeflowError, *, as_json: bool) -> None:
     """Show an EyeflowError: what, why, what to do."""
-    if as_json:
+    if as_json and error.code != NO_OUTPUT:
         fields = {"code": error.code, "message": error.message, "cause": error.cause, "next": error.next_step}
         say_json({"error": fields, "exitCode": int(error.exit_code)})
         return
@@ -65,11 +112,15 @@ def report_error(error: EyeflowError, *, as_json: bool) -> None:
 
 
 def report_usage(error: typer.BadParameter, *, as_json: bool) -> None:
-    """Show what was wrong with the arguments: typer's own text, or the same as JSON."""
-    if not as_json:
-        error.show()
-        return
+    """Show what was wrong with the arguments, in typer's words."""
     command = error.ctx.command_path if error.ctx else "eyeflow"
+    if not as_json:
+        if error.ctx:
+            note_lines(error.ctx.get_usage())
+        note(f"Try '{command} --help' for help.")
+        note("")
+        note(f"Error: {error.format_message()}")
+        return
     next_step = f"see {command} --help"
     report_error(
         EyeflowError(error.format_message(), next_step=next_step, code="usage", exit_code=ExitCode.USAGE), as_json=True
@@ -83,6 +134,7 @@ def counted(count: int, noun: str) -> str:
 
 def table(headers: list[str], rows: list[list[str]]) -> None:
     """Print a plain table: columns padded to their widest cell, headers bold on a terminal."""
+    rows = [[_plain(cell) for cell in row] for row in rows]
     widths = [max(len(line[column]) for line in [headers, *rows]) for column in range(len(headers))]
     cells = [h.ljust(w) for h, w in zip(headers, widths, strict=True)]
     say(paint("  ".join(cells).rstrip(), "1", sys.stdout))
@@ -98,8 +150,9 @@ def progress(text: str) -> Iterator[None]:
         yield
         return
     from rich.console import Console
+    from rich.text import Text
 
-    with Console(stderr=True).status(text):
+    with Console(stderr=True).status(Text(visible(text))):  # a plain text would be read as markup
         yield
 
 

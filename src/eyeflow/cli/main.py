@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from typing import Annotated, NoReturn, TextIO
+from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
 from eyeflow import __version__
 from eyeflow.base.errors import ExitCode, EyeflowError
-from eyeflow.cli import audit, coordinator, deploy, keys, mcu, mcu_sim, node, programs, rules, running, testing
+from eyeflow.cli import audit, coordinator, deploy, keys, mcu, mcu_sim, node, programs, rules, running, streams, testing
 from eyeflow.cli.console import UsageError, note, report_error, report_usage, say
 
 INTERRUPTED = 130
@@ -52,42 +52,51 @@ def _root(
 
 def main() -> None:
     """Run the command line; the only place where a failure becomes an exit code."""
+    streams.open_standard_streams()
     as_json = "--json" in sys.argv[1:]
-    stdout = sys.stdout
+    code = _reported(_run, as_json)
+    sys.exit(_reported(sys.stdout.flush, as_json) or code)
+
+
+def _run() -> int:
+    """Run the command and return its exit code."""
+    stdout, stderr = sys.stdout, sys.stderr
     try:
         code = app(standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else int(ExitCode.OK))
+        return code if isinstance(code, int) else int(ExitCode.OK)
+    except SystemExit as error:
+        # Typer takes each broken pipe for the reader's, whose leaving is no failure; that of a socket is one.
+        sys.stdout, sys.stderr = stdout, stderr
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        return error.code if isinstance(error.code, int) else int(ExitCode.PROBLEMS)
+
+
+def _reported(run: Callable[[], int | None], as_json: bool) -> int:
+    """Run a part of the command, report what went wrong, and return the exit code."""
+    try:
+        return run() or int(ExitCode.OK)
+    except streams.ReaderLeft:
+        return int(ExitCode.OK)
     except UsageError as error:
         report_usage(error, as_json=as_json)
-        sys.exit(int(ExitCode.USAGE))
+        return int(ExitCode.USAGE)
     except typer.Abort:  # a question was answered with Ctrl-C or Ctrl-D
         note("")
-        sys.exit(INTERRUPTED)
-    except SystemExit:
-        if sys.stdout is stdout:
-            raise
-        _end_quietly(stdout)  # typer saw EPIPE and put its own stdout in place
+        return INTERRUPTED
     except EyeflowError as error:
         report_error(error, as_json=as_json)
-        sys.exit(int(error.exit_code))
+        return int(error.exit_code)
     except KeyboardInterrupt:
         note("interrupted")
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        _end_quietly(stdout)
+        return INTERRUPTED
     except OSError as error:
         report_error(_from_os_error(error), as_json=as_json)
-        sys.exit(int(ExitCode.ENVIRONMENT))
+        return int(ExitCode.ENVIRONMENT)
     except Exception as error:  # the last resort: a bug must be reported as one, with what we need to mend it
         from eyeflow.cli.bug import report_bug
 
-        sys.exit(report_bug(error, as_json=as_json))
-
-
-def _end_quietly(stdout: TextIO) -> NoReturn:
-    """The reader of our output went away (`| head`): not an error; keep the interpreter from flushing again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
-    sys.exit(int(ExitCode.OK))
+        return report_bug(error, as_json=as_json)
 
 
 def _from_os_error(error: OSError) -> EyeflowError:

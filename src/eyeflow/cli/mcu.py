@@ -11,7 +11,7 @@ import typer
 
 from eyeflow.cli import mcu_board, mcu_log
 from eyeflow.cli import mcu_project as p
-from eyeflow.cli.console import JsonFlag, ends_on_sigterm, note, paint, say, say_json, table
+from eyeflow.cli.console import JsonFlag, ends_on_sigterm, note, note_moving, paint, say, say_json, say_lines, table
 from eyeflow.cli.files import usage_error, write_bytes
 
 if TYPE_CHECKING:
@@ -145,14 +145,12 @@ class _Progress:
 
     def __exit__(self, *_: object) -> None:
         if self._moves and self._last >= 0:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+            note_moving("")
 
     def __call__(self, what: str, done: int, total: int) -> None:
         tenth = done * 10 // max(total, 1)
         if self._moves:
-            sys.stderr.write(f"\r\x1b[K{what}  {done} of at most {total} packages")
-            sys.stderr.flush()
+            note_moving(f"{what}  {done} of at most {total} packages")
         elif tenth != self._last:
             note(f"{what}  {done} of at most {total} packages")
         self._last = tenth
@@ -234,7 +232,7 @@ def flash(
     found = choice.board.chip
     if dry_run:
         commands = flashing.dry_run(elf or elf_path(choice.folder), found, probe or None)
-        say_json({"commands": commands}) if json_ else say("\n".join(commands))
+        say_json({"commands": commands}) if json_ else say_lines("\n".join(commands))
         return
     image = elf or choice.image().elf
     with ends_on_sigterm():

@@ -12,7 +12,7 @@ import typer
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.cli import mcu_programs as programs
 from eyeflow.cli import mcu_project as p
-from eyeflow.cli.console import JsonFlag, note, paint, say, say_json, table
+from eyeflow.cli.console import JsonFlag, note, note_moving, paint, say, say_json, table
 from eyeflow.cli.files import read_bytes, usage_error
 from eyeflow.cli.mcu_port import (
     TIMEOUT_S,
@@ -160,9 +160,9 @@ def _checked(path: Path, data: bytes) -> bytes:
 
 
 def _progress(done_bytes: int, total_bytes: int) -> None:
-    sys.stderr.write(f"\r\x1b[K{done_bytes} of {total_bytes} bytes")
-    sys.stderr.write("\n" if done_bytes >= total_bytes else "")
-    sys.stderr.flush()
+    note_moving(f"{done_bytes} of {total_bytes} bytes")
+    if done_bytes >= total_bytes:
+        note("")
 
 
 def list_(

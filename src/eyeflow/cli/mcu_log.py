@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from eyeflow.base.errors import EyeflowError
 from eyeflow.cli import mcu_programs as programs
 from eyeflow.cli.console import JsonFlag, counted, note, say, say_json
 from eyeflow.cli.mcu_port import (
@@ -20,6 +20,7 @@ from eyeflow.cli.mcu_port import (
     open_board,
     trap_name,
 )
+from eyeflow.cli.streams import ReaderLeft, hand_over
 
 if TYPE_CHECKING:
     from eyeflow.mcu import board as mcu_board
@@ -57,14 +58,26 @@ def log(
                 say_json(_record_json(record, rules), indent=None)
             elif (run := record.execution) is not None:
                 say(_record_line(record.sequence, run, rules, described))
-        # The board may forget only what has left this process.
-        sys.stdout.flush()
         if forget and batch.records:
+            _require_shown()
             board.acknowledge(batch.next_sequence)
     if not batch.records and not json_:
         note("no records wait on the board")
     if batch.lost:
         note(f"{counted(batch.lost, 'record')} made room for newer ones since the board started: its ring was full")
+
+
+def _require_shown() -> None:
+    """Raise EyeflowError unless all that was printed has a reader: the board may forget only what somebody has."""
+    try:
+        hand_over()
+    except ReaderLeft:
+        raise EyeflowError(
+            "the board keeps its records",
+            cause="what reads the output of this command ended before it had them all",
+            next_step="write them to a file first, and let the board forget them then",
+            code="no_output",
+        ) from None
 
 
 def _record_json(record: BoardRecord, rules: dict[str, Installed]) -> dict[str, Any]:
@@ -135,4 +148,4 @@ def monitor(
                     say_json({"level": level_name(heard.level), "text": heard.text}, indent=None)
                 elif text and not json_:
                     say(text)
-                sys.stdout.flush()
+                hand_over()

@@ -15,6 +15,7 @@ from eyeflow.base.names import near
 from eyeflow.cli import mcu
 from eyeflow.cli import mcu_project as p
 from eyeflow.cli.console import JsonFlag, note, paint, say, say_json
+from eyeflow.cli.streams import hand_over
 
 if TYPE_CHECKING:
     from eyeflow.mcu.board import Board
@@ -197,4 +198,4 @@ def _show(event: SimEvent, board: Board, *, as_json: bool) -> None:
         say_json({"timeUs": time_us, **facts}, indent=None)
     else:
         say(f"{paint(f'{time_us / 1e6:12.3f} s', '2', sys.stdout)}  " + "  ".join(f"{k} {v}" for k, v in facts.items()))
-    sys.stdout.flush()
+    hand_over()

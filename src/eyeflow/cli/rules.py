@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,7 @@ import typer
 from eyeflow.base.diagnostic import Severity
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
-from eyeflow.cli.console import JsonFlag, finish, note, paint, say, say_json, use_color
+from eyeflow.cli.console import JsonFlag, finish, note, note_lines, paint, say, say_data, say_json, say_lines
 from eyeflow.cli.files import STDIN, find_rules, read_bytes, usage_error, write_bytes
 
 if TYPE_CHECKING:
@@ -175,11 +176,11 @@ def show_diagnostics(diagnostics: tuple[Diagnostic, ...], source: str, path: Pat
         return
     name = shown_name(path)
     if how is Format.GITHUB:
-        say(render.render_github(diagnostics, source, name).rstrip("\n"))
+        say_lines(render.render_github(diagnostics, source, name))
     elif how is Format.CONCISE:
-        note(render.render_short(diagnostics, source, name).rstrip("\n"))
+        note_lines(render.render_short(diagnostics, source, name))
     else:
-        note(render.render_text(diagnostics, source, name, use_color(sys.stderr), _width()).rstrip("\n"))
+        note_lines(render.render_text(diagnostics, source, name, _width(), partial(paint, stream=sys.stderr)))
 
 
 def _width() -> int:
@@ -242,7 +243,7 @@ def fmt(
             show_diagnostics(refused.diagnostics, source, path, Format.TEXT)
             continue
         if path == STDIN and not (check_only or diff):
-            sys.stdout.write(formatted)
+            say_data(formatted)
         elif formatted != source:
             changed.append(str(path))
             _apply_format(path, source, formatted, write=not (check_only or diff), diff=diff)
@@ -260,7 +261,7 @@ def _apply_format(path: Path, source: str, formatted: str, *, write: bool, diff:
         lines = difflib.unified_diff(
             source.splitlines(keepends=True), formatted.splitlines(keepends=True), str(path), str(path)
         )
-        sys.stdout.writelines(lines)
+        say_data("".join(lines))
     if write:
         write_bytes(path, formatted.encode())
 
@@ -357,7 +358,7 @@ def _emit(
             continue
         show_diagnostics(diagnostics, source, path, format_)
         if text is not None:
-            say(text.rstrip("\n"))
+            say_lines(text)
     if as_json:
         say_json({"phases": reports})
     return ExitCode.PROBLEMS if failed else ExitCode.OK
@@ -391,4 +392,4 @@ def explain(
     if json_:
         say_json({"code": wanted, "title": codes.title(wanted), "page": page})
     else:
-        say(page.rstrip("\n"))
+        say_lines(page)

@@ -16,6 +16,7 @@ from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.cli import rules as r
 from eyeflow.cli.console import JsonFlag, counted, note, paint, say, say_json
 from eyeflow.cli.files import STDIN, read_bytes, usage_error
+from eyeflow.cli.streams import require_reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,6 +74,7 @@ def run(
         for record in replay.run():
             if not summary_only:
                 _show(record, json_)
+                require_reader()
     except KeyboardInterrupt:
         note("interrupted: the summary is of the events so far")
         _show_summary(replay, json_)
@@ -200,7 +202,7 @@ def _json_record(record: ActionRecord) -> dict[str, Any]:
 
 def _show(record: ActionRecord, as_json: bool) -> None:
     if as_json:
-        sys.stdout.write(json.dumps(_json_record(record), ensure_ascii=False, default=str) + "\n")
+        say_json(_json_record(record), indent=None)
         return
     call = f"{record.action}({', '.join(_argument(n, v) for n, v in record.arguments.items())})"
     place = paint(f"line {record.line}, event {record.event}", "2", sys.stdout)

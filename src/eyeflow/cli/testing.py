@@ -12,7 +12,7 @@ import typer
 
 from eyeflow.base.errors import ExitCode
 from eyeflow.cli import rules as r
-from eyeflow.cli.console import JsonFlag, finish, note, paint, say, say_json
+from eyeflow.cli.console import JsonFlag, finish, note, paint, say, say_json, say_lines
 from eyeflow.cli.files import find_rules, write_bytes
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _say_rule(one: _Played, cov: bool) -> None:
 
         say(f"---- {one.rule}: {one.coverage.percent:.0f} % of {one.coverage.arms} branch arms taken")
         if one.coverage.arms_covered < one.coverage.arms:
-            say(annotated_listing(one.coverage, one.source).rstrip("\n"))
+            say_lines(annotated_listing(one.coverage, one.source))
 
 
 def _say_summary(played: list[_Played], passed: int, failed: int, percent: float | None) -> None:

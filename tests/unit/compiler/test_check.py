@@ -50,7 +50,7 @@ def test_broken_rules_get_their_diagnostics(path: Path) -> None:
     for name, source in cases(path):
         result = compile_rule(source, name="example.eye")
         assert name[:6] in {found.code for found in result.diagnostics}, name
-        shown.append(f"=== {name}\n{render_text(result.diagnostics, source, 'example.eye', False, 100)}\n")
+        shown.append(f"=== {name}\n{render_text(result.diagnostics, source, 'example.eye', 100)}\n")
     golden.check(HERE / "golden" / "check" / f"{path.stem}.txt", "".join(shown))
 
 
@@ -64,7 +64,7 @@ def test_pages_show_what_they_explain() -> None:
         for option, source in examples(code, "error"):
             result = compile_rule(source, name="example.eye", options=OPTIONS[option])
             assert {found.code for found in result.diagnostics} == {code}
-            shown.append(f"=== {code}\n{render_text(result.diagnostics, source, 'example.eye', False, 100)}\n")
+            shown.append(f"=== {code}\n{render_text(result.diagnostics, source, 'example.eye', 100)}\n")
     golden.check(HERE / "golden" / "check" / "pages.txt", "".join(shown))
 
 

@@ -73,7 +73,7 @@ def test_text(name: str) -> None:
 
 def test_color_adds_escapes_and_nothing_else() -> None:
     for source, problem in CASES.values():
-        colored = render_text([problem], source, "a.eye", color=True)
+        colored = render_text([problem], source, "a.eye", paint=lambda text, style: f"\x1b[{style}m{text}\x1b[0m")
         assert "\x1b[1;31m" in colored or problem.severity is Severity.WARNING
         assert re.sub(r"\x1b\[[0-9;]*m", "", colored) == render_text([problem], source, "a.eye")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 
+from eyeflow.base.visible import steers
+
 TAB_CELLS = 4
-_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def _visible(char: str) -> tuple[str, int]:
         return char, 1
     if ord(char) < 0x20:
         return chr(0x2400 + ord(char)), 1
-    if char in _BIDI or char == "\x7f" or unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp"):
+    if steers(char):
         return "\ufffd", 1
     if unicodedata.category(char) in ("Mn", "Me", "Cf"):
         return char, 0

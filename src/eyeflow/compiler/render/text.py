@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from eyeflow.base.diagnostic import Diagnostic, Severity, Span
+from eyeflow.base.visible import visible
 from eyeflow.compiler.render.cells import Cells, layout
 from eyeflow.compiler.source import Source
 
@@ -20,6 +21,9 @@ _LINES_BETWEEN = 1
 
 _COLORS = {"error": "1;31", "warning": "1;33", "gutter": "1;34", "secondary": "1;34", "bold": "1"}
 
+Paint = Callable[[str, str], str]
+"""Puts a text into an ANSI style: `1;31` is bold and red."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
@@ -32,10 +36,13 @@ class _Mark:
 
 
 def render_text(
-    diagnostics: Iterable[Diagnostic], source: str, name: str, color: bool = False, width: int = WIDTH_DEFAULT
+    diagnostics: Iterable[Diagnostic], source: str, name: str, width: int = WIDTH_DEFAULT, paint: Paint | None = None
 ) -> str:
-    """Return every diagnostic with its source lines, an empty line between two; empty when there are none."""
-    painter = _Painter(Source(source), name, color, max(width, _WIDTH_MIN))
+    """Return every diagnostic with its source lines, an empty line between two; empty when there are none.
+
+    `paint` colours the parts; without it there are none.
+    """
+    painter = _Painter(Source(source), visible(name), max(width, _WIDTH_MIN), paint)
     return "\n".join(painter.diagnostic(diagnostic) for diagnostic in diagnostics)
 
 
@@ -45,8 +52,8 @@ def render_short(diagnostics: Iterable[Diagnostic], source: str, name: str) -> s
     shown = []
     for diagnostic in diagnostics:
         place = lines.position(diagnostic.span.start)
-        head = f"{name}:{place.line}:{place.column}: {diagnostic.severity.value}[{diagnostic.code}]"
-        shown.append(f"{head}: {diagnostic.message}\n")
+        head = f"{visible(name)}:{place.line}:{place.column}: {diagnostic.severity.value}[{diagnostic.code}]"
+        shown.append(f"{head}: {visible(diagnostic.message)}\n")
     return "".join(shown)
 
 
@@ -63,11 +70,11 @@ def summarize(diagnostics: Iterable[Diagnostic]) -> str:
 class _Painter:
     """Draws diagnostics of one source."""
 
-    def __init__(self, source: Source, name: str, color: bool, width: int) -> None:
+    def __init__(self, source: Source, name: str, width: int, paint: Paint | None) -> None:
         self._source = source
         self._name = name
-        self._color = color
         self._width = width
+        self._style = paint
 
     def diagnostic(self, diagnostic: Diagnostic) -> str:
         """Draw one diagnostic; ends with a newline."""
@@ -75,11 +82,11 @@ class _Painter:
         gutter = len(str(max(marks)))
         kind = diagnostic.severity.value
         place = self._source.position(diagnostic.span.start)
-        head = self._paint(f"{kind}[{diagnostic.code}]", kind) + self._paint(f": {diagnostic.message}", "bold")
+        head = self._paint(f"{kind}[{diagnostic.code}]", kind) + self._paint(f": {visible(diagnostic.message)}", "bold")
         arrow = self._paint(" " * gutter + "-->", "gutter")
         rows = [head, f"{arrow} {self._name}:{place.line}:{place.column}", self._row(gutter, "", "")]
         rows += self._lines(marks, gutter, kind)
-        tail = [(word, text) for word, text in (("note", diagnostic.note), ("help", diagnostic.help)) if text]
+        tail = [(word, visible(text)) for word, text in (("note", diagnostic.note), ("help", diagnostic.help)) if text]
         if tail:
             rows.append(self._row(gutter, "", ""))
         rows += [
@@ -102,13 +109,13 @@ class _Painter:
         end = self._source.position(max(span.start, span.end - 1))
         if start.line == end.line:
             last = max(end.column, start.column) if span.end > span.start else start.column
-            marks.setdefault(start.line, []).append(_Mark(start.column - 1, last, text, primary))
+            marks.setdefault(start.line, []).append(_Mark(start.column - 1, last, visible(text), primary))
             return
         first_line, last_line = self._source.line_text(start.line), self._source.line_text(end.line)
         indent = len(last_line) - len(last_line.lstrip())
         marks.setdefault(start.line, []).append(_Mark(start.column - 1, len(first_line), "from here", primary))
         marks.setdefault(end.line, []).append(
-            _Mark(min(indent, end.column - 1), end.column, text or "to here", primary)
+            _Mark(min(indent, end.column - 1), end.column, visible(text) or "to here", primary)
         )
 
     # --- drawing ---
@@ -189,7 +196,7 @@ class _Painter:
         return self._paint(f"{number:>{gutter}} |", "gutter") + (f" {text}" if text else "")
 
     def _paint(self, text: str, style: str) -> str:
-        return f"\x1b[{_COLORS[style]}m{text}\x1b[0m" if self._color and text.strip() else text
+        return self._style(text, _COLORS[style]) if self._style and text.strip() else text
 
 
 def _bars(marks: list[_Mark]) -> str:

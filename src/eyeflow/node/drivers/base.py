@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 
+from eyeflow.base.visible import visible
 from eyeflow.node.ports import PortStatus
 from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.program import Value
-
-_DIRECTIONS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Turn the order of what follows on a screen around."""
-
-
-def one_line(text: str) -> str:
-    """Return a text with escapes for whatever breaks its line or steers the terminal that shows it."""
-    return text if text.isprintable() else "".join(map(_shown, text))
-
-
-def _shown(one: str) -> str:
-    steers = unicodedata.category(one) in {"Cc", "Cs", "Zl", "Zp"} or one in _DIRECTIONS
-    return one.encode("unicode_escape").decode() if steers else one
 
 
 class BaseDriver:
@@ -42,7 +29,7 @@ class BaseDriver:
 
     def failure(self, message: str) -> CapabilityFailure:
         """Return the exception to raise, after counting it; the message may hold a rule's text."""
-        message = one_line(message)
+        message = visible(message)
         self.status.counters["failures"] += 1
         self.status.detail = message
         return CapabilityFailure(message)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from eyeflow.node.drivers.base import BaseDriver, one_line
+from eyeflow.base.visible import visible
+from eyeflow.node.drivers.base import BaseDriver
 from eyeflow.svm.program import Value
 
 LEVELS = {"log.info": logging.INFO, "log.warn": logging.WARNING, "log.error": logging.ERROR}
@@ -23,5 +24,5 @@ class LogDriver(BaseDriver):
         """Log one message: one line, whatever it holds, so that a rule's text cannot forge lines of the log."""
         if capability not in LEVELS:
             raise self.failure(f"{capability} is not an action that this node serves")
-        _logger.log(LEVELS[capability], "%s", one_line(str(args["message"])))
+        _logger.log(LEVELS[capability], "%s", visible(str(args["message"])))
         self.status.counters["actions"] += 1

@@ -12,7 +12,6 @@ import pytest
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.config.ports import AdcConfig, PortsConfig
 from eyeflow.node.drivers.adc import AdcDriver
-from eyeflow.node.drivers.base import one_line
 from eyeflow.node.drivers.log import LogDriver
 from eyeflow.node.drivers.registry import HINTS, NAMESPACES
 from eyeflow.node.ports import Subscription
@@ -31,19 +30,6 @@ def test_log_lines_go_to_logging(caplog: pytest.LogCaptureFixture) -> None:
     assert levels[3][1] == "two\\nlines\\x1b[31m", "a message cannot forge a line of the log"
     with pytest.raises(CapabilityFailure):
         asyncio.run(driver.act("log.shout", {"message": "x"}))
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("plain ü 👨‍👩‍👧", "plain ü 👨‍👩‍👧"),
-        ("a\r\nb", "a\\r\\nb"),
-        ("\x1b[2J\x9b", "\\x1b[2J\\x9b"),
-        ("a\u2028b\u202ec", "a\\u2028b\\u202ec"),
-    ],
-)
-def test_what_steers_a_terminal_is_escaped(text: str, shown: str) -> None:
-    assert one_line(text) == shown
 
 
 def test_adc_values_from_configuration_file_and_kernel(tmp_path: Path) -> None:
