@@ -231,7 +231,7 @@ def fmt(
     json_: JsonFlag = False,
 ) -> None:
     """Format rules in the one style. From standard input, the formatted rule goes to standard output."""
-    from eyeflow.compiler.format import FormatRefused, format_source
+    from eyeflow.compiler.format import FormatRefused, FormatterBug, format_source
 
     changed, broken = [], 0
     for path in find_rules(rules):
@@ -242,6 +242,8 @@ def fmt(
             broken += 1
             show_diagnostics(refused.diagnostics, source, path, Format.TEXT)
             continue
+        except FormatterBug as bug:
+            raise FormatterBug(f"{shown_name(path)}: {bug}") from None
         if path == STDIN and not (check_only or diff):
             say_data(formatted)
         elif formatted != source:

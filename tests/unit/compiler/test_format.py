@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
@@ -14,13 +17,18 @@ from hypothesis import strategies as st
 import eye_sources as sources
 import golden
 from eyeflow.base.diagnostic import Span
-from eyeflow.compiler.format import FormatRefused, format_source
+from eyeflow.compiler import ast
+from eyeflow.compiler import format as formatter
+from eyeflow.compiler.format import FormatRefused, FormatterBug, format_source
 from eyeflow.compiler.format.layout import WIDTH
 from eyeflow.compiler.lexer import tokenize
 from eyeflow.compiler.parser import parse
+from generators.rules import random_rule
+from generators.syntax import random_source
 
 CORPUS = Path(__file__).parent / "golden" / "format"
 CASES = sorted(CORPUS.glob("*.eye"))
+MANY = 40 if os.environ.get("EYEFLOW_FUZZ") == "full" else 1
 
 
 def without_spans(node: object) -> object:
@@ -143,6 +151,107 @@ def test_lines_that_can_be_broken_keep_to_the_width() -> None:
     condition = " and ".join(f"value_{index} > {index}.5" for index in range(20))
     source = f"rule a {{\non every 1s\n{call}\nif {condition} {{\n{call}\n}}\nlet x = {condition} for 2s\n}}"
     assert max(len(row) for row in check_formatted(source).split("\n")) <= WIDTH
+
+
+# --- every construct of the grammar --------------------------------------------------------------------------------
+
+
+def generated(seed: int) -> str:
+    """A source of the generator; now and then one has more operators in an expression than the parser takes."""
+    random_ = random.Random(seed)
+    while parse(source := random_source(random_)).diagnostics:
+        pass
+    return source
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=50 * MANY, deadline=None)
+def test_every_construct_keeps_its_meaning_and_comments(seed: int) -> None:
+    check_formatted(generated(seed))
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=10 * MANY, deadline=None)
+def test_generated_rules_keep_their_meaning(seed: int) -> None:
+    check_formatted(random_rule(random.Random(seed)))
+
+
+def nodes(node: object) -> Iterator[object]:
+    if isinstance(node, tuple):
+        for child in node:
+            yield from nodes(child)
+    elif is_dataclass(node) and not isinstance(node, type):
+        yield node
+        for field in fields(node):
+            yield from nodes(getattr(node, field.name))
+
+
+def test_the_generator_writes_every_node_of_the_tree_with_and_without_each_part() -> None:
+    """A construct that the generator does not know would go through the formatter unseen."""
+    found, parts = Counter[str](), Counter[tuple[str, str, bool]]()
+    for seed in range(60):
+        for node in nodes(parse(generated(seed)).rule):
+            kind = type(node).__name__
+            found[kind] += 1
+            for field in fields(node):  # type: ignore[arg-type]
+                parts[kind, field.name, getattr(node, field.name) in (None, ())] += 1
+    classes = {name: value for name in ast.__all__ if is_dataclass(value := getattr(ast, name))}
+    assert set(classes) - set(found) == {"ErrorExpr"}
+    optional = [(name, f.name) for name, kind in classes.items() for f in fields(kind) if "None" in str(f.type)]
+    assert len(optional) > 20
+    unseen = [(*part, absent) for part in optional for absent in (True, False) if not parts[*part, absent]]
+    assert unseen == []
+
+
+def test_a_long_send_keeps_its_fields() -> None:
+    """The line was broken before `name:` without a comma, and the parser took no field on a new line."""
+    source = (sources.ROOT / "tests" / "unit" / "compiler" / "sources" / "long_send.eye").read_text(encoding="utf-8")
+    formatted = check_formatted(source)
+    assert "        send {\n            celsius: 1.0\n            name:" in formatted
+
+
+def test_fields_on_lines_of_their_own_keep_a_comma_before_a_word_of_the_language() -> None:
+    """`rises` at the start of a line would go on with the value above it."""
+    fields_ = "celsius: 1.0, rises: 2, or: 3, last: 4, " + "x" * 80 + ": 5"
+    formatted = check_formatted(f'rule a {{\non every 1s\ntest "t" {{\nsend r {{ {fields_} }}\n}}\n}}')
+    assert "celsius: 1.0,\n            rises: 2,\n            or: 3,\n            last: 4\n" in formatted
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "rule a {\nrecord R { x: int\ny: int }\non every 1s\n}",
+        "rule a {\nenum E { A\nB }\non every 1s\n}",
+        "rule a {\non every 1s\nlet x = r.or + " + "y" * 60 + " + " + "z" * 60 + "\n}",
+        "rule a {\non every 1s\nlet x = " + "y" * 60 + " + r.and(or: " + "z" * 60 + ")\n}",
+        'rule a {\non mqtt "' + "x" * 80 + '" as reading: Reading key and {}\n}',
+        "rule a {\non every 1s\nmatch m {\nA,\n# about B\nB => {}\n}\n}",
+        "rule a {\non every 1s\nif a {\nx = 1\n} else if (b # why\n) {}\nx = 2\n}",
+        "rule a {\non every 1s\nlet x = " + "f" * 40 + "(\n1,) - " + "g" * 50 + '("x") for 1s\n}',
+    ],
+    ids=("record", "enum", "field_or", "argument_or", "key_and", "arm", "empty_else_if", "trailing_comma"),
+)
+def test_what_the_generator_found_first(source: str) -> None:
+    check_formatted(source)
+
+
+@pytest.mark.parametrize("broken", ["", "drop", "comment", "repeat"])
+def test_a_formatter_that_breaks_a_rule_refuses_to(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control is the empty change: the real layout passes."""
+    source = "rule a {\non every 1s\nx = 1  # why\n}"
+    real = formatter._shown
+    changes = {
+        "drop": lambda rows: [row.replace("x = 1", "x = 2") for row in rows],
+        "comment": lambda rows: [row.replace("# why", "") for row in rows],
+        "repeat": lambda rows: [row.replace("# why", "# why\n# why") for row in rows],
+    }
+    change = changes.get(broken, lambda rows: rows)
+    monkeypatch.setattr(formatter, "_shown", lambda line, marks: change(real(line, marks)))
+    if not broken:
+        assert format_source(source).count("# why") == 1
+        return
+    with pytest.raises(FormatterBug, match="The file is unchanged"):
+        format_source(source)
 
 
 def test_a_source_with_problems_is_refused_and_says_why() -> None:

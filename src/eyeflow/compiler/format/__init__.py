@@ -5,6 +5,7 @@ from __future__ import annotations
 from eyeflow.base.diagnostic import Diagnostic
 from eyeflow.compiler.format.layout import lay_out
 from eyeflow.compiler.format.lines import Line, logical_lines
+from eyeflow.compiler.format.same import difference
 from eyeflow.compiler.parser import parse
 from eyeflow.compiler.parser.cursor import Marks
 
@@ -19,12 +20,17 @@ class FormatRefused(Exception):  # noqa: N818 - the user's source is at fault, w
         self.diagnostics = diagnostics
 
 
+class FormatterBug(Exception):  # noqa: N818 - a bug of eyeflow, which is reported as one
+    """The formatter would break a rule. Nothing was written."""
+
+
 def format_source(source: str) -> str:
     """Return `source` in the one style: same tokens, same comments, other blanks.
 
     Four blanks a level, single blanks, lines of at most 100 columns where they can be broken, at most one empty line in
     a row and one around every handler and test. Formatting twice changes nothing, and never changes the syntax tree.
-    Raises FormatRefused for a source with problems.
+    Raises FormatRefused for a source with problems. What would be returned is parsed and compared first: raises
+    FormatterBug when it does not say the same, because a formatter that breaks a rule breaks a plant.
     """
     parsed = parse(source)
     if parsed.diagnostics:
@@ -32,7 +38,10 @@ def format_source(source: str) -> str:
     shown: list[str] = []
     for line in logical_lines(source, parsed):
         shown += _shown(line, parsed.marks)
-    return "\n".join(shown) + "\n"
+    formatted = "\n".join(shown) + "\n"
+    if problem := difference(parsed, parse(formatted)):
+        raise FormatterBug(f"the formatter would break this rule: {problem}. The file is unchanged")
+    return formatted
 
 
 def _shown(line: Line, marks: Marks) -> list[str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 
-from eyeflow.compiler.format.spacing import binary_operators, flat
+from eyeflow.compiler.format.spacing import binary_operators, flat, is_keyword
 from eyeflow.compiler.parser.cursor import Marks
-from eyeflow.compiler.tokens import Token, TokenKind
+from eyeflow.compiler.tokens import RESERVED, Token, TokenKind
 
 WIDTH = 100
 """Columns that lines keep to where they can be broken."""
@@ -51,6 +51,17 @@ def lay_out(tokens: list[Token], indent: int, marks: Marks) -> list[str]:
     return _Layout(marks, binary_operators(tokens)).rows(tokens, indent * _INDENT, is_head=tokens[-1].text == "{")
 
 
+def _comma(opening: Token, following: list[Token] | None, elements: int) -> str:
+    """Return the comma behind an element on a row of its own.
+
+    In braces the end of the row stands for it, but not before a reserved word: a row that starts with `rises` or
+    `timeout` would go on with the value above.
+    """
+    if opening.text != "{":
+        return "," if elements > 1 else ""
+    return "," if following is not None and following[0].text in RESERVED else ""
+
+
 class _Layout:
     """Lays out one logical line, bracket by bracket."""
 
@@ -72,7 +83,7 @@ class _Layout:
     def _broken(self, tokens: list[Token], groups: list[_Group], blanks: int, is_head: bool) -> list[str]:
         """Break a row that is too long; return nothing when there is no place to."""
         widest = max(
-            groups, key=lambda group: len(flat(tokens[group.opening : group.closing], self._binary)), default=None
+            groups, key=lambda group: len(flat(tokens[group.opening : group.closing + 1], self._binary)), default=None
         )
         joined = self._cuts(tokens, ("or", "and"))
         if widest is not None and not joined and self._fits_around(tokens, widest, blanks):
@@ -109,23 +120,27 @@ class _Layout:
     def _is_forced(self, tokens: list[Token], group: _Group) -> bool:
         """Whether a group must be broken: it holds comments, or its members were written one a line."""
         inside = tokens[group.opening : group.closing + 1]
-        if any(token.comments and is_placed(before, token, self._marks) for before, token in pairwise(inside)):
-            return True
         return any(
-            token.span.start in self._marks.member_braces and following.line_start
-            for token, following in pairwise(inside)
+            (token.comments and is_placed(before, token, self._marks)) or self._keeps_row(before, token)
+            for before, token in pairwise(inside)
         )
+
+    def _keeps_row(self, before: Token, token: Token) -> bool:
+        """Whether the end of the row before `token` is the writer's: behind the brace, or in place of a comma."""
+        if not token.line_start:
+            return False
+        in_place_of_comma = token.span.start in self._marks.members and before.text != ","
+        return before.span.start in self._marks.member_braces or in_place_of_comma
 
     def _broken_group(self, tokens: list[Token], group: _Group, blanks: int, is_head: bool) -> list[str]:
         opening = tokens[group.opening]
         rows = self.rows(tokens[: group.opening + 1], blanks)
         inner = " " * (blanks + _INDENT)
         elements = self._elements(tokens, group)
-        comma = "," if opening.text != "{" and len(elements) > 1 else ""
-        for element in elements:
+        for element, following in zip_longest(elements, elements[1:]):
             rows += self._comments(element[0], rows, inner)
             rows += self.rows(element, blanks + _INDENT)
-            rows[-1] += comma
+            rows[-1] += _comma(opening, following, len(elements))
         rows += self._comments(tokens[group.closing], rows, inner)
         return rows + self.rows(tokens[group.closing :], blanks, is_head)
 
@@ -168,14 +183,14 @@ class _Layout:
                 depth += 1
             elif is_operator and token.text in (")", "]", "}"):
                 depth -= 1 if index else 0
-            elif (
-                depth == 0
-                and index > 1
-                and token.text in words
-                and (not is_operator or token.span.start in self._binary)
-            ):
+            elif depth == 0 and index > 1 and token.text in words and self._may_break(tokens, index):
                 cuts.append(index)
         return cuts
+
+    def _may_break(self, tokens: list[Token], index: int) -> bool:
+        """Whether a row may start with this operator or word: not with a `-` of one operand, nor with a field `or`."""
+        token = tokens[index]
+        return token.span.start in self._binary if token.kind is TokenKind.OPERATOR else is_keyword(tokens, index)
 
     def _broken_at(self, tokens: list[Token], cuts: list[int], blanks: int, is_head: bool) -> list[str]:
         further = blanks + _INDENT * (2 if is_head else 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from eyeflow.compiler.format.layout import is_placed
 from eyeflow.compiler.parser import ParseResult
@@ -77,7 +78,9 @@ class _Builder:
         if not is_block:
             return
         self._indent += 1
-        if following.text != "}" or following.comments:
+        # Comments that move into the block need it open, also when it is empty.
+        moves_in = self._current is not None and self._current.tokens[0].text == "}" and self._unplaced(self._current)
+        if following.text != "}" or following.comments or moves_in:
             self._finish()
 
     def _close(self, token: Token, following: Token) -> None:
@@ -154,12 +157,7 @@ class _Builder:
         line, self._current = self._current, None
         if line is None:
             return
-        lost = [
-            OwnLineComment(comment.text, line.indent, False)
-            for before, token in zip(line.tokens, line.tokens[1:], strict=False)
-            if not is_placed(before, token, self._parsed.marks)
-            for comment in token.comments
-        ]
+        lost = self._unplaced(line)
         if line.tokens[0].text == "}":
             for comment in lost:
                 comment.indent += 1
@@ -171,6 +169,21 @@ class _Builder:
             line.comments += lost
 
     # --- comments ---
+
+    def _unplaced(self, line: Line) -> list[OwnLineComment]:
+        """Return the comments inside a line that cannot stay where they are."""
+        found: list[OwnLineComment] = []
+        depth = 0
+        for before, token in pairwise(line.tokens):
+            depth += self._opens_group(before) - _closes_group(before, depth)
+            if not (depth > 0 and is_placed(before, token, self._parsed.marks)):
+                found += [OwnLineComment(comment.text, line.indent, False) for comment in token.comments]
+        return found
+
+    def _opens_group(self, token: Token) -> bool:
+        if token.kind is not TokenKind.OPERATOR:
+            return False
+        return token.text in ("(", "[") or token.span.start in self._parsed.marks.member_braces
 
     def _comments_before(self, line: Line, token: Token, indent: int) -> None:
         line.comments += self._carried
@@ -194,3 +207,7 @@ class _Builder:
 
     def _seen(self, token: Token) -> None:
         self._end_line = self._source.line_of(max(token.span.start, token.span.end - 1))
+
+
+def _closes_group(token: Token, depth: int) -> bool:
+    return depth > 0 and token.kind is TokenKind.OPERATOR and token.text in (")", "]", "}")

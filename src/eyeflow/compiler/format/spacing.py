@@ -61,6 +61,14 @@ def _ends_callee(tokens: list[Token], index: int) -> bool:
     return token.kind is TokenKind.NAME and _is_plain_name(tokens, index)
 
 
+def is_keyword(tokens: list[Token], index: int) -> bool:
+    """Whether a reserved word is one here, and not the name of a field or argument: `r.or`, `or: 1`, `key or`."""
+    if tokens[0].text == "on" and len(tokens) > 1 and tokens[1].kind is TokenKind.NAME:
+        return False  # a trigger holds no expression
+    after_point = index > 0 and tokens[index - 1].text == "." and tokens[index - 1].kind is TokenKind.OPERATOR
+    return not after_point and not (index + 1 < len(tokens) and tokens[index + 1].text == ":")
+
+
 def _is_plain_name(tokens: list[Token], index: int) -> bool:
     token = tokens[index]
     after_point = index > 0 and tokens[index - 1].text == "." and tokens[index - 1].kind is TokenKind.OPERATOR

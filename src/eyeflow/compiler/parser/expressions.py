@@ -259,7 +259,7 @@ class ExpressionParser(Cursor):
         start = self.token.span
         name: ast.Name | None = None
         if self.on_kind(TokenKind.NAME) and self.peek().text in (":", "=") and self.peek().kind is TokenKind.OPERATOR:
-            name = self.name("the name of an argument", any_word=True)
+            name = self.name("the name of an argument", any_word=True, new_line=True)
             colon = self.take()
             if colon.text == "=":
                 self.report(
