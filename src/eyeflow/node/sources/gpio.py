@@ -21,6 +21,8 @@ class GpioSource:
         self._clock = clock
         self._subscriptions: tuple[Subscription, ...] = ()
         self._levels: dict[str, bool] = {}
+        self._problems: dict[str, str] = {}
+        """Why a pin that a rule listens to cannot be read."""
         self._wanted = asyncio.Event()
         self.status = PortStatus("gpio", "up", counters={"edges": 0})
 
@@ -29,6 +31,8 @@ class GpioSource:
         self._subscriptions = tuple(subscriptions)
         pins = {split_address(s.address)[0] for s in subscriptions}
         self._levels = {pin: level for pin, level in self._levels.items() if pin in pins}
+        self._problems = {pin: problem for pin, problem in self._problems.items() if pin in pins}
+        self._tell()
         for pin in pins - self._levels.keys():
             self._look(pin)
         if pins:
@@ -59,12 +63,17 @@ class GpioSource:
         try:
             level = self._backend.level(pin)
         except PinError as error:
-            self.status.state, self.status.detail = "failed", str(error)
+            self._problems[pin] = str(error)
+            self._tell()
             return None
-        if self.status.state == "failed":
-            self.status.state, self.status.detail = "up", ""
+        if self._problems.pop(pin, None) is not None:
+            self._tell()
         self._levels[pin] = level
         return level
+
+    def _tell(self) -> None:
+        self.status.state = "failed" if self._problems else "up"
+        self.status.detail = "; ".join(self._problems.values())
 
 
 def split_address(address: str) -> tuple[str, str]:

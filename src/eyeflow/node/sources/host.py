@@ -26,6 +26,7 @@ class HostSource:
     def update(self, subscriptions: Collection[Subscription]) -> None:
         """Replace the wanted set; see `Source`."""
         self._subscriptions = frozenset(subscriptions)
+        self.status.detail = ""  # of samples for rules that may be gone
         self._changed.set()
 
     async def run(self, deliver: Deliver) -> None:
@@ -48,6 +49,7 @@ class HostSource:
 
     async def _sample(self, subscription: Subscription, deliver: Deliver) -> None:
         payload: dict[str, object] = {}
+        self.status.detail = ""
         for name in FIELDS:
             reading: Callable[[], float] = getattr(self._readings, name)
             try:

@@ -17,6 +17,7 @@ from eyeflow.node.sources.clock import Clock, system_clock
 
 LINES_MAX = 1024
 """Lines read and not yet handed over, of one port; a full queue stops reading: the kernel and then the sender wait."""
+NO_RULE = "no rule listens"
 READ_TIMEOUT_S = 0.2
 READ_BYTES = 4096
 
@@ -32,7 +33,17 @@ class SerialSource:
         self._clock = clock
         self._subscriptions: tuple[Subscription, ...] = ()
         self._changed = asyncio.Event()
-        self.status = PortStatus("serial", "up", "no rule listens", {"lines": 0, "opens": 0})
+        self._ports: dict[str, tuple[str, str]] = {}
+        """State and detail of each port that a rule listens to."""
+        self.status = PortStatus("serial", "up", NO_RULE, {"lines": 0, "opens": 0})
+
+    def _tell(self, name: str = "", state: str = "", detail: str = "") -> None:
+        """Note how one port does and show all: a port that works must not hide one that failed."""
+        if name:
+            self._ports[name] = (state, detail)
+        worst = next((state for state, _ in self._ports.values() if state == "failed"), "up")
+        self.status.state = worst
+        self.status.detail = "; ".join(detail for state, detail in self._ports.values() if state == worst) or NO_RULE
 
     def update(self, subscriptions: Collection[Subscription]) -> None:
         """Replace the wanted set; see `Source`."""
@@ -48,6 +59,8 @@ class SerialSource:
                 wanted = {s.address for s in self._subscriptions} & self._lines.keys()
                 for name in readers.keys() - wanted:
                     readers.pop(name).cancel()
+                    self._ports.pop(name, None)
+                self._tell()
                 for name in wanted - readers.keys():
                     readers[name] = group.create_task(self._read(name, deliver))
                 await self._changed.wait()
@@ -59,15 +72,14 @@ class SerialSource:
                 await self._read_open_port(name, deliver, backoff)
             except (OSError, serial.SerialException) as error:
                 delay_s = backoff.next_s()
-                self.status.state = "failed"
-                self.status.detail = f"{self._lines[name].device}: {error}; next attempt in {delay_s:.1f}s"
+                self._tell(name, "failed", f"{self._lines[name].device}: {error}; next attempt in {delay_s:.1f}s")
                 await asyncio.sleep(delay_s)
 
     async def _read_open_port(self, name: str, deliver: Deliver, backoff: Backoff) -> None:
         config = self._lines[name]
         port = await asyncio.to_thread(serial.Serial, config.device, config.baud, timeout=READ_TIMEOUT_S)
         backoff.reset()
-        self.status.state, self.status.detail = "up", config.device
+        self._tell(name, "up", config.device)
         self.status.counters["opens"] += 1
         reader = _LineReader(port, config.line_bytes_max)
         try:
@@ -122,13 +134,17 @@ class _LineReader:
         self._stopped.set()
 
     def _run(self) -> None:
-        buffer = b""
+        buffer, too_long = b"", False
         try:
             while not self._stopped.is_set():
                 *lines, buffer = (buffer + self._read()).split(b"\n")
-                if len(buffer) > self._line_bytes_max:
+                if too_long and lines:
+                    lines, too_long = lines[1:], False  # the rest of that line is no line of its own
+                if too_long:
+                    buffer = b""
+                elif len(buffer) > self._line_bytes_max:
                     # Handed over too long as it is: it becomes a rejected event that says so.
-                    lines, buffer = [*lines, buffer], b""
+                    lines, buffer, too_long = [*lines, buffer], b"", True
                 for line in lines:
                     self._put(line)
         except (OSError, serial.SerialException) as error:

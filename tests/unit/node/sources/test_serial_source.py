@@ -70,6 +70,61 @@ def test_lines_become_events_and_bad_ones_are_rejected(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_nothing_of_a_line_that_is_too_long_becomes_an_event(tmp_path: Path) -> None:
+    """However the line arrives: its tail, taken for a line, may be an order of its own."""
+
+    async def scenario() -> None:
+        events: list[IncomingEvent] = []
+
+        async def deliver(event: IncomingEvent) -> None:
+            events.append(event)
+
+        device = Device(tmp_path / "tty")
+        device.plug_in()
+        source = SerialSource({"scale": SerialConfig(str(device.path), line_bytes_max=64)})
+        source.update([SCALE])
+        async with running(source.run(deliver)):
+            await until(lambda: source.status.counters["opens"] == 1)
+            device.send(b'{"kg": 1.0, "junk": "' + b"x" * 80)
+            await until(lambda: len(events) == 1)
+            device.send(b"y" * 10)
+            await asyncio.sleep(0.05)
+            device.send(b'{"kg": 666.0}\n{"kg": 2.0}\n')
+            await until(lambda: any(event.payload for event in events))
+        device.pull_out()
+        assert [event.payload for event in events] == [{}, {"kg": 2.0}]
+        assert "more than 64" in events[0].rejected
+
+    asyncio.run(scenario())
+
+
+def test_the_status_is_that_of_the_ports_that_rules_listen_to(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async def deliver(_event: IncomingEvent) -> None:
+            return None
+
+        device = Device(tmp_path / "tty")
+        device.plug_in()
+        missing = SerialConfig(str(tmp_path / "missing"))
+        source = SerialSource({"scale": SerialConfig(str(device.path)), "gone": missing}, backoff_first_s=0.01)
+        gone = Subscription("serial", "gone")
+        source.update([SCALE, gone])
+        async with running(source.run(deliver)):
+            await until(lambda: source.status.counters["opens"] == 1 and source.status.state == "failed")
+            assert "missing" in source.status.detail, "a port that works hides none that fails"
+            source.update([SCALE])
+            await until(lambda: source.status.state == "up")
+            assert source.status.detail == str(device.path)
+            source.update([gone])
+            await until(lambda: source.status.state == "failed")
+            source.update([])
+            await until(lambda: source.status.state == "up")
+            assert source.status.detail == "no rule listens"
+        device.pull_out()
+
+    asyncio.run(scenario())
+
+
 def test_a_port_that_fails_in_an_unforeseen_way_is_opened_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
