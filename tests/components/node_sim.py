@@ -15,6 +15,7 @@ from eyeflow.node.config.ports import MqttConfig, PortsConfig
 from eyeflow.node.control import InstallResult
 from eyeflow.node.ports import IncomingEvent, PortStatus, Subscription
 from eyeflow.node.runtime import NodeRuntime
+from eyeflow.node.store.file import FreeBytes, free_bytes_of
 from eyeflow.node.store.store import Store
 from eyeflow.node.store.writer import InlineWriter
 from eyeflow.node.world import World
@@ -115,6 +116,7 @@ class NodeSim:
         offline: OfflineConfig | None = None,
         zone: str = "UTC",
         vfs: str | None = None,
+        free_bytes: FreeBytes = free_bytes_of,
         clock: SimClock | None = None,
         drivers: Sequence[str] = ("gpio", "log", "adc", "mqtt", "llm", "host", "http"),
     ) -> None:
@@ -128,7 +130,8 @@ class NodeSim:
             trusted_keys=(public_key_of(SIGNER),),
             ports=PortsConfig(mqtt=MqttConfig("simulated")),
         )
-        self.store = Store(path, "sim", NODE_KEY, self.config.offline.limits, now_us=self.clock.now_us, vfs=vfs)
+        limits = self.config.offline.limits
+        self.store = Store(path, "sim", NODE_KEY, limits, now_us=self.clock.now_us, vfs=vfs, free_bytes=free_bytes)
         self.drivers = {name: SimDriver(name, self.clock) for name in drivers}
         self.node = NodeRuntime(
             self.config, InlineWriter(self.store), NODE_KEY, World({}, dict(self.drivers)), self.clock
@@ -153,11 +156,10 @@ class NodeSim:
         """Run turns until there is nothing to do without time passing."""
         idle = 0
         while idle < 2:
-            idle = 0 if await self.node.engine.turn() else idle + 1
+            await self.node.engine.turn()
             for _ in range(SETTLE_STEPS):
                 await asyncio.sleep(0)
-            if self.node.engine.core.has_work(self.clock.now_us()):
-                idle = 0
+            idle = 0 if self.node.engine._has_work() else idle + 1
 
     async def advance(self, duration_us: int) -> None:
         """Let time pass, stopping wherever something is due."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from eyeflow.base.errors import EyeflowError
@@ -19,7 +21,7 @@ class DataDirLock:
 
     def __init__(self, data_dir: Path, daemon: str) -> None:
         try:
-            self._fd = os.open(data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._fd = _open(data_dir / LOCK_NAME)
         except OSError as error:
             raise _unusable(data_dir, error) from error
         try:
@@ -28,12 +30,22 @@ class DataDirLock:
             holder = os.pread(self._fd, 32, 0).decode(errors="replace").strip()
             os.close(self._fd)
             raise _in_use(data_dir, holder, daemon) from error
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # the number is for people; a full disk must not keep the daemon from its start
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Let another process have the directory."""
         os.close(self._fd)
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # flock(2) asks for no write access
 
 
 def _in_use(data_dir: Path, holder: str, daemon: str) -> EyeflowError:

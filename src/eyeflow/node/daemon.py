@@ -15,11 +15,12 @@ from eyeflow.node.backoff import Backoff
 from eyeflow.node.clock import Clock, SystemClock
 from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.control import Link
-from eyeflow.node.local_socket import serve_status
+from eyeflow.node.local_socket import keep_serving_status
 from eyeflow.node.port_log import PortLog
 from eyeflow.node.ports import Driver, PortStatus, Source
 from eyeflow.node.runtime import NodeRuntime, load_identity
 from eyeflow.node.store.store import Store
+from eyeflow.node.store.types import StorageError
 from eyeflow.node.store.writer import ThreadWriter
 from eyeflow.node.world import build_world
 
@@ -66,6 +67,7 @@ async def _open_node(config: NodeConfig, clock: Clock) -> AsyncIterator[NodeRunt
     try:
         identity = load_identity(config.data_dir)
         store = Store(config.data_dir, config.name, identity, config.offline.limits, now_us=clock.now_us)
+        _warn_of_small_disk(store, config)
         writer = ThreadWriter(store)
         clean = False
         try:
@@ -80,10 +82,23 @@ async def _open_node(config: NodeConfig, clock: Clock) -> AsyncIterator[NodeRunt
         finally:
             try:
                 await writer.run(lambda opened: opened.close(clean=clean))
+            except StorageError as error:  # what it took is safe; the next start goes on from there
+                _log.warning("the store did not close: %s %s", error.message, error.cause)
             finally:
                 writer.stop()
     finally:
         lock.release()
+
+
+def _warn_of_small_disk(store: Store, config: NodeConfig) -> None:
+    set_bytes = config.offline.limits.size_bytes_max
+    if store.size_bytes_max < set_bytes:
+        _log.warning(
+            "the disk of %s has room for a store of %.1f MB, and max_buffer_size_mb allows %.1f MB: the smaller holds",
+            config.data_dir,
+            store.size_bytes_max / 1e6,
+            set_bytes / 1e6,
+        )
 
 
 def _make_data_dir(path: Path) -> None:
@@ -100,7 +115,8 @@ def _make_data_dir(path: Path) -> None:
 
 async def _serve(node: NodeRuntime, stop: asyncio.Event, on_ready: OnReady | None) -> None:
     """Run engine, sources, link and status socket side by side until `stop`."""
-    async with serve_status(node.config.data_dir, node.status), asyncio.TaskGroup() as group:
+    tried = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
         engine = group.create_task(node.engine.run())
         ports = [(source.status, _runs(source, node)) for source in node.sources.values()]
         if node.link is not None:
@@ -108,13 +124,14 @@ async def _serve(node: NodeRuntime, stop: asyncio.Event, on_ready: OnReady | Non
         others = [group.create_task(_supervise(status, run)) for status, run in ports]
         told = [*(status for status, _ in ports), *(driver.status for driver in node.world.drivers.values())]
         others.append(group.create_task(PortLog(told).run()))
+        others.append(group.create_task(keep_serving_status(node.config.data_dir, node.status, tried)))
+        await tried.wait()
         if on_ready is not None:
             on_ready(node)
         await stop.wait()
         for task in others:
             task.cancel()
-        if others:
-            await asyncio.wait(others)
+        await asyncio.wait(others)
         node.engine.finish()
         await asyncio.wait({engine})
 

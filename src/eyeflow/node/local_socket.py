@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.node.backoff import Backoff
+
+_log = logging.getLogger("eyeflow.node")
 
 SOCKET_NAME = "node.sock"
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
@@ -40,15 +44,34 @@ async def serve_status(data_dir: Path, status: Callable[[], Mapping[str, object]
                 await writer.drain()
         writer.close()
 
+    socket_file = data_dir / SOCKET_NAME
     with _short_path(data_dir) as path:
-        (data_dir / SOCKET_NAME).unlink(missing_ok=True)
+        socket_file.unlink(missing_ok=True)
         server = await asyncio.start_unix_server(answer, path)
-        (data_dir / SOCKET_NAME).chmod(0o600)
+        socket_file.chmod(0o600)
     try:
         yield
     finally:
         server.close()
-        (data_dir / SOCKET_NAME).unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that is read-only now: the next start removes it
+            socket_file.unlink(missing_ok=True)
+
+
+async def keep_serving_status(data_dir: Path, status: Callable[[], Mapping[str, object]], tried: asyncio.Event) -> None:
+    """Serve `status()` until cancelled; sets `tried` once it does, or cannot.
+
+    A disk that takes no socket now is tried again: rules do not wait for it.
+    """
+    backoff = Backoff()
+    while True:
+        try:
+            async with serve_status(data_dir, status):
+                tried.set()
+                await asyncio.get_running_loop().create_future()
+        except OSError as error:
+            _log.warning("`eyeflow node status` gets no answer for now: %s", error)
+            tried.set()
+        await asyncio.sleep(backoff.next_s())
 
 
 def fetch_status(data_dir: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from eyeflow.node.engine.pending import resume_pending
 from eyeflow.node.engine.scheduler import Scheduler, utc_offset_of
 from eyeflow.node.ports import Source, Subscription
 from eyeflow.node.status import node_status
-from eyeflow.node.store.types import Batch, Draft, Restored
+from eyeflow.node.store.types import Batch, Draft, Restored, StorageError
 from eyeflow.node.store.writer import Writer
 from eyeflow.node.world import World
 from eyeflow.protocol.audit_bodies import StartBody
@@ -57,8 +57,16 @@ class NodeRuntime:
         self._signers = restored.kept.get(SIGNERS_KEY)
         self.installer.trusted |= set(_split_keys(self._signers or b""))
         self.installer.restore(restored.slots, restored.states)
-        await self.engine.commit_change(Batch([self._start_record(restored)]))
+        await self._record_start(restored)
         resume_pending(self.engine, self.installer, restored.pending)
+
+    async def _record_start(self, restored: Restored) -> None:
+        """Record the start; while the disk refuses, rules do at a start what `durability` says, as at any time."""
+        start = self._start_record(restored)
+        try:
+            await self.engine.commit_change(Batch([start]))
+        except StorageError:  # told by the disk guard, which tries again
+            self.engine.core.note(start.time_us, start.body)
 
     def _start_record(self, restored: Restored) -> Draft:
         rules = self.engine.core.rules.values()

@@ -80,7 +80,8 @@ def _store(node: NodeRuntime) -> dict[str, object]:
     return {
         **node.engine.disk.as_dict(),
         "size_bytes": store.size_bytes,
-        "size_bytes_max": limits.size_bytes_max,
+        "size_bytes_max": store.size_bytes_max,
+        "size_bytes_set": limits.size_bytes_max,
         "commits": counters.commits,
         "records": counters.records,
         "dropped_records": counters.dropped_records,

@@ -170,6 +170,24 @@ def test_a_coordinator_that_is_not_there_changes_nothing(tmp_path: Path) -> None
     assert any(isinstance(record.body, ExecutionBody) for record in records(tmp_path))
 
 
+def test_rules_run_also_where_no_status_socket_can_be_made(tmp_path: Path) -> None:
+    (tmp_path / "node.sock").mkdir()
+
+    async def test() -> None:
+        stop, ready = asyncio.Event(), asyncio.Event()
+        started: list[NodeRuntime] = []
+        on_ready = lambda node: (started.append(node), ready.set())  # noqa: E731
+        async with asyncio.TaskGroup() as group:
+            group.create_task(run_node(node_config(tmp_path), stop=stop, on_ready=on_ready))  # type: ignore[arg-type]
+            await ready.wait()
+            assert (await started[0].install(program(TICK), {}, "d", 1)).code == ""
+            while started[0].engine.core.rules["tick"].health.executions < 3:
+                await asyncio.sleep(0)
+            stop.set()
+
+    asyncio.run(test())
+
+
 def test_a_directory_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(EyeflowError, match="cannot make the node's directory"):

@@ -37,6 +37,8 @@ class DiskGuard:
         self.since_us = 0
         self.unrecorded_total = 0
         self.stopping = False
+        if writer.store.trouble is not None:
+            self._failed(writer.store.trouble)
 
     async def commit(self, batch: Batch, executions: int) -> int:
         """Make a batch durable and return the seq of its first draft; waits for as long as the disk refuses.

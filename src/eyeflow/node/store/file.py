@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import apsw
 
-from eyeflow.base.errors import EyeflowError
-from eyeflow.node.store.schema import migrate
-from eyeflow.node.store.types import StorageError
+from eyeflow.node.store.schema import migrate, require_store
+from eyeflow.node.store.types import StorageError, StoreDamaged
 
 STORE_NAME = "node.db"
 PAGE_BYTES = 4096
@@ -20,37 +22,85 @@ WAL_BYTES_MAX = 32 * 1024 * 1024
 SIZE_BYTES_MIN = 2 * 1024 * 1024
 SHM_BYTES = 256 * 1024
 """Room for the index of the write-ahead log (`-shm`), 32 KiB for each 4096 of its frames."""
+SHM_STEP_BYTES, SHM_STEP_FRAMES = 32 * 1024, 4096
+DISK_RESERVE_BYTES = 1024 * 1024
+"""Free space that the store leaves on its disk: for the log's index at a start, the manifest, and other programs."""
 BUSY_MS = 2_000
+
+FreeBytes = Callable[[Path], int]
+
+
+def free_bytes_of(directory: Path) -> int:
+    """Return how many bytes this process may still write to the disk of a directory. Raises OSError."""
+    disk = os.statvfs(directory)
+    return disk.f_frsize * (disk.f_bfree if os.geteuid() == 0 else disk.f_bavail)
 
 
 class StoreFile:
-    """An open connection whose files together never outgrow `size_bytes_max`; use it from one thread at a time."""
+    """An open connection whose files together never outgrow `size_bytes_max`; use it from one thread at a time.
 
-    def __init__(self, path: Path, size_bytes_max: int, vfs: str | None = None) -> None:
+    `size_bytes_max` is the smaller of the setting and what the disk has room for; see `fit`.
+    """
+
+    def __init__(
+        self, path: Path, size_bytes_set: int, vfs: str | None = None, free_bytes: FreeBytes = free_bytes_of
+    ) -> None:
         """Open or create the file; `vfs` names an apsw VFS (tests inject a failing disk). Raises EyeflowError."""
-        self.path = path
-        self.wal_bytes_max = max(WAL_BYTES_MIN, min(size_bytes_max // WAL_SHARE, WAL_BYTES_MAX))
-        self.pages_max = (size_bytes_max - self.wal_bytes_max - SHM_BYTES) // PAGE_BYTES
-        self._wal_pages = 0
+        self.path, self._size_bytes_set, self._free_bytes = path, size_bytes_set, free_bytes
+        self.size_bytes_max = size_bytes_set
+        self.wal_bytes_max = self.pages_max = self._wal_pages = 0
         try:
+            self._require_room_for_index()
             self.db = self._open(vfs)
-        except apsw.Error as error:
-            raise store_error(error, path) from error
+        except (apsw.Error, OSError) as error:
+            raise storage_error(error, path) from error
 
     def _open(self, vfs: str | None) -> apsw.Connection:
-        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-        db = apsw.Connection(str(self.path), flags=flags, vfs=vfs)
-        self.path.chmod(0o600)
+        _make_private(self.path)
+        db = self.db = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
         db.set_busy_timeout(BUSY_MS)
         db.pragma("page_size", PAGE_BYTES)
         db.pragma("journal_mode", "WAL")
         db.pragma("synchronous", "FULL")
         db.pragma("trusted_schema", False)
         migrate(db)
-        db.pragma("max_page_count", self.pages_max)
-        db.pragma("journal_size_limit", self.wal_bytes_max)
+        self.fit()
+        self._allocate_index()
         db.set_wal_hook(self._committed)
         return db
+
+    def _require_room_for_index(self) -> None:
+        """Refuse a disk that has no room for the log's index: writing to it through a map would end in SIGBUS."""
+        if self._free_bytes(self.path.parent) < self._index_bytes(self._bytes_of("-wal")):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _allocate_index(self) -> None:
+        """Take all the blocks that the log's index may need, where SQLite leaves holes in it.
+
+        SQLite maps the index and writes one byte in each 4 KiB of it. On a disk with smaller blocks that later fills
+        up, writing to the next block ends the process with SIGBUS.
+        """
+        index = self._beside("-shm")
+        if self.db.readonly("main") or not index.exists():
+            return
+        with index.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, self._index_bytes(self.wal_bytes_max))
+
+    @staticmethod
+    def _index_bytes(wal_bytes: int) -> int:
+        return SHM_STEP_BYTES * (1 + wal_bytes // (SHM_STEP_FRAMES * PAGE_BYTES))
+
+    def fit(self) -> None:
+        """Let the bound follow the disk: what the files have and what is free of it, less a reserve, or the setting.
+
+        A store that its disk cannot hold would fill it, and then neither write nor start. Raises OSError.
+        """
+        room_bytes = self.disk_bytes + max(0, self._free_bytes(self.path.parent) - DISK_RESERVE_BYTES)
+        self.size_bytes_max = max(SIZE_BYTES_MIN, min(self._size_bytes_set, room_bytes))
+        self.wal_bytes_max = max(WAL_BYTES_MIN, min(self.size_bytes_max // WAL_SHARE, WAL_BYTES_MAX))
+        self.pages_max = (self.size_bytes_max - self.wal_bytes_max - SHM_BYTES) // PAGE_BYTES
+        self.db.pragma("max_page_count", self.pages_max)
+        self.db.pragma("journal_size_limit", self.wal_bytes_max)
 
     def _committed(self, db: apsw.Connection, name: str, pages: int) -> int:
         self._wal_pages = pages
@@ -79,9 +129,17 @@ class StoreFile:
 
     @property
     def disk_bytes(self) -> int:
-        """Bytes that all files of the store take on disk."""
-        files = (self.path.with_name(self.path.name + suffix) for suffix in ("", "-wal", "-shm"))
-        return sum(file.stat().st_size for file in files if file.exists())
+        """Bytes that all files of the store take on disk, as far as the disk tells."""
+        return sum(self._bytes_of(suffix) for suffix in ("", "-wal", "-shm"))
+
+    def _beside(self, suffix: str) -> Path:
+        return self.path.with_name(self.path.name + suffix)
+
+    def _bytes_of(self, suffix: str) -> int:
+        try:
+            return self._beside(suffix).stat().st_size
+        except OSError:  # SQLite has just removed it, or the disk answers nothing: a status must not end the node
+            return 0
 
     def tidy(self) -> None:
         """Move the write-ahead log into the file before it reaches its bound. Raises StorageError when it cannot.
@@ -90,6 +148,7 @@ class StoreFile:
         """
         if self._wal_pages * PAGE_BYTES <= self.wal_bytes_max // 4:
             return
+        self.fit()
         logged, moved = self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         if moved < logged and logged * PAGE_BYTES > self.wal_bytes_max * 3 // 4:
             raise StorageError(
@@ -110,24 +169,45 @@ class StoreFile:
             raise storage_error(error, self.path) from error
 
 
-def storage_error(error: apsw.Error, path: Path) -> StorageError:
-    """Say what an SQLite error means for whoever runs the node."""
-    full = isinstance(error, apsw.FullError)
-    return StorageError(
-        f"the disk of the node's store {'is full' if full else 'failed'}",
-        cause=f"{path}: {error}",
-        next_step="Free space on this disk." if full else "Check the disk and its permissions (dmesg, df, ls -l).",
-        full=full,
-    )
+class FrozenFile(StoreFile):
+    """A store on a disk that cannot be written, read as it is: what rules start from until the disk is back."""
+
+    def _open(self, vfs: str | None) -> apsw.Connection:
+        logged = self._bytes_of("-wal") > 0
+        # Without a file for the log's index SQLite reads a log only where it has no other process to mind. The
+        # node's lock keeps other nodes out; a reader of the audit changes nothing.
+        options = "vfs=unix-none" if logged else "immutable=1"
+        flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+        db = apsw.Connection(f"{self.path.absolute().as_uri()}?{options}", flags=flags)
+        db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        db.pragma("locking_mode", "EXCLUSIVE")
+        db.pragma("trusted_schema", False)
+        require_store(db)
+        return db
+
+    def _require_room_for_index(self) -> None:
+        """It keeps the index in memory."""
 
 
-def store_error(error: apsw.Error, path: Path) -> EyeflowError:
-    """Say what an SQLite error means for a store that is being opened: a damaged file, or the disk."""
-    if not isinstance(error, apsw.NotADBError | apsw.CorruptError):
-        return storage_error(error, path)
-    return EyeflowError(
-        f"the node's store {path} is damaged or no store at all",
-        cause=str(error),
-        next_step="Keep the file for inspection (`eyeflow audit verify`), then start with another data_dir.",
-        code="store_damaged",
-    )
+def _make_private(path: Path) -> None:
+    """Make the file if it is not there; only its owner may read it, from its first moment on."""
+    if not path.exists():
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    elif path.stat().st_mode & 0o077:
+        path.chmod(0o600)
+
+
+def storage_error(error: apsw.Error | OSError, path: Path) -> StorageError:
+    """Say what an error of SQLite or of the disk means for whoever runs the node."""
+    number = error.errno if isinstance(error, OSError) else 0
+    if isinstance(error, apsw.NotADBError | apsw.CorruptError):
+        return StoreDamaged(path, str(error))
+    full = isinstance(error, apsw.FullError) or number in (errno.ENOSPC, errno.EDQUOT)
+    if full:
+        what, next_step = "is full", "Free space on this disk."
+    elif isinstance(error, apsw.ReadOnlyError) or number == errno.EROFS:
+        what, next_step = "is read-only", "Look for the reason with dmesg, then make it writable: mount -o remount,rw"
+    else:
+        what, next_step = "failed", "Check the disk and its permissions (dmesg, df, ls -l)."
+    cause = f"{path}: {error}"
+    return StorageError(f"the disk of the node's store {what}", cause=cause, next_step=next_step, full=full)

@@ -52,7 +52,28 @@ VERSION = len(MIGRATIONS)
 
 def migrate(db: apsw.Connection) -> None:
     """Bring the file to VERSION in one transaction. Raises EyeflowError for a foreign or a newer file."""
-    version, application = db.pragma("user_version"), db.pragma("application_id")
+    version = _known_version(db)
+    if version < VERSION:
+        with transaction(db):
+            for number in range(version, VERSION):
+                db.execute(MIGRATIONS[number])
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}")
+
+
+def require_store(db: apsw.Connection) -> None:
+    """Refuse a file that is no store of VERSION: where nothing can be written, an older one stays what it is."""
+    version = _known_version(db)
+    if version != VERSION:
+        raise EyeflowError(
+            f"the node's store has schema version {version}, and its disk cannot be written",
+            cause=f"This eyeflow brings it to version {VERSION} at its first start.",
+            next_step="Make the disk writable and free space on it, then start the node again.",
+            code="store_version",
+        )
+
+
+def _known_version(db: apsw.Connection) -> int:
+    version, application = int(db.pragma("user_version")), db.pragma("application_id")
     if version > VERSION:
         raise EyeflowError(
             f"the node's store has schema version {version}, this eyeflow knows {VERSION}",
@@ -67,8 +88,4 @@ def migrate(db: apsw.Connection) -> None:
             next_step="Give the node a data_dir of its own.",
             code="store_foreign",
         )
-    if version < VERSION:
-        with transaction(db):
-            for number in range(version, VERSION):
-                db.execute(MIGRATIONS[number])
-            db.execute(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}")
+    return version

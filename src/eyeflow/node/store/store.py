@@ -13,7 +13,7 @@ from pathlib import Path
 import apsw
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.node.store.file import STORE_NAME, StoreFile, storage_error, store_error
+from eyeflow.node.store.file import STORE_NAME, FreeBytes, FrozenFile, StoreFile, free_bytes_of, storage_error
 from eyeflow.node.store.rows import read_kept, read_pending, read_slots, read_states, write_rows
 from eyeflow.node.store.transaction import transaction
 from eyeflow.node.store.types import (
@@ -26,6 +26,7 @@ from eyeflow.node.store.types import (
     Restored,
     StorageError,
     StoreCounters,
+    StoreDamaged,
 )
 from eyeflow.protocol.audit import ZERO_HASH, Record, decode_record, encode_record, record_hash
 from eyeflow.protocol.audit_bodies import GapBody
@@ -52,20 +53,41 @@ class Store:
         *,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
         vfs: str | None = None,
+        free_bytes: FreeBytes = free_bytes_of,
     ) -> None:
-        """Open or create it. Raises EyeflowError when the file is damaged, newer, or of another node."""
-        self._path, self._vfs = data_dir / STORE_NAME, vfs
+        """Open or create it. Raises EyeflowError when the file is damaged, newer, or of another node.
+
+        On a disk that cannot be written, a store that is there is only read: `trouble` says why, until `recover`.
+        """
+        self._path, self._vfs, self._free_bytes = data_dir / STORE_NAME, vfs, free_bytes
         self._identity, self._limits, self._now_us = identity, limits, now_us
         self.node, self.counters = node, StoreCounters()
         self._doubt: tuple[int, bytes] | None = None
-        self._file = StoreFile(self._path, limits.size_bytes_max, vfs)
+        self._in_use = False
+        self.trouble: StorageError | None = None
+        self._file = self._open()
         self._prepare()
+
+    def _open(self) -> StoreFile:
+        size_bytes_set = self._limits.size_bytes_max
+        try:
+            return StoreFile(self._path, size_bytes_set, self._vfs, self._free_bytes)
+        except StoreDamaged:
+            raise
+        except StorageError as error:
+            self.trouble = error
+        try:
+            return FrozenFile(self._path, size_bytes_set, None, self._free_bytes)
+        except StoreDamaged:
+            raise
+        except EyeflowError:  # there is no store yet, or it is an older one
+            raise self.trouble from None
 
     def _prepare(self) -> None:
         try:
             self._read_meta()
         except apsw.Error as error:
-            raise store_error(error, self._path) from error
+            raise storage_error(error, self._path) from error
 
     def _read_meta(self) -> None:
         self.epoch = int(self._meta_or_set("epoch", self._now_us() // 1_000_000))
@@ -87,11 +109,16 @@ class Store:
             )
 
     def _meta_or_set(self, key: str, default: object) -> str | int | bytes:
+        """Return a stored value; a store that has it is not written, so that it opens on a full disk, too."""
+        query = "SELECT value FROM meta WHERE key = ?"
         try:
-            self._file.db.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (key, default))
-            value: str | int | bytes = self._file.db.execute("SELECT value FROM meta WHERE key = ?", (key,)).get
+            value: str | int | bytes | None = self._file.db.execute(query, (key,)).get
+            if value is None:
+                self._file.db.execute("INSERT INTO meta VALUES (?, ?)", (key, default))
+                value = self._file.db.execute(query, (key,)).get
         except apsw.Error as error:
             raise storage_error(error, self._path) from error
+        assert value is not None
         return value
 
     def _read_head(self) -> tuple[int, bytes]:
@@ -116,15 +143,19 @@ class Store:
         """Bytes that all files of the store take on disk."""
         return self._file.disk_bytes
 
+    @property
+    def size_bytes_max(self) -> int:
+        """The bound in force: the configured one, or what the disk has room for when that is less."""
+        return self._file.size_bytes_max
+
     def restore(self) -> Restored:
-        """Return what the last run left, and mark the store as in use: without `close` the next run is unclean."""
+        """Return what the last run left; writes nothing. After the first commit a run without `close` is unclean."""
         db = self._file.db
-        clean = bool(self._meta_or_set("clean", 1))
         try:
-            db.execute("UPDATE meta SET value = 0 WHERE key = 'clean'")
-            return Restored(clean, read_slots(db), read_states(db), read_pending(db), read_kept(db))
+            clean = db.execute("SELECT value FROM meta WHERE key = 'clean'").get
+            return Restored(clean != 0, read_slots(db), read_states(db), read_pending(db), read_kept(db))
         except apsw.Error as error:
-            raise store_error(error, self._path) from error
+            raise storage_error(error, self._path) from error
 
     def commit(self, batch: Batch) -> Committed:
         """Make a batch durable. Raises StorageError: then nothing of it is, as far as anyone may know.
@@ -133,7 +164,7 @@ class Store:
         """
         try:
             committed = self._commit(batch)
-        except apsw.Error as error:
+        except (apsw.Error, OSError) as error:
             self.counters.failed_commits += 1
             raise storage_error(error, self._path) from error
         except StorageError:
@@ -151,10 +182,20 @@ class Store:
             try:
                 return self._write(batch)
             except apsw.FullError:
+                self._file.fit()  # others may have filled the disk meanwhile
                 if self._file.room_bytes > 2 * RESERVE_BYTES:
                     raise
-                self._drop_oldest("size", self._share())
-        raise BufferFull(self._limits.size_bytes_max)
+                self._drop_for_room()
+        raise self._buffer_full()
+
+    def _drop_for_room(self) -> bool:
+        """Drop a share of the oldest records; False when there are none. Raises BufferFull where they are kept."""
+        if self._limits.on_full is not OnFull.DROP_OLDEST:
+            raise self._buffer_full()
+        return self._drop_oldest("size", self._share()) > 0
+
+    def _buffer_full(self) -> BufferFull:
+        return BufferFull(self._file.size_bytes_max, self._limits.size_bytes_max)
 
     def _write(self, batch: Batch) -> Committed:
         first_seq = self._head_seq + 1
@@ -167,7 +208,9 @@ class Store:
             write_rows(db, batch, first_seq)
             if lost_total != self._lost_total:
                 db.execute("UPDATE meta SET value = ? WHERE key = 'lost_total'", (lost_total,))
-        self._tip, self._doubt, self._lost_total = (seq, head), None, lost_total
+            if not self._in_use:
+                db.execute("INSERT OR REPLACE INTO meta VALUES ('clean', 0)")
+        self._tip, self._doubt, self._lost_total, self._in_use = (seq, head), None, lost_total, True
         return Committed(first_seq)
 
     def _with_gap(self, batch: Batch) -> tuple[Sequence[Draft], int]:
@@ -195,9 +238,7 @@ class Store:
         for _ in range(DROPS_MAX):
             if self._file.room_bytes > needed_bytes:
                 return
-            if self._limits.on_full is not OnFull.DROP_OLDEST:
-                raise BufferFull(self._limits.size_bytes_max)
-            if not self._drop_oldest("size", self._share()):
+            if not self._drop_for_room():
                 return
 
     def _share(self) -> int:
@@ -211,12 +252,13 @@ class Store:
         limit_us = self._now_us() - self._limits.age_us_max
         query = "SELECT max(seq) FROM (SELECT seq, time_us FROM audit ORDER BY seq LIMIT ?) WHERE time_us < ?"
         try:
+            self._file.fit()
             aged = self._file.db.execute(query, (DROP_RECORDS_MAX, limit_us)).get
             if aged is None:
                 return 0
             # Where the clock was set back, younger records lie before it: the chain has no holes, so they go too.
             return self._drop_oldest("age", aged - self._file.db.execute("SELECT min(seq) FROM audit").get + 1)
-        except apsw.Error as error:
+        except (apsw.Error, OSError) as error:
             raise storage_error(error, self._path) from error
 
     def _drop_oldest(self, reason: str, count: int) -> int:
@@ -256,7 +298,12 @@ class Store:
         without drafts twice changes nothing, so of such a one this says False.
         """
         self._file.abandon()
-        self._file = StoreFile(self._path, self._limits.size_bytes_max, self._vfs)
+        try:
+            self._file = StoreFile(self._path, self._limits.size_bytes_max, self._vfs, self._free_bytes)
+        except StorageError:
+            raise
+        except EyeflowError as error:
+            raise _replaced(error) from error
         self._file.settle()
         try:
             self._lost_total = int(self._meta_or_set("lost_total", 0))
@@ -264,6 +311,7 @@ class Store:
         except apsw.Error as error:
             raise storage_error(error, self._path) from error
         self.counters.recoveries += 1
+        self.trouble = None
         doubt, self._doubt = self._doubt, None
         return doubt is not None and doubt == (self._head_seq, self._head)
 
@@ -284,8 +332,13 @@ class Store:
     def close(self, *, clean: bool) -> None:
         """Close the file; `clean` says that everything has been committed and the node stopped in good order."""
         try:
-            if clean:
+            if clean and self._in_use:
                 self._file.db.execute("UPDATE meta SET value = 1 WHERE key = 'clean'")
             self._file.close()
         except apsw.Error as error:
             raise storage_error(error, self._path) from error
+
+
+def _replaced(error: EyeflowError) -> StorageError:
+    """Return the error of a file that became another one while the node ran: it waits, as for any other disk."""
+    return StorageError(error.message, cause=error.cause, next_step=error.next_step, full=False, code=error.code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.protocol.audit_bodies import Body
@@ -145,18 +146,36 @@ class Restored:
 class StorageError(EyeflowError):
     """The disk did not take a batch: nothing of it may be acknowledged. `full`: for lack of space."""
 
-    def __init__(self, message: str, *, cause: str, next_step: str, full: bool) -> None:
-        super().__init__(message, cause=cause, next_step=next_step, code="disk_full" if full else "disk_failed")
+    def __init__(self, message: str, *, cause: str, next_step: str, full: bool, code: str = "") -> None:
+        super().__init__(
+            message, cause=cause, next_step=next_step, code=code or ("disk_full" if full else "disk_failed")
+        )
         self.full = full
 
 
-class BufferFull(StorageError):  # noqa: N818 - a condition of the buffer
-    """The configured size of the buffer is reached and its policy keeps the old records."""
+class StoreDamaged(StorageError):  # noqa: N818 - a condition of the file
+    """The file holds what no node wrote: no free space and no other disk brings it back."""
 
-    def __init__(self, size_bytes_max: int) -> None:
+    def __init__(self, path: Path, cause: str) -> None:
+        super().__init__(
+            f"the node's store {path} is damaged or no store at all",
+            cause=cause,
+            next_step=f"Stop the node and keep a copy of {path.parent}; `eyeflow audit verify` says what still holds. "
+            f"Then restore {path.name} from a backup, or move it away with its -wal and -shm: the node starts a new "
+            "audit epoch, and the coordinator sends the rules again.",
+            full=False,
+            code="store_damaged",
+        )
+
+
+class BufferFull(StorageError):  # noqa: N818 - a condition of the buffer
+    """The buffer is at its bound, the configured one or that of its disk, and its policy keeps the old records."""
+
+    def __init__(self, size_bytes_max: int, size_bytes_set: int) -> None:
+        more = "Raise [offline] max_buffer_size_mb" if size_bytes_max >= size_bytes_set else "Free space on this disk"
         super().__init__(
             "the node's buffer is full",
-            cause=f"It holds {size_bytes_max} bytes and on_full keeps the old records.",
-            next_step='Raise [offline] max_buffer_size_mb, or set on_full = "drop-oldest".',
+            cause=f"It may hold {size_bytes_max} bytes and on_full keeps the old records.",
+            next_step=f'{more}, or set on_full = "drop-oldest".',
             full=True,
         )

@@ -15,7 +15,7 @@ from eyeflow.node.config.config import Durability, OfflineConfig
 from eyeflow.node.control import InstallOutcome
 from eyeflow.node.store.types import BufferLimits, OnFull
 from eyeflow.protocol.audit import verify_chain
-from eyeflow.protocol.audit_bodies import ExecutionBody, RejectedBody
+from eyeflow.protocol.audit_bodies import ExecutionBody, RejectedBody, StartBody
 
 S = 1_000_000
 MB = 1024 * 1024
@@ -237,5 +237,103 @@ def test_reject_new_refuses_events_until_there_is_room(tmp_path: Path) -> None:
         assert [body.count for body in rejected] == [1]
         assert verify_chain(sim.store.audit_range(1, 10**6), NODE_KEY.public_key).holds
         await sim.stop()
+
+    run(test())
+
+
+# --- at a start ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("switch", ["full", "dead"])
+def test_at_a_start_on_a_disk_that_refuses_rules_act_if_the_setting_says_so(tmp_path: Path, switch: str) -> None:
+    offline = OfflineConfig(durability=Durability.NONE_ON_FULL_DISK)
+
+    async def test(vfs: str) -> None:
+        sim = await NodeSim.started(tmp_path, COUNTER, offline=offline)
+        await sim.send("t", temp=1.0)
+        await sim.turns()
+        await sim.stop()
+        setattr(disk, switch, True)
+        again = await NodeSim.started(tmp_path, vfs=vfs, offline=offline, free_bytes=disk.free_bytes)
+        for _ in range(3):
+            await again.send("t", temp=1.0)
+            await again.turns()
+        assert [args["message"] for _, _, args in again.drivers["log"].acted] == ["2", "3", "4"]
+        store = again.node.status()["store"]
+        assert isinstance(store, dict) and (store["state"], store["unrecorded"]) == ("failed", 3)
+        setattr(disk, switch, False)
+        again.clock.move(again.clock.time_us + 60 * S)
+        await again.send("t", temp=1.0)
+        await again.turns()
+        assert len(again.bodies(ExecutionBody)) == 2 and len(again.bodies(StartBody)) == 2
+        report = verify_chain(again.store.audit_range(1, 100), NODE_KEY.public_key)
+        assert report.holds and [(gap.count, gap.reason) for gap in report.lost] == [(3, "unrecorded")]
+        await again.stop()
+
+    with registered_disk(f"engine-start-{switch}") as disk:
+        run(test(disk.name))
+
+
+def test_control_at_a_start_on_a_disk_that_refuses_full_durability_waits(tmp_path: Path) -> None:
+    async def test(vfs: str) -> None:
+        await (await NodeSim.started(tmp_path, COUNTER)).stop()
+        disk.full = True
+        sim = await NodeSim.started(tmp_path, vfs=vfs, free_bytes=disk.free_bytes)
+        await sim.send("t", temp=1.0)
+        task = await until_blocked(sim)
+        assert sim.done == 0 and sim.drivers["log"].acted == []
+        disk.full = False
+        await until_done(sim, task)
+        assert sim.done == 1 and len(sim.drivers["log"].acted) == 1
+        assert sim.node.engine.disk.problem is None
+        await sim.stop()
+
+    with registered_disk("engine-start-waits") as disk:
+        run(test(disk.name))
+
+
+def test_a_disk_that_no_call_reaches_is_borne_with(tmp_path: Path) -> None:
+    """Remounted read-only, ext4 refuses writes as an SQLite error and everything else as an OSError."""
+
+    async def test(vfs: str) -> None:
+        sim = await NodeSim.started(tmp_path, COUNTER, vfs=vfs, free_bytes=disk.free_bytes)
+        disk.dead = disk.write_errors = True
+        await sim.send("t", temp=1.0)
+        task = await until_blocked(sim)
+        for _ in range(3):
+            sim.clock.move(sim.clock.time_us + 30 * S)
+            for _ in range(50):
+                await asyncio.sleep(0)
+        assert not task.done() and sim.done == 0
+        problem = sim.node.engine.disk.problem
+        assert problem is not None and "read-only" in problem.message and "node.db" in problem.cause
+        await sim.node.engine.disk.drop_aged()
+        disk.dead = disk.write_errors = False
+        await until_done(sim, task)
+        assert sim.done == 1
+        await sim.stop()
+
+    with registered_disk("engine-dead") as disk:
+        run(test(disk.name))
+
+
+def test_a_store_that_is_damaged_while_the_node_runs_is_called_damaged(tmp_path: Path) -> None:
+    offline = OfflineConfig(durability=Durability.NONE_ON_FULL_DISK)
+
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path, COUNTER, offline=offline)
+        await sim.send("t", temp=1.0)
+        await sim.turns()
+        sim.store.recover()
+        path = tmp_path / "node.db"
+        path.write_bytes(b"\xff" * path.stat().st_size)
+        for _ in range(3):
+            sim.clock.move(sim.clock.time_us + 60 * S)
+            await sim.send("t", temp=1.0)
+            await sim.turns()
+        store = sim.node.status()["store"]
+        assert isinstance(store, dict) and store["state"] == "failed"
+        assert "damaged" in str(store["problem"]) and "audit verify" in str(store["next_step"])
+        assert sim.done == 4, "the rules go on, as `durability` says"
 
     run(test())

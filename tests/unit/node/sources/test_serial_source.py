@@ -88,7 +88,6 @@ def test_nothing_of_a_line_that_is_too_long_becomes_an_event(tmp_path: Path) -> 
             device.send(b'{"kg": 1.0, "junk": "' + b"x" * 80)
             await until(lambda: len(events) == 1)
             device.send(b"y" * 10)
-            await asyncio.sleep(0.05)
             device.send(b'{"kg": 666.0}\n{"kg": 2.0}\n')
             await until(lambda: any(event.payload for event in events))
         device.pull_out()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from components.failing_disk import Disk, registered_disk
 from eyeflow.base.dir_lock import DataDirLock
 from eyeflow.base.errors import EyeflowError
-from eyeflow.node.store.file import STORE_NAME
+from eyeflow.node.store.file import DISK_RESERVE_BYTES, STORE_NAME, FreeBytes, free_bytes_of
 from eyeflow.node.store.reader import AuditReader
 from eyeflow.node.store.schema import APPLICATION_ID, MIGRATIONS
 from eyeflow.node.store.store import Store
@@ -51,9 +51,14 @@ def limits(size_mb: int = 64, age_us: int = FOREVER, on_full: OnFull = OnFull.DR
 
 
 def open_store(
-    path: Path, bounds: BufferLimits | None = None, *, time: Time | None = None, vfs: str | None = None
+    path: Path,
+    bounds: BufferLimits | None = None,
+    *,
+    time: Time | None = None,
+    vfs: str | None = None,
+    free_bytes: FreeBytes = free_bytes_of,
 ) -> Store:
-    return Store(path, "n1", KEY, bounds or limits(), now_us=(time or Time()).now, vfs=vfs)
+    return Store(path, "n1", KEY, bounds or limits(), now_us=(time or Time()).now, vfs=vfs, free_bytes=free_bytes)
 
 
 def draft(number: int, size: int = 10) -> Draft:
@@ -114,6 +119,7 @@ def test_everything_comes_back_after_a_restart(tmp_path: Path) -> None:
 def test_an_unclean_end_is_seen(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     assert store.restore().clean, "a new store has nothing to clean up"
+    store.commit(batch(1))
     store.close(clean=False)
     store = open_store(tmp_path)
     assert not store.restore().clean
@@ -206,10 +212,12 @@ def test_damage_inside_the_file_and_a_full_disk_at_the_start_are_said(tmp_path: 
     with registered_disk("full-at-start") as disk:
         again = open_store(tmp_path, vfs=disk.name)
         disk.full = True
+        assert again.restore().clean, "what is there can be read"
         with pytest.raises(StorageError, match="full"):
-            again.restore()
+            again.commit(batch(500))
         disk.full = False
-        assert again.restore().clean
+        again.recover()
+        again.commit(batch(500))
         again.close(clean=True)
 
 
@@ -265,6 +273,120 @@ def test_a_reader_does_not_let_the_log_grow_without_bound(tmp_path: Path) -> Non
     store.commit(batch(10_001))
     assert verify_chain(store.audit_range(1, 10**6), KEY.public_key).holds
     store.close(clean=True)
+
+
+def fill(store: Store, path: Path, gaps: int) -> int:
+    """Commit until so many ranges were dropped; return the most that the files took."""
+    largest_bytes, number = 0, 0
+    while store.counters.gaps < gaps:
+        store.commit(batch(*range(number, number + 50), size=300))
+        number += 50
+        largest_bytes = max(largest_bytes, on_disk(path))
+    return largest_bytes
+
+
+def test_a_store_never_outgrows_a_disk_that_is_smaller_than_its_bound(tmp_path: Path) -> None:
+    with registered_disk("small") as disk:
+        disk.capacity_bytes = 8 * MB
+        store = open_store(tmp_path, limits(512), vfs=disk.name, free_bytes=disk.free_bytes)
+        assert store.size_bytes_max <= 8 * MB - DISK_RESERVE_BYTES
+        assert fill(store, tmp_path, 3) <= 8 * MB - DISK_RESERVE_BYTES
+        assert disk.free_bytes(tmp_path) >= DISK_RESERVE_BYTES // 2
+        store.close(clean=False)
+        again = open_store(tmp_path, limits(512), vfs=disk.name, free_bytes=disk.free_bytes)
+        fill(again, tmp_path, 2)
+        assert verify_chain(again.audit_range(1, 10**6), KEY.public_key).holds
+        again.close(clean=True)
+
+
+def test_control_a_bound_that_does_not_ask_the_disk_fills_it(tmp_path: Path) -> None:
+    with registered_disk("small-control") as disk:
+        disk.capacity_bytes = 8 * MB
+        store = open_store(tmp_path, limits(512), vfs=disk.name, free_bytes=lambda _: 10**12)
+        with pytest.raises(StorageError, match="full"):
+            fill(store, tmp_path, 3)
+        disk.capacity_bytes = 64 * MB
+        store.close(clean=True)
+
+
+def test_the_bound_follows_what_others_take_of_the_disk_and_give_back(tmp_path: Path) -> None:
+    with registered_disk("shared") as disk:
+        disk.capacity_bytes = 64 * MB
+        store = open_store(tmp_path, limits(512), vfs=disk.name, free_bytes=disk.free_bytes)
+        store.commit(batch(*range(5000), size=300))
+        disk.foreign_bytes = 64 * MB - on_disk(tmp_path) - 3 * MB
+        assert fill(store, tmp_path, 2) < 64 * MB - disk.foreign_bytes - DISK_RESERVE_BYTES // 2
+        disk.foreign_bytes = 0
+        store.drop_aged()
+        assert store.size_bytes_max > 32 * MB
+        store.close(clean=True)
+
+
+@pytest.mark.parametrize("policy", [OnFull.REJECT_NEW, OnFull.BLOCK])
+def test_on_a_full_disk_the_other_policies_drop_nothing(tmp_path: Path, policy: OnFull) -> None:
+    with registered_disk(f"shared-{policy.value}") as disk:
+        disk.capacity_bytes = 8 * MB
+        store = open_store(tmp_path, limits(512, on_full=policy), vfs=disk.name, free_bytes=disk.free_bytes)
+        with pytest.raises(BufferFull, match="full") as full:
+            fill(store, tmp_path, 1)
+        assert "Free space" in full.value.next_step, "a larger setting would not help"
+        assert store.counters.dropped_records == 0
+        store.close(clean=True)
+
+
+def test_the_index_of_the_log_has_all_its_blocks(tmp_path: Path) -> None:
+    """Where the disk fills up, a hole in a file that is mapped ends the process with SIGBUS."""
+    store = open_store(tmp_path, limits(512))
+    index = (tmp_path / "node.db-shm").stat()
+    assert index.st_size == 3 * 32 * 1024, "for the longest log"
+    assert index.st_blocks * 512 >= index.st_size
+    store.close(clean=True)
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_a_store_opens_on_a_disk_that_cannot_be_written(tmp_path: Path, clean: bool) -> None:
+    """With a log beside it (after a crash) and without one."""
+    with registered_disk(f"frozen-{clean}") as disk:
+        store = open_store(tmp_path, vfs=disk.name, free_bytes=disk.free_bytes)
+        store.commit(Batch([draft(1)], [StateRow("r", PROGRAM, b"x")], put_slots=[slot("r", Slot.ACTIVE)]))
+        files = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+        head = store.head
+        store.close(clean=True)
+        if not clean:
+            for name, data in files.items():
+                (tmp_path / name).write_bytes(data)
+        disk.full = True
+        frozen = open_store(tmp_path, vfs=disk.name, free_bytes=disk.free_bytes)
+        assert frozen.trouble is not None and frozen.trouble.full
+        found = frozen.restore()
+        assert (found.clean, [row.rule for row in found.slots], frozen.head) == (clean, ["r"], head)
+        with pytest.raises(StorageError, match="full"):
+            frozen.recover()
+        disk.full = False
+        frozen.recover()
+        assert frozen.trouble is None and frozen.commit(batch(2)).first_seq == 2
+        frozen.close(clean=True)
+
+
+def test_a_new_store_on_a_full_disk_is_refused(tmp_path: Path) -> None:
+    with registered_disk("full-new") as disk:
+        disk.full = True
+        with pytest.raises(StorageError, match="full"):
+            open_store(tmp_path, vfs=disk.name, free_bytes=disk.free_bytes)
+
+
+def test_damage_at_run_time_is_named(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    for number in range(0, 500, 50):
+        store.commit(batch(*range(number, number + 50), size=200))
+    store.recover()
+    path = tmp_path / "node.db"
+    path.write_bytes(b"\xff" * path.stat().st_size)
+    for attempt in (store.recover, store.recover, lambda: store.commit(batch(1))):
+        with pytest.raises(StorageError) as failed:
+            attempt()
+        if attempt == store.recover:
+            assert failed.value.code == "store_damaged" and "audit verify" in failed.value.next_step
 
 
 @pytest.mark.parametrize("policy", [OnFull.REJECT_NEW, OnFull.BLOCK])
