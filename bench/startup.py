@@ -1,7 +1,8 @@
-"""Whole processes: `eyeflow --help` and `eyeflow check` of one rule beside `python -c pass`, in alternating rounds."""
+"""Whole processes beside `python -c pass`, in alternating rounds: help, completion, a check of one rule."""
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 
@@ -9,22 +10,39 @@ from bench.evaluation import RULE
 from bench.measure import Report, Row, eyeflow, run_process
 
 ROUNDS = 11
+BASE, CHECK = "python -c pass", "eyeflow check RULE"
+QUICK_TIMES_MAX = 5
+"""Help, and completion by the tab key: at most so many times the base."""
+CHECK_TIMES_MAX = 12
+
+LINES = ("eyeflow ch", "eyeflow check --", "eyeflow check --format ")
+"""Completed by bash: the name of a command, of an option, a value."""
 
 
 def report() -> Report:
     """Measure the medians."""
+    plain = dict(os.environ)
     commands = {
-        "python -c pass": (sys.executable, "-c", "pass"),
-        "eyeflow --help": eyeflow("--help"),
-        "eyeflow check RULE": eyeflow("check", str(RULE)),
+        BASE: ((sys.executable, "-c", "pass"), plain),
+        "eyeflow --help": (eyeflow("--help"), plain),
+        **{f"tab after `{line}`": (eyeflow(), plain | completing(line)) for line in LINES},
+        CHECK: (eyeflow("check", str(RULE)), plain),
     }
     walls: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(ROUNDS):
-        for name, command in commands.items():
-            walls[name].append(run_process(command).wall_s)
+        for name, (command, environment) in commands.items():
+            walls[name].append(run_process(command, environment).wall_s)
     medians = {name: statistics.median(values) for name, values in walls.items()}
-    base = medians["python -c pass"]
-    rows = tuple(
-        Row(name, value * 1000, "ms", f"{value / base:.1f} x python -c pass") for name, value in medians.items()
+    times = {name: value / medians[BASE] for name, value in medians.items()}
+    rows = tuple(Row(name, medians[name] * 1000, "ms", f"{times[name]:.1f} x {BASE}") for name in medians)
+    slowest = max(value for name, value in times.items() if name not in (BASE, CHECK))
+    bars = (
+        (f"help and completion: at most {QUICK_TIMES_MAX} times {BASE}", slowest <= QUICK_TIMES_MAX),
+        (f"{CHECK}: at most {CHECK_TIMES_MAX} times {BASE}", times[CHECK] <= CHECK_TIMES_MAX),
     )
-    return Report("Start of a process", rows)
+    return Report("Start of a process", rows, bars)
+
+
+def completing(line: str) -> dict[str, str]:
+    """Return the environment in which bash asks for completions of a line."""
+    return {"_EYEFLOW_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}

@@ -71,10 +71,10 @@ def written(name: str, kind: object, info: ParameterInfo) -> str:
 
 def page() -> str:
     """Return the whole page."""
-    from eyeflow.cli.main import app
+    from eyeflow.cli.main import command_line
 
     lines = [HEAD]
-    for name, function in sorted(commands(app, "eyeflow"), key=lambda pair: pair[0]):
+    for name, function in sorted(commands(command_line(), "eyeflow"), key=lambda pair: pair[0]):
         lines += [f"## {name}", "", inspect.getdoc(function) or "", ""]
         rows = [f"| {shown} | {text} |" for shown, text in parameters(function)]
         if rows:

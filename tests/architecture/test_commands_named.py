@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import typer
 
-from eyeflow.cli.main import app
+from eyeflow.cli.main import command_line
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "src" / "eyeflow").rglob("*.py"))
@@ -21,7 +21,7 @@ QUOTED = re.compile(r"`eyeflow ([^`\n]+)`")
 ADVICE = re.compile(r"(?:^|: |then |see |or )eyeflow ((?:[a-z-]+ ?){1,2}[^.;,)]*)")
 TYPED = re.compile(r"^(?:\$ )?(?:\.venv/bin/)?eyeflow ((?:[^#\\\n]|\\\n)+)", re.MULTILINE)
 GLOBAL = {"--help", "-h", "--version", "--install-completion", "--show-completion"}
-COMMANDS = typer.main.get_command(app)
+COMMANDS = typer.main.get_command(command_line())
 
 
 def wrong(line: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import typer
 
-from eyeflow.cli.main import app
+from eyeflow.cli.main import command_line
 
 from .conftest import Command
 
@@ -57,7 +57,7 @@ def options(command: Any, path: str) -> Iterator[tuple[str, str]]:
 
 def test_the_reference_names_every_option_as_it_is_typed() -> None:
     sections = {text.split("\n", 1)[0]: text for text in PAGE.read_text().split("\n## ")[1:]}
-    found = list(options(typer.main.get_command(app), "eyeflow"))
+    found = list(options(typer.main.get_command(command_line()), "eyeflow"))
     assert len(found) > 60
     # Flags for the node's settings have a page of their own.
     missing = [(path, flag) for path, flag in found if flag != "--help" and f"`{flag}" not in sections[path]]
@@ -82,7 +82,7 @@ def test_every_phase_can_be_json(eyeflow: Command, rule: Path, phase: str) -> No
     assert broken.code == (0 if phase == "tokens" else 1), broken.out
 
 
-@pytest.mark.parametrize("module", ["typer", "eyeflow.cli.deploy", "eyeflow.cli.main"])
+@pytest.mark.parametrize("module", ["typer", "eyeflow.cli.coordinator", "eyeflow.cli.main"])
 def test_ctrl_c_while_the_command_loads_says_nothing(environment: dict[str, str], module: str) -> None:
     """`-X importtime` tells on stderr what has been imported, so that the signal comes in the middle."""
     command = [sys.executable, "-X", "importtime", "-m", "eyeflow", "coordinator", "start", "--port", "0"]

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from eyeflow.base.visible import DIRECTIONS, steers
 from eyeflow.cli import console
-from eyeflow.cli.main import app, main
+from eyeflow.cli.main import command_line
+from eyeflow.cli.main import run as run_command
 
 from .conftest import RULE, Ran
 
@@ -61,7 +62,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], hom
     def run(*arguments: str | Path) -> Ran:
         monkeypatch.setattr(sys, "argv", ["eyeflow", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
-            main()
+            run_command(command_line())
         out, err = capfd.readouterr()
         assert steering(out + err) == [], (arguments, out, err)
         assert ended.value.code != 70, err
@@ -77,7 +78,7 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
         yield path, command
 
 
-COMMANDS = dict(commands(typer.main.get_command(app)))
+COMMANDS = dict(commands(typer.main.get_command(command_line())))
 SERVERS = {("coordinator", "start"), ("node", "start")}
 
 

@@ -33,10 +33,10 @@ each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda path: path.stem)
 
 def eyeflow(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
     """Run a command of the CLI in this process, from the top folder, as the documentation does."""
-    from eyeflow.cli.main import app
+    from eyeflow.cli.main import command_line
 
     monkeypatch.chdir(ROOT)
-    return CliRunner().invoke(app, list(arguments))
+    return CliRunner().invoke(command_line(), list(arguments))
 
 
 def shown(rule: Path) -> str:

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="The record of everything a node did.", rich_markup_mode=None)
 
+
+def register(root: typer.Typer) -> None:
+    """Add the commands of this module."""
+    root.add_typer(app, name="audit")
+
+
 FIELD = re.compile(r"[\w.:/-]+")
 
 DataDirOption = Annotated[

@@ -21,6 +21,11 @@ PORT_DEFAULT = 7700
 app = typer.Typer(no_args_is_help=True, help="The service that keeps the state of the cluster.", rich_markup_mode=None)
 
 
+def register(root: typer.Typer) -> None:
+    """Add the commands of this module."""
+    root.add_typer(app, name="coordinator")
+
+
 class Role(Enum):
     """What an API token may do."""
 

@@ -19,6 +19,11 @@ PASSPHRASE_ENV = "EYEFLOW_PASSPHRASE"
 app = typer.Typer(no_args_is_help=True, help="Signing keys, and whose programs to trust.", rich_markup_mode=None)
 
 
+def register(root: typer.Typer) -> None:
+    """Add the commands of this module."""
+    root.add_typer(app, name="keys")
+
+
 def open_keyring() -> Keyring:
     """Return the user's keyring: EYEFLOW_KEYS, or ~/.config/eyeflow/keys."""
     from eyeflow.deploy.keyring import Keyring

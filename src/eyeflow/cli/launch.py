@@ -1,14 +1,20 @@
-"""Where the `eyeflow` command begins: loads the rest in such a way that Ctrl-C ends it quietly at any moment."""
+"""Where the `eyeflow` command begins: answers at once what a table answers, and loads the rest only when it must."""
 
 from __future__ import annotations
 
 import signal
+import sys
 
 
 def main() -> None:
-    """Load and run the command. Until it is loaded, Ctrl-C ends the process at once, as it does any other."""
+    """Answer from the table or run the command. Until that is loaded, Ctrl-C ends the process at once and quietly."""
     handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from eyeflow.cli.main import main as run
+    from eyeflow.cli.quick import answer, first_word
 
-    signal.signal(signal.SIGINT, handler)
-    run()
+    if answer(sys.argv[1:]):
+        return
+    from eyeflow.cli.main import command_line, run
+
+    app = command_line(first_word(sys.argv[1:]))
+    signal.signal(signal.SIGINT, handler)  # not before all is loaded: an import can swallow a KeyboardInterrupt
+    run(app)

@@ -4,35 +4,43 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
 from eyeflow import __version__
 from eyeflow.base.errors import ExitCode, EyeflowError
-from eyeflow.cli import audit, coordinator, deploy, keys, mcu, mcu_sim, node, programs, rules, running, streams, testing
+from eyeflow.cli import streams
 from eyeflow.cli.console import UsageError, note, report_error, report_usage, say
+from eyeflow.cli.surface import MODULES
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as shells expect."""
 
-app = typer.Typer(
-    name="eyeflow",
-    help="Write a control rule once, prove it safe, run it on a server, a Raspberry Pi and a microcontroller.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+PARTS = ("rules", "testing", "running", "programs", "deploy", "keys", "coordinator", "node", "audit", "mcu")
+"""Modules of this package that register commands, in the order of `eyeflow --help`."""
 
-for part in (rules, testing, running, programs, deploy):
-    part.register(app)
-app.add_typer(keys.app, name="keys")
-app.add_typer(coordinator.app, name="coordinator")
-app.add_typer(node.app, name="node")
-app.add_typer(audit.app, name="audit")
-mcu_sim.register(mcu.app)
-app.add_typer(mcu.app, name="mcu")
+
+def command_line(first: str = "") -> typer.Typer:
+    """Return the command tree. If `first` is a command, it has that one only: the others need not be loaded then.
+
+    The generated `MODULES` knows which module to load; for a name it does not know, all are loaded, so that typer can
+    say which names are near.
+    """
+    app = typer.Typer(
+        name="eyeflow",
+        help="Write a control rule once, prove it safe, run it on a server, a Raspberry Pi and a microcontroller.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    for part in (MODULES[first],) if first in MODULES else PARTS:
+        import_module(f"eyeflow.cli.{part}").register(app)
+    return app
 
 
 def _show_version(wanted: bool) -> None:
@@ -41,7 +49,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
@@ -50,19 +57,19 @@ def _root(
     pass
 
 
-def main() -> None:
-    """Run the command line; the only place where a failure becomes an exit code."""
+def run(app: typer.Typer) -> None:
+    """Run a command line; the only place where a failure becomes an exit code."""
     streams.open_standard_streams()
     as_json = "--json" in sys.argv[1:]
-    code = _reported(_run, as_json)
+    code = _reported(partial(_run, app), as_json)
     sys.exit(_reported(sys.stdout.flush, as_json) or code)
 
 
-def _run() -> int:
+def _run(app: typer.Typer) -> int:
     """Run the command and return its exit code."""
     stdout, stderr = sys.stdout, sys.stderr
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="eyeflow", standalone_mode=False)
         return code if isinstance(code, int) else int(ExitCode.OK)
     except SystemExit as error:
         # Typer takes each broken pipe for the reader's, whose leaving is no failure; that of a socket is one.
@@ -107,7 +114,3 @@ def _from_os_error(error: OSError) -> EyeflowError:
         next_step="check that the path exists, that you may use it, and that the disk is not full",
         code="os_error",
     )
-
-
-if __name__ == "__main__":
-    main()

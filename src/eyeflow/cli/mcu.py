@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eyeflow.cli import mcu_board, mcu_log
+from eyeflow.cli import mcu_board, mcu_log, mcu_sim
 from eyeflow.cli import mcu_project as p
 from eyeflow.cli.console import JsonFlag, ends_on_sigterm, note, note_moving, paint, say, say_json, say_lines, table
 from eyeflow.cli.files import usage_error, write_bytes
@@ -25,10 +25,12 @@ app = typer.Typer(
 
 mcu_board.register(app)
 mcu_log.register(app)
+mcu_sim.register(app)
 
-ElfArgument = Annotated[
-    Path | None, typer.Argument(metavar="ELF", help="The ELF file (default: the one that was built for the board).")
-]
+
+def register(root: typer.Typer) -> None:
+    """Add the commands for microcontrollers."""
+    root.add_typer(app, name="mcu")
 
 
 @app.command("chips")
@@ -193,7 +195,7 @@ def say_sizes(sizes: Sizes, board: Board) -> None:
 
 @app.command("size")
 def size(
-    elf: ElfArgument = None,
+    elf: p.ElfArgument = None,
     chip: p.ChipOption = "",
     board: p.BoardOption = None,
     out: p.OutOption = None,
@@ -216,7 +218,7 @@ def size(
 
 @app.command("flash")
 def flash(
-    elf: ElfArgument = None,
+    elf: p.ElfArgument = None,
     chip: p.ChipOption = "",
     board: p.BoardOption = None,
     out: p.OutOption = None,

@@ -30,6 +30,9 @@ def complete_chip(incomplete: str) -> list[str]:
     return [name for name in chips() if name.casefold().startswith(incomplete.casefold())]
 
 
+ElfArgument = Annotated[
+    Path | None, typer.Argument(metavar="ELF", help="The ELF file (default: the one that was built for the board).")
+]
 ChipOption = Annotated[
     str,
     typer.Option(

@@ -12,7 +12,6 @@ import typer
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
-from eyeflow.cli import mcu
 from eyeflow.cli import mcu_project as p
 from eyeflow.cli.console import JsonFlag, note, paint, say, say_json
 from eyeflow.cli.streams import hand_over
@@ -33,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 
 def sim(
-    elf: mcu.ElfArgument = None,
+    elf: p.ElfArgument = None,
     chip: p.ChipOption = "",
     board: p.BoardOption = None,
     out: p.OutOption = None,

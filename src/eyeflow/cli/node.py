@@ -26,6 +26,11 @@ CONFIG_NAME = "eyeflow-svm.toml"
 app = typer.Typer(no_args_is_help=True, help="The daemon that runs programs.", rich_markup_mode=None)
 
 
+def register(root: typer.Typer) -> None:
+    """Add the commands of this module."""
+    root.add_typer(app, name="node")
+
+
 class LogFormat(Enum):
     """How the node's log is written to stderr."""
 

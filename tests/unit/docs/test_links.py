@@ -100,9 +100,9 @@ def parse(arguments: list[str]) -> None:
     """Parse a command line by the real command tree, without running anything; raises a usage error if it is wrong."""
     from typer.main import get_command
 
-    from eyeflow.cli.main import app
+    from eyeflow.cli.main import command_line
 
-    command: Any = get_command(app)
+    command: Any = get_command(command_line())
     name, parent, rest = "eyeflow", None, list(arguments)
     if "--help" in rest or "--version" in rest:
         return

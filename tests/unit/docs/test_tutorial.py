@@ -26,9 +26,9 @@ def steps() -> Iterator[tuple[str, str]]:
 
 def eyeflow(command: str) -> str:
     """Run `eyeflow ...` in this process and return what a terminal shows."""
-    from eyeflow.cli.main import app
+    from eyeflow.cli.main import command_line
 
-    return CliRunner().invoke(app, command.split()[1:], env={"COLUMNS": "110", "NO_COLOR": "1"}).output
+    return CliRunner().invoke(command_line(), command.split()[1:], env={"COLUMNS": "110", "NO_COLOR": "1"}).output
 
 
 def lasting(text: str) -> str:

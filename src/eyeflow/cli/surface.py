@@ -1,0 +1,1173 @@
+"""Help pages and completions of every command. Generated from the commands by `tools/gen_surface.py`: do not edit."""
+# fmt: off
+
+from __future__ import annotations
+
+Words = tuple[tuple[str, str], ...]
+"""Words to complete, each with its help, which may be empty."""
+
+Option = tuple[tuple[str, ...], str, Words | None, bool]
+"""An option: its names, its help, the values known for it (None: it takes no value), whether it may be given again."""
+
+DYNAMIC: Words = (("", "only code knows"),)
+"""Stands for values that the command itself must be asked for."""
+
+MODULES: dict[str, str] = {'check': 'rules',
+ 'fmt': 'rules',
+ 'compile': 'rules',
+ 'explain': 'rules',
+ 'test': 'testing',
+ 'run': 'running',
+ 'inspect': 'programs',
+ 'sign': 'programs',
+ 'deploy': 'deploy',
+ 'deployments': 'deploy',
+ 'status': 'deploy',
+ 'nodes': 'deploy',
+ 'remove': 'deploy',
+ 'keys': 'keys',
+ 'coordinator': 'coordinator',
+ 'node': 'node',
+ 'audit': 'audit',
+ 'mcu': 'mcu'}
+"""Which module of `eyeflow.cli` registers a command."""
+
+COMMANDS: dict[str, Words] = {'': (('check', 'Say whether rules are right, without...'),
+      ('fmt', 'Format rules in the one style.'),
+      ('compile', 'Compile rules to .svm programs, and print...'),
+      ('explain', 'Explain a diagnostic code, with an example...'),
+      ('test', 'Run the tests of rules.'),
+      ('run', 'Run a rule on recorded events and show...'),
+      ('inspect', 'Show what a program is: header, proven...'),
+      ('sign', 'Add a signature to a program; its id does...'),
+      ('deploy', 'Bring a rule to nodes.'),
+      ('deployments', 'List deployments, show one, or cancel one.'),
+      ('status', 'Show the cluster: its nodes, what they run...'),
+      ('nodes', 'List the nodes of the cluster, show one,...'),
+      ('remove', 'Take a rule off nodes: they stop running...'),
+      ('keys', 'Signing keys, and whose programs to trust.'),
+      ('coordinator', 'The service that keeps the state of the...'),
+      ('node', 'The daemon that runs programs.'),
+      ('audit', 'The record of everything a node did.'),
+      ('mcu', 'Microcontrollers: build, flash and talk to...')),
+ 'keys': (('new', 'Make a signing key, and trust it on this...'),
+          ('list', 'List your signing keys and the keys you...'),
+          ('show', 'Show the public part of a signing key.'),
+          ('trust', 'Trust the programs that a key signs.'),
+          ('revoke', 'Trust a key no more.')),
+ 'coordinator': (('start', 'Run the coordinator until Ctrl-C or SIGTERM.'),
+                 ('join-token', 'Make a token with which one node can join...'),
+                 ('api-token', 'Make an API token for a person or a CI...'),
+                 ('api-tokens', 'List the API tokens (never their secrets),...'),
+                 ('login', 'Keep where the coordinator is and an API...')),
+ 'node': (('init', 'Write a configuration file with comments.'),
+          ('join', 'Let a node join a cluster: registers its...'),
+          ('start', 'Run the node until Ctrl-C or SIGTERM.'),
+          ('status', 'Show the node that runs on this machine;...')),
+ 'audit': (('verify', "Check the hash chain of a node's audit:..."),
+           ('show', 'Show audit records: what happened, why,...')),
+ 'mcu': (('push', 'Send a program to a running board; it is...'),
+         ('list', 'List the programs on a board.'),
+         ('remove', 'Remove a rule from a board.'),
+         ('status', 'Show a board: firmware, memory, scans, and...'),
+         ('log', 'Show the execution records that wait on a...'),
+         ('monitor', 'Show what a board and its rules log, until...'),
+         ('sim', 'Run firmware without a board: pins, analog...'),
+         ('chips', 'List the chips that firmware can be built...'),
+         ('new', 'Write a board file with comments: pins,...'),
+         ('build', 'Build the firmware of a board: writes a...'),
+         ('size', 'Show what a built firmware takes, with its...'),
+         ('flash', 'Write a built firmware to a board with...'))}
+"""The commands of each group. A command is named by its words after `eyeflow`; the empty name is `eyeflow` itself."""
+
+OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the version and exit.', None, False),
+      (('--install-completion',), 'Install completion for the current shell.', None, False),
+      (('--show-completion',),
+       'Show completion for the current shell, to copy it or customize the installation.',
+       None,
+       False),
+      (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'check': ((('--profile',),
+            'What the rule may use (default: linux, or mcu for a rule that needs what only boards have).',
+            (('linux', ''), ('mcu', '')),
+            False),
+           (('--target',), 'Compile for this chip (implies --profile mcu): STM32F401CC.', (), False),
+           (('--board',),
+            'Compile for the chip of this board file, and check pins and buses against it.',
+            (),
+            False),
+           (('--catalog',), 'A TOML file with more capabilities; may be given again.', (), True),
+           (('--format',), 'How to show diagnostics.', (('text', ''), ('concise', ''), ('github', '')), False),
+           (('--json',), 'Print the result as JSON.', None, False),
+           (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'fmt': ((('--check',), 'Change nothing; fail if a file would change.', None, False),
+         (('--diff',), 'Change nothing; print what would change.', None, False),
+         (('--json',), 'Print the result as JSON.', None, False),
+         (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'compile': ((('--out', '-o'), 'The program file, or a folder when there are several rules.', (), False),
+             (('--emit',),
+              'Print this phase instead of writing a program.',
+              (('tokens', ''), ('ast', ''), ('typed', ''), ('ir', ''), ('asm', '')),
+              False),
+             (('--sign',), 'Sign with this key of your keyring.', (), False),
+             (('--sequence',), 'Anti-rollback number (default: from the version).', (), False),
+             (('--profile',),
+              'What the rule may use (default: linux, or mcu for a rule that needs what only boards have).',
+              (('linux', ''), ('mcu', '')),
+              False),
+             (('--target',), 'Compile for this chip (implies --profile mcu): STM32F401CC.', (), False),
+             (('--board',),
+              'Compile for the chip of this board file, and check pins and buses against it.',
+              (),
+              False),
+             (('--catalog',), 'A TOML file with more capabilities; may be given again.', (), True),
+             (('--format',), 'How to show diagnostics.', (('text', ''), ('concise', ''), ('github', '')), False),
+             (('--json',), 'Print the result as JSON.', None, False),
+             (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'explain': ((('--json',), 'Print the result as JSON.', None, False),
+             (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'test': ((('--cov',), 'Show which branches of the rules no test took.', None, False),
+          (('--cov-min',), 'Fail below this branch coverage.', (), False),
+          (('--junit',), 'Also write the results to this JUnit XML file.', (), False),
+          (('-k',), 'Only tests whose name holds this text.', (), False),
+          (('--profile',),
+           'What the rule may use (default: linux, or mcu for a rule that needs what only boards have).',
+           (('linux', ''), ('mcu', '')),
+           False),
+          (('--target',), 'Compile for this chip (implies --profile mcu): STM32F401CC.', (), False),
+          (('--board',),
+           'Compile for the chip of this board file, and check pins and buses against it.',
+           (),
+           False),
+          (('--catalog',), 'A TOML file with more capabilities; may be given again.', (), True),
+          (('--format',), 'How to show diagnostics.', (('text', ''), ('concise', ''), ('github', '')), False),
+          (('--json',), 'Print the result as JSON.', None, False),
+          (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'run': ((('--events',), 'Recorded events: a .csv or .jsonl file, or - for stdin.', (), False),
+         (('--read',), "What answers a read: 'adc.read_channel(0)=value'.", (), True),
+         (('--param',), 'Set a parameter of the rule.', (), True),
+         (('--trigger',), "The handler's event name, when several could take them.", (), False),
+         (('--timestamp',), 'The column with the time.', (), False),
+         (('--period',), 'The file has no times: one event each so long.', (), False),
+         (('--speed',), '1 as recorded, 60 a minute in a second, or max.', (), False),
+         (('--timezone',), 'For local time words: Europe/Berlin.', (), False),
+         (('--repeats',), 'Show also actions that repeat the level a pin already has.', None, False),
+         (('--summary',), 'Print only the summary.', None, False),
+         (('--catalog',), 'A TOML file with more capabilities; may be given again.', (), True),
+         (('--json',), 'Print the result as JSON.', None, False),
+         (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'inspect': ((('--disasm',), 'Show the instructions with the source line of each.', None, False),
+             (('--source',), 'The rule file, for its lines in --disasm.', (), False),
+             (('--json',), 'Print the result as JSON.', None, False),
+             (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'sign': ((('--key',), 'The key of your keyring to sign with.', (), False),
+          (('--json',), 'Print the result as JSON.', None, False),
+          (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'deploy': ((('--nodes',), 'The nodes, by name.', (), False),
+            (('--all',), 'All nodes of the cluster.', None, False),
+            (('--strategy',), 'How to roll it out.', (('immediate', ''),), False),
+            (('--rollback-on-error', '--no-rollback'), 'Put changed nodes back when one fails.', None, False),
+            (('--param',), 'Set a parameter of the rule.', (), True),
+            (('--sign',), 'The key to sign a rule with.', (), False),
+            (('--wait', '--no-wait'), 'Wait until the connected nodes have reported.', None, False),
+            (('--timeout',), 'How long to wait.', (), False),
+            (('--catalog',), 'A TOML file with more capabilities; may be given again.', (), True),
+            (('--json',), 'Print the result as JSON.', None, False),
+            (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'deployments': ((('--cancel',), 'End this deployment early.', None, False),
+                 (('--json',), 'Print the result as JSON.', None, False),
+                 (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'status': ((('--json',), 'Print the result as JSON.', None, False),
+            (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'nodes': ((('--remove',), 'Take this node out of the cluster.', None, False),
+           (('--accept',), 'What this node has now is right: forget what contradicts it.', None, False),
+           (('--json',), 'Print the result as JSON.', None, False),
+           (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'remove': ((('--nodes',), 'The nodes, by name.', (), False),
+            (('--all',), 'All nodes that run it.', None, False),
+            (('--json',), 'Print the result as JSON.', None, False),
+            (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'keys': ((('--help', '-h'), 'Show this message and exit.', None, False),),
+ 'keys new': ((('--passphrase',), 'Encrypt the key file; asks, or reads EYEFLOW_PASSPHRASE.', None, False),
+              (('--json',), 'Print the result as JSON.', None, False),
+              (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'keys list': ((('--json',), 'Print the result as JSON.', None, False),
+               (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'keys show': ((('--json',), 'Print the result as JSON.', None, False),
+               (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'keys trust': ((('--name',), 'What to call it here.', (), False),
+                (('--cluster',), "Also let the coordinator's cluster trust it.", None, False),
+                (('--json',), 'Print the result as JSON.', None, False),
+                (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'keys revoke': ((('--cluster',), "Also let the coordinator's cluster trust it no more.", None, False),
+                 (('--json',), 'Print the result as JSON.', None, False),
+                 (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'coordinator': ((('--help', '-h'), 'Show this message and exit.', None, False),),
+ 'coordinator start': ((('--host',), 'Address to listen on.', (), False),
+                       (('--port',), 'Port; 0: any free one.', (), False),
+                       (('--data-dir',), 'Where it keeps its store (default: ~/.local/share/eyeflow).', (), False),
+                       (('--tls-cert',), 'Certificate chain, PEM.', (), False),
+                       (('--tls-key',), 'Private key of the certificate, PEM.', (), False),
+                       (('--insecure',),
+                        'Listen beyond loopback without TLS: another layer protects the network.',
+                        None,
+                        False),
+                       (('--json',), 'Print the result as JSON.', None, False),
+                       (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'coordinator join-token': ((('--valid',), 'How long it can be used.', (), False),
+                            (('--json',), 'Print the result as JSON.', None, False),
+                            (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'coordinator api-token': ((('--role',), 'What it may do.', (('admin', ''), ('deploy', ''), ('read', '')), False),
+                           (('--json',), 'Print the result as JSON.', None, False),
+                           (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'coordinator api-tokens': ((('--revoke',), 'Let this token work no more.', (), False),
+                            (('--json',), 'Print the result as JSON.', None, False),
+                            (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'coordinator login': ((('--ca-file',), "PEM file that signs the coordinator's certificate.", (), False),
+                       (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'node': ((('--help', '-h'), 'Show this message and exit.', None, False),),
+ 'node init': ((('--out', '-o'), 'The file to write.', (), False),
+               (('--force',), 'Overwrite the file.', None, False),
+               (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'audit': ((('--help', '-h'), 'Show this message and exit.', None, False),),
+ 'mcu': ((('--help', '-h'), 'Show this message and exit.', None, False),),
+ 'mcu push': ((('--port', '-p'),
+               'Serial port: /dev/ttyACM0, or socket://127.0.0.1:7701 of the simulator.',
+               DYNAMIC,
+               False),
+              (('--baud',), "Baud rate of the board's link, as in its board file.", (), False),
+              (('--timeout',),
+               'Seconds in which the board must answer; what erases flash or checks a signature has eight times as '
+               'long.',
+               (),
+               False),
+              (('--sign',), 'The key to sign a rule with.', (), False),
+              (('--board',), 'The board file (default: board.toml, if it is there).', (), False),
+              (('--param',), 'Set a parameter of the rule; the board keeps it.', (), True),
+              (('--json',), 'Print the result as JSON.', None, False),
+              (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'mcu list': ((('--port', '-p'),
+               'Serial port: /dev/ttyACM0, or socket://127.0.0.1:7701 of the simulator.',
+               DYNAMIC,
+               False),
+              (('--baud',), "Baud rate of the board's link, as in its board file.", (), False),
+              (('--timeout',),
+               'Seconds in which the board must answer; what erases flash or checks a signature has eight times as '
+               'long.',
+               (),
+               False),
+              (('--json',), 'Print the result as JSON.', None, False),
+              (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'mcu remove': ((('--port', '-p'),
+                 'Serial port: /dev/ttyACM0, or socket://127.0.0.1:7701 of the simulator.',
+                 DYNAMIC,
+                 False),
+                (('--baud',), "Baud rate of the board's link, as in its board file.", (), False),
+                (('--timeout',),
+                 'Seconds in which the board must answer; what erases flash or checks a signature has eight times '
+                 'as long.',
+                 (),
+                 False),
+                (('--json',), 'Print the result as JSON.', None, False),
+                (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'mcu status': ((('--port', '-p'),
+                 'Serial port: /dev/ttyACM0, or socket://127.0.0.1:7701 of the simulator.',
+                 DYNAMIC,
+                 False),
+                (('--baud',), "Baud rate of the board's link, as in its board file.", (), False),
+                (('--timeout',),
+                 'Seconds in which the board must answer; what erases flash or checks a signature has eight times '
+                 'as long.',
+                 (),
+                 False),
+                (('--json',), 'Print the result as JSON.', None, False),
+                (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'mcu log': ((('--port', '-p'),
+              'Serial port: /dev/ttyACM0, or socket://127.0.0.1:7701 of the simulator.',
+              DYNAMIC,
+              False),
+             (('--baud',), "Baud rate of the board's link, as in its board file.", (), False),
+             (('--timeout',),
+              'Seconds in which the board must answer; what erases flash or checks a signature has eight times as '
+              'long.',
+              (),
+              False),
+             (('--forget',), 'Let the board forget the records that were shown.', None, False),
+             (('--json',), 'Print the result as JSON.', None, False),
+             (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'mcu monitor': ((('--port', '-p'),
+                  'Serial port: /dev/ttyACM0, or socket://127.0.0.1:7701 of the simulator.',
+                  DYNAMIC,
+                  False),
+                 (('--baud',), "Baud rate of the board's link, as in its board file.", (), False),
+                 (('--timeout',),
+                  'Seconds in which the board must answer; what erases flash or checks a signature has eight times '
+                  'as long.',
+                  (),
+                  False),
+                 (('--json',), 'Print the result as JSON.', None, False),
+                 (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'mcu sim': ((('--chip',),
+              'The chip, with the board file that `mcu new` writes for it.',
+              (('STM32F401CC', ''), ('STM32F407VG', ''), ('STM32H743ZI', ''), ('nRF52840', ''), ('RP2040', '')),
+              False),
+             (('--board',), 'The board file (default: board.toml, if it is there).', (), False),
+             (('--out', '-o'),
+              "Folder of the Cargo project (default: firmware, with another board's or chip's name added).",
+              (),
+              False),
+             (('--tcp',), 'TCP port of the serial line; 0: any.', (), False),
+             (('--pty',), 'Put the serial line on a pseudo-terminal instead.', None, False),
+             (('--adc',),
+              'What the analog channels read: a CSV file with time, channel and value, or a recording of `eyeflow '
+              'run`.',
+              (),
+              False),
+             (('--flash-image',), 'A file that keeps the flash, so that programs stay.', (), False),
+             (('--speed',), 'How fast virtual time goes.', (), False),
+             (('--json',), 'Print the result as JSON.', None, False),
+             (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'mcu chips': ((('--json',), 'Print the result as JSON.', None, False),
+               (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'mcu new': ((('--chip',),
+              'The chip on the board: STM32F401CC.',
+              (('STM32F401CC', ''), ('STM32F407VG', ''), ('STM32H743ZI', ''), ('nRF52840', ''), ('RP2040', '')),
+              False),
+             (('--out', '-o'), 'The board file to write.', (), False),
+             (('--signer',),
+              "Whose programs it runs: a key's name, hex or file (default: your own key).",
+              (),
+              True),
+             (('--force',), 'Overwrite the file.', None, False),
+             (('--json',), 'Print the result as JSON.', None, False),
+             (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'mcu build': ((('--chip',),
+                'The chip, with the board file that `mcu new` writes for it.',
+                (('STM32F401CC', ''), ('STM32F407VG', ''), ('STM32H743ZI', ''), ('nRF52840', ''), ('RP2040', '')),
+                False),
+               (('--board',), 'The board file (default: board.toml, if it is there).', (), False),
+               (('--out', '-o'),
+                "Folder of the Cargo project (default: firmware, with another board's or chip's name added).",
+                (),
+                False),
+               (('--json',), 'Print the result as JSON.', None, False),
+               (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'mcu size': ((('--chip',),
+               'The chip, with the board file that `mcu new` writes for it.',
+               (('STM32F401CC', ''), ('STM32F407VG', ''), ('STM32H743ZI', ''), ('nRF52840', ''), ('RP2040', '')),
+               False),
+              (('--board',), 'The board file (default: board.toml, if it is there).', (), False),
+              (('--out', '-o'),
+               "Folder of the Cargo project (default: firmware, with another board's or chip's name added).",
+               (),
+               False),
+              (('--json',), 'Print the result as JSON.', None, False),
+              (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'mcu flash': ((('--chip',),
+                'The chip, with the board file that `mcu new` writes for it.',
+                (('STM32F401CC', ''), ('STM32F407VG', ''), ('STM32H743ZI', ''), ('nRF52840', ''), ('RP2040', '')),
+                False),
+               (('--board',), 'The board file (default: board.toml, if it is there).', (), False),
+               (('--out', '-o'),
+                "Folder of the Cargo project (default: firmware, with another board's or chip's name added).",
+                (),
+                False),
+               (('--probe',), 'Which debug probe: VID:PID[:SERIAL].', (), False),
+               (('--dry-run',), 'Print the commands and do nothing.', None, False),
+               (('--json',), 'Print the result as JSON.', None, False),
+               (('--help', '-h'), 'Show this message and exit.', None, False))}
+"""The options of each command whose options are fixed."""
+
+ARGUMENTS: dict[str, tuple[tuple[bool, Words], ...]] = {'': (),
+ 'check': ((True, ()),),
+ 'fmt': ((True, ()),),
+ 'compile': ((True, ()),),
+ 'explain': ((False, ()),),
+ 'test': ((True, ()),),
+ 'run': ((False, ()),),
+ 'inspect': ((False, ()),),
+ 'sign': ((False, ()),),
+ 'deploy': ((False, ()),),
+ 'deployments': ((False, ()),),
+ 'status': (),
+ 'nodes': ((False, ()),),
+ 'remove': ((False, ()),),
+ 'keys': (),
+ 'keys new': ((False, ()),),
+ 'keys list': (),
+ 'keys show': ((False, ()),),
+ 'keys trust': ((False, ()),),
+ 'keys revoke': ((False, ()),),
+ 'coordinator': (),
+ 'coordinator start': (),
+ 'coordinator join-token': (),
+ 'coordinator api-token': ((False, ()),),
+ 'coordinator api-tokens': (),
+ 'coordinator login': ((False, ()),),
+ 'node': (),
+ 'node init': ((False, ()),),
+ 'audit': (),
+ 'mcu': (),
+ 'mcu push': ((False, ()),),
+ 'mcu list': (),
+ 'mcu remove': ((False, ()),),
+ 'mcu status': (),
+ 'mcu log': (),
+ 'mcu monitor': (),
+ 'mcu sim': ((False, ()),),
+ 'mcu chips': (),
+ 'mcu new': (),
+ 'mcu build': (),
+ 'mcu size': ((False, ()),),
+ 'mcu flash': ((False, ()),)}
+"""Of each argument: does it repeat, and its values."""
+
+HELP: dict[str, str] = {
+    '': """\
+Usage: eyeflow [OPTIONS] COMMAND [ARGS]...
+
+  Write a control rule once, prove it safe, run it on a server, a Raspberry Pi
+  and a microcontroller.
+
+Options:
+  --version             Show the version and exit.
+  --install-completion  Install completion for the current shell.
+  --show-completion     Show completion for the current shell, to copy it or
+                        customize the installation.
+  -h, --help            Show this message and exit.
+
+Commands:
+  check        Say whether rules are right, without writing anything.
+  fmt          Format rules in the one style.
+  compile      Compile rules to .svm programs, and print what the...
+  explain      Explain a diagnostic code, with an example and its...
+  test         Run the tests of rules.
+  run          Run a rule on recorded events and show what it would have...
+  inspect      Show what a program is: header, proven limits,...
+  sign         Add a signature to a program; its id does not change.
+  deploy       Bring a rule to nodes.
+  deployments  List deployments, show one, or cancel one.
+  status       Show the cluster: its nodes, what they run and how they do.
+  nodes        List the nodes of the cluster, show one, remove one, or...
+  remove       Take a rule off nodes: they stop running it and forget its...
+  keys         Signing keys, and whose programs to trust.
+  coordinator  The service that keeps the state of the cluster.
+  node         The daemon that runs programs.
+  audit        The record of everything a node did.
+  mcu          Microcontrollers: build, flash and talk to boards.""",
+    'check': """\
+Usage: eyeflow check [OPTIONS] {rules}...
+
+  Say whether rules are right, without writing anything.
+
+Arguments:
+  rules...  Rule files, folders with rules, or - for standard input.
+            [required]
+
+Options:
+  --profile <linux|mcu>           What the rule may use (default: linux, or
+                                  mcu for a rule that needs what only boards
+                                  have).
+  --target CHIP                   Compile for this chip (implies --profile
+                                  mcu): STM32F401CC.
+  --board <path>                  Compile for the chip of this board file, and
+                                  check pins and buses against it.
+  --catalog <path>                A TOML file with more capabilities; may be
+                                  given again.
+  --format <text|concise|github>  How to show diagnostics.  [default: text]
+  --json                          Print the result as JSON.
+  -h, --help                      Show this message and exit.""",
+    'fmt': """\
+Usage: eyeflow fmt [OPTIONS] {rules}...
+
+  Format rules in the one style. From standard input, the formatted rule goes
+  to standard output.
+
+Arguments:
+  rules...  Rule files, folders with rules, or - for standard input.
+            [required]
+
+Options:
+  --check     Change nothing; fail if a file would change.
+  --diff      Change nothing; print what would change.
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
+    'compile': """\
+Usage: eyeflow compile [OPTIONS] {rules}...
+
+  Compile rules to .svm programs, and print what the verifier proved of them.
+
+Arguments:
+  rules...  Rule files, folders with rules, or - for standard input.
+            [required]
+
+Options:
+  -o, --out <path>                The program file, or a folder when there are
+                                  several rules.
+  --emit <tokens|ast|typed|ir|asm>
+                                  Print this phase instead of writing a
+                                  program.
+  --sign KEY                      Sign with this key of your keyring.
+  --sequence <int range>          Anti-rollback number (default: from the
+                                  version).  [x>=0]
+  --profile <linux|mcu>           What the rule may use (default: linux, or
+                                  mcu for a rule that needs what only boards
+                                  have).
+  --target CHIP                   Compile for this chip (implies --profile
+                                  mcu): STM32F401CC.
+  --board <path>                  Compile for the chip of this board file, and
+                                  check pins and buses against it.
+  --catalog <path>                A TOML file with more capabilities; may be
+                                  given again.
+  --format <text|concise|github>  How to show diagnostics.  [default: text]
+  --json                          Print the result as JSON.
+  -h, --help                      Show this message and exit.""",
+    'explain': """\
+Usage: eyeflow explain [OPTIONS] [code]
+
+  Explain a diagnostic code, with an example and its correction.
+
+Arguments:
+  code  A diagnostic code: EF0203. Without one: all codes.
+
+Options:
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
+    'test': """\
+Usage: eyeflow test [OPTIONS] [rules]...
+
+  Run the tests of rules. Exit code 1 when one fails.
+
+Arguments:
+  rules...  Rule files or folders (default: this folder).
+
+Options:
+  --cov                           Show which branches of the rules no test
+                                  took.
+  --cov-min PERCENT               Fail below this branch coverage.  [default:
+                                  0.0; 0<=x<=100]
+  --junit <path>                  Also write the results to this JUnit XML
+                                  file.
+  -k <str>                        Only tests whose name holds this text.
+  --profile <linux|mcu>           What the rule may use (default: linux, or
+                                  mcu for a rule that needs what only boards
+                                  have).
+  --target CHIP                   Compile for this chip (implies --profile
+                                  mcu): STM32F401CC.
+  --board <path>                  Compile for the chip of this board file, and
+                                  check pins and buses against it.
+  --catalog <path>                A TOML file with more capabilities; may be
+                                  given again.
+  --format <text|concise|github>  How to show diagnostics.  [default: text]
+  --json                          Print the result as JSON.
+  -h, --help                      Show this message and exit.""",
+    'run': """\
+Usage: eyeflow run [OPTIONS] {rule}
+
+  Run a rule on recorded events and show what it would have done. Nothing
+  reaches the world.
+
+Arguments:
+  rule  A rule (.eye) or a compiled program (.svm).  [required]
+
+Options:
+  --events <path>     Recorded events: a .csv or .jsonl file, or - for stdin.
+                      [required]
+  --read CALL=COLUMN  What answers a read: 'adc.read_channel(0)=value'.
+  --param NAME=VALUE  Set a parameter of the rule.
+  --trigger <str>     The handler's event name, when several could take them.
+  --timestamp COLUMN  The column with the time.  [default: timestamp]
+  --period DURATION   The file has no times: one event each so long.
+  --speed <str>       1 as recorded, 60 a minute in a second, or max.
+                      [default: max]
+  --timezone <str>    For local time words: Europe/Berlin.  [default: UTC]
+  --repeats           Show also actions that repeat the level a pin already
+                      has.
+  --summary           Print only the summary.
+  --catalog <path>    A TOML file with more capabilities; may be given again.
+  --json              Print the result as JSON.
+  -h, --help          Show this message and exit.""",
+    'inspect': """\
+Usage: eyeflow inspect [OPTIONS] {program}
+
+  Show what a program is: header, proven limits, capabilities, signers, code.
+  Verifies it first.
+
+Arguments:
+  program  A .svm program.  [required]
+
+Options:
+  --disasm         Show the instructions with the source line of each.
+  --source <path>  The rule file, for its lines in --disasm.
+  --json           Print the result as JSON.
+  -h, --help       Show this message and exit.""",
+    'sign': """\
+Usage: eyeflow sign [OPTIONS] {program}
+
+  Add a signature to a program; its id does not change.
+
+Arguments:
+  program  A .svm program.  [required]
+
+Options:
+  --key <str>  The key of your keyring to sign with.  [default: default]
+  --json       Print the result as JSON.
+  -h, --help   Show this message and exit.""",
+    'deploy': """\
+Usage: eyeflow deploy [OPTIONS] {rule}
+
+  Bring a rule to nodes.
+
+  Exit code 1 when the deployment fails; 0 when it succeeded, or only waits
+  for offline nodes.
+
+Arguments:
+  rule  A rule (.eye), compiled and signed now, or a signed program (.svm).
+        [required]
+
+Options:
+  --nodes A,B                     The nodes, by name.
+  --all                           All nodes of the cluster.
+  --strategy <immediate>          How to roll it out.  [default: immediate]
+  --rollback-on-error / --no-rollback
+                                  Put changed nodes back when one fails.
+                                  [default: rollback-on-error]
+  --param NAME=VALUE              Set a parameter of the rule.
+  --sign KEY                      The key to sign a rule with.  [default:
+                                  default]
+  --wait / --no-wait              Wait until the connected nodes have
+                                  reported.  [default: wait]
+  --timeout SECONDS               How long to wait.  [default: 60.0]
+  --catalog <path>                A TOML file with more capabilities; may be
+                                  given again.
+  --json                          Print the result as JSON.
+  -h, --help                      Show this message and exit.""",
+    'deployments': """\
+Usage: eyeflow deployments [OPTIONS] [deployment]
+
+  List deployments, show one, or cancel one.
+
+Arguments:
+  deployment  One deployment by its id; without: the newest.
+
+Options:
+  --cancel    End this deployment early.
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
+    'status': """\
+Usage: eyeflow status [OPTIONS]
+
+  Show the cluster: its nodes, what they run and how they do.
+
+Options:
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
+    'nodes': """\
+Usage: eyeflow nodes [OPTIONS] [node]
+
+  List the nodes of the cluster, show one, remove one, or accept one whose
+  history is in doubt.
+
+Arguments:
+  node  One node by name; without: all.
+
+Options:
+  --remove    Take this node out of the cluster.
+  --accept    What this node has now is right: forget what contradicts it.
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
+    'remove': """\
+Usage: eyeflow remove [OPTIONS] {rule}
+
+  Take a rule off nodes: they stop running it and forget its state.
+
+Arguments:
+  rule  The rule, by name.  [required]
+
+Options:
+  --nodes A,B  The nodes, by name.
+  --all        All nodes that run it.
+  --json       Print the result as JSON.
+  -h, --help   Show this message and exit.""",
+    'keys': """\
+Usage: eyeflow keys [OPTIONS] COMMAND [ARGS]...
+
+  Signing keys, and whose programs to trust.
+
+Options:
+  -h, --help  Show this message and exit.
+
+Commands:
+  new     Make a signing key, and trust it on this machine.
+  list    List your signing keys and the keys you trust.
+  show    Show the public part of a signing key.
+  trust   Trust the programs that a key signs.
+  revoke  Trust a key no more.""",
+    'keys new': """\
+Usage: eyeflow keys new [OPTIONS] [name]
+
+  Make a signing key, and trust it on this machine.
+
+Arguments:
+  name  Name of the key.  [default: default]
+
+Options:
+  --passphrase  Encrypt the key file; asks, or reads EYEFLOW_PASSPHRASE.
+  --json        Print the result as JSON.
+  -h, --help    Show this message and exit.""",
+    'keys list': """\
+Usage: eyeflow keys list [OPTIONS]
+
+  List your signing keys and the keys you trust.
+
+Options:
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
+    'keys show': """\
+Usage: eyeflow keys show [OPTIONS] [name]
+
+  Show the public part of a signing key.
+
+Arguments:
+  name  Name of a signing key.  [default: default]
+
+Options:
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
+    'keys trust': """\
+Usage: eyeflow keys trust [OPTIONS] {key}
+
+  Trust the programs that a key signs.
+
+Arguments:
+  key  A public key in hex, or a .pub or PEM file.  [required]
+
+Options:
+  --name <str>  What to call it here.  [required]
+  --cluster     Also let the coordinator's cluster trust it.
+  --json        Print the result as JSON.
+  -h, --help    Show this message and exit.""",
+    'keys revoke': """\
+Usage: eyeflow keys revoke [OPTIONS] {name}
+
+  Trust a key no more.
+
+Arguments:
+  name  Name, fingerprint or public key of a trusted key.  [required]
+
+Options:
+  --cluster   Also let the coordinator's cluster trust it no more.
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
+    'coordinator': """\
+Usage: eyeflow coordinator [OPTIONS] COMMAND [ARGS]...
+
+  The service that keeps the state of the cluster.
+
+Options:
+  -h, --help  Show this message and exit.
+
+Commands:
+  start       Run the coordinator until Ctrl-C or SIGTERM.
+  join-token  Make a token with which one node can join the cluster, once.
+  api-token   Make an API token for a person or a CI job; it is shown once.
+  api-tokens  List the API tokens (never their secrets), or revoke one.
+  login       Keep where the coordinator is and an API token (asked for,...""",
+    'coordinator start': """\
+Usage: eyeflow coordinator start [OPTIONS]
+
+  Run the coordinator until Ctrl-C or SIGTERM. The first start makes an admin
+  token and tells how nodes join.
+
+Options:
+  --host <str>        Address to listen on.  [default: 127.0.0.1]
+  --port <int range>  Port; 0: any free one.  [default: 7700; 0<=x<=65535]
+  --data-dir <path>   Where it keeps its store (default:
+                      ~/.local/share/eyeflow).
+  --tls-cert <path>   Certificate chain, PEM.
+  --tls-key <path>    Private key of the certificate, PEM.
+  --insecure          Listen beyond loopback without TLS: another layer
+                      protects the network.
+  --json              Print the result as JSON.
+  -h, --help          Show this message and exit.""",
+    'coordinator join-token': """\
+Usage: eyeflow coordinator join-token [OPTIONS]
+
+  Make a token with which one node can join the cluster, once.
+
+Options:
+  --valid DURATION  How long it can be used.  [default: 1h]
+  --json            Print the result as JSON.
+  -h, --help        Show this message and exit.""",
+    'coordinator api-token': """\
+Usage: eyeflow coordinator api-token [OPTIONS] {name}
+
+  Make an API token for a person or a CI job; it is shown once.
+
+Arguments:
+  name  Whom or what the token is for: ci-main.  [required]
+
+Options:
+  --role <admin|deploy|read>  What it may do.  [default: deploy]
+  --json                      Print the result as JSON.
+  -h, --help                  Show this message and exit.""",
+    'coordinator api-tokens': """\
+Usage: eyeflow coordinator api-tokens [OPTIONS]
+
+  List the API tokens (never their secrets), or revoke one.
+
+Options:
+  --revoke ID  Let this token work no more.
+  --json       Print the result as JSON.
+  -h, --help   Show this message and exit.""",
+    'coordinator login': """\
+Usage: eyeflow coordinator login [OPTIONS] {url}
+
+  Keep where the coordinator is and an API token (asked for, or EYEFLOW_TOKEN)
+  for this user's commands.
+
+Arguments:
+  url  The coordinator: http://127.0.0.1:7700.  [required]
+
+Options:
+  --ca-file <str>  PEM file that signs the coordinator's certificate.
+  -h, --help       Show this message and exit.""",
+    'node': """\
+Usage: eyeflow node [OPTIONS] COMMAND [ARGS]...
+
+  The daemon that runs programs.
+
+Options:
+  -h, --help  Show this message and exit.
+
+Commands:
+  init    Write a configuration file with comments.
+  join    Let a node join a cluster: registers its key, and trusts the...
+  start   Run the node until Ctrl-C or SIGTERM.
+  status  Show the node that runs on this machine; needs no coordinator.""",
+    'node init': """\
+Usage: eyeflow node init [OPTIONS] {name}
+
+  Write a configuration file with comments.
+
+Arguments:
+  name  Name of the node in the cluster: node-prod-01.  [required]
+
+Options:
+  -o, --out <path>  The file to write.  [default: eyeflow-svm.toml]
+  --force           Overwrite the file.
+  -h, --help        Show this message and exit.""",
+    'node join': """\
+Usage: eyeflow node join [OPTIONS] {url}
+
+  Let a node join a cluster: registers its key, and trusts the keys that the
+  cluster trusts.
+
+Arguments:
+  url  The coordinator: http://127.0.0.1:7700.  [required]
+
+Options:
+  --token <str>    Join token, from `eyeflow coordinator join-token`.
+                   [required]
+  --config <path>  Configuration file (default: eyeflow-svm.toml, if it is
+                   there).
+  --json           Print the result as JSON.
+  -h, --help       Show this message and exit.""",
+    'node start': """\
+Usage: eyeflow node start [OPTIONS]
+
+  Run the node until Ctrl-C or SIGTERM. It needs no coordinator.
+
+  Every setting of the file is a flag too: --offline-max-buffer-size-mb 64.
+
+Options:
+  --config <path>           Configuration file (default: eyeflow-svm.toml, if
+                            it is there).
+  --log-format <text|json>  How to write the log.  [default: text]
+  -v, --verbose             Log more.
+  -h, --help                Show this message and exit.""",
+    'node status': """\
+Usage: eyeflow node status [OPTIONS]
+
+  Show the node that runs on this machine; needs no coordinator.
+
+Options:
+  --config <path>  Configuration file (default: eyeflow-svm.toml, if it is
+                   there).
+  --json           Print the result as JSON.
+  -h, --help       Show this message and exit.""",
+    'audit': """\
+Usage: eyeflow audit [OPTIONS] COMMAND [ARGS]...
+
+  The record of everything a node did.
+
+Options:
+  -h, --help  Show this message and exit.
+
+Commands:
+  verify  Check the hash chain of a node's audit: every record whole,...
+  show    Show audit records: what happened, why, and what was done.""",
+    'audit verify': """\
+Usage: eyeflow audit verify [OPTIONS]
+
+  Check the hash chain of a node's audit: every record whole, unaltered and in
+  its place.
+
+  Exit code 1 at the first record that does not fit.
+
+Options:
+  --config <path>    Configuration file (default: eyeflow-svm.toml, if it is
+                     there).
+  --data-dir <path>  The node's data_dir, instead of its configuration.
+  --json             Print the result as JSON.
+  -h, --help         Show this message and exit.""",
+    'audit show': """\
+Usage: eyeflow audit show [OPTIONS]
+
+  Show audit records: what happened, why, and what was done.
+
+Options:
+  -n, --last <int range>  How many records, the newest.  [default: 20; x>=1]
+  --from SEQ              From this record on, instead.  [default: 0]
+  --rule <str>            Only records of this rule.
+  --config <path>         Configuration file (default: eyeflow-svm.toml, if it
+                          is there).
+  --data-dir <path>       The node's data_dir, instead of its configuration.
+  --json                  Print the result as JSON.
+  -h, --help              Show this message and exit.""",
+    'mcu': """\
+Usage: eyeflow mcu [OPTIONS] COMMAND [ARGS]...
+
+  Microcontrollers: build, flash and talk to boards.
+
+Options:
+  -h, --help  Show this message and exit.
+
+Commands:
+  push     Send a program to a running board; it is verified there and...
+  list     List the programs on a board.
+  remove   Remove a rule from a board.
+  status   Show a board: firmware, memory, scans, and what its programs did.
+  log      Show the execution records that wait on a board, checked...
+  monitor  Show what a board and its rules log, until Ctrl-C.
+  sim      Run firmware without a board: pins, analog inputs and a serial...
+  chips    List the chips that firmware can be built for.
+  new      Write a board file with comments: pins, serial line, channels,...
+  build    Build the firmware of a board: writes a Cargo project, runs...
+  size     Show what a built firmware takes, with its largest functions...
+  flash    Write a built firmware to a board with probe-rs, verify it and...""",
+    'mcu push': """\
+Usage: eyeflow mcu push [OPTIONS] {program}
+
+  Send a program to a running board; it is verified there and runs from the
+  next scan on.
+
+  A rule is compiled for the board's chip first, checked against the board
+  file, and signed with your key. The board is told the time, too.
+
+Arguments:
+  program  A signed .svm program, or a rule (.eye) to compile and sign now.
+           [required]
+
+Options:
+  -p, --port <str>         Serial port: /dev/ttyACM0, or
+                           socket://127.0.0.1:7701 of the simulator.  [env
+                           var: EYEFLOW_MCU_PORT]
+  --baud <int range>       Baud rate of the board's link, as in its board
+                           file.  [default: 115200; x>=300]
+  --timeout <float range>  Seconds in which the board must answer; what erases
+                           flash or checks a signature has eight times as
+                           long.  [env var: EYEFLOW_MCU_TIMEOUT; default: 3.0;
+                           x>=0.5]
+  --sign KEY               The key to sign a rule with.  [default: default]
+  --board <path>           The board file (default: board.toml, if it is
+                           there).
+  --param NAME=VALUE       Set a parameter of the rule; the board keeps it.
+  --json                   Print the result as JSON.
+  -h, --help               Show this message and exit.""",
+    'mcu list': """\
+Usage: eyeflow mcu list [OPTIONS]
+
+  List the programs on a board.
+
+Options:
+  -p, --port <str>         Serial port: /dev/ttyACM0, or
+                           socket://127.0.0.1:7701 of the simulator.  [env
+                           var: EYEFLOW_MCU_PORT]
+  --baud <int range>       Baud rate of the board's link, as in its board
+                           file.  [default: 115200; x>=300]
+  --timeout <float range>  Seconds in which the board must answer; what erases
+                           flash or checks a signature has eight times as
+                           long.  [env var: EYEFLOW_MCU_TIMEOUT; default: 3.0;
+                           x>=0.5]
+  --json                   Print the result as JSON.
+  -h, --help               Show this message and exit.""",
+    'mcu remove': """\
+Usage: eyeflow mcu remove [OPTIONS] {rule}
+
+  Remove a rule from a board.
+
+Arguments:
+  rule  The rule, by name.  [required]
+
+Options:
+  -p, --port <str>         Serial port: /dev/ttyACM0, or
+                           socket://127.0.0.1:7701 of the simulator.  [env
+                           var: EYEFLOW_MCU_PORT]
+  --baud <int range>       Baud rate of the board's link, as in its board
+                           file.  [default: 115200; x>=300]
+  --timeout <float range>  Seconds in which the board must answer; what erases
+                           flash or checks a signature has eight times as
+                           long.  [env var: EYEFLOW_MCU_TIMEOUT; default: 3.0;
+                           x>=0.5]
+  --json                   Print the result as JSON.
+  -h, --help               Show this message and exit.""",
+    'mcu status': """\
+Usage: eyeflow mcu status [OPTIONS]
+
+  Show a board: firmware, memory, scans, and what its programs did.
+
+Options:
+  -p, --port <str>         Serial port: /dev/ttyACM0, or
+                           socket://127.0.0.1:7701 of the simulator.  [env
+                           var: EYEFLOW_MCU_PORT]
+  --baud <int range>       Baud rate of the board's link, as in its board
+                           file.  [default: 115200; x>=300]
+  --timeout <float range>  Seconds in which the board must answer; what erases
+                           flash or checks a signature has eight times as
+                           long.  [env var: EYEFLOW_MCU_TIMEOUT; default: 3.0;
+                           x>=0.5]
+  --json                   Print the result as JSON.
+  -h, --help               Show this message and exit.""",
+    'mcu log': """\
+Usage: eyeflow mcu log [OPTIONS]
+
+  Show the execution records that wait on a board, checked against its hash
+  chain.
+
+Options:
+  -p, --port <str>         Serial port: /dev/ttyACM0, or
+                           socket://127.0.0.1:7701 of the simulator.  [env
+                           var: EYEFLOW_MCU_PORT]
+  --baud <int range>       Baud rate of the board's link, as in its board
+                           file.  [default: 115200; x>=300]
+  --timeout <float range>  Seconds in which the board must answer; what erases
+                           flash or checks a signature has eight times as
+                           long.  [env var: EYEFLOW_MCU_TIMEOUT; default: 3.0;
+                           x>=0.5]
+  --forget                 Let the board forget the records that were shown.
+  --json                   Print the result as JSON.
+  -h, --help               Show this message and exit.""",
+    'mcu monitor': """\
+Usage: eyeflow mcu monitor [OPTIONS]
+
+  Show what a board and its rules log, until Ctrl-C.
+
+Options:
+  -p, --port <str>         Serial port: /dev/ttyACM0, or
+                           socket://127.0.0.1:7701 of the simulator.  [env
+                           var: EYEFLOW_MCU_PORT]
+  --baud <int range>       Baud rate of the board's link, as in its board
+                           file.  [default: 115200; x>=300]
+  --timeout <float range>  Seconds in which the board must answer; what erases
+                           flash or checks a signature has eight times as
+                           long.  [env var: EYEFLOW_MCU_TIMEOUT; default: 3.0;
+                           x>=0.5]
+  --json                   Print the result as JSON.
+  -h, --help               Show this message and exit.""",
+    'mcu sim': """\
+Usage: eyeflow mcu sim [OPTIONS] [ELF]
+
+  Run firmware without a board: pins, analog inputs and a serial port for
+  `eyeflow mcu push`.
+
+Arguments:
+  ELF  The ELF file (default: the one that was built for the board).
+
+Options:
+  --chip <str>           The chip, with the board file that `mcu new` writes
+                         for it.
+  --board <path>         The board file (default: board.toml, if it is there).
+  -o, --out <path>       Folder of the Cargo project (default: firmware, with
+                         another board's or chip's name added).
+  --tcp <int range>      TCP port of the serial line; 0: any.  [default: 7701;
+                         0<=x<=65535]
+  --pty                  Put the serial line on a pseudo-terminal instead.
+  --adc <path>           What the analog channels read: a CSV file with time,
+                         channel and value, or a recording of `eyeflow run`.
+  --flash-image <path>   A file that keeps the flash, so that programs stay.
+  --speed <float range>  How fast virtual time goes.  [default: 1.0; x>=0.01]
+  --json                 Print the result as JSON.
+  -h, --help             Show this message and exit.""",
+    'mcu chips': """\
+Usage: eyeflow mcu chips [OPTIONS]
+
+  List the chips that firmware can be built for.
+
+Options:
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
+    'mcu new': """\
+Usage: eyeflow mcu new [OPTIONS]
+
+  Write a board file with comments: pins, serial line, channels, keys. Edit it
+  to match your wiring.
+
+Options:
+  --chip <str>      The chip on the board: STM32F401CC.
+  -o, --out <path>  The board file to write.  [default: board.toml]
+  --signer KEY      Whose programs it runs: a key's name, hex or file
+                    (default: your own key).
+  --force           Overwrite the file.
+  --json            Print the result as JSON.
+  -h, --help        Show this message and exit.""",
+    'mcu build': """\
+Usage: eyeflow mcu build [OPTIONS]
+
+  Build the firmware of a board: writes a Cargo project, runs cargo, and
+  checks the budget of the chip.
+
+Options:
+  --chip <str>      The chip, with the board file that `mcu new` writes for
+                    it.
+  --board <path>    The board file (default: board.toml, if it is there).
+  -o, --out <path>  Folder of the Cargo project (default: firmware, with
+                    another board's or chip's name added).
+  --json            Print the result as JSON.
+  -h, --help        Show this message and exit.""",
+    'mcu size': """\
+Usage: eyeflow mcu size [OPTIONS] [ELF]
+
+  Show what a built firmware takes, with its largest functions and variables.
+
+Arguments:
+  ELF  The ELF file (default: the one that was built for the board).
+
+Options:
+  --chip <str>      The chip, with the board file that `mcu new` writes for
+                    it.
+  --board <path>    The board file (default: board.toml, if it is there).
+  -o, --out <path>  Folder of the Cargo project (default: firmware, with
+                    another board's or chip's name added).
+  --json            Print the result as JSON.
+  -h, --help        Show this message and exit.""",
+    'mcu flash': """\
+Usage: eyeflow mcu flash [OPTIONS] [ELF]
+
+  Write a built firmware to a board with probe-rs, verify it and start it.
+
+Arguments:
+  ELF  The ELF file (default: the one that was built for the board).
+
+Options:
+  --chip <str>      The chip, with the board file that `mcu new` writes for
+                    it.
+  --board <path>    The board file (default: board.toml, if it is there).
+  -o, --out <path>  Folder of the Cargo project (default: firmware, with
+                    another board's or chip's name added).
+  --probe <str>     Which debug probe: VID:PID[:SERIAL].
+  --dry-run         Print the commands and do nothing.
+  --json            Print the result as JSON.
+  -h, --help        Show this message and exit.""",
+}
+"""What `--help` prints."""
