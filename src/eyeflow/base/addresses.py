@@ -2,22 +2,71 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+
 TOPIC_BYTES_MAX = 65_535
+SHARE_PREFIX = "$share/"
+"""Begins the filter of a shared subscription, `$share/GROUP/FILTER` (MQTT 5.0, 4.8.2)."""
+_KAFKA_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+
+
+def is_shared(topic_filter: str) -> bool:
+    """Say whether a filter is that of a shared subscription."""
+    return topic_filter.startswith(SHARE_PREFIX)
+
+
+def without_share(topic_filter: str) -> str:
+    """Return the filter that topics are matched with: that of a shared subscription without its prefix."""
+    return topic_filter.split("/", 2)[2] if is_shared(topic_filter) else topic_filter
+
+
+def text_problem(text: str) -> str:
+    """Return why MQTT peers may end the connection at a text, or an empty text (MQTT 5.0, 1.5.4).
+
+    Control and non-characters are allowed, and so is ending the connection at them, which many brokers do.
+    """
+    for one in text:
+        if unicodedata.category(one) in ("Cc", "Cs") or ord(one) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(one) <= 0xFDEF:
+            return f"it holds the character U+{ord(one):04X}, at which brokers end the connection"
+    return ""
 
 
 def filter_problem(topic_filter: str) -> str:
     """Return why an MQTT topic filter is not valid (MQTT 5.0, section 4.7), or an empty text."""
     if not topic_filter:
         return "a topic filter has at least one character"
+    if problem := text_problem(topic_filter):
+        return problem
     if len(topic_filter.encode()) > TOPIC_BYTES_MAX:
         return f"a topic filter has at most {TOPIC_BYTES_MAX} bytes"
-    if "\0" in topic_filter:
-        return "a topic filter holds no NUL character"
-    levels = topic_filter.split("/")
+    if topic_filter.split("/")[0] == "$share":
+        _, *rest = topic_filter.split("/", 2)
+        if len(rest) < 2 or not all(rest) or "+" in rest[0] or "#" in rest[0]:
+            return "a shared subscription is `$share/GROUP/FILTER`, with no wildcard in its group"
+    levels = without_share(topic_filter).split("/")
     if any("#" in level and level != "#" for level in levels) or "#" in levels[:-1]:
         return "`#` stands alone and only as the last level"
     if any("+" in level and level != "+" for level in levels):
         return "`+` stands for a whole level"
+    return ""
+
+
+def topic_problem(topic: str) -> str:
+    """Return why nothing can be published to an MQTT topic, or an empty text (MQTT 5.0, 4.7)."""
+    if not topic:
+        return "a topic has at least one character"
+    if "+" in topic or "#" in topic:
+        return "wildcards are for filters"
+    if problem := text_problem(topic):
+        return problem
+    return f"a topic has at most {TOPIC_BYTES_MAX} bytes" if len(topic.encode()) > TOPIC_BYTES_MAX else ""
+
+
+def kafka_problem(topic: str) -> str:
+    """Return why Kafka has no topic of this name, or an empty text."""
+    if not _KAFKA_TOPIC.fullmatch(topic) or topic in (".", ".."):
+        return "a Kafka topic has 1 to 249 of the characters a-z, A-Z, 0-9, `.`, `_` and `-`"
     return ""
 
 
@@ -32,5 +81,5 @@ def path_problem(path: str) -> str:
 
 def address_problem(source: str, address: str) -> str:
     """Return why an event source cannot have this address, or an empty text."""
-    check = {"mqtt": filter_problem, "http": path_problem}.get(source)
+    check = {"mqtt": filter_problem, "http": path_problem, "kafka": kafka_problem}.get(source)
     return check(address) if check else ""

@@ -11,11 +11,15 @@ from eyeflow.svm.program import Value
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """What one trigger of a running program asks of a source: `mqtt`, `plant/+/temp`; `period_us` 0 when none."""
+    """What one trigger of a running program asks of a source: `mqtt`, `plant/+/temp`; `period_us` 0 when none.
+
+    Equal subscriptions of several rules are one; `rules` names them, so that a source can tell who is new.
+    """
 
     source: str
     address: str
     period_us: int = 0
+    rules: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,10 @@ class IncomingEvent:
     what the rules made of it (or its rejection): only then may the source acknowledge it to its sender. With
     `rejected` the source could not even read a payload (not a JSON object, a sensor that is absent): the engine counts
     the event as rejected with this reason, `payload` is empty.
+
+    `can_wait` says whether the source can be slowed down: then `deliver` waits while a rule has no room, and the event
+    is never rejected for lack of it. One that cannot wait (an edge of a pin) is rejected and counted instead. `only`
+    names the rules that it is for, None: all that listen.
     """
 
     subscription: Subscription
@@ -33,10 +41,12 @@ class IncomingEvent:
     time_us: int
     done: Callable[[], None] | None = None
     rejected: str = ""
+    can_wait: bool = True
+    only: frozenset[str] | None = None
 
 
 Deliver = Callable[[IncomingEvent], Awaitable[None]]
-"""Hands an event to the engine; waits while the engine's queue is full (back pressure)."""
+"""Hands an event to the engine; waits while a rule that it is for has no room (back pressure)."""
 
 
 @dataclass(slots=True)

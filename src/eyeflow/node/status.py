@@ -57,6 +57,7 @@ def _running(node: NodeRuntime, rule: RunningRule) -> dict[str, object]:
         "installed_us": row.installed_us,
         "waiting": len(rule.queue),
         "stalled": rule.stalled,
+        "holds_back": rule.holds_back,
         **rule.health.as_dict(),
     }
 

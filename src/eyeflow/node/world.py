@@ -21,7 +21,7 @@ SOURCES = ("mqtt", "http", "host", "gpio", "serial")
 class World:
     """Sources and drivers by name. Run every source in a task, after its first `update`; close every driver at the end.
 
-    The MQTT source runs the connection that the MQTT driver publishes over, so it runs even without a subscription.
+    The MQTT source runs the connection that the MQTT driver publishes over too, so it runs even without a subscription.
     """
 
     sources: dict[str, Source]
@@ -41,10 +41,10 @@ def build_world(config: PortsConfig, node_name: str, clock: Clock = system_clock
         "gpio": GpioSource(shared.gpio, config.gpio.poll_s, clock),
         "serial": SerialSource(config.serial, clock),
     }
-    if shared.mqtt is not None:
+    if shared.subscriber is not None:
         from eyeflow.node.sources.mqtt import MqttSource
 
-        sources["mqtt"] = MqttSource(shared.mqtt, clock)
+        sources["mqtt"] = MqttSource(shared.subscriber, clock, shared.publisher)
     return World(sources, build_drivers(config, shared))
 
 

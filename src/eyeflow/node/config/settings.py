@@ -83,8 +83,7 @@ SETTINGS = (
             "on_full",
             _T,
             '"drop-oldest"',
-            "At the size bound: `drop-oldest` records, `reject-new` events, or `block` sources. With `block` sources "
-            "also wait for a rule whose actions or models lag; else its surplus events are rejected and recorded.",
+            "At the size bound: `drop-oldest` records, `reject-new` events, or `block` sources.",
         ),
         (
             "durability",

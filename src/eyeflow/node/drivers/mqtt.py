@@ -1,12 +1,15 @@
-"""`mqtt.publish(topic, payload, retain, qos)` over the node's one connection to its broker."""
+"""`mqtt.publish(topic, payload, retain, qos)` over the node's connection for publishing."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 
+from eyeflow.base.addresses import topic_problem
+from eyeflow.base.visible import visible
 from eyeflow.node.drivers.base import BaseDriver
-from eyeflow.node.mqtt_client import MqttClient, NotConnected
+from eyeflow.node.mqtt.connection import NotConnected
+from eyeflow.node.mqtt.publisher import Publisher, Refused
+from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.program import Value
 
 QOS_ALLOWED = (0, 1)
@@ -15,9 +18,16 @@ QOS_ALLOWED = (0, 1)
 class MqttDriver(BaseDriver):
     """With QoS 1 an action is done when the broker confirmed it; a retry may deliver it twice, as QoS 1 says."""
 
-    def __init__(self, client: MqttClient) -> None:
+    def __init__(self, publisher: Publisher) -> None:
         super().__init__("mqtt")
-        self._client = client
+        self._publisher = publisher
+        publisher.status.counters |= self.status.counters
+        self.status = publisher.status
+
+    def failure(self, message: str) -> CapabilityFailure:
+        """Return the exception to raise, after counting it; the status goes on telling of the connection."""
+        self.status.counters["failures"] += 1
+        return CapabilityFailure(visible(message))
 
     async def act(self, capability: str, args: Mapping[str, Value]) -> None:
         """Publish one message."""
@@ -26,19 +36,13 @@ class MqttDriver(BaseDriver):
         topic, qos = str(args["topic"]), args.get("qos", 1)
         if qos not in QOS_ALLOWED:
             raise self.failure(f"mqtt.publish: qos is 0 or 1, not {qos}")
-        if not topic or any(character in topic for character in "+#\0"):
-            raise self.failure(f"mqtt.publish: {topic!r} is no topic to publish to (wildcards are for filters)")
-        if not is_sendable(topic):
-            raise self.failure(f"mqtt.publish: {topic!r} is no topic: it holds a control character")
+        if problem := topic_problem(topic):
+            raise self.failure(f"mqtt.publish: {topic!r} is no topic to publish to: {problem}")
         try:
-            await self._client.publish(topic, str(args["payload"]).encode(), int(qos), bool(args.get("retain", False)))
+            payload, retain = str(args["payload"]).encode(), bool(args.get("retain", False))
+            await self._publisher.publish(topic, payload, int(qos), retain)
         except TimeoutError as error:
             raise self.failure(f"mqtt.publish to {topic}: the broker did not confirm in time") from error
-        except NotConnected as error:
+        except (NotConnected, Refused) as error:
             raise self.failure(f"mqtt.publish to {topic}: {error}") from error
         self.status.counters["actions"] += 1
-
-
-def is_sendable(topic: str) -> bool:
-    """Say whether brokers take a topic: many end the connection at control and non-characters (MQTT 5, 1.5.4)."""
-    return not any(unicodedata.category(one) == "Cc" or ord(one) & 0xFFFE == 0xFFFE for one in topic)

@@ -15,7 +15,8 @@ from eyeflow.node.host_readings import HostReadings
 from eyeflow.node.ports import Driver
 
 if TYPE_CHECKING:
-    from eyeflow.node.mqtt_client import MqttClient
+    from eyeflow.node.mqtt.publisher import Publisher
+    from eyeflow.node.mqtt.subscriber import Subscriber
 
 NAMESPACES = ("adc", "file", "gpio", "host", "http", "llm", "log", "mqtt")
 """The namespaces this module has drivers for; `mqtt` and `llm` only when their sections are there."""
@@ -33,17 +34,20 @@ class Shared:
 
     gpio: GpioBackend
     readings: HostReadings
-    mqtt: MqttClient | None
+    subscriber: Subscriber | None
+    publisher: Publisher | None
 
     @classmethod
     def open(cls, config: PortsConfig, node_name: str) -> Shared:
         """Open them; the MQTT client's id is `eyeflow-` and the node's name, so that its session outlives a restart."""
-        client = None
+        subscriber = publisher = None
         if config.mqtt is not None:
-            from eyeflow.node.mqtt_client import MqttClient
+            from eyeflow.node.mqtt.publisher import Publisher
+            from eyeflow.node.mqtt.subscriber import Subscriber
 
-            client = MqttClient(config.mqtt, f"eyeflow-{node_name}")
-        return cls(open_gpio(config.gpio), HostReadings(config.host), client)
+            subscriber = Subscriber(config.mqtt, f"eyeflow-{node_name}")
+            publisher = Publisher(config.mqtt, f"eyeflow-{node_name}-publish")
+        return cls(open_gpio(config.gpio), HostReadings(config.host), subscriber, publisher)
 
 
 def build_drivers(config: PortsConfig, shared: Shared) -> dict[str, Driver]:
@@ -59,10 +63,10 @@ def build_drivers(config: PortsConfig, shared: Shared) -> dict[str, Driver]:
         "http": HttpDriver(config.http_client),
         "log": LogDriver(),
     }
-    if shared.mqtt is not None:
+    if shared.publisher is not None:
         from eyeflow.node.drivers.mqtt import MqttDriver
 
-        drivers["mqtt"] = MqttDriver(shared.mqtt)
+        drivers["mqtt"] = MqttDriver(shared.publisher)
     if config.llm is not None:
         from eyeflow.node.drivers.llm import LlmDriver
 

@@ -18,7 +18,7 @@ from eyeflow.node.engine.disk import DiskGuard
 from eyeflow.node.engine.rounds import Round
 from eyeflow.node.engine.running import QueuedEvent, RunningRule
 from eyeflow.node.ports import Driver, IncomingEvent, Subscription
-from eyeflow.node.store.types import Batch, BufferLimits, OnFull
+from eyeflow.node.store.types import Batch, BufferLimits
 from eyeflow.node.store.writer import Writer, in_thread
 from eyeflow.protocol.audit_bodies import Body, CheckpointBody, StopBody
 
@@ -30,6 +30,8 @@ HOUSEKEEPING_US = 60_000_000
 MODEL_THREADS_MAX = 8
 """Rules whose language models answer at the same time."""
 STOP_GRACE_S = 5.0
+TELL_US = 60_000_000
+"""The log is told that a rule does not keep up at most this often."""
 FULL_REASON = "the node's buffer is full"
 
 
@@ -55,7 +57,6 @@ class Engine:
         options: EngineOptions,
     ) -> None:
         self.core, self.clock, self.arbiter, self.drivers = core, clock, arbiter, drivers
-        core.intake.waits_for_slow = options.limits.on_full is OnFull.BLOCK
         self.actions = ActionRunner(core, drivers, arbiter, clock, self.wake)
         self.disk = DiskGuard(writer, clock, options)
         self._writer, self._options = writer, options
@@ -73,10 +74,9 @@ class Engine:
         self._wakeup.set()
 
     async def deliver(self, event: IncomingEvent) -> None:
-        """Take an event from a source; waits while the queue of a rule that keeps up is full."""
-        while self.core.intake.must_wait(event) and not self._stopping:
-            self._space.clear()
-            await self._space.wait()
+        """Take an event from a source; waits while a rule has no room for it, so that its source is slowed down."""
+        while (full := self.core.intake.waits_for(event)) and not self._stopping:
+            await self._wait_for_room(event, full)
         if self._stopping:
             return  # never acknowledged: its sender sends it again
         self._look_at_clock()
@@ -87,6 +87,20 @@ class Engine:
             return
         self.core.intake.offer(event, self.clock.now_us())
         self.wake()
+
+    async def _wait_for_room(self, event: IncomingEvent, full: list[RunningRule]) -> None:
+        now_us = self.clock.now_us()
+        for rule in full:
+            rule.holds_back += 1
+            if rule.is_slow and abs(now_us - rule.told_us) >= TELL_US:
+                rule.told_us = now_us
+                _log.warning("rule %s does not keep up: %s waits for it", rule.name, event.subscription.source)
+        self._space.clear()
+        try:
+            await self._space.wait()
+        finally:
+            for rule in full:
+                rule.holds_back -= 1
 
     async def run(self) -> None:
         """Run rounds until `stop`."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from eyeflow.node.engine.admission import BUS_SOURCE
-from eyeflow.node.engine.running import EVENTS_MAX, QueuedEvent, Receipt, RunningRule, subscriptions_of
+from eyeflow.node.engine.running import QueuedEvent, Receipt, RunningRule, subscriptions_of
 from eyeflow.node.ports import IncomingEvent, Subscription
 from eyeflow.protocol.audit_bodies import RejectedBody
+from eyeflow.svm.program import SiteKind
 from eyeflow.svm.schema import RejectedEvent
 
 HOPS_MAX = 8
@@ -39,8 +40,6 @@ class Intake:
     def __init__(self) -> None:
         self._listeners: dict[Subscription, list[tuple[RunningRule, int]]] = {}
         self._rejected: dict[tuple[str, str, str, str], _Summary] = {}
-        self.waits_for_slow = False
-        """Whether sources wait also for a rule whose actions or models lag, instead of having its events rejected."""
         self.settled: list[Receipt] = []
         """Receipts whose rejection the next commit records."""
 
@@ -51,27 +50,46 @@ class Intake:
             for subscription, index in subscriptions_of(rule):
                 listeners[subscription].append((rule, index))
         self._listeners = dict(listeners)
+        self._connect(rules)
+
+    def _connect(self, rules: Collection[RunningRule]) -> None:
+        """Tell each rule whom it must not get ahead of. In a circle none waits for another: none would run."""
+        direct = {rule.name: self._direct_listeners(rule) for rule in rules}
+        reached = {name: _reached(name, direct) for name in direct}
+        for rule in rules:
+            rule.in_circle = rule.name in reached[rule.name]
+            ahead = [one for one in direct[rule.name].values() if rule.name not in reached[one.name]]
+            rule.listeners = tuple(ahead)
+
+    def _direct_listeners(self, rule: RunningRule) -> dict[str, RunningRule]:
+        names = {site.capability for site in rule.program.sites if site.kind is SiteKind.EMIT}
+        found = (self._listeners.get(Subscription(BUS_SOURCE, name), ()) for name in names)
+        return {listener.name: listener for pairs in found for listener, _ in pairs}
 
     def subscriptions(self) -> dict[str, set[Subscription]]:
         """Return what sources are to deliver, by source; equal subscriptions of several rules are one."""
         wanted: dict[str, set[Subscription]] = defaultdict(set)
-        for subscription in self._listeners:
+        for subscription, listeners in self._listeners.items():
             if subscription.source != BUS_SOURCE:
-                wanted[subscription.source].add(subscription)
+                names = frozenset(rule.name for rule, _ in listeners)
+                wanted[subscription.source].add(replace(subscription, rules=names))
         return dict(wanted)
 
     def listens(self, name: str) -> bool:
         """Say whether a rule listens to emitted events of this name."""
         return Subscription(BUS_SOURCE, name) in self._listeners
 
-    def must_wait(self, event: IncomingEvent) -> bool:
-        """Say whether the source must wait before `offer`: a rule that is to be waited for has its queue full."""
-        listeners = self._listeners.get(event.subscription, ())
-        return any(len(rule.queue) >= EVENTS_MAX and (self.waits_for_slow or not rule.is_slow) for rule, _ in listeners)
+    def _listening(self, event: IncomingEvent) -> list[tuple[RunningRule, int]]:
+        listeners = self._listeners.get(event.subscription, [])
+        return [pair for pair in listeners if event.only is None or pair[0].name in event.only]
+
+    def waits_for(self, event: IncomingEvent) -> list[RunningRule]:
+        """Return the rules that have no room for the event: its source keeps it until there are none."""
+        return [rule for rule, _ in self._listening(event) if rule.is_full] if event.can_wait else []
 
     def offer(self, event: IncomingEvent, now_us: int) -> None:
         """Queue an event for every rule that listens, or record why not."""
-        listeners = self._listeners.get(event.subscription, [])
+        listeners = self._listening(event)
         receipt = Receipt(max(1, len(listeners)), event.done)
         if not listeners:
             self._refuse(None, event.subscription, "no rule listens any more", now_us, receipt)
@@ -111,7 +129,8 @@ class Intake:
         assert decoder is not None, "only triggers with a source have listeners"
         if not 0 <= time_us < TIME_US_MAX:
             self._refuse(rule, subscription, "the event's time is out of range", now_us, receipt)
-        elif len(rule.queue) >= EVENTS_MAX:
+        elif rule.is_full and (rule.in_circle or not hops):
+            # Other emitters wait for their listeners; what one round emits may go beyond the bound.
             self._refuse(rule, subscription, "the rule does not keep up", now_us, receipt)
         else:
             try:
@@ -159,3 +178,15 @@ class Intake:
         receipts, self.settled = self.settled, []
         self._rejected.clear()
         return bodies, receipts
+
+
+def _reached(name: str, direct: Mapping[str, Mapping[str, RunningRule]]) -> set[str]:
+    """Return the rules that events of one rule can come to, by any number of `emit`."""
+    found: set[str] = set()
+    waiting = list(direct[name])
+    while waiting:
+        one = waiting.pop()
+        if one not in found:
+            found.add(one)
+            waiting += direct[one]
+    return found

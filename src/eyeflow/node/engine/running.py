@@ -17,8 +17,7 @@ from eyeflow.svm.program import Program, TriggerKind, Value
 from eyeflow.svm.schema import PayloadDecoder
 
 EVENTS_MAX = 1024
-"""Events that wait for one rule. A source waits while the queue of a rule that keeps up is full; a rule that does not
-keep up (its language model or its actions are slow) rejects the event instead, so that others get theirs."""
+"""Events that wait for one rule. While they are that many, its sources wait, and so do the rules that emit to it."""
 
 
 @dataclass(slots=True)
@@ -50,7 +49,8 @@ class RunningRule:
     """One active program with its instance, its queue and its health.
 
     `busy`: one of its executions runs in a thread; `stalled`: too many of its actions wait;
-    `held`: it is being swapped.
+    `held`: it is being swapped. `listeners`: the rules that it emits to and that do not, by any way, emit back to it;
+    `in_circle`: it emits to itself, by others or directly. `holds_back`: events that their sources keep for it.
     """
 
     row: SlotRow
@@ -65,6 +65,11 @@ class RunningRule:
     busy: bool = False
     stalled: bool = False
     held: bool = False
+    listeners: tuple[RunningRule, ...] = field(default=(), compare=False, repr=False)
+    in_circle: bool = False
+    holds_back: int = 0
+    told_us: int = 0
+    """When the log was last told that it holds its sources back."""
     clock_step_us: int = 0
     """By how much the clock was set since the memory of its time words was last moved along."""
 
@@ -86,7 +91,13 @@ class RunningRule:
     @property
     def is_ready(self) -> bool:
         """Whether its next event may run in the engine's turn."""
-        return bool(self.queue) and not (self.busy or self.stalled or self.held or self.clock_step_us)
+        waits = self.busy or self.stalled or self.held or self.clock_step_us
+        return bool(self.queue) and not waits and not any(listener.is_full for listener in self.listeners)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it has no room for another event."""
+        return len(self.queue) >= EVENTS_MAX
 
     @property
     def is_slow(self) -> bool:

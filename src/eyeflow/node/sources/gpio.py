@@ -57,7 +57,8 @@ class GpioSource:
         for subscription in self._subscriptions:
             name, edge = split_address(subscription.address)
             if name == pin and edge in ("changes", "rises" if level else "falls"):
-                await deliver(IncomingEvent(subscription, {}, now_us))
+                # Nobody can slow a pin down: while its event waited, further edges would pass unseen.
+                await deliver(IncomingEvent(subscription, {}, now_us, can_wait=False))
 
     def _look(self, pin: str) -> bool | None:
         try:

@@ -5,51 +5,42 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection
 
-from eyeflow.node.mqtt_client import Message, MqttClient
+from eyeflow.node.mqtt.publisher import Publisher
+from eyeflow.node.mqtt.subscriber import Message, Subscriber
 from eyeflow.node.payloads import UnreadablePayload, decode_object
 from eyeflow.node.ports import Deliver, IncomingEvent, Subscription
 from eyeflow.node.sources.clock import Clock, system_clock
-from eyeflow.node.topics import matches, without_covered
-
-QUEUE_MAX = 4096
-"""Messages received and not yet handed to the engine. The broker's in-flight window bounds QoS 1 far below; a QoS 0
-message that finds the queue full is dropped and counted, a QoS 1 message stays unacknowledged with the broker."""
 
 
 class MqttSource:
-    """Delivers each message once to each subscription whose filter it fits."""
+    """Delivers each message once to each subscription whose filter it fits. It runs the publisher's connection too."""
 
-    def __init__(self, client: MqttClient, clock: Clock = system_clock) -> None:
-        self._client = client
+    def __init__(self, subscriber: Subscriber, clock: Clock = system_clock, publisher: Publisher | None = None) -> None:
+        self._subscriber, self._publisher = subscriber, publisher
         self._clock = clock
-        self._subscriptions: tuple[Subscription, ...] = ()
-        self._queue: asyncio.Queue[Message] = asyncio.Queue(QUEUE_MAX)
-        self.status = client.status
-        self.status.counters |= {"dropped": 0, "unmatched": 0}
+        self._subscriptions: dict[str, Subscription] = {}
+        # Its bound is the subscriber's window: what is in it is held, and not acknowledged.
+        self._queue: asyncio.Queue[Message] = asyncio.Queue()
+        self.status = subscriber.status
+        self.status.counters |= {"unmatched": 0}
 
     def update(self, subscriptions: Collection[Subscription]) -> None:
         """Replace the wanted set; see `Source`."""
-        self._subscriptions = tuple(subscriptions)
-        filters = {subscription.address for subscription in subscriptions}
-        # With MQTT 5 the broker names the filters a message was sent for; before it, overlap would deliver twice.
-        wanted = filters if self._client.config.protocol == "5" else without_covered(filters)
-        self._client.subscribe(wanted, self._enqueue)
+        self._subscriptions = {subscription.address: subscription for subscription in subscriptions}
+        wanted = {address: subscription.rules for address, subscription in self._subscriptions.items()}
+        self._subscriber.subscribe(wanted, self._queue.put_nowait)
 
     async def run(self, deliver: Deliver) -> None:
         """Run until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._client.run())
+            group.create_task(self._subscriber.run())
+            if self._publisher is not None:
+                group.create_task(self._publisher.run())
             while True:
                 await self._deliver(await self._queue.get(), deliver)
 
-    def _enqueue(self, message: Message) -> None:
-        try:
-            self._queue.put_nowait(message)
-        except asyncio.QueueFull:
-            self.status.counters["dropped"] += 1
-
     async def _deliver(self, message: Message, deliver: Deliver) -> None:
-        wanted = [s for s in self._subscriptions if _is_for(message, s.address)]
+        wanted = [(self._subscriptions[f], only) for f, only in message.routes.items() if f in self._subscriptions]
         if not wanted:
             # Of a subscription that an earlier set of rules left in the session: nobody waits for it any more.
             self.status.counters["unmatched"] += 1
@@ -58,17 +49,13 @@ class MqttSource:
         done = _after(len(wanted), message.ack)
         now_us = self._clock()
         try:
-            payload = {"topic": message.topic, **decode_object(message.payload, self._client.config.payload_bytes_max)}
-            payload["topic"] = message.topic
+            payload_bytes_max = self._subscriber.config.payload_bytes_max
+            payload = {**decode_object(message.payload, payload_bytes_max), "topic": message.topic}
             rejected = ""
         except UnreadablePayload as error:
             payload, rejected = {}, str(error)
-        for subscription in wanted:
-            await deliver(IncomingEvent(subscription, payload, now_us, done, rejected))
-
-
-def _is_for(message: Message, topic_filter: str) -> bool:
-    return topic_filter in message.filters if message.filters is not None else matches(topic_filter, message.topic)
+        for subscription, only in wanted:
+            await deliver(IncomingEvent(subscription, payload, now_us, done, rejected, only=only))
 
 
 def _after(count: int, function: Callable[[], None]) -> Callable[[], None]:

@@ -1,15 +1,22 @@
-"""Where a rule's actions lag: its surplus events are rejected and recorded, or, with `block`, their source waits."""
+"""Where a rule has no room, whoever sends to it waits; nothing is rejected for lack of room that can wait."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from components.node_sim import NodeSim
+from eyeflow.node.engine import running
 from eyeflow.node.engine.actions import WAITING_MAX
-from eyeflow.node.engine.running import EVENTS_MAX
+from eyeflow.node.engine.running import RunningRule
+from eyeflow.protocol.audit_bodies import ExecutionBody, RejectedBody
+
+EVENTS_MAX = 32
+"""Stands for the bound of 1024, which takes long to fill a second at a time."""
 
 SLOW = """
 rule slow {
@@ -19,28 +26,145 @@ rule slow {
     mqtt.publish("a", "b")
 }
 """
+EMITTER = """
+rule emitter {
+    version "1.0.0"
+    record Reading { temp: float }
+    on mqtt "t" as r: Reading
+    emit seen(temp: r.temp)
+}
+"""
+LISTENER = """
+rule listener {
+    version "1.0.0"
+    record Seen { temp: float }
+    on event "seen" as s: Seen
+    mqtt.publish("a", "b")
+}
+"""
+CIRCLE = """
+rule circle {
+    version "1.0.0"
+    record Seen { temp: float }
+    on event "seen" as s: Seen
+    emit seen(temp: s.temp)
+    mqtt.publish("a", "b")
+}
+"""
 
 
-@pytest.mark.parametrize("waits", [False, True], ids=["reject", "block"])
-def test_surplus_events_of_a_slow_rule(tmp_path: Path, waits: bool) -> None:
+@pytest.fixture(autouse=True)
+def small_queues(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "EVENTS_MAX", EVENTS_MAX)
+
+
+async def stalled(path: Path, *sources: str) -> NodeSim:
+    """Return a node whose actions take a second each, with as many of them waiting as stall a rule."""
+    sim = await NodeSim.started(path, *sources)
+    sim.drivers["mqtt"].duration_s["mqtt.publish"] = 1.0
+    for _ in range(WAITING_MAX):
+        await sim.send("t", temp=1.0)
+        await sim.turns()
+    return sim
+
+
+def test_the_source_waits_for_a_slow_rule_and_status_and_log_name_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async def test() -> None:
-        sim = await NodeSim.started(tmp_path, SLOW)
-        sim.node.engine.core.intake.waits_for_slow = waits
-        sim.drivers["mqtt"].duration_s["mqtt.publish"] = 1.0
-        for _ in range(WAITING_MAX):
-            await sim.send("t", temp=1.0)
-            await sim.turns()
+        sim = await stalled(tmp_path, SLOW)
         assert sim.rule("slow")["stalled"]
         for _ in range(EVENTS_MAX):
             await sim.send("t", temp=1.0)
-        surplus = asyncio.create_task(sim.send("t", temp=2.0))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        assert surplus.done() is not waits
-        assert sim.rule("slow")["rejected"] == (0 if waits else 1)
-        await sim.advance((WAITING_MAX + 2) * 1_000_000)
-        await surplus
-        assert sim.rule("slow")["rejected"] == (0 if waits else 1)
+        with caplog.at_level(logging.WARNING):
+            surplus = [asyncio.create_task(sim.send("t", temp=2.0)) for _ in range(3)]
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        assert not any(task.done() for task in surplus)
+        assert sim.rule("slow")["holds_back"] == 3
+        assert caplog.text.count("rule slow does not keep up: mqtt waits for it") == 1
+        await sim.advance((WAITING_MAX + EVENTS_MAX + 5) * 1_000_000)
+        assert all(task.done() for task in surplus)
+        assert sim.rule("slow")["rejected"] == 0 and sim.rule("slow")["holds_back"] == 0
+        assert sim.done == len(sim.bodies(ExecutionBody)) == WAITING_MAX + EVENTS_MAX + 3
+        await sim.stop()
+
+    asyncio.run(test())
+
+
+def test_an_event_that_cannot_wait_is_rejected_and_recorded(tmp_path: Path) -> None:
+    async def test() -> None:
+        sim = await stalled(tmp_path, SLOW)
+        edge = replace(sim.event("t", {"temp": 1.0}), can_wait=False)
+        for _ in range(EVENTS_MAX + 2):
+            await sim.node.engine.deliver(edge)
+        await sim.turns()
+        (body,) = sim.bodies(RejectedBody)
+        assert (body.rule, body.reason, body.count) == ("slow", "the rule does not keep up", 2)
+        await sim.stop()
+
+    asyncio.run(test())
+
+
+def test_an_event_for_some_rules_waits_only_for_them(tmp_path: Path) -> None:
+    async def test() -> None:
+        calm = SLOW.replace("slow", "calm").replace('mqtt.publish("a", "b")', 'log.info("x")')
+        sim = await stalled(tmp_path, SLOW, calm)
+        for _ in range(EVENTS_MAX):
+            await sim.send("t", temp=1.0)
+        await sim.turns()
+        await sim.node.engine.deliver(replace(sim.event("t", {"temp": 5.0}), only=frozenset({"calm"})))
+        await sim.turns()
+        executions = [body.rule for body in sim.bodies(ExecutionBody)]
+        assert executions.count("calm") == executions.count("slow") + EVENTS_MAX + 1
+        await sim.stop()
+
+    asyncio.run(test())
+
+
+async def emit_many(sim: NodeSim) -> None:
+    tasks = [asyncio.create_task(sim.send("t", temp=1.0)) for _ in range(3 * EVENTS_MAX)]
+    await sim.turns()
+    await sim.advance(10 * (WAITING_MAX + 3 * EVENTS_MAX) * 1_000_000)
+    assert all(task.done() for task in tasks)
+
+
+def test_a_rule_that_emits_waits_for_its_listener(tmp_path: Path) -> None:
+    async def test() -> None:
+        sim = await stalled(tmp_path, EMITTER, LISTENER)
+        await emit_many(sim)
+        assert sim.bodies(RejectedBody) == []
+        ran = [body.rule for body in sim.bodies(ExecutionBody)]
+        assert ran.count("listener") == ran.count("emitter") == WAITING_MAX + 3 * EVENTS_MAX
+        await sim.stop()
+
+    asyncio.run(test())
+
+
+def test_control_an_emitter_that_does_not_wait_fills_the_queue_of_its_listener(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bound of the queue is held by that wait alone."""
+
+    async def test() -> None:
+        sim = await stalled(tmp_path, EMITTER, LISTENER)
+        monkeypatch.setattr(RunningRule, "is_full", property(lambda rule: False))
+        for _ in range(3 * EVENTS_MAX):
+            await sim.send("t", temp=1.0)
+        await sim.turns()
+        assert sim.rule("listener")["waiting"] > 2 * EVENTS_MAX
+        await sim.stop()
+
+    asyncio.run(test())
+
+
+def test_rules_in_a_circle_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    async def test() -> None:
+        sim = await stalled(tmp_path, EMITTER, CIRCLE)
+        await emit_many(sim)
+        reasons = {body.reason for body in sim.bodies(RejectedBody)}
+        assert reasons <= {"the event came through more than 8 rules", "the rule does not keep up"}
+        assert [body.rule for body in sim.bodies(ExecutionBody)].count("emitter") == WAITING_MAX + 3 * EVENTS_MAX
         await sim.stop()
 
     asyncio.run(test())

@@ -7,6 +7,7 @@ import random
 import socket
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,9 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.config.ports import MqttConfig
 from eyeflow.node.drivers.mqtt import MqttDriver
-from eyeflow.node.mqtt_client import Message, MqttClient, NotConnected
-from eyeflow.node.ports import IncomingEvent, Subscription
+from eyeflow.node.mqtt.publisher import Publisher, Refused
+from eyeflow.node.mqtt.subscriber import Message, Subscriber
+from eyeflow.node.ports import Deliver, IncomingEvent, Subscription
 from eyeflow.node.sources.mqtt import MqttSource
 from eyeflow.svm.execution import CapabilityFailure
 
@@ -34,8 +36,12 @@ def config(broker: Mosquitto, **more: object) -> MqttConfig:
     return MqttConfig.from_table({"host": "127.0.0.1", "port": broker.port, "keepalive_s": 5, **more})
 
 
-def client(broker: Mosquitto, name: str = "eyeflow-test", **more: object) -> MqttClient:
-    return MqttClient(config(broker, **more), name, quick())
+def client(broker: Mosquitto, name: str = "eyeflow-test", **more: object) -> Subscriber:
+    return Subscriber(config(broker, **more), name, quick())
+
+
+def publisher(broker: Mosquitto, **more: object) -> Publisher:
+    return Publisher(config(broker, **more), f"sender-{random.random()}", quick())
 
 
 def mqtt(topic_filter: str) -> Subscription:
@@ -62,9 +68,8 @@ class Engine:
 
 
 async def publish(broker: Mosquitto, messages: list[tuple[str, bytes]], qos: int = 1, **more: object) -> None:
-    sender = client(broker, f"sender-{random.random()}", session_expiry_s=0, **more)
+    sender = publisher(broker, **more)
     async with running(sender.run()):
-        await until(lambda: sender.status.state == "up")
         for topic, payload in messages:
             await sender.publish(topic, payload, qos, retain=False)
 
@@ -118,9 +123,9 @@ def test_what_was_not_committed_when_the_node_died_comes_again(broker: Mosquitto
 class AckFirst(MqttSource):
     """The control: it acknowledges before the event is recorded, as a client without manual acknowledgement does."""
 
-    def _enqueue(self, message: Message) -> None:
+    async def _deliver(self, message: Message, deliver: Deliver) -> None:
         message.ack()
-        super()._enqueue(message)
+        await super()._deliver(replace(message, ack=lambda: None), deliver)
 
 
 def test_control_acknowledging_before_the_commit_loses_messages(broker: Mosquitto) -> None:
@@ -225,19 +230,19 @@ def test_a_rule_that_goes_unsubscribes(broker: Mosquitto) -> None:
 def test_a_broker_that_is_down_is_retried_and_shown(tmp_path: Path) -> None:
     async def scenario() -> None:
         server = Mosquitto(tmp_path)
-        shared = client(server)
-        source, engine = MqttSource(shared), Engine()
+        sender = publisher(server)
+        source, engine = MqttSource(client(server), publisher=sender), Engine()
         source.update([mqtt("t")])
         async with running(source.run(engine.deliver)):
             await until(lambda: "next attempt in" in source.status.detail)
             assert source.status.state == "failed"
             assert f"127.0.0.1:{server.port}" in source.status.detail
             with pytest.raises(CapabilityFailure, match="cannot reach the MQTT broker"):
-                await MqttDriver(shared).act("mqtt.publish", {"topic": "t", "payload": "x", "retain": False, "qos": 1})
+                await MqttDriver(sender).act("mqtt.publish", {"topic": "t", "payload": "x", "retain": False, "qos": 1})
             server.start()
             try:
-                await until(lambda: source.status.state == "up")
-                await MqttDriver(shared).act(
+                await until(lambda: source.status.state == sender.status.state == "up")
+                await MqttDriver(sender).act(
                     "mqtt.publish", {"topic": "t", "payload": '{"n": 1}', "retain": False, "qos": 1}
                 )
                 await until(lambda: engine.numbers() == [1])
@@ -316,8 +321,8 @@ def test_a_secret_that_is_not_there_stops_the_start(broker: Mosquitto, tmp_path:
 
 def test_qos_0_is_published_and_wildcards_are_not(broker: Mosquitto) -> None:
     async def scenario() -> None:
-        shared = client(broker)
-        source, engine, driver = MqttSource(shared), Engine(), MqttDriver(shared)
+        sender = publisher(broker)
+        source, engine, driver = MqttSource(client(broker), publisher=sender), Engine(), MqttDriver(sender)
         source.update([mqtt("t")])
         async with running(source.run(engine.deliver)):
             await until(lambda: source.status.state == "up")
@@ -334,7 +339,7 @@ def test_a_silent_server_that_is_no_broker_does_not_hang_the_end() -> None:
     async def scenario() -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
-            source = MqttSource(MqttClient(MqttConfig("127.0.0.1", port), "x", quick()))
+            source = MqttSource(Subscriber(MqttConfig("127.0.0.1", port), "x", quick()))
             source.update([mqtt("t")])
             async with running(source.run(Engine().deliver)):
                 accepted, _ = await asyncio.to_thread(listener.accept)
@@ -344,17 +349,19 @@ def test_a_silent_server_that_is_no_broker_does_not_hang_the_end() -> None:
     asyncio.run(scenario())
 
 
-def test_a_message_that_the_broker_does_not_take_ends_one_connection_not_every_one(broker: Mosquitto) -> None:
+def test_a_message_that_the_broker_does_not_take_fails_alone(broker: Mosquitto) -> None:
     async def scenario() -> None:
-        shared = client(broker)
-        async with running(shared.run()):
-            await until(lambda: shared.status.state == "up")
-            with pytest.raises(NotConnected):
-                await shared.publish("a\x01b", b"", 1, retain=False)
-            await until(lambda: shared.status.counters["connects"] == 2 and shared.status.state == "up")
-            for _ in range(20):
-                await shared.publish("good", b"", 1, retain=False)
-        assert shared.status.counters["connects"] == 2
+        sender = publisher(broker)
+        async with running(sender.run()):
+            good = [asyncio.create_task(sender.publish("good", b"", 1, retain=False)) for _ in range(20)]
+            with pytest.raises(Refused, match="ends the connection at this message"):
+                await sender.publish("a\x01b", b"", 1, retain=False)
+            await asyncio.gather(*good)
+            connects = sender.status.counters["connects"]
+            with pytest.raises(Refused, match="earlier message to this topic"):
+                await sender.publish("a\x01b", b"", 1, retain=False)
+            await sender.publish("good", b"", 1, retain=False)
+        assert sender.status.counters["connects"] == connects
 
     asyncio.run(scenario())
 
@@ -362,8 +369,8 @@ def test_a_message_that_the_broker_does_not_take_ends_one_connection_not_every_o
 @pytest.mark.parametrize("topic", ["a\x01b", "a\nb", "a\x7f", "a\x9fb", "a\uffff", "a\ufffe"])
 def test_a_topic_that_brokers_refuse_is_a_failure_of_its_rule_alone(broker: Mosquitto, topic: str) -> None:
     async def scenario() -> None:
-        driver = MqttDriver(client(broker))
-        with pytest.raises(CapabilityFailure, match="control character") as failure:
+        driver = MqttDriver(publisher(broker))
+        with pytest.raises(CapabilityFailure, match="brokers end the connection") as failure:
             await driver.act("mqtt.publish", {"topic": topic, "payload": "", "retain": False, "qos": 1})
         assert str(failure.value).isprintable() and driver.status.detail.isprintable()
 
