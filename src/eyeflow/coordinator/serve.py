@@ -18,6 +18,7 @@ import uvicorn
 
 from eyeflow.base.dir_lock import DataDirLock
 from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.base.private import STRANGERS, WRITERS, require_private
 from eyeflow.coordinator.app import make_app
 from eyeflow.coordinator.auth import Role
 from eyeflow.coordinator.loop import Hub
@@ -99,6 +100,9 @@ def _locked(data_dir: Path) -> Iterator[None]:
             next_step="choose a --data-dir that you may write",
             code="data_dir",
         ) from error
+    require_private(data_dir, "the coordinator's data directory", WRITERS)
+    for name in (STORE_FILE, TOKEN_FILE):
+        require_private(data_dir / name, f"the coordinator's {name}")
     lock = DataDirLock(data_dir, "coordinator")
     try:
         yield
@@ -146,8 +150,9 @@ def check_exposure(options: ServeOptions) -> None:
 
 def check_certificate(options: ServeOptions) -> None:
     """Refuse a certificate or key that no TLS server can use."""
-    if options.tls_cert is None:
+    if options.tls_cert is None or options.tls_key is None:
         return
+    require_private(options.tls_key, "the key of the certificate", STRANGERS)
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(options.tls_cert, options.tls_key, password="")
     except (OSError, ValueError) as error:

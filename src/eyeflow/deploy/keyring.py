@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
+from eyeflow.base.private import WRITERS, loose
 from eyeflow.base.whole_file import write_whole
 from eyeflow.deploy.profile import config_dir, write_secret
 from eyeflow.svm.signing import fingerprint, is_strong_key
@@ -108,7 +109,7 @@ class Keyring:
     def show(self, name: str) -> KeyInfo:
         """Return one key's public part."""
         path = self._existing(name)
-        return KeyInfo(name, self._public(name), path, _loose(path) or _loose(self.path))
+        return KeyInfo(name, self._public(name), path, loose(path) or loose(self.path))
 
     def load(self, name: str, passphrase: str | None = None) -> bytes:
         """Return the private key (32 bytes), for `svm.signing.sign_program`.
@@ -116,9 +117,9 @@ class Keyring:
         Raises EyeflowError: `key_not_found`, `key_permissions`, `passphrase_needed`, `wrong_passphrase`, `key_file`.
         """
         path = self._existing(name)
-        loose = _loose(path) or _loose(self.path)
-        if loose:
-            raise _wrong(f"the key `{name}` is not safe to use", loose, _mend(self.path, path), "key_permissions")
+        problem = loose(path) or loose(self.path)
+        if problem:
+            raise _wrong(f"the key `{name}` is not safe to use", problem, _mend(self.path, path), "key_permissions")
         return _private_bytes(name, path, _read_bounded(path), passphrase)
 
     def trust(self, key: bytes | str | Path, name: str) -> TrustedKey:
@@ -163,9 +164,10 @@ class Keyring:
         file = self.path / TRUSTED_FILE
         if not file.exists():
             return []
-        loose = _loose(file, 0o022) or _loose(self.path, 0o022)
-        if loose:
-            raise _wrong(f"the trust store {file} is not safe to use", loose, _mend(self.path, file), "key_permissions")
+        problem = loose(file, WRITERS) or loose(self.path, WRITERS)
+        if problem:
+            next_step = _mend(self.path, file)
+            raise _wrong(f"the trust store {file} is not safe to use", problem, next_step, "key_permissions")
         try:
             plain = tomllib.loads(_read_bounded(file, TRUSTED_BYTES_MAX).decode())
             return [_entry(one) for one in plain.get("key", [])]
@@ -209,9 +211,9 @@ class Keyring:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise _no_write(self.path, error) from error
-        loose = _loose(self.path)
-        if loose:
-            raise _wrong("the key directory is not safe", loose, _mend(self.path, self.path), "key_permissions")
+        problem = loose(self.path)
+        if problem:
+            raise _wrong("the key directory is not safe", problem, _mend(self.path, self.path), "key_permissions")
 
     def _publish(self, path: Path, data: bytes) -> None:
         """Create a file with all its bytes or not at all; never over another."""
@@ -309,11 +311,6 @@ def _entry(plain: Mapping[str, object]) -> TrustedKey:
     if not isinstance(added, datetime.date) or len(plain) != 4:
         raise ValueError("an entry has a wrong or unknown field")
     return TrustedKey(name, _checked(bytes.fromhex(key)), added, revoked)
-
-
-def _loose(path: Path, forbidden: int = 0o077) -> str:
-    mode = path.stat().st_mode & 0o777
-    return f"{path} has mode {mode:o}: others may reach it" if mode & forbidden else ""
 
 
 def _mend(directory: Path, file: Path) -> str:

@@ -68,6 +68,7 @@ async def _open_node(config: NodeConfig, clock: Clock) -> AsyncIterator[NodeRunt
         identity = load_identity(config.data_dir)
         store = Store(config.data_dir, config.name, identity, config.offline.limits, now_us=clock.now_us)
         _warn_of_small_disk(store, config)
+        _tell_lost_store(store)
         writer = ThreadWriter(store)
         clean = False
         try:
@@ -98,6 +99,16 @@ def _warn_of_small_disk(store: Store, config: NodeConfig) -> None:
             config.data_dir,
             store.size_bytes_max / 1e6,
             set_bytes / 1e6,
+        )
+
+
+def _tell_lost_store(store: Store) -> None:
+    if store.replaced_epoch and store.head[0] == 0:
+        _log.error(
+            "the store of this node is gone: node.db was missing or empty. Rules, state and audit of epoch %d are lost "
+            "here; epoch %d begins. Restore node.db from a backup, or deploy the rules again",
+            store.replaced_epoch,
+            store.epoch,
         )
 
 

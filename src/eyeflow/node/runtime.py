@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.base.private import WRITERS, require_private
 from eyeflow.base.whole_file import write_whole
 from eyeflow.node.clock import Clock
 from eyeflow.node.config.config import NodeConfig
@@ -71,7 +72,9 @@ class NodeRuntime:
     def _start_record(self, restored: Restored) -> Draft:
         rules = self.engine.core.rules.values()
         programs = tuple(sorted((rule.name, rule.loaded.program_id) for rule in rules))
-        body = StartBody(self.identity.version, self.identity.public_key, restored.clean, programs)
+        store = self._writer.store
+        replaced_epoch = store.replaced_epoch if store.head[0] == 0 else 0
+        body = StartBody(self.identity.version, self.identity.public_key, restored.clean, programs, replaced_epoch)
         return Draft(self.clock.now_us(), body)
 
     @property
@@ -145,8 +148,10 @@ def load_identity(data_dir: Path) -> Identity:
     """Return the node's key, made at the first start (`node.key`, 32 bytes, readable by its owner only)."""
     path = data_dir / KEY_NAME
     try:
+        require_private(data_dir, "the node's data_dir", WRITERS)
         if not path.exists():
             write_whole(path, Identity.generate().private_bytes(), 0o600)
+        require_private(path, "the node's key")
         return Identity(path.read_bytes())
     except (OSError, ValueError) as error:
         raise EyeflowError(

@@ -192,12 +192,16 @@ class RemoveBody:
 
 @dataclass(frozen=True, slots=True)
 class StartBody:
-    """The node started: its software, its public key, whether it had been stopped cleanly, the programs it runs."""
+    """The node started: its software, its public key, whether it had been stopped cleanly, the programs it runs.
+
+    `replaced_epoch` stands in the first record of an epoch whose node had a store before, which is gone: its epoch.
+    """
 
     version: str = _key(1, _text)
     public_key: bytes = _key(2, _hash)
     clean: bool = _key(3, _flag)
     programs: tuple[tuple[str, bytes], ...] = _key(4, _each(_text, _hash), ())
+    replaced_epoch: int = _key(5, _uint, 0)
 
 
 @dataclass(frozen=True, slots=True)

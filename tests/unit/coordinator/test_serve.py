@@ -183,7 +183,7 @@ def test_a_full_disk_is_a_problem_and_loses_nothing(api: Any) -> None:
 def test_a_process_without_rights_is_told(tmp_path: Path) -> None:
     locked = tmp_path / "locked"
     locked.mkdir()
-    (locked / "coordinator.sqlite").mkdir()
+    (locked / "coordinator.sqlite").mkdir(mode=0o700)
     with pytest.raises(EyeflowError) as error:
         asyncio.run(serve(ServeOptions(locked, port=0), lambda started: None))
     assert error.value.code == "store"

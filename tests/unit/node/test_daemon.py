@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 
 from components.node_sim import SIGNER, program
 from eyeflow.base.errors import EyeflowError
+from eyeflow.node.cluster.health import health_of
 from eyeflow.node.config.config import CoordinatorConfig, NodeConfig
 from eyeflow.node.config.ports import HttpServerConfig, PortsConfig
 from eyeflow.node.daemon import run_node
@@ -19,6 +21,7 @@ from eyeflow.node.runtime import NodeRuntime
 from eyeflow.node.store.reader import AuditReader
 from eyeflow.protocol.audit import Record, decode_record, verify_chain
 from eyeflow.protocol.audit_bodies import CheckpointBody, ExecutionBody, StartBody, StopBody
+from eyeflow.protocol.messages import HealthState
 from eyeflow.svm.signing import public_key_of
 
 PROCESS = Path(__file__).with_name("node_process.py")
@@ -196,5 +199,60 @@ def test_a_directory_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> Non
 
 def test_a_damaged_key_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "node.key").write_bytes(b"short")
+    (tmp_path / "node.key").chmod(0o600)
     with pytest.raises(EyeflowError, match="cannot use the node's key"):
         asyncio.run(run_node(node_config(tmp_path)))
+
+
+def ran_once(path: Path) -> dict[str, object]:
+    """Start a node, and stop it as soon as it runs; return its status."""
+    state: dict[str, object] = {}
+
+    async def test() -> None:
+        stop = asyncio.Event()
+
+        def on_ready(node: NodeRuntime) -> None:
+            state.update(node.status())
+            stop.set()
+
+        await run_node(node_config(path), stop=stop, on_ready=on_ready)
+
+    asyncio.run(test())
+    return state
+
+
+@pytest.mark.parametrize(("name", "mode"), [("node.key", 0o644), (".", 0o777), (".", 0o775)])
+def test_a_key_or_data_dir_that_others_may_reach_is_refused(tmp_path: Path, name: str, mode: int) -> None:
+    ran_once(tmp_path)
+    (tmp_path / name).chmod(mode)
+    with pytest.raises(EyeflowError) as refused:
+        ran_once(tmp_path)
+    assert refused.value.code == "permissions" and "chmod" in refused.value.next_step
+    (tmp_path / name).chmod(0o700 if name == "." else 0o600)
+    ran_once(tmp_path)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_lost_store_is_said_in_log_status_health_and_audit(
+    tmp_path: Path, missing: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = ran_once(tmp_path)
+    ran_once(tmp_path)
+    assert first["store"]["replaced_epoch"] == 0  # type: ignore[index]
+    assert not [one for one in caplog.records if one.levelno >= logging.ERROR], "a first start is no loss"
+    for name in ("node.db", "node.db-wal", "node.db-shm"):
+        (tmp_path / name).unlink(missing_ok=True)
+    if not missing:
+        (tmp_path / "node.db").touch()
+    for _ in range(2):
+        state = ran_once(tmp_path)
+        assert state["store"]["replaced_epoch"] == first["epoch"]  # type: ignore[index]
+        assert int(str(state["epoch"])) > int(str(first["epoch"])), "also within one second, and with a clock set back"
+        told = [one for one in health_of(state) if one.name == "store"]
+        assert [(one.state, one.detail) for one in told] == [
+            (HealthState.RUNNING, f"the store of epoch {first['epoch']} is lost")
+        ]
+    errors = [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR]
+    assert len(errors) == 1 and "is gone" in errors[0]
+    starts = [one.body.replaced_epoch for one in records(tmp_path) if isinstance(one.body, StartBody)]
+    assert starts == [first["epoch"], 0], "the first record of the new epoch says it"

@@ -25,7 +25,16 @@ def health_of(state: Mapping[str, object]) -> tuple[Health, ...]:
     """Return one record for each rule and each port of `NodeControl.status()`."""
     rules = [_health("rule", one) for one in _items(state.get("rules"))]
     ports = [_health("port", one) for key in ("sources", "drivers", "ports") for one in _items(state.get(key))]
-    return tuple(rules + ports)
+    return tuple(rules + ports + _store_health(state.get("store")))
+
+
+def _store_health(store: object) -> list[Health]:
+    """Say how the store does, and for as long as its epoch lasts that the one before it is lost."""
+    if not isinstance(store, Mapping):
+        return []
+    lost = f"the store of epoch {store['replaced_epoch']} is lost" if store.get("replaced_epoch") else ""
+    detail = "; ".join(text for text in (str(store.get("problem") or ""), lost) if text)
+    return [_health("port", {"name": "store", "state": store.get("state", "up"), "detail": detail})]
 
 
 def rules_of(state: Mapping[str, object]) -> frozenset[str]:

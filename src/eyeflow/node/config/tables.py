@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
+from eyeflow.base.private import STRANGERS, require_private
 
 
 class Table:
@@ -125,6 +126,7 @@ def secret(section: str, environment: str, file: Path | None) -> str:
         return os.environ[environment]
     if file is None:
         return ""
+    require_private(file, f"the secret of [{section}]", STRANGERS)
     try:
         return file.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.base.private import STRANGERS, require_private
 from eyeflow.node.config.ports import TlsConfig
 
 
@@ -25,6 +26,7 @@ def tls_context(config: TlsConfig) -> ssl.SSLContext:
         context.sslsocket_class = _TlsSocket
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if config.cert_file is not None:
+            require_private(config.key_file or config.cert_file, "the key of [mqtt.tls]", STRANGERS)
             context.load_cert_chain(config.cert_file, config.key_file)
     except (OSError, ssl.SSLError) as error:
         raise EyeflowError(

@@ -197,6 +197,12 @@ def _make_private(path: Path) -> None:
         path.chmod(0o600)
 
 
+def _is_read_only(directory: Path) -> bool:
+    with suppress(OSError):
+        return bool(os.statvfs(directory).f_flag & os.ST_RDONLY)
+    return False
+
+
 def storage_error(error: apsw.Error | OSError, path: Path) -> StorageError:
     """Say what an error of SQLite or of the disk means for whoever runs the node."""
     number = error.errno if isinstance(error, OSError) else 0
@@ -205,7 +211,7 @@ def storage_error(error: apsw.Error | OSError, path: Path) -> StorageError:
     full = isinstance(error, apsw.FullError) or number in (errno.ENOSPC, errno.EDQUOT)
     if full:
         what, next_step = "is full", "Free space on this disk."
-    elif isinstance(error, apsw.ReadOnlyError) or number == errno.EROFS:
+    elif isinstance(error, apsw.ReadOnlyError) or number == errno.EROFS or _is_read_only(path.parent):
         what, next_step = "is read-only", "Look for the reason with dmesg, then make it writable: mount -o remount,rw"
     else:
         what, next_step = "failed", "Check the disk and its permissions (dmesg, df, ls -l)."

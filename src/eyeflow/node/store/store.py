@@ -14,6 +14,7 @@ import apsw
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.store.file import STORE_NAME, FreeBytes, FrozenFile, StoreFile, free_bytes_of, storage_error
+from eyeflow.node.store.marker import mark_epoch, marked_epoch
 from eyeflow.node.store.rows import read_kept, read_pending, read_slots, read_states, write_rows
 from eyeflow.node.store.transaction import transaction
 from eyeflow.node.store.types import (
@@ -90,12 +91,23 @@ class Store:
             raise storage_error(error, self._path) from error
 
     def _read_meta(self) -> None:
-        self.epoch = int(self._meta_or_set("epoch", self._now_us() // 1_000_000))
+        self.replaced_epoch = self._replaced_epoch()
+        # Later than the lost one, also where the clock was set back: an epoch never comes twice.
+        first = max(self._now_us() // 1_000_000, self.replaced_epoch + 1)
+        self.epoch = int(self._meta_or_set("epoch", first))
+        mark_epoch(self._path.parent, self.epoch)
         self._check_owner("node", self.node, "node name")
         self._check_owner("public_key", self._identity.public_key, "key")
         self._lost_total = int(self._meta_or_set("lost_total", 0))
         # One attribute: others read it from their thread, and a number with another record's hash looks like a fork.
         self._tip = self._read_head()
+
+    def _replaced_epoch(self) -> int:
+        """Return the epoch of a store that was here before this one and is gone, 0 when there was none."""
+        key, db = "replaced_epoch", self._file.db
+        if db.execute("SELECT value FROM meta WHERE key = 'epoch'").get is None:
+            return int(self._meta_or_set(key, marked_epoch(self._path.parent)))
+        return int(db.execute("SELECT value FROM meta WHERE key = ?", (key,)).get or 0)
 
     def _check_owner(self, key: str, value: str | bytes, what: str) -> None:
         stored = self._meta_or_set(key, value)

@@ -298,6 +298,7 @@ def test_password_from_the_environment_and_a_wrong_one(tmp_path: Path, monkeypat
     monkeypatch.setenv("TEST_MQTT_PASSWORD", "right")
     wrong = tmp_path / "wrong"
     wrong.write_text("wrong\n")
+    wrong.chmod(0o600)
 
     async def scenario(broker: Mosquitto) -> None:
         good = client(broker, "good", username="node", password_env="TEST_MQTT_PASSWORD")

@@ -1,0 +1,32 @@
+"""Remembers outside of the store that there is one: an empty or missing `node.db` is then a loss and no first start."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from eyeflow.base.whole_file import write_whole
+
+_log = logging.getLogger("eyeflow.node")
+
+MARKER_NAME = "node.epoch"
+DIGITS_MAX = 19
+
+
+def marked_epoch(data_dir: Path) -> int:
+    """Return the audit epoch of the store that this directory had last, 0 when it never had one."""
+    try:
+        text = (data_dir / MARKER_NAME).read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return 0
+    return int(text) if text.isdecimal() and len(text) <= DIGITS_MAX else 0
+
+
+def mark_epoch(data_dir: Path, epoch: int) -> None:
+    """Note the epoch durably. A disk that refuses is told at the next start: it must not keep rules from running."""
+    if marked_epoch(data_dir) == epoch:
+        return
+    try:
+        write_whole(data_dir / MARKER_NAME, f"{epoch}\n".encode(), 0o600)
+    except OSError as error:
+        _log.warning("a lost store would not be noticed: cannot write %s: %s", data_dir / MARKER_NAME, error)
