@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,7 @@ import typer
 
 from eyeflow.base.duration import format_duration
 from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.base.reading import parse_float
 from eyeflow.cli import rules as r
 from eyeflow.cli.console import JsonFlag, counted, note, paint, say, say_json
 from eyeflow.cli.files import STDIN, read_bytes, usage_error
@@ -21,10 +23,13 @@ from eyeflow.cli.streams import require_reader
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from eyeflow.node.replay.event_files import EventRows, TimeSource
     from eyeflow.node.replay.replay import ActionRecord, Replay, ReplayOptions, Summary
     from eyeflow.svm.program import Program, Value
     from eyeflow.svm.verify import Verified
 
+SPEED_MIN, SPEED_MAX = 0.001, 1e6
+"""Slower, a gap of a night would last for years, and longer than a sleep may."""
 DURATION = re.compile(r"-?\d+(us|ms|s|min|h|d)")
 
 
@@ -35,7 +40,14 @@ def register(app: typer.Typer) -> None:
 
 def run(
     rule: Annotated[Path, typer.Argument(help="A rule (.eye) or a compiled program (.svm).")],
-    events: Annotated[Path, typer.Option("--events", help="Recorded events: a .csv or .jsonl file, or - for stdin.")],
+    events: Annotated[
+        list[str],
+        typer.Option(
+            "--events",
+            metavar="[NAME=]FILE",
+            help="Recorded events: a CSV or JSON Lines file, or - for stdin. May be given again; NAME is the handler.",
+        ),
+    ],
     read: Annotated[
         list[str] | None,
         typer.Option("--read", metavar="CALL=COLUMN", help="What answers a read: 'adc.read_channel(0)=value'."),
@@ -46,6 +58,9 @@ def run(
     trigger: Annotated[
         str, typer.Option("--trigger", help="The handler's event name, when several could take them.")
     ] = "",
+    stream: Annotated[
+        str, typer.Option("--stream", metavar="COLUMN", help="The column that names the handler of each event.")
+    ] = "stream",
     timestamp: Annotated[
         str, typer.Option("--timestamp", metavar="COLUMN", help="The column with the time.")
     ] = "timestamp",
@@ -62,13 +77,12 @@ def run(
     json_: JsonFlag = False,
 ) -> None:
     """Run a rule on recorded events and show what it would have done. Nothing reaches the world."""
-    from eyeflow.node.replay.event_files import TimeSource, open_events
+    from eyeflow.node.replay.event_files import TimeSource
     from eyeflow.node.replay.replay import Replay
 
     verified = load_program(rule, catalog)
-    options = _options(verified.program, read, param, trigger, speed, timezone, repeats=repeats)
-    times = TimeSource(timestamp, _period_us(period))
-    rows = open_events(None if events == STDIN else events, sys.stdin.buffer, times)
+    options = replace(_options(verified.program, read, param, trigger, speed, timezone, repeats=repeats), stream=stream)
+    rows = _open_recordings(events, TimeSource(timestamp, _period_us(period)))
     replay = Replay(verified, rows, options)
     try:
         for record in replay.run():
@@ -82,6 +96,24 @@ def run(
     finally:
         rows.close()
     _show_summary(replay, json_)
+
+
+def _open_recordings(texts: list[str], times: TimeSource) -> EventRows:
+    """Open all recordings and merge them by time."""
+    from eyeflow.node.replay.event_files import open_events
+    from eyeflow.node.replay.streams import merge_events, named_path
+
+    opened: list[EventRows] = []
+    try:
+        for text in texts:
+            name, path = named_path(text, lambda whole: Path(whole).exists())
+            found = open_events(None if path == str(STDIN) else Path(path), sys.stdin.buffer, times)
+            opened.append(replace(found, streams=(name,)))
+        return merge_events(opened)
+    except EyeflowError:
+        for one in opened:
+            one.close()
+        raise
 
 
 def load_program(path: Path, catalog: list[Path] | None) -> Verified:
@@ -135,11 +167,13 @@ def _options(
     from eyeflow.node.replay.replay import Repeats, ReplayOptions
 
     try:
-        factor = 0.0 if speed == "max" else float(speed)
-        if factor < 0 or factor != factor or (factor == 0 and speed != "max"):
+        factor = 0.0 if speed == "max" else parse_float(speed)
+        if speed != "max" and not SPEED_MIN <= factor <= SPEED_MAX:
             raise ValueError
     except ValueError:
-        raise usage_error(f"--speed {speed} is no speed", "write a number above 0, or max") from None
+        raise usage_error(
+            f"--speed {speed} is no speed", f"write a number from {SPEED_MIN:g} to {SPEED_MAX:g}, or max"
+        ) from None
     try:
         zone = UTC if timezone == "UTC" else ZoneInfo(timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -244,7 +278,9 @@ def _summary_lines(summary: Summary) -> Iterator[str]:
     if summary.rejected_count:
         yield f"{counted(summary.rejected_count, 'event')} rejected:"
         yield from (f"  {count} x {reason}" for reason, count in summary.rejected.items())
-        yield from (f"  line {example.line}: {example.reason}" for example in summary.rejected_examples)
+        several = len({example.file for example in summary.rejected_examples}) > 1
+        for example in summary.rejected_examples:
+            yield f"  {f'{example.file} ' if several else ''}line {example.line}: {example.reason}"
 
 
 def format_recorded(duration_us: int) -> str:

@@ -112,8 +112,9 @@ def _duration(text: str, span: Span, report: Report) -> Token:
             )
         )
         return Token(TokenKind.DURATION, text, span)
-    number = parse_duration("".join(parts)) if len(text) < 200 else INT_MAX + 1
-    if number > INT_MAX:
+    try:
+        number = parse_duration("".join(parts))
+    except ValueError:
         report(_too_large(text, span, "the longest duration is 9223372036854775807us, about 292,000 years"))
         number = 0
     return Token(TokenKind.DURATION, text, span, number=number)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any
 
 from eyeflow.svm.layout import is_scalar
@@ -126,7 +127,7 @@ def _quick_cell(field: Field, careful: ReadScalar) -> ReadScalar:
                 value = float(raw)
             except ValueError:
                 return careful(row)
-            if value == value:
+            if isfinite(value):
                 return value
         return careful(row)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 
+from eyeflow.base.reading import Unreadable, parse_float, parse_json
 from eyeflow.svm.layout import is_scalar
-from eyeflow.svm.numbers import NAN
 from eyeflow.svm.program import Type, TypeTag, Value
 from eyeflow.svm.schema_values import (
     Flat,
@@ -25,14 +24,11 @@ _INT = re.compile(r"[+-]?[0-9]{1,20}")
 
 
 def cell_float(raw: object) -> float:
-    """Return the float of a cell."""
+    """Return the float of a cell: finite, as in JSON."""
     try:
-        value = float(raw)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+        return parse_float(str(raw))
+    except Unreadable:
         raise RejectedEvent("a number", shown(raw)) from None
-    if isinstance(raw, str) and ("_" in raw or not raw.isascii()):
-        raise RejectedEvent("a number", shown(raw))
-    return value if value == value else NAN
 
 
 def cell_int(raw: object) -> int:
@@ -90,8 +86,8 @@ def flat_cell_decoder(type_: Type) -> Flat:
 
     def read(raw: object) -> tuple[Value, ...]:
         try:
-            value = json.loads(str(raw))
-        except (ValueError, RecursionError):
+            value = parse_json(str(raw))
+        except Unreadable:
             raise RejectedEvent("JSON", shown(raw)) from None
         return decode(value)
 

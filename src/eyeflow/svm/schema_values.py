@@ -8,6 +8,7 @@ from math import isfinite
 
 from eyeflow.base.duration import parse_duration
 from eyeflow.base.names import near
+from eyeflow.base.reading import EXACT_BELOW
 from eyeflow.svm.layout import flatten, is_scalar, zero
 from eyeflow.svm.numbers import INT_MAX, INT_MIN, NAN, text_bytes
 from eyeflow.svm.program import Type, TypeTag, Value
@@ -73,11 +74,15 @@ def decode_bool(raw: object) -> bool:
 
 
 def decode_int(raw: object) -> int:
-    """Return an int: a whole number in the range of 64 bits."""
-    whole = int(raw) if isinstance(raw, float) and raw.is_integer() else raw
+    """Return an int: a whole number in the range of 64 bits.
+
+    A float counts as one only while it is exact: 9007199254740993.0 reaches us as ...992.
+    """
+    whole = int(raw) if isinstance(raw, float) and raw.is_integer() and abs(raw) < EXACT_BELOW else raw
     if isinstance(whole, int) and not isinstance(whole, bool) and INT_MIN <= whole <= INT_MAX:
         return whole
-    raise RejectedEvent("a whole number of 64 bits", shown(raw))
+    is_inexact = isinstance(raw, float) and raw.is_integer() and abs(raw) <= -INT_MIN
+    raise RejectedEvent(f"a whole number of 64 bits{', written without a point' if is_inexact else ''}", shown(raw))
 
 
 def decode_float(raw: object) -> float:

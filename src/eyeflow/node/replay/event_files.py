@@ -1,35 +1,38 @@
 """Recorded events as CSV or JSON lines, from a file or a pipe, one at a time: memory does not grow with their number.
 
-The first character tells the format: `{` starts JSON lines, anything else is the header of a CSV file (RFC 4180; comma,
-semicolon or tab). A row that cannot be read is given as a reason, never raised: the replay counts it.
+The first bytes tell the packing (gzip) and the encoding (UTF-8, or UTF-16 with its mark), the first character that is
+no blank the format: `{` starts JSON lines, anything else the header of a CSV file (`event_tables`). A row that cannot
+be read is given as a reason, never raised: the replay counts it.
 """
 
 from __future__ import annotations
 
-import contextlib
-import csv
+import gzip
 import io
-import json
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn, cast
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
-from eyeflow.node.payloads import DECODER
-from eyeflow.node.replay.event_times import parse_time
+from eyeflow.base.reading import Unreadable, parse_json
+from eyeflow.node.replay.event_tables import LINE_CHARACTERS_MAX, TOO_LONG, Lines, TableProblem, open_table
+from eyeflow.node.replay.event_times import TIME_MAX_US, parse_time
 
-LINE_CHARACTERS_MAX = 1024 * 1024
-COLUMNS_MAX = 4096
 TIME_COLUMN = "timestamp"
 UNREADABLE = -1
 """In place of the time of a row that is rejected."""
 
-Row = tuple[int, int, Any]
-"""Line number, time in microseconds (or UNREADABLE), and the mapping of the row (or the reason as a text)."""
+_GZIP = b"\x1f\x8b"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
+Row = tuple[int, int, Any, int]
+"""Line number, time in microseconds (or UNREADABLE), the mapping of the row (or the reason as a text), and the number
+of the file, from 0."""
 
 
 class RowFormat(Enum):
@@ -41,13 +44,19 @@ class RowFormat(Enum):
 
 @dataclass(frozen=True, slots=True)
 class EventRows:
-    """Opened events. `columns` is empty for JSON lines; `rows` can be iterated once and closes them at its end."""
+    """Opened events. `columns` is empty for JSON lines; `rows` can be iterated once and closes them at its end.
+
+    `files` are the names of the files whose rows these are, and `streams` for each the handler that it is for, by the
+    name that the user gave, or an empty text.
+    """
 
     name: str
     format: RowFormat
     columns: tuple[str, ...]
     rows: Iterator[Row]
     close: Callable[[], None]
+    files: tuple[str, ...] = ("",)
+    streams: tuple[str, ...] = ("",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +71,19 @@ class TimeSource:
 def open_events(path: Path | None, stdin: IO[bytes] | None = None, times: TimeSource | None = None) -> EventRows:
     """Open a file, or the binary stream `stdin` when `path` is None.
 
-    Raises EyeflowError for a file that is missing, unreadable, empty or not UTF-8, and for a header without times.
+    Raises EyeflowError for a file that is missing, unreadable, empty or not text, and for a header without times.
     """
     name = str(path) if path is not None else "standard input"
+    binary = stdin if path is None else _open_file(path)
+    if binary is None:
+        raise ValueError("neither a path nor a stream")
     try:
+        stream = _text_stream(name, binary)
+    except BaseException:
         if path is not None:
-            binary: IO[bytes] = path.open("rb")
-        elif stdin is not None:
-            binary = stdin
-        else:
-            raise ValueError("neither a path nor a stream")
-    except OSError as error:
-        _refuse(
-            f"cannot read the events in {name}", error.strerror or str(error), "Check the path and its permissions."
-        )
-    stream = io.TextIOWrapper(binary, encoding="utf-8-sig", newline="")
-    close = partial(_close, stream, keep=path is None)
+            binary.close()
+        raise
+    close = partial(_close, stream, None if path is None else binary)
     try:
         return _open_stream(name, stream, times or TimeSource(), close)
     except BaseException:
@@ -85,13 +91,48 @@ def open_events(path: Path | None, stdin: IO[bytes] | None = None, times: TimeSo
         raise
 
 
-def _close(stream: io.TextIOWrapper, *, keep: bool) -> None:
-    """Close a file; a stream that somebody else opened is only let go. Twice does no harm."""
-    if not keep:
-        stream.close()
-    else:
-        with contextlib.suppress(ValueError):  # it was let go before
-            stream.detach()
+def _open_file(path: Path) -> IO[bytes]:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        why = error.strerror or "the system refused it"
+        refuse(f"cannot read the events in {path}", why, "Check the path and its permissions.")
+
+
+class _Lent(io.RawIOBase):
+    """The bytes of a stream that somebody else closes, however many readers are put on top."""
+
+    def __init__(self, binary: IO[bytes]) -> None:
+        self._binary = binary
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        # `read1` gives what a pipe has now; `read` would wait until the buffer is full.
+        read: Callable[[int], bytes] = getattr(self._binary, "read1", self._binary.read)
+        data = read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _text_stream(name: str, binary: IO[bytes]) -> io.TextIOWrapper:
+    """Return the text of a stream; its first bytes tell how it is packed and encoded."""
+    buffered: io.BufferedReader[Any] = io.BufferedReader(_Lent(binary))
+    try:
+        if buffered.peek(2)[:2] == _GZIP:
+            buffered = io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=buffered)))
+        is_utf_16 = buffered.peek(2)[:2] in _UTF_16
+    except (OSError, EOFError, zlib.error) as error:
+        refuse(f"cannot read the events in {name}", _read_problem(error), "Check the file, the disk or the pipe.")
+    return io.TextIOWrapper(buffered, encoding="utf-16" if is_utf_16 else "utf-8-sig", newline="")
+
+
+def _close(stream: io.TextIOWrapper, own: IO[bytes] | None) -> None:
+    """Close a file that was opened here; a stream that somebody else opened is only let go. Twice does no harm."""
+    stream.close()
+    if own is not None:
+        own.close()
 
 
 def require_columns(events: EventRows, wanted: Mapping[str, str]) -> None:
@@ -103,114 +144,87 @@ def require_columns(events: EventRows, wanted: Mapping[str, str]) -> None:
             guess = near(name, [column for column in events.columns if column not in (*wanted, TIME_COLUMN)])
             hint = f"Did you mean `{guess}`? Rename the column, or the field." if guess else f"Add a column `{name}`."
             present = ", ".join(f"`{column}`" for column in events.columns)
-            _refuse(f"{events.name} has no column `{name}`, {purpose}", f"Its columns are {present}.", hint)
+            refuse(f"{events.name} has no column `{name}`, {purpose}", f"Its columns are {present}.", hint)
 
 
 def _open_stream(name: str, stream: io.TextIOWrapper, times: TimeSource, close: Callable[[], None]) -> EventRows:
-    lines = iter(partial(stream.readline, LINE_CHARACTERS_MAX), "")
-    first, number = "", 0
+    lines = Lines(stream)
     try:
-        while not first.strip():
-            first = next(lines, "")
-            number += 1
-            if not first:
-                _refuse(f"{name} has no events", "It is empty.", "Give a CSV file with a header, or JSON lines.")
+        first = lines.first()
+        if first is None:
+            refuse(f"{name} has no events", "It is empty.", "Give a CSV file with a header, or JSON lines.")
+        if first.lstrip().startswith("{"):
+            rows = _guard(name, _json_rows(lines, times), close)
+            return EventRows(name, RowFormat.JSON, (), rows, close, (name,))
+        if first.lstrip().startswith("["):
+            refuse(f"{name} is one JSON list", "JSON lines have one object in each line.", "jq -c '.[]' makes them.")
+        table = open_table(lines, "" if times.period_us else times.column)
     except UnicodeDecodeError as error:
-        _refuse_encoding(name, number, error)
-    if first.lstrip().startswith("{"):
-        rows = _guard(name, _json_rows(first, number, lines, times), close)
-        return EventRows(name, RowFormat.JSON, (), rows, close)
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(_chain(first, lines), delimiter=delimiter, strict=True)
-    columns = _header(name, reader)
-    rows = _guard(name, _csv_rows(reader, number, columns, times), close)
-    events = EventRows(name, RowFormat.TEXT, columns, rows, close)
+        _refuse_encoding(name, lines.number + 1, error)
+    except (OSError, EOFError, zlib.error) as error:
+        refuse(f"cannot read the events in {name}", _read_problem(error), "Check the file, the disk or the pipe.")
+    except TableProblem as problem:
+        refuse(f"{name} {problem.message}", problem.cause, problem.next_step)
+    rows = _guard(name, _csv_rows(table.rows, table.columns, times), close)
+    events = EventRows(name, RowFormat.TEXT, table.columns, rows, close, (name,))
     if not times.period_us:
         require_columns(events, {times.column: "the time of each event"})
     return events
 
 
-def _chain(first: str, rest: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from rest
-
-
-def _header(name: str, reader: Any) -> tuple[str, ...]:
-    try:
-        columns = tuple(column.strip() for column in next(reader))
-    except (csv.Error, StopIteration) as error:
-        _refuse(f"the header of {name} cannot be read", str(error), "Write the names of the columns in the first line.")
-    twice = next((column for column in columns if columns.count(column) > 1), None)
-    if twice is not None:
-        _refuse(f"{name} has two columns named `{twice}`", "A name stands for one field.", "Rename one of them.")
-    if len(columns) > COLUMNS_MAX:
-        _refuse(f"{name} has {len(columns)} columns", f"At most {COLUMNS_MAX} are read.", "Leave out some.")
-    return columns
-
-
-def _csv_rows(reader: Any, first_line: int, columns: tuple[str, ...], times: TimeSource) -> Iterator[Row]:
-    offset, width = first_line - 1, len(columns)
-    place = -1 if times.period_us else columns.index(times.column)
+def _csv_rows(
+    rows: Iterator[tuple[int, list[str] | str]], columns: tuple[str, ...], times: TimeSource
+) -> Iterator[Row]:
+    place = -1 if times.period_us or times.column not in columns else columns.index(times.column)
     time_us = times.start_us - times.period_us
-    while True:
-        try:
-            for cells in reader:
-                if len(cells) != width:
-                    if cells:
-                        yield reader.line_num + offset, UNREADABLE, f"{len(cells)} cells where the header has {width}"
-                    continue
-                if place >= 0:
-                    try:
-                        time_us = parse_time(cells[place])
-                    except ValueError as error:
-                        yield reader.line_num + offset, UNREADABLE, f"column `{times.column}`: {error}"
-                        continue
-                else:
-                    time_us += times.period_us
-                yield reader.line_num + offset, time_us, dict(zip(columns, cells, strict=True))
-            return
-        except csv.Error as error:
-            yield reader.line_num + offset, UNREADABLE, f"not CSV: {error}"
+    for line, cells in rows:
+        if type(cells) is str:
+            yield line, UNREADABLE, cells, 0
+            continue
+        if place >= 0:
+            try:
+                time_us = parse_time(cells[place])
+            except ValueError as error:
+                yield line, UNREADABLE, f"column `{times.column}`: {error}", 0
+                continue
+        else:
+            time_us += times.period_us
+            if time_us >= TIME_MAX_US:
+                yield line, UNREADABLE, "with this period its time lies beyond the year 9899", 0
+                continue
+        yield line, time_us, dict(zip(columns, cells, strict=True)), 0
 
 
-def _json_rows(first: str, number: int, lines: Iterator[str], times: TimeSource) -> Iterator[Row]:
+def _json_rows(lines: Lines, times: TimeSource) -> Iterator[Row]:
     column, period_us = times.column, times.period_us
     time_us = times.start_us - period_us
-    decode = DECODER.decode
-    for line in _chain(first, lines):
+    for number, line in lines:
+        if line is TOO_LONG:
+            yield number, UNREADABLE, f"a line of more than {LINE_CHARACTERS_MAX} characters", 0
+            continue
         if line.isspace():
-            number += 1
             continue
         try:
-            row = decode(line)
+            row = parse_json(line)
             if type(row) is not dict:
-                raise ValueError("not a JSON object")
+                raise Unreadable("not a JSON object")
             time_us = time_us + period_us if period_us else _json_time(row, column)
-        except (ValueError, RecursionError) as error:
-            yield number, UNREADABLE, _json_reason(line, error)
+            if time_us >= TIME_MAX_US:
+                raise Unreadable("with this period its time lies beyond the year 9899")
+        except ValueError as error:
+            yield number, UNREADABLE, str(error), 0
         else:
-            yield number, time_us, row
-        number += line.endswith("\n")
+            yield number, time_us, row, 0
 
 
 def _json_time(row: Mapping[str, object], column: str) -> int:
     if column not in row:
-        raise ValueError(f"the field `{column}`, the time of the event, is missing")
+        raise Unreadable(f"the field `{column}`, the time of the event, is missing")
     return parse_time(row[column])
 
 
-def _json_reason(line: str, error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "not JSON: nested too deeply"
-    if len(line) >= LINE_CHARACTERS_MAX:
-        return f"a line of more than {LINE_CHARACTERS_MAX} characters"
-    if isinstance(error, json.JSONDecodeError):
-        return f"not JSON: {error.msg} at column {error.colno}"
-    return str(error)
-
-
 def _guard(name: str, rows: Iterator[Row], close: Callable[[], None]) -> Iterator[Row]:
-    """Turn a byte that is not UTF-8, and a disk that fails, into the user's error; close at the end."""
+    """Turn a byte that is no text, and a disk that fails, into the user's error; close at the end."""
     line = 0
     try:
         for row in rows:
@@ -218,16 +232,27 @@ def _guard(name: str, rows: Iterator[Row], close: Callable[[], None]) -> Iterato
             yield row
     except UnicodeDecodeError as error:
         _refuse_encoding(name, line + 1, error)
-    except OSError as error:
-        _refuse(f"reading {name} failed after line {line}", error.strerror or str(error), "Check the disk or the pipe.")
+    except (OSError, EOFError, zlib.error) as error:
+        refuse(
+            f"reading {name} failed after line {line}", _read_problem(error), "Check the file, the disk or the pipe."
+        )
     finally:
         close()
 
 
-def _refuse_encoding(name: str, line: int, error: UnicodeDecodeError) -> None:
-    cause = f"Byte 0x{error.object[error.start]:02x} at or after line {line}: {error.reason}."
-    _refuse(f"{name} is not UTF-8", cause, "Save or convert it as UTF-8: iconv -f latin1 -t utf-8.")
+def _read_problem(error: Exception) -> str:
+    if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):
+        return error.strerror or "the system refused it"
+    return "Its gzip packing is damaged or cut off."
 
 
-def _refuse(message: str, cause: str, next_step: str) -> Any:
+def _refuse_encoding(name: str, line: int, error: UnicodeDecodeError) -> NoReturn:
+    if error.encoding.startswith("utf-16"):
+        refuse(f"{name} is not UTF-16", f"Its text breaks at or after line {line}.", "Save or convert it as UTF-8.")
+    cause = f"Byte 0x{error.object[error.start]:02x} at or after line {line} belongs to no character."
+    refuse(f"{name} is not UTF-8", cause, "Save or convert it as UTF-8: iconv -f latin1 -t utf-8.")
+
+
+def refuse(message: str, cause: str, next_step: str) -> NoReturn:
+    """Raise the error of a recording that cannot be used."""
     raise EyeflowError(message, cause=cause, next_step=next_step, code="bad_events", exit_code=ExitCode.PROBLEMS)

@@ -10,18 +10,19 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.compiler.source_map import line_of, site_lines
 from eyeflow.node.arguments import readable_arguments
 from eyeflow.node.ports import Driver
-from eyeflow.node.replay.event_files import UNREADABLE, EventRows, RowFormat, require_columns
+from eyeflow.node.replay.event_files import UNREADABLE, EventRows
+from eyeflow.node.replay.gaps import GapGuard
 from eyeflow.node.replay.reads import Answers, ReadMapping
+from eyeflow.node.replay.streams import STREAM_COLUMN, Streams
 from eyeflow.svm.execution import Execution, Outcome
 from eyeflow.svm.instance import Instance
 from eyeflow.svm.opcodes import Trap
-from eyeflow.svm.program import Program, SiteKind, Trigger, TriggerKind, Value
+from eyeflow.svm.program import Program, SiteKind, TriggerKind, Value
 from eyeflow.svm.schedule import next_due_us
-from eyeflow.svm.schema import PayloadDecoder, RejectedEvent
+from eyeflow.svm.schema import RejectedEvent
 from eyeflow.svm.verify import Verified
 
 EXAMPLES_MAX = 5
@@ -55,10 +56,11 @@ class ActionRecord(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RejectedExample:
-    """One rejected event: its line in the recording and the reason."""
+    """One rejected event: its line in the recording and the reason; `file` is the recording."""
 
     line: int
     reason: str
+    file: str = ""
 
 
 @dataclass(slots=True)
@@ -96,7 +98,8 @@ class Summary:
             "rejected": self.rejected_count,
             "rejected_by_reason": self.rejected,
             "rejected_examples": [
-                {"line": example.line, "reason": example.reason} for example in self.rejected_examples
+                {"file": example.file, "line": example.line, "reason": example.reason}
+                for example in self.rejected_examples
             ],
             "traps": [{"trap": trap, "line": line, "count": count} for (trap, line), count in self.traps.items()],
             "failed_reads": self.failed_reads,
@@ -107,13 +110,14 @@ class Summary:
 class ReplayOptions:
     """`speed` 0 is as fast as possible, 1.0 as recorded, 60.0 a minute in a second.
 
-    `trigger` is the binding (`as NAME`) that gets the rows when several could. `reads` are the `--read` mappings,
-    `zone` gives the local time of `cron`, `time_of_day` and `weekday`.
+    `trigger` is the binding (`as NAME`) that gets all rows, `stream` the column that names the handler of each.
+    `reads` are the `--read` mappings, `zone` gives the local time of `cron`, `time_of_day` and `weekday`.
     """
 
     reads: Sequence[ReadMapping] = ()
     params: Mapping[str, Value] = field(default_factory=dict)
     trigger: str = ""
+    stream: str = STREAM_COLUMN
     speed: float = 0.0
     zone: tzinfo = UTC
     repeats: Repeats = Repeats.LEAVE_OUT
@@ -140,7 +144,7 @@ class Replay:
         try:
             self._instance = Instance(verified, self._options.params)
             self._answers = Answers(self._program, events, self._options.reads, drivers or {})
-            self._trigger = choose_trigger(self._program, events, self._options.trigger)
+            self._streams = Streams(self._program, events, self._options.trigger, self._options.stream)
         except BaseException:
             events.close()
             raise
@@ -160,19 +164,21 @@ class Replay:
 
     def _run(self) -> Iterator[ActionRecord]:
         summary, answers, step = self.summary, self._answers, self._instance.step
-        trigger, decode = self._trigger, self._decoder()
+        calls_of, gaps = self._streams.calls, GapGuard(self._program.triggers, self._options.zone)
         offset_us, has_reads, paced = self._offset_us, answers.has_columns, self._options.speed > 0
         last_us = -1
-        for line, time_us, row in self._events.rows:
+        for line, time_us, row, number in self._streams.rows:
             if time_us == UNREADABLE:
                 summary.events += 1
-                self._reject(line, row, row)
+                self._reject(line, number, row, row)
                 continue
             if time_us < last_us:
                 summary.out_of_order += 1
                 time_us = last_us
             elif last_us < 0:
                 self._begin(time_us)
+            else:
+                gaps.check(f"line {line} of {self._events.files[number]}", last_us, time_us)
             last_us = summary.last_us = time_us
             if paced:
                 self._pace(time_us)
@@ -182,25 +188,19 @@ class Replay:
             try:
                 if has_reads:
                     answers.update(row)
-                inputs = decode(row)
+                calls = calls_of(row, number)
             except RejectedEvent as error:
-                self._reject(line, f"field `{error.path}`: expected {error.expected}", error.reason)
+                self._reject(line, number, f"field `{error.path}`: expected {error.expected}", error.reason)
                 continue
             if has_reads and answers.changed_pins:
                 yield from self._fire_edges(time_us)
-            if trigger is not None:
+            for trigger, inputs in calls:
                 execution = step(trigger, inputs, time_us, offset_us(time_us), answers)
                 summary.executions += 1
                 if execution.actions or execution.outcome:
                     yield from self._report(execution, time_us)
         if self._due:
             yield from self._fire_timers(last_us)
-
-    def _decoder(self) -> Callable[[Any], tuple[Value, ...]]:
-        if self._trigger is None:
-            return lambda _row: ()
-        decoder = PayloadDecoder(self._program.triggers[self._trigger])
-        return decoder.from_text_row if self._events.format is RowFormat.TEXT else decoder.from_mapping
 
     # --- time ---
 
@@ -284,13 +284,13 @@ class Replay:
         self._levels[key] = args
         return False
 
-    def _reject(self, line: int, group: str, reason: str) -> None:
+    def _reject(self, line: int, number: int, group: str, reason: str) -> None:
         rejected = self.summary.rejected
         if group not in rejected and len(rejected) >= REASONS_MAX:
             group = "other reasons"
         rejected[group] = rejected.get(group, 0) + 1
         if len(self.summary.rejected_examples) < EXAMPLES_MAX:
-            self.summary.rejected_examples.append(RejectedExample(line, reason))
+            self.summary.rejected_examples.append(RejectedExample(line, reason, self._events.files[number]))
 
 
 def offset_of(zone: tzinfo) -> Callable[[int], int]:
@@ -304,41 +304,3 @@ def offset_of(zone: tzinfo) -> Callable[[int], int]:
         return 0 if offset is None else offset // timedelta(microseconds=1)
 
     return lambda time_us: of_quarter(time_us // (QUARTER_S * 1_000_000))
-
-
-def choose_trigger(program: Program, events: EventRows, binding: str = "") -> int | None:
-    """Return the trigger that gets the rows; None for a rule that only has timers and edges."""
-    candidates = {
-        index: trigger
-        for index, trigger in enumerate(program.triggers)
-        if trigger.kind is TriggerKind.SOURCE and trigger.source != "gpio"
-    }
-    if binding:
-        candidates = {index: trigger for index, trigger in candidates.items() if trigger.binding == binding}
-        if not candidates:
-            _refuse(program, f"the rule has no handler whose event is called `{binding}`")
-    elif len(candidates) > 1 and events.format is RowFormat.TEXT:
-        fitting = {i: t for i, t in candidates.items() if set(_required(t)) <= set(events.columns)}
-        candidates = fitting or candidates
-    if len(candidates) > 1:
-        _refuse(program, f"{len(candidates)} handlers of the rule could take these events")
-    if not candidates:
-        return None
-    index, trigger = next(iter(candidates.items()))
-    require_columns(events, dict.fromkeys(_required(trigger), f"a field of `{trigger.binding}`"))
-    return index
-
-
-def _required(trigger: Trigger) -> list[str]:
-    return [item.name for item in trigger.fields if item.default is None]
-
-
-def _refuse(program: Program, message: str) -> None:
-    bindings = [t.binding for t in program.triggers if t.kind is TriggerKind.SOURCE and t.binding]
-    raise EyeflowError(
-        message,
-        cause=f"Its events are called {', '.join(bindings) or 'nothing: it has timers only'}.",
-        next_step=f"Say which one with --trigger {bindings[0]}." if bindings else "Leave out --trigger.",
-        code="trigger_unclear",
-        exit_code=ExitCode.USAGE,
-    )

@@ -187,7 +187,9 @@ def test_memory_does_not_grow_with_the_number_of_events(tmp_path: Path) -> None:
         ("", "has no events", "CSV file with a header"),
         ("\n \n", "has no events", ""),
         (b"timestamp,temp\n1,2\n\xff\xfe,3\n", "is not UTF-8", "iconv"),
-        (b"\xff\xfet\x00", "is not UTF-8", "iconv"),
+        (b"\xff\xfet\x00", "has no column `timestamp`", "Add a column"),
+        (b"\xff\xfet\x00\x00", "is not UTF-16", "UTF-8"),
+        ("[{}]\n", "is one JSON list", "jq"),
     ],
 )
 def test_a_recording_that_cannot_be_used_is_one_clear_error(text: str | bytes, message: str, hint: str) -> None:
