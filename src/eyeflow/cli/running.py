@@ -32,6 +32,15 @@ SPEED_MIN, SPEED_MAX = 0.001, 1e6
 """Slower, a gap of a night would last for years, and longer than a sleep may."""
 DURATION = re.compile(r"-?\d+(us|ms|s|min|h|d)")
 
+EventsOption = Annotated[
+    list[str],
+    typer.Option(
+        "--events",
+        metavar="[NAME=]FILE",
+        help="Recorded events: a CSV or JSON Lines file, or - for stdin. May be given again; NAME is the handler.",
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
@@ -40,14 +49,7 @@ def register(app: typer.Typer) -> None:
 
 def run(
     rule: Annotated[Path, typer.Argument(help="A rule (.eye) or a compiled program (.svm).")],
-    events: Annotated[
-        list[str],
-        typer.Option(
-            "--events",
-            metavar="[NAME=]FILE",
-            help="Recorded events: a CSV or JSON Lines file, or - for stdin. May be given again; NAME is the handler.",
-        ),
-    ],
+    events: EventsOption,
     read: Annotated[
         list[str] | None,
         typer.Option("--read", metavar="CALL=COLUMN", help="What answers a read: 'adc.read_channel(0)=value'."),
@@ -78,24 +80,29 @@ def run(
 ) -> None:
     """Run a rule on recorded events and show what it would have done. Nothing reaches the world."""
     from eyeflow.node.replay.event_files import TimeSource
-    from eyeflow.node.replay.replay import Replay
 
     verified = load_program(rule, catalog)
     options = replace(_options(verified.program, read, param, trigger, speed, timezone, repeats=repeats), stream=stream)
     rows = _open_recordings(events, TimeSource(timestamp, _period_us(period)))
+    _play(verified, rows, options, show=not summary_only, as_json=json_)
+
+
+def _play(verified: Verified, rows: EventRows, options: ReplayOptions, *, show: bool, as_json: bool) -> None:
+    from eyeflow.node.replay.replay import Replay
+
     replay = Replay(verified, rows, options)
     try:
         for record in replay.run():
-            if not summary_only:
-                _show(record, json_)
+            if show:
+                _show(record, as_json)
                 require_reader()
     except KeyboardInterrupt:
         note("interrupted: the summary is of the events so far")
-        _show_summary(replay, json_)
+        _show_summary(replay, as_json)
         raise
     finally:
         rows.close()
-    _show_summary(replay, json_)
+    _show_summary(replay, as_json)
 
 
 def _open_recordings(texts: list[str], times: TimeSource) -> EventRows:

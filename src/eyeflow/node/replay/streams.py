@@ -15,13 +15,12 @@ from typing import Any
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
+from eyeflow.node.mqtt.topics import matches
 from eyeflow.node.replay.event_files import UNREADABLE, EventRows, Row, RowFormat, refuse, require_columns
-from eyeflow.node.topics import matches
 from eyeflow.svm.program import Program, Trigger, TriggerKind, Value
 from eyeflow.svm.schema import PayloadDecoder, RejectedEvent
 
 STREAM_COLUMN = "stream"
-_SHARE = "$share/"
 
 Call = tuple[int, tuple[Value, ...]]
 """A trigger and its inputs."""
@@ -180,12 +179,7 @@ class Streams:
 
 def _fits(trigger: Trigger, name: str) -> bool:
     """Say whether an address, or a topic that a broker has delivered, belongs to a handler."""
-    if trigger.address == name:
-        return True
-    if trigger.source != "mqtt":
-        return False
-    address = trigger.address
-    return matches(address.split("/", 2)[2] if address.startswith(_SHARE) else address, name)
+    return trigger.address == name or (trigger.source == "mqtt" and matches(trigger.address, name))
 
 
 def _required(trigger: Trigger) -> list[str]:
