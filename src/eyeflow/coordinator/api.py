@@ -212,6 +212,7 @@ def deploy(hub: Hub, call: Call) -> Reply:
     """Start a deployment of a rule."""
     rule, body = call.path["id"], call.body
     program = _program_to_deploy(hub, rule, body.get("programId"))
+    hub.registry.check_signers(rule, program.signers)
     decoded = decode(hub.registry.program_bytes(program.id)).program
     draft = Draft(
         rule=rule,

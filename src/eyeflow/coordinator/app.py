@@ -72,8 +72,10 @@ def _serve(endpoints: list[Endpoint]) -> Callable[[Request], Awaitable[Response]
         endpoint = by_method["GET" if request.method == "HEAD" else request.method]
         hub: Hub = request.app.state.hub
         _check_origin(request)
-        actor = _actor(hub, endpoint, request)
-        call = Call(request.path_params, await _body(endpoint, request), actor)
+        _actor(hub, endpoint, request)
+        body = await _body(endpoint, request)
+        actor = _actor(hub, endpoint, request)  # again: the token may have been revoked while the body came
+        call = Call(request.path_params, body, actor)
         reply = endpoint.handler(hub, call)
         hub.settle()
         return _response(reply)

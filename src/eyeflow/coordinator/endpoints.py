@@ -108,6 +108,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             "rule_not_found",
             "program_not_found",
             "unknown_nodes",
+            "untrusted_program",
             "unavailable_strategy",
             "invalid_params",
             "limit_reached",

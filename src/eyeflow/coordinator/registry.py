@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,11 @@ class ProgramRecord:
     uploaded_us: int
     uploaded_by: str
     size_bytes: int
+
+    @property
+    def signers(self) -> tuple[bytes, ...]:
+        """The public keys that signed it and were trusted when it came."""
+        return tuple(bytes.fromhex(key) for key in self.about["signers"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,17 +157,12 @@ class Registry:
 
     def add_program(self, intake: Intake, now_us: int, actor: str) -> tuple[ProgramRecord, bool]:
         """Keep a checked program; returns it and whether it is new. The same program again is fine."""
-        known = self.program(intake.program_id)
-        if known is not None:
-            return known, False
         program = intake.program
         with self._store.transaction():
-            if self.trusted().isdisjoint(intake.signers):  # the check took seconds: the key may be revoked by now
-                raise Problem(
-                    "untrusted_program",
-                    f"The key that signed `{program.rule}` was revoked while the program was checked.",
-                    "sign it with a trusted key",
-                )
+            self.check_signers(program.rule, intake.signers)  # again: the proof took seconds, a key may be revoked now
+            known = self.program(intake.program_id)
+            if known is not None:
+                return self._signed_again(known, intake, now_us, actor), False
             check_bound(self._store, "programs", PROGRAMS_MAX)
             self._store.run(
                 "INSERT INTO programs(id, rule, version, sequence, profile, about, bytes, uploaded_us, uploaded_by) "
@@ -182,6 +183,26 @@ class Registry:
         made = self.program(intake.program_id)
         assert made is not None
         return made, True
+
+    def _signed_again(self, known: ProgramRecord, intake: Intake, now_us: int, actor: str) -> ProgramRecord:
+        """Signatures do not change a program's id: those of a trusted key take the place of a revoked one's."""
+        if set(intake.signers) <= set(known.signers):
+            return known
+        values = (json.dumps(describe(intake)), intake.data, known.id)
+        self._store.run("UPDATE programs SET about = ?, bytes = ? WHERE id = ?", values)
+        self._store.log(now_us, actor, "sign_program", known.id, f"{known.rule} {known.version}")
+        made = self.program(known.id)
+        assert made is not None
+        return made
+
+    def check_signers(self, rule: str, signers: Collection[bytes]) -> None:
+        """Raise Problem 422 unless one of the keys that signed a program of `rule` is trusted now."""
+        if self.trusted().isdisjoint(signers):
+            raise Problem(
+                "untrusted_program",
+                f"The program of `{rule}` is signed, but its signer's key is not trusted any more.",
+                "sign it with a trusted key and upload it again",
+            )
 
     def program(self, program_id: str) -> ProgramRecord | None:
         """Return one program."""

@@ -73,6 +73,10 @@ class NodeControl(Protocol):
         """Accept programs of these signers (32 bytes each), besides those of `[trust]`, from now on; kept durably."""
         ...
 
+    async def stop_distrusted(self) -> None:
+        """Stop programs that no trusted key has signed, those whose grace is over. Raises StorageError."""
+        ...
+
     def status(self) -> dict[str, object]:
         """Return the node's state as JSON-able data; `docs/reference/node-status.md` names the fields."""
         ...

@@ -135,6 +135,7 @@ async def _serve(node: NodeRuntime, stop: asyncio.Event, on_ready: OnReady | Non
         others = [group.create_task(_supervise(status, run)) for status, run in ports]
         told = [*(status for status, _ in ports), *(driver.status for driver in node.world.drivers.values())]
         others.append(group.create_task(PortLog(told).run()))
+        others.append(group.create_task(node.revocation.run()))
         others.append(group.create_task(keep_serving_status(node.config.data_dir, node.status, tried)))
         await tried.wait()
         if on_ready is not None:

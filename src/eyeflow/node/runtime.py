@@ -18,6 +18,7 @@ from eyeflow.node.engine.core import Core
 from eyeflow.node.engine.engine import Engine, EngineOptions
 from eyeflow.node.engine.installer import Installer
 from eyeflow.node.engine.pending import resume_pending
+from eyeflow.node.engine.revocation import Revocation
 from eyeflow.node.engine.scheduler import Scheduler, utc_offset_of
 from eyeflow.node.ports import Source, Subscription
 from eyeflow.node.status import node_status
@@ -50,6 +51,7 @@ class NodeRuntime:
         self.engine = Engine(core, writer, world.drivers, arbiter, clock, options)
         policy = Policy(config.grants, frozenset(world.drivers), config.ports)
         self.installer = Installer(self.engine, policy, set(config.trusted_keys))
+        self.revocation = Revocation(self.installer, clock, config.revoked_grace_s)
         self.identity = NodeIdentity(config.name, writer.store.epoch, identity.public_key, version("eyeflow"))
 
     async def start(self) -> None:
@@ -120,6 +122,11 @@ class NodeRuntime:
             self.engine.core.keep(SIGNERS_KEY, self._signers)
             self.engine.wake()
         self.installer.trusted = set(self.config.trusted_keys) | set(keys)
+        self.revocation.changed()
+
+    async def stop_distrusted(self) -> None:
+        """Stop what nobody trusted has signed, unless its grace lasts; see `NodeControl`."""
+        await self.revocation.stop_due()
 
     def status(self) -> dict[str, object]:
         """Return the node's state as JSON-able data."""

@@ -58,6 +58,7 @@ def _running(node: NodeRuntime, rule: RunningRule) -> dict[str, object]:
         "waiting": len(rule.queue),
         "stalled": rule.stalled,
         "holds_back": rule.holds_back,
+        "stops_us": node.revocation.until_us.get(rule.name, 0),
         **rule.health.as_dict(),
     }
 

@@ -30,6 +30,7 @@ class Kind(IntEnum):
     STOP = 8
     CHECKPOINT = 9
     CLOCK = 10
+    WITHDRAW = 11
 
 
 class Disposition(IntEnum):
@@ -72,6 +73,10 @@ def _flag(value: object) -> bool:
 
 def _hash(value: object) -> bool:
     return type(value) is bytes and len(value) == HASH_BYTES
+
+
+def _hashes(value: object) -> bool:
+    return type(value) is tuple and all(_hash(element) for element in value)
 
 
 def _scalars(value: object) -> bool:
@@ -227,6 +232,16 @@ class ClockBody:
     step_us: int = _key(3, _int)
 
 
+@dataclass(frozen=True, slots=True)
+class WithdrawBody:
+    """A program was stopped because no key that signed it is trusted any more; it had run since `since_us`."""
+
+    rule: str = _key(1, _text)
+    program: bytes = _key(2, _hash)
+    signers: tuple[bytes, ...] = _key(3, _hashes)
+    since_us: int = _key(4, _int)
+
+
 Body = (
     ExecutionBody
     | ActionResultBody
@@ -238,6 +253,7 @@ Body = (
     | StopBody
     | CheckpointBody
     | ClockBody
+    | WithdrawBody
 )
 
 BODIES: dict[Kind, type[Body]] = {
@@ -251,6 +267,7 @@ BODIES: dict[Kind, type[Body]] = {
     Kind.STOP: StopBody,
     Kind.CHECKPOINT: CheckpointBody,
     Kind.CLOCK: ClockBody,
+    Kind.WITHDRAW: WithdrawBody,
 }
 
 KINDS: dict[type, Kind] = {body: kind for kind, body in BODIES.items()}

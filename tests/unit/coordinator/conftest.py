@@ -119,6 +119,9 @@ class FakeControl:
     def trust(self, signers: Collection[bytes]) -> None:
         self.trusted = frozenset(signers)
 
+    async def stop_distrusted(self) -> None:
+        return None
+
     async def audit_range(self, from_seq: int, limit: int) -> Sequence[bytes]:
         return ()
 

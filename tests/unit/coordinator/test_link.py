@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -362,6 +364,62 @@ def test_a_node_that_dies_while_it_installs_ends_up_whole(cluster: Any, make: An
             cluster.dial(node)
             assert (await make.ended(client, location))["state"] == "succeeded"
             assert "overheat" in node.running
+            await cluster.hang_up_all()
+
+    asyncio.run(scenario())
+
+
+def test_the_version_is_on_disk_before_anything_of_a_manifest_runs(cluster: Any, make: Any) -> None:
+    """Else a crash in between would let an older manifest in again."""
+
+    async def scenario() -> None:
+        async with cluster.coordinator() as client:
+            node = make.control("node-a")
+            await cluster.join(client, node)
+            plain, on_disk = node.install, []
+
+            async def install(program: bytes, params: Any, deployment: str, version: int) -> InstallResult:
+                on_disk.append((version, Membership(cluster.directory / "node-a").accepted().version))
+                return await plain(program, params, deployment, version)
+
+            node.install = install
+            cluster.dial(node)
+            await upload(client, make.program())
+            assert (await make.ended(client, await deploy(client)))["state"] == "succeeded"
+            assert on_disk == [(2, 2)]
+            await cluster.hang_up_all()
+
+    asyncio.run(scenario())
+
+
+def test_a_node_that_starts_again_is_not_taken_back_by_an_older_coordinator(
+    cluster: Any, make: Any, tmp_path: Path
+) -> None:
+    """The store of the coordinator is an old copy, and the process that knew the newer manifest is gone."""
+
+    async def scenario() -> None:
+        node = make.control("node-a")
+        async with cluster.coordinator() as client:
+            await cluster.join(client, node)
+            cluster.dial(node)
+            await upload(client, make.program())
+            assert (await make.ended(client, await deploy(client)))["state"] == "succeeded"
+        shutil.copytree(tmp_path / "coordinator", tmp_path / "old")
+        async with cluster.coordinator() as client:
+            second = await upload(client, make.program(version="2.0.0", sequence=2))
+            assert (await make.ended(client, await deploy(client, programId=second)))["state"] == "succeeded"
+            await cluster.hang_up_all()
+        shutil.rmtree(tmp_path / "coordinator")
+        shutil.move(tmp_path / "old", tmp_path / "coordinator")
+        async with cluster.coordinator():
+            link = cluster.dial(node)  # a new start of the node: what it knows comes from its disk
+
+            async def refused() -> bool:
+                return "manifest_ahead" in link.status.detail
+
+            await make.until(refused, "the refusal")
+            assert node.running["overheat"][0] == second
+            assert node.history == ["install overheat 1.0.0", "install overheat 2.0.0"]
             await cluster.hang_up_all()
 
     asyncio.run(scenario())

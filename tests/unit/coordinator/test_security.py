@@ -17,9 +17,12 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from eyeflow.coordinator import app as app_module
 from eyeflow.coordinator.auth import CHALLENGE_S, CHALLENGES_MAX, Challenges
 from eyeflow.coordinator.endpoints import ENDPOINTS, JSON_BYTES_MAX
+from eyeflow.coordinator.intake import check_program
 from eyeflow.coordinator.link import OUTBOX_MAX, _Link
 from eyeflow.protocol.identity import Identity
 from eyeflow.protocol.messages import Fetch, link_bytes
+from eyeflow.svm.container import decode
+from eyeflow.svm.signing import check_signatures, sign_program
 
 GUARDED = [endpoint for endpoint in ENDPOINTS if endpoint.role is not None]
 RANK = {"read": 0, "deploy": 1, "admin": 2}
@@ -161,6 +164,51 @@ def test_programs_need_a_trusted_signature(api: Any, make: Any) -> None:
     problem(api.upload(make.program(version="2.0.0")), 422, "untrusted_program")
     api.ask("POST", "/api/keys", json={"publicKey": key, "name": "again"})
     assert api.upload(make.program(version="2.0.0")).status_code == 201
+
+
+def test_a_key_that_is_revoked_while_its_program_is_checked_opens_nothing(
+    api: Any, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def revoked_meanwhile(data: bytes, trusted: frozenset[bytes]) -> Any:
+        checked = check_program(data, trusted)
+        api.hub.registry.revoke(make.signer.public_key, api.clock(), "admin")
+        return checked
+
+    monkeypatch.setattr(app_module, "check_program", revoked_meanwhile)
+    problem(api.upload(make.program()), 422, "untrusted_program")
+    assert api.ask("GET", "/api/rules").json()["rules"] == []
+    monkeypatch.undo()
+    api.hub.registry.trust(make.signer.public_key, "test", api.clock(), "admin")
+    assert api.upload(make.program()).status_code == 201, "the control"
+
+
+def test_a_token_that_is_revoked_while_the_body_comes_does_nothing(
+    api: Any, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def revoked_meanwhile(data: bytes, trusted: frozenset[bytes]) -> Any:
+        with api.store.transaction():
+            api.hub.tokens.revoke(api.tokens["deploy"].split("_")[1], api.clock())
+        return check_program(data, trusted)
+
+    monkeypatch.setattr(app_module, "check_program", revoked_meanwhile)
+    headers = {"Content-Type": "application/octet-stream"}
+    reply = api.ask("POST", "/api/programs", "deploy", content=make.program(), headers=headers)
+    problem(reply, 401, "unauthenticated")
+    assert api.ask("GET", "/api/rules").json()["rules"] == []
+
+
+def test_a_program_of_a_revoked_signer_is_not_deployed_until_somebody_else_signs_it(api: Any, make: Any) -> None:
+    api.join("node-1", make.stranger)
+    data = make.program()
+    program_id = api.upload(data).json()["id"]
+    api.hub.registry.revoke(make.signer.public_key, api.clock(), "admin")
+    problem(api.ask("POST", "/api/rules/overheat/deploy", json={"all": True}), 422, "untrusted_program")
+    api.hub.registry.trust(make.stranger.public_key, "other", api.clock(), "admin")
+    again = api.upload(sign_program(data, make.stranger.private_bytes()))
+    assert (again.status_code, again.json()["id"]) == (200, program_id), "signatures do not change the id"
+    assert make.stranger.public_key.hex() in again.json()["signers"]
+    assert api.ask("POST", "/api/rules/overheat/deploy", json={"all": True}).status_code == 202
+    assert check_signatures(decode(api.hub.registry.program_bytes(program_id)), {make.stranger.public_key})
 
 
 def test_a_program_with_any_changed_byte_is_refused(api: Any, make: Any) -> None:

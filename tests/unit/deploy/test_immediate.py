@@ -114,6 +114,26 @@ def test_a_node_that_was_never_reached_has_nothing_to_return_from() -> None:
     assert deployment.state is DeploymentState.FAILED
 
 
+def test_a_node_that_may_have_changed_without_telling_goes_back_too() -> None:
+    """SENT: the program is on its way, or runs, and its answer is not here yet."""
+    deployment = plan.sent(plan.sent(start(names="abc"), "a", 1), "b", 1)
+    deployment = plan.lost(deployment, "b", 2)  # b got it, too, and its link broke
+    deployment, taken = run(plan.reported(deployment, "c", Report(1, "no"), SECOND), SECOND)
+    assert [one for one in taken if isinstance(one, Want)] == [
+        Want("a", OLD, NodeState.RETURNING),
+        Want("b", OLD, NodeState.RETURNING),
+        Want("c", OLD, NodeState.REFUSED, "no"),
+    ]
+    assert deployment.state is DeploymentState.ROLLING_BACK, "it is not over before both are back"
+    assert answer(answer(deployment, "a"), "b").state is DeploymentState.FAILED
+
+
+def test_cancelling_takes_back_a_node_that_was_sent_the_program() -> None:
+    deployment = plan.sent(start(), "a", 1)
+    wants = [one for one in plan.cancel(deployment, SECOND) if isinstance(one, Want)]
+    assert wants == [Want("a", OLD, NodeState.RETURNING), Want("b", OLD, NodeState.RETURNED)]
+
+
 def test_an_answer_to_an_older_manifest_does_not_count() -> None:
     deployment = plan.with_node(start(), "a", 0, manifest_version=5)
     assert plan.reported(deployment, "a", Report(4), SECOND) == deployment

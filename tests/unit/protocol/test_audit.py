@@ -34,6 +34,7 @@ from eyeflow.protocol.audit_bodies import (
     RemoveBody,
     StartBody,
     StopBody,
+    WithdrawBody,
 )
 from eyeflow.protocol.cbor import CborError, decode, encode
 from eyeflow.protocol.identity import Identity
@@ -71,6 +72,7 @@ BODY: st.SearchStrategy[Body] = st.one_of(
         InstallBody, TEXT, HASH, TEXT, TEXT, UINT, st.lists(st.tuples(TEXT, SCALAR)).map(tuple), st.none() | HASH
     ),
     st.builds(RemoveBody, TEXT, HASH),
+    st.builds(WithdrawBody, TEXT, HASH, st.lists(HASH, max_size=4).map(tuple), INT64),
     st.builds(StartBody, TEXT, HASH, st.booleans(), st.lists(st.tuples(TEXT, HASH), max_size=3).map(tuple)),
     st.builds(StopBody, TEXT),
     st.builds(CheckpointBody, st.just(KEY.public_key)),

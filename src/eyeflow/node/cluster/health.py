@@ -43,10 +43,15 @@ def rules_of(state: Mapping[str, object]) -> frozenset[str]:
 
 
 def installed_of(state: Mapping[str, object], manifest_version: int) -> frozenset[InstalledRule]:
-    """Return the rules that run, with program and parameters, except those of another cluster (see `foreign_of`)."""
+    """Return the rules that run and may go on, with program and parameters.
+
+    Without those of another cluster (see `foreign_of`), and those that are stopped soon because their signer's key was
+    revoked: another key may have signed the same program since, so it is fetched again.
+    """
     foreign = foreign_of(state, manifest_version)
     rows = _items(state.get("rules"))
-    running = (one for one in rows if one.get("state") == "running" and one.get("rule") not in foreign)
+    good = (one for one in rows if one.get("state") == "running" and not one.get("stops_us"))
+    running = (one for one in good if one.get("rule") not in foreign)
     return frozenset(
         InstalledRule(str(one["rule"]), str(one["program_id"]), tuple(sorted(one["params"].items()))) for one in running
     )
@@ -56,6 +61,14 @@ def foreign_of(state: Mapping[str, object], manifest_version: int) -> frozenset[
     """Return the rules that came with a higher manifest version than this cluster ever sent: another cluster's."""
     rows = (one for one in _items(state.get("rules")) if "rule" in one)
     return frozenset(str(one["rule"]) for one in rows if int(one.get("manifest_version", 0)) > manifest_version)
+
+
+def refusal_of(state: Mapping[str, object], rule: str) -> str:
+    """Return why a rule does not run or will be stopped."""
+    found = next((one for one in _items(state.get("rules")) if one.get("rule") == rule), {})
+    if found.get("stops_us"):
+        return "the key of its signer was revoked: it runs until the grace of this node is over"
+    return str(found.get("last_error") or "it does not run any more")
 
 
 def next_seq_of(state: Mapping[str, object]) -> int:

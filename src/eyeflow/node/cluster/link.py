@@ -19,7 +19,15 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.backoff import Backoff
-from eyeflow.node.cluster.health import foreign_of, head_of, health_of, installed_of, next_seq_of, rules_of
+from eyeflow.node.cluster.health import (
+    foreign_of,
+    head_of,
+    health_of,
+    installed_of,
+    next_seq_of,
+    refusal_of,
+    rules_of,
+)
 from eyeflow.node.cluster.membership import JoinResult, Membership, tls_context
 from eyeflow.node.control import InstallOutcome, NodeControl
 from eyeflow.node.ports import PortStatus
@@ -193,7 +201,10 @@ class CoordinatorLink:
         """Return the hash of an own audit record, empty when it is not here (any more)."""
         if asked.epoch != self._control.identity.epoch:
             return b""
-        found = await self._control.audit_range(asked.seq, 1)
+        try:
+            found = await self._control.audit_range(asked.seq, 1)
+        except EyeflowError:  # a disk that fails right now must not cost the node its link
+            return b""
         return record_hash(found[0]) if found and decode_record(found[0]).seq == asked.seq else b""
 
     async def _apply(self, output: Apply) -> tuple[RuleResult, ...]:
@@ -203,6 +214,7 @@ class CoordinatorLink:
         await asyncio.to_thread(self._membership.accept, self._accepted)
         if self._on_signers is not None:
             self._on_signers(frozenset(manifest.signers))
+            await self._control.stop_distrusted()
         state = self._control.status()
         unwanted = rules_of(state) - {entry.rule for entry in manifest.entries}
         results = [await self._remove(rule) for rule in sorted(unwanted)]
@@ -224,6 +236,8 @@ class CoordinatorLink:
         if InstalledRule(entry.rule, entry.program_id, entry.params) in running:
             return RuleResult(entry.rule, entry.program_id, RuleState.INSTALLED)
         program = output.programs.get(entry.program_id)
+        if program is None and entry.program_id not in output.missing:
+            return RuleResult(entry.rule, entry.program_id, RuleState.REFUSED, self._why_refused(entry))
         if program is None:
             return RuleResult(entry.rule, entry.program_id, RuleState.REFUSED, "the coordinator lost the program")
         if not _is_named(program, entry.program_id):
@@ -234,6 +248,10 @@ class CoordinatorLink:
             reason = cut(f"{result.code}: {result.message}", REASON_BYTES_MAX)
             return RuleResult(entry.rule, entry.program_id, RuleState.REFUSED, reason)
         return RuleResult(entry.rule, entry.program_id, RuleState.INSTALLED)
+
+    def _why_refused(self, entry: ManifestEntry) -> str:
+        """It ran when this manifest came, so it was not fetched; then its signer's key turned out to be revoked."""
+        return cut(refusal_of(self._control.status(), entry.rule), REASON_BYTES_MAX)
 
     async def _tell(self, connection: ClientConnection, session: NodeSession) -> None:
         """Send the node's status at once after a change, and from time to time."""

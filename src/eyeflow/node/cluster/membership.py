@@ -171,7 +171,9 @@ class Membership:
 
     def accept(self, accepted: Accepted) -> None:
         """Keep the manifest accepted last; nothing older is accepted from now on."""
-        if accepted != self.accepted():
+        known = self.accepted()
+        assert accepted.version >= known.version, "the session lets no older manifest through"
+        if accepted != known:
             _store(self._manifest, {"version": accepted.version, "digest": accepted.digest.hex()})
 
 

@@ -24,6 +24,7 @@ KEY_HEX = re.compile(r"[0-9a-fA-F]{64}")
 OWN_SECTIONS = ("node", "coordinator", "offline", "grants", "trust", "pins")
 SIZE_MB_MIN, SIZE_MB_MAX = 4, 1_048_576
 AGE_HOURS_MAX = 24 * 3650.0
+REVOKED_GRACE_S_MAX = 30 * 86_400.0
 HOUR_US = 3_600_000_000
 
 
@@ -103,6 +104,7 @@ class NodeConfig:
     offline: OfflineConfig = field(default_factory=OfflineConfig)
     grants: tuple[str, ...] = ("log.*",)
     trusted_keys: tuple[bytes, ...] = ()
+    revoked_grace_s: float = 0.0
     ports: PortsConfig = field(default_factory=PortsConfig)
 
 
@@ -157,7 +159,7 @@ def _from_tables(tables: dict[str, Any]) -> NodeConfig:
         _section(root, tables, name)
     _refuse_unknown(tables)
     _merge_pins(tables)
-    node = Table("node", tables.get("node", {}))
+    node, trust = Table("node", tables.get("node", {})), Table("trust", tables.get("trust", {}))
     config = NodeConfig(
         name=_name(node),
         data_dir=node.path("data_dir") or Path("data"),
@@ -167,7 +169,8 @@ def _from_tables(tables: dict[str, Any]) -> NodeConfig:
         coordinator=CoordinatorConfig.from_table(tables.get("coordinator", {})),
         offline=OfflineConfig.from_table(tables.get("offline", {})),
         grants=_grants(tables),
-        trusted_keys=_trusted_keys(Table("trust", tables.get("trust", {}))),
+        revoked_grace_s=trust.number("revoked_grace_s", 0.0, 0.0, REVOKED_GRACE_S_MAX),
+        trusted_keys=_trusted_keys(trust),
         ports=PortsConfig.from_tables(tables),
     )
     node.finish()

@@ -105,6 +105,13 @@ SETTINGS = (
         "trust",
         ("keys", _L, "[]", "Ed25519 public keys (64 hex digits) whose programs the node runs, besides its cluster's."),
         ("key_files", _L, "[]", "Files with one such key per line."),
+        (
+            "revoked_grace_s",
+            _N,
+            "0.0",
+            "How long a running program goes on when its signer's key is revoked; 0 stops it at once. "
+            "At a start it does not run, whatever this says.",
+        ),
     ),
     *_settings(
         "mqtt",

@@ -32,12 +32,16 @@ class Refused(EyeflowError):  # noqa: N818 - an answer, not a fault
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A program that passed every check and is ready to be instantiated; `program_id` is 32 bytes."""
+    """A program that passed every check and is ready to be instantiated; `program_id` is 32 bytes.
+
+    `signers` are all keys (32 bytes) whose valid signatures it carries, trusted or not.
+    """
 
     data: bytes
     program_id: bytes
     verified: Verified
     machine: Machine
+    signers: tuple[bytes, ...]
 
     @property
     def program(self) -> Program:
@@ -72,7 +76,8 @@ class Policy:
         for trigger in signed.program.triggers:
             if (subscription := subscription_of(trigger)) and subscription.source != BUS_SOURCE:
                 check_subscription(subscription, self.ports)
-        return Loaded(data, bytes.fromhex(signed.program_id), verified, default_machine(verified))
+        signers = tuple(key for key, _ in signed.signatures)
+        return Loaded(data, bytes.fromhex(signed.program_id), verified, default_machine(verified), signers)
 
     def _check_capabilities(self, program: Program) -> None:
         used = sorted({site.capability for site in program.sites if site.kind is not SiteKind.EMIT})

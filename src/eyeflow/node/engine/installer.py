@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.control import InstallOutcome, InstallResult
@@ -14,10 +15,11 @@ from eyeflow.node.engine.core import Core
 from eyeflow.node.engine.engine import Engine
 from eyeflow.node.engine.running import RunningRule, start_rule
 from eyeflow.node.store.types import Batch, Draft, Slot, SlotRow, StateRow
-from eyeflow.protocol.audit_bodies import InstallBody, RemoveBody
+from eyeflow.protocol.audit_bodies import InstallBody, RemoveBody, WithdrawBody
 from eyeflow.protocol.cbor import CborError
 from eyeflow.svm.container import decode
 from eyeflow.svm.program import Program, Value
+from eyeflow.svm.signing import check_signatures, fingerprint
 
 _log = logging.getLogger("eyeflow.node")
 
@@ -26,7 +28,7 @@ RULES_MAX = 1024
 
 
 class Installer:
-    """Changes what the engine runs. `trusted` are the keys whose programs may run; it may grow."""
+    """Changes what the engine runs. `trusted` are the keys whose programs may run; it may change."""
 
     def __init__(self, engine: Engine, policy: Policy, trusted: set[bytes]) -> None:
         self._engine, self._policy, self.trusted = engine, policy, trusted
@@ -48,6 +50,8 @@ class Installer:
         async with self._one_at_a_time:
             try:
                 loaded = await asyncio.to_thread(self._policy.load, data, frozenset(self.trusted))
+                if self.trusted.isdisjoint(loaded.signers):  # again: the proof took long, a key may be revoked by now
+                    check_signatures(decode(data), self.trusted)
                 row = self._row(loaded, params, deployment, manifest_version)
                 return await self._swap(loaded, row)
             except EyeflowError as error:
@@ -88,7 +92,7 @@ class Installer:
         same = old_row is not None and (old_row.program_id, dict(old_row.params)) == (row.program_id, dict(row.params))
         async with self._engine.between_events(row.rule):
             if same and row.rule in self._core.rules:
-                await self._engine.commit_change(Batch(put_slots=[row]), lambda: self._keep_row(row))
+                await self._engine.commit_change(Batch(put_slots=[row]), lambda: self._keep_row(row, loaded))
                 return InstallResult(InstallOutcome.UNCHANGED, row.rule, row.program_id.hex(), row.program_id.hex())
             idle = self._idle_states.get(row.rule)
             rule = start_rule(row, loaded, self._engine.drivers, self._engine.clock, idle)
@@ -97,8 +101,11 @@ class Installer:
         _log.info("%s runs program %s", row.rule, row.program_id.hex()[:12])
         return InstallResult(InstallOutcome.INSTALLED, row.rule, row.program_id.hex(), previous)
 
-    def _keep_row(self, row: SlotRow) -> None:
-        self._slots[row.rule, Slot.ACTIVE] = self._core.rules[row.rule].row = row
+    def _keep_row(self, row: SlotRow, loaded: Loaded) -> None:
+        """The program is the same; its signatures and its parameters' row may be others."""
+        rule = self._core.rules[row.rule]
+        self._slots[row.rule, Slot.ACTIVE] = rule.row = row
+        rule.loaded = loaded
 
     async def _make_durable(self, rule: RunningRule, old_row: SlotRow | None) -> None:
         old = self._core.rules.get(rule.name)
@@ -127,6 +134,39 @@ class Installer:
         self._core.put(rule, self._engine.clock.now_us())
         self.refused.pop(rule.name, None)
         self._idle_states.pop(rule.name, None)
+        self._engine.subscriptions_changed()
+
+    def distrusted(self) -> frozenset[str]:
+        """Return the rules whose running program carries no signature of a trusted key."""
+        return frozenset(
+            name for name, rule in self._core.rules.items() if self.trusted.isdisjoint(rule.loaded.signers)
+        )
+
+    async def withdraw(self, name: str) -> None:
+        """Stop a program that nobody trusted has signed; its slot and state stay. Raises StorageError.
+
+        Nothing happens when it is trusted again by now.
+        """
+        async with self._one_at_a_time, self._engine.between_events(name):
+            rule, now_us = self._core.rules.get(name), self._engine.clock.now_us()
+            if rule is None or name not in self.distrusted():
+                return
+            row = rule.row
+            state = StateRow(row.rule, row.program_id, rule.instance.state_bytes())
+            body = WithdrawBody(row.rule, row.program_id, rule.loaded.signers, row.installed_us)
+            batch = Batch([Draft(now_us, body)], [state])
+            await self._engine.commit_change(batch, lambda: self._withdrawn(rule, state, now_us))
+
+    def _withdrawn(self, rule: RunningRule, state: StateRow, now_us: int) -> None:
+        self._core.remove(rule.name, now_us)
+        self._engine.actions.cancel_rule(rule.name)
+        names = ", ".join(fingerprint(key) for key in rule.loaded.signers)
+        self.refused[rule.name] = (
+            f"`{rule.name}` {rule.program.version} was stopped {_utc(now_us)}: its signer's key {names} was revoked. "
+            f"It had run since {_utc(rule.row.installed_us)}. Sign it with a trusted key and deploy it again."
+        )
+        _log.warning("%s", self.refused[rule.name])
+        self._idle_states[rule.name] = state
         self._engine.subscriptions_changed()
 
     async def remove(self, name: str) -> bool:
@@ -179,6 +219,10 @@ class Installer:
     def slot_of(self, rule: str, slot: Slot) -> SlotRow | None:
         """Return what a slot holds."""
         return self._slots.get((rule, slot))
+
+
+def _utc(time_us: int) -> str:
+    return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 _CODES = {

@@ -1,0 +1,75 @@
+"""Stops programs whose signers are not trusted any more: at once, or after the grace of `[trust] revoked_grace_s`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from eyeflow.base.errors import EyeflowError
+from eyeflow.node.clock import Clock
+from eyeflow.node.engine.installer import Installer
+
+_log = logging.getLogger("eyeflow.node")
+
+RETRY_S = 1.0
+"""How soon a stop that the disk refused is tried again."""
+
+
+class Revocation:
+    """Watches the programs that run; tell it with `changed` that the trusted keys are others.
+
+    The grace counts from that moment and belongs to this start of the node: at a start, such a program does not run.
+    """
+
+    def __init__(self, installer: Installer, clock: Clock, grace_s: float) -> None:
+        self._installer, self._clock, self._grace_us = installer, clock, round(grace_s * 1e6)
+        self._until_us: dict[str, int] = {}
+        self._woken = asyncio.Event()
+
+    @property
+    def until_us(self) -> Mapping[str, int]:
+        """Rules that run in their grace, and when it ends on the node's clock (microseconds since 1970 UTC)."""
+        ahead_us = self._clock.now_us() - self._clock.steady_us()
+        distrusted = self._installer.distrusted()
+        return {rule: until_us + ahead_us for rule, until_us in self._until_us.items() if rule in distrusted}
+
+    def changed(self) -> None:
+        """The trusted keys changed."""
+        self._woken.set()
+
+    async def stop_due(self) -> None:
+        """Stop the programs whose grace is over; with a grace of 0, every one that nobody trusted has signed."""
+        now_us = self._clock.steady_us()
+        distrusted = self._installer.distrusted()
+        for rule in distrusted - self._until_us.keys():
+            if self._grace_us:
+                _log.warning("%s: its signer's key was revoked; it is stopped in %g s", rule, self._grace_us / 1e6)
+        kept = {rule: self._until_us.get(rule, now_us + self._grace_us) for rule in distrusted}
+        self._until_us = kept
+        for rule in sorted(rule for rule, until_us in kept.items() if until_us <= now_us):
+            await self._installer.withdraw(rule)
+            self._until_us.pop(rule, None)
+
+    async def run(self) -> None:
+        """Watch until cancelled. A stop that the disk refuses to record is tried again: until then the rule runs."""
+        while True:
+            self._woken.clear()
+            wait_s = None
+            try:
+                await self.stop_due()
+                if self._until_us:
+                    wait_s = max(0.0, (min(self._until_us.values()) - self._clock.steady_us()) / 1e6)
+            except EyeflowError as error:
+                _log.error("a program of a revoked signer still runs: %s %s", error.message, error.cause)
+                wait_s = RETRY_S
+            await self._wait(wait_s)
+
+    async def _wait(self, wait_s: float | None) -> None:
+        woken = asyncio.ensure_future(self._woken.wait())
+        waits = [woken] if wait_s is None else [woken, asyncio.ensure_future(self._clock.sleep(wait_s))]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waits:
+                one.cancel()
