@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from eyeflow.base.addresses import address_problem
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
+from eyeflow.node.broken import over, set_up
 from eyeflow.node.config.ports import PortsConfig
 from eyeflow.node.drivers.registry import Shared, build_drivers
 from eyeflow.node.ports import Driver, Source, Subscription
@@ -29,22 +30,22 @@ class World:
 
 
 def build_world(config: PortsConfig, node_name: str, clock: Clock = system_clock) -> World:
-    """Build what the configuration names. Raises EyeflowError for a missing secret, TLS file or library."""
+    """Build what the configuration names. What lacks a secret, TLS file or library is `Broken`; the others run."""
     from eyeflow.node.sources.host import HostSource
     from eyeflow.node.sources.http import HttpSource
     from eyeflow.node.sources.serial import SerialSource
 
     shared = Shared.open(config, node_name)
     sources: dict[str, Source] = {
-        "http": HttpSource(config.http, clock),
-        "host": HostSource(shared.readings, clock),
-        "gpio": GpioSource(shared.gpio, config.gpio.poll_s, clock),
-        "serial": SerialSource(config.serial, clock),
+        "http": set_up("http", lambda: HttpSource(config.http, clock)),
+        "host": set_up("host", lambda: HostSource(shared.readings, clock)),
+        "gpio": over(shared.gpio, "gpio", lambda gpio: GpioSource(gpio, config.gpio.poll_s, clock)),
+        "serial": set_up("serial", lambda: SerialSource(config.serial, clock)),
     }
-    if shared.subscriber is not None:
+    if shared.mqtt is not None:
         from eyeflow.node.sources.mqtt import MqttSource
 
-        sources["mqtt"] = MqttSource(shared.subscriber, clock, shared.publisher)
+        sources["mqtt"] = over(shared.mqtt, "mqtt", lambda both: MqttSource(both[0], clock, both[1]))
     return World(sources, build_drivers(config, shared))
 
 

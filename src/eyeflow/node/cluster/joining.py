@@ -17,13 +17,12 @@ from eyeflow.node.runtime import NodeRuntime
 
 
 def open_link(node: NodeRuntime) -> Link | None:
-    """Return the link to the coordinator that the node joined or is told to join, None when it runs alone."""
+    """Return the link to the coordinator that the node joined or is told to join, None when it runs alone.
+
+    Nothing is read yet: what is wrong with the files of the membership is the link's trouble, not that of the rules.
+    """
     membership = Membership(node.config.data_dir)
-    joined = membership.joined()
-    if joined is not None:
-        trust_first(node, joined)
-        return CoordinatorLink(node, membership, node.trust)
-    return JoiningLink(node, membership) if node.config.coordinator.url else None
+    return JoiningLink(node, membership) if membership.is_there or node.config.coordinator.url else None
 
 
 def trust_first(node: NodeRuntime, joined: JoinResult) -> None:
@@ -33,25 +32,23 @@ def trust_first(node: NodeRuntime, joined: JoinResult) -> None:
 
 
 class JoiningLink:
-    """Joins the cluster of `[coordinator]` with its token, trying for ever, and is then the link itself."""
+    """Joins the cluster of `[coordinator]` with its token when it has not, trying for ever; then it is the link itself.
+
+    A membership that cannot be read fails it with the reason. The daemon runs it again from time to time, so that a
+    repaired file needs no restart.
+    """
 
     def __init__(self, node: NodeRuntime, membership: Membership) -> None:
         self._node, self._membership = node, membership
-        self._own = PortStatus("coordinator")
-        self._link: Link | None = None
-
-    @property
-    def status(self) -> PortStatus:
-        """The state of the join, then of the link."""
-        return self._own if self._link is None else self._link.status
+        self.status = PortStatus("coordinator", counters={"dials": 0, "connects": 0, "manifests": 0})
+        self._link = CoordinatorLink(node, membership, node.trust, status=self.status)
 
     async def run(self) -> None:
-        """Run until cancelled."""
+        """Run until cancelled. Raises EyeflowError for a membership that cannot be read."""
         backoff = Backoff()
-        while (joined := await self._try()) is None:
+        while (joined := self._membership.joined() or await self._try()) is None:
             await asyncio.sleep(backoff.next_s())
         trust_first(self._node, joined)
-        self._link = CoordinatorLink(self._node, self._membership, self._node.trust)
         await self._link.run()
 
     async def _try(self) -> JoinResult | None:
@@ -63,8 +60,8 @@ class JoiningLink:
             joined = await asyncio.to_thread(join_cluster, config.url, token, name, self._node.sign, key, ca_file)
             self._membership.join(joined)
         except EyeflowError as error:
-            self._own.state = "connecting"
-            self._own.detail = f"{error.message}: {error.cause} {error.next_step}".strip()
+            self.status.state = "connecting"
+            self.status.detail = f"{error.message}: {error.cause} {error.next_step}".strip()
             return None
         return joined
 

@@ -63,7 +63,7 @@ TrustedKeys = Callable[[frozenset[bytes]], None]
 class CoordinatorLink:
     """Satisfies `control.Link`. `on_signers` is told the cluster's trusted signer keys of each accepted manifest.
 
-    `status_s` None: tell the status as often as the coordinator asks for.
+    `status_s` None: tell the status as often as the coordinator asks for. `status`: where it shows how it does.
     """
 
     def __init__(
@@ -73,8 +73,9 @@ class CoordinatorLink:
         on_signers: TrustedKeys | None = None,
         backoff: Backoff | None = None,
         status_s: float | None = None,
+        status: PortStatus | None = None,
     ) -> None:
-        self.status = PortStatus("coordinator", counters={"dials": 0, "connects": 0, "manifests": 0})
+        self.status = status or PortStatus("coordinator", counters={"dials": 0, "connects": 0, "manifests": 0})
         self._control = control
         self._membership = membership
         self._on_signers = on_signers

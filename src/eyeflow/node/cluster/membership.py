@@ -17,7 +17,7 @@ import httpx
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.whole_file import write_whole
-from eyeflow.protocol.identity import key_fingerprint
+from eyeflow.protocol.identity import KEY_BYTES, key_fingerprint
 from eyeflow.protocol.messages import join_bytes
 from eyeflow.protocol.session import Accepted, Peer
 
@@ -25,6 +25,7 @@ CLUSTER_FILE = "cluster.json"
 MANIFEST_FILE = "manifest.json"
 JOIN_S = 15.0
 DIGEST_BYTES = 32
+FILE_BYTES_MAX = 64 * 1024
 _PIN = re.compile(r"efj_[0-9a-f]{12}_[0-9a-f]{64}_([0-9a-f]{16})")
 _KEY = re.compile(r"[0-9a-f]{64}")
 
@@ -137,9 +138,20 @@ class Membership:
         if plain is None:
             return None
         with _broken(self._cluster):
+            texts = [plain[name] for name in ("url", "node", "coordinatorId", "caFile")]
+            if any(type(text) is not str for text in texts) or type(plain["signers"]) is not list:
+                raise TypeError("a value has the wrong type")
+            url, node, coordinator_id, ca_file = texts
             signers = tuple(bytes.fromhex(key) for key in plain["signers"])
             key = bytes.fromhex(plain["coordinatorKey"])
-            return JoinResult(plain["url"], plain["node"], plain["coordinatorId"], key, signers, plain["caFile"])
+            if {len(one) for one in (key, *signers)} != {KEY_BYTES}:
+                raise ValueError(f"a key has not {KEY_BYTES} bytes")
+            return JoinResult(url, node, coordinator_id, key, signers, ca_file)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the node has joined, also when its file cannot be read any more."""
+        return self._cluster.exists()
 
     def join(self, joined: JoinResult) -> None:
         """Keep the cluster that was joined. Another coordinator's manifests start anew; the same one's go on."""
@@ -193,10 +205,17 @@ class _broken:  # noqa: N801 - a context manager
 
 def _load(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            data = file.read(FILE_BYTES_MAX + 1)
+        if len(data) > FILE_BYTES_MAX:
+            raise ValueError(f"it is longer than {FILE_BYTES_MAX} bytes")
+        plain = json.loads(data.decode())
+        if not isinstance(plain, dict):  # `null` must not pass for a file that is not there
+            raise ValueError("it holds no JSON object")
+        return plain
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _unusable(path, str(error)) from error
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from eyeflow.node.config.ports import PortsConfig
+from eyeflow.node.broken import Broken, over, set_up
+from eyeflow.node.config.ports import MqttConfig, PortsConfig
 from eyeflow.node.drivers.adc import AdcDriver
 from eyeflow.node.drivers.file import FileDriver
 from eyeflow.node.drivers.gpio import GpioDriver
@@ -32,43 +33,45 @@ HINTS = {
 class Shared:
     """What a source and a driver use together."""
 
-    gpio: GpioBackend
+    gpio: GpioBackend | Broken
     readings: HostReadings
-    subscriber: Subscriber | None
-    publisher: Publisher | None
+    mqtt: tuple[Subscriber, Publisher] | Broken | None
 
     @classmethod
     def open(cls, config: PortsConfig, node_name: str) -> Shared:
         """Open them; the MQTT client's id is `eyeflow-` and the node's name, so that its session outlives a restart."""
-        subscriber = publisher = None
-        if config.mqtt is not None:
-            from eyeflow.node.mqtt.publisher import Publisher
-            from eyeflow.node.mqtt.subscriber import Subscriber
+        mqtt: tuple[Subscriber, Publisher] | Broken | None = None
+        if (broker := config.mqtt) is not None:
+            mqtt = set_up("mqtt", lambda: _open_mqtt(broker, node_name))
+        return cls(set_up("gpio", lambda: open_gpio(config.gpio)), HostReadings(config.host), mqtt)
 
-            subscriber = Subscriber(config.mqtt, f"eyeflow-{node_name}")
-            publisher = Publisher(config.mqtt, f"eyeflow-{node_name}-publish")
-        return cls(open_gpio(config.gpio), HostReadings(config.host), subscriber, publisher)
+
+def _open_mqtt(config: MqttConfig, node_name: str) -> tuple[Subscriber, Publisher]:
+    from eyeflow.node.mqtt.publisher import Publisher
+    from eyeflow.node.mqtt.subscriber import Subscriber
+
+    return Subscriber(config, f"eyeflow-{node_name}"), Publisher(config, f"eyeflow-{node_name}-publish")
 
 
 def build_drivers(config: PortsConfig, shared: Shared) -> dict[str, Driver]:
-    """Return a driver for each namespace that the configuration can serve."""
+    """Return a driver for each namespace that the configuration can serve; one that cannot be set up is `Broken`."""
     from eyeflow.node.drivers.host import HostDriver
     from eyeflow.node.drivers.http import HttpDriver
 
     drivers: dict[str, Driver] = {
-        "adc": AdcDriver(config.adc),
-        "file": FileDriver(config.file),
-        "gpio": GpioDriver(shared.gpio),
-        "host": HostDriver(shared.readings),
-        "http": HttpDriver(config.http_client),
+        "adc": set_up("adc", lambda: AdcDriver(config.adc)),
+        "file": set_up("file", lambda: FileDriver(config.file)),
+        "gpio": over(shared.gpio, "gpio", GpioDriver),
+        "host": set_up("host", lambda: HostDriver(shared.readings)),
+        "http": set_up("http", lambda: HttpDriver(config.http_client)),
         "log": LogDriver(),
     }
-    if shared.publisher is not None:
+    if shared.mqtt is not None:
         from eyeflow.node.drivers.mqtt import MqttDriver
 
-        drivers["mqtt"] = MqttDriver(shared.publisher)
-    if config.llm is not None:
+        drivers["mqtt"] = over(shared.mqtt, "mqtt", lambda both: MqttDriver(both[1]))
+    if (llm := config.llm) is not None:
         from eyeflow.node.drivers.llm import LlmDriver
 
-        drivers["llm"] = LlmDriver(config.llm)
+        drivers["llm"] = set_up("llm", lambda: LlmDriver(llm))
     return drivers

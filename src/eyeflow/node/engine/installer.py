@@ -201,11 +201,11 @@ class Installer:
         try:
             loaded = self._policy.load(row.program, frozenset(self.trusted))
             rule = start_rule(row, loaded, self._engine.drivers, self._engine.clock, state)
-        except EyeflowError as error:
-            self.refused[row.rule] = f"{error.message} {error.cause} {error.next_step}".strip()
+        except Exception as error:  # whatever is wrong with one stored rule must not stop the others
+            self.refused[row.rule] = why = _told(error)
             if state is not None:
                 self._idle_states[row.rule] = state
-            _log.error("stored rule %s does not run: %s %s", row.rule, error.message, error.cause)
+            _log.error("stored rule %s does not run: %s", row.rule, why, exc_info=_unforeseen(error))
             return
         self._core.put(rule, self._engine.clock.now_us())
 
@@ -219,6 +219,16 @@ class Installer:
     def slot_of(self, rule: str, slot: Slot) -> SlotRow | None:
         """Return what a slot holds."""
         return self._slots.get((rule, slot))
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, EyeflowError):
+        return f"{error.message} {error.cause} {error.next_step}".strip()
+    return f"internal error: {error!r}"
+
+
+def _unforeseen(error: Exception) -> Exception | None:
+    return None if isinstance(error, EyeflowError) else error
 
 
 def _utc(time_us: int) -> str:
