@@ -123,7 +123,12 @@ SETTINGS = (
         ("password_file", _T, '""', "File with the password."),
         ("keepalive_s", _I, "30", "Seconds of silence after which the connection is checked."),
         ("session_expiry_s", _I, "604800", "How long the broker keeps messages for an absent node."),
-        ("inflight_max", _I, "256", "Messages the broker may send before one is acknowledged."),
+        (
+            "inflight_max",
+            _I,
+            "256",
+            "Messages that the node holds before they are acknowledged; more stay with the broker.",
+        ),
         ("publish_timeout_s", _N, "10.0", "How long a publish may wait for the broker's acknowledgement."),
         ("payload_bytes_max", _I, "262144", "Longer messages are rejected events."),
     ),

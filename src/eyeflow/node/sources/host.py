@@ -62,6 +62,7 @@ class HostSource:
 
 async def _wait(event: asyncio.Event, timeout_s: float) -> None:
     try:
-        await asyncio.wait_for(event.wait(), timeout_s)
+        async with asyncio.timeout(timeout_s):  # not `wait_for`, which in Python 3.11 may swallow a cancellation
+            await event.wait()
     except TimeoutError:
         return

@@ -108,6 +108,6 @@ def test_what_a_node_can_serve_passes() -> None:
         ("host", ""),
     ):
         check_subscription(Subscription(source, address), config)
-    for source, address in (("mqtt", "a/#/b"), ("gpio", "GATE rises")):
+    for source, address in (("mqtt", "a/#/b"), ("mqtt", "x\x07y"), ("mqtt", "$share/g"), ("gpio", "GATE rises")):
         with pytest.raises(EyeflowError):
             check_subscription(Subscription(source, address), config)

@@ -19,8 +19,8 @@ from eyeflow.node.mqtt.subscriber import Message, Subscriber
 from eyeflow.node.mqtt.window import BYTES_MAX, Window
 
 INFLIGHT = 16
-FLOOD = 60_000
-PAYLOAD = b"x" * 1000
+FLOOD = 8_000
+PAYLOAD = b"x" * 8_000
 
 
 def config(broker: FakeBroker, **more: object) -> MqttConfig:

@@ -376,3 +376,69 @@ def test_a_topic_that_brokers_refuse_is_a_failure_of_its_rule_alone(broker: Mosq
         assert str(failure.value).isprintable() and driver.status.detail.isprintable()
 
     asyncio.run(scenario())
+
+
+def of(topic_filter: str, *rules: str) -> Subscription:
+    return Subscription("mqtt", topic_filter, rules=frozenset(rules))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_second_rule_with_the_same_filter_gets_the_retained_message_and_it_alone(
+    broker: Mosquitto, protocol: str
+) -> None:
+    async def scenario() -> None:
+        source, engine, sender = MqttSource(client(broker, protocol=protocol)), Engine(), publisher(broker)
+        source.update([of("ret/+", "ret1")])
+        async with running(source.run(engine.deliver)), running(sender.run()):
+            await sender.publish("ret/a", b'{"n": 1}', 1, retain=True)
+            await until(lambda: engine.numbers() == [1])
+            source.update([of("ret/+", "ret1", "ret2")])
+            await until(lambda: len(engine.events) == 2)
+            source.update([of("ret/+", "ret1", "ret2"), of("ret/a", "ret3")])
+            await until(lambda: len(engine.events) == 3)
+            await sender.publish("ret/b", b'{"n": 2}', 1, retain=False)
+            await until(lambda: 2 in engine.numbers())
+        seen = [(event.payload["n"], event.subscription.address, event.only) for event in engine.events]
+        assert seen[1:] == [
+            (1, "ret/+", frozenset({"ret2"})), (1, "ret/a", frozenset({"ret3"})), (2, "ret/+", None),
+        ]  # fmt: skip
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_shared_subscriptions_give_each_message_to_one_node(broker: Mosquitto, protocol: str) -> None:
+    async def scenario() -> None:
+        engines = [Engine(), Engine()]
+        sources = [MqttSource(client(broker, f"node-{n}", protocol=protocol)) for n in range(2)]
+        for source in sources:
+            source.update([mqtt("$share/g1/t/share/#"), mqtt("other")])
+        async with running(sources[0].run(engines[0].deliver)), running(sources[1].run(engines[1].deliver)):
+            await until(lambda: all(source.status.state == "up" for source in sources))
+            await publish(broker, [("t/share/a", b'{"n": %d}' % n) for n in range(20)])
+            await until(lambda: sum(len(engine.events) for engine in engines) == 20)
+        numbers = [engine.numbers() for engine in engines]
+        assert sorted(numbers[0] + numbers[1]) == list(range(20)) and all(numbers)  # type: ignore[type-var]
+        assert {event.payload["topic"] for engine in engines for event in engine.events} == {"t/share/a"}
+        assert [source.status.counters["unmatched"] for source in sources] == [0, 0]
+
+    asyncio.run(scenario())
+
+
+def test_what_waits_in_the_session_finds_its_rule_after_a_restart(broker: Mosquitto) -> None:
+    async def scenario() -> None:
+        first, engine = MqttSource(client(broker)), Engine()
+        first.update([of("zebra", "z")])
+        async with running(first.run(engine.deliver)):
+            await until(lambda: first.status.state == "up")
+            first.update([of("zebra", "z"), of("apple", "a")])
+            await publish(broker, [("zebra", b'{"n": 1}')])
+            await until(lambda: len(engine.events) == 1)
+        await publish(broker, [("zebra", b'{"n": 2}'), ("apple", b'{"n": 3}')])
+        second, engine = MqttSource(client(broker)), Engine()
+        second.update([of("apple", "a"), of("zebra", "z")])
+        async with running(second.run(engine.deliver)):
+            await until(lambda: len(engine.events) == 2)
+        assert {(e.payload["n"], e.subscription.address) for e in engine.events} == {(2, "zebra"), (3, "apple")}
+
+    asyncio.run(scenario())
