@@ -82,8 +82,8 @@ class Engine:
         self._look_at_clock()
         if self.disk.refuses_events:
             self.core.intake.offer(replace(event, rejected=FULL_REASON, done=None), self.clock.now_us())
-            if event.done is not None:
-                event.done()
+            if answer := event.refused or event.done:
+                answer()
             return
         self.core.intake.offer(event, self.clock.now_us())
         self.wake()

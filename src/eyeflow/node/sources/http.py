@@ -7,6 +7,7 @@ import contextlib
 import hmac
 import socket
 from collections.abc import Collection, Iterator
+from functools import partial
 
 import uvicorn
 from starlette.applications import Starlette
@@ -170,22 +171,25 @@ class HttpSource:
             rejected = str(error)
         try:
             async with asyncio.timeout(self._config.done_timeout_s):
-                await self._deliver_all(subscriptions, payload, rejected)
+                had_room = await self._deliver_all(subscriptions, payload, rejected)
         except TimeoutError:
             return self._refuse(503, "the event was not recorded in time; it may be later", {"Retry-After": "5"})
+        if not had_room:
+            return self._refuse(503, "the node's buffer is full", {"Retry-After": "60"})
         if rejected:
             return self._refuse(400, rejected)
         self.status.counters["accepted"] += 1
         return JSONResponse({"accepted": len(subscriptions)}, 202)
 
-    async def _deliver_all(self, subscriptions: list[Subscription], payload: dict[str, object], rejected: str) -> None:
+    async def _deliver_all(self, subscriptions: list[Subscription], payload: dict[str, object], rejected: str) -> bool:
+        """Return once all is recorded, or False when the node had no room to record it."""
         assert self._deliver is not None, "requests come only after run was called"
         now_us = self._clock()
-        recorded = [asyncio.Event() for _ in subscriptions]
-        for subscription, event in zip(subscriptions, recorded, strict=True):
-            await self._deliver(IncomingEvent(subscription, payload, now_us, event.set, rejected))
-        for event in recorded:
-            await event.wait()
+        recorded: list[asyncio.Future[bool]] = [asyncio.get_running_loop().create_future() for _ in subscriptions]
+        for subscription, one in zip(subscriptions, recorded, strict=True):
+            done, refused = partial(_settle, one, True), partial(_settle, one, False)
+            await self._deliver(IncomingEvent(subscription, payload, now_us, done, rejected, refused=refused))
+        return all(await asyncio.gather(*recorded))
 
     def _refuse(self, status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
         self.status.counters["refused"] += 1
@@ -193,3 +197,8 @@ class HttpSource:
         titles |= {408: "Request Timeout", 413: "Content Too Large", 503: "Service Unavailable"}
         problem = {"type": "about:blank", "title": titles[status], "status": status, "detail": detail}
         return JSONResponse(problem, status, headers, media_type="application/problem+json")
+
+
+def _settle(future: asyncio.Future[bool], had_room: bool) -> None:
+    if not future.done():  # the request may have ended for want of an answer
+        future.set_result(had_room)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -230,11 +231,15 @@ def test_reject_new_refuses_events_until_there_is_room(tmp_path: Path) -> None:
         before = sim.done
         await sim.send("t", temp=1.0)
         assert sim.done == before + 1, "refused at once: nobody waits"
+        told: list[str] = []
+        event = replace(sim.event("t", {"temp": 1.0}), refused=lambda: told.append("refused"))
+        await sim.node.engine.deliver(event)
+        assert (told, sim.done) == (["refused"], before + 1), "who can tell its sender does not acknowledge"
         sim.clock.move(sim.clock.time_us + 7200 * S)
         await until_done(sim, task)
         assert sim.done == sent + 1
         rejected = [body for body in sim.bodies(RejectedBody) if "buffer is full" in body.reason]
-        assert [body.count for body in rejected] == [1]
+        assert [body.count for body in rejected] == [2]
         assert verify_chain(sim.store.audit_range(1, 10**6), NODE_KEY.public_key).holds
         await sim.stop()
 

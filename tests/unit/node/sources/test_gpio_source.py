@@ -30,6 +30,7 @@ def test_edges_reach_the_rules_that_asked_for_them() -> None:
         backend.set_level("START", True)
 
         async def deliver(event: IncomingEvent) -> None:
+            assert not event.can_wait, "edges would pass unseen meanwhile"
             seen.append(event.subscription.address)
 
         source = GpioSource(backend, 0.001)

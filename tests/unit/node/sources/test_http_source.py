@@ -87,6 +87,20 @@ def test_no_commit_in_time_is_503() -> None:
     asyncio.run(scenario())
 
 
+def test_an_event_for_which_the_buffer_has_no_room_is_503_and_not_202() -> None:
+    async def deliver(event: IncomingEvent) -> None:
+        assert event.refused is not None
+        event.refused()
+
+    async def scenario() -> None:
+        async with serving(deliver) as (source, client):
+            answer = await client.post("/hooks/door", json={"n": 1})
+            assert (answer.status_code, answer.json()["detail"]) == (503, "the node's buffer is full")
+            assert source.status.counters == {"accepted": 0, "refused": 1}
+
+    asyncio.run(scenario())
+
+
 def test_each_rule_on_a_path_gets_the_event() -> None:
     async def scenario() -> None:
         engine = Engine()
