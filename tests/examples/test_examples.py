@@ -78,7 +78,7 @@ def test_tests_pass_and_cover_every_branch(rule: Path) -> None:
     _source, result = compile_path(rule, Catalog.builtin(), compile_options(None, ""), guess_profile=True)
     assert result.program is not None
     verified = verify(result.program)
-    recorder = CoverageRecorder(result.program)
+    recorder = CoverageRecorder(result.program, result.branches)
     outcomes = [run_test(plan, verified, Interpreter(verified, trace=recorder.trace)) for plan in result.tests]
     assert len(outcomes) >= 3
     assert [(outcome.name, outcome.failures) for outcome in outcomes if not outcome.passed] == []

@@ -59,8 +59,8 @@ _LITERALS: dict[str, tuple[str, ...]] = {
     "Mode": ("OFF", "Mode.HEAT", "Mode.COOL"),
 }
 _PAYLOAD = {
-    "bool": [], "int": ["event.n", "event.part.count"], "float": ["event.temp", "event.part.weight"], "duration": [],
-    "text(40)": ["event.name"], "Mode": ["event.mode", "event.part.mode"],
+    "bool": [], "int": ["{event}.n", "{event}.part.count"], "float": ["{event}.temp", "{event}.part.weight"], "duration": [],
+    "text(40)": ["{event}.name"], "Mode": ["{event}.mode", "{event}.part.mode"],
 }  # fmt: skip
 
 
@@ -70,7 +70,7 @@ class _Rule:
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
         self.locals: list[tuple[str, str, bool]] = []
-        self.payload = False
+        self.payload = ""
         self.in_loop = False
         self.visited: list[str] = []
         self.windows = 0
@@ -91,7 +91,7 @@ class _Rule:
     def leaf(self, kind: str) -> str:
         """Return a literal or a name."""
         names = [_STATE[kind], *_GLOBALS[kind], *(name for name, of, _ in self.locals if of == kind)]
-        names += _PAYLOAD[kind] if self.payload else []
+        names += [name.format(event=self.payload) for name in _PAYLOAD[kind]] if self.payload else []
         if self.rng.random() < 0.75:
             return self.rng.choice(names)
         return self.rng.choice(_LITERALS[kind])
@@ -232,10 +232,11 @@ class _Rule:
     def handler(self, number: int) -> str:
         """Return one handler."""
         trigger = self.rng.choice((
-            "every 500ms", "every 1s", 'cron "0 6 * * 1-5"', "gpio DOOR changes", 'event "e" as event: Event',
-            'mqtt "a/+" as event: Event key name',
+            "every 500ms", "every 1s", 'cron "0 6 * * 1-5"', "gpio DOOR changes", f'event "e" as event{number}: Event',
+            f'mqtt "a/+" as event{number}: Event key name',
         ))  # fmt: skip
-        self.payload, self.locals, self.windows = "as event" in trigger, [], 0
+        self.payload = f"event{number}" if "as event" in trigger else ""
+        self.locals, self.windows = [], 0
         lines = [self.statement(0, "        ") for _ in range(self.rng.randint(1, 6))]
         return f"    on {trigger} {{\n{''.join(lines)}    }}\n"
 

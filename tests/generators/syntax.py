@@ -7,7 +7,8 @@ methods follow the grammar of docs/language.md, one for each production.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
 
 from eyeflow.compiler.tokens import RESERVED
 
@@ -518,3 +519,14 @@ def random_source(rng: random.Random) -> str:
     syntax = _Syntax(rng)
     syntax.rule()
     return _Page(rng).show(syntax.tokens)
+
+
+def nodes(node: object) -> Iterator[object]:
+    """Yield a node of a syntax tree and all below it."""
+    if isinstance(node, tuple):
+        for child in node:
+            yield from nodes(child)
+    elif is_dataclass(node) and not isinstance(node, type):
+        yield node
+        for field in fields(node):
+            yield from nodes(getattr(node, field.name))

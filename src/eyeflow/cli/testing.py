@@ -109,7 +109,7 @@ def _run_tests(result: CompileResult, only: str, *, trace: bool) -> tuple[tuple[
 
     assert result.program is not None
     verified = verify(result.program)
-    recorder = CoverageRecorder(result.program) if trace else None
+    recorder = CoverageRecorder(result.program, result.branches) if trace else None
     machine = Interpreter(verified, trace=recorder.trace) if recorder else None
     chosen = [plan for plan in result.tests if only in plan.name]
     outcomes = tuple(run_test(plan, verified, machine) for plan in chosen)

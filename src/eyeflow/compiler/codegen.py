@@ -58,12 +58,15 @@ class _Writer:
     def __init__(self, memory: Memory, constants: _Constants) -> None:
         self.code: list[p.Instruction] = []
         self.spans: list[Span] = []
+        self.choices: dict[int, ir.Choice] = {}
         self._memory = memory
         self._constants = constants
 
     def write(self, nodes: tuple[ir.Node, ...]) -> None:
         """Write a tree."""
         for node in nodes:
+            if not isinstance(node, ir.Loop) and node.choice is not None:
+                self.choices[len(self.code)] = node.choice
             if isinstance(node, ir.Do):
                 self.put(node.op, node.span, node.a, self._operand(node.b))
             elif isinstance(node, ir.If):
@@ -118,12 +121,12 @@ def generate(unit: ir.Unit, target: Target, source: Source) -> p.Program:
 
     Raises ProgramError when it breaks a bound of the SVM (too many slots, constants, instructions ...).
     """
-    program = assemble(unit, target, source)
+    program, _choices = assemble(unit, target, source)
     return replace(program, limits=compute_limits(program))
 
 
-def assemble(unit: ir.Unit, target: Target, source: Source) -> p.Program:
-    """Return the program of a lowered rule without its limits."""
+def assemble(unit: ir.Unit, target: Target, source: Source) -> tuple[p.Program, dict[int, ir.Choice]]:
+    """Return the program of a lowered rule without its limits, and which of its instructions decide for the source."""
     memory, constants = allocate(unit), _Constants(unit)
     writer, entries = _Writer(memory, constants), [0]
     for handler in unit.handlers:
@@ -131,7 +134,7 @@ def assemble(unit: ir.Unit, target: Target, source: Source) -> p.Program:
         writer.put(Op.RETURN, Span(handler.span.end, handler.span.end))
         entries.append(len(writer.code))
     rule = unit.rule
-    return p.Program(
+    program = p.Program(
         rule=rule.name, version=rule.version, description=rule.description, priority=rule.priority,
         profile=target.profile, chip=target.chip, sequence=target.sequence, limits=NO_LIMITS,
         regions=memory.regions, slots=tuple(memory.slots), constants=tuple(constants.values),
@@ -142,6 +145,7 @@ def assemble(unit: ir.Unit, target: Target, source: Source) -> p.Program:
         triggers=tuple(_trigger(handler, number, memory, entries) for number, handler in enumerate(unit.handlers)),
         source_name=target.source_name, source_map=_source_map(writer.spans, source),
     )  # fmt: skip
+    return program, writer.choices
 
 
 def _site(site: t.Site) -> p.Site:

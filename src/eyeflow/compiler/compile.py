@@ -12,6 +12,7 @@ from eyeflow.compiler.catalog import Catalog
 from eyeflow.compiler.check import Checked, CheckedTest, Condition, check_rule
 from eyeflow.compiler.check.declarations import parse_version
 from eyeflow.compiler.codegen import Target, assemble, generate
+from eyeflow.compiler.coverage import Branch
 from eyeflow.compiler.dump import dump_ir, dump_tokens, dump_tree
 from eyeflow.compiler.hardware import Hardware
 from eyeflow.compiler.limits import ChipLimits, check_chip
@@ -59,6 +60,7 @@ class CompileResult:
     diagnostics: tuple[Diagnostic, ...]
     tests: tuple[testplan.TestPlan, ...] = ()
     phases: Phases = field(default_factory=Phases)
+    branches: tuple[Branch, ...] = ()
 
 
 def compile_rule(
@@ -115,7 +117,7 @@ def _generate(
     target = Target(options.profile, options.chip, sequence, _shortened(name))
     program = None
     try:
-        program = assemble(unit, target, source)
+        program, choices = assemble(unit, target, source)
         program = replace(program, limits=compute_limits(program))
         tests = tuple(_plan(test, rule, target, source) for test in checked.tests)
     except ProgramError as error:
@@ -123,7 +125,12 @@ def _generate(
     over = check_chip(program, unit, options.chip_limits) if options.chip_limits else ()
     if over:
         return CompileResult(None, _merged(diagnostics, over), phases=phases)
-    return CompileResult(program, diagnostics, tests, phases)
+    return CompileResult(program, diagnostics, tests, phases, _branches(choices, source))
+
+
+def _branches(choices: dict[int, ir.Choice], source: Source) -> tuple[Branch, ...]:
+    places = ((pc, source.position(choice.span.start), choice.swapped) for pc, choice in choices.items())
+    return tuple(Branch(pc, at.line, at.column, swapped) for pc, at, swapped in places)
 
 
 def _too_large(error: ProgramError, rule: t.Rule, program: Program | None, source: Source) -> Diagnostic:

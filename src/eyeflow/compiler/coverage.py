@@ -1,4 +1,6 @@
-"""Branch coverage of a rule by its tests: whether each condition was seen true and seen false, by source line."""
+"""Branch coverage of a rule by its tests: whether the condition of each `if`, `match` arm and `if-then-else` was seen
+true and seen false, by source line.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eyeflow.compiler.source_map import position_of
-from eyeflow.svm.opcodes import Op
 from eyeflow.svm.program import Program
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A branch of the source: an `if`, an arm of a `match` or an `if-then-else`, and the instruction that decides it.
+
+    `swapped`: the instruction sees the condition negated. An `if` that does nothing either way is none, nor is the last
+    arm of a `match`: it takes what is left.
+    """
+
+    pc: int
+    line: int
+    column: int
+    swapped: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,25 +66,26 @@ class Coverage:
 class CoverageRecorder:
     """Counts what an `Interpreter(verified, trace=recorder.trace)` reports, over any number of tests."""
 
-    def __init__(self, program: Program) -> None:
-        self._program = program
-        self._counts = {pc: [0, 0] for pc, word in enumerate(program.code) if word.opcode == Op.BRANCH}
+    def __init__(self, program: Program, branches: Sequence[Branch]) -> None:
+        self._rule = program.rule
+        self._branches = {branch.pc: branch for branch in branches}
+        self._counts = {pc: [0, 0] for pc in self._branches}
 
     def trace(self, pc: int, taken: bool) -> None:
-        """Count one evaluation of the branch at `pc`."""
-        self._counts[pc][taken] += 1
+        """Count one decision of the instruction `pc`, when it is one of the source."""
+        if pc in self._counts:
+            self._counts[pc][taken != self._branches[pc].swapped] += 1
 
     def result(self) -> Coverage:
         """Return what was counted. Branches of one place (a condition compiled twice) count as one."""
         places: dict[tuple[int, int], list[int]] = {}
         for pc, (false_count, true_count) in self._counts.items():
-            position = position_of(self._program, pc)
-            place = (position.line, position.column) if position else (0, 0)
-            counts = places.setdefault(place, [0, 0])
+            branch = self._branches[pc]
+            counts = places.setdefault((branch.line, branch.column), [0, 0])
             counts[0] += true_count
             counts[1] += false_count
         branches = (BranchCoverage(line, column, *counts) for (line, column), counts in sorted(places.items()))
-        return Coverage(self._program.rule, tuple(branches))
+        return Coverage(self._rule, tuple(branches))
 
 
 def coverage_json(coverage: Coverage) -> dict[str, Any]:

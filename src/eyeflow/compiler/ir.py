@@ -58,6 +58,18 @@ Operand = int | Cell | Row | TimerSymbol | ConstSymbol | NamesSymbol
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """Marks the instruction that decides an `if`, an arm of a `match` or an `if-then-else` of the source.
+
+    Much else lowers to a branch (copies of lists, loops, `and`) and is none to the writer of a rule: coverage counts
+    these only. `swapped`: the instruction sees the condition negated.
+    """
+
+    span: Span
+    swapped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Do:
     """One instruction."""
 
@@ -65,6 +77,7 @@ class Do:
     a: int
     b: Operand
     span: Span
+    choice: Choice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +87,7 @@ class If:
     then: tuple[Node, ...]
     otherwise: tuple[Node, ...]
     span: Span
+    choice: Choice | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ from eyeflow.compiler.testdiff import (
 from eyeflow.svm.execution import CapabilityFailure, Machine, Outcome
 from eyeflow.svm.instance import Instance
 from eyeflow.svm.opcodes import Trap
-from eyeflow.svm.program import Program, SiteKind, TriggerKind, Value
-from eyeflow.svm.schedule import next_due_us
+from eyeflow.svm.program import Program, SiteKind, Value
+from eyeflow.svm.scheduler import Timetable, edge_triggers
 from eyeflow.svm.verify import Verified
 
 TIMER_FIRINGS_MAX = 1_000_000
@@ -102,13 +102,12 @@ class _Run:
         self._failed_by_test = False
         self._missing: str = ""
         self._window = _Window(0)
-        self._due: dict[int, int] = {}
+        self._timetable = Timetable(self._program, 0, UTC)
         self.start_us = 0
         self.now_us = 0
         self.executions = 0
         self.stopped = False
         self.failures: list[TestFailure] = []
-        self._schedule_timers()
 
     # --- steps ---
 
@@ -137,21 +136,18 @@ class _Run:
         if target_us > self.now_us or not self._moved:
             self._new_window()
         self._moved = True
-        firings = 0
-        while self._due:
-            trigger = min(self._due, key=lambda index: (self._due[index], index))
-            due_us = self._due[trigger]
-            if due_us > target_us:
-                break
-            firings += 1
-            if firings > TIMER_FIRINGS_MAX:
+        self._run_timers(step, target_us)
+        self.now_us = max(self.now_us, target_us)
+
+    def _run_timers(self, step: t.Step, until_us: int) -> None:
+        """Run what is due before an event of this time."""
+        for firings, due in enumerate(self._timetable.until(until_us)):
+            if firings >= TIMER_FIRINGS_MAX:
                 hours = f"the timers would fire more than {TIMER_FIRINGS_MAX} times until then"
                 self._fail(step.where, hours, "Move the clock less far, or test with a longer period.")
                 raise _StopTest
-            self.now_us = max(self.now_us, due_us)
-            self._schedule(trigger, due_us)
-            self._execute(trigger, ())
-        self.now_us = max(self.now_us, target_us)
+            self.now_us = max(self.now_us, due.time_us)
+            self._execute(due.trigger, ())
 
     def _set_read(self, step: t.SetRead) -> None:
         self._answers[step.capability, step.args] = step.value
@@ -163,13 +159,9 @@ class _Run:
         if before is None and not self._moved:
             return  # where the pin starts: nothing changed
         if step.value != (before or 0):
-            self._fire_edge(pin, rises=bool(step.value))
-
-    def _fire_edge(self, pin: int, *, rises: bool) -> None:
-        wanted = {f"{self._program.pins[pin].name} {edge}" for edge in ("changes", "rises" if rises else "falls")}
-        for index, trigger in enumerate(self._program.triggers):
-            if trigger.source == "gpio" and trigger.address in wanted:
-                self._execute(index, ())
+            for trigger in edge_triggers(self._program, pin, rises=bool(step.value)):
+                self._run_timers(step, self.now_us)
+                self._execute(trigger, ())
 
     def _set_param(self, step: t.SetParam) -> None:
         self._instance.set_params({step.name: step.value})
@@ -177,27 +169,15 @@ class _Run:
     def _set_time(self, step: t.SetTime) -> None:
         self.start_us = self.now_us = step.time_us
         self._window = _Window(step.time_us)
-        self._schedule_timers()
+        self._timetable = Timetable(self._program, step.time_us, UTC)
 
     def _send(self, step: t.SendEvent) -> None:
-        self._new_window()
         self._moved = True
+        self._run_timers(step, self.now_us)
+        self._new_window()
         self._execute(step.trigger, step.inputs)
 
     # --- executions ---
-
-    def _schedule_timers(self) -> None:
-        self._due = {}
-        for index, trigger in enumerate(self._program.triggers):
-            if trigger.kind is not TriggerKind.SOURCE:
-                self._schedule(index, self.start_us - 1)
-
-    def _schedule(self, trigger: int, after_us: int) -> None:
-        due_us = next_due_us(self._program.triggers[trigger], after_us, self.start_us, UTC)
-        if due_us is None:
-            self._due.pop(trigger, None)
-        else:
-            self._due[trigger] = due_us
 
     def _execute(self, trigger: int, inputs: tuple[Value, ...]) -> None:
         self.executions += 1

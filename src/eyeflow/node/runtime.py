@@ -19,7 +19,6 @@ from eyeflow.node.engine.engine import Engine, EngineOptions
 from eyeflow.node.engine.installer import Installer
 from eyeflow.node.engine.pending import resume_pending
 from eyeflow.node.engine.revocation import Revocation
-from eyeflow.node.engine.scheduler import Scheduler, utc_offset_of
 from eyeflow.node.ports import Source, Subscription
 from eyeflow.node.status import node_status
 from eyeflow.node.store.types import Batch, Draft, Restored, StorageError
@@ -28,6 +27,7 @@ from eyeflow.node.world import World
 from eyeflow.protocol.audit_bodies import StartBody
 from eyeflow.protocol.identity import KEY_BYTES, Identity
 from eyeflow.svm.program import Value
+from eyeflow.svm.scheduler import Scheduler, utc_offset_of
 
 KEY_NAME = "node.key"
 AUDIT_RECORDS_MAX = 10_000

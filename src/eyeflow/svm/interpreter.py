@@ -18,7 +18,7 @@ from eyeflow.svm.timers import evaluate, reset
 from eyeflow.svm.verify import Verified
 
 Trace = Callable[[int, bool], None]
-"""Called at each BRANCH with its index and whether its condition was true."""
+"""Called at each BRANCH and SELECT with its index and whether its condition was true."""
 
 
 class Interpreter:
@@ -115,6 +115,8 @@ class _Run:
             if operator is not None:
                 arity = len(OPS[word.opcode].pops)
                 operands = self._pop(arity)
+                if word.opcode == Op.SELECT and self._machine.trace is not None:
+                    self._machine.trace(self.pc, operands[0])
                 self._stack.append(operator(*operands))
             else:
                 _STEPS[word.opcode](self, word)

@@ -6,7 +6,6 @@ import os
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from eyeflow.compiler.format.layout import WIDTH
 from eyeflow.compiler.lexer import tokenize
 from eyeflow.compiler.parser import parse
 from generators.rules import random_rule
-from generators.syntax import random_source
+from generators.syntax import nodes, random_source
 
 CORPUS = Path(__file__).parent / "golden" / "format"
 CASES = sorted(CORPUS.glob("*.eye"))
@@ -174,16 +173,6 @@ def test_every_construct_keeps_its_meaning_and_comments(seed: int) -> None:
 @settings(max_examples=10 * MANY, deadline=None)
 def test_generated_rules_keep_their_meaning(seed: int) -> None:
     check_formatted(random_rule(random.Random(seed)))
-
-
-def nodes(node: object) -> Iterator[object]:
-    if isinstance(node, tuple):
-        for child in node:
-            yield from nodes(child)
-    elif is_dataclass(node) and not isinstance(node, type):
-        yield node
-        for field in fields(node):
-            yield from nodes(getattr(node, field.name))
 
 
 def test_the_generator_writes_every_node_of_the_tree_with_and_without_each_part() -> None:

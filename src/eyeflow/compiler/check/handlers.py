@@ -31,8 +31,31 @@ def check_handlers(ctx: Context, rule: ast.Rule) -> tuple[t.Handler, ...]:
     if len(rule.handlers) > HANDLERS_MAX:
         ctx.error("EF0502", f"too many handlers: {len(rule.handlers)}, at most {HANDLERS_MAX}", rule.handlers[-1].span,
                   "too many")  # fmt: skip
+    _refuse_equal_names(ctx, rule)
     done = [_handler(ctx, handler) for handler in rule.handlers]
     return tuple(handler for handler in done if handler is not None)
+
+
+def _refuse_equal_names(ctx: Context, rule: ast.Rule) -> None:
+    """Report payloads of one name: `send NAME` and `run --trigger NAME` could not say which handler they mean."""
+    names = [handler.trigger.binding for handler in rule.handlers if isinstance(handler.trigger, ast.SourceTrigger)]
+    known = {name.text for name in names}
+    first: dict[str, ast.Name] = {}
+    for name in names:
+        if name.text not in first:
+            first[name.text] = name
+            continue
+        number = next(n for n in range(2, len(names) + 2) if f"{name.text}_{n}" not in known)
+        known.add(f"{name.text}_{number}")
+        ctx.error(
+            "EF0314",
+            f"two handlers call their event `{name.text}`",
+            name.span,
+            "the same name again",
+            note=f"a test with `send {name.text}` and `eyeflow run --trigger {name.text}` must know which one is meant",
+            help=f"give each its own name, here for example `as {name.text}_{number}`",
+            labels=(Label(first[name.text].span, "the first handler with this name"),),
+        )
 
 
 def _handler(ctx: Context, handler: ast.Handler) -> t.Handler | None:

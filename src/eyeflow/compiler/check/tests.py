@@ -215,6 +215,8 @@ def _receiver(test: _Test, step: ast.Send) -> int | None:
         return found[0]
     if test.ctx.diagnostics and not receivers:
         return None
+    if step.binding is not None and len(found) > 1:
+        return None  # EF0314 has said so
     names = " or ".join(f"`send {name} {{ ... }}`" for name in receivers.values())
     problem = "no handler receives this event" if not found else "several handlers receive events: which one?"
     test.ctx.error(

@@ -75,7 +75,7 @@ def _store_parts(b: Builder, target: t.Place, value: t.Expr) -> None:
             store_into(b, target, value.then)
         with b.block() as otherwise:
             store_into(b, target, value.otherwise)
-        b.branch(then, otherwise, value.span)
+        b.branch(then, otherwise, value.span, of_source=True)
 
 
 def _store_list(b: Builder, target: t.Place, value: t.ListLiteral) -> None:

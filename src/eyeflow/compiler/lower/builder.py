@@ -27,6 +27,10 @@ class Builder:
         """Write one instruction."""
         self.nodes.append(ir.Do(op, a, b, span))
 
+    def select(self, span: Span) -> None:
+        """Write an `if-then-else` whose arms are both on the stack."""
+        self.nodes.append(ir.Do(Op.SELECT, 0, 0, span, ir.Choice(span)))
+
     def push(self, value: Value, span: Span) -> None:
         """Push a constant in the shortest way."""
         if isinstance(value, bool):
@@ -84,13 +88,17 @@ class Builder:
         finally:
             self.nodes = before
 
-    def branch(self, then: list[ir.Node], otherwise: list[ir.Node], span: Span) -> None:
-        """Write a branch on the condition on the stack."""
-        if not then and otherwise:
+    def branch(
+        self, then: list[ir.Node], otherwise: list[ir.Node], span: Span, *, of_source: bool = False
+    ) -> None:  # fmt: skip
+        """Write a branch on the condition on the stack; `of_source`: it is one of the rule, which coverage counts."""
+        swapped = not then and bool(otherwise)
+        if swapped:
             self.do(Op.NOT, span)
             then, otherwise = otherwise, then
         if then:
-            self.nodes.append(ir.If(tuple(then), tuple(otherwise), span))
+            choice = ir.Choice(span, swapped) if of_source else None
+            self.nodes.append(ir.If(tuple(then), tuple(otherwise), span, choice))
         else:
             self.do(Op.POP, span)
 

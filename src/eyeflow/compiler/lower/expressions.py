@@ -128,13 +128,13 @@ def _choose(b: Builder, expr: t.Choose) -> None:
     if types.is_scalar(expr.type) and (expr.eager or (is_cheap(expr.then) and is_cheap(expr.otherwise))):
         lower(b, expr.then)
         lower(b, expr.otherwise)
-        b.do(Op.SELECT, expr.span)
+        b.select(expr.span)
         return
     with b.block() as then:
         push_scalars(b, expr.then)
     with b.block() as otherwise:
         push_scalars(b, expr.otherwise)
-    b.branch(then, otherwise, expr.span)
+    b.branch(then, otherwise, expr.span, of_source=True)
 
 
 def _hysteresis(b: Builder, expr: t.Hysteresis) -> None:

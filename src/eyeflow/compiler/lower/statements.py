@@ -38,9 +38,8 @@ def _arms(b: Builder, then: t.Block, otherwise: t.Block, statement: t.If) -> Non
     with b.block() as second:
         lower_block(b, otherwise)
     in_second = b.timers_since(middle)
-    b.branch(
-        b.resets(in_second, statement.span) + first, b.resets(in_first, statement.span) + second, statement.span
-    )  # fmt: skip
+    first = b.resets(in_second, statement.span) + first
+    b.branch(first, b.resets(in_first, statement.span) + second, statement.span, of_source=True)
 
 
 def _match(b: Builder, statement: t.Match) -> None:
@@ -75,7 +74,7 @@ def _chain(b: Builder, statement: t.Match, subject: t.Variable, bodies: list[lis
             b.do(Op.OR, arm.span)
     with b.block() as rest:
         _chain(b, statement, subject, bodies, number + 1)
-    b.branch(bodies[number], rest, arm.span)
+    b.branch(bodies[number], rest, arm.span, of_source=True)
 
 
 def _for_each(b: Builder, statement: t.ForEach) -> None:

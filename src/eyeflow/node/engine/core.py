@@ -16,13 +16,13 @@ from eyeflow.node.engine.intake import Intake
 from eyeflow.node.engine.levels import Levels, resource_key
 from eyeflow.node.engine.rounds import Dispatch, Emitted, Executed, Planned, PlannedAction, Ran, Round
 from eyeflow.node.engine.running import QueuedEvent, Receipt, RunningRule
-from eyeflow.node.engine.scheduler import Scheduler, UtcOffset
 from eyeflow.node.engine.turns import Turns
 from eyeflow.node.store.types import Batch, Draft, PendingRow, StateRow, Unrecorded
 from eyeflow.protocol.audit_bodies import Body, CheckpointBody, ClockBody, Disposition, ExecutionBody
 from eyeflow.svm.execution import Action, Outcome
 from eyeflow.svm.opcodes import Trap
 from eyeflow.svm.program import Pin, Site, SiteKind, TypeTag, Value
+from eyeflow.svm.scheduler import Scheduler, UtcOffset, order_of
 
 _log = logging.getLogger("eyeflow.node")
 
@@ -99,7 +99,7 @@ class Core:
             if any(event.trigger == due.trigger for event in rule.queue):
                 rule.health.missed += 1
             else:
-                rule.queue.append(QueuedEvent(due.trigger, (), due.time_us, now_us))
+                _queue_timer(rule, QueuedEvent(due.trigger, (), due.time_us, now_us))
 
     def note(self, now_us: int, body: Body) -> None:
         """Record something with the next batch."""
@@ -294,6 +294,15 @@ def _body(ran: Ran, actions: tuple[tuple[int, tuple[Value, ...], int], ...]) -> 
         trap=(int(execution.trap.code), execution.trap.pc) if execution.trap else None,
         utc_offset_us=ran.utc_offset_us,
     )
+
+
+def _queue_timer(rule: RunningRule, timer: QueuedEvent) -> None:
+    """Queue a timer behind what comes before it, so that a node decides as `test` and `run` do; events keep theirs."""
+    triggers, queue = rule.program.triggers, rule.queue
+    place, own = len(queue), order_of(triggers[timer.trigger], timer.time_us)
+    while place > 0 and order_of(triggers[queue[place - 1].trigger], queue[place - 1].time_us) > own:
+        place -= 1
+    queue.insert(place, timer)
 
 
 def _moved(event: QueuedEvent, step_us: int) -> QueuedEvent:

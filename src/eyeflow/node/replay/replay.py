@@ -21,7 +21,7 @@ from eyeflow.svm.execution import Execution, Outcome
 from eyeflow.svm.instance import Instance
 from eyeflow.svm.opcodes import Trap
 from eyeflow.svm.program import Program, SiteKind, TriggerKind, Value
-from eyeflow.svm.schedule import next_due_us
+from eyeflow.svm.scheduler import Timetable, edge_triggers
 from eyeflow.svm.schema import RejectedEvent
 from eyeflow.svm.verify import Verified
 
@@ -150,7 +150,8 @@ class Replay:
             raise
         self._lines = site_lines(self._program)
         self._levels: dict[tuple[str, Value], tuple[Value, ...]] = {}
-        self._due: dict[int, int] = {}
+        self._has_timers = any(trigger.kind is not TriggerKind.SOURCE for trigger in self._program.triggers)
+        self._timetable = Timetable(self._program, 0, self._options.zone)
         self._start_us = 0
         self._offset_us = offset_of(self._options.zone)
         self.summary = Summary(failed_reads=self._answers.failed)
@@ -166,7 +167,7 @@ class Replay:
         summary, answers, step = self.summary, self._answers, self._instance.step
         calls_of, gaps = self._streams.calls, GapGuard(self._program.triggers, self._options.zone)
         offset_us, has_reads, paced = self._offset_us, answers.has_columns, self._options.speed > 0
-        last_us = -1
+        timers, last_us = self._has_timers, -1
         for line, time_us, row, number in self._streams.rows:
             if time_us == UNREADABLE:
                 summary.events += 1
@@ -182,7 +183,7 @@ class Replay:
             last_us = summary.last_us = time_us
             if paced:
                 self._pace(time_us)
-            if self._due:
+            if timers:
                 yield from self._fire_timers(time_us - 1)
             summary.events += 1
             try:
@@ -192,6 +193,8 @@ class Replay:
             except RejectedEvent as error:
                 self._reject(line, number, f"field `{error.path}`: expected {error.expected}", error.reason)
                 continue
+            if timers:
+                yield from self._fire_timers(time_us)  # these come before the event, and read what the row says
             if has_reads and answers.changed_pins:
                 yield from self._fire_edges(time_us)
             for trigger, inputs in calls:
@@ -199,42 +202,24 @@ class Replay:
                 summary.executions += 1
                 if execution.actions or execution.outcome:
                     yield from self._report(execution, time_us)
-        if self._due:
-            yield from self._fire_timers(last_us)
+        if timers and last_us >= 0:
+            yield from self._fire_timers(last_us)  # those of a last row that was rejected
 
     # --- time ---
 
     def _begin(self, time_us: int) -> None:
         self._start_us = self.summary.first_us = time_us
         self._began_s = time.monotonic()
-        for index, trigger in enumerate(self._program.triggers):
-            if trigger.kind is not TriggerKind.SOURCE:
-                self._schedule(index, time_us - 1)
-
-    def _schedule(self, trigger: int, after_us: int) -> None:
-        due_us = next_due_us(self._program.triggers[trigger], after_us, self._start_us, self._options.zone)
-        if due_us is None:
-            self._due.pop(trigger, None)
-        else:
-            self._due[trigger] = due_us
+        self._timetable = Timetable(self._program, time_us, self._options.zone)
 
     def _fire_timers(self, until_us: int) -> Iterator[ActionRecord]:
-        due = self._due
-        while due:
-            index = min(due, key=lambda trigger: (due[trigger], trigger))
-            time_us = due[index]
-            if time_us > until_us:
-                return
-            self._schedule(index, time_us)
-            yield from self._execute(index, time_us)
+        for due in self._timetable.until(until_us):
+            yield from self._execute(due.trigger, due.time_us)
 
     def _fire_edges(self, time_us: int) -> Iterator[ActionRecord]:
         for pin, level in self._answers.changed_pins:
-            name = self._program.pins[pin].name
-            wanted = {f"{name} changes", f"{name} {'rises' if level else 'falls'}"}
-            for index, trigger in enumerate(self._program.triggers):
-                if trigger.source == "gpio" and trigger.address in wanted:
-                    yield from self._execute(index, time_us)
+            for trigger in edge_triggers(self._program, pin, rises=bool(level)):
+                yield from self._execute(trigger, time_us)
 
     def _pace(self, time_us: int) -> None:
         wait_s = self._began_s + (time_us - self._start_us) / 1e6 / self._options.speed - time.monotonic()

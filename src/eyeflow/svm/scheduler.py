@@ -1,10 +1,14 @@
-"""When timers fire: `every` and `cron` triggers of the running programs, against the wall clock."""
+"""When timers fire, what an edge starts, and what comes first at one time: the same in a node, in `test` and in `run`.
+
+At one time come first the timers, in the order of their handlers in the rule, then events and edges as they arrive. A
+timer that is due at a time was due before anything that arrives at that time was known.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from eyeflow.svm.program import Program, Trigger, TriggerKind
@@ -44,6 +48,30 @@ class Due:
     missed: int
 
 
+def order_of(trigger: Trigger, time_us: int) -> tuple[int, bool]:
+    """Return the key by which executions of one rule are sorted; what has the same one keeps the order of arrival."""
+    return time_us, trigger.kind is TriggerKind.SOURCE
+
+
+def edge_triggers(program: Program, pin: int, *, rises: bool) -> list[int]:
+    """Return the triggers that an edge of a pin starts, in the order of the rule."""
+    wanted = {f"{program.pins[pin].name} {edge}" for edge in ("changes", "rises" if rises else "falls")}
+    return [i for i, trigger in enumerate(program.triggers) if trigger.source == "gpio" and trigger.address in wanted]
+
+
+class Timetable:
+    """The timers of one program on a virtual clock that starts at `start_us`: a `Scheduler` that is never late."""
+
+    def __init__(self, program: Program, start_us: int, zone: tzinfo) -> None:
+        self._scheduler = Scheduler(zone)
+        self._scheduler.put(program.rule, program, start_us)
+
+    def until(self, time_us: int) -> Iterator[Due]:
+        """Yield the timers that come before an event of this time, each when it is due, and never again."""
+        while (next_us := self._scheduler.next_us()) is not None and next_us <= time_us:
+            yield from self._scheduler.due(next_us)
+
+
 @dataclass(slots=True)
 class _Timer:
     trigger: Trigger
@@ -54,7 +82,7 @@ class _Timer:
 class Scheduler:
     """The timers of all running programs."""
 
-    def __init__(self, zone: ZoneInfo) -> None:
+    def __init__(self, zone: tzinfo) -> None:
         self._zone = zone
         self._timers: dict[tuple[str, int], _Timer] = {}
         self._next_us: int | None = None
@@ -83,7 +111,7 @@ class Scheduler:
             return ()
         fired = [self._fire(key, timer, now_us) for key, timer in self._timers.items() if timer.due_us <= now_us]
         self._find_next()
-        return sorted(fired, key=lambda due: due.time_us)
+        return sorted(fired, key=lambda due: due.time_us)  # stable: at one time, as the handlers stand in the rule
 
     def _fire(self, key: tuple[str, int], timer: _Timer, now_us: int) -> Due:
         missed = 0
