@@ -29,6 +29,11 @@ def register(root: typer.Typer) -> None:
     root.add_typer(app, name="audit")
 
 
+KEY_ORIGINS = {
+    "option": "--key",
+    "node.key": "node.key beside the store; --key takes the one that the coordinator knows",
+    "store": "the store itself: this shows damage, but not a forger. Give the node's key with --key",
+}
 FIELD = re.compile(r"[\w.:/-]+")
 
 DataDirOption = Annotated[
@@ -44,21 +49,49 @@ def _open(config: Path | None, data_dir: Path | None, flags: list[str]) -> Audit
 
 @app.command("verify", context_settings=SETTING_FLAGS)
 def verify(
-    context: typer.Context, config: ConfigOption = None, data_dir: DataDirOption = None, json_: JsonFlag = False
+    context: typer.Context,
+    key: Annotated[
+        str,
+        typer.Option(
+            "--key", help="The node's public key (hex or a file), or its fingerprint, which the coordinator shows."
+        ),
+    ] = "",
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    json_: JsonFlag = False,
 ) -> None:
     """Check the hash chain of a node's audit: every record whole, unaltered and in its place.
 
-    Exit code 1 at the first record that does not fit.
+    Signatures are checked with --key, or else with the node's own key beside the store. Exit code 1 at the first
+    record that does not fit, and when there is none.
     """
-    from eyeflow.protocol.audit import verify_chain
+    from eyeflow.protocol.audit import verify_stored
+    from eyeflow.protocol.identity import key_fingerprint
 
     with _open(config, data_dir, context.args) as reader:
-        report = verify_chain(reader.records(), reader.public_key)
+        public_key, origin = _vouching_key(key, reader)
+        report = verify_stored(reader.rows(), public_key)
     if json_:
-        say_json(_report(report))
+        say_json(_report(report) | {"publicKey": public_key.hex(), "keyFrom": origin})
     else:
         _say_report(report)
+        say(f"  checked with the key {public_key.hex()}, fingerprint {key_fingerprint(public_key)}")
+        say(f"  from {KEY_ORIGINS[origin]}")
     finish(ExitCode.OK if report.holds else ExitCode.PROBLEMS)
+
+
+def _vouching_key(given: str, reader: AuditReader) -> tuple[bytes, str]:
+    """Return the key that signatures must be of, and where it comes from: a store that names its own proves nothing."""
+    from eyeflow.deploy.keyring import read_public_key
+    from eyeflow.node.runtime import KEY_NAME, load_identity
+    from eyeflow.protocol.identity import key_fingerprint
+
+    if given:
+        known = key_fingerprint(reader.public_key) == given.strip().lower()
+        return reader.public_key if known else read_public_key(given), "option"
+    if (reader.path.parent / KEY_NAME).exists():
+        return load_identity(reader.path.parent).public_key, "node.key"
+    return reader.public_key, "store"
 
 
 def _report(report: ChainReport) -> dict[str, Any]:

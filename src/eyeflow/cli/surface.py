@@ -922,9 +922,13 @@ Usage: eyeflow audit verify [OPTIONS]
   Check the hash chain of a node's audit: every record whole, unaltered and in
   its place.
 
-  Exit code 1 at the first record that does not fit.
+  Signatures are checked with --key, or else with the node's own key beside
+  the store. Exit code 1 at the first record that does not fit, and when there
+  is none.
 
 Options:
+  --key <str>        The node's public key (hex or a file), or its
+                     fingerprint, which the coordinator shows.
   --config <path>    Configuration file (default: eyeflow-svm.toml, if it is
                      there).
   --data-dir <path>  The node's data_dir, instead of its configuration.

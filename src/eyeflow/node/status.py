@@ -84,6 +84,7 @@ def _store(node: NodeRuntime) -> dict[str, object]:
         "size_bytes": store.size_bytes,
         "size_bytes_max": store.size_bytes_max,
         "size_bytes_set": limits.size_bytes_max,
+        "altered_seq": store.altered_seq,
         "replaced_epoch": store.replaced_epoch,
         "commits": counters.commits,
         "records": counters.records,

@@ -20,11 +20,12 @@ from eyeflow.protocol.audit_bodies import (
     CheckpointBody,
     GapBody,
     Kind,
+    StartBody,
     body_from_map,
     body_to_map,
 )
 from eyeflow.protocol.cbor import CborError, decode, encode
-from eyeflow.protocol.identity import SIGNATURE_BYTES, Identity, verifies
+from eyeflow.protocol.identity import SIGNATURE_BYTES, Identity, key_fingerprint, verifies
 
 FORMAT = 1
 ZERO_HASH = bytes(HASH_BYTES)
@@ -143,6 +144,7 @@ class BreakKind(Enum):
     MISSING = "missing"
     ALTERED = "altered"
     UNSIGNED = "unsigned"
+    EMPTY = "empty"
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,19 @@ class Anchor:
     hash: bytes
 
 
+def verify_stored(rows: Iterable[tuple[int, bytes]], public_key: bytes = b"") -> ChainReport:
+    """Check records as `verify_chain`, each with the time that its store keeps beside it (microseconds).
+
+    By that time a node drops records for their age; no hash covers it.
+    """
+    walk = _Walk(public_key, None)
+    for stored_us, data in rows:
+        problem = walk.take(data, stored_us)
+        if problem is not None:
+            return walk.report(problem)
+    return walk.report(walk.finish())
+
+
 def verify_chain(records: Iterable[bytes], public_key: bytes = b"", anchor: Anchor | None = None) -> ChainReport:
     """Check records in stored order; stops at the first that does not fit and says which and why.
 
@@ -203,6 +218,13 @@ def verify_chain(records: Iterable[bytes], public_key: bytes = b"", anchor: Anch
     return walk.report(walk.finish())
 
 
+def _timed(record: Record, stored_us: int | None) -> ChainBreak | None:
+    if stored_us is None or stored_us == record.time_us:
+        return None
+    message = f"the time beside it ({stored_us} us) is not its own ({record.time_us} us): the node drops records by it"
+    return ChainBreak(BreakKind.ALTERED, record.seq, message)
+
+
 class _Walk:
     """One pass over a chain."""
 
@@ -216,13 +238,13 @@ class _Walk:
         self.lost: list[GapBody] = []
         self.unexplained: tuple[int, bytes] | None = None
 
-    def take(self, data: bytes) -> ChainBreak | None:
+    def take(self, data: bytes, stored_us: int | None = None) -> ChainBreak | None:
         """Check the next record against what came before."""
         try:
             record = decode_record(data)
         except AuditError as error:
             return ChainBreak(BreakKind.MALFORMED, self.last_seq + 1, str(error))
-        problem = self._place(record) or self._signed(record)
+        problem = self._place(record) or _timed(record, stored_us) or self._signed(record)
         if problem is None:
             self._accept(record, data)
         return problem
@@ -244,11 +266,15 @@ class _Walk:
 
     def _signed(self, record: Record) -> ChainBreak | None:
         body = record.body
-        if not isinstance(body, GapBody | CheckpointBody):
+        if not isinstance(body, GapBody | CheckpointBody | StartBody):
             return None
         self.key = self.key or body.public_key
         if body.public_key != self.key:
-            return self._unsigned(record, "it is signed with another key than this node's")
+            return self._unsigned(
+                record, f"it is of the key {key_fingerprint(body.public_key)[:16]}, not of this node's"
+            )
+        if isinstance(body, StartBody):
+            return None
         return None if signature_is_valid(record, self.key) else self._unsigned(record, "its signature does not hold")
 
     def _unsigned(self, record: Record, message: str) -> ChainBreak:
@@ -268,6 +294,8 @@ class _Walk:
 
     def finish(self) -> ChainBreak | None:
         """Say what is wrong with the chain as a whole."""
+        if self.first is None and self.anchor is None:
+            return ChainBreak(BreakKind.EMPTY, 1, "there is no record, and a node writes one at each start")
         if self.unexplained is None or self.first is None:
             return None
         message = f"the chain starts at seq {self.first.seq} and no signed gap accounts for what came before"

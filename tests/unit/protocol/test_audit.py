@@ -19,6 +19,7 @@ from eyeflow.protocol.audit import (
     record_hash,
     signature_is_valid,
     verify_chain,
+    verify_stored,
 )
 from eyeflow.protocol.audit_bodies import (
     BODIES,
@@ -207,7 +208,36 @@ def test_a_whole_chain_holds() -> None:
     assert report.holds
     assert (report.first_seq, report.last_seq, report.records) == (1, 22, 22)
     assert (report.checkpoints, report.unvouched, report.head) == (1, 1, record_hash(records[-1]))
-    assert verify_chain([]).holds
+
+
+def test_an_empty_chain_does_not_hold() -> None:
+    """Otherwise whoever empties it leaves nothing that does not hold."""
+    report = verify_chain([])
+    assert report.problem is not None and report.problem.kind is BreakKind.EMPTY
+    assert verify_chain([], anchor=Anchor(7, ZERO_HASH)).holds, "nothing after a known record is no loss"
+
+
+def test_a_chain_that_is_signed_anew_with_another_key_is_found() -> None:
+    other = Identity(bytes(range(1, 33)))
+    bodies = [StartBody("1", other.public_key, True), execution(1), CheckpointBody(other.public_key)]
+    for count in (1, 3):
+        records, head = [], ZERO_HASH
+        for seq, body in enumerate(bodies[:count], start=1):
+            records.append(encode_record(Record("n", 1, seq, head, 0, body), other))
+            head = record_hash(records[-1])
+        report = verify_chain(records, KEY.public_key)
+        assert report.problem is not None and report.problem.kind is BreakKind.UNSIGNED and report.problem.seq == 1
+        assert verify_chain(records).holds, "the control: a chain that names its own key vouches for itself"
+
+
+def test_a_time_that_is_not_the_records_own_is_found() -> None:
+    records = chain([execution(n) for n in range(5)])
+    rows = [(decode_record(data).time_us, data) for data in records]
+    assert verify_stored(rows, KEY.public_key).holds
+    rows[2] = (0, rows[2][1])
+    report = verify_stored(rows, KEY.public_key)
+    assert report.problem is not None and (report.problem.kind, report.problem.seq) == (BreakKind.ALTERED, 3)
+    assert verify_chain((data for _, data in rows), KEY.public_key).holds, "the control: no hash covers that time"
 
 
 @settings(max_examples=100)

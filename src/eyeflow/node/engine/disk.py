@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from eyeflow.node.backoff import Backoff
-from eyeflow.node.clock import Clock
+from eyeflow.node.clock import Clock, ClockWatch
 from eyeflow.node.config.config import Durability
 from eyeflow.node.store.types import Batch, BufferFull, OnFull, StorageError, Unrecorded
 from eyeflow.node.store.writer import Writer
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger("eyeflow.node")
 
 RETRY_FIRST_S, RETRY_LAST_S = 0.5, 10.0
+SETTLE_US = 600_000_000
+"""Nothing is dropped for its age before: how long the node was off is known from a wall clock that a time service may
+set right within the first minutes."""
 DROPS_PER_VISIT = 16
 """Ranges of old records that one visit of the housekeeping drops, so that it never holds up events for long."""
 
@@ -31,6 +34,7 @@ class DiskGuard:
         self._writer, self._clock, self._options = writer, clock, options
         self._backoff = Backoff(first_s=RETRY_FIRST_S, last_s=RETRY_LAST_S)
         self._retry_at_us, self._wait_s = 0, 0.0
+        self._watch, self._opened_us = ClockWatch(clock), clock.steady_us()
         self._lost: Unrecorded | None = None
         self._in_doubt: Batch | None = None
         self.problem: StorageError | None = None
@@ -125,10 +129,15 @@ class DiskGuard:
         return isinstance(self.problem, BufferFull) and self._options.limits.on_full is OnFull.REJECT_NEW
 
     async def drop_aged(self) -> None:
-        """Drop records that are older than the bound."""
+        """Drop records that are older than the bound, as far as their age is known."""
         if self.problem is not None and not isinstance(self.problem, BufferFull):
             return
         try:
+            step_us = self._watch.step_us()
+            if step_us:
+                await self._writer.run(lambda store: store.clock_was_set(step_us))
+            if self._clock.steady_us() - self._opened_us < SETTLE_US:
+                return
             for _ in range(DROPS_PER_VISIT):
                 if not await self._writer.run(lambda store: store.drop_aged()):
                     return

@@ -83,12 +83,17 @@ class AuditReader:
         return (first, last) if first is not None else (0, 0)
 
     def records(self, from_seq: int = 1, to_seq: int | None = None) -> Iterator[bytes]:
-        """Yield the stored records from seq `from_seq` to `to_seq` (None: the last one now), ascending.
+        """Yield the stored records as `rows` does, without their times."""
+        for _, record in self.rows(from_seq, to_seq):
+            yield record
+
+    def rows(self, from_seq: int = 1, to_seq: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """Yield time (us) and record from seq `from_seq` to `to_seq` (None: the last one now), ascending.
 
         Raises EyeflowError when the running node drops records that were about to be read.
         """
         first, last = self.range
-        query = "SELECT seq, record FROM audit WHERE seq >= ? AND seq <= ? ORDER BY seq LIMIT ?"
+        query = "SELECT seq, time_us, record FROM audit WHERE seq >= ? AND seq <= ? ORDER BY seq LIMIT ?"
         at, last = max(from_seq, first), last if to_seq is None else min(to_seq, last)
         while at <= last:
             rows = self._page(query, (at, last, PAGE_RECORDS))
@@ -96,7 +101,7 @@ class AuditReader:
                 raise _overtaken(at)
             if not rows:
                 return
-            yield from (record for _, record in rows)
+            yield from ((time_us, record) for _, time_us, record in rows)
             at = rows[-1][0] + 1
 
     def _page(self, query: str, bindings: tuple[int | bytes, ...]) -> list[Any]:

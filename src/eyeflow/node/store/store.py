@@ -6,9 +6,11 @@ store is synchronous and belongs to one thread; `eyeflow.node.store.writer` give
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import apsw
 
@@ -30,14 +32,18 @@ from eyeflow.node.store.types import (
     StoreDamaged,
 )
 from eyeflow.protocol.audit import ZERO_HASH, Record, decode_record, encode_record, record_hash
-from eyeflow.protocol.audit_bodies import GapBody
+from eyeflow.protocol.audit_bodies import AuditError, GapBody
 from eyeflow.protocol.identity import Identity
+
+_log = logging.getLogger("eyeflow.node")
 
 RESERVE_BYTES = 256 * 1024
 """Room that is kept free for the records that report the loss of others."""
 DROP_SHARE = 16
 """When the buffer is full, one part in so many of the records goes at once, as one range with one gap record."""
 DROP_RECORDS_MIN, DROP_RECORDS_MAX = 16, 8192
+STEP_SHARE = 100
+"""Steps of the clock that together stay below one part in so many of the age bound change no record's age by much."""
 DROPS_MAX = 64
 """Ranges dropped for one batch at most."""
 
@@ -65,6 +71,9 @@ class Store:
         self.node, self.counters = node, StoreCounters()
         self._doubt: tuple[int, bytes] | None = None
         self._in_use = False
+        self._drift_us = self._step_seq = 0
+        self.altered_seq = 0
+        """A record that was to be dropped for its age and is not what the node wrote; 0: none."""
         self.trouble: StorageError | None = None
         self._file = self._open()
         self._prepare()
@@ -98,6 +107,7 @@ class Store:
         mark_epoch(self._path.parent, self.epoch)
         self._check_owner("node", self.node, "node name")
         self._check_owner("public_key", self._identity.public_key, "key")
+        self._step_seq = self._read_step()
         self._lost_total = int(self._meta_or_set("lost_total", 0))
         # One attribute: others read it from their thread, and a number with another record's hash looks like a fork.
         self._tip = self._read_head()
@@ -262,16 +272,56 @@ class Store:
     def drop_aged(self) -> int:
         """Drop one range of records older than the age bound; return how many (call again until it is 0)."""
         limit_us = self._now_us() - self._limits.age_us_max
-        query = "SELECT max(seq) FROM (SELECT seq, time_us FROM audit ORDER BY seq LIMIT ?) WHERE time_us < ?"
+        # Records from before a step of the clock have no known age. They go along with the first one after it.
+        recent = "SELECT seq, time_us FROM audit WHERE seq > ? ORDER BY seq LIMIT ?"
+        query = f"SELECT max(seq) FROM ({recent}) WHERE time_us < ?"
         try:
             self._file.fit()
-            aged = self._file.db.execute(query, (DROP_RECORDS_MAX, limit_us)).get
-            if aged is None:
+            aged = self._file.db.execute(query, (self._step_seq, DROP_RECORDS_MAX, limit_us)).get
+            if aged is None or not self._is_as_written(aged):
                 return 0
             # Where the clock was set back, younger records lie before it: the chain has no holes, so they go too.
-            return self._drop_oldest("age", aged - self._file.db.execute("SELECT min(seq) FROM audit").get + 1)
+            count = aged - self._file.db.execute("SELECT min(seq) FROM audit").get + 1
+            return self._drop_oldest("age", min(count, DROP_RECORDS_MAX))
         except (apsw.Error, OSError) as error:
             raise storage_error(error, self._path) from error
+
+    def clock_was_set(self, step_us: int) -> None:
+        """Take a known step of the wall clock for no age: what is stored now is dropped only after what comes now."""
+        self._drift_us += step_us
+        if abs(self._drift_us) * STEP_SHARE < self._limits.age_us_max:
+            return
+        try:
+            self._file.db.execute("INSERT OR REPLACE INTO meta VALUES ('step_seq', ?)", (self._head_seq,))
+        except apsw.Error as error:
+            raise storage_error(error, self._path) from error
+        self._drift_us, self._step_seq = 0, self._head_seq
+
+    def _read_step(self) -> int:
+        return int(self._file.db.execute("SELECT value FROM meta WHERE key = 'step_seq'").get or 0)
+
+    def _is_as_written(self, seq: int) -> bool:
+        """Whether a record has the time that is stored beside it, and the hash that the next one names.
+
+        Else whoever changes a time in the file would let the node itself drop the evidence, with its signature.
+        """
+        query = "SELECT time_us, record FROM audit WHERE seq IN (?, ?) ORDER BY seq"
+        rows: list[Any] = self._file.db.execute(query, (seq, seq + 1)).fetchall()
+        (time_us, data), *after = rows
+        try:
+            whole: bool = decode_record(data).time_us == time_us
+            whole = whole and (not after or decode_record(after[0][1]).prev == record_hash(data))
+        except AuditError:
+            whole = False
+        if not whole and self.altered_seq != seq:
+            _log.error(
+                "audit record %d is not as this node wrote it: nothing is dropped for its age. Keep a copy of %s and "
+                "run `eyeflow audit verify`",
+                seq,
+                self._path.parent,
+            )
+        self.altered_seq = 0 if whole else seq
+        return whole
 
     def _drop_oldest(self, reason: str, count: int) -> int:
         """Replace the oldest `count` records (never the last one) by a signed gap; return how many went."""

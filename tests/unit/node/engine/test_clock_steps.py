@@ -239,3 +239,30 @@ def test_the_clocks_of_this_machine_go_together() -> None:
     while clock.steady_us() - since_us < 1000:
         pass
     assert watch.step_us() == 0
+
+
+@pytest.mark.parametrize("running_first", [True, False])
+def test_a_clock_that_runs_ahead_for_seconds_costs_no_record(tmp_path: Path, running_first: bool) -> None:
+    """Whether it was set ahead while the node ran, or before it started: then a time service sets it right soon."""
+
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path, REMINDER)
+        sim.drivers["log"].values = {}
+        await sim.advance(HOUR)
+        count = len(sim.records())
+        if not running_first:
+            await sim.stop()
+            clock = SimClock(sim.clock.time_us + 10 * S)
+            clock.set_us = 2400 * HOUR
+            sim = await NodeSim.started(tmp_path, clock=clock)
+        sim.clock.set_us = 2400 * HOUR
+        for _ in range(15):
+            await sim.advance(S)
+        sim.clock.set_us = 0
+        await sim.advance(HOUR)
+        assert sim.store.counters.dropped_records == 0 and len(sim.records()) > count
+        await sim.advance(80 * HOUR)
+        assert sim.store.counters.dropped_records > 0, "the bound holds as ever"
+        await sim.stop()
+
+    asyncio.run(test())
