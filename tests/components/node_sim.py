@@ -75,10 +75,25 @@ class SimDriver:
         self.clock = clock
         self.values: dict[str, Value | Callable[[Mapping[str, Value]], Value]] = {}
         self.acted: list[tuple[int, str, dict[str, Value]]] = []
+        self.begun: list[dict[str, Value]] = []
         self.attempts: list[tuple[int, str]] = []
         self.failures: dict[str, int] = {}
         self.duration_s: dict[str, float] = {}
         self.before: Callable[[], None] = lambda: None
+        self.is_ready, self.pipelines = True, False
+        self._ready_changed = asyncio.Event()
+
+    def set_ready(self, ready: bool) -> None:
+        self.is_ready = ready
+        self._ready_changed.set()
+
+    async def until_ready(self) -> None:
+        while not self.is_ready:
+            self._ready_changed.clear()
+            await self._ready_changed.wait()
+
+    def begin(self, capability: str, args: Mapping[str, Value]) -> asyncio.Future[None] | None:
+        return asyncio.ensure_future(self.act(capability, args)) if self.pipelines else None
 
     def read(self, capability: str, args: Mapping[str, Value], timeout_us: int) -> Value:
         self.attempts.append((self.clock.time_us, capability))
@@ -89,7 +104,10 @@ class SimDriver:
 
     async def act(self, capability: str, args: Mapping[str, Value]) -> None:
         self.before()
+        self.begun.append(dict(args))
         self.attempts.append((self.clock.time_us, capability))
+        if not self.is_ready:
+            raise CapabilityFailure(f"{capability}: not connected in the simulation")
         if capability in self.duration_s:
             await self.clock.sleep(self.duration_s[capability])
         if self._fails(capability):

@@ -15,6 +15,7 @@ from eyeflow.node.backoff import Backoff
 from eyeflow.node.clock import Clock, SystemClock
 from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.control import Link
+from eyeflow.node.engine.engine import STOP_GRACE_S
 from eyeflow.node.local_socket import keep_serving_status
 from eyeflow.node.port_log import PortLog
 from eyeflow.node.ports import Driver, PortStatus, Source
@@ -141,11 +142,13 @@ async def _serve(node: NodeRuntime, stop: asyncio.Event, on_ready: OnReady | Non
         if on_ready is not None:
             on_ready(node)
         await stop.wait()
+        # First the rules, while the connections still are: what was decided is sent, and confirmed to its sender.
+        node.engine.finish()
+        await asyncio.wait({engine})
+        await node.engine.actions.stop(STOP_GRACE_S)
         for task in others:
             task.cancel()
         await asyncio.wait(others)
-        node.engine.finish()
-        await asyncio.wait({engine})
 
 
 def _runs(source: Source, node: NodeRuntime) -> Callable[[], Awaitable[None]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.program import Value
 
 
@@ -78,6 +80,10 @@ class Source(Protocol):
         ...
 
 
+class Unreachable(CapabilityFailure):
+    """An action never left the node: there is no way to its server. At the start of a node it is tried again."""
+
+
 class Driver(Protocol):
     """Serves the capabilities of one namespace (`gpio`, `mqtt`, `http`, `llm`, `log`, ...).
 
@@ -90,12 +96,28 @@ class Driver(Protocol):
 
     status: PortStatus
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can act now: the connection that it needs is up."""
+        ...
+
+    async def until_ready(self) -> None:
+        """Return once `is_ready`."""
+        ...
+
     def read(self, capability: str, args: Mapping[str, Value], timeout_us: int) -> Value:
         """Return the value of a read capability."""
         ...
 
     async def act(self, capability: str, args: Mapping[str, Value]) -> None:
         """Perform one action."""
+        ...
+
+    def begin(self, capability: str, args: Mapping[str, Value]) -> asyncio.Future[None] | None:
+        """Start one action at once, in the order of the calls, when the world confirms later and in its own time.
+
+        The future ends as `act` would. None: this driver has only `act`, and the next action waits for its end.
+        """
         ...
 
     async def close(self) -> None:

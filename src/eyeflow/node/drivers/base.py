@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from eyeflow.base.visible import visible
@@ -16,6 +17,14 @@ class BaseDriver:
     def __init__(self, name: str) -> None:
         self.status = PortStatus(name, "up", counters={"reads": 0, "actions": 0, "failures": 0})
 
+    @property
+    def is_ready(self) -> bool:
+        """Always: it needs no connection that is kept up."""
+        return True
+
+    async def until_ready(self) -> None:
+        """Return at once."""
+
     def read(self, capability: str, args: Mapping[str, Value], timeout_us: int) -> Value:
         """Return the value of a read capability; raises CapabilityFailure."""
         raise self.failure(f"{capability} is not a read that this node serves")
@@ -23,6 +32,10 @@ class BaseDriver:
     async def act(self, capability: str, args: Mapping[str, Value]) -> None:
         """Perform one action once; raises CapabilityFailure."""
         raise self.failure(f"{capability} is not an action that this node serves")
+
+    def begin(self, capability: str, args: Mapping[str, Value]) -> asyncio.Future[None] | None:
+        """Each action ends before the next one starts."""
+        return None
 
     async def close(self) -> None:
         """Hold nothing."""

@@ -10,6 +10,7 @@ import httpx
 
 from eyeflow.node.config.ports import HttpClientConfig
 from eyeflow.node.drivers.base import BaseDriver
+from eyeflow.node.ports import Unreachable
 from eyeflow.svm.program import Value
 
 METHODS = {"http.post": "POST", "http.put": "PUT"}
@@ -36,6 +37,8 @@ class HttpDriver(BaseDriver):
                 status = await self._send(METHODS[capability], url, body.encode(), headers)
         except (httpx.TimeoutException, TimeoutError) as error:
             raise self.failure(f"{capability} {url}: no answer within {self._timeout_s:g}s") from error
+        except httpx.ConnectError as error:
+            raise Unreachable(str(self.failure(f"{capability} {url}: {error or type(error).__name__}"))) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self.failure(f"{capability} {url}: {error or type(error).__name__}") from error
         if not 200 <= status < 300:

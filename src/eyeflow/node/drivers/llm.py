@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,9 @@ from eyeflow.node.drivers.base import BaseDriver
 from eyeflow.svm.program import Value
 
 ANSWER_BYTES_MAX = 1024 * 1024
+CALLS_MAX = 8
+"""Questions that the endpoint is asked at the same time, by all rules together. A rule that waits before it asks again
+asks nothing meanwhile, and keeps nobody else from asking."""
 TOKENS_PER_LABEL = 32
 """An answer of one name needs few tokens; more would be chatter that is refused anyway."""
 
@@ -26,10 +30,14 @@ class LlmDriver(BaseDriver):
         super().__init__("llm")
         self._config = config
         key = secret("llm", config.key_env, config.key_file)
+        self._calls = threading.BoundedSemaphore(CALLS_MAX)
         self._client = httpx.Client(headers={"authorization": f"Bearer {key}"} if key else {})
 
     def read(self, capability: str, args: Mapping[str, Value], timeout_us: int) -> Value:
-        """Answer one call; blocks up to the timeout of the call, or of the configuration when it has none."""
+        """Answer one call; blocks up to the timeout of the call, or of the configuration when it has none.
+
+        Before, it waits for its turn, while CALLS_MAX others are under way.
+        """
         timeout_s = timeout_us / 1e6 if timeout_us else self._config.timeout_s
         if capability == "llm.classify":
             value = self._classify(args, timeout_s)
@@ -70,7 +78,8 @@ class LlmDriver(BaseDriver):
             "max_tokens": tokens_max,
             "messages": [{"role": "system", "content": system}, {"role": "user", "content": text}],
         }
-        body = self._post(request, timeout_s)
+        with self._calls:
+            body = self._post(request, timeout_s)
         try:
             content = json.loads(body)["choices"][0]["message"]["content"]
         except (ValueError, LookupError, TypeError, RecursionError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from eyeflow.base.addresses import topic_problem
@@ -28,6 +29,20 @@ class MqttDriver(BaseDriver):
         """Return the exception to raise, after counting it; the status goes on telling of the connection."""
         self.status.counters["failures"] += 1
         return CapabilityFailure(visible(message))
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the connection is up."""
+        return self._publisher.is_up
+
+    async def until_ready(self) -> None:
+        """Return once the connection is up."""
+        await self._publisher.until_up()
+
+    def begin(self, capability: str, args: Mapping[str, Value]) -> asyncio.Future[None] | None:
+        """Publish one message after those before it; the broker confirms later."""
+        # Tasks start in the order in which they are made, and each sends before it waits.
+        return asyncio.ensure_future(self.act(capability, args))
 
     async def act(self, capability: str, args: Mapping[str, Value]) -> None:
         """Publish one message."""

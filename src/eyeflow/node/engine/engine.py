@@ -27,8 +27,6 @@ _log = logging.getLogger("eyeflow.node")
 IDLE_S_MAX = 60.0
 """The engine looks at the clock at least this often: somebody may have set it."""
 HOUSEKEEPING_US = 60_000_000
-MODEL_THREADS_MAX = 8
-"""Rules whose language models answer at the same time."""
 STOP_GRACE_S = 5.0
 TELL_US = 60_000_000
 """The log is told that a rule does not keep up at most this often."""
@@ -63,7 +61,6 @@ class Engine:
         self._clock_watch = ClockWatch(clock)
         self._wakeup, self._space = asyncio.Event(), asyncio.Event()
         self._turn = asyncio.Lock()
-        self._models = asyncio.Semaphore(MODEL_THREADS_MAX)
         self._model_tasks: set[asyncio.Task[None]] = set()
         self._housekept_us = 0
         self._task: asyncio.Task[None] | None = None
@@ -180,8 +177,7 @@ class Engine:
                 task.add_done_callback(self._model_tasks.discard)
 
     async def _ask(self, rule: RunningRule, event: QueuedEvent) -> None:
-        async with self._models:
-            ran = await in_thread(partial(self.core.execute, rule, event, self.clock.now_us()))
+        ran = await in_thread(partial(self.core.execute, rule, event, self.clock.now_us()))
         if ran is None:
             rule.busy = False
         else:

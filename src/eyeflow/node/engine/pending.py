@@ -1,50 +1,54 @@
 """What becomes, at a start, of actions that the last run recorded and did not see end.
 
 Whether such an action reached the world is unknown. An action on a physical resource is not fired again: it is recorded
-as interrupted. Others (messages, log lines) are performed again, so each happens at least once; emitted events go to
-their listeners again.
+as interrupted. Others (messages, log lines) are performed again as soon as their driver is ready, however long that
+takes, so each happens at least once; emitted events go to their listeners again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 from eyeflow.node.arguments import named_arguments
 from eyeflow.node.engine.core import event_payload
 from eyeflow.node.engine.engine import Engine
 from eyeflow.node.engine.installer import Installer
 from eyeflow.node.engine.rounds import Dispatch, PlannedAction
-from eyeflow.node.engine.running import RunningRule
 from eyeflow.node.store.types import PendingRow
 from eyeflow.protocol.audit_bodies import ActionOutcome, ActionResultBody
-from eyeflow.svm.program import Program, SiteKind
+from eyeflow.svm.program import SiteKind
 
 INTERRUPTED = "the node stopped before the action was known to have ended"
 
 
 def resume_pending(engine: Engine, installer: Installer, rows: Sequence[PendingRow]) -> None:
     """Go on with the unfinished actions in the order they were recorded; call it after the programs are restored."""
-    for row in rows:
-        rule = engine.core.rules.get(row.rule)
-        program = installer.program_of(row.rule, row.program_id)
-        if rule is None or program is None or row.site >= len(program.sites):
-            _interrupt(engine, row)
-        else:
-            _resume(engine, rule, program, row)
+    for _, execution in groupby(rows, key=lambda row: row.seq):
+        left = [(row, action) for row in execution if (action := _settle(engine, installer, row)) is not None]
+        if left:
+            first = left[0][0]
+            actions = [action for _, action in left]
+            engine.actions.resume(Dispatch(engine.core.rules[first.rule], first.program_id, first.seq, actions))
 
 
-def _resume(engine: Engine, rule: RunningRule, program: Program, row: PendingRow) -> None:
+def _settle(engine: Engine, installer: Installer, row: PendingRow) -> PlannedAction | None:
+    """Emit an event again, give up what may not be performed again; return what may."""
+    program = installer.program_of(row.rule, row.program_id)
+    if row.rule not in engine.core.rules or program is None or row.site >= len(program.sites):
+        _interrupt(engine, row)
+        return None
     site = program.sites[row.site]
     if site.kind is SiteKind.EMIT:
         now_us = engine.clock.now_us()
         payload = event_payload(site, row.args, program.pins)
         # Its own time and hops: a listener decides as it would have, and rules that emit to each other still end.
         engine.core.intake.emit(site.capability, payload, row.time_us or now_us, now_us, row.hops, (row.seq, row.index))
-    elif site.resource:
+        return None
+    if site.resource:
         _interrupt(engine, row)
-    else:
-        action = PlannedAction(row.index, site, named_arguments(site, row.args, program.pins), "")
-        engine.actions.submit(Dispatch(rule, row.program_id, row.seq, [action]))
+        return None
+    return PlannedAction(row.index, site, named_arguments(site, row.args, program.pins), "")
 
 
 def _interrupt(engine: Engine, row: PendingRow) -> None:

@@ -56,6 +56,18 @@ class Publisher(Handler):
         self.status.state, self.status.detail = "connecting", ""
         await self._connection.run()
 
+    @property
+    def is_up(self) -> bool:
+        """Whether the broker has taken the connection."""
+        return self._connection.is_up
+
+    async def until_up(self) -> None:
+        """Connect, if nothing has been published yet, and return once `is_up`, however long the broker is away."""
+        self._wanted.set()
+        while not self._connection.is_up:
+            self._changed.clear()
+            await self._changed.wait()
+
     async def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
         """Publish one message and, with QoS 1, wait for its PUBACK. Raises NotConnected, Refused or TimeoutError.
 

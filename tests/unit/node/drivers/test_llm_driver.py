@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from components.http_server import serve
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.config.ports import LlmConfig
+from eyeflow.node.drivers import llm
 from eyeflow.node.drivers.llm import ANSWER_BYTES_MAX, LlmDriver
 from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.program import Value
@@ -124,3 +126,27 @@ def test_nobody_listens_and_no_such_capability() -> None:
 def test_a_key_that_is_not_set_stops_the_start() -> None:
     with pytest.raises(EyeflowError, match="EYEFLOW_NO_KEY is not set"):
         LlmDriver(LlmConfig("http://127.0.0.1:9/v1", "m", key_env="EYEFLOW_NO_KEY"))
+
+
+def test_no_more_questions_are_under_way_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six rules ask at once, two are allowed: nobody's question counts against the time of another's answer."""
+    monkeypatch.setattr(llm, "CALLS_MAX", 2)
+    guard, two = threading.Lock(), threading.Barrier(2)
+    now = most = 0
+
+    def answer(request: Request, body: bytes) -> Response:
+        nonlocal now, most
+        with guard:
+            now += 1
+            most = max(most, now)
+        two.wait(60)
+        with guard:
+            now -= 1
+        return completion("HIGH")(request, body)
+
+    with serve(answer) as url:
+        driver = LlmDriver(LlmConfig(url, "m"))
+        with ThreadPoolExecutor(6) as rules:
+            answers = list(rules.map(lambda _: driver.read("llm.classify", CLASSIFY, 0), range(6)))
+        asyncio.run(driver.close())
+    assert answers == ["HIGH"] * 6 and most == 2

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
+from components.http_server import serve
 from components.node_sim import NodeSim
+from eyeflow.node.config.ports import LlmConfig
+from eyeflow.node.drivers.llm import CALLS_MAX, LlmDriver
 from eyeflow.node.engine import running
 from eyeflow.node.engine.actions import WAITING_MAX
-from eyeflow.node.engine.running import RunningRule
+from eyeflow.node.engine.engine import Engine
+from eyeflow.node.engine.running import QueuedEvent, RunningRule
 from eyeflow.protocol.audit_bodies import ExecutionBody, RejectedBody
 
 EVENTS_MAX = 32
@@ -168,3 +176,69 @@ def test_rules_in_a_circle_do_not_wait_for_each_other(tmp_path: Path) -> None:
         await sim.stop()
 
     asyncio.run(test())
+
+
+ASKS = """
+rule {name} {{
+    version "1.0.0"
+    enum Urgency {{ LATER, NOW }}
+    record Reading {{ temp: float }}
+    on mqtt "{name}" as r: Reading
+    let answer = llm.classify("{name}", Urgency, "how urgent?") retry 1 backoff 1h else LATER
+    log.info("{name}")
+}}
+"""
+
+
+@pytest.mark.parametrize("control", [False, True], ids=["free", "control"])
+def test_rules_that_wait_before_they_ask_again_keep_nobody_from_asking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, control: bool
+) -> None:
+    """As many rules as may ask at once wait an hour each; another one is answered. The control counts the wait, too."""
+    released, waiting, slots = threading.Event(), threading.Semaphore(0), asyncio.Semaphore(CALLS_MAX)
+    if control:
+        ask = Engine._ask
+
+        async def one_of_few(self: Engine, rule: RunningRule, event: QueuedEvent) -> None:
+            async with slots:
+                await ask(self, rule, event)
+
+        monkeypatch.setattr(Engine, "_ask", one_of_few)
+
+    def answer(_request: Request, body: bytes) -> Response:
+        text = json.loads(body)["messages"][1]["content"]
+        return JSONResponse({"choices": [{"message": {"content": "NOW" if text == "other" else "neither"}}]})
+
+    def pause(_seconds: float) -> None:
+        waiting.release()
+        released.wait(60)
+
+    async def test() -> None:
+        names = [f"r{number}" for number in range(CALLS_MAX)]
+        sim = await NodeSim.started(tmp_path, *(ASKS.format(name=name) for name in [*names, "other"]))
+        for name in names:
+            sim.node.engine.core.rules[name].host._pause = pause
+            sim.node.engine.core.rules[name].host._drivers = {"llm": driver}
+        sim.node.engine.core.rules["other"].host._drivers = {"llm": driver}
+        for name in names:
+            await sim.send(name, temp=1.0)
+        await sim.turns()
+        for _ in names:
+            await asyncio.to_thread(waiting.acquire)
+        await sim.send("other", temp=1.0)
+        await sim.turns()
+        if control:
+            assert slots.locked() and driver.status.counters["reads"] == 0
+        else:
+            while not sim.drivers["log"].acted:
+                sim.node.engine._wakeup.clear()
+                await sim.node.engine._wakeup.wait()
+                await sim.turns()
+            assert [args["message"] for _, _, args in sim.drivers["log"].acted] == ["other"]
+        released.set()
+        await sim.stop()
+        await driver.close()
+
+    with serve(answer) as url:
+        driver = LlmDriver(LlmConfig(url, "m"))
+        asyncio.run(test())

@@ -1,0 +1,198 @@
+"""The actions of one rule, in order.
+
+An action starts after all earlier ones of its rule have ended, but for one case: where a driver starts actions in order
+and hears later how they ended (`Driver.begin`), up to UNDER_WAY_MAX executions are under way. Within an execution the
+next action always waits for the one before, whose failure cancels it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from eyeflow.node.engine.performing import Performer, failure_of, timeout_s
+from eyeflow.node.engine.rounds import Dispatch, PlannedAction
+from eyeflow.node.engine.rule_host import backoff_s
+from eyeflow.node.ports import Driver, Unreachable
+from eyeflow.protocol.audit_bodies import ActionOutcome
+from eyeflow.svm.execution import CapabilityFailure
+from eyeflow.svm.program import OnFailure
+
+UNDER_WAY_MAX = 64
+"""Executions of one rule whose last action was sent and is not confirmed."""
+BEHIND_S = 0.05
+"""How often a rule looks whether what its last run left has been performed."""
+AGAIN_S = 0.2
+"""Wait before an action is tried again that could not reach its server at the start of the node."""
+
+
+class Lane:
+    """The actions of one rule that have not ended. `is_behind` says whether they have to wait for those of another.
+
+    `resumed`: a crash left them; they wait for their driver for as long as it takes. `blocked_by` is that driver.
+    """
+
+    def __init__(
+        self,
+        performer: Performer,
+        changed: Callable[[], None],
+        *,
+        resumed: bool = False,
+        is_behind: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._performer, self._changed = performer, changed
+        self._resumed, self._is_behind = resumed, is_behind
+        self._queue: deque[Dispatch] = deque()
+        self._ended = 0
+        self._under_way: dict[asyncio.Future[None], tuple[Dispatch, PlannedAction, asyncio.TimerHandle]] = {}
+        self._drained = asyncio.Event()
+        self.blocked_by: Driver | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        """How many executions have actions that have not ended."""
+        return len(self._queue) + len(self._under_way)
+
+    @property
+    def busy(self) -> set[asyncio.Future[None]]:
+        """What has to end before this lane has nothing to do, as far as it is not blocked."""
+        if self.blocked_by is not None and not self.blocked_by.is_ready:
+            return set()
+        return {*self._under_way, *([] if self.task is None else [self.task])}
+
+    def add(self, dispatch: Dispatch) -> None:
+        """Perform the actions of one recorded execution after those of the earlier ones."""
+        self._queue.append(dispatch)
+        self._go()
+
+    def _go(self) -> None:
+        """Start what may start now; a task does the rest."""
+        if self.task is not None:
+            return
+        while self._queue and len(self._queue[0].actions) == 1 and not self._resumed and not self._is_behind():
+            if len(self._under_way) >= UNDER_WAY_MAX:
+                return  # whatever ends next comes here again
+            if not self._begin(self._queue[0], self._queue[0].actions[0]):
+                break
+            self._queue.popleft()
+        if self._queue:
+            self.task = asyncio.create_task(self._work())
+
+    def _begin(self, dispatch: Dispatch, action: PlannedAction) -> bool:
+        """Start an action and let it end by itself; False where it cannot."""
+        answer = self._performer.begin(action)
+        if answer is None:
+            return False
+        timer = asyncio.get_running_loop().call_later(timeout_s(action.site), answer.cancel)
+        self._under_way[answer] = (dispatch, action, timer)
+        self._drained.clear()
+        answer.add_done_callback(self._confirmed)
+        return True
+
+    def _confirmed(self, answer: asyncio.Future[None]) -> None:
+        dispatch, action, timer = self._under_way.pop(answer)
+        timer.cancel()
+        error = asyncio.CancelledError() if answer.cancelled() else answer.exception()
+        self._end(dispatch, action, 1, None if error is None else failure_of(action, error))
+        if not self._under_way:
+            self._drained.set()
+        self._go()
+        self._changed()
+
+    async def _work(self) -> None:
+        try:
+            while self._queue:
+                while self._is_behind():
+                    await self._performer.clock.sleep(BEHIND_S)
+                await self._perform_all(self._queue[0])
+                self._queue.popleft()
+                self._ended = 0
+                self._changed()
+        finally:
+            self.task = None
+        self._changed()
+
+    async def _perform_all(self, dispatch: Dispatch) -> None:
+        for place, action in enumerate(dispatch.actions):
+            is_last = place + 1 == len(dispatch.actions)
+            if is_last and not self._resumed and len(self._under_way) < UNDER_WAY_MAX and self._begin(dispatch, action):
+                return
+            if self._under_way:
+                await self._drained.wait()
+            goes_on = await self._perform(dispatch, action)
+            self._ended += 1
+            if not goes_on:
+                for cancelled in dispatch.actions[place + 1 :]:
+                    reason = f"{action.site.capability} failed"
+                    self._performer.end(dispatch, cancelled, ActionOutcome.CANCELLED, 0, reason)
+                return
+
+    async def _perform(self, dispatch: Dispatch, action: PlannedAction) -> bool:
+        """Perform one action with its retries; False when the rest of the execution is to be cancelled."""
+        site, driver, attempts = action.site, self._performer.driver_of(action), 0
+        while True:
+            await self._until_ready(driver)
+            error = await self._performer.attempt(dispatch.rule, action)
+            if error is not None and self._waits_longer(driver, error):
+                await self._performer.clock.sleep(AGAIN_S)
+                continue
+            attempts += 1
+            if error is None or attempts > site.retries:
+                return self._end(dispatch, action, attempts, error)
+            dispatch.rule.health.action_retries += 1
+            await self._performer.clock.sleep(backoff_s(site, attempts))
+
+    async def _until_ready(self, driver: Driver) -> None:
+        if driver.is_ready:
+            return
+        if self._resumed:
+            self.blocked_by = driver
+            await driver.until_ready()
+            self.blocked_by = None
+        elif (left_s := self._performer.start_left_s) > 0:
+            await _first_of(driver.until_ready(), self._performer.clock.sleep(left_s))
+
+    def _waits_longer(self, driver: Driver, error: CapabilityFailure) -> bool:
+        """Say whether an attempt does not count, because what the driver needs is not there yet."""
+        starts = self._performer.start_left_s > 0
+        return (not driver.is_ready and (self._resumed or starts)) or (starts and isinstance(error, Unreachable))
+
+    def _end(self, dispatch: Dispatch, action: PlannedAction, attempts: int, error: CapabilityFailure | None) -> bool:
+        """Record how an action ended; False when the rest of its execution is to be cancelled."""
+        if error is None:
+            self._performer.end(dispatch, action, ActionOutcome.DONE, attempts)
+            return True
+        skipped = action.site.on_failure is OnFailure.SKIP
+        outcome = ActionOutcome.SKIPPED if skipped else ActionOutcome.FAILED
+        self._performer.end(dispatch, action, outcome, attempts, str(error))
+        return skipped
+
+    def leave(self) -> list[asyncio.Future[None]]:
+        """Stop acting; what has not ended stays pending in the store. Returns what is to be waited for."""
+        for answer, (_, _, timer) in self._under_way.items():
+            answer.remove_done_callback(self._confirmed)
+            timer.cancel()
+        left = [*self._under_way, *([] if self.task is None else [self.task])]
+        for one in left:
+            one.cancel()
+        return left
+
+    def cancel(self, reason: str) -> None:
+        """Give up all actions, the ones under way too."""
+        self.leave()
+        for dispatch, action, _ in self._under_way.values():
+            self._performer.end(dispatch, action, ActionOutcome.CANCELLED, 0, reason)
+        for number, dispatch in enumerate(self._queue):
+            for action in dispatch.actions[self._ended if number == 0 else 0 :]:
+                self._performer.end(dispatch, action, ActionOutcome.CANCELLED, 0, reason)
+
+
+async def _first_of(*waits: Awaitable[None]) -> None:
+    """Return when one of them ends; the others are cancelled."""
+    tasks = {asyncio.ensure_future(wait) for wait in waits}
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
