@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 
 from eyeflow.base.addresses import topic_problem
 from eyeflow.base.visible import visible
 from eyeflow.node.drivers.base import BaseDriver
-from eyeflow.node.mqtt.connection import NotConnected
-from eyeflow.node.mqtt.publisher import Publisher, Refused
+from eyeflow.node.mqtt.publisher import Publisher
 from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.program import Value
 
@@ -39,25 +39,34 @@ class MqttDriver(BaseDriver):
         """Return once the connection is up."""
         await self._publisher.until_up()
 
-    def begin(self, capability: str, args: Mapping[str, Value]) -> asyncio.Future[None] | None:
+    def begin(self, capability: str, args: Mapping[str, Value]) -> asyncio.Future[None]:
         """Publish one message after those before it; the broker confirms later."""
-        # Tasks start in the order in which they are made, and each sends before it waits.
-        return asyncio.ensure_future(self.act(capability, args))
-
-    async def act(self, capability: str, args: Mapping[str, Value]) -> None:
-        """Publish one message."""
         if capability != "mqtt.publish":
-            await super().act(capability, args)
+            raise self.failure(f"{capability} is not an action that this node serves")
         topic, qos = str(args["topic"]), args.get("qos", 1)
         if qos not in QOS_ALLOWED:
             raise self.failure(f"mqtt.publish: qos is 0 or 1, not {qos}")
         if problem := topic_problem(topic):
             raise self.failure(f"mqtt.publish: {topic!r} is no topic to publish to: {problem}")
-        try:
-            payload, retain = str(args["payload"]).encode(), bool(args.get("retain", False))
-            await self._publisher.publish(topic, payload, int(qos), retain)
-        except TimeoutError as error:
-            raise self.failure(f"mqtt.publish to {topic}: the broker did not confirm in time") from error
-        except (NotConnected, Refused) as error:
-            raise self.failure(f"mqtt.publish to {topic}: {error}") from error
-        self.status.counters["actions"] += 1
+        payload, retain = str(args["payload"]).encode(), bool(args.get("retain", False))
+        sent = self._publisher.begin(topic, payload, int(qos), retain)
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        sent.add_done_callback(partial(self._answer, answer, topic))
+        answer.add_done_callback(lambda _: sent.cancel())  # whoever waits no more gives the message up
+        return answer
+
+    async def act(self, capability: str, args: Mapping[str, Value]) -> None:
+        """Publish one message, and wait until the broker confirmed it."""
+        await self.begin(capability, args)
+
+    def _answer(self, answer: asyncio.Future[None], topic: str, sent: asyncio.Future[None]) -> None:
+        error = None if sent.cancelled() else sent.exception()
+        if answer.done():
+            return
+        if error is None:
+            self.status.counters["actions"] += 1
+            answer.set_result(None)
+        elif isinstance(error, TimeoutError):
+            answer.set_exception(self.failure(f"mqtt.publish to {topic}: the broker did not confirm in time"))
+        else:
+            answer.set_exception(self.failure(f"mqtt.publish to {topic}: {error}"))

@@ -7,7 +7,8 @@ confirmations could not be read either, and the rules that wait for them would n
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from collections import deque
+from dataclasses import dataclass, replace
 
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.config.ports import MqttConfig
@@ -27,16 +28,24 @@ class Refused(Exception):  # noqa: N818 - it is an answer
     """The broker does not take this message; the text says why."""
 
 
-class _Ended(Exception):  # noqa: N818
-    """The connection ended before the message was confirmed. `alone`: no other was unconfirmed."""
+@dataclass(slots=True, eq=False)
+class _Message:
+    """A message on its way. `strikes`: connections that ended while it, alone, was not confirmed."""
 
-    def __init__(self, reason: str, *, alone: bool) -> None:
-        super().__init__(reason)
-        self.alone = alone
+    topic: str
+    payload: bytes
+    qos: int
+    retain: bool
+    answer: asyncio.Future[None]
+    timer: asyncio.TimerHandle | None = None
+    strikes: int = 0
 
 
 class Publisher(Handler):
-    """Connects when the first message is to be published. All methods belong to the event loop."""
+    """Connects when the first message is to be published. All methods belong to the event loop.
+
+    Messages go out in the order in which they were handed over, also those that are sent again.
+    """
 
     def __init__(self, config: MqttConfig, client_id: str, backoff: Backoff | None = None) -> None:
         self.status = PortStatus("mqtt publish", "up", "nothing published yet", {"connects": 0, "published": 0})
@@ -44,11 +53,10 @@ class Publisher(Handler):
         # Nothing of a session is of use here: what was not confirmed is sent again below, or fails for its rule.
         self._connection = Connection(replace(config, session_expiry_s=0), client_id, self.status, self, backoff)
         self._wanted, self._changed = asyncio.Event(), asyncio.Event()
-        self._unconfirmed: dict[int, asyncio.Future[None]] = {}
+        self._unsent: deque[_Message] = deque()
+        self._unconfirmed: dict[int, _Message] = {}
         self._refused: dict[str, float] = {}
-        self._under_way = 0
         self._one_by_one = False
-        self._turn = asyncio.Lock()
 
     async def run(self) -> None:
         """Stay connected, from the first message on, until cancelled."""
@@ -69,91 +77,117 @@ class Publisher(Handler):
             await self._changed.wait()
 
     async def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
-        """Publish one message and, with QoS 1, wait for its PUBACK. Raises NotConnected, Refused or TimeoutError.
+        """Publish one message and, with QoS 1, wait for its PUBACK. Raises NotConnected, Refused or TimeoutError."""
+        await self.begin(topic, payload, qos, retain)
+
+    def begin(self, topic: str, payload: bytes, qos: int, retain: bool) -> asyncio.Future[None]:
+        """Publish one message after those before it; the future ends as `publish` would. Cancel it to give up.
 
         When the connection ends meanwhile, it is sent again, so that no message suffers from another one.
         """
+        loop = asyncio.get_running_loop()
+        message = _Message(topic, payload, qos, retain, loop.create_future())
         self._wanted.set()
-        self._under_way += 1
+        if self.status.state == "failed":
+            message.answer.set_exception(NotConnected(self.status.detail))
+            return message.answer
+        message.timer = loop.call_later(self.config.publish_timeout_s, _end, message, TimeoutError())
+        self._unsent.append(message)
+        self._send_waiting()
+        return message.answer
+
+    def _send_waiting(self) -> None:
+        """Send what may be sent, in order."""
+        while self._unsent and self._has_room:
+            message = self._unsent.popleft()
+            if message.answer.done():
+                _end(message)
+            elif problem := self._problem(message):
+                _end(message, Refused(problem))
+            else:
+                self._send(message)
+        self._one_by_one = self._one_by_one and bool(self._unsent or self._unconfirmed)
+
+    def _send(self, message: _Message) -> None:
         try:
-            async with asyncio.timeout(self.config.publish_timeout_s):
-                await self._until_confirmed(topic, payload, qos, retain)
-        finally:
-            self._under_way -= 1
-            self._one_by_one = self._one_by_one and self._under_way > 0
-        self.status.counters["published"] += 1
+            mid = self._connection.publish(message.topic, message.payload, message.qos, message.retain)
+        except NotConnected as error:
+            _end(message, error)
+            return
+        if message.qos:
+            # It stays there when nobody waits for it any more: the broker still counts it.
+            self._unconfirmed[mid] = message
+        else:
+            self._sent(message)
 
-    async def _until_confirmed(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
-        strikes = 0
-        while strikes < STRIKES_MAX:
-            await self._until_room()
-            if problem := self._problem(topic, payload, qos, retain):
-                raise Refused(problem)
-            try:
-                if self._one_by_one:
-                    async with self._turn:
-                        return await self._send(topic, payload, qos, retain)
-                return await self._send(topic, payload, qos, retain)
-            except _Ended as ended:
-                strikes += ended.alone
-        if len(self._refused) < REFUSED_MAX:
-            self._refused[topic] = asyncio.get_running_loop().time() + REFUSED_S
-        raise Refused("the broker ends the connection at this message")
-
-    def _problem(self, topic: str, payload: bytes, qos: int, retain: bool) -> str:
-        now_s = asyncio.get_running_loop().time()
-        self._refused = {one: until_s for one, until_s in self._refused.items() if until_s > now_s}
-        if topic in self._refused:
-            return "the broker ended the connection at an earlier message to this topic"
-        return self._connection.limits.publish_problem(topic, payload, qos, retain)
-
-    async def _until_room(self) -> None:
-        while not self._connection.is_up or len(self._unconfirmed) >= self._room:
-            if self.status.state == "failed":
-                raise NotConnected(self.status.detail)
-            self._changed.clear()
-            await self._changed.wait()
+    def _sent(self, message: _Message) -> None:
+        self.status.counters["published"] += not message.answer.done()
+        _end(message)
 
     @property
-    def _room(self) -> int:
-        return min(self._connection.limits.receive_max, UNCONFIRMED_MAX)
+    def _has_room(self) -> bool:
+        room = 1 if self._one_by_one else min(self._connection.limits.receive_max, UNCONFIRMED_MAX)
+        return self._connection.is_up and len(self._unconfirmed) < room
 
-    async def _send(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
-        if not self._connection.is_up:
-            raise _Ended("the connection ended", alone=False)
-        mid = self._connection.publish(topic, payload, qos, retain)
-        if not qos:
-            return
-        # It stays there when nobody waits for it any more: the broker still counts it.
-        future = self._unconfirmed[mid] = asyncio.get_running_loop().create_future()
-        await future
+    def _problem(self, message: _Message) -> str:
+        if self._refused:
+            now_s = asyncio.get_running_loop().time()
+            self._refused = {one: until_s for one, until_s in self._refused.items() if until_s > now_s}
+        if message.topic in self._refused:
+            return "the broker ended the connection at an earlier message to this topic"
+        return self._connection.limits.publish_problem(message.topic, message.payload, message.qos, message.retain)
 
     def up(self) -> None:
-        """Let whoever waits publish."""
+        """Send what waits."""
         self._changed.set()
+        self._send_waiting()
 
     def down(self, reason: str) -> None:
-        """Let whoever waits for a confirmation send again, one after the other: one of them may be the reason."""
-        waiting = [future for future in self._unconfirmed.values() if not future.done()]
-        for future in waiting:
-            future.set_exception(_Ended(reason, alone=len(waiting) == 1))
+        """Send again what was not confirmed, before the rest and one by one: one of them may be the reason."""
+        again = [message for message in self._unconfirmed.values() if not message.answer.done()]
         self._unconfirmed.clear()
-        self._one_by_one = self._one_by_one or bool(waiting)
+        self._one_by_one = self._one_by_one or bool(again)
+        if len(again) == 1:
+            again = self._judge(again[0])
+        self._unsent.extendleft(reversed(again))
+        if self.status.state == "failed":
+            while self._unsent:
+                _end(self._unsent.popleft(), NotConnected(self.status.detail))
         self._changed.set()
+
+    def _judge(self, message: _Message) -> list[_Message]:
+        """Refuse a message at which the broker has ended the connection again; return what is to be sent again."""
+        message.strikes += 1
+        if message.strikes < STRIKES_MAX:
+            return [message]
+        if len(self._refused) < REFUSED_MAX:
+            self._refused[message.topic] = asyncio.get_running_loop().time() + REFUSED_S
+        _end(message, Refused("the broker ends the connection at this message"))
+        return []
 
     def published(self, mid: int, problem: str) -> None:
         """Take the broker's confirmation."""
-        future = self._unconfirmed.pop(mid, None)
-        self._changed.set()
-        if future is None or future.done():
-            return
-        if problem:
-            future.set_exception(Refused(f"the MQTT broker refused the message: {problem}"))
-        else:
-            future.set_result(None)
+        message = self._unconfirmed.pop(mid, None)
+        if message is not None and problem:
+            _end(message, Refused(f"the MQTT broker refused the message: {problem}"))
+        elif message is not None:
+            self._sent(message)
+        self._send_waiting()
 
     def tick(self) -> None:
         """Show what the broker lacks."""
         lacks = self._connection.limits.lacks(0)
         if self._connection.is_up and lacks:
             self.status.detail = f"{self.config.host}:{self.config.port}; the broker says: {', '.join(lacks)}"
+
+
+def _end(message: _Message, error: Exception | None = None) -> None:
+    """Tell whoever waits for a message; nobody may wait for it any more."""
+    if message.timer is not None:
+        message.timer.cancel()
+    if message.answer.done():
+        return
+    if error is None:
+        message.answer.set_result(None)
+    else:
+        message.answer.set_exception(error)
