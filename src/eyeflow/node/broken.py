@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import TypeVar
@@ -28,6 +29,19 @@ class Broken:
 
     async def run(self, deliver: Deliver) -> None:
         """Return at once: there is nothing to try again before the next start; see `Source`."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Not before the next start: what a crash left waits for that; see `Driver`."""
+        return False
+
+    async def until_ready(self) -> None:
+        """Never return; see `Driver`."""
+        await asyncio.Event().wait()
+
+    def begin(self, capability: str, args: Mapping[str, Value]) -> asyncio.Future[None] | None:
+        """There is only `act`; see `Driver`."""
+        return None
 
     def read(self, capability: str, args: Mapping[str, Value], timeout_us: int) -> Value:
         """Fail; see `Driver`."""
