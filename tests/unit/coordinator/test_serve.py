@@ -195,3 +195,15 @@ def test_a_second_coordinator_is_kept_off_the_store(tmp_path: Path, make: Any) -
         with pytest.raises(EyeflowError) as error:
             asyncio.run(serve(ServeOptions(tmp_path / "data", port=0), lambda started: None))
         assert error.value.code == "data_dir_in_use" and "another coordinator" in error.value.message
+
+
+@pytest.mark.parametrize(("name", "mode"), [("admin-token", 0o644), ("coordinator.sqlite", 0o640), (".", 0o777)])
+def test_files_of_the_coordinator_that_others_may_reach_are_refused(tmp_path: Path, name: str, mode: int) -> None:
+    path = tmp_path / "data" / name
+    (tmp_path / "data").mkdir(mode=0o700)
+    if name != ".":
+        path.write_bytes(b"")
+    path.chmod(mode)
+    with pytest.raises(EyeflowError) as error:
+        asyncio.run(serve(ServeOptions(tmp_path / "data", port=0), lambda started: None))
+    assert error.value.code == "permissions" and "chmod" in error.value.next_step

@@ -10,6 +10,7 @@ import pytest
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.node.config.ports import SECTIONS, GpioLine, PortsConfig, TlsConfig
+from eyeflow.node.config.tables import secret
 
 FULL = """
 [mqtt]
@@ -98,3 +99,16 @@ def test_what_is_wrong_is_said(tables: dict[str, dict[str, Any]], message: str, 
     assert hint in caught.value.next_step
     assert caught.value.cause
     assert caught.value.exit_code is ExitCode.USAGE
+
+
+@pytest.mark.parametrize(("mode", "refused"), [(0o600, False), (0o640, False), (0o644, True), (0o620, True)])
+def test_a_secret_that_everybody_may_read_is_refused(tmp_path: Path, mode: int, refused: bool) -> None:
+    file = tmp_path / "password"
+    file.write_text("swordfish\n")
+    file.chmod(mode)
+    if not refused:
+        assert secret("mqtt", "", file) == "swordfish"
+        return
+    with pytest.raises(EyeflowError) as error:
+        secret("mqtt", "", file)
+    assert error.value.code == "permissions" and f"chmod 600 {file}" in error.value.next_step
