@@ -32,6 +32,8 @@ from eyeflow.node.ports import PortStatus
 
 _log = logging.getLogger("eyeflow.node")
 
+CORK: int | None = getattr(socket, "TCP_CORK", None)
+"""Linux has it; elsewhere each packet leaves by itself."""
 CONNECT_TIMEOUT_S = 5.0
 TICK_S = 1.0
 PACKETS_PER_TURN = 64
@@ -214,7 +216,11 @@ class Connection:
             asyncio.get_running_loop().call_soon(self._readable)
 
     def _writable(self) -> None:
+        sock = self._paho.socket()
+        _collect(sock, True)
         self._guarded(self._paho.loop_write)
+        if self._fd >= 0:
+            _collect(sock, False)
         if self._fd >= 0 and not self._paho.want_write():
             asyncio.get_running_loop().remove_writer(self._fd)
 
@@ -310,6 +316,15 @@ def _closed(of: weakref.ref[Connection], client: paho.Client, _userdata: Any, _s
     # A client that is not used any more closes its socket late; what is watched is the socket of another one then.
     if (connection := of()) is not None and connection._paho is client:
         connection._detach()
+
+
+def _collect(sock: Any, on: bool) -> None:
+    """Let what is written meanwhile leave together: paho writes each acknowledgement of a batch by itself.
+
+    Without it, a send for each takes a third of the time of a backlog (measured with Mosquitto on one machine).
+    """
+    if CORK is not None and sock is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, CORK, int(on))
 
 
 def _send_at_once(sock: Any) -> None:
