@@ -16,6 +16,7 @@ from components.node_sim import SIGNER, program
 from eyeflow.node import daemon
 from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.config.ports import MqttConfig, PortsConfig
+from eyeflow.node.engine import running
 from eyeflow.node.engine.intake import Intake
 from eyeflow.node.mqtt.connection import Connection
 from eyeflow.node.runtime import NodeRuntime
@@ -49,7 +50,11 @@ async def main(data_dir: Path, port: int) -> None:
     await daemon.run_node(config, make_link=lambda node: None, on_ready=ready)
 
 
+QUEUE_MAX = 16
+"""A queue that is full for certain, however fast the machine is."""
+
 if __name__ == "__main__":
+    running.EVENTS_MAX = QUEUE_MAX
     if "no-wait" in sys.argv:
         Intake.waits_for = lambda self, event: []  # type: ignore[method-assign]
         Connection.pause = lambda self: None  # type: ignore[method-assign]
