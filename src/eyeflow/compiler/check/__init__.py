@@ -10,6 +10,7 @@ from eyeflow.compiler import typed as t
 from eyeflow.compiler.catalog import Catalog
 from eyeflow.compiler.check import calls, operators
 from eyeflow.compiler.check.context import Context, SymbolKind, TooManyProblems
+from eyeflow.compiler.check.dead import warn_dead_conditions
 from eyeflow.compiler.check.declarations import (
     check_header,
     check_names,
@@ -66,6 +67,7 @@ def _check(ctx: Context, rule: ast.Rule) -> Checked:
     failed = any(found.severity is Severity.ERROR for found in ctx.diagnostics)
     if not failed:
         _warn_unused(ctx)
+        warn_dead_conditions(ctx, handlers)
     result = t.Rule(
         name=rule.name.text,
         version=version,
