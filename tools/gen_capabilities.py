@@ -1,12 +1,15 @@
-"""Write docs/reference/capabilities.md from the built-in catalog: `python tools/gen_capabilities.py [--check]`.
+"""Write what comes from the built-in catalog: `python tools/gen_capabilities.py [--check]`.
 
-With `--check` it writes nothing and exits 1 when the page is stale.
+From `src/eyeflow/compiler/catalog/builtin.toml` it makes `src/eyeflow/compiler/catalog_builtin.py`, which loads without
+parsing TOML, and docs/reference/capabilities.md. With `--check` it writes nothing and exits 1 when one is stale.
 """
 
 from __future__ import annotations
 
 import sys
+import tomllib
 from pathlib import Path
+from pprint import pformat
 
 from eyeflow.compiler import types
 from eyeflow.compiler.catalog import ArgRole, Capability, CapabilityArg, Catalog, EventSource, Need
@@ -14,6 +17,18 @@ from eyeflow.svm.program import Profile, SiteKind
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/reference/capabilities.md"
+TABLE = ROOT / "src/eyeflow/compiler/catalog/builtin.toml"
+MODULE = ROOT / "src/eyeflow/compiler/catalog_builtin.py"
+
+_MODULE_HEAD = '''\
+"""The built-in catalog. Generated from `catalog/builtin.toml` by `tools/gen_capabilities.py`: do not edit."""
+# fmt: off
+# ruff: noqa: E501
+
+from __future__ import annotations
+
+CATALOG: dict[str, object] = \
+'''
 
 _HEAD = """# Capabilities and event sources
 
@@ -73,7 +88,7 @@ fixed), `injected` (fields the source fills in), `profiles`, `unavailable` and `
 
 def page() -> str:
     """Return the whole page."""
-    catalog = Catalog.builtin()
+    catalog = Catalog().with_toml(TABLE.read_text("utf-8"), name=TABLE.name)
     parts = [_HEAD]
     for kind, (title, text) in _KINDS.items():
         parts.append(f"\n## {title}\n\n{title} {text}\n")
@@ -130,16 +145,22 @@ def _source(one: EventSource) -> str:
     return text + (f"\nFields:\n\n{fields}" if fields else "") + f"\nProfiles: {_profiles(one.profiles, False)}.\n"
 
 
+def module() -> str:
+    """Return the catalog as a Python module."""
+    data = tomllib.loads(TABLE.read_text("utf-8"))
+    return _MODULE_HEAD + pformat(data, sort_dicts=False, width=110) + "\n"
+
+
 def main() -> int:
-    """Write or check the page; return the exit code."""
-    text = page()
-    if "--check" not in sys.argv[1:]:
-        PAGE.write_text(text, encoding="utf-8")
-        return 0
-    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == text:
-        return 0
-    sys.stderr.write(f"{PAGE.relative_to(ROOT)} is stale: run `python tools/gen_capabilities.py`\n")
-    return 1
+    """Write or check the files; return the exit code."""
+    code = 0
+    for path, text in ((MODULE, module()), (PAGE, page())):
+        if "--check" not in sys.argv[1:]:
+            path.write_text(text, encoding="utf-8")
+        elif not path.exists() or path.read_text(encoding="utf-8") != text:
+            sys.stderr.write(f"{path.relative_to(ROOT)} is stale: run `python tools/gen_capabilities.py`\n")
+            code = 1
+    return code
 
 
 if __name__ == "__main__":

@@ -51,8 +51,9 @@ PYTHON_HEAD = '''"""The instruction set as data. Generated from `isa.toml` by `t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
+
+from eyeflow.base.record import dataclass
 
 ABI = {abi}
 """Version of the instruction set; a program of another one is refused."""

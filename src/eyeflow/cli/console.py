@@ -5,9 +5,7 @@ Whatever is printed passes `visible` here, so that no text of a device, a record
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
 import signal
 import sys
 from collections.abc import Iterator
@@ -23,7 +21,7 @@ from eyeflow.cli.streams import NO_OUTPUT, GuardedStream
 UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
 """What typer raises for wrong arguments. Depending on its version the class is click's or its own copy of it."""
 
-_ESC = "\x1b" + secrets.token_hex(8)
+_ESC = "\x1b" + os.urandom(8).hex()
 """Begins a style of `paint`. No text from outside can hold it, so that `_plain` can tell a style from a forged one."""
 _TAB_CELLS = 4
 
@@ -95,6 +93,8 @@ def say_json(value: Any, *, indent: int | None = 2) -> None:
 
     It is ASCII: JSON's own escapes (RFC 8259, section 7) keep texts from steering a terminal, and lose nothing.
     """
+    import json  # text, the usual form, does without
+
     sys.stdout.write(json.dumps(value, indent=indent, allow_nan=False, default=str) + "\n")
 
 

@@ -170,10 +170,10 @@ def has_errors(diagnostics: tuple[Diagnostic, ...]) -> bool:
 
 def show_diagnostics(diagnostics: tuple[Diagnostic, ...], source: str, path: Path, how: Format) -> None:
     """Print diagnostics for people on stderr, or for GitHub on stdout, where its runner reads them."""
-    from eyeflow.compiler import render
-
     if not diagnostics:
         return
+    from eyeflow.compiler import render
+
     name = shown_name(path)
     if how is Format.GITHUB:
         say_lines(render.render_github(diagnostics, source, name))

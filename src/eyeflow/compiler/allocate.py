@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from eyeflow.base.record import dataclass
 from eyeflow.compiler import ir, types
 from eyeflow.compiler import typed as t
 from eyeflow.svm.opcodes import TIMERS, TimerKind

@@ -5,9 +5,8 @@ The tree is untyped and unresolved: names are text. The grammar stands in `docs/
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from eyeflow.base.diagnostic import Span
+from eyeflow.base.record import dataclass
 from eyeflow.compiler.ast_expressions import (
     Argument,
     BinaryExpr,

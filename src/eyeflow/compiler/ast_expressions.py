@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from eyeflow.base.diagnostic import Span
+from eyeflow.base.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,15 @@ of a catalog comes in as an argument.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Enum
 from functools import cache
-from importlib import resources
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
+from eyeflow.base.record import dataclass
+from eyeflow.compiler.catalog_builtin import CATALOG
 from eyeflow.compiler.catalog_reader import CatalogReader
 from eyeflow.svm.program import Profile, SiteKind, Type, Value
 
@@ -97,6 +97,8 @@ class Catalog:
 
         Raises EyeflowError, with the line and what was expected, when the text is no catalog or names a known entry.
         """
+        import tomllib  # the built-in catalog is at hand as Python
+
         try:
             data = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
@@ -118,8 +120,7 @@ class Catalog:
 
 @cache
 def _builtin() -> Catalog:
-    text = resources.files("eyeflow.compiler").joinpath("catalog/builtin.toml").read_text("utf-8")
-    return Catalog().with_toml(text, name="the built-in catalog")
+    return _merge(Catalog(), CatalogReader("", "the built-in catalog", CATALOG, {}))
 
 
 def _merge(base: Catalog, reader: CatalogReader) -> Catalog:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from eyeflow.base.diagnostic import Span
+from eyeflow.base.record import dataclass
 from eyeflow.compiler import ir
 from eyeflow.compiler import typed as t
 from eyeflow.compiler.allocate import Memory, allocate

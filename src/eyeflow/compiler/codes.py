@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 _PAGE_NAME = re.compile(r"(EF\d{4})\.md")
 
@@ -12,7 +12,7 @@ _PAGE_NAME = re.compile(r"(EF\d{4})\.md")
 @cache
 def _pages() -> dict[str, str]:
     found = {}
-    for entry in files("eyeflow.compiler").joinpath("codes").iterdir():
+    for entry in Path(__file__).with_name("codes").iterdir():
         if name := _PAGE_NAME.fullmatch(entry.name):
             found[name[1]] = entry.read_text(encoding="utf-8")
     return dict(sorted(found.items()))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from eyeflow.base.diagnostic import Diagnostic, Severity, Span
+from eyeflow.base.record import dataclass
 from eyeflow.compiler import ast, ir, testplan
 from eyeflow.compiler import typed as t
 from eyeflow.compiler.catalog import Catalog
@@ -13,14 +14,12 @@ from eyeflow.compiler.check import Checked, CheckedTest, Condition, check_rule
 from eyeflow.compiler.check.declarations import parse_version
 from eyeflow.compiler.codegen import Target, assemble, generate
 from eyeflow.compiler.coverage import Branch
-from eyeflow.compiler.dump import dump_ir, dump_tokens, dump_tree
 from eyeflow.compiler.hardware import Hardware
 from eyeflow.compiler.limits import ChipLimits, check_chip
 from eyeflow.compiler.lower import lower_rule
 from eyeflow.compiler.parser import parse
 from eyeflow.compiler.source import Source
 from eyeflow.compiler.source_map import position_of
-from eyeflow.svm.disasm import disassemble
 from eyeflow.svm.failure import ProgramError
 from eyeflow.svm.program import OnFailure, Profile, Program, SiteKind, TriggerKind
 from eyeflow.svm.verify import compute_limits
@@ -198,6 +197,8 @@ def emit_phase(
     """
     if phase not in PHASES:
         raise ValueError(f"{phase} is none of {', '.join(PHASES)}")
+    from eyeflow.compiler.dump import dump_ir, dump_tokens, dump_tree  # a check of rules prints no phase
+
     lines = Source(source)
     if phase == "tokens":
         return dump_tokens(lines), ()
@@ -219,4 +220,6 @@ def emit_phase(
 def _assembly(result: CompileResult, source: str) -> str | None:
     if result.program is None:
         return None
+    from eyeflow.svm.disasm import disassemble
+
     return "\n".join(disassemble(result.program, source.splitlines())) + "\n"

@@ -5,9 +5,9 @@ true and seen false, by source line.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from eyeflow.base.record import dataclass
 from eyeflow.svm.program import Program
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from eyeflow.base.diagnostic import Diagnostic, Fix, Span
+from eyeflow.base.record import dataclass
 from eyeflow.compiler.tokens import TokenKind
 
 

@@ -5,9 +5,10 @@ Symbols (slots, arrays, timers, constants) get their numbers in `eyeflow.compile
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from eyeflow.base.diagnostic import Span
+from eyeflow.base.record import dataclass
 from eyeflow.compiler import typed as t
 from eyeflow.svm.opcodes import Op, TimerKind
 from eyeflow.svm.program import Type, Value

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from xml.etree import ElementTree
 
+from eyeflow.base.record import dataclass
 from eyeflow.compiler.testrun import TestOutcome
 
 

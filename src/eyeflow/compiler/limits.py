@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from eyeflow.base.diagnostic import Diagnostic, Span
+from eyeflow.base.record import dataclass
 from eyeflow.compiler import ir, types
 from eyeflow.svm.container import encode
 from eyeflow.svm.opcodes import OPS, TIMERS, Op

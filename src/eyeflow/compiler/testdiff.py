@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from eyeflow.base.duration import format_duration
+from eyeflow.base.record import dataclass
 from eyeflow.compiler import testplan as t
 from eyeflow.svm.instance import Instance
 from eyeflow.svm.opcodes import Trap

@@ -7,9 +7,9 @@ its flattened slots.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from eyeflow.base.duration import format_duration
+from eyeflow.base.record import dataclass
 from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.program import Program, Type, TypeTag, Value
 

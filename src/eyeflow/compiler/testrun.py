@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC
 
 from eyeflow.base.duration import format_duration
+from eyeflow.base.record import dataclass
 from eyeflow.compiler import testplan as t
 from eyeflow.compiler.show import show_call
 from eyeflow.compiler.source_map import line_of, site_lines

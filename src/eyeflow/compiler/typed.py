@@ -6,10 +6,10 @@ become; capability calls carry the description of their site.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from eyeflow.base.diagnostic import Span
+from eyeflow.base.record import dataclass
 from eyeflow.svm.opcodes import TimerKind
 from eyeflow.svm.program import (
     OnFailure,

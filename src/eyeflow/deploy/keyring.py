@@ -15,7 +15,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import tomli_w
@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
 from eyeflow.base.private import WRITERS, loose
+from eyeflow.base.record import dataclass
 from eyeflow.base.whole_file import write_whole
 from eyeflow.deploy.profile import config_dir, write_secret
 from eyeflow.svm.signing import fingerprint, is_strong_key

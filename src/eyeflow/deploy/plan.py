@@ -8,8 +8,10 @@ state, so a crash at any step leaves either all of a step or nothing of it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
+
+from eyeflow.base.record import dataclass
 
 Scalar = bool | int | float | str
 Params = tuple[tuple[str, Scalar], ...]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import tomli_w
 
 from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.base.record import dataclass
 from eyeflow.base.whole_file import write_whole
 
 ENV_URL = "EYEFLOW_COORDINATOR"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
-
+from eyeflow.base.record import dataclass
 from eyeflow.svm.failure import ProgramError
 from eyeflow.svm.opcodes import ABI
 from eyeflow.svm.program import Priority, Profile, Program
@@ -82,6 +80,8 @@ def decode(data: bytes) -> SignedProgram:
     signatures = _read_signatures(Reader(data, start=size_bytes, section="signatures"))
     program = draft.program()
     check_structure(program)
+    import hashlib  # loads OpenSSL, which compiling does without
+
     signed_bytes = data[:size_bytes]
     if attach_signatures(serialize(program), signatures) != data:
         raise ProgramError("the bytes are not the one encoding of their content")

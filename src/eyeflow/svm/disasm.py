@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from eyeflow.base.record import dataclass
 from eyeflow.svm.layout import flat_types, state_base
 from eyeflow.svm.opcodes import OPS, TIMERS, Op
 from eyeflow.svm.program import Instruction, Program, Trigger, TriggerKind, Type, TypeTag

@@ -7,10 +7,10 @@ times as long to make. Nobody changes one; executions that are alike may be one 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
 
+from eyeflow.base.record import dataclass
 from eyeflow.svm.program import Value
 
 TIME_UNSET = -(2**63)

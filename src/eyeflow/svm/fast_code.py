@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from eyeflow.base.record import dataclass
 from eyeflow.svm.execution import Action
 from eyeflow.svm.program import Value, ValueType
 

@@ -7,8 +7,7 @@ or in a list of locals (`lo`); arrays that the handler only reads are read where
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from eyeflow.base.record import dataclass
 from eyeflow.svm.opcodes import TIMERS, Op, TimerKind
 from eyeflow.svm.program import Array, Instruction, Program, Timer, Trigger, Value, ValueType
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
+
+from eyeflow.base.record import dataclass
 
 ABI = 2
 """Version of the instruction set; a program of another one is refused."""

@@ -6,8 +6,9 @@ Shapes, units and numbering are specified in `docs/svm.md`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, IntEnum
+
+from eyeflow.base.record import dataclass
 
 Value = bool | int | float | str
 """One scalar in a slot or on the operand stack: B, I, F or T of the instruction-set table."""

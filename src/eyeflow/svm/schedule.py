@@ -8,8 +8,10 @@ with `*` follows the clock on the wall.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import TYPE_CHECKING
 
-from cronsim import CronSim, CronSimError
+if TYPE_CHECKING:
+    from cronsim import CronSim
 
 from eyeflow.svm.program import Trigger, TriggerKind
 
@@ -42,8 +44,10 @@ def validate_cron(expression: str) -> None:
         raise ValueError(f"it has {len(parts)} fields, not five, or six with seconds last")
     if len(expression) > EXPRESSION_CHARACTERS_MAX:
         raise ValueError(f"it has {len(expression)} characters, more than {EXPRESSION_CHARACTERS_MAX}")
+    from cronsim import CronSimError
+
     try:
-        first = next(CronSim(_seconds_first(expression), datetime(2000, 1, 1)), None)
+        first = next(_times(expression, datetime(2000, 1, 1)), None)
     except CronSimError as error:
         raise ValueError(_explain(str(error), parts)) from None
     if first is None:
@@ -81,6 +85,12 @@ def _seconds_first(expression: str) -> str:
     return " ".join([parts[5], *parts[:5]]) if len(parts) == 6 else " ".join(["0", *parts])
 
 
+def _times(expression: str, after: datetime) -> CronSim:
+    from cronsim import CronSim  # few rules have a cron trigger
+
+    return CronSim(_seconds_first(expression), after)
+
+
 def _is_fixed(expression: str) -> bool:
     """Say whether minute and hour name times of the day."""
     minute, hour = expression.split()[:2]
@@ -88,12 +98,12 @@ def _is_fixed(expression: str) -> bool:
 
 
 def _next_on_wall(expression: str, after: datetime) -> datetime | None:
-    return next(CronSim(_seconds_first(expression), after), None)
+    return next(_times(expression, after), None)
 
 
 def _next_fixed(expression: str, after: datetime, zone: tzinfo) -> datetime | None:
     """Walk the wall clock without a zone, so that no time is missed, then place each time in the zone."""
-    times = CronSim(_seconds_first(expression), after.replace(tzinfo=None))
+    times = _times(expression, after.replace(tzinfo=None))
     for _ in range(REPEATS_MAX):
         wall = next(times, None)
         if wall is None:

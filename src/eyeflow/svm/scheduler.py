@@ -7,10 +7,10 @@ timer that is due at a time was due before anything that arrives at that time wa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
+from eyeflow.base.record import dataclass
 from eyeflow.svm.program import Program, Trigger, TriggerKind
 from eyeflow.svm.schedule import next_due_us
 

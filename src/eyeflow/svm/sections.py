@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import groupby
 from typing import Any
 
+from eyeflow.base.record import dataclass
 from eyeflow.svm import program as p
 from eyeflow.svm.layout import scalar_slot
 from eyeflow.svm.numbers import float_bits

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from eyeflow.base.record import dataclass
 from eyeflow.svm import program as p
 from eyeflow.svm.effects import Scope
 from eyeflow.svm.numbers import TEXT_D_BYTES_MAX, TEXT_F_BYTES_MAX, TEXT_I_BYTES_MAX

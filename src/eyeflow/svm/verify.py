@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
+from eyeflow.base.record import dataclass
 from eyeflow.svm import program as p
 from eyeflow.svm.effects import EFFECTS, Scope, simple_effect
 from eyeflow.svm.failure import ProgramError

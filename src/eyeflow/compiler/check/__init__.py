@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from eyeflow.base.diagnostic import Diagnostic, Severity
+from eyeflow.base.record import dataclass
 from eyeflow.compiler import ast
 from eyeflow.compiler import typed as t
 from eyeflow.compiler.catalog import Catalog

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from eyeflow.base.diagnostic import Label, Span
+from eyeflow.base.record import dataclass
 from eyeflow.compiler import ast, types
 from eyeflow.compiler import typed as t
 from eyeflow.compiler.catalog import ArgRole, Capability, CapabilityArg

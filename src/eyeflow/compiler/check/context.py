@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 
 from eyeflow.base.diagnostic import Diagnostic, Fix, Label, Severity, Span
 from eyeflow.base.names import near
+from eyeflow.base.record import dataclass
 from eyeflow.compiler import typed as t
 from eyeflow.compiler import types
 from eyeflow.compiler.catalog import Catalog

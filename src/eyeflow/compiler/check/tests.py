@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from eyeflow.base.diagnostic import Label, Span
+from eyeflow.base.record import dataclass
 from eyeflow.compiler import ast, testplan, types
 from eyeflow.compiler import typed as t
 from eyeflow.compiler.check.arguments import bind

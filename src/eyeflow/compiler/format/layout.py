@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise, zip_longest
 
+from eyeflow.base.record import dataclass
 from eyeflow.compiler.format.spacing import binary_operators, flat, is_keyword
 from eyeflow.compiler.parser.cursor import Marks
 from eyeflow.compiler.tokens import RESERVED, Token, TokenKind

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import pairwise
 
+from eyeflow.base.record import dataclass
 from eyeflow.compiler.format.layout import is_placed
 from eyeflow.compiler.parser import ParseResult
 from eyeflow.compiler.source import Source

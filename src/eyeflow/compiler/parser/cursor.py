@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from eyeflow.base.diagnostic import Diagnostic, Fix, Label, Span
+from eyeflow.base.record import dataclass
 from eyeflow.compiler.ast import Name
 from eyeflow.compiler.source import Source
 from eyeflow.compiler.tokens import ITEM_WORDS, RESERVED, Token, TokenKind

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from eyeflow.base.diagnostic import Diagnostic, Fix, Label, Span
 from eyeflow.base.names import near
+from eyeflow.base.record import dataclass
 from eyeflow.compiler import ast
 from eyeflow.compiler.lexer import tokenize
 from eyeflow.compiler.parser.cursor import Marks, Stop, describe

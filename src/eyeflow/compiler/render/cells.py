@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
 
+from eyeflow.base.record import dataclass
 from eyeflow.base.visible import steers
 
 TAB_CELLS = 4

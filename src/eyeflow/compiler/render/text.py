@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from eyeflow.base.diagnostic import Diagnostic, Severity, Span
+from eyeflow.base.record import dataclass
 from eyeflow.base.visible import visible
 from eyeflow.compiler.render.cells import Cells, layout
 from eyeflow.compiler.source import Source
