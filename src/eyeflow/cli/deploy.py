@@ -69,7 +69,8 @@ def deploy(
 ) -> None:
     """Bring a rule to nodes.
 
-    Exit code 1 when the deployment fails; 0 when it succeeded, or only waits for offline nodes.
+    Exit code 0 when it succeeded, or only waits for offline nodes: they get it as soon as they connect, and a failure
+    shows in `eyeflow deployments ID`. Exit code 1 when it failed, or a connected node has not answered in the time.
     """
     wanted = [name.strip() for name in nodes_.split(",") if name.strip()]
     if bool(wanted) == all_:
@@ -88,12 +89,21 @@ def deploy(
             params=params,
         )
         shown = _Progress(json_)
-        ended = client.wait_deployment(begun["id"], shown, timeout_s=timeout_s) if wait else begun
+        ended = begun
+        if wait:
+            ended = client.wait_deployment(begun["id"], shown, on_lost=shown.lost, timeout_s=timeout_s)
     if json_:
         say_json(ended)
     else:
         _say_deployment(ended)
-    finish(ExitCode.PROBLEMS if ended["state"] in ("failed", "cancelled", "superseded", "rollingBack") else ExitCode.OK)
+    finish(_exit_code(ended, wait))
+
+
+def _exit_code(deployment: Json, waited: bool) -> ExitCode:
+    """A connected node that has not answered in the time is no success; an offline one has all the time it needs."""
+    failed = deployment["state"] in ("failed", "cancelled", "superseded", "rollingBack")
+    unanswered = waited and not deployment["over"] and bool(_unanswered(deployment))
+    return ExitCode.PROBLEMS if failed or unanswered else ExitCode.OK
 
 
 def _program(path: Path, key: str, catalog: list[Path] | None) -> tuple[bytes, SignedProgram]:
@@ -152,11 +162,18 @@ class _Progress:
 
     def __call__(self, deployment: Json) -> None:
         for node in deployment["nodes"]:
-            fact = (node["node"], node["state"])
-            if self._silent or fact in self._said or node["state"] in ("waiting", "sent"):
+            away = node["state"] == "waiting" and not node["connected"]
+            fact = (node["node"], "offline" if away else node["state"])
+            if self._silent or fact in self._said or fact[1] in ("waiting", "sent"):
                 continue
             self._said.add(fact)
-            note(f"  {node['node']}: {node['state']}{f'  {_reason(node)}' if node['reason'] else ''}")
+            text = "offline, gets it as soon as it connects" if away else node["state"]
+            note(f"  {node['node']}: {text}{f'  {_reason(node)}' if node['reason'] else ''}")
+
+    def lost(self, why: str) -> None:
+        """The coordinator does not answer; the deployment is safe in its store."""
+        if not self._silent:
+            note(f"  {why}; waits for the coordinator to come back")
 
 
 def _reason(node: Json) -> str:
@@ -175,9 +192,27 @@ def _say_deployment(deployment: Json) -> None:
         f"deployment {deployment['id']} of {deployment['rule']} {deployment['programId'][:16]}: "
         f"{colored(deployment['state'])}{'  ' + deployment['reason'] if deployment['reason'] else ''}"
     )
-    waiting = [node["node"] for node in deployment["nodes"] if node["state"] in ("waiting", "sent")]
-    if waiting and not deployment["over"]:
-        say(f"  waits for {', '.join(waiting)}: they get it as soon as they connect")
+    if deployment["over"]:
+        return
+    away, unanswered = _away(deployment), _unanswered(deployment)
+    if unanswered:
+        say(f"  no answer yet from {', '.join(unanswered)}")
+    if away:
+        say(f"  waits for {', '.join(away)}: they get it as soon as they connect")
+    if away or unanswered:
+        say(f"  see what becomes of it: eyeflow deployments {deployment['id']}; end it: add --cancel")
+
+
+def _away(deployment: Json) -> list[str]:
+    from eyeflow.deploy.client import open_nodes
+
+    return [node["node"] for node in open_nodes(deployment) if not node["connected"]]
+
+
+def _unanswered(deployment: Json) -> list[str]:
+    from eyeflow.deploy.client import open_nodes
+
+    return [node["node"] for node in open_nodes(deployment) if node["connected"]]
 
 
 def remove(

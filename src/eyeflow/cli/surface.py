@@ -627,8 +627,10 @@ Usage: eyeflow deploy [OPTIONS] {rule}
 
   Bring a rule to nodes.
 
-  Exit code 1 when the deployment fails; 0 when it succeeded, or only waits
-  for offline nodes.
+  Exit code 0 when it succeeded, or only waits for offline nodes: they get it
+  as soon as they connect, and a failure shows in `eyeflow deployments ID`.
+  Exit code 1 when it failed, or a connected node has not answered in the
+  time.
 
 Arguments:
   rule  A rule (.eye), compiled and signed now, or a signed program (.svm).

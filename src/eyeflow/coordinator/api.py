@@ -192,12 +192,12 @@ def list_rules(hub: Hub, call: Call) -> Reply:
 def list_deployments(hub: Hub, call: Call) -> Reply:
     """Return the newest deployments."""
     shown = hub.fleet.deployments(DEPLOYMENTS_SHOWN_MAX)
-    return Reply(200, {"deployments": [views.deployment_view(one) for one in shown]})
+    return Reply(200, {"deployments": [views.deployment_view(hub, one) for one in shown]})
 
 
 def get_deployment(hub: Hub, call: Call) -> Reply:
     """Return one deployment."""
-    return Reply(200, views.deployment_view(_deployment(hub, call.path["id"])))
+    return Reply(200, views.deployment_view(hub, _deployment(hub, call.path["id"])))
 
 
 def cancel_deployment(hub: Hub, call: Call) -> Reply:
@@ -205,7 +205,7 @@ def cancel_deployment(hub: Hub, call: Call) -> Reply:
     deployment = _deployment(hub, call.path["id"])
     if deployment.over:
         raise Problem("deployment_over", f"Deployment {deployment.id} is {deployment.state.value} already.")
-    return Reply(202, views.deployment_view(hub.fleet.cancel(deployment, hub.clock(), call.actor.name)))
+    return Reply(202, views.deployment_view(hub, hub.fleet.cancel(deployment, hub.clock(), call.actor.name)))
 
 
 def deploy(hub: Hub, call: Call) -> Reply:
@@ -227,7 +227,7 @@ def deploy(hub: Hub, call: Call) -> Reply:
         deployment = hub.fleet.deploy(draft, hub.clock(), call.actor.name)
     except ProtocolError as error:
         raise Problem("limit_reached", f"A node's wanted set would be too large: {error.message}.") from error
-    return Reply(202, views.deployment_view(deployment), {"Location": f"/api/deployments/{deployment.id}"})
+    return Reply(202, views.deployment_view(hub, deployment), {"Location": f"/api/deployments/{deployment.id}"})
 
 
 def _strategy(name: str) -> str:

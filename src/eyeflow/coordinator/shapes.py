@@ -100,7 +100,13 @@ SCHEMAS: dict[str, _Shape] = {
     ),
     "NodeProgress": closed(
         "One node of a deployment",
-        {"node": NODE_NAME, "state": _names(NodeState), "reason": TEXT, "previousProgramId": TEXT},
+        {
+            "node": NODE_NAME,
+            "connected": {"type": "boolean", "description": "whether its link is open now", "examples": [True]},
+            "state": _names(NodeState),
+            "reason": TEXT,
+            "previousProgramId": TEXT,
+        },
     ),
     "Deployment": closed(
         "One attempt to move a rule to a program on a set of nodes",

@@ -11,7 +11,7 @@ from eyeflow.deploy.plan import Deployment, Rollback, Target
 from eyeflow.protocol.identity import key_fingerprint
 
 
-def deployment_view(deployment: Deployment) -> dict[str, Any]:
+def deployment_view(hub: Hub, deployment: Deployment) -> dict[str, Any]:
     """Return a `Deployment`."""
     return {
         "id": deployment.id,
@@ -30,6 +30,7 @@ def deployment_view(deployment: Deployment) -> dict[str, Any]:
         "nodes": [
             {
                 "node": progress.node,
+                "connected": progress.node in hub.links,
                 "state": progress.state.value,
                 "reason": progress.reason,
                 "previousProgramId": progress.previous.program_id if progress.previous else "",

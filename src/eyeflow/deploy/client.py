@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -154,34 +155,44 @@ class CoordinatorClient:
         deployment_id: str,
         on_progress: Callable[[Json], None] | None = None,
         *,
+        on_lost: Callable[[str], None] | None = None,
         timeout_s: float | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> Json:
-        """Return the deployment once it has ended or `timeout_s` passed; `on_progress` sees it at each change.
+        """Return the deployment once it has ended, only waits for offline nodes, or `timeout_s` passed.
 
-        A coordinator that restarts meanwhile is waited for.
+        `on_progress` sees it at each change; `on_lost` hears of a coordinator that is gone, which is waited for.
+        A node whose link breaks during the wait counts as offline after `BACK_S`: it may just start again.
         """
         ends = None if timeout_s is None else clock() + timeout_s
         seen: Json = {}
+        linked_s: dict[str, float] = {}
         wait_s = POLL_FIRST_S
         while True:
-            current = self._patiently(deployment_id, sleep)
+            current = self._patiently(deployment_id, sleep, on_lost)
+            now_s = clock()
+            linked_s |= {node["node"]: now_s for node in current["nodes"] if node["connected"]}
             if on_progress is not None and current != seen:
                 on_progress(current)
-            if current["over"] or (ends is not None and clock() >= ends):
+            settled = current["over"] or _waits_for_offline(current, linked_s, now_s)
+            if settled or (ends is not None and now_s >= ends):
                 return current
             wait_s = POLL_FIRST_S if current != seen else min(wait_s * 1.5, POLL_LAST_S)
             seen = current
             sleep(wait_s)
 
-    def _patiently(self, deployment_id: str, sleep: Callable[[float], None]) -> Json:
-        for _ in range(RESTART_POLLS_MAX):
+    def _patiently(
+        self, deployment_id: str, sleep: Callable[[float], None], on_lost: Callable[[str], None] | None
+    ) -> Json:
+        for attempt in range(RESTART_POLLS_MAX):
             try:
                 return self.deployment(deployment_id)
             except EyeflowError as error:
                 if error.code != "unreachable":
                     raise
+                if attempt == 0 and on_lost is not None:
+                    on_lost(f"{error.message}: {error.cause}")
                 sleep(POLL_LAST_S)
         return self.deployment(deployment_id)
 
@@ -205,8 +216,22 @@ class CoordinatorClient:
         raise _refusal(reply)
 
 
+UNSETTLED = frozenset({"waiting", "sent", "returning"})
+BACK_S = 5.0
+"""How long a node that was connected may be away before it counts as offline."""
 RESTART_POLLS_MAX = 30
 """How often `wait_deployment` tries again to reach a coordinator that is gone."""
+
+
+def open_nodes(deployment: Json) -> list[Json]:
+    """Return the nodes of a deployment that have yet to answer."""
+    return [node for node in deployment["nodes"] if node["state"] in UNSETTLED]
+
+
+def _waits_for_offline(deployment: Json, linked_s: Mapping[str, float], now_s: float) -> bool:
+    """Say whether every node that has yet to answer is away: nothing more will come until one of them connects."""
+    still = open_nodes(deployment)
+    return bool(still) and all(now_s - linked_s.get(node["node"], -math.inf) >= BACK_S for node in still)
 
 
 def _part(text: str) -> str:

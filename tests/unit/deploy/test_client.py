@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from eyeflow.base.errors import ExitCode, EyeflowError
-from eyeflow.deploy.client import POLL_LAST_S, RESTART_POLLS_MAX, CoordinatorClient
+from eyeflow.deploy.client import BACK_S, POLL_LAST_S, RESTART_POLLS_MAX, CoordinatorClient
 
 Answer = Callable[[httpx.Request], httpx.Response]
 
@@ -114,6 +114,51 @@ def test_a_missing_ca_file_is_said(tmp_path: Path) -> None:
     assert error.value.code == "ca_file"
 
 
+def deployment(state: str, **nodes: tuple[str, bool]) -> dict[str, Any]:
+    shown = [{"node": name, "state": one[0], "connected": one[1]} for name, one in nodes.items()]
+    return {"state": state, "over": state in {"succeeded", "failed"}, "nodes": shown}
+
+
+def wait_through(*script: dict[str, Any]) -> tuple[dict[str, Any], float]:
+    """Wait over these answers on a virtual clock; returns what was returned, and after how many seconds."""
+    answers, now_s = list(script), [100.0]
+
+    def sleep(duration_s: float) -> None:
+        now_s[0] += duration_s
+
+    with client(lambda request: httpx.Response(200, json=answers.pop(0) if len(answers) > 1 else answers[0])) as one:
+        ended = one.wait_deployment("d", timeout_s=60, sleep=sleep, clock=lambda: now_s[0])
+    return ended, now_s[0] - 100
+
+
+def test_nobody_waits_for_nodes_that_are_all_offline() -> None:
+    ended, waited_s = wait_through(deployment("installing", a=("waiting", False), b=("waiting", False)))
+    assert ended["state"] == "installing" and waited_s == 0
+
+
+def test_control_a_connected_node_is_waited_for() -> None:
+    _, waited_s = wait_through(deployment("installing", a=("waiting", True), b=("waiting", False)))
+    assert waited_s >= 60
+
+
+def test_of_a_mixed_fleet_the_connected_nodes_are_waited_for_and_the_others_not() -> None:
+    ended, waited_s = wait_through(
+        *[deployment("installing", a=("sent", True), b=("waiting", False))] * 5,
+        deployment("installing", a=("installed", True), b=("waiting", False)),
+    )
+    assert ended["nodes"][0]["state"] == "installed" and 0 < waited_s < BACK_S
+
+
+def test_a_node_that_starts_again_meanwhile_is_waited_for() -> None:
+    away = deployment("installing", a=("waiting", False))
+    ended, _ = wait_through(
+        deployment("installing", a=("sent", True)), away, away, deployment("succeeded", a=("installed", True))
+    )
+    assert ended["state"] == "succeeded"
+    ended, waited_s = wait_through(deployment("installing", a=("sent", True)), away)
+    assert ended == away and BACK_S <= waited_s < BACK_S + 2 * POLL_LAST_S
+
+
 def test_waiting_shows_each_change_and_outlives_a_restart() -> None:
     gone = httpx.ConnectError("refused")
     script: list[Any] = ["installing", "installing", gone, gone, "rollingBack", "failed"]
@@ -123,11 +168,15 @@ def test_waiting_shows_each_change_and_outlives_a_restart() -> None:
         step = script.pop(0)
         if isinstance(step, Exception):
             raise step
-        return httpx.Response(200, json={"state": step, "over": step == "failed"})
+        return httpx.Response(200, json=deployment(step, a=("sent", True)))
 
     shown: list[str] = []
+    lost: list[str] = []
     with client(answer) as one:
-        ended = one.wait_deployment("d", lambda now: shown.append(now["state"]), sleep=slept.append)
+        ended = one.wait_deployment(
+            "d", lambda now: shown.append(now["state"]), on_lost=lost.append, sleep=slept.append
+        )
+    assert len(lost) == 1 and "cannot reach the coordinator" in lost[0], "said once, at once"
     assert ended["state"] == "failed"
     assert shown == ["installing", "rollingBack", "failed"]
     assert max(slept) <= POLL_LAST_S
@@ -143,7 +192,7 @@ def test_waiting_has_bounds() -> None:
     assert error.value.code == "unreachable"
     assert len(slept) == RESTART_POLLS_MAX
     clock = iter(range(100))
-    open_ = {"state": "installing", "over": False}
+    open_ = deployment("installing", a=("sent", True))
     with client(lambda request: httpx.Response(200, json=open_)) as one:
         waited = one.wait_deployment("d", timeout_s=3, sleep=slept.append, clock=lambda: float(next(clock)))
     assert waited == open_
