@@ -1,6 +1,6 @@
 """A real node as a process, with rules that listen to MQTT: `python -m bench.transport_node PORT DATA_DIR RULES`.
 
-RULES is `one`, which answers each message with one, or a number of rules of `bench/sources.py` on one stream.
+One rule answers each message with one. RULES is how many rules of `bench/sources.py` listen beside it.
 """
 
 from __future__ import annotations
@@ -30,14 +30,12 @@ ONE = """rule one {
 """
 
 
-def rules(which: str) -> list[str]:
+def rules(count: int) -> list[str]:
     """Return the sources of the rules."""
-    if which == "one":
-        return [ONE]
-    return [source.replace('on event "readings"', 'on mqtt "in"') for source in stream_rules(int(which))]
+    return [ONE, *(source.replace('on event "readings"', 'on mqtt "in"') for source in stream_rules(count))]
 
 
-async def main(port: int, data_dir: Path, which: str) -> None:
+async def main(port: int, data_dir: Path, count: int) -> None:
     """Run until SIGTERM; writes `ready` once the rules are installed."""
     mqtt = MqttConfig.from_table({"host": "127.0.0.1", "port": port})
     ports = PortsConfig(mqtt=mqtt, http=HttpServerConfig(port=0))
@@ -45,7 +43,7 @@ async def main(port: int, data_dir: Path, which: str) -> None:
     tasks: list[asyncio.Task[None]] = []
 
     async def install(node: NodeRuntime) -> None:
-        for number, source in enumerate(rules(which)):
+        for number, source in enumerate(rules(count)):
             program = sign_program(encode(compiled(source, f"rule_{number}")), SIGNER)
             result = await node.install(program, {}, "d", 1)
             if result.code:
@@ -58,4 +56,4 @@ async def main(port: int, data_dir: Path, which: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]))
+    asyncio.run(main(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])))

@@ -1,7 +1,7 @@
 """The state of a program as bytes, made by one call of `struct` for each run of slots between two texts.
 
-A node packs the state of a rule at every event that may have changed it. Packing slot by slot took a fifth of the time
-that an event with a window of 20 values cost (docs/performance.md).
+A node packs the state of a rule after every event that may have changed it: a call for each slot was a large part of
+what such an event cost.
 """
 
 from __future__ import annotations
