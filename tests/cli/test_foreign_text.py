@@ -95,8 +95,10 @@ def test_hostile_arguments_of_every_command(call: Any, path: tuple[str, ...], as
     json_ = ["--json"] if as_json and any("--json" in param.opts for param in COMMANDS[path].params) else []
     ran = call(*path, *required, *json_, "--", *arguments)
     assert ran.out or ran.err
-    ran = call(*path, f"--{HOSTILE}", *json_)
-    assert ran.code in (1, 2, 3) and ran.out + ran.err
+    refused = call(*path, f"--{HOSTILE}", *json_)
+    assert refused.code in (1, 2, 3) and refused.out + refused.err
+    if json_:
+        assert json.loads(ran.out) is not None and json.loads(refused.out)["error"]["message"]
 
 
 @pytest.mark.parametrize("how", [(), ("--json",)], ids=["text", "json"])

@@ -6,14 +6,16 @@ section 6, has neither). A whole number is exact or refused. Errors never repeat
 
 from __future__ import annotations
 
-import json
 import re
-import tomllib
+from functools import cache
 from math import isfinite
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eyeflow.base.visible import visible
+
+if TYPE_CHECKING:  # what reads nothing must not load these: `eyeflow check` starts in a tenth of a second
+    from json import JSONDecoder
+    from pathlib import Path
 
 TEXT_BYTES_MAX = 16 * 1024 * 1024
 """Most bytes of a file that is read whole: above every such file of ours, and far below the memory of a small node."""
@@ -83,18 +85,24 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
-_UNIQUE_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_unique)
+@cache
+def _decoder(unique_names: bool) -> JSONDecoder:
+    from json import JSONDecoder
+
+    hook = _unique if unique_names else None
+    return JSONDecoder(parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=hook)
 
 
 def parse_json(data: str | bytes, *, unique_names: bool = False) -> Any:
     """Return the value of a JSON text (RFC 8259); raises Unreadable with the place."""
     text = decode_utf8(data) if isinstance(data, bytes) else data
+    from json import JSONDecodeError
+
     try:
-        return (_UNIQUE_DECODER if unique_names else _DECODER).decode(text)
+        return _decoder(unique_names).decode(text)
     except Unreadable as error:
         raise Unreadable(f"not JSON: {error}") from None
-    except json.JSONDecodeError as error:
+    except JSONDecodeError as error:
         words = _JSON_WORDS.get(error.msg, "it is malformed")
         raise Unreadable(f"not JSON: {words}, {_place(text, error.pos)}") from None
     except RecursionError:
@@ -111,6 +119,8 @@ def _place(text: str, at: int) -> str:
 
 def parse_toml(text: str) -> dict[str, Any]:
     """Return the tables of a TOML text; raises Unreadable with the line. `inf` and `nan` are refused."""
+    import tomllib
+
     try:
         return tomllib.loads(text, parse_float=_toml_float)
     except tomllib.TOMLDecodeError as error:

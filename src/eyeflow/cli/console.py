@@ -5,6 +5,7 @@ Whatever is printed passes `visible` here, so that no text of a device, a record
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -24,6 +25,8 @@ UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
 _ESC = "\x1b" + os.urandom(8).hex()
 """Begins a style of `paint`. No text from outside can hold it, so that `_plain` can tell a style from a forged one."""
 _TAB_CELLS = 4
+CUT_MIN = 20
+"""A cell is never cut shorter."""
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -127,19 +130,43 @@ def report_usage(error: typer.BadParameter, *, as_json: bool) -> None:
     )
 
 
+def finite(value: float) -> float:
+    """Refuse NaN and infinity as the value of an option: they pass every check of a range, or none."""
+    if not math.isfinite(value):
+        raise typer.BadParameter("it is no finite number")
+    return value
+
+
 def counted(count: int, noun: str) -> str:
     """Return `1 event` or `2 events`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def table(headers: list[str], rows: list[list[str]]) -> None:
-    """Print a plain table: columns padded to their widest cell, headers bold on a terminal."""
+def table(headers: list[str], rows: list[list[str]], *, cut: int | None = None) -> None:
+    """Print a plain table: columns padded to their widest cell, headers bold on a terminal.
+
+    The cells of the column `cut` lose their middle where a line would not fit the terminal; JSON has them whole.
+    """
     rows = [[_plain(cell) for cell in row] for row in rows]
+    if cut is not None:
+        import shutil
+
+        others = sum(max(len(line[at]) for line in [headers, *rows]) + 2 for at in range(len(headers)) if at != cut)
+        room = max(shutil.get_terminal_size((sys.maxsize, 0)).columns - others, len(headers[cut]), CUT_MIN)
+        rows = [[_cut(cell, room) if at == cut else cell for at, cell in enumerate(row)] for row in rows]
     widths = [max(len(line[column]) for line in [headers, *rows]) for column in range(len(headers))]
     cells = [h.ljust(w) for h, w in zip(headers, widths, strict=True)]
     say(paint("  ".join(cells).rstrip(), "1", sys.stdout))
     for row in rows:
         say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _cut(text: str, room: int) -> str:
+    """Return a text without its middle where it is too long: the end of a name says most."""
+    if len(text) <= room:
+        return text
+    head = (room - 3) // 3
+    return f"{text[:head]}...{text[len(text) - (room - 3 - head) :]}"
 
 
 @contextmanager

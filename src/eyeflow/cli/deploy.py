@@ -12,7 +12,7 @@ import typer
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.cli import rules as r
-from eyeflow.cli.console import JsonFlag, finish, note, paint, say, say_json, table
+from eyeflow.cli.console import JsonFlag, finish, finite, note, paint, say, say_json, table
 from eyeflow.cli.files import read_bytes, usage_error
 
 if TYPE_CHECKING:
@@ -63,7 +63,9 @@ def deploy(
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Wait until the connected nodes have reported.")
     ] = True,
-    timeout_s: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="How long to wait.")] = 60.0,
+    timeout_s: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", callback=finite, help="How long to wait.")
+    ] = 60.0,
     catalog: r.CatalogOption = None,
     json_: JsonFlag = False,
 ) -> None:

@@ -213,7 +213,11 @@ def size(
     say_sizes(sizes, choice.board)
     for kind in (Kind.FLASH, Kind.RAM):
         say()
-        table([f"LARGEST IN {kind.value.upper()}", "BYTES"], [[s.name, str(s.size_bytes)] for s in sizes.largest(kind)])
+        table(
+            [f"LARGEST IN {kind.value.upper()}", "BYTES"],
+            [[s.name, str(s.size_bytes)] for s in sizes.largest(kind)],
+            cut=0,
+        )
 
 
 @app.command("flash")

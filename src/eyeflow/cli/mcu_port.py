@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eyeflow.cli import mcu_project as p
-from eyeflow.cli.console import note, paint
+from eyeflow.cli.console import finite, note, paint
 from eyeflow.cli.files import usage_error
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ TimeoutOption = Annotated[
     typer.Option(
         "--timeout",
         min=0.5,
+        callback=finite,
         envvar=TIMEOUT_ENV,
         help="Seconds in which the board must answer; what erases flash or checks a signature has eight times as long.",
     ),

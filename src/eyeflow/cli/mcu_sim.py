@@ -13,7 +13,7 @@ import typer
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
 from eyeflow.cli import mcu_project as p
-from eyeflow.cli.console import JsonFlag, note, paint, say, say_json
+from eyeflow.cli.console import JsonFlag, finite, note, paint, say, say_json
 from eyeflow.cli.streams import hand_over
 
 if TYPE_CHECKING:
@@ -46,7 +46,9 @@ def sim(
     flash_image: Annotated[
         Path | None, typer.Option("--flash-image", help="A file that keeps the flash, so that programs stay.")
     ] = None,
-    speed: Annotated[float, typer.Option("--speed", min=0.01, help="How fast virtual time goes.")] = 1.0,
+    speed: Annotated[
+        float, typer.Option("--speed", min=0.01, callback=finite, help="How fast virtual time goes.")
+    ] = 1.0,
     json_: JsonFlag = False,
 ) -> None:  # fmt: skip
     """Run firmware without a board: pins, analog inputs and a serial port for `eyeflow mcu push`."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -231,41 +231,53 @@ def fmt(
     json_: JsonFlag = False,
 ) -> None:
     """Format rules in the one style. From standard input, the formatted rule goes to standard output."""
-    from eyeflow.compiler.format import FormatRefused, FormatterBug, format_source
-
-    changed, broken = [], 0
+    told: dict[str, Any] = {"changed": [], "broken": 0, "diagnostics": [], "diffs": {}, "formatted": None}
+    keeps = check_only or diff
     for path in find_rules(rules):
         source = read_source(path)
-        try:
-            formatted = format_source(source)
-        except FormatRefused as refused:
-            broken += 1
-            show_diagnostics(refused.diagnostics, source, path, Format.TEXT)
-            continue
-        except FormatterBug as bug:
-            raise FormatterBug(f"{shown_name(path)}: {bug}") from None
-        if path == STDIN and not (check_only or diff):
-            say_data(formatted)
+        formatted = _formatted(path, source, None if json_ else Format.TEXT, told["diagnostics"])
+        if formatted is None:
+            told["broken"] += 1
+        elif path == STDIN and not keeps:
+            told["formatted"] = formatted
+            if not json_:
+                say_data(formatted)
         elif formatted != source:
-            changed.append(str(path))
-            _apply_format(path, source, formatted, write=not (check_only or diff), diff=diff)
+            told["changed"].append(shown_name(path))
+            if diff:
+                told["diffs"][shown_name(path)] = _diff(path, source, formatted)
+                if not json_:
+                    say_data(told["diffs"][shown_name(path)])
+            if not keeps:
+                write_bytes(path, formatted.encode())
     if json_:
-        say_json({"changed": changed, "broken": broken})
+        say_json(told)
     elif STDIN not in rules:
-        _report_format(changed, broken, check_only=check_only or diff)
-    finish(ExitCode.PROBLEMS if broken or (changed and (check_only or diff)) else ExitCode.OK)
+        _report_format(told["changed"], told["broken"], check_only=keeps)
+    finish(ExitCode.PROBLEMS if told["broken"] or (told["changed"] and keeps) else ExitCode.OK)
 
 
-def _apply_format(path: Path, source: str, formatted: str, *, write: bool, diff: bool) -> None:
-    if diff:
-        import difflib
+def _formatted(path: Path, source: str, how: Format | None, told: list[dict[str, object]]) -> str | None:
+    """Return a rule in the one style, None when it is broken; why is shown, or added to `told` when `how` is None."""
+    from eyeflow.compiler.format import FormatRefused, FormatterBug, format_source
 
-        lines = difflib.unified_diff(
-            source.splitlines(keepends=True), formatted.splitlines(keepends=True), str(path), str(path)
-        )
-        say_data("".join(lines))
-    if write:
-        write_bytes(path, formatted.encode())
+    try:
+        return format_source(source)
+    except FormatRefused as refused:
+        if how is None:
+            told += diagnostics_json(refused.diagnostics, source, path)
+        else:
+            show_diagnostics(refused.diagnostics, source, path, how)
+        return None
+    except FormatterBug as bug:
+        raise FormatterBug(f"{shown_name(path)}: {bug}") from None
+
+
+def _diff(path: Path, source: str, formatted: str) -> str:
+    import difflib
+
+    before, after = source.splitlines(keepends=True), formatted.splitlines(keepends=True)
+    return "".join(difflib.unified_diff(before, after, shown_name(path), shown_name(path)))
 
 
 def _report_format(changed: list[str], broken: int, *, check_only: bool) -> None:

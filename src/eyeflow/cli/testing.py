@@ -12,7 +12,7 @@ import typer
 
 from eyeflow.base.errors import ExitCode
 from eyeflow.cli import rules as r
-from eyeflow.cli.console import JsonFlag, finish, note, paint, say, say_json, say_lines
+from eyeflow.cli.console import JsonFlag, finish, finite, note, paint, say, say_json, say_lines
 from eyeflow.cli.files import find_rules, write_bytes
 
 if TYPE_CHECKING:
@@ -47,7 +47,10 @@ def test(
     rules: Annotated[list[Path] | None, typer.Argument(help="Rule files or folders (default: this folder).")] = None,
     cov: Annotated[bool, typer.Option("--cov", help="Show which branches of the rules no test took.")] = False,
     cov_min: Annotated[
-        float, typer.Option("--cov-min", metavar="PERCENT", min=0, max=100, help="Fail below this branch coverage.")
+        float,
+        typer.Option(
+            "--cov-min", metavar="PERCENT", min=0, max=100, callback=finite, help="Fail below this branch coverage."
+        ),
     ] = 0.0,
     junit: Annotated[
         Path | None, typer.Option("--junit", help="Also write the results to this JUnit XML file.")

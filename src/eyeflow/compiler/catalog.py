@@ -13,6 +13,7 @@ from functools import cache
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
+from eyeflow.base.reading import Unreadable, parse_toml
 from eyeflow.base.record import dataclass
 from eyeflow.compiler.catalog_builtin import CATALOG
 from eyeflow.compiler.catalog_reader import CatalogReader
@@ -97,11 +98,10 @@ class Catalog:
 
         Raises EyeflowError, with the line and what was expected, when the text is no catalog or names a known entry.
         """
-        import tomllib  # the built-in catalog is at hand as Python
 
         try:
-            data = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+            data = parse_toml(text)
+        except Unreadable as error:
             raise EyeflowError(
                 f"{name} is not TOML: {error}",
                 next_step="mend the line named above",

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from eyeflow.base.names import near
+from eyeflow.base.reading import Unreadable
+from eyeflow.base.reading import parse_json as _parse_json
 from eyeflow.coordinator.problem import FieldError, Problem
 
 ERRORS_MAX = 20
@@ -34,23 +36,13 @@ _KINDS: dict[str, tuple[type, ...]] = {
 def parse_json(data: bytes) -> Any:
     """Return the JSON value in `data`; refuses duplicate keys, NaN, infinities, lone surrogates and deep nesting."""
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
-    except (ValueError, RecursionError) as error:
-        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise Problem("malformed_json", f"The body is not valid JSON: {why}.") from error
+        value = _parse_json(data, unique_names=True)
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except Unreadable as error:
+        raise Problem("malformed_json", f"The body is {error}.") from error
+    except (UnicodeEncodeError, RecursionError) as error:
+        raise Problem("malformed_json", "The body is not JSON: a text in it is no Unicode.") from error
     return value
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise ValueError("an object has a name twice")
-    return made
-
-
-def _no_constant(text: str) -> Any:
-    raise ValueError(f"{text} is not JSON")
 
 
 def check(schema: Schema, value: Any, schemas: Mapping[str, Schema]) -> list[FieldError]:

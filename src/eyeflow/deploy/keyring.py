@@ -13,7 +13,6 @@ import datetime
 import fcntl
 import os
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
 from eyeflow.base.private import WRITERS, loose
+from eyeflow.base.reading import Unreadable, decode_utf8, parse_toml
 from eyeflow.base.record import dataclass
 from eyeflow.base.whole_file import write_whole
 from eyeflow.deploy.profile import config_dir, write_secret
@@ -170,10 +170,10 @@ class Keyring:
             next_step = _mend(self.path, file)
             raise _wrong(f"the trust store {file} is not safe to use", problem, next_step, "key_permissions")
         try:
-            plain = tomllib.loads(_read_bounded(file, TRUSTED_BYTES_MAX).decode())
+            plain = parse_toml(decode_utf8(_read_bounded(file, TRUSTED_BYTES_MAX)))
             return [_entry(one) for one in plain.get("key", [])]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            cause = f"{type(error).__name__}: {error}"
+            cause = str(error) if isinstance(error, Unreadable) else "an entry lacks a field, or one is of another type"
             raise _wrong(f"the trust store {file} is malformed", cause, "mend or remove it", "trust_store") from error
 
     def trusted_keys(self) -> frozenset[bytes]:

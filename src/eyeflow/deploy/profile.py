@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
 import tomli_w
 
 from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.base.reading import Unreadable, parse_toml, read_text, why
 from eyeflow.base.record import dataclass
 from eyeflow.base.whole_file import write_whole
 
@@ -76,12 +76,15 @@ class ClientProfile:
         return cls(url.rstrip("/"), token, values.get("ca_file", ""))
 
 
+PROFILE_BYTES_MAX = 65_536
+
+
 def _read(path: Path) -> dict[str, str]:
     try:
         mode = path.stat().st_mode
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _bad(path, str(error)) from error
+        values = parse_toml(read_text(path, PROFILE_BYTES_MAX))
+    except (OSError, Unreadable) as error:
+        raise _bad(path, why(error)) from error
     if mode & 0o077:
         raise _bad(path, f"others may read it (mode {mode & 0o777:o})", f"chmod 600 {path}")
     unknown = sorted(values.keys() - KNOWN)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.base.reading import Unreadable, parse_toml, read_text, why
 from eyeflow.compiler.limits import ChipLimits
 from eyeflow.mcu.chips import Chip, find_chip
 from eyeflow.mcu.pinout import Pinout
 from eyeflow.mcu.problems import BoardError, Problems, Section
 from eyeflow.svm.signing import is_strong_key
 
+BOARD_BYTES_MAX = 1024 * 1024
 PINS_MAX = 32
 CHANNELS_MAX = 8
 BUSES_MAX = 4
@@ -137,11 +138,11 @@ def _half(limit: int | None) -> int | None:
 def load_board(path: Path) -> Board:
     """Read and check a board file; raises EyeflowError when it cannot be read and BoardError for what is in it."""
     try:
-        source = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        source = read_text(path, BOARD_BYTES_MAX)
+    except (OSError, Unreadable) as error:
         raise EyeflowError(
             f"cannot read the board file {path}",
-            cause=str(error),
+            cause=why(error),
             next_step="write one with `eyeflow mcu new --chip CHIP`, or name another with --board",
             code="board",
         ) from error
@@ -152,8 +153,8 @@ def parse_board(source: str, name: str = "board.toml") -> Board:
     """Check the text of a board file; raises BoardError with every problem found."""
     problems = Problems()
     try:
-        values = tomllib.loads(source)
-    except tomllib.TOMLDecodeError as error:
+        values = parse_toml(source)
+    except Unreadable as error:
         problems.add("TOML", str(error), "correct the line; TOML is explained at https://toml.io")
         raise BoardError(name, tuple(problems.found)) from error
     board = _read_board(Section("", values, problems))

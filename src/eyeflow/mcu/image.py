@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.base.reading import Unreadable, parse_json, read_text
 from eyeflow.mcu.board import Board
 
 NAME = "firmware"
@@ -79,8 +80,8 @@ def _image(directory: Path, *, has_uf2: bool) -> Image:
 
 def _read_note(path: Path) -> dict[str, object] | None:
     try:
-        note = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+        note = parse_json(read_text(path))
+    except (OSError, Unreadable):
         return None
     return note if isinstance(note, dict) and path.with_suffix(".elf").is_file() else None
 

@@ -13,6 +13,7 @@ from elftools.elf.sections import SymbolTableSection
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.mcu.chips import Chip
+from eyeflow.mcu.demangle import demangle
 
 LARGEST_MAX = 10
 SHF_ALLOC = 2
@@ -110,22 +111,7 @@ def _symbols(elf: ELFFile, chip: Chip) -> Iterator[Symbol]:
             continue
         for symbol in table.iter_symbols():
             if symbol["st_size"] and symbol["st_info"]["type"] in ("STT_FUNC", "STT_OBJECT"):
-                yield Symbol(_readable(symbol.name), symbol["st_size"], _kind(symbol["st_value"], chip))
-
-
-def _readable(name: str) -> str:
-    """Return a Rust symbol without its mangling, when it is of the legacy form; else as it is."""
-    if not name.startswith("_ZN"):
-        return name
-    parts, rest = [], name[3:]
-    while rest and rest[0].isdigit():
-        digits = len(rest) - len(rest.lstrip("0123456789"))
-        length = int(rest[:digits])
-        parts.append(rest[digits : digits + length])
-        rest = rest[digits + length :]
-    if parts and parts[-1].startswith("h") and len(parts[-1]) == 17:
-        parts.pop()
-    return "::".join(parts).replace("$LT$", "<").replace("$GT$", ">").replace("$u20$", " ").replace("..", "::")
+                yield Symbol(demangle(symbol.name), symbol["st_size"], _kind(symbol["st_value"], chip))
 
 
 def image_bytes(path: Path) -> tuple[int, bytes]:

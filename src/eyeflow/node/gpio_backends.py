@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.base.reading import Unreadable, parse_json, read_text, why
 from eyeflow.node.config.ports import GpioConfig, GpioLine
 
 LEVEL_NAMES = ("LOW", "HIGH")
 PINS_MAX = 1024
+LEVELS_BYTES_MAX = 1024 * 1024
 
 
 class PinError(Exception):
@@ -72,12 +74,12 @@ class SimulatedGpio:
             stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
             if stamp == self._seen:
                 return
-            self._levels = _parse_levels(self._file.read_text(encoding="utf-8"))
+            self._levels = _parse_levels(read_text(self._file, LEVELS_BYTES_MAX))
             self._seen = stamp
         except FileNotFoundError:
             return
-        except (OSError, ValueError) as error:
-            raise PinError(f"cannot read the simulated levels in {self._file}: {error}") from error
+        except (OSError, Unreadable) as error:
+            raise PinError(f"cannot read the simulated levels in {self._file}: {why(error)}") from error
 
     def _write(self, file: Path) -> None:
         text = json.dumps({pin: LEVEL_NAMES[level] for pin, level in sorted(self._levels.items())}, indent=1) + "\n"
@@ -94,9 +96,9 @@ class SimulatedGpio:
 
 
 def _parse_levels(text: str) -> dict[str, bool]:
-    value = json.loads(text)
+    value = parse_json(text)
     if not isinstance(value, dict) or not all(level in LEVEL_NAMES for level in value.values()):
-        raise ValueError('it must be a JSON object of pins to "HIGH" or "LOW"')
+        raise Unreadable('it must be a JSON object of pins to "HIGH" or "LOW"')
     return {str(pin): level == "HIGH" for pin, level in value.items()}
 
 

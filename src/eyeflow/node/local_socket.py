@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.base.reading import parse_json
 from eyeflow.node.backoff import Backoff
 
 _log = logging.getLogger("eyeflow.node")
@@ -80,15 +81,15 @@ def fetch_status(data_dir: Path) -> dict[str, Any]:
         with _short_path(data_dir) as path, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(TIMEOUT_S)
             client.connect(path)
-            answer = json.loads(_read_all(client))
-    except (OSError, ValueError) as error:
+            answer = dict(parse_json(_read_all(client)))
+    except (OSError, ValueError, TypeError) as error:
         raise EyeflowError(
             f"no node answers on {data_dir}",
             cause=str(error),
             next_step="Start it with `eyeflow node start`, or name its configuration with --config.",
             code="node_not_running",
         ) from error
-    return dict(answer)
+    return answer
 
 
 def _read_all(client: socket.socket) -> bytes:

@@ -105,7 +105,7 @@ def test_a_recording_holds_each_value_until_the_next(tmp_path: Path) -> None:
         ("time,channel,value\n0,0\n", 2, "2 columns"),
         ("time,channel,value\n0,0,1\n1,0,4096\n", 3, "outside 0..4095"),
         ("time,channel,value\n-1,0,1\n", 2, "no time in seconds"),
-        ("time,channel,value\nnan,0,1\n", 2, "no time in seconds"),
+        ("time,channel,value\nnan,0,1\n", 2, "no number"),
         ("time,channel,value\nx,0,1\n", 2, ""),
         ("time,channel,value\n0,19,1\n", 2, "no ADC channel 19"),
         ("time,channel,value\n5,0,1\n4,0,1\n", 3, "time goes back"),

@@ -6,12 +6,14 @@ import csv
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 
 from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.base.reading import Unreadable, parse_float, parse_int
 
 COLUMNS = ("time", "channel", "value")
 TIMESTAMP = "timestamp"
@@ -85,7 +87,7 @@ def load_recording(path: Path) -> AdcValues:
     except (OSError, UnicodeDecodeError) as error:
         raise EyeflowError(
             f"the recording {path} cannot be read",
-            cause=str(error),
+            cause=(error.strerror or "") if isinstance(error, OSError) else f"it is not UTF-8 at byte {error.start}",
             next_step="give a CSV file with the columns time,channel,value",
             code="recording_missing",
             exit_code=ExitCode.PROBLEMS,
@@ -106,15 +108,15 @@ def _parse(rows: csv.Reader, path: Path) -> AdcValues:  # type: ignore[name-defi
             raise _refused(path, rows.line_num, f"more than {SAMPLES_MAX} samples")
         try:
             values.record(*_sample(row))
-        except (ValueError, InvalidOperation) as error:
-            raise _refused(path, rows.line_num, str(error) or "no number") from error
+        except ValueError as error:
+            raise _refused(path, rows.line_num, str(error)) from error
     return values
 
 
 def _sample(row: list[str]) -> tuple[int, int, int]:
     if len(row) != len(COLUMNS):
         raise ValueError(f"{len(row)} columns instead of {len(COLUMNS)}")
-    seconds, channel, value = Decimal(row[0].strip()), int(row[1]), int(row[2])
+    seconds, channel, value = _decimal(row[0]), parse_int(row[1]), parse_int(row[2])
     if not seconds.is_finite() or seconds < 0:
         raise ValueError(f"{row[0]} is no time in seconds")
     if not 0 <= channel < CHANNELS_MAX:
@@ -137,18 +139,27 @@ def _parse_reads(rows: csv.Reader, header: list[str], path: Path) -> AdcValues: 
             for channel, at in channels:
                 if row[at].strip():
                     values.record(*_sample([str(now_s - start_s), str(channel), row[at]]))
-        except (ValueError, InvalidOperation, IndexError) as error:
-            raise _refused(path, rows.line_num, str(error) or "no number") from error
+        except IndexError as error:
+            raise _refused(path, rows.line_num, "it has fewer cells than the header") from error
+        except ValueError as error:
+            raise _refused(path, rows.line_num, str(error)) from error
     return values
+
+
+def _decimal(text: str) -> Decimal:
+    parse_float(text)  # finite, in digits, and not too long a number to work with
+    return Decimal(text.strip())
 
 
 def _seconds(text: str) -> Decimal:
     """Return a timestamp, a number of seconds or an ISO date and time, in seconds."""
+    with suppress(Unreadable):
+        return _decimal(text)
     try:
-        return Decimal(text)
-    except InvalidOperation:
         moment = datetime.fromisoformat(text)
-        return Decimal((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()).quantize(Decimal("1e-6"))
+    except ValueError:
+        raise Unreadable(f"{text[:40]!r} is no time") from None
+    return Decimal((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()).quantize(Decimal("1e-6"))
 
 
 def _refused(path: Path, line: int, cause: str) -> EyeflowError:

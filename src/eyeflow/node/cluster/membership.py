@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 
 from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.base.reading import Unreadable, parse_json, read_text, why
 from eyeflow.base.whole_file import write_whole
 from eyeflow.protocol.identity import KEY_BYTES, key_fingerprint
 from eyeflow.protocol.messages import join_bytes
@@ -200,23 +201,19 @@ class _broken:  # noqa: N801 - a context manager
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, KeyError | TypeError | ValueError):
-            raise _unusable(self._path, f"{type(error).__name__}: {error}") from error
+            raise _unusable(self._path, "a field is missing, or it is of another type than was written") from error
 
 
 def _load(path: Path) -> Any:
     try:
-        with path.open("rb") as file:
-            data = file.read(FILE_BYTES_MAX + 1)
-        if len(data) > FILE_BYTES_MAX:
-            raise ValueError(f"it is longer than {FILE_BYTES_MAX} bytes")
-        plain = json.loads(data.decode())
+        plain = parse_json(read_text(path, FILE_BYTES_MAX))
         if not isinstance(plain, dict):  # `null` must not pass for a file that is not there
-            raise ValueError("it holds no JSON object")
+            raise Unreadable("it holds no JSON object")
         return plain
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise _unusable(path, str(error)) from error
+    except (OSError, Unreadable) as error:
+        raise _unusable(path, why(error)) from error
 
 
 def _unusable(path: Path, cause: str) -> EyeflowError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -13,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
+from eyeflow.base.reading import Unreadable, parse_toml, read_text, why
 from eyeflow.node.config.ports import SECTIONS, PortsConfig
 from eyeflow.node.config.sources import apply_overrides, resolve_paths
 from eyeflow.node.config.tables import Table
@@ -22,6 +22,7 @@ CONFIG_NAME = "eyeflow-svm.toml"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 KEY_HEX = re.compile(r"[0-9a-fA-F]{64}")
 OWN_SECTIONS = ("node", "coordinator", "offline", "grants", "trust", "pins")
+CONFIG_BYTES_MAX = 1024 * 1024
 SIZE_MB_MIN, SIZE_MB_MAX = 4, 1_048_576
 AGE_HOURS_MAX = 24 * 3650.0
 REVOKED_GRACE_S_MAX = 30 * 86_400.0
@@ -129,11 +130,11 @@ def load_config(
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_text(path, CONFIG_BYTES_MAX)
+    except (OSError, Unreadable) as error:
         raise EyeflowError(
             f"cannot read the configuration {path}",
-            cause=str(error),
+            cause=why(error),
             next_step="Make one with `eyeflow node init`, or name another with --config.",
             code="config",
             exit_code=ExitCode.USAGE,
@@ -142,8 +143,8 @@ def _read(path: Path) -> str:
 
 def _parse(text: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        return parse_toml(text)
+    except Unreadable as error:
         raise EyeflowError(
             "the configuration is not TOML",
             cause=str(error),

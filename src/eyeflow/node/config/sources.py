@@ -8,6 +8,7 @@ from typing import Any
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
+from eyeflow.base.reading import parse_float, parse_int
 from eyeflow.node.config.settings import SETTINGS, Setting, SettingKind
 
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
@@ -50,9 +51,9 @@ def _parsed(kind: SettingKind, text: str, origin: str) -> object:
     try:
         match kind:
             case SettingKind.INTEGER:
-                return int(text)
+                return parse_int(text)
             case SettingKind.NUMBER:
-                return float(text)
+                return parse_float(text)
             case SettingKind.BOOLEAN:
                 return _boolean(text)
             case SettingKind.TEXTS:

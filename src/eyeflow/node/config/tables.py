@@ -10,6 +10,9 @@ from typing import Any, NoReturn
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
 from eyeflow.base.private import STRANGERS, require_private
+from eyeflow.base.reading import Unreadable, read_text, why
+
+SECRET_BYTES_MAX = 65_536
 
 
 class Table:
@@ -128,11 +131,11 @@ def secret(section: str, environment: str, file: Path | None) -> str:
         return ""
     require_private(file, f"the secret of [{section}]", STRANGERS)
     try:
-        return file.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_text(file, SECRET_BYTES_MAX).rstrip("\r\n")
+    except (OSError, Unreadable) as error:
         raise EyeflowError(
             f"cannot read the secret in {file}",
-            cause=str(error),
+            cause=why(error),
             next_step=f"Create the file named in [{section}], readable by the node's user.",
             code="secret_missing",
         ) from error

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from eyeflow.base.reading import Unreadable, decode_utf8, parse_int, parse_json, why
 from eyeflow.node.config.ports import AdcConfig
 from eyeflow.node.drivers.base import BaseDriver
 from eyeflow.svm.program import Value
@@ -48,19 +48,19 @@ class AdcDriver(BaseDriver):
     def _read_iio(self, channel: int, path: Path) -> float:
         try:
             with path.open("rb") as file:
-                return float(int(file.read(RAW_BYTES_MAX)))
-        except (OSError, ValueError) as error:
-            raise self.failure(f"cannot read ADC channel {channel} from {path}: {error}") from error
+                return float(parse_int(decode_utf8(file.read(RAW_BYTES_MAX))))
+        except (OSError, Unreadable) as error:
+            raise self.failure(f"cannot read ADC channel {channel} from {path}: {why(error)}") from error
 
     def _read_values(self) -> Mapping[str, object]:
         assert self._file is not None
         try:
             with self._file.open("rb") as file:
-                values = json.loads(file.read(VALUES_BYTES_MAX))
+                values = parse_json(file.read(VALUES_BYTES_MAX))
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
-            raise self.failure(f"cannot read the simulated ADC values in {self._file}: {error}") from error
+        except (OSError, Unreadable) as error:
+            raise self.failure(f"cannot read the simulated ADC values in {self._file}: {why(error)}") from error
         if not isinstance(values, dict):
             raise self.failure(f"{self._file} must hold a JSON object of channels to numbers")
         return values

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from eyeflow.base.reading import parse_json
 from eyeflow.node.config.ports import LlmConfig
 from eyeflow.node.config.tables import secret
 from eyeflow.node.drivers.base import BaseDriver
@@ -81,8 +81,8 @@ class LlmDriver(BaseDriver):
         with self._calls:
             body = self._post(request, timeout_s)
         try:
-            content = json.loads(body)["choices"][0]["message"]["content"]
-        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            content = parse_json(body)["choices"][0]["message"]["content"]
+        except (ValueError, LookupError, TypeError) as error:
             raise self.failure("the language model's endpoint sent no chat completion") from error
         if not isinstance(content, str):
             raise self.failure("the language model's endpoint sent an answer without text")

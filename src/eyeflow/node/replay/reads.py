@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 from eyeflow.base.duration import parse_duration
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
+from eyeflow.base.reading import Unreadable, parse_json
 from eyeflow.node.arguments import named_arguments, slot_value
 from eyeflow.node.ports import Driver
 from eyeflow.node.replay.event_files import EventRows, RowFormat
@@ -262,8 +262,8 @@ def _constant(text: str, kind: Type) -> Value | None:
         except ValueError:
             return None
     try:
-        value = json.loads(text)
-    except ValueError:
+        value = parse_json(text)
+    except Unreadable:
         return None
     try:
         return slot_value(kind, value) if isinstance(value, bool | int | float | str) else None
