@@ -23,6 +23,10 @@ Json = dict[str, Any]
 GOOD = {"installed", "succeeded", "running", "up"}
 BAD = {"refused", "failed", "silent"}
 
+TimeoutOption = Annotated[
+    float, typer.Option("--timeout", metavar="SECONDS", callback=finite, help="How long to wait.")
+]
+
 
 class Strategy(Enum):
     """How a deployment moves nodes to a program."""
@@ -63,9 +67,7 @@ def deploy(
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Wait until the connected nodes have reported.")
     ] = True,
-    timeout_s: Annotated[
-        float, typer.Option("--timeout", metavar="SECONDS", callback=finite, help="How long to wait.")
-    ] = 60.0,
+    timeout_s: TimeoutOption = 60.0,
     catalog: r.CatalogOption = None,
     json_: JsonFlag = False,
 ) -> None:
