@@ -79,10 +79,11 @@ CSV = 'timestamp,celsius,note\n2026-03-01 06:00:01,1,"a, b"\n2026-03-01 06:00:02
         b"\n \r\n\n" + CSV.encode(),
         CSV.replace("\n", "\r\n").encode(),
         ("sep=,\n" + CSV).encode(),
+        ("sep=,\r\n\r\n" + CSV).encode(),
         CSV.replace(",", "\t").replace("a\t", "a,").encode(),
         CSV.replace("timestamp,celsius,note", '"timestamp","celsius","note"').encode(),
     ],
-    ids=["plain", "mark", "utf16", "utf16be", "gzip", "blank lines", "crlf", "sep", "tabs", "quoted"],
+    ids=["plain", "mark", "utf16", "utf16be", "gzip", "blank lines", "crlf", "sep", "sep and a blank line", "tabs", "quoted"],
 )  # fmt: skip
 def test_every_way_to_write_a_table(eyeflow: Command, tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "x.csv"

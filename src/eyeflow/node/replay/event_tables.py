@@ -22,8 +22,8 @@ RECORD_LINES_MAX = 100
 SEPARATORS = ",;\t"
 TOO_LONG = ""
 """In place of a line above LINE_CHARACTERS_MAX, no part of which may run as an event."""
-_SEPARATOR_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)
-"""What a spreadsheet writes before the header."""
+_SEPARATOR_LINE = re.compile(r'sep=([^"\r\n])\s*', re.IGNORECASE)
+"""What a spreadsheet writes before the header. A quote or the end of a line separates no cells."""
 
 
 class TableProblem(Exception):  # noqa: N818 - it becomes an EyeflowError where the file's name is known
@@ -85,6 +85,8 @@ def open_table(lines: Lines, time_column: str) -> Table:
     named = _SEPARATOR_LINE.fullmatch(line)
     if named is None:
         lines.put_back([(number, line)])
+    elif lines.first() is None:
+        raise TableProblem("has no header", "Only its separator is there.", "Write the names of the columns next.")
     headers = [(mark, names) for mark in (named[1] if named else SEPARATORS) if (names := _names(lines, mark))]
     if not headers:
         cause = "A quote in it is not closed, or it is too long."

@@ -190,6 +190,9 @@ def test_memory_does_not_grow_with_the_number_of_events(tmp_path: Path) -> None:
         (b"\xff\xfet\x00", "has no column `timestamp`", "Add a column"),
         (b"\xff\xfet\x00\x00", "is not UTF-16", "UTF-8"),
         ("[{}]\n", "is one JSON list", "jq"),
+        ("sep=;\n", "has no header", "names of the columns"),
+        ("sep=;\n\n \n", "has no header", "names of the columns"),
+        ('sep="\ntimestamp"temp\n1"2\n', "has no column `timestamp`", "Add a column"),
     ],
 )
 def test_a_recording_that_cannot_be_used_is_one_clear_error(text: str | bytes, message: str, hint: str) -> None:
