@@ -37,3 +37,13 @@ class EyeflowError(Exception):
         self.next_step = next_step
         self.code = code
         self.exit_code = exit_code
+
+    @property
+    def brief(self) -> str:
+        """What went wrong and why, as one line: for a log or a status, which have no lines for each part."""
+        return f"{self.message}: {self.cause.removesuffix('.')}" if self.cause else self.message
+
+    @property
+    def whole(self) -> str:
+        """That, and what to do next, as one line."""
+        return f"{self.brief}. {self.next_step.removesuffix('.')}" if self.next_step else self.brief

@@ -173,7 +173,7 @@ async def _http_problem(request: Request, error: Exception) -> Response:
 
 async def _storage_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, EyeflowError)
-    return await _problem(request, Problem("storage", f"{error.message}: {error.cause}", error.next_step))
+    return await _problem(request, Problem("storage", error.brief, error.next_step))
 
 
 async def _bug(request: Request, error: Exception) -> Response:

@@ -115,7 +115,7 @@ class Hub:
             self.settle()
             self.trouble = ""
         except EyeflowError as error:
-            self.trouble = f"{error.message}: {error.cause}"
+            self.trouble = error.brief
 
     async def run(self) -> None:
         """Tick until cancelled."""

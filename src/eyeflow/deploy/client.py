@@ -192,7 +192,7 @@ class CoordinatorClient:
                 if error.code != "unreachable":
                     raise
                 if attempt == 0 and on_lost is not None:
-                    on_lost(f"{error.message}: {error.cause}")
+                    on_lost(error.brief)
                 sleep(POLL_LAST_S)
         return self.deployment(deployment_id)
 

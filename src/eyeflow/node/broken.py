@@ -60,11 +60,11 @@ def set_up(name: str, make: Callable[[], T]) -> T | Broken:
     try:
         return make()
     except EyeflowError as error:
-        reason = f"{error.message}: {error.cause} {error.next_step}"
+        reason = error.whole
     except Exception as error:  # a bug in one port, or a library that cannot be loaded
         _log.exception("%s cannot be set up", name)
         reason = f"internal error: {error!r}"
-    return Broken(name, f"{reason.strip()} Then start the node again.")
+    return Broken(name, f"{reason}. Then start the node again.")
 
 
 def over(part: S | Broken, name: str, make: Callable[[S], T]) -> T | Broken:

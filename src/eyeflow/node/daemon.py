@@ -85,7 +85,7 @@ async def _open_node(config: NodeConfig, clock: Clock) -> AsyncIterator[NodeRunt
             try:
                 await writer.run(lambda opened: opened.close(clean=clean))
             except StorageError as error:  # what it took is safe; the next start goes on from there
-                _log.warning("the store did not close: %s %s", error.message, error.cause)
+                _log.warning("the store did not close: %s", error.brief)
             finally:
                 writer.stop()
     finally:
@@ -163,7 +163,7 @@ async def _supervise(status: PortStatus, run: Callable[[], Awaitable[None]]) -> 
             await run()
             return
         except EyeflowError as error:
-            reason = f"{error.message} {error.cause} {error.next_step}".strip()
+            reason = error.whole
             _log.error("%s: %s", status.name, reason)
         except Exception as error:  # a bug in one source must not stop the rules of the others
             reason = f"internal error: {error!r}"

@@ -11,7 +11,8 @@ from eyeflow.compiler.compile import compile_rule
 
 HEAD = """rule r {
     version "1.0.0"
-    record R { v: float, flag: bool = true }
+    record I { b: bool = false }
+    record R { inner: I, v: float, flag: bool = true, bs: list(bool, 4) = [] }
     param p: bool = true
     state s: bool = false
     on event "e" as r: R
@@ -57,6 +58,17 @@ ACT = '{ log.info("x") }'
         (f"if hot and wet {ACT} else {{ if hot {ACT} }}", []),
         (f"if hot rises {{ if hot {ACT} }}", []),
         (f"if hot {ACT}\nif hot falls {ACT}", []),
+        # A record that is stored again, as a whole or in part; what a loop or a match sees anew:
+        (f"var i = r.inner\nif i.b {{ i = I(b: wet)\nif i.b {ACT} }}", []),
+        (f"var i = r.inner\nif not i.b {{ i.b = true\nif i.b {ACT} }}", []),
+        (f"for b in r.bs {{ if b {ACT}\nif not b {ACT} }}", []),
+        (f"for a in r.bs {{ if a {{ for b in r.bs {{ if not b {ACT} }} }} }}", []),
+        (f"var seen = false\nfor b in r.bs {{ if seen {{ if b {ACT} }} else {{ if b {{ seen = true }} }} }}", []),
+        (f"if r.bs[0] {{ if r.bs[1] {ACT} }}", []),
+        (f"if p {{ let z = hot\nif z {ACT} }} else {{ let z = wet\nif not z {ACT} }}", []),
+        (f"if (if hot then wet else p) {{ if hot {ACT} }}", []),
+        (f"if hot == wet {{ if hot {ACT} }}", []),
+        (f"if r.inner.b {{ if not r.inner.b {ACT} }}", ["not r.inner.b"]),
     ],
 )
 def test_only_what_a_branch_decides_is_reported(body: str, dead: list[str]) -> None:

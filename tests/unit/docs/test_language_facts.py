@@ -26,6 +26,8 @@ def said(text: str, *rows: tuple[str, float], zone: str = "UTC") -> list[str]:
 def test_every_type_prints_as_the_page_says() -> None:
     text = "{r.x == 10.0} {int(-r.x) + 3} {r.x} {r.x / 3.0} {r.x:2} {r.x * 1e300} {r.x / 0.0} {r.mode}"
     assert said(text, ("2026-03-01T00:00:00Z", 10.0)) == ["true -7 10.0 3.333333 10.00 >9.2e12 inf HEAT"]
+    sizes = [("2026-03-01T00:00:00Z", x) for x in (9.3e12, -9.3e12, 9.3e18)]
+    assert said("{r.x} {r.x:0}", *sizes) == [">9.2e12 9300000000000", "->9.2e12 -9300000000000", ">9.2e12 >9.2e18"]
     spans = "{seconds(r.x * 9.0)} {seconds(r.x * 0.15)} {seconds(r.x * 540.0)} {seconds(r.x * 0.0)}"
     assert said(spans, ("2026-03-01T00:00:00Z", 10.0)) == ["90s 1500ms 90min 0s"]
 

@@ -61,7 +61,7 @@ class JoiningLink:
             self._membership.join(joined)
         except EyeflowError as error:
             self.status.state = "connecting"
-            self.status.detail = f"{error.message}: {error.cause} {error.next_step}".strip()
+            self.status.detail = error.whole
             return None
         return joined
 

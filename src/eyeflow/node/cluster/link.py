@@ -106,7 +106,7 @@ class CoordinatorLink:
         except ConnectionClosed as error:
             why = (error.rcvd.reason if error.rcvd else "") or "the connection broke"
         except EyeflowError as error:
-            why = f"{error.message}: {error.cause}"
+            why = error.brief
         except (OSError, InvalidHandshake, httpx.HTTPError, TimeoutError) as error:
             why = _reason(error)
         lasted_s = 0.0 if self._up_s is None else asyncio.get_running_loop().time() - self._up_s

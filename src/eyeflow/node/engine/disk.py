@@ -88,7 +88,7 @@ class DiskGuard:
         now_us = self._clock.now_us()
         if self.problem is None:
             self.since_us = now_us
-            _log.error("%s: %s %s", error.message, error.cause, error.next_step)
+            _log.error("%s", error.whole)
         self.problem = error
         self._wait_s = self._backoff.next_s()
         self._retry_at_us = now_us + int(self._wait_s * 1e6)
@@ -165,7 +165,7 @@ class DiskGuard:
         problem = self.problem
         return {
             "state": "up" if problem is None else "failed",
-            "problem": "" if problem is None else f"{problem.message}: {problem.cause}",
+            "problem": "" if problem is None else problem.brief,
             "next_step": "" if problem is None else problem.next_step,
             "since_us": self.since_us if problem else 0,
             "unrecorded": self.unrecorded_total,

@@ -55,7 +55,7 @@ class Installer:
                 row = self._row(loaded, params, deployment, manifest_version)
                 return await self._swap(loaded, row)
             except EyeflowError as error:
-                _log.warning("install refused: %s %s", error.message, error.cause)
+                _log.warning("install refused: %s", error.brief)
                 return _refusal(error)
             except CborError as error:
                 return InstallResult(InstallOutcome.REFUSED, code="bad_params", message=str(error))
@@ -223,7 +223,7 @@ class Installer:
 
 def _told(error: Exception) -> str:
     if isinstance(error, EyeflowError):
-        return f"{error.message} {error.cause} {error.next_step}".strip()
+        return error.whole
     return f"internal error: {error!r}"
 
 
@@ -248,6 +248,7 @@ _CODES = {
 
 def _refusal(error: EyeflowError) -> InstallResult:
     missing = error.missing if isinstance(error, Refused) else ()
-    message = f"{error.message} {error.cause}".strip()
     code = _CODES.get(error.code, error.code)
-    return InstallResult(InstallOutcome.REFUSED, code=code, message=message, next_step=error.next_step, missing=missing)
+    return InstallResult(
+        InstallOutcome.REFUSED, code=code, message=error.brief, next_step=error.next_step, missing=missing
+    )

@@ -61,7 +61,7 @@ class Revocation:
                 if self._until_us:
                     wait_s = max(0.0, (min(self._until_us.values()) - self._clock.steady_us()) / 1e6)
             except EyeflowError as error:
-                _log.error("a program of a revoked signer still runs: %s %s", error.message, error.cause)
+                _log.error("a program of a revoked signer still runs: %s", error.brief)
                 wait_s = RETRY_S
             await self._wait(wait_s)
 

@@ -91,7 +91,7 @@ class HttpSource:
             except EyeflowError as error:
                 delay_s = self._backoff.next_s()
                 self.status.state = "failed"
-                self.status.detail = f"{error.message}: {error.cause}; next attempt in {delay_s:.1f}s"
+                self.status.detail = f"{error.brief}; next attempt in {delay_s:.1f}s"
                 await asyncio.sleep(delay_s)
                 continue
             with listener:
