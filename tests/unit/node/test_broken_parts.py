@@ -229,5 +229,5 @@ def test_an_action_of_a_broken_driver_fails_with_its_reason(tmp_path: Path) -> N
     stands = set_up("llm", broken)
     assert isinstance(stands, Broken)
     for call in (lambda: stands.read("llm.complete", {}, 1), lambda: asyncio.run(stands.act("llm.complete", {}))):
-        with pytest.raises(CapabilityFailure, match="LLM_KEY is not set. Set it"):
+        with pytest.raises(CapabilityFailure, match=r"LLM_KEY is not set\. Set it"):
             call()
