@@ -27,6 +27,7 @@ REQUESTS_MAX = 256
 """Requests served at the same time; one more gets 503 with Retry-After."""
 BACKLOG_MAX = 128
 SHUTDOWN_TIMEOUT_S = 2
+IDLE = "no rule listens"
 BODY_S = 10.0
 """Bound of sending one body: slow senders do not keep the places of others."""
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -53,7 +54,7 @@ class HttpSource:
         self._serving = 0
         self._deliver: Deliver | None = None
         self.port = 0
-        self.status = PortStatus("http", "up", "no rule listens", counters={"accepted": 0, "refused": 0})
+        self.status = PortStatus("http", "up", IDLE, counters={"accepted": 0, "refused": 0})
 
     def update(self, subscriptions: Collection[Subscription]) -> None:
         """Replace the wanted set; see `Source`."""
@@ -62,6 +63,10 @@ class HttpSource:
             self._by_path.setdefault(subscription.address, []).append(subscription)
         if self._by_path:
             self._wanted.set()
+            return
+        self._wanted.clear()
+        if self.status.state == "failed":  # a port that nobody needs is no fault
+            self.status.state, self.status.detail = "up", IDLE
 
     def bind(self) -> socket.socket:
         """Return the listening socket; raises EyeflowError `port_in_use` when another process has the port."""
@@ -84,8 +89,8 @@ class HttpSource:
     async def run(self, deliver: Deliver) -> None:
         """Run until cancelled."""
         self._deliver = deliver
-        await self._wanted.wait()
         while True:
+            await self._wanted.wait()
             try:
                 listener = self.bind()
             except EyeflowError as error:

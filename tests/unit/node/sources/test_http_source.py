@@ -13,6 +13,7 @@ import pytest
 
 from components.waiting import running, until
 from eyeflow.base.errors import EyeflowError
+from eyeflow.node.backoff import Backoff
 from eyeflow.node.config.ports import HttpServerConfig
 from eyeflow.node.ports import Deliver, IncomingEvent, Subscription
 from eyeflow.node.sources import http as http_module
@@ -216,6 +217,28 @@ def test_no_port_is_open_while_no_rule_listens() -> None:
         async with running(source.run(Engine().deliver)):
             await asyncio.sleep(0)
             assert source.port == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_port_that_could_not_be_bound_is_no_fault_once_its_last_rule_is_gone() -> None:
+    async def scenario() -> None:
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            source = HttpSource(HttpServerConfig(port=other.getsockname()[1]), backoff=Backoff(first_s=0.0, last_s=0.0))
+            source.update([DOOR])
+            async with running(source.run(Engine().deliver)):
+                await until(lambda: source.status.state == "failed")
+                source.update([])
+                assert (source.status.state, source.status.detail) == ("up", http_module.IDLE)
+                for _ in range(50):  # attempts, were there any
+                    await asyncio.sleep(0)
+                assert (source.status.state, source.status.detail) == ("up", http_module.IDLE)
+                source.update([DOOR])
+                await until(lambda: source.status.state == "failed")  # the control: it matters again
+                other.close()
+                await until(lambda: source.status.state == "up" and source.port != 0)
 
     asyncio.run(scenario())
 
