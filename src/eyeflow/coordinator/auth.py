@@ -117,7 +117,8 @@ class Tokens:
 
     def create_join(self, now_us: int, valid_s: int = JOIN_TOKEN_S) -> tuple[str, int]:
         """Return a new single-use join token and when it expires; it pins the coordinator's key."""
-        self._store.run("DELETE FROM join_tokens WHERE used_us > 0 OR expires_us <= ?", (now_us,))
+        if count_of(self._store, "join_tokens") >= TOKENS_MAX:  # not before: the clock may be wrong for a moment
+            self._store.run("DELETE FROM join_tokens WHERE used_us > 0 OR expires_us <= ?", (now_us,))
         check_bound(self._store, "join_tokens", TOKENS_MAX)
         token_id, secret = self._random(6).hex(), self._random(32).hex()
         expires_us = now_us + valid_s * 1_000_000
@@ -150,10 +151,15 @@ class Tokens:
         return not row[2]
 
 
+def count_of(store: Store, table: str) -> int:
+    """Return how many rows a table holds."""
+    row = store.row(f"SELECT count(*) FROM {table}")
+    return int(row[0]) if row is not None else 0
+
+
 def check_bound(store: Store, table: str, count_max: int) -> None:
     """Raise Problem `limit_reached` when the table holds `count_max` rows."""
-    row = store.row(f"SELECT count(*) FROM {table}")
-    if row is not None and row[0] >= count_max:
+    if count_of(store, table) >= count_max:
         raise Problem("limit_reached", f"The coordinator keeps {count_max} {table} at most.", "remove some first")
 
 

@@ -15,6 +15,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from eyeflow.coordinator import app as app_module
+from eyeflow.coordinator import auth
 from eyeflow.coordinator.auth import CHALLENGE_S, CHALLENGES_MAX, Challenges
 from eyeflow.coordinator.endpoints import ENDPOINTS, JSON_BYTES_MAX
 from eyeflow.coordinator.intake import check_program
@@ -116,6 +117,19 @@ def test_a_join_token_works_once_and_not_after_its_time(api: Any) -> None:
     soon = api.ask("POST", "/api/nodes/join-tokens", json={"validS": 5}).json()["token"]
     api.clock.pass_s(4)
     assert api.client.post("/api/nodes/join", json=api.join_body("node-2", NODE, soon)).status_code == 201
+
+
+def test_a_join_token_outlives_a_clock_that_is_wrong_for_a_moment(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Expired tokens are deleted only where there is no room for another one."""
+    good, steps_s = api.ask("POST", "/api/nodes/join-tokens", json={}).json()["token"], 100 * 86_400
+    api.clock.pass_s(steps_s)
+    assert api.ask("POST", "/api/nodes/join-tokens", json={}).status_code == 201
+    problem(api.client.post("/api/nodes/join", json=api.join_body("node-2", NODE, good)), 401, "bad_join_token")
+    api.clock.pass_s(-steps_s)
+    assert api.client.post("/api/nodes/join", json=api.join_body("node-2", NODE, good)).status_code == 201
+    monkeypatch.setattr(auth, "TOKENS_MAX", 2)
+    assert api.ask("POST", "/api/nodes/join-tokens", json={}).status_code == 201, "the used one makes room"
+    problem(api.ask("POST", "/api/nodes/join-tokens", json={}), 422, "limit_reached")
 
 
 @pytest.mark.parametrize(
