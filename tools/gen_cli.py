@@ -20,8 +20,9 @@ HEAD = """\
 Generated from the command itself by `tools/gen_cli.py`: do not edit.
 
 Every command that prints a result has `--json`; errors then are JSON too: `{"error": {"code", "message", "cause",
-"next"}, "exitCode"}`. Colour is off when the output is piped or `NO_COLOR` is set. `eyeflow --install-completion` sets
-up completion for your shell.
+"next"}, "exitCode"}`. JSON is ASCII: other characters are JSON escapes. In text, a character that would steer a
+terminal is shown as an escape, such as `\\x1b`. Colour is off when the output is piped or `NO_COLOR` is set.
+`eyeflow --install-completion` sets up completion for your shell.
 
 | exit code | meaning |
 |---|---|
@@ -31,6 +32,8 @@ up completion for your shell.
 | 3 | the environment: a file, the disk, the network |
 | 70 | a bug of eyeflow: the message names a report file |
 | 130 | interrupted by Ctrl-C |
+
+A reader that leaves early (`eyeflow test x.eye | head -1`) does not change the exit code: a failed test still gives 1.
 """
 
 
