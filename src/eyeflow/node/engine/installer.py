@@ -18,7 +18,7 @@ from eyeflow.node.store.types import Batch, Draft, Slot, SlotRow, StateRow
 from eyeflow.protocol.audit_bodies import InstallBody, RemoveBody, WithdrawBody
 from eyeflow.protocol.cbor import CborError
 from eyeflow.svm.container import decode
-from eyeflow.svm.program import Program, Value
+from eyeflow.svm.program import Value
 from eyeflow.svm.signing import check_signatures, fingerprint
 
 _log = logging.getLogger("eyeflow.node")
@@ -208,13 +208,6 @@ class Installer:
             _log.error("stored rule %s does not run: %s", row.rule, why, exc_info=_unforeseen(error))
             return
         self._core.put(rule, self._engine.clock.now_us())
-
-    def program_of(self, rule: str, program_id: bytes) -> Program | None:
-        """Return a stored program of a rule, the active or an earlier one; None when no slot holds it."""
-        for (name, _), row in self._slots.items():
-            if name == rule and row.program_id == program_id:
-                return decode(row.program).program
-        return None
 
     def slot_of(self, rule: str, slot: Slot) -> SlotRow | None:
         """Return what a slot holds."""

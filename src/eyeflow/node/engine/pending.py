@@ -7,34 +7,43 @@ takes, so each happens at least once; emitted events go to their listeners again
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import groupby
 
+from eyeflow.base.errors import EyeflowError
 from eyeflow.node.arguments import named_arguments
 from eyeflow.node.engine.core import event_payload
 from eyeflow.node.engine.engine import Engine
-from eyeflow.node.engine.installer import Installer
 from eyeflow.node.engine.rounds import Dispatch, PlannedAction
-from eyeflow.node.store.types import PendingRow
+from eyeflow.node.store.types import PendingRow, Restored
 from eyeflow.protocol.audit_bodies import ActionOutcome, ActionResultBody
-from eyeflow.svm.program import SiteKind
+from eyeflow.svm.container import decode
+from eyeflow.svm.program import Program, SiteKind
 
 INTERRUPTED = "the node stopped before the action was known to have ended"
 
 
-def resume_pending(engine: Engine, installer: Installer, rows: Sequence[PendingRow]) -> None:
+def resume_pending(engine: Engine, restored: Restored) -> None:
     """Go on with the unfinished actions in the order they were recorded; call it after the programs are restored."""
-    for _, execution in groupby(rows, key=lambda row: row.seq):
-        left = [(row, action) for row in execution if (action := _settle(engine, installer, row)) is not None]
+    programs = {program_id: _decoded(data) for program_id, data in restored.pending_programs.items()}
+    for _, execution in groupby(restored.pending, key=lambda row: row.seq):
+        tried = ((row, _settle(engine, programs.get(row.program_id), row)) for row in execution)
+        left = [(row, action) for row, action in tried if action is not None]
         if left:
             first = left[0][0]
             actions = [action for _, action in left]
             engine.actions.resume(Dispatch(engine.core.rules[first.rule], first.program_id, first.seq, actions))
 
 
-def _settle(engine: Engine, installer: Installer, row: PendingRow) -> PlannedAction | None:
+def _decoded(data: bytes) -> Program | None:
+    """Return a stored program, None for one that is damaged: its actions must not stop the node's start."""
+    try:
+        return decode(data).program
+    except EyeflowError:
+        return None
+
+
+def _settle(engine: Engine, program: Program | None, row: PendingRow) -> PlannedAction | None:
     """Emit an event again, give up what may not be performed again; return what may."""
-    program = installer.program_of(row.rule, row.program_id)
     if row.rule not in engine.core.rules or program is None or row.site >= len(program.sites):
         _interrupt(engine, row)
         return None

@@ -10,6 +10,12 @@ from eyeflow.node.store.types import Batch, PendingRow, Slot, SlotRow, StateRow
 from eyeflow.protocol.cbor import decode, encode
 from eyeflow.svm.program import Value
 
+_KEEP_PROGRAM = """
+    INSERT OR IGNORE INTO kept_programs
+        SELECT program_id, program FROM slots WHERE rule = ? AND program_id IN (SELECT program_id FROM pending)
+"""
+"""Without it, a message that waits for its broker is lost once two deployments have taken its program's slots."""
+_FORGET_PROGRAMS = "DELETE FROM kept_programs WHERE program_id NOT IN (SELECT program_id FROM pending)"
 _PUT_SLOT = "INSERT OR REPLACE INTO slots VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _PUT_STATE = "INSERT OR REPLACE INTO state VALUES (?, ?, ?)"
 _PUT_PENDING = "INSERT INTO pending VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
@@ -17,6 +23,9 @@ _PUT_PENDING = "INSERT INTO pending VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 def write_rows(db: apsw.Connection, batch: Batch, first_seq: int) -> None:
     """Write everything of a batch but its audit records; call it inside a transaction."""
+    if batch.put_slots:
+        db.execute(_FORGET_PROGRAMS)
+    db.executemany(_KEEP_PROGRAM, [(row.rule,) for row in batch.put_slots])
     for rule in batch.drop_rules:
         for table in ("slots", "state"):
             db.execute(f"DELETE FROM {table} WHERE rule = ?", (rule,))
@@ -69,6 +78,13 @@ def read_pending(db: apsw.Connection) -> tuple[PendingRow, ...]:
         PendingRow(seq, idx, rule, program_id, site, _values(args), time_us, hops)
         for seq, idx, rule, program_id, site, args, time_us, hops in rows
     )
+
+
+def read_pending_programs(db: apsw.Connection) -> dict[bytes, bytes]:
+    """Return the programs of those actions by id, whether a slot still holds them or not."""
+    programs = "SELECT program_id, program FROM slots UNION ALL SELECT program_id, program FROM kept_programs"
+    rows = db.execute(f"SELECT * FROM ({programs}) WHERE program_id IN (SELECT program_id FROM pending)")
+    return {bytes(program_id): bytes(program) for program_id, program in rows}
 
 
 def _values(blob: bytes) -> tuple[Value, ...]:

@@ -44,6 +44,9 @@ MIGRATIONS = (
     ALTER TABLE pending ADD COLUMN time_us INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE pending ADD COLUMN hops INTEGER NOT NULL DEFAULT 1;
     """,
+    """
+    CREATE TABLE kept_programs (program_id BLOB PRIMARY KEY, program BLOB NOT NULL) STRICT, WITHOUT ROWID;
+    """,
 )
 """Number n brings a file of version n to version n + 1 (PRAGMA user_version)."""
 

@@ -17,7 +17,7 @@ import apsw
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.store.file import STORE_NAME, FreeBytes, FrozenFile, StoreFile, free_bytes_of, storage_error
 from eyeflow.node.store.marker import mark_epoch, marked_epoch
-from eyeflow.node.store.rows import read_kept, read_pending, read_slots, read_states, write_rows
+from eyeflow.node.store.rows import read_kept, read_pending, read_pending_programs, read_slots, read_states, write_rows
 from eyeflow.node.store.transaction import transaction
 from eyeflow.node.store.types import (
     Batch,
@@ -175,7 +175,8 @@ class Store:
         db = self._file.db
         try:
             clean = db.execute("SELECT value FROM meta WHERE key = 'clean'").get
-            return Restored(clean != 0, read_slots(db), read_states(db), read_pending(db), read_kept(db))
+            pending = (read_pending(db), read_pending_programs(db))
+            return Restored(clean != 0, read_slots(db), read_states(db), *pending, read_kept(db))
         except apsw.Error as error:
             raise storage_error(error, self._path) from error
 
@@ -256,7 +257,7 @@ class Store:
         return encode_record(Record(self.node, self.epoch, seq, prev, draft.time_us, draft.body), self._identity)
 
     def _make_room(self, batch: Batch) -> None:
-        needed_bytes = RESERVE_BYTES + sum(len(row.program) + 8192 for row in batch.put_slots)
+        needed_bytes = RESERVE_BYTES + sum(2 * len(row.program) + 8192 for row in batch.put_slots)
         for _ in range(DROPS_MAX):
             if self._file.room_bytes > needed_bytes:
                 return

@@ -134,12 +134,13 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a store held when it was opened."""
+    """What a store held when it was opened; `pending_programs` are those of the pending actions, by id."""
 
     clean: bool
     slots: tuple[SlotRow, ...] = ()
     states: Mapping[str, StateRow] = field(default_factory=dict)
     pending: tuple[PendingRow, ...] = ()
+    pending_programs: Mapping[bytes, bytes] = field(default_factory=dict)
     kept: Mapping[str, bytes] = field(default_factory=dict)
 
 

@@ -15,6 +15,7 @@ from eyeflow.node.engine.engine import Engine
 from eyeflow.node.engine.intake import HOPS_MAX
 from eyeflow.node.engine.rounds import Round
 from eyeflow.node.engine.running import EVENTS_MAX
+from eyeflow.node.store import rows
 from eyeflow.node.store.types import PendingRow
 from eyeflow.protocol.audit import verify_chain
 from eyeflow.protocol.audit_bodies import (
@@ -443,6 +444,44 @@ def test_unfinished_actions_are_settled_after_a_crash(tmp_path: Path) -> None:
 
     run(first())
     run(second())
+
+
+@pytest.mark.parametrize("control", [False, True], ids=["kept", "control"])
+def test_a_message_is_sent_again_although_two_deployments_replaced_its_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, control: bool
+) -> None:
+    """The broker is away for long: meanwhile other programs have taken both slots. The control keeps no program."""
+    if control:
+        monkeypatch.setattr(rows, "_KEEP_PROGRAM", "SELECT ?")
+
+    def version(number: int) -> str:
+        return rule("told", f'mqtt.publish("told", "{number}")').replace("1.0.0", f"{number}.0.0")
+
+    async def life(*versions: int, event: bool = False) -> NodeSim:
+        sim = await NodeSim.started(tmp_path)
+        sim.drivers["mqtt"].duration_s["mqtt.publish"] = 3600.0
+        for number in versions:
+            assert (await sim.install(version(number), version=number)).code == ""
+            if event:
+                await sim.send("t", temp=1.0)
+            await sim.turns()
+        return sim
+
+    async def scenario() -> None:
+        sim = await life(1, event=True)
+        assert sim.done == 1 and not sim.drivers["mqtt"].acted
+        sim.crash()
+        (await life(2, 3)).crash()
+        sim = await NodeSim.started(tmp_path)
+        await sim.turns()
+        assert [args["payload"] for _, _, args in sim.drivers["mqtt"].acted] == ([] if control else ["1"])
+        assert [body.result for body in sim.bodies(ActionResultBody)] == [ActionOutcome.INTERRUPTED] * control
+        await sim.advance(FORGET_US)
+        assert (await sim.install(version(4), version=4)).code == ""
+        assert sim.store.restore().pending == () and sim.store.restore().pending_programs == {}
+        await sim.stop()
+
+    run(scenario())
 
 
 def test_an_emitted_event_survives_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
