@@ -149,7 +149,7 @@ def messages(out: str) -> list[str]:
 def test_several_recordings_go_to_their_handlers_in_one_order(eyeflow: Command, streams: Path, door: str) -> None:
     ran = eyeflow("run", streams, "--events", "light=light.csv", "--events", f"{door}=door.csv")
     assert messages(ran.out) == SAID, ran.err
-    assert "line 4: field `open`" in ran.err
+    assert "door.csv line 4: field `open`" in ran.err, "of several recordings it says which"
     other = eyeflow("run", streams, "--events", f"{door}=door.csv", "--events", "light=light.csv")
     assert messages(other.out)[:2] == ["door true 1", "light 1.0 2"], "of equal times the first recording comes first"
 
@@ -192,6 +192,10 @@ def test_a_recording_for_no_handler_is_refused(eyeflow: Command, streams: Path) 
     )
     assert mixed.code == 1 and "two formats" in mixed.err
     assert eyeflow("run", streams, "--events", "light=absent.csv").code != 0
+    nothing = eyeflow("run", streams, "--events", "light=")
+    assert nothing.code == 2 and "no file behind `=`" in nothing.err
+    twice = eyeflow("run", streams, "--events", "light=-", "--events", "door=-", stdin=b"timestamp,lux\n1,2\n")
+    assert twice.code == 2 and "standard input is named twice" in twice.err
 
 
 @pytest.mark.parametrize("speed", ["nan", "inf", "0", "-1", "1e-300", "1e300", "fast"])

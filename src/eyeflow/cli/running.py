@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from eyeflow.node.replay.event_files import EventRows, TimeSource
-    from eyeflow.node.replay.replay import ActionRecord, Replay, ReplayOptions, Summary
+    from eyeflow.node.replay.replay import ActionRecord, ReplayOptions, Summary
     from eyeflow.svm.program import Program, Value
     from eyeflow.svm.verify import Verified
 
@@ -98,11 +98,11 @@ def _play(verified: Verified, rows: EventRows, options: ReplayOptions, *, show: 
                 require_reader()
     except KeyboardInterrupt:
         note("interrupted: the summary is of the events so far")
-        _show_summary(replay, as_json)
+        _show_summary(replay.summary, rows, as_json)
         raise
     finally:
         rows.close()
-    _show_summary(replay, as_json)
+    _show_summary(replay.summary, rows, as_json)
 
 
 def _open_recordings(texts: list[str], times: TimeSource) -> EventRows:
@@ -110,10 +110,11 @@ def _open_recordings(texts: list[str], times: TimeSource) -> EventRows:
     from eyeflow.node.replay.event_files import open_events
     from eyeflow.node.replay.streams import merge_events, named_path
 
+    named = [named_path(text, lambda whole: Path(whole).exists()) for text in texts]
+    _check_recordings([path for _name, path in named])
     opened: list[EventRows] = []
     try:
-        for text in texts:
-            name, path = named_path(text, lambda whole: Path(whole).exists())
+        for name, path in named:
             found = open_events(None if path == str(STDIN) else Path(path), sys.stdin.buffer, times)
             opened.append(replace(found, streams=(name,)))
         return merge_events(opened)
@@ -121,6 +122,21 @@ def _open_recordings(texts: list[str], times: TimeSource) -> EventRows:
         for one in opened:
             one.close()
         raise
+
+
+def _check_recordings(paths: list[str]) -> None:
+    """Refuse what could not mean a recording: `--events door=` would read the current folder."""
+    if "" in paths:
+        raise EyeflowError(
+            "--events has no file behind `=`", next_step="write --events NAME=FILE", exit_code=ExitCode.USAGE
+        )
+    if paths.count(str(STDIN)) > 1:
+        raise EyeflowError(
+            "standard input is named twice as a recording",
+            cause="It can be read once.",
+            next_step="put one of the recordings into a file",
+            exit_code=ExitCode.USAGE,
+        )
 
 
 def load_program(path: Path, catalog: list[Path] | None) -> Verified:
@@ -257,16 +273,15 @@ def _argument(name: str, value: Value) -> str:
     return f"{name}: {text}"
 
 
-def _show_summary(replay: Replay, as_json: bool) -> None:
-    summary = replay.summary
+def _show_summary(summary: Summary, rows: EventRows, as_json: bool) -> None:
     if as_json:
         say_json({"summary": summary.to_json()}, indent=None)
         return
-    for line in _summary_lines(summary):
+    for line in _summary_lines(summary, several_files=len(rows.files) > 1):
         note(line)
 
 
-def _summary_lines(summary: Summary) -> Iterator[str]:
+def _summary_lines(summary: Summary, *, several_files: bool) -> Iterator[str]:
     yield (
         f"{counted(summary.events, 'event')} over {format_recorded(summary.duration_us)}, "
         f"{counted(summary.executions, 'execution')}, {counted(summary.actions, 'action')}, "
@@ -285,9 +300,8 @@ def _summary_lines(summary: Summary) -> Iterator[str]:
     if summary.rejected_count:
         yield f"{counted(summary.rejected_count, 'event')} rejected:"
         yield from (f"  {count} x {reason}" for reason, count in summary.rejected.items())
-        several = len({example.file for example in summary.rejected_examples}) > 1
         for example in summary.rejected_examples:
-            yield f"  {f'{example.file} ' if several else ''}line {example.line}: {example.reason}"
+            yield f"  {f'{example.file} ' if several_files else ''}line {example.line}: {example.reason}"
 
 
 def format_recorded(duration_us: int) -> str:
