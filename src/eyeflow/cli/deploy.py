@@ -286,6 +286,8 @@ def status(json_: JsonFlag = False) -> None:
         say_json({**cluster, "nodes": nodes})
         return
     say(f"coordinator {cluster['coordinatorId'][:16]} at {client.url}")
+    if cluster["trouble"]:
+        say(f"store: {colored('failed')}  {cluster['trouble']}")
     if not nodes:
         note("no nodes yet: eyeflow coordinator join-token tells how one joins")
         return

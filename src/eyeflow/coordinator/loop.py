@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from eyeflow.coordinator.registry import Registry
 from eyeflow.coordinator.store import Store
 from eyeflow.protocol.messages import Status
 from eyeflow.protocol.session import Coordinates, Offer
+
+_log = logging.getLogger("eyeflow.coordinator")
 
 TICK_S = 1.0
 """How often open deployments look at their deadlines."""
@@ -66,7 +69,8 @@ class Hub:
         self.health: dict[str, Status] = {}
         self.seen_us: dict[str, int] = {}
         self._written_us: dict[str, int] = {}
-        self.trouble = ""
+        self._told = ""
+        """The trouble of the store that the log has told."""
         self.started_us = clock()
         self.fleet.restarted(self.started_us)
 
@@ -113,9 +117,17 @@ class Hub:
         try:
             self.fleet.tick(self.clock())
             self.settle()
-            self.trouble = ""
-        except EyeflowError as error:
-            self.trouble = error.brief
+            self.store.check()
+        except (EyeflowError, OSError) as error:
+            self.store.trouble = error.brief if isinstance(error, EyeflowError) else str(error)
+        if bool(self.trouble) != bool(self._told):
+            _log.log(logging.ERROR if self.trouble else logging.INFO, "%s", self.trouble or "the store works again")
+        self._told = self.trouble
+
+    @property
+    def trouble(self) -> str:
+        """Why the store takes nothing now; empty while it does."""
+        return self.store.trouble
 
     async def run(self) -> None:
         """Tick until cancelled."""

@@ -17,6 +17,8 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.protocol.identity import Identity, key_fingerprint
 
 BUSY_MS = 5_000
+ROOM_BYTES_MIN = 1 << 20
+"""With less room on its disk the store is in trouble before a write fails: a program and its log need as much."""
 LOG_ROWS_MAX = 100_000
 """Entries of who did what that are kept; the oldest go first."""
 ENVIRONMENT = (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.LockedError, apsw.ReadOnlyError, apsw.CorruptError)
@@ -77,6 +79,8 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._depth = 0
+        self.trouble = ""
+        """Why the last write failed or the next one will; empty while all is well."""
         self._db = _open(path)
         self._prepare()
         self.identity = Identity(self._secret())
@@ -97,12 +101,30 @@ class Store:
             self._depth = 1
             yield
             self._db.execute("COMMIT")
+            self.trouble = ""
         except ENVIRONMENT as error:
-            raise self._failed(error) from error
+            failed = self._failed(error)
+            self.trouble = failed.brief
+            raise failed from error
         finally:
             self._depth = 0
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+
+    def check(self) -> None:
+        """Raise EyeflowError when the disk takes nothing more, and notice when it takes again.
+
+        It writes only after trouble: once a second for ever would wear a flash card out.
+        """
+        disk = os.statvfs(self.path.parent)
+        free_bytes = disk.f_bavail * disk.f_frsize
+        if disk.f_flag & os.ST_RDONLY:
+            raise _trouble(self.path, "its disk is read-only")
+        if free_bytes < ROOM_BYTES_MIN:
+            raise _trouble(self.path, f"its disk has {free_bytes} bytes left, it needs {ROOM_BYTES_MIN}")
+        if self.trouble:
+            with self.transaction():
+                self.run("INSERT OR REPLACE INTO meta VALUES('checked', x'')")
 
     @property
     def in_transaction(self) -> bool:
@@ -184,10 +206,10 @@ def _open(path: Path) -> apsw.Connection:
     return db
 
 
-def _trouble(path: Path, error: Exception) -> EyeflowError:
+def _trouble(path: Path, error: Exception | str) -> EyeflowError:
     return EyeflowError(
         f"the coordinator's store {path} cannot be used",
-        cause=f"{type(error).__name__}: {error}",
+        cause=error if isinstance(error, str) else f"{type(error).__name__}: {error}",
         next_step="check that the disk is not full, that you may write there, and that no other coordinator uses it",
         code="store",
     )

@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.coordinator import store as store_module
 from eyeflow.coordinator.serve import Exposure, ServeOptions, Started, bind, check_exposure, serve
 from eyeflow.coordinator.store import Store
 from eyeflow.deploy.client import CoordinatorClient
@@ -174,10 +175,31 @@ def test_a_full_disk_is_a_problem_and_loses_nothing(api: Any) -> None:
         if replies[-1].status_code != 201:
             break
     assert (replies[-1].status_code, replies[-1].json()["code"]) == (503, "storage")
+    assert api.client.get("/healthz").status_code == 503, "health is what the last write said"
+    assert "FullError" in api.ask("GET", "/api/status").json()["trouble"]
     kept = api.store.rows("SELECT count(*) FROM api_tokens WHERE name = ?", ("x" * 64,))[0][0]
     assert kept == len(replies) - 1
     api.store._db.pragma("max_page_count", 1_000_000)
     assert api.ask("POST", "/api/tokens", json={"name": "y", "role": "read"}).status_code == 201
+    assert api.client.get("/healthz").status_code == 200
+
+
+def test_a_disk_without_room_is_unhealthy_before_a_write_fails(
+    api: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "eyeflow.coordinator")
+    api.hub.tick()
+    assert api.client.get("/healthz").status_code == 200, "the control: with room it is healthy"
+    with monkeypatch.context() as full:
+        full.setattr(store_module, "ROOM_BYTES_MIN", 1 << 62)
+        for _ in range(3):
+            api.hub.tick()
+        assert api.client.get("/healthz").status_code == 503
+        assert "bytes left" in api.ask("GET", "/api/status").json()["trouble"]
+    api.hub.tick()
+    assert api.client.get("/healthz").status_code == 200, "nothing but the tick wrote"
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 2 and "bytes left" in told[0] and told[1] == "the store works again"
 
 
 def test_a_process_without_rights_is_told(tmp_path: Path) -> None:
