@@ -28,6 +28,15 @@ def test_a_folder_without_rules(eyeflow: Command, tmp_path: Path) -> None:
     assert ran.code == ENVIRONMENT and "no rules in" in ran.err
 
 
+def test_a_rule_that_does_not_compile_has_no_coverage(eyeflow: Command, tmp_path: Path) -> None:
+    path = tmp_path / "bad.eye"
+    path.write_text("rule bad {\n}\n")
+    for options in (["--cov"], ["--cov-min", "50"]):
+        ran = eyeflow("test", path, *options)
+        assert ran.code == PROBLEMS and "1 did not compile" in ran.out and "100.0" not in ran.out + ran.err, ran.out
+    assert eyeflow("test", path, "--cov", "--json").json["branchPercent"] is None
+
+
 def test_a_program_where_a_folder_is_not_read(eyeflow: Command, tmp_path: Path) -> None:
     ran = eyeflow("inspect", tmp_path)
     assert ran.code == ENVIRONMENT and "cannot read" in ran.err

@@ -78,7 +78,7 @@ def test(
     passed = sum(o.passed for one in played for o in one.outcomes or ())
     failed = sum(not o.passed for one in played for o in one.outcomes or ())
     percent = _percent(played)
-    too_low = cov_min > 0 and percent < cov_min
+    too_low = percent is not None and percent < cov_min
     if json_:
         say_json(
             {"passed": passed, "failed": failed, "rules": [_json(one) for one in played], "branchPercent": percent}
@@ -152,7 +152,10 @@ def _say_summary(played: list[_Played], passed: int, failed: int, percent: float
         note(f"without a test: {', '.join(untested)}")
 
 
-def _percent(played: list[_Played]) -> float:
+def _percent(played: list[_Played]) -> float | None:
+    """Return the arms taken of all rules in percent; None when one does not compile, for its arms are not known."""
+    if any(one.outcomes is None for one in played):
+        return None
     arms = sum(one.coverage.arms for one in played if one.coverage)
     covered = sum(one.coverage.arms_covered for one in played if one.coverage)
     return 100.0 * covered / arms if arms else 100.0
