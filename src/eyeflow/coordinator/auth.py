@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections import OrderedDict
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -26,8 +26,6 @@ JOIN_TOKEN_S_MAX = 30 * 86_400
 TOKENS_MAX = 10_000
 """API tokens, and open join tokens, that the store keeps."""
 CHALLENGE_S = 30
-CHALLENGES_MAX = 1024
-"""Open challenges; beyond this the oldest is forgotten, so a flood costs memory only up to here."""
 
 _API = re.compile(r"eft_([0-9a-f]{12})_([0-9a-f]{64})")
 _JOIN = re.compile(r"efj_([0-9a-f]{12})_([0-9a-f]{64})_([0-9a-f]{16})")
@@ -164,23 +162,41 @@ def check_bound(store: Store, table: str, count_max: int) -> None:
 
 
 class Challenges:
-    """Single-use nonces for node links, in memory: after a restart a node asks for a new one."""
+    """Single-use nonces for node links, without a memory of those given out: strangers cannot fill what is not kept.
+
+    A nonce is a running number (8 bytes), the time (8 bytes) and an HMAC-SHA256 of both, cut to 16 bytes (RFC 2104,
+    section 5). The secret lives as long as the process: after a restart a node asks for a new nonce.
+    """
 
     def __init__(self, random: RandomBytes = secrets.token_bytes) -> None:
-        self._random = random
-        self._open: OrderedDict[bytes, int] = OrderedDict()
+        self._secret = random(32)
+        self._issued = 0
+        self._used: dict[str, int] = {}
+        """The number of the last nonce that each node used: as many entries as nodes that proved who they are."""
 
     def issue(self, now_us: int) -> bytes:
         """Return a fresh nonce of 32 bytes, good once within CHALLENGE_S."""
-        nonce = self._random(32)
-        self._open[nonce] = now_us + CHALLENGE_S * 1_000_000
-        while len(self._open) > CHALLENGES_MAX:
-            self._open.popitem(last=False)
-        return nonce
+        self._issued += 1
+        stated = struct.pack(">Qq", self._issued, now_us)
+        return stated + self._mac(stated)
 
-    def use(self, nonce: bytes, now_us: int) -> bool:
-        """Say whether `nonce` was issued, has not expired and was not used before; it is used up."""
-        return self._open.pop(nonce, 0) > now_us
+    def is_ours(self, nonce: bytes, now_us: int) -> bool:
+        """Say whether this process issued `nonce`, not longer ago than CHALLENGE_S."""
+        if not hmac.compare_digest(nonce[16:], self._mac(nonce[:16])):
+            return False
+        issued_us: int = struct.unpack(">Qq", nonce[:16])[1]
+        return abs(now_us - issued_us) < CHALLENGE_S * 1_000_000
+
+    def use(self, node: str, nonce: bytes) -> bool:
+        """Use up a nonce that `node` signed; False when it used this one or a newer one before."""
+        number = struct.unpack(">Qq", nonce[:16])[0]
+        if number <= self._used.get(node, 0):
+            return False
+        self._used[node] = number
+        return True
+
+    def _mac(self, stated: bytes) -> bytes:
+        return hmac.digest(self._secret, stated, "sha256")[:16]
 
 
 def authenticate_link(store: Store, challenges: Challenges, authorization: str | None, now_us: int) -> str | None:
@@ -189,14 +205,14 @@ def authenticate_link(store: Store, challenges: Challenges, authorization: str |
     if match is None:
         return None
     nonce = bytes.fromhex(match[2])
-    if not challenges.use(nonce, now_us):
+    if not challenges.is_ours(nonce, now_us):
         return None
     row = store.row("SELECT public_key FROM nodes WHERE name = ?", (match[1],))
     signature = _base64(match[3])
     signed = link_bytes(store.coordinator_id, match[1], nonce)
     if row is None or not verifies(bytes(row[0]), signed, signature):
         return None
-    return match[1]
+    return match[1] if challenges.use(match[1], nonce) else None
 
 
 def _base64(text: str) -> bytes:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import pickle
 import sqlite3
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.websockets import WebSocketState
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from eyeflow.coordinator import app as app_module
 from eyeflow.coordinator import auth
-from eyeflow.coordinator.auth import CHALLENGE_S, CHALLENGES_MAX, Challenges
+from eyeflow.coordinator.auth import CHALLENGE_S, Challenges
 from eyeflow.coordinator.endpoints import ENDPOINTS, JSON_BYTES_MAX
 from eyeflow.coordinator.intake import check_program
 from eyeflow.coordinator.link import OUTBOX_MAX, _Link
@@ -353,13 +356,34 @@ def test_a_nonce_opens_one_link_and_expires(api: Any) -> None:
     assert opens(api, header)
 
 
-def test_a_flood_of_challenges_is_bounded() -> None:
-    count = iter(range(10 * CHALLENGES_MAX))
-    challenges = Challenges(lambda size: next(count).to_bytes(size, "big"))
+def test_challenges_of_strangers_push_nobody_out() -> None:
+    challenges = Challenges(bytes)
     first = challenges.issue(0)
-    last = [challenges.issue(0) for _ in range(CHALLENGES_MAX)][-1]
-    assert not challenges.use(first, 0)
-    assert challenges.use(last, 0)
+    size = len(pickle.dumps(challenges))
+    assert len({challenges.issue(0) for _ in range(10_000)}) == 10_000
+    assert len(pickle.dumps(challenges)) <= size + 8, "nothing is kept of a nonce that was only given out"
+    assert challenges.is_ours(first, 0)
+    assert challenges.use("a", first)
+    assert not challenges.use("a", first)
+
+
+@given(place=st.integers(0, 31), bit=st.integers(0, 7))
+def test_a_changed_or_foreign_nonce_is_none_of_ours(place: int, bit: int) -> None:
+    challenges = Challenges(bytes)
+    nonce = bytearray(challenges.issue(0))
+    assert challenges.is_ours(bytes(nonce), 0)
+    nonce[place] ^= 1 << bit
+    assert not challenges.is_ours(bytes(nonce), 0)
+    assert not Challenges().is_ours(challenges.issue(0), 0)
+
+
+def test_a_clock_that_was_set_shuts_no_node_out_for_long() -> None:
+    challenges = Challenges()
+    ahead = challenges.issue(3600 * 1_000_000)
+    assert challenges.use("a", ahead)
+    back = challenges.issue(0)
+    assert challenges.is_ours(back, 0)
+    assert challenges.use("a", back)
 
 
 def test_what_a_node_may_not_say_closes_its_link(cluster: Any, make: Any) -> None:
