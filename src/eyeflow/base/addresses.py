@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+import string
 import unicodedata
 
 TOPIC_BYTES_MAX = 65_535
 SHARE_PREFIX = "$share/"
 """Begins the filter of a shared subscription, `$share/GROUP/FILTER` (MQTT 5.0, 4.8.2)."""
+PATH_CHARACTERS_MAX = 1024
+UNRESERVED = frozenset(string.ascii_letters + string.digits + "-._~")
+"""Characters that mean the same with and without an escape (RFC 3986, section 2.3)."""
+PATH_CHARACTERS = UNRESERVED | {"/"}
+_ESCAPE = re.compile("%([0-9A-Fa-f]{2})")
 _KAFKA_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
 
@@ -74,9 +80,26 @@ def path_problem(path: str) -> str:
     """Return why a webhook cannot have this path, or an empty text."""
     if not path.startswith("/"):
         return "a webhook's path starts with `/`"
-    if any(one in "?#" or one.isspace() for one in path):
-        return "a webhook's path holds no `?`, `#` or space"
+    if len(path) > PATH_CHARACTERS_MAX:
+        return f"a webhook's path has at most {PATH_CHARACTERS_MAX} characters"
+    wrong = next((one for one in path if one not in PATH_CHARACTERS), "")
+    if wrong:
+        return f"a webhook's path is made of letters a-z and A-Z, digits, `-`, `.`, `_`, `~` and `/`; {wrong!r} is none"
+    if path != "/" and "" in path.split("/")[1:]:
+        return "a webhook's path has no `//`, and no `/` at its end"
+    if {".", ".."} & set(path.split("/")):
+        return "a webhook's path has no part `.` or `..`"
     return ""
+
+
+def requested_path(raw_path: bytes) -> str:
+    """Return the path of a request as a rule's address writes it: escapes of plain characters are read as these.
+
+    `/hooks/%64oor` is `/hooks/door` (RFC 3986, section 6.2.2.2). Every other difference makes another path, which no
+    address can be: `%2F` is no `/`, and `//` is not `/`.
+    """
+    text = raw_path.decode("latin-1")
+    return _ESCAPE.sub(lambda found: plain if (plain := chr(int(found[1], 16))) in UNRESERVED else found[0], text)
 
 
 def address_problem(source: str, address: str) -> str:
