@@ -64,6 +64,15 @@ _PARAMS: _Shape = {
 }
 _TARGET = closed("A program with its parameters", {"programId": HEX32, "params": _PARAMS, "deploymentId": TEXT})
 
+_DEPLOY_EXAMPLE: _Shape = {
+    "nodeIds": ["node-prod-01", "node-edge-01"],
+    "strategy": "immediate",
+    "rollbackOnError": True,
+    "params": {"limit": 75.5},
+    "deadlineS": 3600,
+}
+"""Written out: an example made of the members' own would have both `nodeIds` and `all`, which is refused."""
+
 SCHEMAS: dict[str, _Shape] = {
     "Problem": closed(
         "A refusal as problem details (RFC 9457)",
@@ -97,7 +106,8 @@ SCHEMAS: dict[str, _Shape] = {
             },
         },
         (),
-    ),
+    )
+    | {"examples": [_DEPLOY_EXAMPLE]},
     "NodeProgress": closed(
         "One node of a deployment",
         {
