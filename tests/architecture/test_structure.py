@@ -19,6 +19,7 @@ GENERATED = {
 
 LAYERS = {
     "base": 0,
+    "net": 1,
     "svm": 1,
     "protocol": 1,
     "compiler": 2,
@@ -39,7 +40,8 @@ HOMES = {
     "cbor2": {"protocol"},
     "cronsim": {"svm"},
     "cryptography": {"svm", "deploy", "protocol"},
-    "httpx": {"node", "deploy"},
+    "h11": {"net"},
+    "httpx": {"net", "node", "deploy"},
     "msgpack": {"protocol"},
     "paho": {"node"},
     "psutil": {"node"},
@@ -48,7 +50,7 @@ HOMES = {
     "starlette": {"coordinator", "node"},
     "tomli_w": {"deploy", "node", "cli"},
     "typer": {"cli"},
-    "uvicorn": {"coordinator", "node"},
+    "uvicorn": {"net"},
     "websockets": {"node"},
     "zstandard": {"protocol"},
 }

@@ -12,6 +12,7 @@ import typer
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.cli.console import JsonFlag, note, say, say_json, table
+from eyeflow.cli.logs import LogFormat, set_up_log
 
 if TYPE_CHECKING:
     from eyeflow.coordinator.serve import Started
@@ -52,9 +53,13 @@ def start(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Listen beyond loopback without TLS: another layer protects the network.")
     ] = False,
+    log_format: Annotated[LogFormat, typer.Option("--log-format", help="How to write the log.")] = LogFormat.TEXT,
     json_: JsonFlag = False,
 ) -> None:
-    """Run the coordinator until Ctrl-C or SIGTERM. The first start makes an admin token and tells how nodes join."""
+    """Run the coordinator until Ctrl-C, SIGTERM or SIGHUP.
+
+    The first start makes an admin token and tells how nodes join.
+    """
     import asyncio
 
     from eyeflow.cli.keys import open_keyring
@@ -72,6 +77,7 @@ def start(
         profile_path=profile_path(),
         trusted=trusted,
     )
+    set_up_log(log_format, verbose=False)
     asyncio.run(serve(options, lambda started: _tell(started, json_)))
     note("coordinator stopped")
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.base.visible import visible
 from eyeflow.cli.console import JsonFlag, note, paint, say, say_json, table
 from eyeflow.cli.deploy import colored
 from eyeflow.cli.files import usage_error, write_bytes
+from eyeflow.cli.logs import LogFormat, set_up_log
 
 if TYPE_CHECKING:
     from eyeflow.node.config.config import NodeConfig
@@ -29,13 +27,6 @@ app = typer.Typer(no_args_is_help=True, help="The daemon that runs programs.", r
 def register(root: typer.Typer) -> None:
     """Add the commands of this module."""
     root.add_typer(app, name="node")
-
-
-class LogFormat(Enum):
-    """How the node's log is written to stderr."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 ConfigOption = Annotated[
@@ -147,7 +138,7 @@ def start(
     log_format: Annotated[LogFormat, typer.Option("--log-format", help="How to write the log.")] = LogFormat.TEXT,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
-    """Run the node until Ctrl-C or SIGTERM. It needs no coordinator.
+    """Run the node until Ctrl-C, SIGTERM or SIGHUP. It needs no coordinator.
 
     Every setting of the file is a flag too: --offline-max-buffer-size-mb 64.
     """
@@ -156,7 +147,7 @@ def start(
     from eyeflow.node.daemon import run_node
 
     settings = load_node_config(config, context.args)
-    _set_up_log(log_format, verbose=verbose)
+    set_up_log(log_format, verbose=verbose)
     asyncio.run(run_node(settings, on_ready=_tell_ready))
     note("node stopped")
 
@@ -164,41 +155,6 @@ def start(
 def _tell_ready(node: NodeRuntime) -> None:
     rules = ", ".join(sorted(node.engine.core.rules)) or "no rules yet"
     note(f"node {node.identity.name} runs: {rules}")
-
-
-def _set_up_log(log_format: LogFormat, *, verbose: bool) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JsonFormatter() if log_format is LogFormat.JSON else _TextFormatter())
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
-    logging.getLogger("eyeflow").setLevel(logging.DEBUG if verbose else logging.INFO)
-
-
-class _TextFormatter(logging.Formatter):
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name of logging
-        return visible(super().formatMessage(record))
-
-    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name of logging
-        return "\n".join(map(visible, super().formatException(ei).split("\n")))
-
-
-class _JsonFormatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        import json
-
-        fields: dict[str, Any] = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)
-        return json.dumps(fields)
 
 
 @app.command("status", context_settings=SETTING_FLAGS)

@@ -1,4 +1,4 @@
-"""`eyeflow coordinator start`: the store, the first token, the socket and the server, until SIGTERM or Ctrl-C."""
+"""`eyeflow coordinator start`: the store, the first token, the socket and the server, until a signal or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import asyncio
 import contextlib
 import ipaddress
 import os
-import signal
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-
-import uvicorn
 
 from eyeflow.base.dir_lock import DataDirLock
 from eyeflow.base.errors import ExitCode, EyeflowError
@@ -24,6 +21,9 @@ from eyeflow.coordinator.auth import Role
 from eyeflow.coordinator.loop import Hub
 from eyeflow.coordinator.store import Store
 from eyeflow.deploy.profile import ClientProfile, write_secret
+from eyeflow.net.listener import tcp_socket
+from eyeflow.net.places import Limits
+from eyeflow.net.server import Server, link_config
 from eyeflow.protocol.wire import MESSAGE_BYTES_MAX
 
 PORT = 7700
@@ -31,7 +31,8 @@ PING_S = 15.0
 """WebSocket pings on node links; a node that does not answer in this time again is gone."""
 STOP_S = 5
 """How long a stop waits for open requests."""
-CONNECTIONS_MAX = 2048
+LIMITS = Limits(connections_max=2048, per_address_max=256)
+"""Connections. Links of nodes do not count against their address: a whole plant may stand behind one."""
 STORE_FILE = "coordinator.sqlite"
 TOKEN_FILE = "admin-token"
 HELP_TEXT = "use --tls-cert and --tls-key, or --insecure when another layer protects the network"
@@ -56,6 +57,7 @@ class ServeOptions:
     tls_key: Path | None = None
     profile_path: Path | None = None
     trusted: tuple[tuple[str, bytes], ...] = ()
+    limits: Limits = LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Started:
 async def serve(
     options: ServeOptions, on_started: Callable[[Started], None], stop: asyncio.Event | None = None
 ) -> None:
-    """Serve until SIGTERM, SIGINT or `stop`; raises EyeflowError when the port, the store or the options refuse."""
+    """Serve until a signal of `STOP_SIGNALS` or `stop`; raises EyeflowError when port, store or options refuse."""
     check_exposure(options)
     check_certificate(options)
     with contextlib.closing(bind(options.host, options.port)) as listener, _locked(options.data_dir):
@@ -82,7 +84,7 @@ async def serve(
             hub = Hub(store)
             url = _url(options, listener.getsockname()[1])
             started = prepare(hub, options, url)
-            server = _Server(_config(hub, options), lambda: on_started(started))
+            server = _TellingServer(hub, options, lambda: on_started(started))
             await _until(server, listener, stop or asyncio.Event())
         finally:
             store.close()
@@ -110,7 +112,7 @@ def _locked(data_dir: Path) -> Iterator[None]:
         lock.release()
 
 
-async def _until(server: uvicorn.Server, listener: socket.socket, stop: asyncio.Event) -> None:
+async def _until(server: Server, listener: socket.socket, stop: asyncio.Event) -> None:
     async with asyncio.TaskGroup() as tasks:
 
         async def watch() -> None:
@@ -175,13 +177,9 @@ def _is_loopback(host: str) -> bool:
 
 def bind(host: str, port: int) -> socket.socket:
     """Return a bound socket; raises EyeflowError `port_in_use` or `bind` with the next step."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((host, port))
+        return tcp_socket(host, port)
     except OSError as error:
-        listener.close()
         in_use = error.errno == 98
         raise EyeflowError(
             f"cannot listen on {host}:{port}",
@@ -189,7 +187,6 @@ def bind(host: str, port: int) -> socket.socket:
             next_step="is a coordinator running already? see `eyeflow status`; or choose another --port",
             code="port_in_use" if in_use else "bind",
         ) from error
-    return listener
 
 
 def prepare(hub: Hub, options: ServeOptions, url: str) -> Started:
@@ -223,46 +220,20 @@ def _url(options: ServeOptions, port: int) -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def _config(hub: Hub, options: ServeOptions) -> uvicorn.Config:
-    return uvicorn.Config(
-        make_app(hub),
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        ws="websockets-sansio",
-        ws_max_size=MESSAGE_BYTES_MAX,
-        ws_per_message_deflate=False,
-        ws_ping_interval=PING_S,
-        ws_ping_timeout=PING_S,
-        timeout_graceful_shutdown=STOP_S,
-        limit_concurrency=CONNECTIONS_MAX,
-        ssl_certfile=os.fspath(options.tls_cert) if options.tls_cert else None,
-        ssl_keyfile=os.fspath(options.tls_key) if options.tls_key else None,
-    )
+class _TellingServer(Server):
+    """Tells when it listens."""
 
-
-class _Server(uvicorn.Server):
-    """Tells when it listens, and closes node links before it waits for connections to end."""
-
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
-        super().__init__(config)
+    def __init__(self, hub: Hub, options: ServeOptions, on_started: Callable[[], None]) -> None:
+        config = link_config(
+            make_app(hub),
+            MESSAGE_BYTES_MAX,
+            PING_S,
+            timeout_graceful_shutdown=STOP_S,
+            ssl_certfile=os.fspath(options.tls_cert) if options.tls_cert else None,
+            ssl_keyfile=os.fspath(options.tls_key) if options.tls_key else None,
+        )
+        super().__init__(config, "coordinator", options.limits, obeys_signals=True)
         self._on_started = on_started
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Let SIGTERM and SIGINT stop the server; unlike uvicorn's own, do not raise them again after a clean stop."""
-        loop = asyncio.get_running_loop()
-        numbers = (signal.SIGTERM, signal.SIGINT)
-        for number in numbers:
-            with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):  # not in the main thread
-                loop.add_signal_handler(number, self.handle_exit, number, None)
-        try:
-            yield
-        finally:
-            for number in numbers:
-                with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
-                    loop.remove_signal_handler(number)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

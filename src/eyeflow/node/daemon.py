@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from eyeflow.base.dir_lock import DataDirLock
 from eyeflow.base.errors import EyeflowError
+from eyeflow.base.stop_signals import stop_signals
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.clock import Clock, SystemClock
 from eyeflow.node.config.config import NodeConfig
@@ -42,7 +42,7 @@ async def run_node(
     stop: asyncio.Event | None = None,
     clock: Clock | None = None,
 ) -> None:
-    """Run a node until SIGTERM, SIGINT or `stop`. Starts and works without a coordinator.
+    """Run a node until a signal (`STOP_SIGNALS`) or `stop`. Starts and works without a coordinator.
 
     `make_link` makes the link to the coordinator (None: `joining.open_link`); `on_ready` is called once rules run.
     Raises EyeflowError when the node cannot start: the directory is in use, the store damaged, a secret missing.
@@ -50,7 +50,7 @@ async def run_node(
     stop, clock = stop or asyncio.Event(), clock or SystemClock()
     async with _open_node(config, clock) as node:
         node.link = (make_link or _default_link)(node)
-        with _signals(stop):
+        with stop_signals(lambda number: stop.set()):
             await _serve(node, stop, on_ready)
 
 
@@ -179,22 +179,3 @@ async def _close_all(drivers: Mapping[str, Driver]) -> None:
                 await driver.close()
         except Exception:
             _log.exception("closing the driver %s failed", name)
-
-
-class _signals:  # noqa: N801 - a context manager
-    """Turns SIGTERM and SIGINT into `stop` while it is open."""
-
-    def __init__(self, stop: asyncio.Event) -> None:
-        self._stop = stop
-
-    def __enter__(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            with suppress(ValueError, RuntimeError, NotImplementedError):  # not the main thread: the caller stops us
-                loop.add_signal_handler(number, self._stop.set)
-
-    def __exit__(self, *unused: object) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            with suppress(ValueError, RuntimeError, NotImplementedError):
-                loop.remove_signal_handler(number)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hmac
 import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from functools import partial
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from eyeflow.base.addresses import PATH_CHARACTERS_MAX, requested_path
 from eyeflow.base.errors import EyeflowError
+from eyeflow.net.listener import tcp_socket
+from eyeflow.net.places import Limits
+from eyeflow.net.server import Server, http_config
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.config.ports import HttpServerConfig
 from eyeflow.node.config.tables import secret
@@ -25,7 +27,8 @@ from eyeflow.node.sources.clock import Clock, system_clock
 
 REQUESTS_MAX = 256
 """Requests served at the same time; one more gets 503 with Retry-After."""
-BACKLOG_MAX = 128
+LIMITS = Limits(connections_max=512, per_address_max=256)
+"""Connections. Half of them for one address: a proxy in front of the node has one, and so has a flood."""
 SHUTDOWN_TIMEOUT_S = 2
 IDLE = "no rule listens"
 BODY_S = 10.0
@@ -34,19 +37,19 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 """All are routed here, so that a wrong one is answered with our 405."""
 
 
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to the node: it ends its sources by cancelling them."""
-        yield
-
-
 class HttpSource:
     """Serves POST on the paths of its subscriptions, from the first subscription on. `port` is the bound port."""
 
-    def __init__(self, config: HttpServerConfig, clock: Clock = system_clock, backoff: Backoff | None = None) -> None:
+    def __init__(
+        self,
+        config: HttpServerConfig,
+        clock: Clock = system_clock,
+        backoff: Backoff | None = None,
+        limits: Limits = LIMITS,
+    ) -> None:
         self._config = config
         self._clock = clock
+        self._limits = limits
         self._backoff = backoff or Backoff()
         self._token = secret("http", config.token_env, config.token_file)
         self._by_path: dict[str, list[Subscription]] = {}
@@ -70,21 +73,15 @@ class HttpSource:
 
     def bind(self) -> socket.socket:
         """Return the listening socket; raises EyeflowError `port_in_use` when another process has the port."""
-        family = socket.AF_INET6 if ":" in self._config.host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
         try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((self._config.host, self._config.port))
-            listener.listen(BACKLOG_MAX)
+            return tcp_socket(self._config.host, self._config.port)
         except OSError as error:
-            listener.close()
             raise EyeflowError(
                 f"cannot listen for webhooks on {self._config.host}:{self._config.port}",
                 cause=str(error),
                 next_step="Stop the process that has the port, or set another `port` (0: any) in [http].",
                 code="port_in_use",
             ) from error
-        return listener
 
     async def run(self, deliver: Deliver) -> None:
         """Run until cancelled."""
@@ -107,17 +104,8 @@ class HttpSource:
         self.status.state, self.status.detail = "up", f"listening on {self._config.host}:{self.port}"
         self._backoff.reset()
         app = Starlette(routes=[Route("/{path:path}", self._answer, methods=METHODS)])
-        server = _Server(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                ws="none",
-                server_header=False,
-                timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
-            )
-        )
+        config = http_config(app, lifespan="off", ws="none", timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S)
+        server = Server(config, "webhooks", self._limits)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             await asyncio.shield(serving)
@@ -138,11 +126,12 @@ class HttpSource:
             self._serving -= 1
 
     async def _handle(self, request: Request) -> Response:
-        subscriptions = self._by_path.get(request.url.path)
+        path = requested_path(request.scope["raw_path"])
+        subscriptions = self._by_path.get(path)
         if not self._is_authorized(request):
             return self._refuse(401, "the bearer token is missing or wrong", {"WWW-Authenticate": "Bearer"})
         if subscriptions is None:
-            return self._refuse(404, f"no rule listens on {request.url.path}")
+            return self._refuse(404, f"no rule listens on {path[:PATH_CHARACTERS_MAX]}")
         if request.method != "POST":
             return self._refuse(405, "a webhook takes POST", {"Allow": "POST"})
         try:

@@ -1,0 +1,143 @@
+"""A real coordinator with few descriptors under floods; the controls lack one guard each and must fail."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from components.flood import flood
+from components.waiting import HANG_S, wait_until
+from eyeflow.deploy.client import CoordinatorClient
+from eyeflow.deploy.profile import ClientProfile
+from eyeflow.protocol.identity import Identity
+from eyeflow.protocol.messages import join_bytes, link_bytes
+
+PROCESS = Path(__file__).with_name("coordinator_process.py")
+DESCRIPTORS = 256
+NODES = 16
+LOG_LINES_MAX = 20
+HEAD = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: "
+ASKS = 5
+CHALLENGES = b"GET /api/link/challenge HTTP/1.1\r\nHost: x\r\n\r\n" * ASKS
+
+
+def few_descriptors() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
+
+
+@contextlib.contextmanager
+def coordinator(directory: Path, *options: str) -> Iterator[str]:
+    command = [sys.executable, str(PROCESS), str(directory), *options]
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, preexec_fn=few_descriptors)
+    with process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().decode().strip()
+            process.terminate()
+            assert process.wait(HANG_S) == 0
+        finally:
+            process.kill()
+
+
+def port_of(url: str) -> int:
+    return int(urlsplit(url).port or 0)
+
+
+class Node:
+    """What of a node this test needs: its key, a challenge, a link."""
+
+    def __init__(self, url: str, name: str, token: str) -> None:
+        self.url, self.name, self.key = url, name, Identity.generate()
+        self.coordinator_id, self.nonce = self._ask_challenge()
+        proof = self.key.sign(join_bytes(self.coordinator_id, name, self.key.public_key)).hex()
+        body = {"token": token, "node": name, "publicKey": self.key.public_key.hex(), "signature": proof}
+        with httpx.Client(base_url=url, trust_env=False, timeout=HANG_S) as client:
+            assert client.post("/api/nodes/join", json=body).status_code == 201
+
+    def _ask_challenge(self) -> tuple[str, bytes]:
+        with httpx.Client(base_url=self.url, trust_env=False, timeout=HANG_S) as client:
+            challenge = client.get("/api/link/challenge").json()
+        return challenge["coordinatorId"], bytes.fromhex(challenge["nonce"])
+
+    def challenge(self) -> None:
+        self.nonce = self._ask_challenge()[1]
+
+    def link(self) -> ClientConnection | None:
+        signature = base64.b64encode(self.key.sign(link_bytes(self.coordinator_id, self.name, self.nonce))).decode()
+        header = f'EyeflowLink node="{self.name}", nonce="{self.nonce.hex()}", signature="{signature}"'
+        try:
+            address = self.url.replace("http", "ws") + "/api/link"
+            return connect(address, additional_headers={"Authorization": header}, proxy=None, open_timeout=HANG_S)
+        except InvalidStatus:
+            return None
+
+
+def nodes_of(url: str, directory: Path) -> list[Node]:
+    with CoordinatorClient(url, ClientProfile.load(directory / "client.toml", {}).token) as client:
+        tokens = [client.create_join_token()["token"] for _ in range(NODES)]
+    return [Node(url, f"node-{number}", token) for number, token in enumerate(tokens)]
+
+
+def linked_in_a_flood_of_challenges(directory: Path, *options: str) -> int:
+    with coordinator(directory, *options) as url:
+        nodes = nodes_of(url, directory)
+        with flood(port_of(url), 400, CHALLENGES) as attack:
+            for node in nodes:
+                node.challenge()
+            until = attack.opened + 1024 // ASKS + 2 * DESCRIPTORS
+            wait_until(lambda: attack.opened > until, "the flood asks for more challenges than are remembered")
+            links = [link for node in nodes if (link := node.link()) is not None]
+            for link in links:
+                link.socket.close()
+    return len(links)
+
+
+def test_a_flood_of_challenges_keeps_no_node_out(tmp_path: Path) -> None:
+    assert linked_in_a_flood_of_challenges(tmp_path) == NODES
+
+
+def test_control_challenges_that_are_remembered_are_pushed_out(tmp_path: Path) -> None:
+    assert linked_in_a_flood_of_challenges(tmp_path, "remembers") < NODES
+
+
+@pytest.mark.parametrize("first", [b"", HEAD], ids=["silent", "half a head"])
+def test_silent_connections_cost_nodes_and_users_nothing(tmp_path: Path, first: bytes) -> None:
+    with coordinator(tmp_path) as url:
+        nodes = nodes_of(url, tmp_path)
+        profile = ClientProfile.load(tmp_path / "client.toml", {})
+        with flood(port_of(url), 450, first) as attack, CoordinatorClient(url, profile.token) as client:
+            wait_until(lambda: attack.opened > 2 * DESCRIPTORS, "the flood holds everything it can get")
+            for node in nodes:
+                node.challenge()
+            links = [link for node in nodes if (link := node.link()) is not None]
+            wait_until(lambda: client.status()["connected"] == NODES, "all nodes are linked")
+            assert client.create_token("ci", "deploy")["role"] == "deploy", "the store still works"
+            for link in links:
+                link.socket.close()
+    log = (tmp_path / "log").read_text()
+    assert log.count("\n") < LOG_LINES_MAX, log[:5000]
+    assert "coordinator: " in log and "from 127.0.0.1" in log
+
+
+def test_control_without_the_listener_the_same_flood_stops_it(tmp_path: Path) -> None:
+    with (
+        contextlib.suppress(AssertionError, subprocess.TimeoutExpired),
+        coordinator(tmp_path, "bare") as url,
+        flood(port_of(url), 450) as attack,
+    ):
+        wait_until(lambda: attack.held > DESCRIPTORS, "the flood holds everything it can get")
+        with pytest.raises(httpx.HTTPError):
+            httpx.get(f"{url}/healthz", timeout=5, trust_env=False)
+    assert "out of system resource" in (tmp_path / "log").read_text()
