@@ -112,13 +112,20 @@ def test_what_is_suggested_can_stand_there(body: str, help_: str) -> None:
         assert [one for one in after if one.severity is Severity.ERROR] == [], mended
 
 
+PATH_IS_MADE_OF = "a webhook's path is made of letters a-z and A-Z, digits, `-`, `.`, `_`, `~` and `/`; "
+
+
 @pytest.mark.parametrize(
     ("source", "address", "problem"),
     [
         ("mqtt", "a/#/b", "`#` stands alone and only as the last level"),
         ("mqtt", "a+/b", "`+` stands for a whole level"),
         ("http", "hooks/door", "a webhook's path starts with `/`"),
-        ("http", "/door?x=1", "a webhook's path holds no `?`, `#` or space"),
+        ("http", "/door?x=1", PATH_IS_MADE_OF + "'?' is none"),
+        ("http", "/hooks/a%20b", PATH_IS_MADE_OF + "'%' is none"),
+        ("http", "/hooks//door", "a webhook's path has no `//`, and no `/` at its end"),
+        ("http", "/hooks/", "a webhook's path has no `//`, and no `/` at its end"),
+        ("http", "/hooks/../door", "a webhook's path has no part `.` or `..`"),
     ],
 )
 def test_an_address_that_no_node_can_serve_is_an_error_of_the_rule(source: str, address: str, problem: str) -> None:

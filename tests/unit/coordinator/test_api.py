@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -306,3 +307,38 @@ def test_no_request_breaks_the_coordinator(full: Any, data: st.DataObject) -> No
             assert operation
             fits(reply, endpoint.method, endpoint.path)
     full.hub.tick()
+
+
+FORM = {"malformed_json", "invalid_body", "unsupported_media_type", "too_large", "unavailable_strategy"}
+REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "rest-api.md"
+EXAMPLES = [
+    (path, content["example"])
+    for path, item in DOCUMENT["paths"].items()
+    for media_type, content in item.get("post", {}).get("requestBody", {}).get("content", {}).items()
+    if media_type == "application/json"
+]
+EXAMPLES += [("/api/rules/{id}/deploy", json.loads(body)) for body in re.findall(r"-d '(.*?)'", REFERENCE.read_text())]
+
+
+@pytest.fixture
+def named(api: Any, make: Any) -> Any:
+    """A cluster with the nodes and the rule that the examples name."""
+    for name, identity in zip(("node-prod-01", "node-edge-01"), NODES.values(), strict=True):
+        api.join(name, identity)
+    api.upload(make.program("overheat_relay"))
+    return api
+
+
+@pytest.mark.parametrize(("path", "body"), EXAMPLES, ids=lambda one: one if isinstance(one, str) else "")
+def test_no_example_is_refused_for_its_form(named: Any, path: str, body: Any) -> None:
+    """As a reader copies it. That the token or signature of an example is none is no matter of form."""
+    reply = named.ask("POST", path.replace("{id}", "overheat_relay"), json=body)
+    assert reply.json().get("code") not in FORM, reply.text
+    assert reply.is_success or path == "/api/nodes/join", reply.text
+
+
+def test_control_an_example_made_of_all_members_is_refused_for_its_form(named: Any) -> None:
+    schema = {key: value for key, value in SCHEMAS["DeployRequest"].items() if key != "examples"}
+    body = {name: value for name, value in openapi.example(schema).items() if name != "programId"}
+    reply = named.ask("POST", "/api/rules/overheat_relay/deploy", json=body)
+    assert reply.json()["code"] in FORM

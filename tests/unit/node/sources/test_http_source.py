@@ -277,3 +277,27 @@ def test_a_stop_answers_the_requests_that_wait(
 
     assert problem(asyncio.run(scenario())) == (503, "the node is stopping")
     assert not [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/hooks/door", 202),
+        ("/hooks/door?x=1", 202),
+        ("/hooks/%64oor", 202),
+        ("/hooks%2Fdoor", 404),
+        ("/hooks/door/", 404),
+        ("//hooks/door", 404),
+        ("/hooks/DOOR", 404),
+        ("/hooks/door%20", 404),
+    ],
+)
+def test_a_request_has_one_path(path: str, status: int) -> None:
+    async def scenario() -> None:
+        async with serving(Engine().deliver) as (source, _client):
+            reader, writer = await asyncio.open_connection("127.0.0.1", source.port)
+            writer.write(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{{}}".encode())
+            assert (await reader.readline()).split()[1] == str(status).encode()
+            writer.close()
+
+    asyncio.run(scenario())
