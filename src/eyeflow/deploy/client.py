@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -12,8 +13,12 @@ import httpx
 
 from eyeflow import __version__
 from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.base.reading import parse_json
+from eyeflow.net.bodies import PLAIN, read_body
 
 TIMEOUT_S = 15.0
+ANSWER_BYTES_MAX = 64 * 1024 * 1024
+"""Largest answer that is read: the nodes of a big cluster are a few megabytes."""
 POLL_FIRST_S = 0.1
 POLL_LAST_S = 1.0
 """`wait_deployment` looks this often, first quickly, then less so."""
@@ -30,7 +35,7 @@ class CoordinatorClient:
 
     def __init__(self, url: str, token: str, ca_file: str = "", transport: httpx.BaseTransport | None = None) -> None:
         self.url = url.rstrip("/")
-        headers = {"Authorization": f"Bearer {token}", "User-Agent": f"eyeflow/{__version__}"}
+        headers = {"Authorization": f"Bearer {token}", "User-Agent": f"eyeflow/{__version__}", **PLAIN}
         try:
             self._http = httpx.Client(
                 base_url=self.url,
@@ -199,9 +204,10 @@ class CoordinatorClient:
     def _json(self, method: str, path: str, body: Json | None = None) -> Json:
         return _object(self._ask(method, path, json=body))
 
-    def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
+    def _ask(self, method: str, path: str, **request: Any) -> _Reply:
         try:
-            reply = self._http.request(method, path, **request)
+            with self._http.stream(method, path, **request) as answer:
+                reply = _Reply(answer, read_body(answer, ANSWER_BYTES_MAX, TIMEOUT_S))
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
             raise _bad_url(self.url, error) from error
         except httpx.HTTPError as error:
@@ -211,7 +217,7 @@ class CoordinatorClient:
                 next_step="is the coordinator running? eyeflow coordinator start",
                 code="unreachable",
             ) from error
-        if reply.is_success:
+        if reply.answer.is_success:
             return reply
         raise _refusal(reply)
 
@@ -264,9 +270,17 @@ def _bad_url(url: str, error: Exception) -> EyeflowError:
     )
 
 
-def _object(reply: httpx.Response) -> Json:
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """An answer with its whole body."""
+
+    answer: httpx.Response
+    body: bytes
+
+
+def _object(reply: _Reply) -> Json:
     try:
-        value = reply.json()
+        value = parse_json(reply.body)
     except ValueError as error:
         raise _foreign(reply) from error
     if not isinstance(value, dict):
@@ -274,16 +288,17 @@ def _object(reply: httpx.Response) -> Json:
     return value
 
 
-def _foreign(reply: httpx.Response) -> EyeflowError:
+def _foreign(reply: _Reply) -> EyeflowError:
+    answer = reply.answer
     return EyeflowError(
-        f"{reply.url} does not answer like an eyeflow coordinator",
-        cause=f"status {reply.status_code} with {reply.headers.get('content-type', 'no content type')}",
+        f"{answer.url} does not answer like an eyeflow coordinator",
+        cause=f"status {answer.status_code} with {answer.headers.get('content-type', 'no content type')}",
         next_step="check the URL in client.toml or EYEFLOW_COORDINATOR",
         code="not_a_coordinator",
     )
 
 
-def _refusal(reply: httpx.Response) -> EyeflowError:
+def _refusal(reply: _Reply) -> EyeflowError:
     """Turn problem+json into an error: what, then each wrong place, then what to do."""
     problem = _object(reply)
     if not isinstance(problem.get("code"), str):
@@ -291,8 +306,8 @@ def _refusal(reply: httpx.Response) -> EyeflowError:
     places = [f"{one.get('pointer')}: {one.get('message')}" for one in problem.get("errors", [])]
     return EyeflowError(
         str(problem.get("detail") or problem.get("title")),
-        cause="; ".join(places) or f"{problem.get('title')} (status {reply.status_code})",
+        cause="; ".join(places) or f"{problem.get('title')} (status {reply.answer.status_code})",
         next_step=str(problem.get("nextStep", "")),
         code=problem["code"],
-        exit_code=ExitCode.ENVIRONMENT if reply.status_code >= 500 else ExitCode.PROBLEMS,
+        exit_code=ExitCode.ENVIRONMENT if reply.answer.status_code >= 500 else ExitCode.PROBLEMS,
     )

@@ -15,7 +15,11 @@ Answer = Callable[[httpx.Request], httpx.Response]
 
 
 def client(answer: Answer) -> CoordinatorClient:
-    return CoordinatorClient("http://coordinator:7700/", "eft_secret", transport=httpx.MockTransport(answer))
+    def streamed(request: httpx.Request) -> httpx.Response:
+        whole = answer(request)
+        return httpx.Response(whole.status_code, headers=whole.headers, stream=httpx.ByteStream(whole.content))
+
+    return CoordinatorClient("http://coordinator:7700/", "eft_secret", transport=httpx.MockTransport(streamed))
 
 
 def problem(status: int, **body: Any) -> Answer:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import secrets
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.net.bodies import PLAIN, aread_body
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.cluster.health import (
     foreign_of,
@@ -28,7 +30,7 @@ from eyeflow.node.cluster.health import (
     refusal_of,
     rules_of,
 )
-from eyeflow.node.cluster.membership import JoinResult, Membership, tls_context
+from eyeflow.node.cluster.membership import ANSWER_BYTES_MAX, JoinResult, Membership, tls_context
 from eyeflow.node.control import InstallOutcome, NodeControl
 from eyeflow.node.ports import PortStatus
 from eyeflow.protocol.audit import decode_record, record_hash
@@ -139,8 +141,7 @@ class CoordinatorLink:
         async with httpx.AsyncClient(
             base_url=joined.url, timeout=DIAL_S, verify=context or True, trust_env=False
         ) as client:
-            challenge = (await client.get("/api/link/challenge")).raise_for_status()
-        nonce = _nonce(challenge)
+            nonce = _nonce(await _ask_challenge(client))
         signature = base64.b64encode(self._control.sign(link_bytes(joined.coordinator_id, joined.node, nonce))).decode()
         fields = f'node="{joined.node}", nonce="{nonce.hex()}", signature="{signature}"'
         return await connect(
@@ -289,10 +290,15 @@ def joined_detail(session: NodeSession) -> str:
     return f"protocol {session.protocol}"
 
 
-def _nonce(challenge: httpx.Response) -> bytes:
+async def _ask_challenge(client: httpx.AsyncClient) -> bytes:
+    async with client.stream("GET", "/api/link/challenge", headers=PLAIN) as reply:
+        return await aread_body(reply.raise_for_status(), ANSWER_BYTES_MAX)
+
+
+def _nonce(challenge: bytes) -> bytes:
     try:
-        nonce = bytes.fromhex(challenge.json()["nonce"])
-    except (KeyError, TypeError, ValueError) as error:
+        nonce = bytes.fromhex(json.loads(challenge)["nonce"])
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ProtocolError("the coordinator's challenge is malformed") from error
     if len(nonce) != 32:
         raise ProtocolError("the coordinator's challenge is malformed")

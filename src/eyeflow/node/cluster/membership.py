@@ -5,6 +5,7 @@ The manifest's version is written before anything of it is applied, so that no c
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import ssl
@@ -18,6 +19,7 @@ import httpx
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.reading import Unreadable, parse_json, read_text, why
 from eyeflow.base.whole_file import write_whole
+from eyeflow.net.bodies import PLAIN, aread_body
 from eyeflow.protocol.identity import KEY_BYTES, key_fingerprint
 from eyeflow.protocol.messages import join_bytes
 from eyeflow.protocol.session import Accepted, Peer
@@ -25,6 +27,8 @@ from eyeflow.protocol.session import Accepted, Peer
 CLUSTER_FILE = "cluster.json"
 MANIFEST_FILE = "manifest.json"
 JOIN_S = 15.0
+ANSWER_BYTES_MAX = 1024 * 1024
+"""Largest answer that a node reads from a coordinator it asks over HTTP; signers are 64 bytes each."""
 DIGEST_BYTES = 32
 FILE_BYTES_MAX = 64 * 1024
 _PIN = re.compile(r"efj_[0-9a-f]{12}_[0-9a-f]{64}_([0-9a-f]{16})")
@@ -58,7 +62,7 @@ def join_cluster(
     pin = _PIN.fullmatch(token.strip())
     if pin is None:
         raise _refused("the join token is malformed", "it is not of the form efj_..._..._...", "copy it whole")
-    answer = _ask_to_join(url, token.strip(), node_name, sign, public_key, ca_file, pin[1])
+    answer = asyncio.run(_ask_to_join(url, token.strip(), node_name, sign, public_key, ca_file, pin[1]))
     try:
         key, signers = bytes.fromhex(answer["publicKey"]), tuple(bytes.fromhex(one) for one in answer["signers"])
         known = key_fingerprint(key)
@@ -73,12 +77,17 @@ def join_cluster(
     return JoinResult(url.rstrip("/"), node_name, known, key, signers, ca_file)
 
 
-def _ask_to_join(
+async def _ask_to_join(
     url: str, token: str, node: str, sign: Callable[[bytes], bytes], public_key: bytes, ca_file: str, pin: str
 ) -> dict[str, Any]:
+    verify = tls_context(ca_file) or True
     try:
-        with httpx.Client(base_url=url, timeout=JOIN_S, verify=tls_context(ca_file) or True, trust_env=False) as client:
-            coordinator_id = str(client.get("/api/link/challenge").raise_for_status().json()["coordinatorId"])
+        async with (
+            asyncio.timeout(JOIN_S),  # httpx limits each wait only; an answer that trickles would take for ever
+            httpx.AsyncClient(base_url=url, timeout=JOIN_S, verify=verify, trust_env=False) as client,
+        ):
+            _, challenge = await _ask(client, "GET", "/api/link/challenge")
+            coordinator_id = str(challenge["coordinatorId"])
             if coordinator_id[:16] != pin:
                 raise _refused("the coordinator is not the one that made this join token", url, "check the URL")
             body = {
@@ -87,24 +96,28 @@ def _ask_to_join(
                 "publicKey": public_key.hex(),
                 "signature": sign(join_bytes(coordinator_id, node, public_key)).hex(),
             }
-            reply = client.post("/api/nodes/join", json=body)
-            answer = reply.json()
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
+            status, answer = await _ask(client, "POST", "/api/nodes/join", json=body)
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise EyeflowError(
             f"cannot join the cluster at {url}",
-            cause=str(error) or type(error).__name__,
+            cause=str(error) or f"no answer within {JOIN_S:g} s",
             next_step="check the URL, and that the coordinator runs there: eyeflow coordinator start",
             code="unreachable",
         ) from error
-    if reply.status_code != 201 or not isinstance(answer, dict):
-        problem = answer if isinstance(answer, dict) else {}
-        raise _refused(
-            f"the coordinator refused to let `{node}` join",
-            str(problem.get("detail", f"status {reply.status_code}")),
-            str(problem.get("nextStep", "make a new join token on the coordinator")),
-            str(problem.get("code", "join_refused")),
-        )
-    return answer
+    if status == 201 and isinstance(answer, dict):
+        return answer
+    problem = answer if isinstance(answer, dict) else {}
+    raise _refused(
+        f"the coordinator refused to let `{node}` join",
+        str(problem.get("detail", f"status {status}")),
+        str(problem.get("nextStep", "make a new join token on the coordinator")),
+        str(problem.get("code", "join_refused")),
+    )
+
+
+async def _ask(client: httpx.AsyncClient, method: str, path: str, **more: Any) -> tuple[int, Any]:
+    async with client.stream(method, path, headers=PLAIN, **more) as reply:
+        return reply.status_code, json.loads(await aread_body(reply, ANSWER_BYTES_MAX))
 
 
 def _refused(message: str, cause: str, next_step: str, code: str = "join_refused") -> EyeflowError:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-import time
 from collections.abc import Mapping
 from typing import Any
 
 import httpx
 
 from eyeflow.base.reading import parse_json
+from eyeflow.net.bodies import PLAIN, aread_body
 from eyeflow.node.config.ports import LlmConfig
 from eyeflow.node.config.tables import secret
 from eyeflow.node.drivers.base import BaseDriver
@@ -31,7 +32,8 @@ class LlmDriver(BaseDriver):
         self._config = config
         key = secret("llm", config.key_env, config.key_file)
         self._calls = threading.BoundedSemaphore(CALLS_MAX)
-        self._client = httpx.Client(headers={"authorization": f"Bearer {key}"} if key else {})
+        self._headers = PLAIN | ({"authorization": f"Bearer {key}"} if key else {})
+        self._tls = httpx.create_ssl_context()
 
     def read(self, capability: str, args: Mapping[str, Value], timeout_us: int) -> Value:
         """Answer one call; blocks up to the timeout of the call, or of the configuration when it has none.
@@ -47,10 +49,6 @@ class LlmDriver(BaseDriver):
             return super().read(capability, args, timeout_us)
         self.status.counters["reads"] += 1
         return value
-
-    async def close(self) -> None:
-        """Close idle connections."""
-        self._client.close()
 
     def _classify(self, args: Mapping[str, Value], timeout_s: float) -> str:
         members = str(args["label"]).split(",")
@@ -91,22 +89,19 @@ class LlmDriver(BaseDriver):
     def _post(self, request: dict[str, Any], timeout_s: float) -> bytes:
         url = f"{self._config.endpoint}/chat/completions"
         try:
-            with self._client.stream("POST", url, json=request, timeout=timeout_s) as response:
-                if response.status_code != 200:
-                    raise self.failure(f"the language model's endpoint {url} answered {response.status_code}")
-                return self._bounded(response, time.monotonic() + timeout_s)
-        except httpx.TimeoutException as error:
+            # A loop of its own, in this call's thread: only so has the whole answer one limit, its head included.
+            return asyncio.run(self._exchange(url, request, timeout_s))
+        except (httpx.TimeoutException, TimeoutError) as error:
             raise self.failure(f"the language model did not answer within {timeout_s:g}s") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self.failure(f"cannot reach the language model at {url}: {error or type(error).__name__}") from error
 
-    def _bounded(self, response: httpx.Response, deadline_s: float) -> bytes:
-        body = bytearray()
-        for chunk in response.iter_bytes():
-            body += chunk
-            # httpx limits the wait for each piece; the whole answer has the same limit.
-            if time.monotonic() > deadline_s:
-                raise httpx.ReadTimeout("the answer took too long")
-            if len(body) > ANSWER_BYTES_MAX:
-                raise self.failure(f"the language model's answer has more than {ANSWER_BYTES_MAX} bytes")
-        return bytes(body)
+    async def _exchange(self, url: str, request: dict[str, Any], timeout_s: float) -> bytes:
+        async with (
+            asyncio.timeout(timeout_s),
+            httpx.AsyncClient(headers=self._headers, timeout=timeout_s, verify=self._tls) as client,
+            client.stream("POST", url, json=request) as response,
+        ):
+            if response.status_code != 200:
+                raise self.failure(f"the language model's endpoint {url} answered {response.status_code}")
+            return await aread_body(response, ANSWER_BYTES_MAX)

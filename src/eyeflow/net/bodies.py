@@ -1,0 +1,53 @@
+"""Answers of HTTP peers, bounded before they are read: whoever answers decides how much and how long it sends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import httpx
+
+PLAIN = {"Accept-Encoding": "identity"}
+"""Headers for every request whose answer is read: 64 KB of a compressed answer may hold 64 MB."""
+
+
+def read_body(
+    response: httpx.Response, size_bytes_max: int, within_s: float, clock: Callable[[], float] = time.monotonic
+) -> bytes:
+    """Return the body of a streamed answer, read within `within_s` from now.
+
+    Raises httpx.RemoteProtocolError for one that is larger, compressed or slower. httpx limits each wait, not the sum.
+    """
+    body, ends_s = _Body(response, size_bytes_max), clock() + within_s
+    for chunk in response.iter_raw():
+        body.take(chunk)
+        if clock() > ends_s:
+            raise httpx.RemoteProtocolError(f"the answer did not end within {within_s:g} s")
+    return bytes(body.data)
+
+
+async def aread_body(response: httpx.Response, size_bytes_max: int) -> bytes:
+    """Return the body of a streamed answer; see `read_body`. The caller limits the time of the whole request."""
+    body = _Body(response, size_bytes_max)
+    async for chunk in response.aiter_raw():
+        body.take(chunk)
+    return bytes(body.data)
+
+
+class _Body:
+    def __init__(self, response: httpx.Response, size_bytes_max: int) -> None:
+        self.data = bytearray()
+        self._max = size_bytes_max
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        if encoding != "identity":
+            raise httpx.RemoteProtocolError(f"the answer is encoded as {encoding[:32]!r}, which was not asked for")
+        if response.headers.get("content-length", "0").strip().isdecimal():
+            self._check(int(response.headers.get("content-length", "0")[:20]))
+
+    def take(self, chunk: bytes) -> None:
+        self._check(len(self.data) + len(chunk))
+        self.data += chunk
+
+    def _check(self, size_bytes: int) -> None:
+        if size_bytes > self._max:
+            raise httpx.RemoteProtocolError(f"the answer has more than {self._max} bytes")
