@@ -13,6 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from components.node_sim import SIGNER, program
+from components.waiting import until
 from eyeflow.cli.logs import LogFormat, set_up_log
 from eyeflow.net.server import Server
 from eyeflow.node import daemon
@@ -53,8 +54,7 @@ async def main(data_dir: Path) -> None:
         await node.install(program(RULE), {}, "d", 1)
         source = node.sources["http"]
         assert isinstance(source, HttpSource)
-        while not source.port:
-            await asyncio.sleep(0.01)
+        await until(lambda: source.port != 0)
         os.write(1, f"{source.port}\n".encode())
 
     await daemon.run_node(
