@@ -466,8 +466,8 @@ Usage: eyeflow check [OPTIONS] {rules}...
   Say whether rules are right, without writing anything.
 
 Arguments:
-  rules... <list[Path]>  Rule files, folders with rules, or - for standard
-                         input.  [required]
+  rules...  Rule files, folders with rules, or - for standard input.
+            [required]
 
 Options:
   --profile <linux|mcu>           What the rule may use (default: linux, or
@@ -477,7 +477,7 @@ Options:
                                   mcu): STM32F401CC.
   --board <path>                  Compile for the chip of this board file, and
                                   check pins and buses against it.
-  --catalog <list[Path]>          A TOML file with more capabilities; may be
+  --catalog <path>                A TOML file with more capabilities; may be
                                   given again.
   --format <text|concise|github>  How to show diagnostics.  [default: text]
   --json                          Print the result as JSON.
@@ -489,8 +489,8 @@ Usage: eyeflow fmt [OPTIONS] {rules}...
   to standard output.
 
 Arguments:
-  rules... <list[Path]>  Rule files, folders with rules, or - for standard
-                         input.  [required]
+  rules...  Rule files, folders with rules, or - for standard input.
+            [required]
 
 Options:
   --check     Change nothing; fail if a file would change.
@@ -503,8 +503,8 @@ Usage: eyeflow compile [OPTIONS] {rules}...
   Compile rules to .svm programs, and print what the verifier proved of them.
 
 Arguments:
-  rules... <list[Path]>  Rule files, folders with rules, or - for standard
-                         input.  [required]
+  rules...  Rule files, folders with rules, or - for standard input.
+            [required]
 
 Options:
   -o, --out <path>                The program file, or a folder when there are
@@ -522,7 +522,7 @@ Options:
                                   mcu): STM32F401CC.
   --board <path>                  Compile for the chip of this board file, and
                                   check pins and buses against it.
-  --catalog <list[Path]>          A TOML file with more capabilities; may be
+  --catalog <path>                A TOML file with more capabilities; may be
                                   given again.
   --format <text|concise|github>  How to show diagnostics.  [default: text]
   --json                          Print the result as JSON.
@@ -533,7 +533,7 @@ Usage: eyeflow explain [OPTIONS] [code]
   Explain a diagnostic code, with an example and its correction.
 
 Arguments:
-  code <str>  A diagnostic code: EF0203. Without one: all codes.
+  code  A diagnostic code: EF0203. Without one: all codes.
 
 Options:
   --json      Print the result as JSON.
@@ -544,7 +544,7 @@ Usage: eyeflow test [OPTIONS] [rules]...
   Run the tests of rules. Exit code 1 when one fails.
 
 Arguments:
-  rules... <list[Path]>  Rule files or folders (default: this folder).
+  rules...  Rule files or folders (default: this folder).
 
 Options:
   --cov                           Show which branches of the rules no test
@@ -561,7 +561,7 @@ Options:
                                   mcu): STM32F401CC.
   --board <path>                  Compile for the chip of this board file, and
                                   check pins and buses against it.
-  --catalog <list[Path]>          A TOML file with more capabilities; may be
+  --catalog <path>                A TOML file with more capabilities; may be
                                   given again.
   --format <text|concise|github>  How to show diagnostics.  [default: text]
   --json                          Print the result as JSON.
@@ -573,30 +573,30 @@ Usage: eyeflow run [OPTIONS] {rule}
   reaches the world.
 
 Arguments:
-  rule <path>  A rule (.eye) or a compiled program (.svm).  [required]
+  rule  A rule (.eye) or a compiled program (.svm).  [required]
 
 Options:
-  --events [NAME=]FILE    Recorded events: a CSV or JSON Lines file, or - for
-                          stdin. May be given again; NAME is the handler.
-                          [required]
-  --read CALL=COLUMN      What answers a read: 'adc.read_channel(0)=value'.
-  --param NAME=VALUE      Set a parameter of the rule.
-  --trigger <str>         The handler's event name, when several could take
-                          them.
-  --stream COLUMN         The column that names the handler of each event.
-                          [default: stream]
-  --timestamp COLUMN      The column with the time.  [default: timestamp]
-  --period DURATION       The file has no times: one event each so long.
-  --speed <str>           1 as recorded, 60 a minute in a second, or max.
-                          [default: max]
-  --timezone <str>        For local time words: Europe/Berlin.  [default: UTC]
-  --repeats               Show also actions that repeat the level a pin
-                          already has.
-  --summary               Print only the summary.
-  --catalog <list[Path]>  A TOML file with more capabilities; may be given
-                          again.
-  --json                  Print the result as JSON.
-  -h, --help              Show this message and exit.""",
+  --events [NAME=]FILE  Recorded events: a CSV or JSON Lines file, or - for
+                        stdin. May be given again; NAME is the handler.
+                        [required]
+  --read CALL=COLUMN    What answers a read: 'adc.read_channel(0)=value'.
+  --param NAME=VALUE    Set a parameter of the rule.
+  --trigger <str>       The handler's event name, when several could take
+                        them.
+  --stream COLUMN       The column that names the handler of each event.
+                        [default: stream]
+  --timestamp COLUMN    The column with the time.  [default: timestamp]
+  --period DURATION     The file has no times: one event each so long.
+  --speed <str>         1 as recorded, 60 a minute in a second, or max.
+                        [default: max]
+  --timezone <str>      For local time words: Europe/Berlin.  [default: UTC]
+  --repeats             Show also actions that repeat the level a pin already
+                        has.
+  --summary             Print only the summary.
+  --catalog <path>      A TOML file with more capabilities; may be given
+                        again.
+  --json                Print the result as JSON.
+  -h, --help            Show this message and exit.""",
     'inspect': """\
 Usage: eyeflow inspect [OPTIONS] {program}
 
@@ -604,7 +604,7 @@ Usage: eyeflow inspect [OPTIONS] {program}
   Verifies it first.
 
 Arguments:
-  program <path>  A .svm program.  [required]
+  program  A .svm program.  [required]
 
 Options:
   --disasm         Show the instructions with the source line of each.
@@ -617,7 +617,7 @@ Usage: eyeflow sign [OPTIONS] {program}
   Add a signature to a program; its id does not change.
 
 Arguments:
-  program <path>  A .svm program.  [required]
+  program  A .svm program.  [required]
 
 Options:
   --key <str>  The key of your keyring to sign with.  [default: default]
@@ -634,8 +634,8 @@ Usage: eyeflow deploy [OPTIONS] {rule}
   time.
 
 Arguments:
-  rule <path>  A rule (.eye), compiled and signed now, or a signed program
-               (.svm).  [required]
+  rule  A rule (.eye), compiled and signed now, or a signed program (.svm).
+        [required]
 
 Options:
   --nodes A,B                     The nodes, by name.
@@ -650,7 +650,7 @@ Options:
   --wait / --no-wait              Wait until the connected nodes have
                                   reported.  [default: wait]
   --timeout SECONDS               How long to wait.  [default: 60.0]
-  --catalog <list[Path]>          A TOML file with more capabilities; may be
+  --catalog <path>                A TOML file with more capabilities; may be
                                   given again.
   --json                          Print the result as JSON.
   -h, --help                      Show this message and exit.""",
@@ -660,7 +660,7 @@ Usage: eyeflow deployments [OPTIONS] [deployment]
   List deployments, show one, or cancel one.
 
 Arguments:
-  deployment <str>  One deployment by its id; without: the newest.
+  deployment  One deployment by its id; without: the newest.
 
 Options:
   --cancel    End this deployment early.
@@ -681,7 +681,7 @@ Usage: eyeflow nodes [OPTIONS] [node]
   history is in doubt.
 
 Arguments:
-  node <str>  One node by name; without: all.
+  node  One node by name; without: all.
 
 Options:
   --remove    Take this node out of the cluster.
@@ -694,7 +694,7 @@ Usage: eyeflow remove [OPTIONS] {rule}
   Take a rule off nodes: they stop running it and forget its state.
 
 Arguments:
-  rule <str>  The rule, by name.  [required]
+  rule  The rule, by name.  [required]
 
 Options:
   --nodes A,B  The nodes, by name.
@@ -721,7 +721,7 @@ Usage: eyeflow keys new [OPTIONS] [name]
   Make a signing key, and trust it on this machine.
 
 Arguments:
-  name <str>  Name of the key.  [default: default]
+  name  Name of the key.  [default: default]
 
 Options:
   --passphrase  Encrypt the key file; asks, or reads EYEFLOW_PASSPHRASE.
@@ -741,7 +741,7 @@ Usage: eyeflow keys show [OPTIONS] [name]
   Show the public part of a signing key.
 
 Arguments:
-  name <str>  Name of a signing key.  [default: default]
+  name  Name of a signing key.  [default: default]
 
 Options:
   --json      Print the result as JSON.
@@ -752,7 +752,7 @@ Usage: eyeflow keys trust [OPTIONS] {key}
   Trust the programs that a key signs.
 
 Arguments:
-  key <str>  A public key in hex, or a .pub or PEM file.  [required]
+  key  A public key in hex, or a .pub or PEM file.  [required]
 
 Options:
   --name <str>  What to call it here.  [required]
@@ -765,7 +765,7 @@ Usage: eyeflow keys revoke [OPTIONS] {name}
   Trust a key no more.
 
 Arguments:
-  name <str>  Name, fingerprint or public key of a trusted key.  [required]
+  name  Name, fingerprint or public key of a trusted key.  [required]
 
 Options:
   --cluster   Also let the coordinator's cluster trust it no more.
@@ -820,7 +820,7 @@ Usage: eyeflow coordinator api-token [OPTIONS] {name}
   Make an API token for a person or a CI job; it is shown once.
 
 Arguments:
-  name <str>  Whom or what the token is for: ci-main.  [required]
+  name  Whom or what the token is for: ci-main.  [required]
 
 Options:
   --role <admin|deploy|read>  What it may do.  [default: deploy]
@@ -842,7 +842,7 @@ Usage: eyeflow coordinator login [OPTIONS] {url}
   for this user's commands.
 
 Arguments:
-  url <str>  The coordinator: http://127.0.0.1:7700.  [required]
+  url  The coordinator: http://127.0.0.1:7700.  [required]
 
 Options:
   --ca-file <str>  PEM file that signs the coordinator's certificate.
@@ -866,7 +866,7 @@ Usage: eyeflow node init [OPTIONS] {name}
   Write a configuration file with comments.
 
 Arguments:
-  name <str>  Name of the node in the cluster: node-prod-01.  [required]
+  name  Name of the node in the cluster: node-prod-01.  [required]
 
 Options:
   -o, --out <path>  The file to write.  [default: eyeflow-svm.toml]
@@ -879,7 +879,7 @@ Usage: eyeflow node join [OPTIONS] {url}
   cluster trusts.
 
 Arguments:
-  url <str>  The coordinator: http://127.0.0.1:7700.  [required]
+  url  The coordinator: http://127.0.0.1:7700.  [required]
 
 Options:
   --token <str>    Join token, from `eyeflow coordinator join-token`.
@@ -985,8 +985,8 @@ Usage: eyeflow mcu push [OPTIONS] {program}
   file, and signed with your key. The board is told the time, too.
 
 Arguments:
-  program <path>  A signed .svm program, or a rule (.eye) to compile and sign
-                  now.  [required]
+  program  A signed .svm program, or a rule (.eye) to compile and sign now.
+           [required]
 
 Options:
   -p, --port <str>         Serial port: /dev/ttyACM0, or
@@ -1027,7 +1027,7 @@ Usage: eyeflow mcu remove [OPTIONS] {rule}
   Remove a rule from a board.
 
 Arguments:
-  rule <str>  The rule, by name.  [required]
+  rule  The rule, by name.  [required]
 
 Options:
   -p, --port <str>         Serial port: /dev/ttyACM0, or
@@ -1101,7 +1101,7 @@ Usage: eyeflow mcu sim [OPTIONS] [ELF]
   `eyeflow mcu push`.
 
 Arguments:
-  ELF <path>  The ELF file (default: the one that was built for the board).
+  ELF  The ELF file (default: the one that was built for the board).
 
 Options:
   --chip <str>           The chip, with the board file that `mcu new` writes
@@ -1160,7 +1160,7 @@ Usage: eyeflow mcu size [OPTIONS] [ELF]
   Show what a built firmware takes, with its largest functions and variables.
 
 Arguments:
-  ELF <path>  The ELF file (default: the one that was built for the board).
+  ELF  The ELF file (default: the one that was built for the board).
 
 Options:
   --chip <str>      The chip, with the board file that `mcu new` writes for
@@ -1176,7 +1176,7 @@ Usage: eyeflow mcu flash [OPTIONS] [ELF]
   Write a built firmware to a board with probe-rs, verify it and start it.
 
 Arguments:
-  ELF <path>  The ELF file (default: the one that was built for the board).
+  ELF  The ELF file (default: the one that was built for the board).
 
 Options:
   --chip <str>      The chip, with the board file that `mcu new` writes for

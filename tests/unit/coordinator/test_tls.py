@@ -44,6 +44,7 @@ def certificate(directory: Path, name: str) -> tuple[Path, Path]:
     key_path.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
+    key_path.chmod(0o600)
     return cert_path, key_path
 
 
@@ -56,7 +57,9 @@ def test_join_link_and_rest_work_over_tls_and_only_with_the_right_ca(tmp_path: P
         ready: asyncio.Future[Started] = asyncio.get_running_loop().create_future()
         stop = asyncio.Event()
         serving = asyncio.create_task(serve(options, ready.set_result, stop))
-        started = await ready
+        await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
+        assert not serving.done(), serving.result()  # a coordinator that did not start would be waited for for ever
+        started = ready.result()
         assert started.url.startswith("https://127.0.0.1:")
         node = make.control("node-a")
         token = await asyncio.to_thread(join_token, tmp_path / "client.toml")
