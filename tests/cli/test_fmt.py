@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eyeflow.cli.main import main
+from eyeflow.cli.launch import main
 from eyeflow.compiler import format as formatter
 
 SOURCE = "rule a {\non every 1s\nx = 1\n}\n"

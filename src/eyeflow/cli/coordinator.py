@@ -12,6 +12,7 @@ import typer
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.cli.console import JsonFlag, note, say, say_json, table
+from eyeflow.cli.interrupts import EndsAtOnce
 from eyeflow.cli.logs import LogFormat, set_up_log
 
 if TYPE_CHECKING:
@@ -60,11 +61,12 @@ def start(
 
     The first start makes an admin token and tells how nodes join.
     """
-    import asyncio
+    with EndsAtOnce():
+        import asyncio
 
-    from eyeflow.cli.keys import open_keyring
-    from eyeflow.coordinator.serve import Exposure, ServeOptions, serve
-    from eyeflow.deploy.profile import profile_path
+        from eyeflow.cli.keys import open_keyring
+        from eyeflow.coordinator.serve import Exposure, ServeOptions, serve
+        from eyeflow.deploy.profile import profile_path
 
     trusted = tuple((key.name, key.public_key) for key in open_keyring().trusted() if not key.revoked)
     options = ServeOptions(

@@ -13,6 +13,7 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.cli.console import JsonFlag, note, paint, say, say_json, table
 from eyeflow.cli.deploy import colored
 from eyeflow.cli.files import usage_error, write_bytes
+from eyeflow.cli.interrupts import EndsAtOnce
 from eyeflow.cli.logs import LogFormat, set_up_log
 
 if TYPE_CHECKING:
@@ -142,9 +143,10 @@ def start(
 
     Every setting of the file is a flag too: --offline-max-buffer-size-mb 64.
     """
-    import asyncio
+    with EndsAtOnce():
+        import asyncio
 
-    from eyeflow.node.daemon import run_node
+        from eyeflow.node.daemon import run_node
 
     settings = load_node_config(config, context.args)
     set_up_log(log_format, verbose=verbose)

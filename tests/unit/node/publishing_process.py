@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -19,6 +21,8 @@ from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.config.ports import HttpServerConfig, MqttConfig, PortsConfig
 from eyeflow.node.engine import performing
 from eyeflow.node.engine.actions import ActionRunner
+from eyeflow.node.mqtt.connection import NotConnected
+from eyeflow.node.mqtt.publisher import Publisher
 from eyeflow.node.runtime import NodeRuntime
 from eyeflow.svm.signing import public_key_of
 
@@ -50,8 +54,21 @@ async def main(data_dir: Path, port: int) -> None:
     os.write(1, b"stopped\n")
 
 
+def only_when_up(begin: Callable[..., asyncio.Future[None]]) -> Callable[..., asyncio.Future[None]]:
+    """Return `Publisher.begin` as it was: a message fails at once while no broker is connected."""
+
+    def refusing(self: Publisher, *message: Any) -> asyncio.Future[None]:
+        answer = begin(self, *message)
+        if not self.is_up and not answer.done():
+            answer.set_exception(NotConnected("not connected to the broker yet"))
+        return answer
+
+    return refusing
+
+
 if __name__ == "__main__":
     if "control" in sys.argv:
         performing.START_US = 0
         ActionRunner.resume = ActionRunner.submit  # type: ignore[method-assign]
+        Publisher.begin = only_when_up(Publisher.begin)  # type: ignore[method-assign]
     asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))
