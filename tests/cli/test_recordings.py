@@ -94,7 +94,11 @@ def test_every_way_to_write_a_table(eyeflow: Command, tmp_path: Path, data: byte
         assert '"1.0 n=0 a, b"' in ran.out
 
 
-@pytest.mark.parametrize("data", [gzip.compress(CSV.encode())[:-9], b"\x1f\x8b\x00", b"\x1f\x8b" + bytes(40)])
+@pytest.mark.parametrize(
+    "data",
+    [gzip.compress(CSV.encode(), mtime=0)[:-9], b"\x1f\x8b\x00", b"\x1f\x8b" + bytes(40)],
+    ids=["cut off", "no more than its mark", "nothing behind its mark"],
+)
 def test_damaged_packing_is_one_clear_error(eyeflow: Command, tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "x.csv.gz"
     path.write_bytes(data)
