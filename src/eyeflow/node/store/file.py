@@ -49,6 +49,7 @@ class StoreFile:
         self.path, self._size_bytes_set, self._free_bytes = path, size_bytes_set, free_bytes
         self.size_bytes_max = size_bytes_set
         self.wal_bytes_max = self.pages_max = self._wal_pages = 0
+        self._index_fd = -1
         try:
             self._require_room_for_index()
             self.db = self._open(vfs)
@@ -65,7 +66,11 @@ class StoreFile:
         db.pragma("trusted_schema", False)
         migrate(db)
         self.fit()
-        self._allocate_index()
+        try:
+            self._allocate_index()
+        except OSError:
+            self.abandon()
+            raise
         db.set_wal_hook(self._committed)
         return db
 
@@ -79,12 +84,21 @@ class StoreFile:
 
         SQLite maps the index and writes one byte in each 4 KiB of it. On a disk with smaller blocks that later fills
         up, writing to the next block ends the process with SIGBUS.
+
+        The descriptor stays open as long as the connection: when a process closes any descriptor of a file, all its
+        locks on the file are gone (POSIX.1-2017, fcntl). The next reader of the audit then takes itself for the first
+        process, and truncates the index under the node (https://sqlite.org/howtocorrupt.html, section 2.2).
         """
         index = self._beside("-shm")
         if self.db.readonly("main") or not index.exists():
             return
-        with index.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, self._index_bytes(self.wal_bytes_max))
+        self._index_fd = os.open(index, os.O_RDWR | os.O_CLOEXEC)
+        os.posix_fallocate(self._index_fd, 0, self._index_bytes(self.wal_bytes_max))
+
+    def _release_index(self) -> None:
+        if self._index_fd >= 0:
+            os.close(self._index_fd)
+            self._index_fd = -1
 
     @staticmethod
     def _index_bytes(wal_bytes: int) -> int:
@@ -111,11 +125,13 @@ class StoreFile:
         # First, so that `close` finds nothing to sync: it would hold the interpreter's lock meanwhile.
         self.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         self.db.close()
+        self._release_index()
 
     def abandon(self) -> None:
         """Close a connection that failed. What its log could not be moved for is still in the log."""
         with suppress(apsw.Error):
             self.db.close()
+        self._release_index()
 
     @property
     def used_bytes(self) -> int:

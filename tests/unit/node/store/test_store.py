@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import apsw
@@ -643,4 +645,30 @@ def test_records_dropped_under_a_reader_are_an_error_not_a_broken_chain(tmp_path
             pass
         with pytest.raises(EyeflowError, match="dropped audit record"):
             list(records)
+    store.close(clean=True)
+
+
+SHM_LOCK_BYTE = 128
+"""SQLite holds it shared while a connection uses the log's index (os_unix.c, `UNIX_SHM_DMS`)."""
+TAKE_LOCK = f"""
+import fcntl, sys
+with open(sys.argv[1], "r+b") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, {SHM_LOCK_BYTE})
+"""
+
+
+def others_may_truncate_the_index(directory: Path) -> bool:
+    command = [sys.executable, "-c", TAKE_LOCK, str(directory / "node.db-shm")]
+    return subprocess.run(command, capture_output=True, timeout=60).returncode == 0
+
+
+def test_the_node_keeps_its_lock_on_the_index_of_the_log(tmp_path: Path) -> None:
+    """Else a reader of the audit truncates the index, and the node ends with SIGBUS at its next commit."""
+    store = open_store(tmp_path)
+    store.commit(batch(1))
+    assert not others_may_truncate_the_index(tmp_path)
+    store.recover()
+    assert not others_may_truncate_the_index(tmp_path), "opened anew, it holds it again"
+    (tmp_path / "node.db-shm").open("rb").close()
+    assert others_may_truncate_the_index(tmp_path), "the control: any close in the process drops the lock"
     store.close(clean=True)
