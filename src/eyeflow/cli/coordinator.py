@@ -59,7 +59,7 @@ def start(
 ) -> None:
     """Run the coordinator until Ctrl-C, SIGTERM or SIGHUP.
 
-    The first start makes an admin token and tells how nodes join.
+    The first start makes an admin token and tells how nodes join. Each of these signals ends it cleanly.
     """
     with EndsAtOnce():
         import asyncio

@@ -142,6 +142,8 @@ def start(
     """Run the node until Ctrl-C, SIGTERM or SIGHUP. It needs no coordinator.
 
     Every setting of the file is a flag too: --offline-max-buffer-size-mb 64.
+
+    A signal ends it cleanly. None lets it read its settings again: start it anew for that.
     """
     with EndsAtOnce():
         import asyncio

@@ -790,7 +790,8 @@ Usage: eyeflow coordinator start [OPTIONS]
 
   Run the coordinator until Ctrl-C, SIGTERM or SIGHUP.
 
-  The first start makes an admin token and tells how nodes join.
+  The first start makes an admin token and tells how nodes join. Each of these
+  signals ends it cleanly.
 
 Options:
   --host <str>              Address to listen on.  [default: 127.0.0.1]
@@ -894,6 +895,9 @@ Usage: eyeflow node start [OPTIONS]
   Run the node until Ctrl-C, SIGTERM or SIGHUP. It needs no coordinator.
 
   Every setting of the file is a flag too: --offline-max-buffer-size-mb 64.
+
+  A signal ends it cleanly. None lets it read its settings again: start it
+  anew for that.
 
 Options:
   --config <path>           Configuration file (default: eyeflow-svm.toml, if

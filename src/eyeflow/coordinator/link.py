@@ -32,6 +32,10 @@ HELLO_S = 10
 """A link that says nothing within this time is closed."""
 OUTBOX_MAX = 2048
 """Messages waiting for one node; a node that is slower than this is cut off and comes back."""
+MESSAGES_PER_S_MAX = 100
+"""How fast the messages of one node are read for long. A node sends one each few seconds; each costs others time."""
+BURST_MESSAGES_MAX = 500
+"""How many messages of one node are read at once, after a quiet time."""
 CLOSE_APPLICATION = 4000
 """WebSocket close code of every close that carries one of our reasons (RFC 6455 7.4.2: private use)."""
 REASON_BYTES_MAX = 120
@@ -78,6 +82,7 @@ class _Link:
         self._websocket = websocket
         self._session = CoordinatorSession(node, hub.own, offer, known=hub.fleet.heads.of(node).head)
         self._outbox: asyncio.Queue[Message | _Fetched | Close] = asyncio.Queue()
+        self._credit, self._paced_s = float(BURST_MESSAGES_MAX), 0.0
 
     async def run(self) -> None:
         self._hub.attach(self)
@@ -100,6 +105,7 @@ class _Link:
             async with asyncio.timeout(HELLO_S):
                 self._take(await self._websocket.receive_bytes())
             while True:
+                await self._keep_pace()
                 self._take(await self._websocket.receive_bytes())
         except TimeoutError:
             self.close("no_hello", f"no HELLO within {HELLO_S} s")
@@ -112,6 +118,14 @@ class _Link:
             self.close("storage", error.message)
         except (WebSocketDisconnect, RuntimeError):
             self.close("gone", "the node closed the link")
+
+    async def _keep_pace(self) -> None:
+        """Let a node that floods wait. Unread messages fill its connection; when our pings get no answer, it ends."""
+        now_s = asyncio.get_running_loop().time()
+        earned = (now_s - self._paced_s) * MESSAGES_PER_S_MAX
+        self._credit, self._paced_s = min(BURST_MESSAGES_MAX, self._credit + earned) - 1, now_s
+        if self._credit < 0:
+            await asyncio.sleep(-self._credit / MESSAGES_PER_S_MAX)
 
     def _take(self, data: bytes) -> None:
         if self._hub.links.get(self.node) is not self:

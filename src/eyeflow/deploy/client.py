@@ -13,7 +13,7 @@ import httpx
 
 from eyeflow import __version__
 from eyeflow.base.errors import ExitCode, EyeflowError
-from eyeflow.base.reading import parse_json
+from eyeflow.base.reading import Unreadable, parse_json
 from eyeflow.net.bodies import PLAIN, read_body
 
 TIMEOUT_S = 15.0
@@ -281,7 +281,7 @@ class _Reply:
 def _object(reply: _Reply) -> Json:
     try:
         value = parse_json(reply.body)
-    except ValueError as error:
+    except Unreadable as error:
         raise _foreign(reply) from error
     if not isinstance(value, dict):
         raise _foreign(reply)

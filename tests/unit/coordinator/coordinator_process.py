@@ -1,18 +1,20 @@
-"""A real coordinator in a process of its own: `python coordinator_process.py DATA_DIR [bare] [remembers]`. It prints its URL.
+"""A real coordinator in a process of its own: `python coordinator_process.py DATA_DIR [bare] [remembers] [deaf]`.
 
-Controls: `bare` lets uvicorn accept by itself; `remembers` keeps the newest 1024 challenges, whoever asked for them.
+It prints its URL. Controls: `deaf` knows no SIGHUP; `bare` lets uvicorn accept by itself; `remembers` keeps the newest 1024 challenges, whoever asked for them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
+import signal
 import sys
 from collections import OrderedDict
 from pathlib import Path
 
 import uvicorn
 
+from eyeflow.base import stop_signals
 from eyeflow.cli.logs import LogFormat, set_up_log
 from eyeflow.coordinator import loop
 from eyeflow.coordinator.serve import ServeOptions, serve
@@ -45,6 +47,8 @@ if __name__ == "__main__":
         Server.shutdown = uvicorn.Server.shutdown  # type: ignore[method-assign]
     if "remembers" in sys.argv[2:]:
         loop.Challenges = Remembered  # type: ignore[misc, assignment]
+    if "deaf" in sys.argv[2:]:
+        stop_signals.STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
     directory = Path(sys.argv[1])
     options = ServeOptions(directory, port=0, profile_path=directory / "client.toml")
     asyncio.run(serve(options, lambda started: print(started.url, flush=True)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import pickle
 import sqlite3
 from collections.abc import AsyncIterator
@@ -17,14 +18,16 @@ from starlette.websockets import WebSocketState
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from components.waiting import until
 from eyeflow.coordinator import app as app_module
 from eyeflow.coordinator import auth
+from eyeflow.coordinator import link as link_module
 from eyeflow.coordinator.auth import CHALLENGE_S, Challenges
 from eyeflow.coordinator.endpoints import ENDPOINTS, JSON_BYTES_MAX
 from eyeflow.coordinator.intake import check_program
 from eyeflow.coordinator.link import OUTBOX_MAX, _Link
 from eyeflow.protocol.identity import Identity
-from eyeflow.protocol.messages import Fetch, link_bytes
+from eyeflow.protocol.messages import Fetch, Hello, Status, encode_message, link_bytes
 from eyeflow.svm.container import decode
 from eyeflow.svm.signing import check_signatures, sign_program
 
@@ -386,15 +389,68 @@ def test_a_clock_that_was_set_shuts_no_node_out_for_long() -> None:
     assert challenges.use("a", back)
 
 
+async def proof_of(cluster: Any, client: httpx.AsyncClient, node: Any) -> tuple[str, str]:
+    """Where a node opens its link, and what it sends to prove who it is."""
+    challenge = (await client.get("/api/link/challenge")).json()
+    signed = node.sign(link_bytes(challenge["coordinatorId"], node.name, bytes.fromhex(challenge["nonce"])))
+    proof = base64.b64encode(signed).decode()
+    header = f'EyeflowLink node="{node.name}", nonce="{challenge["nonce"]}", signature="{proof}"'
+    return cluster.url.replace("http", "ws") + "/api/link", header
+
+
+@pytest.mark.parametrize("guarded", [True, False], ids=["", "control"])
+def test_a_node_that_floods_is_read_at_its_pace(
+    cluster: Any, make: Any, guarded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted is what the coordinator took in the time that passed; the control has no pace."""
+    taken = 0
+    take = _Link._take
+
+    def counted(self: _Link, data: bytes) -> None:
+        nonlocal taken
+        taken += 1
+        take(self, data)
+
+    monkeypatch.setattr(_Link, "_take", counted)
+    if not guarded:
+        monkeypatch.setattr(link_module, "MESSAGES_PER_S_MAX", 10**9)
+    burst, rate = link_module.BURST_MESSAGES_MAX, 100
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        async with cluster.coordinator() as client:
+            node = make.control("node-a")
+            await cluster.join(client, node)
+            url, header = await proof_of(cluster, client, node)
+            async with connect(url, additional_headers={"Authorization": header}, proxy=None, compression=None) as link:
+                started_s = loop.time()
+                hello = Hello(1, 1, "test", "node-a", 1, 1, 0, bytes(32), ())
+                await link.send(encode_message(hello))
+                status = encode_message(Status(1, 1, 1, 0, ()))
+                flooding = asyncio.create_task(flood(link, status))
+                await until(lambda: taken > burst + rate / 2)
+                allowed = burst + rate * (loop.time() - started_s) + 2
+                if guarded:
+                    assert taken <= allowed
+                else:
+                    await until(lambda: taken > burst + rate * (loop.time() - started_s) + 2)
+                assert (await client.get("/healthz")).status_code == 200
+                flooding.cancel()
+                link.transport.abort()
+
+    async def flood(link: Any, data: bytes) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await link.send(data)
+
+    asyncio.run(scenario())
+
+
 def test_what_a_node_may_not_say_closes_its_link(cluster: Any, make: Any) -> None:
     """Over a real socket: the reason arrives in the close frame, and is shown with the node."""
 
     async def say(client: httpx.AsyncClient, node: Any, data: bytes | str) -> str:
-        challenge = (await client.get("/api/link/challenge")).json()
-        signed = node.sign(link_bytes(challenge["coordinatorId"], node.name, bytes.fromhex(challenge["nonce"])))
-        proof = base64.b64encode(signed).decode()
-        header = f'EyeflowLink node="{node.name}", nonce="{challenge["nonce"]}", signature="{proof}"'
-        url = cluster.url.replace("http", "ws") + "/api/link"
+        url, header = await proof_of(cluster, client, node)
         async with connect(url, additional_headers={"Authorization": header}, proxy=None) as link:
             assert link.protocol.extensions == [], "permessage-deflate must be off"
             await link.send(data)

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +18,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from components.waiting import until
+from components.certificates import TestAuthority
+from components.waiting import HANG_S, until
 from eyeflow.net import listener as listener_module
 from eyeflow.net import server as server_module
 from eyeflow.net.listener import tcp_socket
@@ -167,16 +170,18 @@ def test_an_answer_that_nobody_reads_does_not_hold_its_place() -> None:
 
 
 def test_a_full_server_serves_whoever_asks_and_counts_each_place_once() -> None:
+    limits = Limits(connections_max=8, per_address_max=1000, head_s=600.0)
+
     async def scenario() -> None:
-        async with serving(LONG) as server:
-            silent = [await dial(server) for _ in range(LONG.connections_max)]
-            await until(lambda: count(server) == LONG.connections_max)
-            for _ in range(3 * LONG.connections_max):
+        async with serving(limits) as server:
+            silent = [await dial(server) for _ in range(limits.connections_max)]
+            await until(lambda: count(server) == limits.connections_max)
+            for _ in range(3 * limits.connections_max):
                 reader, writer = await dial(server, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
                 async with asyncio.timeout(30):
                     assert b"200 OK" in await reader.readuntil(b"\r\n\r\nok")
                 silent.append((reader, writer))
-            assert count(server) <= LONG.connections_max + 1
+            assert count(server) <= limits.connections_max + 1
             for _, writer in silent:
                 writer.close()
             await until(lambda: count(server) == 0)
@@ -200,6 +205,34 @@ def test_one_address_gives_way_to_itself_and_a_link_is_left_alone() -> None:
                 writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
                 assert b"200 OK" in await reader.readuntil(b"\r\n\r\nok")
             for _, writer in (*links, one, two, three):
+                writer.close()
+            await until(lambda: count(server) == 0)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("tls_s", [0.2, 600.0], ids=["by time", "by others"])
+def test_a_tls_handshake_that_does_not_come_holds_no_place(tmp_path: Path, tls_s: float) -> None:
+    authority = TestAuthority(tmp_path)
+    certificate, key = authority.issue("server")
+    trusting = ssl.create_default_context(cafile=authority.ca_file)
+    limits = Limits(connections_max=4, per_address_max=4, head_s=600.0, tls_s=tls_s)
+
+    async def ask(server: Server) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.config.port, ssl=trusting)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert b"200 OK" in await ended(reader)
+        writer.close()
+
+    async def scenario() -> None:
+        async with serving(limits, ssl_certfile=str(certificate), ssl_keyfile=str(key)) as server:
+            silent = [await dial(server) for _ in range(limits.connections_max)]
+            async with asyncio.timeout(HANG_S):
+                for _ in range(3):
+                    await ask(server)
+                if tls_s < 1:
+                    assert await ended(silent[-1][0]) == b""
+            for _, writer in silent:
                 writer.close()
             await until(lambda: count(server) == 0)
 

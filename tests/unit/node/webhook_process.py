@@ -1,12 +1,13 @@
-"""A real node with webhooks and a file, in a process of its own: `python webhook_process.py DATA_DIR [bare]`.
+"""A real node with webhooks and a file, in a process of its own: `python webhook_process.py DATA_DIR [bare] [deaf]`.
 
-It prints the port of its webhooks. `bare` (the control) lets uvicorn accept by itself, as it does without us.
+It prints the port of its webhooks. Controls: `bare` lets uvicorn accept by itself, `deaf` knows no SIGHUP.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from components.node_sim import SIGNER, program
 from components.waiting import until
+from eyeflow.base import stop_signals
 from eyeflow.cli.logs import LogFormat, set_up_log
 from eyeflow.net.server import Server
 from eyeflow.node import daemon
@@ -64,6 +66,8 @@ async def main(data_dir: Path) -> None:
 
 if __name__ == "__main__":
     set_up_log(LogFormat.TEXT, verbose=False)
+    if "deaf" in sys.argv[2:]:
+        stop_signals.STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
     if "bare" in sys.argv[2:]:
         accept_as_uvicorn_does()
     asyncio.run(main(Path(sys.argv[1])))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import secrets
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.base.reading import parse_json
 from eyeflow.net.bodies import PLAIN, aread_body
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.cluster.health import (
@@ -297,8 +297,8 @@ async def _ask_challenge(client: httpx.AsyncClient) -> bytes:
 
 def _nonce(challenge: bytes) -> bytes:
     try:
-        nonce = bytes.fromhex(json.loads(challenge)["nonce"])
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        nonce = bytes.fromhex(parse_json(challenge)["nonce"])
+    except (KeyError, TypeError, ValueError) as error:
         raise ProtocolError("the coordinator's challenge is malformed") from error
     if len(nonce) != 32:
         raise ProtocolError("the coordinator's challenge is malformed")

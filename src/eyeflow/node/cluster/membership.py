@@ -97,7 +97,7 @@ async def _ask_to_join(
                 "signature": sign(join_bytes(coordinator_id, node, public_key)).hex(),
             }
             status, answer = await _ask(client, "POST", "/api/nodes/join", json=body)
-    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError, RecursionError, KeyError, TypeError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError, KeyError, TypeError) as error:
         raise EyeflowError(
             f"cannot join the cluster at {url}",
             cause=str(error) or f"no answer within {JOIN_S:g} s",
@@ -117,7 +117,7 @@ async def _ask_to_join(
 
 async def _ask(client: httpx.AsyncClient, method: str, path: str, **more: Any) -> tuple[int, Any]:
     async with client.stream(method, path, headers=PLAIN, **more) as reply:
-        return reply.status_code, json.loads(await aread_body(reply, ANSWER_BYTES_MAX))
+        return reply.status_code, parse_json(await aread_body(reply, ANSWER_BYTES_MAX))
 
 
 def _refused(message: str, cause: str, next_step: str, code: str = "join_refused") -> EyeflowError:
