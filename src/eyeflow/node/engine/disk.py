@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from eyeflow.node.backoff import Backoff
@@ -37,6 +38,9 @@ class DiskGuard:
         self._watch, self._opened_us = ClockWatch(clock), clock.steady_us()
         self._lost: Unrecorded | None = None
         self._in_doubt: Batch | None = None
+        """The batch that was handed to the store last and not confirmed: it may be in the file all the same."""
+        self._disowned: list[tuple[int, int]] = []
+        """Actions of such batches that were given up: they acted as if they had no record, so no start resumes them."""
         self.problem: StorageError | None = None
         self.since_us = 0
         self.unrecorded_total = 0
@@ -56,7 +60,7 @@ class DiskGuard:
             try:
                 return await self._try(batch)
             except StorageError as error:
-                self._failed(error, batch)
+                self._failed(error)
                 if may_act:
                     return self._unrecorded(batch, executions)
                 if self.stopping:
@@ -67,11 +71,18 @@ class DiskGuard:
     async def _try(self, batch: Batch) -> int:
         if self.problem is not None and not isinstance(self.problem, BufferFull):
             written = await self._writer.run(lambda store: store.recover())
-            if written and batch is self._in_doubt:
-                self._recovered()
-                extra = batch.unrecorded is not None
-                return self._writer.store.head[0] - len(batch.drafts) - extra + 1
-        committed = await self._writer.commit(batch)
+            tried, self._in_doubt = self._in_doubt, None
+            if written and tried is not None:
+                first_seq = self._writer.store.head[0] - len(tried.drafts) - (tried.unrecorded is not None) + 1
+                if tried is batch:
+                    self._recovered()
+                    return first_seq
+                self._disowned += [(first_seq + row.seq, row.index) for row in tried.pending]
+        self._in_doubt = batch  # until the store has answered: what `recover` finds is of no batch that came later
+        finished = [*batch.finished, *self._disowned]
+        committed = await self._writer.commit(replace(batch, finished=finished) if self._disowned else batch)
+        self._in_doubt = None
+        self._disowned.clear()
         self._recovered()
         return committed.first_seq
 
@@ -80,11 +91,10 @@ class DiskGuard:
         try:
             await self._try(batch)
         except StorageError as error:
-            self._failed(error, batch)
+            self._failed(error)
             raise
 
-    def _failed(self, error: StorageError, batch: Batch | None = None) -> None:
-        self._in_doubt = batch
+    def _failed(self, error: StorageError) -> None:
         now_us = self._clock.now_us()
         if self.problem is None:
             self.since_us = now_us
@@ -155,7 +165,7 @@ class DiskGuard:
         try:
             first_seq = await self._try(turn.batch)
         except StorageError as error:
-            self._failed(error, turn.batch)
+            self._failed(error)
             return False
         core.settle(turn, first_seq, now_us)
         return True

@@ -1,0 +1,123 @@
+"""A commit of which nobody knows whether the disk took it: its answer must never be taken for that of another one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.failing_disk import registered_disk
+from components.node_sim import NODE_KEY, NodeSim
+from eyeflow.node.config.config import Durability, OfflineConfig
+from eyeflow.node.control import InstallOutcome
+from eyeflow.node.engine.disk import DiskGuard
+from eyeflow.node.store.types import StorageError
+from eyeflow.protocol.audit import verify_chain
+from eyeflow.protocol.audit_bodies import ExecutionBody
+
+S = 1_000_000
+MB = 1024 * 1024
+
+COUNTER = """
+rule counter {
+    version "1.0.0"
+    record Reading { temp: float }
+    state n: int = 0
+    on mqtt "t" as r: Reading
+    n = n + 1
+    log.info("{n}")
+}
+"""
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(test)
+
+
+async def settle(sim: NodeSim, duration_us: int = 0) -> None:
+    """Let time pass while a turn waits for the disk."""
+    sim.clock.move(sim.clock.time_us + duration_us)
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+async def install_in_doubt_then_event(path: Path, name: str) -> tuple[int, list[ExecutionBody], bool]:
+    """Return how many events were acknowledged, the executions that are recorded, and whether the chain holds."""
+    with registered_disk(name) as disk:
+        sim = await NodeSim.started(path, COUNTER, vfs=disk.name)
+        disk.sync_errors = True
+        result = await sim.install(COUNTER.replace("1.0.0", "2.0.0"), 2)
+        assert (result.outcome, result.code) == (InstallOutcome.REFUSED, "storage")
+        await sim.send("t", temp=1.0)
+        turn = asyncio.ensure_future(sim.node.engine.turn())
+        await settle(sim)
+        assert not turn.done() and sim.done == 0, "the disk does not even open"
+        disk.sync_errors = False
+        for _ in range(60):
+            await settle(sim, S)
+        await turn
+        await settle(sim)
+        found = sim.bodies(ExecutionBody)
+        holds = verify_chain(sim.store.audit_range(1, 100), NODE_KEY.public_key).holds
+        sim.crash()
+        return sim.done, found, holds
+
+
+def test_an_install_that_was_written_after_all_is_not_taken_for_the_events_that_came_later(tmp_path: Path) -> None:
+    """An event that is acknowledged is recorded, whatever the disk did with the change before it."""
+
+    async def test() -> None:
+        acknowledged, recorded, holds = await install_in_doubt_then_event(tmp_path, "doubt-install")
+        assert (acknowledged, len(recorded), holds) == (1, 1, True)
+
+    run(test())
+
+
+def test_control_a_doubt_that_moves_on_to_the_next_batch_loses_its_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt = DiskGuard._try
+
+    async def moved(self: DiskGuard, batch: Any) -> int:
+        try:
+            return await attempt(self, batch)
+        except StorageError:
+            self._in_doubt = batch
+            raise
+
+    monkeypatch.setattr(DiskGuard, "_try", moved)
+
+    async def test() -> None:
+        acknowledged, recorded, _ = await install_in_doubt_then_event(tmp_path, "doubt-control")
+        assert (acknowledged, len(recorded)) == (1, 0)
+
+    run(test())
+
+
+def test_what_acted_without_a_record_and_was_written_after_all_is_not_performed_at_the_next_start(
+    tmp_path: Path,
+) -> None:
+    offline = OfflineConfig(durability=Durability.NONE_ON_FULL_DISK)
+
+    async def test(vfs: str) -> None:
+        sim = await NodeSim.started(tmp_path, COUNTER, vfs=vfs, offline=offline)
+        for works in (False, False, True):
+            disk.sync_errors = not works
+            sim.clock.move(sim.clock.time_us + 60 * S)
+            await sim.send("t", temp=1.0)
+            await sim.turns()
+        assert [args["message"] for _, _, args in sim.drivers["log"].acted] == ["1", "2", "3"]
+        await sim.advance(S)
+        assert len(sim.bodies(ExecutionBody)) == 2, "the first fsync failed, and its record is in the file all the same"
+        assert sim.store.restore().pending == ()
+        sim.crash()
+        again = await NodeSim.started(tmp_path)
+        await again.advance(S)
+        assert again.drivers["log"].acted == []
+        await again.stop()
+
+    with registered_disk("doubt-unrecorded") as disk:
+        run(test(disk.name))
