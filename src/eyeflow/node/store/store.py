@@ -361,12 +361,7 @@ class Store:
         without drafts twice changes nothing, so of such a one this says False.
         """
         self._file.abandon()
-        try:
-            self._file = StoreFile(self._path, self._limits.size_bytes_max, self._vfs, self._free_bytes)
-        except StorageError:
-            raise
-        except EyeflowError as error:
-            raise _replaced(error) from error
+        self._file = self._own_file()
         self._file.settle()
         try:
             self._lost_total = int(self._meta_or_set("lost_total", 0))
@@ -377,6 +372,44 @@ class Store:
         self.trouble = None
         doubt, self._doubt = self._doubt, None
         return doubt is not None and doubt == (self._head_seq, self._head)
+
+    def _own_file(self) -> StoreFile:
+        """Open the file anew, if it is still there and still this store.
+
+        A disk that went away leaves the directory below its mount point. A store that began there would be hidden once
+        the disk is back, and it would give numbers of this epoch to other records.
+        """
+        try:
+            self._path.stat()
+        except FileNotFoundError as error:
+            raise self._gone("There is no such file any more.") from error
+        except OSError as error:
+            raise storage_error(error, self._path) from error
+        try:
+            file = StoreFile(self._path, self._limits.size_bytes_max, self._vfs, self._free_bytes)
+        except StorageError:
+            raise
+        except EyeflowError as error:
+            raise _replaced(error) from error
+        try:
+            epoch = file.db.execute("SELECT value FROM meta WHERE key = 'epoch'").get
+        except apsw.Error as error:
+            file.abandon()
+            raise storage_error(error, self._path) from error
+        if epoch != self.epoch:
+            file.abandon()
+            raise self._gone("Another file is in its place.")
+        return file
+
+    def _gone(self, cause: str) -> StorageError:
+        return StorageError(
+            f"the node's store {self._path} is gone",
+            cause=cause,
+            next_step="Mount its disk again, or put the file back with its -wal: the node goes on by itself. "
+            "To begin a new store, start the node again.",
+            full=False,
+            code="store_replaced",
+        )
 
     def audit_range(self, from_seq: int, limit: int) -> list[bytes]:
         """Return at most `limit` records with seq >= `from_seq`, ascending, as stored."""

@@ -14,6 +14,7 @@ from components.node_sim import NODE_KEY, NodeSim
 from eyeflow.node.config.config import Durability, OfflineConfig
 from eyeflow.node.control import InstallOutcome
 from eyeflow.node.engine.disk import DiskGuard
+from eyeflow.node.store.store import Store
 from eyeflow.node.store.types import StorageError
 from eyeflow.protocol.audit import verify_chain
 from eyeflow.protocol.audit_bodies import ExecutionBody
@@ -120,4 +121,72 @@ def test_what_acted_without_a_record_and_was_written_after_all_is_not_performed_
         await again.stop()
 
     with registered_disk("doubt-unrecorded") as disk:
+        run(test(disk.name))
+
+
+# --- a disk that goes away, with the directory below its mount point left empty ------------------------------------
+
+
+async def acknowledged_after_unmount(path: Path, name: str) -> tuple[int, str]:
+    """Return how many events were acknowledged while the disk was away, and what the node said of its store."""
+    away = path.with_name(path.name + "-away")
+    away.mkdir()
+    with registered_disk(name) as disk:
+        sim = await NodeSim.started(path, COUNTER, vfs=disk.name)
+        disk.write_errors = True
+        await sim.send("t", temp=1.0)
+        turn = asyncio.ensure_future(sim.node.engine.turn())
+        await settle(sim)
+        for file in path.glob("node.db*"):
+            file.rename(away / file.name)
+        disk.write_errors = False
+        for _ in range(60):
+            await settle(sim, S)
+        done, problem = sim.done, sim.node.engine.disk.problem
+        for file in away.iterdir():
+            file.rename(path / file.name)
+        for _ in range(60):
+            await settle(sim, S)
+        await turn
+        assert sim.done == 1, "the disk is back"
+        assert len(sim.bodies(ExecutionBody)) == 1
+        assert verify_chain(sim.store.audit_range(1, 100), NODE_KEY.public_key).holds
+        sim.crash()
+        return done, "" if problem is None else problem.whole
+
+
+def test_a_node_whose_disk_went_away_begins_no_new_store_below_its_mount_point(tmp_path: Path) -> None:
+    """Its records would be hidden as soon as the disk is back, and its chain would be a fork."""
+
+    async def test() -> None:
+        path = tmp_path / "data"
+        path.mkdir()
+        done, problem = await acknowledged_after_unmount(path, "unmounted")
+        assert done == 0 and "gone" in problem, problem
+
+    run(test())
+
+
+@pytest.mark.parametrize("other", ["empty", "new"])
+def test_another_store_in_the_place_of_the_own_one_is_not_written(tmp_path: Path, other: str) -> None:
+    async def test(vfs: str) -> None:
+        sim = await NodeSim.started(tmp_path, COUNTER, vfs=vfs)
+        disk.write_errors = True
+        await sim.send("t", temp=1.0)
+        turn = asyncio.ensure_future(sim.node.engine.turn())
+        await settle(sim)
+        for file in tmp_path.glob("node.db*"):
+            file.unlink()
+        if other == "empty":
+            (tmp_path / "node.db").touch()
+        else:
+            Store(tmp_path, "sim", NODE_KEY, sim.config.offline.limits, now_us=lambda: 5 * S).close(clean=True)
+        disk.write_errors = False
+        for _ in range(60):
+            await settle(sim, S)
+        assert not turn.done() and sim.done == 0
+        assert sim.node.engine.disk.problem is not None and sim.node.engine.disk.problem.code == "store_replaced"
+        turn.cancel()
+
+    with registered_disk(f"replaced-{other}") as disk:
         run(test(disk.name))
