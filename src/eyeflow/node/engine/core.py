@@ -213,7 +213,7 @@ class Core:
         if site.kind is SiteKind.EMIT:
             if self.intake.listens(site.capability):
                 payload = event_payload(site, action.args, rule.program.pins)
-                turn.emitted.append(Emitted(site.capability, payload, done.ran.time_us, done.draft, index, hops))
+                turn.emitted.append(Emitted(rule, site.capability, payload, done.ran.time_us, done.draft, index, hops))
             return Disposition.EMITTED
         named = named_arguments(site, action.args, rule.program.pins)
         key = resource_key(site, named)
@@ -245,7 +245,7 @@ class Core:
                 done_once()
         for event in turn.emitted:
             pending = (first_seq + event.draft, event.index) if first_seq else (0, 0)
-            self.intake.emit(event.name, event.payload, event.time_us, now_us, event.hops, pending)
+            self.intake.emit(event.rule, event.name, event.payload, event.time_us, now_us, event.hops, pending)
         return [
             Dispatch(p.rule, p.rule.loaded.program_id, first_seq + p.draft if first_seq else 0, p.actions)
             for p in turn.planned

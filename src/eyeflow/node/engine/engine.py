@@ -18,7 +18,7 @@ from eyeflow.node.engine.disk import DiskGuard
 from eyeflow.node.engine.rounds import Round
 from eyeflow.node.engine.running import QueuedEvent, RunningRule
 from eyeflow.node.ports import Driver, IncomingEvent, Subscription
-from eyeflow.node.store.types import Batch, BufferLimits
+from eyeflow.node.store.types import Batch, BufferLimits, StorageError
 from eyeflow.node.store.writer import Writer, in_thread
 from eyeflow.protocol.audit_bodies import Body, CheckpointBody, StopBody
 
@@ -104,7 +104,12 @@ class Engine:
         self._task = asyncio.current_task()
         while not self._stopping:
             self._wakeup.clear()
-            await self.turn()
+            try:
+                await self.turn()
+            except StorageError:
+                if not self._stopping:
+                    raise
+                return  # the disk refused in the moment of the stop: the round is given up, unacknowledged
             if not self._has_work():
                 await self._idle()
             else:

@@ -57,7 +57,6 @@ class Intake:
         direct = {rule.name: self._direct_listeners(rule) for rule in rules}
         reached = {name: _reached(name, direct) for name in direct}
         for rule in rules:
-            rule.in_circle = rule.name in reached[rule.name]
             ahead = [one for one in direct[rule.name].values() if rule.name not in reached[one.name]]
             rule.listeners = tuple(ahead)
 
@@ -100,7 +99,14 @@ class Intake:
                 self._queue(rule, trigger, event.subscription, event.payload, event.time_us, now_us, receipt, 0)
 
     def emit(
-        self, name: str, payload: Mapping[str, object], time_us: int, now_us: int, hops: int, pending: tuple[int, int]
+        self,
+        emitter: RunningRule,
+        name: str,
+        payload: Mapping[str, object],
+        time_us: int,
+        now_us: int,
+        hops: int,
+        pending: tuple[int, int],
     ) -> None:
         """Queue an event that a rule emitted; `pending` is its (seq, index) in the store, (0, 0) when it has none."""
         subscription = Subscription(BUS_SOURCE, name)
@@ -111,8 +117,11 @@ class Intake:
             reason = f"the event came through more than {HOPS_MAX} rules" if listeners else "no rule listens any more"
             self._refuse(None, subscription, reason, now_us, receipt)
             return
+        # An emitter that waits for its listener may go beyond the bound with what one round emits.
+        waits_for = {one.name for one in emitter.listeners}
         for rule, trigger in listeners:
-            self._queue(rule, trigger, subscription, payload, time_us, now_us, receipt, hops)
+            bounded = rule.name not in waits_for
+            self._queue(rule, trigger, subscription, payload, time_us, now_us, receipt, hops, bounded=bounded)
 
     def _queue(
         self,
@@ -124,13 +133,14 @@ class Intake:
         now_us: int,
         receipt: Receipt,
         hops: int,
+        *,
+        bounded: bool = True,
     ) -> None:
         decoder = rule.decoders[trigger]
         assert decoder is not None, "only triggers with a source have listeners"
         if not 0 <= time_us < TIME_US_MAX:
             self._refuse(rule, subscription, "the event's time is out of range", now_us, receipt)
-        elif rule.is_full and (rule.in_circle or not hops):
-            # Other emitters wait for their listeners; what one round emits may go beyond the bound.
+        elif bounded and rule.is_full:
             self._refuse(rule, subscription, "the rule does not keep up", now_us, receipt)
         else:
             try:
@@ -164,7 +174,7 @@ class Intake:
         summary = self._rejected.setdefault(key, _Summary(0, now_us, now_us))
         summary.count += 1
         summary.last_us = now_us
-        if receipt is not None:
+        if receipt is not None and (receipt.done or receipt.pending):  # others would pile up while the disk refuses
             self.settled.append(receipt)
 
     @property

@@ -91,6 +91,8 @@ class Lane:
         return True
 
     def _confirmed(self, answer: asyncio.Future[None]) -> None:
+        if answer not in self._under_way:
+            return  # it ended just before `leave`, which cannot take back this call
         dispatch, action, timer = self._under_way.pop(answer)
         timer.cancel()
         error = asyncio.CancelledError() if answer.cancelled() else answer.exception()
@@ -176,16 +178,18 @@ class Lane:
         left = [*self._under_way, *([] if self.task is None else [self.task])]
         for one in left:
             one.cancel()
+        self._under_way.clear()
+        self._queue.clear()
         return left
 
     def cancel(self, reason: str) -> None:
         """Give up all actions, the ones under way too."""
-        self.leave()
-        for dispatch, action, _ in self._under_way.values():
-            self._performer.end(dispatch, action, ActionOutcome.CANCELLED, 0, reason)
+        given_up = [(dispatch, action) for dispatch, action, _ in self._under_way.values()]
         for number, dispatch in enumerate(self._queue):
-            for action in dispatch.actions[self._ended if number == 0 else 0 :]:
-                self._performer.end(dispatch, action, ActionOutcome.CANCELLED, 0, reason)
+            given_up += [(dispatch, action) for action in dispatch.actions[self._ended if number == 0 else 0 :]]
+        self.leave()
+        for dispatch, action in given_up:
+            self._performer.end(dispatch, action, ActionOutcome.CANCELLED, 0, reason)
 
 
 async def _first_of(*waits: Awaitable[None]) -> None:

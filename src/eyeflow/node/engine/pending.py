@@ -11,6 +11,7 @@ from itertools import groupby
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.arguments import named_arguments
+from eyeflow.node.engine.admission import namespace_of
 from eyeflow.node.engine.core import event_payload
 from eyeflow.node.engine.engine import Engine
 from eyeflow.node.engine.rounds import Dispatch, PlannedAction
@@ -44,7 +45,8 @@ def _decoded(data: bytes) -> Program | None:
 
 def _settle(engine: Engine, program: Program | None, row: PendingRow) -> PlannedAction | None:
     """Emit an event again, give up what may not be performed again; return what may."""
-    if row.rule not in engine.core.rules or program is None or row.site >= len(program.sites):
+    rule = engine.core.rules.get(row.rule)
+    if rule is None or program is None or row.site >= len(program.sites):
         _interrupt(engine, row)
         return None
     site = program.sites[row.site]
@@ -52,9 +54,11 @@ def _settle(engine: Engine, program: Program | None, row: PendingRow) -> Planned
         now_us = engine.clock.now_us()
         payload = event_payload(site, row.args, program.pins)
         # Its own time and hops: a listener decides as it would have, and rules that emit to each other still end.
-        engine.core.intake.emit(site.capability, payload, row.time_us or now_us, now_us, row.hops, (row.seq, row.index))
+        time_us, pending = row.time_us or now_us, (row.seq, row.index)
+        engine.core.intake.emit(rule, site.capability, payload, time_us, now_us, row.hops, pending)
         return None
-    if site.resource:
+    # A newer program of the rule may need no such driver, so that the configuration has none any more.
+    if site.resource or namespace_of(site.capability) not in engine.drivers:
         _interrupt(engine, row)
         return None
     return PlannedAction(row.index, site, named_arguments(site, row.args, program.pins), "")

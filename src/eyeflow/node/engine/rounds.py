@@ -51,8 +51,9 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """An emitted event that other rules listen to; `index` is its place among the actions of its execution."""
+    """An event that `rule` emitted and others listen to; `index` is its place among the actions of its execution."""
 
+    rule: RunningRule
     name: str
     payload: Mapping[str, object]
     time_us: int

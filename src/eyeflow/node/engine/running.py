@@ -50,7 +50,7 @@ class RunningRule:
 
     `busy`: one of its executions runs in a thread; `stalled`: too many of its actions wait;
     `held`: it is being swapped. `listeners`: the rules that it emits to and that do not, by any way, emit back to it;
-    `in_circle`: it emits to itself, by others or directly. `holds_back`: events that their sources keep for it.
+    `holds_back`: events that their sources keep for it.
     """
 
     row: SlotRow
@@ -66,7 +66,6 @@ class RunningRule:
     stalled: bool = False
     held: bool = False
     listeners: tuple[RunningRule, ...] = field(default=(), compare=False, repr=False)
-    in_circle: bool = False
     holds_back: int = 0
     told_us: int = 0
     """When the log was last told that it holds its sources back."""

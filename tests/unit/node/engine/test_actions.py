@@ -259,6 +259,33 @@ def test_a_rule_that_is_removed_gives_up_what_is_under_way(tmp_path: Path) -> No
     run(test())
 
 
+def test_a_confirmation_that_comes_while_its_rule_is_removed_starts_nothing_more(tmp_path: Path) -> None:
+    """Otherwise a message leaves that is recorded as cancelled."""
+
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path, plain("r", 'mqtt.publish("a", "{r.temp:0}")'))
+        begun: list[asyncio.Future[None]] = []
+
+        def begin(*_: object) -> asyncio.Future[None]:
+            begun.append(asyncio.get_running_loop().create_future())
+            return begun[-1]
+
+        sim.drivers["mqtt"].begin = begin  # type: ignore[assignment]
+        for number in range(UNDER_WAY_MAX + 10):
+            await sim.send("t", temp=float(number))
+        await sim.turns()
+        assert len(begun) == UNDER_WAY_MAX
+        begun[0].set_result(None)  # the lane hears of it in the next step of the loop
+        sim.node.engine.actions.cancel_rule("r")
+        await sim.turns()
+        assert len(begun) == UNDER_WAY_MAX
+        assert len(sim.bodies(ActionResultBody)) == UNDER_WAY_MAX + 10
+        assert {b.result for b in sim.bodies(ActionResultBody)} == {ActionOutcome.CANCELLED}
+        await sim.stop()
+
+    run(test())
+
+
 # --- drivers that are not ready ----------------------------------------------------------------------------------
 
 BOTH = 'mqtt.publish("a", "{r.temp:0}")'
@@ -327,6 +354,27 @@ def test_what_a_crash_left_waits_for_its_driver_however_long_and_stops_nothing(
         sent = [args["payload"] for _, _, args in mqtt.acted]
         assert sent == (["8"] if control else ["0", "1", "2", "3", "4", "8"])
         assert len(sim.bodies(ActionResultBody)) == (6 if control else 1), "7 was decided while nobody could hear it"
+        await sim.stop()
+
+    run(first())
+    run(second())
+
+
+def test_what_a_crash_left_for_a_driver_that_is_configured_no_more_stops_nothing(tmp_path: Path) -> None:
+    """The program that decided it was replaced by one that needs no such driver, and [mqtt] was taken out."""
+
+    async def first() -> None:
+        sim = await under_way(tmp_path, 'mqtt.publish("a", "{r.temp:0}")', 2)
+        assert (await sim.install(plain("r", 'log.info("{r.temp:0}")').replace("1.0.0", "2.0.0"), 2)).code == ""
+        sim.crash()
+
+    async def second() -> None:
+        sim = await NodeSim.started(tmp_path, drivers=("log",))
+        await sim.send("t", temp=7.0)
+        await sim.advance(60 * S)
+        assert [args["message"] for _, _, args in sim.drivers["log"].acted] == ["7"]
+        assert [b.result for b in sim.bodies(ActionResultBody)] == [ActionOutcome.INTERRUPTED] * 2
+        assert sim.store.restore().pending == ()
         await sim.stop()
 
     run(first())

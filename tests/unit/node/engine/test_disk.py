@@ -14,7 +14,7 @@ from components.failing_disk import registered_disk
 from components.node_sim import NODE_KEY, NodeSim
 from eyeflow.node.config.config import Durability, OfflineConfig
 from eyeflow.node.control import InstallOutcome
-from eyeflow.node.store.types import BufferLimits, OnFull
+from eyeflow.node.store.types import Batch, BufferLimits, Committed, OnFull
 from eyeflow.protocol.audit import verify_chain
 from eyeflow.protocol.audit_bodies import ExecutionBody, RejectedBody, StartBody
 
@@ -191,6 +191,32 @@ def test_a_node_stops_also_while_the_disk_refuses(tmp_path: Path) -> None:
         await again.stop()
 
     with registered_disk("engine-stop") as disk:
+        run(test(disk.name))
+
+
+def test_a_disk_that_refuses_in_the_moment_of_the_stop_ends_the_engine_in_good_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of the engine's task would end the node with a traceback, and its actions without their grace."""
+
+    async def test(vfs: str) -> None:
+        sim = await NodeSim.started(tmp_path, COUNTER, vfs=vfs)
+        commit = sim.store.commit
+
+        def refused(batch: Batch) -> Committed:
+            sim.node.engine.finish()
+            return commit(batch)
+
+        monkeypatch.setattr(sim.store, "commit", refused)
+        disk.full = True
+        engine = asyncio.ensure_future(sim.node.engine.run())
+        await sim.send("t", temp=1.0)
+        await asyncio.wait({engine})
+        assert engine.exception() is None and sim.done == 0
+        disk.full = False
+        sim.crash()
+
+    with registered_disk("engine-stop-refused") as disk:
         run(test(disk.name))
 
 

@@ -114,6 +114,24 @@ def test_an_event_that_cannot_wait_is_rejected_and_recorded(tmp_path: Path) -> N
     asyncio.run(test())
 
 
+def test_rejections_that_wait_for_the_disk_take_no_memory_each(tmp_path: Path) -> None:
+    """A disk may refuse for days while events come that cannot wait."""
+
+    async def test() -> None:
+        sim = await stalled(tmp_path, SLOW)
+        edge = replace(sim.event("t", {"temp": 1.0}), can_wait=False, done=None)
+        for _ in range(EVENTS_MAX + 500):
+            await sim.node.engine.deliver(edge)
+        intake = sim.node.engine.core.intake
+        assert len(intake.settled) == 0, "nobody waits to hear of them"
+        await sim.turns()
+        (body,) = sim.bodies(RejectedBody)
+        assert body.count == 500
+        await sim.stop()
+
+    asyncio.run(test())
+
+
 def test_an_event_for_some_rules_waits_only_for_them(tmp_path: Path) -> None:
     async def test() -> None:
         calm = SLOW.replace("slow", "calm").replace('mqtt.publish("a", "b")', 'log.info("x")')
@@ -242,3 +260,19 @@ def test_rules_that_wait_before_they_ask_again_keep_nobody_from_asking(
     with serve(answer) as url:
         driver = LlmDriver(LlmConfig(url, "m"))
         asyncio.run(test())
+
+
+def test_a_rule_outside_of_a_circle_waits_for_a_listener_that_is_in_it(tmp_path: Path) -> None:
+    """It does not come back to the emitter: what one round emits may go beyond the bound there, too."""
+
+    async def test() -> None:
+        twice = EMITTER.replace("emit seen(temp: r.temp)", "emit seen(temp: r.temp)\n emit seen(temp: r.temp)")
+        rarely = CIRCLE.replace("emit seen(temp: s.temp)", "if s.temp > 5.0 { emit seen(temp: 0.0) }")
+        sim = await stalled(tmp_path, twice, rarely)
+        await emit_many(sim)
+        assert sim.bodies(RejectedBody) == []
+        ran = [body.rule for body in sim.bodies(ExecutionBody)]
+        assert ran.count("circle") == 2 * ran.count("emitter") == 2 * (WAITING_MAX + 3 * EVENTS_MAX)
+        await sim.stop()
+
+    asyncio.run(test())
