@@ -36,6 +36,8 @@ class FakeBroker:
     properties: bytes = b""
     ends_at: Callable[[str], bool] = lambda _address: False
     retained: Mapping[str, bytes] = field(default_factory=dict)
+    confirms: bool = True
+    """Whether it confirms what is published to it."""
     connects: int = 0
     pings: int = 0
     subscribed: list[tuple[str, int, int]] = field(default_factory=list)
@@ -110,7 +112,7 @@ class FakeBroker:
         if self.ends_at(topic):
             return False
         self.published.append((topic, body[2 + length :], flags))
-        if qos:
+        if qos and self.confirms:
             _write(writer, PUBACK, body[2 + length : 4 + length])
         return True
 

@@ -92,6 +92,9 @@ class Publisher(Handler):
             message.answer.set_exception(NotConnected(self.status.detail))
             return message.answer
         message.timer = loop.call_later(self.config.publish_timeout_s, _end, message, TimeoutError())
+        # A broker that is connected and confirms nothing makes no room: what nobody waits for any more would pile up.
+        while self._unsent and self._unsent[0].answer.done():
+            _end(self._unsent.popleft())
         self._unsent.append(message)
         self._send_waiting()
         return message.answer

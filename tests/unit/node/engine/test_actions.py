@@ -279,7 +279,7 @@ def test_a_confirmation_that_comes_while_its_rule_is_removed_starts_nothing_more
         sim.node.engine.actions.cancel_rule("r")
         await sim.turns()
         assert len(begun) == UNDER_WAY_MAX
-        assert len(sim.bodies(ActionResultBody)) == UNDER_WAY_MAX + 10
+        assert len(sim.bodies(ActionResultBody)) == UNDER_WAY_MAX + 10 and sim.rule("r")["actions"] == 0
         assert {b.result for b in sim.bodies(ActionResultBody)} == {ActionOutcome.CANCELLED}
         await sim.stop()
 

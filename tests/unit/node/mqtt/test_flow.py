@@ -14,7 +14,7 @@ from components.waiting import running, until
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.config.ports import MqttConfig
 from eyeflow.node.mqtt.connection import Connection
-from eyeflow.node.mqtt.publisher import Publisher
+from eyeflow.node.mqtt.publisher import UNCONFIRMED_MAX, Publisher
 from eyeflow.node.mqtt.subscriber import Message, Subscriber
 from eyeflow.node.mqtt.window import BYTES_MAX, Window
 
@@ -187,5 +187,25 @@ def test_small_packets_are_sent_at_once() -> None:
                 for _ in range(100):
                     await publisher.publish("t", b"", 1, retain=False)
                 print(f"a round trip takes {(time.monotonic() - before_s) * 10:.2f} ms")
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("confirms", [False, True], ids=["mute", "control"])
+def test_messages_that_nobody_waits_for_any_more_are_not_kept(confirms: bool) -> None:
+    """A broker may answer pings and confirm nothing, for days; each message that is given up would stay in memory."""
+
+    async def scenario() -> None:
+        async with FakeBroker() as broker:
+            broker.confirms = confirms
+            publisher = Publisher(config(broker, publish_timeout_s=0.1), "x")
+            async with running(publisher.run()):
+                await publisher.until_up()
+                for _ in range(20):
+                    sent = [publisher.begin("t", b"", 1, retain=False) for _ in range(UNCONFIRMED_MAX)]
+                    answers = await asyncio.gather(*sent, return_exceptions=True)
+                failed = sum(isinstance(answer, TimeoutError) for answer in answers)
+                assert failed == (0 if confirms else UNCONFIRMED_MAX)
+                assert len(publisher._unsent) <= UNCONFIRMED_MAX
 
     asyncio.run(scenario())
