@@ -14,7 +14,7 @@ DIGITS_MAX = 19
 
 
 def marked_epoch(data_dir: Path) -> int:
-    """Return the audit epoch of the store that this directory had last, 0 when it never had one."""
+    """Return the highest audit epoch of a store that this directory had, 0 when it never had one."""
     try:
         text = (data_dir / MARKER_NAME).read_text(encoding="ascii").strip()
     except (OSError, ValueError):
@@ -24,7 +24,7 @@ def marked_epoch(data_dir: Path) -> int:
 
 def mark_epoch(data_dir: Path, epoch: int) -> None:
     """Note the epoch durably. A disk that refuses is told at the next start: it must not keep rules from running."""
-    if marked_epoch(data_dir) == epoch:
+    if marked_epoch(data_dir) >= epoch:  # higher after an older store was restored: its own must not come again either
         return
     try:
         write_whole(data_dir / MARKER_NAME, f"{epoch}\n".encode(), 0o600)
