@@ -23,13 +23,17 @@ LAYERS = {
     "svm": 1,
     "protocol": 1,
     "compiler": 2,
-    "deploy": 2,
+    "client": 2,
+    "rollout": 2,
     "node": 3,
     "coordinator": 3,
     "mcu": 3,
     "cli": 4,
 }
 """A module may import its own package and packages of a strictly lower layer."""
+
+READERS = {"rollout": {"coordinator"}}
+"""Packages that only some may import: a strategy is the coordinator's decision, and nobody else's."""
 
 FILE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 50
@@ -39,16 +43,16 @@ HOMES = {
     "apsw": {"node", "coordinator"},
     "cbor2": {"protocol"},
     "cronsim": {"svm"},
-    "cryptography": {"svm", "deploy", "protocol"},
+    "cryptography": {"svm", "client", "protocol"},
     "h11": {"net"},
-    "httpx": {"net", "node", "deploy"},
+    "httpx": {"net", "node", "client"},
     "msgpack": {"protocol"},
     "paho": {"node"},
     "psutil": {"node"},
     "rich": {"cli"},
     "serial": {"node", "mcu"},
     "starlette": {"coordinator", "node"},
-    "tomli_w": {"deploy", "node", "cli"},
+    "tomli_w": {"client", "node", "cli"},
     "typer": {"cli"},
     "uvicorn": {"net"},
     "websockets": {"node"},
@@ -78,7 +82,7 @@ def direction_errors(path: Path, tree: ast.AST) -> list[str]:
         parts = name.split(".")
         if parts[0] != "eyeflow" or len(parts) < 2 or parts[1] not in LAYERS or not own or parts[1] == own:
             continue
-        if LAYERS[parts[1]] >= LAYERS[own]:
+        if LAYERS[parts[1]] >= LAYERS[own] or own not in READERS.get(parts[1], {own}):
             errors.append(f"{path.relative_to(ROOT)} imports {name}: {own} may not import {parts[1]}")
     return errors
 
@@ -149,6 +153,12 @@ def test_tests_never_sleep_or_skip() -> None:
             if isinstance(node, ast.Attribute) and ast.unparse(node) in {"pytest.mark.skip", "pytest.mark.skipif"}:
                 errors.append(f"{path.relative_to(ROOT)}:{node.lineno} uses {ast.unparse(node)}")
     assert not errors, "\n" + "\n".join(errors)
+
+
+def test_only_the_coordinator_imports_strategies() -> None:
+    tree = ast.parse("from eyeflow.rollout import plan")
+    assert direction_errors(SOURCE / "cli" / "deploy.py", tree)
+    assert not direction_errors(SOURCE / "coordinator" / "hub.py", tree)
 
 
 BAD = "import eyeflow.cli.main\nimport typer\nprint(1)\ndef f():\n" + "    pass\n" * 60

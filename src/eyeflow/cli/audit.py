@@ -82,7 +82,7 @@ def verify(
 
 def _vouching_key(given: str, reader: AuditReader) -> tuple[bytes, str]:
     """Return the key that signatures must be of, and where it comes from: a store that names its own proves nothing."""
-    from eyeflow.deploy.keyring import read_public_key
+    from eyeflow.client.keyring import read_public_key
     from eyeflow.node.runtime import KEY_NAME, load_identity
     from eyeflow.protocol.identity import key_fingerprint
 

@@ -65,8 +65,8 @@ def start(
         import asyncio
 
         from eyeflow.cli.keys import open_keyring
+        from eyeflow.client.profile import profile_path
         from eyeflow.coordinator.serve import Exposure, ServeOptions, serve
-        from eyeflow.deploy.profile import profile_path
 
     trusted = tuple((key.name, key.public_key) for key in open_keyring().trusted() if not key.revoked)
     options = ServeOptions(
@@ -172,8 +172,8 @@ def login(
     ca_file: Annotated[str, typer.Option("--ca-file", help="PEM file that signs the coordinator's certificate.")] = "",
 ) -> None:
     """Keep where the coordinator is and an API token (asked for, or EYEFLOW_TOKEN) for this user's commands."""
-    from eyeflow.deploy.client import CoordinatorClient
-    from eyeflow.deploy.profile import ClientProfile, profile_path
+    from eyeflow.client.profile import ClientProfile, profile_path
+    from eyeflow.client.rest import CoordinatorClient
 
     token = os.environ.get("EYEFLOW_TOKEN") or str(typer.prompt("API token", hide_input=True, err=True))
     with CoordinatorClient(url, token, ca_file) as client:

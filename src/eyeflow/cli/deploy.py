@@ -16,7 +16,7 @@ from eyeflow.cli.console import JsonFlag, finish, finite, note, paint, say, say_
 from eyeflow.cli.files import read_bytes, usage_error
 
 if TYPE_CHECKING:
-    from eyeflow.deploy.client import CoordinatorClient
+    from eyeflow.client.rest import CoordinatorClient
     from eyeflow.svm.container import SignedProgram
 
 Json = dict[str, Any]
@@ -45,8 +45,8 @@ def register(app: typer.Typer) -> None:
 
 def connect() -> CoordinatorClient:
     """Return a client of the coordinator that this user's profile or environment names."""
-    from eyeflow.deploy.client import CoordinatorClient
-    from eyeflow.deploy.profile import ClientProfile
+    from eyeflow.client.profile import ClientProfile
+    from eyeflow.client.rest import CoordinatorClient
 
     profile = ClientProfile.load()
     return CoordinatorClient(profile.url, profile.token, profile.ca_file)
@@ -208,13 +208,13 @@ def _say_deployment(deployment: Json) -> None:
 
 
 def _away(deployment: Json) -> list[str]:
-    from eyeflow.deploy.client import open_nodes
+    from eyeflow.client.rest import open_nodes
 
     return [node["node"] for node in open_nodes(deployment) if not node["connected"]]
 
 
 def _unanswered(deployment: Json) -> list[str]:
-    from eyeflow.deploy.client import open_nodes
+    from eyeflow.client.rest import open_nodes
 
     return [node["node"] for node in open_nodes(deployment) if node["connected"]]
 

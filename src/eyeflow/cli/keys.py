@@ -12,7 +12,7 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.cli.console import JsonFlag, note, say, say_json, table
 
 if TYPE_CHECKING:
-    from eyeflow.deploy.keyring import Keyring
+    from eyeflow.client.keyring import Keyring
 
 PASSPHRASE_ENV = "EYEFLOW_PASSPHRASE"
 
@@ -26,7 +26,7 @@ def register(root: typer.Typer) -> None:
 
 def open_keyring() -> Keyring:
     """Return the user's keyring: EYEFLOW_KEYS, or ~/.config/eyeflow/keys."""
-    from eyeflow.deploy.keyring import Keyring
+    from eyeflow.client.keyring import Keyring
 
     return Keyring()
 

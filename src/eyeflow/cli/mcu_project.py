@@ -148,7 +148,7 @@ def _own_keys() -> list[tuple[str, str]]:
 
 def _named_keys(names: Iterable[str]) -> list[tuple[str, str]]:
     from eyeflow.cli.keys import names_by_key
-    from eyeflow.deploy.keyring import read_public_key
+    from eyeflow.client.keyring import read_public_key
 
     known = {name: key for key, name in names_by_key().items()}
     keys = [known[name] if name in known else read_public_key(name) for name in names]

@@ -13,8 +13,8 @@ from eyeflow.coordinator.fleet import STRATEGIES, Draft
 from eyeflow.coordinator.loop import Hub
 from eyeflow.coordinator.problem import FieldError, Problem
 from eyeflow.coordinator.registry import NodeRecord, ProgramRecord
-from eyeflow.deploy.plan import OFFLINE_S, Deployment, Rollback
 from eyeflow.protocol.wire import ProtocolError
+from eyeflow.rollout.plan import OFFLINE_S, Deployment, Rollback
 from eyeflow.svm.container import decode
 
 DEPLOYMENTS_SHOWN_MAX = 200

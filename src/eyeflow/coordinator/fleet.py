@@ -14,9 +14,6 @@ from dataclasses import dataclass, replace
 from eyeflow.coordinator.heads import Heads
 from eyeflow.coordinator.records import dump_deployment, dump_target, load_deployment, load_target
 from eyeflow.coordinator.store import Store
-from eyeflow.deploy import plan
-from eyeflow.deploy.immediate import immediate
-from eyeflow.deploy.plan import Action, Deployment, DeploymentState, Enter, NodeProgress, Report, Target
 from eyeflow.protocol.messages import (
     Head,
     Hello,
@@ -29,6 +26,9 @@ from eyeflow.protocol.messages import (
     manifest_bytes,
 )
 from eyeflow.protocol.session import Offer
+from eyeflow.rollout import plan
+from eyeflow.rollout.immediate import immediate
+from eyeflow.rollout.plan import Action, Deployment, DeploymentState, Enter, NodeProgress, Report, Target
 
 STRATEGIES: dict[str, plan.Strategy] = {"immediate": immediate}
 DEPLOYMENTS_MAX = 10_000

@@ -7,7 +7,7 @@ from typing import Any
 
 from eyeflow.base.names import near
 from eyeflow.coordinator.problem import FieldError, Problem
-from eyeflow.deploy.plan import Params
+from eyeflow.rollout.plan import Params
 from eyeflow.svm.container import SignedProgram, decode
 from eyeflow.svm.failure import ProgramError
 from eyeflow.svm.program import Param, Program, SiteKind, Type, TypeTag

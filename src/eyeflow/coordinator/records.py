@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, fields
 from typing import Any
 
-from eyeflow.deploy.plan import Deployment, DeploymentState, NodeProgress, NodeState, Rollback, Target
+from eyeflow.rollout.plan import Deployment, DeploymentState, NodeProgress, NodeState, Rollback, Target
 
 
 def dump_target(target: Target) -> str:

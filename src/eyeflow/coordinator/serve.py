@@ -16,11 +16,11 @@ from pathlib import Path
 from eyeflow.base.dir_lock import DataDirLock
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.private import STRANGERS, WRITERS, require_private
+from eyeflow.client.profile import ClientProfile, write_secret
 from eyeflow.coordinator.app import make_app
 from eyeflow.coordinator.auth import Role
 from eyeflow.coordinator.loop import Hub
 from eyeflow.coordinator.store import Store
-from eyeflow.deploy.profile import ClientProfile, write_secret
 from eyeflow.net.listener import tcp_socket
 from eyeflow.net.places import Limits
 from eyeflow.net.server import Server, link_config

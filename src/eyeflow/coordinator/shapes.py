@@ -8,9 +8,9 @@ from eyeflow.coordinator.auth import JOIN_TOKEN_S, JOIN_TOKEN_S_MAX
 from eyeflow.coordinator.fleet import STRATEGIES
 from eyeflow.coordinator.heads import Doubt
 from eyeflow.coordinator.problem import CODES
-from eyeflow.deploy.plan import DEADLINE_S_MAX, NODES_MAX, OFFLINE_S, DeploymentState, NodeState
 from eyeflow.protocol.messages import HealthState, RuleState
 from eyeflow.protocol.wire import PARAMS_MAX
+from eyeflow.rollout.plan import DEADLINE_S_MAX, NODES_MAX, OFFLINE_S, DeploymentState, NodeState
 
 _Shape = dict[str, Any]
 

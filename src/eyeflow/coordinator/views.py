@@ -7,8 +7,8 @@ from typing import Any
 from eyeflow.coordinator.heads import NEXT_STEPS
 from eyeflow.coordinator.loop import Hub
 from eyeflow.coordinator.registry import NodeRecord, ProgramRecord, SignerKey
-from eyeflow.deploy.plan import Deployment, Rollback, Target
 from eyeflow.protocol.identity import key_fingerprint
+from eyeflow.rollout.plan import Deployment, Rollback, Target
 
 
 def deployment_view(hub: Hub, deployment: Deployment) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from websockets.sync.client import connect
 
 from components.flood import flood
 from components.waiting import HANG_S, wait_until
-from eyeflow.deploy.client import CoordinatorClient
-from eyeflow.deploy.profile import ClientProfile
+from eyeflow.client.profile import ClientProfile
+from eyeflow.client.rest import CoordinatorClient
 from eyeflow.protocol.identity import Identity
 from eyeflow.protocol.messages import join_bytes, link_bytes
 

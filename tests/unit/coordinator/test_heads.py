@@ -17,8 +17,8 @@ from eyeflow.coordinator.fleet import Draft, Fleet
 from eyeflow.coordinator.heads import BOOTS_MAX, Doubt, Heads, History, judge
 from eyeflow.coordinator.link import _Link
 from eyeflow.coordinator.store import MIGRATIONS, SCHEMA_VERSION, Store
-from eyeflow.deploy.plan import Deployment, NodeState, Rollback
 from eyeflow.protocol.messages import Head, Hello, InstallResult, RuleResult, RuleState, encode_message
+from eyeflow.rollout.plan import Deployment, NodeState, Rollback
 
 PROGRAM, OLDER_PROGRAM = "1" * 64, "2" * 64
 

@@ -17,11 +17,11 @@ import httpx
 import pytest
 
 from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.client.profile import ClientProfile
+from eyeflow.client.rest import CoordinatorClient
 from eyeflow.coordinator import store as store_module
 from eyeflow.coordinator.serve import Exposure, ServeOptions, Started, bind, check_exposure, serve
 from eyeflow.coordinator.store import Store
-from eyeflow.deploy.client import CoordinatorClient
-from eyeflow.deploy.profile import ClientProfile
 from eyeflow.protocol.identity import Identity
 
 PROGRAM = """

@@ -16,7 +16,6 @@ import pytest
 
 from eyeflow.coordinator.fleet import Draft, Fleet
 from eyeflow.coordinator.store import Store
-from eyeflow.deploy.plan import INSTALL_S, RETURN_S, TERMINAL, Deployment, NodeState, Rollback
 from eyeflow.protocol.messages import (
     Head,
     Hello,
@@ -44,6 +43,7 @@ from eyeflow.protocol.session import (
     Send,
     Told,
 )
+from eyeflow.rollout.plan import INSTALL_S, RETURN_S, TERMINAL, Deployment, NodeState, Rollback
 
 RULES = ("pump", "relay")
 NODES = ("a", "b", "c")

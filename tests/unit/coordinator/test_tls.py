@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.client.profile import ClientProfile
+from eyeflow.client.rest import CoordinatorClient
 from eyeflow.coordinator.serve import ServeOptions, Started, serve
-from eyeflow.deploy.client import CoordinatorClient
-from eyeflow.deploy.profile import ClientProfile
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.cluster.link import CoordinatorLink
 from eyeflow.node.cluster.membership import Membership, join_cluster

@@ -14,8 +14,8 @@ import pytest
 
 from components.waiting import HANG_S
 from eyeflow.base.errors import EyeflowError
-from eyeflow.deploy import client as client_module
-from eyeflow.deploy.client import CoordinatorClient
+from eyeflow.client import rest as client_module
+from eyeflow.client.rest import CoordinatorClient
 from eyeflow.net.bodies import read_body
 from eyeflow.node.cluster import membership
 from eyeflow.node.cluster.link import _ask_challenge

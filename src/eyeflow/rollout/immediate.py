@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eyeflow.deploy.plan import (
+from eyeflow.rollout.plan import (
     INSTALL_S,
     Action,
     Deployment,

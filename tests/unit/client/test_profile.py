@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.deploy.profile import ClientProfile, profile_path, write_secret
+from eyeflow.client.profile import ClientProfile, profile_path, write_secret
 
 
 def test_a_profile_round_trips_and_is_private(tmp_path: Path) -> None:

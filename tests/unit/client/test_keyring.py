@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from eyeflow.base.errors import ExitCode, EyeflowError
-from eyeflow.deploy.keyring import Keyring, keys_dir, read_public_key
+from eyeflow.client.keyring import Keyring, keys_dir, read_public_key
 from eyeflow.svm.signing import fingerprint, public_key_of
 
 DAY = datetime.date(2026, 11, 24)

@@ -7,9 +7,9 @@ from dataclasses import replace
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
-from eyeflow.deploy import plan
-from eyeflow.deploy.immediate import immediate
-from eyeflow.deploy.plan import (
+from eyeflow.rollout import plan
+from eyeflow.rollout.immediate import immediate
+from eyeflow.rollout.plan import (
     INSTALL_S,
     RETURN_S,
     TERMINAL,

@@ -27,7 +27,7 @@ from eyeflow.base.private import WRITERS, loose
 from eyeflow.base.reading import Unreadable, decode_utf8, parse_toml
 from eyeflow.base.record import dataclass
 from eyeflow.base.whole_file import write_whole
-from eyeflow.deploy.profile import config_dir, write_secret
+from eyeflow.client.profile import config_dir, write_secret
 from eyeflow.svm.signing import fingerprint, is_strong_key
 
 ENV_KEYS = "EYEFLOW_KEYS"

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from eyeflow.base.errors import ExitCode, EyeflowError
-from eyeflow.deploy.client import BACK_S, POLL_LAST_S, RESTART_POLLS_MAX, CoordinatorClient
+from eyeflow.client.rest import BACK_S, POLL_LAST_S, RESTART_POLLS_MAX, CoordinatorClient
 
 Answer = Callable[[httpx.Request], httpx.Response]
 

@@ -1,1 +1,0 @@
-"""Keys, and the strategies that move nodes from one program to another."""
