@@ -10,7 +10,7 @@ from eyeflow.base.names import near
 from eyeflow.coordinator import intake, metrics, views
 from eyeflow.coordinator.auth import CHALLENGE_S, JOIN_TOKEN_S, Actor, Role
 from eyeflow.coordinator.fleet import STRATEGIES, Draft
-from eyeflow.coordinator.loop import Hub
+from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.problem import FieldError, Problem
 from eyeflow.coordinator.registry import NodeRecord, ProgramRecord
 from eyeflow.protocol.wire import ProtocolError

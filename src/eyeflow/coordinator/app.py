@@ -18,9 +18,9 @@ from eyeflow.coordinator import metrics, openapi
 from eyeflow.coordinator.api import Call, Reply
 from eyeflow.coordinator.auth import Actor, Role
 from eyeflow.coordinator.endpoints import ENDPOINTS, PROGRAM_MEDIA_TYPE, Endpoint
+from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.intake import check_program
 from eyeflow.coordinator.link import link_endpoint
-from eyeflow.coordinator.loop import Hub
 from eyeflow.coordinator.problem import MEDIA_TYPE, Problem
 from eyeflow.coordinator.schema import check, parse_json
 from eyeflow.coordinator.shapes import SCHEMAS
@@ -77,7 +77,7 @@ def _serve(endpoints: list[Endpoint]) -> Callable[[Request], Awaitable[Response]
         actor = _actor(hub, endpoint, request)  # again: the token may have been revoked while the body came
         call = Call(request.path_params, body, actor)
         reply = endpoint.handler(hub, call)
-        hub.settle()
+        hub.send_manifests()
         return _response(reply)
 
     return serve

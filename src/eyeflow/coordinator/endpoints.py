@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from eyeflow.coordinator import api
 from eyeflow.coordinator.api import Call, Reply
 from eyeflow.coordinator.auth import Role
-from eyeflow.coordinator.loop import Hub
+from eyeflow.coordinator.hub import Hub
 from eyeflow.protocol.wire import PROGRAM_BYTES_MAX
 
 JSON_BYTES_MAX = 256 * 1024

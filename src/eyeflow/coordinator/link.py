@@ -10,7 +10,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.auth import authenticate_link
-from eyeflow.coordinator.loop import Hub
+from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.problem import MEDIA_TYPE, Problem
 from eyeflow.protocol.messages import Manifest, Message, decode_message, encode_message
 from eyeflow.protocol.session import (
@@ -74,7 +74,7 @@ def _refusal(websocket: WebSocket) -> Problem | None:
 
 
 class _Link:
-    """One open link. Satisfies `loop.OpenLink`."""
+    """One open link. Satisfies `hub.OpenLink`."""
 
     def __init__(self, hub: Hub, websocket: WebSocket, node: str, offer: Offer) -> None:
         self.node = node
@@ -131,7 +131,7 @@ class _Link:
         if self._hub.links.get(self.node) is not self:
             return  # a newer link took over: what is still on its way here is of another time, maybe of another copy
         self._act(self._session.receive(decode_message(data)))
-        self._hub.settle()
+        self._hub.send_manifests()
 
     def _act(self, outputs: tuple[Output, ...]) -> None:
         for output in outputs:

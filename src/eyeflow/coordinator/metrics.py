@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from eyeflow.coordinator.loop import Hub
+from eyeflow.coordinator.hub import Hub
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -19,7 +19,7 @@ from eyeflow.base.private import STRANGERS, WRITERS, require_private
 from eyeflow.client.profile import ClientProfile, write_secret
 from eyeflow.coordinator.app import make_app
 from eyeflow.coordinator.auth import Role
-from eyeflow.coordinator.loop import Hub
+from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.store import Store
 from eyeflow.net.listener import tcp_socket
 from eyeflow.net.places import Limits

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from eyeflow.coordinator.heads import NEXT_STEPS
-from eyeflow.coordinator.loop import Hub
+from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.registry import NodeRecord, ProgramRecord, SignerKey
 from eyeflow.protocol.identity import key_fingerprint
 from eyeflow.rollout.plan import Deployment, Rollback, Target

@@ -14,8 +14,8 @@ from eyeflow.rollout.plan import (
     NodeState,
     Rollback,
     Want,
+    finish_return,
     roll_back,
-    settle_return,
 )
 
 
@@ -26,7 +26,7 @@ def immediate(deployment: Deployment, now_us: int) -> tuple[Action, ...]:
     if deployment.state is DeploymentState.INSTALLING:
         return _install(deployment, now_us)
     if deployment.state is DeploymentState.ROLLING_BACK:
-        return settle_return(deployment, now_us)
+        return finish_return(deployment, now_us)
     return ()
 
 

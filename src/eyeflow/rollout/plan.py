@@ -271,7 +271,7 @@ def _after_return(progress: NodeProgress) -> NodeState:
     return NodeState.RETURNED if untouched else NodeState.RETURNING
 
 
-def settle_return(deployment: Deployment, now_us: int) -> tuple[Action, ...]:
+def finish_return(deployment: Deployment, now_us: int) -> tuple[Action, ...]:
     """Return the end of ROLLING_BACK once every node is back, or its deadline has passed."""
     away = [progress.node for progress in deployment.nodes if progress.state is NodeState.RETURNING]
     if away and now_us < deployment.state_deadline_us:

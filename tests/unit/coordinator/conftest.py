@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 
 from eyeflow.coordinator.app import make_app
 from eyeflow.coordinator.auth import Role
-from eyeflow.coordinator.loop import Hub
+from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.serve import ServeOptions, Started, serve
 from eyeflow.coordinator.store import Store
 from eyeflow.node.backoff import Backoff

@@ -16,7 +16,7 @@ import uvicorn
 
 from eyeflow.base import stop_signals
 from eyeflow.cli.logs import LogFormat, set_up_log
-from eyeflow.coordinator import loop
+from eyeflow.coordinator import hub
 from eyeflow.coordinator.serve import ServeOptions, serve
 from eyeflow.net.server import Server
 
@@ -46,7 +46,7 @@ if __name__ == "__main__":
         Server.startup = uvicorn.Server.startup  # type: ignore[method-assign]
         Server.shutdown = uvicorn.Server.shutdown  # type: ignore[method-assign]
     if "remembers" in sys.argv[2:]:
-        loop.Challenges = Remembered  # type: ignore[misc, assignment]
+        hub.Challenges = Remembered  # type: ignore[misc, assignment]
     if "deaf" in sys.argv[2:]:
         stop_signals.STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
     directory = Path(sys.argv[1])

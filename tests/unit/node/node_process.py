@@ -67,9 +67,9 @@ class Stream:
 
 
 def acknowledge_early() -> None:
-    async def record(self: Engine, turn: Round) -> None:
-        self.core.settle(turn, 1, self.clock.now_us())
-        await self.disk.commit(turn.batch, len(turn.executed))
+    async def record(self: Engine, round_: Round) -> None:
+        self.core.settle(round_, 1, self.clock.now_us())
+        await self.disk.commit(round_.batch, len(round_.executed))
 
     Engine._record = record  # type: ignore[method-assign]
 

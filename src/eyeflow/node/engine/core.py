@@ -150,18 +150,18 @@ class Core:
         drafts = [*notes, *(Draft(now_us, body) for body in rejected)]
         finished, self._finished = self._finished, []
         completed, self._completed = self._completed, []
-        turn = Round(Batch(), receipts=receipts)
+        round_ = Round(Batch(), receipts=receipts)
         for ran in completed:
-            self._plan(turn, Executed(ran, len(drafts)), drafts, now_us)
+            self._plan(round_, Executed(ran, len(drafts)), drafts, now_us)
         self._shift_times({ran.rule.name for ran in completed}, drafts, now_us)
         for ran in self._run(now_us):
-            self._plan(turn, Executed(ran, len(drafts)), drafts, now_us)
+            self._plan(round_, Executed(ran, len(drafts)), drafts, now_us)
         self._vouch(drafts, now_us)
-        finished += _emptied(turn.receipts)
-        states = self._changed_states(turn)
+        finished += _emptied(round_.receipts)
+        states = self._changed_states(round_)
         kept, self._kept = tuple(self._kept.items()), {}
-        turn.batch = Batch(drafts, states, _pending(turn), finished, put_meta=kept, unrecorded=unrecorded)
-        return turn
+        round_.batch = Batch(drafts, states, _pending(round_), finished, put_meta=kept, unrecorded=unrecorded)
+        return round_
 
     def _run(self, now_us: int) -> list[Ran]:
         picked = self._turns.pick(self.rules.values())
@@ -191,29 +191,31 @@ class Core:
             self.intake.reject(rule, event, f"internal error: {type(error).__name__}", now_us)
             return None
 
-    def _plan(self, turn: Round, done: Executed, drafts: list[Draft], now_us: int) -> None:
+    def _plan(self, round_: Round, done: Executed, drafts: list[Draft], now_us: int) -> None:
         """Add one execution to the round: its record, its actions, its emitted events."""
         actions, planned = [], list[PlannedAction]()
         for index, action in enumerate(done.ran.execution.actions):
-            disposition = self._dispose(turn, done, index, action, planned)
+            disposition = self._dispose(round_, done, index, action, planned)
             actions.append((action.site, action.args, int(disposition)))
         drafts.append(Draft(now_us, _body(done.ran, tuple(actions))))
-        turn.executed.append(done)
+        round_.executed.append(done)
         if planned:
-            turn.planned.append(Planned(done.ran.rule, done.draft, planned))
+            round_.planned.append(Planned(done.ran.rule, done.draft, planned))
         if done.ran.event.receipt is not None:
-            turn.receipts.append(done.ran.event.receipt)
+            round_.receipts.append(done.ran.event.receipt)
         _count(done.ran, now_us)
 
     def _dispose(
-        self, turn: Round, done: Executed, index: int, action: Action, planned: list[PlannedAction]
+        self, round_: Round, done: Executed, index: int, action: Action, planned: list[PlannedAction]
     ) -> Disposition:
         rule, hops = done.ran.rule, done.ran.event.hops + 1
         site = rule.program.sites[action.site]
         if site.kind is SiteKind.EMIT:
             if self.intake.listens(site.capability):
                 payload = event_payload(site, action.args, rule.program.pins)
-                turn.emitted.append(Emitted(rule, site.capability, payload, done.ran.time_us, done.draft, index, hops))
+                round_.emitted.append(
+                    Emitted(rule, site.capability, payload, done.ran.time_us, done.draft, index, hops)
+                )
             return Disposition.EMITTED
         named = named_arguments(site, action.args, rule.program.pins)
         key = resource_key(site, named)
@@ -229,31 +231,31 @@ class Core:
             drafts.append(Draft(now_us, CheckpointBody(self._public_key)))
             self._unvouched = 0
 
-    def settle(self, turn: Round, first_seq: int, now_us: int) -> list[Dispatch]:
+    def settle(self, round_: Round, first_seq: int, now_us: int) -> list[Dispatch]:
         """Let a round happen: sources hear `done`, events go to the bus; returns the actions to perform.
 
         `first_seq` is the seq of the batch's first draft, 0 when the round was not recorded and acts nevertheless.
         """
-        for done in turn.executed:
+        for done in round_.executed:
             rule = done.ran.rule
             rule.health.latencies_us.append(now_us - done.ran.event.arrived_us)
             rule.busy = rule.busy and not rule.asks_models
-        self._saved(turn) if first_seq else self._put_back(turn)
-        for receipt in turn.receipts:
+        self._saved(round_) if first_seq else self._put_back(round_)
+        for receipt in round_.receipts:
             if receipt.left == 0 and receipt.done is not None:
                 done_once, receipt.done = receipt.done, None
                 done_once()
-        for event in turn.emitted:
+        for event in round_.emitted:
             pending = (first_seq + event.draft, event.index) if first_seq else (0, 0)
             self.intake.emit(event.rule, event.name, event.payload, event.time_us, now_us, event.hops, pending)
         return [
             Dispatch(p.rule, p.rule.loaded.program_id, first_seq + p.draft if first_seq else 0, p.actions)
-            for p in turn.planned
+            for p in round_.planned
         ]
 
-    def _changed_states(self, turn: Round) -> list[StateRow]:
+    def _changed_states(self, round_: Round) -> list[StateRow]:
         """Return the durable memory of the rules whose executions changed it, now or in a round not recorded."""
-        touched = {done.ran.rule.name: done.ran.rule for done in turn.executed}
+        touched = {done.ran.rule.name: done.ran.rule for done in round_.executed}
         # What runs in a thread changes its memory right now; its own round comes.
         touched |= {name: self.rules[name] for name in self._unsaved & self.rules.keys() if not self.rules[name].busy}
         self._unsaved.clear()
@@ -261,22 +263,22 @@ class Core:
         for name, rule in touched.items():
             state = rule.instance.state_bytes() if rule.program.regions.state else rule.saved_state
             if state != rule.saved_state:
-                turn.saved[name] = state
+                round_.saved[name] = state
                 rows.append(StateRow(name, rule.loaded.program_id, state))
         return rows
 
-    def _saved(self, turn: Round) -> None:
-        for name, state in turn.saved.items():
+    def _saved(self, round_: Round) -> None:
+        for name, state in round_.saved.items():
             if name in self.rules:
                 self.rules[name].saved_state = state
 
-    def _put_back(self, turn: Round) -> None:
+    def _put_back(self, round_: Round) -> None:
         """Of a round that was not recorded, keep for the next one what is no execution, and who remembers more."""
-        self._unsaved |= turn.saved.keys()
-        self._notes += [draft for draft in turn.batch.drafts if not isinstance(draft.body, ExecutionBody)]
+        self._unsaved |= round_.saved.keys()
+        self._notes += [draft for draft in round_.batch.drafts if not isinstance(draft.body, ExecutionBody)]
         del self._notes[:-NOTES_MAX]
-        self._finished += turn.batch.finished
-        self._kept = dict(turn.batch.put_meta) | self._kept
+        self._finished += round_.batch.finished
+        self._kept = dict(round_.batch.put_meta) | self._kept
 
 
 def _body(ran: Ran, actions: tuple[tuple[int, tuple[Value, ...], int], ...]) -> ExecutionBody:
@@ -319,11 +321,11 @@ def _emptied(receipts: Sequence[Receipt]) -> list[tuple[int, int]]:
     return finished
 
 
-def _pending(turn: Round) -> list[PendingRow]:
+def _pending(round_: Round) -> list[PendingRow]:
     """Return what must not be forgotten before it has ended: actions to perform and events to hand on."""
-    executed = {done.draft: done.ran for done in turn.executed}
-    places = [(p.draft, action.index) for p in turn.planned for action in p.actions]
-    places += [(event.draft, event.index) for event in turn.emitted]
+    executed = {done.draft: done.ran for done in round_.executed}
+    places = [(p.draft, action.index) for p in round_.planned for action in p.actions]
+    places += [(event.draft, event.index) for event in round_.emitted]
     return [_pending_row(executed[draft], draft, index) for draft, index in places]
 
 

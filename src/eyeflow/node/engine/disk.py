@@ -159,15 +159,15 @@ class DiskGuard:
         now_us = self._clock.now_us()
         for body in bodies:
             core.note(now_us, body)
-        turn = core.next_round(now_us, self.take_unrecorded())
-        if turn is None:
+        round_ = core.next_round(now_us, self.take_unrecorded())
+        if round_ is None:
             return True
         try:
-            first_seq = await self._try(turn.batch)
+            first_seq = await self._try(round_.batch)
         except StorageError as error:
             self._failed(error)
             return False
-        core.settle(turn, first_seq, now_us)
+        core.settle(round_, first_seq, now_us)
         return True
 
     def as_dict(self) -> dict[str, object]:

@@ -145,10 +145,10 @@ class Engine:
             self._look_at_clock()
             self.core.tick(self.clock.now_us())
             self._start_models()
-            turn = self.core.next_round(self.clock.now_us(), self.disk.take_unrecorded())
-            if turn is None:
+            round_ = self.core.next_round(self.clock.now_us(), self.disk.take_unrecorded())
+            if round_ is None:
                 return False
-            await self._record(turn)
+            await self._record(round_)
         return True
 
     def _look_at_clock(self) -> None:
@@ -160,9 +160,9 @@ class Engine:
             )
             self.core.clock_was_set(step_us, self.clock.now_us())
 
-    async def _record(self, turn: Round) -> None:
-        first_seq = await self.disk.commit(turn.batch, len(turn.executed))
-        for dispatch in self.core.settle(turn, first_seq, self.clock.now_us()):
+    async def _record(self, round_: Round) -> None:
+        first_seq = await self.disk.commit(round_.batch, len(round_.executed))
+        for dispatch in self.core.settle(round_, first_seq, self.clock.now_us()):
             self.actions.submit(dispatch)
         self._space.set()
 

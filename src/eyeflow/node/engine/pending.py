@@ -27,7 +27,7 @@ def resume_pending(engine: Engine, restored: Restored) -> None:
     """Go on with the unfinished actions in the order they were recorded; call it after the programs are restored."""
     programs = {program_id: _decoded(data) for program_id, data in restored.pending_programs.items()}
     for _, execution in groupby(restored.pending, key=lambda row: row.seq):
-        tried = ((row, _settle(engine, programs.get(row.program_id), row)) for row in execution)
+        tried = ((row, _resumed(engine, programs.get(row.program_id), row)) for row in execution)
         left = [(row, action) for row, action in tried if action is not None]
         if left:
             first = left[0][0]
@@ -43,7 +43,7 @@ def _decoded(data: bytes) -> Program | None:
         return None
 
 
-def _settle(engine: Engine, program: Program | None, row: PendingRow) -> PlannedAction | None:
+def _resumed(engine: Engine, program: Program | None, row: PendingRow) -> PlannedAction | None:
     """Emit an event again, give up what may not be performed again; return what may."""
     rule = engine.core.rules.get(row.rule)
     if rule is None or program is None or row.site >= len(program.sites):

@@ -181,7 +181,7 @@ class HttpSource:
         now_us = self._clock()
         recorded: list[asyncio.Future[bool]] = [asyncio.get_running_loop().create_future() for _ in subscriptions]
         for subscription, one in zip(subscriptions, recorded, strict=True):
-            done, refused = partial(_settle, one, True), partial(_settle, one, False)
+            done, refused = partial(_tell_recorded, one, True), partial(_tell_recorded, one, False)
             await self._deliver(IncomingEvent(subscription, payload, now_us, done, rejected, refused=refused))
         return all(await asyncio.gather(*recorded))
 
@@ -193,6 +193,6 @@ class HttpSource:
         return JSONResponse(problem, status, headers, media_type="application/problem+json")
 
 
-def _settle(future: asyncio.Future[bool], had_room: bool) -> None:
+def _tell_recorded(future: asyncio.Future[bool], had_room: bool) -> None:
     if not future.done():  # the request may have ended for want of an answer
         future.set_result(had_room)

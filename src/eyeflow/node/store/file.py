@@ -174,7 +174,7 @@ class StoreFile:
                 full=True,
             )
 
-    def settle(self) -> None:
+    def flush_log(self) -> None:
         """Write everything that the log holds into the file, and sync it. Raises StorageError when the disk fails.
 
         After a failed fsync the kernel may take pages for written that are not: only writing them again makes sure.

@@ -362,7 +362,7 @@ class Store:
         """
         self._file.abandon()
         self._file = self._own_file()
-        self._file.settle()
+        self._file.flush_log()
         try:
             self._lost_total = int(self._meta_or_set("lost_total", 0))
             self._tip = self._read_head()

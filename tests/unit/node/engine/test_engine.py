@@ -114,11 +114,11 @@ def test_nothing_is_visible_before_its_commit(tmp_path: Path) -> None:
 def test_control_acknowledging_before_the_commit_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The check above must be able to fail: with the order turned around, it does."""
 
-    async def record_too_late(self: Engine, turn: Round) -> None:
-        for dispatch in self.core.settle(turn, self.disk._writer.store.head[0] + 1, self.clock.now_us()):
+    async def record_too_late(self: Engine, round_: Round) -> None:
+        for dispatch in self.core.settle(round_, self.disk._writer.store.head[0] + 1, self.clock.now_us()):
             self.actions.submit(dispatch)
             await asyncio.sleep(0)
-        await self.disk.commit(turn.batch, len(turn.executed))
+        await self.disk.commit(round_.batch, len(round_.executed))
 
     monkeypatch.setattr(Engine, "_record", record_too_late)
 

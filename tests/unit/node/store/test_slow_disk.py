@@ -46,7 +46,7 @@ async def main():
     heart = asyncio.create_task(beat())
     batch = Batch([Draft(1, StopBody("x"))])
     await during("commit", writer.commit(batch))
-    await during("settle", writer.run(lambda store: store._file.settle()))
+    await during("flush_log", writer.run(lambda store: store._file.flush_log()))
     await writer.commit(batch)
     await during("drop", writer.run(lambda store: store._drop_oldest("size", 1)))
     await during("close", writer.run(lambda store: store.close(clean=True)))
@@ -71,7 +71,7 @@ def beats(tmp_path: Path, variant: str) -> dict[str, int]:
 
 def test_the_event_loop_runs_while_the_disk_syncs(tmp_path: Path) -> None:
     counted = beats(tmp_path, "product")
-    assert counted.keys() == {"commit", "settle", "drop", "close"}
+    assert counted.keys() == {"commit", "flush_log", "drop", "close"}
     assert all(count >= BEATS for count in counted.values()), counted
 
 

@@ -105,7 +105,7 @@ class Hub:
         if link is not None:
             link.close("removed", "the node was removed from the cluster")
 
-    def settle(self) -> None:
+    def send_manifests(self) -> None:
         """Send each changed manifest to its node, when the node is connected."""
         for node in sorted(self.fleet.take_changed()):
             link, offer = self.links.get(node), self.fleet.offer(node)
@@ -116,7 +116,7 @@ class Hub:
         """Look at deadlines once; a store that fails now is tried again at the next tick."""
         try:
             self.fleet.tick(self.clock())
-            self.settle()
+            self.send_manifests()
             self.store.check()
         except (EyeflowError, OSError) as error:
             self.store.trouble = error.brief if isinstance(error, EyeflowError) else str(error)
