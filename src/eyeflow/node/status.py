@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from eyeflow.base.duration import format_duration
 from eyeflow.node.engine.running import RunningRule
 from eyeflow.node.ports import PortStatus
-from eyeflow.node.store.types import Slot
+from eyeflow.protocol.slot import Slot
 
 if TYPE_CHECKING:
     from eyeflow.node.runtime import NodeRuntime

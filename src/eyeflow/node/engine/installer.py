@@ -14,9 +14,10 @@ from eyeflow.node.engine.admission import Loaded, Policy, Refused
 from eyeflow.node.engine.core import Core
 from eyeflow.node.engine.engine import Engine
 from eyeflow.node.engine.running import RunningRule, start_rule
-from eyeflow.node.store.types import Batch, Draft, Slot, SlotRow, StateRow
+from eyeflow.node.store.types import Batch, Draft, SlotRow, StateRow
 from eyeflow.protocol.audit_bodies import InstallBody, RemoveBody, WithdrawBody
 from eyeflow.protocol.cbor import CborError
+from eyeflow.protocol.slot import Slot
 from eyeflow.svm.container import decode
 from eyeflow.svm.program import Value
 from eyeflow.svm.signing import check_signatures, fingerprint

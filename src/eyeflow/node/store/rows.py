@@ -6,8 +6,9 @@ from typing import Any, cast
 
 import apsw
 
-from eyeflow.node.store.types import Batch, PendingRow, Slot, SlotRow, StateRow
+from eyeflow.node.store.types import Batch, PendingRow, SlotRow, StateRow
 from eyeflow.protocol.cbor import decode, encode
+from eyeflow.protocol.slot import Slot
 from eyeflow.svm.program import Value
 
 _KEEP_PROGRAM = """

@@ -9,15 +9,8 @@ from pathlib import Path
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.protocol.audit_bodies import Body
+from eyeflow.protocol.slot import Slot
 from eyeflow.svm.program import Value
-
-
-class Slot(Enum):
-    """Where a node keeps a program of a rule; `previous` is the last known good."""
-
-    ACTIVE = "active"
-    CANDIDATE = "candidate"
-    PREVIOUS = "previous"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ import pytest
 from components.node_sim import NODE_KEY, NodeSim, program
 from eyeflow.node.control import InstallOutcome
 from eyeflow.node.store.store import Store
-from eyeflow.node.store.types import Batch, Committed, Slot
+from eyeflow.node.store.types import Batch, Committed
 from eyeflow.node.store.writer import InlineWriter
 from eyeflow.protocol.audit import verify_chain
 from eyeflow.protocol.audit_bodies import ExecutionBody, InstallBody, RejectedBody, RemoveBody
+from eyeflow.protocol.slot import Slot
 from eyeflow.svm.signing import public_key_of
 
 
