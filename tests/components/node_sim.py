@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
+from eyeflow.base.machine import FreeBytes, free_bytes_of
 from eyeflow.compiler.compile import compile_rule
 from eyeflow.node.config.config import NodeConfig, OfflineConfig
 from eyeflow.node.config.ports import MqttConfig, PortsConfig
 from eyeflow.node.control import InstallResult
 from eyeflow.node.ports import IncomingEvent, PortStatus, Subscription
 from eyeflow.node.runtime import NodeRuntime
-from eyeflow.node.store.file import FreeBytes, free_bytes_of
 from eyeflow.node.store.store import Store
 from eyeflow.node.store.writer import InlineWriter
 from eyeflow.node.world import World

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
 from collections.abc import Callable
+from random import Random, SystemRandom
 from typing import Protocol
 
 from eyeflow import __version__
@@ -47,21 +47,22 @@ def wall_clock_us() -> int:
     return time.time_ns() // 1000
 
 
-def new_deployment_id() -> str:
+def new_deployment_id(random: Random) -> str:
     """Return a fresh id for a deployment."""
-    return f"d-{secrets.token_hex(6)}"
+    return f"d-{random.randbytes(6).hex()}"
 
 
 class Hub:
     """Everything the API and the links share. Lives on one event loop; commits are short and happen on it."""
 
-    def __init__(self, store: Store, clock: Clock = wall_clock_us) -> None:
+    def __init__(self, store: Store, clock: Clock = wall_clock_us, random: Random | None = None) -> None:
+        random = random or SystemRandom()
         self.store = store
         self.clock = clock
-        self.fleet = Fleet(store, new_deployment_id)
-        self.tokens = Tokens(store)
+        self.fleet = Fleet(store, lambda: new_deployment_id(random))
+        self.tokens = Tokens(store, random.randbytes)
         self.registry = Registry(store, self.fleet, self.tokens)
-        self.challenges = Challenges()
+        self.challenges = Challenges(random.randbytes)
         self.checking_program = asyncio.Lock()
         """One at a time, in a thread: nodes are served meanwhile."""
         self.own = Coordinates(store.coordinator_id, f"eyeflow {__version__}", store.identity.sign)

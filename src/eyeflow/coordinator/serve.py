@@ -15,11 +15,12 @@ from pathlib import Path
 
 from eyeflow.base.dir_lock import DataDirLock
 from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.base.machine import Machine
 from eyeflow.base.private import STRANGERS, WRITERS, require_private
 from eyeflow.client.profile import ClientProfile, write_secret
 from eyeflow.coordinator.app import make_app
 from eyeflow.coordinator.auth import Role
-from eyeflow.coordinator.hub import Hub
+from eyeflow.coordinator.hub import Clock, Hub, wall_clock_us
 from eyeflow.coordinator.store import Store
 from eyeflow.net.listener import tcp_socket
 from eyeflow.net.places import Limits
@@ -73,15 +74,25 @@ class Started:
 
 
 async def serve(
-    options: ServeOptions, on_started: Callable[[Started], None], stop: asyncio.Event | None = None
+    options: ServeOptions,
+    on_started: Callable[[Started], None],
+    stop: asyncio.Event | None = None,
+    *,
+    clock: Clock = wall_clock_us,
+    machine: Machine | None = None,
+    listen: Callable[[str, int], socket.socket] | None = None,
 ) -> None:
-    """Serve until a signal of `STOP_SIGNALS` or `stop`; raises EyeflowError when port, store or options refuse."""
+    """Serve until a signal of `STOP_SIGNALS` or `stop`; raises EyeflowError when port, store or options refuse.
+
+    `clock`, `machine` and `listen` (see `bind`) are those of this machine unless a simulation hands in its own.
+    """
+    machine = machine or Machine()
     check_exposure(options)
     check_certificate(options)
-    with contextlib.closing(bind(options.host, options.port)) as listener, _locked(options.data_dir):
-        store = Store(options.data_dir / STORE_FILE)
+    with contextlib.closing((listen or bind)(options.host, options.port)) as listener, _locked(options.data_dir):
+        store = Store(options.data_dir / STORE_FILE, machine)
         try:
-            hub = Hub(store)
+            hub = Hub(store, clock, machine.random)
             url = _url(options, listener.getsockname()[1])
             started = prepare(hub, options, url)
             server = _TellingServer(hub, options, lambda: on_started(started))

@@ -14,6 +14,7 @@ from typing import Any
 import apsw
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.base.machine import Machine
 from eyeflow.protocol.identity import Identity, key_fingerprint
 
 BUSY_MS = 5_000
@@ -76,12 +77,12 @@ SCHEMA_VERSION = len(MIGRATIONS)
 class Store:
     """The open store; `identity` is the coordinator's key, made on the first start. Use from one thread only."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, machine: Machine | None = None) -> None:
+        self.path, self._machine = path, machine or Machine()
         self._depth = 0
         self.trouble = ""
         """Why the last write failed or the next one will; empty while all is well."""
-        self._db = _open(path)
+        self._db = _open(path, self._machine.vfs)
         self._prepare()
         self.identity = Identity(self._secret())
         self.coordinator_id = key_fingerprint(self.identity.public_key)
@@ -116,9 +117,8 @@ class Store:
 
         It writes only after trouble: once a second for ever would wear a flash card out.
         """
-        disk = os.statvfs(self.path.parent)
-        free_bytes = disk.f_bavail * disk.f_frsize
-        if disk.f_flag & os.ST_RDONLY:
+        free_bytes = self._machine.free_bytes(self.path.parent)
+        if os.statvfs(self.path.parent).f_flag & os.ST_RDONLY:
             raise _trouble(self.path, "its disk is read-only")
         if free_bytes < ROOM_BYTES_MIN:
             raise _trouble(self.path, f"its disk has {free_bytes} bytes left, it needs {ROOM_BYTES_MIN}")
@@ -160,7 +160,7 @@ class Store:
         """After an I/O error pages in memory may not be what the disk holds: forget them and read the file again."""
         if isinstance(error, apsw.IOError):
             self._db.close()
-            self._db = _open(self.path)
+            self._db = _open(self.path, self._machine.vfs)
         return _trouble(self.path, error)
 
     def _prepare(self) -> None:
@@ -183,7 +183,9 @@ class Store:
             for number in range(version, SCHEMA_VERSION):
                 self._db.execute(MIGRATIONS[number])
             if version == 0:
-                self.run("INSERT INTO meta VALUES('identity', ?)", (Identity.generate().private_bytes(),))
+                self.run(
+                    "INSERT INTO meta VALUES('identity', ?)", (Identity.generate(self._machine.random).private_bytes(),)
+                )
             self._db.pragma("user_version", SCHEMA_VERSION)
 
     def _secret(self) -> bytes:
@@ -192,11 +194,11 @@ class Store:
         return bytes(row[0])
 
 
-def _open(path: Path) -> apsw.Connection:
+def _open(path: Path, vfs: str | None) -> apsw.Connection:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        db = apsw.Connection(str(path))
+        db = apsw.Connection(str(path), vfs=vfs)
         db.set_busy_timeout(BUSY_MS)
         db.pragma("journal_mode", "wal")
         db.pragma("synchronous", "full")

@@ -7,13 +7,16 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from random import Random
 
 from eyeflow.base.dir_lock import DataDirLock
 from eyeflow.base.errors import EyeflowError
+from eyeflow.base.machine import Machine
 from eyeflow.base.stop_signals import stop_signals
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.clock import Clock, SystemClock
 from eyeflow.node.config.config import NodeConfig
+from eyeflow.node.config.ports import PortsConfig
 from eyeflow.node.control import Link
 from eyeflow.node.engine.engine import STOP_GRACE_S
 from eyeflow.node.local_socket import keep_serving_status
@@ -23,7 +26,8 @@ from eyeflow.node.runtime import NodeRuntime, load_identity
 from eyeflow.node.store.store import Store
 from eyeflow.node.store.types import StorageError
 from eyeflow.node.store.writer import ThreadWriter
-from eyeflow.node.world import build_world
+from eyeflow.node.world import World, build_world
+from eyeflow.protocol.identity import Identity
 
 _log = logging.getLogger("eyeflow.node")
 
@@ -32,6 +36,7 @@ CLOSE_S = 5.0
 
 MakeLink = Callable[[NodeRuntime], Link | None]
 OnReady = Callable[[NodeRuntime], None]
+MakeWorld = Callable[[PortsConfig, str, Callable[[], int]], World]
 
 
 async def run_node(
@@ -41,14 +46,19 @@ async def run_node(
     on_ready: OnReady | None = None,
     stop: asyncio.Event | None = None,
     clock: Clock | None = None,
+    machine: Machine | None = None,
+    make_world: MakeWorld = build_world,
 ) -> None:
     """Run a node until a signal (`STOP_SIGNALS`) or `stop`. Starts and works without a coordinator.
 
     `make_link` makes the link to the coordinator (None: `joining.open_link`); `on_ready` is called once rules run.
+    `clock`, `machine` and `make_world` (sources and drivers) are those of this machine unless a simulation hands in its
+    own.
+
     Raises EyeflowError when the node cannot start: the directory is in use, the store damaged, a secret missing.
     """
     stop, clock = stop or asyncio.Event(), clock or SystemClock()
-    async with _open_node(config, clock) as node:
+    async with _open_node(config, clock, machine or Machine(), make_world) as node:
         node.link = (make_link or _default_link)(node)
         with stop_signals(lambda number: stop.set()):
             await _serve(node, stop, on_ready)
@@ -61,21 +71,23 @@ def _default_link(node: NodeRuntime) -> Link | None:
 
 
 @asynccontextmanager
-async def _open_node(config: NodeConfig, clock: Clock) -> AsyncIterator[NodeRuntime]:
+async def _open_node(
+    config: NodeConfig, clock: Clock, machine: Machine, make_world: MakeWorld
+) -> AsyncIterator[NodeRuntime]:
     """Open lock, store and world; close them in the opposite order, whatever happens."""
     _make_data_dir(config.data_dir)
     lock = DataDirLock(config.data_dir, "node")
     try:
-        identity = load_identity(config.data_dir)
-        store = Store(config.data_dir, config.name, identity, config.offline.limits, now_us=clock.now_us)
+        identity = load_identity(config.data_dir, machine)
+        store = _open_store(config, identity, clock, machine)
         _warn_of_small_disk(store, config)
         _tell_lost_store(store)
         writer = ThreadWriter(store)
         clean = False
         try:
-            world = build_world(config.ports, config.name, clock.now_us)
+            world = make_world(config.ports, config.name, clock.now_us)
             try:
-                node = NodeRuntime(config, writer, identity, world, clock)
+                node = NodeRuntime(config, writer, identity, world, clock, machine)
                 await node.start()
                 yield node
                 clean = await node.stop("stopped")
@@ -90,6 +102,18 @@ async def _open_node(config: NodeConfig, clock: Clock) -> AsyncIterator[NodeRunt
                 writer.stop()
     finally:
         lock.release()
+
+
+def _open_store(config: NodeConfig, identity: Identity, clock: Clock, machine: Machine) -> Store:
+    return Store(
+        config.data_dir,
+        config.name,
+        identity,
+        config.offline.limits,
+        now_us=clock.now_us,
+        vfs=machine.vfs,
+        free_bytes=machine.free_bytes,
+    )
 
 
 def _warn_of_small_disk(store: Store, config: NodeConfig) -> None:
@@ -127,17 +151,17 @@ def _make_data_dir(path: Path) -> None:
 
 async def _serve(node: NodeRuntime, stop: asyncio.Event, on_ready: OnReady | None) -> None:
     """Run engine, sources, link and status socket side by side until `stop`."""
-    tried = asyncio.Event()
+    tried, rng = asyncio.Event(), node.machine.random
     async with asyncio.TaskGroup() as group:
         engine = group.create_task(node.engine.run())
         ports = [(source.status, _runs(source, node)) for source in node.sources.values()]
         if node.link is not None:
             ports.append((node.link.status, node.link.run))
-        others = [group.create_task(_supervise(status, run)) for status, run in ports]
+        others = [group.create_task(_supervise(status, run, rng)) for status, run in ports]
         told = [*(status for status, _ in ports), *(driver.status for driver in node.world.drivers.values())]
         others.append(group.create_task(PortLog(told).run()))
         others.append(group.create_task(node.revocation.run()))
-        others.append(group.create_task(keep_serving_status(node.config.data_dir, node.status, tried)))
+        others.append(group.create_task(keep_serving_status(node.config.data_dir, node.status, tried, rng)))
         await tried.wait()
         if on_ready is not None:
             on_ready(node)
@@ -155,9 +179,9 @@ def _runs(source: Source, node: NodeRuntime) -> Callable[[], Awaitable[None]]:
     return lambda: source.run(node.engine.deliver)
 
 
-async def _supervise(status: PortStatus, run: Callable[[], Awaitable[None]]) -> None:
+async def _supervise(status: PortStatus, run: Callable[[], Awaitable[None]], rng: Random) -> None:
     """Run a port for ever: one that fails in a way it does not mend itself is shown as failed and started again."""
-    backoff = Backoff()
+    backoff = Backoff(rng)
     while True:
         try:
             await run()

@@ -10,6 +10,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from eyeflow.base.errors import EyeflowError
@@ -58,12 +59,14 @@ async def serve_status(data_dir: Path, status: Callable[[], Mapping[str, object]
             socket_file.unlink(missing_ok=True)
 
 
-async def keep_serving_status(data_dir: Path, status: Callable[[], Mapping[str, object]], tried: asyncio.Event) -> None:
+async def keep_serving_status(
+    data_dir: Path, status: Callable[[], Mapping[str, object]], tried: asyncio.Event, rng: Random | None = None
+) -> None:
     """Serve `status()` until cancelled; sets `tried` once it does, or cannot.
 
     A disk that takes no socket now is tried again: rules do not wait for it.
     """
-    backoff = Backoff()
+    backoff = Backoff(rng)
     while True:
         try:
             async with serve_status(data_dir, status):

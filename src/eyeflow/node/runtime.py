@@ -7,8 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.base.machine import Machine
 from eyeflow.base.private import WRITERS, require_private
-from eyeflow.base.whole_file import write_whole
 from eyeflow.node.clock import Clock
 from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.control import InstallResult, Link, NodeIdentity
@@ -39,13 +39,21 @@ SIGNERS_KEY = "cluster_signers"
 class NodeRuntime:
     """A node that runs: implements `NodeControl`. `link` is set by the daemon when there is a coordinator."""
 
-    def __init__(self, config: NodeConfig, writer: Writer, identity: Identity, world: World, clock: Clock) -> None:
-        self.config, self.clock, self.world = config, clock, world
+    def __init__(
+        self,
+        config: NodeConfig,
+        writer: Writer,
+        identity: Identity,
+        world: World,
+        clock: Clock,
+        machine: Machine | None = None,
+    ) -> None:
+        self.config, self.clock, self.world, self.machine = config, clock, world, machine or Machine()
         self.link: Link | None = None
         self.started_us = clock.now_us()
         self._writer, self._identity = writer, identity
         self._signers: bytes | None = None
-        options = EngineOptions(config.offline.limits, config.offline.durability, self._subscribe)
+        options = EngineOptions(config.offline.limits, config.offline.durability, self._subscribe, self.machine.random)
         arbiter = Arbiter(clock, round(config.resource_lease_s * 1e6), round(config.resource_wait_s * 1e6))
         core = Core(Scheduler(config.timezone), utc_offset_of(config.timezone), identity.public_key)
         self.engine = Engine(core, writer, world.drivers, arbiter, clock, options)
@@ -151,13 +159,13 @@ def _split_keys(data: bytes) -> list[bytes]:
     return [data[at : at + KEY_BYTES] for at in range(0, len(data), KEY_BYTES)]
 
 
-def load_identity(data_dir: Path) -> Identity:
+def load_identity(data_dir: Path, machine: Machine | None = None) -> Identity:
     """Return the node's key, made at the first start (`node.key`, 32 bytes, readable by its owner only)."""
-    path = data_dir / KEY_NAME
+    path, machine = data_dir / KEY_NAME, machine or Machine()
     try:
         require_private(data_dir, "the node's data_dir", WRITERS)
         if not path.exists():
-            write_whole(path, Identity.generate().private_bytes(), 0o600)
+            machine.write_whole(path, Identity.generate(machine.random).private_bytes(), 0o600)
         require_private(path, "the node's key")
         return Identity(path.read_bytes())
     except (OSError, ValueError) as error:

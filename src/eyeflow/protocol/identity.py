@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from random import Random, SystemRandom
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -19,9 +20,12 @@ class Identity:
         self.public_key: bytes = self._key.public_key().public_bytes_raw()
 
     @classmethod
-    def generate(cls) -> Identity:
-        """Return a new identity from the system's randomness."""
-        return cls(Ed25519PrivateKey.generate().private_bytes_raw())
+    def generate(cls, random: Random | None = None) -> Identity:
+        """Return a new identity, from the system's randomness unless `random` is given.
+
+        Any 32 bytes are a private key (RFC 8032, section 5.1.5).
+        """
+        return cls((random or SystemRandom()).randbytes(KEY_BYTES))
 
     def private_bytes(self) -> bytes:
         """Return the 32 secret bytes, for the one store that keeps them."""

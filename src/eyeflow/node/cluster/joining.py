@@ -8,7 +8,7 @@ from pathlib import Path
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.cluster.link import CoordinatorLink
-from eyeflow.node.cluster.membership import JoinResult, Membership, join_cluster
+from eyeflow.node.cluster.membership import JoinResult, Membership, ask_to_join
 from eyeflow.node.config.config import CoordinatorConfig
 from eyeflow.node.config.tables import secret
 from eyeflow.node.control import Link
@@ -21,7 +21,7 @@ def open_link(node: NodeRuntime) -> Link | None:
 
     Nothing is read yet: what is wrong with the files of the membership is the link's trouble, not that of the rules.
     """
-    membership = Membership(node.config.data_dir)
+    membership = Membership(node.config.data_dir, node.machine.write_whole)
     return JoiningLink(node, membership) if membership.is_there or node.config.coordinator.url else None
 
 
@@ -41,11 +41,14 @@ class JoiningLink:
     def __init__(self, node: NodeRuntime, membership: Membership) -> None:
         self._node, self._membership = node, membership
         self.status = PortStatus("coordinator", counters={"dials": 0, "connects": 0, "manifests": 0})
-        self._link = CoordinatorLink(node, membership, node.trust, status=self.status)
+        self._rng = node.machine.random
+        self._link = CoordinatorLink(
+            node, membership, node.trust, status=self.status, now_us=node.clock.now_us, random=self._rng
+        )
 
     async def run(self) -> None:
         """Run until cancelled. Raises EyeflowError for a membership that cannot be read."""
-        backoff = Backoff()
+        backoff = Backoff(self._rng)
         while (joined := self._membership.joined() or await self._try()) is None:
             await asyncio.sleep(backoff.next_s())
         trust_first(self._node, joined)
@@ -57,7 +60,7 @@ class JoiningLink:
             token = join_token(config)
             name, key = self._node.identity.name, self._node.identity.public_key
             ca_file = str(config.ca_file or "")
-            joined = await asyncio.to_thread(join_cluster, config.url, token, name, self._node.sign, key, ca_file)
+            joined = await ask_to_join(config.url, token, name, self._node.sign, key, ca_file)
             self._membership.join(joined)
         except EyeflowError as error:
             self.status.state = "connecting"

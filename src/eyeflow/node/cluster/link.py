@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import secrets
 import time
 from collections.abc import Callable
+from random import Random, SystemRandom
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
@@ -30,7 +30,7 @@ from eyeflow.node.cluster.health import (
     refusal_of,
     rules_of,
 )
-from eyeflow.node.cluster.membership import ANSWER_BYTES_MAX, JoinResult, Membership, tls_context
+from eyeflow.node.cluster.membership import ANSWER_BYTES_MAX, JoinResult, Membership, http_client, tls_context
 from eyeflow.node.control import InstallOutcome, NodeControl
 from eyeflow.node.ports import PortStatus
 from eyeflow.protocol.audit import decode_record, record_hash
@@ -57,6 +57,7 @@ from eyeflow.svm.failure import ProgramError
 
 DIAL_S = 15.0
 PING_S = 15.0
+NONCE_BYTES = 32
 REASON_CHARS_MAX = 300
 
 TrustedKeys = Callable[[frozenset[bytes]], None]
@@ -66,6 +67,7 @@ class CoordinatorLink:
     """Satisfies `control.Link`. `on_signers` is told the cluster's trusted signer keys of each accepted manifest.
 
     `status_s` None: tell the status as often as the coordinator asks for. `status`: where it shows how it does.
+    `now_us` and `random` are the system's unless a simulation hands in its own.
     """
 
     def __init__(
@@ -76,17 +78,20 @@ class CoordinatorLink:
         backoff: Backoff | None = None,
         status_s: float | None = None,
         status: PortStatus | None = None,
+        now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+        random: Random | None = None,
     ) -> None:
         self.status = status or PortStatus("coordinator", counters={"dials": 0, "connects": 0, "manifests": 0})
         self._control = control
         self._membership = membership
         self._on_signers = on_signers
-        self._backoff = backoff or Backoff()
+        self._now_us, self._random = now_us, random or SystemRandom()
+        self._backoff = backoff or Backoff(self._random)
         self._status_s = status_s
         self._accepted = Accepted()
         self._changed = asyncio.Event()
         self._up_s: float | None = None
-        self._boot = secrets.token_bytes(BOOT_BYTES)
+        self._boot = self._random.randbytes(BOOT_BYTES)
 
     async def run(self) -> None:
         """Dial until cancelled; each failure is shown in `status` and followed by a longer wait, up to a bound."""
@@ -138,9 +143,7 @@ class CoordinatorLink:
 
     async def _dial(self, joined: JoinResult) -> ClientConnection:
         context = tls_context(joined.ca_file)
-        async with httpx.AsyncClient(
-            base_url=joined.url, timeout=DIAL_S, verify=context or True, trust_env=False
-        ) as client:
+        async with http_client(joined.url, context, DIAL_S) as client:
             nonce = _nonce(await _ask_challenge(client))
         signature = base64.b64encode(self._control.sign(link_bytes(joined.coordinator_id, joined.node, nonce))).decode()
         fields = f'node="{joined.node}", nonce="{nonce.hex()}", signature="{signature}"'
@@ -167,7 +170,7 @@ class CoordinatorLink:
             identity.epoch,
             next_seq_of(state),
             self._accepted.version,
-            secrets.token_bytes(32),
+            self._random.randbytes(NONCE_BYTES),
             tuple(installed),
         )
         return hello, head_of(state, identity.epoch, self._boot)
@@ -273,7 +276,7 @@ class CoordinatorLink:
         state = self._control.status()
         identity = self._control.identity
         status = Status(
-            time.time_ns() // 1000,
+            self._now_us(),
             identity.epoch,
             next_seq_of(state),
             self._accepted.version,
@@ -300,7 +303,7 @@ def _nonce(challenge: bytes) -> bytes:
         nonce = bytes.fromhex(parse_json(challenge)["nonce"])
     except (KeyError, TypeError, ValueError) as error:
         raise ProtocolError("the coordinator's challenge is malformed") from error
-    if len(nonce) != 32:
+    if len(nonce) != NONCE_BYTES:
         raise ProtocolError("the coordinator's challenge is malformed")
     return nonce
 

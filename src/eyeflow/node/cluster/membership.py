@@ -13,10 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
 from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.base.machine import WriteWhole
 from eyeflow.base.reading import Unreadable, parse_json, read_text, why
 from eyeflow.base.whole_file import write_whole
 from eyeflow.net.bodies import PLAIN, aread_body
@@ -55,6 +57,13 @@ class JoinResult:
 def join_cluster(
     url: str, token: str, node_name: str, sign: Callable[[bytes], bytes], public_key: bytes, ca_file: str = ""
 ) -> JoinResult:
+    """As `ask_to_join`, for a caller without an event loop."""
+    return asyncio.run(ask_to_join(url, token, node_name, sign, public_key, ca_file))
+
+
+async def ask_to_join(
+    url: str, token: str, node_name: str, sign: Callable[[bytes], bytes], public_key: bytes, ca_file: str = ""
+) -> JoinResult:
     """Register this node's public key with a join token; the token pins the coordinator's key.
 
     `sign` signs with the node's Ed25519 key. Raises EyeflowError: `bad_join_token`, `join_refused`, `unreachable`.
@@ -62,7 +71,7 @@ def join_cluster(
     pin = _PIN.fullmatch(token.strip())
     if pin is None:
         raise _refused("the join token is malformed", "it is not of the form efj_..._..._...", "copy it whole")
-    answer = asyncio.run(_ask_to_join(url, token.strip(), node_name, sign, public_key, ca_file, pin[1]))
+    answer = await _ask_to_join(url, token.strip(), node_name, sign, public_key, ca_file, pin[1])
     try:
         key, signers = bytes.fromhex(answer["publicKey"]), tuple(bytes.fromhex(one) for one in answer["signers"])
         known = key_fingerprint(key)
@@ -80,11 +89,10 @@ def join_cluster(
 async def _ask_to_join(
     url: str, token: str, node: str, sign: Callable[[bytes], bytes], public_key: bytes, ca_file: str, pin: str
 ) -> dict[str, Any]:
-    verify = tls_context(ca_file) or True
     try:
         async with (
             asyncio.timeout(JOIN_S),  # httpx limits each wait only; an answer that trickles would take for ever
-            httpx.AsyncClient(base_url=url, timeout=JOIN_S, verify=verify, trust_env=False) as client,
+            http_client(url, tls_context(ca_file), JOIN_S) as client,
         ):
             _, challenge = await _ask(client, "GET", "/api/link/challenge")
             coordinator_id = str(challenge["coordinatorId"])
@@ -139,10 +147,21 @@ def tls_context(ca_file: str) -> ssl.SSLContext | None:
         ) from error
 
 
+def http_client(url: str, tls: ssl.SSLContext | None, timeout_s: float) -> httpx.AsyncClient:
+    """Return a client of the coordinator at `url` that trusts `tls`, or the system's CAs when it is None.
+
+    To read the CAs takes 20 ms, so only an address that is not plain HTTP reads them. No redirect is followed.
+    """
+    is_plain = urlsplit(url).scheme == "http"
+    verify = tls if tls is not None else not is_plain
+    return httpx.AsyncClient(base_url=url, timeout=timeout_s, verify=verify, trust_env=False)
+
+
 class Membership:
     """The two files in `directory`. Writes are atomic and durable."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, write: WriteWhole = write_whole) -> None:
+        self._write = write
         self._cluster = directory / CLUSTER_FILE
         self._manifest = directory / MANIFEST_FILE
 
@@ -173,6 +192,7 @@ class Membership:
         if before is None or before.coordinator_id != joined.coordinator_id:
             self._manifest.unlink(missing_ok=True)
         _store(
+            self._write,
             self._cluster,
             {
                 "url": joined.url,
@@ -200,7 +220,7 @@ class Membership:
         known = self.accepted()
         assert accepted.version >= known.version, "the session lets no older manifest through"
         if accepted != known:
-            _store(self._manifest, {"version": accepted.version, "digest": accepted.digest.hex()})
+            _store(self._write, self._manifest, {"version": accepted.version, "digest": accepted.digest.hex()})
 
 
 class _broken:  # noqa: N801 - a context manager
@@ -234,10 +254,10 @@ def _unusable(path: Path, cause: str) -> EyeflowError:
     return EyeflowError(f"{path} cannot be used", cause=cause, next_step=next_step, code="membership")
 
 
-def _store(path: Path, plain: object) -> None:
+def _store(write: WriteWhole, path: Path, plain: object) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_whole(path, json.dumps(plain).encode(), 0o600)
+        write(path, json.dumps(plain).encode(), 0o600)
     except OSError as error:
         raise EyeflowError(
             f"cannot write {path}",

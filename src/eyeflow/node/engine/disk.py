@@ -33,7 +33,7 @@ class DiskGuard:
 
     def __init__(self, writer: Writer, clock: Clock, options: EngineOptions) -> None:
         self._writer, self._clock, self._options = writer, clock, options
-        self._backoff = Backoff(first_s=RETRY_FIRST_S, last_s=RETRY_LAST_S)
+        self._backoff = Backoff(options.random, first_s=RETRY_FIRST_S, last_s=RETRY_LAST_S)
         self._retry_at_us, self._wait_s = 0, 0.0
         self._watch, self._opened_us = ClockWatch(clock), clock.steady_us()
         self._lost: Unrecorded | None = None

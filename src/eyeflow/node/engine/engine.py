@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from random import Random
 
 from eyeflow.node.clock import Clock, ClockWatch
 from eyeflow.node.config.config import Durability
@@ -40,6 +41,7 @@ class EngineOptions:
     limits: BufferLimits
     durability: Durability = Durability.FULL
     on_subscriptions: Callable[[Mapping[str, set[Subscription]]], None] = field(default=lambda wanted: None)
+    random: Random | None = None
 
 
 class Engine:

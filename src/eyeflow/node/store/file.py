@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import apsw
 
+from eyeflow.base.machine import FreeBytes, free_bytes_of
 from eyeflow.node.store.schema import migrate, require_store
 from eyeflow.node.store.types import StorageError, StoreDamaged
 
@@ -26,14 +26,6 @@ SHM_STEP_BYTES, SHM_STEP_FRAMES = 32 * 1024, 4096
 DISK_RESERVE_BYTES = 1024 * 1024
 """Free space that the store leaves on its disk: for the log's index at a start, the manifest, and other programs."""
 BUSY_MS = 2_000
-
-FreeBytes = Callable[[Path], int]
-
-
-def free_bytes_of(directory: Path) -> int:
-    """Return how many bytes this process may still write to the disk of a directory. Raises OSError."""
-    disk = os.statvfs(directory)
-    return disk.f_frsize * (disk.f_bfree if os.geteuid() == 0 else disk.f_bavail)
 
 
 class StoreFile:

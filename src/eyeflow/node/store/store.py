@@ -15,7 +15,8 @@ from typing import Any
 import apsw
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.node.store.file import STORE_NAME, FreeBytes, FrozenFile, StoreFile, free_bytes_of, storage_error
+from eyeflow.base.machine import FreeBytes, free_bytes_of
+from eyeflow.node.store.file import STORE_NAME, FrozenFile, StoreFile, storage_error
 from eyeflow.node.store.marker import mark_epoch, marked_epoch
 from eyeflow.node.store.rows import read_kept, read_pending, read_pending_programs, read_slots, read_states, write_rows
 from eyeflow.node.store.transaction import transaction

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from components.failing_disk import Disk, registered_disk
 from eyeflow.base.dir_lock import DataDirLock
 from eyeflow.base.errors import EyeflowError
-from eyeflow.node.store.file import DISK_RESERVE_BYTES, STORE_NAME, FreeBytes, free_bytes_of
+from eyeflow.base.machine import FreeBytes, free_bytes_of
+from eyeflow.node.store.file import DISK_RESERVE_BYTES, STORE_NAME
 from eyeflow.node.store.reader import AuditReader
 from eyeflow.node.store.schema import APPLICATION_ID, MIGRATIONS
 from eyeflow.node.store.store import Store
