@@ -17,9 +17,9 @@ from eyeflow.coordinator.store import Store
 from eyeflow.protocol.messages import (
     Head,
     Hello,
-    InstallResult,
     Manifest,
     ManifestEntry,
+    ManifestResult,
     RuleState,
     WantedManifest,
     encode_manifest,
@@ -161,7 +161,7 @@ class Fleet:
                     deployment = plan.lost(deployment, progress.node, now_us)
                 self._save(deployment)
 
-    def applied(self, node: str, result: InstallResult, now_us: int) -> None:
+    def applied(self, node: str, result: ManifestResult, now_us: int) -> None:
         """The node applied a whole manifest and says what became of each rule."""
         with self._step(now_us):
             known = [[one.rule, one.program_id, one.state.value, one.reason] for one in result.results]
@@ -377,7 +377,7 @@ class Fleet:
         )
 
 
-def _report(deployment: Deployment, progress: NodeProgress, result: InstallResult) -> Report:
+def _report(deployment: Deployment, progress: NodeProgress, result: ManifestResult) -> Report:
     """What the node says of the deployment's rule; a wanted rule that it does not name counts as refused."""
     returning = progress.state is plan.NodeState.RETURNING
     wanted = progress.previous if returning else deployment.target

@@ -151,7 +151,7 @@ class RuleResult:
 
 
 @dataclass(frozen=True, slots=True)
-class InstallResult:
+class ManifestResult:
     """Sent once a whole manifest was applied: one result for each entry and each removed rule."""
 
     manifest_version: int
@@ -211,7 +211,7 @@ class Head:
     hash: bytes
 
 
-Message = Hello | Welcome | Manifest | Fetch | Install | InstallResult | Status | Recall | Recalled | Head
+Message = Hello | Welcome | Manifest | Fetch | Install | ManifestResult | Status | Recall | Recalled | Head
 
 _NATURAL = wire.integer(0, 2**63 - 1)
 _VERSION = wire.integer(1, 255)
@@ -285,7 +285,7 @@ _FIELDS: dict[type[Any], dict[str, Check]] = {
         "program_id": _ID,
         "program": wire.binary(0, wire.PROGRAM_BYTES_MAX),
     },
-    InstallResult: {"manifest_version": _NATURAL, "results": wire.sequence(_RESULT, 2 * wire.RULES_MAX)},
+    ManifestResult: {"manifest_version": _NATURAL, "results": wire.sequence(_RESULT, 2 * wire.RULES_MAX)},
     Status: {
         "time_us": _NATURAL,
         "epoch": _NATURAL,
@@ -308,7 +308,7 @@ _TYPES: dict[int, type[Any]] = {
     3: Manifest,
     4: Fetch,
     5: Install,
-    6: InstallResult,
+    6: ManifestResult,
     7: Status,
     8: Recall,
     9: Recalled,

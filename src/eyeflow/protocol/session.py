@@ -20,8 +20,8 @@ from eyeflow.protocol.messages import (
     Hello,
     Install,
     InstalledRule,
-    InstallResult,
     Manifest,
+    ManifestResult,
     Message,
     Recall,
     Recalled,
@@ -96,7 +96,7 @@ class NeedPrograms:
 class Applied:
     """Coordinator: the node applied a whole manifest."""
 
-    result: InstallResult
+    result: ManifestResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +198,7 @@ class NodeSession:
         if self.phase is Phase.CLOSED:
             return ()
         waiting, self._next = self._next, None
-        done: tuple[Output, ...] = (Send(InstallResult(version, results)),)
+        done: tuple[Output, ...] = (Send(ManifestResult(version, results)),)
         return done + (self._manifest(waiting) if waiting is not None else ())
 
     def status(self, status: Status, head: Head) -> tuple[Output, ...]:
@@ -359,7 +359,7 @@ class CoordinatorSession:
             return self._hello(message) if isinstance(message, Hello) else self._unexpected(message)
         if isinstance(message, Fetch):
             return self._fetch(message)
-        if isinstance(message, InstallResult):
+        if isinstance(message, ManifestResult):
             return (Applied(message),) if message.manifest_version <= self._offer.version else self._ahead()
         if isinstance(message, Status):
             return (*self._told_by_number(message.epoch, message.next_seq), Seen(message))

@@ -17,7 +17,7 @@ from eyeflow.coordinator.fleet import Draft, Fleet
 from eyeflow.coordinator.heads import BOOTS_MAX, Doubt, Heads, History, judge
 from eyeflow.coordinator.link import _Link
 from eyeflow.coordinator.store import MIGRATIONS, SCHEMA_VERSION, Store
-from eyeflow.protocol.messages import Head, Hello, InstallResult, RuleResult, RuleState, encode_message
+from eyeflow.protocol.messages import Head, Hello, ManifestResult, RuleResult, RuleState, encode_message
 from eyeflow.rollout.plan import Deployment, NodeState, Rollback
 
 PROGRAM, OLDER_PROGRAM = "1" * 64, "2" * 64
@@ -71,7 +71,7 @@ class Seen:
     def answer(self, node: str, program_id: str = PROGRAM) -> None:
         version = self.store.row("SELECT manifest_version FROM nodes WHERE name = ?", (node,))
         assert version is not None
-        result = InstallResult(version[0], (RuleResult("pump", program_id, RuleState.INSTALLED),))
+        result = ManifestResult(version[0], (RuleResult("pump", program_id, RuleState.INSTALLED),))
         self.fleet.applied(node, result, self.now_us)
 
     def states(self, deployment: Deployment) -> tuple[str, list[str]]:

@@ -91,7 +91,7 @@ def test_a_manifest_is_applied_only_once_all_its_programs_are_here() -> None:
     assert len(outputs) == 1 and isinstance(outputs[0], Apply)
     assert outputs[0].programs == {"1" * 64: b"program 1", "2" * 64: b"program 2"}
     results = (m.RuleResult("rule_1", "1" * 64, m.RuleState.INSTALLED),)
-    assert session.applied(results, frozenset()) == (Send(m.InstallResult(1, results)),)
+    assert session.applied(results, frozenset()) == (Send(m.ManifestResult(1, results)),)
 
 
 def test_what_runs_already_is_not_fetched() -> None:
@@ -125,7 +125,7 @@ def test_a_manifest_that_comes_during_apply_waits() -> None:
     assert session.receive(manifest(2)) == ()
     assert session.receive(manifest(3)) == ()
     done, following = session.applied((), frozenset())
-    assert done == Send(m.InstallResult(1, ()))
+    assert done == Send(m.ManifestResult(1, ()))
     assert isinstance(following, Apply) and following.manifest.version == 3
 
 
@@ -204,7 +204,7 @@ def test_the_coordinator_closes_what_is_out_of_order() -> None:
     assert closed(session.receive(hello()), "unexpected_message")
     session = CoordinatorSession("node", OWN, offer(1))
     session.receive(hello())
-    assert closed(session.receive(m.InstallResult(2, ())), "manifest_ahead")
+    assert closed(session.receive(m.ManifestResult(2, ())), "manifest_ahead")
 
 
 def test_status_waits_for_the_link() -> None:
@@ -301,7 +301,7 @@ to_coordinator = st.one_of(
     st.just(hello()),
     st.integers(0, 9).map(hello),
     st.builds(m.Fetch, st.integers(0, 4), st.lists(st.sampled_from(sorted(PROGRAMS)), max_size=3).map(tuple)),
-    st.builds(m.InstallResult, st.integers(0, 6), st.just(())),
+    st.builds(m.ManifestResult, st.integers(0, 6), st.just(())),
     st.just(m.Status(1, 1, 1, 1)),
     st.just(welcome(1)),
     st.builds(offer, st.integers(1, 6), st.sampled_from(["", "1", "12"])),
