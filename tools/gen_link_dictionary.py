@@ -1,7 +1,7 @@
 """Write the preset dictionary of the serial link: `python tools/gen_link_dictionary.py [--check] [--train]`.
 
 `tools/link_dictionaries.toml` keeps every version that a board in the field may have. From it come
-`embassy/link/src/dictionary.rs` (the newest version, which new firmware has) and `src/eyeflow/mcu/link/dictionary.py`
+`embassy/link/src/dictionary.rs` (the newest version, which new firmware has) and `src/eyeflow/board_link/dictionary.py`
 (all of them, because a host meets old firmware). `--train` adds a version made of what the programs of `examples/` have
 in common. With `--check` nothing is written, and a stale file means exit code 1.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "tools/link_dictionaries.toml"
 RUST = ROOT / "embassy/link/src/dictionary.rs"
-PYTHON = ROOT / "src/eyeflow/mcu/link/dictionary.py"
+PYTHON = ROOT / "src/eyeflow/board_link/dictionary.py"
 CHIP = "STM32F401CC"
 
 SIZE_BYTES = 512

@@ -25,6 +25,7 @@ LAYERS = {
     "compiler": 2,
     "client": 2,
     "rollout": 2,
+    "board_link": 2,
     "node": 3,
     "coordinator": 3,
     "mcu": 3,
@@ -32,8 +33,9 @@ LAYERS = {
 }
 """A module may import its own package and packages of a strictly lower layer."""
 
-READERS = {"rollout": {"coordinator"}}
-"""Packages that only some may import: a strategy is the coordinator's decision, and nobody else's."""
+READERS = {"rollout": {"coordinator"}, "board_link": {"node", "mcu", "cli"}}
+"""Packages that only some may import: a strategy is the coordinator's decision, and only who stands at a serial port
+talks to a board."""
 
 FILE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 50
@@ -50,7 +52,7 @@ HOMES = {
     "paho": {"node"},
     "psutil": {"node"},
     "rich": {"cli"},
-    "serial": {"node", "mcu"},
+    "serial": {"node", "board_link"},
     "starlette": {"coordinator", "node"},
     "tomli_w": {"client", "node", "cli"},
     "typer": {"cli"},

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.board_link.messages import Installed
+from eyeflow.board_link.records import BoardExecution
 from eyeflow.cli import mcu_board, mcu_log, mcu_programs
 from eyeflow.compiler.compile import compile_rule
 from eyeflow.mcu.board import parse_board
-from eyeflow.mcu.link.messages import Installed
-from eyeflow.mcu.link.records import BoardExecution
 from eyeflow.svm.container import decode, encode
 from eyeflow.svm.opcodes import Trap
 

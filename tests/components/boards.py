@@ -13,11 +13,11 @@ from functools import cache
 from pathlib import Path
 from threading import Thread
 
+from eyeflow.board_link.port import Board, Patience
 from eyeflow.compiler.compile import CompileOptions, compile_rule
 from eyeflow.mcu.board import load_board
 from eyeflow.mcu.build import build_firmware
 from eyeflow.mcu.chips import find_chip
-from eyeflow.mcu.link.port import Board, Patience
 from eyeflow.mcu.project import render_project
 from eyeflow.mcu.sim.chip import SimulatedChip
 from eyeflow.mcu.sim.endpoints import TcpEndpoint

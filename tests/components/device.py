@@ -6,7 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from eyeflow.mcu.link.port import Board, Patience
+from eyeflow.board_link.port import Board, Patience
 from eyeflow.svm.signing import public_key_of
 
 KEY = bytes(range(32))

@@ -11,8 +11,8 @@ import tty
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from eyeflow.mcu.link.frames import ANSWER, Frame, Receiver, encode_frame
-from eyeflow.mcu.link.messages import Request
+from eyeflow.board_link.frames import ANSWER, Frame, Receiver, encode_frame
+from eyeflow.board_link.messages import Request
 
 Change = Callable[[bytes], bytes]
 LAST = 77

@@ -23,12 +23,12 @@ from components.command import DEADLINE_S, eyeflow
 from components.device import Device
 from components.rust import EMBASSY, rust_example
 from components.uart import resample
+from eyeflow.board_link.dictionary import DICTIONARIES
+from eyeflow.board_link.frames import ANSWER, Receiver
+from eyeflow.board_link.messages import Code, Fields, Request, push_begin
+from eyeflow.board_link.port import Board, Status
+from eyeflow.board_link.session import Ask
 from eyeflow.compiler.compile import CompileOptions, compile_rule
-from eyeflow.mcu.link.dictionary import DICTIONARIES
-from eyeflow.mcu.link.frames import ANSWER, Receiver
-from eyeflow.mcu.link.messages import Code, Fields, Request, push_begin
-from eyeflow.mcu.link.port import Board, Status
-from eyeflow.mcu.link.session import Ask
 from eyeflow.svm.container import attach_signatures, decode, encode
 from eyeflow.svm.opcodes import ABI
 from eyeflow.svm.program import Profile

@@ -10,11 +10,11 @@ import pytest
 
 from components.boards import F401, SECOND_US, SIGNER
 from eyeflow.base.errors import EyeflowError
+from eyeflow.board_link.messages import LlmRequest, LogLine
+from eyeflow.board_link.port import Board
 from eyeflow.compiler.compile import CompileOptions, CompileResult, compile_rule
 from eyeflow.mcu.board import parse_board
 from eyeflow.mcu.hardware import board_hardware
-from eyeflow.mcu.link.messages import LlmRequest, LogLine
-from eyeflow.mcu.link.port import Board
 from eyeflow.mcu.sim.chip import SimulatedChip
 from eyeflow.svm.container import encode
 from eyeflow.svm.program import Profile

@@ -8,7 +8,7 @@ import pytest
 
 from components.boards import F401, LABS, SECOND_US, Lab
 from eyeflow.base.errors import EyeflowError
-from eyeflow.mcu.link.port import Patience
+from eyeflow.board_link.port import Patience
 from eyeflow.mcu.sim.chip import Power, SimulatedChip
 from eyeflow.mcu.sim.simulator import Simulator
 from eyeflow.mcu.sim.stm32f4.clocks import ResetCause

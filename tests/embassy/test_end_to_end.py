@@ -14,8 +14,8 @@ import pytest
 
 from components.boards import F401, LABS, ROOT, SECOND_US, STRANGER, Lab
 from eyeflow.base.errors import EyeflowError
+from eyeflow.board_link.port import Patience
 from eyeflow.mcu.board import Direction, Level, parse_board
-from eyeflow.mcu.link.port import Patience
 from eyeflow.mcu.sim.chip import Power, SimulatedChip
 from eyeflow.mcu.sim.events import ChipReset
 from eyeflow.node.replay.event_files import TimeSource, open_events

@@ -18,10 +18,10 @@ import pytest
 from components.device import QUICK, Device
 from components.rust import rust_example
 from eyeflow.base.errors import EyeflowError
+from eyeflow.board_link.messages import LogLine
+from eyeflow.board_link.port import Board, Patience
 from eyeflow.compiler.catalog import Catalog
 from eyeflow.compiler.compile import CompileOptions, compile_rule
-from eyeflow.mcu.link.messages import LogLine
-from eyeflow.mcu.link.port import Board, Patience
 from eyeflow.svm.container import decode, encode
 from eyeflow.svm.program import Profile
 from eyeflow.svm.signing import public_key_of, sign_program
@@ -355,7 +355,7 @@ def test_ports_that_cannot_be_opened() -> None:
 def test_a_port_that_takes_no_bytes() -> None:
     import serial
 
-    from eyeflow.mcu.link.failures import port_lost
+    from eyeflow.board_link.failures import port_lost
 
     def stuck() -> None:
         with port_lost("/dev/ttyACM0"):

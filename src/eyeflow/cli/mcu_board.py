@@ -25,8 +25,8 @@ from eyeflow.cli.mcu_port import (
 )
 
 if TYPE_CHECKING:
-    from eyeflow.mcu.link.messages import Hello
-    from eyeflow.mcu.link.port import Board
+    from eyeflow.board_link.messages import Hello
+    from eyeflow.board_link.port import Board
 
 PROBATION = {True: "good", False: "on probation"}
 

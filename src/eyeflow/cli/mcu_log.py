@@ -23,9 +23,9 @@ from eyeflow.cli.mcu_port import (
 from eyeflow.cli.streams import ReaderLeft, hand_over
 
 if TYPE_CHECKING:
+    from eyeflow.board_link.messages import Installed
+    from eyeflow.board_link.records import BoardExecution, BoardRecord
     from eyeflow.mcu import board as mcu_board
-    from eyeflow.mcu.link.messages import Installed
-    from eyeflow.mcu.link.records import BoardExecution, BoardRecord
 
 LISTEN_S = 3600.0
 WALL_CLOCK_US = 946_684_800_000_000
@@ -137,7 +137,7 @@ def monitor(
     port: PortOption = "", baud: BaudOption = 115200, timeout: TimeoutOption = TIMEOUT_S, json_: JsonFlag = False
 ) -> None:
     """Show what a board and its rules log, until Ctrl-C."""
-    from eyeflow.mcu.link.messages import LogLine
+    from eyeflow.board_link.messages import LogLine
 
     with open_board(port, baud, timeout, show=False) as board:
         note(f"{board.hello.chip} on {port}, firmware {board.hello.firmware}; Ctrl-C ends")

@@ -12,10 +12,10 @@ from eyeflow.cli.console import finite, note, paint
 from eyeflow.cli.files import usage_error
 
 if TYPE_CHECKING:
+    from eyeflow.board_link.messages import Hello
+    from eyeflow.board_link.port import Board
+    from eyeflow.board_link.session import Heard
     from eyeflow.mcu import board as mcu_board
-    from eyeflow.mcu.link.messages import Hello
-    from eyeflow.mcu.link.port import Board
-    from eyeflow.mcu.link.session import Heard
 
 PORT_ENV = "EYEFLOW_MCU_PORT"
 TIMEOUT_ENV = "EYEFLOW_MCU_TIMEOUT"
@@ -27,7 +27,7 @@ STYLES = {"warning": "33", "error": "31"}
 
 def complete_port(incomplete: str) -> list[str]:
     """Return the serial ports that a shell may complete to."""
-    from eyeflow.mcu.link.port import serial_ports
+    from eyeflow.board_link.port import serial_ports
 
     return [port for port in [*serial_ports(), SIMULATOR] if port.startswith(incomplete)]
 
@@ -60,7 +60,7 @@ TimeoutOption = Annotated[
 
 def open_board(port: str, baud: int, timeout_s: float, *, show: bool = True) -> Board:
     """Return the board at a port; what it logs meanwhile goes to stderr."""
-    from eyeflow.mcu.link.port import Board, Patience, serial_ports
+    from eyeflow.board_link.port import Board, Patience, serial_ports
 
     if not port:
         found = ", ".join(serial_ports()) or "none"
@@ -82,7 +82,7 @@ def _show_heard(heard: Heard) -> None:
 
 def heard_text(heard: Heard) -> str:
     """Return what a board said unasked, for people; nothing for what only machines read."""
-    from eyeflow.mcu.link.messages import LlmRequest, LogLine
+    from eyeflow.board_link.messages import LlmRequest, LogLine
 
     if isinstance(heard, LogLine):
         word = level_name(heard.level)

@@ -46,7 +46,7 @@ def recall(program_id: str) -> Program | None:
 
 def where(program_id: str, pc: int) -> str:
     """Return the place of an instruction for people: the line of the rule, or its number when the rule is not known."""
-    from eyeflow.compiler.source_map import line_of
+    from eyeflow.svm.source_map import line_of
 
     program = recall(program_id)
     line = line_of(program, pc) if program is not None else 0

@@ -19,9 +19,9 @@ from eyeflow.compiler.limits import ChipLimits, check_chip
 from eyeflow.compiler.lower import lower_rule
 from eyeflow.compiler.parser import parse
 from eyeflow.compiler.source import Source
-from eyeflow.compiler.source_map import position_of
 from eyeflow.svm.failure import ProgramError
 from eyeflow.svm.program import OnFailure, Profile, Program, SiteKind, TriggerKind
+from eyeflow.svm.source_map import position_of
 from eyeflow.svm.verify import compute_limits
 
 SOURCE_NAME_BYTES_MAX = 255

@@ -10,7 +10,6 @@ from eyeflow.base.duration import format_duration
 from eyeflow.base.record import dataclass
 from eyeflow.compiler import testplan as t
 from eyeflow.compiler.show import show_call
-from eyeflow.compiler.source_map import line_of, site_lines
 from eyeflow.compiler.testdiff import (
     Happening,
     action_difference,
@@ -24,6 +23,7 @@ from eyeflow.svm.instance import Instance
 from eyeflow.svm.opcodes import Trap
 from eyeflow.svm.program import Program, SiteKind, Value
 from eyeflow.svm.scheduler import Timetable, edge_triggers
+from eyeflow.svm.source_map import line_of, site_lines
 from eyeflow.svm.verify import Verified
 
 TIMER_FIRINGS_MAX = 1_000_000

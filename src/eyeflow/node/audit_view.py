@@ -7,7 +7,6 @@ from dataclasses import fields
 from typing import Any
 
 from eyeflow.base.duration import format_duration
-from eyeflow.compiler.source_map import line_of, site_lines
 from eyeflow.node.arguments import readable_arguments, shown
 from eyeflow.protocol.audit import Record
 from eyeflow.protocol.audit_bodies import ActionOutcome, ActionResultBody, Disposition, ExecutionBody
@@ -15,6 +14,7 @@ from eyeflow.svm.execution import Outcome
 from eyeflow.svm.layout import flatten
 from eyeflow.svm.opcodes import Trap
 from eyeflow.svm.program import Program, Trigger, TriggerKind, Value
+from eyeflow.svm.source_map import line_of, site_lines
 
 FindProgram = Callable[[bytes], Program | None]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eyeflow.base.addresses import address_problem
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
 from eyeflow.node.broken import over, set_up
@@ -13,6 +12,7 @@ from eyeflow.node.drivers.registry import Shared, build_drivers
 from eyeflow.node.ports import Driver, Source, Subscription
 from eyeflow.node.sources.clock import Clock, system_clock
 from eyeflow.node.sources.gpio import EDGES, GpioSource, split_address
+from eyeflow.svm.addresses import address_problem
 
 SOURCES = ("mqtt", "http", "host", "gpio", "serial")
 """The kinds of source of this module; `event` and the timers are the engine's."""

@@ -10,10 +10,10 @@ import random
 import struct
 from pathlib import Path
 
-from eyeflow.mcu.link.codec import compress
-from eyeflow.mcu.link.dictionary import DICTIONARIES
-from eyeflow.mcu.link.frames import Frame, encode_frame
-from eyeflow.mcu.link.messages import Request, push_begin, text
+from eyeflow.board_link.codec import compress
+from eyeflow.board_link.dictionary import DICTIONARIES
+from eyeflow.board_link.frames import Frame, encode_frame
+from eyeflow.board_link.messages import Request, push_begin, text
 
 HERE = Path(__file__).parent
 VERSION = max(DICTIONARIES)
@@ -66,7 +66,7 @@ def long_frame() -> bytes:
     """A frame with one byte more than is allowed, and a good CRC."""
     import zlib
 
-    from eyeflow.mcu.link.frames import cobs
+    from eyeflow.board_link.frames import cobs
 
     content = bytes([0x11, 1]) + bytes([7]) * 129
     return b"\0" + cobs(content + zlib.crc32(content).to_bytes(4, "little")) + b"\0"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from eyeflow.base.addresses import address_problem
 from eyeflow.base.diagnostic import Label, Span
 from eyeflow.compiler import ast, types
 from eyeflow.compiler import typed as t
@@ -13,6 +12,7 @@ from eyeflow.compiler.catalog import EventSource, Need
 from eyeflow.compiler.check.context import Context, Mode, Symbol, SymbolKind, did_you_mean, name_fix
 from eyeflow.compiler.check.declarations import flatten_constant
 from eyeflow.compiler.check.statements import check_statements
+from eyeflow.svm.addresses import address_problem
 from eyeflow.svm.program import Direction, Profile, TriggerKind, Type, TypeTag
 from eyeflow.svm.schedule import validate_cron
 

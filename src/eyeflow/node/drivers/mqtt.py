@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Mapping
 from functools import partial
 
-from eyeflow.base.addresses import topic_problem
 from eyeflow.base.visible import visible
 from eyeflow.node.drivers.base import BaseDriver
 from eyeflow.node.mqtt.publisher import Publisher
+from eyeflow.svm.addresses import topic_problem
 from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.program import Value
 

@@ -14,8 +14,8 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from eyeflow.base.addresses import is_shared
 from eyeflow.node.mqtt.topics import covers, matches, overlaps, without_covered
+from eyeflow.svm.addresses import is_shared
 
 TIMES = 256
 HASHES = 2**20

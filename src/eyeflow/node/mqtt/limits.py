@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eyeflow.base.addresses import is_shared
+from eyeflow.svm.addresses import is_shared
 
 PACKET_BYTES_MAX = 268_435_460
 """The largest packet of MQTT: 5 bytes of fixed header and a remaining length of 28 bits."""

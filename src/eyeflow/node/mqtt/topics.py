@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from eyeflow.base.addresses import is_shared, without_share
+from eyeflow.svm.addresses import is_shared, without_share
 
 
 def matches(topic_filter: str, topic: str) -> bool:

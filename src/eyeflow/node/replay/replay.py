@@ -10,7 +10,6 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from eyeflow.compiler.source_map import line_of, site_lines
 from eyeflow.node.arguments import readable_arguments
 from eyeflow.node.ports import Driver
 from eyeflow.node.replay.event_files import UNREADABLE, EventRows
@@ -23,6 +22,7 @@ from eyeflow.svm.opcodes import Trap
 from eyeflow.svm.program import Program, SiteKind, TriggerKind, Value
 from eyeflow.svm.scheduler import Timetable, edge_triggers
 from eyeflow.svm.schema import RejectedEvent
+from eyeflow.svm.source_map import line_of, site_lines
 from eyeflow.svm.verify import Verified
 
 EXAMPLES_MAX = 5

@@ -13,7 +13,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from eyeflow.base.addresses import PATH_CHARACTERS_MAX, requested_path
 from eyeflow.base.errors import EyeflowError
 from eyeflow.net.listener import tcp_socket
 from eyeflow.net.places import Limits
@@ -24,6 +23,7 @@ from eyeflow.node.config.tables import secret
 from eyeflow.node.payloads import UnreadablePayload, decode_object
 from eyeflow.node.ports import Deliver, IncomingEvent, PortStatus, Subscription
 from eyeflow.node.sources.clock import Clock, system_clock
+from eyeflow.svm.addresses import PATH_CHARACTERS_MAX, requested_path
 
 REQUESTS_MAX = 256
 """Requests served at the same time; one more gets 503 with Retry-After."""

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eyeflow.base.addresses import filter_problem, without_share
 from eyeflow.node.mqtt.filters import MEETS, Filters
 from eyeflow.node.mqtt.topics import matches, overlaps
+from eyeflow.svm.addresses import filter_problem, without_share
 
 LEVELS = st.lists(st.sampled_from(["a", "b", "$s"]), min_size=1, max_size=3)
 TOPICS = LEVELS.map("/".join)

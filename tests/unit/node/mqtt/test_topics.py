@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eyeflow.base.addresses import filter_problem
 from eyeflow.node.mqtt.topics import covers, matches, without_covered
+from eyeflow.svm.addresses import filter_problem
 
 LEVELS = st.lists(st.sampled_from(["a", "b", "", "$s"]), min_size=1, max_size=4)
 TOPICS = LEVELS.map("/".join).filter(bool)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from eyeflow.mcu.link.frames import ANSWER, Frame, Receiver, encode_frame
-from eyeflow.mcu.link.messages import LlmPiece, LlmRequest, LogLine, Request, Telemetry, read_unasked
-from eyeflow.mcu.link.questions import Questions
+from eyeflow.board_link.frames import ANSWER, Frame, Receiver, encode_frame
+from eyeflow.board_link.messages import LlmPiece, LlmRequest, LogLine, Request, Telemetry, read_unasked
+from eyeflow.board_link.questions import Questions
 
 HEARD_MAX = 1000
 """Lines of the log that are kept for a reader who is slower than the board; the oldest ones are dropped."""

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eyeflow.mcu.link import codec
-from eyeflow.mcu.link.codec import BrokenEncodingError, Encoding, compress, decompress, encode_smallest
-from eyeflow.mcu.link.dictionary import DICTIONARIES
+from eyeflow.board_link import codec
+from eyeflow.board_link.codec import BrokenEncodingError, Encoding, compress, decompress, encode_smallest
+from eyeflow.board_link.dictionary import DICTIONARIES
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors/serial_link/codec.json").read_text("utf-8"))
 VERSION = max(DICTIONARIES)

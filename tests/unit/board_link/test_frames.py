@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eyeflow.mcu.link.frames import PAYLOAD_BYTES_MAX, WIRE_BYTES_MAX, Frame, Receiver, cobs, encode_frame, uncobs
+from eyeflow.board_link.frames import PAYLOAD_BYTES_MAX, WIRE_BYTES_MAX, Frame, Receiver, cobs, encode_frame, uncobs
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors/serial_link/frames.json").read_text("utf-8"))
 FRAMES = st.builds(Frame, st.integers(0, 255), st.integers(0, 255), st.binary(max_size=PAYLOAD_BYTES_MAX))

@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.mcu.link import failures, push, records
-from eyeflow.mcu.link.messages import (
+from eyeflow.board_link import failures, push, records
+from eyeflow.board_link.messages import (
     PROTOCOL,
     Code,
     Counters,
@@ -23,9 +23,9 @@ from eyeflow.mcu.link.messages import (
     Request,
     text,
 )
-from eyeflow.mcu.link.questions import answer_payload
-from eyeflow.mcu.link.refusals import refusal
-from eyeflow.mcu.link.session import Ask, Heard, Line, NoAnswerError, Patience
+from eyeflow.board_link.questions import answer_payload
+from eyeflow.board_link.refusals import refusal
+from eyeflow.board_link.session import Ask, Heard, Line, NoAnswerError, Patience
 
 if TYPE_CHECKING:
     import serial

@@ -11,12 +11,12 @@ from typing import TypeVar
 import pytest
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.board_link.messages import Code, Hello, Request
+from eyeflow.board_link.push import RESTARTS_MAX, WAITS_MAX, push
+from eyeflow.board_link.records import chain, read_records
+from eyeflow.board_link.session import Ask
 from eyeflow.compiler.catalog import Catalog
 from eyeflow.compiler.compile import CompileOptions, compile_rule
-from eyeflow.mcu.link.messages import Code, Hello, Request
-from eyeflow.mcu.link.push import RESTARTS_MAX, WAITS_MAX, push
-from eyeflow.mcu.link.records import chain, read_records
-from eyeflow.mcu.link.session import Ask
 from eyeflow.svm.container import encode
 
 T = TypeVar("T")

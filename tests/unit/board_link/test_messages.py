@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eyeflow.base.errors import ExitCode
-from eyeflow.mcu.link.messages import (
+from eyeflow.board_link.messages import (
     Code,
     Counters,
     Fields,
@@ -23,7 +23,7 @@ from eyeflow.mcu.link.messages import (
     Unasked,
     read_unasked,
 )
-from eyeflow.mcu.link.refusals import REASONS, refusal
+from eyeflow.board_link.refusals import REASONS, refusal
 
 STEPS = json.loads((Path(__file__).parents[2] / "vectors/serial_link/session.json").read_text("utf-8"))["steps"]
 REPOSITORY = Path(__file__).parents[3]

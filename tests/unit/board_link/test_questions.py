@@ -6,8 +6,8 @@ import struct
 
 import pytest
 
-from eyeflow.mcu.link.messages import LlmPiece, LlmRequest, MalformedAnswerError
-from eyeflow.mcu.link.questions import Questions, answer_payload, read_arguments
+from eyeflow.board_link.messages import LlmPiece, LlmRequest, MalformedAnswerError
+from eyeflow.board_link.questions import Questions, answer_payload, read_arguments
 
 DATA = b"\x03\x05hello\x01" + (-7).to_bytes(8, "little", signed=True) + b"\x00\x01\x02" + struct.pack("<d", 2.5)
 ARGS = ("hello", -7, True, 2.5)

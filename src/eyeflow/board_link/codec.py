@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from itertools import islice
 
-from eyeflow.mcu.link.dictionary import DICTIONARIES
+from eyeflow.board_link.dictionary import DICTIONARIES
 
 NEAR_BITS = 4
 FAR_BITS_MAX = 12

@@ -8,7 +8,7 @@ import pytest
 import serial
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.mcu.link.failures import port_lost
+from eyeflow.board_link.failures import port_lost
 
 
 @pytest.mark.parametrize(

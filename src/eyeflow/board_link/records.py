@@ -8,9 +8,9 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.mcu.link.messages import Code, Fields, MalformedAnswerError, Request
-from eyeflow.mcu.link.refusals import refusal
-from eyeflow.mcu.link.session import Ask
+from eyeflow.board_link.messages import Code, Fields, MalformedAnswerError, Request
+from eyeflow.board_link.refusals import refusal
+from eyeflow.board_link.session import Ask
 
 RESTARTS_MAX = 4
 """Attempts to read a ring that loses records while it is read."""

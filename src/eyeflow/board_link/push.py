@@ -7,10 +7,10 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.mcu.link.codec import Encoded, Encoding, encode_smallest
-from eyeflow.mcu.link.messages import DATA_BYTES_MAX, Code, Fields, Hello, Request, push_begin
-from eyeflow.mcu.link.refusals import refusal
-from eyeflow.mcu.link.session import Ask
+from eyeflow.board_link.codec import Encoded, Encoding, encode_smallest
+from eyeflow.board_link.messages import DATA_BYTES_MAX, Code, Fields, Hello, Request, push_begin
+from eyeflow.board_link.refusals import refusal
+from eyeflow.board_link.session import Ask
 from eyeflow.svm.container import SignedProgram, decode
 from eyeflow.svm.opcodes import ABI
 from eyeflow.svm.program import Profile, Program, SiteKind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from eyeflow.mcu.link.messages import Fields, LlmPiece, LlmRequest, MalformedAnswerError, Value, plain
+from eyeflow.board_link.messages import Fields, LlmPiece, LlmRequest, MalformedAnswerError, Value, plain
 
 QUESTION_BYTES_MAX = 1024
 ANSWER_BYTES_MAX = 126

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eyeflow.base.addresses import PATH_CHARACTERS_MAX, path_problem, requested_path
+from eyeflow.svm.addresses import PATH_CHARACTERS_MAX, path_problem, requested_path
 
 PART = st.text(string.ascii_letters + string.digits + "-._~", min_size=1, max_size=8).filter(
     lambda part: part not in {".", ".."}

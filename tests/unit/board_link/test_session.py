@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from eyeflow.mcu.link.frames import ANSWER, Frame, encode_frame
-from eyeflow.mcu.link.messages import LogLine, Request, Unasked
-from eyeflow.mcu.link.session import HEARD_MAX, Ask, Line, NoAnswerError, Patience
+from eyeflow.board_link.frames import ANSWER, Frame, encode_frame
+from eyeflow.board_link.messages import LogLine, Request, Unasked
+from eyeflow.board_link.session import HEARD_MAX, Ask, Line, NoAnswerError, Patience
 
 PING = Ask(Request.PING, b"x")
 PATIENCE = Patience(answer_s=1.0, slow_answer_s=5.0, tries=3, slow_tries=2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eyeflow.base.errors import ExitCode, EyeflowError
-from eyeflow.mcu.link.messages import Code, Hello
+from eyeflow.board_link.messages import Code, Hello
 
 REASONS = {
     1: "the bytes end too early", 2: "it is no .svm program", 3: "another format version or ABI",

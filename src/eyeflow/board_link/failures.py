@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from eyeflow.base.errors import ExitCode, EyeflowError
-from eyeflow.mcu.link.frames import Receiver
-from eyeflow.mcu.link.messages import PROTOCOL
-from eyeflow.mcu.link.session import Ask
+from eyeflow.board_link.frames import Receiver
+from eyeflow.board_link.messages import PROTOCOL
+from eyeflow.board_link.session import Ask
 
 GARBLED_BYTES_MIN = 4
 TEXT_SHARE_MIN = 0.85
