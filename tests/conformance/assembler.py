@@ -72,7 +72,7 @@ def assemble(
 
     Lists give an array for each of their runs, in order of their slots.
     """
-    slots: list[p.Slot] = []
+    slots: list[p.MemorySlot] = []
     arrays: list[p.Array] = []
 
     def place(types: Types) -> list[int]:
@@ -95,7 +95,7 @@ def assemble(
     for kind, capacity in timers:
         timer = p.Timer(kind, len(slots), capacity)
         made.append(timer)
-        slots += [p.Slot(type_) for type_ in timer_slots(timer)]
+        slots += [p.MemorySlot(type_) for type_ in timer_slots(timer)]
     first_local = len(slots)
     place(local)
     regions = p.Regions(

@@ -225,7 +225,9 @@ def trigger_cases() -> Iterator[dict[str, Any]]:
     )
     yield case("a source map outside the code", "outside the code", source_map=(p.SourcePosition(99, 1, 1),))
     yield case("line 0", "count from 1", source_map=(p.SourcePosition(0, 0, 1),))
-    yield case("a text limit of 0", "text limit", slots=(*base.slots[:-2], p.Slot(p.ValueType.TEXT, 0), base.slots[-1]))
+    yield case(
+        "a text limit of 0", "text limit", slots=(*base.slots[:-2], p.MemorySlot(p.ValueType.TEXT, 0), base.slots[-1])
+    )
     deep = LETTERS["I"]
     for _ in range(4):
         deep = p.Type(p.TypeTag.RECORD, name="R", fields=(("x", deep),))

@@ -115,7 +115,7 @@ class _Maker:
 
     def _layout(
         self, field_lists: list[tuple[p.Field, ...]]
-    ) -> tuple[tuple[p.StateVariable, ...], tuple[p.Timer, ...], list[p.Slot]]:
+    ) -> tuple[tuple[p.StateVariable, ...], tuple[p.Timer, ...], list[p.MemorySlot]]:
         slots = [scalar_slot(param.type) for param in self.params]
         self.input_bases = []
         for fields in field_lists:
@@ -136,7 +136,7 @@ class _Maker:
             kind = self.rng.choice(list(TimerKind))
             timer = p.Timer(kind, len(slots), self.rng.randint(1, 5) if TIMERS[kind].window else 0)
             timers.append(timer)
-            slots += [p.Slot(type_) for type_ in timer_slots(timer)]
+            slots += [p.MemorySlot(type_) for type_ in timer_slots(timer)]
         self.regions = p.Regions(len(self.params), inputs, len(slots) - first_state, 0)
         return tuple(state), tuple(timers), slots
 

@@ -7,7 +7,7 @@ import random
 from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.layout import flat_types
 from eyeflow.svm.numbers import NAN, cut_text
-from eyeflow.svm.program import Program, Slot, Type, TypeTag, Value, ValueType
+from eyeflow.svm.program import MemorySlot, Program, Type, TypeTag, Value, ValueType
 
 INTS = (0, 1, -1, 2, 3, 5, 7, 10, 63, 64, 100, -7, 1000, 65535, 1_000_000, 2**31, 2**53 + 1, 2**62, -(2**63), 2**63 - 1)
 FLOATS = (
@@ -25,7 +25,7 @@ def random_float(rng: random.Random) -> float:
     return rng.uniform(-100.0, 100.0) if rng.random() < 0.5 else rng.choice(FLOATS)
 
 
-def random_value(rng: random.Random, slot: Slot, type_: Type | None = None) -> Value:
+def random_value(rng: random.Random, slot: MemorySlot, type_: Type | None = None) -> Value:
     """Return a value that may stand in `slot` holding `type_`."""
     if type_ is not None and type_.tag is TypeTag.ENUM:
         return rng.randrange(len(type_.members))

@@ -8,16 +8,16 @@ from eyeflow.base.record import dataclass
 from eyeflow.compiler import ir, types
 from eyeflow.compiler import typed as t
 from eyeflow.svm.opcodes import TIMERS, TimerKind
-from eyeflow.svm.program import Array, Regions, Slot, Timer, ValueType
+from eyeflow.svm.program import Array, MemorySlot, Regions, Timer, ValueType
 
-_INT, _FLOAT, _BOOL = Slot(ValueType.INT), Slot(ValueType.FLOAT), Slot(ValueType.BOOL)
+_INT, _FLOAT, _BOOL = MemorySlot(ValueType.INT), MemorySlot(ValueType.FLOAT), MemorySlot(ValueType.BOOL)
 
 
 @dataclass(slots=True)
 class Memory:
     """The layout of a program's memory."""
 
-    slots: list[Slot] = field(default_factory=list)
+    slots: list[MemorySlot] = field(default_factory=list)
     bases: dict[t.Variable, int] = field(default_factory=dict)
     input_bases: list[int] = field(default_factory=list)
     timers: list[Timer] = field(default_factory=list)
@@ -85,7 +85,7 @@ class _Life:
 
 def _place_locals(memory: Memory, unit: ir.Unit) -> None:
     """Let locals of the same slots share them when their lives do not meet; handlers always share."""
-    pool: dict[tuple[Slot, ...], list[tuple[int, int]]] = {}
+    pool: dict[tuple[MemorySlot, ...], list[tuple[int, int]]] = {}
     offset = 0
     for handler in unit.handlers:
         lives, end = _lives(handler, offset)

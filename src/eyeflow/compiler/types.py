@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from eyeflow.svm.program import Direction, Profile, Slot, Type, TypeTag, Value, ValueType
+from eyeflow.svm.program import Direction, MemorySlot, Profile, Type, TypeTag, Value, ValueType
 
 BOOL = Type(TypeTag.BOOL)
 INT = Type(TypeTag.INT)
@@ -125,9 +125,9 @@ def value_type(kind: Type) -> ValueType:
     return _SCALARS.get(kind.tag, ValueType.INT)
 
 
-def slot(kind: Type) -> Slot:
+def slot(kind: Type) -> MemorySlot:
     """Return the slot of a scalar."""
-    return Slot(value_type(kind), max(1, kind.size) if kind.tag is TypeTag.TEXT else 0)
+    return MemorySlot(value_type(kind), max(1, kind.size) if kind.tag is TypeTag.TEXT else 0)
 
 
 def scalars(kind: Type) -> tuple[Type, ...]:
@@ -137,17 +137,17 @@ def scalars(kind: Type) -> tuple[Type, ...]:
     return tuple(scalar for _, field in kind.fields for scalar in scalars(field))
 
 
-def slots(kind: Type) -> tuple[Slot, ...]:
+def slots(kind: Type) -> tuple[MemorySlot, ...]:
     """Return the flattened slots of a type: docs/svm.md, Memory."""
     return tuple(_slots(kind))
 
 
-def _slots(kind: Type) -> Iterator[Slot]:
+def _slots(kind: Type) -> Iterator[MemorySlot]:
     if kind.tag is TypeTag.RECORD:
         for _, field in kind.fields:
             yield from _slots(field)
     elif kind.tag is TypeTag.LIST:
-        yield Slot(ValueType.INT)
+        yield MemorySlot(ValueType.INT)
         for scalar in scalars(element_of(kind)):
             yield from [slot(scalar)] * kind.size
     else:
@@ -180,7 +180,7 @@ def depth(kind: Type) -> int:
     return 1 + depth(element_of(kind)) if kind.tag is TypeTag.LIST else 1
 
 
-def zero(slot: Slot) -> Value:
+def zero(slot: MemorySlot) -> Value:
     """Return the value a slot of this type starts with."""
     return _ZEROS[slot.type]
 

@@ -18,6 +18,7 @@ PROGRAM_BYTES_MAX = 8 * 1024 * 1024
 MESSAGE_BYTES_MAX = PROGRAM_BYTES_MAX + 64 * 1024
 """Largest message on a link; a program, its manifest and every status stay far below."""
 RULES_MAX = 512
+"""Rules of one node: more than its manifest can name would never come back after a loss."""
 PARAMS_MAX = 64
 SIGNERS_MAX = 64
 COUNTERS_MAX = 64

@@ -10,7 +10,7 @@ from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
 from eyeflow.svm.execution import Execution, Host, Machine
 from eyeflow.svm.layout import scalar_slot, state_base, state_slots, structured, value_fault
-from eyeflow.svm.program import Param, Program, Slot, TypeTag, Value
+from eyeflow.svm.program import MemorySlot, Param, Program, TypeTag, Value
 from eyeflow.svm.state_packing import STATE_FORMAT, StatePacker
 from eyeflow.svm.structure import bounds_fault
 from eyeflow.svm.timers import initial_state, shift_times
@@ -183,7 +183,7 @@ def _same_memory(one: Program, other: Program) -> bool:
     )  # fmt: skip
 
 
-def _read_typed(reader: Reader, slot: Slot) -> Value:
+def _read_typed(reader: Reader, slot: MemorySlot) -> Value:
     at, kind = reader.position, reader.number("B", "the type of a stored value")
     if kind != slot.type:
         raise reader.fail(f"a stored value of type {kind} where the program has {slot.type.name.lower()}", at)

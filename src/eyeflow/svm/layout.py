@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from eyeflow.svm.numbers import INT_MAX, INT_MIN, text_bytes
-from eyeflow.svm.program import Program, Slot, Type, TypeTag, Value, ValueType
+from eyeflow.svm.program import MemorySlot, Program, Type, TypeTag, Value, ValueType
 
 SCALARS = {
     TypeTag.BOOL: ValueType.BOOL,
@@ -19,7 +19,7 @@ SCALARS = {
 }
 """The value type of each scalar type; a list or record is not among them."""
 
-LENGTH_SLOT = Slot(ValueType.INT)
+LENGTH_SLOT = MemorySlot(ValueType.INT)
 
 
 def is_scalar(type_: Type) -> bool:
@@ -27,17 +27,17 @@ def is_scalar(type_: Type) -> bool:
     return type_.tag in SCALARS
 
 
-def scalar_slot(type_: Type) -> Slot:
+def scalar_slot(type_: Type) -> MemorySlot:
     """Return the slot of a scalar type."""
-    return Slot(SCALARS[type_.tag], type_.size if type_.tag is TypeTag.TEXT else 0)
+    return MemorySlot(SCALARS[type_.tag], type_.size if type_.tag is TypeTag.TEXT else 0)
 
 
-def flatten(type_: Type) -> tuple[Slot, ...]:
+def flatten(type_: Type) -> tuple[MemorySlot, ...]:
     """Return the slots of a type: fields in order; of a list its length, then n for each scalar of an element."""
     return tuple(slot for slot, _ in flat_types(type_))
 
 
-def flat_types(type_: Type) -> Iterator[tuple[Slot, Type]]:
+def flat_types(type_: Type) -> Iterator[tuple[MemorySlot, Type]]:
     """Yield each slot with the scalar type in it; the length slot of a list comes with the list's own type."""
     if type_.tag is TypeTag.RECORD:
         for _, field_type in type_.fields:
@@ -51,12 +51,12 @@ def flat_types(type_: Type) -> Iterator[tuple[Slot, Type]]:
         yield scalar_slot(type_), type_
 
 
-def zero(slot: Slot) -> Value:
+def zero(slot: MemorySlot) -> Value:
     """Return the zero of a slot's type."""
     return (False, 0, 0.0, "")[slot.type]
 
 
-def value_fault(value: Value, slot: Slot, type_: Type | None = None) -> str:
+def value_fault(value: Value, slot: MemorySlot, type_: Type | None = None) -> str:
     """Say why `value` cannot stand in `slot` holding `type_` (None: not known), or "" when it can.
 
     Checks the exact Python type, the int range, UTF-8 and the byte limit, and the range of enums and list lengths.
@@ -93,13 +93,13 @@ def state_base(program: Program) -> int:
     return program.regions.params + program.regions.inputs
 
 
-def state_slots(program: Program) -> tuple[Slot, ...]:
+def state_slots(program: Program) -> tuple[MemorySlot, ...]:
     """Return the slots of the state."""
     base = state_base(program)
     return program.slots[base : base + program.regions.state]
 
 
-def input_types(program: Program, trigger: int) -> tuple[tuple[Slot, Type], ...]:
+def input_types(program: Program, trigger: int) -> tuple[tuple[MemorySlot, Type], ...]:
     """Return the slots of a trigger's flattened payload with the types in them."""
     return tuple(pair for field in program.triggers[trigger].fields for pair in flat_types(field.type))
 

@@ -105,7 +105,7 @@ class Type:
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class MemorySlot:
     """One slot of memory. `size_bytes_max` is the byte limit of a TEXT slot, 0 for the other types."""
 
     type: ValueType
@@ -273,7 +273,7 @@ class Program:
     sequence: int
     limits: Limits
     regions: Regions
-    slots: tuple[Slot, ...]
+    slots: tuple[MemorySlot, ...]
     constants: tuple[Value, ...]
     arrays: tuple[Array, ...]
     timers: tuple[Timer, ...]

@@ -33,7 +33,7 @@ KEY_NONE = 255
 SITE_LEVEL = 1
 SITE_COUNT_BYTES, SITE_START_BYTES = 2, 4
 PARAM_LOW, PARAM_HIGH = 1, 2
-TEXT_CONSTANT = p.Slot(p.ValueType.TEXT, TEXT_LIMIT_BYTES_MAX)
+TEXT_CONSTANT = p.MemorySlot(p.ValueType.TEXT, TEXT_LIMIT_BYTES_MAX)
 
 
 @dataclass(slots=True)
@@ -111,7 +111,7 @@ def _read_slots(reader: Reader, draft: Draft) -> None:
     draft.parts["regions"] = p.Regions(*regions)
     if sum(regions) > SLOTS_MAX:
         raise reader.fail(f"{sum(regions)} slots are more than {SLOTS_MAX}", at)
-    slots: list[p.Slot] = []
+    slots: list[p.MemorySlot] = []
     for _ in range(runs):
         slots += _read_run(reader, sum(regions) - len(slots), slots[-1] if slots else None)
     if len(slots) != sum(regions):
@@ -119,10 +119,10 @@ def _read_slots(reader: Reader, draft: Draft) -> None:
     draft.parts["slots"] = tuple(slots)
 
 
-def _read_run(reader: Reader, room: int, before: p.Slot | None) -> list[p.Slot]:
+def _read_run(reader: Reader, room: int, before: p.MemorySlot | None) -> list[p.MemorySlot]:
     at = reader.position
     count, limit = reader.unpack("2H", "a run of slots")
-    slot = p.Slot(reader.member(p.ValueType, "the type of a slot"), limit)
+    slot = p.MemorySlot(reader.member(p.ValueType, "the type of a slot"), limit)
     reader.zeros(1, "a run of slots")
     if not 1 <= count <= room:
         raise reader.fail(f"a run of {count} slots where {room} are left", at)
@@ -143,11 +143,11 @@ def _read_code(reader: Reader, draft: Draft) -> None:
     draft.parts["code"] = tuple(p.Instruction(*word) for word in words)
 
 
-def constant_slot(value: p.Value) -> p.Slot:
+def constant_slot(value: p.Value) -> p.MemorySlot:
     """Return the slot that describes a constant."""
     if isinstance(value, str):
         return TEXT_CONSTANT
-    return p.Slot(p.ValueType.FLOAT if isinstance(value, float) else p.ValueType.INT)
+    return p.MemorySlot(p.ValueType.FLOAT if isinstance(value, float) else p.ValueType.INT)
 
 
 def constant_key(value: p.Value) -> tuple[p.ValueType, p.Value]:
@@ -187,7 +187,7 @@ def _read_constant(reader: Reader) -> p.Value | range:
     if kind is p.ValueType.BOOL:
         raise reader.fail("a constant is never a bool", at)
     if kind is not p.ValueType.TEXT:
-        return read_value(reader, p.Slot(kind))
+        return read_value(reader, p.MemorySlot(kind))
     offset, size_bytes = reader.unpack("IH", "a text constant")
     reader.zeros(2, "a text constant")
     return range(offset, offset + size_bytes)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from eyeflow.svm.layout import state_slots
 from eyeflow.svm.numbers import NAN
-from eyeflow.svm.program import Program, Slot, Value, ValueType
+from eyeflow.svm.program import MemorySlot, Program, Value, ValueType
 from eyeflow.svm.wire import Writer
 from eyeflow.svm.wire_types import write_value
 
@@ -24,7 +24,7 @@ _FORMATS = {ValueType.BOOL: "BB", ValueType.INT: "Bq", ValueType.FLOAT: "Bd"}
 class _Run:
     """Slots without texts, which have a length that is known: `pack` makes type and value of each."""
 
-    def __init__(self, slots: Sequence[Slot], start: int) -> None:
+    def __init__(self, slots: Sequence[MemorySlot], start: int) -> None:
         self._start, self._stop = start, start + len(slots)
         self._struct = struct.Struct("<" + "".join(_FORMATS[slot.type] for slot in slots))
         self._typed: list[Value] = [part for slot in slots for part in (int(slot.type), 0)]
@@ -42,7 +42,7 @@ class _Run:
 class _Text:
     """One slot with a text."""
 
-    def __init__(self, slot: Slot, start: int) -> None:
+    def __init__(self, slot: MemorySlot, start: int) -> None:
         self._slot, self._start = slot, start
 
     def pack(self, state: Sequence[Value]) -> bytes:
@@ -60,7 +60,7 @@ class StatePacker:
         self._count = len(slots)
         self._parts: list[_Run | _Text] = []
         start = 0
-        for at, slot in enumerate((*slots, Slot(ValueType.TEXT))):
+        for at, slot in enumerate((*slots, MemorySlot(ValueType.TEXT))):
             if slot.type is ValueType.TEXT:
                 if start < at:
                     self._parts.append(_Run(slots[start:at], start))

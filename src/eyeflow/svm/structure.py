@@ -99,7 +99,7 @@ def _check_constants(program: p.Program) -> None:
         place = f"constant {index}"
         _need(not isinstance(value, bool), "a constant is never a bool", place)
         limit = text_limit_max(program.profile) if isinstance(value, str) else 0
-        fault = value_fault(value, p.Slot(constant_slot(value).type, limit))
+        fault = value_fault(value, p.MemorySlot(constant_slot(value).type, limit))
         _need(not fault, fault, place)
         key = constant_key(value)
         _need(key not in seen, f"{value!r} stands there twice", place)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eyeflow.svm.layout import SCALARS, flat_types, is_scalar, scalar_slot, value_fault
-from eyeflow.svm.program import Direction, Slot, Type, TypeTag, Value, ValueType
+from eyeflow.svm.program import Direction, MemorySlot, Type, TypeTag, Value, ValueType
 from eyeflow.svm.wire import Reader, Writer
 
 TYPE_DEPTH_MAX = 4
@@ -123,7 +123,7 @@ def flat_size(type_: Type) -> int:
     return 1
 
 
-def write_value(out: Writer, slot: Slot, value: Value) -> None:
+def write_value(out: Writer, slot: MemorySlot, value: Value) -> None:
     """Append one scalar as its slot's type says."""
     if slot.type is ValueType.TEXT:
         out.text(str(value))
@@ -133,7 +133,7 @@ def write_value(out: Writer, slot: Slot, value: Value) -> None:
         out.pack("B" if slot.type is ValueType.BOOL else "q", int(value))
 
 
-def read_value(reader: Reader, slot: Slot, type_: Type | None = None) -> Value:
+def read_value(reader: Reader, slot: MemorySlot, type_: Type | None = None) -> Value:
     """Return one scalar of a slot's type, checked against its limit and, where known, the type in it."""
     at = reader.position
     value: Value

@@ -18,11 +18,11 @@ from eyeflow.svm.opcodes import Op
 from eyeflow.svm.program import (
     Instruction,
     Limits,
+    MemorySlot,
     Priority,
     Profile,
     Program,
     Regions,
-    Slot,
     StateVariable,
     Trigger,
     TriggerKind,
@@ -52,7 +52,12 @@ def proven(code: list[Instruction]) -> Verified:
     """Return a program of one handler with two int slots, a float and a text in its state."""
     code = [*code, ins(Op.RETURN)]
     trigger = Trigger(TriggerKind.EVERY, "", "", 1000, "", (), None, 0, 0, len(code))
-    slots = (Slot(ValueType.INT), Slot(ValueType.INT), Slot(ValueType.FLOAT), Slot(ValueType.TEXT, 8))
+    slots = (
+        MemorySlot(ValueType.INT),
+        MemorySlot(ValueType.INT),
+        MemorySlot(ValueType.FLOAT),
+        MemorySlot(ValueType.TEXT, 8),
+    )
     program = Program(
         "shape", "1", "", Priority.NORMAL, Profile.LINUX, "", 1, Limits(*[0] * 10), Regions(0, 0, 4, 0), slots,
         CONSTANTS, (), (), tuple(code), (), (), (), STATE, (trigger,),

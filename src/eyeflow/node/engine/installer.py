@@ -18,14 +18,12 @@ from eyeflow.node.store.types import Batch, Draft, SlotRow, StateRow
 from eyeflow.protocol.audit_bodies import InstallBody, RemoveBody, WithdrawBody
 from eyeflow.protocol.cbor import CborError
 from eyeflow.protocol.slot import Slot
+from eyeflow.protocol.wire import RULES_MAX
 from eyeflow.svm.container import decode
 from eyeflow.svm.program import Value
 from eyeflow.svm.signing import check_signatures, fingerprint
 
 _log = logging.getLogger("eyeflow.node")
-
-RULES_MAX = 1024
-"""Rules that one node runs at most."""
 
 
 class Installer:

@@ -40,7 +40,7 @@ class Intake:
     def __init__(self) -> None:
         self._listeners: dict[Subscription, list[tuple[RunningRule, int]]] = {}
         self._rejected: dict[tuple[str, str, str, str], _Summary] = {}
-        self.settled: list[Receipt] = []
+        self.refused_receipts: list[Receipt] = []
         """Receipts whose rejection the next commit records."""
 
     def rebuild(self, rules: Collection[RunningRule]) -> None:
@@ -175,7 +175,7 @@ class Intake:
         summary.count += 1
         summary.last_us = now_us
         if receipt is not None and (receipt.done or receipt.pending):  # others would pile up while the disk refuses
-            self.settled.append(receipt)
+            self.refused_receipts.append(receipt)
 
     @property
     def has_rejected(self) -> bool:
@@ -185,7 +185,7 @@ class Intake:
     def take_rejected(self) -> tuple[list[RejectedBody], list[Receipt]]:
         """Return the rejections to record, and the receipts that count down once they are."""
         bodies = [RejectedBody(*key, s.count, s.first_us, s.last_us) for key, s in self._rejected.items()]
-        receipts, self.settled = self.settled, []
+        receipts, self.refused_receipts = self.refused_receipts, []
         self._rejected.clear()
         return bodies, receipts
 

@@ -123,7 +123,7 @@ def test_rejections_that_wait_for_the_disk_take_no_memory_each(tmp_path: Path) -
         for _ in range(EVENTS_MAX + 500):
             await sim.node.engine.deliver(edge)
         intake = sim.node.engine.core.intake
-        assert len(intake.settled) == 0, "nobody waits to hear of them"
+        assert len(intake.refused_receipts) == 0, "nobody waits to hear of them"
         await sim.turns()
         (body,) = sim.bodies(RejectedBody)
         assert body.count == 500
