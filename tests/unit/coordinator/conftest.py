@@ -49,7 +49,7 @@ def make_program(
         sequence=sequence,
         limits=p.Limits(0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
         regions=p.Regions(params=1),
-        slots=(p.Slot(p.ValueType.FLOAT),),
+        slots=(p.MemorySlot(p.ValueType.FLOAT),),
         constants=(),
         arrays=(),
         timers=(),
