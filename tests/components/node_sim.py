@@ -14,11 +14,11 @@ from eyeflow.compiler.compile import compile_rule
 from eyeflow.node.config.config import NodeConfig, OfflineConfig
 from eyeflow.node.config.ports import MqttConfig, PortsConfig
 from eyeflow.node.control import InstallResult
-from eyeflow.node.ports import IncomingEvent, PortStatus, Subscription
+from eyeflow.node.io.ports import IncomingEvent, PortStatus, Subscription
+from eyeflow.node.io.world import World
 from eyeflow.node.runtime import NodeRuntime
 from eyeflow.node.store.store import Store
 from eyeflow.node.store.writer import InlineWriter
-from eyeflow.node.world import World
 from eyeflow.protocol.audit import Record, decode_record
 from eyeflow.protocol.identity import Identity
 from eyeflow.svm.container import encode

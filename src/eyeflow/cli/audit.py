@@ -141,7 +141,7 @@ def show(
     json_: JsonFlag = False,
 ) -> None:
     """Show audit records: what happened, why, and what was done."""
-    from eyeflow.node.audit_view import record_view
+    from eyeflow.node.status.audit_view import record_view
     from eyeflow.protocol.audit import decode_record
 
     with _open(config, data_dir, context.args) as reader:

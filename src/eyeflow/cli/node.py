@@ -122,7 +122,7 @@ def join(
 
 def _after_join(data_dir: Path, config: Path | None) -> str:
     """Return what to do next: a node that runs takes up its membership when it starts."""
-    from eyeflow.node.local_socket import fetch_status
+    from eyeflow.node.status.local_socket import fetch_status
 
     command = "eyeflow node start" if config is None else f"eyeflow node start --config {config}"
     try:
@@ -164,7 +164,7 @@ def _tell_ready(node: NodeRuntime) -> None:
 @app.command("status", context_settings=SETTING_FLAGS)
 def status(context: typer.Context, config: ConfigOption = None, json_: JsonFlag = False) -> None:
     """Show the node that runs on this machine; needs no coordinator."""
-    from eyeflow.node.local_socket import fetch_status
+    from eyeflow.node.status.local_socket import fetch_status
 
     facts = fetch_status(load_node_config(config, context.args).data_dir)
     if json_:

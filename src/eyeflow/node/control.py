@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from eyeflow.node.ports import PortStatus
+from eyeflow.node.io.ports import PortStatus
 from eyeflow.svm.program import Value
 
 

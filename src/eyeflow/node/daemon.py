@@ -19,14 +19,14 @@ from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.config.ports import PortsConfig
 from eyeflow.node.control import Link
 from eyeflow.node.engine.engine import STOP_GRACE_S
-from eyeflow.node.local_socket import keep_serving_status
-from eyeflow.node.port_log import PortLog
-from eyeflow.node.ports import Driver, PortStatus, Source
+from eyeflow.node.io.ports import Driver, PortStatus, Source
+from eyeflow.node.io.world import World, build_world
 from eyeflow.node.runtime import NodeRuntime, load_identity
+from eyeflow.node.status.local_socket import keep_serving_status
+from eyeflow.node.status.port_log import PortLog
 from eyeflow.node.store.store import Store
 from eyeflow.node.store.types import StorageError
 from eyeflow.node.store.writer import ThreadWriter
-from eyeflow.node.world import World, build_world
 from eyeflow.protocol.identity import Identity
 
 _log = logging.getLogger("eyeflow.node")

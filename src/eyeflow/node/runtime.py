@@ -19,11 +19,11 @@ from eyeflow.node.engine.engine import Engine, EngineOptions
 from eyeflow.node.engine.installer import Installer
 from eyeflow.node.engine.pending import resume_pending
 from eyeflow.node.engine.revocation import Revocation
-from eyeflow.node.ports import Source, Subscription
-from eyeflow.node.status import node_status
+from eyeflow.node.io.ports import Source, Subscription
+from eyeflow.node.io.world import World
+from eyeflow.node.status.report import node_status
 from eyeflow.node.store.types import Batch, Draft, Restored, StorageError
 from eyeflow.node.store.writer import Writer
-from eyeflow.node.world import World
 from eyeflow.protocol.audit_bodies import StartBody
 from eyeflow.protocol.identity import KEY_BYTES, Identity
 from eyeflow.svm.program import Value

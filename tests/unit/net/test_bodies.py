@@ -21,7 +21,7 @@ from eyeflow.node.cluster import membership
 from eyeflow.node.cluster.link import _ask_challenge
 from eyeflow.node.cluster.membership import join_cluster
 from eyeflow.node.config.ports import LlmConfig
-from eyeflow.node.drivers.llm import LlmDriver
+from eyeflow.node.io.llm.driver import LlmDriver
 from eyeflow.protocol.identity import Identity
 from eyeflow.svm.execution import CapabilityFailure
 

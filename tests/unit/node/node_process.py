@@ -22,11 +22,11 @@ from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.config.ports import MqttConfig, PortsConfig
 from eyeflow.node.engine.engine import Engine
 from eyeflow.node.engine.rounds import Round
-from eyeflow.node.ports import Deliver, IncomingEvent, PortStatus, Subscription
+from eyeflow.node.io.ports import Deliver, IncomingEvent, PortStatus, Subscription
+from eyeflow.node.io.world import World
 from eyeflow.node.runtime import NodeRuntime
 from eyeflow.node.store.store import Store
 from eyeflow.node.store.types import Batch, Committed
-from eyeflow.node.world import World
 from eyeflow.svm.signing import public_key_of
 
 RULE = """

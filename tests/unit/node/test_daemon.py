@@ -16,8 +16,8 @@ from eyeflow.node.cluster.health import health_of
 from eyeflow.node.config.config import CoordinatorConfig, NodeConfig
 from eyeflow.node.config.ports import HttpServerConfig, PortsConfig
 from eyeflow.node.daemon import run_node
-from eyeflow.node.local_socket import fetch_status
 from eyeflow.node.runtime import NodeRuntime
+from eyeflow.node.status.local_socket import fetch_status
 from eyeflow.node.store.reader import AuditReader
 from eyeflow.protocol.audit import Record, decode_record, verify_chain
 from eyeflow.protocol.audit_bodies import CheckpointBody, ExecutionBody, StartBody, StopBody

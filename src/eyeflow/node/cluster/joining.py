@@ -12,7 +12,7 @@ from eyeflow.node.cluster.membership import JoinResult, Membership, ask_to_join
 from eyeflow.node.config.config import CoordinatorConfig
 from eyeflow.node.config.tables import secret
 from eyeflow.node.control import Link
-from eyeflow.node.ports import PortStatus
+from eyeflow.node.io.ports import PortStatus
 from eyeflow.node.runtime import NodeRuntime
 
 

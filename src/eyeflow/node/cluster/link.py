@@ -32,7 +32,7 @@ from eyeflow.node.cluster.health import (
 )
 from eyeflow.node.cluster.membership import ANSWER_BYTES_MAX, JoinResult, Membership, http_client, tls_context
 from eyeflow.node.control import InstallOutcome, NodeControl
-from eyeflow.node.ports import PortStatus
+from eyeflow.node.io.ports import PortStatus
 from eyeflow.protocol.audit import decode_record, record_hash
 from eyeflow.protocol.messages import (
     BOOT_BYTES,

@@ -12,7 +12,7 @@ from eyeflow.node.engine.core import Core
 from eyeflow.node.engine.lane import Lane
 from eyeflow.node.engine.performing import Performer
 from eyeflow.node.engine.rounds import Dispatch
-from eyeflow.node.ports import Driver
+from eyeflow.node.io.ports import Driver
 
 WAITING_MAX = 64
 """Executions of one rule whose actions wait. Beyond that the rule runs no more events until its actions catch up."""

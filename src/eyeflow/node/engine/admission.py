@@ -8,9 +8,9 @@ from fnmatch import fnmatchcase
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.node.config.ports import PortsConfig
-from eyeflow.node.drivers.registry import HINTS
-from eyeflow.node.ports import Subscription
-from eyeflow.node.world import check_subscription
+from eyeflow.node.io.ports import Subscription
+from eyeflow.node.io.registry import HINTS
+from eyeflow.node.io.world import check_subscription
 from eyeflow.svm.container import SignedProgram, decode
 from eyeflow.svm.execution import Machine
 from eyeflow.svm.instance import default_machine

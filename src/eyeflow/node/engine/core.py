@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from eyeflow.base.duration import format_duration
-from eyeflow.node.arguments import named_arguments, shown
 from eyeflow.node.engine.intake import Intake
 from eyeflow.node.engine.levels import Levels, resource_key
 from eyeflow.node.engine.rounds import Dispatch, Emitted, Executed, Planned, PlannedAction, Ran, Round
 from eyeflow.node.engine.running import QueuedEvent, Receipt, RunningRule
 from eyeflow.node.engine.turns import Turns
+from eyeflow.node.io.arguments import named_arguments, shown
 from eyeflow.node.store.types import Batch, Draft, PendingRow, StateRow, Unrecorded
 from eyeflow.protocol.audit_bodies import Body, CheckpointBody, ClockBody, Disposition, ExecutionBody
 from eyeflow.svm.execution import Action, Outcome

@@ -18,7 +18,7 @@ from eyeflow.node.engine.core import Core
 from eyeflow.node.engine.disk import DiskGuard
 from eyeflow.node.engine.rounds import Round
 from eyeflow.node.engine.running import QueuedEvent, RunningRule
-from eyeflow.node.ports import Driver, IncomingEvent, Subscription
+from eyeflow.node.io.ports import Driver, IncomingEvent, Subscription
 from eyeflow.node.store.types import Batch, BufferLimits, StorageError
 from eyeflow.node.store.writer import Writer, in_thread
 from eyeflow.protocol.audit_bodies import Body, CheckpointBody, StopBody

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from eyeflow.node.engine.admission import BUS_SOURCE
 from eyeflow.node.engine.running import QueuedEvent, Receipt, RunningRule, subscriptions_of
-from eyeflow.node.ports import IncomingEvent, Subscription
+from eyeflow.node.io.ports import IncomingEvent, Subscription
 from eyeflow.protocol.audit_bodies import RejectedBody
 from eyeflow.svm.program import SiteKind
 from eyeflow.svm.schema import RejectedEvent

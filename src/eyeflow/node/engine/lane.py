@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from eyeflow.node.engine.performing import Performer, failure_of, timeout_s
 from eyeflow.node.engine.rounds import Dispatch, PlannedAction
 from eyeflow.node.engine.rule_host import backoff_s
-from eyeflow.node.ports import Driver, Unreachable
+from eyeflow.node.io.ports import Driver, Unreachable
 from eyeflow.protocol.audit_bodies import ActionOutcome
 from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.program import OnFailure

@@ -10,11 +10,11 @@ from __future__ import annotations
 from itertools import groupby
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.node.arguments import named_arguments
 from eyeflow.node.engine.admission import namespace_of
 from eyeflow.node.engine.core import event_payload
 from eyeflow.node.engine.engine import Engine
 from eyeflow.node.engine.rounds import Dispatch, PlannedAction
+from eyeflow.node.io.arguments import named_arguments
 from eyeflow.node.store.types import PendingRow, Restored
 from eyeflow.protocol.audit_bodies import ActionOutcome, ActionResultBody
 from eyeflow.svm.container import decode

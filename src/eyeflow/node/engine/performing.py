@@ -14,7 +14,7 @@ from eyeflow.node.engine.intake import plain_text
 from eyeflow.node.engine.rounds import Dispatch, PlannedAction
 from eyeflow.node.engine.rule_host import named_failure
 from eyeflow.node.engine.running import RunningRule
-from eyeflow.node.ports import Driver
+from eyeflow.node.io.ports import Driver
 from eyeflow.protocol.audit_bodies import ActionOutcome, ActionResultBody
 from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.program import Site

@@ -6,11 +6,11 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-from eyeflow.node.arguments import named_arguments, slot_value
 from eyeflow.node.clock import Clock
 from eyeflow.node.engine.admission import namespace_of
 from eyeflow.node.engine.rule_health import RuleHealth
-from eyeflow.node.ports import Driver
+from eyeflow.node.io.arguments import named_arguments, slot_value
+from eyeflow.node.io.ports import Driver
 from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.program import Program, Site, Value
 

@@ -10,7 +10,7 @@ from eyeflow.node.clock import STEP_US_MIN, Clock
 from eyeflow.node.engine.admission import Loaded, subscription_of
 from eyeflow.node.engine.rule_health import RuleHealth
 from eyeflow.node.engine.rule_host import RuleHost
-from eyeflow.node.ports import Driver, Subscription
+from eyeflow.node.io.ports import Driver, Subscription
 from eyeflow.node.store.types import SlotRow, StateRow
 from eyeflow.svm.instance import Instance
 from eyeflow.svm.program import Program, TriggerKind, Value

@@ -11,8 +11,8 @@ from eyeflow.base.duration import parse_duration
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
 from eyeflow.base.reading import Unreadable, parse_json
-from eyeflow.node.arguments import named_arguments, slot_value
-from eyeflow.node.ports import Driver
+from eyeflow.node.io.arguments import named_arguments, slot_value
+from eyeflow.node.io.ports import Driver
 from eyeflow.node.replay.event_files import EventRows, RowFormat
 from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.program import Program, SiteKind, Type, TypeTag, Value

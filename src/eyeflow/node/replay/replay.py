@@ -10,8 +10,8 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from eyeflow.node.arguments import readable_arguments
-from eyeflow.node.ports import Driver
+from eyeflow.node.io.arguments import readable_arguments
+from eyeflow.node.io.ports import Driver
 from eyeflow.node.replay.event_files import UNREADABLE, EventRows
 from eyeflow.node.replay.gaps import GapGuard
 from eyeflow.node.replay.reads import Answers, ReadMapping

@@ -15,7 +15,7 @@ from typing import Any
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
-from eyeflow.node.mqtt.topics import matches
+from eyeflow.node.io.mqtt.topics import matches
 from eyeflow.node.replay.event_files import UNREADABLE, EventRows, Row, RowFormat, refuse, require_columns
 from eyeflow.svm.program import Program, Trigger, TriggerKind, Value
 from eyeflow.svm.schema import PayloadDecoder, RejectedEvent

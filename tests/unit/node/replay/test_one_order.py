@@ -16,7 +16,7 @@ from eyeflow.compiler.compile import compile_rule
 from eyeflow.compiler.testrun import run_test
 from eyeflow.node.engine import core as core_module
 from eyeflow.node.engine.running import QueuedEvent, RunningRule
-from eyeflow.node.ports import IncomingEvent, Subscription
+from eyeflow.node.io.ports import IncomingEvent, Subscription
 from eyeflow.node.replay.event_files import open_events
 from eyeflow.node.replay.replay import Replay
 from eyeflow.protocol.audit_bodies import ExecutionBody

@@ -1,1 +1,0 @@
-"""What capabilities do: one file for each namespace."""

@@ -1,0 +1,1 @@
+"""Analog channels, simulated or of Linux IIO."""

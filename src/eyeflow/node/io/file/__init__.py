@@ -1,0 +1,1 @@
+"""Lines appended to files."""

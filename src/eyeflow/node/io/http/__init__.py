@@ -1,0 +1,1 @@
+"""Webhooks as a source, requests as a driver."""

@@ -1,0 +1,1 @@
+"""Lines in the node's log as a driver."""

@@ -1,0 +1,1 @@
+"""JSON lines of serial ports as a source."""

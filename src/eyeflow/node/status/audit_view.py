@@ -1,0 +1,106 @@
+"""Audit records as people read them: capabilities, fields, pins and lines of the rule instead of indexes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
+from typing import Any
+
+from eyeflow.base.duration import format_duration
+from eyeflow.node.io.arguments import readable_arguments, shown
+from eyeflow.protocol.audit import Record
+from eyeflow.protocol.audit_bodies import ActionOutcome, ActionResultBody, Disposition, ExecutionBody
+from eyeflow.svm.execution import Outcome
+from eyeflow.svm.layout import flatten
+from eyeflow.svm.opcodes import Trap
+from eyeflow.svm.program import Program, Trigger, TriggerKind, Value
+from eyeflow.svm.source_map import line_of, site_lines
+
+FindProgram = Callable[[bytes], Program | None]
+
+
+def record_view(record: Record, find_program: FindProgram) -> dict[str, Any]:
+    """Return a record as JSON-able data; without its program (it was replaced since) indexes stay indexes."""
+    head = {
+        "seq": record.seq,
+        "epoch": record.epoch,
+        "node": record.node,
+        "timeUs": record.time_us,
+        "kind": record.kind.name.lower(),
+        "prev": record.prev.hex(),
+    }
+    body = record.body
+    if isinstance(body, ExecutionBody):
+        program = find_program(body.program)
+        return head | (_execution(body, program) if program else _plain_body(body))
+    if isinstance(body, ActionResultBody):
+        return head | _plain_body(body) | {"result": ActionOutcome(body.result).name.lower()}
+    return head | _plain_body(body)
+
+
+def _execution(body: ExecutionBody, program: Program) -> dict[str, Any]:
+    trigger = program.triggers[body.trigger]
+    lines = site_lines(program)
+    view: dict[str, Any] = {
+        "rule": body.rule,
+        "program": body.program.hex(),
+        "trigger": _trigger(trigger),
+        "eventTimeUs": body.event_time_us,
+        "inputs": _inputs(trigger, body.inputs),
+        "reads": [
+            _called(program, lines, site, args) | {"value": _answer(program, site, value)}
+            for site, args, value in body.answers
+        ],
+        "outcome": Outcome(body.outcome).name.lower(),
+        "actions": [
+            _called(program, lines, site, args) | {"disposition": Disposition(disposition).name.lower()}
+            for site, args, disposition in body.actions
+        ],
+        "fuel": body.fuel,
+    }
+    if body.trap is not None:
+        code, pc = body.trap
+        view["trap"] = {"name": Trap(code).name, "line": line_of(program, pc)}
+    return view
+
+
+def _called(program: Program, lines: Sequence[int], index: int, args: Iterable[Value]) -> dict[str, Any]:
+    site = program.sites[index]
+    named = readable_arguments(site, tuple(args), program.pins)
+    return {"capability": site.capability, "arguments": named, "line": lines[index]}
+
+
+def _answer(program: Program, index: int, value: Value | None) -> Value | None:
+    """Return what a read answered, an enum's member by name; None when it failed."""
+    kind = program.sites[index].result
+    return value if value is None or kind is None else shown(kind, value, program.pins)
+
+
+def _trigger(trigger: Trigger) -> str:
+    if trigger.kind is TriggerKind.EVERY:
+        return f"every {format_duration(trigger.period_us)}"
+    if trigger.kind is TriggerKind.CRON:
+        return f"cron {trigger.address}"
+    return f"{trigger.source} {trigger.address}".strip()
+
+
+def _inputs(trigger: Trigger, values: Sequence[Value]) -> dict[str, Any]:
+    """Return the input slots by field; a field of several slots as the list of them."""
+    named: dict[str, Any] = {}
+    at = 0
+    for field in trigger.fields:
+        count = len(flatten(field.type))
+        slots = values[at : at + count]
+        named[field.name] = shown(field.type, slots[0], ()) if count == 1 else list(slots)
+        at += count
+    return named
+
+
+def _plain_body(body: object) -> dict[str, Any]:
+    return {field.name: _plain(getattr(body, field.name)) for field in fields(body)}  # type: ignore[arg-type]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    return [_plain(one) for one in value] if isinstance(value, tuple) else value

@@ -1,0 +1,50 @@
+"""Tells the node's log how its ports do: a broker that cannot be reached, a coordinator that is back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+from eyeflow.node.io.ports import PortStatus
+
+_log = logging.getLogger("eyeflow.node")
+
+LOOK_S = 1.0
+"""How often the ports are looked at; what changes faster shows in the status only."""
+
+IDLE = "no rule listens"
+REJECTED = "rejected"
+
+
+class PortLog:
+    """Logs each change of state once: not every attempt of a port that goes on trying."""
+
+    def __init__(self, ports: Iterable[PortStatus]) -> None:
+        self._ports = list(ports)
+        self._troubled: set[int] = set()
+        self._rejected: dict[int, int] = {}
+
+    def look(self) -> None:
+        """Log what has changed since the last look."""
+        for number, status in enumerate(self._ports):
+            self._state(number, status)
+            rejected = status.counters.get(REJECTED, 0)
+            if rejected > self._rejected.get(number, 0) and not self._rejected.get(number):
+                _log.warning("%s: the first event was rejected: %s", status.name, status.detail or "see the status")
+            self._rejected[number] = rejected
+
+    def _state(self, number: int, status: PortStatus) -> None:
+        troubled = status.state != "up" and bool(status.detail) and status.detail != IDLE
+        if troubled and number not in self._troubled:
+            self._troubled.add(number)
+            _log.warning("%s: %s", status.name, status.detail)
+        elif status.state == "up" and number in self._troubled:
+            self._troubled.remove(number)
+            _log.info("%s: up again", status.name)
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            self.look()
+            await asyncio.sleep(LOOK_S)

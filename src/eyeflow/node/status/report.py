@@ -1,0 +1,99 @@
+"""What `eyeflow status` shows of one node, as JSON-able data: docs/reference/node-status.md."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from eyeflow.base.duration import format_duration
+from eyeflow.node.engine.running import RunningRule
+from eyeflow.node.io.ports import PortStatus
+from eyeflow.protocol.slot import Slot
+
+if TYPE_CHECKING:
+    from eyeflow.node.runtime import NodeRuntime
+
+
+def node_status(node: NodeRuntime) -> dict[str, object]:
+    """Return everything there is to know about a running node, without a secret."""
+    identity, now_us = node.identity, node.clock.now_us()
+    return {
+        "node": identity.name,
+        "version": identity.version,
+        "epoch": identity.epoch,
+        "public_key": identity.public_key.hex(),
+        "time_us": now_us,
+        "uptime": format_duration((now_us - node.started_us) // 1_000_000 * 1_000_000),
+        "coordinator": _coordinator(node),
+        "rules": [_running(node, rule) for _, rule in sorted(node.engine.core.rules.items())] + _refused(node),
+        "sources": [_port(name, source.status) for name, source in sorted(node.sources.items())],
+        "drivers": [_port(name, driver.status) for name, driver in sorted(node.world.drivers.items())],
+        "store": _store(node),
+        "audit": _audit(node),
+        "resources": node.engine.arbiter.as_dict(),
+        "actions_waiting": node.engine.actions.waiting,
+    }
+
+
+def _coordinator(node: NodeRuntime) -> dict[str, object]:
+    url = node.config.coordinator.url
+    if node.link is None:
+        return {"url": url, "state": "none", "detail": ""}
+    return {"url": url, "state": node.link.status.state, "detail": node.link.status.detail}
+
+
+def _running(node: NodeRuntime, rule: RunningRule) -> dict[str, object]:
+    row, program = rule.row, rule.program
+    previous = node.installer.slot_of(rule.name, Slot.PREVIOUS)
+    return {
+        "rule": rule.name,
+        "state": "running",
+        "version": program.version,
+        "priority": program.priority.name.lower(),
+        "program_id": row.program_id.hex(),
+        "previous_program_id": previous.program_id.hex() if previous else "",
+        "deployment": row.deployment,
+        "manifest_version": row.manifest_version,
+        "params": dict(row.params),
+        "installed_us": row.installed_us,
+        "waiting": len(rule.queue),
+        "stalled": rule.stalled,
+        "holds_back": rule.holds_back,
+        "stops_us": node.revocation.until_us.get(rule.name, 0),
+        **rule.health.as_dict(),
+    }
+
+
+def _refused(node: NodeRuntime) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for name, reason in sorted(node.installer.refused.items()):
+        row = node.installer.slot_of(name, Slot.ACTIVE)
+        program_id = row.program_id.hex() if row else ""
+        rows.append({"rule": name, "state": "refused", "program_id": program_id, "last_error": reason})
+    return rows
+
+
+def _port(name: str, status: PortStatus) -> dict[str, object]:
+    return {"name": name, "state": status.state, "detail": status.detail, "counters": dict(status.counters)}
+
+
+def _store(node: NodeRuntime) -> dict[str, object]:
+    store, limits = node.writer.store, node.config.offline.limits
+    counters = store.counters
+    return {
+        **node.engine.disk.as_dict(),
+        "size_bytes": store.size_bytes,
+        "size_bytes_max": store.size_bytes_max,
+        "size_bytes_set": limits.size_bytes_max,
+        "altered_seq": store.altered_seq,
+        "replaced_epoch": store.replaced_epoch,
+        "commits": counters.commits,
+        "records": counters.records,
+        "dropped_records": counters.dropped_records,
+        "gaps": counters.gaps,
+        "failed_commits": counters.failed_commits,
+    }
+
+
+def _audit(node: NodeRuntime) -> dict[str, object]:
+    seq, head = node.writer.store.head
+    return {"epoch": node.identity.epoch, "next_seq": seq + 1, "last_seq": seq, "head": head.hex()}
