@@ -68,7 +68,7 @@ def test_is_formatted(rule: Path) -> None:
 
 @each_rule
 def test_tests_pass_and_cover_every_branch(rule: Path) -> None:
-    from eyeflow.cli.rules import compile_options, compile_path
+    from eyeflow.cli.compiling import compile_options, compile_path
     from eyeflow.compiler.catalog import Catalog
     from eyeflow.compiler.coverage import CoverageRecorder
     from eyeflow.compiler.testrun import run_test

@@ -182,7 +182,7 @@ def _programs(reader: AuditReader) -> Callable[[bytes], Program | None]:
 
 def _line(view: dict[str, Any]) -> str:
     """Return one record as a line; what its kind does not need is left out."""
-    from eyeflow.cli.running import iso_time
+    from eyeflow.cli.console import iso_time
 
     head = f"{view.pop('seq'):>6}  {iso_time(view.pop('timeUs'))}  {view.pop('kind'):<13}"
     for name in ("epoch", "node", "prev"):

@@ -205,3 +205,25 @@ def finish(code: ExitCode) -> None:
     """End the command with an exit code; 0 just returns."""
     if code is not ExitCode.OK:
         raise typer.Exit(int(code))
+
+
+GOOD = {"installed", "succeeded", "running", "up"}
+BAD = {"refused", "failed", "silent"}
+
+
+def colored(state: str) -> str:
+    """Return a state, green when it is good and red when it is bad."""
+    if state in GOOD:
+        return paint(state, "32", sys.stdout)
+    return paint(state, "31", sys.stdout) if state in BAD else state
+
+
+def iso_time(time_us: int) -> str:
+    """Return a time as ISO 8601 in UTC, to the second, millisecond or microsecond as it needs."""
+    from datetime import UTC, datetime
+
+    text = datetime.fromtimestamp(time_us // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    fraction_us = time_us % 1_000_000
+    if not fraction_us:
+        return text + "Z"
+    return f"{text}.{fraction_us // 1000:03d}Z" if fraction_us % 1000 == 0 else f"{text}.{fraction_us:06d}Z"

@@ -64,7 +64,7 @@ def start(
     with EndsAtOnce():
         import asyncio
 
-        from eyeflow.cli.keys import open_keyring
+        from eyeflow.cli.keyring import open_keyring
         from eyeflow.client.profile import profile_path
         from eyeflow.coordinator.serve import Exposure, ServeOptions, serve
 
@@ -111,7 +111,7 @@ def join_token(
 ) -> None:
     """Make a token with which one node can join the cluster, once."""
     from eyeflow.base.duration import parse_duration
-    from eyeflow.cli.deploy import connect
+    from eyeflow.cli.cluster import connect
     from eyeflow.cli.files import usage_error
 
     try:
@@ -134,7 +134,7 @@ def api_token(
     json_: JsonFlag = False,
 ) -> None:
     """Make an API token for a person or a CI job; it is shown once."""
-    from eyeflow.cli.deploy import connect
+    from eyeflow.cli.cluster import connect
 
     with connect() as client:
         token = client.create_token(name, role.value)
@@ -151,7 +151,7 @@ def api_tokens(
     json_: JsonFlag = False,
 ) -> None:
     """List the API tokens (never their secrets), or revoke one."""
-    from eyeflow.cli.deploy import connect
+    from eyeflow.cli.cluster import connect
 
     with connect() as client:
         if revoke:

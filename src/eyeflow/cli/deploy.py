@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eyeflow.base.errors import ExitCode, EyeflowError
-from eyeflow.cli import rules as r
-from eyeflow.cli.console import JsonFlag, finish, finite, note, paint, say, say_json, table
+from eyeflow.cli import compiling
+from eyeflow.cli.cluster import connect
+from eyeflow.cli.console import JsonFlag, colored, finish, finite, note, paint, say, say_json, table
 from eyeflow.cli.files import read_bytes, usage_error
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from eyeflow.svm.container import SignedProgram
 
 Json = dict[str, Any]
-GOOD = {"installed", "succeeded", "running", "up"}
-BAD = {"refused", "failed", "silent"}
 
 TimeoutOption = Annotated[
     float, typer.Option("--timeout", metavar="SECONDS", callback=finite, help="How long to wait.")
@@ -43,15 +42,6 @@ def register(app: typer.Typer) -> None:
     app.command("remove")(remove)
 
 
-def connect() -> CoordinatorClient:
-    """Return a client of the coordinator that this user's profile or environment names."""
-    from eyeflow.client.profile import ClientProfile
-    from eyeflow.client.rest import CoordinatorClient
-
-    profile = ClientProfile.load()
-    return CoordinatorClient(profile.url, profile.token, profile.ca_file)
-
-
 def deploy(
     rule: Annotated[Path, typer.Argument(help="A rule (.eye), compiled and signed now, or a signed program (.svm).")],
     nodes_: Annotated[str, typer.Option("--nodes", metavar="A,B", help="The nodes, by name.")] = "",
@@ -68,7 +58,7 @@ def deploy(
         bool, typer.Option("--wait/--no-wait", help="Wait until the connected nodes have reported.")
     ] = True,
     timeout_s: TimeoutOption = 60.0,
-    catalog: r.CatalogOption = None,
+    catalog: compiling.CatalogOption = None,
     json_: JsonFlag = False,
 ) -> None:
     """Bring a rule to nodes.
@@ -112,7 +102,7 @@ def _exit_code(deployment: Json, waited: bool) -> ExitCode:
 
 def _program(path: Path, key: str, catalog: list[Path] | None) -> tuple[bytes, SignedProgram]:
     """Return the signed bytes of a rule or program file, and what they hold."""
-    from eyeflow.cli.programs import sign_bytes
+    from eyeflow.cli.program_files import sign_bytes
     from eyeflow.svm.container import decode, encode
 
     if path.suffix == ".svm":
@@ -127,8 +117,9 @@ def _program(path: Path, key: str, catalog: list[Path] | None) -> tuple[bytes, S
                 exit_code=ExitCode.PROBLEMS,
             )
         return data, signed
-    source, result = r.compile_path(path, r.load_catalog(catalog), r.compile_options(r.ProfileName.LINUX, ""))
-    r.show_diagnostics(result.diagnostics, source, path, r.Format.TEXT)
+    options = compiling.compile_options(compiling.ProfileName.LINUX, "")
+    source, result = compiling.compile_path(path, compiling.load_catalog(catalog), options)
+    compiling.show_diagnostics(result.diagnostics, source, path, compiling.Format.TEXT)
     if result.program is None:
         raise EyeflowError(f"{path} does not compile", code="not_compiled", exit_code=ExitCode.PROBLEMS)
     data = sign_bytes(encode(result.program), key)
@@ -136,14 +127,14 @@ def _program(path: Path, key: str, catalog: list[Path] | None) -> tuple[bytes, S
 
 
 def _params(signed: SignedProgram, texts: list[str] | None) -> dict[str, bool | int | float | str]:
-    from eyeflow.cli.running import parse_params
+    from eyeflow.cli.parameters import parse_params
 
     return dict(parse_params(signed.program, texts))
 
 
 def _trust_own_key(client: CoordinatorClient, signed: SignedProgram) -> None:
     """Tell the cluster of a key of this user's keyring that it has never seen; a revoked one stays revoked."""
-    from eyeflow.cli.keys import open_keyring, revoked_keys
+    from eyeflow.cli.keyring import open_keyring, revoked_keys
 
     revoked = revoked_keys()
     own = {key.public_key: key.name for key in open_keyring().list() if key.public_key not in revoked}
@@ -182,13 +173,6 @@ class _Progress:
 
 def _reason(node: Json) -> str:
     return str(node["reason"])
-
-
-def colored(state: str) -> str:
-    """Return a state, green when it is good and red when it is bad."""
-    if state in GOOD:
-        return paint(state, "32", sys.stdout)
-    return paint(state, "31", sys.stdout) if state in BAD else state
 
 
 def _say_deployment(deployment: Json) -> None:

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eyeflow.base.errors import EyeflowError
 from eyeflow.cli.console import JsonFlag, note, say, say_json, table
+from eyeflow.cli.keyring import PASSPHRASE_ENV, open_keyring
 
 if TYPE_CHECKING:
-    from eyeflow.client.keyring import Keyring
+    pass
 
-PASSPHRASE_ENV = "EYEFLOW_PASSPHRASE"
 
 app = typer.Typer(no_args_is_help=True, help="Signing keys, and whose programs to trust.", rich_markup_mode=None)
 
@@ -22,36 +21,6 @@ app = typer.Typer(no_args_is_help=True, help="Signing keys, and whose programs t
 def register(root: typer.Typer) -> None:
     """Add the commands of this module."""
     root.add_typer(app, name="keys")
-
-
-def open_keyring() -> Keyring:
-    """Return the user's keyring: EYEFLOW_KEYS, or ~/.config/eyeflow/keys."""
-    from eyeflow.client.keyring import Keyring
-
-    return Keyring()
-
-
-def names_by_key() -> dict[bytes, str]:
-    """Return the names that this user gave to public keys."""
-    keyring = open_keyring()
-    names = {one.public_key: one.name for one in keyring.trusted()}
-    return names | {one.public_key: one.name for one in keyring.list()}
-
-
-def revoked_keys() -> set[bytes]:
-    """Return the public keys that this user trusts no more."""
-    return {entry.public_key for entry in open_keyring().trusted() if entry.revoked}
-
-
-def private_key(name: str) -> bytes:
-    """Return a private key, asking for its passphrase when it has one (EYEFLOW_PASSPHRASE answers in scripts)."""
-    keyring = open_keyring()
-    try:
-        return keyring.load(name, os.environ.get(PASSPHRASE_ENV))
-    except EyeflowError as error:
-        if error.code != "passphrase_needed" or not os.isatty(0):
-            raise
-    return keyring.load(name, typer.prompt(f"passphrase of the key {name}", hide_input=True, err=True))
 
 
 def _new_passphrase() -> str:
@@ -134,7 +103,7 @@ def trust(
     """Trust the programs that a key signs."""
     entry = open_keyring().trust(Path(key) if Path(key).exists() else key, name)
     if cluster:
-        from eyeflow.cli.deploy import connect
+        from eyeflow.cli.cluster import connect
 
         with connect() as client:
             client.trust_key(entry.public_key, name)
@@ -155,7 +124,7 @@ def revoke(
     """Trust a key no more."""
     entry = open_keyring().revoke(name)
     if cluster:
-        from eyeflow.cli.deploy import connect
+        from eyeflow.cli.cluster import connect
 
         with connect() as client:
             client.revoke_key(entry.public_key)

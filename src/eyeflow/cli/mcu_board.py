@@ -103,14 +103,14 @@ def _program(path: Path, hello: Hello, key: str, board_file: Path | None) -> byt
     """Return the bytes of a program file, or of a rule compiled for the board and signed."""
     if path.suffix != ".eye":
         return _checked(path, read_bytes(path))
-    from eyeflow.cli import rules as r
-    from eyeflow.cli.programs import sign_bytes
+    from eyeflow.cli import compiling
+    from eyeflow.cli.program_files import sign_bytes
     from eyeflow.svm.container import encode
 
     described = board_file or _file_of(hello)
-    options = r.compile_options(r.ProfileName.MCU, hello.chip, described)
-    source, result = r.compile_path(path, r.load_catalog(None), options)
-    r.show_diagnostics(result.diagnostics, source, path, r.Format.TEXT)
+    options = compiling.compile_options(compiling.ProfileName.MCU, hello.chip, described)
+    source, result = compiling.compile_path(path, compiling.load_catalog(None), options)
+    compiling.show_diagnostics(result.diagnostics, source, path, compiling.Format.TEXT)
     if result.program is None:
         raise EyeflowError(
             f"{path} does not compile for {hello.chip}", code="not_compiled", exit_code=ExitCode.PROBLEMS
@@ -122,7 +122,7 @@ def _params(data: bytes, texts: list[str]) -> dict[int, bool | int | float]:
     """Return the values of `--param` by the places of the parameters in the program."""
     if not texts:
         return {}
-    from eyeflow.cli.running import parse_params
+    from eyeflow.cli.parameters import parse_params
     from eyeflow.svm.container import decode
 
     program = decode(data).program

@@ -137,7 +137,7 @@ def _trust(keys: list[tuple[str, str]]) -> str:
 
 def _own_keys() -> list[tuple[str, str]]:
     """Return name and public key of the user's `default` key, or of all signing keys when none has this name."""
-    from eyeflow.cli.keys import open_keyring, revoked_keys
+    from eyeflow.cli.keyring import open_keyring, revoked_keys
     from eyeflow.mcu.board import SIGNERS_MAX
 
     revoked = revoked_keys()
@@ -147,7 +147,7 @@ def _own_keys() -> list[tuple[str, str]]:
 
 
 def _named_keys(names: Iterable[str]) -> list[tuple[str, str]]:
-    from eyeflow.cli.keys import names_by_key
+    from eyeflow.cli.keyring import names_by_key
     from eyeflow.client.keyring import read_public_key
 
     known = {name: key for key, name in names_by_key().items()}
@@ -160,7 +160,7 @@ def warn_of_no_signers(choice: Choice) -> None:
     """Say when a board will take no program, and what to do."""
     if choice.board.signers:
         return
-    from eyeflow.cli.keys import open_keyring
+    from eyeflow.cli.keyring import open_keyring
 
     has_key = bool(open_keyring().list())
     make = "" if has_key else "make a key with `eyeflow keys new`, "

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.cli.console import JsonFlag, note, paint, say, say_json, table
-from eyeflow.cli.deploy import colored
+from eyeflow.cli.console import JsonFlag, colored, note, paint, say, say_json, table
 from eyeflow.cli.files import usage_error, write_bytes
 from eyeflow.cli.interrupts import EndsAtOnce
 from eyeflow.cli.logs import LogFormat, set_up_log

@@ -1,4 +1,4 @@
-"""Commands on compiled programs: inspect and sign; and building one for the other commands."""
+"""Commands on compiled programs: inspect and sign."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import typer
 from eyeflow.base.duration import format_duration
 from eyeflow.cli.console import JsonFlag, say, say_json
 from eyeflow.cli.files import read_bytes, write_bytes
+from eyeflow.cli.program_files import limits_json, sign_bytes, signers
 
 if TYPE_CHECKING:
     from eyeflow.svm.container import SignedProgram
-    from eyeflow.svm.program import Limits, Program, Type, Value
+    from eyeflow.svm.program import Program, Type, Value
 
 BOUNDS = ("default", "low", "high")
 ProgramFile = Annotated[Path, typer.Argument(help="A .svm program.")]
@@ -23,62 +24,6 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command("inspect")(inspect)
     app.command("sign")(sign)
-
-
-def limits_json(limits: Limits) -> dict[str, int]:
-    """Return what was proven, by the names that users see."""
-    return {
-        "instructions": limits.fuel_max,
-        "stack": limits.stack_max,
-        "stateBytes": limits.state_bytes,
-        "actions": limits.actions_max,
-        "emits": limits.emits_max,
-        "reads": limits.reads_max,
-        "llmCalls": limits.llm_max,
-        "scratchBytes": limits.scratch_bytes,
-        "loopDepth": limits.loop_depth_max,
-        "blockDepth": limits.block_depth_max,
-    }
-
-
-def sign_bytes(data: bytes, key: str) -> bytes:
-    """Return a program with the signature of a key of the keyring added."""
-    from eyeflow.cli.keys import private_key
-    from eyeflow.svm.signing import sign_program
-
-    return sign_program(data, private_key(key))
-
-
-def build_program(program: Program, path: Path, key: str) -> dict[str, object]:
-    """Encode, sign when a key is named, and write a program; return what the commands report of it."""
-    from eyeflow.svm.container import decode, encode
-
-    data = encode(program)
-    if key:
-        data = sign_bytes(data, key)
-    write_bytes(path, data)
-    signed = decode(data)
-    return {
-        "program": str(path),
-        "programId": signed.program_id,
-        "rule": program.rule,
-        "version": program.version,
-        "sequence": program.sequence,
-        "sizeBytes": len(data),
-        "signers": _signers(signed),
-        "limits": limits_json(program.limits),
-    }
-
-
-def _signers(signed: SignedProgram) -> list[str]:
-    from eyeflow.cli.keys import names_by_key, revoked_keys
-    from eyeflow.svm.signing import fingerprint
-
-    if not signed.signatures:
-        return []
-    names, revoked = names_by_key(), revoked_keys()
-    keys = [key for key, _signature in signed.signatures]
-    return [names.get(key, fingerprint(key)) + (" (revoked)" if key in revoked else "") for key in keys]
 
 
 def sign(
@@ -93,9 +38,9 @@ def sign(
     write_bytes(program, data)
     signed = decode(data)
     if json_:
-        say_json({"program": str(program), "programId": signed.program_id, "signers": _signers(signed)})
+        say_json({"program": str(program), "programId": signed.program_id, "signers": signers(signed)})
     else:
-        say(f"{program} {signed.program_id[:16]} signed by {', '.join(_signers(signed))}")
+        say(f"{program} {signed.program_id[:16]} signed by {', '.join(signers(signed))}")
 
 
 def inspect(
@@ -154,7 +99,7 @@ def describe(signed: SignedProgram) -> dict[str, Any]:
         "chip": p.chip or None,
         "sequence": p.sequence,
         "source": p.source_name,
-        "signers": _signers(signed),
+        "signers": signers(signed),
         "limits": limits_json(p.limits),
         "capabilities": sorted({site.capability for site in p.sites if site.kind.name != "EMIT"}),
         "emits": sorted({site.capability for site in p.sites if site.kind.name == "EMIT"}),

@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,9 +15,10 @@ import typer
 from eyeflow.base.duration import format_duration
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.reading import parse_float
-from eyeflow.cli import rules as r
-from eyeflow.cli.console import JsonFlag, counted, note, paint, say, say_json
+from eyeflow.cli import compiling
+from eyeflow.cli.console import JsonFlag, counted, iso_time, note, paint, say, say_json
 from eyeflow.cli.files import STDIN, read_bytes, usage_error
+from eyeflow.cli.parameters import parse_params
 from eyeflow.cli.streams import require_reader
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def run(
         bool, typer.Option("--repeats", help="Show also actions that repeat the level a pin already has.")
     ] = False,
     summary_only: Annotated[bool, typer.Option("--summary", help="Print only the summary.")] = False,
-    catalog: r.CatalogOption = None,
+    catalog: compiling.CatalogOption = None,
     json_: JsonFlag = False,
 ) -> None:
     """Run a rule on recorded events and show what it would have done. Nothing reaches the world."""
@@ -151,10 +152,10 @@ def load_program(path: Path, catalog: list[Path] | None) -> Verified:
         signed = decode(data)
         check_unchanged(signed)
         return verify(signed.program)
-    options = r.compile_options(None, "")
-    source, result = r.compile_path(path, r.load_catalog(catalog), options, guess_profile=True)
-    if result.program is None or r.has_errors(result.diagnostics):
-        r.show_diagnostics(result.diagnostics, source, path, r.Format.TEXT)
+    options = compiling.compile_options(None, "")
+    source, result = compiling.compile_path(path, compiling.load_catalog(catalog), options, guess_profile=True)
+    if result.program is None or compiling.has_errors(result.diagnostics):
+        compiling.show_diagnostics(result.diagnostics, source, path, compiling.Format.TEXT)
     if result.program is None:
         raise EyeflowError(f"{path} does not compile", code="not_compiled", exit_code=ExitCode.PROBLEMS)
     return verify(result.program)
@@ -209,40 +210,6 @@ def _options(
         zone=zone,
         repeats=Repeats.SHOW if repeats else Repeats.LEAVE_OUT,
     )
-
-
-def parse_params(program: Program, texts: list[str] | None) -> dict[str, Value]:
-    """Return the values of `--param name=value` options, by the types of the rule's parameters."""
-    from eyeflow.base.names import near
-    from eyeflow.svm.schema import RejectedEvent
-    from eyeflow.svm.schema_text import cell_decoder
-
-    known = {param.name: param for param in program.params}
-    values: dict[str, Value] = {}
-    for text in texts or ():
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise usage_error(f"--param {text} has no value", "write --param name=value")
-        if name not in known:
-            guess = near(name, known)
-            hint = f"did you mean {guess}?" if guess else f"it has: {', '.join(known) or 'none'}"
-            raise usage_error(f"the rule {program.rule} has no parameter {name}", hint)
-        try:
-            values[name] = cell_decoder(known[name].type)(value)
-        except RejectedEvent as error:
-            raise usage_error(
-                f"--param {name}: expected {error.expected}, got {error.got}", "give a value of the parameter's type"
-            ) from None
-    return values
-
-
-def iso_time(time_us: int) -> str:
-    """Return a time as ISO 8601 in UTC, to the second, millisecond or microsecond as it needs."""
-    text = datetime.fromtimestamp(time_us // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    fraction_us = time_us % 1_000_000
-    if not fraction_us:
-        return text + "Z"
-    return f"{text}.{fraction_us // 1000:03d}Z" if fraction_us % 1000 == 0 else f"{text}.{fraction_us:06d}Z"
 
 
 def _json_record(record: ActionRecord) -> dict[str, Any]:

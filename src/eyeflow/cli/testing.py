@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eyeflow.base.errors import ExitCode
-from eyeflow.cli import rules as r
+from eyeflow.cli import compiling
 from eyeflow.cli.console import JsonFlag, finish, finite, note, paint, say, say_json, say_lines
 from eyeflow.cli.files import find_rules, write_bytes
 
@@ -56,19 +56,19 @@ def test(
         Path | None, typer.Option("--junit", help="Also write the results to this JUnit XML file.")
     ] = None,
     only: Annotated[str, typer.Option("-k", help="Only tests whose name holds this text.")] = "",
-    profile: r.ProfileOption = None,
-    target: r.TargetOption = "",
-    board: r.BoardOption = None,
-    catalog: r.CatalogOption = None,
-    format_: r.FormatOption = r.Format.TEXT,
+    profile: compiling.ProfileOption = None,
+    target: compiling.TargetOption = "",
+    board: compiling.BoardOption = None,
+    catalog: compiling.CatalogOption = None,
+    format_: compiling.FormatOption = compiling.Format.TEXT,
     json_: JsonFlag = False,
 ) -> None:
     """Run the tests of rules. Exit code 1 when one fails."""
-    known, options = r.load_catalog(catalog), r.compile_options(profile, target, board)
-    guess = r.is_profile_open(profile, target, board)
+    known, options = compiling.load_catalog(catalog), compiling.compile_options(profile, target, board)
+    guess = compiling.is_profile_open(profile, target, board)
     played = []
     for path in find_rules(rules or [Path()]):
-        compiled = r.compile_path(path, known, options, guess_profile=guess)
+        compiled = compiling.compile_path(path, known, options, guess_profile=guess)
         one = _play(path, compiled, only, trace=cov or cov_min > 0, how=None if json_ else format_)
         played.append(one)
         if not json_:
@@ -90,12 +90,14 @@ def test(
     finish(ExitCode.PROBLEMS if too_low or any(one.failed for one in played) else ExitCode.OK)
 
 
-def _play(path: Path, compiled: tuple[str, CompileResult], only: str, *, trace: bool, how: r.Format | None) -> _Played:
+def _play(
+    path: Path, compiled: tuple[str, CompileResult], only: str, *, trace: bool, how: compiling.Format | None
+) -> _Played:
     """Play the tests of one rule; diagnostics are shown at once unless `how` is None (JSON)."""
     source, result = compiled
     if how is not None:
-        r.show_diagnostics(result.diagnostics, source, path, how)
-    diagnostics = r.diagnostics_json(result.diagnostics, source, path)
+        compiling.show_diagnostics(result.diagnostics, source, path, how)
+    diagnostics = compiling.diagnostics_json(result.diagnostics, source, path)
     started = time.perf_counter()
     if result.program is None:
         return _Played(path, path.stem, source, diagnostics, None, None, 0.0)
