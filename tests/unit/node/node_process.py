@@ -69,6 +69,7 @@ class Stream:
 def acknowledge_early() -> None:
     async def record(self: Engine, round_: Round) -> None:
         self.core.settle(round_, 1, self.clock.now_us())
+        self.core.acknowledge(round_)
         await self.disk.commit(round_.batch, len(round_.executed))
 
     Engine._record = record  # type: ignore[method-assign]

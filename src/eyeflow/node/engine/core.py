@@ -232,7 +232,7 @@ class Core:
             self._unvouched = 0
 
     def settle(self, round_: Round, first_seq: int, now_us: int) -> list[Dispatch]:
-        """Let a round happen: sources hear `done`, events go to the bus; returns the actions to perform.
+        """Let a round happen: events go to the bus; returns the actions to perform. Then `acknowledge` it.
 
         `first_seq` is the seq of the batch's first draft, 0 when the round was not recorded and acts nevertheless.
         """
@@ -241,10 +241,6 @@ class Core:
             rule.health.latencies_us.append(now_us - done.ran.event.arrived_us)
             rule.busy = rule.busy and not rule.asks_models
         self._saved(round_) if first_seq else self._put_back(round_)
-        for receipt in round_.receipts:
-            if receipt.left == 0 and receipt.done is not None:
-                done_once, receipt.done = receipt.done, None
-                done_once()
         for event in round_.emitted:
             pending = (first_seq + event.draft, event.index) if first_seq else (0, 0)
             self.intake.emit(event.rule, event.name, event.payload, event.time_us, now_us, event.hops, pending)
@@ -252,6 +248,13 @@ class Core:
             Dispatch(p.rule, p.rule.loaded.program_id, first_seq + p.draft if first_seq else 0, p.actions)
             for p in round_.planned
         ]
+
+    def acknowledge(self, round_: Round) -> None:
+        """Tell the sources of a round that happened that their events are done."""
+        for receipt in round_.receipts:
+            if receipt.left == 0 and receipt.done is not None:
+                done_once, receipt.done = receipt.done, None
+                done_once()
 
     def _changed_states(self, round_: Round) -> list[StateRow]:
         """Return the durable memory of the rules whose executions changed it, now or in a round not recorded."""

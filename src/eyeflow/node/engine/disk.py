@@ -168,6 +168,7 @@ class DiskGuard:
             self._failed(error)
             return False
         core.settle(round_, first_seq, now_us)
+        core.acknowledge(round_)
         return True
 
     def as_dict(self) -> dict[str, object]:

@@ -27,6 +27,8 @@ _log = logging.getLogger("eyeflow.node")
 
 IDLE_S_MAX = 60.0
 """The engine looks at the clock at least this often: somebody may have set it."""
+EARLY_US_MAX = 200_000
+"""By how much a timer may wake the engine too early. Not by more: it may stand still while the machine sleeps."""
 HOUSEKEEPING_US = 60_000_000
 STOP_GRACE_S = 5.0
 TELL_US = 60_000_000
@@ -64,7 +66,8 @@ class Engine:
         self._wakeup, self._space = asyncio.Event(), asyncio.Event()
         self._turn = asyncio.Lock()
         self._model_tasks: set[asyncio.Task[None]] = set()
-        self._housekept_us = 0
+        self._housekept_us = self._timer_us = 0
+        self._timer: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
 
@@ -132,13 +135,21 @@ class Engine:
         if wait_s <= 0:
             await asyncio.sleep(0)
             return
-        timer = asyncio.ensure_future(self.clock.sleep(wait_s))
-        change = asyncio.ensure_future(self._wakeup.wait())
-        try:
-            await asyncio.wait({timer, change}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            timer.cancel()
-            change.cancel()
+        self._wake_within(wait_s)
+        await self._wakeup.wait()
+
+    def _wake_within(self, wait_s: float) -> None:
+        """Let time wake `run`. A timer that fires little earlier is kept: at a steady pace it saves one for each event."""
+        fires_us = self.clock.steady_us() + int(wait_s * 1e6)
+        if self._timer is not None and not self._timer.done():
+            if self._timer_us <= fires_us <= self._timer_us + EARLY_US_MAX:
+                return
+            self._timer.cancel()
+        self._timer, self._timer_us = asyncio.ensure_future(self._wake_later(wait_s)), fires_us
+
+    async def _wake_later(self, wait_s: float) -> None:
+        await self.clock.sleep(wait_s)
+        self.wake()
 
     async def turn(self) -> bool:
         """Run one round and make it durable; False when there was nothing to do."""
@@ -166,6 +177,7 @@ class Engine:
         first_seq = await self.disk.commit(round_.batch, len(round_.executed))
         for dispatch in self.core.settle(round_, first_seq, self.clock.now_us()):
             self.actions.submit(dispatch)
+        self.core.acknowledge(turn)  # last: somebody waits for what the actions do
         self._space.set()
 
     async def _housekeep(self) -> None:
@@ -245,6 +257,8 @@ class Engine:
         self.finish()
         if self._task is not None:
             await asyncio.wait({self._task})
+        if self._timer is not None:
+            self._timer.cancel()
         await self.actions.stop(STOP_GRACE_S)
         for task in self._model_tasks:
             task.cancel()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from queue import SimpleQueue
 from typing import Protocol, TypeVar
 
 from eyeflow.node.store.store import Store
@@ -31,11 +31,20 @@ class Writer(Protocol):
 
 
 class ThreadWriter:
-    """A `Writer` with a thread of its own; `stop` waits for what was handed over."""
+    """A `Writer` with a thread of its own; `stop` waits for what was handed over.
+
+    A ThreadPoolExecutor would do, and take 0.1 ms more of each commit: locks, a second future and idle counts.
+    """
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="eyeflow-store")
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="eyeflow-store", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
 
     async def commit(self, batch: Batch) -> Committed:
         """As `Store.commit`; returns after the commit is durable."""
@@ -43,11 +52,17 @@ class ThreadWriter:
 
     async def run(self, job: Callable[[Store], T]) -> T:
         """Run `job` on the store's thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, job, self.store)
+        if not self._thread.is_alive():
+            raise RuntimeError("the store's thread has ended")
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+        self._jobs.put(partial(_answer, loop, answer, partial(job, self.store)))
+        return await answer
 
     def stop(self) -> None:
         """End the thread after its last job."""
-        self._thread.shutdown(wait=True)
+        self._jobs.put(None)
+        self._thread.join()
 
 
 async def in_thread(job: Callable[[], T]) -> T:
@@ -55,16 +70,19 @@ async def in_thread(job: Callable[[], T]) -> T:
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[T] = loop.create_future()
 
-    def run() -> None:
-        try:
-            result = job()
-        except BaseException as error:
-            _hand_over(loop, answer, partial(answer.set_exception, error))
-        else:
-            _hand_over(loop, answer, partial(answer.set_result, result))
-
+    run = partial(_answer, loop, answer, job)
     threading.Thread(target=run, name="eyeflow-model", daemon=True).start()
     return await answer
+
+
+def _answer(loop: asyncio.AbstractEventLoop, answer: asyncio.Future[T], job: Callable[[], T]) -> None:
+    """Run a job in this thread and give its result to the loop of `answer`."""
+    try:
+        result = job()
+    except BaseException as error:
+        _hand_over(loop, answer, partial(answer.set_exception, error))
+    else:
+        _hand_over(loop, answer, partial(answer.set_result, result))
 
 
 def _hand_over(loop: asyncio.AbstractEventLoop, answer: asyncio.Future[T], act: Callable[[], None]) -> None:

@@ -34,6 +34,7 @@ _log = logging.getLogger("eyeflow.node")
 
 CORK: int | None = getattr(socket, "TCP_CORK", None)
 """Linux has it; elsewhere each packet leaves by itself."""
+QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 CONNECT_TIMEOUT_S = 5.0
 TICK_S = 1.0
 PACKETS_PER_TURN = 64
@@ -81,7 +82,7 @@ class Connection:
         self._ended = asyncio.Event()
         self._ended.set()
         self._fd = -1
-        self._heard = False
+        self._heard = self._writes_soon = False
         self._packets = 0
         self._up_s = self._lasted_s = 0.0
         self._paho = self._new_client()
@@ -202,6 +203,7 @@ class Connection:
         self._disconnected("the node left")
 
     def _readable(self) -> None:
+        _confirm_at_once(self._paho.socket())
         for _ in range(PACKETS_PER_TURN):
             before = self._packets
             self._guarded(self._paho.loop_read)
@@ -216,13 +218,16 @@ class Connection:
             asyncio.get_running_loop().call_soon(self._readable)
 
     def _writable(self) -> None:
+        self._write()
+        if self._fd >= 0 and not self._paho.want_write():
+            asyncio.get_running_loop().remove_writer(self._fd)
+
+    def _write(self) -> None:
         sock = self._paho.socket()
         _collect(sock, True)
         self._guarded(self._paho.loop_write)
         if self._fd >= 0:
             _collect(sock, False)
-        if self._fd >= 0 and not self._paho.want_write():
-            asyncio.get_running_loop().remove_writer(self._fd)
 
     def _guarded(self, step: Callable[[], Any]) -> None:
         try:
@@ -274,7 +279,16 @@ class Connection:
     # --- what paho reports ---
 
     def _want_write(self) -> None:
-        if self._fd >= 0:  # not yet while the thread connects
+        if self._fd >= 0 and not self._writes_soon:  # not yet while the thread connects
+            self._writes_soon = True
+            asyncio.get_running_loop().call_soon(self._write_soon)
+
+    def _write_soon(self) -> None:
+        """Write what was handed over in this turn of the loop; only a socket that is full is watched, as that costs."""
+        self._writes_soon = False
+        if self._fd >= 0:
+            self._write()
+        if self._fd >= 0 and self._paho.want_write():
             asyncio.get_running_loop().add_writer(self._fd, self._writable)
 
     def _answered(self, reason: Any, properties: Any) -> None:
@@ -325,6 +339,16 @@ def _collect(sock: Any, on: bool) -> None:
     """
     if CORK is not None and sock is not None:
         sock.setsockopt(socket.IPPROTO_TCP, CORK, int(on))
+
+
+def _confirm_at_once(sock: Any) -> None:
+    """Let TCP confirm what came before this side has something to send, up to 40 ms later.
+
+    A broker with Nagle's algorithm on, as Mosquitto is by default, holds back its next small message until then. Linux
+    forgets this setting each time that something is sent.
+    """
+    if QUICK_ACK is not None and sock is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, QUICK_ACK, 1)
 
 
 def _send_at_once(sock: Any) -> None:
