@@ -139,7 +139,7 @@ class Engine:
         await self._wakeup.wait()
 
     def _wake_within(self, wait_s: float) -> None:
-        """Let time wake `run`. A timer that fires little earlier is kept: at a steady pace it saves one for each event."""
+        """Let time wake `run`. One that fires little earlier is kept, which at a steady pace saves one an event."""
         fires_us = self.clock.steady_us() + int(wait_s * 1e6)
         if self._timer is not None and not self._timer.done():
             if self._timer_us <= fires_us <= self._timer_us + EARLY_US_MAX:
@@ -177,7 +177,7 @@ class Engine:
         first_seq = await self.disk.commit(round_.batch, len(round_.executed))
         for dispatch in self.core.settle(round_, first_seq, self.clock.now_us()):
             self.actions.submit(dispatch)
-        self.core.acknowledge(turn)  # last: somebody waits for what the actions do
+        self.core.acknowledge(round_)  # last: somebody waits for what the actions do
         self._space.set()
 
     async def _housekeep(self) -> None:
