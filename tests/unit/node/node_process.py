@@ -95,7 +95,6 @@ async def main(data_dir: Path) -> None:
         trusted_keys=(public_key_of(SIGNER),),
         ports=PortsConfig(mqtt=MqttConfig("simulated")),
     )
-    daemon.build_world = lambda *unused: World({"mqtt": source}, {})  # type: ignore[assignment]
     installs: list[asyncio.Task[object]] = []
 
     def ready(node: NodeRuntime) -> None:
@@ -103,7 +102,13 @@ async def main(data_dir: Path) -> None:
         if "counter" not in node.engine.core.rules:
             installs.append(asyncio.ensure_future(node.install(program(RULE), {}, "d", 1)))
 
-    await daemon.run_node(config, make_link=lambda node: None, on_ready=ready, clock=SystemClock())
+    await daemon.run_node(
+        config,
+        make_link=lambda node: None,
+        on_ready=ready,
+        clock=SystemClock(),
+        make_world=lambda *unused: World({"mqtt": source}, {}),
+    )
     os.write(1, b"stopped\n")
 
 
