@@ -156,7 +156,7 @@ def start(
 
 
 def _tell_ready(node: NodeRuntime) -> None:
-    rules = ", ".join(sorted(node.engine.core.rules)) or "no rules yet"
+    rules = ", ".join(sorted(map(str, node.engine.core.rules))) or "no rules yet"
     note(f"node {node.identity.name} runs: {rules}")
 
 

@@ -21,6 +21,7 @@ from eyeflow.node.engine.pending import resume_pending
 from eyeflow.node.engine.revocation import Revocation
 from eyeflow.node.io.ports import Source, Subscription
 from eyeflow.node.io.world import World
+from eyeflow.node.run_key import RunKey
 from eyeflow.node.status.report import node_status
 from eyeflow.node.store.types import Batch, Draft, Restored, StorageError
 from eyeflow.node.store.writer import Writer
@@ -55,7 +56,7 @@ class NodeRuntime:
         self._signers: bytes | None = None
         options = EngineOptions(config.offline.limits, config.offline.durability, self._subscribe, self.machine.random)
         arbiter = Arbiter(clock, round(config.resource_lease_s * 1e6), round(config.resource_wait_s * 1e6))
-        core = Core(Scheduler(config.timezone), utc_offset_of(config.timezone), identity.public_key)
+        core = Core(Scheduler[RunKey](config.timezone), utc_offset_of(config.timezone), identity.public_key)
         self.engine = Engine(core, writer, world.drivers, arbiter, clock, options)
         policy = Policy(config.grants, frozenset(world.drivers), config.ports)
         self.installer = Installer(self.engine, policy, set(config.trusted_keys))

@@ -6,8 +6,9 @@ timer that is due at a time was due before anything that arrives at that time wa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Generic, TypeVar
 from zoneinfo import ZoneInfo
 
 from eyeflow.base.record import dataclass
@@ -16,6 +17,8 @@ from eyeflow.svm.schedule import next_due_us
 
 NEVER_US = 2**62
 """The end of time: no event is later."""
+
+K = TypeVar("K", bound=Hashable)
 
 UtcOffset = Callable[[int], int]
 """The local time's offset from UTC, in microseconds, at a time in microseconds since 1970 UTC."""
@@ -39,10 +42,10 @@ def utc_offset_of(zone: ZoneInfo) -> UtcOffset:
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class Due(Generic[K]):
     """A timer that fires: the time it was due last, and how often it was due before without being looked at."""
 
-    rule: str
+    key: K
     trigger: int
     time_us: int
     missed: int
@@ -63,10 +66,10 @@ class Timetable:
     """The timers of one program on a virtual clock that starts at `start_us`: a `Scheduler` that is never late."""
 
     def __init__(self, program: Program, start_us: int, zone: tzinfo) -> None:
-        self._scheduler = Scheduler(zone)
+        self._scheduler = Scheduler[str](zone)
         self._scheduler.put(program.rule, program, start_us)
 
-    def until(self, time_us: int) -> Iterator[Due]:
+    def until(self, time_us: int) -> Iterator[Due[str]]:
         """Yield the timers that come before an event of this time, each when it is due, and never again."""
         while (next_us := self._scheduler.next_us()) is not None and next_us <= time_us:
             yield from self._scheduler.due(next_us)
@@ -79,33 +82,33 @@ class _Timer:
     due_us: int
 
 
-class Scheduler:
-    """The timers of all running programs."""
+class Scheduler(Generic[K]):
+    """The timers of all running programs, under whatever key names a running program."""
 
     def __init__(self, zone: tzinfo) -> None:
         self._zone = zone
-        self._timers: dict[tuple[str, int], _Timer] = {}
+        self._timers: dict[tuple[K, int], _Timer] = {}
         self._next_us: int | None = None
 
-    def put(self, rule: str, program: Program, now_us: int) -> None:
-        """Start the timers of a program, in place of those of the rule's old one."""
-        self.remove(rule)
+    def put(self, key: K, program: Program, now_us: int) -> None:
+        """Start the timers of a program, in place of those of the one that had its key."""
+        self.remove(key)
         for index, trigger in enumerate(program.triggers):
             if trigger.kind is not TriggerKind.SOURCE:
-                self._timers[rule, index] = _Timer(trigger, now_us, self._after(trigger, now_us - 1, now_us))
+                self._timers[key, index] = _Timer(trigger, now_us, self._after(trigger, now_us - 1, now_us))
         self._find_next()
 
-    def remove(self, rule: str) -> None:
-        """Stop the timers of a rule."""
-        for key in [key for key in self._timers if key[0] == rule]:
-            del self._timers[key]
+    def remove(self, key: K) -> None:
+        """Stop the timers of a program."""
+        for timer in [timer for timer in self._timers if timer[0] == key]:
+            del self._timers[timer]
         self._find_next()
 
     def next_us(self) -> int | None:
         """Return when the next timer is due, None when there is none."""
         return self._next_us
 
-    def due(self, now_us: int) -> Sequence[Due]:
+    def due(self, now_us: int) -> Sequence[Due[K]]:
         """Return the timers that fire now, each once, earliest first."""
         if self._next_us is None or now_us < self._next_us:
             return ()
@@ -113,7 +116,7 @@ class Scheduler:
         self._find_next()
         return sorted(fired, key=lambda due: due.time_us)  # stable: at one time, as the handlers stand in the rule
 
-    def _fire(self, key: tuple[str, int], timer: _Timer, now_us: int) -> Due:
+    def _fire(self, key: tuple[K, int], timer: _Timer, now_us: int) -> Due[K]:
         missed = 0
         if timer.trigger.kind is TriggerKind.EVERY:
             missed = (now_us - timer.due_us) // timer.trigger.period_us

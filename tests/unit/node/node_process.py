@@ -24,6 +24,7 @@ from eyeflow.node.engine.engine import Engine
 from eyeflow.node.engine.rounds import Round
 from eyeflow.node.io.ports import Deliver, IncomingEvent, PortStatus, Subscription
 from eyeflow.node.io.world import World
+from eyeflow.node.run_key import active
 from eyeflow.node.runtime import NodeRuntime
 from eyeflow.node.store.store import Store
 from eyeflow.node.store.types import Batch, Committed
@@ -99,7 +100,7 @@ async def main(data_dir: Path) -> None:
 
     def ready(node: NodeRuntime) -> None:
         os.write(1, b"ready\n")
-        if "counter" not in node.engine.core.rules:
+        if active("counter") not in node.engine.core.rules:
             installs.append(asyncio.ensure_future(node.install(program(RULE), {}, "d", 1)))
 
     await daemon.run_node(

@@ -16,6 +16,7 @@ from eyeflow.node.cluster.health import health_of
 from eyeflow.node.config.config import CoordinatorConfig, NodeConfig
 from eyeflow.node.config.ports import HttpServerConfig, PortsConfig
 from eyeflow.node.daemon import run_node
+from eyeflow.node.run_key import active
 from eyeflow.node.runtime import NodeRuntime
 from eyeflow.node.status.local_socket import fetch_status
 from eyeflow.node.store.reader import AuditReader
@@ -162,7 +163,7 @@ def test_a_coordinator_that_is_not_there_changes_nothing(tmp_path: Path) -> None
             group.create_task(run_node(config, stop=stop, on_ready=on_ready))  # type: ignore[arg-type]
             await ready.wait()
             await started[0].install(program(TICK), {}, "d", 1)
-            rule = started[0].engine.core.rules["tick"]
+            rule = started[0].engine.core.rules[active("tick")]
             while rule.health.executions < 3 or started[0].link is None or not started[0].link.status.detail:
                 await asyncio.sleep(0)
             assert started[0].link.status.state == "connecting"
@@ -184,7 +185,7 @@ def test_rules_run_also_where_no_status_socket_can_be_made(tmp_path: Path) -> No
             group.create_task(run_node(node_config(tmp_path), stop=stop, on_ready=on_ready))  # type: ignore[arg-type]
             await ready.wait()
             assert (await started[0].install(program(TICK), {}, "d", 1)).code == ""
-            while started[0].engine.core.rules["tick"].health.executions < 3:
+            while started[0].engine.core.rules[active("tick")].health.executions < 3:
                 await asyncio.sleep(0)
             stop.set()
 

@@ -13,6 +13,7 @@ from eyeflow.node.engine.lane import Lane
 from eyeflow.node.engine.performing import Performer
 from eyeflow.node.engine.rounds import Dispatch
 from eyeflow.node.io.ports import Driver
+from eyeflow.node.run_key import RunKey
 
 WAITING_MAX = 64
 """Executions of one rule whose actions wait. Beyond that the rule runs no more events until its actions catch up."""
@@ -26,49 +27,49 @@ class ActionRunner:
     ) -> None:
         self._core, self._clock, self._wake = core, clock, wake
         self._performer = Performer(core, drivers, arbiter, clock, wake)
-        self._lanes: dict[str, Lane] = {}
-        self._resumed: dict[str, Lane] = {}
+        self._lanes: dict[RunKey, Lane] = {}
+        self._resumed: dict[RunKey, Lane] = {}
 
     def submit(self, dispatch: Dispatch) -> None:
         """Perform the actions of one recorded execution after those of the rule's earlier ones."""
-        name = dispatch.rule.name
-        lane = self._lanes.get(name)
+        key = dispatch.rule.key
+        lane = self._lanes.get(key)
         if lane is None:
-            changed, is_behind = partial(self._mark, name), partial(self._is_behind, name)
-            lane = self._lanes[name] = Lane(self._performer, changed, is_behind=is_behind)
+            changed, is_behind = partial(self._mark, key), partial(self._is_behind, key)
+            lane = self._lanes[key] = Lane(self._performer, changed, is_behind=is_behind)
         lane.add(dispatch)
-        self._mark(name)
+        self._mark(key)
 
     def resume(self, dispatch: Dispatch) -> None:
         """Perform what a crash left of one execution, once its driver is ready, however long that takes.
 
         A lane of its own: a broker that is away for days must not keep the rule from switching its pumps meanwhile.
         """
-        name = dispatch.rule.name
-        lane = self._resumed.get(name)
+        key = dispatch.rule.key
+        lane = self._resumed.get(key)
         if lane is None:
-            lane = self._resumed[name] = Lane(self._performer, partial(self._resumed_changed, name), resumed=True)
+            lane = self._resumed[key] = Lane(self._performer, partial(self._resumed_changed, key), resumed=True)
         lane.add(dispatch)
 
-    def _resumed_changed(self, name: str) -> None:
-        if name in self._resumed and not self._resumed[name]:
-            del self._resumed[name]
+    def _resumed_changed(self, key: RunKey) -> None:
+        if key in self._resumed and not self._resumed[key]:
+            del self._resumed[key]
 
-    def _is_behind(self, name: str) -> bool:
+    def _is_behind(self, key: RunKey) -> bool:
         """Say whether new actions of a rule must wait for what its last run left, to come after it.
 
         When the start is over, not for what a driver holds up that is not there.
         """
-        resumed = self._resumed.get(name)
+        resumed = self._resumed.get(key)
         if resumed is None:
             return False
         driver = resumed.blocked_by
         return driver is None or driver.is_ready or self._performer.start_left_s > 0
 
-    def _mark(self, name: str) -> None:
+    def _mark(self, key: RunKey) -> None:
         """Let the rule run no more events while too many of its executions have actions that have not ended."""
-        rule = self._core.rules.get(name)
-        lane = self._lanes.get(name)
+        rule = self._core.rules.get(key)
+        lane = self._lanes.get(key)
         if rule is None or lane is None:
             return
         stalled = len(lane) >= WAITING_MAX
@@ -76,11 +77,11 @@ class ActionRunner:
             rule.stalled = stalled
             self._wake()
 
-    def cancel_rule(self, name: str) -> None:
-        """Give up the actions of a rule that goes away: those under way too."""
-        for lane in (self._resumed.pop(name, None), self._lanes.pop(name, None)):
+    def cancel(self, key: RunKey, reason: str) -> None:
+        """Give up the actions of a program that goes away: those under way too."""
+        for lane in (self._resumed.pop(key, None), self._lanes.pop(key, None)):
             if lane is not None:
-                lane.cancel("the rule was removed")
+                lane.cancel(reason)
 
     @property
     def waiting(self) -> int:

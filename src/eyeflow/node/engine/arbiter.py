@@ -1,8 +1,8 @@
-"""One rule at a time commands one physical resource: a lease with priority and a maximum wait.
+"""One program at a time commands one physical resource: a lease with priority and a maximum wait.
 
-A rule that commands a resource holds it for the length of the lease; commanding again extends it, unless another rule
-waits. A waiting rule of higher priority takes the resource as soon as no action is under way on it; others wait until
-the lease ends. Whoever waited for the maximum fails with `ResourceBusy`.
+A program that commands a resource holds it for the length of the lease; commanding again extends it, unless another one
+waits. A waiting one of higher priority takes the resource as soon as no action is under way on it; others wait until
+the lease ends. Whoever waited for the maximum fails with `ResourceBusy`. Two versions of one rule are two programs.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from eyeflow.node.clock import Clock
+from eyeflow.node.run_key import RunKey
 from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.program import Priority
 
@@ -28,14 +29,14 @@ class ResourceBusy(CapabilityFailure):
 class _Resource:
     """Who holds a resource until when; `acting`: an action is under way; `waiting` is by (priority, arrival)."""
 
-    holder: str = ""
+    holder: RunKey | None = None
     priority: Priority = Priority.BACKGROUND
     until_us: int = 0
     acting: bool = False
-    waiting: dict[int, tuple[Priority, str]] = field(default_factory=dict)
+    waiting: dict[int, tuple[Priority, RunKey]] = field(default_factory=dict)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     conflicts: int = 0
-    loser: str = ""
+    loser: RunKey | None = None
 
 
 class Arbiter:
@@ -47,59 +48,59 @@ class Arbiter:
         self._arrivals = 0
 
     @asynccontextmanager
-    async def lease(self, key: str, rule: str, priority: Priority) -> AsyncIterator[None]:
+    async def lease(self, key: str, who: RunKey, priority: Priority) -> AsyncIterator[None]:
         """Hold the resource `key` while acting on it. Raises ResourceBusy after the maximum wait."""
         resource = self._resource(key)
-        await self._acquire(key, resource, rule, priority)
+        await self._acquire(key, resource, who, priority)
         try:
             yield
         finally:
             resource.acting = False
             resource.changed.set()
 
-    async def _acquire(self, key: str, resource: _Resource, rule: str, priority: Priority) -> None:
+    async def _acquire(self, key: str, resource: _Resource, who: RunKey, priority: Priority) -> None:
         self._arrivals += 1
         ticket, deadline_us = self._arrivals, self._clock.now_us() + self._wait_us
-        resource.waiting[ticket] = (priority, rule)
+        resource.waiting[ticket] = (priority, who)
         try:
             if not self._may_take(resource, ticket):
-                resource.conflicts += resource.holder != rule
-                resource.loser = rule
+                resource.conflicts += resource.holder != who
+                resource.loser = who
             while not self._may_take(resource, ticket):
                 # A clock that was set back must not make the wait longer than it may be.
                 deadline_us = min(deadline_us, self._clock.now_us() + self._wait_us)
-                await self._wait(key, resource, rule, deadline_us)
+                await self._wait(key, resource, who, deadline_us)
         finally:
             del resource.waiting[ticket]
             resource.changed.set()  # whoever was behind may be first now
-        self._take(resource, rule, priority)
+        self._take(resource, who, priority)
 
     def _may_take(self, resource: _Resource, ticket: int) -> bool:
-        priority, rule = resource.waiting[ticket]
+        priority, who = resource.waiting[ticket]
         if resource.acting:
             return False
         leased = self._is_leased(resource)
-        if leased and resource.holder == rule:
+        if leased and resource.holder == who:
             return all(priority <= other for other, _ in resource.waiting.values())
         first = min(resource.waiting, key=lambda other: (resource.waiting[other][0], other))
         return first == ticket and (not leased or priority < resource.priority)
 
-    def _take(self, resource: _Resource, rule: str, priority: Priority) -> None:
+    def _take(self, resource: _Resource, who: RunKey, priority: Priority) -> None:
         now_us = self._clock.now_us()
-        others = any(other != rule for _, other in resource.waiting.values())
-        if not (resource.holder == rule and others and self._is_leased(resource)):
+        others = any(other != who for _, other in resource.waiting.values())
+        if not (resource.holder == who and others and self._is_leased(resource)):
             resource.until_us = now_us + self._lease_us
-        resource.holder, resource.priority, resource.acting = rule, priority, True
+        resource.holder, resource.priority, resource.acting = who, priority, True
 
     def _is_leased(self, resource: _Resource) -> bool:
         """Say whether the lease lasts. More than a whole one is left only where the clock was set back."""
         return 0 < resource.until_us - self._clock.now_us() <= self._lease_us
 
-    async def _wait(self, key: str, resource: _Resource, rule: str, deadline_us: int) -> None:
+    async def _wait(self, key: str, resource: _Resource, who: RunKey, deadline_us: int) -> None:
         now_us = self._clock.now_us()
         if now_us >= deadline_us:
             waited_s = self._wait_us / 1e6
-            raise ResourceBusy(f"{key} is commanded by {resource.holder}; {rule} waited {waited_s:g}s for it")
+            raise ResourceBusy(f"{key} is commanded by {resource.holder}; {who} waited {waited_s:g}s for it")
         until_us = deadline_us if resource.acting else min(deadline_us, max(resource.until_us, now_us + 1))
         resource.changed.clear()
         timer = asyncio.ensure_future(self._clock.sleep((until_us - now_us) / 1e6))
@@ -120,10 +121,14 @@ class Arbiter:
         """Return JSON-able data: every resource with its holder, and its conflicts."""
         return {
             key: {
-                "holder": r.holder if r.acting or self._is_leased(r) else "",
-                "waiting": [rule for _, rule in r.waiting.values()],
+                "holder": _shown(r.holder) if r.acting or self._is_leased(r) else "",
+                "waiting": [str(who) for _, who in r.waiting.values()],
                 "conflicts": r.conflicts,
-                "last_loser": r.loser,
+                "last_loser": _shown(r.loser),
             }
             for key, r in sorted(self._resources.items())
         }
+
+
+def _shown(who: RunKey | None) -> str:
+    return "" if who is None else str(who)

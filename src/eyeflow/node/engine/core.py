@@ -17,6 +17,7 @@ from eyeflow.node.engine.rounds import Dispatch, Emitted, Executed, Planned, Pla
 from eyeflow.node.engine.running import QueuedEvent, Receipt, RunningRule
 from eyeflow.node.engine.turns import Turns
 from eyeflow.node.io.arguments import named_arguments, shown
+from eyeflow.node.run_key import RunKey
 from eyeflow.node.store.types import Batch, Draft, PendingRow, StateRow, Unrecorded
 from eyeflow.protocol.audit_bodies import Body, CheckpointBody, ClockBody, Disposition, ExecutionBody
 from eyeflow.svm.execution import Action, Outcome
@@ -36,10 +37,10 @@ would double what the disk has to do. A crash before it repeats a message, as on
 
 
 class Core:
-    """All running rules and everything that waits for a turn. `public_key` goes into checkpoints."""
+    """All running programs and everything that waits for a turn. `public_key` goes into checkpoints."""
 
-    def __init__(self, scheduler: Scheduler, utc_offset: UtcOffset, public_key: bytes) -> None:
-        self.rules: dict[str, RunningRule] = {}
+    def __init__(self, scheduler: Scheduler[RunKey], utc_offset: UtcOffset, public_key: bytes) -> None:
+        self.rules: dict[RunKey, RunningRule] = {}
         self.intake, self.levels, self.scheduler = Intake(), Levels(), scheduler
         self._turns, self._utc_offset, self._public_key = Turns(), utc_offset, public_key
         self._notes: list[Draft] = []
@@ -48,21 +49,21 @@ class Core:
         self._completed: list[Ran] = []
         self._kept: dict[str, bytes] = {}
         self._unvouched = 0
-        self._unsaved: set[str] = set()
+        self._unsaved: set[RunKey] = set()
         """Rules whose memory changed in rounds that were not recorded."""
-        self._to_shift: set[str] = set()
+        self._to_shift: set[RunKey] = set()
         """Rules whose time words have yet to follow a clock that was set."""
 
     def put(self, rule: RunningRule, now_us: int) -> None:
         """Run a rule from now on, in place of its old program, whose waiting events go to it if they can."""
-        old = self.rules.get(rule.name)
-        self.rules[rule.name] = rule
+        old = self.rules.get(rule.key)
+        self.rules[rule.key] = rule
         self.intake.rebuild(self.rules.values())
-        self.scheduler.put(rule.name, rule.program, now_us)
+        self.scheduler.put(rule.key, rule.program, now_us)
         if old is not None:
             self._hand_over(old, rule, now_us)
         if rule.clock_step_us:
-            self._to_shift.add(rule.name)
+            self._to_shift.add(rule.key)
 
     def _hand_over(self, old: RunningRule, new: RunningRule, now_us: int) -> None:
         new.clock_step_us += old.clock_step_us
@@ -72,12 +73,12 @@ class Core:
         else:
             self.intake.drop_queue(old, "the rule was replaced while the event waited", now_us)
 
-    def remove(self, name: str, now_us: int) -> None:
-        """Stop running a rule."""
-        rule = self.rules.pop(name)
-        self._to_shift.discard(name)
+    def remove(self, key: RunKey, now_us: int) -> None:
+        """Stop running a program."""
+        rule = self.rules.pop(key)
+        self._to_shift.discard(key)
         self.intake.rebuild(self.rules.values())
-        self.scheduler.remove(name)
+        self.scheduler.remove(key)
         self.intake.drop_queue(rule, "the rule was removed while the event waited", now_us)
 
     def clock_was_set(self, step_us: int, now_us: int) -> None:
@@ -94,7 +95,7 @@ class Core:
     def tick(self, now_us: int) -> None:
         """Queue the events of the timers that are due; one that still waits is not queued twice: it is missed."""
         for due in self.scheduler.due(now_us):
-            rule = self.rules[due.rule]
+            rule = self.rules[due.key]
             rule.health.missed += due.missed
             if any(event.trigger == due.trigger for event in rule.queue):
                 rule.health.missed += 1
@@ -132,7 +133,7 @@ class Core:
         """Say whether `next_round` would return a round."""
         waits = self._notes or self._kept or self.intake.has_rejected
         forgets = bool(self._finished) and now_us >= self._forget_due_us
-        return bool(waits) or forgets or self.has_events or any(not self.rules[name].busy for name in self._to_shift)
+        return bool(waits) or forgets or self.has_events or any(not self.rules[key].busy for key in self._to_shift)
 
     def next_due_us(self) -> int | None:
         """Return when time alone makes work: a timer fires, or ended actions are to be forgotten."""
@@ -153,7 +154,7 @@ class Core:
         round_ = Round(Batch(), receipts=receipts)
         for ran in completed:
             self._plan(round_, Executed(ran, len(drafts)), drafts, now_us)
-        self._shift_times({ran.rule.name for ran in completed}, drafts, now_us)
+        self._shift_times({ran.rule.key for ran in completed}, drafts, now_us)
         for ran in self._run(now_us):
             self._plan(round_, Executed(ran, len(drafts)), drafts, now_us)
         self._vouch(drafts, now_us)
@@ -167,16 +168,16 @@ class Core:
         picked = self._turns.pick(self.rules.values())
         return [ran for rule, event in picked if (ran := self.execute(rule, event, now_us)) is not None]
 
-    def _shift_times(self, completed: set[str], drafts: list[Draft], now_us: int) -> None:
+    def _shift_times(self, completed: set[RunKey], drafts: list[Draft], now_us: int) -> None:
         """Move the times that rules remember along with the clock, and record it; not while an execution uses them."""
-        for name in [name for name in self._to_shift if name in completed or not self.rules[name].busy]:
-            rule = self.rules[name]
+        for key in sorted((k for k in self._to_shift if k in completed or not self.rules[k].busy), key=str):
+            rule = self.rules[key]
             if rule.clock_step_us and rule.program.timers:
-                drafts.append(Draft(now_us, ClockBody(name, rule.loaded.program_id, rule.clock_step_us)))
+                drafts.append(Draft(now_us, ClockBody(rule.name, rule.loaded.program_id, rule.clock_step_us)))
             rule.instance.shift_times(rule.clock_step_us)
             rule.clock_step_us = 0
-            self._to_shift.discard(name)
-            self._unsaved.add(name)
+            self._to_shift.discard(key)
+            self._unsaved.add(key)
 
     def execute(self, rule: RunningRule, event: QueuedEvent, now_us: int) -> Ran | None:
         """Run one event. When the SVM itself fails, a bug that must not end the node: reject the event, return None."""
@@ -186,7 +187,7 @@ class Core:
             execution = rule.instance.step(event.trigger, event.inputs, time_us, offset_us, rule.host)
             return Ran(rule, event, execution, time_us, offset_us)
         except Exception as error:
-            _log.exception("internal error while running %s", rule.name)
+            _log.exception("internal error while running %s", rule.key)
             rule.health.fail(f"internal error: {error!r}", now_us)
             self.intake.reject(rule, event, f"internal error: {type(error).__name__}", now_us)
             return None
@@ -219,7 +220,7 @@ class Core:
             return Disposition.EMITTED
         named = named_arguments(site, action.args, rule.program.pins)
         key = resource_key(site, named)
-        if self.levels.repeats(site, named, key, rule.name):
+        if self.levels.repeats(site, named, key, rule.key):
             rule.health.repeated += 1
             return Disposition.REPEATED
         planned.append(PlannedAction(index, site, named, key))
@@ -258,22 +259,22 @@ class Core:
 
     def _changed_states(self, round_: Round) -> list[StateRow]:
         """Return the durable memory of the rules whose executions changed it, now or in a round not recorded."""
-        touched = {done.ran.rule.name: done.ran.rule for done in round_.executed}
+        touched = {done.ran.rule.key: done.ran.rule for done in round_.executed}
         # What runs in a thread changes its memory right now; its own round comes.
-        touched |= {name: self.rules[name] for name in self._unsaved & self.rules.keys() if not self.rules[name].busy}
+        touched |= {key: self.rules[key] for key in self._unsaved & self.rules.keys() if not self.rules[key].busy}
         self._unsaved.clear()
         rows = []
-        for name, rule in touched.items():
+        for key, rule in touched.items():
             state = rule.instance.state_bytes() if rule.program.regions.state else rule.saved_state
             if state != rule.saved_state:
-                round_.saved[name] = state
-                rows.append(StateRow(name, rule.loaded.program_id, state))
+                round_.saved[key] = state
+                rows.append(StateRow(key, rule.loaded.program_id, state))
         return rows
 
     def _saved(self, round_: Round) -> None:
-        for name, state in round_.saved.items():
-            if name in self.rules:
-                self.rules[name].saved_state = state
+        for key, state in round_.saved.items():
+            if key in self.rules:
+                self.rules[key].saved_state = state
 
     def _put_back(self, round_: Round) -> None:
         """Of a round that was not recorded, keep for the next one what is no execution, and who remembers more."""
@@ -334,7 +335,7 @@ def _pending(round_: Round) -> list[PendingRow]:
 
 def _pending_row(ran: Ran, draft: int, index: int) -> PendingRow:
     action, program_id = ran.execution.actions[index], ran.rule.loaded.program_id
-    where = (draft, index, ran.rule.name, program_id, action.site)
+    where = (draft, index, ran.rule.key, program_id, action.site)
     return PendingRow(*where, action.args, ran.time_us, ran.event.hops + 1)
 
 

@@ -19,6 +19,7 @@ from eyeflow.node.engine.disk import DiskGuard
 from eyeflow.node.engine.rounds import Round
 from eyeflow.node.engine.running import QueuedEvent, RunningRule
 from eyeflow.node.io.ports import Driver, IncomingEvent, Subscription
+from eyeflow.node.run_key import RunKey
 from eyeflow.node.store.types import Batch, BufferLimits, StorageError
 from eyeflow.node.store.writer import Writer, in_thread
 from eyeflow.protocol.audit_bodies import Body, CheckpointBody, StopBody
@@ -96,7 +97,7 @@ class Engine:
             rule.holds_back += 1
             if rule.is_slow and abs(now_us - rule.told_us) >= TELL_US:
                 rule.told_us = now_us
-                _log.warning("rule %s does not keep up: %s waits for it", rule.name, event.subscription.source)
+                _log.warning("rule %s does not keep up: %s waits for it", rule.key, event.subscription.source)
         self._space.clear()
         try:
             await self._space.wait()
@@ -205,19 +206,19 @@ class Engine:
         self.wake()
 
     @asynccontextmanager
-    async def between_events(self, name: str) -> AsyncIterator[None]:
-        """Hold the rule `name` and the engine between two events: for a swap."""
-        rule = self.core.rules.get(name)
-        if rule is not None:
+    async def between_events(self, *keys: RunKey) -> AsyncIterator[None]:
+        """Hold these programs and the engine between two events: for a swap."""
+        rules = [rule for key in keys if (rule := self.core.rules.get(key)) is not None]
+        for rule in rules:
             rule.held = True
         try:
-            while rule is not None and rule.busy:
+            while any(rule.busy for rule in rules):
                 self._space.clear()
                 await self._space.wait()
             async with self._turn:
                 yield
         finally:
-            if rule is not None:
+            for rule in rules:
                 rule.held = False
             self.wake()
 

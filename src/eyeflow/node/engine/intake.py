@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from eyeflow.node.engine.admission import BUS_SOURCE
 from eyeflow.node.engine.running import QueuedEvent, Receipt, RunningRule, subscriptions_of
 from eyeflow.node.io.ports import IncomingEvent, Subscription
+from eyeflow.node.run_key import RunKey
 from eyeflow.protocol.audit_bodies import RejectedBody
 from eyeflow.svm.program import SiteKind
 from eyeflow.svm.schema import RejectedEvent
@@ -54,24 +55,24 @@ class Intake:
 
     def _connect(self, rules: Collection[RunningRule]) -> None:
         """Tell each rule whom it must not get ahead of. In a circle none waits for another: none would run."""
-        direct = {rule.name: self._direct_listeners(rule) for rule in rules}
-        reached = {name: _reached(name, direct) for name in direct}
+        direct = {rule.key: self._direct_listeners(rule) for rule in rules}
+        reached = {key: _reached(key, direct) for key in direct}
         for rule in rules:
-            ahead = [one for one in direct[rule.name].values() if rule.name not in reached[one.name]]
+            ahead = [one for one in direct[rule.key].values() if rule.key not in reached[one.key]]
             rule.listeners = tuple(ahead)
 
-    def _direct_listeners(self, rule: RunningRule) -> dict[str, RunningRule]:
+    def _direct_listeners(self, rule: RunningRule) -> dict[RunKey, RunningRule]:
         names = {site.capability for site in rule.program.sites if site.kind is SiteKind.EMIT}
         found = (self._listeners.get(Subscription(BUS_SOURCE, name), ()) for name in names)
-        return {listener.name: listener for pairs in found for listener, _ in pairs}
+        return {listener.key: listener for pairs in found for listener, _ in pairs}
 
     def subscriptions(self) -> dict[str, set[Subscription]]:
         """Return what sources are to deliver, by source; equal subscriptions of several rules are one."""
         wanted: dict[str, set[Subscription]] = defaultdict(set)
         for subscription, listeners in self._listeners.items():
             if subscription.source != BUS_SOURCE:
-                names = frozenset(rule.name for rule, _ in listeners)
-                wanted[subscription.source].add(replace(subscription, rules=names))
+                keys = frozenset(rule.key for rule, _ in listeners)
+                wanted[subscription.source].add(replace(subscription, rules=keys))
         return dict(wanted)
 
     def listens(self, name: str) -> bool:
@@ -80,7 +81,7 @@ class Intake:
 
     def _listening(self, event: IncomingEvent) -> list[tuple[RunningRule, int]]:
         listeners = self._listeners.get(event.subscription, [])
-        return [pair for pair in listeners if event.only is None or pair[0].name in event.only]
+        return [pair for pair in listeners if event.only is None or pair[0].key in event.only]
 
     def waits_for(self, event: IncomingEvent) -> list[RunningRule]:
         """Return the rules that have no room for the event: its source keeps it until there are none."""
@@ -118,9 +119,9 @@ class Intake:
             self._refuse(None, subscription, reason, now_us, receipt)
             return
         # An emitter that waits for its listener may go beyond the bound with what one round emits.
-        waits_for = {one.name for one in emitter.listeners}
+        waits_for = {one.key for one in emitter.listeners}
         for rule, trigger in listeners:
-            bounded = rule.name not in waits_for
+            bounded = rule.key not in waits_for
             self._queue(rule, trigger, subscription, payload, time_us, now_us, receipt, hops, bounded=bounded)
 
     def _queue(
@@ -190,10 +191,10 @@ class Intake:
         return bodies, receipts
 
 
-def _reached(name: str, direct: Mapping[str, Mapping[str, RunningRule]]) -> set[str]:
+def _reached(key: RunKey, direct: Mapping[RunKey, Mapping[RunKey, RunningRule]]) -> set[RunKey]:
     """Return the rules that events of one rule can come to, by any number of `emit`."""
-    found: set[str] = set()
-    waiting = list(direct[name])
+    found: set[RunKey] = set()
+    waiting = list(direct[key])
     while waiting:
         one = waiting.pop()
         if one not in found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from eyeflow.node.run_key import RunKey
 from eyeflow.svm.program import Site, Value
 
 Command = tuple[str, tuple[tuple[str, Value], ...]]
@@ -27,33 +28,33 @@ class Levels:
 
     def __init__(self) -> None:
         self._told: dict[str, Command] = {}
-        self._under_way: dict[str, list[str]] = {}
-        """Resource to the rules of the commands that were sent and have not ended."""
+        self._under_way: dict[str, list[RunKey]] = {}
+        """Resource to the programs of the commands that were sent and have not ended."""
 
-    def repeats(self, site: Site, named: Mapping[str, Value], key: str, rule: str) -> bool:
+    def repeats(self, site: Site, named: Mapping[str, Value], key: str, who: RunKey) -> bool:
         """Say whether this command would change nothing; if it would, take it as told.
 
-        Commands of one rule end in their order, so the last one counts, also while it waits; which of several rules
+        Commands of one program end in their order, so the last one counts, also while it waits; which of several
         comes last is not known before they ended.
         """
         if not site.level:
             return False
         command, under_way = (site.capability, tuple(named.items())), self._under_way.get(key, [])
-        if self._told.get(key) == command and all(other == rule for other in under_way):
+        if self._told.get(key) == command and all(other == who for other in under_way):
             return True
         self._tell(key, command)
-        self._under_way.setdefault(key, []).append(rule)
+        self._under_way.setdefault(key, []).append(who)
         return False
 
-    def done(self, site: Site, named: Mapping[str, Value], key: str, rule: str) -> None:
+    def done(self, site: Site, named: Mapping[str, Value], key: str, who: RunKey) -> None:
         """Note that the resource has got this command."""
-        self._end(key, rule)
+        self._end(key, who)
         if key not in self._under_way:
             self._tell(key, (site.capability, tuple(named.items())))
 
-    def failed(self, key: str, rule: str) -> None:
+    def failed(self, key: str, who: RunKey) -> None:
         """Note that a command failed: what the resource does is unknown, the next one is sent."""
-        self._end(key, rule)
+        self._end(key, who)
         self._told.pop(key, None)
 
     def _tell(self, key: str, command: Command) -> None:
@@ -61,8 +62,8 @@ class Levels:
             self._told.clear()
         self._told[key] = command
 
-    def _end(self, key: str, rule: str) -> None:
+    def _end(self, key: str, who: RunKey) -> None:
         under_way = self._under_way[key]
-        under_way.remove(rule)
+        under_way.remove(who)
         if not under_way:
             del self._under_way[key]

@@ -32,7 +32,7 @@ def resume_pending(engine: Engine, restored: Restored) -> None:
         if left:
             first = left[0][0]
             actions = [action for _, action in left]
-            engine.actions.resume(Dispatch(engine.core.rules[first.rule], first.program_id, first.seq, actions))
+            engine.actions.resume(Dispatch(engine.core.rules[first.key], first.program_id, first.seq, actions))
 
 
 def _decoded(data: bytes) -> Program | None:
@@ -45,7 +45,7 @@ def _decoded(data: bytes) -> Program | None:
 
 def _resumed(engine: Engine, program: Program | None, row: PendingRow) -> PlannedAction | None:
     """Emit an event again, give up what may not be performed again; return what may."""
-    rule = engine.core.rules.get(row.rule)
+    rule = engine.core.rules.get(row.key)
     if rule is None or program is None or row.site >= len(program.sites):
         _interrupt(engine, row)
         return None
@@ -68,5 +68,5 @@ def _interrupt(engine: Engine, row: PendingRow) -> None:
     core, now_us = engine.core, engine.clock.now_us()
     core.finish(row.seq, row.index, now_us)
     outcome = int(ActionOutcome.INTERRUPTED)
-    body = ActionResultBody(row.rule, row.program_id, row.seq, row.index, outcome, 0, INTERRUPTED)
+    body = ActionResultBody(row.key.rule, row.program_id, row.seq, row.index, outcome, 0, INTERRUPTED)
     core.note(now_us, body)

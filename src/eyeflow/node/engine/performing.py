@@ -70,7 +70,7 @@ class Performer:
             if not action.resource:
                 await self._act(action)
             else:
-                async with self._arbiter.lease(action.resource, rule.name, rule.program.priority):
+                async with self._arbiter.lease(action.resource, rule.key, rule.program.priority):
                     await self._act(action)
         except Exception as error:
             return failure_of(action, error)
@@ -88,12 +88,12 @@ class Performer:
         if outcome is ActionOutcome.DONE:
             rule.health.actions += 1
             if action.site.level:
-                self.core.levels.done(action.site, action.named, action.resource, rule.name)
+                self.core.levels.done(action.site, action.named, action.resource, rule.key)
         else:
             rule.health.action_failures += 1
             rule.health.fail(named_failure(action.site.capability, error), now_us)
             if action.site.level:
-                self.core.levels.failed(action.resource, rule.name)
+                self.core.levels.failed(action.resource, rule.key)
         has_news = self.core.finish(dispatch.seq, action.index, now_us)
         if dispatch.seq and (outcome is not ActionOutcome.DONE or attempts > 1):
             self.core.note(now_us, _result(dispatch, action, outcome, attempts, error))

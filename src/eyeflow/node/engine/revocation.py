@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.clock import Clock
 from eyeflow.node.engine.installer import Installer
+from eyeflow.node.run_key import RunKey
 
 _log = logging.getLogger("eyeflow.node")
 
@@ -24,15 +25,15 @@ class Revocation:
 
     def __init__(self, installer: Installer, clock: Clock, grace_s: float) -> None:
         self._installer, self._clock, self._grace_us = installer, clock, round(grace_s * 1e6)
-        self._until_us: dict[str, int] = {}
+        self._until_us: dict[RunKey, int] = {}
         self._woken = asyncio.Event()
 
     @property
-    def until_us(self) -> Mapping[str, int]:
-        """Rules that run in their grace, and when it ends on the node's clock (microseconds since 1970 UTC)."""
+    def until_us(self) -> Mapping[RunKey, int]:
+        """Programs that run in their grace, and when it ends on the node's clock (microseconds since 1970 UTC)."""
         ahead_us = self._clock.now_us() - self._clock.steady_us()
         distrusted = self._installer.distrusted()
-        return {rule: until_us + ahead_us for rule, until_us in self._until_us.items() if rule in distrusted}
+        return {key: until_us + ahead_us for key, until_us in self._until_us.items() if key in distrusted}
 
     def changed(self) -> None:
         """The trusted keys changed."""
@@ -42,14 +43,14 @@ class Revocation:
         """Stop the programs whose grace is over; with a grace of 0, every one that nobody trusted has signed."""
         now_us = self._clock.steady_us()
         distrusted = self._installer.distrusted()
-        for rule in distrusted - self._until_us.keys():
+        for key in distrusted - self._until_us.keys():
             if self._grace_us:
-                _log.warning("%s: its signer's key was revoked; it is stopped in %g s", rule, self._grace_us / 1e6)
-        kept = {rule: self._until_us.get(rule, now_us + self._grace_us) for rule in distrusted}
+                _log.warning("%s: its signer's key was revoked; it is stopped in %g s", key, self._grace_us / 1e6)
+        kept = {key: self._until_us.get(key, now_us + self._grace_us) for key in distrusted}
         self._until_us = kept
-        for rule in sorted(rule for rule, until_us in kept.items() if until_us <= now_us):
-            await self._installer.withdraw(rule)
-            self._until_us.pop(rule, None)
+        for key in sorted((key for key, until_us in kept.items() if until_us <= now_us), key=str):
+            await self._installer.withdraw(key)
+            self._until_us.pop(key, None)
 
     async def run(self) -> None:
         """Watch until cancelled. A stop that the disk refuses to record is tried again: until then the rule runs."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from eyeflow.node.engine.running import QueuedEvent, Receipt, RunningRule
+from eyeflow.node.run_key import RunKey
 from eyeflow.node.store.types import Batch
 from eyeflow.svm.execution import Execution
 from eyeflow.svm.program import Site, Value
@@ -71,7 +72,7 @@ class Round:
     planned: list[Planned] = field(default_factory=list)
     emitted: list[Emitted] = field(default_factory=list)
     receipts: list[Receipt] = field(default_factory=list)
-    saved: dict[str, bytes] = field(default_factory=dict)
+    saved: dict[RunKey, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

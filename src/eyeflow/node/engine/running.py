@@ -11,6 +11,7 @@ from eyeflow.node.engine.admission import Loaded, subscription_of
 from eyeflow.node.engine.rule_health import RuleHealth
 from eyeflow.node.engine.rule_host import RuleHost
 from eyeflow.node.io.ports import Driver, Subscription
+from eyeflow.node.run_key import RunKey
 from eyeflow.node.store.types import SlotRow, StateRow
 from eyeflow.svm.instance import Instance
 from eyeflow.svm.program import Program, TriggerKind, Value
@@ -46,7 +47,7 @@ class QueuedEvent:
 
 @dataclass(slots=True)
 class RunningRule:
-    """One active program with its instance, its queue and its health.
+    """One running program of a rule with its instance, its queue and its health.
 
     `busy`: one of its executions runs in a thread; `stalled`: too many of its actions wait;
     `held`: it is being swapped. `listeners`: the rules that it emits to and that do not, by any way, emit back to it;
@@ -73,9 +74,14 @@ class RunningRule:
     """By how much the clock was set since the memory of its time words was last moved along."""
 
     @property
+    def key(self) -> RunKey:
+        """What it is called: its rule and its slot."""
+        return self.row.key
+
+    @property
     def name(self) -> str:
         """The rule's name, its id."""
-        return self.row.rule
+        return self.row.key.rule
 
     @property
     def program(self) -> Program:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from eyeflow.node.engine.running import QueuedEvent, RunningRule
+from eyeflow.node.run_key import RunKey
 from eyeflow.svm.program import Priority
 
 EVENTS_PER_ROUND = 256
@@ -22,30 +23,30 @@ class Turns:
     """Picks the events of each round."""
 
     def __init__(self) -> None:
-        self._rings: dict[Priority, deque[str]] = {level: deque() for level in Priority}
+        self._rings: dict[Priority, deque[RunKey]] = {level: deque() for level in Priority}
 
     def pick(self, rules: Iterable[RunningRule]) -> list[tuple[RunningRule, QueuedEvent]]:
         """Take the events of one round out of the rules' queues, the most urgent level first."""
-        levels: dict[Priority, dict[str, RunningRule]] = {level: {} for level in Priority}
+        levels: dict[Priority, dict[RunKey, RunningRule]] = {level: {} for level in Priority}
         for rule in rules:
             if rule.is_ready and not rule.asks_models:
-                levels[rule.program.priority][rule.name] = rule
+                levels[rule.program.priority][rule.key] = rule
         shares = _shares({level: sum(len(r.queue) for r in ready.values()) for level, ready in levels.items()})
         return [pair for level in Priority for pair in self._take(level, levels[level], shares[level])]
 
     def _take(
-        self, level: Priority, ready: dict[str, RunningRule], share: int
+        self, level: Priority, ready: dict[RunKey, RunningRule], share: int
     ) -> list[tuple[RunningRule, QueuedEvent]]:
         ring = self._rings[level]
-        ring.extend(sorted(ready.keys() - set(ring)))
+        ring.extend(sorted(ready.keys() - set(ring), key=str))
         taken: list[tuple[RunningRule, QueuedEvent]] = []
         idle = 0
         while len(taken) < share and ring and idle < len(ring):
-            name = ring.popleft()
-            rule = ready.get(name)
+            key = ring.popleft()
+            rule = ready.get(key)
             if rule is None:
                 continue
-            ring.append(name)
+            ring.append(key)
             if rule.queue:
                 taken.append((rule, rule.queue.popleft()))
                 idle = 0

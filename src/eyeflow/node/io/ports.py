@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from eyeflow.node.run_key import RunKey
 from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.program import Value
 
@@ -15,13 +16,13 @@ from eyeflow.svm.program import Value
 class Subscription:
     """What one trigger of a running program asks of a source: `mqtt`, `plant/+/temp`; `period_us` 0 when none.
 
-    Equal subscriptions of several rules are one; `rules` names them, so that a source can tell who is new.
+    Equal subscriptions of several programs are one; `rules` names them, so that a source can tell who is new.
     """
 
     source: str
     address: str
     period_us: int = 0
-    rules: frozenset[str] = field(default=frozenset(), compare=False)
+    rules: frozenset[RunKey] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class IncomingEvent:
     done: Callable[[], None] | None = None
     rejected: str = ""
     can_wait: bool = True
-    only: frozenset[str] | None = None
+    only: frozenset[RunKey] | None = None
     refused: Callable[[], None] | None = None
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from eyeflow.base.duration import format_duration
 from eyeflow.node.engine.running import RunningRule
 from eyeflow.node.io.ports import PortStatus
-from eyeflow.protocol.slot import Slot
+from eyeflow.node.run_key import previous
 
 if TYPE_CHECKING:
     from eyeflow.node.runtime import NodeRuntime
@@ -24,7 +24,10 @@ def node_status(node: NodeRuntime) -> dict[str, object]:
         "time_us": now_us,
         "uptime": format_duration((now_us - node.started_us) // 1_000_000 * 1_000_000),
         "coordinator": _coordinator(node),
-        "rules": [_running(node, rule) for _, rule in sorted(node.engine.core.rules.items())] + _refused(node),
+        "rules": [
+            _running(node, rule) for rule in sorted(node.engine.core.rules.values(), key=lambda one: str(one.key))
+        ]
+        + _refused(node),
         "sources": [_port(name, source.status) for name, source in sorted(node.sources.items())],
         "drivers": [_port(name, driver.status) for name, driver in sorted(node.world.drivers.items())],
         "store": _store(node),
@@ -41,16 +44,21 @@ def _coordinator(node: NodeRuntime) -> dict[str, object]:
     return {"url": url, "state": node.link.status.state, "detail": node.link.status.detail}
 
 
+def _all_running(node: NodeRuntime) -> list[dict[str, object]]:
+    rules = node.engine.core.rules.values()
+    return [_running(node, rule) for rule in sorted(rules, key=lambda one: str(one.key))]
+
+
 def _running(node: NodeRuntime, rule: RunningRule) -> dict[str, object]:
     row, program = rule.row, rule.program
-    previous = node.installer.slot_of(rule.name, Slot.PREVIOUS)
+    kept = node.installer.slot_of(previous(rule.name))
     return {
         "rule": rule.name,
         "state": "running",
         "version": program.version,
         "priority": program.priority.name.lower(),
         "program_id": row.program_id.hex(),
-        "previous_program_id": previous.program_id.hex() if previous else "",
+        "previous_program_id": kept.program_id.hex() if kept else "",
         "deployment": row.deployment,
         "manifest_version": row.manifest_version,
         "params": dict(row.params),
@@ -58,17 +66,17 @@ def _running(node: NodeRuntime, rule: RunningRule) -> dict[str, object]:
         "waiting": len(rule.queue),
         "stalled": rule.stalled,
         "holds_back": rule.holds_back,
-        "stops_us": node.revocation.until_us.get(rule.name, 0),
+        "stops_us": node.revocation.until_us.get(rule.key, 0),
         **rule.health.as_dict(),
     }
 
 
 def _refused(node: NodeRuntime) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
-    for name, reason in sorted(node.installer.refused.items()):
-        row = node.installer.slot_of(name, Slot.ACTIVE)
+    for key in sorted(node.installer.refused, key=str):
+        row, reason = node.installer.slot_of(key), node.installer.refused[key]
         program_id = row.program_id.hex() if row else ""
-        rows.append({"rule": name, "state": "refused", "program_id": program_id, "last_error": reason})
+        rows.append({"rule": key.rule, "state": "refused", "program_id": program_id, "last_error": reason})
     return rows
 
 

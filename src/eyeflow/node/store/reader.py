@@ -10,7 +10,7 @@ import apsw
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.node.store.file import BUSY_MS, STORE_NAME, storage_error
-from eyeflow.node.store.schema import APPLICATION_ID, VERSION
+from eyeflow.node.store.schema import APPLICATION_ID, PROGRAMS_SINCE, VERSION
 
 PAGE_RECORDS = 512
 """Records read at once: a longer read would keep the node from tidying its write-ahead log."""
@@ -34,7 +34,8 @@ class AuditReader:
             application, version = self._db.pragma("application_id"), self._db.pragma("user_version")
         except apsw.Error as error:
             raise self._unreadable(error) from error
-        if application != APPLICATION_ID or not 1 <= version <= VERSION:  # what is read here, all have alike
+        self._programs = "programs" if version >= PROGRAMS_SINCE else "slots"
+        if application != APPLICATION_ID or not 1 <= version <= VERSION:  # what else is read here, all have alike
             raise EyeflowError(
                 f"{self.path} is not a node's store of schema version {VERSION} or older",
                 cause=f"Its application id is {application:#x}, its version {version}.",
@@ -72,8 +73,8 @@ class AuditReader:
             raise self._unreadable(error) from error
 
     def program(self, program_id: bytes) -> bytes | None:
-        """Return the stored program with this id (32 bytes), None when no slot holds it any more."""
-        rows = self._page("SELECT program FROM slots WHERE program_id = ?", (program_id,))
+        """Return the stored program with this id (32 bytes), None when the node needs it no more."""
+        rows = self._page(f"SELECT program FROM {self._programs} WHERE program_id = ?", (program_id,))
         return bytes(rows[0][0]) if rows else None
 
     @property

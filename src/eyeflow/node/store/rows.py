@@ -6,64 +6,114 @@ from typing import Any, cast
 
 import apsw
 
-from eyeflow.node.store.types import Batch, PendingRow, SlotRow, StateRow
+from eyeflow.node.run_key import RunKey
+from eyeflow.node.store.types import Actuation, Batch, PendingRow, RejectedRow, SlotRow, StateRow
 from eyeflow.protocol.cbor import decode, encode
 from eyeflow.protocol.slot import Slot
 from eyeflow.svm.program import Value
 
-_KEEP_PROGRAM = """
-    INSERT OR IGNORE INTO kept_programs
-        SELECT program_id, program FROM slots WHERE rule = ? AND program_id IN (SELECT program_id FROM pending)
+_SLOT_COLUMNS = "rule, slot, program_id, params, deployment, manifest_version, installed_us, has_passed, actuation"
+_PUT_PROGRAM = "INSERT OR REPLACE INTO programs VALUES (?, ?)"
+_FORGET_PROGRAMS = """
+    DELETE FROM programs WHERE program_id NOT IN (
+        SELECT program_id FROM slots
+        UNION ALL SELECT program_id FROM rejected
+        UNION ALL SELECT program_id FROM pending
+    )
 """
-"""Without it, a message that waits for its broker is lost once two deployments have taken its program's slots."""
-_FORGET_PROGRAMS = "DELETE FROM kept_programs WHERE program_id NOT IN (SELECT program_id FROM pending)"
-_PUT_SLOT = "INSERT OR REPLACE INTO slots VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-_PUT_STATE = "INSERT OR REPLACE INTO state VALUES (?, ?, ?)"
-_PUT_PENDING = "INSERT INTO pending VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+"""A message that waits for its broker needs its program, also when two deployments have taken that one's slots."""
+_PUT_SLOT = f"INSERT OR REPLACE INTO slots ({_SLOT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_STATE = "INSERT OR REPLACE INTO state (rule, slot, program_id, state) VALUES (?, ?, ?, ?)"
+_PUT_REJECTED = (
+    f"INSERT OR REPLACE INTO rejected ({_SLOT_COLUMNS}, state, reason, rejected_us) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_PENDING_COLUMNS = "seq, idx, rule, slot, program_id, site, args, time_us, hops"
+_PUT_PENDING = f"INSERT INTO pending ({_PENDING_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 def write_rows(db: apsw.Connection, batch: Batch, first_seq: int) -> None:
     """Write everything of a batch but its audit records; call it inside a transaction."""
-    if batch.put_slots:
-        db.execute(_FORGET_PROGRAMS)
-    db.executemany(_KEEP_PROGRAM, [(row.rule,) for row in batch.put_slots])
-    for rule in batch.drop_rules:
-        for table in ("slots", "state"):
-            db.execute(f"DELETE FROM {table} WHERE rule = ?", (rule,))
-    db.executemany("DELETE FROM slots WHERE rule = ? AND slot = ?", [(r, s.value) for r, s in batch.drop_slots])
-    db.executemany(_PUT_SLOT, [_slot_values(row) for row in batch.put_slots])
-    db.executemany(_PUT_STATE, [(row.rule, row.program_id, row.state) for row in batch.states])
+    changes_slots = batch.drop_rules or batch.drop_slots or batch.put_slots or batch.put_rejected
+    if changes_slots:
+        _write_slots(db, batch)
+    db.executemany(_PUT_STATE, [(*_key_values(row.key), row.program_id, row.state) for row in batch.states])
     db.executemany(_PUT_PENDING, [_pending_values(row, first_seq) for row in batch.pending])
     db.executemany("DELETE FROM pending WHERE seq = ? AND idx = ?", batch.finished)
+    if changes_slots:
+        db.execute(_FORGET_PROGRAMS)
     db.executemany(
         "INSERT OR REPLACE INTO meta VALUES (?, ?)", [("kept." + key, value) for key, value in batch.put_meta]
     )
 
 
+def _write_slots(db: apsw.Connection, batch: Batch) -> None:
+    for table in ("slots", "state", "rejected"):
+        db.executemany(f"DELETE FROM {table} WHERE rule = ?", [(rule,) for rule in batch.drop_rules])
+    for table in ("slots", "state"):
+        dropped = [_key_values(key) for key in batch.drop_slots]
+        db.executemany(f"DELETE FROM {table} WHERE rule = ? AND slot = ?", dropped)
+    rows = [*batch.put_slots, *(rejected.row for rejected in batch.put_rejected)]
+    db.executemany(_PUT_PROGRAM, [(row.program_id, row.program) for row in rows])
+    db.executemany(_PUT_SLOT, [_slot_values(row) for row in batch.put_slots])
+    db.executemany(_PUT_REJECTED, [_rejected_values(row) for row in batch.put_rejected])
+
+
+def _key_values(key: RunKey) -> tuple[str, str]:
+    return key.rule, key.slot.value
+
+
 def _slot_values(row: SlotRow) -> tuple[Any, ...]:
     params = encode([[name, value] for name, value in sorted(row.params.items())])
-    head = (row.rule, row.slot.value, row.program_id, row.program, params)
-    return (*head, row.deployment, row.manifest_version, row.installed_us)
+    wanted_by = (row.deployment, row.manifest_version, row.installed_us)
+    return (*_key_values(row.key), row.program_id, params, *wanted_by, int(row.has_passed), row.actuation.value)
+
+
+def _rejected_values(row: RejectedRow) -> tuple[Any, ...]:
+    return (*_slot_values(row.row), row.state, row.reason, row.rejected_us)
 
 
 def _pending_values(row: PendingRow, first_seq: int) -> tuple[Any, ...]:
-    head = (first_seq + row.seq, row.index, row.rule, row.program_id, row.site)
+    head = (first_seq + row.seq, row.index, *_key_values(row.key), row.program_id, row.site)
     return (*head, encode(list(row.args)), row.time_us, row.hops)
 
 
 def read_slots(db: apsw.Connection) -> tuple[SlotRow, ...]:
     """Return every stored program, by rule."""
-    rows = db.execute("SELECT * FROM slots ORDER BY rule, slot")
-    return tuple(
-        SlotRow(rule, Slot(slot), program_id, program, _params(params), deployment, version, installed_us)
-        for rule, slot, program_id, program, params, deployment, version, installed_us in rows
-    )
+    columns = f"{_SLOT_COLUMNS}, program FROM slots JOIN programs USING (program_id)"
+    return tuple(_slot_row(*values) for values in db.execute(f"SELECT {columns} ORDER BY rule, slot"))
 
 
-def read_states(db: apsw.Connection) -> dict[str, StateRow]:
-    """Return the durable memory of every rule."""
-    rows = db.execute("SELECT rule, program_id, state FROM state")
-    return {rule: StateRow(rule, program_id, state) for rule, program_id, state in rows}
+def _slot_row(
+    rule: str,
+    slot: str,
+    program_id: bytes,
+    params: bytes,
+    deployment: str,
+    manifest_version: int,
+    installed_us: int,
+    has_passed: int,
+    actuation: str,
+    program: bytes,
+) -> SlotRow:
+    what = (RunKey(rule, Slot(slot)), program_id, program, _params(params))
+    return SlotRow(*what, deployment, manifest_version, installed_us, bool(has_passed), Actuation(actuation))
+
+
+def read_rejected(db: apsw.Connection) -> dict[str, RejectedRow]:
+    """Return the last rejected program of each rule that has one."""
+    columns = f"{_SLOT_COLUMNS}, program, state, reason, rejected_us FROM rejected JOIN programs USING (program_id)"
+    found: dict[str, RejectedRow] = {}
+    for rule, *values, state, reason, rejected_us in db.execute(f"SELECT {columns}"):
+        found[rule] = RejectedRow(_slot_row(rule, *values), state, reason, rejected_us)
+    return found
+
+
+def read_states(db: apsw.Connection) -> dict[RunKey, StateRow]:
+    """Return the durable memory of every slot."""
+    rows = db.execute("SELECT rule, slot, program_id, state FROM state")
+    found = (StateRow(RunKey(rule, Slot(slot)), program_id, state) for rule, slot, program_id, state in rows)
+    return {row.key: row for row in found}
 
 
 def read_kept(db: apsw.Connection) -> dict[str, bytes]:
@@ -74,17 +124,16 @@ def read_kept(db: apsw.Connection) -> dict[str, bytes]:
 
 def read_pending(db: apsw.Connection) -> tuple[PendingRow, ...]:
     """Return the actions that had not ended, in the order they were recorded."""
-    rows = db.execute("SELECT seq, idx, rule, program_id, site, args, time_us, hops FROM pending ORDER BY seq, idx")
+    rows = db.execute(f"SELECT {_PENDING_COLUMNS} FROM pending ORDER BY seq, idx")
     return tuple(
-        PendingRow(seq, idx, rule, program_id, site, _values(args), time_us, hops)
-        for seq, idx, rule, program_id, site, args, time_us, hops in rows
+        PendingRow(seq, idx, RunKey(rule, Slot(slot)), program_id, site, _values(args), time_us, hops)
+        for seq, idx, rule, slot, program_id, site, args, time_us, hops in rows
     )
 
 
 def read_pending_programs(db: apsw.Connection) -> dict[bytes, bytes]:
     """Return the programs of those actions by id, whether a slot still holds them or not."""
-    programs = "SELECT program_id, program FROM slots UNION ALL SELECT program_id, program FROM kept_programs"
-    rows = db.execute(f"SELECT * FROM ({programs}) WHERE program_id IN (SELECT program_id FROM pending)")
+    rows = db.execute("SELECT program_id, program FROM programs WHERE program_id IN (SELECT program_id FROM pending)")
     return {bytes(program_id): bytes(program) for program_id, program in rows}
 
 

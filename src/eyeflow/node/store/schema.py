@@ -47,10 +47,67 @@ MIGRATIONS = (
     """
     CREATE TABLE kept_programs (program_id BLOB PRIMARY KEY, program BLOB NOT NULL) STRICT, WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE programs (
+        program_id BLOB NOT NULL PRIMARY KEY CHECK (length(program_id) = 32),
+        program BLOB NOT NULL
+    ) STRICT;
+    INSERT OR IGNORE INTO programs SELECT program_id, program FROM slots ORDER BY slot;
+    INSERT OR IGNORE INTO programs SELECT program_id, program FROM kept_programs;
+    DROP TABLE kept_programs;
+
+    ALTER TABLE slots RENAME TO old_slots;
+    CREATE TABLE slots (
+        rule TEXT NOT NULL,
+        slot TEXT NOT NULL CHECK (slot IN ('active', 'candidate', 'previous')),
+        program_id BLOB NOT NULL,
+        params BLOB NOT NULL,
+        deployment TEXT NOT NULL,
+        manifest_version INTEGER NOT NULL,
+        installed_us INTEGER NOT NULL,
+        has_passed INTEGER NOT NULL CHECK (has_passed IN (0, 1)),
+        actuation TEXT NOT NULL CHECK (actuation IN ('perform', 'withhold')),
+        PRIMARY KEY (rule, slot)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO slots
+        SELECT rule, slot, program_id, params, deployment, manifest_version, installed_us, 1, 'perform' FROM old_slots;
+    DROP TABLE old_slots;
+
+    ALTER TABLE state RENAME TO old_state;
+    CREATE TABLE state (
+        rule TEXT NOT NULL,
+        slot TEXT NOT NULL CHECK (slot IN ('active', 'candidate', 'previous')),
+        program_id BLOB NOT NULL,
+        state BLOB NOT NULL,
+        PRIMARY KEY (rule, slot)
+    ) STRICT;
+    INSERT INTO state SELECT rule, 'active', program_id, state FROM old_state;
+    DROP TABLE old_state;
+
+    ALTER TABLE pending ADD COLUMN slot TEXT NOT NULL DEFAULT 'active';
+
+    CREATE TABLE rejected (
+        rule TEXT NOT NULL PRIMARY KEY,
+        slot TEXT NOT NULL,
+        program_id BLOB NOT NULL,
+        params BLOB NOT NULL,
+        deployment TEXT NOT NULL,
+        manifest_version INTEGER NOT NULL,
+        installed_us INTEGER NOT NULL,
+        has_passed INTEGER NOT NULL,
+        actuation TEXT NOT NULL,
+        state BLOB NOT NULL,
+        reason TEXT NOT NULL,
+        rejected_us INTEGER NOT NULL
+    ) STRICT;
+    """,
 )
 """Number n brings a file of version n to version n + 1 (PRAGMA user_version)."""
 
 VERSION = len(MIGRATIONS)
+
+PROGRAMS_SINCE = 4
+"""Programs have a table of their own from this version on; before, each slot held the bytes of its program."""
 
 
 def migrate(db: apsw.Connection) -> None:

@@ -18,7 +18,15 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.base.machine import FreeBytes, free_bytes_of
 from eyeflow.node.store.file import STORE_NAME, FrozenFile, StoreFile, storage_error
 from eyeflow.node.store.marker import mark_epoch, marked_epoch
-from eyeflow.node.store.rows import read_kept, read_pending, read_pending_programs, read_slots, read_states, write_rows
+from eyeflow.node.store.rows import (
+    read_kept,
+    read_pending,
+    read_pending_programs,
+    read_rejected,
+    read_slots,
+    read_states,
+    write_rows,
+)
 from eyeflow.node.store.transaction import transaction
 from eyeflow.node.store.types import (
     Batch,
@@ -176,8 +184,8 @@ class Store:
         db = self._file.db
         try:
             clean = db.execute("SELECT value FROM meta WHERE key = 'clean'").get
-            pending = (read_pending(db), read_pending_programs(db))
-            return Restored(clean != 0, read_slots(db), read_states(db), *pending, read_kept(db))
+            programs = (read_slots(db), read_states(db), read_rejected(db))
+            return Restored(clean != 0, *programs, read_pending(db), read_pending_programs(db), read_kept(db))
         except apsw.Error as error:
             raise storage_error(error, self._path) from error
 

@@ -8,32 +8,56 @@ from enum import Enum
 from pathlib import Path
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.node.run_key import RunKey
 from eyeflow.protocol.audit_bodies import Body
-from eyeflow.protocol.slot import Slot
 from eyeflow.svm.program import Value
+
+
+class Actuation(Enum):
+    """Whether the actions of a running program reach the world, or are only recorded."""
+
+    PERFORM = "perform"
+    WITHHOLD = "withhold"
 
 
 @dataclass(frozen=True, slots=True)
 class SlotRow:
-    """A stored program: its bytes with signatures, its parameters, and which deployment and manifest wanted it."""
+    """A stored program: its bytes with signatures, its parameters, and which deployment and manifest wanted it.
 
-    rule: str
-    slot: Slot
+    `has_passed`: a verdict says that it is good. Only then does it become `previous` when another takes its place.
+    """
+
+    key: RunKey
     program_id: bytes
     program: bytes
     params: Mapping[str, Value]
     deployment: str
     manifest_version: int
     installed_us: int
+    has_passed: bool = False
+    actuation: Actuation = Actuation.PERFORM
 
 
 @dataclass(frozen=True, slots=True)
 class StateRow:
-    """The durable memory of a rule: `Instance.state_bytes` of the program with this id."""
+    """The durable memory of a slot: `Instance.state_bytes` of the program with this id."""
 
-    rule: str
+    key: RunKey
     program_id: bytes
     state: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedRow:
+    """The last program of a rule that failed, as `row` was, with its memory: for the post-mortem, never to run again.
+
+    `state` is empty when it had none.
+    """
+
+    row: SlotRow
+    state: bytes
+    reason: str
+    rejected_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +70,7 @@ class PendingRow:
 
     seq: int
     index: int
-    rule: str
+    key: RunKey
     program_id: bytes
     site: int
     args: tuple[Value, ...]
@@ -75,7 +99,7 @@ class Unrecorded:
 class Batch:
     """What one transaction writes. `finished` names pending actions that ended: (seq, index).
 
-    `unrecorded` becomes a signed gap after the drafts.
+    Whatever is dropped goes first, state included. `unrecorded` becomes a signed gap after the drafts.
     """
 
     drafts: Sequence[Draft] = ()
@@ -83,7 +107,8 @@ class Batch:
     pending: Sequence[PendingRow] = ()
     finished: Sequence[tuple[int, int]] = ()
     put_slots: Sequence[SlotRow] = ()
-    drop_slots: Sequence[tuple[str, Slot]] = ()
+    put_rejected: Sequence[RejectedRow] = ()
+    drop_slots: Sequence[RunKey] = ()
     drop_rules: Sequence[str] = ()
     put_meta: Sequence[tuple[str, bytes]] = ()
     unrecorded: Unrecorded | None = None
@@ -131,7 +156,8 @@ class Restored:
 
     clean: bool
     slots: tuple[SlotRow, ...] = ()
-    states: Mapping[str, StateRow] = field(default_factory=dict)
+    states: Mapping[RunKey, StateRow] = field(default_factory=dict)
+    rejected: Mapping[str, RejectedRow] = field(default_factory=dict)
     pending: tuple[PendingRow, ...] = ()
     pending_programs: Mapping[bytes, bytes] = field(default_factory=dict)
     kept: Mapping[str, bytes] = field(default_factory=dict)

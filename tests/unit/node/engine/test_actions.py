@@ -14,6 +14,7 @@ from eyeflow.node.engine.arbiter import Arbiter, ResourceBusy
 from eyeflow.node.engine.lane import UNDER_WAY_MAX
 from eyeflow.node.engine.performing import START_US
 from eyeflow.node.engine.rule_host import named_failure
+from eyeflow.node.run_key import active
 from eyeflow.protocol.audit_bodies import ActionOutcome, ActionResultBody, ExecutionBody
 from eyeflow.svm.program import Priority
 
@@ -276,7 +277,7 @@ def test_a_confirmation_that_comes_while_its_rule_is_removed_starts_nothing_more
         await sim.turns()
         assert len(begun) == UNDER_WAY_MAX
         begun[0].set_result(None)  # the lane hears of it in the next step of the loop
-        sim.node.engine.actions.cancel_rule("r")
+        sim.node.engine.actions.cancel(active("r"), "the rule was removed")
         await sim.turns()
         assert len(begun) == UNDER_WAY_MAX
         assert len(sim.bodies(ActionResultBody)) == UNDER_WAY_MAX + 10 and sim.rule("r")["actions"] == 0
@@ -527,7 +528,7 @@ def test_waiting_rules_go_by_priority_then_arrival() -> None:
     order: list[str] = []
 
     async def use(arbiter: Arbiter, name: str, priority: Priority) -> None:
-        async with arbiter.lease("pump", name, priority):
+        async with arbiter.lease("pump", active(name), priority):
             order.append(name)
             await clock.sleep(1.0)
 
@@ -554,11 +555,11 @@ def test_a_holder_may_act_again_during_its_lease() -> None:
     async def test() -> None:
         arbiter = Arbiter(clock, 10 * S, S)
         for _ in range(3):
-            async with arbiter.lease("pump", "a", Priority.NORMAL):
+            async with arbiter.lease("pump", active("a"), Priority.NORMAL):
                 clock.move(clock.time_us + S)
-        waiting = asyncio.ensure_future(arbiter.lease("pump", "b", Priority.NORMAL).__aenter__())
+        waiting = asyncio.ensure_future(arbiter.lease("pump", active("b"), Priority.NORMAL).__aenter__())
         await asyncio.sleep(0)
-        async with arbiter.lease("pump", "a", Priority.NORMAL):
+        async with arbiter.lease("pump", active("a"), Priority.NORMAL):
             pass
         clock.move(clock.time_us + 2 * S)
         with pytest.raises(ResourceBusy):
@@ -574,7 +575,7 @@ def test_a_clock_that_is_set_back_makes_no_wait_and_no_lease_longer() -> None:
 
     async def act(rule: str, duration_s: float) -> None:
         try:
-            async with arbiter.lease("gpio/RELAY", rule, Priority.NORMAL):
+            async with arbiter.lease("gpio/RELAY", active(rule), Priority.NORMAL):
                 await clock.sleep(duration_s)
             ended.append(rule)
         except ResourceBusy:

@@ -14,6 +14,7 @@ from eyeflow.node.clock import STEP_US_MIN, ClockWatch, SystemClock
 from eyeflow.node.engine.core import Core
 from eyeflow.node.engine.rounds import Ran
 from eyeflow.node.engine.running import QueuedEvent
+from eyeflow.node.run_key import active
 from eyeflow.protocol.audit_bodies import ClockBody, ExecutionBody
 from eyeflow.svm.execution import Execution, Outcome
 
@@ -187,7 +188,7 @@ def test_an_execution_in_a_thread_ends_first(tmp_path: Path) -> None:
         sim = await started(tmp_path, HOLD)
         await sim.turns()
         core: Core = sim.node.engine.core
-        rule = core.rules["hold"]
+        rule = core.rules[active("hold")]
         memory = list(rule.instance.state)
         rule.busy = True
         core.clock_was_set(HOUR, START_US + HOUR)

@@ -14,6 +14,7 @@ from components.failing_disk import registered_disk
 from components.node_sim import NODE_KEY, NodeSim
 from eyeflow.node.config.config import Durability, OfflineConfig
 from eyeflow.node.control import InstallOutcome
+from eyeflow.node.run_key import active
 from eyeflow.node.store.types import Batch, BufferLimits, Committed, OnFull
 from eyeflow.protocol.audit import verify_chain
 from eyeflow.protocol.audit_bodies import ExecutionBody, RejectedBody, StartBody
@@ -105,10 +106,10 @@ def test_the_named_setting_lets_rules_act_without_a_record(tmp_path: Path) -> No
         assert report.holds
         assert [(gap.count, gap.reason) for gap in report.lost] == [(5, "unrecorded")]
         assert len(sim.bodies(ExecutionBody)) == 1
-        assert sim.node.engine.core.rules["counter"].instance.state_values() == {"n": 6}
+        assert sim.node.engine.core.rules[active("counter")].instance.state_values() == {"n": 6}
         sim.crash()
         again = await NodeSim.started(tmp_path)
-        assert again.node.engine.core.rules["counter"].instance.state_values() == {"n": 6}
+        assert again.node.engine.core.rules[active("counter")].instance.state_values() == {"n": 6}
         await again.stop()
 
     with registered_disk("engine-unrecorded") as disk:
@@ -130,7 +131,7 @@ def test_what_rules_remember_of_unrecorded_executions_is_kept_once_the_disk_is_b
         await sim.turns()
         await sim.stop()
         again = await NodeSim.started(tmp_path)
-        assert again.node.engine.core.rules["counter"].instance.state_values() == {"n": 3}
+        assert again.node.engine.core.rules[active("counter")].instance.state_values() == {"n": 3}
         await again.stop()
 
     with registered_disk("engine-unsaved") as disk:

@@ -15,6 +15,7 @@ from eyeflow.node.engine.engine import Engine
 from eyeflow.node.engine.intake import HOPS_MAX
 from eyeflow.node.engine.rounds import Round
 from eyeflow.node.engine.running import EVENTS_MAX
+from eyeflow.node.run_key import active
 from eyeflow.node.store import rows
 from eyeflow.node.store.types import PendingRow
 from eyeflow.protocol.audit import verify_chain
@@ -86,7 +87,7 @@ def test_each_event_is_one_execution_and_one_record_or_a_rejection(tmp_path: Pat
             assert [b.event_time_us for b in executions if b.rule == name] == sorted(
                 b.event_time_us for b in executions if b.rule == name
             )
-        assert sim.node.engine.core.rules["counter"].instance.state_values() == {"n": good}
+        assert sim.node.engine.core.rules[active("counter")].instance.state_values() == {"n": good}
         assert verify_chain(sim.store.audit_range(1, 10**6), NODE_KEY.public_key).holds
         await sim.stop()
 
@@ -175,7 +176,7 @@ def test_a_trap_changes_nothing_and_is_counted(tmp_path: Path) -> None:
         assert second.trap is not None and not second.actions
         state = sim.rule("t")
         assert state["traps"] == {"DIV_BY_ZERO": 2} and "DIV_BY_ZERO" in str(state["last_error"])
-        assert sim.node.engine.core.rules["t"].instance.state_values() == {"n": 1}
+        assert sim.node.engine.core.rules[active("t")].instance.state_values() == {"n": 1}
         await sim.stop()
 
     run(test())
@@ -311,7 +312,10 @@ def test_emitted_events_reach_the_rules_that_listen(tmp_path: Path) -> None:
         await sim.send("t", temp=21.5)
         await sim.turns()
         assert [args for _, _, args in sim.drivers["log"].acted] == [{"message": "boiler 21.5"}]
-        assert sim.node.engine.core.rules["listener"].instance.state_values() == {"seen": "ON", "wait": 1_500_000}
+        assert sim.node.engine.core.rules[active("listener")].instance.state_values() == {
+            "seen": "ON",
+            "wait": 1_500_000,
+        }
         await sim.advance(FORGET_US)
         assert sim.store.restore().pending == ()
         await sim.stop()
@@ -404,7 +408,7 @@ def test_a_restarted_node_goes_on_where_it_was(tmp_path: Path) -> None:
         assert sim.bodies(StartBody)[-1].clean is False
         await sim.send("t", temp=1.0)
         await sim.turns()
-        assert sim.node.engine.core.rules["counter"].instance.state_values() == {"n": 8}
+        assert sim.node.engine.core.rules[active("counter")].instance.state_values() == {"n": 8}
         assert verify_chain(sim.store.audit_range(1, 10**6), NODE_KEY.public_key).holds
         await sim.stop()
 
@@ -452,7 +456,8 @@ def test_a_message_is_sent_again_although_two_deployments_replaced_its_program(
 ) -> None:
     """The broker is away for long: meanwhile other programs have taken both slots. The control keeps no program."""
     if control:
-        monkeypatch.setattr(rows, "_KEEP_PROGRAM", "SELECT ?")
+        forgetful = "DELETE FROM programs WHERE program_id NOT IN (SELECT program_id FROM slots)"
+        monkeypatch.setattr(rows, "_FORGET_PROGRAMS", forgetful)
 
     def version(number: int) -> str:
         return rule("told", f'mqtt.publish("told", "{number}")').replace("1.0.0", f"{number}.0.0")

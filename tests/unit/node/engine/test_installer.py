@@ -10,12 +10,12 @@ import pytest
 
 from components.node_sim import NODE_KEY, NodeSim, program
 from eyeflow.node.control import InstallOutcome
+from eyeflow.node.run_key import active, previous
 from eyeflow.node.store.store import Store
 from eyeflow.node.store.types import Batch, Committed
 from eyeflow.node.store.writer import InlineWriter
 from eyeflow.protocol.audit import verify_chain
 from eyeflow.protocol.audit_bodies import ExecutionBody, InstallBody, RejectedBody, RemoveBody
-from eyeflow.protocol.slot import Slot
 from eyeflow.svm.signing import public_key_of
 
 
@@ -31,7 +31,7 @@ def counter(version: str, step: int, *, state: str = "state n: int = 0", on: str
 
 
 def state_of(sim: NodeSim) -> dict[str, Any]:
-    return sim.node.engine.core.rules["counter"].instance.state_values()
+    return sim.node.engine.core.rules[active("counter")].instance.state_values()
 
 
 def test_a_new_version_swaps_in_between_two_events_and_adopts_the_state(tmp_path: Path) -> None:
@@ -46,9 +46,9 @@ def test_a_new_version_swaps_in_between_two_events_and_adopts_the_state(tmp_path
         await sim.turns()
         assert state_of(sim) == {"n": 103}, "the waiting event ran with the new program"
         assert sim.done == 4
-        slots = {(row.rule, row.slot): row for row in sim.store.restore().slots}
-        assert slots["counter", Slot.ACTIVE].program_id.hex() == result.program_id
-        assert slots["counter", Slot.PREVIOUS].program_id.hex() == result.previous_program_id
+        slots = {row.key: row for row in sim.store.restore().slots}
+        assert slots[active("counter")].program_id.hex() == result.program_id
+        assert slots[previous("counter")].program_id.hex() == result.previous_program_id
         first, second = sim.bodies(InstallBody)
         assert second.previous == first.program and (second.version, second.deployment) == ("2.0.0", "d2")
         shown = sim.rule("counter")
@@ -305,7 +305,7 @@ def test_what_is_durable_runs_also_when_whoever_asked_is_cancelled_meanwhile(tmp
         if change == "install":
             assert state_of(sim) == {"n": 101}
         else:
-            assert "counter" not in sim.node.engine.core.rules
+            assert active("counter") not in sim.node.engine.core.rules
         await sim.stop()
         again = await NodeSim.started(tmp_path)
         if change == "install":

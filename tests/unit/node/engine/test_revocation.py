@@ -13,6 +13,7 @@ from components.node_sim import SIGNER, NodeSim, program
 from eyeflow.node.cluster.health import installed_of, refusal_of
 from eyeflow.node.control import InstallOutcome
 from eyeflow.node.engine.revocation import Revocation
+from eyeflow.node.run_key import active
 from eyeflow.protocol.audit import decode_record, verify_chain
 from eyeflow.protocol.audit_bodies import ExecutionBody, WithdrawBody
 from eyeflow.svm.signing import fingerprint, public_key_of, sign_program
@@ -95,7 +96,7 @@ def test_after_another_signature_it_goes_on_with_its_state(tmp_path: Path) -> No
         assert (await sim.node.install(sign_program(data, SIGNER), {}, "d", 2)).outcome is InstallOutcome.INSTALLED
         await sim.send("t", temp=1.0)
         await sim.turns()
-        assert sim.node.engine.core.rules["theirs"].instance.state_values() == {"n": 2}
+        assert sim.node.engine.core.rules[active("theirs")].instance.state_values() == {"n": 2}
         assert sim.rule("theirs")["last_error"] in ("", None)
         sim.node.trust([])
         await sim.node.stop_distrusted()

@@ -10,6 +10,7 @@ import pytest
 
 from components.node_sim import NODE_KEY, NodeSim, SimClock
 from eyeflow.node.engine.core import FORGET_US
+from eyeflow.node.run_key import active
 from eyeflow.protocol.audit import verify_chain
 from eyeflow.protocol.audit_bodies import ActionResultBody, Disposition, ExecutionBody
 
@@ -58,7 +59,7 @@ class Life:
         self.sim = await NodeSim.started(self.path, *sources, clock=self.clock)
 
     async def send(self) -> None:
-        if len(self.sim.node.engine.core.rules["counter"].queue) > 500:
+        if len(self.sim.node.engine.core.rules[active("counter")].queue) > 500:
             await self.sim.advance(10 * S)
         for _ in range(self.rng.randrange(1, 40)):
             number = self.sent
@@ -100,7 +101,7 @@ class Life:
         counted = [body.inputs[0] for body in executions if body.rule == "counter"]
         assert self.done <= set(counted), "acknowledged, so recorded"
         assert len(counted) == len(set(counted)), "an event that was not acknowledged is the source's to send again"
-        state = self.sim.node.engine.core.rules["counter"].instance.state_values()
+        state = self.sim.node.engine.core.rules[active("counter")].instance.state_values()
         assert state == {"n": len(counted)}, "the state is that of the recorded executions, no more and no less"
 
     def check_actions(self) -> None:
@@ -117,7 +118,7 @@ class Life:
             record = self.sim.store.record(row.seq)
             assert record is not None and self.sim.clock.now_us() - record.time_us <= FORGET_US, "it has just ended"
         assert len(sent) == len({number for _, _, number in sent}) and len(ended) <= len(sent)
-        follower = self.sim.node.engine.core.rules["follower"].instance.state_values()
+        follower = self.sim.node.engine.core.rules[active("follower")].instance.state_values()
         assert follower["n"] == len(sent), "every emitted event reached its listener, whatever happened between"
 
 

@@ -21,6 +21,7 @@ from eyeflow.node.engine.actions import WAITING_MAX
 from eyeflow.node.engine.engine import Engine
 from eyeflow.node.engine.running import QueuedEvent, RunningRule
 from eyeflow.node.io.llm.driver import CALLS_MAX, LlmDriver
+from eyeflow.node.run_key import active
 from eyeflow.protocol.audit_bodies import ExecutionBody, RejectedBody
 
 EVENTS_MAX = 32
@@ -139,7 +140,7 @@ def test_an_event_for_some_rules_waits_only_for_them(tmp_path: Path) -> None:
         for _ in range(EVENTS_MAX):
             await sim.send("t", temp=1.0)
         await sim.turns()
-        await sim.node.engine.deliver(replace(sim.event("t", {"temp": 5.0}), only=frozenset({"calm"})))
+        await sim.node.engine.deliver(replace(sim.event("t", {"temp": 5.0}), only=frozenset({active("calm")})))
         await sim.turns()
         executions = [body.rule for body in sim.bodies(ExecutionBody)]
         assert executions.count("calm") == executions.count("slow") + EVENTS_MAX + 1
@@ -235,9 +236,9 @@ def test_rules_that_wait_before_they_ask_again_keep_nobody_from_asking(
         names = [f"r{number}" for number in range(CALLS_MAX)]
         sim = await NodeSim.started(tmp_path, *(ASKS.format(name=name) for name in [*names, "other"]))
         for name in names:
-            sim.node.engine.core.rules[name].host._pause = pause
-            sim.node.engine.core.rules[name].host._drivers = {"llm": driver}
-        sim.node.engine.core.rules["other"].host._drivers = {"llm": driver}
+            sim.node.engine.core.rules[active(name)].host._pause = pause
+            sim.node.engine.core.rules[active(name)].host._drivers = {"llm": driver}
+        sim.node.engine.core.rules[active("other")].host._drivers = {"llm": driver}
         for name in names:
             await sim.send(name, temp=1.0)
         await sim.turns()

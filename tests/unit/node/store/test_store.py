@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import apsw
@@ -13,6 +14,7 @@ from components.failing_disk import Disk, registered_disk
 from eyeflow.base.dir_lock import DataDirLock
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.machine import FreeBytes, free_bytes_of
+from eyeflow.node.run_key import RunKey, active, candidate, previous
 from eyeflow.node.store.file import DISK_RESERVE_BYTES, STORE_NAME
 from eyeflow.node.store.reader import AuditReader
 from eyeflow.node.store.schema import APPLICATION_ID, MIGRATIONS
@@ -24,7 +26,7 @@ from eyeflow.node.store.types import (
     Draft,
     OnFull,
     PendingRow,
-    Slot,
+    RejectedRow,
     SlotRow,
     StateRow,
     StorageError,
@@ -34,6 +36,7 @@ from eyeflow.protocol.audit import decode_record, verify_chain
 from eyeflow.protocol.audit_bodies import ExecutionBody, GapBody
 from eyeflow.protocol.cbor import encode
 from eyeflow.protocol.identity import Identity
+from eyeflow.protocol.slot import Slot
 
 KEY = Identity(bytes(range(32)))
 PROGRAM = bytes(range(32))
@@ -78,7 +81,7 @@ def numbers_of(records: list[bytes]) -> list[int]:
 
 
 def slot(rule: str, place: Slot, params: dict[str, bool | int | float | str] | None = None) -> SlotRow:
-    return SlotRow(rule, place, PROGRAM, b"program", params or {}, "d1", 3, 17)
+    return SlotRow(RunKey(rule, place), PROGRAM, b"program", params or {}, "d1", 3, 17)
 
 
 # --- what is kept ------------------------------------------------------------------------------------------------
@@ -90,8 +93,8 @@ def test_everything_comes_back_after_a_restart(tmp_path: Path) -> None:
     store.commit(
         Batch(
             [draft(1), draft(2)],
-            [StateRow("r", PROGRAM, b"\x00\xff")],
-            [PendingRow(1, 0, "r", PROGRAM, 4, (1, 1.5, "x", True))],
+            [StateRow(active("r"), PROGRAM, b"\x00\xff")],
+            [PendingRow(1, 0, active("r"), PROGRAM, 4, (1, 1.5, "x", True))],
             put_slots=[slot("r", Slot.ACTIVE, params), slot("r", Slot.PREVIOUS), slot("other", Slot.ACTIVE)],
             put_meta=[("cluster", b"keys")],
         )
@@ -102,18 +105,14 @@ def test_everything_comes_back_after_a_restart(tmp_path: Path) -> None:
     found = again.restore()
     assert again.head == head and again.head[0] == 2
     assert found.clean
-    assert {(row.rule, row.slot) for row in found.slots} == {
-        ("r", Slot.ACTIVE),
-        ("r", Slot.PREVIOUS),
-        ("other", Slot.ACTIVE),
-    }
-    active = next(row for row in found.slots if (row.rule, row.slot) == ("r", Slot.ACTIVE))
-    assert active == slot("r", Slot.ACTIVE, params)
-    assert [type(value) for value in active.params.values()] == [float, int, bool, str]
-    assert found.states == {"r": StateRow("r", PROGRAM, b"\x00\xff")}
-    assert found.pending == (PendingRow(2, 0, "r", PROGRAM, 4, (1, 1.5, "x", True)),), "the draft became seq 2"
+    assert {row.key for row in found.slots} == {active("r"), previous("r"), active("other")}
+    runs = next(row for row in found.slots if row.key == active("r"))
+    assert runs == slot("r", Slot.ACTIVE, params)
+    assert [type(value) for value in runs.params.values()] == [float, int, bool, str]
+    assert found.states == {active("r"): StateRow(active("r"), PROGRAM, b"\x00\xff")}
+    assert found.pending == (PendingRow(2, 0, active("r"), PROGRAM, 4, (1, 1.5, "x", True)),), "the draft became seq 2"
     assert found.kept == {"cluster": b"keys"}
-    again.commit(Batch(finished=[(2, 0)], drop_rules=["r"], drop_slots=[("other", Slot.ACTIVE)]))
+    again.commit(Batch(finished=[(2, 0)], drop_rules=["r"], drop_slots=[active("other")]))
     left = again.restore()
     assert (left.slots, left.states, left.pending) == ((), {}, ())
     again.close(clean=True)
@@ -198,7 +197,65 @@ def test_actions_that_an_older_store_left_are_still_pending(tmp_path: Path) -> N
     db.execute("INSERT INTO pending VALUES (7, 0, 'r', ?, 4, ?)", (PROGRAM, encode([1, "x"])))
     db.close()
     store = open_store(tmp_path)
-    assert store.restore().pending == (PendingRow(7, 0, "r", PROGRAM, 4, (1, "x"), time_us=0, hops=1),)
+    assert store.restore().pending == (PendingRow(7, 0, active("r"), PROGRAM, 4, (1, "x"), time_us=0, hops=1),)
+    store.close(clean=True)
+
+
+def test_programs_and_state_of_an_older_store_keep_their_slots(tmp_path: Path) -> None:
+    """Version 3 kept one state for each rule, and the program's bytes in each slot."""
+    db = apsw.Connection(str(tmp_path / STORE_NAME))
+    for migration in MIGRATIONS[:3]:
+        db.execute(migration)
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 3")
+    old, waiting, params = b"o" * 32, b"w" * 32, encode([["limit", 2.5]])
+    for place, program_id in (("active", PROGRAM), ("previous", old)):
+        row = ("r", place, program_id, b"bytes of " + place.encode(), params, "d1", 3, 17)
+        db.execute("INSERT INTO slots VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+    db.execute("INSERT INTO state VALUES ('r', ?, x'00ff')", (PROGRAM,))
+    db.execute("INSERT INTO kept_programs VALUES (?, x'77')", (waiting,))
+    db.execute("INSERT INTO pending VALUES (7, 0, 'r', ?, 4, ?, 5, 2)", (waiting, encode([1])))
+    db.close()
+    with AuditReader(tmp_path) as reader:
+        assert reader.program(PROGRAM) == b"bytes of active", "the audit is read before a node brings the store forward"
+    store = open_store(tmp_path)
+    found = store.restore()
+    kept = SlotRow(previous("r"), old, b"bytes of previous", {"limit": 2.5}, "d1", 3, 17, has_passed=True)
+    assert found.slots == (replace(kept, key=active("r"), program_id=PROGRAM, program=b"bytes of active"), kept)
+    assert found.states == {active("r"): StateRow(active("r"), PROGRAM, b"\x00\xff")}
+    assert found.pending == (PendingRow(7, 0, active("r"), waiting, 4, (1,), time_us=5, hops=2),)
+    assert found.pending_programs == {waiting: b"w"} and found.rejected == {}
+    store.close(clean=True)
+
+
+def test_each_slot_has_its_own_program_and_state(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    rows = [replace(slot("r", place), program_id=bytes([n]) * 32) for n, place in enumerate(Slot)]
+    states = [StateRow(row.key, row.program_id, row.program_id[:4]) for row in rows]
+    store.commit(Batch(put_slots=rows, states=states))
+    assert store.restore().states == {state.key: state for state in states}
+    store.commit(Batch(drop_slots=[candidate("r")], states=[StateRow(active("r"), rows[0].program_id, b"new")]))
+    found = store.restore()
+    assert {row.key for row in found.slots} == {active("r"), previous("r")}
+    assert {key: state.state for key, state in found.states.items()} == {active("r"): b"new", previous("r"): b"\2" * 4}
+    store.close(clean=True)
+
+
+def test_a_program_is_kept_for_as_long_as_something_needs_it(tmp_path: Path) -> None:
+    """By a slot, by the post-mortem, or by an action that waits; then its bytes go."""
+    store = open_store(tmp_path)
+    in_slot, bad, waits = (replace(slot(name, Slot.ACTIVE), program_id=name.encode() * 32) for name in "sbw")
+    action = PendingRow(0, 0, waits.key, waits.program_id, 4, ())
+    store.commit(Batch([draft(1)], pending=[action], put_slots=[in_slot, bad, waits]))
+    post_mortem = RejectedRow(bad, b"memory", "it trapped", 99)
+    store.commit(Batch(drop_slots=[bad.key, waits.key], put_rejected=[post_mortem]))
+    assert store.restore().rejected == {"b": post_mortem}
+    with AuditReader(tmp_path) as reader:
+        assert all(reader.program(row.program_id) == b"program" for row in (in_slot, bad, waits))
+    assert store.restore().pending_programs == {waits.program_id: b"program"}
+    store.commit(Batch(finished=[(1, 0)], drop_rules=["b"]))
+    with AuditReader(tmp_path) as reader:
+        assert [reader.program(row.program_id) for row in (in_slot, bad, waits)] == [b"program", None, None]
+    assert store.restore().rejected == {}
     store.close(clean=True)
 
 
@@ -351,7 +408,7 @@ def test_a_store_opens_on_a_disk_that_cannot_be_written(tmp_path: Path, clean: b
     """With a log beside it (after a crash) and without one."""
     with registered_disk(f"frozen-{clean}") as disk:
         store = open_store(tmp_path, vfs=disk.name, free_bytes=disk.free_bytes)
-        store.commit(Batch([draft(1)], [StateRow("r", PROGRAM, b"x")], put_slots=[slot("r", Slot.ACTIVE)]))
+        store.commit(Batch([draft(1)], [StateRow(active("r"), PROGRAM, b"x")], put_slots=[slot("r", Slot.ACTIVE)]))
         files = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
         head = store.head
         store.close(clean=True)
@@ -362,7 +419,7 @@ def test_a_store_opens_on_a_disk_that_cannot_be_written(tmp_path: Path, clean: b
         frozen = open_store(tmp_path, vfs=disk.name, free_bytes=disk.free_bytes)
         assert frozen.trouble is not None and frozen.trouble.full
         found = frozen.restore()
-        assert (found.clean, [row.rule for row in found.slots], frozen.head) == (clean, ["r"], head)
+        assert (found.clean, [row.key.rule for row in found.slots], frozen.head) == (clean, ["r"], head)
         with pytest.raises(StorageError, match="full"):
             frozen.recover()
         disk.full = False

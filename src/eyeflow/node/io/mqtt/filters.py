@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from eyeflow.node.io.mqtt.topics import covers, matches, overlaps, without_covered
+from eyeflow.node.run_key import RunKey
 from eyeflow.svm.addresses import is_shared
 
 TIMES = 256
@@ -35,15 +36,15 @@ class Filters:
     """The wanted filters with their rules. A rule is *new* at a filter until its SUBSCRIBE was sent."""
 
     def __init__(self) -> None:
-        self._rules: dict[str, frozenset[str]] = {}
+        self._rules: dict[str, frozenset[RunKey]] = {}
         self._by_hash: dict[int, list[str]] = {}
-        self._new: dict[str, frozenset[str]] = {}
+        self._new: dict[str, frozenset[RunKey]] = {}
         self._times: dict[str, int] = {}
-        self._retained_for: dict[int | str, frozenset[str]] = {}
+        self._retained_for: dict[int | str, frozenset[RunKey]] = {}
         self._refused: dict[str, str] = {}
         self.has_identifiers = True
 
-    def change(self, wanted: Mapping[str, frozenset[str]], *, running: bool) -> None:
+    def change(self, wanted: Mapping[str, frozenset[RunKey]], *, running: bool) -> None:
         """Replace the wanted filters; before the node runs, no rule is new: the last run had it already."""
         for topic_filter, rules in wanted.items():
             added = rules - self._rules.get(topic_filter, frozenset())
@@ -98,9 +99,11 @@ class Filters:
         """Filters that are not asked for, with the reason; as of the last `to_ask`."""
         return self._refused
 
-    def route(self, topic: str, identifiers: Iterable[int] | None, retained: bool) -> dict[str, frozenset[str] | None]:
+    def route(
+        self, topic: str, identifiers: Iterable[int] | None, retained: bool
+    ) -> dict[str, frozenset[RunKey] | None]:
         """Return the filters a message is for, and for which of their rules, None for all of them."""
-        found: dict[str, frozenset[str] | None] = {}
+        found: dict[str, frozenset[RunKey] | None] = {}
         for key, f in self._candidates(identifiers):
             if matches(f, topic) and f not in self._refused:
                 only = self._retained_for.get(key) if retained else None

@@ -16,6 +16,7 @@ from eyeflow.node.io.mqtt.connection import Connection, Handler
 from eyeflow.node.io.mqtt.filters import Filters
 from eyeflow.node.io.mqtt.window import Window
 from eyeflow.node.io.ports import PortStatus
+from eyeflow.node.run_key import RunKey
 
 _log = logging.getLogger("eyeflow.node")
 
@@ -34,7 +35,7 @@ class Message:
 
     topic: str
     payload: bytes
-    routes: Mapping[str, frozenset[str] | None]
+    routes: Mapping[str, frozenset[RunKey] | None]
     ack: Callable[[], None]
 
 
@@ -60,7 +61,7 @@ class Subscriber(Handler):
         self._held_since_s: float | None = None
         self._told_s = float("-inf")
 
-    def subscribe(self, wanted: Mapping[str, frozenset[str]], on_message: Callable[[Message], None]) -> None:
+    def subscribe(self, wanted: Mapping[str, frozenset[RunKey]], on_message: Callable[[Message], None]) -> None:
         """Replace the wanted filters, each with its rules; takes effect at once, or at the next connection."""
         self._on_message = on_message
         self._filters.change(wanted, running=self._runs)

@@ -19,6 +19,7 @@ from eyeflow.node.config.ports import MqttConfig, PortsConfig
 from eyeflow.node.engine import running
 from eyeflow.node.engine.intake import Intake
 from eyeflow.node.io.mqtt.connection import Connection
+from eyeflow.node.run_key import active
 from eyeflow.node.runtime import NodeRuntime
 from eyeflow.svm.signing import public_key_of
 
@@ -40,7 +41,7 @@ async def main(data_dir: Path, port: int) -> None:
     tasks: list[asyncio.Task[None]] = []
 
     async def install(node: NodeRuntime) -> None:
-        if "fifth" not in node.engine.core.rules:
+        if active("fifth") not in node.engine.core.rules:
             await node.install(program(RULE), {}, "d", 1)
         os.write(1, b"ready\n")
 

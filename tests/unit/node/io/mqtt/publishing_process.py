@@ -23,6 +23,7 @@ from eyeflow.node.engine import performing
 from eyeflow.node.engine.actions import ActionRunner
 from eyeflow.node.io.mqtt.connection import NotConnected
 from eyeflow.node.io.mqtt.publisher import Publisher
+from eyeflow.node.run_key import active
 from eyeflow.node.runtime import NodeRuntime
 from eyeflow.svm.signing import public_key_of
 
@@ -43,7 +44,7 @@ async def main(data_dir: Path, port: int) -> None:
     tasks: list[asyncio.Task[None]] = []
 
     async def install(node: NodeRuntime) -> None:
-        if "relayed" not in node.engine.core.rules:
+        if active("relayed") not in node.engine.core.rules:
             await node.install(program(RULE), {}, "d", 1)
         os.write(1, b"ready\n")
 
