@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.base.reasons import why
 
 LOCK_NAME = "lock"
 
@@ -60,7 +61,7 @@ def _in_use(data_dir: Path, holder: str, daemon: str) -> EyeflowError:
 def _unusable(data_dir: Path, error: OSError) -> EyeflowError:
     return EyeflowError(
         f"the data directory {data_dir} cannot be used",
-        cause=error.strerror or str(error),
+        cause=why(error),
         next_step="Check that the disk is not full and that you may write there.",
         code="data_dir",
     )

@@ -154,10 +154,5 @@ def read_text(path: Path, size_bytes_max: int = TEXT_BYTES_MAX) -> str:
     return decode_utf8(data)
 
 
-def why(error: OSError | Unreadable) -> str:
-    """Return the reason of a file that could not be read, for people."""
-    return (error.strerror or "the system refused it") if isinstance(error, OSError) else str(error)
-
-
 def _shown(text: str) -> str:
     return repr(text) if len(text) <= SHOWN_CHARACTERS_MAX else repr(text[:SHOWN_CHARACTERS_MAX]) + "..."

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.base.reasons import number_of, why
 from eyeflow.board_link.frames import Receiver
 from eyeflow.board_link.messages import PROTOCOL
 from eyeflow.board_link.session import Ask
@@ -28,17 +28,16 @@ def port_closed(url: str) -> Iterator[None]:
 
 
 def _not_opened(url: str, error: Exception) -> EyeflowError:
-    number = getattr(error, "errno", None)
-    said = str(error)
     message = f"the port {url} cannot be opened"
-    if number in {errno.EBUSY, errno.EWOULDBLOCK} or "exclusively lock" in said or "busy" in said.lower():
+    number = number_of(error)
+    if number in {errno.EBUSY, errno.EWOULDBLOCK}:
         return EyeflowError(
             f"the port {url} is in use",
             cause="another program has it open: a monitor, a node, a second push",
             next_step=f"Close the other program (`fuser {url}` names it) and try again.",
             code="port_busy",
         )
-    if number == errno.EACCES or "Permission denied" in said:
+    if number == errno.EACCES:
         return EyeflowError(
             message,
             cause="this user may not open serial ports",
@@ -48,7 +47,7 @@ def _not_opened(url: str, error: Exception) -> EyeflowError:
     if isinstance(error, ValueError):
         return EyeflowError(
             f"{url} is no port",
-            cause=said,
+            cause="pyserial knows no such address",
             next_step="Name a device such as /dev/ttyACM0, or socket://host:port.",
             code="port_unknown",
             exit_code=ExitCode.USAGE,
@@ -56,13 +55,13 @@ def _not_opened(url: str, error: Exception) -> EyeflowError:
     if "://" in url:
         return EyeflowError(
             message,
-            cause=said or type(error).__name__,
+            cause=why(error),
             next_step="Is the simulator or the serial server running, and is this its address?",
             code="port_missing",
         )
     return EyeflowError(
         message,
-        cause=os.strerror(number) if number else said or type(error).__name__,
+        cause=why(error),
         next_step="Is the board plugged in? `ls /dev/serial/by-id` shows the serial ports of this machine.",
         code="port_missing",
     )
@@ -96,13 +95,13 @@ def port_lost(url: str, heard: bool = True) -> Iterator[None]:
         if "://" in url and not heard:
             raise EyeflowError(
                 f"{url} hung up before the board answered",
-                cause=f"it talks to one program at a time, and another one has it: a monitor, a second push ({error})",
+                cause="it talks to one program at a time, and another one has it: a monitor, a second push",
                 next_step="End the other program and try again; or start the simulator or serial server anew.",
                 code="port_busy",
             ) from error
         raise EyeflowError(
             f"the port {url} went away",
-            cause=str(error) or type(error).__name__,
+            cause=why(error),
             next_step="Plug the board in again and repeat the command: the board keeps what it runs, and while it "
             "stays powered an interrupted push goes on where it stopped.",
             code="port_gone",
@@ -161,7 +160,7 @@ def malformed(url: str, error: Exception) -> EyeflowError:
     """Return the error for an answer with a good CRC and a content that is not of this protocol."""
     return EyeflowError(
         f"the board at {url} answers in another protocol",
-        cause=str(error),
+        cause=why(error),
         next_step="Build and flash the firmware of this version of eyeflow: `eyeflow mcu build`, `eyeflow mcu flash`.",
         code="protocol",
     )

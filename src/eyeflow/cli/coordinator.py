@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.base.reading import Unreadable
 from eyeflow.cli.console import JsonFlag, note, say, say_json, table
 from eyeflow.cli.interrupts import EndsAtOnce
 from eyeflow.cli.logs import LogFormat, set_up_log
@@ -116,7 +117,7 @@ def join_token(
 
     try:
         valid_s = parse_duration(valid) // 1_000_000
-    except ValueError as error:
+    except Unreadable as error:
         raise usage_error(f"--valid: {error}", "write for example --valid 30min") from None
     with connect() as client:
         token, url = client.create_join_token(valid_s), client.url

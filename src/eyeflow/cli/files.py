@@ -9,6 +9,7 @@ from pathlib import Path
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
+from eyeflow.base.reasons import why
 from eyeflow.base.whole_file import write_whole
 
 STDIN = Path("-")
@@ -62,7 +63,7 @@ def read_bytes(path: Path) -> bytes:
     except OSError as error:
         raise EyeflowError(
             f"cannot read {path}",
-            cause=error.strerror or str(error),
+            cause=why(error),
             next_step="name a file that you may read" if path.is_dir() else "check the permissions of the file",
             code="unreadable",
         ) from None
@@ -80,7 +81,7 @@ def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
     except OSError as error:
         raise EyeflowError(
             f"cannot write {path}",
-            cause=error.strerror or str(error),
+            cause=why(error),
             next_step="check that the folder exists, that you may write there, and that the disk has room",
             code="unwritable",
         ) from None

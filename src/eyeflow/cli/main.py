@@ -12,6 +12,7 @@ import typer
 
 from eyeflow import __version__
 from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.base.reasons import why
 from eyeflow.cli import streams
 from eyeflow.cli.console import UsageError, note, report_error, report_usage, say
 from eyeflow.cli.surface import MODULES
@@ -109,7 +110,7 @@ def _reported(run: Callable[[], int | None], as_json: bool) -> int:
 def _from_os_error(error: OSError) -> EyeflowError:
     place = f": {error.filename}" if error.filename else ""
     return EyeflowError(
-        f"{error.strerror or error}{place}",
+        f"{why(error)}{place}",
         cause="the operating system refused it",
         next_step="check that the path exists, that you may use it, and that the disk is not full",
         code="os_error",

@@ -12,6 +12,7 @@ import typer
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
+from eyeflow.base.reading import Unreadable, parse_int
 from eyeflow.cli import mcu_project as p
 from eyeflow.cli.console import JsonFlag, finite, note, paint, say, say_json
 from eyeflow.cli.streams import hand_over
@@ -72,13 +73,13 @@ def sim(
 
 def _recorded(path: Path, board: Board) -> AdcValues:
     """Return a recording with the channels of the board file, by which rules name them, as those of the chip."""
-    from eyeflow.mcu.sim.recording import load_recording
+    from eyeflow.mcu.sim.recording import NoChannel, load_recording
 
     try:
         return load_recording(path).moved(_converter_channels(board))
-    except KeyError as error:
+    except NoChannel as error:
         raise EyeflowError(
-            f"{path} has values for the channel {error.args[0]}, and this board has {len(board.adc)}",
+            f"{path} has values for the channel {error.channel}, and this board has {len(board.adc)}",
             cause="the channels of a recording are those of [adc] channels in the board file, counted from 0",
             next_step="correct the recording, or add the channel to the board file and build again",
             code="bad_recording",
@@ -125,12 +126,12 @@ def _read_keys(server: SimServer, board: Board) -> None:
         if words:
             try:
                 _obey(server, board, words)
-            except ValueError as error:
+            except Unreadable as error:
                 note(f"not understood: {line.strip()}: {error}")
 
 
 def _obey(server: SimServer, board: Board, words: list[str]) -> None:
-    """Do what a line of the keyboard says; raises ValueError with the reason for what cannot be done."""
+    """Do what a line of the keyboard says; raises Unreadable with the reason for what cannot be done."""
     match [word.lower() for word in words]:
         case ["adc", channel, counts]:
             number, value = _channel(board, channel), _counts(counts)
@@ -145,22 +146,24 @@ def _obey(server: SimServer, board: Board, words: list[str]) -> None:
             pin, driven = _input(board, words[0]), LEVELS[level]
             server.post(lambda chip: chip.set_pin(pin, driven))
         case _:
-            raise ValueError(f"type {_keys(board)}")
+            raise Unreadable(f"type {_keys(board)}")
 
 
 def _channel(board: Board, text: str) -> int:
     channels = _converter_channels(board)
-    if not text.isdecimal() or int(text) >= len(channels):
-        raise ValueError(f"the board file names {len(channels)} analog channels, counted from 0")
-    return channels[int(text)]
+    channel = parse_int(text)
+    if not 0 <= channel < len(channels):
+        raise Unreadable(f"the board file names {len(channels)} analog channels, counted from 0")
+    return channels[channel]
 
 
 def _counts(text: str) -> int:
     from eyeflow.mcu.sim.recording import COUNTS_MAX
 
-    if not text.isdecimal() or int(text) > COUNTS_MAX:
-        raise ValueError(f"the converter gives 0 to {COUNTS_MAX}")
-    return int(text)
+    counts = parse_int(text)
+    if not 0 <= counts <= COUNTS_MAX:
+        raise Unreadable(f"the converter gives 0 to {COUNTS_MAX}")
+    return counts
 
 
 def _input(board: Board, name: str) -> str:
@@ -168,10 +171,10 @@ def _input(board: Board, name: str) -> str:
     pins = {pin.name.casefold(): pin for pin in board.pins}
     found = pins.get(name.casefold())
     if found is not None and found.direction.value == "output":
-        raise ValueError(f"{found.name} is an output: the board drives it")
+        raise Unreadable(f"{found.name} is an output: the board drives it")
     if found is None and name.upper() not in board.chip.pins:
         guess = near(name.upper(), [*(pin.name for pin in board.pins), *board.chip.pins])
-        raise ValueError(f"there is no pin {name}" + (f"; did you mean {guess}?" if guess else ""))
+        raise Unreadable(f"there is no pin {name}" + (f"; did you mean {guess}?" if guess else ""))
     return found.pin if found is not None else name.upper()
 
 

@@ -14,7 +14,7 @@ import typer
 
 from eyeflow.base.duration import format_duration
 from eyeflow.base.errors import ExitCode, EyeflowError
-from eyeflow.base.reading import parse_float
+from eyeflow.base.reading import Unreadable, parse_float
 from eyeflow.cli import compiling
 from eyeflow.cli.console import JsonFlag, counted, iso_time, note, paint, say, say_json
 from eyeflow.cli.files import STDIN, read_bytes, usage_error
@@ -168,7 +168,7 @@ def _period_us(text: str) -> int:
         return 0
     try:
         period_us = parse_duration(text)
-    except ValueError as error:
+    except Unreadable as error:
         raise usage_error(f"--period: {error}", "write for example --period 5min") from None
     if period_us <= 0:
         raise usage_error(f"--period {text} is no time", "write for example --period 5min")

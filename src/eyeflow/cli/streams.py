@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any, TextIO, cast
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.base.reasons import why
 
 _USES = ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY))
 """What stands in for a closed descriptor. A read-only stdout refuses what is written, so that its loss is noticed."""
@@ -67,7 +68,7 @@ class GuardedStream:
         elif self._stream.fileno() == 1:
             raise EyeflowError(
                 "cannot write to standard output",
-                cause="it is closed" if error.errno == errno.EBADF else error.strerror or "the system refused it",
+                cause="it is closed" if error.errno == errno.EBADF else why(error),
                 next_step="check where the output goes, and whether the disk there is full",
                 code=NO_OUTPUT,
             ) from error

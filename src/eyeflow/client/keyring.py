@@ -25,6 +25,7 @@ from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
 from eyeflow.base.private import WRITERS, loose
 from eyeflow.base.reading import Unreadable, decode_utf8, parse_toml
+from eyeflow.base.reasons import why
 from eyeflow.base.record import dataclass
 from eyeflow.base.whole_file import write_whole
 from eyeflow.client.profile import config_dir, write_secret
@@ -173,7 +174,7 @@ class Keyring:
             plain = parse_toml(decode_utf8(_read_bounded(file, TRUSTED_BYTES_MAX)))
             return [_entry(one) for one in plain.get("key", [])]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            cause = str(error) if isinstance(error, Unreadable) else "an entry lacks a field, or one is of another type"
+            cause = why(error) if isinstance(error, Unreadable) else "an entry lacks a field, or one is of another type"
             raise _wrong(f"the trust store {file} is malformed", cause, "mend or remove it", "trust_store") from error
 
     def trusted_keys(self) -> frozenset[bytes]:
@@ -271,7 +272,7 @@ def _from_pem(text: str) -> bytes:
     try:
         key = form.load_pem_public_key(text.encode())
     except ValueError as error:
-        raise _not_public(str(error)) from error
+        raise _not_public("its PEM is damaged, or of another kind") from error
     if not isinstance(key, Ed25519PublicKey):
         raise _not_public("it is not an Ed25519 key")
     return key.public_bytes_raw()
@@ -299,7 +300,9 @@ def _private_bytes(name: str, path: Path, data: bytes, passphrase: str | None) -
         if sealed:
             cause = f"{path} cannot be decrypted with it"
             raise _wrong(f"wrong passphrase for the key `{name}`", cause, "try again", "wrong_passphrase") from error
-        raise _wrong(f"the key file {path} is damaged", str(error), "restore it from a backup", "key_file") from error
+        raise _wrong(
+            f"the key file {path} is damaged", "it is no private key in PEM", "restore it from a backup", "key_file"
+        ) from error
     if not isinstance(key, Ed25519PrivateKey):
         raise _wrong(f"the key file {path} is no Ed25519 key", "another kind", "make one: eyeflow keys new", "key_file")
     return key.private_bytes_raw()
@@ -323,7 +326,7 @@ def _read_bounded(path: Path, bytes_max: int = KEY_FILE_BYTES_MAX) -> bytes:
         with path.open("rb") as file:
             data = file.read(bytes_max + 1)
     except OSError as error:
-        raise _wrong(f"cannot read {path}", error.strerror or str(error), "check the path", "key_file") from error
+        raise _wrong(f"cannot read {path}", why(error), "check the path", "key_file") from error
     if len(data) > bytes_max:
         raise _wrong(f"{path} is not a key file", f"over {bytes_max} bytes", "check the path", "key_file")
     return data
@@ -332,7 +335,7 @@ def _read_bounded(path: Path, bytes_max: int = KEY_FILE_BYTES_MAX) -> bytes:
 def _no_write(path: Path, error: OSError) -> EyeflowError:
     return EyeflowError(
         f"cannot write {path}",
-        cause=error.strerror or str(error),
+        cause=why(error),
         next_step="check that the disk is not full and that you may write there",
         code="cannot_write",
     )

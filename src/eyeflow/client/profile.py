@@ -9,7 +9,8 @@ from pathlib import Path
 import tomli_w
 
 from eyeflow.base.errors import ExitCode, EyeflowError
-from eyeflow.base.reading import Unreadable, parse_toml, read_text, why
+from eyeflow.base.reading import Unreadable, parse_toml, read_text
+from eyeflow.base.reasons import why
 from eyeflow.base.record import dataclass
 from eyeflow.base.whole_file import write_whole
 
@@ -37,7 +38,7 @@ def write_secret(path: Path, text: str) -> None:
     except OSError as error:
         raise EyeflowError(
             f"cannot write {path}",
-            cause=error.strerror or str(error),
+            cause=why(error),
             next_step="check that the disk is not full and that you may write there",
             code="cannot_write",
         ) from error

@@ -14,6 +14,7 @@ import httpx
 from eyeflow import __version__
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.reading import Unreadable, parse_json
+from eyeflow.base.reasons import why
 from eyeflow.net.bodies import PLAIN, read_body
 
 TIMEOUT_S = 15.0
@@ -213,7 +214,7 @@ class CoordinatorClient:
         except httpx.HTTPError as error:
             raise EyeflowError(
                 f"cannot reach the coordinator at {self.url}",
-                cause=str(error) or type(error).__name__,
+                cause=why(error),
                 next_step="is the coordinator running? eyeflow coordinator start",
                 code="unreachable",
             ) from error
@@ -254,7 +255,7 @@ def _verify(ca_file: str) -> Any:
     except OSError as error:
         raise EyeflowError(
             f"the CA file {ca_file} cannot be used",
-            cause=str(error),
+            cause=why(error),
             next_step="name the PEM file that signs the coordinator's certificate in client.toml",
             code="ca_file",
         ) from error
@@ -263,7 +264,7 @@ def _verify(ca_file: str) -> Any:
 def _bad_url(url: str, error: Exception) -> EyeflowError:
     return EyeflowError(
         f"`{url}` is not the URL of a coordinator",
-        cause=str(error),
+        cause=why(error),
         next_step="write it like http://127.0.0.1:7700",
         code="bad_url",
         exit_code=ExitCode.USAGE,

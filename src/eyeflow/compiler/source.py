@@ -28,7 +28,7 @@ def decode_source(data: bytes, name: str) -> str:
         offset = skipped + error.start
         raise EyeflowError(
             f"{name} is not UTF-8 text: byte {offset} is 0x{data[offset]:02x}",
-            cause=f"line {data.count(_NEWLINE, 0, offset) + 1}: {error.reason}",
+            cause=f"line {data.count(_NEWLINE, 0, offset) + 1} holds bytes that are no character",
             next_step="save the file as UTF-8; a rule is plain text, a compiled program is not",
             code="source_not_utf8",
             exit_code=ExitCode.PROBLEMS,

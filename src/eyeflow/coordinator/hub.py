@@ -11,6 +11,7 @@ from typing import Protocol
 
 from eyeflow import __version__
 from eyeflow.base.errors import EyeflowError
+from eyeflow.base.reasons import why
 from eyeflow.coordinator.auth import Challenges, Tokens
 from eyeflow.coordinator.fleet import Fleet
 from eyeflow.coordinator.registry import Registry
@@ -120,7 +121,7 @@ class Hub:
             self.send_manifests()
             self.store.check()
         except (EyeflowError, OSError) as error:
-            self.store.trouble = error.brief if isinstance(error, EyeflowError) else str(error)
+            self.store.trouble = why(error)
         if bool(self.trouble) != bool(self._told):
             _log.log(logging.ERROR if self.trouble else logging.INFO, "%s", self.trouble or "the store works again")
         self._told = self.trouble

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eyeflow.base.names import near
+from eyeflow.base.reading import Unreadable
 from eyeflow.coordinator.problem import FieldError, Problem
 from eyeflow.rollout.plan import Params
 from eyeflow.svm.container import SignedProgram, decode
@@ -95,7 +96,7 @@ def check_params(program: Program, given: dict[str, Any]) -> Params:
             continue
         try:
             fitted.append((name, _fit(known[name], given[name])))
-        except ValueError as error:
+        except Unreadable as error:
             errors.append(FieldError(f"/params/{name}", str(error)))
     if errors:
         raise Problem("invalid_params", f"The parameters do not fit {program.rule} {program.version}.", errors=errors)
@@ -106,7 +107,7 @@ def _fit(param: Param, value: Any) -> bool | int | float | str:
     fitted = _scalar(param.type, value)
     low, high = param.low, param.high
     if (low is not None and fitted < low) or (high is not None and fitted > high):  # type: ignore[operator]
-        raise ValueError(f"must lie from {low if low is not None else 'any'} to {high if high is not None else 'any'}")
+        raise Unreadable(f"must lie from {low if low is not None else 'any'} to {high if high is not None else 'any'}")
     return fitted
 
 
@@ -123,11 +124,11 @@ def _scalar(kind: Type, value: Any) -> bool | int | float | str:
         return value
     wanted = f"text of at most {kind.size} bytes" if kind.tag is TypeTag.TEXT else kind.tag.name.lower()
     unit = " (an integer of microseconds)" if kind.tag is TypeTag.DURATION else ""
-    raise ValueError(f"must be {wanted}{unit}")
+    raise Unreadable(f"must be {wanted}{unit}")
 
 
 def _ordinal(kind: Type, value: Any) -> int:
     if isinstance(value, str) and value in kind.members:
         return kind.members.index(value)
     guess = near(value, kind.members) if isinstance(value, str) else None
-    raise ValueError(f"must be one of {', '.join(kind.members)}" + (f"; did you mean `{guess}`?" if guess else ""))
+    raise Unreadable(f"must be one of {', '.join(kind.members)}" + (f"; did you mean `{guess}`?" if guess else ""))

@@ -17,6 +17,7 @@ from eyeflow.base.dir_lock import DataDirLock
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.machine import Machine
 from eyeflow.base.private import STRANGERS, WRITERS, require_private
+from eyeflow.base.reasons import why
 from eyeflow.client.profile import ClientProfile, write_secret
 from eyeflow.coordinator.app import make_app
 from eyeflow.coordinator.auth import Role
@@ -109,7 +110,7 @@ def _locked(data_dir: Path) -> Iterator[None]:
     except OSError as error:
         raise EyeflowError(
             f"cannot make the coordinator's directory {data_dir}",
-            cause=error.strerror or str(error),
+            cause=why(error),
             next_step="choose a --data-dir that you may write",
             code="data_dir",
         ) from error
@@ -171,7 +172,7 @@ def check_certificate(options: ServeOptions) -> None:
     except (OSError, ValueError) as error:
         raise EyeflowError(
             f"the certificate {options.tls_cert} with the key {options.tls_key} cannot be used",
-            cause=str(error),
+            cause=why(error),
             next_step="give PEM files: the certificate with its chain, and its private key without a passphrase",
             code="tls_file",
         ) from error
@@ -194,7 +195,7 @@ def bind(host: str, port: int) -> socket.socket:
         in_use = error.errno == 98
         raise EyeflowError(
             f"cannot listen on {host}:{port}",
-            cause="another process uses this port" if in_use else (error.strerror or str(error)),
+            cause="another process uses this port" if in_use else (why(error)),
             next_step="is a coordinator running already? see `eyeflow status`; or choose another --port",
             code="port_in_use" if in_use else "bind",
         ) from error

@@ -15,6 +15,7 @@ import apsw
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.machine import Machine
+from eyeflow.base.reasons import why
 from eyeflow.protocol.identity import Identity, key_fingerprint
 
 BUSY_MS = 5_000
@@ -211,7 +212,7 @@ def _open(path: Path, vfs: str | None) -> apsw.Connection:
 def _trouble(path: Path, error: Exception | str) -> EyeflowError:
     return EyeflowError(
         f"the coordinator's store {path} cannot be used",
-        cause=error if isinstance(error, str) else f"{type(error).__name__}: {error}",
+        cause=error if isinstance(error, str) else why(error),
         next_step="check that the disk is not full, that you may write there, and that no other coordinator uses it",
         code="store",
     )

@@ -8,7 +8,8 @@ from enum import Enum
 from pathlib import Path
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.base.reading import Unreadable, parse_toml, read_text, why
+from eyeflow.base.reading import Unreadable, parse_toml, read_text
+from eyeflow.base.reasons import why
 from eyeflow.compiler.limits import ChipLimits
 from eyeflow.mcu.chips import Chip, find_chip
 from eyeflow.mcu.pinout import Pinout

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.base.reasons import why
 from eyeflow.mcu.chips import Chip
 
 PROGRAM = "probe-rs"
@@ -263,7 +264,7 @@ def _run(command: list[str], timeout_s: float, chip: Chip | None = None) -> str:
     except OSError as error:
         raise EyeflowError(
             "probe-rs cannot be started",
-            cause=str(error),
+            cause=why(error),
             next_step=f"install it anew: {INSTALL}",
             code=PROBE_RS_MISSING,
         ) from error

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.reading import Unreadable, parse_json, read_text
+from eyeflow.base.reasons import why
 from eyeflow.mcu.board import Board
 
 NAME = "firmware"
@@ -46,7 +47,7 @@ def keep_image(directory: Path, board: Board, board_source: str, elf: Path, bina
     except OSError as error:
         raise EyeflowError(
             f"cannot write the firmware into {directory}",
-            cause=error.strerror or str(error),
+            cause=why(error),
             next_step="check that the disk has room and that you may write there",
             code="project",
         ) from error

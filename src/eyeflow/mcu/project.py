@@ -9,6 +9,7 @@ from pathlib import Path
 from string import Template
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.base.reasons import why
 from eyeflow.mcu.board import Board
 from eyeflow.mcu.board_source import render_board
 from eyeflow.mcu.chips import Chip, chips
@@ -159,7 +160,7 @@ def _read(file: Traversable) -> str:
     except OSError as error:
         raise EyeflowError(
             "the firmware sources of this installation are not complete",
-            cause=f"{file}: {error}",
+            cause=f"{file}: {why(error)}",
             next_step="install eyeflow again",
             code="firmware_sources",
         ) from error
@@ -184,7 +185,7 @@ def _write(path: Path, content: str) -> None:
     except OSError as error:
         raise EyeflowError(
             f"cannot write {path}",
-            cause=error.strerror or str(error),
+            cause=why(error),
             next_step="choose a directory that you may write to",
             code="project",
         ) from error

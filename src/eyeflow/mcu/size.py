@@ -12,6 +12,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.base.reasons import why
 from eyeflow.mcu.chips import Chip
 from eyeflow.mcu.demangle import demangle
 
@@ -83,7 +84,7 @@ def read_sizes(path: Path, chip: Chip) -> Sizes:
     except (OSError, ELFError) as error:
         raise EyeflowError(
             f"cannot read the firmware {path}",
-            cause=str(error),
+            cause=why(error),
             next_step="build it with `eyeflow mcu build`",
             code="firmware",
         ) from error

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from eyeflow.base.reasons import why
 from eyeflow.net.places import Limits, Place, Places, group_of
 
 _log = logging.getLogger("eyeflow.net")
@@ -137,7 +138,7 @@ class Listener:
                 return
             except OSError as error:  # EMFILE, ENFILE, ENOBUFS, ENOMEM: the newcomer stays in the system's queue
                 for _ in range(ACCEPTS_PER_TURN):
-                    self._make_room(error.strerror or str(error))
+                    self._make_room(why(error))
                 self._pause()
                 return
             self._admit(accepted, group_of(str(peer[0])))

@@ -12,6 +12,7 @@ from random import Random
 from eyeflow.base.dir_lock import DataDirLock
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.machine import Machine
+from eyeflow.base.reasons import internal, why
 from eyeflow.base.stop_signals import stop_signals
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.clock import Clock, SystemClock
@@ -143,7 +144,7 @@ def _make_data_dir(path: Path) -> None:
     except OSError as error:
         raise EyeflowError(
             f"cannot make the node's directory {path}",
-            cause=str(error),
+            cause=why(error),
             next_step="Set [node] data_dir to a directory that you may write.",
             code="data_dir",
         ) from error
@@ -190,7 +191,7 @@ async def _supervise(status: PortStatus, run: Callable[[], Awaitable[None]], rng
             reason = error.whole
             _log.error("%s: %s", status.name, reason)
         except Exception as error:  # a bug in one source must not stop the rules of the others
-            reason = f"internal error: {error!r}"
+            reason = internal(error)
             _log.exception("%s failed in an unforeseen way", status.name)
         status.state, status.detail = "failed", reason
         await asyncio.sleep(backoff.next_s())

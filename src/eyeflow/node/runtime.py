@@ -9,6 +9,7 @@ from pathlib import Path
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.machine import Machine
 from eyeflow.base.private import WRITERS, require_private
+from eyeflow.base.reasons import why
 from eyeflow.node.clock import Clock
 from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.control import InstallResult, Link, NodeIdentity
@@ -172,7 +173,7 @@ def load_identity(data_dir: Path, machine: Machine | None = None) -> Identity:
     except (OSError, ValueError) as error:
         raise EyeflowError(
             f"cannot use the node's key {path}",
-            cause=str(error),
+            cause=why(error),
             next_step="Restore it from a backup, or remove the whole data_dir to start as a new node.",
             code="node_key",
         ) from error

@@ -6,6 +6,8 @@ import io
 
 import cbor2
 
+from eyeflow.base.reasons import why
+
 DEPTH_MAX = 16
 """Deepest nesting of lists and maps that is read."""
 
@@ -26,7 +28,7 @@ def encode(value: object) -> bytes:
     try:
         return cbor2.dumps(value, canonical=True)
     except UnicodeEncodeError as error:
-        raise CborError(f"a text is not Unicode: {error}") from error
+        raise CborError("a text is not Unicode") from error
 
 
 def decode(data: bytes) -> object:
@@ -34,7 +36,7 @@ def decode(data: bytes) -> object:
     try:
         value: object = cbor2.CBORDecoder(io.BytesIO(data)).decode()
     except (cbor2.CBORError, ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
-        raise CborError(f"not CBOR: {error}") from error
+        raise CborError(f"not CBOR: {why(error)}") from error
     _check(value, DEPTH_MAX)
     if cbor2.dumps(value, canonical=True) != data:
         raise CborError("not the deterministic encoding of RFC 8949 4.2.1, or bytes follow the value")

@@ -8,6 +8,7 @@ from typing import Any
 from eyeflow.base.duration import parse_duration
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
+from eyeflow.base.reading import Unreadable
 from eyeflow.svm.execution import Execution, Host, Machine
 from eyeflow.svm.layout import scalar_slot, state_base, state_slots, structured, value_fault
 from eyeflow.svm.program import MemorySlot, Param, Program, TypeTag, Value
@@ -151,7 +152,7 @@ def _typed(param: Param, value: Value) -> Value:
     if tag is TypeTag.DURATION and isinstance(value, str):
         try:
             return parse_duration(value.removeprefix("-")) * (-1 if value.startswith("-") else 1)
-        except ValueError as error:
+        except Unreadable as error:
             raise _refused(f"parameter `{param.name}`: {error}") from error
     if tag is TypeTag.ENUM and isinstance(value, str):
         if value not in param.type.members:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
+from eyeflow.base.reading import Unreadable
+
 if TYPE_CHECKING:
     from cronsim import CronSim
 
@@ -38,20 +40,20 @@ def next_due_us(trigger: Trigger, after_us: int, start_us: int, zone: tzinfo) ->
 
 
 def validate_cron(expression: str) -> None:
-    """Raise ValueError, whose text says what is wrong, unless a cron expression is right and comes due some day."""
+    """Raise Unreadable, whose text says what is wrong, unless a cron expression is right and comes due some day."""
     parts = expression.split()
     if len(parts) not in (5, 6):
-        raise ValueError(f"it has {len(parts)} fields, not five, or six with seconds last")
+        raise Unreadable(f"it has {len(parts)} fields, not five, or six with seconds last")
     if len(expression) > EXPRESSION_CHARACTERS_MAX:
-        raise ValueError(f"it has {len(expression)} characters, more than {EXPRESSION_CHARACTERS_MAX}")
+        raise Unreadable(f"it has {len(expression)} characters, more than {EXPRESSION_CHARACTERS_MAX}")
     from cronsim import CronSimError
 
     try:
         first = next(_times(expression, datetime(2000, 1, 1)), None)
     except CronSimError as error:
-        raise ValueError(_explain(str(error), parts)) from None
+        raise Unreadable(_explain(str(error), parts)) from None
     if first is None:
-        raise ValueError("it never comes due")
+        raise Unreadable("it never comes due")
 
 
 def _explain(error: str, parts: list[str]) -> str:
@@ -59,7 +61,7 @@ def _explain(error: str, parts: list[str]) -> str:
     for name, part in zip(_FIELDS, parts, strict=False):
         if error.endswith(name):
             return f"`{part}` is no {name}"
-    return error
+    return "it is not understood"
 
 
 def _next_period_us(period_us: int, after_us: int, start_us: int) -> int:

@@ -25,7 +25,7 @@ class Writer:
         try:
             self.buffer += struct.pack("<" + layout, *values)
         except struct.error as error:
-            raise ProgramError(f"{values} does not fit its field ({error})") from error
+            raise ProgramError(f"{values} does not fit its field") from error
 
     def bits(self, value: float) -> None:
         """Append the canonical bits of a float."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.mcu.sim.firmware import load_firmware, parse_firmware
-from eyeflow.mcu.sim.recording import AdcValues, load_recording
+from eyeflow.mcu.sim.recording import AdcValues, NoChannel, load_recording
 from eyeflow.mcu.sim.simulator import Simulator
 from eyeflow.mcu.sim.storage import FlashImage
 from sim_firmware import BASE, CODE, FIRMWARE, elf_file
@@ -139,7 +139,7 @@ def test_channels_move_to_those_of_the_converter(tmp_path: Path) -> None:
     path.write_text("time,channel,value\n0,0,11\n0,1,22\n")
     values = load_recording(path).moved([3, 0])
     assert (values.sample(0, 3), values.sample(0, 0), values.sample(0, 1)) == (11, 22, 0)
-    with pytest.raises(KeyError):
+    with pytest.raises(NoChannel):
         load_recording(path).moved([3])
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from eyeflow.base.diagnostic import Label, Span
+from eyeflow.base.reading import Unreadable
 from eyeflow.compiler import ast, types
 from eyeflow.compiler import typed as t
 from eyeflow.compiler.catalog import EventSource, Need
@@ -91,7 +92,7 @@ def _cron(ctx: Context, trigger: ast.CronTrigger) -> t.Trigger | None:
         return None
     try:
         validate_cron(trigger.expression)
-    except ValueError as error:
+    except Unreadable as error:
         ctx.error(
             "EF0306",
             f"this is no schedule: {error}",

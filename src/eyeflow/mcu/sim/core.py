@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from eyeflow.base.reasons import why
 from eyeflow.mcu.sim.blocks import WFE, WFI, Block, read_block
 from eyeflow.mcu.sim.bus import Bus
 from eyeflow.mcu.sim.extra import import_unicorn
@@ -241,7 +242,7 @@ class Core:
             self.sleep = Sleep.AWAKE if self._event else Sleep.EVENT
             self._event = False
         else:
-            self._fault(self._fault_text or f"{error} at {pc:#010x}")
+            self._fault(self._fault_text or f"{why(error)} at {pc:#010x}")
 
     def _after_interrupt(self, kind: int) -> None:
         if kind == _INTERRUPT_EXCEPTION_EXIT and self.nvic.active:

@@ -9,6 +9,7 @@ import time
 from typing import Protocol
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.base.reasons import why
 
 CHUNK_BYTES_MAX = 4096
 UNSENT_BYTES_MAX = 1 << 16
@@ -53,7 +54,7 @@ class TcpEndpoint:
             self._listener.close()
             raise EyeflowError(
                 f"the simulator cannot listen on {host}:{port}",
-                cause=str(error),
+                cause=why(error),
                 next_step="choose another port, or 0 for any free one",
                 code="port_in_use",
             ) from error

@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.base.reasons import why
 
 PACKAGES = {"unicorn": "unicorn", "unicorn.arm_const": "unicorn", "elftools": "pyelftools"}
 """Modules of the extra and the packages that hold them."""
@@ -18,7 +19,7 @@ def _import(module: str) -> Any:
         package = PACKAGES[module.split(".")[0]]
         raise EyeflowError(
             f"the simulator needs the package {package}, which is not installed",
-            cause=str(error),
+            cause=why(error),
             next_step="install it: pip install 'eyeflow[sim]'",
             code="sim_missing",
         ) from error

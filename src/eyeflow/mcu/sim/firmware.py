@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.base.reasons import why
 from eyeflow.mcu.sim.extra import import_elftools
 
 MACHINE = "EM_ARM"
@@ -41,7 +42,7 @@ def load_firmware(path: Path) -> Firmware:
     except OSError as error:
         raise EyeflowError(
             f"the firmware {path} cannot be read",
-            cause=str(error),
+            cause=why(error),
             next_step="build it first: eyeflow mcu build --chip STM32F401CC",
             code="firmware_missing",
         ) from error
@@ -64,7 +65,7 @@ def parse_firmware(data: bytes, name: str) -> Firmware:
         symbols = table.iter_symbols() if table is not None else ()
         functions = {s.name: s["st_value"] & ~1 for s in symbols if s["st_info"]["type"] == "STT_FUNC"}
     except elf_error as error:
-        raise _refused(name, f"it is no ELF file ({error})") from error
+        raise _refused(name, why(error)) from error
     if not segments:
         raise _refused(name, "nothing in it is loaded into flash")
     return Firmware(segments, functions, hashlib.sha256(data).hexdigest())

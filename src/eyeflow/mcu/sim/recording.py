@@ -14,6 +14,7 @@ from pathlib import Path
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.reading import Unreadable, parse_float, parse_int
+from eyeflow.base.reasons import why
 
 COLUMNS = ("time", "channel", "value")
 TIMESTAMP = "timestamp"
@@ -24,6 +25,14 @@ SAMPLES_MAX = 1_000_000
 
 
 @dataclass(slots=True)
+class NoChannel(Exception):  # noqa: N818 - the caller says what it means
+    """A recording has values for a channel that a board has not."""
+
+    def __init__(self, channel: int) -> None:
+        super().__init__(channel)
+        self.channel = channel
+
+
 class AdcValues:
     """What each ADC channel reads (0..4095) from which virtual time on; a channel without a value reads 0.
 
@@ -38,7 +47,7 @@ class AdcValues:
         """Append a sample; the times of one channel must not go back (ValueError)."""
         times = self._times_us.setdefault(channel, [])
         if times and time_us < times[-1]:
-            raise ValueError(f"time goes back for channel {channel}")
+            raise Unreadable(f"time goes back for channel {channel}")
         times.append(time_us)
         self._values.setdefault(channel, []).append(value)
 
@@ -47,11 +56,11 @@ class AdcValues:
         self._by_hand[channel] = (time_us, value)
 
     def moved(self, channels: Sequence[int]) -> AdcValues:
-        """Return the recorded values with channel n as channel `channels[n]`; raises KeyError for one beyond them."""
+        """Return the recorded values with channel n as channel `channels[n]`; raises NoChannel for one beyond them."""
         values = AdcValues()
         for channel in self._times_us:
             if channel >= len(channels):
-                raise KeyError(channel)
+                raise NoChannel(channel)
             values._times_us[channels[channel]] = self._times_us[channel]
             values._values[channels[channel]] = self._values[channel]
         return values
@@ -87,7 +96,7 @@ def load_recording(path: Path) -> AdcValues:
     except (OSError, UnicodeDecodeError) as error:
         raise EyeflowError(
             f"the recording {path} cannot be read",
-            cause=(error.strerror or "") if isinstance(error, OSError) else f"it is not UTF-8 at byte {error.start}",
+            cause=why(error),
             next_step="give a CSV file with the columns time,channel,value",
             code="recording_missing",
             exit_code=ExitCode.PROBLEMS,
@@ -108,21 +117,21 @@ def _parse(rows: csv.Reader, path: Path) -> AdcValues:  # type: ignore[name-defi
             raise _refused(path, rows.line_num, f"more than {SAMPLES_MAX} samples")
         try:
             values.record(*_sample(row))
-        except ValueError as error:
+        except Unreadable as error:
             raise _refused(path, rows.line_num, str(error)) from error
     return values
 
 
 def _sample(row: list[str]) -> tuple[int, int, int]:
     if len(row) != len(COLUMNS):
-        raise ValueError(f"{len(row)} columns instead of {len(COLUMNS)}")
+        raise Unreadable(f"{len(row)} columns instead of {len(COLUMNS)}")
     seconds, channel, value = _decimal(row[0]), parse_int(row[1]), parse_int(row[2])
     if not seconds.is_finite() or seconds < 0:
-        raise ValueError(f"{row[0]} is no time in seconds")
+        raise Unreadable(f"{row[0]} is no time in seconds")
     if not 0 <= channel < CHANNELS_MAX:
-        raise ValueError(f"there is no ADC channel {channel}")
+        raise Unreadable(f"there is no ADC channel {channel}")
     if not 0 <= value <= COUNTS_MAX:
-        raise ValueError(f"{value} is outside 0..{COUNTS_MAX}")
+        raise Unreadable(f"{value} is outside 0..{COUNTS_MAX}")
     return int(seconds * 1_000_000), channel, value
 
 
@@ -141,7 +150,7 @@ def _parse_reads(rows: csv.Reader, header: list[str], path: Path) -> AdcValues: 
                     values.record(*_sample([str(now_s - start_s), str(channel), row[at]]))
         except IndexError as error:
             raise _refused(path, rows.line_num, "it has fewer cells than the header") from error
-        except ValueError as error:
+        except Unreadable as error:
             raise _refused(path, rows.line_num, str(error)) from error
     return values
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.base.reasons import why
 from eyeflow.mcu.sim.firmware import Firmware
 
 
@@ -24,7 +25,7 @@ class FlashImage:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
             stored = os.read(self._file, self.size_bytes + 1)
         except OSError as error:
-            raise _refused(path, str(error)) from error
+            raise _refused(path, why(error)) from error
         if stored and len(stored) != self.size_bytes:
             os.close(self._file)
             raise _refused(path, f"it has not the {self.size_bytes} bytes of this chip's flash")
@@ -56,7 +57,7 @@ class FlashImage:
             try:
                 os.pwrite(self._file, data, start)
             except OSError as error:
-                raise _refused(self.path, str(error)) from error
+                raise _refused(self.path, why(error)) from error
 
     def close(self) -> None:
         """Close the file."""

@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.reading import parse_json
+from eyeflow.base.reasons import why
 from eyeflow.net.bodies import PLAIN, aread_body
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.cluster.health import (
@@ -109,16 +110,16 @@ class CoordinatorLink:
         self._up_s = None
         try:
             await self._serve(joined)
-            why = "the coordinator closed the link"
+            told = "the coordinator closed the link"
         except ConnectionClosed as error:
-            why = (error.rcvd.reason if error.rcvd else "") or "the connection broke"
+            told = (error.rcvd.reason if error.rcvd else "") or "the connection broke"
         except EyeflowError as error:
-            why = error.brief
+            told = error.brief
         except (OSError, InvalidHandshake, httpx.HTTPError, TimeoutError) as error:
-            why = _reason(error)
+            told = _reason(error)
         lasted_s = 0.0 if self._up_s is None else asyncio.get_running_loop().time() - self._up_s
         wait_s = self._backoff.after_s(lasted_s)
-        self._show("connecting", f"{why}; next attempt in {wait_s:.1f} s")
+        self._show("connecting", f"{told}; next attempt in {wait_s:.1f} s")
         return wait_s
 
     async def _serve(self, joined: JoinResult) -> None:
@@ -320,8 +321,8 @@ def _reason(error: Exception) -> str:
             body = error.response.body or b""
             return f"the coordinator refused the link: {body[:REASON_CHARS_MAX].decode('utf-8', 'replace')}"
         except AttributeError:
-            return str(error)
-    return str(error) or type(error).__name__
+            return why(error)
+    return why(error)
 
 
 def _is_named(program: bytes, program_id: str) -> bool:

@@ -19,7 +19,8 @@ import httpx
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.machine import WriteWhole
-from eyeflow.base.reading import Unreadable, parse_json, read_text, why
+from eyeflow.base.reading import Unreadable, parse_json, read_text
+from eyeflow.base.reasons import why
 from eyeflow.base.whole_file import write_whole
 from eyeflow.net.bodies import PLAIN, aread_body
 from eyeflow.protocol.identity import KEY_BYTES, key_fingerprint
@@ -76,7 +77,7 @@ async def ask_to_join(
         key, signers = bytes.fromhex(answer["publicKey"]), tuple(bytes.fromhex(one) for one in answer["signers"])
         known = key_fingerprint(key)
     except (KeyError, TypeError, ValueError) as error:
-        raise _refused("the coordinator's answer is malformed", str(error), "check the URL") from error
+        raise _refused("the coordinator's answer is malformed", why(error), "check the URL") from error
     if known[:16] != pin[1] or answer.get("coordinatorId") != known:
         raise _refused(
             "the coordinator is not the one that made this join token",
@@ -108,7 +109,7 @@ async def _ask_to_join(
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError, KeyError, TypeError) as error:
         raise EyeflowError(
             f"cannot join the cluster at {url}",
-            cause=str(error) or f"no answer within {JOIN_S:g} s",
+            cause=why(error),
             next_step="check the URL, and that the coordinator runs there: eyeflow coordinator start",
             code="unreachable",
         ) from error
@@ -141,7 +142,7 @@ def tls_context(ca_file: str) -> ssl.SSLContext | None:
     except OSError as error:
         raise EyeflowError(
             f"the CA file {ca_file} cannot be used",
-            cause=str(error),
+            cause=why(error),
             next_step="give the PEM file that signs the coordinator's certificate",
             code="ca_file",
         ) from error
@@ -261,7 +262,7 @@ def _store(write: WriteWhole, path: Path, plain: object) -> None:
     except OSError as error:
         raise EyeflowError(
             f"cannot write {path}",
-            cause=error.strerror or str(error),
+            cause=why(error),
             next_step="check that the disk is not full and that you may write there",
             code="cannot_write",
         ) from error

@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
-from eyeflow.base.reading import Unreadable, parse_toml, read_text, why
+from eyeflow.base.reading import Unreadable, parse_toml, read_text
+from eyeflow.base.reasons import why
 from eyeflow.node.config.overrides import apply_overrides, resolve_paths
 from eyeflow.node.config.ports import SECTIONS, PortsConfig
 from eyeflow.node.config.tables import Table

@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
 from eyeflow.base.private import STRANGERS, require_private
-from eyeflow.base.reading import Unreadable, read_text, why
+from eyeflow.base.reading import Unreadable, read_text
+from eyeflow.base.reasons import why
 
 SECRET_BYTES_MAX = 65_536
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.base.reasons import internal
 from eyeflow.node.control import InstallOutcome, InstallResult
 from eyeflow.node.engine.admission import Loaded, Policy, Refused
 from eyeflow.node.engine.core import Core
@@ -217,7 +218,7 @@ class Installer:
 def _told(error: Exception) -> str:
     if isinstance(error, EyeflowError):
         return error.whole
-    return f"internal error: {error!r}"
+    return internal(error)
 
 
 def _unforeseen(error: Exception) -> Exception | None:

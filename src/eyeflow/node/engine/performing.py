@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 
+from eyeflow.base.reasons import internal
 from eyeflow.node.clock import Clock
 from eyeflow.node.engine.admission import namespace_of
 from eyeflow.node.engine.arbiter import Arbiter
@@ -110,12 +111,16 @@ def timeout_s(site: Site) -> float:
 def failure_of(action: PlannedAction, error: BaseException) -> CapabilityFailure:
     """Return what a rule and its record hear of an attempt that failed; its text is never empty."""
     if isinstance(error, CapabilityFailure):
-        return error if str(error) else CapabilityFailure("failed")
+        return _with_words(error)
     if isinstance(error, TimeoutError | asyncio.CancelledError):
         return CapabilityFailure(f"no answer within {timeout_s(action.site):g}s")
     # A driver's bug must not end the node; the rule has an answer for a failure.
     _log.error("driver of %s failed in an unforeseen way", action.site.capability, exc_info=error)
-    return CapabilityFailure(f"internal error of the driver: {error!r}")
+    return CapabilityFailure(f"in the driver: {internal(error)}")
+
+
+def _with_words(error: CapabilityFailure) -> CapabilityFailure:
+    return error if str(error) else CapabilityFailure("failed")
 
 
 def _result(

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
+from eyeflow.base.reasons import internal
 from eyeflow.node.clock import Clock
 from eyeflow.node.engine.admission import namespace_of
 from eyeflow.node.engine.rule_health import RuleHealth
@@ -69,5 +70,5 @@ class RuleHost:
             raise
         except Exception as error:  # a driver's bug must not end the node; the rule has an answer for a failure
             _log.exception("driver of %s failed in an unforeseen way", site.capability)
-            raise CapabilityFailure(f"internal error of the driver: {error!r}") from error
+            raise CapabilityFailure(f"in the driver: {internal(error)}") from error
         return slot_value(site.result, answer)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TypeVar
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.base.reasons import internal
 from eyeflow.node.io.ports import Deliver, PortStatus, Subscription
 from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.program import Value
@@ -63,7 +64,7 @@ def set_up(name: str, make: Callable[[], T]) -> T | Broken:
         reason = error.whole
     except Exception as error:  # a bug in one port, or a library that cannot be loaded
         _log.exception("%s cannot be set up", name)
-        reason = f"internal error: {error!r}"
+        reason = internal(error)
     return Broken(name, f"{reason}. Then start the node again.")
 
 

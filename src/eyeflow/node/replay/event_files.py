@@ -20,6 +20,7 @@ from typing import IO, Any, NoReturn, cast
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
 from eyeflow.base.reading import Unreadable, parse_json
+from eyeflow.base.reasons import why
 from eyeflow.node.replay.event_tables import LINE_CHARACTERS_MAX, TOO_LONG, Lines, TableProblem, open_table
 from eyeflow.node.replay.event_times import TIME_MAX_US, parse_time
 
@@ -95,8 +96,7 @@ def _open_file(path: Path) -> IO[bytes]:
     try:
         return path.open("rb")
     except OSError as error:
-        why = error.strerror or "the system refused it"
-        refuse(f"cannot read the events in {path}", why, "Check the path and its permissions.")
+        refuse(f"cannot read the events in {path}", why(error), "Check the path and its permissions.")
 
 
 class _Lent(io.RawIOBase):
@@ -184,7 +184,7 @@ def _csv_rows(
         if place >= 0:
             try:
                 time_us = parse_time(cells[place])
-            except ValueError as error:
+            except Unreadable as error:
                 yield line, UNREADABLE, f"column `{times.column}`: {error}", 0
                 continue
         else:
@@ -211,7 +211,7 @@ def _json_rows(lines: Lines, times: TimeSource) -> Iterator[Row]:
             time_us = time_us + period_us if period_us else _json_time(row, column)
             if time_us >= TIME_MAX_US:
                 raise Unreadable("with this period its time lies beyond the year 9899")
-        except ValueError as error:
+        except Unreadable as error:
             yield number, UNREADABLE, str(error), 0
         else:
             yield number, time_us, row, 0
@@ -242,7 +242,7 @@ def _guard(name: str, rows: Iterator[Row], close: Callable[[], None]) -> Iterato
 
 def _read_problem(error: Exception) -> str:
     if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):
-        return error.strerror or "the system refused it"
+        return why(error)
     return "Its gzip packing is damaged or cut off."
 
 

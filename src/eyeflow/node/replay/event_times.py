@@ -7,6 +7,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+from eyeflow.base.reading import Unreadable
+
 TIME_MAX_US = 250_246_627_200_000_000
 """9900-01-01: the calendar of Python ends a century later, and a time zone must not carry a time beyond it."""
 _EPOCH = datetime(1970, 1, 1)
@@ -24,15 +26,15 @@ _DATE_OF_DIGITS = re.compile(
 
 
 def parse_time(value: object) -> int:
-    """Return microseconds since 1970 UTC; raises ValueError with a reason for anything that is no time from 1970 on."""
+    """Return microseconds since 1970 UTC; raises Unreadable with a reason for anything that is no time from 1970 on."""
     if isinstance(value, str):
         time_us = _parse_text(value)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         time_us = _from_epoch(value)
     else:
-        raise ValueError(f"{value!r} is no time")
+        raise Unreadable(f"{value!r} is no time")
     if not 0 <= time_us < TIME_MAX_US:
-        raise ValueError(f"{_shown(value)} lies outside the times from 1970 to 9899")
+        raise Unreadable(f"{_shown(value)} lies outside the times from 1970 to 9899")
     return time_us
 
 
@@ -44,7 +46,7 @@ def _parse_text(text: str) -> int:
     try:
         moment = datetime.fromisoformat(stripped)
     except ValueError:
-        raise ValueError(f"{_shown(text)} is no time: write 2026-03-01T06:00:00Z or seconds since 1970") from None
+        raise Unreadable(f"{_shown(text)} is no time: write 2026-03-01T06:00:00Z or seconds since 1970") from None
     if moment.tzinfo is None:
         elapsed = moment - _EPOCH
         return (elapsed.days * 86_400 + elapsed.seconds) * 1_000_000 + elapsed.microseconds
@@ -55,14 +57,14 @@ def _parse_number(text: str) -> int:
     if text.isdecimal():
         if len(text) in (8, 12, 14) and _DATE_OF_DIGITS.fullmatch(text):
             written = f"{text[:4]}-{text[4:6]}-{text[6:8]}"
-            raise ValueError(f"{text} may be a number or a date: write {written} or {text}.0")
+            raise Unreadable(f"{text} may be a number or a date: write {written} or {text}.0")
         return _from_epoch(int(text))
     return _from_epoch(Decimal(text))
 
 
 def _from_epoch(number: float | Decimal) -> int:
     if not math.isfinite(number):
-        raise ValueError(f"{number} is no time")
+        raise Unreadable(f"{number} is no time")
     # Whole numbers and texts stay exact; a float of seconds is right to the microsecond.
     if number < SECONDS_BELOW:
         return round(number * 1_000_000)

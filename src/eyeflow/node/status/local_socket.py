@@ -15,6 +15,7 @@ from typing import Any
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.reading import parse_json
+from eyeflow.base.reasons import why
 from eyeflow.node.backoff import Backoff
 
 _log = logging.getLogger("eyeflow.node")
@@ -73,7 +74,7 @@ async def keep_serving_status(
                 tried.set()
                 await asyncio.get_running_loop().create_future()
         except OSError as error:
-            _log.warning("`eyeflow node status` gets no answer for now: %s", error)
+            _log.warning("`eyeflow node status` gets no answer for now: %s", why(error))
             tried.set()
         await asyncio.sleep(backoff.next_s())
 
@@ -88,7 +89,7 @@ def fetch_status(data_dir: Path) -> dict[str, Any]:
     except (OSError, ValueError, TypeError) as error:
         raise EyeflowError(
             f"no node answers on {data_dir}",
-            cause=str(error),
+            cause=why(error),
             next_step="Start it with `eyeflow node start`, or name its configuration with --config.",
             code="node_not_running",
         ) from error

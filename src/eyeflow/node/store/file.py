@@ -10,6 +10,7 @@ from pathlib import Path
 import apsw
 
 from eyeflow.base.machine import FreeBytes, free_bytes_of
+from eyeflow.base.reasons import why
 from eyeflow.node.store.schema import migrate, require_store
 from eyeflow.node.store.types import StorageError, StoreDamaged
 
@@ -215,7 +216,7 @@ def storage_error(error: apsw.Error | OSError, path: Path) -> StorageError:
     """Say what an error of SQLite or of the disk means for whoever runs the node."""
     number = error.errno if isinstance(error, OSError) else 0
     if isinstance(error, apsw.NotADBError | apsw.CorruptError):
-        return StoreDamaged(path, str(error))
+        return StoreDamaged(path, why(error))
     full = isinstance(error, apsw.FullError) or number in (errno.ENOSPC, errno.EDQUOT)
     if full:
         what, next_step = "is full", "Free space on this disk."
@@ -223,5 +224,5 @@ def storage_error(error: apsw.Error | OSError, path: Path) -> StorageError:
         what, next_step = "is read-only", "Look for the reason with dmesg, then make it writable: mount -o remount,rw"
     else:
         what, next_step = "failed", "Check the disk and its permissions (dmesg, df, ls -l)."
-    cause = f"{path}: {error}"
+    cause = f"{path}: {why(error)}"
     return StorageError(f"the disk of the node's store {what}", cause=cause, next_step=next_step, full=full)

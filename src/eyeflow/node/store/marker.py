@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from eyeflow.base.reasons import why
 from eyeflow.base.whole_file import write_whole
 
 _log = logging.getLogger("eyeflow.node")
@@ -29,4 +30,4 @@ def mark_epoch(data_dir: Path, epoch: int) -> None:
     try:
         write_whole(data_dir / MARKER_NAME, f"{epoch}\n".encode(), 0o600)
     except OSError as error:
-        _log.warning("a lost store would not be noticed: cannot write %s: %s", data_dir / MARKER_NAME, error)
+        _log.warning("a lost store would not be noticed: cannot write %s: %s", data_dir / MARKER_NAME, why(error))

@@ -9,6 +9,7 @@ from typing import Any
 import apsw
 
 from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.base.reasons import why
 from eyeflow.node.store.file import BUSY_MS, STORE_NAME, storage_error
 from eyeflow.node.store.schema import APPLICATION_ID, PROGRAMS_SINCE, VERSION
 
@@ -57,7 +58,7 @@ class AuditReader:
         if isinstance(error, apsw.NotADBError | apsw.CorruptError):
             return EyeflowError(
                 f"the node's store {self.path} is damaged",
-                cause=str(error),
+                cause=why(error),
                 next_step="Compare it with the coordinator's copy of the audit.",
                 code="store_damaged",
                 exit_code=ExitCode.PROBLEMS,

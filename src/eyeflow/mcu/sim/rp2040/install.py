@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.base.reasons import why
 
 VERSION = "1.4.1"
 NPM_TIMEOUT_S = 120.0
@@ -61,7 +62,7 @@ def _install(directory: Path) -> None:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise _failed(str(error)) from error
+        raise _failed(why(error)) from error
     if done.returncode != 0 or not (directory / ENTRY).is_file():
         raise _failed("\n".join(done.stderr.strip().splitlines()[-5:]) or "npm gave no package")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from eyeflow.base.reading import Unreadable, decode_utf8, parse_int, parse_json, why
+from eyeflow.base.reading import Unreadable, decode_utf8, parse_int, parse_json
+from eyeflow.base.reasons import why
 from eyeflow.node.config.ports import AdcConfig
 from eyeflow.node.io.base_driver import BaseDriver
 from eyeflow.svm.program import Value

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from eyeflow.base.reasons import why
 from eyeflow.base.whole_file import sync_directory
 from eyeflow.node.config.ports import FileConfig
 from eyeflow.node.io.base_driver import BaseDriver
@@ -29,7 +30,7 @@ class FileDriver(BaseDriver):
         try:
             await asyncio.to_thread(_append, path, line.encode() + b"\n")
         except OSError as error:
-            raise self.failure(f"file.append to {path}: {error.strerror or error}") from error
+            raise self.failure(f"file.append to {path}: {why(error)}") from error
         self.status.counters["actions"] += 1
 
     def _allowed(self, text: str) -> Path:

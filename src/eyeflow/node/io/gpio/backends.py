@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.base.reading import Unreadable, parse_json, read_text, why
+from eyeflow.base.reading import Unreadable, parse_json, read_text
+from eyeflow.base.reasons import why
 from eyeflow.node.config.ports import GpioConfig, GpioLine
 
 LEVEL_NAMES = ("LOW", "HIGH")
@@ -91,7 +92,7 @@ class SimulatedGpio:
             temporary.replace(file)
             stat = file.stat()
         except OSError as error:
-            raise PinError(f"cannot write the simulated levels to {file}: {error}") from error
+            raise PinError(f"cannot write the simulated levels to {file}: {why(error)}") from error
         self._seen = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
 
@@ -117,7 +118,7 @@ class LibgpiodGpio:
         try:
             return bool(request.get_value(line.line) == self._gpiod.line.Value.ACTIVE)
         except OSError as error:
-            raise PinError(f"cannot read pin {pin} (line {line.line} of {line.chip}): {error}") from error
+            raise PinError(f"cannot read pin {pin} (line {line.line} of {line.chip}): {why(error)}") from error
 
     def set_level(self, pin: str, level: bool) -> None:
         """Drive an output."""
@@ -126,7 +127,7 @@ class LibgpiodGpio:
         try:
             request.set_value(line.line, value.ACTIVE if level else value.INACTIVE)
         except OSError as error:
-            raise PinError(f"cannot set pin {pin} (line {line.line} of {line.chip}): {error}") from error
+            raise PinError(f"cannot set pin {pin} (line {line.line} of {line.chip}): {why(error)}") from error
 
     def close(self) -> None:
         """Release all lines."""
@@ -154,7 +155,7 @@ class LibgpiodGpio:
             try:
                 request = self._gpiod.request_lines(line.chip, consumer="eyeflow", config={line.line: settings})
             except OSError as error:
-                raise PinError(f"cannot open line {line.line} of {line.chip} for pin {pin}: {error}") from error
+                raise PinError(f"cannot open line {line.line} of {line.chip} for pin {pin}: {why(error)}") from error
             self._requests[pin, output] = request
         return self._requests[pin, output]
 
@@ -170,7 +171,7 @@ def _import_gpiod() -> Any:
     except ImportError as error:
         raise EyeflowError(
             "the GPIO backend `libgpiod` is not installed",
-            cause=str(error),
+            cause=why(error),
             next_step="Install it with `pip install 'eyeflow[gpio]'`, or set backend = \"simulated\" in [gpio].",
             code="gpio_missing",
         ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import psutil
 
+from eyeflow.base.reasons import why
 from eyeflow.node.config.ports import HostConfig
 
 PREFERRED_SENSORS = ("coretemp", "k10temp", "cpu_thermal", "cpu-thermal", "soc_thermal", "acpitz")
@@ -34,7 +35,7 @@ class HostReadings:
         try:
             return float(psutil.disk_usage(str(self._config.disk_path)).percent)
         except OSError as error:
-            raise SensorAbsent(f"[host] disk_path {self._config.disk_path} cannot be measured: {error}") from error
+            raise SensorAbsent(f"[host] disk_path {self._config.disk_path} cannot be measured: {why(error)}") from error
 
     def temperature_celsius(self) -> float:
         """Return the processor's temperature; `[host] temperature_default` where there is no sensor."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import httpx
 
+from eyeflow.base.reasons import why
 from eyeflow.node.config.ports import HttpClientConfig
 from eyeflow.node.io.base_driver import BaseDriver
 from eyeflow.node.io.ports import Unreachable
@@ -38,9 +39,9 @@ class HttpDriver(BaseDriver):
         except (httpx.TimeoutException, TimeoutError) as error:
             raise self.failure(f"{capability} {url}: no answer within {self._timeout_s:g}s") from error
         except httpx.ConnectError as error:
-            raise Unreachable(str(self.failure(f"{capability} {url}: {error or type(error).__name__}"))) from error
+            raise Unreachable(str(self.failure(f"{capability} {url}: {why(error)}"))) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise self.failure(f"{capability} {url}: {error or type(error).__name__}") from error
+            raise self.failure(f"{capability} {url}: {why(error)}") from error
         if not 200 <= status < 300:
             raise self.failure(f"{capability} {url}: the server answered {status}")
         self.status.counters["actions"] += 1

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.base.reasons import why
 from eyeflow.net.listener import tcp_socket
 from eyeflow.net.places import Limits
 from eyeflow.net.server import Server, http_config
@@ -78,7 +79,7 @@ class HttpSource:
         except OSError as error:
             raise EyeflowError(
                 f"cannot listen for webhooks on {self._config.host}:{self._config.port}",
-                cause=str(error),
+                cause=why(error),
                 next_step="Stop the process that has the port, or set another `port` (0: any) in [http].",
                 code="port_in_use",
             ) from error

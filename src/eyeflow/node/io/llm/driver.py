@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from eyeflow.base.reading import parse_json
+from eyeflow.base.reasons import why
 from eyeflow.net.bodies import PLAIN, aread_body
 from eyeflow.node.config.ports import LlmConfig
 from eyeflow.node.config.tables import secret
@@ -94,7 +95,7 @@ class LlmDriver(BaseDriver):
         except (httpx.TimeoutException, TimeoutError) as error:
             raise self.failure(f"the language model did not answer within {timeout_s:g}s") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise self.failure(f"cannot reach the language model at {url}: {error or type(error).__name__}") from error
+            raise self.failure(f"cannot reach the language model at {url}: {why(error)}") from error
 
     async def _exchange(self, url: str, request: dict[str, Any], timeout_s: float) -> bytes:
         async with (

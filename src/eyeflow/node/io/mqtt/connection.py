@@ -22,7 +22,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from eyeflow.base.visible import visible
+from eyeflow.base.reasons import internal, why
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.config.ports import MqttConfig
 from eyeflow.node.config.tables import secret
@@ -151,8 +151,8 @@ class Connection:
             await asyncio.to_thread(connect, self.config.host, self.config.port, self.config.keepalive_s)
         except (OSError, ssl.SSLError) as error:
             self.status.state = "failed"
-            self.status.detail = f"cannot reach the MQTT broker {where}: {error}"
-            self._disconnected(str(error))
+            self.status.detail = f"cannot reach the MQTT broker {where}: {why(error)}"
+            self._disconnected(why(error))
             return
         try:
             self._attach()
@@ -234,9 +234,9 @@ class Connection:
             step()
         except Exception as error:  # bytes that are no MQTT make paho fail in many ways; they must not stop the node
             _log.debug("paho-mqtt failed", exc_info=True)
-            self._disconnected(f"what the broker sent is not understood: {error!r}")
+            self._disconnected(f"what the broker sent is not understood: {internal(error)}")
             self.status.state = "failed"
-            self.status.detail = f"what the MQTT broker sent is not understood: {visible(repr(error))}"
+            self.status.detail = f"what the MQTT broker sent is not understood: {internal(error)}"
 
     def _connect_arguments(self) -> dict[str, Any]:
         if self.config.protocol != "5":

@@ -6,6 +6,7 @@ import ssl
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.private import STRANGERS, require_private
+from eyeflow.base.reasons import why
 from eyeflow.node.config.ports import TlsConfig
 
 
@@ -31,7 +32,7 @@ def tls_context(config: TlsConfig) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise EyeflowError(
             "cannot load the TLS files of [mqtt.tls]",
-            cause=str(error),
+            cause=why(error),
             next_step="Check that ca_file, cert_file and key_file are readable PEM files and that the key fits.",
             code="tls_files",
         ) from error

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 
 import serial
 
+from eyeflow.base.reasons import why
 from eyeflow.node.backoff import FIRST_S, Backoff
 from eyeflow.node.config.ports import SerialConfig
 from eyeflow.node.io.clock import Clock, system_clock
@@ -72,7 +73,7 @@ class SerialSource:
                 await self._read_open_port(name, deliver, backoff)
             except (OSError, serial.SerialException) as error:
                 delay_s = backoff.next_s()
-                self._tell(name, "failed", f"{self._lines[name].device}: {error}; next attempt in {delay_s:.1f}s")
+                self._tell(name, "failed", f"{self._lines[name].device}: {why(error)}; next attempt in {delay_s:.1f}s")
                 await asyncio.sleep(delay_s)
 
     async def _read_open_port(self, name: str, deliver: Deliver, backoff: Backoff) -> None:
@@ -150,7 +151,7 @@ class _LineReader:
         except (OSError, serial.SerialException) as error:
             self._put(error)
         except Exception as error:  # pyserial's ways to say that a port went away; else the source would wait for ever
-            self._put(serial.SerialException(f"the port failed: {error!r}"))
+            self._put(serial.SerialException(f"the port failed: {why(error)}"))
         finally:
             self._port.close()
 

@@ -1,0 +1,126 @@
+"""Why something outside refused, in plain words: one way from the exceptions of the system and of libraries.
+
+Their own texts are for programmers: numbers of errors, names of classes and C functions, a path twice. Whoever shows
+an exception of others takes `why`, or `internal` when it is a bug of ours; `tests/architecture` finds who does not.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+
+from eyeflow.base.errors import EyeflowError
+from eyeflow.base.visible import visible
+
+QUOTED_CHARACTERS_MAX = 200
+CAUSES_MAX = 8
+"""How far `why` follows the causes of an exception: httpx has the system's error three below its own."""
+_OWN = "eyeflow."
+_NUMBER = re.compile(r"\[Errno (-?[0-9]+)\]")
+_NO_ANSWER = "no answer in time"
+_UNKNOWN_NAME = "this name is not known in the network"
+_NAMES = {-2: _UNKNOWN_NAME, -5: _UNKNOWN_NAME, -3: "the name cannot be looked up: is the network down?"}
+"""Failures of getaddrinfo(3): EAI_NONAME, EAI_NODATA, EAI_AGAIN."""
+_TLS = {
+    "WRONG_VERSION_NUMBER": "the other side does not speak TLS",
+    "HTTP_REQUEST": "the other side speaks HTTP without TLS",
+    "NO_START_LINE": "a file is not PEM",
+    "PEM_LIB": "a file is not PEM, or its key needs a passphrase",
+    "BAD_BASE64_DECODE": "a PEM file is damaged",
+    "NO_CERTIFICATE_OR_CRL_FOUND": "a file holds no certificate in PEM",
+    "KEY_VALUES_MISMATCH": "the key does not belong to the certificate",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the other side asks for a certificate",
+}
+_KINDS = {
+    "httpx.RemoteProtocolError": "the other side does not answer in HTTP",
+    "httpx.UnsupportedProtocol": "the URL must begin with http:// or https://",
+    "httpx.InvalidURL": "the URL is malformed",
+    "httpx.TooManyRedirects": "it redirects without end",
+    "httpx.DecodingError": "the answer is damaged",
+    "apsw.FullError": "the disk is full",
+    "apsw.IOError": "the disk fails to read or write",
+    "apsw.CorruptError": "the file is damaged",
+    "apsw.NotADBError": "the file is no database",
+    "apsw.ReadOnlyError": "it may only be read",
+    "apsw.CantOpenError": "the file cannot be opened",
+    "apsw.PermissionsError": "the file may not be used",
+    "apsw.BusyError": "another process uses it",
+    "apsw.LockedError": "another process uses it",
+    "websockets.InvalidHandshake": "the other side opens no WebSocket",
+    "websockets.ConnectionClosed": "the connection broke",
+    "elftools.ELFError": "it is no ELF file",
+    "serial.SerialException": "the port failed, or the device went away",
+    "builtins.EOFError": "it ends too early",
+    "builtins.RecursionError": "it is nested too deeply",
+    "builtins.UnicodeError": "it is no text in UTF-8",
+    "builtins.ImportError": "a package of Python is not installed, or cannot be loaded",
+    "builtins.MemoryError": "there is not enough memory",
+    "builtins.ConnectionError": "the connection broke",
+    "asyncio.IncompleteReadError": "it ends too early",
+    "subprocess.TimeoutExpired": _NO_ANSWER,
+}
+"""Kinds of exceptions by their library and name; a kind stands for those that derive from it."""
+_MALFORMED = "it is malformed"
+
+
+def why(error: BaseException) -> str:
+    """Return the reason of a failure as a part of a sentence: never empty, on one line, without a path."""
+    for one in _chain(error):
+        if words := _words(one):
+            return words
+    kind = type(error)
+    if kind.__module__ == "builtins":
+        return "the system refused it" if isinstance(error, OSError) else _MALFORMED
+    said = f' says "{visible(str(error))[:QUOTED_CHARACTERS_MAX]}"' if str(error) else ""
+    return f"{kind.__module__.partition('.')[0]}{said or f' failed ({kind.__name__})'}"
+
+
+def internal(error: BaseException) -> str:
+    """Return what is shown of a bug of ours that the process survives: its kind and text, to be reported."""
+    return f"internal error: {visible(repr(error))[:QUOTED_CHARACTERS_MAX]}"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and what it came from; of several at once the first."""
+    current: BaseException | None = error
+    for _ in range(CAUSES_MAX):
+        if current is None:
+            return
+        yield current
+        inner = current.exceptions[0] if isinstance(current, BaseExceptionGroup) else None
+        current = inner or current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+
+
+def _words(error: BaseException) -> str:
+    """Return our words for an exception alone, empty when there are none."""
+    if isinstance(error, EyeflowError):
+        return error.brief
+    if type(error).__module__.startswith(_OWN):
+        return str(error)
+    kinds = [f"{kind.__module__.partition('.')[0].lstrip('_')}.{kind.__name__}" for kind in type(error).__mro__]
+    if "ssl.SSLError" in kinds:
+        return _of_tls(error)
+    if "socket.gaierror" in kinds:
+        return _NAMES.get(getattr(error, "errno", 0), _UNKNOWN_NAME)
+    if number := number_of(error):
+        return os.strerror(number)
+    if any(kind.endswith(("Timeout", "TimeoutError", "TimeoutException")) for kind in kinds):
+        return _NO_ANSWER
+    return next((_KINDS[kind] for kind in kinds if kind in _KINDS), "")
+
+
+def _of_tls(error: BaseException) -> str:
+    if said := getattr(error, "verify_message", ""):
+        return f"the certificate is not trusted: {visible(said)}"
+    reason = getattr(error, "reason", None) or "PEM_LIB"
+    return _TLS.get(reason, f"TLS failed: {reason.lower().replace('_', ' ')}")
+
+
+def number_of(error: BaseException) -> int:
+    """Return the system's number of an error (`errno.EACCES`), 0 for none. Some have it only in their text."""
+    number = error.args[0] if type(error).__module__ == "termios" else getattr(error, "errno", None)
+    if number is None and (found := _NUMBER.search(str(error))):
+        number = int(found[1])
+    return number if isinstance(number, int) and number in errno.errorcode else 0
