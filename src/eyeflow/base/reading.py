@@ -6,11 +6,14 @@ section 6, has neither). A whole number is exact or refused. Errors never repeat
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from functools import cache
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
+from eyeflow.base.errors import ExitCode
 from eyeflow.base.visible import visible
 
 if TYPE_CHECKING:  # what reads nothing must not load these: `eyeflow check` starts in a tenth of a second
@@ -44,6 +47,10 @@ _JSON_WORDS = {
 
 class Unreadable(ValueError):  # noqa: N818 - it is an answer about a text
     """A text is not what it should be; `str` is the reason, for people."""
+
+
+class TooLarge(Unreadable):
+    """A file has more bytes than any of its kind, or no end, as `/dev/zero`."""
 
 
 def parse_int(text: str) -> int:
@@ -145,13 +152,43 @@ def decode_utf8(data: bytes) -> str:
         raise Unreadable(f"not UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}") from None
 
 
-def read_text(path: Path, size_bytes_max: int = TEXT_BYTES_MAX) -> str:
-    """Return the text of a file. Raises OSError, and Unreadable when it is too large (`/dev/zero`) or not UTF-8."""
+def read_bytes(path: Path, size_bytes_max: int = TEXT_BYTES_MAX) -> bytes:
+    """Return the bytes of a file, also of a pipe, whose writer is waited for. Raises OSError, and TooLarge."""
     with path.open("rb") as file:
-        data = file.read(size_bytes_max + 1)
+        return read_stream(file, size_bytes_max)
+
+
+def read_text(path: Path, size_bytes_max: int = TEXT_BYTES_MAX) -> str:
+    """Return the text of a file, as `read_bytes`. Raises OSError, and Unreadable, also for what is not UTF-8."""
+    return decode_utf8(read_bytes(path, size_bytes_max))
+
+
+def read_at_once(path: Path, size_bytes_max: int = TEXT_BYTES_MAX) -> bytes:
+    """Return the bytes of a regular file: for a running daemon, which must wait for no pipe and no device.
+
+    Raises OSError, and Unreadable for what is no regular file or too large.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise Unreadable("it is no regular file")
+        return read_stream(file, size_bytes_max)
+
+
+def read_stream(file: IO[bytes], size_bytes_max: int) -> bytes:
+    """Return what is left in a stream. Raises TooLarge."""
+    data = file.read(size_bytes_max + 1)
     if len(data) > size_bytes_max:
-        raise Unreadable(f"it has more than {size_bytes_max} bytes")
-    return decode_utf8(data)
+        raise TooLarge(f"it has more than {size_bytes_max} bytes")
+    return data
+
+
+def exit_code(error: OSError | Unreadable) -> ExitCode:
+    """Return the exit code of a command that could not read a file: a wrong text is the user's, the rest the system's.
+
+    ENVIRONMENT: it is missing, forbidden, a directory, a device, or endless. PROBLEMS: what is in it is wrong.
+    """
+    is_content = isinstance(error, Unreadable) and not isinstance(error, TooLarge)
+    return ExitCode.PROBLEMS if is_content else ExitCode.ENVIRONMENT
 
 
 def _shown(text: str) -> str:

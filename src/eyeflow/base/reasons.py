@@ -18,7 +18,7 @@ QUOTED_CHARACTERS_MAX = 200
 CAUSES_MAX = 8
 """How far `why` follows the causes of an exception: httpx has the system's error three below its own."""
 _OWN = "eyeflow."
-_NUMBER = re.compile(r"\[Errno (-?[0-9]+)\]")
+_NUMBER = re.compile(r"(?:\[Errno |\()([0-9]+)(?:\]|, ')")
 _NO_ANSWER = "no answer in time"
 _UNKNOWN_NAME = "this name is not known in the network"
 _NAMES = {-2: _UNKNOWN_NAME, -5: _UNKNOWN_NAME, -3: "the name cannot be looked up: is the network down?"}
@@ -90,7 +90,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             return
         yield current
         inner = current.exceptions[0] if isinstance(current, BaseExceptionGroup) else None
-        current = inner or current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+        current = inner or current.__cause__ or current.__context__
 
 
 def _words(error: BaseException) -> str:

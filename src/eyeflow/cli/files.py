@@ -9,6 +9,8 @@ from pathlib import Path
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
+from eyeflow.base.reading import Unreadable, read_stream
+from eyeflow.base.reading import read_bytes as read_whole
 from eyeflow.base.reasons import why
 from eyeflow.base.whole_file import write_whole
 
@@ -21,9 +23,7 @@ def find_rules(paths: list[Path]) -> list[Path]:
     """Return the rule files that `paths` name: files as they are, folders searched for `*.eye`, `-` for stdin."""
     found: list[Path] = []
     for path in paths:
-        if path == STDIN or path.is_file():
-            found.append(path)
-        elif path.is_dir():
+        if path.is_dir():
             inside = sorted(path.rglob("*.eye"))
             if not inside:
                 raise EyeflowError(
@@ -33,6 +33,8 @@ def find_rules(paths: list[Path]) -> list[Path]:
                     code="no_rules",
                 )
             found += inside
+        elif path == STDIN or path.exists():  # a pipe, too: `eyeflow check <(make-rule)`
+            found.append(path)
         else:
             raise missing(path)
     return list(dict.fromkeys(found))
@@ -53,18 +55,15 @@ def missing(path: Path) -> EyeflowError:
 
 def read_bytes(path: Path) -> bytes:
     """Return the bytes of a file, or of stdin for `-`; every refusal of the system becomes an EyeflowError."""
-    if path == STDIN:
-        return sys.stdin.buffer.read(RULE_BYTES_MAX + 1)
     try:
-        with path.open("rb") as file:
-            return file.read(RULE_BYTES_MAX + 1)
+        return read_stream(sys.stdin.buffer, RULE_BYTES_MAX) if path == STDIN else read_whole(path, RULE_BYTES_MAX)
     except FileNotFoundError:
         raise missing(path) from None
-    except OSError as error:
+    except (OSError, Unreadable) as error:
         raise EyeflowError(
             f"cannot read {path}",
             cause=why(error),
-            next_step="name a file that you may read" if path.is_dir() else "check the permissions of the file",
+            next_step="name a file that you may read" if path.is_dir() else "check the file and its permissions",
             code="unreadable",
         ) from None
 

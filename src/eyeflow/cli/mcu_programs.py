@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.base.reading import Unreadable, read_bytes
 from eyeflow.cli.files import write_bytes
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ def recall(program_id: str) -> Program | None:
     from eyeflow.svm.failure import ProgramError
 
     for path in sorted(folder().glob(f"{program_id[:KEY_DIGITS]}*.svm"))[:1]:
-        with suppress(OSError, ProgramError):
-            return decode(path.read_bytes()).program
+        with suppress(OSError, Unreadable, ProgramError):
+            return decode(read_bytes(path)).program
     return None
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eyeflow.cli.console import note
-from eyeflow.cli.files import read_bytes, usage_error
+from eyeflow.cli.files import usage_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -77,7 +77,7 @@ class Choice:
 
 def choose(chip: str, board: Path | None, out: Path | None = None) -> Choice:
     """Return the board that is meant: the one named, ./board.toml, or the one that `mcu new` would write for a chip."""
-    from eyeflow.mcu.board import parse_board
+    from eyeflow.mcu.board import parse_board, read_board
 
     path = board or (BOARD_FILE if BOARD_FILE.exists() and not chip else None)
     if path is None:
@@ -86,7 +86,7 @@ def choose(chip: str, board: Path | None, out: Path | None = None) -> Choice:
         folder, options = f"{PROJECT}-{name.lower()}", f" --chip {name}"
         found = parse_board(text, f"the default board of {name}")
     else:
-        text = read_bytes(path).decode("utf-8", errors="replace")
+        text = read_board(path)
         found = parse_board(text, str(path))
         _agree(path, found, chip)
         is_usual = path == BOARD_FILE

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 LEVELS = {"high": True, "low": False, "free": None}
 
 
+LINE_CHARACTERS_MAX = 1000
+
+
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
     app.command("sim")(sim)
@@ -121,7 +124,7 @@ def _keys(board: Board) -> str:
 
 
 def _read_keys(server: SimServer, board: Board) -> None:
-    for line in sys.stdin:
+    while line := sys.stdin.readline(LINE_CHARACTERS_MAX):
         words = line.split()
         if words:
             try:

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
 from eyeflow.base.private import WRITERS, loose
-from eyeflow.base.reading import Unreadable, decode_utf8, parse_toml
+from eyeflow.base.reading import Unreadable, decode_utf8, exit_code, parse_toml, read_bytes
 from eyeflow.base.reasons import why
 from eyeflow.base.record import dataclass
 from eyeflow.base.whole_file import write_whole
@@ -323,13 +323,15 @@ def _mend(directory: Path, file: Path) -> str:
 
 def _read_bounded(path: Path, bytes_max: int = KEY_FILE_BYTES_MAX) -> bytes:
     try:
-        with path.open("rb") as file:
-            data = file.read(bytes_max + 1)
-    except OSError as error:
-        raise _wrong(f"cannot read {path}", why(error), "check the path", "key_file") from error
-    if len(data) > bytes_max:
-        raise _wrong(f"{path} is not a key file", f"over {bytes_max} bytes", "check the path", "key_file")
-    return data
+        return read_bytes(path, bytes_max)
+    except (OSError, Unreadable) as error:
+        raise EyeflowError(
+            f"cannot read {path}",
+            cause=why(error),
+            next_step="check the path",
+            code="key_file",
+            exit_code=exit_code(error),
+        ) from error
 
 
 def _no_write(path: Path, error: OSError) -> EyeflowError:

@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.base.reading import Unreadable, parse_toml, read_text
+from eyeflow.base.reading import Unreadable, exit_code, parse_toml, read_text
 from eyeflow.base.reasons import why
 from eyeflow.compiler.limits import ChipLimits
 from eyeflow.mcu.chips import Chip, find_chip
@@ -138,16 +138,21 @@ def _half(limit: int | None) -> int | None:
 
 def load_board(path: Path) -> Board:
     """Read and check a board file; raises EyeflowError when it cannot be read and BoardError for what is in it."""
+    return parse_board(read_board(path), path.name)
+
+
+def read_board(path: Path) -> str:
+    """Return the text of a board file; raises EyeflowError when it cannot be read."""
     try:
-        source = read_text(path, BOARD_BYTES_MAX)
+        return read_text(path, BOARD_BYTES_MAX)
     except (OSError, Unreadable) as error:
         raise EyeflowError(
             f"cannot read the board file {path}",
             cause=why(error),
             next_step="write one with `eyeflow mcu new --chip CHIP`, or name another with --board",
             code="board",
+            exit_code=exit_code(error),
         ) from error
-    return parse_board(source, path.name)
 
 
 def parse_board(source: str, name: str = "board.toml") -> Board:

@@ -9,6 +9,7 @@ from pathlib import Path
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.machine import Machine
 from eyeflow.base.private import WRITERS, require_private
+from eyeflow.base.reading import read_at_once
 from eyeflow.base.reasons import why
 from eyeflow.node.clock import Clock
 from eyeflow.node.config.config import NodeConfig
@@ -169,7 +170,7 @@ def load_identity(data_dir: Path, machine: Machine | None = None) -> Identity:
         if not path.exists():
             machine.write_whole(path, Identity.generate(machine.random).private_bytes(), 0o600)
         require_private(path, "the node's key")
-        return Identity(path.read_bytes())
+        return Identity(read_at_once(path, KEY_BYTES))
     except (OSError, ValueError) as error:
         raise EyeflowError(
             f"cannot use the node's key {path}",

@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.base.reading import Unreadable, read_bytes
 from eyeflow.base.reasons import why
 from eyeflow.mcu.sim.extra import import_elftools
 
 MACHINE = "EM_ARM"
+ELF_BYTES_MAX = 64 * 1024 * 1024
+"""Above any firmware with its debug information."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +41,8 @@ class Firmware:
 def load_firmware(path: Path) -> Firmware:
     """Read a 32-bit ARM ELF file; raises EyeflowError when it is missing or something else."""
     try:
-        data = path.read_bytes()
-    except OSError as error:
+        data = read_bytes(path, ELF_BYTES_MAX)
+    except (OSError, Unreadable) as error:
         raise EyeflowError(
             f"the firmware {path} cannot be read",
             cause=why(error),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from eyeflow.base.errors import ExitCode, EyeflowError
-from eyeflow.base.reading import Unreadable, parse_float, parse_int
+from eyeflow.base.reading import Unreadable, exit_code, parse_float, parse_int, read_text
 from eyeflow.base.reasons import why
 
 COLUMNS = ("time", "channel", "value")
@@ -21,6 +22,7 @@ TIMESTAMP = "timestamp"
 READ = re.compile(r"adc\.read_channel\((\d+)\)")
 CHANNELS_MAX = 19
 COUNTS_MAX = 4095
+RECORDING_BYTES_MAX = 64 * 1024 * 1024
 SAMPLES_MAX = 1_000_000
 
 
@@ -91,16 +93,20 @@ def load_recording(path: Path) -> AdcValues:
     Raises EyeflowError (PROBLEMS) with the line that is wrong.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return _parse(csv.reader(file), path)
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path, RECORDING_BYTES_MAX)
+    except (OSError, Unreadable) as error:
         raise EyeflowError(
             f"the recording {path} cannot be read",
             cause=why(error),
             next_step="give a CSV file with the columns time,channel,value",
             code="recording_missing",
-            exit_code=ExitCode.PROBLEMS,
+            exit_code=exit_code(error),
         ) from error
+    rows = csv.reader(io.StringIO(text, newline=""))
+    try:
+        return _parse(rows, path)
+    except csv.Error:
+        raise _refused(path, rows.line_num, "a cell is too long, or a quote in it is not closed") from None
 
 
 def _parse(rows: csv.Reader, path: Path) -> AdcValues:  # type: ignore[name-defined]

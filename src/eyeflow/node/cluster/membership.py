@@ -19,7 +19,7 @@ import httpx
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.machine import WriteWhole
-from eyeflow.base.reading import Unreadable, parse_json, read_text
+from eyeflow.base.reading import Unreadable, parse_json, read_at_once
 from eyeflow.base.reasons import why
 from eyeflow.base.whole_file import write_whole
 from eyeflow.net.bodies import PLAIN, aread_body
@@ -240,7 +240,7 @@ class _broken:  # noqa: N801 - a context manager
 
 def _load(path: Path) -> Any:
     try:
-        plain = parse_json(read_text(path, FILE_BYTES_MAX))
+        plain = parse_json(read_at_once(path, FILE_BYTES_MAX))
         if not isinstance(plain, dict):  # `null` must not pass for a file that is not there
             raise Unreadable("it holds no JSON object")
         return plain

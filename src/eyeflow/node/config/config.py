@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
-from eyeflow.base.reading import Unreadable, parse_toml, read_text
+from eyeflow.base.reading import Unreadable, exit_code, parse_toml, read_text
 from eyeflow.base.reasons import why
-from eyeflow.node.config.overrides import apply_overrides, resolve_paths
+from eyeflow.node.config.overrides import apply_overrides, named_settings, resolve_paths
 from eyeflow.node.config.ports import SECTIONS, PortsConfig
 from eyeflow.node.config.tables import Table
 from eyeflow.node.store.types import BufferLimits, OnFull
@@ -115,9 +115,10 @@ def load_config(
 ) -> NodeConfig:
     """Read the file (None: there is none), then the environment, then `overrides` (`{"node.name": "a"}`, from flags).
 
-    Raises EyeflowError (code `config`, exit code USAGE) naming file, key and, where it can, line.
+    Raises EyeflowError (code `config`) naming file, key and, where it can, line. Exit code PROBLEMS for what the file
+    says, USAGE for what a variable or flag says, ENVIRONMENT when the file cannot be read.
     """
-    text = _read(path) if path else ""
+    text, given = _read(path) if path else "", named_settings(environment or {}, overrides or {})
     try:
         tables = _parse(text)
         apply_overrides(tables, environment or {}, overrides or {})
@@ -126,7 +127,7 @@ def load_config(
         resolve_paths(tables, path.resolve().parent if path else Path.cwd())
         return _from_tables(tables)
     except EyeflowError as error:
-        raise _placed(error, path, text) from error
+        raise _placed(error, path, text, given) from error
 
 
 def _read(path: Path) -> str:
@@ -138,7 +139,7 @@ def _read(path: Path) -> str:
             cause=why(error),
             next_step="Make one with `eyeflow node init`, or name another with --config.",
             code="config",
-            exit_code=ExitCode.USAGE,
+            exit_code=exit_code(error),
         ) from error
 
 
@@ -151,7 +152,7 @@ def _parse(text: str) -> dict[str, Any]:
             cause=str(error),
             next_step="Correct the line; `eyeflow node init` writes an example.",
             code="config",
-            exit_code=ExitCode.USAGE,
+            exit_code=ExitCode.PROBLEMS,
         ) from error
 
 
@@ -250,8 +251,12 @@ def _trusted_keys(table: Table) -> tuple[bytes, ...]:
     return tuple(dict.fromkeys(bytes.fromhex(key) for key in keys))
 
 
-def _placed(error: EyeflowError, path: Path | None, text: str) -> EyeflowError:
-    """Add the file and, when the message names a key, its line."""
+def _placed(error: EyeflowError, path: Path | None, text: str, given: frozenset[str]) -> EyeflowError:
+    """Add the file and, when the message names a key, its line. `given` are the settings of variables and flags."""
+    named = _NAMED.search(error.message)
+    if named is not None and f"{named['section']}.{named['key']}" in given:
+        error.exit_code = ExitCode.USAGE
+        return error
     if path is None or str(path) in error.message:
         return error
     line = _line_of(error.message, text)

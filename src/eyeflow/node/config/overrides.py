@@ -38,6 +38,11 @@ def apply_overrides(tables: dict[str, Any], environment: Mapping[str, str], flag
         _set(tables, _BY_NAME[name], text, f"--set {name}")
 
 
+def named_settings(environment: Mapping[str, str], flags: Mapping[str, str]) -> frozenset[str]:
+    """Return the names of the settings that variables and flags give: `node.name`."""
+    return frozenset(flags) | {_BY_VARIABLE[variable].name for variable in environment if variable in _BY_VARIABLE}
+
+
 def _set(tables: dict[str, Any], setting: Setting, text: str, origin: str) -> None:
     table = tables
     for part in setting.section.split("."):

@@ -93,7 +93,7 @@ class Table:
 
     def refuse(self, message: str, cause: str, next_step: str) -> NoReturn:
         """Raise the error of a wrong configuration."""
-        raise EyeflowError(message, cause=cause, next_step=next_step, code="config", exit_code=ExitCode.USAGE)
+        raise EyeflowError(message, cause=cause, next_step=next_step, code="config", exit_code=ExitCode.PROBLEMS)
 
     def _take(self, key: str, default: Any, kind: type | tuple[type, ...], wanted: str) -> Any:
         self._taken.add(key)

@@ -21,7 +21,7 @@ from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
 from eyeflow.base.reading import Unreadable, parse_json
 from eyeflow.base.reasons import why
-from eyeflow.node.replay.event_tables import LINE_CHARACTERS_MAX, TOO_LONG, Lines, TableProblem, open_table
+from eyeflow.node.replay.event_tables import LINE_CHARACTERS_MAX, TOO_LONG, Endless, Lines, TableProblem, open_table
 from eyeflow.node.replay.event_times import TIME_MAX_US, parse_time
 
 TIME_COLUMN = "timestamp"
@@ -96,7 +96,9 @@ def _open_file(path: Path) -> IO[bytes]:
     try:
         return path.open("rb")
     except OSError as error:
-        refuse(f"cannot read the events in {path}", why(error), "Check the path and its permissions.")
+        refuse(
+            f"cannot read the events in {path}", why(error), "Check the path and its permissions.", ExitCode.ENVIRONMENT
+        )
 
 
 class _Lent(io.RawIOBase):
@@ -163,6 +165,8 @@ def _open_stream(name: str, stream: io.TextIOWrapper, times: TimeSource, close: 
         _refuse_encoding(name, lines.number + 1, error)
     except (OSError, EOFError, zlib.error) as error:
         refuse(f"cannot read the events in {name}", _read_problem(error), "Check the file, the disk or the pipe.")
+    except Endless as error:
+        _refuse_endless(name, error)
     except TableProblem as problem:
         refuse(f"{name} {problem.message}", problem.cause, problem.next_step)
     rows = _guard(name, _csv_rows(table.rows, table.columns, times), close)
@@ -232,6 +236,8 @@ def _guard(name: str, rows: Iterator[Row], close: Callable[[], None]) -> Iterato
             yield row
     except UnicodeDecodeError as error:
         _refuse_encoding(name, line + 1, error)
+    except Endless as error:
+        _refuse_endless(name, error)
     except (OSError, EOFError, zlib.error) as error:
         refuse(
             f"reading {name} failed after line {line}", _read_problem(error), "Check the file, the disk or the pipe."
@@ -253,6 +259,10 @@ def _refuse_encoding(name: str, line: int, error: UnicodeDecodeError) -> NoRetur
     refuse(f"{name} is not UTF-8", cause, "Save or convert it as UTF-8: iconv -f latin1 -t utf-8.")
 
 
-def refuse(message: str, cause: str, next_step: str) -> NoReturn:
-    """Raise the error of a recording that cannot be used."""
-    raise EyeflowError(message, cause=cause, next_step=next_step, code="bad_events", exit_code=ExitCode.PROBLEMS)
+def _refuse_endless(name: str, error: Endless) -> NoReturn:
+    refuse(f"{name} has no end", f"In it {error}.", "Name a recording: a file of lines.", ExitCode.ENVIRONMENT)
+
+
+def refuse(message: str, cause: str, next_step: str, exit_code: ExitCode = ExitCode.PROBLEMS) -> NoReturn:
+    """Raise the error of a recording that cannot be used; ENVIRONMENT when it cannot even be read."""
+    raise EyeflowError(message, cause=cause, next_step=next_step, code="bad_events", exit_code=exit_code)

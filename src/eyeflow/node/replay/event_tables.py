@@ -20,6 +20,10 @@ COLUMNS_MAX = 4096
 RECORD_LINES_MAX = 100
 """Most lines of one record: texts in cells have line breaks, but no recording in a cell."""
 SEPARATORS = ",;\t"
+SKIPPED_CHARACTERS_MAX = 64 * LINE_CHARACTERS_MAX
+"""Most characters of one line that are passed over: `/dev/zero` has no end of them."""
+BLANK_LINES_MAX = 1_000_000
+"""Most blank lines before the first event."""
 TOO_LONG = ""
 """In place of a line above LINE_CHARACTERS_MAX, no part of which may run as an event."""
 _SEPARATOR_LINE = re.compile(r'sep=([^"\r\n])\s*', re.IGNORECASE)
@@ -34,6 +38,10 @@ class TableProblem(Exception):  # noqa: N818 - it becomes an EyeflowError where 
         self.message, self.cause, self.next_step = message, cause, next_step
 
 
+class Endless(Exception):  # noqa: N818 - it becomes an EyeflowError where the file's name is known
+    """A stream has no lines that could be events, and no end in sight; the text says which line."""
+
+
 class Lines:
     """The lines of a stream with their numbers from 1, ends included; lines can be put back."""
 
@@ -43,11 +51,13 @@ class Lines:
         self.number = 0
 
     def first(self) -> str | None:
-        """Return the first line that is not blank, which comes again; None when there is none."""
+        """Return the first line that is not blank, which comes again; None when there is none. Raises Endless."""
         for number, line in self:
             if line is TOO_LONG or not line.isspace():
                 self.put_back([(number, line)])
                 return line
+            if number > BLANK_LINES_MAX:
+                raise Endless(f"the first {BLANK_LINES_MAX} lines are blank")
         return None
 
     def put_back(self, lines: list[tuple[int, str]]) -> None:
@@ -65,10 +75,16 @@ class Lines:
             raise StopIteration
         self.number += 1
         if len(line) == LINE_CHARACTERS_MAX and line[-1] not in "\r\n":
-            while (rest := self._read()) and rest[-1] not in "\r\n":
-                pass
+            self._skip_line()
             line = TOO_LONG
         return self.number, line
+
+    def _skip_line(self) -> None:
+        skipped = 0
+        while (rest := self._read()) and rest[-1] not in "\r\n":
+            skipped += len(rest)
+            if skipped > SKIPPED_CHARACTERS_MAX:
+                raise Endless(f"line {self.number} has more than {SKIPPED_CHARACTERS_MAX} characters")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from eyeflow.base.reading import decode_utf8, read_at_once
 from eyeflow.base.reasons import why
 from eyeflow.base.whole_file import write_whole
 
@@ -17,7 +18,7 @@ DIGITS_MAX = 19
 def marked_epoch(data_dir: Path) -> int:
     """Return the highest audit epoch of a store that this directory had, 0 when it never had one."""
     try:
-        text = (data_dir / MARKER_NAME).read_text(encoding="ascii").strip()
+        text = decode_utf8(read_at_once(data_dir / MARKER_NAME, DIGITS_MAX + 1)).strip()
     except (OSError, ValueError):
         return 0
     return int(text) if text.isdecimal() and len(text) <= DIGITS_MAX else 0

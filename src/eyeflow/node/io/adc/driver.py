@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from eyeflow.base.reading import Unreadable, decode_utf8, parse_int, parse_json
+from eyeflow.base.reading import Unreadable, decode_utf8, parse_int, parse_json, read_at_once
 from eyeflow.base.reasons import why
 from eyeflow.node.config.ports import AdcConfig
 from eyeflow.node.io.base_driver import BaseDriver
@@ -48,16 +48,14 @@ class AdcDriver(BaseDriver):
 
     def _read_iio(self, channel: int, path: Path) -> float:
         try:
-            with path.open("rb") as file:
-                return float(parse_int(decode_utf8(file.read(RAW_BYTES_MAX))))
+            return float(parse_int(decode_utf8(read_at_once(path, RAW_BYTES_MAX))))
         except (OSError, Unreadable) as error:
             raise self.failure(f"cannot read ADC channel {channel} from {path}: {why(error)}") from error
 
     def _read_values(self) -> Mapping[str, object]:
         assert self._file is not None
         try:
-            with self._file.open("rb") as file:
-                values = parse_json(file.read(VALUES_BYTES_MAX))
+            values = parse_json(read_at_once(self._file, VALUES_BYTES_MAX))
         except FileNotFoundError:
             return {}
         except (OSError, Unreadable) as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.base.reading import Unreadable, parse_json, read_text
+from eyeflow.base.reading import Unreadable, decode_utf8, parse_json, read_at_once
 from eyeflow.base.reasons import why
 from eyeflow.node.config.ports import GpioConfig, GpioLine
 
@@ -75,7 +75,7 @@ class SimulatedGpio:
             stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
             if stamp == self._seen:
                 return
-            self._levels = _parse_levels(read_text(self._file, LEVELS_BYTES_MAX))
+            self._levels = _parse_levels(decode_utf8(read_at_once(self._file, LEVELS_BYTES_MAX)))
             self._seen = stamp
         except FileNotFoundError:
             return
