@@ -14,7 +14,7 @@ from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.cli import compiling
 from eyeflow.cli.cluster import connect
 from eyeflow.cli.console import JsonFlag, colored, finish, finite, note, paint, say, say_json, table
-from eyeflow.cli.files import read_bytes, usage_error
+from eyeflow.cli.files import read_program, usage_error
 
 if TYPE_CHECKING:
     from eyeflow.client.rest import CoordinatorClient
@@ -106,8 +106,7 @@ def _program(path: Path, key: str, catalog: list[Path] | None) -> tuple[bytes, S
     from eyeflow.svm.container import decode, encode
 
     if path.suffix == ".svm":
-        data = read_bytes(path)
-        signed = decode(data)
+        data, signed = read_program(path)
         if not signed.signatures:
             raise EyeflowError(
                 f"{path} is not signed",

@@ -6,6 +6,7 @@ import os
 import stat
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
@@ -13,6 +14,9 @@ from eyeflow.base.reading import Unreadable, read_stream
 from eyeflow.base.reading import read_bytes as read_whole
 from eyeflow.base.reasons import why
 from eyeflow.base.whole_file import write_whole
+
+if TYPE_CHECKING:
+    from eyeflow.svm.container import SignedProgram
 
 STDIN = Path("-")
 RULE_BYTES_MAX = 16 * 1024 * 1024
@@ -66,6 +70,24 @@ def read_bytes(path: Path) -> bytes:
             next_step="name a file that you may read" if path.is_dir() else "check the file and its permissions",
             code="unreadable",
         ) from None
+
+
+def read_program(path: Path) -> tuple[bytes, SignedProgram]:
+    """Return the bytes of a program file, and what they hold; an EyeflowError names the file when they hold none."""
+    from eyeflow.svm.container import decode
+    from eyeflow.svm.failure import ProgramError
+
+    data = read_bytes(path)
+    try:
+        return data, decode(data)
+    except ProgramError as error:
+        raise EyeflowError(
+            f"{path} holds no program that can be used",
+            cause=error.message,
+            next_step=error.next_step,
+            code=error.code,
+            exit_code=error.exit_code,
+        ) from error
 
 
 def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:

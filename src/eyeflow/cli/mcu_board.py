@@ -13,7 +13,7 @@ from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.cli import mcu_programs as programs
 from eyeflow.cli import mcu_project as p
 from eyeflow.cli.console import JsonFlag, note, note_moving, paint, say, say_json, table
-from eyeflow.cli.files import read_bytes, usage_error
+from eyeflow.cli.files import read_program, usage_error
 from eyeflow.cli.mcu_port import (
     TIMEOUT_S,
     BaudOption,
@@ -102,7 +102,7 @@ def _is_stopped(board: Board, place: int) -> bool:
 def _program(path: Path, hello: Hello, key: str, board_file: Path | None) -> bytes:
     """Return the bytes of a program file, or of a rule compiled for the board and signed."""
     if path.suffix != ".eye":
-        return _checked(path, read_bytes(path))
+        return read_program(path)[0]
     from eyeflow.cli import compiling
     from eyeflow.cli.program_files import sign_bytes
     from eyeflow.svm.container import encode
@@ -139,24 +139,6 @@ def _file_of(hello: Hello) -> Path | None:
     """Return ./board.toml when it describes a board with this chip."""
     board = described_board(hello)
     return p.BOARD_FILE if board is not None else None
-
-
-def _checked(path: Path, data: bytes) -> bytes:
-    """Return the bytes of a file that holds a program; says which file when it does not."""
-    from eyeflow.svm.container import decode
-    from eyeflow.svm.failure import ProgramError
-
-    try:
-        decode(data)
-    except ProgramError as error:
-        raise EyeflowError(
-            f"{path} holds no program that can be pushed",
-            cause=error.message,
-            next_step=error.next_step,
-            code=error.code,
-            exit_code=error.exit_code,
-        ) from error
-    return data
 
 
 def _progress(done_bytes: int, total_bytes: int) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from eyeflow.base.duration import format_duration
 from eyeflow.cli.console import JsonFlag, say, say_json
-from eyeflow.cli.files import read_bytes, write_bytes
+from eyeflow.cli.files import read_bytes, read_program, write_bytes
 from eyeflow.cli.program_files import limits_json, sign_bytes, signers
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def sign(
     """Add a signature to a program; its id does not change."""
     from eyeflow.svm.container import decode
 
-    data = sign_bytes(read_bytes(program), key)
+    unsigned, _found = read_program(program)
+    data = sign_bytes(unsigned, key)
     write_bytes(program, data)
     signed = decode(data)
     if json_:
@@ -52,11 +53,10 @@ def inspect(
     json_: JsonFlag = False,
 ) -> None:
     """Show what a program is: header, proven limits, capabilities, signers, code. Verifies it first."""
-    from eyeflow.svm.container import decode
     from eyeflow.svm.signing import check_unchanged
     from eyeflow.svm.verify import verify
 
-    signed = decode(read_bytes(program))
+    _data, signed = read_program(program)
     verify(signed.program)
     check_unchanged(signed)
     lines = _source_lines(program, source)

@@ -17,7 +17,7 @@ from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.reading import Unreadable, parse_float
 from eyeflow.cli import compiling
 from eyeflow.cli.console import JsonFlag, counted, iso_time, note, paint, say, say_json
-from eyeflow.cli.files import STDIN, read_bytes, usage_error
+from eyeflow.cli.files import STDIN, read_bytes, read_program, usage_error
 from eyeflow.cli.parameters import parse_params
 from eyeflow.cli.streams import require_reader
 
@@ -91,7 +91,7 @@ def run(
 def _play(verified: Verified, rows: EventRows, options: ReplayOptions, *, show: bool, as_json: bool) -> None:
     from eyeflow.node.replay.replay import Replay
 
-    replay = Replay(verified, rows, options)
+    replay = Replay(verified, rows, options, tell=note)
     try:
         for record in replay.run():
             if show:
@@ -144,12 +144,11 @@ def load_program(path: Path, catalog: list[Path] | None) -> Verified:
     """Return a verified program from a .svm file, or by compiling a rule."""
     from eyeflow.svm.verify import verify
 
-    data = b"" if path == STDIN or path.suffix == ".eye" else read_bytes(path)
+    data = read_bytes(path) if path.is_file() and path.suffix != ".eye" else b""  # a pipe can be read once only
     if data.startswith(b"\x7fSVM") or path.suffix == ".svm":
-        from eyeflow.svm.container import decode
         from eyeflow.svm.signing import check_unchanged
 
-        signed = decode(data)
+        _data, signed = read_program(path)
         check_unchanged(signed)
         return verify(signed.program)
     options = compiling.compile_options(None, "")

@@ -257,7 +257,7 @@ def read_public_key(key: bytes | str | Path) -> bytes:
         return _checked(bytes.fromhex(text))
     with contextlib.suppress(binascii.Error, ValueError):
         return _checked(base64.b64decode(text, validate=True))
-    if isinstance(key, str) and Path(key).is_file():
+    if isinstance(key, str) and (Path(key).exists() or "/" in key or key.endswith((".pub", ".pem"))):
         return read_public_key(Path(key))
     raise _not_public(f"`{text[:40]}` is neither hex, base64, a .pub nor a PEM public key")
 

@@ -11,7 +11,7 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
-from eyeflow.base.errors import EyeflowError
+from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.reasons import why
 from eyeflow.mcu.chips import Chip
 from eyeflow.mcu.demangle import demangle
@@ -87,6 +87,7 @@ def read_sizes(path: Path, chip: Chip) -> Sizes:
             cause=why(error),
             next_step="build it with `eyeflow mcu build`",
             code="firmware",
+            exit_code=ExitCode.PROBLEMS if isinstance(error, ELFError) else ExitCode.ENVIRONMENT,
         ) from error
     return Sizes(sections, symbols, chip.memory.stack_bytes)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eyeflow.base import reading
-from eyeflow.base.reading import Unreadable, decode_utf8, parse_float, parse_int, parse_json, parse_toml, read_text
+from eyeflow.base.errors import ExitCode
+from eyeflow.base.reading import (
+    TooLarge,
+    Unreadable,
+    decode_utf8,
+    exit_code,
+    parse_float,
+    parse_int,
+    parse_json,
+    parse_toml,
+    read_at_once,
+    read_text,
+)
 
 PYTHON_WORDS = (
     "set_int_max_str_digits",
@@ -110,6 +123,18 @@ def test_toml_that_is_wrong_is_told_in_own_words(text: str) -> None:
     with pytest.raises(Unreadable) as refused:
         parse_toml(text)
     assert not any(word in str(refused.value) for word in PYTHON_WORDS), refused.value
+
+
+def test_a_daemon_waits_for_no_pipe_and_no_device(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), Path("/dev/tty0") if Path("/dev/tty0").exists() else tmp_path):
+        with pytest.raises((Unreadable, OSError)) as refused:
+            read_at_once(path)
+        assert exit_code(refused.value) in (ExitCode.PROBLEMS, ExitCode.ENVIRONMENT)
+    (tmp_path / "x").write_bytes(b"ab")
+    assert read_at_once(tmp_path / "x", 2) == b"ab"
+    with pytest.raises(TooLarge):
+        read_at_once(tmp_path / "x", 1)
 
 
 def test_text_files_are_bounded_and_utf_8(tmp_path: Path) -> None:

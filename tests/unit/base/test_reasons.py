@@ -68,7 +68,7 @@ def test_a_coordinator_that_is_not_there() -> None:
     assert why(raised(lambda: get(url))) == "Connection refused"
     assert why(raised(lambda: asyncio.run(aget(url)))) == "Connection refused"
     assert why(raised(lambda: get("ftp://x/"))) == "the URL must begin with http:// or https://"
-    assert why(raised(lambda: get("http://x:99999999/"))) == "the URL is malformed"
+    assert why(raised(lambda: get("http://x:y/"))) == "the URL is malformed"
     assert why(httpx.ReadTimeout("")) == why(TimeoutError()) == why(httpx.PoolTimeout("x")) == "no answer in time"
 
 

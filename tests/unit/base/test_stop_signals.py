@@ -13,7 +13,7 @@ import pytest
 from components.waiting import HANG_S
 
 UNIT = Path(__file__).parents[1]
-DAEMONS = [UNIT / "node" / "webhook_process.py", UNIT / "coordinator" / "coordinator_process.py"]
+DAEMONS = [UNIT / "node" / "io" / "http" / "webhook_process.py", UNIT / "coordinator" / "coordinator_process.py"]
 
 
 def ignore_hangups() -> None:

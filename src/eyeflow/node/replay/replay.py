@@ -126,7 +126,8 @@ class ReplayOptions:
 class Replay:
     """One replay: iterate `run()` to the end (or stop early); `summary` is right at every moment.
 
-    Raises EyeflowError when the recording lacks a column, a read has no answer, or no handler fits.
+    `tell` hears what makes a replay long. Raises EyeflowError when the recording lacks a column, a read has no answer,
+    or no handler fits.
     """
 
     def __init__(
@@ -136,11 +137,13 @@ class Replay:
         options: ReplayOptions | None = None,
         drivers: Mapping[str, Driver] | None = None,
         pause: Callable[[float], None] = time.sleep,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         self._options = options or ReplayOptions()
         self._program: Program = verified.program
         self._events = events
         self._pause = pause
+        self._tell = tell
         try:
             self._instance = Instance(verified, self._options.params)
             self._answers = Answers(self._program, events, self._options.reads, drivers or {})
@@ -165,7 +168,7 @@ class Replay:
 
     def _run(self) -> Iterator[ActionRecord]:
         summary, answers, step = self.summary, self._answers, self._instance.step
-        calls_of, gaps = self._streams.calls, GapGuard(self._program.triggers, self._options.zone)
+        calls_of, gaps = self._streams.calls, GapGuard(self._program.triggers, self._options.zone, self._tell)
         offset_us, has_reads, paced = self._offset_us, answers.has_columns, self._options.speed > 0
         timers, last_us = self._has_timers, -1
         for line, time_us, row, number in self._streams.rows:

@@ -128,7 +128,7 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, text: str, line: 
     whole = f"{error.message} {error.cause} {error.next_step}"
     assert error.message.startswith(f"{file}:{line}: " if line else f"{file}: "), error.message
     assert says in whole and help_ in whole and error.next_step
-    assert error.exit_code is ExitCode.USAGE
+    assert error.exit_code is ExitCode.PROBLEMS
 
 
 def test_wrong_variables_and_flags_are_named(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_what_is_wrong_is_said(tables: dict[str, dict[str, Any]], message: str, 
     assert message in caught.value.message
     assert hint in caught.value.next_step
     assert caught.value.cause
-    assert caught.value.exit_code is ExitCode.USAGE
+    assert caught.value.exit_code is ExitCode.PROBLEMS
 
 
 @pytest.mark.parametrize(("mode", "refused"), [(0o600, False), (0o640, False), (0o644, True), (0o620, True)])

@@ -42,3 +42,22 @@ def test_more_work_than_the_bound_is_refused(triggers: list[Trigger], days: int)
 
 def test_a_rule_without_timers_knows_no_gap() -> None:
     GapGuard([], UTC).check("line 2", 0, START_US)
+
+
+def test_many_gaps_below_the_bound_are_told_while_they_add_up() -> None:
+    told: list[str] = []
+    guard, time_us = GapGuard([every(500_000)], UTC, told.append), START_US
+    for line in range(2, 102):
+        guard.check(f"line {line}", time_us, time_us + 40 * DAY_US)  # 6,912,000 firings each, within the bound
+        time_us += 40 * DAY_US
+    assert told[0].startswith("line 3 lies 40d after") and "13,824,000 times" in told[0]
+    assert 5 <= len(told) <= 8, "at each doubling, so that the notes do not add up, too"
+
+
+def test_the_gaps_of_an_ordinary_recording_are_not_told() -> None:
+    told: list[str] = []
+    guard, time_us = GapGuard([every(500_000)], UTC, told.append), START_US
+    for line in range(1000):
+        guard.check(f"line {line}", time_us, time_us + 3_600_000_000)
+        time_us += 3_600_000_000
+    assert told == []
