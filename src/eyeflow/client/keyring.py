@@ -259,7 +259,8 @@ def read_public_key(key: bytes | str | Path) -> bytes:
         return _checked(base64.b64decode(text, validate=True))
     if isinstance(key, str) and (Path(key).exists() or "/" in key or key.endswith((".pub", ".pem"))):
         return read_public_key(Path(key))
-    raise _not_public(f"`{text[:40]}` is neither hex, base64, a .pub nor a PEM public key")
+    shown = f"what is in {key}" if isinstance(key, Path) else f"`{text[:40]}`"
+    raise _not_public(f"{shown} is neither hex, base64, a .pub nor a PEM public key")
 
 
 def _checked(public: bytes) -> bytes:
