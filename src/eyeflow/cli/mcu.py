@@ -159,7 +159,7 @@ class _Progress:
 
 
 def _firmware_json(board: Board, firmware: Firmware) -> dict[str, Any]:
-    sizes, image, memory = firmware.sizes, firmware.image, board.chip.memory
+    sizes, image = firmware.sizes, firmware.image
     return {
         "chip": board.chip.name,
         "board": board.name,
@@ -168,15 +168,19 @@ def _firmware_json(board: Board, firmware: Firmware) -> dict[str, Any]:
         "bin": str(image.bin),
         "uf2": str(image.uf2) if image.uf2 else None,
         "toolchain": firmware.toolchain.describe(),
-        **_used(sizes),
-        "flashBudgetBytes": memory.flash_bytes,
-        "ramBudgetBytes": memory.ram_bytes,
-        "sections": [{"name": s.name, "bytes": s.size_bytes, "kind": s.kind.value} for s in sizes.sections],
+        **_used(sizes, board),
     }
 
 
-def _used(sizes: Sizes) -> dict[str, int]:
-    return {"flashBytes": sizes.flash_bytes, "ramBytes": sizes.ram_bytes, "stackBytes": sizes.stack_bytes}
+def _used(sizes: Sizes, board: Board) -> dict[str, Any]:
+    return {
+        "flashBytes": sizes.flash_bytes,
+        "ramBytes": sizes.ram_bytes,
+        "stackBytes": sizes.stack_bytes,
+        "flashBudgetBytes": board.chip.memory.flash_bytes,
+        "ramBudgetBytes": board.chip.memory.ram_bytes,
+        "sections": [{"name": s.name, "bytes": s.size_bytes, "kind": s.kind.value} for s in sizes.sections],
+    }
 
 
 def say_sizes(sizes: Sizes, board: Board) -> None:
@@ -208,7 +212,7 @@ def size(
     sizes = read_sizes(elf or choice.image().elf, choice.board.chip)
     if json_:
         symbols = [{"name": s.name, "bytes": s.size_bytes, "kind": s.kind.value} for s in sizes.symbols]
-        say_json({**_used(sizes), "symbols": symbols})
+        say_json({**_used(sizes, choice.board), "symbols": symbols})
         return
     say_sizes(sizes, choice.board)
     for kind in (Kind.FLASH, Kind.RAM):
