@@ -121,7 +121,7 @@ class Hub:
             self.send_manifests()
             self.store.check()
         except (EyeflowError, OSError) as error:
-            self.store.trouble = why(error)
+            self.store.trouble = error.brief if isinstance(error, EyeflowError) else f"{self.store.path}: {why(error)}"
         if bool(self.trouble) != bool(self._told):
             _log.log(logging.ERROR if self.trouble else logging.INFO, "%s", self.trouble or "the store works again")
         self._told = self.trouble

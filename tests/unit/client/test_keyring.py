@@ -21,7 +21,8 @@ def ring(tmp_path: Path) -> Keyring:
 
 def code_of(error: pytest.ExceptionInfo[EyeflowError]) -> str:
     assert error.value.cause and error.value.next_step
-    assert error.value.exit_code is ExitCode.PROBLEMS
+    unread = error.value.message.startswith("cannot read ")
+    assert error.value.exit_code is (ExitCode.ENVIRONMENT if unread else ExitCode.PROBLEMS)
     return error.value.code
 
 

@@ -74,7 +74,7 @@ async def keep_serving_status(
                 tried.set()
                 await asyncio.get_running_loop().create_future()
         except OSError as error:
-            _log.warning("`eyeflow node status` gets no answer for now: %s", why(error))
+            _log.warning("`eyeflow node status` gets no answer for now: %s: %s", data_dir / SOCKET_NAME, why(error))
             tried.set()
         await asyncio.sleep(backoff.next_s())
 
