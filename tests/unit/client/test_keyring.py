@@ -120,7 +120,7 @@ def test_what_is_no_public_key_is_refused(ring: Keyring, form: bytes | str) -> N
         return
     with pytest.raises(EyeflowError) as error:
         ring.trust(form, "x")
-    assert code_of(error) == "public_key"
+    assert code_of(error) == ("key_file" if form == "/nowhere/key.pub" else "public_key")
 
 
 def test_a_private_key_is_not_taken_as_public(ring: Keyring) -> None:

@@ -176,7 +176,7 @@ def test_a_full_disk_is_a_problem_and_loses_nothing(api: Any) -> None:
             break
     assert (replies[-1].status_code, replies[-1].json()["code"]) == (503, "storage")
     assert api.client.get("/healthz").status_code == 503, "health is what the last write said"
-    assert "FullError" in api.ask("GET", "/api/status").json()["trouble"]
+    assert "the disk is full" in api.ask("GET", "/api/status").json()["trouble"]
     kept = api.store.rows("SELECT count(*) FROM api_tokens WHERE name = ?", ("x" * 64,))[0][0]
     assert kept == len(replies) - 1
     api.store._db.pragma("max_page_count", 1_000_000)

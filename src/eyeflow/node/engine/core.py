@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from eyeflow.base.duration import format_duration
+from eyeflow.base.reasons import internal
 from eyeflow.node.engine.intake import Intake
 from eyeflow.node.engine.levels import Levels, resource_key
 from eyeflow.node.engine.rounds import Dispatch, Emitted, Executed, Planned, PlannedAction, Ran, Round
@@ -188,7 +189,7 @@ class Core:
             return Ran(rule, event, execution, time_us, offset_us)
         except Exception as error:
             _log.exception("internal error while running %s", rule.key)
-            rule.health.fail(f"internal error: {error!r}", now_us)
+            rule.health.fail(internal(error), now_us)
             self.intake.reject(rule, event, f"internal error: {type(error).__name__}", now_us)
             return None
 
