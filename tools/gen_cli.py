@@ -27,9 +27,9 @@ terminal is shown as an escape, such as `\\x1b`. Colour is off when the output i
 | exit code | meaning |
 |---|---|
 | 0 | done |
-| 1 | problems in the input, a failed test or deployment |
-| 2 | wrong usage |
-| 3 | the environment: a file, the disk, the network |
+| 1 | problems in the input (a rule, a configuration, a recording), a failed test or deployment |
+| 2 | wrong usage: arguments, or a value of an `EYEFLOW_*` variable or flag of the node |
+| 3 | the environment: a file that is missing, forbidden or endless, the disk, the network |
 | 70 | a bug of eyeflow: the message names a report file |
 | 130 | interrupted by Ctrl-C |
 

@@ -18,8 +18,9 @@ class ExitCode(IntEnum):
 class EyeflowError(Exception):
     """Something outside the rule went wrong: says what, why and what to do next.
 
-    `code` is a stable word for scripts (`port_in_use`); `exit_code` is PROBLEMS for bad input (a foreign program, a
-    failed deployment), USAGE for wrong arguments and ENVIRONMENT (the default) for disk, network and the like.
+    `code` is a stable word for scripts (`port_in_use`); `exit_code` is PROBLEMS for what is wrong in
+    a file (a rule, a configuration, a foreign program) and for a failed deployment, USAGE for wrong arguments, and
+    ENVIRONMENT (the default) for files that cannot be read, disk, network and the like (`reading.exit_code`).
     """
 
     def __init__(
