@@ -129,6 +129,10 @@ class Connection:
             raise NotConnected(paho.error_string(info.rc))
         return info.mid
 
+    def end(self, reason: str) -> None:
+        """End this connection; `run` makes the next one."""
+        self._disconnected(reason)
+
     async def run(self) -> None:
         """Connect, stay connected, connect again, until cancelled."""
         while True:

@@ -7,6 +7,7 @@ confirmations could not be read either, and the rules that wait for them would n
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from dataclasses import dataclass, replace
 
@@ -15,10 +16,17 @@ from eyeflow.node.config.ports import MqttConfig
 from eyeflow.node.io.mqtt.connection import Connection, Handler, NotConnected
 from eyeflow.node.io.ports import PortStatus
 
+_log = logging.getLogger("eyeflow.node")
+
 UNCONFIRMED_MAX = 64
 """Messages published and not yet confirmed; the broker may allow less (Receive Maximum)."""
 STRIKES_MAX = 2
 """Connections that may end while a message, alone, is not confirmed, before it is taken for the reason."""
+OBJECTS_WITHIN_S = 1.0
+"""A broker that objects to a message ends the connection so soon after it. A suspected message is held back so long on
+a new connection: a network that flaps ends that one, too, and then the message is not the reason."""
+UNCONFIRMED_S = 30.0
+"""A connection on which the broker owes confirmations and sends none for so long is ended, and made again."""
 REFUSED_S = 60.0
 REFUSED_MAX = 256
 """Topics at which the broker ended the connection; for so long nothing is sent to them, so that others are."""
@@ -39,6 +47,7 @@ class _Message:
     answer: asyncio.Future[None]
     timer: asyncio.TimerHandle | None = None
     strikes: int = 0
+    sent_s: float = 0.0
 
 
 class Publisher(Handler):
@@ -57,6 +66,9 @@ class Publisher(Handler):
         self._unconfirmed: dict[int, _Message] = {}
         self._refused: dict[str, float] = {}
         self._one_by_one = False
+        self._held: asyncio.TimerHandle | None = None
+        self._progress_s = 0.0
+        """When the broker last confirmed a message, or began to owe a confirmation."""
 
     async def run(self) -> None:
         """Stay connected, from the first message on, until cancelled."""
@@ -118,6 +130,9 @@ class Publisher(Handler):
             _end(message, error)
             return
         if message.qos:
+            message.sent_s = asyncio.get_running_loop().time()
+            if not self._unconfirmed:
+                self._progress_s = message.sent_s
             # It stays there when nobody waits for it any more: the broker still counts it.
             self._unconfirmed[mid] = message
         else:
@@ -130,7 +145,7 @@ class Publisher(Handler):
     @property
     def _has_room(self) -> bool:
         room = 1 if self._one_by_one else min(self._connection.limits.receive_max, UNCONFIRMED_MAX)
-        return self._connection.is_up and len(self._unconfirmed) < room
+        return self._connection.is_up and self._held is None and len(self._unconfirmed) < room
 
     def _problem(self, message: _Message) -> str:
         if self._refused:
@@ -141,12 +156,23 @@ class Publisher(Handler):
         return self._connection.limits.publish_problem(message.topic, message.payload, message.qos, message.retain)
 
     def up(self) -> None:
-        """Send what waits."""
+        """Send what waits; a suspected message only when the connection has held for a while without it."""
         self._changed.set()
+        if self._unsent and self._unsent[0].strikes:
+            self._held = asyncio.get_running_loop().call_later(OBJECTS_WITHIN_S, self._release)
+        self._send_waiting()
+
+    def _release(self) -> None:
+        self._held = None
         self._send_waiting()
 
     def down(self, reason: str) -> None:
         """Send again what was not confirmed, before the rest and one by one: one of them may be the reason."""
+        if self._held is not None:
+            self._held.cancel()
+            self._held = None
+            for message in self._unsent:
+                message.strikes = 0  # the connection ended without it
         again = [message for message in self._unconfirmed.values() if not message.answer.done()]
         self._unconfirmed.clear()
         self._one_by_one = self._one_by_one or bool(again)
@@ -160,6 +186,8 @@ class Publisher(Handler):
 
     def _judge(self, message: _Message) -> list[_Message]:
         """Refuse a message at which the broker has ended the connection again; return what is to be sent again."""
+        if asyncio.get_running_loop().time() - message.sent_s > OBJECTS_WITHIN_S:
+            return [message]
         message.strikes += 1
         if message.strikes < STRIKES_MAX:
             return [message]
@@ -170,6 +198,7 @@ class Publisher(Handler):
 
     def published(self, mid: int, problem: str) -> None:
         """Take the broker's confirmation."""
+        self._progress_s = asyncio.get_running_loop().time()
         message = self._unconfirmed.pop(mid, None)
         if message is not None and problem:
             _end(message, Refused(f"the MQTT broker refused the message: {problem}"))
@@ -178,7 +207,13 @@ class Publisher(Handler):
         self._send_waiting()
 
     def tick(self) -> None:
-        """Show what the broker lacks."""
+        """Show what the broker lacks; end a connection on which it confirms nothing."""
+        if self._unconfirmed and asyncio.get_running_loop().time() - self._progress_s > UNCONFIRMED_S:
+            _log.warning(
+                "%s: the broker confirmed nothing for %.0f s; connecting again", self.status.name, UNCONFIRMED_S
+            )
+            self._connection.end(f"the broker confirmed nothing for {UNCONFIRMED_S:.0f} s")
+            return
         lacks = self._connection.limits.lacks(0)
         if self._connection.is_up and lacks:
             self.status.detail = f"{self.config.host}:{self.config.port}; the broker says: {', '.join(lacks)}"
