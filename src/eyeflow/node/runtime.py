@@ -53,7 +53,7 @@ class NodeRuntime:
     ) -> None:
         self.config, self.clock, self.world, self.machine = config, clock, world, machine or Machine()
         self.link: Link | None = None
-        self.started_us = clock.now_us()
+        self.started_steady_us = clock.steady_us()
         self._writer, self._identity = writer, identity
         self._signers: bytes | None = None
         options = EngineOptions(config.offline.limits, config.offline.durability, self._subscribe, self.machine.random)

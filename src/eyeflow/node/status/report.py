@@ -22,7 +22,7 @@ def node_status(node: NodeRuntime) -> dict[str, object]:
         "epoch": identity.epoch,
         "public_key": identity.public_key.hex(),
         "time_us": now_us,
-        "uptime": format_duration((now_us - node.started_us) // 1_000_000 * 1_000_000),
+        "uptime": format_duration((node.clock.steady_us() - node.started_steady_us) // 1_000_000 * 1_000_000),
         "coordinator": _coordinator(node),
         "rules": [
             _running(node, rule) for rule in sorted(node.engine.core.rules.values(), key=lambda one: str(one.key))

@@ -267,3 +267,14 @@ def test_a_clock_that_runs_ahead_for_seconds_costs_no_record(tmp_path: Path, run
         await sim.stop()
 
     asyncio.run(test())
+
+
+def test_a_node_is_not_older_because_its_clock_was_set(tmp_path: Path) -> None:
+    async def test() -> None:
+        sim = await started(tmp_path, REMINDER)
+        await sim.advance(3 * S)
+        sim.clock.set_us += 100 * 24 * HOUR
+        assert sim.node.status()["uptime"] == "3s"
+        await sim.stop()
+
+    run(test())
