@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from eyeflow.base.names import near
-from eyeflow.coordinator import intake, metrics, views
-from eyeflow.coordinator.auth import CHALLENGE_S, JOIN_TOKEN_S, Actor, Role
-from eyeflow.coordinator.fleet import STRATEGIES, Draft
+from eyeflow.coordinator import metrics, views
+from eyeflow.coordinator.challenges import CHALLENGE_S
+from eyeflow.coordinator.deployments import STRATEGIES, Draft, found_deployment
 from eyeflow.coordinator.hub import Hub
+from eyeflow.coordinator.intake import check_params
+from eyeflow.coordinator.nodes import found_node
 from eyeflow.coordinator.problem import FieldError, Problem
-from eyeflow.coordinator.registry import NodeRecord, ProgramRecord
+from eyeflow.coordinator.programs import check_signers, found_program, program_to_deploy
+from eyeflow.coordinator.store.cluster_store import Reading
+from eyeflow.coordinator.tokens import JOIN_TOKEN_S, Actor, Role
 from eyeflow.protocol.wire import ProtocolError
-from eyeflow.rollout.plan import OFFLINE_S, Deployment, Rollback
+from eyeflow.rollout.plan import OFFLINE_S, Params, Rollback
 from eyeflow.svm.container import decode
 
 DEPLOYMENTS_SHOWN_MAX = 200
@@ -38,196 +41,193 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def get_status(hub: Hub, call: Call) -> Reply:
+async def get_status(hub: Hub, call: Call) -> Reply:
     """Return the cluster in one look."""
+    facts = await hub.store.read(views.cluster_facts)
     body = {
         "coordinatorId": hub.store.coordinator_id,
         "software": hub.own.software,
         "startedUs": hub.started_us,
-        "nodes": len(hub.registry.nodes()),
+        "nodes": facts.nodes,
         "connected": len(hub.links),
-        "inDoubt": hub.fleet.heads.in_doubt(),
-        "rules": len(hub.registry.rules()),
-        "openDeployments": len(hub.fleet.open()),
+        "inDoubt": facts.in_doubt,
+        "rules": facts.rules,
+        "openDeployments": facts.open_deployments,
         "trouble": hub.trouble,
     }
     return Reply(200, body)
 
 
-def get_healthz(hub: Hub, call: Call) -> Reply:
-    """Say whether the store works."""
+async def get_healthz(hub: Hub, call: Call) -> Reply:
+    """Say whether the store works. It asks nobody: it answers at once, whatever the store is busy with."""
     return Reply(503, {"status": "degraded"}) if hub.trouble else Reply(200, {"status": "ok"})
 
 
-def get_metrics(hub: Hub, call: Call) -> Reply:
+async def get_metrics(hub: Hub, call: Call) -> Reply:
     """Return the counters in Prometheus text format."""
-    return Reply(200, metrics.render(hub))
+    return Reply(200, metrics.render(hub, await hub.store.read(views.cluster_facts)))
 
 
-def list_nodes(hub: Hub, call: Call) -> Reply:
+async def list_nodes(hub: Hub, call: Call) -> Reply:
     """Return all nodes."""
-    return Reply(200, {"nodes": [views.node_view(hub, node) for node in hub.registry.nodes()]})
+    found = await hub.store.read(views.all_node_facts)
+    return Reply(200, {"nodes": [views.node_view(hub, facts) for facts in found]})
 
 
-def get_node(hub: Hub, call: Call) -> Reply:
+async def get_node(hub: Hub, call: Call) -> Reply:
     """Return one node."""
-    return Reply(200, views.node_view(hub, _node(hub, call.path["id"])))
+    return Reply(200, await _node(hub, call.path["id"]))
 
 
-def remove_node(hub: Hub, call: Call) -> Reply:
+async def remove_node(hub: Hub, call: Call) -> Reply:
     """Remove a node; its rules run on until it is told otherwise, but it opens no link any more."""
-    hub.remove(_node(hub, call.path["id"]).name, call.actor.name)
+    await hub.remove(call.path["id"], call.actor.name)
     return Reply(204)
 
 
-def accept_node(hub: Hub, call: Call) -> Reply:
+async def accept_node(hub: Hub, call: Call) -> Reply:
     """Take the history that a node has now for the right one; what contradicts it is forgotten."""
-    node = _node(hub, call.path["id"]).name
-    hub.fleet.accept(node, hub.clock(), call.actor.name)
-    return Reply(200, views.node_view(hub, _node(hub, node)))
+    await hub.nodes.accept(call.path["id"], hub.clock(), call.actor.name)
+    return Reply(200, await _node(hub, call.path["id"]))
 
 
-def retire_rule(hub: Hub, call: Call) -> Reply:
+async def retire_rule(hub: Hub, call: Call) -> Reply:
     """Take a rule off a node; an offline node hears of it when it is back."""
-    node, rule = _node(hub, call.path["id"]).name, call.path["rule"]
-    if rule not in dict(hub.fleet.wanted(node)):
-        raise Problem("rule_not_found", f"The node `{node}` is not to run a rule `{rule[:64]}`.")
-    for deployment in hub.fleet.open():
-        if deployment.rule == rule and deployment.node(node) is not None:
-            detail = f"Deployment {deployment.id} is bringing `{rule}` to `{node}` right now."
-            raise Problem("deployment_open", detail, f"cancel it first: eyeflow deployments {deployment.id} --cancel")
-    hub.fleet.retire(node, rule, hub.clock(), call.actor.name)
+    await hub.deployments.retire(call.path["id"], call.path["rule"], hub.clock(), call.actor.name)
     return Reply(204)
 
 
-def create_join_token(hub: Hub, call: Call) -> Reply:
+async def create_join_token(hub: Hub, call: Call) -> Reply:
     """Make a single-use token with which one node joins."""
-    now_us = hub.clock()
-    with hub.store.transaction():
-        token, expires_us = hub.tokens.create_join(now_us, call.body.get("validS", JOIN_TOKEN_S))
-        hub.store.log(now_us, call.actor.name, "join_token", token[4:16])
+    valid_s = call.body.get("validS", JOIN_TOKEN_S)
+    token, expires_us = await hub.tokens.create_join(hub.clock(), call.actor.name, valid_s)
     return Reply(201, {"token": token, "expiresUs": expires_us})
 
 
-def join(hub: Hub, call: Call) -> Reply:
+async def join(hub: Hub, call: Call) -> Reply:
     """Register a node's public key in exchange for a join token."""
     body = call.body
     public_key, signature = bytes.fromhex(body["publicKey"]), bytes.fromhex(body["signature"])
-    hub.registry.join(body["token"], body["node"], public_key, signature, hub.clock())
+    await hub.nodes.join(body["token"], body["node"], public_key, signature, hub.clock())
     return Reply(
         201,
         {
             "coordinatorId": hub.store.coordinator_id,
             "publicKey": hub.store.identity.public_key.hex(),
-            "signers": sorted(key.hex() for key in hub.registry.trusted()),
+            "signers": sorted(key.hex() for key in await hub.programs.trusted()),
         },
     )
 
 
-def challenge(hub: Hub, call: Call) -> Reply:
+async def challenge(hub: Hub, call: Call) -> Reply:
     """Give a nonce that a node signs to open its link."""
     nonce = hub.challenges.issue(hub.clock()).hex()
     return Reply(200, {"coordinatorId": hub.store.coordinator_id, "nonce": nonce, "expiresS": CHALLENGE_S})
 
 
-def create_token(hub: Hub, call: Call) -> Reply:
+async def create_token(hub: Hub, call: Call) -> Reply:
     """Make an API token."""
     name, role = call.body["name"], Role(call.body["role"])
-    with hub.store.transaction():
-        token = hub.tokens.create(name, role, hub.clock())
-        hub.store.log(hub.clock(), call.actor.name, "create_token", name, role.value)
+    token = await hub.tokens.create(name, role, hub.clock(), call.actor.name)
     return Reply(201, {"token": token, "name": name, "role": role.value})
 
 
-def list_tokens(hub: Hub, call: Call) -> Reply:
+async def list_tokens(hub: Hub, call: Call) -> Reply:
     """Return the API tokens, without their secrets."""
-    return Reply(200, {"tokens": [views.token_view(*token) for token in hub.tokens.all()]})
+    return Reply(200, {"tokens": [views.token_view(token) for token in await hub.tokens.all()]})
 
 
-def revoke_token(hub: Hub, call: Call) -> Reply:
+async def revoke_token(hub: Hub, call: Call) -> Reply:
     """Let an API token open nothing any more."""
-    with hub.store.transaction():
-        hub.tokens.revoke(call.path["id"], hub.clock())
-        hub.store.log(hub.clock(), call.actor.name, "revoke_token", call.path["id"][:64])
+    await hub.tokens.revoke(call.path["id"], hub.clock(), call.actor.name)
     return Reply(204)
 
 
-def list_keys(hub: Hub, call: Call) -> Reply:
+async def list_keys(hub: Hub, call: Call) -> Reply:
     """Return all signer keys."""
-    return Reply(200, {"keys": [views.key_view(key) for key in hub.registry.signers()]})
+    keys = await hub.store.read(lambda reading: reading.signers())
+    return Reply(200, {"keys": [views.key_view(key) for key in keys]})
 
 
-def trust_key(hub: Hub, call: Call) -> Reply:
+async def trust_key(hub: Hub, call: Call) -> Reply:
     """Trust the programs that a key signs."""
     public_key = bytes.fromhex(call.body["publicKey"])
-    key = hub.registry.trust(public_key, call.body["name"], hub.clock(), call.actor.name)
+    key = await hub.programs.trust(public_key, call.body["name"], hub.clock(), call.actor.name)
     return Reply(201, views.key_view(key))
 
 
-def revoke_key(hub: Hub, call: Call) -> Reply:
+async def revoke_key(hub: Hub, call: Call) -> Reply:
     """Trust a key no more."""
-    known = [key for key in hub.registry.signers() if key.public_key.hex() == call.path["key"]]
-    if not known:
-        raise Problem("not_found", "No signer key has this public key.")
-    hub.registry.revoke(known[0].public_key, hub.clock(), call.actor.name)
+    await hub.programs.revoke(call.path["key"], hub.clock(), call.actor.name)
     return Reply(204)
 
 
-def add_program(hub: Hub, call: Call) -> Reply:
+async def add_program(hub: Hub, call: Call) -> Reply:
     """Keep a signed program: 201 when it is new, 200 when it was here already."""
-    program, new = hub.registry.add_program(call.body, hub.clock(), call.actor.name)
+    program, new = await hub.programs.add(call.body, hub.clock(), call.actor.name)
     return Reply(201 if new else 200, views.program_view(program), {"Location": f"/api/programs/{program.id}"})
 
 
-def get_program(hub: Hub, call: Call) -> Reply:
+async def get_program(hub: Hub, call: Call) -> Reply:
     """Return one program's facts."""
-    return Reply(200, views.program_view(_program(hub, call.path["id"])))
+    program = await hub.store.read(lambda reading: found_program(reading, call.path["id"]))
+    return Reply(200, views.program_view(program))
 
 
-def list_rules(hub: Hub, call: Call) -> Reply:
+async def list_rules(hub: Hub, call: Call) -> Reply:
     """Return all rules."""
-    return Reply(200, {"rules": [views.rule_view(hub, rule) for rule in hub.registry.rules()]})
+    return Reply(200, {"rules": await hub.store.read(views.rule_views)})
 
 
-def list_deployments(hub: Hub, call: Call) -> Reply:
-    """Return the newest deployments."""
-    shown = hub.fleet.deployments(DEPLOYMENTS_SHOWN_MAX)
-    return Reply(200, {"deployments": [views.deployment_view(hub, one) for one in shown]})
+async def list_deployments(hub: Hub, call: Call) -> Reply:
+    """Return the newest deployments, with the number of nodes in each state."""
+    found = await hub.store.read(lambda reading: views.deployment_views(reading, DEPLOYMENTS_SHOWN_MAX))
+    return Reply(200, {"deployments": found})
 
 
-def get_deployment(hub: Hub, call: Call) -> Reply:
-    """Return one deployment."""
-    return Reply(200, views.deployment_view(hub, _deployment(hub, call.path["id"])))
+async def get_deployment(hub: Hub, call: Call) -> Reply:
+    """Return one deployment, with each of its nodes."""
+    return Reply(200, await _deployment(hub, call.path["id"]))
 
 
-def cancel_deployment(hub: Hub, call: Call) -> Reply:
+async def cancel_deployment(hub: Hub, call: Call) -> Reply:
     """End a deployment early; its nodes go back to their last known good."""
-    deployment = _deployment(hub, call.path["id"])
-    if deployment.over:
-        raise Problem("deployment_over", f"Deployment {deployment.id} is {deployment.state.value} already.")
-    return Reply(202, views.deployment_view(hub, hub.fleet.cancel(deployment, hub.clock(), call.actor.name)))
+    deployment = await hub.deployments.cancel(call.path["id"], hub.clock(), call.actor.name)
+    return Reply(202, await _deployment(hub, deployment.id))
 
 
-def deploy(hub: Hub, call: Call) -> Reply:
+async def deploy(hub: Hub, call: Call) -> Reply:
     """Start a deployment of a rule."""
     rule, body = call.path["id"], call.body
-    program = _program_to_deploy(hub, rule, body.get("programId"))
-    hub.registry.check_signers(rule, program.signers)
-    decoded = decode(hub.registry.program_bytes(program.id)).program
+    if ("nodeIds" in body) == ("all" in body):
+        errors = [FieldError("", "needs `nodeIds` or `all`")]
+        raise Problem("invalid_body", "Give either `nodeIds` or `all`.", errors=errors)
+    strategy = _strategy(body.get("strategy", "immediate"))
+    program_id, signers, params = await hub.store.read(lambda reading: _chosen_program(reading, rule, body))
     draft = Draft(
         rule=rule,
-        program_id=program.id,
-        params=intake.check_params(decoded, body.get("params", {})),
-        nodes=_target_nodes(hub, rule, body),
-        strategy=_strategy(body.get("strategy", "immediate")),
+        program_id=program_id,
+        params=params,
+        nodes=tuple(body["nodeIds"]) if "nodeIds" in body else None,
+        strategy=strategy,
         rollback=Rollback.ON_ERROR if body.get("rollbackOnError", True) else Rollback.NEVER,
         deadline_s=body.get("deadlineS", OFFLINE_S),
     )
     try:
-        deployment = hub.fleet.deploy(draft, hub.clock(), call.actor.name)
+        deployment = await hub.deployments.deploy(
+            draft, hub.clock(), call.actor.name, lambda reading: check_signers(reading, rule, signers)
+        )
     except ProtocolError as error:
         raise Problem("limit_reached", f"A node's wanted set would be too large: {error.message}.") from error
-    return Reply(202, views.deployment_view(hub, deployment), {"Location": f"/api/deployments/{deployment.id}"})
+    made = await _deployment(hub, deployment.id)
+    return Reply(202, made, {"Location": f"/api/deployments/{deployment.id}"})
+
+
+def _chosen_program(reading: Reading, rule: str, body: Mapping[str, Any]) -> tuple[str, tuple[bytes, ...], Params]:
+    """Return the program to deploy: its id, who signed it, and the parameters as it takes them."""
+    program = program_to_deploy(reading, rule, body.get("programId"))
+    decoded = decode(reading.program_bytes(program.id)).program
+    return program.id, program.signers, check_params(decoded, body.get("params", {}))
 
 
 def _strategy(name: str) -> str:
@@ -238,62 +238,13 @@ def _strategy(name: str) -> str:
     return name
 
 
-def _target_nodes(hub: Hub, rule: str, body: Mapping[str, Any]) -> tuple[str, ...]:
-    known = [node.name for node in hub.registry.nodes()]
-    if ("nodeIds" in body) == ("all" in body):
-        raise Problem(
-            "invalid_body", "Give either `nodeIds` or `all`.", errors=[FieldError("", "needs `nodeIds` or `all`")]
-        )
-    nodes = tuple(body.get("nodeIds", known))
-    unknown = [node for node in nodes if node not in known]
-    if unknown or not nodes:
-        errors = [FieldError(f"/nodeIds/{nodes.index(node)}", _unknown_node(node, known)) for node in unknown]
-        detail = f"Not in the cluster: {', '.join(unknown)}." if unknown else "The cluster has no nodes yet."
-        raise Problem("unknown_nodes", detail, "list the nodes with `eyeflow status`", errors)
-    full = [node for node in nodes if not hub.registry.has_room(node, rule)]
-    if full:
-        raise Problem("limit_reached", f"These nodes run as many rules as they can: {', '.join(full)}.")
-    return nodes
+async def _node(hub: Hub, name: str) -> dict[str, Any]:
+    facts = await hub.store.read(lambda reading: views.node_facts(reading, found_node(reading, name)))
+    return views.node_view(hub, facts)
 
 
-def _unknown_node(node: str, known: list[str]) -> str:
-    guess = near(node, known)
-    return "is not in the cluster" + (f"; did you mean `{guess}`?" if guess else "")
-
-
-def _program_to_deploy(hub: Hub, rule: str, program_id: str | None) -> ProgramRecord:
-    programs = hub.registry.programs_of(rule)
-    if not programs:
-        guess = near(rule, hub.registry.rules())
-        hint = f" Did you mean `{guess}`?" if guess else ""
-        raise Problem(
-            "rule_not_found", f"No program of the rule `{rule[:64]}` was uploaded.{hint}", "POST /api/programs"
-        )
-    if program_id is None:
-        return programs[0]
-    found = next((program for program in programs if program.id == program_id), None)
-    if found is None:
-        detail = f"The rule `{rule}` has no program {program_id}."
-        raise Problem("program_not_found", detail, "upload it first: POST /api/programs")
-    return found
-
-
-def _node(hub: Hub, name: str) -> NodeRecord:
-    node = hub.registry.node(name)
-    if node is None:
-        raise Problem("node_not_found", f"No node is named `{name[:64]}`.", "list the nodes with GET /api/nodes")
-    return node
-
-
-def _program(hub: Hub, program_id: str) -> ProgramRecord:
-    program = hub.registry.program(program_id)
-    if program is None:
-        raise Problem("program_not_found", f"No program has the id `{program_id[:64]}`.")
-    return program
-
-
-def _deployment(hub: Hub, deployment_id: str) -> Deployment:
-    deployment = hub.fleet.deployment(deployment_id)
-    if deployment is None:
-        raise Problem("deployment_not_found", f"No deployment has the id `{deployment_id[:64]}`.")
-    return deployment
+async def _deployment(hub: Hub, deployment_id: str) -> dict[str, Any]:
+    linked = frozenset(hub.links)
+    return await hub.store.read(
+        lambda reading: views.deployment_view(reading, found_deployment(reading, deployment_id), linked)
+    )

@@ -16,7 +16,6 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator import metrics, openapi
 from eyeflow.coordinator.api import Call, Reply
-from eyeflow.coordinator.auth import Actor, Role
 from eyeflow.coordinator.endpoints import ENDPOINTS, PROGRAM_MEDIA_TYPE, Endpoint
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.intake import check_program
@@ -24,6 +23,8 @@ from eyeflow.coordinator.link import link_endpoint
 from eyeflow.coordinator.problem import MEDIA_TYPE, Problem
 from eyeflow.coordinator.schema import check, parse_json
 from eyeflow.coordinator.shapes import SCHEMAS
+from eyeflow.coordinator.store.cluster_store import ConflictError
+from eyeflow.coordinator.tokens import Actor, Role
 
 ANYBODY = Actor("anybody", Role.READ)
 BODY_S = 60.0
@@ -72,13 +73,11 @@ def _serve(endpoints: list[Endpoint]) -> Callable[[Request], Awaitable[Response]
         endpoint = by_method["GET" if request.method == "HEAD" else request.method]
         hub: Hub = request.app.state.hub
         _check_origin(request)
-        _actor(hub, endpoint, request)
+        await _actor(hub, endpoint, request)
         body = await _body(endpoint, request)
-        actor = _actor(hub, endpoint, request)  # again: the token may have been revoked while the body came
+        actor = await _actor(hub, endpoint, request)  # again: the token may have been revoked while the body came
         call = Call(request.path_params, body, actor)
-        reply = endpoint.handler(hub, call)
-        hub.send_manifests()
-        return _response(reply)
+        return _response(await endpoint.handler(hub, call))
 
     return serve
 
@@ -89,10 +88,10 @@ def _check_origin(request: Request) -> None:
         raise Problem("wrong_origin", f"The request comes from a page of {origin[:200]}.")
 
 
-def _actor(hub: Hub, endpoint: Endpoint, request: Request) -> Actor:
+async def _actor(hub: Hub, endpoint: Endpoint, request: Request) -> Actor:
     if endpoint.role is None:
         return ANYBODY
-    actor = hub.tokens.actor(request.headers.get("authorization"))
+    actor = await hub.tokens.actor(request.headers.get("authorization"))
     if not actor.may(endpoint.role):
         detail = f"The token `{actor.name}` has the role {actor.role.value}; this needs {endpoint.role.value}."
         raise Problem("forbidden", detail, "ask an admin for a token with that role")
@@ -113,7 +112,7 @@ async def _body(endpoint: Endpoint, request: Request) -> object:
         _expect(media_type, PROGRAM_MEDIA_TYPE)
         hub: Hub = request.app.state.hub
         async with hub.checking_program:
-            return await asyncio.to_thread(check_program, data, hub.registry.trusted())
+            return await asyncio.to_thread(check_program, data, await hub.programs.trusted())
     _expect(media_type, "application/json")
     value = parse_json(data)
     errors = check(SCHEMAS[endpoint.body], value, SCHEMAS)
@@ -173,7 +172,8 @@ async def _http_problem(request: Request, error: Exception) -> Response:
 
 async def _storage_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, EyeflowError)
-    return await _problem(request, Problem("storage", error.brief, error.next_step))
+    code = "conflict" if isinstance(error, ConflictError) else "storage"
+    return await _problem(request, Problem(code, error.brief, error.next_step))
 
 
 async def _bug(request: Request, error: Exception) -> Response:

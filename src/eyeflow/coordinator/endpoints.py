@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from eyeflow.coordinator import api
 from eyeflow.coordinator.api import Call, Reply
-from eyeflow.coordinator.auth import Role
 from eyeflow.coordinator.hub import Hub
+from eyeflow.coordinator.tokens import Role
 from eyeflow.protocol.wire import PROGRAM_BYTES_MAX
 
 JSON_BYTES_MAX = 256 * 1024
 """Largest JSON body."""
 PROGRAM_MEDIA_TYPE = "application/octet-stream"
 
-Handler = Callable[[Hub, Call], Reply]
+Handler = Callable[[Hub, Call], Awaitable[Reply]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Endpoint:
         auth = ("unauthenticated", "forbidden") if self.role is not None else ()
         body = ("malformed_json", "invalid_body") if self.body and self.body != PROGRAM_MEDIA_TYPE else ()
         sized = ("too_slow", "too_large", "unsupported_media_type") if self.body else ()
-        stored = ("storage",) if self.method != "GET" else ()
+        stored = ("storage", "conflict") if self.method != "GET" else ("storage",)
         return (*auth, *body, *sized, *self.problems, *stored, "wrong_origin")
 
 

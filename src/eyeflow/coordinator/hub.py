@@ -5,26 +5,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from random import Random, SystemRandom
 from typing import Protocol
 
 from eyeflow import __version__
 from eyeflow.base.errors import EyeflowError
-from eyeflow.base.reasons import why
-from eyeflow.coordinator.auth import Challenges, Tokens
-from eyeflow.coordinator.fleet import Fleet
-from eyeflow.coordinator.registry import Registry
-from eyeflow.coordinator.store import Store
-from eyeflow.protocol.messages import Status
+from eyeflow.coordinator.challenges import Challenges
+from eyeflow.coordinator.deployments import Deployments
+from eyeflow.coordinator.nodes import Nodes
+from eyeflow.coordinator.programs import Programs
+from eyeflow.coordinator.store.cluster_store import ClusterStore, CursorTooOldError, Reading
+from eyeflow.coordinator.store.facts import ChangeKind
+from eyeflow.coordinator.tokens import Tokens
+from eyeflow.protocol.messages import Manifest
 from eyeflow.protocol.session import Coordinates, Offer
 
 _log = logging.getLogger("eyeflow.coordinator")
 
 TICK_S = 1.0
 """How often open deployments look at their deadlines."""
-SEEN_S = 30
-"""How often the time a node was last seen is written down; in between it is kept in memory."""
+CHANGES_READ_MAX = 1_000
+"""Changes of the feed that are read at once to find the nodes that get a new manifest."""
 
 Clock = Callable[[], int]
 
@@ -35,7 +38,7 @@ class OpenLink(Protocol):
     node: str
 
     def offer(self, offer: Offer) -> None:
-        """Send a newer manifest."""
+        """Send a newer manifest as soon as the link can."""
         ...
 
     def close(self, code: str, reason: str) -> None:
@@ -48,80 +51,116 @@ def wall_clock_us() -> int:
     return time.time_ns() // 1000
 
 
-def new_deployment_id(random: Random) -> str:
-    """Return a fresh id for a deployment."""
-    return f"d-{random.randbytes(6).hex()}"
-
-
 class Hub:
-    """Everything the API and the links share. Lives on one event loop; commits are short and happen on it."""
+    """Everything the API and the links share. Lives on one event loop; what it commits, the store's thread commits.
 
-    def __init__(self, store: Store, clock: Clock = wall_clock_us, random: Random | None = None) -> None:
+    Make it by `started`. `follow` lets follow what changed: it runs after each commit that appended to the feed.
+    """
+
+    def __init__(self, store: ClusterStore, clock: Clock = wall_clock_us, random: Random | None = None) -> None:
         random = random or SystemRandom()
         self.store = store
         self.clock = clock
-        self.fleet = Fleet(store, lambda: new_deployment_id(random))
+        self.deployments = Deployments(store, lambda: f"d-{random.randbytes(6).hex()}")
+        self.nodes = Nodes(store)
+        self.programs = Programs(store, self.nodes.signers_changed)
         self.tokens = Tokens(store, random.randbytes)
-        self.registry = Registry(store, self.fleet, self.tokens)
         self.challenges = Challenges(random.randbytes)
         self.checking_program = asyncio.Lock()
         """One at a time, in a thread: nodes are served meanwhile."""
         self.own = Coordinates(store.coordinator_id, f"eyeflow {__version__}", store.identity.sign)
         self.links: dict[str, OpenLink] = {}
-        self.health: dict[str, Status] = {}
-        self.seen_us: dict[str, int] = {}
-        self._written_us: dict[str, int] = {}
-        self._told = ""
-        """The trouble of the store that the log has told."""
         self.started_us = clock()
-        self.fleet.restarted(self.started_us)
+        self._trouble = ""
+        """Why the disk takes nothing more, though no write has failed yet."""
+        self._told = ""
+        """The trouble that the log has told."""
+        self._lost: set[str] = set()
+        """Nodes whose link ended, which the store could not write down yet."""
+        self._offered = 0
+        """The feed's cursor behind the manifests that were offered to the links."""
+        self._changed = asyncio.Event()
+        self._following = asyncio.Lock()
 
-    def attach(self, link: OpenLink) -> None:
+    @classmethod
+    async def started(cls, store: ClusterStore, clock: Clock = wall_clock_us, random: Random | None = None) -> Hub:
+        """Return the hub of a coordinator that starts: no link is up yet, whatever the store says."""
+        hub = cls(store, clock, random)
+        hub._offered = await store.read(lambda reading: reading.newest_change())
+        await hub.deployments.restarted(hub.started_us)
+        store.on_change(hub._changed.set)
+        return hub
+
+    async def attach(self, link: OpenLink) -> None:
         """A node's link opened: the newest wins, an older one is closed."""
         older = self.links.pop(link.node, None)
+        self.links[link.node] = link
         if older is not None:
             older.close("replaced", "the node opened a newer link")
-            self.fleet.disconnected(link.node, self.clock())
-        self.links[link.node] = link
+            await self._lose(link.node)
 
-    def detach(self, link: OpenLink) -> None:
+    async def detach(self, link: OpenLink) -> None:
         """A node's link is gone; nothing to do when a newer one took its place."""
-        if self.links.get(link.node) is link:
-            del self.links[link.node]
-            self.fleet.disconnected(link.node, self.clock())
+        if self.links.get(link.node) is not link:
+            return
+        del self.links[link.node]
+        await self._lose(link.node)
+        if link.node not in self.links:
+            await self._bear(self.nodes.link_closed(link.node, self.clock()))
 
-    def saw(self, node: str, status: Status) -> None:
-        """A node told its health. Writing that down each time would be the coordinator's only steady load."""
-        now_us = self.clock()
-        self.health[node], self.seen_us[node] = status, now_us
-        if now_us - self._written_us.get(node, 0) >= SEEN_S * 1_000_000:
-            self._written_us[node] = now_us
-            self.fleet.seen(node, status.epoch, status.next_seq, now_us)
+    async def _lose(self, node: str) -> None:
+        self._lost.add(node)
+        await self._bear(self._write_lost({node}))
 
-    def remove(self, node: str, actor: str) -> None:
+    async def _write_lost(self, nodes: Collection[str]) -> None:
+        """Handed over before the first `await`: what the next link of a node does comes after it."""
+        await self.deployments.lost(sorted(nodes), self.clock())
+        self._lost -= set(nodes)
+
+    async def _bear(self, work: Awaitable[None]) -> None:
+        """Go on when the store fails: the next tick tries again."""
+        try:
+            await work
+        except EyeflowError as error:
+            self._trouble = error.brief
+
+    async def remove(self, node: str, actor: str) -> None:
         """Remove a node from the cluster and close its link."""
-        self.registry.remove_node(node, self.clock(), actor)
-        for kept in (self.health, self.seen_us, self._written_us):
-            kept.pop(node, None)
+        await self.nodes.remove(node, self.clock(), actor)
         link = self.links.get(node)
         if link is not None:
             link.close("removed", "the node was removed from the cluster")
 
-    def send_manifests(self) -> None:
-        """Send each changed manifest to its node, when the node is connected."""
-        for node in sorted(self.fleet.take_changed()):
-            link, offer = self.links.get(node), self.fleet.offer(node)
-            if link is not None and offer is not None:
-                link.offer(offer)
+    async def offer(self, node: str) -> Offer | None:
+        """Return the node's newest signed manifest, None for an unknown node."""
+        return await self.store.read(lambda reading: _offer(reading, node))
 
-    def tick(self) -> None:
+    async def follow(self) -> None:
+        """Let follow what changed: strategies decide, and nodes with a link get their new manifests."""
+        async with self._following:
+            await self.deployments.follow(self.clock())
+            is_all = False
+            while not is_all:
+                linked, cursor = frozenset(self.links), self._offered
+                look = partial(_new_offers, cursor=cursor, linked=linked)
+                offers, self._offered, is_all = await self.store.read(look)
+                for node, offer in offers.items():
+                    if (link := self.links.get(node)) is not None:
+                        link.offer(offer)
+
+    async def tick(self) -> None:
         """Look at deadlines once; a store that fails now is tried again at the next tick."""
+        now_us = self.clock()
         try:
-            self.fleet.tick(self.clock())
-            self.send_manifests()
-            self.store.check()
-        except (EyeflowError, OSError) as error:
-            self.store.trouble = error.brief if isinstance(error, EyeflowError) else f"{self.store.path}: {why(error)}"
+            await self.nodes.write_down(now_us)
+            if self._lost:
+                await self._write_lost(set(self._lost))
+            await self.deployments.tick(now_us)
+            await self.follow()
+            await self.store.check()
+            self._trouble = ""
+        except EyeflowError as error:
+            self._trouble = error.brief
         if bool(self.trouble) != bool(self._told):
             _log.log(logging.ERROR if self.trouble else logging.INFO, "%s", self.trouble or "the store works again")
         self._told = self.trouble
@@ -129,15 +168,44 @@ class Hub:
     @property
     def trouble(self) -> str:
         """Why the store takes nothing now; empty while it does."""
-        return self.store.trouble
+        return self._trouble or self.store.trouble
 
     async def run(self) -> None:
-        """Tick until cancelled."""
+        """Tick, and follow the feed, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_ticking())
+            tasks.create_task(self._keep_following())
+
+    async def _keep_ticking(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            self.tick()
+            await self.tick()
+
+    async def _keep_following(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            await self._bear(self.follow())
 
     def close_links(self) -> None:
         """Say goodbye to every node before the coordinator stops."""
         for link in list(self.links.values()):
             link.close("stopping", "the coordinator stops")
+
+
+def _offer(reading: Reading, node: str) -> Offer | None:
+    found = reading.manifest(node)
+    return None if found is None else Offer(found.version, Manifest(found.body, found.signature), found.rules)
+
+
+def _new_offers(reading: Reading, cursor: int, linked: frozenset[str]) -> tuple[dict[str, Offer], int, bool]:
+    """Return the new manifests of linked nodes, the cursor behind them, and whether there are no more."""
+    try:
+        changes = reading.changes(cursor, CHANGES_READ_MAX)
+        nodes = {one.subject for one in changes if one.kind is ChangeKind.MANIFEST} & linked
+        cursor = changes[-1].number if changes else cursor
+    except CursorTooOldError as error:
+        changes, nodes, cursor = [], set(linked), error.newest
+    found = {node: _offer(reading, node) for node in sorted(nodes)}
+    offers = {node: offer for node, offer in found.items() if offer is not None}
+    return offers, cursor, len(changes) < CHANGES_READ_MAX

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from urllib.parse import urlsplit
 
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.coordinator.auth import authenticate_link
+from eyeflow.coordinator.challenges import authenticate_link
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.problem import MEDIA_TYPE, Problem
 from eyeflow.protocol.messages import Manifest, Message, decode_message, encode_message
@@ -49,7 +50,8 @@ async def link_endpoint(websocket: WebSocket) -> None:
     refusal = _refusal(websocket)
     node = None
     if refusal is None:
-        node = authenticate_link(hub.store, hub.challenges, websocket.headers.get("authorization"), hub.clock())
+        authorization = websocket.headers.get("authorization")
+        node = await authenticate_link(hub.store, hub.challenges, authorization, hub.clock())
         refusal = (
             None if node is not None else Problem("unauthenticated", "The link's signature or nonce is not valid.")
         )
@@ -58,11 +60,7 @@ async def link_endpoint(websocket: WebSocket) -> None:
         return
     assert node is not None
     await websocket.accept()
-    offer = hub.fleet.offer(node)  # only now: what changed during the handshake must not be missed
-    if offer is None:
-        await websocket.close(CLOSE_APPLICATION, "removed: the node was removed from the cluster")
-        return
-    await _Link(hub, websocket, node, offer).run()
+    await _Link(hub, websocket, node).run()
 
 
 def _refusal(websocket: WebSocket) -> Problem | None:
@@ -74,45 +72,81 @@ def _refusal(websocket: WebSocket) -> Problem | None:
 
 
 class _Link:
-    """One open link. Satisfies `hub.OpenLink`."""
+    """One open link. Satisfies `hub.OpenLink`. `_acting` keeps what follows from one message or offer together."""
 
-    def __init__(self, hub: Hub, websocket: WebSocket, node: str, offer: Offer) -> None:
+    def __init__(self, hub: Hub, websocket: WebSocket, node: str) -> None:
         self.node = node
         self._hub = hub
         self._websocket = websocket
-        self._session = CoordinatorSession(node, hub.own, offer, known=hub.fleet.heads.of(node).head)
+        self._session: CoordinatorSession | None = None
+        self._newest: Offer | None = None
+        self._offered = asyncio.Event()
+        self._acting = asyncio.Lock()
         self._outbox: asyncio.Queue[Message | _Fetched | Close] = asyncio.Queue()
         self._credit, self._paced_s = float(BURST_MESSAGES_MAX), 0.0
 
     async def run(self) -> None:
-        self._hub.attach(self)
+        await self._hub.attach(self)
         try:
+            await self.open()
             async with asyncio.TaskGroup() as tasks:
-                reader = tasks.create_task(self._read())
+                working = [tasks.create_task(self._read()), tasks.create_task(self._send_offers())]
                 await self._write()
-                reader.cancel()
+                for task in working:
+                    task.cancel()
         finally:
-            self._hub.detach(self)
+            await self._hub.detach(self)
+
+    async def open(self) -> None:
+        """Begin the session. The link is attached already, so that no manifest is missed that comes meanwhile."""
+        try:
+            known = (await self._hub.nodes.link_opens(self.node)).head
+            offer = await self._hub.offer(self.node)
+        except EyeflowError as error:
+            self.close("storage", error.message)
+            return
+        if offer is None:
+            self.close("removed", "the node was removed from the cluster")
+            return
+        self._session = CoordinatorSession(self.node, self._hub.own, offer, known=known)
 
     def offer(self, offer: Offer) -> None:
-        self._act(self._session.offer(offer))
+        self._newest = offer
+        self._offered.set()
 
     def close(self, code: str, reason: str) -> None:
         self._outbox.put_nowait(Close(code, reason))
 
+    async def _send_offers(self) -> None:
+        """Each link does this in a task of its own: what they store together becomes one commit."""
+        while True:
+            await self._offered.wait()
+            self._offered.clear()
+            async with self._acting:
+                if self._session is not None and self._newest is not None:
+                    await self._bear(self._act(self._session.offer(self._newest)))
+
+    async def _bear(self, work: Awaitable[None]) -> None:
+        """Close the link when the store fails: the node comes back and hears what it should have heard."""
+        try:
+            await work
+        except EyeflowError as error:
+            self.close("storage", error.message)
+
     async def _read(self) -> None:
         try:
             async with asyncio.timeout(HELLO_S):
-                self._take(await self._websocket.receive_bytes())
+                data = await self._websocket.receive_bytes()
             while True:
+                await self._take(data)
                 await self._keep_pace()
-                self._take(await self._websocket.receive_bytes())
+                data = await self._websocket.receive_bytes()
         except TimeoutError:
             self.close("no_hello", f"no HELLO within {HELLO_S} s")
         except KeyError:
             self.close("protocol", "a text message where binary ones are spoken")
         except ProtocolError as error:
-            self._hub.fleet.troubled(self.node, error.message, self._hub.clock())
+            await self._bear(self._hub.nodes.troubled(self.node, error.message, self._hub.clock()))
             self.close("protocol", error.message)
         except EyeflowError as error:
             self.close("storage", error.message)
@@ -127,38 +161,49 @@ class _Link:
         if self._credit < 0:
             await asyncio.sleep(-self._credit / MESSAGES_PER_S_MAX)
 
-    def _take(self, data: bytes) -> None:
-        if self._hub.links.get(self.node) is not self:
-            return  # a newer link took over: what is still on its way here is of another time, maybe of another copy
-        self._act(self._session.receive(decode_message(data)))
-        self._hub.send_manifests()
+    @property
+    def _is_current(self) -> bool:
+        """Whether no newer link took over: what is still on its way here is of another time, maybe of another copy."""
+        return self._hub.links.get(self.node) is self
 
-    def _act(self, outputs: tuple[Output, ...]) -> None:
+    async def _take(self, data: bytes) -> None:
+        message = decode_message(data)
+        async with self._acting:
+            if self._is_current and self._session is not None:
+                await self._act(self._session.receive(message))
+
+    async def _act(self, outputs: tuple[Output, ...]) -> None:
         for output in outputs:
-            self._act_once(output)
+            await self._act_once(output)
 
-    def _act_once(self, output: Output) -> None:
+    async def _act_once(self, output: Output) -> None:
         hub, now_us = self._hub, self._hub.clock()
         if isinstance(output, Send):
-            self._put(output.message)
-            if isinstance(output.message, Manifest):
-                hub.fleet.manifest_sent(self.node, self._session.offered_version, now_us)
+            await self._send(output.message)
         elif isinstance(output, Close):
-            hub.fleet.troubled(self.node, output.reason, now_us)
+            await hub.nodes.troubled(self.node, output.reason, now_us)
             self.close(output.code, output.reason)
         elif isinstance(output, Connected):
-            hub.fleet.said_hello(self.node, output.hello, now_us)
+            await hub.nodes.said_hello(self.node, output.hello, now_us)
         elif isinstance(output, Applied):
-            hub.fleet.applied(self.node, output.result, now_us)
+            await hub.deployments.reported(self.node, output.result, now_us)
         elif isinstance(output, Seen):
-            hub.saw(self.node, output.status)
+            hub.nodes.saw(self.node, output.status, now_us)
         elif isinstance(output, Told):
-            hub.fleet.told(self.node, output.head, now_us)
+            await hub.nodes.told(self.node, output.head, now_us)
         elif isinstance(output, Recollected):
-            hub.fleet.recollected(self.node, output.known, output.hash, now_us)
+            await hub.nodes.recollected(self.node, output.known, output.hash, now_us)
         elif isinstance(output, NeedPrograms):
             for program_id in output.program_ids:
                 self._put((output.manifest_version, program_id))
+
+    async def _send(self, message: Message) -> None:
+        """A manifest goes out only after it is stored that it does: from then on the node may have changed."""
+        if isinstance(message, Manifest):
+            if not self._is_current or self._session is None:
+                return
+            await self._hub.deployments.sent(self.node, self._session.offered_version, self._hub.clock())
+        self._put(message)
 
     def _put(self, item: Message | _Fetched) -> None:
         if self._outbox.qsize() >= OUTBOX_MAX:
@@ -174,17 +219,22 @@ class _Link:
                 await self._say_goodbye(item)
                 return
             try:
-                for message in self._messages(item):
+                for message in await self._messages(item):
                     await self._websocket.send_bytes(encode_message(message))
+            except EyeflowError as error:
+                self.close("storage", error.message)
             except (WebSocketDisconnect, RuntimeError):
                 return
 
-    def _messages(self, item: Message | _Fetched) -> list[Message]:
+    async def _messages(self, item: Message | _Fetched) -> list[Message]:
         """A fetched program is read from the store only when its turn to be sent has come."""
         if not isinstance(item, tuple):
             return [item]
         version, program_id = item
-        outputs = self._session.deliver(version, {program_id: self._hub.registry.program_bytes(program_id)})
+        program = await self._hub.store.read(lambda reading: reading.program_bytes(program_id))
+        if self._session is None:
+            return []
+        outputs = self._session.deliver(version, {program_id: program})
         return [output.message for output in outputs if isinstance(output, Send)]
 
     async def _say_goodbye(self, why: Close) -> None:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from eyeflow.coordinator.hub import Hub
+from eyeflow.coordinator.views import ClusterFacts
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def render(hub: Hub) -> str:
+def render(hub: Hub, facts: ClusterFacts) -> str:
     """Return all metrics; every name starts with `eyeflow_coordinator_`."""
-    states = Counter(deployment.state.value for deployment in hub.fleet.open())
     gauges = {
-        "nodes": ("Nodes in the cluster", len(hub.registry.nodes())),
+        "nodes": ("Nodes in the cluster", facts.nodes),
         "nodes_connected": ("Nodes with an open link", len(hub.links)),
-        "nodes_in_doubt": ("Nodes whose history contradicts itself", hub.fleet.heads.in_doubt()),
-        "rules": ("Rules with a program", len(hub.registry.rules())),
-        "deployments_open": ("Deployments that have not ended", sum(states.values())),
+        "nodes_in_doubt": ("Nodes whose history contradicts itself", facts.in_doubt),
+        "rules": ("Rules with a program", facts.rules),
+        "deployments_open": ("Deployments that have not ended", facts.open_deployments),
         "trouble": ("1 while the store fails", int(bool(hub.trouble))),
         "uptime_seconds": ("Seconds since the start", (hub.clock() - hub.started_us) // 1_000_000),
     }

@@ -22,6 +22,7 @@ CODES: dict[str, tuple[int, str]] = {
     "node_exists": (409, "Another node has this name"),
     "last_admin": (409, "Nobody could administer the coordinator any more"),
     "deployment_over": (409, "The deployment has ended"),
+    "conflict": (409, "Somebody else changed the same thing at the same time"),
     "deployment_open": (409, "A deployment is under way"),
     "too_large": (413, "The body is too large"),
     "unsupported_media_type": (415, "The body is of another media type than this path takes"),

@@ -20,9 +20,11 @@ from eyeflow.base.private import STRANGERS, WRITERS, require_private
 from eyeflow.base.reasons import why
 from eyeflow.client.profile import ClientProfile, write_secret
 from eyeflow.coordinator.app import make_app
-from eyeflow.coordinator.auth import Role
 from eyeflow.coordinator.hub import Clock, Hub, wall_clock_us
-from eyeflow.coordinator.store import Store
+from eyeflow.coordinator.store.cluster_store import ClusterStore
+from eyeflow.coordinator.store.facts import Kept
+from eyeflow.coordinator.store.sqlite_store import SqliteStore
+from eyeflow.coordinator.tokens import Role
 from eyeflow.net.listener import tcp_socket
 from eyeflow.net.places import Limits
 from eyeflow.net.server import Server, link_config
@@ -82,20 +84,21 @@ async def serve(
     clock: Clock = wall_clock_us,
     machine: Machine | None = None,
     listen: Callable[[str, int], socket.socket] | None = None,
+    open_store: Callable[[Path, Machine], ClusterStore] = SqliteStore,
 ) -> None:
     """Serve until a signal of `STOP_SIGNALS` or `stop`; raises EyeflowError when port, store or options refuse.
 
-    `clock`, `machine` and `listen` (see `bind`) are those of this machine unless a simulation hands in its own.
+    `clock`, `machine`, `listen` (see `bind`) and `open_store` are the usual ones unless a simulation hands in its own.
     """
     machine = machine or Machine()
     check_exposure(options)
     check_certificate(options)
     with contextlib.closing((listen or bind)(options.host, options.port)) as listener, _locked(options.data_dir):
-        store = Store(options.data_dir / STORE_FILE, machine)
+        store = open_store(options.data_dir / STORE_FILE, machine)
         try:
-            hub = Hub(store, clock, machine.random)
+            hub = await Hub.started(store, clock, machine.random)
             url = _url(options, listener.getsockname()[1])
-            started = prepare(hub, options, url)
+            started = await prepare(hub, options, url)
             server = _TellingServer(hub, options, lambda: on_started(started))
             await _until(server, listener, stop or asyncio.Event())
         finally:
@@ -201,29 +204,28 @@ def bind(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def prepare(hub: Hub, options: ServeOptions, url: str) -> Started:
+async def prepare(hub: Hub, options: ServeOptions, url: str) -> Started:
     """Make the first admin token and the local client profile when there are none; trust the given keys."""
-    first, profile = not hub.tokens.any(), False
+    first, profile = not await hub.tokens.any(), False
     token_path = options.data_dir / TOKEN_FILE
     if first:
-        with hub.store.transaction():
-            token = hub.tokens.create("first-admin", Role.ADMIN, hub.clock())
-            write_secret(token_path, token + "\n")
-            hub.store.log(hub.clock(), "coordinator", "create_token", "first-admin", Role.ADMIN.value)
+        token = await hub.tokens.create("first-admin", Role.ADMIN, hub.clock(), "coordinator")
+        write_secret(token_path, token + "\n")
         if options.profile_path is not None and not options.profile_path.exists():
             ca_file = str(options.tls_cert) if options.tls_cert is not None else ""
             ClientProfile(url, token, ca_file).write(options.profile_path)
             profile = True
-    _trust(hub, options.trusted)
-    return Started(url, hub.store.coordinator_id, token_path, first, profile, len(hub.registry.nodes()))
+    await _trust(hub, options.trusted)
+    nodes = await hub.store.read(lambda reading: reading.count(Kept.NODES))
+    return Started(url, hub.store.coordinator_id, token_path, first, profile, nodes)
 
 
-def _trust(hub: Hub, keys: Iterable[tuple[str, bytes]]) -> None:
+async def _trust(hub: Hub, keys: Iterable[tuple[str, bytes]]) -> None:
     """Keys that were revoked here stay revoked: only the API trusts them again."""
-    known = {key.public_key for key in hub.registry.signers()}
+    known = {key.public_key for key in await hub.store.read(lambda reading: reading.signers())}
     for name, public_key in keys:
         if public_key not in known:
-            hub.registry.trust(public_key, name, hub.clock(), "coordinator")
+            await hub.programs.trust(public_key, name, hub.clock(), "coordinator")
 
 
 def _url(options: ServeOptions, port: int) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from eyeflow.coordinator.auth import JOIN_TOKEN_S, JOIN_TOKEN_S_MAX
-from eyeflow.coordinator.fleet import STRATEGIES
-from eyeflow.coordinator.heads import Doubt
+from eyeflow.coordinator.deployments import STRATEGIES
+from eyeflow.coordinator.histories import Doubt
 from eyeflow.coordinator.problem import CODES
+from eyeflow.coordinator.tokens import JOIN_TOKEN_S, JOIN_TOKEN_S_MAX
 from eyeflow.protocol.messages import HealthState, RuleState
 from eyeflow.protocol.wire import PARAMS_MAX
 from eyeflow.rollout.plan import DEADLINE_S_MAX, NODES_MAX, OFFLINE_S, DeploymentState, NodeState
@@ -73,6 +73,28 @@ _DEPLOY_EXAMPLE: _Shape = {
 }
 """Written out: an example made of the members' own would have both `nodeIds` and `all`, which is refused."""
 
+_SUMMARY: _Shape = {
+    "id": {"type": "string", "examples": ["d-3f9a10c2b7e4"]},
+    "rule": RULE,
+    "programId": HEX32,
+    "params": _PARAMS,
+    "strategy": TEXT,
+    "rollbackOnError": {"type": "boolean", "examples": [True]},
+    "state": _names(DeploymentState),
+    "over": {"type": "boolean", "description": "whether the state is terminal", "examples": [False]},
+    "reason": TEXT,
+    "createdBy": TEXT,
+    "createdUs": TIME_US,
+    "updatedUs": TIME_US,
+    "deadlineUs": TIME_US,
+    "counts": {
+        "type": "object",
+        "description": "how many nodes stand in each state; a state without nodes is left out",
+        "additionalProperties": COUNT,
+        "examples": [{"installed": 7, "waiting": 2}],
+    },
+}
+
 SCHEMAS: dict[str, _Shape] = {
     "Problem": closed(
         "A refusal as problem details (RFC 9457)",
@@ -118,26 +140,14 @@ SCHEMAS: dict[str, _Shape] = {
             "previousProgramId": TEXT,
         },
     ),
-    "Deployment": closed(
-        "One attempt to move a rule to a program on a set of nodes",
-        {
-            "id": {"type": "string", "examples": ["d-3f9a10c2b7e4"]},
-            "rule": RULE,
-            "programId": HEX32,
-            "params": _PARAMS,
-            "strategy": TEXT,
-            "rollbackOnError": {"type": "boolean", "examples": [True]},
-            "state": _names(DeploymentState),
-            "over": {"type": "boolean", "description": "whether the state is terminal", "examples": [False]},
-            "reason": TEXT,
-            "createdBy": TEXT,
-            "createdUs": TIME_US,
-            "updatedUs": TIME_US,
-            "deadlineUs": TIME_US,
-            "nodes": array(ref("NodeProgress")),
-        },
+    "DeploymentSummary": closed(
+        "One attempt to move a rule to a program on a set of nodes, with the number of nodes in each state", _SUMMARY
     ),
-    "Deployments": closed("The newest deployments, newest first", {"deployments": array(ref("Deployment"))}),
+    "Deployment": closed(
+        "One attempt to move a rule to a program on a set of nodes, with each node",
+        {**_SUMMARY, "nodes": array(ref("NodeProgress"))},
+    ),
+    "Deployments": closed("The newest deployments, newest first", {"deployments": array(ref("DeploymentSummary"))}),
     "Program": closed(
         "One compiled, signed program",
         {

@@ -2,17 +2,76 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from eyeflow.coordinator.heads import NEXT_STEPS
+from eyeflow.coordinator.histories import NEXT_STEPS, History
 from eyeflow.coordinator.hub import Hub
-from eyeflow.coordinator.registry import NodeRecord, ProgramRecord, SignerKey
+from eyeflow.coordinator.store.cluster_store import Reading
+from eyeflow.coordinator.store.facts import ApiToken, Kept, NodeRecord, ProgramRecord, SignerKey
 from eyeflow.protocol.identity import key_fingerprint
+from eyeflow.protocol.messages import RuleResult
 from eyeflow.rollout.plan import Deployment, Rollback, Target
 
 
-def deployment_view(hub: Hub, deployment: Deployment) -> dict[str, Any]:
-    """Return a `Deployment`."""
+@dataclass(frozen=True, slots=True)
+class ClusterFacts:
+    """How much there is of what."""
+
+    nodes: int
+    in_doubt: int
+    rules: int
+    open_deployments: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """What the store knows of one node."""
+
+    node: NodeRecord
+    history: History
+    wanted: dict[str, Target]
+    said: dict[str, RuleResult]
+
+
+def cluster_facts(reading: Reading) -> ClusterFacts:
+    """Count what the cluster has."""
+    open_deployments = len(reading.open_deployments())
+    return ClusterFacts(reading.count(Kept.NODES), reading.in_doubt(), len(reading.rules()), open_deployments)
+
+
+def node_facts(reading: Reading, node: NodeRecord) -> NodeFacts:
+    """Return what the store knows of one node."""
+    said = {one.rule: one for one in reading.said(node.name)}
+    return NodeFacts(node, reading.history(node.name), dict(reading.wanted(node.name)), said)
+
+
+def all_node_facts(reading: Reading) -> list[NodeFacts]:
+    """Return what the store knows of all nodes, ascending by name."""
+    return [node_facts(reading, node) for node in reading.nodes()]
+
+
+def deployment_views(reading: Reading, limit: int) -> list[dict[str, Any]]:
+    """Return the newest deployments as `DeploymentSummary`, newest first."""
+    return [_summary(reading, one) for one in reading.deployments(limit)]
+
+
+def deployment_view(reading: Reading, deployment: Deployment, linked: frozenset[str]) -> dict[str, Any]:
+    """Return a `Deployment`; `linked` are the nodes whose link is open."""
+    nodes = [
+        {
+            "node": progress.node,
+            "connected": progress.node in linked,
+            "state": progress.state.value,
+            "reason": progress.reason,
+            "previousProgramId": progress.previous.program_id if progress.previous else "",
+        }
+        for progress in reading.progress(deployment.id)
+    ]
+    return {**_summary(reading, deployment), "nodes": nodes}
+
+
+def _summary(reading: Reading, deployment: Deployment) -> dict[str, Any]:
     return {
         "id": deployment.id,
         "rule": deployment.rule,
@@ -27,16 +86,7 @@ def deployment_view(hub: Hub, deployment: Deployment) -> dict[str, Any]:
         "createdUs": deployment.created_us,
         "updatedUs": deployment.updated_us,
         "deadlineUs": deployment.deadline_us,
-        "nodes": [
-            {
-                "node": progress.node,
-                "connected": progress.node in hub.links,
-                "state": progress.state.value,
-                "reason": progress.reason,
-                "previousProgramId": progress.previous.program_id if progress.previous else "",
-            }
-            for progress in deployment.nodes
-        ],
+        "counts": {state.value: count for state, count in reading.counts(deployment.id).items()},
     }
 
 
@@ -55,18 +105,23 @@ def program_view(program: ProgramRecord) -> dict[str, Any]:
     }
 
 
-def rule_view(hub: Hub, rule: str) -> dict[str, Any]:
-    """Return a `Rule`."""
+def rule_views(reading: Reading) -> list[dict[str, Any]]:
+    """Return all rules as `Rule`."""
+    return [_rule_view(reading, rule) for rule in reading.rules()]
+
+
+def _rule_view(reading: Reading, rule: str) -> dict[str, Any]:
     programs = [
-        {"id": one.id, "version": one.version, "uploadedUs": one.uploaded_us} for one in hub.registry.programs_of(rule)
+        {"id": one.id, "version": one.version, "uploadedUs": one.uploaded_us} for one in reading.programs_of(rule)
     ]
-    nodes = [{"node": node, "programId": target.program_id} for node, target in hub.fleet.wanted_of_rule(rule)]
+    nodes = [{"node": node, "programId": target.program_id} for node, target in reading.wanted_of_rule(rule)]
     return {"rule": rule, "programs": programs, "nodes": nodes}
 
 
-def node_view(hub: Hub, node: NodeRecord) -> dict[str, Any]:
-    """Return a `Node`."""
-    status = hub.health.get(node.name)
+def node_view(hub: Hub, facts: NodeFacts) -> dict[str, Any]:
+    """Return a `Node`: what the store knows, and what the node told last over its link."""
+    node = facts.node
+    status = hub.nodes.health.get(node.name)
     health = [
         {
             "kind": one.kind,
@@ -84,21 +139,20 @@ def node_view(hub: Hub, node: NodeRecord) -> dict[str, Any]:
         "fingerprint": key_fingerprint(node.public_key),
         "software": node.software,
         "joinedUs": node.joined_us,
-        "lastSeenUs": max(node.last_seen_us, hub.seen_us.get(node.name, 0)),
+        "lastSeenUs": max(node.last_seen_us, hub.nodes.seen_us.get(node.name, 0)),
         "epoch": status.epoch if status is not None else node.epoch,
         "nextSeq": status.next_seq if status is not None else node.next_seq,
         "manifestVersion": node.manifest_version,
         "appliedVersion": node.applied_version,
         "problem": node.problem,
-        **_history(hub, node.name),
-        "rules": _rules_on_node(hub, node),
+        **_history_view(facts),
+        "rules": [_rule_on_node(facts, rule) for rule in sorted(facts.wanted.keys() | facts.said.keys())],
         "health": health,
     }
 
 
-def _history(hub: Hub, node: str) -> dict[str, Any]:
-    history = hub.fleet.heads.of(node)
-    head = history.head
+def _history_view(facts: NodeFacts) -> dict[str, Any]:
+    history, head = facts.history, facts.history.head
     shown = None if head is None else {"epoch": head.epoch, "seq": head.seq, "hash": head.hash.hex()}
     findings = [
         {
@@ -107,27 +161,22 @@ def _history(hub: Hub, node: str) -> dict[str, Any]:
             "sinceUs": one.since_us,
             "lastUs": one.last_us,
             "evidence": one.evidence,
-            "nextStep": NEXT_STEPS[one.kind].format(node=node),
+            "nextStep": NEXT_STEPS[one.kind].format(node=facts.node.name),
         }
         for one in history.findings
     ]
     return {"inDoubt": history.doubtful, "head": shown, "findings": findings}
 
 
-def _rules_on_node(hub: Hub, node: NodeRecord) -> list[dict[str, Any]]:
-    wanted = dict(hub.fleet.wanted(node.name))
-    said = {rule: (program_id, state, reason) for rule, program_id, state, reason in node.results}
-    return [_rule_on_node(rule, wanted.get(rule), said.get(rule)) for rule in sorted(wanted.keys() | said.keys())]
-
-
-def _rule_on_node(rule: str, target: Target | None, said: tuple[str, str, str] | None) -> dict[str, Any]:
+def _rule_on_node(facts: NodeFacts, rule: str) -> dict[str, Any]:
+    target, said = facts.wanted.get(rule), facts.said.get(rule)
     program_id = target.program_id if target is not None else ""
-    current = said is not None and said[0] == program_id
+    current = said is not None and said.program_id == program_id
     return {
         "rule": rule,
         "wanted": _target_view(target) if target is not None else None,
-        "state": said[1] if said is not None and current else "pending",
-        "reason": said[2] if said is not None and current else "",
+        "state": said.state.value if said is not None and current else "pending",
+        "reason": said.reason if said is not None and current else "",
     }
 
 
@@ -135,9 +184,15 @@ def _target_view(target: Target) -> dict[str, Any]:
     return {"programId": target.program_id, "params": dict(target.params), "deploymentId": target.deployment_id}
 
 
-def token_view(token_id: str, name: str, role: str, created_us: int, revoked_us: int) -> dict[str, Any]:
+def token_view(token: ApiToken) -> dict[str, Any]:
     """Return a `TokenInfo`."""
-    return {"id": token_id, "name": name, "role": role, "createdUs": created_us, "revokedUs": revoked_us}
+    return {
+        "id": token.id,
+        "name": token.name,
+        "role": token.role,
+        "createdUs": token.created_us,
+        "revokedUs": token.revoked_us,
+    }
 
 
 def key_view(key: SignerKey) -> dict[str, Any]:

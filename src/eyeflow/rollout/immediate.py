@@ -5,64 +5,61 @@ from __future__ import annotations
 from eyeflow.rollout.plan import (
     INSTALL_S,
     Action,
-    Deployment,
+    Begin,
     DeploymentState,
     Enter,
+    InStates,
     KnownGood,
     Mark,
-    NodeProgress,
+    Nodes,
     NodeState,
     Rollback,
-    Want,
+    Situation,
     finish_return,
     roll_back,
 )
 
+FAILED = (NodeState.REFUSED, NodeState.SILENT)
+OPEN = (NodeState.WAITING, NodeState.SENT)
 
-def immediate(deployment: Deployment, now_us: int) -> tuple[Action, ...]:
+
+def immediate(situation: Situation, now_us: int) -> tuple[Action, ...]:
     """Return what to do now. A refusal fails the deployment; an offline node is waited for until the deadline."""
-    if deployment.state is DeploymentState.PENDING:
-        return _begin(deployment)
-    if deployment.state is DeploymentState.INSTALLING:
-        return _install(deployment, now_us)
-    if deployment.state is DeploymentState.ROLLING_BACK:
-        return finish_return(deployment, now_us)
+    state = situation.deployment.state
+    if state is DeploymentState.PENDING:
+        return _begin(situation, now_us)
+    if state is DeploymentState.INSTALLING:
+        return _install(situation, now_us)
+    if state is DeploymentState.ROLLING_BACK:
+        return finish_return(situation, now_us)
     return ()
 
 
-def _begin(deployment: Deployment) -> tuple[Action, ...]:
-    wants = tuple(Want(progress.node, deployment.target, NodeState.WAITING) for progress in deployment.nodes)
-    return (*wants, Enter(DeploymentState.INSTALLING))
+def _begin(situation: Situation, now_us: int) -> tuple[Action, ...]:
+    """A node may be refused before the start: its history is in doubt. Then no other node need change."""
+    if situation.count(*FAILED) and situation.deployment.rollback is Rollback.ON_ERROR:
+        return _fail(situation, now_us, situation.names(*FAILED, reasons=True))
+    return (Begin(InStates(frozenset({NodeState.WAITING}))), Enter(DeploymentState.INSTALLING))
 
 
-def _install(deployment: Deployment, now_us: int) -> tuple[Action, ...]:
-    silent = [progress for progress in deployment.nodes if _is_silent(progress, now_us)]
-    if silent:
-        return tuple(Mark(one.node, NodeState.SILENT, f"no answer within {INSTALL_S} s") for one in silent)
-    refused = [one for one in deployment.nodes if one.state in {NodeState.REFUSED, NodeState.SILENT}]
-    open_ = [one for one in deployment.nodes if one.state in {NodeState.WAITING, NodeState.SENT}]
-    if refused and (deployment.rollback is Rollback.ON_ERROR or not open_):
-        return _fail(deployment, now_us, _refusals(refused))
+def _install(situation: Situation, now_us: int) -> tuple[Action, ...]:
+    if situation.overdue:
+        return (Mark(Nodes(situation.overdue), NodeState.SILENT, f"no answer within {INSTALL_S} s"),)
+    failed, open_ = situation.count(*FAILED), situation.count(*OPEN)
+    deployment = situation.deployment
+    if failed and (deployment.rollback is Rollback.ON_ERROR or not open_):
+        return _fail(situation, now_us, situation.names(*FAILED, reasons=True))
     if open_ and now_us >= deployment.deadline_us:
-        names = ", ".join(progress.node for progress in open_)
-        return _fail(deployment, now_us, f"the deadline passed before these nodes came back: {names}")
-    return () if open_ else _succeed(deployment)
+        names = situation.names(*OPEN)
+        return _fail(situation, now_us, f"the deadline passed before these nodes came back: {names}")
+    return () if open_ else _succeed()
 
 
-def _is_silent(progress: NodeProgress, now_us: int) -> bool:
-    return progress.state is NodeState.SENT and now_us >= progress.sent_us + INSTALL_S * 1_000_000
-
-
-def _refusals(refused: list[NodeProgress]) -> str:
-    return "; ".join(f"{progress.node}: {progress.reason}" for progress in refused)
-
-
-def _fail(deployment: Deployment, now_us: int, reason: str) -> tuple[Action, ...]:
-    if deployment.rollback is Rollback.ON_ERROR:
-        return roll_back(deployment, now_us, reason, DeploymentState.FAILED)
+def _fail(situation: Situation, now_us: int, reason: str) -> tuple[Action, ...]:
+    if situation.deployment.rollback is Rollback.ON_ERROR:
+        return roll_back(now_us, reason, DeploymentState.FAILED)
     return (Enter(DeploymentState.FAILED, reason),)
 
 
-def _succeed(deployment: Deployment) -> tuple[Action, ...]:
-    good = tuple(KnownGood(progress.node) for progress in deployment.nodes)
-    return (*good, Enter(DeploymentState.SUCCEEDED))
+def _succeed() -> tuple[Action, ...]:
+    return (KnownGood(InStates(frozenset({NodeState.INSTALLED}))), Enter(DeploymentState.SUCCEEDED))

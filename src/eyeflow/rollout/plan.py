@@ -1,13 +1,14 @@
 """A deployment as data: its states, what strategies decide, and how decisions change it. No clock, no disk, no network.
 
-A strategy looks at a `Deployment` and the time and returns `Action`s; `decide` applies them. The loop around it
-(`coordinator.fleet`) carries out what an action means for the outside, in the same transaction that stores the new
-state, so a crash at any step leaves either all of a step or nothing of it.
+A strategy looks at a `Situation` and the time and returns `Action`s. It never sees all nodes: it sees how many stand in
+each state, and the few that matter now. So what follows from one report costs the same among 10 nodes and among 1,000.
+`coordinator.deployments` carries the actions out, in the transaction that stores the new state: a crash at any step
+leaves either all of it or nothing. `ordered`, `sent`, `lost`, `reported` and `disowned` change one node each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import Enum
 
@@ -25,6 +26,8 @@ OFFLINE_S = 72 * 3600
 DEADLINE_S_MAX = 30 * 86_400
 NODES_MAX = 1024
 """Nodes in one deployment."""
+NAMED_MAX = 10
+"""Nodes of one state that a reason names; how many more there are is said as a number."""
 
 
 class DeploymentState(Enum):
@@ -61,6 +64,10 @@ class NodeState(Enum):
     RETURNED = "returned"
 
 
+BACK = frozenset({NodeState.RETURNING, NodeState.RETURNED})
+NOT_BACK = frozenset(NodeState) - BACK
+
+
 class Rollback(Enum):
     """What a failure means for the nodes that changed: `rollbackOnError` of the API."""
 
@@ -81,8 +88,9 @@ class Target:
 class NodeProgress:
     """One node of a deployment. `previous` is its last known good when the deployment started, None for no program.
 
-    `manifest_version` is the node's manifest that holds what the deployment wants of it now; `sent_us` is when that
-    went out on a live link, 0 while the node is offline.
+    `manifest_version` is the node's manifest that holds what the deployment wants of it now, 0 while it wants nothing.
+    `due_us` is when the answer to it is due, 0 while the node is offline; `touched_us` is when it first went out.
+    `revision` is that of the stored row.
     """
 
     node: str
@@ -90,8 +98,9 @@ class NodeProgress:
     reason: str = ""
     previous: Target | None = None
     manifest_version: int = 0
-    sent_us: int = 0
+    due_us: int = 0
     touched_us: int = 0
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +108,7 @@ class Deployment:
     """One attempt to move a rule to a program on a set of nodes. Times are microseconds since 1970 UTC.
 
     `deadline_us` ends the wait for offline nodes; `state_deadline_us` ends ROLLING_BACK. `outcome` is the terminal
-    state that follows ROLLING_BACK.
+    state that follows ROLLING_BACK. `revision` is that of the stored row.
     """
 
     id: str
@@ -109,41 +118,94 @@ class Deployment:
     rollback: Rollback
     created_us: int
     deadline_us: int
-    nodes: tuple[NodeProgress, ...]
     created_by: str = ""
     state: DeploymentState = DeploymentState.PENDING
     reason: str = ""
     updated_us: int = 0
     state_deadline_us: int = 0
     outcome: DeploymentState = DeploymentState.FAILED
-
-    def node(self, name: str) -> NodeProgress | None:
-        """Return the progress of one node, None when it is not part of this deployment."""
-        return next((progress for progress in self.nodes if progress.node == name), None)
+    revision: int = 0
 
     @property
     def over(self) -> bool:
         """Whether the deployment has ended."""
         return self.state in TERMINAL
 
+    @property
+    def due_us(self) -> int:
+        """When a deadline of the deployment itself passes; those of its nodes are `NodeProgress.due_us`."""
+        return self.state_deadline_us or self.deadline_us
+
 
 @dataclass(frozen=True, slots=True)
-class Want:
-    """Make the node's wanted set hold `target` for the rule (None: nothing) and put its progress into `state`."""
+class Situation:
+    """What a strategy sees: `counts` of nodes by state, the nodes whose answer is `overdue`, and some by name.
 
-    node: str
-    target: Target | None
-    state: NodeState
-    reason: str = ""
+    `named` holds up to NAMED_MAX nodes of each state, ascending: what people are told of, never what is decided on.
+    """
+
+    deployment: Deployment
+    counts: Mapping[NodeState, int]
+    overdue: tuple[str, ...]
+    named: Mapping[NodeState, tuple[NodeProgress, ...]]
+
+    def count(self, *states: NodeState) -> int:
+        """Return how many nodes stand in one of these states."""
+        return sum(self.counts.get(state, 0) for state in states)
+
+    def names(self, *states: NodeState, reasons: bool = False) -> str:
+        """Return the nodes in these states for people: the first by name, the others as a number."""
+        found = [one for state in states for one in self.named.get(state, ())][:NAMED_MAX]
+        more = self.count(*states) - len(found)
+        texts = [f"{one.node}: {one.reason}" if reasons else one.node for one in found]
+        return ("; " if reasons else ", ").join([*texts, f"and {more} more"] if more > 0 else texts)
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """These nodes of a deployment."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InStates:
+    """All nodes of a deployment that stand in one of these states."""
+
+    states: frozenset[NodeState]
+
+
+Which = Nodes | InStates
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Make the wanted set of these nodes hold the deployment's program."""
+
+    which: Which
+
+
+@dataclass(frozen=True, slots=True)
+class GoBack:
+    """Make the wanted set of these nodes hold their last known good again."""
+
+    which: Which
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Put a node's progress into `state`, without changing what is wanted of it."""
+    """Put nodes into `state`, without changing what is wanted of them."""
 
-    node: str
+    which: Which
     state: NodeState
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownGood:
+    """The deployment passed on these nodes: its program is their last known good from now on."""
+
+    which: Which
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,82 +218,67 @@ class Enter:
     outcome: DeploymentState = DeploymentState.FAILED
 
 
+NodeAction = Begin | GoBack | Mark | KnownGood
+Action = NodeAction | Enter
+Strategy = Callable[[Situation, int], tuple[Action, ...]]
+"""(situation, now_us) -> what to do now; nothing when there is nothing to do until the next event or deadline."""
+
+
 @dataclass(frozen=True, slots=True)
-class KnownGood:
-    """The deployment passed on this node: its program is the node's last known good from now on."""
+class Ordered:
+    """What a `NodeAction` makes of one node: its progress, and whether the node's wanted set changes."""
 
-    node: str
-
-
-Action = Want | Mark | Enter | KnownGood
-Strategy = Callable[[Deployment, int], tuple[Action, ...]]
-"""(deployment, now_us) -> what to do now; nothing when there is nothing to do until the next event or deadline."""
+    progress: NodeProgress
+    wants: bool = False
 
 
-def decide(deployment: Deployment, action: Action, now_us: int) -> Deployment:
-    """Return the deployment after `action`; what it wants of nodes and the last known good is the caller's to store."""
-    if isinstance(action, Enter):
-        return replace(
-            deployment,
-            state=action.state,
-            reason=action.reason or deployment.reason,
-            state_deadline_us=action.deadline_us,
-            outcome=action.outcome,
-            updated_us=now_us,
-        )
-    if isinstance(action, KnownGood):
-        return deployment
-    return with_node(deployment, action.node, now_us, state=action.state, reason=action.reason, sent_us=0)
+def ordered(action: NodeAction, progress: NodeProgress) -> Ordered:
+    """Return what `action` makes of one node; wanted sets and the last known good are the caller's to store."""
+    if isinstance(action, Begin):
+        return Ordered(replace(progress, state=NodeState.WAITING, reason="", due_us=0), wants=True)
+    if isinstance(action, GoBack):
+        return _going_back(progress)
+    if isinstance(action, Mark):
+        return Ordered(replace(progress, state=action.state, reason=action.reason, due_us=0))
+    return Ordered(progress)
 
 
-def with_node(deployment: Deployment, name: str, now_us: int, **changes: object) -> Deployment:
-    """Return the deployment with some fields of one node's progress changed."""
-    nodes = tuple(
-        replace(progress, **changes) if progress.node == name else progress  # type: ignore[arg-type]
-        for progress in deployment.nodes
+def _going_back(progress: NodeProgress) -> Ordered:
+    """A node that may have changed without telling goes back, too: SENT, or touched before its link broke."""
+    if progress.state in BACK:
+        return Ordered(progress)
+    untouched = progress.state is NodeState.WAITING and not progress.touched_us
+    state = NodeState.RETURNED if untouched else NodeState.RETURNING
+    if progress.state is NodeState.REFUSED:
+        state = NodeState.REFUSED
+    return Ordered(replace(progress, state=state, due_us=0), wants=progress.manifest_version > 0)
+
+
+def entered(deployment: Deployment, action: Enter, now_us: int) -> Deployment:
+    """Return the deployment in its new state."""
+    return replace(
+        deployment,
+        state=action.state,
+        reason=action.reason or deployment.reason,
+        state_deadline_us=action.deadline_us,
+        outcome=action.outcome,
+        updated_us=now_us,
     )
-    return replace(deployment, nodes=nodes, updated_us=now_us)
 
 
-def sent(deployment: Deployment, node: str, now_us: int) -> Deployment:
-    """The node's manifest went out on a live link."""
-    progress = deployment.node(node)
-    if progress is None or progress.state not in {NodeState.WAITING, NodeState.RETURNING}:
-        return deployment
-    state = NodeState.SENT if progress.state is NodeState.WAITING else progress.state
-    return with_node(deployment, node, now_us, state=state, sent_us=now_us, touched_us=progress.touched_us or now_us)
+def sent(progress: NodeProgress, now_us: int) -> NodeProgress:
+    """The node's manifest goes out on a live link: from now on its answer is due."""
+    if progress.state is not NodeState.WAITING:
+        return progress
+    due_us, touched_us = now_us + INSTALL_S * 1_000_000, progress.touched_us or now_us
+    return replace(progress, state=NodeState.SENT, due_us=due_us, touched_us=touched_us)
 
 
-def lost(deployment: Deployment, node: str, now_us: int) -> Deployment:
+def lost(progress: NodeProgress) -> NodeProgress:
     """The node's link is gone: its answer is awaited again once it is back."""
-    progress = deployment.node(node)
-    if progress is None or not progress.sent_us:
-        return deployment
-    state = NodeState.WAITING if progress.state is NodeState.SENT else progress.state
-    return with_node(deployment, node, now_us, state=state, sent_us=0)
-
-
-def reported(deployment: Deployment, node: str, report: Report, now_us: int) -> Deployment:
-    """The node applied a manifest: take over what it says of the deployment's rule."""
-    progress = deployment.node(node)
-    if progress is None or report.manifest_version < progress.manifest_version:
-        return deployment
-    if progress.state in {NodeState.WAITING, NodeState.SENT, NodeState.SILENT}:
-        state = NodeState.REFUSED if report.refused else NodeState.INSTALLED
-        return with_node(deployment, node, now_us, state=state, reason=report.refused)
-    if progress.state is NodeState.RETURNING:
-        reason = f"could not go back: {report.refused}" if report.refused else progress.reason
-        return with_node(deployment, node, now_us, state=NodeState.RETURNED, reason=reason)
-    return deployment
-
-
-def disowned(deployment: Deployment, node: str, reason: str, now_us: int) -> Deployment:
-    """What this node says cannot count, for `reason`: it is refused, also when it has reported already."""
-    progress = deployment.node(node)
-    counting = {NodeState.WAITING, NodeState.SENT, NodeState.SILENT, NodeState.INSTALLED}
-    if progress is None or progress.state not in counting:
-        return deployment
-    return with_node(deployment, node, now_us, state=NodeState.REFUSED, reason=reason)
+    if progress.state is not NodeState.SENT:
+        return progress
+    return replace(progress, state=NodeState.WAITING, due_us=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,11 +289,32 @@ class Report:
     refused: str = ""
 
 
+def reported(progress: NodeProgress, report: Report) -> NodeProgress:
+    """The node applied a manifest: take over what it says of the deployment's rule."""
+    if report.manifest_version < progress.manifest_version:
+        return progress
+    if progress.state in {NodeState.WAITING, NodeState.SENT, NodeState.SILENT}:
+        state = NodeState.REFUSED if report.refused else NodeState.INSTALLED
+        return replace(progress, state=state, reason=report.refused, due_us=0)
+    if progress.state is NodeState.RETURNING:
+        reason = f"could not go back: {report.refused}" if report.refused else progress.reason
+        return replace(progress, state=NodeState.RETURNED, reason=reason)
+    return progress
+
+
+def disowned(progress: NodeProgress, reason: str) -> NodeProgress:
+    """What this node says cannot count, for `reason`: it is refused, also when it has reported already."""
+    counting = {NodeState.WAITING, NodeState.SENT, NodeState.SILENT, NodeState.INSTALLED}
+    if progress.state not in counting:
+        return progress
+    return replace(progress, state=NodeState.REFUSED, reason=reason, due_us=0)
+
+
 def cancel(deployment: Deployment, now_us: int) -> tuple[Action, ...]:
     """Return what ends a deployment early: every node goes back to its last known good."""
     if deployment.over:
         return ()
-    return roll_back(deployment, now_us, "cancelled", DeploymentState.CANCELLED)
+    return roll_back(now_us, "cancelled", DeploymentState.CANCELLED)
 
 
 def supersede(deployment: Deployment, by: str) -> tuple[Action, ...]:
@@ -254,27 +322,17 @@ def supersede(deployment: Deployment, by: str) -> tuple[Action, ...]:
     return () if deployment.over else (Enter(DeploymentState.SUPERSEDED, f"superseded by deployment {by}"),)
 
 
-def roll_back(deployment: Deployment, now_us: int, reason: str, outcome: DeploymentState) -> tuple[Action, ...]:
+def roll_back(now_us: int, reason: str, outcome: DeploymentState) -> tuple[Action, ...]:
     """Return what puts every node back to its last known good: also those that may have changed without telling yet."""
-    wants = tuple(
-        Want(progress.node, progress.previous, _after_return(progress), progress.reason)
-        for progress in deployment.nodes
-        if progress.state not in {NodeState.RETURNING, NodeState.RETURNED}
-    )
-    return (*wants, Enter(DeploymentState.ROLLING_BACK, reason, now_us + RETURN_S * 1_000_000, outcome))
+    until_us = now_us + RETURN_S * 1_000_000
+    return (GoBack(InStates(NOT_BACK)), Enter(DeploymentState.ROLLING_BACK, reason, until_us, outcome))
 
 
-def _after_return(progress: NodeProgress) -> NodeState:
-    if progress.state is NodeState.REFUSED:
-        return NodeState.REFUSED
-    untouched = progress.state is NodeState.WAITING and not progress.touched_us
-    return NodeState.RETURNED if untouched else NodeState.RETURNING
-
-
-def finish_return(deployment: Deployment, now_us: int) -> tuple[Action, ...]:
+def finish_return(situation: Situation, now_us: int) -> tuple[Action, ...]:
     """Return the end of ROLLING_BACK once every node is back, or its deadline has passed."""
-    away = [progress.node for progress in deployment.nodes if progress.state is NodeState.RETURNING]
+    deployment = situation.deployment
+    away = situation.count(NodeState.RETURNING)
     if away and now_us < deployment.state_deadline_us:
         return ()
-    tail = f"; still to return when back: {', '.join(away)}" if away else ""
+    tail = f"; still to return when back: {situation.names(NodeState.RETURNING)}" if away else ""
     return (Enter(deployment.outcome, deployment.reason + tail),)

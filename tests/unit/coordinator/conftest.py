@@ -5,17 +5,18 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pytest
 from starlette.applications import Starlette
 
 from eyeflow.coordinator.app import make_app
-from eyeflow.coordinator.auth import Role
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.serve import ServeOptions, Started, serve
-from eyeflow.coordinator.store import Store
+from eyeflow.coordinator.store.cluster_store import Reading, Writing
+from eyeflow.coordinator.store.sqlite_store import InlineStore
+from eyeflow.coordinator.tokens import Role
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.cluster.link import CoordinatorLink
 from eyeflow.node.cluster.membership import Membership, join_cluster
@@ -28,6 +29,7 @@ from eyeflow.svm.opcodes import Op
 from eyeflow.svm.signing import check_signatures, sign_program
 from eyeflow.svm.verify import compute_limits
 
+T = TypeVar("T")
 SIGNER = Identity(bytes(range(32)))
 STRANGER = Identity(bytes(range(1, 33)))
 
@@ -248,9 +250,9 @@ class Clock:
 class SyncClient:
     """Asks the application without sockets; an exception that no handler took reaches the test."""
 
-    def __init__(self, app: Starlette) -> None:
+    def __init__(self, app: Starlette, runner: asyncio.Runner) -> None:
         self._app = app
-        self._runner = asyncio.Runner()
+        self._runner = runner
         self._http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://testserver")
 
     def request(self, method: str, path: str, **request: Any) -> httpx.Response:
@@ -286,7 +288,6 @@ class SyncClient:
 
     def close(self) -> None:
         self._runner.run(self._http.aclose())
-        self._runner.close()
 
 
 class Api:
@@ -294,16 +295,51 @@ class Api:
 
     def __init__(self, directory: Path) -> None:
         self.clock = Clock()
-        self.store = Store(directory / "api.sqlite")
-        self.hub = Hub(self.store, self.clock)
-        with self.store.transaction():
-            self.tokens = {role.value: self.hub.tokens.create(role.value, role, self.clock()) for role in Role}
-        self.hub.registry.trust(SIGNER.public_key, "test", self.clock(), "test")
-        self.client = SyncClient(make_app(self.hub))
+        self.store = InlineStore(directory / "api.sqlite")
+        self.runner = asyncio.Runner()
+        self.hub = self.runner.run(Hub.started(self.store, self.clock))
+        self.tokens = {role.value: self.make_token(role) for role in Role}
+        self.trust(SIGNER)
+        self.client = SyncClient(make_app(self.hub), self.runner)
+
+    def run(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Call something on the event loop of the application, and let follow what follows from it."""
+
+        async def working() -> T:
+            done = await call()
+            await self.hub.follow()
+            return done
+
+        return self.runner.run(working())
+
+    def make_token(self, role: Role) -> str:
+        return self.run(lambda: self.hub.tokens.create(role.value, role, self.clock(), "test"))
+
+    def trust(self, key: Identity, name: str = "test") -> None:
+        self.run(lambda: self.hub.programs.trust(key.public_key, name, self.clock(), "test"))
+
+    def revoke(self, key: Identity) -> None:
+        self.run(lambda: self.hub.programs.revoke(key.public_key.hex(), self.clock(), "admin"))
+
+    def do(self, step: Callable[[Writing], T]) -> T:
+        """Run one step of the store, from any thread."""
+        outcome = self.store.file.commit([step])[0]
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.result
+
+    def look(self, look: Callable[[Reading], T]) -> T:
+        """Ask the store."""
+        return self.store.file.read(look)
+
+    def tick(self) -> None:
+        self.run(self.hub.tick)
 
     def ask(self, method: str, path: str, role: str = "admin", **request: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.tokens[role]}"} | request.pop("headers", {})
-        return self.client.request(method, path, headers=headers, **request)
+        reply = self.client.request(method, path, headers=headers, **request)
+        self.run(self.hub.follow)
+        return reply
 
     def upload(self, program: bytes, role: str = "admin") -> httpx.Response:
         headers = {"Content-Type": "application/octet-stream"}
@@ -324,4 +360,5 @@ def api(tmp_path: Path) -> Iterator[Api]:
     made = Api(tmp_path)
     yield made
     made.client.close()
+    made.runner.close()
     made.store.close()

@@ -22,7 +22,7 @@ from eyeflow.net.server import Server
 
 
 class Remembered:
-    def __init__(self) -> None:
+    def __init__(self, random: object) -> None:
         self._open: OrderedDict[bytes, None] = OrderedDict()
 
     def issue(self, now_us: int) -> bytes:

@@ -153,12 +153,12 @@ def test_every_answer_fits_its_schema(full: Any) -> None:
     ],
 )
 def test_a_wrong_deployment_is_refused_precisely(full: Any, body: Any, code: str, says: str) -> None:
-    before = len(full.hub.fleet.deployments(100))
+    before = len(full.look(lambda reading: reading.deployments(100)))
     reply = full.ask("POST", "/api/rules/overheat/deploy", json=body)
     fits(reply, "POST", "/api/rules/{id}/deploy")
     assert reply.json()["code"] == code, reply.text
     assert says in reply.json()["detail"] + json.dumps(reply.json().get("errors", [])), reply.text
-    assert len(full.hub.fleet.deployments(100)) == before
+    assert len(full.look(lambda reading: reading.deployments(100))) == before
 
 
 def test_the_last_uploaded_program_is_meant(full: Any, make: Any) -> None:
@@ -209,10 +209,10 @@ def test_an_offline_node_ends_a_deployment_at_its_deadline(full: Any) -> None:
     body = {"all": True, "deadlineS": 100}
     made = full.ask("POST", "/api/rules/overheat/deploy", json=body).json()
     full.clock.pass_s(99)
-    full.hub.tick()
+    full.tick()
     assert full.ask("GET", f"/api/deployments/{made['id']}").json()["state"] == "installing"
     full.clock.pass_s(1)
-    full.hub.tick()
+    full.tick()
     ended = full.ask("GET", f"/api/deployments/{made['id']}").json()
     assert ended["state"] == "failed"
     assert "node-a, node-b" in ended["reason"]
@@ -245,7 +245,8 @@ def test_metrics_are_prometheus_text(full: Any) -> None:
 
 
 def test_who_did_what_is_kept(full: Any) -> None:
-    rows = full.store.rows("SELECT actor, action FROM log")
+    entries = full.look(lambda reading: reading.log_entries(1000))
+    rows = [(one.actor, one.action) for one in entries]
     assert {action for _, action in rows} >= {"join_token", "join", "trust_key", "add_program", "deploy", "installing"}
     assert ("admin", "deploy") in rows
 
@@ -306,7 +307,7 @@ def test_no_request_breaks_the_coordinator(full: Any, data: st.DataObject) -> No
         if reply.status_code not in {404, 405}:
             assert operation
             fits(reply, endpoint.method, endpoint.path)
-    full.hub.tick()
+    full.tick()
 
 
 FORM = {"malformed_json", "invalid_body", "unsupported_media_type", "too_large", "unavailable_strategy"}

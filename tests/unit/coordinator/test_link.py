@@ -497,7 +497,7 @@ def test_damaged_membership_files_are_said(tmp_path: Any, text: str) -> None:
 def test_another_program_than_the_manifest_names_is_refused(
     cluster: Any, make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from eyeflow.coordinator.registry import Registry
+    from eyeflow.coordinator.store.sqlite_reading import SqliteReading
 
     async def scenario() -> None:
         async with cluster.coordinator() as client:
@@ -508,7 +508,7 @@ def test_another_program_than_the_manifest_names_is_refused(
             await upload(client, older)
             await upload(client, newer)
             # Whoever sits on an unprotected link can put one signed program in the place of another.
-            monkeypatch.setattr(Registry, "program_bytes", lambda self, program_id: older)
+            monkeypatch.setattr(SqliteReading, "program_bytes", lambda self, program_id: older)
             failed = await make.ended(client, await deploy(client))
             assert failed["state"] == "failed" and "another program came" in failed["reason"], failed
             assert node.running == {}

@@ -20,9 +20,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from components.waiting import until
 from eyeflow.coordinator import app as app_module
-from eyeflow.coordinator import auth
 from eyeflow.coordinator import link as link_module
-from eyeflow.coordinator.auth import CHALLENGE_S, Challenges
+from eyeflow.coordinator import tokens
+from eyeflow.coordinator.challenges import CHALLENGE_S, Challenges
 from eyeflow.coordinator.endpoints import ENDPOINTS, JSON_BYTES_MAX
 from eyeflow.coordinator.intake import check_program
 from eyeflow.coordinator.link import OUTBOX_MAX, _Link
@@ -101,8 +101,8 @@ def test_a_revoked_token_is_refused(api: Any) -> None:
 
 def test_no_secret_of_a_token_is_in_the_store(api: Any) -> None:
     join = api.ask("POST", "/api/nodes/join-tokens", json={}).json()["token"]
-    assert api.store.path.stat().st_mode & 0o777 == 0o600
-    with sqlite3.connect(api.store.path) as db:
+    assert api.store.file.path.stat().st_mode & 0o777 == 0o600
+    with sqlite3.connect(api.store.file.path) as db:
         dump = "\n".join(db.iterdump())
     db.close()
     for token in [*api.tokens.values(), join]:
@@ -133,7 +133,7 @@ def test_a_join_token_outlives_a_clock_that_is_wrong_for_a_moment(api: Any, monk
     problem(api.client.post("/api/nodes/join", json=api.join_body("node-2", NODE, good)), 401, "bad_join_token")
     api.clock.pass_s(-steps_s)
     assert api.client.post("/api/nodes/join", json=api.join_body("node-2", NODE, good)).status_code == 201
-    monkeypatch.setattr(auth, "TOKENS_MAX", 2)
+    monkeypatch.setattr(tokens, "TOKENS_MAX", 2)
     assert api.ask("POST", "/api/nodes/join-tokens", json={}).status_code == 201, "the used one makes room"
     problem(api.ask("POST", "/api/nodes/join-tokens", json={}), 422, "limit_reached")
 
@@ -191,14 +191,14 @@ def test_a_key_that_is_revoked_while_its_program_is_checked_opens_nothing(
 ) -> None:
     def revoked_meanwhile(data: bytes, trusted: frozenset[bytes]) -> Any:
         checked = check_program(data, trusted)
-        api.hub.registry.revoke(make.signer.public_key, api.clock(), "admin")
+        api.do(lambda writing: writing.revoke_signer(make.signer.public_key, api.clock()))
         return checked
 
     monkeypatch.setattr(app_module, "check_program", revoked_meanwhile)
     problem(api.upload(make.program()), 422, "untrusted_program")
     assert api.ask("GET", "/api/rules").json()["rules"] == []
     monkeypatch.undo()
-    api.hub.registry.trust(make.signer.public_key, "test", api.clock(), "admin")
+    api.trust(make.signer)
     assert api.upload(make.program()).status_code == 201, "the control"
 
 
@@ -206,8 +206,7 @@ def test_a_token_that_is_revoked_while_the_body_comes_does_nothing(
     api: Any, make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def revoked_meanwhile(data: bytes, trusted: frozenset[bytes]) -> Any:
-        with api.store.transaction():
-            api.hub.tokens.revoke(api.tokens["deploy"].split("_")[1], api.clock())
+        api.do(lambda writing: writing.revoke_api_token(api.tokens["deploy"].split("_")[1], api.clock()))
         return check_program(data, trusted)
 
     monkeypatch.setattr(app_module, "check_program", revoked_meanwhile)
@@ -221,14 +220,16 @@ def test_a_program_of_a_revoked_signer_is_not_deployed_until_somebody_else_signs
     api.join("node-1", make.stranger)
     data = make.program()
     program_id = api.upload(data).json()["id"]
-    api.hub.registry.revoke(make.signer.public_key, api.clock(), "admin")
+    api.revoke(make.signer)
     problem(api.ask("POST", "/api/rules/overheat/deploy", json={"all": True}), 422, "untrusted_program")
-    api.hub.registry.trust(make.stranger.public_key, "other", api.clock(), "admin")
+    api.trust(make.stranger, "other")
     again = api.upload(sign_program(data, make.stranger.private_bytes()))
     assert (again.status_code, again.json()["id"]) == (200, program_id), "signatures do not change the id"
     assert make.stranger.public_key.hex() in again.json()["signers"]
     assert api.ask("POST", "/api/rules/overheat/deploy", json={"all": True}).status_code == 202
-    assert check_signatures(decode(api.hub.registry.program_bytes(program_id)), {make.stranger.public_key})
+    assert check_signatures(
+        decode(api.do(lambda writing: writing.program_bytes(program_id))), {make.stranger.public_key}
+    )
 
 
 def test_a_program_with_any_changed_byte_is_refused(api: Any, make: Any) -> None:
@@ -406,10 +407,10 @@ def test_a_node_that_floods_is_read_at_its_pace(
     taken = 0
     take = _Link._take
 
-    def counted(self: _Link, data: bytes) -> None:
+    async def counted(self: _Link, data: bytes) -> None:
         nonlocal taken
         taken += 1
-        take(self, data)
+        await take(self, data)
 
     monkeypatch.setattr(_Link, "_take", counted)
     if not guarded:
@@ -496,10 +497,10 @@ def test_a_node_that_takes_messages_too_slowly_is_cut_off_at_once(api: Any) -> N
     socket = SlowSocket()
 
     async def scenario() -> None:
-        link = _Link(api.hub, socket, "node-1", api.hub.fleet.offer("node-1"))  # type: ignore[arg-type]
+        link = _Link(api.hub, socket, "node-1")  # type: ignore[arg-type]
         for _ in range(OUTBOX_MAX + 1):
             link._put(Fetch(1, ("0" * 64,)))
         await link._write()
 
-    asyncio.run(scenario())
+    api.run(scenario)
     assert (socket.sent, socket.closed) == (0, "too_slow: the node takes messages too slowly")

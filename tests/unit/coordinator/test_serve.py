@@ -17,11 +17,12 @@ import httpx
 import pytest
 
 from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.base.machine import Machine
 from eyeflow.client.profile import ClientProfile
 from eyeflow.client.rest import CoordinatorClient
-from eyeflow.coordinator import store as store_module
 from eyeflow.coordinator.serve import Exposure, ServeOptions, Started, bind, check_exposure, serve
-from eyeflow.coordinator.store import Store
+from eyeflow.coordinator.store import sqlite_file
+from eyeflow.coordinator.store.sqlite_file import SqliteFile
 from eyeflow.protocol.identity import Identity
 
 PROGRAM = """
@@ -136,39 +137,40 @@ def test_loopback_is_safe(tmp_path: Path, host: str) -> None:
 
 def test_a_store_of_another_schema_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
-    Store(path).close()
+    SqliteFile(path, Machine()).close()
     db = apsw.Connection(str(path))
     db.pragma("user_version", 99)
     db.close()
     with pytest.raises(EyeflowError) as error:
-        Store(path)
+        SqliteFile(path, Machine())
     assert error.value.code == "store_version"
+    assert "schema 99" in error.value.message and "newer eyeflow" in error.value.cause
 
 
 def test_a_store_that_is_no_store_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     path.write_bytes(b"not a database, but long enough to be read as one" * 100)
     with pytest.raises(EyeflowError) as error:
-        Store(path)
+        SqliteFile(path, Machine())
     assert error.value.code == "store"
     (tmp_path / "file").write_text("")
     with pytest.raises(EyeflowError) as inside:
-        Store(tmp_path / "file" / "store.sqlite")
+        SqliteFile(tmp_path / "file" / "store.sqlite", Machine())
     assert inside.value.code == "store"
 
 
 def test_the_store_is_durable_by_its_settings(tmp_path: Path) -> None:
     """synchronous=FULL is what makes a commit survive a power cut in WAL mode; NORMAL (the control) does not."""
-    store = Store(tmp_path / "store.sqlite")
-    assert store.rows("PRAGMA synchronous") == [(2,)]
-    assert store.rows("PRAGMA journal_mode") == [("wal",)]
+    store = SqliteFile(tmp_path / "store.sqlite", Machine())
+    assert store._db.pragma("synchronous") == 2
+    assert store._db.pragma("journal_mode") == "wal"
     assert store.path.stat().st_mode & 0o777 == 0o600
     store.close()
 
 
 def test_a_full_disk_is_a_problem_and_loses_nothing(api: Any) -> None:
-    pages = api.store.rows("PRAGMA page_count")[0][0]
-    api.store._db.pragma("max_page_count", pages)
+    db = api.store.file._db
+    db.pragma("max_page_count", db.pragma("page_count"))
     replies: list[httpx.Response] = []
     for _ in range(2000):
         replies.append(api.ask("POST", "/api/tokens", json={"name": "x" * 64, "role": "read"}))
@@ -177,9 +179,9 @@ def test_a_full_disk_is_a_problem_and_loses_nothing(api: Any) -> None:
     assert (replies[-1].status_code, replies[-1].json()["code"]) == (503, "storage")
     assert api.client.get("/healthz").status_code == 503, "health is what the last write said"
     assert "the disk is full" in api.ask("GET", "/api/status").json()["trouble"]
-    kept = api.store.rows("SELECT count(*) FROM api_tokens WHERE name = ?", ("x" * 64,))[0][0]
-    assert kept == len(replies) - 1
-    api.store._db.pragma("max_page_count", 1_000_000)
+    kept = [one for one in api.look(lambda reading: reading.api_tokens()) if one.name == "x" * 64]
+    assert len(kept) == len(replies) - 1
+    db.pragma("max_page_count", 1_000_000)
     assert api.ask("POST", "/api/tokens", json={"name": "y", "role": "read"}).status_code == 201
     assert api.client.get("/healthz").status_code == 200
 
@@ -188,15 +190,15 @@ def test_a_disk_without_room_is_unhealthy_before_a_write_fails(
     api: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "eyeflow.coordinator")
-    api.hub.tick()
+    api.tick()
     assert api.client.get("/healthz").status_code == 200, "the control: with room it is healthy"
     with monkeypatch.context() as full:
-        full.setattr(store_module, "ROOM_BYTES_MIN", 1 << 62)
+        full.setattr(sqlite_file, "ROOM_BYTES_MIN", 1 << 62)
         for _ in range(3):
-            api.hub.tick()
+            api.tick()
         assert api.client.get("/healthz").status_code == 503
         assert "bytes left" in api.ask("GET", "/api/status").json()["trouble"]
-    api.hub.tick()
+    api.tick()
     assert api.client.get("/healthz").status_code == 200, "nothing but the tick wrote"
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == 2 and "bytes left" in told[0] and told[1] == "the store works again"

@@ -5,17 +5,25 @@ The coordinator's store is the real one on disk and is reopened after each crash
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import random
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
-from eyeflow.coordinator.fleet import Draft, Fleet
-from eyeflow.coordinator.store import Store
+from eyeflow.base.machine import Machine
+from eyeflow.coordinator.deployments import Draft
+from eyeflow.coordinator.hub import Hub
+from eyeflow.coordinator.store.cluster_store import Reading, Writing
+from eyeflow.coordinator.store.sqlite_file import Outcome, SqliteFile
+from eyeflow.coordinator.store.sqlite_store import InlineStore
+from eyeflow.coordinator.store.sqlite_writing import SqliteWriting
 from eyeflow.protocol.messages import (
     Head,
     Hello,
@@ -32,10 +40,10 @@ from eyeflow.protocol.session import (
     Apply,
     Close,
     Connected,
-    Coordinates,
     CoordinatorSession,
     NeedPrograms,
     NodeSession,
+    Offer,
     Output,
     Peer,
     Recollected,
@@ -43,8 +51,9 @@ from eyeflow.protocol.session import (
     Send,
     Told,
 )
-from eyeflow.rollout.plan import INSTALL_S, RETURN_S, TERMINAL, Deployment, NodeState, Rollback
+from eyeflow.rollout.plan import INSTALL_S, RETURN_S, TERMINAL, Deployment, NodeProgress, NodeState, Rollback
 
+T = TypeVar("T")
 RULES = ("pump", "relay")
 NODES = ("a", "b", "c")
 STEPS = 250
@@ -52,21 +61,33 @@ SECOND = 1_000_000
 DEADLINE_S = 600
 
 
-class CrashError(Exception):
-    """The process dies here."""
+class CrashError(BaseException):
+    """The process dies here: nothing in it can catch that."""
 
 
-class FragileStore(Store):
-    """The real store, which dies before a chosen write: what was not committed is gone."""
+class FragileWriting(SqliteWriting):
+    """Dies before a chosen write: what was not committed is gone."""
 
     writes_left = -1
 
-    def run(self, sql: str, values: Any = ()) -> int:
-        if self.writes_left == 0:
-            self.writes_left = -1
+    def _run(self, sql: str, *values: Any) -> int:
+        if FragileWriting.writes_left == 0:
+            FragileWriting.writes_left = -1
             raise CrashError
-        self.writes_left -= 1
-        return super().run(sql, values)
+        FragileWriting.writes_left -= 1
+        return super()._run(sql, *values)
+
+
+class FragileFile(SqliteFile):
+    def _writing(self) -> FragileWriting:
+        return FragileWriting(self._db)
+
+
+class FragileStore(InlineStore):
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.file.close()
+        self.file = FragileFile(path, Machine())
 
 
 @dataclass
@@ -96,28 +117,54 @@ class Node:
         self.to_coordinator.clear()
 
 
+class SimLink:
+    """What the hub sees of a node's link; what it is offered waits until the simulation takes it."""
+
+    def __init__(self, node: str) -> None:
+        self.node, self.offered = node, None
+
+    def offer(self, offer: Offer) -> None:
+        self.offered = offer
+
+    def close(self, code: str, reason: str) -> None:
+        raise AssertionError(code, reason)
+
+
 class Simulation:
     def __init__(self, seed: int, path: Path) -> None:
         self.rng = random.Random(seed)
+        self.runner = asyncio.Runner()
         self.path = path
         self.now_us = SECOND
-        self.made = 0
         self.nodes = {name: Node(name) for name in NODES}
         self.open()
-        with self.store.transaction():
-            for name in NODES:
-                self.store.run("INSERT INTO nodes(name, public_key, joined_us) VALUES(?, ?, 1)", (name, bytes(32)))
-                self.fleet.node_joined(name, 1)
+        self.call(lambda: self.store.write(self.add_nodes))
+
+    def add_nodes(self, writing: Writing) -> None:
+        for name in NODES:
+            writing.register_node(name, bytes(32), 1)
+        self.hub.nodes._renew_manifests(writing, NODES, 1)
 
     def open(self) -> None:
+        FragileWriting.writes_left = -1
         self.store = FragileStore(self.path)
-        self.fleet = Fleet(self.store, self.new_id)
-        self.own = Coordinates(self.store.coordinator_id, "sim", self.store.identity.sign)
-        self.fleet.restarted(self.now_us)
+        self.hub = self.runner.run(Hub.started(self.store, lambda: self.now_us, self.rng))
 
-    def new_id(self) -> str:
-        self.made += 1
-        return f"d-{self.made}"
+    def close(self) -> None:
+        self.runner.close()
+        self.store.close()
+
+    def call(self, call: Callable[[], Awaitable[T]]) -> T:
+        async def calling() -> T:
+            return await call()
+
+        return self.runner.run(calling())
+
+    def look(self, look: Callable[[Reading], T]) -> T:
+        return self.store.file.read(look)
+
+    def open_deployments(self) -> list[Deployment]:
+        return self.look(lambda reading: reading.open_deployments())
 
     def crash(self) -> None:
         self.store.close()
@@ -130,11 +177,12 @@ class Simulation:
         weights = [3, 1, 5, 2, 3, 1]
         for _ in range(STEPS):
             if self.rng.random() < 0.02:
-                self.store.writes_left = self.rng.randrange(6)
+                FragileWriting.writes_left = self.rng.randrange(12)
             move = self.deliver if self.rng.random() < 0.7 else self.rng.choices(moves, weights)[0]
             try:
                 move()
-                self.push()
+                if self.rng.random() < 0.8:  # else what follows waits, and a crash may come before it
+                    self.push()
             except CrashError:
                 self.crash()
             self.check_always()
@@ -149,18 +197,22 @@ class Simulation:
             rollback=self.rng.choice(list(Rollback)),
             deadline_s=DEADLINE_S,
         )
-        self.fleet.deploy(draft, self.now_us, "sim")
+        self.start(draft)
+
+    def start(self, draft: Draft) -> Deployment:
+        return self.call(lambda: self.hub.deployments.deploy(draft, self.now_us, "sim"))
 
     def cancel(self) -> None:
-        for deployment in self.fleet.open()[:1]:
-            self.fleet.cancel(deployment, self.now_us, "sim")
+        for deployment in self.open_deployments()[:1]:
+            self.call(lambda one=deployment: self.hub.deployments.cancel(one.id, self.now_us, "sim"))  # type: ignore[misc]
 
     def coordinator_crash(self) -> None:
         raise CrashError
 
     def tick(self) -> None:
         self.now_us += self.rng.choice([1, 10, INSTALL_S, RETURN_S]) * SECOND
-        self.fleet.tick(self.now_us)
+        self.call(self.hub.tick)
+        assert self.hub.trouble == ""
 
     def connect(self) -> None:
         self.dial(self.rng.choice(list(self.nodes.values())))
@@ -168,9 +220,11 @@ class Simulation:
     def dial(self, node: Node) -> None:
         if node.session is not None:
             return
-        offer = self.fleet.offer(node.name)
+        self.call(lambda: self.hub.attach(SimLink(node.name)))
+        history = self.call(lambda: self.hub.nodes.link_opens(node.name))
+        offer = self.call(lambda: self.hub.offer(node.name))
         assert offer is not None
-        node.peer = CoordinatorSession(node.name, self.own, offer, known=self.fleet.heads.of(node.name).head)
+        node.peer = CoordinatorSession(node.name, self.hub.own, offer, known=history.head)
         installed = tuple(sorted(node.installed, key=lambda one: one.rule))
         hello = Hello(1, 2, "sim", node.name, 1, node.seq + 1, node.accepted.version, bytes(32), installed)
         peer = Peer(self.store.coordinator_id, self.store.identity.public_key)
@@ -180,8 +234,11 @@ class Simulation:
     def disconnect(self) -> None:
         node = self.rng.choice(list(self.nodes.values()))
         if node.session is not None:
-            node.hang_up()
-            self.fleet.disconnected(node.name, self.now_us)
+            self.hang_up(node)
+
+    def hang_up(self, node: Node) -> None:
+        node.hang_up()
+        self.call(lambda: self.hub.detach(self.hub.links[node.name]))
 
     def deliver(self) -> None:
         busy = [node for node in self.nodes.values() if node.to_node or node.to_coordinator]
@@ -195,31 +252,34 @@ class Simulation:
             self.coordinator_acts(node, node.peer.receive(decode_message(node.to_coordinator.popleft())))
 
     def push(self) -> None:
-        for name in sorted(self.fleet.take_changed()):
-            node, offer = self.nodes[name], self.fleet.offer(name)
-            assert offer is not None
-            if node.peer is not None:
-                self.coordinator_acts(node, node.peer.offer(offer))
+        self.call(self.hub.follow)
+        for name, link in list(self.hub.links.items()):
+            offer, link.offered = link.offered, None  # type: ignore[attr-defined]
+            peer = self.nodes[name].peer
+            if offer is not None and peer is not None:
+                self.coordinator_acts(self.nodes[name], peer.offer(offer))
 
     def coordinator_acts(self, node: Node, outputs: tuple[Output, ...]) -> None:
+        """As `link._Link` does."""
+        assert node.peer is not None
+        deployments, nodes, now_us = self.hub.deployments, self.hub.nodes, self.now_us
         for output in outputs:
             if isinstance(output, Send):
-                node.to_node.append(encode_message(output.message))
                 if isinstance(output.message, Manifest):
-                    assert node.peer is not None
-                    self.fleet.manifest_sent(node.name, node.peer.offered_version, self.now_us)
+                    version = node.peer.offered_version
+                    self.call(lambda version=version: deployments.sent(node.name, version, now_us))  # type: ignore[misc]
+                node.to_node.append(encode_message(output.message))
             elif isinstance(output, Connected):
-                self.fleet.said_hello(node.name, output.hello, self.now_us)
+                self.call(lambda one=output: nodes.said_hello(node.name, one.hello, now_us))  # type: ignore[misc]
             elif isinstance(output, NeedPrograms):
-                assert node.peer is not None
                 lost = dict.fromkeys(output.program_ids, b"program")
                 self.coordinator_acts(node, node.peer.deliver(output.manifest_version, lost))
             elif isinstance(output, Applied):
-                self.fleet.applied(node.name, output.result, self.now_us)
+                self.call(lambda one=output: deployments.reported(node.name, one.result, now_us))  # type: ignore[misc]
             elif isinstance(output, Told):
-                self.fleet.told(node.name, output.head, self.now_us)
+                self.call(lambda one=output: nodes.told(node.name, one.head, now_us))  # type: ignore[misc]
             elif isinstance(output, Recollected):
-                self.fleet.recollected(node.name, output.known, output.hash, self.now_us)
+                self.call(lambda one=output: nodes.recollected(node.name, one.known, one.hash, now_us))  # type: ignore[misc]
             else:
                 raise AssertionError(output)
 
@@ -252,9 +312,8 @@ class Simulation:
         node.refused = set()
         for entry in sorted(wanted, key=lambda one: one.rule):
             if self.rng.random() < 0.03:
-                node.hang_up()  # the node dies half way
+                self.hang_up(node)  # the node dies half way
                 node.boot += 1
-                self.fleet.disconnected(node.name, self.now_us)
                 return
             results.append(self.install(node, entry))
         assert node.session is not None
@@ -275,16 +334,21 @@ class Simulation:
             seen = frozenset().union(*node.manifests.values()) if node.manifests else frozenset()
             assert node.installed <= seen
         for rule in RULES:
-            open_nodes = [p.node for d in self.fleet.open() if d.rule == rule for p in d.nodes]
+            open_nodes = [one.node for of in self.open_deployments() if of.rule == rule for one in self.progress(of)]
             assert len(open_nodes) == len(set(open_nodes)), "two open deployments of a rule share a node"
+        for deployment in self.look(lambda reading: reading.deployments(10)):
+            counted = Counter(one.state for one in self.progress(deployment))
+            assert self.look(lambda reading, one=deployment: reading.counts(one.id)) == counted  # type: ignore[misc]
+
+    def progress(self, deployment: Deployment) -> list[NodeProgress]:
+        return self.look(lambda reading: reading.progress(deployment.id))
 
     def settle(self, offline: frozenset[str] = frozenset()) -> None:
         """Connect everybody but `offline`, deliver everything."""
-        self.store.writes_left = -1
+        FragileWriting.writes_left = -1
         for name, node in self.nodes.items():
             if name in offline and node.session is not None:
-                node.hang_up()
-                self.fleet.disconnected(name, self.now_us)
+                self.hang_up(node)
         for _ in range(5_000):
             for node in self.nodes.values():
                 if node.name not in offline:
@@ -293,11 +357,12 @@ class Simulation:
             if not any(node.to_node or node.to_coordinator for node in self.nodes.values()):
                 break
             self.deliver()
-        self.fleet.tick(self.now_us)
+        self.call(self.hub.tick)
+        assert self.hub.trouble == ""
 
 
-def waits_only_for(deployment: Deployment, offline: frozenset[str]) -> bool:
-    waiting = {one.node for one in deployment.nodes if one.state in {NodeState.WAITING, NodeState.RETURNING}}
+def waits_only_for(nodes: list[NodeProgress], offline: frozenset[str]) -> bool:
+    waiting = {one.node for one in nodes if one.state in {NodeState.WAITING, NodeState.RETURNING}}
     return bool(waiting) and waiting <= offline
 
 
@@ -307,42 +372,41 @@ def test_every_deployment_ends_and_every_node_gets_the_whole_manifest(seed: int,
     simulation.run()
     offline = frozenset({"b"})
     simulation.settle(offline)
-    for deployment in simulation.fleet.open():
-        assert waits_only_for(deployment, offline), deployment
+    for deployment in simulation.open_deployments():
+        assert waits_only_for(simulation.progress(deployment), offline), deployment
     simulation.now_us += (DEADLINE_S + RETURN_S + 1) * SECOND
     simulation.settle(offline)
     simulation.now_us += (RETURN_S + 1) * SECOND
     simulation.settle(offline)
-    assert simulation.fleet.open() == [], "a deadline passed and a deployment is still open"
-    assert {one.state for one in simulation.fleet.deployments(1000)} <= TERMINAL
+    assert simulation.open_deployments() == [], "a deadline passed and a deployment is still open"
+    assert {one.state for one in simulation.look(lambda reading: reading.deployments(1000))} <= TERMINAL
     simulation.settle()
     for node in simulation.nodes.values():
-        wanted = {
-            InstalledRule(rule, target.program_id, target.params) for rule, target in simulation.fleet.wanted(node.name)
-        }
+        targets = simulation.look(lambda reading, name=node.name: reading.wanted(name))  # type: ignore[misc]
+        wanted = {InstalledRule(rule, target.program_id, target.params) for rule, target in targets}
         assert {one for one in wanted if one.rule not in node.refused} <= node.installed
         assert {one.rule for one in node.installed} <= {one.rule for one in wanted}
-    simulation.store.close()
+    simulation.close()
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_failed_deployment_leaves_every_node_at_its_last_known_good(seed: int, tmp_path: Path) -> None:
     simulation = Simulation(seed, tmp_path / "store.sqlite")
     good = Draft("pump", "1" * 64, (), NODES, "immediate", Rollback.ON_ERROR)
-    simulation.fleet.deploy(good, simulation.now_us, "sim")
+    simulation.start(good)
     simulation.settle()
     bad = Draft("pump", "6" * 64, (), NODES, "immediate", Rollback.ON_ERROR)
-    failed = simulation.fleet.deploy(bad, simulation.now_us, "sim")
+    failed = simulation.start(bad)
     simulation.push()
     for _ in range(seed * 3):
         simulation.deliver()
     simulation.crash()
     simulation.settle()
-    ended = simulation.fleet.deployment(failed.id)
+    ended = simulation.look(lambda reading: reading.deployment(failed.id))
     assert ended is not None and ended.state.value == "failed", ended
     assert "not granted" in ended.reason
     assert all(node.installed == {InstalledRule("pump", "1" * 64)} for node in simulation.nodes.values())
-    simulation.store.close()
+    simulation.close()
 
 
 def test_control_a_coordinator_that_forgets_is_noticed(tmp_path: Path) -> None:
@@ -350,16 +414,15 @@ def test_control_a_coordinator_that_forgets_is_noticed(tmp_path: Path) -> None:
     simulation = Simulation(1, tmp_path / "store.sqlite")
     draft = Draft("pump", "1" * 64, (), NODES, "immediate", Rollback.ON_ERROR)
 
-    def without(fragile: bool) -> tuple[int, int]:
-        simulation.store.writes_left = 6 if fragile else -1
+    def left_by_a_crash() -> tuple[int, int]:
+        FragileWriting.writes_left = 20
         with pytest.raises(CrashError):
-            simulation.fleet.deploy(draft, simulation.now_us, "sim")
-        wanted = sum(len(simulation.fleet.wanted(name)) for name in NODES)
-        return wanted, len(simulation.fleet.open())
+            simulation.start(draft)
+        wanted = sum(len(simulation.look(lambda reading, name=name: reading.wanted(name))) for name in NODES)  # type: ignore[misc]
+        return wanted, len(simulation.open_deployments())
 
-    assert without(True) == (0, 0)
-    simulation.store._depth = 1  # pretends that somebody else commits: statements take effect one by one
-    wanted, deployments = without(True)
-    assert (wanted, deployments) != (0, 0)
-    simulation.store._depth = 0
-    simulation.store.close()
+    assert left_by_a_crash() == (0, 0)
+    simulation.store.file._transaction = contextlib.nullcontext  # type: ignore[method-assign]
+    simulation.store.file._run = lambda step: Outcome(step(simulation.store.file._writing()))  # type: ignore[method-assign]
+    assert left_by_a_crash() != (0, 0)
+    simulation.close()

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 from starlette.websockets import WebSocket
 
-from eyeflow.coordinator.fleet import Draft, Fleet
-from eyeflow.coordinator.heads import BOOTS_MAX, Doubt, Heads, History, judge
+from eyeflow.base.errors import EyeflowError
+from eyeflow.coordinator.deployments import Draft
+from eyeflow.coordinator.histories import BOOTS_MAX, Doubt, History, judge
+from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.link import _Link
-from eyeflow.coordinator.store import MIGRATIONS, SCHEMA_VERSION, Store
+from eyeflow.coordinator.store.cluster_store import Reading, Writing
+from eyeflow.coordinator.store.sqlite_store import InlineStore
 from eyeflow.protocol.messages import Head, Hello, ManifestResult, RuleResult, RuleState, encode_message
-from eyeflow.rollout.plan import Deployment, NodeState, Rollback
+from eyeflow.rollout.plan import Deployment, NodeProgress, NodeState, Rollback
 
 PROGRAM, OLDER_PROGRAM = "1" * 64, "2" * 64
 
@@ -36,53 +40,94 @@ def kinds(history: History) -> list[str]:
     return [one.kind.value for one in history.findings]
 
 
+T = TypeVar("T")
+
+
 class Seen:
-    """A coordinator's fleet with the nodes a and b, over a real store."""
+    """A coordinator without sockets, over a real store, with the nodes a and b; links are up unless said otherwise."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.now_us, self.made = path, 1_000_000, 0
-        self.store = Store(path)
-        self.fleet = Fleet(self.store, self.new_id)
-        with self.store.transaction():
-            for name in "ab":
-                self.store.run("INSERT INTO nodes(name, public_key, joined_us) VALUES(?, ?, 1)", (name, bytes(32)))
-                self.fleet.node_joined(name, 1)
+        self.path, self.now_us = path, 1_000_000
+        self.runner = asyncio.Runner()
+        self.start()
+        for name in "ab":
+            outcome = self.store.file.commit([partial(add_node, hub=self.hub, name=name)])[0]
+            assert outcome.error is None, outcome.error
 
-    def new_id(self) -> str:
-        self.made += 1
-        return f"d-{self.made}"
+    def start(self) -> None:
+        self.store = InlineStore(self.path)
+        self.hub = self.runner.run(Hub.started(self.store, lambda: self.now_us))
+        for name in "ab":
+            self.run(lambda name=name: self.hub.nodes.link_opens(name))  # type: ignore[misc]
+
+    def run(self, call: Callable[[], Awaitable[T]]) -> T:
+        async def working() -> T:
+            done = await call()
+            await self.hub.follow()
+            return done
+
+        return self.runner.run(working())
+
+    def look(self, look: Callable[[Reading], T]) -> T:
+        return self.store.file.read(look)
 
     def restart(self) -> None:
         """The coordinator is killed and starts again."""
         self.store.close()
-        self.store = Store(self.path)
-        self.fleet = Fleet(self.store, self.new_id)
+        self.start()
+
+    def tick(self) -> None:
+        self.run(self.hub.tick)
+
+    def history(self, node: str = "a") -> History:
+        """What is known of a node: in memory, before it is written down."""
+        return self.hub.nodes._history(node)
 
     def told(self, *heads: Head, node: str = "a") -> History:
         for one in heads:
             self.now_us += 1_000_000
-            self.fleet.told(node, one, self.now_us)
-        return self.fleet.heads.of(node)
+            self.run(lambda one=one: self.hub.nodes.told(node, one, self.now_us))  # type: ignore[misc]
+        return self.history(node)
+
+    def recollected(self, known: Head, record_hash: bytes) -> list[str]:
+        self.run(lambda: self.hub.nodes.recollected("a", known, record_hash, self.now_us))
+        return kinds(self.history())
+
+    def accept(self, node: str) -> None:
+        self.run(lambda: self.hub.nodes.accept(node, self.now_us, "admin"))
 
     def deploy(self, program_id: str = PROGRAM, rollback: Rollback = Rollback.ON_ERROR) -> Deployment:
         draft = Draft("pump", program_id, (), ("a", "b"), "immediate", rollback)
-        return self.fleet.deploy(draft, self.now_us, "test")
+        return self.run(lambda: self.hub.deployments.deploy(draft, self.now_us, "test"))
 
     def answer(self, node: str, program_id: str = PROGRAM) -> None:
-        version = self.store.row("SELECT manifest_version FROM nodes WHERE name = ?", (node,))
-        assert version is not None
-        result = ManifestResult(version[0], (RuleResult("pump", program_id, RuleState.INSTALLED),))
-        self.fleet.applied(node, result, self.now_us)
+        version = self.look(lambda reading: reading.node(node).manifest_version)  # type: ignore[union-attr]
+        result = ManifestResult(version, (RuleResult("pump", program_id, RuleState.INSTALLED),))
+        self.run(lambda: self.hub.deployments.reported(node, result, self.now_us))
+
+    def progress(self, deployment: Deployment) -> dict[str, NodeProgress]:
+        return {one.node: one for one in self.look(lambda reading: reading.progress(deployment.id))}
+
+    def now(self, deployment: Deployment) -> Deployment:
+        found = self.look(lambda reading: reading.deployment(deployment.id))
+        assert found is not None
+        return found
 
     def states(self, deployment: Deployment) -> tuple[str, list[str]]:
-        now = self.fleet.deployment(deployment.id)
-        assert now is not None
-        return now.state.value, [one.state.value for one in now.nodes]
+        return self.now(deployment).state.value, [one.state.value for one in self.progress(deployment).values()]
+
+
+def add_node(writing: Writing, hub: Hub, name: str) -> None:
+    writing.register_node(name, bytes(32), 1)
+    hub.nodes._renew_manifests(writing, [name], 1)
 
 
 @pytest.fixture
-def seen(tmp_path: Path) -> Seen:
-    return Seen(tmp_path / "store.sqlite")
+def seen(tmp_path: Path) -> Iterator[Seen]:
+    made = Seen(tmp_path / "store.sqlite")
+    yield made
+    made.runner.close()
+    made.store.close()
 
 
 SCRIPTS: list[tuple[list[Head], list[str]]] = [
@@ -109,8 +154,8 @@ def test_what_contradicts_a_history_is_found_and_survives_a_restart(
     assert history.doubtful is (set(expected) - {"newEpoch"} != set())
     seen.restart()
     if expected:  # what is no finding is written down with the next tick
-        assert seen.fleet.heads.of("a") == history
-    assert kinds(seen.fleet.heads.of("b")) == []
+        assert seen.history() == history
+    assert kinds(seen.history("b")) == []
 
 
 def test_the_highest_head_stays_when_an_older_copy_comes(seen: Seen) -> None:
@@ -124,9 +169,9 @@ def test_the_highest_head_stays_when_an_older_copy_comes(seen: Seen) -> None:
 
 def test_a_head_is_durable_with_the_next_tick(seen: Seen) -> None:
     seen.told(head(5), head(9))
-    seen.fleet.tick(seen.now_us)
+    seen.tick()
     seen.restart()
-    assert seen.fleet.heads.of("a").head == shown(9)
+    assert seen.history().head == shown(9)
     assert kinds(seen.told(head(8, boot=2))) == ["older"]
 
 
@@ -134,27 +179,28 @@ def test_a_lost_store_is_told_with_both_epochs(seen: Seen) -> None:
     history = seen.told(head(9), head(2, epoch=77, boot=2))
     assert history.findings[0].evidence == "it lost its store: epoch 10 ended at record 9, now epoch 77"
     assert history.head == shown(2, epoch=77), "the new chain is what counts from now on"
-    assert seen.fleet.heads.reason("a") == "", "it is an event, not a doubt: deployments to the node count"
+    assert seen.history().reason == "", "it is an event, not a doubt: deployments to the node count"
 
 
 def test_a_copy_that_has_run_past_the_last_head_is_known_by_its_records(seen: Seen) -> None:
     seen.told(head(9), head(12, "b", boot=2))
-    assert kinds(seen.fleet.heads.of("a")) == []
-    seen.fleet.recollected("a", shown(9), head(9).hash, seen.now_us)
-    seen.fleet.recollected("a", shown(9), b"", seen.now_us)
-    assert kinds(seen.fleet.heads.of("a")) == [], "the same record, or one that was dropped, says nothing"
-    seen.fleet.recollected("a", shown(9), head(9, "b").hash, seen.now_us)
-    assert kinds(seen.fleet.heads.of("a")) == ["forked"]
-    assert seen.fleet.heads.of("a").head == shown(9), "the chain that was seen first is not forgotten"
+    assert kinds(seen.history()) == []
+    seen.recollected(shown(9), head(9).hash)
+    seen.recollected(shown(9), b"")
+    assert kinds(seen.history()) == [], "the same record, or one that was dropped, says nothing"
+    seen.recollected(shown(9), head(9, "b").hash)
+    assert kinds(seen.history()) == ["forked"]
+    assert seen.history().head == shown(9), "the chain that was seen first is not forgotten"
 
 
 def test_a_node_that_forgot_its_manifest_is_an_old_copy(seen: Seen) -> None:
     seen.deploy()
     seen.answer("a")
     for version, expected in ((2, []), (1, ["older"])):
-        seen.fleet.said_hello("a", Hello(1, 2, "", "a", 10, 6, version, bytes(32)), seen.now_us)
-        assert kinds(seen.fleet.heads.of("a")) == expected
-    assert "knows manifest 1, and had applied manifest 2" in seen.fleet.heads.reason("a")
+        hello = Hello(1, 2, "", "a", 10, 6, version, bytes(32))
+        seen.run(lambda hello=hello: seen.hub.nodes.said_hello("a", hello, seen.now_us))  # type: ignore[misc]
+        assert kinds(seen.history()) == expected
+    assert "knows manifest 1, and had applied manifest 2" in seen.history().reason
 
 
 def test_a_deployment_does_not_succeed_with_a_node_in_doubt(seen: Seen) -> None:
@@ -164,8 +210,7 @@ def test_a_deployment_does_not_succeed_with_a_node_in_doubt(seen: Seen) -> None:
     seen.answer("a")
     state, nodes = seen.states(deployment)
     assert (state, nodes[0]) == ("failed", "refused")
-    now = seen.fleet.deployment(deployment.id)
-    assert now is not None and "a: in doubt: its record 9 (epoch 10) has the hash 09bbbbbbbbbb" in now.reason
+    assert "a: in doubt: its record 9 (epoch 10) has the hash 09bbbbbbbbbb" in seen.now(deployment).reason
 
 
 def test_control_the_same_deployment_succeeds_without_the_doubt(seen: Seen) -> None:
@@ -196,23 +241,20 @@ def test_a_deployment_to_a_node_in_doubt_fails_at_once_and_others_are_served(see
 
 def test_a_copy_that_goes_back_does_not_count_as_gone_back(seen: Seen) -> None:
     deployment = seen.deploy()
-    seen.fleet.manifest_sent("a", 99, seen.now_us)
-    sent = seen.fleet.deployment(deployment.id)
-    assert sent is not None
-    seen.fleet.cancel(sent, seen.now_us, "test")
+    seen.run(lambda: seen.hub.deployments.sent("a", 99, seen.now_us))
+    seen.run(lambda: seen.hub.deployments.cancel(deployment.id, seen.now_us, "test"))
     seen.told(head(9), head(8, boot=2))
     seen.answer("a")
-    now = seen.fleet.deployment(deployment.id)
-    progress = now.node("a") if now is not None else None
-    assert progress is not None and progress.state is NodeState.RETURNED
+    progress = seen.progress(deployment)["a"]
+    assert progress.state is NodeState.RETURNED
     assert "could not go back: in doubt" in progress.reason
 
 
 def test_accepting_a_node_forgets_what_contradicts_it_and_finds_the_next_contradiction(seen: Seen) -> None:
     seen.told(head(9), head(5, boot=2))
-    seen.fleet.accept("a", seen.now_us, "admin")
-    log = seen.store.rows("SELECT actor, action, subject FROM log ORDER BY number DESC LIMIT 1")
-    assert log == [("admin", "accept_node", "a")]
+    seen.accept("a")
+    (entry,) = seen.look(lambda reading: reading.log_entries(1))
+    assert (entry.actor, entry.action, entry.subject) == ("admin", "accept_node", "a")
     seen.restart()
     assert kinds(seen.told(head(6, boot=2))) == []
     assert seen.deploy().state.value == "installing"
@@ -221,17 +263,24 @@ def test_accepting_a_node_forgets_what_contradicts_it_and_finds_the_next_contrad
 
 def test_a_removed_node_leaves_no_history(seen: Seen) -> None:
     seen.told(head(9), head(5, boot=2))
-    seen.fleet.node_removed("a", seen.now_us)
-    assert seen.store.rows("SELECT node FROM heads UNION SELECT node FROM findings") == []
+    seen.run(lambda: seen.hub.remove("a", "admin"))
+    assert seen.look(lambda reading: reading.history("a")) == History()
+    assert seen.history() == History()
 
 
-def test_what_a_broken_transaction_did_not_keep_is_kept_later(seen: Seen) -> None:
-    with contextlib.suppress(ZeroDivisionError), seen.store.transaction():
-        seen.told(head(9), head(5, boot=2))
-        raise ZeroDivisionError
-    assert seen.store.rows("SELECT node FROM findings") == []
-    seen.fleet.tick(seen.now_us)
-    assert seen.store.rows("SELECT node, kind FROM findings") == [("a", "older")]
+def test_what_a_failing_disk_did_not_keep_is_kept_later(seen: Seen) -> None:
+    seen.told(head(9))
+    db = seen.store.file._db
+    db.pragma("query_only", True)
+    with pytest.raises(EyeflowError):
+        seen.told(head(5, boot=2))
+    assert seen.look(lambda reading: reading.history("a")).findings == ()
+    seen.tick()
+    assert seen.hub.trouble, "it still fails"
+    db.pragma("query_only", False)
+    seen.tick()
+    assert [one.kind.value for one in seen.look(lambda reading: reading.history("a")).findings] == ["older"]
+    assert seen.hub.trouble == ""
 
 
 def test_the_memory_of_starts_is_bounded(seen: Seen) -> None:
@@ -275,54 +324,39 @@ def test_one_node_is_never_in_doubt_and_two_copies_are_as_soon_as_both_have_spok
         assert found == []
 
 
-def test_a_store_of_the_version_before_is_brought_up(tmp_path: Path) -> None:
-    import apsw
-
-    db = apsw.Connection(str(tmp_path / "old.sqlite"))
-    db.execute(MIGRATIONS[0])
-    db.execute("INSERT INTO meta VALUES('identity', ?)", (bytes(range(32)),))
-    db.execute("INSERT INTO nodes(name, public_key, joined_us) VALUES('a', ?, 1)", (bytes(32),))
-    db.pragma("user_version", 1)
-    db.close()
-    store = Store(tmp_path / "old.sqlite")
-    assert store.identity.private_bytes() == bytes(range(32)), "it stays the same coordinator"
-    assert store.rows("PRAGMA user_version") == [(SCHEMA_VERSION,)]
-    heads = Heads(store)
-    heads.told("a", head(3), 1)
-    with store.transaction():
-        heads.write()
-    assert Heads(store).of("a").head == shown(3)
-    store.close()
-
-
 def test_a_head_is_durable_when_the_link_ends(seen: Seen) -> None:
     seen.told(head(5), head(9))
-    seen.fleet.disconnected("a", seen.now_us)
+    seen.run(lambda: seen.hub.nodes.link_closed("a", seen.now_us))
     seen.restart()
-    assert seen.fleet.heads.of("a").head == shown(9)
+    assert seen.history().head == shown(9)
 
 
 def test_what_a_replaced_link_still_brings_counts_for_nothing(api: Any, make: Any) -> None:
     """Without this the last words of a process that was restarted would look like those of a second one."""
     api.join("node-a", make.signer)
-    offer = api.hub.fleet.offer("node-a")
-    links = [_Link(api.hub, WebSocket({"type": "websocket"}, None, None), "node-a", offer) for _ in range(2)]  # type: ignore[arg-type]
-    for number, link in enumerate(links, start=1):
-        api.hub.attach(link)
-        hello = Hello(1, 2, "", "node-a", 10, 6, 0, bytes(32))
-        for message in (hello, head(5 + number, boot=number)):
-            link._take(encode_message(message))
-    links[0]._take(encode_message(head(9, boot=1)))
-    assert api.hub.fleet.heads.of("node-a").findings == ()
-    api.hub.attach(links[0])
-    links[0]._take(encode_message(head(9, boot=1)))
-    assert kinds(api.hub.fleet.heads.of("node-a")) == ["twins"], "the control: on a link of its own it counts"
+    links = [_Link(api.hub, WebSocket({"type": "websocket"}, None, None), "node-a") for _ in range(2)]  # type: ignore[arg-type]
+
+    async def scenario() -> None:
+        for number, link in enumerate(links, start=1):
+            await api.hub.attach(link)
+            await link.open()
+            hello = Hello(1, 2, "", "node-a", 10, 6, 0, bytes(32))
+            for message in (hello, head(5 + number, boot=number)):
+                await link._take(encode_message(message))
+        await links[0]._take(encode_message(head(9, boot=1)))
+        assert api.hub.nodes._history("node-a").findings == ()
+        await api.hub.attach(links[0])
+        await links[0]._take(encode_message(head(9, boot=1)))
+        found = kinds(api.hub.nodes._history("node-a"))
+        assert found == ["twins"], "the control: on a link of its own it counts"
+
+    api.run(scenario)
 
 
 def test_the_api_shows_findings_and_takes_the_acceptance(api: Any, make: Any) -> None:
     api.join("node-a", make.signer)
     for one in (head(9), head(5, boot=2)):
-        api.hub.fleet.told("node-a", one, api.clock())
+        api.run(lambda one=one: api.hub.nodes.told("node-a", one, api.clock()))
     found = api.ask("GET", "/api/nodes/node-a").json()
     assert found["inDoubt"] and found["head"] == {"epoch": 10, "seq": 9, "hash": head(9).hash.hex()}
     (finding,) = found["findings"]
@@ -337,8 +371,8 @@ def test_the_api_shows_findings_and_takes_the_acceptance(api: Any, make: Any) ->
 
 def test_joining_again_with_a_new_token_accepts_the_node(api: Any, make: Any) -> None:
     api.join("node-a", make.signer)
-    tell: Callable[..., None] = api.hub.fleet.told
-    tell("node-a", head(9), api.clock())
-    tell("node-a", head(5, boot=2), api.clock())
+    for one in (head(9), head(5, boot=2)):
+        api.run(lambda one=one: api.hub.nodes.told("node-a", one, api.clock()))
+    assert api.ask("GET", "/api/nodes/node-a").json()["inDoubt"]
     api.join("node-a", make.signer)
     assert api.ask("GET", "/api/nodes/node-a").json()["findings"] == []

@@ -1,0 +1,139 @@
+"""Where the audit chain of each node ended when it was seen last, and what contradicts that: copies, and lost stores.
+
+A node acknowledges nothing before it is durable, so its chain never ends earlier than it did. One that does is an old
+copy of its disk. Two chains with another record under one number are a fork. A start of a node's process that speaks
+again after a later start had taken over is a second process with the same key (docs/reference/link-protocol.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from eyeflow.protocol.messages import Head
+
+BOOTS_MAX = 64
+"""Starts of a node's process that are remembered, to know one that speaks again."""
+HASH_DIGITS = 12
+"""Digits of a hash that people are shown."""
+
+
+class Doubt(Enum):
+    """What contradicts a node's history. All but NEW_EPOCH mean that what the node says of itself cannot count."""
+
+    OLDER = "older"
+    FORKED = "forked"
+    TWINS = "twins"
+    NEW_EPOCH = "newEpoch"
+
+
+_ACCEPT = "eyeflow nodes {node} --accept"
+NEXT_STEPS = {
+    Doubt.OLDER: "This is an old copy of the node's data. Stop it and bring the newer data back, "
+    f"or go on with what it has now: {_ACCEPT}",
+    Doubt.FORKED: "A copy of this node's data has run. Stop the wrong one, give it a name and a data_dir of its own, "
+    f"then: {_ACCEPT}",
+    Doubt.TWINS: "Two machines or processes use this node's key. Stop one, give it a name and a data_dir of its own, "
+    f"then: {_ACCEPT}",
+    Doubt.NEW_EPOCH: "Its state and its records from before are gone. Look at its disk and its log, "
+    f"then confirm: {_ACCEPT}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One contradiction: since when it is known, when it showed last (microseconds since 1970 UTC), and the proof."""
+
+    kind: Doubt
+    since_us: int
+    last_us: int
+    evidence: str
+
+    @property
+    def blocks(self) -> bool:
+        """Whether results of this node count as failed: nobody knows which copy they are of."""
+        return self.kind is not Doubt.NEW_EPOCH
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What is known of one node: its highest head (without `boot`); the starts of its process, the present one last."""
+
+    head: Head | None = None
+    boots: tuple[bytes, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a finding blocks."""
+        return any(finding.blocks for finding in self.findings)
+
+    @property
+    def reason(self) -> str:
+        """Why results of this node cannot count, empty when they do."""
+        return "; ".join(f"in doubt: {one.evidence}" for one in self.findings if one.blocks)
+
+    def with_findings(self, found: Sequence[tuple[Doubt, str]], now_us: int) -> History:
+        """Return the history with these contradictions in it; one that is known already shows anew."""
+        findings = {one.kind: one for one in self.findings}
+        for kind, evidence in found:
+            since_us = findings[kind].since_us if kind in findings else now_us
+            findings[kind] = Finding(kind, since_us, now_us, evidence)
+        ordered = sorted(findings.values(), key=lambda one: (one.since_us, one.kind.value))
+        return replace(self, findings=tuple(ordered))
+
+
+def went_back(applied_version: int, version: int) -> tuple[Doubt, str]:
+    """Return what it means that a node applied one manifest and now knows only an older one."""
+    return (Doubt.OLDER, f"it knows manifest {version}, and had applied manifest {applied_version} before")
+
+
+def recollected(known: Head, record_hash: bytes) -> list[tuple[Doubt, str]]:
+    """Return what contradicts `known`: the node told the hash of its record `known.seq`, empty when it dropped that."""
+    if not record_hash or record_hash == known.hash:
+        return []
+    return [(Doubt.FORKED, _fork(known, record_hash))]
+
+
+def judge(history: History, head: Head) -> tuple[History, Sequence[tuple[Doubt, str]]]:
+    """Return the history after the node told `head`, and what contradicts it.
+
+    The highest head stays while the node is in doubt: it is the evidence, until somebody accepts what the node has.
+    """
+    boots, found = _started(history.boots, head.boot)
+    found += _compared(history.head, head)
+    doubtful = history.doubtful or any(kind is not Doubt.NEW_EPOCH for kind, _ in found)
+    known = history.head if doubtful and history.head is not None else replace(head, boot=b"")
+    return replace(history, head=known, boots=boots), found
+
+
+def _started(boots: tuple[bytes, ...], boot: bytes) -> tuple[tuple[bytes, ...], list[tuple[Doubt, str]]]:
+    if not boot or boots[-1:] == (boot,):
+        return boots, []
+    others = tuple(one for one in boots if one != boot)
+    newer = (*others, boot)[-BOOTS_MAX:]
+    if boot not in boots:
+        return newer, []
+    text = f"its process {boot.hex()[:8]} spoke again after its process {boots[-1].hex()[:8]} had taken its place"
+    return newer, [(Doubt.TWINS, text)]
+
+
+def _compared(known: Head | None, head: Head) -> list[tuple[Doubt, str]]:
+    if known is None:
+        return []
+    if head.epoch > known.epoch:
+        text = f"it lost its store: epoch {known.epoch} ended at record {known.seq}, now epoch {head.epoch}"
+        return [(Doubt.NEW_EPOCH, text)]
+    if head.epoch < known.epoch:
+        return [(Doubt.OLDER, f"it is in epoch {head.epoch}, and was in epoch {known.epoch} before")]
+    if head.seq < known.seq:
+        return [(Doubt.OLDER, f"its last record is {head.seq}, and was {known.seq} before (epoch {known.epoch})")]
+    if head.seq == known.seq and known.hash and head.hash and head.hash != known.hash:
+        return [(Doubt.FORKED, _fork(known, head.hash))]
+    return []
+
+
+def _fork(known: Head, record_hash: bytes) -> str:
+    here, before = record_hash.hex()[:HASH_DIGITS], known.hash.hex()[:HASH_DIGITS]
+    return f"its record {known.seq} (epoch {known.epoch}) has the hash {here}, and had {before} before"

@@ -1,0 +1,40 @@
+"""The complete wanted set of a node as a signed manifest, with a version that only grows (docs/decisions/0007)."""
+
+from __future__ import annotations
+
+from eyeflow.coordinator.store.cluster_store import ClusterStore, Writing, trusted_signers
+from eyeflow.protocol.messages import ManifestEntry, WantedManifest, encode_manifest, manifest_bytes
+from eyeflow.rollout.plan import Target
+
+
+class WantedSets:
+    """Changes of wanted sets inside one step. `sign` ends the step: it makes one manifest for each node touched."""
+
+    def __init__(self, store: ClusterStore, writing: Writing, now_us: int) -> None:
+        self._identity, self._coordinator_id = store.identity, store.coordinator_id
+        self._writing = writing
+        self._now_us = now_us
+        self._versions: dict[str, int] = {}
+
+    def want(self, node: str, rule: str, target: Target | None) -> int:
+        """Make the node's wanted set hold `target` for the rule; returns the manifest version that says so."""
+        self._writing.want(node, rule, target)
+        return self.touch(node)
+
+    def touch(self, node: str) -> int:
+        """Let the node get a new manifest; returns its version, the same for the whole step."""
+        if node not in self._versions:
+            self._versions[node] = self._writing.next_manifest_version(node)
+        return self._versions[node]
+
+    def sign(self) -> None:
+        """Sign a manifest for each node that was touched; raises ProtocolError when a wanted set is too large."""
+        signers = tuple(sorted(trusted_signers(self._writing))) if self._versions else ()
+        for node, version in sorted(self._versions.items()):
+            entries = tuple(
+                ManifestEntry(rule, target.program_id, target.deployment_id, target.params)
+                for rule, target in self._writing.wanted(node)
+            )
+            wanted = WantedManifest(self._coordinator_id, node, version, self._now_us, entries, signers)
+            body = encode_manifest(wanted)
+            self._writing.keep_manifest(node, body, self._identity.sign(manifest_bytes(body)), self._now_us)

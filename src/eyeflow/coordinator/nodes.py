@@ -1,0 +1,217 @@
+"""Nodes of the cluster: joining, leaving, and what they tell of themselves while their link is up.
+
+What a node tells in passing (when it was seen, where its audit chain ends) stays in memory and is written down with the
+next tick: written each time, it would be the coordinator's only steady load. What contradicts a node's history is
+written before anything follows from it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+from eyeflow.coordinator.deployments import disown, drop_node
+from eyeflow.coordinator.histories import NEXT_STEPS, Doubt, History, judge, recollected, went_back
+from eyeflow.coordinator.manifests import WantedSets
+from eyeflow.coordinator.problem import Problem
+from eyeflow.coordinator.room import check_room
+from eyeflow.coordinator.store.cluster_store import ClusterStore, Reading, Writing
+from eyeflow.coordinator.store.facts import Kept, LogEntry, NodeRecord, Seen
+from eyeflow.coordinator.tokens import NEW_JOIN_TOKEN, use_join_token
+from eyeflow.protocol.identity import verifies
+from eyeflow.protocol.messages import Head, Hello, Status, join_bytes
+
+NODES_MAX = 1024
+SEEN_S = 30
+"""How often the time a node was last seen is written down."""
+
+_log = logging.getLogger("eyeflow.coordinator")
+
+
+class Nodes:
+    """The nodes in `store`, and in memory what those with a link told last."""
+
+    def __init__(self, store: ClusterStore) -> None:
+        self._store = store
+        self.health: dict[str, Status] = {}
+        self.seen_us: dict[str, int] = {}
+        self._written_us: dict[str, int] = {}
+        self._histories: dict[str, History] = {}
+        self._unwritten: set[str] = set()
+
+    async def join(self, token: str, name: str, public_key: bytes, signature: bytes, now_us: int) -> None:
+        """Register a node's key under a name. The same name with the same key is fine, with another key refused.
+
+        A node whose answer was lost may ask again with its token; the token registers nothing but the key it did.
+        """
+        if not verifies(public_key, join_bytes(self._store.coordinator_id, name, public_key), signature):
+            raise Problem("bad_signature", "The signature does not prove that the node holds its key.")
+
+        def step(writing: Writing) -> bool:
+            is_fresh = use_join_token(writing, token, name, now_us)
+            known = writing.node(name)
+            _check_key(name, public_key, known, is_fresh)
+            if known is None:
+                check_room(writing, Kept.NODES, NODES_MAX)
+                writing.register_node(name, public_key, now_us)
+                self._renew_manifests(writing, [name], now_us)
+            elif is_fresh:
+                _accept(writing, name, now_us, name)
+            writing.add_log_entry(LogEntry(now_us, name, "join", name))
+            return is_fresh
+
+        if await self._store.write(step):  # somebody gave it a new token: what it has now is right
+            await self._forget_history(name)
+
+    async def remove(self, name: str, now_us: int, actor: str) -> None:
+        """Remove a node: its key opens no link any more. Raises Problem 404."""
+
+        def step(writing: Writing) -> None:
+            found_node(writing, name)
+            drop_node(writing, name, now_us)
+            writing.remove_node(name, now_us)
+            writing.add_log_entry(LogEntry(now_us, actor, "remove_node", name))
+
+        await self._store.write(step)
+        for kept in (self.health, self.seen_us, self._written_us, self._histories):
+            kept.pop(name, None)
+        self._unwritten.discard(name)
+
+    async def accept(self, name: str, now_us: int, actor: str) -> None:
+        """Take the history that the node has now for the right one, whatever was seen of it before."""
+
+        def step(writing: Writing) -> None:
+            found_node(writing, name)
+            _accept(writing, name, now_us, actor)
+
+        await self._store.write(step)
+        await self._forget_history(name)
+
+    async def _forget_history(self, name: str) -> None:
+        if name in self._histories:
+            self._histories[name] = await self._store.read(lambda reading: reading.history(name))
+
+    async def link_opens(self, name: str) -> History:
+        """A node's link is about to open: read what is known of its audit chain, and return it."""
+        if name not in self._histories:
+            self._histories[name] = await self._store.read(lambda reading: reading.history(name))
+        return self._histories[name]
+
+    async def link_closed(self, name: str, now_us: int) -> None:
+        """A node's link is gone: it may come back as an old copy, so how far it had come is kept now."""
+        await self._write_histories([name] if name in self._unwritten else [], now_us)
+        if name not in self._unwritten:
+            self._histories.pop(name, None)
+
+    async def said_hello(self, name: str, hello: Hello, now_us: int) -> None:
+        """The node's link is up."""
+        known = await self._store.read(lambda reading: reading.node(name))
+        if known is not None and hello.manifest_version < known.applied_version:
+            await self._find(name, [went_back(known.applied_version, hello.manifest_version)], now_us)
+        seen = Seen(name, hello.epoch, hello.next_seq, now_us)
+        self._written_us[name] = now_us
+        await self._store.write(lambda writing: writing.record_hello(seen, hello.software))
+
+    def saw(self, name: str, status: Status, now_us: int) -> None:
+        """The node told its health."""
+        self.health[name], self.seen_us[name] = status, now_us
+
+    async def told(self, name: str, head: Head, now_us: int) -> None:
+        """The node told where its audit chain ends."""
+        before = self._history(name)
+        history, found = judge(before, head)
+        self._keep(name, history)
+        if history.boots != before.boots or found:
+            await self._find(name, found, now_us)
+
+    async def recollected(self, name: str, known: Head, record_hash: bytes, now_us: int) -> None:
+        """The node told the hash of its record `known.seq`; `known` is what the coordinator had seen under it."""
+        if found := recollected(known, record_hash):
+            self._keep(name, replace(self._history(name), head=known))
+            await self._find(name, found, now_us)
+
+    async def troubled(self, name: str, problem: str, now_us: int) -> None:
+        """The node's link was refused or closed for a reason that people should see."""
+        await self._store.write(lambda writing: writing.record_problem(name, problem, now_us))
+
+    async def write_down(self, now_us: int) -> None:
+        """Make durable what nodes told in passing since the last time."""
+        await self._write_histories(sorted(self._unwritten), now_us)
+        due = [
+            Seen(name, status.epoch, status.next_seq, self.seen_us[name])
+            for name, status in self.health.items()
+            if self.seen_us[name] - self._written_us.get(name, 0) >= SEEN_S * 1_000_000
+        ]
+        if due:
+            await self._store.write(lambda writing: writing.record_seen(due))
+            self._written_us |= {one.node: one.seen_us for one in due}
+
+    def signers_changed(self, writing: Writing, now_us: int) -> None:
+        """Give every node a manifest that names the signers that are trusted now."""
+        self._renew_manifests(writing, writing.node_names(), now_us)
+
+    def _renew_manifests(self, writing: Writing, names: Sequence[str], now_us: int) -> None:
+        wanted = WantedSets(self._store, writing, now_us)
+        for name in names:
+            wanted.touch(name)
+        wanted.sign()
+
+    def _history(self, name: str) -> History:
+        return self._histories.get(name, History())
+
+    def _keep(self, name: str, history: History) -> None:
+        if history != self._histories.get(name):
+            self._histories[name] = history
+            self._unwritten.add(name)
+
+    async def _find(self, name: str, found: Sequence[tuple[Doubt, str]], now_us: int) -> None:
+        """Keep a finding before anything follows from it, then let the open deployments of the node see it."""
+        before = self._history(name)
+        for kind, evidence in found:
+            if kind not in {one.kind for one in before.findings}:
+                _log.warning("node %s: %s. %s", name, evidence, NEXT_STEPS[kind].format(node=name))
+        self._keep(name, before.with_findings(found, now_us))
+        await self._write_histories([name], now_us)
+
+    async def _write_histories(self, names: Sequence[str], now_us: int) -> None:
+        """What is not committed stays to be written with the next tick."""
+        histories = {name: self._histories[name] for name in names if name in self._unwritten}
+        if not histories:
+            return
+
+        def step(writing: Writing) -> None:
+            writing.record_histories(histories, now_us)
+            for name, history in histories.items():
+                if history.doubtful:
+                    disown(writing, name, now_us)
+
+        await self._store.write(step)
+        self._unwritten -= {name for name, history in histories.items() if self._histories.get(name) is history}
+
+
+def found_node(reading: Reading, name: str) -> NodeRecord:
+    """Return one node; raises Problem 404."""
+    node = reading.node(name)
+    if node is None:
+        raise Problem("node_not_found", f"No node is named `{name[:64]}`.", "list the nodes with GET /api/nodes")
+    return node
+
+
+def _check_key(name: str, public_key: bytes, known: NodeRecord | None, is_fresh: bool) -> None:
+    if not is_fresh and (known is None or known.public_key != public_key):
+        raise Problem("bad_join_token", "The join token was used, and not by a node with this key.", NEW_JOIN_TOKEN)
+    if known is not None and known.public_key != public_key:
+        raise Problem(
+            "node_exists",
+            f"A node named {name} with another key is in the cluster.",
+            f"choose another name, or remove it first: eyeflow nodes {name} --remove",
+        )
+
+
+def _accept(writing: Writing, name: str, now_us: int, actor: str) -> None:
+    for finding in writing.history(name).findings:
+        text = f"{finding.kind.value}: {finding.evidence}"
+        writing.add_log_entry(LogEntry(now_us, actor, "accept_node", name, text))
+    writing.forget_applied(name)
+    writing.record_histories({name: History()}, now_us)

@@ -1,0 +1,129 @@
+"""Signed programs, and the keys whose programs the cluster trusts."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
+
+from eyeflow.base.names import near
+from eyeflow.coordinator.intake import Intake, describe
+from eyeflow.coordinator.problem import Problem
+from eyeflow.coordinator.room import check_room
+from eyeflow.coordinator.store.cluster_store import ClusterStore, Reading, Writing, trusted_signers
+from eyeflow.coordinator.store.facts import Kept, LogEntry, ProgramRecord, SignerKey
+from eyeflow.protocol.wire import SIGNERS_MAX
+
+PROGRAMS_MAX = 100_000
+
+
+class Programs:
+    """Changes of programs and signer keys. `signers_changed` lets every node hear of the keys, in the same step."""
+
+    def __init__(self, store: ClusterStore, signers_changed: Callable[[Writing, int], None]) -> None:
+        self._store = store
+        self._signers_changed = signers_changed
+
+    def trusted(self) -> Awaitable[frozenset[bytes]]:
+        """Return the keys whose programs are accepted now."""
+        return self._store.read(trusted_signers)
+
+    def trust(self, public_key: bytes, name: str, now_us: int, actor: str) -> Awaitable[SignerKey]:
+        """Trust a signer's key (again); every node learns it with its next manifest."""
+
+        def step(writing: Writing) -> SignerKey:
+            if len(trusted_signers(writing) | {public_key}) > SIGNERS_MAX:
+                raise Problem("limit_reached", f"At most {SIGNERS_MAX} keys can be trusted.", "revoke one first")
+            writing.trust_signer(public_key, name, now_us)
+            writing.add_log_entry(LogEntry(now_us, actor, "trust_key", public_key.hex(), name))
+            self._signers_changed(writing, now_us)
+            return next(key for key in writing.signers() if key.public_key == public_key)
+
+        return self._store.write(step)
+
+    def revoke(self, public_key: str, now_us: int, actor: str) -> Awaitable[None]:
+        """Refuse the programs of a signer's key from now on. `public_key` is hex; raises Problem 404."""
+
+        def step(writing: Writing) -> None:
+            known = {key.public_key.hex(): key.public_key for key in writing.signers()}
+            if public_key not in known:
+                raise Problem("not_found", "No signer key has this public key.")
+            writing.revoke_signer(known[public_key], now_us)
+            writing.add_log_entry(LogEntry(now_us, actor, "revoke_key", public_key))
+            self._signers_changed(writing, now_us)
+
+        return self._store.write(step)
+
+    def add(self, intake: Intake, now_us: int, actor: str) -> Awaitable[tuple[ProgramRecord, bool]]:
+        """Keep a checked program; returns it and whether it is new. The same program again is fine."""
+
+        def step(writing: Writing) -> tuple[ProgramRecord, bool]:
+            check_signers(writing, intake.program.rule, intake.signers)  # again: the proof took seconds
+            known = writing.program(intake.program_id)
+            if known is not None:
+                return _signed_again(writing, known, intake, now_us, actor), False
+            check_room(writing, Kept.PROGRAMS, PROGRAMS_MAX)
+            made = _record(intake, now_us, actor)
+            writing.add_program(made, intake.data)
+            writing.add_log_entry(LogEntry(now_us, actor, "add_program", made.id, f"{made.rule} {made.version}"))
+            return made, True
+
+        return self._store.write(step)
+
+
+def check_signers(reading: Reading, rule: str, signers: Collection[bytes]) -> None:
+    """Raise Problem 422 unless one of the keys that signed a program of `rule` is trusted now."""
+    if trusted_signers(reading).isdisjoint(signers):
+        raise Problem(
+            "untrusted_program",
+            f"The program of `{rule}` is signed, but its signer's key is not trusted any more.",
+            "sign it with a trusted key and upload it again",
+        )
+
+
+def found_program(reading: Reading, program_id: str) -> ProgramRecord:
+    """Return one program; raises Problem 404."""
+    program = reading.program(program_id)
+    if program is None:
+        raise Problem("program_not_found", f"No program has the id `{program_id[:64]}`.")
+    return program
+
+
+def program_to_deploy(reading: Reading, rule: str, program_id: str | None) -> ProgramRecord:
+    """Return the program of a rule with this id, None for the last uploaded; raises Problem 404 or 422."""
+    programs = reading.programs_of(rule)
+    if not programs:
+        guess = near(rule, reading.rules())
+        hint = f" Did you mean `{guess}`?" if guess else ""
+        detail = f"No program of the rule `{rule[:64]}` was uploaded.{hint}"
+        raise Problem("rule_not_found", detail, "POST /api/programs")
+    found = next((one for one in programs if program_id in (None, one.id)), None)
+    if found is None:
+        detail = f"The rule `{rule}` has no program {program_id}."
+        raise Problem("program_not_found", detail, "upload it first: POST /api/programs")
+    check_signers(reading, rule, found.signers)
+    return found
+
+
+def _record(intake: Intake, now_us: int, actor: str) -> ProgramRecord:
+    program = intake.program
+    return ProgramRecord(
+        id=intake.program_id,
+        rule=program.rule,
+        version=program.version,
+        sequence=program.sequence,
+        profile=program.profile.name.lower(),
+        about=describe(intake),
+        uploaded_us=now_us,
+        uploaded_by=actor,
+        size_bytes=len(intake.data),
+    )
+
+
+def _signed_again(writing: Writing, known: ProgramRecord, intake: Intake, now_us: int, actor: str) -> ProgramRecord:
+    """Signatures do not change a program's id: those of a trusted key take the place of a revoked one's."""
+    if set(intake.signers) <= set(known.signers):
+        return known
+    about = describe(intake)
+    writing.resign_program(known.id, about, intake.data)
+    writing.add_log_entry(LogEntry(now_us, actor, "sign_program", known.id, f"{known.rule} {known.version}"))
+    return replace(known, about=about, size_bytes=len(intake.data))

@@ -1,0 +1,370 @@
+"""What the coordinator asks of its store, in words of the cluster: no SQL, no dialect, no file.
+
+A *step* is a function of `Writing`. The store runs it as one transaction, and its result comes back only after the
+commit. A step may run in another thread, together with others in one commit, and again after a conflict: it reads and
+writes by the verbs it is given and touches nothing else. Steps take effect in the order in which `write` was called.
+
+SQLite (`sqlite_store`) serves one process. A store for several processes, PostgreSQL, implements the same three
+protocols; what it must keep beyond them stands at `Writing.save_progress` and `Reading.changes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Protocol, TypeVar
+
+from eyeflow.base.errors import EyeflowError
+from eyeflow.coordinator.histories import History
+from eyeflow.coordinator.store.facts import (
+    ApiToken,
+    Change,
+    ChangeKind,
+    JoinToken,
+    Kept,
+    LogEntry,
+    NodeRecord,
+    NodeReport,
+    ProgramRecord,
+    Seen,
+    SignedManifest,
+    SignerKey,
+)
+from eyeflow.protocol.identity import Identity
+from eyeflow.protocol.messages import RuleResult
+from eyeflow.rollout.plan import Deployment, NodeProgress, NodeState, Target, Which
+
+T = TypeVar("T")
+
+
+class ConflictError(EyeflowError):
+    """Somebody else wrote a row after it was read: nothing of the step is kept. Read again, and decide again."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what} was changed by somebody else at the same time",
+            cause="it was read before that change, so what was decided from it does not hold",
+            next_step="look at it again and repeat the request",
+            code="conflict",
+        )
+
+
+class CursorTooOldError(EyeflowError):
+    """The feed does not hold what follows a cursor any more: read the whole state, then follow from `newest`."""
+
+    def __init__(self, cursor: int, oldest: int, newest: int) -> None:
+        super().__init__(
+            f"the change feed does not hold what follows cursor {cursor}",
+            cause=f"it holds the changes {oldest} to {newest}",
+            next_step=f"read the whole state again, then follow from cursor {newest}",
+            code="cursor_too_old",
+        )
+        self.newest = newest
+
+
+class Reading(Protocol):
+    """Questions; all answers of one step or look are of one moment."""
+
+    def count(self, kept: Kept) -> int:
+        """Return how many of these there are."""
+        ...
+
+    def node(self, name: str) -> NodeRecord | None:
+        """Return one node."""
+        ...
+
+    def nodes(self) -> list[NodeRecord]:
+        """Return all nodes, ascending by name."""
+        ...
+
+    def node_names(self) -> list[str]:
+        """Return the names of all nodes, ascending."""
+        ...
+
+    def said(self, node: str) -> list[RuleResult]:
+        """Return what a node said of each rule of the newest manifest that it applied, ascending by rule."""
+        ...
+
+    def history(self, node: str) -> History:
+        """Return what is known of a node's audit chain."""
+        ...
+
+    def in_doubt(self) -> int:
+        """Return how many nodes have a finding that blocks."""
+        ...
+
+    def manifest(self, node: str) -> SignedManifest | None:
+        """Return a node's newest manifest, None for an unknown node."""
+        ...
+
+    def wanted(self, node: str) -> list[tuple[str, Target]]:
+        """Return what a node shall run, ascending by rule."""
+        ...
+
+    def wanted_of_rule(self, rule: str) -> list[tuple[str, Target]]:
+        """Return which node shall run which program of a rule, ascending by node."""
+        ...
+
+    def known_good(self, node: str, rule: str) -> Target | None:
+        """Return the last known good of a rule on a node."""
+        ...
+
+    def program(self, program_id: str) -> ProgramRecord | None:
+        """Return one program."""
+        ...
+
+    def programs_of(self, rule: str) -> list[ProgramRecord]:
+        """Return the programs of a rule, the last uploaded first."""
+        ...
+
+    def rules(self) -> list[str]:
+        """Return the rules that have a program, ascending."""
+        ...
+
+    def program_bytes(self, program_id: str) -> bytes:
+        """Return a program's bytes, empty when it is not here."""
+        ...
+
+    def signers(self) -> list[SignerKey]:
+        """Return all signer keys, revoked ones too, in the order they came."""
+        ...
+
+    def api_token(self, token_id: str) -> ApiToken | None:
+        """Return one API token."""
+        ...
+
+    def api_tokens(self) -> list[ApiToken]:
+        """Return all API tokens in the order they were made."""
+        ...
+
+    def join_token(self, token_id: str) -> JoinToken | None:
+        """Return one join token."""
+        ...
+
+    def deployment(self, deployment_id: str) -> Deployment | None:
+        """Return one deployment."""
+        ...
+
+    def deployments(self, limit: int) -> list[Deployment]:
+        """Return the newest deployments, newest first."""
+        ...
+
+    def open_deployments(self) -> list[Deployment]:
+        """Return the deployments that have not ended, oldest first."""
+        ...
+
+    def due_deployments(self, now_us: int) -> list[str]:
+        """Return the open deployments of which a deadline has passed, or the answer of a node is overdue."""
+        ...
+
+    def counts(self, deployment_id: str) -> dict[NodeState, int]:
+        """Return how many nodes stand in each state. The counts are kept, not counted."""
+        ...
+
+    def overdue(self, deployment_id: str, now_us: int) -> tuple[str, ...]:
+        """Return the nodes whose answer was due by now, ascending."""
+        ...
+
+    def progress(self, deployment_id: str, which: Which | None = None, limit: int | None = None) -> list[NodeProgress]:
+        """Return nodes of a deployment, all or `which`, ascending by name, `limit` at most."""
+        ...
+
+    def open_progress(self, node: str) -> list[tuple[Deployment, NodeProgress]]:
+        """Return where a node stands in each open deployment that it is part of, the oldest first."""
+        ...
+
+    def awaited(self) -> list[tuple[str, str]]:
+        """Return (deployment, node) of every node whose answer is due at some time."""
+        ...
+
+    def changes(self, cursor: int, limit: int) -> list[Change]:
+        """Return the changes after `cursor`, oldest first; raises CursorTooOldError when some are no longer held.
+
+        A reader that goes on from the last number it saw misses nothing: numbers become visible in their order.
+        """
+        ...
+
+    def newest_change(self) -> int:
+        """Return the number of the newest change, 0 before the first: the cursor of who has read the whole state."""
+        ...
+
+    def cursor(self, reader: str) -> int:
+        """Return how far a durable reader of the feed has come, 0 before it began."""
+        ...
+
+    def log_entries(self, limit: int) -> list[LogEntry]:
+        """Return the newest entries of who did what, newest first."""
+        ...
+
+
+class Writing(Reading, Protocol):
+    """Changes, inside one step. What a step changed it reads back at once; others see it after the commit."""
+
+    def add_log_entry(self, entry: LogEntry) -> None:
+        """Record who did what."""
+        ...
+
+    def add_change(self, now_us: int, kind: ChangeKind, subject: str, node: str = "") -> None:
+        """Append to the feed. The verbs below do so themselves where what they write is shown to people."""
+        ...
+
+    def move_cursor(self, reader: str, number: int) -> None:
+        """Keep how far a durable reader of the feed has come."""
+        ...
+
+    def add_api_token(self, token: ApiToken) -> None:
+        """Keep a new API token."""
+        ...
+
+    def revoke_api_token(self, token_id: str, now_us: int) -> None:
+        """Let a token open nothing any more."""
+        ...
+
+    def add_join_token(self, token: JoinToken) -> None:
+        """Keep a new join token."""
+        ...
+
+    def use_join_token(self, token_id: str, node: str, now_us: int) -> None:
+        """Note who used a join token."""
+        ...
+
+    def forget_spent_join_tokens(self, now_us: int) -> None:
+        """Forget the join tokens that were used or have expired."""
+        ...
+
+    def trust_signer(self, public_key: bytes, name: str, now_us: int) -> None:
+        """Trust a key, also one that was revoked."""
+        ...
+
+    def revoke_signer(self, public_key: bytes, now_us: int) -> None:
+        """Trust a key no more."""
+        ...
+
+    def add_program(self, program: ProgramRecord, data: bytes) -> None:
+        """Keep a new program with its bytes."""
+        ...
+
+    def resign_program(self, program_id: str, about: Mapping[str, object], data: bytes) -> None:
+        """Keep the same program with other signatures."""
+        ...
+
+    def register_node(self, name: str, public_key: bytes, now_us: int) -> None:
+        """Add a node. Manifest versions of an earlier node of the name go on: they only grow."""
+        ...
+
+    def remove_node(self, name: str, now_us: int) -> None:
+        """Remove a node with all that was wanted and known of it; keep the highest version of its manifests."""
+        ...
+
+    def record_hello(self, seen: Seen, software: str) -> None:
+        """Keep that a node's link is up."""
+        ...
+
+    def record_seen(self, seen: Iterable[Seen]) -> None:
+        """Keep when nodes were seen."""
+        ...
+
+    def record_problem(self, node: str, problem: str, now_us: int) -> None:
+        """Keep why a node's link was refused or closed."""
+        ...
+
+    def record_report(self, report: NodeReport, now_us: int) -> None:
+        """Keep what a node said of a manifest, unless it has said something of a newer one."""
+        ...
+
+    def forget_applied(self, node: str) -> None:
+        """Forget which manifest the node said it had applied."""
+        ...
+
+    def record_histories(self, histories: Mapping[str, History], now_us: int) -> None:
+        """Keep what is known of nodes' audit chains; of a node that is not in the cluster nothing is kept."""
+        ...
+
+    def want(self, node: str, rule: str, target: Target | None) -> None:
+        """Make the node's wanted set hold `target` for the rule, None for nothing."""
+        ...
+
+    def keep_known_good(self, node: str, rule: str, target: Target) -> None:
+        """Move the last known good of a rule on a node."""
+        ...
+
+    def forget_known_good(self, node: str, rule: str) -> None:
+        """Forget the last known good of a rule on a node."""
+        ...
+
+    def next_manifest_version(self, node: str) -> int:
+        """Raise the version of a node's manifest and return it, 0 for an unknown node."""
+        ...
+
+    def keep_manifest(self, node: str, body: bytes, signature: bytes, now_us: int) -> None:
+        """Keep the signed manifest of the node's present version."""
+        ...
+
+    def add_deployment(self, deployment: Deployment, nodes: Sequence[NodeProgress]) -> None:
+        """Keep a new deployment with its nodes."""
+        ...
+
+    def forget_old_deployments(self, kept: int) -> None:
+        """Forget ended deployments other than the newest `kept`."""
+        ...
+
+    def save_deployment(self, deployment: Deployment) -> Deployment:
+        """Write a deployment's own row and return it with its new revision; raises ConflictError as `save_progress`."""
+        ...
+
+    def save_progress(self, deployment_id: str, before: NodeProgress, after: NodeProgress, now_us: int) -> NodeProgress:
+        """Write a node's row, move the counts with it, and return it with its new revision.
+
+        Raises ConflictError when the row is not of the revision of `before` any more. A database that runs steps at the
+        same time must compare the revision in the statement that writes.
+        """
+        ...
+
+    def drop_progress(self, deployment_id: str, node: str) -> None:
+        """Take a node out of a deployment."""
+        ...
+
+
+Step = Callable[[Writing], T]
+Look = Callable[[Reading], T]
+
+
+class ClusterStore(Protocol):
+    """The open store. `identity` is the coordinator's key, made with the store."""
+
+    identity: Identity
+    coordinator_id: str
+
+    @property
+    def trouble(self) -> str:
+        """Why the last write failed or the next one will; empty while all is well."""
+        ...
+
+    def write(self, step: Step[T]) -> Awaitable[T]:
+        """Hand a step over at once; the answer comes after its commit. Raises EyeflowError when nothing was kept."""
+        ...
+
+    def read(self, look: Look[T]) -> Awaitable[T]:
+        """Answer a question from what is committed now. Raises EyeflowError when the store cannot be read."""
+        ...
+
+    def on_change(self, tell: Callable[[], None]) -> None:
+        """Call `tell` on the event loop after each commit that appended to the feed: a hint, the feed is the truth."""
+        ...
+
+    async def check(self) -> None:
+        """Raise EyeflowError when the disk takes nothing more, and notice when it takes again."""
+        ...
+
+    def close(self) -> None:
+        """Commit what was handed over, then close."""
+        ...
+
+
+def trusted_signers(store: Reading) -> frozenset[bytes]:
+    """Return the keys whose programs are accepted now."""
+    return frozenset(key.public_key for key in store.signers() if not key.revoked_us)
+
+
+def doubt(store: Reading, node: str) -> str:
+    """Return why results of a node cannot count, empty when they do."""
+    return store.history(node).reason

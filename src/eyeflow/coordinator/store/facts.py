@@ -1,0 +1,152 @@
+"""What the store keeps of nodes, programs, keys, tokens and changes: plain values, the same for every database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from eyeflow.protocol.messages import RuleResult
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """One node. `applied_version`: the newest manifest that it said it applied. `problem`: why its link was closed."""
+
+    name: str
+    public_key: bytes
+    joined_us: int
+    last_seen_us: int
+    software: str
+    epoch: int
+    next_seq: int
+    manifest_version: int
+    applied_version: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a node told last of itself, in passing."""
+
+    node: str
+    epoch: int
+    next_seq: int
+    seen_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignedManifest:
+    """A node's newest manifest: `body` as signed, which rule each of its programs is for, and its version."""
+
+    version: int
+    body: bytes
+    signature: bytes
+    rules: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramRecord:
+    """One program; `about` is what `intake.describe` said."""
+
+    id: str
+    rule: str
+    version: str
+    sequence: int
+    profile: str
+    about: dict[str, Any]
+    uploaded_us: int
+    uploaded_by: str
+    size_bytes: int
+
+    @property
+    def signers(self) -> tuple[bytes, ...]:
+        """The public keys that signed it and were trusted when it came."""
+        return tuple(bytes.fromhex(key) for key in self.about["signers"])
+
+
+@dataclass(frozen=True, slots=True)
+class SignerKey:
+    """One key whose programs the cluster trusts, or trusted once (`revoked_us` > 0)."""
+
+    public_key: bytes
+    name: str
+    added_us: int
+    revoked_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class ApiToken:
+    """One API token; of its secret only the SHA-256 is kept."""
+
+    id: str
+    name: str
+    role: str
+    hash: bytes
+    created_us: int
+    revoked_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JoinToken:
+    """One join token; `used_us` 0: not used yet."""
+
+    id: str
+    hash: bytes
+    created_us: int
+    expires_us: int
+    used_us: int = 0
+    used_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """Who did what."""
+
+    time_us: int
+    actor: str
+    action: str
+    subject: str
+    detail: str = ""
+
+
+class Kept(Enum):
+    """What the store counts."""
+
+    NODES = "nodes"
+    PROGRAMS = "programs"
+    API_TOKENS = "API tokens"
+    JOIN_TOKENS = "join tokens"
+
+
+class ChangeKind(Enum):
+    """What a change is about, and so what its subject names."""
+
+    NODE = "node"
+    """A node joined, was removed, told something new of itself, or is in doubt. Subject: the node."""
+    MANIFEST = "manifest"
+    """What a node shall run changed. Subject: the node."""
+    DEPLOYMENT = "deployment"
+    """A deployment entered a state. Subject: its id."""
+    PROGRESS = "progress"
+    """A node of a deployment entered a state. Subject: the deployment's id; `node`: the node."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One entry of the change feed. Numbers only grow, without a gap."""
+
+    number: int
+    time_us: int
+    kind: ChangeKind
+    subject: str
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReport:
+    """What a node said of each rule of manifest `manifest_version`."""
+
+    node: str
+    manifest_version: int
+    results: tuple[RuleResult, ...]

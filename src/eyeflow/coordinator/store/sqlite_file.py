@@ -1,0 +1,210 @@
+"""The coordinator's SQLite file, in WAL mode with synchronous=FULL: a commit that returned is kept. One thread only."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from eyeflow.base.errors import EyeflowError
+from eyeflow.base.machine import Machine
+from eyeflow.base.reasons import why
+from eyeflow.coordinator.store.cluster_store import Look, Step, T
+from eyeflow.coordinator.store.migrations import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
+from eyeflow.coordinator.store.sqlite_reading import SqliteReading
+from eyeflow.coordinator.store.sqlite_writing import SqliteWriting
+from eyeflow.protocol.identity import Identity, key_fingerprint
+
+BUSY_MS = 5_000
+ROOM_BYTES_MIN = 1 << 20
+"""With less room on its disk the store is in trouble before a write fails: a program and its log need as much."""
+ENVIRONMENT = (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.LockedError, apsw.ReadOnlyError, apsw.CorruptError)
+"""What disk, rights and other processes can do to us; any other error of SQLite is a bug and stays one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one step: its result, or the exception that undid it."""
+
+    result: Any = None
+    error: Exception | None = None
+
+
+class SqliteFile:
+    """The open file; `identity` is the coordinator's key, made on the first start."""
+
+    def __init__(self, path: Path, machine: Machine) -> None:
+        self.path = path
+        self.trouble = ""
+        self._machine = machine
+        self._db = _open(path, machine.vfs)
+        self.newest_change = 0
+        """The number of the newest change that is committed."""
+        try:
+            self._prepare()
+        except apsw.Error as error:
+            raise _trouble(path, error) from error
+
+    def close(self) -> None:
+        """Close the file; every committed transaction stays."""
+        self._db.close()
+
+    def commit(self, steps: Sequence[Step[Any]]) -> list[Outcome]:
+        """Run steps as one durable transaction. A step that fails leaves nothing; the others are kept all the same.
+
+        When the disk refuses, nothing of any step is kept and each outcome is the error that says so.
+        """
+        try:
+            with self._transaction():
+                outcomes = [self._run(step) for step in steps]
+                self._writing().compact()
+            self.newest_change = self._reading().newest_change()
+        except ENVIRONMENT as error:
+            failed = self._failed(error)
+            self.trouble = failed.brief
+            return [Outcome(error=failed)] * len(steps)
+        self.trouble = ""
+        return outcomes
+
+    def read(self, look: Look[T]) -> T:
+        """Answer a question; all of its answers are of one moment."""
+        return _look_at(self._db, self.path, look)
+
+    def check_room(self) -> None:
+        """Raise EyeflowError when the disk takes nothing more. It only looks: writing would wear a flash card out."""
+        try:
+            free_bytes, flags = self._machine.free_bytes(self.path.parent), os.statvfs(self.path.parent).f_flag
+        except OSError as error:
+            raise _trouble(self.path, error) from error
+        if flags & os.ST_RDONLY:
+            raise _trouble(self.path, "its disk is read-only")
+        if free_bytes < ROOM_BYTES_MIN:
+            raise _trouble(self.path, f"its disk has {free_bytes} bytes left, it needs {ROOM_BYTES_MIN}")
+
+    def _run(self, step: Step[Any]) -> Outcome:
+        self._db.execute("SAVEPOINT step")
+        try:
+            result = step(self._writing())
+        except ENVIRONMENT:
+            raise
+        except Exception as error:
+            self._db.execute("ROLLBACK TO step")
+            self._db.execute("RELEASE step")
+            return Outcome(error=error)
+        self._db.execute("RELEASE step")
+        return Outcome(result)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Never `with db:`: apsw holds the interpreter's lock while that commits, and the event loop stands still."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+            self._db.execute("COMMIT")
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+
+    def _reading(self) -> SqliteReading:
+        return SqliteReading(self._db)
+
+    def _writing(self) -> SqliteWriting:
+        return SqliteWriting(self._db)
+
+    def _failed(self, error: apsw.Error) -> EyeflowError:
+        """After an I/O error pages in memory may not be what the disk holds: forget them and read the file again."""
+        if isinstance(error, apsw.IOError):
+            self._db.close()
+            self._db = _open(self.path, self._machine.vfs)
+        return _trouble(self.path, error)
+
+    def _prepare(self) -> None:
+        version = self._db.pragma("user_version")
+        self._refuse_foreign(version)
+        if version < SCHEMA_VERSION:
+            with self._transaction():
+                for number in range(version, SCHEMA_VERSION):
+                    self._db.execute(MIGRATIONS[number])
+                if version == 0:
+                    self._db.execute(
+                        "INSERT INTO meta VALUES('identity', ?)",
+                        (Identity.generate(self._machine.random).private_bytes(),),
+                    )
+                self._db.pragma("application_id", APPLICATION_ID)
+                self._db.pragma("user_version", SCHEMA_VERSION)
+        self.identity = Identity(bytes(self._db.execute("SELECT value FROM meta WHERE key = 'identity'").get))
+        self.coordinator_id = key_fingerprint(self.identity.public_key)
+        self.newest_change = self._reading().newest_change()
+
+    def _refuse_foreign(self, version: int) -> None:
+        if self._db.pragma("application_id") != APPLICATION_ID:
+            if version == 0 and not self._db.execute("SELECT count(*) FROM sqlite_schema").get:
+                return
+            raise EyeflowError(
+                f"{self.path} is not a store that this eyeflow can use",
+                cause="another program wrote it, or an eyeflow before the first release",
+                next_step="name another --data-dir, or move the file away: the nodes then join again",
+                code="store_version",
+            )
+        if version > SCHEMA_VERSION:
+            raise EyeflowError(
+                f"the coordinator's store {self.path} has schema {version}, this eyeflow knows {SCHEMA_VERSION}",
+                cause="it was written by a newer eyeflow",
+                next_step="start the coordinator with the eyeflow version that wrote it, or newer",
+                code="store_version",
+            )
+
+
+class SqliteReader:
+    """A second connection that only reads: it sees what is committed, and waits for no writer (WAL)."""
+
+    def __init__(self, path: Path, machine: Machine) -> None:
+        self._path, self._db = path, _open(path, machine.vfs, reads_only=True)
+
+    def read(self, look: Look[T]) -> T:
+        """As `SqliteFile.read`."""
+        return _look_at(self._db, self._path, look)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._db.close()
+
+
+def _look_at(db: apsw.Connection, path: Path, look: Look[T]) -> T:
+    try:
+        db.execute("BEGIN")
+        try:
+            return look(SqliteReading(db))
+        finally:
+            db.execute("COMMIT")
+    except ENVIRONMENT as error:
+        raise _trouble(path, error) from error
+
+
+def _open(path: Path, vfs: str | None, reads_only: bool = False) -> apsw.Connection:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        db = apsw.Connection(str(path), vfs=vfs)
+        db.set_busy_timeout(BUSY_MS)
+        db.pragma("journal_mode", "wal")
+        db.pragma("synchronous", "full")
+        db.pragma("foreign_keys", True)
+        db.pragma("query_only", reads_only)
+    except (OSError, apsw.Error) as error:
+        raise _trouble(path, error) from error
+    return db
+
+
+def _trouble(path: Path, error: Exception | str) -> EyeflowError:
+    return EyeflowError(
+        f"the coordinator's store {path} cannot be used",
+        cause=error if isinstance(error, str) else why(error),
+        next_step="check that the disk is not full, that you may write there, and that no other coordinator uses it",
+        code="store",
+    )

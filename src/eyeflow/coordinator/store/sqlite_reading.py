@@ -1,0 +1,243 @@
+"""The questions of `cluster_store.Reading`, asked of SQLite inside an open transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import apsw
+
+from eyeflow.coordinator.histories import History
+from eyeflow.coordinator.store import sqlite_rows as rows
+from eyeflow.coordinator.store.cluster_store import CursorTooOldError
+from eyeflow.coordinator.store.facts import (
+    ApiToken,
+    Change,
+    JoinToken,
+    Kept,
+    LogEntry,
+    NodeRecord,
+    ProgramRecord,
+    SignedManifest,
+    SignerKey,
+)
+from eyeflow.coordinator.store.sqlite_rows import Row
+from eyeflow.protocol.messages import RuleResult
+from eyeflow.rollout.plan import Deployment, InStates, NodeProgress, Nodes, NodeState, Target, Which
+
+_TABLES = {
+    Kept.NODES: "nodes",
+    Kept.PROGRAMS: "programs",
+    Kept.API_TOKENS: "api_tokens",
+    Kept.JOIN_TOKENS: "join_tokens",
+}
+
+
+class SqliteReading:
+    """Satisfies `Reading`. Lives as long as one step or look."""
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self._db = db
+
+    def _rows(self, sql: str, *values: Any) -> list[Row]:
+        return list(self._db.execute(sql, values))
+
+    def _row(self, sql: str, *values: Any) -> Row | None:
+        return next(iter(self._rows(sql, *values)), None)
+
+    def _number(self, sql: str, *values: Any) -> int:
+        row = self._row(sql, *values)
+        return 0 if row is None or row[0] is None else int(row[0])
+
+    def count(self, kept: Kept) -> int:
+        """Return how many of these there are."""
+        return self._number(f"SELECT count(*) FROM {_TABLES[kept]}")
+
+    def node(self, name: str) -> NodeRecord | None:
+        """Return one node."""
+        row = self._row(f"SELECT {rows.NODE} FROM nodes WHERE name = ?", name)
+        return None if row is None else rows.node_of(row)
+
+    def nodes(self) -> list[NodeRecord]:
+        """Return all nodes, ascending by name."""
+        return [rows.node_of(row) for row in self._rows(f"SELECT {rows.NODE} FROM nodes ORDER BY name")]
+
+    def node_names(self) -> list[str]:
+        """Return the names of all nodes, ascending."""
+        return [name for (name,) in self._rows("SELECT name FROM nodes ORDER BY name")]
+
+    def said(self, node: str) -> list[RuleResult]:
+        """Return what a node said of each rule, ascending by rule."""
+        found = self._rows("SELECT rule, program_id, state, reason FROM said WHERE node = ? ORDER BY rule", node)
+        return [rows.result_of(row) for row in found]
+
+    def history(self, node: str) -> History:
+        """Return what is known of a node's audit chain."""
+        head = self._row("SELECT epoch, seq, hash, boots FROM heads WHERE node = ?", node)
+        findings = self._rows(
+            "SELECT kind, since_us, last_us, evidence FROM findings WHERE node = ? ORDER BY since_us, kind", node
+        )
+        return rows.history_of(head, findings)
+
+    def in_doubt(self) -> int:
+        """Return how many nodes have a finding that blocks."""
+        names = [name for (name,) in self._rows("SELECT DISTINCT node FROM findings")]
+        return sum(self.history(name).doubtful for name in names)
+
+    def manifest(self, node: str) -> SignedManifest | None:
+        """Return a node's newest manifest."""
+        row = self._row("SELECT version, body, signature FROM manifests WHERE node = ?", node)
+        if row is None:
+            return None
+        rules = {target.program_id: rule for rule, target in self.wanted(node)}
+        return SignedManifest(row[0], bytes(row[1]), bytes(row[2]), rules)
+
+    def wanted(self, node: str) -> list[tuple[str, Target]]:
+        """Return what a node shall run, ascending by rule."""
+        found = self._rows("SELECT rule, target FROM wanted WHERE node = ? ORDER BY rule", node)
+        return [(rule, rows.load_target(target)) for rule, target in found]
+
+    def wanted_of_rule(self, rule: str) -> list[tuple[str, Target]]:
+        """Return which node shall run which program of a rule, ascending by node."""
+        found = self._rows("SELECT node, target FROM wanted WHERE rule = ? ORDER BY node", rule)
+        return [(node, rows.load_target(target)) for node, target in found]
+
+    def known_good(self, node: str, rule: str) -> Target | None:
+        """Return the last known good of a rule on a node."""
+        row = self._row("SELECT target FROM known_good WHERE node = ? AND rule = ?", node, rule)
+        return None if row is None else rows.load_target(row[0])
+
+    def program(self, program_id: str) -> ProgramRecord | None:
+        """Return one program."""
+        row = self._row(f"SELECT {rows.PROGRAM} FROM programs WHERE id = ?", program_id)
+        return None if row is None else rows.program_of(row)
+
+    def programs_of(self, rule: str) -> list[ProgramRecord]:
+        """Return the programs of a rule, the last uploaded first."""
+        order = "ORDER BY uploaded_us DESC, rowid DESC"
+        found = self._rows(f"SELECT {rows.PROGRAM} FROM programs WHERE rule = ? {order}", rule)
+        return [rows.program_of(row) for row in found]
+
+    def rules(self) -> list[str]:
+        """Return the rules that have a program, ascending."""
+        return [rule for (rule,) in self._rows("SELECT DISTINCT rule FROM programs ORDER BY rule")]
+
+    def program_bytes(self, program_id: str) -> bytes:
+        """Return a program's bytes, empty when it is not here."""
+        row = self._row("SELECT bytes FROM programs WHERE id = ?", program_id)
+        return b"" if row is None else bytes(row[0])
+
+    def signers(self) -> list[SignerKey]:
+        """Return all signer keys, revoked ones too, in the order they came."""
+        found = self._rows("SELECT public_key, name, added_us, revoked_us FROM signer_keys ORDER BY added_us, name")
+        return [SignerKey(bytes(key), name, added_us, revoked_us) for key, name, added_us, revoked_us in found]
+
+    def api_token(self, token_id: str) -> ApiToken | None:
+        """Return one API token."""
+        row = self._row(f"SELECT {rows.API_TOKEN} FROM api_tokens WHERE id = ?", token_id)
+        return None if row is None else rows.api_token_of(row)
+
+    def api_tokens(self) -> list[ApiToken]:
+        """Return all API tokens in the order they were made."""
+        found = self._rows(f"SELECT {rows.API_TOKEN} FROM api_tokens ORDER BY created_us, id")
+        return [rows.api_token_of(row) for row in found]
+
+    def join_token(self, token_id: str) -> JoinToken | None:
+        """Return one join token."""
+        row = self._row(f"SELECT {rows.JOIN_TOKEN} FROM join_tokens WHERE id = ?", token_id)
+        return None if row is None else rows.join_token_of(row)
+
+    def deployment(self, deployment_id: str) -> Deployment | None:
+        """Return one deployment."""
+        row = self._row(f"SELECT {rows.DEPLOYMENT} FROM deployments WHERE id = ?", deployment_id)
+        return None if row is None else rows.deployment_of(row)
+
+    def deployments(self, limit: int) -> list[Deployment]:
+        """Return the newest deployments, newest first."""
+        found = self._rows(f"SELECT {rows.DEPLOYMENT} FROM deployments ORDER BY number DESC LIMIT ?", limit)
+        return [rows.deployment_of(row) for row in found]
+
+    def open_deployments(self) -> list[Deployment]:
+        """Return the deployments that have not ended, oldest first."""
+        found = self._rows(
+            f"SELECT {rows.DEPLOYMENT} FROM deployments INDEXED BY deployments_due WHERE over = 0 ORDER BY number"
+        )
+        return [rows.deployment_of(row) for row in found]
+
+    def due_deployments(self, now_us: int) -> list[str]:
+        """Return the open deployments of which a deadline has passed, or the answer of a node is overdue."""
+        found = self._rows(
+            "SELECT id FROM deployments WHERE over = 0 AND due_us <= ? "
+            "UNION SELECT DISTINCT deployment FROM progress WHERE due_us > 0 AND due_us <= ? ORDER BY 1",
+            now_us,
+            now_us,
+        )
+        return [deployment_id for (deployment_id,) in found]
+
+    def counts(self, deployment_id: str) -> dict[NodeState, int]:
+        """Return how many nodes stand in each state."""
+        found = self._rows("SELECT state, nodes FROM progress_counts WHERE deployment = ? AND nodes > 0", deployment_id)
+        return {NodeState(state): nodes for state, nodes in found}
+
+    def overdue(self, deployment_id: str, now_us: int) -> tuple[str, ...]:
+        """Return the nodes whose answer was due by now, ascending."""
+        found = self._rows(
+            "SELECT node FROM progress WHERE deployment = ? AND due_us > 0 AND due_us <= ?", deployment_id, now_us
+        )
+        return tuple(sorted(node for (node,) in found))
+
+    def progress(self, deployment_id: str, which: Which | None = None, limit: int | None = None) -> list[NodeProgress]:
+        """Return nodes of a deployment, ascending by name."""
+        condition, values = _condition(which)
+        sql = f"SELECT {rows.PROGRESS} FROM progress WHERE deployment = ? {condition} ORDER BY node LIMIT ?"
+        found = self._rows(sql, deployment_id, *values, -1 if limit is None else limit)
+        return [rows.progress_of(row) for row in found]
+
+    def open_progress(self, node: str) -> list[tuple[Deployment, NodeProgress]]:
+        """Return where a node stands in each open deployment that it is part of, the oldest first."""
+        found = self._rows(
+            "SELECT deployment FROM progress JOIN deployments ON id = deployment "
+            "WHERE progress.node = ? AND progress.over = 0 ORDER BY number",
+            node,
+        )
+        pairs = []
+        for (deployment_id,) in found:
+            deployment, progress = self.deployment(deployment_id), self.progress(deployment_id, Nodes((node,)))
+            assert deployment is not None
+            pairs.append((deployment, progress[0]))
+        return pairs
+
+    def awaited(self) -> list[tuple[str, str]]:
+        """Return (deployment, node) of every node whose answer is due at some time."""
+        found = self._rows("SELECT deployment, node FROM progress WHERE due_us > 0 ORDER BY deployment, node")
+        return [(deployment, node) for deployment, node in found]
+
+    def changes(self, cursor: int, limit: int) -> list[Change]:
+        """Return the changes after `cursor`, oldest first."""
+        oldest, newest = self._number("SELECT min(number) FROM changes"), self.newest_change()
+        if cursor > newest or cursor + 1 < oldest:
+            raise CursorTooOldError(cursor, oldest, newest)
+        sql = "SELECT number, time_us, kind, subject, node FROM changes WHERE number > ? ORDER BY number LIMIT ?"
+        return [rows.change_of(row) for row in self._rows(sql, cursor, limit)]
+
+    def newest_change(self) -> int:
+        """Return the number of the newest change, 0 before the first."""
+        return self._number("SELECT max(number) FROM changes")
+
+    def cursor(self, reader: str) -> int:
+        """Return how far a durable reader of the feed has come, 0 before it began."""
+        return self._number("SELECT number FROM cursors WHERE reader = ?", reader)
+
+    def log_entries(self, limit: int) -> list[LogEntry]:
+        """Return the newest entries of who did what, newest first."""
+        sql = "SELECT time_us, actor, action, subject, detail FROM log ORDER BY number DESC LIMIT ?"
+        return [LogEntry(*row) for row in self._rows(sql, limit)]
+
+
+def _condition(which: Which | None) -> tuple[str, Sequence[Any]]:
+    if which is None:
+        return "", ()
+    if isinstance(which, InStates):
+        states = sorted(state.value for state in which.states)
+        return f"AND state IN ({', '.join('?' * len(states))})", states
+    return f"AND node IN ({', '.join('?' * len(which.names))})", which.names

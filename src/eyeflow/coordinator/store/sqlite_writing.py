@@ -1,0 +1,314 @@
+"""The changes of `cluster_store.Writing`, made in SQLite inside an open transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from eyeflow.coordinator.histories import History
+from eyeflow.coordinator.store import sqlite_rows as rows
+from eyeflow.coordinator.store.cluster_store import ConflictError
+from eyeflow.coordinator.store.facts import (
+    ApiToken,
+    ChangeKind,
+    JoinToken,
+    LogEntry,
+    NodeReport,
+    ProgramRecord,
+    Seen,
+)
+from eyeflow.coordinator.store.sqlite_reading import SqliteReading
+from eyeflow.rollout.plan import Deployment, NodeProgress, Nodes, NodeState, Target
+
+LOG_ENTRIES_MAX = 100_000
+"""Entries of who did what that are kept; the oldest go first."""
+CHANGES_MAX = 100_000
+"""Entries of the change feed that are kept; a reader that fell further behind reads the whole state again."""
+
+
+class SqliteWriting(SqliteReading):
+    """Satisfies `Writing`. Lives as long as one step."""
+
+    def _run(self, sql: str, *values: Any) -> int:
+        self._db.execute(sql, values)
+        return self._db.changes()
+
+    def add_log_entry(self, entry: LogEntry) -> None:
+        """Record who did what."""
+        self._run(
+            "INSERT INTO log(time_us, actor, action, subject, detail) VALUES(?, ?, ?, ?, ?)",
+            *(entry.time_us, entry.actor, entry.action, entry.subject, entry.detail),
+        )
+
+    def add_change(self, now_us: int, kind: ChangeKind, subject: str, node: str = "") -> None:
+        """Append to the feed."""
+        self._run(
+            "INSERT INTO changes(time_us, kind, subject, node) VALUES(?, ?, ?, ?)", now_us, kind.value, subject, node
+        )
+
+    def move_cursor(self, reader: str, number: int) -> None:
+        """Keep how far a durable reader of the feed has come."""
+        self._run(
+            "INSERT INTO cursors VALUES(?, ?) ON CONFLICT(reader) DO UPDATE SET number = excluded.number",
+            *(reader, number),
+        )
+
+    def compact(self) -> None:
+        """Forget the oldest entries of feed and log beyond their bounds."""
+        self._run("DELETE FROM changes WHERE number <= (SELECT max(number) FROM changes) - ?", CHANGES_MAX)
+        self._run("DELETE FROM log WHERE number <= (SELECT max(number) FROM log) - ?", LOG_ENTRIES_MAX)
+
+    def add_api_token(self, token: ApiToken) -> None:
+        """Keep a new API token."""
+        self._run(
+            f"INSERT INTO api_tokens({rows.API_TOKEN}) VALUES(?, ?, ?, ?, ?, ?)",
+            *(token.id, token.name, token.role, token.hash, token.created_us, token.revoked_us),
+        )
+
+    def revoke_api_token(self, token_id: str, now_us: int) -> None:
+        """Let a token open nothing any more."""
+        self._run("UPDATE api_tokens SET revoked_us = ? WHERE id = ? AND revoked_us = 0", now_us, token_id)
+
+    def add_join_token(self, token: JoinToken) -> None:
+        """Keep a new join token."""
+        self._run(
+            f"INSERT INTO join_tokens({rows.JOIN_TOKEN}) VALUES(?, ?, ?, ?, ?, ?)",
+            *(token.id, token.hash, token.created_us, token.expires_us, token.used_us, token.used_by),
+        )
+
+    def use_join_token(self, token_id: str, node: str, now_us: int) -> None:
+        """Note who used a join token."""
+        self._run("UPDATE join_tokens SET used_us = ?, used_by = ? WHERE id = ?", now_us, node, token_id)
+
+    def forget_spent_join_tokens(self, now_us: int) -> None:
+        """Forget the join tokens that were used or have expired."""
+        self._run("DELETE FROM join_tokens WHERE used_us > 0 OR expires_us <= ?", now_us)
+
+    def trust_signer(self, public_key: bytes, name: str, now_us: int) -> None:
+        """Trust a key, also one that was revoked."""
+        self._run(
+            "INSERT INTO signer_keys(public_key, name, added_us) VALUES(?, ?, ?) "
+            "ON CONFLICT(public_key) DO UPDATE SET name = excluded.name, revoked_us = 0",
+            *(public_key, name, now_us),
+        )
+
+    def revoke_signer(self, public_key: bytes, now_us: int) -> None:
+        """Trust a key no more."""
+        self._run("UPDATE signer_keys SET revoked_us = ? WHERE public_key = ?", now_us, public_key)
+
+    def add_program(self, program: ProgramRecord, data: bytes) -> None:
+        """Keep a new program with its bytes."""
+        one = program
+        self._run(
+            "INSERT INTO programs(id, rule, version, sequence, profile, about, bytes, uploaded_us, uploaded_by) "
+            "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            *(one.id, one.rule, one.version, one.sequence, one.profile),
+            *(json.dumps(one.about), data, one.uploaded_us, one.uploaded_by),
+        )
+
+    def resign_program(self, program_id: str, about: Mapping[str, object], data: bytes) -> None:
+        """Keep the same program with other signatures."""
+        self._run("UPDATE programs SET about = ?, bytes = ? WHERE id = ?", json.dumps(about), data, program_id)
+
+    def register_node(self, name: str, public_key: bytes, now_us: int) -> None:
+        """Add a node; its manifest versions go on where those of an earlier node of the name ended."""
+        floor = self._number("SELECT version FROM manifest_floors WHERE node = ?", name)
+        self._run(
+            "INSERT INTO nodes(name, public_key, joined_us, manifest_version) VALUES(?, ?, ?, ?)",
+            *(name, public_key, now_us, floor),
+        )
+        self.add_change(now_us, ChangeKind.NODE, name)
+
+    def remove_node(self, name: str, now_us: int) -> None:
+        """Remove a node with all that was wanted and known of it; keep the highest version of its manifests."""
+        self._run(
+            "INSERT INTO manifest_floors SELECT name, manifest_version FROM nodes WHERE name = ? "
+            "ON CONFLICT(node) DO UPDATE SET version = excluded.version",
+            name,
+        )
+        self._run("DELETE FROM nodes WHERE name = ?", name)
+        self.add_change(now_us, ChangeKind.NODE, name)
+
+    def record_hello(self, seen: Seen, software: str) -> None:
+        """Keep that a node's link is up."""
+        self._run(
+            "UPDATE nodes SET last_seen_us = ?, software = ?, epoch = ?, next_seq = ?, problem = '' WHERE name = ?",
+            *(seen.seen_us, software, seen.epoch, seen.next_seq, seen.node),
+        )
+        self.add_change(seen.seen_us, ChangeKind.NODE, seen.node)
+
+    def record_seen(self, seen: Iterable[Seen]) -> None:
+        """Keep when nodes were seen."""
+        for one in seen:
+            self._run(
+                "UPDATE nodes SET last_seen_us = ?, epoch = ?, next_seq = ? WHERE name = ?",
+                *(one.seen_us, one.epoch, one.next_seq, one.node),
+            )
+
+    def record_problem(self, node: str, problem: str, now_us: int) -> None:
+        """Keep why a node's link was refused or closed."""
+        if self._run("UPDATE nodes SET problem = ? WHERE name = ? AND problem <> ?", problem, node, problem):
+            self.add_change(now_us, ChangeKind.NODE, node)
+
+    def record_report(self, report: NodeReport, now_us: int) -> None:
+        """Keep what a node said of a manifest, unless it has said something of a newer one."""
+        newest = self._run(
+            "UPDATE nodes SET last_seen_us = ?, applied_version = ? WHERE name = ? AND applied_version <= ?",
+            *(now_us, report.manifest_version, report.node, report.manifest_version),
+        )
+        if not newest:
+            return
+        self._run("DELETE FROM said WHERE node = ?", report.node)
+        for one in report.results:
+            self._run(
+                "INSERT INTO said(node, rule, program_id, state, reason) VALUES(?, ?, ?, ?, ?) "
+                "ON CONFLICT(node, rule, slot) DO UPDATE SET program_id = excluded.program_id, "
+                "state = excluded.state, reason = excluded.reason",
+                *(report.node, one.rule, one.program_id, one.state.value, one.reason),
+            )
+        self.add_change(now_us, ChangeKind.NODE, report.node)
+
+    def forget_applied(self, node: str) -> None:
+        """Forget which manifest the node said it had applied."""
+        self._run("UPDATE nodes SET applied_version = 0 WHERE name = ?", node)
+
+    def record_histories(self, histories: Mapping[str, History], now_us: int) -> None:
+        """Keep what is known of nodes' audit chains."""
+        for node, history in sorted(histories.items()):
+            if not self._number("SELECT count(*) FROM nodes WHERE name = ?", node):
+                continue
+            if self._keep_findings(node, history):
+                self.add_change(now_us, ChangeKind.NODE, node)
+            self._keep_head(node, history)
+
+    def _keep_head(self, node: str, history: History) -> None:
+        head = history.head
+        if head is None:
+            self._run("DELETE FROM heads WHERE node = ?", node)
+            return
+        self._run(
+            "INSERT INTO heads(node, epoch, seq, hash, boots) VALUES(?, ?, ?, ?, ?) ON CONFLICT(node) DO UPDATE SET "
+            "epoch = excluded.epoch, seq = excluded.seq, hash = excluded.hash, boots = excluded.boots",
+            *(node, head.epoch, head.seq, head.hash, b"".join(history.boots)),
+        )
+
+    def _keep_findings(self, node: str, history: History) -> bool:
+        if self.history(node).findings == history.findings:
+            return False
+        self._run("DELETE FROM findings WHERE node = ?", node)
+        for one in history.findings:
+            self._run(
+                "INSERT INTO findings(node, kind, since_us, last_us, evidence) VALUES(?, ?, ?, ?, ?)",
+                *(node, one.kind.value, one.since_us, one.last_us, one.evidence),
+            )
+        return True
+
+    def want(self, node: str, rule: str, target: Target | None) -> None:
+        """Make the node's wanted set hold `target` for the rule, None for nothing."""
+        if target is None:
+            self._run("DELETE FROM wanted WHERE node = ? AND rule = ?", node, rule)
+            return
+        self._run(
+            "INSERT INTO wanted(node, rule, target) VALUES(?, ?, ?) "
+            "ON CONFLICT(node, rule, slot) DO UPDATE SET target = excluded.target",
+            *(node, rule, rows.dump_target(target)),
+        )
+
+    def keep_known_good(self, node: str, rule: str, target: Target) -> None:
+        """Move the last known good of a rule on a node."""
+        self._run(
+            "INSERT INTO known_good(node, rule, target) VALUES(?, ?, ?) "
+            "ON CONFLICT(node, rule) DO UPDATE SET target = excluded.target",
+            *(node, rule, rows.dump_target(target)),
+        )
+
+    def forget_known_good(self, node: str, rule: str) -> None:
+        """Forget the last known good of a rule on a node."""
+        self._run("DELETE FROM known_good WHERE node = ? AND rule = ?", node, rule)
+
+    def next_manifest_version(self, node: str) -> int:
+        """Raise the version of a node's manifest and return it, 0 for an unknown node."""
+        self._run("UPDATE nodes SET manifest_version = manifest_version + 1 WHERE name = ?", node)
+        return self._number("SELECT manifest_version FROM nodes WHERE name = ?", node)
+
+    def keep_manifest(self, node: str, body: bytes, signature: bytes, now_us: int) -> None:
+        """Keep the signed manifest of the node's present version."""
+        self._run(
+            "INSERT INTO manifests SELECT name, manifest_version, ?, ? FROM nodes WHERE name = ? ON CONFLICT(node) "
+            "DO UPDATE SET version = excluded.version, body = excluded.body, signature = excluded.signature",
+            *(body, signature, node),
+        )
+        self.add_change(now_us, ChangeKind.MANIFEST, node)
+
+    def add_deployment(self, deployment: Deployment, nodes: Sequence[NodeProgress]) -> None:
+        """Keep a new deployment with its nodes."""
+        places = ", ".join("?" * 16)
+        self._run(
+            f"INSERT INTO deployments({rows.DEPLOYMENT}, due_us, over) VALUES({places})",
+            *rows.deployment_row(deployment),
+        )
+        for one in nodes:
+            self._run(
+                f"INSERT INTO progress(deployment, {rows.PROGRESS}) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                *(deployment.id, *rows.progress_row(one)),
+            )
+            self._count(deployment.id, one.state, 1)
+        self.add_change(deployment.created_us, ChangeKind.DEPLOYMENT, deployment.id)
+
+    def forget_old_deployments(self, kept: int) -> None:
+        """Forget ended deployments other than the newest `kept`."""
+        self._run(
+            "DELETE FROM deployments WHERE over = 1 AND number <= (SELECT max(number) FROM deployments) - ?", kept
+        )
+
+    def save_deployment(self, deployment: Deployment) -> Deployment:
+        """Write a deployment's own row where it is still of the revision that was read."""
+        saved = replace(deployment, revision=deployment.revision + 1)
+        columns = ", ".join(f"{name} = ?" for name in f"{rows.DEPLOYMENT}, due_us, over".split(", "))
+        condition, values = self._unchanged(deployment.revision)
+        written = self._run(
+            f"UPDATE deployments SET {columns} WHERE id = ? {condition}",
+            *(*rows.deployment_row(saved), deployment.id, *values),
+        )
+        if not written:
+            raise ConflictError(f"deployment {deployment.id}")
+        if deployment.over:
+            self._run("UPDATE progress SET over = 1, due_us = 0 WHERE deployment = ?", deployment.id)
+        self.add_change(deployment.updated_us, ChangeKind.DEPLOYMENT, deployment.id)
+        return saved
+
+    def save_progress(self, deployment_id: str, before: NodeProgress, after: NodeProgress, now_us: int) -> NodeProgress:
+        """Write a node's row where it is still of the revision that was read, and move the counts with it."""
+        saved = replace(after, revision=before.revision + 1)
+        columns = ", ".join(f"{name} = ?" for name in rows.PROGRESS.split(", "))
+        condition, values = self._unchanged(before.revision)
+        written = self._run(
+            f"UPDATE progress SET {columns} WHERE deployment = ? AND node = ? {condition}",
+            *(*rows.progress_row(saved), deployment_id, before.node, *values),
+        )
+        if not written:
+            raise ConflictError(f"node {before.node} of deployment {deployment_id}")
+        if before.state is not after.state:
+            self._count(deployment_id, before.state, -1)
+            self._count(deployment_id, after.state, 1)
+        self.add_change(now_us, ChangeKind.PROGRESS, deployment_id, before.node)
+        return saved
+
+    def drop_progress(self, deployment_id: str, node: str) -> None:
+        """Take a node out of a deployment."""
+        for one in self.progress(deployment_id, Nodes((node,))):
+            self._count(deployment_id, one.state, -1)
+        self._run("DELETE FROM progress WHERE deployment = ? AND node = ?", deployment_id, node)
+
+    def _unchanged(self, revision: int) -> tuple[str, tuple[Any, ...]]:
+        """Return the condition that the row is the one that was read: without it two writers lose an update."""
+        return "AND revision = ?", (revision,)
+
+    def _count(self, deployment_id: str, state: NodeState, change: int) -> None:
+        self._run(
+            "INSERT INTO progress_counts VALUES(?, ?, ?) "
+            "ON CONFLICT(deployment, state) DO UPDATE SET nodes = nodes + excluded.nodes",
+            *(deployment_id, state.value, change),
+        )

@@ -1,0 +1,149 @@
+"""Who may do what: API tokens with roles, and single-use join tokens.
+
+Tokens are random (256 bit), so a plain SHA-256 of them is a safe thing to store; they are compared in constant time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from eyeflow.coordinator.problem import Problem
+from eyeflow.coordinator.room import check_room
+from eyeflow.coordinator.store.cluster_store import ClusterStore, Writing
+from eyeflow.coordinator.store.facts import ApiToken, JoinToken, Kept, LogEntry
+
+JOIN_TOKEN_S = 24 * 3600
+JOIN_TOKEN_S_MAX = 30 * 86_400
+TOKENS_MAX = 10_000
+"""API tokens, and open join tokens, that the store keeps."""
+NEW_JOIN_TOKEN = "make a new one with `eyeflow coordinator join-token`"
+
+_API = re.compile(r"eft_([0-9a-f]{12})_([0-9a-f]{64})")
+_JOIN = re.compile(r"efj_([0-9a-f]{12})_([0-9a-f]{64})_([0-9a-f]{16})")
+
+RandomBytes = Callable[[int], bytes]
+
+
+class Role(Enum):
+    """What a token allows; each role includes the ones below it."""
+
+    ADMIN = "admin"
+    DEPLOY = "deploy"
+    READ = "read"
+
+
+_RANK = {Role.READ: 0, Role.DEPLOY: 1, Role.ADMIN: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who makes a request: the name of the token, and its role."""
+
+    name: str
+    role: Role
+
+    def may(self, needed: Role) -> bool:
+        """Say whether this actor's role includes `needed`."""
+        return _RANK[self.role] >= _RANK[needed]
+
+
+class Tokens:
+    """API tokens and join tokens in the store. `random` gives n random bytes."""
+
+    def __init__(self, store: ClusterStore, random: RandomBytes = secrets.token_bytes) -> None:
+        self._store = store
+        self._random = random
+
+    async def create(self, name: str, role: Role, now_us: int, actor: str) -> str:
+        """Return a new API token; it is shown once, only its hash is kept."""
+        token_id, secret = self._random(6).hex(), self._random(32).hex()
+
+        def step(writing: Writing) -> None:
+            check_room(writing, Kept.API_TOKENS, TOKENS_MAX)
+            writing.add_api_token(ApiToken(token_id, name, role.value, _hash(secret), now_us))
+            writing.add_log_entry(LogEntry(now_us, actor, "create_token", name, role.value))
+
+        await self._store.write(step)
+        return f"eft_{token_id}_{secret}"
+
+    def all(self) -> Awaitable[list[ApiToken]]:
+        """Return the API tokens in the order they were made."""
+        return self._store.read(lambda reading: reading.api_tokens())
+
+    def revoke(self, token_id: str, now_us: int, actor: str) -> Awaitable[None]:
+        """Let a token open nothing any more; raises Problem for an unknown one and for the last admin's."""
+
+        def step(writing: Writing) -> None:
+            tokens = writing.api_tokens()
+            if token_id not in {token.id for token in tokens}:
+                detail = f"No API token has the id `{token_id[:64]}`."
+                raise Problem("not_found", detail, "list them with GET /api/tokens")
+            admins = {token.id for token in tokens if token.role == Role.ADMIN.value and not token.revoked_us}
+            if admins == {token_id}:
+                raise Problem("last_admin", "This is the last admin token.", "make another admin token first")
+            writing.revoke_api_token(token_id, now_us)
+            writing.add_log_entry(LogEntry(now_us, actor, "revoke_token", token_id))
+
+        return self._store.write(step)
+
+    async def any(self) -> bool:
+        """Say whether an API token was ever made: not on the first start."""
+        return await self._store.read(lambda reading: reading.count(Kept.API_TOKENS)) > 0
+
+    async def actor(self, authorization: str | None) -> Actor:
+        """Return who sent `Authorization: Bearer ...`; raises Problem 401 without saying which part was wrong."""
+        scheme, _, token = (authorization or "").partition(" ")
+        match = _API.fullmatch(token.strip()) if scheme.lower() == "bearer" else None
+        known = None
+        if match is not None:
+            token_id = match[1]
+            known = await self._store.read(lambda reading: reading.api_token(token_id))
+        expected = known.hash if known is not None else bytes(32)
+        same = hmac.compare_digest(expected, _hash(match[2] if match is not None else ""))
+        if known is None or not same or known.revoked_us:
+            raise Problem(
+                "unauthenticated",
+                "The request has no valid token." if authorization else "The request has no token.",
+                "send `Authorization: Bearer TOKEN`; `eyeflow coordinator start` tells where the first token lies",
+            )
+        return Actor(known.name, Role(known.role))
+
+    async def create_join(self, now_us: int, actor: str, valid_s: int = JOIN_TOKEN_S) -> tuple[str, int]:
+        """Return a new single-use join token and when it expires; it pins the coordinator's key."""
+        token_id, secret = self._random(6).hex(), self._random(32).hex()
+        expires_us = now_us + valid_s * 1_000_000
+
+        def step(writing: Writing) -> None:
+            if writing.count(Kept.JOIN_TOKENS) >= TOKENS_MAX:  # not before: the clock may be wrong for a moment
+                writing.forget_spent_join_tokens(now_us)
+            check_room(writing, Kept.JOIN_TOKENS, TOKENS_MAX)
+            writing.add_join_token(JoinToken(token_id, _hash(secret), now_us, expires_us))
+            writing.add_log_entry(LogEntry(now_us, actor, "join_token", token_id))
+
+        await self._store.write(step)
+        return f"efj_{token_id}_{secret}_{self._store.coordinator_id[:16]}", expires_us
+
+
+def use_join_token(writing: Writing, token: str, node: str, now_us: int) -> bool:
+    """Use up a join token for `node`; raises Problem 401 when it is unknown, expired or used by another node.
+
+    Returns False when this node has used it before: its first answer may have been lost.
+    """
+    match = _JOIN.fullmatch(token)
+    known = writing.join_token(match[1]) if match is not None else None
+    expected = known.hash if known is not None else bytes(32)
+    same = hmac.compare_digest(expected, _hash(match[2] if match is not None else ""))
+    if known is None or not same or now_us >= known.expires_us or (known.used_us and known.used_by != node):
+        raise Problem("bad_join_token", "The join token is unknown, used or expired.", NEW_JOIN_TOKEN)
+    writing.use_join_token(known.id, node, now_us)
+    return not known.used_us
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
