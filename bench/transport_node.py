@@ -14,7 +14,9 @@ from pathlib import Path
 from bench.sources import compiled, stream_rules
 from eyeflow.node import daemon
 from eyeflow.node.config.config import NodeConfig
-from eyeflow.node.config.ports import HttpServerConfig, MqttConfig, PortsConfig
+from eyeflow.node.io.connectors import ports_config
+from eyeflow.node.io.http.connector import HttpServerConfig
+from eyeflow.node.io.mqtt.connector import MqttConfig
 from eyeflow.node.runtime import NodeRuntime
 from eyeflow.svm.container import encode
 from eyeflow.svm.signing import public_key_of, sign_program
@@ -40,7 +42,7 @@ def rules(count: int) -> list[str]:
 async def main(port: int, data_dir: Path, count: int) -> None:
     """Run until SIGTERM; writes `ready` once the rules are installed."""
     mqtt = MqttConfig.from_table({"host": "127.0.0.1", "port": port})
-    ports = PortsConfig(mqtt=mqtt, http=HttpServerConfig(port=0))
+    ports = ports_config(mqtt, HttpServerConfig(port=0))
     config = NodeConfig("bench", data_dir, grants=("*",), trusted_keys=(public_key_of(SIGNER),), ports=ports)
     tasks: list[asyncio.Task[None]] = []
 

@@ -12,8 +12,9 @@ from zoneinfo import ZoneInfo
 from eyeflow.base.machine import FreeBytes, free_bytes_of
 from eyeflow.compiler.compile import compile_rule
 from eyeflow.node.config.config import NodeConfig, OfflineConfig
-from eyeflow.node.config.ports import MqttConfig, PortsConfig
 from eyeflow.node.control import InstallResult
+from eyeflow.node.io.connectors import ports_config
+from eyeflow.node.io.mqtt.connector import MqttConfig
 from eyeflow.node.io.ports import IncomingEvent, PortStatus, Subscription
 from eyeflow.node.io.world import World
 from eyeflow.node.runtime import NodeRuntime
@@ -146,7 +147,7 @@ class NodeSim:
             offline=offline or OfflineConfig(),
             grants=tuple(grants),
             trusted_keys=(public_key_of(SIGNER),),
-            ports=PortsConfig(mqtt=MqttConfig("simulated")),
+            ports=ports_config(MqttConfig("simulated")),
         )
         limits = self.config.offline.limits
         self.store = Store(path, "sim", NODE_KEY, limits, now_us=self.clock.now_us, vfs=vfs, free_bytes=free_bytes)

@@ -55,9 +55,9 @@ def load_node_config(config: Path | None, flags: list[str]) -> NodeConfig:
 def parse_setting_flags(arguments: list[str]) -> dict[str, str]:
     """Return `{"offline.max_buffer_size_mb": "64"}` of `--offline-max-buffer-size-mb 64` or `...=64`."""
     from eyeflow.base.names import near
-    from eyeflow.node.config.settings import SETTINGS
+    from eyeflow.node.config.config import settings
 
-    known = {"--" + setting.name.replace(".", "-").replace("_", "-"): setting.name for setting in SETTINGS}
+    known = {setting.flag: setting.name for setting in settings()}
     found: dict[str, str] = {}
     rest = list(arguments)
     while rest:
@@ -81,7 +81,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
     """Write a configuration file with comments."""
-    from eyeflow.node.config.config import NAME
+    from eyeflow.node.config.sections import NAME
     from eyeflow.node.config.template import config_template
 
     if not NAME.fullmatch(name):

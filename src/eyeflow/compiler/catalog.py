@@ -67,10 +67,15 @@ class Need(Enum):
 
 @dataclass(frozen=True, slots=True)
 class EventSource:
-    """One kind of event source. With `fields` a payload has only those; `injected` fields are filled by the source."""
+    """One kind of event source. With `fields` a payload has only those; `injected` fields are filled by the source.
+
+    `form` and `example` say what an address looks like: `svm.addresses.address_problem`.
+    """
 
     name: str
     address: Need
+    form: str
+    example: str
     period: Need
     fields: tuple[tuple[str, Type], ...] | None
     injected: Mapping[str, str]
@@ -181,6 +186,8 @@ def _source(reader: CatalogReader, raw: Mapping[str, object]) -> EventSource:
     return EventSource(
         name=reader.text(raw, "name"),
         address=Need(reader.choice(raw, "address", needs)),
+        form=reader.address_form(raw),
+        example=reader.optional_text(raw, "example"),
         period=Need(reader.choice(raw, "period", needs, "none")),
         fields=tuple((name, reader.type(kind, raw)) for name, kind in fields.items()) if fields else None,
         injected=reader.mapping(raw, "injected"),

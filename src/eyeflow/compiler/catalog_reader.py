@@ -9,6 +9,7 @@ from typing import NoReturn
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
 from eyeflow.compiler import types
+from eyeflow.svm.addresses import FORMS
 from eyeflow.svm.program import Direction, Profile, Type, TypeTag, Value
 
 Raw = Mapping[str, object]
@@ -19,7 +20,7 @@ _KEYS = {
         "name", "kind", "args", "result", "profiles", "unavailable", "delegable", "resource", "level", "cost", "doc",
     ),
     "argument": ("name", "type", "default"),
-    "source": ("name", "address", "period", "fields", "injected", "profiles", "unavailable", "doc"),
+    "source": ("name", "address", "form", "example", "period", "fields", "injected", "profiles", "unavailable", "doc"),
 }  # fmt: skip
 _NAMES = {
     "enum": re.compile(r"[A-Z][A-Za-z0-9_]*"),
@@ -116,6 +117,25 @@ class CatalogReader:
         if not isinstance(value, str) or not value:
             self._wrong(owner or raw, f"`{key}` is missing or not a text", f'write {key} = "..."')
         return value
+
+    def optional_text(self, raw: Raw, key: str) -> str:
+        """Return a text, empty when it is not there."""
+        return self.text(raw, key) if key in raw else ""
+
+    def address_form(self, raw: Raw) -> str:
+        """Return the form of a source's addresses: a name of FORMS, or a pattern with an example that fits it."""
+        form = self.optional_text(raw, "form")
+        if not form or form in FORMS:
+            return form
+        try:
+            fits = re.fullmatch(form, self.text(raw, "example"))
+        except re.error as error:
+            self._wrong(
+                raw, f"`form` is no regular expression: {error}", "one of " + ", ".join(FORMS) + ", or a pattern"
+            )
+        if fits is None:
+            self._wrong(raw, "`example` does not fit `form`", "an address that does")
+        return form
 
     def choice(self, raw: Raw, key: str, allowed: Sequence[str], default: str = "") -> str:
         """Return one of the allowed words."""

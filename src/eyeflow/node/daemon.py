@@ -17,9 +17,9 @@ from eyeflow.base.stop_signals import stop_signals
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.clock import Clock, SystemClock
 from eyeflow.node.config.config import NodeConfig
-from eyeflow.node.config.ports import PortsConfig
 from eyeflow.node.control import Link
 from eyeflow.node.engine.engine import STOP_GRACE_S
+from eyeflow.node.io.connector import PortsConfig
 from eyeflow.node.io.ports import Driver, PortStatus, Source
 from eyeflow.node.io.world import World, build_world
 from eyeflow.node.runtime import NodeRuntime, load_identity

@@ -102,7 +102,16 @@ def requested_path(raw_path: bytes) -> str:
     return _ESCAPE.sub(lambda found: plain if (plain := chr(int(found[1], 16))) in UNRESERVED else found[0], text)
 
 
-def address_problem(source: str, address: str) -> str:
-    """Return why an event source cannot have this address, or an empty text."""
-    check = {"mqtt": filter_problem, "http": path_problem, "kafka": kafka_problem}.get(source)
-    return check(address) if check else ""
+FORMS = {"mqtt-filter": filter_problem, "http-path": path_problem, "kafka-topic": kafka_problem}
+"""The forms of addresses that a pattern cannot tell, by the names that a catalog uses."""
+
+
+def address_problem(form: str, example: str, address: str) -> str:
+    """Return why an address has not the form that a catalog asks for, or an empty text.
+
+    `form` is a name in FORMS or else a regular expression for the whole address, and `example` an address that fits it;
+    empty: every address will do. The compiler asks with the catalog's words, a node with those of its connector.
+    """
+    if form in FORMS:
+        return FORMS[form](address)
+    return "" if not form or re.fullmatch(form, address) else f"an address of this source looks like `{example}`"

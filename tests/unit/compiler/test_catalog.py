@@ -49,10 +49,10 @@ def test_every_builtin_entry_is_complete() -> None:
 
 
 def test_linux_capabilities_are_those_that_the_nodes_drivers_serve() -> None:
-    from eyeflow.node.io import registry
+    from eyeflow.node.io import connectors
 
-    served = Path(registry.__file__).parent
-    text = "".join(path.read_text(encoding="utf-8") for path in served.rglob("*.py"))
+    served = Path(connectors.__file__).parent
+    text = "".join(path.read_text(encoding="utf-8") for path in served.glob("*/driver.py"))
     for one in Catalog.builtin().capabilities.values():
         assert (f'"{one.name}"' in text) == (Profile.LINUX in one.profiles), one.name
 

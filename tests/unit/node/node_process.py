@@ -19,9 +19,10 @@ from components.node_sim import SIGNER, program
 from eyeflow.node import daemon
 from eyeflow.node.clock import SystemClock
 from eyeflow.node.config.config import NodeConfig
-from eyeflow.node.config.ports import MqttConfig, PortsConfig
 from eyeflow.node.engine.engine import Engine
 from eyeflow.node.engine.rounds import Round
+from eyeflow.node.io.connectors import ports_config
+from eyeflow.node.io.mqtt.connector import MqttConfig
 from eyeflow.node.io.ports import Deliver, IncomingEvent, PortStatus, Subscription
 from eyeflow.node.io.world import World
 from eyeflow.node.run_key import active
@@ -94,7 +95,7 @@ async def main(data_dir: Path) -> None:
         data_dir,
         grants=("*",),
         trusted_keys=(public_key_of(SIGNER),),
-        ports=PortsConfig(mqtt=MqttConfig("simulated")),
+        ports=ports_config(MqttConfig("simulated")),
     )
     installs: list[asyncio.Task[object]] = []
 

@@ -13,9 +13,11 @@ import pytest
 from components.node_sim import SIGNER, program
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.cluster.health import health_of
-from eyeflow.node.config.config import CoordinatorConfig, NodeConfig
-from eyeflow.node.config.ports import HttpServerConfig, PortsConfig
+from eyeflow.node.config.config import NodeConfig
+from eyeflow.node.config.sections import CoordinatorConfig
 from eyeflow.node.daemon import run_node
+from eyeflow.node.io.connectors import ports_config
+from eyeflow.node.io.http.connector import HttpServerConfig
 from eyeflow.node.run_key import active
 from eyeflow.node.runtime import NodeRuntime
 from eyeflow.node.status.local_socket import fetch_status
@@ -117,7 +119,7 @@ def test_a_signal_stops_the_node_in_good_order(tmp_path: Path) -> None:
 
 
 def node_config(path: Path, **options: object) -> NodeConfig:
-    ports = PortsConfig(http=HttpServerConfig(port=0))
+    ports = ports_config(HttpServerConfig(port=0))
     return NodeConfig("n1", path, grants=("*",), trusted_keys=(public_key_of(SIGNER),), ports=ports, **options)  # type: ignore[arg-type]
 
 

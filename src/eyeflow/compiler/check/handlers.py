@@ -211,7 +211,7 @@ def _address(ctx: Context, trigger: ast.SourceTrigger, source: EventSource) -> b
         ctx.error("EF0308", f"the source `{source.name}` has no address", trigger.address_span or trigger.span,
                   "not needed", help="remove it")  # fmt: skip
         return False
-    if problem := address_problem(source.name, trigger.address or ""):
+    if problem := address_problem(source.form, source.example, trigger.address or ""):
         shown = f"`{source.name}` cannot listen to `{trigger.address}`"
         ctx.error("EF0308", shown, trigger.address_span or trigger.span, problem)
         return False

@@ -9,7 +9,7 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.cluster.link import CoordinatorLink
 from eyeflow.node.cluster.membership import JoinResult, Membership, ask_to_join
-from eyeflow.node.config.config import CoordinatorConfig
+from eyeflow.node.config.sections import CoordinatorConfig
 from eyeflow.node.config.tables import secret
 from eyeflow.node.control import Link
 from eyeflow.node.io.ports import PortStatus

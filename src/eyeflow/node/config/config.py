@@ -3,61 +3,44 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
 from eyeflow.base.reading import Unreadable, exit_code, parse_toml, read_text
 from eyeflow.base.reasons import why
-from eyeflow.node.config.overrides import apply_overrides, named_settings, resolve_paths
-from eyeflow.node.config.ports import SECTIONS, PortsConfig
+from eyeflow.node.config.overrides import apply_overrides, named_settings
+from eyeflow.node.config.sections import (
+    SECTIONS,
+    CoordinatorConfig,
+    Durability,
+    GrantsSection,
+    NodeSection,
+    OfflineSection,
+    TrustSection,
+)
+from eyeflow.node.config.settings import Section, Setting
 from eyeflow.node.config.tables import Table
+from eyeflow.node.io.connector import Connector, PortsConfig, merge_short, section_names
+from eyeflow.node.io.connectors import CONNECTORS, ports_config
 from eyeflow.node.store.types import BufferLimits, OnFull
 
 CONFIG_NAME = "eyeflow-svm.toml"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 KEY_HEX = re.compile(r"[0-9a-fA-F]{64}")
-OWN_SECTIONS = ("node", "coordinator", "offline", "grants", "trust", "pins")
 CONFIG_BYTES_MAX = 1024 * 1024
-SIZE_MB_MIN, SIZE_MB_MAX = 4, 1_048_576
-AGE_HOURS_MAX = 24 * 3650.0
-REVOKED_GRACE_S_MAX = 30 * 86_400.0
 HOUR_US = 3_600_000_000
 
-
-class Durability(Enum):
-    """What a node does while its disk refuses to record: nothing, or act without a record (named for what it loses)."""
-
-    FULL = "full"
-    NONE_ON_FULL_DISK = "none-on-full-disk"
+S = TypeVar("S", bound=Section)
 
 
-@dataclass(frozen=True, slots=True)
-class CoordinatorConfig:
-    """Where the coordinator is and how to join it; `url` empty: none."""
-
-    url: str = ""
-    token_env: str = ""
-    token_file: Path | None = None
-    ca_file: Path | None = None
-
-    @classmethod
-    def from_table(cls, values: Mapping[str, Any]) -> CoordinatorConfig:
-        """Read the section `[coordinator]`."""
-        table = Table("coordinator", values)
-        url = table.text("url")
-        config = cls(url, table.text("token_env"), table.path("token_file"), table.path("ca_file"))
-        table.finish()
-        if url and not re.match(r"https?://[^/]", url):
-            table.refuse(
-                "[coordinator] url is no address", f"It is {url!r}.", "Write http://HOST:PORT or https://HOST:PORT."
-            )
-        return config
+def settings(connectors: Sequence[Connector] = CONNECTORS) -> tuple[Setting, ...]:
+    """Return every setting that has a fixed name, by section: the whole table."""
+    own = [setting for section in SECTIONS for setting in section.settings()]
+    return (*own, *(setting for connector in connectors for setting in connector.settings()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,28 +52,11 @@ class OfflineConfig:
     reconcile_on_reconnect: bool = True
 
     @classmethod
-    def from_table(cls, values: Mapping[str, Any]) -> OfflineConfig:
-        """Read the section `[offline]`."""
-        table = Table("offline", values)
-        _check_backend(table)
-        size_mb = table.integer("max_buffer_size_mb", 512, SIZE_MB_MIN, SIZE_MB_MAX)
-        age_hours = table.number("max_buffer_age_hours", 72.0, 0.01, AGE_HOURS_MAX)
-        on_full = OnFull(table.choice("on_full", OnFull.DROP_OLDEST.value, [policy.value for policy in OnFull]))
-        durability = table.choice("durability", Durability.FULL.value, [mode.value for mode in Durability])
-        reconcile = table.boolean("reconcile_on_reconnect", True)
-        table.finish()
-        limits = BufferLimits(size_mb * 1024 * 1024, round(age_hours * HOUR_US), on_full)
-        return cls(limits, Durability(durability), reconcile)
-
-
-def _check_backend(table: Table) -> None:
-    backend = table.choice("buffer_backend", "sqlite", ("sqlite", "kafka", "kafka_embedded"))
-    if backend != "sqlite":
-        table.refuse(
-            f'[offline] buffer_backend = "{backend}" is not in this version',
-            "Kafka buffers come as an extra in a later version.",
-            'Write buffer_backend = "sqlite".',
-        )
+    def of(cls, section: OfflineSection) -> OfflineConfig:
+        """Return what the section says, in the units of the store."""
+        age_us = round(section.max_buffer_age_hours * HOUR_US)
+        limits = BufferLimits(section.max_buffer_size_mb * 1024 * 1024, age_us, OnFull(section.on_full))
+        return cls(limits, Durability(section.durability), section.reconcile_on_reconnect)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,25 +73,26 @@ class NodeConfig:
     grants: tuple[str, ...] = ("log.*",)
     trusted_keys: tuple[bytes, ...] = ()
     revoked_grace_s: float = 0.0
-    ports: PortsConfig = field(default_factory=PortsConfig)
+    ports: PortsConfig = field(default_factory=ports_config)
 
 
 def load_config(
-    path: Path | None, environment: Mapping[str, str] | None = None, overrides: Mapping[str, str] | None = None
+    path: Path | None,
+    environment: Mapping[str, str] | None = None,
+    overrides: Mapping[str, str] | None = None,
+    connectors: tuple[Connector, ...] = CONNECTORS,
 ) -> NodeConfig:
     """Read the file (None: there is none), then the environment, then `overrides` (`{"node.name": "a"}`, from flags).
 
     Raises EyeflowError (code `config`) naming file, key and, where it can, line. Exit code PROBLEMS for what the file
     says, USAGE for what a variable or flag says, ENVIRONMENT when the file cannot be read.
     """
-    text, given = _read(path) if path else "", named_settings(environment or {}, overrides or {})
+    text, rows = _read(path) if path else "", settings(connectors)
+    given = named_settings(rows, environment or {}, overrides or {})
     try:
         tables = _parse(text)
-        apply_overrides(tables, environment or {}, overrides or {})
-        if isinstance(tables.get("node"), dict):
-            tables["node"].setdefault("data_dir", "data")
-        resolve_paths(tables, path.resolve().parent if path else Path.cwd())
-        return _from_tables(tables)
+        apply_overrides(tables, rows, environment or {}, overrides or {})
+        return _from_tables(tables, connectors, path.resolve().parent if path else Path.cwd())
     except EyeflowError as error:
         raise _placed(error, path, text, given) from error
 
@@ -156,28 +123,31 @@ def _parse(text: str) -> dict[str, Any]:
         ) from error
 
 
-def _from_tables(tables: dict[str, Any]) -> NodeConfig:
+def _from_tables(tables: dict[str, Any], connectors: tuple[Connector, ...], base: Path) -> NodeConfig:
     root = Table("", tables)
-    for name in (*OWN_SECTIONS, *SECTIONS):
+    known = (*(section.SECTION for section in SECTIONS), *section_names(connectors))
+    for name in known:
         _section(root, tables, name)
-    _refuse_unknown(tables)
-    _merge_pins(tables)
-    node, trust = Table("node", tables.get("node", {})), Table("trust", tables.get("trust", {}))
-    config = NodeConfig(
-        name=_name(node),
-        data_dir=node.path("data_dir") or Path("data"),
-        timezone=_timezone(node),
-        resource_lease_s=node.number("resource_lease_s", 1.0, 0.0, 3600.0),
-        resource_wait_s=node.number("resource_wait_s", 5.0, 0.0, 3600.0),
-        coordinator=CoordinatorConfig.from_table(tables.get("coordinator", {})),
-        offline=OfflineConfig.from_table(tables.get("offline", {})),
-        grants=_grants(tables),
-        revoked_grace_s=trust.number("revoked_grace_s", 0.0, 0.0, REVOKED_GRACE_S_MAX),
+    _refuse_unknown(tables, known)
+    merge_short(tables, connectors)
+    node, trust = _own(NodeSection, tables, base), _own(TrustSection, tables, base)
+    return NodeConfig(
+        name=node.name,
+        data_dir=node.data_dir,
+        timezone=_timezone(node.timezone),
+        resource_lease_s=node.resource_lease_s,
+        resource_wait_s=node.resource_wait_s,
+        coordinator=_own(CoordinatorConfig, tables, base),
+        offline=OfflineConfig.of(_own(OfflineSection, tables, base)),
+        grants=_own(GrantsSection, tables, base).allow,
+        revoked_grace_s=trust.revoked_grace_s,
         trusted_keys=_trusted_keys(trust),
-        ports=PortsConfig.from_tables(tables),
+        ports=PortsConfig.from_tables(tables, connectors, base),
     )
-    node.finish()
-    return config
+
+
+def _own(section: type[S], tables: Mapping[str, Any], base: Path) -> S:
+    return section.from_table(tables.get(section.SECTION, {}), base)
 
 
 def _section(root: Table, tables: Mapping[str, Any], name: str) -> None:
@@ -185,8 +155,7 @@ def _section(root: Table, tables: Mapping[str, Any], name: str) -> None:
         root.refuse(f"`{name}` must be a section", f"It is {tables[name]!r}.", f"Write [{name}] on a line of its own.")
 
 
-def _refuse_unknown(tables: Mapping[str, Any]) -> None:
-    known = (*OWN_SECTIONS, *SECTIONS)
+def _refuse_unknown(tables: Mapping[str, Any], known: Collection[str]) -> None:
     for name in tables:
         if name not in known:
             guess = near(name, known)
@@ -194,60 +163,23 @@ def _refuse_unknown(tables: Mapping[str, Any]) -> None:
             Table(name, {}).refuse(f"the configuration has an unknown section [{name}]", "Nothing reads it.", hint)
 
 
-def _merge_pins(tables: dict[str, Any]) -> None:
-    """`[pins]` is a short way to write `[gpio.pins]`."""
-    if pins := tables.get("pins"):
-        gpio = tables.setdefault("gpio", {})
-        inner = gpio.get("pins", {})
-        both = pins.keys() & inner.keys()
-        if both:
-            name = min(both)
-            Table("pins", pins).refuse(
-                f"pin `{name}` stands in [pins] and [gpio.pins]", "A pin has one line.", "Remove one of them."
-            )
-        gpio["pins"] = {**inner, **pins}
-
-
-def _name(node: Table) -> str:
-    name = node.required("name")
-    if not NAME.fullmatch(name):
-        node.refuse(
-            f"[node] name = {name!r} is no name",
-            "At most 63 letters, digits, `-`, `_` and `.`.",
-            "Choose another name.",
-        )
-    return name
-
-
-def _timezone(node: Table) -> ZoneInfo:
-    name = node.text("timezone", "UTC")
+def _timezone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        node.refuse(
-            f"[node] timezone = {name!r} is not known", "No such zone is installed.", "Write a name like Europe/Berlin."
-        )
+        cause, hint = "No such zone is installed.", "Write a name like Europe/Berlin."
+        Table("node", {}).refuse(f"[node] timezone = {name!r} is not known", cause, hint)
 
 
-def _grants(tables: Mapping[str, Any]) -> tuple[str, ...]:
-    values = tables.get("grants", {})
-    table = Table("grants", values)
-    allow = table.texts("allow")
-    table.finish()
-    return allow if "allow" in values else ("log.*",)
-
-
-def _trusted_keys(table: Table) -> tuple[bytes, ...]:
-    keys = list(table.texts("keys"))
-    for name in table.texts("key_files"):
-        keys += [line.split("#")[0].strip() for line in _read(Path(name).expanduser()).splitlines()]
-    table.finish()
+def _trusted_keys(section: TrustSection) -> tuple[bytes, ...]:
+    keys = list(section.keys)
+    for file in section.key_files:
+        keys += [line.split("#")[0].strip() for line in _read(file).splitlines()]
     keys = [key for key in keys if key]
     for key in keys:
         if not KEY_HEX.fullmatch(key):
-            table.refuse(
-                f"[trust] {key[:70]!r} is no public key", "A key has 64 hex digits.", "See `eyeflow keys list`."
-            )
+            cause, hint = "A key has 64 hex digits.", "See `eyeflow keys list`."
+            Table("trust", {}).refuse(f"[trust] {key[:70]!r} is no public key", cause, hint)
     return tuple(dict.fromkeys(bytes.fromhex(key) for key in keys))
 
 

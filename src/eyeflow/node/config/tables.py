@@ -17,33 +17,35 @@ SECRET_BYTES_MAX = 65_536
 
 
 class Table:
-    """Takes values out of a TOML table; `finish` refuses what nobody took. `name` is the section, for messages."""
+    """Takes values out of a TOML table; `finish` refuses what nobody took.
 
-    def __init__(self, name: str, values: Mapping[str, Any]) -> None:
-        self.name = name
-        self._values = values
+    `name` is the section, for messages; relative paths start at `base`.
+    """
+
+    def __init__(self, name: str, values: Mapping[str, Any], base: Path = Path()) -> None:
+        self.name, self.values, self.base = name, values, base
         self._taken: set[str] = set()
+
+    def require(self, key: str) -> None:
+        """Refuse a table without this key, or with an empty text there."""
+        if self.values.get(key, "") == "":
+            self.refuse(f"[{self.name}] needs `{key}`", "It is missing or empty.", f"Add a line `{key} = ...`.")
 
     def text(self, key: str, default: str = "") -> str:
         """Return a text."""
         return str(self._take(key, default, str, "a text"))
 
-    def required(self, key: str) -> str:
-        """Return a text that must be there and must not be empty."""
-        value = self.text(key)
-        if not value:
-            self.refuse(f"[{self.name}] needs `{key}`", "It is missing or empty.", f"Add a line `{key} = ...`.")
-        return value
-
-    def integer(self, key: str, default: int, low: int, high: int) -> int:
+    def integer(self, key: str, default: Any, low: float | None, high: float | None) -> int:
         """Return an integer in low..high."""
         value = self._take(key, default, int, "an integer")
         self._check_range(key, value, low, high)
         return int(value)
 
-    def number(self, key: str, default: float, low: float, high: float) -> float:
-        """Return a number in low..high."""
+    def number(self, key: str, default: Any, low: float | None, high: float | None) -> float | None:
+        """Return a number in low..high, or the default None."""
         value = self._take(key, default, (int, float), "a number")
+        if value is None:
+            return None
         self._check_range(key, value, low, high)
         return float(value)
 
@@ -60,32 +62,40 @@ class Table:
             self.refuse(f"[{self.name}] {key} = {value!r} is not known", f"It is one of {', '.join(names)}.", hint)
         return value
 
-    def texts(self, key: str) -> tuple[str, ...]:
-        """Return a list of texts, empty when it is absent."""
-        values = self._take(key, [], list, "a list of texts")
+    def texts(self, key: str, default: Any = ()) -> tuple[str, ...]:
+        """Return a list of texts."""
+        values = self._take(key, list(default), list, "a list of texts")
         if not all(isinstance(value, str) for value in values):
             self._refuse_type(key, "a list of texts")
         return tuple(values)
 
-    def path(self, key: str) -> Path | None:
-        """Return a path, or None when it is absent."""
-        value = self.text(key)
-        return Path(value).expanduser() if value else None
+    def path(self, key: str, default: Any = None) -> Path | None:
+        """Return a path, or the default when it is absent or empty."""
+        value = self.text(key) or default
+        return None if value is None else self.placed(value)
+
+    def paths(self, key: str, default: Any = ()) -> tuple[Path, ...]:
+        """Return a list of paths."""
+        return tuple(self.placed(text) for text in self.texts(key, default))
+
+    def placed(self, path: str | Path) -> Path:
+        """Return a path as it is meant in the file: `~` is the home directory, a relative path starts at `base`."""
+        return self.base / Path(path).expanduser()
 
     def table(self, key: str) -> Table | None:
         """Return the table inside, or None when it is absent."""
         value = self._take(key, None, dict, "a table")
-        return None if value is None else Table(f"{self.name}.{key}", value)
+        return None if value is None else Table(f"{self.name}.{key}", value, self.base)
 
-    def tables(self) -> dict[str, Any]:
+    def rest(self) -> dict[str, Any]:
         """Take everything that is left, for sections whose keys are names that the user gives."""
-        left = {key: value for key, value in self._values.items() if key not in self._taken}
+        left = {key: value for key, value in self.values.items() if key not in self._taken}
         self._taken.update(left)
         return left
 
     def finish(self) -> None:
         """Refuse the first key that nobody asked for."""
-        for key in self._values:
+        for key in self.values:
             if key not in self._taken:
                 guess = near(key, self._taken)
                 hint = f"Did you mean `{guess}`?" if guess else f"Known keys: {', '.join(sorted(self._taken))}."
@@ -97,19 +107,19 @@ class Table:
 
     def _take(self, key: str, default: Any, kind: type | tuple[type, ...], wanted: str) -> Any:
         self._taken.add(key)
-        if key not in self._values:
+        if key not in self.values:
             return default
-        value = self._values[key]
+        value = self.values[key]
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             self._refuse_type(key, wanted)
         return value
 
     def _refuse_type(self, key: str, wanted: str) -> NoReturn:
-        cause = f"It is {self._values[key]!r}."
+        cause = f"It is {self.values[key]!r}."
         self.refuse(f"[{self.name}] {key} must be {wanted}", cause, "Correct the value in the configuration file.")
 
-    def _check_range(self, key: str, value: float, low: float, high: float) -> None:
-        if not low <= value <= high:
+    def _check_range(self, key: str, value: float, low: float | None, high: float | None) -> None:
+        if low is not None and high is not None and not low <= value <= high:
             cause = f"It is {value}."
             self.refuse(f"[{self.name}] {key} must be in {low}..{high}", cause, "Choose a value within the range.")
 

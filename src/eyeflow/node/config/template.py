@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from eyeflow.node.io.connector import Connector
+from eyeflow.node.io.connectors import CONNECTORS
+
 _TEMPLATE = """\
 # Configuration of an eyeflow node. All settings: docs/reference/node-settings.md
 # Each can be overridden: EYEFLOW_NODE_NAME, EYEFLOW_OFFLINE_MAX_BUFFER_SIZE_MB, ...
@@ -32,26 +35,7 @@ max_buffer_age_hours = 72
 reconcile_on_reconnect = true    # kept for a later version: records stay on the node today
 on_full = "drop-oldest"          # or "reject-new", "block"
 durability = "full"              # "none-on-full-disk": keep acting, unrecorded, while the disk is full
-
-[gpio]
-backend = "simulated"            # "libgpiod" on a Raspberry Pi: pip install eyeflow[gpio]
-
-[pins]
-# RELAY = 17
-
-# [adc.channels]
-# 0 = 850                        # a simulated reading, or the path of a Linux IIO file
-
-# [mqtt]
-# host = "localhost"
-
-# [llm]
-# endpoint = "https://api.example.com/v1"
-# model = "small"
-# key_env = "LLM_KEY"
 """
-
-DEFAULT_GRANTS = ("log.*", "gpio.*", "adc.*", "host.*", "mqtt.publish")
 
 
 def config_template(
@@ -61,9 +45,11 @@ def config_template(
     timezone: str = "UTC",
     url: str = "",
     trusted_keys: Sequence[bytes] = (),
-    grants: Sequence[str] = DEFAULT_GRANTS,
+    connectors: Sequence[Connector] = CONNECTORS,
 ) -> str:
     """Return the text of a new `eyeflow-svm.toml`; `trusted_keys` are public keys of 32 bytes."""
+    grants = [grant for connector in connectors for grant in connector.grants]
+    ports = "".join(f"\n{connector.template}" for connector in connectors if connector.template)
     return _aligned(
         _TEMPLATE.format(
             name=_quoted(name),
@@ -73,6 +59,7 @@ def config_template(
             grants=", ".join(_quoted(grant) for grant in grants),
             keys=", ".join(_quoted(key.hex()) for key in trusted_keys),
         )
+        + ports
     )
 
 

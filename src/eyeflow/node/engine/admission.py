@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from eyeflow.base.errors import ExitCode, EyeflowError
-from eyeflow.node.config.ports import PortsConfig
+from eyeflow.node.io.connector import PortsConfig
 from eyeflow.node.io.ports import Subscription
-from eyeflow.node.io.registry import HINTS
 from eyeflow.node.io.world import check_subscription
 from eyeflow.svm.container import SignedProgram, decode
 from eyeflow.svm.execution import Machine
@@ -92,11 +91,11 @@ class Policy:
             )
         unserved = tuple(name for name in used if namespace_of(name) not in self.namespaces)
         if unserved:
-            hints = {HINTS.get(namespace_of(name), "use another capability") for name in unserved}
+            hints = {self.ports.hint(namespace_of(name)) or "Use another capability." for name in unserved}
             raise Refused(
                 f"`{program.rule}` needs capabilities that this node has no driver for: {', '.join(unserved)}",
                 f"This node serves: {', '.join(sorted(self.namespaces))}.",
-                "; ".join(sorted(hints)) + ".",
+                " ".join(sorted(hints)),
                 "no_driver",
                 unserved,
             )

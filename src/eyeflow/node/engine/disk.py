@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.clock import Clock, ClockWatch
-from eyeflow.node.config.config import Durability
+from eyeflow.node.config.sections import Durability
 from eyeflow.node.store.types import Batch, BufferFull, OnFull, StorageError, Unrecorded
 from eyeflow.node.store.writer import Writer
 from eyeflow.protocol.audit_bodies import Body

@@ -11,7 +11,7 @@ from functools import partial
 from random import Random
 
 from eyeflow.node.clock import Clock, ClockWatch
-from eyeflow.node.config.config import Durability
+from eyeflow.node.config.sections import Durability
 from eyeflow.node.engine.actions import ActionRunner
 from eyeflow.node.engine.arbiter import Arbiter
 from eyeflow.node.engine.core import Core

@@ -3,16 +3,18 @@ from __future__ import annotations
 import subprocess
 import sys
 import tomllib
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from eyeflow.base.errors import ExitCode, EyeflowError
-from eyeflow.node.config import ports as config_ports
-from eyeflow.node.config.config import CONFIG_NAME, Durability, load_config
-from eyeflow.node.config.settings import SETTINGS, SettingKind
+from eyeflow.node.config.config import CONFIG_NAME, load_config, settings
+from eyeflow.node.config.sections import Durability
+from eyeflow.node.config.settings import Kind
 from eyeflow.node.config.template import config_template
+from eyeflow.node.io.gpio.connector import GpioConfig
+from eyeflow.node.io.http.connector import HttpServerConfig
+from eyeflow.node.io.mqtt.connector import MqttConfig, TlsConfig
 from eyeflow.node.store.types import OnFull
 
 ROOT = Path(__file__).parents[4]
@@ -66,8 +68,8 @@ def test_a_whole_file_is_read(tmp_path: Path) -> None:
     assert (limits.size_bytes_max, limits.age_us_max, limits.on_full) == (64 * 2**20, 1_800_000_000, OnFull.BLOCK)
     assert config.offline.durability is Durability.NONE_ON_FULL_DISK and not config.offline.reconcile_on_reconnect
     assert config.grants == ("gpio.*", "log.info")
-    assert config.ports.gpio.pins["RELAY"].line == 17
-    assert config.ports.mqtt is not None and config.ports.mqtt.host == "broker"
+    assert config.ports.of(GpioConfig).pins["RELAY"].line == 17
+    assert config.ports.of(MqttConfig).host == "broker"
 
 
 def test_the_smallest_file_is_safe(tmp_path: Path) -> None:
@@ -91,9 +93,8 @@ def test_variables_override_the_file_and_flags_override_both(tmp_path: Path) -> 
     assert config.name == "from-flag"
     assert config.offline.limits.size_bytes_max == 32 * 2**20 and config.offline.reconcile_on_reconnect
     assert config.grants == ("log.*", "adc.*")
-    assert config.ports.http.port == 9000
-    assert config.ports.mqtt is not None and config.ports.mqtt.tls is not None
-    assert config.ports.mqtt.tls.ca_file == tmp_path / "ca.pem"
+    assert config.ports.of(HttpServerConfig).port == 9000
+    assert config.ports.of(MqttConfig).tls == TlsConfig(tmp_path / "ca.pem")
     assert load_config(None, {"EYEFLOW_NODE_NAME": "no-file"}).name == "no-file"
 
 
@@ -113,7 +114,7 @@ def test_variables_override_the_file_and_flags_override_both(tmp_path: Path) -> 
         ('[node]\nname = "a"\ntimezone = "Mars/Base"\n', 3, "Mars/Base", "Europe/Berlin"),
         ('[node]\nname = "a"\n[coordinator]\nurl = "coordinator:1"\n', 4, "no address", "http"),
         ('[node]\nname = "a"\n[trust]\nkeys = ["abc"]\n', 3, "no public key", "keys list"),
-        ('[node]\nname = "a"\n[pins]\nR = 1\n[gpio.pins]\nR = 2\n', 3, "[pins] and [gpio.pins]", ""),
+        ('[node]\nname = "a"\n[pins]\nR = 1\n[gpio.pins]\nR = 2\n', 4, "[pins] R stands in [gpio.pins], too", ""),
         ('[node]\nname = "a"\n[mqtt]\nhots = "x"\n', 3, "needs `host`", ""),
         ('[node]\nname = "a"\n[grants]\nalow = []\n', 4, "alow", "allow"),
         ("node = 3\n", 0, "must be a section", ""),
@@ -171,10 +172,10 @@ def test_every_setting_is_read_with_the_default_that_is_documented(tmp_path: Pat
     """Writing every default into a file changes nothing but what a section's presence means."""
     needed = {"node.name": '"a"', "mqtt.host": '"h"', "llm.endpoint": '"http://h"', "llm.model": '"m"'}
     lines: list[str] = []
-    for section in dict.fromkeys(setting.section for setting in SETTINGS):
+    for section in dict.fromkeys(setting.section for setting in settings()):
         lines.append(f"[{section}]")
-        for setting in SETTINGS:
-            value = needed.get(setting.name, setting.default)
+        for setting in settings():
+            value = needed.get(setting.name, setting.toml)
             if setting.section == section and value and setting.name != "mqtt.port":
                 lines.append(f"{setting.key} = {value}")
     written = load_config(write(tmp_path, "\n".join(lines)))
@@ -186,28 +187,13 @@ def test_every_setting_is_read_with_the_default_that_is_documented(tmp_path: Pat
     assert written == short
 
 
-def test_every_key_of_the_ports_is_in_the_table() -> None:
-    named = {"pins", "channels", "tls"}
-    for section, kind in (
-        ("mqtt", config_ports.MqttConfig),
-        ("mqtt.tls", config_ports.TlsConfig),
-        ("http", config_ports.HttpServerConfig),
-        ("http_client", config_ports.HttpClientConfig),
-        ("host", config_ports.HostConfig),
-        ("gpio", config_ports.GpioConfig),
-        ("adc", config_ports.AdcConfig),
-        ("file", config_ports.FileConfig),
-        ("llm", config_ports.LlmConfig),
-    ):
-        keys = {setting.key for setting in SETTINGS if setting.section == section}
-        assert keys == {field.name for field in fields(kind)} - named, section
-
-
 def test_settings_have_unique_names_and_variables() -> None:
     assert (
-        len({setting.name for setting in SETTINGS}) == len({setting.variable for setting in SETTINGS}) == len(SETTINGS)
+        len({setting.name for setting in settings()})
+        == len({setting.variable for setting in settings()})
+        == len(settings())
     )
-    assert all(setting.doc.endswith(".") and isinstance(setting.kind, SettingKind) for setting in SETTINGS)
+    assert all(setting.doc.endswith(".") and isinstance(setting.kind, Kind) for setting in settings())
 
 
 def test_the_page_of_settings_is_not_stale() -> None:

@@ -9,8 +9,16 @@ from typing import Any
 import pytest
 
 from eyeflow.base.errors import ExitCode, EyeflowError
-from eyeflow.node.config.ports import SECTIONS, GpioLine, PortsConfig, TlsConfig
 from eyeflow.node.config.tables import secret
+from eyeflow.node.io.adc.connector import AdcConfig
+from eyeflow.node.io.connector import section_names
+from eyeflow.node.io.connectors import CONNECTORS, ports_config, read_ports
+from eyeflow.node.io.gpio.connector import GpioConfig, GpioLine
+from eyeflow.node.io.host.connector import HostConfig
+from eyeflow.node.io.http.connector import HttpServerConfig
+from eyeflow.node.io.llm.connector import LlmConfig
+from eyeflow.node.io.mqtt.connector import MqttConfig, TlsConfig
+from eyeflow.node.io.serial.connector import SerialConfig
 
 FULL = """
 [mqtt]
@@ -48,23 +56,24 @@ buffer_backend = "sqlite"
 
 def test_every_section_is_read_and_others_are_left_alone() -> None:
     tables = tomllib.loads(FULL)
-    assert set(SECTIONS) <= tables.keys()
-    config = PortsConfig.from_tables(tables)
-    assert config.mqtt is not None
-    assert (config.mqtt.port, config.mqtt.tls) == (8883, TlsConfig(Path("/etc/ca.pem")))
-    assert config.gpio.pins == {"RELAY": GpioLine(17), "DOOR": GpioLine(4, active_low=True, bias="pull-up")}
-    assert config.adc.channels == {0: 850, 1: Path("/sys/bus/iio/devices/iio:device0/in_voltage1_raw")}
-    assert config.serial["scale"].baud == 9600
-    assert config.host.temperature_default == 20.0
-    assert config.llm is not None
-    assert config.llm.endpoint == "https://llm.local/v1"
-    assert config.http.host == "127.0.0.1"
+    assert set(section_names(CONNECTORS)) - {"pins"} <= tables.keys()
+    config = read_ports(tables)
+    mqtt, gpio = config.of(MqttConfig), config.of(GpioConfig)
+    assert (mqtt.port, mqtt.tls) == (8883, TlsConfig(Path("/etc/ca.pem")))
+    assert gpio.pins == {"RELAY": GpioLine(17), "DOOR": GpioLine(4, active_low=True, bias="pull-up")}
+    iio = Path("/sys/bus/iio/devices/iio:device0/in_voltage1_raw")
+    assert config.of(AdcConfig).channels == {0: 850, 1: iio}
+    assert config.of(SerialConfig).ports["scale"].baud == 9600
+    assert config.of(HostConfig).temperature_default == 20.0
+    assert config.of(LlmConfig).endpoint == "https://llm.local/v1"
+    assert config.of(HttpServerConfig).host == "127.0.0.1"
 
 
 def test_nothing_configured_is_a_working_node() -> None:
-    config = PortsConfig.from_tables({})
-    assert config == PortsConfig()
-    assert (config.mqtt, config.llm, config.gpio.backend) == (None, None, "simulated")
+    config = read_ports({})
+    assert config == ports_config()
+    assert (config.find(MqttConfig), config.find(LlmConfig)) == (None, None)
+    assert config.of(GpioConfig).backend == "simulated"
 
 
 @pytest.mark.parametrize(
@@ -81,7 +90,8 @@ def test_nothing_configured_is_a_working_node() -> None:
         ({"http": {"token": "secret"}}, "unknown key `token`", "token_env"),
         ({"gpio": {"backend": "simulatd"}}, "is not known", "Did you mean `simulated`?"),
         ({"gpio": {"pins": {"RELAY": "17"}}}, "must be an integer", ""),
-        ({"gpio": {"pins": {"RELAY": {}}}}, "must be in 0..1023", ""),
+        ({"gpio": {"pins": {"RELAY": {}}}}, "[gpio.pins.RELAY] needs `line`", ""),
+        ({"gpio": {"pins": {"RELAY": 1024}}}, "must be in 0..1023", ""),
         ({"adc": {"channels": {"x": 1}}}, "x is no channel", ""),
         ({"adc": {"channels": {"1": 1.5}}}, "must be an integer or a path", ""),
         ({"serial": {"device": "/dev/x"}}, "is no table", "[serial.device]"),
@@ -94,7 +104,7 @@ def test_nothing_configured_is_a_working_node() -> None:
 )
 def test_what_is_wrong_is_said(tables: dict[str, dict[str, Any]], message: str, hint: str) -> None:
     with pytest.raises(EyeflowError) as caught:
-        PortsConfig.from_tables(tables)
+        read_ports(tables)
     assert message in caught.value.message
     assert hint in caught.value.next_step
     assert caught.value.cause

@@ -12,7 +12,8 @@ import pytest
 
 from components.failing_disk import registered_disk
 from components.node_sim import NODE_KEY, NodeSim
-from eyeflow.node.config.config import Durability, OfflineConfig
+from eyeflow.node.config.config import OfflineConfig
+from eyeflow.node.config.sections import Durability
 from eyeflow.node.control import InstallOutcome
 from eyeflow.node.run_key import active
 from eyeflow.node.store.types import Batch, BufferLimits, Committed, OnFull

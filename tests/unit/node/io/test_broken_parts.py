@@ -15,8 +15,10 @@ from components.node_sim import SIGNER, NodeSim, program
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.cluster.membership import JoinResult, Membership
 from eyeflow.node.config.config import NodeConfig
-from eyeflow.node.config.ports import HttpServerConfig, PortsConfig
 from eyeflow.node.daemon import run_node
+from eyeflow.node.io.connector import PortsConfig
+from eyeflow.node.io.connectors import ports_config, read_ports
+from eyeflow.node.io.http.connector import HttpServerConfig
 from eyeflow.node.runtime import NodeRuntime
 from eyeflow.protocol.identity import Identity, key_fingerprint
 from eyeflow.protocol.session import Accepted
@@ -44,7 +46,7 @@ def membership(data: Path, **change: object) -> dict[str, object]:
 
 def runs(data: Path, ready: Callable[[dict[str, Any]], bool], ports: PortsConfig | None = None) -> dict[str, Any]:
     """Start a node that is told to run a rule; return its status once the rule has run and `ready` says so."""
-    config = NodeConfig("node-1", data, trusted_keys=(public_key_of(SIGNER),), ports=ports or PortsConfig())
+    config = NodeConfig("node-1", data, trusted_keys=(public_key_of(SIGNER),), ports=ports or ports_config())
     found: dict[str, Any] = {}
 
     async def scenario() -> None:
@@ -162,7 +164,7 @@ PORTS: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("name", "tables"), PORTS)
 def test_a_port_without_its_secret_fails_alone_and_says_why(tmp_path: Path, name: str, tables: dict[str, Any]) -> None:
     assert "EYEFLOW_TEST_NO_SUCH_SECRET" not in os.environ
-    status = runs(tmp_path, lambda one: True, PortsConfig.from_tables(tables))
+    status = runs(tmp_path, lambda one: True, read_ports(tables))
     found = [one for one in status["sources"] + status["drivers"] if one["state"] == "failed"]
     assert found and {one["name"] for one in found} == {name}
     assert "EYEFLOW_TEST_NO_SUCH_SECRET" in found[0]["detail"] and "start the node again" in found[0]["detail"]
@@ -170,11 +172,11 @@ def test_a_port_without_its_secret_fails_alone_and_says_why(tmp_path: Path, name
 
 PARTS = {
     "mqtt": "eyeflow.node.io.mqtt.subscriber.Subscriber",
-    "gpio": "eyeflow.node.io.registry.open_gpio",
+    "gpio": "eyeflow.node.io.gpio.backends.open_gpio",
     "http": "eyeflow.node.io.http.source.HttpSource",
     "serial": "eyeflow.node.io.serial.source.SerialSource",
-    "adc": "eyeflow.node.io.registry.AdcDriver",
-    "file": "eyeflow.node.io.registry.FileDriver",
+    "adc": "eyeflow.node.io.adc.driver.AdcDriver",
+    "file": "eyeflow.node.io.file.driver.FileDriver",
     "host": "eyeflow.node.io.host.source.HostSource",
     "llm": "eyeflow.node.io.llm.driver.LlmDriver",
 }
@@ -190,7 +192,7 @@ def test_any_part_that_cannot_be_set_up_fails_alone(
 
     monkeypatch.setattr(PARTS[name], broken)
     tables = {"mqtt": {"host": "127.0.0.1", "port": 9}, "llm": {"endpoint": "http://127.0.0.1:9", "model": "m"}}
-    status = runs(tmp_path, lambda one: True, PortsConfig.from_tables(tables))
+    status = runs(tmp_path, lambda one: True, read_ports(tables))
     failed = {one["name"]: one["detail"] for one in status["sources"] + status["drivers"] if one["state"] == "failed"}
     assert set(failed) - {"mqtt"} <= {name} and name in failed
     assert ("no such device" if isinstance(error, OSError) else "no library") in failed[name]

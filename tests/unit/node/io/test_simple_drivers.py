@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.node.config.ports import AdcConfig, PortsConfig
+from eyeflow.node.io.adc.connector import AdcConfig
 from eyeflow.node.io.adc.driver import AdcDriver
+from eyeflow.node.io.connectors import ports_config, read_ports
 from eyeflow.node.io.log.driver import LogDriver
 from eyeflow.node.io.ports import Subscription
-from eyeflow.node.io.registry import HINTS, NAMESPACES
 from eyeflow.node.io.world import build_world, check_subscription
 from eyeflow.svm.execution import CapabilityFailure
 
@@ -60,12 +60,12 @@ def test_adc_values_from_configuration_file_and_kernel(tmp_path: Path) -> None:
 
 def test_a_configuration_gives_its_sources_and_drivers() -> None:
     async def scenario() -> None:
-        plain = build_world(PortsConfig(), "node-1")
-        assert set(plain.drivers) == set(NAMESPACES) - set(HINTS)
+        plain = build_world(ports_config(), "node-1")
+        assert set(plain.drivers) == {"adc", "file", "gpio", "host", "http", "log"}
         assert set(plain.sources) == {"http", "host", "gpio", "serial"}
         tables = {"mqtt": {"host": "127.0.0.1"}, "llm": {"endpoint": "http://127.0.0.1:9/v1", "model": "m"}}
-        full = build_world(PortsConfig.from_tables(tables), "node-1")
-        assert set(full.drivers) == set(NAMESPACES)
+        full = build_world(read_ports(tables), "node-1")
+        assert set(full.drivers) == {*plain.drivers, "mqtt", "llm"}
         assert "mqtt" in full.sources
         for world in (plain, full):
             for driver in world.drivers.values():
@@ -78,14 +78,14 @@ def test_a_configuration_gives_its_sources_and_drivers() -> None:
     ("subscription", "cause"),
     [
         (Subscription("kafka", "t"), "a node serves"),
-        (Subscription("mqtt", "t"), "no MQTT broker"),
+        (Subscription("mqtt", "t"), "no section for mqtt"),
         (Subscription("http", "door"), "starts with `/`"),
         (Subscription("serial", "scael"), "no serial port named `scael`"),
         (Subscription("gpio", "DOOR opens"), "an edge is one of"),
     ],
 )
 def test_what_a_node_cannot_serve_is_said_at_install(subscription: Subscription, cause: str) -> None:
-    config = PortsConfig.from_tables({"serial": {"scale": {"device": "/dev/ttyS0"}}})
+    config = read_ports({"serial": {"scale": {"device": "/dev/ttyS0"}}})
     with pytest.raises(EyeflowError) as caught:
         check_subscription(subscription, config)
     assert caught.value.code == "no_source"
@@ -99,7 +99,7 @@ def test_what_a_node_can_serve_passes() -> None:
         "serial": {"scale": {"device": "/dev/ttyS0"}},
         "gpio": {"backend": "libgpiod", "pins": {"DOOR": 4}},
     }
-    config = PortsConfig.from_tables(tables)
+    config = read_ports(tables)
     for source, address in (
         ("mqtt", "a/+/#"),
         ("http", "/x"),

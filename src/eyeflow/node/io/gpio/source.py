@@ -7,9 +7,8 @@ from collections.abc import Collection
 
 from eyeflow.node.io.clock import Clock, system_clock
 from eyeflow.node.io.gpio.backends import GpioBackend, PinError
+from eyeflow.node.io.gpio.connector import split_address
 from eyeflow.node.io.ports import Deliver, IncomingEvent, PortStatus, Subscription
-
-EDGES = ("rises", "falls", "changes")
 
 
 class GpioSource:
@@ -75,9 +74,3 @@ class GpioSource:
     def _tell(self) -> None:
         self.status.state = "failed" if self._problems else "up"
         self.status.detail = "; ".join(self._problems.values())
-
-
-def split_address(address: str) -> tuple[str, str]:
-    """Return pin and edge of an address `DOOR changes`."""
-    pin, _, edge = address.partition(" ")
-    return pin, edge

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import httpx
 
 from eyeflow.base.reasons import why
-from eyeflow.node.config.ports import HttpClientConfig
 from eyeflow.node.io.base_driver import BaseDriver
+from eyeflow.node.io.http.connector import HttpClientConfig
 from eyeflow.node.io.ports import Unreachable
 from eyeflow.svm.program import Value
 

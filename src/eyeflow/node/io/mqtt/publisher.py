@@ -12,8 +12,8 @@ from collections import deque
 from dataclasses import dataclass, replace
 
 from eyeflow.node.backoff import Backoff
-from eyeflow.node.config.ports import MqttConfig
 from eyeflow.node.io.mqtt.connection import Connection, Handler, NotConnected
+from eyeflow.node.io.mqtt.connector import MqttConfig
 from eyeflow.node.io.ports import PortStatus
 
 _log = logging.getLogger("eyeflow.node")

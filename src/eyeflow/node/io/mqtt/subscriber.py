@@ -11,8 +11,8 @@ from typing import Any
 
 from eyeflow.base.visible import visible
 from eyeflow.node.backoff import Backoff
-from eyeflow.node.config.ports import MqttConfig
 from eyeflow.node.io.mqtt.connection import Connection, Handler
+from eyeflow.node.io.mqtt.connector import MqttConfig
 from eyeflow.node.io.mqtt.filters import Filters
 from eyeflow.node.io.mqtt.window import Window
 from eyeflow.node.io.ports import PortStatus

@@ -11,10 +11,10 @@ import serial
 
 from eyeflow.base.reasons import why
 from eyeflow.node.backoff import FIRST_S, Backoff
-from eyeflow.node.config.ports import SerialConfig
 from eyeflow.node.io.clock import Clock, system_clock
 from eyeflow.node.io.payloads import UnreadablePayload, decode_object
 from eyeflow.node.io.ports import Deliver, IncomingEvent, PortStatus, Subscription
+from eyeflow.node.io.serial.connector import SerialPort
 
 LINES_MAX = 1024
 """Lines read and not yet handed over, of one port; a full queue stops reading: the kernel and then the sender wait."""
@@ -27,7 +27,7 @@ class SerialSource:
     """Reads each configured port that a rule listens to; opens it again, with backoff, when it goes away."""
 
     def __init__(
-        self, lines: Mapping[str, SerialConfig], clock: Clock = system_clock, backoff_first_s: float = FIRST_S
+        self, lines: Mapping[str, SerialPort], clock: Clock = system_clock, backoff_first_s: float = FIRST_S
     ) -> None:
         self._lines = lines
         self._backoff_first_s = backoff_first_s

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from eyeflow.node.config.ports import FileConfig
 from eyeflow.node.io.file import driver as file_module
+from eyeflow.node.io.file.connector import FileConfig
 from eyeflow.node.io.file.driver import FileDriver
 from eyeflow.svm.execution import CapabilityFailure
 

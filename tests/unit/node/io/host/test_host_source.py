@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from components.waiting import running, until
-from eyeflow.node.config.ports import HostConfig
+from eyeflow.node.io.host.connector import HostConfig
 from eyeflow.node.io.host.driver import HostDriver
 from eyeflow.node.io.host.readings import HostReadings
 from eyeflow.node.io.host.source import FIELDS, HostSource

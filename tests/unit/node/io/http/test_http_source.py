@@ -14,8 +14,8 @@ import pytest
 from components.waiting import running, until
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.backoff import Backoff
-from eyeflow.node.config.ports import HttpServerConfig
 from eyeflow.node.io.http import source as http_module
+from eyeflow.node.io.http.connector import HttpServerConfig
 from eyeflow.node.io.http.source import HttpSource
 from eyeflow.node.io.ports import Deliver, IncomingEvent, Subscription
 

@@ -20,7 +20,9 @@ from eyeflow.cli.logs import LogFormat, set_up_log
 from eyeflow.net.server import Server
 from eyeflow.node import daemon
 from eyeflow.node.config.config import NodeConfig
-from eyeflow.node.config.ports import FileConfig, HttpServerConfig, PortsConfig
+from eyeflow.node.io.connectors import ports_config
+from eyeflow.node.io.file.connector import FileConfig
+from eyeflow.node.io.http.connector import HttpServerConfig
 from eyeflow.node.io.http.source import HttpSource
 from eyeflow.node.runtime import NodeRuntime
 from eyeflow.svm.signing import public_key_of
@@ -48,7 +50,7 @@ async def main(data_dir: Path) -> None:
         data_dir,
         grants=("*",),
         trusted_keys=(public_key_of(SIGNER),),
-        ports=PortsConfig(http=HttpServerConfig(port=0), file=FileConfig((data_dir,))),
+        ports=ports_config(HttpServerConfig(port=0), FileConfig((data_dir,))),
     )
     tasks: list[asyncio.Task[None]] = []
 

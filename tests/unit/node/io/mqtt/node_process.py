@@ -15,10 +15,11 @@ sys.path.insert(0, str(Path(__file__).parents[4]))
 from components.node_sim import SIGNER, program
 from eyeflow.node import daemon
 from eyeflow.node.config.config import NodeConfig
-from eyeflow.node.config.ports import MqttConfig, PortsConfig
 from eyeflow.node.engine import running
 from eyeflow.node.engine.intake import Intake
+from eyeflow.node.io.connectors import ports_config
 from eyeflow.node.io.mqtt.connection import Connection
+from eyeflow.node.io.mqtt.connector import MqttConfig
 from eyeflow.node.run_key import active
 from eyeflow.node.runtime import NodeRuntime
 from eyeflow.svm.signing import public_key_of
@@ -36,7 +37,7 @@ rule fifth {
 
 
 async def main(data_dir: Path, port: int) -> None:
-    ports = PortsConfig(mqtt=MqttConfig("127.0.0.1", port))
+    ports = ports_config(MqttConfig("127.0.0.1", port))
     config = NodeConfig("flow", data_dir, grants=("*",), trusted_keys=(public_key_of(SIGNER),), ports=ports)
     tasks: list[asyncio.Task[None]] = []
 

@@ -18,10 +18,12 @@ sys.path.insert(0, str(Path(__file__).parents[4]))
 from components.node_sim import SIGNER, program
 from eyeflow.node import daemon
 from eyeflow.node.config.config import NodeConfig
-from eyeflow.node.config.ports import HttpServerConfig, MqttConfig, PortsConfig
 from eyeflow.node.engine import performing
 from eyeflow.node.engine.actions import ActionRunner
+from eyeflow.node.io.connectors import ports_config
+from eyeflow.node.io.http.connector import HttpServerConfig
 from eyeflow.node.io.mqtt.connection import NotConnected
+from eyeflow.node.io.mqtt.connector import MqttConfig
 from eyeflow.node.io.mqtt.publisher import Publisher
 from eyeflow.node.run_key import active
 from eyeflow.node.runtime import NodeRuntime
@@ -39,7 +41,7 @@ rule relayed {
 
 async def main(data_dir: Path, port: int) -> None:
     mqtt = MqttConfig.from_table({"host": "127.0.0.1", "port": port})
-    ports = PortsConfig(mqtt=mqtt, http=HttpServerConfig(port=0))
+    ports = ports_config(mqtt, HttpServerConfig(port=0))
     config = NodeConfig("killed", data_dir, grants=("*",), trusted_keys=(public_key_of(SIGNER),), ports=ports)
     tasks: list[asyncio.Task[None]] = []
 

@@ -10,7 +10,7 @@ import pytest
 from components.fake_broker import FakeBroker, varint
 from components.waiting import running, until
 from eyeflow.node.backoff import Backoff
-from eyeflow.node.config.ports import MqttConfig
+from eyeflow.node.io.mqtt.connector import MqttConfig
 from eyeflow.node.io.mqtt.driver import MqttDriver
 from eyeflow.node.io.mqtt.limits import BrokerLimits
 from eyeflow.node.io.mqtt.publisher import Publisher

@@ -12,9 +12,9 @@ import pytest
 import serial
 
 from components.waiting import running, until
-from eyeflow.node.config.ports import SerialConfig
 from eyeflow.node.io.ports import IncomingEvent, Subscription
 from eyeflow.node.io.serial import source as serial_module
+from eyeflow.node.io.serial.connector import SerialPort
 from eyeflow.node.io.serial.source import SerialSource
 
 SCALE = Subscription("serial", "scale")
@@ -51,7 +51,7 @@ def test_lines_become_events_and_bad_ones_are_rejected(tmp_path: Path) -> None:
 
         device = Device(tmp_path / "tty")
         device.plug_in()
-        source = SerialSource({"scale": SerialConfig(str(device.path), line_bytes_max=64)}, clock=lambda: 7)
+        source = SerialSource({"scale": SerialPort(str(device.path), line_bytes_max=64)}, clock=lambda: 7)
         source.update([SCALE])
         async with running(source.run(deliver)):
             await until(lambda: source.status.state == "up" and source.status.counters["opens"] == 1)
@@ -81,7 +81,7 @@ def test_nothing_of_a_line_that_is_too_long_becomes_an_event(tmp_path: Path) -> 
 
         device = Device(tmp_path / "tty")
         device.plug_in()
-        source = SerialSource({"scale": SerialConfig(str(device.path), line_bytes_max=64)})
+        source = SerialSource({"scale": SerialPort(str(device.path), line_bytes_max=64)})
         source.update([SCALE])
         async with running(source.run(deliver)):
             await until(lambda: source.status.counters["opens"] == 1)
@@ -104,8 +104,8 @@ def test_the_status_is_that_of_the_ports_that_rules_listen_to(tmp_path: Path) ->
 
         device = Device(tmp_path / "tty")
         device.plug_in()
-        missing = SerialConfig(str(tmp_path / "missing"))
-        source = SerialSource({"scale": SerialConfig(str(device.path)), "gone": missing}, backoff_first_s=0.01)
+        missing = SerialPort(str(tmp_path / "missing"))
+        source = SerialSource({"scale": SerialPort(str(device.path)), "gone": missing}, backoff_first_s=0.01)
         gone = Subscription("serial", "gone")
         source.update([SCALE, gone])
         async with running(source.run(deliver)):
@@ -136,7 +136,7 @@ def test_a_port_that_fails_in_an_unforeseen_way_is_opened_again(
     async def scenario() -> None:
         device = Device(tmp_path / "tty")
         device.plug_in()
-        source = SerialSource({"scale": SerialConfig(str(device.path))}, backoff_first_s=0.01)
+        source = SerialSource({"scale": SerialPort(str(device.path))}, backoff_first_s=0.01)
         source.update([SCALE])
         monkeypatch.setattr(serial.Serial, "in_waiting", property(strange))
         async with running(source.run(deliver)):
@@ -154,7 +154,7 @@ def test_a_device_that_goes_and_comes_back_is_opened_again(tmp_path: Path, monke
             numbers.append(event.payload["n"])
 
         device = Device(tmp_path / "tty")
-        source = SerialSource({"scale": SerialConfig(str(device.path))}, backoff_first_s=0.01)
+        source = SerialSource({"scale": SerialPort(str(device.path))}, backoff_first_s=0.01)
         source.update([SCALE])
         async with running(source.run(deliver)):
             await until(lambda: "next attempt" in source.status.detail)
@@ -178,7 +178,7 @@ def test_a_rule_that_goes_closes_its_port(tmp_path: Path) -> None:
 
         device = Device(tmp_path / "tty")
         device.plug_in()
-        source = SerialSource({"scale": SerialConfig(str(device.path))})
+        source = SerialSource({"scale": SerialPort(str(device.path))})
         source.update([SCALE])
         async with running(source.run(deliver)):
             await until(lambda: source.status.counters["opens"] == 1)

@@ -1,0 +1,48 @@
+"""Lines appended to files as a connector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from eyeflow.node.config.settings import Section, paths
+from eyeflow.node.io.connector import Connector, Site
+from eyeflow.node.io.ports import Driver
+
+
+@dataclass(frozen=True, slots=True)
+class FileConfig(Section):
+    """`file.append` writes only below these directories; none: the capability always fails."""
+
+    SECTION: ClassVar[str] = "file"
+
+    directories: tuple[Path, ...] = paths("Directories below which `file.append` may write.")
+
+
+def _driver(site: Site, shared: None) -> Driver:
+    from eyeflow.node.io.file.driver import FileDriver
+
+    return FileDriver(site.of(FileConfig))
+
+
+CONNECTOR = Connector(
+    name="file",
+    sections=(FileConfig,),
+    driver=_driver,
+    template="""\
+# [file]
+# directories = ["lines"]        # `file.append` writes below these only
+""",
+    catalog="""\
+[[capability]]
+name = "file.append"
+kind = "act"
+args = [{ name = "path", type = "text(255)" }, { name = "line", type = "text(1024)" }]
+profiles = ["linux"]
+unavailable = { mcu = "a microcontroller has no files; use log.info, which its gateway keeps" }
+resource = "file/{path}"
+cost = 100
+doc = "Append a line to a file below the directory that the node's configuration allows."
+""",
+)
