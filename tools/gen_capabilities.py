@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from pprint import pformat
 
 from eyeflow.compiler import types
 from eyeflow.compiler.catalog import ArgRole, Capability, CapabilityArg, Catalog, EventSource, Need
+from eyeflow.node.io.connector import Connector
 from eyeflow.node.io.connectors import CONNECTORS
 from eyeflow.svm.program import Profile, SiteKind
 
@@ -90,15 +92,15 @@ fixed), `injected` (fields the source fills in), `profiles`, `unavailable` and `
 """  # noqa: E501
 
 
-def texts() -> list[tuple[str, str]]:
+def texts(connectors: Sequence[Connector] = CONNECTORS) -> list[tuple[str, str]]:
     """Return the catalogs as TOML, each with where it stands: what is not of a node's connectors, then theirs."""
-    return [(TABLE.name, TABLE.read_text("utf-8")), *((one.name, one.catalog) for one in CONNECTORS if one.catalog)]
+    return [(TABLE.name, TABLE.read_text("utf-8")), *((one.name, one.catalog) for one in connectors if one.catalog)]
 
 
-def page() -> str:
+def page(connectors: Sequence[Connector] = CONNECTORS) -> str:
     """Return the whole page."""
     catalog = Catalog()
-    for name, text in texts():
+    for name, text in texts(connectors):
         catalog = catalog.with_toml(text, name=name)
     parts = [_HEAD]
     for kind, (title, text) in _KINDS.items():
