@@ -15,8 +15,8 @@ from bench.sources import compiled, stream_rules
 from eyeflow.node import daemon
 from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.io.connectors import ports_config
-from eyeflow.node.io.http.connector import HttpServerConfig
-from eyeflow.node.io.mqtt.connector import MqttConfig
+from eyeflow.node.io.http.settings import HttpServerConfig
+from eyeflow.node.io.mqtt.settings import MqttConfig
 from eyeflow.node.runtime import NodeRuntime
 from eyeflow.svm.container import encode
 from eyeflow.svm.signing import public_key_of, sign_program

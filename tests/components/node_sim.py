@@ -14,7 +14,7 @@ from eyeflow.compiler.compile import compile_rule
 from eyeflow.node.config.config import NodeConfig, OfflineConfig
 from eyeflow.node.control import InstallResult
 from eyeflow.node.io.connectors import ports_config
-from eyeflow.node.io.mqtt.connector import MqttConfig
+from eyeflow.node.io.mqtt.settings import MqttConfig
 from eyeflow.node.io.ports import IncomingEvent, PortStatus, Subscription
 from eyeflow.node.io.world import World
 from eyeflow.node.runtime import NodeRuntime

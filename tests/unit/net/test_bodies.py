@@ -20,8 +20,8 @@ from eyeflow.net.bodies import read_body
 from eyeflow.node.cluster import membership
 from eyeflow.node.cluster.link import _ask_challenge
 from eyeflow.node.cluster.membership import join_cluster
-from eyeflow.node.io.llm.connector import LlmConfig
 from eyeflow.node.io.llm.driver import LlmDriver
+from eyeflow.node.io.llm.settings import LlmConfig
 from eyeflow.protocol.identity import Identity
 from eyeflow.svm.execution import CapabilityFailure
 

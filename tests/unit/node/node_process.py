@@ -22,7 +22,7 @@ from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.engine.engine import Engine
 from eyeflow.node.engine.rounds import Round
 from eyeflow.node.io.connectors import ports_config
-from eyeflow.node.io.mqtt.connector import MqttConfig
+from eyeflow.node.io.mqtt.settings import MqttConfig
 from eyeflow.node.io.ports import Deliver, IncomingEvent, PortStatus, Subscription
 from eyeflow.node.io.world import World
 from eyeflow.node.run_key import active

@@ -17,7 +17,7 @@ from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.config.sections import CoordinatorConfig
 from eyeflow.node.daemon import run_node
 from eyeflow.node.io.connectors import ports_config
-from eyeflow.node.io.http.connector import HttpServerConfig
+from eyeflow.node.io.http.settings import HttpServerConfig
 from eyeflow.node.run_key import active
 from eyeflow.node.runtime import NodeRuntime
 from eyeflow.node.status.local_socket import fetch_status

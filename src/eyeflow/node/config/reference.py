@@ -11,7 +11,7 @@ from eyeflow.node.io.connectors import CONNECTORS
 
 _HEAD = """# Settings of a node
 
-Generated from the sections in `src/eyeflow/node/config/sections.py` and `src/eyeflow/node/io/*/connector.py` by
+Generated from the sections in `src/eyeflow/node/config/sections.py` and `src/eyeflow/node/io/*/settings.py` by
 `tools/gen_settings.py`; do not edit.
 
 A setting stands in its section of `eyeflow-svm.toml`. Its environment variable overrides the file, and its

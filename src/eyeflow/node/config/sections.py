@@ -1,4 +1,4 @@
-"""The sections of the node itself; those of sources and drivers stand with their connectors."""
+"""The sections of the node itself; those of sources and drivers stand in `io/*/settings.py`."""
 
 from __future__ import annotations
 

@@ -223,7 +223,7 @@ class Section:
 
     @classmethod
     def from_table(cls, values: Mapping[str, Any], base: Path = Path(), name: str = "") -> Self:
-        """Read a table strictly; relative paths start at `base`. Raises EyeflowError (exit code USAGE)."""
+        """Read a table strictly; relative paths start at `base`. Raises EyeflowError (exit code PROBLEMS)."""
         table = Table(name or cls.SECTION, values, base)
         section = cls(**{one.name: _read(one.name, one.metadata, table) for one in _fields(cls)})
         table.finish()

@@ -12,9 +12,9 @@ from eyeflow.node.config.config import CONFIG_NAME, load_config, settings
 from eyeflow.node.config.sections import Durability
 from eyeflow.node.config.settings import Kind
 from eyeflow.node.config.template import config_template
-from eyeflow.node.io.gpio.connector import GpioConfig
-from eyeflow.node.io.http.connector import HttpServerConfig
-from eyeflow.node.io.mqtt.connector import MqttConfig, TlsConfig
+from eyeflow.node.io.gpio.settings import GpioConfig
+from eyeflow.node.io.http.settings import HttpServerConfig
+from eyeflow.node.io.mqtt.settings import MqttConfig, TlsConfig
 from eyeflow.node.store.types import OnFull
 
 ROOT = Path(__file__).parents[4]

@@ -10,15 +10,15 @@ import pytest
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.node.config.tables import secret
-from eyeflow.node.io.adc.connector import AdcConfig
+from eyeflow.node.io.adc.settings import AdcConfig
 from eyeflow.node.io.connector import section_names
 from eyeflow.node.io.connectors import CONNECTORS, ports_config, read_ports
-from eyeflow.node.io.gpio.connector import GpioConfig, GpioLine
-from eyeflow.node.io.host.connector import HostConfig
-from eyeflow.node.io.http.connector import HttpServerConfig
-from eyeflow.node.io.llm.connector import LlmConfig
-from eyeflow.node.io.mqtt.connector import MqttConfig, TlsConfig
-from eyeflow.node.io.serial.connector import SerialConfig
+from eyeflow.node.io.gpio.settings import GpioConfig, GpioLine
+from eyeflow.node.io.host.settings import HostConfig
+from eyeflow.node.io.http.settings import HttpServerConfig
+from eyeflow.node.io.llm.settings import LlmConfig
+from eyeflow.node.io.mqtt.settings import MqttConfig, TlsConfig
+from eyeflow.node.io.serial.settings import SerialConfig
 
 FULL = """
 [mqtt]

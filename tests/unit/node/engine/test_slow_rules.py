@@ -19,8 +19,8 @@ from eyeflow.node.engine import running
 from eyeflow.node.engine.actions import WAITING_MAX
 from eyeflow.node.engine.engine import Engine
 from eyeflow.node.engine.running import QueuedEvent, RunningRule
-from eyeflow.node.io.llm.connector import LlmConfig
 from eyeflow.node.io.llm.driver import CALLS_MAX, LlmDriver
+from eyeflow.node.io.llm.settings import LlmConfig
 from eyeflow.node.run_key import active
 from eyeflow.protocol.audit_bodies import ExecutionBody, RejectedBody
 

@@ -18,7 +18,7 @@ from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.daemon import run_node
 from eyeflow.node.io.connector import PortsConfig
 from eyeflow.node.io.connectors import ports_config, read_ports
-from eyeflow.node.io.http.connector import HttpServerConfig
+from eyeflow.node.io.http.settings import HttpServerConfig
 from eyeflow.node.runtime import NodeRuntime
 from eyeflow.protocol.identity import Identity, key_fingerprint
 from eyeflow.protocol.session import Accepted

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.node.io.adc.connector import AdcConfig
 from eyeflow.node.io.adc.driver import AdcDriver
+from eyeflow.node.io.adc.settings import AdcConfig
 from eyeflow.node.io.connectors import ports_config, read_ports
 from eyeflow.node.io.log.driver import LogDriver
 from eyeflow.node.io.ports import Subscription

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.compiler.compile import compile_rule
-from eyeflow.node.io.adc.connector import AdcConfig
 from eyeflow.node.io.adc.driver import AdcDriver
+from eyeflow.node.io.adc.settings import AdcConfig
 from eyeflow.node.io.ports import Driver
 from eyeflow.node.replay.event_files import EventRows, TimeSource, open_events
 from eyeflow.node.replay.reads import parse_read

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from eyeflow.base.reading import Unreadable, decode_utf8, parse_int, parse_json, read_at_once
 from eyeflow.base.reasons import why
-from eyeflow.node.io.adc.connector import AdcConfig
+from eyeflow.node.io.adc.settings import AdcConfig
 from eyeflow.node.io.base_driver import BaseDriver
 from eyeflow.svm.program import Value
 

@@ -2,22 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
-
-from eyeflow.node.config.settings import Section, paths
 from eyeflow.node.io.connector import Connector, Site
+from eyeflow.node.io.file.settings import FileConfig
 from eyeflow.node.io.ports import Driver
-
-
-@dataclass(frozen=True, slots=True)
-class FileConfig(Section):
-    """`file.append` writes only below these directories; none: the capability always fails."""
-
-    SECTION: ClassVar[str] = "file"
-
-    directories: tuple[Path, ...] = paths("Directories below which `file.append` may write.")
 
 
 def _driver(site: Site, shared: None) -> Driver:

@@ -10,7 +10,7 @@ from pathlib import Path
 from eyeflow.base.reasons import why
 from eyeflow.base.whole_file import sync_directory
 from eyeflow.node.io.base_driver import BaseDriver
-from eyeflow.node.io.file.connector import FileConfig
+from eyeflow.node.io.file.settings import FileConfig
 from eyeflow.svm.program import Value
 
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.reading import Unreadable, decode_utf8, parse_json, read_at_once
 from eyeflow.base.reasons import why
-from eyeflow.node.io.gpio.connector import GpioConfig, GpioLine
+from eyeflow.node.io.gpio.settings import GpioConfig, GpioLine
 
 LEVEL_NAMES = ("LOW", "HIGH")
 PINS_MAX = 1024

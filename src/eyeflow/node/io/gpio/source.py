@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Collection
 
 from eyeflow.node.io.clock import Clock, system_clock
+from eyeflow.node.io.gpio.address import split_address
 from eyeflow.node.io.gpio.backends import GpioBackend, PinError
-from eyeflow.node.io.gpio.connector import split_address
 from eyeflow.node.io.ports import Deliver, IncomingEvent, PortStatus, Subscription
 
 

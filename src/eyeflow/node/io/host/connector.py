@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from eyeflow.node.config.settings import Section, number, path
 from eyeflow.node.io.connector import Connector, Site
+from eyeflow.node.io.host.settings import HostConfig
 from eyeflow.node.io.ports import Driver, Source
 
 if TYPE_CHECKING:
     from eyeflow.node.io.host.readings import HostReadings
-
-
-@dataclass(frozen=True, slots=True)
-class HostConfig(Section):
-    """The `host` readings: the file system to measure, and what stands for a temperature sensor that is absent."""
-
-    SECTION: ClassVar[str] = "host"
-
-    disk_path: Path = path("File system that `disk_percent` measures.", Path("/"))
-    temperature_default: float | None = number(
-        None,
-        -273.15,
-        1000.0,
-        "Stands for the temperature where there is no sensor; without it the read fails.",
-    )
 
 
 def _share(site: Site) -> HostReadings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psutil
 
 from eyeflow.base.reasons import why
-from eyeflow.node.io.host.connector import HostConfig
+from eyeflow.node.io.host.settings import HostConfig
 
 PREFERRED_SENSORS = ("coretemp", "k10temp", "cpu_thermal", "cpu-thermal", "soc_thermal", "acpitz")
 """psutil's names of the sensors that measure the processor, best first; else the hottest of all is taken."""

@@ -10,7 +10,7 @@ import httpx
 
 from eyeflow.base.reasons import why
 from eyeflow.node.io.base_driver import BaseDriver
-from eyeflow.node.io.http.connector import HttpClientConfig
+from eyeflow.node.io.http.settings import HttpClientConfig
 from eyeflow.node.io.ports import Unreachable
 from eyeflow.svm.program import Value
 

@@ -21,7 +21,7 @@ from eyeflow.net.server import Server, http_config
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.config.tables import secret
 from eyeflow.node.io.clock import Clock, system_clock
-from eyeflow.node.io.http.connector import HttpServerConfig
+from eyeflow.node.io.http.settings import HttpServerConfig
 from eyeflow.node.io.payloads import UnreadablePayload, decode_object
 from eyeflow.node.io.ports import Deliver, IncomingEvent, PortStatus, Subscription
 from eyeflow.svm.addresses import PATH_CHARACTERS_MAX, requested_path

@@ -14,7 +14,7 @@ from eyeflow.base.reasons import why
 from eyeflow.net.bodies import PLAIN, aread_body
 from eyeflow.node.config.tables import secret
 from eyeflow.node.io.base_driver import BaseDriver
-from eyeflow.node.io.llm.connector import LlmConfig
+from eyeflow.node.io.llm.settings import LlmConfig
 from eyeflow.svm.program import Value
 
 ANSWER_BYTES_MAX = 1024 * 1024

@@ -25,8 +25,8 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from eyeflow.base.reasons import internal, why
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.config.tables import secret
-from eyeflow.node.io.mqtt.connector import MqttConfig
 from eyeflow.node.io.mqtt.limits import BrokerLimits
+from eyeflow.node.io.mqtt.settings import MqttConfig
 from eyeflow.node.io.mqtt.tls import tls_context
 from eyeflow.node.io.ports import PortStatus
 

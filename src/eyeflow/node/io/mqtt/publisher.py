@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.io.mqtt.connection import Connection, Handler, NotConnected
-from eyeflow.node.io.mqtt.connector import MqttConfig
+from eyeflow.node.io.mqtt.settings import MqttConfig
 from eyeflow.node.io.ports import PortStatus
 
 _log = logging.getLogger("eyeflow.node")

@@ -12,8 +12,8 @@ from typing import Any
 from eyeflow.base.visible import visible
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.io.mqtt.connection import Connection, Handler
-from eyeflow.node.io.mqtt.connector import MqttConfig
 from eyeflow.node.io.mqtt.filters import Filters
+from eyeflow.node.io.mqtt.settings import MqttConfig
 from eyeflow.node.io.mqtt.window import Window
 from eyeflow.node.io.ports import PortStatus
 from eyeflow.node.run_key import RunKey

@@ -7,7 +7,7 @@ import ssl
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.private import STRANGERS, require_private
 from eyeflow.base.reasons import why
-from eyeflow.node.io.mqtt.connector import TlsConfig
+from eyeflow.node.io.mqtt.settings import TlsConfig
 
 
 class _TlsSocket(ssl.SSLSocket):

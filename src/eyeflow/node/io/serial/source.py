@@ -14,7 +14,7 @@ from eyeflow.node.backoff import FIRST_S, Backoff
 from eyeflow.node.io.clock import Clock, system_clock
 from eyeflow.node.io.payloads import UnreadablePayload, decode_object
 from eyeflow.node.io.ports import Deliver, IncomingEvent, PortStatus, Subscription
-from eyeflow.node.io.serial.connector import SerialPort
+from eyeflow.node.io.serial.settings import SerialPort
 
 LINES_MAX = 1024
 """Lines read and not yet handed over, of one port; a full queue stops reading: the kernel and then the sender wait."""

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from eyeflow.node.io.file import driver as file_module
-from eyeflow.node.io.file.connector import FileConfig
 from eyeflow.node.io.file.driver import FileDriver
+from eyeflow.node.io.file.settings import FileConfig
 from eyeflow.svm.execution import CapabilityFailure
 
 

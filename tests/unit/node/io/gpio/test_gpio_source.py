@@ -13,8 +13,8 @@ import pytest
 from components.waiting import running, until
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.io.gpio.backends import PinError, SimulatedGpio, open_gpio
-from eyeflow.node.io.gpio.connector import GpioConfig
 from eyeflow.node.io.gpio.driver import GpioDriver
+from eyeflow.node.io.gpio.settings import GpioConfig
 from eyeflow.node.io.gpio.source import GpioSource
 from eyeflow.node.io.ports import IncomingEvent, Subscription
 from eyeflow.svm.execution import CapabilityFailure

@@ -9,9 +9,9 @@ import psutil
 import pytest
 
 from components.waiting import running, until
-from eyeflow.node.io.host.connector import HostConfig
 from eyeflow.node.io.host.driver import HostDriver
 from eyeflow.node.io.host.readings import HostReadings
+from eyeflow.node.io.host.settings import HostConfig
 from eyeflow.node.io.host.source import FIELDS, HostSource
 from eyeflow.node.io.ports import IncomingEvent, Subscription
 from eyeflow.svm.execution import CapabilityFailure

@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from components.http_server import serve
-from eyeflow.node.io.http.connector import HttpClientConfig
 from eyeflow.node.io.http.driver import HttpDriver
+from eyeflow.node.io.http.settings import HttpClientConfig
 from eyeflow.svm.execution import CapabilityFailure
 
 

@@ -15,7 +15,7 @@ from components.waiting import running, until
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.io.http import source as http_module
-from eyeflow.node.io.http.connector import HttpServerConfig
+from eyeflow.node.io.http.settings import HttpServerConfig
 from eyeflow.node.io.http.source import HttpSource
 from eyeflow.node.io.ports import Deliver, IncomingEvent, Subscription
 

@@ -21,8 +21,8 @@ from eyeflow.net.server import Server
 from eyeflow.node import daemon
 from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.io.connectors import ports_config
-from eyeflow.node.io.file.connector import FileConfig
-from eyeflow.node.io.http.connector import HttpServerConfig
+from eyeflow.node.io.file.settings import FileConfig
+from eyeflow.node.io.http.settings import HttpServerConfig
 from eyeflow.node.io.http.source import HttpSource
 from eyeflow.node.runtime import NodeRuntime
 from eyeflow.svm.signing import public_key_of

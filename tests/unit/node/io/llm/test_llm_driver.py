@@ -16,8 +16,8 @@ from starlette.responses import JSONResponse, Response
 from components.http_server import serve
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.io.llm import driver as llm
-from eyeflow.node.io.llm.connector import LlmConfig
 from eyeflow.node.io.llm.driver import ANSWER_BYTES_MAX, LlmDriver
+from eyeflow.node.io.llm.settings import LlmConfig
 from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.program import Value
 

@@ -19,7 +19,7 @@ from eyeflow.node.engine import running
 from eyeflow.node.engine.intake import Intake
 from eyeflow.node.io.connectors import ports_config
 from eyeflow.node.io.mqtt.connection import Connection
-from eyeflow.node.io.mqtt.connector import MqttConfig
+from eyeflow.node.io.mqtt.settings import MqttConfig
 from eyeflow.node.run_key import active
 from eyeflow.node.runtime import NodeRuntime
 from eyeflow.svm.signing import public_key_of

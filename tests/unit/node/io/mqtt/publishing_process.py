@@ -21,10 +21,10 @@ from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.engine import performing
 from eyeflow.node.engine.actions import ActionRunner
 from eyeflow.node.io.connectors import ports_config
-from eyeflow.node.io.http.connector import HttpServerConfig
+from eyeflow.node.io.http.settings import HttpServerConfig
 from eyeflow.node.io.mqtt.connection import NotConnected
-from eyeflow.node.io.mqtt.connector import MqttConfig
 from eyeflow.node.io.mqtt.publisher import Publisher
+from eyeflow.node.io.mqtt.settings import MqttConfig
 from eyeflow.node.run_key import active
 from eyeflow.node.runtime import NodeRuntime
 from eyeflow.svm.signing import public_key_of

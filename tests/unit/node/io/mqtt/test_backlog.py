@@ -15,8 +15,8 @@ import pytest
 
 from components.mosquitto import Mosquitto
 from components.waiting import running, until
-from eyeflow.node.io.mqtt.connector import MqttConfig
 from eyeflow.node.io.mqtt.publisher import Publisher
+from eyeflow.node.io.mqtt.settings import MqttConfig
 from eyeflow.node.io.mqtt.subscriber import Subscriber
 from eyeflow.node.status.local_socket import fetch_status
 from eyeflow.node.store.reader import AuditReader

@@ -13,8 +13,8 @@ from components.fake_broker import FakeBroker
 from components.waiting import running, until
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.io.mqtt.connection import Connection
-from eyeflow.node.io.mqtt.connector import MqttConfig
 from eyeflow.node.io.mqtt.publisher import UNCONFIRMED_MAX, Publisher
+from eyeflow.node.io.mqtt.settings import MqttConfig
 from eyeflow.node.io.mqtt.subscriber import Message, Subscriber
 from eyeflow.node.io.mqtt.window import BYTES_MAX, Window
 

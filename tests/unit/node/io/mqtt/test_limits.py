@@ -10,10 +10,10 @@ import pytest
 from components.fake_broker import FakeBroker, varint
 from components.waiting import running, until
 from eyeflow.node.backoff import Backoff
-from eyeflow.node.io.mqtt.connector import MqttConfig
 from eyeflow.node.io.mqtt.driver import MqttDriver
 from eyeflow.node.io.mqtt.limits import BrokerLimits
 from eyeflow.node.io.mqtt.publisher import Publisher
+from eyeflow.node.io.mqtt.settings import MqttConfig
 from eyeflow.node.io.mqtt.subscriber import Message, Subscriber
 from eyeflow.svm.execution import CapabilityFailure
 

@@ -17,9 +17,9 @@ from components.mosquitto import Mosquitto, free_port
 from components.waiting import running, until
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.backoff import Backoff
-from eyeflow.node.io.mqtt.connector import MqttConfig
 from eyeflow.node.io.mqtt.driver import MqttDriver
 from eyeflow.node.io.mqtt.publisher import Publisher, Refused
+from eyeflow.node.io.mqtt.settings import MqttConfig
 from eyeflow.node.io.mqtt.source import MqttSource
 from eyeflow.node.io.mqtt.subscriber import Message, Subscriber
 from eyeflow.node.io.ports import Deliver, IncomingEvent, Subscription

@@ -10,9 +10,9 @@ import pytest
 from components.fake_broker import FakeBroker
 from components.waiting import running, until
 from eyeflow.node.backoff import Backoff
-from eyeflow.node.config.ports import MqttConfig
 from eyeflow.node.io.mqtt import publisher as module
 from eyeflow.node.io.mqtt.publisher import Publisher
+from eyeflow.node.io.mqtt.settings import MqttConfig
 
 FLAPS = 6
 

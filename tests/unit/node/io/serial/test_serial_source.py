@@ -14,7 +14,7 @@ import serial
 from components.waiting import running, until
 from eyeflow.node.io.ports import IncomingEvent, Subscription
 from eyeflow.node.io.serial import source as serial_module
-from eyeflow.node.io.serial.connector import SerialPort
+from eyeflow.node.io.serial.settings import SerialPort
 from eyeflow.node.io.serial.source import SerialSource
 
 SCALE = Subscription("serial", "scale")
