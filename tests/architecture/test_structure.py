@@ -49,7 +49,7 @@ HOMES = {
     "cryptography": {"svm", "client", "protocol"},
     "h11": {"net"},
     "httpx": {"net", "node", "client"},
-    "msgpack": {"protocol"},
+    "msgspec": {"protocol"},
     "paho": {"node"},
     "psutil": {"node"},
     "rich": {"cli"},

@@ -311,8 +311,8 @@ def nodes(
     elif node:
         _say_node(found[0])
     else:
-        rows = [[n["name"], _state(n), n["fingerprint"][:16], _rules(n)] for n in found]
-        table(["NODE", "STATE", "KEY", "RULES"], rows)
+        rows = [[n["name"], _state(n), n["fingerprint"][:16], str(n["protocol"] or "-"), _rules(n)] for n in found]
+        table(["NODE", "STATE", "KEY", "PROTOCOL", "RULES"], rows)
         for n in found:
             _say_findings(n, f"{n['name']}: ")
 

@@ -17,6 +17,7 @@ from eyeflow.coordinator.problem import FieldError, Problem
 from eyeflow.coordinator.store.cluster_store import ClusterStore, CursorTooOldError, Reading, Writing, doubt
 from eyeflow.coordinator.store.facts import ChangeKind, LogEntry, NodeReport
 from eyeflow.protocol.messages import ManifestResult, RuleState
+from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.wire import RULES_MAX
 from eyeflow.rollout import plan
 from eyeflow.rollout.immediate import immediate
@@ -347,7 +348,7 @@ def _report(deployment: Deployment, progress: NodeProgress, result: ManifestResu
     """What the node says of the deployment's rule; a wanted rule that it does not name counts as refused."""
     returning = progress.state is NodeState.RETURNING
     wanted = progress.previous if returning else deployment.target
-    mine = next((one for one in result.results if one.rule == deployment.rule), None)
+    mine = next((one for one in result.results if one.rule == deployment.rule and one.slot is Slot.ACTIVE), None)
     if mine is not None and mine.state is RuleState.REFUSED:
         return Report(result.manifest_version, mine.reason or "refused")
     if wanted is not None and (mine is None or mine.program_id != wanted.program_id):

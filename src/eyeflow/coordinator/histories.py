@@ -104,7 +104,7 @@ def judge(history: History, head: Head) -> tuple[History, Sequence[tuple[Doubt, 
     boots, found = _started(history.boots, head.boot)
     found += _compared(history.head, head)
     doubtful = history.doubtful or any(kind is not Doubt.NEW_EPOCH for kind, _ in found)
-    known = history.head if doubtful and history.head is not None else replace(head, boot=b"")
+    known = history.head if doubtful and history.head is not None else Head(b"", head.epoch, head.seq, head.hash)
     return replace(history, head=known, boots=boots), found
 
 

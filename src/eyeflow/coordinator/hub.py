@@ -195,7 +195,7 @@ class Hub:
 
 def _offer(reading: Reading, node: str) -> Offer | None:
     found = reading.manifest(node)
-    return None if found is None else Offer(found.version, Manifest(found.body, found.signature), found.rules)
+    return None if found is None else Offer(found.version, Manifest(found.body, found.signature), found.program_ids)
 
 
 def _new_offers(reading: Reading, cursor: int, linked: frozenset[str]) -> tuple[dict[str, Offer], int, bool]:

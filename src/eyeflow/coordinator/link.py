@@ -13,7 +13,8 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.challenges import authenticate_link
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.problem import MEDIA_TYPE, Problem
-from eyeflow.protocol.messages import Manifest, Message, decode_message, encode_message
+from eyeflow.protocol.messages import Manifest, Message
+from eyeflow.protocol.opening import Opening
 from eyeflow.protocol.session import (
     Applied,
     Close,
@@ -82,7 +83,7 @@ class _Link:
         self._newest: Offer | None = None
         self._offered = asyncio.Event()
         self._acting = asyncio.Lock()
-        self._outbox: asyncio.Queue[Message | _Fetched | Close] = asyncio.Queue()
+        self._outbox: asyncio.Queue[bytes | _Fetched | Close] = asyncio.Queue()
         self._credit, self._paced_s = float(BURST_MESSAGES_MAX), 0.0
 
     async def run(self) -> None:
@@ -167,10 +168,9 @@ class _Link:
         return self._hub.links.get(self.node) is self
 
     async def _take(self, data: bytes) -> None:
-        message = decode_message(data)
         async with self._acting:
             if self._is_current and self._session is not None:
-                await self._act(self._session.receive(message))
+                await self._act(self._session.receive(self._session.read(data)))
 
     async def _act(self, outputs: tuple[Output, ...]) -> None:
         for output in outputs:
@@ -184,7 +184,8 @@ class _Link:
             await hub.nodes.troubled(self.node, output.reason, now_us)
             self.close(output.code, output.reason)
         elif isinstance(output, Connected):
-            await hub.nodes.said_hello(self.node, output.hello, now_us)
+            await hub.nodes.said_hello(self.node, output.hello, output.protocol, now_us)
+            await self._welcome()
         elif isinstance(output, Applied):
             await hub.deployments.reported(self.node, output.result, now_us)
         elif isinstance(output, Seen):
@@ -197,15 +198,25 @@ class _Link:
             for program_id in output.program_ids:
                 self._put((output.manifest_version, program_id))
 
-    async def _send(self, message: Message) -> None:
+    async def _welcome(self) -> None:
+        """Offer what the store has now: HELLO may have asked for a manifest in the form of another version."""
+        offer = await self._hub.offer(self.node)
+        if offer is None or self._session is None:
+            self.close("removed", "the node was removed from the cluster")
+        else:
+            await self._act(self._session.welcome(offer))
+
+    async def _send(self, message: Message | Opening) -> None:
         """A manifest goes out only after it is stored that it does: from then on the node may have changed."""
+        if self._session is None:
+            return
         if isinstance(message, Manifest):
-            if not self._is_current or self._session is None:
+            if not self._is_current:
                 return
             await self._hub.deployments.sent(self.node, self._session.offered_version, self._hub.clock())
-        self._put(message)
+        self._put(self._session.write(message))
 
-    def _put(self, item: Message | _Fetched) -> None:
+    def _put(self, item: bytes | _Fetched) -> None:
         if self._outbox.qsize() >= OUTBOX_MAX:
             self._outbox = asyncio.Queue()
             self.close("too_slow", "the node takes messages too slowly")
@@ -219,14 +230,14 @@ class _Link:
                 await self._say_goodbye(item)
                 return
             try:
-                for message in await self._messages(item):
-                    await self._websocket.send_bytes(encode_message(message))
+                for data in await self._bytes_of(item):
+                    await self._websocket.send_bytes(data)
             except EyeflowError as error:
                 self.close("storage", error.message)
             except (WebSocketDisconnect, RuntimeError):
                 return
 
-    async def _messages(self, item: Message | _Fetched) -> list[Message]:
+    async def _bytes_of(self, item: bytes | _Fetched) -> list[bytes]:
         """A fetched program is read from the store only when its turn to be sent has come."""
         if not isinstance(item, tuple):
             return [item]
@@ -235,7 +246,7 @@ class _Link:
         if self._session is None:
             return []
         outputs = self._session.deliver(version, {program_id: program})
-        return [output.message for output in outputs if isinstance(output, Send)]
+        return [self._session.write(output.message) for output in outputs if isinstance(output, Send)]
 
     async def _say_goodbye(self, why: Close) -> None:
         if self._websocket.application_state is not WebSocketState.CONNECTED or why.code == "gone":

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from eyeflow.coordinator.store.cluster_store import ClusterStore, Writing, trusted_signers
-from eyeflow.protocol.messages import ManifestEntry, WantedManifest, encode_manifest, manifest_bytes
+from eyeflow.protocol.messages import ManifestEntry, WantedManifest, manifest_bytes
+from eyeflow.protocol.versions import PROTOCOL_VERSION_MAX, VERSIONS
 from eyeflow.rollout.plan import Target
 
 
 class WantedSets:
-    """Changes of wanted sets inside one step. `sign` ends the step: it makes one manifest for each node touched."""
+    """Changes of wanted sets inside one step. `sign` ends the step: it makes one manifest for each node touched.
+
+    Each is written in the protocol version that its node spoke last, and in the newest before its first link.
+    """
 
     def __init__(self, store: ClusterStore, writing: Writing, now_us: int) -> None:
         self._identity, self._coordinator_id = store.identity, store.coordinator_id
@@ -36,5 +40,10 @@ class WantedSets:
                 for rule, target in self._writing.wanted(node)
             )
             wanted = WantedManifest(self._coordinator_id, node, version, self._now_us, entries, signers)
-            body = encode_manifest(wanted)
+            body = VERSIONS.get(_spoken_by(self._writing, node), VERSIONS[PROTOCOL_VERSION_MAX]).encode_manifest(wanted)
             self._writing.keep_manifest(node, body, self._identity.sign(manifest_bytes(body)), self._now_us)
+
+
+def _spoken_by(writing: Writing, name: str) -> int:
+    node = writing.node(name)
+    return 0 if node is None else node.protocol

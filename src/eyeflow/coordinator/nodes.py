@@ -20,7 +20,9 @@ from eyeflow.coordinator.store.cluster_store import ClusterStore, Reading, Writi
 from eyeflow.coordinator.store.facts import Kept, LogEntry, NodeRecord, Seen
 from eyeflow.coordinator.tokens import NEW_JOIN_TOKEN, use_join_token
 from eyeflow.protocol.identity import verifies
-from eyeflow.protocol.messages import Head, Hello, Status, join_bytes
+from eyeflow.protocol.messages import Head, Status, join_bytes
+from eyeflow.protocol.opening import Hello
+from eyeflow.protocol.versions import VERSIONS
 
 NODES_MAX = 1024
 SEEN_S = 30
@@ -104,14 +106,19 @@ class Nodes:
         if name not in self._unwritten:
             self._histories.pop(name, None)
 
-    async def said_hello(self, name: str, hello: Hello, now_us: int) -> None:
-        """The node's link is up."""
+    async def said_hello(self, name: str, hello: Hello, protocol: int, now_us: int) -> None:
+        """The node's link is up and speaks `protocol`: its manifest is signed anew unless it has that form."""
         known = await self._store.read(lambda reading: reading.node(name))
         if known is not None and hello.manifest_version < known.applied_version:
             await self._find(name, [went_back(known.applied_version, hello.manifest_version)], now_us)
-        seen = Seen(name, hello.epoch, hello.next_seq, now_us)
-        self._written_us[name] = now_us
-        await self._store.write(lambda writing: writing.record_hello(seen, hello.software))
+
+        def step(writing: Writing) -> None:
+            writing.record_hello(name, hello.software, protocol, now_us)
+            manifest = writing.manifest(name)
+            if manifest is not None and not VERSIONS[protocol].wrote(manifest.body):
+                self._renew_manifests(writing, [name], now_us)
+
+        await self._store.write(step)
 
     def saw(self, name: str, status: Status, now_us: int) -> None:
         """The node told its health."""

@@ -219,6 +219,10 @@ SCHEMAS: dict[str, _Shape] = {
             "connected": {"type": "boolean", "examples": [True]},
             "fingerprint": HEX32,
             "software": TEXT,
+            "protocol": {
+                **COUNT,
+                "description": "the version of the link protocol that it spoke last; 0 before its first link",
+            },
             "joinedUs": TIME_US,
             "lastSeenUs": TIME_US,
             "epoch": COUNT,

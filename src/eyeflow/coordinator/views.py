@@ -11,6 +11,7 @@ from eyeflow.coordinator.store.cluster_store import Reading
 from eyeflow.coordinator.store.facts import ApiToken, Kept, NodeRecord, ProgramRecord, SignerKey
 from eyeflow.protocol.identity import key_fingerprint
 from eyeflow.protocol.messages import RuleResult
+from eyeflow.protocol.slot import Slot
 from eyeflow.rollout.plan import Deployment, Rollback, Target
 
 
@@ -42,7 +43,7 @@ def cluster_facts(reading: Reading) -> ClusterFacts:
 
 def node_facts(reading: Reading, node: NodeRecord) -> NodeFacts:
     """Return what the store knows of one node."""
-    said = {one.rule: one for one in reading.said(node.name)}
+    said = {one.rule: one for one in reading.said(node.name) if one.slot is Slot.ACTIVE}
     return NodeFacts(node, reading.history(node.name), dict(reading.wanted(node.name)), said)
 
 
@@ -124,7 +125,7 @@ def node_view(hub: Hub, facts: NodeFacts) -> dict[str, Any]:
     status = hub.nodes.health.get(node.name)
     health = [
         {
-            "kind": one.kind,
+            "kind": one.kind.value,
             "name": one.name,
             "state": one.state.value,
             "detail": one.detail,
@@ -138,6 +139,7 @@ def node_view(hub: Hub, facts: NodeFacts) -> dict[str, Any]:
         "connected": node.name in hub.links,
         "fingerprint": key_fingerprint(node.public_key),
         "software": node.software,
+        "protocol": node.protocol,
         "joinedUs": node.joined_us,
         "lastSeenUs": max(node.last_seen_us, hub.nodes.seen_us.get(node.name, 0)),
         "epoch": status.epoch if status is not None else node.epoch,

@@ -11,13 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from msgspec.structs import replace
+
 from eyeflow.protocol.identity import verifies
 from eyeflow.protocol.messages import (
-    PROTOCOL_VERSION_MAX,
-    PROTOCOL_VERSION_MIN,
     Fetch,
     Head,
-    Hello,
     Install,
     InstalledRule,
     Manifest,
@@ -28,24 +27,21 @@ from eyeflow.protocol.messages import (
     RuleResult,
     Status,
     WantedManifest,
-    Welcome,
-    decode_manifest,
     manifest_bytes,
-    welcome_bytes,
 )
+from eyeflow.protocol.opening import OPENING, Hello, Opening, Welcome, welcome_bytes
+from eyeflow.protocol.versions import PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN, VERSIONS, ProtocolVersion
 from eyeflow.protocol.wire import ProtocolError
 
 STATUS_S = 5
 """How often a node tells its health, until a Welcome says."""
-HEADS_SINCE = 2
-"""The protocol version from which on Recall, Recalled and Head exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send this message to the peer."""
+    """Send this message to the peer, as the bytes that the session's `write` makes of it."""
 
-    message: Message
+    message: Message | Opening
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +75,10 @@ class Remember:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """Coordinator: the node said HELLO."""
+    """Coordinator: the node said HELLO, and the link shall speak `protocol`. Call `welcome` with what it shall run."""
 
     hello: Hello
+    protocol: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +105,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Coordinator: the node told where its audit chain ends. A node of protocol 1 tells neither `boot` nor `hash`."""
+    """Coordinator: the node told where its audit chain ends."""
 
     head: Head
 
@@ -148,18 +145,50 @@ class Accepted:
     digest: bytes = b""
 
 
-class NodeSession:
-    """The node's side of one link. What HELLO lists as installed is not fetched again; `head` is as old as HELLO."""
+class _Spoken:
+    """What both sides do alike: HELLO and WELCOME have one form, all that follows that of the chosen version."""
 
-    def __init__(self, hello: Hello, peer: Peer, accepted: Accepted, head: Head) -> None:
+    def __init__(self) -> None:
         self.phase = Phase.OPENING
+        self._version: ProtocolVersion | None = None
+
+    @property
+    def protocol(self) -> int:
+        """The protocol version of this link, 0 until it is chosen."""
+        return 0 if self._version is None else self._version.number
+
+    def read(self, data: bytes) -> Message | Opening:
+        """Return the message in `data`. Raises ProtocolError with the reason for anything else."""
+        return OPENING.decode(data) if self._version is None else self._version.decode(data)
+
+    def write(self, message: Message | Opening) -> bytes:
+        """Return the bytes of a message of this session. Raises ProtocolError when a field is out of its bounds."""
+        if isinstance(message, Opening):
+            return OPENING.encode(message)
+        assert self._version is not None, "a session sends nothing but its opening before a version is chosen"
+        return self._version.encode(message)
+
+    def _close(self, code: str, reason: str) -> tuple[Output, ...]:
+        self.phase = Phase.CLOSED
+        return (Close(code, reason),)
+
+    def _unexpected(self, message: Message | Opening) -> tuple[Output, ...]:
+        return self._close("unexpected_message", f"{type(message).__name__} while {self.phase.value}")
+
+
+class NodeSession(_Spoken):
+    """The node's side of one link. What runs already (`held`) is not fetched again; `head` is as old as HELLO."""
+
+    def __init__(
+        self, hello: Hello, peer: Peer, accepted: Accepted, head: Head, held: frozenset[InstalledRule] = frozenset()
+    ) -> None:
+        super().__init__()
         self.accepted = accepted
-        self.protocol = 0
         self.status_s = STATUS_S
         self._hello = hello
         self._head = head
         self._peer = peer
-        self._held = frozenset(hello.installed)
+        self._held = held
         self._floor = accepted.version
         self._staging: _Staging | None = None
         self._applying: WantedManifest | None = None
@@ -169,7 +198,7 @@ class NodeSession:
         """Return the HELLO."""
         return (Send(self._hello),)
 
-    def receive(self, message: Message) -> tuple[Output, ...]:
+    def receive(self, message: Message | Opening) -> tuple[Output, ...]:
         """Take one message of the coordinator."""
         if self.phase is Phase.CLOSED:
             return ()
@@ -179,7 +208,7 @@ class NodeSession:
             return self._manifest(message)
         if isinstance(message, Install):
             return self._install(message)
-        if isinstance(message, Recall) and self.protocol >= HEADS_SINCE:
+        if isinstance(message, Recall):
             return (Remember(message.epoch, message.seq),)
         return self._unexpected(message)
 
@@ -205,30 +234,21 @@ class NodeSession:
         """Tell the coordinator the node's health and where its audit chain ends, once the link is up."""
         if self.phase is not Phase.READY:
             return ()
-        return (*self._tell(head), Send(status))
-
-    def _tell(self, head: Head) -> tuple[Output, ...]:
-        return (Send(head),) if self.protocol >= HEADS_SINCE else ()
+        return (Send(head), Send(status))
 
     def _welcome(self, message: Welcome) -> tuple[Output, ...]:
         if not self._hello.protocol_min <= message.protocol <= self._hello.protocol_max:
             return self._close("protocol_version", f"the coordinator chose protocol {message.protocol}")
-        signed = welcome_bytes(
-            self._peer.coordinator_id,
-            self._hello.node,
-            self._hello.nonce,
-            message.protocol,
-            message.manifest_version,
-        )
         known = message.coordinator_id == self._peer.coordinator_id
+        signed = welcome_bytes(self._hello, message)
         if not known or not verifies(self._peer.public_key, signed, message.signature):
             return self._close("foreign_coordinator", "the coordinator is not the one this node joined")
         if message.manifest_version < self.accepted.version:
             return self._close("manifest_rollback", "the coordinator's manifest is older than the one applied here")
-        self.phase, self.protocol = Phase.READY, message.protocol
+        self.phase, self._version = Phase.READY, VERSIONS[message.protocol]
         self.status_s = message.status_s
         self._floor = message.manifest_version
-        return self._tell(self._head)  # before any result: the coordinator judges results by it
+        return (Send(self._head),)  # before any result: the coordinator judges results by it
 
     def _manifest(self, message: Manifest) -> tuple[Output, ...]:
         if self._applying is not None:
@@ -236,8 +256,9 @@ class NodeSession:
             return ()
         if not verifies(self._peer.public_key, manifest_bytes(message.body), message.signature):
             return self._close("manifest_signature", "a manifest is not signed by the coordinator this node joined")
+        assert self._version is not None
         try:
-            wanted = decode_manifest(message.body)
+            wanted = self._version.decode_manifest(message.body)
         except ProtocolError as error:
             return self._close("manifest_malformed", error.message)
         digest = hashlib.sha256(message.body).digest()
@@ -280,13 +301,6 @@ class NodeSession:
         self.accepted = Accepted(staging.manifest.version, staging.digest)
         return (Apply(staging.manifest, staging.digest, staging.programs, frozenset(staging.missing)),)
 
-    def _unexpected(self, message: Message) -> tuple[Output, ...]:
-        return self._close("unexpected_message", f"{type(message).__name__} while {self.phase.value}")
-
-    def _close(self, code: str, reason: str) -> tuple[Output, ...]:
-        self.phase = Phase.CLOSED
-        return (Close(code, reason),)
-
 
 class _Staging:
     """A manifest whose programs are on their way: nothing of it is applied before all have come."""
@@ -299,7 +313,7 @@ class _Staging:
         self.waiting = {
             entry.program_id
             for entry in manifest.entries
-            if InstalledRule(entry.rule, entry.program_id, entry.params) not in held
+            if InstalledRule(entry.rule, entry.program_id, entry.params, entry.slot) not in held
         }
 
     def take(self, message: Install) -> None:
@@ -312,11 +326,11 @@ class _Staging:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """The latest wanted manifest of a node, with its version and which rule each program is for."""
+    """The latest wanted manifest of a node, with its version and the ids of its programs."""
 
     version: int
     manifest: Manifest
-    rules: Mapping[str, str]
+    program_ids: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,29 +343,27 @@ class Coordinates:
     status_s: int = STATUS_S
 
 
-class CoordinatorSession:
+class CoordinatorSession(_Spoken):
     """The coordinator's side of one link with the authenticated node `node`.
 
-    `known` is the end of the node's audit chain as the coordinator saw it last: the node is asked whether it holds it.
+    `offer` is the node's manifest when the link opened. `known` is the end of the node's audit chain as the coordinator
+    saw it last: the node is asked whether it holds it.
     """
 
-    def __init__(
-        self, node: str, own: Coordinates, offer: Offer, audit_next_seq: int = 0, known: Head | None = None
-    ) -> None:
-        self.phase = Phase.OPENING
-        self._protocol = 0
+    def __init__(self, node: str, own: Coordinates, offer: Offer, known: Head | None = None) -> None:
+        super().__init__()
         self._known = known
         self._node = node
         self._own = own
         self._offer = offer
-        self._audit_next_seq = audit_next_seq
+        self._greeted: Hello | None = None
 
     @property
     def offered_version(self) -> int:
         """Version of the latest manifest offered."""
         return self._offer.version
 
-    def receive(self, message: Message) -> tuple[Output, ...]:
+    def receive(self, message: Message | Opening) -> tuple[Output, ...]:
         """Take one message of the node."""
         if self.phase is Phase.CLOSED:
             return ()
@@ -362,8 +374,19 @@ class CoordinatorSession:
         if isinstance(message, ManifestResult):
             return (Applied(message),) if message.manifest_version <= self._offer.version else self._ahead()
         if isinstance(message, Status):
-            return (*self._told_by_number(message.epoch, message.next_seq), Seen(message))
-        return self._history(message) if self._protocol >= HEADS_SINCE else self._unexpected(message)
+            return (Seen(message),)
+        return (Told(message),) if isinstance(message, Head) else self._recollected(message)
+
+    def welcome(self, offer: Offer) -> tuple[Output, ...]:
+        """Answer the HELLO of `Connected` with the node's latest manifest, in the protocol version of this link."""
+        hello, self._greeted = self._greeted, None
+        assert hello is not None, "welcome() without a HELLO"
+        if self.phase is Phase.CLOSED:
+            return ()
+        self.phase, self._offer = Phase.READY, offer
+        known = self._known
+        asked = (Send(Recall(known.epoch, known.seq)),) if known is not None else ()
+        return (Send(self._signed(hello)), *asked, Send(offer.manifest))
 
     def offer(self, offer: Offer) -> tuple[Output, ...]:
         """The wanted manifest changed: send it when the link is up (HELLO sends the latest anyway)."""
@@ -376,10 +399,7 @@ class CoordinatorSession:
         """Send fetched programs; empty bytes say that the program is lost."""
         if self.phase is not Phase.READY or manifest_version != self._offer.version:
             return ()
-        return tuple(
-            Send(Install(manifest_version, self._offer.rules[program_id], program_id, program))
-            for program_id, program in programs.items()
-        )
+        return tuple(Send(Install(manifest_version, program_id, program)) for program_id, program in programs.items())
 
     def _hello(self, message: Hello) -> tuple[Output, ...]:
         if message.node != self._node:
@@ -390,51 +410,27 @@ class CoordinatorSession:
             return self._close("protocol_version", f"this coordinator speaks protocol {spoken}")
         if message.manifest_version > self._offer.version:
             return self._ahead()
-        self.phase, self._protocol = Phase.READY, protocol
-        told = self._told_by_number(message.epoch, message.next_seq)
-        welcome = Send(self._welcome(message, protocol))
-        return (welcome, Connected(message), *told, *self._recall(), Send(self._offer.manifest))
+        self._version, self._greeted = VERSIONS[protocol], message
+        return (Connected(message, protocol),)
 
-    def _recall(self) -> tuple[Output, ...]:
-        known = self._known
-        if known is None or not known.hash or self._protocol < HEADS_SINCE:
-            self._known = None
-            return ()
-        return (Send(Recall(known.epoch, known.seq)),)
-
-    def _told_by_number(self, epoch: int, next_seq: int) -> tuple[Output, ...]:
-        """A node of protocol 1 tells its next sequence number only: older copies are found, forks are not."""
-        return (Told(Head(b"", epoch, max(0, next_seq - 1), b"")),) if self._protocol < HEADS_SINCE else ()
-
-    def _history(self, message: Message) -> tuple[Output, ...]:
-        if isinstance(message, Head):
-            return (Told(message),)
+    def _recollected(self, message: Message | Opening) -> tuple[Output, ...]:
         known, self._known = self._known, None
         if isinstance(message, Recalled) and known and (message.epoch, message.seq) == (known.epoch, known.seq):
             return (Recollected(known, message.hash),)
         return self._unexpected(message)
 
-    def _welcome(self, hello: Hello, protocol: int) -> Welcome:
-        own, version = self._own, self._offer.version
-        signature = own.sign(welcome_bytes(own.coordinator_id, self._node, hello.nonce, protocol, version))
-        return Welcome(
-            protocol, own.software, own.coordinator_id, version, self._audit_next_seq, own.status_s, signature
-        )
+    def _signed(self, hello: Hello) -> Welcome:
+        own = self._own
+        welcome = Welcome(self.protocol, own.software, own.coordinator_id, self._offer.version, own.status_s)
+        return replace(welcome, signature=own.sign(welcome_bytes(hello, welcome)))
 
     def _fetch(self, message: Fetch) -> tuple[Output, ...]:
         if message.manifest_version != self._offer.version:
             return ()  # the newer manifest is already on its way; the node asks again for that one
-        foreign = [one for one in message.program_ids if one not in self._offer.rules]
+        foreign = [one for one in message.program_ids if one not in self._offer.program_ids]
         if foreign or len(set(message.program_ids)) != len(message.program_ids):
             return self._close("unexpected_program", "the node asked for a program outside its manifest")
         return (NeedPrograms(message.manifest_version, message.program_ids),)
 
     def _ahead(self) -> tuple[Output, ...]:
         return self._close("manifest_ahead", "the node applied a newer manifest: this coordinator's store is older")
-
-    def _unexpected(self, message: Message) -> tuple[Output, ...]:
-        return self._close("unexpected_message", f"{type(message).__name__} while {self.phase.value}")
-
-    def _close(self, code: str, reason: str) -> tuple[Output, ...]:
-        self.phase = Phase.CLOSED
-        return (Close(code, reason),)

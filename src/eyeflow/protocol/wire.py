@@ -1,16 +1,17 @@
-"""Strict shapes for what travels between node and coordinator: checks, and msgpack with one encoding of each value.
+"""What every part of the link protocol shares: its bounds, its fields, and msgpack with one encoding of each value.
 
-A `Check` turns one decoded msgpack value into what a message holds, or raises `ProtocolError` with the field's path.
+msgspec decodes straight into typed structs and checks types and bounds on the way. It takes any encoding of a value, a
+field that comes twice, and fields in any order, so `Codec` compares with its own encoding (docs/decisions/0012).
 """
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Annotated, Any, Generic, TypeVar
 
-import msgpack
+import msgspec
+from msgspec import Meta
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 
@@ -18,17 +19,15 @@ PROGRAM_BYTES_MAX = 8 * 1024 * 1024
 MESSAGE_BYTES_MAX = PROGRAM_BYTES_MAX + 64 * 1024
 """Largest message on a link; a program, its manifest and every status stay far below."""
 RULES_MAX = 512
-"""Rules of one node: more than its manifest can name would never come back after a loss."""
 PARAMS_MAX = 64
 SIGNERS_MAX = 64
 COUNTERS_MAX = 64
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-"""Names of nodes, tokens and users."""
-IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
-RULE = re.compile(r"[a-z][a-z0-9_]{0,62}")
-PROGRAM_ID = re.compile(r"[0-9a-f]{64}")
-
-Check = Callable[[Any, str], Any]
+SHORT_CHARS_MAX = 64
+REASON_CHARS_MAX = 1024
+HASH_BYTES = 32
+FAULT_CHARS_MAX = 300
+"""How much of a decoder's reason is kept: it quotes names of fields that the peer chose."""
+PROGRAM_ID = r"[0-9a-f]{64}"
 
 
 class ProtocolError(EyeflowError):
@@ -37,159 +36,93 @@ class ProtocolError(EyeflowError):
     def __init__(self, message: str) -> None:
         super().__init__(
             message,
-            cause="the peer speaks another version of the link protocol, or the bytes were changed on the way",
-            next_step="run the same eyeflow version on the node and the coordinator",
+            cause="the peer does not keep the link protocol, or the bytes were changed on the way",
+            next_step="run versions of eyeflow on node and coordinator that speak a common protocol version",
             code="protocol",
             exit_code=ExitCode.ENVIRONMENT,
         )
 
 
-def integer(low: int, high: int) -> Check:
-    """Accept an int in [low, high]."""
+class Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"):
+    """What travels: a msgpack map with exactly the fields of the struct, in their order. Maps of it are lists of pairs.
 
-    def check(value: Any, path: str) -> int:
-        if type(value) is not int or not low <= value <= high:
-            raise ProtocolError(f"{path} is not an integer from {low} to {high}")
+    Constructing one checks the order of such pairs. Encoding and decoding check all.
+    """
+
+
+Natural = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Version = Annotated[int, Meta(ge=1, le=255)]
+Short = Annotated[str, Meta(max_length=SHORT_CHARS_MAX)]
+Reason = Annotated[str, Meta(max_length=REASON_CHARS_MAX)]
+NodeName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")]
+RuleName = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9_]{0,62}\Z")]
+Identifier = Annotated[str, Meta(pattern=r"\A[A-Za-z_][A-Za-z0-9_]{0,62}\Z")]
+ProgramId = Annotated[str, Meta(pattern=rf"\A{PROGRAM_ID}\Z")]
+ProgramIdOrNone = Annotated[str, Meta(pattern=rf"\A({PROGRAM_ID})?\Z")]
+Hash = Annotated[bytes, Meta(min_length=HASH_BYTES, max_length=HASH_BYTES)]
+PublicKey = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
+Scalar = bool | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float | Annotated[str, Meta(max_length=4096)]
+Params = Annotated[tuple[tuple[Identifier, Scalar], ...], Meta(max_length=PARAMS_MAX)]
+Counters = Annotated[tuple[tuple[Short, Natural], ...], Meta(max_length=COUNTERS_MAX)]
+
+T = TypeVar("T")
+
+
+class Codec(Generic[T]):
+    """Strict bytes of one set of structs; `kinds` is a struct or a union of structs that differ in their tag."""
+
+    def __init__(self, kinds: Any, what: str, size_bytes_max: int = MESSAGE_BYTES_MAX) -> None:
+        self._decoder = msgspec.msgpack.Decoder(kinds)
+        self._what = what
+        self._size_bytes_max = size_bytes_max
+
+    def encode(self, value: T) -> bytes:
+        """Return the one encoding of `value`. Raises ProtocolError for what `decode` would refuse."""
+        data = pack(value)
+        self._read(data)
+        return data
+
+    def decode(self, data: bytes) -> T:
+        """Return what `encode` turned into exactly `data`. Raises ProtocolError with the reason, and nothing else."""
+        value = self._read(data)
+        if pack(value) != data:
+            raise ProtocolError(f"{self._what} is not in its one encoding")
         return value
 
-    return check
-
-
-def text(size_max: int, pattern: re.Pattern[str] | None = None) -> Check:
-    """Accept text of at most `size_max` bytes of UTF-8 that fully matches `pattern`."""
-
-    def check(value: Any, path: str) -> str:
-        if type(value) is not str:
-            raise ProtocolError(f"{path} is not text")
-        if len(value.encode("utf-8", "replace")) > size_max:
-            raise ProtocolError(f"{path} is longer than {size_max} bytes")
-        if pattern is not None and pattern.fullmatch(value) is None:
-            raise ProtocolError(f"{path} is malformed")
+    def _read(self, data: bytes) -> T:
+        if len(data) > self._size_bytes_max:
+            raise ProtocolError(f"{self._what} is longer than {self._size_bytes_max} bytes")
+        try:
+            value: T = self._decoder.decode(data)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise ProtocolError(f"{self._what} is malformed: {error}"[:FAULT_CHARS_MAX]) from error
         return value
-
-    return check
-
-
-def cut(value: str, size_bytes_max: int) -> str:
-    """Return the longest start of a text that fits in `size_bytes_max` bytes of UTF-8, without half characters."""
-    return value.encode("utf-8", "replace")[:size_bytes_max].decode("utf-8", "ignore")
-
-
-def binary(size_min: int, size_max: int) -> Check:
-    """Accept bytes of a length in [size_min, size_max]."""
-
-    def check(value: Any, path: str) -> bytes:
-        if type(value) is not bytes or not size_min <= len(value) <= size_max:
-            raise ProtocolError(f"{path} is not {size_min} to {size_max} bytes")
-        return value
-
-    return check
-
-
-def choice(names: frozenset[str]) -> Check:
-    """Accept one of `names`."""
-
-    def check(value: Any, path: str) -> str:
-        if type(value) is not str or value not in names:
-            raise ProtocolError(f"{path} is not one of {', '.join(sorted(names))}")
-        return value
-
-    return check
-
-
-def sequence(item: Check, count_max: int) -> Check:
-    """Accept a list of at most `count_max` items; gives a tuple."""
-
-    def check(value: Any, path: str) -> tuple[Any, ...]:
-        if not isinstance(value, list | tuple) or len(value) > count_max:
-            raise ProtocolError(f"{path} is not a list of at most {count_max}")
-        return tuple(item(one, f"{path}[{index}]") for index, one in enumerate(value))
-
-    return check
-
-
-def mapping(key: Check, item: Check, count_max: int) -> Check:
-    """Accept a map of at most `count_max` entries; gives it as a tuple of pairs, ascending by key."""
-
-    def check(value: Any, path: str) -> tuple[tuple[str, Any], ...]:
-        pairs = dict(value) if isinstance(value, tuple) else value
-        if not isinstance(pairs, Mapping) or len(pairs) > count_max:
-            raise ProtocolError(f"{path} is not a map of at most {count_max}")
-        named = {key(name, f"{path} key"): one for name, one in pairs.items()}
-        return tuple((name, item(named[name], f"{path}.{name}")) for name in sorted(named))
-
-    return check
-
-
-def scalar(value: Any, path: str) -> bool | int | float | str:
-    """Accept a parameter's value: bool, 64-bit int, float that is not NaN, or text of at most 4,096 bytes."""
-    if type(value) is bool:
-        return value
-    if type(value) is int:
-        return int(integer(-(2**63), 2**63 - 1)(value, path))
-    if type(value) is float:
-        if math.isnan(value):
-            raise ProtocolError(f"{path} is NaN")
-        return value
-    return str(text(4096)(value, path))
-
-
-def record(make: Callable[..., Any], fields: Mapping[str, Check]) -> Check:
-    """Accept a map with exactly these fields, or an instance of the dataclass; gives `make(**fields)`."""
-
-    def check(value: Any, path: str) -> Any:
-        given = value if isinstance(value, Mapping) else _fields_of(value, fields, path)
-        unknown = [str(name) for name in given if name not in fields]
-        missing = [name for name in fields if name not in given]
-        if unknown or missing:
-            what = f"has an unknown field `{unknown[0][:64]}`" if unknown else f"lacks the field `{missing[0]}`"
-            raise ProtocolError(f"{path} {what}")
-        return make(**{name: fields[name](given[name], f"{path}.{name}") for name in fields})
-
-    return check
-
-
-def _fields_of(value: Any, fields: Mapping[str, Check], path: str) -> dict[str, Any]:
-    try:
-        return {name: getattr(value, name) for name in fields}
-    except AttributeError:
-        raise ProtocolError(f"{path} is not a map") from None
 
 
 def pack(plain: Any) -> bytes:
-    """Encode plain values as msgpack."""
-    data: bytes = msgpack.packb(plain, use_bin_type=True)
-    return data
-
-
-def unpack(data: bytes) -> Any:
-    """Decode msgpack; refuses duplicate keys, extension types, trailing bytes, and all but the shortest encoding."""
-    if len(data) > MESSAGE_BYTES_MAX:
-        raise ProtocolError(f"a message is longer than {MESSAGE_BYTES_MAX} bytes")
+    """Encode structs and plain values as msgpack. Raises ProtocolError for what has no encoding."""
     try:
-        plain = msgpack.unpackb(data, raw=False, strict_map_key=True, object_pairs_hook=_unique, ext_hook=_no_extension)
-    except ProtocolError:
-        raise
-    except (ValueError, msgpack.exceptions.UnpackException, RecursionError) as error:
-        raise ProtocolError(f"a message is not valid msgpack: {type(error).__name__}") from error
-    if _repack(plain) != data:
-        raise ProtocolError("a message is not in its one encoding")
-    return plain
+        return msgspec.msgpack.encode(plain)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise ProtocolError(f"a value has no encoding: {error}"[:FAULT_CHARS_MAX]) from error
 
 
-def _repack(plain: Any) -> bytes:
-    try:
-        return pack(plain)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ProtocolError("a message holds a value that the protocol does not have") from error
+def check_ascending(pairs: Sequence[tuple[str, Any]], what: str) -> None:
+    """Refuse pairs whose names do not ascend: a map has one encoding, and each name once."""
+    names = [name for name, _ in pairs]
+    if any(first >= second for first, second in pairwise(names)):
+        raise ProtocolError(f"{what} do not ascend by name, each name once")
 
 
-def _unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise ProtocolError("a message has a field twice")
-    return made
+def check_params(params: Sequence[tuple[str, Any]]) -> None:
+    """Refuse parameters that do not ascend by name or are NaN: NaN differs from itself."""
+    check_ascending(params, "parameters")
+    for name, value in params:
+        if value != value:
+            raise ProtocolError(f"the parameter `{name}` is NaN")
 
 
-def _no_extension(code: int, data: bytes) -> Any:
-    raise ProtocolError(f"a message has the extension type {code}")
+def cut(value: str, chars_max: int) -> str:
+    """Return the start of a text that fits in `chars_max` characters; halves of surrogate pairs become `?`."""
+    return value[:chars_max].encode("utf-8", "replace").decode("utf-8")

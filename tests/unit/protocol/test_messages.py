@@ -1,110 +1,136 @@
 from __future__ import annotations
 
-from dataclasses import fields, replace
 from typing import Any
 
 import msgpack
 import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
+from msgspec.structs import fields, replace
 
 from eyeflow.protocol import messages as m
+from eyeflow.protocol import opening as o
 from eyeflow.protocol import wire
+from eyeflow.protocol.slot import Slot
+from eyeflow.protocol.versions import PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN, VERSIONS
 from eyeflow.protocol.wire import ProtocolError
+from unit.protocol.examples import EXAMPLES, ID, OPENINGS, extensions, hellos, manifests_of, messages_of, welcomes
 
-ID = "ab" * 32
-EXAMPLES: list[m.Message] = [
-    m.Hello(1, 1, "eyeflow 0.1", "node-1", 3, 99, 7, bytes(32), (m.InstalledRule("pump", ID, (("limit", 1.5),)),)),
-    m.Welcome(1, "eyeflow 0.1", ID, 8, 0, 10, bytes(64)),
-    m.Manifest(b"body", bytes(64)),
-    m.Fetch(8, (ID, "cd" * 32)),
-    m.Install(8, "pump", ID, b"\x7fSVM"),
-    m.ManifestResult(8, (m.RuleResult("pump", ID, m.RuleState.REFUSED, "not granted"),)),
-    m.Status(1, 3, 99, 8, (m.Health("rule", "pump", m.HealthState.RUNNING, "", ID, (("executions", 7),)),)),
-    m.Recall(3, 98),
-    m.Recalled(3, 98, bytes(32)),
-    m.Head(bytes(16), 3, 98, bytes(32)),
-]
-
-naturals = st.integers(0, 2**63 - 1)
-versions = st.integers(1, 255)
-ids = st.binary(min_size=32, max_size=32).map(bytes.hex)
-rules = st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True)
-names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
-short = st.text(st.characters(exclude_categories=["Cs"]), max_size=16)
-scalars = st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | short
-params = st.dictionaries(rules, scalars, max_size=4).map(lambda one: tuple(sorted(one.items())))
-counters = st.dictionaries(short, naturals, max_size=4).map(lambda one: tuple(sorted(one.items())))
+OPENING = o.OPENING
+BOTH = pytest.mark.parametrize("version", VERSIONS)
 
 
-def lists(item: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.lists(item, max_size=3).map(tuple)
+class Spoken:
+    """Encodes and decodes any message: openings alike in every version, the others as one version writes them."""
+
+    def __init__(self, version: int) -> None:
+        self.version = VERSIONS[version]
+
+    def encode(self, message: Any) -> bytes:
+        return OPENING.encode(message) if isinstance(message, o.Opening) else self.version.encode(message)
+
+    def decode(self, data: bytes, like: Any) -> Any:
+        return OPENING.decode(data) if isinstance(like, o.Opening) else self.version.decode(data)
 
 
-installed = st.builds(m.InstalledRule, rules, ids, params)
-results = st.builds(m.RuleResult, rules, ids | st.just(""), st.sampled_from(m.RuleState), short)
-health = st.builds(
-    m.Health,
-    st.sampled_from(["rule", "port"]),
-    short,
-    st.sampled_from(m.HealthState),
-    short,
-    ids | st.just(""),
-    counters,
-)
-any_message = st.one_of(
-    st.builds(
-        m.Hello,
-        versions,
-        versions,
-        short,
-        names,
-        naturals,
-        naturals,
-        naturals,
-        st.binary(min_size=32, max_size=32),
-        lists(installed),
-    ),
-    st.builds(
-        m.Welcome, versions, short, ids, naturals, naturals, st.integers(1, 3600), st.binary(min_size=64, max_size=64)
-    ),
-    st.builds(m.Manifest, st.binary(min_size=1, max_size=64), st.binary(min_size=64, max_size=64)),
-    st.builds(m.Fetch, naturals, lists(ids)),
-    st.builds(m.Install, naturals, rules, ids, st.binary(max_size=64)),
-    st.builds(m.ManifestResult, naturals, lists(results)),
-    st.builds(m.Status, naturals, naturals, naturals, naturals, lists(health)),
-    st.builds(m.Recall, naturals, naturals),
-    st.builds(m.Recalled, naturals, naturals, st.just(b"") | st.binary(min_size=32, max_size=32)),
-    st.builds(m.Head, st.binary(min_size=16, max_size=16), naturals, naturals, st.binary(min_size=32, max_size=32)),
-)
-entries = st.lists(
-    st.builds(m.ManifestEntry, rules, ids, short, params), max_size=4, unique_by=lambda one: one.rule
-).map(lambda found: tuple(sorted(found, key=lambda one: one.rule)))
-signers = st.sets(st.binary(min_size=32, max_size=32), max_size=3).map(lambda keys: tuple(sorted(keys)))
+def test_two_versions_are_spoken() -> None:
+    assert list(VERSIONS) == [PROTOCOL_VERSION_MIN, PROTOCOL_VERSION_MAX] == [1, 2]
+    assert all(version.number == number for number, version in VERSIONS.items())
+    status = EXAMPLES[4]
+    assert VERSIONS[1].encode(status) != VERSIONS[2].encode(status), "else there is one version only"
 
 
+@BOTH
 @seed(1)
-@settings(max_examples=300, deadline=None)
-@given(any_message)
-def test_decode_undoes_encode(message: m.Message) -> None:
-    data = m.encode_message(message)
-    assert m.decode_message(data) == message
-    assert m.encode_message(m.decode_message(data)) == data
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_decode_undoes_encode(version: int, data: st.DataObject) -> None:
+    message = data.draw(messages_of(version) | hellos | welcomes)
+    spoken = Spoken(version)
+    written = spoken.encode(message)
+    assert spoken.decode(written, message) == message
+    assert spoken.encode(spoken.decode(written, message)) == written
 
 
+@BOTH
 @seed(2)
 @settings(max_examples=150, deadline=None)
-@given(st.builds(m.WantedManifest, ids, names, naturals, naturals, entries, signers))
-def test_decode_undoes_encode_of_manifests(manifest: m.WantedManifest) -> None:
-    assert m.decode_manifest(m.encode_manifest(manifest)) == manifest
+@given(data=st.data())
+def test_decode_undoes_encode_of_manifests(version: int, data: st.DataObject) -> None:
+    manifest = data.draw(manifests_of(version))
+    body = VERSIONS[version].encode_manifest(manifest)
+    assert VERSIONS[version].decode_manifest(body) == manifest
+    for other in VERSIONS.keys() - {version}:
+        with pytest.raises(ProtocolError, match="protocol"):
+            VERSIONS[other].decode_manifest(body)
 
 
+@seed(7)
+@settings(max_examples=150, deadline=None)
+@given(messages_of(2))
+def test_an_older_peer_is_told_of_active_slots_only(message: m.Message) -> None:
+    found = VERSIONS[1].decode(VERSIONS[1].encode(message))
+    if isinstance(message, m.ManifestResult):
+        kept = tuple(one for one in message.results if one.slot is Slot.ACTIVE)
+        assert found == m.ManifestResult(message.manifest_version, kept)
+    elif isinstance(message, m.Status):
+        assert found == replace(message, health=tuple(one for one in message.health if one.slot in (None, Slot.ACTIVE)))
+    else:
+        assert found == message
+
+
+@seed(8)
+@settings(max_examples=100, deadline=None)
+@given(manifests_of(2))
+def test_an_older_node_is_told_to_run_active_programs_only(manifest: m.WantedManifest) -> None:
+    found = VERSIONS[1].decode_manifest(VERSIONS[1].encode_manifest(manifest))
+    assert found == replace(manifest, entries=tuple(one for one in manifest.entries if one.slot is Slot.ACTIVE))
+
+
+@seed(9)
+@settings(max_examples=200, deadline=None)
+@given(hellos, extensions)
+def test_extensions_that_nobody_knows_are_kept_and_signed(hello: o.Hello, more: o.Extensions) -> None:
+    extended = replace(hello, extensions=more)
+    found = OPENING.decode(OPENING.encode(extended))
+    assert isinstance(found, o.Hello) and found.extensions == more
+    assert replace(found, extensions=hello.extensions) == hello, "nothing else follows from them"
+    welcome = OPENINGS[1]
+    assert isinstance(welcome, o.Welcome)
+    assert (o.welcome_bytes(hello, welcome) == o.welcome_bytes(extended, welcome)) is (more == hello.extensions)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        tuple((f"n{number:02}", b"") for number in range(o.EXTENSIONS_MAX + 1)),
+        (("a", bytes(o.EXTENSION_BYTES_MAX + 1)),),
+        (("a", b""), ("a", b"")),
+        (("b", b""), ("a", b"")),
+        (("A", b""),),
+        (("", b""),),
+        (("a" * 64, b""),),
+    ],
+)
+def test_extensions_are_bounded_in_number_and_size(bad: o.Extensions) -> None:
+    hello = OPENINGS[0]
+    assert isinstance(hello, o.Hello)
+    plain = msgpack.unpackb(OPENING.encode(hello))
+    with pytest.raises(ProtocolError):
+        OPENING.decode(msgpack.packb({**plain, "extensions": bad}))
+    good = tuple((f"n{number:02}", bytes(o.EXTENSION_BYTES_MAX)) for number in range(o.EXTENSIONS_MAX))
+    full = replace(hello, extensions=good)
+    assert OPENING.decode(OPENING.encode(full)) == full, "the control: the bound itself is allowed"
+
+
+@BOTH
 @seed(3)
-@settings(max_examples=600, deadline=None)
-@given(st.sampled_from(EXAMPLES), st.data())
-def test_changed_bytes_are_refused_or_are_another_message(message: m.Message, data: st.DataObject) -> None:
+@settings(max_examples=400, deadline=None)
+@given(example=st.sampled_from([*EXAMPLES, *OPENINGS]), data=st.data())
+def test_changed_bytes_are_refused_or_are_another_message(version: int, example: Any, data: st.DataObject) -> None:
     """There is one encoding of each message: whatever else is accepted encodes to exactly what was received."""
-    good = m.encode_message(message)
+    spoken = Spoken(version)
+    good = spoken.encode(example)
     position = data.draw(st.integers(0, len(good) - 1))
     bad = data.draw(
         st.sampled_from(
@@ -117,97 +143,210 @@ def test_changed_bytes_are_refused_or_are_another_message(message: m.Message, da
         )
     )
     try:
-        found = m.decode_message(bad)
+        found = spoken.decode(bad, example)
     except ProtocolError as error:
         assert error.message and error.next_step
     else:
-        assert m.encode_message(found) == bad
-        assert found != message
+        assert spoken.encode(found) == bad
+        assert found != example
 
 
+@BOTH
 @seed(4)
 @settings(max_examples=300, deadline=None)
-@given(st.binary(max_size=200))
-def test_noise_is_refused(noise: bytes) -> None:
-    with pytest.raises(ProtocolError):
-        m.decode_message(noise)
+@given(noise=st.binary(max_size=200))
+def test_noise_is_refused(version: int, noise: bytes) -> None:
+    for decode in (OPENING.decode, VERSIONS[version].decode, VERSIONS[version].decode_manifest):
+        with pytest.raises(ProtocolError):
+            decode(noise)
 
 
-def packed(message: m.Message, **change: Any) -> bytes:
-    code, plain = msgpack.unpackb(m.encode_message(message))
-    plain = {**plain, **change}
-    return bytes(msgpack.packb([code, {name: value for name, value in plain.items() if value is not ...}]))
+plain_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text() | st.integers(0, 9), inner, max_size=4),
+    max_leaves=12,
+)
 
 
-@pytest.mark.parametrize("message", EXAMPLES, ids=lambda one: type(one).__name__)
-def test_unknown_missing_and_mistyped_fields_are_refused(message: m.Message) -> None:
+@BOTH
+@seed(10)
+@settings(max_examples=300, deadline=None)
+@given(
+    code=st.integers(0, 12),
+    name=st.sampled_from(["health", "results", "entries", "extensions", "hash"]),
+    value=plain_values,
+)
+def test_any_msgpack_is_refused_with_a_reason(version: int, code: int, name: str, value: Any) -> None:
+    for plain in (value, {"type": code, name: value}, {"protocol": version, name: value}, {name: value, "type": code}):
+        for decode in (OPENING.decode, VERSIONS[version].decode, VERSIONS[version].decode_manifest):
+            with pytest.raises(ProtocolError) as refused:
+                decode(msgpack.packb(plain))
+            assert 0 < len(refused.value.message) <= wire.FAULT_CHARS_MAX
+
+
+def packed(spoken: Spoken, message: Any, **change: Any) -> bytes:
+    plain = {**msgpack.unpackb(spoken.encode(message)), **change}
+    return bytes(msgpack.packb({name: value for name, value in plain.items() if value is not ...}))
+
+
+ALLOWED: set[tuple[type, str, Any]] = {
+    (m.Recalled, "hash", b""),  # the node does not hold the record
+    (m.Install, "program", b""),  # the coordinator lost the program
+    (m.Manifest, "body", b"\0"),
+}
+
+
+@BOTH
+@pytest.mark.parametrize("message", [*EXAMPLES, *OPENINGS], ids=lambda one: type(one).__name__)
+def test_unknown_missing_and_mistyped_fields_are_refused(version: int, message: Any) -> None:
+    spoken = Spoken(version)
     with pytest.raises(ProtocolError, match="unknown field `more`"):
-        m.decode_message(packed(message, more=1))
+        spoken.decode(packed(spoken, message, more=1), message)
     for field in fields(message):
-        with pytest.raises(ProtocolError, match=f"lacks the field `{field.name}`"):
-            m.decode_message(packed(message, **{field.name: ...}))
-        for wrong in (None, -1, 2**64 - 1, True, 1.5, "x" * 5000, b"", [None] * 2000, {"a": None}):
-            if (type(message), field.name, wrong) == (m.Recalled, "hash", b""):  # allowed: the node does not hold it
-                continue
-            if (field.name, wrong) == ("program", b""):  # allowed: the coordinator lost the program
+        with pytest.raises(ProtocolError, match=f"missing required field `{field.name}`|one encoding"):
+            spoken.decode(packed(spoken, message, **{field.name: ...}), message)
+        for wrong in (None, -1, 2**64 - 1, True, 1.5, "x" * 5000, b"", [None] * 3000, {"a": None}):
+            if isinstance(wrong, bytes | int) and (type(message), field.name, wrong) in ALLOWED:
                 continue
             with pytest.raises(ProtocolError, match=field.name):
-                m.decode_message(packed(message, **{field.name: wrong}))
+                spoken.decode(packed(spoken, message, **{field.name: wrong}), message)
 
 
-def test_malformed_outer_shapes_are_refused() -> None:
-    for plain in ([], [1], [1, {}, 2], {1: 2}, 3, ["hello", {}], [True, {}], [99, {}], [1, []]):
+@BOTH
+def test_malformed_outer_shapes_are_refused(version: int) -> None:
+    decode = VERSIONS[version].decode
+    for plain in ([], [3], {}, {1: 2}, 3, {"type": 99}, {"type": True}, {"type": "3"}, {"type": 3}, None):
         with pytest.raises(ProtocolError):
-            m.decode_message(bytes(msgpack.packb(plain)))
-    with pytest.raises(ProtocolError, match="twice"):
-        m.decode_message(b"\x92\x03\x82\xa1a\x01\xa1a\x01")
-    with pytest.raises(ProtocolError, match="extension"):
-        m.decode_message(b"\x92\x03\xd4\x05\x00")
+            decode(bytes(msgpack.packb(plain)))
     with pytest.raises(ProtocolError, match="longer than"):
-        m.decode_message(bytes(wire.MESSAGE_BYTES_MAX + 1))
-    with pytest.raises(ProtocolError):
-        m.decode_message(b"\x91" * 5000 + b"\xc0")
-
-
-def test_a_longer_encoding_of_the_same_values_is_refused() -> None:
-    good = m.encode_message(m.Fetch(8, ()))
-    assert good == b"\x92\x04\x82\xb0manifest_version\x08\xabprogram_ids\x90"
-    with pytest.raises(ProtocolError, match="one encoding"):
-        m.decode_message(good.replace(b"\x08", b"\xcc\x08"))
-    reordered = b"\x92\x04\x82\xabprogram_ids\x90\xb0manifest_version\x08"
-    with pytest.raises(ProtocolError, match="one encoding"):
-        m.decode_message(reordered)
-
-
-def test_what_would_be_refused_is_not_sent() -> None:
-    hello = EXAMPLES[0]
-    assert isinstance(hello, m.Hello)
-    for change in ({"node": "../x"}, {"nonce": b""}, {"epoch": -1}, {"software": "x" * 65}, {"protocol_min": 0}):
+        decode(bytes(wire.MESSAGE_BYTES_MAX + 1))
+    for deep in (b"\x91" * 200_000 + b"\xc0", b"\x81\xa1a" + b"\x91" * 200_000 + b"\xc0"):
         with pytest.raises(ProtocolError):
-            m.encode_message(replace(hello, **change))
+            decode(deep)
+    for huge in (b"\xdd\x7f\xff\xff\xff", b"\xdf\x7f\xff\xff\xff", b"\xc6\x7f\xff\xff\xff"):
+        with pytest.raises(ProtocolError):
+            decode(b"\x83\xa4type\x04\xb0manifest_version\x01\xabprogram_ids" + huge)
+
+
+ENCODED = b"\x83\xa4type\x04\xb0manifest_version\x08\xabprogram_ids\x90"
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "other",
+    [
+        ENCODED.replace(b"\x08", b"\xcc\x08"),  # a longer integer
+        ENCODED.replace(b"\xa4type", b"\xd9\x04type"),  # a longer text
+        ENCODED.replace(b"\x90", b"\xdc\0\0"),  # a longer list
+        b"\xde\0\x03" + ENCODED[1:],  # a longer map
+        b"\x83\xa4type\x04\xabprogram_ids\x90\xb0manifest_version\x08",  # another order
+        b"\x83\xb0manifest_version\x08\xa4type\x04\xabprogram_ids\x90",
+        b"\x84" + ENCODED[1:] + b"\xabprogram_ids\x90",  # a field twice
+        b"\x84\xa4type\x04\xb0manifest_version\x07" + ENCODED[7:],
+        ENCODED + b"\xc0",  # something behind it
+        ENCODED.replace(b"\x08", b"\xd4\x05\x00"),  # an extension type
+        ENCODED.replace(b"\x08", b"\xcb\x40\x20\0\0\0\0\0\0"),  # 8.0
+    ],
+)
+def test_another_encoding_of_the_same_values_is_refused(version: int, other: bytes) -> None:
+    assert VERSIONS[version].encode(m.Fetch(8, ())) == ENCODED
+    assert VERSIONS[version].decode(ENCODED) == m.Fetch(8, ())
+    with pytest.raises(ProtocolError):
+        VERSIONS[version].decode(other)
+
+
+def test_control_the_library_alone_takes_other_encodings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control: without the comparison with the own encoding, a longer integer and a doubled field are taken."""
+    monkeypatch.setattr(wire.Codec, "decode", wire.Codec._read)
+    assert VERSIONS[2].decode(ENCODED.replace(b"\x08", b"\xcc\x08")) == m.Fetch(8, ())
+    assert VERSIONS[2].decode(b"\x84" + ENCODED[1:] + b"\xabprogram_ids\x90") == m.Fetch(8, ())
+
+
+@BOTH
+def test_what_would_be_refused_is_not_sent(version: int) -> None:
+    hello = OPENINGS[0]
+    assert isinstance(hello, o.Hello)
+    for change in (
+        {"node": "../x"},
+        {"nonce": b""},
+        {"manifest_version": -1},
+        {"software": "x" * 65},
+        {"protocol_min": 0},
+    ):
+        with pytest.raises(ProtocolError):
+            OPENING.encode(replace(hello, **change))
+    with pytest.raises(ProtocolError, match="below"):
+        OPENING.encode(o.Hello(3, 2, "x", "node", 0, bytes(32)))
+    with pytest.raises(ProtocolError, match="encod"):
+        VERSIONS[version].encode(m.ManifestResult(1, (m.RuleResult("a", ID, m.RuleState.REFUSED, "\ud800"),)))
     with pytest.raises(ProtocolError, match="NaN"):
-        m.encode_message(replace(hello, installed=(m.InstalledRule("pump", ID, (("x", float("nan")),)),)))
-
-
-def test_manifests_name_each_rule_once_in_order() -> None:
-    first, second = m.ManifestEntry("a", ID, "d"), m.ManifestEntry("b", ID, "d")
-    good = m.WantedManifest(ID, "node", 1, 1, (first, second))
-    assert m.decode_manifest(m.encode_manifest(good)) == good
-    for bad in ((second, first), (first, first)):
-        with pytest.raises(ProtocolError, match="ascend"):
-            m.encode_manifest(replace(good, entries=bad))
+        m.ManifestEntry("pump", ID, "d", (("x", float("nan")),))
     with pytest.raises(ProtocolError, match="ascend"):
-        m.encode_manifest(replace(good, signers=(bytes(32), bytes(32))))
+        m.ManifestEntry("pump", ID, "d", (("y", 1), ("x", 1)))
+
+
+@BOTH
+def test_nan_is_refused_when_it_comes(version: int) -> None:
+    body = VERSIONS[version].encode_manifest(
+        m.WantedManifest(ID, "node", 1, 1, (m.ManifestEntry("pump", ID, "d", (("x", 1.5),)),))
+    )
+    nan = body.replace(msgpack.packb(1.5), msgpack.packb(float("nan")))
+    assert nan != body
+    with pytest.raises(ProtocolError, match="NaN"):
+        VERSIONS[version].decode_manifest(nan)
+
+
+def test_manifests_name_each_place_once_in_order() -> None:
+    first, second = m.ManifestEntry("a", ID, "d"), m.ManifestEntry("b", ID, "d")
+    beside = m.ManifestEntry("a", ID, "d", slot=Slot.CANDIDATE)
+    good = m.WantedManifest(ID, "node", 1, 1, (first, beside, second))
+    assert VERSIONS[2].decode_manifest(VERSIONS[2].encode_manifest(good)) == good
+    for bad in ((second, first), (first, first), (beside, first)):
+        with pytest.raises(ProtocolError, match="ascend"):
+            replace(good, entries=bad)
+    with pytest.raises(ProtocolError, match="ascend"):
+        replace(good, signers=(bytes(32), bytes(32)))
+    with pytest.raises(ProtocolError, match="previous"):
+        m.ManifestEntry("a", ID, "d", slot=Slot.PREVIOUS)
+
+
+def test_health_of_a_rule_names_its_slot_and_that_of_a_port_none() -> None:
+    for kind, slot in ((m.HealthKind.RULE, None), (m.HealthKind.PORT, Slot.ACTIVE)):
+        with pytest.raises(ProtocolError, match="slot"):
+            m.Health(kind, "pump", m.HealthState.RUNNING, slot=slot)
 
 
 def test_what_is_signed_differs_for_each_purpose_and_value() -> None:
-    signed = {
+    hello, welcome = OPENINGS
+    assert isinstance(hello, o.Hello) and isinstance(welcome, o.Welcome)
+    signed = [
         m.link_bytes(ID, "node", bytes(32)),
         m.join_bytes(ID, "node", bytes(32)),
-        m.welcome_bytes(ID, "node", bytes(32), 1, 1),
-        m.welcome_bytes(ID, "node", bytes(32), 1, 2),
-        m.welcome_bytes(ID, "node", bytes(32), 2, 1),
         m.link_bytes(ID, "nod", b"e" + bytes(31)),
         m.manifest_bytes(bytes(32)),
-    }
-    assert len(signed) == 7
+        o.welcome_bytes(hello, welcome),
+        *(
+            o.welcome_bytes(replace(hello, **change), welcome)
+            for change in (
+                {"protocol_max": 3},
+                {"software": ""},
+                {"node": "b"},
+                {"manifest_version": 1},
+                {"nonce": b"n" * 32},
+                {"extensions": ()},
+            )
+        ),
+        *(
+            o.welcome_bytes(hello, replace(welcome, **change))
+            for change in (
+                {"protocol": 1},
+                {"software": ""},
+                {"coordinator_id": "0" * 64},
+                {"manifest_version": 1},
+                {"status_s": 1},
+                {"extensions": ()},
+            )
+        ),
+    ]
+    assert len(set(signed)) == len(signed)
+    assert o.welcome_bytes(hello, welcome) == o.welcome_bytes(hello, replace(welcome, signature=b"s" * 64))

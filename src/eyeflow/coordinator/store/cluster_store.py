@@ -81,7 +81,7 @@ class Reading(Protocol):
         ...
 
     def said(self, node: str) -> list[RuleResult]:
-        """Return what a node said of each rule of the newest manifest that it applied, ascending by rule."""
+        """Return what a node said of each rule's slot of the newest manifest that it applied, ascending by both."""
         ...
 
     def history(self, node: str) -> History:
@@ -255,8 +255,8 @@ class Writing(Reading, Protocol):
         """Remove a node with all that was wanted and known of it; keep the highest version of its manifests."""
         ...
 
-    def record_hello(self, seen: Seen, software: str) -> None:
-        """Keep that a node's link is up."""
+    def record_hello(self, node: str, software: str, protocol: int, now_us: int) -> None:
+        """Keep that a node's link is up, and which protocol version it speaks."""
         ...
 
     def record_seen(self, seen: Iterable[Seen]) -> None:

@@ -11,7 +11,10 @@ from eyeflow.protocol.messages import RuleResult
 
 @dataclass(frozen=True, slots=True)
 class NodeRecord:
-    """One node. `applied_version`: the newest manifest that it said it applied. `problem`: why its link was closed."""
+    """One node. `applied_version`: the newest manifest that it said it applied. `problem`: why its link was closed.
+
+    `protocol`: the version of the link protocol that it spoke last, 0 before its first link.
+    """
 
     name: str
     public_key: bytes
@@ -23,6 +26,7 @@ class NodeRecord:
     manifest_version: int
     applied_version: int
     problem: str
+    protocol: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +41,12 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class SignedManifest:
-    """A node's newest manifest: `body` as signed, which rule each of its programs is for, and its version."""
+    """A node's newest manifest: `body` as signed, the ids of its programs, and its version."""
 
     version: int
     body: bytes
     signature: bytes
-    rules: dict[str, str]
+    program_ids: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,8 +67,10 @@ class SqliteReading:
         return [name for (name,) in self._rows("SELECT name FROM nodes ORDER BY name")]
 
     def said(self, node: str) -> list[RuleResult]:
-        """Return what a node said of each rule, ascending by rule."""
-        found = self._rows("SELECT rule, program_id, state, reason FROM said WHERE node = ? ORDER BY rule", node)
+        """Return what a node said of each rule's slot, ascending by both."""
+        found = self._rows(
+            "SELECT rule, program_id, state, reason, slot FROM said WHERE node = ? ORDER BY rule, slot", node
+        )
         return [rows.result_of(row) for row in found]
 
     def history(self, node: str) -> History:
@@ -89,8 +91,8 @@ class SqliteReading:
         row = self._row("SELECT version, body, signature FROM manifests WHERE node = ?", node)
         if row is None:
             return None
-        rules = {target.program_id: rule for rule, target in self.wanted(node)}
-        return SignedManifest(row[0], bytes(row[1]), bytes(row[2]), rules)
+        program_ids = frozenset(target.program_id for _, target in self.wanted(node))
+        return SignedManifest(row[0], bytes(row[1]), bytes(row[2]), program_ids)
 
     def wanted(self, node: str) -> list[tuple[str, Target]]:
         """Return what a node shall run, ascending by rule."""

@@ -8,12 +8,14 @@ from typing import Any
 from eyeflow.coordinator.histories import Doubt, Finding, History
 from eyeflow.coordinator.store.facts import ApiToken, Change, ChangeKind, JoinToken, NodeRecord, ProgramRecord
 from eyeflow.protocol.messages import BOOT_BYTES, Head, RuleResult, RuleState
+from eyeflow.protocol.slot import Slot
 from eyeflow.rollout.plan import Deployment, DeploymentState, NodeProgress, NodeState, Rollback, Target
 
 Row = tuple[Any, ...]
 
 NODE = (
-    "name, public_key, joined_us, last_seen_us, software, epoch, next_seq, manifest_version, applied_version, problem"
+    "name, public_key, joined_us, last_seen_us, software, epoch, next_seq, manifest_version, applied_version, problem, "
+    "protocol"
 )
 PROGRAM = "id, rule, version, sequence, profile, about, uploaded_us, uploaded_by, length(bytes)"
 API_TOKEN = "id, name, role, hash, created_us, revoked_us"
@@ -119,8 +121,8 @@ def progress_row(one: NodeProgress) -> Row:
 
 def result_of(row: Row) -> RuleResult:
     """Return what a node said of a rule."""
-    rule, program_id, state, reason = row
-    return RuleResult(rule, program_id, RuleState(state), reason)
+    rule, program_id, state, reason, slot = row
+    return RuleResult(rule, program_id, RuleState(state), reason, Slot(slot))
 
 
 def history_of(head: Row | None, findings: list[Row]) -> History:

@@ -131,13 +131,13 @@ class SqliteWriting(SqliteReading):
         self._run("DELETE FROM nodes WHERE name = ?", name)
         self.add_change(now_us, ChangeKind.NODE, name)
 
-    def record_hello(self, seen: Seen, software: str) -> None:
-        """Keep that a node's link is up."""
+    def record_hello(self, node: str, software: str, protocol: int, now_us: int) -> None:
+        """Keep that a node's link is up, and which protocol version it speaks."""
         self._run(
-            "UPDATE nodes SET last_seen_us = ?, software = ?, epoch = ?, next_seq = ?, problem = '' WHERE name = ?",
-            *(seen.seen_us, software, seen.epoch, seen.next_seq, seen.node),
+            "UPDATE nodes SET last_seen_us = ?, software = ?, protocol = ?, problem = '' WHERE name = ?",
+            *(now_us, software, protocol, node),
         )
-        self.add_change(seen.seen_us, ChangeKind.NODE, seen.node)
+        self.add_change(now_us, ChangeKind.NODE, node)
 
     def record_seen(self, seen: Iterable[Seen]) -> None:
         """Keep when nodes were seen."""
@@ -163,10 +163,10 @@ class SqliteWriting(SqliteReading):
         self._run("DELETE FROM said WHERE node = ?", report.node)
         for one in report.results:
             self._run(
-                "INSERT INTO said(node, rule, program_id, state, reason) VALUES(?, ?, ?, ?, ?) "
+                "INSERT INTO said(node, rule, slot, program_id, state, reason) VALUES(?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT(node, rule, slot) DO UPDATE SET program_id = excluded.program_id, "
                 "state = excluded.state, reason = excluded.reason",
-                *(report.node, one.rule, one.program_id, one.state.value, one.reason),
+                *(report.node, one.rule, one.slot.value, one.program_id, one.state.value, one.reason),
             )
         self.add_change(now_us, ChangeKind.NODE, report.node)
 

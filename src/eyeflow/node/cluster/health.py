@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from eyeflow.protocol.messages import (
-    HASH_BYTES,
-    HEALTH_NAME_BYTES_MAX,
-    REASON_BYTES_MAX,
-    SHORT_BYTES_MAX,
+    HEALTH_NAME_CHARS_MAX,
     Head,
     Health,
+    HealthKind,
     HealthState,
     InstalledRule,
 )
-from eyeflow.protocol.wire import COUNTERS_MAX, PROGRAM_ID, cut
+from eyeflow.protocol.slot import Slot
+from eyeflow.protocol.wire import COUNTERS_MAX, HASH_BYTES, PROGRAM_ID, REASON_CHARS_MAX, SHORT_CHARS_MAX, cut
 
 NOT_COUNTERS = frozenset({"installed_us", "manifest_version"})
 _STATES = {"up": HealthState.RUNNING, "running": HealthState.RUNNING, "connecting": HealthState.CONNECTING}
@@ -23,8 +23,8 @@ _STATES = {"up": HealthState.RUNNING, "running": HealthState.RUNNING, "connectin
 
 def health_of(state: Mapping[str, object]) -> tuple[Health, ...]:
     """Return one record for each rule and each port of `NodeControl.status()`."""
-    rules = [_health("rule", one) for one in _items(state.get("rules"))]
-    ports = [_health("port", one) for key in ("sources", "drivers", "ports") for one in _items(state.get(key))]
+    rules = [_health(HealthKind.RULE, one) for one in _items(state.get("rules"))]
+    ports = [_health(HealthKind.PORT, one) for key in ("sources", "drivers", "ports") for one in _items(state.get(key))]
     return tuple(rules + ports + _store_health(state.get("store")))
 
 
@@ -34,7 +34,7 @@ def _store_health(store: object) -> list[Health]:
         return []
     lost = f"the store of epoch {store['replaced_epoch']} is lost" if store.get("replaced_epoch") else ""
     detail = "; ".join(text for text in (str(store.get("problem") or ""), lost) if text)
-    return [_health("port", {"name": "store", "state": store.get("state", "up"), "detail": detail})]
+    return [_health(HealthKind.PORT, {"name": "store", "state": store.get("state", "up"), "detail": detail})]
 
 
 def rules_of(state: Mapping[str, object]) -> frozenset[str]:
@@ -95,15 +95,16 @@ def _items(value: object) -> Iterator[Mapping[str, Any]]:
         yield from (one for one in value if isinstance(one, Mapping))
 
 
-def _health(kind: str, one: Mapping[str, Any]) -> Health:
+def _health(kind: HealthKind, one: Mapping[str, Any]) -> Health:
     program_id = str(one.get("program_id", ""))
     return Health(
         kind,
-        cut(str(one.get("rule") or one.get("name") or ""), HEALTH_NAME_BYTES_MAX),
+        cut(str(one.get("rule") or one.get("name") or ""), HEALTH_NAME_CHARS_MAX),
         _STATES.get(str(one.get("state", "running")), HealthState.FAILED),
-        cut(str(one.get("detail") or one.get("last_error") or ""), REASON_BYTES_MAX),
-        program_id if PROGRAM_ID.fullmatch(program_id) else "",
+        cut(str(one.get("detail") or one.get("last_error") or ""), REASON_CHARS_MAX),
+        program_id if re.fullmatch(PROGRAM_ID, program_id) else "",
         tuple(sorted(_counters(one).items())),
+        Slot.ACTIVE if kind is HealthKind.RULE else None,
     )
 
 
@@ -111,7 +112,7 @@ def _counters(one: Mapping[str, Any]) -> dict[str, int]:
     nested = one.get("counters")
     pairs = [*one.items(), *(nested.items() if isinstance(nested, Mapping) else ())]
     counted = {
-        cut(str(name), SHORT_BYTES_MAX): value
+        cut(str(name), SHORT_CHARS_MAX): value
         for name, value in pairs
         if type(value) is int and 0 <= value < 2**63 and name not in NOT_COUNTERS
     }

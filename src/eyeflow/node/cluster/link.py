@@ -37,29 +37,25 @@ from eyeflow.node.io.ports import PortStatus
 from eyeflow.protocol.audit import decode_record, record_hash
 from eyeflow.protocol.messages import (
     BOOT_BYTES,
-    PROTOCOL_VERSION_MAX,
-    PROTOCOL_VERSION_MIN,
-    REASON_BYTES_MAX,
     Head,
-    Hello,
     InstalledRule,
     ManifestEntry,
     RuleResult,
     RuleState,
     Status,
-    decode_message,
-    encode_message,
     link_bytes,
 )
+from eyeflow.protocol.opening import NONCE_BYTES, Hello
 from eyeflow.protocol.session import Accepted, Apply, Close, NodeSession, Output, Phase, Remember, Send
-from eyeflow.protocol.wire import MESSAGE_BYTES_MAX, ProtocolError, cut
+from eyeflow.protocol.slot import Slot
+from eyeflow.protocol.versions import PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN
+from eyeflow.protocol.wire import MESSAGE_BYTES_MAX, REASON_CHARS_MAX, ProtocolError, cut
 from eyeflow.svm.container import decode
 from eyeflow.svm.failure import ProgramError
 
 DIAL_S = 15.0
 PING_S = 15.0
-NONCE_BYTES = 32
-REASON_CHARS_MAX = 300
+REFUSAL_CHARS_MAX = 300
 
 TrustedKeys = Callable[[frozenset[bytes]], None]
 
@@ -126,8 +122,7 @@ class CoordinatorLink:
         async with asyncio.timeout(DIAL_S):
             connection = await self._dial(joined)
         async with connection:
-            hello, head = self._hello(joined)
-            session = NodeSession(hello, joined.peer, self._accepted, head)
+            session = self._session(joined)
             await self._act(connection, session, session.start())
             try:
                 await self._talk(connection, session)
@@ -159,28 +154,24 @@ class CoordinatorLink:
             ssl=context if joined.url.startswith("https") and context is not None else None,
         )
 
-    def _hello(self, joined: JoinResult) -> tuple[Hello, Head]:
-        identity = self._control.identity
-        state = self._control.status()
-        installed = sorted(installed_of(state, self._accepted.version), key=lambda one: one.rule)
+    def _session(self, joined: JoinResult) -> NodeSession:
+        identity, state = self._control.identity, self._control.status()
         hello = Hello(
             PROTOCOL_VERSION_MIN,
             PROTOCOL_VERSION_MAX,
             f"eyeflow {identity.version}",
             joined.node,
-            identity.epoch,
-            next_seq_of(state),
             self._accepted.version,
             self._random.randbytes(NONCE_BYTES),
-            tuple(installed),
         )
-        return hello, head_of(state, identity.epoch, self._boot)
+        head = head_of(state, identity.epoch, self._boot)
+        return NodeSession(hello, joined.peer, self._accepted, head, installed_of(state, self._accepted.version))
 
     async def _listen(self, connection: ClientConnection, session: NodeSession) -> None:
         async for data in connection:
             if isinstance(data, str):
                 raise ProtocolError("a text message where binary ones are spoken")
-            await self._act(connection, session, session.receive(decode_message(data)))
+            await self._act(connection, session, session.receive(session.read(data)))
             if session.phase is Phase.READY and self.status.state != "up":
                 self.status.counters["connects"] += 1
                 self._up_s = asyncio.get_running_loop().time()
@@ -192,7 +183,7 @@ class CoordinatorLink:
         while pending:
             output = pending.pop(0)
             if isinstance(output, Send):
-                await connection.send(encode_message(output.message))
+                await connection.send(session.write(output.message))
             elif isinstance(output, Apply):
                 results = await self._apply(output)
                 pending += session.applied(results, self._installed())
@@ -222,7 +213,7 @@ class CoordinatorLink:
             self._on_signers(frozenset(manifest.signers))
             await self._control.stop_distrusted()
         state = self._control.status()
-        unwanted = rules_of(state) - {entry.rule for entry in manifest.entries}
+        unwanted = rules_of(state) - {entry.rule for entry in manifest.entries if entry.slot is Slot.ACTIVE}
         results = [await self._remove(rule) for rule in sorted(unwanted)]
         for rule in sorted(foreign_of(state, manifest.version) - unwanted):
             await self._control.remove(rule)
@@ -239,6 +230,9 @@ class CoordinatorLink:
         return RuleResult(rule, "", RuleState.REMOVED)
 
     async def _install(self, entry: ManifestEntry, output: Apply, running: frozenset[InstalledRule]) -> RuleResult:
+        if entry.slot is not Slot.ACTIVE:
+            refusal = f"this version of eyeflow runs no program in the slot {entry.slot.value}"
+            return RuleResult(entry.rule, entry.program_id, RuleState.REFUSED, refusal, entry.slot)
         if InstalledRule(entry.rule, entry.program_id, entry.params) in running:
             return RuleResult(entry.rule, entry.program_id, RuleState.INSTALLED)
         program = output.programs.get(entry.program_id)
@@ -251,13 +245,13 @@ class CoordinatorLink:
         version = output.manifest.version
         result = await self._control.install(program, dict(entry.params), entry.deployment_id, version)
         if result.outcome is InstallOutcome.REFUSED:
-            reason = cut(f"{result.code}: {result.message}", REASON_BYTES_MAX)
+            reason = cut(f"{result.code}: {result.message}", REASON_CHARS_MAX)
             return RuleResult(entry.rule, entry.program_id, RuleState.REFUSED, reason)
         return RuleResult(entry.rule, entry.program_id, RuleState.INSTALLED)
 
     def _why_refused(self, entry: ManifestEntry) -> str:
         """It ran when this manifest came, so it was not fetched; then its signer's key turned out to be revoked."""
-        return cut(refusal_of(self._control.status(), entry.rule), REASON_BYTES_MAX)
+        return cut(refusal_of(self._control.status(), entry.rule), REASON_CHARS_MAX)
 
     async def _tell(self, connection: ClientConnection, session: NodeSession) -> None:
         """Send the node's status at once after a change, and from time to time."""
@@ -319,7 +313,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, InvalidStatus):
         try:
             body = error.response.body or b""
-            return f"the coordinator refused the link: {body[:REASON_CHARS_MAX].decode('utf-8', 'replace')}"
+            return f"the coordinator refused the link: {body[:REFUSAL_CHARS_MAX].decode('utf-8', 'replace')}"
         except AttributeError:
             return why(error)
     return why(error)

@@ -1,0 +1,62 @@
+"""The protocol versions that this eyeflow speaks, and how each writes messages and manifest bodies.
+
+A new version is a new row. The structs in `messages` become those of the new version, and a module beside `version_1`
+keeps what the version before had otherwise. The oldest row goes when two newer ones stand: both sides speak the last
+two. `tests/unit/protocol/sessions` holds recorded sessions of each (docs/decisions/0012).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from eyeflow.protocol import messages as m
+from eyeflow.protocol import version_1, wire
+
+_MESSAGE, _BODY = "a message", "a manifest's body"
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolVersion:
+    """One version: codecs of its own structs, and what turns them into those of `messages` and back."""
+
+    number: int
+    _messages: wire.Codec[Any]
+    _bodies: wire.Codec[Any]
+    _message_to: Callable[[m.Message], Any] = lambda message: message
+    _message_from: Callable[[Any], m.Message] = lambda message: message
+    _body_to: Callable[[m.WantedManifest], Any] = lambda manifest: manifest
+    _body_from: Callable[[Any], m.WantedManifest] = lambda manifest: manifest
+
+    def encode(self, message: m.Message) -> bytes:
+        """Return the bytes of a message. Raises ProtocolError when a field is out of its bounds."""
+        return self._messages.encode(self._message_to(message))
+
+    def decode(self, data: bytes) -> m.Message:
+        """Return the message that this version writes as exactly `data`. Raises ProtocolError with the reason."""
+        return self._message_from(self._messages.decode(data))
+
+    def encode_manifest(self, manifest: m.WantedManifest) -> bytes:
+        """Return the body that the coordinator signs. Raises ProtocolError when a field is out of its bounds."""
+        return self._bodies.encode(self._body_to(manifest))
+
+    def decode_manifest(self, body: bytes) -> m.WantedManifest:
+        """Return the manifest that this version writes as exactly `body`. Raises ProtocolError with the reason."""
+        return self._body_from(self._bodies.decode(body))
+
+
+VERSIONS: Mapping[int, ProtocolVersion] = {
+    1: ProtocolVersion(
+        1,
+        wire.Codec(version_1.Message, _MESSAGE),
+        wire.Codec(version_1.WantedManifest, _BODY, m.MANIFEST_BYTES_MAX),
+        version_1.message_to_1,
+        version_1.message_from_1,
+        version_1.manifest_to_1,
+        version_1.manifest_from_1,
+    ),
+    2: ProtocolVersion(2, wire.Codec(m.Message, _MESSAGE), wire.Codec(m.WantedManifest, _BODY, m.MANIFEST_BYTES_MAX)),
+}
+PROTOCOL_VERSION_MIN = min(VERSIONS)
+PROTOCOL_VERSION_MAX = max(VERSIONS)

@@ -1,0 +1,105 @@
+"""Messages for tests of the link protocol: one of each kind, and strategies for any."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from eyeflow.protocol import messages as m
+from eyeflow.protocol import opening as o
+from eyeflow.protocol.slot import Slot
+
+ID = "ab" * 32
+EXAMPLES: list[m.Message] = [
+    m.Manifest(b"body", bytes(64)),
+    m.Fetch(8, (ID, "cd" * 32)),
+    m.Install(8, ID, b"\x7fSVM"),
+    m.ManifestResult(8, (m.RuleResult("pump", ID, m.RuleState.REFUSED, "not granted"),)),
+    m.Status(
+        1,
+        3,
+        99,
+        8,
+        (
+            m.Health(m.HealthKind.RULE, "pump", m.HealthState.RUNNING, "", ID, (("executions", 7),), Slot.ACTIVE),
+            m.Health(m.HealthKind.PORT, "mqtt", m.HealthState.CONNECTING, "no broker"),
+        ),
+    ),
+    m.Recall(3, 98),
+    m.Recalled(3, 98, bytes(32)),
+    m.Head(bytes(16), 3, 98, bytes(32)),
+]
+OPENINGS: list[o.Opening] = [
+    o.Hello(1, 2, "eyeflow 0.1", "node-1", 7, bytes(32), (("audit.cursor", b"\1"), ("x-board", b""))),
+    o.Welcome(2, "eyeflow 0.1", ID, 8, 10, (("later", b"\0" * 9),), bytes(64)),
+]
+
+naturals = st.integers(0, 2**63 - 1)
+versions = st.integers(1, 255)
+ids = st.binary(min_size=32, max_size=32).map(bytes.hex)
+rules = st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True)
+names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
+short = st.text(st.characters(exclude_categories=["Cs"]), max_size=16)
+scalars = st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | short
+params = st.dictionaries(rules, scalars, max_size=4).map(lambda one: tuple(sorted(one.items())))
+counters = st.dictionaries(short, naturals, max_size=4).map(lambda one: tuple(sorted(one.items())))
+hashes = st.binary(min_size=32, max_size=32)
+extensions = st.dictionaries(
+    st.from_regex(r"[a-z][a-z0-9_.-]{0,20}", fullmatch=True), st.binary(max_size=1024), max_size=6
+).map(lambda one: tuple(sorted(one.items())))
+slots = {1: st.just(Slot.ACTIVE), 2: st.sampled_from(Slot)}
+"""The slots that messages of each protocol version can name."""
+
+
+def lists(item: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(item, max_size=3).map(tuple)
+
+
+hellos = st.tuples(versions, versions).flatmap(
+    lambda pair: st.builds(o.Hello, st.just(min(pair)), st.just(max(pair)), short, names, naturals, hashes, extensions)
+)
+welcomes = st.builds(
+    o.Welcome,
+    versions,
+    short,
+    ids,
+    naturals,
+    st.integers(1, 3600),
+    extensions,
+    st.binary(min_size=64, max_size=64),
+)
+
+
+def messages_of(version: int) -> st.SearchStrategy[m.Message]:
+    """Any message that protocol `version` can say."""
+    results = st.builds(m.RuleResult, rules, ids | st.just(""), st.sampled_from(m.RuleState), short, slots[version])
+    state = st.sampled_from(m.HealthState)
+    health = st.one_of(
+        st.builds(
+            m.Health, st.just(m.HealthKind.RULE), short, state, short, ids | st.just(""), counters, slots[version]
+        ),
+        st.builds(m.Health, st.just(m.HealthKind.PORT), short, state, short, st.just(""), counters),
+    )
+    return st.one_of(
+        st.builds(m.Manifest, st.binary(min_size=1, max_size=64), st.binary(min_size=64, max_size=64)),
+        st.builds(m.Fetch, naturals, lists(ids)),
+        st.builds(m.Install, naturals, ids, st.binary(max_size=64)),
+        st.builds(m.ManifestResult, naturals, lists(results)),
+        st.builds(m.Status, naturals, naturals, naturals, naturals, lists(health)),
+        st.builds(m.Recall, naturals, naturals),
+        st.builds(m.Recalled, naturals, naturals, st.just(b"") | hashes),
+        st.builds(m.Head, st.binary(min_size=16, max_size=16), naturals, naturals, hashes),
+    )
+
+
+def manifests_of(version: int) -> st.SearchStrategy[m.WantedManifest]:
+    """Any manifest that protocol `version` can say."""
+    wanted = slots[version].filter(lambda slot: slot is not Slot.PREVIOUS)
+    entries = st.lists(
+        st.builds(m.ManifestEntry, rules, ids, short, params, wanted),
+        max_size=4,
+        unique_by=lambda one: (one.rule, one.slot),
+    ).map(lambda found: tuple(sorted(found, key=lambda one: (one.rule, one.slot.value))))
+    signers = st.sets(hashes, max_size=3).map(lambda keys: tuple(sorted(keys)))
+    return st.builds(m.WantedManifest, ids, names, naturals, naturals, entries, signers)
