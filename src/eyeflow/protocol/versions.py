@@ -45,6 +45,14 @@ class ProtocolVersion:
         """Return the manifest that this version writes as exactly `body`. Raises ProtocolError with the reason."""
         return self._body_from(self._bodies.decode(body))
 
+    def wrote(self, body: bytes) -> bool:
+        """Return whether a body has the form of this version: a node that speaks it can read no other."""
+        try:
+            self._bodies.decode(body)
+        except wire.ProtocolError:
+            return False
+        return True
+
 
 VERSIONS: Mapping[int, ProtocolVersion] = {
     1: ProtocolVersion(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from starlette.websockets import WebSocket
 
 from eyeflow.base.errors import EyeflowError
@@ -21,7 +21,9 @@ from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.link import _Link
 from eyeflow.coordinator.store.cluster_store import Reading, Writing
 from eyeflow.coordinator.store.sqlite_store import InlineStore
-from eyeflow.protocol.messages import Head, Hello, ManifestResult, RuleResult, RuleState, encode_message
+from eyeflow.protocol.messages import Head, ManifestResult, RuleResult, RuleState
+from eyeflow.protocol.opening import OPENING, Hello
+from eyeflow.protocol.versions import VERSIONS
 from eyeflow.rollout.plan import Deployment, NodeProgress, NodeState, Rollback
 
 PROGRAM, OLDER_PROGRAM = "1" * 64, "2" * 64
@@ -197,8 +199,8 @@ def test_a_node_that_forgot_its_manifest_is_an_old_copy(seen: Seen) -> None:
     seen.deploy()
     seen.answer("a")
     for version, expected in ((2, []), (1, ["older"])):
-        hello = Hello(1, 2, "", "a", 10, 6, version, bytes(32))
-        seen.run(lambda hello=hello: seen.hub.nodes.said_hello("a", hello, seen.now_us))  # type: ignore[misc]
+        hello = Hello(1, 2, "", "a", version, bytes(32))
+        seen.run(lambda hello=hello: seen.hub.nodes.said_hello("a", hello, 2, seen.now_us))  # type: ignore[misc]
         assert kinds(seen.history()) == expected
     assert "knows manifest 1, and had applied manifest 2" in seen.history().reason
 
@@ -340,13 +342,12 @@ def test_what_a_replaced_link_still_brings_counts_for_nothing(api: Any, make: An
         for number, link in enumerate(links, start=1):
             await api.hub.attach(link)
             await link.open()
-            hello = Hello(1, 2, "", "node-a", 10, 6, 0, bytes(32))
-            for message in (hello, head(5 + number, boot=number)):
-                await link._take(encode_message(message))
-        await links[0]._take(encode_message(head(9, boot=1)))
+            await link._take(OPENING.encode(Hello(1, 2, "", "node-a", 0, bytes(32))))
+            await link._take(VERSIONS[2].encode(head(5 + number, boot=number)))
+        await links[0]._take(VERSIONS[2].encode(head(9, boot=1)))
         assert api.hub.nodes._history("node-a").findings == ()
         await api.hub.attach(links[0])
-        await links[0]._take(encode_message(head(9, boot=1)))
+        await links[0]._take(VERSIONS[2].encode(head(9, boot=1)))
         found = kinds(api.hub.nodes._history("node-a"))
         assert found == ["twins"], "the control: on a link of its own it counts"
 

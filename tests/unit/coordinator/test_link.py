@@ -11,14 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.websockets import WebSocket
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator import app
 from eyeflow.coordinator.intake import check_program
+from eyeflow.coordinator.link import _Link
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.cluster.membership import Membership, join_cluster
 from eyeflow.node.control import InstallResult
+from eyeflow.protocol.messages import Manifest
+from eyeflow.protocol.opening import OPENING, Hello, Welcome
 from eyeflow.protocol.session import Accepted
+from eyeflow.protocol.versions import VERSIONS
 
 OCTETS = {"Content-Type": "application/octet-stream"}
 
@@ -515,3 +520,29 @@ def test_another_program_than_the_manifest_names_is_refused(
             await cluster.hang_up_all()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("steps", [(1, 2), (2, 1), (2, 1, 2)])
+def test_a_manifest_is_signed_in_the_version_that_its_node_speaks(api: Any, make: Any, steps: tuple[int, ...]) -> None:
+    """A node is taken back to an older eyeflow and forth: each time it gets the whole manifest in a form it reads."""
+    api.join("node-a", make.signer)
+    versions: list[int] = []
+
+    async def opened(hello: Hello) -> list[bytes]:
+        link = _Link(api.hub, WebSocket({"type": "websocket"}, None, None), "node-a")  # type: ignore[arg-type]
+        await api.hub.attach(link)
+        await link.open()
+        await link._take(OPENING.encode(hello))
+        return [link._outbox.get_nowait() for _ in range(link._outbox.qsize())]  # type: ignore[misc]
+
+    for speaks in steps:
+        hello = Hello(1, speaks, "", "node-a", 0, bytes(32))
+        sent = api.run(lambda hello=hello: opened(hello))
+        welcome, manifest = OPENING.decode(sent[0]), VERSIONS[speaks].decode(sent[-1])
+        assert isinstance(welcome, Welcome) and isinstance(manifest, Manifest)
+        wanted = VERSIONS[speaks].decode_manifest(manifest.body)
+        assert welcome.protocol == speaks and welcome.manifest_version == wanted.version
+        assert api.ask("GET", "/api/nodes/node-a").json()["protocol"] == speaks
+        assert api.run(lambda hello=hello: opened(hello)) == sent, "the same version again asks for nothing new"
+        versions.append(wanted.version)
+    assert versions == sorted(set(versions)), "other bytes need another version: the node refuses them otherwise"

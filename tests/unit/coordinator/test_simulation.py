@@ -26,14 +26,12 @@ from eyeflow.coordinator.store.sqlite_store import InlineStore
 from eyeflow.coordinator.store.sqlite_writing import SqliteWriting
 from eyeflow.protocol.messages import (
     Head,
-    Hello,
     InstalledRule,
     Manifest,
     RuleResult,
     RuleState,
-    decode_message,
-    encode_message,
 )
+from eyeflow.protocol.opening import Hello
 from eyeflow.protocol.session import (
     Accepted,
     Applied,
@@ -225,10 +223,9 @@ class Simulation:
         offer = self.call(lambda: self.hub.offer(node.name))
         assert offer is not None
         node.peer = CoordinatorSession(node.name, self.hub.own, offer, known=history.head)
-        installed = tuple(sorted(node.installed, key=lambda one: one.rule))
-        hello = Hello(1, 2, "sim", node.name, 1, node.seq + 1, node.accepted.version, bytes(32), installed)
+        hello = Hello(1, self.rng.choice([1, 2]), "sim", node.name, node.accepted.version, bytes(32))
         peer = Peer(self.store.coordinator_id, self.store.identity.public_key)
-        node.session = NodeSession(hello, peer, node.accepted, node.head())
+        node.session = NodeSession(hello, peer, node.accepted, node.head(), node.installed)
         self.node_acts(node, node.session.start())
 
     def disconnect(self) -> None:
@@ -247,9 +244,9 @@ class Simulation:
         node = self.rng.choice(busy)
         assert node.session is not None and node.peer is not None
         if node.to_node and (not node.to_coordinator or self.rng.random() < 0.5):
-            self.node_acts(node, node.session.receive(decode_message(node.to_node.popleft())))
+            self.node_acts(node, node.session.receive(node.session.read(node.to_node.popleft())))
         else:
-            self.coordinator_acts(node, node.peer.receive(decode_message(node.to_coordinator.popleft())))
+            self.coordinator_acts(node, node.peer.receive(node.peer.read(node.to_coordinator.popleft())))
 
     def push(self) -> None:
         self.call(self.hub.follow)
@@ -268,9 +265,12 @@ class Simulation:
                 if isinstance(output.message, Manifest):
                     version = node.peer.offered_version
                     self.call(lambda version=version: deployments.sent(node.name, version, now_us))  # type: ignore[misc]
-                node.to_node.append(encode_message(output.message))
+                node.to_node.append(node.peer.write(output.message))
             elif isinstance(output, Connected):
-                self.call(lambda one=output: nodes.said_hello(node.name, one.hello, now_us))  # type: ignore[misc]
+                self.call(lambda one=output: nodes.said_hello(node.name, one.hello, one.protocol, now_us))  # type: ignore[misc]
+                offer = self.call(lambda: self.hub.offer(node.name))
+                assert offer is not None
+                self.coordinator_acts(node, node.peer.welcome(offer))
             elif isinstance(output, NeedPrograms):
                 lost = dict.fromkeys(output.program_ids, b"program")
                 self.coordinator_acts(node, node.peer.deliver(output.manifest_version, lost))
@@ -286,7 +286,8 @@ class Simulation:
     def node_acts(self, node: Node, outputs: tuple[Output, ...]) -> None:
         for output in outputs:
             if isinstance(output, Send):
-                node.to_coordinator.append(encode_message(output.message))
+                assert node.session is not None
+                node.to_coordinator.append(node.session.write(output.message))
             elif isinstance(output, Apply):
                 self.apply(node, output)
                 if node.session is None:

@@ -6,7 +6,8 @@ from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from eyeflow.node.cluster.health import foreign_of, health_of, installed_of, next_seq_of, rules_of
-from eyeflow.protocol.messages import HealthState, InstalledRule, Status, decode_message, encode_message
+from eyeflow.protocol.messages import HealthKind, HealthState, InstalledRule, Status
+from eyeflow.protocol.versions import VERSIONS
 
 ID = "ab" * 32
 
@@ -41,8 +42,8 @@ def test_ports_and_counters_are_told() -> None:
     port = {"name": "mqtt", "state": "up", "detail": "", "counters": {"received": 7}}
     state: dict[str, object] = {"sources": [port], "drivers": [{**port, "state": "failed"}], "audit": {"next_seq": 9}}
     assert [(one.kind, one.name, one.state, one.counters) for one in health_of(state)] == [
-        ("port", "mqtt", HealthState.RUNNING, (("received", 7),)),
-        ("port", "mqtt", HealthState.FAILED, (("received", 7),)),
+        (HealthKind.PORT, "mqtt", HealthState.RUNNING, (("received", 7),)),
+        (HealthKind.PORT, "mqtt", HealthState.FAILED, (("received", 7),)),
     ]
     assert next_seq_of(state) == 9
     assert next_seq_of({}) == 0
@@ -65,4 +66,5 @@ rows = st.fixed_dictionaries(
 def test_any_status_makes_a_message_that_can_be_sent(found: list[dict[str, Any]], audit: Any) -> None:
     state: dict[str, object] = {"rules": found, "sources": found, "audit": audit}
     status = Status(1, 1, next_seq_of(state) % 2**62, 1, health_of(state))
-    assert decode_message(encode_message(status)) == status
+    for version in VERSIONS.values():
+        assert version.decode(version.encode(status)) == status
