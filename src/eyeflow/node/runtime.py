@@ -72,7 +72,7 @@ class NodeRuntime:
         self.installer.trusted |= set(_split_keys(self._signers or b""))
         self.installer.restore(restored.slots, restored.states)
         await self._record_start(restored)
-        resume_pending(self.engine, restored)
+        resume_pending(self.engine, restored, self.installer.trusted)
 
     async def _record_start(self, restored: Restored) -> None:
         """Record the start; while the disk refuses, rules do at a start what `durability` says, as at any time."""

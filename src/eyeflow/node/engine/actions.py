@@ -83,6 +83,11 @@ class ActionRunner:
             if lane is not None:
                 lane.cancel(reason)
 
+    def withhold(self, is_withheld: Callable[[Dispatch], bool], reason: str) -> None:
+        """Give up the actions of some executions, the ones under way too; those of others go on in their order."""
+        for lane in self._all():
+            lane.cancel(reason, is_withheld)
+
     @property
     def waiting(self) -> int:
         """How many executions have actions that have not ended."""

@@ -246,10 +246,7 @@ class Core:
         for event in round_.emitted:
             pending = (first_seq + event.draft, event.index) if first_seq else (0, 0)
             self.intake.emit(event.rule, event.name, event.payload, event.time_us, now_us, event.hops, pending)
-        return [
-            Dispatch(p.rule, p.rule.loaded.program_id, first_seq + p.draft if first_seq else 0, p.actions)
-            for p in round_.planned
-        ]
+        return [_dispatch(planned, first_seq) for planned in round_.planned]
 
     def acknowledge(self, round_: Round) -> None:
         """Tell the sources of a round that happened that their events are done."""
@@ -284,6 +281,11 @@ class Core:
         del self._notes[:-NOTES_MAX]
         self._finished += round_.batch.finished
         self._kept = dict(round_.batch.put_meta) | self._kept
+
+
+def _dispatch(planned: Planned, first_seq: int) -> Dispatch:
+    loaded, seq = planned.rule.loaded, first_seq + planned.draft if first_seq else 0
+    return Dispatch(planned.rule, loaded.program_id, seq, planned.actions, loaded.signers)
 
 
 def _body(ran: Ran, actions: tuple[tuple[int, tuple[Value, ...], int], ...]) -> ExecutionBody:

@@ -14,6 +14,7 @@ from eyeflow.node.control import InstallOutcome, InstallResult
 from eyeflow.node.engine.admission import Loaded, Policy, Refused
 from eyeflow.node.engine.core import Core
 from eyeflow.node.engine.engine import Engine
+from eyeflow.node.engine.rounds import Dispatch
 from eyeflow.node.engine.running import RunningRule, start_rule
 from eyeflow.node.run_key import RunKey, active, previous
 from eyeflow.node.store.types import Batch, Draft, SlotRow, StateRow
@@ -141,6 +142,18 @@ class Installer:
     def distrusted(self) -> frozenset[RunKey]:
         """Return the running programs that carry no signature of a trusted key."""
         return frozenset(key for key, rule in self._core.rules.items() if self.trusted.isdisjoint(rule.loaded.signers))
+
+    def withhold_older(self) -> None:
+        """Give up what programs that were replaced still have to send when nobody trusted has signed them.
+
+        They get no grace: that is for what runs.
+        """
+        self._engine.actions.withhold(self._is_old_and_distrusted, "the key of its program's signer was revoked")
+
+    def _is_old_and_distrusted(self, dispatch: Dispatch) -> bool:
+        running = self._core.rules.get(dispatch.rule.key)
+        is_old = running is None or running.loaded.program_id != dispatch.program_id
+        return is_old and self.trusted.isdisjoint(dispatch.signers)
 
     async def withdraw(self, key: RunKey) -> None:
         """Stop a program that nobody trusted has signed; its slot and state stay. Raises StorageError.

@@ -182,14 +182,44 @@ class Lane:
         self._queue.clear()
         return left
 
-    def cancel(self, reason: str) -> None:
-        """Give up all actions, the ones under way too."""
-        given_up = [(dispatch, action) for dispatch, action, _ in self._under_way.values()]
-        for number, dispatch in enumerate(self._queue):
-            given_up += [(dispatch, action) for action in dispatch.actions[self._ended if number == 0 else 0 :]]
-        self.leave()
+    def cancel(self, reason: str, is_given_up: Callable[[Dispatch], bool] = lambda dispatch: True) -> None:
+        """Give up the actions of these executions, the ones under way too; the others go on."""
+        given_up = self._take_under_way(is_given_up)
+        for number, dispatch in enumerate(queue := list(self._queue)):
+            if is_given_up(dispatch):
+                given_up += [(dispatch, action) for action in dispatch.actions[self._ended if number == 0 else 0 :]]
+        if queue and is_given_up(queue[0]):
+            self._stop_working()
+        self._queue = deque(dispatch for dispatch in queue if not is_given_up(dispatch))
         for dispatch, action in given_up:
             self._performer.end(dispatch, action, ActionOutcome.CANCELLED, 0, reason)
+        self._go()
+        self._changed()
+
+    def _take_under_way(self, is_given_up: Callable[[Dispatch], bool]) -> list[tuple[Dispatch, PlannedAction]]:
+        """Wait no more for the confirmations of these executions; return what they are of."""
+        taken = [answer for answer, (dispatch, _, _) in self._under_way.items() if is_given_up(dispatch)]
+        found = []
+        for answer in taken:
+            dispatch, action, timer = self._under_way.pop(answer)
+            timer.cancel()
+            answer.cancel()
+            found.append((dispatch, action))
+        if not self._under_way:
+            self._drained.set()
+        return found
+
+    def _stop_working(self) -> None:
+        """Leave the first execution; what comes after it starts when its action has let go of its driver."""
+        self._ended, self.blocked_by = 0, None
+        if self.task is not None:
+            self.task.cancel()
+            self.task.add_done_callback(self._work_ended)
+
+    def _work_ended(self, task: asyncio.Future[None]) -> None:
+        if self.task is task:
+            self.task = None  # it was cancelled before its first step
+        self._go()
 
 
 async def _first_of(*waits: Awaitable[None]) -> None:

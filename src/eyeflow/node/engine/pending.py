@@ -2,11 +2,14 @@
 
 Whether such an action reached the world is unknown. An action on a physical resource is not fired again: it is recorded
 as interrupted. Others (messages, log lines) are performed again as soon as their driver is ready, however long that
-takes, so each happens at least once; emitted events go to their listeners again.
+takes, so each happens at least once; emitted events go to their listeners again. But what a program decided that nobody
+trusted has signed is withheld, and recorded as cancelled: its signer may have been revoked since.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from itertools import groupby
 
 from eyeflow.base.errors import EyeflowError
@@ -19,37 +22,64 @@ from eyeflow.node.store.types import PendingRow, Restored
 from eyeflow.protocol.audit_bodies import ActionOutcome, ActionResultBody
 from eyeflow.svm.container import decode
 from eyeflow.svm.program import Program, SiteKind
+from eyeflow.svm.signing import check_signatures
 
 INTERRUPTED = "the node stopped before the action was known to have ended"
 
 
-def resume_pending(engine: Engine, restored: Restored) -> None:
-    """Go on with the unfinished actions in the order they were recorded; call it after the programs are restored."""
-    programs = {program_id: _decoded(data) for program_id, data in restored.pending_programs.items()}
+def resume_pending(engine: Engine, restored: Restored, trusted: Collection[bytes]) -> None:
+    """Go on with the unfinished actions in the order they were recorded; call it after the programs are restored.
+
+    `trusted` are the keys (32 bytes) whose programs may act.
+    """
+    programs = {program_id: _decider(data, trusted) for program_id, data in restored.pending_programs.items()}
     for _, execution in groupby(restored.pending, key=lambda row: row.seq):
         tried = ((row, _resumed(engine, programs.get(row.program_id), row)) for row in execution)
         left = [(row, action) for row, action in tried if action is not None]
         if left:
             first = left[0][0]
-            actions = [action for _, action in left]
-            engine.actions.resume(Dispatch(engine.core.rules[first.key], first.program_id, first.seq, actions))
+            decider, actions = programs[first.program_id], [action for _, action in left]
+            assert decider is not None, "what nobody decided was given up"
+            rule = engine.core.rules[first.key]
+            engine.actions.resume(Dispatch(rule, first.program_id, first.seq, actions, decider.signers))
 
 
-def _decoded(data: bytes) -> Program | None:
+@dataclass(frozen=True, slots=True)
+class _Decider:
+    """The program that decided an action, and its signers; `refusal` says why it may not act any more."""
+
+    program: Program
+    signers: tuple[bytes, ...]
+    refusal: str
+
+
+def _decider(data: bytes, trusted: Collection[bytes]) -> _Decider | None:
     """Return a stored program, None for one that is damaged: its actions must not stop the node's start."""
     try:
-        return decode(data).program
+        signed = decode(data)
     except EyeflowError:
         return None
+    signers = tuple(key for key, _ in signed.signatures)
+    try:
+        check_signatures(signed, trusted)
+    except EyeflowError as error:
+        return _Decider(signed.program, signers, error.brief)
+    return _Decider(signed.program, signers, "")
 
 
-def _resumed(engine: Engine, program: Program | None, row: PendingRow) -> PlannedAction | None:
+def _resumed(engine: Engine, decider: _Decider | None, row: PendingRow) -> PlannedAction | None:
     """Emit an event again, give up what may not be performed again; return what may."""
-    rule = engine.core.rules.get(row.key)
-    if rule is None or program is None or row.site >= len(program.sites):
-        _interrupt(engine, row)
+    if decider is None or row.site >= len(decider.program.sites):
+        _give_up(engine, row, ActionOutcome.INTERRUPTED, INTERRUPTED)
         return None
+    program, rule = decider.program, engine.core.rules.get(row.key)
     site = program.sites[row.site]
+    if decider.refusal and not site.resource:
+        _give_up(engine, row, ActionOutcome.CANCELLED, decider.refusal)
+        return None
+    if rule is None:
+        _give_up(engine, row, ActionOutcome.INTERRUPTED, INTERRUPTED)
+        return None
     if site.kind is SiteKind.EMIT:
         now_us = engine.clock.now_us()
         payload = event_payload(site, row.args, program.pins)
@@ -59,14 +89,13 @@ def _resumed(engine: Engine, program: Program | None, row: PendingRow) -> Planne
         return None
     # A newer program of the rule may need no such driver, so that the configuration has none any more.
     if site.resource or namespace_of(site.capability) not in engine.drivers:
-        _interrupt(engine, row)
+        _give_up(engine, row, ActionOutcome.INTERRUPTED, INTERRUPTED)
         return None
     return PlannedAction(row.index, site, named_arguments(site, row.args, program.pins), "")
 
 
-def _interrupt(engine: Engine, row: PendingRow) -> None:
+def _give_up(engine: Engine, row: PendingRow, outcome: ActionOutcome, why: str) -> None:
     core, now_us = engine.core, engine.clock.now_us()
     core.finish(row.seq, row.index, now_us)
-    outcome = int(ActionOutcome.INTERRUPTED)
-    body = ActionResultBody(row.key.rule, row.program_id, row.seq, row.index, outcome, 0, INTERRUPTED)
+    body = ActionResultBody(row.key.rule, row.program_id, row.seq, row.index, int(outcome), 0, why)
     core.note(now_us, body)

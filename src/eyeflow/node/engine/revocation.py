@@ -40,7 +40,11 @@ class Revocation:
         self._woken.set()
 
     async def stop_due(self) -> None:
-        """Stop the programs whose grace is over; with a grace of 0, every one that nobody trusted has signed."""
+        """Stop the programs whose grace is over; with a grace of 0, every one that nobody trusted has signed.
+
+        What replaced programs still have to send is withheld at once.
+        """
+        self._installer.withhold_older()
         now_us = self._clock.steady_us()
         distrusted = self._installer.distrusted()
         for key in distrusted - self._until_us.keys():

@@ -15,7 +15,7 @@ from eyeflow.node.control import InstallOutcome
 from eyeflow.node.engine.revocation import Revocation
 from eyeflow.node.run_key import active
 from eyeflow.protocol.audit import decode_record, verify_chain
-from eyeflow.protocol.audit_bodies import ExecutionBody, WithdrawBody
+from eyeflow.protocol.audit_bodies import ActionOutcome, ActionResultBody, ExecutionBody, WithdrawBody
 from eyeflow.svm.signing import fingerprint, public_key_of, sign_program
 
 OTHER = bytes(range(100, 132))
@@ -202,3 +202,153 @@ def test_nothing_waits_for_a_rule_that_was_stopped(tmp_path: Path) -> None:
         await sim.stop()
 
     run(test())
+
+
+# --- what a program of theirs still has to send after one of ours replaced it -----------------------------------------
+
+
+def sender(version: int, action: str = 'mqtt.publish("a", "{r.temp:0}")') -> str:
+    return (
+        f'rule told {{\n version "{version}.0.0"\n record Reading {{ temp: float }}\n'
+        f' on mqtt "t" as r: Reading\n {action}\n}}\n'
+    )
+
+
+async def replaced(sim: NodeSim, action: str = 'mqtt.publish("a", "{r.temp:0}")') -> None:
+    """Let their program decide 1, 2 and 3, which the broker does not confirm; then let ours replace it and decide 4."""
+    sim.node.trust([public_key_of(OTHER)])
+    assert (await sim.node.install(program(sender(1, action), OTHER), {}, "d", 1)).code == ""
+    for number in (1.0, 2.0, 3.0):
+        await sim.send("t", temp=number)
+    await sim.turns()
+    assert (await sim.node.install(program(sender(2)), {}, "d", 2)).code == ""
+    await sim.send("t", temp=4.0)
+    await sim.turns()
+
+
+def sent(sim: NodeSim) -> list[object]:
+    return [args["payload"] for _, _, args in sim.drivers["mqtt"].acted]
+
+
+def withheld(sim: NodeSim) -> list[tuple[ActionOutcome, str]]:
+    return [(ActionOutcome(body.result), body.error) for body in sim.bodies(ActionResultBody)]
+
+
+@pytest.mark.parametrize("grace_s", [0.0, 3600.0])
+@pytest.mark.parametrize("pipelines", [False, True], ids=["one by one", "under way"])
+@pytest.mark.parametrize("revoked", [True, False], ids=["revoked", "trusted"])
+def test_what_a_replaced_program_has_to_send_is_withheld_when_its_signer_is_revoked(
+    tmp_path: Path, revoked: bool, pipelines: bool, grace_s: float
+) -> None:
+    """A grace is for what runs. The case `trusted` is the control: then all is sent."""
+
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path)
+        sim.node.revocation = Revocation(sim.node.installer, sim.clock, grace_s)
+        sim.drivers["mqtt"].duration_s["mqtt.publish"], sim.drivers["mqtt"].pipelines = 1.0, pipelines
+        await replaced(sim)
+        if revoked:
+            sim.node.trust([])
+        await sim.node.stop_distrusted()
+        await sim.advance(10 * SECOND)
+        assert sent(sim) == (["4"] if revoked else ["1", "2", "3", "4"])
+        reason = "the key of its program's signer was revoked"
+        assert withheld(sim) == [(ActionOutcome.CANCELLED, reason)] * (3 if revoked else 0)
+        assert sim.store.restore().pending == () and sim.node.engine.actions.waiting == 0
+        await sim.send("t", temp=5.0)
+        await sim.advance(5 * SECOND)
+        assert sent(sim)[-1] == "5", "the lane goes on"
+        await sim.stop()
+
+    run(test())
+
+
+EMIT = "emit told(value: r.temp)"
+LISTENER = (
+    'rule hears {\n version "1.0.0"\n record Told { value: float }\n'
+    ' on event "told" as e: Told\n log.info("{e.value:0}")\n}\n'
+)
+
+
+@pytest.mark.parametrize("when", ["before the start", "after the start", "never"])
+def test_what_a_crash_left_of_a_replaced_program_is_withheld_when_its_signer_is_revoked(
+    tmp_path: Path, when: str
+) -> None:
+    """`never` is the control: then all is sent."""
+
+    async def first() -> None:
+        sim = await NodeSim.started(tmp_path)
+        sim.drivers["mqtt"].duration_s["mqtt.publish"] = 3600.0
+        await replaced(sim)
+        if when == "before the start":
+            sim.node.trust([])
+        await sim.turns()
+        sim.crash()
+
+    async def second() -> None:
+        sim = await NodeSim.started(tmp_path)
+        sim.drivers["mqtt"].is_ready = False
+        await sim.advance(60 * SECOND)
+        if when == "after the start":
+            sim.node.trust([])
+            await sim.node.stop_distrusted()
+        sim.drivers["mqtt"].set_ready(True)
+        await sim.advance(10 * SECOND)
+        assert sent(sim) == (["1", "2", "3", "4"] if when == "never" else ["4"])
+        outcomes = withheld(sim)
+        assert [outcome for outcome, _ in outcomes] == [ActionOutcome.CANCELLED] * (0 if when == "never" else 3)
+        assert all("no such key is trusted here" in why or "was revoked" in why for _, why in outcomes), outcomes
+        assert sim.store.restore().pending == ()
+        await sim.stop()
+
+    run(first())
+    run(second())
+
+
+@pytest.mark.parametrize("revoked", [True, False], ids=["revoked", "trusted"])
+def test_an_event_that_a_replaced_program_emitted_before_a_crash_is_withheld_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, revoked: bool
+) -> None:
+    async def first() -> None:
+        sim = await NodeSim.started(tmp_path, LISTENER)
+        monkeypatch.setattr(sim.node.engine.core.intake, "emit", lambda *_: None)  # it crashes before they are heard
+        await replaced(sim, EMIT)
+        if revoked:
+            sim.node.trust([])
+        await sim.turns()
+        sim.crash()
+
+    async def second() -> None:
+        sim = await NodeSim.started(tmp_path)
+        await sim.advance(SECOND)
+        heard = [args["message"] for _, _, args in sim.drivers["log"].acted]
+        assert heard == ([] if revoked else ["1", "2", "3"])
+        assert [outcome for outcome, _ in withheld(sim)] == [ActionOutcome.CANCELLED] * (3 if revoked else 0)
+        await sim.stop()
+
+    run(first())
+    run(second())
+
+
+def test_what_a_crash_left_of_a_program_that_runs_no_more_says_so(tmp_path: Path) -> None:
+    """Its own messages, too: it is not the stop of the node that keeps them from being sent."""
+
+    async def first() -> None:
+        sim = await NodeSim.started(tmp_path)
+        sim.drivers["mqtt"].duration_s["mqtt.publish"] = 3600.0
+        sim.node.trust([public_key_of(OTHER)])
+        assert (await sim.node.install(program(sender(1), OTHER), {}, "d", 1)).code == ""
+        await sim.send("t", temp=1.0)
+        sim.node.trust([])
+        await sim.turns()
+        sim.crash()
+
+    async def second() -> None:
+        sim = await NodeSim.started(tmp_path)
+        await sim.advance(SECOND)
+        ((outcome, why),) = withheld(sim)
+        assert outcome is ActionOutcome.CANCELLED and fingerprint(public_key_of(OTHER)) in why
+        await sim.stop()
+
+    run(first())
+    run(second())
