@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -179,6 +180,34 @@ def test_the_search_for_circles_can_fail() -> None:
     graph = {name: found - CIRCLES.get(name, set()) for name, found in import_graph().items()}
     graph["eyeflow.base.errors"].add("eyeflow.cli.main")
     assert {"eyeflow.base.errors", "eyeflow.cli.main"} <= set(circle(graph))
+
+
+SQL = re.compile(
+    r"\b(SELECT .+ FROM|INSERT (OR \w+ )?INTO|UPDATE \w+ SET|DELETE FROM|PRAGMA|CREATE TABLE)\b", re.DOTALL
+)
+
+
+def sql_errors(path: Path, tree: ast.AST) -> list[str]:
+    """The coordinator asks its store by verbs: another database must fit behind them (docs/ARCHITECTURE.md)."""
+    inside = path.parent.name == "store" and (path.name.startswith("sqlite_") or path.name == "migrations.py")
+    if package_of(path) != "coordinator" or inside:
+        return []
+    docs = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    texts = [one for one in ast.walk(tree) if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+    found = [f"{path}:{one.lineno} holds SQL" for one in texts if id(one) not in docs and SQL.search(one.value)]
+    return found + [f"{path} imports apsw" for name in imported(tree) if name.split(".")[0] == "apsw"]
+
+
+def test_sql_stands_in_one_place_of_the_coordinator() -> None:
+    assert not [error for path in FILES for error in sql_errors(path, ast.parse(path.read_text()))]
+    bad = ast.parse("import apsw\nrun('SELECT a FROM b')\n")
+    assert len(sql_errors(SOURCE / "coordinator" / "nodes.py", bad)) == 2, "the check can fail"
 
 
 def test_no_grab_bag_modules() -> None:

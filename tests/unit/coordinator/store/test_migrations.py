@@ -1,0 +1,92 @@
+"""Files of older versions are brought up, those of newer ones and of others are refused with the reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from eyeflow.base.errors import EyeflowError
+from eyeflow.base.machine import Machine
+from eyeflow.coordinator.store import sqlite_file
+from eyeflow.coordinator.store.facts import Kept
+from eyeflow.coordinator.store.migrations import MIGRATIONS, SCHEMA_VERSION
+from eyeflow.coordinator.store.sqlite_file import SqliteFile
+
+VERSION_1 = Path(__file__).with_name("version_1.sql")
+"""A store as version 1 wrote it: one node, one program's rule wanted, a deployment with one node. Never change it."""
+
+
+def written(path: Path, script: str) -> Path:
+    db = apsw.Connection(str(path))
+    db.execute(script)
+    db.close()
+    return path
+
+
+def test_a_store_of_version_1_is_brought_up_with_all_it_holds(tmp_path: Path) -> None:
+    store = SqliteFile(written(tmp_path / "store.sqlite", VERSION_1.read_text()), Machine())
+    assert store._db.pragma("user_version") == SCHEMA_VERSION
+    assert store.identity.private_bytes() == bytes(range(32)), "it stays the same coordinator"
+    assert store.read(lambda reading: reading.count(Kept.NODES)) == 1
+    ((deployment, progress),) = store.read(lambda reading: reading.open_progress("node-0000"))
+    assert (deployment.rule, progress.state.value) == ("pump", "waiting")
+    assert store.read(lambda reading: reading.wanted("node-0000"))[0][0] == "pump"
+    assert store.newest_change == 2
+    store.close()
+
+
+def test_a_step_forward_keeps_what_is_there_and_happens_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path that the next version takes, with a step that would fail if it ran twice."""
+    path = written(tmp_path / "store.sqlite", VERSION_1.read_text())
+    monkeypatch.setattr(sqlite_file, "MIGRATIONS", (*MIGRATIONS[:1], "ALTER TABLE nodes ADD COLUMN label TEXT"))
+    monkeypatch.setattr(sqlite_file, "SCHEMA_VERSION", 2)
+    for _ in range(2):
+        store = SqliteFile(path, Machine())
+        assert store._db.pragma("user_version") == 2
+        assert list(store._db.execute("SELECT name, label FROM nodes")) == [("node-0000", None)]
+        store.close()
+
+
+def test_a_step_forward_that_fails_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path / "store.sqlite", VERSION_1.read_text())
+    broken = "ALTER TABLE nodes ADD COLUMN label TEXT; ALTER TABLE nowhere ADD COLUMN label TEXT"
+    monkeypatch.setattr(sqlite_file, "MIGRATIONS", (*MIGRATIONS[:1], broken))
+    monkeypatch.setattr(sqlite_file, "SCHEMA_VERSION", 2)
+    with pytest.raises(EyeflowError):
+        SqliteFile(path, Machine())
+    monkeypatch.undo()
+    store = SqliteFile(path, Machine())
+    assert store.read(lambda reading: reading.node("node-0000")) is not None
+    store.close()
+
+
+REFUSED = [
+    ("PRAGMA application_id = 0x45594543; PRAGMA user_version = 99; CREATE TABLE a(b)", "newer eyeflow", "or newer"),
+    ("PRAGMA user_version = 2; CREATE TABLE meta(key TEXT)", "before the first release", "--data-dir"),
+    ("CREATE TABLE a(b)", "another program", "--data-dir"),
+]
+
+
+@pytest.mark.parametrize(("script", "cause", "next_step"), REFUSED, ids=["newer", "unreleased", "foreign"])
+def test_other_files_are_refused_and_stay_as_they_are(tmp_path: Path, script: str, cause: str, next_step: str) -> None:
+    path = written(tmp_path / "store.sqlite", script)
+    with pytest.raises(EyeflowError) as error:
+        SqliteFile(path, Machine())
+    assert error.value.code == "store_version"
+    assert cause in error.value.cause and next_step in error.value.next_step
+    db = apsw.Connection(str(path))
+    assert len(list(db.execute("SELECT name FROM sqlite_schema"))) == 1
+    db.close()
+
+
+def test_the_recorded_store_is_one_that_version_1_makes(kept: Any) -> None:
+    """Else the first test would bring up a file that never was."""
+    recorded = apsw.Connection(":memory:")
+    recorded.execute(VERSION_1.read_text())
+    tables = "SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY name"
+    fresh = apsw.Connection(":memory:")
+    fresh.execute(MIGRATIONS[0])
+    assert list(recorded.execute(tables)) == list(fresh.execute(tables))

@@ -1,0 +1,130 @@
+"""What the verbs promise: counts that are kept, what is open of a node, what goes with a node, what is due."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import given, seed, settings
+from hypothesis import strategies as st
+
+from eyeflow.coordinator.histories import History
+from eyeflow.coordinator.store.cluster_store import Writing
+from eyeflow.coordinator.store.facts import NodeReport
+from eyeflow.protocol.messages import Head, RuleResult, RuleState
+from eyeflow.rollout.plan import DeploymentState, InStates, NodeState, Target
+
+
+def test_a_deployment_and_its_nodes_come_back_as_they_were(kept: Any, helpers: Any) -> None:
+    made = kept.deployed(["b", "a"])
+    assert kept.file.read(lambda reading: reading.deployment("d-1")) == made
+    previous = Target("2" * 64, "d-0", (("limit", 1.0), ("count", 3), ("on", True)))
+    (one, _) = kept.file.read(lambda reading: reading.progress("d-1"))
+    changed = replace(
+        one, state=NodeState.SENT, reason="x", previous=previous, manifest_version=4, due_us=9, touched_us=8
+    )
+    saved = kept.do(lambda writing: writing.save_progress("d-1", one, changed, 1))
+    assert saved == replace(changed, revision=1)
+    assert kept.file.read(lambda reading: reading.progress("d-1"))[0] == saved
+
+
+moves = st.lists(st.tuples(st.integers(0, 4), st.sampled_from([*NodeState, None])), max_size=25)
+
+
+@seed(5)
+@settings(max_examples=60, deadline=None)
+@given(script=moves)
+def test_kept_counts_are_what_counting_would_give(script: list[tuple[int, NodeState | None]], tmp_path_factory: Any, helpers: Any) -> None:  # fmt: skip
+    kept = helpers.kept(tmp_path_factory.mktemp("counts") / "store.sqlite")
+    kept.deployed(helpers.names(5))
+
+    def step(writing: Writing) -> None:
+        for index, state in script:
+            rows = {one.node: one for one in writing.progress("d-1")}
+            one = rows.get(helpers.names(5)[index])
+            if one is not None and state is None:
+                writing.drop_progress("d-1", one.node)
+            elif one is not None and state is not None:
+                writing.save_progress("d-1", one, replace(one, state=state), 1)
+
+    kept.do(step)
+    counted = Counter(one.state for one in kept.file.read(lambda reading: reading.progress("d-1")))
+    assert kept.file.read(lambda reading: reading.counts("d-1")) == counted
+    for state in NodeState:
+        found = kept.file.read(lambda reading, which=InStates(frozenset({state})): reading.progress("d-1", which))
+        assert len(found) == counted[state]
+    kept.file.close()
+
+
+def test_what_has_ended_is_open_for_nobody(kept: Any) -> None:
+    made = kept.deployed(["a"])
+    assert [one.id for one, _ in kept.file.read(lambda reading: reading.open_progress("a"))] == ["d-1"]
+    kept.do(lambda writing: writing.save_deployment(replace(made, state=DeploymentState.FAILED)))
+    assert kept.file.read(lambda reading: reading.open_progress("a")) == []
+    assert kept.file.read(lambda reading: reading.open_deployments()) == []
+    assert len(kept.file.read(lambda reading: reading.progress("d-1"))) == 1, "it can still be looked at"
+
+
+def test_only_what_is_due_is_due(kept: Any, helpers: Any) -> None:
+    made = kept.deployed(["a", "b"])
+    (a, _) = kept.file.read(lambda reading: reading.progress("d-1"))
+
+    def due(now_us: int) -> list[str]:
+        return kept.file.read(lambda reading: reading.due_deployments(now_us))
+
+    assert due(made.deadline_us - 1) == []
+    assert due(made.deadline_us) == ["d-1"]
+    kept.do(lambda writing: writing.save_progress("d-1", a, replace(a, state=NodeState.SENT, due_us=500), 1))
+    assert (due(499), due(500)) == ([], ["d-1"])
+    assert kept.file.read(lambda reading: reading.overdue("d-1", 500)) == ("a",)
+    assert kept.file.read(lambda reading: reading.awaited()) == [("d-1", "a")]
+    kept.do(lambda writing: writing.save_deployment(replace(made, state=DeploymentState.FAILED)))
+    assert (due(500), due(made.deadline_us)) == ([], [])
+
+
+def test_old_deployments_are_forgotten_with_their_nodes(kept: Any, helpers: Any) -> None:
+    def step(writing: Writing) -> None:
+        for number in range(6):
+            made = helpers.deployment(f"d-{number}")
+            writing.add_deployment(made, [])
+            if number != 1:
+                writing.save_deployment(replace(made, state=DeploymentState.SUCCEEDED))
+        writing.forget_old_deployments(2)
+
+    kept.do(step)
+    assert [one.id for one in kept.file.read(lambda reading: reading.deployments(9))] == ["d-5", "d-4", "d-1"]
+
+
+def test_what_was_wanted_and_known_of_a_node_goes_with_it_and_its_versions_go_on(kept: Any, helpers: Any) -> None:
+    def step(writing: Writing) -> None:
+        writing.register_node("a", bytes(32), 1)
+        writing.want("a", "pump", Target("1" * 64, "d-1"))
+        writing.keep_known_good("a", "pump", Target("1" * 64, "d-1"))
+        writing.record_histories({"a": History(Head(b"", 1, 2, bytes(32)))}, 1)
+        writing.record_report(NodeReport("a", 1, (RuleResult("pump", "1" * 64, RuleState.INSTALLED),)), 1)
+        writing.next_manifest_version("a")
+        writing.keep_manifest("a", b"body", b"signature", 1)
+        writing.remove_node("a", 1)
+
+    kept.do(step)
+    assert kept.file.read(lambda reading: reading.wanted("a")) == []
+    assert kept.file.read(lambda reading: reading.known_good("a", "pump")) is None
+    assert kept.file.read(lambda reading: reading.history("a")) == History()
+    assert kept.file.read(lambda reading: (reading.said("a"), reading.manifest("a"))) == ([], None)
+    kept.do(lambda writing: writing.register_node("a", bytes(32), 2))
+    assert kept.do(lambda writing: writing.next_manifest_version("a")) == 2, "an older manifest must stay older"
+
+
+def test_a_report_of_an_older_manifest_changes_nothing(kept: Any) -> None:
+    kept.do(lambda writing: writing.register_node("a", bytes(32), 1))
+    for version, state in ((5, RuleState.INSTALLED), (4, RuleState.REFUSED)):
+        report = NodeReport("a", version, (RuleResult("pump", "1" * 64, state),))
+        kept.do(lambda writing, report=report: writing.record_report(report, 1))
+    (said,) = kept.file.read(lambda reading: reading.said("a"))
+    assert said.state is RuleState.INSTALLED
+
+
+def test_of_a_node_that_is_not_in_the_cluster_no_history_is_kept(kept: Any) -> None:
+    kept.do(lambda writing: writing.record_histories({"ghost": History(Head(b"", 1, 2, bytes(32)))}, 1))
+    assert kept.file.read(lambda reading: reading.history("ghost")) == History()

@@ -1,0 +1,82 @@
+PRAGMA application_id = 1163478339;
+BEGIN TRANSACTION;
+CREATE TABLE api_tokens(
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, role TEXT NOT NULL, hash BLOB NOT NULL,
+    created_us INTEGER NOT NULL, revoked_us INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
+CREATE TABLE changes(
+    number INTEGER PRIMARY KEY AUTOINCREMENT, time_us INTEGER NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL,
+    node TEXT NOT NULL) STRICT;
+INSERT INTO changes VALUES(1,1790000000000000,'node','node-0000','');
+INSERT INTO changes VALUES(2,1790000000000000,'deployment','d-1','');
+CREATE TABLE cursors(reader TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE deployments(
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, rule TEXT NOT NULL, target TEXT NOT NULL,
+    strategy TEXT NOT NULL, rollback TEXT NOT NULL, created_us INTEGER NOT NULL, deadline_us INTEGER NOT NULL,
+    created_by TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL, updated_us INTEGER NOT NULL,
+    state_deadline_us INTEGER NOT NULL, outcome TEXT NOT NULL, revision INTEGER NOT NULL,
+    due_us INTEGER NOT NULL, over INTEGER NOT NULL) STRICT;
+INSERT INTO deployments VALUES(1,'d-1','pump','["1111111111111111111111111111111111111111111111111111111111111111","d-1",[["limit",75.5]]]','immediate','onError',1790000000000000,1790001000000000,'ci','pending','',0,0,'failed',0,1790001000000000,0);
+CREATE INDEX deployments_due ON deployments(due_us) WHERE over = 0;
+CREATE TABLE findings(
+    node TEXT NOT NULL REFERENCES nodes(name) ON DELETE CASCADE, kind TEXT NOT NULL, since_us INTEGER NOT NULL,
+    last_us INTEGER NOT NULL, evidence TEXT NOT NULL, PRIMARY KEY(node, kind)) STRICT, WITHOUT ROWID;
+CREATE TABLE heads(
+    node TEXT PRIMARY KEY REFERENCES nodes(name) ON DELETE CASCADE, epoch INTEGER NOT NULL, seq INTEGER NOT NULL,
+    hash BLOB NOT NULL, boots BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE join_tokens(
+    id TEXT PRIMARY KEY, hash BLOB NOT NULL, created_us INTEGER NOT NULL, expires_us INTEGER NOT NULL,
+    used_us INTEGER NOT NULL DEFAULT 0, used_by TEXT NOT NULL DEFAULT '') STRICT, WITHOUT ROWID;
+CREATE TABLE known_good(
+    node TEXT NOT NULL REFERENCES nodes(name) ON DELETE CASCADE, rule TEXT NOT NULL, target TEXT NOT NULL,
+    PRIMARY KEY(node, rule)) STRICT, WITHOUT ROWID;
+CREATE TABLE log(
+    number INTEGER PRIMARY KEY, time_us INTEGER NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,
+    subject TEXT NOT NULL, detail TEXT NOT NULL) STRICT;
+CREATE TABLE manifest_floors(node TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE manifests(
+    node TEXT PRIMARY KEY REFERENCES nodes(name) ON DELETE CASCADE, version INTEGER NOT NULL, body BLOB NOT NULL,
+    signature BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+INSERT INTO meta VALUES('identity',X'000102030405060708090A0B0C0D0E0F101112131415161718191A1B1C1D1E1F');
+CREATE TABLE nodes(
+    name TEXT PRIMARY KEY, public_key BLOB NOT NULL, joined_us INTEGER NOT NULL,
+    last_seen_us INTEGER NOT NULL DEFAULT 0, software TEXT NOT NULL DEFAULT '',
+    epoch INTEGER NOT NULL DEFAULT 0, next_seq INTEGER NOT NULL DEFAULT 0,
+    manifest_version INTEGER NOT NULL DEFAULT 0, applied_version INTEGER NOT NULL DEFAULT 0,
+    problem TEXT NOT NULL DEFAULT '') STRICT, WITHOUT ROWID;
+INSERT INTO nodes VALUES('node-0000',X'0000000000000000000000000000000000000000000000000000000000000000',1790000000000000,0,'',0,0,0,0,'');
+CREATE TABLE programs(
+    id TEXT PRIMARY KEY, rule TEXT NOT NULL, version TEXT NOT NULL, sequence INTEGER NOT NULL, profile TEXT NOT NULL,
+    about TEXT NOT NULL, bytes BLOB NOT NULL, uploaded_us INTEGER NOT NULL, uploaded_by TEXT NOT NULL) STRICT;
+CREATE INDEX programs_by_rule ON programs(rule, uploaded_us);
+CREATE TABLE progress(
+    deployment TEXT NOT NULL REFERENCES deployments(id) ON DELETE CASCADE, node TEXT NOT NULL, state TEXT NOT NULL,
+    reason TEXT NOT NULL, previous TEXT, manifest_version INTEGER NOT NULL, due_us INTEGER NOT NULL,
+    touched_us INTEGER NOT NULL, revision INTEGER NOT NULL, over INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY(deployment, node)) STRICT, WITHOUT ROWID;
+INSERT INTO progress VALUES('d-1','node-0000','waiting','',NULL,0,0,0,0,0);
+CREATE INDEX progress_by_state ON progress(deployment, state, node);
+CREATE INDEX progress_due ON progress(due_us) WHERE due_us > 0;
+CREATE INDEX progress_due_here ON progress(deployment, due_us) WHERE due_us > 0;
+CREATE INDEX progress_open ON progress(node) WHERE over = 0;
+CREATE TABLE progress_counts(
+    deployment TEXT NOT NULL REFERENCES deployments(id) ON DELETE CASCADE, state TEXT NOT NULL, nodes INTEGER NOT NULL,
+    PRIMARY KEY(deployment, state)) STRICT, WITHOUT ROWID;
+INSERT INTO progress_counts VALUES('d-1','waiting',1);
+CREATE TABLE said(
+    node TEXT NOT NULL REFERENCES nodes(name) ON DELETE CASCADE, rule TEXT NOT NULL,
+    slot TEXT NOT NULL DEFAULT 'active', program_id TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL,
+    PRIMARY KEY(node, rule, slot)) STRICT, WITHOUT ROWID;
+CREATE TABLE signer_keys(
+    public_key BLOB PRIMARY KEY, name TEXT NOT NULL, added_us INTEGER NOT NULL,
+    revoked_us INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
+CREATE TABLE wanted(
+    node TEXT NOT NULL REFERENCES nodes(name) ON DELETE CASCADE, rule TEXT NOT NULL,
+    slot TEXT NOT NULL DEFAULT 'active', target TEXT NOT NULL, PRIMARY KEY(node, rule, slot)) STRICT, WITHOUT ROWID;
+INSERT INTO wanted VALUES('node-0000','pump','active','["1111111111111111111111111111111111111111111111111111111111111111","d-1",[["limit",75.5]]]');
+CREATE INDEX wanted_by_rule ON wanted(rule, node);
+DELETE FROM main.sqlite_sequence WHERE name='changes';
+INSERT INTO main.sqlite_sequence VALUES ('changes', 2);
+pragma user_version=1;
+pragma application_id=1163478339;
+COMMIT TRANSACTION;
