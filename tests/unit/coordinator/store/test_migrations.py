@@ -16,7 +16,7 @@ from eyeflow.coordinator.store.migrations import MIGRATIONS, SCHEMA_VERSION
 from eyeflow.coordinator.store.sqlite_file import SqliteFile
 
 VERSION_1 = Path(__file__).with_name("version_1.sql")
-"""A store as version 1 wrote it: one node, one program's rule wanted, a deployment with one node. Never change it."""
+"""A store as version 1 wrote it: a node, what it shall run, an open deployment. After the first release it never changes."""
 
 
 def written(path: Path, script: str) -> Path:
