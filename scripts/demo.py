@@ -181,7 +181,10 @@ def show_cluster(folder: Path, log: Path) -> None:
     eyeflow("deploy", program, "--nodes", "node-a")
     title("5. They act: only signed programs, and each action only after its record is on the disk")
     follow(
-        log, "eyeflow.rule: cpu", 2, "host_monitor on node-a reads this machine's processor, memory and temperature:"
+        log,
+        "rule host_monitor: cpu",
+        2,
+        "host_monitor on node-a reads this machine's processor, memory and temperature:",
     )
     heat(folder, 912)
     follow(

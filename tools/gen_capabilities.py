@@ -160,11 +160,13 @@ def _source(one: EventSource) -> str:
 
 def module() -> str:
     """Return the catalog as a Python module."""
-    data: dict[str, list[object]] = {}
+    data: dict[str, list[dict[str, object]]] = {}
     for _, text in texts():
         for group, entries in tomllib.loads(text).items():
             data.setdefault(group, []).extend(entries)
-    return _MODULE_HEAD + pformat(data, sort_dicts=False, width=110) + "\n"
+    names = tuple(entry["name"] for entry in data["source"])
+    tail = f'\nSOURCES = {names!r}\n"""What a rule can listen to by name."""\n'
+    return _MODULE_HEAD + pformat(data, sort_dicts=False, width=110) + "\n" + tail
 
 
 def main() -> int:

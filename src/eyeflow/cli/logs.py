@@ -1,4 +1,4 @@
-"""The log of the daemons: lines on stderr, each with its time."""
+"""The log of the daemons: lines on stderr, each with its time and the rule or source that it is about."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from enum import Enum
 from typing import Any
 
+from eyeflow.base.subject import SUBJECT
 from eyeflow.base.visible import visible
 
 
@@ -29,9 +30,10 @@ def set_up_log(log_format: LogFormat, *, verbose: bool) -> None:
 
 class _TextFormatter(logging.Formatter):
     def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
+        super().__init__("%(asctime)s %(levelname)-7s %(subject)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name of logging
+        record.subject = SUBJECT.get() or record.name
         return visible(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - the name of logging
@@ -46,6 +48,7 @@ class _JsonFormatter(logging.Formatter):
             "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S"),
             "level": record.levelname.lower(),
             "logger": record.name,
+            "subject": SUBJECT.get(),
             "message": record.getMessage(),
         }
         if record.exc_info:

@@ -288,3 +288,6 @@ CATALOG: dict[str, object] = {'enum': [{'name': 'Level', 'members': ['LOW', 'HIG
              'profiles': ['linux'],
              'unavailable': {'mcu': 'read the port in an `every` handler with uart.read_byte'},
              'doc': 'A line from a serial port: a JSON object.'}]}
+
+SOURCES = ('event', 'kafka', 'host', 'http', 'mqtt', 'serial')
+"""What a rule can listen to by name."""

@@ -14,6 +14,7 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.base.machine import Machine
 from eyeflow.base.reasons import internal, why
 from eyeflow.base.stop_signals import stop_signals
+from eyeflow.base.subject import SUBJECT
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.clock import Clock, SystemClock
 from eyeflow.node.config.config import NodeConfig
@@ -155,11 +156,11 @@ async def _serve(node: NodeRuntime, stop: asyncio.Event, on_ready: OnReady | Non
     tried, rng = asyncio.Event(), node.machine.random
     async with asyncio.TaskGroup() as group:
         engine = group.create_task(node.engine.run())
-        ports = [(source.status, _runs(source, node)) for source in node.sources.values()]
+        ports = [(source.status, _runs(source, node), f"source {name}") for name, source in node.sources.items()]
         if node.link is not None:
-            ports.append((node.link.status, node.link.run))
-        others = [group.create_task(_supervise(status, run, rng)) for status, run in ports]
-        told = [*(status for status, _ in ports), *(driver.status for driver in node.world.drivers.values())]
+            ports.append((node.link.status, node.link.run, "link"))
+        others = [group.create_task(_supervise(status, run, rng, about)) for status, run, about in ports]
+        told = [*(status for status, *_ in ports), *(driver.status for driver in node.world.drivers.values())]
         others.append(group.create_task(PortLog(told).run()))
         others.append(group.create_task(node.revocation.run()))
         others.append(group.create_task(keep_serving_status(node.config.data_dir, node.status, tried, rng)))
@@ -180,8 +181,9 @@ def _runs(source: Source, node: NodeRuntime) -> Callable[[], Awaitable[None]]:
     return lambda: source.run(node.engine.deliver)
 
 
-async def _supervise(status: PortStatus, run: Callable[[], Awaitable[None]], rng: Random) -> None:
+async def _supervise(status: PortStatus, run: Callable[[], Awaitable[None]], rng: Random, about: str) -> None:
     """Run a port for ever: one that fails in a way it does not mend itself is shown as failed and started again."""
+    SUBJECT.set(about)  # of this task alone
     backoff = Backoff(rng)
     while True:
         try:

@@ -8,13 +8,13 @@ from typing import TypeVar
 from eyeflow.base.diagnostic import Fix, Span
 from eyeflow.base.names import near
 from eyeflow.compiler import ast
+from eyeflow.compiler.catalog_builtin import SOURCES
 from eyeflow.compiler.parser.cursor import Stop
 from eyeflow.compiler.parser.test_blocks import TestBlockParser
 from eyeflow.compiler.tokens import Token, TokenKind
 
 _Member = TypeVar("_Member")
-_SOURCES = ("event", "mqtt", "http", "host", "kafka", "serial")
-_TRIGGERS = ("every", "cron", "gpio", *_SOURCES)
+_TRIGGERS = ("every", "cron", "gpio", *SOURCES)
 _DIRECTIONS = ("input", "output")
 _EDGES = ("rises", "falls", "changes")
 
@@ -230,7 +230,7 @@ class ItemParser(TestBlockParser):
             edge = self._choice(_EDGES, "the edge")
             return ast.GpioTrigger(pin, edge, self.span_from(token.span))
         if (
-            token.text not in _SOURCES
+            token.text not in SOURCES
             and following.kind not in (TokenKind.TEXT,)
             and following.text not in ("as", "every")
         ):
@@ -244,9 +244,7 @@ class ItemParser(TestBlockParser):
             f"unknown trigger `{token.text}`",
             token.span,
             label="not a trigger",
-            help=f"write `{better}`"
-            if better
-            else "a trigger is every, cron, gpio, event, mqtt, http, host, kafka or serial",
+            help=f"write `{better}`" if better else f"a trigger is {', '.join(_TRIGGERS[:-1])} or {_TRIGGERS[-1]}",
             fix=Fix(token.span, better, f"write `{better}`") if better else None,
         )
 

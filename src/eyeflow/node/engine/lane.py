@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+from eyeflow.base.subject import Subject
 from eyeflow.node.engine.performing import Performer, failure_of, timeout_s
 from eyeflow.node.engine.rounds import Dispatch, PlannedAction
 from eyeflow.node.engine.rule_host import backoff_s
@@ -64,7 +65,8 @@ class Lane:
     def add(self, dispatch: Dispatch) -> None:
         """Perform the actions of one recorded execution after those of the earlier ones."""
         self._queue.append(dispatch)
-        self._go()
+        with Subject(f"rule {dispatch.rule.key}"):  # the task and the callbacks of this lane start there
+            self._go()
 
     def _go(self) -> None:
         """Start what may start now; a task does the rest."""

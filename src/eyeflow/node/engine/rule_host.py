@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Mapping
 
 from eyeflow.base.reasons import internal
+from eyeflow.base.subject import Subject
 from eyeflow.node.clock import Clock
 from eyeflow.node.engine.admission import namespace_of
 from eyeflow.node.engine.rule_health import RuleHealth
 from eyeflow.node.io.arguments import named_arguments, slot_value
 from eyeflow.node.io.ports import Driver
+from eyeflow.node.run_key import RunKey
 from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.program import Program, Site, Value
 
@@ -36,6 +38,7 @@ class RuleHost:
 
     def __init__(
         self,
+        key: RunKey,
         program: Program,
         drivers: Mapping[str, Driver],
         health: RuleHealth,
@@ -43,12 +46,16 @@ class RuleHost:
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         """`pause` waits between two attempts of a language model call; such executions have a thread of their own."""
+        self._subject = f"rule {key}"
         self._program, self._drivers, self._health = program, drivers, health
         self._clock, self._pause = clock, pause
 
     def read(self, site: int, args: tuple[Value, ...]) -> Value:
         """Answer LOAD_RESOURCE and LLM_CALL; raises CapabilityFailure after the site's retries."""
-        declared = self._program.sites[site]
+        with Subject(self._subject):
+            return self._read(self._program.sites[site], args)
+
+    def _read(self, declared: Site, args: tuple[Value, ...]) -> Value:
         for retry in range(declared.retries + 1):
             if retry and declared.backoff_us:
                 self._pause(backoff_s(declared, retry))

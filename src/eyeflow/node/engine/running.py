@@ -120,7 +120,7 @@ def start_rule(
         instance.load_state_bytes(state.state)
     triggers = loaded.program.triggers
     decoders = tuple(PayloadDecoder(t) if t.kind is TriggerKind.SOURCE else None for t in triggers)
-    host = RuleHost(loaded.program, drivers, health, clock)
+    host = RuleHost(row.key, loaded.program, drivers, health, clock)
     now_us = clock.now_us()
     rule = RunningRule(row, loaded, instance, host, health, decoders, now_us, instance.state_bytes())
     if instance.last_time_us - now_us >= STEP_US_MIN:

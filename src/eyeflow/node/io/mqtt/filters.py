@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from eyeflow.node.io.mqtt.topics import covers, matches, overlaps, without_covered
+from eyeflow.node.io.mqtt.topics import TopicIndex, covers, overlaps, without_covered
 from eyeflow.node.run_key import RunKey
 from eyeflow.svm.addresses import is_shared
 
@@ -37,6 +37,7 @@ class Filters:
 
     def __init__(self) -> None:
         self._rules: dict[str, frozenset[RunKey]] = {}
+        self._index = TopicIndex(())
         self._by_hash: dict[int, list[str]] = {}
         self._new: dict[str, frozenset[RunKey]] = {}
         self._times: dict[str, int] = {}
@@ -50,7 +51,7 @@ class Filters:
             added = rules - self._rules.get(topic_filter, frozenset())
             if running and added:
                 self._new[topic_filter] = self._new.get(topic_filter, frozenset()) | added
-        self._rules = dict(wanted)
+        self._rules, self._index = dict(wanted), TopicIndex(wanted)
         self._by_hash = {}
         for f in wanted:
             self._by_hash.setdefault(_hash(f), []).append(f)
@@ -104,8 +105,9 @@ class Filters:
     ) -> dict[str, frozenset[RunKey] | None]:
         """Return the filters a message is for, and for which of their rules, None for all of them."""
         found: dict[str, frozenset[RunKey] | None] = {}
-        for key, f in self._candidates(identifiers):
-            if matches(f, topic) and f not in self._refused:
+        fitting = self._index.fitting(topic)
+        for key, f in self._candidates(fitting, identifiers):
+            if f not in self._refused:
                 only = self._retained_for.get(key) if retained else None
                 if only is None:
                     found[f] = None
@@ -113,10 +115,11 @@ class Filters:
                     found.setdefault(f, only)
         return found
 
-    def _candidates(self, identifiers: Iterable[int] | None) -> list[tuple[int | str, str]]:
+    def _candidates(self, fitting: list[str], identifiers: Iterable[int] | None) -> list[tuple[int | str, str]]:
         if identifiers is None:
-            return [(f, f) for f in self._rules]
-        return [(number, f) for number in identifiers for f in self._by_hash.get(number // TIMES, ())]
+            return [(f, f) for f in fitting]
+        # Two filters may have one hash, and a session may name a filter of an earlier run: the topic must fit, too.
+        return [(one, f) for one in identifiers for f in self._by_hash.get(one // TIMES, ()) if f in fitting]
 
 
 def _hash(topic_filter: str) -> int:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eyeflow.node.io.mqtt.topics import covers, matches, without_covered
+from eyeflow.node.io.mqtt.topics import TopicIndex, covers, matches, without_covered
 from eyeflow.svm.addresses import filter_problem
 
 LEVELS = st.lists(st.sampled_from(["a", "b", "", "$s"]), min_size=1, max_size=4)
@@ -39,6 +39,28 @@ FILTERS = st.tuples(
 )
 def test_the_examples_of_the_standard(topic_filter: str, topic: str, fits: bool) -> None:
     assert matches(topic_filter, topic) is fits
+
+
+def by_the_standard(topic_filter: str, topic: str) -> bool:
+    """Section 4.7, level by level."""
+    wanted, levels = topic_filter.split("/"), topic.split("/")
+    if topic.startswith("$") and wanted[0] in ("+", "#"):
+        return False
+    for index, level in enumerate(wanted):
+        if level == "#":
+            return True
+        if index >= len(levels) or level not in ("+", levels[index]):
+            return False
+    return len(wanted) == len(levels)
+
+
+@settings(max_examples=500)
+@given(st.sets(FILTERS, max_size=6), TOPICS)
+def test_the_index_finds_the_filters_that_the_standard_says(filters: set[str], topic: str) -> None:
+    shared = {f"$share/group/{one}" for one in filters}
+    wanted = {one for one in filters if by_the_standard(one, topic)}
+    found = TopicIndex(sorted(filters | shared)).fitting(topic)
+    assert sorted(found) == sorted(wanted | {f"$share/group/{one}" for one in wanted})
 
 
 @pytest.mark.parametrize("topic_filter", ["", "a/#/b", "a#", "a/b#", "a+", "+a/b", "a\0b", "x" * 70_000])
