@@ -25,6 +25,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from eyeflow.base.reasons import internal, why
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.config.tables import secret
+from eyeflow.node.io.mqtt.client import BufferedClient
 from eyeflow.node.io.mqtt.limits import BrokerLimits
 from eyeflow.node.io.mqtt.settings import MqttConfig
 from eyeflow.node.io.mqtt.tls import tls_context
@@ -83,7 +84,7 @@ class Connection:
         self._ended.set()
         self._fd = -1
         self._heard = self._writes_soon = False
-        self._packets = 0
+        self._packets = self._to_write = 0
         self._up_s = self._lasted_s = 0.0
         self._paho = self._new_client()
 
@@ -101,7 +102,7 @@ class Connection:
         if self._fd >= 0:
             loop = asyncio.get_running_loop()
             loop.add_reader(self._fd, self._readable)
-            loop.call_soon(self._read_decrypted)
+            loop.call_soon(self._read_on)
 
     def subscribe(self, topic_filter: str, identifier: int, *, retained: bool) -> int:
         """Send a SUBSCRIBE with QoS 1 and return its packet identifier; `identifier` 0: without one."""
@@ -145,7 +146,7 @@ class Connection:
 
     async def _connect_once(self) -> None:
         self._ended.clear()
-        self._lasted_s = 0.0
+        self._lasted_s, self._to_write = 0.0, 0
         # A client of its own for each connection: paho would send again what its last one left unconfirmed. Those
         # publishes have failed for their rules already, and one that a broker does not take would end every connection.
         self._paho = client = self._new_client()
@@ -207,18 +208,21 @@ class Connection:
         self._disconnected("the node left")
 
     def _readable(self) -> None:
+        if self.is_paused or self._fd < 0:
+            return  # called by `_read_on` before that
         _confirm_at_once(self._paho.socket())
         for _ in range(PACKETS_PER_TURN):
             before = self._packets
             self._guarded(self._paho.loop_read)
             if self._packets == before or self.is_paused or self._fd < 0:
                 break
-        self._read_decrypted()
+        self._read_on()
 
-    def _read_decrypted(self) -> None:
-        """Go on when TLS has read more from the socket than was asked of it: the socket does not say so."""
+    def _read_on(self) -> None:
+        """Go on when the client or TLS has read more from the socket than was taken: the socket does not say so."""
         sock = self._paho.socket()
-        if self._fd >= 0 and not self.is_paused and isinstance(sock, ssl.SSLSocket) and sock.pending():
+        has_more = self._paho.has_more or (isinstance(sock, ssl.SSLSocket) and bool(sock.pending()))
+        if has_more and self._fd >= 0 and not self.is_paused:
             asyncio.get_running_loop().call_soon(self._readable)
 
     def _writable(self) -> None:
@@ -227,10 +231,12 @@ class Connection:
             asyncio.get_running_loop().remove_writer(self._fd)
 
     def _write(self) -> None:
+        several, self._to_write = self._to_write != 1, 0
         sock = self._paho.socket()
-        _collect(sock, True)
+        if several:
+            _collect(sock, True)
         self._guarded(self._paho.loop_write)
-        if self._fd >= 0:
+        if several and self._fd >= 0:
             _collect(sock, False)
 
     def _guarded(self, step: Callable[[], Any]) -> None:
@@ -250,9 +256,9 @@ class Connection:
         properties.ReceiveMaximum = self.config.inflight_max
         return {"clean_start": False, "properties": properties}
 
-    def _new_client(self) -> paho.Client:
+    def _new_client(self) -> BufferedClient:
         v5 = self.config.protocol == "5"
-        client = paho.Client(
+        client = BufferedClient(
             CallbackAPIVersion.VERSION2,
             client_id=self._client_id,
             clean_session=None if v5 else False,
@@ -283,6 +289,7 @@ class Connection:
     # --- what paho reports ---
 
     def _want_write(self) -> None:
+        self._to_write += 1
         if self._fd >= 0 and not self._writes_soon:  # not yet while the thread connects
             self._writes_soon = True
             asyncio.get_running_loop().call_soon(self._write_soon)
