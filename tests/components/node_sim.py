@@ -19,6 +19,7 @@ from eyeflow.node.io.ports import IncomingEvent, PortStatus, Subscription
 from eyeflow.node.io.world import World
 from eyeflow.node.runtime import NodeRuntime
 from eyeflow.node.store.store import Store
+from eyeflow.node.store.types import Actuation
 from eyeflow.node.store.writer import InlineWriter
 from eyeflow.protocol.audit import Record, decode_record
 from eyeflow.protocol.identity import Identity
@@ -171,6 +172,9 @@ class NodeSim:
     async def install(self, source: str, version: int = 1, **params: Value) -> InstallResult:
         return await self.node.install(program(source), params, f"d{version}", version)
 
+    async def stage(self, source: str, version: int = 1, actuation: Actuation = Actuation.WITHHOLD) -> InstallResult:
+        return await self.node.stage(program(source), {}, f"d{version}", version, actuation)
+
     async def turns(self) -> None:
         """Run turns until there is nothing to do without time passing."""
         idle = 0
@@ -211,10 +215,10 @@ class NodeSim:
         """Return the audit bodies of one kind, in order."""
         return [record.body for record in self.records() if isinstance(record.body, kind)]
 
-    def rule(self, name: str) -> dict[str, object]:
+    def rule(self, name: str, slot: str = "active") -> dict[str, object]:
         rules = self.node.status()["rules"]
         assert isinstance(rules, list)
-        return next(rule for rule in rules if rule["rule"] == name)
+        return next(rule for rule in rules if (rule["rule"], rule["slot"]) == (name, slot))
 
     async def stop(self) -> None:
         stopping = asyncio.ensure_future(self.node.stop("test"))

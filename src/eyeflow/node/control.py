@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Protocol
 
 from eyeflow.node.io.ports import PortStatus
+from eyeflow.node.store.types import Actuation, Standing
 from eyeflow.svm.program import Value
 
 
@@ -23,7 +24,8 @@ class InstallOutcome(Enum):
 class InstallResult:
     """The answer to an install. When refused, `code` is a stable word and `message`, `next_step` are for people.
 
-    Codes: `malformed`, `untrusted`, `not_granted`, `no_driver`, `rollback`, `bad_params`, `storage`.
+    Codes: `malformed`, `untrusted`, `not_granted`, `no_driver`, `rollback`, `rejected`, `no_candidate`,
+    `no_previous`, `too_many`, `bad_params`, `storage`.
     `missing` names the capabilities that the node does not grant or has no driver for. Program ids are lower-case hex.
     """
 
@@ -60,9 +62,50 @@ class NodeControl(Protocol):
         ...
 
     async def install(
-        self, program: bytes, params: Mapping[str, Value], deployment_id: str, manifest_version: int
+        self,
+        program: bytes,
+        params: Mapping[str, Value],
+        deployment_id: str,
+        manifest_version: int,
+        standing: Standing = Standing.ON_TRIAL,
     ) -> InstallResult:
-        """Check, store durably and run a program; never raises for a bad program: the result says `refused`."""
+        """Check, store durably and run a program; never raises for a bad program: the result says `refused`.
+
+        The last known good program, wanted by the deployment that it came with, is a way back: see `roll_back`.
+        """
+        ...
+
+    async def stage(
+        self,
+        program: bytes,
+        params: Mapping[str, Value],
+        deployment_id: str,
+        manifest_version: int,
+        actuation: Actuation = Actuation.WITHHOLD,
+    ) -> InstallResult:
+        """Run a program as candidate beside the active one, from a copy of its state; as `install` otherwise."""
+        ...
+
+    async def promote(self, rule: str) -> InstallResult:
+        """Let the candidate act in place of the active program; refused (`no_candidate`) when none runs."""
+        ...
+
+    async def drop_candidate(self, rule: str, reason: str = "") -> bool:
+        """Stop the candidate, kept for the post-mortem if `reason` says how it failed; False when there is none."""
+        ...
+
+    async def roll_back(self, rule: str, reason: str) -> InstallResult:
+        """Run the last known good program again with the state that it had; refused (`no_previous`) without one.
+
+        The failed program is kept for the post-mortem with its state. The deployment that brought it cannot again.
+        """
+        ...
+
+    async def record_pass(self, rule: str, program_id: str) -> bool:
+        """Keep that the active program passed: it becomes `previous` when another takes its place.
+
+        False when another program is active by now. Raises StorageError.
+        """
         ...
 
     async def remove(self, rule: str) -> bool:

@@ -25,10 +25,11 @@ from eyeflow.node.io.ports import Source, Subscription
 from eyeflow.node.io.world import World
 from eyeflow.node.run_key import RunKey
 from eyeflow.node.status.report import node_status
-from eyeflow.node.store.types import Batch, Draft, Restored, StorageError
+from eyeflow.node.store.types import Actuation, Batch, Draft, Restored, Standing, StorageError
 from eyeflow.node.store.writer import Writer
 from eyeflow.protocol.audit_bodies import StartBody
 from eyeflow.protocol.identity import KEY_BYTES, Identity
+from eyeflow.protocol.slot import Slot
 from eyeflow.svm.program import Value
 from eyeflow.svm.scheduler import Scheduler, utc_offset_of
 
@@ -70,7 +71,7 @@ class NodeRuntime:
         restored = await self._writer.run(lambda store: store.restore())
         self._signers = restored.kept.get(SIGNERS_KEY)
         self.installer.trusted |= set(_split_keys(self._signers or b""))
-        self.installer.restore(restored.slots, restored.states)
+        self.installer.restore(restored)
         await self._record_start(restored)
         resume_pending(self.engine, restored, self.installer.trusted)
 
@@ -83,12 +84,16 @@ class NodeRuntime:
             self.engine.core.note(start.time_us, start.body)
 
     def _start_record(self, restored: Restored) -> Draft:
-        rules = self.engine.core.rules.values()
-        programs = tuple(sorted((rule.name, rule.loaded.program_id) for rule in rules))
         store = self._writer.store
         replaced_epoch = store.replaced_epoch if store.head[0] == 0 else 0
-        body = StartBody(self.identity.version, self.identity.public_key, restored.clean, programs, replaced_epoch)
+        vouched = (self.identity.version, self.identity.public_key, restored.clean)
+        programs, candidates = self._programs_in(Slot.ACTIVE), self._programs_in(Slot.CANDIDATE)
+        body = StartBody(*vouched, programs, replaced_epoch, candidates)
         return Draft(self.clock.now_us(), body)
+
+    def _programs_in(self, slot: Slot) -> tuple[tuple[str, bytes], ...]:
+        running = self.engine.core.rules.items()
+        return tuple(sorted((key.rule, rule.loaded.program_id) for key, rule in running if key.slot is slot))
 
     @property
     def knows_cluster_signers(self) -> bool:
@@ -109,10 +114,42 @@ class NodeRuntime:
         return self._identity.sign(data)
 
     async def install(
-        self, program: bytes, params: Mapping[str, Value], deployment_id: str, manifest_version: int
+        self,
+        program: bytes,
+        params: Mapping[str, Value],
+        deployment_id: str,
+        manifest_version: int,
+        standing: Standing = Standing.ON_TRIAL,
     ) -> InstallResult:
         """Check, store durably and run a program; see `NodeControl`."""
-        return await self.installer.install(program, params, deployment_id, manifest_version)
+        return await self.installer.install(program, params, deployment_id, manifest_version, standing)
+
+    async def stage(
+        self,
+        program: bytes,
+        params: Mapping[str, Value],
+        deployment_id: str,
+        manifest_version: int,
+        actuation: Actuation = Actuation.WITHHOLD,
+    ) -> InstallResult:
+        """Run a program beside the active one; see `NodeControl`."""
+        return await self.installer.stage(program, params, deployment_id, manifest_version, actuation)
+
+    async def promote(self, rule: str) -> InstallResult:
+        """Let the candidate act in place of the active program; see `NodeControl`."""
+        return await self.installer.promote(rule)
+
+    async def drop_candidate(self, rule: str, reason: str = "") -> bool:
+        """Stop the candidate; see `NodeControl`."""
+        return await self.installer.drop_candidate(rule, reason)
+
+    async def roll_back(self, rule: str, reason: str) -> InstallResult:
+        """Run the last known good program again; see `NodeControl`."""
+        return await self.installer.roll_back(rule, reason)
+
+    async def record_pass(self, rule: str, program_id: str) -> bool:
+        """Keep that the active program passed; see `NodeControl`."""
+        return await self.installer.record_pass(rule, program_id)
 
     async def remove(self, rule: str) -> bool:
         """Stop a rule; see `NodeControl`."""

@@ -7,10 +7,14 @@ from dataclasses import MISSING, dataclass, field, fields
 from enum import IntEnum
 from typing import Any
 
+from eyeflow.protocol.slot import Slot
+
 Scalar = bool | int | float | str
 """One value of a program, as in `eyeflow.svm.program`."""
 
 HASH_BYTES = 32
+ACTIVE = Slot.ACTIVE.value
+_SLOTS = frozenset(slot.value for slot in Slot)
 
 
 class AuditError(ValueError):
@@ -31,6 +35,7 @@ class Kind(IntEnum):
     CHECKPOINT = 9
     CLOCK = 10
     WITHDRAW = 11
+    SLOT = 12
 
 
 class Disposition(IntEnum):
@@ -39,6 +44,16 @@ class Disposition(IntEnum):
     SENT = 0
     REPEATED = 1
     EMITTED = 2
+    WITHHELD = 3
+
+
+class SlotChange(IntEnum):
+    """What became of a program that a node keeps in a slot."""
+
+    PASSED = 0
+    PROMOTED = 1
+    ROLLED_BACK = 2
+    DROPPED = 3
 
 
 class ActionOutcome(IntEnum):
@@ -69,6 +84,10 @@ def _text(value: object) -> bool:
 
 def _flag(value: object) -> bool:
     return type(value) is bool
+
+
+def _slot(value: object) -> bool:
+    return type(value) is str and value in _SLOTS
 
 
 def _hash(value: object) -> bool:
@@ -127,6 +146,7 @@ class ExecutionBody:
     actions: tuple[tuple[int, tuple[Scalar, ...], int], ...] = _key(9, _each(_uint, _scalars, _uint), ())
     trap: tuple[int, int] | None = _key(10, _pair, None)
     utc_offset_us: int = _key(11, _int, 0)
+    slot: str = _key(12, _slot, ACTIVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +160,7 @@ class ActionResultBody:
     result: int = _key(5, _uint)
     attempts: int = _key(6, _uint)
     error: str = _key(7, _text, "")
+    slot: str = _key(8, _slot, ACTIVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +174,7 @@ class RejectedBody:
     count: int = _key(5, _uint)
     first_us: int = _key(6, _int)
     last_us: int = _key(7, _int)
+    slot: str = _key(8, _slot, ACTIVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +198,10 @@ class GapBody:
 
 @dataclass(frozen=True, slots=True)
 class InstallBody:
-    """A program became the active one of its rule between two events; `previous` is what it took the place of."""
+    """A program began to run in a slot of its rule between two events; `previous` is what it took the place of.
+
+    `withholds`: its actions are recorded and not performed.
+    """
 
     rule: str = _key(1, _text)
     program: bytes = _key(2, _hash)
@@ -185,6 +210,8 @@ class InstallBody:
     manifest_version: int = _key(5, _uint)
     params: tuple[tuple[str, Scalar], ...] = _key(6, _each(_text, _scalar), ())
     previous: bytes | None = _key(7, _hash, None)
+    slot: str = _key(8, _slot, ACTIVE)
+    withholds: bool = _key(9, _flag, False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +226,8 @@ class RemoveBody:
 class StartBody:
     """The node started: its software, its public key, whether it had been stopped cleanly, the programs it runs.
 
+    `programs` are the active ones, `candidates` run beside them: both as (rule, program).
+
     `replaced_epoch` stands in the first record of an epoch whose node had a store before, which is gone: its epoch.
     """
 
@@ -207,6 +236,7 @@ class StartBody:
     clean: bool = _key(3, _flag)
     programs: tuple[tuple[str, bytes], ...] = _key(4, _each(_text, _hash), ())
     replaced_epoch: int = _key(5, _uint, 0)
+    candidates: tuple[tuple[str, bytes], ...] = _key(6, _each(_text, _hash), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +260,7 @@ class ClockBody:
     rule: str = _key(1, _text)
     program: bytes = _key(2, _hash)
     step_us: int = _key(3, _int)
+    slot: str = _key(4, _slot, ACTIVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +271,22 @@ class WithdrawBody:
     program: bytes = _key(2, _hash)
     signers: tuple[bytes, ...] = _key(3, _hashes)
     since_us: int = _key(4, _int)
+    slot: str = _key(5, _slot, ACTIVE)
+
+
+@dataclass(frozen=True, slots=True)
+class SlotBody:
+    """A program of a rule changed its slot or its standing, as `change` (SlotChange) says.
+
+    `program` passed, was promoted from candidate to active, is active again, or was dropped. `replaced` was active
+    before it. `reason` says why a program failed.
+    """
+
+    rule: str = _key(1, _text)
+    change: int = _key(2, _uint)
+    program: bytes = _key(3, _hash)
+    replaced: bytes | None = _key(4, _hash, None)
+    reason: str = _key(5, _text, "")
 
 
 Body = (
@@ -254,6 +301,7 @@ Body = (
     | CheckpointBody
     | ClockBody
     | WithdrawBody
+    | SlotBody
 )
 
 BODIES: dict[Kind, type[Body]] = {
@@ -268,6 +316,7 @@ BODIES: dict[Kind, type[Body]] = {
     Kind.CHECKPOINT: CheckpointBody,
     Kind.CLOCK: ClockBody,
     Kind.WITHDRAW: WithdrawBody,
+    Kind.SLOT: SlotBody,
 }
 
 KINDS: dict[type, Kind] = {body: kind for kind, body in BODIES.items()}

@@ -104,6 +104,13 @@ class Scheduler(Generic[K]):
             del self._timers[timer]
         self._find_next()
 
+    def move(self, key: K, new_key: K) -> None:
+        """Let the timers of a program go on under another key, in place of those of the program that had it."""
+        self.remove(new_key)
+        moved = {(new_key if timer[0] == key else timer[0], timer[1]): found for timer, found in self._timers.items()}
+        self._timers = moved
+        self._find_next()
+
     def next_us(self) -> int | None:
         """Return when the next timer is due, None when there is none."""
         return self._next_us

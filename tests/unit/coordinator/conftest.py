@@ -86,7 +86,7 @@ class FakeControl:
         return self.key.sign(data)
 
     async def install(
-        self, program: bytes, params: Mapping[str, p.Value], deployment_id: str, manifest_version: int
+        self, program: bytes, params: Mapping[str, p.Value], deployment_id: str, manifest_version: int, *_: object
     ) -> InstallResult:
         signed = decode(program)
         check_signatures(signed, self.trusted)

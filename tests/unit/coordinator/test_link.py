@@ -383,7 +383,7 @@ def test_the_version_is_on_disk_before_anything_of_a_manifest_runs(cluster: Any,
             await cluster.join(client, node)
             plain, on_disk = node.install, []
 
-            async def install(program: bytes, params: Any, deployment: str, version: int) -> InstallResult:
+            async def install(program: bytes, params: Any, deployment: str, version: int, *_: object) -> InstallResult:
                 on_disk.append((version, Membership(cluster.directory / "node-a").accepted().version))
                 return await plain(program, params, deployment, version)
 

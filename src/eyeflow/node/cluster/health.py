@@ -17,12 +17,12 @@ from eyeflow.protocol.messages import (
 from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.wire import COUNTERS_MAX, HASH_BYTES, PROGRAM_ID, REASON_CHARS_MAX, SHORT_CHARS_MAX, cut
 
-NOT_COUNTERS = frozenset({"installed_us", "manifest_version"})
+NOT_COUNTERS = frozenset({"installed_us", "counted_since_us", "manifest_version"})
 _STATES = {"up": HealthState.RUNNING, "running": HealthState.RUNNING, "connecting": HealthState.CONNECTING}
 
 
 def health_of(state: Mapping[str, object]) -> tuple[Health, ...]:
-    """Return one record for each rule and each port of `NodeControl.status()`."""
+    """Return one record for each program that runs and each port of `NodeControl.status()`."""
     rules = [_health(HealthKind.RULE, one) for one in _items(state.get("rules"))]
     ports = [_health(HealthKind.PORT, one) for key in ("sources", "drivers", "ports") for one in _items(state.get(key))]
     return tuple(rules + ports + _store_health(state.get("store")))
@@ -49,8 +49,7 @@ def installed_of(state: Mapping[str, object], manifest_version: int) -> frozense
     revoked: another key may have signed the same program since, so it is fetched again.
     """
     foreign = foreign_of(state, manifest_version)
-    rows = _items(state.get("rules"))
-    good = (one for one in rows if one.get("state") == "running" and not one.get("stops_us"))
+    good = (one for one in _active(state) if one.get("state") == "running" and not one.get("stops_us"))
     running = (one for one in good if one.get("rule") not in foreign)
     return frozenset(
         InstalledRule(str(one["rule"]), str(one["program_id"]), tuple(sorted(one["params"].items()))) for one in running
@@ -65,7 +64,7 @@ def foreign_of(state: Mapping[str, object], manifest_version: int) -> frozenset[
 
 def refusal_of(state: Mapping[str, object], rule: str) -> str:
     """Return why a rule does not run or will be stopped."""
-    found = next((one for one in _items(state.get("rules")) if one.get("rule") == rule), {})
+    found = next((one for one in _active(state) if one.get("rule") == rule), {})
     if found.get("stops_us"):
         return "the key of its signer was revoked: it runs until the grace of this node is over"
     return str(found.get("last_error") or "it does not run any more")
@@ -83,6 +82,15 @@ def head_of(state: Mapping[str, object], epoch: int, boot: bytes) -> Head:
     audit = state.get("audit")
     found = audit if isinstance(audit, Mapping) else {}
     return Head(boot, epoch, int(found.get("last_seq", 0)), bytes.fromhex(str(found.get("head", "00" * HASH_BYTES))))
+
+
+def _active(state: Mapping[str, object]) -> Iterator[Mapping[str, Any]]:
+    """Return the active programs: a manifest of today wants no others."""
+    return (one for one in _items(state.get("rules")) if _slot(one) is Slot.ACTIVE)
+
+
+def _slot(one: Mapping[str, Any]) -> Slot:
+    return Slot(one.get("slot", Slot.ACTIVE.value))
 
 
 def _items(value: object) -> Iterator[Mapping[str, Any]]:
@@ -104,7 +112,7 @@ def _health(kind: HealthKind, one: Mapping[str, Any]) -> Health:
         cut(str(one.get("detail") or one.get("last_error") or ""), REASON_CHARS_MAX),
         program_id if re.fullmatch(PROGRAM_ID, program_id) else "",
         tuple(sorted(_counters(one).items())),
-        Slot.ACTIVE if kind is HealthKind.RULE else None,
+        _slot(one) if kind is HealthKind.RULE else None,
     )
 
 

@@ -34,6 +34,7 @@ from eyeflow.node.cluster.health import (
 from eyeflow.node.cluster.membership import ANSWER_BYTES_MAX, JoinResult, Membership, http_client, tls_context
 from eyeflow.node.control import InstallOutcome, NodeControl
 from eyeflow.node.io.ports import PortStatus
+from eyeflow.node.store.types import Standing
 from eyeflow.protocol.audit import decode_record, record_hash
 from eyeflow.protocol.messages import (
     BOOT_BYTES,
@@ -243,7 +244,9 @@ class CoordinatorLink:
         if not _is_named(program, entry.program_id):
             return RuleResult(entry.rule, entry.program_id, RuleState.REFUSED, "another program came than was wanted")
         version = output.manifest.version
-        result = await self._control.install(program, dict(entry.params), entry.deployment_id, version)
+        # `immediate`, the one strategy there is, observes nothing: for it, what is installed has passed.
+        wanted = (dict(entry.params), entry.deployment_id, version)
+        result = await self._control.install(program, *wanted, Standing.PASSED)
         if result.outcome is InstallOutcome.REFUSED:
             reason = cut(f"{result.code}: {result.message}", REASON_CHARS_MAX)
             return RuleResult(entry.rule, entry.program_id, RuleState.REFUSED, reason)

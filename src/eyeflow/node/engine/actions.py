@@ -13,7 +13,7 @@ from eyeflow.node.engine.lane import Lane
 from eyeflow.node.engine.performing import Performer
 from eyeflow.node.engine.rounds import Dispatch
 from eyeflow.node.io.ports import Driver
-from eyeflow.node.run_key import RunKey
+from eyeflow.node.run_key import RunKey, candidate
 
 WAITING_MAX = 64
 """Executions of one rule whose actions wait. Beyond that the rule runs no more events until its actions catch up."""
@@ -32,7 +32,7 @@ class ActionRunner:
 
     def submit(self, dispatch: Dispatch) -> None:
         """Perform the actions of one recorded execution after those of the rule's earlier ones."""
-        key = dispatch.rule.key
+        key = dispatch.key
         lane = self._lanes.get(key)
         if lane is None:
             changed, is_behind = partial(self._mark, key), partial(self._is_behind, key)
@@ -45,7 +45,7 @@ class ActionRunner:
 
         A lane of its own: a broker that is away for days must not keep the rule from switching its pumps meanwhile.
         """
-        key = dispatch.rule.key
+        key = dispatch.key
         lane = self._resumed.get(key)
         if lane is None:
             lane = self._resumed[key] = Lane(self._performer, partial(self._resumed_changed, key), resumed=True)
@@ -56,10 +56,14 @@ class ActionRunner:
             del self._resumed[key]
 
     def _is_behind(self, key: RunKey) -> bool:
-        """Say whether new actions of a rule must wait for what its last run left, to come after it.
+        """Say whether new actions of a program must wait for older ones of its rule, to come after them.
 
-        When the start is over, not for what a driver holds up that is not there.
+        Those of the node's last run: when the start is over, not for what a driver holds up that is not there. And
+        those that it asked for itself, as a candidate that was promoted since.
         """
+        beside = candidate(key.rule)
+        if key != beside and beside not in self._core.rules and self._lanes.get(beside):
+            return True
         resumed = self._resumed.get(key)
         if resumed is None:
             return False

@@ -7,6 +7,7 @@ batch durable, `settle` gives back what may happen now. Nothing that `next_round
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,10 +17,10 @@ from eyeflow.node.engine.intake import Intake
 from eyeflow.node.engine.levels import Levels, resource_key
 from eyeflow.node.engine.rounds import Dispatch, Emitted, Executed, Planned, PlannedAction, Ran, Round
 from eyeflow.node.engine.running import QueuedEvent, Receipt, RunningRule
-from eyeflow.node.engine.turns import Turns
+from eyeflow.node.engine.turns import EVENTS_PER_ROUND, Turns
 from eyeflow.node.io.arguments import named_arguments, shown
-from eyeflow.node.run_key import RunKey
-from eyeflow.node.store.types import Batch, Draft, PendingRow, StateRow, Unrecorded
+from eyeflow.node.run_key import RunKey, candidate
+from eyeflow.node.store.types import Actuation, Batch, Draft, PendingRow, StateRow, Unrecorded
 from eyeflow.protocol.audit_bodies import Body, CheckpointBody, ClockBody, Disposition, ExecutionBody
 from eyeflow.svm.execution import Action, Outcome
 from eyeflow.svm.opcodes import Trap
@@ -55,8 +56,13 @@ class Core:
         self._to_shift: set[RunKey] = set()
         """Rules whose time words have yet to follow a clock that was set."""
 
-    def put(self, rule: RunningRule, now_us: int) -> None:
-        """Run a rule from now on, in place of its old program, whose waiting events go to it if they can."""
+    def put(self, rule: RunningRule, now_us: int, heir_of: RunningRule | None = None) -> None:
+        """Run a program from now on, in place of the old one of its slot, whose waiting events go to it if they can.
+
+        `heir_of` is the program whose state it took over.
+        """
+        if heir_of is not None:
+            rule.clock_step_us += heir_of.clock_step_us
         old = self.rules.get(rule.key)
         self.rules[rule.key] = rule
         self.intake.rebuild(self.rules.values())
@@ -67,20 +73,35 @@ class Core:
             self._to_shift.add(rule.key)
 
     def _hand_over(self, old: RunningRule, new: RunningRule, now_us: int) -> None:
-        new.clock_step_us += old.clock_step_us
         if old.program.triggers == new.program.triggers:
             new.queue.extend(old.queue)
             old.queue.clear()
         else:
             self.intake.drop_queue(old, "the rule was replaced while the event waited", now_us)
 
-    def remove(self, key: RunKey, now_us: int) -> None:
+    def promote(self, rule: RunningRule, now_us: int) -> None:
+        """Let a candidate act in place of the active program, with its timers and with what waits for it."""
+        beside = candidate(rule.name)
+        old, waited = self.rules.get(rule.key), self.rules.pop(beside)
+        self.rules[rule.key] = rule
+        self.intake.rebuild(self.rules.values())
+        self.scheduler.move(beside, rule.key)
+        rule.queue.extend(_acting(waited.queue, old.queue) if old else waited.queue)
+        waited.queue.clear()
+        if old is not None:
+            self._hand_over(old, rule, now_us)
+        rule.clock_step_us = waited.clock_step_us
+        self._to_shift -= {beside, rule.key}
+        if rule.clock_step_us:
+            self._to_shift.add(rule.key)
+
+    def remove(self, key: RunKey, now_us: int, why: str = "the rule was removed") -> None:
         """Stop running a program."""
         rule = self.rules.pop(key)
         self._to_shift.discard(key)
         self.intake.rebuild(self.rules.values())
         self.scheduler.remove(key)
-        self.intake.drop_queue(rule, "the rule was removed while the event waited", now_us)
+        self.intake.drop_queue(rule, f"{why} while the event waited", now_us)
 
     def clock_was_set(self, step_us: int, now_us: int) -> None:
         """Let timers, waiting events and, in the next round, the memory of all time words follow the clock."""
@@ -101,7 +122,7 @@ class Core:
             if any(event.trigger == due.trigger for event in rule.queue):
                 rule.health.missed += 1
             else:
-                _queue_timer(rule, QueuedEvent(due.trigger, (), due.time_us, now_us))
+                _queue_timer(rule, QueuedEvent(due.trigger, (), due.time_us, now_us, actuation=rule.row.actuation))
 
     def note(self, now_us: int, body: Body) -> None:
         """Record something with the next batch."""
@@ -147,6 +168,16 @@ class Core:
         """Run waiting events and return what is to be recorded, None when there is nothing."""
         if not self.has_work(now_us) and unrecorded is None:
             return None
+        return self._round(now_us, unrecorded, self._turns.pick(self.rules.values()))
+
+    def round_of(self, rule: RunningRule, events_max: int, now_us: int) -> Round:
+        """Run the next events of one program alone, held as it is, and return what is to be recorded."""
+        count = min(events_max, EVENTS_PER_ROUND, len(rule.queue))
+        return self._round(now_us, None, [(rule, rule.queue.popleft()) for _ in range(count)])
+
+    def _round(
+        self, now_us: int, unrecorded: Unrecorded | None, picked: list[tuple[RunningRule, QueuedEvent]]
+    ) -> Round:
         rejected, receipts = self.intake.take_rejected()
         notes, self._notes = self._notes, []
         drafts = [*notes, *(Draft(now_us, body) for body in rejected)]
@@ -156,7 +187,7 @@ class Core:
         for ran in completed:
             self._plan(round_, Executed(ran, len(drafts)), drafts, now_us)
         self._shift_times({ran.rule.key for ran in completed}, drafts, now_us)
-        for ran in self._run(now_us):
+        for ran in self._run(picked, now_us):
             self._plan(round_, Executed(ran, len(drafts)), drafts, now_us)
         self._vouch(drafts, now_us)
         finished += _emptied(round_.receipts)
@@ -165,8 +196,7 @@ class Core:
         round_.batch = Batch(drafts, states, _pending(round_), finished, put_meta=kept, unrecorded=unrecorded)
         return round_
 
-    def _run(self, now_us: int) -> list[Ran]:
-        picked = self._turns.pick(self.rules.values())
+    def _run(self, picked: list[tuple[RunningRule, QueuedEvent]], now_us: int) -> list[Ran]:
         return [ran for rule, event in picked if (ran := self.execute(rule, event, now_us)) is not None]
 
     def _shift_times(self, completed: set[RunKey], drafts: list[Draft], now_us: int) -> None:
@@ -174,7 +204,7 @@ class Core:
         for key in sorted((k for k in self._to_shift if k in completed or not self.rules[k].busy), key=str):
             rule = self.rules[key]
             if rule.clock_step_us and rule.program.timers:
-                drafts.append(Draft(now_us, ClockBody(rule.name, rule.loaded.program_id, rule.clock_step_us)))
+                drafts.append(Draft(now_us, _clock_body(rule)))
             rule.instance.shift_times(rule.clock_step_us)
             rule.clock_step_us = 0
             self._to_shift.discard(key)
@@ -212,6 +242,9 @@ class Core:
     ) -> Disposition:
         rule, hops = done.ran.rule, done.ran.event.hops + 1
         site = rule.program.sites[action.site]
+        if done.ran.event.actuation is Actuation.WITHHOLD:
+            rule.health.withheld += 1
+            return Disposition.WITHHELD
         if site.kind is SiteKind.EMIT:
             if self.intake.listens(site.capability):
                 payload = event_payload(site, action.args, rule.program.pins)
@@ -285,7 +318,7 @@ class Core:
 
 def _dispatch(planned: Planned, first_seq: int) -> Dispatch:
     loaded, seq = planned.rule.loaded, first_seq + planned.draft if first_seq else 0
-    return Dispatch(planned.rule, loaded.program_id, seq, planned.actions, loaded.signers)
+    return Dispatch(planned.rule, planned.rule.key, loaded.program_id, seq, planned.actions, loaded.signers)
 
 
 def _body(ran: Ran, actions: tuple[tuple[int, tuple[Value, ...], int], ...]) -> ExecutionBody:
@@ -302,7 +335,31 @@ def _body(ran: Ran, actions: tuple[tuple[int, tuple[Value, ...], int], ...]) -> 
         actions=actions,
         trap=(int(execution.trap.code), execution.trap.pc) if execution.trap else None,
         utc_offset_us=ran.utc_offset_us,
+        slot=ran.rule.key.slot.value,
     )
+
+
+def _acting(candidate: Sequence[QueuedEvent], active: deque[QueuedEvent]) -> list[QueuedEvent]:
+    """Return the events of a candidate, which now acts on those that the active program has not run. Takes them off it.
+
+    Else an event that waits for both would run twice in the memory of the promoted program.
+    """
+    own = {event.number: event for event in active if event.number}
+    acting = [
+        replace(event, actuation=own[event.number].actuation, receipt=own[event.number].receipt)
+        if event.number in own
+        else event
+        for event in candidate
+    ]
+    taken = {event.number for event in candidate}
+    left = [event for event in active if event.number not in taken or not event.number]
+    active.clear()
+    active.extend(left)
+    return acting
+
+
+def _clock_body(rule: RunningRule) -> ClockBody:
+    return ClockBody(rule.name, rule.loaded.program_id, rule.clock_step_us, rule.key.slot.value)
 
 
 def _queue_timer(rule: RunningRule, timer: QueuedEvent) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,6 +18,7 @@ from eyeflow.node.engine.core import Core
 from eyeflow.node.engine.disk import DiskGuard
 from eyeflow.node.engine.rounds import Round
 from eyeflow.node.engine.running import QueuedEvent, RunningRule
+from eyeflow.node.engine.turns import EVENTS_PER_ROUND
 from eyeflow.node.io.ports import Driver, IncomingEvent, Subscription
 from eyeflow.node.run_key import RunKey
 from eyeflow.node.store.types import Batch, BufferLimits, StorageError
@@ -222,6 +223,18 @@ class Engine:
                 rule.held = False
             self.wake()
 
+    async def run_out(self, key: RunKey) -> None:
+        """Run what waits for a program that is held between two events, so that it acts on all that came before.
+
+        Not for one that asks models, which may take minutes: its events wait for whoever comes after it.
+        """
+        rule = self.core.rules.get(key)
+        left = 0 if rule is None or rule.asks_models else len(rule.queue)
+        while rule is not None and left > 0:
+            round_ = self.core.round_of(rule, left, self.clock.now_us())
+            left -= EVENTS_PER_ROUND
+            await to_its_end(self._record(round_))
+
     async def commit_change(self, batch: Batch, then: Callable[[], None] = lambda: None) -> None:
         """Make a change that is no round durable, then let it happen; raises StorageError when the disk refuses.
 
@@ -232,12 +245,7 @@ class Engine:
             await self.disk.commit_once(batch)
             then()
 
-        change = asyncio.ensure_future(carry_out())
-        try:
-            await asyncio.shield(change)
-        except asyncio.CancelledError:
-            await asyncio.wait({change})
-            raise
+        await to_its_end(carry_out())
 
     def subscriptions_changed(self) -> None:
         """Tell the sources what is wanted now."""
@@ -268,3 +276,13 @@ class Engine:
             rule.held = True  # what still waits was not acknowledged: it comes again
         bodies: tuple[Body, ...] = (StopBody(reason), CheckpointBody(public_key))
         return await self.disk.last_words(self.core, bodies)
+
+
+async def to_its_end(work: Coroutine[None, None, None]) -> None:
+    """Wait for `work` to its end. Who is cancelled meanwhile is so after it: half of it would be durable only."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise

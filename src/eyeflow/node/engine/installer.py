@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.reasons import internal
+from eyeflow.node.clock import Clock
 from eyeflow.node.control import InstallOutcome, InstallResult
 from eyeflow.node.engine.admission import Loaded, Policy, Refused
 from eyeflow.node.engine.core import Core
 from eyeflow.node.engine.engine import Engine
 from eyeflow.node.engine.rounds import Dispatch
-from eyeflow.node.engine.running import RunningRule, start_rule
-from eyeflow.node.run_key import RunKey, active, previous
-from eyeflow.node.store.types import Batch, Draft, SlotRow, StateRow
-from eyeflow.protocol.audit_bodies import InstallBody, RemoveBody, WithdrawBody
+from eyeflow.node.engine.running import RunningRule, promoted, start_rule
+from eyeflow.node.engine.slot_table import SlotTable, is_same
+from eyeflow.node.io.ports import Driver
+from eyeflow.node.run_key import RunKey, active, candidate, previous
+from eyeflow.node.store.types import Actuation, Batch, Draft, Restored, SlotRow, Standing, StateRow
+from eyeflow.protocol.audit_bodies import RemoveBody, WithdrawBody
 from eyeflow.protocol.cbor import CborError
 from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.wire import RULES_MAX
@@ -30,55 +33,172 @@ _log = logging.getLogger("eyeflow.node")
 
 
 class Installer:
-    """Changes what the engine runs. `trusted` are the keys whose programs may run; it may change."""
+    """Changes what the engine runs. `trusted` are the keys whose programs may run; it may change.
+
+    Each change is one commit: a crash leaves the slots as they were before it, or as they are after it.
+    """
 
     def __init__(self, engine: Engine, policy: Policy, trusted: set[bytes]) -> None:
         self._engine, self._policy, self.trusted = engine, policy, trusted
-        self._slots: dict[RunKey, SlotRow] = {}
+        self.table = SlotTable()
         self.refused: dict[RunKey, str] = {}
-        """Stored rules that do not run, with the reason."""
-        self._idle_states: dict[RunKey, StateRow] = {}
-        """What those rules remember, for when they may run again."""
+        """Stored programs that do not run, with the reason."""
         self._one_at_a_time = asyncio.Lock()
 
     @property
     def _core(self) -> Core:
         return self._engine.core
 
+    @property
+    def _now_us(self) -> int:
+        return self._engine.clock.now_us()
+
     async def install(
-        self, data: bytes, params: Mapping[str, Value], deployment: str, manifest_version: int
+        self,
+        data: bytes,
+        params: Mapping[str, Value],
+        deployment: str,
+        manifest_version: int,
+        standing: Standing = Standing.ON_TRIAL,
     ) -> InstallResult:
         """Check a program, make it durable and swap it in between two events. Never raises for a bad program."""
+
+        async def change() -> InstallResult:
+            loaded = await self._load(data)
+            key = active(loaded.program.rule)
+            wanted = (params, deployment, manifest_version, self._now_us)
+            row = SlotRow(key, loaded.program_id, loaded.data, *wanted, standing)
+            self._admit(row, loaded)
+            here = self.table.row(key)
+            if not (here and is_same(here, row)) and self.table.goes_back(row):
+                return await self._go_back(loaded, row, f"deployment {deployment} is wanted again")
+            return await self._begin(loaded, row)
+
+        return await self._answered(change)
+
+    async def stage(
+        self,
+        data: bytes,
+        params: Mapping[str, Value],
+        deployment: str,
+        manifest_version: int,
+        actuation: Actuation,
+    ) -> InstallResult:
+        """Run a program beside the active one, from a copy of its state. Never raises for a bad program."""
+
+        async def change() -> InstallResult:
+            loaded = await self._load(data)
+            wanted = (params, deployment, manifest_version, self._now_us)
+            row = SlotRow(candidate(loaded.program.rule), loaded.program_id, loaded.data, *wanted, actuation=actuation)
+            self._admit(row, loaded)
+            return await self._begin(loaded, row)
+
+        return await self._answered(change)
+
+    async def promote(self, rule: str) -> InstallResult:
+        """Let the candidate of a rule act in place of the active program, between two events, with its own state.
+
+        What came before is decided by the old program, what comes after by the new one.
+        """
+
+        async def change() -> InstallResult:
+            running = self._core.rules.get(candidate(rule))
+            if running is None or self.trusted.isdisjoint(running.loaded.signers):
+                reason = self.refused.get(candidate(rule), "None was staged.")
+                raise Refused(f"`{rule}` has no candidate that runs", reason, "Stage one first.", "no_candidate")
+            async with self._engine.between_events(active(rule), running.key):
+                await self._engine.run_out(active(rule))
+                acts = Actuation.PERFORM
+                row = replace(running.row, key=active(rule), actuation=acts, installed_us=self._now_us)
+                new = promoted(running, row, *self._world)
+                new.saved_state = new.instance.state_bytes()
+                batch = self.table.promoted(new.row, new.saved_state, self._state_of(new.key))
+                return await self._commit(new, batch, lambda: self._core.promote(new, self._now_us))
+
+        return await self._answered(change)
+
+    async def drop_candidate(self, rule: str, reason: str = "") -> bool:
+        """Stop the candidate of a rule; False when there is none. Raises StorageError.
+
+        `reason` says how it failed: then it is kept for the post-mortem. Empty: it is wanted no more.
+        """
+        async with self._one_at_a_time:
+            key = candidate(rule)
+            row = self.table.row(key)
+            if row is None:
+                return False
+            async with self._engine.between_events(key):
+                batch = self.table.dropped(row, self._state_of(key) or b"", reason, self._now_us)
+                await self._engine.commit_change(batch, lambda: self._forget([key], batch, "the candidate was dropped"))
+            return True
+
+    async def roll_back(self, rule: str, reason: str) -> InstallResult:
+        """Run the last known good program again, with the state that it had; what ran is kept for the post-mortem."""
+
+        async def change() -> InstallResult:
+            kept, here = self.table.row(previous(rule)), self.table.row(active(rule))
+            if kept is None or here is None:
+                raise Refused(
+                    f"`{rule}` has no last known good program", "None has passed here.", "Deploy one.", "no_previous"
+                )
+            # Not lower than what it replaces: else an older manifest could come again.
+            version = max(kept.manifest_version, here.manifest_version)
+            row = replace(kept, key=here.key, manifest_version=version, installed_us=self._now_us)
+            return await self._go_back(await self._load(kept.program), row, reason)
+
+        return await self._answered(change)
+
+    async def record_pass(self, rule: str, program_id: str) -> bool:
+        """Keep that the active program of a rule passed; False when another one is active. Raises StorageError."""
+        async with self._one_at_a_time:
+            key = active(rule)
+            row = self.table.row(key)
+            if row is None or row.program_id.hex() != program_id:
+                return False
+            if row.standing is not Standing.PASSED:
+                async with self._engine.between_events(key):
+                    batch = self.table.passed(row, self._now_us)
+                    await self._engine.commit_change(batch, lambda: self._keep_row(batch.put_slots[0]))
+            return True
+
+    async def _answered(self, change: Callable[[], Awaitable[InstallResult]]) -> InstallResult:
         async with self._one_at_a_time:
             try:
-                loaded = await asyncio.to_thread(self._policy.load, data, frozenset(self.trusted))
-                if self.trusted.isdisjoint(loaded.signers):  # again: the proof took long, a key may be revoked by now
-                    check_signatures(decode(data), self.trusted)
-                row = self._row(loaded, params, deployment, manifest_version)
-                return await self._swap(loaded, row)
+                return await change()
             except EyeflowError as error:
                 _log.warning("install refused: %s", error.brief)
                 return _refusal(error)
             except CborError as error:
                 return InstallResult(InstallOutcome.REFUSED, code="bad_params", message=str(error))
 
-    def _row(self, loaded: Loaded, params: Mapping[str, Value], deployment: str, manifest_version: int) -> SlotRow:
-        rule, now_us = loaded.program.rule, self._engine.clock.now_us()
-        key = active(rule)
-        row = SlotRow(key, loaded.program_id, loaded.data, params, deployment, manifest_version, now_us)
-        if key not in self._core.rules and len(self._core.rules) >= RULES_MAX:
+    async def _load(self, data: bytes) -> Loaded:
+        loaded = await asyncio.to_thread(self._policy.load, data, frozenset(self.trusted))
+        if self.trusted.isdisjoint(loaded.signers):  # again: the proof took long, a key may be revoked by now
+            check_signatures(decode(data), self.trusted)
+        return loaded
+
+    def _admit(self, row: SlotRow, loaded: Loaded) -> None:
+        rule = row.key.rule
+        if rule not in self.table.rules and len(self.table.rules) >= RULES_MAX:
             raise Refused(
-                f"this node runs {RULES_MAX} rules already", "That is the bound.", "Remove a rule.", "too_many"
+                f"this node has {RULES_MAX} rules already", "That is the bound.", "Remove a rule.", "too_many"
             )
         self._refuse_older(row, loaded)
-        return row
+        failed = self.table.rejected(rule)
+        if failed is not None and self.table.is_rejected(row):
+            raise Refused(
+                f"`{rule}` {loaded.program.version} failed here in this deployment",
+                failed.reason,
+                "Deploy it again if it may run now: a new deployment is tried.",
+                "rejected",
+            )
 
     def _refuse_older(self, row: SlotRow, loaded: Loaded) -> None:
         """A wanted set that is older than the one applied, or an older program without a newer set, is a rollback."""
-        here = self._slots.get(row.key)
+        here = self.table.row(active(row.key.rule))
         if here is None:
             return
-        running = self._core.rules.get(row.key)
+        running = self._core.rules.get(here.key)
         sequence = running.program.sequence if running else 0
         older_set = row.manifest_version < here.manifest_version
         if older_set or (row.manifest_version == here.manifest_version and loaded.program.sequence < sequence):
@@ -90,54 +210,72 @@ class Installer:
                 "rollback",
             )
 
-    async def _swap(self, loaded: Loaded, row: SlotRow) -> InstallResult:
-        old_row = self._slots.get(row.key)
-        same = old_row is not None and (old_row.program_id, dict(old_row.params)) == (row.program_id, dict(row.params))
-        async with self._engine.between_events(row.key):
-            if same and row.key in self._core.rules:
-                await self._engine.commit_change(Batch(put_slots=[row]), lambda: self._keep_row(row, loaded))
+    async def _begin(self, loaded: Loaded, row: SlotRow) -> InstallResult:
+        """Run a program in the slot of `row`, from the state of the active one as far as it fits."""
+        here = self.table.row(row.key)
+        async with self._engine.between_events(active(row.key.rule), row.key):
+            if here and row.key in self._core.rules and is_same(here, row) and here.actuation is row.actuation:
+                passed = Standing.PASSED in (here.standing, row.standing)
+                again = replace(row, standing=Standing.PASSED if passed else Standing.ON_TRIAL)
+                await self._engine.commit_change(Batch(put_slots=[again]), lambda: self._keep_row(again, loaded))
                 return InstallResult(InstallOutcome.UNCHANGED, row.key.rule, row.program_id.hex(), row.program_id.hex())
-            idle = self._idle_states.get(row.key)
-            rule = start_rule(row, loaded, self._engine.drivers, self._engine.clock, idle)
-            await self._make_durable(rule, old_row)
-        previous = old_row.program_id.hex() if old_row else ""
+            new = start_rule(row, loaded, *self._world, self.table.idle.get(row.key))
+            heir_of = self._core.rules.get(active(row.key.rule))
+            if heir_of is not None:
+                new.instance.adopt(heir_of.instance)
+                new.saved_state = new.instance.state_bytes()
+            batch = self.table.installed(row, new.program.version, new.saved_state, self._state_of(row.key))
+            return await self._commit(new, batch, lambda: self._core.put(new, self._now_us, heir_of))
+
+    async def _go_back(self, loaded: Loaded, row: SlotRow, reason: str) -> InstallResult:
+        """Run the last known good program as `row`. Its memory is what it was, not what the failed one made of it."""
+        async with self._engine.between_events(row.key):
+            row = replace(row, standing=Standing.PASSED)
+            new = self._with_kept_state(row, loaded)
+            batch = self.table.rolled_back(row, new.saved_state, self._state_of(row.key), reason)
+            return await self._commit(new, batch, lambda: self._core.put(new, self._now_us))
+
+    def _with_kept_state(self, row: SlotRow, loaded: Loaded) -> RunningRule:
+        try:
+            return start_rule(row, loaded, *self._world, self.table.idle.get(previous(row.key.rule)))
+        except EyeflowError as error:  # the failed program must not go on because of that
+            _log.error("%s goes back without its memory: %s", row.key, error.brief)
+            return start_rule(row, loaded, *self._world)
+
+    async def _commit(self, new: RunningRule, batch: Batch, run: Callable[[], None]) -> InstallResult:
+        """Make the change durable, then let it happen."""
+        old, row = self.table.row(new.key), new.row
+
+        def happen() -> None:
+            self.table.apply(batch)
+            run()
+            for key in (row.key, *batch.drop_slots):
+                self.refused.pop(key, None)
+            self.table.idle.pop(row.key, None)
+            self._engine.subscriptions_changed()
+
+        await self._engine.commit_change(batch, happen)
         _log.info("%s runs program %s", row.key, row.program_id.hex()[:12])
-        return InstallResult(InstallOutcome.INSTALLED, row.key.rule, row.program_id.hex(), previous)
+        was = old.program_id.hex() if old else ""
+        return InstallResult(InstallOutcome.INSTALLED, row.key.rule, row.program_id.hex(), was)
 
-    def _keep_row(self, row: SlotRow, loaded: Loaded) -> None:
-        """The program is the same; its signatures and its parameters' row may be others."""
-        rule = self._core.rules[row.key]
-        self._slots[row.key] = rule.row = row
-        rule.loaded = loaded
+    @property
+    def _world(self) -> tuple[Mapping[str, Driver], Clock]:
+        return self._engine.drivers, self._engine.clock
 
-    async def _make_durable(self, rule: RunningRule, old_row: SlotRow | None) -> None:
-        old = self._core.rules.get(rule.key)
-        if old is not None:
-            rule.instance.adopt(old.instance)
-            rule.saved_state = rule.instance.state_bytes()
-        row, now_us = rule.row, self._engine.clock.now_us()
-        slots = [row]
-        if old_row is not None and old_row.program_id != row.program_id:
-            slots.append(replace(old_row, key=previous(row.key.rule)))
-        body = InstallBody(
-            row.key.rule,
-            row.program_id,
-            rule.program.version,
-            row.deployment,
-            row.manifest_version,
-            tuple(sorted(row.params.items())),
-            old_row.program_id if old_row else None,
-        )
-        state = StateRow(row.key, row.program_id, rule.saved_state)
-        batch = Batch([Draft(now_us, body)], [state], put_slots=slots)
-        await self._engine.commit_change(batch, lambda: self._run(rule, slots))
+    def _state_of(self, key: RunKey) -> bytes | None:
+        """Return what the program in a slot remembers, running or not; None when there is none, or it is unknown."""
+        running, idle = self._core.rules.get(key), self.table.idle.get(key)
+        if running is not None:
+            return running.instance.state_bytes()
+        return None if idle is None else idle.state
 
-    def _run(self, rule: RunningRule, slots: Sequence[SlotRow]) -> None:
-        self._slots |= {slot.key: slot for slot in slots}
-        self._core.put(rule, self._engine.clock.now_us())
-        self.refused.pop(rule.key, None)
-        self._idle_states.pop(rule.key, None)
-        self._engine.subscriptions_changed()
+    def _keep_row(self, row: SlotRow, loaded: Loaded | None = None) -> None:
+        """The program is the same; its standing, its signatures and who wants it may be others."""
+        self.table.apply(Batch(put_slots=[row]))
+        if row.key in self._core.rules:
+            rule = self._core.rules[row.key]
+            rule.row, rule.loaded = row, loaded or rule.loaded
 
     def distrusted(self) -> frozenset[RunKey]:
         """Return the running programs that carry no signature of a trusted key."""
@@ -151,7 +289,7 @@ class Installer:
         self._engine.actions.withhold(self._is_old_and_distrusted, "the key of its program's signer was revoked")
 
     def _is_old_and_distrusted(self, dispatch: Dispatch) -> bool:
-        running = self._core.rules.get(dispatch.rule.key)
+        running = self._core.rules.get(dispatch.key)
         is_old = running is None or running.loaded.program_id != dispatch.program_id
         return is_old and self.trusted.isdisjoint(dispatch.signers)
 
@@ -166,7 +304,8 @@ class Installer:
                 return
             row = rule.row
             state = StateRow(row.key, row.program_id, rule.instance.state_bytes())
-            body = WithdrawBody(row.key.rule, row.program_id, rule.loaded.signers, row.installed_us)
+            slot = row.key.slot.value
+            body = WithdrawBody(row.key.rule, row.program_id, rule.loaded.signers, row.installed_us, slot)
             batch = Batch([Draft(now_us, body)], [state])
             await self._engine.commit_change(batch, lambda: self._withdrawn(rule, state, now_us))
 
@@ -179,53 +318,49 @@ class Installer:
             f"It had run since {_utc(rule.row.installed_us)}. Sign it with a trusted key and deploy it again."
         )
         _log.warning("%s", self.refused[rule.key])
-        self._idle_states[rule.key] = state
+        self.table.idle[rule.key] = state
         self._engine.subscriptions_changed()
 
     async def remove(self, rule: str) -> bool:
         """Stop a rule and forget its programs and state; False when there is none. Raises StorageError."""
         async with self._one_at_a_time:
-            keys = [key for key in self._slots if key.rule == rule]
-            row = self._slots.get(active(rule))
-            if row is None:
+            keys = self.table.keys_of(rule)
+            if not keys:
                 return False
+            row = self.table.row(active(rule)) or self.table.row(keys[0])
+            assert row is not None, "it is one of the rule's"
             async with self._engine.between_events(*keys):
-                draft = Draft(self._engine.clock.now_us(), RemoveBody(rule, row.program_id))
-                await self._engine.commit_change(Batch([draft], drop_rules=[rule]), lambda: self._forget(keys))
+                batch = Batch([Draft(self._now_us, RemoveBody(rule, row.program_id))], drop_rules=[rule])
+                await self._engine.commit_change(batch, lambda: self._forget(keys, batch, "the rule was removed"))
             return True
 
-    def _forget(self, keys: Sequence[RunKey]) -> None:
+    def _forget(self, keys: Sequence[RunKey], batch: Batch, why: str) -> None:
+        self.table.apply(batch)
         for key in keys:
             if key in self._core.rules:
-                self._core.remove(key, self._engine.clock.now_us())
-            self._engine.actions.cancel(key, "the rule was removed")
-            for known in (self._slots, self.refused, self._idle_states):
-                known.pop(key, None)
+                self._core.remove(key, self._now_us, why)
+            self._engine.actions.cancel(key, why)
+            self.refused.pop(key, None)
         self._engine.subscriptions_changed()
 
-    def restore(self, slots: tuple[SlotRow, ...], states: Mapping[RunKey, StateRow]) -> None:
-        """Run the active programs of the last run. One that may not run any more is kept, not run, and reported."""
-        self._slots = {row.key: row for row in slots}
-        for row in slots:
-            if row.key.slot is Slot.ACTIVE:
-                self._restore_one(row, states.get(row.key))
+    def restore(self, restored: Restored) -> None:
+        """Run the programs of the last run. One that may not run any more is kept, not run, and reported."""
+        self.table = SlotTable(restored.slots, restored.states, restored.rejected)
+        for row in restored.slots:
+            if row.key.slot is not Slot.PREVIOUS:
+                self._restore_one(row)
         self._engine.subscriptions_changed()
 
-    def _restore_one(self, row: SlotRow, state: StateRow | None) -> None:
+    def _restore_one(self, row: SlotRow) -> None:
         try:
             loaded = self._policy.load(row.program, frozenset(self.trusted))
-            rule = start_rule(row, loaded, self._engine.drivers, self._engine.clock, state)
+            rule = start_rule(row, loaded, *self._world, self.table.idle.get(row.key))
         except Exception as error:  # whatever is wrong with one stored rule must not stop the others
             self.refused[row.key] = why = _told(error)
-            if state is not None:
-                self._idle_states[row.key] = state
             _log.error("stored rule %s does not run: %s", row.key, why, exc_info=_unforeseen(error))
             return
-        self._core.put(rule, self._engine.clock.now_us())
-
-    def slot_of(self, key: RunKey) -> SlotRow | None:
-        """Return what a slot holds."""
-        return self._slots.get(key)
+        self.table.idle.pop(row.key, None)
+        self._core.put(rule, self._now_us)
 
 
 def _told(error: Exception) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from eyeflow.node.engine.admission import BUS_SOURCE
@@ -11,6 +11,7 @@ from eyeflow.node.engine.running import QueuedEvent, Receipt, RunningRule, subsc
 from eyeflow.node.io.ports import IncomingEvent, Subscription
 from eyeflow.node.run_key import RunKey
 from eyeflow.protocol.audit_bodies import RejectedBody
+from eyeflow.protocol.slot import Slot
 from eyeflow.svm.program import SiteKind
 from eyeflow.svm.schema import RejectedEvent
 
@@ -40,7 +41,8 @@ class Intake:
 
     def __init__(self) -> None:
         self._listeners: dict[Subscription, list[tuple[RunningRule, int]]] = {}
-        self._rejected: dict[tuple[str, str, str, str], _Summary] = {}
+        self._rejected: dict[tuple[RunKey | None, str, str, str], _Summary] = {}
+        self._number = 0
         self.refused_receipts: list[Receipt] = []
         """Receipts whose rejection the next commit records."""
 
@@ -63,8 +65,10 @@ class Intake:
 
     def _direct_listeners(self, rule: RunningRule) -> dict[RunKey, RunningRule]:
         names = {site.capability for site in rule.program.sites if site.kind is SiteKind.EMIT}
+        if not rule.acts:  # what it emits goes nowhere
+            return {}
         found = (self._listeners.get(Subscription(BUS_SOURCE, name), ()) for name in names)
-        return {listener.key: listener for pairs in found for listener, _ in pairs}
+        return {listener.key: listener for pairs in found for listener, _ in pairs if listener.acts}
 
     def subscriptions(self) -> dict[str, set[Subscription]]:
         """Return what sources are to deliver, by source; equal subscriptions of several rules are one."""
@@ -85,19 +89,23 @@ class Intake:
 
     def waits_for(self, event: IncomingEvent) -> list[RunningRule]:
         """Return the rules that have no room for the event: its source keeps it until there are none."""
-        return [rule for rule, _ in self._listening(event) if rule.is_full] if event.can_wait else []
+        listeners = self._listening(event) if event.can_wait else []
+        return [rule for rule in _waited_for(listeners) if rule.is_full]
 
     def offer(self, event: IncomingEvent, now_us: int) -> None:
         """Queue an event for every rule that listens, or record why not."""
         listeners = self._listening(event)
-        receipt = Receipt(max(1, len(listeners)), event.done)
+        self._number += 1
+        waited_for = len(_waited_for(listeners))
+        receipt = Receipt(max(1, waited_for), event.done)
         if not listeners:
             self._refuse(None, event.subscription, "no rule listens any more", now_us, receipt)
         for rule, trigger in listeners:
+            own = receipt if rule.acts or waited_for == len(listeners) else None
             if event.rejected:
-                self._refuse(rule, event.subscription, event.rejected, now_us, receipt)
+                self._refuse(rule, event.subscription, event.rejected, now_us, own)
             else:
-                self._queue(rule, trigger, event.subscription, event.payload, event.time_us, now_us, receipt, 0)
+                self._queue(rule, trigger, event.subscription, event.payload, event.time_us, now_us, own, 0)
 
     def emit(
         self,
@@ -112,7 +120,9 @@ class Intake:
         """Queue an event that a rule emitted; `pending` is its (seq, index) in the store, (0, 0) when it has none."""
         subscription = Subscription(BUS_SOURCE, name)
         listeners = self._listeners.get(subscription, [])
-        receipt = Receipt(max(1, len(listeners)), None, pending if pending[0] else None)
+        self._number += 1
+        waited_for = len(_waited_for(listeners))
+        receipt = Receipt(max(1, waited_for), None, pending if pending[0] else None)
         if not listeners or hops > HOPS_MAX:
             receipt.left = 1
             reason = f"the event came through more than {HOPS_MAX} rules" if listeners else "no rule listens any more"
@@ -121,8 +131,9 @@ class Intake:
         # An emitter that waits for its listener may go beyond the bound with what one round emits.
         waits_for = {one.key for one in emitter.listeners}
         for rule, trigger in listeners:
+            own = receipt if rule.acts or waited_for == len(listeners) else None
             bounded = rule.key not in waits_for
-            self._queue(rule, trigger, subscription, payload, time_us, now_us, receipt, hops, bounded=bounded)
+            self._queue(rule, trigger, subscription, payload, time_us, now_us, own, hops, bounded=bounded)
 
     def _queue(
         self,
@@ -132,7 +143,7 @@ class Intake:
         payload: Mapping[str, object],
         time_us: int,
         now_us: int,
-        receipt: Receipt,
+        receipt: Receipt | None,
         hops: int,
         *,
         bounded: bool = True,
@@ -149,7 +160,8 @@ class Intake:
             except RejectedEvent as error:
                 self._refuse(rule, subscription, str(error), now_us, receipt)
                 return
-            rule.queue.append(QueuedEvent(trigger, inputs, time_us, now_us, receipt, hops))
+            actuation = rule.row.actuation
+            rule.queue.append(QueuedEvent(trigger, inputs, time_us, now_us, receipt, hops, actuation, self._number))
 
     def drop_queue(self, rule: RunningRule, reason: str, now_us: int) -> None:
         """Reject everything that waits for a rule that goes away."""
@@ -169,9 +181,9 @@ class Intake:
         reason = plain_text(reason, REASON_CHARACTERS_MAX)
         if rule is not None:
             rule.health.reject(reason)
-        key = (rule.name if rule else "", subscription.source, subscription.address, reason)
+        key = (rule.key if rule else None, subscription.source, subscription.address, reason)
         if key not in self._rejected and len(self._rejected) >= REJECTIONS_MAX:
-            key = ("", "", "", "other")
+            key = (None, "", "", "other")
         summary = self._rejected.setdefault(key, _Summary(0, now_us, now_us))
         summary.count += 1
         summary.last_us = now_us
@@ -185,10 +197,26 @@ class Intake:
 
     def take_rejected(self) -> tuple[list[RejectedBody], list[Receipt]]:
         """Return the rejections to record, and the receipts that count down once they are."""
-        bodies = [RejectedBody(*key, s.count, s.first_us, s.last_us) for key, s in self._rejected.items()]
+        bodies = [_rejected_body(*key, summary) for key, summary in self._rejected.items()]
         receipts, self.refused_receipts = self.refused_receipts, []
         self._rejected.clear()
         return bodies, receipts
+
+
+def _rejected_body(key: RunKey | None, source: str, address: str, reason: str, summary: _Summary) -> RejectedBody:
+    rule, slot = (key.rule, key.slot) if key else ("", Slot.ACTIVE)
+    counted = (summary.count, summary.first_us, summary.last_us)
+    return RejectedBody(rule, source, address, reason, *counted, slot.value)
+
+
+def _waited_for(listeners: Iterable[tuple[RunningRule, int]]) -> list[RunningRule]:
+    """Return the programs that an event's source and emitter wait for: those that act on it.
+
+    A slow candidate whose actions are withheld must not hold up the active program. Where nobody acts, all are waited
+    for: somebody has to have recorded the event before it is acknowledged.
+    """
+    rules = [rule for rule, _ in listeners]
+    return [rule for rule in rules if rule.acts] or rules
 
 
 def _reached(key: RunKey, direct: Mapping[RunKey, Mapping[RunKey, RunningRule]]) -> set[RunKey]:

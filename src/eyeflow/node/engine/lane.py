@@ -137,7 +137,7 @@ class Lane:
         site, driver, attempts = action.site, self._performer.driver_of(action), 0
         while True:
             await self._until_ready(driver)
-            error = await self._performer.attempt(dispatch.rule, action)
+            error = await self._performer.attempt(dispatch, action)
             if error is not None and self._waits_longer(driver, error):
                 await self._performer.clock.sleep(AGAIN_S)
                 continue

@@ -17,7 +17,9 @@ from eyeflow.node.engine.admission import namespace_of
 from eyeflow.node.engine.core import event_payload
 from eyeflow.node.engine.engine import Engine
 from eyeflow.node.engine.rounds import Dispatch, PlannedAction
+from eyeflow.node.engine.running import RunningRule
 from eyeflow.node.io.arguments import named_arguments
+from eyeflow.node.run_key import active
 from eyeflow.node.store.types import PendingRow, Restored
 from eyeflow.protocol.audit_bodies import ActionOutcome, ActionResultBody
 from eyeflow.svm.container import decode
@@ -39,9 +41,16 @@ def resume_pending(engine: Engine, restored: Restored, trusted: Collection[bytes
         if left:
             first = left[0][0]
             decider, actions = programs[first.program_id], [action for _, action in left]
-            assert decider is not None, "what nobody decided was given up"
-            rule = engine.core.rules[first.key]
-            engine.actions.resume(Dispatch(rule, first.program_id, first.seq, actions, decider.signers))
+            rule = _runs(engine, first)
+            assert decider is not None and rule is not None, "what nobody decided or goes on with was given up"
+            dispatch = Dispatch(rule, rule.key, first.program_id, first.seq, actions, decider.signers)
+            engine.actions.resume(dispatch)
+
+
+def _runs(engine: Engine, row: PendingRow) -> RunningRule | None:
+    """Return who goes on with an action: the program of its slot or, once a candidate was promoted, the active one."""
+    rules = engine.core.rules
+    return rules.get(row.key) or rules.get(active(row.key.rule))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +81,7 @@ def _resumed(engine: Engine, decider: _Decider | None, row: PendingRow) -> Plann
     if decider is None or row.site >= len(decider.program.sites):
         _give_up(engine, row, ActionOutcome.INTERRUPTED, INTERRUPTED)
         return None
-    program, rule = decider.program, engine.core.rules.get(row.key)
+    program, rule = decider.program, _runs(engine, row)
     site = program.sites[row.site]
     if decider.refusal and not site.resource:
         _give_up(engine, row, ActionOutcome.CANCELLED, decider.refusal)
@@ -97,5 +106,6 @@ def _resumed(engine: Engine, decider: _Decider | None, row: PendingRow) -> Plann
 def _give_up(engine: Engine, row: PendingRow, outcome: ActionOutcome, why: str) -> None:
     core, now_us = engine.core, engine.clock.now_us()
     core.finish(row.seq, row.index, now_us)
-    body = ActionResultBody(row.key.rule, row.program_id, row.seq, row.index, int(outcome), 0, why)
+    slot = row.key.slot.value
+    body = ActionResultBody(row.key.rule, row.program_id, row.seq, row.index, int(outcome), 0, why, slot)
     core.note(now_us, body)

@@ -14,7 +14,6 @@ from eyeflow.node.engine.core import Core
 from eyeflow.node.engine.intake import plain_text
 from eyeflow.node.engine.rounds import Dispatch, PlannedAction
 from eyeflow.node.engine.rule_host import named_failure
-from eyeflow.node.engine.running import RunningRule
 from eyeflow.node.io.ports import Driver
 from eyeflow.protocol.audit_bodies import ActionOutcome, ActionResultBody
 from eyeflow.svm.execution import CapabilityFailure
@@ -65,13 +64,13 @@ class Performer:
             failed.set_exception(failure_of(action, error))
             return failed
 
-    async def attempt(self, rule: RunningRule, action: PlannedAction) -> CapabilityFailure | None:
+    async def attempt(self, dispatch: Dispatch, action: PlannedAction) -> CapabilityFailure | None:
         """Try once; return what went wrong."""
         try:
             if not action.resource:
                 await self._act(action)
             else:
-                async with self._arbiter.lease(action.resource, rule.key, rule.program.priority):
+                async with self._arbiter.lease(action.resource, dispatch.key, dispatch.rule.program.priority):
                     await self._act(action)
         except Exception as error:
             return failure_of(action, error)
@@ -89,12 +88,12 @@ class Performer:
         if outcome is ActionOutcome.DONE:
             rule.health.actions += 1
             if action.site.level:
-                self.core.levels.done(action.site, action.named, action.resource, rule.key)
+                self.core.levels.done(action.site, action.named, action.resource, dispatch.key)
         else:
             rule.health.action_failures += 1
             rule.health.fail(named_failure(action.site.capability, error), now_us)
             if action.site.level:
-                self.core.levels.failed(action.resource, rule.key)
+                self.core.levels.failed(action.resource, dispatch.key)
         has_news = self.core.finish(dispatch.seq, action.index, now_us)
         if dispatch.seq and (outcome is not ActionOutcome.DONE or attempts > 1):
             self.core.note(now_us, _result(dispatch, action, outcome, attempts, error))
@@ -127,6 +126,5 @@ def _result(
     dispatch: Dispatch, action: PlannedAction, outcome: ActionOutcome, attempts: int, error: str
 ) -> ActionResultBody:
     error = plain_text(error, ERROR_CHARACTERS_MAX)
-    return ActionResultBody(
-        dispatch.rule.name, dispatch.program_id, dispatch.seq, action.index, int(outcome), attempts, error
-    )
+    decided = (dispatch.key.rule, dispatch.program_id, dispatch.seq, action.index)
+    return ActionResultBody(*decided, int(outcome), attempts, error, dispatch.key.slot.value)

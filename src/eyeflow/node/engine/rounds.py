@@ -79,11 +79,12 @@ class Round:
 class Dispatch:
     """Actions of one recorded execution, on their way to the drivers; `seq` 0: the execution has no record.
 
-    `program_id` is the program that decided them, `signers` are the keys that signed it; the rule may run a newer one
-    by now.
+    `program_id` is the program that decided them, in the slot of `key`, `signers` are the keys that signed it; another
+    may run there by now.
     """
 
     rule: RunningRule
+    key: RunKey
     program_id: bytes
     seq: int
     actions: Sequence[PlannedAction]

@@ -14,7 +14,7 @@ REASONS_MAX = 32
 
 @dataclass(slots=True)
 class RuleHealth:
-    """Counters of one program since it was installed or the node started. Latency: from arrival to commit, in us."""
+    """Counters of a program in a slot since it began there or the node started. Latency: arrival to commit, in us."""
 
     executions: int = 0
     skipped: int = 0
@@ -22,6 +22,7 @@ class RuleHealth:
     capability_failures: int = 0
     actions: int = 0
     repeated: int = 0
+    withheld: int = 0
     action_retries: int = 0
     action_failures: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
@@ -51,6 +52,7 @@ class RuleHealth:
             "capability_failures": self.capability_failures,
             "actions": self.actions,
             "repeated": self.repeated,
+            "withheld": self.withheld,
             "action_retries": self.action_retries,
             "action_failures": self.action_failures,
             "rejected": self.rejected.total(),

@@ -12,7 +12,7 @@ from eyeflow.node.engine.rule_health import RuleHealth
 from eyeflow.node.engine.rule_host import RuleHost
 from eyeflow.node.io.ports import Driver, Subscription
 from eyeflow.node.run_key import RunKey
-from eyeflow.node.store.types import SlotRow, StateRow
+from eyeflow.node.store.types import Actuation, SlotRow, StateRow
 from eyeflow.svm.instance import Instance
 from eyeflow.svm.program import Program, TriggerKind, Value
 from eyeflow.svm.schema import PayloadDecoder
@@ -35,7 +35,11 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class QueuedEvent:
-    """An event whose payload fits, waiting for one rule. `hops` counts the rules it has come through."""
+    """An event whose payload fits, waiting for one program. `hops` counts the rules it has come through.
+
+    `actuation` is fixed when it arrives: whatever becomes of the slots meanwhile, one program acts on it. `number` is
+    the same for all programs that one event goes to, 0 for a timer.
+    """
 
     trigger: int
     inputs: tuple[Value, ...]
@@ -43,6 +47,8 @@ class QueuedEvent:
     arrived_us: int
     receipt: Receipt | None = None
     hops: int = 0
+    actuation: Actuation = Actuation.PERFORM
+    number: int = 0
 
 
 @dataclass(slots=True)
@@ -70,18 +76,20 @@ class RunningRule:
     holds_back: int = 0
     told_us: int = 0
     """When the log was last told that it holds its sources back."""
+    key: RunKey = field(init=False)
+    """What it is called: its rule and its slot."""
+    acts: bool = field(init=False)
+    """Whether its actions reach the world. For one that only watches nobody waits: no source and no other rule."""
     clock_step_us: int = 0
     """By how much the clock was set since the memory of its time words was last moved along."""
 
-    @property
-    def key(self) -> RunKey:
-        """What it is called: its rule and its slot."""
-        return self.row.key
+    def __post_init__(self) -> None:
+        self.key, self.acts = self.row.key, self.row.actuation is Actuation.PERFORM
 
     @property
     def name(self) -> str:
         """The rule's name, its id."""
-        return self.row.key.rule
+        return self.key.rule
 
     @property
     def program(self) -> Program:
@@ -126,6 +134,14 @@ def start_rule(
     if instance.last_time_us - now_us >= STEP_US_MIN:
         rule.clock_step_us = now_us - instance.last_time_us  # set back while the node was off; how long, nobody knows
     return rule
+
+
+def promoted(candidate: RunningRule, row: SlotRow, drivers: Mapping[str, Driver], clock: Clock) -> RunningRule:
+    """Return the program of a candidate under the key of `row`: with its state and clock, and counters from zero."""
+    health, loaded = RuleHealth(), candidate.loaded
+    host = RuleHost(loaded.program, drivers, health, clock)
+    shared = (candidate.instance, host, health, candidate.decoders)
+    return RunningRule(row, loaded, *shared, clock.now_us(), candidate.saved_state)
 
 
 def subscriptions_of(rule: RunningRule) -> list[tuple[Subscription, int]]:

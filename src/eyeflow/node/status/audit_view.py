@@ -9,7 +9,14 @@ from typing import Any
 from eyeflow.base.duration import format_duration
 from eyeflow.node.io.arguments import readable_arguments, shown
 from eyeflow.protocol.audit import Record
-from eyeflow.protocol.audit_bodies import ActionOutcome, ActionResultBody, Disposition, ExecutionBody
+from eyeflow.protocol.audit_bodies import (
+    ActionOutcome,
+    ActionResultBody,
+    Disposition,
+    ExecutionBody,
+    SlotBody,
+    SlotChange,
+)
 from eyeflow.svm.execution import Outcome
 from eyeflow.svm.layout import flatten
 from eyeflow.svm.opcodes import Trap
@@ -35,6 +42,8 @@ def record_view(record: Record, find_program: FindProgram) -> dict[str, Any]:
         return head | (_execution(body, program) if program else _plain_body(body))
     if isinstance(body, ActionResultBody):
         return head | _plain_body(body) | {"result": ActionOutcome(body.result).name.lower()}
+    if isinstance(body, SlotBody):
+        return head | _plain_body(body) | {"change": SlotChange(body.change).name.lower()}
     return head | _plain_body(body)
 
 
@@ -43,6 +52,7 @@ def _execution(body: ExecutionBody, program: Program) -> dict[str, Any]:
     lines = site_lines(program)
     view: dict[str, Any] = {
         "rule": body.rule,
+        "slot": body.slot,
         "program": body.program.hex(),
         "trigger": _trigger(trigger),
         "eventTimeUs": body.event_time_us,

@@ -8,6 +8,7 @@ from eyeflow.base.duration import format_duration
 from eyeflow.node.engine.running import RunningRule
 from eyeflow.node.io.ports import PortStatus
 from eyeflow.node.run_key import previous
+from eyeflow.node.store.types import RejectedRow
 
 if TYPE_CHECKING:
     from eyeflow.node.runtime import NodeRuntime
@@ -51,9 +52,12 @@ def _all_running(node: NodeRuntime) -> list[dict[str, object]]:
 
 def _running(node: NodeRuntime, rule: RunningRule) -> dict[str, object]:
     row, program = rule.row, rule.program
-    kept = node.installer.slot_of(previous(rule.name))
+    kept, failed = node.installer.table.row(previous(rule.name)), node.installer.table.rejected(rule.name)
     return {
         "rule": rule.name,
+        "slot": rule.key.slot.value,
+        "actuation": row.actuation.value,
+        "standing": row.standing.value,
         "state": "running",
         "version": program.version,
         "priority": program.priority.name.lower(),
@@ -61,8 +65,10 @@ def _running(node: NodeRuntime, rule: RunningRule) -> dict[str, object]:
         "previous_program_id": kept.program_id.hex() if kept else "",
         "deployment": row.deployment,
         "manifest_version": row.manifest_version,
+        "failed_program": _failed_program(failed),
         "params": dict(row.params),
         "installed_us": row.installed_us,
+        "counted_since_us": rule.started_us,
         "waiting": len(rule.queue),
         "stalled": rule.stalled,
         "holds_back": rule.holds_back,
@@ -71,12 +77,27 @@ def _running(node: NodeRuntime, rule: RunningRule) -> dict[str, object]:
     }
 
 
+def _failed_program(failed: RejectedRow | None) -> dict[str, object] | None:
+    """Return the last program of a rule that failed, for the post-mortem."""
+    if failed is None:
+        return None
+    row = failed.row
+    return {
+        "program_id": row.program_id.hex(),
+        "slot": row.key.slot.value,
+        "deployment": row.deployment,
+        "reason": failed.reason,
+        "rejected_us": failed.rejected_us,
+    }
+
+
 def _refused(node: NodeRuntime) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for key in sorted(node.installer.refused, key=str):
-        row, reason = node.installer.slot_of(key), node.installer.refused[key]
+        row, reason = node.installer.table.row(key), node.installer.refused[key]
+        where: dict[str, object] = {"rule": key.rule, "slot": key.slot.value, "state": "refused"}
         program_id = row.program_id.hex() if row else ""
-        rows.append({"rule": key.rule, "state": "refused", "program_id": program_id, "last_error": reason})
+        rows.append(where | {"program_id": program_id, "last_error": reason})
     return rows
 
 

@@ -7,12 +7,12 @@ from typing import Any, cast
 import apsw
 
 from eyeflow.node.run_key import RunKey
-from eyeflow.node.store.types import Actuation, Batch, PendingRow, RejectedRow, SlotRow, StateRow
+from eyeflow.node.store.types import Actuation, Batch, PendingRow, RejectedRow, SlotRow, Standing, StateRow
 from eyeflow.protocol.cbor import decode, encode
 from eyeflow.protocol.slot import Slot
 from eyeflow.svm.program import Value
 
-_SLOT_COLUMNS = "rule, slot, program_id, params, deployment, manifest_version, installed_us, has_passed, actuation"
+_SLOT_COLUMNS = "rule, slot, program_id, params, deployment, manifest_version, installed_us, standing, actuation"
 _PUT_PROGRAM = "INSERT OR REPLACE INTO programs VALUES (?, ?)"
 _FORGET_PROGRAMS = """
     DELETE FROM programs WHERE program_id NOT IN (
@@ -66,7 +66,7 @@ def _key_values(key: RunKey) -> tuple[str, str]:
 def _slot_values(row: SlotRow) -> tuple[Any, ...]:
     params = encode([[name, value] for name, value in sorted(row.params.items())])
     wanted_by = (row.deployment, row.manifest_version, row.installed_us)
-    return (*_key_values(row.key), row.program_id, params, *wanted_by, int(row.has_passed), row.actuation.value)
+    return (*_key_values(row.key), row.program_id, params, *wanted_by, row.standing.value, row.actuation.value)
 
 
 def _rejected_values(row: RejectedRow) -> tuple[Any, ...]:
@@ -92,12 +92,12 @@ def _slot_row(
     deployment: str,
     manifest_version: int,
     installed_us: int,
-    has_passed: int,
+    standing: str,
     actuation: str,
     program: bytes,
 ) -> SlotRow:
     what = (RunKey(rule, Slot(slot)), program_id, program, _params(params))
-    return SlotRow(*what, deployment, manifest_version, installed_us, bool(has_passed), Actuation(actuation))
+    return SlotRow(*what, deployment, manifest_version, installed_us, Standing(standing), Actuation(actuation))
 
 
 def read_rejected(db: apsw.Connection) -> dict[str, RejectedRow]:

@@ -65,12 +65,13 @@ MIGRATIONS = (
         deployment TEXT NOT NULL,
         manifest_version INTEGER NOT NULL,
         installed_us INTEGER NOT NULL,
-        has_passed INTEGER NOT NULL CHECK (has_passed IN (0, 1)),
+        standing TEXT NOT NULL CHECK (standing IN ('on-trial', 'passed')),
         actuation TEXT NOT NULL CHECK (actuation IN ('perform', 'withhold')),
         PRIMARY KEY (rule, slot)
     ) STRICT, WITHOUT ROWID;
     INSERT INTO slots
-        SELECT rule, slot, program_id, params, deployment, manifest_version, installed_us, 1, 'perform' FROM old_slots;
+        SELECT rule, slot, program_id, params, deployment, manifest_version, installed_us, 'passed', 'perform'
+        FROM old_slots;
     DROP TABLE old_slots;
 
     ALTER TABLE state RENAME TO old_state;
@@ -94,7 +95,7 @@ MIGRATIONS = (
         deployment TEXT NOT NULL,
         manifest_version INTEGER NOT NULL,
         installed_us INTEGER NOT NULL,
-        has_passed INTEGER NOT NULL,
+        standing TEXT NOT NULL,
         actuation TEXT NOT NULL,
         state BLOB NOT NULL,
         reason TEXT NOT NULL,

@@ -20,12 +20,16 @@ class Actuation(Enum):
     WITHHOLD = "withhold"
 
 
+class Standing(Enum):
+    """What is known of a stored program. Only one that passed becomes `previous` when another takes its place."""
+
+    ON_TRIAL = "on-trial"
+    PASSED = "passed"
+
+
 @dataclass(frozen=True, slots=True)
 class SlotRow:
-    """A stored program: its bytes with signatures, its parameters, and which deployment and manifest wanted it.
-
-    `has_passed`: a verdict says that it is good. Only then does it become `previous` when another takes its place.
-    """
+    """A stored program: its bytes with signatures, its parameters, and which deployment and manifest wanted it."""
 
     key: RunKey
     program_id: bytes
@@ -34,7 +38,7 @@ class SlotRow:
     deployment: str
     manifest_version: int
     installed_us: int
-    has_passed: bool = False
+    standing: Standing = Standing.ON_TRIAL
     actuation: Actuation = Actuation.PERFORM
 
 

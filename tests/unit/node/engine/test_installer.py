@@ -37,6 +37,7 @@ def state_of(sim: NodeSim) -> dict[str, Any]:
 def test_a_new_version_swaps_in_between_two_events_and_adopts_the_state(tmp_path: Path) -> None:
     async def test() -> None:
         sim = await NodeSim.started(tmp_path, counter("1.0.0", 1))
+        assert await sim.node.record_pass("counter", str(sim.rule("counter")["program_id"]))
         for _ in range(3):
             await sim.send("t", temp=90.0)
         await sim.node.engine.turn()

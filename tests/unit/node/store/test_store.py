@@ -28,6 +28,7 @@ from eyeflow.node.store.types import (
     PendingRow,
     RejectedRow,
     SlotRow,
+    Standing,
     StateRow,
     StorageError,
     Unrecorded,
@@ -219,7 +220,7 @@ def test_programs_and_state_of_an_older_store_keep_their_slots(tmp_path: Path) -
         assert reader.program(PROGRAM) == b"bytes of active", "the audit is read before a node brings the store forward"
     store = open_store(tmp_path)
     found = store.restore()
-    kept = SlotRow(previous("r"), old, b"bytes of previous", {"limit": 2.5}, "d1", 3, 17, has_passed=True)
+    kept = SlotRow(previous("r"), old, b"bytes of previous", {"limit": 2.5}, "d1", 3, 17, standing=Standing.PASSED)
     assert found.slots == (replace(kept, key=active("r"), program_id=PROGRAM, program=b"bytes of active"), kept)
     assert found.states == {active("r"): StateRow(active("r"), PROGRAM, b"\x00\xff")}
     assert found.pending == (PendingRow(7, 0, active("r"), waiting, 4, (1,), time_us=5, hops=2),)

@@ -1,0 +1,147 @@
+"""Which programs a node keeps of each rule, and what each change of them writes. No I/O: a change is one batch.
+
+`previous` is the last known good: only a program that passed becomes it, when another takes its place. One that failed
+goes to `rejected`, with its memory, for the post-mortem: it is not what `previous` means, and nobody inherits from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from eyeflow.node.run_key import RunKey, active, candidate, previous
+from eyeflow.node.store.types import Actuation, Batch, Draft, RejectedRow, SlotRow, Standing, StateRow
+from eyeflow.protocol.audit_bodies import InstallBody, SlotBody, SlotChange
+from eyeflow.protocol.slot import Slot
+
+
+class SlotTable:
+    """The slots of all rules, as they are durable. `apply` a batch once it is committed."""
+
+    def __init__(
+        self,
+        rows: Sequence[SlotRow] = (),
+        states: Mapping[RunKey, StateRow] | None = None,
+        rejected: Mapping[str, RejectedRow] | None = None,
+    ) -> None:
+        self._rows = {row.key: row for row in rows}
+        self._rejected = dict(rejected or {})
+        self.idle = dict(states or {})
+        """What programs remember that do not run: the last known good, and those that may not run now."""
+
+    def row(self, key: RunKey) -> SlotRow | None:
+        """Return what a slot holds."""
+        return self._rows.get(key)
+
+    def rejected(self, rule: str) -> RejectedRow | None:
+        """Return the last program of a rule that failed."""
+        return self._rejected.get(rule)
+
+    def keys_of(self, rule: str) -> list[RunKey]:
+        """Return the slots of a rule that hold something."""
+        return [key for key in self._rows if key.rule == rule]
+
+    @property
+    def rules(self) -> frozenset[str]:
+        """All rules that a slot is held of."""
+        return frozenset(key.rule for key in self._rows)
+
+    def goes_back(self, row: SlotRow) -> bool:
+        """Say whether to install `row` is to go back: it is the last known good, wanted by the deployment it came with.
+
+        The same program of a new deployment is an installation like any other, which takes the state over.
+        """
+        kept, here = self.row(previous(row.key.rule)), self.row(row.key)
+        return kept is not None and here is not None and is_same(kept, row) and kept.deployment == row.deployment
+
+    def is_rejected(self, row: SlotRow) -> bool:
+        """Say whether this program failed here, in the deployment that wants it."""
+        failed = self.rejected(row.key.rule)
+        return failed is not None and is_same(failed.row, row) and failed.row.deployment == row.deployment
+
+    def installed(self, row: SlotRow, version: str, state: bytes, old_state: bytes | None) -> Batch:
+        """Return what it writes that a program begins in the slot of `row`; `old_state` is of what ran there before."""
+        old = self.row(row.key)
+        body = InstallBody(
+            row.key.rule,
+            row.program_id,
+            version,
+            row.deployment,
+            row.manifest_version,
+            tuple(sorted(row.params.items())),
+            old.program_id if old else None,
+            row.key.slot.value,
+            row.actuation is Actuation.WITHHOLD,
+        )
+        draft = Draft(row.installed_us, body)
+        if row.key.slot is Slot.CANDIDATE:
+            return Batch([draft], [StateRow(row.key, row.program_id, state)], put_slots=[row])
+        return self._activated(row, draft, state, old_state)
+
+    def promoted(self, row: SlotRow, state: bytes, old_state: bytes | None) -> Batch:
+        """Return what it writes that a candidate becomes the active program `row`, with its own state."""
+        batch = self._activated(row, self._changed(SlotChange.PROMOTED, row), state, old_state)
+        return replace(batch, drop_slots=[*batch.drop_slots, candidate(row.key.rule)])
+
+    def _activated(self, row: SlotRow, draft: Draft, state: bytes, old_state: bytes | None) -> Batch:
+        """A program takes the active one's place, which is kept as last known good if it passed."""
+        old, kept = self.row(row.key), previous(row.key.rule)
+        batch = Batch([draft], [StateRow(row.key, row.program_id, state)], put_slots=[row])
+        if old is None or old.standing is not Standing.PASSED or is_same(old, row):
+            return batch
+        states = [] if old_state is None else [StateRow(kept, old.program_id, old_state)]
+        return replace(
+            batch, states=[*batch.states, *states], put_slots=[row, replace(old, key=kept)], drop_slots=[kept]
+        )
+
+    def rolled_back(self, row: SlotRow, state: bytes, old_state: bytes | None, reason: str) -> Batch:
+        """Return what it writes that the last known good is active again, as `row`, and what failed is set aside."""
+        old = self.row(row.key)
+        assert old is not None, "there is something to go back from"
+        failed = RejectedRow(old, old_state or b"", reason, row.installed_us)
+        return Batch(
+            [self._changed(SlotChange.ROLLED_BACK, row, reason)],
+            [StateRow(row.key, row.program_id, state)],
+            put_slots=[row],
+            put_rejected=[failed],
+            drop_slots=[previous(row.key.rule)],
+        )
+
+    def dropped(self, row: SlotRow, state: bytes, reason: str, now_us: int) -> Batch:
+        """Return what it writes that a candidate goes: aside if `reason` says how it failed, else without a trace."""
+        body = SlotBody(row.key.rule, int(SlotChange.DROPPED), row.program_id, None, reason)
+        failed = [RejectedRow(row, state, reason, now_us)] if reason else []
+        return Batch([Draft(now_us, body)], put_rejected=failed, drop_slots=[row.key])
+
+    def passed(self, row: SlotRow, now_us: int) -> Batch:
+        """Return what it writes that an active program passed."""
+        body = SlotBody(row.key.rule, int(SlotChange.PASSED), row.program_id)
+        return Batch([Draft(now_us, body)], put_slots=[replace(row, standing=Standing.PASSED)])
+
+    def _changed(self, change: SlotChange, row: SlotRow, reason: str = "") -> Draft:
+        old = self.row(active(row.key.rule))
+        replaced = old.program_id if old else None
+        return Draft(row.installed_us, SlotBody(row.key.rule, int(change), row.program_id, replaced, reason))
+
+    def apply(self, batch: Batch) -> None:
+        """Take over what was committed, in the order of the store: first what is dropped."""
+        for key in [key for key in {*self._rows, *self.idle} if key.rule in batch.drop_rules]:
+            self._drop(key)
+        for rule in batch.drop_rules:
+            self._rejected.pop(rule, None)
+        for key in batch.drop_slots:
+            self._drop(key)
+        self._rows |= {row.key: row for row in batch.put_slots}
+        self._rejected |= {failed.row.key.rule: failed for failed in batch.put_rejected}
+        for state in batch.states:
+            if state.key.slot is Slot.PREVIOUS:
+                self.idle[state.key] = state
+
+    def _drop(self, key: RunKey) -> None:
+        self._rows.pop(key, None)
+        self.idle.pop(key, None)
+
+
+def is_same(one: SlotRow, other: SlotRow) -> bool:
+    """Say whether two rows are the same program with the same parameters."""
+    return (one.program_id, dict(one.params)) == (other.program_id, dict(other.params))
