@@ -139,7 +139,7 @@ def start_rule(
 def promoted(candidate: RunningRule, row: SlotRow, drivers: Mapping[str, Driver], clock: Clock) -> RunningRule:
     """Return the program of a candidate under the key of `row`: with its state and clock, and counters from zero."""
     health, loaded = RuleHealth(), candidate.loaded
-    host = RuleHost(loaded.program, drivers, health, clock)
+    host = RuleHost(row.key, loaded.program, drivers, health, clock)
     shared = (candidate.instance, host, health, candidate.decoders)
     return RunningRule(row, loaded, *shared, clock.now_us(), candidate.saved_state)
 
