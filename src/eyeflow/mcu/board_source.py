@@ -1,101 +1,128 @@
-"""Renders `src/board.rs`: the board file as the constants and the constructor that the firmware is compiled with."""
+"""Renders `src/board.rs`: the board file as the constants and the constructor that the firmware is compiled with.
+
+The Rust stands in `embassy/firmware/board/`: a template, one more for each HAL, and `pieces.toml` for what a board has
+several of. Here is only what goes into them.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
+from string import Template
 
+from eyeflow.base.reading import parse_toml
 from eyeflow.mcu.board import Board, Bus, Direction, Level, OnLinkLoss, Pin
-from eyeflow.mcu.bus_source import buses_field, nrf_baud, render_buses
+from eyeflow.mcu.sources import fill_template, read_source
 
+FOLDER = "firmware/board"
 WATCHDOGS = {"stm32h7": "IWDG1"}
 """The independent watchdog of a family, where it is not IWDG."""
-
 
 NRF_INTERRUPTS = {"SPI3": "SPIM3"}
 """The interrupt of a peripheral, where it has another name."""
 
+NRF_BAUDS = (1200, 2400, 4800, 9600, 14400, 19200, 28800, 38400, 57600, 76800, 115200, 230400, 250000, 460800, 921600)
+"""The rates that the UARTE of the nRF52840 can do, besides 1,000,000 (product specification, 6.34.10)."""
+
 
 def render_board(board: Board) -> str:
-    """Return the Rust source of a board."""
-    outputs = [pin for pin in board.pins if pin.direction is Direction.OUTPUT]
-    inputs = [pin for pin in board.pins if pin.direction is Direction.INPUT]
-    open_body = HALS[board.chip.hal](board, outputs, inputs)
-    return "\n".join([*_constants(board, outputs, inputs), *_io(), *render_buses(board), *open_body, ""])
+    """Return the Rust source of a board; raises EyeflowError when this installation lacks a template."""
+    found = parse_toml(read_source(f"{FOLDER}/pieces.toml"))[board.chip.hal]
+    assert isinstance(found, dict)
+    pieces = _Pieces(board, found)
+    constants = _constants(board) | _programs(board) | _io(pieces) | {"interrupts": _lines(_interrupts(pieces), ";")}
+    head = fill_template(f"{FOLDER}/board.rs.in", constants)
+    return head + fill_template(f"{FOLDER}/open-{board.chip.hal}.rs.in", _parts(pieces))
 
 
-def _constants(board: Board, outputs: list[Pin], inputs: list[Pin]) -> list[str]:
-    area = board.chip.programs
-    limits = board.limits
-    return [
-        f"//! The board {board.name}: made from board.toml by eyeflow, change it there.",
-        "",
-        "use crate::hal::{self, *};",
-        "use crate::io::{Line, OutputInfo, Uart};",
-        "use crate::once::once;",
-        "",
-        "/// Name and chip, as the board reports them.",
-        f'pub const NAME: &str = "{board.name}";',
-        f'pub const CHIP: &str = "{board.chip.name}";',
-        "/// Time between two scans, and after which the watchdog resets a board that scans no more.",
-        f"pub const SCAN_MS: u64 = {board.scan_ms};",
-        f"pub const WATCHDOG_US: u32 = {board.watchdog_ms * 1000};",
-        "/// Time between two writes of a program's changed state to flash.",
-        f"pub const SAVE_S: u32 = {board.save_state_s};",
-        "/// Time without a frame after which the link counts as lost.",
-        f"pub const LINK_LOST_MS: u64 = {board.link.lost_after_ms};",
-        f"pub const LLM_DELEGATED: bool = {str(board.llm_delegated).lower()};",
-        "/// The pins that programs name, and where each is.",
-        f"pub static PINS: [(&str, Line); {len(board.pins)}] = [",
-        *(f'    ("{pin.name}", {_line(pin, outputs, inputs)}),' for pin in board.pins),
-        "];",
-        "/// What the outputs do when nothing commands them.",
-        f"pub static OUTPUTS: [OutputInfo; {len(outputs)}] = [",
-        *(f"    {_output_info(pin)}," for pin in outputs),
-        "];",
-        "/// How many inputs and analog channels there are.",
-        f"pub const INPUTS: usize = {len(inputs)};",
-        f"pub const ANALOG: usize = {len(board.adc)};",
-        "/// The keys whose programs run here.",
-        *_trust(board),
-        "/// The flash of the programs.",
-        f"pub const BANKS: [u32; 2] = [0x{area.a:08X}, 0x{area.b:08X}];",
-        f"pub const BANK_BYTES: u32 = {area.bank_bytes};",
-        f"pub const SECTOR_BYTES: [u32; 2] = [{area.sector_a_bytes}, {area.sector_b_bytes}];",
-        f"pub const UNIT_BYTES: usize = {area.unit_bytes};",
-        "/// The memory that the programs share, and that each of the four has for itself.",
-        f"pub const SLOTS_MAX: usize = {limits.slots_max};",
-        f"pub const STACK_MAX: usize = {limits.stack_max};",
-        f"pub const ACTIONS_MAX: usize = {limits.actions_max};",
-        f"pub const SCRATCH_BYTES: usize = {limits.scratch_bytes_max};",
-        f"pub const STATE_BYTES: usize = {limits.state_bytes_max};",
-        f"pub const RECORDS_BYTES: usize = {board.chip.records_bytes};",
-        f"pub const DATA_BYTES: u32 = {board.chip.memory.data_bytes};",
-        "",
-    ]
+class _Pieces:
+    """The lines of Rust for the pins, channels and buses of a board, as its HAL spells them."""
+
+    def __init__(self, board: Board, pieces: Mapping[str, object]) -> None:
+        self.board, self._pieces = board, pieces
+
+    def fill(self, piece: str, **values: object) -> str:
+        """Return a piece with its names replaced."""
+        return Template(str(self._pieces[piece])).substitute(values)
+
+    def of_bus(self, piece: str, bus: Bus) -> str:
+        """Return a piece for a bus, whose signals it may name."""
+        signals = {signal: self.pin(pin) for signal, pin in bus.signals.items()}
+        interrupt = NRF_INTERRUPTS.get(bus.peripheral, bus.peripheral)
+        fixed = {"bus": bus.peripheral, "interrupt": interrupt, "hertz": bus.hertz, "baud": self.baud(bus.hertz)}
+        return self.fill(piece, **fixed, **signals, mode=bus.mode)
+
+    def pin(self, pin: str) -> str:
+        """Return Embassy's name of a pin: PA5, PIN_2, P0_13."""
+        return {"rp": pin.replace("GP", "PIN_"), "nrf": pin.replace(".", "_")}.get(self.board.chip.hal, pin)
+
+    def baud(self, baud: int) -> object:
+        """Return a rate; of an nRF52840 Embassy's name of the nearest one that it can do."""
+        if self.board.chip.hal != "nrf":
+            return baud
+        nearest = min(NRF_BAUDS, key=lambda known: abs(known - baud))
+        return "Baud1M" if baud == 1_000_000 else f"Baud{nearest}"
 
 
-def _trust(board: Board) -> list[str]:
-    keys = [f"    {_bytes(key)}," for key in board.signers]
-    return [
-        f"pub static SIGNERS: [[u8; 32]; {len(keys)}] = [",
-        *keys,
-        "];",
-        "/// The number of a board whose chip has none of its own: made from its name.",
-        "#[allow(dead_code)]",
-        f"pub const DEVICE: [u8; 8] = {_bytes(hashlib.sha256(board.name.encode()).digest()[:8])};",
-    ]
+def _lines(items: Iterable[str], end: str = ",") -> str:
+    """Return items as lines of a block, each with what ends it."""
+    return "".join(f"    {item}{end}\n" for item in items)
 
 
-def _line(pin: Pin, outputs: list[Pin], inputs: list[Pin]) -> str:
-    if pin.direction is Direction.OUTPUT:
-        return f"Line::Output({outputs.index(pin)})"
-    return f"Line::Input({inputs.index(pin)})"
+def _pins(board: Board, direction: Direction) -> list[Pin]:
+    return [pin for pin in board.pins if pin.direction is direction]
+
+
+def _constants(board: Board) -> dict[str, object]:
+    outputs, inputs = _pins(board, Direction.OUTPUT), _pins(board, Direction.INPUT)
+    lines = [f"Line::Output({outputs.index(pin)})" if pin in outputs else f"Line::Input({inputs.index(pin)})"
+             for pin in board.pins]  # fmt: skip
+    return {
+        "name": board.name,
+        "chip": board.chip.name,
+        "scan_ms": board.scan_ms,
+        "watchdog_us": board.watchdog_ms * 1000,
+        "save_s": board.save_state_s,
+        "link_lost_ms": board.link.lost_after_ms,
+        "llm_delegated": _bool(board.llm_delegated),
+        "pin_count": len(board.pins),
+        "pins": _lines(f'("{pin.name}", {line})' for pin, line in zip(board.pins, lines, strict=True)),
+        "output_count": len(outputs),
+        "output_infos": _lines(map(_output_info, outputs)),
+        "input_count": len(inputs),
+        "analog_count": len(board.adc),
+        "signer_count": len(board.signers),
+        "signers": _lines(map(_bytes, board.signers)),
+        "device": _bytes(hashlib.sha256(board.name.encode()).digest()[:8]),
+    }
+
+
+def _programs(board: Board) -> dict[str, object]:
+    """Return the flash and the memory of the programs."""
+    area, limits = board.chip.programs, board.limits
+    return {
+        "bank_a": f"0x{area.a:08X}",
+        "bank_b": f"0x{area.b:08X}",
+        "bank_bytes": area.bank_bytes,
+        "sector_a_bytes": area.sector_a_bytes,
+        "sector_b_bytes": area.sector_b_bytes,
+        "unit_bytes": area.unit_bytes,
+        "slots_max": limits.slots_max,
+        "stack_max": limits.stack_max,
+        "actions_max": limits.actions_max,
+        "scratch_bytes": limits.scratch_bytes_max,
+        "state_bytes": limits.state_bytes_max,
+        "records_bytes": board.chip.records_bytes,
+        "data_bytes": board.chip.memory.data_bytes,
+    }
+
+
+def _bool(value: bool) -> str:
+    return str(value).lower()
 
 
 def _output_info(pin: Pin) -> str:
-    safe = str(pin.safe is Level.HIGH).lower()
-    loss = str(pin.on_link_loss is OnLinkLoss.SAFE).lower()
+    safe, loss = _bool(pin.safe is Level.HIGH), _bool(pin.on_link_loss is OnLinkLoss.SAFE)
     return f"OutputInfo {{ safe_high: {safe}, safe_on_link_loss: {loss} }}"
 
 
@@ -103,138 +130,94 @@ def _bytes(data: bytes) -> str:
     return "[" + ", ".join(f"0x{byte:02X}" for byte in data) + "]"
 
 
-def _io() -> list[str]:
+def _io(pieces: _Pieces) -> dict[str, object]:
+    """Return the fields of the buses, and how each is found by its number."""
+    board = pieces.board
+    fields = [
+        *(f"i2c_{bus.number}: {pieces.of_bus('i2c_type', bus)}" for bus in board.i2c),
+        *(f"spi_{bus.number}: {pieces.of_bus('spi_type', bus)}" for bus in board.spi),
+        *(f"selects_{bus.number}: [Output; {len(bus.selects)}]" for bus in board.spi),
+        *(f"uart_{bus.number}: Uart" for bus in board.uart),
+        *([f"dac: {_dac_type(board)}"] if board.dac else []),
+    ]
+    counts = {f"{kind}_count": len(getattr(board, kind)) for kind in ("i2c", "spi", "uart", "dac")}
+    return counts | {
+        "bus_fields": _lines(fields),
+        "i2c_arms": _arms(f"Some(&mut self.i2c_{n})" for n in range(len(board.i2c))),
+        "spi_arms": _arms(f"Some((&mut self.spi_{n}, &mut self.selects_{n}))" for n in range(len(board.spi))),
+        "uart_arms": _arms(f"Some(&mut self.uart_{n})" for n in range(len(board.uart))),
+        "dac_argument": "count" if board.dac else "_count",
+        "dac_arms": _arms(f"self.dac.{setter}(count)" for setter in _dac_setters(board)),
+        "dac_result": "        Some(0)\n" if board.dac else "",
+    }
+
+
+def _arms(answers: Iterable[str]) -> str:
+    return "".join(f"            {number} => {answer},\n" for number, answer in enumerate(answers))
+
+
+def _dac_type(board: Board) -> str:
+    return "Dac" if len(board.dac) > 1 else "DacOne"
+
+
+def _dac_setters(board: Board) -> list[str]:
+    """Return the method for each channel: numbers are places in the board file, not channels of the chip."""
+    if len(board.dac) < 2:
+        return ["set"] * len(board.dac)
+    channels = [next(pins.index(pin) + 1 for pins in board.chip.dac.values() if pin in pins) for pin in board.dac]
+    return [f"set_{channel}" for channel in channels]
+
+
+def _interrupts(pieces: _Pieces) -> list[str]:
+    board = pieces.board
+    found = [
+        pieces.fill("uart_interrupt", bus=board.link.peripheral),
+        *(pieces.of_bus("uart_interrupt", bus) for bus in board.uart),
+        *(pieces.of_bus("i2c_interrupt", bus) for bus in board.i2c),
+        *(pieces.of_bus("spi_interrupt", bus) for bus in board.spi),
+        pieces.fill("other_interrupt"),
+    ]
+    return [interrupt for interrupt in found if interrupt]
+
+
+def _parts(pieces: _Pieces) -> dict[str, object]:
+    """Return what the constructor of `Io` takes."""
+    board = pieces.board
+    outputs = [
+        pieces.fill("output", pin=pieces.pin(pin.pin), level="High" if pin.safe is Level.HIGH else "Low")
+        for pin in _pins(board, Direction.OUTPUT)
+    ]
+    inputs = [
+        pieces.fill("input", pin=pieces.pin(pin.pin), pull=pin.pull.value.capitalize())
+        for pin in _pins(board, Direction.INPUT)
+    ]
+    return {
+        "link": board.link.peripheral,
+        "link_rx": pieces.pin(board.link.rx),
+        "link_tx": pieces.pin(board.link.tx),
+        "link_baud": pieces.baud(board.link.baud),
+        "watchdog": WATCHDOGS.get(board.chip.family, "IWDG"),
+        "outputs": ", ".join(outputs),
+        "inputs": ", ".join(inputs),
+        "analog": ", ".join(pieces.fill("analog", pin=pieces.pin(pin)) for pin in board.adc),
+        "buses": ", ".join(_buses(pieces)),
+    }
+
+
+def _buses(pieces: _Pieces) -> list[str]:
+    board = pieces.board
+    selects = {
+        bus.number: ", ".join(pieces.fill("select", pin=pieces.pin(pin)) for pin in bus.selects) for bus in board.spi
+    }
     return [
-        "/// Everything that the firmware drives.",
-        "pub struct Io {",
-        "    pub outputs: [Output; OUTPUTS.len()],",
-        "    pub inputs: [Input; INPUTS],",
-        "    pub analog: Analog<ANALOG>,",
-        "    pub watchdog: Watchdog,",
-        "    pub serial: Serial,",
-        "    pub flash: ProgramFlash,",
-        "    pub buses: Buses,",
-        "}",
-        "",
+        *(f"i2c_{bus.number}: {pieces.of_bus('i2c', bus)}" for bus in board.i2c),
+        *(f"spi_{bus.number}: {pieces.of_bus('spi', bus)}" for bus in board.spi),
+        *(f"selects_{number}: [{made}]" for number, made in selects.items()),
+        *(f"uart_{bus.number}: {pieces.of_bus('uart', bus)}" for bus in board.uart),
+        *([f"dac: {_dac_type(board)}::new(p.DAC1, {_dac_pins(board)})"] if board.dac else []),
     ]
 
 
-def _open(irqs: list[str], setup: list[str], fields: list[str]) -> list[str]:
-    return [
-        "bind_interrupts!(struct Irqs {",
-        *(f"    {irq};" for irq in irqs),
-        "});",
-        "",
-        "/// Take the chip: every output starts at its safe level.",
-        "#[inline(never)]",
-        "pub fn open() -> Io {",
-        *(f"    {line}" for line in setup),
-        "    Io {",
-        *(f"        {field}," for field in fields),
-        "    }",
-        "}",
-    ]
-
-
-def _list(items: list[str]) -> str:
-    return f"[{', '.join(items)}]"
-
-
-def _inputs(inputs: list[Pin], spell: Callable[[str], str]) -> str:
-    return _list([f"Input::new(p.{spell(pin.pin)}, Pull::{pin.pull.value.capitalize()})" for pin in inputs])
-
-
-def _level(pin: Pin) -> str:
-    return "Level::High" if pin.safe is Level.HIGH else "Level::Low"
-
-
-def _stm32(board: Board, outputs: list[Pin], inputs: list[Pin]) -> list[str]:
-    link = board.link
-    setup = [
-        "let p = embassy_stm32::init(hal::config());",
-        "let (tx, rx) = (once!([u8; 128] = [0; 128]), once!([u8; 256] = [0; 256]));",
-        f"let pins = (p.{link.rx}, p.{link.tx});",
-        f"let config = hal::uart({link.baud});",
-        f"let serial = hal::opened(Serial::new(p.{link.peripheral}, pins.0, pins.1, tx, rx, Irqs, config));",
-    ]
-    fields = [
-        f"outputs: {_list([f'Output::new(p.{pin.pin}, {_level(pin)}, Speed::Low)' for pin in outputs])}",
-        f"inputs: {_inputs(inputs, str)}",
-        f"analog: Analog::new(p.ADC1, {_list([f'p.{pin}.degrade_adc()' for pin in board.adc])})",
-        f"watchdog: Watchdog::start(p.{WATCHDOGS.get(board.chip.family, 'IWDG')}, WATCHDOG_US)",
-        "serial",
-        "flash: ProgramFlash::new(p.FLASH)",
-        buses_field(board, str),
-    ]
-    uarts = [link.peripheral, *(bus.peripheral for bus in board.uart)]
-    irqs = [f"{uart} => BufferedInterruptHandler<peripherals::{uart}>" for uart in uarts]
-    return _open(irqs, setup, fields)
-
-
-def _rp(board: Board, outputs: list[Pin], inputs: list[Pin]) -> list[str]:
-    link = board.link
-    setup = [
-        "let p = embassy_rp::init(Default::default());",
-        f"let config = hal::uart({link.baud});",
-        f"let pins = (p.{_rp_pin(link.tx)}, p.{_rp_pin(link.rx)});",
-        "let (tx, rx) = (once!([u8; 128] = [0; 128]), once!([u8; 256] = [0; 256]));",
-    ]
-    channels = [f"AnalogPin::new_pin(p.{_rp_pin(pin)}, Pull::None)" for pin in board.adc]
-    fields = [
-        f"outputs: {_list([f'Output::new(p.{_rp_pin(pin.pin)}, {_level(pin)})' for pin in outputs])}",
-        f"inputs: {_inputs(inputs, _rp_pin)}",
-        f"analog: Analog::new(p.ADC, {_list(channels)})",
-        "watchdog: Watchdog::start(p.WATCHDOG, WATCHDOG_US)",
-        f"serial: Serial::new(p.{link.peripheral}, pins.0, pins.1, Irqs, tx, rx, config)",
-        "flash: ProgramFlash::new(p.FLASH)",
-        buses_field(board, _rp_pin),
-    ]
-    uarts = [link.peripheral, *(bus.peripheral for bus in board.uart)]
-    return _open([f"{uart}_IRQ => BufferedInterruptHandler<peripherals::{uart}>" for uart in uarts], setup, fields)
-
-
-def _rp_pin(pin: str) -> str:
-    return pin.replace("GP", "PIN_")
-
-
-def _nrf(board: Board, outputs: list[Pin], inputs: list[Pin]) -> list[str]:
-    link = board.link
-    setup = [
-        "let p = embassy_nrf::init(Default::default());",
-        f"let config = hal::uart(Baudrate::{nrf_baud(link.baud)});",
-        "let (tx, rx) = (once!([u8; 128] = [0; 128]), once!([u8; 256] = [0; 256]));",
-        f"let pins = (p.{_nrf_pin(link.rx)}, p.{_nrf_pin(link.tx)});",
-        "let ppi = (p.PPI_CH0, p.PPI_CH1, p.PPI_GROUP0);",
-    ]
-    serial = f"Serial::new(p.{link.peripheral}, p.TIMER1, ppi.0, ppi.1, ppi.2, pins.0, pins.1, Irqs, config, rx, tx)"
-    drive = "OutputDrive::Standard"
-    channels = [f"AnalogPin::single_ended(p.{_nrf_pin(pin)})" for pin in board.adc]
-    made = [f"Output::new(p.{_nrf_pin(pin.pin)}, {_level(pin)}, {drive})" for pin in outputs]
-    fields = [
-        f"outputs: {_list(made)}",
-        f"inputs: {_inputs(inputs, _nrf_pin)}",
-        f"analog: Analog::new(p.SAADC, Irqs, {_list(channels)})",
-        "watchdog: Watchdog::start(p.WDT, WATCHDOG_US)",
-        f"serial: {serial}",
-        "flash: ProgramFlash::new(p.NVMC)",
-        buses_field(board, _nrf_pin),
-    ]
-    uarts = [link.peripheral, *(bus.peripheral for bus in board.uart)]
-    irqs = [
-        *(f"{uart} => BufferedInterruptHandler<peripherals::{uart}>" for uart in uarts),
-        *(f"{bus.peripheral} => I2cInterruptHandler<peripherals::{bus.peripheral}>" for bus in board.i2c),
-        *(f"{NRF_INTERRUPTS.get(bus.peripheral, bus.peripheral)} => {_nrf_spi(bus)}" for bus in board.spi),
-        "SAADC => AnalogInterruptHandler",
-    ]
-    return _open(irqs, setup, fields)
-
-
-def _nrf_spi(bus: Bus) -> str:
-    return f"SpiInterruptHandler<peripherals::{bus.peripheral}>"
-
-
-def _nrf_pin(pin: str) -> str:
-    return pin.replace(".", "_")
-
-
-HALS: dict[str, Callable[[Board, list[Pin], list[Pin]], list[str]]] = {"stm32": _stm32, "rp": _rp, "nrf": _nrf}
+def _dac_pins(board: Board) -> str:
+    pins = next(iter(board.chip.dac.values())) if len(board.dac) > 1 else board.dac
+    return ", ".join(f"p.{pin}" for pin in pins)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
-from string import Template
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.reasons import why
 from eyeflow.mcu.board import Board
 from eyeflow.mcu.board_source import render_board
 from eyeflow.mcu.chips import Chip, chips
+from eyeflow.mcu.sources import fill_template, read_source, source_tree
 
 CRATES = ("svm", "link", "slots", "state", "ed25519")
 """The crates that a project carries along, so that it needs nothing but crates.io."""
@@ -68,25 +66,22 @@ def render_project(board: Board, board_source: str, directory: Path) -> Project:
 
 def project_files(board: Board) -> dict[str, str]:
     """Return the files of a project by their paths, without the board file."""
-    sources = resources.files("eyeflow.mcu").joinpath("embassy")
-    firmware = sources.joinpath("firmware")
-    values = _values(board)
+    values, hal = _values(board), board.chip.hal
     files = {
-        "Cargo.toml": _template(firmware, "Cargo.toml.in", values),
-        "Cargo.lock": _read(firmware.joinpath("locks").joinpath(f"{board.chip.hal}.lock")),
-        "layout/memory.x": _template(firmware, "memory.x.in", values),
-        "build.rs": _read(firmware.joinpath("project").joinpath("build.rs")),
-        ".cargo/config.toml": _template(firmware, "config.toml.in", values),
+        "Cargo.toml": fill_template("firmware/project/Cargo.toml.in", values),
+        "Cargo.lock": read_source(f"firmware/locks/{hal}.lock"),
+        "layout/memory.x": fill_template("firmware/project/memory.x.in", values),
+        "build.rs": read_source("firmware/project/build.rs"),
+        ".cargo/config.toml": fill_template("firmware/project/config.toml.in", values),
         ".gitignore": "/target\n/firmware.*\n",
-        "README.md": _template(firmware, "README.md.in", values),
+        "README.md": fill_template("firmware/project/README.md.in", values),
         "src/board.rs": render_board(board),
-        "src/hal.rs": _read(firmware.joinpath("hal").joinpath(f"{board.chip.hal}.rs")),
+        "src/hal.rs": read_source(f"firmware/hal/{hal}.rs"),
     }
-    files |= _tree(firmware.joinpath("src"), "src")
+    files |= source_tree("firmware/src", "src")
     for crate in CRATES:
-        source = sources.joinpath(crate)
-        files[f"{crate}/Cargo.toml"] = dependency_manifest(_read(source.joinpath("Cargo.toml")))
-        files |= _tree(source.joinpath("src"), f"{crate}/src")
+        files[f"{crate}/Cargo.toml"] = dependency_manifest(read_source(f"{crate}/Cargo.toml"))
+        files |= source_tree(f"{crate}/src", f"{crate}/src")
     return files
 
 
@@ -148,32 +143,6 @@ def _hal_dependencies(chip: Chip) -> str:
 def _rustflags(chip: Chip) -> list[str]:
     flags = ["-Clink-arg=--nmagic", "-Clink-arg=-Tlink.x"]
     return [*flags, "-Clink-arg=-Tlink-rp.x"] if chip.hal == "rp" else flags
-
-
-def _template(firmware: Traversable, name: str, values: dict[str, str]) -> str:
-    return Template(_read(firmware.joinpath("project").joinpath(name))).substitute(values)
-
-
-def _read(file: Traversable) -> str:
-    try:
-        return file.read_text("utf-8")
-    except OSError as error:
-        raise EyeflowError(
-            "the firmware sources of this installation are not complete",
-            cause=f"{file}: {why(error)}",
-            next_step="install eyeflow again",
-            code="firmware_sources",
-        ) from error
-
-
-def _tree(directory: Traversable, prefix: str) -> dict[str, str]:
-    files: dict[str, str] = {}
-    for entry in sorted(directory.iterdir(), key=lambda entry: entry.name):
-        if entry.is_dir():
-            files |= _tree(entry, f"{prefix}/{entry.name}")
-        elif entry.name.endswith((".rs", ".bin")):
-            files[f"{prefix}/{entry.name}"] = _read(entry)
-    return files
 
 
 def _write(path: Path, content: str) -> None:

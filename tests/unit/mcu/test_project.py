@@ -5,12 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests import golden
 
 from eyeflow.mcu.board import Board, load_board
+from eyeflow.mcu.board_source import render_board
 from eyeflow.mcu.chips import chips
 from eyeflow.mcu.project import CRATES, dependency_manifest, project_files, render_project
 
 BOARDS = Path(__file__).parents[3] / "examples" / "boards"
+FULL = Path(__file__).parents[2] / "embassy" / "boards"
 
 
 def board(name: str = "stm32f401cc") -> Board:
@@ -39,6 +42,22 @@ def test_programs_lie_behind_the_firmware_and_each_bank_in_sectors_of_its_own(na
     assert end <= area.a
     assert area.a + max(area.bank_bytes, area.sector_a_bytes) <= area.b
     assert area.b + area.bank_bytes <= chip.memory.flash_start + chip.flash_bytes
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*sorted(BOARDS.glob("*.toml")), *sorted(FULL.glob("*.toml"))],
+    ids=lambda path: f"{path.parents[1].name}-{path.stem}",
+)
+def test_the_source_of_a_board(path: Path) -> None:
+    kind = "example" if path.parent == BOARDS else "all"
+    golden.check(Path(__file__).parent / "board_sources" / f"{kind}-{path.stem}.rs", render_board(load_board(path)))
+
+
+def test_an_analog_output_is_found_by_its_place_in_the_board_file() -> None:
+    both = render_board(replace(board("stm32f407vg"), dac=("PA5", "PA4")))
+    assert "0 => self.dac.set_2(count)," in both and "1 => self.dac.set_1(count)," in both
+    assert "dac: Dac::new(p.DAC1, p.PA4, p.PA5)" in both
 
 
 def test_safe_levels_and_keys_reach_the_source() -> None:
