@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from threading import Lock, Thread
 from typing import IO
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.base.reasons import why
 from eyeflow.mcu.image import Image, keep_image
 from eyeflow.mcu.project import Project
 from eyeflow.mcu.size import Kind, Sizes, image_bytes, read_sizes
@@ -26,6 +28,7 @@ LINES_KEPT_MAX = 60
 OVERFLOW = re.compile(r"region [`'](FLASH|RAM)' overflowed by (\d+) bytes|section .* will not fit in region [`'](\w+)'")
 CRATE_SAID = re.compile(r"\s*(Compiling|Fresh|Blocking|Downloaded)\s+(\S+)")
 FIRMWARE_CRATE = "eyeflow-firmware"
+LOCK = ".eyeflow-lock"
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many packages are done, and how many there are at most."""
@@ -46,14 +49,38 @@ def build_firmware(project: Project, progress: Progress, toolchain: Toolchain | 
     """
     chosen = toolchain or find_toolchain(project.board.chip.target)
     fetch_crates(project, progress, chosen)
-    elf = _compile(project, progress, chosen)
-    sizes = read_sizes(elf, project.board.chip)
-    check_budget(project, sizes)
-    start, binary = image_bytes(elf)
-    uf2 = to_uf2(start, binary, RP2040_FAMILY) if project.board.chip.hal == "rp" else None
-    source = (project.directory / "board.toml").read_text("utf-8")
-    image = keep_image(project.directory, project.board, source, elf, binary, uf2)
+    with _alone(project):
+        elf = _compile(project, progress, chosen)
+        sizes = read_sizes(elf, project.board.chip)
+        check_budget(project, sizes)
+        start, binary = image_bytes(elf)
+        uf2 = to_uf2(start, binary, RP2040_FAMILY) if project.board.chip.hal == "rp" else None
+        source = (project.directory / "board.toml").read_text("utf-8")
+        image = keep_image(project.directory, project.board, source, elf, binary, uf2)
     return Firmware(image, sizes, chosen)
+
+
+@contextmanager
+def _alone(project: Project) -> Iterator[None]:
+    """Wait until no other build uses the folder of compiled crates, and keep others out.
+
+    Images of all boards have one name there. cargo's own lock ends with cargo, before the image is copied: with one
+    CARGO_TARGET_DIR for two boards, one would get the image of the other.
+    """
+    folder = project.directory / os.environ.get("CARGO_TARGET_DIR", "target")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / LOCK).open("w")
+    except OSError as error:
+        raise EyeflowError(
+            f"cannot write into {folder}",
+            cause=why(error),
+            next_step="choose a directory that you may write to, or set CARGO_TARGET_DIR",
+            code="project",
+        ) from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def fetch_crates(project: Project, progress: Progress, toolchain: Toolchain) -> None:
