@@ -2,7 +2,7 @@
 
 A new version is a new row. The structs in `messages` become those of the new version, and a module beside `version_1`
 keeps what the version before had otherwise. The oldest row goes when two newer ones stand: both sides speak the last
-two. `tests/unit/protocol/sessions` holds recorded sessions of each (docs/decisions/0012).
+two. `tests/unit/coordinator/sessions` holds recorded sessions of each (docs/decisions/0012).
 """
 
 from __future__ import annotations
