@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.base.reasons import why
 
 PROGRAM_BYTES_MAX = 8 * 1024 * 1024
 MESSAGE_BYTES_MAX = PROGRAM_BYTES_MAX + 64 * 1024
@@ -96,7 +97,7 @@ class Codec(Generic[T]):
         try:
             value: T = self._decoder.decode(data)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise ProtocolError(f"{self._what} is malformed: {error}"[:FAULT_CHARS_MAX]) from error
+            raise ProtocolError(f"{self._what} is malformed: {why(error)}"[:FAULT_CHARS_MAX]) from error
         return value
 
 
@@ -105,7 +106,7 @@ def pack(plain: Any) -> bytes:
     try:
         return msgspec.msgpack.encode(plain)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise ProtocolError(f"a value has no encoding: {error}"[:FAULT_CHARS_MAX]) from error
+        raise ProtocolError(f"a value has no encoding: {why(error)}"[:FAULT_CHARS_MAX]) from error
 
 
 def check_ascending(pairs: Sequence[tuple[str, Any]], what: str) -> None:
