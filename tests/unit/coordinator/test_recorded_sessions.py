@@ -86,11 +86,14 @@ async def _walk(cluster: Any, make: Any) -> None:
         await cluster.hang_up("node-a")
         cluster.dial(node)
 
-        async def is_up() -> bool:
-            return bool(cluster.links["node-a"].status.counters["manifests"])
+        async def seen_us() -> int:
+            return int((await client.get("/api/nodes/node-a")).json()["lastSeenUs"])
 
-        await make.until(is_up, "the node is back")
-        await asyncio.sleep(0.5)  # for one status more; nothing depends on it
+        async def is_back() -> bool:
+            return bool(cluster.links["node-a"].status.counters["manifests"]) and await seen_us() > left_us
+
+        left_us = await seen_us()
+        await make.until(is_back, "the node is back and has told its status")
         await cluster.hang_up_all()
 
 
