@@ -247,13 +247,16 @@ class NodeSession(_Spoken):
             return self._close("manifest_rollback", "the coordinator's manifest is older than the one applied here")
         self.phase, self._version = Phase.READY, VERSIONS[message.protocol]
         self.status_s = message.status_s
+        # WELCOME is signed for this link: whoever stands between cannot bring a manifest that was signed earlier.
         self._floor = message.manifest_version
         return (Send(self._head),)  # before any result: the coordinator judges results by it
 
     def _manifest(self, message: Manifest) -> tuple[Output, ...]:
         if self._applying is not None:
+            # Only the newest is kept: each is whole, so one between two others adds nothing (docs/decisions/0007).
             self._next = message
             return ()
+        # Before it is decoded: the decoder sees only bytes that the joined coordinator has signed.
         if not verifies(self._peer.public_key, manifest_bytes(message.body), message.signature):
             return self._close("manifest_signature", "a manifest is not signed by the coordinator this node joined")
         assert self._version is not None
@@ -265,6 +268,7 @@ class NodeSession(_Spoken):
         refusal = self._refusal(wanted, digest)
         if refusal:
             return self._close("manifest_rollback", refusal)
+        # Before it is applied: while its programs are on their way, nothing older may replace it.
         self._floor = wanted.version
         self._staging = _Staging(wanted, digest, self._held)
         return self._fetch_or_apply()
@@ -274,6 +278,7 @@ class NodeSession(_Spoken):
             return "a manifest is for another node or cluster"
         if wanted.version < max(self.accepted.version, self._floor):
             return f"manifest {wanted.version} is older than {max(self.accepted.version, self._floor)}"
+        # A coordinator restored from a backup signs other contents under used numbers: people decide which holds.
         if wanted.version == self.accepted.version and digest != self.accepted.digest:
             return f"manifest {wanted.version} differs from the one accepted before"
         return ""
@@ -310,6 +315,7 @@ class _Staging:
         self.digest = digest
         self.programs: dict[str, bytes] = {}
         self.missing: set[str] = set()
+        # Parameters count, too: a rule with other parameters is installed anew, and that takes its program's bytes.
         self.waiting = {
             entry.program_id
             for entry in manifest.entries
@@ -408,6 +414,7 @@ class CoordinatorSession(_Spoken):
         if protocol < max(message.protocol_min, PROTOCOL_VERSION_MIN):
             spoken = f"{PROTOCOL_VERSION_MIN} to {PROTOCOL_VERSION_MAX}"
             return self._close("protocol_version", f"this coordinator speaks protocol {spoken}")
+        # The node has accepted more than the store knows: the store is an old copy. Nothing is taken back silently.
         if message.manifest_version > self._offer.version:
             return self._ahead()
         self._version, self._greeted = VERSIONS[protocol], message

@@ -35,7 +35,6 @@ ANSWER_BYTES_MAX = 1024 * 1024
 DIGEST_BYTES = 32
 FILE_BYTES_MAX = 64 * 1024
 _PIN = re.compile(r"efj_[0-9a-f]{12}_[0-9a-f]{64}_([0-9a-f]{16})")
-_KEY = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +96,7 @@ async def _ask_to_join(
         ):
             _, challenge = await _ask(client, "GET", "/api/link/challenge")
             coordinator_id = str(challenge["coordinatorId"])
+            # Before the token is sent: a stranger that answers at this address must not get it.
             if coordinator_id[:16] != pin:
                 raise _refused("the coordinator is not the one that made this join token", url, "check the URL")
             body = {
@@ -191,6 +191,7 @@ class Membership:
         """Keep the cluster that was joined. Another coordinator's manifests start anew; the same one's go on."""
         before = self.joined()
         if before is None or before.coordinator_id != joined.coordinator_id:
+            # First: after a crash between the two, the old version would refuse each manifest of the new coordinator.
             self._manifest.unlink(missing_ok=True)
         _store(
             self._write,
@@ -212,6 +213,7 @@ class Membership:
             return Accepted()
         with _broken(self._manifest):
             version, digest = plain["version"], bytes.fromhex(plain["digest"])
+            # `true` of JSON is an instance of int in Python, so `isinstance` would take it.
             if type(version) is not int or version < 1 or len(digest) != DIGEST_BYTES:
                 raise ValueError("no version with a digest")
             return Accepted(version, digest)
@@ -220,6 +222,7 @@ class Membership:
         """Keep the manifest accepted last; nothing older is accepted from now on."""
         known = self.accepted()
         assert accepted.version >= known.version, "the session lets no older manifest through"
+        # Each connect brings the same manifest again: only a new one is worth a write with its sync.
         if accepted != known:
             _store(self._write, self._manifest, {"version": accepted.version, "digest": accepted.digest.hex()})
 
