@@ -88,6 +88,7 @@ class Arbiter:
     def _take(self, resource: _Resource, who: RunKey, priority: Priority) -> None:
         now_us = self._clock.now_us()
         others = any(other != who for _, other in resource.waiting.values())
+        # While others wait, commanding again does not extend the lease: a busy rule would keep the resource for ever.
         if not (resource.holder == who and others and self._is_leased(resource)):
             resource.until_us = now_us + self._lease_us
         resource.holder, resource.priority, resource.acting = who, priority, True

@@ -73,6 +73,7 @@ class Core:
             self._to_shift.add(rule.key)
 
     def _hand_over(self, old: RunningRule, new: RunningRule, now_us: int) -> None:
+        # A queued event has the number of its trigger and decoded inputs: other triggers would read them wrongly.
         if old.program.triggers == new.program.triggers:
             new.queue.extend(old.queue)
             old.queue.clear()
@@ -212,6 +213,7 @@ class Core:
 
     def execute(self, rule: RunningRule, event: QueuedEvent, now_us: int) -> Ran | None:
         """Run one event. When the SVM itself fails, a bug that must not end the node: reject the event, return None."""
+        # A time in the future counts as now: a rule's time never goes back, so it would stand still until then.
         time_us = max(min(event.time_us, now_us), rule.instance.last_time_us)
         offset_us = self._utc_offset(time_us)
         try:
@@ -310,6 +312,7 @@ class Core:
     def _put_back(self, round_: Round) -> None:
         """Of a round that was not recorded, keep for the next one what is no execution, and who remembers more."""
         self._unsaved |= round_.saved.keys()
+        # The executions have acted already. They are counted, and become a gap once the disk is back.
         self._notes += [draft for draft in round_.batch.drafts if not isinstance(draft.body, ExecutionBody)]
         del self._notes[:-NOTES_MAX]
         self._finished += round_.batch.finished
@@ -379,6 +382,7 @@ def _emptied(receipts: Sequence[Receipt]) -> list[tuple[int, int]]:
     """Count the receipts of a round down; return the emitted events that every listener has had."""
     finished = []
     for receipt in receipts:
+        # Before the commit, so that the row of an emitted event that all have had goes with the same batch.
         receipt.left -= 1
         if receipt.left == 0 and receipt.pending is not None:
             finished.append(receipt.pending)

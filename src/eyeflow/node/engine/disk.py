@@ -66,14 +66,17 @@ class DiskGuard:
                 if self.stopping:
                     raise
             await self._clock.sleep(self.retry_in_s)
+            # Records that have grown too old meanwhile make room in a full buffer.
             await self.drop_aged()
 
     async def _try(self, batch: Batch) -> int:
         if self.problem is not None and not isinstance(self.problem, BufferFull):
+            # A full buffer leaves the file sound. After any other error nobody knows what of the batch is on the disk.
             written = await self._writer.run(lambda store: store.recover())
             tried, self._in_doubt = self._in_doubt, None
             if written and tried is not None:
                 first_seq = self._writer.store.head[0] - len(tried.drafts) - (tried.unrecorded is not None) + 1
+                # It is in the file after all. Written again, each of its executions would have two records.
                 if tried is batch:
                     self._recovered()
                     return first_seq

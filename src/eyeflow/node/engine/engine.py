@@ -120,6 +120,7 @@ class Engine:
             if not self._has_work():
                 await self._idle()
             else:
+                # Without it a node under load would leave sources, lanes and the link no turn.
                 await asyncio.sleep(0)
 
     def _has_work(self) -> bool:

@@ -72,6 +72,7 @@ class Lane:
         """Start what may start now; a task does the rest."""
         if self.task is not None:
             return
+        # Only executions with one action: where there are more, the next one waits for how the one before has ended.
         while self._queue and len(self._queue[0].actions) == 1 and not self._resumed and not self._is_behind():
             if len(self._under_way) >= UNDER_WAY_MAX:
                 return  # whatever ends next comes here again
@@ -122,6 +123,7 @@ class Lane:
             is_last = place + 1 == len(dispatch.actions)
             if is_last and not self._resumed and len(self._under_way) < UNDER_WAY_MAX and self._begin(dispatch, action):
                 return
+            # This action is performed to its end here: it must not get ahead of messages that are not confirmed yet.
             if self._under_way:
                 await self._drained.wait()
             goes_on = await self._perform(dispatch, action)
