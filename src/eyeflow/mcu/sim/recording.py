@@ -26,7 +26,6 @@ RECORDING_BYTES_MAX = 64 * 1024 * 1024
 SAMPLES_MAX = 1_000_000
 
 
-@dataclass(slots=True)
 class NoChannel(Exception):  # noqa: N818 - the caller says what it means
     """A recording has values for a channel that a board has not."""
 
@@ -35,6 +34,7 @@ class NoChannel(Exception):  # noqa: N818 - the caller says what it means
         self.channel = channel
 
 
+@dataclass(slots=True)
 class AdcValues:
     """What each ADC channel reads (0..4095) from which virtual time on; a channel without a value reads 0.
 
