@@ -14,7 +14,7 @@ import apsw
 
 
 class Disk(apsw.VFS):
-    """A disk with switches. `full`, `write_errors` and `sync_errors` make it fail; `syncs` counts what it was asked.
+    """A disk with switches. `full`, `write_errors` and `sync_errors` make it fail, `sync_errors_left` so many times; `syncs` counts what it was asked.
 
     `capacity_bytes` is its size, of which `foreign_bytes` hold other files. `dead` is a disk that no call reaches, as
     after a bus error: give `free_bytes` to the store, which asks the directory with it. With `image`, it copies a file there at each sync: what would be left after a power cut. A file that was
@@ -25,7 +25,7 @@ class Disk(apsw.VFS):
         self.name, self.image = name, image
         self.full = self.write_errors = self.sync_errors = self.dead = False
         self.capacity_bytes, self.foreign_bytes = 1 << 60, 0
-        self.syncs = self.writes = 0
+        self.syncs = self.writes = self.sync_errors_left = 0
         super().__init__(name, "")
 
     def free_bytes(self, directory: Path) -> int:
@@ -63,7 +63,8 @@ class _File(apsw.VFSFile):
         super().xWrite(data, offset)
 
     def xSync(self, flags: int) -> None:  # noqa: N802
-        if self._disk.sync_errors:
+        if self._disk.sync_errors or self._disk.sync_errors_left:
+            self._disk.sync_errors_left = max(0, self._disk.sync_errors_left - 1)
             raise apsw.IOError("fsync failed on the test's disk")
         self._disk.syncs += 1
         super().xSync(flags)

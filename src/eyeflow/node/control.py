@@ -25,7 +25,8 @@ class InstallResult:
     """The answer to an install. When refused, `code` is a stable word and `message`, `next_step` are for people.
 
     Codes: `malformed`, `untrusted`, `not_granted`, `no_driver`, `rollback`, `rejected`, `no_candidate`,
-    `no_previous`, `too_many`, `bad_params`, `storage`.
+    `no_previous`, `too_many`, `bad_params`, `storage`, `storage_unknown`. The last: the disk failed so that the change
+    may be in the store; the node undoes it once the disk is back.
     `missing` names the capabilities that the node does not grant or has no driver for. Program ids are lower-case hex.
     """
 

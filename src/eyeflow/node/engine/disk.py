@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from eyeflow.node.backoff import Backoff
@@ -28,6 +28,19 @@ DROPS_PER_VISIT = 16
 """Ranges of old records that one visit of the housekeeping drops, so that it never holds up events for long."""
 
 
+Undo = Callable[[], Batch]
+"""Returns the batch that makes the file say again what this node holds, whether an earlier change is in it or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """A batch that was handed to the store and not confirmed: it may be in the file all the same."""
+
+    batch: Batch
+    undo: Undo | None = None
+    undoes: bool = False
+
+
 class DiskGuard:
     """Commits batches and bears with a failing disk, as `durability` and `on_full` say."""
 
@@ -37,8 +50,10 @@ class DiskGuard:
         self._retry_at_us, self._wait_s = 0, 0.0
         self._watch, self._opened_us = ClockWatch(clock), clock.steady_us()
         self._lost: Unrecorded | None = None
-        self._in_doubt: Batch | None = None
-        """The batch that was handed to the store last and not confirmed: it may be in the file all the same."""
+        self._in_doubt: _Doubt | None = None
+        """Of the batch that was handed to the store last."""
+        self._undo: Undo | None = None
+        """Due when a change is in the file, or may be, that this node has not carried out."""
         self._disowned: list[tuple[int, int]] = []
         """Actions of such batches that were given up: they acted as if they had no record, so no start resumes them."""
         self.problem: StorageError | None = None
@@ -69,33 +84,80 @@ class DiskGuard:
             # Records that have grown too old meanwhile make room in a full buffer.
             await self.drop_aged()
 
-    async def _try(self, batch: Batch) -> int:
+    async def _try(self, batch: Batch, undo: Undo | None = None) -> int:
         if self.problem is not None and not isinstance(self.problem, BufferFull):
             # A full buffer leaves the file sound. After any other error nobody knows what of the batch is on the disk.
-            written = await self._writer.run(lambda store: store.recover())
-            tried, self._in_doubt = self._in_doubt, None
-            if written and tried is not None:
-                first_seq = self._writer.store.head[0] - len(tried.drafts) - (tried.unrecorded is not None) + 1
-                # It is in the file after all. Written again, each of its executions would have two records.
-                if tried is batch:
-                    self._recovered()
-                    return first_seq
-                self._disowned += [(first_seq + row.seq, row.index) for row in tried.pending]
-        self._in_doubt = batch  # until the store has answered: what `recover` finds is of no batch that came later
-        finished = [*batch.finished, *self._disowned]
+            first_seq = await self._find_out(batch)
+            if first_seq:
+                return first_seq
+        await self._undo_change()
+        return await self._hand_over(_Doubt(batch, undo))
+
+    async def _find_out(self, batch: Batch) -> int:
+        """Open the file anew and see what of the last batch is in it: its first seq if that is `batch`, else 0."""
+        written = await self._writer.run(lambda store: store.recover())
+        tried, self._in_doubt = self._in_doubt, None
+        if tried is None:
+            return 0
+        if not written:
+            if not tried.batch.drafts:  # of such a batch the file cannot be asked
+                self._undo = tried.undo or self._undo
+            return 0
+        before = tried.batch
+        first_seq = self._writer.store.head[0] - len(before.drafts) - (before.unrecorded is not None) + 1
+        # It is in the file after all. Written again, each of its executions would have two records.
+        if before is batch:
+            self._recovered()
+            return first_seq
+        self._undo = None if tried.undoes else tried.undo or self._undo
+        self._disowned += [(first_seq + row.seq, row.index) for row in before.pending]
+        return 0
+
+    async def _undo_change(self) -> None:
+        """Let the file say what this node holds, before anything is recorded that builds on it."""
+        if self._undo is not None:
+            await self._hand_over(_Doubt(self._undo(), undoes=True))
+            self._undo = None
+
+    async def _hand_over(self, tried: _Doubt) -> int:
+        self._in_doubt = tried  # until the store has answered: what `recover` finds is of no batch that came later
+        batch, finished = tried.batch, [*tried.batch.finished, *self._disowned]
         committed = await self._writer.commit(replace(batch, finished=finished) if self._disowned else batch)
         self._in_doubt = None
         self._disowned.clear()
         self._recovered()
         return committed.first_seq
 
-    async def commit_once(self, batch: Batch) -> None:
-        """Make a batch durable or raise StorageError; never waits for the disk."""
+    async def commit_once(self, batch: Batch, undo: Undo | None = None) -> None:
+        """Make a change durable or raise StorageError; never waits for the disk.
+
+        Its code is `disk_in_doubt` when nobody knows what the file holds now. Then `undo` is called once the disk is
+        back and the change is found in the file: whoever asked has no answer, so this node stays as it is.
+        """
         try:
-            await self._try(batch)
+            await self._try(batch, undo)
         except StorageError as error:
             self._failed(error)
-            raise
+            handed_over = self._in_doubt is not None and self._in_doubt.batch is batch
+            if error.full or not handed_over:  # full: the write failed that would have ended it in the file
+                raise
+            await self._judge(batch, error)
+
+    async def _judge(self, batch: Batch, error: StorageError) -> None:
+        """Return if a change is in the file although its commit failed, raise `error` if it is not."""
+        try:
+            if await self._find_out(batch):
+                return
+            await self._undo_change()
+        except StorageError as later:
+            raise StorageError(
+                "it is not known whether the change was recorded",
+                cause=f"{error.brief}. Then its file could not be read.",
+                next_step="Mend the disk. The node then undoes the change if it finds it; ask again after that.",
+                full=False,
+                code="disk_in_doubt",
+            ) from later
+        raise error
 
     def _failed(self, error: StorageError) -> None:
         now_us = self._clock.now_us()

@@ -15,7 +15,7 @@ from eyeflow.node.config.sections import Durability
 from eyeflow.node.engine.actions import ActionRunner
 from eyeflow.node.engine.arbiter import Arbiter
 from eyeflow.node.engine.core import Core
-from eyeflow.node.engine.disk import DiskGuard
+from eyeflow.node.engine.disk import DiskGuard, Undo
 from eyeflow.node.engine.rounds import Round
 from eyeflow.node.engine.running import QueuedEvent, RunningRule
 from eyeflow.node.engine.turns import EVENTS_PER_ROUND
@@ -236,14 +236,16 @@ class Engine:
             left -= EVENTS_PER_ROUND
             await to_its_end(self._record(round_))
 
-    async def commit_change(self, batch: Batch, then: Callable[[], None] = lambda: None) -> None:
-        """Make a change that is no round durable, then let it happen; raises StorageError when the disk refuses.
+    async def commit_change(
+        self, batch: Batch, then: Callable[[], None] = lambda: None, undo: Undo | None = None
+    ) -> None:
+        """Make a change that is no round durable, then let it happen; raises StorageError as `DiskGuard.commit_once`.
 
         Whoever is cancelled meanwhile is so after both: what is durable is what runs.
         """
 
         async def carry_out() -> None:
-            await self.disk.commit_once(batch)
+            await self.disk.commit_once(batch, undo)
             then()
 
         await to_its_end(carry_out())

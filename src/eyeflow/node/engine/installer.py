@@ -129,7 +129,7 @@ class Installer:
                 return False
             async with self._engine.between_events(key):
                 batch = self.table.dropped(row, self._state_of(key) or b"", reason, self._now_us)
-                await self._engine.commit_change(batch, lambda: self._forget([key], batch, "the candidate was dropped"))
+                await self._change(row.key.rule, batch, lambda: self._forget([key], batch, "the candidate was dropped"))
             return True
 
     async def roll_back(self, rule: str, reason: str) -> InstallResult:
@@ -158,7 +158,7 @@ class Installer:
             if row.standing is not Standing.PASSED:
                 async with self._engine.between_events(key):
                     batch = self.table.passed(row, self._now_us)
-                    await self._engine.commit_change(batch, lambda: self._keep_row(batch.put_slots[0]))
+                    await self._change(row.key.rule, batch, lambda: self._keep_row(batch.put_slots[0]))
             return True
 
     async def _answered(self, change: Callable[[], Awaitable[InstallResult]]) -> InstallResult:
@@ -217,7 +217,7 @@ class Installer:
             if here and row.key in self._core.rules and is_same(here, row) and here.actuation is row.actuation:
                 passed = Standing.PASSED in (here.standing, row.standing)
                 again = replace(row, standing=Standing.PASSED if passed else Standing.ON_TRIAL)
-                await self._engine.commit_change(Batch(put_slots=[again]), lambda: self._keep_row(again, loaded))
+                await self._change(row.key.rule, Batch(put_slots=[again]), lambda: self._keep_row(again, loaded))
                 return InstallResult(InstallOutcome.UNCHANGED, row.key.rule, row.program_id.hex(), row.program_id.hex())
             new = start_rule(row, loaded, *self._world, self.table.idle.get(row.key))
             heir_of = self._core.rules.get(active(row.key.rule))
@@ -254,10 +254,20 @@ class Installer:
             self.table.idle.pop(row.key, None)
             self._engine.subscriptions_changed()
 
-        await self._engine.commit_change(batch, happen)
+        await self._change(row.key.rule, batch, happen)
         _log.info("%s runs program %s", row.key, row.program_id.hex()[:12])
         was = old.program_id.hex() if old else ""
         return InstallResult(InstallOutcome.INSTALLED, row.key.rule, row.program_id.hex(), was)
+
+    async def _change(self, rule: str, batch: Batch, then: Callable[[], None]) -> None:
+        """Make a change of a rule's slots durable, then let it happen. Raises StorageError."""
+
+        def undo() -> Batch:
+            running = [one for key, one in self._core.rules.items() if key.rule == rule]
+            states = [StateRow(one.key, one.loaded.program_id, one.saved_state) for one in running]
+            return self.table.held(rule, states, batch, self._now_us)
+
+        await self._engine.commit_change(batch, then, undo)
 
     @property
     def _world(self) -> tuple[Mapping[str, Driver], Clock]:
@@ -331,7 +341,7 @@ class Installer:
             assert row is not None, "it is one of the rule's"
             async with self._engine.between_events(*keys):
                 batch = Batch([Draft(self._now_us, RemoveBody(rule, row.program_id))], drop_rules=[rule])
-                await self._engine.commit_change(batch, lambda: self._forget(keys, batch, "the rule was removed"))
+                await self._change(rule, batch, lambda: self._forget(keys, batch, "the rule was removed"))
             return True
 
     def _forget(self, keys: Sequence[RunKey], batch: Batch, why: str) -> None:
@@ -385,6 +395,7 @@ _CODES = {
     "bad_value": "bad_params",
     "disk_full": "storage",
     "disk_failed": "storage",
+    "disk_in_doubt": "storage_unknown",
 }
 
 

@@ -11,8 +11,11 @@ from dataclasses import replace
 
 from eyeflow.node.run_key import RunKey, active, candidate, previous
 from eyeflow.node.store.types import Actuation, Batch, Draft, RejectedRow, SlotRow, Standing, StateRow
-from eyeflow.protocol.audit_bodies import InstallBody, SlotBody, SlotChange
+from eyeflow.protocol.audit_bodies import Body, InstallBody, RemoveBody, SlotBody, SlotChange
 from eyeflow.protocol.slot import Slot
+
+IN_DOUBT = "the disk failed during a change, and nobody knew whether it was recorded: it is not"
+"""Why the audit has a way back that nobody asked for."""
 
 
 class SlotTable:
@@ -117,6 +120,19 @@ class SlotTable:
         """Return what it writes that an active program passed."""
         body = SlotBody(row.key.rule, int(SlotChange.PASSED), row.program_id)
         return Batch([Draft(now_us, body)], put_slots=[replace(row, standing=Standing.PASSED)])
+
+    def held(self, rule: str, running: Sequence[StateRow], change: Batch, now_us: int) -> Batch:
+        """Return what makes the store hold of a rule what this table does, whether `change` is in it or not."""
+        keys = sorted(self.keys_of(rule), key=str)
+        rows = [self._rows[key] for key in keys]
+        failed = self.rejected(rule)
+        idle = [state for key, state in self.idle.items() if key.rule == rule]
+        if rows:
+            body: Body = SlotBody(rule, int(SlotChange.ROLLED_BACK), rows[0].program_id, None, IN_DOUBT)
+        else:
+            body = RemoveBody(rule, change.put_slots[0].program_id)
+        draft, rejected = Draft(now_us, body), [] if failed is None else [failed]
+        return Batch([draft], [*idle, *running], put_slots=rows, put_rejected=rejected, drop_rules=[rule])
 
     def _changed(self, change: SlotChange, row: SlotRow, reason: str = "") -> Draft:
         old = self.row(active(row.key.rule))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -10,17 +11,19 @@ from typing import Any
 import pytest
 
 from components.failing_disk import registered_disk
-from components.node_sim import NODE_KEY, NodeSim
+from components.node_sim import NODE_KEY, NodeSim, program
 from eyeflow.node.config.config import OfflineConfig
 from eyeflow.node.config.sections import Durability
 from eyeflow.node.control import InstallOutcome
-from eyeflow.node.engine.disk import DiskGuard
+from eyeflow.node.engine.disk import DiskGuard, _Doubt
 from eyeflow.node.store.store import Store
 from eyeflow.node.store.types import StorageError
 from eyeflow.protocol.audit import verify_chain
 from eyeflow.protocol.audit_bodies import ExecutionBody
+from eyeflow.svm.signing import public_key_of, sign_program
 
 S = 1_000_000
+OTHER = bytes(range(100, 132))
 MB = 1024 * 1024
 
 COUNTER = """
@@ -52,7 +55,7 @@ async def install_in_doubt_then_event(path: Path, name: str) -> tuple[int, list[
         sim = await NodeSim.started(path, COUNTER, vfs=disk.name)
         disk.sync_errors = True
         result = await sim.install(COUNTER.replace("1.0.0", "2.0.0"), 2)
-        assert (result.outcome, result.code) == (InstallOutcome.REFUSED, "storage")
+        assert (result.outcome, result.code) == (InstallOutcome.REFUSED, "storage_unknown")
         await sim.send("t", temp=1.0)
         turn = asyncio.ensure_future(sim.node.engine.turn())
         await settle(sim)
@@ -83,11 +86,11 @@ def test_control_a_doubt_that_moves_on_to_the_next_batch_loses_its_event(
 ) -> None:
     attempt = DiskGuard._try
 
-    async def moved(self: DiskGuard, batch: Any) -> int:
+    async def moved(self: DiskGuard, batch: Any, undo: Any = None) -> int:
         try:
-            return await attempt(self, batch)
+            return await attempt(self, batch, undo)
         except StorageError:
-            self._in_doubt = batch
+            self._in_doubt = _Doubt(batch)
             raise
 
     monkeypatch.setattr(DiskGuard, "_try", moved)
@@ -122,6 +125,95 @@ def test_what_acted_without_a_record_and_was_written_after_all_is_not_performed_
         await again.stop()
 
     with registered_disk("doubt-unrecorded") as disk:
+        run(test(disk.name))
+
+
+# --- a change whose commit failed ------------------------------------------------------------------------------------
+
+NEWER = COUNTER.replace("1.0.0", "2.0.0")
+Held = tuple[dict[str, tuple[str, int]], list[str]]
+
+
+def held(sim: NodeSim) -> Held:
+    """Return what the node holds: the slots of its rules with their signatures, and what runs."""
+    slots = {str(key): (row.program_id.hex(), len(row.program)) for key, row in sim.node.installer.table._rows.items()}
+    return slots, sorted(str(key) for key in sim.node.engine.core.rules)
+
+
+async def changed(sim: NodeSim, change: str) -> str:
+    """Ask for a change; return the code of the answer, empty for a success."""
+    if change == "remove":
+        try:
+            await sim.node.remove("counter")
+        except StorageError as error:
+            return error.code
+        return ""
+    data = program(NEWER if change == "update" else COUNTER)
+    if change == "sign":
+        data = sign_program(data, OTHER)
+    return (await sim.node.install(data, {}, "d", 2)).code
+
+
+async def before(path: Path, change: str, vfs: str) -> tuple[NodeSim, Held]:
+    (path / "data").mkdir()
+    sim = await NodeSim.started(path / "data", *([] if change == "first" else [COUNTER]), vfs=vfs)
+    sim.node.trust([public_key_of(OTHER)])
+    if change != "first":
+        await sim.send("t", temp=1.0)
+    await sim.advance(S)
+    return sim, held(sim)
+
+
+async def after_a_restart(sim: NodeSim) -> Held:
+    """Return what a node holds that starts with these files as they are now: to close them would write them."""
+    path = sim.config.data_dir.with_name("killed")
+    shutil.copytree(sim.config.data_dir, path)
+    known = len(sim.bodies(ExecutionBody))
+    sim.crash()
+    again = await NodeSim.started(path)
+    found = held(again)
+    assert verify_chain(again.store.audit_range(1, 100), NODE_KEY.public_key).holds
+    if found[1]:
+        await again.send("t", temp=1.0)
+        await again.turns()
+        assert [args["message"] for _, _, args in again.drivers["log"].acted] == [str(known + 1)], "with its state"
+    await again.stop()
+    return found
+
+
+CHANGES = ["first", "update", "sign", "remove"]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_whose_commit_failed_has_the_answer_that_the_file_gives(tmp_path: Path, change: str) -> None:
+    """One fsync fails, which leaves open what the file holds: the node finds out before it answers."""
+
+    async def test(vfs: str) -> None:
+        sim, old = await before(tmp_path, change, vfs)
+        disk.sync_errors_left = 1
+        code = await changed(sim, change)
+        now = held(sim)
+        assert (now != old) is (code == "")
+        assert await after_a_restart(sim) == now
+
+    with registered_disk(f"answer-{change}") as disk:
+        run(test(disk.name))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_of_which_nobody_knows_is_undone_once_the_disk_is_back(tmp_path: Path, change: str) -> None:
+    async def test(vfs: str) -> None:
+        sim, old = await before(tmp_path, change, vfs)
+        disk.sync_errors = True
+        assert await changed(sim, change) in ("storage_unknown", "disk_in_doubt")
+        assert held(sim) == old
+        disk.sync_errors = False
+        sim.clock.move(sim.clock.time_us + 60 * S)
+        assert (await sim.install(COUNTER.replace("counter", "other"), 1)).code == ""
+        assert (await sim.node.remove("other")) and held(sim) == old
+        assert await after_a_restart(sim) == old
+
+    with registered_disk(f"undone-{change}") as disk:
         run(test(disk.name))
 
 
