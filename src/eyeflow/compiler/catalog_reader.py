@@ -129,10 +129,8 @@ class CatalogReader:
             return form
         try:
             fits = re.fullmatch(form, self.text(raw, "example"))
-        except re.error as error:
-            self._wrong(
-                raw, f"`form` is no regular expression: {error}", "one of " + ", ".join(FORMS) + ", or a pattern"
-            )
+        except re.error:
+            self._wrong(raw, "`form` is no regular expression", "one of " + ", ".join(FORMS) + ", or a pattern")
         if fits is None:
             self._wrong(raw, "`example` does not fit `form`", "an address that does")
         return form
