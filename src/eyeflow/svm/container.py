@@ -83,6 +83,7 @@ def decode(data: bytes) -> SignedProgram:
     import hashlib  # loads OpenSSL, which compiling does without
 
     signed_bytes = data[:size_bytes]
+    # The readers refuse most of it already. Bytes that one of them lets pass would be a second id for one program.
     if attach_signatures(serialize(program), signatures) != data:
         raise ProgramError("the bytes are not the one encoding of their content")
     return SignedProgram(program, hashlib.sha256(signed_bytes).hexdigest(), signatures, signed_bytes)

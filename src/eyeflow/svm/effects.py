@@ -45,6 +45,7 @@ class Scope:
         if index >= len(self.program.arrays):
             return f"array {index} of {len(self.program.arrays)} does not exist"
         array = self.program.arrays[index]
+        # The ends are enough: an array lies in one region, and the inputs of a trigger are one run of slots.
         ends = (array.base, array.base + array.capacity - 1, array.length_slot)
         return next(filter(None, (self.slot_fault(slot, store=store) for slot in ends)), "")
 

@@ -154,6 +154,7 @@ class _Pass:
         info = OPS.get(word.opcode)
         if info is None:
             raise self._fail(f"opcode 0x{word.opcode:02X} is not known")
+        # Else the same program would have several encodings, and each of them another id.
         if (word.a and not info.a) or (word.b and not info.b):
             raise self._fail("an operand that this instruction does not have is not zero")
         control = _CONTROL.get(word.opcode)
@@ -180,6 +181,7 @@ class _Pass:
     def _pop(self, types: tuple[p.ValueType, ...]) -> None:
         """Pop types, the last the top of the stack."""
         rest = len(self._stack) - len(types)
+        # An arm that took values from around its block would leave another stack than the other arm.
         if rest < self._frames[-1].base:
             raise self._fail(f"it pops {len(types)} values, its block has {len(self._stack) - self._frames[-1].base}")
         found = tuple(self._stack[rest:])
@@ -212,6 +214,7 @@ class _Pass:
             if self._stack[frame.base :] != (frame.first or []):
                 raise self._fail(f"the arms of the BRANCH of instruction {frame.pc} leave different stacks")
             self._frames.pop()
+            # The larger arm counts for each limit alone: the proof holds whichever arm runs.
             self._frames[-1].tally.merge(frame.tally.larger(frame.first_tally))
             otherwise = None if frame.first is None else self._proof.branches[frame.pc].otherwise
             self._proof.branches[frame.pc] = Branch(otherwise, frame.end)
@@ -244,6 +247,7 @@ class _Pass:
         frame = self._frames[-1]
         if not frame.loop or word.b != frame.pc + 1:
             raise self._fail("it does not close the innermost block, a LOOP just before its target")
+        # Else the depth of the stack would depend on the number of trips.
         if len(self._stack) != frame.base:
             raise self._fail(f"the body of the LOOP of instruction {frame.pc} changes the stack")
         self._frames.pop()
