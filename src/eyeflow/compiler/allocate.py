@@ -89,6 +89,7 @@ def _place_locals(memory: Memory, unit: ir.Unit) -> None:
     offset = 0
     for handler in unit.handlers:
         lives, end = _lives(handler, offset)
+        # In the order of their starts: of each shared place, only the end of its last life is known.
         for variable, life in sorted(lives.items(), key=lambda item: item[1].first):
             _share(memory, pool.setdefault(types.slots(variable.type), []), variable, life)
         offset = end

@@ -35,6 +35,7 @@ class _Constants:
         self.values: list[p.Value] = []
         self._numbers: dict[tuple[str, object], int] = {}
         self._runs: dict[tuple[str, ...], int] = {}
+        # First, while each is new: TEXT_ENUM finds a name by its number, so those of an enum must lie together.
         for names in unit.names:
             self._runs[names] = len(self.values)
             for name in names:
@@ -42,6 +43,7 @@ class _Constants:
 
     def number(self, value: p.Value) -> int:
         """Return the number of a constant."""
+        # By type and bits: for Python 1 == 1.0, 0.0 == -0.0, and a NaN equals nothing.
         key = (type(value).__name__, float_bits(value) if isinstance(value, float) else value)
         if key not in self._numbers:
             self._numbers[key] = len(self.values)
@@ -108,6 +110,7 @@ class _Writer:
             self._aim(jump)
 
     def _aim(self, at: int) -> None:
+        # A longer program is refused when it is whole; until then the target must fit its field.
         self.code[at] = replace(self.code[at], b=min(len(self.code), 0xFFFF))
 
     def _loop(self, node: ir.Loop) -> None:

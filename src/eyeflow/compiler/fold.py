@@ -24,6 +24,7 @@ def fold(expr: t.Expr) -> t.Expr:
         return expr
     kind = expr.type
     if kind.tag is TypeTag.TEXT:
+        # A text type holds at least 1 byte (docs/svm.md), also that of "".
         kind = types.text(max(1, numbers.text_bytes(str(value))))
     return t.Const(value, kind, expr.span)
 
@@ -60,6 +61,7 @@ def _logic(expr: t.Logic) -> Value | None:
     values = _consts(expr.left, expr.right)
     if values is None:
         return None
+    # Only when both are constants: a time word on the right is evaluated whatever the left is.
     return bool(values[0] and values[1]) if expr.operator == "and" else bool(values[0] or values[1])
 
 

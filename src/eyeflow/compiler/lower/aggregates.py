@@ -19,6 +19,7 @@ def store_into(b: Builder, target: t.Place, value: t.Expr) -> None:
         push_scalars(b, value)
         pop_into(b, target)
     elif not isinstance(value, t.Place) and tree.mentions(value, target.variable):
+        # By way of a local: the first part that is stored would change what the others still read.
         fresh = b.temporary(target.type, value.span)
         place = t.Place(fresh, 0, target.type, value.span)
         store_into(b, place, value)
@@ -117,6 +118,7 @@ def loop_over(b: Builder, items: t.Place, body: list[ir.Node], span: Span, lengt
         b.push(length, span)
         b.nodes.append(ir.Loop(items.type.size, tuple(body), span))
         return
+    # LOOP traps at 0 trips (LOOP_BOUND), so an empty list goes around it.
     b.load(items.variable, span, items.offset)
     b.push(0, span)
     b.do(Op.GT_I, span)

@@ -95,6 +95,7 @@ def _binary(b: Builder, expr: t.Binary) -> None:
 
 def compare(b: Builder, operator: str, kind: ValueType, span: Span) -> None:
     """Write the instruction of a binary operator on two values of a slot type."""
+    # `!=` is `not ==`, so that it is true of a NaN (docs/svm.md, Numbers).
     b.do(_BINARY["==" if operator == "!=" else operator, kind], span)
     if operator == "!=":
         b.do(Op.NOT, span)
@@ -203,6 +204,7 @@ def _pick_name(b: Builder, expr: t.ToText, ordinal: t.Variable, number: int) -> 
 
 
 def _read(b: Builder, expr: t.Read) -> None:
+    # First: the SVM finds it below the arguments (docs/svm.md, Sites).
     if expr.fallback is not None and expr.site.on_failure is OnFailure.FALLBACK:
         lower(b, expr.fallback)
     for arg in expr.args:
@@ -297,6 +299,7 @@ def _weekday(b: Builder, expr: t.Function) -> None:
 
 
 def _truncate(b: Builder, expr: t.Function) -> None:
+    # CONCAT cuts to its operand, and there is no other instruction that cuts.
     b.push("", expr.span)
     b.do(Op.CONCAT, expr.span, expr.type.size)
 

@@ -102,11 +102,13 @@ def _for_range(b: Builder, statement: t.ForRange) -> None:
     loop = ir.Loop(statement.bound, tuple(body), statement.span)
     if isinstance(statement.low, t.Const) and isinstance(statement.high, t.Const):
         trips = int(statement.high.value) - int(statement.low.value)
+        # LOOP traps at 0 trips: a loop that never runs is left out.
         if trips > 0:
             b.push(trips, statement.span)
             b.nodes.append(loop)
         return
     lower(b, statement.high)
+    # Once, before the loop: what the body changes does not change the number of trips.
     high = b.keep_int("high", statement.span)
     b.load(low, statement.span)
     b.load(high, statement.span)
@@ -124,6 +126,7 @@ def _append(b: Builder, statement: t.Append) -> None:
     count = len(types.scalars(types.element_of(place.type)))
     push_scalars(b, statement.value)
     row = ir.Row(place.variable, place.offset, place.type, count - 1)
+    # The values are on the stack already: `append(xs, xs[0])` reads before the list grows. GROW pushes the new index.
     b.do(Op.GROW, span, row)
     if count == 1:
         b.do(Op.STORE_AT, span, row)
