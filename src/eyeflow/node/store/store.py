@@ -215,6 +215,7 @@ class Store:
                 return self._write(batch)
             except apsw.FullError:
                 self._file.fit()  # others may have filled the disk meanwhile
+                # The bound has room, so the disk has none: to drop records would lose them for nothing.
                 if self._file.room_bytes > 2 * RESERVE_BYTES:
                     raise
                 self._drop_for_room()
@@ -240,6 +241,7 @@ class Store:
             write_rows(db, batch, first_seq)
             if lost_total != self._lost_total:
                 db.execute("UPDATE meta SET value = ? WHERE key = 'lost_total'", (lost_total,))
+            # With the first commit, not when it is opened: a store that is only read stays as it was.
             if not self._in_use:
                 db.execute("INSERT OR REPLACE INTO meta VALUES ('clean', 0)")
         self._tip, self._doubt, self._lost_total, self._in_use = (seq, head), None, lost_total, True
@@ -369,6 +371,7 @@ class Store:
         Returns whether the batch that failed is in the file after all: a failed fsync leaves that open. Writing a batch
         without drafts twice changes nothing, so of such a one this says False.
         """
+        # After a failed fsync the connection may take pages for written that are not: nothing of it is trusted.
         self._file.abandon()
         self._file = self._own_file()
         self._file.flush_log()
