@@ -74,6 +74,7 @@ async def authenticate_link(
     signed = link_bytes(store.coordinator_id, name, nonce)
     if node is None or not verifies(node.public_key, signed, signature):
         return None
+    # Last: whoever cannot sign must not use up a nonce, nor fill the memory of used ones.
     return name if challenges.use(name, nonce) else None
 
 

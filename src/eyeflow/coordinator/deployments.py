@@ -92,6 +92,7 @@ class Deployments:
             _check_retirable(writing, node, rule)
             with self._acting(writing, now_us) as acting:
                 acting.wanted.want(node, rule, None)
+            # Else the next deployment of the rule would go back to a program that was taken off on purpose.
             writing.forget_known_good(node, rule)
             writing.add_log_entry(LogEntry(now_us, actor, "retire", node, rule))
 
@@ -102,6 +103,7 @@ class Deployments:
 
         def step(writing: Writing) -> None:
             for deployment, progress in writing.open_progress(node):
+                # A manifest is the whole wanted set: a newer one also brings what older deployments wait for.
                 if 0 < progress.manifest_version <= version:
                     _save(writing, deployment, progress, plan.sent(progress, now_us), now_us)
 
@@ -153,6 +155,7 @@ class Deployments:
             self._cursor = read_to  # only now: what a failing store did not keep is found again
 
     def _follow(self, writing: Writing, cursor: int | None, now_us: int) -> int:
+        # Again, inside the transaction: others may have committed since `follow` looked.
         touched, read_to, is_all = _unsettled(writing, cursor)
         self._settle_all(writing, sorted(touched), now_us)
         settled_to = writing.newest_change() if is_all else read_to  # what this step changed was settled to rest

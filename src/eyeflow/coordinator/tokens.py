@@ -104,6 +104,7 @@ class Tokens:
         if match is not None:
             token_id = match[1]
             known = await self._store.read(lambda reading: reading.api_token(token_id))
+        # Compared also when the token is unknown: the time of the answer must not tell which ids there are.
         expected = known.hash if known is not None else bytes(32)
         same = hmac.compare_digest(expected, _hash(match[2] if match is not None else ""))
         if known is None or not same or known.revoked_us:

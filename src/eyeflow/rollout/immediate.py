@@ -43,6 +43,7 @@ def _begin(situation: Situation, now_us: int) -> tuple[Action, ...]:
 
 
 def _install(situation: Situation, now_us: int) -> tuple[Action, ...]:
+    # First: a node that does not answer counts as failed, and the next decision sees it.
     if situation.overdue:
         return (Mark(Nodes(situation.overdue), NodeState.SILENT, f"no answer within {INSTALL_S} s"),)
     failed, open_ = situation.count(*FAILED), situation.count(*OPEN)

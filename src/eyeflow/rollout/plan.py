@@ -291,6 +291,7 @@ class Report:
 
 def reported(progress: NodeProgress, report: Report) -> NodeProgress:
     """The node applied a manifest: take over what it says of the deployment's rule."""
+    # It answers an older wanted set, which may not name this program: the answer is still to come.
     if report.manifest_version < progress.manifest_version:
         return progress
     if progress.state in {NodeState.WAITING, NodeState.SENT, NodeState.SILENT}:
