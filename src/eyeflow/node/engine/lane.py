@@ -96,14 +96,17 @@ class Lane:
     def _confirmed(self, answer: asyncio.Future[None]) -> None:
         if answer not in self._under_way:
             return  # it ended just before `leave`, which cannot take back this call
-        dispatch, action, timer = self._under_way.pop(answer)
-        timer.cancel()
-        error = asyncio.CancelledError() if answer.cancelled() else answer.exception()
-        self._end(dispatch, action, 1, None if error is None else failure_of(action, error))
+        self._take_answer(answer)
         if not self._under_way:
             self._drained.set()
         self._go()
         self._changed()
+
+    def _take_answer(self, answer: asyncio.Future[None]) -> None:
+        dispatch, action, timer = self._under_way.pop(answer)
+        timer.cancel()
+        error = asyncio.CancelledError() if answer.cancelled() else answer.exception()
+        self._end(dispatch, action, 1, None if error is None else failure_of(action, error))
 
     async def _work(self) -> None:
         try:
@@ -201,10 +204,16 @@ class Lane:
         self._changed()
 
     def _take_under_way(self, is_given_up: Callable[[Dispatch], bool]) -> list[tuple[Dispatch, PlannedAction]]:
-        """Wait no more for the confirmations of these executions; return what they are of."""
+        """Wait no more for the confirmations of these executions; return what they are of.
+
+        What its driver has answered ended so, although this lane was to hear of it only in the next step of the loop.
+        """
         taken = [answer for answer, (dispatch, _, _) in self._under_way.items() if is_given_up(dispatch)]
         found = []
         for answer in taken:
+            if answer.done():
+                self._take_answer(answer)
+                continue
             dispatch, action, timer = self._under_way.pop(answer)
             timer.cancel()
             answer.cancel()

@@ -16,6 +16,7 @@ from eyeflow.node.engine.performing import START_US
 from eyeflow.node.engine.rule_host import named_failure
 from eyeflow.node.run_key import active
 from eyeflow.protocol.audit_bodies import ActionOutcome, ActionResultBody, ExecutionBody
+from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.program import Priority
 
 S = 1_000_000
@@ -260,8 +261,10 @@ def test_a_rule_that_is_removed_gives_up_what_is_under_way(tmp_path: Path) -> No
     run(test())
 
 
-def test_a_confirmation_that_comes_while_its_rule_is_removed_starts_nothing_more(tmp_path: Path) -> None:
-    """Otherwise a message leaves that is recorded as cancelled."""
+def test_a_confirmation_that_comes_while_its_rule_is_removed_is_recorded_and_starts_nothing_more(
+    tmp_path: Path,
+) -> None:
+    """Otherwise a message that left, or leaves, is recorded as cancelled."""
 
     async def test() -> None:
         sim = await NodeSim.started(tmp_path, plain("r", 'mqtt.publish("a", "{r.temp:0}")'))
@@ -277,11 +280,16 @@ def test_a_confirmation_that_comes_while_its_rule_is_removed_starts_nothing_more
         await sim.turns()
         assert len(begun) == UNDER_WAY_MAX
         begun[0].set_result(None)  # the lane hears of it in the next step of the loop
+        begun[1].set_exception(CapabilityFailure("the broker said no"))
         sim.node.engine.actions.cancel(active("r"), "the rule was removed")
         await sim.turns()
         assert len(begun) == UNDER_WAY_MAX
-        assert len(sim.bodies(ActionResultBody)) == UNDER_WAY_MAX + 10 and sim.rule("r")["actions"] == 0
-        assert {b.result for b in sim.bodies(ActionResultBody)} == {ActionOutcome.CANCELLED}
+        (failed, *others) = sim.bodies(ActionResultBody)
+        assert (failed.result, failed.error) == (ActionOutcome.FAILED, "the broker said no")
+        assert {one.result for one in others} == {ActionOutcome.CANCELLED}
+        assert len(others) == UNDER_WAY_MAX + 8 and sim.rule("r")["actions"] == 1, "the first one is done"
+        await sim.advance(S)
+        assert sim.store.restore().pending == ()
         await sim.stop()
 
     run(test())
