@@ -189,6 +189,7 @@ def _look_at(db: apsw.Connection, path: Path, look: Look[T]) -> T:
 def _open(path: Path, vfs: str | None, reads_only: bool = False) -> apsw.Connection:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # SQLite would make it with the rights of the umask, and the coordinator's private key is in it.
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         db = apsw.Connection(str(path), vfs=vfs)
         db.set_busy_timeout(BUSY_MS)

@@ -105,6 +105,7 @@ class SqliteStore(_Store):
         """Raise EyeflowError when the disk takes nothing more, and notice when it takes again."""
         await asyncio.get_running_loop().run_in_executor(self._reader, self.file.check_room)
         if self.trouble:
+            # Only a commit shows that the disk takes again, and no other one may come.
             await self.write(lambda writing: writing.move_cursor("check", 0))
 
     def close(self) -> None:

@@ -114,6 +114,7 @@ class SqliteWriting(SqliteReading):
 
     def register_node(self, name: str, public_key: bytes, now_us: int) -> None:
         """Add a node; its manifest versions go on where those of an earlier node of the name ended."""
+        # A node that joins again may still hold its old manifest: it would refuse lower versions as a rollback.
         floor = self._number("SELECT version FROM manifest_floors WHERE node = ?", name)
         self._run(
             "INSERT INTO nodes(name, public_key, joined_us, manifest_version) VALUES(?, ?, ?, ?)",
