@@ -59,6 +59,7 @@ class Policy:
     def load(self, data: bytes, trusted: Collection[bytes]) -> Loaded:
         """Return the program in `data`, checked in every way. Raises EyeflowError that says why it is refused."""
         signed = decode(data)
+        # Before the proof, which costs most: a program of a stranger must not make the node pay for it.
         check_signatures(signed, trusted)
         return self._prove(data, signed)
 

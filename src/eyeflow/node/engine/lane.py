@@ -1,8 +1,8 @@
-"""The actions of one rule, in order.
+"""The actions of one running program, in order.
 
-An action starts after all earlier ones of its rule have ended, but for one case: where a driver starts actions in order
-and hears later how they ended (`Driver.begin`), up to UNDER_WAY_MAX executions are under way. Within an execution the
-next action always waits for the one before, whose failure cancels it.
+An action starts after all earlier ones of its program have ended, but for one case: where a driver starts actions in
+order and hears later how they ended (`Driver.begin`), up to UNDER_WAY_MAX executions are under way. Within an execution
+the next action always waits for the one before, whose failure cancels it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.program import OnFailure
 
 UNDER_WAY_MAX = 64
-"""Executions of one rule whose last action was sent and is not confirmed."""
+"""Executions of one program whose last action was sent and is not confirmed."""
 BEHIND_S = 0.05
 """How often a rule looks whether what its last run left has been performed."""
 AGAIN_S = 0.2
@@ -29,7 +29,7 @@ AGAIN_S = 0.2
 
 
 class Lane:
-    """The actions of one rule that have not ended. `is_behind` says whether they have to wait for those of another.
+    """The actions of one program that have not ended. `is_behind` says whether they have to wait for those of another.
 
     `resumed`: a crash left them; they wait for their driver for as long as it takes. `blocked_by` is that driver.
     """
