@@ -52,6 +52,7 @@ def div_int(lower: int, top: int) -> int:
     """Return the quotient rounded toward zero; raises DIV_BY_ZERO, and INT_OVERFLOW for -2^63 / -1."""
     if top == 0:
         raise TrapError(Trap.DIV_BY_ZERO)
+    # Of the magnitudes: `//` of Python rounds down, the SVM toward zero.
     magnitude = abs(lower) // abs(top)
     return checked(magnitude if (lower < 0) == (top < 0) else -magnitude)
 
@@ -60,6 +61,7 @@ def mod_int(lower: int, top: int) -> int:
     """Return the remainder with the sign of `lower`; raises DIV_BY_ZERO."""
     if top == 0:
         raise TrapError(Trap.DIV_BY_ZERO)
+    # Of the magnitudes: `%` of Python takes the sign of the divisor, the SVM that of the dividend.
     magnitude = abs(lower) % abs(top)
     return -magnitude if lower < 0 else magnitude
 
@@ -166,6 +168,7 @@ def float_from_bits(bits: int) -> float:
 
 def cut_text(text: str, size_bytes_max: int) -> str:
     """Return `text` cut after the last whole character that ends at or before `size_bytes_max` bytes of UTF-8."""
+    # A character has at most 4 bytes of UTF-8, so most texts need not be encoded to be measured.
     if len(text) * 4 <= size_bytes_max or (len(text) <= size_bytes_max and text.isascii()):
         return text
     raw = text.encode("utf-8")
@@ -194,6 +197,7 @@ def text_of_float(value: float, decimals: int) -> str:
     scaled = abs(value) * float(10**digits)
     if scaled >= 9223372036854775808.0:
         return f"{'-' if value < 0 else ''}>9.2e{18 - digits}"
+    # `round` of Python takes ties to even, as docs/svm.md asks for here; ROUND_F takes them away from zero.
     rounded = round(scaled)
     whole, fraction = divmod(rounded, 10**digits)
     text = ("-" if value < 0 and rounded > 0 else "") + str(whole)

@@ -64,6 +64,7 @@ def _push_sample(
     """Drop what is too old, store the sample unless it is NaN or false; return (time, sample), the oldest first."""
     times, size = timer.base + WINDOW_HEAD_SLOTS, timer.capacity
     head, count = memory[timer.base], memory[timer.base + 1]
+    # A program may STORE into state slots, these among them: nothing there may lead beyond the window.
     if not (0 <= head < size and 0 <= count <= size):
         head, count = 0, 0
     while count and time_us - memory[times + head] >= span_us:
@@ -131,6 +132,7 @@ def shift_times(program: Program, state: list[Any], step_us: int) -> None:
             continue
         for place in range(first, first + count):
             if state[place] != TIME_UNSET:
+                # Never TIME_UNSET itself, which says that nothing is remembered.
                 state[place] = min(max(state[place] + step_us, TIME_UNSET + 1), TIME_MAX)
 
 
