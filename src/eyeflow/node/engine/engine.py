@@ -161,7 +161,7 @@ class Engine:
             self._look_at_clock()
             self.core.tick(self.clock.now_us())
             self._start_models()
-            round_ = self.core.next_round(self.clock.now_us(), self.disk.take_unrecorded())
+            round_ = self.core.next_round(self.clock.now_us(), self.disk.unrecorded())
             if round_ is None:
                 return False
             await self._record(round_)
