@@ -52,6 +52,7 @@ HOMES = {
     "httpx": {"net", "node", "client"},
     "msgspec": {"protocol"},
     "paho": {"node"},
+    "prometheus_client": {"coordinator"},
     "psutil": {"node"},
     "rich": {"cli"},
     "serial": {"node", "board_link"},
