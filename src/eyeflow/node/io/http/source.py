@@ -7,17 +7,12 @@ import hmac
 import socket
 from collections.abc import Collection
 from functools import partial
-
-from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from typing import TYPE_CHECKING
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.reasons import why
 from eyeflow.net.listener import tcp_socket
 from eyeflow.net.places import Limits
-from eyeflow.net.server import Server, http_config
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.config.tables import secret
 from eyeflow.node.io.clock import Clock, system_clock
@@ -25,6 +20,10 @@ from eyeflow.node.io.http.settings import HttpServerConfig
 from eyeflow.node.io.payloads import UnreadablePayload, decode_object
 from eyeflow.node.io.ports import Deliver, IncomingEvent, PortStatus, Subscription
 from eyeflow.svm.addresses import PATH_CHARACTERS_MAX, requested_path
+
+if TYPE_CHECKING:  # the libraries load when a rule listens: see `_load`
+    from starlette.requests import Request
+    from starlette.responses import Response
 
 REQUESTS_MAX = 256
 """Requests served at the same time; one more gets 503 with Retry-After."""
@@ -89,6 +88,7 @@ class HttpSource:
         self._deliver = deliver
         while True:
             await self._wanted.wait()
+            await asyncio.to_thread(_load)
             try:
                 listener = self.bind()
             except EyeflowError as error:
@@ -101,6 +101,12 @@ class HttpSource:
                 await self._serve(listener)
 
     async def _serve(self, listener: socket.socket) -> None:
+        from starlette.applications import Starlette
+        from starlette.routing import Route
+
+        from eyeflow.net.server import Server, http_config
+
+        listener.listen()  # from here on senders wait for the server; without it they are refused until it has started
         self.port = listener.getsockname()[1]
         self.status.state, self.status.detail = "up", f"listening on {self._config.host}:{self.port}"
         self._backoff.reset()
@@ -127,6 +133,8 @@ class HttpSource:
             self._serving -= 1
 
     async def _handle(self, request: Request) -> Response:
+        from starlette.requests import ClientDisconnect
+
         path = requested_path(request.scope["raw_path"])
         subscriptions = self._by_path.get(path)
         if not self._is_authorized(request):
@@ -159,6 +167,8 @@ class HttpSource:
         return bytes(body)
 
     async def _hand_over(self, subscriptions: list[Subscription], body: bytes) -> Response:
+        from starlette.responses import JSONResponse
+
         rejected, payload = "", {}
         try:
             payload = dict(decode_object(body, self._config.body_bytes_max))
@@ -187,11 +197,19 @@ class HttpSource:
         return all(await asyncio.gather(*recorded))
 
     def _refuse(self, status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
+        from starlette.responses import JSONResponse
+
         self.status.counters["refused"] += 1
         titles = {400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed"}
         titles |= {408: "Request Timeout", 413: "Content Too Large", 503: "Service Unavailable"}
         problem = {"type": "about:blank", "title": titles[status], "status": status, "detail": detail}
         return JSONResponse(problem, status, headers, media_type="application/problem+json")
+
+
+def _load() -> None:
+    """Load the web server. In a thread, because it takes a second on a small machine, and other rules run meanwhile."""
+
+    import eyeflow.net.server  # noqa: F401 - loaded for `_serve`
 
 
 def _tell_recorded(future: asyncio.Future[bool], had_room: bool) -> None:

@@ -6,8 +6,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import Collection, Mapping
-
-import serial
+from typing import TYPE_CHECKING
 
 from eyeflow.base.reasons import why
 from eyeflow.node.backoff import FIRST_S, Backoff
@@ -15,6 +14,9 @@ from eyeflow.node.io.clock import Clock, system_clock
 from eyeflow.node.io.payloads import UnreadablePayload, decode_object
 from eyeflow.node.io.ports import Deliver, IncomingEvent, PortStatus, Subscription
 from eyeflow.node.io.serial.settings import SerialPort
+
+if TYPE_CHECKING:
+    from serial import Serial
 
 LINES_MAX = 1024
 """Lines read and not yet handed over, of one port; a full queue stops reading: the kernel and then the sender wait."""
@@ -71,14 +73,14 @@ class SerialSource:
         while True:
             try:
                 await self._read_open_port(name, deliver, backoff)
-            except (OSError, serial.SerialException) as error:
+            except OSError as error:
                 delay_s = backoff.next_s()
                 self._tell(name, "failed", f"{self._lines[name].device}: {why(error)}; next attempt in {delay_s:.1f}s")
                 await asyncio.sleep(delay_s)
 
     async def _read_open_port(self, name: str, deliver: Deliver, backoff: Backoff) -> None:
         config = self._lines[name]
-        port = await asyncio.to_thread(serial.Serial, config.device, config.baud, timeout=READ_TIMEOUT_S)
+        port = await asyncio.to_thread(_open, config)
         backoff.reset()
         self._tell(name, "up", config.device)
         self.status.counters["opens"] += 1
@@ -104,10 +106,17 @@ class SerialSource:
             await deliver(IncomingEvent(subscription, payload, now_us, None, rejected))
 
 
+def _open(config: SerialPort) -> Serial:
+    """Open a port; its errors are OSErrors. A node without serial ports loads no library for them."""
+    from serial import Serial
+
+    return Serial(config.device, config.baud, timeout=READ_TIMEOUT_S)
+
+
 class _LineReader:
     """A thread that cuts what it reads into lines: pyserial blocks, and not every platform can poll its ports."""
 
-    def __init__(self, port: serial.Serial, line_bytes_max: int) -> None:
+    def __init__(self, port: Serial, line_bytes_max: int) -> None:
         self._port = port
         self._line_bytes_max = line_bytes_max
         self._lines: queue.Queue[bytes | Exception] = queue.Queue(LINES_MAX)
@@ -148,10 +157,10 @@ class _LineReader:
                     lines, buffer, too_long = [*lines, buffer], b"", True
                 for line in lines:
                     self._put(line)
-        except (OSError, serial.SerialException) as error:
+        except OSError as error:
             self._put(error)
         except Exception as error:  # pyserial's ways to say that a port went away; else the source would wait for ever
-            self._put(serial.SerialException(f"the port failed: {why(error)}"))
+            self._put(OSError(f"the port failed: {why(error)}"))
         finally:
             self._port.close()
 
