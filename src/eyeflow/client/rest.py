@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,9 +16,12 @@ from eyeflow import __version__
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.reading import Unreadable, parse_json
 from eyeflow.base.reasons import why
-from eyeflow.net.bodies import PLAIN, read_body
+from eyeflow.net.bodies import PLAIN, aread_body
 
 TIMEOUT_S = 15.0
+"""Longest wait for the connection, and for each next byte."""
+EXCHANGE_S = 30.0
+"""Longest time from a request to the end of its answer: httpx limits each wait only."""
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 """Largest answer that is read: the nodes of a big cluster are a few megabytes."""
 POLL_FIRST_S = 0.1
@@ -34,11 +38,13 @@ class CoordinatorClient:
     coordinator refuses what was asked (its `code` is the problem's code), ENVIRONMENT when it cannot be reached.
     """
 
-    def __init__(self, url: str, token: str, ca_file: str = "", transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self, url: str, token: str, ca_file: str = "", transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
         self.url = url.rstrip("/")
         headers = {"Authorization": f"Bearer {token}", "User-Agent": f"eyeflow/{__version__}", **PLAIN}
         try:
-            self._http = httpx.Client(
+            self._http = httpx.AsyncClient(
                 base_url=self.url,
                 headers=headers,
                 timeout=TIMEOUT_S,
@@ -48,10 +54,12 @@ class CoordinatorClient:
             )
         except (httpx.InvalidURL, UnicodeError) as error:
             raise _bad_url(url, error) from error
+        self._loop = asyncio.Runner()
 
     def close(self) -> None:
         """Close the connection."""
-        self._http.close()
+        with self._loop:
+            self._loop.run(self._http.aclose())
 
     def __enter__(self) -> CoordinatorClient:
         return self
@@ -207,8 +215,7 @@ class CoordinatorClient:
 
     def _ask(self, method: str, path: str, **request: Any) -> _Reply:
         try:
-            with self._http.stream(method, path, **request) as answer:
-                reply = _Reply(answer, read_body(answer, ANSWER_BYTES_MAX, TIMEOUT_S))
+            reply = self._loop.run(self._exchange(method, path, request))
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
             raise _bad_url(self.url, error) from error
         except httpx.HTTPError as error:
@@ -221,6 +228,14 @@ class CoordinatorClient:
         if reply.answer.is_success:
             return reply
         raise _refusal(reply)
+
+    async def _exchange(self, method: str, path: str, request: Mapping[str, Any]) -> _Reply:
+        """Send a request and read its whole answer within EXCHANGE_S. Raises httpx.HTTPError."""
+        try:
+            async with asyncio.timeout(EXCHANGE_S), self._http.stream(method, path, **request) as answer:
+                return _Reply(answer, await aread_body(answer, ANSWER_BYTES_MAX))
+        except TimeoutError as error:
+            raise httpx.ReadTimeout(f"the answer did not end within {EXCHANGE_S:g} s") from error
 
 
 UNSETTLED = frozenset({"waiting", "sent", "returning"})

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import httpx
 
 PLAIN = {"Accept-Encoding": "identity"}
 """Headers for every request whose answer is read: 64 KB of a compressed answer may hold 64 MB."""
 
 
-def read_body(
-    response: httpx.Response, size_bytes_max: int, within_s: float, clock: Callable[[], float] = time.monotonic
-) -> bytes:
-    """Return the body of a streamed answer, read within `within_s` from now.
-
-    Raises httpx.RemoteProtocolError for one that is larger, compressed or slower. httpx limits each wait, not the sum.
-    """
-    body, ends_s = _Body(response, size_bytes_max), clock() + within_s
-    for chunk in response.iter_raw():
-        body.take(chunk)
-        if clock() > ends_s:
-            raise httpx.RemoteProtocolError(f"the answer did not end within {within_s:g} s")
-    return bytes(body.data)
-
-
 async def aread_body(response: httpx.Response, size_bytes_max: int) -> bytes:
-    """Return the body of a streamed answer; see `read_body`. The caller limits the time of the whole request."""
+    """Return the body of a streamed answer. The caller limits the time of the whole request: httpx limits each wait.
+
+    Raises httpx.RemoteProtocolError for one that is larger or compressed.
+    """
     body = _Body(response, size_bytes_max)
     async for chunk in response.aiter_raw():
         body.take(chunk)

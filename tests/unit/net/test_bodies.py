@@ -16,7 +16,7 @@ from components.waiting import HANG_S
 from eyeflow.base.errors import EyeflowError
 from eyeflow.client import rest as client_module
 from eyeflow.client.rest import CoordinatorClient
-from eyeflow.net.bodies import read_body
+from eyeflow.net.bodies import aread_body
 from eyeflow.node.cluster import membership
 from eyeflow.node.cluster.link import _ask_challenge
 from eyeflow.node.cluster.membership import join_cluster
@@ -133,7 +133,7 @@ REFUSED = (EyeflowError, CapabilityFailure, httpx.HTTPError, TimeoutError)
 def little(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(membership, "JOIN_S", 1.0)
     monkeypatch.setattr(client_module, "ANSWER_BYTES_MAX", MIB)
-    monkeypatch.setattr(client_module, "TIMEOUT_S", 1.0)
+    monkeypatch.setattr(client_module, "EXCHANGE_S", 1.0)
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -151,7 +151,7 @@ def test_control_a_client_that_reads_at_once_reads_all_of_it() -> None:
         assert len(httpx.get(peer.url, trust_env=False, timeout=HANG_S).content) == 64 * MIB
 
 
-@pytest.mark.parametrize("client", [join, dial, complete])
+@pytest.mark.parametrize("client", CLIENTS)
 def test_a_head_that_trickles_takes_no_longer_than_the_whole_may(client: Callable[[str], None]) -> None:
     """httpx limits each wait only: without a limit of the whole this test would hang until its own deadline."""
     with answering(trickle) as peer, pytest.raises(REFUSED):
@@ -168,9 +168,11 @@ def test_a_body_that_trickles_ends_too() -> None:
 
 
 def test_what_fits_is_read_whole() -> None:
-    for size_bytes in (0, 1, 100_000):
+    async def read(size_bytes: int) -> bytes:
         response = httpx.Response(200, stream=httpx.ByteStream(b"x" * size_bytes))
-        assert read_body(response, 100_000, 60) == b"x" * size_bytes
-    response = httpx.Response(200, stream=httpx.ByteStream(b"x" * 100_001))
+        return await aread_body(response, 100_000)
+
+    for size_bytes in (0, 1, 100_000):
+        assert asyncio.run(read(size_bytes)) == b"x" * size_bytes
     with pytest.raises(httpx.RemoteProtocolError, match="more than 100000 bytes"):
-        read_body(response, 100_000, 60)
+        asyncio.run(read(100_001))
