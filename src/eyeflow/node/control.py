@@ -9,6 +9,7 @@ from typing import Protocol
 
 from eyeflow.node.io.ports import PortStatus
 from eyeflow.node.store.types import Actuation, Standing
+from eyeflow.protocol.slot import Slot
 from eyeflow.svm.program import Value
 
 
@@ -48,6 +49,29 @@ class NodeIdentity:
     epoch: int
     public_key: bytes
     version: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeldProgram:
+    """A program that a node keeps to run it, in the slot `active` or `candidate`; `program_id` is lower-case hex.
+
+    `params` ascend by name. `refusal` says why it does not run or is about to be stopped; empty: it runs and may go on.
+    """
+
+    rule: str
+    slot: Slot
+    program_id: str
+    params: tuple[tuple[str, Value], ...] = ()
+    manifest_version: int = 0
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditHead:
+    """The last durable record of a node's audit chain: its seq, 0 for none, and its hash (32 bytes, zeros for none)."""
+
+    seq: int
+    hash: bytes
 
 
 class NodeControl(Protocol):
@@ -119,6 +143,15 @@ class NodeControl(Protocol):
 
     async def stop_distrusted(self) -> None:
         """Stop programs that no trusted key has signed, those whose grace is over. Raises StorageError."""
+        ...
+
+    def held(self) -> tuple[HeldProgram, ...]:
+        """Return every program that the node keeps to run it, by rule and slot."""
+        ...
+
+    @property
+    def audit_head(self) -> AuditHead:
+        """Where the audit chain ends."""
         ...
 
     def status(self) -> dict[str, object]:

@@ -13,12 +13,13 @@ from eyeflow.base.reading import read_at_once
 from eyeflow.base.reasons import why
 from eyeflow.node.clock import Clock
 from eyeflow.node.config.config import NodeConfig
-from eyeflow.node.control import InstallResult, Link, NodeIdentity
+from eyeflow.node.control import AuditHead, HeldProgram, InstallResult, Link, NodeIdentity
 from eyeflow.node.engine.admission import Policy
 from eyeflow.node.engine.arbiter import Arbiter
 from eyeflow.node.engine.core import Core
-from eyeflow.node.engine.engine import Engine, EngineOptions
+from eyeflow.node.engine.engine import Engine
 from eyeflow.node.engine.installer import Installer
+from eyeflow.node.engine.options import EngineOptions
 from eyeflow.node.engine.pending import resume_pending
 from eyeflow.node.engine.revocation import Revocation
 from eyeflow.node.io.ports import Source, Subscription
@@ -37,6 +38,7 @@ KEY_NAME = "node.key"
 AUDIT_RECORDS_MAX = 10_000
 """Audit records that one call hands out at most."""
 SIGNERS_MAX = 64
+IN_GRACE = "the key of its signer was revoked: it runs until the grace of this node is over"
 SIGNERS_KEY = "cluster_signers"
 
 
@@ -175,6 +177,26 @@ class NodeRuntime:
     async def stop_distrusted(self) -> None:
         """Stop what nobody trusted has signed, unless its grace lasts; see `NodeControl`."""
         await self.revocation.stop_due()
+
+    def held(self) -> tuple[HeldProgram, ...]:
+        """Return every program that the node keeps to run it; see `NodeControl`."""
+        stops = self.revocation.until_us
+        return tuple(
+            HeldProgram(
+                row.key.rule,
+                row.key.slot,
+                row.program_id.hex(),
+                tuple(sorted(row.params.items())),
+                row.manifest_version,
+                self.installer.refused.get(row.key) or (IN_GRACE if row.key in stops else ""),
+            )
+            for row in self.installer.table.to_run()
+        )
+
+    @property
+    def audit_head(self) -> AuditHead:
+        """Where the audit chain ends; see `NodeControl`."""
+        return AuditHead(*self._writer.store.head)
 
     def status(self) -> dict[str, object]:
         """Return the node's state as JSON-able data."""

@@ -20,9 +20,10 @@ from eyeflow.coordinator.tokens import Role
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.cluster.link import CoordinatorLink
 from eyeflow.node.cluster.membership import Membership, join_cluster
-from eyeflow.node.control import InstallOutcome, InstallResult, NodeIdentity
+from eyeflow.node.control import AuditHead, HeldProgram, InstallOutcome, InstallResult, NodeIdentity
 from eyeflow.protocol.identity import Identity
 from eyeflow.protocol.messages import join_bytes
+from eyeflow.protocol.slot import Slot
 from eyeflow.svm import program as p
 from eyeflow.svm.container import decode, encode
 from eyeflow.svm.opcodes import Op
@@ -116,7 +117,17 @@ class FakeControl:
             }
             for rule, one in self.running.items()
         ]
-        return {"rules": rules, "audit": {"next_seq": 42, "last_seq": 41, "head": "ab" * 32}}
+        return {"rules": rules}
+
+    def held(self) -> tuple[HeldProgram, ...]:
+        return tuple(
+            HeldProgram(rule, Slot.ACTIVE, one[0], tuple(sorted(one[1].items())), self.versions[rule])
+            for rule, one in self.running.items()
+        )
+
+    @property
+    def audit_head(self) -> AuditHead:
+        return AuditHead(41, b"\xab" * 32)
 
     def trust(self, signers: Collection[bytes]) -> None:
         self.trusted = frozenset(signers)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from eyeflow.node.control import HeldProgram
 from eyeflow.protocol.messages import (
     HEALTH_NAME_CHARS_MAX,
-    Head,
     Health,
     HealthKind,
     HealthState,
     InstalledRule,
+    ManifestEntry,
 )
 from eyeflow.protocol.slot import Slot
-from eyeflow.protocol.wire import COUNTERS_MAX, HASH_BYTES, PROGRAM_ID, REASON_CHARS_MAX, SHORT_CHARS_MAX, cut
+from eyeflow.protocol.wire import COUNTERS_MAX, PROGRAM_ID, REASON_CHARS_MAX, SHORT_CHARS_MAX, cut
 
 NOT_COUNTERS = frozenset({"installed_us", "counted_since_us", "manifest_version"})
 _STATES = {"up": HealthState.RUNNING, "running": HealthState.RUNNING, "connecting": HealthState.CONNECTING}
@@ -37,60 +38,43 @@ def _store_health(store: object) -> list[Health]:
     return [_health(HealthKind.PORT, {"name": "store", "state": store.get("state", "up"), "detail": detail})]
 
 
-def rules_of(state: Mapping[str, object]) -> frozenset[str]:
-    """Return every rule that the node has, running or refused: all of them came from the cluster."""
-    return frozenset(str(one["rule"]) for one in _items(state.get("rules")) if "rule" in one)
+def unwanted_of(held: Sequence[HeldProgram], entries: Iterable[ManifestEntry]) -> frozenset[str]:
+    """Return the rules that go as a whole: wanted in no slot, or held as active and wanted as candidate alone."""
+    wanted = {(entry.rule, entry.slot) for entry in entries}
+    rules = {rule for rule, _ in wanted}
+    return frozenset(
+        one.rule
+        for one in held
+        if one.rule not in rules or (one.slot is Slot.ACTIVE and (one.rule, Slot.ACTIVE) not in wanted)
+    )
 
 
-def installed_of(state: Mapping[str, object], manifest_version: int) -> frozenset[InstalledRule]:
-    """Return the rules that run and may go on, with program and parameters.
+def candidates_of(held: Sequence[HeldProgram], entries: Iterable[ManifestEntry]) -> list[str]:
+    """Return the rules whose candidate is wanted no more."""
+    wanted = {entry.rule for entry in entries if entry.slot is Slot.CANDIDATE}
+    return sorted(one.rule for one in held if one.slot is Slot.CANDIDATE and one.rule not in wanted)
+
+
+def installed_of(held: Sequence[HeldProgram], manifest_version: int) -> frozenset[InstalledRule]:
+    """Return the programs that run and may go on, with their parameters.
 
     Without those of another cluster (see `foreign_of`), and those that are stopped soon because their signer's key was
     revoked: another key may have signed the same program since, so it is fetched again.
     """
-    foreign = foreign_of(state, manifest_version)
-    good = (one for one in _active(state) if one.get("state") == "running" and not one.get("stops_us"))
-    running = (one for one in good if one.get("rule") not in foreign)
-    return frozenset(
-        InstalledRule(str(one["rule"]), str(one["program_id"]), tuple(sorted(one["params"].items()))) for one in running
-    )
+    foreign = foreign_of(held, manifest_version)
+    good = (one for one in held if not one.refusal and one.rule not in foreign)
+    return frozenset(InstalledRule(one.rule, one.program_id, one.params, one.slot) for one in good)
 
 
-def foreign_of(state: Mapping[str, object], manifest_version: int) -> frozenset[str]:
+def foreign_of(held: Sequence[HeldProgram], manifest_version: int) -> frozenset[str]:
     """Return the rules that came with a higher manifest version than this cluster ever sent: another cluster's."""
-    rows = (one for one in _items(state.get("rules")) if "rule" in one)
-    return frozenset(str(one["rule"]) for one in rows if int(one.get("manifest_version", 0)) > manifest_version)
+    return frozenset(one.rule for one in held if one.manifest_version > manifest_version)
 
 
-def refusal_of(state: Mapping[str, object], rule: str) -> str:
-    """Return why a rule does not run or will be stopped."""
-    found = next((one for one in _active(state) if one.get("rule") == rule), {})
-    if found.get("stops_us"):
-        return "the key of its signer was revoked: it runs until the grace of this node is over"
-    return str(found.get("last_error") or "it does not run any more")
-
-
-def next_seq_of(state: Mapping[str, object]) -> int:
-    """Return the next audit sequence number of a node's status, 0 when it has none yet."""
-    audit = state.get("audit")
-    value = audit.get("next_seq") if isinstance(audit, Mapping) else 0
-    return value if type(value) is int and value >= 0 else 0
-
-
-def head_of(state: Mapping[str, object], epoch: int, boot: bytes) -> Head:
-    """Return where the audit chain of a node's status ends; `boot` is of this start of the node's process."""
-    audit = state.get("audit")
-    found = audit if isinstance(audit, Mapping) else {}
-    return Head(boot, epoch, int(found.get("last_seq", 0)), bytes.fromhex(str(found.get("head", "00" * HASH_BYTES))))
-
-
-def _active(state: Mapping[str, object]) -> Iterator[Mapping[str, Any]]:
-    """Return the active programs: a manifest of today wants no others."""
-    return (one for one in _items(state.get("rules")) if _slot(one) is Slot.ACTIVE)
-
-
-def _slot(one: Mapping[str, Any]) -> Slot:
-    return Slot(one.get("slot", Slot.ACTIVE.value))
+def refusal_of(held: Sequence[HeldProgram], rule: str, slot: Slot) -> str:
+    """Return why a program does not run or will be stopped."""
+    found = (one.refusal for one in held if (one.rule, one.slot) == (rule, slot))
+    return next(found, "") or "it does not run any more"
 
 
 def _items(value: object) -> Iterator[Mapping[str, Any]]:
@@ -112,7 +96,7 @@ def _health(kind: HealthKind, one: Mapping[str, Any]) -> Health:
         cut(str(one.get("detail") or one.get("last_error") or ""), REASON_CHARS_MAX),
         program_id if re.fullmatch(PROGRAM_ID, program_id) else "",
         tuple(sorted(_counters(one).items())),
-        _slot(one) if kind is HealthKind.RULE else None,
+        Slot(one.get("slot", Slot.ACTIVE.value)) if kind is HealthKind.RULE else None,
     )
 
 

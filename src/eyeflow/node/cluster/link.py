@@ -23,16 +23,15 @@ from eyeflow.base.reasons import why
 from eyeflow.net.bodies import PLAIN, aread_body
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.cluster.health import (
+    candidates_of,
     foreign_of,
-    head_of,
     health_of,
     installed_of,
-    next_seq_of,
     refusal_of,
-    rules_of,
+    unwanted_of,
 )
 from eyeflow.node.cluster.membership import ANSWER_BYTES_MAX, JoinResult, Membership, http_client, tls_context
-from eyeflow.node.control import InstallOutcome, NodeControl
+from eyeflow.node.control import InstallOutcome, InstallResult, NodeControl
 from eyeflow.node.io.ports import PortStatus
 from eyeflow.node.store.types import Standing
 from eyeflow.protocol.audit import decode_record, record_hash
@@ -156,7 +155,7 @@ class CoordinatorLink:
         )
 
     def _session(self, joined: JoinResult) -> NodeSession:
-        identity, state = self._control.identity, self._control.status()
+        identity = self._control.identity
         hello = Hello(
             PROTOCOL_VERSION_MIN,
             PROTOCOL_VERSION_MAX,
@@ -165,8 +164,11 @@ class CoordinatorLink:
             self._accepted.version,
             self._random.randbytes(NONCE_BYTES),
         )
-        head = head_of(state, identity.epoch, self._boot)
-        return NodeSession(hello, joined.peer, self._accepted, head, installed_of(state, self._accepted.version))
+        return NodeSession(hello, joined.peer, self._accepted, self._head(), self._installed())
+
+    def _head(self) -> Head:
+        end = self._control.audit_head
+        return Head(self._boot, self._control.identity.epoch, end.seq, end.hash)
 
     async def _listen(self, connection: ClientConnection, session: NodeSession) -> None:
         async for data in connection:
@@ -213,48 +215,54 @@ class CoordinatorLink:
         if self._on_signers is not None:
             self._on_signers(frozenset(manifest.signers))
             await self._control.stop_distrusted()
-        state = self._control.status()
-        unwanted = rules_of(state) - {entry.rule for entry in manifest.entries if entry.slot is Slot.ACTIVE}
+        held = self._control.held()
+        unwanted = unwanted_of(held, manifest.entries)
         results = [await self._remove(rule) for rule in sorted(unwanted)]
-        for rule in sorted(foreign_of(state, manifest.version) - unwanted):
+        for rule in sorted(foreign_of(held, manifest.version) - unwanted):
             await self._control.remove(rule)
-        running = installed_of(state, manifest.version)
+        running = installed_of(held, manifest.version)
         results += [await self._install(entry, output, running) for entry in manifest.entries]
+        results += [await self._drop(rule) for rule in candidates_of(self._control.held(), manifest.entries)]
         self.status.counters["manifests"] += 1
         return tuple(results)
 
     def _installed(self) -> frozenset[InstalledRule]:
-        return installed_of(self._control.status(), self._accepted.version)
+        return installed_of(self._control.held(), self._accepted.version)
 
     async def _remove(self, rule: str) -> RuleResult:
         await self._control.remove(rule)
         return RuleResult(rule, "", RuleState.REMOVED)
 
+    async def _drop(self, rule: str) -> RuleResult:
+        await self._control.drop_candidate(rule)
+        return RuleResult(rule, "", RuleState.REMOVED, "", Slot.CANDIDATE)
+
     async def _install(self, entry: ManifestEntry, output: Apply, running: frozenset[InstalledRule]) -> RuleResult:
-        if entry.slot is not Slot.ACTIVE:
-            refusal = f"this version of eyeflow runs no program in the slot {entry.slot.value}"
-            return RuleResult(entry.rule, entry.program_id, RuleState.REFUSED, refusal, entry.slot)
-        if InstalledRule(entry.rule, entry.program_id, entry.params) in running:
-            return RuleResult(entry.rule, entry.program_id, RuleState.INSTALLED)
+        result = await self._carry_out(entry, output, running)
+        state = RuleState.REFUSED if result else RuleState.INSTALLED
+        return RuleResult(entry.rule, entry.program_id, state, cut(result, REASON_CHARS_MAX), entry.slot)
+
+    async def _carry_out(self, entry: ManifestEntry, output: Apply, running: frozenset[InstalledRule]) -> str:
+        """Make an entry of the manifest so; return why not, empty when it is."""
+        what = (entry.rule, entry.program_id, entry.params)
+        if InstalledRule(*what, entry.slot) in running:
+            return ""
+        if InstalledRule(*what, Slot.CANDIDATE) in running and entry.slot is Slot.ACTIVE:
+            # Wanted as active, it goes on with the state and the timers that it has as candidate.
+            return _refusal(await self._control.promote(entry.rule))
         program = output.programs.get(entry.program_id)
         if program is None and entry.program_id not in output.missing:
-            return RuleResult(entry.rule, entry.program_id, RuleState.REFUSED, self._why_refused(entry))
+            # It ran when this manifest came, so it was not fetched; then its signer's key turned out to be revoked.
+            return refusal_of(self._control.held(), entry.rule, entry.slot)
         if program is None:
-            return RuleResult(entry.rule, entry.program_id, RuleState.REFUSED, "the coordinator lost the program")
+            return "the coordinator lost the program"
         if not _is_named(program, entry.program_id):
-            return RuleResult(entry.rule, entry.program_id, RuleState.REFUSED, "another program came than was wanted")
-        version = output.manifest.version
+            return "another program came than was wanted"
+        how = (dict(entry.params), entry.deployment_id, output.manifest.version)
+        if entry.slot is Slot.CANDIDATE:
+            return _refusal(await self._control.stage(program, *how))
         # `immediate`, the one strategy there is, observes nothing: for it, what is installed has passed.
-        wanted = (dict(entry.params), entry.deployment_id, version)
-        result = await self._control.install(program, *wanted, Standing.PASSED)
-        if result.outcome is InstallOutcome.REFUSED:
-            reason = cut(f"{result.code}: {result.message}", REASON_CHARS_MAX)
-            return RuleResult(entry.rule, entry.program_id, RuleState.REFUSED, reason)
-        return RuleResult(entry.rule, entry.program_id, RuleState.INSTALLED)
-
-    def _why_refused(self, entry: ManifestEntry) -> str:
-        """It ran when this manifest came, so it was not fetched; then its signer's key turned out to be revoked."""
-        return cut(refusal_of(self._control.status(), entry.rule), REASON_CHARS_MAX)
+        return _refusal(await self._control.install(program, *how, Standing.PASSED))
 
     async def _tell(self, connection: ClientConnection, session: NodeSession) -> None:
         """Send the node's status at once after a change, and from time to time."""
@@ -276,14 +284,18 @@ class CoordinatorLink:
         status = Status(
             self._now_us(),
             identity.epoch,
-            next_seq_of(state),
+            self._control.audit_head.seq + 1,
             self._accepted.version,
             health_of(state),
         )
-        return status, head_of(state, identity.epoch, self._boot)
+        return status, self._head()
 
     def _show(self, state: str, detail: str) -> None:
         self.status.state, self.status.detail = state, detail
+
+
+def _refusal(result: InstallResult) -> str:
+    return f"{result.code}: {result.message}" if result.outcome is InstallOutcome.REFUSED else ""
 
 
 def joined_detail(session: NodeSession) -> str:

@@ -5,18 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.clock import Clock, ClockWatch
 from eyeflow.node.config.sections import Durability
+from eyeflow.node.engine.core import Core
+from eyeflow.node.engine.options import EngineOptions
 from eyeflow.node.store.types import Batch, BufferFull, OnFull, StorageError, Unrecorded
 from eyeflow.node.store.writer import Writer
 from eyeflow.protocol.audit_bodies import Body
-
-if TYPE_CHECKING:
-    from eyeflow.node.engine.core import Core
-    from eyeflow.node.engine.engine import EngineOptions
 
 _log = logging.getLogger("eyeflow.node")
 

@@ -6,22 +6,21 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from random import Random
 
 from eyeflow.node.clock import Clock, ClockWatch
-from eyeflow.node.config.sections import Durability
 from eyeflow.node.engine.actions import ActionRunner
 from eyeflow.node.engine.arbiter import Arbiter
 from eyeflow.node.engine.core import Core
 from eyeflow.node.engine.disk import DiskGuard, Undo
+from eyeflow.node.engine.options import EngineOptions
 from eyeflow.node.engine.rounds import Round
 from eyeflow.node.engine.running import QueuedEvent, RunningRule
 from eyeflow.node.engine.turns import EVENTS_PER_ROUND
-from eyeflow.node.io.ports import Driver, IncomingEvent, Subscription
+from eyeflow.node.io.ports import Driver, IncomingEvent
 from eyeflow.node.run_key import RunKey
-from eyeflow.node.store.types import Batch, BufferLimits, StorageError
+from eyeflow.node.store.types import Batch, StorageError
 from eyeflow.node.store.writer import Writer, in_thread
 from eyeflow.protocol.audit_bodies import Body, CheckpointBody, StopBody
 
@@ -36,16 +35,6 @@ STOP_GRACE_S = 5.0
 TELL_US = 60_000_000
 """The log is told that a rule does not keep up at most this often."""
 FULL_REASON = "the node's buffer is full"
-
-
-@dataclass(slots=True)
-class EngineOptions:
-    """What the engine is told besides its parts."""
-
-    limits: BufferLimits
-    durability: Durability = Durability.FULL
-    on_subscriptions: Callable[[Mapping[str, set[Subscription]]], None] = field(default=lambda wanted: None)
-    random: Random | None = None
 
 
 class Engine:

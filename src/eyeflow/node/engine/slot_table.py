@@ -36,6 +36,11 @@ class SlotTable:
         """Return what a slot holds."""
         return self._rows.get(key)
 
+    def to_run(self) -> list[SlotRow]:
+        """Return what is kept to run: all but the last known good ones, by rule and slot."""
+        rows = (row for row in self._rows.values() if row.key.slot is not Slot.PREVIOUS)
+        return sorted(rows, key=lambda row: str(row.key))
+
     def rejected(self, rule: str) -> RejectedRow | None:
         """Return the last program of a rule that failed."""
         return self._rejected.get(rule)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eyeflow.base.duration import format_duration
+from eyeflow.node.control import HeldProgram
 from eyeflow.node.engine.running import RunningRule
 from eyeflow.node.io.ports import PortStatus
-from eyeflow.node.run_key import previous
+from eyeflow.node.run_key import RunKey, previous
 from eyeflow.node.store.types import RejectedRow
 
 if TYPE_CHECKING:
@@ -25,10 +26,7 @@ def node_status(node: NodeRuntime) -> dict[str, object]:
         "time_us": now_us,
         "uptime": format_duration((node.clock.steady_us() - node.started_steady_us) // 1_000_000 * 1_000_000),
         "coordinator": _coordinator(node),
-        "rules": [
-            _running(node, rule) for rule in sorted(node.engine.core.rules.values(), key=lambda one: str(one.key))
-        ]
-        + _refused(node),
+        "rules": [_program(node, held) for held in node.held()],
         "sources": [_port(name, source.status) for name, source in sorted(node.sources.items())],
         "drivers": [_port(name, driver.status) for name, driver in sorted(node.world.drivers.items())],
         "store": _store(node),
@@ -45,28 +43,26 @@ def _coordinator(node: NodeRuntime) -> dict[str, object]:
     return {"url": url, "state": node.link.status.state, "detail": node.link.status.detail}
 
 
-def _all_running(node: NodeRuntime) -> list[dict[str, object]]:
-    rules = node.engine.core.rules.values()
-    return [_running(node, rule) for rule in sorted(rules, key=lambda one: str(one.key))]
+def _program(node: NodeRuntime, held: HeldProgram) -> dict[str, object]:
+    rule = node.engine.core.rules.get(RunKey(held.rule, held.slot))
+    what: dict[str, object] = {"rule": held.rule, "slot": held.slot.value, "program_id": held.program_id}
+    if rule is None:
+        return what | {"state": "refused", "manifest_version": held.manifest_version, "last_error": held.refusal}
+    more = {"state": "running", "manifest_version": held.manifest_version, "params": dict(held.params)}
+    return what | more | _running(node, rule)
 
 
 def _running(node: NodeRuntime, rule: RunningRule) -> dict[str, object]:
     row, program = rule.row, rule.program
     kept, failed = node.installer.table.row(previous(rule.name)), node.installer.table.rejected(rule.name)
     return {
-        "rule": rule.name,
-        "slot": rule.key.slot.value,
         "actuation": row.actuation.value,
         "standing": row.standing.value,
-        "state": "running",
         "version": program.version,
         "priority": program.priority.name.lower(),
-        "program_id": row.program_id.hex(),
         "previous_program_id": kept.program_id.hex() if kept else "",
         "deployment": row.deployment,
-        "manifest_version": row.manifest_version,
         "failed_program": _failed_program(failed),
-        "params": dict(row.params),
         "installed_us": row.installed_us,
         "counted_since_us": rule.started_us,
         "waiting": len(rule.queue),
@@ -89,16 +85,6 @@ def _failed_program(failed: RejectedRow | None) -> dict[str, object] | None:
         "reason": failed.reason,
         "rejected_us": failed.rejected_us,
     }
-
-
-def _refused(node: NodeRuntime) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = []
-    for key in sorted(node.installer.refused, key=str):
-        row, reason = node.installer.table.row(key), node.installer.refused[key]
-        where: dict[str, object] = {"rule": key.rule, "slot": key.slot.value, "state": "refused"}
-        program_id = row.program_id.hex() if row else ""
-        rows.append(where | {"program_id": program_id, "last_error": reason})
-    return rows
 
 
 def _port(name: str, status: PortStatus) -> dict[str, object]:

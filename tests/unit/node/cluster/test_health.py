@@ -5,8 +5,10 @@ from typing import Any
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
-from eyeflow.node.cluster.health import foreign_of, health_of, installed_of, next_seq_of, rules_of
-from eyeflow.protocol.messages import HealthKind, HealthState, InstalledRule, Status
+from eyeflow.node.cluster.health import candidates_of, foreign_of, health_of, installed_of, refusal_of, unwanted_of
+from eyeflow.node.control import HeldProgram
+from eyeflow.protocol.messages import HealthKind, HealthState, InstalledRule, ManifestEntry, Status
+from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.versions import VERSIONS
 
 ID = "ab" * 32
@@ -23,30 +25,54 @@ def row(rule: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def test_what_runs_is_told_with_its_parameters() -> None:
-    state: dict[str, object] = {"rules": [row("pump"), {"rule": "relay", "state": "refused", "last_error": "why"}]}
-    assert installed_of(state, 3) == {InstalledRule("pump", ID, (("a", 2.5), ("b", 1)))}
-    assert rules_of(state) == {"pump", "relay"}
-    rule, refused = health_of(state)
-    assert (rule.state, rule.counters) == (HealthState.RUNNING, ())
+def held(rule: str, slot: Slot = Slot.ACTIVE, version: int = 3, refusal: str = "") -> HeldProgram:
+    return HeldProgram(rule, slot, ID, (("a", 2.5), ("b", 1)), version, refusal)
+
+
+def entry(rule: str, slot: Slot = Slot.ACTIVE) -> ManifestEntry:
+    return ManifestEntry(rule, ID, "d", (), slot)
+
+
+def test_what_runs_is_told_with_its_slot_and_parameters() -> None:
+    found = (held("pump"), held("pump", Slot.CANDIDATE), held("relay", refusal="why"))
+    assert installed_of(found, 3) == {
+        InstalledRule("pump", ID, (("a", 2.5), ("b", 1)), slot) for slot in (Slot.ACTIVE, Slot.CANDIDATE)
+    }
+    assert refusal_of(found, "relay", Slot.ACTIVE) == "why" and refusal_of(found, "gone", Slot.ACTIVE)
+    state: dict[str, object] = {
+        "rules": [
+            row("pump"),
+            row("pump", slot="candidate"),
+            {"rule": "relay", "state": "refused", "last_error": "why"},
+        ]
+    }
+    rule, beside, refused = health_of(state)
+    assert (rule.state, rule.counters, rule.slot, beside.slot) == (
+        HealthState.RUNNING, (), Slot.ACTIVE, Slot.CANDIDATE,
+    )  # fmt: skip
     assert (refused.state, refused.detail) == (HealthState.FAILED, "why")
 
 
 def test_rules_of_a_newer_foreign_manifest_do_not_count_as_installed() -> None:
-    state: dict[str, object] = {"rules": [row("pump"), row("relay", manifest_version=9)]}
-    assert foreign_of(state, 3) == {"relay"}
-    assert {one.rule for one in installed_of(state, 3)} == {"pump"}
+    found = (held("pump"), held("relay", version=9))
+    assert foreign_of(found, 3) == {"relay"}
+    assert {one.rule for one in installed_of(found, 3)} == {"pump"}
+
+
+def test_what_a_manifest_does_not_want_goes() -> None:
+    found = (held("a"), held("b"), held("b", Slot.CANDIDATE), held("c"), held("d", Slot.CANDIDATE), held("e"))
+    wanted = [entry("b"), entry("c", Slot.CANDIDATE), entry("d", Slot.CANDIDATE), entry("e")]
+    assert unwanted_of(found, wanted) == {"a", "c"}, "c is held as active and wanted as candidate only"
+    assert candidates_of(found, wanted) == ["b"]
 
 
 def test_ports_and_counters_are_told() -> None:
     port = {"name": "mqtt", "state": "up", "detail": "", "counters": {"received": 7}}
-    state: dict[str, object] = {"sources": [port], "drivers": [{**port, "state": "failed"}], "audit": {"next_seq": 9}}
+    state: dict[str, object] = {"sources": [port], "drivers": [{**port, "state": "failed"}]}
     assert [(one.kind, one.name, one.state, one.counters) for one in health_of(state)] == [
         (HealthKind.PORT, "mqtt", HealthState.RUNNING, (("received", 7),)),
         (HealthKind.PORT, "mqtt", HealthState.FAILED, (("received", 7),)),
     ]
-    assert next_seq_of(state) == 9
-    assert next_seq_of({}) == 0
 
 
 texts = st.text(max_size=2000)
@@ -65,6 +91,6 @@ rows = st.fixed_dictionaries(
 @given(st.lists(rows, max_size=4), values)
 def test_any_status_makes_a_message_that_can_be_sent(found: list[dict[str, Any]], audit: Any) -> None:
     state: dict[str, object] = {"rules": found, "sources": found, "audit": audit}
-    status = Status(1, 1, next_seq_of(state) % 2**62, 1, health_of(state))
+    status = Status(1, 1, 1, 1, health_of(state))
     for version in VERSIONS.values():
         assert version.decode(version.encode(status)) == status

@@ -16,6 +16,7 @@ from eyeflow.node.engine.revocation import Revocation
 from eyeflow.node.run_key import active
 from eyeflow.protocol.audit import decode_record, verify_chain
 from eyeflow.protocol.audit_bodies import ActionOutcome, ActionResultBody, ExecutionBody, WithdrawBody
+from eyeflow.protocol.slot import Slot
 from eyeflow.svm.signing import fingerprint, public_key_of, sign_program
 
 OTHER = bytes(range(100, 132))
@@ -134,8 +135,8 @@ def test_another_signature_within_the_grace_ends_it(tmp_path: Path) -> None:
         sim.node.revocation = Revocation(sim.node.installer, sim.clock, 60.0)
         sim.node.trust([])
         await sim.node.stop_distrusted()
-        assert [one.rule for one in installed_of(sim.node.status(), 1)] == ["ours"], "the other one is fetched again"
-        assert "runs until the grace of this node is over" in refusal_of(sim.node.status(), "theirs")
+        assert [one.rule for one in installed_of(sim.node.held(), 1)] == ["ours"], "the other one is fetched again"
+        assert "runs until the grace of this node is over" in refusal_of(sim.node.held(), "theirs", Slot.ACTIVE)
         data = sign_program(program(counter("theirs"), OTHER), SIGNER)
         assert (await sim.node.install(data, {}, "d", 2)).outcome is InstallOutcome.UNCHANGED
         assert sim.rule("theirs")["stops_us"] == 0
