@@ -5,7 +5,6 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PROBE_RS := tests/embassy/test_probe_rs.py
-# Tests of firmware share one folder of compiled crates: tests/conftest.py keeps them together in one process.
 WORKERS := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-probe-rs check bench bench-mcu golden fuzz clean help

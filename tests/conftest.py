@@ -7,10 +7,9 @@ import signal
 
 import pytest
 from hypothesis import settings
-from xdist.remote import Producer
-from xdist.scheduler import LoadFileScheduling
 
-FIRMWARE = "tests that build firmware"
+FIRMWARE = "tests/embassy/"
+LONGEST = ("test_firmware_builds.py", "test_board_state.py", "test_bad_input.py", "test_end_to_end.py")
 
 # The same examples in every run: a red build must be red again on the next machine. `make fuzz` looks for new ones.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -28,26 +27,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest."""
-    items.sort(key=lambda item: _unit(item.nodeid) != FIRMWARE)
+    """Begin with what takes longest: tests that build firmware, those with the most images first."""
+    items.sort(key=lambda item: _rank(item.nodeid))
 
 
-def _unit(nodeid: str) -> str:
-    """Return what stays in one process: a file of tests, or all of those that build firmware."""
-    file = nodeid.split("::", 1)[0]
-    return FIRMWARE if file.startswith("tests/embassy/") else file
-
-
-class FirmwareTogether(LoadFileScheduling):
-    """Cargo's folder of compiled crates holds one image of each name: tests that build some must not run at once."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return _unit(nodeid)
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
-    """Distribute the tests of `make test`."""
-    return FirmwareTogether(config, log)
+def _rank(nodeid: str) -> int:
+    file = nodeid.split("::", 1)[0].removeprefix(FIRMWARE)
+    return LONGEST.index(file) if file in LONGEST else len(LONGEST) + (not nodeid.startswith(FIRMWARE))
 
 
 @pytest.hookimpl(trylast=True)

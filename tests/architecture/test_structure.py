@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "eyeflow"
 FILES = sorted(SOURCE.rglob("*.py"))
+TREES = {path: ast.parse(path.read_text()) for path in FILES}
 GENERATED = {
     SOURCE / "svm" / "opcodes.py",
     SOURCE / "cli" / "surface.py",
@@ -132,7 +133,7 @@ def size_errors(path: Path, tree: ast.AST) -> list[str]:
 
 @pytest.mark.parametrize("check", [direction_errors, home_errors, printing_errors, size_errors])
 def test_structure(check: object) -> None:
-    errors = [error for path in FILES for error in check(path, ast.parse(path.read_text()))]  # type: ignore[operator]
+    errors = [error for path in FILES for error in check(path, TREES[path])]  # type: ignore[operator]
     assert not errors, "\n" + "\n".join(errors)
 
 
@@ -153,7 +154,7 @@ def import_graph() -> Graph:
     files = {".".join(path.relative_to(SOURCE.parent).with_suffix("").parts): path for path in FILES}
     modules = {name.removesuffix(".__init__"): path for name, path in files.items()}
     return {
-        name: {found for found in imported(ast.parse(path.read_text())) if found in modules and found != name}
+        name: {found for found in imported(TREES[path]) if found in modules and found != name}
         for name, path in modules.items()
     }
 

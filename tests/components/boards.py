@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
+from inspect import getsource
 from pathlib import Path
 from threading import Thread
 
+from components.rust import BUILD, ROOT, alone
 from eyeflow.board_link.port import Board, Patience
 from eyeflow.compiler.compile import CompileOptions, compile_rule
-from eyeflow.mcu.board import load_board
-from eyeflow.mcu.build import build_firmware
+from eyeflow.mcu import build
+from eyeflow.mcu.board import Board as BoardFile
+from eyeflow.mcu.board import parse_board
 from eyeflow.mcu.chips import find_chip
-from eyeflow.mcu.project import render_project
+from eyeflow.mcu.project import Project, project_files, render_project
 from eyeflow.mcu.sim.chip import SimulatedChip
 from eyeflow.mcu.sim.endpoints import TcpEndpoint
 from eyeflow.mcu.sim.events import CoreFault, PinChanged
 from eyeflow.mcu.sim.serve import SimServer
 from eyeflow.mcu.sim.start import start_simulator
+from eyeflow.mcu.toolchain import find_toolchain
 from eyeflow.svm.container import encode
 from eyeflow.svm.program import Profile
 from eyeflow.svm.signing import public_key_of, sign_program
 
-ROOT = Path(__file__).resolve().parents[2]
 RULE = (ROOT / "examples/overheat_relay/overheat_relay.eye").read_text("utf-8")
 SIGNER, STRANGER = bytes(range(32)), bytes(range(1, 33))
 """Private keys of the tests: of no use anywhere else."""
@@ -122,14 +123,28 @@ PICO = Lab("RP2040", 0, "GPIO2")
 LABS = (F401, PICO)
 
 
+@contextmanager
+def rendered(board: BoardFile, board_text: str) -> Iterator[Project]:
+    """A project of a board's firmware, in one place for all boards of a core: what they share is compiled once."""
+    place = BUILD / "projects" / board.chip.target
+    with alone(place):
+        yield render_project(board, board_text, place / "project")
+
+
 @cache
 def _built(board_text: str) -> Path:
-    directory = Path(tempfile.mkdtemp(prefix="eyeflow-board-"))
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    board_file = directory / "board.toml"
-    board_file.write_text(board_text, "utf-8")
-    project = render_project(load_board(board_file), board_text, directory / "project")
-    return build_firmware(project, lambda *_: None).image.elf
+    """Return the image for a board file: built once for all tests, in whichever process they run."""
+    board = parse_board(board_text)
+    made_by = (getsource(build), find_toolchain(board.chip.target).describe())
+    made_of = (board_text, *made_by, *sorted(project_files(board).items()))
+    kept = BUILD / "images" / f"{sha256(repr(made_of).encode()).hexdigest()[:32]}.elf"
+    if kept.is_file():
+        return kept
+    with rendered(board, board_text) as project:
+        if not kept.is_file():  # another process may have built it meanwhile
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            build.build_firmware(project, lambda *_: None).image.elf.replace(kept)
+    return kept
 
 
 def share_compiled_crates() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from components import lines
 from components.boards import F401, PATIENCE, RULE, SIGNER, STRANGER
 from components.command import DEADLINE_S, eyeflow
 from components.device import Device
-from components.rust import EMBASSY, rust_example
+from components.rust import damaged_example, rust_example
 from components.uart import resample
 from eyeflow.board_link.dictionary import DICTIONARIES
 from eyeflow.board_link.frames import ANSWER, Receiver
@@ -69,7 +68,7 @@ def url() -> Iterator[str]:
     chip = F401.start()
     try:
         with F401.served(chip) as url:
-            with Board(url) as board:
+            with Board(url, patience=PATIENCE) as board:
                 board.push(GOOD)
             yield url
     finally:
@@ -190,14 +189,14 @@ def test_the_image_refuses_another_abi_and_dictionary(
     url: str, abi: int, dictionary: int, code: Code, own: int
 ) -> None:
     payload = push_begin("ab" * 32, 1 << 50, 900, (500, 2, dictionary), abi, "overheat_relay")
-    with Board(url) as board:
+    with Board(url, patience=PATIENCE) as board:
         fields = answered(board, Ask(Request.PUSH_BEGIN, payload, slow=True))
         assert (fields.code(), fields.number("Q")) == (code, own)
     assert_it_still_runs(url, GOOD)
 
 
 def test_a_port_that_another_command_has(url: str) -> None:
-    with Board(url) as board:
+    with Board(url, patience=PATIENCE) as board:
         assert board.ping(b"mine") >= 0
         ran = eyeflow("mcu", "list", "--port", url)
         assert (ran.code, ran.error["code"]) == (ENVIRONMENT, "port_busy")
@@ -263,14 +262,9 @@ def test_a_board_without_power() -> None:
         chip.close()
 
 
-def damaged(directory: Path, file: str, old: str, new: str) -> Path:
+def damaged(file: str, old: str, new: str) -> Path:
     """Return the board's own code on this machine, built with one change."""
-    copy = directory / "embassy"
-    shutil.copytree(EMBASSY, copy, ignore=shutil.ignore_patterns("target", "fuzz", "firmware"))
-    source = (copy / file).read_text("utf-8")
-    assert source.count(old) == 1
-    (copy / file).write_text(source.replace(old, new), "utf-8")
-    return rust_example("eyeflow-link", "device", copy)
+    return damaged_example("eyeflow-link", "device", file, old, new)
 
 
 @pytest.fixture
@@ -291,16 +285,16 @@ def start(tmp_path: Path) -> Iterator[Callable[[Path], str]]:
 
 def test_a_million_bytes_of_noise(start: Callable[[Path], str]) -> None:
     url = start(rust_example("eyeflow-link", "device"))
-    with Board(url) as board:
+    with Board(url, patience=PATIENCE) as board:
         board.push(GOOD)
     assert len(lines.shout(url, NOISE_BYTES, seed=1)) == 1
     assert ids(url) == [decode(GOOD).program_id]
 
 
-def test_without_the_check_of_frames_noise_is_answered(tmp_path: Path, start: Callable[[Path], str]) -> None:
+def test_without_the_check_of_frames_noise_is_answered(start: Callable[[Path], str]) -> None:
     """The control of the two tests with noise: the same bytes, and a board whose CRC check is broken."""
     good = "(crc32(content) == u32::from_le_bytes(*crc)).then_some"
-    url = start(damaged(tmp_path, "link/src/frame.rs", good, "(crc32(content) | 1 != u32::from(crc[0]) & 0).then_some"))
+    url = start(damaged("link/src/frame.rs", good, "(crc32(content) | 1 != u32::from(crc[0]) & 0).then_some"))
     assert len(lines.shout(url, NOISE_BYTES, seed=1)) > 1
 
 
@@ -308,7 +302,7 @@ def test_firmware_with_another_dictionary_gets_its_programs_without(
     tmp_path: Path, start: Callable[[Path], str]
 ) -> None:
     version = "DICTIONARY_VERSION: u16 = {}"
-    url = start(damaged(tmp_path, "link/src/dictionary.rs", version.format(DICTIONARY), version.format(DICTIONARY + 9)))
+    url = start(damaged("link/src/dictionary.rs", version.format(DICTIONARY), version.format(DICTIONARY + 9)))
     path = tmp_path / "rule.svm"
     path.write_bytes(GOOD)
     ran = eyeflow("mcu", "push", path, "--port", url)
@@ -318,7 +312,7 @@ def test_firmware_with_another_dictionary_gets_its_programs_without(
 
 def test_firmware_with_another_abi(tmp_path: Path, start: Callable[[Path], str]) -> None:
     version = "ABI: u8 = {}"
-    url = start(damaged(tmp_path, "svm/src/isa.rs", version.format(ABI), version.format(ABI + 1)))
+    url = start(damaged("svm/src/isa.rs", version.format(ABI), version.format(ABI + 1)))
     path = tmp_path / "rule.svm"
     path.write_bytes(GOOD)
     ran = eyeflow("mcu", "push", path, "--port", url)
@@ -330,14 +324,14 @@ def test_firmware_with_another_abi(tmp_path: Path, start: Callable[[Path], str])
 def test_an_answer_that_is_lost_makes_no_failure_of_a_removal(start: Callable[[Path], str]) -> None:
     """The request is sent again, and the rule is gone by then: that is what was asked for."""
     url, silent = start(rust_example("eyeflow-link", "device")), [1]
-    with Board(url) as board:
+    with Board(url, patience=PATIENCE) as board:
         board.push(GOOD)
 
     def once(data: bytes) -> bytes:
         removed = any(frame.kind == Request.REMOVE | ANSWER for frame in Receiver().feed(data))
         return b"" if removed and silent and silent.pop() else data
 
-    with lines.changed_line(url, bytes, once) as line, Board(line) as board:
+    with lines.changed_line(url, bytes, once) as line, Board(line, patience=PATIENCE) as board:
         board.remove("overheat_relay")
         assert board.list() == ()
     assert not silent, "the answer was lost"

@@ -199,13 +199,6 @@ def test_it_is_compiled_as_boards_are(board: Path) -> None:
     assert emulated == firmware
 
 
-@pytest.mark.parametrize("folder", [".", "guest", "embive"])
-def test_the_crates_are_formatted(folder: str) -> None:
-    command = ["cargo", "fmt", "--check"]
-    done = subprocess.run(command, cwd=MANIFEST.parent / folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 def test_the_crate_is_free_of_lints() -> None:
     command = ["cargo", "clippy", "--quiet", "--locked", "--bins", "--", "-D", "warnings"]
     done = subprocess.run(command, cwd=MANIFEST.parent, capture_output=True, text=True, check=False)
