@@ -131,6 +131,12 @@ class Subscriber(Handler):
         self._denied.clear()
         self._unsafe.clear()
         self._ask(everything=True)
+        self._pause_if_full()  # by messages of earlier connections that are still worked on
+
+    def _pause_if_full(self) -> None:
+        if self._window.is_full and not self._connection.is_paused:
+            self._connection.pause()
+            self._held_since_s = asyncio.get_running_loop().time()
 
     def down(self, reason: str) -> None:
         """Suspect what was asked for: a broker may end the connection instead of refusing a filter."""
@@ -156,9 +162,7 @@ class Subscriber(Handler):
         routes = self._filters.route(topic, numbers, message.retain)
         payload = bytes(message.payload)
         done = self._window.take(message.mid, message.qos, topic, len(payload))
-        if self._window.is_full and not self._connection.is_paused:
-            self._connection.pause()
-            self._held_since_s = asyncio.get_running_loop().time()
+        self._pause_if_full()
         self._on_message(Message(topic, payload, routes, lambda: self._done(done)))
 
     def _done(self, done: Callable[[], None]) -> None:
