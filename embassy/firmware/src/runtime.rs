@@ -1,14 +1,14 @@
 //! The scan: run what is due, one program after the other, on the image of the inputs.
 
 use eyeflow_link::{Level, Records};
-use eyeflow_slots::{PLACES, Start as StoreStart, Verdict};
+use eyeflow_slots::{Flash, PLACES, Start as StoreStart, Store as Slots, StoreError, Verdict};
 use eyeflow_state::put;
 use eyeflow_svm::{Event, Execution, Machine, Program, Status, Verified, Workspace, verify_mcu};
 
 use crate::area::{Store, in_place};
 use crate::board;
 use crate::crypto::sha256;
-use crate::keeping::Turn as KeepTurn;
+use crate::keeping::{Keeper, Turn as KeepTurn};
 #[cfg(feature = "llm")]
 use crate::llm::{Llm, Pending};
 use crate::once::once;
@@ -129,6 +129,38 @@ impl Runtime {
         }
     }
 
+    /// Keep what a place holds, if it is not what flash holds. Without `at_once` in steps: true says that it is to be called
+    /// again in the next scan.
+    pub fn keep<F: Flash, const UNIT: usize>(
+        &mut self,
+        store: &mut Slots<F, UNIT>,
+        place: u8,
+        at_once: bool,
+        now_s: u32,
+    ) -> Result<bool, StoreError> {
+        let mut keeper = Keeper { words: self.work_words, told: self.told };
+        match self.places.get_mut(usize::from(place)) {
+            Some(target) => keeper.keep(target, store, place, at_once, now_s),
+            None => Ok(false),
+        }
+    }
+
+    /// At the end of a scan: keep what changed, of one place at a time, and when it is due.
+    #[inline(never)]
+    pub fn tend(&mut self, store: &mut Store, outbox: &mut Outbox, now_us: u64) {
+        let Some(place) = self.turn.next() else {
+            return;
+        };
+        let now_s = (now_us / 1_000_000) as u32;
+        let due = self.places.get(usize::from(place)).is_some_and(|target| now_s >= target.due_s);
+        let kept = if due { self.keep(store, place, false, now_s) } else { Ok(false) };
+        self.turn.ended(kept == Ok(true));
+        if kept.is_err() {
+            eyeflow_link::log(Level::Error, b"state cannot be kept", &mut |frame| outbox.push(frame));
+        }
+        self.refresh(store, now_us);
+    }
+
     fn load(&mut self, store: &Store, place: u8, now_us: u64) {
         self.world.make_safe(place);
         #[cfg(feature = "llm")]
@@ -150,7 +182,7 @@ impl Runtime {
                 if clock.told && !self.told {
                     self.restored_us = self.restored_us.max(clock.last_us);
                 }
-                self.note_kept(place);
+                Keeper { words: self.work_words, told: self.told }.note_kept(target);
             }
             Err(_) => target.loaded = None,
         }

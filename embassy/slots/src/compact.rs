@@ -3,25 +3,14 @@
 use crate::flash::{Bank, Flash};
 use crate::log::{self, Found};
 use crate::record::{Header, Kind};
-use crate::store::{NOWHERE, Store, StoreError, Work, names_rule};
-use crate::write::FLOORS_MAX;
+use crate::store::{NOWHERE, Store, StoreError, names_rule};
+use crate::work::{Compaction, Work};
+
+/// Rules whose floor survives the removal of their programs.
+pub(crate) const FLOORS_MAX: u32 = 8;
 
 /// About what one step moves, for an answer how many are left.
 const STEP_BYTES: u32 = 1024;
-
-/// How far cleaning up has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Compaction {
-    erased: u32,
-    source: u32,
-    target: u32,
-    /// The place whose program before the running one is given up, to make room; `KEEP_ALL` for none.
-    dropped: u8,
-}
-
-impl Compaction {
-    pub(crate) const KEEP_ALL: u8 = u8::MAX;
-}
 
 /// What becomes of a record.
 enum Fate {

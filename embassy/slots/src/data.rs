@@ -1,11 +1,11 @@
 //! Bytes that the firmware keeps for a rule: its parameters and its durable state.
 
-use crate::compact::Compaction;
 use crate::crc::Crc;
 use crate::flash::Flash;
 use crate::log;
 use crate::record::{COMMIT_BYTES, Header, Kind};
 use crate::store::{Store, StoreError};
+use crate::work::Compaction;
 use crate::write::Begin;
 
 impl<F: Flash, const UNIT: usize> Store<F, UNIT> {

@@ -21,6 +21,7 @@ mod record;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod store;
+mod work;
 mod write;
 
 pub use flash::{Bank, Flash, FlashError};

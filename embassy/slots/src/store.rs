@@ -1,10 +1,9 @@
 //! The store: which program runs in which place, found by reading the log of the newer bank at boot.
 
-use crate::compact::Compaction;
-use crate::crc::Crc;
 use crate::flash::{Bank, Flash, FlashError};
 use crate::log::{self, Found};
 use crate::record::{HEADER_BYTES, Header, ID_BYTES, Kind, NAME_BYTES_MAX, double, rule_key};
+use crate::work::Work;
 
 /// Programs that one board runs.
 pub const PLACES: usize = 4;
@@ -65,25 +64,6 @@ impl Place {
         self.previous_good = false;
         self.trials = 0;
     }
-}
-
-/// The program that is being received.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Open {
-    pub(crate) base: u32,
-    pub(crate) header: Header,
-    pub(crate) written: u32,
-    /// Whether the last, incomplete unit is on flash too.
-    pub(crate) flushed: bool,
-    pub(crate) crc: Crc,
-}
-
-/// What the store is in the middle of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Work {
-    Idle,
-    Open(Open),
-    Compacting(Compaction),
 }
 
 /// One program in the store.
@@ -160,6 +140,19 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
             // When this fails the first copy still stands, and the next boot tries again.
             let _ = self.program_padded(self.bank, second, &bytes);
         }
+    }
+
+    /// Program bytes in whole units, the last one filled up with ones.
+    pub(crate) fn program_padded(&mut self, bank: Bank, mut offset: u32, bytes: &[u8]) -> Result<(), FlashError> {
+        for piece in bytes.chunks(UNIT) {
+            let mut unit = [0xFF; UNIT];
+            for (target, &byte) in unit.iter_mut().zip(piece) {
+                *target = byte;
+            }
+            self.flash.program(bank, offset, &unit)?;
+            offset += UNIT as u32;
+        }
+        Ok(())
     }
 
     /// Read the log of the bank in use from its start.

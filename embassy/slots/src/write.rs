@@ -1,18 +1,17 @@
 //! Writing: receiving a program, its commit, and the marks that decide which program runs.
 
-use crate::compact::Compaction;
+use crate::compact::FLOORS_MAX;
 use crate::crc::Crc;
-use crate::flash::{Bank, Flash, FlashError};
+use crate::flash::Flash;
 use crate::log;
 use crate::record::{
     COMMIT_BYTES, HEADER_BYTES, Header, ID_BYTES, Kind, NAME_BYTES_MAX, PREFIX_BYTES, program_key, rule_key,
 };
-use crate::store::{NOWHERE, Open, PLACES, Place, Store, StoreError, TRIALS_MAX, Work};
+use crate::store::{NOWHERE, PLACES, Place, Store, StoreError, TRIALS_MAX};
+use crate::work::{Compaction, Open, Work};
 
 /// Records without a payload that always find room, so that a mark never has to wait for an erase right away.
 const MARKS_RESERVED: u32 = 8;
-/// Rules whose floor survives the removal of their programs.
-pub(crate) const FLOORS_MAX: u32 = 8;
 
 /// What the sender says about a program before it sends it. Nothing of it is believed until the program itself says the
 /// same; see the link's session.
@@ -142,19 +141,6 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
         let done = self.program_padded(self.bank, at, bytes);
         self.clean &= done.is_ok();
         Ok(done?)
-    }
-
-    /// Program bytes in whole units, the last one filled up with ones.
-    pub(crate) fn program_padded(&mut self, bank: Bank, mut offset: u32, bytes: &[u8]) -> Result<(), FlashError> {
-        for piece in bytes.chunks(UNIT) {
-            let mut unit = [0xFF; UNIT];
-            for (target, &byte) in unit.iter_mut().zip(piece) {
-                *target = byte;
-            }
-            self.flash.program(bank, offset, &unit)?;
-            offset += UNIT as u32;
-        }
-        Ok(())
     }
 
     /// Add bytes to the program that is being received.
