@@ -8,10 +8,14 @@ PLAIN = {"Accept-Encoding": "identity"}
 """Headers for every request whose answer is read: 64 KB of a compressed answer may hold 64 MB."""
 
 
+class RefusedAnswer(httpx.RemoteProtocolError):
+    """An answer that is too large or compressed; the text is for people, as it is ours and not the library's."""
+
+
 async def aread_body(response: httpx.Response, size_bytes_max: int) -> bytes:
     """Return the body of a streamed answer. The caller limits the time of the whole request: httpx limits each wait.
 
-    Raises httpx.RemoteProtocolError for one that is larger or compressed.
+    Raises RefusedAnswer for one that is larger or compressed.
     """
     body = _Body(response, size_bytes_max)
     async for chunk in response.aiter_raw():
@@ -25,7 +29,7 @@ class _Body:
         self._max = size_bytes_max
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding != "identity":
-            raise httpx.RemoteProtocolError(f"the answer is encoded as {encoding[:32]!r}, which was not asked for")
+            raise RefusedAnswer(f"the answer is encoded as {encoding[:32]!r}, which was not asked for")
         if response.headers.get("content-length", "0").strip().isdecimal():
             self._check(int(response.headers.get("content-length", "0")[:20]))
 
@@ -35,4 +39,4 @@ class _Body:
 
     def _check(self, size_bytes: int) -> None:
         if size_bytes > self._max:
-            raise httpx.RemoteProtocolError(f"the answer has more than {self._max} bytes")
+            raise RefusedAnswer(f"the answer has more than {self._max} bytes")
