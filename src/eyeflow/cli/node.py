@@ -187,7 +187,7 @@ def _say_rules(rules: list[dict[str, Any]]) -> None:
         return
     rows = [
         [
-            rule["rule"],
+            rule["rule"] if rule["slot"] == "active" else f"{rule['rule']} ({rule['slot']})",
             rule.get("version", ""),
             rule["state"],
             str(rule.get("executions", 0)),

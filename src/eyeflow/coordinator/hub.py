@@ -29,7 +29,7 @@ TICK_S = 1.0
 CHANGES_READ_MAX = 1_000
 """Changes of the feed that are read at once to find the nodes that get a new manifest."""
 
-Clock = Callable[[], int]
+NowUs = Callable[[], int]
 
 
 class OpenLink(Protocol):
@@ -57,7 +57,7 @@ class Hub:
     Make it by `started`. `follow` lets follow what changed: it runs after each commit that appended to the feed.
     """
 
-    def __init__(self, store: ClusterStore, clock: Clock = wall_clock_us, random: Random | None = None) -> None:
+    def __init__(self, store: ClusterStore, clock: NowUs = wall_clock_us, random: Random | None = None) -> None:
         random = random or SystemRandom()
         self.store = store
         self.clock = clock
@@ -83,7 +83,7 @@ class Hub:
         self._following = asyncio.Lock()
 
     @classmethod
-    async def started(cls, store: ClusterStore, clock: Clock = wall_clock_us, random: Random | None = None) -> Hub:
+    async def started(cls, store: ClusterStore, clock: NowUs = wall_clock_us, random: Random | None = None) -> Hub:
         """Return the hub of a coordinator that starts: no link is up yet, whatever the store says."""
         hub = cls(store, clock, random)
         hub._offered = await store.read(lambda reading: reading.newest_change())

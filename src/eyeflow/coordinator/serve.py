@@ -20,7 +20,7 @@ from eyeflow.base.private import STRANGERS, WRITERS, require_private
 from eyeflow.base.reasons import why
 from eyeflow.client.profile import ClientProfile, write_secret
 from eyeflow.coordinator.app import make_app
-from eyeflow.coordinator.hub import Clock, Hub, wall_clock_us
+from eyeflow.coordinator.hub import Hub, NowUs, wall_clock_us
 from eyeflow.coordinator.store.cluster_store import ClusterStore
 from eyeflow.coordinator.store.facts import Kept
 from eyeflow.coordinator.store.sqlite_store import SqliteStore
@@ -81,7 +81,7 @@ async def serve(
     on_started: Callable[[Started], None],
     stop: asyncio.Event | None = None,
     *,
-    clock: Clock = wall_clock_us,
+    clock: NowUs = wall_clock_us,
     machine: Machine | None = None,
     listen: Callable[[str, int], socket.socket] | None = None,
     open_store: Callable[[Path, Machine], ClusterStore] = SqliteStore,

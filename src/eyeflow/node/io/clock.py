@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-Clock = Callable[[], int]
+NowUs = Callable[[], int]
 """Returns the time in microseconds since 1970-01-01 UTC."""
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 from eyeflow.base.reading import parse_toml
 from eyeflow.node.config.settings import Section, Setting
 from eyeflow.node.config.tables import Table
-from eyeflow.node.io.clock import Clock, system_clock
+from eyeflow.node.io.clock import NowUs, system_clock
 from eyeflow.node.io.ports import Driver, Source
 from eyeflow.svm.addresses import address_problem
 
@@ -109,7 +109,7 @@ class Site:
 
     config: PortsConfig
     node: str
-    clock: Clock = system_clock
+    clock: NowUs = system_clock
 
     def of(self, section: type[S]) -> S:
         """Return a section of the configuration."""

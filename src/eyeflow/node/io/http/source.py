@@ -15,7 +15,7 @@ from eyeflow.net.listener import tcp_socket
 from eyeflow.net.places import Limits
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.config.tables import secret
-from eyeflow.node.io.clock import Clock, system_clock
+from eyeflow.node.io.clock import NowUs, system_clock
 from eyeflow.node.io.http.settings import HttpServerConfig
 from eyeflow.node.io.payloads import UnreadablePayload, decode_object
 from eyeflow.node.io.ports import Deliver, IncomingEvent, PortStatus, Subscription
@@ -43,7 +43,7 @@ class HttpSource:
     def __init__(
         self,
         config: HttpServerConfig,
-        clock: Clock = system_clock,
+        clock: NowUs = system_clock,
         backoff: Backoff | None = None,
         limits: Limits = LIMITS,
     ) -> None:
