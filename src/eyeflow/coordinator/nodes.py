@@ -101,10 +101,11 @@ class Nodes:
         return self._histories[name]
 
     async def link_closed(self, name: str, now_us: int) -> None:
-        """A node's link is gone: it may come back as an old copy, so how far it had come is kept now."""
-        await self._write_histories([name] if name in self._unwritten else [], now_us)
-        if name not in self._unwritten:
-            self._histories.pop(name, None)
+        """A node's link is gone: it may come back as an old copy, so how far it had come is kept now.
+
+        It stays in memory, too: the node's next link may be opening at this moment, and judges by it.
+        """
+        await self._write_histories([name], now_us)
 
     async def said_hello(self, name: str, hello: Hello, protocol: int, now_us: int) -> None:
         """The node's link is up and speaks `protocol`: its manifest is signed anew unless it has that form."""
@@ -122,10 +123,13 @@ class Nodes:
 
     def saw(self, name: str, status: Status, now_us: int) -> None:
         """The node told its health."""
-        self.health[name], self.seen_us[name] = status, now_us
+        if name in self._histories:  # else it was removed, and this is the last that its link brought
+            self.health[name], self.seen_us[name] = status, now_us
 
     async def told(self, name: str, head: Head, now_us: int) -> None:
         """The node told where its audit chain ends."""
+        if name not in self._histories:
+            return  # as in `saw`: the next node of this name must not be judged by it
         before = self._history(name)
         history, found = judge(before, head)
         self._keep(name, history)

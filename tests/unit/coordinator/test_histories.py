@@ -285,6 +285,26 @@ def test_what_a_failing_disk_did_not_keep_is_kept_later(seen: Seen) -> None:
     assert seen.hub.trouble == ""
 
 
+def test_a_link_that_ends_while_the_next_one_opens_forgets_nothing(seen: Seen) -> None:
+    seen.told(head(9))
+
+    async def both() -> None:
+        nodes = seen.hub.nodes
+        await asyncio.gather(nodes.link_opens("a"), nodes.link_closed("a", seen.now_us))
+
+    seen.run(both)
+    assert kinds(seen.told(head(5, boot=2))) == ["older"]
+
+
+def test_what_the_link_of_a_removed_node_still_brings_is_nobodys_history(seen: Seen) -> None:
+    seen.run(lambda: seen.hub.remove("a", "admin"))
+    seen.told(head(9))
+    assert seen.history() == History()
+    seen.store.file.commit([partial(add_node, hub=seen.hub, name="a")])
+    seen.run(lambda: seen.hub.nodes.link_opens("a"))
+    assert kinds(seen.told(head(1, boot=7))) == [], "another node with the same name"
+
+
 def test_the_memory_of_starts_is_bounded(seen: Seen) -> None:
     history = seen.told(*(head(number, boot=number) for number in range(1, 3 * BOOTS_MAX)))
     assert (kinds(history), len(history.boots)) == ([], BOOTS_MAX)
@@ -356,6 +376,7 @@ def test_what_a_replaced_link_still_brings_counts_for_nothing(api: Any, make: An
 
 def test_the_api_shows_findings_and_takes_the_acceptance(api: Any, make: Any) -> None:
     api.join("node-a", make.signer)
+    api.run(lambda: api.hub.nodes.link_opens("node-a"))
     for one in (head(9), head(5, boot=2)):
         api.run(lambda one=one: api.hub.nodes.told("node-a", one, api.clock()))
     found = api.ask("GET", "/api/nodes/node-a").json()
@@ -372,6 +393,7 @@ def test_the_api_shows_findings_and_takes_the_acceptance(api: Any, make: Any) ->
 
 def test_joining_again_with_a_new_token_accepts_the_node(api: Any, make: Any) -> None:
     api.join("node-a", make.signer)
+    api.run(lambda: api.hub.nodes.link_opens("node-a"))
     for one in (head(9), head(5, boot=2)):
         api.run(lambda one=one: api.hub.nodes.told("node-a", one, api.clock()))
     assert api.ask("GET", "/api/nodes/node-a").json()["inDoubt"]

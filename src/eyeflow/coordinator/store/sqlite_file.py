@@ -164,11 +164,18 @@ class SqliteReader:
     """A second connection that only reads: it sees what is committed, and waits for no writer (WAL)."""
 
     def __init__(self, path: Path, machine: Machine) -> None:
-        self._path, self._db = path, _open(path, machine.vfs, reads_only=True)
+        self._path, self._machine = path, machine
+        self._db = _open(path, machine.vfs, reads_only=True)
 
     def read(self, look: Look[T]) -> T:
-        """As `SqliteFile.read`."""
-        return _look_at(self._db, self._path, look)
+        """As `SqliteFile.read`. After an I/O error it reads the file anew, as `SqliteFile` does."""
+        try:
+            return _look_at(self._db, self._path, look)
+        except EyeflowError as error:
+            if isinstance(error.__cause__, apsw.IOError):
+                self._db.close()
+                self._db = _open(self._path, self._machine.vfs, reads_only=True)
+            raise
 
     def close(self) -> None:
         """Close the connection."""
