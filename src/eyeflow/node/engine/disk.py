@@ -36,9 +36,6 @@ class _Doubt:
     batch: Batch
     undo: Undo | None = None
     undoes: bool = False
-    executions: int = 0
-    gap: Unrecorded | None = None
-    """What was sent with it of executions that went unrecorded before."""
 
 
 class DiskGuard:
@@ -70,28 +67,28 @@ class DiskGuard:
         """
         may_act = self._options.durability is Durability.NONE_ON_FULL_DISK
         if may_act and self.retry_in_s > 0:
-            return self._unrecorded(executions)
+            return self._unrecorded(batch, executions)
         while True:
             try:
-                return await self._try(batch, executions=executions)
+                return await self._try(batch)
             except StorageError as error:
                 self._failed(error)
                 if may_act:
-                    return self._unrecorded(executions)
+                    return self._unrecorded(batch, executions)
                 if self.stopping:
                     raise
             await self._clock.sleep(self.retry_in_s)
             # Records that have grown too old meanwhile make room in a full buffer.
             await self.drop_aged()
 
-    async def _try(self, batch: Batch, undo: Undo | None = None, executions: int = 0) -> int:
+    async def _try(self, batch: Batch, undo: Undo | None = None) -> int:
         if self.problem is not None and not isinstance(self.problem, BufferFull):
             # A full buffer leaves the file sound. After any other error nobody knows what of the batch is on the disk.
             first_seq = await self._find_out(batch)
             if first_seq:
                 return first_seq
         await self._undo_change()
-        return await self._hand_over(_Doubt(batch, undo, executions=executions))
+        return await self._hand_over(_Doubt(batch, undo))
 
     async def _find_out(self, batch: Batch) -> int:
         """Open the file anew and see what of the last batch is in it: its first seq if that is `batch`, else 0."""
@@ -104,8 +101,7 @@ class DiskGuard:
                 self._undo = tried.undo or self._undo
             return 0
         before = tried.batch
-        first_seq = self._writer.store.head[0] - len(before.drafts) - (tried.gap is not None) + 1
-        self._is_recorded(tried.gap, 0 if before is batch else tried.executions)
+        first_seq = self._writer.store.head[0] - len(before.drafts) - (before.unrecorded is not None) + 1
         # It is in the file after all. Written again, each of its executions would have two records.
         if before is batch:
             self._recovered()
@@ -121,14 +117,10 @@ class DiskGuard:
             self._undo = None
 
     async def _hand_over(self, tried: _Doubt) -> int:
-        batch, finished = tried.batch, [*tried.batch.finished, *self._disowned]
-        if batch.unrecorded is not None:  # what was found in the file since the round was made is no loss
-            tried = replace(tried, gap=self._lost)
-            batch = replace(batch, unrecorded=self._lost)
         self._in_doubt = tried  # until the store has answered: what `recover` finds is of no batch that came later
+        batch, finished = tried.batch, [*tried.batch.finished, *self._disowned]
         committed = await self._writer.commit(replace(batch, finished=finished) if self._disowned else batch)
         self._in_doubt = None
-        self._is_recorded(tried.gap, 0)
         self._disowned.clear()
         self._recovered()
         return committed.first_seq
@@ -164,6 +156,17 @@ class DiskGuard:
             ) from later
         raise error
 
+    async def look(self) -> None:
+        """Try a disk that is due while nothing waits to be recorded.
+
+        Else a node without events never sees that its disk works again, and its loop spins until an event comes.
+        """
+        if self.problem is not None and self.retry_in_s <= 0:
+            try:
+                await self._try(Batch())
+            except StorageError as error:
+                self._failed(error)
+
     def _failed(self, error: StorageError) -> None:
         now_us = self._clock.now_us()
         if self.problem is None:
@@ -179,27 +182,21 @@ class DiskGuard:
         self.problem = None
         self._backoff.reset()
 
-    def _unrecorded(self, executions: int) -> int:
+    def _unrecorded(self, batch: Batch, executions: int) -> int:
         """Count the executions of a batch that act without a record; they become a gap once the disk is back."""
         now_us = self._clock.now_us()
-        before = self._lost
+        before = batch.unrecorded or self._lost
         count = executions + (before.count if before else 0)
         self._lost = Unrecorded(count, before.since_us if before else now_us, now_us) if count else None
         self.unrecorded_total += executions
         return 0
 
-    def unrecorded(self) -> Unrecorded | None:
+    def take_unrecorded(self) -> Unrecorded | None:
         """Return what the next batch must report as lost, None while the disk is not to be tried."""
         if self.retry_in_s > 0:
             return None
-        return self._lost
-
-    def _is_recorded(self, gap: Unrecorded | None, executions: int) -> None:
-        """Count no more as lost what a gap in the file tells, and executions that are in the file after all."""
-        count, lost = executions + (gap.count if gap else 0), self._lost
-        if lost is not None and count:
-            self._lost = replace(lost, count=lost.count - count) if lost.count > count else None
-        self.unrecorded_total -= executions
+        lost, self._lost = self._lost, None
+        return lost
 
     @property
     def retry_in_s(self) -> float:
@@ -235,7 +232,7 @@ class DiskGuard:
         now_us = self._clock.now_us()
         for body in bodies:
             core.note(now_us, body)
-        round_ = core.next_round(now_us, self.unrecorded())
+        round_ = core.next_round(now_us, self.take_unrecorded())
         if round_ is None:
             return True
         try:

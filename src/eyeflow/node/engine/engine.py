@@ -150,8 +150,9 @@ class Engine:
             self._look_at_clock()
             self.core.tick(self.clock.now_us())
             self._start_models()
-            round_ = self.core.next_round(self.clock.now_us(), self.disk.unrecorded())
+            round_ = self.core.next_round(self.clock.now_us(), self.disk.take_unrecorded())
             if round_ is None:
+                await self.disk.look()
                 return False
             await self._record(round_)
         return True

@@ -87,6 +87,29 @@ def test_what_cannot_be_recorded_is_not_acknowledged_and_does_not_act(tmp_path: 
         run(test(disk.name))
 
 
+def test_a_node_without_events_sees_by_itself_that_its_disk_works_again(tmp_path: Path) -> None:
+    """Found by the simulation of the cluster: the loop spun until an event came, and the status said `failed`."""
+
+    async def test(vfs: str) -> None:
+        sim = await NodeSim.started(tmp_path, vfs=vfs)
+        disk.write_errors = True
+        assert (await sim.install(COUNTER)).outcome is InstallOutcome.REFUSED
+        running = asyncio.ensure_future(sim.node.engine.run())
+        for still_fails in (True, True, False):
+            disk.write_errors = still_fails
+            sim.clock.move(sim.clock.time_us + 15 * S)
+            for _ in range(50):
+                await asyncio.sleep(0)
+            assert sim.clock.next_us() is not None, "the loop sleeps until the next attempt"
+            assert sim.node.status()["store"]["state"] == ("failed" if still_fails else "up")  # type: ignore[index]
+        sim.node.engine.finish()
+        await running
+        sim.crash()
+
+    with registered_disk("engine-idle") as disk:
+        run(test(disk.name))
+
+
 def test_the_named_setting_lets_rules_act_without_a_record(tmp_path: Path) -> None:
     offline = OfflineConfig(durability=Durability.NONE_ON_FULL_DISK)
 

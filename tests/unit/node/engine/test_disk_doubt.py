@@ -86,9 +86,9 @@ def test_control_a_doubt_that_moves_on_to_the_next_batch_loses_its_event(
 ) -> None:
     attempt = DiskGuard._try
 
-    async def moved(self: DiskGuard, batch: Any, *more: Any, **named: Any) -> int:
+    async def moved(self: DiskGuard, batch: Any, undo: Any = None) -> int:
         try:
-            return await attempt(self, batch, *more, **named)
+            return await attempt(self, batch, undo)
         except StorageError:
             self._in_doubt = _Doubt(batch)
             raise
@@ -125,32 +125,6 @@ def test_what_acted_without_a_record_and_was_written_after_all_is_not_performed_
         await again.stop()
 
     with registered_disk("doubt-unrecorded") as disk:
-        run(test(disk.name))
-
-
-@pytest.mark.parametrize(
-    ("disks", "lost"), [("sync ok", 1), ("sync sync ok", 1), ("full sync sync ok", 2), ("full full ok", 2)]
-)
-def test_the_gap_counts_only_what_is_not_in_the_file(tmp_path: Path, disks: str, lost: int) -> None:
-    """An execution whose fsync failed acts without a record, and may be found in the file later."""
-    offline = OfflineConfig(durability=Durability.NONE_ON_FULL_DISK)
-
-    async def test(vfs: str) -> None:
-        sim = await NodeSim.started(tmp_path, COUNTER, vfs=vfs, offline=offline)
-        for how in disks.split():
-            disk.full, disk.sync_errors = how == "full", how == "sync"
-            sim.clock.move(sim.clock.time_us + 60 * S)
-            await sim.send("t", temp=1.0)
-            await sim.turns()
-        executions = len(disks.split())
-        assert len(sim.drivers["log"].acted) == executions
-        report = verify_chain(sim.store.audit_range(1, 100), NODE_KEY.public_key)
-        assert report.holds and sum(gap.count for gap in report.lost) == lost
-        assert len(sim.bodies(ExecutionBody)) == executions - lost
-        assert sim.node.engine.disk.as_dict()["unrecorded"] == lost
-        sim.crash()
-
-    with registered_disk("doubt-" + disks.replace(" ", "-")) as disk:
         run(test(disk.name))
 
 
