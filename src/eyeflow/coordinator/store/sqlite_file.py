@@ -42,7 +42,7 @@ class SqliteFile:
         self.path = path
         self.trouble = ""
         self._machine = machine
-        self._db = _open(path, machine.vfs)
+        self._opened: apsw.Connection | None = None
         self.newest_change = 0
         """The number of the newest change that is committed."""
         try:
@@ -50,9 +50,17 @@ class SqliteFile:
         except apsw.Error as error:
             raise _trouble(path, error) from error
 
+    @property
+    def _db(self) -> apsw.Connection:
+        """The connection. After an I/O error it is opened anew, as often as the disk refuses that, too."""
+        if self._opened is None:
+            self._opened = _open(self.path, self._machine.vfs)
+        return self._opened
+
     def close(self) -> None:
         """Close the file; every committed transaction stays."""
-        self._db.close()
+        if self._opened is not None:
+            self._opened.close()
 
     def commit(self, steps: Sequence[Step[Any]]) -> list[Outcome]:
         """Run steps as one durable transaction. A step that fails leaves nothing; the others are kept all the same.
@@ -64,8 +72,8 @@ class SqliteFile:
                 outcomes = [self._run(step) for step in steps]
                 self._writing().compact()
             self.newest_change = self._reading().newest_change()
-        except ENVIRONMENT as error:
-            failed = self._failed(error)
+        except (*ENVIRONMENT, EyeflowError) as error:  # EyeflowError: the file could not be opened anew
+            failed = error if isinstance(error, EyeflowError) else self._failed(error)
             self.trouble = failed.brief
             return [Outcome(error=failed)] * len(steps)
         self.trouble = ""
@@ -107,8 +115,8 @@ class SqliteFile:
             yield
             self._db.execute("COMMIT")
         finally:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+            if self._opened is not None and self._opened.in_transaction:
+                self._opened.execute("ROLLBACK")
 
     def _reading(self) -> SqliteReading:
         return SqliteReading(self._db)
@@ -118,9 +126,10 @@ class SqliteFile:
 
     def _failed(self, error: apsw.Error) -> EyeflowError:
         """After an I/O error pages in memory may not be what the disk holds: forget them and read the file again."""
-        if isinstance(error, apsw.IOError):
-            self._db.close()
-            self._db = _open(self.path, self._machine.vfs)
+        if isinstance(error, apsw.IOError) and self._opened is not None:
+            broken, self._opened = self._opened, None
+            with contextlib.suppress(apsw.Error):
+                broken.close()
         return _trouble(self.path, error)
 
     def _prepare(self) -> None:
@@ -188,7 +197,8 @@ def _look_at(db: apsw.Connection, path: Path, look: Look[T]) -> T:
         try:
             return look(SqliteReading(db))
         finally:
-            db.execute("COMMIT")
+            if db.in_transaction:  # an I/O error has ended it
+                db.execute("COMMIT")
     except ENVIRONMENT as error:
         raise _trouble(path, error) from error
 
