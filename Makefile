@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 PROBE_RS := tests/embassy/test_probe_rs.py
 WORKERS := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-probe-rs check bench bench-mcu golden fuzz clean help
+.PHONY: demo test test-probe-rs sim check bench bench-mcu golden fuzz clean help
 help:            ## show the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -39,6 +39,9 @@ test: $(VENV)/.installed-dev    ## check, then the tests; a skipped one fails
 
 test-probe-rs: $(VENV)/.installed-dev ## flashing with the real probe-rs, built once from its crate: that takes minutes
 	$(BIN)/python -m pytest -q --fail-on-skip $(PROBE_RS)
+
+sim: $(VENV)/.installed-dev     ## the whole cluster from N seeds (100), beginning with SEED (a new one)
+	PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEED),--seed $(SEED)) --runs $(or $(N),100)
 
 bench: $(VENV)/.installed-bench ## figures as ratios to named alternatives; see docs/performance.md
 	$(BIN)/python -m bench

@@ -53,7 +53,6 @@ HOMES = {
     "httpx": {"net", "node", "client"},
     "msgspec": {"protocol"},
     "paho": {"node"},
-    "prometheus_client": {"coordinator"},
     "psutil": {"node"},
     "rich": {"cli"},
     "serial": {"node", "board_link"},

@@ -28,7 +28,7 @@ from eyeflow.node.status.local_socket import keep_serving_status
 from eyeflow.node.status.port_log import PortLog
 from eyeflow.node.store.store import Store
 from eyeflow.node.store.types import StorageError
-from eyeflow.node.store.writer import ThreadWriter
+from eyeflow.node.store.writer import ThreadWriter, Writer
 from eyeflow.protocol.identity import Identity
 
 _log = logging.getLogger("eyeflow.node")
@@ -38,6 +38,7 @@ CLOSE_S = 5.0
 
 MakeLink = Callable[[NodeRuntime], Link | None]
 OnReady = Callable[[NodeRuntime], None]
+MakeWriter = Callable[[Store], Writer]
 MakeWorld = Callable[[PortsConfig, str, Callable[[], int]], World]
 
 
@@ -50,17 +51,18 @@ async def run_node(
     clock: Clock | None = None,
     machine: Machine | None = None,
     make_world: MakeWorld = build_world,
+    make_writer: MakeWriter = ThreadWriter,
 ) -> None:
     """Run a node until a signal (`STOP_SIGNALS`) or `stop`. Starts and works without a coordinator.
 
     `make_link` makes the link to the coordinator (None: `joining.open_link`); `on_ready` is called once rules run.
-    `clock`, `machine` and `make_world` (sources and drivers) are those of this machine unless a simulation hands in its
-    own.
+    `clock`, `machine`, `make_world` (sources and drivers) and `make_writer` (the store's thread) are the usual ones
+    unless a simulation hands in its own.
 
     Raises EyeflowError when the node cannot start: the directory is in use, the store damaged, a secret missing.
     """
     stop, clock = stop or asyncio.Event(), clock or SystemClock()
-    async with _open_node(config, clock, machine or Machine(), make_world) as node:
+    async with _open_node(config, clock, machine or Machine(), make_world, make_writer) as node:
         node.link = (make_link or _default_link)(node)
         with stop_signals(lambda number: stop.set()):
             await _serve(node, stop, on_ready)
@@ -74,7 +76,7 @@ def _default_link(node: NodeRuntime) -> Link | None:
 
 @asynccontextmanager
 async def _open_node(
-    config: NodeConfig, clock: Clock, machine: Machine, make_world: MakeWorld
+    config: NodeConfig, clock: Clock, machine: Machine, make_world: MakeWorld, make_writer: MakeWriter
 ) -> AsyncIterator[NodeRuntime]:
     """Open lock, store and world; close them in the opposite order, whatever happens."""
     _make_data_dir(config.data_dir)
@@ -84,7 +86,7 @@ async def _open_node(
         store = _open_store(config, identity, clock, machine)
         _warn_of_small_disk(store, config)
         _tell_lost_store(store)
-        writer = ThreadWriter(store)
+        writer = make_writer(store)
         clean = False
         try:
             world = make_world(config.ports, config.name, clock.now_us)

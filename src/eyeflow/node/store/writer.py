@@ -29,6 +29,10 @@ class Writer(Protocol):
         """Run `job` with the store and return what it returns."""
         ...
 
+    def stop(self) -> None:
+        """End after the last job."""
+        ...
+
 
 class ThreadWriter:
     """A `Writer` with a thread of its own; `stop` waits for what was handed over.
@@ -103,3 +107,6 @@ class InlineWriter:
     async def run(self, job: Callable[[Store], T]) -> T:
         """Run `job` at once."""
         return job(self.store)
+
+    def stop(self) -> None:
+        """There is nothing to end."""

@@ -1,0 +1,42 @@
+"""`python -m simulation --seed 7 --runs 100`: run the cluster from seeds, one after the other."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from simulation.story import Story
+
+
+def main() -> int:
+    """Run; return 1 when an invariant does not hold."""
+    parser = argparse.ArgumentParser(prog="simulation", description=__doc__)
+    parser.add_argument("--seed", type=int, default=None, help="the first seed; without it a new one")
+    parser.add_argument("--runs", type=int, default=1, help="how many seeds, one after the other")
+    parser.add_argument("--trace", action="store_true", help="print what happened")
+    options = parser.parse_args()
+    first = time.time_ns() % 10**9 if options.seed is None else options.seed
+    print(f"simulation: seeds {first} to {first + options.runs - 1}", flush=True)
+    return next((1 for seed in range(first, first + options.runs) if not run_one(seed, options.trace)), 0)
+
+
+def run_one(seed: int, shows_trace: bool = False) -> bool:
+    """Run one seed and print what came of it."""
+    with tempfile.TemporaryDirectory(prefix="eyeflow-simulation-") as directory:
+        story, problem = Story(seed, Path(directory)), ""
+        try:
+            story.run()
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
+    trace = story.cluster.trace
+    if problem or shows_trace:
+        print("\n".join([*trace.lines, *story.cluster.log.trace_backs]))
+    print(f"seed {seed}: {problem or 'holds'} ({len(trace.lines)} lines, trace {trace.digest[:16]})", flush=True)
+    return not problem
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""Faults that are put into the real code, each of which the simulation must find. A name says what the code forgets.
+
+A mutant replaces one function of the product while its block runs. Where the product moves one, `monkeypatch` fails, and
+not in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from pytest import MonkeyPatch
+
+from eyeflow.coordinator import histories
+from eyeflow.coordinator.store.sqlite_writing import SqliteWriting
+from eyeflow.node import runtime
+from eyeflow.node.cluster.membership import Membership
+from eyeflow.node.engine import pending
+from eyeflow.node.engine.engine import Engine
+from eyeflow.node.engine.installer import Installer
+from eyeflow.node.store import store
+from eyeflow.rollout import immediate, plan
+from eyeflow.rollout.plan import NodeState
+
+Mutant = Callable[[MonkeyPatch], None]
+
+
+def rolls_back_without_sent_nodes(patch: MonkeyPatch) -> None:
+    def roll_back(now_us: int, reason: str, outcome: Any) -> Any:
+        back, *rest = real(now_us, reason, outcome)
+        return (plan.GoBack(plan.InStates(back.which.states - {NodeState.SENT})), *rest)
+
+    real = plan.roll_back
+    patch.setattr(plan, "roll_back", roll_back)
+    patch.setattr(immediate, "roll_back", roll_back)
+
+
+def forgets_the_accepted_manifest(patch: MonkeyPatch) -> None:
+    patch.setattr(Membership, "accept", lambda self, accepted: None)
+
+
+def acts_before_the_commit(patch: MonkeyPatch) -> None:
+    async def record(self: Engine, round_: Any) -> None:
+        first_seq = self.disk._writer.store.head[0] + 1
+        for dispatch in self.core.settle(round_, first_seq, self.clock.now_us()):
+            self.actions.submit(dispatch)
+        await self.disk.commit(round_.batch, len(round_.executed))
+        self.core.acknowledge(round_)
+        self._space.set()
+
+    patch.setattr(Engine, "_record", record)
+
+
+def acknowledges_before_the_commit(patch: MonkeyPatch) -> None:
+    real = Engine._record
+
+    async def record(self: Engine, round_: Any) -> None:
+        self.core.acknowledge(round_)
+        await real(self, round_)
+
+    patch.setattr(Engine, "_record", record)
+
+
+def does_not_sync(patch: MonkeyPatch) -> None:
+    real = store.Store._prepare
+
+    def prepare(self: Any) -> None:
+        self._file.db.pragma("synchronous", "off")
+        real(self)
+
+    patch.setattr(store.Store, "_prepare", prepare)
+
+
+def fires_physical_actions_again(patch: MonkeyPatch) -> None:
+    real = pending._resumed
+
+    def resumed(engine: Any, program: Any, row: Any) -> Any:
+        if program is not None:
+            sites = tuple(replace(site, resource="") for site in program.sites)
+            program = replace(program, sites=sites)
+        return real(engine, program, row)
+
+    patch.setattr(pending, "_resumed", resumed)
+
+
+def writes_a_batch_in_doubt_again(patch: MonkeyPatch) -> None:
+    real = store.Store.recover
+
+    def recover(self: Any) -> bool:
+        real(self)
+        return False
+
+    patch.setattr(store.Store, "recover", recover)
+
+
+def ignores_epochs(patch: MonkeyPatch) -> None:
+    real = histories._compared
+
+    def compared(known: Any, head: Any) -> Any:
+        return real(known, head if known is None else replace(head, epoch=known.epoch))
+
+    patch.setattr(histories, "_compared", compared)
+
+
+def ignores_revocations(patch: MonkeyPatch) -> None:
+    patch.setattr(Installer, "distrusted", lambda self: frozenset())
+
+
+def forgets_the_last_known_good(patch: MonkeyPatch) -> None:
+    patch.setattr(SqliteWriting, "keep_known_good", lambda self, node, rule, target: None)
+
+
+def loses_what_is_pending(patch: MonkeyPatch) -> None:
+    patch.setattr(runtime, "resume_pending", lambda engine, restored: None)
+
+
+def waits_for_ever_for_the_return(patch: MonkeyPatch) -> None:
+    real = plan.finish_return
+    patch.setattr(immediate, "finish_return", lambda situation, now_us: real(situation, 0))
+
+
+def removes_nothing(patch: MonkeyPatch) -> None:
+    async def remove(self: Any, rule: str) -> bool:
+        return True
+
+    patch.setattr(runtime.NodeRuntime, "remove", remove)
+
+
+MUTANTS: tuple[Mutant, ...] = (
+    rolls_back_without_sent_nodes,
+    forgets_the_accepted_manifest,
+    acts_before_the_commit,
+    acknowledges_before_the_commit,
+    does_not_sync,
+    fires_physical_actions_again,
+    writes_a_batch_in_doubt_again,
+    ignores_epochs,
+    ignores_revocations,
+    forgets_the_last_known_good,
+    loses_what_is_pending,
+    waits_for_ever_for_the_return,
+    removes_nothing,
+)
+
+
+@contextmanager
+def mutated(mutant: Mutant) -> Iterator[None]:
+    """Let the product be wrong while the block runs."""
+    with MonkeyPatch.context() as patch:
+        mutant(patch)
+        yield

@@ -1,0 +1,65 @@
+"""The programs that the simulated cluster deploys, compiled once for each process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from eyeflow.compiler.compile import compile_rule
+from eyeflow.svm.container import decode, encode
+from eyeflow.svm.signing import public_key_of, sign_program
+
+SECRETS = {"good": bytes(range(32)), "second": bytes(range(1, 33))}
+SIGNERS = {name: (secret, public_key_of(secret)) for name, secret in SECRETS.items()}
+"""Secret and public key of each signer; both are trusted, and `second` is revoked now and then."""
+RULES = ("pump", "relay")
+VERSIONS = range(1, 5)
+
+GOOD = """rule {rule} {{
+    version "1.0.{version}"
+    pin VALVE: output
+    record Reading {{ id: int }}
+    param limit: int = 5
+    state n: int = 0
+    on mqtt "plant/{rule}" as r: Reading
+    n = n + 1
+    mqtt.publish("out", "{{r.id}}")
+    if n % 2 == 1 {{ gpio.set_pin(VALVE, HIGH) }} else {{ gpio.set_pin(VALVE, LOW) }}
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Built:
+    """One signed program. `refused`: not every node grants what it needs."""
+
+    rule: str
+    id: str
+    data: bytes
+    signer: str
+    refused: bool
+
+
+def topic_of(rule: str) -> str:
+    return f"plant/{rule}"
+
+
+@cache
+def programs() -> tuple[Built, ...]:
+    """Return the programs of all rules: of each one that nodes refuse and one of the second signer."""
+    made = []
+    for rule in RULES:
+        for version in VERSIONS:
+            source = GOOD.format(rule=rule, version=version)
+            refused = version == 3
+            if refused:
+                source = source.replace("n = n + 1", 'n = n + 1\n    log.info("not granted everywhere")')
+            made.append(_build(rule, source, "second" if version == 4 else "good", refused))
+    return tuple(made)
+
+
+def _build(rule: str, source: str, signer: str, refused: bool) -> Built:
+    result = compile_rule(source, name=f"{rule}.eye")
+    assert result.program is not None, result.diagnostics
+    data = sign_program(encode(result.program), SIGNERS[signer][0])
+    return Built(rule, decode(data).program_id, data, signer, refused)

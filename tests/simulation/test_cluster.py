@@ -1,0 +1,68 @@
+"""The whole cluster from seeds: what docs/ARCHITECTURE.md promises holds, and each fault put into the code is found."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from simulation.mutants import MUTANTS, Mutant, mutated
+from simulation.records import BrokenPromise
+from simulation.story import Story
+
+SEEDS = range(100, 108)
+"""`make sim` goes on with others."""
+SEEDS_MAX = 200
+"""Within so many seeds every fault must be found."""
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_what_is_promised_holds(tmp_path: Path) -> None:
+    """Every run ends well, and in all of them together what matters has happened often enough."""
+    happened: Counter[str] = Counter()
+    for seed in SEEDS:
+        story = Story(seed, tmp_path / str(seed))
+        (tmp_path / str(seed)).mkdir()
+        try:
+            story.run()
+        except BrokenPromise as broken:
+            lines = "\n".join(story.cluster.trace.lines)
+            pytest.fail(f"seed {seed}: {broken}\n{lines}\nmake sim SEED={seed} N=1 runs it again")
+        happened += story.counts()
+    wanted = {"deployments": 20, "succeeded": 8, "failed": 3, "acknowledged": 100, "published": 100, "fired": 50}
+    wanted |= {"starts": 40, "deaths": 30, "crash_node": 5, "crash_coordinator": 5, "fail_disk": 3}
+    assert all(happened[what] >= least for what, least in wanted.items()), happened
+
+
+def run_process(seed: int, hash_seed: str) -> str:
+    """Run a seed in a process of its own; return its line."""
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT / "tests")}
+    command = [sys.executable, "-m", "simulation", "--seed", str(seed)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True, cwd=ROOT)
+    return done.stdout.splitlines()[-1]
+
+
+def test_a_seed_gives_the_same_run_in_every_process() -> None:
+    """Also where the hashes of texts, and so the order of sets of them, are others."""
+    first, again, other = run_process(101, "1"), run_process(101, "2"), run_process(102, "1")
+    assert first == again
+    trace = re.compile(r"trace [0-9a-f]{16}")
+    assert trace.findall(first) and trace.findall(first) != trace.findall(other)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
+def test_control_a_fault_in_the_code_is_found(mutant: Mutant, tmp_path: Path) -> None:
+    for seed in range(SEEDS_MAX):
+        (tmp_path / str(seed)).mkdir()
+        with mutated(mutant):
+            try:
+                Story(seed, tmp_path / str(seed)).run()
+            except BrokenPromise as broken:
+                print(f"{mutant.__name__}: found after {seed + 1} seeds: {broken}")
+                return
+    pytest.fail(f"{mutant.__name__} was not found within {SEEDS_MAX} seeds")
