@@ -277,6 +277,7 @@ class Cluster:
         for host in (self.coordinator, *self.nodes.values(), *self.copies):
             host.down()
         self.operator.end()
+        self.network.close()
         self.loop.close()
 
     def later(self, after_s: float, act: Callable[[], None]) -> None:

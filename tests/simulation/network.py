@@ -35,6 +35,7 @@ class Network:
         self.links: list[Connection] = []
         self._healed: list[asyncio.Future[None]] = []
         self._accepting: dict[int, Connection] = {}
+        self._held: list[socket.socket] = []
         self._port = 40_000
         loop.network = self
 
@@ -67,7 +68,13 @@ class Network:
         listening.arrive(made)
         return transport, transport.get_protocol()
 
+    def close(self) -> None:
+        """Close what the system holds of the connections: one descriptor for each that was accepted."""
+        for one in self._held:
+            one.close()
+
     def accepted(self, factory: Any, sock: socket.socket) -> Any:
+        self._held = [*(one for one in self._held if one.fileno() >= 0), sock]
         transport = self._accepting.pop(sock.fileno()).open(1, factory, sock)
         return transport, transport.get_protocol()
 

@@ -42,7 +42,7 @@ class SqliteFile:
         self.path = path
         self.trouble = ""
         self._machine = machine
-        self._opened: apsw.Connection | None = None
+        self._opened: apsw.Connection | None = _open(path, machine.vfs, creates=True)
         self.newest_change = 0
         """The number of the newest change that is committed."""
         try:
@@ -203,12 +203,14 @@ def _look_at(db: apsw.Connection, path: Path, look: Look[T]) -> T:
         raise _trouble(path, error) from error
 
 
-def _open(path: Path, vfs: str | None, reads_only: bool = False) -> apsw.Connection:
+def _open(path: Path, vfs: str | None, reads_only: bool = False, creates: bool = False) -> apsw.Connection:
+    """Open the file. Only the start makes one: while a disk is away, a new store would begin below its mount point."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # SQLite would make it with the rights of the umask, and the coordinator's private key is in it.
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        db = apsw.Connection(str(path), vfs=vfs)
+        if creates:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # SQLite would make it with the rights of the umask, and the coordinator's private key is in it.
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
         db.set_busy_timeout(BUSY_MS)
         db.pragma("journal_mode", "wal")
         db.pragma("synchronous", "full")

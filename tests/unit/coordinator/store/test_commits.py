@@ -12,11 +12,14 @@ from typing import Any
 
 import pytest
 
+from components.failing_disk import registered_disk
 from components.slow_disk import slow_disk
 from eyeflow.base.errors import EyeflowError
+from eyeflow.base.machine import Machine
 from eyeflow.coordinator.store import sqlite_store
 from eyeflow.coordinator.store.cluster_store import Writing
 from eyeflow.coordinator.store.facts import ChangeKind
+from eyeflow.coordinator.store.sqlite_file import SqliteFile
 from eyeflow.coordinator.store.sqlite_store import GROUP_STEPS_MAX, SqliteStore
 
 TESTS = Path(__file__).parents[3]
@@ -54,6 +57,25 @@ class Counted:
             return commit(steps)
 
         store.file.commit = counted  # type: ignore[method-assign]
+
+
+def test_a_store_that_cannot_be_opened_again_takes_changes_once_it_can(tmp_path: Path) -> None:
+    """An I/O error closes the file. A disk that went away then must neither end the writer nor get a new, empty store."""
+    here, away = tmp_path / "here", tmp_path / "away"
+    with registered_disk("coordinator") as disk:
+        store = SqliteFile(here / "store.sqlite", Machine(vfs=disk.name))
+        disk.write_errors = True
+        (failed,) = store.commit([append("lost")])
+        here.rename(away)
+        disk.write_errors = False
+        for _ in range(2):
+            (refused,) = store.commit([append("lost")])
+            assert isinstance(refused.error, EyeflowError) and store.trouble
+        assert isinstance(failed.error, EyeflowError) and not here.exists()
+        away.rename(here)
+        (outcome,) = store.commit([append("kept")])
+        assert (outcome.result, outcome.error, store.trouble) == ("kept", None, "")
+        store.close()
 
 
 def test_steps_that_wait_together_become_one_commit_in_their_order(tmp_path: Path) -> None:
