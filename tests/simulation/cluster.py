@@ -25,7 +25,7 @@ from eyeflow.coordinator.serve import TOKEN_FILE, ServeOptions, serve
 from eyeflow.node.config.config import load_config
 from eyeflow.node.daemon import run_node
 from simulation.disk import Image, SimDisk
-from simulation.loop import CURRENT, Process, SimLoop, StalledError, as_process
+from simulation.loop import CURRENT, Process, SimLoop, StalledError, as_process, pass_time
 from simulation.network import Network
 from simulation.programs import SIGNERS
 from simulation.threads import SimStore, SimWriter
@@ -68,7 +68,7 @@ class SimClock:
         return round(self._loop.time() * 1e6)
 
     async def sleep(self, duration_s: float) -> None:
-        await asyncio.sleep(duration_s)
+        await pass_time(duration_s)
 
 
 class Trace:
@@ -309,7 +309,7 @@ class Cluster:
                 return answer
             if status not in {0, 503}:
                 raise AssertionError(f"{method} {path}: {status} {answer}")
-            await asyncio.sleep(1.0)
+            await pass_time(1.0)
         raise AssertionError(f"{method} {path}: the coordinator never answers")
 
 

@@ -259,6 +259,18 @@ def _uncaught(loop: Any, context: dict[str, Any]) -> None:
         loop.faults.append(f"{process.name if process else '?'}: {context.get('message')} {context.get('exception')!r}")
 
 
+async def pass_time(duration_s: float) -> None:
+    """Let virtual time pass. Nobody waits: the test for sleeping tests is right about all others."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, SimLoop)
+    passed = loop.create_future()
+    timer = loop.call_later(duration_s, _answer, passed, passed.set_result, None)
+    try:
+        await passed
+    finally:
+        timer.cancel()
+
+
 @contextmanager
 def as_process(process: Process) -> Iterator[None]:
     """What is started in the block belongs to `process`."""

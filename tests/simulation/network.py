@@ -14,7 +14,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from simulation.loop import CURRENT, Process, SimLoop
+from simulation.loop import CURRENT, Process, SimLoop, pass_time
 
 LATENCY_S = (0.0002, 0.02)
 SLOW_SHARE, SLOW_S = 0.01, 2.0
@@ -52,7 +52,7 @@ class Network:
     async def connect(self, factory: Any, host: str, port: int) -> Any:
         client = CURRENT.get()
         assert client is not None
-        await asyncio.sleep(self.latency_s())
+        await pass_time(self.latency_s())
         while client.name in self.cut_off:  # as SYNs that are sent again; whoever dials has a time-out
             waiting = self.loop.create_future()
             self._healed.append(waiting)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Any
 from eyeflow.node.store.file import STORE_NAME
 from simulation.cluster import Cluster, Host, NodeHost
 from simulation.disk import Failure, Image
+from simulation.loop import pass_time
 from simulation.programs import RULES, SIGNERS, programs, topic_of
 from simulation.records import Chain, check_actions, check_events, check_manifests, check_sent, promise, read_chain
 
@@ -76,7 +76,7 @@ class Story:
     async def _tell(self) -> None:
         await self._set_up()
         for _ in range(STEPS):
-            await asyncio.sleep(self.rng.uniform(0.05, PAUSE_S_MAX) if self.rng.random() < 0.7 else 0.05)
+            await pass_time(self.rng.uniform(0.05, PAUSE_S_MAX) if self.rng.random() < 0.7 else 0.05)
             await self._step()
         await self._rest()
         await self._check_cluster()
@@ -87,7 +87,7 @@ class Story:
     async def _set_up(self) -> None:
         cluster = self.cluster
         cluster.coordinator.start()
-        await asyncio.sleep(1.0)
+        await pass_time(1.0)
         cluster.token = cluster.coordinator.token
         for node in cluster.nodes.values():
             node.on_image = lambda image, node=node: self._look_at(node, image)  # type: ignore[misc]
@@ -95,10 +95,10 @@ class Story:
             node.start()
         for program in programs():
             await cluster.surely("POST", "/api/programs", data=program.data)
-        await asyncio.sleep(3.0)
+        await pass_time(3.0)
         for rule in RULES:
             await self._deploy(rule, 0, NODES, True)
-        await asyncio.sleep(3.0)
+        await pass_time(3.0)
 
     def _moves(self) -> dict[Callable[[], Awaitable[None] | None], int]:
         """Return how often each thing is done in this run: many not at all, others often.
@@ -306,7 +306,7 @@ class Story:
             await self._revoke_or_trust()
         quiet, until_s = 0, cluster.loop.time() + REST_S_MAX
         while quiet < 2 and cluster.loop.time() < until_s:
-            await asyncio.sleep(LOOK_S)
+            await pass_time(LOOK_S)
             quiet = quiet + 1 if await self._is_quiet() else 0
 
     async def _is_quiet(self) -> bool:
@@ -326,7 +326,7 @@ class Story:
         """Stop all nodes in good order, and look at what they leave."""
         for node in self.cluster.nodes.values():
             node.stop()
-        await asyncio.sleep(20.0)
+        await pass_time(20.0)
         for node in self.cluster.nodes.values():
             promise(not node.runs, f"{node.name} does not stop")
             chain = self._look_at(node, node.image)

@@ -13,7 +13,7 @@ from eyeflow.node.io.ports import Deliver, IncomingEvent, PortStatus, Subscripti
 from eyeflow.node.io.world import World
 from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.program import Value
-from simulation.loop import Process
+from simulation.loop import Process, pass_time
 
 SLOW_SHARE, SLOW_S, FAILS_SHARE = 0.02, 3.0, 0.02
 
@@ -98,7 +98,7 @@ class SimDriver:
     async def act(self, capability: str, args: Mapping[str, Value]) -> None:
         if self._process.works:
             self._happen(args)
-        await asyncio.sleep(self._rng.uniform(0, SLOW_S if self._rng.random() < SLOW_SHARE else 0.05))
+        await pass_time(self._rng.uniform(0, SLOW_S if self._rng.random() < SLOW_SHARE else 0.05))
         if self._rng.random() < FAILS_SHARE:
             raise CapabilityFailure("the device did not answer")
 
