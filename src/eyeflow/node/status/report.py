@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from eyeflow.base.duration import format_duration
-from eyeflow.node.control import HeldProgram
+from eyeflow.node.clock import Clock
+from eyeflow.node.config.config import NodeConfig
+from eyeflow.node.control import HeldProgram, Link, NodeIdentity
+from eyeflow.node.engine.engine import Engine
+from eyeflow.node.engine.installer import Installer
+from eyeflow.node.engine.revocation import Revocation
 from eyeflow.node.engine.running import RunningRule
 from eyeflow.node.io.ports import PortStatus
+from eyeflow.node.io.world import World
 from eyeflow.node.run_key import RunKey, previous
 from eyeflow.node.store.types import RejectedRow
-
-if TYPE_CHECKING:
-    from eyeflow.node.runtime import NodeRuntime
+from eyeflow.node.store.writer import Writer
 
 
-def node_status(node: NodeRuntime) -> dict[str, object]:
+class Reported(Protocol):
+    """The parts of a node that its status tells of."""
+
+    config: NodeConfig
+    clock: Clock
+    world: World
+    link: Link | None
+    started_steady_us: int
+    identity: NodeIdentity
+    engine: Engine
+    installer: Installer
+    revocation: Revocation
+
+    @property
+    def writer(self) -> Writer:
+        """What writes the store."""
+        ...
+
+    def held(self) -> tuple[HeldProgram, ...]:
+        """Return every program that the node keeps to run it."""
+        ...
+
+
+def node_status(node: Reported) -> dict[str, object]:
     """Return everything there is to know about a running node, without a secret."""
     identity, now_us = node.identity, node.clock.now_us()
     return {
@@ -27,7 +54,7 @@ def node_status(node: NodeRuntime) -> dict[str, object]:
         "uptime": format_duration((node.clock.steady_us() - node.started_steady_us) // 1_000_000 * 1_000_000),
         "coordinator": _coordinator(node),
         "rules": [_program(node, held) for held in node.held()],
-        "sources": [_port(name, source.status) for name, source in sorted(node.sources.items())],
+        "sources": [_port(name, source.status) for name, source in sorted(node.world.sources.items())],
         "drivers": [_port(name, driver.status) for name, driver in sorted(node.world.drivers.items())],
         "store": _store(node),
         "audit": _audit(node),
@@ -36,14 +63,14 @@ def node_status(node: NodeRuntime) -> dict[str, object]:
     }
 
 
-def _coordinator(node: NodeRuntime) -> dict[str, object]:
+def _coordinator(node: Reported) -> dict[str, object]:
     url = node.config.coordinator.url
     if node.link is None:
         return {"url": url, "state": "none", "detail": ""}
     return {"url": url, "state": node.link.status.state, "detail": node.link.status.detail}
 
 
-def _program(node: NodeRuntime, held: HeldProgram) -> dict[str, object]:
+def _program(node: Reported, held: HeldProgram) -> dict[str, object]:
     rule = node.engine.core.rules.get(RunKey(held.rule, held.slot))
     what: dict[str, object] = {"rule": held.rule, "slot": held.slot.value, "program_id": held.program_id}
     if rule is None:
@@ -52,7 +79,7 @@ def _program(node: NodeRuntime, held: HeldProgram) -> dict[str, object]:
     return what | more | _running(node, rule)
 
 
-def _running(node: NodeRuntime, rule: RunningRule) -> dict[str, object]:
+def _running(node: Reported, rule: RunningRule) -> dict[str, object]:
     row, program = rule.row, rule.program
     kept, failed = node.installer.table.row(previous(rule.name)), node.installer.table.rejected(rule.name)
     return {
@@ -91,7 +118,7 @@ def _port(name: str, status: PortStatus) -> dict[str, object]:
     return {"name": name, "state": status.state, "detail": status.detail, "counters": dict(status.counters)}
 
 
-def _store(node: NodeRuntime) -> dict[str, object]:
+def _store(node: Reported) -> dict[str, object]:
     store, limits = node.writer.store, node.config.offline.limits
     counters = store.counters
     return {
@@ -109,6 +136,6 @@ def _store(node: NodeRuntime) -> dict[str, object]:
     }
 
 
-def _audit(node: NodeRuntime) -> dict[str, object]:
+def _audit(node: Reported) -> dict[str, object]:
     seq, head = node.writer.store.head
     return {"epoch": node.identity.epoch, "next_seq": seq + 1, "last_seq": seq, "head": head.hex()}
