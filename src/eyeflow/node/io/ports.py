@@ -56,12 +56,16 @@ Deliver = Callable[[IncomingEvent], Awaitable[None]]
 
 @dataclass(slots=True)
 class PortStatus:
-    """Health of a source or driver, for `eyeflow status`: `state` is `up`, `connecting` or `failed`."""
+    """Health of a source or driver, for `eyeflow status`: `state` is `up`, `connecting` or `failed`.
+
+    `parts` are the ports behind it where there are several: the node's log follows each of them.
+    """
 
     name: str
     state: str = "connecting"
     detail: str = ""
     counters: dict[str, int] = field(default_factory=dict)
+    parts: dict[str, PortStatus] = field(default_factory=dict)
 
 
 class Source(Protocol):

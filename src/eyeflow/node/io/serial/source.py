@@ -36,17 +36,18 @@ class SerialSource:
         self._clock = clock
         self._subscriptions: tuple[Subscription, ...] = ()
         self._changed = asyncio.Event()
-        self._ports: dict[str, tuple[str, str]] = {}
-        """State and detail of each port that a rule listens to."""
         self.status = PortStatus("serial", "up", NO_RULE, {"lines": 0, "opens": 0})
+        self._ports = self.status.parts
+        """Each port that a rule listens to."""
 
     def _tell(self, name: str = "", state: str = "", detail: str = "") -> None:
         """Note how one port does and show all: a port that works must not hide one that failed."""
         if name:
-            self._ports[name] = (state, detail)
-        worst = next((state for state, _ in self._ports.values() if state == "failed"), "up")
+            self._ports[name] = PortStatus(f"serial {name}", state, detail)
+        ports = self._ports.values()
+        worst = next((port.state for port in ports if port.state == "failed"), "up")
         self.status.state = worst
-        self.status.detail = "; ".join(detail for state, detail in self._ports.values() if state == worst) or NO_RULE
+        self.status.detail = "; ".join(port.detail for port in ports if port.state == worst) or NO_RULE
 
     def update(self, subscriptions: Collection[Subscription]) -> None:
         """Replace the wanted set; see `Source`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import pty
 import tty
@@ -16,6 +17,7 @@ from eyeflow.node.io.ports import IncomingEvent, Subscription
 from eyeflow.node.io.serial import source as serial_module
 from eyeflow.node.io.serial.settings import SerialPort
 from eyeflow.node.io.serial.source import SerialSource
+from eyeflow.node.status.port_log import PortLog
 
 SCALE = Subscription("serial", "scale")
 
@@ -189,3 +191,42 @@ def test_a_rule_that_goes_closes_its_port(tmp_path: Path) -> None:
 
     asyncio.run(scenario())
     assert serial_module.LINES_MAX > 0
+
+
+def test_the_log_follows_each_port_by_its_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A second port that fails while the first one is away is told, too, and so is each that comes back."""
+    caplog.set_level(logging.INFO, "eyeflow.node")
+
+    async def scenario() -> None:
+        async def deliver(event: IncomingEvent) -> None:
+            return None
+
+        devices = {name: Device(tmp_path / name) for name in ("scale", "meter")}
+        for device in devices.values():
+            device.plug_in()
+        ports = {name: SerialPort(str(device.path)) for name, device in devices.items()}
+        source = SerialSource(ports, backoff_first_s=0.01)
+        source.update([Subscription("serial", name) for name in devices])
+        log = PortLog([source.status])
+
+        async def told(*starts: str) -> None:
+            def all_told() -> bool:
+                log.look()
+                return len(caplog.messages) >= len(starts)
+
+            await until(all_told)
+            assert all(said.startswith(start) for said, start in zip(caplog.messages, starts, strict=True)), caplog.text
+            caplog.clear()
+
+        async with running(source.run(deliver)):
+            await until(lambda: source.status.counters["opens"] == 2)
+            for name in ("scale", "meter"):
+                devices[name].pull_out()
+                await told(f"serial {name}: {devices[name].path}")
+            for name in ("meter", "scale"):
+                devices[name].plug_in()
+                await told(f"serial {name}: up again")
+        for device in devices.values():
+            device.pull_out()
+
+    asyncio.run(scenario())
