@@ -154,8 +154,8 @@ def _obey(server: SimServer, board: Board, words: list[str]) -> None:
 
 def _channel(board: Board, text: str) -> int:
     channels = _converter_channels(board)
-    channel = parse_int(text)
-    if not 0 <= channel < len(channels):
+    channel = int(text) if text.isdecimal() and len(text) < 3 else len(channels)
+    if channel >= len(channels):
         raise Unreadable(f"the board file names {len(channels)} analog channels, counted from 0")
     return channels[channel]
 

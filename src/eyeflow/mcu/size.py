@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from io import BytesIO
 from pathlib import Path
 
 from elftools.common.exceptions import ELFError
@@ -12,11 +13,14 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.base.reading import Unreadable, exit_code, read_bytes
 from eyeflow.base.reasons import why
 from eyeflow.mcu.chips import Chip
 from eyeflow.mcu.demangle import demangle
 
 LARGEST_MAX = 10
+ELF_BYTES_MAX = 256 * 1024 * 1024
+"""Firmware with its debug information has some megabytes."""
 SHF_ALLOC = 2
 
 
@@ -77,17 +81,16 @@ class Sizes:
 def read_sizes(path: Path, chip: Chip) -> Sizes:
     """Return the use of an ELF file that was built for a chip; raises EyeflowError when it is none."""
     try:
-        with path.open("rb") as file:
-            elf = ELFFile(file)
-            sections = tuple(_sections(elf, chip))
-            symbols = tuple(sorted(_symbols(elf, chip), key=lambda symbol: -symbol.size_bytes))
-    except (OSError, ELFError) as error:
+        elf = ELFFile(BytesIO(read_bytes(path, ELF_BYTES_MAX)))
+        sections = tuple(_sections(elf, chip))
+        symbols = tuple(sorted(_symbols(elf, chip), key=lambda symbol: -symbol.size_bytes))
+    except (OSError, Unreadable, ELFError) as error:
         raise EyeflowError(
             f"cannot read the firmware {path}",
             cause=why(error),
             next_step="build it with `eyeflow mcu build`",
             code="firmware",
-            exit_code=ExitCode.PROBLEMS if isinstance(error, ELFError) else ExitCode.ENVIRONMENT,
+            exit_code=ExitCode.PROBLEMS if isinstance(error, ELFError) else exit_code(error),
         ) from error
     return Sizes(sections, symbols, chip.memory.stack_bytes)
 

@@ -13,6 +13,10 @@ class RequestError(Exception):
     """The request failed; the text says why."""
 
 
+class NotSentError(RequestError):
+    """Nothing was sent: there was no connection."""
+
+
 class Client:
     """Keeps connections. Redirects are not followed: a rule acts on the URL that it names."""
 
@@ -21,7 +25,7 @@ class Client:
         self._client = httpx.AsyncClient(timeout=timeout_s, limits=limits, follow_redirects=False)
 
     async def send(self, method: str, url: str, body: bytes, headers: dict[str, str]) -> int:
-        """Return the status of the answer. Raises TimeoutError, ConnectionError (nothing was sent) or RequestError."""
+        """Return the status of the answer. Raises TimeoutError, NotSentError or RequestError."""
         try:
             # Only the status counts, so that a huge answer costs nothing: its body is never read.
             async with self._client.stream(method, url, content=body, headers=headers) as response:
@@ -29,7 +33,7 @@ class Client:
         except httpx.TimeoutException as error:
             raise TimeoutError from error
         except httpx.ConnectError as error:
-            raise ConnectionError(why(error)) from error
+            raise NotSentError(why(error)) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise RequestError(why(error)) from error
 

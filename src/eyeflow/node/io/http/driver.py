@@ -39,7 +39,7 @@ class HttpDriver(BaseDriver):
 
     async def _send(self, capability: str, url: str, body: str) -> int:
         client = await self._opened()
-        from eyeflow.node.io.http.client import RequestError
+        from eyeflow.node.io.http.client import NotSentError, RequestError
 
         headers = {"content-type": "application/json" if _is_json(body) else "text/plain; charset=utf-8"}
         try:
@@ -47,7 +47,7 @@ class HttpDriver(BaseDriver):
                 return await client.send(METHODS[capability], url, body.encode(), headers)
         except TimeoutError as error:
             raise self.failure(f"{capability} {url}: no answer within {self._timeout_s:g}s") from error
-        except ConnectionError as error:
+        except NotSentError as error:
             raise Unreachable(str(self.failure(f"{capability} {url}: {error}"))) from error
         except RequestError as error:
             raise self.failure(f"{capability} {url}: {error}") from error
