@@ -210,11 +210,12 @@ class Connection:
     def _readable(self) -> None:
         if self.is_paused or self._fd < 0:
             return  # called by `_read_on` before that
+        self._paho.expect_more()
         _confirm_at_once(self._paho.socket())
         for _ in range(PACKETS_PER_TURN):
             before = self._packets
             self._guarded(self._paho.loop_read)
-            if self._packets == before or self.is_paused or self._fd < 0:
+            if self._packets == before or self.is_paused or self._fd < 0 or self._paho.is_drained:
                 break
         self._read_on()
 
