@@ -174,21 +174,25 @@ class SqliteReader:
 
     def __init__(self, path: Path, machine: Machine) -> None:
         self._path, self._machine = path, machine
-        self._db = _open(path, machine.vfs, reads_only=True)
+        self._opened: apsw.Connection | None = _open(path, machine.vfs, reads_only=True)
 
     def read(self, look: Look[T]) -> T:
         """As `SqliteFile.read`. After an I/O error it reads the file anew, as `SqliteFile` does."""
+        if self._opened is None:  # the disk may refuse that, too: then the next look tries again
+            self._opened = _open(self._path, self._machine.vfs, reads_only=True)
         try:
-            return _look_at(self._db, self._path, look)
+            return _look_at(self._opened, self._path, look)
         except EyeflowError as error:
             if isinstance(error.__cause__, apsw.IOError):
-                self._db.close()
-                self._db = _open(self._path, self._machine.vfs, reads_only=True)
+                broken, self._opened = self._opened, None
+                with contextlib.suppress(apsw.Error):
+                    broken.close()
             raise
 
     def close(self) -> None:
         """Close the connection."""
-        self._db.close()
+        if self._opened is not None:
+            self._opened.close()
 
 
 def _look_at(db: apsw.Connection, path: Path, look: Look[T]) -> T:
