@@ -50,7 +50,7 @@ bench-mcu: $(VENV)/.installed-dev ## instructions of rules on emulated cores; th
 	$(BIN)/python -m bench mcu
 
 fuzz: $(VENV)/.installed-dev    ## the long share of mutation and agreement tests
-	EYEFLOW_FUZZ=full $(BIN)/python -m pytest -q tests/conformance tests/unit/svm tests/unit/compiler tests/embassy/test_emulated_cores.py
+	EYEFLOW_FUZZ=full $(BIN)/python -m pytest -q tests/conformance tests/unit/svm tests/unit/compiler tests/embassy/test_emulated_cores.py tests/simulation
 
 golden: $(VENV)/.installed-dev  ## write generated files and golden files again; read the diff
 	$(BIN)/python tools/generate.py

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 from pytest import MonkeyPatch
 
 from eyeflow.coordinator import histories
@@ -76,11 +77,11 @@ def does_not_sync(patch: MonkeyPatch) -> None:
 def fires_physical_actions_again(patch: MonkeyPatch) -> None:
     real = pending._resumed
 
-    def resumed(engine: Any, program: Any, row: Any) -> Any:
-        if program is not None:
-            sites = tuple(replace(site, resource="") for site in program.sites)
-            program = replace(program, sites=sites)
-        return real(engine, program, row)
+    def resumed(engine: Any, decider: Any, row: Any) -> Any:
+        if decider is not None:
+            sites = tuple(replace(site, resource="") for site in decider.program.sites)
+            decider = replace(decider, program=replace(decider.program, sites=sites))
+        return real(engine, decider, row)
 
     patch.setattr(pending, "_resumed", resumed)
 
@@ -99,7 +100,7 @@ def ignores_epochs(patch: MonkeyPatch) -> None:
     real = histories._compared
 
     def compared(known: Any, head: Any) -> Any:
-        return real(known, head if known is None else replace(head, epoch=known.epoch))
+        return real(known, head if known is None else msgspec.structs.replace(head, epoch=known.epoch))
 
     patch.setattr(histories, "_compared", compared)
 
@@ -113,12 +114,7 @@ def forgets_the_last_known_good(patch: MonkeyPatch) -> None:
 
 
 def loses_what_is_pending(patch: MonkeyPatch) -> None:
-    patch.setattr(runtime, "resume_pending", lambda engine, restored: None)
-
-
-def waits_for_ever_for_the_return(patch: MonkeyPatch) -> None:
-    real = plan.finish_return
-    patch.setattr(immediate, "finish_return", lambda situation, now_us: real(situation, 0))
+    patch.setattr(runtime, "resume_pending", lambda engine, restored, trusted: None)
 
 
 def removes_nothing(patch: MonkeyPatch) -> None:
@@ -128,21 +124,24 @@ def removes_nothing(patch: MonkeyPatch) -> None:
     patch.setattr(runtime.NodeRuntime, "remove", remove)
 
 
-MUTANTS: tuple[Mutant, ...] = (
+QUICK: tuple[Mutant, ...] = (
     rolls_back_without_sent_nodes,
     forgets_the_accepted_manifest,
     acts_before_the_commit,
     acknowledges_before_the_commit,
     does_not_sync,
     fires_physical_actions_again,
+    forgets_the_last_known_good,
+    removes_nothing,
+)
+"""Those that a few seeds find: `make test` puts them in."""
+SLOW: tuple[Mutant, ...] = (
     writes_a_batch_in_doubt_again,
     ignores_epochs,
     ignores_revocations,
-    forgets_the_last_known_good,
     loses_what_is_pending,
-    waits_for_ever_for_the_return,
-    removes_nothing,
 )
+"""Those that need more: `make fuzz` puts all of them in."""
 
 
 @contextmanager
