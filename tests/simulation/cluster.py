@@ -25,7 +25,7 @@ from eyeflow.coordinator.serve import TOKEN_FILE, ServeOptions, serve
 from eyeflow.node.config.config import load_config
 from eyeflow.node.daemon import run_node
 from simulation.disk import Image, SimDisk
-from simulation.loop import CURRENT, Process, SimLoop, StalledError, as_process, pass_time
+from simulation.loop import CURRENT, REMAINS, Process, SimLoop, StalledError, as_process, pass_time
 from simulation.network import Network
 from simulation.programs import SIGNERS
 from simulation.threads import SimStore, SimWriter
@@ -279,6 +279,7 @@ class Cluster:
         self.operator.end()
         self.network.close()
         self.loop.close()
+        REMAINS.clear()
 
     def later(self, after_s: float, act: Callable[[], None]) -> None:
         """Let something happen that belongs to no process."""

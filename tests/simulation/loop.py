@@ -65,8 +65,21 @@ class Process:
         for task in self.tasks:  # grows while it is walked: a `finally` may start more
             if not task.done():
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
+                REMAINS.extend(_awaited(task.get_coro()))
                 _close(task.get_coro())
         self.tasks.clear()
+
+
+REMAINS: list[Any] = []
+"""What is left of dead processes, kept until a run ends. Collected earlier, its `finally` blocks would run inside of the
+step of another process, and what they schedule would be that one's."""
+
+
+def _awaited(coroutine: Any) -> Iterator[Any]:
+    """Yield a coroutine and what it waits for, one inside of the other."""
+    while coroutine is not None:
+        yield coroutine
+        coroutine = getattr(coroutine, "cr_await", None)
 
 
 def _close(coroutine: Any) -> None:
@@ -156,6 +169,10 @@ class SimLoop(BaseEventLoop):
     def jump(self) -> None:
         self._now_s = max(self._now_s, self._scheduled[0]._when)  # type: ignore[attr-defined]
 
+    def _asyncgen_firstiter_hook(self, agen: Any) -> None:
+        REMAINS.append(agen)
+        super()._asyncgen_firstiter_hook(agen)  # type: ignore[misc]
+
     def _process_events(self, event_list: list[Any]) -> None:
         return None
 
@@ -167,7 +184,7 @@ class SimLoop(BaseEventLoop):
 
     def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:
         process = CURRENT.get() if context is None else context.get(CURRENT)
-        if process is None:
+        if process is None:  # the simulation's own steps, which name their context
             return super().call_soon(callback, *args, context=context)
         return super().call_soon(self._step, process, callback, args, context=context)
 
