@@ -71,12 +71,13 @@ class SqliteFile:
             with self._transaction():
                 outcomes = [self._run(step) for step in steps]
                 self._writing().compact()
-            self.newest_change = self._reading().newest_change()
+                # Before COMMIT: read after it, a disk that fails would call steps lost that are kept.
+                newest_change = self._reading().newest_change()
         except (*ENVIRONMENT, EyeflowError) as error:  # EyeflowError: the file could not be opened anew
             failed = error if isinstance(error, EyeflowError) else self._failed(error)
             self.trouble = failed.brief
             return [Outcome(error=failed)] * len(steps)
-        self.trouble = ""
+        self.trouble, self.newest_change = "", newest_change
         return outcomes
 
     def read(self, look: Look[T]) -> T:

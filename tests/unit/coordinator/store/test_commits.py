@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from components.failing_disk import registered_disk
@@ -20,6 +21,7 @@ from eyeflow.coordinator.store import sqlite_store
 from eyeflow.coordinator.store.cluster_store import Writing
 from eyeflow.coordinator.store.facts import ChangeKind
 from eyeflow.coordinator.store.sqlite_file import SqliteFile
+from eyeflow.coordinator.store.sqlite_reading import SqliteReading
 from eyeflow.coordinator.store.sqlite_store import GROUP_STEPS_MAX, SqliteStore
 
 TESTS = Path(__file__).parents[3]
@@ -139,6 +141,23 @@ def test_a_commit_that_fails_answers_nobody_with_success(tmp_path: Path) -> None
         store.close()
 
     asyncio.run(scenario())
+
+
+def test_a_disk_that_fails_to_tell_the_newest_change_calls_no_kept_step_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(reading: SqliteReading) -> int:
+        raise apsw.IOError("the test's disk failed")
+
+    store = SqliteFile(tmp_path / "store.sqlite", Machine())
+    with monkeypatch.context() as broken:
+        broken.setattr(SqliteReading, "newest_change", unreadable)
+        (lost,) = store.commit([append("lost")])
+    (kept,) = store.commit([append("kept")])
+    assert isinstance(lost.error, EyeflowError) and kept.error is None
+    assert [one.subject for one in store.read(lambda reading: reading.changes(0, 10))] == ["kept"]
+    assert store.newest_change == 1
+    store.close()
 
 
 def test_what_is_answered_is_committed_and_told_after_it(tmp_path: Path) -> None:
