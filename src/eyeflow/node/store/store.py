@@ -289,6 +289,7 @@ class Store:
         query = f"SELECT max(seq) FROM ({recent}) WHERE time_us < ?"
         try:
             self._file.fit()
+            self._keep_step()  # if the disk refused it: the step would pass for the age of what is stored
             aged = self._file.db.execute(query, (self._step_seq, DROP_RECORDS_MAX, limit_us)).get
             if aged is None or not self._is_as_written(aged):
                 return 0
@@ -301,12 +302,15 @@ class Store:
     def clock_was_set(self, step_us: int) -> None:
         """Take a known step of the wall clock for no age: what is stored now is dropped only after what comes now."""
         self._drift_us += step_us
-        if abs(self._drift_us) * STEP_SHARE < self._limits.age_us_max:
-            return
         try:
-            self._file.db.execute("INSERT OR REPLACE INTO meta VALUES ('step_seq', ?)", (self._head_seq,))
+            self._keep_step()
         except apsw.Error as error:
             raise storage_error(error, self._path) from error
+
+    def _keep_step(self) -> None:
+        if abs(self._drift_us) * STEP_SHARE < self._limits.age_us_max:
+            return
+        self._file.db.execute("INSERT OR REPLACE INTO meta VALUES ('step_seq', ?)", (self._head_seq,))
         self._drift_us, self._step_seq = 0, self._head_seq
 
     def _read_step(self) -> int:

@@ -525,6 +525,21 @@ def test_control_a_step_that_is_not_known_is_taken_for_age(tmp_path: Path) -> No
     store.close(clean=True)
 
 
+def test_a_step_of_the_clock_that_the_disk_refused_to_note_is_no_age_either(tmp_path: Path) -> None:
+    time, day_us = Time(), 86_400_000_000
+    with registered_disk("steps") as disk:
+        store = open_store(tmp_path, limits(age_us=3 * day_us), time=time, vfs=disk.name)
+        store.commit(batch(*range(10)))
+        time.us += 100 * day_us
+        disk.write_errors = True
+        with pytest.raises(StorageError):
+            store.clock_was_set(100 * day_us)
+        disk.write_errors = False
+        store.recover()
+        assert store.drop_aged() == 0
+        store.close(clean=True)
+
+
 def test_small_steps_do_not_put_off_the_age_bound_for_ever(tmp_path: Path) -> None:
     time, hour_us = Time(), 3_600_000_000
     store = open_store(tmp_path, limits(age_us=72 * hour_us), time=time)
