@@ -113,6 +113,19 @@ def test_a_narrow_terminal_has_its_own_page(eyeflow: Command, path: str) -> None
     assert narrow.out.startswith(wide.out.splitlines()[0])
 
 
+@pytest.mark.parametrize("columns", ["100", "60"])  # answered from the table, and by typer
+@pytest.mark.parametrize("path", sorted(surface.COMMANDS))
+def test_without_a_command_the_help_page_is_shown(eyeflow: Command, path: str, columns: str) -> None:
+    asked, bare = (eyeflow(*path.split(), *option, env={"COLUMNS": columns}) for option in (("--help",), ()))
+    assert asked.code == 0 and asked.out.count("\n") > 5
+    assert (bare.code, bare.out, bare.err) == (2, "", asked.out)
+
+
+def test_an_empty_word_is_a_wrong_command(eyeflow: Command) -> None:
+    ran = eyeflow("")
+    assert (ran.code, ran.out) == (2, "") and "No such command ''" in ran.err
+
+
 def test_help_into_a_full_disk_or_a_closed_pipe(environment: dict[str, str]) -> None:
     command = [sys.executable, "-m", "eyeflow", "--help"]
     with Path("/dev/full").open("wb") as full:
@@ -176,7 +189,9 @@ def test_completion_loads_next_to_nothing(environment: dict[str, str], line: str
     assert loaded(environment | asked) & SLOW == set()
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("check", "--help"), ("mcu", "build", "-h"), ("--version",)])
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("check", "--help"), ("mcu", "build", "-h"), ("--version",), (), ("keys",)]
+)
 def test_help_loads_next_to_nothing(environment: dict[str, str], arguments: tuple[str, ...]) -> None:
     assert loaded(environment, *arguments) & SLOW == set()
 

@@ -22,6 +22,9 @@ from eyeflow.cli.streams import NO_OUTPUT, GuardedStream
 UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
 """What typer raises for wrong arguments. Depending on its version the class is click's or its own copy of it."""
 
+NO_COMMAND = "NoArgsIsHelpError"
+"""The class of what typer raises where a command is missing, for which it has no public name."""
+
 _ESC = "\x1b" + os.urandom(8).hex()
 """Begins a style of `paint`. No text from outside can hold it, so that `_plain` can tell a style from a forged one."""
 _TAB_CELLS = 4
@@ -117,6 +120,9 @@ def report_error(error: EyeflowError, *, as_json: bool) -> None:
 def report_usage(error: typer.BadParameter, *, as_json: bool) -> None:
     """Show what was wrong with the arguments, in typer's words."""
     command = error.ctx.command_path if error.ctx else "eyeflow"
+    if type(error).__name__ == NO_COMMAND:  # its message is the help page
+        note_lines(error.message)
+        return
     if not as_json:
         if error.ctx:
             note_lines(error.ctx.get_usage())

@@ -11,7 +11,12 @@ import os
 import sys
 
 from eyeflow import __version__
+from eyeflow.base.errors import ExitCode
 from eyeflow.cli.surface import ARGUMENTS, COMMANDS, DYNAMIC, HELP, OPTIONS, Words
+
+TYPE_CHECKING = False  # `typing` takes longer to load than a help page to print
+if TYPE_CHECKING:
+    from typing import TextIO
 
 COMPLETE_ENV = "_EYEFLOW_COMPLETE"
 PAGE_COLUMNS = 80
@@ -22,12 +27,17 @@ ZSH_ESCAPES = str.maketrans({'"': '""', "'": "''", "$": "\\$", "`": "\\`", ":": 
 
 
 def answer(arguments: list[str]) -> bool:
-    """Print a help page or completions if the table has them; return whether it did. Ends the process for fish."""
-    if sys.stdout is None:  # closed by the caller
-        return False
+    """Print a help page or completions if the table has them; return whether it did.
+
+    Ends the process for fish, and with exit code 2 where a command is missing.
+    """
     instruction = os.environ.get(COMPLETE_ENV, "")
+    if not instruction and all(arguments) and " ".join(arguments) in COMMANDS:
+        if _columns() >= PAGE_COLUMNS and _write(HELP[" ".join(arguments)], sys.stderr):
+            sys.exit(int(ExitCode.USAGE))
+        return False
     text = _completed(instruction) if instruction else _page(arguments)
-    return text is not None and _write(text)
+    return text is not None and _write(text, sys.stdout)
 
 
 def first_word(arguments: list[str]) -> str:
@@ -38,10 +48,12 @@ def first_word(arguments: list[str]) -> str:
     return arguments[0] if arguments else ""
 
 
-def _write(text: str) -> bool:
+def _write(text: str, stream: TextIO | None) -> bool:
+    if stream is None:  # closed by the caller
+        return False
     try:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        stream.write(text + "\n")
+        stream.flush()
     except (OSError, ValueError):  # full, unread, or not in UTF-8: the commands' own streams know what to do
         return False
     return True
