@@ -25,18 +25,36 @@ class ResourceBusy(CapabilityFailure):
     """Another rule kept the resource for the maximum wait."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """Who waits. Each has an event of its own: of one for all, whoever came would clear what others are yet to see."""
+
+    priority: Priority
+    who: RunKey
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 @dataclass(slots=True)
 class _Resource:
-    """Who holds a resource until when; `acting`: an action is under way; `waiting` is by (priority, arrival)."""
+    """Who holds a resource until when; `acting`: an action is under way; `waiting` is by number of arrival."""
 
     holder: RunKey | None = None
     priority: Priority = Priority.BACKGROUND
     until_us: int = 0
     acting: bool = False
-    waiting: dict[int, tuple[Priority, RunKey]] = field(default_factory=dict)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    waiting: dict[int, _Waiting] = field(default_factory=dict)
     conflicts: int = 0
     loser: RunKey | None = None
+
+    def tell(self) -> None:
+        """Let all who wait look again."""
+        for one in self.waiting.values():
+            one.changed.set()
+
+    @property
+    def first(self) -> int:
+        """The number of whoever is to have it next."""
+        return min(self.waiting, key=lambda number: (self.waiting[number].priority, number))
 
 
 class Arbiter:
@@ -56,12 +74,12 @@ class Arbiter:
             yield
         finally:
             resource.acting = False
-            resource.changed.set()
+            resource.tell()
 
     async def _acquire(self, key: str, resource: _Resource, who: RunKey, priority: Priority) -> None:
         self._arrivals += 1
         ticket, deadline_us = self._arrivals, self._clock.now_us() + self._wait_us
-        resource.waiting[ticket] = (priority, who)
+        resource.waiting[ticket] = _Waiting(priority, who)
         try:
             if not self._may_take(resource, ticket):
                 resource.conflicts += resource.holder != who
@@ -69,25 +87,24 @@ class Arbiter:
             while not self._may_take(resource, ticket):
                 # A clock that was set back must not make the wait longer than it may be.
                 deadline_us = min(deadline_us, self._clock.now_us() + self._wait_us)
-                await self._wait(key, resource, who, deadline_us)
+                await self._wait(key, resource, ticket, deadline_us)
         finally:
             del resource.waiting[ticket]
-            resource.changed.set()  # whoever was behind may be first now
+            resource.tell()  # whoever was behind may be first now
         self._take(resource, who, priority)
 
     def _may_take(self, resource: _Resource, ticket: int) -> bool:
-        priority, who = resource.waiting[ticket]
+        one = resource.waiting[ticket]
         if resource.acting:
             return False
         leased = self._is_leased(resource)
-        if leased and resource.holder == who:
-            return all(priority <= other for other, _ in resource.waiting.values())
-        first = min(resource.waiting, key=lambda other: (resource.waiting[other][0], other))
-        return first == ticket and (not leased or priority < resource.priority)
+        if leased and resource.holder == one.who:
+            return all(one.priority <= other.priority for other in resource.waiting.values())
+        return resource.first == ticket and (not leased or one.priority < resource.priority)
 
     def _take(self, resource: _Resource, who: RunKey, priority: Priority) -> None:
         now_us = self._clock.now_us()
-        others = any(other != who for _, other in resource.waiting.values())
+        others = any(other.who != who for other in resource.waiting.values())
         # While others wait, commanding again does not extend the lease: a busy rule would keep the resource for ever.
         if not (resource.holder == who and others and self._is_leased(resource)):
             resource.until_us = now_us + self._lease_us
@@ -97,15 +114,18 @@ class Arbiter:
         """Say whether the lease lasts. More than a whole one is left only where the clock was set back."""
         return 0 < resource.until_us - self._clock.now_us() <= self._lease_us
 
-    async def _wait(self, key: str, resource: _Resource, who: RunKey, deadline_us: int) -> None:
-        now_us = self._clock.now_us()
+    async def _wait(self, key: str, resource: _Resource, ticket: int, deadline_us: int) -> None:
+        """Return when something changed, or when the first one may take a resource whose lease has ended."""
+        now_us, one = self._clock.now_us(), resource.waiting[ticket]
         if now_us >= deadline_us:
             waited_s = self._wait_us / 1e6
-            raise ResourceBusy(f"{key} is commanded by {resource.holder}; {who} waited {waited_s:g}s for it")
-        until_us = deadline_us if resource.acting else min(deadline_us, max(resource.until_us, now_us + 1))
-        resource.changed.clear()
+            raise ResourceBusy(f"{key} is commanded by {resource.holder}; {one.who} waited {waited_s:g}s for it")
+        until_us = deadline_us
+        if not resource.acting and resource.first == ticket:
+            until_us = min(deadline_us, max(resource.until_us, now_us + 1))
+        one.changed.clear()
         timer = asyncio.ensure_future(self._clock.sleep((until_us - now_us) / 1e6))
-        change = asyncio.ensure_future(resource.changed.wait())
+        change = asyncio.ensure_future(one.changed.wait())
         try:
             await asyncio.wait({timer, change}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -123,7 +143,7 @@ class Arbiter:
         return {
             key: {
                 "holder": _shown(r.holder) if r.acting or self._is_leased(r) else "",
-                "waiting": [str(who) for _, who in r.waiting.values()],
+                "waiting": [str(one.who) for one in r.waiting.values()],
                 "conflicts": r.conflicts,
                 "last_loser": _shown(r.loser),
             }
