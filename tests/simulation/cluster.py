@@ -230,6 +230,7 @@ class CoordinatorHost(Host):
             lambda started: self.cluster.trace.add("coordinator listens"),
             stop,
             clock=self.clock.now_us,
+            steady=self.clock.steady_us,
             machine=self.machine(disk),
             listen=self.cluster.network.listen,
             open_store=SimStore,

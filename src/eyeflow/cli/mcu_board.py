@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from eyeflow.base.clock import wall_clock_us
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.cli import mcu_programs as programs
 from eyeflow.cli import mcu_project as p
@@ -63,7 +64,7 @@ def push(
     with open_board(port, baud, timeout, show=not json_) as board:
         data = _program(program, board.hello, sign, board_file)
         values = _params(data, param or [])
-        board.set_time(time.time_ns() // 1000, time.localtime().tm_gmtoff)
+        board.set_time(wall_clock_us(), time.localtime().tm_gmtoff)
         done = board.push(data, _progress if sys.stderr.isatty() and not json_ else None)
         for index, value in values.items():
             board.set_param(done.rule, index, value)

@@ -21,7 +21,17 @@ from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.wire import RULES_MAX
 from eyeflow.rollout import plan
 from eyeflow.rollout.immediate import immediate
-from eyeflow.rollout.plan import Action, Deployment, DeploymentState, Enter, NodeProgress, NodeState, Report, Situation
+from eyeflow.rollout.plan import (
+    Action,
+    Deployment,
+    DeploymentState,
+    Enter,
+    NodeProgress,
+    NodeState,
+    Report,
+    Situation,
+    Target,
+)
 
 STRATEGIES: dict[str, plan.Strategy] = {"immediate": immediate}
 DEPLOYMENTS_MAX = 10_000
@@ -144,6 +154,21 @@ class Deployments:
         if due:
             await self._store.write(lambda writing: self._settle_all(writing, due, now_us))
 
+    def clock_was_set(self, step_us: int, now_us: int) -> Awaitable[None]:
+        """Somebody set the coordinator's clock by `step_us`: all deadlines of open deployments move along."""
+
+        def step(writing: Writing) -> None:
+            for deployment in writing.open_deployments():
+                writing.save_deployment(plan.moved(deployment, step_us))
+            for deployment_id, node in writing.awaited():
+                for progress in writing.progress(deployment_id, plan.Nodes((node,))):
+                    after = replace(progress, due_us=progress.due_us + step_us)
+                    writing.save_progress(deployment_id, progress, after, now_us)
+            text = f"by {step_us / 1e6:+.1f} s: the deadlines of deployments were moved along"
+            writing.add_log_entry(LogEntry(now_us, "coordinator", "clock set", "", text))
+
+        return self._store.write(step)
+
     async def follow(self, now_us: int) -> None:
         """Let follow what the feed tells of nodes since the last time. One caller at a time."""
         is_all = False
@@ -197,8 +222,9 @@ class _Acting:
 
     def start(self, deployment: Deployment, names: Iterable[str]) -> Deployment:
         """Keep a new deployment, and let it and those that it supersedes take their next step."""
-        nodes = [self._first(deployment, name) for name in names]
-        for old in self._superseded(deployment.rule, nodes):
+        older = {name: self._older(deployment.rule, name) for name in names}
+        nodes = [self._first(deployment, name, found and found[1]) for name, found in older.items()]
+        for old in {found[0].id: found[0] for found in older.values() if found}.values():
             self.carry_out(old, plan.supersede(old, deployment.id))
         self._writing.add_deployment(deployment, nodes)
         self._writing.forget_old_deployments(DEPLOYMENTS_MAX)
@@ -232,25 +258,29 @@ class _Acting:
             self._writing.keep_known_good(progress.node, deployment.rule, deployment.target)
         ordered = plan.ordered(action, progress)
         after = ordered.progress
-        if ordered.wants:
-            target = deployment.target if isinstance(action, plan.Begin) else progress.previous
+        target = deployment.target if isinstance(action, plan.Begin) else progress.previous
+        # A node that was never told of anything else need not be told again what it runs.
+        is_news = progress.touched_us > 0 or self._wanted(progress.node, deployment.rule) != target
+        if ordered.wants and is_news:
             version = self.wanted.want(progress.node, deployment.rule, target)
             after = replace(after, manifest_version=version)
         _save(self._writing, deployment, progress, after, self._now_us)
 
-    def _first(self, deployment: Deployment, node: str) -> NodeProgress:
+    def _first(self, deployment: Deployment, node: str, older: NodeProgress | None) -> NodeProgress:
         """A node whose history is in doubt cannot vouch for anything: another copy of it may run another program."""
         previous, why = self._writing.known_good(node, deployment.rule), doubt(self._writing, node)
         state = NodeState.REFUSED if why else NodeState.WAITING
-        return NodeProgress(node, state, why, previous)
+        touched_us = 0 if self._wanted(node, deployment.rule) == previous else self._now_us
+        if older is not None:
+            touched_us = older.touched_us
+        return NodeProgress(node, state, why, previous, touched_us=touched_us)
 
-    def _superseded(self, rule: str, nodes: list[NodeProgress]) -> list[Deployment]:
-        found = {}
-        for progress in nodes:
-            for old, _ in self._writing.open_progress(progress.node):
-                if old.rule == rule:
-                    found[old.id] = old
-        return list(found.values())
+    def _older(self, rule: str, node: str) -> tuple[Deployment, NodeProgress] | None:
+        """Return the open deployment of the rule that the node is part of: there is one at most."""
+        return next((found for found in self._writing.open_progress(node) if found[0].rule == rule), None)
+
+    def _wanted(self, node: str, rule: str) -> Target | None:
+        return dict(self._writing.wanted(node)).get(rule)
 
     def _log(self, actor: str, action: str, subject: str, detail: str = "") -> None:
         self._writing.add_log_entry(LogEntry(self._now_us, actor, action, subject, detail))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Collection
 from functools import partial
 from random import Random, SystemRandom
 from typing import Protocol
 
 from eyeflow import __version__
+from eyeflow.base.clock import ClockWatch, NowUs, steady_clock_us, wall_clock_us
 from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.challenges import Challenges
 from eyeflow.coordinator.deployments import Deployments
@@ -29,8 +29,6 @@ TICK_S = 1.0
 CHANGES_READ_MAX = 1_000
 """Changes of the feed that are read at once to find the nodes that get a new manifest."""
 
-NowUs = Callable[[], int]
-
 
 class OpenLink(Protocol):
     """One connected node, as the hub sees it."""
@@ -46,21 +44,24 @@ class OpenLink(Protocol):
         ...
 
 
-def wall_clock_us() -> int:
-    """Return the time in microseconds since 1970 UTC."""
-    return time.time_ns() // 1000
-
-
 class Hub:
     """Everything the API and the links share. Lives on one event loop; what it commits, the store's thread commits.
 
     Make it by `started`. `follow` lets follow what changed: it runs after each commit that appended to the feed.
     """
 
-    def __init__(self, store: ClusterStore, clock: NowUs = wall_clock_us, random: Random | None = None) -> None:
+    def __init__(
+        self,
+        store: ClusterStore,
+        clock: NowUs = wall_clock_us,
+        steady: NowUs = steady_clock_us,
+        random: Random | None = None,
+    ) -> None:
         random = random or SystemRandom()
         self.store = store
-        self.clock = clock
+        self._wall, self._steady, self._clock_watch = clock, steady, ClockWatch(clock, steady)
+        self._step_us = 0
+        """By how much the clock was set since the deadlines were last moved along."""
         self.deployments = Deployments(store, lambda: f"d-{random.randbytes(6).hex()}")
         self.nodes = Nodes(store)
         self.programs = Programs(store, self.nodes.signers_changed)
@@ -70,7 +71,7 @@ class Hub:
         """One at a time, in a thread: nodes are served meanwhile."""
         self.own = Coordinates(store.coordinator_id, f"eyeflow {__version__}", store.identity.sign)
         self.links: dict[str, OpenLink] = {}
-        self.started_us = clock()
+        self.started_us, self._started_steady_us = clock(), steady()
         self._trouble = ""
         """Why the disk takes nothing more, though no write has failed yet."""
         self._told = ""
@@ -83,13 +84,41 @@ class Hub:
         self._following = asyncio.Lock()
 
     @classmethod
-    async def started(cls, store: ClusterStore, clock: NowUs = wall_clock_us, random: Random | None = None) -> Hub:
+    async def started(
+        cls,
+        store: ClusterStore,
+        clock: NowUs = wall_clock_us,
+        steady: NowUs = steady_clock_us,
+        random: Random | None = None,
+    ) -> Hub:
         """Return the hub of a coordinator that starts: no link is up yet, whatever the store says."""
-        hub = cls(store, clock, random)
+        hub = cls(store, clock, steady, random)
         hub._offered = await store.read(lambda reading: reading.newest_change())
         await hub.deployments.restarted(hub.started_us)
         store.on_change(hub._changed.set)
         return hub
+
+    def clock(self) -> int:
+        """Return microseconds since 1970 UTC. A setting of the clock shows once the deadlines have moved with it."""
+        self._step_us += self._clock_watch.step_us()
+        return self._wall() - self._step_us
+
+    @property
+    def up_us(self) -> int:
+        """For how long this coordinator has been running."""
+        return self._steady() - self._started_steady_us
+
+    async def _follow_clock(self) -> None:
+        """A deadline is a span of time. Were it left where it is, a clock that is corrected would end it at once."""
+        self.clock()
+        step_us, self._step_us = self._step_us, 0  # what is handed over after this moment reads the new time
+        if not step_us:
+            return
+        try:
+            await self.deployments.clock_was_set(step_us, self.clock())
+        except EyeflowError:
+            self._step_us += step_us
+            raise
 
     async def attach(self, link: OpenLink) -> None:
         """A node's link opened: the newest wins, an older one is closed."""
@@ -150,8 +179,9 @@ class Hub:
 
     async def tick(self) -> None:
         """Look at deadlines once; a store that fails now is tried again at the next tick."""
-        now_us = self.clock()
         try:
+            await self._follow_clock()
+            now_us = self.clock()
             await self.nodes.write_down(now_us)
             if self._lost:
                 await self._write_lost(set(self._lost))

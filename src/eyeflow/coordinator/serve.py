@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from eyeflow.base.clock import NowUs, steady_clock_us, wall_clock_us
 from eyeflow.base.dir_lock import DataDirLock
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.machine import Machine
@@ -20,7 +21,7 @@ from eyeflow.base.private import STRANGERS, WRITERS, require_private
 from eyeflow.base.reasons import why
 from eyeflow.client.profile import ClientProfile, write_secret
 from eyeflow.coordinator.app import make_app
-from eyeflow.coordinator.hub import Hub, NowUs, wall_clock_us
+from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.store.cluster_store import ClusterStore
 from eyeflow.coordinator.store.facts import Kept
 from eyeflow.coordinator.store.sqlite_store import SqliteStore
@@ -82,13 +83,15 @@ async def serve(
     stop: asyncio.Event | None = None,
     *,
     clock: NowUs = wall_clock_us,
+    steady: NowUs = steady_clock_us,
     machine: Machine | None = None,
     listen: Callable[[str, int], socket.socket] | None = None,
     open_store: Callable[[Path, Machine], ClusterStore] = SqliteStore,
 ) -> None:
     """Serve until a signal of `STOP_SIGNALS` or `stop`; raises EyeflowError when port, store or options refuse.
 
-    `clock`, `machine`, `listen` (see `bind`) and `open_store` are the usual ones unless a simulation hands in its own.
+    `clock`, `steady`, `machine`, `listen` (see `bind`) and `open_store` are the usual ones unless a simulation hands
+    in its own.
     """
     machine = machine or Machine()
     check_exposure(options)
@@ -96,7 +99,7 @@ async def serve(
     with contextlib.closing((listen or bind)(options.host, options.port)) as listener, _locked(options.data_dir):
         store = open_store(options.data_dir / STORE_FILE, machine)
         try:
-            hub = await Hub.started(store, clock, machine.random)
+            hub = await Hub.started(store, clock, steady, machine.random)
             url = _url(options, listener.getsockname()[1])
             started = await prepare(hub, options, url)
             server = _TellingServer(hub, options, lambda: on_started(started))

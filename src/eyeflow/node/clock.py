@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Protocol
 
-STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
-STEP_US_MIN = 1_000_000
-"""A smaller difference to the steady clock is no setting of the clock: time services slew it by 500 ppm at most."""
+from eyeflow.base.clock import steady_clock_us, wall_clock_us
 
 
 class Clock(Protocol):
@@ -33,26 +29,12 @@ class SystemClock:
 
     def now_us(self) -> int:
         """Return microseconds since 1970-01-01T00:00Z."""
-        return time.time_ns() // 1000
+        return wall_clock_us()
 
     def steady_us(self) -> int:
         """Return microseconds since the machine started, those it slept included where the system counts them."""
-        return time.clock_gettime_ns(STEADY) // 1000
+        return steady_clock_us()
 
     async def sleep(self, duration_s: float) -> None:
         """Return after `duration_s` seconds."""
         await asyncio.sleep(duration_s)
-
-
-class ClockWatch:
-    """Notices when somebody sets the wall clock, which no rule may take for time that passed."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._ahead_us = clock.now_us() - clock.steady_us()
-
-    def step_us(self) -> int:
-        """Return by how much the wall clock was set since the last call, forward or back; 0 when it just went on."""
-        ahead_us = self._clock.now_us() - self._clock.steady_us()
-        step_us, self._ahead_us = ahead_us - self._ahead_us, ahead_us
-        return step_us if abs(step_us) >= STEP_US_MIN else 0

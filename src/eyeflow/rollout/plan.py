@@ -89,7 +89,8 @@ class NodeProgress:
     """One node of a deployment. `previous` is its last known good when the deployment started, None for no program.
 
     `manifest_version` is the node's manifest that holds what the deployment wants of it now, 0 while it wants nothing.
-    `due_us` is when the answer to it is due, 0 while the node is offline; `touched_us` is when it first went out.
+    `due_us` is when the answer to it is due, 0 while the node is offline. `touched_us` is when something other than
+    `previous` first went out to the node, by this deployment or by one that it superseded; 0 for never.
     `revision` is that of the stored row.
     """
 
@@ -244,14 +245,17 @@ def ordered(action: NodeAction, progress: NodeProgress) -> Ordered:
 
 
 def _going_back(progress: NodeProgress) -> Ordered:
-    """A node that may have changed without telling goes back, too: SENT, or touched before its link broke."""
+    """A node that may have changed without telling goes back, too: SENT, or touched before its link broke.
+
+    The wanted set changes in any case: it may hold what a superseded deployment wanted, which never passed.
+    """
     if progress.state in BACK:
         return Ordered(progress)
     untouched = progress.state is NodeState.WAITING and not progress.touched_us
     state = NodeState.RETURNED if untouched else NodeState.RETURNING
     if progress.state is NodeState.REFUSED:
         state = NodeState.REFUSED
-    return Ordered(replace(progress, state=state, due_us=0), wants=progress.manifest_version > 0)
+    return Ordered(replace(progress, state=state, due_us=0), wants=True)
 
 
 def entered(deployment: Deployment, action: Enter, now_us: int) -> Deployment:
@@ -264,6 +268,12 @@ def entered(deployment: Deployment, action: Enter, now_us: int) -> Deployment:
         outcome=action.outcome,
         updated_us=now_us,
     )
+
+
+def moved(deployment: Deployment, step_us: int) -> Deployment:
+    """The clock was set by `step_us`: return the deployment with its deadlines as far away as before."""
+    state_deadline_us = deployment.state_deadline_us and deployment.state_deadline_us + step_us
+    return replace(deployment, deadline_us=deployment.deadline_us + step_us, state_deadline_us=state_deadline_us)
 
 
 def sent(progress: NodeProgress, now_us: int) -> NodeProgress:

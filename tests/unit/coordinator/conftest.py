@@ -246,15 +246,24 @@ def make() -> type[Make]:
 
 
 class Clock:
-    """A clock that tests move."""
+    """A clock that tests move, or set, and the steady one beside it."""
 
     def __init__(self) -> None:
         self.now_us = 1_790_000_000_000_000
+        self.up_us = 0
 
     def __call__(self) -> int:
         return self.now_us
 
+    def steady(self) -> int:
+        return self.up_us
+
     def pass_s(self, seconds: int) -> None:
+        self.now_us += seconds * 1_000_000
+        self.up_us += seconds * 1_000_000
+
+    def set_by_s(self, seconds: int) -> None:
+        """Somebody sets the clock: no time passes."""
         self.now_us += seconds * 1_000_000
 
 
@@ -308,7 +317,7 @@ class Api:
         self.clock = Clock()
         self.store = InlineStore(directory / "api.sqlite")
         self.runner = asyncio.Runner()
-        self.hub = self.runner.run(Hub.started(self.store, self.clock))
+        self.hub = self.runner.run(Hub.started(self.store, self.clock, self.clock.steady))
         self.tokens = {role.value: self.make_token(role) for role in Role}
         self.trust(SIGNER)
         self.client = SyncClient(make_app(self.hub), self.runner)
@@ -373,3 +382,14 @@ def api(tmp_path: Path) -> Iterator[Api]:
     made.client.close()
     made.runner.close()
     made.store.close()
+
+
+@pytest.fixture
+def full(api: Any, make: Any) -> Any:
+    """A cluster with two nodes, a program and a deployment."""
+    api.nodes = {name: Identity(bytes([number]) * 32) for number, name in enumerate(("node-a", "node-b"), start=1)}
+    for name, identity in api.nodes.items():
+        api.join(name, identity)
+    api.program_id = api.upload(make.program()).json()["id"]
+    api.deployment = api.ask("POST", "/api/rules/overheat/deploy", json={"all": True}).json()
+    return api

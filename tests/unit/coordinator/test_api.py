@@ -21,17 +21,6 @@ from eyeflow.coordinator.shapes import SCHEMAS
 from eyeflow.protocol.identity import Identity
 
 DOCUMENT = openapi.document()
-NODES = {name: Identity(bytes([number]) * 32) for number, name in enumerate(("node-a", "node-b"), start=1)}
-
-
-@pytest.fixture
-def full(api: Any, make: Any) -> Any:
-    """A cluster with two nodes, a program and a deployment."""
-    for name, identity in NODES.items():
-        api.join(name, identity)
-    api.program_id = api.upload(make.program()).json()["id"]
-    api.deployment = api.ask("POST", "/api/rules/overheat/deploy", json={"all": True}).json()
-    return api
 
 
 def fits(reply: Any, method: str, template: str) -> None:
@@ -112,7 +101,7 @@ def test_every_answer_fits_its_schema(full: Any) -> None:
         ("/api/keys", "/api/keys", {"publicKey": "ab" * 32, "name": "ci"}),
         ("/api/rules/{id}/deploy", "/api/rules/overheat/deploy", {"nodeIds": ["node-a"], "params": {"limit": 90}}),
         ("/api/deployments/{id}/cancel", f"/api/deployments/{full.deployment['id']}/cancel", None),
-        ("/api/nodes/join", "/api/nodes/join", full.join_body("node-c", NODES["node-a"])),
+        ("/api/nodes/join", "/api/nodes/join", full.join_body("node-c", full.nodes["node-a"])),
     ]
     for template, path, body in bodies:
         fits(full.ask("POST", path, json=body), "POST", template)
@@ -199,7 +188,7 @@ def test_a_newer_deployment_supersedes(full: Any) -> None:
 
 
 def test_a_deployment_whose_nodes_are_gone_is_cancelled(full: Any) -> None:
-    for name in NODES:
+    for name in full.nodes:
         full.ask("DELETE", f"/api/nodes/{name}")
     old = full.ask("GET", f"/api/deployments/{full.deployment['id']}").json()
     assert (old["state"], old["nodes"]) == ("cancelled", [])
@@ -324,8 +313,8 @@ EXAMPLES += [("/api/rules/{id}/deploy", json.loads(body)) for body in re.findall
 @pytest.fixture
 def named(api: Any, make: Any) -> Any:
     """A cluster with the nodes and the rule that the examples name."""
-    for name, identity in zip(("node-prod-01", "node-edge-01"), NODES.values(), strict=True):
-        api.join(name, identity)
+    for number, name in enumerate(("node-prod-01", "node-edge-01"), start=1):
+        api.join(name, Identity(bytes([number]) * 32))
     api.upload(make.program("overheat_relay"))
     return api
 

@@ -58,7 +58,7 @@ class Seen:
 
     def start(self) -> None:
         self.store = InlineStore(self.path)
-        self.hub = self.runner.run(Hub.started(self.store, lambda: self.now_us))
+        self.hub = self.runner.run(Hub.started(self.store, lambda: self.now_us, lambda: self.now_us))
         for name in "ab":
             self.run(lambda name=name: self.hub.nodes.link_opens(name))  # type: ignore[misc]
 
@@ -98,8 +98,10 @@ class Seen:
     def accept(self, node: str) -> None:
         self.run(lambda: self.hub.nodes.accept(node, self.now_us, "admin"))
 
-    def deploy(self, program_id: str = PROGRAM, rollback: Rollback = Rollback.ON_ERROR) -> Deployment:
-        draft = Draft("pump", program_id, (), ("a", "b"), "immediate", rollback)
+    def deploy(
+        self, program_id: str = PROGRAM, rollback: Rollback = Rollback.ON_ERROR, nodes: str = "ab"
+    ) -> Deployment:
+        draft = Draft("pump", program_id, (), tuple(nodes), "immediate", rollback)
         return self.run(lambda: self.hub.deployments.deploy(draft, self.now_us, "test"))
 
     def answer(self, node: str, program_id: str = PROGRAM) -> None:
@@ -399,3 +401,30 @@ def test_joining_again_with_a_new_token_accepts_the_node(api: Any, make: Any) ->
     assert api.ask("GET", "/api/nodes/node-a").json()["inDoubt"]
     api.join("node-a", make.signer)
     assert api.ask("GET", "/api/nodes/node-a").json()["findings"] == []
+
+
+@pytest.mark.parametrize("how_far", ["answered", "sent", "offline"])
+def test_a_deployment_that_fails_before_it_begins_takes_back_what_never_passed(seen: Seen, how_far: str) -> None:
+    seen.told(head(9), head(8, boot=2))  # a is in doubt, so that no deployment with it begins
+    seen.deploy(OLDER_PROGRAM, Rollback.NEVER, "ab" if how_far == "answered" else "b")
+    if how_far != "offline":
+        seen.run(lambda: seen.hub.deployments.sent("b", 99, seen.now_us))
+    if how_far == "answered":
+        seen.answer("b", OLDER_PROGRAM)
+    second = seen.deploy()
+    assert seen.look(lambda reading: reading.wanted("b")) == [], "no program of the rule ever passed there"
+    if how_far == "offline":
+        assert seen.states(second) == ("failed", ["refused", "returned"])
+        return
+    assert seen.states(second) == ("rollingBack", ["refused", "returning"]), "it may run what it was sent"
+    seen.answer("b", OLDER_PROGRAM)
+    assert seen.states(second) == ("failed", ["refused", "returned"])
+
+
+def test_control_what_passed_stays_and_its_node_is_told_nothing(seen: Seen) -> None:
+    seen.deploy(OLDER_PROGRAM, nodes="b")
+    seen.answer("b", OLDER_PROGRAM)
+    seen.told(head(9), head(8, boot=2))
+    before = seen.look(lambda reading: reading.manifest("b"))
+    assert seen.states(seen.deploy()) == ("failed", ["refused", "returned"])
+    assert seen.look(lambda reading: reading.manifest("b")) == before

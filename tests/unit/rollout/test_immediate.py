@@ -88,9 +88,10 @@ class Board:
         self.nodes[one.node] = ordered.progress
         if isinstance(action, KnownGood):
             self.good.add(one.node)
-        if ordered.wants:
+        target = NEW if isinstance(action, Begin) else one.previous
+        if ordered.wants and (one.touched_us or self.wanted[one.node] != target):
             self.version += 1
-            self.wanted[one.node] = NEW if isinstance(action, Begin) else one.previous
+            self.wanted[one.node] = target
             self.nodes[one.node] = replace(ordered.progress, manifest_version=self.version)
 
     def change(self, node: str, change: Callable[[NodeProgress], NodeProgress], now_us: int = SECOND) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import time
 from collections.abc import Callable
 from random import Random, SystemRandom
 from urllib.parse import urlsplit, urlunsplit
@@ -17,6 +16,7 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
+from eyeflow.base.clock import NowUs, wall_clock_us
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.reading import parse_json
 from eyeflow.base.reasons import why
@@ -75,7 +75,7 @@ class CoordinatorLink:
         backoff: Backoff | None = None,
         status_s: float | None = None,
         status: PortStatus | None = None,
-        now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+        now_us: NowUs = wall_clock_us,
         random: Random | None = None,
     ) -> None:
         self.status = status or PortStatus("coordinator", counters={"dials": 0, "connects": 0, "manifests": 0})

@@ -6,8 +6,9 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from eyeflow.base.clock import ClockWatch
 from eyeflow.node.backoff import Backoff
-from eyeflow.node.clock import Clock, ClockWatch
+from eyeflow.node.clock import Clock
 from eyeflow.node.config.sections import Durability
 from eyeflow.node.engine.core import Core
 from eyeflow.node.engine.options import EngineOptions
@@ -45,7 +46,7 @@ class DiskGuard:
         self._writer, self._clock, self._options = writer, clock, options
         self._backoff = Backoff(options.random, first_s=RETRY_FIRST_S, last_s=RETRY_LAST_S)
         self._retry_at_us, self._wait_s = 0, 0.0
-        self._watch, self._opened_us = ClockWatch(clock), clock.steady_us()
+        self._watch, self._opened_us = ClockWatch(clock.now_us, clock.steady_us), clock.steady_us()
         self._lost: Unrecorded | None = None
         self._in_doubt: _Doubt | None = None
         """Of the batch that was handed to the store last."""

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 
-from eyeflow.node.clock import Clock, ClockWatch
+from eyeflow.base.clock import ClockWatch
+from eyeflow.node.clock import Clock
 from eyeflow.node.engine.actions import ActionRunner
 from eyeflow.node.engine.arbiter import Arbiter
 from eyeflow.node.engine.core import Core
@@ -53,7 +54,7 @@ class Engine:
         self.actions = ActionRunner(core, drivers, arbiter, clock, self.wake)
         self.disk = DiskGuard(writer, clock, options)
         self._writer, self._options = writer, options
-        self._clock_watch = ClockWatch(clock)
+        self._clock_watch = ClockWatch(clock.now_us, clock.steady_us)
         self._wakeup, self._space = asyncio.Event(), asyncio.Event()
         self._turn = asyncio.Lock()
         self._model_tasks: set[asyncio.Task[None]] = set()

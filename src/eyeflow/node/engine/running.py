@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from eyeflow.node.clock import STEP_US_MIN, Clock
+from eyeflow.base.clock import STEP_US_MIN
+from eyeflow.node.clock import Clock
 from eyeflow.node.engine.admission import Loaded, subscription_of
 from eyeflow.node.engine.rule_health import RuleHealth
 from eyeflow.node.engine.rule_host import RuleHost

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from eyeflow.base.clock import NowUs, wall_clock_us
 from eyeflow.base.reading import parse_toml
 from eyeflow.node.config.settings import Section, Setting
 from eyeflow.node.config.tables import Table
-from eyeflow.node.io.clock import NowUs, system_clock
 from eyeflow.node.io.ports import Driver, Source
 from eyeflow.svm.addresses import address_problem
 
@@ -109,7 +109,7 @@ class Site:
 
     config: PortsConfig
     node: str
-    clock: NowUs = system_clock
+    clock: NowUs = wall_clock_us
 
     def of(self, section: type[S]) -> S:
         """Return a section of the configuration."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from eyeflow.base.clock import NowUs, wall_clock_us
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.node.io.broken import over, set_up
-from eyeflow.node.io.clock import NowUs, system_clock
 from eyeflow.node.io.connector import Connector, PortsConfig, Problem, Site
 from eyeflow.node.io.ports import Driver, Source, Subscription
 
@@ -30,7 +30,7 @@ class World:
             self.drivers[name] = over(shared, name, lambda part: driver(site, part))
 
 
-def build_world(config: PortsConfig, node_name: str, clock: NowUs = system_clock) -> World:
+def build_world(config: PortsConfig, node_name: str, clock: NowUs = wall_clock_us) -> World:
     """Build all that the configuration can serve."""
     site, world = Site(config, node_name, clock), World()
     for connector in config.connectors:

@@ -7,13 +7,13 @@ store is synchronous and belongs to one thread; `eyeflow.node.store.writer` give
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import apsw
 
+from eyeflow.base.clock import NowUs, wall_clock_us
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.machine import FreeBytes, free_bytes_of
 from eyeflow.node.store.file import STORE_NAME, FrozenFile, StoreFile, storage_error
@@ -67,7 +67,7 @@ class Store:
         identity: Identity,
         limits: BufferLimits,
         *,
-        now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+        now_us: NowUs = wall_clock_us,
         vfs: str | None = None,
         free_bytes: FreeBytes = free_bytes_of,
     ) -> None:

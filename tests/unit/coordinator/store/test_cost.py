@@ -52,7 +52,7 @@ class Fleet:
         self.now_us = 1_000_000
         self.runner = asyncio.Runner()
         self.store = InlineStore(path)
-        self.hub = self.runner.run(Hub.started(self.store, lambda: self.now_us))
+        self.hub = self.runner.run(Hub.started(self.store, lambda: self.now_us, lambda: self.now_us))
         self.call(lambda: self.store.write(self.join_all))
         self.cost = Cost(self.store.file._db)
 

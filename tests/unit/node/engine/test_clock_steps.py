@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from components.node_sim import START_US, NodeSim, SimClock
-from eyeflow.node.clock import STEP_US_MIN, ClockWatch, SystemClock
+from eyeflow.base.clock import STEP_US_MIN, ClockWatch
+from eyeflow.node.clock import SystemClock
 from eyeflow.node.engine.core import Core
 from eyeflow.node.engine.rounds import Ran
 from eyeflow.node.engine.running import QueuedEvent
@@ -236,7 +237,7 @@ def test_a_machine_that_slept_had_that_time_pass(tmp_path: Path) -> None:
 
 def test_the_clocks_of_this_machine_go_together() -> None:
     clock = SystemClock()
-    watch, since_us = ClockWatch(clock), clock.steady_us()
+    watch, since_us = ClockWatch(clock.now_us, clock.steady_us), clock.steady_us()
     while clock.steady_us() - since_us < 1000:
         pass
     assert watch.step_us() == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 
-from eyeflow.node.io.clock import NowUs, system_clock
+from eyeflow.base.clock import NowUs, wall_clock_us
 from eyeflow.node.io.gpio.address import split_address
 from eyeflow.node.io.gpio.backends import GpioBackend, PinError
 from eyeflow.node.io.ports import Deliver, IncomingEvent, PortStatus, Subscription
@@ -14,7 +14,7 @@ from eyeflow.node.io.ports import Deliver, IncomingEvent, PortStatus, Subscripti
 class GpioSource:
     """Delivers an event with an empty payload for each edge. A pulse shorter than the polling period is not seen."""
 
-    def __init__(self, backend: GpioBackend, poll_s: float, clock: NowUs = system_clock) -> None:
+    def __init__(self, backend: GpioBackend, poll_s: float, clock: NowUs = wall_clock_us) -> None:
         self._backend = backend
         self._poll_s = poll_s
         self._clock = clock

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection
 
-from eyeflow.node.io.clock import NowUs, system_clock
+from eyeflow.base.clock import NowUs, wall_clock_us
 from eyeflow.node.io.host.readings import HostReadings, SensorAbsent
 from eyeflow.node.io.ports import Deliver, IncomingEvent, PortStatus, Subscription
 
@@ -16,7 +16,7 @@ FIELDS = ("cpu_percent", "memory_percent", "disk_percent", "temperature_celsius"
 class HostSource:
     """Samples each period. A sensor this machine has not got is left out: a rule that needs it says so by rejecting."""
 
-    def __init__(self, readings: HostReadings, clock: NowUs = system_clock) -> None:
+    def __init__(self, readings: HostReadings, clock: NowUs = wall_clock_us) -> None:
         self._readings = readings
         self._clock = clock
         self._subscriptions: frozenset[Subscription] = frozenset()

@@ -9,13 +9,13 @@ from collections.abc import Collection
 from functools import partial
 from typing import TYPE_CHECKING
 
+from eyeflow.base.clock import NowUs, wall_clock_us
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.reasons import why
 from eyeflow.net.listener import tcp_socket
 from eyeflow.net.places import Limits
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.config.tables import secret
-from eyeflow.node.io.clock import NowUs, system_clock
 from eyeflow.node.io.http.settings import HttpServerConfig
 from eyeflow.node.io.payloads import UnreadablePayload, decode_object
 from eyeflow.node.io.ports import Deliver, IncomingEvent, PortStatus, Subscription
@@ -43,7 +43,7 @@ class HttpSource:
     def __init__(
         self,
         config: HttpServerConfig,
-        clock: NowUs = system_clock,
+        clock: NowUs = wall_clock_us,
         backoff: Backoff | None = None,
         limits: Limits = LIMITS,
     ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection
 
-from eyeflow.node.io.clock import NowUs, system_clock
+from eyeflow.base.clock import NowUs, wall_clock_us
 from eyeflow.node.io.mqtt.publisher import Publisher
 from eyeflow.node.io.mqtt.subscriber import Message, Subscriber
 from eyeflow.node.io.payloads import UnreadablePayload, decode_object
@@ -15,7 +15,9 @@ from eyeflow.node.io.ports import Deliver, IncomingEvent, Subscription
 class MqttSource:
     """Delivers each message once to each subscription whose filter it fits. It runs the publisher's connection too."""
 
-    def __init__(self, subscriber: Subscriber, clock: NowUs = system_clock, publisher: Publisher | None = None) -> None:
+    def __init__(
+        self, subscriber: Subscriber, clock: NowUs = wall_clock_us, publisher: Publisher | None = None
+    ) -> None:
         self._subscriber, self._publisher = subscriber, publisher
         self._clock = clock
         self._subscriptions: dict[str, Subscription] = {}

@@ -8,9 +8,9 @@ import threading
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
+from eyeflow.base.clock import NowUs, wall_clock_us
 from eyeflow.base.reasons import why
 from eyeflow.node.backoff import FIRST_S, Backoff
-from eyeflow.node.io.clock import NowUs, system_clock
 from eyeflow.node.io.payloads import UnreadablePayload, decode_object
 from eyeflow.node.io.ports import Deliver, IncomingEvent, PortStatus, Subscription
 from eyeflow.node.io.serial.settings import SerialPort
@@ -29,7 +29,7 @@ class SerialSource:
     """Reads each configured port that a rule listens to; opens it again, with backoff, when it goes away."""
 
     def __init__(
-        self, lines: Mapping[str, SerialPort], clock: NowUs = system_clock, backoff_first_s: float = FIRST_S
+        self, lines: Mapping[str, SerialPort], clock: NowUs = wall_clock_us, backoff_first_s: float = FIRST_S
     ) -> None:
         self._lines = lines
         self._backoff_first_s = backoff_first_s
