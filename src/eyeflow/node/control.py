@@ -26,8 +26,8 @@ class InstallResult:
     """The answer to an install. When refused, `code` is a stable word and `message`, `next_step` are for people.
 
     Codes: `malformed`, `untrusted`, `not_granted`, `no_driver`, `rollback`, `rejected`, `no_candidate`,
-    `no_previous`, `too_many`, `bad_params`, `storage`, `storage_unknown`. The last: the disk failed so that the change
-    may be in the store; the node undoes it once the disk is back.
+    `no_previous`, `no_program`, `too_many`, `bad_params`, `storage`, `storage_unknown`. The last: the disk failed so
+    that the change may be in the store; the node undoes it once the disk is back.
     `missing` names the capabilities that the node does not grant or has no driver for. Program ids are lower-case hex.
     """
 
@@ -96,8 +96,12 @@ class NodeControl(Protocol):
     ) -> InstallResult:
         """Check, store durably and run a program; never raises for a bad program: the result says `refused`.
 
-        The last known good program, wanted by the deployment that it came with, is a way back: see `roll_back`.
+        The last known good program, wanted by a deployment that it ran for, is a way back: see `roll_back`.
         """
+        ...
+
+    async def record_wanted(self, rule: str, slot: Slot, deployment_id: str, manifest_version: int) -> InstallResult:
+        """Keep that this deployment, too, wants the program that a slot holds already."""
         ...
 
     async def stage(

@@ -126,6 +126,10 @@ class NodeRuntime:
         """Check, store durably and run a program; see `NodeControl`."""
         return await self.installer.install(program, params, deployment_id, manifest_version, standing)
 
+    async def record_wanted(self, rule: str, slot: Slot, deployment_id: str, manifest_version: int) -> InstallResult:
+        """Keep that this deployment, too, wants what a slot holds; see `NodeControl`."""
+        return await self.installer.record_wanted(rule, slot, deployment_id, manifest_version)
+
     async def stage(
         self,
         program: bytes,

@@ -244,12 +244,13 @@ class CoordinatorLink:
 
     async def _carry_out(self, entry: ManifestEntry, output: Apply, running: frozenset[InstalledRule]) -> str:
         """Make an entry of the manifest so; return why not, empty when it is."""
-        what = (entry.rule, entry.program_id, entry.params)
+        what, by = (entry.rule, entry.program_id, entry.params), (entry.deployment_id, output.manifest.version)
         if InstalledRule(*what, entry.slot) in running:
-            return ""
+            return _refusal(await self._control.record_wanted(entry.rule, entry.slot, *by))
         if InstalledRule(*what, Slot.CANDIDATE) in running and entry.slot is Slot.ACTIVE:
             # Wanted as active, it goes on with the state and the timers that it has as candidate.
-            return _refusal(await self._control.promote(entry.rule))
+            refusal = _refusal(await self._control.record_wanted(entry.rule, Slot.CANDIDATE, *by))
+            return refusal or _refusal(await self._control.promote(entry.rule))
         program = output.programs.get(entry.program_id)
         if program is None and entry.program_id not in output.missing:
             # It ran when this manifest came, so it was not fetched; then its signer's key turned out to be revoked.
@@ -258,7 +259,7 @@ class CoordinatorLink:
             return "the coordinator lost the program"
         if not _is_named(program, entry.program_id):
             return "another program came than was wanted"
-        how = (dict(entry.params), entry.deployment_id, output.manifest.version)
+        how = (dict(entry.params), *by)
         if entry.slot is Slot.CANDIDATE:
             return _refusal(await self._control.stage(program, *how))
         # `immediate`, the one strategy there is, observes nothing: for it, what is installed has passed.

@@ -17,7 +17,7 @@ from eyeflow.node.engine.core import Core
 from eyeflow.node.engine.engine import Engine
 from eyeflow.node.engine.rounds import Dispatch
 from eyeflow.node.engine.running import RunningRule, promoted, start_rule
-from eyeflow.node.engine.slot_table import SlotTable, is_same
+from eyeflow.node.engine.slot_table import SlotTable, is_same, wanted_again
 from eyeflow.node.io.ports import Driver
 from eyeflow.node.run_key import RunKey, active, candidate, previous
 from eyeflow.node.store.types import Actuation, Batch, Draft, Restored, SlotRow, Standing, StateRow
@@ -70,9 +70,25 @@ class Installer:
             row = SlotRow(key, loaded.program_id, loaded.data, *wanted, standing)
             self._admit(row, loaded)
             here = self.table.row(key)
-            if not (here and is_same(here, row)) and self.table.goes_back(row):
-                return await self._go_back(loaded, row, f"deployment {deployment} is wanted again")
+            kept = self.table.row(previous(loaded.program.rule))
+            if kept and not (here and is_same(here, row)) and self.table.goes_back(row):
+                return await self._go_back(loaded, wanted_again(kept, row), f"deployment {deployment} is wanted again")
             return await self._begin(loaded, row)
+
+        return await self._answered(change)
+
+    async def record_wanted(self, rule: str, slot: Slot, deployment: str, manifest_version: int) -> InstallResult:
+        """Keep that a deployment wants the program that a slot holds already: it may be the way back one day."""
+
+        async def change() -> InstallResult:
+            here = self.table.row(RunKey(rule, slot))
+            if here is None:
+                raise Refused(f"`{rule}` has no {slot.value} program", "None is kept.", "Deploy one.", "no_program")
+            if here.deployment != deployment:
+                row = wanted_again(here, replace(here, deployment=deployment, manifest_version=manifest_version))
+                async with self._engine.between_events(here.key):
+                    await self._change(rule, Batch(put_slots=[row]), lambda: self._keep_row(row))
+            return _unchanged(here)
 
         return await self._answered(change)
 
@@ -213,12 +229,13 @@ class Installer:
     async def _begin(self, loaded: Loaded, row: SlotRow) -> InstallResult:
         """Run a program in the slot of `row`, from the state of the active one as far as it fits."""
         here = self.table.row(row.key)
+        if here and is_same(here, row):
+            row = wanted_again(here, row)
         async with self._engine.between_events(active(row.key.rule), row.key):
             if here and row.key in self._core.rules and is_same(here, row) and here.actuation is row.actuation:
-                passed = Standing.PASSED in (here.standing, row.standing)
-                again = replace(row, standing=Standing.PASSED if passed else Standing.ON_TRIAL)
+                again = replace(row, installed_us=here.installed_us)  # it has run since then
                 await self._change(row.key.rule, Batch(put_slots=[again]), lambda: self._keep_row(again, loaded))
-                return InstallResult(InstallOutcome.UNCHANGED, row.key.rule, row.program_id.hex(), row.program_id.hex())
+                return _unchanged(again)
             new = start_rule(row, loaded, *self._world, self.table.idle.get(row.key))
             heir_of = self._core.rules.get(active(row.key.rule))
             if heir_of is not None:
@@ -371,6 +388,10 @@ class Installer:
             return
         self.table.idle.pop(row.key, None)
         self._core.put(rule, self._now_us)
+
+
+def _unchanged(row: SlotRow) -> InstallResult:
+    return InstallResult(InstallOutcome.UNCHANGED, row.key.rule, row.program_id.hex(), row.program_id.hex())
 
 
 def _told(error: Exception) -> str:

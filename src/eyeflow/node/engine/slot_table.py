@@ -16,6 +16,8 @@ from eyeflow.protocol.slot import Slot
 
 IN_DOUBT = "the disk failed during a change, and nobody knew whether it was recorded: it is not"
 """Why the audit has a way back that nobody asked for."""
+WANTED_BEFORE_MAX = 8
+"""Deployments beside the newest that a program is remembered to be wanted by."""
 
 
 class SlotTable:
@@ -55,17 +57,17 @@ class SlotTable:
         return frozenset(key.rule for key in self._rows)
 
     def goes_back(self, row: SlotRow) -> bool:
-        """Say whether to install `row` is to go back: it is the last known good, wanted by the deployment it came with.
+        """Say whether to install `row` is to go back: it is the last known good, and ran for this deployment before.
 
         The same program of a new deployment is an installation like any other, which takes the state over.
         """
         kept, here = self.row(previous(row.key.rule)), self.row(row.key)
-        return kept is not None and here is not None and is_same(kept, row) and kept.deployment == row.deployment
+        return kept is not None and here is not None and is_same(kept, row) and row.deployment in kept.deployments
 
     def is_rejected(self, row: SlotRow) -> bool:
-        """Say whether this program failed here, in the deployment that wants it."""
+        """Say whether this program failed here, also for the deployment that wants it."""
         failed = self.rejected(row.key.rule)
-        return failed is not None and is_same(failed.row, row) and failed.row.deployment == row.deployment
+        return failed is not None and is_same(failed.row, row) and row.deployment in failed.row.deployments
 
     def installed(self, row: SlotRow, version: str, state: bytes, old_state: bytes | None) -> Batch:
         """Return what it writes that a program begins in the slot of `row`; `old_state` is of what ran there before."""
@@ -161,6 +163,13 @@ class SlotTable:
     def _drop(self, key: RunKey) -> None:
         self._rows.pop(key, None)
         self.idle.pop(key, None)
+
+
+def wanted_again(here: SlotRow, row: SlotRow) -> SlotRow:
+    """Return `row`, the program that `here` is already, with what is known of it: that it passed, who wanted it."""
+    before = tuple(one for one in here.deployments if one != row.deployment)[:WANTED_BEFORE_MAX]
+    standing = Standing.PASSED if Standing.PASSED in (here.standing, row.standing) else Standing.ON_TRIAL
+    return replace(row, wanted_before=before, standing=standing)
 
 
 def is_same(one: SlotRow, other: SlotRow) -> bool:

@@ -12,7 +12,9 @@ from eyeflow.protocol.cbor import decode, encode
 from eyeflow.protocol.slot import Slot
 from eyeflow.svm.program import Value
 
-_SLOT_COLUMNS = "rule, slot, program_id, params, deployment, manifest_version, installed_us, standing, actuation"
+_SLOT_COLUMNS = (
+    "rule, slot, program_id, params, deployment, manifest_version, installed_us, standing, actuation, wanted_before"
+)
 _PUT_PROGRAM = "INSERT OR REPLACE INTO programs VALUES (?, ?)"
 _FORGET_PROGRAMS = """
     DELETE FROM programs WHERE program_id NOT IN (
@@ -22,11 +24,11 @@ _FORGET_PROGRAMS = """
     )
 """
 """A message that waits for its broker needs its program, also when two deployments have taken that one's slots."""
-_PUT_SLOT = f"INSERT OR REPLACE INTO slots ({_SLOT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_SLOT = f"INSERT OR REPLACE INTO slots ({_SLOT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _PUT_STATE = "INSERT OR REPLACE INTO state (rule, slot, program_id, state) VALUES (?, ?, ?, ?)"
 _PUT_REJECTED = (
     f"INSERT OR REPLACE INTO rejected ({_SLOT_COLUMNS}, state, reason, rejected_us) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _PENDING_COLUMNS = "seq, idx, rule, slot, program_id, site, args, time_us, hops"
 _PUT_PENDING = f"INSERT INTO pending ({_PENDING_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -66,7 +68,8 @@ def _key_values(key: RunKey) -> tuple[str, str]:
 def _slot_values(row: SlotRow) -> tuple[Any, ...]:
     params = encode([[name, value] for name, value in sorted(row.params.items())])
     wanted_by = (row.deployment, row.manifest_version, row.installed_us)
-    return (*_key_values(row.key), row.program_id, params, *wanted_by, row.standing.value, row.actuation.value)
+    how = (row.standing.value, row.actuation.value, encode(list(row.wanted_before)))
+    return (*_key_values(row.key), row.program_id, params, *wanted_by, *how)
 
 
 def _rejected_values(row: RejectedRow) -> tuple[Any, ...]:
@@ -94,10 +97,12 @@ def _slot_row(
     installed_us: int,
     standing: str,
     actuation: str,
+    wanted_before: bytes,
     program: bytes,
 ) -> SlotRow:
     what = (RunKey(rule, Slot(slot)), program_id, program, _params(params))
-    return SlotRow(*what, deployment, manifest_version, installed_us, Standing(standing), Actuation(actuation))
+    how = (Standing(standing), Actuation(actuation), tuple(cast("list[str]", decode(wanted_before))))
+    return SlotRow(*what, deployment, manifest_version, installed_us, *how)
 
 
 def read_rejected(db: apsw.Connection) -> dict[str, RejectedRow]:

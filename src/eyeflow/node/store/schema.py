@@ -102,6 +102,10 @@ MIGRATIONS = (
         rejected_us INTEGER NOT NULL
     ) STRICT;
     """,
+    """
+    ALTER TABLE slots ADD COLUMN wanted_before BLOB NOT NULL DEFAULT x'80';
+    ALTER TABLE rejected ADD COLUMN wanted_before BLOB NOT NULL DEFAULT x'80';
+    """,
 )
 """Number n brings a file of version n to version n + 1 (PRAGMA user_version)."""
 

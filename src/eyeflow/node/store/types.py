@@ -40,6 +40,13 @@ class SlotRow:
     installed_us: int
     standing: Standing = Standing.ON_TRIAL
     actuation: Actuation = Actuation.PERFORM
+    wanted_before: tuple[str, ...] = ()
+    """Other deployments that wanted it while it ran, the newest first: a way back may name any of them."""
+
+    @property
+    def deployments(self) -> tuple[str, ...]:
+        """All deployments that wanted it while it ran, the newest first."""
+        return (self.deployment, *self.wanted_before)
 
 
 @dataclass(frozen=True, slots=True)

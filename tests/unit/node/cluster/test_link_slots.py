@@ -7,10 +7,13 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from components.node_sim import NodeSim, program
 from eyeflow.node.cluster.link import CoordinatorLink
 from eyeflow.node.cluster.membership import Membership
 from eyeflow.node.run_key import RunKey, active, candidate
+from eyeflow.node.store.types import Batch, Committed, StorageError
 from eyeflow.protocol.messages import ManifestEntry, RuleResult, RuleState, WantedManifest
 from eyeflow.protocol.session import Apply
 from eyeflow.protocol.slot import Slot
@@ -33,14 +36,28 @@ class Manifests:
 
     def __init__(self, sim: NodeSim, path: Path) -> None:
         self.link = CoordinatorLink(sim.node, Membership(path / "cluster"), lambda signers: None)
-        self.version = 0
+        self.sim, self.version, self.events = sim, self.link._membership.accepted().version, 0
 
-    async def want(self, *programs: tuple[int, Slot]) -> Sequence[RuleResult]:
+    async def want(self, *programs: tuple[int, Slot], deployment: str = "") -> Sequence[RuleResult]:
+        """Each program is wanted by a deployment of its own number, or all by `deployment`."""
         self.version += 1
-        entries = tuple(ManifestEntry("counter", id_of(one), f"d{one}", (), slot) for one, slot in programs)
+        wanted = ((one, deployment or f"d{one}", slot) for one, slot in programs)
+        entries = tuple(ManifestEntry("counter", id_of(one), by, (), slot) for one, by, slot in wanted)
         manifest = WantedManifest("c" * 64, "sim", self.version, 1, entries)
         data = {id_of(one): rule(one) for one, _ in programs}
         return await self.link._apply(Apply(manifest, random.randbytes(32), data, frozenset()))
+
+    async def active(self, number: int, deployment: str) -> RuleResult:
+        """Want one program, and let an event run on it."""
+        (result,) = await self.want((number, Slot.ACTIVE), deployment=deployment)
+        self.events += 1
+        await self.sim.send("t", number=self.events)
+        await self.sim.turns()
+        return result
+
+    @property
+    def memory(self) -> object:
+        return self.sim.node.engine.core.rules[active("counter")].instance.state_values()["n"]
 
 
 def test_a_manifest_stages_promotes_and_drops_candidates(tmp_path: Path) -> None:
@@ -93,5 +110,106 @@ def test_a_manifest_that_wants_the_program_before_brings_its_state_back(tmp_path
         assert sim.node.engine.core.rules[active("counter")].instance.state_values() == {"n": 2}
         assert sim.store.restore().rejected["counter"].row.program_id.hex() == id_of(50)
         await sim.stop()
+
+    asyncio.run(test())
+
+
+async def crashed(manifests: Manifests, path: Path) -> Manifests:
+    """The same node after a crash, and the link that it has then."""
+    manifests.sim.crash()
+    return Manifests(await NodeSim.started(path, clock=manifests.sim.clock), path)
+
+
+WANTED = {
+    "another deployment": (["first", "second"], "second"),
+    "three of them": (["first", "second", "third"], "third"),
+    "the one that failed elsewhere": (["first", "second"], "first"),
+    "back and forth": (["first", "second", "first"], "first"),
+}
+
+
+@pytest.mark.parametrize("crash", [False, True])
+@pytest.mark.parametrize(("deployments", "back"), list(WANTED.values()), ids=list(WANTED))
+def test_the_way_back_is_known_to_a_program_that_ran_already_when_it_was_wanted(
+    tmp_path: Path, deployments: list[str], back: str, crash: bool
+) -> None:
+    """Else the program goes on with the memory of the failed one, and that one is not set aside."""
+
+    async def test() -> None:
+        manifests = Manifests(await NodeSim.started(tmp_path), tmp_path)
+        for deployment in deployments:
+            assert (await manifests.active(1, deployment)).state is RuleState.INSTALLED
+        if crash:
+            manifests = await crashed(manifests, tmp_path)
+        good = manifests.memory
+        await manifests.active(50, "bad")
+        if crash:
+            manifests = await crashed(manifests, tmp_path)
+        result = await manifests.active(1, back)
+        assert (result.state, result.program_id) == (RuleState.INSTALLED, id_of(1))
+        assert manifests.memory == len(deployments) + 1 == int(str(good)) + 1
+        assert manifests.sim.store.restore().rejected["counter"].row.program_id.hex() == id_of(50)
+        (refused,) = await manifests.want((50, Slot.ACTIVE), deployment="bad")
+        assert refused.state is RuleState.REFUSED and refused.reason.startswith("rejected")
+        await manifests.sim.stop()
+
+    asyncio.run(test())
+
+
+def test_a_program_that_failed_is_tried_by_no_deployment_that_wanted_it(tmp_path: Path) -> None:
+    async def test() -> None:
+        manifests = Manifests(await NodeSim.started(tmp_path), tmp_path)
+        await manifests.active(1, "first")
+        await manifests.active(50, "bad")
+        await manifests.active(50, "again")
+        await manifests.sim.node.roll_back("counter", "it counts too fast")
+        for deployment in ("again", "bad"):
+            (refused,) = await manifests.want((50, Slot.ACTIVE), deployment=deployment)
+            assert refused.reason.startswith("rejected"), refused
+        assert (await manifests.active(50, "new")).state is RuleState.INSTALLED
+        await manifests.sim.stop()
+
+    asyncio.run(test())
+
+
+def test_a_candidate_that_others_want_than_staged_it_is_known_once_it_is_active(tmp_path: Path) -> None:
+    async def test() -> None:
+        manifests = Manifests(await NodeSim.started(tmp_path), tmp_path)
+        await manifests.active(1, "first")
+        for deployment in ("staged", "wanted"):
+            await manifests.want((1, Slot.ACTIVE), (2, Slot.CANDIDATE), deployment=deployment)
+        await manifests.active(2, "promoted")
+        row = manifests.sim.node.installer.table.row(active("counter"))
+        assert row is not None and row.deployments == ("promoted", "wanted", "staged")
+        assert row.manifest_version == manifests.version
+        await manifests.sim.node.record_pass("counter", id_of(2))
+        await manifests.active(50, "bad")
+        await manifests.active(2, "wanted")
+        assert manifests.memory == 1 + 2 + 2
+        await manifests.sim.stop()
+
+    asyncio.run(test())
+
+
+def test_a_disk_that_does_not_keep_who_wants_a_program_refuses(tmp_path: Path) -> None:
+    """As with any other install: what the coordinator hears is durable."""
+
+    async def test() -> None:
+        manifests = Manifests(await NodeSim.started(tmp_path), tmp_path)
+        await manifests.active(1, "first")
+        commit = manifests.sim.store.commit
+
+        def refuse(batch: Batch) -> Committed:
+            raise StorageError("the disk failed", cause="in the test", next_step="", full=False)
+
+        manifests.sim.store.commit = refuse  # type: ignore[method-assign]
+        (refused,) = await manifests.want((1, Slot.ACTIVE), deployment="second")
+        assert refused.state is RuleState.REFUSED and refused.reason.startswith("storage")
+        manifests.sim.store.commit = commit  # type: ignore[method-assign]
+        await manifests.sim.advance(60_000_000)
+        assert (await manifests.active(1, "second")).state is RuleState.INSTALLED
+        row = manifests.sim.store.restore().slots[0]
+        assert row.deployments == ("second", "first")
+        await manifests.sim.stop()
 
     asyncio.run(test())

@@ -77,8 +77,11 @@ def test_the_same_program_again_is_success_and_changes_nothing(tmp_path: Path) -
         sim = await NodeSim.started(tmp_path, counter("1.0.0", 1))
         await sim.send("t", temp=90.0)
         await sim.turns()
+        since_us = sim.rule("counter")["installed_us"]
+        sim.clock.move(sim.clock.time_us + 1_000_000)
         result = await sim.install(counter("1.0.0", 1), 2)
         assert result.outcome is InstallOutcome.UNCHANGED
+        assert sim.rule("counter")["installed_us"] == since_us and sim.rule("counter")["deployment"] == "d2"
         assert len(sim.bodies(InstallBody)) == 1 and state_of(sim) == {"n": 1}
         assert sim.rule("counter")["manifest_version"] == 2
         again = await sim.install(counter("1.0.0", 1), 3, limit=95.0)

@@ -228,6 +228,27 @@ def test_programs_and_state_of_an_older_store_keep_their_slots(tmp_path: Path) -
     store.close(clean=True)
 
 
+def test_slots_of_an_older_store_know_the_one_deployment_that_they_name(tmp_path: Path) -> None:
+    """Version 4 did not keep which deployments wanted a program before the newest one."""
+    db = apsw.Connection(str(tmp_path / STORE_NAME))
+    for migration in MIGRATIONS[:4]:
+        db.execute(migration)
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 4")
+    db.execute("INSERT INTO programs VALUES (?, x'77')", (PROGRAM,))
+    row = ("r", "active", PROGRAM, encode([]), "d1", 3, 17, "passed", "perform")
+    db.execute("INSERT INTO slots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+    db.execute("INSERT INTO rejected VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, b"memory", "it trapped", 99))
+    db.close()
+    store = open_store(tmp_path)
+    kept = SlotRow(active("r"), PROGRAM, b"w", {}, "d1", 3, 17, standing=Standing.PASSED)
+    assert store.restore().slots == (kept,) and kept.deployments == ("d1",)
+    assert store.restore().rejected == {"r": RejectedRow(kept, b"memory", "it trapped", 99)}
+    again = replace(kept, deployment="d2", wanted_before=("d1",))
+    store.commit(Batch(put_slots=[again], put_rejected=[RejectedRow(again, b"", "", 100)]))
+    assert store.restore().slots == (again,) and store.restore().rejected["r"].row == again
+    store.close(clean=True)
+
+
 def test_each_slot_has_its_own_program_and_state(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     rows = [replace(slot("r", place), program_id=bytes([n]) * 32) for n, place in enumerate(Slot)]
