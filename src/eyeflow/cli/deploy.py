@@ -341,17 +341,28 @@ def _say_node(node: Json) -> None:
     if node["problem"]:
         say(f"  {paint('problem', '31', sys.stdout)}: {node['problem']}")
     _say_findings(node, "  ")
-    health = {(part["kind"], part["name"]): part for part in node["health"]}
+    active = {part["name"]: part for part in node["health"] if part["slot"] == "active"}
     for rule in node["rules"]:
-        wanted = rule["wanted"]
-        program = wanted["programId"][:16] if wanted else "to be removed"
-        reason = f"  {rule['reason']}" if rule["reason"] else ""
-        doing = _doing(health.pop(("rule", rule["rule"]), None))
-        say(f"  rule {rule['rule']}  {program}  {colored(rule['state'])}{reason}{doing}")
-    for part in health.values():
-        doing = _doing(part)
-        if doing or part["state"] == "failed":
-            say(f"  {part['kind']} {part['name']}  {colored(part['state'])}{doing}")
+        _say_rule(rule, active.pop(rule["rule"], None))
+    for part in node["health"]:
+        if part["slot"] != "active" or part["name"] in active:
+            _say_part(part)
+
+
+def _say_rule(rule: Json, part: Json | None) -> None:
+    """Say which program of a rule is wanted, what became of it, and how the one that runs does."""
+    program = rule["wanted"]["programId"][:16] if rule["wanted"] else "to be removed"
+    refused = part is not None and part["state"] == "failed"  # then the part tells why, and what to do
+    reason = "" if refused or not rule["reason"] else f"  {rule['reason']}"
+    say(f"  rule {rule['rule']}  {program}  {colored(rule['state'])}{reason}{_doing(part)}")
+
+
+def _say_part(part: Json) -> None:
+    """Say how a port, a candidate or a rule of nobody's does, if there is something to tell."""
+    doing = _doing(part)
+    if doing or part["state"] == "failed":
+        slot = f" ({part['slot']})" if part["slot"] else ""
+        say(f"  {part['kind']} {part['name']}{slot}  {colored(part['state'])}{doing}")
 
 
 def _doing(part: Json | None) -> str:

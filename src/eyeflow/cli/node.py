@@ -171,7 +171,8 @@ def status(context: typer.Context, config: ConfigOption = None, json_: JsonFlag 
         return
     coordinator = facts["coordinator"]
     say(f"{paint(facts['node'], '1', sys.stdout)}  up {facts['uptime']}  epoch {facts['epoch']}")
-    say(f"coordinator: {colored(coordinator['state'])}  {coordinator['detail']}".rstrip())
+    name = f"coordinator {coordinator['url']}".rstrip()
+    say(f"{name}: {colored(coordinator['state'])}  {coordinator['detail']}".rstrip())
     audit, store = facts["audit"], facts["store"]
     say(f"audit: {audit['last_seq']} records; store: {store['size_bytes'] / 1e6:.1f} MB, {store['state']}")
     _say_rules(facts["rules"])

@@ -8,7 +8,7 @@ from eyeflow.coordinator.deployments import STRATEGIES
 from eyeflow.coordinator.histories import Doubt
 from eyeflow.coordinator.problem import CODES
 from eyeflow.coordinator.tokens import JOIN_TOKEN_S, JOIN_TOKEN_S_MAX
-from eyeflow.protocol.messages import HealthState, RuleState
+from eyeflow.protocol.messages import HealthState
 from eyeflow.protocol.wire import PARAMS_MAX
 from eyeflow.rollout.plan import DEADLINE_S_MAX, NODES_MAX, OFFLINE_S, DeploymentState, NodeState
 
@@ -182,7 +182,7 @@ SCHEMAS: dict[str, _Shape] = {
         {
             "rule": RULE,
             "wanted": {**_TARGET, "type": ["object", "null"]},
-            "state": {"type": "string", "enum": ["pending", *(state.value for state in RuleState)]},
+            "state": {"type": "string", "enum": ["pending", "installed", "refused"]},
             "reason": TEXT,
         },
     ),
@@ -191,6 +191,12 @@ SCHEMAS: dict[str, _Shape] = {
         {
             "kind": {"type": "string", "enum": ["rule", "port"]},
             "name": TEXT,
+            "slot": {
+                "type": "string",
+                "enum": ["", "active", "candidate"],
+                "description": "which program of the rule this is; empty for a port",
+                "examples": ["active"],
+            },
             "state": _names(HealthState),
             "detail": TEXT,
             "programId": TEXT,

@@ -127,6 +127,7 @@ def node_view(hub: Hub, facts: NodeFacts) -> dict[str, Any]:
         {
             "kind": one.kind.value,
             "name": one.name,
+            "slot": one.slot.value if one.slot is not None else "",
             "state": one.state.value,
             "detail": one.detail,
             "programId": one.program_id,

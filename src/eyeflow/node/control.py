@@ -175,6 +175,11 @@ class Link(Protocol):
         """The state of the connection, for `eyeflow status`."""
         ...
 
+    @property
+    def url(self) -> str:
+        """Where the coordinator is."""
+        ...
+
     async def run(self) -> None:
         """Run until cancelled."""
         ...

@@ -20,6 +20,7 @@ from eyeflow.coordinator.store.facts import (
     Seen,
 )
 from eyeflow.coordinator.store.sqlite_reading import SqliteReading
+from eyeflow.protocol.messages import RuleState
 from eyeflow.rollout.plan import Deployment, NodeProgress, Nodes, NodeState, Target
 
 LOG_ENTRIES_MAX = 100_000
@@ -163,6 +164,8 @@ class SqliteWriting(SqliteReading):
             return
         self._run("DELETE FROM said WHERE node = ?", report.node)
         for one in report.results:
+            if one.state is RuleState.REMOVED:  # nothing is left of it to tell of: kept, it would be shown for ever
+                continue
             self._run(
                 "INSERT INTO said(node, rule, slot, program_id, state, reason) VALUES(?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT(node, rule, slot) DO UPDATE SET program_id = excluded.program_id, "

@@ -46,6 +46,11 @@ class JoiningLink:
             node, membership, node.trust, status=self.status, now_us=node.clock.now_us, random=self._rng
         )
 
+    @property
+    def url(self) -> str:
+        """The coordinator that the node has joined or, until it has, the one of its configuration."""
+        return self._link.url or self._node.config.coordinator.url
+
     async def run(self) -> None:
         """Run until cancelled. Raises EyeflowError for a membership that cannot be read."""
         backoff = Backoff(self._rng)

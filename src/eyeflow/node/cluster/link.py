@@ -79,6 +79,7 @@ class CoordinatorLink:
         random: Random | None = None,
     ) -> None:
         self.status = status or PortStatus("coordinator", counters={"dials": 0, "connects": 0, "manifests": 0})
+        self.url = ""
         self._control = control
         self._membership = membership
         self._on_signers = on_signers
@@ -96,6 +97,7 @@ class CoordinatorLink:
         if joined is None:
             self._show("failed", "this node has not joined a cluster")
             return
+        self.url = joined.url
         self._accepted = self._membership.accepted()
         while True:
             wait_s = await self._attempt(joined)

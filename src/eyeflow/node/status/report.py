@@ -64,10 +64,9 @@ def node_status(node: Reported) -> dict[str, object]:
 
 
 def _coordinator(node: Reported) -> dict[str, object]:
-    url = node.config.coordinator.url
     if node.link is None:
-        return {"url": url, "state": "none", "detail": ""}
-    return {"url": url, "state": node.link.status.state, "detail": node.link.status.detail}
+        return {"url": "", "state": "none", "detail": ""}
+    return {"url": node.link.url, "state": node.link.status.state, "detail": node.link.status.detail}
 
 
 def _program(node: Reported, held: HeldProgram) -> dict[str, object]:

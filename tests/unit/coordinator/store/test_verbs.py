@@ -125,6 +125,13 @@ def test_a_report_of_an_older_manifest_changes_nothing(kept: Any) -> None:
     assert said.state is RuleState.INSTALLED
 
 
+def test_a_rule_that_a_node_removed_is_forgotten(kept: Any) -> None:
+    kept.do(lambda writing: writing.register_node("a", bytes(32), 1))
+    results = (RuleResult("lamp", "2" * 64, RuleState.INSTALLED), RuleResult("pump", "", RuleState.REMOVED))
+    kept.do(lambda writing: writing.record_report(NodeReport("a", 2, results), 1))
+    assert [one.rule for one in kept.file.read(lambda reading: reading.said("a"))] == ["lamp"]
+
+
 def test_of_a_node_that_is_not_in_the_cluster_no_history_is_kept(kept: Any) -> None:
     kept.do(lambda writing: writing.record_histories({"ghost": History(Head(b"", 1, 2, bytes(32)))}, 1))
     assert kept.file.read(lambda reading: reading.history("ghost")) == History()

@@ -1,0 +1,74 @@
+"""What `status`, `nodes` and `node status` say of a real node: a failed port, a refused rule, a removed one."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from .conftest import Command
+from .test_first_path import Cluster, cluster, shown_on_failure, ticker, until
+
+__all__ = ["cluster", "ticker"]
+
+HOOK = """\
+rule hook {
+    version "1.0.0"
+
+    record Reading {
+        lux: float
+    }
+
+    on http "/light" as reading: Reading
+
+    log.info("lux {reading.lux}")
+}
+"""
+
+
+def set_up(cluster: Cluster, allow: str, http_port: int) -> None:
+    """Grant what `allow` says to node-a, and let its webhooks listen on a port."""
+    config = cluster.config("node-a")
+    kept = [line for line in config.read_text().splitlines() if not line.startswith(("allow =", "[http]", "port ="))]
+    grants = kept.index("[grants]")
+    kept[grants + 1 : grants + 1] = [f"allow = {allow}"]
+    config.write_text("\n".join([*kept, "[http]", f"port = {http_port}", ""]))
+
+
+def test_a_failed_port_a_refusal_and_a_removed_rule(
+    cluster: Cluster, eyeflow: Command, ticker: Path, tmp_path: Path
+) -> None:
+    eyeflow("keys", "new")
+    url = cluster.coordinator()
+    cluster.join("node-a", url)
+    hook = tmp_path / "hook.eye"
+    hook.write_text(HOOK)
+    taken = socket.create_server(("127.0.0.1", 0))
+    port = taken.getsockname()[1]
+    with taken, shown_on_failure(tmp_path / "coordinator.log", tmp_path / "node-a.log"):
+        set_up(cluster, '["log.*", "gpio.*"]', port)
+        cluster.node("node-a")
+        status = cluster.status("node-a")
+        assert status is not None and status["coordinator"]["url"] == url  # type: ignore[index]
+        assert f"coordinator {url}: " in eyeflow("node", "status", "--config", cluster.config("node-a")).out
+        for rule in (ticker, hook):
+            assert eyeflow("deploy", rule, "--all").code == 0
+
+        # The source has the name of a driver that is up.
+        listens = f"port http  failed  cannot listen for webhooks on 127.0.0.1:{port}: "
+        until(lambda: listens in eyeflow("status").out, "the webhooks that cannot listen are shown")
+        assert listens in eyeflow("nodes", "node-a").out
+
+        # What ran is not granted any more.
+        cluster.stop("node-a")
+        set_up(cluster, '["log.*"]', port)
+        cluster.node("node-a")
+        refusal = "does not grant: gpio.set_pin"
+        until(lambda: "refused" in eyeflow("status").out, "the refusal is shown")
+        until(lambda: "Add gpio.set_pin to [grants] allow" in eyeflow("status").out, "what to do is shown")
+        assert eyeflow("status").out.count(refusal) == 1
+
+        # A rule that is gone is not shown any more.
+        assert eyeflow("remove", "hook", "--all").code == 0
+        until(lambda: "hook" not in eyeflow("status").out, "the removed rule is forgotten")
+        assert [one["rule"] for one in eyeflow("nodes", "node-a", "--json").json["rules"]] == ["ticker"]
+        assert cluster.stop("node-a") == 0 and cluster.stop("coordinator") == 0
