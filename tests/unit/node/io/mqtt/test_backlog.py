@@ -51,6 +51,12 @@ def executed(data_dir: Path) -> tuple[Counter[int], int]:
     return numbers, sum(body.count for body in bodies if isinstance(body, RejectedBody))
 
 
+def recorded(data_dir: Path) -> int:
+    """Return how many of the numbered events are in the audit log, executed or rejected."""
+    numbers, rejected = executed(data_dir)
+    return sum(numbers.values()) + rejected
+
+
 def settled(data_dir: Path) -> int:
     """Return how many events the running node has executed or rejected."""
     rules = fetch_status(data_dir)["rules"]
@@ -88,6 +94,7 @@ async def backlog(path: Path, broker: Mosquitto, *options: str) -> tuple[list[in
         await until(lambda: listener.status.state == "up")
         with node(data_dir, broker, *options):
             await _quiet(data_dir)
+            await until(lambda: recorded(data_dir) >= MESSAGES)  # the status counts the first messages, too
             actions = lambda: fetch_status(data_dir)["actions_waiting"]  # noqa: E731
             await until(lambda: actions() == 0)
             wanted = sum(1 for number in executed(data_dir)[0] if number % 5 == 0)
