@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.base.errors import EyeflowError
 
 OTHERS = 0o077
 """Anybody but the owner, in any way: for secrets that eyeflow makes itself."""
@@ -42,5 +42,4 @@ def require_private(path: Path, what: str, forbidden: int = OTHERS) -> None:
             cause=problem,
             next_step=f"{mend(path)}; who could read it may have copied it",
             code="permissions",
-            exit_code=ExitCode.PROBLEMS,
         )

@@ -121,7 +121,7 @@ class Keyring:
         path = self._existing(name)
         problem = loose(path) or loose(self.path)
         if problem:
-            raise _wrong(f"the key `{name}` is not safe to use", problem, _mend(self.path, path), "key_permissions")
+            raise _unsafe(f"the key `{name}`", problem, _mend(self.path, path))
         return _private_bytes(name, path, _read_bounded(path), passphrase)
 
     def trust(self, key: bytes | str | Path, name: str) -> TrustedKey:
@@ -168,8 +168,7 @@ class Keyring:
             return []
         problem = loose(file, WRITERS) or loose(self.path, WRITERS)
         if problem:
-            next_step = _mend(self.path, file)
-            raise _wrong(f"the trust store {file} is not safe to use", problem, next_step, "key_permissions")
+            raise _unsafe(f"the trust store {file}", problem, _mend(self.path, file))
         try:
             plain = parse_toml(decode_utf8(_read_bounded(file, TRUSTED_BYTES_MAX)))
             return [_entry(one) for one in plain.get("key", [])]
@@ -215,7 +214,7 @@ class Keyring:
             raise _no_write(self.path, error) from error
         problem = loose(self.path)
         if problem:
-            raise _wrong("the key directory is not safe", problem, _mend(self.path, self.path), "key_permissions")
+            raise _unsafe("the key directory", problem, _mend(self.path, self.path))
 
     def _publish(self, path: Path, data: bytes) -> None:
         """Create a file with all its bytes or not at all; never over another."""
@@ -346,3 +345,7 @@ def _no_write(path: Path, error: OSError) -> EyeflowError:
 
 def _wrong(message: str, cause: str, next_step: str, code: str) -> EyeflowError:
     return EyeflowError(message, cause=cause, next_step=next_step, code=code, exit_code=ExitCode.PROBLEMS)
+
+
+def _unsafe(what: str, cause: str, next_step: str) -> EyeflowError:
+    return EyeflowError(f"{what} is not safe to use", cause=cause, next_step=next_step, code="key_permissions")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from eyeflow.base.errors import EyeflowError
+from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.private import OTHERS, STRANGERS, WRITERS, loose, mend, require_private
 
 
@@ -30,6 +30,7 @@ def test_modes(tmp_path: Path, mode: int, forbidden: int, refused: bool) -> None
     if refused:
         with pytest.raises(EyeflowError) as error:
             require_private(file, "it", forbidden)
+        assert error.value.exit_code is ExitCode.ENVIRONMENT, "nothing is wrong in the file"
         assert error.value.code == "permissions" and f"chmod 600 '{file}'" in error.value.next_step
         file.chmod(0o600)
     require_private(file, "it", forbidden)

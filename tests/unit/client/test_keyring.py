@@ -21,8 +21,8 @@ def ring(tmp_path: Path) -> Keyring:
 
 def code_of(error: pytest.ExceptionInfo[EyeflowError]) -> str:
     assert error.value.cause and error.value.next_step
-    unread = error.value.message.startswith("cannot read ")
-    assert error.value.exit_code is (ExitCode.ENVIRONMENT if unread else ExitCode.PROBLEMS)
+    unusable = error.value.message.startswith("cannot read ") or error.value.code == "key_permissions"
+    assert error.value.exit_code is (ExitCode.ENVIRONMENT if unusable else ExitCode.PROBLEMS)
     return error.value.code
 
 

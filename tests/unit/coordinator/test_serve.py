@@ -152,7 +152,7 @@ def test_a_store_that_is_no_store_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"not a database, but long enough to be read as one" * 100)
     with pytest.raises(EyeflowError) as error:
         SqliteFile(path, Machine())
-    assert error.value.code == "store"
+    assert error.value.code == "store_damaged"
     (tmp_path / "file").write_text("")
     with pytest.raises(EyeflowError) as inside:
         SqliteFile(tmp_path / "file" / "store.sqlite", Machine())

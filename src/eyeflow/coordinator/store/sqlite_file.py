@@ -26,6 +26,9 @@ ROOM_BYTES_MIN = 1 << 20
 ENVIRONMENT = (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.LockedError, apsw.ReadOnlyError, apsw.CorruptError)
 """What disk, rights and other processes can do to us; any other error of SQLite is a bug and stays one."""
 
+DAMAGED = (apsw.NotADBError, apsw.CorruptError, apsw.SQLError, apsw.ConstraintError, apsw.MismatchError)
+"""What SQLite says of a file whose pages or tables are not those that a coordinator wrote."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -135,7 +138,6 @@ class SqliteFile:
 
     def _prepare(self) -> None:
         version = self._db.pragma("user_version")
-        self._refuse_foreign(version)
         if version < SCHEMA_VERSION:
             with self._transaction():
                 for number in range(version, SCHEMA_VERSION):
@@ -150,24 +152,6 @@ class SqliteFile:
         self.identity = Identity(bytes(self._db.execute("SELECT value FROM meta WHERE key = 'identity'").get))
         self.coordinator_id = key_fingerprint(self.identity.public_key)
         self.newest_change = self._reading().newest_change()
-
-    def _refuse_foreign(self, version: int) -> None:
-        if self._db.pragma("application_id") != APPLICATION_ID:
-            if version == 0 and not self._db.execute("SELECT count(*) FROM sqlite_schema").get:
-                return
-            raise EyeflowError(
-                f"{self.path} is not a store that this eyeflow can use",
-                cause="another program wrote it, or an eyeflow before the first release",
-                next_step="name another --data-dir, or move the file away: the nodes then join again",
-                code="store_version",
-            )
-        if version > SCHEMA_VERSION:
-            raise EyeflowError(
-                f"the coordinator's store {self.path} has schema {version}, this eyeflow knows {SCHEMA_VERSION}",
-                cause="it was written by a newer eyeflow",
-                next_step="start the coordinator with the eyeflow version that wrote it, or newer",
-                code="store_version",
-            )
 
 
 class SqliteReader:
@@ -217,6 +201,7 @@ def _open(path: Path, vfs: str | None, reads_only: bool = False, creates: bool =
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
         db.set_busy_timeout(BUSY_MS)
+        _refuse_foreign(db, path)  # before anything is changed
         db.pragma("journal_mode", "wal")
         db.pragma("synchronous", "full")
         db.pragma("foreign_keys", True)
@@ -226,7 +211,35 @@ def _open(path: Path, vfs: str | None, reads_only: bool = False, creates: bool =
     return db
 
 
+def _refuse_foreign(db: apsw.Connection, path: Path) -> None:
+    version = db.pragma("user_version")
+    if db.pragma("application_id") != APPLICATION_ID:
+        if version == 0 and not db.execute("SELECT count(*) FROM sqlite_schema").get:
+            return
+        raise EyeflowError(
+            f"{path} is not a store that this eyeflow can use",
+            cause="another program wrote it, or an eyeflow before the first release",
+            next_step="name another --data-dir, or move the file away: the nodes then join again",
+            code="store_version",
+        )
+    if version > SCHEMA_VERSION:
+        raise EyeflowError(
+            f"the coordinator's store {path} has schema {version}, this eyeflow knows {SCHEMA_VERSION}",
+            cause="it was written by a newer eyeflow",
+            next_step="start the coordinator with the eyeflow version that wrote it, or newer",
+            code="store_version",
+        )
+
+
 def _trouble(path: Path, error: Exception | str) -> EyeflowError:
+    if isinstance(error, DAMAGED):
+        return EyeflowError(
+            f"the coordinator's store {path} is damaged or no store at all",
+            cause=why(error),
+            next_step=f"stop the coordinator and keep a copy of {path.parent}; then restore {path.name} from a backup, "
+            "or move it away with its -wal and -shm: the nodes then join again",
+            code="store_damaged",
+        )
     return EyeflowError(
         f"the coordinator's store {path} cannot be used",
         cause=error if isinstance(error, str) else why(error),

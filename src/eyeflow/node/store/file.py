@@ -11,7 +11,7 @@ import apsw
 
 from eyeflow.base.machine import FreeBytes, free_bytes_of
 from eyeflow.base.reasons import why
-from eyeflow.node.store.schema import migrate, require_store
+from eyeflow.node.store.schema import known_version, migrate, require_store
 from eyeflow.node.store.types import StorageError, StoreDamaged
 
 STORE_NAME = "node.db"
@@ -27,6 +27,8 @@ SHM_STEP_BYTES, SHM_STEP_FRAMES = 32 * 1024, 4096
 DISK_RESERVE_BYTES = 1024 * 1024
 """Free space that the store leaves on its disk: for the log's index at a start, the manifest, and other programs."""
 BUSY_MS = 2_000
+DAMAGED = (apsw.NotADBError, apsw.CorruptError, apsw.SQLError, apsw.ConstraintError, apsw.MismatchError)
+"""What SQLite says of a file whose pages or tables are not those that a node wrote."""
 
 
 class StoreFile:
@@ -50,9 +52,11 @@ class StoreFile:
             raise storage_error(error, path) from error
 
     def _open(self, vfs: str | None) -> apsw.Connection:
-        _make_private(self.path)
+        _make_file(self.path)
         db = self.db = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
         db.set_busy_timeout(BUSY_MS)
+        known_version(db)  # before anything is changed: it may be the file of another program
+        _make_private(self.path)
         db.pragma("page_size", PAGE_BYTES)
         db.pragma("journal_mode", "WAL")
         db.pragma("synchronous", "FULL")
@@ -198,11 +202,14 @@ class FrozenFile(StoreFile):
         """It keeps the index in memory."""
 
 
-def _make_private(path: Path) -> None:
+def _make_file(path: Path) -> None:
     """Make the file if it is not there; only its owner may read it, from its first moment on."""
     if not path.exists():
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    elif path.stat().st_mode & 0o077:
+
+
+def _make_private(path: Path) -> None:
+    if path.stat().st_mode & 0o077:
         path.chmod(0o600)
 
 
@@ -215,7 +222,7 @@ def _is_read_only(directory: Path) -> bool:
 def storage_error(error: apsw.Error | OSError, path: Path) -> StorageError:
     """Say what an error of SQLite or of the disk means for whoever runs the node."""
     number = error.errno if isinstance(error, OSError) else 0
-    if isinstance(error, apsw.NotADBError | apsw.CorruptError):
+    if isinstance(error, DAMAGED):
         return StoreDamaged(path, why(error))
     full = isinstance(error, apsw.FullError) or number in (errno.ENOSPC, errno.EDQUOT)
     if full:

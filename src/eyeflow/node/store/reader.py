@@ -10,8 +10,8 @@ import apsw
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.reasons import why
-from eyeflow.node.store.file import BUSY_MS, STORE_NAME, storage_error
-from eyeflow.node.store.schema import APPLICATION_ID, PROGRAMS_SINCE, VERSION
+from eyeflow.node.store.file import BUSY_MS, DAMAGED, STORE_NAME, storage_error
+from eyeflow.node.store.schema import PROGRAMS_SINCE, known_version
 
 PAGE_RECORDS = 512
 """Records read at once: a longer read would keep the node from tidying its write-ahead log."""
@@ -32,17 +32,17 @@ class AuditReader:
         try:
             self._db = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READONLY)
             self._db.set_busy_timeout(BUSY_MS)
-            application, version = self._db.pragma("application_id"), self._db.pragma("user_version")
+            version = known_version(self._db)
         except apsw.Error as error:
             raise self._unreadable(error) from error
-        self._programs = "programs" if version >= PROGRAMS_SINCE else "slots"
-        if application != APPLICATION_ID or not 1 <= version <= VERSION:  # what else is read here, all have alike
+        if version == 0:
             raise EyeflowError(
-                f"{self.path} is not a node's store of schema version {VERSION} or older",
-                cause=f"Its application id is {application:#x}, its version {version}.",
-                next_step="Use the eyeflow that wrote it.",
-                code="store_version",
+                f"the node's store {self.path} is empty",
+                cause="No node has written to it yet.",
+                next_step="Start the node, or name the configuration of another with --config.",
+                code="no_store",
             )
+        self._programs = "programs" if version >= PROGRAMS_SINCE else "slots"  # what else is read, all have alike
 
     def __enter__(self) -> AuditReader:
         return self
@@ -55,11 +55,11 @@ class AuditReader:
         self._db.close()
 
     def _unreadable(self, error: apsw.Error) -> EyeflowError:
-        if isinstance(error, apsw.NotADBError | apsw.CorruptError):
+        if isinstance(error, DAMAGED):
             return EyeflowError(
                 f"the node's store {self.path} is damaged",
                 cause=why(error),
-                next_step="Compare it with the coordinator's copy of the audit.",
+                next_step=f"Keep a copy of {self.path.parent}, then restore {self.path.name} from a backup.",
                 code="store_damaged",
                 exit_code=ExitCode.PROBLEMS,
             )

@@ -117,7 +117,7 @@ PROGRAMS_SINCE = 4
 
 def migrate(db: apsw.Connection) -> None:
     """Bring the file to VERSION in one transaction. Raises EyeflowError for a foreign or a newer file."""
-    version = _known_version(db)
+    version = known_version(db)
     if version < VERSION:
         with transaction(db):
             for number in range(version, VERSION):
@@ -127,30 +127,32 @@ def migrate(db: apsw.Connection) -> None:
 
 def require_store(db: apsw.Connection) -> None:
     """Refuse a file that is no store of VERSION: where nothing can be written, an older one stays what it is."""
-    version = _known_version(db)
+    version = known_version(db)
     if version != VERSION:
         raise EyeflowError(
-            f"the node's store has schema version {version}, and its disk cannot be written",
+            f"the node's store {db.filename} has schema version {version}, and its disk cannot be written",
             cause=f"This eyeflow brings it to version {VERSION} at its first start.",
             next_step="Make the disk writable and free space on it, then start the node again.",
             code="store_version",
         )
 
 
-def _known_version(db: apsw.Connection) -> int:
-    version, application = int(db.pragma("user_version")), db.pragma("application_id")
+def known_version(db: apsw.Connection) -> int:
+    """Return the schema version, 0 of an empty file. It changes nothing. Raises EyeflowError: foreign, or newer."""
+    version, application = int(db.pragma("user_version")), int(db.pragma("application_id"))
+    is_new = application == 0 and version == 0 and not db.execute("SELECT count(*) FROM sqlite_schema").get
+    if application != APPLICATION_ID and not is_new:
+        raise EyeflowError(
+            f"{db.filename} is not the store of a node",
+            cause=f"Another program wrote it: its application id is {application:#x}.",
+            next_step="Name the data_dir of a node, or give the node one of its own.",
+            code="store_foreign",
+        )
     if version > VERSION:
         raise EyeflowError(
-            f"the node's store has schema version {version}, this eyeflow knows {VERSION}",
+            f"the node's store {db.filename} has schema version {version}, this eyeflow knows {VERSION}",
             cause="A newer eyeflow wrote it.",
             next_step="Install that version or newer, or give the node another data_dir.",
             code="store_version",
-        )
-    if application not in (0, APPLICATION_ID) or (application == 0 and version != 0):
-        raise EyeflowError(
-            "this SQLite file is not the store of a node",
-            cause=f"Its application id is {application:#x}.",
-            next_step="Give the node a data_dir of its own.",
-            code="store_foreign",
         )
     return version

@@ -73,13 +73,27 @@ REFUSED = [
 @pytest.mark.parametrize(("script", "cause", "next_step"), REFUSED, ids=["newer", "unreleased", "foreign"])
 def test_other_files_are_refused_and_stay_as_they_are(tmp_path: Path, script: str, cause: str, next_step: str) -> None:
     path = written(tmp_path / "store.sqlite", script)
+    before = path.read_bytes()
     with pytest.raises(EyeflowError) as error:
         SqliteFile(path, Machine())
+    assert path.read_bytes() == before
     assert error.value.code == "store_version"
     assert cause in error.value.cause and next_step in error.value.next_step
     db = apsw.Connection(str(path))
     assert len(list(db.execute("SELECT name FROM sqlite_schema"))) == 1
     db.close()
+
+
+@pytest.mark.parametrize("damage", ["no tables", "no database"])
+def test_a_damaged_store_is_no_matter_of_room_or_rights(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "store.sqlite"
+    if damage == "no tables":
+        written(path, "PRAGMA application_id = 0x45594543; PRAGMA user_version = 1; CREATE TABLE a(b)")
+    else:
+        path.write_bytes(b"this is no database at all, by far" * 100)
+    with pytest.raises(EyeflowError) as error:
+        SqliteFile(path, Machine())
+    assert error.value.code == "store_damaged" and "backup" in error.value.next_step
 
 
 def test_the_recorded_store_is_one_that_version_1_makes(kept: Any) -> None:

@@ -191,6 +191,49 @@ def test_a_newer_a_foreign_and_a_damaged_file_are_refused(tmp_path: Path) -> Non
         AuditReader(tmp_path)
 
 
+OURS = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = "
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["CREATE TABLE t (x)", "PRAGMA application_id = 7", "PRAGMA user_version = 3; CREATE TABLE t (x)", f"{OURS}99"],
+)
+def test_a_file_of_others_is_refused_and_stays_as_it_is(tmp_path: Path, script: str) -> None:
+    path = tmp_path / STORE_NAME
+    db = apsw.Connection(str(path))
+    db.execute(script)
+    db.close()
+    path.chmod(0o644)
+    before = path.read_bytes()
+    for opened in (open_store, AuditReader):
+        with pytest.raises(EyeflowError) as error:
+            opened(tmp_path)
+        assert error.value.code == ("store_version" if "99" in script else "store_foreign")
+        assert str(path) in error.value.message
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (before, 0o644)
+
+
+@pytest.mark.parametrize("version", [1, len(MIGRATIONS)])  # one that is brought forward, one that is read as it is
+def test_a_store_without_its_tables_is_damaged_and_the_disk_is_not_to_blame(tmp_path: Path, version: int) -> None:
+    db = apsw.Connection(str(tmp_path / STORE_NAME))
+    db.execute(f"{OURS}{version}; CREATE TABLE t (x)")
+    db.close()
+    with pytest.raises(EyeflowError) as error:
+        open_store(tmp_path)
+    assert error.value.code == "store_damaged" and "its tables are not those" in error.value.cause
+    with AuditReader(tmp_path) as reader, pytest.raises(EyeflowError) as error:
+        list(reader.records())
+    assert error.value.code == "store_damaged" and "restore node.db from a backup" in error.value.next_step
+
+
+def test_an_empty_file_becomes_a_store_and_has_no_audit_before(tmp_path: Path) -> None:
+    (tmp_path / STORE_NAME).touch()
+    with pytest.raises(EyeflowError, match="is empty"):
+        AuditReader(tmp_path)
+    open_store(tmp_path).close(clean=True)
+    AuditReader(tmp_path).close()
+
+
 def test_actions_that_an_older_store_left_are_still_pending(tmp_path: Path) -> None:
     db = apsw.Connection(str(tmp_path / STORE_NAME))
     db.execute(MIGRATIONS[0])
