@@ -32,11 +32,15 @@ Undo = Callable[[], Batch]
 
 @dataclass(frozen=True, slots=True)
 class _Doubt:
-    """A batch that was handed to the store and not confirmed: it may be in the file all the same."""
+    """A batch that was handed to the store and not confirmed: it may be in the file all the same.
+
+    `acted`: its actions were performed nevertheless.
+    """
 
     batch: Batch
     undo: Undo | None = None
     undoes: bool = False
+    acted: bool = False
 
 
 class DiskGuard:
@@ -53,7 +57,7 @@ class DiskGuard:
         self._undo: Undo | None = None
         """Due when a change is in the file, or may be, that this node has not carried out."""
         self._disowned: list[tuple[int, int]] = []
-        """Actions of such batches that were given up: they acted as if they had no record, so no start resumes them."""
+        """Actions that were performed as if they had no record, and are in the file after all: no start resumes them."""
         self.problem: StorageError | None = None
         self.since_us = 0
         self.unrecorded_total = 0
@@ -108,7 +112,8 @@ class DiskGuard:
             self._recovered()
             return first_seq
         self._undo = None if tried.undoes else tried.undo or self._undo
-        self._disowned += [(first_seq + row.seq, row.index) for row in before.pending]
+        if tried.acted:  # else the node stops before anything of it happened: the next start goes on with it
+            self._disowned += [(first_seq + row.seq, row.index) for row in before.pending]
         return 0
 
     async def _undo_change(self) -> None:
@@ -186,6 +191,8 @@ class DiskGuard:
     def _unrecorded(self, batch: Batch, executions: int) -> int:
         """Count the executions of a batch that act without a record; they become a gap once the disk is back."""
         now_us = self._clock.now_us()
+        if self._in_doubt is not None and self._in_doubt.batch is batch:
+            self._in_doubt = replace(self._in_doubt, acted=True)
         before = batch.unrecorded or self._lost
         count = executions + (before.count if before else 0)
         self._lost = Unrecorded(count, before.since_us if before else now_us, now_us) if count else None

@@ -18,7 +18,7 @@ from eyeflow.node.control import InstallOutcome
 from eyeflow.node.engine.disk import DiskGuard, _Doubt
 from eyeflow.node.store.store import Store
 from eyeflow.node.store.types import StorageError
-from eyeflow.protocol.audit import verify_chain
+from eyeflow.protocol.audit import decode_record, verify_chain
 from eyeflow.protocol.audit_bodies import ExecutionBody
 from eyeflow.svm.signing import public_key_of, sign_program
 
@@ -125,6 +125,41 @@ def test_what_acted_without_a_record_and_was_written_after_all_is_not_performed_
         await again.stop()
 
     with registered_disk("doubt-unrecorded") as disk:
+        run(test(disk.name))
+
+
+TICKER = """
+rule ticker {
+    version "1.0.0"
+    state n: int = 0
+    on every 1s
+    n = n + 1
+    mqtt.publish("out", "{n}")
+}
+"""
+
+
+def test_what_waits_for_the_disk_when_the_node_stops_is_performed_at_the_next_start(tmp_path: Path) -> None:
+    """Its record is in the file after all. Nothing has acted on it, and no timer comes again."""
+
+    async def test(vfs: str) -> None:
+        sim = await NodeSim.started(tmp_path, TICKER, vfs=vfs)
+        running = asyncio.ensure_future(sim.node.engine.run())
+        await settle(sim)
+        disk.sync_errors = True
+        await settle(sim, S)
+        await settle(sim, 2 * S)  # tried again: closed without a sync, SQLite leaves the record in its log
+        assert sim.node.engine.disk.problem is not None
+        assert [args["payload"] for _, _, args in sim.drivers["mqtt"].acted] == ["1"]
+        disk.sync_errors = False
+        await sim.stop()
+        assert running.cancelled() and len([1 for data in sim.store_bytes if isinstance(decode_record(data).body, ExecutionBody)]) == 2
+        again = await NodeSim.started(tmp_path)
+        await settle(again)
+        assert [args["payload"] for _, _, args in again.drivers["mqtt"].acted] == ["2"]
+        await again.stop()
+
+    with registered_disk("doubt-stopped") as disk:
         run(test(disk.name))
 
 
