@@ -213,17 +213,25 @@ class Core:
 
     def execute(self, rule: RunningRule, event: QueuedEvent, now_us: int) -> Ran | None:
         """Run one event. When the SVM itself fails, a bug that must not end the node: reject the event, return None."""
+        try:
+            return self.step(rule, event, now_us)
+        except Exception as error:
+            self.failed(rule, event, error, now_us)
+            return None
+
+    def step(self, rule: RunningRule, event: QueuedEvent, now_us: int) -> Ran:
+        """Run one event. Changes nothing but the rule's own memory, so that another thread may call it."""
         # A time in the future counts as now: a rule's time never goes back, so it would stand still until then.
         time_us = max(min(event.time_us, now_us), rule.instance.last_time_us)
         offset_us = self._utc_offset(time_us)
-        try:
-            execution = rule.instance.step(event.trigger, event.inputs, time_us, offset_us, rule.host)
-            return Ran(rule, event, execution, time_us, offset_us)
-        except Exception as error:
-            _log.exception("internal error while running %s", rule.key)
-            rule.health.fail(internal(error), now_us)
-            self.intake.reject(rule, event, f"internal error: {type(error).__name__}", now_us)
-            return None
+        execution = rule.instance.step(event.trigger, event.inputs, time_us, offset_us, rule.host)
+        return Ran(rule, event, execution, time_us, offset_us)
+
+    def failed(self, rule: RunningRule, event: QueuedEvent, error: Exception, now_us: int) -> None:
+        """An event could not be run, for a reason that is none of its rule: reject it."""
+        _log.error("internal error while running %s", rule.key, exc_info=error)
+        rule.health.fail(internal(error), now_us)
+        self.intake.reject(rule, event, f"internal error: {type(error).__name__}", now_us)
 
     def _plan(self, round_: Round, done: Executed, drafts: list[Draft], now_us: int) -> None:
         """Add one execution to the round: its record, its actions, its emitted events."""

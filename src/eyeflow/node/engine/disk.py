@@ -57,7 +57,7 @@ class DiskGuard:
         self._undo: Undo | None = None
         """Due when a change is in the file, or may be, that this node has not carried out."""
         self._disowned: list[tuple[int, int]] = []
-        """Actions that were performed as if they had no record, and are in the file after all: no start resumes them."""
+        """Actions that were performed as without a record, and are in the file after all: no start resumes them."""
         self.problem: StorageError | None = None
         self.since_us = 0
         self.unrecorded_total = 0

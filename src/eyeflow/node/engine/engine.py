@@ -190,11 +190,11 @@ class Engine:
                 task.add_done_callback(self._model_tasks.discard)
 
     async def _ask(self, rule: RunningRule, event: QueuedEvent) -> None:
-        ran = await in_thread(partial(self.core.execute, rule, event, self.clock.now_us()))
-        if ran is None:
+        try:
+            self.core.complete(await in_thread(partial(self.core.step, rule, event, self.clock.now_us())))
+        except Exception as error:  # of the SVM, or the system has no thread left: else the rule stays busy for ever
+            self.core.failed(rule, event, error, self.clock.now_us())
             rule.busy = False
-        else:
-            self.core.complete(ran)
         self._space.set()
         self.wake()
 

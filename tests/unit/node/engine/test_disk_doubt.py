@@ -153,7 +153,10 @@ def test_what_waits_for_the_disk_when_the_node_stops_is_performed_at_the_next_st
         assert [args["payload"] for _, _, args in sim.drivers["mqtt"].acted] == ["1"]
         disk.sync_errors = False
         await sim.stop()
-        assert running.cancelled() and len([1 for data in sim.store_bytes if isinstance(decode_record(data).body, ExecutionBody)]) == 2
+        assert (
+            running.cancelled()
+            and len([1 for data in sim.store_bytes if isinstance(decode_record(data).body, ExecutionBody)]) == 2
+        )
         again = await NodeSim.started(tmp_path)
         await settle(again)
         assert [args["payload"] for _, _, args in again.drivers["mqtt"].acted] == ["2"]
