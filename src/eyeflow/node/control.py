@@ -9,6 +9,7 @@ from typing import Protocol
 
 from eyeflow.node.io.ports import PortStatus
 from eyeflow.node.store.types import Actuation, Standing
+from eyeflow.protocol.messages import Difference, Evidence
 from eyeflow.protocol.slot import Slot
 from eyeflow.svm.program import Value
 
@@ -160,6 +161,14 @@ class NodeControl(Protocol):
 
     def status(self) -> dict[str, object]:
         """Return the node's state as JSON-able data; `docs/reference/node-status.md` names the fields."""
+        ...
+
+    def evidence(self) -> tuple[Evidence, ...]:
+        """Return what is known of each program that runs, and of those that the node took back by itself."""
+        ...
+
+    def differences(self) -> tuple[Difference, ...]:
+        """Return the newest events on which a candidate decided otherwise than the active program, by time."""
         ...
 
     async def audit_range(self, from_seq: int, limit: int) -> Sequence[bytes]:

@@ -30,6 +30,7 @@ from eyeflow.node.store.types import Actuation, Batch, Draft, Restored, Standing
 from eyeflow.node.store.writer import Writer
 from eyeflow.protocol.audit_bodies import StartBody
 from eyeflow.protocol.identity import KEY_BYTES, Identity
+from eyeflow.protocol.messages import Difference, Evidence
 from eyeflow.protocol.slot import Slot
 from eyeflow.svm.program import Value
 from eyeflow.svm.scheduler import Scheduler, utc_offset_of
@@ -205,6 +206,14 @@ class NodeRuntime:
     def status(self) -> dict[str, object]:
         """Return the node's state as JSON-able data."""
         return node_status(self)
+
+    def evidence(self) -> tuple[Evidence, ...]:
+        """Return what is known of the programs that run; see `NodeControl`."""
+        return ()
+
+    def differences(self) -> tuple[Difference, ...]:
+        """Return on which events a candidate decided otherwise; see `NodeControl`."""
+        return ()
 
     @property
     def writer(self) -> Writer:

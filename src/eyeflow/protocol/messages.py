@@ -1,7 +1,7 @@
-"""The messages between node and coordinator after WELCOME, as protocol version 2 has them, and the manifest's body.
+"""The messages between node and coordinator after WELCOME, as protocol version 3 has them, and the manifest's body.
 
-The page `docs/reference/link-protocol.md` tells how they are used. `codec` says how each version writes them. Sessions
-and what stands above them know these structs only.
+The page `docs/reference/link-protocol.md` tells how they are used. `versions` says how each version writes them.
+Sessions and what stands above them know these structs only.
 """
 
 from __future__ import annotations
@@ -36,6 +36,15 @@ HEALTH_NAME_CHARS_MAX = 128
 MANIFEST_BYTES_MAX = wire.MESSAGE_BYTES_MAX // 2
 PROGRAMS_MAX = 2 * RULES_MAX
 """A rule has two programs at most that run: the active one and a candidate."""
+SHARE_MAX = 10_000
+"""All keys of a rule, in hundredths of a percent."""
+OBSERVE_S_MAX = 366 * 24 * 3600
+DIFFERENCES_MAX = 20
+ACTION_CHARS_MAX = 512
+ACTIONS_MAX = 64
+
+Hundredths = Annotated[int, Meta(ge=0, le=SHARE_MAX)]
+"""Hundredths of a percent."""
 
 
 class RuleState(Enum):
@@ -71,22 +80,46 @@ class InstalledRule(wire.Wire, frozen=True):
     slot: Slot = Slot.ACTIVE
 
 
+class Trial(wire.Wire, frozen=True):
+    """How a node judges a program by itself, also while it hears of nobody.
+
+    It is judged for `observe_s` seconds at least, and by `samples_min` executions at least. `failures_max` is the share
+    of failed executions that is taken for normal, in hundredths of a percent. It fails when the node's process had to
+    start more than `starts_max` times under it. `rollback`: the node goes back when it failed.
+    """
+
+    observe_s: Annotated[int, Meta(ge=0, le=OBSERVE_S_MAX)]
+    samples_min: Natural
+    failures_max: Hundredths
+    starts_max: Natural
+    rollback: bool
+
+
 class ManifestEntry(wire.Wire, frozen=True):
-    """One program that a node shall run: for which rule, and in which of its slots."""
+    """One program that a node shall run: for which rule, and in which of its slots.
+
+    `share` and `keyless` are for a candidate: it acts on events whose key falls into that share of all keys, and, if
+    `keyless`, on those without a key. The active program acts on all others. `trial` None: the program has passed.
+    """
 
     rule: RuleName
     program_id: ProgramId
     deployment_id: Short
     params: Params = ()
     slot: Slot = Slot.ACTIVE
+    share: Hundredths = 0
+    keyless: bool = False
+    trial: Trial | None = None
 
     def __post_init__(self) -> None:
         wire.check_params(self.params)
         if self.slot is Slot.PREVIOUS:
             raise ProtocolError("a manifest wants a program in the slot previous: a node keeps that one by itself")
+        if self.slot is not Slot.CANDIDATE and (self.share or self.keyless):
+            raise ProtocolError("a manifest gives a share of the events to a program that is no candidate")
 
 
-class WantedManifest(wire.Wire, frozen=True, tag_field="protocol", tag=2):
+class WantedManifest(wire.Wire, frozen=True, tag_field="protocol", tag=3):
     """All that a node shall run, complete, for this node only. Versions of a node's manifest only grow.
 
     `entries` ascend by rule and slot. `signers` are the Ed25519 public keys whose programs the cluster trusts,
@@ -168,14 +201,55 @@ class Health(wire.Wire, frozen=True):
             raise ProtocolError("the health of a rule names its slot, that of a port names none")
 
 
+class EvidenceStanding(Enum):
+    """What a node holds of a program: it is on trial, it passed, or the node took it back by itself."""
+
+    TRIAL = "trial"
+    PASSED = "passed"
+    ROLLED_BACK = "rolledBack"
+
+
+class Evidence(wire.Wire, frozen=True):
+    """What a node knows of one program in one slot, counted since it began there for its deployment (`began_us`).
+
+    Nothing is counted twice; a crash loses the last seconds at most. `boots` counts starts of the node's process since
+    then. `executions` include those that trapped. `rejected` are events that could not be run. `differing` are
+    executions of a candidate that decided otherwise than the active program. `latency_us_sum` and `latency_us_max` are
+    microseconds from an event's arrival to its commit. `reason` says why a program was taken back.
+
+    A program that the node took back has an Evidence of its own beside that of the program which runs in its slot now.
+    """
+
+    rule: RuleName
+    slot: Slot
+    program_id: ProgramId
+    deployment_id: Short
+    began_us: Natural
+    boots: Natural
+    executions: Natural
+    traps: Natural
+    failed_actions: Natural
+    missed_deadlines: Natural
+    rejected: Natural
+    differing: Natural
+    latency_us_sum: Natural
+    latency_us_max: Natural
+    standing: EvidenceStanding
+    reason: Reason = ""
+
+
 class Status(wire.Wire, frozen=True, tag=7):
-    """Health of the whole node at `time_us`; `next_seq` is the audit sequence number that it writes next in `epoch`."""
+    """Health of the whole node at `time_us`; `next_seq` is the audit sequence number that it writes next in `epoch`.
+
+    `evidence`: of each program that runs, and of those that the node took back until it is told otherwise.
+    """
 
     time_us: Natural
     epoch: Natural
     next_seq: Natural
     manifest_version: Natural
     health: Annotated[tuple[Health, ...], Meta(max_length=2 * PROGRAMS_MAX)] = ()
+    evidence: Annotated[tuple[Evidence, ...], Meta(max_length=2 * PROGRAMS_MAX)] = ()
 
 
 class Recall(wire.Wire, frozen=True, tag=8):
@@ -209,7 +283,35 @@ class Head(wire.Wire, frozen=True, tag=10):
     hash: Hash
 
 
-Message = Manifest | Fetch | Install | ManifestResult | Status | Recall | Recalled | Head
+ActionText = Annotated[str, Meta(max_length=ACTION_CHARS_MAX)]
+ActionTexts = Annotated[tuple[ActionText, ...], Meta(max_length=ACTIONS_MAX)]
+
+
+class Difference(wire.Wire, frozen=True):
+    """One event on which a candidate that acts on nothing decided otherwise than the active program.
+
+    `time_us` is the event's time, in microseconds since 1970 UTC. The numbers are those of both audit records. The
+    actions of both are texts such as `gpio.set_pin(RELAY, HIGH)`, in the order in which they were decided.
+    """
+
+    rule: RuleName
+    program_id: ProgramId
+    deployment_id: Short
+    time_us: Natural
+    active_seq: Natural
+    candidate_seq: Natural
+    active_actions: ActionTexts
+    candidate_actions: ActionTexts
+
+
+class Differences(wire.Wire, frozen=True, tag=11):
+    """The newest differences that the node has not told yet, ascending by time; `epoch` is that of their records."""
+
+    epoch: Natural
+    differences: Annotated[tuple[Difference, ...], Meta(min_length=1, max_length=DIFFERENCES_MAX)]
+
+
+Message = Manifest | Fetch | Install | ManifestResult | Status | Recall | Recalled | Head | Differences
 
 
 def manifest_bytes(body: bytes) -> bytes:

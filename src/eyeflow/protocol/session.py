@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from eyeflow.protocol.identity import verifies
 from eyeflow.protocol.messages import (
+    Differences,
     Fetch,
     Head,
     Install,
@@ -35,6 +36,8 @@ from eyeflow.protocol.wire import ProtocolError
 
 STATUS_S = 5
 """How often a node tells its health, until a Welcome says."""
+DIFFERENCES_SINCE = 3
+"""The first protocol version that has a message of differences."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,13 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class Differed:
+    """Coordinator: a candidate on the node decided otherwise than the active program."""
+
+    differences: Differences
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     """Coordinator: the node told where its audit chain ends."""
 
@@ -118,7 +128,7 @@ class Recollected:
     hash: bytes
 
 
-Output = Send | Close | Apply | Remember | Connected | NeedPrograms | Applied | Seen | Told | Recollected
+Output = Send | Close | Apply | Remember | Connected | NeedPrograms | Applied | Seen | Differed | Told | Recollected
 
 
 class Phase(Enum):
@@ -235,6 +245,12 @@ class NodeSession(_Spoken):
         if self.phase is not Phase.READY:
             return ()
         return (Send(head), Send(status))
+
+    def differences(self, differences: Differences) -> tuple[Output, ...]:
+        """Tell the coordinator on which events a candidate decided otherwise, if it is one that can hear that."""
+        if self.phase is not Phase.READY or self.protocol < DIFFERENCES_SINCE:
+            return ()
+        return (Send(differences),)
 
     def _welcome(self, message: Welcome) -> tuple[Output, ...]:
         if not self._hello.protocol_min <= message.protocol <= self._hello.protocol_max:
@@ -381,6 +397,8 @@ class CoordinatorSession(_Spoken):
             return (Applied(message),) if message.manifest_version <= self._offer.version else self._ahead()
         if isinstance(message, Status):
             return (Seen(message),)
+        if isinstance(message, Differences):
+            return (Differed(message),)
         return (Told(message),) if isinstance(message, Head) else self._recollected(message)
 
     def welcome(self, offer: Offer) -> tuple[Output, ...]:

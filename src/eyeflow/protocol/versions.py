@@ -1,6 +1,6 @@
 """The protocol versions that this eyeflow speaks, and how each writes messages and manifest bodies.
 
-A new version is a new row. The structs in `messages` become those of the new version, and a module beside `version_1`
+A new version is a new row. The structs in `messages` become those of the new version, and a module such as `version_2`
 keeps what the version before had otherwise. The oldest row goes when two newer ones stand: both sides speak the last
 two. `tests/unit/coordinator/sessions` holds recorded sessions of each (docs/decisions/0012).
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eyeflow.protocol import messages as m
-from eyeflow.protocol import version_1, wire
+from eyeflow.protocol import version_2, wire
 
 _MESSAGE, _BODY = "a message", "a manifest's body"
 
@@ -55,16 +55,16 @@ class ProtocolVersion:
 
 
 VERSIONS: Mapping[int, ProtocolVersion] = {
-    1: ProtocolVersion(
-        1,
-        wire.Codec(version_1.Message, _MESSAGE),
-        wire.Codec(version_1.WantedManifest, _BODY, m.MANIFEST_BYTES_MAX),
-        version_1.message_to_1,
-        version_1.message_from_1,
-        version_1.manifest_to_1,
-        version_1.manifest_from_1,
+    2: ProtocolVersion(
+        2,
+        wire.Codec(version_2.Message, _MESSAGE),
+        wire.Codec(version_2.WantedManifest, _BODY, m.MANIFEST_BYTES_MAX),
+        version_2.message_to_2,
+        version_2.message_from_2,
+        version_2.manifest_to_2,
+        version_2.manifest_from_2,
     ),
-    2: ProtocolVersion(2, wire.Codec(m.Message, _MESSAGE), wire.Codec(m.WantedManifest, _BODY, m.MANIFEST_BYTES_MAX)),
+    3: ProtocolVersion(3, wire.Codec(m.Message, _MESSAGE), wire.Codec(m.WantedManifest, _BODY, m.MANIFEST_BYTES_MAX)),
 }
 PROTOCOL_VERSION_MIN = min(VERSIONS)
 PROTOCOL_VERSION_MAX = max(VERSIONS)

@@ -22,7 +22,7 @@ from eyeflow.node.cluster.link import CoordinatorLink
 from eyeflow.node.cluster.membership import Membership, join_cluster
 from eyeflow.node.control import AuditHead, HeldProgram, InstallOutcome, InstallResult, NodeIdentity
 from eyeflow.protocol.identity import Identity
-from eyeflow.protocol.messages import join_bytes
+from eyeflow.protocol.messages import Difference, Evidence, EvidenceStanding, join_bytes
 from eyeflow.protocol.slot import Slot
 from eyeflow.svm import program as p
 from eyeflow.svm.container import decode, encode
@@ -78,6 +78,8 @@ class FakeControl:
     refuse: set[str] = field(default_factory=set)
     history: list[str] = field(default_factory=list)
     versions: dict[str, int] = field(default_factory=dict)
+    deployments: dict[str, str] = field(default_factory=dict)
+    differing: tuple[Difference, ...] = ()
 
     @property
     def identity(self) -> NodeIdentity:
@@ -97,8 +99,13 @@ class FakeControl:
         if rule in self.refuse or signed.program.version in self.refuse:
             return InstallResult(InstallOutcome.REFUSED, rule, code="not_granted", message="lacks gpio.set_pin")
         self.running[rule], self.versions[rule] = (signed.program_id, dict(params)), manifest_version
+        self.deployments[rule] = deployment_id
         self.history.append(f"install {rule} {signed.program.version}")
         return InstallResult(InstallOutcome.INSTALLED, rule, signed.program_id)
+
+    async def record_wanted(self, rule: str, slot: Slot, deployment_id: str, manifest_version: int) -> InstallResult:
+        self.versions[rule] = manifest_version
+        return InstallResult(InstallOutcome.UNCHANGED, rule, self.running[rule][0])
 
     async def remove(self, rule: str) -> bool:
         self.history.append(f"remove {rule}")
@@ -118,6 +125,16 @@ class FakeControl:
             for rule, one in self.running.items()
         ]
         return {"rules": rules}
+
+    def evidence(self) -> tuple[Evidence, ...]:
+        counts = (1_790_000_000_000_000, 1, 7, 0, 0, 0, 0, 0, 2_100, 500)
+        return tuple(
+            Evidence(rule, Slot.ACTIVE, one[0], self.deployments[rule], *counts, EvidenceStanding.PASSED)
+            for rule, one in self.running.items()
+        )
+
+    def differences(self) -> tuple[Difference, ...]:
+        return self.differing
 
     def held(self) -> tuple[HeldProgram, ...]:
         return tuple(

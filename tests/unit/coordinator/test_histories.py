@@ -201,7 +201,7 @@ def test_a_node_that_forgot_its_manifest_is_an_old_copy(seen: Seen) -> None:
     seen.deploy()
     seen.answer("a")
     for version, expected in ((2, []), (1, ["older"])):
-        hello = Hello(1, 2, "", "a", version, bytes(32))
+        hello = Hello(2, 3, "", "a", version, bytes(32))
         seen.run(lambda hello=hello: seen.hub.nodes.said_hello("a", hello, 2, seen.now_us))  # type: ignore[misc]
         assert kinds(seen.history()) == expected
     assert "knows manifest 1, and had applied manifest 2" in seen.history().reason
@@ -364,12 +364,12 @@ def test_what_a_replaced_link_still_brings_counts_for_nothing(api: Any, make: An
         for number, link in enumerate(links, start=1):
             await api.hub.attach(link)
             await link.open()
-            await link._take(OPENING.encode(Hello(1, 2, "", "node-a", 0, bytes(32))))
-            await link._take(VERSIONS[2].encode(head(5 + number, boot=number)))
-        await links[0]._take(VERSIONS[2].encode(head(9, boot=1)))
+            await link._take(OPENING.encode(Hello(2, 3, "", "node-a", 0, bytes(32))))
+            await link._take(VERSIONS[3].encode(head(5 + number, boot=number)))
+        await links[0]._take(VERSIONS[3].encode(head(9, boot=1)))
         assert api.hub.nodes._history("node-a").findings == ()
         await api.hub.attach(links[0])
-        await links[0]._take(VERSIONS[2].encode(head(9, boot=1)))
+        await links[0]._take(VERSIONS[3].encode(head(9, boot=1)))
         found = kinds(api.hub.nodes._history("node-a"))
         assert found == ["twins"], "the control: on a link of its own it counts"
 

@@ -33,6 +33,9 @@ FOLDER = Path(__file__).parent / "sessions"
 OCTETS = {"Content-Type": "application/octet-stream"}
 EACH = pytest.mark.parametrize("version", VERSIONS)
 
+KINDS = {2: set(m.Message.__args__) - {m.Differences}, 3: set(m.Message.__args__)}
+"""The messages of each version."""
+
 Frame = tuple[str, bytes]
 """(`read` or `wrote`, the bytes)"""
 
@@ -74,6 +77,7 @@ def record(version: int, cluster: Any, make: Any, monkeypatch: pytest.MonkeyPatc
 async def _walk(cluster: Any, make: Any) -> None:
     async with cluster.coordinator() as client:
         node = make.control("node-a", refuse={"2.0.0"})
+        node.differing = (m.Difference("overheat", "ab" * 32, "d-1", 9, 96, 97, (), ("gpio.set_pin(RELAY, HIGH)",)),)
         await cluster.join(client, node)
         cluster.dial(node)
         for program in (make.program(), make.program(version="2.0.0", sequence=2), make.program("pump")):
@@ -120,7 +124,7 @@ def test_update_recordings(version: int, cluster: Any, make: Any, monkeypatch: p
         text = json.dumps(record(version, cluster, make, monkeypatch), indent=0)
         (FOLDER / f"version_{version}.json").write_text(text + "\n")
     said = [VERSIONS[version].decode(data) for _, data in recorded(version, "node")[1] if not _is_opening(data)]
-    assert {type(one) for one in said} == set(m.Message.__args__)
+    assert {type(one) for one in said} == KINDS[version]
     states = {one.state for result in said if isinstance(result, m.ManifestResult) for one in result.results}
     assert states == set(m.RuleState)
 
@@ -150,7 +154,7 @@ class NodeReplay:
         self.asked: list[s.Remember] = []
         self.applying: s.Apply | None = None
         self.head: m.Head | None = None
-        self.links = 0
+        self.links = self.differed = 0
         nobody = Hello(1, 1, "", "nobody", 0, bytes(32))
         self.session = s.NodeSession(nobody, self.peer, self.accepted, m.Head(b"", 0, 0, b""))
 
@@ -164,6 +168,7 @@ class NodeReplay:
             assert self.due.pop(0) == data, f"frame {place} is answered otherwise"
         self.check_all_answered()
         assert self.links > 1
+        assert self.differed == (self.links if m.Differences in KINDS[self.session.protocol] else 0)
 
     def check_all_answered(self) -> None:
         assert (self.due, self.asked, self.applying) == ([], [], None)
@@ -183,6 +188,9 @@ class NodeReplay:
             status = VERSIONS[self.session.protocol].decode(self.frames[place + 1][1])
             assert isinstance(status, m.Status)
             self.do(self.session.status(status, message))
+        elif isinstance(message, m.Differences):
+            self.differed += 1
+            self.do(self.session.differences(message))
         else:
             raise AssertionError(f"frame {place}: a node says {type(message).__name__} only when it is asked")
 
@@ -244,7 +252,8 @@ class CoordinatorReplay:
                 self.stir(data, place)
             assert self.due.pop(0) == data, f"frame {place} is answered otherwise"
         assert self.links > 1 and self.due == [] and self.needed == []
-        assert set(self.told) == {s.Connected, s.NeedPrograms, s.Applied, s.Seen, s.Told, s.Recollected}
+        told = {s.Connected, s.NeedPrograms, s.Applied, s.Seen, s.Told, s.Recollected}
+        assert set(self.told) == told | ({s.Differed} if m.Differences in KINDS[self.session.protocol] else set())
 
     def take(self, data: bytes, place: int) -> None:
         if not _is_opening(data):

@@ -427,9 +427,9 @@ def test_a_node_that_floods_is_read_at_its_pace(
             url, header = await proof_of(cluster, client, node)
             async with connect(url, additional_headers={"Authorization": header}, proxy=None, compression=None) as link:
                 started_s = loop.time()
-                hello = Hello(1, 1, "test", "node-a", 0, bytes(32))
+                hello = Hello(1, 3, "test", "node-a", 0, bytes(32))
                 await link.send(OPENING.encode(hello))
-                status = VERSIONS[1].encode(Status(1, 1, 1, 0, ()))
+                status = VERSIONS[3].encode(Status(1, 1, 1, 0, ()))
                 flooding = asyncio.create_task(flood(link, status))
                 await until(lambda: taken > burst + rate / 2)
                 allowed = burst + rate * (loop.time() - started_s) + 2

@@ -30,6 +30,14 @@ EXAMPLES: list[m.Message] = [
     m.Recalled(3, 98, bytes(32)),
     m.Head(bytes(16), 3, 98, bytes(32)),
 ]
+TOLD = m.EvidenceStanding.ROLLED_BACK
+EVIDENCE = m.Evidence("pump", Slot.ACTIVE, ID, "d-1", 5, 1, 100, 7, 3, 2, 1, 0, 90_000, 1_200, TOLD, "7 of 100 trapped")
+TRIAL = m.Trial(60, 100, 150, 3, True)
+NEW_EXAMPLES: list[m.Message] = [
+    m.Status(1, 3, 99, 8, (), (EVIDENCE,)),
+    m.Differences(3, (m.Difference("pump", ID, "d-1", 9, 96, 97, (), ("gpio.set_pin(RELAY, HIGH)",)),)),
+]
+"""What version 2 has not."""
 OPENINGS: list[o.Opening] = [
     o.Hello(1, 2, "eyeflow 0.1", "node-1", 7, bytes(32), (("audit.cursor", b"\1"), ("x-board", b""))),
     o.Welcome(2, "eyeflow 0.1", ID, 8, 10, (("later", b"\0" * 9),), bytes(64)),
@@ -48,8 +56,12 @@ hashes = st.binary(min_size=32, max_size=32)
 extensions = st.dictionaries(
     st.from_regex(r"[a-z][a-z0-9_.-]{0,20}", fullmatch=True), st.binary(max_size=1024), max_size=6
 ).map(lambda one: tuple(sorted(one.items())))
-slots = {1: st.just(Slot.ACTIVE), 2: st.sampled_from(Slot)}
-"""The slots that messages of each protocol version can name."""
+slots = st.sampled_from(Slot)
+hundredths = st.integers(0, m.SHARE_MAX)
+trials = st.builds(m.Trial, st.integers(0, m.OBSERVE_S_MAX), naturals, hundredths, naturals, st.booleans())
+counts = [naturals] * 10
+standings = st.sampled_from(m.EvidenceStanding)
+evidence = st.builds(m.Evidence, rules, slots, ids, short, *counts, standings, short)
 
 
 def lists(item: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -73,31 +85,38 @@ welcomes = st.builds(
 
 def messages_of(version: int) -> st.SearchStrategy[m.Message]:
     """Any message that protocol `version` can say."""
-    results = st.builds(m.RuleResult, rules, ids | st.just(""), st.sampled_from(m.RuleState), short, slots[version])
+    results = st.builds(m.RuleResult, rules, ids | st.just(""), st.sampled_from(m.RuleState), short, slots)
     state = st.sampled_from(m.HealthState)
     health = st.one_of(
-        st.builds(
-            m.Health, st.just(m.HealthKind.RULE), short, state, short, ids | st.just(""), counters, slots[version]
-        ),
+        st.builds(m.Health, st.just(m.HealthKind.RULE), short, state, short, ids | st.just(""), counters, slots),
         st.builds(m.Health, st.just(m.HealthKind.PORT), short, state, short, st.just(""), counters),
     )
+    told = [naturals, naturals, naturals, naturals, lists(health)]
+    texts = lists(short)
+    difference = st.builds(m.Difference, rules, ids, short, naturals, naturals, naturals, texts, texts)
+    differences = st.builds(m.Differences, naturals, st.lists(difference, min_size=1, max_size=3).map(tuple))
     return st.one_of(
         st.builds(m.Manifest, st.binary(min_size=1, max_size=64), st.binary(min_size=64, max_size=64)),
         st.builds(m.Fetch, naturals, lists(ids)),
         st.builds(m.Install, naturals, ids, st.binary(max_size=64)),
         st.builds(m.ManifestResult, naturals, lists(results)),
-        st.builds(m.Status, naturals, naturals, naturals, naturals, lists(health)),
+        st.builds(m.Status, *told, *([lists(evidence)] if version > 2 else [])),
         st.builds(m.Recall, naturals, naturals),
         st.builds(m.Recalled, naturals, naturals, st.just(b"") | hashes),
         st.builds(m.Head, st.binary(min_size=16, max_size=16), naturals, naturals, hashes),
+        *([differences] if version > 2 else []),
     )
 
 
 def manifests_of(version: int) -> st.SearchStrategy[m.WantedManifest]:
     """Any manifest that protocol `version` can say."""
-    wanted = slots[version].filter(lambda slot: slot is not Slot.PREVIOUS)
+    what = [rules, ids, short, params]
+    active, candidate = st.just(Slot.ACTIVE), st.just(Slot.CANDIDATE)
+    told = [st.none() | trials] if version > 2 else []
+    shared = [hundredths, st.booleans(), *told] if version > 2 else []
     entries = st.lists(
-        st.builds(m.ManifestEntry, rules, ids, short, params, wanted),
+        st.builds(m.ManifestEntry, *what, active, *([st.just(0), st.just(False), *told] if version > 2 else []))
+        | st.builds(m.ManifestEntry, *what, candidate, *shared),
         max_size=4,
         unique_by=lambda one: (one.rule, one.slot),
     ).map(lambda found: tuple(sorted(found, key=lambda one: (one.rule, one.slot.value))))

@@ -47,7 +47,7 @@ RULES = {digit * 64: f"rule_{digit}" for digit in "1234"}
 
 
 def manifest(
-    version: int, digits: str = "", *, node: str = "node", key: Identity = KEY, by: str = COORDINATOR, protocol: int = 2
+    version: int, digits: str = "", *, node: str = "node", key: Identity = KEY, by: str = COORDINATOR, protocol: int = 3
 ) -> m.Manifest:
     entries = tuple(m.ManifestEntry(f"rule_{digit}", digit * 64, f"d-{version}") for digit in sorted(digits))
     body = VERSIONS[protocol].encode_manifest(m.WantedManifest(by, node, version, version, entries))
@@ -62,11 +62,11 @@ def head(seq: int = 5, digit: str = "a", epoch: int = 1, boot: bytes = bytes(16)
     return m.Head(boot, epoch, seq, bytes.fromhex(digit * 64))
 
 
-def hello(version: int = 0, speaks: int = 2) -> o.Hello:
+def hello(version: int = 0, speaks: int = 3) -> o.Hello:
     return o.Hello(1, speaks, "test", "node", version, bytes(32))
 
 
-def welcome(version: int, to: o.Hello | None = None, key: Identity = KEY, protocol: int = 2) -> o.Welcome:
+def welcome(version: int, to: o.Hello | None = None, key: Identity = KEY, protocol: int = 3) -> o.Welcome:
     unsigned = o.Welcome(protocol, "test", COORDINATOR, version, 10)
     return replace(unsigned, signature=key.sign(o.welcome_bytes(to or hello(), unsigned)))
 
@@ -147,7 +147,7 @@ def test_a_manifest_that_comes_during_apply_waits() -> None:
         (manifest(5, by="0" * 64), "manifest_rollback"),
         (manifest(3), "manifest_rollback"),
         (manifest(4, "1"), "manifest_rollback"),
-        (manifest(5, protocol=1), "manifest_malformed"),
+        (manifest(5, protocol=2), "manifest_malformed"),
         (m.Manifest(b"\x80", KEY.sign(m.manifest_bytes(b"\x80"))), "manifest_malformed"),
     ],
 )
@@ -185,21 +185,21 @@ def test_a_welcome_that_is_replayed_or_forged_is_refused(bad: o.Welcome) -> None
 def test_nobody_between_the_two_talks_them_down_to_an_older_version() -> None:
     """HELLO itself is not signed. Whoever changes it gets a WELCOME that is signed for another HELLO than was sent."""
     changed = CoordinatorSession("node", OWN, offer(1))
-    changed.receive(replace(hello(), protocol_max=1))
+    changed.receive(replace(hello(), protocol_max=2))
     answer = changed.welcome(offer(1))[0]
-    assert isinstance(answer, Send) and isinstance(answer.message, o.Welcome) and answer.message.protocol == 1
+    assert isinstance(answer, Send) and isinstance(answer.message, o.Welcome) and answer.message.protocol == 2
     assert closed(node_session().receive(answer.message), "foreign_coordinator")
-    honest = NodeSession(hello(speaks=1), Peer(COORDINATOR, KEY.public_key), Accepted(), head())
+    honest = NodeSession(hello(speaks=2), Peer(COORDINATOR, KEY.public_key), Accepted(), head())
     assert honest.receive(answer.message) == (Send(head()),), "the control: a node that said so takes it"
 
 
 def test_versions_must_overlap() -> None:
-    assert closed(node_session().receive(replace(welcome(1), protocol=3)), "protocol_version")
+    assert closed(node_session().receive(replace(welcome(1), protocol=4)), "protocol_version")
     coordinator = CoordinatorSession("node", OWN, offer(1))
-    assert closed(coordinator.receive(replace(hello(), protocol_min=3, protocol_max=4)), "protocol_version")
+    assert closed(coordinator.receive(replace(hello(), protocol_min=4, protocol_max=5)), "protocol_version")
 
 
-@pytest.mark.parametrize(("speaks", "chosen"), [(1, 1), (2, 2), (3, 2), (255, 2)])
+@pytest.mark.parametrize(("speaks", "chosen"), [(2, 2), (3, 3), (4, 3), (255, 3)])
 def test_the_newest_version_that_both_speak_is_spoken(speaks: int, chosen: int) -> None:
     session = CoordinatorSession("node", OWN, offer(1))
     said = replace(hello(speaks=speaks), extensions=(("what.comes-later", b"\xff" * 9),))
@@ -233,21 +233,21 @@ def test_before_a_version_is_chosen_only_openings_are_read() -> None:
     for session in (node_session(), CoordinatorSession("node", OWN, offer(1))):
         assert session.protocol == 0
         with pytest.raises(ProtocolError):
-            session.read(VERSIONS[2].encode(STATUS))
+            session.read(VERSIONS[3].encode(STATUS))
         assert session.read(o.OPENING.encode(hello())) == hello()
 
 
-def greeted(with_offer: Offer | None = None, known: m.Head | None = None, speaks: int = 2) -> CoordinatorSession:
+def greeted(with_offer: Offer | None = None, known: m.Head | None = None, speaks: int = 3) -> CoordinatorSession:
     """A coordinator's session after HELLO and WELCOME."""
     session = CoordinatorSession("node", OWN, with_offer or offer(1), known=known)
-    assert session.receive(hello(speaks=speaks)) == (Connected(hello(speaks=speaks), min(speaks, 2)),)
+    assert session.receive(hello(speaks=speaks)) == (Connected(hello(speaks=speaks), min(speaks, 3)),)
     session.welcome(with_offer or offer(1))
     return session
 
 
 def test_the_coordinator_serves_what_its_latest_manifest_names() -> None:
     session = CoordinatorSession("node", OWN, offer(0))
-    assert session.receive(hello()) == (Connected(hello(), 2),), "nothing goes out before the store knows of the link"
+    assert session.receive(hello()) == (Connected(hello(), 3),), "nothing goes out before the store knows of the link"
     first = session.welcome(offer(1, "1"))
     assert [type(one.message).__name__ for one in first if isinstance(one, Send)] == ["Welcome", "Manifest"]
     sent = first[0]
@@ -277,7 +277,7 @@ def test_status_waits_for_the_link() -> None:
     assert greeted().receive(status) == (Seen(status),)
 
 
-def both(known: m.Head | None = None, speaks: int = 2) -> tuple[NodeSession, CoordinatorSession, tuple[Output, ...]]:
+def both(known: m.Head | None = None, speaks: int = 3) -> tuple[NodeSession, CoordinatorSession, tuple[Output, ...]]:
     """A node and a coordinator after HELLO and WELCOME; and what else the coordinator does."""
     said = hello(speaks=speaks)
     node = NodeSession(said, Peer(COORDINATOR, KEY.public_key), Accepted(), head(7))
@@ -425,7 +425,7 @@ class NodeWalk:
         assert self.applying is None, "never two manifests at once"
         assert version >= max(self.accepted.version, self.floor), "never back"
         assert version in self.issued, "never issued for this node"
-        honest = VERSIONS[2].decode_manifest(self.issued[version].body)
+        honest = VERSIONS[3].decode_manifest(self.issued[version].body)
         assert output.manifest == honest, "what the coordinator signed, and nothing else"
         running = {(one.rule, one.program_id) for one in self.held}
         lacking = {one.program_id for one in honest.entries if (one.rule, one.program_id) not in running}

@@ -37,6 +37,8 @@ from eyeflow.node.store.types import Standing
 from eyeflow.protocol.audit import decode_record, record_hash
 from eyeflow.protocol.messages import (
     BOOT_BYTES,
+    DIFFERENCES_MAX,
+    Differences,
     Head,
     InstalledRule,
     ManifestEntry,
@@ -90,6 +92,7 @@ class CoordinatorLink:
         self._changed = asyncio.Event()
         self._up_s: float | None = None
         self._boot = self._random.randbytes(BOOT_BYTES)
+        self._told_seq = 0
 
     async def run(self) -> None:
         """Dial until cancelled; each failure is shown in `status` and followed by a longer wait, up to a bound."""
@@ -157,6 +160,7 @@ class CoordinatorLink:
         )
 
     def _session(self, joined: JoinResult) -> NodeSession:
+        self._told_seq = 0
         identity = self._control.identity
         hello = Hello(
             PROTOCOL_VERSION_MIN,
@@ -264,8 +268,8 @@ class CoordinatorLink:
         how = (dict(entry.params), *by)
         if entry.slot is Slot.CANDIDATE:
             return _refusal(await self._control.stage(program, *how))
-        # `immediate`, the one strategy there is, observes nothing: for it, what is installed has passed.
-        return _refusal(await self._control.install(program, *how, Standing.PASSED))
+        standing = Standing.PASSED if entry.trial is None else Standing.ON_TRIAL
+        return _refusal(await self._control.install(program, *how, standing))
 
     async def _tell(self, connection: ClientConnection, session: NodeSession) -> None:
         """Send the node's status at once after a change, and from time to time."""
@@ -278,8 +282,17 @@ class CoordinatorLink:
             self._changed.clear()
             try:
                 await self._act(connection, session, session.status(*self._status()))
+                await self._tell_differences(connection, session)
             except ConnectionClosed:
                 return
+
+    async def _tell_differences(self, connection: ClientConnection, session: NodeSession) -> None:
+        """Send what this link has not told yet: after a link broke, the newest come twice rather than never."""
+        found = [one for one in self._control.differences() if one.candidate_seq > self._told_seq]
+        if found:
+            told = Differences(self._control.identity.epoch, tuple(found[-DIFFERENCES_MAX:]))
+            await self._act(connection, session, session.differences(told))
+            self._told_seq = found[-1].candidate_seq
 
     def _status(self) -> tuple[Status, Head]:
         state = self._control.status()
@@ -290,6 +303,7 @@ class CoordinatorLink:
             self._control.audit_head.seq + 1,
             self._accepted.version,
             health_of(state),
+            self._control.evidence(),
         )
         return status, self._head()
 
