@@ -22,6 +22,7 @@ GENERATED = {
 
 LAYERS = {
     "base": 0,
+    "evidence": 1,
     "net": 1,
     "svm": 1,
     "protocol": 1,

@@ -1,0 +1,222 @@
+"""Tests that stay valid however often one looks: e-processes for a candidate against a control, and against a bound.
+
+An e-process is the wealth of a bet against "the candidate fails no more often than it may", which begins at 1. If that
+is true, the wealth ever reaches 1/alpha with a probability of at most alpha (Ville's inequality). So one may look after
+each report, stop early or go on, and the rate of false alarms holds. `peak` remembers the highest wealth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import exp, fsum, inf, log, log1p, pi
+from random import Random
+
+from eyeflow.base.record import dataclass
+from eyeflow.evidence import hypergeometric
+from eyeflow.evidence.beta import log_beta, log_beta_cdf
+from eyeflow.evidence.interval import exact_interval
+from eyeflow.evidence.outcomes import Outcomes
+from eyeflow.evidence.shuffle import parts
+
+LOG_E_MAX = 500.0
+"""No more wealth than this, as a logarithm: JSON knows no infinity, and nobody needs more."""
+ORDERS = 8
+"""Orders of outcomes that came at once, of which the mean is taken: one alone would be a matter of luck."""
+HISTORY_SHORT = 100
+"""Below this many executions, a history that kept to the tolerance says nothing against the tolerance."""
+
+NONE = Outcomes()
+
+
+@dataclass(frozen=True, slots=True)
+class TwoProportions:
+    """The candidate against a control that runs at the same time: does the candidate fail more often?
+
+    It holds for rates that change with time, as long as they change for both. `control` and `candidate` are what bets
+    were made on; outcomes of one of them wait until the other one has some, too. `seed` decides the order of outcomes
+    that came at once: the id of the deployment will do. Logarithms are natural.
+
+    Source: Turner, Ly and Gruenwald, "Generic E-variables for exact sequential k-sample tests that allow for optional
+    stopping", 2024, section 3; with probabilities estimated from earlier outcomes, plus 1/2 failure in 1 execution.
+    """
+
+    seed: str = ""
+    control: Outcomes = NONE
+    candidate: Outcomes = NONE
+    waiting_control: Outcomes = NONE
+    waiting_candidate: Outcomes = NONE
+    log_e: float = 0.0
+    peak: float = 0.0
+
+    @property
+    def seen_control(self) -> Outcomes:
+        """All outcomes of the control so far."""
+        return self.control + self.waiting_control
+
+    @property
+    def seen_candidate(self) -> Outcomes:
+        """All outcomes of the candidate so far."""
+        return self.candidate + self.waiting_candidate
+
+    @property
+    def chance(self) -> float:
+        """How probable as many failures are by chance, at a single look: Fisher's exact test, one-sided."""
+        control, candidate = self.seen_control, self.seen_candidate
+        total, failed = control.executions + candidate.executions, control.failed + candidate.failed
+        return hypergeometric.tail(total, failed, candidate.executions, candidate.failed)
+
+    def after(self, control: Outcomes = NONE, candidate: Outcomes = NONE) -> TwoProportions:
+        """Return the test after more outcomes of both, which came at about the same time."""
+        control, candidate = self.waiting_control + control, self.waiting_candidate + candidate
+        if not control.executions or not candidate.executions:
+            return replace(self, waiting_control=control, waiting_candidate=candidate)
+        taken = control.counted, candidate.counted
+        log_e = min(LOG_E_MAX, self.log_e + _log_gain(self.seed, (self.control, self.candidate), taken))
+        return TwoProportions(
+            seed=self.seed,
+            control=self.control + taken[0],
+            candidate=self.candidate + taken[1],
+            waiting_control=control.late,
+            waiting_candidate=candidate.late,
+            log_e=log_e,
+            peak=max(self.peak, log_e),
+        )
+
+
+def _log_gain(seed: str, known: Sequence[Outcomes], taken: Sequence[Outcomes]) -> float:
+    """Return by what the wealth is multiplied, as a logarithm: the mean over several orders, for each is a fair bet."""
+    control, candidate = known
+    numbers = (control.executions, candidate.executions)
+    cuts = parts(numbers, (taken[0].executions, taken[1].executions))
+    if len(cuts) == 1 or not (taken[0].failed or taken[1].failed):
+        return _log_bets(known, [tuple(taken)] if len(cuts) == 1 else [_free(cut) for cut in cuts])
+    random = Random(f"{seed}:{numbers}")
+    gains = [_log_bets(known, _dealt(random, cuts, taken)) for _ in range(ORDERS)]
+    top = max(gains)
+    return top + log(fsum(exp(gain - top) for gain in gains) / ORDERS)
+
+
+def _free(cut: tuple[int, int]) -> tuple[Outcomes, ...]:
+    return tuple(Outcomes(count) for count in cut)
+
+
+def _dealt(random: Random, cuts: Sequence[tuple[int, int]], taken: Sequence[Outcomes]) -> list[tuple[Outcomes, ...]]:
+    """Return the outcomes in one random order, in parts."""
+    left = [(one.executions, one.failed) for one in taken]
+    dealt = []
+    for cut in cuts:
+        part = []
+        for arm, drawn in enumerate(cut):
+            total, failed = left[arm]
+            found = hypergeometric.draw(random, total, failed, drawn)
+            left[arm] = (total - drawn, failed - found)
+            part.append(Outcomes(drawn, found))
+        dealt.append(tuple(part))
+    return dealt
+
+
+def _log_bets(known: Sequence[Outcomes], dealt: Sequence[tuple[Outcomes, ...]]) -> float:
+    """Return the gain of bets on one part after the other, each with what was known before it."""
+    control, candidate = known
+    gain = 0.0
+    for control_new, candidate_new in dealt:
+        gain += _log_bet(_estimate(control), _estimate(candidate), control_new, candidate_new)
+        control, candidate = control + control_new, candidate + candidate_new
+    return gain
+
+
+def _estimate(outcomes: Outcomes) -> float:
+    return (outcomes.failed + 0.5) / (outcomes.executions + 1)
+
+
+def _log_bet(control_p: float, candidate_p: float, control: Outcomes, candidate: Outcomes) -> float:
+    """Return the gain of one bet that the candidate fails with `candidate_p` and the control with `control_p`.
+
+    The expected factor is at most 1 for each pair of true rates with candidate <= control, by the inequality of
+    arithmetic and geometric means; also when rates change within the part, and keep that order in the mean.
+    """
+    if candidate_p <= control_p:  # the estimates speak for the candidate: no bet
+        return 0.0
+    count = control.executions + candidate.executions
+    same_p = (control.executions * control_p + candidate.executions * candidate_p) / count
+    return _log_ratio(control, control_p, same_p) + _log_ratio(candidate, candidate_p, same_p)
+
+
+def _log_ratio(outcomes: Outcomes, p: float, other_p: float) -> float:
+    good = outcomes.executions - outcomes.failed
+    return outcomes.failed * log(p / other_p) + good * (log1p(-p) - log1p(-other_p))
+
+
+@dataclass(frozen=True, slots=True)
+class OneProportion:
+    """The candidate against a fixed `bound`, 0 to 1: does it fail more often than that?
+
+    For a candidate without a control at the same time. `before` is how the program that it replaces did, if that is
+    known. The wealth is a mixture of likelihood ratios (Robbins 1970, "Statistical methods related to the law of the
+    iterated logarithm") with the prior Beta(1/2, 1/2) above the bound, so it depends on sums only.
+    """
+
+    bound: float
+    before: Outcomes | None = None
+    candidate: Outcomes = NONE
+    peak: float = 0.0
+
+    @property
+    def seen_control(self) -> Outcomes | None:
+        """How the program before did, if that is known."""
+        return self.before
+
+    @property
+    def seen_candidate(self) -> Outcomes:
+        """All outcomes of the candidate so far."""
+        return self.candidate
+
+    @property
+    def log_e(self) -> float:
+        """The wealth now, as a natural logarithm."""
+        return _log_mixture(self.bound, self.candidate)
+
+    @property
+    def chance(self) -> float:
+        """How probable as many failures are by chance, at a single look: the exact binomial test, one-sided."""
+        failed, count = self.candidate.failed, self.candidate.executions
+        return exp(log_beta_cdf(self.bound, failed, count - failed + 1)) if failed else 1.0
+
+    def after(self, candidate: Outcomes) -> OneProportion:
+        """Return the test after more outcomes."""
+        total = self.candidate + candidate
+        return OneProportion(self.bound, self.before, total, max(self.peak, _log_mixture(self.bound, total)))
+
+
+def against(tolerance: float, before: Outcomes | None = None, *, samples_min: int = 20) -> OneProportion:
+    """Return the test against `tolerance`, 0 to 1, or against what the program before did, if that was worse.
+
+    The bound is then the upper end of the exact 95 % interval of `before`: a candidate is not blamed for what was so
+    already. Fewer than `samples_min` executions before say nothing; fewer than HISTORY_SHORT raise the bound only if
+    more than `tolerance` of them failed.
+    """
+    if before is None or before.executions < samples_min:
+        return OneProportion(tolerance, before)
+    if before.executions < HISTORY_SHORT and before.rate <= tolerance:
+        return OneProportion(tolerance, before)
+    return OneProportion(max(tolerance, exact_interval(before).high), before)
+
+
+def _log_mixture(bound: float, outcomes: Outcomes) -> float:
+    failed, good = outcomes.failed, outcomes.executions - outcomes.failed
+    if bound >= 1 or not outcomes.executions:
+        return 0.0
+    if bound <= 0:
+        if failed:
+            return LOG_E_MAX
+        log_bound = 0.0
+    else:
+        log_bound = failed * log(bound) + good * log1p(-bound)
+    a, b = failed + 0.5, good + 0.5
+    seen = log_beta(a, b) + log_beta_cdf(1 - bound, b, a)
+    prior = log(pi) + log_beta_cdf(1 - bound, 0.5, 0.5)
+    return max(-LOG_E_MAX, min(LOG_E_MAX, seen - prior - log_bound)) if seen > -inf else -LOG_E_MAX
+
+
+Test = TwoProportions | OneProportion

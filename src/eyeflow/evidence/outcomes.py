@@ -1,0 +1,84 @@
+"""What became of executions, as two counts; and how they follow from the counters of a node."""
+
+from __future__ import annotations
+
+from eyeflow.base.record import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """How many executions there were, and how many of them failed.
+
+    An action may fail after its execution was counted. So an increment may hold more failures than executions; a total
+    must not be read so: `failed` is at most `executions`. Raises ValueError for a negative count.
+    """
+
+    executions: int = 0
+    failures: int = 0
+
+    def __post_init__(self) -> None:
+        if self.executions < 0 or self.failures < 0:
+            raise ValueError(f"counts are never negative: {self.executions} executions, {self.failures} failures")
+
+    def __add__(self, other: Outcomes) -> Outcomes:
+        return Outcomes(self.executions + other.executions, self.failures + other.failures)
+
+    @property
+    def failed(self) -> int:
+        """How many executions failed, as far as they were counted."""
+        return min(self.failures, self.executions)
+
+    @property
+    def counted(self) -> Outcomes:
+        """The outcomes without the failures of executions that were counted earlier."""
+        return Outcomes(self.executions, self.failed)
+
+    @property
+    def late(self) -> Outcomes:
+        """The failures of executions that were counted earlier."""
+        return Outcomes(0, self.failures - self.failed)
+
+    @property
+    def rate(self) -> float:
+        """The share of executions that failed, 0 to 1; 0 without executions."""
+        return self.failed / self.executions if self.executions else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """The counters that a node keeps for a program in a slot, since it began there for a deployment.
+
+    `traps` and `missed_deadlines` count executions. `failed_actions` counts executions with at least one action that
+    failed. `rejected` counts events that never became executions.
+    """
+
+    executions: int = 0
+    traps: int = 0
+    failed_actions: int = 0
+    missed_deadlines: int = 0
+    rejected: int = 0
+
+    def since(self, earlier: Counts) -> Counts:
+        """Return what came since `earlier`, never less than nothing.
+
+        A node that crashed has forgotten its last seconds: its counters are lower than what it told before. What it
+        counts again until it is where it was is no news.
+        """
+        return Counts(*(max(0, now - then) for now, then in zip(_values(self), _values(earlier), strict=True)))
+
+    def highest(self, other: Counts) -> Counts:
+        """Return the higher of each counter: what the next `since` begins from."""
+        return Counts(*map(max, _values(self), _values(other)))
+
+    def outcomes(self) -> Outcomes:
+        """Return executions and failures, each execution at most once as far as the counters tell.
+
+        A trap asks for no action, so `traps` and `failed_actions` never count one execution twice. A late execution may
+        be one of these: then it is counted once. A rejected event counts as an execution that failed.
+        """
+        failures = max(self.traps + self.failed_actions, self.missed_deadlines)
+        return Outcomes(self.executions + self.rejected, failures + self.rejected)
+
+
+def _values(counts: Counts) -> tuple[int, ...]:
+    return (counts.executions, counts.traps, counts.failed_actions, counts.missed_deadlines, counts.rejected)

@@ -1,0 +1,156 @@
+"""The verdict on a candidate: pass, fail, inconclusive or no data, with the reason in numbers that people can check."""
+
+from __future__ import annotations
+
+from enum import Enum
+from math import ceil, exp, log
+
+from eyeflow.base.record import dataclass
+from eyeflow.evidence.eprocess import OneProportion, Test, TwoProportions
+from eyeflow.evidence.interval import exact_interval
+from eyeflow.evidence.outcomes import Outcomes
+
+NAMED_MAX = 10
+"""Nodes that a reason names; how many more there are is said as a number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a candidate must show. `failures_max` is in hundredths of a percent, as in a node's `Trial`.
+
+    `observe_s`: how long it is watched. `samples_min`: fewest executions for a verdict on rates. `failures_max`: the
+    share of failures that is fine in any case. `alpha`: how probable a false alarm may be. `starts_max`: how often a
+    node may start again in each hour that is begun; more is a crash loop.
+    """
+
+    observe_s: float = 60.0
+    samples_min: int = 20
+    failures_max: int = 500
+    starts_max: int = 3
+    alpha: float = 0.05
+
+    @property
+    def tolerance(self) -> float:
+        """`failures_max` as a share, 0 to 1."""
+        return self.failures_max / 10_000
+
+
+DOUBT = 0.025
+"""A candidate whose failures are less probable than this by chance does not pass; it fails at an alarm only."""
+
+
+class Kind(Enum):
+    """What is known of a candidate. Only PASS lets it go on."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+    NO_DATA = "noData"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One test, and what it counts, in the words that follow "7 of 40"."""
+
+    test: Test
+    what: str = "executions failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What was seen of a candidate. The first check tells whether it had enough executions.
+
+    `observed_s`: how long it has been watched. `starts`: process starts since it began, the most of any node, without
+    the one in which it began. `silent`: nodes that run it and have not been heard of.
+    """
+
+    checks: tuple[Check, ...]
+    observed_s: float
+    starts: int = 0
+    silent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`kind`, and the reason in one line. `left_s` is what is left of the time to watch: 0 means that it is over.
+
+    `e` is the highest wealth of the check that the reason tells of, `alarm_e` where it condemns.
+    """
+
+    kind: Kind
+    reason: str
+    left_s: float
+    candidate: Outcomes
+    before: Outcomes | None
+    e: float
+    alarm_e: float
+
+
+def judge(watch: Watch, settings: Settings) -> Verdict:
+    """Return the verdict on what was seen so far. A failure is told at once, a pass when the time is over."""
+    alarm_e = len(watch.checks) / settings.alpha
+    ripe = [one for one in watch.checks if one.test.seen_candidate.executions >= settings.samples_min]
+    failing = [one for one in ripe if one.test.peak >= log(alarm_e)]
+    check = failing[0] if failing else watch.checks[0]
+    left_s = max(0.0, settings.observe_s - watch.observed_s)
+
+    def verdict(kind: Kind, reason: str) -> Verdict:
+        test = check.test
+        return Verdict(kind, reason, left_s, test.seen_candidate, test.seen_control, exp(test.peak), alarm_e)
+
+    if watch.starts > settings.starts_max * max(1, ceil(watch.observed_s / 3600)):
+        return verdict(Kind.FAIL, f"it started again {watch.starts} times in {_seconds(watch.observed_s)}")
+    if failing:
+        return verdict(Kind.FAIL, _numbers(check))
+    missing = "; ".join(_missing(check, watch, settings))
+    if not check.test.seen_candidate.executions:
+        return verdict(Kind.NO_DATA, "; ".join(filter(None, ["it had no executions", missing])))
+    if missing:
+        return verdict(Kind.INCONCLUSIVE, f"{_numbers(check)}; {missing}")
+    return verdict(Kind.PASS, _numbers(check))
+
+
+def _missing(check: Check, watch: Watch, settings: Settings) -> list[str]:
+    """Return what a pass still needs, for people."""
+    found = []
+    test, least = check.test, settings.samples_min
+    if test.seen_candidate.executions < least:
+        found.append(f"a verdict needs {least} executions")
+    elif isinstance(test, TwoProportions) and test.seen_control.executions < least:
+        found.append(f"a comparison needs {least} executions of the active program")
+    elif min(one.test.chance for one in watch.checks) < DOUBT:
+        found.append("more than chance explains well, and too few to be sure")
+    if watch.observed_s < settings.observe_s:
+        found.append(f"watched for {_seconds(watch.observed_s)} of {_seconds(settings.observe_s)}")
+    if watch.silent:
+        names, more = ", ".join(watch.silent[:NAMED_MAX]), len(watch.silent) - NAMED_MAX
+        found.append(f"not heard of: {names}" + (f" and {more} more" if more > 0 else ""))
+    return found
+
+
+def _numbers(check: Check) -> str:
+    test = check.test
+    told = _share(test.seen_candidate, f" {check.what}", ", 95 % interval ")
+    if isinstance(test, OneProportion):
+        before = f"before: {_share(test.before)}; " if test.before and test.before.executions else ""
+        return f"{told}; {before}allowed: {percent(test.bound)}"
+    return f"{told}; the active program: {_share(test.seen_control)}"
+
+
+def _share(outcomes: Outcomes, what: str = "", interval: str = ", ") -> str:
+    count = f"{outcomes.failed} of {outcomes.executions}{what}"
+    if not outcomes.executions:
+        return count
+    ends = exact_interval(outcomes)
+    low = percent(ends.low).removesuffix(" %")
+    return f"{count} ({percent(outcomes.rate)}{interval}{low} to {percent(ends.high)})"
+
+
+def percent(share: float) -> str:
+    """Return a share for people: one decimal, two digits where that would hide it."""
+    value = share * 100
+    return f"{value:.1f} %" if value >= 0.1 or not value else f"{value:.2g} %"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.0f} s"
