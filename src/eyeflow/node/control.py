@@ -147,7 +147,10 @@ class NodeControl(Protocol):
         ...
 
     async def stop_distrusted(self) -> None:
-        """Stop programs that no trusted key has signed, those whose grace is over. Raises StorageError."""
+        """Stop programs that no trusted key has signed, those whose grace is over. Raises StorageError.
+
+        From then on no start of the node trusts another key than it does now.
+        """
         ...
 
     def held(self) -> tuple[HeldProgram, ...]:

@@ -181,6 +181,7 @@ class NodeRuntime:
 
     async def stop_distrusted(self) -> None:
         """Stop what nobody trusted has signed, unless its grace lasts; see `NodeControl`."""
+        await self.engine.keep_now()
         await self.revocation.stop_due()
 
     def held(self) -> tuple[HeldProgram, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from eyeflow.base.duration import format_duration
@@ -49,7 +49,8 @@ class Core:
         self._finished: list[tuple[int, int]] = []
         self._forget_due_us = 0
         self._completed: list[Ran] = []
-        self._kept: dict[str, bytes] = {}
+        self.kept: dict[str, bytes] = {}
+        """What `keep` was given and no batch has taken yet."""
         self._unvouched = 0
         self._unsaved: set[RunKey] = set()
         """Rules whose memory changed in rounds that were not recorded."""
@@ -141,7 +142,11 @@ class Core:
 
     def keep(self, key: str, value: bytes) -> None:
         """Keep a small value durably with the next batch."""
-        self._kept[key] = value
+        self.kept[key] = value
+
+    def was_kept(self, values: Mapping[str, bytes]) -> None:
+        """These values are durable: forget them, unless newer ones have taken their place."""
+        self.kept = {key: value for key, value in self.kept.items() if values.get(key) != value}
 
     def complete(self, ran: Ran) -> None:
         """Take an execution that ran in a thread into the next round."""
@@ -154,7 +159,7 @@ class Core:
 
     def has_work(self, now_us: int) -> bool:
         """Say whether `next_round` would return a round."""
-        waits = self._notes or self._kept or self.intake.has_rejected
+        waits = self._notes or self.kept or self.intake.has_rejected
         forgets = bool(self._finished) and now_us >= self._forget_due_us
         return bool(waits) or forgets or self.has_events or any(not self.rules[key].busy for key in self._to_shift)
 
@@ -193,7 +198,7 @@ class Core:
         self._vouch(drafts, now_us)
         finished += _emptied(round_.receipts)
         states = self._changed_states(round_)
-        kept, self._kept = tuple(self._kept.items()), {}
+        kept, self.kept = tuple(self.kept.items()), {}
         round_.batch = Batch(drafts, states, _pending(round_), finished, put_meta=kept, unrecorded=unrecorded)
         return round_
 
@@ -324,7 +329,7 @@ class Core:
         self._notes += [draft for draft in round_.batch.drafts if not isinstance(draft.body, ExecutionBody)]
         del self._notes[:-NOTES_MAX]
         self._finished += round_.batch.finished
-        self._kept = dict(round_.batch.put_meta) | self._kept
+        self.kept = dict(round_.batch.put_meta) | self.kept
 
 
 def _dispatch(planned: Planned, first_seq: int) -> Dispatch:

@@ -232,14 +232,23 @@ class Engine:
     ) -> None:
         """Make a change that is no round durable, then let it happen; raises StorageError as `DiskGuard.commit_once`.
 
-        Whoever is cancelled meanwhile is so after both: what is durable is what runs.
+        What `Core.keep` was given goes along: whom the node trusts is durable with the first program that runs or stops
+        because of that. Whoever is cancelled meanwhile is so after both: what is durable is what runs.
         """
 
         async def carry_out() -> None:
-            await self.disk.commit_once(batch, undo)
+            kept = dict(self.core.kept)
+            await self.disk.commit_once(replace(batch, put_meta=(*batch.put_meta, *kept.items())), undo)
+            self.core.was_kept(kept)
             then()
 
         await to_its_end(carry_out())
+
+    async def keep_now(self) -> None:
+        """Make durable what `Core.keep` was given, before anybody is told that it is. Raises StorageError."""
+        async with self.between_events():
+            if self.core.kept:
+                await self.commit_change(Batch())
 
     def subscriptions_changed(self) -> None:
         """Tell the sources what is wanted now."""

@@ -14,6 +14,8 @@ from eyeflow.node.cluster.health import installed_of, refusal_of
 from eyeflow.node.control import InstallOutcome
 from eyeflow.node.engine.revocation import Revocation
 from eyeflow.node.run_key import active
+from eyeflow.node.store.store import Store
+from eyeflow.node.store.types import Batch, Committed
 from eyeflow.protocol.audit import decode_record, verify_chain
 from eyeflow.protocol.audit_bodies import ActionOutcome, ActionResultBody, ExecutionBody, WithdrawBody
 from eyeflow.protocol.slot import Slot
@@ -83,6 +85,60 @@ def test_control_without_the_stop_it_runs_on(tmp_path: Path) -> None:
         await sim.turns()
         assert sorted(executed(sim)) == ["ours", "ours", "theirs", "theirs"]
         await sim.stop()
+
+    run(test())
+
+
+class Died(BaseException):
+    """The process is gone, right after a commit."""
+
+
+def die_after(sim: NodeSim, commits: int) -> None:
+    """End the process after so many commits from now."""
+    left = [commits]
+
+    def fatal(batch: Batch) -> Committed:
+        committed = Store.commit(sim.store, batch)
+        left[0] -= 1
+        if not left[0]:
+            raise Died
+        return committed
+
+    sim.store.commit = fatal  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("grace_s", [0.0, 60.0])
+def test_what_was_revoked_does_not_run_after_a_crash_at_any_commit(tmp_path: Path, grace_s: float) -> None:
+    """The keys that are trusted are durable with the first thing that follows from them, and before the answer."""
+
+    async def test() -> None:
+        sim = await started(tmp_path)
+        await sim.advance(SECOND)
+        sim.node.revocation = Revocation(sim.node.installer, sim.clock, grace_s)
+        die_after(sim, 1)
+        sim.node.trust([])
+        with pytest.raises(Died):
+            await sim.node.stop_distrusted()
+        sim.crash()
+        again = await NodeSim.started(tmp_path)
+        assert again.rule("theirs")["state"] == "refused" and again.rule("ours")["state"] == "running"
+        await again.stop()
+
+    run(test())
+
+
+def test_what_a_newly_trusted_key_signed_runs_after_a_crash_at_its_commit(tmp_path: Path) -> None:
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path, counter("ours"))
+        await sim.advance(SECOND)
+        die_after(sim, 1)
+        sim.node.trust([public_key_of(OTHER)])
+        with pytest.raises(Died):
+            await sim.node.install(program(counter("theirs"), OTHER), {}, "d", 1)
+        sim.crash()
+        again = await NodeSim.started(tmp_path)
+        assert again.rule("theirs")["state"] == "running"
+        await again.stop()
 
     run(test())
 
