@@ -23,7 +23,16 @@ from eyeflow.protocol.identity import Identity, key_fingerprint
 BUSY_MS = 5_000
 ROOM_BYTES_MIN = 1 << 20
 """With less room on its disk the store is in trouble before a write fails: a program and its log need as much."""
-ENVIRONMENT = (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.LockedError, apsw.ReadOnlyError, apsw.CorruptError)
+ENVIRONMENT = (
+    apsw.FullError,
+    apsw.IOError,
+    apsw.BusyError,
+    apsw.LockedError,
+    apsw.ReadOnlyError,
+    apsw.CorruptError,
+    apsw.CantOpenError,  # of the log or a temporary file: no descriptor is left, or the directory has gone
+    apsw.NotADBError,
+)
 """What disk, rights and other processes can do to us; any other error of SQLite is a bug and stays one."""
 
 DAMAGED = (apsw.NotADBError, apsw.CorruptError, apsw.SQLError, apsw.ConstraintError, apsw.MismatchError)

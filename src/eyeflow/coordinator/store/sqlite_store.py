@@ -134,7 +134,10 @@ class SqliteStore(_Store):
                 return
 
     def _commit(self, group: list[_Waiting]) -> None:
-        outcomes = self.file.commit([one.step for one in group])
+        try:
+            outcomes = self.file.commit([one.step for one in group])
+        except Exception as error:  # a bug: those who asked hear of it, and the others are still answered
+            outcomes = [Outcome(error=error)] * len(group)
         by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Outcome]]] = {}
         for one, outcome in zip(group, outcomes, strict=True):
             by_loop.setdefault(one.loop, []).append((one.answer, outcome))

@@ -23,6 +23,7 @@ from eyeflow.coordinator.store.facts import ChangeKind
 from eyeflow.coordinator.store.sqlite_file import SqliteFile
 from eyeflow.coordinator.store.sqlite_reading import SqliteReading
 from eyeflow.coordinator.store.sqlite_store import GROUP_STEPS_MAX, SqliteStore
+from eyeflow.coordinator.store.sqlite_writing import SqliteWriting
 
 TESTS = Path(__file__).parents[3]
 STEPS = 40
@@ -160,6 +161,43 @@ def test_a_disk_that_fails_to_tell_the_newest_change_calls_no_kept_step_lost(
     store.close()
 
 
+@pytest.mark.parametrize("error", [apsw.CantOpenError, apsw.BusyError])
+def test_what_disk_and_system_refuse_is_no_bug(tmp_path: Path, error: type[apsw.Error]) -> None:
+    async def test() -> None:
+        def step(writing: Writing) -> None:
+            raise error("in the test")
+
+        store = SqliteStore(tmp_path / "c.sqlite")
+        with pytest.raises(EyeflowError) as refused:
+            await store.write(step)
+        assert refused.value.code == "store" and store.trouble
+        assert await store.write(append("after")) == "after" and not store.trouble
+        store.close()
+
+    asyncio.run(test())
+
+
+def test_an_error_that_nobody_foresaw_reaches_who_asked_and_ends_no_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its thread the store answers nobody any more: nodes, API and the coordinator's stop wait for ever."""
+
+    async def test() -> None:
+        store = SqliteStore(tmp_path / "c.sqlite")
+        with monkeypatch.context() as patched:
+            patched.setattr(SqliteWriting, "compact", lambda self: {}["a bug"])
+            answers = [store.write(append(name)) for name in ("a", "b")]
+            for answer in answers:
+                with pytest.raises(KeyError, match="a bug"):
+                    await asyncio.wait_for(answer, 60)
+        assert await asyncio.wait_for(store.write(append("after")), 60) == "after"
+        found = await store.read(lambda reading: reading.changes(0, 10))
+        assert [one.subject for one in found] == ["after"], "nothing of what failed is kept"
+        store.close()
+
+    asyncio.run(test())
+
+
 def test_what_is_answered_is_committed_and_told_after_it(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = SqliteStore(tmp_path / "store.sqlite")
@@ -209,6 +247,7 @@ import asyncio, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from eyeflow.coordinator.store.facts import ChangeKind
+from eyeflow.coordinator.store.sqlite_writing import SqliteWriting
 from eyeflow.coordinator.store.sqlite_store import InlineStore, SqliteStore
 
 beats = 0
