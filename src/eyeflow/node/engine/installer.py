@@ -337,8 +337,13 @@ class Installer:
             await self._engine.commit_change(batch, lambda: self._withdrawn(rule, state, now_us))
 
     def _withdrawn(self, rule: RunningRule, state: StateRow, now_us: int) -> None:
+        row = rule.row
         self._core.remove(rule.key, now_us)
-        self._engine.actions.cancel(rule.key, "its program was stopped")
+        self._engine.actions.withhold(
+            # Not all of its lane: a program before it, which is trusted, may have messages on their way.
+            lambda dispatch: (dispatch.key, dispatch.program_id) == (row.key, row.program_id),
+            "its program was stopped",
+        )
         names = ", ".join(fingerprint(key) for key in rule.loaded.signers)
         self.refused[rule.key] = (
             f"`{rule.name}` {rule.program.version} was stopped {_utc(now_us)}: its signer's key {names} was revoked. "

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from eyeflow.base.subject import Subject
 from eyeflow.node.engine.performing import Performer, failure_of, timeout_s
@@ -46,6 +47,8 @@ class Lane:
         self._resumed, self._is_behind = resumed, is_behind
         self._queue: deque[Dispatch] = deque()
         self._ended = 0
+        self._attempt = 0
+        """The number of the attempt of `task` that its driver was told of and has not answered; 0: there is none."""
         self._under_way: dict[asyncio.Future[None], tuple[Dispatch, PlannedAction, asyncio.TimerHandle]] = {}
         self._drained = asyncio.Event()
         self.blocked_by: Driver | None = None
@@ -142,7 +145,8 @@ class Lane:
         site, driver, attempts = action.site, self._performer.driver_of(action), 0
         while True:
             await self._until_ready(driver)
-            error = await self._performer.attempt(dispatch, action)
+            error = await self._performer.attempt(dispatch, action, partial(self._told, attempts + 1))
+            self._attempt = 0
             if error is not None and self._waits_longer(driver, error):
                 await self._performer.clock.sleep(AGAIN_S)
                 continue
@@ -151,6 +155,9 @@ class Lane:
                 return self._end(dispatch, action, attempts, error)
             dispatch.rule.health.action_retries += 1
             await self._performer.clock.sleep(backoff_s(site, attempts))
+
+    def _told(self, attempt: int) -> None:
+        self._attempt = attempt
 
     async def _until_ready(self, driver: Driver) -> None:
         if driver.is_ready:
@@ -190,15 +197,22 @@ class Lane:
         return left
 
     def cancel(self, reason: str, is_given_up: Callable[[Dispatch], bool] = lambda dispatch: True) -> None:
-        """Give up the actions of these executions, the ones under way too; the others go on."""
-        given_up = self._take_under_way(is_given_up)
+        """Give up the actions of these executions, the ones under way too; the others go on.
+
+        What a driver was told and has not answered is interrupted, what was told nobody is cancelled.
+        """
+        for dispatch, action in self._take_under_way(is_given_up):
+            self._performer.end(dispatch, action, ActionOutcome.INTERRUPTED, 1, reason)
+        left = list[tuple[Dispatch, PlannedAction]]()
         for number, dispatch in enumerate(queue := list(self._queue)):
             if is_given_up(dispatch):
-                given_up += [(dispatch, action) for action in dispatch.actions[self._ended if number == 0 else 0 :]]
+                left += [(dispatch, action) for action in dispatch.actions[self._ended if number == 0 else 0 :]]
         if queue and is_given_up(queue[0]):
+            if self._attempt:
+                self._performer.end(*left.pop(0), ActionOutcome.INTERRUPTED, self._attempt, reason)
             self._stop_working()
         self._queue = deque(dispatch for dispatch in queue if not is_given_up(dispatch))
-        for dispatch, action in given_up:
+        for dispatch, action in left:
             self._performer.end(dispatch, action, ActionOutcome.CANCELLED, 0, reason)
         self._go()
         self._changed()
@@ -224,7 +238,7 @@ class Lane:
 
     def _stop_working(self) -> None:
         """Leave the first execution; what comes after it starts when its action has let go of its driver."""
-        self._ended, self.blocked_by = 0, None
+        self._ended, self._attempt, self.blocked_by = 0, 0, None
         if self.task is not None:
             self.task.cancel()
             self.task.add_done_callback(self._work_ended)

@@ -64,13 +64,17 @@ class Performer:
             failed.set_exception(failure_of(action, error))
             return failed
 
-    async def attempt(self, dispatch: Dispatch, action: PlannedAction) -> CapabilityFailure | None:
-        """Try once; return what went wrong."""
+    async def attempt(
+        self, dispatch: Dispatch, action: PlannedAction, told: Callable[[], None]
+    ) -> CapabilityFailure | None:
+        """Try once; return what went wrong. `told` is called when the driver is told to act."""
         try:
             if not action.resource:
+                told()
                 await self._act(action)
             else:
                 async with self._arbiter.lease(action.resource, dispatch.key, dispatch.rule.program.priority):
+                    told()
                     await self._act(action)
         except Exception as error:
             return failure_of(action, error)

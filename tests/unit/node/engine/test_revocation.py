@@ -310,8 +310,41 @@ def test_what_a_replaced_program_has_to_send_is_withheld_when_its_signer_is_revo
         await sim.advance(10 * SECOND)
         assert sent(sim) == (["4"] if revoked else ["1", "2", "3", "4"])
         reason = "the key of its program's signer was revoked"
-        assert withheld(sim) == [(ActionOutcome.CANCELLED, reason)] * (3 if revoked else 0)
+        begun = 3 if pipelines else 1
+        outcomes = [ActionOutcome.INTERRUPTED] * begun + [ActionOutcome.CANCELLED] * (3 - begun)
+        assert withheld(sim) == [(outcome, reason) for outcome in outcomes if revoked]
         assert sim.store.restore().pending == () and sim.node.engine.actions.waiting == 0
+        await sim.send("t", temp=5.0)
+        await sim.advance(5 * SECOND)
+        assert sent(sim)[-1] == "5", "the lane goes on"
+        await sim.stop()
+
+    run(test())
+
+
+@pytest.mark.parametrize("pipelines", [False, True], ids=["one by one", "under way"])
+def test_what_an_older_program_has_to_send_is_sent_when_only_the_newer_one_is_revoked(
+    tmp_path: Path, pipelines: bool
+) -> None:
+    """Ours decides 1, 2 and 3, theirs replaces it and decides 4: of what we signed nothing is given up."""
+
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path)
+        sim.drivers["mqtt"].duration_s["mqtt.publish"], sim.drivers["mqtt"].pipelines = 1.0, pipelines
+        sim.node.trust([public_key_of(OTHER)])
+        for version, key, numbers in ((1, SIGNER, (1.0, 2.0, 3.0)), (2, OTHER, (4.0,))):
+            assert (await sim.node.install(program(sender(version), key), {}, "d", version)).code == ""
+            for number in numbers:
+                await sim.send("t", temp=number)
+            await sim.turns()
+        sim.node.trust([])
+        await sim.node.stop_distrusted()
+        await sim.advance(10 * SECOND)
+        assert sent(sim) == ["1", "2", "3"]
+        begun = ActionOutcome.INTERRUPTED if pipelines else ActionOutcome.CANCELLED
+        assert withheld(sim) == [(begun, "its program was stopped")]
+        assert sim.store.restore().pending == () and sim.node.engine.actions.waiting == 0
+        assert (await sim.node.install(program(sender(3)), {}, "d", 3)).code == ""
         await sim.send("t", temp=5.0)
         await sim.advance(5 * SECOND)
         assert sent(sim)[-1] == "5", "the lane goes on"

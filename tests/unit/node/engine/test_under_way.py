@@ -15,7 +15,7 @@ from eyeflow.node.engine.actions import ActionRunner
 from eyeflow.node.engine.lane import UNDER_WAY_MAX
 from eyeflow.node.engine.performing import START_US
 from eyeflow.node.run_key import active
-from eyeflow.protocol.audit_bodies import ActionOutcome, ActionResultBody
+from eyeflow.protocol.audit_bodies import ActionOutcome, ActionResultBody, ExecutionBody
 from eyeflow.svm.execution import CapabilityFailure
 
 S = 1_000_000
@@ -140,8 +140,60 @@ def test_a_rule_that_is_removed_gives_up_what_is_under_way(tmp_path: Path) -> No
         await sim.node.remove("r")
         await sim.advance(5 * S)
         assert not sim.drivers["mqtt"].acted
-        assert {b.result for b in sim.bodies(ActionResultBody)} == {ActionOutcome.CANCELLED}
+        results = [(b.result, b.attempts) for b in sim.bodies(ActionResultBody)]
+        assert results == [(ActionOutcome.INTERRUPTED, 1)] * UNDER_WAY_MAX + [(ActionOutcome.CANCELLED, 0)] * 6
         assert sim.store.restore().pending == ()
+        await sim.stop()
+
+    run(test())
+
+
+@pytest.mark.parametrize("waits_for", ["its driver", "its lease", "its next attempt"])
+def test_what_is_given_up_before_its_driver_began_is_cancelled(tmp_path: Path, waits_for: str) -> None:
+    """Nobody has to look at the pump: it was not told anything that is not known to have failed."""
+
+    async def test() -> None:
+        holder = 'rule holder {\n version "1.0.0"\n pin P: output\n record Event { number: int }\n'
+        holder += ' on mqtt "h" as e: Event\n gpio.set_pin(P, LOW)\n}\n'
+        body = 'gpio.set_pin(P, HIGH) retry 2 backoff 10s\n log.info("then")'
+        sim = await NodeSim.started(tmp_path, holder, plain("r", body).replace("record", "pin P: output\n record"))
+        gpio = sim.drivers["gpio"]
+        gpio.set_ready(waits_for != "its driver")
+        if waits_for == "its lease":
+            await sim.send("h", number=1)
+            await sim.turns()
+        gpio.failures["gpio.set_pin"] = 1 if waits_for == "its next attempt" else 0
+        await sim.send("t", temp=1.0)
+        await sim.turns()
+        await sim.node.remove("r")
+        await sim.advance(60 * S)
+        assert [args["level"] for _, _, args in gpio.acted] == (["LOW"] if waits_for == "its lease" else [])
+        results = [(b.index, b.result) for b in sim.bodies(ActionResultBody) if b.rule == "r"]
+        assert results == [(0, ActionOutcome.CANCELLED), (1, ActionOutcome.CANCELLED)]
+        await sim.stop()
+
+    run(test())
+
+
+def test_what_its_driver_was_told_and_has_not_answered_is_interrupted(tmp_path: Path) -> None:
+    """The pump may run. What comes after it in its execution was told nobody."""
+
+    async def test() -> None:
+        body = 'gpio.set_pin(P, HIGH)\n log.info("then")'
+        sim = await NodeSim.started(tmp_path, plain("r", body).replace("record", "pin P: output\n record"))
+        sim.drivers["gpio"].duration_s["gpio.set_pin"] = 10.0
+        for number in range(2):
+            await sim.send("t", temp=float(number))
+        await sim.turns()
+        await sim.node.remove("r")
+        await sim.advance(60 * S)
+        results = [(b.execution_seq, b.index, b.result) for b in sim.bodies(ActionResultBody)]
+        first, second = (one.seq for one in sim.records() if isinstance(one.body, ExecutionBody))
+        assert results == [
+            (first, 0, ActionOutcome.INTERRUPTED),
+            (first, 1, ActionOutcome.CANCELLED),
+            (second, 1, ActionOutcome.CANCELLED),
+        ]
         await sim.stop()
 
     run(test())
@@ -172,7 +224,8 @@ def test_a_confirmation_that_comes_while_its_rule_is_removed_is_recorded_and_sta
         assert len(begun) == UNDER_WAY_MAX
         (failed, *others) = sim.bodies(ActionResultBody)
         assert (failed.result, failed.error) == (ActionOutcome.FAILED, "the broker said no")
-        assert {one.result for one in others} == {ActionOutcome.CANCELLED}
+        interrupted, cancelled = [ActionOutcome.INTERRUPTED] * (UNDER_WAY_MAX - 2), [ActionOutcome.CANCELLED] * 10
+        assert [one.result for one in others] == interrupted + cancelled
         assert len(others) == UNDER_WAY_MAX + 8 and sim.rule("r")["actions"] == 1, "the first one is done"
         await sim.advance(S)
         assert sim.store.restore().pending == ()
