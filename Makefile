@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 PROBE_RS := tests/embassy/test_probe_rs.py
 WORKERS := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-probe-rs sim check bench bench-mcu golden fuzz clean help
+.PHONY: demo test test-probe-rs sim check bench bench-mcu golden fuzz mutants clean help
 help:            ## show the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -21,6 +21,10 @@ $(VENV)/.installed-dev: $(STAMP)
 
 $(VENV)/.installed-bench: $(VENV)/.installed-dev
 	@scripts/setup-venv.sh "$(PYTHON)" "$(VENV)" bench
+	@touch $@
+
+$(VENV)/.installed-mutants: $(VENV)/.installed-dev
+	@scripts/setup-venv.sh "$(PYTHON)" "$(VENV)" mutants
 	@touch $@
 
 demo: $(STAMP)   ## coordinator, nodes, example rules on real input; shuts down by itself
@@ -51,6 +55,9 @@ bench-mcu: $(VENV)/.installed-dev ## instructions of rules on emulated cores; th
 
 fuzz: $(VENV)/.installed-dev    ## the long share of mutation and agreement tests
 	EYEFLOW_FUZZ=full $(BIN)/python -m pytest -q tests/conformance tests/unit/svm tests/unit/compiler tests/embassy/test_emulated_cores.py tests/simulation
+
+mutants: $(VENV)/.installed-mutants ## what safety rests on, changed a thousand ways: tests must notice; MODULES="session store" for some
+	$(BIN)/python tools/mutants.py $(MUTANTS_ARGS) $(MODULES)
 
 golden: $(VENV)/.installed-dev  ## write generated files and golden files again; read the diff
 	$(BIN)/python tools/generate.py

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the project's own Python environment: setup-venv.sh PYTHON VENV demo|dev|bench. Safe to run again.
+# Makes the project's own Python environment: setup-venv.sh PYTHON VENV demo|dev|bench|mutants. Safe to run again.
 set -euo pipefail
 python=$1 venv=$2 extra=$3
 fits() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }

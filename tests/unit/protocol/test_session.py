@@ -102,6 +102,53 @@ def test_a_manifest_is_applied_only_once_all_its_programs_are_here() -> None:
     assert session.applied(results, frozenset()) == (Send(m.ManifestResult(1, results)),)
 
 
+def test_a_node_opens_with_its_hello_and_hears_nothing_but_a_welcome() -> None:
+    session = node_session()
+    assert session.start() == (Send(hello()),)
+    assert closed(session.receive(manifest(1)), "unexpected_message")
+
+
+def test_a_node_tells_its_health_as_often_as_the_coordinator_wishes() -> None:
+    assert node_session().status_s == session_module.STATUS_S
+    assert ready().status_s == 10
+
+
+def test_a_coordinator_that_knows_less_than_the_node_is_refused_at_once() -> None:
+    accepted = Accepted(2, hashlib.sha256(manifest(2).body).digest())
+    assert closed(node_session(accepted).receive(welcome(1, hello(2))), "manifest_rollback")
+    assert node_session(accepted).receive(welcome(2, hello(2))) == (Send(head()),), "the control"
+
+
+def test_a_program_in_another_slot_is_fetched() -> None:
+    """The slot is part of what runs: a candidate that becomes active is installed anew."""
+    for held, wanted, fetched in (
+        (Slot.ACTIVE, Slot.ACTIVE, False),
+        (Slot.ACTIVE, Slot.CANDIDATE, True),
+        (Slot.CANDIDATE, Slot.CANDIDATE, False),
+    ):
+        entry = m.ManifestEntry("rule_1", "1" * 64, "d", slot=wanted)
+        body = VERSIONS[2].encode_manifest(m.WantedManifest(COORDINATOR, "node", 1, 1, (entry,)))
+        running = frozenset({m.InstalledRule("rule_1", "1" * 64, slot=held)})
+        session = NodeSession(hello(), Peer(COORDINATOR, KEY.public_key), Accepted(), head(), running)
+        session.receive(welcome(1))
+        (output,) = session.receive(m.Manifest(body, KEY.sign(m.manifest_bytes(body))))
+        assert isinstance(output, Send) is fetched
+
+
+def test_a_program_that_was_not_asked_for_closes_the_link() -> None:
+    session = ready()
+    session.receive(manifest(1, "1"))
+    assert closed(session.receive(install(1, "2")), "unexpected_program")
+
+
+def test_a_closed_link_is_told_nothing_more() -> None:
+    node, coordinator, _ = both(known=head(5))
+    assert closed(node.receive(m.Fetch(1, ())), "unexpected_message")
+    assert node.remembered(Remember(1, 5), bytes(32)) == ()
+    assert closed(coordinator.receive(hello()), "unexpected_message")
+    assert coordinator.offer(offer(2)) == () and coordinator.offered_version == 2
+
+
 def test_what_runs_already_is_not_fetched() -> None:
     session = ready(installed="1")
     assert session.receive(manifest(1, "12")) == (Send(m.Fetch(1, ("2" * 64,))),)
@@ -270,6 +317,21 @@ def test_the_coordinator_closes_what_is_out_of_order() -> None:
     assert closed(greeted().receive(m.ManifestResult(2, ())), "manifest_ahead")
 
 
+def test_the_coordinator_hears_the_results_of_its_latest_manifest_and_of_older_ones() -> None:
+    session = greeted(offer(2))
+    for version in (1, 2):
+        result = m.ManifestResult(version, ())
+        assert session.receive(result) == (Applied(result),)
+    assert closed(session.receive(m.ManifestResult(3, ())), "manifest_ahead")
+
+
+def test_an_answer_without_a_question_is_a_fault_of_the_caller() -> None:
+    with pytest.raises(AssertionError, match="without a HELLO"):
+        CoordinatorSession("node", OWN, offer(1)).welcome(offer(1))
+    with pytest.raises(AssertionError, match="without an Apply"):
+        ready().applied((), frozenset())
+
+
 def test_status_waits_for_the_link() -> None:
     status = m.Status(1, 1, 7, 1)
     assert node_session().status(status, head()) == ()
@@ -427,6 +489,7 @@ class NodeWalk:
         assert version in self.issued, "never issued for this node"
         honest = VERSIONS[3].decode_manifest(self.issued[version].body)
         assert output.manifest == honest, "what the coordinator signed, and nothing else"
+        assert output.digest == hashlib.sha256(self.issued[version].body).digest()
         running = {(one.rule, one.program_id) for one in self.held}
         lacking = {one.program_id for one in honest.entries if (one.rule, one.program_id) not in running}
         assert set(output.programs) | output.missing == lacking, "whole, and of this manifest only"

@@ -1,0 +1,300 @@
+"""Mutation tests of what safety rests on (`make mutants`): mutmut changes the code, one small change at a time, and the
+tests must fail for each.
+
+`mutants.toml` beside this file says which files belong to a part, which tests must find its mutants, and why a mutant
+that no test can find is right all the same. The results go to `docs/mutants.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import difflib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+ROOT = Path(__file__).parents[1]
+SETTINGS = Path(__file__).with_suffix(".toml")
+PAGE = ROOT / "docs" / "mutants.md"
+WORK = ROOT / "build" / "mutants"
+MUTMUT = Path(sys.executable).with_name("mutmut")
+LINKED = ("src", "tests", "examples", "docs", "embassy")
+PROCESSES_DEFAULT = 2
+TIMEOUT_CONSTANT_S = 4.0
+TIMEOUT_FACTOR = 5.0
+"""A mutant gets (seconds of its tests + the constant) * the factor: the machine may be busy, and some mutants hang."""
+
+FOUND = {1, 3, 24, 36, 152, 255, -24, -11, -9}
+"""mutmut's exit codes of a mutant that a test found: one failed, the process died, or it had to be ended."""
+UNTESTED = {5, 33}
+MARK = re.compile(r"(.+)__mutmut_(orig|\d+)$")
+
+
+class Verdict(Enum):
+    """What became of one mutant."""
+
+    FOUND = "found"
+    TEXT = "text"
+    SAME = "same"
+    OPEN = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One change in one function: the changed lines before and after, without layout."""
+
+    file: str
+    function: str
+    change: str
+    name: str
+    exit_code: int | None
+    is_text: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many mutants of a part there are of each verdict."""
+
+    mutants: int
+    found: int
+    text: int
+    same: int
+    open: int
+
+
+def main() -> int:
+    """Run the parts that are named, or all; return 1 when a mutant lives without a reason."""
+    arguments = _arguments()
+    settings = tomllib.loads(SETTINGS.read_text())
+    parts = arguments.parts or list(settings["parts"])
+    unknown = sorted(set(parts) - set(settings["parts"]))
+    if unknown:
+        print(f"no part {', '.join(unknown)}: the parts are {', '.join(settings['parts'])}", file=sys.stderr)
+        return 2
+    rows = _rows()
+    is_good = True
+    for part in parts:
+        if not arguments.report:
+            _run(part, settings["parts"][part], arguments)
+        mutants = list(_mutants(part, settings))
+        counts, living = _judge(part, mutants, settings)
+        rows[part] = counts
+        print(f"{part}: {counts.mutants} mutants, {counts.open} open")
+        for mutant in living:
+            print(f"  {mutant.name}\n    {mutant.file}, {mutant.function}\n{_indented(mutant.change)}")
+        is_good &= not living
+    PAGE.write_text(_page(rows, settings))
+    return 0 if is_good else 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", help="parts of mutants.toml; all when none is named")
+    parser.add_argument("--report", action="store_true", help="run nothing, judge the last run again")
+    parser.add_argument("--fresh", action="store_true", help="forget what earlier runs found")
+    parser.add_argument("--processes", type=int, default=PROCESSES_DEFAULT)
+    return parser.parse_args()
+
+
+def _run(part: str, setting: dict[str, Any], arguments: argparse.Namespace) -> None:
+    """Run mutmut in a directory of the part's own. What was found stays found; what lived is tried again."""
+    work = WORK / part
+    if arguments.fresh:
+        shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True, exist_ok=True)
+    for name in LINKED:
+        if not (work / name).exists():
+            (work / name).symlink_to(ROOT / name)
+    (work / "pyproject.toml").write_text(tomli_w.dumps(_project(setting)))
+    # mutmut copies anew, but deletes nothing; and it takes the tests of a mutant from an earlier run.
+    shutil.rmtree(work / "mutants" / "tests", ignore_errors=True)
+    (work / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)
+    for meta in (work / "mutants").rglob("*.meta"):
+        _forget_survivors(meta)
+    subprocess.run([MUTMUT, "run", "--max-children", str(arguments.processes)], cwd=work, check=True)
+
+
+def _project(setting: dict[str, Any]) -> dict[str, Any]:
+    """Return the project's own settings with those of mutmut for one part."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project["tool"]["mutmut"] = {
+        "source_paths": ["src"],
+        "only_mutate": [f"src/eyeflow/{file}" for file in setting["files"]],
+        "also_copy": [name for name in LINKED if name != "src"],
+        "pytest_add_cli_args": ["-p", "no:cacheprovider", "--no-header"],
+        "pytest_add_cli_args_test_selection": setting["tests"],
+        "timeout_constant": TIMEOUT_CONSTANT_S,
+        "timeout_multiplier": TIMEOUT_FACTOR,
+        "use_git_change_detection": False,
+    }
+    return project
+
+
+def _forget_survivors(meta: Path) -> None:
+    results = json.loads(meta.read_text())
+    codes = results["exit_code_by_key"]
+    results["exit_code_by_key"] = {name: code if code in FOUND else None for name, code in codes.items()}
+    meta.write_text(json.dumps(results, indent=4))
+
+
+def _mutants(part: str, settings: dict[str, Any]) -> Iterator[Mutant]:
+    mutated = WORK / part / "mutants"
+    for pattern in settings["parts"][part]["files"]:
+        for path in sorted(mutated.glob(f"src/eyeflow/{pattern}")):
+            meta = path.with_name(f"{path.name}.meta")
+            if not meta.exists():
+                continue
+            codes = {
+                name.rpartition(".")[2]: (name, code)
+                for name, code in json.loads(meta.read_text())["exit_code_by_key"].items()
+            }
+            file = str(path.relative_to(mutated / "src" / "eyeflow"))
+            yield from _mutants_in(file, ast.parse(path.read_text()), codes, settings["text"])
+
+
+def _mutants_in(
+    file: str, tree: ast.Module, codes: dict[str, tuple[str, int | None]], text: dict[str, list[str]]
+) -> Iterator[Mutant]:
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    marked = {node.name: node for node in functions if MARK.match(node.name)}
+    for mangled, (name, code) in codes.items():
+        before, after = marked[f"{mangled.rpartition('_')[0]}_orig"], marked[mangled]
+        after.name = before.name
+        function = mangled.partition("__mutmut_")[0].removeprefix("xǁ").removeprefix("x_").replace("ǁ", ".")
+        is_text = function in text["returned"] or _is_text(before, after, text)
+        yield Mutant(file, function, _change(before, after), name, code, is_text)
+
+
+def _change(before: ast.AST, after: ast.AST) -> str:
+    """Return the lines that differ, `-` before the old ones and `+` before the new ones."""
+    lines = difflib.ndiff(_lines(before), _lines(after))
+    return "\n".join(f"{line[0]} {line[2:].strip()}" for line in lines if line[0] in "-+")
+
+
+def _lines(tree: ast.AST) -> list[str]:
+    return ast.unparse(tree).splitlines()
+
+
+def _is_text(before: ast.AST, after: ast.AST, text: dict[str, list[str]]) -> bool:
+    """Return whether only what people read differs: an argument that `text` names, or the message of an assertion."""
+    while True:
+        if isinstance(before, ast.Call) and _differs_in_text(before, after, text.get(_called(before), [])):
+            return True
+        differing = [
+            (name, one, other) for name, one, other in _children(before, after) if ast.dump(one) != ast.dump(other)
+        ]
+        if type(before) is not type(after) or isinstance(before, ast.Constant) or len(differing) != 1:
+            return False
+        name, before, after = differing[0]
+        if name == "msg":  # of an assertion
+            return True
+
+
+def _differs_in_text(before: ast.Call, after: ast.AST, text: Sequence[str]) -> bool:
+    if not isinstance(after, ast.Call) or _called(before) != _called(after):
+        return False
+    old, new = _given(before), _given(after)
+    return bool(text) and all(
+        name in text or "*" in text or old.get(name) == new.get(name) for name in old.keys() | new.keys()
+    )
+
+
+def _given(call: ast.Call) -> dict[str, str]:
+    given = {str(place): ast.dump(one) for place, one in enumerate(call.args)}
+    return given | {str(one.arg): ast.dump(one.value) for one in call.keywords}
+
+
+def _called(call: ast.Call) -> str:
+    function = call.func
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def _children(before: ast.AST, after: ast.AST) -> Iterator[tuple[str, ast.AST, ast.AST]]:
+    for name in before._fields:
+        one, other = getattr(before, name, None), getattr(after, name, None)
+        ones = one if isinstance(one, list) else [one]
+        others = other if isinstance(other, list) else [other]
+        missing = ast.Module(body=[], type_ignores=[])
+        for place in range(max(len(ones), len(others))):
+            old = ones[place] if place < len(ones) else missing
+            new = others[place] if place < len(others) else missing
+            yield name, _node(old), _node(new)
+
+
+def _node(value: object) -> ast.AST:
+    return value if isinstance(value, ast.AST) else ast.Constant(value=value)  # type: ignore[arg-type]
+
+
+def _judge(part: str, mutants: Sequence[Mutant], settings: dict[str, Any]) -> tuple[Counts, list[Mutant]]:
+    """Return the counts of a part and the mutants that live without a reason; tell of reasons without a mutant."""
+    reasons = [one for one in settings.get("same", []) if one["part"] == part]
+    used: set[tuple[str, str]] = set()
+    verdicts = []
+    for mutant in mutants:
+        verdict = _verdict(mutant, reasons)
+        verdicts.append(verdict)
+        if verdict is Verdict.SAME:
+            used.add((mutant.function, mutant.change))
+    for one in reasons:
+        for change in one["changes"]:
+            if (one["function"], change.strip()) not in used:
+                print(f"{part}: no mutant lives that this reason is for: {one['function']}\n{_indented(change)}")
+    numbers = [sum(one is verdict for one in verdicts) for verdict in Verdict]
+    living = [one for one, verdict in zip(mutants, verdicts, strict=True) if verdict is Verdict.OPEN]
+    return Counts(len(mutants), *numbers), living
+
+
+def _verdict(mutant: Mutant, reasons: Sequence[dict[str, Any]]) -> Verdict:
+    if mutant.exit_code in FOUND:
+        return Verdict.FOUND
+    for one in reasons:
+        if one["function"] == mutant.function and mutant.change in (change.strip() for change in one["changes"]):
+            return Verdict.SAME
+    return Verdict.TEXT if mutant.is_text else Verdict.OPEN
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"      {line}" for line in text.strip().splitlines())
+
+
+def _rows() -> dict[str, Counts]:
+    """Return the table of the page as it is: parts that are not run keep their row."""
+    if not PAGE.exists():
+        return {}
+    found = re.findall(r"^\| `(\w+)` \|.*?\| (\d+) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", PAGE.read_text(), re.M)
+    return {part: Counts(*map(int, numbers)) for part, *numbers in found}
+
+
+def _page(rows: dict[str, Counts], settings: dict[str, Any]) -> str:
+    lines = [settings["page"]["head"].strip(), ""]
+    lines += ["| part | files | mutants | found | text only | same | open |", "|---|---|---|---|---|---|---|"]
+    for part, setting in settings["parts"].items():
+        files = ", ".join(f"`{file}`" for file in setting["files"])
+        if part in rows:
+            one = rows[part]
+            lines.append(
+                f"| `{part}` | {files} | {one.mutants} | {one.found} | {one.text} | {one.same} | {one.open} |"
+            )
+    for part in settings["parts"]:
+        reasons = [one for one in settings.get("same", []) if one["part"] == part]
+        if reasons:
+            lines += ["", f"## {part}"]
+        for one in reasons:
+            lines += ["", f"`{one['function']}`: {' '.join(one['reason'].split())}", "", "```diff"]
+            lines += [change.strip() for change in one["changes"]] + ["```"]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
