@@ -86,7 +86,7 @@ def main() -> int:
     is_good = True
     for part in parts:
         if not arguments.report:
-            _run(part, settings["parts"][part], arguments)
+            _run(part, settings, arguments)
         mutants = list(_mutants(part, settings))
         counts, living = _judge(part, mutants, settings)
         rows[part] = counts
@@ -107,8 +107,8 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _run(part: str, setting: dict[str, Any], arguments: argparse.Namespace) -> None:
-    """Run mutmut in a directory of the part's own. What was found stays found; what lived is tried again."""
+def _run(part: str, settings: dict[str, Any], arguments: argparse.Namespace) -> None:
+    """Run mutmut in a directory of the part's own. Only open and changed mutants of earlier runs are tried again."""
     work = WORK / part
     if arguments.fresh:
         shutil.rmtree(work, ignore_errors=True)
@@ -116,12 +116,11 @@ def _run(part: str, setting: dict[str, Any], arguments: argparse.Namespace) -> N
     for name in LINKED:
         if not (work / name).exists():
             (work / name).symlink_to(ROOT / name)
-    (work / "pyproject.toml").write_text(tomli_w.dumps(_project(setting)))
+    (work / "pyproject.toml").write_text(tomli_w.dumps(_project(settings["parts"][part])))
     # mutmut copies anew, but deletes nothing; and it takes the tests of a mutant from an earlier run.
     shutil.rmtree(work / "mutants" / "tests", ignore_errors=True)
     (work / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)
-    for meta in (work / "mutants").rglob("*.meta"):
-        _forget_survivors(meta)
+    _forget_open(part, settings)
     subprocess.run([MUTMUT, "run", "--max-children", str(arguments.processes)], cwd=work, check=True)
 
 
@@ -141,11 +140,17 @@ def _project(setting: dict[str, Any]) -> dict[str, Any]:
     return project
 
 
-def _forget_survivors(meta: Path) -> None:
-    results = json.loads(meta.read_text())
-    codes = results["exit_code_by_key"]
-    results["exit_code_by_key"] = {name: code if code in FOUND else None for name, code in codes.items()}
-    meta.write_text(json.dumps(results, indent=4))
+def _forget_open(part: str, settings: dict[str, Any]) -> None:
+    """Make mutmut try again what lived without a reason: there may be a test for it now."""
+    reasons = _reasons(part, settings)
+    verdicts = {mutant.name: _verdict(mutant, reasons) for mutant in _mutants(part, settings)}
+    for meta in (WORK / part / "mutants").rglob("*.meta"):
+        results = json.loads(meta.read_text())
+        codes = results["exit_code_by_key"]
+        results["exit_code_by_key"] = {
+            name: None if verdicts.get(name) is Verdict.OPEN else code for name, code in codes.items()
+        }
+        meta.write_text(json.dumps(results, indent=4))
 
 
 def _mutants(part: str, settings: dict[str, Any]) -> Iterator[Mutant]:
@@ -238,7 +243,7 @@ def _node(value: object) -> ast.AST:
 
 def _judge(part: str, mutants: Sequence[Mutant], settings: dict[str, Any]) -> tuple[Counts, list[Mutant]]:
     """Return the counts of a part and the mutants that live without a reason; tell of reasons without a mutant."""
-    reasons = [one for one in settings.get("same", []) if one["part"] == part]
+    reasons = _reasons(part, settings)
     used: set[tuple[str, str]] = set()
     verdicts = []
     for mutant in mutants:
@@ -253,6 +258,10 @@ def _judge(part: str, mutants: Sequence[Mutant], settings: dict[str, Any]) -> tu
     numbers = [sum(one is verdict for one in verdicts) for verdict in Verdict]
     living = [one for one, verdict in zip(mutants, verdicts, strict=True) if verdict is Verdict.OPEN]
     return Counts(len(mutants), *numbers), living
+
+
+def _reasons(part: str, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    return [one for one in settings.get("same", []) if one["part"] == part]
 
 
 def _verdict(mutant: Mutant, reasons: Sequence[dict[str, Any]]) -> Verdict:
@@ -283,11 +292,9 @@ def _page(rows: dict[str, Counts], settings: dict[str, Any]) -> str:
         files = ", ".join(f"`{file}`" for file in setting["files"])
         if part in rows:
             one = rows[part]
-            lines.append(
-                f"| `{part}` | {files} | {one.mutants} | {one.found} | {one.text} | {one.same} | {one.open} |"
-            )
+            lines.append(f"| `{part}` | {files} | {one.mutants} | {one.found} | {one.text} | {one.same} | {one.open} |")
     for part in settings["parts"]:
-        reasons = [one for one in settings.get("same", []) if one["part"] == part]
+        reasons = _reasons(part, settings)
         if reasons:
             lines += ["", f"## {part}"]
         for one in reasons:
