@@ -184,13 +184,19 @@ def test_the_search_for_circles_can_fail() -> None:
 SQL = re.compile(
     r"\b(SELECT .+ FROM|INSERT (OR \w+ )?INTO|UPDATE \w+ SET|DELETE FROM|PRAGMA|CREATE TABLE)\b", re.DOTALL
 )
+DRIVERS = {"apsw": "sqlite", "psycopg": "postgres"}
+"""Where the library of each database may be imported: in store/sqlite_*.py, store/postgres_*.py. SQL also in sql_*.py."""
 
 
 def sql_errors(path: Path, tree: ast.AST) -> list[str]:
     """The coordinator asks its store by verbs: another database must fit behind them (docs/ARCHITECTURE.md)."""
-    inside = path.parent.name == "store" and (path.name.startswith("sqlite_") or path.name == "migrations.py")
-    if package_of(path) != "coordinator" or inside:
+    if package_of(path) != "coordinator":
         return []
+    kind = path.name.split("_")[0] if path.parent.name == "store" else ""
+    drivers = {name.split(".")[0] for name in imported(tree)} & set(DRIVERS)
+    found = [f"{path} imports {name}" for name in sorted(drivers) if DRIVERS[name] != kind]
+    if kind in {"sql", *DRIVERS.values()}:
+        return found
     docs = {
         id(node.body[0].value)
         for node in ast.walk(tree)
@@ -199,14 +205,14 @@ def sql_errors(path: Path, tree: ast.AST) -> list[str]:
         and isinstance(node.body[0], ast.Expr)
     }
     texts = [one for one in ast.walk(tree) if isinstance(one, ast.Constant) and isinstance(one.value, str)]
-    found = [f"{path}:{one.lineno} holds SQL" for one in texts if id(one) not in docs and SQL.search(one.value)]
-    return found + [f"{path} imports apsw" for name in imported(tree) if name.split(".")[0] == "apsw"]
+    return found + [f"{path}:{one.lineno} holds SQL" for one in texts if id(one) not in docs and SQL.search(one.value)]
 
 
 def test_sql_stands_in_one_place_of_the_coordinator() -> None:
     assert not [error for path in FILES for error in sql_errors(path, ast.parse(path.read_text()))]
     bad = ast.parse("import apsw\nrun('SELECT a FROM b')\n")
     assert len(sql_errors(SOURCE / "coordinator" / "nodes.py", bad)) == 2, "the check can fail"
+    assert len(sql_errors(SOURCE / "coordinator" / "store" / "sql_reading.py", bad)) == 1, "no dialect there"
 
 
 def test_no_grab_bag_modules() -> None:

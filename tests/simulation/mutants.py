@@ -15,7 +15,7 @@ import msgspec
 from pytest import MonkeyPatch
 
 from eyeflow.coordinator import histories
-from eyeflow.coordinator.store.sqlite_writing import SqliteWriting
+from eyeflow.coordinator.store.sql_writing import SqlWriting
 from eyeflow.node import runtime
 from eyeflow.node.cluster.membership import Membership
 from eyeflow.node.engine import pending
@@ -110,7 +110,7 @@ def ignores_revocations(patch: MonkeyPatch) -> None:
 
 
 def forgets_the_last_known_good(patch: MonkeyPatch) -> None:
-    patch.setattr(SqliteWriting, "keep_known_good", lambda self, node, rule, target: None)
+    patch.setattr(SqlWriting, "keep_known_good", lambda self, node, rule, target: None)
 
 
 def loses_what_is_pending(patch: MonkeyPatch) -> None:

@@ -502,7 +502,7 @@ def test_damaged_membership_files_are_said(tmp_path: Any, text: str) -> None:
 def test_another_program_than_the_manifest_names_is_refused(
     cluster: Any, make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from eyeflow.coordinator.store.sqlite_reading import SqliteReading
+    from eyeflow.coordinator.store.sql_reading import SqlReading
 
     async def scenario() -> None:
         async with cluster.coordinator() as client:
@@ -513,7 +513,7 @@ def test_another_program_than_the_manifest_names_is_refused(
             await upload(client, older)
             await upload(client, newer)
             # Whoever sits on an unprotected link can put one signed program in the place of another.
-            monkeypatch.setattr(SqliteReading, "program_bytes", lambda self, program_id: older)
+            monkeypatch.setattr(SqlReading, "program_bytes", lambda self, program_id: older)
             failed = await make.ended(client, await deploy(client))
             assert failed["state"] == "failed" and "another program came" in failed["reason"], failed
             assert node.running == {}

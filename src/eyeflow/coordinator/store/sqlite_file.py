@@ -15,9 +15,10 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.base.machine import Machine
 from eyeflow.base.reasons import why
 from eyeflow.coordinator.store.cluster_store import Look, Step, T
-from eyeflow.coordinator.store.migrations import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
-from eyeflow.coordinator.store.sqlite_reading import SqliteReading
-from eyeflow.coordinator.store.sqlite_writing import SqliteWriting
+from eyeflow.coordinator.store.sql import Row
+from eyeflow.coordinator.store.sql_reading import SqlReading
+from eyeflow.coordinator.store.sql_schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
+from eyeflow.coordinator.store.sql_writing import SqlWriting
 from eyeflow.protocol.identity import Identity, key_fingerprint
 
 BUSY_MS = 5_000
@@ -45,6 +46,20 @@ class Outcome:
 
     result: Any = None
     error: Exception | None = None
+
+
+class _Sql:
+    """Satisfies `sql.Sql`."""
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self._db = db
+
+    def rows(self, sql: str, values: Sequence[Any]) -> list[Row]:
+        return list(self._db.execute(sql, values))
+
+    def run(self, sql: str, values: Sequence[Any]) -> int:
+        self._db.execute(sql, values)
+        return self._db.changes()
 
 
 class SqliteFile:
@@ -131,11 +146,11 @@ class SqliteFile:
             if self._opened is not None and self._opened.in_transaction:
                 self._opened.execute("ROLLBACK")
 
-    def _reading(self) -> SqliteReading:
-        return SqliteReading(self._db)
+    def _reading(self) -> SqlReading:
+        return SqlReading(_Sql(self._db))
 
-    def _writing(self) -> SqliteWriting:
-        return SqliteWriting(self._db)
+    def _writing(self) -> SqlWriting:
+        return SqlWriting(_Sql(self._db))
 
     def _failed(self, error: apsw.Error) -> EyeflowError:
         """After an I/O error pages in memory may not be what the disk holds: forget them and read the file again."""
@@ -193,7 +208,7 @@ def _look_at(db: apsw.Connection, path: Path, look: Look[T]) -> T:
     try:
         db.execute("BEGIN")
         try:
-            return look(SqliteReading(db))
+            return look(SqlReading(_Sql(db)))
         finally:
             if db.in_transaction:  # an I/O error has ended it
                 db.execute("COMMIT")

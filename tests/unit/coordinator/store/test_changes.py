@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from eyeflow.coordinator.store import sqlite_writing
+from eyeflow.coordinator.store import sql_writing
 from eyeflow.coordinator.store.cluster_store import CursorTooOldError, Writing
 from eyeflow.coordinator.store.facts import ChangeKind
 
@@ -51,7 +51,7 @@ def test_a_step_that_failed_leaves_no_gap(kept: Any) -> None:
 
 def test_numbers_never_come_back(kept: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     append(kept, "a", "b", "c")
-    monkeypatch.setattr(sqlite_writing, "CHANGES_MAX", 0)
+    monkeypatch.setattr(sql_writing, "CHANGES_MAX", 0)
     append(kept, "d")
     assert kept.file.read(lambda reading: reading.newest_change()) == 0, "nothing is held"
     monkeypatch.undo()
@@ -62,7 +62,7 @@ def test_numbers_never_come_back(kept: Any, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_feed_is_bounded_and_says_when_a_cursor_is_too_old(kept: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_writing, "CHANGES_MAX", 10)
+    monkeypatch.setattr(sql_writing, "CHANGES_MAX", 10)
     for number in range(25):
         append(kept, f"n{number}")
     assert [number for number, _ in read(kept, 15)] == list(range(16, 26))

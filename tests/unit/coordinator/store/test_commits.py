@@ -20,8 +20,8 @@ from eyeflow.base.machine import Machine
 from eyeflow.coordinator.store import sqlite_store
 from eyeflow.coordinator.store.cluster_store import Writing
 from eyeflow.coordinator.store.facts import ChangeKind
+from eyeflow.coordinator.store.sql_reading import SqlReading
 from eyeflow.coordinator.store.sqlite_file import SqliteFile
-from eyeflow.coordinator.store.sqlite_reading import SqliteReading
 from eyeflow.coordinator.store.sqlite_store import GROUP_STEPS_MAX, SqliteStore
 from eyeflow.coordinator.store.sqlite_writing import SqliteWriting
 
@@ -147,12 +147,12 @@ def test_a_commit_that_fails_answers_nobody_with_success(tmp_path: Path) -> None
 def test_a_disk_that_fails_to_tell_the_newest_change_calls_no_kept_step_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unreadable(reading: SqliteReading) -> int:
+    def unreadable(reading: SqlReading) -> int:
         raise apsw.IOError("the test's disk failed")
 
     store = SqliteFile(tmp_path / "store.sqlite", Machine())
     with monkeypatch.context() as broken:
-        broken.setattr(SqliteReading, "newest_change", unreadable)
+        broken.setattr(SqlReading, "newest_change", unreadable)
         (lost,) = store.commit([append("lost")])
     (kept,) = store.commit([append("kept")])
     assert isinstance(lost.error, EyeflowError) and kept.error is None

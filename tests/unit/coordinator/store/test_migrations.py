@@ -12,7 +12,7 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.base.machine import Machine
 from eyeflow.coordinator.store import sqlite_file
 from eyeflow.coordinator.store.facts import Kept
-from eyeflow.coordinator.store.migrations import MIGRATIONS, SCHEMA_VERSION
+from eyeflow.coordinator.store.sql_schema import MIGRATIONS, SCHEMA_VERSION
 from eyeflow.coordinator.store.sqlite_file import SqliteFile
 
 VERSION_1 = Path(__file__).with_name("version_1.sql")

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from eyeflow.coordinator.store.cluster_store import ConflictError, Writing
-from eyeflow.coordinator.store.sqlite_writing import SqliteWriting
+from eyeflow.coordinator.store.sql_writing import SqlWriting
 from eyeflow.rollout.plan import DeploymentState, Nodes, NodeState
 
 
-class CarelessWriting(SqliteWriting):
+class CarelessWriting(SqlWriting):
     """The control: it writes whatever the row is now."""
 
     def _unchanged(self, revision: int) -> tuple[str, tuple[Any, ...]]:
@@ -48,7 +48,7 @@ def test_a_late_writer_is_told_and_the_first_update_stays(kept: Any) -> None:
 
 
 def test_control_without_the_revision_the_first_update_is_lost(kept: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SqliteWriting, "_unchanged", CarelessWriting._unchanged)
+    monkeypatch.setattr(SqlWriting, "_unchanged", CarelessWriting._unchanged)
     assert written_twice(kept, kept.another()) == ["late", "late"]
 
 

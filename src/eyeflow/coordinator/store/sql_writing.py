@@ -1,4 +1,4 @@
-"""The changes of `cluster_store.Writing`, made in SQLite inside an open transaction."""
+"""The changes of `cluster_store.Writing` as SQL, made inside an open transaction."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from eyeflow.coordinator.histories import History
-from eyeflow.coordinator.store import sqlite_rows as rows
+from eyeflow.coordinator.store import sql_rows as rows
 from eyeflow.coordinator.store.cluster_store import ConflictError
 from eyeflow.coordinator.store.facts import (
     ApiToken,
@@ -19,7 +19,7 @@ from eyeflow.coordinator.store.facts import (
     ProgramRecord,
     Seen,
 )
-from eyeflow.coordinator.store.sqlite_reading import SqliteReading
+from eyeflow.coordinator.store.sql_reading import SqlReading
 from eyeflow.protocol.messages import RuleState
 from eyeflow.rollout.plan import Deployment, NodeProgress, Nodes, NodeState, Target
 
@@ -29,12 +29,11 @@ CHANGES_MAX = 100_000
 """Entries of the change feed that are kept; a reader that fell further behind reads the whole state again."""
 
 
-class SqliteWriting(SqliteReading):
+class SqlWriting(SqlReading):
     """Satisfies `Writing`. Lives as long as one step."""
 
     def _run(self, sql: str, *values: Any) -> int:
-        self._db.execute(sql, values)
-        return self._db.changes()
+        return self._db.run(sql, values)
 
     def add_log_entry(self, entry: LogEntry) -> None:
         """Record who did what."""
@@ -313,6 +312,6 @@ class SqliteWriting(SqliteReading):
     def _count(self, deployment_id: str, state: NodeState, change: int) -> None:
         self._run(
             "INSERT INTO progress_counts VALUES(?, ?, ?) "
-            "ON CONFLICT(deployment, state) DO UPDATE SET nodes = nodes + excluded.nodes",
+            "ON CONFLICT(deployment, state) DO UPDATE SET nodes = progress_counts.nodes + excluded.nodes",
             *(deployment_id, state.value, change),
         )

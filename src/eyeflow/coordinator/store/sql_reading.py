@@ -1,14 +1,12 @@
-"""The questions of `cluster_store.Reading`, asked of SQLite inside an open transaction."""
+"""The questions of `cluster_store.Reading` as SQL, asked inside an open transaction."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-import apsw
-
 from eyeflow.coordinator.histories import History
-from eyeflow.coordinator.store import sqlite_rows as rows
+from eyeflow.coordinator.store import sql_rows as rows
 from eyeflow.coordinator.store.cluster_store import CursorTooOldError
 from eyeflow.coordinator.store.facts import (
     ApiToken,
@@ -21,7 +19,7 @@ from eyeflow.coordinator.store.facts import (
     SignedManifest,
     SignerKey,
 )
-from eyeflow.coordinator.store.sqlite_rows import Row
+from eyeflow.coordinator.store.sql import Row, Sql
 from eyeflow.protocol.messages import RuleResult
 from eyeflow.rollout.plan import Deployment, InStates, NodeProgress, Nodes, NodeState, Target, Which
 
@@ -33,14 +31,14 @@ _TABLES = {
 }
 
 
-class SqliteReading:
+class SqlReading:
     """Satisfies `Reading`. Lives as long as one step or look."""
 
-    def __init__(self, db: apsw.Connection) -> None:
+    def __init__(self, db: Sql) -> None:
         self._db = db
 
     def _rows(self, sql: str, *values: Any) -> list[Row]:
-        return list(self._db.execute(sql, values))
+        return self._db.rows(sql, values)
 
     def _row(self, sql: str, *values: Any) -> Row | None:
         return next(iter(self._rows(sql, *values)), None)
@@ -193,8 +191,9 @@ class SqliteReading:
         condition, values = _condition(which)
         # Left alone, SQLite walks over all nodes of the deployment in their order and looks at the state of each.
         by = "INDEXED BY progress_by_state" if isinstance(which, InStates) else ""
-        sql = f"SELECT {rows.PROGRESS} FROM progress {by} WHERE deployment = ? {condition} ORDER BY node LIMIT ?"
-        found = self._rows(sql, deployment_id, *values, -1 if limit is None else limit)
+        bound, most = ("", ()) if limit is None else ("LIMIT ?", (limit,))
+        sql = f"SELECT {rows.PROGRESS} FROM progress {by} WHERE deployment = ? {condition} ORDER BY node {bound}"
+        found = self._rows(sql, deployment_id, *values, *most)
         return [rows.progress_of(row) for row in found]
 
     def open_progress(self, node: str) -> list[tuple[Deployment, NodeProgress]]:

@@ -1,4 +1,9 @@
-"""The schema of the coordinator's SQLite file, as numbered steps forward."""
+"""The schema of the coordinator's store, as numbered steps forward.
+
+They are written in the words of SQLite. `postgres_schema` turns them into those of PostgreSQL, so a step uses only what
+has a counterpart there: the types INTEGER, TEXT, BLOB and REAL, a number as INTEGER PRIMARY KEY, plain and partial
+indexes, and whatever both understand alike.
+"""
 
 from __future__ import annotations
 

@@ -1,17 +1,15 @@
-"""Rows of the SQLite file as values, and back. What has no columns of its own is JSON text, written only here."""
+"""Rows of the database as values, and back. What has no columns of its own is JSON text, written only here."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from eyeflow.coordinator.histories import Doubt, Finding, History
 from eyeflow.coordinator.store.facts import ApiToken, Change, ChangeKind, JoinToken, NodeRecord, ProgramRecord
+from eyeflow.coordinator.store.sql import Row
 from eyeflow.protocol.messages import BOOT_BYTES, Head, RuleResult, RuleState
 from eyeflow.protocol.slot import Slot
 from eyeflow.rollout.plan import Deployment, DeploymentState, NodeProgress, NodeState, Rollback, Target
-
-Row = tuple[Any, ...]
 
 NODE = (
     "name, public_key, joined_us, last_seen_us, software, epoch, next_seq, manifest_version, applied_version, problem, "
