@@ -35,7 +35,7 @@ from eyeflow.protocol.session import (
     Told,
 )
 from eyeflow.protocol.slot import Slot
-from eyeflow.protocol.versions import VERSIONS
+from eyeflow.protocol.versions import PROTOCOL_VERSION_MAX, VERSIONS
 from eyeflow.protocol.wire import ProtocolError
 
 KEY = Identity(bytes(range(32)))
@@ -127,7 +127,7 @@ def test_a_program_in_another_slot_is_fetched() -> None:
         (Slot.CANDIDATE, Slot.CANDIDATE, False),
     ):
         entry = m.ManifestEntry("rule_1", "1" * 64, "d", slot=wanted)
-        body = VERSIONS[2].encode_manifest(m.WantedManifest(COORDINATOR, "node", 1, 1, (entry,)))
+        body = VERSIONS[PROTOCOL_VERSION_MAX].encode_manifest(m.WantedManifest(COORDINATOR, "node", 1, 1, (entry,)))
         running = frozenset({m.InstalledRule("rule_1", "1" * 64, slot=held)})
         session = NodeSession(hello(), Peer(COORDINATOR, KEY.public_key), Accepted(), head(), running)
         session.receive(welcome(1))
