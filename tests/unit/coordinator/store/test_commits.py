@@ -21,9 +21,9 @@ from eyeflow.coordinator.store import sqlite_store
 from eyeflow.coordinator.store.cluster_store import Writing
 from eyeflow.coordinator.store.facts import ChangeKind
 from eyeflow.coordinator.store.sql_reading import SqlReading
+from eyeflow.coordinator.store.sql_writing import SqlWriting
 from eyeflow.coordinator.store.sqlite_file import SqliteFile
 from eyeflow.coordinator.store.sqlite_store import GROUP_STEPS_MAX, SqliteStore
-from eyeflow.coordinator.store.sqlite_writing import SqliteWriting
 
 TESTS = Path(__file__).parents[3]
 STEPS = 40
@@ -185,7 +185,7 @@ def test_an_error_that_nobody_foresaw_reaches_who_asked_and_ends_no_thread(
     async def test() -> None:
         store = SqliteStore(tmp_path / "c.sqlite")
         with monkeypatch.context() as patched:
-            patched.setattr(SqliteWriting, "compact", lambda self: {}["a bug"])
+            patched.setattr(SqlWriting, "compact", lambda self: {}["a bug"])
             answers = [store.write(append(name)) for name in ("a", "b")]
             for answer in answers:
                 with pytest.raises(KeyError, match="a bug"):
@@ -247,7 +247,7 @@ import asyncio, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from eyeflow.coordinator.store.facts import ChangeKind
-from eyeflow.coordinator.store.sqlite_writing import SqliteWriting
+from eyeflow.coordinator.store.sql_writing import SqlWriting
 from eyeflow.coordinator.store.sqlite_store import InlineStore, SqliteStore
 
 beats = 0
