@@ -37,11 +37,11 @@ def test_what_a_hostile_node_reports_steers_no_terminal(cluster: Cluster, eyeflo
         assert HOSTILE in _texts(eyeflow("nodes", "node-a", "--json").json), "the control: it is hostile in the store"
         deployed = eyeflow("deploy", ticker, "--all")
         assert deployed.code == 1 and "fake" in deployed.out + deployed.err
-        named = eyeflow("coordinator", "api-token", HOSTILE)
+        named = eyeflow("tokens", "new", HOSTILE)
         identity = eyeflow("deployments", "--json").json[0]["id"]
         shown = {
             "deploy": deployed,
-            "api-token": named,
+            "tokens new": named,
             **{
                 " ".join((*line, *how)): eyeflow(*line, *how)
                 for line in (
@@ -50,7 +50,7 @@ def test_what_a_hostile_node_reports_steers_no_terminal(cluster: Cluster, eyeflo
                     ("nodes", "node-a"),
                     ("deployments",),
                     ("deployments", identity),
-                    ("coordinator", "api-tokens"),
+                    ("tokens", "list"),
                     ("node", "status", "--config", str(cluster.config("node-a"))),
                     ("audit", "show", "--config", str(cluster.config("node-a"))),
                 )

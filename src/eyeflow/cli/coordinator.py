@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +11,7 @@ import typer
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.reading import Unreadable
-from eyeflow.cli.console import JsonFlag, note, say, say_json, table
+from eyeflow.cli.console import JsonFlag, note, say, say_json
 from eyeflow.cli.interrupts import EndsAtOnce
 from eyeflow.cli.logs import LogFormat, set_up_log
 
@@ -27,14 +26,6 @@ app = typer.Typer(no_args_is_help=True, help="The service that keeps the state o
 def register(root: typer.Typer) -> None:
     """Add the commands of this module."""
     root.add_typer(app, name="coordinator")
-
-
-class Role(Enum):
-    """What an API token may do."""
-
-    ADMIN = "admin"
-    DEPLOY = "deploy"
-    READ = "read"
 
 
 def data_home() -> Path:
@@ -126,45 +117,6 @@ def join_token(
         return
     say(str(token["token"]))
     note(f"valid for {valid}, for one node: eyeflow node join {url} --token {token['token']}")
-
-
-@app.command("api-token")
-def api_token(
-    name: Annotated[str, typer.Argument(help="Whom or what the token is for: ci-main.")],
-    role: Annotated[Role, typer.Option("--role", help="What it may do.")] = Role.DEPLOY,
-    json_: JsonFlag = False,
-) -> None:
-    """Make an API token for a person or a CI job; it is shown once."""
-    from eyeflow.cli.cluster import connect
-
-    with connect() as client:
-        token = client.create_token(name, role.value)
-    if json_:
-        say_json(token)
-    else:
-        say(str(token["token"]))
-        note(f"shown this once; may {role.value}. Use it as EYEFLOW_TOKEN")
-
-
-@app.command("api-tokens")
-def api_tokens(
-    revoke: Annotated[str, typer.Option("--revoke", metavar="ID", help="Let this token work no more.")] = "",
-    json_: JsonFlag = False,
-) -> None:
-    """List the API tokens (never their secrets), or revoke one."""
-    from eyeflow.cli.cluster import connect
-
-    with connect() as client:
-        if revoke:
-            client.revoke_token(revoke)
-        tokens = client.tokens()
-    if json_:
-        say_json(tokens)
-        return
-    table(
-        ["ID", "NAME", "ROLE", "STATE"],
-        [[t["id"], t["name"], t["role"], "revoked" if t["revokedUs"] else "valid"] for t in tokens],
-    )
 
 
 @app.command("login")

@@ -26,6 +26,7 @@ MODULES: dict[str, str] = {'check': 'rules',
  'nodes': 'deploy',
  'remove': 'deploy',
  'keys': 'keys',
+ 'tokens': 'tokens',
  'coordinator': 'coordinator',
  'node': 'node',
  'audit': 'audit',
@@ -46,6 +47,7 @@ COMMANDS: dict[str, Words] = {'': (('check', 'Say whether rules are right, witho
       ('nodes', 'List the nodes of the cluster, show one,...'),
       ('remove', 'Take a rule off nodes: they stop running...'),
       ('keys', 'Signing keys, and whose programs to trust.'),
+      ('tokens', 'Who may use the coordinator, and for what.'),
       ('coordinator', 'The service that keeps the state of the...'),
       ('node', 'The daemon that runs programs.'),
       ('audit', 'The record of everything a node did.'),
@@ -55,10 +57,11 @@ COMMANDS: dict[str, Words] = {'': (('check', 'Say whether rules are right, witho
           ('show', 'Show the public part of a signing key.'),
           ('trust', 'Trust the programs that a key signs.'),
           ('revoke', 'Trust a key no more.')),
+ 'tokens': (('new', 'Make an API token for a person or a CI...'),
+            ('list', 'List the API tokens, never their secrets.'),
+            ('revoke', 'Let an API token work no more, from this...')),
  'coordinator': (('start', 'Run the coordinator until Ctrl-C, SIGTERM...'),
                  ('join-token', 'Make a token with which one node can join...'),
-                 ('api-token', 'Make an API token for a person or a CI...'),
-                 ('api-tokens', 'List the API tokens (never their secrets),...'),
                  ('login', 'Keep where the coordinator is and an API...')),
  'node': (('init', 'Write a configuration file with comments.'),
           ('join', 'Let a node join a cluster: registers its...'),
@@ -206,6 +209,15 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
  'keys revoke': ((('--cluster',), "Also let the coordinator's cluster trust it no more.", None, False),
                  (('--json',), 'Print the result as JSON.', None, False),
                  (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'tokens': ((('--help', '-h'), 'Show this message and exit.', None, False),),
+ 'tokens new': ((('--role',), 'What it may do.', (('admin', ''), ('deploy', ''), ('read', '')), False),
+                (('--valid',), 'How long it works: 8h, 90d, or forever.', (), False),
+                (('--json',), 'Print the result as JSON.', None, False),
+                (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'tokens list': ((('--json',), 'Print the result as JSON.', None, False),
+                 (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'tokens revoke': ((('--json',), 'Print the result as JSON.', None, False),
+                   (('--help', '-h'), 'Show this message and exit.', None, False)),
  'coordinator': ((('--help', '-h'), 'Show this message and exit.', None, False),),
  'coordinator start': ((('--host',), 'Address to listen on.', (), False),
                        (('--port',), 'Port; 0: any free one.', (), False),
@@ -220,12 +232,6 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
                        (('--json',), 'Print the result as JSON.', None, False),
                        (('--help', '-h'), 'Show this message and exit.', None, False)),
  'coordinator join-token': ((('--valid',), 'How long it can be used.', (), False),
-                            (('--json',), 'Print the result as JSON.', None, False),
-                            (('--help', '-h'), 'Show this message and exit.', None, False)),
- 'coordinator api-token': ((('--role',), 'What it may do.', (('admin', ''), ('deploy', ''), ('read', '')), False),
-                           (('--json',), 'Print the result as JSON.', None, False),
-                           (('--help', '-h'), 'Show this message and exit.', None, False)),
- 'coordinator api-tokens': ((('--revoke',), 'Let this token work no more.', (), False),
                             (('--json',), 'Print the result as JSON.', None, False),
                             (('--help', '-h'), 'Show this message and exit.', None, False)),
  'coordinator login': ((('--ca-file',), "PEM file that signs the coordinator's certificate.", (), False),
@@ -403,11 +409,13 @@ ARGUMENTS: dict[str, tuple[tuple[bool, Words], ...]] = {'': (),
  'keys show': ((False, ()),),
  'keys trust': ((False, ()),),
  'keys revoke': ((False, ()),),
+ 'tokens': (),
+ 'tokens new': ((False, ()),),
+ 'tokens list': (),
+ 'tokens revoke': ((False, ()),),
  'coordinator': (),
  'coordinator start': (),
  'coordinator join-token': (),
- 'coordinator api-token': ((False, ()),),
- 'coordinator api-tokens': (),
  'coordinator login': ((False, ()),),
  'node': (),
  'node init': ((False, ()),),
@@ -456,6 +464,7 @@ Commands:
   nodes        List the nodes of the cluster, show one, remove one, or...
   remove       Take a rule off nodes: they stop running it and forget its...
   keys         Signing keys, and whose programs to trust.
+  tokens       Who may use the coordinator, and for what.
   coordinator  The service that keeps the state of the cluster.
   node         The daemon that runs programs.
   audit        The record of everything a node did.
@@ -771,6 +780,52 @@ Options:
   --cluster   Also let the coordinator's cluster trust it no more.
   --json      Print the result as JSON.
   -h, --help  Show this message and exit.""",
+    'tokens': """\
+Usage: eyeflow tokens [OPTIONS] COMMAND [ARGS]...
+
+  Who may use the coordinator, and for what.
+
+Options:
+  -h, --help  Show this message and exit.
+
+Commands:
+  new     Make an API token for a person or a CI job; it is shown once.
+  list    List the API tokens, never their secrets.
+  revoke  Let an API token work no more, from this moment.""",
+    'tokens new': """\
+Usage: eyeflow tokens new [OPTIONS] {name}
+
+  Make an API token for a person or a CI job; it is shown once.
+
+Arguments:
+  name  Whom or what the token is for: ci-main. It says who did what.
+        [required]
+
+Options:
+  --role <admin|deploy|read>  What it may do.  [default: deploy]
+  --valid DURATION            How long it works: 8h, 90d, or forever.
+                              [default: 90d]
+  --json                      Print the result as JSON.
+  -h, --help                  Show this message and exit.""",
+    'tokens list': """\
+Usage: eyeflow tokens list [OPTIONS]
+
+  List the API tokens, never their secrets.
+
+Options:
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
+    'tokens revoke': """\
+Usage: eyeflow tokens revoke [OPTIONS] {token}
+
+  Let an API token work no more, from this moment.
+
+Arguments:
+  token  Name or id of the token.  [required]
+
+Options:
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
     'coordinator': """\
 Usage: eyeflow coordinator [OPTIONS] COMMAND [ARGS]...
 
@@ -782,8 +837,6 @@ Options:
 Commands:
   start       Run the coordinator until Ctrl-C, SIGTERM or SIGHUP.
   join-token  Make a token with which one node can join the cluster, once.
-  api-token   Make an API token for a person or a CI job; it is shown once.
-  api-tokens  List the API tokens (never their secrets), or revoke one.
   login       Keep where the coordinator is and an API token (asked for,...""",
     'coordinator start': """\
 Usage: eyeflow coordinator start [OPTIONS]
@@ -815,27 +868,6 @@ Options:
   --valid DURATION  How long it can be used.  [default: 1h]
   --json            Print the result as JSON.
   -h, --help        Show this message and exit.""",
-    'coordinator api-token': """\
-Usage: eyeflow coordinator api-token [OPTIONS] {name}
-
-  Make an API token for a person or a CI job; it is shown once.
-
-Arguments:
-  name  Whom or what the token is for: ci-main.  [required]
-
-Options:
-  --role <admin|deploy|read>  What it may do.  [default: deploy]
-  --json                      Print the result as JSON.
-  -h, --help                  Show this message and exit.""",
-    'coordinator api-tokens': """\
-Usage: eyeflow coordinator api-tokens [OPTIONS]
-
-  List the API tokens (never their secrets), or revoke one.
-
-Options:
-  --revoke ID  Let this token work no more.
-  --json       Print the result as JSON.
-  -h, --help   Show this message and exit.""",
     'coordinator login': """\
 Usage: eyeflow coordinator login [OPTIONS] {url}
 

@@ -95,12 +95,13 @@ class CoordinatorClient:
         """Return a single-use join token (`token`, `expiresUs`)."""
         return self._json("POST", "/api/nodes/join-tokens", {} if valid_s is None else {"validS": valid_s})
 
-    def create_token(self, name: str, role: str) -> Json:
-        """Return a new API token of a role: admin, deploy or read."""
-        return self._json("POST", "/api/tokens", {"name": name, "role": role})
+    def create_token(self, name: str, role: str, valid_s: int | None = None) -> Json:
+        """Return a new API token of a role: admin, deploy or read. `valid_s` 0: it never expires."""
+        valid = {} if valid_s is None else {"validS": valid_s}
+        return self._json("POST", "/api/tokens", {"name": name, "role": role, **valid})
 
     def tokens(self) -> list[Json]:
-        """Return the API tokens (`id`, `name`, `role`, `createdUs`, `revokedUs`)."""
+        """Return the API tokens, without their secrets: `TokenInfo` of the REST API."""
         return list(self._json("GET", "/api/tokens")["tokens"])
 
     def revoke_token(self, token_id: str) -> None:

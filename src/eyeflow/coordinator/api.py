@@ -15,7 +15,7 @@ from eyeflow.coordinator.nodes import found_node
 from eyeflow.coordinator.problem import FieldError, Problem
 from eyeflow.coordinator.programs import check_signers, found_program, program_to_deploy
 from eyeflow.coordinator.store.cluster_store import Reading
-from eyeflow.coordinator.tokens import JOIN_TOKEN_S, Actor, Role
+from eyeflow.coordinator.tokens import JOIN_TOKEN_S, TOKEN_S, Actor, Role
 from eyeflow.protocol.wire import ProtocolError
 from eyeflow.rollout.plan import OFFLINE_S, Params, Rollback
 from eyeflow.svm.container import decode
@@ -128,13 +128,14 @@ async def challenge(hub: Hub, call: Call) -> Reply:
 async def create_token(hub: Hub, call: Call) -> Reply:
     """Make an API token."""
     name, role = call.body["name"], Role(call.body["role"])
-    token = await hub.tokens.create(name, role, hub.clock(), call.actor.name)
-    return Reply(201, {"token": token, "name": name, "role": role.value})
+    made = await hub.tokens.create(name, role, hub.clock(), call.actor.name, call.body.get("validS", TOKEN_S))
+    return Reply(201, {"token": made.secret, **views.token_view(made.kept, hub.clock())})
 
 
 async def list_tokens(hub: Hub, call: Call) -> Reply:
     """Return the API tokens, without their secrets."""
-    return Reply(200, {"tokens": [views.token_view(token) for token in await hub.tokens.all()]})
+    now_us = hub.clock()
+    return Reply(200, {"tokens": [views.token_view(token, now_us) for token in await hub.tokens.all()]})
 
 
 async def revoke_token(hub: Hub, call: Call) -> Reply:

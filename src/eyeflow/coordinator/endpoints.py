@@ -134,7 +134,15 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/api/keys", api.list_keys, Role.READ, {200: "Keys"}),
     Endpoint("POST", "/api/keys", api.trust_key, Role.ADMIN, {201: "Key"}, "KeyRequest", ("limit_reached",)),
     Endpoint("DELETE", "/api/keys/{key}", api.revoke_key, Role.ADMIN, {204: ""}, problems=("not_found",)),
-    Endpoint("POST", "/api/tokens", api.create_token, Role.ADMIN, {201: "Token"}, "TokenRequest", ("limit_reached",)),
+    Endpoint(
+        "POST",
+        "/api/tokens",
+        api.create_token,
+        Role.ADMIN,
+        {201: "Token"},
+        "TokenRequest",
+        ("token_exists", "limit_reached"),
+    ),
     Endpoint("GET", "/api/tokens", api.list_tokens, Role.ADMIN, {200: "Tokens"}),
     Endpoint(
         "DELETE", "/api/tokens/{id}", api.revoke_token, Role.ADMIN, {204: ""}, problems=("not_found", "last_admin")

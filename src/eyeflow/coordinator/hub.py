@@ -65,7 +65,7 @@ class Hub:
         self.deployments = Deployments(store, lambda: f"d-{random.randbytes(6).hex()}")
         self.nodes = Nodes(store)
         self.programs = Programs(store, self.nodes.signers_changed)
-        self.tokens = Tokens(store, random.randbytes)
+        self.tokens = Tokens(store, self.clock, random.randbytes)
         self.challenges = Challenges(random.randbytes)
         self.checking_program = asyncio.Lock()
         """One at a time, in a thread: nodes are served meanwhile."""
@@ -183,6 +183,7 @@ class Hub:
             await self._follow_clock()
             now_us = self.clock()
             await self.nodes.write_down(now_us)
+            await self.tokens.write_down()
             if self._lost:
                 await self._write_lost(set(self._lost))
             await self.deployments.tick(now_us)

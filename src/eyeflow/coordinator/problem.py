@@ -20,6 +20,7 @@ CODES: dict[str, tuple[int, str]] = {
     "method_not_allowed": (405, "The path does not have this method"),
     "too_slow": (408, "The body did not come in time"),
     "node_exists": (409, "Another node has this name"),
+    "token_exists": (409, "Another token has this name"),
     "last_admin": (409, "Nobody could administer the coordinator any more"),
     "deployment_over": (409, "The deployment has ended"),
     "conflict": (409, "Somebody else changed the same thing at the same time"),

@@ -40,6 +40,7 @@ LIMITS = Limits(connections_max=2048, per_address_max=256)
 """Connections. Links of nodes do not count against their address: a whole plant may stand behind one."""
 STORE_FILE = "coordinator.sqlite"
 TOKEN_FILE = "admin-token"
+FIRST_TOKEN = "first-admin"
 HELP_TEXT = "use --tls-cert and --tls-key, or --insecure when another layer protects the network"
 
 
@@ -208,11 +209,14 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 async def prepare(hub: Hub, options: ServeOptions, url: str) -> Started:
-    """Make the first admin token and the local client profile when there are none; trust the given keys."""
-    first, profile = not await hub.tokens.any(), False
+    """Make an admin token when none works, and then the local client profile if there is none; trust the given keys.
+
+    Whoever may write the data directory may do anything, so nobody is locked out by tokens that have expired.
+    """
+    first, profile = not await hub.tokens.has_admin(), False
     token_path = options.data_dir / TOKEN_FILE
     if first:
-        token = await hub.tokens.create("first-admin", Role.ADMIN, hub.clock(), "coordinator")
+        token = (await hub.tokens.create(FIRST_TOKEN, Role.ADMIN, hub.clock(), "coordinator", 0)).secret
         write_secret(token_path, token + "\n")
         if options.profile_path is not None and not options.profile_path.exists():
             ca_file = str(options.tls_cert) if options.tls_cert is not None else ""

@@ -7,7 +7,7 @@ from typing import Any
 from eyeflow.coordinator.deployments import STRATEGIES
 from eyeflow.coordinator.histories import Doubt
 from eyeflow.coordinator.problem import CODES
-from eyeflow.coordinator.tokens import JOIN_TOKEN_S, JOIN_TOKEN_S_MAX
+from eyeflow.coordinator.tokens import JOIN_TOKEN_S, JOIN_TOKEN_S_MAX, TOKEN_S, TOKEN_S_MAX
 from eyeflow.protocol.messages import HealthState
 from eyeflow.protocol.wire import PARAMS_MAX
 from eyeflow.rollout.plan import DEADLINE_S_MAX, NODES_MAX, OFFLINE_S, DeploymentState, NodeState
@@ -93,6 +93,17 @@ _SUMMARY: _Shape = {
         "additionalProperties": COUNT,
         "examples": [{"installed": 7, "waiting": 2}],
     },
+}
+
+_TOKEN_INFO: _Shape = {
+    "id": TEXT,
+    "name": TEXT,
+    "role": TEXT,
+    "createdUs": TIME_US,
+    "expiresUs": TIME_US,
+    "usedUs": {**TIME_US, "description": "the last use, true to a minute; microseconds since 1970 UTC, 0 for never"},
+    "revokedUs": TIME_US,
+    "works": {"type": "boolean", "description": "neither revoked nor expired", "examples": [True]},
 }
 
 SCHEMAS: dict[str, _Shape] = {
@@ -302,13 +313,23 @@ SCHEMAS: dict[str, _Shape] = {
     ),
     "Keys": closed("All signer keys", {"keys": array(ref("Key"))}),
     "TokenRequest": closed(
-        "A name and a role", {"name": NAME, "role": {"type": "string", "enum": ["admin", "deploy", "read"]}}
+        "A name that no other token has that works, a role, and how long the token works",
+        {
+            "name": NAME,
+            "role": {"type": "string", "enum": ["admin", "deploy", "read"]},
+            "validS": {
+                "type": "integer",
+                "minimum": 0,
+                "maximum": TOKEN_S_MAX,
+                "default": TOKEN_S,
+                "description": "in seconds; 0: it never expires",
+                "examples": [90 * 86_400],
+            },
+        },
+        ("name", "role"),
     ),
-    "Token": closed("An API token; it is shown only now", {"token": TEXT, "name": NAME, "role": TEXT}),
-    "TokenInfo": closed(
-        "An API token, without its secret; its id is the token's second part",
-        {"id": TEXT, "name": TEXT, "role": TEXT, "createdUs": TIME_US, "revokedUs": TIME_US},
-    ),
+    "Token": closed("An API token; it is shown only now", {"token": TEXT, **_TOKEN_INFO}),
+    "TokenInfo": closed("An API token, without its secret; its id is the token's second part", _TOKEN_INFO),
     "Tokens": closed("All API tokens", {"tokens": array(ref("TokenInfo"))}),
     "Challenge": closed(
         "A nonce for one link, and the coordinator that the node must sign it for",

@@ -9,15 +9,25 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, replace
 from enum import Enum
 
+from eyeflow.base.clock import NowUs
 from eyeflow.coordinator.problem import Problem
 from eyeflow.coordinator.room import check_room
 from eyeflow.coordinator.store.cluster_store import ClusterStore, Writing
 from eyeflow.coordinator.store.facts import ApiToken, JoinToken, Kept, LogEntry
 
+TOKEN_S = 90 * 86_400
+"""How long an API token works unless told otherwise."""
+TOKEN_S_MAX = 10 * 365 * 86_400
+USED_S = 60
+"""How often it is written down when tokens were used last."""
+NEW_TOKEN = (
+    "send `Authorization: Bearer TOKEN`; an admin makes one with `eyeflow tokens new`, and `eyeflow coordinator start` "
+    "tells where the first one lies"
+)
 JOIN_TOKEN_S = 24 * 3600
 JOIN_TOKEN_S_MAX = 30 * 86_400
 TOKENS_MAX = 10_000
@@ -53,51 +63,76 @@ class Actor:
         return _RANK[self.role] >= _RANK[needed]
 
 
+@dataclass(frozen=True, slots=True)
+class NewToken:
+    """A token that was just made: `secret` is what its holder sends, and is kept nowhere."""
+
+    secret: str
+    kept: ApiToken
+
+
 class Tokens:
     """API tokens and join tokens in the store. `random` gives n random bytes."""
 
-    def __init__(self, store: ClusterStore, random: RandomBytes = secrets.token_bytes) -> None:
+    def __init__(self, store: ClusterStore, clock: NowUs, random: RandomBytes = secrets.token_bytes) -> None:
         self._store = store
+        self._clock = clock
         self._random = random
+        self._used: dict[str, int] = {}
+        """When tokens were used that is not written down yet: a write for each request would cost more than most."""
+        self._written_us = 0
 
-    async def create(self, name: str, role: Role, now_us: int, actor: str) -> str:
-        """Return a new API token; it is shown once, only its hash is kept."""
+    async def create(self, name: str, role: Role, now_us: int, actor: str, valid_s: int = TOKEN_S) -> NewToken:
+        """Return a new API token; it is shown once, only its hash is kept. `valid_s` 0: it never expires.
+
+        Raises Problem `token_exists` for the name of another one that works: a name says who did what.
+        """
         token_id, secret = self._random(6).hex(), self._random(32).hex()
+        expires_us = now_us + valid_s * 1_000_000 if valid_s else 0
+        token = ApiToken(token_id, name, role.value, _hash(secret), now_us, expires_us=expires_us)
 
         def step(writing: Writing) -> None:
             check_room(writing, Kept.API_TOKENS, TOKENS_MAX)
-            writing.add_api_token(ApiToken(token_id, name, role.value, _hash(secret), now_us))
-            writing.add_log_entry(LogEntry(now_us, actor, "create_token", name, role.value))
+            if any(one.name == name and one.works(now_us) for one in writing.api_tokens()):
+                raise Problem(
+                    "token_exists", f"A token named `{name}` works.", "revoke it first, or choose another name"
+                )
+            writing.add_api_token(token)
+            writing.add_log_entry(LogEntry(now_us, actor, "create_token", name, f"{token_id} {role.value}"))
 
         await self._store.write(step)
-        return f"eft_{token_id}_{secret}"
+        return NewToken(f"eft_{token_id}_{secret}", token)
 
-    def all(self) -> Awaitable[list[ApiToken]]:
+    async def all(self) -> list[ApiToken]:
         """Return the API tokens in the order they were made."""
-        return self._store.read(lambda reading: reading.api_tokens())
+        tokens = await self._store.read(lambda reading: reading.api_tokens())
+        return [replace(one, used_us=max(one.used_us, self._used.get(one.id, 0))) for one in tokens]
 
     def revoke(self, token_id: str, now_us: int, actor: str) -> Awaitable[None]:
         """Let a token open nothing any more; raises Problem for an unknown one and for the last admin's."""
 
         def step(writing: Writing) -> None:
-            tokens = writing.api_tokens()
-            if token_id not in {token.id for token in tokens}:
+            known = {token.id: token for token in writing.api_tokens()}
+            if token_id not in known:
                 detail = f"No API token has the id `{token_id[:64]}`."
-                raise Problem("not_found", detail, "list them with GET /api/tokens")
-            admins = {token.id for token in tokens if token.role == Role.ADMIN.value and not token.revoked_us}
-            if admins == {token_id}:
+                raise Problem("not_found", detail, "list them with `eyeflow tokens list`")
+            if _admins(known.values(), now_us) == {token_id}:
                 raise Problem("last_admin", "This is the last admin token.", "make another admin token first")
             writing.revoke_api_token(token_id, now_us)
-            writing.add_log_entry(LogEntry(now_us, actor, "revoke_token", token_id))
+            writing.add_log_entry(LogEntry(now_us, actor, "revoke_token", known[token_id].name, token_id))
 
         return self._store.write(step)
 
-    async def any(self) -> bool:
-        """Say whether an API token was ever made: not on the first start."""
-        return await self._store.read(lambda reading: reading.count(Kept.API_TOKENS)) > 0
+    async def has_admin(self) -> bool:
+        """Say whether an admin token works: not on the first start, nor when the last one has expired."""
+        now_us = self._clock()
+        return bool(await self._store.read(lambda reading: _admins(reading.api_tokens(), now_us)))
 
     async def actor(self, authorization: str | None) -> Actor:
-        """Return who sent `Authorization: Bearer ...`; raises Problem 401 without saying which part was wrong."""
+        """Return who sent `Authorization: Bearer ...`; raises Problem 401.
+
+        That a token was revoked or has expired is told to who holds its secret, and to nobody else.
+        """
         scheme, _, token = (authorization or "").partition(" ")
         match = _API.fullmatch(token.strip()) if scheme.lower() == "bearer" else None
         known = None
@@ -107,13 +142,26 @@ class Tokens:
         # Compared also when the token is unknown: the time of the answer must not tell which ids there are.
         expected = known.hash if known is not None else bytes(32)
         same = hmac.compare_digest(expected, _hash(match[2] if match is not None else ""))
-        if known is None or not same or known.revoked_us:
-            raise Problem(
-                "unauthenticated",
-                "The request has no valid token." if authorization else "The request has no token.",
-                "send `Authorization: Bearer TOKEN`; `eyeflow coordinator start` tells where the first token lies",
-            )
+        if known is None or not same:
+            detail = "The request has no valid token." if authorization else "The request has no token."
+            raise Problem("unauthenticated", detail, NEW_TOKEN)
+        now_us = self._clock()
+        if not known.works(now_us):
+            what = "was revoked" if known.revoked_us else "has expired"
+            raise Problem("unauthenticated", f"The token `{known.name}` {what}.", NEW_TOKEN)
+        self._used[known.id] = now_us
         return Actor(known.name, Role(known.role))
+
+    async def write_down(self) -> None:
+        """Make durable when tokens were used, once in USED_S at most."""
+        now_us = self._clock()
+        if not self._used or abs(now_us - self._written_us) < USED_S * 1_000_000:
+            return
+        used, self._written_us = dict(self._used), now_us
+        await self._store.write(lambda writing: writing.record_token_uses(used))
+        for token_id, time_us in used.items():
+            if self._used.get(token_id) == time_us:
+                del self._used[token_id]
 
     async def create_join(self, now_us: int, actor: str, valid_s: int = JOIN_TOKEN_S) -> tuple[str, int]:
         """Return a new single-use join token and when it expires; it pins the coordinator's key."""
@@ -144,6 +192,10 @@ def use_join_token(writing: Writing, token: str, node: str, now_us: int) -> bool
         raise Problem("bad_join_token", "The join token is unknown, used or expired.", NEW_JOIN_TOKEN)
     writing.use_join_token(known.id, node, now_us)
     return not known.used_us
+
+
+def _admins(tokens: Iterable[ApiToken], now_us: int) -> set[str]:
+    return {token.id for token in tokens if token.role == Role.ADMIN.value and token.works(now_us)}
 
 
 def _hash(secret: str) -> bytes:

@@ -187,14 +187,17 @@ def _target_view(target: Target) -> dict[str, Any]:
     return {"programId": target.program_id, "params": dict(target.params), "deploymentId": target.deployment_id}
 
 
-def token_view(token: ApiToken) -> dict[str, Any]:
+def token_view(token: ApiToken, now_us: int) -> dict[str, Any]:
     """Return a `TokenInfo`."""
     return {
         "id": token.id,
         "name": token.name,
         "role": token.role,
         "createdUs": token.created_us,
+        "expiresUs": token.expires_us,
+        "usedUs": token.used_us,
         "revokedUs": token.revoked_us,
+        "works": token.works(now_us),
     }
 
 

@@ -350,7 +350,7 @@ class Api:
         return self.runner.run(working())
 
     def make_token(self, role: Role) -> str:
-        return self.run(lambda: self.hub.tokens.create(role.value, role, self.clock(), "test"))
+        return self.run(lambda: self.hub.tokens.create(role.value, role, self.clock(), "test", 0)).secret
 
     def trust(self, key: Identity, name: str = "test") -> None:
         self.run(lambda: self.hub.programs.trust(key.public_key, name, self.clock(), "test"))

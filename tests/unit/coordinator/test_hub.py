@@ -35,7 +35,7 @@ class Held:
 async def coordinator(path: Path) -> AsyncIterator[tuple[SqliteStore, httpx.AsyncClient]]:
     store = SqliteStore(path)
     hub = await Hub.started(store)
-    token = await hub.tokens.create("test", Role.ADMIN, hub.clock(), "test")
+    token = (await hub.tokens.create("test", Role.ADMIN, hub.clock(), "test")).secret
     headers = {"Authorization": f"Bearer {token}"}
     transport = httpx.ASGITransport(make_app(hub))
     async with httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers) as client:

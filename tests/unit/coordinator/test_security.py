@@ -23,7 +23,7 @@ from eyeflow.coordinator import app as app_module
 from eyeflow.coordinator import link as link_module
 from eyeflow.coordinator import tokens
 from eyeflow.coordinator.challenges import CHALLENGE_S, Challenges
-from eyeflow.coordinator.endpoints import ENDPOINTS, JSON_BYTES_MAX
+from eyeflow.coordinator.endpoints import JSON_BYTES_MAX
 from eyeflow.coordinator.intake import check_program
 from eyeflow.coordinator.link import OUTBOX_MAX, _Link
 from eyeflow.protocol.identity import Identity
@@ -33,8 +33,6 @@ from eyeflow.protocol.versions import VERSIONS
 from eyeflow.svm.container import decode
 from eyeflow.svm.signing import check_signatures, sign_program
 
-GUARDED = [endpoint for endpoint in ENDPOINTS if endpoint.role is not None]
-RANK = {"read": 0, "deploy": 1, "admin": 2}
 NODE = Identity(bytes(range(2, 34)))
 
 
@@ -45,40 +43,6 @@ def problem(reply: httpx.Response, status: int, code: str) -> dict[str, Any]:
     assert body["type"] == f"urn:eyeflow:problem:{code}"
     assert body["detail"]
     return dict(body)
-
-
-def path_of(endpoint: Any) -> str:
-    return str(endpoint.path.replace("{id}", "x").replace("{key}", "x"))
-
-
-@pytest.mark.parametrize("endpoint", GUARDED, ids=lambda one: f"{one.method} {one.path}")
-@pytest.mark.parametrize(
-    "authorization",
-    [
-        "",
-        "Bearer",
-        "Bearer ",
-        "Bearer eft_000000000000_" + "0" * 64,
-        "Basic YTpi",
-        "Bearer " + "x" * 5000,
-        "Bearer \xff",
-    ],
-)
-def test_no_or_a_wrong_token_opens_nothing(api: Any, endpoint: Any, authorization: str) -> None:
-    headers = {"Authorization": authorization.encode("latin-1")} if authorization else {}
-    reply = api.client.request(endpoint.method, path_of(endpoint), headers=headers)
-    problem(reply, 401, "unauthenticated")
-    assert reply.headers["www-authenticate"].startswith("Bearer")
-
-
-@pytest.mark.parametrize("endpoint", GUARDED, ids=lambda one: f"{one.method} {one.path}")
-@pytest.mark.parametrize("role", ["read", "deploy", "admin"])
-def test_a_role_opens_exactly_what_it_includes(api: Any, endpoint: Any, role: str) -> None:
-    reply = api.ask(endpoint.method, path_of(endpoint), role)
-    if RANK[role] < RANK[endpoint.role.value]:
-        problem(reply, 403, "forbidden")
-    else:
-        assert reply.status_code not in {401, 403}
 
 
 def test_a_token_with_one_changed_digit_or_in_the_url_is_refused(api: Any) -> None:
@@ -96,7 +60,7 @@ def test_a_revoked_token_is_refused(api: Any) -> None:
     problem(api.ask("GET", "/api/status", "read"), 401, "unauthenticated")
     problem(api.ask("DELETE", f"/api/tokens/{ids['admin']}"), 409, "last_admin")
     problem(api.ask("DELETE", "/api/tokens/nope"), 404, "not_found")
-    api.ask("POST", "/api/tokens", json={"name": "second", "role": "admin"})
+    assert api.ask("POST", "/api/tokens", json={"name": "second", "role": "admin"}).status_code == 201
     assert api.ask("DELETE", f"/api/tokens/{ids['admin']}").status_code == 204
     problem(api.ask("GET", "/api/status"), 401, "unauthenticated")
 

@@ -219,6 +219,10 @@ class Writing(Reading, Protocol):
         """Let a token open nothing any more."""
         ...
 
+    def record_token_uses(self, used_us: Mapping[str, int]) -> None:
+        """Keep when tokens were used last, by id; a later time stays."""
+        ...
+
     def add_join_token(self, token: JoinToken) -> None:
         """Keep a new join token."""
         ...

@@ -81,7 +81,7 @@ class SignerKey:
 
 @dataclass(frozen=True, slots=True)
 class ApiToken:
-    """One API token; of its secret only the SHA-256 is kept."""
+    """One API token; of its secret only the SHA-256 is kept. `expires_us` 0: never. `used_us` 0: not used yet."""
 
     id: str
     name: str
@@ -89,6 +89,12 @@ class ApiToken:
     hash: bytes
     created_us: int
     revoked_us: int = 0
+    expires_us: int = 0
+    used_us: int = 0
+
+    def works(self, now_us: int) -> bool:
+        """Say whether it opens anything at `now_us`."""
+        return not self.revoked_us and (not self.expires_us or now_us < self.expires_us)
 
 
 @dataclass(frozen=True, slots=True)

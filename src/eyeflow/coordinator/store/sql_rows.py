@@ -16,7 +16,7 @@ NODE = (
     "protocol"
 )
 PROGRAM = "id, rule, version, sequence, profile, about, uploaded_us, uploaded_by, length(bytes)"
-API_TOKEN = "id, name, role, hash, created_us, revoked_us"
+API_TOKEN = "id, name, role, hash, created_us, revoked_us, expires_us, used_us"
 JOIN_TOKEN = "id, hash, created_us, expires_us, used_us, used_by"
 DEPLOYMENT = (
     "id, rule, target, strategy, rollback, created_us, deadline_us, created_by, state, reason, updated_us, "
@@ -50,8 +50,8 @@ def program_of(row: Row) -> ProgramRecord:
 
 def api_token_of(row: Row) -> ApiToken:
     """Return an API token from the columns API_TOKEN."""
-    token_id, name, role, token_hash, created_us, revoked_us = row
-    return ApiToken(token_id, name, role, bytes(token_hash), created_us, revoked_us)
+    token_id, name, role, token_hash, *rest = row
+    return ApiToken(token_id, name, role, bytes(token_hash), *rest)
 
 
 def join_token_of(row: Row) -> JoinToken:

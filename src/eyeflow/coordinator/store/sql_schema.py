@@ -84,6 +84,10 @@ CREATE TABLE log(
     number INTEGER PRIMARY KEY, time_us INTEGER NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,
     subject TEXT NOT NULL, detail TEXT NOT NULL) STRICT;
 """,
+    """
+ALTER TABLE api_tokens ADD COLUMN expires_us INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE api_tokens ADD COLUMN used_us INTEGER NOT NULL DEFAULT 0;
+""",
 )
 """Number n brings a file of version n to version n + 1 (PRAGMA user_version). A released one is never changed.
 

@@ -63,13 +63,19 @@ class SqlWriting(SqlReading):
     def add_api_token(self, token: ApiToken) -> None:
         """Keep a new API token."""
         self._run(
-            f"INSERT INTO api_tokens({rows.API_TOKEN}) VALUES(?, ?, ?, ?, ?, ?)",
-            *(token.id, token.name, token.role, token.hash, token.created_us, token.revoked_us),
+            f"INSERT INTO api_tokens({rows.API_TOKEN}) VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
+            *(token.id, token.name, token.role, token.hash),
+            *(token.created_us, token.revoked_us, token.expires_us, token.used_us),
         )
 
     def revoke_api_token(self, token_id: str, now_us: int) -> None:
         """Let a token open nothing any more."""
         self._run("UPDATE api_tokens SET revoked_us = ? WHERE id = ? AND revoked_us = 0", now_us, token_id)
+
+    def record_token_uses(self, used_us: Mapping[str, int]) -> None:
+        """Keep when tokens were used last, by id."""
+        for token_id, time_us in sorted(used_us.items()):
+            self._run("UPDATE api_tokens SET used_us = ? WHERE id = ? AND used_us < ?", time_us, token_id, time_us)
 
     def add_join_token(self, token: JoinToken) -> None:
         """Keep a new join token."""

@@ -1,0 +1,130 @@
+"""The commands `eyeflow tokens ...`: who may use the coordinator, for what and until when."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, Any
+
+import typer
+
+from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.base.names import near
+from eyeflow.base.reading import Unreadable
+from eyeflow.cli.console import JsonFlag, iso_time, note, say, say_json, table
+
+FOREVER = "forever"
+
+app = typer.Typer(no_args_is_help=True, help="Who may use the coordinator, and for what.", rich_markup_mode=None)
+
+
+def register(root: typer.Typer) -> None:
+    """Add the commands of this module."""
+    root.add_typer(app, name="tokens")
+
+
+class Role(Enum):
+    """What an API token may do; each role includes the ones below it."""
+
+    ADMIN = "admin"
+    DEPLOY = "deploy"
+    READ = "read"
+
+
+@app.command("new")
+def new(
+    name: Annotated[str, typer.Argument(help="Whom or what the token is for: ci-main. It says who did what.")],
+    role: Annotated[Role, typer.Option("--role", help="What it may do.")] = Role.DEPLOY,
+    valid: Annotated[
+        str, typer.Option("--valid", metavar="DURATION", help=f"How long it works: 8h, 90d, or {FOREVER}.")
+    ] = "90d",
+    json_: JsonFlag = False,
+) -> None:
+    """Make an API token for a person or a CI job; it is shown once."""
+    from eyeflow.cli.cluster import connect
+
+    valid_s = _valid_s(valid)
+    with connect() as client:
+        token = client.create_token(name, role.value, valid_s)
+    if json_:
+        say_json(token)
+    else:
+        say(str(token["token"]))
+        until = f"until {iso_time(token['expiresUs'])}" if token["expiresUs"] else "until it is revoked"
+        note(f"shown this once; may {role.value}, {until}. Use it as EYEFLOW_TOKEN")
+
+
+def _valid_s(text: str) -> int:
+    from eyeflow.base.duration import parse_duration
+    from eyeflow.cli.files import usage_error
+
+    if text == FOREVER:
+        return 0
+    try:
+        valid_s = parse_duration(text) // 1_000_000
+    except Unreadable as error:
+        raise usage_error(f"--valid: {error}", f"write for example --valid 30d, or --valid {FOREVER}") from None
+    if valid_s < 1:
+        raise usage_error("--valid: a token works for a second at least", f"write --valid 30d, or --valid {FOREVER}")
+    return valid_s
+
+
+@app.command("list")
+def list_(json_: JsonFlag = False) -> None:
+    """List the API tokens, never their secrets."""
+    from eyeflow.cli.cluster import connect
+
+    with connect() as client:
+        tokens = client.tokens()
+    if json_:
+        say_json(tokens)
+        return
+    headers = ["NAME", "ID", "ROLE", "STATE", "EXPIRES", "LAST USED"]
+    table(headers, [_row(token) for token in tokens])
+
+
+def _row(token: dict[str, Any]) -> list[str]:
+    expires = iso_time(_whole_s(token["expiresUs"])) if token["expiresUs"] else "never"
+    used = iso_time(_whole_s(token["usedUs"])) if token["usedUs"] else "never"
+    return [token["name"], token["id"], token["role"], _state(token), expires, used]
+
+
+def _state(token: dict[str, Any]) -> str:
+    if token["works"]:
+        return "works"
+    return "revoked" if token["revokedUs"] else "expired"
+
+
+def _whole_s(time_us: int) -> int:
+    return time_us - time_us % 1_000_000
+
+
+@app.command("revoke")
+def revoke(
+    token: Annotated[str, typer.Argument(help="Name or id of the token.")],
+    json_: JsonFlag = False,
+) -> None:
+    """Let an API token work no more, from this moment."""
+    from eyeflow.cli.cluster import connect
+
+    with connect() as client:
+        chosen = _chosen(token, client.tokens())
+        client.revoke_token(chosen["id"])  # it may be our own: nothing can be asked any more
+    if json_:
+        say_json({"id": chosen["id"], "name": chosen["name"], "works": False})
+    else:
+        say(f"revoked {chosen['name']}  {chosen['id']}")
+
+
+def _chosen(text: str, tokens: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the token of an id, or the one of a name that works: there is one at most."""
+    for one in tokens:
+        if one["id"] == text or (one["name"] == text and one["works"]):
+            return one
+    guess = near(text, [one["name"] for one in tokens if one["works"]])
+    raise EyeflowError(
+        f"no token that works has the name or id `{text}`",
+        cause="the coordinator lists none",
+        next_step=f"did you mean {guess}?" if guess else "see them with `eyeflow tokens list`",
+        code="not_found",
+        exit_code=ExitCode.PROBLEMS,
+    )
