@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import apsw
+
 from eyeflow.node.store.file import STORE_NAME
 from eyeflow.node.store.reader import AuditReader
 from eyeflow.protocol.audit import Record, decode_record, record_hash, verify_chain
@@ -55,16 +57,33 @@ class Chain:
         return running
 
 
-def read_chain(image: Image, place: Path) -> Chain:
-    """Return the chain of an image, and see that it holds. `place` is a directory for the files of the image."""
+def _laid_out(image: Image, place: Path) -> bool:
+    """Write the store of an image to a directory; False when there is none in it."""
     if STORE_NAME not in image or not image[STORE_NAME]:
-        return Chain((), ())
+        return False
     place.mkdir(parents=True, exist_ok=True)
     for old in place.iterdir():
         old.unlink()
     for name in (STORE_NAME, f"{STORE_NAME}-wal"):
         if name in image:
             (place / name).write_bytes(image[name])
+    return True
+
+
+def read_pending(image: Image, place: Path) -> frozenset[int]:
+    """Return the executions of which the next start has actions to go on with."""
+    if not _laid_out(image, place):
+        return frozenset()
+    db = apsw.Connection(str(place / STORE_NAME))
+    found = frozenset(seq for (seq,) in db.execute("SELECT seq FROM pending"))
+    db.close()
+    return found
+
+
+def read_chain(image: Image, place: Path) -> Chain:
+    """Return the chain of an image, and see that it holds. `place` is a directory for the files of the image."""
+    if not _laid_out(image, place):
+        return Chain((), ())
     with AuditReader(place) as reader:
         stored = list(reader.records())
         key = reader.public_key if stored else b""
@@ -118,10 +137,14 @@ def _commands(body: ExecutionBody) -> int:
     return sum(len(args) == PIN_ARGUMENTS and how == Disposition.SENT for _, args, how in body.actions)
 
 
-def check_sent(chain: Chain, plant: Plant) -> None:
-    """Every committed message has left, or its end is recorded (invariant 5)."""
+def check_sent(chain: Chain, plant: Plant, pending: frozenset[int]) -> None:
+    """Every committed message has left, its end is recorded, or the next start goes on with it (invariant 5).
+
+    The last only for what the last start recorded: what the one before left, that start had time for.
+    """
     left = {number for life in plant.lives for number in life.published}
-    ended = {(record.body.execution_seq) for record in chain.records if isinstance(record.body, ActionResultBody)}
+    ended = {record.body.execution_seq for record in chain.records if isinstance(record.body, ActionResultBody)}
+    ended |= {seq for seq in pending if seq > plant.lives[-1].records}  # a stop waits for devices a few seconds only
     for seq, body in chain.executed():
         sent = int(body.inputs[0]) in left or seq in ended or not body.actions
         promise(sent, f"5: the message of event {body.inputs[0]} (record {seq}) never left")

@@ -14,7 +14,16 @@ from simulation.cluster import Cluster, Host, NodeHost
 from simulation.disk import Failure, Image
 from simulation.loop import pass_time
 from simulation.programs import RULES, SIGNERS, programs, topic_of
-from simulation.records import Chain, check_actions, check_events, check_manifests, check_sent, promise, read_chain
+from simulation.records import (
+    Chain,
+    check_actions,
+    check_events,
+    check_manifests,
+    check_sent,
+    promise,
+    read_chain,
+    read_pending,
+)
 
 NODES = ("a", "b", "c")
 STEPS = 30
@@ -331,7 +340,7 @@ class Story:
             promise(not node.runs, f"{node.name} does not stop")
             chain = self._look_at(node, node.image)
             if not self.known[node.name].rewound:
-                check_sent(chain, node.plant)
+                check_sent(chain, node.plant, read_pending(node.image, self.cluster.directory / "look"))
         promise(not self.cluster.loop.faults, f"bugs: {self.cluster.loop.faults[:3]}")
 
     # --- what must hold
