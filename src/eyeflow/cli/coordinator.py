@@ -125,10 +125,13 @@ def login(
     ca_file: Annotated[str, typer.Option("--ca-file", help="PEM file that signs the coordinator's certificate.")] = "",
 ) -> None:
     """Keep where the coordinator is and an API token (asked for, or EYEFLOW_TOKEN) for this user's commands."""
-    from eyeflow.client.profile import ClientProfile, profile_path
+    from eyeflow.cli.questions import ask_secret
+    from eyeflow.client.profile import ENV_TOKEN, ClientProfile, profile_path
     from eyeflow.client.rest import CoordinatorClient
 
-    token = os.environ.get("EYEFLOW_TOKEN") or str(typer.prompt("API token", hide_input=True, err=True))
+    with CoordinatorClient(url, "", ca_file) as client:
+        client.look_for()
+    token = ask_secret("API token", ENV_TOKEN)
     with CoordinatorClient(url, token, ca_file) as client:
         client.status()
     path = profile_path()

@@ -114,6 +114,6 @@ def _umask() -> int:
     return mask
 
 
-def usage_error(message: str, next_step: str) -> EyeflowError:
+def usage_error(message: str, next_step: str, cause: str = "") -> EyeflowError:
     """Return the error for arguments that do not make sense together."""
-    return EyeflowError(message, next_step=next_step, code="usage", exit_code=ExitCode.USAGE)
+    return EyeflowError(message, cause=cause, next_step=next_step, code="usage", exit_code=ExitCode.USAGE)

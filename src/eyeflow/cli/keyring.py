@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-import typer
-
 from eyeflow.base.errors import EyeflowError
+from eyeflow.cli.questions import ask_secret, can_ask
 
 if TYPE_CHECKING:
     from eyeflow.client.keyring import Keyring
@@ -41,6 +40,6 @@ def private_key(name: str) -> bytes:
     try:
         return keyring.load(name, os.environ.get(PASSPHRASE_ENV))
     except EyeflowError as error:
-        if error.code != "passphrase_needed" or not os.isatty(0):
+        if error.code != "passphrase_needed" or not can_ask():
             raise
-    return keyring.load(name, typer.prompt(f"passphrase of the key {name}", hide_input=True, err=True))
+    return keyring.load(name, ask_secret(f"passphrase of the key {name}", PASSPHRASE_ENV))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,10 +9,10 @@ import typer
 
 from eyeflow.cli.console import JsonFlag, note, say, say_json, table
 from eyeflow.cli.keyring import PASSPHRASE_ENV, open_keyring
+from eyeflow.cli.questions import ask_secret
 
 if TYPE_CHECKING:
-    pass
-
+    from eyeflow.client.keyring import TrustedKey
 
 app = typer.Typer(no_args_is_help=True, help="Signing keys, and whose programs to trust.", rich_markup_mode=None)
 
@@ -21,14 +20,6 @@ app = typer.Typer(no_args_is_help=True, help="Signing keys, and whose programs t
 def register(root: typer.Typer) -> None:
     """Add the commands of this module."""
     root.add_typer(app, name="keys")
-
-
-def _new_passphrase() -> str:
-    given = os.environ.get(PASSPHRASE_ENV)
-    if given is not None:
-        return given
-    answer = typer.prompt("passphrase", hide_input=True, confirmation_prompt=True, err=True)
-    return str(answer)
 
 
 @app.command("new")
@@ -41,7 +32,7 @@ def new(
 ) -> None:
     """Make a signing key, and trust it on this machine."""
     keyring = open_keyring()
-    key = keyring.new(name, _new_passphrase() if passphrase else None)
+    key = keyring.new(name, ask_secret("passphrase", PASSPHRASE_ENV, twice=True) if passphrase else None)
     keyring.trust(key.public_key, name)
     if json_:
         say_json(
@@ -101,12 +92,15 @@ def trust(
     json_: JsonFlag = False,
 ) -> None:
     """Trust the programs that a key signs."""
-    entry = open_keyring().trust(Path(key) if Path(key).exists() else key, name)
-    if cluster:
-        from eyeflow.cli.cluster import connect
 
-        with connect() as client:
-            client.trust_key(entry.public_key, name)
+    def in_the_cluster(entry: TrustedKey) -> None:
+        if cluster:
+            from eyeflow.cli.cluster import connect
+
+            with connect() as client:
+                client.trust_key(entry.public_key, name)
+
+    entry = open_keyring().trust(Path(key) if Path(key).exists() else key, name, in_the_cluster)
     if json_:
         say_json({**_key(entry), "cluster": cluster})
     else:
@@ -122,12 +116,15 @@ def revoke(
     json_: JsonFlag = False,
 ) -> None:
     """Trust a key no more."""
-    entry = open_keyring().revoke(name)
-    if cluster:
-        from eyeflow.cli.cluster import connect
 
-        with connect() as client:
-            client.revoke_key(entry.public_key)
+    def in_the_cluster(entry: TrustedKey) -> None:
+        if cluster:
+            from eyeflow.cli.cluster import connect
+
+            with connect() as client:
+                client.revoke_key(entry.public_key)
+
+    entry = open_keyring().revoke(name, in_the_cluster)
     if json_:
         say_json({**_key(entry), "cluster": cluster})
     else:

@@ -71,6 +71,11 @@ class TrustedKey:
 
 
 TrustedKeys = list[TrustedKey]
+Before = Callable[[TrustedKey], None]
+
+
+def _nothing(_entry: TrustedKey) -> None:
+    """Nobody else is to be asked first."""
 
 
 def keys_dir(environ: Mapping[str, str] = os.environ) -> Path:
@@ -124,8 +129,11 @@ class Keyring:
             raise _unsafe(f"the key `{name}`", problem, _mend(self.path, path))
         return _private_bytes(name, path, _read_bounded(path), passphrase)
 
-    def trust(self, key: bytes | str | Path, name: str) -> TrustedKey:
-        """Trust a public key: 32 bytes, hex or base64 text, or a `.pub` or PEM file. A revoked one is trusted again."""
+    def trust(self, key: bytes | str | Path, name: str, first: Before = _nothing) -> TrustedKey:
+        """Trust a public key: 32 bytes, hex or base64 text, or a `.pub` or PEM file. A revoked one is trusted again.
+
+        `first` is called before it is kept; what it raises leaves the trust store as it was.
+        """
         public = read_public_key(key)
         if not is_strong_key(public):
             raise _wrong(
@@ -146,11 +154,12 @@ class Keyring:
             if len(entries) >= TRUSTED_MAX:
                 raise _wrong("the trust store is full", f"{TRUSTED_MAX} keys", "remove entries", "trust_full")
             made = TrustedKey(name, public, self._today())
+            first(made)
             entries[:] = [one for one in entries if one.public_key != public] + [made]
         return made
 
-    def revoke(self, name: str) -> TrustedKey:
-        """Trust a key no more, by its name, fingerprint or public key in hex."""
+    def revoke(self, name: str, first: Before = _nothing) -> TrustedKey:
+        """Trust a key no more, by its name, fingerprint or public key in hex; `first` is as in `trust`."""
         with self._changing() as entries:
             found = [one for one in entries if name in {one.name, one.fingerprint, one.public_key.hex()}]
             if len(found) != 1:
@@ -158,6 +167,7 @@ class Keyring:
                 cause = f"did you mean `{guess}`?" if guess else "see `eyeflow keys list`"
                 raise _wrong(f"no trusted key is `{name[:80]}`", cause, "give a name or fingerprint", "key_not_found")
             revoked = replace(found[0], revoked=True)
+            first(revoked)
             entries[entries.index(found[0])] = revoked
         return revoked
 

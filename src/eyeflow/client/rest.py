@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,11 +29,16 @@ POLL_FIRST_S = 0.1
 POLL_LAST_S = 1.0
 """`wait_deployment` looks this often, first quickly, then less so."""
 
+TOKEN = re.compile(r"[!-~]+")
+"""What an HTTP header can carry of a token."""
+
 Json = dict[str, Any]
 
 
 class CoordinatorClient:
-    """Talks to the coordinator at `url` with an API token. `ca_file` signs its certificate (empty: the system's CAs).
+    """Talks to the coordinator at `url` with an API token (empty: none).
+
+    `ca_file` signs its certificate (empty: the system's CAs).
 
     Answers are the JSON objects of `docs/reference/rest-api.md`. Raises EyeflowError: exit code PROBLEMS when the
     coordinator refuses what was asked (its `code` is the problem's code), ENVIRONMENT when it cannot be reached.
@@ -42,7 +48,9 @@ class CoordinatorClient:
         self, url: str, token: str, ca_file: str = "", transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
         self.url = url.rstrip("/")
-        headers = {"Authorization": f"Bearer {token}", "User-Agent": f"eyeflow/{__version__}", **PLAIN}
+        headers = {"User-Agent": f"eyeflow/{__version__}", **PLAIN}
+        if token:
+            headers["Authorization"] = f"Bearer {_sendable(token)}"
         try:
             self._http = httpx.AsyncClient(
                 base_url=self.url,
@@ -66,6 +74,12 @@ class CoordinatorClient:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def look_for(self) -> None:
+        """Raise EyeflowError unless a coordinator answers at the URL, well or not. It needs no token."""
+        reply = self._send("GET", "/healthz")
+        if not isinstance(_object(reply).get("status"), str):
+            raise _foreign(reply)
 
     def status(self) -> Json:
         """Return the cluster in one look."""
@@ -215,8 +229,14 @@ class CoordinatorClient:
         return _object(self._ask(method, path, json=body))
 
     def _ask(self, method: str, path: str, **request: Any) -> _Reply:
+        reply = self._send(method, path, **request)
+        if reply.answer.is_success:
+            return reply
+        raise _refusal(reply)
+
+    def _send(self, method: str, path: str, **request: Any) -> _Reply:
         try:
-            reply = self._loop.run(self._exchange(method, path, request))
+            return self._loop.run(self._exchange(method, path, request))
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
             raise _bad_url(self.url, error) from error
         except httpx.HTTPError as error:
@@ -226,9 +246,6 @@ class CoordinatorClient:
                 next_step="is the coordinator running? eyeflow coordinator start",
                 code="unreachable",
             ) from error
-        if reply.answer.is_success:
-            return reply
-        raise _refusal(reply)
 
     async def _exchange(self, method: str, path: str, request: Mapping[str, Any]) -> _Reply:
         """Send a request and read its whole answer within EXCHANGE_S. Raises httpx.HTTPError."""
@@ -275,6 +292,18 @@ def _verify(ca_file: str) -> Any:
             next_step="name the PEM file that signs the coordinator's certificate in client.toml",
             code="ca_file",
         ) from error
+
+
+def _sendable(token: str) -> str:
+    if TOKEN.fullmatch(token) is None:
+        raise EyeflowError(
+            "this is no API token",
+            cause="it has a blank, or a character that no token has",
+            next_step="look at EYEFLOW_TOKEN, or at client.toml",
+            code="bad_token",
+            exit_code=ExitCode.USAGE,
+        )
+    return token
 
 
 def _bad_url(url: str, error: Exception) -> EyeflowError:

@@ -1,0 +1,25 @@
+"""Asking for a secret on the terminal; a script has none, and gives it in the environment."""
+
+from __future__ import annotations
+
+import os
+
+import typer
+
+from eyeflow.cli.files import usage_error
+
+
+def can_ask() -> bool:
+    """Say whether somebody sits at the terminal that a question would go to."""
+    return os.isatty(0)
+
+
+def ask_secret(what: str, variable: str, *, twice: bool = False) -> str:
+    """Return the secret in an environment variable, or what is typed, unseen, for the question `what`."""
+    if given := os.environ.get(variable):
+        return given
+    if not can_ask():
+        raise usage_error(
+            f"nobody can be asked for the {what}", f"set {variable}, or run the command in a terminal", "no terminal"
+        )
+    return str(typer.prompt(what, hide_input=True, confirmation_prompt=twice, err=True))
