@@ -108,7 +108,7 @@ class Policy:
 
 def namespace_of(capability: str) -> str:
     """Return `gpio` of `gpio.set_pin`."""
-    return capability.split(".", 1)[0]
+    return capability.partition(".")[0]
 
 
 def subscription_of(trigger: Trigger) -> Subscription | None:
