@@ -11,6 +11,7 @@ import argparse
 import ast
 import difflib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -87,6 +88,7 @@ def main() -> int:
     for part in parts:
         if not arguments.report:
             _run(part, settings, arguments)
+            _look_again(part, settings)
         mutants = list(_mutants(part, settings))
         counts, living = _judge(part, mutants, settings)
         rows[part] = counts
@@ -153,6 +155,36 @@ def _forget_open(part: str, settings: dict[str, Any]) -> None:
         meta.write_text(json.dumps(results, indent=4))
 
 
+def _look_again(part: str, settings: dict[str, Any]) -> None:
+    """Try the living mutants of functions that run while a module is imported, each in a process of its own.
+
+    mutmut imports all modules once, before any change: of such a function it would see nothing.
+    """
+    setting, work = settings["parts"][part], WORK / part / "mutants"
+    reasons = _reasons(part, settings)
+    for mutant in list(_mutants(part, settings)):
+        if mutant.function not in setting.get("at_import", []) or _verdict(mutant, reasons) is not Verdict.OPEN:
+            continue
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-x",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--rootdir=.",
+            *setting["tests"],
+        ]
+        more = {"MUTANT_UNDER_TEST": mutant.name, "PYTHONPATH": "src"}
+        code = subprocess.run(command, cwd=work, env=os.environ | more, stdout=subprocess.DEVNULL).returncode
+        meta = work / "src" / "eyeflow" / f"{mutant.file}.meta"
+        results = json.loads(meta.read_text())
+        # 2: the module could not even be imported.
+        results["exit_code_by_key"][mutant.name] = 1 if code in (1, 2, 3, 4) else code
+        meta.write_text(json.dumps(results, indent=4))
+
+
 def _mutants(part: str, settings: dict[str, Any]) -> Iterator[Mutant]:
     mutated = WORK / part / "mutants"
     for pattern in settings["parts"][part]["files"]:
@@ -184,7 +216,8 @@ def _mutants_in(
 def _change(before: ast.AST, after: ast.AST) -> str:
     """Return the lines that differ, `-` before the old ones and `+` before the new ones."""
     lines = difflib.ndiff(_lines(before), _lines(after))
-    return "\n".join(f"{line[0]} {line[2:].strip()}" for line in lines if line[0] in "-+")
+    changed = (f"{line[0]} {line[2:].strip()}" for line in lines if line[0] in "-+")
+    return "\n".join(re.sub(r"\bxǁ?\w*?[_ǁ](\w+?)__mutmut_orig", r"\1", line) for line in changed)
 
 
 def _lines(tree: ast.AST) -> list[str]:
@@ -202,8 +235,14 @@ def _is_text(before: ast.AST, after: ast.AST, text: dict[str, list[str]]) -> boo
         if type(before) is not type(after) or isinstance(before, ast.Constant) or len(differing) != 1:
             return False
         name, before, after = differing[0]
-        if name == "msg":  # of an assertion
+        if name == "msg" or _is_named(before, text["names"]):  # `msg` is that of an assertion
             return True
+
+
+def _is_named(statement: ast.AST, names: Sequence[str]) -> bool:
+    if not isinstance(statement, ast.Assign):
+        return False
+    return all(isinstance(target, ast.Name) and target.id in names for target in statement.targets)
 
 
 def _differs_in_text(before: ast.Call, after: ast.AST, text: Sequence[str]) -> bool:

@@ -342,12 +342,15 @@ def body_from_map(kind: Kind, raw: Mapping[object, object]) -> Body:
     cls, left = BODIES[kind], dict(raw)
     values: dict[str, Any] = {}
     for key, name, default, check in _LAYOUT[cls]:
-        value = _frozen(left.pop(key, default))
-        if value is MISSING:
-            raise AuditError(f"a record of kind {kind.name} has no {name} (key {key})")
-        if value is not default and not check(value):
+        if key not in left:
+            if default is MISSING:
+                raise AuditError(f"a record of kind {kind.name} has no {name} (key {key})")
+            continue
+        value = values[name] = _frozen(left.pop(key))
+        if not check(value):
             raise AuditError(f"{name} (key {key}) of a record of kind {kind.name} has the wrong type")
-        values[name] = value
+        if value == default:
+            raise AuditError(f"{name} (key {key}) of a record of kind {kind.name} is written, and left out otherwise")
     if left:
         raise AuditError(f"a record of kind {kind.name} has no key {next(iter(left))}")
     return cls(**values)

@@ -13,6 +13,7 @@ from eyeflow.protocol.audit import (
     ZERO_HASH,
     Anchor,
     BreakKind,
+    ChainReport,
     Record,
     decode_record,
     encode_record,
@@ -28,20 +29,24 @@ from eyeflow.protocol.audit_bodies import (
     AuditError,
     Body,
     CheckpointBody,
+    ClockBody,
     ExecutionBody,
     GapBody,
     InstallBody,
     RejectedBody,
     RemoveBody,
+    SlotBody,
     StartBody,
     StopBody,
     WithdrawBody,
 )
 from eyeflow.protocol.cbor import CborError, decode, encode
 from eyeflow.protocol.identity import Identity
+from eyeflow.protocol.slot import Slot
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "audit.md"
 KEY = Identity(bytes(range(32)))
+OTHER = Identity(bytes(range(1, 33)))
 PROGRAM = bytes(range(32))
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -50,6 +55,8 @@ TEXT = st.text(max_size=20)
 SCALAR = st.booleans() | INT64 | st.floats() | TEXT
 SCALARS = st.lists(SCALAR, max_size=4).map(tuple)
 HASH = st.binary(min_size=32, max_size=32)
+
+SLOT = st.sampled_from([slot.value for slot in Slot])
 
 BODY: st.SearchStrategy[Body] = st.one_of(
     st.builds(
@@ -65,18 +72,38 @@ BODY: st.SearchStrategy[Body] = st.one_of(
         actions=st.lists(st.tuples(UINT, SCALARS, UINT), max_size=3).map(tuple),
         trap=st.none() | st.tuples(UINT, UINT),
         utc_offset_us=INT64,
+        slot=SLOT,
     ),
-    st.builds(ActionResultBody, TEXT, HASH, UINT, UINT, UINT, UINT, TEXT),
-    st.builds(RejectedBody, TEXT, TEXT, TEXT, TEXT, UINT, INT64, INT64),
+    st.builds(ActionResultBody, TEXT, HASH, UINT, UINT, UINT, UINT, TEXT, SLOT),
+    st.builds(RejectedBody, TEXT, TEXT, TEXT, TEXT, UINT, INT64, INT64, SLOT),
     st.builds(GapBody, UINT, UINT, UINT, TEXT, HASH, INT64, INT64, UINT, st.just(KEY.public_key)),
     st.builds(
-        InstallBody, TEXT, HASH, TEXT, TEXT, UINT, st.lists(st.tuples(TEXT, SCALAR)).map(tuple), st.none() | HASH
+        InstallBody,
+        rule=TEXT,
+        program=HASH,
+        version=TEXT,
+        deployment=TEXT,
+        manifest_version=UINT,
+        params=st.lists(st.tuples(TEXT, SCALAR)).map(tuple),
+        previous=st.none() | HASH,
+        slot=SLOT,
+        withholds=st.booleans(),
     ),
     st.builds(RemoveBody, TEXT, HASH),
-    st.builds(WithdrawBody, TEXT, HASH, st.lists(HASH, max_size=4).map(tuple), INT64),
-    st.builds(StartBody, TEXT, HASH, st.booleans(), st.lists(st.tuples(TEXT, HASH), max_size=3).map(tuple)),
+    st.builds(WithdrawBody, TEXT, HASH, st.lists(HASH, max_size=4).map(tuple), INT64, SLOT),
+    st.builds(
+        StartBody,
+        version=TEXT,
+        public_key=HASH,
+        clean=st.booleans(),
+        programs=st.lists(st.tuples(TEXT, HASH), max_size=3).map(tuple),
+        replaced_epoch=UINT,
+        candidates=st.lists(st.tuples(TEXT, HASH), max_size=3).map(tuple),
+    ),
     st.builds(StopBody, TEXT),
     st.builds(CheckpointBody, st.just(KEY.public_key)),
+    st.builds(ClockBody, TEXT, HASH, INT64, SLOT),
+    st.builds(SlotBody, TEXT, UINT, HASH, st.none() | HASH, TEXT),
 )
 RECORD = st.builds(Record, TEXT, UINT, st.integers(1, 2**63), HASH, INT64, BODY)
 
@@ -210,10 +237,22 @@ def test_a_whole_chain_holds() -> None:
     assert (report.checkpoints, report.unvouched, report.head) == (1, 1, record_hash(records[-1]))
 
 
+def test_the_report_says_whose_chain_it_is_and_how_much_nobody_vouches_for() -> None:
+    records = chain([execution(1), CheckpointBody(KEY.public_key), execution(2), execution(3)])
+    report = verify_chain(records)
+    assert (report.node, report.epoch, report.public_key) == ("n", 7, KEY.public_key), "the key of its own records"
+    assert (report.checkpoints, report.unvouched) == (1, 2)
+    assert verify_stored((decode_record(data).time_us, data) for data in records) == report
+    assert verify_chain(records[:1], OTHER.public_key).public_key == OTHER.public_key, "the key that was asked for"
+
+
 def test_an_empty_chain_does_not_hold() -> None:
     """Otherwise whoever empties it leaves nothing that does not hold."""
     report = verify_chain([])
-    assert report.problem is not None and report.problem.kind is BreakKind.EMPTY
+    assert report.problem is not None
+    assert (report.problem.kind, report.problem.seq) == (BreakKind.EMPTY, 1), "the seq that is missing"
+    assert replace(report, problem=None) == ChainReport(), "of nothing nothing is said"
+    assert verify_stored([]) == report
     assert verify_chain([], anchor=Anchor(7, ZERO_HASH)).holds, "nothing after a known record is no loss"
 
 
@@ -290,6 +329,9 @@ def test_dropped_records_need_a_signed_gap_that_fits() -> None:
     assert good.holds and good.first_seq == 4 and good.lost[0].count == 3
     assert verify_chain(with_gap(gap(2, hash_of_3)), KEY.public_key).problem is not None
     assert verify_chain(with_gap(gap(3, bytes(32))), KEY.public_key).problem is not None
+    first = chain([execution(n) for n in range(3)])
+    also_good = [*first[1:], *chain([gap(1, record_hash(first[0]))], start=4, prev=record_hash(first[2]))]
+    assert verify_chain(also_good, KEY.public_key).holds, "also of a single record"
     assert verify_chain(rest, KEY.public_key, Anchor(3, hash_of_3)).holds
     assert verify_chain(rest, KEY.public_key, Anchor(3, bytes(32))).problem is not None
 
@@ -301,5 +343,7 @@ def test_a_forged_signature_is_found() -> None:
     for forged in (forged_key, forged_signature):
         problem = verify_chain([forged], KEY.public_key).problem
         assert problem is not None and problem.kind is BreakKind.UNSIGNED
+        assert verify_stored([(0, forged)], KEY.public_key).problem == problem
+    assert verify_stored([(0, forged_key)]).holds
     assert verify_chain([forged_key]).holds, "without a key to trust, only damage can be seen"
     assert verify_chain([forged_signature]).problem is not None
