@@ -5,7 +5,9 @@ from __future__ import annotations
 from math import exp, inf, lgamma, log, log1p
 
 _TERMS_MAX = 100_000
+_STEPS_MAX = 200
 _ENOUGH = 1e-15
+_ENOUGH_X = 1e-12
 _TINY = 1e-300
 
 
@@ -26,7 +28,23 @@ def log_beta_cdf(x: float, a: float, b: float) -> float:
     front = a * log(x) + b * log1p(-x) - log_beta(a, b)
     if x <= (a + 1) / (a + b + 2):
         return min(0.0, front - log(a * _fraction(x, a, b)))
-    return log1p(-min(exp(front - log(b * _fraction(1 - x, b, a))), 1 - _ENOUGH))
+    return log1p(-exp(front - log(b * _fraction(1 - x, b, a))))
+
+
+def beta_quantile(log_p: float, a: float, b: float) -> float:
+    """Return the x with log I_x(a, b) = `log_p`, for a and b >= 1.
+
+    The logarithm is concave there. So each step of Newton's method ends below the solution, and the next ones climb.
+    """
+    x = a / (a + b)
+    for _ in range(_STEPS_MAX):
+        value = log_beta_cdf(x, a, b)
+        log_slope = (a - 1) * log(x) + (b - 1) * log1p(-x) - log_beta(a, b) - value
+        step = (value - log_p) * exp(-log_slope)
+        x = x - step if step < x else x / 2
+        if abs(step) < _ENOUGH_X * x:
+            break
+    return x
 
 
 def _fraction(x: float, a: float, b: float) -> float:

@@ -48,11 +48,13 @@ class Outcomes:
 class Counts:
     """The counters that a node keeps for a program in a slot, since it began there for a deployment.
 
-    `traps` and `missed_deadlines` count executions. `failed_actions` counts executions with at least one action that
-    failed. `rejected` counts events that never became executions.
+    `acted` counts the executions whose actions were not withheld: in a canary, those with a key in the share. `traps`
+    and `missed_deadlines` count executions. `failed_actions` counts executions with at least one action that failed: a test
+    for single executions would take three failures of one for three. `rejected` counts events that were never run.
     """
 
     executions: int = 0
+    acted: int = 0
     traps: int = 0
     failed_actions: int = 0
     missed_deadlines: int = 0
@@ -71,7 +73,7 @@ class Counts:
         return Counts(*map(max, _values(self), _values(other)))
 
     def outcomes(self) -> Outcomes:
-        """Return executions and failures, each execution at most once as far as the counters tell.
+        """Return executions and failures of any kind, each execution at most once as far as the counters tell.
 
         A trap asks for no action, so `traps` and `failed_actions` never count one execution twice. A late execution may
         be one of these: then it is counted once. A rejected event counts as an execution that failed.
@@ -79,6 +81,15 @@ class Counts:
         failures = max(self.traps + self.failed_actions, self.missed_deadlines)
         return Outcomes(self.executions + self.rejected, failures + self.rejected)
 
+    def decisions(self) -> Outcomes:
+        """Return executions and failures without those of actions: fair between programs of which one acts seldom."""
+        failures = max(self.traps, self.missed_deadlines)
+        return Outcomes(self.executions + self.rejected, failures + self.rejected)
+
+    def actions(self) -> Outcomes:
+        """Return the executions that acted, and those of them with an action that failed."""
+        return Outcomes(self.acted, self.failed_actions)
+
 
 def _values(counts: Counts) -> tuple[int, ...]:
-    return (counts.executions, counts.traps, counts.failed_actions, counts.missed_deadlines, counts.rejected)
+    return tuple(getattr(counts, name) for name in Counts.__match_args__)

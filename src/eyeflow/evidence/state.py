@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from math import isfinite
 from typing import Any
 
 from eyeflow.base.reading import Unreadable, parse_json
-from eyeflow.evidence.eprocess import OneProportion, Test, TwoProportions
+from eyeflow.evidence.eprocess import LOG_E_MAX, OneProportion, Test, TwoProportions
 from eyeflow.evidence.outcomes import Outcomes
 
-_KINDS: dict[str, type[TwoProportions] | type[OneProportion]] = {
-    "twoProportions": TwoProportions,
-    "oneProportion": OneProportion,
-}
+_KINDS: dict[str, Any] = {"twoProportions": TwoProportions, "oneProportion": OneProportion}
+COUNT_MAX = 2**53
+"""A count is exact as a float, too."""
 
 
 def to_json(test: Test) -> str:
@@ -30,25 +30,47 @@ def _written(value: Any) -> Any:
 def from_json(text: str) -> Test:
     """Return the test of a text that `to_json` wrote; raises Unreadable for any other."""
     found = parse_json(text, unique_names=True)
-    kind = _KINDS.get(found.get("test", "")) if isinstance(found, dict) and isinstance(found.get("test"), str) else None
+    name = found.get("test") if isinstance(found, dict) else None
+    kind = _KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
         raise Unreadable("it is no test of failures")
     names = kind.__match_args__
     if found.keys() != {"test", *names}:
-        raise Unreadable(f"a {found['test']} has exactly the fields {', '.join(names)}")
-    return kind(*(_read(name, found[name]) for name in names))
+        raise Unreadable(f"{name} has the fields {', '.join(names)}, and no others")
+    test: Test = kind(*(_read(field, found[field]) for field in names))
+    return test
 
 
-def _read(name: str, value: Any) -> Any:
-    if name == "seed":
-        right = isinstance(value, str)
-    elif name in {"bound", "log_e", "peak"}:
-        right = isinstance(value, float | int) and not isinstance(value, bool) and isfinite(value)
-    elif name == "before" and value is None:
-        right = True
-    else:
-        right = isinstance(value, list) and len(value) == 2 and all(type(one) is int and one >= 0 for one in value)
-        value = Outcomes(*value) if right else value
-    if not right:
-        raise Unreadable(f"{name} is {json.dumps(value)}")
-    return value
+def _read(field: str, value: Any) -> Any:
+    read: Callable[[Any], Any] = _FIELDS.get(field, _counts)
+    found = read(value)
+    if found is None and (field, value) != ("before", None):
+        raise Unreadable(f"{field} is {json.dumps(value)}")
+    return found
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _counts(value: Any) -> Outcomes | None:
+    right = isinstance(value, list) and len(value) == 2
+    return Outcomes(*value) if right and all(type(one) is int and 0 <= one < COUNT_MAX for one in value) else None
+
+
+def _number(low: float, high: float) -> Callable[[Any], float | None]:
+    def read(value: Any) -> float | None:
+        is_number = isinstance(value, float | int) and not isinstance(value, bool)
+        return float(value) if is_number and isfinite(value) and low <= value <= high else None
+
+    return read
+
+
+_FIELDS: dict[str, Callable[[Any], Any]] = {
+    "seed": _text,
+    "alarm_e": _number(1, 1e100),
+    "bound": _number(0, 1),
+    "log_e": _number(-1e300, LOG_E_MAX),
+    "peak": _number(0, LOG_E_MAX),
+}
+"""How each field is read; the others are counts."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from enum import Enum
-from math import ceil, exp, log
+from math import ceil, exp, floor, log, log10
 
+from eyeflow.base.duration import format_duration
 from eyeflow.base.record import dataclass
 from eyeflow.evidence.eprocess import OneProportion, Test, TwoProportions
 from eyeflow.evidence.interval import exact_interval
@@ -16,11 +17,12 @@ NAMED_MAX = 10
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a candidate must show. `failures_max` is in hundredths of a percent, as in a node's `Trial`.
+    """What a candidate must show; the first four are those of a node's `Trial`.
 
-    `observe_s`: how long it is watched. `samples_min`: fewest executions for a verdict on rates. `failures_max`: the
-    share of failures that is fine in any case. `alpha`: how probable a false alarm may be. `starts_max`: how often a
-    node may start again in each hour that is begun; more is a crash loop.
+    `observe_s`: how long it is watched. `samples_min`: fewest executions for a verdict on rates; with 0 it passes
+    without any. `failures_max`: the share of failures, in hundredths of a percent, that is allowed without a control.
+    `starts_max`: how often a node may start again in an hour; more is a crash loop. `alpha`: how probable a false alarm
+    may be. Raises ValueError for what is none of these.
     """
 
     observe_s: float = 60.0
@@ -29,6 +31,10 @@ class Settings:
     starts_max: int = 3
     alpha: float = 0.05
 
+    def __post_init__(self) -> None:
+        if not (0 <= self.failures_max <= 10_000 and 0 < self.alpha < 1):
+            raise ValueError(f"no settings: failures_max {self.failures_max}, alpha {self.alpha}")
+
     @property
     def tolerance(self) -> float:
         """`failures_max` as a share, 0 to 1."""
@@ -36,7 +42,8 @@ class Settings:
 
 
 DOUBT = 0.025
-"""A candidate whose failures are less probable than this by chance does not pass; it fails at an alarm only."""
+"""Failures that are less probable than this by chance are no pass, and without an alarm they are no failure either."""
+HOUR_S = 3600
 
 
 class Kind(Enum):
@@ -98,13 +105,16 @@ def judge(watch: Watch, settings: Settings) -> Verdict:
         test = check.test
         return Verdict(kind, reason, left_s, test.seen_candidate, test.seen_control, exp(test.peak), alarm_e)
 
-    if watch.starts > settings.starts_max * max(1, ceil(watch.observed_s / 3600)):
-        return verdict(Kind.FAIL, f"it started again {watch.starts} times in {_seconds(watch.observed_s)}")
+    if watch.starts > settings.starts_max * max(1, ceil(watch.observed_s / HOUR_S)):
+        times = f"{watch.starts} times in {_duration(watch.observed_s)}"
+        return verdict(
+            Kind.FAIL, f"the node's process started again {times}, and {settings.starts_max} an hour are allowed"
+        )
     if failing:
         return verdict(Kind.FAIL, _numbers(check))
     missing = "; ".join(_missing(check, watch, settings))
-    if not check.test.seen_candidate.executions:
-        return verdict(Kind.NO_DATA, "; ".join(filter(None, ["it had no executions", missing])))
+    if settings.samples_min and not check.test.seen_candidate.executions:
+        return verdict(Kind.NO_DATA, f"no executions; {missing}")
     if missing:
         return verdict(Kind.INCONCLUSIVE, f"{_numbers(check)}; {missing}")
     return verdict(Kind.PASS, _numbers(check))
@@ -121,7 +131,7 @@ def _missing(check: Check, watch: Watch, settings: Settings) -> list[str]:
     elif min(one.test.chance for one in watch.checks) < DOUBT:
         found.append("more than chance explains well, and too few to be sure")
     if watch.observed_s < settings.observe_s:
-        found.append(f"watched for {_seconds(watch.observed_s)} of {_seconds(settings.observe_s)}")
+        found.append(f"watched for {_duration(watch.observed_s)} of {_duration(settings.observe_s)}")
     if watch.silent:
         names, more = ", ".join(watch.silent[:NAMED_MAX]), len(watch.silent) - NAMED_MAX
         found.append(f"not heard of: {names}" + (f" and {more} more" if more > 0 else ""))
@@ -147,10 +157,11 @@ def _share(outcomes: Outcomes, what: str = "", interval: str = ", ") -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share for people: one decimal, two digits where that would hide it."""
+    """Return a share for people: one decimal, or the first two digits where that would hide it."""
     value = share * 100
-    return f"{value:.1f} %" if value >= 0.1 or not value else f"{value:.2g} %"
+    decimals = 1 if value >= 0.1 or not value else 1 - floor(log10(value))
+    return f"{value:.{decimals}f} %"
 
 
-def _seconds(value: float) -> str:
-    return f"{value:.0f} s"
+def _duration(value_s: float) -> str:
+    return format_duration(int(value_s) * 1_000_000)

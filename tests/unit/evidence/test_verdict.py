@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from eyeflow.evidence.eprocess import TwoProportions, against
+from math import log
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eyeflow.evidence.eprocess import OneProportion, TwoProportions, against
 from eyeflow.evidence.outcomes import Outcomes
-from eyeflow.evidence.verdict import Check, Kind, Settings, Verdict, Watch, judge
+from eyeflow.evidence.verdict import Check, Kind, Settings, Verdict, Watch, judge, percent
 
 SETTINGS = Settings()
+COUNTS = st.tuples(st.integers(0, 200), st.integers(0, 200)).map(lambda two: (max(two), min(two)))
 
 
 def beside(control: tuple[int, int], candidate: tuple[int, int]) -> Check:
@@ -18,29 +25,173 @@ def after(candidate: tuple[int, int], before: tuple[int, int] | None = None) -> 
     return Check(against(SETTINGS.tolerance, history).after(Outcomes(*candidate)))
 
 
-def said(*checks: Check, observed_s: float = 60, starts: int = 0, silent: tuple[str, ...] = ()) -> Verdict:
-    return judge(Watch(checks, observed_s, starts, silent), SETTINGS)
+def said(
+    *checks: Check,
+    observed_s: float = 60,
+    starts: int = 0,
+    silent: tuple[str, ...] = (),
+    settings: Settings = SETTINGS,
+) -> Verdict:
+    return judge(Watch(checks, observed_s, starts, silent), settings)
 
 
-def test_people_see_numbers() -> None:
+def test_people_see_numbers_of_a_candidate_beside_the_active_program() -> None:
     found = said(beside((100, 2), (40, 7)))
     assert found.kind is Kind.FAIL
     assert found.reason == (
-        "7 of 40 executions failed (17.5 %, 95 % interval 7.3 to 32.8 %); the active program: 2 of 100 (2.0 %, 0.2 to 7.0 %)"
+        "7 of 40 executions failed (17.5 %, 95 % interval 7.3 to 32.8 %); "
+        "the active program: 2 of 100 (2.0 %, 0.2 to 7.0 %)"
+    )
+    assert (found.candidate, found.before) == (Outcomes(40, 7), Outcomes(100, 2))
+    assert found.e > found.alarm_e == 20
+
+
+def test_people_see_numbers_of_a_candidate_after_another_program() -> None:
+    found = said(after((40, 17), (100, 2)))
+    assert found.kind is Kind.FAIL
+    assert found.reason == (
+        "17 of 40 executions failed (42.5 %, 95 % interval 27.0 to 59.1 %); "
+        "before: 2 of 100 (2.0 %, 0.2 to 7.0 %); allowed: 7.0 %"
+    )
+
+
+def test_people_see_numbers_of_a_candidate_of_which_nothing_is_known() -> None:
+    assert (
+        said(after((20, 0))).reason == "0 of 20 executions failed (0.0 %, 95 % interval 0.0 to 16.8 %); allowed: 5.0 %"
     )
 
 
 def test_a_candidate_that_does_as_well_passes() -> None:
     assert said(beside((100, 2), (100, 2))).kind is Kind.PASS
+    assert said(beside((100, 2), (20, 0))).kind is Kind.PASS
     assert said(after((20, 0))).kind is Kind.PASS
+    assert said(after((200, 10))).kind is Kind.PASS
 
 
-def test_nothing_is_said_too_early() -> None:
-    assert said(beside((100, 2), (100, 2)), observed_s=59).kind is Kind.INCONCLUSIVE
-    assert said(beside((100, 2), (19, 0))).kind is Kind.INCONCLUSIVE
-    assert said(beside((100, 2), (0, 0))).kind is Kind.NO_DATA
+def test_a_bad_baseline_does_not_condemn_a_good_candidate() -> None:
+    assert said(beside((100, 60), (100, 55))).kind is Kind.PASS
+    assert said(after((100, 55), (100, 60))).kind is Kind.PASS
+    assert said(after((100, 55))).kind is Kind.FAIL
+
+
+def test_a_pass_waits_for_the_time_the_samples_the_control_and_each_node() -> None:
+    early = said(beside((100, 2), (100, 2)), observed_s=12.3)
+    assert (early.kind, early.left_s) == (Kind.INCONCLUSIVE, pytest.approx(47.7))
+    assert early.reason.endswith("; watched for 12s of 1min")
+    few = said(beside((100, 2), (19, 0)))
+    assert (few.kind, few.left_s) == (Kind.INCONCLUSIVE, 0)
+    assert few.reason.endswith("; a verdict needs 20 executions")
+    alone = said(beside((19, 0), (100, 0)))
+    assert alone.kind is Kind.INCONCLUSIVE
+    assert alone.reason.endswith("; a comparison needs 20 executions of the active program")
+    silent = said(after((100, 0)), silent=tuple(f"n{number}" for number in range(12)))
+    assert silent.kind is Kind.INCONCLUSIVE
+    assert silent.reason.endswith("; not heard of: n0, n1, n2, n3, n4, n5, n6, n7, n8, n9 and 2 more")
+
+
+def test_all_that_is_missing_is_said() -> None:
+    found = said(after((3, 0)), observed_s=5, silent=("n1",))
+    assert found.reason.endswith("; a verdict needs 20 executions; watched for 5s of 1min; not heard of: n1")
+
+
+@pytest.mark.parametrize("check", [after((0, 0)), beside((100, 2), (0, 0)), beside((0, 0), (0, 0))])
+def test_no_executions_are_no_data(check: Check) -> None:
+    found = said(check, observed_s=600)
+    assert (found.kind, found.reason) == (Kind.NO_DATA, "no executions; a verdict needs 20 executions")
+
+
+def test_a_rate_needs_samples_to_fail_too() -> None:
+    five = said(after((5, 5)))
+    assert five.kind is Kind.INCONCLUSIVE and five.e > five.alarm_e
+    assert said(after((19, 19))).kind is Kind.INCONCLUSIVE
+    assert said(after((20, 20))).kind is Kind.FAIL
+    assert said(after((5, 5)), settings=Settings(samples_min=5)).kind is Kind.FAIL
+
+
+def test_a_failure_is_told_before_the_time_is_over() -> None:
+    assert said(after((20, 20)), observed_s=1, silent=("n1",)).kind is Kind.FAIL
+
+
+def test_what_chance_hardly_explains_does_not_pass() -> None:
+    """7 of 40 against 7 %: not enough for an alarm that holds at any look, and too much to call it good."""
+    doubtful = said(after((40, 7), (100, 2)))
+    assert doubtful.kind is Kind.INCONCLUSIVE and doubtful.e < doubtful.alarm_e
+    assert doubtful.reason.endswith("; more than chance explains well, and too few to be sure")
+    assert said(after((40, 6), (100, 2))).kind is Kind.PASS
+    assert said(beside((200, 20), (200, 35))).kind is Kind.INCONCLUSIVE
+    assert said(beside((100, 5), (100, 13))).kind is Kind.PASS
 
 
 def test_a_crash_loop_fails_at_once() -> None:
-    assert said(after((0, 0)), observed_s=20, starts=4).reason == "it started again 4 times in 20 s"
+    found = said(after((0, 0)), observed_s=20, starts=4)
+    assert found.kind is Kind.FAIL
+    assert found.reason == "the node's process started again 4 times in 20s, and 3 an hour are allowed"
     assert said(after((0, 0)), observed_s=20, starts=3).kind is Kind.NO_DATA
+    assert said(after((100, 0)), observed_s=20, starts=1, settings=Settings(starts_max=0)).kind is Kind.FAIL
+
+
+def test_a_long_watch_allows_more_starts() -> None:
+    assert said(after((100, 0)), observed_s=3600, starts=4).kind is Kind.FAIL
+    assert said(after((100, 0)), observed_s=3601, starts=6).kind is Kind.PASS
+    assert said(after((100, 0)), observed_s=3601, starts=7).kind is Kind.FAIL
+
+
+def test_no_samples_may_be_asked_for() -> None:
+    none = Settings(samples_min=0)
+    assert said(after((0, 0)), settings=none).kind is Kind.PASS
+    assert said(after((0, 0)), observed_s=59, settings=none).kind is Kind.INCONCLUSIVE
+    assert said(beside((0, 0), (0, 0)), settings=none).kind is Kind.PASS
+
+
+def test_several_checks_share_the_false_alarms() -> None:
+    """Each check may raise a false alarm: with two, each has half of alpha."""
+    good = Check(OneProportion(0.05, candidate=Outcomes(100, 0)))
+    bad = Check(OneProportion(0.05, candidate=Outcomes(100, 13), peak=log(30)), "executions that acted failed to act")
+    assert said(good, bad).kind is Kind.INCONCLUSIVE  # the chance of the second one
+    assert said(bad).kind is Kind.FAIL
+    worse = Check(OneProportion(0.05, candidate=Outcomes(100, 14), peak=log(40.1)), bad.what)
+    found = said(good, worse)
+    assert found.kind is Kind.FAIL and found.alarm_e == 40
+    assert found.reason.startswith("14 of 100 executions that acted failed to act (14.0 %")
+
+
+def test_a_check_with_few_samples_does_not_condemn() -> None:
+    few = Check(OneProportion(0.05, candidate=Outcomes(19, 19), peak=log(1e9)))
+    assert said(after((100, 0)), few).kind is Kind.INCONCLUSIVE
+
+
+@given(st.one_of(COUNTS.map(after), st.tuples(COUNTS, COUNTS).map(lambda two: beside(*two))), st.integers(0, 120))
+def test_only_enough_time_and_samples_pass(check: Check, observed_s: int) -> None:
+    found = said(check, observed_s=observed_s)
+    seen = check.test.seen_candidate
+    if found.kind is Kind.PASS:
+        assert observed_s >= 60 and seen.executions >= 20 and check.test.peak < log(20)
+    if found.kind is Kind.FAIL:
+        assert seen.executions >= 20 and check.test.peak >= log(20)
+    assert (found.kind is Kind.NO_DATA) == (seen.executions == 0)
+    assert found.left_s == max(0, 60 - observed_s) and found.reason
+
+
+@given(COUNTS, st.integers(0, 200))
+def test_one_failure_more_never_makes_a_verdict_better(counts: tuple[int, int], more: int) -> None:
+    order = [Kind.PASS, Kind.INCONCLUSIVE, Kind.FAIL]
+    count, failed = max(20, counts[0]), counts[1]
+    worse = min(count, failed + more)
+    assert order.index(said(after((count, failed))).kind) <= order.index(said(after((count, worse))).kind)
+
+
+@pytest.mark.parametrize("wrong", [{"failures_max": -1}, {"failures_max": 10_001}, {"alpha": 0.0}, {"alpha": 1.0}])
+def test_wrong_settings_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="no settings"):
+        Settings(**wrong)  # type: ignore[arg-type]
+
+
+def test_small_shares_are_not_hidden() -> None:
+    assert [percent(share) for share in (0, 1, 0.1749, 0.001, 0.00042, 1e-7)] == [
+        "0.0 %",
+        "100.0 %",
+        "17.5 %",
+        "0.1 %",
+        "0.042 %",
+        "0.000010 %",
+    ]
