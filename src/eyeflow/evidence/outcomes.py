@@ -49,8 +49,8 @@ class Counts:
     """The counters that a node keeps for a program in a slot, since it began there for a deployment.
 
     `acted` counts the executions whose actions were not withheld: in a canary, those with a key in the share. `traps`
-    and `missed_deadlines` count executions. `failed_actions` counts executions with at least one action that failed: a test
-    for single executions would take three failures of one for three. `rejected` counts events that were never run.
+    and `missed_deadlines` count executions. `failed_actions` counts executions with at least one action that failed:
+    three failures in one execution would pass for three bad executions. `rejected` counts events that were never run.
     """
 
     executions: int = 0

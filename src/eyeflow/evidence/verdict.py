@@ -65,7 +65,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What was seen of a candidate. The first check tells whether it had enough executions.
+    """What was seen of a candidate. The first of one or more checks tells whether it had enough executions.
 
     `observed_s`: how long it has been watched. `starts`: process starts since it began, the most of any node, without
     the one in which it began. `silent`: nodes that run it and have not been heard of.
@@ -81,7 +81,8 @@ class Watch:
 class Verdict:
     """`kind`, and the reason in one line. `left_s` is what is left of the time to watch: 0 means that it is over.
 
-    `e` is the highest wealth of the check that the reason tells of, `alarm_e` where it condemns.
+    `candidate` and `before` are the counts of the reason, `e` is the highest wealth of their test, `alarm_e` the one
+    that condemns. Before the time is over, INCONCLUSIVE and NO_DATA mean: wait for `left_s`.
     """
 
     kind: Kind
@@ -98,7 +99,8 @@ def judge(watch: Watch, settings: Settings) -> Verdict:
     alarm_e = len(watch.checks) / settings.alpha
     ripe = [one for one in watch.checks if one.test.seen_candidate.executions >= settings.samples_min]
     failing = [one for one in ripe if one.test.peak >= log(alarm_e)]
-    check = failing[0] if failing else watch.checks[0]
+    doubtful = [one for one in watch.checks if one.test.chance < DOUBT]
+    check = (failing or doubtful or watch.checks)[0]
     left_s = max(0.0, settings.observe_s - watch.observed_s)
 
     def verdict(kind: Kind, reason: str) -> Verdict:
@@ -112,23 +114,23 @@ def judge(watch: Watch, settings: Settings) -> Verdict:
         )
     if failing:
         return verdict(Kind.FAIL, _numbers(check))
-    missing = "; ".join(_missing(check, watch, settings))
-    if settings.samples_min and not check.test.seen_candidate.executions:
+    missing = "; ".join(_missing(watch, settings, is_doubtful=bool(doubtful)))
+    if settings.samples_min and not watch.checks[0].test.seen_candidate.executions:
         return verdict(Kind.NO_DATA, f"no executions; {missing}")
     if missing:
         return verdict(Kind.INCONCLUSIVE, f"{_numbers(check)}; {missing}")
     return verdict(Kind.PASS, _numbers(check))
 
 
-def _missing(check: Check, watch: Watch, settings: Settings) -> list[str]:
+def _missing(watch: Watch, settings: Settings, *, is_doubtful: bool) -> list[str]:
     """Return what a pass still needs, for people."""
     found = []
-    test, least = check.test, settings.samples_min
+    test, least = watch.checks[0].test, settings.samples_min
     if test.seen_candidate.executions < least:
         found.append(f"a verdict needs {least} executions")
     elif isinstance(test, TwoProportions) and test.seen_control.executions < least:
         found.append(f"a comparison needs {least} executions of the active program")
-    elif min(one.test.chance for one in watch.checks) < DOUBT:
+    elif is_doubtful:
         found.append("more than chance explains well, and too few to be sure")
     if watch.observed_s < settings.observe_s:
         found.append(f"watched for {_duration(watch.observed_s)} of {_duration(settings.observe_s)}")

@@ -147,7 +147,8 @@ def test_several_checks_share_the_false_alarms() -> None:
     """Each check may raise a false alarm: with two, each has half of alpha."""
     good = Check(OneProportion(0.05, candidate=Outcomes(100, 0)))
     bad = Check(OneProportion(0.05, candidate=Outcomes(100, 13), peak=log(30)), "executions that acted failed to act")
-    assert said(good, bad).kind is Kind.INCONCLUSIVE  # the chance of the second one
+    doubtful = said(good, bad)
+    assert doubtful.kind is Kind.INCONCLUSIVE and doubtful.reason.startswith("13 of 100 executions that acted")
     assert said(bad).kind is Kind.FAIL
     worse = Check(OneProportion(0.05, candidate=Outcomes(100, 14), peak=log(40.1)), bad.what)
     found = said(good, worse)
