@@ -54,11 +54,11 @@ class Counts:
     """
 
     executions: int = 0
-    acted: int = 0
     traps: int = 0
     failed_actions: int = 0
     missed_deadlines: int = 0
     rejected: int = 0
+    acted: int = 0
 
     def since(self, earlier: Counts) -> Counts:
         """Return what came since `earlier`, never less than nothing.
