@@ -85,3 +85,11 @@ def test_an_empty_audit_and_altered_times_are_found(eyeflow: Command, data_dir: 
     db.close()
     ran = eyeflow("audit", "verify", "--data-dir", data_dir, "--json")
     assert ran.code == PROBLEMS and ran.json["problem"]["kind"] == "empty"
+
+
+def test_nothing_found_is_said(eyeflow: Command, data_dir: Path) -> None:
+    assert eyeflow("audit", "show", "--data-dir", data_dir).err == ""
+    ran = eyeflow("audit", "show", "--data-dir", data_dir, "--rule", "pump")
+    assert (ran.code, ran.out) == (OK, "") and "no record of the rule `pump`" in ran.err
+    ran = eyeflow("audit", "show", "--data-dir", data_dir, "--from", "999", "--json")
+    assert (ran.code, ran.out) == (OK, "") and "the last one is" in ran.err

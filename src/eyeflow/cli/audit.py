@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eyeflow.base.errors import ExitCode
+from eyeflow.base.word import literal
 from eyeflow.cli.console import JsonFlag, counted, finish, note, paint, say, say_json
 from eyeflow.cli.node import SETTING_FLAGS, ConfigOption, load_node_config
 
@@ -141,7 +142,7 @@ def show(
     json_: JsonFlag = False,
 ) -> None:
     """Show audit records: what happened, why, and what was done."""
-    from eyeflow.node.status.audit_view import record_view
+    from eyeflow.node.status.audit_view import defaults, record_view
     from eyeflow.protocol.audit import decode_record
 
     with _open(config, data_dir, context.args) as reader:
@@ -157,13 +158,15 @@ def show(
                 shown.pop(0)
             elif from_seq and len(shown) == last:
                 break
+        if not shown:
+            note(f"no record of the rule `{rule}` here" if rule else f"no record here: the last one is {newest}")
         find_program = _programs(reader)
         for record in shown:
             view = record_view(record, find_program)
             if json_:
                 say_json(_finite(view), indent=None)
             else:
-                say(_line(view))
+                say(_line(view, defaults(record)))
 
 
 def _programs(reader: AuditReader) -> Callable[[bytes], Program | None]:
@@ -180,20 +183,22 @@ def _programs(reader: AuditReader) -> Callable[[bytes], Program | None]:
     return find
 
 
-def _line(view: dict[str, Any]) -> str:
-    """Return one record as a line; what its kind does not need is left out."""
+def _line(view: dict[str, Any], usual: frozenset[str]) -> str:
+    """Return one record as a line; what its kind does not need is left out, and so are the fields that are as usual."""
     from eyeflow.cli.console import iso_time
 
     head = f"{view.pop('seq'):>6}  {iso_time(view.pop('timeUs'))}  {view.pop('kind'):<13}"
     for name in ("epoch", "node", "prev"):
         view.pop(name)
-    for name in ("program", "previous", "last_hash", "public_key"):
+    for name in ("program", "previous", "lastHash", "publicKey"):
         if view.get(name):
             view[name] = view[name][:8]
     if "reads" not in view:
-        return f"{head} " + " ".join(f"{n}={_field(v)}" for n, v in view.items() if v not in (None, [], ""))
-    reads = [f"{_call(one)} = {'failed' if one['value'] is None else _short(one['value'])}" for one in view["reads"]]
-    given = [f"{name} = {_short(value)}" for name, value in view["inputs"].items()]
+        return f"{head} " + " ".join(
+            f"{n}={_field(v)}" for n, v in view.items() if n not in usual and v not in (None, [], "")
+        )
+    reads = [f"{_call(one)} = {'failed' if one['value'] is None else literal(one['value'])}" for one in view["reads"]]
+    given = [f"{name} = {literal(value)}" for name, value in view["inputs"].items()]
     actions = [
         f"{_call(one)} at line {one['line']}{' (unchanged)' if one['disposition'] == 'repeated' else ''}"
         for one in view["actions"]
@@ -204,13 +209,7 @@ def _line(view: dict[str, Any]) -> str:
 
 
 def _call(one: dict[str, Any]) -> str:
-    return f"{one['capability']}({', '.join(_short(value) for value in one['arguments'].values())})"
-
-
-def _short(value: Any) -> str:
-    """Return a value of a rule: names of pins and enum members, written in capitals, bare; other texts quoted."""
-    bare = isinstance(value, str) and value.isidentifier() and value.isupper()
-    return str(value) if bare else json.dumps(value, ensure_ascii=False)
+    return f"{one['capability']}({', '.join(literal(value) for value in one['arguments'].values())})"
 
 
 def _field(value: Any) -> str:

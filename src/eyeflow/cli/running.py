@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 import sys
 from dataclasses import replace
 from datetime import UTC
@@ -15,6 +13,7 @@ import typer
 from eyeflow.base.duration import format_duration
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.reading import Unreadable, parse_float
+from eyeflow.base.word import literal
 from eyeflow.cli import compiling
 from eyeflow.cli.console import JsonFlag, counted, iso_time, note, paint, say, say_json
 from eyeflow.cli.files import STDIN, read_bytes, read_program, usage_error
@@ -26,12 +25,11 @@ if TYPE_CHECKING:
 
     from eyeflow.node.replay.event_files import EventRows, TimeSource
     from eyeflow.node.replay.replay import ActionRecord, ReplayOptions, Summary
-    from eyeflow.svm.program import Program, Value
+    from eyeflow.svm.program import Program
     from eyeflow.svm.verify import Verified
 
 SPEED_MIN, SPEED_MAX = 0.001, 1e6
 """Slower, a gap of a night would last for years, and longer than a sleep may."""
-DURATION = re.compile(r"-?\d+(us|ms|s|min|h|d)")
 
 EventsOption = Annotated[
     list[str],
@@ -227,16 +225,9 @@ def _show(record: ActionRecord, as_json: bool) -> None:
     if as_json:
         say_json(_json_record(record), indent=None)
         return
-    call = f"{record.action}({', '.join(_argument(n, v) for n, v in record.arguments.items())})"
+    call = f"{record.action}({', '.join(f'{n}: {literal(v)}' for n, v in record.arguments.items())})"
     place = paint(f"line {record.line}, event {record.event}", "2", sys.stdout)
     say(f"{iso_time(record.time_us)}  {'emit ' if record.is_event else ''}{call}  {place}")
-
-
-def _argument(name: str, value: Value) -> str:
-    plain = isinstance(value, str) and (value.isidentifier() or DURATION.fullmatch(value))
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    text = str(value) if plain or number else json.dumps(value, ensure_ascii=False)
-    return f"{name}: {text}"
 
 
 def _show_summary(summary: Summary, rows: EventRows, as_json: bool) -> None:

@@ -13,7 +13,7 @@ import typer
 from eyeflow.base.errors import ExitCode
 from eyeflow.cli import compiling
 from eyeflow.cli.console import JsonFlag, finish, finite, note, paint, say, say_json, say_lines
-from eyeflow.cli.files import find_rules, write_bytes
+from eyeflow.cli.files import find_rules, usage_error, write_bytes
 
 if TYPE_CHECKING:
     from eyeflow.compiler.compile import CompileResult
@@ -77,6 +77,8 @@ def test(
         _write_junit(junit, played)
     passed = sum(o.passed for one in played for o in one.outcomes or ())
     failed = sum(not o.passed for one in played for o in one.outcomes or ())
+    if only and passed + failed == 0 and not any(one.failed for one in played):
+        raise usage_error(f"no test has `{only}` in its name", "look at their names: eyeflow test without -k")
     percent = _percent(played)
     too_low = percent is not None and percent < cov_min
     if json_:
@@ -136,7 +138,7 @@ def _say_rule(one: _Played, cov: bool) -> None:
     if cov and one.coverage is not None:
         from eyeflow.compiler.coverage import annotated_listing
 
-        say(f"---- {one.rule}: {one.coverage.percent:.0f} % of {one.coverage.arms} branch arms taken")
+        say(f"---- {one.rule}: {one.coverage.percent:.1f} % of {one.coverage.arms} branch arms taken")
         if one.coverage.arms_covered < one.coverage.arms:
             say_lines(annotated_listing(one.coverage, one.source))
 
@@ -158,9 +160,11 @@ def _percent(played: list[_Played]) -> float | None:
     """Return the arms taken of all rules in percent; None when one does not compile, for its arms are not known."""
     if any(one.outcomes is None for one in played):
         return None
+    from eyeflow.compiler.coverage import percent_of
+
     arms = sum(one.coverage.arms for one in played if one.coverage)
     covered = sum(one.coverage.arms_covered for one in played if one.coverage)
-    return 100.0 * covered / arms if arms else 100.0
+    return percent_of(covered, arms)
 
 
 def _json(one: _Played) -> dict[str, Any]:

@@ -139,7 +139,7 @@ class Keyring:
             raise _wrong(
                 "this public key protects nothing",
                 "it has small order, or is not in its one form: anybody could sign with it",
-                "get the signer's real key (`eyeflow keys list` shows it there); nobody has a private key of this one",
+                "get the signer's real key (`eyeflow keys show NAME` prints it there): nobody has a private one",
                 "weak_key",
             )
         if NAME.fullmatch(name) is None:

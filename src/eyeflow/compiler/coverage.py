@@ -60,7 +60,12 @@ class Coverage:
     @property
     def percent(self) -> float:
         """Covered arms in percent; 100.0 for a rule without branches."""
-        return 100.0 * self.arms_covered / self.arms if self.arms else 100.0
+        return percent_of(self.arms_covered, self.arms)
+
+
+def percent_of(covered: int, arms: int) -> float:
+    """Return a share in percent, to one decimal and never rounded up: 100.0 means all. 100.0 of nothing."""
+    return covered * 1000 // arms / 10 if arms else 100.0
 
 
 class CoverageRecorder:
@@ -93,10 +98,10 @@ def coverage_json(coverage: Coverage) -> dict[str, Any]:
     return {
         "rule": coverage.rule,
         "arms": coverage.arms,
-        "arms_covered": coverage.arms_covered,
-        "percent": round(coverage.percent, 2),
+        "armsCovered": coverage.arms_covered,
+        "percent": coverage.percent,
         "branches": [
-            {"line": b.line, "column": b.column, "true_count": b.true_count, "false_count": b.false_count}
+            {"line": b.line, "column": b.column, "trueCount": b.true_count, "falseCount": b.false_count}
             for b in coverage.branches
         ],
     }

@@ -284,14 +284,14 @@ def _signers(section: Section) -> tuple[bytes, ...]:
             section.problems.add(
                 f"{section.name}.signers",
                 f"{key[:16]!r}... is no public key",
-                "write the 64 hexadecimal digits that `eyeflow keys list` shows",
+                "write the 64 hexadecimal digits that `eyeflow keys show NAME` prints",
             )
             return ()
         if not is_strong_key(bytes.fromhex(key)):
             section.problems.add(
                 f"{section.name}.signers",
                 f"{key[:16]!r}... protects nothing: anybody can make signatures of it",
-                "write the key that `eyeflow keys list` shows; nobody has a private key of this one",
+                "write the key that `eyeflow keys show NAME` prints; nobody has a private key of this one",
             )
             return ()
     if len(keys) > SIGNERS_MAX:

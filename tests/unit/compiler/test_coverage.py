@@ -76,8 +76,8 @@ def test_the_listing_shows_the_gaps() -> None:
 
 def test_the_json_has_the_counts() -> None:
     data = coverage_json(cover(2.5, 3.5, 0.0)[0])
-    assert data["arms_covered"] == 3
-    assert [(b["line"], b["true_count"], b["false_count"]) for b in data["branches"]] == [(6, 2, 1), (7, 2, 0)]
+    assert data["armsCovered"] == 3
+    assert [(b["line"], b["trueCount"], b["falseCount"]) for b in data["branches"]] == [(6, 2, 1), (7, 2, 0)]
 
 
 def test_a_rule_without_branches_is_covered() -> None:

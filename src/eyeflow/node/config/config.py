@@ -178,7 +178,7 @@ def _trusted_keys(section: TrustSection) -> tuple[bytes, ...]:
     keys = [key for key in keys if key]
     for key in keys:
         if not KEY_HEX.fullmatch(key):
-            cause, hint = "A key has 64 hex digits.", "See `eyeflow keys list`."
+            cause, hint = "A key has 64 hex digits.", "`eyeflow keys show NAME` prints them."
             Table("trust", {}).refuse(f"[trust] {key[:70]!r} is no public key", cause, hint)
     return tuple(dict.fromkeys(bytes.fromhex(key) for key in keys))
 

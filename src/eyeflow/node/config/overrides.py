@@ -30,7 +30,7 @@ def apply_overrides(
     for name, text in flags.items():
         if name not in by_name:
             raise _unknown(name, near(name, by_name), "setting")
-        _set(tables, by_name[name], text, f"--set {name}")
+        _set(tables, by_name[name], text, by_name[name].flag)
 
 
 def named_settings(
@@ -63,7 +63,8 @@ def _parsed(kind: Kind, text: str, origin: str) -> object:
             case Kind.TEXT | Kind.PATH:
                 return text
     except ValueError as error:
-        raise _bad(origin, f"{text!r} is not {kind.value}", "Correct the value.") from error
+        wrong = "neither true nor false" if kind is Kind.BOOLEAN else f"no {kind.value}"
+        raise _bad(origin, f"{text!r} is {wrong}", "Correct the value.") from error
 
 
 def _boolean(text: str) -> bool:

@@ -25,7 +25,7 @@ timezone = {timezone}            # for `cron`, `time_of_day()` and `weekday()`
 allow = [{grants}]
 
 [trust]
-# Public keys (64 hex digits) whose programs this node runs, besides those of its cluster: `eyeflow keys list`
+# Public keys (64 hex digits) whose programs this node runs, besides those of its cluster: `eyeflow keys show NAME`
 keys = [{keys}]
 
 [offline]

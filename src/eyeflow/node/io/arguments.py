@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from eyeflow.base.duration import format_duration
+from eyeflow.base.word import Word
 from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.program import Pin, Site, SiteKind, Type, TypeTag, Value
 
@@ -34,12 +35,18 @@ def named_arguments(site: Site, args: Sequence[Value], pins: Sequence[Pin]) -> d
 
 
 def readable_arguments(site: Site, args: Sequence[Value], pins: Sequence[Pin]) -> dict[str, Value]:
-    """Return `named_arguments` for people: a duration in its largest unit instead of microseconds."""
+    """Return `named_arguments` for people, each as `readable`."""
     named = named_arguments(site, args, pins)
-    for name, kind in site.args:
-        if kind.tag is TypeTag.DURATION:
-            named[name] = format_duration(int(named[name]))
-    return named
+    kinds = zip(site.args, args, strict=True)
+    return named | {name: readable(kind, value, pins) for (name, kind), value in kinds}
+
+
+def readable(kind: Type, value: Value, pins: Sequence[Pin]) -> Value:
+    """Return a slot value for people: pins, members of enums and durations as a `Word`, others as they are."""
+    if kind.tag is TypeTag.DURATION:
+        return Word(format_duration(int(value)))
+    found = shown(kind, value, pins)
+    return Word(found) if isinstance(found, str) and kind.tag is not TypeTag.TEXT else found
 
 
 def slot_value(kind: Type, value: Value) -> Value:

@@ -137,14 +137,21 @@ def _close(stream: io.TextIOWrapper, own: IO[bytes] | None) -> None:
         own.close()
 
 
-def require_columns(events: EventRows, wanted: Mapping[str, str]) -> None:
-    """Raise one EyeflowError for the first of the `wanted` columns (name to purpose) that a CSV file lacks."""
+def require_columns(events: EventRows, wanted: Mapping[str, str], option: str = "", otherwise: str = "") -> None:
+    """Raise one EyeflowError for the first of the `wanted` columns (name to purpose) that a CSV file lacks.
+
+    `option` names another column for it; `otherwise` is what to do when there is none.
+    """
     if events.format is RowFormat.JSON:
         return
     for name, purpose in wanted.items():
         if name not in events.columns:
             guess = near(name, [column for column in events.columns if column not in (*wanted, TIME_COLUMN)])
-            hint = f"Did you mean `{guess}`? Rename the column, or the field." if guess else f"Add a column `{name}`."
+            if guess:
+                add = f"Add {option} {guess}." if option else "Rename the column, or the field."
+                hint = f"Did you mean `{guess}`? {add}"
+            else:
+                hint = f"Name the column with {option} COLUMN, or {otherwise}." if option else f"Add a column `{name}`."
             present = ", ".join(f"`{column}`" for column in events.columns)
             refuse(f"{events.name} has no column `{name}`, {purpose}", f"Its columns are {present}.", hint)
 
@@ -172,7 +179,8 @@ def _open_stream(name: str, stream: io.TextIOWrapper, times: TimeSource, close: 
     rows = _guard(name, _csv_rows(table.rows, table.columns, times), close)
     events = EventRows(name, RowFormat.TEXT, table.columns, rows, close, (name,))
     if not times.period_us:
-        require_columns(events, {times.column: "the time of each event"})
+        no_times = "give --period 1s: then the file needs no times"
+        require_columns(events, {times.column: "the time of each event"}, "--timestamp", no_times)
     return events
 
 
@@ -223,7 +231,9 @@ def _json_rows(lines: Lines, times: TimeSource) -> Iterator[Row]:
 
 def _json_time(row: Mapping[str, object], column: str) -> int:
     if column not in row:
-        raise Unreadable(f"the field `{column}`, the time of the event, is missing")
+        raise Unreadable(
+            f"the field `{column}`, the time of the event, is missing: --timestamp names another, --period gives times"
+        )
     return parse_time(row[column])
 
 

@@ -128,7 +128,7 @@ class Streams:
         if not self._is_text or column in events.columns:
             return True
         if column != STREAM_COLUMN:
-            require_columns(events, {column: "the handler of each event"})
+            require_columns(events, {column: "the handler of each event"}, "--stream", f"add a column `{column}`")
         return False
 
     def _peeked(self, events: EventRows, column: str) -> Iterator[Row]:

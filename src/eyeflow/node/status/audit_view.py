@@ -7,7 +7,8 @@ from dataclasses import fields
 from typing import Any
 
 from eyeflow.base.duration import format_duration
-from eyeflow.node.io.arguments import readable_arguments, shown
+from eyeflow.base.names import camel_case
+from eyeflow.node.io.arguments import readable, readable_arguments
 from eyeflow.protocol.audit import Record
 from eyeflow.protocol.audit_bodies import (
     ActionOutcome,
@@ -83,7 +84,7 @@ def _called(program: Program, lines: Sequence[int], index: int, args: Iterable[V
 def _answer(program: Program, index: int, value: Value | None) -> Value | None:
     """Return what a read answered, an enum's member by name; None when it failed."""
     kind = program.sites[index].result
-    return value if value is None or kind is None else shown(kind, value, program.pins)
+    return value if value is None or kind is None else readable(kind, value, program.pins)
 
 
 def _trigger(trigger: Trigger) -> str:
@@ -101,13 +102,20 @@ def _inputs(trigger: Trigger, values: Sequence[Value]) -> dict[str, Any]:
     for field in trigger.fields:
         count = len(flatten(field.type))
         slots = values[at : at + count]
-        named[field.name] = shown(field.type, slots[0], ()) if count == 1 else list(slots)
+        named[field.name] = readable(field.type, slots[0], ()) if count == 1 else list(slots)
         at += count
     return named
 
 
 def _plain_body(body: object) -> dict[str, Any]:
-    return {field.name: _plain(getattr(body, field.name)) for field in fields(body)}  # type: ignore[arg-type]
+    return {camel_case(field.name): _plain(getattr(body, field.name)) for field in fields(body)}  # type: ignore[arg-type]
+
+
+def defaults(record: Record) -> frozenset[str]:
+    """Return which fields of `record_view` say what goes without saying: `slot` of the active program, say."""
+    body = record.body
+    usual = (field.name for field in fields(body) if getattr(body, field.name) == field.default)
+    return frozenset(map(camel_case, usual))
 
 
 def _plain(value: Any) -> Any:

@@ -18,10 +18,13 @@ REJECTED = "rejected"
 
 
 class PortLog:
-    """Logs each change of state once: not every attempt of a port that goes on trying."""
+    """Logs each change of state once: not every attempt of a port that goes on trying.
+
+    A source and a driver may share one status: what stands for both when they cannot be set up.
+    """
 
     def __init__(self, ports: Iterable[PortStatus]) -> None:
-        self._ports = list(ports)
+        self._ports = list({id(port): port for port in ports}.values())
         self._troubled: set[tuple[int, str]] = set()
         self._rejected: dict[int, int] = {}
 

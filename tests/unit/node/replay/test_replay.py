@@ -181,18 +181,18 @@ def test_memory_does_not_grow_with_the_number_of_events(tmp_path: Path) -> None:
     ("text", "message", "hint"),
     [
         ("timestamp,tmep\n1,2\n", "has no column `temp`", "Did you mean `tmep`?"),
-        ("time,temp\n1,2\n", "has no column `timestamp`", "Did you mean `time`?"),
+        ("time,temp\n1,2\n", "has no column `timestamp`", "Did you mean `time`? Add --timestamp time."),
         ("timestamp,x\n1,2\n", "has no column `temp`", "Add a column `temp`"),
         ("timestamp,temp,temp\n1,2,3\n", "two columns named `temp`", "Rename"),
         ("", "has no events", "CSV file with a header"),
         ("\n \n", "has no events", ""),
         (b"timestamp,temp\n1,2\n\xff\xfe,3\n", "is not UTF-8", "iconv"),
-        (b"\xff\xfet\x00", "has no column `timestamp`", "Add a column"),
+        (b"\xff\xfet\x00", "has no column `timestamp`", "with --timestamp COLUMN, or give --period 1s"),
         (b"\xff\xfet\x00\x00", "is not UTF-16", "UTF-8"),
         ("[{}]\n", "is one JSON list", "jq"),
         ("sep=;\n", "has no header", "names of the columns"),
         ("sep=;\n\n \n", "has no header", "names of the columns"),
-        ('sep="\ntimestamp"temp\n1"2\n', "has no column `timestamp`", "Add a column"),
+        ('sep="\ntimestamp"temp\n1"2\n', "has no column `timestamp`", "--timestamp"),
     ],
 )
 def test_a_recording_that_cannot_be_used_is_one_clear_error(text: str | bytes, message: str, hint: str) -> None:

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from eyeflow.cli.audit import _line
 from eyeflow.compiler.compile import compile_rule
-from eyeflow.node.status.audit_view import record_view
+from eyeflow.node.status.audit_view import defaults, record_view
 from eyeflow.protocol.audit import ZERO_HASH, Record
-from eyeflow.protocol.audit_bodies import ExecutionBody
+from eyeflow.protocol.audit_bodies import (
+    ActionOutcome,
+    ActionResultBody,
+    ExecutionBody,
+    GapBody,
+    InstallBody,
+    RejectedBody,
+    StartBody,
+)
 from eyeflow.svm.execution import Outcome
 
 RULE = """\
@@ -36,3 +47,28 @@ def test_answers_are_shown_by_name_and_failures_as_none() -> None:
         ("adc.read_channel", {"channel": 2}, 8, None),
         ("gpio.read_pin", {"pin": "DOOR"}, 9, "HIGH"),
     ]
+
+
+def test_a_line_leaves_out_what_goes_without_saying() -> None:
+    usual = InstallBody("pump", bytes(32), "1.0.0", "d-1", 2, (("hold", 3),))
+    record = Record("node-a", 1, 7, ZERO_HASH, 5, usual)
+    view = record_view(record, lambda _id: None)
+    assert (view["manifestVersion"], view["slot"], view["withholds"]) == (2, "active", False), "JSON has all fields"
+    shown = _line(view, defaults(record)).split("install", 1)[1].split()
+    assert shown == ["rule=pump", "program=00000000", "version=1.0.0", "deployment=d-1", "manifestVersion=2", 'params=[["hold",', "3]]"]  # fmt: skip
+    record = replace(record, body=replace(usual, slot="candidate", withholds=True))
+    assert _line(record_view(record, lambda _id: None), defaults(record)).endswith(" slot=candidate withholds=true")
+
+
+def test_json_names_are_in_one_spelling() -> None:
+    """Of every kind of record: as the REST API writes them."""
+    bodies = (
+        GapBody(1, 2, 2, "size", bytes(32), 1, 2, 2, bytes(32)),
+        StartBody("1", bytes(32), True, replaced_epoch=3),
+        RejectedBody("pump", "http", "/a", "no number", 1, 5, 6),
+        ActionResultBody("pump", bytes(32), 3, 0, int(ActionOutcome.FAILED), 1),
+        ExecutionBody("pump", bytes(32), 0, 5, int(Outcome.OK), 9),
+    )
+    for body in bodies:
+        view = record_view(Record("node-a", 1, 7, ZERO_HASH, 5, body), lambda _id: None)
+        assert [name for name in view if "_" in name] == []

@@ -26,6 +26,12 @@ def test_trouble_is_told_once_and_so_is_its_end(caplog: pytest.LogCaptureFixture
     assert caplog.messages[1:] == ["mqtt: up again"]
 
 
+def test_a_source_and_a_driver_of_one_status_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    broken = PortStatus("mqtt", state="failed", detail="no such file")
+    PortLog([broken, PortStatus("http", state="failed", detail="no such file"), broken]).look()
+    assert caplog.messages == ["mqtt: no such file", "http: no such file"]
+
+
 def test_idle_ports_and_healthy_ones_are_silent(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "eyeflow.node")
     log = PortLog([PortStatus("http", detail=IDLE), PortStatus("gpio", state="up", detail="two pins")])
