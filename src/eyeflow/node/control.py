@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Protocol
 
 from eyeflow.node.io.ports import PortStatus
-from eyeflow.node.store.types import Actuation, Standing
+from eyeflow.node.store.types import ON_TRIAL, Actuation, Terms
 from eyeflow.protocol.messages import Difference, Evidence
 from eyeflow.protocol.slot import Slot
 from eyeflow.svm.program import Value
@@ -93,7 +93,7 @@ class NodeControl(Protocol):
         params: Mapping[str, Value],
         deployment_id: str,
         manifest_version: int,
-        standing: Standing = Standing.ON_TRIAL,
+        terms: Terms = ON_TRIAL,
     ) -> InstallResult:
         """Check, store durably and run a program; never raises for a bad program: the result says `refused`.
 
@@ -101,8 +101,10 @@ class NodeControl(Protocol):
         """
         ...
 
-    async def record_wanted(self, rule: str, slot: Slot, deployment_id: str, manifest_version: int) -> InstallResult:
-        """Keep that this deployment, too, wants the program that a slot holds already."""
+    async def record_wanted(
+        self, rule: str, slot: Slot, deployment_id: str, manifest_version: int, terms: Terms = ON_TRIAL
+    ) -> InstallResult:
+        """Keep that this deployment, too, wants the program that a slot holds already, and on what terms."""
         ...
 
     async def stage(
@@ -112,12 +114,16 @@ class NodeControl(Protocol):
         deployment_id: str,
         manifest_version: int,
         actuation: Actuation = Actuation.WITHHOLD,
+        terms: Terms = ON_TRIAL,
     ) -> InstallResult:
         """Run a program as candidate beside the active one, from a copy of its state; as `install` otherwise."""
         ...
 
-    async def promote(self, rule: str) -> InstallResult:
-        """Let the candidate act in place of the active program; refused (`no_candidate`) when none runs."""
+    async def promote(self, rule: str, terms: Terms | None = None) -> InstallResult:
+        """Let the candidate act in place of the active program; refused (`no_candidate`) when none runs.
+
+        `terms` None: those on which it was staged.
+        """
         ...
 
     async def drop_candidate(self, rule: str, reason: str = "") -> bool:

@@ -25,8 +25,9 @@ from eyeflow.node.engine.revocation import Revocation
 from eyeflow.node.io.ports import Source, Subscription
 from eyeflow.node.io.world import World
 from eyeflow.node.run_key import RunKey
+from eyeflow.node.status.evidence import evidence_told
 from eyeflow.node.status.report import node_status
-from eyeflow.node.store.types import Actuation, Batch, Draft, Restored, Standing, StorageError
+from eyeflow.node.store.types import ON_TRIAL, Actuation, Batch, Draft, Restored, StorageError, Terms
 from eyeflow.node.store.writer import Writer
 from eyeflow.protocol.audit_bodies import StartBody
 from eyeflow.protocol.identity import KEY_BYTES, Identity
@@ -81,10 +82,12 @@ class NodeRuntime:
     async def _record_start(self, restored: Restored) -> None:
         """Record the start; while the disk refuses, rules do at a start what `durability` says, as at any time."""
         start = self._start_record(restored)
+        counts = self.engine.core.take_evidence(True, start.time_us)
         try:
-            await self.engine.commit_change(Batch([start]))
+            await self.engine.commit_change(Batch([start], put_evidence=counts))
         except StorageError:  # told by the disk guard, which tries again
             self.engine.core.note(start.time_us, start.body)
+            self.engine.core.put_back_evidence(counts)
 
     def _start_record(self, restored: Restored) -> Draft:
         store = self._writer.store
@@ -122,14 +125,16 @@ class NodeRuntime:
         params: Mapping[str, Value],
         deployment_id: str,
         manifest_version: int,
-        standing: Standing = Standing.ON_TRIAL,
+        terms: Terms = ON_TRIAL,
     ) -> InstallResult:
         """Check, store durably and run a program; see `NodeControl`."""
-        return await self.installer.install(program, params, deployment_id, manifest_version, standing)
+        return await self.installer.install(program, params, deployment_id, manifest_version, terms)
 
-    async def record_wanted(self, rule: str, slot: Slot, deployment_id: str, manifest_version: int) -> InstallResult:
+    async def record_wanted(
+        self, rule: str, slot: Slot, deployment_id: str, manifest_version: int, terms: Terms = ON_TRIAL
+    ) -> InstallResult:
         """Keep that this deployment, too, wants what a slot holds; see `NodeControl`."""
-        return await self.installer.record_wanted(rule, slot, deployment_id, manifest_version)
+        return await self.installer.record_wanted(rule, slot, deployment_id, manifest_version, terms)
 
     async def stage(
         self,
@@ -138,13 +143,14 @@ class NodeRuntime:
         deployment_id: str,
         manifest_version: int,
         actuation: Actuation = Actuation.WITHHOLD,
+        terms: Terms = ON_TRIAL,
     ) -> InstallResult:
         """Run a program beside the active one; see `NodeControl`."""
-        return await self.installer.stage(program, params, deployment_id, manifest_version, actuation)
+        return await self.installer.stage(program, params, deployment_id, manifest_version, actuation, terms)
 
-    async def promote(self, rule: str) -> InstallResult:
+    async def promote(self, rule: str, terms: Terms | None = None) -> InstallResult:
         """Let the candidate act in place of the active program; see `NodeControl`."""
-        return await self.installer.promote(rule)
+        return await self.installer.promote(rule, terms)
 
     async def drop_candidate(self, rule: str, reason: str = "") -> bool:
         """Stop the candidate; see `NodeControl`."""
@@ -209,8 +215,8 @@ class NodeRuntime:
         return node_status(self)
 
     def evidence(self) -> tuple[Evidence, ...]:
-        """Return what is known of the programs that run; see `NodeControl`."""
-        return ()
+        """Return what is known of the programs that run, and of those taken back; see `NodeControl`."""
+        return evidence_told(self.engine.core.rules.values(), self.installer.table.taken_back)
 
     def differences(self) -> tuple[Difference, ...]:
         """Return on which events a candidate decided otherwise; see `NodeControl`."""

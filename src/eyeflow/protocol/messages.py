@@ -213,9 +213,10 @@ class Evidence(wire.Wire, frozen=True):
     """What a node knows of one program in one slot, counted since it began there for its deployment (`began_us`).
 
     Nothing is counted twice; a crash loses the last seconds at most. `boots` counts starts of the node's process since
-    then. `executions` include those that trapped. `rejected` are events that could not be run. `differing` are
-    executions of a candidate that decided otherwise than the active program. `latency_us_sum` and `latency_us_max` are
-    microseconds from an event's arrival to its commit. `reason` says why a program was taken back.
+    then that followed no stop in good order. `executions` include those that trapped. `failed_actions` are executions
+    with an action that failed, `missed_deadlines` timers that came late, `rejected` events that could not be run.
+    `differing` are executions of a candidate that decided otherwise than the active program. `latency_us_sum` and
+    `latency_us_max` are microseconds from an event's arrival to its commit. `reason` says why a program was taken back.
 
     A program that the node took back has an Evidence of its own beside that of the program which runs in its slot now.
     """

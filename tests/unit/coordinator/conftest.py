@@ -103,8 +103,10 @@ class FakeControl:
         self.history.append(f"install {rule} {signed.program.version}")
         return InstallResult(InstallOutcome.INSTALLED, rule, signed.program_id)
 
-    async def record_wanted(self, rule: str, slot: Slot, deployment_id: str, manifest_version: int) -> InstallResult:
-        self.versions[rule] = manifest_version
+    async def record_wanted(
+        self, rule: str, slot: Slot, deployment_id: str, manifest_version: int, *_: object
+    ) -> InstallResult:
+        self.versions[rule], self.deployments[rule] = manifest_version, deployment_id
         return InstallResult(InstallOutcome.UNCHANGED, rule, self.running[rule][0])
 
     async def remove(self, rule: str) -> bool:

@@ -33,7 +33,7 @@ from eyeflow.node.cluster.health import (
 from eyeflow.node.cluster.membership import ANSWER_BYTES_MAX, JoinResult, Membership, http_client, tls_context
 from eyeflow.node.control import InstallOutcome, InstallResult, NodeControl
 from eyeflow.node.io.ports import PortStatus
-from eyeflow.node.store.types import Standing
+from eyeflow.node.store.types import Standing, Terms
 from eyeflow.protocol.audit import decode_record, record_hash
 from eyeflow.protocol.messages import (
     BOOT_BYTES,
@@ -251,12 +251,13 @@ class CoordinatorLink:
     async def _carry_out(self, entry: ManifestEntry, output: Apply, running: frozenset[InstalledRule]) -> str:
         """Make an entry of the manifest so; return why not, empty when it is."""
         what, by = (entry.rule, entry.program_id, entry.params), (entry.deployment_id, output.manifest.version)
+        terms = Terms(Standing.PASSED if entry.trial is None else Standing.ON_TRIAL, entry.trial)
         if InstalledRule(*what, entry.slot) in running:
-            return _refusal(await self._control.record_wanted(entry.rule, entry.slot, *by))
+            return _refusal(await self._control.record_wanted(entry.rule, entry.slot, *by, terms))
         if InstalledRule(*what, Slot.CANDIDATE) in running and entry.slot is Slot.ACTIVE:
             # Wanted as active, it goes on with the state and the timers that it has as candidate.
-            refusal = _refusal(await self._control.record_wanted(entry.rule, Slot.CANDIDATE, *by))
-            return refusal or _refusal(await self._control.promote(entry.rule))
+            refusal = _refusal(await self._control.record_wanted(entry.rule, Slot.CANDIDATE, *by, terms))
+            return refusal or _refusal(await self._control.promote(entry.rule, terms))
         program = output.programs.get(entry.program_id)
         if program is None and entry.program_id not in output.missing:
             # It ran when this manifest came, so it was not fetched; then its signer's key turned out to be revoked.
@@ -267,9 +268,8 @@ class CoordinatorLink:
             return "another program came than was wanted"
         how = (dict(entry.params), *by)
         if entry.slot is Slot.CANDIDATE:
-            return _refusal(await self._control.stage(program, *how))
-        standing = Standing.PASSED if entry.trial is None else Standing.ON_TRIAL
-        return _refusal(await self._control.install(program, *how, standing))
+            return _refusal(await self._control.stage(program, *how, terms=terms))
+        return _refusal(await self._control.install(program, *how, terms))
 
     async def _tell(self, connection: ClientConnection, session: NodeSession) -> None:
         """Send the node's status at once after a change, and from time to time."""

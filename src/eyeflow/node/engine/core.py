@@ -16,11 +16,12 @@ from eyeflow.base.reasons import internal
 from eyeflow.node.engine.intake import Intake
 from eyeflow.node.engine.levels import Levels, resource_key
 from eyeflow.node.engine.rounds import Dispatch, Emitted, Executed, Planned, PlannedAction, Ran, Round
+from eyeflow.node.engine.run_evidence import EvidenceKeeper
 from eyeflow.node.engine.running import QueuedEvent, Receipt, RunningRule
 from eyeflow.node.engine.turns import EVENTS_PER_ROUND, Turns
 from eyeflow.node.io.arguments import named_arguments, shown
 from eyeflow.node.run_key import RunKey, candidate
-from eyeflow.node.store.types import Actuation, Batch, Draft, PendingRow, StateRow, Unrecorded
+from eyeflow.node.store.types import Actuation, Batch, Draft, EvidenceRow, PendingRow, StateRow, Unrecorded
 from eyeflow.protocol.audit_bodies import Body, CheckpointBody, ClockBody, Disposition, ExecutionBody
 from eyeflow.svm.execution import Action, Outcome
 from eyeflow.svm.opcodes import Trap
@@ -48,6 +49,7 @@ class Core:
         self._notes: list[Draft] = []
         self._finished: list[tuple[int, int]] = []
         self._forget_due_us = 0
+        self.evidence = EvidenceKeeper()
         self._completed: list[Ran] = []
         self.kept: dict[str, bytes] = {}
         """What `keep` was given and no batch has taken yet."""
@@ -109,8 +111,10 @@ class Core:
         """Let timers, waiting events and, in the next round, the memory of all time words follow the clock."""
         self.scheduler.clock_was_set(step_us, now_us)
         self._forget_due_us += step_us
+        self.evidence.clock_was_set(step_us)
         for rule in self.rules.values():
             rule.clock_step_us += step_us
+            rule.evidence.began_us += step_us
             for _ in range(len(rule.queue)):
                 event = rule.queue.popleft()
                 rule.queue.append(_moved(event, step_us))
@@ -120,10 +124,11 @@ class Core:
         """Queue the events of the timers that are due; one that still waits is not queued twice: it is missed."""
         for due in self.scheduler.due(now_us):
             rule = self.rules[due.key]
-            rule.health.missed += due.missed
-            if any(event.trigger == due.trigger for event in rule.queue):
-                rule.health.missed += 1
-            else:
+            waits = any(event.trigger == due.trigger for event in rule.queue)
+            rule.health.missed += due.missed + waits
+            # One late look may miss thousands, after a sleep of the machine: that is one deadline missed.
+            rule.evidence.missed_deadlines += bool(due.missed or waits)
+            if not waits:
                 _queue_timer(rule, QueuedEvent(due.trigger, (), due.time_us, now_us, actuation=rule.row.actuation))
 
     def note(self, now_us: int, body: Body) -> None:
@@ -160,15 +165,17 @@ class Core:
     def has_work(self, now_us: int) -> bool:
         """Say whether `next_round` would return a round."""
         waits = self._notes or self.kept or self.intake.has_rejected
-        forgets = bool(self._finished) and now_us >= self._forget_due_us
-        return bool(waits) or forgets or self.has_events or any(not self.rules[key].busy for key in self._to_shift)
+        is_due = any(due_us is not None and now_us >= due_us for due_us in (self._forgets_us, self.evidence.due_us))
+        return bool(waits) or is_due or self.has_events or any(not self.rules[key].busy for key in self._to_shift)
 
     def next_due_us(self) -> int | None:
-        """Return when time alone makes work: a timer fires, or ended actions are to be forgotten."""
-        timer_us = self.scheduler.next_us()
-        if not self._finished:
-            return timer_us
-        return self._forget_due_us if timer_us is None else min(timer_us, self._forget_due_us)
+        """Return when time alone makes work: a timer fires, ended actions are to be forgotten, counts to be kept."""
+        found = (self.scheduler.next_us(), self._forgets_us, self.evidence.due_us)
+        return min((due_us for due_us in found if due_us is not None), default=None)
+
+    @property
+    def _forgets_us(self) -> int | None:
+        return self._forget_due_us if self._finished else None
 
     def next_round(self, now_us: int, unrecorded: Unrecorded | None = None) -> Round | None:
         """Run waiting events and return what is to be recorded, None when there is nothing."""
@@ -199,8 +206,21 @@ class Core:
         finished += _emptied(round_.receipts)
         states = self._changed_states(round_)
         kept, self.kept = tuple(self.kept.items()), {}
-        round_.batch = Batch(drafts, states, _pending(round_), finished, put_meta=kept, unrecorded=unrecorded)
+        evidence = self.take_evidence(bool(drafts), now_us)
+        rows = (drafts, states, _pending(round_), finished)
+        round_.batch = Batch(*rows, put_meta=kept, put_evidence=evidence, unrecorded=unrecorded)
         return round_
+
+    def take_evidence(self, has_news: bool, now_us: int) -> list[EvidenceRow]:
+        """Return the counts that a batch of now has to keep; it counts something itself if it `has_news`."""
+        return self.evidence.take(((one.row, one.evidence) for one in self.rules.values()), has_news, now_us)
+
+    def put_back_evidence(self, rows: Sequence[EvidenceRow]) -> None:
+        """These counts were not kept: keep them with a later batch."""
+        if rows:
+            self.evidence.not_kept()
+        for key in {row.key for row in rows} & self.rules.keys():
+            self.rules[key].evidence.kept = None
 
     def _run(self, picked: list[tuple[RunningRule, QueuedEvent]], now_us: int) -> list[Ran]:
         return [ran for rule, event in picked if (ran := self.execute(rule, event, now_us)) is not None]
@@ -288,7 +308,9 @@ class Core:
         """
         for done in round_.executed:
             rule = done.ran.rule
-            rule.health.latencies_us.append(now_us - done.ran.event.arrived_us)
+            latency_us = max(0, now_us - done.ran.event.arrived_us)
+            rule.health.latencies_us.append(latency_us)
+            rule.evidence.waited(latency_us)
             rule.busy = rule.busy and not rule.asks_models
         self._saved(round_) if first_seq else self._put_back(round_)
         for event in round_.emitted:
@@ -330,6 +352,7 @@ class Core:
         del self._notes[:-NOTES_MAX]
         self._finished += round_.batch.finished
         self.kept = dict(round_.batch.put_meta) | self.kept
+        self.put_back_evidence(round_.batch.put_evidence)
 
 
 def _dispatch(planned: Planned, first_seq: int) -> Dispatch:
@@ -427,9 +450,11 @@ def event_payload(site: Site, args: Sequence[Value], pins: Sequence[Pin]) -> dic
 def _count(ran: Ran, now_us: int) -> None:
     health, trap = ran.rule.health, ran.execution.trap
     health.executions += 1
+    ran.rule.evidence.executions += 1
     health.last_event_us = ran.time_us
     if ran.execution.outcome is Outcome.SKIPPED:
         health.skipped += 1
     elif trap is not None:
         health.traps[trap.code] += 1
+        ran.rule.evidence.traps += 1
         health.fail(f"trap {Trap(trap.code).name} at instruction {trap.pc}", now_us)

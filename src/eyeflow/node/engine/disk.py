@@ -238,6 +238,7 @@ class DiskGuard:
     async def last_words(self, core: Core, bodies: Sequence[Body]) -> bool:
         """Commit what is left and the bodies, once; False when the disk refuses."""
         now_us = self._clock.now_us()
+        core.evidence.hurry()
         for body in bodies:
             core.note(now_us, body)
         round_ = core.next_round(now_us, self.take_unrecorded())

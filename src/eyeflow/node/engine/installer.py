@@ -6,21 +6,33 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.base.reasons import internal
 from eyeflow.node.clock import Clock
 from eyeflow.node.control import InstallOutcome, InstallResult
 from eyeflow.node.engine.admission import Loaded, Policy, Refused
+from eyeflow.node.engine.answers import refusal_of, told, unchanged, unforeseen, utc_text
 from eyeflow.node.engine.core import Core
 from eyeflow.node.engine.engine import Engine
 from eyeflow.node.engine.rounds import Dispatch
+from eyeflow.node.engine.run_evidence import RunEvidence, evidence_of
 from eyeflow.node.engine.running import RunningRule, promoted, start_rule
-from eyeflow.node.engine.slot_table import SlotTable, is_same, wanted_again
+from eyeflow.node.engine.slot_table import Kept, SlotTable, is_same, wanted_again
 from eyeflow.node.io.ports import Driver
 from eyeflow.node.run_key import RunKey, active, candidate, previous
-from eyeflow.node.store.types import Actuation, Batch, Draft, Restored, SlotRow, Standing, StateRow
+from eyeflow.node.store.types import (
+    ON_TRIAL,
+    Actuation,
+    Batch,
+    Draft,
+    EvidenceRow,
+    RejectedRow,
+    Restored,
+    SlotRow,
+    Standing,
+    StateRow,
+    Terms,
+)
 from eyeflow.protocol.audit_bodies import RemoveBody, WithdrawBody
 from eyeflow.protocol.cbor import CborError
 from eyeflow.protocol.slot import Slot
@@ -59,7 +71,7 @@ class Installer:
         params: Mapping[str, Value],
         deployment: str,
         manifest_version: int,
-        standing: Standing = Standing.ON_TRIAL,
+        terms: Terms = ON_TRIAL,
     ) -> InstallResult:
         """Check a program, make it durable and swap it in between two events. Never raises for a bad program."""
 
@@ -67,7 +79,7 @@ class Installer:
             loaded = await self._load(data)
             key = active(loaded.program.rule)
             wanted = (params, deployment, manifest_version, self._now_us)
-            row = SlotRow(key, loaded.program_id, loaded.data, *wanted, standing)
+            row = SlotRow(key, loaded.program_id, loaded.data, *wanted, terms.standing, trial=terms.trial)
             self._admit(row, loaded)
             here = self.table.row(key)
             kept = self.table.row(previous(loaded.program.rule))
@@ -77,18 +89,25 @@ class Installer:
 
         return await self._answered(change)
 
-    async def record_wanted(self, rule: str, slot: Slot, deployment: str, manifest_version: int) -> InstallResult:
-        """Keep that a deployment wants the program that a slot holds already: it may be the way back one day."""
+    async def record_wanted(
+        self, rule: str, slot: Slot, deployment: str, manifest_version: int, terms: Terms = ON_TRIAL
+    ) -> InstallResult:
+        """Keep that a deployment wants the program that a slot holds already, and on what terms.
+
+        It may be the way back one day. For another deployment its evidence begins anew. Once passed, it stays so.
+        """
 
         async def change() -> InstallResult:
             here = self.table.row(RunKey(rule, slot))
             if here is None:
                 raise Refused(f"`{rule}` has no {slot.value} program", "None is kept.", "Deploy one.", "no_program")
+            standing = Standing.PASSED if Standing.PASSED in (here.standing, terms.standing) else here.standing
+            row = replace(here, standing=standing, trial=terms.trial)
             if here.deployment != deployment:
-                row = wanted_again(here, replace(here, deployment=deployment, manifest_version=manifest_version))
-                async with self._engine.between_events(here.key):
-                    await self._change(rule, Batch(put_slots=[row]), lambda: self._keep_row(row))
-            return _unchanged(here)
+                row = wanted_again(here, replace(row, deployment=deployment, manifest_version=manifest_version))
+            if row != here:
+                await self._keep_wanted(here, row)
+            return unchanged(here)
 
         return await self._answered(change)
 
@@ -99,22 +118,24 @@ class Installer:
         deployment: str,
         manifest_version: int,
         actuation: Actuation,
+        terms: Terms = ON_TRIAL,
     ) -> InstallResult:
         """Run a program beside the active one, from a copy of its state. Never raises for a bad program."""
 
         async def change() -> InstallResult:
             loaded = await self._load(data)
-            wanted = (params, deployment, manifest_version, self._now_us)
-            row = SlotRow(candidate(loaded.program.rule), loaded.program_id, loaded.data, *wanted, actuation=actuation)
+            what = (candidate(loaded.program.rule), loaded.program_id, loaded.data, params)
+            wanted = (deployment, manifest_version, self._now_us)
+            row = SlotRow(*what, *wanted, terms.standing, actuation, trial=terms.trial)
             self._admit(row, loaded)
             return await self._begin(loaded, row)
 
         return await self._answered(change)
 
-    async def promote(self, rule: str) -> InstallResult:
+    async def promote(self, rule: str, terms: Terms | None = None) -> InstallResult:
         """Let the candidate of a rule act in place of the active program, between two events, with its own state.
 
-        What came before is decided by the old program, what comes after by the new one.
+        What came before is decided by the old program, what comes after by the new one. `terms` None: as it was staged.
         """
 
         async def change() -> InstallResult:
@@ -126,17 +147,20 @@ class Installer:
                 await self._engine.run_out(active(rule))
                 acts = Actuation.PERFORM
                 row = replace(running.row, key=active(rule), actuation=acts, installed_us=self._now_us)
+                if terms is not None:
+                    row = replace(row, standing=terms.standing, trial=terms.trial)
                 new = promoted(running, row, *self._world)
                 new.saved_state = new.instance.state_bytes()
-                batch = self.table.promoted(new.row, new.saved_state, self._state_of(new.key))
+                batch = self.table.promoted(new.row, _begins(new), self._kept_of(new.key))
                 return await self._commit(new, batch, lambda: self._core.promote(new, self._now_us))
 
         return await self._answered(change)
 
-    async def drop_candidate(self, rule: str, reason: str = "") -> bool:
+    async def drop_candidate(self, rule: str, reason: str = "", *, taken_back: bool = False) -> bool:
         """Stop the candidate of a rule; False when there is none. Raises StorageError.
 
-        `reason` says how it failed: then it is kept for the post-mortem. Empty: it is wanted no more.
+        `reason` says how it failed: then it is kept for the post-mortem. Empty: it is wanted no more. `taken_back`:
+        this node judged it by itself.
         """
         async with self._one_at_a_time:
             key = candidate(rule)
@@ -144,12 +168,16 @@ class Installer:
             if row is None:
                 return False
             async with self._engine.between_events(key):
-                batch = self.table.dropped(row, self._state_of(key) or b"", reason, self._now_us)
+                failed = self._failed(row, reason, taken_back) if reason else None
+                batch = self.table.dropped(row, self._now_us, failed)
                 await self._change(row.key.rule, batch, lambda: self._forget([key], batch, "the candidate was dropped"))
             return True
 
-    async def roll_back(self, rule: str, reason: str) -> InstallResult:
-        """Run the last known good program again, with the state that it had; what ran is kept for the post-mortem."""
+    async def roll_back(self, rule: str, reason: str, *, taken_back: bool = False) -> InstallResult:
+        """Run the last known good program again, with the state that it had; what ran is kept for the post-mortem.
+
+        `taken_back`: this node judged it by itself.
+        """
 
         async def change() -> InstallResult:
             kept, here = self.table.row(previous(rule)), self.table.row(active(rule))
@@ -160,7 +188,7 @@ class Installer:
             # Not lower than what it replaces: else an older manifest could come again.
             version = max(kept.manifest_version, here.manifest_version)
             row = replace(kept, key=here.key, manifest_version=version, installed_us=self._now_us)
-            return await self._go_back(await self._load(kept.program), row, reason)
+            return await self._go_back(await self._load(kept.program), row, reason, taken_back)
 
         return await self._answered(change)
 
@@ -172,10 +200,23 @@ class Installer:
             if row is None or row.program_id.hex() != program_id:
                 return False
             if row.standing is not Standing.PASSED:
-                async with self._engine.between_events(key):
-                    batch = self.table.passed(row, self._now_us)
-                    await self._change(row.key.rule, batch, lambda: self._keep_row(batch.put_slots[0]))
+                await self._keep_wanted(row, replace(row, standing=Standing.PASSED, trial=None))
             return True
+
+    async def _keep_wanted(self, here: SlotRow, row: SlotRow) -> None:
+        """Keep `row` of the program that `here` is already, and that it passed if that is news of an active one."""
+        passes = row.standing is Standing.PASSED and here.standing is not Standing.PASSED
+        drafts = [self.table.passed(row, self._now_us)] if passes and row.key.slot is Slot.ACTIVE else []
+        async with self._engine.between_events(row.key):
+            await self._change(row.key.rule, *self._kept_as(here, row, drafts))
+
+    def _kept_as(
+        self, here: SlotRow, row: SlotRow, drafts: Sequence[Draft] = (), loaded: Loaded | None = None
+    ) -> tuple[Batch, Callable[[], None]]:
+        """Return what it writes that the program of `here` goes on as `row`, and what happens then."""
+        begins = RunEvidence(self._now_us) if row.deployment != here.deployment else None
+        evidence = [] if begins is None else [begins.row(row)]
+        return Batch(drafts, put_slots=[row], put_evidence=evidence), lambda: self._keep_row(row, loaded, begins)
 
     async def _answered(self, change: Callable[[], Awaitable[InstallResult]]) -> InstallResult:
         async with self._one_at_a_time:
@@ -183,7 +224,7 @@ class Installer:
                 return await change()
             except EyeflowError as error:
                 _log.warning("install refused: %s", error.brief)
-                return _refusal(error)
+                return refusal_of(error)
             except CborError as error:
                 return InstallResult(InstallOutcome.REFUSED, code="bad_params", message=str(error))
 
@@ -234,22 +275,24 @@ class Installer:
         async with self._engine.between_events(active(row.key.rule), row.key):
             if here and row.key in self._core.rules and is_same(here, row) and here.actuation is row.actuation:
                 again = replace(row, installed_us=here.installed_us)  # it has run since then
-                await self._change(row.key.rule, Batch(put_slots=[again]), lambda: self._keep_row(again, loaded))
-                return _unchanged(again)
+                await self._change(row.key.rule, *self._kept_as(here, again, loaded=loaded))
+                return unchanged(again)
             new = start_rule(row, loaded, *self._world, self.table.idle.get(row.key))
             heir_of = self._core.rules.get(active(row.key.rule))
             if heir_of is not None:
                 new.instance.adopt(heir_of.instance)
                 new.saved_state = new.instance.state_bytes()
-            batch = self.table.installed(row, new.program.version, new.saved_state, self._state_of(row.key))
+            batch = self.table.installed(row, new.program.version, _begins(new), self._kept_of(row.key))
             return await self._commit(new, batch, lambda: self._core.put(new, self._now_us, heir_of))
 
-    async def _go_back(self, loaded: Loaded, row: SlotRow, reason: str) -> InstallResult:
+    async def _go_back(self, loaded: Loaded, row: SlotRow, reason: str, taken_back: bool = False) -> InstallResult:
         """Run the last known good program as `row`. Its memory is what it was, not what the failed one made of it."""
         async with self._engine.between_events(row.key):
-            row = replace(row, standing=Standing.PASSED)
+            old = self.table.row(row.key)
+            assert old is not None, "there is something to go back from"
+            row = replace(row, standing=Standing.PASSED, trial=None)
             new = self._with_kept_state(row, loaded)
-            batch = self.table.rolled_back(row, new.saved_state, self._state_of(row.key), reason)
+            batch = self.table.rolled_back(row, _begins(new), self._failed(old, reason, taken_back))
             return await self._commit(new, batch, lambda: self._core.put(new, self._now_us))
 
     def _with_kept_state(self, row: SlotRow, loaded: Loaded) -> RunningRule:
@@ -269,6 +312,7 @@ class Installer:
             for key in (row.key, *batch.drop_slots):
                 self.refused.pop(key, None)
             self.table.idle.pop(row.key, None)
+            self.table.evidence.pop(row.key, None)
             self._engine.subscriptions_changed()
 
         await self._change(row.key.rule, batch, happen)
@@ -282,7 +326,8 @@ class Installer:
         def undo() -> Batch:
             running = [one for key, one in self._core.rules.items() if key.rule == rule]
             states = [StateRow(one.key, one.loaded.program_id, one.saved_state) for one in running]
-            return self.table.held(rule, states, batch, self._now_us)
+            counted = [one.evidence.row(one.row) for one in running]
+            return self.table.held(rule, states, counted, batch, self._now_us)
 
         await self._engine.commit_change(batch, then, undo)
 
@@ -290,19 +335,23 @@ class Installer:
     def _world(self) -> tuple[Mapping[str, Driver], Clock]:
         return self._engine.drivers, self._engine.clock
 
-    def _state_of(self, key: RunKey) -> bytes | None:
-        """Return what the program in a slot remembers, running or not; None when there is none, or it is unknown."""
+    def _kept_of(self, key: RunKey) -> Kept:
+        """Return what is known of the program in a slot, running or not."""
         running, idle = self._core.rules.get(key), self.table.idle.get(key)
         if running is not None:
-            return running.instance.state_bytes()
-        return None if idle is None else idle.state
+            return Kept(running.instance.state_bytes(), running.evidence.row(running.row))
+        return Kept(None if idle is None else idle.state, self.table.evidence.get(key))
 
-    def _keep_row(self, row: SlotRow, loaded: Loaded | None = None) -> None:
+    def _failed(self, row: SlotRow, reason: str, taken_back: bool) -> RejectedRow:
+        kept = self._kept_of(row.key)
+        return RejectedRow(row, kept.state or b"", reason, self._now_us, kept.evidence, taken_back)
+
+    def _keep_row(self, row: SlotRow, loaded: Loaded | None, begins: RunEvidence | None) -> None:
         """The program is the same; its standing, its signatures and who wants it may be others."""
         self.table.apply(Batch(put_slots=[row]))
         if row.key in self._core.rules:
             rule = self._core.rules[row.key]
-            rule.row, rule.loaded = row, loaded or rule.loaded
+            rule.row, rule.loaded, rule.evidence = row, loaded or rule.loaded, begins or rule.evidence
 
     def distrusted(self) -> frozenset[RunKey]:
         """Return the running programs that carry no signature of a trusted key."""
@@ -333,10 +382,11 @@ class Installer:
             state = StateRow(row.key, row.program_id, rule.instance.state_bytes())
             slot = row.key.slot.value
             body = WithdrawBody(row.key.rule, row.program_id, rule.loaded.signers, row.installed_us, slot)
-            batch = Batch([Draft(now_us, body)], [state])
-            await self._engine.commit_change(batch, lambda: self._withdrawn(rule, state, now_us))
+            counted = rule.evidence.row(row)
+            batch = Batch([Draft(now_us, body)], [state], put_evidence=[counted])
+            await self._engine.commit_change(batch, lambda: self._withdrawn(rule, state, counted, now_us))
 
-    def _withdrawn(self, rule: RunningRule, state: StateRow, now_us: int) -> None:
+    def _withdrawn(self, rule: RunningRule, state: StateRow, counted: EvidenceRow, now_us: int) -> None:
         row = rule.row
         self._core.remove(rule.key, now_us)
         self._engine.actions.withhold(
@@ -345,12 +395,13 @@ class Installer:
             "its program was stopped",
         )
         names = ", ".join(fingerprint(key) for key in rule.loaded.signers)
+        stopped = utc_text(now_us)
         self.refused[rule.key] = (
-            f"`{rule.name}` {rule.program.version} was stopped {_utc(now_us)}: its signer's key {names} was revoked. "
-            f"It had run since {_utc(rule.row.installed_us)}. Sign it with a trusted key and deploy it again."
+            f"`{rule.name}` {rule.program.version} was stopped {stopped}: its signer's key {names} was revoked. "
+            f"It had run since {utc_text(rule.row.installed_us)}. Sign it with a trusted key and deploy it again."
         )
         _log.warning("%s", self.refused[rule.key])
-        self.table.idle[rule.key] = state
+        self.table.idle[rule.key], self.table.evidence[rule.key] = state, counted
         self._engine.subscriptions_changed()
 
     async def remove(self, rule: str) -> bool:
@@ -377,57 +428,27 @@ class Installer:
 
     def restore(self, restored: Restored) -> None:
         """Run the programs of the last run. One that may not run any more is kept, not run, and reported."""
-        self.table = SlotTable(restored.slots, restored.states, restored.rejected)
+        self.table = SlotTable(restored.slots, restored.states, restored.rejected, restored.evidence)
         for row in restored.slots:
             if row.key.slot is not Slot.PREVIOUS:
-                self._restore_one(row)
+                self._restore_one(row, restored.clean)
         self._engine.subscriptions_changed()
 
-    def _restore_one(self, row: SlotRow) -> None:
+    def _restore_one(self, row: SlotRow, clean: bool) -> None:
+        evidence = evidence_of(self.table.evidence.get(row.key), row, self._now_us, clean=clean)
         try:
             loaded = self._policy.load(row.program, frozenset(self.trusted))
-            rule = start_rule(row, loaded, *self._world, self.table.idle.get(row.key))
+            rule = start_rule(row, loaded, *self._world, self.table.idle.get(row.key), evidence)
         except Exception as error:  # whatever is wrong with one stored rule must not stop the others
-            self.refused[row.key] = why = _told(error)
-            _log.error("stored rule %s does not run: %s", row.key, why, exc_info=_unforeseen(error))
+            self.refused[row.key] = why = told(error)
+            _log.error("stored rule %s does not run: %s", row.key, why, exc_info=unforeseen(error))
             return
         self.table.idle.pop(row.key, None)
+        self.table.evidence.pop(row.key, None)
         self._core.put(rule, self._now_us)
 
 
-def _unchanged(row: SlotRow) -> InstallResult:
-    return InstallResult(InstallOutcome.UNCHANGED, row.key.rule, row.program_id.hex(), row.program_id.hex())
-
-
-def _told(error: Exception) -> str:
-    if isinstance(error, EyeflowError):
-        return error.whole
-    return internal(error)
-
-
-def _unforeseen(error: Exception) -> Exception | None:
-    return None if isinstance(error, EyeflowError) else error
-
-
-def _utc(time_us: int) -> str:
-    return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-_CODES = {
-    "unsigned": "untrusted",
-    "foreign_signature": "untrusted",
-    "bad_signature": "untrusted",
-    "bad_program": "malformed",
-    "bad_value": "bad_params",
-    "disk_full": "storage",
-    "disk_failed": "storage",
-    "disk_in_doubt": "storage_unknown",
-}
-
-
-def _refusal(error: EyeflowError) -> InstallResult:
-    missing = error.missing if isinstance(error, Refused) else ()
-    code = _CODES.get(error.code, error.code)
-    return InstallResult(
-        InstallOutcome.REFUSED, code=code, message=error.brief, next_step=error.next_step, missing=missing
-    )
+def _begins(new: RunningRule) -> Kept:
+    """Return what a program begins with in its slot; its counts are kept by the change that lets it begin."""
+    new.evidence.kept = new.evidence.row(new.row)
+    return Kept(new.saved_state, new.evidence.kept)

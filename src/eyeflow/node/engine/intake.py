@@ -181,6 +181,7 @@ class Intake:
         reason = plain_text(reason, REASON_CHARACTERS_MAX)
         if rule is not None:
             rule.health.reject(reason)
+            rule.evidence.rejected += 1
         key = (rule.key if rule else None, subscription.source, subscription.address, reason)
         if key not in self._rejected and len(self._rejected) >= REJECTIONS_MAX:
             key = (None, "", "", "other")

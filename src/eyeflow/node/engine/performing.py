@@ -27,6 +27,8 @@ START_US = 10_000_000
 """For so long after the start of a node an action waits for what its driver needs: a connection that is not up yet, a
 server that cannot be reached yet. Later that is a failed attempt, and the rule has an answer for it."""
 ERROR_CHARACTERS_MAX = 200
+FAILURES = (ActionOutcome.FAILED, ActionOutcome.SKIPPED)
+"""Outcomes that count against a program. What was cancelled or interrupted was never tried."""
 
 
 class Performer:
@@ -95,6 +97,10 @@ class Performer:
                 self.core.levels.done(action.site, action.named, action.resource, dispatch.key)
         else:
             rule.health.action_failures += 1
+            own = dispatch.program_id == rule.loaded.program_id  # else a newer one performs what a crash left
+            if own and outcome in FAILURES and not dispatch.has_failed:
+                dispatch.has_failed = True
+                rule.evidence.failed_actions += 1
             rule.health.fail(named_failure(action.site.capability, error), now_us)
             if action.site.level:
                 self.core.levels.failed(action.resource, dispatch.key)

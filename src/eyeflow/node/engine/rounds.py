@@ -75,12 +75,12 @@ class Round:
     saved: dict[RunKey, bytes] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Dispatch:
     """Actions of one recorded execution, on their way to the drivers; `seq` 0: the execution has no record.
 
     `program_id` is the program that decided them, in the slot of `key`, `signers` are the keys that signed it; another
-    may run there by now.
+    may run there by now. `has_failed`: one of its actions failed, and the execution was counted for it.
     """
 
     rule: RunningRule
@@ -89,3 +89,4 @@ class Dispatch:
     seq: int
     actions: Sequence[PlannedAction]
     signers: tuple[bytes, ...]
+    has_failed: bool = False

@@ -11,6 +11,7 @@ from eyeflow.node.clock import Clock
 from eyeflow.node.engine.admission import Loaded, subscription_of
 from eyeflow.node.engine.rule_health import RuleHealth
 from eyeflow.node.engine.rule_host import RuleHost
+from eyeflow.node.engine.run_evidence import RunEvidence
 from eyeflow.node.io.ports import Driver, Subscription
 from eyeflow.node.run_key import RunKey
 from eyeflow.node.store.types import Actuation, SlotRow, StateRow
@@ -69,6 +70,7 @@ class RunningRule:
     decoders: tuple[PayloadDecoder | None, ...]
     started_us: int
     saved_state: bytes
+    evidence: RunEvidence
     queue: deque[QueuedEvent] = field(default_factory=deque)
     busy: bool = False
     stalled: bool = False
@@ -120,9 +122,17 @@ class RunningRule:
 
 
 def start_rule(
-    row: SlotRow, loaded: Loaded, drivers: Mapping[str, Driver], clock: Clock, state: StateRow | None = None
+    row: SlotRow,
+    loaded: Loaded,
+    drivers: Mapping[str, Driver],
+    clock: Clock,
+    state: StateRow | None = None,
+    evidence: RunEvidence | None = None,
 ) -> RunningRule:
-    """Return a rule ready to run, with the state it had if that belongs to this program. Raises EyeflowError."""
+    """Return a rule ready to run, with the state it had if that belongs to this program. Raises EyeflowError.
+
+    `evidence` is what it goes on with; None: it begins now.
+    """
     health = RuleHealth()
     instance = Instance(loaded.verified, row.params, machine=loaded.machine)
     if state is not None and state.program_id == loaded.program_id:
@@ -131,7 +141,8 @@ def start_rule(
     decoders = tuple(PayloadDecoder(t) if t.kind is TriggerKind.SOURCE else None for t in triggers)
     host = RuleHost(row.key, loaded.program, drivers, health, clock)
     now_us = clock.now_us()
-    rule = RunningRule(row, loaded, instance, host, health, decoders, now_us, instance.state_bytes())
+    evidence = evidence or RunEvidence(now_us)
+    rule = RunningRule(row, loaded, instance, host, health, decoders, now_us, instance.state_bytes(), evidence)
     if instance.last_time_us - now_us >= STEP_US_MIN:
         rule.clock_step_us = now_us - instance.last_time_us  # set back while the node was off; how long, nobody knows
     return rule
@@ -142,7 +153,8 @@ def promoted(candidate: RunningRule, row: SlotRow, drivers: Mapping[str, Driver]
     health, loaded = RuleHealth(), candidate.loaded
     host = RuleHost(row.key, loaded.program, drivers, health, clock)
     shared = (candidate.instance, host, health, candidate.decoders)
-    return RunningRule(row, loaded, *shared, clock.now_us(), candidate.saved_state)
+    now_us = clock.now_us()
+    return RunningRule(row, loaded, *shared, now_us, candidate.saved_state, RunEvidence(now_us))
 
 
 def subscriptions_of(rule: RunningRule) -> list[tuple[Subscription, int]]:

@@ -7,15 +7,25 @@ goes to `rejected`, with its memory, for the post-mortem: it is not what `previo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from eyeflow.node.run_key import RunKey, active, candidate, previous
-from eyeflow.node.store.types import Actuation, Batch, Draft, RejectedRow, SlotRow, Standing, StateRow
+from eyeflow.node.store.types import Actuation, Batch, Draft, EvidenceRow, RejectedRow, SlotRow, Standing, StateRow
 from eyeflow.protocol.audit_bodies import Body, InstallBody, RemoveBody, SlotBody, SlotChange
 from eyeflow.protocol.slot import Slot
 
 IN_DOUBT = "the disk failed during a change, and nobody knew whether it was recorded: it is not"
 """Why the audit has a way back that nobody asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is durable of a program beside its slot: its memory and what it did; None where that is not known."""
+
+    state: bytes | None = None
+    evidence: EvidenceRow | None = None
+
+
 WANTED_BEFORE_MAX = 8
 """Deployments beside the newest that a program is remembered to be wanted by."""
 
@@ -28,11 +38,14 @@ class SlotTable:
         rows: Sequence[SlotRow] = (),
         states: Mapping[RunKey, StateRow] | None = None,
         rejected: Mapping[str, RejectedRow] | None = None,
+        evidence: Mapping[RunKey, EvidenceRow] | None = None,
     ) -> None:
         self._rows = {row.key: row for row in rows}
         self._rejected = dict(rejected or {})
         self.idle = dict(states or {})
         """What programs remember that do not run: the last known good, and those that may not run now."""
+        self.evidence = dict(evidence or {})
+        """What those did."""
 
     def row(self, key: RunKey) -> SlotRow | None:
         """Return what a slot holds."""
@@ -69,8 +82,13 @@ class SlotTable:
         failed = self.rejected(row.key.rule)
         return failed is not None and is_same(failed.row, row) and row.deployment in failed.row.deployments
 
-    def installed(self, row: SlotRow, version: str, state: bytes, old_state: bytes | None) -> Batch:
-        """Return what it writes that a program begins in the slot of `row`; `old_state` is of what ran there before."""
+    @property
+    def taken_back(self) -> list[RejectedRow]:
+        """The programs that this node took back by itself, and nobody has told it otherwise since, by rule."""
+        return [failed for _, failed in sorted(self._rejected.items()) if failed.taken_back]
+
+    def installed(self, row: SlotRow, version: str, begins: Kept, old_kept: Kept) -> Batch:
+        """Return what it writes that a program begins in the slot of `row`; `old_kept` is of what ran there before."""
         old = self.row(row.key)
         body = InstallBody(
             row.key.rule,
@@ -85,61 +103,71 @@ class SlotTable:
         )
         draft = Draft(row.installed_us, body)
         if row.key.slot is Slot.CANDIDATE:
-            return Batch([draft], [StateRow(row.key, row.program_id, state)], put_slots=[row])
-        return self._activated(row, draft, state, old_state)
+            return _begun(draft, row, begins)
+        return self._activated(row, draft, begins, old_kept)
 
-    def promoted(self, row: SlotRow, state: bytes, old_state: bytes | None) -> Batch:
+    def promoted(self, row: SlotRow, begins: Kept, old_kept: Kept) -> Batch:
         """Return what it writes that a candidate becomes the active program `row`, with its own state."""
-        batch = self._activated(row, self._changed(SlotChange.PROMOTED, row), state, old_state)
+        batch = self._activated(row, self._changed(SlotChange.PROMOTED, row), begins, old_kept)
         return replace(batch, drop_slots=[*batch.drop_slots, candidate(row.key.rule)])
 
-    def _activated(self, row: SlotRow, draft: Draft, state: bytes, old_state: bytes | None) -> Batch:
+    def _activated(self, row: SlotRow, draft: Draft, begins: Kept, old_kept: Kept) -> Batch:
         """A program takes the active one's place, which is kept as last known good if it passed."""
         old, kept = self.row(row.key), previous(row.key.rule)
-        batch = Batch([draft], [StateRow(row.key, row.program_id, state)], put_slots=[row])
+        batch = _begun(draft, row, begins)
         if old is None or old.standing is not Standing.PASSED or is_same(old, row):
             return batch
-        states = [] if old_state is None else [StateRow(kept, old.program_id, old_state)]
+        states = [] if old_kept.state is None else [StateRow(kept, old.program_id, old_kept.state)]
+        evidence = [] if old_kept.evidence is None else [replace(old_kept.evidence, key=kept)]
         return replace(
-            batch, states=[*batch.states, *states], put_slots=[row, replace(old, key=kept)], drop_slots=[kept]
+            batch,
+            states=[*batch.states, *states],
+            put_evidence=[*batch.put_evidence, *evidence],
+            put_slots=[row, replace(old, key=kept)],
+            drop_slots=[kept],
         )
 
-    def rolled_back(self, row: SlotRow, state: bytes, old_state: bytes | None, reason: str) -> Batch:
+    def rolled_back(self, row: SlotRow, begins: Kept, failed: RejectedRow) -> Batch:
         """Return what it writes that the last known good is active again, as `row`, and what failed is set aside."""
-        old = self.row(row.key)
-        assert old is not None, "there is something to go back from"
-        failed = RejectedRow(old, old_state or b"", reason, row.installed_us)
-        return Batch(
-            [self._changed(SlotChange.ROLLED_BACK, row, reason)],
-            [StateRow(row.key, row.program_id, state)],
-            put_slots=[row],
-            put_rejected=[failed],
-            drop_slots=[previous(row.key.rule)],
-        )
+        draft = self._changed(SlotChange.ROLLED_BACK, row, failed.reason)
+        return replace(_begun(draft, row, begins), put_rejected=[failed], drop_slots=[previous(row.key.rule)])
 
-    def dropped(self, row: SlotRow, state: bytes, reason: str, now_us: int) -> Batch:
-        """Return what it writes that a candidate goes: aside if `reason` says how it failed, else without a trace."""
+    def dropped(self, row: SlotRow, now_us: int, failed: RejectedRow | None = None) -> Batch:
+        """Return what it writes that a candidate goes: aside if it `failed`, else without a trace."""
+        reason = "" if failed is None else failed.reason
         body = SlotBody(row.key.rule, int(SlotChange.DROPPED), row.program_id, None, reason)
-        failed = [RejectedRow(row, state, reason, now_us)] if reason else []
-        return Batch([Draft(now_us, body)], put_rejected=failed, drop_slots=[row.key])
+        aside = [] if failed is None else [failed]
+        return Batch([Draft(now_us, body)], put_rejected=aside, drop_slots=[row.key])
 
-    def passed(self, row: SlotRow, now_us: int) -> Batch:
-        """Return what it writes that an active program passed."""
-        body = SlotBody(row.key.rule, int(SlotChange.PASSED), row.program_id)
-        return Batch([Draft(now_us, body)], put_slots=[replace(row, standing=Standing.PASSED)])
+    def passed(self, row: SlotRow, now_us: int) -> Draft:
+        """Return the record of an active program that passed."""
+        return Draft(now_us, SlotBody(row.key.rule, int(SlotChange.PASSED), row.program_id))
 
-    def held(self, rule: str, running: Sequence[StateRow], change: Batch, now_us: int) -> Batch:
-        """Return what makes the store hold of a rule what this table does, whether `change` is in it or not."""
+    def held(
+        self, rule: str, running: Sequence[StateRow], counted: Sequence[EvidenceRow], change: Batch, now_us: int
+    ) -> Batch:
+        """Return what makes the store hold of a rule what this table does, whether `change` is in it or not.
+
+        `running` and `counted` are of the programs that run.
+        """
         keys = sorted(self.keys_of(rule), key=str)
         rows = [self._rows[key] for key in keys]
         failed = self.rejected(rule)
         idle = [state for key, state in self.idle.items() if key.rule == rule]
+        evidence = [row for key, row in self.evidence.items() if key.rule == rule]
         if rows:
             body: Body = SlotBody(rule, int(SlotChange.ROLLED_BACK), rows[0].program_id, None, IN_DOUBT)
         else:
             body = RemoveBody(rule, change.put_slots[0].program_id)
         draft, rejected = Draft(now_us, body), [] if failed is None else [failed]
-        return Batch([draft], [*idle, *running], put_slots=rows, put_rejected=rejected, drop_rules=[rule])
+        return Batch(
+            [draft],
+            [*idle, *running],
+            put_slots=rows,
+            put_rejected=rejected,
+            drop_rules=[rule],
+            put_evidence=[*evidence, *counted],
+        )
 
     def _changed(self, change: SlotChange, row: SlotRow, reason: str = "") -> Draft:
         old = self.row(active(row.key.rule))
@@ -148,7 +176,7 @@ class SlotTable:
 
     def apply(self, batch: Batch) -> None:
         """Take over what was committed, in the order of the store: first what is dropped."""
-        for key in [key for key in {*self._rows, *self.idle} if key.rule in batch.drop_rules]:
+        for key in [key for key in {*self._rows, *self.idle, *self.evidence} if key.rule in batch.drop_rules]:
             self._drop(key)
         for rule in batch.drop_rules:
             self._rejected.pop(rule, None)
@@ -159,10 +187,21 @@ class SlotTable:
         for state in batch.states:
             if state.key.slot is Slot.PREVIOUS:
                 self.idle[state.key] = state
+        for row in batch.put_evidence:
+            if row.key.slot is Slot.PREVIOUS:
+                self.evidence[row.key] = row
 
     def _drop(self, key: RunKey) -> None:
         self._rows.pop(key, None)
         self.idle.pop(key, None)
+        self.evidence.pop(key, None)
+
+
+def _begun(draft: Draft, row: SlotRow, begins: Kept) -> Batch:
+    """Return what it writes that a program begins in the slot of `row`."""
+    states = [] if begins.state is None else [StateRow(row.key, row.program_id, begins.state)]
+    evidence = [] if begins.evidence is None else [begins.evidence]
+    return Batch([draft], states, put_slots=[row], put_evidence=evidence)
 
 
 def wanted_again(here: SlotRow, row: SlotRow) -> SlotRow:

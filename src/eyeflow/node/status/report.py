@@ -11,12 +11,14 @@ from eyeflow.node.control import HeldProgram, Link, NodeIdentity
 from eyeflow.node.engine.engine import Engine
 from eyeflow.node.engine.installer import Installer
 from eyeflow.node.engine.revocation import Revocation
+from eyeflow.node.engine.run_evidence import counts_of
 from eyeflow.node.engine.running import RunningRule
 from eyeflow.node.io.ports import PortStatus
 from eyeflow.node.io.world import World
 from eyeflow.node.run_key import RunKey, previous
 from eyeflow.node.store.types import RejectedRow
 from eyeflow.node.store.writer import Writer
+from eyeflow.protocol.messages import Trial
 
 
 class Reported(Protocol):
@@ -95,6 +97,8 @@ def _running(node: Reported, rule: RunningRule) -> dict[str, object]:
         "stalled": rule.stalled,
         "holds_back": rule.holds_back,
         "stops_us": node.revocation.until_us.get(rule.key, 0),
+        "trial": _trial(row.trial),
+        "evidence": counts_of(rule.evidence.row(row)),
         **rule.health.as_dict(),
     }
 
@@ -110,6 +114,21 @@ def _failed_program(failed: RejectedRow | None) -> dict[str, object] | None:
         "deployment": row.deployment,
         "reason": failed.reason,
         "rejected_us": failed.rejected_us,
+        "taken_back": failed.taken_back,
+        "evidence": None if failed.evidence is None else counts_of(failed.evidence),
+    }
+
+
+def _trial(trial: Trial | None) -> dict[str, object] | None:
+    """Return how the node judges a program by itself."""
+    if trial is None:
+        return None
+    return {
+        "observe_s": trial.observe_s,
+        "samples_min": trial.samples_min,
+        "failures_max": trial.failures_max,
+        "starts_max": trial.starts_max,
+        "rollback": trial.rollback,
     }
 
 

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any, cast
 
 import apsw
 
 from eyeflow.node.run_key import RunKey
-from eyeflow.node.store.types import Actuation, Batch, PendingRow, RejectedRow, SlotRow, Standing, StateRow
+from eyeflow.node.store.types import (
+    Actuation,
+    Batch,
+    EvidenceRow,
+    PendingRow,
+    RejectedRow,
+    SlotRow,
+    Standing,
+    StateRow,
+)
 from eyeflow.protocol.cbor import decode, encode
+from eyeflow.protocol.messages import Trial
 from eyeflow.protocol.slot import Slot
 from eyeflow.svm.program import Value
 
 _SLOT_COLUMNS = (
-    "rule, slot, program_id, params, deployment, manifest_version, installed_us, standing, actuation, wanted_before"
+    "rule, slot, program_id, params, deployment, manifest_version, installed_us, standing, actuation, wanted_before, "
+    "trial"
 )
+_COUNTS_FROM = [one.name for one in fields(EvidenceRow)].index("began_us")
 _PUT_PROGRAM = "INSERT OR REPLACE INTO programs VALUES (?, ?)"
 _FORGET_PROGRAMS = """
     DELETE FROM programs WHERE program_id NOT IN (
@@ -24,11 +37,13 @@ _FORGET_PROGRAMS = """
     )
 """
 """A message that waits for its broker needs its program, also when two deployments have taken that one's slots."""
-_PUT_SLOT = f"INSERT OR REPLACE INTO slots ({_SLOT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_SLOT = f"INSERT OR REPLACE INTO slots ({_SLOT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_EVIDENCE = "INSERT OR REPLACE INTO evidence (rule, slot, program_id, deployment, counts) VALUES (?, ?, ?, ?, ?)"
 _PUT_STATE = "INSERT OR REPLACE INTO state (rule, slot, program_id, state) VALUES (?, ?, ?, ?)"
+_REJECTED_COLUMNS = "state, reason, rejected_us, evidence, taken_back"
 _PUT_REJECTED = (
-    f"INSERT OR REPLACE INTO rejected ({_SLOT_COLUMNS}, state, reason, rejected_us) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    f"INSERT OR REPLACE INTO rejected ({_SLOT_COLUMNS}, {_REJECTED_COLUMNS}) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _PENDING_COLUMNS = "seq, idx, rule, slot, program_id, site, args, time_us, hops"
 _PUT_PENDING = f"INSERT INTO pending ({_PENDING_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -40,6 +55,7 @@ def write_rows(db: apsw.Connection, batch: Batch, first_seq: int) -> None:
     if changes_slots:
         _write_slots(db, batch)
     db.executemany(_PUT_STATE, [(*_key_values(row.key), row.program_id, row.state) for row in batch.states])
+    db.executemany(_PUT_EVIDENCE, [_evidence_values(row) for row in batch.put_evidence])
     db.executemany(_PUT_PENDING, [_pending_values(row, first_seq) for row in batch.pending])
     db.executemany("DELETE FROM pending WHERE seq = ? AND idx = ?", batch.finished)
     if changes_slots:
@@ -50,9 +66,9 @@ def write_rows(db: apsw.Connection, batch: Batch, first_seq: int) -> None:
 
 
 def _write_slots(db: apsw.Connection, batch: Batch) -> None:
-    for table in ("slots", "state", "rejected"):
+    for table in ("slots", "state", "evidence", "rejected"):
         db.executemany(f"DELETE FROM {table} WHERE rule = ?", [(rule,) for rule in batch.drop_rules])
-    for table in ("slots", "state"):
+    for table in ("slots", "state", "evidence"):
         dropped = [_key_values(key) for key in batch.drop_slots]
         db.executemany(f"DELETE FROM {table} WHERE rule = ? AND slot = ?", dropped)
     rows = [*batch.put_slots, *(rejected.row for rejected in batch.put_rejected)]
@@ -68,12 +84,32 @@ def _key_values(key: RunKey) -> tuple[str, str]:
 def _slot_values(row: SlotRow) -> tuple[Any, ...]:
     params = encode([[name, value] for name, value in sorted(row.params.items())])
     wanted_by = (row.deployment, row.manifest_version, row.installed_us)
-    how = (row.standing.value, row.actuation.value, encode(list(row.wanted_before)))
+    how = (row.standing.value, row.actuation.value, encode(list(row.wanted_before)), _trial_bytes(row.trial))
     return (*_key_values(row.key), row.program_id, params, *wanted_by, *how)
 
 
 def _rejected_values(row: RejectedRow) -> tuple[Any, ...]:
-    return (*_slot_values(row.row), row.state, row.reason, row.rejected_us)
+    evidence = encode([] if row.evidence is None else _counts(row.evidence))
+    return (*_slot_values(row.row), row.state, row.reason, row.rejected_us, evidence, row.taken_back)
+
+
+def _evidence_values(row: EvidenceRow) -> tuple[Any, ...]:
+    return (*_key_values(row.key), row.program_id, row.deployment, encode(_counts(row)))
+
+
+def _counts(row: EvidenceRow) -> list[int]:
+    return [getattr(row, one.name) for one in fields(row)[_COUNTS_FROM:]]
+
+
+def _trial_bytes(trial: Trial | None) -> bytes:
+    if trial is None:
+        return encode([])
+    return encode([trial.observe_s, trial.samples_min, trial.failures_max, trial.starts_max, trial.rollback])
+
+
+def _trial(blob: bytes) -> Trial | None:
+    values = cast("list[Any]", decode(blob))
+    return Trial(*values) if values else None
 
 
 def _pending_values(row: PendingRow, first_seq: int) -> tuple[Any, ...]:
@@ -98,20 +134,34 @@ def _slot_row(
     standing: str,
     actuation: str,
     wanted_before: bytes,
+    trial: bytes,
     program: bytes,
 ) -> SlotRow:
     what = (RunKey(rule, Slot(slot)), program_id, program, _params(params))
-    how = (Standing(standing), Actuation(actuation), tuple(cast("list[str]", decode(wanted_before))))
+    how = (Standing(standing), Actuation(actuation), tuple(cast("list[str]", decode(wanted_before))), _trial(trial))
     return SlotRow(*what, deployment, manifest_version, installed_us, *how)
 
 
 def read_rejected(db: apsw.Connection) -> dict[str, RejectedRow]:
     """Return the last rejected program of each rule that has one."""
-    columns = f"{_SLOT_COLUMNS}, program, state, reason, rejected_us FROM rejected JOIN programs USING (program_id)"
+    columns = f"{_SLOT_COLUMNS}, program, {_REJECTED_COLUMNS} FROM rejected JOIN programs USING (program_id)"
     found: dict[str, RejectedRow] = {}
-    for rule, *values, state, reason, rejected_us in db.execute(f"SELECT {columns}"):
-        found[rule] = RejectedRow(_slot_row(rule, *values), state, reason, rejected_us)
+    for rule, *values, state, reason, rejected_us, counts, taken_back in db.execute(f"SELECT {columns}"):
+        row = _slot_row(rule, *values)
+        numbers = cast("list[int]", decode(counts))
+        evidence = EvidenceRow(row.key, row.program_id, row.deployment, *numbers) if numbers else None
+        found[rule] = RejectedRow(row, state, reason, rejected_us, evidence, bool(taken_back))
     return found
+
+
+def read_evidence(db: apsw.Connection) -> dict[RunKey, EvidenceRow]:
+    """Return what the program in each slot did."""
+    rows = db.execute("SELECT rule, slot, program_id, deployment, counts FROM evidence")
+    found = (
+        EvidenceRow(RunKey(rule, Slot(slot)), program_id, deployment, *cast("list[int]", decode(counts)))
+        for rule, slot, program_id, deployment, counts in rows
+    )
+    return {row.key: row for row in found}
 
 
 def read_states(db: apsw.Connection) -> dict[RunKey, StateRow]:

@@ -106,6 +106,20 @@ MIGRATIONS = (
     ALTER TABLE slots ADD COLUMN wanted_before BLOB NOT NULL DEFAULT x'80';
     ALTER TABLE rejected ADD COLUMN wanted_before BLOB NOT NULL DEFAULT x'80';
     """,
+    """
+    ALTER TABLE slots ADD COLUMN trial BLOB NOT NULL DEFAULT x'80';
+    ALTER TABLE rejected ADD COLUMN trial BLOB NOT NULL DEFAULT x'80';
+    ALTER TABLE rejected ADD COLUMN evidence BLOB NOT NULL DEFAULT x'80';
+    ALTER TABLE rejected ADD COLUMN taken_back INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE evidence (
+        rule TEXT NOT NULL,
+        slot TEXT NOT NULL CHECK (slot IN ('active', 'candidate', 'previous')),
+        program_id BLOB NOT NULL,
+        deployment TEXT NOT NULL,
+        counts BLOB NOT NULL,
+        PRIMARY KEY (rule, slot)
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 """Number n brings a file of version n to version n + 1 (PRAGMA user_version)."""
 

@@ -19,6 +19,7 @@ from eyeflow.base.machine import FreeBytes, free_bytes_of
 from eyeflow.node.store.file import STORE_NAME, FrozenFile, StoreFile, storage_error
 from eyeflow.node.store.marker import mark_epoch, marked_epoch
 from eyeflow.node.store.rows import (
+    read_evidence,
     read_kept,
     read_pending,
     read_pending_programs,
@@ -184,7 +185,7 @@ class Store:
         db = self._file.db
         try:
             clean = db.execute("SELECT value FROM meta WHERE key = 'clean'").get
-            programs = (read_slots(db), read_states(db), read_rejected(db))
+            programs = (read_slots(db), read_states(db), read_rejected(db), read_evidence(db))
             return Restored(clean != 0, *programs, read_pending(db), read_pending_programs(db), read_kept(db))
         except apsw.Error as error:
             raise storage_error(error, self._path) from error

@@ -10,6 +10,7 @@ from pathlib import Path
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.run_key import RunKey
 from eyeflow.protocol.audit_bodies import Body
+from eyeflow.protocol.messages import Trial
 from eyeflow.svm.program import Value
 
 
@@ -28,6 +29,17 @@ class Standing(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms a program is wanted: whether it has passed and, if not, how this node judges it by itself."""
+
+    standing: Standing = Standing.ON_TRIAL
+    trial: Trial | None = None
+
+
+ON_TRIAL, PASSED = Terms(), Terms(Standing.PASSED)
+
+
+@dataclass(frozen=True, slots=True)
 class SlotRow:
     """A stored program: its bytes with signatures, its parameters, and which deployment and manifest wanted it."""
 
@@ -42,6 +54,8 @@ class SlotRow:
     actuation: Actuation = Actuation.PERFORM
     wanted_before: tuple[str, ...] = ()
     """Other deployments that wanted it while it ran, the newest first: a way back may name any of them."""
+    trial: Trial | None = None
+    """How it is judged while it is on trial; None: nobody asked this node to judge it."""
 
     @property
     def deployments(self) -> tuple[str, ...]:
@@ -59,16 +73,38 @@ class StateRow:
 
 
 @dataclass(frozen=True, slots=True)
+class EvidenceRow:
+    """What a program did in a slot since it began there for a deployment: `messages.Evidence` says what is counted."""
+
+    key: RunKey
+    program_id: bytes
+    deployment: str
+    began_us: int
+    boots: int = 0
+    executions: int = 0
+    traps: int = 0
+    failed_actions: int = 0
+    missed_deadlines: int = 0
+    rejected: int = 0
+    differing: int = 0
+    latency_us_sum: int = 0
+    latency_us_max: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RejectedRow:
     """The last program of a rule that failed, as `row` was, with its memory: for the post-mortem, never to run again.
 
-    `state` is empty when it had none.
+    `state` is empty when it had none. `evidence` is what it had done by then. `taken_back`: the node judged it by
+    itself, and nobody has told it otherwise since.
     """
 
     row: SlotRow
     state: bytes
     reason: str
     rejected_us: int
+    evidence: EvidenceRow | None = None
+    taken_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +158,7 @@ class Batch:
     drop_slots: Sequence[RunKey] = ()
     drop_rules: Sequence[str] = ()
     put_meta: Sequence[tuple[str, bytes]] = ()
+    put_evidence: Sequence[EvidenceRow] = ()
     unrecorded: Unrecorded | None = None
 
 
@@ -169,6 +206,7 @@ class Restored:
     slots: tuple[SlotRow, ...] = ()
     states: Mapping[RunKey, StateRow] = field(default_factory=dict)
     rejected: Mapping[str, RejectedRow] = field(default_factory=dict)
+    evidence: Mapping[RunKey, EvidenceRow] = field(default_factory=dict)
     pending: tuple[PendingRow, ...] = ()
     pending_programs: Mapping[bytes, bytes] = field(default_factory=dict)
     kept: Mapping[str, bytes] = field(default_factory=dict)

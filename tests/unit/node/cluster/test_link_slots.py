@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from components.node_sim import NodeSim, program
 from eyeflow.node.cluster.link import CoordinatorLink
 from eyeflow.node.cluster.membership import Membership
 from eyeflow.node.run_key import RunKey, active, candidate
 from eyeflow.node.store.types import Batch, Committed, StorageError
-from eyeflow.protocol.messages import ManifestEntry, RuleResult, RuleState, WantedManifest
+from eyeflow.protocol.audit_bodies import SlotBody, SlotChange
+from eyeflow.protocol.messages import EvidenceStanding, ManifestEntry, RuleResult, RuleState, Trial, WantedManifest
 from eyeflow.protocol.session import Apply
 from eyeflow.protocol.slot import Slot
 from eyeflow.svm.container import decode
@@ -38,11 +40,13 @@ class Manifests:
         self.link = CoordinatorLink(sim.node, Membership(path / "cluster"), lambda signers: None)
         self.sim, self.version, self.events = sim, self.link._membership.accepted().version, 0
 
-    async def want(self, *programs: tuple[int, Slot], deployment: str = "") -> Sequence[RuleResult]:
-        """Each program is wanted by a deployment of its own number, or all by `deployment`."""
+    async def want(
+        self, *programs: tuple[int, Slot], deployment: str = "", trial: Trial | None = None
+    ) -> Sequence[RuleResult]:
+        """Each program is wanted by a deployment of its own number, or all by `deployment`, and on this trial."""
         self.version += 1
         wanted = ((one, deployment or f"d{one}", slot) for one, slot in programs)
-        entries = tuple(ManifestEntry("counter", id_of(one), by, (), slot) for one, by, slot in wanted)
+        entries = tuple(ManifestEntry("counter", id_of(one), by, (), slot, trial=trial) for one, by, slot in wanted)
         manifest = WantedManifest("c" * 64, "sim", self.version, 1, entries)
         data = {id_of(one): rule(one) for one, _ in programs}
         return await self.link._apply(Apply(manifest, random.randbytes(32), data, frozenset()))
@@ -54,6 +58,12 @@ class Manifests:
         await self.sim.send("t", number=self.events)
         await self.sim.turns()
         return result
+
+    @property
+    def standing(self) -> EvidenceStanding:
+        """How the active program stands, as the coordinator is told."""
+        (told,) = (one for one in self.sim.node.evidence() if one.slot is Slot.ACTIVE)
+        return told.standing
 
     @property
     def memory(self) -> object:
@@ -110,6 +120,61 @@ def test_a_manifest_that_wants_the_program_before_brings_its_state_back(tmp_path
         assert sim.node.engine.core.rules[active("counter")].instance.state_values() == {"n": 2}
         assert sim.store.restore().rejected["counter"].row.program_id.hex() == id_of(50)
         await sim.stop()
+
+    asyncio.run(test())
+
+
+TRIAL = Trial(60, 20, 500, 3, True)
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_program_is_on_trial_until_its_manifest_says_that_it_passed(tmp_path: Path, crash: bool) -> None:
+    async def test() -> None:
+        manifests = Manifests(await NodeSim.started(tmp_path), tmp_path)
+        await manifests.want((1, Slot.ACTIVE))
+        assert manifests.standing is EvidenceStanding.PASSED
+        await manifests.want((2, Slot.ACTIVE), trial=TRIAL)
+        if crash:
+            manifests = await crashed(manifests, tmp_path)
+        row = manifests.sim.node.installer.table.row(active("counter"))
+        assert (manifests.standing, row and row.trial) == (EvidenceStanding.TRIAL, TRIAL)
+        assert manifests.sim.rule("counter")["trial"] == {
+            "observe_s": 60,
+            "samples_min": 20,
+            "failures_max": 500,
+            "starts_max": 3,
+            "rollback": True,
+        }
+        longer = replace(TRIAL, observe_s=90)
+        await manifests.want((2, Slot.ACTIVE), trial=longer)
+        row = manifests.sim.node.installer.table.row(active("counter"))
+        assert (manifests.standing, row and row.trial) == (EvidenceStanding.TRIAL, longer), "other terms"
+        await manifests.want((2, Slot.ACTIVE))
+        if crash:
+            manifests = await crashed(manifests, tmp_path)
+        assert manifests.standing is EvidenceStanding.PASSED and manifests.sim.rule("counter")["trial"] is None
+        assert [(one.change, one.program.hex()) for one in manifests.sim.bodies(SlotBody)] == [
+            (SlotChange.PASSED, id_of(2))
+        ]
+        await manifests.want((2, Slot.ACTIVE), trial=TRIAL, deployment="again")
+        assert manifests.standing is EvidenceStanding.PASSED, "what passed once is the way back from what comes"
+        await manifests.sim.stop()
+
+    asyncio.run(test())
+
+
+def test_a_candidate_is_promoted_on_the_terms_of_the_manifest_that_wants_it(tmp_path: Path) -> None:
+    """What was staged without a trial has not passed as the active program."""
+
+    async def test() -> None:
+        manifests = Manifests(await NodeSim.started(tmp_path), tmp_path)
+        await manifests.want((1, Slot.ACTIVE))
+        await manifests.want((1, Slot.ACTIVE), (2, Slot.CANDIDATE))
+        await manifests.want((2, Slot.ACTIVE), trial=TRIAL)
+        assert manifests.standing is EvidenceStanding.TRIAL
+        await manifests.want((2, Slot.ACTIVE))
+        assert manifests.standing is EvidenceStanding.PASSED
+        await manifests.sim.stop()
 
     asyncio.run(test())
 
