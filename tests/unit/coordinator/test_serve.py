@@ -172,14 +172,14 @@ def test_a_full_disk_is_a_problem_and_loses_nothing(api: Any) -> None:
     db = api.store.file._db
     db.pragma("max_page_count", db.pragma("page_count"))
     replies: list[httpx.Response] = []
-    for _ in range(2000):
-        replies.append(api.ask("POST", "/api/tokens", json={"name": "x" * 64, "role": "read"}))
+    for number in range(2000):
+        replies.append(api.ask("POST", "/api/tokens", json={"name": f"x{number:063}", "role": "read"}))
         if replies[-1].status_code != 201:
             break
     assert (replies[-1].status_code, replies[-1].json()["code"]) == (503, "storage")
     assert api.client.get("/healthz").status_code == 503, "health is what the last write said"
     assert "the disk is full" in api.ask("GET", "/api/status").json()["trouble"]
-    kept = [one for one in api.look(lambda reading: reading.api_tokens()) if one.name == "x" * 64]
+    kept = [one for one in api.look(lambda reading: reading.api_tokens()) if one.name.startswith("x0")]
     assert len(kept) == len(replies) - 1
     db.pragma("max_page_count", 1_000_000)
     assert api.ask("POST", "/api/tokens", json={"name": "y", "role": "read"}).status_code == 201
