@@ -94,3 +94,14 @@ def test_a_share_is_the_same_in_text_and_json(eyeflow: Command, tmp_path: Path) 
     assert (found["branchPercent"], found["rules"][0]["coverage"]["percent"]) == (66.6, 66.6)
     assert eyeflow("test", rule, "--cov-min", "66.6").code == 0
     assert eyeflow("test", rule, "--cov-min", "66.7").code == 1
+
+
+@pytest.mark.parametrize("valid", ["0s", "500ms", "1000d", "5", "-1s"])
+@pytest.mark.parametrize("command", [("coordinator", "join-token"), ("tokens", "new", "ci")])
+def test_a_wrong_time_is_wrong_usage_and_asks_no_coordinator(
+    eyeflow: Command, command: tuple[str, ...], valid: str
+) -> None:
+    if (command[0], valid) == ("tokens", "1000d"):
+        valid = "10000d"
+    ran = eyeflow(*command, "--valid", valid)
+    assert ran.code == 2 and ran.err.startswith("error: --valid"), ran.err

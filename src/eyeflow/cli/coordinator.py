@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.base.reading import Unreadable
 from eyeflow.cli.console import JsonFlag, note, say, say_json
 from eyeflow.cli.interrupts import EndsAtOnce
 from eyeflow.cli.logs import LogFormat, set_up_log
@@ -102,14 +101,11 @@ def join_token(
     json_: JsonFlag = False,
 ) -> None:
     """Make a token with which one node can join the cluster, once."""
-    from eyeflow.base.duration import parse_duration
     from eyeflow.cli.cluster import connect
-    from eyeflow.cli.files import usage_error
+    from eyeflow.cli.durations import whole_seconds
+    from eyeflow.coordinator.tokens import JOIN_TOKEN_S_MAX
 
-    try:
-        valid_s = parse_duration(valid) // 1_000_000
-    except Unreadable as error:
-        raise usage_error(f"--valid: {error}", "write for example --valid 30min") from None
+    valid_s = whole_seconds("--valid", valid, JOIN_TOKEN_S_MAX, "write for example --valid 30min")
     with connect() as client:
         token, url = client.create_join_token(valid_s), client.url
     if json_:

@@ -9,10 +9,10 @@ import typer
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
-from eyeflow.base.reading import Unreadable
 from eyeflow.cli.console import JsonFlag, iso_time, note, say, say_json, table
 
 FOREVER = "forever"
+NAME_CHARS_MAX = 64
 
 app = typer.Typer(no_args_is_help=True, help="Who may use the coordinator, and for what.", rich_markup_mode=None)
 
@@ -41,8 +41,11 @@ def new(
 ) -> None:
     """Make an API token for a person or a CI job; it is shown once."""
     from eyeflow.cli.cluster import connect
+    from eyeflow.cli.files import usage_error
 
     valid_s = _valid_s(valid)
+    if not 1 <= len(name) <= NAME_CHARS_MAX:
+        raise usage_error(f"the name of a token has 1 to {NAME_CHARS_MAX} characters", "choose another name")
     with connect() as client:
         token = client.create_token(name, role.value, valid_s)
     if json_:
@@ -54,18 +57,12 @@ def new(
 
 
 def _valid_s(text: str) -> int:
-    from eyeflow.base.duration import parse_duration
-    from eyeflow.cli.files import usage_error
+    from eyeflow.cli.durations import whole_seconds
+    from eyeflow.coordinator.tokens import TOKEN_S_MAX
 
     if text == FOREVER:
         return 0
-    try:
-        valid_s = parse_duration(text) // 1_000_000
-    except Unreadable as error:
-        raise usage_error(f"--valid: {error}", f"write for example --valid 30d, or --valid {FOREVER}") from None
-    if valid_s < 1:
-        raise usage_error("--valid: a token works for a second at least", f"write --valid 30d, or --valid {FOREVER}")
-    return valid_s
+    return whole_seconds("--valid", text, TOKEN_S_MAX, f"write for example --valid 30d, or --valid {FOREVER}")
 
 
 @app.command("list")

@@ -344,16 +344,42 @@ def _foreign(reply: _Reply) -> EyeflowError:
     )
 
 
+NEXT_STEPS = {
+    "unauthenticated": "an admin makes a token with `eyeflow tokens new`; keep it with `eyeflow coordinator login`, or "
+    "set EYEFLOW_TOKEN. `eyeflow coordinator start` tells where the first one lies",
+    "node_not_found": "eyeflow nodes lists them",
+    "rule_not_found": "eyeflow status shows which rules run where",
+    "program_not_found": "eyeflow deploy RULE.eye uploads and deploys a rule",
+    "deployment_not_found": "eyeflow deployments lists the newest ones",
+    "untrusted_program": "sign it with a trusted key, or let an admin trust the signer: "
+    "eyeflow keys trust KEY --name NAME --cluster",
+}
+"""What a user of commands does about a refusal, by its code, where the coordinator's advice is for users of REST."""
+
+NAMED_IN_MESSAGE = frozenset({"unknown_nodes", "invalid_body"})
+"""Refusals whose message names each wrong place already: only a hint is told beside it."""
+
+
+def _place(error: Json, code: str) -> str:
+    """Return what is wrong at one place of a request: `/params/limit` is the parameter `limit`."""
+    name, message = str(error.get("pointer", "")).rpartition("/")[2], str(error.get("message"))
+    if code in NAMED_IN_MESSAGE:
+        return message.partition("; ")[2]
+    return f"{name}: {message}" if name else message
+
+
 def _refusal(reply: _Reply) -> EyeflowError:
     """Turn problem+json into an error: what, then each wrong place, then what to do."""
     problem = _object(reply)
     if not isinstance(problem.get("code"), str):
         raise _foreign(reply)
-    places = [f"{one.get('pointer')}: {one.get('message')}" for one in problem.get("errors", [])]
+    code, is_ours = problem["code"], reply.answer.status_code >= 500
+    message = str(problem.get("detail") or problem.get("title")).removesuffix(".")
+    places = [text for one in problem.get("errors", []) if (text := _place(one, code))]
     return EyeflowError(
-        str(problem.get("detail") or problem.get("title")),
-        cause="; ".join(places) or f"{problem.get('title')} (status {reply.answer.status_code})",
-        next_step=str(problem.get("nextStep", "")),
-        code=problem["code"],
-        exit_code=ExitCode.ENVIRONMENT if reply.answer.status_code >= 500 else ExitCode.PROBLEMS,
+        message,
+        cause="; ".join(places) or (str(problem.get("title", "")) if is_ours else ""),
+        next_step=NEXT_STEPS.get(code) or str(problem.get("nextStep", "")),
+        code=code,
+        exit_code=ExitCode.ENVIRONMENT if is_ours else ExitCode.PROBLEMS,
     )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
+from eyeflow import coordinator
 from eyeflow.base.errors import ExitCode, EyeflowError
-from eyeflow.client.rest import BACK_S, POLL_LAST_S, RESTART_POLLS_MAX, CoordinatorClient
+from eyeflow.client.rest import BACK_S, NEXT_STEPS, POLL_LAST_S, RESTART_POLLS_MAX, CoordinatorClient
 
 Answer = Callable[[httpx.Request], httpx.Response]
 
@@ -74,11 +76,37 @@ def test_a_problem_becomes_an_error_with_every_place_and_the_next_step() -> None
     with client(answer) as one, pytest.raises(EyeflowError) as error:
         one.deploy("pump", ["a"])
     assert (error.value.code, error.value.exit_code) == ("invalid_params", ExitCode.PROBLEMS)
-    assert (error.value.message, error.value.next_step) == ("It does not fit.", "look")
-    assert error.value.cause == "/params/limt: did you mean `limit`?"
+    assert (error.value.message, error.value.next_step) == ("It does not fit", "look")
+    assert error.value.cause == "limt: did you mean `limit`?"
+    named = [
+        {"pointer": "/nodeIds/0", "message": "is not in the cluster; did you mean `a`?"},
+        {"pointer": "/nodeIds/1", "message": "is not in the cluster"},
+    ]
+    with (
+        client(problem(422, code="unknown_nodes", detail="Not: b, c.", errors=named)) as one,
+        pytest.raises(EyeflowError) as error,
+    ):
+        one.deploy("pump", ["b", "c"])
+    assert (error.value.message, error.value.cause) == ("Not: b, c", "did you mean `a`?")
     with client(problem(503, code="storage", detail="full")) as one, pytest.raises(EyeflowError) as server:
         one.status()
     assert server.value.exit_code is ExitCode.ENVIRONMENT
+
+
+def test_no_refusal_tells_a_user_of_commands_to_use_rest() -> None:
+    """The advice of the coordinator is for users of REST; every code whose advice names REST has one of its own."""
+    source = "".join(path.read_text() for path in Path(coordinator.__file__).parent.glob("*.py"))
+    named = re.findall(r'Problem\(\s*"(\w+)",[^)]*(?:GET|POST|DELETE|PUT) /api', source)
+    assert {"node_not_found", "rule_not_found", "program_not_found"} <= set(named), "the control: there are some"
+    assert set(named) <= NEXT_STEPS.keys()
+    for code in NEXT_STEPS:
+        with (
+            client(problem(404, code=code, detail="No.", nextStep="GET /api/x")) as one,
+            pytest.raises(EyeflowError) as error,
+        ):
+            one.status()
+        assert "eyeflow " in error.value.next_step and "/api" not in error.value.next_step
+        assert "status" not in error.value.cause
 
 
 @pytest.mark.parametrize(

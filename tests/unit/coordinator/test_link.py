@@ -218,9 +218,10 @@ def test_a_removed_node_is_cut_off(cluster: Any, make: Any) -> None:
             assert (await client.delete("/api/nodes/node-a")).status_code == 204
 
             async def refused() -> bool:
-                return "unauthenticated" in link.status.detail
+                return "joins again with `eyeflow node join" in link.status.detail
 
             await make.until(refused, "the refusal")
+            assert "{" not in link.status.detail, "words, no JSON"
             await cluster.hang_up_all()
 
     asyncio.run(scenario())

@@ -15,10 +15,11 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.http11 import Response
 
 from eyeflow.base.clock import NowUs, wall_clock_us
 from eyeflow.base.errors import EyeflowError
-from eyeflow.base.reading import parse_json
+from eyeflow.base.reading import Unreadable, parse_json
 from eyeflow.base.reasons import why
 from eyeflow.net.bodies import PLAIN, aread_body
 from eyeflow.node.backoff import Backoff
@@ -58,6 +59,7 @@ from eyeflow.svm.failure import ProgramError
 DIAL_S = 15.0
 PING_S = 15.0
 REFUSAL_CHARS_MAX = 300
+REMOVED = "A node that was removed from the cluster joins again with `eyeflow node join URL --token TOKEN`"
 
 TrustedKeys = Callable[[frozenset[bytes]], None]
 
@@ -342,13 +344,18 @@ def _link_url(url: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, InvalidStatus):
-        try:
-            body = error.response.body or b""
-            return f"the coordinator refused the link: {body[:REFUSAL_CHARS_MAX].decode('utf-8', 'replace')}"
-        except AttributeError:
-            return why(error)
-    return why(error)
+    return _refused_link(error.response) if isinstance(error, InvalidStatus) else why(error)
+
+
+def _refused_link(response: Response) -> str:
+    """Return why the coordinator opens no link, in the words of its problem details."""
+    try:
+        problem = parse_json(bytes(response.body or b""))
+        detail, code = str(problem["detail"])[:REFUSAL_CHARS_MAX].removesuffix("."), problem.get("code")
+    except (Unreadable, KeyError, TypeError, AttributeError):
+        detail, code = f"it answered {response.status_code}", ""
+    advice = f". {REMOVED}" if code == "unauthenticated" else ""
+    return f"the coordinator refused the link: {detail}{advice}"
 
 
 def _is_named(program: bytes, program_id: str) -> bool:
