@@ -66,7 +66,7 @@ def test_login_and_a_key_that_the_cluster_refuses(cluster: Cluster, eyeflow: Com
 
     # The cluster refuses it: then this user's keyring is as it was.
     key = eyeflow("keys", "new", "other", "--json", env={"EYEFLOW_KEYS": str(home / "other")}).json["publicKey"]
-    reads = eyeflow("coordinator", "api-token", "reader", "--role", "read", "--json").json["token"]
+    reads = eyeflow("tokens", "new", "reader", "--role", "read", "--json").json["token"]
     before = eyeflow("keys", "list").out
     for command in (("trust", key, "--name", "other"), ("revoke", "default")):
         refused = eyeflow("keys", *command, "--cluster", env={"EYEFLOW_TOKEN": reads})
