@@ -31,6 +31,8 @@ Half of all where there are fewer than 128.
 """
 GRACE_S = 0.25
 """A new connection does not give way for so long: a flood of others must not close it before its bytes are read."""
+LOOKS_MAX = 64
+"""Connections that are asked for unread bytes, at most, until one is found that gives way."""
 PAUSE_S = 0.05
 """How long nothing is accepted while every place is at work or the system has no descriptor."""
 QUIET_S = 60.0
@@ -87,6 +89,13 @@ class _Held(socket.socket):
         if places is not None:
             places.leave(self.place)
         super().close()
+
+    def has_unread(self) -> bool:
+        """Say whether the peer has sent what nobody has read yet."""
+        try:
+            return bool(self.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except OSError:  # there is nothing, or it is closed
+            return False
 
 
 class Listener:
@@ -150,6 +159,7 @@ class Listener:
             return
         held = _Held(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
         held.places, held.place = self.places, self.places.enter(address)
+        held.place.has_unread = held.has_unread
         try:
             held.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             # A peer that never reads would keep its connection for ever: closing waits until all is sent.
@@ -192,13 +202,18 @@ class Listener:
 
     def _make_room(self, why: str, address: str | None = None) -> bool:
         self._tell(why)
-        weakest = self.places.weakest(address)
-        if weakest is None:
-            return False
-        self.places.mark(weakest, waiting=False)  # it is on its way out and is not chosen again
-        weakest.end()
-        self.turned_away += 1
-        return True
+        for _ in range(LOOKS_MAX):
+            weakest = self.places.weakest(address)
+            if weakest is None:
+                return False
+            if weakest.has_unread():  # it asks: the loop accepts before it reads what came in the same moment
+                self.give_grace(weakest)
+                continue
+            self.places.mark(weakest, waiting=False)  # it is on its way out and is not chosen again
+            weakest.end()
+            self.turned_away += 1
+            return True
+        return False
 
     def _tell(self, why: str) -> None:
         now_s = self._loop.time()

@@ -27,11 +27,13 @@ class Limits:
 class Place:
     """One open connection. `end` closes it at once; `waiting`: the peer owes us bytes, so it may be asked to leave.
 
-    A `fresh` one is not waiting yet: its first bytes may lie in the system's buffer.
+    A `fresh` one is not waiting yet: its first bytes may lie in the system's buffer. `has_unread` says whether bytes lie
+    there now.
     """
 
     address: str
     end: Callable[[], object] = lambda: None
+    has_unread: Callable[[], bool] = lambda: False
     fresh: bool = True
     graces: int = 0
     waiting: bool = False

@@ -189,6 +189,37 @@ def test_a_full_server_serves_whoever_asks_and_counts_each_place_once() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("asks", [True, False], ids=["asks", "silent"])
+def test_a_connection_whose_next_request_is_not_read_yet_does_not_give_way(asks: bool) -> None:
+    """The loop accepts before it reads what came in the same moment: the client would hear that nobody is there."""
+    asked = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    async def scenario() -> None:
+        async with serving(Limits(2, 2, head_s=600)) as server:
+            kept, kept_writer = await dial(server, asked)
+            assert b"200 OK" in await kept.readuntil(b"\r\n\r\nok")
+            silent, silent_writer = await dial(server)
+            await until(lambda: waiting(server) == 2)
+            if asks:
+                kept_writer.write(asked)  # asyncio sends at once what fits
+            with socket.create_connection(("127.0.0.1", server.config.port)) as newcomer:
+                assert server.listener is not None
+                server.listener._accept_some()
+                async with asyncio.timeout(HANG_S):
+                    closed = await ended(silent if asks else kept)
+                    assert closed == b""
+                    newcomer.setblocking(False)
+                    await asyncio.get_running_loop().sock_sendall(newcomer, asked)
+                    assert b"200 OK" in await asyncio.get_running_loop().sock_recv(newcomer, 4096)
+                    if asks:
+                        assert b"200 OK" in await kept.readuntil(b"\r\n\r\nok")
+            kept_writer.close()
+            silent_writer.close()
+            await until(lambda: count(server) == 0)
+
+    asyncio.run(scenario())
+
+
 def test_one_address_gives_way_to_itself_and_a_link_is_left_alone() -> None:
     async def scenario() -> None:
         async with serving(Limits(100, 2, head_s=600)) as server:
