@@ -27,8 +27,7 @@ class Limits:
 class Place:
     """One open connection. `end` closes it at once; `waiting`: the peer owes us bytes, so it may be asked to leave.
 
-    A `fresh` one is not waiting yet: its first bytes may lie in the system's buffer. `has_unread` says whether bytes lie
-    there now.
+    A `fresh` one is not waiting yet: its first bytes may lie in the system's buffer. `has_unread` says whether some do.
     """
 
     address: str
