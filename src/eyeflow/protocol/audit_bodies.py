@@ -334,7 +334,7 @@ def body_to_map(body: Body) -> dict[int, object]:
     """Return the body as a map with integer keys; fields that have their default are left out."""
     layout = _LAYOUT[type(body)]
     pairs = ((key, getattr(body, name), default) for key, name, default, _ in layout)
-    return {key: value for key, value, default in pairs if value is not default and value != default}
+    return {key: value for key, value, default in pairs if value != default}
 
 
 def body_from_map(kind: Kind, raw: Mapping[object, object]) -> Body:

@@ -22,6 +22,7 @@ from eyeflow.protocol.session import (
     Connected,
     Coordinates,
     CoordinatorSession,
+    Differed,
     NeedPrograms,
     NodeSession,
     Offer,
@@ -337,6 +338,17 @@ def test_status_waits_for_the_link() -> None:
     assert node_session().status(status, head()) == ()
     assert ready().status(status, head()) == (Send(head()), Send(status))
     assert greeted().receive(status) == (Seen(status),)
+
+
+DIFFERED = m.Differences(1, (m.Difference("pump", "1" * 64, "d-1", 9, 96, 97, (), ("gpio.set_pin(RELAY, HIGH)",)),))
+
+
+def test_differences_are_told_over_a_link_that_knows_them() -> None:
+    assert node_session().differences(DIFFERED) == ()
+    assert ready().differences(DIFFERED) == (Send(DIFFERED),)
+    assert greeted().receive(DIFFERED) == (Differed(DIFFERED),)
+    older, _, _ = both(speaks=2)
+    assert older.differences(DIFFERED) == (), "version 2 has no such message"
 
 
 def both(known: m.Head | None = None, speaks: int = 3) -> tuple[NodeSession, CoordinatorSession, tuple[Output, ...]]:
