@@ -39,6 +39,10 @@ TIMEOUT_FACTOR = 5.0
 FOUND = {1, 3, 24, 36, 152, 255, -24, -11, -9}
 """mutmut's exit codes of a mutant that a test found: one failed, the process died, or it had to be ended."""
 UNTESTED = {5, 33}
+SQL = re.compile(
+    r"\s*(SELECT|INSERT|UPDATE|DELETE|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|FROM|WHERE|AND|ORDER|PRAGMA)\b"
+)
+VALUE = re.compile(r"'[^']*'")
 MARK = re.compile(r"(.+)__mutmut_(orig|\d+)$")
 
 
@@ -61,6 +65,7 @@ class Mutant:
     name: str
     exit_code: int | None
     is_text: bool
+    is_sql_case: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +139,17 @@ def _project(setting: dict[str, Any]) -> dict[str, Any]:
         "only_mutate": [f"src/eyeflow/{file}" for file in setting["files"]],
         "also_copy": [name for name in LINKED if name != "src"],
         "pytest_add_cli_args": ["-p", "no:cacheprovider", "--no-header"],
-        "pytest_add_cli_args_test_selection": setting["tests"],
+        "pytest_add_cli_args_test_selection": _selection(setting),
         "timeout_constant": TIMEOUT_CONSTANT_S,
         "timeout_multiplier": TIMEOUT_FACTOR,
         "use_git_change_detection": False,
     }
     return project
+
+
+def _selection(setting: dict[str, Any]) -> list[str]:
+    """Return the tests of a part as pytest takes them; `not_tests` are slow and would find nothing more."""
+    return [*setting["tests"], *(f"--deselect={one}" for one in setting.get("not_tests", []))]
 
 
 def _forget_open(part: str, settings: dict[str, Any]) -> None:
@@ -210,7 +220,7 @@ def _mutants_in(
         after.name = before.name
         function = mangled.partition("__mutmut_")[0].removeprefix("xǁ").removeprefix("x_").replace("ǁ", ".")
         is_text = function in text["returned"] or _is_text(before, after, text)
-        yield Mutant(file, function, _change(before, after), name, code, is_text)
+        yield Mutant(file, function, _change(before, after), name, code, is_text, _is_sql_case(before, after))
 
 
 def _change(before: ast.AST, after: ast.AST) -> str:
@@ -237,6 +247,22 @@ def _is_text(before: ast.AST, after: ast.AST, text: dict[str, list[str]]) -> boo
         name, before, after = differing[0]
         if name == "msg" or _is_named(before, text["names"]):  # `msg` is that of an assertion
             return True
+
+
+def _is_sql_case(before: ast.AST, after: ast.AST) -> bool:
+    """Return whether only the case of SQL's words and names differs, which means nothing in SQL; values keep theirs."""
+    old, new = _strings(before), _strings(after)
+    changed = (
+        [(one, other) for one, other in zip(old, new, strict=True) if one != other] if len(old) == len(new) else []
+    )
+    return len(changed) == 1 and all(
+        SQL.match(one) and one.lower() == other.lower() and VALUE.findall(one) == VALUE.findall(other)
+        for one, other in changed
+    )
+
+
+def _strings(tree: ast.AST) -> list[str]:
+    return [one.value for one in ast.walk(tree) if isinstance(one, ast.Constant) and isinstance(one.value, str)]
 
 
 def _is_named(statement: ast.AST, names: Sequence[str]) -> bool:
@@ -306,6 +332,8 @@ def _reasons(part: str, settings: dict[str, Any]) -> list[dict[str, Any]]:
 def _verdict(mutant: Mutant, reasons: Sequence[dict[str, Any]]) -> Verdict:
     if mutant.exit_code in FOUND:
         return Verdict.FOUND
+    if mutant.is_sql_case:
+        return Verdict.SAME
     for one in reasons:
         if one["function"] == mutant.function and mutant.change in (change.strip() for change in one["changes"]):
             return Verdict.SAME
