@@ -6,6 +6,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
@@ -23,8 +24,11 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.contextmanager
-def serve(answer: Answer) -> Iterator[str]:
-    """Answer every request with `answer(request, body)`, run in a worker thread; gives the base URL."""
+def serve(answer: Answer, certificate: tuple[Path, Path] | None = None) -> Iterator[str]:
+    """Answer every request with `answer(request, body)`, run in a worker thread; gives the base URL.
+
+    With a `certificate` and its key (PEM files) it speaks TLS.
+    """
 
     async def handle(request: Request) -> Response:
         import asyncio
@@ -35,11 +39,13 @@ def serve(answer: Answer) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1)
+        if certificate is not None:
+            config.ssl_certfile, config.ssl_keyfile = certificate
         server = _Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
-            yield f"http://127.0.0.1:{port}"
+            yield f"{'http' if certificate is None else 'https'}://127.0.0.1:{port}"
         finally:
             server.should_exit = True
             thread.join()

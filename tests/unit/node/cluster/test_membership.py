@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from components.certificates import TestAuthority
 from components.http_server import serve
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.whole_file import write_whole
@@ -58,7 +60,7 @@ class Coordinator:
     def reply(self, request: Request, body: bytes) -> Response:
         assert request.headers["accept-encoding"] == "identity"
         self.asked.append((request.method, request.url.path, json.loads(body or b"{}")))
-        if request.url.path == "/api/link/challenge":
+        if request.url.path.endswith("/api/link/challenge"):
             return JSONResponse(self.challenge)
         return JSONResponse(self.answer, self.status)
 
@@ -84,11 +86,11 @@ def refusal(url: str, token: str = TOKEN, ca_file: str = "") -> EyeflowError:
 
 def test_a_node_proves_its_key_and_learns_the_cluster() -> None:
     with playing() as (coordinator, url):
-        joined = join(f"{url}/", f" {TOKEN}\n")
-    assert joined == JoinResult(url, "node-a", ID, COORDINATOR.public_key, SIGNERS)
+        joined = join(f"{url}/X/", f" {TOKEN}\n")
+    assert joined == JoinResult(f"{url}/X", "node-a", ID, COORDINATOR.public_key, SIGNERS), "also behind a prefix"
     assert joined.peer == Peer(ID, COORDINATOR.public_key)
     (_, _, nothing), (method, path, body) = coordinator.asked
-    assert nothing == {} and (method, path) == ("POST", "/api/nodes/join")
+    assert nothing == {} and (method, path) == ("POST", "/X/api/nodes/join")
     proof = bytes.fromhex(body.pop("signature"))
     assert body == {"token": TOKEN, "node": "node-a", "publicKey": NODE.public_key.hex()}
     assert verifies(NODE.public_key, join_bytes(ID, "node-a", NODE.public_key), proof)
@@ -201,6 +203,30 @@ def test_the_client_goes_where_it_is_told_and_nowhere_else(monkeypatch: pytest.M
                 return await client.get("/x")
 
         assert asyncio.run(ask()).status_code == 307
+
+
+def test_only_a_coordinator_whose_certificate_is_trusted_sees_the_token(tmp_path: Path) -> None:
+    authority = TestAuthority(tmp_path)
+    coordinator = Coordinator()
+    with serve(coordinator.reply, authority.issue("coordinator")) as url:
+        assert refusal(url).code == "unreachable", "by the authorities of the system"
+        (tmp_path / "other").mkdir()
+        assert refusal(url, ca_file=str(TestAuthority(tmp_path / "other").ca_file)).code == "unreachable"
+        assert coordinator.asked == []
+        assert join(url, ca_file=str(authority.ca_file)).ca_file == str(authority.ca_file)
+
+
+def test_without_tls_no_authorities_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That takes 20 ms, with each attempt to reach a coordinator."""
+
+    def read(*given: object, **named: object) -> None:
+        raise AssertionError("the system's authorities are read")
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", read)
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", read)
+    http_client("http://127.0.0.1:8600", None, JOIN_S)
+    with pytest.raises(AssertionError):
+        http_client("https://127.0.0.1:8600", None, JOIN_S)
 
 
 JOINED = JoinResult("https://c:8600", "node-a", ID, COORDINATOR.public_key, SIGNERS, "/etc/ca.pem")
