@@ -149,7 +149,7 @@ def test_a_wrong_command_still_meets_all_the_others(eyeflow: Command) -> None:
 HEAVY = {
     *("apsw", "asyncio", "cbor2", "cryptography", "email", "httpx", "importlib.metadata", "paho", "psutil"),
     *("cronsim", "hashlib", "json", "tomllib", "zipfile"),
-    *("pydantic", "rich", "serial", "sqlite3", "ssl", "starlette", "uvicorn", "websockets", "zstandard"),
+    *("pydantic", "rich", "serial", "sqlite3", "ssl", "starlette", "uvicorn", "websockets"),
     *("eyeflow.coordinator", "eyeflow.mcu", "eyeflow.node", "eyeflow.protocol"),
 }
 """What costs tens of milliseconds to import, and neither completion nor a check of a rule needs."""
