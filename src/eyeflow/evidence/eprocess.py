@@ -23,9 +23,12 @@ LOG_E_MAX = 500.0
 """No more wealth than this, as a logarithm: JSON knows no infinity, and nobody needs more."""
 ORDERS = 8
 """Orders of outcomes that came at once, of which the mean is taken: one alone would be a matter of luck."""
+CONTROL, CANDIDATE = (0.5, 1.0), (1.0, 1.0)
+"""What is expected of a control and of a bad candidate before anything is known, as beta distributions. Bets stay fair
+with any; with these, 2 against 20 % takes 35 executions in the median, and 40 with (1/2, 1/2) for both."""
 PRIOR = (0.25, 2.0)
 """How bad candidates usually are, as a beta distribution above the bound: most are a few times as bad. With it, 20 %
-against 5 % is found within 100 executions in 97 of 100 cases; with the usual (1/2, 1/2) in 95."""
+against 5 % is found within 100 executions in 97 of 100 cases; with (1/2, 1/2) in 95."""
 HISTORY_SHORT = 100
 """Below this many executions, a history that kept to the tolerance says nothing against the tolerance."""
 
@@ -42,8 +45,8 @@ class TwoProportions:
     has won: the test finds most if this is the wealth that condemns. Logarithms are natural.
 
     Source: Turner, Ly and Gruenwald, "Generic E-variables for exact sequential k-sample tests that allow for optional
-    stopping", J. Statistical Planning and Inference 230 (2024); rates estimated from earlier outcomes, as (y + 1/2) of
-    (n + 1).
+    stopping", J. Statistical Planning and Inference 230 (2024); with rates that are
+    estimated from earlier outcomes.
     """
 
     seed: str = ""
@@ -107,7 +110,7 @@ class TwoProportions:
         control, candidate = self.control, self.candidate
         gain, enough = 0.0, log(self.alarm_e) - self.log_e
         for control_new, candidate_new in dealt:
-            gain += _log_bet(_estimate(control), _estimate(candidate), control_new, candidate_new)
+            gain += _log_bet(_rate(control, CONTROL), _rate(candidate, CANDIDATE), control_new, candidate_new)
             if gain >= enough:
                 break
             control, candidate = control + control_new, candidate + candidate_new
@@ -126,8 +129,9 @@ def _dealt(random: Random, cuts: Sequence[tuple[int, int]], taken: Sequence[Outc
         yield part
 
 
-def _estimate(outcomes: Outcomes) -> float:
-    return (outcomes.failed + 0.5) / (outcomes.executions + 1)
+def _rate(seen: Outcomes, prior: tuple[float, float]) -> float:
+    """Return the rate that is expected after `seen`: the mean of a beta distribution."""
+    return (seen.failures + prior[0]) / (seen.executions + prior[0] + prior[1])
 
 
 def _log_bet(control_p: float, candidate_p: float, control: Outcomes, candidate: Outcomes) -> float:

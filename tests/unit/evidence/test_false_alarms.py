@@ -116,8 +116,8 @@ def test_control_who_bets_on_what_he_knows_condemns_too_often(monkeypatch: pytes
 
 BAD = {
     "2 and 20 %, each by itself": (steady(0.02, 0.2, (1, 1), 100), 0.95),
-    "2 and 20 %, by tens": (steady(0.02, 0.2, (10, 10), 10), 0.94),
-    "2 and 20 %, all at once": (steady(0.02, 0.2, (100, 100), 1), 0.94),
+    "2 and 20 %, by tens": (steady(0.02, 0.2, (10, 10), 10), 0.95),
+    "2 and 20 %, all at once": (steady(0.02, 0.2, (100, 100), 1), 0.95),
     "2 and 20 %, a tenth of the traffic": (steady(0.02, 0.2, (90, 10), 10), 0.98),
     "5 and 30 %, by fives": (steady(0.05, 0.3, (5, 5), 20), 0.95),
     "2 and 50 %, 40 of each": (steady(0.02, 0.5, (1, 1), 40), 0.99),
@@ -129,7 +129,7 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_candidate_is_found(name: str) -> None:
     stream, least = BAD[name]
-    assert alarms(stream, runs=200) >= least
+    assert alarms(stream, runs=300) >= least
 
 
 def alarms_of_one(bound: float, p: float, size: int, count: int, runs: int = RUNS) -> float:
