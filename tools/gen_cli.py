@@ -22,6 +22,11 @@ Generated from the command itself by `tools/gen_cli.py`: do not edit.
 Every command that prints a result has `--json`; errors then are JSON too: `{"error": {"code", "message", "cause",
 "next"}, "exitCode"}`. JSON is ASCII: other characters are JSON escapes. In text, a character that would steer a
 terminal is shown as an escape, such as `\\x1b`. Colour is off when the output is piped or `NO_COLOR` is set.
+
+Fields of JSON are spelled as in the REST API: `programId`. The end of a name is its unit: `timeUs` is in microseconds
+(since 1970 UTC for a point in time), `sizeBytes` in bytes, `validS` in seconds. Names of parameters and of counters
+(`action_failures`) stay as their rule, source or driver writes them.
+
 `eyeflow --install-completion` sets up completion for your shell.
 
 | exit code | meaning |
@@ -32,6 +37,18 @@ terminal is shown as an escape, such as `\\x1b`. Colour is off when the output i
 | 3 | the environment: a file that is missing, forbidden or endless, the disk, the network |
 | 70 | a bug of eyeflow: the message names a report file |
 | 130 | interrupted by Ctrl-C |
+
+| variable | meaning |
+|---|---|
+| `EYEFLOW_COORDINATOR` | URL of the coordinator, in place of the one in `~/.config/eyeflow/client.toml` |
+| `EYEFLOW_TOKEN` | API token for it, in place of the one there |
+| `EYEFLOW_KEYS` | folder of the keyring (default: `~/.config/eyeflow/keys`) |
+| `EYEFLOW_PASSPHRASE` | passphrase of a signing key, where nobody can be asked |
+| `EYEFLOW_MCU_PORT` | `--port` of the commands for boards |
+| `EYEFLOW_MCU_TIMEOUT` | `--timeout` of the commands for boards: seconds to wait for an answer of the board |
+| `EYEFLOW_NODE_NAME`, ... | settings of a node: [all of them](node-settings.md) |
+| `XDG_CONFIG_HOME`, `XDG_DATA_HOME` | in place of `~/.config` and `~/.local/share` |
+| `NO_COLOR`, `FORCE_COLOR` | colour never, or always |
 
 A reader that leaves early (`eyeflow test x.eye | head -1`) does not change the exit code: a failed test still gives 1.
 """

@@ -22,9 +22,9 @@ def test_a_revoked_key_stops_what_runs(cluster: Cluster, eyeflow: Command, ticke
         assert eyeflow("keys", "revoke", "default", "--cluster").code == 0
 
         until(lambda: cluster.rule("node-a").get("state") == "refused", "it is stopped at once")
-        said = str(cluster.rule("node-a")["last_error"])
+        said = str(cluster.rule("node-a")["lastError"])
         assert "was revoked. It had run since 20" in said and "Sign it with a trusted key" in said
-        until(lambda: bool(cluster.rule("node-b").get("stops_us")), "the grace is shown")
+        until(lambda: bool(cluster.rule("node-b").get("stopsUs")), "the grace is shown")
         before = cluster.executions("node-b")
         until(lambda: cluster.executions("node-b") > before, "the control: within its grace it runs on")
         nodes = {node["name"]: node for node in eyeflow("status", "--json").json["nodes"]}
@@ -39,4 +39,4 @@ def test_a_revoked_key_stops_what_runs(cluster: Cluster, eyeflow: Command, ticke
         assert eyeflow("keys", "new", "second").code == 0
         assert eyeflow("deploy", ticker, "--all", "--sign", "second").code == 0
         until(lambda: cluster.executions("node-a") > 0, "another trusted key signed it: it runs again")
-        until(lambda: cluster.rule("node-b").get("stops_us") == 0, "nothing is stopped any more")
+        until(lambda: cluster.rule("node-b").get("stopsUs") == 0, "nothing is stopped any more")

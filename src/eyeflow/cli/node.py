@@ -174,7 +174,7 @@ def status(context: typer.Context, config: ConfigOption = None, json_: JsonFlag 
     name = f"coordinator {coordinator['url']}".rstrip()
     say(f"{name}: {colored(coordinator['state'])}  {coordinator['detail']}".rstrip())
     audit, store = facts["audit"], facts["store"]
-    say(f"audit: {audit['last_seq']} records; store: {store['size_bytes'] / 1e6:.1f} MB, {store['state']}")
+    say(f"audit: {audit['lastSeq']} records; store: {store['sizeBytes'] / 1e6:.1f} MB, {store['state']}")
     _say_rules(facts["rules"])
     for kind in ("sources", "drivers"):
         for port in facts[kind]:
@@ -195,7 +195,7 @@ def _say_rules(rules: list[dict[str, Any]]) -> None:
             str(rule.get("actions", 0)),
             str(rule.get("trapped", 0)),
             str(rule.get("rejected", 0)),
-            rule["last_error"] or "",
+            rule["lastError"] or "",
         ]
         for rule in rules
     ]

@@ -26,6 +26,7 @@ from eyeflow.node.io.world import World, build_world
 from eyeflow.node.runtime import NodeRuntime, load_identity
 from eyeflow.node.status.local_socket import keep_serving_status
 from eyeflow.node.status.port_log import PortLog
+from eyeflow.node.status.report import as_shown
 from eyeflow.node.store.store import Store
 from eyeflow.node.store.types import StorageError
 from eyeflow.node.store.writer import ThreadWriter, Writer
@@ -165,7 +166,9 @@ async def _serve(node: NodeRuntime, stop: asyncio.Event, on_ready: OnReady | Non
         told = [*(status for status, *_ in ports), *(driver.status for driver in node.world.drivers.values())]
         others.append(group.create_task(PortLog(told).run()))
         others.append(group.create_task(node.revocation.run()))
-        others.append(group.create_task(keep_serving_status(node.config.data_dir, node.status, tried, rng)))
+        others.append(
+            group.create_task(keep_serving_status(node.config.data_dir, lambda: as_shown(node.status()), tried, rng))
+        )
         await tried.wait()
         if on_ready is not None:
             on_ready(node)

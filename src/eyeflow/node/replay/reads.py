@@ -11,7 +11,8 @@ from eyeflow.base.duration import parse_duration
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
 from eyeflow.base.reading import Unreadable, parse_json
-from eyeflow.node.io.arguments import named_arguments, slot_value
+from eyeflow.base.word import literal
+from eyeflow.node.io.arguments import named_arguments, readable, slot_value
 from eyeflow.node.io.ports import Driver
 from eyeflow.node.replay.event_files import EventRows, RowFormat
 from eyeflow.svm.execution import CapabilityFailure
@@ -124,8 +125,11 @@ class Answers:
 
     def _fail(self, site: int, args: tuple[Value, ...]) -> Value:
         asked = self._program.sites[site]
-        named = named_arguments(asked, args, self._program.pins)
-        shown = f"{asked.capability}({', '.join(str(named[name])[:40] for name, _kind in asked.args)})"
+        kinds = zip(asked.args, args, strict=True)
+        shown_args = (literal(readable(kind, value, self._program.pins)) for (_name, kind), value in kinds)
+        shown = (
+            f"{asked.capability}({', '.join(text if len(text) <= 40 else f'{text[:37]}...' for text in shown_args)})"
+        )
         if shown in self.failed or len(self.failed) < FAILED_READS_MAX:
             self.failed[shown] = self.failed.get(shown, 0) + 1
         raise CapabilityFailure(f"the recording has no answer to {shown}")

@@ -10,6 +10,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from eyeflow.base.names import camel_case
 from eyeflow.node.io.arguments import readable_arguments
 from eyeflow.node.io.ports import Driver
 from eyeflow.node.replay.event_files import UNREADABLE, EventRows
@@ -94,15 +95,15 @@ class Summary:
     def to_json(self) -> dict[str, Any]:
         """Return the summary as JSON data."""
         plain = ("events", "executions", "actions", "emits", "repeated", "skipped", "out_of_order", "duration_us")
-        return {name: getattr(self, name) for name in plain} | {
+        return {camel_case(name): getattr(self, name) for name in plain} | {
             "rejected": self.rejected_count,
-            "rejected_by_reason": self.rejected,
-            "rejected_examples": [
+            "rejectedByReason": self.rejected,
+            "rejectedExamples": [
                 {"file": example.file, "line": example.line, "reason": example.reason}
                 for example in self.rejected_examples
             ],
             "traps": [{"trap": trap, "line": line, "count": count} for (trap, line), count in self.traps.items()],
-            "failed_reads": self.failed_reads,
+            "failedReads": self.failed_reads,
         }
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from eyeflow.base.duration import format_duration
+from eyeflow.base.names import camel_case
 from eyeflow.node.clock import Clock
 from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.control import HeldProgram, Link, NodeIdentity
@@ -42,6 +44,25 @@ class Reported(Protocol):
     def held(self) -> tuple[HeldProgram, ...]:
         """Return every program that the node keeps to run it."""
         ...
+
+
+GIVEN_NAMES = frozenset({"params", "counters", "traps", "rejected_reasons"})
+"""What stands in these goes by names that users, ports and programs give, and not by names of fields."""
+
+
+def as_shown(status: Mapping[str, Any]) -> dict[str, object]:
+    """Return a status as people and scripts get it: its fields are spelled as those of the REST API, `lastError`."""
+    return {camel_case(name): _below(name, value) for name, value in status.items()}
+
+
+def _below(name: str, value: Any) -> object:
+    if name in GIVEN_NAMES:
+        return value
+    if name == "resources":
+        return {resource: as_shown(one) for resource, one in value.items()}
+    if isinstance(value, Mapping):
+        return as_shown(value)
+    return [_below("", one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def node_status(node: Reported) -> dict[str, object]:

@@ -81,7 +81,7 @@ def test_the_actions_of_a_recording_with_time_place_and_arguments() -> None:
     summary = run.summary
     assert (summary.events, summary.executions, summary.actions, summary.emits, summary.repeated) == (7, 7, 3, 2, 4)
     assert summary.duration_us == 6_000_000
-    assert json.loads(json.dumps(summary.to_json()))["duration_us"] == 6_000_000
+    assert json.loads(json.dumps(summary.to_json()))["durationUs"] == 6_000_000
 
 
 def test_repeated_levels_are_shown_on_request() -> None:

@@ -95,7 +95,7 @@ async def backlog(path: Path, broker: Mosquitto, *options: str) -> tuple[list[in
         with node(data_dir, broker, *options):
             await _quiet(data_dir)
             await until(lambda: recorded(data_dir) >= MESSAGES)  # the status counts the first messages, too
-            actions = lambda: fetch_status(data_dir)["actions_waiting"]  # noqa: E731
+            actions = lambda: fetch_status(data_dir)["actionsWaiting"]  # noqa: E731
             await until(lambda: actions() == 0)
             wanted = sum(1 for number in executed(data_dir)[0] if number % 5 == 0)
             await until(lambda: len(heard) >= wanted)
