@@ -10,6 +10,7 @@ import errno
 import os
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.visible import visible
@@ -33,6 +34,17 @@ _TLS = {
     "KEY_VALUES_MISMATCH": "the key does not belong to the certificate",
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the other side asks for a certificate",
 }
+_CLOCKS = (
+    "compare the clocks (it is {now} here); if both are right, start the coordinator again: it renews its certificate"
+)
+_OTHER_NAME = "make a certificate for this name, on the coordinator's machine: eyeflow coordinator init --name HOST"
+_UNKNOWN_CA = (
+    "the coordinator has another CA than was named: let a node join again with a new token, and give commands the CA "
+    "with eyeflow coordinator login URL --fingerprint HEX"
+)
+_TLS_ADVICE = {9: _CLOCKS, 10: _CLOCKS, 62: _OTHER_NAME, 64: _OTHER_NAME}
+"""By OpenSSL's X509_V_ERR_*: not yet valid, expired, another host name, another address."""
+_REFUSED_CERTIFICATE = "the coordinator refused this node's certificate: the next attempt gets a new one"
 _KINDS = {
     "httpx.RemoteProtocolError": "the other side does not answer in HTTP",
     "httpx.UnsupportedProtocol": "the URL must begin with http:// or https://",
@@ -78,6 +90,18 @@ def why(error: BaseException) -> str:
         return "the system refused it" if isinstance(error, OSError) else _MALFORMED
     said = f' says "{visible(str(error))[:QUOTED_CHARACTERS_MAX]}"' if str(error) else ""
     return f"{kind.__module__.partition('.')[0]}{said or f' failed ({kind.__name__})'}"
+
+
+def tls_advice(error: BaseException) -> str:
+    """Return what to do about a certificate that was not taken, empty when the failure is none of those."""
+    for one in _chain(error):
+        kinds = {kind.__name__ for kind in type(one).__mro__}
+        if "SSLCertVerificationError" in kinds:
+            advice = _TLS_ADVICE.get(getattr(one, "verify_code", 0), _UNKNOWN_CA)
+            return advice.format(now=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
+        if "SSLError" in kinds and "_ALERT_" in str(getattr(one, "reason", "")):
+            return _REFUSED_CERTIFICATE
+    return ""
 
 
 def internal(error: BaseException) -> str:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.cli.console import JsonFlag, note, say, say_json
+from eyeflow.cli.console import JsonFlag, iso_time, note, say, say_json
+from eyeflow.cli.files import usage_error
 from eyeflow.cli.interrupts import EndsAtOnce
 from eyeflow.cli.logs import LogFormat, set_up_log
 
 if TYPE_CHECKING:
     from eyeflow.coordinator.serve import Started
+    from eyeflow.coordinator.tls import OwnTls
 
 PORT_DEFAULT = 7700
 
@@ -95,6 +97,68 @@ def _tell(started: Started, as_json: bool) -> None:
     sys.stdout.flush()
 
 
+@app.command("init")
+def init(
+    name: Annotated[
+        list[str] | None,
+        typer.Option("--name", help="Host name or address at which nodes and people reach it; may be repeated."),
+    ] = None,
+    new_ca: Annotated[
+        bool, typer.Option("--new-ca", help="Replace the CA. Nodes follow by themselves; the old one vouches for it.")
+    ] = False,
+    forget_old_ca: Annotated[
+        bool, typer.Option("--forget-old-ca", help="Take no certificate of an earlier CA any more.")
+    ] = False,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", help="Where it keeps its store (default: ~/.local/share/eyeflow).")
+    ] = None,
+    json_: JsonFlag = False,
+) -> None:
+    """Make a CA of the cluster's own and a server certificate: from then on everything goes over TLS.
+
+    Again, it shows both, or makes a new certificate for other names. A coordinator that runs sees it within seconds.
+    """
+    from eyeflow.base.clock import wall_clock_us
+    from eyeflow.coordinator.tls import init_tls, open_tls, server_names
+
+    directory, now_us = data_dir or data_home() / "coordinator", wall_clock_us()
+    names = server_names(name or ())
+    tls = open_tls(directory)
+    first = tls is None
+    if tls is None:
+        tls = init_tls(directory, names, now_us)
+    elif new_ca:
+        tls.replace_authority(now_us)
+    elif forget_old_ca:
+        tls.forget_earlier(now_us)
+    if name and not first:
+        tls.make_server(names, now_us)
+    tls.prepare(now_us)
+    _tell_tls(tls, first, json_)
+
+
+def _tell_tls(tls: OwnTls, first: bool, as_json: bool) -> None:
+    server = tls.server_facts()
+    if as_json:
+        facts = {
+            "fingerprint": tls.fingerprint,
+            "caFile": str(tls.ca_file),
+            "names": list(server.names),
+            "serverUntilUs": server.until_us,
+            "made": first,
+        }
+        say_json(facts)
+        return
+    say(f"CA  {tls.fingerprint}")
+    say(f"  file         {tls.ca_file}  for those who shall trust it")
+    say(f"  certificate  for {', '.join(server.names)}, until {iso_time(server.until_us)[:10]}; it renews itself")
+    if first:
+        note("start the coordinator (again): eyeflow coordinator start --host 0.0.0.0")
+        note(
+            "nodes that joined without TLS join once more; people use: eyeflow coordinator login URL --fingerprint ..."
+        )
+
+
 @app.command("join-token")
 def join_token(
     valid: Annotated[str, typer.Option("--valid", metavar="DURATION", help="How long it can be used.")] = "1h",
@@ -119,12 +183,24 @@ def join_token(
 def login(
     url: Annotated[str, typer.Argument(help="The coordinator: http://127.0.0.1:7700.")],
     ca_file: Annotated[str, typer.Option("--ca-file", help="PEM file that signs the coordinator's certificate.")] = "",
+    fingerprint: Annotated[
+        str, typer.Option("--fingerprint", help="Of the coordinator's CA, from `eyeflow coordinator init`.")
+    ] = "",
 ) -> None:
     """Keep where the coordinator is and an API token (asked for, or EYEFLOW_TOKEN) for this user's commands."""
+    import asyncio
+
     from eyeflow.cli.questions import ask_secret
+    from eyeflow.client.pinned import FINGERPRINT, fetch_ca
     from eyeflow.client.profile import ENV_TOKEN, ClientProfile, profile_path
     from eyeflow.client.rest import CoordinatorClient
 
+    if fingerprint:
+        if not FINGERPRINT.fullmatch(fingerprint):
+            raise usage_error(
+                "--fingerprint is not one of a CA", "copy the 64 hex digits of `eyeflow coordinator init`"
+            )
+        ca_file = _keep_ca(asyncio.run(fetch_ca(url, fingerprint)))
     with CoordinatorClient(url, "", ca_file) as client:
         client.look_for()
     token = ask_secret("API token", ENV_TOKEN)
@@ -135,3 +211,12 @@ def login(
         raise EyeflowError(f"{path} is a folder", next_step="remove it", code="bad_profile")
     ClientProfile(url.rstrip("/"), token, ca_file).write(path)
     note(f"kept in {path}")
+
+
+def _keep_ca(ca: str) -> str:
+    """Keep a CA beside the client profile and return its file."""
+    from eyeflow.client.profile import profile_path, write_secret
+
+    path = profile_path().with_name("ca.pem")
+    write_secret(path, ca)
+    return str(path)

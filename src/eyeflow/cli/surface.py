@@ -61,6 +61,7 @@ COMMANDS: dict[str, Words] = {'': (('check', 'Say whether rules are right, witho
             ('list', 'List the API tokens, never their secrets.'),
             ('revoke', 'Let an API token work no more, from this...')),
  'coordinator': (('start', 'Run the coordinator until Ctrl-C, SIGTERM...'),
+                 ('init', "Make a CA of the cluster's own and a..."),
                  ('join-token', 'Make a token with which one node can join...'),
                  ('login', 'Keep where the coordinator is and an API...')),
  'node': (('init', 'Write a configuration file with comments.'),
@@ -231,10 +232,23 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
                        (('--log-format',), 'How to write the log.', (('text', ''), ('json', '')), False),
                        (('--json',), 'Print the result as JSON.', None, False),
                        (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'coordinator init': ((('--name',),
+                       'Host name or address at which nodes and people reach it; may be repeated.',
+                       (),
+                       True),
+                      (('--new-ca',),
+                       'Replace the CA. Nodes follow by themselves; the old one vouches for it.',
+                       None,
+                       False),
+                      (('--forget-old-ca',), 'Take no certificate of an earlier CA any more.', None, False),
+                      (('--data-dir',), 'Where it keeps its store (default: ~/.local/share/eyeflow).', (), False),
+                      (('--json',), 'Print the result as JSON.', None, False),
+                      (('--help', '-h'), 'Show this message and exit.', None, False)),
  'coordinator join-token': ((('--valid',), 'How long it can be used.', (), False),
                             (('--json',), 'Print the result as JSON.', None, False),
                             (('--help', '-h'), 'Show this message and exit.', None, False)),
  'coordinator login': ((('--ca-file',), "PEM file that signs the coordinator's certificate.", (), False),
+                       (('--fingerprint',), "Of the coordinator's CA, from `eyeflow coordinator init`.", (), False),
                        (('--help', '-h'), 'Show this message and exit.', None, False)),
  'node': ((('--help', '-h'), 'Show this message and exit.', None, False),),
  'node init': ((('--out', '-o'), 'The file to write.', (), False),
@@ -415,6 +429,7 @@ ARGUMENTS: dict[str, tuple[tuple[bool, Words], ...]] = {'': (),
  'tokens revoke': ((False, ()),),
  'coordinator': (),
  'coordinator start': (),
+ 'coordinator init': (),
  'coordinator join-token': (),
  'coordinator login': ((False, ()),),
  'node': (),
@@ -836,6 +851,7 @@ Options:
 
 Commands:
   start       Run the coordinator until Ctrl-C, SIGTERM or SIGHUP.
+  init        Make a CA of the cluster's own and a server certificate:...
   join-token  Make a token with which one node can join the cluster, once.
   login       Keep where the coordinator is and an API token (asked for,...""",
     'coordinator start': """\
@@ -859,6 +875,25 @@ Options:
   --log-format <text|json>  How to write the log.  [default: text]
   --json                    Print the result as JSON.
   -h, --help                Show this message and exit.""",
+    'coordinator init': """\
+Usage: eyeflow coordinator init [OPTIONS]
+
+  Make a CA of the cluster's own and a server certificate: from then on
+  everything goes over TLS.
+
+  Again, it shows both, or makes a new certificate for other names. A
+  coordinator that runs sees it within seconds.
+
+Options:
+  --name <str>       Host name or address at which nodes and people reach it;
+                     may be repeated.
+  --new-ca           Replace the CA. Nodes follow by themselves; the old one
+                     vouches for it.
+  --forget-old-ca    Take no certificate of an earlier CA any more.
+  --data-dir <path>  Where it keeps its store (default:
+                     ~/.local/share/eyeflow).
+  --json             Print the result as JSON.
+  -h, --help         Show this message and exit.""",
     'coordinator join-token': """\
 Usage: eyeflow coordinator join-token [OPTIONS]
 
@@ -878,8 +913,10 @@ Arguments:
   url  The coordinator: http://127.0.0.1:7700.  [required]
 
 Options:
-  --ca-file <str>  PEM file that signs the coordinator's certificate.
-  -h, --help       Show this message and exit.""",
+  --ca-file <str>      PEM file that signs the coordinator's certificate.
+  --fingerprint <str>  Of the coordinator's CA, from `eyeflow coordinator
+                       init`.
+  -h, --help           Show this message and exit.""",
     'node': """\
 Usage: eyeflow node [OPTIONS] COMMAND [ARGS]...
 

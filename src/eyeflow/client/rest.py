@@ -16,7 +16,7 @@ import httpx
 from eyeflow import __version__
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.reading import Unreadable, parse_json
-from eyeflow.base.reasons import why
+from eyeflow.base.reasons import tls_advice, why
 from eyeflow.net.bodies import PLAIN, aread_body
 
 TIMEOUT_S = 15.0
@@ -243,7 +243,7 @@ class CoordinatorClient:
             raise EyeflowError(
                 f"cannot reach the coordinator at {self.url}",
                 cause=why(error),
-                next_step="is the coordinator running? eyeflow coordinator start",
+                next_step=tls_advice(error) or "is the coordinator running? eyeflow coordinator start",
                 code="unreachable",
             ) from error
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eyeflow.coordinator import metrics, views
-from eyeflow.coordinator.challenges import CHALLENGE_S
+from eyeflow.coordinator.challenges import CHALLENGE_S, proves_node
 from eyeflow.coordinator.deployments import STRATEGIES, Draft, found_deployment
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.intake import check_params
@@ -15,7 +15,10 @@ from eyeflow.coordinator.nodes import found_node
 from eyeflow.coordinator.problem import FieldError, Problem
 from eyeflow.coordinator.programs import check_signers, found_program, program_to_deploy
 from eyeflow.coordinator.store.cluster_store import Reading
+from eyeflow.coordinator.tls import OwnTls
 from eyeflow.coordinator.tokens import JOIN_TOKEN_S, TOKEN_S, Actor, Role
+from eyeflow.protocol.certificates import CertificateError
+from eyeflow.protocol.messages import certificate_bytes
 from eyeflow.protocol.wire import ProtocolError
 from eyeflow.rollout.plan import OFFLINE_S, Params, Rollback
 from eyeflow.svm.container import decode
@@ -100,7 +103,9 @@ async def retire_rule(hub: Hub, call: Call) -> Reply:
 async def create_join_token(hub: Hub, call: Call) -> Reply:
     """Make a single-use token with which one node joins."""
     valid_s = call.body.get("validS", JOIN_TOKEN_S)
-    token, expires_us = await hub.tokens.create_join(hub.clock(), call.actor.name, valid_s)
+    token, expires_us = await hub.tokens.create_join(
+        hub.clock(), call.actor.name, valid_s, hub.tls.pin if hub.tls is not None else ""
+    )
     return Reply(201, {"token": token, "expiresUs": expires_us})
 
 
@@ -115,8 +120,36 @@ async def join(hub: Hub, call: Call) -> Reply:
             "coordinatorId": hub.store.coordinator_id,
             "publicKey": hub.store.identity.public_key.hex(),
             "signers": sorted(key.hex() for key in await hub.programs.trusted()),
+            "ca": hub.tls.ca if hub.tls is not None else "",
         },
     )
+
+
+async def get_ca(hub: Hub, call: Call) -> Reply:
+    """Return the CA of the cluster; whoever asks compares its fingerprint with the one that it was given."""
+    return Reply(200, {"ca": _tls(hub).ca})
+
+
+async def certify(hub: Hub, call: Call) -> Reply:
+    """Give a node a certificate for its link; its signature over a nonce says who asks."""
+    body, tls, now_us = call.body, _tls(hub), hub.clock()
+    name, nonce, request = body["node"], bytes.fromhex(body["nonce"]), body["request"]
+    signed = certificate_bytes(hub.store.coordinator_id, name, nonce, request)
+    signature = bytes.fromhex(body["signature"])
+    if not await proves_node(hub.store, hub.challenges, name, nonce, signed, signature, now_us):
+        detail = "The signature or the nonce is not valid, or no such node has joined."
+        raise Problem("unauthenticated", detail, "ask for a new nonce; a node that was removed joins again")
+    try:
+        certificate = tls.authority.node(name, request, now_us)
+    except CertificateError as error:
+        raise Problem("invalid_request", f"The request cannot be used: {error}.", "make a new one") from error
+    return Reply(200, {"certificate": certificate, "ca": tls.ca})
+
+
+def _tls(hub: Hub) -> OwnTls:
+    if hub.tls is None:
+        raise Problem("no_authority", "This coordinator has no CA of its own.", "make one: eyeflow coordinator init")
+    return hub.tls
 
 
 async def challenge(hub: Hub, call: Call) -> Reply:

@@ -66,16 +66,23 @@ async def authenticate_link(
     match = _LINK.fullmatch(authorization or "")
     if match is None:
         return None
-    nonce = bytes.fromhex(match[2])
-    if not challenges.is_ours(nonce, now_us):
-        return None
-    name, signature = match[1], _base64(match[3])
-    node = await store.read(lambda reading: reading.node(name))
+    name, nonce = match[1], bytes.fromhex(match[2])
     signed = link_bytes(store.coordinator_id, name, nonce)
+    is_node = await proves_node(store, challenges, name, nonce, signed, _base64(match[3]), now_us)
+    return name if is_node else None
+
+
+async def proves_node(
+    store: ClusterStore, challenges: Challenges, name: str, nonce: bytes, signed: bytes, signature: bytes, now_us: int
+) -> bool:
+    """Say whether the node `name` signed `signed`, which holds `nonce`; the nonce is then used up."""
+    if not challenges.is_ours(nonce, now_us):
+        return False
+    node = await store.read(lambda reading: reading.node(name))
     if node is None or not verifies(node.public_key, signed, signature):
-        return None
+        return False
     # Last: whoever cannot sign must not use up a nonce, nor fill the memory of used ones.
-    return name if challenges.use(name, nonce) else None
+    return challenges.use(name, nonce)
 
 
 def _base64(text: str) -> bytes:

@@ -147,6 +147,16 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "DELETE", "/api/tokens/{id}", api.revoke_token, Role.ADMIN, {204: ""}, problems=("not_found", "last_admin")
     ),
+    Endpoint("GET", "/api/ca", api.get_ca, None, {200: "Ca"}, problems=("no_authority",)),
+    Endpoint(
+        "POST",
+        "/api/link/certificate",
+        api.certify,
+        None,
+        {200: "Certificate"},
+        "CertificateRequest",
+        ("unauthenticated", "no_authority", "invalid_request"),
+    ),
     Endpoint("GET", "/api/link/challenge", api.challenge, None, {200: "Challenge"}),
     Endpoint("GET", "/healthz", api.get_healthz, None, {200: "Healthz", 503: "Healthz"}),
     Endpoint("GET", "/metrics", api.get_metrics, Role.READ, {200: "text"}),

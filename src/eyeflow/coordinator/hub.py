@@ -18,6 +18,7 @@ from eyeflow.coordinator.nodes import Nodes
 from eyeflow.coordinator.programs import Programs
 from eyeflow.coordinator.store.cluster_store import ClusterStore, CursorTooOldError, Reading
 from eyeflow.coordinator.store.facts import ChangeKind
+from eyeflow.coordinator.tls import OwnTls
 from eyeflow.coordinator.tokens import Tokens
 from eyeflow.protocol.messages import Manifest
 from eyeflow.protocol.session import Coordinates, Offer
@@ -67,6 +68,8 @@ class Hub:
         self.programs = Programs(store, self.nodes.signers_changed)
         self.tokens = Tokens(store, self.clock, random.randbytes)
         self.challenges = Challenges(random.randbytes)
+        self.tls: OwnTls | None = None
+        """The cluster's own CA, when the coordinator serves with it."""
         self.checking_program = asyncio.Lock()
         """One at a time, in a thread: nodes are served meanwhile."""
         self.own = Coordinates(store.coordinator_id, f"eyeflow {__version__}", store.identity.sign)

@@ -13,6 +13,7 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.challenges import authenticate_link
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.problem import MEDIA_TYPE, Problem
+from eyeflow.protocol.certificates import facts
 from eyeflow.protocol.messages import Manifest, Message
 from eyeflow.protocol.opening import Opening
 from eyeflow.protocol.session import (
@@ -42,6 +43,8 @@ CLOSE_APPLICATION = 4000
 """WebSocket close code of every close that carries one of our reasons (RFC 6455 7.4.2: private use)."""
 REASON_BYTES_MAX = 120
 
+CERTIFICATE = "get one for this node with POST /api/link/certificate"
+
 _Fetched = tuple[int, str]
 
 
@@ -53,9 +56,7 @@ async def link_endpoint(websocket: WebSocket) -> None:
     if refusal is None:
         authorization = websocket.headers.get("authorization")
         node = await authenticate_link(hub.store, hub.challenges, authorization, hub.clock())
-        refusal = (
-            None if node is not None else Problem("unauthenticated", "The link's signature or nonce is not valid.")
-        )
+        refusal = _unproven(hub, websocket, node)
     if refusal is not None:
         await websocket.send_denial_response(JSONResponse(refusal.body(), refusal.status, media_type=MEDIA_TYPE))
         return
@@ -70,6 +71,23 @@ def _refusal(websocket: WebSocket) -> Problem | None:
     if origin is None or urlsplit(origin).netloc == websocket.headers.get("host"):
         return None
     return Problem("wrong_origin", f"The link was opened by a page of {origin[:200]}.")
+
+
+def _unproven(hub: Hub, websocket: WebSocket, node: str | None) -> Problem | None:
+    """Return why the peer is not `node`. With a CA of its own the coordinator wants both: signature and certificate."""
+    if node is None:
+        return Problem("unauthenticated", "The link's signature or nonce is not valid.")
+    if hub.tls is None:
+        return None
+    shown: list[str] = websocket.scope.get("extensions", {}).get("tls", {}).get("client_cert_chain", [])
+    if not shown:
+        return Problem("bad_certificate", "The link has no certificate.", CERTIFICATE)
+    known = facts(shown[0])  # TLS has checked the chain
+    if known.common_name != node:
+        return Problem("bad_certificate", f"The certificate names {known.common_name[:64]}.", CERTIFICATE)
+    if not known.is_valid(hub.clock()):
+        return Problem("bad_certificate", "The certificate has expired.", CERTIFICATE)
+    return None
 
 
 class _Link:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import os
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from eyeflow.base.clock import NowUs, steady_clock_us, wall_clock_us
 from eyeflow.base.dir_lock import DataDirLock
@@ -25,11 +28,15 @@ from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.store.cluster_store import ClusterStore
 from eyeflow.coordinator.store.facts import Kept
 from eyeflow.coordinator.store.sqlite_store import SqliteStore
+from eyeflow.coordinator.tls import OwnTls, open_tls
 from eyeflow.coordinator.tokens import Role
 from eyeflow.net.listener import tcp_socket
 from eyeflow.net.places import Limits
 from eyeflow.net.server import Server, link_config
+from eyeflow.protocol.certificates import Facts
 from eyeflow.protocol.wire import MESSAGE_BYTES_MAX
+
+_log = logging.getLogger("eyeflow.coordinator")
 
 PORT = 7700
 PING_S = 15.0
@@ -41,7 +48,12 @@ LIMITS = Limits(connections_max=2048, per_address_max=256)
 STORE_FILE = "coordinator.sqlite"
 TOKEN_FILE = "admin-token"
 FIRST_TOKEN = "first-admin"
-HELP_TEXT = "use --tls-cert and --tls-key, or --insecure when another layer protects the network"
+HELP_TEXT = (
+    "make a CA and a certificate with `eyeflow coordinator init --name HOST`; or use --tls-cert and --tls-key, or "
+    "--insecure when another layer protects the network"
+)
+FRESH_S = 10.0
+"""How often the coordinator looks whether its certificate is due or was changed."""
 
 
 class Exposure(Enum):
@@ -95,13 +107,17 @@ async def serve(
     in its own.
     """
     machine = machine or Machine()
-    check_exposure(options)
+    tls = open_tls(options.data_dir) if options.tls_cert is None and options.tls_key is None else None
+    check_exposure(options, tls)
     check_certificate(options)
     with contextlib.closing((listen or bind)(options.host, options.port)) as listener, _locked(options.data_dir):
         store = open_store(options.data_dir / STORE_FILE, machine)
         try:
             hub = await Hub.started(store, clock, steady, machine.random)
-            url = _url(options, listener.getsockname()[1])
+            hub.tls = tls
+            if tls is not None:
+                tls.prepare(hub.clock())
+            url = _url(options, listener.getsockname()[1], is_tls=options.tls_cert is not None or tls is not None)
             started = await prepare(hub, options, url)
             server = _TellingServer(hub, options, lambda: on_started(started))
             await _until(server, listener, stop or asyncio.Event())
@@ -131,19 +147,20 @@ def _locked(data_dir: Path) -> Iterator[None]:
         lock.release()
 
 
-async def _until(server: Server, listener: socket.socket, stop: asyncio.Event) -> None:
+async def _until(server: _TellingServer, listener: socket.socket, stop: asyncio.Event) -> None:
     async with asyncio.TaskGroup() as tasks:
 
         async def watch() -> None:
             await stop.wait()
             server.should_exit = True
 
-        watching = tasks.create_task(watch())
+        working = [tasks.create_task(watch()), tasks.create_task(server.keep_tls_fresh())]
         await server.serve(sockets=[listener])
-        watching.cancel()
+        for task in working:
+            task.cancel()
 
 
-def check_exposure(options: ServeOptions) -> None:
+def check_exposure(options: ServeOptions, own: OwnTls | None = None) -> None:
     """Refuse to listen beyond loopback without TLS, unless forced."""
     tls = options.tls_cert is not None
     if tls != (options.tls_key is not None):
@@ -159,7 +176,7 @@ def check_exposure(options: ServeOptions) -> None:
             raise EyeflowError(
                 f"the TLS file {path} is not there", cause="no such file", next_step=HELP_TEXT, code="tls_file"
             )
-    if not tls and options.exposure is Exposure.SAFE and not _is_loopback(options.host):
+    if not tls and own is None and options.exposure is Exposure.SAFE and not _is_loopback(options.host):
         raise EyeflowError(
             f"refusing to listen on {options.host} without TLS",
             cause="tokens and programs would cross the network in the clear",
@@ -218,13 +235,36 @@ async def prepare(hub: Hub, options: ServeOptions, url: str) -> Started:
     if first:
         token = (await hub.tokens.create(FIRST_TOKEN, Role.ADMIN, hub.clock(), "coordinator", 0)).secret
         write_secret(token_path, token + "\n")
-        if options.profile_path is not None and not options.profile_path.exists():
-            ca_file = str(options.tls_cert) if options.tls_cert is not None else ""
-            ClientProfile(url, token, ca_file).write(options.profile_path)
-            profile = True
+    if options.profile_path is not None:
+        ca_file = str(hub.tls.ca_file if hub.tls is not None else options.tls_cert or "")
+        profile = _keep_profile(options.profile_path, token_path, url, ca_file, is_first=first)
     await _trust(hub, options.trusted)
     nodes = await hub.store.read(lambda reading: reading.count(Kept.NODES))
     return Started(url, hub.store.coordinator_id, token_path, first, profile, nodes)
+
+
+def _keep_profile(path: Path, token_path: Path, url: str, ca_file: str, *, is_first: bool) -> bool:
+    """Write the client profile when there is none, or when it is the one of this coordinator as it was reached before.
+
+    So the commands of this user go on after the coordinator got a CA or another port.
+    """
+    try:
+        token = token_path.read_text().strip()
+    except OSError:
+        return False
+    if not path.exists():
+        if is_first:
+            ClientProfile(url, token, ca_file).write(path)
+        return is_first
+    try:
+        known = ClientProfile.load(path, {})
+    except EyeflowError:
+        return False
+    wanted = ClientProfile(url, token, ca_file)
+    if known.token != token or known == wanted or not _is_loopback(urlsplit(known.url).hostname or ""):
+        return False
+    wanted.write(path)
+    return True
 
 
 async def _trust(hub: Hub, keys: Iterable[tuple[str, bytes]]) -> None:
@@ -235,14 +275,14 @@ async def _trust(hub: Hub, keys: Iterable[tuple[str, bytes]]) -> None:
             await hub.programs.trust(public_key, name, hub.clock(), "coordinator")
 
 
-def _url(options: ServeOptions, port: int) -> str:
-    scheme = "https" if options.tls_cert is not None else "http"
+def _url(options: ServeOptions, port: int, *, is_tls: bool) -> str:
+    scheme = "https" if is_tls else "http"
     host = options.host if options.host not in {"0.0.0.0", "::"} else "127.0.0.1"
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 class _TellingServer(Server):
-    """Tells when it listens."""
+    """Tells when it listens, and renews its certificate while it runs."""
 
     def __init__(self, hub: Hub, options: ServeOptions, on_started: Callable[[], None]) -> None:
         config = link_config(
@@ -252,11 +292,31 @@ class _TellingServer(Server):
             timeout_graceful_shutdown=STOP_S,
             ssl_certfile=os.fspath(options.tls_cert) if options.tls_cert else None,
             ssl_keyfile=os.fspath(options.tls_key) if options.tls_key else None,
+            ssl_context_factory=(lambda *_: tls.context()) if (tls := hub.tls) is not None else None,
         )
+        self._hub = hub
         super().__init__(config, "coordinator", options.limits, obeys_signals=True)
         self._on_started = on_started
+
+    async def keep_tls_fresh(self) -> None:
+        """Renew the own certificate, and use what a command has changed, until cancelled."""
+        tls = self._hub.tls
+        while tls is not None:
+            await asyncio.sleep(FRESH_S)
+            try:
+                context = await asyncio.to_thread(tls.refreshed, self._hub.clock())
+            except EyeflowError as error:
+                _log.error("%s", error.whole)
+                continue
+            if context is not None and self.listener is not None:
+                self.listener.use_tls(context)
+                _log.info("new connections use the certificate that is valid until %s", _day(tls.server_facts()))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._on_started()
+
+
+def _day(facts: Facts) -> str:
+    return datetime.fromtimestamp(facts.until_us // 1_000_000, UTC).strftime("%Y-%m-%d")

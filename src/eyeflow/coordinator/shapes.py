@@ -25,6 +25,7 @@ TIME_US: _Shape = {
 }
 COUNT: _Shape = {"type": "integer", "minimum": 0, "examples": [1]}
 TEXT: _Shape = {"type": "string", "examples": [""]}
+PEM: _Shape = {"type": "string", "examples": ["-----BEGIN CERTIFICATE-----..."]}
 NAME: _Shape = {"type": "string", "minLength": 1, "maxLength": 64, "examples": ["ci"]}
 SCALAR: _Shape = {"type": ["boolean", "number", "string"], "examples": [75.5]}
 
@@ -304,7 +305,25 @@ SCHEMAS: dict[str, _Shape] = {
     ),
     "Joined": closed(
         "What the node keeps: the coordinator's key, and the keys whose programs it shall trust",
-        {"coordinatorId": HEX32, "publicKey": HEX32, "signers": array(HEX32)},
+        {
+            "coordinatorId": HEX32,
+            "publicKey": HEX32,
+            "signers": array(HEX32),
+            "ca": {**PEM, "description": "the CA of the cluster; empty: it has none of its own"},
+        },
+    ),
+    "Ca": closed("The CA of the cluster", {"ca": PEM}),
+    "CertificateRequest": closed(
+        "Which node asks, and for which key: see the link protocol",
+        {
+            "node": NODE_NAME,
+            "nonce": HEX32,
+            "request": {**PEM, "maxLength": 4096, "examples": ["-----BEGIN CERTIFICATE REQUEST-----..."]},
+            "signature": {"type": "string", "pattern": "^[0-9a-f]{128}$", "examples": ["ab" * 64]},
+        },
+    ),
+    "Certificate": closed(
+        "A certificate for the link of a node, and the CA of the cluster", {"certificate": PEM, "ca": PEM}
     ),
     "KeyRequest": closed("A public key to trust", {"publicKey": HEX32, "name": NAME}),
     "Key": closed(

@@ -35,7 +35,7 @@ TOKENS_MAX = 10_000
 NEW_JOIN_TOKEN = "make a new one with `eyeflow coordinator join-token`"
 
 _API = re.compile(r"eft_([0-9a-f]{12})_([0-9a-f]{64})")
-_JOIN = re.compile(r"efj_([0-9a-f]{12})_([0-9a-f]{64})_([0-9a-f]{16})")
+_JOIN = re.compile(r"efj_([0-9a-f]{12})_([0-9a-f]{64})_([0-9a-f]{16})(?:_[0-9a-f]{32})?")
 
 RandomBytes = Callable[[int], bytes]
 
@@ -163,8 +163,10 @@ class Tokens:
             if self._used.get(token_id) == time_us:
                 del self._used[token_id]
 
-    async def create_join(self, now_us: int, actor: str, valid_s: int = JOIN_TOKEN_S) -> tuple[str, int]:
-        """Return a new single-use join token and when it expires; it pins the coordinator's key."""
+    async def create_join(
+        self, now_us: int, actor: str, valid_s: int = JOIN_TOKEN_S, ca_pin: str = ""
+    ) -> tuple[str, int]:
+        """Return a new single-use join token and when it expires; it pins the coordinator's key and its CA, if any."""
         token_id, secret = self._random(6).hex(), self._random(32).hex()
         expires_us = now_us + valid_s * 1_000_000
 
@@ -176,7 +178,8 @@ class Tokens:
             writing.add_log_entry(LogEntry(now_us, actor, "join_token", token_id))
 
         await self._store.write(step)
-        return f"efj_{token_id}_{secret}_{self._store.coordinator_id[:16]}", expires_us
+        pins = self._store.coordinator_id[:16] + (f"_{ca_pin}" if ca_pin else "")
+        return f"efj_{token_id}_{secret}_{pins}", expires_us
 
 
 def use_join_token(writing: Writing, token: str, node: str, now_us: int) -> bool:

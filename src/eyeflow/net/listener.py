@@ -118,6 +118,10 @@ class Listener:
         self._socket.listen(BACKLOG_MAX)
         self._resume()
 
+    def use_tls(self, tls: ssl.SSLContext) -> None:
+        """Let new connections use this context; open ones stay as they are."""
+        self._tls = tls
+
     def close(self) -> None:
         """Accept nothing more; connections that are open stay open."""
         if self._retry is not None:

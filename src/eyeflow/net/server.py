@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -155,6 +156,15 @@ class _WebSocket(WebSocketsSansIOProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.logger = _PeerLog(_links_budget, transport)  # type: ignore[assignment]
+
+    def handle_connect(self, event: Any) -> None:
+        """As uvicorn, with the certificate that the peer has shown (ASGI's extension `tls`)."""
+        super().handle_connect(event)
+        tls = self.transport.get_extra_info("ssl_object")
+        shown = tls.getpeercert(binary_form=True) if tls is not None else None
+        if shown is not None and hasattr(self, "scope"):
+            chain = [ssl.DER_cert_to_PEM_cert(shown)]
+            self.scope["extensions"]["tls"] = {"client_cert_chain": chain}
 
     async def send(self, message: Any) -> None:
         await super().send(message)

@@ -325,6 +325,11 @@ def link_bytes(coordinator_id: str, node: str, nonce: bytes) -> bytes:
     return b"eyeflow link v1\0" + wire.pack([coordinator_id, node, nonce])
 
 
+def certificate_bytes(coordinator_id: str, node: str, nonce: bytes, request: str) -> bytes:
+    """Return what a node signs to get a certificate: the coordinator's nonce, and the request in PEM."""
+    return b"eyeflow certificate v1\0" + wire.pack([coordinator_id, node, nonce, request])
+
+
 def join_bytes(coordinator_fingerprint: str, node: str, public_key: bytes) -> bytes:
     """Return what a node signs when it joins, to prove that it holds the key that it registers."""
     return b"eyeflow join v1\0" + wire.pack([coordinator_fingerprint, node, public_key])

@@ -18,7 +18,10 @@ from eyeflow.coordinator.endpoints import ENDPOINTS, PROGRAM_MEDIA_TYPE
 from eyeflow.coordinator.problem import CODES
 from eyeflow.coordinator.schema import KEYWORDS, check
 from eyeflow.coordinator.shapes import SCHEMAS
+from eyeflow.coordinator.tls import init_tls
+from eyeflow.protocol.certificates import Request
 from eyeflow.protocol.identity import Identity
+from eyeflow.protocol.messages import certificate_bytes
 
 DOCUMENT = openapi.document()
 
@@ -84,12 +87,19 @@ def test_schemas_use_only_what_the_checker_knows() -> None:
         walk(schema)
 
 
-def test_every_answer_fits_its_schema(full: Any) -> None:
+def certificate_body(api: Any, node: str, key: Identity) -> dict[str, str]:
+    nonce, request = api.ask("GET", "/api/link/challenge").json()["nonce"], Request.new(node).request
+    signature = key.sign(certificate_bytes(api.store.coordinator_id, node, bytes.fromhex(nonce), request))
+    return {"node": node, "nonce": nonce, "request": request, "signature": signature.hex()}
+
+
+def test_every_answer_fits_its_schema(full: Any, tmp_path: Path) -> None:
     paths = {
         "/api/nodes/{id}": "/api/nodes/node-a",
         "/api/programs/{id}": f"/api/programs/{full.program_id}",
         "/api/deployments/{id}": f"/api/deployments/{full.deployment['id']}",
     }
+    full.hub.tls = init_tls(tmp_path, ["localhost"], full.clock())
     for endpoint in ENDPOINTS:
         if endpoint.method == "GET":
             reply = full.ask("GET", paths.get(endpoint.path, endpoint.path))
@@ -102,6 +112,7 @@ def test_every_answer_fits_its_schema(full: Any) -> None:
         ("/api/rules/{id}/deploy", "/api/rules/overheat/deploy", {"nodeIds": ["node-a"], "params": {"limit": 90}}),
         ("/api/deployments/{id}/cancel", f"/api/deployments/{full.deployment['id']}/cancel", None),
         ("/api/nodes/join", "/api/nodes/join", full.join_body("node-c", full.nodes["node-a"])),
+        ("/api/link/certificate", "/api/link/certificate", certificate_body(full, "node-a", full.nodes["node-a"])),
     ]
     for template, path, body in bodies:
         fits(full.ask("POST", path, json=body), "POST", template)
@@ -324,7 +335,7 @@ def test_no_example_is_refused_for_its_form(named: Any, path: str, body: Any) ->
     """As a reader copies it. That the token or signature of an example is none is no matter of form."""
     reply = named.ask("POST", path.replace("{id}", "overheat_relay"), json=body)
     assert reply.json().get("code") not in FORM, reply.text
-    assert reply.is_success or path == "/api/nodes/join", reply.text
+    assert reply.is_success or path in {"/api/nodes/join", "/api/link/certificate"}, reply.text
 
 
 def test_control_an_example_made_of_all_members_is_refused_for_its_form(named: Any) -> None:

@@ -19,6 +19,8 @@ from eyeflow.coordinator.app import make_app
 from eyeflow.coordinator.serve import FIRST_TOKEN, ServeOptions, prepare
 
 OPEN = {
+    ("GET", "/api/ca"): "a CA's certificate is public; a node compares it with the fingerprint in its join token",
+    ("POST", "/api/link/certificate"): "the signature of the node's own key in its body is the credential",
     ("GET", "/api/link/challenge"): "a node asks for it before it can prove who it is; it opens nothing by itself",
     ("GET", "/api/openapi.json"): "the same for everybody, and in the documentation",
     ("GET", "/healthz"): "a load balancer has no token; it says nothing but ok",

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
+import ssl
 from collections.abc import Callable
 from random import Random, SystemRandom
 from urllib.parse import urlsplit, urlunsplit
@@ -20,9 +22,10 @@ from websockets.http11 import Response
 from eyeflow.base.clock import NowUs, wall_clock_us
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.reading import Unreadable, parse_json
-from eyeflow.base.reasons import why
+from eyeflow.base.reasons import tls_advice, why
 from eyeflow.net.bodies import PLAIN, aread_body
 from eyeflow.node.backoff import Backoff
+from eyeflow.node.cluster.certificate import LinkCertificate
 from eyeflow.node.cluster.health import (
     candidates_of,
     foreign_of,
@@ -57,9 +60,13 @@ from eyeflow.svm.container import decode
 from eyeflow.svm.failure import ProgramError
 
 DIAL_S = 15.0
+RENEW_LOOK_S = 600.0
+"""How often the node looks whether its certificate is due while the link is up."""
 PING_S = 15.0
 REFUSAL_CHARS_MAX = 300
 REMOVED = "A node that was removed from the cluster joins again with `eyeflow node join URL --token TOKEN`"
+
+_log = logging.getLogger("eyeflow.node")
 
 TrustedKeys = Callable[[frozenset[bytes]], None]
 
@@ -90,9 +97,11 @@ class CoordinatorLink:
         self._now_us, self._random = now_us, random or SystemRandom()
         self._backoff = backoff or Backoff(self._random)
         self._status_s = status_s
+        self._joined: JoinResult
         self._accepted = Accepted()
         self._changed = asyncio.Event()
         self._up_s: float | None = None
+        self._certificate = LinkCertificate(membership.directory, membership.write, self._now_us)
         self._boot = self._random.randbytes(BOOT_BYTES)
         self._told_seq = 0
 
@@ -104,8 +113,9 @@ class CoordinatorLink:
             return
         self.url = joined.url
         self._accepted = self._membership.accepted()
+        self._joined = joined
         while True:
-            wait_s = await self._attempt(joined)
+            wait_s = await self._attempt(self._joined)
             await asyncio.sleep(wait_s)
 
     async def _attempt(self, joined: JoinResult) -> float:
@@ -132,22 +142,62 @@ class CoordinatorLink:
             session = self._session(joined)
             await self._act(connection, session, session.start())
             try:
-                await self._talk(connection, session)
+                await self._talk(connection, session, joined)
             except ExceptionGroup as group:
                 raise group.exceptions[0] from None
 
-    async def _talk(self, connection: ClientConnection, session: NodeSession) -> None:
+    async def _talk(self, connection: ClientConnection, session: NodeSession, joined: JoinResult) -> None:
         async with asyncio.TaskGroup() as tasks:
-            telling = tasks.create_task(self._tell(connection, session))
+            working = [
+                tasks.create_task(self._tell(connection, session)),
+                tasks.create_task(self._keep_certificate(joined)),
+            ]
             try:
                 await self._listen(connection, session)
             finally:
-                telling.cancel()
+                for task in working:
+                    task.cancel()
 
     async def _dial(self, joined: JoinResult) -> ClientConnection:
-        context = tls_context(joined.ca_file)
+        """Open the link. A certificate with which that fails is not used again: it may be one of another CA."""
+        if joined.ca:
+            joined = await self._renewed_when_due(joined)
+        context = tls_context(joined.ca_file, joined.ca)
+        nonce = await self._challenged(joined, context)
+        if joined.ca and context is not None:
+            self._certificate.load(context)
+        try:
+            return await self._open(joined, nonce, context)
+        except (ssl.SSLError, InvalidHandshake, EOFError, ConnectionError) as error:
+            # TLS 1.3 ends a connection with a certificate that it does not take only after the client's handshake.
+            if joined.ca and not (isinstance(error, InvalidStatus) and error.response.status_code != 401):
+                self._certificate.forget()
+            raise
+
+    async def _renewed_when_due(self, joined: JoinResult) -> JoinResult:
+        if not self._certificate.is_due():
+            return joined
+        nonce = await self._challenged(joined, tls_context(joined.ca_file, joined.ca))
+        renewed = await self._certificate.renew(joined, nonce, self._control.sign)
+        if renewed != joined:  # the cluster has another CA now, and the one before vouches for it
+            self._joined = renewed
+            await asyncio.to_thread(self._membership.join, renewed)
+        return renewed
+
+    async def _keep_certificate(self, joined: JoinResult) -> None:
+        """Renew the certificate while the link is up, so that a link that breaks can be opened again at once."""
+        while joined.ca:
+            await asyncio.sleep(RENEW_LOOK_S)
+            try:
+                joined = await self._renewed_when_due(joined)
+            except (EyeflowError, OSError, httpx.HTTPError, ProtocolError, TimeoutError) as error:
+                _log.warning("the link's certificate is not renewed yet: %s", why(error))
+
+    async def _challenged(self, joined: JoinResult, context: ssl.SSLContext | None) -> bytes:
         async with http_client(joined.url, context, DIAL_S) as client:
-            nonce = _nonce(await _ask_challenge(client))
+            return _nonce(await _ask_challenge(client))
+
+    async def _open(self, joined: JoinResult, nonce: bytes, context: ssl.SSLContext | None) -> ClientConnection:
         signature = base64.b64encode(self._control.sign(link_bytes(joined.coordinator_id, joined.node, nonce))).decode()
         fields = f'node="{joined.node}", nonce="{nonce.hex()}", signature="{signature}"'
         return await connect(
@@ -344,7 +394,10 @@ def _link_url(url: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    return _refused_link(error.response) if isinstance(error, InvalidStatus) else why(error)
+    if isinstance(error, InvalidStatus):
+        return _refused_link(error.response)
+    advice = tls_advice(error)
+    return f"{why(error)}; {advice}" if advice else why(error)
 
 
 def _refused_link(response: Response) -> str:

@@ -11,6 +11,7 @@ import re
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,8 +21,9 @@ import httpx
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.machine import WriteWhole
 from eyeflow.base.reading import Unreadable, parse_json, read_at_once
-from eyeflow.base.reasons import why
+from eyeflow.base.reasons import tls_advice, why
 from eyeflow.base.whole_file import write_whole
+from eyeflow.client.pinned import fetch_ca
 from eyeflow.net.bodies import PLAIN, aread_body
 from eyeflow.protocol.identity import KEY_BYTES, key_fingerprint
 from eyeflow.protocol.messages import join_bytes
@@ -34,12 +36,15 @@ ANSWER_BYTES_MAX = 1024 * 1024
 """Largest answer that a node reads from a coordinator it asks over HTTP; signers are 64 bytes each."""
 DIGEST_BYTES = 32
 FILE_BYTES_MAX = 64 * 1024
-_PIN = re.compile(r"efj_[0-9a-f]{12}_[0-9a-f]{64}_([0-9a-f]{16})")
+_PIN = re.compile(r"efj_[0-9a-f]{12}_[0-9a-f]{64}_([0-9a-f]{16})(?:_([0-9a-f]{32}))?")
 
 
 @dataclass(frozen=True, slots=True)
 class JoinResult:
-    """The cluster a node belongs to. `signers`: the public keys (32 bytes) that the cluster trusted then."""
+    """The cluster a node belongs to. `signers`: the public keys (32 bytes) that the cluster trusted then.
+
+    `ca`: the cluster's own CA (PEM), empty when it has none. With it the link needs a certificate.
+    """
 
     url: str
     node: str
@@ -47,6 +52,7 @@ class JoinResult:
     coordinator_key: bytes
     signers: tuple[bytes, ...]
     ca_file: str = ""
+    ca: str = ""
 
     @property
     def peer(self) -> Peer:
@@ -71,7 +77,11 @@ async def ask_to_join(
     pin = _PIN.fullmatch(token.strip())
     if pin is None:
         raise _refused("the join token is malformed", "it is not of the form efj_..._..._...", "copy it whole")
-    answer = await _ask_to_join(url, token.strip(), node_name, sign, public_key, ca_file, pin[1])
+    if pin[2] and not url.startswith("https://"):
+        raise _refused("the token is for a coordinator with TLS", f"the URL is {url}", "write the URL with https://")
+    ca = await fetch_ca(url, pin[2]) if pin[2] else ""
+    ask = partial(_ask_to_join, url, token.strip(), node_name, sign, public_key, pin=pin[1])
+    answer = await ask(tls_context(ca_file, ca))
     try:
         key, signers = bytes.fromhex(answer["publicKey"]), tuple(bytes.fromhex(one) for one in answer["signers"])
         known = key_fingerprint(key)
@@ -83,16 +93,25 @@ async def ask_to_join(
             "its key does not match the token's last part",
             "check the URL; somebody may sit between this node and the coordinator",
         )
-    return JoinResult(url.rstrip("/"), node_name, known, key, signers, ca_file)
+    if not ca and url.startswith("https://"):  # the token is from before the CA, and the server is known all the same
+        ca = str(answer.get("ca", ""))
+    return JoinResult(url.rstrip("/"), node_name, known, key, signers, ca_file, ca)
 
 
 async def _ask_to_join(
-    url: str, token: str, node: str, sign: Callable[[bytes], bytes], public_key: bytes, ca_file: str, pin: str
+    url: str,
+    token: str,
+    node: str,
+    sign: Callable[[bytes], bytes],
+    public_key: bytes,
+    tls: ssl.SSLContext | None,
+    *,
+    pin: str,
 ) -> dict[str, Any]:
     try:
         async with (
             asyncio.timeout(JOIN_S),  # httpx limits each wait only; an answer that trickles would take for ever
-            http_client(url, tls_context(ca_file), JOIN_S) as client,
+            http_client(url, tls, JOIN_S) as client,
         ):
             _, challenge = await _ask(client, "GET", "/api/link/challenge")
             coordinator_id = str(challenge["coordinatorId"])
@@ -110,7 +129,8 @@ async def _ask_to_join(
         raise EyeflowError(
             f"cannot join the cluster at {url}",
             cause=why(error),
-            next_step="check the URL, and that the coordinator runs there: eyeflow coordinator start",
+            next_step=tls_advice(error)
+            or "check the URL, and that the coordinator runs there: eyeflow coordinator start",
             code="unreachable",
         ) from error
     if status == 201 and isinstance(answer, dict):
@@ -133,13 +153,13 @@ def _refused(message: str, cause: str, next_step: str, code: str = "join_refused
     return EyeflowError(message, cause=cause, next_step=next_step, code=code, exit_code=ExitCode.PROBLEMS)
 
 
-def tls_context(ca_file: str) -> ssl.SSLContext | None:
-    """Return a client context that trusts only `ca_file`, None for the system's CAs."""
-    if not ca_file:
+def tls_context(ca_file: str, ca: str = "") -> ssl.SSLContext | None:
+    """Return a client context that trusts only `ca` (PEM) or, without it, `ca_file`; None for the system's CAs."""
+    if not ca_file and not ca:
         return None
     try:
-        return ssl.create_default_context(cafile=ca_file)
-    except OSError as error:
+        return ssl.create_default_context(cadata=ca) if ca else ssl.create_default_context(cafile=ca_file)
+    except (OSError, ValueError) as error:
         raise EyeflowError(
             f"the CA file {ca_file} cannot be used",
             cause=why(error),
@@ -162,6 +182,7 @@ class Membership:
     """The two files in `directory`. Writes are atomic and durable."""
 
     def __init__(self, directory: Path, write: WriteWhole = write_whole) -> None:
+        self.directory, self.write = directory, write
         self._write = write
         self._cluster = directory / CLUSTER_FILE
         self._manifest = directory / MANIFEST_FILE
@@ -172,15 +193,15 @@ class Membership:
         if plain is None:
             return None
         with _broken(self._cluster):
-            texts = [plain[name] for name in ("url", "node", "coordinatorId", "caFile")]
+            texts = [*(plain[name] for name in ("url", "node", "coordinatorId", "caFile")), plain.get("ca", "")]
             if any(type(text) is not str for text in texts) or type(plain["signers"]) is not list:
                 raise TypeError("a value has the wrong type")
-            url, node, coordinator_id, ca_file = texts
+            url, node, coordinator_id, ca_file, ca = texts
             signers = tuple(bytes.fromhex(key) for key in plain["signers"])
             key = bytes.fromhex(plain["coordinatorKey"])
             if {len(one) for one in (key, *signers)} != {KEY_BYTES}:
                 raise ValueError(f"a key has not {KEY_BYTES} bytes")
-            return JoinResult(url, node, coordinator_id, key, signers, ca_file)
+            return JoinResult(url, node, coordinator_id, key, signers, ca_file, ca)
 
     @property
     def is_there(self) -> bool:
@@ -203,6 +224,7 @@ class Membership:
                 "coordinatorKey": joined.coordinator_key.hex(),
                 "signers": [key.hex() for key in joined.signers],
                 "caFile": joined.ca_file,
+                **({"ca": joined.ca} if joined.ca else {}),
             },
         )
 
