@@ -38,7 +38,7 @@ def test_the_store_of_a_newer_eyeflow_is_left_alone(tmp_path: Path, check: Calla
 
 @pytest.mark.parametrize("check", [migrate, require_store])
 @pytest.mark.parametrize(
-    ("version", "application"), [(VERSION, 5), (0, 5), (1, 0), (VERSION, 0), (VERSION, APPLICATION_ID + 1)]
+    ("version", "application"), [(VERSION, 5), (0, 5), (0, 0), (1, 0), (VERSION, 0), (VERSION, APPLICATION_ID + 1)]
 )
 def test_the_file_of_another_program_is_left_alone(
     tmp_path: Path, check: Callable[[apsw.Connection], None], version: int, application: int
