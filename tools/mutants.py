@@ -32,8 +32,8 @@ WORK = ROOT / "build" / "mutants"
 MUTMUT = Path(sys.executable).with_name("mutmut")
 LINKED = ("src", "tests", "examples", "docs", "embassy")
 PROCESSES_DEFAULT = 2
-TIMEOUT_CONSTANT_S = 4.0
-TIMEOUT_FACTOR = 5.0
+TIMEOUT_CONSTANT_S = 3.0
+TIMEOUT_FACTOR = 4.0
 """A mutant gets (seconds of its tests + the constant) * the factor: the machine may be busy, and some mutants hang."""
 
 FOUND = {1, 3, 24, 36, 152, 255, -24, -11, -9}
