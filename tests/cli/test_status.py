@@ -58,6 +58,10 @@ def test_a_failed_port_a_refusal_and_a_removed_rule(
         until(lambda: listens in eyeflow("status").out, "the webhooks that cannot listen are shown")
         assert listens in eyeflow("nodes", "node-a").out
 
+        row = eyeflow("nodes").out.splitlines()[1]
+        assert row.startswith("node-a  connected") and row in eyeflow("nodes", "node-a").out
+        assert eyeflow("nodes", "node-a", "--accept").out.startswith("node-a is accepted: ")
+
         # What ran is not granted any more.
         cluster.stop("node-a")
         set_up(cluster, '["log.*"]', port)

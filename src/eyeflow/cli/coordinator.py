@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.cli.console import JsonFlag, iso_time, note, say, say_json
+from eyeflow.cli.console import JsonFlag, counted, iso_time, note, say, say_json
 from eyeflow.cli.files import usage_error
 from eyeflow.cli.interrupts import EndsAtOnce
 from eyeflow.cli.logs import LogFormat, set_up_log
@@ -88,7 +88,7 @@ def _tell(started: Started, as_json: bool) -> None:
         }
         say_json(facts, indent=None)
     else:
-        say(f"coordinator {started.coordinator_id[:16]} listens on {started.url}  ({started.nodes} nodes)")
+        say(f"coordinator {started.coordinator_id[:16]} listens on {started.url}  ({counted(started.nodes, 'node')})")
         if started.first_start:
             say(f"  admin token      {started.token_path}")
         if started.profile_written:

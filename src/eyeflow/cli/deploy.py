@@ -306,14 +306,18 @@ def nodes(
             found = [client.node(node)] if node else client.nodes()
     if json_:
         say_json({"removed": node} if remove else (found[0] if node else found))
-    elif remove:
+        return
+    if remove:
         say(f"{node} is no node of the cluster any more; it goes on running what it has")
-    elif node:
-        _say_node(found[0])
-    else:
-        rows = [[n["name"], _state(n), n["fingerprint"][:16], str(n["protocol"] or "-"), _rules(n)] for n in found]
-        table(["NODE", "STATE", "KEY", "PROTOCOL", "RULES"], rows)
-        for n in found:
+        return
+    if accept:
+        say(f"{node} is accepted: what it has now is right")
+    rows = [[n["name"], _state(n), n["fingerprint"][:16], str(n["protocol"] or "-"), _rules(n)] for n in found]
+    table(["NODE", "STATE", "KEY", "PROTOCOL", "RULES"], rows)
+    for n in found:
+        if node:
+            _say_node(n)
+        else:
             _say_findings(n, f"{n['name']}: ")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.cli.console import JsonFlag, colored, note, paint, say, say_json, table
+from eyeflow.cli.console import JsonFlag, colored, counted, note, paint, say, say_json, table
 from eyeflow.cli.files import usage_error, write_bytes
 from eyeflow.cli.interrupts import EndsAtOnce
 from eyeflow.cli.logs import LogFormat, set_up_log
@@ -174,7 +174,7 @@ def status(context: typer.Context, config: ConfigOption = None, json_: JsonFlag 
     name = f"coordinator {coordinator['url']}".rstrip()
     say(f"{name}: {colored(coordinator['state'])}  {coordinator['detail']}".rstrip())
     audit, store = facts["audit"], facts["store"]
-    say(f"audit: {audit['lastSeq']} records; store: {store['sizeBytes'] / 1e6:.1f} MB, {store['state']}")
+    say(f"audit: {counted(audit['lastSeq'], 'record')}; store: {store['sizeBytes'] / 1e6:.1f} MB, {store['state']}")
     _say_rules(facts["rules"])
     for kind in ("sources", "drivers"):
         for port in facts[kind]:

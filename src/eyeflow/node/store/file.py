@@ -27,6 +27,8 @@ SHM_STEP_BYTES, SHM_STEP_FRAMES = 32 * 1024, 4096
 DISK_RESERVE_BYTES = 1024 * 1024
 """Free space that the store leaves on its disk: for the log's index at a start, the manifest, and other programs."""
 BUSY_MS = 2_000
+FILES = ("", "-wal", "-shm")
+"""What the names of the store's files end in: the file, its write-ahead log, and the index of that."""
 DAMAGED = (apsw.NotADBError, apsw.CorruptError, apsw.SQLError, apsw.ConstraintError, apsw.MismatchError)
 """What SQLite says of a file whose pages or tables are not those that a node wrote."""
 
@@ -56,7 +58,7 @@ class StoreFile:
         db = self.db = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
         db.set_busy_timeout(BUSY_MS)
         known_version(db)  # before anything is changed: it may be the file of another program
-        _make_private(self.path)
+        self._make_private()
         db.pragma("page_size", PAGE_BYTES)
         db.pragma("journal_mode", "WAL")
         db.pragma("synchronous", "FULL")
@@ -143,10 +145,17 @@ class StoreFile:
     @property
     def disk_bytes(self) -> int:
         """Bytes that all files of the store take on disk, as far as the disk tells."""
-        return sum(self._bytes_of(suffix) for suffix in ("", "-wal", "-shm"))
+        return sum(self._bytes_of(suffix) for suffix in FILES)
 
     def _beside(self, suffix: str) -> Path:
         return self.path.with_name(self.path.name + suffix)
+
+    def _make_private(self) -> None:
+        """Let only the owner read the files; SQLite made the log with the rights that the file had until now."""
+        for suffix in FILES:
+            path = self._beside(suffix)
+            if path.exists() and path.stat().st_mode & 0o077:
+                path.chmod(0o600)
 
     def _bytes_of(self, suffix: str) -> int:
         try:
@@ -206,11 +215,6 @@ def _make_file(path: Path) -> None:
     """Make the file if it is not there; only its owner may read it, from its first moment on."""
     if not path.exists():
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-
-
-def _make_private(path: Path) -> None:
-    if path.stat().st_mode & 0o077:
-        path.chmod(0o600)
 
 
 def _is_read_only(directory: Path) -> bool:

@@ -24,6 +24,18 @@ from eyeflow.node.store.types import (
 from eyeflow.protocol.cbor import encode
 from unit.node.store.stores import PROGRAM, open_store
 
+
+def test_a_store_that_others_could_read_is_made_private_with_its_log(tmp_path: Path) -> None:
+    """A copy that `sqlite3 .backup` made has the rights of the umask."""
+    open_store(tmp_path).close(clean=True)
+    path = tmp_path / STORE_NAME
+    path.chmod(0o644)
+    store = open_store(tmp_path)
+    modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.glob("node.db*")}
+    assert modes == dict.fromkeys(("node.db", "node.db-shm", "node.db-wal"), 0o600)
+    store.close(clean=True)
+
+
 OURS = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = "
 
 
