@@ -92,7 +92,10 @@ def main() -> int:
     is_good = True
     for part in parts:
         if not arguments.report:
-            _run(part, settings, arguments)
+            if not _run(part, settings, arguments):
+                print(f"{part}: mutmut did not end well, see above: its row stays as it was", file=sys.stderr)
+                is_good = False
+                continue
             _look_again(part, settings)
         mutants = list(_mutants(part, settings))
         counts, living = _judge(part, mutants, settings)
@@ -114,8 +117,11 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _run(part: str, settings: dict[str, Any], arguments: argparse.Namespace) -> None:
-    """Run mutmut in a directory of the part's own. Only open and changed mutants of earlier runs are tried again."""
+def _run(part: str, settings: dict[str, Any], arguments: argparse.Namespace) -> bool:
+    """Run mutmut in a directory of the part's own. Only open and changed mutants of earlier runs are tried again.
+
+    Returns whether it ran to its end: it does not when the tests fail without any change.
+    """
     work = WORK / part
     if arguments.fresh:
         shutil.rmtree(work, ignore_errors=True)
@@ -128,7 +134,7 @@ def _run(part: str, settings: dict[str, Any], arguments: argparse.Namespace) -> 
     shutil.rmtree(work / "mutants" / "tests", ignore_errors=True)
     (work / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)
     _forget_open(part, settings)
-    subprocess.run([MUTMUT, "run", "--max-children", str(arguments.processes)], cwd=work, check=True)
+    return subprocess.run([MUTMUT, "run", "--max-children", str(arguments.processes)], cwd=work).returncode == 0
 
 
 def _project(setting: dict[str, Any]) -> dict[str, Any]:
