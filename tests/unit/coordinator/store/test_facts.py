@@ -1,0 +1,287 @@
+"""Each fact comes back as it was written, in the promised order, and a change of one leaves all others as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from eyeflow.coordinator.histories import Doubt, Finding, History
+from eyeflow.coordinator.store import sql_writing
+from eyeflow.coordinator.store.cluster_store import ConflictError, Reading, Writing, doubt, trusted_signers
+from eyeflow.coordinator.store.facts import (
+    ApiToken,
+    Change,
+    ChangeKind,
+    JoinToken,
+    LogEntry,
+    NodeRecord,
+    NodeReport,
+    ProgramRecord,
+    Seen,
+    SignedManifest,
+    SignerKey,
+)
+from eyeflow.coordinator.store.facts import Kept as Counted
+from eyeflow.protocol.messages import BOOT_BYTES, Head, RuleResult, RuleState
+from eyeflow.protocol.slot import Slot
+from eyeflow.rollout.plan import DeploymentState, InStates, NodeProgress, Nodes, NodeState, Rollback, Target
+
+A, B = bytes(range(32)), bytes(range(1, 33))
+OLD, NEW = Target("1" * 64, "d-0", (("limit", 1.5),)), Target("2" * 64, "d-1")
+
+
+def look(kept: Any, question: Callable[[Reading], Any]) -> Any:
+    return kept.file.read(question)
+
+
+def told(kept: Any, step: Callable[[Writing], object]) -> list[tuple[ChangeKind, str, str]]:
+    """Do a step; return what it appended to the feed."""
+    before = look(kept, lambda reading: reading.newest_change())
+    kept.do(step)
+    changes: list[Change] = look(kept, lambda reading: reading.changes(before, 100))
+    assert all(change.time_us == 9 for change in changes), "when it happened"
+    return [(change.kind, change.subject, change.node) for change in changes]
+
+
+def test_api_tokens(kept: Any) -> None:
+    one = ApiToken("z", "ci", "operator", A, created_us=1, expires_us=50)
+    other = ApiToken("a", "me", "admin", B, created_us=2, revoked_us=3, used_us=4)
+    kept.do(lambda writing: (writing.add_api_token(other), writing.add_api_token(one)))
+    assert look(kept, lambda reading: reading.api_tokens()) == [one, other], "in the order they were made"
+    assert look(kept, lambda reading: (reading.api_token("a"), reading.api_token("b"))) == (other, None)
+    kept.do(lambda writing: (writing.revoke_api_token("z", 7), writing.revoke_api_token("z", 8)))
+    kept.do(lambda writing: writing.revoke_api_token("a", 8))
+    assert [one.revoked_us for one in look(kept, lambda reading: reading.api_tokens())] == [7, 3], (
+        "the first time stays"
+    )
+    kept.do(lambda writing: writing.record_token_uses({"z": 5, "a": 3, "b": 9}))
+    assert [one.used_us for one in look(kept, lambda reading: reading.api_tokens())] == [5, 4], "a use never goes back"
+
+
+def test_join_tokens(kept: Any) -> None:
+    tokens = [JoinToken(name, A, created_us=1, expires_us=number) for number, name in enumerate("abc", start=10)]
+    kept.do(lambda writing: [writing.add_join_token(one) for one in tokens])
+    assert [look(kept, lambda reading, one=one: reading.join_token(one.id)) for one in tokens] == tokens
+    assert look(kept, lambda reading: reading.join_token("d")) is None
+    kept.do(lambda writing: writing.use_join_token("c", "node-a", 5))
+    used = look(kept, lambda reading: (reading.join_token("c"), reading.join_token("b")))
+    assert used == (replace(tokens[2], used_us=5, used_by="node-a"), tokens[1])
+    kept.do(lambda writing: writing.forget_spent_join_tokens(10))
+    left = [look(kept, lambda reading, name=name: reading.join_token(name)) for name in "abc"]
+    assert left == [None, tokens[1], None], "one has expired, one was used"
+
+
+def test_signers(kept: Any) -> None:
+    kept.do(lambda writing: (writing.trust_signer(B, "b", 1), writing.trust_signer(A, "a", 2)))
+    assert look(kept, trusted_signers) == {A, B}
+    kept.do(lambda writing: writing.revoke_signer(A, 3))
+    signers = look(kept, lambda reading: reading.signers())
+    assert signers == [SignerKey(B, "b", 1, 0), SignerKey(A, "a", 2, 3)], "in the order they came"
+    assert look(kept, trusted_signers) == {B}
+    kept.do(lambda writing: writing.trust_signer(A, "again", 4))
+    assert look(kept, lambda reading: reading.signers())[1] == SignerKey(A, "again", 2, 0)
+
+
+def program(name: str, rule: str, uploaded_us: int) -> ProgramRecord:
+    about = {"signers": [A.hex()], "sites": [{"x": name}]}
+    return ProgramRecord(name * 64, rule, f"{name}.0.0", int(name), "linux", about, uploaded_us, f"user-{name}", 3)
+
+
+def test_programs(kept: Any) -> None:
+    records = [program("1", "pump", 20), program("2", "pump", 30), program("3", "lamp", 10), program("4", "pump", 30)]
+    kept.do(lambda writing: [writing.add_program(one, b"<" + one.id[:1].encode() + b">") for one in records])
+    one, two, three, four = records
+    assert look(kept, lambda reading: reading.programs_of("pump")) == [four, two, one], "the last uploaded first"
+    assert look(kept, lambda reading: reading.rules()) == ["lamp", "pump"]
+    assert look(kept, lambda reading: (reading.program(three.id), reading.program("5" * 64))) == (three, None)
+    assert three.signers == (A,)
+    kept.do(lambda writing: writing.resign_program(one.id, {"signers": []}, b"longer"))
+    assert look(kept, lambda reading: reading.program(one.id)) == replace(one, about={"signers": []}, size_bytes=6)
+    data = look(kept, lambda reading: [reading.program_bytes(name * 64) for name in "1235"])
+    assert data == [b"longer", b"<2>", b"<3>", b""]
+
+
+def node(name: str, **more: Any) -> NodeRecord:
+    return replace(NodeRecord(name, A, 9, 0, "", 0, 0, 0, 0, "", 0), **more)
+
+
+def test_nodes(kept: Any) -> None:
+    joined = told(kept, lambda writing: [writing.register_node(name, A, 9) for name in ("b", "a")])
+    assert joined == [(ChangeKind.NODE, "b", ""), (ChangeKind.NODE, "a", "")]
+    assert look(kept, lambda reading: reading.nodes()) == [node("a"), node("b")]
+    assert look(kept, lambda reading: (reading.node_names(), reading.node("c"))) == (["a", "b"], None)
+    assert told(kept, lambda writing: writing.record_problem("a", "why", 9)) == [(ChangeKind.NODE, "a", "")]
+    assert told(kept, lambda writing: writing.record_problem("a", "why", 9)) == [], "it is known already"
+    assert look(kept, lambda reading: reading.node("a")) == node("a", problem="why")
+    assert told(kept, lambda writing: writing.record_hello("a", "1.2.3", 3, 9)) == [(ChangeKind.NODE, "a", "")]
+    up = node("a", last_seen_us=9, software="1.2.3", protocol=3)
+    assert look(kept, lambda reading: reading.node("a")) == up, "a link that is up is no problem"
+    assert told(kept, lambda writing: writing.record_seen([Seen("a", 5, 6, 7), Seen("c", 1, 1, 1)])) == []
+    assert look(kept, lambda reading: reading.node("a")) == replace(up, last_seen_us=7, epoch=5, next_seq=6)
+    assert look(kept, lambda reading: reading.node("b")) == node("b"), "nothing of it is another node's"
+    assert told(kept, lambda writing: writing.remove_node("a", 9)) == [(ChangeKind.NODE, "a", "")]
+    assert look(kept, lambda reading: reading.nodes()) == [node("b")]
+
+
+def test_what_nodes_said(kept: Any) -> None:
+    kept.do(lambda writing: [writing.register_node(name, A, 9) for name in "ab"])
+    results = (
+        RuleResult("pump", "1" * 64, RuleState.INSTALLED),
+        RuleResult("lamp", "2" * 64, RuleState.REFUSED, "why", Slot.CANDIDATE),
+        RuleResult("lamp", "3" * 64, RuleState.INSTALLED),
+    )
+    heard = told(kept, lambda writing: writing.record_report(NodeReport("a", 5, results), 9))
+    assert heard == [(ChangeKind.NODE, "a", "")]
+    kept.do(lambda writing: writing.record_report(NodeReport("b", 1, results[:1]), 8))
+    assert look(kept, lambda reading: reading.said("a")) == [results[2], results[1], results[0]], "by rule and slot"
+    assert look(kept, lambda reading: reading.node("a")) == node("a", last_seen_us=9, applied_version=5)
+    assert told(kept, lambda writing: writing.record_report(NodeReport("a", 4, ()), 9)) == [], "of an older manifest"
+    kept.do(lambda writing: writing.record_report(NodeReport("a", 5, results[:1]), 9))
+    assert look(kept, lambda reading: reading.said("a")) == [results[0]], "the same manifest again"
+    kept.do(lambda writing: writing.forget_applied("a"))
+    assert look(kept, lambda reading: (reading.node("a").applied_version, reading.node("b").applied_version)) == (0, 1)
+    assert look(kept, lambda reading: reading.said("b")) == [results[0]]
+
+
+def test_what_nodes_shall_run(kept: Any) -> None:
+    kept.do(lambda writing: [writing.register_node(name, A, 9) for name in "ab"])
+    kept.do(lambda writing: [writing.want(name, rule, OLD) for name in "ba" for rule in ("pump", "lamp")])
+    kept.do(lambda writing: (writing.want("a", "pump", NEW), writing.want("b", "lamp", None)))
+    assert look(kept, lambda reading: reading.wanted("a")) == [("lamp", OLD), ("pump", NEW)]
+    assert look(kept, lambda reading: reading.wanted("b")) == [("pump", OLD)]
+    assert look(kept, lambda reading: reading.wanted_of_rule("pump")) == [("a", NEW), ("b", OLD)]
+    kept.do(lambda writing: [writing.keep_known_good(name, "pump", OLD) for name in "ab"])
+    kept.do(lambda writing: (writing.keep_known_good("a", "pump", NEW), writing.keep_known_good("a", "lamp", OLD)))
+    kept.do(lambda writing: writing.forget_known_good("b", "pump"))
+    known = [("a", "pump"), ("a", "lamp"), ("b", "pump")]
+    assert look(kept, lambda reading: [reading.known_good(*one) for one in known]) == [NEW, OLD, None]
+
+
+def test_manifests(kept: Any) -> None:
+    kept.do(lambda writing: [writing.register_node(name, A, 9) for name in "ab"])
+    assert kept.do(lambda writing: [writing.next_manifest_version(name) for name in "aabc"]) == [1, 2, 1, 0]
+    kept.do(lambda writing: (writing.want("a", "pump", OLD), writing.want("a", "lamp", NEW)))
+    made = told(kept, lambda writing: writing.keep_manifest("a", b"body", b"signature", 9))
+    assert made == [(ChangeKind.MANIFEST, "a", "")]
+    ids = frozenset({OLD.program_id, NEW.program_id})
+    assert look(kept, lambda reading: reading.manifest("a")) == SignedManifest(2, b"body", b"signature", ids)
+    kept.do(lambda writing: (writing.next_manifest_version("a"), writing.keep_manifest("a", b"new", b"too", 9)))
+    assert look(kept, lambda reading: reading.manifest("a")) == SignedManifest(3, b"new", b"too", ids)
+    assert look(kept, lambda reading: (reading.manifest("b"), reading.manifest("c"))) == (None, None)
+
+
+def test_histories(kept: Any) -> None:
+    kept.do(lambda writing: [writing.register_node(name, A, 9) for name in "ab"])
+    boots = (bytes(BOOT_BYTES), bytes(range(BOOT_BYTES)))
+    findings = (Finding(Doubt.FORKED, 1, 2, "why"), Finding(Doubt.NEW_EPOCH, 3, 4, "also"))
+    whole = History(Head(b"", 5, 6, A), boots, findings)
+    new_epoch = History(None, (), findings[1:])
+    heard = told(kept, lambda writing: writing.record_histories({"b": new_epoch, "a": whole}, 9))
+    assert heard == [(ChangeKind.NODE, "a", ""), (ChangeKind.NODE, "b", "")]
+    assert look(kept, lambda reading: (reading.history("a"), reading.history("b"))) == (whole, new_epoch)
+    assert look(kept, lambda reading: reading.in_doubt()) == 1, "a new epoch blocks nothing"
+    assert look(kept, lambda reading: doubt(reading, "a")) == whole.reason and whole.reason
+    assert told(kept, lambda writing: writing.record_histories({"a": whole}, 9)) == [], "nothing new of it"
+    moved = replace(whole, head=Head(b"", 5, 7, B), boots=boots[:1])
+    assert told(kept, lambda writing: writing.record_histories({"a": moved}, 9)) == [], "that happens each second"
+    assert look(kept, lambda reading: reading.history("a")) == moved
+    assert told(kept, lambda writing: writing.record_histories({"a": History()}, 9)) == [(ChangeKind.NODE, "a", "")]
+    assert look(kept, lambda reading: (reading.history("a"), reading.history("b"))) == (History(), new_epoch)
+
+
+def test_the_log_of_who_did_what_is_bounded(kept: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = [LogEntry(number, f"actor-{number}", "did", "subject", "detail") for number in range(6)]
+    kept.do(lambda writing: [writing.add_log_entry(one) for one in entries])
+    assert look(kept, lambda reading: reading.log_entries(2)) == [entries[5], entries[4]], "the newest first"
+    monkeypatch.setattr(sql_writing, "LOG_ENTRIES_MAX", 3)
+    kept.do(lambda writing: None)
+    assert look(kept, lambda reading: reading.log_entries(9)) == [entries[5], entries[4], entries[3]]
+
+
+def test_counts_of_what_is_kept(kept: Any) -> None:
+    def step(writing: Writing) -> None:
+        for number in range(4):
+            writing.register_node(str(number), A, 9)
+        for name in "123":
+            writing.add_program(program(name, "pump", 1), b"x")
+        for name in "ab":
+            writing.add_api_token(ApiToken(name, "n", "admin", A, 1))
+        writing.add_join_token(JoinToken("a", A, 1, 2))
+
+    kept.do(step)
+    counted = look(kept, lambda reading: {one: reading.count(one) for one in Counted})
+    assert counted == {Counted.NODES: 4, Counted.PROGRAMS: 3, Counted.API_TOKENS: 2, Counted.JOIN_TOKENS: 1}
+
+
+def test_cursors(kept: Any) -> None:
+    kept.do(lambda writing: (writing.move_cursor("a", 7), writing.move_cursor("b", 1), writing.move_cursor("a", 8)))
+    assert look(kept, lambda reading: [reading.cursor(name) for name in "abc"]) == [8, 1, 0]
+
+
+def test_deployments(kept: Any, helpers: Any) -> None:
+    made = [
+        replace(helpers.deployment(f"d-{number}"), created_us=9, rollback=rollback, target=target)
+        for number, rollback, target in ((2, Rollback.NEVER, OLD), (1, Rollback.ON_ERROR, NEW))
+    ]
+    begun = told(kept, lambda writing: [writing.add_deployment(one, []) for one in made])
+    assert begun == [(ChangeKind.DEPLOYMENT, one.id, "") for one in made]
+    assert look(kept, lambda reading: reading.deployments(9)) == [*reversed(made)], "the newest first"
+    assert look(kept, lambda reading: reading.deployments(1)) == made[1:]
+    assert look(kept, lambda reading: reading.open_deployments()) == made, "the oldest first"
+    assert look(kept, lambda reading: (reading.deployment("d-1"), reading.deployment("d-3"))) == (made[1], None)
+    changed = replace(
+        made[0],
+        state=DeploymentState.ROLLING_BACK,
+        reason="why",
+        updated_us=9,
+        state_deadline_us=11,
+        outcome=DeploymentState.CANCELLED,
+    )
+    saved = kept.do(lambda writing: writing.save_deployment(changed))
+    assert saved == replace(changed, revision=1)
+    assert look(kept, lambda reading: (reading.deployment("d-2"), reading.deployment("d-1"))) == (saved, made[1])
+    with pytest.raises(ConflictError) as error:
+        kept.do(lambda writing: writing.save_deployment(changed))
+    assert error.value.code == "conflict" and "d-2" in error.value.message
+
+
+def test_nodes_of_a_deployment(kept: Any, helpers: Any) -> None:
+    states = [NodeState.SENT, NodeState.WAITING, NodeState.SENT, NodeState.INSTALLED]
+    rows = [NodeProgress(name, state, due_us=5) for name, state in zip("dcba", states, strict=True)]
+
+    def step(writing: Writing) -> None:
+        for name in "abcd":
+            writing.register_node(name, A, 9)
+        writing.add_deployment(helpers.deployment("d-1"), rows)
+        writing.add_deployment(helpers.deployment("d-2"), rows[:1])
+
+    kept.do(step)
+    a, b, c, d = reversed(rows)
+
+    def found(*given: Any) -> list[NodeProgress]:
+        return look(kept, lambda reading: reading.progress("d-1", *given))
+
+    assert found() == [a, b, c, d] and found(None, 2) == [a, b]
+    assert found(Nodes(("d", "a", "x"))) == [a, d] and found(Nodes(("d", "a")), 1) == [a]
+    both = InStates(frozenset({NodeState.SENT, NodeState.INSTALLED}))
+    assert found(both) == [a, b, d] and found(both, 2) == [a, b]
+    assert look(kept, lambda reading: reading.awaited()) == [*(("d-1", name) for name in "abcd"), ("d-2", "d")]
+    assert look(kept, lambda reading: reading.overdue("d-1", 5)) == ("a", "b", "c", "d")
+    assert look(kept, lambda reading: reading.overdue("d-2", 4)) == ()
+    parts = look(kept, lambda reading: reading.open_progress("d"))
+    assert [(deployment.id, one) for deployment, one in parts] == [("d-1", d), ("d-2", d)], "the oldest first"
+    after = replace(d, state=NodeState.INSTALLED, due_us=0)
+    moved = told(kept, lambda writing: writing.save_progress("d-1", d, after, 9))
+    assert moved == [(ChangeKind.PROGRESS, "d-1", "d")]
+    assert look(kept, lambda reading: reading.progress("d-2")) == [d], "that of another deployment stays"
+    with pytest.raises(ConflictError) as error:
+        kept.do(lambda writing: writing.save_progress("d-1", d, after, 9))
+    assert "node d" in error.value.message and "d-1" in error.value.message
+    counts = {NodeState.INSTALLED: 2, NodeState.SENT: 1, NodeState.WAITING: 1}
+    assert look(kept, lambda reading: reading.counts("d-1")) == counts
+    kept.do(lambda writing: writing.drop_progress("d-1", "d"))
+    assert found() == [a, b, c] and look(kept, lambda reading: reading.progress("d-2")) == [d]
+    assert look(kept, lambda reading: reading.counts("d-1")) == counts | {NodeState.INSTALLED: 1}
