@@ -6,7 +6,7 @@ import os
 import signal
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 FIRMWARE = "tests/embassy/"
 LONGEST = ("test_firmware_builds.py", "test_board_state.py", "test_bad_input.py", "test_end_to_end.py")
@@ -14,7 +14,17 @@ LONGEST = ("test_firmware_builds.py", "test_board_state.py", "test_bad_input.py"
 # The same examples in every run: a red build must be red again on the next machine. `make fuzz` looks for new ones.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("search", deadline=None, print_blob=True)
-settings.load_profile("search" if os.environ.get("EYEFLOW_FUZZ") == "full" else "repeatable")
+# `make mutants` asks only whether a test fails: to look for the smallest example would take minutes for each mutant.
+settings.register_profile(
+    "mutants", derandomize=True, deadline=None, database=None, phases=[Phase.explicit, Phase.generate]
+)
+settings.load_profile(
+    "mutants"
+    if os.environ.get("EYEFLOW_MUTANTS")
+    else "search"
+    if os.environ.get("EYEFLOW_FUZZ") == "full"
+    else "repeatable"
+)
 
 
 # A suite that is started in the background inherits an ignored SIGINT, and would hand it on to the commands it tests.

@@ -29,6 +29,8 @@ ROOT = Path(__file__).parents[1]
 SETTINGS = Path(__file__).with_suffix(".toml")
 PAGE = ROOT / "docs" / "mutants.md"
 WORK = ROOT / "build" / "mutants"
+UNSHRUNK = {"EYEFLOW_MUTANTS": "1"}
+"""`tests/conftest.py`: an example that fails is enough, the smallest one is not looked for."""
 MUTMUT = Path(sys.executable).with_name("mutmut")
 LINKED = ("src", "tests", "examples", "docs", "embassy")
 PROCESSES_DEFAULT = 2
@@ -134,7 +136,8 @@ def _run(part: str, settings: dict[str, Any], arguments: argparse.Namespace) -> 
     shutil.rmtree(work / "mutants" / "tests", ignore_errors=True)
     (work / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)
     _forget_open(part, settings)
-    return subprocess.run([MUTMUT, "run", "--max-children", str(arguments.processes)], cwd=work).returncode == 0
+    command = [MUTMUT, "run", "--max-children", str(arguments.processes)]
+    return subprocess.run(command, cwd=work, env=os.environ | UNSHRUNK).returncode == 0
 
 
 def _project(setting: dict[str, Any]) -> dict[str, Any]:
@@ -192,7 +195,7 @@ def _look_again(part: str, settings: dict[str, Any]) -> None:
             "--rootdir=.",
             *setting["tests"],
         ]
-        more = {"MUTANT_UNDER_TEST": mutant.name, "PYTHONPATH": "src"}
+        more = {"MUTANT_UNDER_TEST": mutant.name, "PYTHONPATH": "src"} | UNSHRUNK
         code = subprocess.run(command, cwd=work, env=os.environ | more, stdout=subprocess.DEVNULL).returncode
         meta = work / "src" / "eyeflow" / f"{mutant.file}.meta"
         results = json.loads(meta.read_text())
