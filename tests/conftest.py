@@ -18,13 +18,8 @@ settings.register_profile("search", deadline=None, print_blob=True)
 settings.register_profile(
     "mutants", derandomize=True, deadline=None, database=None, phases=[Phase.explicit, Phase.generate]
 )
-settings.load_profile(
-    "mutants"
-    if os.environ.get("EYEFLOW_MUTANTS")
-    else "search"
-    if os.environ.get("EYEFLOW_FUZZ") == "full"
-    else "repeatable"
-)
+FUZZ_OR_NOT = "search" if os.environ.get("EYEFLOW_FUZZ") == "full" else "repeatable"
+settings.load_profile("mutants" if os.environ.get("EYEFLOW_MUTANTS") else FUZZ_OR_NOT)
 
 
 # A suite that is started in the background inherits an ignored SIGINT, and would hand it on to the commands it tests.
