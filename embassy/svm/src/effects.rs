@@ -2,8 +2,9 @@
 
 use crate::control::{ACTION_WORDS, CALLS, FUEL, SCRATCH};
 use crate::isa::code;
-use crate::program::{FALLBACK, SiteKind, Word};
+use crate::program::Word;
 use crate::refusal::{Fault, Why, need};
+use crate::site::{FALLBACK, SiteKind};
 use crate::table::{Entry, TimerEntry};
 use crate::text::{DECIMALS_MAX, DECIMALS_SHORTEST};
 use crate::types::text_bytes_max;

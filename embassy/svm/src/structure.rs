@@ -1,9 +1,10 @@
 //! Everything about a program that is checked without looking at its code, section by section: docs/svm.md, Verification.
 
 use crate::container::{Signed, read_section};
-use crate::program::{ABORT, FALLBACK, Program, SKIP, SiteKind};
+use crate::program::Program;
 use crate::reader::Reader;
 use crate::refusal::{Checked, Fault, Refusal, Why, need};
+use crate::site::{ABORT, FALLBACK, SKIP, SiteKind};
 use crate::tables;
 use crate::types::{Scalar, Slot, text_bytes_max};
 use crate::value::ValueType;

@@ -1,6 +1,6 @@
 //! What an execution asks of its host, and what it hands over.
 
-use crate::program::Site;
+use crate::site::Site;
 use crate::value::{Texts, Value};
 
 /// What the host answers to a read or LLM call.
