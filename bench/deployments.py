@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.measure import Report, Row
-from eyeflow.coordinator.deployments import Draft
+from eyeflow.coordinator.deployments import Change, Draft
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.store.cluster_store import Reading, Writing
 from eyeflow.coordinator.store.sqlite_store import SqliteStore
 from eyeflow.protocol.messages import ManifestResult, RuleResult, RuleState
-from eyeflow.rollout.plan import Rollback
+from eyeflow.rollout.deployment import Rollback
 
 COUNTS = (32, 256, 1024)
 PROGRAM = "1" * 64
@@ -69,7 +69,7 @@ async def deploy_to(count: int) -> Spent:
 
 
 async def _deploy(hub: Hub, names: list[str]) -> None:
-    draft = Draft("pump", PROGRAM, (), None, "immediate", Rollback.ON_ERROR)
+    draft = Draft((Change("pump", PROGRAM),), None, "immediate", Rollback.ON_ERROR)
     made = await hub.deployments.deploy(draft, hub.clock(), "bench")
     versions = await hub.store.read(_versions)
     await asyncio.gather(*(hub.deployments.sent(name, versions[name], hub.clock()) for name in names))

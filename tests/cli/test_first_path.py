@@ -185,7 +185,7 @@ def test_the_first_path(cluster: Cluster, eyeflow: Command, ticker: Path, tmp_pa
         # The coordinator comes back, and knows everything.
         cluster.coordinator(int(url.rsplit(":", 1)[1]))
         until(lambda: all(n["connected"] for n in eyeflow("status", "--json").json["nodes"]), "the nodes are back")
-        assert [one["state"] for one in eyeflow("deployments", "--json").json if one["rule"] == "ticker"]
+        assert [one["state"] for one in eyeflow("deployments", "--json").json if one["name"] == "ticker"]
         removed = eyeflow("remove", "ticker", "--nodes", "node-b")
         assert removed.code == 0, removed.err
         until(lambda: cluster.rule("node-b") == {}, "the rule is gone from node-b")

@@ -22,8 +22,9 @@ from eyeflow.node.engine import pending
 from eyeflow.node.engine.engine import Engine
 from eyeflow.node.engine.installer import Installer
 from eyeflow.node.store import store
-from eyeflow.rollout import immediate, plan
-from eyeflow.rollout.plan import NodeState
+from eyeflow.rollout import stepwise, strategies
+from eyeflow.rollout.actions import GoBack, InStates
+from eyeflow.rollout.deployment import NodeState
 
 Mutant = Callable[[MonkeyPatch], None]
 
@@ -31,11 +32,11 @@ Mutant = Callable[[MonkeyPatch], None]
 def rolls_back_without_sent_nodes(patch: MonkeyPatch) -> None:
     def roll_back(now_us: int, reason: str, outcome: Any) -> Any:
         back, *rest = real(now_us, reason, outcome)
-        return (plan.GoBack(plan.InStates(back.which.states - {NodeState.SENT})), *rest)
+        return (GoBack(InStates(back.which.states - {NodeState.SENT})), *rest)
 
-    real = plan.roll_back
-    patch.setattr(plan, "roll_back", roll_back)
-    patch.setattr(immediate, "roll_back", roll_back)
+    real = stepwise.roll_back
+    patch.setattr(stepwise, "roll_back", roll_back)
+    patch.setattr(strategies, "roll_back", roll_back)
 
 
 def forgets_the_accepted_manifest(patch: MonkeyPatch) -> None:

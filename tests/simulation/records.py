@@ -106,16 +106,24 @@ def check_events(chain: Chain, plant: Plant) -> None:
     rejected = sum(record.body.count for record in chain.records if isinstance(record.body, RejectedBody))
     lost = [number for number in plant.acknowledged if number not in executed]
     promise(len(lost) <= rejected, f"2: acknowledged events are gone: {lost[:5]}, only {rejected} were rejected")
-    for number, times in executed.items():
+    for (slot, number), times in Counter((body.slot, body.inputs[0]) for _, body in chain.executed()).items():
         came = plant.delivered[int(number)]
-        promise(times <= came, f"3: event {number} came {came} times and has {times} records")
+        promise(times <= came, f"3: event {number} came {came} times and has {times} records of the {slot} program")
+    for number, times in Counter(body.inputs[0] for _, body in chain.executed() if acts(body)).items():
+        came = plant.delivered[int(number)]
+        promise(times <= came, f"21: event {number} came {came} times, and programs acted on it {times} times")
+
+
+def acts(body: ExecutionBody) -> bool:
+    """Return whether an action of this execution was to reach the world."""
+    return any(how == Disposition.SENT for _, _, how in body.actions)
 
 
 def check_actions(chain: Chain, plant: Plant) -> None:
     """What acted is recorded, physical actions once, messages in order (invariants 1 and 5)."""
     seqs: dict[int, list[int]] = {}
     rules: dict[int, str] = {}
-    for seq, body in chain.executed():
+    for seq, body in filter(lambda one: acts(one[1]), chain.executed()):
         seqs.setdefault(int(body.inputs[0]), []).append(seq)
         rules[int(body.inputs[0])] = body.rule
     ends = [*(life.records for life in plant.lives[1:]), len(chain.records)][: len(plant.lives)]
@@ -146,7 +154,7 @@ def check_sent(chain: Chain, plant: Plant, pending: frozenset[int]) -> None:
     ended = {record.body.execution_seq for record in chain.records if isinstance(record.body, ActionResultBody)}
     ended |= {seq for seq in pending if seq > plant.lives[-1].records}  # a stop waits for devices a few seconds only
     for seq, body in chain.executed():
-        sent = int(body.inputs[0]) in left or seq in ended or not body.actions
+        sent = int(body.inputs[0]) in left or seq in ended or not acts(body)
         promise(sent, f"5: the message of event {body.inputs[0]} (record {seq}) never left")
 
 

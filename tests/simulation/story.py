@@ -29,6 +29,7 @@ NODES = ("a", "b", "c")
 STEPS = 30
 PAUSE_S_MAX = 8.0
 DEADLINE_S = 90
+STRATEGIES = ("immediate", "immediate", "rolling", "canary", "blue_green", "shadow")
 REST_S_MAX, LOOK_S = 600.0, 5.0
 """How long a cluster without faults may take until nothing is left to do; how often it is looked at meanwhile."""
 
@@ -73,6 +74,7 @@ class Story:
         """Return how often things happened in this run."""
         hosts = [self.cluster.coordinator, *self.cluster.nodes.values()]
         counted = Counter(self.happened) + Counter(one["state"] for one in self.ended)
+        counted += Counter(f"{one['strategy']} {one['state']}" for one in self.ended)
         counted["deployments"] = len(self.ended)
         counted["starts"] = sum(host.starts for host in hosts)
         counted["deaths"] = sum(host.deaths for host in hosts)
@@ -116,7 +118,8 @@ class Story:
         """
         usual: dict[Callable[[], Awaitable[None] | None], int] = {
             self._some_deployment: 8,
-            self._cancel: 2,
+            self._deploy_set: 2,
+            self._steer: 4,
             self._some_events: 10,
             self._crash_node: 6,
             self._crash_coordinator: 4,
@@ -150,30 +153,56 @@ class Story:
 
     async def _some_deployment(self) -> None:
         nodes = tuple(sorted(self.rng.sample(NODES, self.rng.randint(1, len(NODES)))))
-        await self._deploy(self.rng.choice(RULES), self.rng.randrange(4), nodes, self.rng.random() < 0.8)
+        how = (self.rng.random() < 0.8, self.rng.choice(STRATEGIES))
+        await self._deploy(self.rng.choice(RULES), self.rng.randrange(4), nodes, *how)
 
-    async def _deploy(self, rule: str, number: int, nodes: tuple[str, ...], rollback: bool) -> None:
-        program = [one for one in programs() if one.rule == rule][number]
-        body = {
+    async def _deploy(
+        self, rule: str, number: int, nodes: tuple[str, ...], rollback: bool, strategy: str = "immediate"
+    ) -> None:
+        body = {**self._how(nodes, rollback, strategy), **self._change(rule, number)}
+        del body["rule"]
+        await self._ask_to_deploy(f"/api/rules/{rule}/deploy", body, f"{rule} {number}")
+
+    async def _deploy_set(self) -> None:
+        """Both rules as one; now and then one of them goes."""
+        nodes = tuple(sorted(self.rng.sample(NODES, self.rng.randint(1, len(NODES)))))
+        changes = [self._change(rule, self.rng.randrange(4)) for rule in RULES]
+        if self.rng.random() < 0.2:
+            changes[0] = {"rule": changes[0]["rule"], "remove": True}
+        body = {**self._how(nodes, self.rng.random() < 0.8, self.rng.choice(STRATEGIES)), "changes": changes}
+        await self._ask_to_deploy("/api/deployments", body, "both rules")
+
+    def _how(self, nodes: tuple[str, ...], rollback: bool, strategy: str) -> dict[str, Any]:
+        watches = {"observeS": self.rng.choice([2, 5]), "samplesMin": self.rng.choice([1, 3]), "steps": [50]}
+        return {
             "nodeIds": list(nodes),
-            "programId": program.id,
             "rollbackOnError": rollback,
             "deadlineS": DEADLINE_S,
-            "params": {"limit": self.rng.choice([1, 2])},
+            "strategy": strategy,
+            "options": {} if strategy == "immediate" else watches,
         }
-        status, answer = await self.cluster.call("POST", f"/api/rules/{rule}/deploy", body)
-        self.cluster.trace.add(f"  {rule} {number} to {','.join(nodes)}: {status} {(answer or {}).get('id', '')}")
+
+    def _change(self, rule: str, number: int) -> dict[str, Any]:
+        program = [one for one in programs() if one.rule == rule][number]
+        return {"rule": rule, "programId": program.id, "params": {"limit": self.rng.choice([1, 2])}}
+
+    async def _ask_to_deploy(self, path: str, body: dict[str, Any], what: str) -> None:
+        status, answer = await self.cluster.call("POST", path, body)
+        told = f"{what} to {','.join(body['nodeIds'])} by {body['strategy']}"
+        self.cluster.trace.add(f"  {told}: {status} {(answer or {}).get('id', '')}")
         if status == 202:
             self.accepted_ids.append(answer["id"])
         promise(
             status in {0, 202, 503} or "revoked" in str(answer) or "trust" in str(answer), f"API: {status} {answer}"
         )
 
-    async def _cancel(self) -> None:
+    async def _steer(self) -> None:
         status, answer = await self.cluster.call("GET", "/api/deployments")
-        for one in answer["deployments"][:1] if status == 200 else []:
-            if not one["over"]:
-                await self.cluster.call("POST", f"/api/deployments/{one['id']}/cancel")
+        verb = self.rng.choice(["cancel", "pause", "resume", "resume", "promote", "rollback"])
+        for one in answer["deployments"][:2] if status == 200 else []:
+            status, _ = await self.cluster.call("POST", f"/api/deployments/{one['id']}/{verb}")
+            self.cluster.trace.add(f"  {verb} {one['id']}: {status}")
+            promise(status in {0, 202, 404, 409, 503}, f"API: {verb} {status}")
 
     def _some_events(self) -> None:
         node, rule = self._some_node(), self.rng.choice(RULES)
@@ -385,7 +414,7 @@ class Story:
         running = {
             one["name"]: one["programId"]
             for one in node["health"]
-            if (one["kind"], one["state"]) == ("rule", "running")
+            if (one["slot"], one["state"]) == ("active", "running")
         }
         wanted = {one["rule"]: one for one in node["rules"] if one["wanted"]}
         for rule in RULES:
@@ -408,15 +437,26 @@ class Story:
 
     def _check_wanted(self, name: str, rule: str, wanted: Any, deployments: list[dict[str, Any]]) -> None:
         """Invariant 19: after a success a node keeps the new program, after a failure the last known good one."""
-        mine = [one for one in deployments if one["rule"] == rule and any(p["node"] == name for p in one["nodes"])]
+        mine = [(one, target_of(one, rule)) for one in deployments if any(p["node"] == name for p in one["nodes"])]
+        mine = [(one, target) for one, target in mine if target is not None]
         if not mine:
             return
-        *earlier, last = mine
-        good = next((one["programId"] for one in reversed(earlier) if one["state"] == "succeeded"), "")
-        back = last["state"] == "cancelled" or (last["state"] == "failed" and last["rollbackOnError"])
-        # Who superseded it took other nodes of it: this one is where it was then, maybe on its way back.
-        either = {good, last["programId"]} if last["state"] == "superseded" else set()
-        expected = either or {good if back else last["programId"]}
+        *earlier, (last, target) = mine
+        passed = (there for one, there in reversed(earlier) if changes_what_is_known_good(one))
+        expected = next(passed, "")
+        if changes_what_is_known_good(last) or (last["state"] == "failed" and not last["rollbackOnError"]):
+            expected = target
+        if last["strategy"] != "immediate" and last["state"] == "failed" and not last["rollbackOnError"]:
+            return  # without rollback it stopped on the way: some nodes have it, others never had
         here = wanted["wanted"]["programId"] if wanted else ""
-        told = " or ".join(one[:8] or "nothing" for one in sorted(expected))
-        promise(here in expected, f"19: {name} is to run {here[:8]} as {rule}, {last['id']} is {last['state']}: {told}")
+        told = f"{last['id']} by {last['strategy']} is {last['state']}: {expected[:8] or 'nothing'}"
+        promise(here == expected, f"19: {name} is to run {here[:8]} as {rule}, {told}")
+
+
+def target_of(deployment: dict[str, Any], rule: str) -> str | None:
+    """Return the program that a deployment brings a rule to, empty for none; None if it is not about that rule."""
+    return next((one["programId"] for one in deployment["changes"] if one["rule"] == rule), None)
+
+
+def changes_what_is_known_good(deployment: dict[str, Any]) -> bool:
+    return bool(deployment["state"] == "succeeded" and deployment["strategy"] != "shadow")

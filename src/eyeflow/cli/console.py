@@ -136,9 +136,9 @@ def report_usage(error: typer.BadParameter, *, as_json: bool) -> None:
     )
 
 
-def finite(value: float) -> float:
+def finite(value: float | None) -> float | None:
     """Refuse NaN and infinity as the value of an option: they pass every check of a range, or none."""
-    if not math.isfinite(value):
+    if value is not None and not math.isfinite(value):
         raise typer.BadParameter("it is no finite number")
     return value
 

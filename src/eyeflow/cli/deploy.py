@@ -4,33 +4,23 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from eyeflow.base.errors import ExitCode, EyeflowError
-from eyeflow.cli import compiling
+from eyeflow.cli import compiling, rollout_options
 from eyeflow.cli.cluster import connect
-from eyeflow.cli.console import JsonFlag, colored, finish, finite, note, paint, say, say_json, table
+from eyeflow.cli.console import JsonFlag, colored, finish, note, paint, say, say_json, table
 from eyeflow.cli.files import read_program, usage_error
+from eyeflow.cli.rollout_options import Strategy
 
 if TYPE_CHECKING:
     from eyeflow.client.rest import CoordinatorClient
     from eyeflow.svm.container import SignedProgram
 
 Json = dict[str, Any]
-
-TimeoutOption = Annotated[
-    float, typer.Option("--timeout", metavar="SECONDS", callback=finite, help="How long to wait.")
-]
-
-
-class Strategy(Enum):
-    """How a deployment moves nodes to a program."""
-
-    IMMEDIATE = "immediate"
 
 
 def register(app: typer.Typer) -> None:
@@ -46,10 +36,13 @@ def deploy(
     rule: Annotated[Path, typer.Argument(help="A rule (.eye), compiled and signed now, or a signed program (.svm).")],
     nodes_: Annotated[str, typer.Option("--nodes", metavar="A,B", help="The nodes, by name.")] = "",
     all_: Annotated[bool, typer.Option("--all", help="All nodes of the cluster.")] = False,
-    strategy: Annotated[Strategy, typer.Option("--strategy", help="How to roll it out.")] = Strategy.IMMEDIATE,
-    rollback: Annotated[
-        bool, typer.Option("--rollback-on-error/--no-rollback", help="Put changed nodes back when one fails.")
-    ] = True,
+    strategy: rollout_options.StrategyOption = Strategy.IMMEDIATE,
+    batch: rollout_options.Batch = "",
+    observe: rollout_options.Observe = "",
+    steps: rollout_options.Steps = "",
+    samples_min: rollout_options.Samples = None,
+    failures_max: rollout_options.Failures = None,
+    rollback: rollout_options.Rollback = True,
     param: Annotated[
         list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="Set a parameter of the rule.")
     ] = None,
@@ -57,7 +50,7 @@ def deploy(
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Wait until the connected nodes have reported.")
     ] = True,
-    timeout_s: TimeoutOption = 60.0,
+    timeout_s: rollout_options.Timeout = None,
     catalog: compiling.CatalogOption = None,
     json_: JsonFlag = False,
 ) -> None:
@@ -66,9 +59,7 @@ def deploy(
     Exit code 0 when it succeeded, or only waits for offline nodes: they get it as soon as they connect, and a failure
     shows in `eyeflow deployments ID`. Exit code 1 when it failed, or a connected node has not answered in the time.
     """
-    wanted = [name.strip() for name in nodes_.split(",") if name.strip()]
-    if bool(wanted) == all_:
-        raise usage_error("say where the rule shall run", "give either --nodes a,b or --all")
+    wanted = _chosen(nodes_, all_, "say where the rule shall run")
     with connect() as client:
         data, signed = _program(rule, sign, catalog)
         params = _params(signed, param)
@@ -76,21 +67,32 @@ def deploy(
         client.upload_program(data)
         begun = client.deploy(
             signed.program.rule,
-            None if all_ else wanted,
+            wanted,
             program_id=signed.program_id,
             strategy=strategy.value,
+            options=rollout_options.options(batch, observe, steps, samples_min, failures_max),
             rollback_on_error=rollback,
             params=params,
         )
-        shown = _Progress(json_)
-        ended = begun
-        if wait:
-            ended = client.wait_deployment(begun["id"], shown, on_lost=shown.lost, timeout_s=timeout_s)
+        ended = _waited(client, begun, timeout_s, json_) if wait else begun
     if json_:
         say_json(ended)
     else:
         _say_deployment(ended)
     finish(_exit_code(ended, wait))
+
+
+def _chosen(names: str, is_all: bool, what: str) -> list[str] | None:
+    """Return the nodes that an option names, None for all."""
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    if bool(wanted) == is_all:
+        raise usage_error(what, "give either --nodes a,b or --all")
+    return wanted or None
+
+
+def _waited(client: CoordinatorClient, begun: Json, timeout_s: float | None, json_: bool) -> Json:
+    shown, patience_s = _Progress(json_), rollout_options.patience(timeout_s, begun)
+    return client.wait_deployment(begun["id"], shown, on_lost=shown.lost, timeout_s=patience_s)
 
 
 def _exit_code(deployment: Json, waited: bool) -> ExitCode:
@@ -176,7 +178,7 @@ def _reason(node: Json) -> str:
 
 def _say_deployment(deployment: Json) -> None:
     say(
-        f"deployment {deployment['id']} of {deployment['rule']} {deployment['programId'][:16]}: "
+        f"deployment {deployment['id']} of {deployment['name']} {_programs(deployment)}: "
         f"{colored(deployment['state'])}{'  ' + deployment['reason'] if deployment['reason'] else ''}"
     )
     if deployment["over"]:
@@ -188,6 +190,12 @@ def _say_deployment(deployment: Json) -> None:
         say(f"  waits for {', '.join(away)}: they get it as soon as they connect")
     if away or unanswered:
         say(f"  see what becomes of it: eyeflow deployments {deployment['id']}; end it: add --cancel")
+
+
+def _programs(deployment: Json) -> str:
+    """Return the program of a deployment of one rule, short; nothing for one of several."""
+    changes = deployment["changes"]
+    return str(changes[0]["programId"][:16]) if len(changes) == 1 else ""
 
 
 def _away(deployment: Json) -> list[str]:
@@ -209,11 +217,9 @@ def remove(
     json_: JsonFlag = False,
 ) -> None:
     """Take a rule off nodes: they stop running it and forget its state."""
-    wanted = [name.strip() for name in nodes_.split(",") if name.strip()]
-    if bool(wanted) == all_:
-        raise usage_error("say where the rule shall go", "give either --nodes a,b or --all")
+    wanted = _chosen(nodes_, all_, "say where the rule shall go")
     with connect() as client:
-        if all_:
+        if wanted is None:
             wanted = [
                 n["name"] for n in client.nodes() if any(one["rule"] == rule and one["wanted"] for one in n["rules"])
             ]
@@ -250,8 +256,7 @@ def deployments(
         note("no deployments yet")
         return
     rows = [
-        [one["id"], one["rule"], one["programId"][:16], one["strategy"], one["state"], _ago(one["createdUs"])]
-        for one in found
+        [one["id"], one["name"], _programs(one), one["strategy"], one["state"], _ago(one["createdUs"])] for one in found
     ]
     table(["DEPLOYMENT", "RULE", "PROGRAM", "STRATEGY", "STATE", "STARTED"], rows)
     if deployment:

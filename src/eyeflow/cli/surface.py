@@ -173,12 +173,20 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
           (('--help', '-h'), 'Show this message and exit.', None, False)),
  'deploy': ((('--nodes',), 'The nodes, by name.', (), False),
             (('--all',), 'All nodes of the cluster.', None, False),
-            (('--strategy',), 'How to roll it out.', (('immediate', ''),), False),
+            (('--strategy',),
+             'How to roll it out.',
+             (('immediate', ''), ('rolling', ''), ('canary', ''), ('blue_green', ''), ('shadow', '')),
+             False),
+            (('--batch',), 'rolling: how many nodes at once, or which share of them.', (), False),
+            (('--observe',), 'How long to watch after each step, such as 60s.', (), False),
+            (('--percent',), 'canary: the shares of the traffic in percent, ascending.', (), False),
+            (('--samples',), 'How many executions a verdict needs.', (), False),
+            (('--max-failures',), 'Failed executions that are fine.', (), False),
             (('--rollback-on-error', '--no-rollback'), 'Put changed nodes back when one fails.', None, False),
             (('--param',), 'Set a parameter of the rule.', (), True),
             (('--sign',), 'The key to sign a rule with.', (), False),
             (('--wait', '--no-wait'), 'Wait until the connected nodes have reported.', None, False),
-            (('--timeout',), 'How long to wait.', (), False),
+            (('--timeout',), 'How long to wait: 60 where nothing is watched, else until it has ended.', (), False),
             (('--catalog',), 'A TOML file with more capabilities; may be given again.', (), True),
             (('--json',), 'Print the result as JSON.', None, False),
             (('--help', '-h'), 'Show this message and exit.', None, False)),
@@ -664,7 +672,16 @@ Arguments:
 Options:
   --nodes A,B                     The nodes, by name.
   --all                           All nodes of the cluster.
-  --strategy <immediate>          How to roll it out.  [default: immediate]
+  --strategy <immediate|rolling|canary|blue_green|shadow>
+                                  How to roll it out.  [default: immediate]
+  --batch N|N%                    rolling: how many nodes at once, or which
+                                  share of them.
+  --observe DURATION              How long to watch after each step, such as
+                                  60s.
+  --percent N,N                   canary: the shares of the traffic in
+                                  percent, ascending.
+  --samples N                     How many executions a verdict needs.  [x>=1]
+  --max-failures PERCENT          Failed executions that are fine.
   --rollback-on-error / --no-rollback
                                   Put changed nodes back when one fails.
                                   [default: rollback-on-error]
@@ -673,7 +690,8 @@ Options:
                                   default]
   --wait / --no-wait              Wait until the connected nodes have
                                   reported.  [default: wait]
-  --timeout SECONDS               How long to wait.  [default: 60.0]
+  --timeout SECONDS               How long to wait: 60 where nothing is
+                                  watched, else until it has ended.
   --catalog <path>                A TOML file with more capabilities; may be
                                   given again.
   --json                          Print the result as JSON.

@@ -154,12 +154,15 @@ class CoordinatorClient:
         *,
         program_id: str | None = None,
         strategy: str = "immediate",
+        options: Mapping[str, Any] | None = None,
         rollback_on_error: bool = True,
         params: Mapping[str, bool | int | float | str] | None = None,
         deadline_s: int | None = None,
     ) -> Json:
-        """Start a deployment on these nodes (None: all nodes) and return it."""
+        """Start a deployment on these nodes (None: all nodes) and return it. `options` are those of the API."""
         body: Json = {"strategy": strategy, "rollbackOnError": rollback_on_error, "params": dict(params or {})}
+        if options:
+            body["options"] = dict(options)
         body |= {"all": True} if node_ids is None else {"nodeIds": list(node_ids)}
         if program_id is not None:
             body["programId"] = program_id
@@ -178,6 +181,10 @@ class CoordinatorClient:
     def cancel_deployment(self, deployment_id: str) -> Json:
         """End a deployment early and return it."""
         return _object(self._ask("POST", f"/api/deployments/{_part(deployment_id)}/cancel"))
+
+    def steer_deployment(self, deployment_id: str, verb: str) -> Json:
+        """Pause, resume, promote, approve, cancel or roll back (`verb`) a deployment and return it."""
+        return _object(self._ask("POST", f"/api/deployments/{_part(deployment_id)}/{verb}"))
 
     def wait_deployment(
         self,
@@ -256,7 +263,7 @@ class CoordinatorClient:
             raise httpx.ReadTimeout(f"the answer did not end within {EXCHANGE_S:g} s") from error
 
 
-UNSETTLED = frozenset({"waiting", "sent", "returning"})
+UNSETTLED = frozenset({"held", "away", "waiting", "sent", "returning"})
 BACK_S = 5.0
 """How long a node that was connected may be away before it counts as offline."""
 RESTART_POLLS_MAX = 30

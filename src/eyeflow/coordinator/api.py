@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from eyeflow.coordinator import metrics, views
 from eyeflow.coordinator.challenges import CHALLENGE_S, proves_node
-from eyeflow.coordinator.deployments import STRATEGIES, Draft, found_deployment
+from eyeflow.coordinator.deployments import Change, Deployments, Draft, found_deployment
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.intake import check_params
 from eyeflow.coordinator.nodes import found_node
@@ -20,7 +20,8 @@ from eyeflow.coordinator.tokens import JOIN_TOKEN_S, TOKEN_S, Actor, Role
 from eyeflow.protocol.certificates import CertificateError
 from eyeflow.protocol.messages import certificate_bytes
 from eyeflow.protocol.wire import ProtocolError
-from eyeflow.rollout.plan import OFFLINE_S, Params, Rollback
+from eyeflow.rollout.deployment import OFFLINE_S, Deployment, Options, Rollback
+from eyeflow.rollout.strategies import OBSERVE_S, STRATEGIES
 from eyeflow.svm.container import decode
 
 DEPLOYMENTS_SHOWN_MAX = 200
@@ -42,6 +43,9 @@ class Reply:
     status: int
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Handler = Callable[[Hub, Call], Awaitable[Reply]]
 
 
 async def get_status(hub: Hub, call: Call) -> Reply:
@@ -224,44 +228,103 @@ async def get_deployment(hub: Hub, call: Call) -> Reply:
     return Reply(200, await _deployment(hub, call.path["id"]))
 
 
-async def cancel_deployment(hub: Hub, call: Call) -> Reply:
-    """End a deployment early; its nodes go back to their last known good."""
-    deployment = await hub.deployments.cancel(call.path["id"], hub.clock(), call.actor.name)
-    return Reply(202, await _deployment(hub, deployment.id))
+def _steering(verb: Callable[[Deployments, str, int, str], Awaitable[Deployment]], says: str) -> Handler:
+    async def steer(hub: Hub, call: Call) -> Reply:
+        deployment = await verb(hub.deployments, call.path["id"], hub.clock(), call.actor.name)
+        return Reply(202, await _deployment(hub, deployment.id))
+
+    steer.__name__, steer.__doc__ = f"{verb.__name__}_deployment", says
+    return steer
+
+
+cancel_deployment = _steering(Deployments.cancel, "End a deployment early; its nodes go back to their last known good.")
+pause_deployment = _steering(Deployments.pause, "Let a deployment begin nothing new until it is resumed.")
+resume_deployment = _steering(Deployments.resume, "Let a deployment go on that somebody paused.")
+promote_deployment = _steering(Deployments.promote, "Let a deployment take its next step without more evidence.")
+approve_deployment = _steering(Deployments.approve, "Agree to a deployment that waits for it.")
+take_back_deployment = _steering(Deployments.take_back, "Take back a deployment that succeeded.")
 
 
 async def deploy(hub: Hub, call: Call) -> Reply:
     """Start a deployment of a rule."""
-    rule, body = call.path["id"], call.body
+    change = {name: call.body[name] for name in ("programId", "params") if name in call.body}
+    return await _deploy(hub, call, [{"rule": call.path["id"], **change}])
+
+
+async def deploy_set(hub: Hub, call: Call) -> Reply:
+    """Start a deployment of several rules, which succeed or go back as one."""
+    changes = call.body["changes"]
+    rules = [one["rule"] for one in changes]
+    errors = [
+        FieldError(f"/changes/{number}", f"names `{rule}` again")
+        for number, rule in enumerate(rules)
+        if rule in rules[:number]
+    ]
+    errors += [
+        FieldError(f"/changes/{number}", "removes the rule, and names a program or parameters for it")
+        for number, one in enumerate(changes)
+        if "remove" in one and len(one) > 2
+    ]
+    if errors:
+        raise Problem("invalid_body", "Each rule changes once, and has a program or is removed.", errors=errors)
+    return await _deploy(hub, call, changes)
+
+
+async def _deploy(hub: Hub, call: Call, changes: Sequence[Mapping[str, Any]]) -> Reply:
+    body = call.body
     if ("nodeIds" in body) == ("all" in body):
         errors = [FieldError("", "needs `nodeIds` or `all`")]
         raise Problem("invalid_body", "Give either `nodeIds` or `all`.", errors=errors)
     strategy = _strategy(body.get("strategy", "immediate"))
-    program_id, signers, params = await hub.store.read(lambda reading: _chosen_program(reading, rule, body))
+    chosen = await hub.store.read(lambda reading: [_chosen_change(reading, one) for one in changes])
     draft = Draft(
-        rule=rule,
-        program_id=program_id,
-        params=params,
+        changes=tuple(change for change, _ in chosen),
         nodes=tuple(body["nodeIds"]) if "nodeIds" in body else None,
         strategy=strategy,
         rollback=Rollback.ON_ERROR if body.get("rollbackOnError", True) else Rollback.NEVER,
         deadline_s=body.get("deadlineS", OFFLINE_S),
+        options=_options(strategy, body.get("options", {})),
     )
+
+    def check(reading: Reading) -> None:
+        for change, signers in chosen:
+            if change.program_id is not None:
+                check_signers(reading, change.rule, signers)
+
     try:
-        deployment = await hub.deployments.deploy(
-            draft, hub.clock(), call.actor.name, lambda reading: check_signers(reading, rule, signers)
-        )
+        deployment = await hub.deployments.deploy(draft, hub.clock(), call.actor.name, check, frozenset(hub.links))
     except ProtocolError as error:
         raise Problem("limit_reached", f"A node's wanted set would be too large: {error.message}.") from error
     made = await _deployment(hub, deployment.id)
     return Reply(202, made, {"Location": f"/api/deployments/{deployment.id}"})
 
 
-def _chosen_program(reading: Reading, rule: str, body: Mapping[str, Any]) -> tuple[str, tuple[bytes, ...], Params]:
-    """Return the program to deploy: its id, who signed it, and the parameters as it takes them."""
-    program = program_to_deploy(reading, rule, body.get("programId"))
+def _chosen_change(reading: Reading, change: Mapping[str, Any]) -> tuple[Change, tuple[bytes, ...]]:
+    """Return the program to deploy with the parameters as it takes them, and who signed it."""
+    rule = change["rule"]
+    if "remove" in change:
+        return Change(rule, None), ()
+    program = program_to_deploy(reading, rule, change.get("programId"))
     decoded = decode(reading.program_bytes(program.id)).program
-    return program.id, program.signers, check_params(decoded, body.get("params", {}))
+    return Change(rule, program.id, check_params(decoded, change.get("params", {}))), program.signers
+
+
+def _options(strategy: str, body: Mapping[str, Any]) -> Options:
+    """Return the options; raises Problem 422 for steps that do not ascend."""
+    usual = Options()
+    steps = tuple(round(step * 100) for step in body["steps"]) if "steps" in body else usual.steps
+    if list(steps) != sorted(set(steps)) or not all(steps):
+        errors = [FieldError("/options/steps", "must ascend")]
+        raise Problem("invalid_body", "The steps of a canary grow from one to the next.", errors=errors)
+    return Options(
+        batch=body.get("batch", usual.batch),
+        batch_share=round(body.get("batchPercent", 0) * 100),
+        observe_s=body.get("observeS", OBSERVE_S[strategy]),
+        steps=steps,
+        samples_min=body.get("samplesMin", usual.samples_min),
+        failures_max=round(body["failuresMaxPercent"] * 100) if "failuresMaxPercent" in body else usual.failures_max,
+        starts_max=body.get("startsMax", usual.starts_max),
+    )
 
 
 def _strategy(name: str) -> str:
@@ -278,7 +341,7 @@ async def _node(hub: Hub, name: str) -> dict[str, Any]:
 
 
 async def _deployment(hub: Hub, deployment_id: str) -> dict[str, Any]:
-    linked = frozenset(hub.links)
+    linked, now_us = frozenset(hub.links), hub.clock()
     return await hub.store.read(
-        lambda reading: views.deployment_view(reading, found_deployment(reading, deployment_id), linked)
+        lambda reading: views.deployment_view(reading, found_deployment(reading, deployment_id), linked, now_us)
     )

@@ -22,7 +22,6 @@ from eyeflow.coordinator.intake import check_program
 from eyeflow.coordinator.link import link_endpoint
 from eyeflow.coordinator.problem import MEDIA_TYPE, Problem
 from eyeflow.coordinator.schema import check, parse_json
-from eyeflow.coordinator.shapes import SCHEMAS
 from eyeflow.coordinator.store.cluster_store import ConflictError
 from eyeflow.coordinator.tokens import Actor, Role
 
@@ -115,7 +114,7 @@ async def _body(endpoint: Endpoint, request: Request) -> object:
             return await asyncio.to_thread(check_program, data, await hub.programs.trusted())
     _expect(media_type, "application/json")
     value = parse_json(data)
-    errors = check(SCHEMAS[endpoint.body], value, SCHEMAS)
+    errors = check(endpoint.body, value)
     if errors:
         first = f"{errors[0].pointer or 'the body'} {errors[0].message}"
         raise Problem("invalid_body", f"{first[0].upper()}{first[1:]}.", errors=errors)

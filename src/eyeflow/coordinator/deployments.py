@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from eyeflow.base.names import near
+from eyeflow.coordinator.acting import Acting, save
 from eyeflow.coordinator.manifests import WantedSets
 from eyeflow.coordinator.problem import FieldError, Problem
 from eyeflow.coordinator.store.cluster_store import ClusterStore, CursorTooOldError, Reading, Writing, doubt
@@ -19,25 +20,26 @@ from eyeflow.coordinator.store.facts import ChangeKind, LogEntry, NodeReport
 from eyeflow.protocol.messages import ManifestResult, RuleState
 from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.wire import RULES_MAX
-from eyeflow.rollout import plan
-from eyeflow.rollout.immediate import immediate
-from eyeflow.rollout.plan import (
-    Action,
+from eyeflow.rollout import actions, progress, strategies
+from eyeflow.rollout.actions import Action, Enter, InStates, Nodes
+from eyeflow.rollout.deployment import (
+    BACK,
+    OFFLINE_S,
     Deployment,
     DeploymentState,
-    Enter,
     NodeProgress,
     NodeState,
-    Report,
-    Situation,
+    Options,
+    Params,
+    Pause,
+    Place,
+    Rollback,
     Target,
 )
+from eyeflow.rollout.progress import Report
+from eyeflow.rollout.stepwise import APPROVAL
+from eyeflow.rollout.wanting import is_same
 
-STRATEGIES: dict[str, plan.Strategy] = {"immediate": immediate}
-DEPLOYMENTS_MAX = 10_000
-"""Deployments that are kept; ended ones beyond this are forgotten, the oldest first."""
-DECISIONS_MAX = 8
-"""Decisions that may follow from one event without another event: a strategy that needs more is wrong."""
 CHANGES_READ_MAX = 1_000
 """Changes of the feed that one step lets follow: as many rows as it may touch before others get their turn."""
 READER = "deployments"
@@ -45,16 +47,30 @@ READER = "deployments"
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
-    """What a user asks for: `nodes` None for all, `program_id` is in the store."""
+class Change:
+    """What a user asks for of one rule: a program that is in the store, None to remove the rule."""
 
     rule: str
-    program_id: str
-    params: plan.Params
+    program_id: str | None
+    params: Params = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a user asks for: `nodes` None for all. `approval` says who must agree first, empty for nobody."""
+
+    changes: tuple[Change, ...]
     nodes: tuple[str, ...] | None
     strategy: str
-    rollback: plan.Rollback
-    deadline_s: int = plan.OFFLINE_S
+    rollback: Rollback
+    deadline_s: int = OFFLINE_S
+    options: Options = field(default_factory=Options)
+    approval: str = ""
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The rules that it changes, ascending."""
+        return tuple(sorted(one.rule for one in self.changes))
 
 
 class Deployments:
@@ -66,32 +82,89 @@ class Deployments:
         self._cursor: int | None = None
 
     def deploy(
-        self, draft: Draft, now_us: int, actor: str, check: Callable[[Reading], None] = lambda reading: None
+        self,
+        draft: Draft,
+        now_us: int,
+        actor: str,
+        check: Callable[[Reading], None] = lambda reading: None,
+        linked: frozenset[str] = frozenset(),
     ) -> Awaitable[Deployment]:
-        """Start a deployment; open deployments of the rule that share a node with it are superseded.
+        """Start a deployment; open deployments that bring one of its rules to one of its nodes are superseded.
 
-        `check` runs first, in the same transaction. Raises Problem for unknown nodes and for nodes without room.
+        `check` runs first, in the same transaction. `linked` are the nodes that have a link. Raises Problem for
+        unknown nodes and for nodes without room.
         """
         deployment_id = self._new_id()
 
         def step(writing: Writing) -> Deployment:
             check(writing)
-            names = chosen_nodes(writing, draft.rule, draft.nodes)
+            names = chosen_nodes(writing, draft.rules, draft.nodes)
             with self._acting(writing, now_us) as acting:
-                return acting.start(_drafted(draft, deployment_id, now_us, actor), names)
+                return acting.start(_drafted(draft, deployment_id, now_us, actor), names, linked)
 
         return self._store.write(step)
 
     def cancel(self, deployment_id: str, now_us: int, actor: str) -> Awaitable[Deployment]:
         """End a deployment early: its nodes go back to their last known good. Raises Problem when it has ended."""
+        return self._steer(deployment_id, now_us, actor, "cancel", lambda one: strategies.cancel(one, now_us))
 
+    def pause(self, deployment_id: str, now_us: int, actor: str) -> Awaitable[Deployment]:
+        """Let a deployment begin nothing new; a failure still takes it back. Raises Problem when it has ended."""
+        return self._steer(deployment_id, now_us, actor, "pause", lambda one: strategies.pause(one, actor, now_us))
+
+    def resume(self, deployment_id: str, now_us: int, actor: str) -> Awaitable[Deployment]:
+        """Let a deployment go on that somebody paused. Raises Problem when it has ended."""
+        return self._steer(deployment_id, now_us, actor, "resume", strategies.resume)
+
+    def promote(self, deployment_id: str, now_us: int, actor: str) -> Awaitable[Deployment]:
+        """Let a deployment take its next step without more evidence. Raises Problem unless it watches its nodes."""
+
+        def decide(deployment: Deployment) -> tuple[Action, ...]:
+            if deployment.state is not DeploymentState.OBSERVING:
+                detail = f"Deployment {deployment.id} is {deployment.state.value}; only one that observes can go on."
+                raise Problem("nothing_to_promote", detail)
+            return strategies.promote()
+
+        return self._steer(deployment_id, now_us, actor, "promote", decide)
+
+    def approve(self, deployment_id: str, now_us: int, actor: str) -> Awaitable[Deployment]:
+        """Agree to a deployment that waits for it. Raises Problem for whoever asked for it, and when none waits."""
+
+        def decide(deployment: Deployment) -> tuple[Action, ...]:
+            if not any(one.code == APPROVAL for one in deployment.paused):
+                raise Problem("nothing_to_approve", f"Deployment {deployment.id} waits for nobody's approval.")
+            if deployment.created_by == actor:
+                raise Problem("own_approval", "Another person than who asked for a deployment must approve it.")
+            return strategies.approve(deployment)
+
+        return self._steer(deployment_id, now_us, actor, "approve", decide)
+
+    def _steer(
+        self, deployment_id: str, now_us: int, actor: str, verb: str, decide: Callable[[Deployment], tuple[Action, ...]]
+    ) -> Awaitable[Deployment]:
         def step(writing: Writing) -> Deployment:
             deployment = found_deployment(writing, deployment_id)
             if deployment.over:
                 raise Problem("deployment_over", f"Deployment {deployment.id} is {deployment.state.value} already.")
-            writing.add_log_entry(LogEntry(now_us, actor, "cancel", deployment.id))
+            decided = decide(deployment)
+            writing.add_log_entry(LogEntry(now_us, actor, verb, deployment.id))
             with self._acting(writing, now_us) as acting:
-                return acting.settle(acting.carry_out(deployment, plan.cancel(deployment, now_us)))
+                return acting.settle(acting.carry_out(deployment, decided))
+
+        return self._store.write(step)
+
+    def take_back(self, deployment_id: str, now_us: int, actor: str) -> Awaitable[Deployment]:
+        """Bring what a deployment that succeeded replaced back to its nodes, where it is still what they shall run."""
+
+        def step(writing: Writing) -> Deployment:
+            deployment = found_deployment(writing, deployment_id)
+            if deployment.state is not DeploymentState.SUCCEEDED:
+                next_step = "" if deployment.over else f"cancel it: eyeflow deployments cancel {deployment.id}"
+                detail = f"Deployment {deployment.id} is {deployment.state.value}; one that succeeded is taken back."
+                raise Problem("nothing_to_take_back", detail, next_step)
+            writing.add_log_entry(LogEntry(now_us, actor, "take_back", deployment.id))
+            with self._acting(writing, now_us) as acting:
+                return acting.take_back(deployment, actor)
 
         return self._store.write(step)
 
@@ -101,7 +174,7 @@ class Deployments:
         def step(writing: Writing) -> None:
             _check_retirable(writing, node, rule)
             with self._acting(writing, now_us) as acting:
-                acting.wanted.want(node, rule, None)
+                acting.remove(node, rule)
             # Else the next deployment of the rule would go back to a program that was taken off on purpose.
             writing.forget_known_good(node, rule)
             writing.add_log_entry(LogEntry(now_us, actor, "retire", node, rule))
@@ -112,10 +185,10 @@ class Deployments:
         """Manifest `version` is about to go out to the node on a live link: from now on its answer is due."""
 
         def step(writing: Writing) -> None:
-            for deployment, progress in writing.open_progress(node):
+            for deployment, at in writing.open_progress(node):
                 # A manifest is the whole wanted set: a newer one also brings what older deployments wait for.
-                if 0 < progress.manifest_version <= version:
-                    _save(writing, deployment, progress, plan.sent(progress, now_us), now_us)
+                if 0 < at.manifest_version <= version:
+                    save(writing, deployment, at, progress.sent(at, now_us), now_us)
 
         return self._store.write(step)
 
@@ -125,15 +198,23 @@ class Deployments:
 
         def step(writing: Writing) -> None:
             for node in names:
-                for deployment, progress in writing.open_progress(node):
-                    _save(writing, deployment, progress, plan.lost(progress), now_us)
+                for deployment, at in writing.open_progress(node):
+                    save(writing, deployment, at, progress.lost(at), now_us)
+
+        return self._store.write(step)
+
+    def linked(self, node: str, now_us: int) -> Awaitable[None]:
+        """The node's link is open: its turn in open deployments may come."""
+
+        def step(writing: Writing) -> None:
+            for deployment, at in writing.open_progress(node):
+                save(writing, deployment, at, progress.linked(at), now_us)
 
         return self._store.write(step)
 
     async def restarted(self, now_us: int) -> None:
         """The coordinator starts: no link is up yet, whatever the store says."""
-        awaited = await self._store.read(lambda reading: reading.awaited())
-        await self.lost(sorted({node for _, node in awaited}), now_us)
+        await self.lost(await self._store.read(_with_link), now_us)
         await self.follow(now_us)
 
     def reported(self, node: str, result: ManifestResult, now_us: int) -> Awaitable[None]:
@@ -142,9 +223,9 @@ class Deployments:
         def step(writing: Writing) -> None:
             writing.record_report(NodeReport(node, result.manifest_version, result.results), now_us)
             why = doubt(writing, node)
-            for deployment, progress in writing.open_progress(node):
-                said = Report(result.manifest_version, why) if why else _report(deployment, progress, result)
-                _save(writing, deployment, progress, plan.reported(progress, said), now_us)
+            for deployment, at in writing.open_progress(node):
+                said = Report(result.manifest_version, why) if why else _report(deployment, at, result)
+                save(writing, deployment, at, progress.reported(at, said), now_us)
 
         return self._store.write(step)
 
@@ -159,11 +240,10 @@ class Deployments:
 
         def step(writing: Writing) -> None:
             for deployment in writing.open_deployments():
-                writing.save_deployment(plan.moved(deployment, step_us))
+                writing.save_deployment(actions.moved(deployment, step_us))
             for deployment_id, node in writing.awaited():
-                for progress in writing.progress(deployment_id, plan.Nodes((node,))):
-                    after = replace(progress, due_us=progress.due_us + step_us)
-                    writing.save_progress(deployment_id, progress, after, now_us)
+                for at in writing.progress(deployment_id, Nodes((node,))):
+                    writing.save_progress(deployment_id, at, replace(at, due_us=at.due_us + step_us), now_us)
             text = f"by {step_us / 1e6:+.1f} s: the deadlines of deployments were moved along"
             writing.add_log_entry(LogEntry(now_us, "coordinator", "clock set", "", text))
 
@@ -195,10 +275,17 @@ class Deployments:
                     acting.settle(deployment)
 
     @contextmanager
-    def _acting(self, writing: Writing, now_us: int) -> Iterator[_Acting]:
-        acting = _Acting(writing, WantedSets(self._store, writing, now_us), now_us)
+    def _acting(self, writing: Writing, now_us: int) -> Iterator[Acting]:
+        acting = Acting(writing, WantedSets(self._store, writing, now_us), now_us)
         yield acting
         acting.wanted.sign()
+
+
+def _with_link(reading: Reading) -> list[str]:
+    """Return the nodes of open deployments of which the store says that they have a link."""
+    linked = InStates(frozenset({NodeState.HELD, NodeState.SENT}))
+    found = (reading.progress(one.id, linked) for one in reading.open_deployments())
+    return sorted({at.node for nodes in found for at in nodes})
 
 
 def _unsettled(reading: Reading, cursor: int | None) -> tuple[set[str], int, bool]:
@@ -212,106 +299,22 @@ def _unsettled(reading: Reading, cursor: int | None) -> tuple[set[str], int, boo
     return touched, changes[-1].number if changes else start, len(changes) < CHANGES_READ_MAX
 
 
-class _Acting:
-    """Carries out what strategies decide, inside one step."""
-
-    def __init__(self, writing: Writing, wanted: WantedSets, now_us: int) -> None:
-        self.wanted = wanted
-        self._writing = writing
-        self._now_us = now_us
-
-    def start(self, deployment: Deployment, names: Iterable[str]) -> Deployment:
-        """Keep a new deployment, and let it and those that it supersedes take their next step."""
-        older = {name: self._older(deployment.rule, name) for name in names}
-        nodes = [self._first(deployment, name, found and found[1]) for name, found in older.items()]
-        for old in {found[0].id: found[0] for found in older.values() if found}.values():
-            self.carry_out(old, plan.supersede(old, deployment.id))
-        self._writing.add_deployment(deployment, nodes)
-        self._writing.forget_old_deployments(DEPLOYMENTS_MAX)
-        text = f"{deployment.rule} {deployment.target.program_id}"
-        self._log(deployment.created_by, "deploy", deployment.id, text)
-        return self.settle(deployment)
-
-    def settle(self, deployment: Deployment) -> Deployment:
-        """Let the strategy decide until nothing is left to decide."""
-        for _ in range(DECISIONS_MAX):
-            situation = situation_of(self._writing, deployment, self._now_us)
-            actions = STRATEGIES[deployment.strategy](situation, self._now_us)
-            if not actions:
-                break
-            deployment = self.carry_out(deployment, actions)
-        return deployment
-
-    def carry_out(self, deployment: Deployment, actions: tuple[Action, ...]) -> Deployment:
-        """Do what was decided; returns the deployment as it is stored then."""
-        for action in actions:
-            if isinstance(action, Enter):
-                self._log("coordinator", action.state.value, deployment.id, action.reason)
-                deployment = self._writing.save_deployment(plan.entered(deployment, action, self._now_us))
-                continue
-            for progress in self._writing.progress(deployment.id, action.which):
-                self._order(deployment, action, progress)
-        return deployment
-
-    def _order(self, deployment: Deployment, action: plan.NodeAction, progress: NodeProgress) -> None:
-        if isinstance(action, plan.KnownGood):
-            self._writing.keep_known_good(progress.node, deployment.rule, deployment.target)
-        ordered = plan.ordered(action, progress)
-        after = ordered.progress
-        target = deployment.target if isinstance(action, plan.Begin) else progress.previous
-        # A node that was never told of anything else need not be told again what it runs.
-        is_news = progress.touched_us > 0 or self._wanted(progress.node, deployment.rule) != target
-        if ordered.wants and is_news:
-            version = self.wanted.want(progress.node, deployment.rule, target)
-            after = replace(after, manifest_version=version)
-        _save(self._writing, deployment, progress, after, self._now_us)
-
-    def _first(self, deployment: Deployment, node: str, older: NodeProgress | None) -> NodeProgress:
-        """A node whose history is in doubt cannot vouch for anything: another copy of it may run another program."""
-        previous, why = self._writing.known_good(node, deployment.rule), doubt(self._writing, node)
-        state = NodeState.REFUSED if why else NodeState.WAITING
-        touched_us = 0 if self._wanted(node, deployment.rule) == previous else self._now_us
-        if older is not None:
-            touched_us = older.touched_us
-        return NodeProgress(node, state, why, previous, touched_us=touched_us)
-
-    def _older(self, rule: str, node: str) -> tuple[Deployment, NodeProgress] | None:
-        """Return the open deployment of the rule that the node is part of: there is one at most."""
-        return next((found for found in self._writing.open_progress(node) if found[0].rule == rule), None)
-
-    def _wanted(self, node: str, rule: str) -> Target | None:
-        return dict(self._writing.wanted(node)).get(rule)
-
-    def _log(self, actor: str, action: str, subject: str, detail: str = "") -> None:
-        self._writing.add_log_entry(LogEntry(self._now_us, actor, action, subject, detail))
-
-
 def disown(writing: Writing, node: str, now_us: int) -> None:
     """Let nothing count that a node in doubt said in open deployments; what follows from it, the feed brings."""
     why = doubt(writing, node)
-    for deployment, progress in writing.open_progress(node):
-        if why and deployment.state is DeploymentState.INSTALLING:
-            _save(writing, deployment, progress, plan.disowned(progress, why), now_us)
+    for deployment, at in writing.open_progress(node):
+        if why and deployment.state is not DeploymentState.ROLLING_BACK:
+            save(writing, deployment, at, progress.disowned(at, why), now_us)
 
 
 def drop_node(writing: Writing, node: str, now_us: int) -> None:
     """Let open deployments go on without a node; one that has no other node is cancelled."""
-    for deployment, progress in writing.open_progress(node):
+    for deployment, _ in writing.open_progress(node):
         writing.drop_progress(deployment.id, node)
-        writing.add_change(now_us, ChangeKind.PROGRESS, deployment.id, progress.node)
+        writing.add_change(now_us, ChangeKind.PROGRESS, deployment.id, node)
         if not writing.counts(deployment.id):
             gone = Enter(DeploymentState.CANCELLED, "all its nodes were removed from the cluster")
-            writing.save_deployment(plan.entered(deployment, gone, now_us))
-
-
-def situation_of(reading: Reading, deployment: Deployment, now_us: int) -> Situation:
-    """Return what a strategy sees of a deployment: its cost does not grow with the number of nodes."""
-    counts = reading.counts(deployment.id)
-    named = {
-        state: tuple(reading.progress(deployment.id, plan.InStates(frozenset({state})), plan.NAMED_MAX))
-        for state in counts
-    }
-    return Situation(deployment, counts, reading.overdue(deployment.id, now_us), named)
+            writing.save_deployment(actions.entered(deployment, gone, now_us))
 
 
 def found_deployment(reading: Reading, deployment_id: str) -> Deployment:
@@ -322,7 +325,7 @@ def found_deployment(reading: Reading, deployment_id: str) -> Deployment:
     return deployment
 
 
-def chosen_nodes(reading: Reading, rule: str, asked: tuple[str, ...] | None) -> tuple[str, ...]:
+def chosen_nodes(reading: Reading, rules: tuple[str, ...], asked: tuple[str, ...] | None) -> tuple[str, ...]:
     """Return the nodes of a deployment, None for all; raises Problem 422 for unknown ones and for ones without room."""
     known = reading.node_names()
     nodes = tuple(known) if asked is None else asked
@@ -332,7 +335,7 @@ def chosen_nodes(reading: Reading, rule: str, asked: tuple[str, ...] | None) -> 
         errors = [FieldError(f"/nodeIds/{nodes.index(node)}", _unknown_node(node, known)) for node in unknown]
         detail = f"Not in the cluster: {', '.join(unknown)}." if unknown else "The cluster has no nodes yet."
         raise Problem("unknown_nodes", detail, "list the nodes with `eyeflow status`", errors)
-    full = [node for node in nodes if not _has_room(reading, node, rule)]
+    full = [node for node in nodes if not _has_room(reading, node, rules)]
     if full:
         raise Problem("limit_reached", f"These nodes run as many rules as they can: {', '.join(full)}.")
     return nodes
@@ -343,25 +346,29 @@ def _unknown_node(node: str, known: list[str]) -> str:
     return "is not in the cluster" + (f"; did you mean `{guess}`?" if guess else "")
 
 
-def _has_room(reading: Reading, node: str, rule: str) -> bool:
-    rules = {name for name, _ in reading.wanted(node)}
-    return rule in rules or len(rules) < RULES_MAX
+def _has_room(reading: Reading, node: str, rules: tuple[str, ...]) -> bool:
+    return len({one.rule for one in reading.wanted(node)}.union(rules)) <= RULES_MAX
 
 
 def _check_retirable(reading: Reading, node: str, rule: str) -> None:
-    if rule not in dict(reading.wanted(node)):
+    if rule not in {one.rule for one in reading.wanted(node)}:
         raise Problem("rule_not_found", f"The node `{node}` is not to run a rule `{rule[:64]}`.")
-    for deployment, _ in reading.open_progress(node):
-        if deployment.rule == rule:
+    for deployment, at in reading.open_progress(node):
+        if rule in deployment.rules and at.state not in BACK:
             detail = f"Deployment {deployment.id} is bringing `{rule}` to `{node}` right now."
-            raise Problem("deployment_open", detail, f"cancel it first: eyeflow deployments {deployment.id} --cancel")
+            raise Problem("deployment_open", detail, f"cancel it first: eyeflow deployments cancel {deployment.id}")
 
 
 def _drafted(draft: Draft, deployment_id: str, now_us: int, actor: str) -> Deployment:
+    targets = {
+        one.rule: None if one.program_id is None else Target(one.program_id, deployment_id, one.params)
+        for one in draft.changes
+    }
     return Deployment(
         id=deployment_id,
-        rule=draft.rule,
-        target=plan.Target(draft.program_id, deployment_id, draft.params),
+        targets=tuple(sorted(targets.items())),
+        options=draft.options,
+        paused=(Pause(APPROVAL, draft.approval, now_us),) if draft.approval else (),
         strategy=draft.strategy,
         rollback=draft.rollback,
         created_us=now_us,
@@ -371,19 +378,19 @@ def _drafted(draft: Draft, deployment_id: str, now_us: int, actor: str) -> Deplo
     )
 
 
-def _save(
-    writing: Writing, deployment: Deployment, before: NodeProgress, after: NodeProgress, now_us: int
-) -> NodeProgress:
-    return before if after == before else writing.save_progress(deployment.id, before, after, now_us)
-
-
-def _report(deployment: Deployment, progress: NodeProgress, result: ManifestResult) -> Report:
-    """What the node says of the deployment's rule; a wanted rule that it does not name counts as refused."""
-    returning = progress.state is NodeState.RETURNING
-    wanted = progress.previous if returning else deployment.target
-    mine = next((one for one in result.results if one.rule == deployment.rule and one.slot is Slot.ACTIVE), None)
-    if mine is not None and mine.state is RuleState.REFUSED:
-        return Report(result.manifest_version, mine.reason or "refused")
-    if wanted is not None and (mine is None or mine.program_id != wanted.program_id):
-        return Report(result.manifest_version, "the node did not report this program")
+def _report(deployment: Deployment, at: NodeProgress, result: ManifestResult) -> Report:
+    """What the node says of the deployment's rules; a wanted rule that it does not name counts as refused."""
+    said = {(one.rule, one.slot): one for one in result.results}
+    returning = at.state is NodeState.RETURNING
+    slot = Slot.CANDIDATE if at.place is Place.CANDIDATE and not returning else Slot.ACTIVE
+    previous = dict(at.previous)
+    for rule, target in at.previous if returning else deployment.targets:
+        if target is None or (slot is Slot.CANDIDATE and is_same(target, previous.get(rule))):
+            continue  # nothing runs, or the same as before: no candidate is wanted
+        mine = said.get((rule, slot))
+        where = "" if len(deployment.targets) == 1 else f"{rule}: "
+        if mine is not None and mine.state is RuleState.REFUSED:
+            return Report(result.manifest_version, where + (mine.reason or "refused"))
+        if mine is None or mine.program_id != target.program_id:
+            return Report(result.manifest_version, where + "the node did not report this program")
     return Report(result.manifest_version)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from eyeflow.coordinator import api
-from eyeflow.coordinator.api import Call, Reply
-from eyeflow.coordinator.hub import Hub
+from eyeflow.coordinator.api import Handler
 from eyeflow.coordinator.tokens import Role
 from eyeflow.protocol.wire import PROGRAM_BYTES_MAX
 
@@ -15,7 +13,17 @@ JSON_BYTES_MAX = 256 * 1024
 """Largest JSON body."""
 PROGRAM_MEDIA_TYPE = "application/octet-stream"
 
-Handler = Callable[[Hub, Call], Awaitable[Reply]]
+DEPLOY_SET_BYTES_MAX = 4 * 1024 * 1024
+"""Largest body of a deployment of many rules."""
+DEPLOY_PROBLEMS = (
+    "rule_not_found",
+    "program_not_found",
+    "unknown_nodes",
+    "untrusted_program",
+    "unavailable_strategy",
+    "invalid_params",
+    "limit_reached",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,21 +106,17 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint("GET", "/api/rules", api.list_rules, Role.READ, {200: "Rules"}),
     Endpoint(
+        "POST", "/api/rules/{id}/deploy", api.deploy, Role.DEPLOY, {202: "Deployment"}, "DeployRequest", DEPLOY_PROBLEMS
+    ),
+    Endpoint(
         "POST",
-        "/api/rules/{id}/deploy",
-        api.deploy,
+        "/api/deployments",
+        api.deploy_set,
         Role.DEPLOY,
         {202: "Deployment"},
-        "DeployRequest",
-        (
-            "rule_not_found",
-            "program_not_found",
-            "unknown_nodes",
-            "untrusted_program",
-            "unavailable_strategy",
-            "invalid_params",
-            "limit_reached",
-        ),
+        "DeploySetRequest",
+        DEPLOY_PROBLEMS,
+        DEPLOY_SET_BYTES_MAX,
     ),
     Endpoint("GET", "/api/deployments", api.list_deployments, Role.READ, {200: "Deployments"}),
     Endpoint(
@@ -123,13 +127,23 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         {200: "Deployment"},
         problems=("deployment_not_found",),
     ),
-    Endpoint(
-        "POST",
-        "/api/deployments/{id}/cancel",
-        api.cancel_deployment,
-        Role.DEPLOY,
-        {202: "Deployment"},
-        problems=("deployment_not_found", "deployment_over"),
+    *(
+        Endpoint(
+            "POST",
+            f"/api/deployments/{{id}}/{verb}",
+            handler,
+            Role.DEPLOY,
+            {202: "Deployment"},
+            problems=("deployment_not_found", *problems),
+        )
+        for verb, handler, *problems in (
+            ("cancel", api.cancel_deployment, "deployment_over"),
+            ("pause", api.pause_deployment, "deployment_over"),
+            ("resume", api.resume_deployment, "deployment_over"),
+            ("promote", api.promote_deployment, "deployment_over", "nothing_to_promote"),
+            ("approve", api.approve_deployment, "deployment_over", "nothing_to_approve", "own_approval"),
+            ("rollback", api.take_back_deployment, "nothing_to_take_back"),
+        )
     ),
     Endpoint("GET", "/api/keys", api.list_keys, Role.READ, {200: "Keys"}),
     Endpoint("POST", "/api/keys", api.trust_key, Role.ADMIN, {201: "Key"}, "KeyRequest", ("limit_reached",)),

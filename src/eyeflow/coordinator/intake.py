@@ -8,7 +8,7 @@ from typing import Any
 from eyeflow.base.names import near
 from eyeflow.base.reading import Unreadable
 from eyeflow.coordinator.problem import FieldError, Problem
-from eyeflow.rollout.plan import Params
+from eyeflow.rollout.deployment import Params
 from eyeflow.svm.container import SignedProgram, decode
 from eyeflow.svm.failure import ProgramError
 from eyeflow.svm.program import Param, Program, SiteKind, Type, TypeTag

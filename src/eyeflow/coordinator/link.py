@@ -203,6 +203,7 @@ class _Link:
             self.close(output.code, output.reason)
         elif isinstance(output, Connected):
             await hub.nodes.said_hello(self.node, output.hello, output.protocol, now_us)
+            await hub.deployments.linked(self.node, now_us)
             await self._welcome()
         elif isinstance(output, Applied):
             await hub.deployments.reported(self.node, output.result, now_us)

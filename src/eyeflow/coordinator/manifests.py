@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from eyeflow.coordinator.store.cluster_store import ClusterStore, Writing, trusted_signers
-from eyeflow.protocol.messages import ManifestEntry, WantedManifest, manifest_bytes
+from eyeflow.protocol.messages import ManifestEntry, Trial, WantedManifest, manifest_bytes
+from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.versions import PROTOCOL_VERSION_MAX, VERSIONS
-from eyeflow.rollout.plan import Target
+from eyeflow.rollout.deployment import Wanted
 
 
 class WantedSets:
-    """Changes of wanted sets inside one step. `sign` ends the step: it makes one manifest for each node touched.
+    """The nodes whose wanted set a step changes. `sign` ends the step: it makes one manifest for each of them.
 
     Each is written in the protocol version that its node spoke last, and in the newest before its first link.
     """
@@ -19,11 +20,6 @@ class WantedSets:
         self._writing = writing
         self._now_us = now_us
         self._versions: dict[str, int] = {}
-
-    def want(self, node: str, rule: str, target: Target | None) -> int:
-        """Make the node's wanted set hold `target` for the rule; returns the manifest version that says so."""
-        self._writing.want(node, rule, target)
-        return self.touch(node)
 
     def touch(self, node: str) -> int:
         """Let the node get a new manifest; returns its version, the same for the whole step."""
@@ -35,13 +31,27 @@ class WantedSets:
         """Sign a manifest for each node that was touched; raises ProtocolError when a wanted set is too large."""
         signers = tuple(sorted(trusted_signers(self._writing))) if self._versions else ()
         for node, version in sorted(self._versions.items()):
-            entries = tuple(
-                ManifestEntry(rule, target.program_id, target.deployment_id, target.params)
-                for rule, target in self._writing.wanted(node)
-            )
+            entries = tuple(_entry(one) for one in self._writing.wanted(node))
             wanted = WantedManifest(self._coordinator_id, node, version, self._now_us, entries, signers)
             body = VERSIONS.get(_spoken_by(self._writing, node), VERSIONS[PROTOCOL_VERSION_MAX]).encode_manifest(wanted)
             self._writing.keep_manifest(node, body, self._identity.sign(manifest_bytes(body)), self._now_us)
+
+
+def _entry(one: Wanted) -> ManifestEntry:
+    target, trial = one.target, one.trial
+    tried = None
+    if trial is not None:
+        tried = Trial(trial.observe_s, trial.samples_min, trial.failures_max, trial.starts_max, trial.rollback)
+    return ManifestEntry(
+        one.rule,
+        target.program_id,
+        target.deployment_id,
+        target.params,
+        Slot(one.slot),
+        share=one.share,
+        keyless=one.keyless,
+        trial=tried,
+    )
 
 
 def _spoken_by(writing: Writing, name: str) -> int:

@@ -1,15 +1,22 @@
-"""The coordinator's counters in the Prometheus text format."""
+"""The coordinator's counters in the Prometheus text format, by the Prometheus client library."""
 
 from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as MEDIA_TYPE
 
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.views import ClusterFacts
 
-MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+__all__ = ["MEDIA_TYPE", "render"]
 
 
 def render(hub: Hub, facts: ClusterFacts) -> str:
-    """Return all metrics; every name starts with `eyeflow_coordinator_`."""
+    """Return all metrics; every name starts with `eyeflow_coordinator_`.
+
+    The registry is made anew for each answer: what is told is read from the store then, and nothing is global.
+    """
+    registry = CollectorRegistry()
     gauges = {
         "nodes": ("Nodes in the cluster", facts.nodes),
         "nodes_connected": ("Nodes with an open link", len(hub.links)),
@@ -19,8 +26,6 @@ def render(hub: Hub, facts: ClusterFacts) -> str:
         "trouble": ("1 while the store fails", int(bool(hub.trouble))),
         "uptime_seconds": ("Seconds since the start", hub.up_us // 1_000_000),
     }
-    lines = []
     for name, (text, value) in gauges.items():
-        full = f"eyeflow_coordinator_{name}"
-        lines += [f"# HELP {full} {text}", f"# TYPE {full} gauge", f"{full} {value}"]
-    return "\n".join(lines) + "\n"
+        Gauge(f"eyeflow_coordinator_{name}", text, registry=registry).set(value)
+    return generate_latest(registry).decode()

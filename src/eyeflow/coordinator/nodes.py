@@ -8,7 +8,7 @@ written before anything follows from it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from eyeflow.coordinator.deployments import disown, drop_node
@@ -17,10 +17,11 @@ from eyeflow.coordinator.manifests import WantedSets
 from eyeflow.coordinator.problem import Problem
 from eyeflow.coordinator.room import check_room
 from eyeflow.coordinator.store.cluster_store import ClusterStore, Reading, Writing
-from eyeflow.coordinator.store.facts import Kept, LogEntry, NodeRecord, Seen
+from eyeflow.coordinator.store.facts import EvidenceRow, Kept, LogEntry, NodeRecord, Seen
 from eyeflow.coordinator.tokens import NEW_JOIN_TOKEN, use_join_token
+from eyeflow.evidence.outcomes import Counts
 from eyeflow.protocol.identity import verifies
-from eyeflow.protocol.messages import Head, Status, join_bytes
+from eyeflow.protocol.messages import Evidence, Head, Status, join_bytes
 from eyeflow.protocol.opening import Hello
 from eyeflow.protocol.versions import VERSIONS
 
@@ -39,6 +40,7 @@ class Nodes:
         self.health: dict[str, Status] = {}
         self.seen_us: dict[str, int] = {}
         self._written_us: dict[str, int] = {}
+        self._told_us: dict[str, int] = {}
         self._histories: dict[str, History] = {}
         self._unwritten: set[str] = set()
 
@@ -76,7 +78,7 @@ class Nodes:
             writing.add_log_entry(LogEntry(now_us, actor, "remove_node", name))
 
         await self._store.write(step)
-        for kept in (self.health, self.seen_us, self._written_us, self._histories):
+        for kept in (self.health, self.seen_us, self._written_us, self._told_us, self._histories):
             kept.pop(name, None)
         self._unwritten.discard(name)
 
@@ -157,6 +159,21 @@ class Nodes:
         if due:
             await self._store.write(lambda writing: writing.record_seen(due))
             self._written_us |= {one.node: one.seen_us for one in due}
+        await self._write_evidence()
+
+    async def _write_evidence(self) -> None:
+        """Only what an open deployment is judged by: written for all rules, it would be a load that never ends."""
+        new = {name: seen_us for name, seen_us in self.seen_us.items() if seen_us != self._told_us.get(name)}
+        watched = await self._store.read(lambda reading: reading.watched_rules()) if new else frozenset()
+        found = [
+            row
+            for name, seen_us in new.items()
+            for row in evidence_rows(name, self.health[name].evidence, seen_us)
+            if row.rule in watched
+        ]
+        if found:
+            await self._store.write(lambda writing: writing.record_evidence(found))
+        self._told_us |= new
 
     def signers_changed(self, writing: Writing, now_us: int) -> None:
         """Give every node a manifest that names the signers that are trusted now."""
@@ -199,6 +216,17 @@ class Nodes:
 
         await self._store.write(step)
         self._unwritten -= {name for name, history in histories.items() if self._histories.get(name) is history}
+
+
+def evidence_rows(node: str, evidence: Iterable[Evidence], seen_us: int) -> list[EvidenceRow]:
+    """Return what a node's Evidence says, as executions and failures."""
+    found = []
+    for one in evidence:
+        counts = Counts(one.executions, one.traps, one.failed_actions, one.missed_deadlines, one.rejected).outcomes()
+        place = (one.rule, one.slot.value, one.program_id, one.deployment_id)
+        numbers = (counts.executions, counts.failures, one.differing, one.boots)
+        found.append(EvidenceRow(node, *place, *numbers, one.standing.value, one.reason, seen_us))
+    return found
 
 
 def found_node(reading: Reading, name: str) -> NodeRecord:

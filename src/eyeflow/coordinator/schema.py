@@ -1,36 +1,26 @@
-"""Strict JSON and the part of JSON Schema 2020-12 that the API's schemas use, checked with precise messages."""
+"""Strict JSON, and bodies against the API's schemas: the `jsonschema` library judges, the messages are ours."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from itertools import islice
 from typing import Any
+
+from jsonschema import Draft202012Validator, ValidationError, validators
 
 from eyeflow.base.names import near
 from eyeflow.base.reading import Unreadable
 from eyeflow.base.reading import parse_json as _parse_json
 from eyeflow.coordinator.problem import FieldError, Problem
+from eyeflow.coordinator.shapes import SCHEMAS
 
 ERRORS_MAX = 20
-NESTING_MAX = 32
 Schema = Mapping[str, Any]
-KEYWORDS = {
-    *("$ref", "type", "properties", "required", "additionalProperties", "propertyNames", "items", "minItems"),
-    *("maxItems", "uniqueItems", "pattern", "minLength", "maxLength", "minimum", "maximum", "enum", "const"),
-    *("maxProperties", "description", "title", "examples", "default", "format"),
-}
-"""Every keyword a schema may use; the last line's only describe."""
 
-_KINDS: dict[str, tuple[type, ...]] = {
-    "object": (dict,),
-    "array": (list,),
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "null": (type(None),),
-}
+_KINDS = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 
 
 def parse_json(data: bytes) -> Any:
@@ -45,85 +35,77 @@ def parse_json(data: bytes) -> Any:
     return value
 
 
-def check(schema: Schema, value: Any, schemas: Mapping[str, Schema]) -> list[FieldError]:
-    """Return what keeps `value` from fitting `schema`; `$ref` names one of `schemas`."""
-    errors: list[FieldError] = []
-    _check(schema, value, "", schemas, errors)
-    return errors[:ERRORS_MAX]
+def check(name: str, value: Any) -> list[FieldError]:
+    """Return what keeps `value` from fitting the schema `name` of `shapes.SCHEMAS`, ERRORS_MAX places at most."""
+    errors = islice(_validator(name).iter_errors(value), ERRORS_MAX)
+    return list(dict.fromkeys(found for error in errors for found in _field_errors(error)))
 
 
-def _check(schema: Schema, value: Any, at: str, schemas: Mapping[str, Schema], errors: list[FieldError]) -> None:
-    if "$ref" in schema:
-        _check(schemas[schema["$ref"].rsplit("/", 1)[1]], value, at, schemas, errors)
-        return
-    if len(errors) >= ERRORS_MAX:
-        return
-    kinds = schema.get("type", [])
-    named = [kinds] if isinstance(kinds, str) else list(kinds)
-    if named and not any(_is(kind, value) for kind in named):
-        errors.append(FieldError(at, f"must be {' or '.join(named)}, not {_kind_of(value)}"))
-        return
-    errors.extend(FieldError(at, message) for message in _scalar_errors(schema, value))
-    if isinstance(value, dict):
-        _check_object(schema, value, at, schemas, errors)
-    elif isinstance(value, list):
-        _check_array(schema, value, at, schemas, errors)
+def _whole_pattern(validator: Any, pattern: str, value: Any, schema: Schema) -> Iterator[ValidationError]:
+    """In Python `$` matches before a line break, too, so that a name could end with one."""
+    if isinstance(value, str) and re.fullmatch(pattern.removeprefix("^").removesuffix("$"), value) is None:
+        yield ValidationError(f"does not match {pattern}")
 
 
-def _is(kind: str, value: Any) -> bool:
-    return isinstance(value, _KINDS[kind]) and (kind == "boolean" or not isinstance(value, bool))
+# JSON Schema takes 1.0 for an integer. A count or a time that was written so is more likely a mistake.
+_TYPES = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda checker, value: type(value) is int)
+_STRICT: Any = validators.extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator, {"pattern": _whole_pattern}, type_checker=_TYPES
+)
 
 
-def _kind_of(value: Any) -> str:
-    return next(kind for kind in ("boolean", "integer", *_KINDS) if _is(kind, value))
+@cache
+def _validator(name: str) -> Any:
+    return _STRICT({"$ref": f"#/components/schemas/{name}", "components": {"schemas": SCHEMAS}})
 
 
-def _scalar_errors(schema: Schema, value: Any) -> list[str]:
-    errors = []
-    if "const" in schema and value != schema["const"]:
-        errors.append(f"must be {json.dumps(schema['const'])}")
-    if "enum" in schema and value not in schema["enum"]:
-        guess = near(value, schema["enum"]) if isinstance(value, str) else None
-        known = ", ".join(str(one) for one in schema["enum"])
-        errors.append(f"must be one of: {known}" + (f"; did you mean `{guess}`?" if guess else ""))
-    if isinstance(value, str):
-        if not schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", len(value)):
-            errors.append(f"must have {schema.get('minLength', 0)} to {schema.get('maxLength', 'any')} characters")
-        elif "pattern" in schema and re.fullmatch(schema["pattern"].strip("^$"), value) is None:
-            errors.append(f"must match {schema['pattern']}")
-    elif _is("number", value) and not schema.get("minimum", value) <= value <= schema.get("maximum", value):
-        errors.append(f"must lie from {schema.get('minimum', 'any')} to {schema.get('maximum', 'any')}")
-    return errors
+def _field_errors(error: ValidationError) -> list[FieldError]:
+    at = "".join(f"/{_escaped(str(part))}" for part in error.absolute_path)
+    wanted: Any = error.validator_value
+    value: Any = error.instance
+    schema: Any = error.schema
+    if error.validator == "additionalProperties":
+        unknown = [name for name in value if name not in schema["properties"]]
+        return [FieldError(f"{at}/{_escaped(name)}", _unknown_member(name, schema["properties"])) for name in unknown]
+    if error.validator == "required":
+        return [FieldError(at, f"lacks `{name}`") for name in wanted if name not in value]
+    return [FieldError(at, TEXTS[str(error.validator)](wanted, value))]
 
 
-def _check_object(
-    schema: Schema, value: dict[str, Any], at: str, schemas: Mapping[str, Schema], errors: list[FieldError]
-) -> None:
-    known: Mapping[str, Schema] = schema.get("properties", {})
-    errors.extend(FieldError(at, f"lacks `{name}`") for name in schema.get("required", ()) if name not in value)
-    if len(value) > schema.get("maxProperties", len(value)):
-        errors.append(FieldError(at, f"must have at most {schema['maxProperties']} members"))
-    for name, member in value.items():
-        place = f"{at}/{name.replace('~', '~0').replace('/', '~1')}"
-        if "propertyNames" in schema:
-            _check(schema["propertyNames"], name, place, schemas, errors)
-        more = schema.get("additionalProperties", True)
-        if name in known:
-            _check(known[name], member, place, schemas, errors)
-        elif more is False:
-            guess = near(name, known)
-            errors.append(FieldError(place, "is not known here" + (f"; did you mean `{guess}`?" if guess else "")))
-        elif more is not True:
-            _check(more, member, place, schemas, errors)
+def _unknown_member(name: str, known: Mapping[str, Any]) -> str:
+    return "is not known here" + _guessed(near(name, known))
 
 
-def _check_array(
-    schema: Schema, value: list[Any], at: str, schemas: Mapping[str, Schema], errors: list[FieldError]
-) -> None:
-    if not schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value)):
-        errors.append(FieldError(at, f"must have {schema.get('minItems', 0)} to {schema.get('maxItems', 'any')} items"))
-        return
-    if schema.get("uniqueItems") and len({json.dumps(one, sort_keys=True) for one in value}) != len(value):
-        errors.append(FieldError(at, "has an item twice"))
-    for index, item in enumerate(value):
-        _check(schema.get("items", {}), item, f"{at}/{index}", schemas, errors)
+def _escaped(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def _guessed(guess: str | None) -> str:
+    return f"; did you mean `{guess}`?" if guess else ""
+
+
+def _type(wanted: Any, value: Any) -> str:
+    named = [wanted] if isinstance(wanted, str) else wanted
+    return f"must be {' or '.join(named)}, not {_KINDS.get(type(value), 'null')}"
+
+
+def _enum(known: list[Any], value: Any) -> str:
+    guess = near(value, known) if isinstance(value, str) else None
+    return f"must be one of: {', '.join(map(str, known))}" + _guessed(guess)
+
+
+TEXTS: dict[str, Callable[[Any, Any], str]] = {
+    "type": _type,
+    "enum": _enum,
+    "const": lambda wanted, value: f"must be {json.dumps(wanted)}",
+    "pattern": lambda pattern, value: f"must match {pattern}",
+    "minLength": lambda least, value: f"must have at least {least} characters",
+    "maxLength": lambda most, value: f"must have at most {most} characters",
+    "minimum": lambda least, value: f"must be at least {least}",
+    "maximum": lambda most, value: f"must be at most {most}",
+    "minItems": lambda least, value: f"must have at least {least} items",
+    "maxItems": lambda most, value: f"must have at most {most} items",
+    "uniqueItems": lambda wanted, value: "has an item twice",
+    "maxProperties": lambda most, value: f"must have at most {most} members",
+}
+"""What each keyword that may fail says; the keyword's value comes first. Two more stand in `_field_errors`."""

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from eyeflow.coordinator.deployments import STRATEGIES
 from eyeflow.coordinator.histories import Doubt
 from eyeflow.coordinator.problem import CODES
 from eyeflow.coordinator.tokens import JOIN_TOKEN_S, JOIN_TOKEN_S_MAX, TOKEN_S, TOKEN_S_MAX
+from eyeflow.evidence.verdict import Kind
 from eyeflow.protocol.messages import HealthState
 from eyeflow.protocol.wire import PARAMS_MAX
-from eyeflow.rollout.plan import DEADLINE_S_MAX, NODES_MAX, OFFLINE_S, DeploymentState, NodeState
+from eyeflow.rollout.deployment import (
+    DEADLINE_S_MAX,
+    NODES_MAX,
+    OBSERVE_S_MAX,
+    OFFLINE_S,
+    RULES_MAX,
+    STEPS_MAX,
+    DeploymentState,
+    NodeState,
+    Place,
+)
+from eyeflow.rollout.strategies import STRATEGIES
 
 _Shape = dict[str, Any]
 
@@ -65,6 +76,78 @@ _PARAMS: _Shape = {
 }
 _TARGET = closed("A program with its parameters", {"programId": HEX32, "params": _PARAMS, "deploymentId": TEXT})
 
+_PERCENT: _Shape = {"type": "number", "minimum": 0.01, "maximum": 100, "examples": [10]}
+_OPTIONS = closed(
+    "How the strategy goes about it; what is left out is as the strategy has it",
+    {
+        "batch": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": NODES_MAX,
+            "description": "nodes at once",
+            "examples": [3],
+        },
+        "batchPercent": {**_PERCENT, "description": "nodes at once, as a share of all, in place of `batch`"},
+        "observeS": {
+            "type": "integer",
+            "minimum": 0,
+            "maximum": OBSERVE_S_MAX,
+            "description": "how long to watch after each step, in seconds",
+            "examples": [60],
+        },
+        "steps": {
+            "type": "array",
+            "items": _PERCENT,
+            "minItems": 1,
+            "maxItems": STEPS_MAX,
+            "description": "shares of a canary in percent, ascending",
+            "examples": [[10, 50]],
+        },
+        "samplesMin": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 1_000_000,
+            "description": "executions that a verdict needs",
+            "examples": [20],
+        },
+        "failuresMaxPercent": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 100,
+            "description": "failed executions in percent that are fine in any case",
+            "examples": [5],
+        },
+        "startsMax": {
+            "type": "integer",
+            "minimum": 0,
+            "maximum": 1_000,
+            "description": "starts of a node's process in an hour that are no crash loop",
+            "examples": [3],
+        },
+    },
+    (),
+)
+_ROLLOUT: _Shape = {
+    "nodeIds": {"type": "array", "items": NODE_NAME, "minItems": 1, "maxItems": NODES_MAX, "uniqueItems": True},
+    "all": {"const": True, "description": "every node of the cluster", "examples": [True]},
+    "strategy": {"type": "string", "default": "immediate", "examples": sorted(STRATEGIES)},
+    "options": _OPTIONS,
+    "rollbackOnError": {"type": "boolean", "default": True, "examples": [True]},
+    "deadlineS": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": DEADLINE_S_MAX,
+        "default": OFFLINE_S,
+        "description": "when it fails if it has not ended, in seconds: how long offline nodes are waited for",
+        "examples": [3600],
+    },
+}
+_CHANGE = closed(
+    "What becomes of one rule; without `programId` its last uploaded program is meant",
+    {"rule": RULE, "programId": HEX32, "params": _PARAMS, "remove": {"const": True, "examples": [True]}},
+    ("rule",),
+)
+
 _DEPLOY_EXAMPLE: _Shape = {
     "nodeIds": ["node-prod-01", "node-edge-01"],
     "strategy": "immediate",
@@ -76,10 +159,20 @@ _DEPLOY_EXAMPLE: _Shape = {
 
 _SUMMARY: _Shape = {
     "id": {"type": "string", "examples": ["d-3f9a10c2b7e4"]},
-    "rule": RULE,
-    "programId": HEX32,
-    "params": _PARAMS,
+    "name": {"type": "string", "description": "its rule, or how many there are", "examples": ["overheat_relay"]},
+    "changes": array(
+        closed(
+            "A rule with the program that it shall have, empty for none",
+            {"rule": RULE, "programId": TEXT, "params": _PARAMS},
+        )
+    ),
     "strategy": TEXT,
+    "options": _OPTIONS,
+    "phase": COUNT,
+    "phaseSinceUs": TIME_US,
+    "paused": array(
+        closed("Why it does not go on", {"code": TEXT, "text": TEXT, "sinceUs": TIME_US}),
+    ),
     "rollbackOnError": {"type": "boolean", "examples": [True]},
     "state": _names(DeploymentState),
     "over": {"type": "boolean", "description": "whether the state is terminal", "examples": [False]},
@@ -107,6 +200,22 @@ _TOKEN_INFO: _Shape = {
     "works": {"type": "boolean", "description": "neither revoked nor expired", "examples": [True]},
 }
 
+_VERDICT = closed(
+    "What the evidence tells of what was deployed, as of the last look; null while nothing is watched",
+    {
+        "kind": _names(Kind),
+        "reason": TEXT,
+        "leftS": {"type": "number", "description": "seconds of the time to watch that are left", "examples": [42]},
+        "executions": COUNT,
+        "failures": COUNT,
+        "executionsBefore": COUNT,
+        "failuresBefore": COUNT,
+        "e": {"type": "number", "description": "evidence against it: at `alarmE` it fails", "examples": [1.2]},
+        "alarmE": {"type": "number", "examples": [20]},
+        "differing": COUNT,
+    },
+)
+
 SCHEMAS: dict[str, _Shape] = {
     "Problem": closed(
         "A refusal as problem details (RFC 9457)",
@@ -124,24 +233,19 @@ SCHEMAS: dict[str, _Shape] = {
     "DeployRequest": closed(
         "What to deploy where. Give `nodeIds` or `all`; without `programId` the rule's last uploaded program is meant",
         {
-            "nodeIds": {"type": "array", "items": NODE_NAME, "minItems": 1, "maxItems": NODES_MAX, "uniqueItems": True},
-            "all": {"const": True, "description": "every node of the cluster", "examples": [True]},
+            **_ROLLOUT,
             "programId": HEX32,
-            "strategy": {"type": "string", "default": "immediate", "examples": sorted(STRATEGIES)},
-            "rollbackOnError": {"type": "boolean", "default": True, "examples": [True]},
             "params": _PARAMS,
-            "deadlineS": {
-                "type": "integer",
-                "minimum": 1,
-                "maximum": DEADLINE_S_MAX,
-                "default": OFFLINE_S,
-                "description": "how long to wait for offline nodes, in seconds",
-                "examples": [3600],
-            },
         },
         (),
     )
     | {"examples": [_DEPLOY_EXAMPLE]},
+    "DeploySetRequest": closed(
+        "Which rules to deploy where, as one: they all succeed, or all go back. Give `nodeIds` or `all`",
+        {**_ROLLOUT, "changes": {"type": "array", "items": _CHANGE, "minItems": 1, "maxItems": RULES_MAX}},
+        ("changes",),
+    )
+    | {"examples": [{"all": True, "changes": [{"rule": "overheat_relay"}], "strategy": "rolling"}]},
     "NodeProgress": closed(
         "One node of a deployment",
         {
@@ -149,15 +253,16 @@ SCHEMAS: dict[str, _Shape] = {
             "connected": {"type": "boolean", "description": "whether its link is open now", "examples": [True]},
             "state": _names(NodeState),
             "reason": TEXT,
-            "previousProgramId": TEXT,
+            "place": _names(Place),
+            "previous": array(closed("The last known good of a rule", {"rule": RULE, "programId": TEXT})),
         },
     ),
     "DeploymentSummary": closed(
-        "One attempt to move a rule to a program on a set of nodes, with the number of nodes in each state", _SUMMARY
+        "One attempt to move rules to programs on a set of nodes, with the number of nodes in each state", _SUMMARY
     ),
     "Deployment": closed(
-        "One attempt to move a rule to a program on a set of nodes, with each node",
-        {**_SUMMARY, "nodes": array(ref("NodeProgress"))},
+        "One attempt to move rules to programs on a set of nodes, with each node",
+        {**_SUMMARY, "verdict": {**_VERDICT, "type": ["object", "null"]}, "nodes": array(ref("NodeProgress"))},
     ),
     "Deployments": closed("The newest deployments, newest first", {"deployments": array(ref("DeploymentSummary"))}),
     "Program": closed(

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from eyeflow.coordinator import judging
 from eyeflow.coordinator.histories import NEXT_STEPS, History
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.store.cluster_store import Reading
 from eyeflow.coordinator.store.facts import ApiToken, Kept, NodeRecord, ProgramRecord, SignerKey
+from eyeflow.evidence.verdict import Verdict
 from eyeflow.protocol.identity import key_fingerprint
 from eyeflow.protocol.messages import RuleResult
 from eyeflow.protocol.slot import Slot
-from eyeflow.rollout.plan import Deployment, Rollback, Target
+from eyeflow.rollout.deployment import Deployment, NodeProgress, Options, Rollback, Target, Targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ def cluster_facts(reading: Reading) -> ClusterFacts:
 def node_facts(reading: Reading, node: NodeRecord) -> NodeFacts:
     """Return what the store knows of one node."""
     said = {one.rule: one for one in reading.said(node.name) if one.slot is Slot.ACTIVE}
-    return NodeFacts(node, reading.history(node.name), dict(reading.wanted(node.name)), said)
+    wanted = {one.rule: one.target for one in reading.wanted(node.name) if one.slot == Slot.ACTIVE.value}
+    return NodeFacts(node, reading.history(node.name), wanted, said)
 
 
 def all_node_facts(reading: Reading) -> list[NodeFacts]:
@@ -57,28 +60,76 @@ def deployment_views(reading: Reading, limit: int) -> list[dict[str, Any]]:
     return [_summary(reading, one) for one in reading.deployments(limit)]
 
 
-def deployment_view(reading: Reading, deployment: Deployment, linked: frozenset[str]) -> dict[str, Any]:
+def deployment_view(reading: Reading, deployment: Deployment, linked: frozenset[str], now_us: int) -> dict[str, Any]:
     """Return a `Deployment`; `linked` are the nodes whose link is open."""
-    nodes = [
+    nodes = [_progress_view(progress, progress.node in linked) for progress in reading.progress(deployment.id)]
+    verdict = judging.shown(reading, deployment, now_us)
+    differing = 0 if verdict is None else judging.evidence_now(reading, deployment, now_us).differing
+    shown = None if verdict is None else _verdict_view(verdict, differing)
+    return {**_summary(reading, deployment), "verdict": shown, "nodes": nodes}
+
+
+def _progress_view(progress: NodeProgress, connected: bool) -> dict[str, Any]:
+    previous = [{"rule": one["rule"], "programId": one["programId"]} for one in _changes(progress.previous)]
+    return {
+        "node": progress.node,
+        "connected": connected,
+        "state": progress.state.value,
+        "reason": progress.reason,
+        "place": progress.place.value,
+        "previous": previous,
+    }
+
+
+def _changes(targets: Targets) -> list[dict[str, Any]]:
+    return [
         {
-            "node": progress.node,
-            "connected": progress.node in linked,
-            "state": progress.state.value,
-            "reason": progress.reason,
-            "previousProgramId": progress.previous.program_id if progress.previous else "",
+            "rule": rule,
+            "programId": target.program_id if target else "",
+            "params": dict(target.params) if target else {},
         }
-        for progress in reading.progress(deployment.id)
+        for rule, target in targets
     ]
-    return {**_summary(reading, deployment), "nodes": nodes}
+
+
+def _verdict_view(verdict: Verdict, differing: int) -> dict[str, Any]:
+    before = verdict.before
+    return {
+        "kind": verdict.kind.value,
+        "reason": verdict.reason,
+        "leftS": verdict.left_s,
+        "executions": verdict.candidate.executions,
+        "failures": verdict.candidate.failed,
+        "executionsBefore": before.executions if before else 0,
+        "failuresBefore": before.failed if before else 0,
+        "e": verdict.e,
+        "alarmE": verdict.alarm_e,
+        "differing": differing,
+    }
+
+
+def _options_view(options: Options) -> dict[str, Any]:
+    batch = {"batchPercent": options.batch_share / 100} if options.batch_share else {"batch": options.batch}
+    return {
+        **batch,
+        "observeS": options.observe_s,
+        "steps": [step / 100 for step in options.steps],
+        "samplesMin": options.samples_min,
+        "failuresMaxPercent": options.failures_max / 100,
+        "startsMax": options.starts_max,
+    }
 
 
 def _summary(reading: Reading, deployment: Deployment) -> dict[str, Any]:
     return {
         "id": deployment.id,
-        "rule": deployment.rule,
-        "programId": deployment.target.program_id,
-        "params": dict(deployment.target.params),
+        "name": deployment.name,
+        "changes": _changes(deployment.targets),
         "strategy": deployment.strategy,
+        "options": _options_view(deployment.options),
+        "phase": deployment.phase,
+        "phaseSinceUs": deployment.phase_since_us,
+        "paused": [{"code": one.code, "text": one.text, "sinceUs": one.since_us} for one in deployment.paused],
         "rollbackOnError": deployment.rollback is Rollback.ON_ERROR,
         "state": deployment.state.value,
         "over": deployment.over,
@@ -115,7 +166,11 @@ def _rule_view(reading: Reading, rule: str) -> dict[str, Any]:
     programs = [
         {"id": one.id, "version": one.version, "uploadedUs": one.uploaded_us} for one in reading.programs_of(rule)
     ]
-    nodes = [{"node": node, "programId": target.program_id} for node, target in reading.wanted_of_rule(rule)]
+    nodes = [
+        {"node": node, "programId": one.target.program_id}
+        for node, one in reading.wanted_of_rule(rule)
+        if one.slot == Slot.ACTIVE.value
+    ]
     return {"rule": rule, "programs": programs, "nodes": nodes}
 
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from starlette.websockets import WebSocket
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.coordinator.deployments import Draft
+from eyeflow.coordinator.deployments import Change, Draft
 from eyeflow.coordinator.histories import BOOTS_MAX, Doubt, History, judge
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.link import _Link
@@ -24,7 +24,7 @@ from eyeflow.coordinator.store.sqlite_store import InlineStore
 from eyeflow.protocol.messages import Head, ManifestResult, RuleResult, RuleState
 from eyeflow.protocol.opening import OPENING, Hello
 from eyeflow.protocol.versions import VERSIONS
-from eyeflow.rollout.plan import Deployment, NodeProgress, NodeState, Rollback
+from eyeflow.rollout.deployment import Deployment, NodeProgress, NodeState, Rollback
 
 PROGRAM, OLDER_PROGRAM = "1" * 64, "2" * 64
 
@@ -101,7 +101,7 @@ class Seen:
     def deploy(
         self, program_id: str = PROGRAM, rollback: Rollback = Rollback.ON_ERROR, nodes: str = "ab"
     ) -> Deployment:
-        draft = Draft("pump", program_id, (), tuple(nodes), "immediate", rollback)
+        draft = Draft((Change("pump", program_id),), tuple(nodes), "immediate", rollback)
         return self.run(lambda: self.hub.deployments.deploy(draft, self.now_us, "test"))
 
     def answer(self, node: str, program_id: str = PROGRAM) -> None:
@@ -387,7 +387,7 @@ def test_the_api_shows_findings_and_takes_the_acceptance(api: Any, make: Any) ->
     assert (finding["kind"], finding["blocks"], finding["sinceUs"]) == ("older", True, api.clock())
     assert finding["nextStep"].endswith("eyeflow nodes node-a --accept")
     assert api.ask("GET", "/api/status").json()["inDoubt"] == 1
-    assert "eyeflow_coordinator_nodes_in_doubt 1" in api.ask("GET", "/metrics").text
+    assert "eyeflow_coordinator_nodes_in_doubt 1.0" in api.ask("GET", "/metrics").text
     for role, status in (("read", 403), ("deploy", 403), ("admin", 200)):
         assert api.ask("POST", "/api/nodes/node-a/accept", role).status_code == status
     assert api.ask("GET", "/api/nodes/node-a").json()["findings"] == []

@@ -17,7 +17,7 @@ from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.store.cluster_store import Writing
 from eyeflow.coordinator.store.sqlite_store import SqliteStore
 from eyeflow.coordinator.tokens import Role
-from eyeflow.rollout.plan import NodeState
+from eyeflow.rollout.deployment import NodeState
 
 
 class Held:

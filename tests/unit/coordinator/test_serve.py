@@ -68,7 +68,9 @@ def test_kill_loses_nothing_that_was_answered(tmp_path: Path, make: Any) -> None
     with process(tmp_path, port, make.signer) as (child, again), CoordinatorClient(again, extra) as client:
         assert again == url
         found = client.deployment(deployment["id"])
-        assert (found["state"], found["programId"], found["params"]) == ("installing", program["id"], {"limit": 70.0})
+        (change,) = found["changes"]
+        assert (found["state"], change["programId"]) == ("installing", program["id"])
+        assert change["params"] == {"limit": 70.0}
         assert [one["name"] for one in client.nodes()] == ["node-1"]
         with pytest.raises(EyeflowError) as error:
             join(client, used, Identity.generate())

@@ -19,6 +19,8 @@ from eyeflow.coordinator.store.facts import (
     ApiToken,
     Change,
     ChangeKind,
+    EvidenceRow,
+    EvidenceSums,
     JoinToken,
     Kept,
     LogEntry,
@@ -31,7 +33,8 @@ from eyeflow.coordinator.store.facts import (
 )
 from eyeflow.protocol.identity import Identity
 from eyeflow.protocol.messages import RuleResult
-from eyeflow.rollout.plan import Deployment, NodeProgress, NodeState, Target, Which
+from eyeflow.rollout.actions import Which
+from eyeflow.rollout.deployment import Deployment, NodeProgress, NodeState, Target, Wanted
 
 T = TypeVar("T")
 
@@ -96,11 +99,11 @@ class Reading(Protocol):
         """Return a node's newest manifest, None for an unknown node."""
         ...
 
-    def wanted(self, node: str) -> list[tuple[str, Target]]:
-        """Return what a node shall run, ascending by rule."""
+    def wanted(self, node: str) -> list[Wanted]:
+        """Return what a node shall run, ascending by rule and slot."""
         ...
 
-    def wanted_of_rule(self, rule: str) -> list[tuple[str, Target]]:
+    def wanted_of_rule(self, rule: str) -> list[tuple[str, Wanted]]:
         """Return which node shall run which program of a rule, ascending by node."""
         ...
 
@@ -170,6 +173,18 @@ class Reading(Protocol):
 
     def open_progress(self, node: str) -> list[tuple[Deployment, NodeProgress]]:
         """Return where a node stands in each open deployment that it is part of, the oldest first."""
+        ...
+
+    def evidence_sums(self, deployment: Deployment, since_us: int) -> EvidenceSums:
+        """Return the sums of the evidence for and beside a deployment. They cost as much as it has nodes and rules."""
+        ...
+
+    def taken_back(self, deployment_id: str) -> list[tuple[str, str]]:
+        """Return (node, reason) of the nodes that took a program of this deployment back by themselves."""
+        ...
+
+    def watched_rules(self) -> frozenset[str]:
+        """Return the rules of open deployments."""
         ...
 
     def awaited(self) -> list[tuple[str, str]]:
@@ -283,8 +298,19 @@ class Writing(Reading, Protocol):
         """Keep what is known of nodes' audit chains; of a node that is not in the cluster nothing is kept."""
         ...
 
-    def want(self, node: str, rule: str, target: Target | None) -> None:
-        """Make the node's wanted set hold `target` for the rule, None for nothing."""
+    def want(self, node: str, wanted: Wanted) -> None:
+        """Make the node's wanted set hold this program in this slot of this rule."""
+        ...
+
+    def unwant(self, node: str, rule: str, slot: str) -> None:
+        """Make the node's wanted set hold nothing in this slot of this rule."""
+        ...
+
+    def record_evidence(self, found: Sequence[EvidenceRow]) -> None:
+        """Keep what nodes said last of programs of these rules, in place of what they said before.
+
+        Of a node that is not in the cluster nothing is kept.
+        """
         ...
 
     def keep_known_good(self, node: str, rule: str, target: Target) -> None:

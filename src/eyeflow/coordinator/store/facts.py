@@ -120,6 +120,43 @@ class LogEntry:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class EvidenceRow:
+    """What a node said last of one program in one slot of a rule: how it did since it began there for its deployment.
+
+    `boots` are starts of the process since then. `standing` and `reason` say what the node made of it by itself.
+    """
+
+    node: str
+    rule: str
+    slot: str
+    program_id: str
+    deployment_id: str
+    executions: int
+    failures: int
+    differing: int
+    boots: int
+    standing: str
+    reason: str
+    seen_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceSums:
+    """Evidence of a deployment's programs on all its nodes, beside that of the programs before.
+
+    `control` are active programs of its rules that are not its own; `history` the last known good ones that they
+    replaced. `unheard` are nodes that changed and told nothing of it since `since_us` of the question.
+    """
+
+    candidate: tuple[int, int]
+    control: tuple[int, int]
+    history: tuple[int, int]
+    starts_max: int
+    differing: int
+    unheard: tuple[str, ...]
+
+
 class Kept(Enum):
     """What the store counts."""
 

@@ -11,6 +11,7 @@ from eyeflow.coordinator.store.cluster_store import CursorTooOldError
 from eyeflow.coordinator.store.facts import (
     ApiToken,
     Change,
+    EvidenceSums,
     JoinToken,
     Kept,
     LogEntry,
@@ -21,7 +22,8 @@ from eyeflow.coordinator.store.facts import (
 )
 from eyeflow.coordinator.store.sql import Row, Sql
 from eyeflow.protocol.messages import RuleResult
-from eyeflow.rollout.plan import Deployment, InStates, NodeProgress, Nodes, NodeState, Target, Which
+from eyeflow.rollout.actions import InStates, Nodes, Which
+from eyeflow.rollout.deployment import Deployment, NodeProgress, NodeState, Target, Wanted
 
 _TABLES = {
     Kept.NODES: "nodes",
@@ -89,18 +91,18 @@ class SqlReading:
         row = self._row("SELECT version, body, signature FROM manifests WHERE node = ?", node)
         if row is None:
             return None
-        program_ids = frozenset(target.program_id for _, target in self.wanted(node))
+        program_ids = frozenset(one.target.program_id for one in self.wanted(node))
         return SignedManifest(row[0], bytes(row[1]), bytes(row[2]), program_ids)
 
-    def wanted(self, node: str) -> list[tuple[str, Target]]:
+    def wanted(self, node: str) -> list[Wanted]:
         """Return what a node shall run, ascending by rule."""
-        found = self._rows("SELECT rule, target FROM wanted WHERE node = ? ORDER BY rule", node)
-        return [(rule, rows.load_target(target)) for rule, target in found]
+        found = self._rows("SELECT rule, slot, target, how FROM wanted WHERE node = ? ORDER BY rule, slot", node)
+        return [rows.wanted_of(row) for row in found]
 
-    def wanted_of_rule(self, rule: str) -> list[tuple[str, Target]]:
+    def wanted_of_rule(self, rule: str) -> list[tuple[str, Wanted]]:
         """Return which node shall run which program of a rule, ascending by node."""
-        found = self._rows("SELECT node, target FROM wanted WHERE rule = ? ORDER BY node", rule)
-        return [(node, rows.load_target(target)) for node, target in found]
+        sql = "SELECT node, rule, slot, target, how FROM wanted WHERE rule = ? ORDER BY node, slot"
+        return [(node, rows.wanted_of(tuple(row))) for node, *row in self._rows(sql, rule)]
 
     def known_good(self, node: str, rule: str) -> Target | None:
         """Return the last known good of a rule on a node."""
@@ -191,6 +193,8 @@ class SqlReading:
         condition, values = _condition(which)
         # Left alone, SQLite walks over all nodes of the deployment in their order and looks at the state of each.
         by = "INDEXED BY progress_by_state" if isinstance(which, InStates) else ""
+        if limit is None and isinstance(which, InStates):
+            limit = which.limit
         bound, most = ("", ()) if limit is None else ("LIMIT ?", (limit,))
         sql = f"SELECT {rows.PROGRESS} FROM progress {by} WHERE deployment = ? {condition} ORDER BY node {bound}"
         found = self._rows(sql, deployment_id, *values, *most)
@@ -209,6 +213,42 @@ class SqlReading:
             assert deployment is not None
             pairs.append((deployment, progress[0]))
         return pairs
+
+    def evidence_sums(self, deployment: Deployment, since_us: int) -> EvidenceSums:
+        """Return the sums of the evidence for and beside a deployment."""
+        places = ", ".join("?" * len(deployment.rules))
+        own = "SELECT sum(executions), sum(failures), max(boots), sum(differing) FROM evidence WHERE deployment = ?"
+        executions, failures, boots, differing = self._row(own, deployment.id) or (None,) * 4
+        beside = (
+            "SELECT sum(executions), sum(failures) FROM progress JOIN evidence ON evidence.node = progress.node "
+            f"WHERE progress.deployment = ? AND evidence.deployment <> ? AND slot = ? AND rule IN ({places})"
+        )
+        values = (deployment.id, deployment.id)
+        control = self._row(beside, *values, "active", *deployment.rules) or (None, None)
+        history = self._row(beside, *values, "previous", *deployment.rules) or (None, None)
+        silent = self._rows(
+            "SELECT node FROM progress WHERE deployment = ? AND state IN ('staged', 'installed') AND NOT EXISTS "
+            "(SELECT 1 FROM evidence WHERE evidence.node = progress.node AND evidence.deployment = progress.deployment "
+            "AND seen_us > ?) ORDER BY node LIMIT 10",
+            *(deployment.id, since_us),
+        )
+        return EvidenceSums(
+            (executions or 0, failures or 0),
+            (control[0] or 0, control[1] or 0),
+            (history[0] or 0, history[1] or 0),
+            boots or 0,
+            differing or 0,
+            tuple(node for (node,) in silent),
+        )
+
+    def taken_back(self, deployment_id: str) -> list[tuple[str, str]]:
+        """Return (node, reason) of the nodes that took a program of this deployment back by themselves."""
+        sql = "SELECT node, min(reason) FROM evidence WHERE deployment = ? AND standing = 'rolledBack' GROUP BY node"
+        return [(node, reason) for node, reason in self._rows(sql, deployment_id)]
+
+    def watched_rules(self) -> frozenset[str]:
+        """Return the rules of open deployments."""
+        return frozenset(rule for one in self.open_deployments() for rule in one.rules)
 
     def awaited(self) -> list[tuple[str, str]]:
         """Return (deployment, node) of every node whose answer is due at some time."""

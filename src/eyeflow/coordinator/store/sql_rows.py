@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
+from typing import Any
 
 from eyeflow.coordinator.histories import Doubt, Finding, History
 from eyeflow.coordinator.store.facts import ApiToken, Change, ChangeKind, JoinToken, NodeRecord, ProgramRecord
 from eyeflow.coordinator.store.sql import Row
 from eyeflow.protocol.messages import BOOT_BYTES, Head, RuleResult, RuleState
 from eyeflow.protocol.slot import Slot
-from eyeflow.rollout.plan import Deployment, DeploymentState, NodeProgress, NodeState, Rollback, Target
+from eyeflow.rollout.deployment import (
+    LOOK_S,
+    Deployment,
+    DeploymentState,
+    NodeProgress,
+    NodeState,
+    Options,
+    Pause,
+    Place,
+    Rollback,
+    Target,
+    Targets,
+    Trial,
+    Wanted,
+)
 
 NODE = (
     "name, public_key, joined_us, last_seen_us, software, epoch, next_seq, manifest_version, applied_version, problem, "
@@ -19,21 +35,56 @@ PROGRAM = "id, rule, version, sequence, profile, about, uploaded_us, uploaded_by
 API_TOKEN = "id, name, role, hash, created_us, revoked_us, expires_us, used_us"
 JOIN_TOKEN = "id, hash, created_us, expires_us, used_us, used_by"
 DEPLOYMENT = (
-    "id, rule, target, strategy, rollback, created_us, deadline_us, created_by, state, reason, updated_us, "
-    "state_deadline_us, outcome, revision"
+    "id, targets, strategy, rollback, created_us, deadline_us, created_by, options, state, reason, updated_us, "
+    "state_deadline_us, outcome, phase, phase_since_us, paused, waived, judgement, judged_us, revision"
 )
-PROGRESS = "node, state, reason, previous, manifest_version, due_us, touched_us, revision"
+PROGRESS = "node, state, reason, previous, place, manifest_version, due_us, touched_us, revision"
+
+
+def dump(value: Any) -> str:
+    """Return a value as JSON text."""
+    return json.dumps(value, separators=(",", ":"))
 
 
 def dump_target(target: Target) -> str:
     """Return a target as JSON text."""
-    return json.dumps([target.program_id, target.deployment_id, target.params], separators=(",", ":"))
+    return dump(_target(target))
 
 
 def load_target(text: str) -> Target:
     """Return the target that `dump_target` wrote."""
-    program_id, deployment_id, params = json.loads(text)
+    return _target_of(json.loads(text))
+
+
+def _target(target: Target) -> list[Any]:
+    return [target.program_id, target.deployment_id, target.params]
+
+
+def _target_of(value: list[Any]) -> Target:
+    program_id, deployment_id, params = value
     return Target(program_id, deployment_id, tuple((name, value) for name, value in params))
+
+
+def dump_targets(targets: Targets) -> str:
+    """Return targets by rule as JSON text."""
+    return dump([[rule, None if target is None else _target(target)] for rule, target in targets])
+
+
+def load_targets(text: str) -> Targets:
+    """Return the targets that `dump_targets` wrote."""
+    return tuple((rule, None if value is None else _target_of(value)) for rule, value in json.loads(text))
+
+
+def dump_how(one: Wanted) -> str:
+    """Return how a program is wanted, beside which one, as JSON text."""
+    return dump([one.share, one.keyless, None if one.trial is None else asdict(one.trial)])
+
+
+def wanted_of(row: Row) -> Wanted:
+    """Return one program that a node shall run, from the columns rule, slot, target, how."""
+    rule, slot, target, how = row
+    share, keyless, trial = json.loads(how)
+    return Wanted(rule, slot, load_target(target), share, keyless, None if trial is None else Trial(**trial))
 
 
 def node_of(row: Row) -> NodeRecord:
@@ -62,12 +113,19 @@ def join_token_of(row: Row) -> JoinToken:
 
 def deployment_of(row: Row) -> Deployment:
     """Return a deployment from the columns DEPLOYMENT."""
-    made_id, rule, target, strategy, rollback, created_us, deadline_us, created_by, state, reason, *rest = row
-    updated_us, state_deadline_us, outcome, revision = rest
+    made_id, targets, strategy, rollback, created_us, deadline_us, created_by, options, state, reason, *rest = row
+    updated_us, state_deadline_us, outcome, phase, phase_since_us, paused, waived, judgement, judged_us, revision = rest
+    chosen = json.loads(options)
     return Deployment(
         id=made_id,
-        rule=rule,
-        target=load_target(target),
+        targets=load_targets(targets),
+        options=Options(**{**chosen, "steps": tuple(chosen["steps"])}),
+        phase=phase,
+        phase_since_us=phase_since_us,
+        paused=tuple(Pause(*one) for one in json.loads(paused)),
+        waived=waived,
+        judgement=json.loads(judgement),
+        judged_us=judged_us,
         strategy=strategy,
         rollback=Rollback(rollback),
         created_us=created_us,
@@ -82,39 +140,51 @@ def deployment_of(row: Row) -> Deployment:
     )
 
 
+def due_us(one: Deployment) -> int:
+    """Return when a deployment is to be looked at, beside the times when answers of its nodes are due."""
+    looked_us = one.judged_us + LOOK_S * 1_000_000
+    times = [one.state_deadline_us or one.deadline_us] + [looked_us] * (one.state is DeploymentState.OBSERVING)
+    return min(times)
+
+
 def deployment_row(one: Deployment) -> Row:
     """Return the columns DEPLOYMENT of a deployment, then `due_us` and `over`."""
     return (
         one.id,
-        one.rule,
-        dump_target(one.target),
+        dump_targets(one.targets),
         one.strategy,
         one.rollback.value,
         one.created_us,
         one.deadline_us,
         one.created_by,
+        dump(asdict(one.options)),
         one.state.value,
         one.reason,
         one.updated_us,
         one.state_deadline_us,
         one.outcome.value,
+        one.phase,
+        one.phase_since_us,
+        dump([[pause.code, pause.text, pause.since_us] for pause in one.paused]),
+        one.waived,
+        dump(one.judgement),
+        one.judged_us,
         one.revision,
-        one.due_us,
+        due_us(one),
         int(one.over),
     )
 
 
 def progress_of(row: Row) -> NodeProgress:
     """Return where a node stands from the columns PROGRESS."""
-    node, state, reason, previous, *rest = row
-    return NodeProgress(node, NodeState(state), reason, None if previous is None else load_target(previous), *rest)
+    node, state, reason, previous, place, *rest = row
+    return NodeProgress(node, NodeState(state), reason, load_targets(previous), Place(place), *rest)
 
 
 def progress_row(one: NodeProgress) -> Row:
     """Return the columns PROGRESS of where a node stands."""
-    previous = None if one.previous is None else dump_target(one.previous)
-    place = (one.manifest_version, one.due_us, one.touched_us, one.revision)
-    return (one.node, one.state.value, one.reason, previous, *place)
+    times = (one.manifest_version, one.due_us, one.touched_us, one.revision)
+    return (one.node, one.state.value, one.reason, dump_targets(one.previous), one.place.value, *times)
 
 
 def result_of(row: Row) -> RuleResult:

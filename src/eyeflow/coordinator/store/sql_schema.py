@@ -40,7 +40,8 @@ CREATE TABLE manifests(
 CREATE TABLE manifest_floors(node TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE wanted(
     node TEXT NOT NULL REFERENCES nodes(name) ON DELETE CASCADE, rule TEXT NOT NULL,
-    slot TEXT NOT NULL DEFAULT 'active', target TEXT NOT NULL, PRIMARY KEY(node, rule, slot)) STRICT, WITHOUT ROWID;
+    slot TEXT NOT NULL DEFAULT 'active', target TEXT NOT NULL, how TEXT NOT NULL,
+    PRIMARY KEY(node, rule, slot)) STRICT, WITHOUT ROWID;
 CREATE INDEX wanted_by_rule ON wanted(rule, node);
 CREATE TABLE known_good(
     node TEXT NOT NULL REFERENCES nodes(name) ON DELETE CASCADE, rule TEXT NOT NULL, target TEXT NOT NULL,
@@ -57,16 +58,19 @@ CREATE TABLE findings(
     last_us INTEGER NOT NULL, evidence TEXT NOT NULL, PRIMARY KEY(node, kind)) STRICT, WITHOUT ROWID;
 
 CREATE TABLE deployments(
-    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, rule TEXT NOT NULL, target TEXT NOT NULL,
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, targets TEXT NOT NULL,
     strategy TEXT NOT NULL, rollback TEXT NOT NULL, created_us INTEGER NOT NULL, deadline_us INTEGER NOT NULL,
-    created_by TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL, updated_us INTEGER NOT NULL,
-    state_deadline_us INTEGER NOT NULL, outcome TEXT NOT NULL, revision INTEGER NOT NULL,
+    created_by TEXT NOT NULL, options TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL,
+    updated_us INTEGER NOT NULL, state_deadline_us INTEGER NOT NULL, outcome TEXT NOT NULL, phase INTEGER NOT NULL,
+    phase_since_us INTEGER NOT NULL, paused TEXT NOT NULL, waived INTEGER NOT NULL, judgement TEXT NOT NULL,
+    judged_us INTEGER NOT NULL, revision INTEGER NOT NULL,
     due_us INTEGER NOT NULL, over INTEGER NOT NULL) STRICT;
 CREATE INDEX deployments_due ON deployments(due_us) WHERE over = 0;
 CREATE TABLE progress(
     deployment TEXT NOT NULL REFERENCES deployments(id) ON DELETE CASCADE, node TEXT NOT NULL, state TEXT NOT NULL,
-    reason TEXT NOT NULL, previous TEXT, manifest_version INTEGER NOT NULL, due_us INTEGER NOT NULL,
-    touched_us INTEGER NOT NULL, revision INTEGER NOT NULL, over INTEGER NOT NULL DEFAULT 0,
+    reason TEXT NOT NULL, previous TEXT NOT NULL, place TEXT NOT NULL,
+    manifest_version INTEGER NOT NULL, due_us INTEGER NOT NULL, touched_us INTEGER NOT NULL,
+    revision INTEGER NOT NULL, over INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY(deployment, node)) STRICT, WITHOUT ROWID;
 CREATE INDEX progress_by_state ON progress(deployment, state, node);
 CREATE INDEX progress_due ON progress(due_us) WHERE due_us > 0;
@@ -75,6 +79,13 @@ CREATE INDEX progress_open ON progress(node) WHERE over = 0;
 CREATE TABLE progress_counts(
     deployment TEXT NOT NULL REFERENCES deployments(id) ON DELETE CASCADE, state TEXT NOT NULL, nodes INTEGER NOT NULL,
     PRIMARY KEY(deployment, state)) STRICT, WITHOUT ROWID;
+
+CREATE TABLE evidence(
+    node TEXT NOT NULL REFERENCES nodes(name) ON DELETE CASCADE, rule TEXT NOT NULL, slot TEXT NOT NULL,
+    program_id TEXT NOT NULL, deployment TEXT NOT NULL, executions INTEGER NOT NULL, failures INTEGER NOT NULL,
+    differing INTEGER NOT NULL, boots INTEGER NOT NULL, standing TEXT NOT NULL, reason TEXT NOT NULL,
+    seen_us INTEGER NOT NULL, PRIMARY KEY(node, rule, slot, deployment)) STRICT, WITHOUT ROWID;
+CREATE INDEX evidence_of ON evidence(deployment, node);
 
 CREATE TABLE changes(
     number INTEGER PRIMARY KEY AUTOINCREMENT, time_us INTEGER NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL,

@@ -13,6 +13,7 @@ from eyeflow.coordinator.store.cluster_store import ConflictError
 from eyeflow.coordinator.store.facts import (
     ApiToken,
     ChangeKind,
+    EvidenceRow,
     JoinToken,
     LogEntry,
     NodeReport,
@@ -21,7 +22,8 @@ from eyeflow.coordinator.store.facts import (
 )
 from eyeflow.coordinator.store.sql_reading import SqlReading
 from eyeflow.protocol.messages import RuleState
-from eyeflow.rollout.plan import Deployment, NodeProgress, Nodes, NodeState, Target
+from eyeflow.rollout.actions import Nodes
+from eyeflow.rollout.deployment import Deployment, NodeProgress, NodeState, Target, Wanted
 
 LOG_ENTRIES_MAX = 100_000
 """Entries of who did what that are kept; the oldest go first."""
@@ -214,16 +216,30 @@ class SqlWriting(SqlReading):
             )
         return True
 
-    def want(self, node: str, rule: str, target: Target | None) -> None:
-        """Make the node's wanted set hold `target` for the rule, None for nothing."""
-        if target is None:
-            self._run("DELETE FROM wanted WHERE node = ? AND rule = ?", node, rule)
-            return
+    def want(self, node: str, wanted: Wanted) -> None:
+        """Make the node's wanted set hold this program in this slot of this rule."""
         self._run(
-            "INSERT INTO wanted(node, rule, target) VALUES(?, ?, ?) "
-            "ON CONFLICT(node, rule, slot) DO UPDATE SET target = excluded.target",
-            *(node, rule, rows.dump_target(target)),
+            "INSERT INTO wanted(node, rule, slot, target, how) VALUES(?, ?, ?, ?, ?) "
+            "ON CONFLICT(node, rule, slot) DO UPDATE SET target = excluded.target, how = excluded.how",
+            *(node, wanted.rule, wanted.slot, rows.dump_target(wanted.target), rows.dump_how(wanted)),
         )
+
+    def unwant(self, node: str, rule: str, slot: str) -> None:
+        """Make the node's wanted set hold nothing in this slot of this rule."""
+        self._run("DELETE FROM wanted WHERE node = ? AND rule = ? AND slot = ?", node, rule, slot)
+
+    def record_evidence(self, found: Sequence[EvidenceRow]) -> None:
+        """Keep what nodes said last of programs of these rules, in place of what they said before."""
+        for node, rule in sorted({(one.node, one.rule) for one in found}):
+            self._run("DELETE FROM evidence WHERE node = ? AND rule = ?", node, rule)
+        for one in found:
+            self._run(
+                "INSERT INTO evidence(node, rule, slot, program_id, deployment, executions, failures, differing, "
+                "boots, standing, reason, seen_us) SELECT name, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM nodes "
+                "WHERE name = ?",
+                *(one.rule, one.slot, one.program_id, one.deployment_id, one.executions, one.failures, one.differing),
+                *(one.boots, one.standing, one.reason, one.seen_us, one.node),
+            )
 
     def keep_known_good(self, node: str, rule: str, target: Target) -> None:
         """Move the last known good of a rule on a node."""
@@ -253,14 +269,14 @@ class SqlWriting(SqlReading):
 
     def add_deployment(self, deployment: Deployment, nodes: Sequence[NodeProgress]) -> None:
         """Keep a new deployment with its nodes."""
-        places = ", ".join("?" * 16)
+        places = ", ".join("?" * (rows.DEPLOYMENT.count(",") + 3))
         self._run(
             f"INSERT INTO deployments({rows.DEPLOYMENT}, due_us, over) VALUES({places})",
             *rows.deployment_row(deployment),
         )
         for one in nodes:
             self._run(
-                f"INSERT INTO progress(deployment, {rows.PROGRESS}) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                f"INSERT INTO progress(deployment, {rows.PROGRESS}) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 *(deployment.id, *rows.progress_row(one)),
             )
             self._count(deployment.id, one.state, 1)

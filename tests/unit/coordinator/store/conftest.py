@@ -11,7 +11,7 @@ import pytest
 from eyeflow.base.machine import Machine
 from eyeflow.coordinator.store.cluster_store import Writing
 from eyeflow.coordinator.store.sqlite_file import SqliteFile
-from eyeflow.rollout.plan import Deployment, NodeProgress, Rollback, Target
+from eyeflow.rollout.deployment import Deployment, NodeProgress, Rollback, Target
 
 T = TypeVar("T")
 NOW_US = 1_790_000_000_000_000
@@ -19,7 +19,7 @@ NOW_US = 1_790_000_000_000_000
 
 def deployment(deployment_id: str = "d-1") -> Deployment:
     target = Target("1" * 64, deployment_id, (("limit", 75.5), ("mode", "eco")))
-    return Deployment(deployment_id, "pump", target, "immediate", Rollback.ON_ERROR, NOW_US, NOW_US + 10**9, "ci")
+    return Deployment(deployment_id, (("pump", target),), "immediate", Rollback.ON_ERROR, NOW_US, NOW_US + 10**9, "ci")
 
 
 def names(count: int) -> list[str]:

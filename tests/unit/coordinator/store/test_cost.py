@@ -10,13 +10,13 @@ from typing import Any
 import apsw
 import pytest
 
-from eyeflow.coordinator import deployments
-from eyeflow.coordinator.deployments import Draft
+from eyeflow.coordinator import acting
+from eyeflow.coordinator.deployments import Change, Draft
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.store.cluster_store import Writing
 from eyeflow.coordinator.store.sqlite_store import InlineStore
 from eyeflow.protocol.messages import ManifestResult, RuleResult, RuleState
-from eyeflow.rollout.plan import Rollback
+from eyeflow.rollout.deployment import Rollback
 
 FEW, MANY = 32, 1024
 RATIO_MAX = 1.2
@@ -70,7 +70,7 @@ class Fleet:
         return self.runner.run(calling())
 
     def deploy(self, program: str = "1") -> Any:
-        draft = Draft("pump", program * 64, (), None, "immediate", Rollback.ON_ERROR)
+        draft = Draft((Change("pump", program * 64),), None, "immediate", Rollback.ON_ERROR)
         return self.call(lambda: self.hub.deployments.deploy(draft, self.now_us, "test"))
 
     def send(self, name: str) -> None:
@@ -113,13 +113,13 @@ def test_one_report_costs_the_same_among_few_and_among_many(tmp_path: Path) -> N
 def test_control_a_strategy_that_is_shown_every_node_costs_more_among_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    situation_of = deployments.situation_of
+    situation_of = acting.situation_of
 
     def shown_every_node(reading: Any, deployment: Any, now_us: int) -> Any:
         assert reading.progress(deployment.id)
         return situation_of(reading, deployment, now_us)
 
-    monkeypatch.setattr(deployments, "situation_of", shown_every_node)
+    monkeypatch.setattr(acting, "situation_of", shown_every_node)
     few = cost_of_one_report(tmp_path / "few.sqlite", FEW)
     many = cost_of_one_report(tmp_path / "many.sqlite", MANY)
     assert many[1] > few[1] * RATIO_MAX, (few, many)

@@ -32,8 +32,8 @@ def test_a_store_of_version_1_is_brought_up_with_all_it_holds(tmp_path: Path) ->
     assert store.identity.private_bytes() == bytes(range(32)), "it stays the same coordinator"
     assert store.read(lambda reading: reading.count(Kept.NODES)) == 1
     ((deployment, progress),) = store.read(lambda reading: reading.open_progress("node-0000"))
-    assert (deployment.rule, progress.state.value) == ("pump", "waiting")
-    assert store.read(lambda reading: reading.wanted("node-0000"))[0][0] == "pump"
+    assert (deployment.rules, progress.state.value) == (("pump",), "waiting")
+    assert store.read(lambda reading: reading.wanted("node-0000"))[0].rule == "pump"
     assert store.newest_change == 2
     store.close()
 

@@ -9,7 +9,8 @@ import pytest
 
 from eyeflow.coordinator.store.cluster_store import ConflictError, Writing
 from eyeflow.coordinator.store.sql_writing import SqlWriting
-from eyeflow.rollout.plan import DeploymentState, Nodes, NodeState
+from eyeflow.rollout.actions import Nodes
+from eyeflow.rollout.deployment import DeploymentState, NodeState
 
 
 class CarelessWriting(SqlWriting):
@@ -64,9 +65,9 @@ def test_a_conflict_undoes_the_whole_step_and_says_what_to_do(kept: Any) -> None
     with pytest.raises(ConflictError) as error:
         kept.do(step)
     assert "node b of deployment d-1" in error.value.message and "repeat" in error.value.next_step
-    assert kept.file.read(lambda reading: reading.counts("d-1")) == {NodeState.WAITING: 1, NodeState.SENT: 1}
+    assert kept.file.read(lambda reading: reading.counts("d-1")) == {NodeState.HELD: 1, NodeState.SENT: 1}
     (a, b) = kept.file.read(lambda reading: reading.progress("d-1"))
-    assert (a.state, b.state) == (NodeState.WAITING, NodeState.SENT)
+    assert (a.state, b.state) == (NodeState.HELD, NodeState.SENT)
 
 
 def test_what_one_writer_committed_the_other_reads(kept: Any) -> None:

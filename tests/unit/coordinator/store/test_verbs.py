@@ -13,20 +13,61 @@ from eyeflow.coordinator.histories import History
 from eyeflow.coordinator.store.cluster_store import Writing
 from eyeflow.coordinator.store.facts import NodeReport
 from eyeflow.protocol.messages import Head, RuleResult, RuleState
-from eyeflow.rollout.plan import DeploymentState, InStates, NodeState, Target
+from eyeflow.rollout.actions import InStates
+from eyeflow.rollout.deployment import DeploymentState, NodeState, Options, Pause, Place, Target, Trial, Wanted
 
 
 def test_a_deployment_and_its_nodes_come_back_as_they_were(kept: Any, helpers: Any) -> None:
     made = kept.deployed(["b", "a"])
     assert kept.file.read(lambda reading: reading.deployment("d-1")) == made
-    previous = Target("2" * 64, "d-0", (("limit", 1.0), ("count", 3), ("on", True)))
+    previous = (("pump", Target("2" * 64, "d-0", (("limit", 1.0), ("count", 3), ("on", True)))), ("valve", None))
     (one, _) = kept.file.read(lambda reading: reading.progress("d-1"))
     changed = replace(
-        one, state=NodeState.SENT, reason="x", previous=previous, manifest_version=4, due_us=9, touched_us=8
+        one,
+        state=NodeState.SENT,
+        reason="x",
+        previous=previous,
+        place=Place.SWITCHED,
+        manifest_version=4,
+        due_us=9,
+        touched_us=8,
     )
     saved = kept.do(lambda writing: writing.save_progress("d-1", one, changed, 1))
     assert saved == replace(changed, revision=1)
     assert kept.file.read(lambda reading: reading.progress("d-1"))[0] == saved
+
+
+def test_what_a_deployment_is_about_comes_back_as_it_was(kept: Any) -> None:
+    made = kept.deployed(["a"])
+    changed = replace(
+        made,
+        options=Options(3, 250, 60, (1_000, 5_000), 30, 100, 7),
+        targets=(*made.targets, ("valve", None)),
+        phase=2,
+        phase_since_us=5,
+        paused=(Pause("user", "paused by ada", 6),),
+        waived=1,
+        judgement=[2, [1, 0], [3, 4], "{}"],
+        judged_us=7,
+    )
+    saved = kept.do(lambda writing: writing.save_deployment(changed))
+    assert saved == replace(changed, revision=1)
+    assert kept.file.read(lambda reading: reading.deployment("d-1")) == saved
+
+
+def test_what_a_node_shall_run_comes_back_slot_by_slot(kept: Any) -> None:
+    active = Wanted("pump", "active", Target("1" * 64, "d-1", (("limit", 2),)))
+    candidate = Wanted("pump", "candidate", Target("2" * 64, "d-2"), 1_000, True, Trial(60, 20, 500, 3, False))
+
+    def step(writing: Writing) -> None:
+        writing.register_node("a", bytes(32), 1)
+        for one in (candidate, active):
+            writing.want("a", one)
+
+    kept.do(step)
+    assert kept.file.read(lambda reading: reading.wanted("a")) == [active, candidate]
+    kept.do(lambda writing: writing.unwant("a", "pump", "candidate"))
+    assert kept.file.read(lambda reading: reading.wanted("a")) == [active]
 
 
 moves = st.lists(st.tuples(st.integers(0, 4), st.sampled_from([*NodeState, None])), max_size=25)
@@ -99,7 +140,7 @@ def test_old_deployments_are_forgotten_with_their_nodes(kept: Any, helpers: Any)
 def test_what_was_wanted_and_known_of_a_node_goes_with_it_and_its_versions_go_on(kept: Any, helpers: Any) -> None:
     def step(writing: Writing) -> None:
         writing.register_node("a", bytes(32), 1)
-        writing.want("a", "pump", Target("1" * 64, "d-1"))
+        writing.want("a", Wanted("pump", "active", Target("1" * 64, "d-1")))
         writing.keep_known_good("a", "pump", Target("1" * 64, "d-1"))
         writing.record_histories({"a": History(Head(b"", 1, 2, bytes(32)))}, 1)
         writing.record_report(NodeReport("a", 1, (RuleResult("pump", "1" * 64, RuleState.INSTALLED),)), 1)

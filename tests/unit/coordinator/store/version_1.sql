@@ -10,12 +10,20 @@ INSERT INTO changes VALUES(1,1790000000000000,'node','node-0000','');
 INSERT INTO changes VALUES(2,1790000000000000,'deployment','d-1','');
 CREATE TABLE cursors(reader TEXT PRIMARY KEY, number INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE deployments(
-    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, rule TEXT NOT NULL, target TEXT NOT NULL,
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, targets TEXT NOT NULL,
     strategy TEXT NOT NULL, rollback TEXT NOT NULL, created_us INTEGER NOT NULL, deadline_us INTEGER NOT NULL,
-    created_by TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL, updated_us INTEGER NOT NULL,
-    state_deadline_us INTEGER NOT NULL, outcome TEXT NOT NULL, revision INTEGER NOT NULL,
+    created_by TEXT NOT NULL, options TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL,
+    updated_us INTEGER NOT NULL, state_deadline_us INTEGER NOT NULL, outcome TEXT NOT NULL, phase INTEGER NOT NULL,
+    phase_since_us INTEGER NOT NULL, paused TEXT NOT NULL, waived INTEGER NOT NULL, judgement TEXT NOT NULL,
+    judged_us INTEGER NOT NULL, revision INTEGER NOT NULL,
     due_us INTEGER NOT NULL, over INTEGER NOT NULL) STRICT;
-INSERT INTO deployments VALUES(1,'d-1','pump','["1111111111111111111111111111111111111111111111111111111111111111","d-1",[["limit",75.5]]]','immediate','onError',1790000000000000,1790001000000000,'ci','pending','',0,0,'failed',0,1790001000000000,0);
+INSERT INTO deployments VALUES(1,'d-1','[["pump",["1111111111111111111111111111111111111111111111111111111111111111","d-1",[["limit",75.5]]]]]','immediate','onError',1790000000000000,1790001000000000,'ci','{"batch":1,"batch_share":0,"observe_s":0,"steps":[1000],"samples_min":20,"failures_max":500,"starts_max":3}','pending','',0,0,'failed',0,0,'[]',-1,'null',0,0,1790001000000000,0);
+CREATE TABLE evidence(
+    node TEXT NOT NULL REFERENCES nodes(name) ON DELETE CASCADE, rule TEXT NOT NULL, slot TEXT NOT NULL,
+    program_id TEXT NOT NULL, deployment TEXT NOT NULL, executions INTEGER NOT NULL, failures INTEGER NOT NULL,
+    differing INTEGER NOT NULL, boots INTEGER NOT NULL, standing TEXT NOT NULL, reason TEXT NOT NULL,
+    seen_us INTEGER NOT NULL, PRIMARY KEY(node, rule, slot, deployment)) STRICT, WITHOUT ROWID;
+CREATE INDEX evidence_of ON evidence(deployment, node);
 CREATE INDEX deployments_due ON deployments(due_us) WHERE over = 0;
 CREATE TABLE findings(
     node TEXT NOT NULL REFERENCES nodes(name) ON DELETE CASCADE, kind TEXT NOT NULL, since_us INTEGER NOT NULL,
@@ -51,10 +59,11 @@ CREATE TABLE programs(
 CREATE INDEX programs_by_rule ON programs(rule, uploaded_us);
 CREATE TABLE progress(
     deployment TEXT NOT NULL REFERENCES deployments(id) ON DELETE CASCADE, node TEXT NOT NULL, state TEXT NOT NULL,
-    reason TEXT NOT NULL, previous TEXT, manifest_version INTEGER NOT NULL, due_us INTEGER NOT NULL,
-    touched_us INTEGER NOT NULL, revision INTEGER NOT NULL, over INTEGER NOT NULL DEFAULT 0,
+    reason TEXT NOT NULL, previous TEXT NOT NULL, place TEXT NOT NULL,
+    manifest_version INTEGER NOT NULL, due_us INTEGER NOT NULL, touched_us INTEGER NOT NULL,
+    revision INTEGER NOT NULL, over INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY(deployment, node)) STRICT, WITHOUT ROWID;
-INSERT INTO progress VALUES('d-1','node-0000','waiting','',NULL,0,0,0,0,0);
+INSERT INTO progress VALUES('d-1','node-0000','waiting','','[["pump",null]]','nothing',0,0,0,0,0);
 CREATE INDEX progress_by_state ON progress(deployment, state, node);
 CREATE INDEX progress_due ON progress(due_us) WHERE due_us > 0;
 CREATE INDEX progress_due_here ON progress(deployment, due_us) WHERE due_us > 0;
@@ -72,8 +81,9 @@ CREATE TABLE signer_keys(
     revoked_us INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
 CREATE TABLE wanted(
     node TEXT NOT NULL REFERENCES nodes(name) ON DELETE CASCADE, rule TEXT NOT NULL,
-    slot TEXT NOT NULL DEFAULT 'active', target TEXT NOT NULL, PRIMARY KEY(node, rule, slot)) STRICT, WITHOUT ROWID;
-INSERT INTO wanted VALUES('node-0000','pump','active','["1111111111111111111111111111111111111111111111111111111111111111","d-1",[["limit",75.5]]]');
+    slot TEXT NOT NULL DEFAULT 'active', target TEXT NOT NULL, how TEXT NOT NULL,
+    PRIMARY KEY(node, rule, slot)) STRICT, WITHOUT ROWID;
+INSERT INTO wanted VALUES('node-0000','pump','active','["1111111111111111111111111111111111111111111111111111111111111111","d-1",[["limit",75.5]]]','[0,false,null]');
 CREATE INDEX wanted_by_rule ON wanted(rule, node);
 DELETE FROM main.sqlite_sequence WHERE name='changes';
 INSERT INTO main.sqlite_sequence VALUES ('changes', 2);

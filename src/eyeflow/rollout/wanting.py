@@ -1,0 +1,50 @@
+"""From a decision to what a node shall run: which program in which slot of each rule. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from eyeflow.protocol.slot import Slot
+from eyeflow.rollout.actions import Begin
+from eyeflow.rollout.deployment import Deployment, NodeProgress, Place, Target, Wanted
+
+Rules = Mapping[tuple[str, str], Wanted]
+"""What a node shall run, by rule and slot."""
+
+
+def begun(deployment: Deployment, action: Begin, before: NodeProgress, keyless: bool) -> Rules:
+    """Return what a node shall run of the rules: their targets in `place`, and what was there beside them."""
+    shall: dict[tuple[str, str], Wanted] = {}
+    previous, active, candidate = dict(before.previous), Slot.ACTIVE.value, Slot.CANDIDATE.value
+    for rule, target in deployment.targets:
+        old = previous.get(rule)
+        if action.place is Place.CANDIDATE:
+            if old is not None:
+                shall[rule, active] = Wanted(rule, active, old)
+            if target is not None and not is_same(target, old):
+                shall[rule, candidate] = Wanted(rule, candidate, target, action.share, keyless, action.trial)
+            continue
+        if target is not None:
+            shall[rule, active] = Wanted(rule, active, target, trial=action.trial)
+        if action.place is Place.SWITCHED and old is not None and target is not None and not is_same(target, old):
+            shall[rule, candidate] = Wanted(rule, candidate, old)
+    return shall
+
+
+def is_same(one: Target, other: Target | None) -> bool:
+    """Say whether both are the same program with the same parameters."""
+    return other is not None and (one.program_id, one.params) == (other.program_id, other.params)
+
+
+def as_before(before: NodeProgress) -> Rules:
+    """Return what a node shall run that goes back."""
+    active = Slot.ACTIVE.value
+    return {(rule, active): Wanted(rule, active, old) for rule, old in before.previous if old is not None}
+
+
+def passed(deployment: Deployment, now: Rules) -> Rules:
+    """Return what a node shall run once the active programs have passed: nothing is kept warm beside them."""
+    active = Slot.ACTIVE.value
+    found = {rule: now.get((rule, active)) for rule in deployment.rules}
+    return {(rule, active): replace(one, trial=None) for rule, one in found.items() if one is not None}
