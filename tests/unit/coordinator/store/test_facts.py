@@ -27,10 +27,15 @@ from eyeflow.coordinator.store.facts import (
 from eyeflow.coordinator.store.facts import Kept as Counted
 from eyeflow.protocol.messages import BOOT_BYTES, Head, RuleResult, RuleState
 from eyeflow.protocol.slot import Slot
-from eyeflow.rollout.plan import DeploymentState, InStates, NodeProgress, Nodes, NodeState, Rollback, Target
+from eyeflow.rollout.actions import InStates, Nodes
+from eyeflow.rollout.deployment import DeploymentState, NodeProgress, NodeState, Rollback, Target, Wanted
 
 A, B = bytes(range(32)), bytes(range(1, 33))
 OLD, NEW = Target("1" * 64, "d-0", (("limit", 1.5),)), Target("2" * 64, "d-1")
+
+
+def shall(rule: str, target: Target) -> Wanted:
+    return Wanted(rule, "active", target)
 
 
 def look(kept: Any, question: Callable[[Reading], Any]) -> Any:
@@ -148,11 +153,14 @@ def test_what_nodes_said(kept: Any) -> None:
 
 def test_what_nodes_shall_run(kept: Any) -> None:
     kept.do(lambda writing: [writing.register_node(name, A, 9) for name in "ab"])
-    kept.do(lambda writing: [writing.want(name, rule, OLD) for name in "ba" for rule in ("pump", "lamp")])
-    kept.do(lambda writing: (writing.want("a", "pump", NEW), writing.want("b", "lamp", None)))
-    assert look(kept, lambda reading: reading.wanted("a")) == [("lamp", OLD), ("pump", NEW)]
-    assert look(kept, lambda reading: reading.wanted("b")) == [("pump", OLD)]
-    assert look(kept, lambda reading: reading.wanted_of_rule("pump")) == [("a", NEW), ("b", OLD)]
+    kept.do(lambda writing: [writing.want(name, shall(rule, OLD)) for name in "ba" for rule in ("pump", "lamp")])
+    kept.do(lambda writing: (writing.want("a", shall("pump", NEW)), writing.unwant("b", "lamp", "active")))
+    assert look(kept, lambda reading: reading.wanted("a")) == [shall("lamp", OLD), shall("pump", NEW)]
+    assert look(kept, lambda reading: reading.wanted("b")) == [shall("pump", OLD)]
+    assert look(kept, lambda reading: reading.wanted_of_rule("pump")) == [
+        ("a", shall("pump", NEW)),
+        ("b", shall("pump", OLD)),
+    ]
     kept.do(lambda writing: [writing.keep_known_good(name, "pump", OLD) for name in "ab"])
     kept.do(lambda writing: (writing.keep_known_good("a", "pump", NEW), writing.keep_known_good("a", "lamp", OLD)))
     kept.do(lambda writing: writing.forget_known_good("b", "pump"))
@@ -163,7 +171,7 @@ def test_what_nodes_shall_run(kept: Any) -> None:
 def test_manifests(kept: Any) -> None:
     kept.do(lambda writing: [writing.register_node(name, A, 9) for name in "ab"])
     assert kept.do(lambda writing: [writing.next_manifest_version(name) for name in "aabc"]) == [1, 2, 1, 0]
-    kept.do(lambda writing: (writing.want("a", "pump", OLD), writing.want("a", "lamp", NEW)))
+    kept.do(lambda writing: (writing.want("a", shall("pump", OLD)), writing.want("a", shall("lamp", NEW))))
     made = told(kept, lambda writing: writing.keep_manifest("a", b"body", b"signature", 9))
     assert made == [(ChangeKind.MANIFEST, "a", "")]
     ids = frozenset({OLD.program_id, NEW.program_id})
