@@ -231,7 +231,7 @@ def test_cursors(kept: Any) -> None:
 
 def test_deployments(kept: Any, helpers: Any) -> None:
     made = [
-        replace(helpers.deployment(f"d-{number}"), created_us=9, rollback=rollback, target=target)
+        replace(helpers.deployment(f"d-{number}"), created_us=9, rollback=rollback, targets=(("pump", target),))
         for number, rollback, target in ((2, Rollback.NEVER, OLD), (1, Rollback.ON_ERROR, NEW))
     ]
     begun = told(kept, lambda writing: [writing.add_deployment(one, []) for one in made])
