@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
-from eyeflow.base.errors import EyeflowError
-from eyeflow.node.clock import Clock
-from eyeflow.node.control import InstallOutcome, InstallResult
-from eyeflow.node.engine.admission import Loaded, Policy, Refused
-from eyeflow.node.engine.answers import refusal_of, told, unchanged, unforeseen, utc_text
-from eyeflow.node.engine.core import Core
-from eyeflow.node.engine.engine import Engine
+from eyeflow.node.control import InstallResult
+from eyeflow.node.engine.admission import Refused
+from eyeflow.node.engine.answers import told, unchanged, unforeseen, utc_text
 from eyeflow.node.engine.rounds import Dispatch
-from eyeflow.node.engine.run_evidence import RunEvidence, evidence_of
+from eyeflow.node.engine.run_evidence import evidence_of
 from eyeflow.node.engine.running import RunningRule, promoted, start_rule
-from eyeflow.node.engine.slot_table import Kept, SlotTable, is_same, wanted_again
-from eyeflow.node.io.ports import Driver
+from eyeflow.node.engine.slot_changes import SlotChanges, begins
+from eyeflow.node.engine.slot_table import SlotTable, is_same, wanted_again
 from eyeflow.node.run_key import RunKey, active, candidate, previous
 from eyeflow.node.store.types import (
     ON_TRIAL,
@@ -26,7 +21,6 @@ from eyeflow.node.store.types import (
     Batch,
     Draft,
     EvidenceRow,
-    RejectedRow,
     Restored,
     SlotRow,
     Standing,
@@ -34,36 +28,15 @@ from eyeflow.node.store.types import (
     Terms,
 )
 from eyeflow.protocol.audit_bodies import RemoveBody, WithdrawBody
-from eyeflow.protocol.cbor import CborError
 from eyeflow.protocol.slot import Slot
-from eyeflow.protocol.wire import RULES_MAX
-from eyeflow.svm.container import decode
 from eyeflow.svm.program import Value
-from eyeflow.svm.signing import check_signatures, fingerprint
+from eyeflow.svm.signing import fingerprint
 
 _log = logging.getLogger("eyeflow.node")
 
 
-class Installer:
-    """Changes what the engine runs. `trusted` are the keys whose programs may run; it may change.
-
-    Each change is one commit: a crash leaves the slots as they were before it, or as they are after it.
-    """
-
-    def __init__(self, engine: Engine, policy: Policy, trusted: set[bytes]) -> None:
-        self._engine, self._policy, self.trusted = engine, policy, trusted
-        self.table = SlotTable()
-        self.refused: dict[RunKey, str] = {}
-        """Stored programs that do not run, with the reason."""
-        self._one_at_a_time = asyncio.Lock()
-
-    @property
-    def _core(self) -> Core:
-        return self._engine.core
-
-    @property
-    def _now_us(self) -> int:
-        return self._engine.clock.now_us()
+class Installer(SlotChanges):
+    """Changes what the engine runs, verb by verb."""
 
     async def install(
         self,
@@ -151,7 +124,7 @@ class Installer:
                     row = replace(row, standing=terms.standing, trial=terms.trial)
                 new = promoted(running, row, *self._world)
                 new.saved_state = new.instance.state_bytes()
-                batch = self.table.promoted(new.row, _begins(new), self._kept_of(new.key))
+                batch = self.table.promoted(new.row, begins(new), self._kept_of(new.key))
                 return await self._commit(new, batch, lambda: self._core.promote(new, self._now_us))
 
         return await self._answered(change)
@@ -202,156 +175,6 @@ class Installer:
             if row.standing is not Standing.PASSED:
                 await self._keep_wanted(row, replace(row, standing=Standing.PASSED, trial=None))
             return True
-
-    async def _keep_wanted(self, here: SlotRow, row: SlotRow) -> None:
-        """Keep `row` of the program that `here` is already, and that it passed if that is news of an active one."""
-        passes = row.standing is Standing.PASSED and here.standing is not Standing.PASSED
-        drafts = [self.table.passed(row, self._now_us)] if passes and row.key.slot is Slot.ACTIVE else []
-        async with self._engine.between_events(row.key):
-            await self._change(row.key.rule, *self._kept_as(here, row, drafts))
-
-    def _kept_as(
-        self, here: SlotRow, row: SlotRow, drafts: Sequence[Draft] = (), loaded: Loaded | None = None
-    ) -> tuple[Batch, Callable[[], None]]:
-        """Return what it writes that the program of `here` goes on as `row`, and what happens then."""
-        begins = RunEvidence(self._now_us) if row.deployment != here.deployment else None
-        evidence = [] if begins is None else [begins.row(row)]
-        return Batch(drafts, put_slots=[row], put_evidence=evidence), lambda: self._keep_row(row, loaded, begins)
-
-    async def _answered(self, change: Callable[[], Awaitable[InstallResult]]) -> InstallResult:
-        async with self._one_at_a_time:
-            try:
-                return await change()
-            except EyeflowError as error:
-                _log.warning("install refused: %s", error.brief)
-                return refusal_of(error)
-            except CborError as error:
-                return InstallResult(InstallOutcome.REFUSED, code="bad_params", message=str(error))
-
-    async def _load(self, data: bytes) -> Loaded:
-        loaded = await asyncio.to_thread(self._policy.load, data, frozenset(self.trusted))
-        if self.trusted.isdisjoint(loaded.signers):  # again: the proof took long, a key may be revoked by now
-            check_signatures(decode(data), self.trusted)
-        return loaded
-
-    def _admit(self, row: SlotRow, loaded: Loaded) -> None:
-        rule = row.key.rule
-        if rule not in self.table.rules and len(self.table.rules) >= RULES_MAX:
-            raise Refused(
-                f"this node has {RULES_MAX} rules already", "That is the bound.", "Remove a rule.", "too_many"
-            )
-        self._refuse_older(row, loaded)
-        failed = self.table.rejected(rule)
-        if failed is not None and self.table.is_rejected(row):
-            raise Refused(
-                f"`{rule}` {loaded.program.version} failed here in this deployment",
-                failed.reason,
-                "Deploy it again if it may run now: a new deployment is tried.",
-                "rejected",
-            )
-
-    def _refuse_older(self, row: SlotRow, loaded: Loaded) -> None:
-        """A wanted set that is older than the one applied, or an older program without a newer set, is a rollback."""
-        here = self.table.row(active(row.key.rule))
-        if here is None:
-            return
-        running = self._core.rules.get(here.key)
-        sequence = running.program.sequence if running else 0
-        older_set = row.manifest_version < here.manifest_version
-        if older_set or (row.manifest_version == here.manifest_version and loaded.program.sequence < sequence):
-            raise Refused(
-                f"`{row.key.rule}` {loaded.program.version} is older than what runs here",
-                f"Manifest {row.manifest_version}, sequence {loaded.program.sequence}; "
-                f"here: manifest {here.manifest_version}, sequence {sequence}.",
-                "Deploy it through the coordinator, which gives it a newer manifest.",
-                "rollback",
-            )
-
-    async def _begin(self, loaded: Loaded, row: SlotRow) -> InstallResult:
-        """Run a program in the slot of `row`, from the state of the active one as far as it fits."""
-        here = self.table.row(row.key)
-        if here and is_same(here, row):
-            row = wanted_again(here, row)
-        async with self._engine.between_events(active(row.key.rule), row.key):
-            if here and row.key in self._core.rules and is_same(here, row) and here.actuation is row.actuation:
-                again = replace(row, installed_us=here.installed_us)  # it has run since then
-                await self._change(row.key.rule, *self._kept_as(here, again, loaded=loaded))
-                return unchanged(again)
-            new = start_rule(row, loaded, *self._world, self.table.idle.get(row.key))
-            heir_of = self._core.rules.get(active(row.key.rule))
-            if heir_of is not None:
-                new.instance.adopt(heir_of.instance)
-                new.saved_state = new.instance.state_bytes()
-            batch = self.table.installed(row, new.program.version, _begins(new), self._kept_of(row.key))
-            return await self._commit(new, batch, lambda: self._core.put(new, self._now_us, heir_of))
-
-    async def _go_back(self, loaded: Loaded, row: SlotRow, reason: str, taken_back: bool = False) -> InstallResult:
-        """Run the last known good program as `row`. Its memory is what it was, not what the failed one made of it."""
-        async with self._engine.between_events(row.key):
-            old = self.table.row(row.key)
-            assert old is not None, "there is something to go back from"
-            row = replace(row, standing=Standing.PASSED, trial=None)
-            new = self._with_kept_state(row, loaded)
-            batch = self.table.rolled_back(row, _begins(new), self._failed(old, reason, taken_back))
-            return await self._commit(new, batch, lambda: self._core.put(new, self._now_us))
-
-    def _with_kept_state(self, row: SlotRow, loaded: Loaded) -> RunningRule:
-        try:
-            return start_rule(row, loaded, *self._world, self.table.idle.get(previous(row.key.rule)))
-        except EyeflowError as error:  # the failed program must not go on because of that
-            _log.error("%s goes back without its memory: %s", row.key, error.brief)
-            return start_rule(row, loaded, *self._world)
-
-    async def _commit(self, new: RunningRule, batch: Batch, run: Callable[[], None]) -> InstallResult:
-        """Make the change durable, then let it happen."""
-        old, row = self.table.row(new.key), new.row
-
-        def happen() -> None:
-            self.table.apply(batch)
-            run()
-            for key in (row.key, *batch.drop_slots):
-                self.refused.pop(key, None)
-            self.table.idle.pop(row.key, None)
-            self.table.evidence.pop(row.key, None)
-            self._engine.subscriptions_changed()
-
-        await self._change(row.key.rule, batch, happen)
-        _log.info("%s runs program %s", row.key, row.program_id.hex()[:12])
-        was = old.program_id.hex() if old else ""
-        return InstallResult(InstallOutcome.INSTALLED, row.key.rule, row.program_id.hex(), was)
-
-    async def _change(self, rule: str, batch: Batch, then: Callable[[], None]) -> None:
-        """Make a change of a rule's slots durable, then let it happen. Raises StorageError."""
-
-        def undo() -> Batch:
-            running = [one for key, one in self._core.rules.items() if key.rule == rule]
-            states = [StateRow(one.key, one.loaded.program_id, one.saved_state) for one in running]
-            counted = [one.evidence.row(one.row) for one in running]
-            return self.table.held(rule, states, counted, batch, self._now_us)
-
-        await self._engine.commit_change(batch, then, undo)
-
-    @property
-    def _world(self) -> tuple[Mapping[str, Driver], Clock]:
-        return self._engine.drivers, self._engine.clock
-
-    def _kept_of(self, key: RunKey) -> Kept:
-        """Return what is known of the program in a slot, running or not."""
-        running, idle = self._core.rules.get(key), self.table.idle.get(key)
-        if running is not None:
-            return Kept(running.instance.state_bytes(), running.evidence.row(running.row))
-        return Kept(None if idle is None else idle.state, self.table.evidence.get(key))
-
-    def _failed(self, row: SlotRow, reason: str, taken_back: bool) -> RejectedRow:
-        kept = self._kept_of(row.key)
-        return RejectedRow(row, kept.state or b"", reason, self._now_us, kept.evidence, taken_back)
-
-    def _keep_row(self, row: SlotRow, loaded: Loaded | None, begins: RunEvidence | None) -> None:
-        """The program is the same; its standing, its signatures and who wants it may be others."""
-        self.table.apply(Batch(put_slots=[row]))
-        if row.key in self._core.rules:
-            rule = self._core.rules[row.key]
-            rule.row, rule.loaded, rule.evidence = row, loaded or rule.loaded, begins or rule.evidence
 
     def distrusted(self) -> frozenset[RunKey]:
         """Return the running programs that carry no signature of a trusted key."""
@@ -417,15 +240,6 @@ class Installer:
                 await self._change(rule, batch, lambda: self._forget(keys, batch, "the rule was removed"))
             return True
 
-    def _forget(self, keys: Sequence[RunKey], batch: Batch, why: str) -> None:
-        self.table.apply(batch)
-        for key in keys:
-            if key in self._core.rules:
-                self._core.remove(key, self._now_us, why)
-            self._engine.actions.cancel(key, why)
-            self.refused.pop(key, None)
-        self._engine.subscriptions_changed()
-
     def restore(self, restored: Restored) -> None:
         """Run the programs of the last run. One that may not run any more is kept, not run, and reported."""
         self.table = SlotTable(restored.slots, restored.states, restored.rejected, restored.evidence)
@@ -446,9 +260,3 @@ class Installer:
         self.table.idle.pop(row.key, None)
         self.table.evidence.pop(row.key, None)
         self._core.put(rule, self._now_us)
-
-
-def _begins(new: RunningRule) -> Kept:
-    """Return what a program begins with in its slot; its counts are kept by the change that lets it begin."""
-    new.evidence.kept = new.evidence.row(new.row)
-    return Kept(new.saved_state, new.evidence.kept)
