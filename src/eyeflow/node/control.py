@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
 from eyeflow.node.io.ports import PortStatus
-from eyeflow.node.store.types import ON_TRIAL, Actuation, Terms
+from eyeflow.node.store.types import ON_TRIAL, Actuation, SlotRow, Terms
 from eyeflow.protocol.messages import Difference, Evidence
 from eyeflow.protocol.slot import Slot
 from eyeflow.svm.program import Value
@@ -142,6 +142,10 @@ class NodeControl(Protocol):
 
         False when another program is active by now. Raises StorageError.
         """
+        ...
+
+    async def settle_taken_back(self, is_wanted: Callable[[SlotRow], bool]) -> None:
+        """Forget that the node took programs back by itself which nobody wants any more. Raises StorageError."""
         ...
 
     async def remove(self, rule: str) -> bool:

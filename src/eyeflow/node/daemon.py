@@ -166,6 +166,7 @@ async def _serve(node: NodeRuntime, stop: asyncio.Event, on_ready: OnReady | Non
         told = [*(status for status, *_ in ports), *(driver.status for driver in node.world.drivers.values())]
         others.append(group.create_task(PortLog(told).run()))
         others.append(group.create_task(node.revocation.run()))
+        others.append(group.create_task(node.trials.run()))
         others.append(
             group.create_task(keep_serving_status(node.config.data_dir, lambda: as_shown(node.status()), tried, rng))
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,12 +22,13 @@ from eyeflow.node.engine.installer import Installer
 from eyeflow.node.engine.options import EngineOptions
 from eyeflow.node.engine.pending import resume_pending
 from eyeflow.node.engine.revocation import Revocation
+from eyeflow.node.engine.trials import Trials
 from eyeflow.node.io.ports import Source, Subscription
 from eyeflow.node.io.world import World
 from eyeflow.node.run_key import RunKey
 from eyeflow.node.status.evidence import evidence_told
 from eyeflow.node.status.report import node_status
-from eyeflow.node.store.types import ON_TRIAL, Actuation, Batch, Draft, Restored, StorageError, Terms
+from eyeflow.node.store.types import ON_TRIAL, Actuation, Batch, Draft, Restored, SlotRow, StorageError, Terms
 from eyeflow.node.store.writer import Writer
 from eyeflow.protocol.audit_bodies import StartBody
 from eyeflow.protocol.identity import KEY_BYTES, Identity
@@ -68,6 +69,8 @@ class NodeRuntime:
         policy = Policy(config.grants, frozenset(world.drivers), config.ports)
         self.installer = Installer(self.engine, policy, set(config.trusted_keys))
         self.revocation = Revocation(self.installer, clock, config.revoked_grace_s)
+        self.trials = Trials(self.installer, clock)
+        self.engine.on_counted = self.trials.stir
         self.identity = NodeIdentity(config.name, writer.store.epoch, identity.public_key, version("eyeflow"))
 
     async def start(self) -> None:
@@ -77,6 +80,8 @@ class NodeRuntime:
         self.installer.trusted |= set(_split_keys(self._signers or b""))
         self.installer.restore(restored)
         await self._record_start(restored)
+        if not await self.trials.look():  # before anything runs: the node may have crashed under one of them
+            self.trials.stir()
         resume_pending(self.engine, restored, self.installer.trusted)
 
     async def _record_start(self, restored: Restored) -> None:
@@ -163,6 +168,10 @@ class NodeRuntime:
     async def record_pass(self, rule: str, program_id: str) -> bool:
         """Keep that the active program passed; see `NodeControl`."""
         return await self.installer.record_pass(rule, program_id)
+
+    async def settle_taken_back(self, is_wanted: Callable[[SlotRow], bool]) -> None:
+        """Forget that programs were taken back that nobody wants any more; see `NodeControl`."""
+        await self.installer.settle_taken_back(is_wanted)
 
     async def remove(self, rule: str) -> bool:
         """Stop a rule; see `NodeControl`."""

@@ -278,8 +278,8 @@ class WithdrawBody:
 class SlotBody:
     """A program of a rule changed its slot or its standing, as `change` (SlotChange) says.
 
-    `program` passed, was promoted from candidate to active, is active again, or was dropped. `replaced` was active
-    before it. `reason` says why a program failed.
+    `program` passed, was promoted from candidate to active, is active again, or was dropped: a candidate, or an active
+    program that failed where none had passed before. `replaced` was active before it. `reason` says why one failed.
     """
 
     rule: str = _key(1, _text)

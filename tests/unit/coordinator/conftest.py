@@ -128,8 +128,11 @@ class FakeControl:
         ]
         return {"rules": rules}
 
+    async def settle_taken_back(self, is_wanted: object) -> None:
+        return None
+
     def evidence(self) -> tuple[Evidence, ...]:
-        counts = (1_790_000_000_000_000, 1, 7, 0, 0, 0, 0, 0, 2_100, 500)
+        counts = (1_790_000_000_000_000, 1, 7, 7, 0, 0, 0, 0, 0, 2_100, 500)
         return tuple(
             Evidence(rule, Slot.ACTIVE, one[0], self.deployments[rule], *counts, EvidenceStanding.PASSED)
             for rule, one in self.running.items()

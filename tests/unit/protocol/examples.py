@@ -31,7 +31,9 @@ EXAMPLES: list[m.Message] = [
     m.Head(bytes(16), 3, 98, bytes(32)),
 ]
 TOLD = m.EvidenceStanding.ROLLED_BACK
-EVIDENCE = m.Evidence("pump", Slot.ACTIVE, ID, "d-1", 5, 1, 100, 7, 3, 2, 1, 0, 90_000, 1_200, TOLD, "7 of 100 trapped")
+EVIDENCE = m.Evidence(
+    "pump", Slot.ACTIVE, ID, "d-1", 5, 1, 100, 90, 7, 3, 2, 1, 0, 90_000, 1_200, TOLD, "7 of 100 trapped"
+)
 TRIAL = m.Trial(60, 100, 150, 3, True)
 NEW_EXAMPLES: list[m.Message] = [
     m.Status(1, 3, 99, 8, (), (EVIDENCE,)),
@@ -59,7 +61,7 @@ extensions = st.dictionaries(
 slots = st.sampled_from(Slot)
 hundredths = st.integers(0, m.SHARE_MAX)
 trials = st.builds(m.Trial, st.integers(0, m.OBSERVE_S_MAX), naturals, hundredths, naturals, st.booleans())
-counts = [naturals] * 10
+counts = [naturals] * 11
 standings = st.sampled_from(m.EvidenceStanding)
 evidence = st.builds(m.Evidence, rules, slots, ids, short, *counts, standings, short)
 

@@ -281,6 +281,10 @@ class CoordinatorLink:
         running = installed_of(held, manifest.version)
         results += [await self._install(entry, output, running) for entry in manifest.entries]
         results += [await self._drop(rule) for rule in candidates_of(self._control.held(), manifest.entries)]
+        wanted = {(one.rule, one.program_id, one.deployment_id) for one in manifest.entries}
+        await self._control.settle_taken_back(
+            lambda row: any((row.key.rule, row.program_id.hex(), by) in wanted for by in row.deployments)
+        )
         self.status.counters["manifests"] += 1
         return tuple(results)
 

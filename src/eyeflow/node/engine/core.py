@@ -451,6 +451,7 @@ def _count(ran: Ran, now_us: int) -> None:
     health, trap = ran.rule.health, ran.execution.trap
     health.executions += 1
     ran.rule.evidence.executions += 1
+    ran.rule.evidence.acted += ran.event.actuation is Actuation.PERFORM
     health.last_event_us = ran.time_us
     if ran.execution.outcome is Outcome.SKIPPED:
         health.skipped += 1

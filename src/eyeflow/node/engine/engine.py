@@ -62,6 +62,8 @@ class Engine:
         self._timer: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
+        self.on_counted: Callable[[], None] = lambda: None
+        """Called after each round that recorded something: the evidence of programs may be another."""
 
     def wake(self) -> None:
         """Make `run` look for work."""
@@ -173,6 +175,8 @@ class Engine:
             self.actions.submit(dispatch)
         self.core.acknowledge(round_)  # last: somebody waits for what the actions do
         self._space.set()
+        if round_.batch.drafts:
+            self.on_counted()
 
     async def _housekeep(self) -> None:
         now_us = self.clock.now_us()

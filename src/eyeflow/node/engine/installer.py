@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from eyeflow.node.control import InstallResult
+from eyeflow.node.control import InstallOutcome, InstallResult
 from eyeflow.node.engine.admission import Refused
 from eyeflow.node.engine.answers import told, unchanged, unforeseen, utc_text
 from eyeflow.node.engine.rounds import Dispatch
 from eyeflow.node.engine.run_evidence import evidence_of
 from eyeflow.node.engine.running import RunningRule, promoted, start_rule
 from eyeflow.node.engine.slot_changes import SlotChanges, begins
-from eyeflow.node.engine.slot_table import SlotTable, is_same, wanted_again
+from eyeflow.node.engine.slot_table import SlotTable, is_on_trial, is_same, wanted_again
 from eyeflow.node.run_key import RunKey, active, candidate, previous
 from eyeflow.node.store.types import (
     ON_TRIAL,
@@ -21,6 +21,7 @@ from eyeflow.node.store.types import (
     Batch,
     Draft,
     EvidenceRow,
+    RejectedRow,
     Restored,
     SlotRow,
     Standing,
@@ -129,11 +130,10 @@ class Installer(SlotChanges):
 
         return await self._answered(change)
 
-    async def drop_candidate(self, rule: str, reason: str = "", *, taken_back: bool = False) -> bool:
+    async def drop_candidate(self, rule: str, reason: str = "") -> bool:
         """Stop the candidate of a rule; False when there is none. Raises StorageError.
 
-        `reason` says how it failed: then it is kept for the post-mortem. Empty: it is wanted no more. `taken_back`:
-        this node judged it by itself.
+        `reason` says how it failed: then it is kept for the post-mortem. Empty: it is wanted no more.
         """
         async with self._one_at_a_time:
             key = candidate(rule)
@@ -141,16 +141,11 @@ class Installer(SlotChanges):
             if row is None:
                 return False
             async with self._engine.between_events(key):
-                failed = self._failed(row, reason, taken_back) if reason else None
-                batch = self.table.dropped(row, self._now_us, failed)
-                await self._change(row.key.rule, batch, lambda: self._forget([key], batch, "the candidate was dropped"))
+                await self._stop_program(row, "the candidate was dropped", reason)
             return True
 
-    async def roll_back(self, rule: str, reason: str, *, taken_back: bool = False) -> InstallResult:
-        """Run the last known good program again, with the state that it had; what ran is kept for the post-mortem.
-
-        `taken_back`: this node judged it by itself.
-        """
+    async def roll_back(self, rule: str, reason: str) -> InstallResult:
+        """Run the last known good program again, with the state that it had; what ran is kept for the post-mortem."""
 
         async def change() -> InstallResult:
             kept, here = self.table.row(previous(rule)), self.table.row(active(rule))
@@ -158,12 +153,62 @@ class Installer(SlotChanges):
                 raise Refused(
                     f"`{rule}` has no last known good program", "None has passed here.", "Deploy one.", "no_previous"
                 )
-            # Not lower than what it replaces: else an older manifest could come again.
-            version = max(kept.manifest_version, here.manifest_version)
-            row = replace(kept, key=here.key, manifest_version=version, installed_us=self._now_us)
-            return await self._go_back(await self._load(kept.program), row, reason, taken_back)
+            return await self._restore_previous(here, kept, reason)
 
         return await self._answered(change)
+
+    async def take_back(self, judged: SlotRow, reason: str) -> InstallResult:
+        """Take back a program that failed its trial on this node, unless something else was decided meanwhile.
+
+        The last known good one runs again; where there is none, and for a candidate, the program stops. It is kept for
+        the post-mortem, and the deployment that brought it cannot again.
+        """
+
+        async def change() -> InstallResult:
+            here = self.table.row(judged.key)
+            if (
+                here is None
+                or not is_on_trial(here)
+                or (here.program_id, here.deployment)
+                != (
+                    judged.program_id,
+                    judged.deployment,
+                )
+            ):
+                return unchanged(judged)
+            kept = self.table.row(previous(here.key.rule))
+            if kept is not None and here.key.slot is Slot.ACTIVE:
+                return await self._restore_previous(here, kept, reason, taken_back=True)
+            async with self._engine.between_events(here.key):
+                await self._stop_program(here, "the program failed its trial", reason, taken_back=True)
+            return InstallResult(InstallOutcome.INSTALLED, here.key.rule, "", here.program_id.hex())
+
+        _log.error("%s is taken back: %s", judged.key, reason)
+        return await self._answered(change)
+
+    def on_trial(self) -> list[RunningRule]:
+        """Return the running programs that this node judges by itself."""
+        return [rule for rule in self._core.rules.values() if is_on_trial(rule.row)]
+
+    def running(self, key: RunKey) -> RunningRule | None:
+        """Return the program that runs in a slot."""
+        return self._core.rules.get(key)
+
+    async def settle_taken_back(self, is_wanted: Callable[[SlotRow], bool]) -> None:
+        """Forget that programs were taken back that nobody wants any more. Raises StorageError."""
+        async with self._one_at_a_time:
+            for failed in self.table.taken_back:
+                if not is_wanted(failed.row):
+                    await self._settle(failed)
+
+    async def _settle(self, failed: RejectedRow) -> None:
+        rule = failed.row.key.rule
+        if self.table.keys_of(rule):
+            batch = Batch(put_rejected=[replace(failed, taken_back=False)])
+        else:  # it was the only program that the rule ever had here
+            batch = Batch([Draft(self._now_us, RemoveBody(rule, failed.row.program_id))], drop_rules=[rule])
+        async with self._engine.between_events():
+            await self._change(rule, batch, lambda: self.table.apply(batch))
 
     async def record_pass(self, rule: str, program_id: str) -> bool:
         """Keep that the active program of a rule passed; False when another one is active. Raises StorageError."""

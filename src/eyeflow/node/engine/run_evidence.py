@@ -21,6 +21,7 @@ COUNTS = (
     "began_us",
     "boots",
     "executions",
+    "acted",
     "traps",
     "failed_actions",
     "missed_deadlines",
@@ -38,6 +39,7 @@ class RunEvidence:
     began_us: int
     boots: int = 0
     executions: int = 0
+    acted: int = 0
     traps: int = 0
     failed_actions: int = 0
     missed_deadlines: int = 0
@@ -45,6 +47,8 @@ class RunEvidence:
     differing: int = 0
     latency_us_sum: int = 0
     latency_us_max: int = 0
+    judged: str = ""
+    """What the node's own judgement remembers, as JSON."""
     kept: EvidenceRow | None = None
     """What the store was last given."""
 
@@ -56,7 +60,8 @@ class RunEvidence:
 
     def row(self, of: SlotRow) -> EvidenceRow:
         """Return the counts of the program `of` as the store keeps them."""
-        return EvidenceRow(of.key, of.program_id, of.deployment, *(getattr(self, name) for name in COUNTS))
+        counts: Any = {name: getattr(self, name) for name in COUNTS}
+        return EvidenceRow(of.key, of.program_id, of.deployment, **counts, judged=self.judged)
 
     def news(self, of: SlotRow) -> EvidenceRow | None:
         """Return the counts if the store has others, and take them for kept."""
@@ -75,7 +80,7 @@ def evidence_of(row: EvidenceRow | None, of: SlotRow, now_us: int, *, clean: boo
     if row is None or (row.program_id, row.deployment) != (of.program_id, of.deployment):
         return RunEvidence(now_us)
     counts: Any = counts_of(row)
-    found = RunEvidence(**counts, kept=row)
+    found = RunEvidence(**counts, judged=row.judged, kept=row)
     found.boots += not clean
     return found
 

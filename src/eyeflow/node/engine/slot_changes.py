@@ -149,6 +149,21 @@ class SlotChanges:
             batch = self.table.rolled_back(row, begins(new), self._failed(old, reason, taken_back))
             return await self._commit(new, batch, lambda: self._core.put(new, self._now_us))
 
+    async def _restore_previous(
+        self, here: SlotRow, kept: SlotRow, reason: str, *, taken_back: bool = False
+    ) -> InstallResult:
+        """Run the last known good program in place of the active one, which failed."""
+        # Not lower than what it replaces: else an older manifest could come again.
+        version = max(kept.manifest_version, here.manifest_version)
+        row = replace(kept, key=here.key, manifest_version=version, installed_us=self._now_us)
+        return await self._go_back(await self._load(kept.program), row, reason, taken_back)
+
+    async def _stop_program(self, row: SlotRow, why: str, reason: str, *, taken_back: bool = False) -> None:
+        """Stop a program that is held between two events; with a `reason` it failed, and is kept aside."""
+        failed = self._failed(row, reason, taken_back) if reason else None
+        batch = self.table.dropped(row, self._now_us, failed)
+        await self._change(row.key.rule, batch, lambda: self._forget([row.key], batch, why))
+
     def _with_kept_state(self, row: SlotRow, loaded: Loaded) -> RunningRule:
         try:
             return start_rule(row, loaded, *self._world, self.table.idle.get(previous(row.key.rule)))

@@ -42,6 +42,7 @@ class SlotTable:
     ) -> None:
         self._rows = {row.key: row for row in rows}
         self._rejected = dict(rejected or {})
+        self._has_trials = any(map(is_on_trial, rows))
         self.idle = dict(states or {})
         """What programs remember that do not run: the last known good, and those that may not run now."""
         self.evidence = dict(evidence or {})
@@ -55,6 +56,11 @@ class SlotTable:
         """Return what is kept to run: all but the last known good ones, by rule and slot."""
         rows = (row for row in self._rows.values() if row.key.slot is not Slot.PREVIOUS)
         return sorted(rows, key=lambda row: str(row.key))
+
+    @property
+    def has_trials(self) -> bool:
+        """Whether the node judges a program by itself."""
+        return self._has_trials
 
     def rejected(self, rule: str) -> RejectedRow | None:
         """Return the last program of a rule that failed."""
@@ -133,7 +139,10 @@ class SlotTable:
         return replace(_begun(draft, row, begins), put_rejected=[failed], drop_slots=[previous(row.key.rule)])
 
     def dropped(self, row: SlotRow, now_us: int, failed: RejectedRow | None = None) -> Batch:
-        """Return what it writes that a candidate goes: aside if it `failed`, else without a trace."""
+        """Return what it writes that a program goes: aside if it `failed`, else without a trace.
+
+        A candidate, or an active program that failed and had none before it.
+        """
         reason = "" if failed is None else failed.reason
         body = SlotBody(row.key.rule, int(SlotChange.DROPPED), row.program_id, None, reason)
         aside = [] if failed is None else [failed]
@@ -187,6 +196,7 @@ class SlotTable:
         for state in batch.states:
             if state.key.slot is Slot.PREVIOUS:
                 self.idle[state.key] = state
+        self._has_trials = any(map(is_on_trial, self._rows.values()))
         for row in batch.put_evidence:
             if row.key.slot is Slot.PREVIOUS:
                 self.evidence[row.key] = row
@@ -209,6 +219,11 @@ def wanted_again(here: SlotRow, row: SlotRow) -> SlotRow:
     before = tuple(one for one in here.deployments if one != row.deployment)[:WANTED_BEFORE_MAX]
     standing = Standing.PASSED if Standing.PASSED in (here.standing, row.standing) else Standing.ON_TRIAL
     return replace(row, wanted_before=before, standing=standing)
+
+
+def is_on_trial(row: SlotRow) -> bool:
+    """Say whether the node judges a program by itself."""
+    return row.trial is not None and row.standing is Standing.ON_TRIAL
 
 
 def is_same(one: SlotRow, other: SlotRow) -> bool:

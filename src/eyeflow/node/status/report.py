@@ -77,6 +77,7 @@ def node_status(node: Reported) -> dict[str, object]:
         "uptime": format_duration((node.clock.steady_us() - node.started_steady_us) // 1_000_000 * 1_000_000),
         "coordinator": _coordinator(node),
         "rules": [_program(node, held) for held in node.held()],
+        "taken_back": [_taken_back(failed) for failed in node.installer.table.taken_back],
         "sources": [_port(name, source.status) for name, source in sorted(node.world.sources.items())],
         "drivers": [_port(name, driver.status) for name, driver in sorted(node.world.drivers.items())],
         "store": _store(node),
@@ -122,6 +123,10 @@ def _running(node: Reported, rule: RunningRule) -> dict[str, object]:
         "evidence": counts_of(rule.evidence.row(row)),
         **rule.health.as_dict(),
     }
+
+
+def _taken_back(failed: RejectedRow) -> dict[str, object]:
+    return {"rule": failed.row.key.rule} | (_failed_program(failed) or {})
 
 
 def _failed_program(failed: RejectedRow | None) -> dict[str, object] | None:

@@ -97,7 +97,7 @@ def _evidence_values(row: EvidenceRow) -> tuple[Any, ...]:
     return (*_key_values(row.key), row.program_id, row.deployment, encode(_counts(row)))
 
 
-def _counts(row: EvidenceRow) -> list[int]:
+def _counts(row: EvidenceRow) -> list[int | str]:
     return [getattr(row, one.name) for one in fields(row)[_COUNTS_FROM:]]
 
 
@@ -148,8 +148,8 @@ def read_rejected(db: apsw.Connection) -> dict[str, RejectedRow]:
     found: dict[str, RejectedRow] = {}
     for rule, *values, state, reason, rejected_us, counts, taken_back in db.execute(f"SELECT {columns}"):
         row = _slot_row(rule, *values)
-        numbers = cast("list[int]", decode(counts))
-        evidence = EvidenceRow(row.key, row.program_id, row.deployment, *numbers) if numbers else None
+        values = cast("list[Any]", decode(counts))
+        evidence = EvidenceRow(row.key, row.program_id, row.deployment, *values) if values else None
         found[rule] = RejectedRow(row, state, reason, rejected_us, evidence, bool(taken_back))
     return found
 
@@ -158,7 +158,7 @@ def read_evidence(db: apsw.Connection) -> dict[RunKey, EvidenceRow]:
     """Return what the program in each slot did."""
     rows = db.execute("SELECT rule, slot, program_id, deployment, counts FROM evidence")
     found = (
-        EvidenceRow(RunKey(rule, Slot(slot)), program_id, deployment, *cast("list[int]", decode(counts)))
+        EvidenceRow(RunKey(rule, Slot(slot)), program_id, deployment, *cast("list[Any]", decode(counts)))
         for rule, slot, program_id, deployment, counts in rows
     )
     return {row.key: row for row in found}

@@ -82,6 +82,7 @@ class EvidenceRow:
     began_us: int
     boots: int = 0
     executions: int = 0
+    acted: int = 0
     traps: int = 0
     failed_actions: int = 0
     missed_deadlines: int = 0
@@ -89,6 +90,8 @@ class EvidenceRow:
     differing: int = 0
     latency_us_sum: int = 0
     latency_us_max: int = 0
+    judged: str = ""
+    """What the node's own judgement remembers, as JSON (`judging`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,6 +179,32 @@ def test_a_candidate_is_promoted_on_the_terms_of_the_manifest_that_wants_it(tmp_
     asyncio.run(test())
 
 
+def test_what_the_node_took_back_stays_so_until_its_manifest_wants_something_else(tmp_path: Path) -> None:
+    def taken_back(manifests: Manifests) -> list[str]:
+        return [one.deployment_id for one in manifests.sim.node.evidence() if one.standing.value == "rolledBack"]
+
+    async def test() -> None:
+        manifests = Manifests(await NodeSim.started(tmp_path), tmp_path)
+        await manifests.active(1, "first")
+        await manifests.want((2, Slot.ACTIVE), trial=TRIAL, deployment="bad")
+        row = manifests.sim.node.installer.table.row(active("counter"))
+        assert row is not None
+        await manifests.sim.node.installer.take_back(row, "20 of 20 executions failed")
+        for _ in range(2):
+            (refused,) = await manifests.want((2, Slot.ACTIVE), trial=TRIAL, deployment="bad")
+            assert refused.state is RuleState.REFUSED and "20 of 20" in refused.reason
+            assert taken_back(manifests) == ["bad"] and manifests.memory == 1
+            manifests = await crashed(manifests, tmp_path)
+        assert (await manifests.active(1, "first")).state is RuleState.INSTALLED
+        assert taken_back(manifests) == [], "it was told otherwise"
+        await manifests.active(2, "another")
+        row = manifests.sim.node.installer.table.row(active("counter"))
+        assert row is not None and row.program_id.hex() == id_of(2), "a new deployment is tried"
+        await manifests.sim.stop()
+
+    asyncio.run(test())
+
+
 async def crashed(manifests: Manifests, path: Path) -> Manifests:
     """The same node after a crash, and the link that it has then."""
     manifests.sim.crash()

@@ -1,0 +1,100 @@
+"""Whether a program on trial does worse than it may, as its node sees it: pure functions over its evidence.
+
+The active program is judged against what the last known good one did here. A candidate is judged against the active
+program, which runs on the same events at the same time: a broken sensor condemns neither.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from eyeflow.base.reading import Unreadable, parse_json
+from eyeflow.evidence.eprocess import TwoProportions, against
+from eyeflow.evidence.outcomes import Counts
+from eyeflow.evidence.state import from_json, to_json
+from eyeflow.evidence.verdict import Check, Settings, Verdict, Watch, judge
+from eyeflow.node.engine.run_evidence import RunEvidence
+from eyeflow.node.store.types import EvidenceRow
+from eyeflow.protocol.messages import Trial
+
+DECIDED, ACTED = "executions failed", "executions failed in their actions"
+
+
+def judge_active(evidence: RunEvidence | EvidenceRow, before: EvidenceRow | None, trial: Trial, now_us: int) -> Verdict:
+    """Return the verdict on an active program; `before` is what the last known good one did, None: there is none."""
+    settings = _settings(trial)
+    was = None if before is None else _counts(before).outcomes()
+    test = against(settings.tolerance, was, samples_min=settings.samples_min).after(_counts(evidence).outcomes())
+    return judge(_watch((Check(test, DECIDED),), evidence, now_us), settings)
+
+
+def judge_candidate(evidence: RunEvidence, control: RunEvidence, trial: Trial, deployment: str, now_us: int) -> Verdict:
+    """Return the verdict on a candidate beside the active program, and remember in its evidence what it is based on."""
+    memory = _Memory.of(evidence.judged, deployment, control)
+    checks = memory.after(_counts(control), _counts(evidence))
+    evidence.judged = memory.text
+    return judge(_watch(checks, evidence, now_us), _settings(trial))
+
+
+class _Memory:
+    """The tests of a candidate, and up to where they have counted both programs."""
+
+    def __init__(self, seen: tuple[Counts, Counts], tests: tuple[TwoProportions, TwoProportions]) -> None:
+        self._seen, self._tests = seen, tests
+
+    @classmethod
+    def of(cls, text: str, deployment: str, control: RunEvidence) -> _Memory:
+        """Return what was remembered; the tests begin with the control as it is now when nothing was."""
+        try:
+            if text:
+                found: Any = parse_json(text)
+                first, second = (from_json(one) for one in found["tests"])
+                seen = (Counts(*found["seen"][0]), Counts(*found["seen"][1]))
+                if isinstance(first, TwoProportions) and isinstance(second, TwoProportions):
+                    return cls(seen, (first, second))
+        except (Unreadable, KeyError, TypeError, ValueError):
+            pass  # of another version: it begins anew
+        alarm_e = 2 / Settings().alpha
+        tests = (TwoProportions(f"{deployment} decides", alarm_e), TwoProportions(f"{deployment} acts", alarm_e))
+        return cls((_counts(control), Counts()), tests)
+
+    def after(self, control: Counts, candidate: Counts) -> tuple[Check, ...]:
+        """Return the checks after what both programs have done since."""
+        more = (_since(control, self._seen[0]), _since(candidate, self._seen[1]))
+        decides, acts = self._tests
+        decides = decides.after(more[0].decisions(), more[1].decisions())
+        acts = acts.after(more[0].actions(), more[1].actions())
+        self._seen, self._tests = (control, candidate), (decides, acts)
+        return (Check(decides, DECIDED), Check(acts, ACTED))
+
+    @property
+    def text(self) -> str:
+        """What is to be remembered."""
+        seen = [[getattr(one, name) for name in Counts.__match_args__] for one in self._seen]
+        tests = [to_json(test) for test in self._tests]
+        return json.dumps({"seen": seen, "tests": tests}, separators=(",", ":"))
+
+
+def _since(now: Counts, seen: Counts) -> Counts:
+    """Return what came since `seen`. Fewer than then: another deployment wants the program, and it began anew."""
+    return now if now.executions < seen.executions else now.since(seen)
+
+
+def _settings(trial: Trial) -> Settings:
+    return Settings(trial.observe_s, trial.samples_min, trial.failures_max, trial.starts_max)
+
+
+def _watch(checks: tuple[Check, ...], evidence: RunEvidence | EvidenceRow, now_us: int) -> Watch:
+    return Watch(checks, max(0, now_us - evidence.began_us) / 1e6, evidence.boots)
+
+
+def _counts(evidence: RunEvidence | EvidenceRow) -> Counts:
+    return Counts(
+        executions=evidence.executions,
+        traps=evidence.traps,
+        failed_actions=evidence.failed_actions,
+        missed_deadlines=evidence.missed_deadlines,
+        rejected=evidence.rejected,
+        acted=evidence.acted,
+    )
