@@ -1,7 +1,8 @@
-"""A real node in a process of its own, for tests that kill it: `python node_process.py DATA_DIR [early] [die=N]`.
+"""A real node in a process of its own, for tests that kill it: `node_process.py DATA_DIR [early] [trial] [die=N]`.
 
 Its source delivers events without pause; for every event whose `done` was called it writes the event's number to stdout, at
 once. `early` acknowledges before the commit (the control). `die=N` ends the process by SIGKILL in the middle of commit N.
+`trial` puts a program on trial that traps on every second event, and writes `back` once the good one runs again.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -28,7 +29,8 @@ from eyeflow.node.io.world import World
 from eyeflow.node.run_key import active
 from eyeflow.node.runtime import NodeRuntime
 from eyeflow.node.store.store import Store
-from eyeflow.node.store.types import Batch, Committed
+from eyeflow.node.store.types import PASSED, Batch, Committed, Standing, Terms
+from eyeflow.protocol.messages import Trial
 from eyeflow.svm.signing import public_key_of
 
 RULE = """
@@ -40,6 +42,8 @@ rule counter {
     n = n + 1
 }
 """
+BAD = RULE.replace("1.0.0", "2.0.0").replace("n = n + 1", "n = n + 1 / (e.number % 2)")
+TRIAL = Trial(60, 50, 500, 100, True)
 EVENTS_MAX = 20_000
 
 
@@ -88,7 +92,20 @@ def die_in_commit(number: int) -> None:
     Store.commit = fatal  # type: ignore[method-assign]
 
 
-async def main(data_dir: Path) -> None:
+async def install(node: NodeRuntime) -> None:
+    if active("counter") not in node.engine.core.rules:
+        await node.install(program(RULE), {}, "d", 1)
+
+
+async def try_bad_program(node: NodeRuntime) -> None:
+    await node.install(program(RULE), {}, "good", 1, PASSED)
+    await node.install(program(BAD), {}, "bad", 2, Terms(Standing.ON_TRIAL, TRIAL))
+    while not node.installer.table.taken_back:
+        await asyncio.sleep(0.01)
+    os.write(1, b"back\n")
+
+
+async def main(data_dir: Path, begin: Callable[[NodeRuntime], Awaitable[object]]) -> None:
     source = Stream()
     config = NodeConfig(
         "killed",
@@ -101,8 +118,7 @@ async def main(data_dir: Path) -> None:
 
     def ready(node: NodeRuntime) -> None:
         os.write(1, b"ready\n")
-        if active("counter") not in node.engine.core.rules:
-            installs.append(asyncio.ensure_future(node.install(program(RULE), {}, "d", 1)))
+        installs.append(asyncio.ensure_future(begin(node)))
 
     await daemon.run_node(
         config,
@@ -120,4 +136,4 @@ if __name__ == "__main__":
             acknowledge_early()
         elif option.startswith("die="):
             die_in_commit(int(option.removeprefix("die=")))
-    asyncio.run(main(Path(sys.argv[1])))
+    asyncio.run(main(Path(sys.argv[1]), try_bad_program if "trial" in sys.argv else install))

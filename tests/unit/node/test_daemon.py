@@ -23,7 +23,7 @@ from eyeflow.node.runtime import NodeRuntime
 from eyeflow.node.status.local_socket import fetch_status
 from eyeflow.node.store.reader import AuditReader
 from eyeflow.protocol.audit import Record, decode_record, verify_chain
-from eyeflow.protocol.audit_bodies import CheckpointBody, ExecutionBody, StartBody, StopBody
+from eyeflow.protocol.audit_bodies import CheckpointBody, ExecutionBody, SlotBody, SlotChange, StartBody, StopBody
 from eyeflow.protocol.messages import HealthState
 from eyeflow.svm.signing import public_key_of
 
@@ -103,6 +103,24 @@ def test_control_acknowledging_before_the_commit_loses_events(tmp_path: Path) ->
     """The checks above must be able to fail: a node that acknowledges first fails them."""
     acknowledged = numbers(rest(start(tmp_path, "early", "die=5")))
     assert acknowledged and not acknowledged <= recorded(tmp_path)
+
+
+def test_a_killed_node_takes_a_bad_program_back_by_itself_and_never_runs_it_again(tmp_path: Path) -> None:
+    """Nobody tells it: there is no coordinator. It is killed in commits before, while and after it judges."""
+    for commit in (4, 12, 25, 40):
+        rest(start(tmp_path, "trial", f"die={commit}"))
+    for _ in range(2):
+        process = start(tmp_path, "trial")
+        while "back" not in lines_until(process, 1):
+            assert process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        rest(process)
+    bodies = [record.body for record in records(tmp_path)]
+    (at,) = (n for n, one in enumerate(bodies) if isinstance(one, SlotBody) and one.change == SlotChange.ROLLED_BACK)
+    bad = bodies[at].replaced  # type: ignore[union-attr]
+    ran = [(n, one.program) for n, one in enumerate(bodies) if isinstance(one, ExecutionBody)]
+    assert any(program_id == bad for n, program_id in ran if n < at)
+    assert not any(program_id == bad for n, program_id in ran if n > at)
 
 
 def test_a_signal_stops_the_node_in_good_order(tmp_path: Path) -> None:
