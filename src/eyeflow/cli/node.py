@@ -176,7 +176,7 @@ def status(context: typer.Context, config: ConfigOption = None, json_: JsonFlag 
     audit, store = facts["audit"], facts["store"]
     say(f"audit: {counted(audit['lastSeq'], 'record')}; store: {store['sizeBytes'] / 1e6:.1f} MB, {store['state']}")
     _say_rules(facts["rules"])
-    _say_taken_back(facts["taken_back"])
+    _say_taken_back(facts["takenBack"])
     for kind in ("sources", "drivers"):
         for port in facts[kind]:
             counters = ", ".join(f"{name} {value}" for name, value in port["counters"].items() if value)
@@ -206,5 +206,5 @@ def _say_rules(rules: list[dict[str, Any]]) -> None:
 def _say_taken_back(programs: list[dict[str, Any]]) -> None:
     for one in programs:
         name = one["rule"] if one["slot"] == "active" else f"{one['rule']} ({one['slot']})"
-        program = f"program {one['program_id'][:12]} of deployment {one['deployment']}"
+        program = f"program {one['programId'][:12]} of deployment {one['deployment']}"
         say(f"{name}: {colored('failed')}  {program} failed its trial and was taken back: {one['reason']}")

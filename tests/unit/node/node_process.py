@@ -17,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from components.node_sim import SIGNER, program
+from components.waiting import until
 from eyeflow.node import daemon
 from eyeflow.node.clock import SystemClock
 from eyeflow.node.config.config import NodeConfig
@@ -100,8 +101,7 @@ async def install(node: NodeRuntime) -> None:
 async def try_bad_program(node: NodeRuntime) -> None:
     await node.install(program(RULE), {}, "good", 1, PASSED)
     await node.install(program(BAD), {}, "bad", 2, Terms(Standing.ON_TRIAL, TRIAL))
-    while not node.installer.table.taken_back:
-        await asyncio.sleep(0.01)
+    await until(lambda: bool(node.installer.table.taken_back))
     os.write(1, b"back\n")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from eyeflow.base.reasons import internal
 from eyeflow.evidence.verdict import Kind, Verdict
 from eyeflow.node.clock import Clock
 from eyeflow.node.control import InstallOutcome
@@ -33,7 +34,7 @@ class Trials:
         self._installer, self._clock = installer, clock
         self._stirred = asyncio.Event()
         self._told: set[tuple[str, str]] = set()
-        """Programs and deployments that failed and stay, of which the log was told."""
+        """Programs and deployments that the log was told of."""
 
     def stir(self) -> None:
         """Something was counted: look soon, if a program is on trial."""
@@ -57,7 +58,12 @@ class Trials:
         return judge_candidate(rule.evidence, beside.evidence, trial, rule.row.deployment, now_us)
 
     async def _act(self, rule: RunningRule) -> bool:
-        row, found = rule.row, self.verdict(rule)
+        row = rule.row
+        try:
+            found = self.verdict(rule)
+        except Exception as error:  # a bug in the judgement must not end the node, nor keep it from its start
+            self._tell(row, f"it could not be judged: {internal(error)}")
+            return True
         if found is None or found.kind is not Kind.FAIL:
             return True
         if row.trial is not None and row.trial.rollback:
@@ -66,16 +72,16 @@ class Trials:
                 return True
             if result.code.startswith("storage"):
                 return False
-            self._tell(row, f"{found.reason}; it stays: {result.message}")
+            self._tell(row, f"it failed, and stays: {result.message}. {found.reason}")
         else:
-            self._tell(row, found.reason)
+            self._tell(row, f"it failed: {found.reason}")
         return True
 
     def _tell(self, row: SlotRow, why: str) -> None:
         what = (row.program_id.hex(), row.deployment)
         if what not in self._told:
             self._told.add(what)
-            _log.error("%s fails its trial: %s", row.key, why)
+            _log.error("trial of %s: %s", row.key, why)
 
     async def run(self) -> None:
         """Watch until cancelled."""

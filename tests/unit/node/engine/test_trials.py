@@ -144,8 +144,24 @@ def test_without_rollback_the_node_only_says_so(tmp_path: Path, caplog: pytest.L
 
     with caplog.at_level(logging.ERROR):
         run(test())
-    (told,) = (one.message for one in caplog.records if "fails its trial" in one.message)
-    assert "20 of 20 executions failed" in told
+    (told,) = (one.message for one in caplog.records if "trial" in one.message)
+    assert told.startswith("trial of counter: it failed: 20 of 20 executions failed"), told
+
+
+def test_a_bug_in_the_judgement_ends_no_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(trials, "judge_active", lambda *unused: 1 / 0)
+
+    async def test() -> None:
+        sim = await on_trial(tmp_path)
+        for _ in range(2):
+            assert await sim.node.trials.look() and running(sim) == "2.0.0"
+            sim = await reopened(sim)
+        await sim.stop()
+
+    run(test())
+    assert any("could not be judged" in one.message for one in caplog.records)
 
 
 def test_a_program_under_which_the_node_crashes_again_and_again_never_runs_again(tmp_path: Path) -> None:
