@@ -74,3 +74,7 @@ def test_login_and_a_key_that_the_cluster_refuses(cluster: Cluster, eyeflow: Com
         assert eyeflow("keys", "list").out == before
     assert eyeflow("keys", "trust", key, "--name", "other", "--cluster").code == 0
     assert "other" in eyeflow("keys", "list").out
+    shown = eyeflow("keys", "show", "other")
+    assert shown.code == 0 and "trusted since 20" in shown.out and f"public   {key}" in shown.out
+    assert eyeflow("keys", "show", "other", "--json").json["publicKey"] == key
+    assert eyeflow("keys", "show", "nobody").code == 1

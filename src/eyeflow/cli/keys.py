@@ -62,7 +62,7 @@ def list_(json_: JsonFlag = False) -> None:
         note("no keys yet: make one with `eyeflow keys new`")
         return
     rows = [[key.name, key.fingerprint, "can sign", key.problem] for key in own]
-    rows += [[k.name, k.fingerprint, "revoked" if k.revoked else f"trusted since {k.added}", ""] for k in trusted]
+    rows += [[key.name, key.fingerprint, _standing(key), ""] for key in trusted]
     table(["KEY", "FINGERPRINT", "USE", "PROBLEM"], rows)
 
 
@@ -72,16 +72,35 @@ def _key(key: Any) -> dict[str, Any]:
 
 @app.command("show")
 def show(
-    name: Annotated[str, typer.Argument(help="Name of a signing key.")] = "default", json_: JsonFlag = False
+    name: Annotated[str, typer.Argument(help="Name of a key of yours, or of one that you trust.")] = "default",
+    json_: JsonFlag = False,
 ) -> None:
-    """Show the public part of a signing key."""
-    key = open_keyring().show(name)
+    """Show the public part of a key."""
+    keyring = open_keyring()
+    others = [one for one in keyring.trusted() if one.name == name]
+    if others and all(one.name != name for one in keyring.list()):
+        _show_other(others[0], json_)
+        return
+    key = keyring.show(name)
     if json_:
         say_json({**_key(key), "file": str(key.path), "problem": key.problem})
         return
     say(f"{key.name}  {key.fingerprint}")
     say(f"  public   {key.public_key.hex()}")
     say(f"  file     {key.path}{f'  ({key.problem})' if key.problem else ''}")
+
+
+def _show_other(key: TrustedKey, as_json: bool) -> None:
+    """Show a key of somebody else, of which there is no file here."""
+    if as_json:
+        say_json({**_key(key), "file": "", "problem": "it is revoked" if key.revoked else ""})
+        return
+    say(f"{key.name}  {key.fingerprint}  {_standing(key)}")
+    say(f"  public   {key.public_key.hex()}")
+
+
+def _standing(key: TrustedKey) -> str:
+    return "revoked" if key.revoked else f"trusted since {key.added}"
 
 
 @app.command("trust")

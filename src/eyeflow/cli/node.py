@@ -180,7 +180,8 @@ def status(context: typer.Context, config: ConfigOption = None, json_: JsonFlag 
     for kind in ("sources", "drivers"):
         for port in facts[kind]:
             counters = ", ".join(f"{name} {value}" for name, value in port["counters"].items() if value)
-            say(f"{kind[:-1]} {port['name']}: {colored(port['state'])}  {port['detail']}  {counters}".rstrip())
+            told = "".join(f"  {text}" for text in (port["detail"], counters) if text)
+            say(f"{kind[:-1]} {port['name']}: {colored(port['state'])}{told}")
 
 
 def _say_rules(rules: list[dict[str, Any]]) -> None:

@@ -54,7 +54,7 @@ COMMANDS: dict[str, Words] = {'': (('check', 'Say whether rules are right, witho
       ('mcu', 'Microcontrollers: build, flash and talk to...')),
  'keys': (('new', 'Make a signing key, and trust it on this...'),
           ('list', 'List your signing keys and the keys you...'),
-          ('show', 'Show the public part of a signing key.'),
+          ('show', 'Show the public part of a key.'),
           ('trust', 'Trust the programs that a key signs.'),
           ('revoke', 'Trust a key no more.')),
  'tokens': (('new', 'Make an API token for a person or a CI...'),
@@ -754,7 +754,7 @@ Options:
 Commands:
   new     Make a signing key, and trust it on this machine.
   list    List your signing keys and the keys you trust.
-  show    Show the public part of a signing key.
+  show    Show the public part of a key.
   trust   Trust the programs that a key signs.
   revoke  Trust a key no more.""",
     'keys new': """\
@@ -780,10 +780,10 @@ Options:
     'keys show': """\
 Usage: eyeflow keys show [OPTIONS] [name]
 
-  Show the public part of a signing key.
+  Show the public part of a key.
 
 Arguments:
-  name  Name of a signing key.  [default: default]
+  name  Name of a key of yours, or of one that you trust.  [default: default]
 
 Options:
   --json      Print the result as JSON.

@@ -62,3 +62,13 @@ def test_the_tutorial_shows_what_happens(tmp_path: Path, monkeypatch: pytest.Mon
             assert lasting(eyeflow(command)) == lasting(shown), command
             compared += 1
     assert compared >= 9
+
+
+def test_one_program_has_one_id_on_the_page() -> None:
+    """Each command shows as much of it as it does; an id of an older compiler must not stay on the way."""
+    text = PAGE.read_text(encoding="utf-8")
+    whole = re.search(r"programId +([0-9a-f]{64})", text)
+    assert whole is not None
+    shown = re.findall(r"(?:freezer_alarm(?:\.svm)?|program|program=) *([0-9a-f]{8,16})\b", text)
+    assert len(shown) >= 5 and {len(one) for one in shown} == {8, 12, 16}
+    assert [one for one in shown if not whole[1].startswith(one)] == []
