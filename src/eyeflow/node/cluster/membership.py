@@ -9,6 +9,7 @@ import asyncio
 import json
 import re
 import ssl
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -186,6 +187,7 @@ class Membership:
         self._write = write
         self._cluster = directory / CLUSTER_FILE
         self._manifest = directory / MANIFEST_FILE
+        self._accepting = threading.Lock()
 
     def joined(self) -> JoinResult | None:
         """Return the cluster this node belongs to, None before it joined."""
@@ -242,11 +244,13 @@ class Membership:
 
     def accept(self, accepted: Accepted) -> None:
         """Keep the manifest accepted last; nothing older is accepted from now on."""
-        known = self.accepted()
-        assert accepted.version >= known.version, "the session lets no older manifest through"
-        # Each connect brings the same manifest again: only a new one is worth a write with its sync.
-        if accepted != known:
-            _store(self._write, self._manifest, {"version": accepted.version, "digest": accepted.digest.hex()})
+        # A link that broke leaves its write behind in a thread: it must not end after that of the next link.
+        with self._accepting:
+            known = self.accepted()
+            assert accepted.version >= known.version, "the session lets no older manifest through"
+            # Each connect brings the same manifest again: only a new one is worth a write with its sync.
+            if accepted != known:
+                _store(self._write, self._manifest, {"version": accepted.version, "digest": accepted.digest.hex()})
 
 
 class _broken:  # noqa: N801 - a context manager

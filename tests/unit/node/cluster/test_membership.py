@@ -6,6 +6,7 @@ import asyncio
 import json
 import ssl
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from components.certificates import TestAuthority
 from components.http_server import serve
+from components.waiting import HANG_S
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.whole_file import write_whole
 from eyeflow.node.cluster import membership
@@ -301,6 +303,29 @@ def test_a_manifest_that_comes_again_costs_no_write(tmp_path: Path) -> None:
     for accepted in (Accepted(1, bytes(32)), Accepted(1, bytes(32)), Accepted(2, bytes(32)), Accepted(2, bytes(32))):
         kept.accept(accepted)
     assert (writes.count, Membership(tmp_path).accepted()) == (2, Accepted(2, bytes(32)))
+
+
+def test_a_slow_write_of_a_link_that_broke_does_not_take_the_next_manifest_back(tmp_path: Path) -> None:
+    """Nobody waits any more for the thread that writes 1; the next link is there before the disk has answered."""
+    begun, second = threading.Event(), threading.Event()
+
+    def slow(path: Path, data: bytes, mode: int, *, replace: bool = True) -> None:
+        if not begun.is_set():
+            begun.set()
+            second.wait(0.5)  # for whoever does not wait for this write
+        else:
+            write_whole(path, data, mode, replace=replace)
+            second.set()
+            return
+        write_whole(path, data, mode, replace=replace)
+
+    kept = Membership(tmp_path, slow)
+    first = threading.Thread(target=kept.accept, args=[Accepted(1, bytes(32))])
+    first.start()
+    assert begun.wait(HANG_S)
+    kept.accept(Accepted(2, bytes(32)))
+    first.join(HANG_S)
+    assert Membership(tmp_path).accepted() == Accepted(2, bytes(32))
 
 
 def test_an_older_manifest_is_never_kept(tmp_path: Path) -> None:
