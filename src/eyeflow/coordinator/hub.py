@@ -129,25 +129,25 @@ class Hub:
         self.links[link.node] = link
         if older is not None:
             older.close("replaced", "the node opened a newer link")
-            await self._lose(link.node)
+            await self._bear(self._write_lost({link.node}))
 
     async def detach(self, link: OpenLink) -> None:
         """A node's link is gone; nothing to do when a newer one took its place."""
         if self.links.get(link.node) is not link:
             return
         del self.links[link.node]
-        await self._lose(link.node)
+        await self._bear(self._write_lost({link.node}))
         if link.node not in self.links:
             await self._bear(self.nodes.link_closed(link.node, self.clock()))
 
-    async def _lose(self, node: str) -> None:
-        self._lost.add(node)
-        await self._bear(self._write_lost({node}))
-
     async def _write_lost(self, nodes: Collection[str]) -> None:
         """Handed over before the first `await`: what the next link of a node does comes after it."""
-        await self.deployments.lost(sorted(nodes), self.clock())
         self._lost -= set(nodes)
+        try:
+            await self.deployments.lost(sorted(nodes), self.clock())
+        except EyeflowError:
+            self._lost |= set(nodes)
+            raise
 
     async def _bear(self, work: Awaitable[None]) -> None:
         """Go on when the store fails: the next tick tries again."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.app import make_app
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.store.cluster_store import Writing
@@ -102,6 +103,34 @@ def test_what_a_failing_store_did_not_keep_of_a_link_that_ended_is_kept_later(ap
     db.pragma("query_only", False)
     api.tick()
     assert state() == "waiting" and api.hub.trouble == ""
+
+
+def test_of_two_links_that_ended_soon_after_each_other_the_second_is_kept_later_too(api: Any, monkeypatch: Any) -> None:
+    """The first was written, and the disk failed with the second: that one is not taken for written."""
+    hub, asked = api.hub, list[tuple[list[str], asyncio.Future[None]]]()
+
+    def lost(nodes: Any, now_us: int) -> asyncio.Future[None]:
+        asked.append((list(nodes), asyncio.get_running_loop().create_future()))
+        return asked[-1][1]
+
+    async def scenario() -> None:
+        monkeypatch.setattr(hub.deployments, "lost", lost)
+        ending = [asyncio.ensure_future(hub._bear(hub._write_lost({"node-a"}))) for _ in range(2)]
+        await asyncio.sleep(0)
+        (_, first), (_, second) = asked
+        first.set_result(None)
+        second.set_exception(EyeflowError("the disk failed", code="store"))
+        await asyncio.gather(*ending)
+        ticking = asyncio.ensure_future(hub.tick())
+        while len(asked) < 3 and not ticking.done():
+            await asyncio.sleep(0)
+        assert [nodes for nodes, _ in asked[2:]] == [["node-a"]], "it is tried again"
+        asked[2][1].set_result(None)
+        await ticking
+        await hub.tick()
+        assert len(asked) == 3, "and then no more"
+
+    api.runner.run(scenario())
 
 
 def test_what_a_failing_store_did_not_let_follow_follows_later(api: Any, make: Any) -> None:
