@@ -50,6 +50,8 @@ def test_the_marker_never_goes_back(tmp_path: Path) -> None:
         (b" 7 ", 7),
         (b"9" * 19, 10**19 - 1),
         (b"9" * 19 + b"\n", 10**19 - 1),
+        (b"7".ljust(20), 7),
+        (b"7".ljust(21), 0),
         (b"9" * 20, 0),
         (b"9" * 100, 0),
         (b"", 0),

@@ -68,7 +68,9 @@ def test_a_store_of_each_version_is_brought_forward(tmp_path: Path, version: int
     migrate(new)
     columns = "SELECT m.name, c.name, c.type FROM sqlite_schema m, pragma_table_info(m.name) c ORDER BY 1, 2"
     assert list(db.execute(columns)) == list(new.execute(columns)), "as one that was made anew"
+    before = (tmp_path / "store").read_bytes()
     migrate(db)
+    assert (tmp_path / "store").read_bytes() == before, "one that is up to date is not written: its disk may be full"
 
 
 def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
