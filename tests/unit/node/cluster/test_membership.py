@@ -33,6 +33,7 @@ from eyeflow.node.cluster.membership import (
     http_client,
     join_cluster,
 )
+from eyeflow.protocol import certificates
 from eyeflow.protocol.identity import Identity, key_fingerprint, verifies
 from eyeflow.protocol.messages import join_bytes
 from eyeflow.protocol.session import Accepted, Peer
@@ -57,11 +58,14 @@ class Coordinator:
         }
     )
     status: int = 201
+    ca: str = ""
     asked: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
 
     def reply(self, request: Request, body: bytes) -> Response:
         assert request.headers["accept-encoding"] == "identity"
         self.asked.append((request.method, request.url.path, json.loads(body or b"{}")))
+        if request.url.path == "/api/ca":
+            return JSONResponse({"ca": self.ca}, 200 if self.ca else 404)
         if request.url.path.endswith("/api/link/challenge"):
             return JSONResponse(self.challenge)
         return JSONResponse(self.answer, self.status)
@@ -216,6 +220,62 @@ def test_only_a_coordinator_whose_certificate_is_trusted_sees_the_token(tmp_path
         assert refusal(url, ca_file=str(TestAuthority(tmp_path / "other").ca_file)).code == "unreachable"
         assert coordinator.asked == []
         assert join(url, ca_file=str(authority.ca_file)).ca_file == str(authority.ca_file)
+
+
+def with_ca(authority: TestAuthority) -> tuple[str, str]:
+    """A CA as PEM, and a join token that pins it."""
+    ca = certificates.split(authority.ca_file.read_text())[0]
+    return ca, f"{TOKEN}_{certificates.facts(ca).fingerprint[:32]}"
+
+
+def test_a_token_that_pins_a_ca_makes_the_node_trust_that_ca_and_no_other(tmp_path: Path) -> None:
+    for name in ("own", "other"):
+        (tmp_path / name).mkdir()
+    own, other = TestAuthority(tmp_path / "own"), TestAuthority(tmp_path / "other")
+    ca, token = with_ca(own)
+    coordinator = Coordinator(ca=ca)
+    with serve(coordinator.reply, own.issue("coordinator")) as url:
+        assert join(url, token).ca == ca
+        assert coordinator.asked[-1][2]["token"] == token
+        coordinator.asked.clear()
+        assert refusal(url, with_ca(other)[1]).code == "wrong_ca"
+        assert [path for _, path, _ in coordinator.asked] == ["/api/ca"], "nothing secret was sent"
+    coordinator.asked.clear()
+    with serve(coordinator.reply, other.issue("stranger")) as url:
+        assert refusal(url, token).code == "unreachable"
+        assert [path for _, path, _ in coordinator.asked] == ["/api/ca"], "it shows the CA and has no certificate of it"
+
+
+def test_a_token_that_pins_a_ca_goes_over_tls_only(tmp_path: Path) -> None:
+    ca, token = with_ca(TestAuthority(tmp_path))
+    with playing(ca=ca) as (coordinator, url):
+        error = refusal(url, token)
+    assert (error.code, error.exit_code, coordinator.asked) == ("join_refused", ExitCode.PROBLEMS, [])
+    assert "TLS" in error.message and url in error.cause and "https://" in error.next_step
+
+
+def test_a_ca_that_comes_with_the_answer_is_believed_over_tls_only(tmp_path: Path) -> None:
+    """A token from before the CA does not name it; then the server must be known otherwise."""
+    authority = TestAuthority(tmp_path)
+    answer = Coordinator().answer | {"ca": "a CA"}  # type: ignore[operator]
+    with serve(Coordinator(answer=answer).reply, authority.issue("coordinator")) as url:
+        assert join(url, ca_file=str(authority.ca_file)).ca == "a CA"
+    with serve(Coordinator().reply, authority.issue("another")) as url:
+        assert join(url, ca_file=str(authority.ca_file)).ca == ""
+    ca, token = with_ca(authority)
+    with serve(Coordinator(answer=answer, ca=ca).reply, authority.issue("third")) as url:
+        assert join(url, token).ca == ca, "the pinned one counts"
+    with playing(answer=answer) as (_, url):
+        assert join(url).ca == ""
+
+
+def test_the_ca_of_the_cluster_is_kept_and_only_when_there_is_one(tmp_path: Path) -> None:
+    Membership(tmp_path).join(replace(JOINED, ca="a CA"))
+    assert Membership(tmp_path).joined() == replace(JOINED, ca="a CA")
+    plain = json.loads((tmp_path / "cluster.json").read_bytes())
+    assert plain["ca"] == "a CA"
+    (tmp_path / "cluster.json").write_text(json.dumps(plain | {"ca": 5}))
+    unreadable(Membership(tmp_path).joined, "cluster.json")
 
 
 def test_without_tls_no_authorities_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
