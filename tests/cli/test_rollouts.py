@@ -1,0 +1,68 @@
+"""Every strategy with real processes: a good program comes to all nodes, one that fails is taken back from all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Command
+from .test_first_path import TICKER, Cluster, cluster, shown_on_failure, ticker, until
+
+__all__ = ["cluster", "ticker"]
+
+NODES = ("node-a", "node-b")
+TRAPS = TICKER.replace("HIGH else LOW)\n", 'HIGH else LOW)\n    log.info("share {100 / (ticks % 2)}")\n', 1)
+"""Every other execution divides by zero."""
+
+
+class Fleet:
+    """Two nodes that run version 1.0.0 of a rule."""
+
+    def __init__(self, made: Cluster, eyeflow: Command, rule: Path) -> None:
+        self.cluster, self.eyeflow, self.rule = made, eyeflow, rule
+        self.version = 0
+
+    def deploy(self, source: str, *options: str) -> Any:
+        self.version += 1
+        self.rule.write_text(source.replace("1.0.0", f"1.0.{self.version}").split("    test ")[0] + "}\n")
+        ran = self.eyeflow("deploy", self.rule, "--all", "--json", "--timeout", "120", *options)
+        return ran.json | {"code": ran.code, "told": ran.err}
+
+    def runs(self, node: str) -> dict[str, str]:
+        """Which programs a node runs of the rule, by slot."""
+        status = self.cluster.status(node)
+        assert status is not None
+        return {one["slot"]: one["programId"] for one in status["rules"]}  # type: ignore[index, attr-defined]
+
+
+@pytest.fixture
+def fleet(cluster: Cluster, eyeflow: Command, ticker: Path, tmp_path: Path) -> Fleet:
+    eyeflow("keys", "new")
+    url = cluster.coordinator()
+    for node in NODES:
+        cluster.join(node, url)
+        cluster.node(node)
+    return Fleet(cluster, eyeflow, ticker)
+
+
+@pytest.mark.parametrize("strategy", ["immediate", "rolling", "canary", "blue_green", "shadow"])
+def test_a_candidate_that_fails_is_taken_back_everywhere_and_a_good_one_passes(
+    fleet: Fleet, strategy: str, tmp_path: Path
+) -> None:
+    with shown_on_failure(*(tmp_path / f"{name}.log" for name in ("coordinator", *NODES))):
+        assert fleet.deploy(TICKER)["state"] == "succeeded"
+        before = {node: fleet.runs(node) for node in NODES}
+
+        bad = fleet.deploy(TRAPS, "--strategy", strategy, "--observe", "60s", "--percent", "50")
+        assert (bad["code"], bad["state"]) == (1, "failed"), bad
+        assert "executions failed" in bad["reason"], bad["reason"]
+        for node in NODES:
+            until(lambda node=node: fleet.runs(node) == before[node], f"{node} runs what it ran before")
+
+        good = fleet.deploy(TICKER, "--strategy", strategy, "--observe", "3s", "--percent", "50")
+        assert (good["code"], good["state"]) == (0, "succeeded"), good
+        wanted = before["node-a"]["active"] if strategy == "shadow" else good["changes"][0]["programId"]
+        for node in NODES:
+            until(lambda node=node: fleet.runs(node) == {"active": wanted}, f"{node} runs what passed")
