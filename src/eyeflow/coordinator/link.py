@@ -18,6 +18,7 @@ from eyeflow.protocol.messages import Manifest, Message
 from eyeflow.protocol.opening import Opening
 from eyeflow.protocol.session import (
     Applied,
+    Behind,
     Close,
     Connected,
     CoordinatorSession,
@@ -88,6 +89,10 @@ def _unproven(hub: Hub, websocket: WebSocket, node: str | None) -> Problem | Non
     if not known.is_valid(hub.clock()):
         return Problem("bad_certificate", "The certificate has expired.", CERTIFICATE)
     return None
+
+
+NEXT_STEP = ". If what it knows is to count, say so: eyeflow nodes {node} --accept"
+"""What to do about a node that has a newer manifest. Because of an old backup alone nothing is taken back from nodes."""
 
 
 class _Link:
@@ -198,8 +203,11 @@ class _Link:
         hub, now_us = self._hub, self._hub.clock()
         if isinstance(output, Send):
             await self._send(output.message)
+        elif isinstance(output, Behind):
+            hub.nodes.is_ahead(self.node, output.manifest_version)
         elif isinstance(output, Close):
-            await hub.nodes.troubled(self.node, output.reason, now_us)
+            what_to_do = NEXT_STEP.format(node=self.node) if output.code == "manifest_ahead" else ""
+            await hub.nodes.troubled(self.node, output.reason + what_to_do, now_us)
             self.close(output.code, output.reason)
         elif isinstance(output, Connected):
             await hub.nodes.said_hello(self.node, output.hello, output.protocol, now_us)

@@ -41,6 +41,8 @@ class Nodes:
         self.seen_us: dict[str, int] = {}
         self._written_us: dict[str, int] = {}
         self._told_us: dict[str, int] = {}
+        self._ahead: dict[str, int] = {}
+        """Which manifest a node has that this store never knew, as it said last."""
         self._histories: dict[str, History] = {}
         self._unwritten: set[str] = set()
 
@@ -62,6 +64,7 @@ class Nodes:
                 self._renew_manifests(writing, [name], now_us)
             elif is_fresh:
                 _accept(writing, name, now_us, name)
+                self._overtake(writing, name, now_us)
             writing.add_log_entry(LogEntry(now_us, name, "join", name))
             return is_fresh
 
@@ -78,7 +81,7 @@ class Nodes:
             writing.add_log_entry(LogEntry(now_us, actor, "remove_node", name))
 
         await self._store.write(step)
-        for kept in (self.health, self.seen_us, self._written_us, self._told_us, self._histories):
+        for kept in (self.health, self.seen_us, self._written_us, self._told_us, self._ahead, self._histories):
             kept.pop(name, None)
         self._unwritten.discard(name)
 
@@ -88,9 +91,21 @@ class Nodes:
         def step(writing: Writing) -> None:
             found_node(writing, name)
             _accept(writing, name, now_us, actor)
+            self._overtake(writing, name, now_us)
 
         await self._store.write(step)
+        self._ahead.pop(name, None)
         await self._forget_history(name)
+
+    def is_ahead(self, name: str, manifest_version: int) -> None:
+        """The node has accepted a manifest that this store never knew: the store is an older copy."""
+        self._ahead[name] = manifest_version
+
+    def _overtake(self, writing: Writing, name: str, now_us: int) -> None:
+        """Let the next manifest of a node be newer than the one it has: it refuses any other, for ever."""
+        if name in self._ahead:
+            writing.raise_manifest_version(name, self._ahead[name])
+            self._renew_manifests(writing, [name], now_us)
 
     async def _forget_history(self, name: str) -> None:
         if name in self._histories:

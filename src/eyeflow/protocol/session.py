@@ -85,6 +85,13 @@ class Connected:
 
 
 @dataclass(frozen=True, slots=True)
+class Behind:
+    """Coordinator: the node has accepted manifest `manifest_version`, which is newer than any in the store."""
+
+    manifest_version: int
+
+
+@dataclass(frozen=True, slots=True)
 class NeedPrograms:
     """Coordinator: call `deliver` with these programs."""
 
@@ -128,7 +135,9 @@ class Recollected:
     hash: bytes
 
 
-Output = Send | Close | Apply | Remember | Connected | NeedPrograms | Applied | Seen | Differed | Told | Recollected
+Output = (
+    Send | Close | Apply | Remember | Connected | Behind | NeedPrograms | Applied | Seen | Differed | Told | Recollected
+)
 
 
 class Phase(Enum):
@@ -394,7 +403,11 @@ class CoordinatorSession(_Spoken):
         if isinstance(message, Fetch):
             return self._fetch(message)
         if isinstance(message, ManifestResult):
-            return (Applied(message),) if message.manifest_version <= self._offer.version else self._ahead()
+            return (
+                (Applied(message),)
+                if message.manifest_version <= self._offer.version
+                else self._ahead(message.manifest_version)
+            )
         if isinstance(message, Status):
             return (Seen(message),)
         if isinstance(message, Differences):
@@ -434,7 +447,7 @@ class CoordinatorSession(_Spoken):
             return self._close("protocol_version", f"this coordinator speaks protocol {spoken}")
         # The node has accepted more than the store knows: the store is an old copy. Nothing is taken back silently.
         if message.manifest_version > self._offer.version:
-            return self._ahead()
+            return self._ahead(message.manifest_version)
         self._version, self._greeted = VERSIONS[protocol], message
         return (Connected(message, protocol),)
 
@@ -457,5 +470,6 @@ class CoordinatorSession(_Spoken):
             return self._close("unexpected_program", "the node asked for a program outside its manifest")
         return (NeedPrograms(message.manifest_version, message.program_ids),)
 
-    def _ahead(self) -> tuple[Output, ...]:
-        return self._close("manifest_ahead", "the node applied a newer manifest: this coordinator's store is older")
+    def _ahead(self, version: int) -> tuple[Output, ...]:
+        told = f"the node has manifest {version}, this coordinator knows {self._offer.version}: its store is older"
+        return (Behind(version), *self._close("manifest_ahead", told))

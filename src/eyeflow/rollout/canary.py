@@ -1,7 +1,7 @@
 """The strategy `canary`: the candidate acts for a share of the keys, then for more, then for all. A pure function.
 
 The candidate runs on every node that has a link, and sees all events: what a rule remembers is of all of them. Shared
-out is who acts, by a stable hash of (rule, key); exactly one of the two acts for a key (docs/decisions/0013).
+out is who acts, by a stable hash of (rule, key); exactly one of the two acts for a key (docs/decisions/0014).
 """
 
 from __future__ import annotations

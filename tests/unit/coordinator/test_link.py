@@ -226,10 +226,23 @@ def test_a_node_that_knows_a_newer_manifest_is_not_taken_back(cluster: Any, make
                 return "manifest_ahead" in link.status.detail
 
             await make.until(quarantined, "the refusal")
-            assert "newer manifest" in (await client.get("/api/nodes/node-a")).json()["problem"]
+            problem = (await client.get("/api/nodes/node-a")).json()["problem"]
+            assert "the node has manifest 99, this coordinator knows 1" in problem and "--accept" in problem
+
+            async def linked() -> bool:
+                return link.status.state == "up"
+
+            assert not await linked(), "nobody has decided yet"
+            assert (await client.post("/api/nodes/node-a/accept")).status_code == 200
+            await make.until(linked, "the node takes the coordinator's next manifest")
+            await make.until(lambda: newest(membership), "it is newer than the one that the node had")
             await cluster.hang_up_all()
 
     asyncio.run(scenario())
+
+
+async def newest(membership: Membership) -> bool:
+    return membership.accepted().version == 100
 
 
 def test_a_node_that_dies_while_it_installs_ends_up_whole(cluster: Any, make: Any) -> None:

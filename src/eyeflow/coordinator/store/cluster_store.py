@@ -325,6 +325,10 @@ class Writing(Reading, Protocol):
         """Raise the version of a node's manifest and return it, 0 for an unknown node."""
         ...
 
+    def raise_manifest_version(self, node: str, version: int) -> None:
+        """Raise the version of a node's manifest to `version`, if it is lower."""
+        ...
+
     def keep_manifest(self, node: str, body: bytes, signature: bytes, now_us: int) -> None:
         """Keep the signed manifest of the node's present version."""
         ...

@@ -258,6 +258,12 @@ class SqlWriting(SqlReading):
         self._run("UPDATE nodes SET manifest_version = manifest_version + 1 WHERE name = ?", node)
         return self._number("SELECT manifest_version FROM nodes WHERE name = ?", node)
 
+    def raise_manifest_version(self, node: str, version: int) -> None:
+        """Raise the version of a node's manifest to `version`, if it is lower."""
+        self._run(
+            "UPDATE nodes SET manifest_version = ? WHERE name = ? AND manifest_version < ?", version, node, version
+        )
+
     def keep_manifest(self, node: str, body: bytes, signature: bytes, now_us: int) -> None:
         """Keep the signed manifest of the node's present version."""
         self._run(
