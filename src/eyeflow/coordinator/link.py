@@ -92,7 +92,7 @@ def _unproven(hub: Hub, websocket: WebSocket, node: str | None) -> Problem | Non
 
 
 NEXT_STEP = ". If what it knows is to count, say so: eyeflow nodes {node} --accept"
-"""What to do about a node that has a newer manifest. Because of an old backup alone nothing is taken back from nodes."""
+"""What to do about a node that has a newer manifest. An old backup alone takes nothing back from nodes."""
 
 
 class _Link:

@@ -18,6 +18,7 @@ from eyeflow.protocol.session import (
     Accepted,
     Applied,
     Apply,
+    Behind,
     Close,
     Connected,
     CoordinatorSession,
@@ -266,7 +267,7 @@ class CoordinatorWalk:
                 assert len(self.session.deliver(output.manifest_version, given)) == len(given)
                 assert self.session.deliver(output.manifest_version - 1, given) == ()
             else:
-                assert isinstance(output, Send | Close | Applied | Seen | Told)
+                assert isinstance(output, Send | Behind | Close | Applied | Seen | Told)
         assert self.session.offered_version == self.latest.version
 
 
