@@ -13,6 +13,7 @@ from functools import partial
 
 from eyeflow.base.names import near
 from eyeflow.coordinator.acting import Acting, save
+from eyeflow.coordinator.fitness import check_fitness
 from eyeflow.coordinator.manifests import WantedSets
 from eyeflow.coordinator.problem import FieldError, Problem
 from eyeflow.coordinator.store.cluster_store import ClusterStore, CursorTooOldError, Reading, Writing, doubt
@@ -72,6 +73,11 @@ class Draft:
         """The rules that it changes, ascending."""
         return tuple(sorted(one.rule for one in self.changes))
 
+    @property
+    def program_ids(self) -> frozenset[str]:
+        """The programs that it brings."""
+        return frozenset(one.program_id for one in self.changes if one.program_id is not None)
+
 
 class Deployments:
     """The deployments in `store`. `new_id` makes ids."""
@@ -92,13 +98,14 @@ class Deployments:
         """Start a deployment; open deployments that bring one of its rules to one of its nodes are superseded.
 
         `check` runs first, in the same transaction. `linked` are the nodes that have a link. Raises Problem for
-        unknown nodes and for nodes without room.
+        unknown nodes, for nodes without room and for nodes that cannot run it.
         """
         deployment_id = self._new_id()
 
         def step(writing: Writing) -> Deployment:
             check(writing)
             names = chosen_nodes(writing, draft.rules, draft.nodes)
+            check_fitness(writing, names, draft.program_ids, draft.strategy, draft.nodes or ())
             with self._acting(writing, now_us) as acting:
                 return acting.start(_drafted(draft, deployment_id, now_us, actor), names, linked)
 

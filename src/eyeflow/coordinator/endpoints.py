@@ -19,6 +19,7 @@ DEPLOY_PROBLEMS = (
     "rule_not_found",
     "program_not_found",
     "unknown_nodes",
+    "unfit_nodes",
     "untrusted_program",
     "unavailable_strategy",
     "invalid_params",

@@ -11,7 +11,7 @@ from eyeflow.coordinator.problem import FieldError, Problem
 from eyeflow.rollout.deployment import Params
 from eyeflow.svm.container import SignedProgram, decode
 from eyeflow.svm.failure import ProgramError
-from eyeflow.svm.program import Param, Program, SiteKind, Type, TypeTag
+from eyeflow.svm.program import Param, Program, SiteKind, TriggerKind, Type, TypeTag
 from eyeflow.svm.signing import check_signatures
 from eyeflow.svm.verify import verify
 
@@ -62,6 +62,7 @@ def describe(intake: Intake) -> dict[str, Any]:
         "priority": program.priority.name.lower(),
         "signers": [key.hex() for key in intake.signers],
         "capabilities": sorted({capability for capability, _ in sites}),
+        "sources": sorted({one.source for one in program.triggers if one.kind is TriggerKind.SOURCE}),
         "params": [_describe_param(param) for param in program.params],
         "limits": {
             "fuelMax": program.limits.fuel_max,

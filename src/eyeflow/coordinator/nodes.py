@@ -22,6 +22,7 @@ from eyeflow.coordinator.tokens import NEW_JOIN_TOKEN, use_join_token
 from eyeflow.evidence.outcomes import Counts
 from eyeflow.protocol.identity import verifies
 from eyeflow.protocol.messages import Evidence, Head, Status, join_bytes
+from eyeflow.protocol.node_facts import facts_in
 from eyeflow.protocol.opening import Hello
 from eyeflow.protocol.versions import VERSIONS
 
@@ -126,12 +127,13 @@ class Nodes:
 
     async def said_hello(self, name: str, hello: Hello, protocol: int, now_us: int) -> None:
         """The node's link is up and speaks `protocol`: its manifest is signed anew unless it has that form."""
+        facts = facts_in(hello)
         known = await self._store.read(lambda reading: reading.node(name))
         if known is not None and hello.manifest_version < known.applied_version:
             await self._find(name, [went_back(known.applied_version, hello.manifest_version)], now_us)
 
         def step(writing: Writing) -> None:
-            writing.record_hello(name, hello.software, protocol, now_us)
+            writing.record_hello(name, hello.software, protocol, now_us, facts)
             manifest = writing.manifest(name)
             if manifest is not None and not VERSIONS[protocol].wrote(manifest.body):
                 self._renew_manifests(writing, [name], now_us)

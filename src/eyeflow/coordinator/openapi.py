@@ -10,7 +10,8 @@ from eyeflow import __version__
 from eyeflow.coordinator import metrics
 from eyeflow.coordinator.endpoints import ENDPOINTS, PROGRAM_MEDIA_TYPE, Endpoint
 from eyeflow.coordinator.problem import CODES, MEDIA_TYPE
-from eyeflow.coordinator.shapes import SCHEMAS, ref
+from eyeflow.coordinator.shape_words import ref
+from eyeflow.coordinator.shapes import SCHEMAS
 
 OPENAPI_PATH = "/api/openapi.json"
 

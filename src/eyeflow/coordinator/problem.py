@@ -38,6 +38,7 @@ CODES: dict[str, tuple[int, str]] = {
     "invalid_program": (422, "The program is malformed or fails verification"),
     "untrusted_program": (422, "No trusted key signed the program"),
     "unknown_nodes": (422, "Some nodes are not in the cluster"),
+    "unfit_nodes": (422, "Some nodes cannot run this"),
     "unavailable_strategy": (422, "The strategy is not available"),
     "invalid_params": (422, "The parameters do not fit the program"),
     "limit_reached": (422, "A bound of the coordinator is reached"),

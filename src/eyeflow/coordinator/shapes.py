@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from eyeflow.coordinator.histories import Doubt
 from eyeflow.coordinator.problem import CODES
+from eyeflow.coordinator.shape_words import (
+    COUNT,
+    HEX32,
+    NAME,
+    NODE_NAME,
+    PEM,
+    RULE,
+    SCALAR,
+    TEXT,
+    TIME_US,
+    Shape,
+    array,
+    closed,
+    names,
+    ref,
+)
 from eyeflow.coordinator.tokens import JOIN_TOKEN_S, JOIN_TOKEN_S_MAX, TOKEN_S, TOKEN_S_MAX
 from eyeflow.evidence.verdict import Kind
 from eyeflow.protocol.messages import HealthState
@@ -23,51 +37,7 @@ from eyeflow.rollout.deployment import (
 )
 from eyeflow.rollout.strategies import STRATEGIES
 
-_Shape = dict[str, Any]
-
-NODE_NAME: _Shape = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", "examples": ["node-prod-01"]}
-RULE: _Shape = {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,62}$", "examples": ["overheat_relay"]}
-HEX32: _Shape = {"type": "string", "pattern": "^[0-9a-f]{64}$", "examples": ["9f" * 32]}
-TIME_US: _Shape = {
-    "type": "integer",
-    "minimum": 0,
-    "description": "microseconds since 1970 UTC, 0 for never",
-    "examples": [1790000000000000],
-}
-COUNT: _Shape = {"type": "integer", "minimum": 0, "examples": [1]}
-TEXT: _Shape = {"type": "string", "examples": [""]}
-PEM: _Shape = {"type": "string", "examples": ["-----BEGIN CERTIFICATE-----..."]}
-NAME: _Shape = {"type": "string", "minLength": 1, "maxLength": 64, "examples": ["ci"]}
-SCALAR: _Shape = {"type": ["boolean", "number", "string"], "examples": [75.5]}
-
-
-def ref(name: str) -> _Shape:
-    """Return a reference to one of SCHEMAS."""
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def array(items: _Shape) -> _Shape:
-    """Return the schema of a list."""
-    return {"type": "array", "items": items}
-
-
-def closed(description: str, properties: _Shape, required: tuple[str, ...] | None = None) -> _Shape:
-    """Return the schema of an object with these members and no others; all required unless `required` says which."""
-    return {
-        "type": "object",
-        "description": description,
-        "properties": properties,
-        "required": list(properties if required is None else required),
-        "additionalProperties": False,
-    }
-
-
-def _names(members: Any) -> _Shape:
-    values = [member.value for member in members]
-    return {"type": "string", "enum": values, "examples": values[:1]}
-
-
-_PARAMS: _Shape = {
+_PARAMS: Shape = {
     "type": "object",
     "description": "values of the rule's parameters by name; an enum by its member's name, a duration in microseconds",
     "maxProperties": PARAMS_MAX,
@@ -76,7 +46,7 @@ _PARAMS: _Shape = {
 }
 _TARGET = closed("A program with its parameters", {"programId": HEX32, "params": _PARAMS, "deploymentId": TEXT})
 
-_PERCENT: _Shape = {"type": "number", "minimum": 0.01, "maximum": 100, "examples": [10]}
+_PERCENT: Shape = {"type": "number", "minimum": 0.01, "maximum": 100, "examples": [10]}
 _OPTIONS = closed(
     "How the strategy goes about it; what is left out is as the strategy has it",
     {
@@ -127,7 +97,7 @@ _OPTIONS = closed(
     },
     (),
 )
-_ROLLOUT: _Shape = {
+_ROLLOUT: Shape = {
     "nodeIds": {"type": "array", "items": NODE_NAME, "minItems": 1, "maxItems": NODES_MAX, "uniqueItems": True},
     "all": {"const": True, "description": "every node of the cluster", "examples": [True]},
     "strategy": {"type": "string", "default": "immediate", "examples": sorted(STRATEGIES)},
@@ -148,7 +118,7 @@ _CHANGE = closed(
     ("rule",),
 )
 
-_DEPLOY_EXAMPLE: _Shape = {
+_DEPLOY_EXAMPLE: Shape = {
     "nodeIds": ["node-prod-01", "node-edge-01"],
     "strategy": "immediate",
     "rollbackOnError": True,
@@ -157,7 +127,7 @@ _DEPLOY_EXAMPLE: _Shape = {
 }
 """Written out: an example made of the members' own would have both `nodeIds` and `all`, which is refused."""
 
-_SUMMARY: _Shape = {
+_SUMMARY: Shape = {
     "id": {"type": "string", "examples": ["d-3f9a10c2b7e4"]},
     "name": {"type": "string", "description": "its rule, or how many there are", "examples": ["overheat_relay"]},
     "changes": array(
@@ -174,7 +144,7 @@ _SUMMARY: _Shape = {
         closed("Why it does not go on", {"code": TEXT, "text": TEXT, "sinceUs": TIME_US}),
     ),
     "rollbackOnError": {"type": "boolean", "examples": [True]},
-    "state": _names(DeploymentState),
+    "state": names(DeploymentState),
     "over": {"type": "boolean", "description": "whether the state is terminal", "examples": [False]},
     "reason": TEXT,
     "createdBy": TEXT,
@@ -189,7 +159,7 @@ _SUMMARY: _Shape = {
     },
 }
 
-_TOKEN_INFO: _Shape = {
+_TOKEN_INFO: Shape = {
     "id": TEXT,
     "name": TEXT,
     "role": TEXT,
@@ -203,7 +173,7 @@ _TOKEN_INFO: _Shape = {
 _VERDICT = closed(
     "What the evidence tells of what was deployed, as of the last look; null while nothing is watched",
     {
-        "kind": _names(Kind),
+        "kind": names(Kind),
         "reason": TEXT,
         "leftS": {"type": "number", "description": "seconds of the time to watch that are left", "examples": [42]},
         "executions": COUNT,
@@ -216,7 +186,22 @@ _VERDICT = closed(
     },
 )
 
-SCHEMAS: dict[str, _Shape] = {
+_TOLD: Shape = {"type": ["array", "null"], "items": {"type": "string"}, "examples": [["gpio.*"]]}
+_FACTS = closed(
+    "What the node told of itself; null when it told nothing. A list is null when it is too long to be told",
+    {
+        "profile": {"type": "string", "examples": ["linux"]},
+        "chip": TEXT,
+        "architecture": {"type": "string", "examples": ["aarch64"]},
+        "memoryBytes": {**COUNT, "description": "0: unknown"},
+        "abi": COUNT,
+        "grants": _TOLD,
+        "drivers": _TOLD,
+        "sources": _TOLD,
+    },
+)
+
+SCHEMAS: dict[str, Shape] = {
     "Problem": closed(
         "A refusal as problem details (RFC 9457)",
         {
@@ -251,9 +236,9 @@ SCHEMAS: dict[str, _Shape] = {
         {
             "node": NODE_NAME,
             "connected": {"type": "boolean", "description": "whether its link is open now", "examples": [True]},
-            "state": _names(NodeState),
+            "state": names(NodeState),
             "reason": TEXT,
-            "place": _names(Place),
+            "place": names(Place),
             "previous": array(closed("The last known good of a rule", {"rule": RULE, "programId": TEXT})),
         },
     ),
@@ -278,6 +263,7 @@ SCHEMAS: dict[str, _Shape] = {
             "priority": TEXT,
             "signers": array(HEX32),
             "capabilities": array(TEXT),
+            "sources": array(TEXT),
             "params": array({"type": "object", "description": "name, type, default, and low, high, members if any"}),
             "limits": {"type": "object", "additionalProperties": COUNT, "description": "proven by the verifier"},
             "sizeBytes": COUNT,
@@ -314,7 +300,7 @@ SCHEMAS: dict[str, _Shape] = {
                 "description": "which program of the rule this is; empty for a port",
                 "examples": ["active"],
             },
-            "state": _names(HealthState),
+            "state": names(HealthState),
             "detail": TEXT,
             "programId": TEXT,
             "counters": {"type": "object", "additionalProperties": COUNT, "examples": [{"executions": 42}]},
@@ -323,7 +309,7 @@ SCHEMAS: dict[str, _Shape] = {
     "Finding": closed(
         "What contradicts the history of a node: an older copy, a fork, a twin with the same key, or a lost store",
         {
-            "kind": _names(Doubt),
+            "kind": names(Doubt),
             "blocks": {
                 "type": "boolean",
                 "description": "whether deployments to this node fail until it is accepted",
@@ -346,6 +332,7 @@ SCHEMAS: dict[str, _Shape] = {
                 **COUNT,
                 "description": "the version of the link protocol that it spoke last; 0 before its first link",
             },
+            "facts": {**_FACTS, "type": ["object", "null"]},
             "joinedUs": TIME_US,
             "lastSeenUs": TIME_US,
             "epoch": COUNT,

@@ -13,6 +13,7 @@ from eyeflow.coordinator.store.facts import ApiToken, Kept, NodeRecord, ProgramR
 from eyeflow.evidence.verdict import Verdict
 from eyeflow.protocol.identity import key_fingerprint
 from eyeflow.protocol.messages import RuleResult
+from eyeflow.protocol.node_facts import NodeFacts as ToldFacts
 from eyeflow.protocol.slot import Slot
 from eyeflow.rollout.deployment import Deployment, NodeProgress, Options, Rollback, Target, Targets
 
@@ -150,6 +151,7 @@ def program_view(program: ProgramRecord) -> dict[str, Any]:
         "version": program.version,
         "sequence": program.sequence,
         "profile": program.profile,
+        "sources": [],
         **program.about,
         "sizeBytes": program.size_bytes,
         "uploadedUs": program.uploaded_us,
@@ -196,6 +198,7 @@ def node_view(hub: Hub, facts: NodeFacts) -> dict[str, Any]:
         "fingerprint": key_fingerprint(node.public_key),
         "software": node.software,
         "protocol": node.protocol,
+        "facts": None if node.facts is None else facts_view(node.facts),
         "joinedUs": node.joined_us,
         "lastSeenUs": max(node.last_seen_us, hub.nodes.seen_us.get(node.name, 0)),
         "epoch": status.epoch if status is not None else node.epoch,
@@ -206,6 +209,20 @@ def node_view(hub: Hub, facts: NodeFacts) -> dict[str, Any]:
         **_history_view(facts),
         "rules": [_rule_on_node(facts, rule) for rule in sorted(facts.wanted.keys() | facts.said.keys())],
         "health": health,
+    }
+
+
+def facts_view(facts: ToldFacts) -> dict[str, Any]:
+    """Return what a node tells of itself."""
+    return {
+        "profile": facts.profile,
+        "chip": facts.chip,
+        "architecture": facts.architecture,
+        "memoryBytes": facts.memory_bytes,
+        "abi": facts.abi,
+        "grants": facts.grants,
+        "drivers": facts.drivers,
+        "sources": facts.sources,
     }
 
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from eyeflow.node.io.ports import PortStatus
 from eyeflow.node.store.types import ON_TRIAL, Actuation, SlotRow, Terms
 from eyeflow.protocol.messages import Difference, Evidence
+from eyeflow.protocol.node_facts import NodeFacts
 from eyeflow.protocol.slot import Slot
 from eyeflow.svm.program import Value
 
@@ -44,12 +45,16 @@ class InstallResult:
 
 @dataclass(frozen=True, slots=True)
 class NodeIdentity:
-    """Who the node is: its name, the epoch of its audit chain, its Ed25519 public key (32 bytes), its version."""
+    """Who the node is: its name, the epoch of its audit chain, its Ed25519 public key (32 bytes), its version.
+
+    `facts`: what it can run, None when it does not tell.
+    """
 
     name: str
     epoch: int
     public_key: bytes
     version: str
+    facts: NodeFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)

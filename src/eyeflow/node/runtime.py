@@ -25,6 +25,7 @@ from eyeflow.node.engine.revocation import Revocation
 from eyeflow.node.engine.trials import Trials
 from eyeflow.node.io.ports import Source, Subscription
 from eyeflow.node.io.world import World
+from eyeflow.node.own_facts import own_facts
 from eyeflow.node.run_key import RunKey
 from eyeflow.node.status.evidence import evidence_told
 from eyeflow.node.status.report import node_status
@@ -71,7 +72,8 @@ class NodeRuntime:
         self.revocation = Revocation(self.installer, clock, config.revoked_grace_s)
         self.trials = Trials(self.installer, clock)
         self.engine.on_counted = self.trials.stir
-        self.identity = NodeIdentity(config.name, writer.store.epoch, identity.public_key, version("eyeflow"))
+        facts = own_facts(config.grants, world.drivers, config.ports)
+        self.identity = NodeIdentity(config.name, writer.store.epoch, identity.public_key, version("eyeflow"), facts)
 
     async def start(self) -> None:
         """Bring back what the last run left: programs, state, unfinished actions; record the start."""

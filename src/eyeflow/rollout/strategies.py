@@ -23,6 +23,8 @@ STRATEGIES: Mapping[str, Strategy] = {
 
 OBSERVE_S: Mapping[str, int] = {"blue_green": 60, "canary": 60, "immediate": 0, "rolling": 60, "shadow": 3600}
 """For how long each watches after a step, until told otherwise."""
+WITH_CANDIDATES = frozenset({"blue_green", "canary", "shadow"})
+"""The strategies that let two programs of a rule run beside each other."""
 
 
 def cancel(deployment: Deployment, now_us: int) -> tuple[Action, ...]:

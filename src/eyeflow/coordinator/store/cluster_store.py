@@ -33,6 +33,7 @@ from eyeflow.coordinator.store.facts import (
 )
 from eyeflow.protocol.identity import Identity
 from eyeflow.protocol.messages import RuleResult
+from eyeflow.protocol.node_facts import NodeFacts
 from eyeflow.rollout.actions import Which
 from eyeflow.rollout.deployment import Deployment, NodeProgress, NodeState, Target, Wanted
 
@@ -274,8 +275,8 @@ class Writing(Reading, Protocol):
         """Remove a node with all that was wanted and known of it; keep the highest version of its manifests."""
         ...
 
-    def record_hello(self, node: str, software: str, protocol: int, now_us: int) -> None:
-        """Keep that a node's link is up, and which protocol version it speaks."""
+    def record_hello(self, node: str, software: str, protocol: int, now_us: int, facts: NodeFacts | None) -> None:
+        """Keep that a node's link is up, which protocol version it speaks, and what it tells of itself."""
         ...
 
     def record_seen(self, seen: Iterable[Seen]) -> None:

@@ -7,13 +7,15 @@ from enum import Enum
 from typing import Any
 
 from eyeflow.protocol.messages import RuleResult
+from eyeflow.protocol.node_facts import NodeFacts
 
 
 @dataclass(frozen=True, slots=True)
 class NodeRecord:
     """One node. `applied_version`: the newest manifest that it said it applied. `problem`: why its link was closed.
 
-    `protocol`: the version of the link protocol that it spoke last, 0 before its first link.
+    `protocol`: the version of the link protocol that it spoke last, 0 before its first link. `facts`: what it told of
+    itself then, None when it told nothing.
     """
 
     name: str
@@ -27,6 +29,7 @@ class NodeRecord:
     applied_version: int
     problem: str
     protocol: int
+    facts: NodeFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)

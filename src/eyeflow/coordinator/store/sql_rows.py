@@ -10,6 +10,7 @@ from eyeflow.coordinator.histories import Doubt, Finding, History
 from eyeflow.coordinator.store.facts import ApiToken, Change, ChangeKind, JoinToken, NodeRecord, ProgramRecord
 from eyeflow.coordinator.store.sql import Row
 from eyeflow.protocol.messages import BOOT_BYTES, Head, RuleResult, RuleState
+from eyeflow.protocol.node_facts import NodeFacts
 from eyeflow.protocol.slot import Slot
 from eyeflow.rollout.deployment import (
     LOOK_S,
@@ -29,7 +30,7 @@ from eyeflow.rollout.deployment import (
 
 NODE = (
     "name, public_key, joined_us, last_seen_us, software, epoch, next_seq, manifest_version, applied_version, problem, "
-    "protocol"
+    "protocol, facts"
 )
 PROGRAM = "id, rule, version, sequence, profile, about, uploaded_us, uploaded_by, length(bytes)"
 API_TOKEN = "id, name, role, hash, created_us, revoked_us, expires_us, used_us"
@@ -90,7 +91,23 @@ def wanted_of(row: Row) -> Wanted:
 def node_of(row: Row) -> NodeRecord:
     """Return a node from the columns NODE."""
     name, public_key, *rest = row
+    rest[-1] = _facts_of(json.loads(rest[-1]))
     return NodeRecord(name, bytes(public_key), *rest)
+
+
+def dump_facts(facts: NodeFacts | None) -> str:
+    """Return what a node told of itself as JSON text."""
+    if facts is None:
+        return dump(None)
+    machine = [facts.profile, facts.chip, facts.architecture, facts.memory_bytes, facts.abi]
+    return dump([*machine, facts.grants, facts.drivers, facts.sources])
+
+
+def _facts_of(value: list[Any] | None) -> NodeFacts | None:
+    if value is None:
+        return None
+    *machine, grants, drivers, sources = value
+    return NodeFacts(*machine, *(None if names is None else tuple(names) for names in (grants, drivers, sources)))
 
 
 def program_of(row: Row) -> ProgramRecord:

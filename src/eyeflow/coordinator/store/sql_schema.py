@@ -99,6 +99,9 @@ CREATE TABLE log(
 ALTER TABLE api_tokens ADD COLUMN expires_us INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE api_tokens ADD COLUMN used_us INTEGER NOT NULL DEFAULT 0;
 """,
+    """
+ALTER TABLE nodes ADD COLUMN facts TEXT NOT NULL DEFAULT 'null';
+""",
 )
 """Number n brings a file of version n to version n + 1 (PRAGMA user_version). A released one is never changed.
 

@@ -22,6 +22,7 @@ from eyeflow.coordinator.store.facts import (
 )
 from eyeflow.coordinator.store.sql_reading import SqlReading
 from eyeflow.protocol.messages import RuleState
+from eyeflow.protocol.node_facts import NodeFacts
 from eyeflow.rollout.actions import Nodes
 from eyeflow.rollout.deployment import Deployment, NodeProgress, NodeState, Target, Wanted
 
@@ -140,11 +141,11 @@ class SqlWriting(SqlReading):
         self._run("DELETE FROM nodes WHERE name = ?", name)
         self.add_change(now_us, ChangeKind.NODE, name)
 
-    def record_hello(self, node: str, software: str, protocol: int, now_us: int) -> None:
-        """Keep that a node's link is up, and which protocol version it speaks."""
+    def record_hello(self, node: str, software: str, protocol: int, now_us: int, facts: NodeFacts | None) -> None:
+        """Keep that a node's link is up, which protocol version it speaks, and what it tells of itself."""
         self._run(
-            "UPDATE nodes SET last_seen_us = ?, software = ?, protocol = ?, problem = '' WHERE name = ?",
-            *(now_us, software, protocol, node),
+            "UPDATE nodes SET last_seen_us = ?, software = ?, protocol = ?, facts = ?, problem = '' WHERE name = ?",
+            *(now_us, software, protocol, rows.dump_facts(facts), node),
         )
         self.add_change(now_us, ChangeKind.NODE, node)
 

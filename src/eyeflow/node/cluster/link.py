@@ -51,6 +51,7 @@ from eyeflow.protocol.messages import (
     Status,
     link_bytes,
 )
+from eyeflow.protocol.node_facts import facts_extension
 from eyeflow.protocol.opening import NONCE_BYTES, Hello
 from eyeflow.protocol.session import Accepted, Apply, Close, NodeSession, Output, Phase, Remember, Send
 from eyeflow.protocol.slot import Slot
@@ -221,6 +222,7 @@ class CoordinatorLink:
             joined.node,
             self._accepted.version,
             self._random.randbytes(NONCE_BYTES),
+            () if identity.facts is None else facts_extension(identity.facts),
         )
         return NodeSession(hello, joined.peer, self._accepted, self._head(), self._installed())
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.node.io.connector import PortsConfig
 from eyeflow.node.io.ports import Subscription
 from eyeflow.node.io.world import check_subscription
+from eyeflow.protocol.node_facts import is_granted, namespace_of
 from eyeflow.svm.container import SignedProgram, decode
 from eyeflow.svm.execution import Machine
 from eyeflow.svm.instance import default_machine
@@ -103,12 +103,7 @@ class Policy:
 
     def is_granted(self, capability: str) -> bool:
         """Return whether the configuration grants a capability."""
-        return any(fnmatchcase(capability, pattern) for pattern in self.grants)
-
-
-def namespace_of(capability: str) -> str:
-    """Return `gpio` of `gpio.set_pin`."""
-    return capability.partition(".")[0]
+        return is_granted(capability, self.grants)
 
 
 def subscription_of(trigger: Trigger) -> Subscription | None:

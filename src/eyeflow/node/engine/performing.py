@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 
 from eyeflow.base.reasons import internal
 from eyeflow.node.clock import Clock
-from eyeflow.node.engine.admission import namespace_of
 from eyeflow.node.engine.arbiter import Arbiter
 from eyeflow.node.engine.core import Core
 from eyeflow.node.engine.intake import plain_text
@@ -16,6 +15,7 @@ from eyeflow.node.engine.rounds import Dispatch, PlannedAction
 from eyeflow.node.engine.rule_host import named_failure
 from eyeflow.node.io.ports import Driver
 from eyeflow.protocol.audit_bodies import ActionOutcome, ActionResultBody
+from eyeflow.protocol.node_facts import namespace_of
 from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.program import Site
 

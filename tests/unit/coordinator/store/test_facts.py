@@ -121,7 +121,7 @@ def test_nodes(kept: Any) -> None:
     assert told(kept, lambda writing: writing.record_problem("a", "why", 9)) == [(ChangeKind.NODE, "a", "")]
     assert told(kept, lambda writing: writing.record_problem("a", "why", 9)) == [], "it is known already"
     assert look(kept, lambda reading: reading.node("a")) == node("a", problem="why")
-    assert told(kept, lambda writing: writing.record_hello("a", "1.2.3", 3, 9)) == [(ChangeKind.NODE, "a", "")]
+    assert told(kept, lambda writing: writing.record_hello("a", "1.2.3", 3, 9, None)) == [(ChangeKind.NODE, "a", "")]
     up = node("a", last_seen_us=9, software="1.2.3", protocol=3)
     assert look(kept, lambda reading: reading.node("a")) == up, "a link that is up is no problem"
     assert told(kept, lambda writing: writing.record_seen([Seen("a", 5, 6, 7), Seen("c", 1, 1, 1)])) == []

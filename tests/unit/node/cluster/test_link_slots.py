@@ -12,14 +12,17 @@ from msgspec.structs import replace
 
 from components.node_sim import NodeSim, program
 from eyeflow.node.cluster.link import CoordinatorLink
-from eyeflow.node.cluster.membership import Membership
+from eyeflow.node.cluster.membership import JoinResult, Membership
 from eyeflow.node.run_key import RunKey, active, candidate
 from eyeflow.node.store.types import Batch, Committed, StorageError
 from eyeflow.protocol.audit_bodies import SlotBody, SlotChange
 from eyeflow.protocol.messages import EvidenceStanding, ManifestEntry, RuleResult, RuleState, Trial, WantedManifest
-from eyeflow.protocol.session import Apply
+from eyeflow.protocol.node_facts import facts_in
+from eyeflow.protocol.opening import Hello
+from eyeflow.protocol.session import Apply, Send
 from eyeflow.protocol.slot import Slot
 from eyeflow.svm.container import decode
+from eyeflow.svm.opcodes import ABI
 
 
 def rule(version: int) -> bytes:
@@ -68,6 +71,25 @@ class Manifests:
     @property
     def memory(self) -> object:
         return self.sim.node.engine.core.rules[active("counter")].instance.state_values()["n"]
+
+
+def test_a_node_tells_what_it_is_and_may_do(tmp_path: Path) -> None:
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path)
+        signed = JoinResult("http://127.0.0.1:1", "sim", "c" * 64, bytes(32), ())
+        (send,) = CoordinatorLink(sim.node, Membership(tmp_path / "cluster"))._session(signed).start()
+        assert isinstance(send, Send)
+        assert isinstance(send.message, Hello)
+        facts = facts_in(send.message)
+        assert facts is not None
+        assert (facts.profile, facts.abi, facts.grants) == ("linux", ABI, tuple(sorted(sim.node.config.grants)))
+        assert facts.drivers == tuple(sorted(sim.node.world.drivers))
+        assert facts.sources is not None
+        assert {"mqtt", "gpio"} <= set(facts.sources)
+        assert facts.memory_bytes > 1 << 20
+        await sim.stop()
+
+    asyncio.run(test())
 
 
 def test_a_manifest_stages_promotes_and_drops_candidates(tmp_path: Path) -> None:

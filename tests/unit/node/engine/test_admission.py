@@ -10,9 +10,10 @@ import pytest
 from components.node_sim import SIGNER, program
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.compiler.compile import CompileOptions, compile_rule
-from eyeflow.node.engine.admission import BUS_SOURCE, Policy, Refused, namespace_of, subscription_of
+from eyeflow.node.engine.admission import BUS_SOURCE, Policy, Refused, subscription_of
 from eyeflow.node.io.connectors import ports_config
 from eyeflow.node.io.ports import Subscription
+from eyeflow.protocol.node_facts import namespace_of
 from eyeflow.svm.container import encode
 from eyeflow.svm.fast import FastMachine
 from eyeflow.svm.program import Profile, Trigger, TriggerKind

@@ -1,0 +1,113 @@
+"""Whether a node can run what a deployment brings: asked before anything is stored. The node checks again by itself.
+
+A node that does not tell something of itself is not refused for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from eyeflow.coordinator.problem import FieldError, Problem
+from eyeflow.coordinator.store.cluster_store import Reading
+from eyeflow.coordinator.store.facts import NodeRecord, ProgramRecord
+from eyeflow.protocol.node_facts import NodeFacts, is_granted, namespace_of
+from eyeflow.rollout.strategies import WITH_CANDIDATES
+from eyeflow.svm.opcodes import ABI
+
+CANDIDATES_SINCE = 3
+"""The first protocol version whose nodes let a candidate act, and tell evidence of it."""
+BUS_SOURCE = "event"
+"""The source of events that rules emit: every node has it."""
+UNFIT_SHOWN_MAX = 50
+"""Nodes that a refusal names; how many more there are is said as a number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a program needs of a node."""
+
+    rule: str
+    profile: str
+    chip: str
+    capabilities: tuple[str, ...]
+    sources: tuple[str, ...]
+
+
+def needs_of(program: ProgramRecord) -> Needs:
+    """Return what a program needs."""
+    about = program.about
+    sources = tuple(about.get("sources", ()))
+    return Needs(program.rule, program.profile, about["chip"], tuple(about["capabilities"]), sources)
+
+
+def unfitness(node: NodeRecord, needs: Collection[Needs], strategy: str) -> tuple[str, ...]:
+    """Return why a node cannot run these programs by this strategy; nothing when it can, as far as is known."""
+    found = []
+    if strategy in WITH_CANDIDATES and 0 < node.protocol < CANDIDATES_SINCE:
+        found.append(
+            f"speaks protocol {node.protocol}, which knows no {strategy}: update eyeflow there, or choose another "
+            "strategy"
+        )
+    if node.facts is not None:
+        found += [why for one in needs for why in _lacks(node.facts, one)]
+    return tuple(found)
+
+
+def _lacks(facts: NodeFacts, needs: Needs) -> list[str]:
+    if (facts.profile, facts.chip) != (needs.profile, needs.chip):
+        made_for = needs.chip or f"the profile {needs.profile}"
+        runs = facts.chip or f"the profile {facts.profile}"
+        return [f"runs programs of {runs}, and `{needs.rule}` is compiled for {made_for}"]
+    if facts.abi < ABI:
+        return [f"its SVM has ABI {facts.abi}, and `{needs.rule}` is compiled for ABI {ABI}: update eyeflow there"]
+    found = []
+    ungranted = _without(needs.capabilities, facts.grants, is_granted)
+    if ungranted:
+        found.append(f"does not grant {', '.join(ungranted)}, which `{needs.rule}` needs: see [grants] allow there")
+    unserved = _without(needs.capabilities, facts.drivers, lambda name, drivers: namespace_of(name) in drivers)
+    if unserved := [name for name in unserved if name not in ungranted]:
+        found.append(f"has no driver for {', '.join(unserved)}, which `{needs.rule}` needs: see its configuration")
+    unknown = _without(needs.sources, facts.sources, lambda name, sources: name == BUS_SOURCE or name in sources)
+    if unknown:
+        found.append(f"has no source {', '.join(unknown)}, which `{needs.rule}` needs: see its configuration")
+    return found
+
+
+def _without(
+    names: Collection[str], there: tuple[str, ...] | None, has: Callable[[str, Collection[str]], bool]
+) -> list[str]:
+    return [] if there is None else [name for name in names if not has(name, there)]
+
+
+def needed(reading: Reading, program_ids: Collection[str]) -> tuple[Needs, ...]:
+    """Return what these programs need."""
+    found = (reading.program(program_id) for program_id in sorted(program_ids))
+    return tuple(needs_of(one) for one in found if one is not None)
+
+
+def unfit_nodes(
+    reading: Reading, names: Sequence[str], needs: Collection[Needs], strategy: str
+) -> dict[str, tuple[str, ...]]:
+    """Return which of these nodes cannot run these programs, each with its reasons."""
+    nodes = (reading.node(name) for name in names)
+    found = {one.name: unfitness(one, needs, strategy) for one in nodes if one is not None}
+    return {name: why for name, why in found.items() if why}
+
+
+def check_fitness(
+    reading: Reading, names: Sequence[str], program_ids: Collection[str], strategy: str, asked: Sequence[str] = ()
+) -> None:
+    """Raise Problem 422 when one of these nodes cannot run one of these programs. `asked`: those the request names.
+
+    Also when they were chosen with all others: a deployment that leaves some out by itself would be a surprise.
+    """
+    unfit = unfit_nodes(reading, names, needed(reading, program_ids), strategy)
+    if not unfit:
+        return
+    places = {name: f"/nodeIds/{number}" for number, name in enumerate(asked)}
+    shown = list(unfit)[:UNFIT_SHOWN_MAX]
+    errors = [FieldError(places.get(name, ""), f"{name} {why}") for name in shown for why in unfit[name]]
+    more = f" and {len(unfit) - len(shown)} more" if len(unfit) > len(shown) else ""
+    detail = f"{len(unfit)} of {len(names)} nodes cannot run this: {', '.join(shown)}{more}. Nothing was deployed."
+    raise Problem("unfit_nodes", detail, "leave them out, or change what their configuration grants", errors)
