@@ -106,7 +106,7 @@ class Deployments:
             check(writing)
             names = chosen_nodes(writing, draft.rules, draft.nodes)
             check_fitness(writing, names, draft.program_ids, draft.strategy, draft.nodes or ())
-            with self._acting(writing, now_us) as acting:
+            with self._acting(writing, now_us, is_asked=True) as acting:
                 return acting.start(_drafted(draft, deployment_id, now_us, actor), names, linked)
 
         return self._store.write(step)
@@ -282,10 +282,10 @@ class Deployments:
                     acting.settle(deployment)
 
     @contextmanager
-    def _acting(self, writing: Writing, now_us: int) -> Iterator[Acting]:
+    def _acting(self, writing: Writing, now_us: int, *, is_asked: bool = False) -> Iterator[Acting]:
         acting = Acting(writing, WantedSets(self._store, writing, now_us), now_us)
         yield acting
-        acting.wanted.sign()
+        acting.wanted.sign(is_asked=is_asked)
 
 
 def _with_link(reading: Reading) -> list[str]:

@@ -6,6 +6,7 @@ from eyeflow.coordinator.store.cluster_store import ClusterStore, Writing, trust
 from eyeflow.protocol.messages import ManifestEntry, Trial, WantedManifest, manifest_bytes
 from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.versions import PROTOCOL_VERSION_MAX, VERSIONS
+from eyeflow.protocol.wire import ProtocolError
 from eyeflow.rollout.deployment import Wanted
 
 
@@ -27,13 +28,24 @@ class WantedSets:
             self._versions[node] = self._writing.next_manifest_version(node)
         return self._versions[node]
 
-    def sign(self) -> None:
-        """Sign a manifest for each node that was touched; raises ProtocolError when a wanted set is too large."""
+    def sign(self, *, is_asked: bool = False) -> None:
+        """Sign a manifest for each node that was touched.
+
+        Where somebody asked for the change, a wanted set that is too large raises ProtocolError. Where it follows from
+        something else, its node shows it as a problem: raised there, it would hold up all other deployments for ever.
+        """
         signers = tuple(sorted(trusted_signers(self._writing))) if self._versions else ()
         for node, version in sorted(self._versions.items()):
             entries = tuple(_entry(one) for one in self._writing.wanted(node))
-            wanted = WantedManifest(self._coordinator_id, node, version, self._now_us, entries, signers)
-            body = VERSIONS.get(_spoken_by(self._writing, node), VERSIONS[PROTOCOL_VERSION_MAX]).encode_manifest(wanted)
+            try:
+                wanted = WantedManifest(self._coordinator_id, node, version, self._now_us, entries, signers)
+                spoken = VERSIONS.get(_spoken_by(self._writing, node), VERSIONS[PROTOCOL_VERSION_MAX])
+                body = spoken.encode_manifest(wanted)
+            except ProtocolError as error:
+                if is_asked:
+                    raise
+                self._writing.record_problem(node, f"what it shall run is too large: {error.message}", self._now_us)
+                continue
             self._writing.keep_manifest(node, body, self._identity.sign(manifest_bytes(body)), self._now_us)
 
 

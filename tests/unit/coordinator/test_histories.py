@@ -21,9 +21,10 @@ from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.link import _Link
 from eyeflow.coordinator.store.cluster_store import Reading, Writing
 from eyeflow.coordinator.store.sqlite_store import InlineStore
-from eyeflow.protocol.messages import Head, ManifestResult, RuleResult, RuleState
+from eyeflow.protocol.messages import Head, ManifestResult, RuleResult, RuleState, WantedManifest
 from eyeflow.protocol.opening import OPENING, Hello
-from eyeflow.protocol.versions import VERSIONS
+from eyeflow.protocol.versions import VERSIONS, ProtocolVersion
+from eyeflow.protocol.wire import ProtocolError
 from eyeflow.rollout.deployment import Deployment, NodeProgress, NodeState, Rollback
 
 PROGRAM, OLDER_PROGRAM = "1" * 64, "2" * 64
@@ -428,3 +429,26 @@ def test_control_what_passed_stays_and_its_node_is_told_nothing(seen: Seen) -> N
     before = seen.look(lambda reading: reading.manifest("b"))
     assert seen.states(seen.deploy()) == ("failed", ["refused", "returned"])
     assert seen.look(lambda reading: reading.manifest("b")) == before
+
+
+def test_a_way_back_that_is_too_large_for_its_node_holds_up_no_other(
+    seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control is the same size in a request: there somebody is told, and nothing of it is kept."""
+    first, other = seen.deploy(nodes="a"), seen.deploy(nodes="b")
+    real = ProtocolVersion.encode_manifest
+
+    def bounded(self: ProtocolVersion, manifest: WantedManifest) -> bytes:
+        if manifest.node == "a":
+            raise ProtocolError("a manifest of 9,000,000 bytes")
+        return real(self, manifest)
+
+    monkeypatch.setattr(ProtocolVersion, "encode_manifest", bounded)
+    seen.now_us += 10 * 86_400_000_000
+    seen.tick()
+    for one in (first, other):
+        assert seen.now(one).state.value == "failed", "both deadlines passed"
+    node = seen.look(lambda reading: reading.node("a"))
+    assert node is not None and "too large: a manifest of 9,000,000 bytes" in node.problem
+    with pytest.raises(ProtocolError):
+        seen.deploy(nodes="a")
