@@ -154,7 +154,7 @@ def _refused(message: str, cause: str, next_step: str, code: str = "join_refused
     return EyeflowError(message, cause=cause, next_step=next_step, code=code, exit_code=ExitCode.PROBLEMS)
 
 
-def tls_context(ca_file: str, ca: str = "") -> ssl.SSLContext | None:
+def tls_context(ca_file: str, ca: str) -> ssl.SSLContext | None:
     """Return a client context that trusts only `ca` (PEM) or, without it, `ca_file`; None for the system's CAs."""
     if not ca_file and not ca:
         return None

@@ -293,7 +293,7 @@ def test_without_tls_no_authorities_are_read(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", read)
     monkeypatch.setattr(ssl.SSLContext, "load_default_certs", read)
-    assert tls_context("") is None, "the system's"
+    assert tls_context("", "") is None, "the system's"
     http_client("http://127.0.0.1:8600", None, JOIN_S)
     with pytest.raises(AssertionError):
         http_client("https://127.0.0.1:8600", None, JOIN_S)
