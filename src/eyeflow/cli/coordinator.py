@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.cli.console import JsonFlag, counted, iso_time, note, say, say_json
+from eyeflow.cli.console import JsonFlag, counted, iso_time, note, say, say_json, table
 from eyeflow.cli.files import usage_error
 from eyeflow.cli.interrupts import EndsAtOnce
 from eyeflow.cli.logs import LogFormat, set_up_log
 
 if TYPE_CHECKING:
+    from eyeflow.client.log_check import Checked
     from eyeflow.coordinator.serve import Started
     from eyeflow.coordinator.tls import OwnTls
 
@@ -177,6 +178,49 @@ def join_token(
         return
     say(str(token["token"]))
     note(f"valid for {valid}, for one node: eyeflow node join {url} --token {token['token']}")
+
+
+@app.command("log")
+def log(
+    last: Annotated[int, typer.Option("--last", "-n", min=1, max=10_000, help="How many entries to show.")] = 50,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check the whole log, also against what you saw at the last check.")
+    ] = False,
+    json_: JsonFlag = False,
+) -> None:
+    """Show who changed what, or check that nobody changed the log itself."""
+    from eyeflow.cli.cluster import connect
+    from eyeflow.client.log_check import SeenHeads, check_log
+
+    with connect() as client:
+        if verify:
+            _tell_checked(check_log(client, SeenHeads()), json_)
+            return
+        entries: list[dict[str, Any]] = []
+        after = max(client.log()["head"]["number"] - last, 0)
+        while found := client.log_entries(after):
+            entries += found
+            after = found[-1]["number"]
+    if json_:
+        say_json(entries)
+        return
+    rows = [[str(one["number"]), iso_time(one["timeUs"]), one["actor"], _what(one)] for one in entries]
+    table(["NUMBER", "TIME", "WHO", "WHAT"], rows)
+
+
+def _what(entry: dict[str, Any]) -> str:
+    return " ".join(filter(None, (entry["action"], entry["subject"], entry["detail"])))
+
+
+def _tell_checked(checked: Checked, as_json: bool) -> None:
+    seen = checked.seen.number if checked.seen is not None else 0
+    if as_json:
+        facts = {"holds": True, "first": checked.first, "last": checked.head.number, "head": checked.head.hash.hex()}
+        say_json({**facts, "signed": checked.signed, "seen": seen})
+        return
+    say(f"the log holds: entries {checked.first} to {checked.head.number}, signed up to {checked.signed}")
+    say(f"  head  {checked.head.hash.hex()}")
+    note(f"it continues what you saw at the last check, up to entry {seen}" if seen else "this is your first check")
 
 
 @app.command("login")

@@ -63,6 +63,7 @@ COMMANDS: dict[str, Words] = {'': (('check', 'Say whether rules are right, witho
  'coordinator': (('start', 'Run the coordinator until Ctrl-C, SIGTERM...'),
                  ('init', "Make a CA of the cluster's own and a..."),
                  ('join-token', 'Make a token with which one node can join...'),
+                 ('log', 'Show who changed what, or check that...'),
                  ('login', 'Keep where the coordinator is and an API...')),
  'node': (('init', 'Write a configuration file with comments.'),
           ('join', 'Let a node join a cluster: registers its...'),
@@ -255,6 +256,13 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
  'coordinator join-token': ((('--valid',), 'How long it can be used.', (), False),
                             (('--json',), 'Print the result as JSON.', None, False),
                             (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'coordinator log': ((('--last', '-n'), 'How many entries to show.', (), False),
+                     (('--verify',),
+                      'Check the whole log, also against what you saw at the last check.',
+                      None,
+                      False),
+                     (('--json',), 'Print the result as JSON.', None, False),
+                     (('--help', '-h'), 'Show this message and exit.', None, False)),
  'coordinator login': ((('--ca-file',), "PEM file that signs the coordinator's certificate.", (), False),
                        (('--fingerprint',), "Of the coordinator's CA, from `eyeflow coordinator init`.", (), False),
                        (('--help', '-h'), 'Show this message and exit.', None, False)),
@@ -439,6 +447,7 @@ ARGUMENTS: dict[str, tuple[tuple[bool, Words], ...]] = {'': (),
  'coordinator start': (),
  'coordinator init': (),
  'coordinator join-token': (),
+ 'coordinator log': (),
  'coordinator login': ((False, ()),),
  'node': (),
  'node init': ((False, ()),),
@@ -871,6 +880,7 @@ Commands:
   start       Run the coordinator until Ctrl-C, SIGTERM or SIGHUP.
   init        Make a CA of the cluster's own and a server certificate:...
   join-token  Make a token with which one node can join the cluster, once.
+  log         Show who changed what, or check that nobody changed the log...
   login       Keep where the coordinator is and an API token (asked for,...""",
     'coordinator start': """\
 Usage: eyeflow coordinator start [OPTIONS]
@@ -921,6 +931,18 @@ Options:
   --valid DURATION  How long it can be used.  [default: 1h]
   --json            Print the result as JSON.
   -h, --help        Show this message and exit.""",
+    'coordinator log': """\
+Usage: eyeflow coordinator log [OPTIONS]
+
+  Show who changed what, or check that nobody changed the log itself.
+
+Options:
+  -n, --last <int range>  How many entries to show.  [default: 50;
+                          1<=x<=10000]
+  --verify                Check the whole log, also against what you saw at
+                          the last check.
+  --json                  Print the result as JSON.
+  -h, --help              Show this message and exit.""",
     'coordinator login': """\
 Usage: eyeflow coordinator login [OPTIONS] {url}
 

@@ -134,6 +134,14 @@ class CoordinatorClient:
         """Let the cluster trust a key no more."""
         self._ask("DELETE", f"/api/keys/{public_key.hex()}")
 
+    def log(self) -> Json:
+        """Return where the coordinator's log begins and ends: `Log` of the REST API."""
+        return self._json("GET", "/api/log")
+
+    def log_entries(self, after: int) -> list[Json]:
+        """Return entries of the log after a number, oldest first; an empty list ends it."""
+        return list(self._json("GET", f"/api/log/{after}")["entries"])
+
     def upload_program(self, program: bytes) -> Json:
         """Give the coordinator a signed program; the same one again is fine."""
         headers = {"Content-Type": "application/octet-stream"}

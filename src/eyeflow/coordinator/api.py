@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,13 +12,15 @@ from eyeflow.coordinator.challenges import CHALLENGE_S, proves_node
 from eyeflow.coordinator.deployments import Change, Deployments, Draft, found_deployment
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.intake import check_params
+from eyeflow.coordinator.log_keeper import ENTRIES_READ_MAX
 from eyeflow.coordinator.nodes import found_node
 from eyeflow.coordinator.problem import FieldError, Problem
 from eyeflow.coordinator.programs import check_signers, found_program, program_to_deploy
 from eyeflow.coordinator.store.cluster_store import Reading
+from eyeflow.coordinator.store.facts import LogEntry
 from eyeflow.coordinator.tls import OwnTls
-from eyeflow.coordinator.tokens import JOIN_TOKEN_S, TOKEN_S, Actor, Role
-from eyeflow.protocol.certificates import CertificateError
+from eyeflow.coordinator.tokens import JOIN_TOKEN_S, NODE_ACTOR, TOKEN_S, Actor, Role
+from eyeflow.protocol.certificates import CertificateError, facts
 from eyeflow.protocol.messages import certificate_bytes
 from eyeflow.protocol.wire import ProtocolError
 from eyeflow.rollout.deployment import OFFLINE_S, Deployment, Options, Rollback
@@ -147,6 +150,8 @@ async def certify(hub: Hub, call: Call) -> Reply:
         certificate = tls.authority.node(name, request, now_us)
     except CertificateError as error:
         raise Problem("invalid_request", f"The request cannot be used: {error}.", "make a new one") from error
+    entry = LogEntry(now_us, f"{NODE_ACTOR}{name}", "certificate", name, facts(certificate).fingerprint)
+    await hub.store.write(lambda writing: writing.add_log_entry(entry))
     return Reply(200, {"certificate": certificate, "ca": tls.ca})
 
 
@@ -179,6 +184,20 @@ async def revoke_token(hub: Hub, call: Call) -> Reply:
     """Let an API token open nothing any more."""
     await hub.tokens.revoke(call.path["id"], hub.clock(), call.actor.name)
     return Reply(204)
+
+
+async def get_log(hub: Hub, call: Call) -> Reply:
+    """Return where the coordinator's log begins and ends, with the head that it signed last."""
+    return Reply(200, await hub.store.read(lambda reading: views.log_view(hub, reading)))
+
+
+async def get_log_entries(hub: Hub, call: Call) -> Reply:
+    """Return entries of the log after a number, oldest first, a thousand at most."""
+    number = call.path["after"]
+    if not re.fullmatch(r"[0-9]{1,15}", number):
+        raise Problem("not_found", f"`{number[:64]}` is no number of an entry.", "begin with GET /api/log/0")
+    found = await hub.store.read(lambda reading: reading.log_after(int(number), ENTRIES_READ_MAX))
+    return Reply(200, {"entries": [views.log_entry_view(entry) for entry in found]})
 
 
 async def list_keys(hub: Hub, call: Call) -> Reply:

@@ -162,6 +162,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "DELETE", "/api/tokens/{id}", api.revoke_token, Role.ADMIN, {204: ""}, problems=("not_found", "last_admin")
     ),
+    Endpoint("GET", "/api/log", api.get_log, Role.READ, {200: "Log"}),
+    Endpoint("GET", "/api/log/{after}", api.get_log_entries, Role.READ, {200: "LogEntries"}, problems=("not_found",)),
     Endpoint("GET", "/api/ca", api.get_ca, None, {200: "Ca"}, problems=("no_authority",)),
     Endpoint(
         "POST",

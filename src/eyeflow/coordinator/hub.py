@@ -14,6 +14,7 @@ from eyeflow.base.clock import ClockWatch, NowUs, steady_clock_us, wall_clock_us
 from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.challenges import Challenges
 from eyeflow.coordinator.deployments import Deployments
+from eyeflow.coordinator.log_keeper import LogKeeper
 from eyeflow.coordinator.nodes import Nodes
 from eyeflow.coordinator.programs import Programs
 from eyeflow.coordinator.store.cluster_store import ClusterStore, CursorTooOldError, Reading
@@ -68,6 +69,7 @@ class Hub:
         self.programs = Programs(store, self.nodes.signers_changed)
         self.tokens = Tokens(store, self.clock, random.randbytes)
         self.challenges = Challenges(random.randbytes)
+        self.log = LogKeeper(store)
         self.tls: OwnTls | None = None
         """The cluster's own CA, when the coordinator serves with it."""
         self.checking_program = asyncio.Lock()
@@ -187,6 +189,7 @@ class Hub:
             now_us = self.clock()
             await self.nodes.write_down(now_us)
             await self.tokens.write_down()
+            await self.log.sign()
             if self._lost:
                 await self._write_lost(set(self._lost))
             await self.deployments.tick(now_us)

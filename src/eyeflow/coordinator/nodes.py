@@ -18,7 +18,7 @@ from eyeflow.coordinator.problem import Problem
 from eyeflow.coordinator.room import check_room
 from eyeflow.coordinator.store.cluster_store import ClusterStore, Reading, Writing
 from eyeflow.coordinator.store.facts import EvidenceRow, Kept, LogEntry, NodeRecord, Seen
-from eyeflow.coordinator.tokens import NEW_JOIN_TOKEN, use_join_token
+from eyeflow.coordinator.tokens import NEW_JOIN_TOKEN, NODE_ACTOR, use_join_token
 from eyeflow.evidence.outcomes import Counts
 from eyeflow.protocol.identity import verifies
 from eyeflow.protocol.messages import Evidence, Head, Status, join_bytes
@@ -64,9 +64,9 @@ class Nodes:
                 writing.register_node(name, public_key, now_us)
                 self._renew_manifests(writing, [name], now_us)
             elif is_fresh:
-                _accept(writing, name, now_us, name)
+                _accept(writing, name, now_us, f"{NODE_ACTOR}{name}")
                 self._overtake(writing, name, now_us)
-            writing.add_log_entry(LogEntry(now_us, name, "join", name))
+            writing.add_log_entry(LogEntry(now_us, f"{NODE_ACTOR}{name}", "join", name))
             return is_fresh
 
         if await self._store.write(step):  # somebody gave it a new token: what it has now is right
@@ -91,6 +91,8 @@ class Nodes:
 
         def step(writing: Writing) -> None:
             found_node(writing, name)
+            if not writing.history(name).findings:
+                writing.add_log_entry(LogEntry(now_us, actor, "accept_node", name, "nothing was in doubt"))
             _accept(writing, name, now_us, actor)
             self._overtake(writing, name, now_us)
 

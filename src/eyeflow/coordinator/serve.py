@@ -29,7 +29,7 @@ from eyeflow.coordinator.store.cluster_store import ClusterStore
 from eyeflow.coordinator.store.facts import Kept
 from eyeflow.coordinator.store.sqlite_store import SqliteStore
 from eyeflow.coordinator.tls import OwnTls, open_tls
-from eyeflow.coordinator.tokens import Role
+from eyeflow.coordinator.tokens import COORDINATOR, Role
 from eyeflow.net.listener import tcp_socket
 from eyeflow.net.places import Limits
 from eyeflow.net.server import Server, link_config
@@ -233,7 +233,7 @@ async def prepare(hub: Hub, options: ServeOptions, url: str) -> Started:
     first, profile = not await hub.tokens.has_admin(), False
     token_path = options.data_dir / TOKEN_FILE
     if first:
-        token = (await hub.tokens.create(FIRST_TOKEN, Role.ADMIN, hub.clock(), "coordinator", 0)).secret
+        token = (await hub.tokens.create(FIRST_TOKEN, Role.ADMIN, hub.clock(), COORDINATOR, 0)).secret
         write_secret(token_path, token + "\n")
     if options.profile_path is not None:
         ca_file = str(hub.tls.ca_file if hub.tls is not None else options.tls_cert or "")
@@ -272,7 +272,7 @@ async def _trust(hub: Hub, keys: Iterable[tuple[str, bytes]]) -> None:
     known = {key.public_key for key in await hub.store.read(lambda reading: reading.signers())}
     for name, public_key in keys:
         if public_key not in known:
-            await hub.programs.trust(public_key, name, hub.clock(), "coordinator")
+            await hub.programs.trust(public_key, name, hub.clock(), COORDINATOR)
 
 
 def _url(options: ServeOptions, port: int, *, is_tls: bool) -> str:

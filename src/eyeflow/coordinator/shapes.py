@@ -159,6 +159,7 @@ _SUMMARY: Shape = {
     },
 }
 
+_HEAD: Shape = {"number": COUNT, "hash": HEX32}
 _TOKEN_INFO: Shape = {
     "id": TEXT,
     "name": TEXT,
@@ -402,6 +403,33 @@ SCHEMAS: dict[str, Shape] = {
             "publicKey": HEX32,
             "signers": array(HEX32),
             "ca": {**PEM, "description": "the CA of the cluster; empty: it has none of its own"},
+        },
+    ),
+    "LogEntry": closed(
+        "One entry of the coordinator's log: who changed what. `prev` is the hash of the entry before",
+        {
+            "number": COUNT,
+            "timeUs": TIME_US,
+            "actor": TEXT,
+            "action": TEXT,
+            "subject": TEXT,
+            "detail": TEXT,
+            "prev": HEX32,
+        },
+    ),
+    "LogEntries": closed("Entries of the log, oldest first", {"entries": array(ref("LogEntry"))}),
+    "Log": closed(
+        "The log from `first` to `head`, and the head that the coordinator signed last",
+        {
+            "first": {**COUNT, "description": "the oldest entry that is kept; 0 for an empty log"},
+            "head": closed("The newest entry", _HEAD),
+            "signed": {
+                **closed("null before the first", {**_HEAD, "signature": TEXT}),
+                "type": ["object", "null"],
+            },
+            "coordinatorId": HEX32,
+            "publicKey": {**HEX32, "description": "of the coordinator; its SHA-256 is `coordinatorId`"},
+            "trouble": {**TEXT, "description": "what is wrong with the log; empty while it fits"},
         },
     ),
     "Ca": closed("The CA of the cluster", {"ca": PEM}),

@@ -22,6 +22,8 @@ from eyeflow.coordinator.store.facts import ApiToken, JoinToken, Kept, LogEntry
 TOKEN_S = 90 * 86_400
 """How long an API token works unless told otherwise."""
 TOKEN_S_MAX = 10 * 365 * 86_400
+COORDINATOR, NODE_ACTOR = "coordinator", "node "
+"""Whom the log names beside tokens: the coordinator itself, and a node by this and its name."""
 USED_S = 60
 """How often it is written down when tokens were used last."""
 NEW_TOKEN = (
@@ -90,6 +92,9 @@ class Tokens:
         token_id, secret = self._random(6).hex(), self._random(32).hex()
         expires_us = now_us + valid_s * 1_000_000 if valid_s else 0
         token = ApiToken(token_id, name, role.value, _hash(secret), now_us, expires_us=expires_us)
+
+        if actor != COORDINATOR and (name == COORDINATOR or name.startswith(NODE_ACTOR)):
+            raise Problem("token_exists", f"`{name}` is what the log calls another.", "choose another name")
 
         def step(writing: Writing) -> None:
             check_room(writing, Kept.API_TOKENS, TOKENS_MAX)

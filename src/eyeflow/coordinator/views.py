@@ -11,6 +11,7 @@ from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.store.cluster_store import Reading
 from eyeflow.coordinator.store.facts import ApiToken, Kept, NodeRecord, ProgramRecord, SignerKey
 from eyeflow.evidence.verdict import Verdict
+from eyeflow.protocol.coordinator_log import Entry, Head
 from eyeflow.protocol.identity import key_fingerprint
 from eyeflow.protocol.messages import RuleResult
 from eyeflow.protocol.node_facts import NodeFacts as ToldFacts
@@ -281,4 +282,34 @@ def key_view(key: SignerKey) -> dict[str, Any]:
         "name": key.name,
         "addedUs": key.added_us,
         "revokedUs": key.revoked_us,
+    }
+
+
+def log_view(hub: Hub, reading: Reading) -> dict[str, Any]:
+    """Return a `Log`."""
+    first, head, signed = reading.log_after(0, 1), reading.log_head(), reading.signed_head()
+    return {
+        "first": first[0].number if first else 0,
+        "head": _head_view(head),
+        "signed": None if signed is None else {**_head_view(signed.head), "signature": signed.signature.hex()},
+        "coordinatorId": hub.store.coordinator_id,
+        "publicKey": hub.store.identity.public_key.hex(),
+        "trouble": hub.log.trouble,
+    }
+
+
+def _head_view(head: Head) -> dict[str, Any]:
+    return {"number": head.number, "hash": head.hash.hex()}
+
+
+def log_entry_view(entry: Entry) -> dict[str, Any]:
+    """Return a `LogEntry`."""
+    return {
+        "number": entry.number,
+        "timeUs": entry.time_us,
+        "actor": entry.actor,
+        "action": entry.action,
+        "subject": entry.subject,
+        "detail": entry.detail,
+        "prev": entry.prev.hex(),
     }

@@ -400,6 +400,7 @@ def test_nodes_follow_to_a_new_ca_by_themselves_also_those_that_were_away(
                 async with plant.dialing(node) as link:
                     if vouched:
                         await plant.up(link)
+                        assert link.status.counters["dials"] == 1, "its certificate of the first CA is taken"
                     else:
                         await plant.says(link, "certificate is not trusted", "join again with a new token")
             if vouched:

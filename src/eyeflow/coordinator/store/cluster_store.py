@@ -31,6 +31,7 @@ from eyeflow.coordinator.store.facts import (
     SignedManifest,
     SignerKey,
 )
+from eyeflow.protocol.coordinator_log import Entry, Head, SignedHead
 from eyeflow.protocol.identity import Identity
 from eyeflow.protocol.messages import RuleResult
 from eyeflow.protocol.node_facts import NodeFacts
@@ -211,12 +212,28 @@ class Reading(Protocol):
         """Return the newest entries of who did what, newest first."""
         ...
 
+    def log_after(self, number: int, limit: int) -> list[Entry]:
+        """Return the entries of the log after a number, oldest first."""
+        ...
+
+    def log_head(self) -> Head:
+        """Return the head of the newest entry of the log."""
+        ...
+
+    def signed_head(self) -> SignedHead | None:
+        """Return the head of the log that was signed last."""
+        ...
+
 
 class Writing(Reading, Protocol):
     """Changes, inside one step. What a step changed it reads back at once; others see it after the commit."""
 
     def add_log_entry(self, entry: LogEntry) -> None:
-        """Record who did what."""
+        """Record who did what, as the next entry of the chain."""
+        ...
+
+    def keep_signed_head(self, signed: SignedHead) -> None:
+        """Keep the head of the log that was signed last."""
         ...
 
     def add_change(self, now_us: int, kind: ChangeKind, subject: str, node: str = "") -> None:

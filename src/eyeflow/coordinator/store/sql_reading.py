@@ -21,6 +21,7 @@ from eyeflow.coordinator.store.facts import (
     SignerKey,
 )
 from eyeflow.coordinator.store.sql import Row, Sql
+from eyeflow.protocol.coordinator_log import Entry, Head, SignedHead
 from eyeflow.protocol.messages import RuleResult
 from eyeflow.rollout.actions import InStates, Nodes, Which
 from eyeflow.rollout.deployment import Deployment, NodeProgress, NodeState, Target, Wanted
@@ -275,6 +276,24 @@ class SqlReading:
         """Return the newest entries of who did what, newest first."""
         sql = "SELECT time_us, actor, action, subject, detail FROM log ORDER BY number DESC LIMIT ?"
         return [LogEntry(*row) for row in self._rows(sql, limit)]
+
+    def log_after(self, number: int, limit: int) -> list[Entry]:
+        """Return the entries of the log after a number, oldest first."""
+        sql = f"SELECT {rows.LOG} FROM log WHERE number > ? ORDER BY number LIMIT ?"
+        return [rows.log_entry_of(row) for row in self._rows(sql, number, limit)]
+
+    def log_head(self) -> Head:
+        """Return the head of the newest entry of the log."""
+        row = self._row(f"SELECT {rows.LOG} FROM log ORDER BY number DESC LIMIT 1")
+        if row is None:
+            return Head()
+        entry = rows.log_entry_of(row)
+        return Head(entry.number, entry.hash)
+
+    def signed_head(self) -> SignedHead | None:
+        """Return the head of the log that was signed last."""
+        row = self._row("SELECT number, hash, signature FROM log_heads WHERE name = 'signed'")
+        return None if row is None else SignedHead(Head(row[0], bytes(row[1])), bytes(row[2]))
 
 
 def _condition(which: Which | None) -> tuple[str, Sequence[Any]]:

@@ -9,6 +9,7 @@ from typing import Any
 from eyeflow.coordinator.histories import Doubt, Finding, History
 from eyeflow.coordinator.store.facts import ApiToken, Change, ChangeKind, JoinToken, NodeRecord, ProgramRecord
 from eyeflow.coordinator.store.sql import Row
+from eyeflow.protocol.coordinator_log import Entry
 from eyeflow.protocol.messages import BOOT_BYTES, Head, RuleResult, RuleState
 from eyeflow.protocol.node_facts import NodeFacts
 from eyeflow.protocol.slot import Slot
@@ -39,6 +40,7 @@ DEPLOYMENT = (
     "id, targets, strategy, rollback, created_us, deadline_us, created_by, options, state, reason, updated_us, "
     "state_deadline_us, outcome, phase, phase_since_us, paused, waived, judgement, judged_us, revision"
 )
+LOG = "number, time_us, actor, action, subject, detail, prev"
 PROGRESS = "node, state, reason, previous, place, manifest_version, due_us, touched_us, revision"
 
 
@@ -224,3 +226,9 @@ def change_of(row: Row) -> Change:
     """Return one entry of the feed."""
     number, time_us, kind, subject, node = row
     return Change(number, time_us, ChangeKind(kind), subject, node)
+
+
+def log_entry_of(row: Row) -> Entry:
+    """Return one entry of the log from the columns LOG. One from before there was a chain has no hash before it."""
+    number, time_us, actor, action, subject, detail, prev = row
+    return Entry(number, time_us, actor, action, subject, detail, bytes(prev or b""))

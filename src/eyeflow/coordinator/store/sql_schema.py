@@ -102,6 +102,11 @@ ALTER TABLE api_tokens ADD COLUMN used_us INTEGER NOT NULL DEFAULT 0;
     """
 ALTER TABLE nodes ADD COLUMN facts TEXT NOT NULL DEFAULT 'null';
 """,
+    """
+ALTER TABLE log ADD COLUMN prev BLOB;
+CREATE TABLE log_heads(
+    name TEXT PRIMARY KEY, number INTEGER NOT NULL, hash BLOB NOT NULL, signature BLOB NOT NULL) STRICT, WITHOUT ROWID;
+""",
 )
 """Number n brings a file of version n to version n + 1 (PRAGMA user_version). A released one is never changed.
 

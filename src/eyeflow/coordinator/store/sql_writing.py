@@ -21,6 +21,7 @@ from eyeflow.coordinator.store.facts import (
     Seen,
 )
 from eyeflow.coordinator.store.sql_reading import SqlReading
+from eyeflow.protocol.coordinator_log import ZERO_HASH, SignedHead
 from eyeflow.protocol.messages import RuleState
 from eyeflow.protocol.node_facts import NodeFacts
 from eyeflow.rollout.actions import Nodes
@@ -39,10 +40,31 @@ class SqlWriting(SqlReading):
         return self._db.run(sql, values)
 
     def add_log_entry(self, entry: LogEntry) -> None:
-        """Record who did what."""
+        """Record who did what, as the next entry of the chain."""
+        self._chain_old_entries()
+        before = self.log_head()
         self._run(
-            "INSERT INTO log(time_us, actor, action, subject, detail) VALUES(?, ?, ?, ?, ?)",
-            *(entry.time_us, entry.actor, entry.action, entry.subject, entry.detail),
+            f"INSERT INTO log({rows.LOG}) VALUES(?, ?, ?, ?, ?, ?, ?)",
+            *(before.number + 1, entry.time_us, entry.actor, entry.action, entry.subject, entry.detail, before.hash),
+        )
+
+    def _chain_old_entries(self) -> None:
+        """Chain what a version before the chain has written, once: SQL has no words for a hash."""
+        if not self._number(
+            "SELECT count(*) FROM (SELECT prev FROM log ORDER BY number DESC LIMIT 1) AS newest WHERE prev IS NULL"
+        ):
+            return
+        before = ZERO_HASH
+        for entry in self.log_after(0, LOG_ENTRIES_MAX):
+            self._run("UPDATE log SET prev = ? WHERE number = ?", before, entry.number)
+            before = replace(entry, prev=before).hash
+
+    def keep_signed_head(self, signed: SignedHead) -> None:
+        """Keep the head of the log that was signed last."""
+        self._run(
+            "INSERT INTO log_heads(name, number, hash, signature) VALUES('signed', ?, ?, ?) ON CONFLICT(name) "
+            "DO UPDATE SET number = excluded.number, hash = excluded.hash, signature = excluded.signature",
+            *(signed.head.number, signed.head.hash, signed.signature),
         )
 
     def add_change(self, now_us: int, kind: ChangeKind, subject: str, node: str = "") -> None:

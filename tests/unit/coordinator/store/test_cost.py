@@ -151,6 +151,7 @@ def test_a_tick_with_nothing_due_writes_nothing_and_looks_at_no_node(tmp_path: P
     for count in (FEW, MANY):
         fleet = Fleet(tmp_path / f"{count}.sqlite", count)
         fleet.deploy()
+        fleet.call(fleet.hub.tick)  # signs what the deployment brought into the log
         changes = fleet.store.file._db.total_changes()
         fleet.cost.take()
         fleet.call(fleet.hub.tick)
