@@ -21,7 +21,8 @@ from eyeflow.coordinator.store.sqlite_file import SqliteFile
 from eyeflow.coordinator.tls import init_tls
 from eyeflow.protocol.coordinator_log import ZERO_HASH, Entry, Head, LogError, SignedHead, follow, head_bytes
 from eyeflow.protocol.identity import Identity
-from eyeflow.rollout.deployment import Target
+from eyeflow.rollout.deployment import DeploymentState, Pause, Target, Wanted
+from eyeflow.rollout.stepwise import APPROVAL
 
 from .store.test_migrations import VERSION_1, written
 from .test_api import certificate_body
@@ -225,7 +226,15 @@ def changes(api: Any, make: Any, tmp_path: Path) -> dict[str, tuple[str, Any, st
         "DELETE /api/nodes/{id}/rules/{rule}": ("/api/nodes/node-a/rules/overheat", {}, "admin"),
         "POST /api/programs": ("/api/programs", program, "admin"),
         "POST /api/rules/{id}/deploy": ("/api/rules/overheat/deploy", {"json": {"nodeIds": ["node-a"]}}, "admin"),
-        "POST /api/deployments/{id}/cancel": (f"/api/deployments/{api.deployment['id']}/cancel", {}, "admin"),
+        "POST /api/deployments": (
+            "/api/deployments",
+            {"json": {"all": True, "changes": [{"rule": "overheat"}]}},
+            "admin",
+        ),
+        **{
+            f"POST /api/deployments/{{id}}/{verb}": (f"/api/deployments/{api.deployment['id']}/{verb}", {}, "admin")
+            for verb in ("cancel", "pause", "resume", "promote", "approve", "rollback")
+        },
         "POST /api/keys": ("/api/keys", {"json": {"publicKey": key, "name": "x"}}, "admin"),
         "DELETE /api/keys/{key}": (f"/api/keys/{'cd' * 32}", {}, "admin"),
         "POST /api/tokens": ("/api/tokens", {"json": {"name": "new", "role": "read"}}, "admin"),
@@ -236,6 +245,26 @@ def changes(api: Any, make: Any, tmp_path: Path) -> dict[str, tuple[str, Any, st
             "node node-a",
         ),
     }
+
+
+def prepare(api: Any, operation: str) -> None:
+    """Bring the deployment into a state in which the operation changes something."""
+    states = {
+        "promote": DeploymentState.OBSERVING,
+        "rollback": DeploymentState.SUCCEEDED,
+        "{rule}": DeploymentState.FAILED,
+    }
+    verb = operation.rpartition("/")[2]
+
+    def step(writing: Any) -> None:
+        one = writing.deployment(api.deployment["id"])
+        paused = (Pause(APPROVAL, "", 0),) if verb == "approve" else one.paused
+        asked = "somebody" if verb == "approve" else one.created_by
+        writing.save_deployment(replace(one, state=states.get(verb, one.state), paused=paused, created_by=asked))
+        if verb == "{rule}":
+            writing.want("node-a", Wanted("overheat", "active", Target(api.program_id, "d-0", ())))
+
+    api.do(step)
 
 
 CHANGING = [
@@ -250,9 +279,7 @@ CHANGING = [
 def test_every_change_is_in_the_log_with_its_caller(full: Any, make: Any, tmp_path: Path, operation: str) -> None:
     """The paths come from the API document: one that is new needs a line in `changes`, and an entry in the log."""
     path, request, actor = changes(full, make, tmp_path)[operation]
-    if operation.endswith("rules/{rule}"):
-        full.ask("POST", f"/api/deployments/{full.deployment['id']}/cancel")
-        full.do(lambda writing: writing.want("node-a", "overheat", Target(full.program_id, "d-0", ())))
+    prepare(full, operation)
     before = full.look(lambda reading: reading.log_head()).number
     reply = full.ask(operation.partition(" ")[0], path, **request)
     assert reply.is_success, reply.text
