@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from eyeflow.coordinator.judging import judged, looks_at
+from eyeflow.coordinator.judging import judged, looks_at, remember
 from eyeflow.coordinator.manifests import WantedSets
 from eyeflow.coordinator.store.cluster_store import Reading, Writing, doubt
 from eyeflow.coordinator.store.facts import LogEntry
@@ -45,6 +45,7 @@ class Acting:
         self._supersede(deployment, [one.node for one in nodes])
         self._writing.add_deployment(deployment, nodes)
         self._writing.forget_old_deployments(DEPLOYMENTS_MAX)
+        deployment = remember(self._writing, deployment)
         self._log(deployment.created_by, "deploy", deployment.id, _told(deployment))
         return self.settle(deployment)
 

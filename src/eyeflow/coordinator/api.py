@@ -310,8 +310,11 @@ async def _deploy(hub: Hub, call: Call, changes: Sequence[Mapping[str, Any]]) ->
             if change.program_id is not None:
                 check_signers(reading, change.rule, signers)
 
+    evidence = hub.nodes.evidence_of(frozenset(draft.rules))
     try:
-        deployment = await hub.deployments.deploy(draft, hub.clock(), call.actor.name, check, frozenset(hub.links))
+        deployment = await hub.deployments.deploy(
+            draft, hub.clock(), call.actor.name, check, frozenset(hub.links), evidence
+        )
     except ProtocolError as error:
         raise Problem("limit_reached", f"A node's wanted set would be too large: {error.message}.") from error
     made = await _deployment(hub, deployment.id)

@@ -6,7 +6,7 @@ behind a durable cursor: after a crash it goes on where it was, and many reports
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,7 +17,7 @@ from eyeflow.coordinator.fitness import check_fitness
 from eyeflow.coordinator.manifests import WantedSets
 from eyeflow.coordinator.problem import FieldError, Problem
 from eyeflow.coordinator.store.cluster_store import ClusterStore, CursorTooOldError, Reading, Writing, doubt
-from eyeflow.coordinator.store.facts import ChangeKind, LogEntry, NodeReport
+from eyeflow.coordinator.store.facts import ChangeKind, EvidenceRow, LogEntry, NodeReport
 from eyeflow.protocol.messages import ManifestResult, RuleState
 from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.wire import RULES_MAX
@@ -94,10 +94,12 @@ class Deployments:
         actor: str,
         check: Callable[[Reading], None] = lambda reading: None,
         linked: frozenset[str] = frozenset(),
+        evidence: Sequence[EvidenceRow] = (),
     ) -> Awaitable[Deployment]:
         """Start a deployment; open deployments that bring one of its rules to one of its nodes are superseded.
 
-        `check` runs first, in the same transaction. `linked` are the nodes that have a link. Raises Problem for
+        `check` runs first, in the same transaction. `linked` are the nodes that have a link, `evidence` is what nodes
+        told last of the rules: how the programs did that it replaces. Raises Problem for
         unknown nodes, for nodes without room and for nodes that cannot run it.
         """
         deployment_id = self._new_id()
@@ -107,6 +109,7 @@ class Deployments:
             names = chosen_nodes(writing, draft.rules, draft.nodes)
             check_fitness(writing, names, draft.program_ids, draft.strategy, draft.nodes or ())
             with self._acting(writing, now_us, is_asked=True) as acting:
+                writing.record_evidence(evidence)
                 return acting.start(_drafted(draft, deployment_id, now_us, actor), names, linked)
 
         return self._store.write(step)

@@ -12,6 +12,7 @@ from typing import Protocol
 from eyeflow import __version__
 from eyeflow.base.clock import ClockWatch, NowUs, steady_clock_us, wall_clock_us
 from eyeflow.base.errors import EyeflowError
+from eyeflow.coordinator.aftercare import Aftercare
 from eyeflow.coordinator.challenges import Challenges
 from eyeflow.coordinator.deployments import Deployments
 from eyeflow.coordinator.log_keeper import LogKeeper
@@ -66,6 +67,7 @@ class Hub:
         """By how much the clock was set since the deadlines were last moved along."""
         self.deployments = Deployments(store, lambda: f"d-{random.randbytes(6).hex()}")
         self.nodes = Nodes(store)
+        self.aftercare = Aftercare(store)
         self.programs = Programs(store, self.nodes.signers_changed)
         self.tokens = Tokens(store, self.clock, random.randbytes)
         self.challenges = Challenges(random.randbytes)
@@ -194,6 +196,7 @@ class Hub:
                 await self._write_lost(set(self._lost))
             await self.deployments.tick(now_us)
             await self.follow()
+            await self.aftercare.look(self.nodes.health, now_us)
             await self.store.check()
             self._trouble = ""
         except EyeflowError as error:

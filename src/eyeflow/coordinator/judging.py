@@ -31,6 +31,14 @@ class Seen:
     test: Test | None = None
 
 
+def remember(writing: Writing, deployment: Deployment) -> Deployment:
+    """Keep how the programs did that a new deployment replaces: after the change nobody runs them any more."""
+    if not deployment.options.observe_s:
+        return deployment
+    sums = writing.evidence_sums(deployment, 0)
+    return writing.save_deployment(replace(deployment, judgement=_dump(Seen(control=Outcomes(*sums.control)))))
+
+
 def looks_at(deployment: Deployment, now_us: int) -> bool:
     """Say whether the evidence of a deployment is to be looked at now."""
     return deployment.state is DeploymentState.OBSERVING and now_us >= deployment.judged_us + LOOK_S * 1_000_000
@@ -68,18 +76,19 @@ def _after(seen: Seen, deployment: Deployment, sums: EvidenceSums) -> Seen:
     test, before = seen.test, seen.control
     if test is None or seen.phase != deployment.phase:
         before = control  # what it did earlier did not happen at the same time
-        test = _begun(deployment, sums)
+        test = _begun(deployment, seen.control, control)
     new = _since(candidate, seen.candidate)
     test = test.after(_since(control, before), new) if isinstance(test, TwoProportions) else test.after(new)
-    return Seen(deployment.phase, candidate, control, test)
+    known = control if control.executions else seen.control  # once all have changed, what was seen of it before counts
+    return Seen(deployment.phase, candidate, known, test)
 
 
-def _begun(deployment: Deployment, sums: EvidenceSums) -> Test:
+def _begun(deployment: Deployment, history: Outcomes, control: Outcomes) -> Test:
     """A control that runs at the same time tells more than what was; where there is none, that has to do."""
-    if sums.control[0]:
+    if control.executions:
         return TwoProportions(f"{deployment.id}:{deployment.phase}")
     settings = settings_of(deployment)
-    return against(settings.tolerance, Outcomes(*sums.history), samples_min=settings.samples_min)
+    return against(settings.tolerance, history, samples_min=settings.samples_min)
 
 
 def _since(now: Outcomes, then: Outcomes) -> Outcomes:

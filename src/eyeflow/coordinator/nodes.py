@@ -194,6 +194,15 @@ class Nodes:
             await self._store.write(lambda writing: writing.record_evidence(found))
         self._told_us |= new
 
+    def evidence_of(self, rules: frozenset[str]) -> list[EvidenceRow]:
+        """Return what nodes told last of the programs of these rules."""
+        return [
+            row
+            for name, status in self.health.items()
+            for row in evidence_rows(name, status.evidence, self.seen_us[name])
+            if row.rule in rules
+        ]
+
     def signers_changed(self, writing: Writing, now_us: int) -> None:
         """Give every node a manifest that names the signers that are trusted now."""
         self._renew_manifests(writing, writing.node_names(), now_us)

@@ -146,15 +146,14 @@ class EvidenceRow:
 
 @dataclass(frozen=True, slots=True)
 class EvidenceSums:
-    """Evidence of a deployment's programs on all its nodes, beside that of the programs before.
+    """Evidence of a deployment's programs on all its nodes, beside that of the programs before: (executions, failures).
 
-    `control` are active programs of its rules that are not its own; `history` the last known good ones that they
-    replaced. `unheard` are nodes that changed and told nothing of it since `since_us` of the question.
+    `control` are programs of its rules on these nodes that are not its own. `starts_max` is the most process starts of
+    any node. `unheard` are nodes that changed and told nothing of it since `since_us` of the question.
     """
 
     candidate: tuple[int, int]
     control: tuple[int, int]
-    history: tuple[int, int]
     starts_max: int
     differing: int
     unheard: tuple[str, ...]

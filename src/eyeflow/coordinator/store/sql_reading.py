@@ -222,11 +222,10 @@ class SqlReading:
         executions, failures, boots, differing = self._row(own, deployment.id) or (None,) * 4
         beside = (
             "SELECT sum(executions), sum(failures) FROM progress JOIN evidence ON evidence.node = progress.node "
-            f"WHERE progress.deployment = ? AND evidence.deployment <> ? AND slot = ? AND rule IN ({places})"
+            "WHERE progress.deployment = ? AND evidence.deployment <> ? AND standing <> 'rolledBack' "
+            f"AND rule IN ({places})"
         )
-        values = (deployment.id, deployment.id)
-        control = self._row(beside, *values, "active", *deployment.rules) or (None, None)
-        history = self._row(beside, *values, "previous", *deployment.rules) or (None, None)
+        control = self._row(beside, deployment.id, deployment.id, *deployment.rules) or (None, None)
         silent = self._rows(
             "SELECT node FROM progress WHERE deployment = ? AND state IN ('staged', 'installed') AND NOT EXISTS "
             "(SELECT 1 FROM evidence WHERE evidence.node = progress.node AND evidence.deployment = progress.deployment "
@@ -236,7 +235,6 @@ class SqlReading:
         return EvidenceSums(
             (executions or 0, failures or 0),
             (control[0] or 0, control[1] or 0),
-            (history[0] or 0, history[1] or 0),
             boots or 0,
             differing or 0,
             tuple(node for (node,) in silent),

@@ -1,0 +1,109 @@
+"""Watches programs that passed: one that begins to fail later raises an alarm, and people may take it back.
+
+Nothing is taken back by itself: days after a rollout the cause is as likely the plant as the program.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from math import log
+
+from eyeflow.base.record import dataclass
+from eyeflow.coordinator.judging import settings_of
+from eyeflow.coordinator.store.cluster_store import ClusterStore, Writing
+from eyeflow.coordinator.store.facts import LogEntry
+from eyeflow.evidence.eprocess import OneProportion, against
+from eyeflow.evidence.outcomes import Counts, Outcomes
+from eyeflow.evidence.verdict import Check, Settings, Watch, judge
+from eyeflow.protocol.messages import EvidenceStanding, Status
+from eyeflow.protocol.slot import Slot
+from eyeflow.rollout.deployment import Deployment, DeploymentState
+
+LOOK_S = 30
+"""How often programs that passed are looked at."""
+WATCHED_MAX = 1_000
+"""Deployments that are watched at most: the newest that nodes tell of."""
+
+_log = logging.getLogger("eyeflow.coordinator")
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """One deployment that passed: what nodes had told of it by the last look, and the test of what came since."""
+
+    totals: Outcomes
+    test: OneProportion
+    settings: Settings
+
+
+class Aftercare:
+    """What is watched lives in memory: after a restart of the coordinator it begins anew."""
+
+    def __init__(self, store: ClusterStore) -> None:
+        self._store = store
+        self._watched: dict[str, Watched | None] = {}
+        """None: told already, or not to be watched."""
+        self._looked_us = 0
+
+    async def look(self, told: Mapping[str, Status], now_us: int) -> None:
+        """Look at what nodes told last, once in LOOK_S. It costs as much as nodes and their programs are many."""
+        if 0 <= now_us - self._looked_us < LOOK_S * 1_000_000:
+            return
+        self._looked_us = now_us
+        totals = passed_totals(told.values())
+        self._watched = {one: self._watched[one] for one in self._watched if one in totals}
+        for deployment_id, total in list(totals.items())[-WATCHED_MAX:]:
+            if deployment_id not in self._watched:
+                found = await self._store.read(lambda reading, one=deployment_id: reading.deployment(one))  # type: ignore[misc]
+                self._watched[deployment_id] = _begun(found, total)
+            elif (watched := self._watched[deployment_id]) is not None:
+                await self._judge(deployment_id, watched, total, now_us)
+
+    async def _judge(self, deployment_id: str, watched: Watched, total: Outcomes, now_us: int) -> None:
+        test = watched.test.after(_since(total, watched.totals))
+        self._watched[deployment_id] = replace(watched, totals=total, test=test)
+        seen = test.seen_candidate.executions >= watched.settings.samples_min
+        if not seen or test.peak < log(1 / watched.settings.alpha):
+            return
+        reason = judge(Watch((Check(test),), watched.settings.observe_s), watched.settings).reason
+        await self._store.write(lambda writing: _raise_alarm(writing, deployment_id, reason, now_us))
+        self._watched[deployment_id] = None
+
+
+def passed_totals(told: Iterable[Status]) -> dict[str, Outcomes]:
+    """Return executions and failures of each deployment's active programs that passed, over all nodes."""
+    totals: dict[str, Outcomes] = {}
+    for status in told:
+        for one in status.evidence:
+            if one.standing is EvidenceStanding.PASSED and one.slot is Slot.ACTIVE and one.deployment_id:
+                counts = Counts(one.executions, one.traps, one.failed_actions, one.missed_deadlines, one.rejected)
+                totals[one.deployment_id] = totals.get(one.deployment_id, Outcomes()) + counts.outcomes()
+    return totals
+
+
+def _begun(deployment: Deployment | None, total: Outcomes) -> Watched | None:
+    """What the program did while it passed is what it may go on doing."""
+    if deployment is None or deployment.state is not DeploymentState.SUCCEEDED or deployment.reason:
+        return None
+    settings = settings_of(deployment)
+    test = against(settings.tolerance, total, samples_min=settings.samples_min)
+    return Watched(total, test, settings)
+
+
+def _since(now: Outcomes, then: Outcomes) -> Outcomes:
+    if now.executions < then.executions or now.failures < then.failures:
+        return Outcomes()  # a node is gone: nothing is known of this span
+    return Outcomes(now.executions - then.executions, now.failures - then.failures)
+
+
+def _raise_alarm(writing: Writing, deployment_id: str, reason: str, now_us: int) -> None:
+    deployment = writing.deployment(deployment_id)
+    if deployment is None or deployment.state is not DeploymentState.SUCCEEDED or deployment.reason:
+        return
+    told = f"it began to fail after it had passed: {reason}"
+    _log.warning("deployment %s of %s: %s. Take it back: eyeflow deployments rollback %s", deployment.id,
+                 deployment.name, told, deployment.id)  # fmt: skip
+    writing.save_deployment(replace(deployment, reason=told, updated_us=now_us))
+    writing.add_log_entry(LogEntry(now_us, "coordinator", "alarm", deployment_id, told))

@@ -1,0 +1,80 @@
+"""A program that passed and begins to fail later: an alarm with its numbers, once, and a way to take it back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from eyeflow.coordinator.aftercare import LOOK_S
+from eyeflow.protocol import messages as m
+from eyeflow.protocol.slot import Slot
+
+
+class Passed:
+    """A deployment that succeeded on two nodes, and what they tell of it."""
+
+    def __init__(self, api: Any) -> None:
+        self.api = api
+        made = api.ask("POST", "/api/rules/overheat/deploy", json={"all": True}).json()
+        self.id = made["id"]
+        for node in ("node-a", "node-b"):
+            version = api.look(lambda reading, node=node: reading.node(node).manifest_version)
+            result = m.ManifestResult(version, (m.RuleResult("overheat", api.program_id, m.RuleState.INSTALLED),))
+            api.run(lambda node=node, result=result: api.hub.deployments.reported(node, result, api.clock()))
+        assert self.shown()["state"] == "succeeded"
+
+    def tells(self, executions: int, traps: int, standing: m.EvidenceStanding = m.EvidenceStanding.PASSED) -> None:
+        """Both nodes tell these totals, and the coordinator looks at them."""
+        counts = (0, executions, executions, traps, *[0] * 6)
+        one = m.Evidence("overheat", Slot.ACTIVE, self.api.program_id, self.id, 1, *counts, standing)
+        for node in ("node-a", "node-b"):
+            self.api.hub.nodes.health[node] = m.Status(1, 1, 1, 1, (), (one,))
+            self.api.hub.nodes.seen_us[node] = self.api.clock()
+        self.api.clock.pass_s(LOOK_S)
+        self.api.tick()
+
+    def shown(self) -> Any:
+        return self.api.ask("GET", f"/api/deployments/{self.id}").json()
+
+    def alarms(self) -> list[Any]:
+        entries = self.api.look(lambda reading: reading.log_entries(100))
+        return [one for one in entries if one.action == "alarm"]
+
+
+@pytest.fixture
+def passed(full: Any) -> Passed:
+    return Passed(full)
+
+
+def test_a_program_that_begins_to_fail_raises_one_alarm_with_its_numbers(passed: Passed) -> None:
+    passed.tells(1_000, 2)
+    passed.tells(1_040, 20)
+    reason = passed.shown()["reason"]
+    assert reason.startswith("it began to fail after it had passed: 36 of 80 executions failed"), reason
+    assert passed.shown()["state"] == "succeeded", "nothing is taken back by itself"
+    passed.tells(1_100, 60)
+    assert len(passed.alarms()) == 1
+    taken = passed.api.ask("POST", f"/api/deployments/{passed.id}/rollback").json()
+    assert taken["state"] in {"rollingBack", "rolledBack"}
+
+
+def test_control_one_that_goes_on_as_it_passed_raises_none(passed: Passed) -> None:
+    """Also where it fails often: it did so while it passed."""
+    passed.tells(1_000, 300)
+    for number in range(1, 6):
+        passed.tells(1_000 + 100 * number, 300 + 30 * number)
+    assert (passed.alarms(), passed.shown()["reason"]) == ([], "")
+
+
+def test_one_on_trial_is_its_deployments_matter(passed: Passed) -> None:
+    passed.tells(100, 0, m.EvidenceStanding.TRIAL)
+    passed.tells(200, 100, m.EvidenceStanding.TRIAL)
+    assert passed.alarms() == []
+
+
+def test_totals_that_fall_because_a_node_is_gone_say_nothing(passed: Passed) -> None:
+    passed.tells(1_000, 100)
+    passed.tells(100, 0)
+    passed.tells(200, 0)
+    assert passed.alarms() == []
