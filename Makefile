@@ -56,7 +56,7 @@ bench-mcu: $(VENV)/.installed-dev ## instructions of rules on emulated cores; th
 fuzz: $(VENV)/.installed-dev    ## the long share of mutation and agreement tests
 	EYEFLOW_FUZZ=full $(BIN)/python -m pytest -q tests/conformance tests/unit/svm tests/unit/compiler tests/embassy/test_emulated_cores.py tests/simulation
 
-mutants: $(VENV)/.installed-mutants ## what safety rests on, changed a thousand ways: tests must notice; MODULES="session store" for some
+mutants: $(VENV)/.installed-mutants ## what safety rests on, changed a thousand ways: tests must notice; MODULES="session rollout" for some
 	$(BIN)/python tools/mutants.py $(MUTANTS_ARGS) $(MODULES)
 
 golden: $(VENV)/.installed-dev  ## write generated files and golden files again; read the diff

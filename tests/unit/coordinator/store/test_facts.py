@@ -15,6 +15,8 @@ from eyeflow.coordinator.store.facts import (
     ApiToken,
     Change,
     ChangeKind,
+    EvidenceRow,
+    EvidenceSums,
     JoinToken,
     LogEntry,
     NodeRecord,
@@ -293,3 +295,102 @@ def test_nodes_of_a_deployment(kept: Any, helpers: Any) -> None:
     kept.do(lambda writing: writing.drop_progress("d-1", "d"))
     assert found() == [a, b, c] and look(kept, lambda reading: reading.progress("d-2")) == [d]
     assert look(kept, lambda reading: reading.counts("d-1")) == counts | {NodeState.INSTALLED: 1}
+
+
+def told_of(name: str, rule: str, slot: str, by: str, executions: int, failures: int, **more: Any) -> EvidenceRow:
+    made = EvidenceRow(name, rule, slot, "1" * 64, by, executions, failures, 0, 0, "onTrial", "", seen_us=50)
+    return replace(made, **more)
+
+
+def test_evidence_is_summed_for_a_deployment_and_beside_it(kept: Any, helpers: Any) -> None:
+    """Of two rules on three nodes of a deployment, and of a node and a rule that are none of its business."""
+    mine = replace(helpers.deployment("d-1"), targets=(("lamp", NEW), ("pump", NEW)))
+    installed = [NodeProgress(name, NodeState.INSTALLED) for name in "abc"]
+
+    def step(writing: Writing) -> None:
+        for name in "abcx":
+            writing.register_node(name, A, 9)
+        writing.add_deployment(mine, [*installed, NodeProgress("x", NodeState.HELD)])
+        writing.record_evidence(
+            [
+                told_of("a", "pump", "candidate", "d-1", 100, 1, boots=2, differing=5),
+                told_of("a", "lamp", "candidate", "d-1", 10, 2, boots=1, differing=1),
+                told_of("b", "pump", "active", "d-1", 1, 0, boots=3, seen_us=20),
+                told_of("a", "pump", "active", "d-0", 1000, 3),
+                told_of("a", "lamp", "active", "d-0", 10, 1),
+                told_of("b", "pump", "previous", "d-0", 500, 7),
+                told_of("b", "lamp", "previous", "d-0", 50, 1),
+                told_of("a", "door", "active", "d-0", 10**6, 10**5),
+                told_of("a", "door", "previous", "d-0", 10**6, 10**5),
+            ]
+        )
+
+    kept.do(step)
+
+    def sums(since_us: int) -> EvidenceSums:
+        return look(kept, lambda reading: reading.evidence_sums(mine, since_us))
+
+    assert sums(10) == EvidenceSums((111, 3), (1010, 4), (550, 8), 3, 6, unheard=("c",))
+    assert sums(19).unheard == ("c",) and sums(20).unheard == ("b", "c") and sums(50).unheard == ("a", "b", "c")
+    empty = replace(helpers.deployment("d-9"), targets=mine.targets)
+    nothing = look(kept, lambda reading: reading.evidence_sums(empty, 0))
+    assert nothing == EvidenceSums((0, 0), (0, 0), (0, 0), 0, 0, ())
+
+
+def test_evidence_of_a_rule_takes_the_place_of_what_was_told_before(kept: Any, helpers: Any) -> None:
+    mine = helpers.deployment("d-1")
+
+    def step(writing: Writing) -> None:
+        for name in "ab":
+            writing.register_node(name, A, 9)
+        writing.add_deployment(mine, [NodeProgress(name, NodeState.INSTALLED) for name in "ab"])
+        writing.record_evidence([told_of(name, "pump", "active", "d-1", 100, 10) for name in "ab"])
+        writing.record_evidence([told_of("a", "lamp", "active", "d-1", 5, 0)])
+        writing.record_evidence(
+            [told_of("a", "pump", "candidate", "d-1", 1, 0), told_of("gone", "pump", "active", "d-1", 9, 9)]
+        )
+
+    kept.do(step)
+    assert look(kept, lambda reading: reading.evidence_sums(mine, 0)).candidate == (106, 10)
+
+
+def test_nodes_that_took_a_program_back_by_themselves_are_told_with_their_reason(kept: Any) -> None:
+    def step(writing: Writing) -> None:
+        for name in "abc":
+            writing.register_node(name, A, 9)
+        writing.record_evidence(
+            [
+                told_of("a", "pump", "active", "d-1", 1, 1, standing="rolledBack", reason="traps"),
+                told_of("a", "lamp", "active", "d-1", 1, 1, standing="rolledBack", reason="boots"),
+                told_of("b", "pump", "active", "d-1", 1, 1),
+                told_of("c", "pump", "active", "d-2", 1, 1, standing="rolledBack", reason="of another"),
+            ]
+        )
+
+    kept.do(step)
+    assert look(kept, lambda reading: reading.taken_back("d-1")) == [("a", "boots")], "each node once"
+
+
+def test_rules_of_open_deployments_are_watched(kept: Any, helpers: Any) -> None:
+    first = replace(helpers.deployment("d-1"), targets=(("lamp", NEW), ("pump", NEW)))
+    second = replace(helpers.deployment("d-2"), targets=(("door", NEW),))
+    kept.do(lambda writing: [writing.add_deployment(one, []) for one in (first, second)])
+    assert look(kept, lambda reading: reading.watched_rules()) == {"lamp", "pump", "door"}
+    kept.do(lambda writing: writing.save_deployment(replace(first, state=DeploymentState.FAILED)))
+    assert look(kept, lambda reading: reading.watched_rules()) == {"door"}
+
+
+@pytest.mark.parametrize(
+    ("revoked_us", "expires_us", "works"),
+    [(0, 0, True), (0, 10, False), (0, 11, True), (0, 9, False), (5, 0, False), (5, 99, False)],
+)
+def test_a_token_works_until_it_expires_or_is_revoked(revoked_us: int, expires_us: int, works: bool) -> None:
+    token = ApiToken("a", "n", "admin", A, 1, revoked_us=revoked_us, expires_us=expires_us)
+    assert token.works(10) is works
+
+
+def test_a_node_that_is_gone_keeps_no_other_from_its_history(kept: Any) -> None:
+    kept.do(lambda writing: writing.register_node("b", A, 9))
+    seen = History(Head(b"", 5, 6, A))
+    kept.do(lambda writing: writing.record_histories({"a": seen, "b": seen}, 9))
+    assert look(kept, lambda reading: (reading.history("a"), reading.history("b"))) == (History(), seen)
