@@ -320,6 +320,7 @@ def test_evidence_is_summed_for_a_deployment_and_beside_it(kept: Any, helpers: A
                 told_of("a", "lamp", "active", "d-0", 10, 1),
                 told_of("b", "pump", "previous", "d-0", 500, 7),
                 told_of("b", "lamp", "previous", "d-0", 50, 1),
+                told_of("c", "lamp", "active", "d-0", 10**6, 10**5, standing="rolledBack"),
                 told_of("a", "door", "active", "d-0", 10**6, 10**5),
                 told_of("a", "door", "previous", "d-0", 10**6, 10**5),
             ]
@@ -330,11 +331,11 @@ def test_evidence_is_summed_for_a_deployment_and_beside_it(kept: Any, helpers: A
     def sums(since_us: int) -> EvidenceSums:
         return look(kept, lambda reading: reading.evidence_sums(mine, since_us))
 
-    assert sums(10) == EvidenceSums((111, 3), (1010, 4), (550, 8), 3, 6, unheard=("c",))
+    assert sums(10) == EvidenceSums((111, 3), (1560, 12), 3, 6, unheard=("c",))
     assert sums(19).unheard == ("c",) and sums(20).unheard == ("b", "c") and sums(50).unheard == ("a", "b", "c")
     empty = replace(helpers.deployment("d-9"), targets=mine.targets)
     nothing = look(kept, lambda reading: reading.evidence_sums(empty, 0))
-    assert nothing == EvidenceSums((0, 0), (0, 0), (0, 0), 0, 0, ())
+    assert nothing == EvidenceSums((0, 0), (0, 0), 0, 0, ())
 
 
 def test_evidence_of_a_rule_takes_the_place_of_what_was_told_before(kept: Any, helpers: Any) -> None:
