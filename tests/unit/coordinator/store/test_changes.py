@@ -70,6 +70,7 @@ def test_the_feed_is_bounded_and_says_when_a_cursor_is_too_old(kept: Any, monkey
         with pytest.raises(CursorTooOldError) as error:
             read(kept, cursor)
         assert error.value.newest == 25 and error.value.code == "cursor_too_old"
+        assert f"cursor {cursor}" in error.value.message
         assert "16 to 25" in error.value.cause and "from cursor 25" in error.value.next_step
     with pytest.raises(CursorTooOldError):
         read(kept, 26)  # a cursor of a store that was restored from an older copy

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from eyeflow.coordinator.histories import Doubt, Finding, History
-from eyeflow.coordinator.store import sql_writing
+from eyeflow.coordinator.store import sql_rows, sql_writing
 from eyeflow.coordinator.store.cluster_store import ConflictError, Reading, Writing, doubt, trusted_signers
 from eyeflow.coordinator.store.facts import (
     ApiToken,
@@ -148,6 +148,12 @@ def test_what_nodes_said(kept: Any) -> None:
     assert told(kept, lambda writing: writing.record_report(NodeReport("a", 4, ()), 9)) == [], "of an older manifest"
     kept.do(lambda writing: writing.record_report(NodeReport("a", 5, results[:1]), 9))
     assert look(kept, lambda reading: reading.said("a")) == [results[0]], "the same manifest again"
+    gone = (RuleResult("door", "", RuleState.REMOVED), *results)
+    kept.do(lambda writing: writing.record_report(NodeReport("a", 6, gone), 9))
+    assert look(kept, lambda reading: len(reading.said("a"))) == 3, (
+        "of what is removed nothing is told, of the rest all"
+    )
+    kept.do(lambda writing: writing.record_report(NodeReport("a", 7, results[:1]), 9))
     kept.do(lambda writing: writing.forget_applied("a"))
     assert look(kept, lambda reading: (reading.node("a").applied_version, reading.node("b").applied_version)) == (0, 1)
     assert look(kept, lambda reading: reading.said("b")) == [results[0]]
@@ -258,6 +264,19 @@ def test_deployments(kept: Any, helpers: Any) -> None:
     assert error.value.code == "conflict" and "d-2" in error.value.message
 
 
+def test_a_deployment_that_is_watched_is_looked_at_from_time_to_time(kept: Any, helpers: Any) -> None:
+    watched = replace(helpers.deployment("d-1"), state=DeploymentState.OBSERVING, judged_us=7)
+    installing = replace(helpers.deployment("d-2"), state=DeploymentState.INSTALLING, judged_us=7)
+    kept.do(lambda writing: [writing.add_deployment(one, []) for one in (watched, installing)])
+    again_us = 7 + sql_rows.LOOK_S * 1_000_000
+
+    def due(now_us: int) -> list[str]:
+        return look(kept, lambda reading: reading.due_deployments(now_us))
+
+    assert due(again_us - 1) == [] and due(again_us) == ["d-1"]
+    assert due(installing.deadline_us) == ["d-1", "d-2"]
+
+
 def test_nodes_of_a_deployment(kept: Any, helpers: Any) -> None:
     states = [NodeState.SENT, NodeState.WAITING, NodeState.SENT, NodeState.INSTALLED]
     rows = [NodeProgress(name, state, due_us=5) for name, state in zip("dcba", states, strict=True)]
@@ -278,6 +297,7 @@ def test_nodes_of_a_deployment(kept: Any, helpers: Any) -> None:
     assert found(Nodes(("d", "a", "x"))) == [a, d] and found(Nodes(("d", "a")), 1) == [a]
     both = InStates(frozenset({NodeState.SENT, NodeState.INSTALLED}))
     assert found(both) == [a, b, d] and found(both, 2) == [a, b]
+    assert found(replace(both, limit=1)) == [a], "a batch of a strategy"
     assert look(kept, lambda reading: reading.awaited()) == [*(("d-1", name) for name in "abcd"), ("d-2", "d")]
     assert look(kept, lambda reading: reading.overdue("d-1", 5)) == ("a", "b", "c", "d")
     assert look(kept, lambda reading: reading.overdue("d-2", 4)) == ()
