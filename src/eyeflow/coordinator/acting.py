@@ -14,8 +14,8 @@ from eyeflow.protocol.slot import Slot
 from eyeflow.rollout import actions, progress, strategies
 from eyeflow.rollout.actions import NAMED_MAX, Action, Begin, Enter, InStates, KnownGood, SetPauses, Situation, Waive
 from eyeflow.rollout.deployment import (
-    BACK,
     Deployment,
+    DeploymentState,
     NodeProgress,
     NodeState,
     Targets,
@@ -171,12 +171,14 @@ class Acting:
         return NodeProgress(node, state, why, previous, touched_us=touched_us)
 
     def _older(self, node: str, rules: frozenset[str]) -> list[tuple[Deployment, NodeProgress]]:
-        """Return the open deployments that bring one of these rules to the node now."""
-        found = self._writing.open_progress(node)
-        return [(one, at) for one, at in found if at.state not in BACK and not rules.isdisjoint(one.rules)]
+        """Return the open deployments that are about one of these rules on the node: they bring it, or take it back."""
+        return [(one, at) for one, at in self._writing.open_progress(node) if not rules.isdisjoint(one.rules)]
 
     def _supersede(self, deployment: Deployment, names: list[str]) -> None:
-        """What the new deployment brings is its own from now on; all else of the older ones goes back."""
+        """What the new deployment brings is its own from now on; all else of the older ones goes back.
+
+        One that goes back already ends as it would have, without what is not its own any more.
+        """
         rules, older = frozenset(deployment.rules), {}
         for name in names:
             for old, at in self._older(name, rules):
@@ -184,8 +186,9 @@ class Acting:
                 after = progress.taken_over(at, rules, deployment.id)
                 save(self._writing, old, at, after, self._now_us)
         for old in older.values():
-            ended = self.carry_out(old, strategies.supersede(old, deployment.id, self._now_us))
-            self.settle(ended)
+            goes_back = old.state is DeploymentState.ROLLING_BACK
+            end = () if goes_back else strategies.supersede(old, deployment.id, self._now_us)
+            self.settle(self.carry_out(old, end))
 
     def _log(self, actor: str, action: str, subject: str, detail: str = "") -> None:
         self._writing.add_log_entry(LogEntry(self._now_us, actor, action, subject, detail))

@@ -49,7 +49,7 @@ def _going_back(progress: NodeProgress) -> Ordered:
 def taken_over(progress: NodeProgress, rules: frozenset[str], by: str) -> NodeProgress:
     """A newer deployment brings these rules to the node: this one is not to take them back any more."""
     left = tuple((rule, target) for rule, target in progress.previous if rule not in rules)
-    if left or progress.state in BACK:
+    if left or progress.state in {NodeState.REFUSED, NodeState.RETURNED}:
         return replace(progress, previous=left)
     reason = f"taken over by deployment {by}"
     return replace(progress, previous=(), state=NodeState.RETURNED, reason=reason, due_us=0)

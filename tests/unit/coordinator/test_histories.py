@@ -452,3 +452,36 @@ def test_a_way_back_that_is_too_large_for_its_node_holds_up_no_other(
     assert node is not None and "too large: a manifest of 9,000,000 bytes" in node.problem
     with pytest.raises(ProtocolError):
         seen.deploy(nodes="a")
+
+
+def test_a_deployment_that_goes_back_leaves_to_a_newer_one_what_that_brings(seen: Seen) -> None:
+    """Else the node would be asked for the older program again, or blamed for not having it."""
+    first = seen.deploy(OLDER_PROGRAM)
+    for node in "ab":
+        seen.run(lambda node=node: seen.hub.deployments.sent(node, 99, seen.now_us))  # type: ignore[misc]
+    seen.run(lambda: seen.hub.deployments.cancel(first.id, seen.now_us, "test"))
+    assert seen.states(first) == ("rollingBack", ["returning", "returning"])
+    second = seen.deploy(nodes="a")
+    assert seen.states(first) == ("rollingBack", ["returned", "returning"])
+    assert seen.progress(first)["a"].reason == f"taken over by deployment {second.id}"
+    seen.answer("a")
+    assert seen.states(second) == ("succeeded", ["installed"])
+    seen.answer("b", "")
+    assert seen.states(first) == ("cancelled", ["returned", "returned"])
+
+
+def test_a_deployment_that_succeeded_is_taken_back_and_ends_when_its_nodes_are_back(seen: Seen) -> None:
+    older = seen.deploy(OLDER_PROGRAM)
+    for node in "ab":
+        seen.answer(node, OLDER_PROGRAM)
+    taken = seen.deploy()
+    for node in "ab":
+        seen.answer(node)
+    seen.run(lambda: seen.hub.deployments.take_back(taken.id, seen.now_us, "ada"))
+    assert seen.states(taken) == ("rollingBack", ["returning", "returning"])
+    for node in "ab":
+        seen.answer(node, OLDER_PROGRAM)
+    assert seen.states(taken) == ("rolledBack", ["returned", "returned"])
+    for node in "ab":
+        good = seen.look(lambda reading, node=node: reading.known_good(node, "pump"))
+        assert good is not None and good.deployment_id == older.id

@@ -25,7 +25,7 @@ from eyeflow.protocol.coordinator_log import ZERO_HASH, SignedHead
 from eyeflow.protocol.messages import RuleState
 from eyeflow.protocol.node_facts import NodeFacts
 from eyeflow.rollout.actions import Nodes
-from eyeflow.rollout.deployment import Deployment, NodeProgress, NodeState, Target, Wanted
+from eyeflow.rollout.deployment import Deployment, DeploymentState, NodeProgress, NodeState, Target, Wanted
 
 LOG_ENTRIES_MAX = 100_000
 """Entries of who did what that are kept; the oldest go first."""
@@ -330,6 +330,8 @@ class SqlWriting(SqlReading):
             raise ConflictError(f"deployment {deployment.id}")
         if deployment.over:
             self._run("UPDATE progress SET over = 1, due_us = 0 WHERE deployment = ?", deployment.id)
+        elif deployment.state is DeploymentState.ROLLING_BACK:  # one that had succeeded is open again
+            self._run("UPDATE progress SET over = 0 WHERE deployment = ? AND over = 1", deployment.id)
         self.add_change(deployment.updated_us, ChangeKind.DEPLOYMENT, deployment.id)
         return saved
 
