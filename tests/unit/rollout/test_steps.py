@@ -1,0 +1,231 @@
+"""What each strategy asks for at each of its steps, and what people do to a deployment meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from eyeflow.rollout import actions, progress, strategies
+from eyeflow.rollout.actions import Action, Begin, Enter, GoBack, InStates, KnownGood, SetPauses, Situation, Waive
+from eyeflow.rollout.deployment import (
+    NOT_BACK,
+    NOT_BEGUN,
+    RETURN_S,
+    TERMINAL,
+    Deployment,
+    DeploymentState,
+    NodeProgress,
+    NodeState,
+    Options,
+    Pause,
+    Place,
+    Rollback,
+    Target,
+    Trial,
+    Wanted,
+)
+from eyeflow.rollout.rolling import batch_size
+from eyeflow.rollout.stepwise import APPROVAL, EVIDENCE, USER
+from eyeflow.rollout.wanting import is_same, passed
+
+SECOND = 1_000_000
+NOW_US = 1_790_000_000 * SECOND
+OLD, NEW = Target("1" * 64, "d-0"), Target("2" * 64, "d-1")
+OPTIONS = Options(observe_s=60, steps=(1_000, 5_000))
+TRIAL = Trial(60, 20, 500, 3, rollback=True)
+BESIDE = frozenset({NodeState.HELD, NodeState.WAITING, NodeState.STAGED})
+SUCCEED = (KnownGood(InStates(frozenset({NodeState.INSTALLED}))), Enter(DeploymentState.SUCCEEDED))
+
+
+def deployment(strategy: str, **more: Any) -> Deployment:
+    made = Deployment("d-1", (("pump", NEW),), strategy, Rollback.ON_ERROR, NOW_US, NOW_US + 10**12, options=OPTIONS)
+    return replace(made, **more)
+
+
+def decided(one: Deployment, *states: NodeState, now_us: int = NOW_US) -> tuple[Action, ...]:
+    rows = [NodeProgress(f"n{number}", state) for number, state in enumerate(states)]
+    counts = {state: states.count(state) for state in states}
+    named = {state: tuple(row for row in rows if row.state is state) for state in states}
+    return strategies.STRATEGIES[one.strategy](Situation(one, counts, (), named), now_us)
+
+
+def begins(which: InStates, place: Place, phase: int, share: int = 0, trial: Trial | None = None) -> tuple[Action, ...]:
+    return (Begin(which, place, share, trial), Enter(DeploymentState.INSTALLING, phase=phase))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "first"),
+    [
+        ("immediate", begins(InStates(NOT_BEGUN), Place.ACTIVE, 0, trial=TRIAL)),
+        ("rolling", begins(InStates(frozenset({NodeState.HELD}), 1), Place.ACTIVE, 0, trial=TRIAL)),
+        ("canary", begins(InStates(BESIDE), Place.CANDIDATE, 0, 1_000, TRIAL)),
+        ("blue_green", begins(InStates(NOT_BEGUN), Place.CANDIDATE, 0)),
+        ("shadow", begins(InStates(BESIDE), Place.CANDIDATE, 0, trial=TRIAL)),
+    ],
+)
+def test_the_first_step(strategy: str, first: tuple[Action, ...]) -> None:
+    assert decided(deployment(strategy), NodeState.HELD, NodeState.HELD) == first
+
+
+STAGED, INSTALLED = NodeState.STAGED, NodeState.INSTALLED
+GOES_BACK = (
+    GoBack(InStates(NOT_BACK)),
+    Enter(DeploymentState.ROLLING_BACK, "", NOW_US + RETURN_S * SECOND, DeploymentState.SUCCEEDED),
+)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "phase", "state", "following"),
+    [
+        ("immediate", 0, INSTALLED, SUCCEED),
+        ("rolling", 0, INSTALLED, SUCCEED),
+        ("canary", 0, STAGED, begins(InStates(BESIDE), Place.CANDIDATE, 1, 5_000, TRIAL)),
+        ("canary", 1, STAGED, begins(InStates(NOT_BEGUN | {STAGED, NodeState.WAITING}), Place.ACTIVE, 2)),
+        ("canary", 2, INSTALLED, SUCCEED),
+        ("blue_green", 0, STAGED, begins(InStates(frozenset({STAGED})), Place.SWITCHED, 1, trial=TRIAL)),
+        ("blue_green", 1, INSTALLED, SUCCEED),
+        ("shadow", 0, STAGED, GOES_BACK),
+    ],
+)
+def test_the_step_after_one_that_passed(
+    strategy: str, phase: int, state: NodeState, following: tuple[Action, ...]
+) -> None:
+    observed = deployment(strategy, state=DeploymentState.OBSERVING, phase=phase, waived=phase)
+    assert decided(observed, state, state) == following
+
+
+def test_rolling_goes_on_with_the_next_batch() -> None:
+    observed = deployment("rolling", state=DeploymentState.OBSERVING, waived=0)
+    following = begins(InStates(frozenset({NodeState.HELD}), 1), Place.ACTIVE, 1, trial=TRIAL)
+    assert decided(observed, INSTALLED, NodeState.HELD) == following
+    assert decided(observed, INSTALLED, NodeState.AWAY) == (), "its turn comes when it is back"
+
+
+@pytest.mark.parametrize(
+    ("strategy", "state", "waits"),
+    [
+        ("immediate", INSTALLED, True),
+        ("rolling", INSTALLED, True),
+        ("blue_green", STAGED, True),
+        ("canary", STAGED, False),
+        ("shadow", STAGED, False),
+    ],
+)
+def test_who_waits_for_nodes_without_a_link(strategy: str, state: NodeState, waits: bool) -> None:
+    """A candidate shows on one node what it does; whoever changes all nodes must hear of all."""
+    installing = deployment(strategy, state=DeploymentState.INSTALLING)
+    goes_on = (Enter(DeploymentState.OBSERVING),)
+    assert decided(installing, state, NodeState.WAITING) == (() if waits else goes_on)
+    assert decided(installing, state, NodeState.SENT) == (), "an answer is on its way"
+    assert decided(installing, state, state) == goes_on
+
+
+@pytest.mark.parametrize(
+    ("batch", "share", "total", "size"),
+    [(3, 0, 10, 3), (3, 2_000, 10, 2), (3, 2_000, 14, 2), (3, 2_000, 15, 3), (3, 2_000, 4, 1), (3, 10_000, 7, 7)],
+)
+def test_a_batch_is_a_number_of_nodes_or_a_share_of_all_and_at_least_one(
+    batch: int, share: int, total: int, size: int
+) -> None:
+    assert batch_size(Options(batch=batch, batch_share=share), total) == size
+
+
+# --- people ------------------------------------------------------------------------------------------------------
+
+APPROVE, NO_EVIDENCE = Pause(APPROVAL, "waits for approval", 1), Pause(EVIDENCE, "3 of 20 executions", 2)
+PAUSED = Pause(USER, "paused by ann", NOW_US)
+
+
+def test_a_pause_is_kept_once_beside_the_others_until_it_is_taken_away() -> None:
+    waiting = deployment("rolling", paused=(APPROVE, NO_EVIDENCE))
+    (first,) = strategies.pause(waiting, "ann", NOW_US)
+    assert first == SetPauses((APPROVE, NO_EVIDENCE, PAUSED))
+    paused = actions.paused(waiting, first, NOW_US)
+    assert paused == replace(waiting, paused=(APPROVE, NO_EVIDENCE, PAUSED), updated_us=NOW_US)
+    again = Pause(USER, "paused by bob", NOW_US + 1)
+    assert strategies.pause(paused, "bob", NOW_US + 1) == (SetPauses((APPROVE, NO_EVIDENCE, again)),)
+    assert strategies.resume(paused) == (SetPauses((APPROVE, NO_EVIDENCE)),)
+    assert strategies.approve(paused) == (SetPauses((NO_EVIDENCE, PAUSED)),)
+
+
+def test_a_waived_verdict_is_that_of_the_present_phase() -> None:
+    one = deployment("canary", phase=1)
+    assert strategies.promote() == (Waive(),)
+    assert actions.waived(one, NOW_US) == replace(one, waived=1, updated_us=NOW_US)
+
+
+@pytest.mark.parametrize("state", DeploymentState)
+def test_only_an_open_deployment_is_cancelled(state: DeploymentState) -> None:
+    assert bool(strategies.cancel(deployment("rolling", state=state), NOW_US)) is (state not in TERMINAL)
+
+
+def test_a_deployment_that_succeeded_can_be_taken_back() -> None:
+    until_us = NOW_US + RETURN_S * SECOND
+    back = Enter(DeploymentState.ROLLING_BACK, "taken back by ann", until_us, DeploymentState.ROLLED_BACK)
+    done = deployment("rolling", state=DeploymentState.SUCCEEDED)
+    assert strategies.take_back(done, "ann", NOW_US) == (GoBack(InStates(NOT_BACK)), back)
+
+
+def test_a_clock_that_was_set_moves_every_time_that_was_taken() -> None:
+    one = deployment("canary", state_deadline_us=NOW_US + 1, phase_since_us=NOW_US + 2, judged_us=NOW_US + 3)
+    times = ("deadline_us", "state_deadline_us", "phase_since_us", "judged_us")
+    assert actions.moved(one, 7) == replace(one, **{name: getattr(one, name) + 7 for name in times})
+    none = deployment("canary")
+    assert actions.moved(none, 7) == replace(none, deadline_us=none.deadline_us + 7), "what never was stays"
+
+
+@pytest.mark.parametrize(
+    ("paused", "states", "says"),
+    [
+        ((), (INSTALLED, NodeState.AWAY), "the deadline passed before these nodes came back: n1"),
+        ((), (NodeState.WAITING, NodeState.AWAY), "the deadline passed before these nodes came back: n0, n1"),
+        ((), (INSTALLED,), "the deadline passed while it was observing"),
+        ((APPROVE,), (INSTALLED,), "the deadline passed while it was observing and paused: waits for approval"),
+        (
+            (APPROVE, NO_EVIDENCE),
+            (INSTALLED,),
+            "the deadline passed while it was observing and paused: waits for approval; 3 of 20 executions",
+        ),
+    ],
+)
+def test_a_deadline_that_passed_is_told_with_what_was_waited_for(
+    paused: tuple[Pause, ...], states: tuple[NodeState, ...], says: str
+) -> None:
+    late = deployment("rolling", state=DeploymentState.OBSERVING, paused=paused)
+    *_, enter = decided(late, *states, now_us=late.deadline_us)
+    assert isinstance(enter, Enter) and enter.reason == says
+
+
+# --- nodes -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", NodeState)
+def test_links_come_and_go(state: NodeState) -> None:
+    one = NodeProgress("a", state, "why", touched_us=3)
+    left = {NodeState.HELD: NodeState.AWAY, NodeState.SENT: NodeState.WAITING}
+    assert progress.lost(one) == replace(one, state=left.get(state, state))
+    assert progress.linked(one) == replace(one, state=NodeState.HELD if state is NodeState.AWAY else state)
+
+
+@pytest.mark.parametrize("state", NodeState)
+def test_a_node_that_went_back_by_itself_has_refused(state: NodeState) -> None:
+    one = NodeProgress("a", state, "why", due_us=9)
+    counts = {INSTALLED, STAGED, NodeState.WAITING, NodeState.SENT, NodeState.SILENT}
+    refused = replace(one, state=NodeState.REFUSED, reason="traps", due_us=0)
+    assert progress.took_back(one, "traps") == (refused if state in counts else one)
+
+
+def test_a_program_is_the_same_with_the_same_parameters_only() -> None:
+    assert is_same(NEW, replace(NEW, deployment_id="d-9"))
+    assert not is_same(NEW, OLD) and not is_same(NEW, replace(NEW, params=(("limit", 1.0),)))
+    assert not is_same(NEW, None)
+
+
+def test_a_program_that_passed_is_on_trial_no_more_and_nothing_is_kept_beside_it() -> None:
+    one = deployment("blue_green")
+    active = Wanted("pump", "active", NEW, trial=TRIAL)
+    now = {("pump", "active"): active, ("pump", "candidate"): Wanted("pump", "candidate", OLD)}
+    assert passed(one, now) == {("pump", "active"): replace(active, trial=None)}
+    assert passed(one, {}) == {}
