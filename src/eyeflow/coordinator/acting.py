@@ -18,6 +18,7 @@ from eyeflow.rollout.deployment import (
     DeploymentState,
     NodeProgress,
     NodeState,
+    Target,
     Targets,
 )
 from eyeflow.rollout.wanting import Rules, as_before, begun, passed
