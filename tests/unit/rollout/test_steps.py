@@ -7,9 +7,24 @@ from typing import Any
 
 import pytest
 
+from eyeflow.evidence.outcomes import Outcomes
+from eyeflow.evidence.verdict import Kind, Verdict
 from eyeflow.rollout import actions, progress, strategies
-from eyeflow.rollout.actions import Action, Begin, Enter, GoBack, InStates, KnownGood, SetPauses, Situation, Waive
+from eyeflow.rollout.actions import (
+    Action,
+    Begin,
+    Enter,
+    GoBack,
+    InStates,
+    KnownGood,
+    Mark,
+    Nodes,
+    SetPauses,
+    Situation,
+    Waive,
+)
 from eyeflow.rollout.deployment import (
+    INSTALL_S,
     NOT_BACK,
     NOT_BEGUN,
     RETURN_S,
@@ -28,7 +43,7 @@ from eyeflow.rollout.deployment import (
 )
 from eyeflow.rollout.rolling import batch_size
 from eyeflow.rollout.stepwise import APPROVAL, EVIDENCE, USER
-from eyeflow.rollout.wanting import is_same, passed
+from eyeflow.rollout.wanting import begun, is_same, passed
 
 SECOND = 1_000_000
 NOW_US = 1_790_000_000 * SECOND
@@ -229,3 +244,71 @@ def test_a_program_that_passed_is_on_trial_no_more_and_nothing_is_kept_beside_it
     now = {("pump", "active"): active, ("pump", "candidate"): Wanted("pump", "candidate", OLD)}
     assert passed(one, now) == {("pump", "active"): replace(active, trial=None)}
     assert passed(one, {}) == {}
+
+
+SAME, OTHER = replace(OLD, deployment_id="d-1"), Target("3" * 64, "d-1")
+TARGETS = (("gone", None), ("lamp", OTHER), ("new", NEW), ("pump", SAME))
+BEFORE = NodeProgress("a", previous=(("gone", OLD), ("lamp", OLD), ("new", None), ("pump", OLD)))
+
+
+def wants(*wanted: Wanted) -> dict[tuple[str, str], Wanted]:
+    return {(one.rule, one.slot): one for one in wanted}
+
+
+def test_what_a_node_shall_run_of_each_rule() -> None:
+    """A rule that is taken away, one that gets another program, a new one, and one whose program stays the same."""
+    one = deployment("canary", targets=TARGETS)
+
+    def shall(place: Place) -> Any:
+        return begun(one, Begin(InStates(BESIDE), place, 1_000, TRIAL), BEFORE, keyless=True)
+
+    beside = [Wanted(rule, "active", OLD) for rule in ("gone", "lamp", "pump")]
+    candidates = [Wanted(rule, "candidate", target, 1_000, True, TRIAL) for rule, target in TARGETS[1:3] if target]
+    assert shall(Place.CANDIDATE) == wants(*beside, *candidates), "who stays the same needs no candidate"
+    active = [Wanted(rule, "active", target, trial=TRIAL) for rule, target in TARGETS if target]
+    assert shall(Place.ACTIVE) == wants(*active)
+    assert shall(Place.SWITCHED) == wants(*active, Wanted("lamp", "candidate", OLD)), "warm, to switch back"
+
+
+def test_a_state_begins_anew() -> None:
+    one = deployment("canary", reason="why", phase=1, paused=(APPROVE,), judged_us=5, phase_since_us=3)
+    kept = actions.entered(one, Enter(DeploymentState.OBSERVING), NOW_US)
+    assert kept == replace(one, state=DeploymentState.OBSERVING, phase_since_us=NOW_US, updated_us=NOW_US, judged_us=0)
+    assert actions.entered(one, Enter(DeploymentState.INSTALLING, phase=2), NOW_US).phase == 2
+    for state in (DeploymentState.ROLLING_BACK, *TERMINAL):
+        assert actions.entered(one, Enter(state), NOW_US).paused == (), "nothing holds it up any more"
+
+
+def test_a_node_that_does_not_answer_is_told_as_the_reason() -> None:
+    installing = deployment("immediate", state=DeploymentState.INSTALLING)
+    seen = Situation(installing, {NodeState.SENT: 1}, ("n0",), {})
+    assert strategies.STRATEGIES["immediate"](seen, NOW_US) == (
+        Mark(Nodes(("n0",)), NodeState.SILENT, f"no answer within {INSTALL_S} s"),
+    )
+
+
+def test_without_rollback_a_refusal_ends_nothing_while_others_may_still_install() -> None:
+    refused, failed = NodeState.REFUSED, DeploymentState.FAILED
+    pending = deployment("immediate", rollback=Rollback.NEVER)
+    (begin, enter) = decided(pending, refused, NodeState.HELD)
+    assert isinstance(begin, Begin) and begin.trial == replace(TRIAL, rollback=False), "nor does the node go back"
+    assert isinstance(enter, Enter) and enter.state is DeploymentState.INSTALLING
+    assert [one.state for one in decided(pending, refused) if isinstance(one, Enter)] == [failed], "nobody is left"
+    installing = replace(pending, state=DeploymentState.INSTALLING)
+    assert decided(installing, refused, NodeState.SENT) == ()
+    assert [one.state for one in decided(installing, refused, INSTALLED) if isinstance(one, Enter)] == [failed]
+
+
+def test_too_little_evidence_is_said_once_and_anew_when_it_changes() -> None:
+    observed = deployment("rolling", state=DeploymentState.OBSERVING, paused=(APPROVE, NO_EVIDENCE))
+    now_us = observed.phase_since_us + OPTIONS.observe_s * SECOND
+
+    def seen(reason: str, one: Deployment = observed) -> tuple[Action, ...]:
+        verdict = Verdict(Kind.INCONCLUSIVE, reason, 0.0, Outcomes(), None, 1.0, 20.0)
+        looked = Situation(one, {INSTALLED: 1}, (), {}, verdict)
+        return strategies.STRATEGIES["rolling"](looked, now_us)
+
+    assert seen(NO_EVIDENCE.text) == ()
+    assert seen("4 of 20 executions") == (SetPauses((APPROVE, Pause(EVIDENCE, "4 of 20 executions", now_us))),)
+    waits = replace(observed, paused=(APPROVE,))
+    assert seen(APPROVE.text, waits) == (SetPauses((APPROVE, Pause(EVIDENCE, APPROVE.text, now_us))),)
