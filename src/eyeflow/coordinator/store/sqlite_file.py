@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.base.machine import Machine
 from eyeflow.base.reasons import why
 from eyeflow.coordinator.store.cluster_store import Look, Step, T
+from eyeflow.coordinator.store.database import Outcome
 from eyeflow.coordinator.store.sql import Row
 from eyeflow.coordinator.store.sql_reading import SqlReading
 from eyeflow.coordinator.store.sql_schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
@@ -38,14 +38,6 @@ ENVIRONMENT = (
 
 DAMAGED = (apsw.NotADBError, apsw.CorruptError, apsw.SQLError, apsw.ConstraintError, apsw.MismatchError)
 """What SQLite says of a file whose pages or tables are not those that a coordinator wrote."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one step: its result, or the exception that undid it."""
-
-    result: Any = None
-    error: Exception | None = None
 
 
 class _Sql:

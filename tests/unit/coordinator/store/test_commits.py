@@ -17,13 +17,14 @@ from components.failing_disk import registered_disk
 from components.slow_disk import slow_disk
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.machine import Machine
-from eyeflow.coordinator.store import sqlite_store
+from eyeflow.coordinator.store import threaded_store
 from eyeflow.coordinator.store.cluster_store import Writing
 from eyeflow.coordinator.store.facts import ChangeKind
 from eyeflow.coordinator.store.sql_reading import SqlReading
 from eyeflow.coordinator.store.sql_writing import SqlWriting
 from eyeflow.coordinator.store.sqlite_file import SqliteFile
-from eyeflow.coordinator.store.sqlite_store import GROUP_STEPS_MAX, SqliteStore
+from eyeflow.coordinator.store.sqlite_store import SqliteStore
+from eyeflow.coordinator.store.threaded_store import GROUP_STEPS_MAX
 
 TESTS = Path(__file__).parents[3]
 STEPS = 40
@@ -221,7 +222,7 @@ def test_what_is_answered_is_committed_and_told_after_it(tmp_path: Path) -> None
 def test_too_many_steps_are_refused_and_a_closed_store_takes_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_store, "WAITING_STEPS_MAX", 2)
+    monkeypatch.setattr(threaded_store, "WAITING_STEPS_MAX", 2)
 
     async def scenario() -> None:
         store = SqliteStore(tmp_path / "store.sqlite")
