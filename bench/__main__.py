@@ -15,7 +15,18 @@ from bench.measure import Report
 LOAD_BEFORE = os.getloadavg()[0]
 """Processes that wanted a core in the minute before: above 0.5 the absolute figures are not worth much."""
 
-NAMES = ("evaluation", "fleet", "deployments", "transport", "replay", "compiling", "startup", "mcu", "verdicts")
+NAMES = (
+    "evaluation",
+    "fleet",
+    "deployments",
+    "coordinator_store",
+    "transport",
+    "replay",
+    "compiling",
+    "startup",
+    "mcu",
+    "verdicts",
+)
 """The modules of this package that measure; each has `report()`."""
 
 

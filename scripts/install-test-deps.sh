@@ -3,10 +3,11 @@
 #   mosquitto                               a real MQTT broker
 #   rustc-web cargo-web rust-web-src        a Rust with its library's source, to build for chips without rustup's targets
 #   binutils-arm-none-eabi                  a linker for them, where rust-lld is absent
+#   postgresql                              a real PostgreSQL server, without a cluster that starts by itself
 #   nodejs npm                              what simulates the RP2040, where there is no Node.js of another origin
 #   gcc libc6-dev                           a C compiler, for the disk that is slow to write, where there is no `cc`
 set -euo pipefail
-wanted="mosquitto rustc-web cargo-web rust-web-src binutils-arm-none-eabi"
+wanted="mosquitto rustc-web cargo-web rust-web-src binutils-arm-none-eabi postgresql"
 command -v node >/dev/null && command -v npm >/dev/null || wanted="$wanted nodejs npm"
 command -v cc >/dev/null || wanted="$wanted gcc libc6-dev"
 missing=
@@ -29,7 +30,18 @@ if [ "$(id -u)" -ne 0 ]; then
     sudo=sudo
 fi
 echo "installing$missing for the tests ..."
-install() { $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing >/dev/null; }
+case " $missing " in
+*" postgresql "*)
+    # Installed by itself, the package starts a server for the whole machine.
+    $sudo mkdir -p /etc/postgresql-common
+    [ -e /etc/postgresql-common/createcluster.conf ] ||
+        echo 'create_main_cluster = false' | $sudo tee /etc/postgresql-common/createcluster.conf >/dev/null
+    ;;
+esac
+install() {
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
+        -o Dpkg::Options::=--force-confold $missing >/dev/null
+}
 # A fresh image has no package lists yet.
 if ! install 2>/dev/null; then
     $sudo apt-get update -q >/dev/null

@@ -78,6 +78,33 @@ _KINDS = {
 }
 """Kinds of exceptions by their library and name; a kind stands for those that derive from it."""
 _MALFORMED = "it is malformed"
+_DATABASE_ENDED = "the database server ended the connection, or is gone"
+_DATABASE = {
+    "password authentication failed": "the database server refuses this user or password",
+    "no password supplied": "the database server asks for a password",
+    "no pg_hba.conf entry": "the database server lets this user not in from here",
+    "too many clients": "the database server has no connection left",
+    "connection slots are reserved": "the database server has no connection left",
+    "Connection refused": "no database server listens at this address",
+    "No such file or directory": "no database server listens at this address",
+    "could not translate host name": _UNKNOWN_NAME,
+    "timeout expired": _NO_ANSWER,
+    "lock timeout": "another coordinator writes for too long",
+    "statement timeout": "the database server took too long",
+    "idle-in-transaction": "this coordinator stood still for too long",
+    "No space left": "the disk of the database server is full",
+    "read-only": "the database server takes no changes: it is a standby, or set to read-only",
+    "permission denied": "this user may not do that in the database",
+    "starting up": "the database server has not started yet",
+    "terminating connection": _DATABASE_ENDED,
+    "shutting down": _DATABASE_ENDED,
+    "server closed the connection": _DATABASE_ENDED,
+    "connection is closed": _DATABASE_ENDED,
+    "could not receive data": _DATABASE_ENDED,
+    "could not send data": _DATABASE_ENDED,
+    "does not exist": "this database, this user or a table is not there",
+}
+"""Parts of what a PostgreSQL server and its library say, in the order in which they are looked for."""
 
 
 def why(error: BaseException) -> str:
@@ -131,6 +158,8 @@ def _words(error: BaseException) -> str:
         return _of_tls(error)
     if "socket.gaierror" in kinds:
         return _NAMES.get(getattr(error, "errno", 0), _UNKNOWN_NAME)
+    if "psycopg.Error" in kinds:
+        return next((words for part, words in _DATABASE.items() if part in str(error)), "")
     if number := number_of(error):
         return os.strerror(number)
     if any(kind.endswith(("Timeout", "TimeoutError", "TimeoutException")) for kind in kinds):

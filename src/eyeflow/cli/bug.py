@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import sys
 import tempfile
 import traceback
@@ -18,7 +19,7 @@ def report_bug(error: BaseException, *, as_json: bool) -> int:
     lines = [
         f"eyeflow {__version__}",
         f"python {platform.python_version()} on {platform.platform()}",
-        f"arguments: {sys.argv[1:]!r}",
+        f"arguments: {_without_secrets(sys.argv[1:])!r}",
         "",
         *traceback.format_exception(error),
     ]
@@ -31,6 +32,11 @@ def report_bug(error: BaseException, *, as_json: bool) -> int:
     )
     report_error(summary, as_json=as_json)
     return int(ExitCode.BUG)
+
+
+def _without_secrets(arguments: list[str]) -> list[str]:
+    """Reports are sent to others: a password in a URL stays here."""
+    return [re.sub(r"(://[^:@/]*):[^@]*@", r"\1:***@", one) for one in arguments]
 
 
 def _written(report: str) -> Path | None:

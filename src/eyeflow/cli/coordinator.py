@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from eyeflow.coordinator.tls import OwnTls
 
 PORT_DEFAULT = 7700
+STORE_ENV = "EYEFLOW_COORDINATOR_STORE"
 
 app = typer.Typer(no_args_is_help=True, help="The service that keeps the state of the cluster.", rich_markup_mode=None)
 
@@ -43,6 +44,16 @@ def start(
     data_dir: Annotated[
         Path | None, typer.Option("--data-dir", help="Where it keeps its store (default: ~/.local/share/eyeflow).")
     ] = None,
+    store: Annotated[
+        str,
+        typer.Option(
+            "--store",
+            metavar="URL",
+            envvar=STORE_ENV,
+            help="PostgreSQL database that several coordinators share: postgresql://USER@HOST/DATABASE. Its password "
+            "belongs in this variable or in ~/.pgpass: what stands in a command, others see. Default: one SQLite file.",
+        ),
+    ] = "",
     tls_cert: Annotated[Path | None, typer.Option("--tls-cert", help="Certificate chain, PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Private key of the certificate, PEM.")] = None,
     insecure: Annotated[
@@ -72,6 +83,7 @@ def start(
         tls_key=tls_key,
         profile_path=profile_path(),
         trusted=trusted,
+        store=store,
     )
     set_up_log(log_format, verbose=False)
     asyncio.run(serve(options, lambda started: _tell(started, json_)))

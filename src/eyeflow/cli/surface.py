@@ -232,6 +232,12 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
  'coordinator start': ((('--host',), 'Address to listen on.', (), False),
                        (('--port',), 'Port; 0: any free one.', (), False),
                        (('--data-dir',), 'Where it keeps its store (default: ~/.local/share/eyeflow).', (), False),
+                       (('--store',),
+                        'PostgreSQL database that several coordinators share: postgresql://USER@HOST/DATABASE. Its '
+                        'password belongs in this variable or in ~/.pgpass: what stands in a command, others see. '
+                        'Default: one SQLite file.',
+                        (),
+                        False),
                        (('--tls-cert',), 'Certificate chain, PEM.', (), False),
                        (('--tls-key',), 'Private key of the certificate, PEM.', (), False),
                        (('--insecure',),
@@ -896,6 +902,11 @@ Options:
                             0<=x<=65535]
   --data-dir <path>         Where it keeps its store (default:
                             ~/.local/share/eyeflow).
+  --store URL               PostgreSQL database that several coordinators
+                            share: postgresql://USER@HOST/DATABASE. Its
+                            password belongs in this variable or in ~/.pgpass:
+                            what stands in a command, others see. Default: one
+                            SQLite file.  [env var: EYEFLOW_COORDINATOR_STORE]
   --tls-cert <path>         Certificate chain, PEM.
   --tls-key <path>          Private key of the certificate, PEM.
   --insecure                Listen beyond loopback without TLS: another layer

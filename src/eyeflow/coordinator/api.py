@@ -59,7 +59,7 @@ async def get_status(hub: Hub, call: Call) -> Reply:
         "software": hub.own.software,
         "startedUs": hub.started_us,
         "nodes": facts.nodes,
-        "connected": len(hub.links),
+        "connected": hub.count_linked(facts.links),
         "inDoubt": facts.in_doubt,
         "rules": facts.rules,
         "openDeployments": facts.open_deployments,
@@ -363,7 +363,9 @@ async def _node(hub: Hub, name: str) -> dict[str, Any]:
 
 
 async def _deployment(hub: Hub, deployment_id: str) -> dict[str, Any]:
-    linked, now_us = frozenset(hub.links), hub.clock()
+    now_us = hub.clock()
     return await hub.store.read(
-        lambda reading: views.deployment_view(reading, found_deployment(reading, deployment_id), linked, now_us)
+        lambda reading: views.deployment_view(
+            reading, found_deployment(reading, deployment_id), hub.linked(reading), now_us
+        )
     )

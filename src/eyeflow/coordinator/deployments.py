@@ -16,7 +16,7 @@ from eyeflow.coordinator.acting import Acting, save
 from eyeflow.coordinator.fitness import check_fitness
 from eyeflow.coordinator.manifests import WantedSets
 from eyeflow.coordinator.problem import FieldError, Problem
-from eyeflow.coordinator.store.cluster_store import ClusterStore, CursorTooOldError, Reading, Writing, doubt
+from eyeflow.coordinator.store.cluster_store import ClusterStore, CursorTooOldError, Reading, Step, T, Writing, doubt
 from eyeflow.coordinator.store.facts import ChangeKind, EvidenceRow, LogEntry, NodeReport
 from eyeflow.protocol.messages import ManifestResult, RuleState
 from eyeflow.protocol.slot import Slot
@@ -80,11 +80,12 @@ class Draft:
 
 
 class Deployments:
-    """The deployments in `store`. `new_id` makes ids."""
+    """The deployments in `store`. `new_id` makes ids. `check_lead` raises NotLeadingError where another one decides."""
 
-    def __init__(self, store: ClusterStore, new_id: Callable[[], str]) -> None:
+    def __init__(self, store: ClusterStore, new_id: Callable[[], str], check_lead: Callable[[Writing], None]) -> None:
         self._store = store
         self._new_id = new_id
+        self._check_lead = check_lead
         self._cursor: int | None = None
 
     def deploy(
@@ -202,14 +203,15 @@ class Deployments:
 
         return self._store.write(step)
 
-    def lost(self, nodes: Iterable[str], now_us: int) -> Awaitable[None]:
-        """The links of these nodes are gone."""
+    def lost(
+        self, nodes: Iterable[str], now_us: int, is_lost: Callable[[Writing, str], bool] = lambda writing, node: True
+    ) -> Awaitable[None]:
+        """The links of these nodes are gone, if `is_lost` says so in the same step."""
         names = tuple(nodes)
 
         def step(writing: Writing) -> None:
-            for node in names:
-                for deployment, at in writing.open_progress(node):
-                    save(writing, deployment, at, progress.lost(at), now_us)
+            for node in filter(partial(is_lost, writing), names):
+                lose(writing, node, now_us)
 
         return self._store.write(step)
 
@@ -223,9 +225,9 @@ class Deployments:
         return self._store.write(step)
 
     async def restarted(self, now_us: int) -> None:
-        """The coordinator starts: no link is up yet, whatever the store says."""
-        await self.lost(await self._store.read(_with_link), now_us)
-        await self.follow(now_us)
+        """The coordinator starts: no link is up yet, whatever the store says, but those that others hold."""
+        linked = await self._store.read(_with_link)
+        await self.lost(linked, now_us, lambda writing, node: writing.link(node) is None)
 
     def reported(self, node: str, result: ManifestResult, now_us: int) -> Awaitable[None]:
         """The node applied a whole manifest and says what became of each rule."""
@@ -243,7 +245,7 @@ class Deployments:
         """Let open deployments notice deadlines. It costs what is due, and writes nothing while nothing is."""
         due = await self._store.read(lambda reading: reading.due_deployments(now_us))
         if due:
-            await self._store.write(lambda writing: self._settle_all(writing, due, now_us))
+            await self._store.write(self._leading(lambda writing: self._settle_all(writing, due, now_us)))
 
     def clock_was_set(self, step_us: int, now_us: int) -> Awaitable[None]:
         """Somebody set the coordinator's clock by `step_us`: all deadlines of open deployments move along."""
@@ -257,7 +259,20 @@ class Deployments:
             text = f"by {step_us / 1e6:+.1f} s: the deadlines of deployments were moved along"
             writing.add_log_entry(LogEntry(now_us, "coordinator", "clock set", "", text))
 
-        return self._store.write(step)
+        return self._store.write(self._leading(step))
+
+    def _leading(self, step: Step[T]) -> Step[T]:
+        """Return a step that only the leader may do: two that judge at the same time would both act."""
+
+        def checked(writing: Writing) -> T:
+            self._check_lead(writing)
+            return step(writing)
+
+        return checked
+
+    def leads_anew(self) -> None:
+        """Another coordinator led since this one did: go on where that one was."""
+        self._cursor = None
 
     async def follow(self, now_us: int) -> None:
         """Let follow what the feed tells of nodes since the last time. One caller at a time."""
@@ -266,7 +281,7 @@ class Deployments:
             cursor = self._cursor
             touched, read_to, is_all = await self._store.read(partial(_unsettled, cursor=cursor))
             if touched:
-                read_to = await self._store.write(partial(self._follow, cursor=cursor, now_us=now_us))
+                read_to = await self._store.write(self._leading(partial(self._follow, cursor=cursor, now_us=now_us)))
             self._cursor = read_to  # only now: what a failing store did not keep is found again
 
     def _follow(self, writing: Writing, cursor: int | None, now_us: int) -> int:
@@ -307,6 +322,12 @@ def _unsettled(reading: Reading, cursor: int | None) -> tuple[set[str], int, boo
         return {deployment.id for deployment in reading.open_deployments()}, error.newest, True
     touched = {change.subject for change in changes if change.kind is ChangeKind.PROGRESS}
     return touched, changes[-1].number if changes else start, len(changes) < CHANGES_READ_MAX
+
+
+def lose(writing: Writing, node: str, now_us: int) -> None:
+    """The node's link is gone: open deployments await its answer once it is back."""
+    for deployment, at in writing.open_progress(node):
+        save(writing, deployment, at, progress.lost(at), now_us)
 
 
 def disown(writing: Writing, node: str, now_us: int) -> None:

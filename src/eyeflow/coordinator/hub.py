@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Collection
+from dataclasses import dataclass
 from functools import partial
 from random import Random, SystemRandom
 from typing import Protocol
@@ -14,11 +16,13 @@ from eyeflow.base.clock import ClockWatch, NowUs, steady_clock_us, wall_clock_us
 from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.aftercare import Aftercare
 from eyeflow.coordinator.challenges import Challenges
-from eyeflow.coordinator.deployments import Deployments
+from eyeflow.coordinator.deployments import Deployments, lose
 from eyeflow.coordinator.log_keeper import LogKeeper
 from eyeflow.coordinator.nodes import Nodes
+from eyeflow.coordinator.peers import Peers
 from eyeflow.coordinator.programs import Programs
-from eyeflow.coordinator.store.cluster_store import ClusterStore, CursorTooOldError, Reading
+from eyeflow.coordinator.store.cluster_store import ClusterStore, CursorTooOldError, Reading, Writing
+from eyeflow.coordinator.store.coordination import Link, NotLeadingError
 from eyeflow.coordinator.store.facts import ChangeKind
 from eyeflow.coordinator.tls import OwnTls
 from eyeflow.coordinator.tokens import Tokens
@@ -65,7 +69,8 @@ class Hub:
         self._wall, self._steady, self._clock_watch = clock, steady, ClockWatch(clock, steady)
         self._step_us = 0
         """By how much the clock was set since the deadlines were last moved along."""
-        self.deployments = Deployments(store, lambda: f"d-{random.randbytes(6).hex()}")
+        self.peers = Peers(store)
+        self.deployments = Deployments(store, lambda: f"d-{random.randbytes(6).hex()}", self.peers.check)
         self.nodes = Nodes(store)
         self.aftercare = Aftercare(store)
         self.programs = Programs(store, self.nodes.signers_changed)
@@ -78,13 +83,17 @@ class Hub:
         """One at a time, in a thread: nodes are served meanwhile."""
         self.own = Coordinates(store.coordinator_id, f"eyeflow {__version__}", store.identity.sign)
         self.links: dict[str, OpenLink] = {}
+        """The links that this coordinator holds, by node."""
+        self._links_taken = 0
         self.started_us, self._started_steady_us = clock(), steady()
         self._trouble = ""
         """Why the disk takes nothing more, though no write has failed yet."""
         self._told = ""
         """The trouble that the log has told."""
         self._lost: set[str] = set()
-        """Nodes whose link ended, which the store could not write down yet."""
+        """Nodes whose link began or ended, which the store could not write down yet."""
+        self._unwritten: Counter[str] = Counter()
+        """Nodes whose link the store is writing down: what the feed tells of it may be older."""
         self._offered = 0
         """The feed's cursor behind the manifests that were offered to the links."""
         self._changed = asyncio.Event()
@@ -101,7 +110,9 @@ class Hub:
         """Return the hub of a coordinator that starts: no link is up yet, whatever the store says."""
         hub = cls(store, clock, steady, random)
         hub._offered = await store.read(lambda reading: reading.newest_change())
+        await hub.peers.started(hub.started_us)
         await hub.deployments.restarted(hub.started_us)
+        await hub.follow()
         store.on_change(hub._changed.set)
         return hub
 
@@ -119,8 +130,8 @@ class Hub:
         """A deadline is a span of time. Were it left where it is, a clock that is corrected would end it at once."""
         self.clock()
         step_us, self._step_us = self._step_us, 0  # what is handed over after this moment reads the new time
-        if not step_us:
-            return
+        if not step_us or not self.peers.leads:
+            return  # deadlines are the leader's
         try:
             await self.deployments.clock_was_set(step_us, self.clock())
         except EyeflowError:
@@ -128,12 +139,14 @@ class Hub:
             raise
 
     async def attach(self, link: OpenLink) -> None:
-        """A node's link opened: the newest wins, an older one is closed."""
+        """A node's link opened: the newest wins, an older one is closed, here or at another coordinator."""
         older = self.links.pop(link.node, None)
         self.links[link.node] = link
         if older is not None:
             older.close("replaced", "the node opened a newer link")
-            await self._bear(self._write_lost({link.node}))
+        await self._bear(self._write_lost({link.node}))
+        if link.node in self._lost:
+            link.close("storage", self.trouble)
 
     async def detach(self, link: OpenLink) -> None:
         """A node's link is gone; nothing to do when a newer one took its place."""
@@ -143,22 +156,85 @@ class Hub:
         await self._bear(self._write_lost({link.node}))
         if link.node not in self.links:
             await self._bear(self.nodes.link_closed(link.node, self.clock()))
+            if self.store.is_shared:
+                self.nodes.forget_health(link.node)
 
     async def _write_lost(self, nodes: Collection[str]) -> None:
         """Handed over before the first `await`: what the next link of a node does comes after it."""
+        now_us, own_id = self.clock(), self.store.own_id
+        self._links_taken += 1
+        taken = {node: Link(node, own_id, self._links_taken, now_us) for node in nodes if node in self.links}
+
+        def is_lost(writing: Writing, node: str) -> bool:
+            if node in taken:
+                writing.take_link(taken[node])
+                return True
+            held = writing.link(node)
+            if held is not None and held.coordinator != own_id:
+                return False  # the node has gone to another coordinator
+            writing.drop_link(node, own_id, now_us)
+            return True
+
         self._lost -= set(nodes)
+        self._unwritten.update(nodes)
         try:
-            await self.deployments.lost(sorted(nodes), self.clock())
+            await self.deployments.lost(sorted(nodes), now_us, is_lost)
         except EyeflowError:
             self._lost |= set(nodes)
             raise
+        finally:
+            self._unwritten.subtract(nodes)
+
+    def _is_settling(self, node: str) -> bool:
+        return node in self._lost or self._unwritten[node] > 0
 
     async def _bear(self, work: Awaitable[None]) -> None:
-        """Go on when the store fails: the next tick tries again."""
+        """Go on when the store fails, or another coordinator leads by now: the next tick tries again."""
         try:
             await work
+        except NotLeadingError:
+            self.peers.resign()
         except EyeflowError as error:
             self._trouble = error.brief
+
+    async def _look_at_peers(self) -> None:
+        """See who leads; end the links of coordinators that ended, and own ones that others took for ended."""
+        now_us = self.clock()
+        found = await self.peers.look(now_us)
+        if found.leads_anew:
+            self.deployments.leads_anew()
+        if found.was_away:
+            await self._close_forgotten_links()
+        for coordinator in found.ended:
+            await self._end(coordinator, now_us)
+
+    async def _close_forgotten_links(self) -> None:
+        """A node that is taken for gone comes back by a new link: what was decided meanwhile reaches it so."""
+        held = await self.store.read(lambda reading: reading.links())
+        own = {link.node for link in held if link.coordinator == self.store.own_id}
+        for node, link in list(self.links.items()):
+            if node not in own and not self._is_settling(node):
+                link.close("replaced", "the coordinator was cut off from its cluster")
+
+    async def _end(self, coordinator: str, now_us: int) -> None:
+        def step(writing: Writing) -> None:
+            self.peers.check(writing)
+            for node in writing.forget_coordinator(coordinator, now_us):
+                lose(writing, node, now_us)
+
+        await self.store.write(step)
+        _log.warning("coordinator %s of the cluster is gone: its nodes find another one", coordinator)
+
+    def linked(self, reading: Reading) -> frozenset[str]:
+        """Return the nodes whose link is open, here or at another coordinator. May run in another thread."""
+        here = frozenset(self.links)
+        if not self.store.is_shared:
+            return here
+        return here | {link.node for link in reading.links() if link.coordinator != self.store.own_id}
+
+    def count_linked(self, kept: int) -> int:
+        """Return how many nodes have a link; `kept` is how many the store knows of."""
+        return kept if self.store.is_shared else len(self.links)
 
     async def remove(self, node: str, actor: str) -> None:
         """Remove a node from the cluster and close its link."""
@@ -174,31 +250,51 @@ class Hub:
     async def follow(self) -> None:
         """Let follow what changed: strategies decide, and nodes with a link get their new manifests."""
         async with self._following:
-            await self.deployments.follow(self.clock())
+            if self.peers.leads:
+                await self.deployments.follow(self.clock())
             is_all = False
             while not is_all:
                 linked, cursor = frozenset(self.links), self._offered
-                look = partial(_new_offers, cursor=cursor, linked=linked)
-                offers, self._offered, is_all = await self.store.read(look)
-                for node, offer in offers.items():
+                news = await self.store.read(partial(_news, cursor=cursor, linked=linked))
+                self._offered, is_all = news.cursor, news.is_all
+                for node, offer in news.offers.items():
                     if (link := self.links.get(node)) is not None:
                         link.offer(offer)
+                if self.store.is_shared:
+                    await self._hear(news)
+
+    async def _hear(self, news: _News) -> None:
+        """What another coordinator changed of nodes that have their link here."""
+        for node in news.others:
+            if (link := self.links.get(node)) is None or self._is_settling(node):
+                continue
+            if node in news.holders and news.holders[node] not in ("", self.store.own_id):
+                link.close("replaced", "the node opened a newer link")
+            elif node not in news.known:
+                link.close("removed", "the node was removed from the cluster")
+            else:
+                await self.nodes.refresh(node)
 
     async def tick(self) -> None:
         """Look at deadlines once; a store that fails now is tried again at the next tick."""
         try:
+            await self._look_at_peers()
             await self._follow_clock()
             now_us = self.clock()
             await self.nodes.write_down(now_us)
             await self.tokens.write_down()
-            await self.log.sign()
+            if self.peers.leads:
+                await self.log.sign()
             if self._lost:
                 await self._write_lost(set(self._lost))
-            await self.deployments.tick(now_us)
+            if self.peers.leads:
+                await self.deployments.tick(now_us)
             await self.follow()
             await self.aftercare.look(self.nodes.health, now_us)
             await self.store.check()
             self._trouble = ""
+        except NotLeadingError:
+            self.peers.resign()
         except EyeflowError as error:
             self._trouble = error.brief
         if bool(self.trouble) != bool(self._told):
@@ -227,6 +323,17 @@ class Hub:
             self._changed.clear()
             await self._bear(self.follow())
 
+    async def leave(self) -> None:
+        """This coordinator ends: let the others know at once."""
+        own_id, now_us = self.store.own_id, self.clock()
+
+        def step(writing: Writing) -> None:
+            for node in writing.forget_coordinator(own_id, now_us):
+                lose(writing, node, now_us)
+
+        if self.store.is_shared:
+            await self._bear(self.store.write(step))
+
     def close_links(self) -> None:
         """Say goodbye to every node before the coordinator stops."""
         for link in list(self.links.values()):
@@ -238,14 +345,33 @@ def _offer(reading: Reading, node: str) -> Offer | None:
     return None if found is None else Offer(found.version, Manifest(found.body, found.signature), found.program_ids)
 
 
-def _new_offers(reading: Reading, cursor: int, linked: frozenset[str]) -> tuple[dict[str, Offer], int, bool]:
-    """Return the new manifests of linked nodes, the cursor behind them, and whether there are no more."""
+@dataclass(frozen=True, slots=True)
+class _News:
+    """What the feed brought of linked nodes.
+
+    `others` changed otherwise than by a manifest: `known` of them are in the cluster, and `holders` tells which
+    coordinator holds their link, empty for none. `is_all`: nothing more is to be read behind `cursor`.
+    """
+
+    offers: dict[str, Offer]
+    others: tuple[str, ...]
+    known: frozenset[str]
+    holders: dict[str, str]
+    cursor: int
+    is_all: bool
+
+
+def _news(reading: Reading, cursor: int, linked: frozenset[str]) -> _News:
     try:
         changes = reading.changes(cursor, CHANGES_READ_MAX)
         nodes = {one.subject for one in changes if one.kind is ChangeKind.MANIFEST} & linked
+        others = {one.subject for one in changes if one.kind in (ChangeKind.NODE, ChangeKind.LINK)} & linked
         cursor = changes[-1].number if changes else cursor
     except CursorTooOldError as error:
-        changes, nodes, cursor = [], set(linked), error.newest
+        changes, nodes, others, cursor = [], set(linked), set(linked), error.newest
     found = {node: _offer(reading, node) for node in sorted(nodes)}
     offers = {node: offer for node, offer in found.items() if offer is not None}
-    return offers, cursor, len(changes) < CHANGES_READ_MAX
+    known = frozenset(node for node in others if reading.node(node) is not None)
+    links = {node: reading.link(node) for node in others}
+    holders = {node: link.coordinator if link is not None else "" for node, link in links.items()}
+    return _News(offers, tuple(sorted(others)), known, holders, cursor, len(changes) < CHANGES_READ_MAX)

@@ -19,7 +19,9 @@ def render(hub: Hub, facts: ClusterFacts) -> str:
     registry = CollectorRegistry()
     gauges = {
         "nodes": ("Nodes in the cluster", facts.nodes),
-        "nodes_connected": ("Nodes with an open link", len(hub.links)),
+        "nodes_connected": ("Nodes with an open link", hub.count_linked(facts.links)),
+        "links": ("Open links of this coordinator", len(hub.links)),
+        "leads": ("1 while this coordinator leads the cluster", int(hub.peers.leads)),
         "nodes_in_doubt": ("Nodes whose history contradicts itself", facts.in_doubt),
         "rules": ("Rules with a program", facts.rules),
         "deployments_open": ("Deployments that have not ended", facts.open_deployments),

@@ -7,11 +7,14 @@ written before anything follows from it.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from eyeflow.coordinator.deployments import disown, drop_node
+from eyeflow.coordinator.healths import health_list, standing
 from eyeflow.coordinator.histories import NEXT_STEPS, Doubt, History, judge, recollected, went_back
 from eyeflow.coordinator.manifests import WantedSets
 from eyeflow.coordinator.problem import Problem
@@ -44,6 +47,8 @@ class Nodes:
         self._told_us: dict[str, int] = {}
         self._ahead: dict[str, int] = {}
         """Which manifest a node has that this store never knew, as it said last."""
+        self._stood: dict[str, list[dict[str, Any]]] = {}
+        """What other coordinators read of the health of nodes, without counters."""
         self._histories: dict[str, History] = {}
         self._unwritten: set[str] = set()
 
@@ -82,7 +87,8 @@ class Nodes:
             writing.add_log_entry(LogEntry(now_us, actor, "remove_node", name))
 
         await self._store.write(step)
-        for kept in (self.health, self.seen_us, self._written_us, self._told_us, self._ahead, self._histories):
+        self.forget_health(name)
+        for kept in (self._ahead, self._histories):
             kept.pop(name, None)
         self._unwritten.discard(name)
 
@@ -116,9 +122,22 @@ class Nodes:
 
     async def link_opens(self, name: str) -> History:
         """A node's link is about to open: read what is known of its audit chain, and return it."""
-        if name not in self._histories:
+        # Another coordinator may have held the last link: what it saw of the node counts.
+        if name not in self._histories or (self._store.is_shared and name not in self._unwritten):
             self._histories[name] = await self._store.read(lambda reading: reading.history(name))
         return self._histories[name]
+
+    async def refresh(self, name: str) -> None:
+        """Another coordinator may have changed what is known of the node: judge it by that."""
+        if name in self._histories and name not in self._unwritten:
+            history = await self._store.read(lambda reading: reading.history(name))
+            if name in self._histories and name not in self._unwritten:
+                self._histories[name] = history
+
+    def forget_health(self, name: str) -> None:
+        """The node's link is gone: what it tells next, it may tell another coordinator."""
+        for kept in (self.health, self.seen_us, self._written_us, self._told_us, self._stood):
+            kept.pop(name, None)
 
     async def link_closed(self, name: str, now_us: int) -> None:
         """A node's link is gone: it may come back as an old copy, so how far it had come is kept now.
@@ -170,14 +189,18 @@ class Nodes:
     async def write_down(self, now_us: int) -> None:
         """Make durable what nodes told in passing since the last time."""
         await self._write_histories(sorted(self._unwritten), now_us)
+        shown = {name: health_list(status) for name, status in self.health.items()} if self._store.is_shared else {}
+        stands = {name: standing(health) for name, health in shown.items()}
         due = [
-            Seen(name, status.epoch, status.next_seq, self.seen_us[name])
+            Seen(name, status.epoch, status.next_seq, self.seen_us[name], json.dumps(shown[name]) if shown else "")
             for name, status in self.health.items()
             if self.seen_us[name] - self._written_us.get(name, 0) >= SEEN_S * 1_000_000
+            or stands.get(name) != self._stood.get(name)
         ]
         if due:
             await self._store.write(lambda writing: writing.record_seen(due))
             self._written_us |= {one.node: one.seen_us for one in due}
+            self._stood |= stands
         await self._write_evidence()
 
     async def _write_evidence(self) -> None:

@@ -24,6 +24,7 @@ from eyeflow.base.private import STRANGERS, WRITERS, require_private
 from eyeflow.base.reasons import why
 from eyeflow.client.profile import ClientProfile, write_secret
 from eyeflow.coordinator.app import make_app
+from eyeflow.coordinator.cluster_key import KEY_FILE, ClusterKey
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.store.cluster_store import ClusterStore
 from eyeflow.coordinator.store.facts import Kept
@@ -76,6 +77,8 @@ class ServeOptions:
     profile_path: Path | None = None
     trusted: tuple[tuple[str, bytes], ...] = ()
     limits: Limits = LIMITS
+    store: str = ""
+    """Address of a PostgreSQL database that several coordinators share; empty: a SQLite file in `data_dir`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,7 @@ async def serve(
     steady: NowUs = steady_clock_us,
     machine: Machine | None = None,
     listen: Callable[[str, int], socket.socket] | None = None,
-    open_store: Callable[[Path, Machine], ClusterStore] = SqliteStore,
+    open_store: Callable[[Path, Machine], ClusterStore] | None = None,
 ) -> None:
     """Serve until a signal of `STOP_SIGNALS` or `stop`; raises EyeflowError when port, store or options refuse.
 
@@ -111,7 +114,8 @@ async def serve(
     check_exposure(options, tls)
     check_certificate(options)
     with contextlib.closing((listen or bind)(options.host, options.port)) as listener, _locked(options.data_dir):
-        store = open_store(options.data_dir / STORE_FILE, machine)
+        path = options.data_dir / STORE_FILE
+        store = open_store(path, machine) if open_store is not None else usual_store(options, machine)
         try:
             hub = await Hub.started(store, clock, steady, machine.random)
             hub.tls = tls
@@ -121,8 +125,26 @@ async def serve(
             started = await prepare(hub, options, url)
             server = _TellingServer(hub, options, lambda: on_started(started))
             await _until(server, listener, stop or asyncio.Event())
+            await hub.leave()
         finally:
             store.close()
+
+
+def usual_store(options: ServeOptions, machine: Machine) -> ClusterStore:
+    """Open the store that the options name; raises EyeflowError when it, or the library for it, cannot be used."""
+    if not options.store:
+        return SqliteStore(options.data_dir / STORE_FILE, machine)
+    try:
+        from eyeflow.coordinator.store.postgres_store import PostgresStore
+    except ImportError as error:
+        raise EyeflowError(
+            "this eyeflow cannot talk to PostgreSQL",
+            cause="the package psycopg is not installed, or its library libpq is missing",
+            next_step="install it with the extra: pip install 'eyeflow[postgres]'",
+            code="postgres_missing",
+        ) from error
+    key = ClusterKey(options.data_dir / KEY_FILE, machine.random)
+    return PostgresStore(options.store, key, machine.random)
 
 
 @contextlib.contextmanager
@@ -138,7 +160,7 @@ def _locked(data_dir: Path) -> Iterator[None]:
             code="data_dir",
         ) from error
     require_private(data_dir, "the coordinator's data directory", WRITERS)
-    for name in (STORE_FILE, TOKEN_FILE):
+    for name in (STORE_FILE, TOKEN_FILE, KEY_FILE):
         require_private(data_dir / name, f"the coordinator's {name}")
     lock = DataDirLock(data_dir, "coordinator")
     try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eyeflow.coordinator import judging
+from eyeflow.coordinator.healths import health_list
 from eyeflow.coordinator.histories import NEXT_STEPS, History
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.store.cluster_store import Reading
@@ -27,13 +28,16 @@ class ClusterFacts:
     in_doubt: int
     rules: int
     open_deployments: int
+    links: int
 
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """What the store knows of one node."""
+    """What the store knows of one node. `holder`: the coordinator that holds its link; `health`: what others heard."""
 
     node: NodeRecord
+    holder: str
+    health: list[dict[str, Any]]
     history: History
     wanted: dict[str, Target]
     said: dict[str, RuleResult]
@@ -42,14 +46,17 @@ class NodeFacts:
 def cluster_facts(reading: Reading) -> ClusterFacts:
     """Count what the cluster has."""
     open_deployments = len(reading.open_deployments())
-    return ClusterFacts(reading.count(Kept.NODES), reading.in_doubt(), len(reading.rules()), open_deployments)
+    links = reading.count(Kept.LINKS)
+    return ClusterFacts(reading.count(Kept.NODES), reading.in_doubt(), len(reading.rules()), open_deployments, links)
 
 
 def node_facts(reading: Reading, node: NodeRecord) -> NodeFacts:
     """Return what the store knows of one node."""
     said = {one.rule: one for one in reading.said(node.name) if one.slot is Slot.ACTIVE}
     wanted = {one.rule: one.target for one in reading.wanted(node.name) if one.slot == Slot.ACTIVE.value}
-    return NodeFacts(node, reading.history(node.name), wanted, said)
+    link = reading.link(node.name)
+    holder = link.coordinator if link is not None else ""
+    return NodeFacts(node, holder, reading.health(node.name), reading.history(node.name), wanted, said)
 
 
 def all_node_facts(reading: Reading) -> list[NodeFacts]:
@@ -181,21 +188,10 @@ def node_view(hub: Hub, facts: NodeFacts) -> dict[str, Any]:
     """Return a `Node`: what the store knows, and what the node told last over its link."""
     node = facts.node
     status = hub.nodes.health.get(node.name)
-    health = [
-        {
-            "kind": one.kind.value,
-            "name": one.name,
-            "slot": one.slot.value if one.slot is not None else "",
-            "state": one.state.value,
-            "detail": one.detail,
-            "programId": one.program_id,
-            "counters": dict(one.counters),
-        }
-        for one in (status.health if status is not None else ())
-    ]
+    is_elsewhere = facts.holder not in ("", hub.store.own_id)
     return {
         "name": node.name,
-        "connected": node.name in hub.links,
+        "connected": node.name in hub.links or is_elsewhere,
         "fingerprint": key_fingerprint(node.public_key),
         "software": node.software,
         "protocol": node.protocol,
@@ -209,7 +205,7 @@ def node_view(hub: Hub, facts: NodeFacts) -> dict[str, Any]:
         "problem": node.problem,
         **_history_view(facts),
         "rules": [_rule_on_node(facts, rule) for rule in sorted(facts.wanted.keys() | facts.said.keys())],
-        "health": health,
+        "health": health_list(status) if status is not None else facts.health,
     }
 
 

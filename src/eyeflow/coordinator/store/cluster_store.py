@@ -4,8 +4,8 @@ A *step* is a function of `Writing`. The store runs it as one transaction, and i
 commit. A step may run in another thread, together with others in one commit, and again after a conflict: it reads and
 writes by the verbs it is given and touches nothing else. Steps take effect in the order in which `write` was called.
 
-SQLite (`sqlite_store`) serves one process. A store for several processes, PostgreSQL, implements the same three
-protocols; what it must keep beyond them stands at `Writing.save_progress` and `Reading.changes`.
+SQLite (`sqlite_store`) serves one process, PostgreSQL (`postgres_store`) several. Both run the same statements; what a
+database for several must keep beyond them stands at `Writing.save_progress` and `Reading.changes`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.histories import History
+from eyeflow.coordinator.store.coordination import CoordinationReading, CoordinationWriting, Standing
 from eyeflow.coordinator.store.facts import (
     ApiToken,
     Change,
@@ -66,7 +67,7 @@ class CursorTooOldError(EyeflowError):
         self.newest = newest
 
 
-class Reading(Protocol):
+class Reading(CoordinationReading, Protocol):
     """Questions; all answers of one step or look are of one moment."""
 
     def count(self, kept: Kept) -> int:
@@ -225,7 +226,7 @@ class Reading(Protocol):
         ...
 
 
-class Writing(Reading, Protocol):
+class Writing(Reading, CoordinationWriting, Protocol):
     """Changes, inside one step. What a step changed it reads back at once; others see it after the commit."""
 
     def add_log_entry(self, entry: LogEntry) -> None:
@@ -381,10 +382,15 @@ Look = Callable[[Reading], T]
 
 
 class ClusterStore(Protocol):
-    """The open store. `identity` is the coordinator's key, made with the store."""
+    """The open store. `identity` is the cluster's key. `is_shared`: other coordinators may have it open, too.
+
+    `own_id` tells this coordinator from the others of its cluster; `coordinator_id` is the same for all of them.
+    """
 
     identity: Identity
     coordinator_id: str
+    own_id: str
+    is_shared: bool
 
     @property
     def trouble(self) -> str:
@@ -401,6 +407,10 @@ class ClusterStore(Protocol):
 
     def on_change(self, tell: Callable[[], None]) -> None:
         """Call `tell` on the event loop after each commit that appended to the feed: a hint, the feed is the truth."""
+        ...
+
+    async def stand(self) -> Standing:
+        """Say who lives, and try to lead. Raises EyeflowError when that cannot be found out: then one does not lead."""
         ...
 
     async def check(self) -> None:

@@ -34,12 +34,13 @@ class NodeRecord:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a node told last of itself, in passing."""
+    """What a node told last of itself, in passing. `health`: JSON for the other coordinators, empty for none."""
 
     node: str
     epoch: int
     next_seq: int
     seen_us: int
+    health: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +167,7 @@ class Kept(Enum):
     PROGRAMS = "programs"
     API_TOKENS = "API tokens"
     JOIN_TOKENS = "join tokens"
+    LINKS = "links"
 
 
 class ChangeKind(Enum):
@@ -173,6 +175,8 @@ class ChangeKind(Enum):
 
     NODE = "node"
     """A node joined, was removed, told something new of itself, or is in doubt. Subject: the node."""
+    LINK = "link"
+    """A node's link opened or closed, or another coordinator holds it. Subject: the node."""
     MANIFEST = "manifest"
     """What a node shall run changed. Subject: the node."""
     DEPLOYMENT = "deployment"

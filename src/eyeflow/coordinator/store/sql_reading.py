@@ -21,6 +21,7 @@ from eyeflow.coordinator.store.facts import (
     SignerKey,
 )
 from eyeflow.coordinator.store.sql import Row, Sql
+from eyeflow.coordinator.store.sql_coordination import SqlCoordinationReading
 from eyeflow.protocol.coordinator_log import Entry, Head, SignedHead
 from eyeflow.protocol.messages import RuleResult
 from eyeflow.rollout.actions import InStates, Nodes, Which
@@ -31,10 +32,11 @@ _TABLES = {
     Kept.PROGRAMS: "programs",
     Kept.API_TOKENS: "api_tokens",
     Kept.JOIN_TOKENS: "join_tokens",
+    Kept.LINKS: "links",
 }
 
 
-class SqlReading:
+class SqlReading(SqlCoordinationReading):
     """Satisfies `Reading`. Lives as long as one step or look."""
 
     def __init__(self, db: Sql) -> None:

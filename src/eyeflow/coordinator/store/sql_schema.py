@@ -107,6 +107,16 @@ ALTER TABLE log ADD COLUMN prev BLOB;
 CREATE TABLE log_heads(
     name TEXT PRIMARY KEY, number INTEGER NOT NULL, hash BLOB NOT NULL, signature BLOB NOT NULL) STRICT, WITHOUT ROWID;
 """,
+    """
+CREATE TABLE coordinators(id TEXT PRIMARY KEY, started_us INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE links(
+    node TEXT PRIMARY KEY REFERENCES nodes(name) ON DELETE CASCADE, coordinator TEXT NOT NULL,
+    number INTEGER NOT NULL, since_us INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX links_by_coordinator ON links(coordinator, node);
+CREATE TABLE healths(
+    node TEXT PRIMARY KEY REFERENCES nodes(name) ON DELETE CASCADE, health TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE lead(role TEXT PRIMARY KEY, epoch INTEGER NOT NULL, coordinator TEXT NOT NULL) STRICT, WITHOUT ROWID;
+""",
 )
 """Number n brings a file of version n to version n + 1 (PRAGMA user_version). A released one is never changed.
 

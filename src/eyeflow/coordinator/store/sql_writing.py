@@ -20,6 +20,7 @@ from eyeflow.coordinator.store.facts import (
     ProgramRecord,
     Seen,
 )
+from eyeflow.coordinator.store.sql_coordination import SqlCoordinationWriting
 from eyeflow.coordinator.store.sql_reading import SqlReading
 from eyeflow.protocol.coordinator_log import ZERO_HASH, SignedHead
 from eyeflow.protocol.messages import RuleState
@@ -33,7 +34,7 @@ CHANGES_MAX = 100_000
 """Entries of the change feed that are kept; a reader that fell further behind reads the whole state again."""
 
 
-class SqlWriting(SqlReading):
+class SqlWriting(SqlReading, SqlCoordinationWriting):
     """Satisfies `Writing`. Lives as long as one step."""
 
     def _run(self, sql: str, *values: Any) -> int:
@@ -178,6 +179,12 @@ class SqlWriting(SqlReading):
                 "UPDATE nodes SET last_seen_us = ?, epoch = ?, next_seq = ? WHERE name = ?",
                 *(one.seen_us, one.epoch, one.next_seq, one.node),
             )
+            if one.health:
+                self._run(
+                    "INSERT INTO healths SELECT name, ? FROM nodes WHERE name = ? "
+                    "ON CONFLICT(node) DO UPDATE SET health = excluded.health",
+                    *(one.health, one.node),
+                )
 
     def record_problem(self, node: str, problem: str, now_us: int) -> None:
         """Keep why a node's link was refused or closed."""

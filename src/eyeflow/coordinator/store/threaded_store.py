@@ -13,6 +13,7 @@ from typing import Any
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.store.cluster_store import Look, Step, T
+from eyeflow.coordinator.store.coordination import ALONE, Standing
 from eyeflow.coordinator.store.database import Database, Outcome, Reader
 
 WAITING_STEPS_MAX = 8192
@@ -35,6 +36,7 @@ class Store:
         self.file = database
         self.identity = self.file.identity
         self.coordinator_id = self.file.coordinator_id
+        self.own_id, self.is_shared = "0", False
         self._tell: Callable[[], None] = lambda: None
         self._told = self.file.newest_change
 
@@ -46,6 +48,10 @@ class Store:
     @trouble.setter
     def trouble(self, why: str) -> None:
         self.file.trouble = why
+
+    async def stand(self) -> Standing:
+        """A store of one process: it leads."""
+        return ALONE
 
     def on_change(self, tell: Callable[[], None]) -> None:
         """Call `tell` on the event loop after each commit that appended to the feed."""

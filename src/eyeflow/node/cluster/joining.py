@@ -43,7 +43,13 @@ class JoiningLink:
         self.status = PortStatus("coordinator", counters={"dials": 0, "connects": 0, "manifests": 0})
         self._rng = node.machine.random
         self._link = CoordinatorLink(
-            node, membership, node.trust, status=self.status, now_us=node.clock.now_us, random=self._rng
+            node,
+            membership,
+            node.trust,
+            status=self.status,
+            now_us=node.clock.now_us,
+            random=self._rng,
+            others=node.config.coordinator.others,
         )
 
     @property

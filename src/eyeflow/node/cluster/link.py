@@ -10,7 +10,8 @@ import asyncio
 import base64
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from random import Random, SystemRandom
 from urllib.parse import urlsplit, urlunsplit
 
@@ -76,7 +77,8 @@ class CoordinatorLink:
     """Satisfies `control.Link`. `on_signers` is told the cluster's trusted signer keys of each accepted manifest.
 
     `status_s` None: tell the status as often as the coordinator asks for. `status`: where it shows how it does.
-    `now_us` and `random` are the system's unless a simulation hands in its own.
+    `now_us` and `random` are the system's unless a simulation hands in its own. `others` are addresses of further
+    coordinators of the cluster: each dial that fails is followed by one of the next address.
     """
 
     def __init__(
@@ -89,7 +91,9 @@ class CoordinatorLink:
         status: PortStatus | None = None,
         now_us: NowUs = wall_clock_us,
         random: Random | None = None,
+        others: Sequence[str] = (),
     ) -> None:
+        self._others = tuple(one.rstrip("/") for one in others)
         self.status = status or PortStatus("coordinator", counters={"dials": 0, "connects": 0, "manifests": 0})
         self.url = ""
         self._control = control
@@ -112,11 +116,14 @@ class CoordinatorLink:
         if joined is None:
             self._show("failed", "this node has not joined a cluster")
             return
-        self.url = joined.url
         self._accepted = self._membership.accepted()
         self._joined = joined
+        addresses = list(dict.fromkeys((joined.url, *self._others)))
         while True:
-            wait_s = await self._attempt(self._joined)
+            self.url = addresses[0]
+            wait_s = await self._attempt(replace(self._joined, url=self.url))
+            if self._up_s is None:
+                addresses.append(addresses.pop(0))
             await asyncio.sleep(wait_s)
 
     async def _attempt(self, joined: JoinResult) -> float:

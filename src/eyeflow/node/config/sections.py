@@ -56,15 +56,17 @@ class CoordinatorConfig(Section):
     SECTION: ClassVar[str] = "coordinator"
 
     url: str = text("", "The coordinator to join, `http://` or `https://`; empty: it has joined or runs alone.")
+    others: tuple[str, ...] = texts((), "Other coordinators of the same cluster: dialed in turn when one is away.")
     token_env: str = text("", "Environment variable with the join token.")
     token_file: Path | None = path("File with the join token.")
     ca_file: Path | None = path("CA file that signs the coordinator's certificate; empty: the system's CAs.")
 
     def checked(self, table: Table) -> Self:
         """Take an address of HTTP only."""
-        if self.url and not re.match(r"https?://[^/]", self.url):
-            hint = "Write http://HOST:PORT or https://HOST:PORT."
-            table.refuse("[coordinator] url is no address", f"It is {self.url!r}.", hint)
+        for key, url in [("url", self.url)] * bool(self.url) + [("others", one) for one in self.others]:
+            if not re.match(r"https?://[^/]", url):
+                hint = "Write http://HOST:PORT or https://HOST:PORT."
+                table.refuse(f"[coordinator] {key} is no address", f"It is {url!r}.", hint)
         return self
 
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
+from components.postgres import Server, running_server
 from eyeflow.base.machine import Machine
 from eyeflow.coordinator.store.cluster_store import Writing
+from eyeflow.coordinator.store.database import Database
+from eyeflow.coordinator.store.postgres_connection import Address
+from eyeflow.coordinator.store.postgres_database import PostgresDatabase
 from eyeflow.coordinator.store.sqlite_file import SqliteFile
+from eyeflow.protocol.identity import Identity
 from eyeflow.rollout.deployment import Deployment, NodeProgress, Rollback, Target
 
 T = TypeVar("T")
@@ -26,12 +31,15 @@ def names(count: int) -> list[str]:
     return [f"node-{number:04}" for number in range(count)]
 
 
-class Kept:
-    """A store file and how to write to it; `do` raises what the step raised."""
+IDENTITY = Identity(bytes(range(32)))
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.file = SqliteFile(path, Machine())
+
+class Kept:
+    """A store and how to write to it; `do` raises what the step raised. `open` opens the same one again."""
+
+    def __init__(self, opens: Callable[[], Database]) -> None:
+        self.opens = opens
+        self.file = opens()
 
     def do(self, step: Callable[[Writing], T]) -> T:
         outcome = self.file.commit([step])[0]
@@ -49,13 +57,12 @@ class Kept:
         return deployment()
 
     def another(self) -> Kept:
-        """Open the same file once more, as another process would."""
-        return type(self)(self.path)
+        """Open the same store once more, as another process would."""
+        return type(self)(self.opens)
 
 
 class Helpers:
     now_us = NOW_US
-    kept = Kept
     deployment = staticmethod(deployment)
     names = staticmethod(names)
 
@@ -65,8 +72,31 @@ def helpers() -> type[Helpers]:
     return Helpers
 
 
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    with running_server() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def make_kept(request: Any, tmp_path: Path) -> Iterator[Callable[[], Kept]]:
+    """Makes empty stores of one kind: whatever holds for one database holds for the other."""
+    made: list[Kept] = []
+
+    def make() -> Kept:
+        if request.param == "sqlite":
+            path = tmp_path / f"store-{len(made)}.sqlite"
+            made.append(Kept(lambda: SqliteFile(path, Machine())))
+        else:
+            address = Address(request.getfixturevalue("server").url())
+            made.append(Kept(lambda: PostgresDatabase(address, lambda public_key: IDENTITY)))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.file.close()
+
+
 @pytest.fixture
-def kept(tmp_path: Path) -> Iterator[Kept]:
-    made = Kept(tmp_path / "store.sqlite")
-    yield made
-    made.file.close()
+def kept(make_kept: Callable[[], Kept]) -> Kept:
+    return make_kept()

@@ -49,6 +49,7 @@ def test_a_step_that_failed_leaves_no_gap(kept: Any) -> None:
     assert read(kept, 0) == [(1, "a"), (2, "b")]
 
 
+@pytest.mark.parametrize("make_kept", ["sqlite"], indirect=True)
 def test_numbers_never_come_back(kept: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     append(kept, "a", "b", "c")
     monkeypatch.setattr(sql_writing, "CHANGES_MAX", 0)

@@ -229,7 +229,13 @@ def test_counts_of_what_is_kept(kept: Any) -> None:
 
     kept.do(step)
     counted = look(kept, lambda reading: {one: reading.count(one) for one in Counted})
-    assert counted == {Counted.NODES: 4, Counted.PROGRAMS: 3, Counted.API_TOKENS: 2, Counted.JOIN_TOKENS: 1}
+    assert counted == {
+        Counted.NODES: 4,
+        Counted.PROGRAMS: 3,
+        Counted.API_TOKENS: 2,
+        Counted.JOIN_TOKENS: 1,
+        Counted.LINKS: 1,
+    }
 
 
 def test_cursors(kept: Any) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import given, seed, settings
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from eyeflow.coordinator.histories import History
@@ -14,7 +14,17 @@ from eyeflow.coordinator.store.cluster_store import Writing
 from eyeflow.coordinator.store.facts import NodeReport
 from eyeflow.protocol.messages import Head, RuleResult, RuleState
 from eyeflow.rollout.actions import InStates
-from eyeflow.rollout.deployment import DeploymentState, NodeState, Options, Pause, Place, Target, Trial, Wanted
+from eyeflow.rollout.deployment import (
+    DeploymentState,
+    NodeProgress,
+    NodeState,
+    Options,
+    Pause,
+    Place,
+    Target,
+    Trial,
+    Wanted,
+)
 
 
 def test_a_deployment_and_its_nodes_come_back_as_they_were(kept: Any, helpers: Any) -> None:
@@ -74,28 +84,29 @@ moves = st.lists(st.tuples(st.integers(0, 4), st.sampled_from([*NodeState, None]
 
 
 @seed(5)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(script=moves)
-def test_kept_counts_are_what_counting_would_give(script: list[tuple[int, NodeState | None]], tmp_path_factory: Any, helpers: Any) -> None:  # fmt: skip
-    kept = helpers.kept(tmp_path_factory.mktemp("counts") / "store.sqlite")
-    kept.deployed(helpers.names(5))
+def test_kept_counts_are_what_counting_would_give(script: list[tuple[int, NodeState | None]], kept: Any, helpers: Any) -> None:  # fmt: skip
+    deployment_id = f"d-{kept.file.newest_change}"
 
     def step(writing: Writing) -> None:
+        nodes = [NodeProgress(name) for name in helpers.names(5)]
+        writing.add_deployment(helpers.deployment(deployment_id), nodes)
         for index, state in script:
-            rows = {one.node: one for one in writing.progress("d-1")}
+            rows = {one.node: one for one in writing.progress(deployment_id)}
             one = rows.get(helpers.names(5)[index])
             if one is not None and state is None:
-                writing.drop_progress("d-1", one.node)
+                writing.drop_progress(deployment_id, one.node)
             elif one is not None and state is not None:
-                writing.save_progress("d-1", one, replace(one, state=state), 1)
+                writing.save_progress(deployment_id, one, replace(one, state=state), 1)
 
     kept.do(step)
-    counted = Counter(one.state for one in kept.file.read(lambda reading: reading.progress("d-1")))
-    assert kept.file.read(lambda reading: reading.counts("d-1")) == counted
+    counted = Counter(one.state for one in kept.file.read(lambda reading: reading.progress(deployment_id)))
+    assert kept.file.read(lambda reading: reading.counts(deployment_id)) == counted
     for state in NodeState:
-        found = kept.file.read(lambda reading, which=InStates(frozenset({state})): reading.progress("d-1", which))
+        which = InStates(frozenset({state}))
+        found = kept.file.read(lambda reading, which=which: reading.progress(deployment_id, which))
         assert len(found) == counted[state]
-    kept.file.close()
 
 
 def test_what_has_ended_is_open_for_nobody(kept: Any) -> None:

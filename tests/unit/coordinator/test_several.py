@@ -1,0 +1,326 @@
+"""Several coordinators of one cluster on one PostgreSQL database: nodes, users and deployments find whichever lives."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from components.postgres import Server, running_server
+from eyeflow.base.errors import EyeflowError
+from eyeflow.base.machine import Machine
+from eyeflow.coordinator.cluster_key import KEY_FILE, ClusterKey
+from eyeflow.coordinator.hub import Hub
+from eyeflow.coordinator.serve import ServeOptions, Started, serve
+from eyeflow.coordinator.store.coordination import NotLeadingError
+from eyeflow.coordinator.store.postgres_store import PostgresStore
+from eyeflow.coordinator.store.sql_coordination import SqlCoordinationWriting
+from eyeflow.node.backoff import Backoff
+from eyeflow.node.cluster.link import CoordinatorLink
+from eyeflow.node.cluster.membership import Membership, join_cluster
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with running_server() as running:
+        yield running
+
+
+@dataclass
+class Member:
+    """One coordinator that runs. `store` is where it keeps, `stop` ends it."""
+
+    url: str
+    client: httpx.AsyncClient
+    store: PostgresStore
+    hub: Hub
+
+
+class Several:
+    """Coordinators that share a database and a key, and nodes that know the addresses of all."""
+
+    def __init__(self, directory: Path, database: str, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.directory, self.database, self.make = directory, database, make
+        self.token = ""
+        self.hubs: list[Hub] = []
+        self.tasks: list[asyncio.Task[None]] = []
+        started = Hub.started.__func__  # type: ignore[attr-defined]
+
+        async def noted(cls: Any, *args: Any, **more: Any) -> Hub:
+            self.hubs.append(await started(cls, *args, **more))
+            return self.hubs[-1]
+
+        monkeypatch.setattr(Hub, "started", classmethod(noted))
+
+    @contextlib.asynccontextmanager
+    async def coordinator(self, name: str) -> AsyncIterator[Member]:
+        ready: asyncio.Future[Started] = asyncio.get_running_loop().create_future()
+        stop, directory = asyncio.Event(), self.directory / name
+        first = next(self.directory.glob(f"*/{KEY_FILE}"), None)
+        if first is not None and not (directory / KEY_FILE).exists():
+            directory.mkdir(mode=0o700, exist_ok=True)
+            (directory / KEY_FILE).touch(mode=0o600)
+            (directory / KEY_FILE).write_bytes(first.read_bytes())
+        trusted = (("test", self.make.signer.public_key),)
+        options = ServeOptions(directory, port=0, trusted=trusted, store=self.database)
+        serving = asyncio.create_task(serve(options, ready.set_result, stop))
+        await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            serving.result()
+        started = ready.result()
+        self.token = self.token or started.token_path.read_text().strip()
+        headers = {"Authorization": f"Bearer {self.token}"}
+        hub = self.hubs[-1]
+        try:
+            async with httpx.AsyncClient(base_url=started.url, headers=headers, trust_env=False) as client:
+                assert isinstance(hub.store, PostgresStore)
+                yield Member(started.url, client, hub.store, hub)
+        finally:
+            stop.set()
+            await serving
+
+    async def join(self, member: Member, control: Any) -> None:
+        token = (await member.client.post("/api/nodes/join-tokens", json={})).json()["token"]
+        joined = await asyncio.to_thread(
+            join_cluster, member.url, token, control.name, control.sign, control.key.public_key
+        )
+        Membership(self.directory / control.name).join(joined)
+
+    def dial(self, control: Any, *others: Member) -> CoordinatorLink:
+        membership = Membership(self.directory / control.name)
+        backoff = Backoff(first_s=0.02, last_s=0.05)
+        link = CoordinatorLink(control, membership, None, backoff, 0.2, others=[one.url for one in others])
+        self.tasks.append(asyncio.create_task(link.run()))
+        return link
+
+    async def hang_up(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+
+@pytest.fixture
+def several(tmp_path: Path, server: Server, make: Any, monkeypatch: pytest.MonkeyPatch) -> Several:
+    return Several(tmp_path, server.url(), make, monkeypatch)
+
+
+def run(several: Several, scenario: Callable[[], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        try:
+            await scenario()
+        finally:
+            await several.hang_up()
+
+    asyncio.run(whole())
+
+
+async def connected(make: Any, member: Member, *names: str) -> None:
+    async def all_are() -> bool:
+        nodes = (await member.client.get("/api/nodes")).json()["nodes"]
+        return {one["name"] for one in nodes if one["connected"]} == set(names)
+
+    await make.until(all_are, f"{names} connected as {member.url} sees it")
+
+
+async def deployed(make: Any, member: Member, sequence: int, **more: Any) -> str:
+    data = make.program(version=f"{sequence}.0.0", sequence=sequence)
+    headers = {"content-type": "application/octet-stream"}
+    uploaded = await member.client.post("/api/programs", content=data, headers=headers)
+    assert uploaded.status_code == 201, uploaded.text
+    body = {"programId": uploaded.json()["id"], "strategy": "immediate", "all": True, **more}
+    reply = await member.client.post("/api/rules/overheat/deploy", json=body)
+    assert reply.status_code == 202, reply.text
+    return str(reply.headers["location"])
+
+
+def test_nodes_of_two_coordinators_get_one_deployment_from_either(several: Several, make: Any) -> None:
+    async def scenario() -> None:
+        async with several.coordinator("a") as a, several.coordinator("b") as b:
+            controls = [make.control("one"), make.control("two")]
+            await several.join(a, controls[0])
+            await several.join(b, controls[1])
+            several.dial(controls[0]), several.dial(controls[1])
+            for member in (a, b):
+                await connected(make, member, "one", "two")
+            assert sorted([a.hub.peers.leads, b.hub.peers.leads]) == [False, True]
+            assert set(a.hub.links) == {"one"} and set(b.hub.links) == {"two"}
+            for number, member in enumerate((a, b), start=1):
+                location = await deployed(make, member, number)
+                for other in (a, b):
+                    assert (await make.ended(other.client, location))["state"] == "succeeded"
+            for control in controls:
+                assert control.history == ["install overheat 1.0.0", "install overheat 2.0.0"]
+
+    run(several, scenario)
+
+
+def test_a_node_that_moves_is_served_where_it_is_and_its_old_link_ends(several: Several, make: Any) -> None:
+    """It dials another coordinator while the first still holds a link that nobody closed: a cable was pulled."""
+
+    async def scenario() -> None:
+        async with several.coordinator("a") as a, several.coordinator("b") as b:
+            control = make.control("one")
+            await several.join(a, control)
+            several.dial(control)
+            await connected(make, b, "one")
+            stuck = a.hub.links["one"]
+            moved = Membership(several.directory / "one")
+            joined = moved.joined()
+            assert joined is not None
+            Membership(several.directory / "moved").join(replace(joined, url=b.url))
+            several.tasks[0].cancel()
+            link = CoordinatorLink(control, Membership(several.directory / "moved"), None, Backoff(first_s=0.02), 0.2)
+            several.tasks.append(asyncio.create_task(link.run()))
+
+            async def is_moved() -> bool:
+                return "one" in b.hub.links and a.hub.links.get("one") is not stuck
+
+            await make.until(is_moved, "the node at b only")
+            location = await deployed(make, a, 1)
+            assert (await make.ended(a.client, location))["state"] == "succeeded"
+            assert (await make.ended(b.client, location))["nodes"][0]["connected"]
+            reply = await a.client.delete("/api/nodes/one")
+            assert reply.status_code == 204, reply.text
+
+            async def is_removed() -> bool:
+                return "one" not in b.hub.links
+
+            await make.until(is_removed, "the link at b closed by a removal at a")
+
+    run(several, scenario)
+
+
+def test_what_is_told_to_one_coordinator_is_seen_at_the_other(several: Several, make: Any) -> None:
+    async def scenario() -> None:
+        async with several.coordinator("a") as a, several.coordinator("b") as b:
+            control = make.control("one")
+            await several.join(a, control)
+            several.dial(control)
+            await make.ended(b.client, await deployed(make, b, 1))
+
+            async def shows_health() -> bool:
+                found = [(await member.client.get("/api/nodes/one")).json() for member in (a, b)]
+                states = [[(one["name"], one["state"]) for one in node["health"]] for node in found]
+                return states[0] == states[1] != [] and found[1]["connected"]
+
+            await make.until(shows_health, "the node's health at both")
+            for member in (a, b):
+                assert (await member.client.get("/api/status")).json()["connected"] == 1
+
+    run(several, scenario)
+
+
+async def becomes_leader(make: Any, member: Member) -> None:
+    async def leads() -> bool:
+        return member.hub.peers.leads
+
+    await make.until(leads, f"{member.url} leads")
+
+
+def stale_write(several: Several, make: Any) -> str:
+    """A leader stands still; another takes over; then the first goes on. Returns what it made of a deployment."""
+    states: list[str] = []
+
+    async def scenario() -> None:
+        async with several.coordinator("a") as a, several.coordinator("b") as b:
+            await becomes_leader(make, a)
+            await several.join(a, make.control("one"))
+            location = await deployed(make, b, 1)
+
+            async def stands_still() -> None:
+                return None
+
+            a.hub.tick, a.hub.follow = stands_still, stands_still  # type: ignore[method-assign]
+            with psycopg.connect(several.database, autocommit=True) as admin:  # as idle_session_timeout does
+                admin.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+                    " AND classid::bigint = (hashtext('eyeflow leads ' || current_schema())::bigint & 4294967295)"
+                )
+            await becomes_leader(make, b)
+            assert a.hub.peers.leads, "it does not know yet"
+            with contextlib.suppress(NotLeadingError):
+                await a.hub.deployments.tick(a.hub.clock() + 10**15)  # far behind every deadline
+            states.append((await b.client.get(location)).json()["state"])
+
+    run(several, scenario)
+    return states[0]
+
+
+def test_a_leader_that_stood_still_writes_nothing_when_it_wakes_up(several: Several, make: Any) -> None:
+    assert stale_write(several, make) == "installing"
+
+
+def test_control_without_the_epoch_a_stale_leader_ends_a_deployment(
+    several: Several, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SqlCoordinationWriting, "check_lead", lambda self, epoch: None)
+    assert stale_write(several, make) != "installing"
+
+
+def test_a_coordinator_without_the_clusters_key_does_not_start(several: Several, make: Any) -> None:
+    async def scenario() -> None:
+        async with several.coordinator("a"):
+            with pytest.raises(EyeflowError) as refused:
+                await serve(ServeOptions(several.directory / "c", port=0, store=several.database), lambda started: None)
+            assert refused.value.code == "cluster_key" and "copy cluster-key" in refused.value.next_step
+            ClusterKey(several.directory / "d" / KEY_FILE, Machine().random)(None)
+            with pytest.raises(EyeflowError) as other:
+                await serve(ServeOptions(several.directory / "d", port=0, store=several.database), lambda started: None)
+            assert other.value.code == "cluster_key" and "of cluster" in other.value.cause
+        with psycopg.connect(several.database) as admin:
+            found = admin.execute("SELECT value FROM meta").fetchall()
+        private = bytes.fromhex((several.directory / "a" / KEY_FILE).read_text())
+        assert private not in [value for (value,) in found], "the database does not hold the private key"
+
+    run(several, scenario)
+
+
+def test_a_database_that_goes_away_in_the_middle_of_a_deployment_loses_nothing(
+    several: Several, make: Any, server: Server
+) -> None:
+    async def scenario() -> None:
+        async with several.coordinator("a") as a, several.coordinator("b") as b:
+            here, away = make.control("here"), make.control("away")
+            for control in (here, away):
+                await several.join(a, control)
+            several.dial(here, b)
+            await connected(make, a, "here")
+            location = await deployed(make, b, 1)
+
+            async def is_installed() -> bool:
+                return bool(here.history)
+
+            await make.until(is_installed, "the first node installed")
+            await asyncio.to_thread(server.stop)
+
+            async def is_told() -> bool:
+                found = [await member.client.get("/healthz") for member in (a, b)]
+                return all(one.status_code == 503 for one in found)
+
+            await make.until(is_told, "both say that their store is away")
+            refused = await b.client.get(location)
+            assert refused.status_code == 503 and refused.json()["code"] == "storage", refused.text
+            several.dial(away, b)
+            await asyncio.to_thread(server.start)
+            assert (await make.ended(a.client, location))["state"] == "succeeded"
+            assert away.history == here.history == ["install overheat 1.0.0"]
+
+            async def is_led() -> bool:
+                return {a.hub.peers.leads, b.hub.peers.leads} == {True, False}
+
+            await make.until(is_led, "one of them leads")
+
+            async def is_well() -> bool:
+                found = [await member.client.get("/healthz") for member in (a, b)]
+                return all(one.status_code == 200 for one in found)
+
+            await make.until(is_well, "both are well again")
+
+    run(several, scenario)
