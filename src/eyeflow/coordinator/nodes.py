@@ -199,8 +199,9 @@ class Nodes:
         ]
         if due:
             await self._store.write(lambda writing: writing.record_seen(due))
-            self._written_us |= {one.node: one.seen_us for one in due}
-            self._stood |= stands
+            written = [one for one in due if one.node in self.health]  # of the others the link ended meanwhile
+            self._written_us |= {one.node: one.seen_us for one in written}
+            self._stood |= {one.node: stands[one.node] for one in written if one.node in stands}
         await self._write_evidence()
 
     async def _write_evidence(self) -> None:
@@ -210,12 +211,13 @@ class Nodes:
         found = [
             row
             for name, seen_us in new.items()
+            if name in self.health  # else its link ended meanwhile
             for row in evidence_rows(name, self.health[name].evidence, seen_us)
             if row.rule in watched
         ]
         if found:
             await self._store.write(lambda writing: writing.record_evidence(found))
-        self._told_us |= new
+        self._told_us |= {name: seen_us for name, seen_us in new.items() if name in self.health}
 
     def evidence_of(self, rules: frozenset[str]) -> list[EvidenceRow]:
         """Return what nodes told last of the programs of these rules."""

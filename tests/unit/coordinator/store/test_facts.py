@@ -11,6 +11,7 @@ import pytest
 from eyeflow.coordinator.histories import Doubt, Finding, History
 from eyeflow.coordinator.store import sql_rows, sql_writing
 from eyeflow.coordinator.store.cluster_store import ConflictError, Reading, Writing, doubt, trusted_signers
+from eyeflow.coordinator.store.coordination import Link
 from eyeflow.coordinator.store.facts import (
     ApiToken,
     Change,
@@ -226,6 +227,7 @@ def test_counts_of_what_is_kept(kept: Any) -> None:
         for name in "ab":
             writing.add_api_token(ApiToken(name, "n", "admin", A, 1))
         writing.add_join_token(JoinToken("a", A, 1, 2))
+        writing.take_link(Link("0", "x", 1, 9))
 
     kept.do(step)
     counted = look(kept, lambda reading: {one: reading.count(one) for one in Counted})
