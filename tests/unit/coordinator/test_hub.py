@@ -109,7 +109,7 @@ def test_of_two_links_that_ended_soon_after_each_other_the_second_is_kept_later_
     """The first was written, and the disk failed with the second: that one is not taken for written."""
     hub, asked = api.hub, list[tuple[list[str], asyncio.Future[None]]]()
 
-    def lost(nodes: Any, now_us: int) -> asyncio.Future[None]:
+    def lost(nodes: Any, now_us: int, is_lost: object) -> asyncio.Future[None]:
         asked.append((list(nodes), asyncio.get_running_loop().create_future()))
         return asked[-1][1]
 
