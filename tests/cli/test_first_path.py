@@ -222,9 +222,14 @@ def test_foreign_and_ungranted_programs_are_refused(
     eyeflow("keys", "new")
     cluster.join("node-a", cluster.coordinator())
     cluster.node("node-a", "--grants-allow", "log.*")
-    refused = eyeflow("deploy", ticker, "--all", "--json")
-    assert refused.code == 1 and refused.json["state"] == "failed"
-    assert "gpio.set_pin" in refused.json["nodes"][0]["reason"]
+    until(lambda: eyeflow("nodes", "node-a", "--json").json["facts"] is not None, "the node told what it grants")
+    plan = eyeflow("deploy", ticker, "--all", "--dry-run")
+    assert plan.code == 1
+    assert "cannot run it: does not grant gpio.set_pin, which `ticker` needs" in plan.out
+    refused = eyeflow("deploy", ticker, "--all")
+    assert refused.code == 1
+    assert "node-a does not grant gpio.set_pin" in refused.err
+    assert eyeflow("deployments", "--json").json == [], "it is refused before anything begins"
 
     stranger = {"EYEFLOW_KEYS": str(tmp_path / "stranger")}
     assert eyeflow("keys", "new", "mallory", env=stranger).code == 0

@@ -14,6 +14,7 @@ from eyeflow.cli import compiling, rollout_options
 from eyeflow.cli.cluster import connect
 from eyeflow.cli.console import JsonFlag, colored, finish, note, paint, say, say_json, table
 from eyeflow.cli.files import read_program, usage_error
+from eyeflow.cli.plans import is_possible, say_plan
 from eyeflow.cli.rollout_options import Strategy
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def deploy(
         bool, typer.Option("--wait/--no-wait", help="Wait until the connected nodes have reported.")
     ] = True,
     timeout_s: rollout_options.Timeout = None,
+    dry_run: rollout_options.DryRun = False,
     catalog: compiling.CatalogOption = None,
     json_: JsonFlag = False,
 ) -> None:
@@ -62,18 +64,16 @@ def deploy(
     wanted = _chosen(nodes_, all_, "say where the rule shall run")
     with connect() as client:
         data, signed = _program(rule, sign, catalog)
-        params = _params(signed, param)
+        name, params = signed.program.rule, _params(signed, param)
+        how = rollout_options.how(strategy, batch, observe, steps, samples_min, failures_max)
+        if dry_run:
+            plan = client.plan([{"rule": name, "program": data, "params": params}], wanted, **how)
+            finish(_say_plan(client, signed, plan, json_))
+            return
         _trust_own_key(client, signed)
         client.upload_program(data)
-        begun = client.deploy(
-            signed.program.rule,
-            wanted,
-            program_id=signed.program_id,
-            strategy=strategy.value,
-            options=rollout_options.options(batch, observe, steps, samples_min, failures_max),
-            rollback_on_error=rollback,
-            params=params,
-        )
+        given: Json = {"program_id": signed.program_id, "params": params, "rollback_on_error": rollback}
+        begun = client.deploy(name, wanted, **given, **how)
         ended = _waited(client, begun, timeout_s, json_) if wait else begun
     if json_:
         say_json(ended)
@@ -133,20 +133,34 @@ def _params(signed: SignedProgram, texts: list[str] | None) -> dict[str, bool | 
     return dict(parse_params(signed.program, texts))
 
 
+def _say_plan(client: CoordinatorClient, signed: SignedProgram, plan: Json, json_: bool) -> ExitCode:
+    """Show a plan and return the exit code. A key that a deployment would make known first counts as trusted."""
+    own = _unknown_own_keys(client, signed)
+    soon = frozenset({signed.program.rule} if own else ())
+    if json_:
+        say_json(plan)
+        return ExitCode.OK if is_possible(plan, soon) else ExitCode.PROBLEMS
+    for name in own.values():
+        say(f"the cluster would trust your key {name} from then on")
+    return say_plan(plan, soon)
+
+
 def _trust_own_key(client: CoordinatorClient, signed: SignedProgram) -> None:
     """Tell the cluster of a key of this user's keyring that it has never seen; a revoked one stays revoked."""
+    for key, name in _unknown_own_keys(client, signed).items():
+        client.trust_key(key, name)
+        note(f"the cluster trusts your key {name} from now on")
+
+
+def _unknown_own_keys(client: CoordinatorClient, signed: SignedProgram) -> dict[bytes, str]:
+    """Return the keys of this user that signed a program, by name, of which the cluster has never heard."""
     from eyeflow.cli.keyring import open_keyring, revoked_keys
 
     revoked = revoked_keys()
     own = {key.public_key: key.name for key in open_keyring().list() if key.public_key not in revoked}
     signers = [key for key, _signature in signed.signatures if key in own]
-    if not signers:
-        return
-    known = {one["publicKey"] for one in client.signer_keys()}
-    for key in signers:
-        if key.hex() not in known:
-            client.trust_key(key, own[key])
-            note(f"the cluster trusts your key {own[key]} from now on")
+    known = {one["publicKey"] for one in client.signer_keys()} if signers else set()
+    return {key: own[key] for key in signers if key.hex() not in known}
 
 
 class _Progress:

@@ -45,6 +45,9 @@ Failures = Annotated[
     float | None,
     typer.Option("--max-failures", metavar="PERCENT", callback=finite, help="Failed executions that are fine."),
 ]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only tell what would happen: programs, state, what nodes cannot run.")
+]
 Timeout = Annotated[
     float | None,
     typer.Option(
@@ -54,6 +57,11 @@ Timeout = Annotated[
         help="How long to wait: 60 where nothing is watched, else until it has ended.",
     ),
 ]
+
+
+def how(strategy: Strategy, *chosen: Any) -> dict[str, Any]:
+    """Return the strategy with its options, as the client takes them. Raises EyeflowError as `options`."""
+    return {"strategy": strategy.value, "options": options(*chosen)}
 
 
 def options(

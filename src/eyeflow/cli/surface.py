@@ -188,6 +188,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
             (('--sign',), 'The key to sign a rule with.', (), False),
             (('--wait', '--no-wait'), 'Wait until the connected nodes have reported.', None, False),
             (('--timeout',), 'How long to wait: 60 where nothing is watched, else until it has ended.', (), False),
+            (('--dry-run',), 'Only tell what would happen: programs, state, what nodes cannot run.', None, False),
             (('--catalog',), 'A TOML file with more capabilities; may be given again.', (), True),
             (('--json',), 'Print the result as JSON.', None, False),
             (('--help', '-h'), 'Show this message and exit.', None, False)),
@@ -707,6 +708,8 @@ Options:
                                   reported.  [default: wait]
   --timeout SECONDS               How long to wait: 60 where nothing is
                                   watched, else until it has ended.
+  --dry-run                       Only tell what would happen: programs,
+                                  state, what nodes cannot run.
   --catalog <path>                A TOML file with more capabilities; may be
                                   given again.
   --json                          Print the result as JSON.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import math
 import re
 import time
@@ -178,6 +179,24 @@ class CoordinatorClient:
             body["deadlineS"] = deadline_s
         return self._json("POST", f"/api/rules/{_part(rule)}/deploy", body)
 
+    def plan(
+        self,
+        changes: Sequence[Mapping[str, Any]],
+        node_ids: Sequence[str] | None,
+        *,
+        strategy: str = "immediate",
+        options: Mapping[str, Any] | None = None,
+    ) -> Json:
+        """Return what a deployment on these nodes (None: all nodes) would do: `Plan` of the REST API.
+
+        `changes` are those of the API. Bytes under `program` go along in base64: the program need not be uploaded.
+        """
+        body: Json = {"changes": [_with_base64(one) for one in changes], "strategy": strategy}
+        if options:
+            body["options"] = dict(options)
+        body |= {"all": True} if node_ids is None else {"nodeIds": list(node_ids)}
+        return self._json("POST", "/api/deployments/plan", body)
+
     def deployments(self) -> list[Json]:
         """Return the newest deployments, newest first."""
         return list(self._json("GET", "/api/deployments")["deployments"])
@@ -276,6 +295,11 @@ BACK_S = 5.0
 """How long a node that was connected may be away before it counts as offline."""
 RESTART_POLLS_MAX = 30
 """How often `wait_deployment` tries again to reach a coordinator that is gone."""
+
+
+def _with_base64(change: Mapping[str, Any]) -> Json:
+    program = {"program": base64.b64encode(change["program"]).decode()} if "program" in change else {}
+    return {**change, **program}
 
 
 def open_nodes(deployment: Json) -> list[Json]:

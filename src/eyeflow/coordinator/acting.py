@@ -41,7 +41,7 @@ class Acting:
         """Keep a new deployment, and let it and those that it supersedes take their next step."""
         rules, nodes = frozenset(deployment.rules), []
         for name in names:
-            older = self._older(name, rules)
+            older = overlapping(self._writing, name, rules)
             nodes.append(self._first(deployment, name, [found for _, found in older], name in linked))
         self._supersede(deployment, [one.node for one in nodes])
         self._writing.add_deployment(deployment, nodes)
@@ -181,10 +181,6 @@ class Acting:
             touched_us = max(one.touched_us for one in older)
         return NodeProgress(node, state, why, previous, touched_us=touched_us)
 
-    def _older(self, node: str, rules: frozenset[str]) -> list[tuple[Deployment, NodeProgress]]:
-        """Return the open deployments that are about one of these rules on the node: they bring it, or take it back."""
-        return [(one, at) for one, at in self._writing.open_progress(node) if not rules.isdisjoint(one.rules)]
-
     def _supersede(self, deployment: Deployment, names: list[str]) -> None:
         """What the new deployment brings is its own from now on; all else of the older ones goes back.
 
@@ -192,7 +188,7 @@ class Acting:
         """
         rules, older = frozenset(deployment.rules), {}
         for name in names:
-            for old, at in self._older(name, rules):
+            for old, at in overlapping(self._writing, name, rules):
                 older[old.id] = old
                 after = progress.taken_over(at, rules, deployment.id)
                 save(self._writing, old, at, after, self._now_us)
@@ -203,6 +199,11 @@ class Acting:
 
     def _log(self, actor: str, action: str, subject: str, detail: str = "") -> None:
         self._writing.add_log_entry(LogEntry(self._now_us, actor, action, subject, detail))
+
+
+def overlapping(reading: Reading, node: str, rules: frozenset[str]) -> list[tuple[Deployment, NodeProgress]]:
+    """Return the open deployments that are about one of these rules on the node: they bring it, or take it back."""
+    return [(one, at) for one, at in reading.open_progress(node) if not rules.isdisjoint(one.rules)]
 
 
 def situation_of(reading: Reading, deployment: Deployment, now_us: int) -> Situation:

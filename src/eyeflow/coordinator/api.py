@@ -272,7 +272,12 @@ async def deploy(hub: Hub, call: Call) -> Reply:
 
 async def deploy_set(hub: Hub, call: Call) -> Reply:
     """Start a deployment of several rules, which succeed or go back as one."""
-    changes = call.body["changes"]
+    check_changes(call.body["changes"])
+    return await _deploy(hub, call, call.body["changes"])
+
+
+def check_changes(changes: Sequence[Mapping[str, Any]]) -> None:
+    """Raise Problem 422 for a rule that changes twice, or is removed and has a program."""
     rules = [one["rule"] for one in changes]
     errors = [
         FieldError(f"/changes/{number}", f"names `{rule}` again")
@@ -286,24 +291,12 @@ async def deploy_set(hub: Hub, call: Call) -> Reply:
     ]
     if errors:
         raise Problem("invalid_body", "Each rule changes once, and has a program or is removed.", errors=errors)
-    return await _deploy(hub, call, changes)
 
 
 async def _deploy(hub: Hub, call: Call, changes: Sequence[Mapping[str, Any]]) -> Reply:
-    body = call.body
-    if ("nodeIds" in body) == ("all" in body):
-        errors = [FieldError("", "needs `nodeIds` or `all`")]
-        raise Problem("invalid_body", "Give either `nodeIds` or `all`.", errors=errors)
-    strategy = _strategy(body.get("strategy", "immediate"))
+    _check_strategy_and_nodes(call.body)
     chosen = await hub.store.read(lambda reading: [_chosen_change(reading, one) for one in changes])
-    draft = Draft(
-        changes=tuple(change for change, _ in chosen),
-        nodes=tuple(body["nodeIds"]) if "nodeIds" in body else None,
-        strategy=strategy,
-        rollback=Rollback.ON_ERROR if body.get("rollbackOnError", True) else Rollback.NEVER,
-        deadline_s=body.get("deadlineS", OFFLINE_S),
-        options=_options(strategy, body.get("options", {})),
-    )
+    draft = draft_of(call.body, tuple(change for change, _ in chosen))
 
     def check(reading: Reading) -> None:
         for change, signers in chosen:
@@ -319,6 +312,26 @@ async def _deploy(hub: Hub, call: Call, changes: Sequence[Mapping[str, Any]]) ->
         raise Problem("limit_reached", f"A node's wanted set would be too large: {error.message}.") from error
     made = await _deployment(hub, deployment.id)
     return Reply(202, made, {"Location": f"/api/deployments/{deployment.id}"})
+
+
+def draft_of(body: Mapping[str, Any], changes: tuple[Change, ...]) -> Draft:
+    """Return what the body of a request for a deployment asks for; raises Problem 422 for what does not go together."""
+    strategy = _check_strategy_and_nodes(body)
+    return Draft(
+        changes=changes,
+        nodes=tuple(body["nodeIds"]) if "nodeIds" in body else None,
+        strategy=strategy,
+        rollback=Rollback.ON_ERROR if body.get("rollbackOnError", True) else Rollback.NEVER,
+        deadline_s=body.get("deadlineS", OFFLINE_S),
+        options=_options(strategy, body.get("options", {})),
+    )
+
+
+def _check_strategy_and_nodes(body: Mapping[str, Any]) -> str:
+    if ("nodeIds" in body) == ("all" in body):
+        errors = [FieldError("", "needs `nodeIds` or `all`")]
+        raise Problem("invalid_body", "Give either `nodeIds` or `all`.", errors=errors)
+    return _strategy(body.get("strategy", "immediate"))
 
 
 def _chosen_change(reading: Reading, change: Mapping[str, Any]) -> tuple[Change, tuple[bytes, ...]]:

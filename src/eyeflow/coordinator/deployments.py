@@ -111,7 +111,7 @@ class Deployments:
             check_fitness(writing, names, draft.program_ids, draft.strategy, draft.nodes or ())
             with self._acting(writing, now_us, is_asked=True) as acting:
                 writing.record_evidence(evidence)
-                return acting.start(_drafted(draft, deployment_id, now_us, actor), names, linked)
+                return acting.start(drafted(draft, deployment_id, now_us, actor), names, linked)
 
         return self._store.write(step)
 
@@ -390,7 +390,8 @@ def _check_retirable(reading: Reading, node: str, rule: str) -> None:
             raise Problem("deployment_open", detail, f"cancel it first: eyeflow deployments cancel {deployment.id}")
 
 
-def _drafted(draft: Draft, deployment_id: str, now_us: int, actor: str) -> Deployment:
+def drafted(draft: Draft, deployment_id: str, now_us: int, actor: str) -> Deployment:
+    """Return a new deployment as it was asked for."""
     targets = {
         one.rule: None if one.program_id is None else Target(one.program_id, deployment_id, one.params)
         for one in draft.changes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eyeflow.coordinator import api
+from eyeflow.coordinator import api, plan_api
 from eyeflow.coordinator.api import Handler
 from eyeflow.coordinator.tokens import Role
 from eyeflow.protocol.wire import PROGRAM_BYTES_MAX
@@ -117,6 +117,16 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         {202: "Deployment"},
         "DeploySetRequest",
         DEPLOY_PROBLEMS,
+        DEPLOY_SET_BYTES_MAX,
+    ),
+    Endpoint(
+        "POST",
+        "/api/deployments/plan",
+        plan_api.plan_deployment,
+        Role.READ,
+        {200: "Plan"},
+        "PlanRequest",
+        (*DEPLOY_PROBLEMS, "invalid_program"),
         DEPLOY_SET_BYTES_MAX,
     ),
     Endpoint("GET", "/api/deployments", api.list_deployments, Role.READ, {200: "Deployments"}),

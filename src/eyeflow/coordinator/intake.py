@@ -42,6 +42,16 @@ def check_program(data: bytes, trusted: frozenset[bytes]) -> Intake:
     return Intake(data, signed.program_id, signed.program, signers)
 
 
+def check_any_program(data: bytes) -> Intake:
+    """Return the program in `data`, whoever signed it: for a plan. Raises Problem 422 as `check_program`."""
+    try:
+        signed = decode(data)
+        signers = tuple(key for key, _ in signed.signatures)
+    except ProgramError as error:
+        raise Problem("invalid_program", error.message, error.next_step or "compile and sign the rule again") from error
+    return check_program(data, frozenset(signers))
+
+
 def _signers(signed: SignedProgram, trusted: frozenset[bytes]) -> tuple[bytes, ...]:
     try:
         return tuple(check_signatures(signed, trusted))

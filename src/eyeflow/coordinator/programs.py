@@ -62,7 +62,7 @@ class Programs:
             if known is not None:
                 return _signed_again(writing, known, intake, now_us, actor), False
             check_room(writing, Kept.PROGRAMS, PROGRAMS_MAX)
-            made = _record(intake, now_us, actor)
+            made = record_of(intake, now_us, actor)
             writing.add_program(made, intake.data)
             writing.add_log_entry(LogEntry(now_us, actor, "add_program", made.id, f"{made.rule} {made.version}"))
             return made, True
@@ -90,6 +90,13 @@ def found_program(reading: Reading, program_id: str) -> ProgramRecord:
 
 def program_to_deploy(reading: Reading, rule: str, program_id: str | None) -> ProgramRecord:
     """Return the program of a rule with this id, None for the last uploaded; raises Problem 404 or 422."""
+    found = program_of_rule(reading, rule, program_id)
+    check_signers(reading, rule, found.signers)
+    return found
+
+
+def program_of_rule(reading: Reading, rule: str, program_id: str | None) -> ProgramRecord:
+    """As `program_to_deploy`, whoever signed it; raises Problem 404."""
     programs = reading.programs_of(rule)
     if not programs:
         guess = near(rule, reading.rules())
@@ -100,11 +107,11 @@ def program_to_deploy(reading: Reading, rule: str, program_id: str | None) -> Pr
     if found is None:
         detail = f"The rule `{rule}` has no program {program_id}."
         raise Problem("program_not_found", detail, "upload it first: POST /api/programs")
-    check_signers(reading, rule, found.signers)
     return found
 
 
-def _record(intake: Intake, now_us: int, actor: str) -> ProgramRecord:
+def record_of(intake: Intake, now_us: int, actor: str) -> ProgramRecord:
+    """Return what is kept of a checked program."""
     program = intake.program
     return ProgramRecord(
         id=intake.program_id,

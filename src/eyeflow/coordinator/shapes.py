@@ -20,10 +20,12 @@ from eyeflow.coordinator.shape_words import (
     names,
     ref,
 )
+from eyeflow.coordinator.shapes_facts import FACTS
+from eyeflow.coordinator.shapes_plan import PLAN_SCHEMAS
 from eyeflow.coordinator.tokens import JOIN_TOKEN_S, JOIN_TOKEN_S_MAX, TOKEN_S, TOKEN_S_MAX
 from eyeflow.evidence.verdict import Kind
 from eyeflow.protocol.messages import HealthState
-from eyeflow.protocol.wire import PARAMS_MAX
+from eyeflow.protocol.wire import PARAMS_MAX, PROGRAM_BYTES_MAX
 from eyeflow.rollout.deployment import (
     DEADLINE_S_MAX,
     NODES_MAX,
@@ -187,22 +189,16 @@ _VERDICT = closed(
     },
 )
 
-_TOLD: Shape = {"type": ["array", "null"], "items": {"type": "string"}, "examples": [["gpio.*"]]}
-_FACTS = closed(
-    "What the node told of itself; null when it told nothing. A list is null when it is too long to be told",
-    {
-        "profile": {"type": "string", "examples": ["linux"]},
-        "chip": TEXT,
-        "architecture": {"type": "string", "examples": ["aarch64"]},
-        "memoryBytes": {**COUNT, "description": "0: unknown"},
-        "abi": COUNT,
-        "grants": _TOLD,
-        "drivers": _TOLD,
-        "sources": _TOLD,
-    },
-)
+_CHANGES: Shape = {"type": "array", "minItems": 1, "maxItems": RULES_MAX}
+_PROGRAM: Shape = {
+    "type": "string",
+    "maxLength": 4 * PROGRAM_BYTES_MAX // 3 + 4,
+    "description": "the signed program in base64, in place of `programId`: it need not be uploaded",
+    "examples": ["RVlF"],
+}
 
 SCHEMAS: dict[str, Shape] = {
+    **PLAN_SCHEMAS,
     "Problem": closed(
         "A refusal as problem details (RFC 9457)",
         {
@@ -228,7 +224,19 @@ SCHEMAS: dict[str, Shape] = {
     | {"examples": [_DEPLOY_EXAMPLE]},
     "DeploySetRequest": closed(
         "Which rules to deploy where, as one: they all succeed, or all go back. Give `nodeIds` or `all`",
-        {**_ROLLOUT, "changes": {"type": "array", "items": _CHANGE, "minItems": 1, "maxItems": RULES_MAX}},
+        {**_ROLLOUT, "changes": {**_CHANGES, "items": _CHANGE}},
+        ("changes",),
+    )
+    | {"examples": [{"all": True, "changes": [{"rule": "overheat_relay"}], "strategy": "rolling"}]},
+    "PlanRequest": closed(
+        "A deployment that is not to begin: what would it do? As for a deployment; a program may come along",
+        {
+            **_ROLLOUT,
+            "changes": {
+                **_CHANGES,
+                "items": {**_CHANGE, "properties": {**_CHANGE["properties"], "program": _PROGRAM}},
+            },
+        },
         ("changes",),
     )
     | {"examples": [{"all": True, "changes": [{"rule": "overheat_relay"}], "strategy": "rolling"}]},
@@ -333,7 +341,7 @@ SCHEMAS: dict[str, Shape] = {
                 **COUNT,
                 "description": "the version of the link protocol that it spoke last; 0 before its first link",
             },
-            "facts": {**_FACTS, "type": ["object", "null"]},
+            "facts": {**FACTS, "type": ["object", "null"]},
             "joinedUs": TIME_US,
             "lastSeenUs": TIME_US,
             "epoch": COUNT,

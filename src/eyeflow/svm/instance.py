@@ -10,8 +10,9 @@ from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
 from eyeflow.base.reading import Unreadable
 from eyeflow.svm.execution import Execution, Host, Machine
+from eyeflow.svm.inheritance import same_memory, taken_over
 from eyeflow.svm.layout import scalar_slot, state_base, state_slots, structured, value_fault
-from eyeflow.svm.program import MemorySlot, Param, Program, TypeTag, Value
+from eyeflow.svm.program import MemorySlot, Param, TypeTag, Value
 from eyeflow.svm.state_packing import STATE_FORMAT, StatePacker
 from eyeflow.svm.structure import bounds_fault
 from eyeflow.svm.timers import initial_state, shift_times
@@ -86,16 +87,13 @@ class Instance:
         time words goes over only when code and slots are the same, for nothing else tells one time word from another.
         """
         self.last_time_us = max(self.last_time_us, old.last_time_us)
-        if _same_memory(self.program, old.program):
+        if same_memory(self.program, old.program):
             self.state[:] = old.state
             return
         base, old_base = state_base(self.program), state_base(old.program)
-        before = {(variable.name, variable.type): variable.base - old_base for variable in old.program.state}
-        for variable in self.program.state:
-            place = before.get((variable.name, variable.type))
-            if place is not None:
-                start, size = variable.base - base, len(variable.initial)
-                self.state[start : start + size] = old.state[place : place + size]
+        for variable, kept in taken_over(self.program, old.program):
+            start, place, size = variable.base - base, kept.base - old_base, len(variable.initial)
+            self.state[start : start + size] = old.state[place : place + size]
 
     def state_bytes(self) -> bytes:
         """Return clock and state in their one encoding (`StatePacker`)."""
@@ -175,13 +173,6 @@ def _known(known: Mapping[str, Param], name: str) -> Param:
 
 def _refused(message: str, next_step: str = "") -> EyeflowError:
     return EyeflowError(message, next_step=next_step, code="bad_value", exit_code=ExitCode.PROBLEMS)
-
-
-def _same_memory(one: Program, other: Program) -> bool:
-    """Say whether every state slot means the same in both programs."""
-    return (one.code, one.constants, one.timers, one.arrays, one.state, one.regions, one.slots) == (
-        other.code, other.constants, other.timers, other.arrays, other.state, other.regions, other.slots,
-    )  # fmt: skip
 
 
 def _read_typed(reader: Reader, slot: MemorySlot) -> Value:

@@ -1,0 +1,70 @@
+"""POST /api/deployments/plan: a deployment as it would be, of programs that are here or come with the request."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any
+
+from eyeflow.coordinator.api import Call, Reply, check_changes, draft_of
+from eyeflow.coordinator.deployments import Change
+from eyeflow.coordinator.hub import Hub
+from eyeflow.coordinator.intake import Intake, check_any_program, check_params
+from eyeflow.coordinator.planning import Planned, plan_view
+from eyeflow.coordinator.problem import FieldError, Problem
+from eyeflow.coordinator.programs import program_of_rule, record_of
+from eyeflow.coordinator.store.cluster_store import Reading
+from eyeflow.svm.container import decode
+
+
+async def plan_deployment(hub: Hub, call: Call) -> Reply:
+    """Tell what a deployment would do. Nothing is written, and nothing is kept of a program that comes with it."""
+    changes, now_us, actor = call.body["changes"], hub.clock(), call.actor.name
+    check_changes(changes)
+    brought = [await _brought(hub, number, one) for number, one in enumerate(changes)]
+    linked = frozenset(hub.links)
+
+    def look(reading: Reading) -> dict[str, Any]:
+        found = [_planned(reading, one, new, now_us, actor) for one, new in zip(changes, brought, strict=True)]
+        planned = {one.record.id: one for _, one in found if one is not None}
+        draft = draft_of(call.body, tuple(change for change, _ in found))
+        return plan_view(reading, draft, planned, linked, now_us, actor)
+
+    return Reply(200, await hub.store.read(look))
+
+
+async def _brought(hub: Hub, number: int, change: Mapping[str, Any]) -> Intake | None:
+    if "program" not in change:
+        return None
+    pointer = f"/changes/{number}/program"
+    if "programId" in change:
+        errors = [FieldError(pointer, "stands beside `programId`")]
+        raise Problem("invalid_body", "A change names a program, or brings it.", errors=errors)
+    try:
+        data = base64.b64decode(change["program"], validate=True)
+    except (binascii.Error, ValueError) as error:
+        errors = [FieldError(pointer, "is not base64")]
+        raise Problem("invalid_body", "A program is not written in base64.", errors=errors) from error
+    async with hub.checking_program:
+        intake = await asyncio.to_thread(check_any_program, data)
+    if intake.program.rule != change["rule"]:
+        errors = [FieldError(pointer, f"is of the rule `{intake.program.rule}`")]
+        raise Problem("invalid_body", "A program is of another rule than its change.", errors=errors)
+    return intake
+
+
+def _planned(
+    reading: Reading, change: Mapping[str, Any], brought: Intake | None, now_us: int, actor: str
+) -> tuple[Change, Planned | None]:
+    rule = change["rule"]
+    if "remove" in change:
+        return Change(rule, None), None
+    if brought is not None:
+        found = Planned(record_of(brought, now_us, actor), brought.program)
+    else:
+        record = program_of_rule(reading, rule, change.get("programId"))
+        found = Planned(record, decode(reading.program_bytes(record.id)).program)
+    params = check_params(found.program, change.get("params", {}))
+    return Change(rule, found.record.id, params), found

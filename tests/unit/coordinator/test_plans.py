@@ -1,0 +1,139 @@
+"""A plan tells what a deployment would do, and writes nothing."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from components.node_sim import program
+from eyeflow.protocol.node_facts import NodeFacts
+from eyeflow.svm.container import decode
+from eyeflow.svm.opcodes import ABI
+
+FACTS = NodeFacts("linux", "", "x86_64", 1, ABI, ("log.*",), ("log",), ("mqtt",))
+OLD = """rule overheat {
+    version "1.0.0"
+    state kept: int = 0
+    state retyped: int = 0
+    state gone: int = 0
+    on every 1s
+    let high = kept > 3
+    if high for 2s {
+        kept = kept + retyped + gone
+    }
+}
+"""
+NEW = """rule overheat {
+    version "2.0.0"
+    param limit: int = 3
+    state kept: int = 0
+    state retyped: float = 0.0
+    state fresh: int = 0
+    on every 1s
+    let high = kept > limit
+    if high for 2s {
+        kept = kept + fresh
+        retyped = 1.0
+    }
+}
+"""
+
+
+def plan(api: Any, *changes: dict[str, Any], **body: Any) -> Any:
+    reply = api.ask("POST", "/api/deployments/plan", "read", json={"all": True, "changes": list(changes)} | body)
+    assert reply.status_code == 200, reply.text
+    return reply.json()
+
+
+class Link:
+    node = "node-a"
+
+    def offer(self, offer: object) -> None:
+        """Take it."""
+
+
+def brought(source: str, **more: Any) -> dict[str, Any]:
+    return {"rule": "overheat", "program": base64.b64encode(program(source)).decode(), **more}
+
+
+def stored(api: Any) -> object:
+    return Path(api.store.file.path).read_bytes(), Path(f"{api.store.file.path}-wal").read_bytes()
+
+
+def test_a_plan_of_a_program_that_comes_along_writes_nothing(full: Any) -> None:
+    before = stored(full)
+    told = plan(full, brought(NEW, params={"limit": 5}), strategy="canary")
+    assert stored(full) == before
+    assert (told["steps"], told["leastS"], told["untrusted"]) == (2, 60, [])
+    (old,) = told["supersedes"]
+    assert (old["id"], old["nodes"]) == (full.deployment["id"], ["node-a", "node-b"])
+    first = told["nodes"][0]
+    assert (first["node"], first["connected"], first["problems"]) == ("node-a", False, [])
+    (change,) = first["changes"]
+    assert (change["change"], change["programBefore"]) == ("replace", full.program_id)
+    assert change["params"] == {"limit": 5}
+    assert (change["state"]["new"], change["state"]["resetsTimeWords"]) == (["fresh", "kept", "retyped"], False)
+    assert change["programId"] == decode(program(NEW)).program_id
+    assert full.ask("GET", f"/api/programs/{change['programId']}").status_code == 404
+
+
+def test_the_state_that_is_kept_is_told(full: Any) -> None:
+    old = program(OLD)
+    full.upload(old)
+    assert full.ask("POST", "/api/rules/overheat/deploy", json={"nodeIds": ["node-a"]}).status_code == 202
+    full.hub.links["node-a"] = Link()
+    told = plan(full, brought(NEW))
+    node, other = told["nodes"]
+    assert (node["connected"], other["connected"]) == (True, False)
+    (change,) = node["changes"]
+    assert change["change"] == "replace"
+    assert change["programBefore"] == decode(old).program_id
+    assert change["state"] == {
+        "kept": ["kept"], "reset": ["retyped"], "new": ["fresh"], "dropped": ["gone"], "resetsTimeWords": True,
+    }  # fmt: skip
+
+
+def test_a_program_of_a_stranger_is_told_and_refuses_no_plan(full: Any, make: Any) -> None:
+    data = base64.b64encode(make.program(key=make.stranger)).decode()
+    assert plan(full, {"rule": "overheat", "program": data})["untrusted"] == ["overheat"]
+
+
+def test_each_kind_of_change_has_its_word(full: Any) -> None:
+    full.ask("DELETE", "/api/nodes/node-b")
+    full.join("node-b", full.nodes["node-b"])
+    words = {
+        "none": {"rule": "overheat"},
+        "configure": {"rule": "overheat", "params": {"limit": 90}},
+        "remove": {"rule": "overheat", "remove": True},
+    }
+    for word, change in words.items():
+        (told, other) = plan(full, change)["nodes"]
+        assert told["changes"][0]["change"] == word
+        assert other["changes"][0]["change"] == ("none" if word == "remove" else "install")
+
+
+def test_what_nodes_cannot_run_is_told_and_refuses_no_plan(full: Any) -> None:
+    full.do(lambda writing: writing.record_hello("node-b", "1", 2, 1, replace(FACTS, profile="mcu", chip="RP2040")))
+    able, unable = plan(full, {"rule": "overheat"}, strategy="shadow")["nodes"]
+    assert able["problems"] == []
+    assert "update eyeflow there" in unable["problems"][0]
+    assert "runs programs of RP2040" in unable["problems"][1]
+
+
+def test_a_wrong_plan_is_refused_as_the_deployment_would_be(full: Any) -> None:
+    def refused(*changes: dict[str, Any], **body: Any) -> tuple[int, str]:
+        request = {"all": True, "changes": list(changes)} | body
+        reply = full.ask("POST", "/api/deployments/plan", "read", json=request)
+        return reply.status_code, reply.json()["code"]
+
+    assert refused({"rule": "overheat"}, nodeIds=["node-a"]) == (422, "invalid_body")
+    assert refused({"rule": "overheet"}) == (404, "rule_not_found")
+    assert refused({"rule": "overheat", "program": "!"}) == (422, "invalid_body")
+    assert refused({"rule": "overheat", "program": "AAAA"}) == (422, "invalid_program")
+    assert refused(brought(NEW, rule="pump")) == (422, "invalid_body")
+    assert refused(brought(NEW, programId="00" * 32)) == (422, "invalid_body")
+    assert refused({"rule": "overheat", "params": {"limit": "hot"}}) == (422, "invalid_params")
+    assert refused({"rule": "overheat"}, strategy="rollin") == (422, "unavailable_strategy")
