@@ -28,7 +28,7 @@ def test_a_plan_tells_and_changes_nothing(cluster: Cluster, eyeflow: Command, ti
         plan = eyeflow("deploy", newer, "--all", "--strategy", "rolling", "--dry-run")
         assert plan.code == 0, plan.err
         assert "keeps the state ticks" in plan.out
-        assert "rolling: 1 step, watched for 1m in all" in plan.out
+        assert "rolling: 1 step, watched for 1min in all" in plan.out
         told = eyeflow("deploy", newer, "--all", "--dry-run", "--json").json["nodes"][0]["changes"][0]
         assert (told["change"], told["state"]["kept"]) == ("replace", ["ticks"])
         assert len(eyeflow("deployments", "--json").json) == 1, "no plan is a deployment"
