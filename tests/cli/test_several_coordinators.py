@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -16,115 +15,88 @@ from typing import Any
 from components.postgres import running_server
 from components.waiting import wait_until
 
-CONFIG = """\
-[node]
-name = "{name}"
-data_dir = "data"
+from .conftest import Command
 
-[coordinator]
-others = ["{other}"]
-
-[capabilities]
-grant = ["gpio.*"]
-"""
+LONG_S = 180.0
 
 
-class Fleet:
-    """Processes of the test; `ask` runs a command of a user who talks to one coordinator."""
+class Processes:
+    """Processes of the test, each with a log of its own. All end with the block."""
 
-    def __init__(self, environment: dict[str, str], directory: Path) -> None:
-        self.environment, self.directory = environment, directory
-        self.running: list[subprocess.Popen[bytes]] = []
+    def __init__(self, environment: dict[str, str], folder: Path) -> None:
+        self.environment, self.folder = environment, folder
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, name: str, *args: str, **env: str) -> subprocess.Popen[bytes]:
-        with (self.directory / f"{name}.log").open("wb") as log:
-            started = subprocess.Popen(
-                [sys.executable, "-m", "eyeflow", *args],
-                env=self.environment | env,
-                cwd=self.directory,
-                stdout=log,
-                stderr=subprocess.STDOUT,
+    def start(self, name: str, *arguments: str, **env: str) -> None:
+        with (self.folder / f"{name}.log").open("wb") as log:
+            self.running[name] = subprocess.Popen(
+                [sys.executable, "-m", "eyeflow", *arguments], env=self.environment | env, stdout=log, stderr=log
             )
-        self.running.append(started)
-        return started
 
     def told(self, name: str) -> str:
-        return (self.directory / f"{name}.log").read_text()
+        return (self.folder / f"{name}.log").read_text()
 
-    def coordinator(self, name: str, database: str) -> tuple[subprocess.Popen[bytes], str]:
-        data_dir = self.directory / name
-        process = self.start(
-            name, "coordinator", "start", "--port", "0", "--data-dir", str(data_dir), "--json",
-            EYEFLOW_COORDINATOR_STORE=database,
-        )  # fmt: skip
-        wait_until(lambda: '"url"' in self.told(name) or process.poll() is not None, f"coordinator {name} listens")
-        line = next(one for one in self.told(name).splitlines() if one.startswith('{"url"'))
-        return process, str(json.loads(line)["url"])
+    def coordinator(self, name: str, database: str) -> str:
+        """Start a coordinator and return its URL."""
+        arguments = ("coordinator", "start", "--port", "0", "--data-dir", str(self.folder / name), "--json")
+        self.start(name, *arguments, EYEFLOW_COORDINATOR_STORE=database)
+        wait_until(lambda: "url" in self.told(name) or self.running[name].poll() is not None, f"{name} listens")
+        line = next((one for one in self.told(name).splitlines() if one.startswith("{")), "")
+        assert line, self.told(name)
+        return str(json.loads(line)["url"])
 
-    def node(self, name: str, url: str, other: str, token: str) -> subprocess.Popen[bytes]:
-        directory = self.directory / f"node-{name}"
-        directory.mkdir()
-        config = directory / "eyeflow-svm.toml"
-        config.write_text(CONFIG.format(name=name, other=other))
-        joined = self.ask("node", "join", url, "--token", token, "--config", str(config))
-        assert joined.returncode == 0, joined.stderr.decode()
-        return self.start(name, "node", "start", "--config", str(config))
-
-    def ask(self, *args: str, **env: str) -> subprocess.CompletedProcess[bytes]:
-        command = [sys.executable, "-m", "eyeflow", *args]
-        return subprocess.run(
-            command, env=self.environment | env, cwd=self.directory, capture_output=True, timeout=180, check=False
-        )
-
-    def asked(self, url: str, token: str, *args: str) -> Any:
-        done = self.ask(*args, "--json", EYEFLOW_URL=url, EYEFLOW_TOKEN=token)
-        assert done.stdout, done.stderr.decode()
-        return json.loads(done.stdout)
-
-    def end(self) -> None:
-        for process in self.running:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGCONT)
-                process.kill()
-            process.wait(60)
+    def signal(self, name: str, number: int) -> None:
+        self.running[name].send_signal(number)
 
 
 @contextlib.contextmanager
-def fleet(environment: dict[str, str], directory: Path) -> Iterator[Fleet]:
-    made = Fleet(environment, directory)
+def processes(environment: dict[str, str], folder: Path) -> Iterator[Processes]:
+    made = Processes(environment, folder)
     try:
         yield made
     finally:
-        made.end()
+        for process in made.running.values():
+            process.kill()
+            process.wait()
 
 
 def test_a_coordinator_that_is_killed_in_a_deployment_is_replaced_by_another(
-    environment: dict[str, str], tmp_path: Path, rule: Path
+    environment: dict[str, str], eyeflow: Command, tmp_path: Path, rule: Path
 ) -> None:
-    with running_server() as server, fleet(environment, tmp_path) as all_:
+    assert eyeflow("keys", "new").code == 0
+    with running_server() as server, processes(environment, tmp_path) as all_:
         database = server.url()
-        first, first_url = all_.coordinator("first", database)
-        token = (tmp_path / "first" / "admin-token").read_text().strip()
+        first = all_.coordinator("first", database)
         (tmp_path / "second").mkdir(mode=0o700)
         shutil.copy2(tmp_path / "first" / "cluster-key", tmp_path / "second")
-        _, second_url = all_.coordinator("second", database)
-        assert all_.ask("keys", "new", "--trust", "--cluster", EYEFLOW_URL=second_url).returncode in (0, 2)
-        nodes = {}
-        for name in ("one", "two"):
-            join = all_.asked(first_url, token, "coordinator", "join-token")["token"]
-            nodes[name] = all_.node(name, first_url, second_url, join)
+        second = all_.coordinator("second", database)
 
-        def connected(url: str) -> int:
-            return int(all_.asked(url, token, "status")["cluster"]["connected"])
+        def asked(url: str, *arguments: str) -> Any:
+            ran = eyeflow(*arguments, "--json", env={"EYEFLOW_COORDINATOR": url})
+            assert ran.code == 0, ran.err
+            return ran.json
 
-        wait_until(lambda: connected(second_url) == 2, "both nodes, as the second coordinator tells")
-        nodes["two"].send_signal(signal.SIGSTOP)  # it answers late: the deployment stays open
-        started = all_.asked(first_url, token, "deploy", str(rule), "--all", "--no-wait")
-        os.kill(first.pid, signal.SIGKILL)
-        nodes["two"].send_signal(signal.SIGCONT)
-        deployment = started["deployment"]["id"]
+        for node in ("one", "two"):
+            config = tmp_path / node / "eyeflow-svm.toml"
+            assert eyeflow("node", "init", node, "--out", config).code == 0
+            token = asked(second, "coordinator", "join-token")["token"]
+            assert eyeflow("node", "join", first, "--token", token, "--config", config).code == 0
+            all_.start(node, "node", "start", "--config", str(config), EYEFLOW_COORDINATOR_OTHERS=second)
+
+        def connected() -> set[str]:
+            return {one["name"] for one in asked(second, "status")["nodes"] if one["connected"]}
+
+        wait_until(lambda: connected() == {"one", "two"}, "the second coordinator sees the links of the first", LONG_S)
+        all_.signal("two", signal.SIGSTOP)  # it answers late: the deployment stays open
+        deployment = asked(first, "deploy", str(rule), "--all", "--no-wait")["id"]
+        all_.signal("first", signal.SIGKILL)
+        assert asked(second, "deployments", deployment)["over"] is False
+        all_.signal("two", signal.SIGCONT)
 
         def state() -> str:
-            return str(all_.asked(second_url, token, "deployments", deployment)["state"])
+            return str(asked(second, "deployments", deployment)["state"])
 
-        wait_until(lambda: state() == "succeeded", "the deployment ended by the second coordinator", 180)
+        wait_until(lambda: state() == "succeeded", "the second coordinator ends the deployment", LONG_S)
+        assert connected() == {"one", "two"}
+        for name in ("first", "second", "one", "two"):
+            assert "Traceback" not in all_.told(name), all_.told(name)
