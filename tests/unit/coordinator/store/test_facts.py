@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace as replace_struct
 
 from eyeflow.coordinator.histories import Doubt, Finding, History
 from eyeflow.coordinator.store import sql_rows, sql_writing
@@ -29,6 +30,7 @@ from eyeflow.coordinator.store.facts import (
 )
 from eyeflow.coordinator.store.facts import Kept as Counted
 from eyeflow.protocol.messages import BOOT_BYTES, Head, RuleResult, RuleState
+from eyeflow.protocol.node_facts import NodeFacts
 from eyeflow.protocol.slot import Slot
 from eyeflow.rollout.actions import InStates, Nodes
 from eyeflow.rollout.deployment import DeploymentState, NodeProgress, NodeState, Rollback, Target, Wanted
@@ -423,3 +425,32 @@ def test_a_node_that_is_gone_keeps_no_other_from_its_history(kept: Any) -> None:
     seen = History(Head(b"", 5, 6, A))
     kept.do(lambda writing: writing.record_histories({"a": seen, "b": seen}, 9))
     assert look(kept, lambda reading: (reading.history("a"), reading.history("b"))) == (History(), seen)
+
+
+def test_what_a_node_tells_of_itself(kept: Any) -> None:
+    kept.do(lambda writing: writing.register_node("a", A, 9))
+    told_facts = NodeFacts("linux", "", "x86_64", 10**9, 1, ("log.*",), ("gpio", "log"), None)
+    for facts in (told_facts, None, replace_struct(told_facts, sources=())):
+        kept.do(lambda writing, facts=facts: writing.record_hello("a", "1.2.3", 3, 9, facts))
+        assert look(kept, lambda reading: reading.node("a").facts) == facts
+
+
+def test_a_manifest_version_never_goes_down(kept: Any) -> None:
+    kept.do(lambda writing: [writing.register_node(name, A, 9) for name in "ab"])
+    for version, now in ((5, 5), (4, 5), (5, 5), (6, 6)):
+        kept.do(lambda writing, version=version: writing.raise_manifest_version("a", version))
+        assert look(kept, lambda reading: reading.node("a").manifest_version) == now
+    assert look(kept, lambda reading: reading.node("b").manifest_version) == 0
+
+
+def test_a_deployment_that_succeeded_is_open_again_while_it_is_taken_back(kept: Any) -> None:
+    made = kept.deployed(["a", "b"])
+
+    def saved(state: DeploymentState) -> list[str]:
+        now = look(kept, lambda reading: reading.deployment("d-1"))
+        kept.do(lambda writing: writing.save_deployment(replace(now, state=state)))
+        return [one.id for one, _ in look(kept, lambda reading: reading.open_progress("a"))]
+
+    assert saved(DeploymentState.SUCCEEDED) == []
+    assert saved(DeploymentState.ROLLING_BACK) == [made.id]
+    assert saved(DeploymentState.ROLLED_BACK) == []
