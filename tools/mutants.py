@@ -157,8 +157,12 @@ def _project(setting: dict[str, Any]) -> dict[str, Any]:
 
 
 def _selection(setting: dict[str, Any]) -> list[str]:
-    """Return the tests of a part as pytest takes them; `not_tests` are slow and would find nothing more."""
-    return [*setting["tests"], *(f"--deselect={one}" for one in setting.get("not_tests", []))]
+    """Return the tests of a part as pytest takes them; `not_tests` and `without` are slow and would find nothing more.
+
+    `not_tests` are tests by id, `without` is a word in the names of others.
+    """
+    without = [f"-k=not {setting['without']}"] if "without" in setting else []
+    return [*setting["tests"], *(f"--deselect={one}" for one in setting.get("not_tests", [])), *without]
 
 
 def _forget_open(part: str, settings: dict[str, Any]) -> None:
