@@ -139,6 +139,7 @@ class NodeSim:
         free_bytes: FreeBytes = free_bytes_of,
         clock: SimClock | None = None,
         drivers: Sequence[str] = ("gpio", "log", "adc", "mqtt", "llm", "host", "http"),
+        root_keys: Sequence[bytes] = (),
     ) -> None:
         self.clock = clock or SimClock()
         self.config = NodeConfig(
@@ -148,6 +149,7 @@ class NodeSim:
             offline=offline or OfflineConfig(),
             grants=tuple(grants),
             trusted_keys=(public_key_of(SIGNER),),
+            root_keys=tuple(root_keys),
             ports=ports_config(MqttConfig("simulated")),
         )
         limits = self.config.offline.limits

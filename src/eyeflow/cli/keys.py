@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from eyeflow.cli import keys_root
 from eyeflow.cli.console import JsonFlag, note, say, say_json, table
 from eyeflow.cli.keyring import PASSPHRASE_ENV, open_keyring
 from eyeflow.cli.questions import ask_secret
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from eyeflow.client.keyring import TrustedKey
 
 app = typer.Typer(no_args_is_help=True, help="Signing keys, and whose programs to trust.", rich_markup_mode=None)
+app.add_typer(keys_root.app, name="root")
 
 
 def register(root: typer.Typer) -> None:

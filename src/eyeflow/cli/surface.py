@@ -56,7 +56,12 @@ COMMANDS: dict[str, Words] = {'': (('check', 'Say whether rules are right, witho
           ('list', 'List your signing keys and the keys you...'),
           ('show', 'Show the public part of a key.'),
           ('trust', 'Trust the programs that a key signs.'),
-          ('revoke', 'Trust a key no more.')),
+          ('revoke', 'Trust a key no more.'),
+          ('root', 'An offline key that says whose programs...')),
+ 'keys root': (('new', 'Make a root key.'),
+               ('sign', 'Sign the list of those who may sign programs.'),
+               ('show', 'Show a list of signers, and check that its...'),
+               ('publish', 'Give a signed list to the coordinator,...')),
  'tokens': (('new', 'Make an API token for a person or a CI...'),
             ('list', 'List the API tokens, never their secrets.'),
             ('revoke', 'Let an API token work no more, from this...')),
@@ -220,6 +225,19 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
  'keys revoke': ((('--cluster',), "Also let the coordinator's cluster trust it no more.", None, False),
                  (('--json',), 'Print the result as JSON.', None, False),
                  (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'keys root': ((('--help', '-h'), 'Show this message and exit.', None, False),),
+ 'keys root new': ((('--passphrase',), 'Encrypt the key file; asks, or reads EYEFLOW_PASSPHRASE.', None, False),
+                   (('--json',), 'Print the result as JSON.', None, False),
+                   (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'keys root sign': ((('--signer',), 'A key in hex, or a .pub file; may be repeated. All of them.', (), True),
+                    (('--key',), 'Name of the root key.', (), False),
+                    (('--valid',), 'How long nodes take new programs by it; or forever.', (), False),
+                    (('--json',), 'Print the result as JSON.', None, False),
+                    (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'keys root show': ((('--json',), 'Print the result as JSON.', None, False),
+                    (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'keys root publish': ((('--json',), 'Print the result as JSON.', None, False),
+                       (('--help', '-h'), 'Show this message and exit.', None, False)),
  'tokens': ((('--help', '-h'), 'Show this message and exit.', None, False),),
  'tokens new': ((('--role',), 'What it may do.', (('admin', ''), ('deploy', ''), ('read', '')), False),
                 (('--valid',), 'How long it works: 8h, 90d, or forever.', (), False),
@@ -446,6 +464,11 @@ ARGUMENTS: dict[str, tuple[tuple[bool, Words], ...]] = {'': (),
  'keys show': ((False, ()),),
  'keys trust': ((False, ()),),
  'keys revoke': ((False, ()),),
+ 'keys root': (),
+ 'keys root new': ((False, ()),),
+ 'keys root sign': ((False, ()),),
+ 'keys root show': ((False, ()),),
+ 'keys root publish': ((False, ()),),
  'tokens': (),
  'tokens new': ((False, ()),),
  'tokens list': (),
@@ -774,7 +797,8 @@ Commands:
   list    List your signing keys and the keys you trust.
   show    Show the public part of a key.
   trust   Trust the programs that a key signs.
-  revoke  Trust a key no more.""",
+  revoke  Trust a key no more.
+  root    An offline key that says whose programs nodes may trust.""",
     'keys new': """\
 Usage: eyeflow keys new [OPTIONS] [name]
 
@@ -829,6 +853,74 @@ Arguments:
 
 Options:
   --cluster   Also let the coordinator's cluster trust it no more.
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
+    'keys root': """\
+Usage: eyeflow keys root [OPTIONS] COMMAND [ARGS]...
+
+  An offline key that says whose programs nodes may trust.
+
+Options:
+  -h, --help  Show this message and exit.
+
+Commands:
+  new      Make a root key.
+  sign     Sign the list of those who may sign programs.
+  show     Show a list of signers, and check that its root has signed it.
+  publish  Give a signed list to the coordinator, which hands it on to...""",
+    'keys root new': """\
+Usage: eyeflow keys root new [OPTIONS] [name]
+
+  Make a root key. It signs lists of signers and no programs; keep it off
+  every machine that runs.
+
+Arguments:
+  name  Name of the root key.  [default: root]
+
+Options:
+  --passphrase  Encrypt the key file; asks, or reads EYEFLOW_PASSPHRASE.
+  --json        Print the result as JSON.
+  -h, --help    Show this message and exit.""",
+    'keys root sign': """\
+Usage: eyeflow keys root sign [OPTIONS] [file]
+
+  Sign the list of those who may sign programs. It replaces the list in the
+  file, with the next version.
+
+  Without `--signer` the same signers are signed again.
+
+Arguments:
+  file  The list of signers.  [default: signers.json]
+
+Options:
+  --signer <str>    A key in hex, or a .pub file; may be repeated. All of
+                    them.
+  --key <str>       Name of the root key.  [default: root]
+  --valid DURATION  How long nodes take new programs by it; or forever.
+                    [default: 365d]
+  --json            Print the result as JSON.
+  -h, --help        Show this message and exit.""",
+    'keys root show': """\
+Usage: eyeflow keys root show [OPTIONS] [file]
+
+  Show a list of signers, and check that its root has signed it.
+
+Arguments:
+  file  The list of signers.  [default: signers.json]
+
+Options:
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
+    'keys root publish': """\
+Usage: eyeflow keys root publish [OPTIONS] [file]
+
+  Give a signed list to the coordinator, which hands it on to its nodes. Needs
+  an admin token, and no root key.
+
+Arguments:
+  file  The list of signers.  [default: signers.json]
+
+Options:
   --json      Print the result as JSON.
   -h, --help  Show this message and exit.""",
     'tokens': """\

@@ -131,6 +131,14 @@ class CoordinatorClient:
         """Let the cluster trust the programs that this key (32 bytes) signs."""
         return self._json("POST", "/api/keys", {"publicKey": public_key.hex(), "name": name})
 
+    def signer_list(self) -> Json:
+        """Return the root's list of signers: `SignerList` of the REST API."""
+        return self._json("GET", "/api/keys/root")
+
+    def publish_signer_list(self, signer_list: Json) -> Json:
+        """Hand a list of signers that a root has signed on to the nodes."""
+        return self._json("POST", "/api/keys/root", signer_list)
+
     def revoke_key(self, public_key: bytes) -> None:
         """Let the cluster trust a key no more."""
         self._ask("DELETE", f"/api/keys/{public_key.hex()}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from eyeflow.coordinator.tls import OwnTls
 from eyeflow.coordinator.tokens import JOIN_TOKEN_S, NODE_ACTOR, TOKEN_S, Actor, Role
 from eyeflow.protocol.certificates import CertificateError, facts
 from eyeflow.protocol.messages import certificate_bytes
+from eyeflow.protocol.signer_list import SignerListError, parse_list
 from eyeflow.protocol.wire import ProtocolError
 from eyeflow.rollout.deployment import OFFLINE_S, Deployment, Options, Rollback
 from eyeflow.rollout.strategies import OBSERVE_S, STRATEGIES
@@ -211,6 +213,24 @@ async def trust_key(hub: Hub, call: Call) -> Reply:
     public_key = bytes.fromhex(call.body["publicKey"])
     key = await hub.programs.trust(public_key, call.body["name"], hub.clock(), call.actor.name)
     return Reply(201, views.key_view(key))
+
+
+async def get_signer_list(hub: Hub, call: Call) -> Reply:
+    """Return the root's list of signers; whoever knows the root checks its signature."""
+    text = await hub.store.read(lambda reading: reading.signer_list())
+    if text is None:
+        raise Problem("not_found", "No list of signers was published.", "publish one: eyeflow keys root publish FILE")
+    return Reply(200, json.loads(text))
+
+
+async def publish_signer_list(hub: Hub, call: Call) -> Reply:
+    """Hand a list of signers that a root has signed on to the nodes."""
+    try:
+        new = parse_list(json.dumps(call.body))
+    except SignerListError as error:
+        raise Problem("bad_signer_list", f"The list is not taken: {error}.", "sign it again") from error
+    await hub.programs.publish(new, hub.clock(), call.actor.name)
+    return Reply(200, json.loads(new.text()))
 
 
 async def revoke_key(hub: Hub, call: Call) -> Reply:

@@ -158,6 +158,16 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint("GET", "/api/keys", api.list_keys, Role.READ, {200: "Keys"}),
     Endpoint("POST", "/api/keys", api.trust_key, Role.ADMIN, {201: "Key"}, "KeyRequest", ("limit_reached",)),
+    Endpoint("GET", "/api/keys/root", api.get_signer_list, None, {200: "SignerList"}, problems=("not_found",)),
+    Endpoint(
+        "POST",
+        "/api/keys/root",
+        api.publish_signer_list,
+        Role.ADMIN,
+        {200: "SignerList"},
+        "SignerList",
+        ("bad_signer_list", "old_signer_list", "limit_reached"),
+    ),
     Endpoint("DELETE", "/api/keys/{key}", api.revoke_key, Role.ADMIN, {204: ""}, problems=("not_found",)),
     Endpoint(
         "POST",

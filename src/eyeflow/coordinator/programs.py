@@ -11,9 +11,11 @@ from eyeflow.coordinator.problem import Problem
 from eyeflow.coordinator.room import check_room
 from eyeflow.coordinator.store.cluster_store import ClusterStore, Reading, Writing, trusted_signers
 from eyeflow.coordinator.store.facts import Kept, LogEntry, ProgramRecord, SignerKey
+from eyeflow.protocol.signer_list import SignerList, SignerListError, check_newer, parse_list
 from eyeflow.protocol.wire import SIGNERS_MAX
 
 PROGRAMS_MAX = 100_000
+OLD_LIST = "sign the newest one that you have again: eyeflow keys root sign FILE"
 
 
 class Programs:
@@ -49,6 +51,27 @@ class Programs:
                 raise Problem("not_found", "No signer key has this public key.")
             writing.revoke_signer(known[public_key], now_us)
             writing.add_log_entry(LogEntry(now_us, actor, "revoke_key", public_key))
+            self._signers_changed(writing, now_us)
+
+        return self._store.write(step)
+
+    def publish(self, new: SignerList, now_us: int, actor: str) -> Awaitable[None]:
+        """Hand the root's list of signers on to the nodes, and trust those in it. Raises Problem `old_signer_list`."""
+
+        def step(writing: Writing) -> None:
+            kept = writing.signer_list()
+            try:
+                check_newer(new, None if kept is None else parse_list(kept))
+            except SignerListError as error:
+                raise Problem("old_signer_list", f"The list is not taken: {error}.", OLD_LIST) from error
+            if len(trusted_signers(writing) | set(new.signers)) > SIGNERS_MAX:
+                raise Problem("limit_reached", f"At most {SIGNERS_MAX} keys can be trusted.", "revoke one first")
+            known = {key.public_key: key.name for key in writing.signers()}
+            for key in new.signers:
+                writing.trust_signer(key, known.get(key, f"root list, {key.hex()[:8]}"), now_us)
+            writing.keep_signer_list(new.text().encode())
+            keys = ", ".join(key.hex()[:16] for key in new.signers)
+            writing.add_log_entry(LogEntry(now_us, actor, "publish_signers", f"version {new.version}", keys))
             self._signers_changed(writing, now_us)
 
         return self._store.write(step)

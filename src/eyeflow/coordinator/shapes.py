@@ -25,7 +25,8 @@ from eyeflow.coordinator.shapes_plan import PLAN_SCHEMAS
 from eyeflow.coordinator.tokens import JOIN_TOKEN_S, JOIN_TOKEN_S_MAX, TOKEN_S, TOKEN_S_MAX
 from eyeflow.evidence.verdict import Kind
 from eyeflow.protocol.messages import HealthState
-from eyeflow.protocol.wire import PARAMS_MAX, PROGRAM_BYTES_MAX
+from eyeflow.protocol.signer_list import VERSION_MAX
+from eyeflow.protocol.wire import PARAMS_MAX, PROGRAM_BYTES_MAX, SIGNERS_MAX
 from eyeflow.rollout.deployment import (
     DEADLINE_S_MAX,
     NODES_MAX,
@@ -438,6 +439,17 @@ SCHEMAS: dict[str, Shape] = {
             "coordinatorId": HEX32,
             "publicKey": {**HEX32, "description": "of the coordinator; its SHA-256 is `coordinatorId`"},
             "trouble": {**TEXT, "description": "what is wrong with the log; empty while it fits"},
+        },
+    ),
+    "SignerList": closed(
+        "Whose programs nodes with this root may trust: see `eyeflow keys root`",
+        {
+            "version": {"type": "integer", "minimum": 1, "maximum": VERSION_MAX, "examples": [1]},
+            "createdUs": {**TIME_US, "maximum": VERSION_MAX},
+            "expiresUs": {**TIME_US, "maximum": VERSION_MAX},
+            "signers": {**array(HEX32), "maxItems": SIGNERS_MAX},
+            "root": HEX32,
+            "signature": {"type": "string", "pattern": "^[0-9a-f]{128}$", "examples": ["ab" * 64]},
         },
     ),
     "Ca": closed("The CA of the cluster", {"ca": PEM}),

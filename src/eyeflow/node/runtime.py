@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +15,7 @@ from eyeflow.base.reading import read_at_once
 from eyeflow.base.reasons import why
 from eyeflow.node.clock import Clock
 from eyeflow.node.config.config import NodeConfig
-from eyeflow.node.control import AuditHead, HeldProgram, InstallResult, Link, NodeIdentity
+from eyeflow.node.control import AuditHead, HeldProgram, InstallOutcome, InstallResult, Link, NodeIdentity
 from eyeflow.node.engine.admission import Policy
 from eyeflow.node.engine.arbiter import Arbiter
 from eyeflow.node.engine.core import Core
@@ -34,6 +36,7 @@ from eyeflow.node.store.writer import Writer
 from eyeflow.protocol.audit_bodies import StartBody
 from eyeflow.protocol.identity import KEY_BYTES, Identity
 from eyeflow.protocol.messages import Difference, Evidence
+from eyeflow.protocol.signer_list import RootTrust, SignerListError
 from eyeflow.protocol.slot import Slot
 from eyeflow.svm.program import Value
 from eyeflow.svm.scheduler import Scheduler, utc_offset_of
@@ -44,6 +47,9 @@ AUDIT_RECORDS_MAX = 10_000
 SIGNERS_MAX = 64
 IN_GRACE = "the key of its signer was revoked: it runs until the grace of this node is over"
 SIGNERS_KEY = "cluster_signers"
+SIGNER_LIST_KEY = "root_signer_list"
+
+_log = logging.getLogger("eyeflow.node")
 
 
 class NodeRuntime:
@@ -63,6 +69,7 @@ class NodeRuntime:
         self.started_steady_us = clock.steady_us()
         self._writer, self._identity = writer, identity
         self._signers: bytes | None = None
+        self.roots = RootTrust(config.root_keys)
         options = EngineOptions(config.offline.limits, config.offline.durability, self._subscribe, self.machine.random)
         arbiter = Arbiter(clock, round(config.resource_lease_s * 1e6), round(config.resource_wait_s * 1e6))
         core = Core(Scheduler[RunKey](config.timezone), utc_offset_of(config.timezone), identity.public_key)
@@ -79,7 +86,10 @@ class NodeRuntime:
         """Bring back what the last run left: programs, state, unfinished actions; record the start."""
         restored = await self._writer.run(lambda store: store.restore())
         self._signers = restored.kept.get(SIGNERS_KEY)
-        self.installer.trusted |= set(_split_keys(self._signers or b""))
+        if kept_list := restored.kept.get(SIGNER_LIST_KEY):
+            with contextlib.suppress(SignerListError):  # of a root that the configuration does not name any more
+                self.roots.take(kept_list)
+        self.installer.trusted |= self.roots.allowed(_split_keys(self._signers or b""))
         self.installer.restore(restored)
         await self._record_start(restored)
         if not await self.trials.look():  # before anything runs: the node may have crashed under one of them
@@ -135,7 +145,14 @@ class NodeRuntime:
         terms: Terms = ON_TRIAL,
     ) -> InstallResult:
         """Check, store durably and run a program; see `NodeControl`."""
+        if refusal := self._no_new_program():
+            return refusal
         return await self.installer.install(program, params, deployment_id, manifest_version, terms)
+
+    def _no_new_program(self) -> InstallResult | None:
+        """A coordinator could hold back the list that takes a signer out: so a list ends. What runs, runs on."""
+        refusal = self.roots.refusal(self.clock.now_us())
+        return InstallResult(InstallOutcome.REFUSED, "", code="signers_expired", message=refusal) if refusal else None
 
     async def record_wanted(
         self, rule: str, slot: Slot, deployment_id: str, manifest_version: int, terms: Terms = ON_TRIAL
@@ -153,6 +170,8 @@ class NodeRuntime:
         terms: Terms = ON_TRIAL,
     ) -> InstallResult:
         """Run a program beside the active one; see `NodeControl`."""
+        if refusal := self._no_new_program():
+            return refusal
         return await self.installer.stage(program, params, deployment_id, manifest_version, actuation, terms)
 
     async def promote(self, rule: str, terms: Terms | None = None) -> InstallResult:
@@ -193,8 +212,21 @@ class NodeRuntime:
             self._signers = b"".join(keys)
             self.engine.core.keep(SIGNERS_KEY, self._signers)
             self.engine.wake()
-        self.installer.trusted = set(self.config.trusted_keys) | set(keys)
+        self._trust_allowed(keys)
+
+    def _trust_allowed(self, keys: Collection[bytes]) -> None:
+        self.installer.trusted = set(self.config.trusted_keys) | self.roots.allowed(keys)
         self.revocation.changed()
+
+    def take_signer_list(self, text: bytes) -> None:
+        """Take the list of signers that the coordinator hands on; kept durably. Raises SignerListError."""
+        if not self.roots.take(text):
+            return
+        assert self.roots.newest is not None
+        _log.info("the root's list of signers has version %d now", self.roots.newest.version)
+        self.engine.core.keep(SIGNER_LIST_KEY, self.roots.newest.text().encode())
+        self.engine.wake()
+        self._trust_allowed(_split_keys(self._signers or b""))
 
     async def stop_distrusted(self) -> None:
         """Stop what nobody trusted has signed, unless its grace lasts; see `NodeControl`."""

@@ -23,6 +23,7 @@ from eyeflow.coordinator.tls import init_tls
 from eyeflow.protocol.certificates import Request
 from eyeflow.protocol.identity import Identity
 from eyeflow.protocol.messages import certificate_bytes
+from eyeflow.protocol.signer_list import make_list
 
 DOCUMENT = openapi.document()
 
@@ -125,6 +126,9 @@ def test_every_answer_fits_its_schema(full: Any, tmp_path: Path) -> None:
         "/api/deployments/{id}": f"/api/deployments/{full.deployment['id']}",
     }
     full.hub.tls = init_tls(tmp_path, ["localhost"], full.clock())
+    root = Identity(bytes(range(5, 37)))
+    signers = json.loads(make_list(1, 1, 0, [root.public_key], root.public_key, root.sign).text())
+    fits(full.ask("POST", "/api/keys/root", json=signers), "POST", "/api/keys/root")
     for endpoint in ENDPOINTS:
         if endpoint.method == "GET":
             reply = full.ask("GET", paths.get(endpoint.path, endpoint.path))
@@ -364,7 +368,7 @@ def test_no_example_is_refused_for_its_form(named: Any, path: str, body: Any) ->
     """As a reader copies it. That the token or signature of an example is none is no matter of form."""
     reply = named.ask("POST", path.replace("{id}", "overheat_relay"), json=body)
     assert reply.json().get("code") not in FORM, reply.text
-    assert reply.is_success or path in {"/api/nodes/join", "/api/link/certificate"}, reply.text
+    assert reply.is_success or path in {"/api/nodes/join", "/api/link/certificate", "/api/keys/root"}, reply.text
 
 
 def test_control_an_example_made_of_all_members_is_refused_for_its_form(named: Any) -> None:

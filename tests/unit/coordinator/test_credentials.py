@@ -19,6 +19,7 @@ from eyeflow.coordinator.app import make_app
 from eyeflow.coordinator.serve import FIRST_TOKEN, ServeOptions, prepare
 
 OPEN = {
+    ("GET", "/api/keys/root"): "public keys with a signature; a node that knows the root checks it",
     ("GET", "/api/ca"): "a CA's certificate is public; a node compares it with the fingerprint in its join token",
     ("POST", "/api/link/certificate"): "the signature of the node's own key in its body is the credential",
     ("GET", "/api/link/challenge"): "a node asks for it before it can prove who it is; it opens nothing by itself",

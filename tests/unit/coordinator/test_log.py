@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,6 +22,7 @@ from eyeflow.coordinator.store.sqlite_file import SqliteFile
 from eyeflow.coordinator.tls import init_tls
 from eyeflow.protocol.coordinator_log import ZERO_HASH, Entry, Head, LogError, SignedHead, follow, head_bytes
 from eyeflow.protocol.identity import Identity
+from eyeflow.protocol.signer_list import make_list
 from eyeflow.rollout.deployment import DeploymentState, Pause, Target, Wanted
 from eyeflow.rollout.stepwise import APPROVAL
 
@@ -207,6 +209,11 @@ def test_entries_from_before_the_chain_are_chained_once(tmp_path: Path) -> None:
     file.close()
 
 
+def signer_list(version: int) -> Any:
+    root = Identity(bytes(range(5, 37)))
+    return json.loads(make_list(version, 1, 0, [root.public_key], root.public_key, root.sign).text())
+
+
 def changes(api: Any, make: Any, tmp_path: Path) -> dict[str, tuple[str, Any, str]]:
     """How each path that changes something is called, and whom the log then names."""
     api.hub.tls = init_tls(tmp_path, ["localhost"], api.clock())
@@ -236,6 +243,7 @@ def changes(api: Any, make: Any, tmp_path: Path) -> dict[str, tuple[str, Any, st
             for verb in ("cancel", "pause", "resume", "promote", "approve", "rollback")
         },
         "POST /api/keys": ("/api/keys", {"json": {"publicKey": key, "name": "x"}}, "admin"),
+        "POST /api/keys/root": ("/api/keys/root", {"json": signer_list(1)}, "admin"),
         "DELETE /api/keys/{key}": (f"/api/keys/{'cd' * 32}", {}, "admin"),
         "POST /api/tokens": ("/api/tokens", {"json": {"name": "new", "role": "read"}}, "admin"),
         "DELETE /api/tokens/{id}": (f"/api/tokens/{token}", {}, "admin"),

@@ -130,6 +130,10 @@ class Reading(CoordinationReading, Protocol):
         """Return a program's bytes, empty when it is not here."""
         ...
 
+    def signer_list(self) -> bytes | None:
+        """Return the root's list of signers, as it was published last."""
+        ...
+
     def signers(self) -> list[SignerKey]:
         """Return all signer keys, revoked ones too, in the order they came."""
         ...
@@ -271,6 +275,10 @@ class Writing(Reading, CoordinationWriting, Protocol):
 
     def trust_signer(self, public_key: bytes, name: str, now_us: int) -> None:
         """Trust a key, also one that was revoked."""
+        ...
+
+    def keep_signer_list(self, text: bytes) -> None:
+        """Keep the root's list of signers."""
         ...
 
     def revoke_signer(self, public_key: bytes, now_us: int) -> None:

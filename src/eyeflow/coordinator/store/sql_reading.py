@@ -132,6 +132,11 @@ class SqlReading(SqlCoordinationReading):
         row = self._row("SELECT bytes FROM programs WHERE id = ?", program_id)
         return b"" if row is None else bytes(row[0])
 
+    def signer_list(self) -> bytes | None:
+        """Return the root's list of signers, as it was published last."""
+        row = self._row("SELECT value FROM meta WHERE key = 'signer_list'")
+        return None if row is None else bytes(row[0])
+
     def signers(self) -> list[SignerKey]:
         """Return all signer keys, revoked ones too, in the order they came."""
         found = self._rows("SELECT public_key, name, added_us, revoked_us FROM signer_keys ORDER BY added_us, name")

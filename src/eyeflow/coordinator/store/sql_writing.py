@@ -126,6 +126,14 @@ class SqlWriting(SqlReading, SqlCoordinationWriting):
             *(public_key, name, now_us),
         )
 
+    def keep_signer_list(self, text: bytes) -> None:
+        """Keep the root's list of signers."""
+        self._run(
+            "INSERT INTO meta(key, value) VALUES('signer_list', ?) "
+            "ON CONFLICT(key) DO UPDATE SET value = excluded.value",
+            text,
+        )
+
     def revoke_signer(self, public_key: bytes, now_us: int) -> None:
         """Trust a key no more."""
         self._run("UPDATE signer_keys SET revoked_us = ? WHERE public_key = ?", now_us, public_key)

@@ -50,6 +50,7 @@ class JoiningLink:
             now_us=node.clock.now_us,
             random=self._rng,
             others=node.config.coordinator.others,
+            on_signer_list=node.take_signer_list if node.roots.roots else None,
         )
 
     @property

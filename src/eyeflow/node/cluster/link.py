@@ -55,6 +55,7 @@ from eyeflow.protocol.messages import (
 from eyeflow.protocol.node_facts import facts_extension
 from eyeflow.protocol.opening import NONCE_BYTES, Hello
 from eyeflow.protocol.session import Accepted, Apply, Close, NodeSession, Output, Phase, Remember, Send
+from eyeflow.protocol.signer_list import SignerListError
 from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.versions import PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN
 from eyeflow.protocol.wire import MESSAGE_BYTES_MAX, REASON_CHARS_MAX, ProtocolError, cut
@@ -76,6 +77,8 @@ TrustedKeys = Callable[[frozenset[bytes]], None]
 class CoordinatorLink:
     """Satisfies `control.Link`. `on_signers` is told the cluster's trusted signer keys of each accepted manifest.
 
+    `on_signer_list` takes the root's list of signers, for a node that knows a root; it raises SignerListError.
+
     `status_s` None: tell the status as often as the coordinator asks for. `status`: where it shows how it does.
     `now_us` and `random` are the system's unless a simulation hands in its own. `others` are addresses of further
     coordinators of the cluster: each dial that fails is followed by one of the next address.
@@ -92,13 +95,14 @@ class CoordinatorLink:
         now_us: NowUs = wall_clock_us,
         random: Random | None = None,
         others: Sequence[str] = (),
+        on_signer_list: Callable[[bytes], None] | None = None,
     ) -> None:
         self._others = tuple(one.rstrip("/") for one in others)
         self.status = status or PortStatus("coordinator", counters={"dials": 0, "connects": 0, "manifests": 0})
         self.url = ""
         self._control = control
         self._membership = membership
-        self._on_signers = on_signers
+        self._on_signers, self._on_signer_list = on_signers, on_signer_list
         self._now_us, self._random = now_us, random or SystemRandom()
         self._backoff = backoff or Backoff(self._random)
         self._status_s = status_s
@@ -188,8 +192,8 @@ class CoordinatorLink:
         nonce = await self._challenged(joined, tls_context(joined.ca_file, joined.ca))
         renewed = await self._certificate.renew(joined, nonce, self._control.sign)
         if renewed != joined:  # the cluster has another CA now, and the one before vouches for it
-            self._joined = renewed
-            await asyncio.to_thread(self._membership.join, renewed)
+            self._joined = replace(self._joined, ca=renewed.ca)  # it may have been another coordinator's address
+            await asyncio.to_thread(self._membership.join, self._joined)
         return renewed
 
     async def _keep_certificate(self, joined: JoinResult) -> None:
@@ -279,6 +283,7 @@ class CoordinatorLink:
         manifest = output.manifest
         self._accepted = Accepted(manifest.version, output.digest)
         await asyncio.to_thread(self._membership.accept, self._accepted)
+        await self._fetch_signer_list()
         if self._on_signers is not None:
             self._on_signers(frozenset(manifest.signers))
             await self._control.stop_distrusted()
@@ -296,6 +301,26 @@ class CoordinatorLink:
         )
         self.status.counters["manifests"] += 1
         return tuple(results)
+
+    async def _fetch_signer_list(self) -> None:
+        """Ask for the root's list before each manifest counts; without an answer the one that is known holds."""
+        if self._on_signer_list is None:
+            return
+        try:
+            async with (
+                asyncio.timeout(DIAL_S),
+                http_client(self.url, tls_context(self._joined.ca_file, self._joined.ca), DIAL_S) as client,
+                client.stream("GET", "/api/keys/root", headers=PLAIN) as reply,
+            ):
+                status, body = reply.status_code, await aread_body(reply, ANSWER_BYTES_MAX)
+            if status == 200:
+                self._on_signer_list(body)
+            elif status != 404:
+                _log.warning("the coordinator gave no list of signers: it answered %d", status)
+        except SignerListError as error:
+            _log.error("the coordinator's list of signers is refused: %s", error)
+        except (OSError, httpx.HTTPError, TimeoutError) as error:
+            _log.warning("the coordinator gave no list of signers: %s", why(error))
 
     def _installed(self) -> frozenset[InstalledRule]:
         return installed_of(self._control.held(), self._accepted.version)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,6 +72,7 @@ class NodeConfig:
     offline: OfflineConfig = field(default_factory=OfflineConfig)
     grants: tuple[str, ...] = ("log.*",)
     trusted_keys: tuple[bytes, ...] = ()
+    root_keys: tuple[bytes, ...] = ()
     revoked_grace_s: float = 0.0
     ports: PortsConfig = field(default_factory=ports_config)
 
@@ -142,6 +143,7 @@ def _from_tables(tables: dict[str, Any], connectors: tuple[Connector, ...], base
         grants=_own(GrantsSection, tables, base).allow,
         revoked_grace_s=trust.revoked_grace_s,
         trusted_keys=_trusted_keys(trust),
+        root_keys=_public_keys(trust.root_keys),
         ports=PortsConfig.from_tables(tables, connectors, base),
     )
 
@@ -175,7 +177,11 @@ def _trusted_keys(section: TrustSection) -> tuple[bytes, ...]:
     keys = list(section.keys)
     for file in section.key_files:
         keys += [line.split("#")[0].strip() for line in _read(file).splitlines()]
-    keys = [key for key in keys if key]
+    return _public_keys(keys)
+
+
+def _public_keys(texts: Iterable[str]) -> tuple[bytes, ...]:
+    keys = [key for key in texts if key]
     for key in keys:
         if not KEY_HEX.fullmatch(key):
             cause, hint = "A key has 64 hex digits.", "`eyeflow keys show NAME` prints them."

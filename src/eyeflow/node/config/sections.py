@@ -129,6 +129,11 @@ class TrustSection(Section):
         (), "Ed25519 public keys (64 hex digits) whose programs the node runs, besides its cluster's."
     )
     key_files: tuple[Path, ...] = paths("Files with one such key per line.")
+    root_keys: tuple[str, ...] = texts(
+        (),
+        "Public keys (64 hex digits) of roots. With one, the cluster's signers count only when a list names them that "
+        "the root has signed: `eyeflow keys root`.",
+    )
     revoked_grace_s: float = number(
         0.0,
         0.0,

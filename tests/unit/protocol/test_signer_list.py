@@ -1,0 +1,104 @@
+"""Lists of signers: only the root makes one, versions only grow, and each attack has a control that passes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eyeflow.protocol.identity import Identity
+from eyeflow.protocol.signer_list import RootTrust, SignerList, SignerListError, make_list, parse_list
+
+ROOT, THIEF = Identity(bytes(range(32))), Identity(bytes(range(1, 33)))
+ANNA, BEN = (Identity(bytes([number]) * 32).public_key for number in (5, 6))
+
+
+def signed(version: int = 1, *signers: bytes, root: Identity = ROOT, expires_us: int = 0) -> SignerList:
+    return make_list(version, 10, expires_us, signers or (ANNA,), root.public_key, root.sign)
+
+
+def trusting(*lists: SignerList) -> RootTrust:
+    made = RootTrust([ROOT.public_key])
+    for one in lists:
+        made.take(one.text())
+    return made
+
+
+def test_a_list_is_read_as_it_was_made() -> None:
+    made = signed(3, BEN, ANNA, ANNA, expires_us=99)
+    assert parse_list(made.text()) == made and made.signers == tuple(sorted({ANNA, BEN}))
+    assert not made.is_expired(98) and made.is_expired(99) and not signed().is_expired(10**18)
+
+
+@given(data=st.data())
+def test_any_change_of_a_list_is_refused(data: st.DataObject) -> None:
+    plain: dict[str, Any] = json.loads(signed(2, ANNA, BEN, expires_us=50).text())
+    name = data.draw(st.sampled_from(sorted(plain)))
+    if name == "signers":
+        new: Any = data.draw(
+            st.sampled_from([plain[name][:1], [*plain[name], "ff" * 32], plain[name][::-1], [], "x", [1]])
+        )
+    elif isinstance(plain[name], int):
+        new = data.draw(
+            st.sampled_from([plain[name] + 1, 0, -1, True, 1.5, "1", None, 2**60]).filter(
+                lambda one: one is not plain[name]
+            )
+        )
+    else:
+        at = data.draw(st.integers(0, len(plain[name]) - 1))
+        digit = "0" if plain[name][at] != "0" else "1"
+        new = data.draw(
+            st.sampled_from([plain[name][:at] + digit + plain[name][at + 1 :], plain[name].upper() + "a", "", 7])
+        )
+    with pytest.raises(SignerListError):
+        parse_list(json.dumps(plain | {name: new}))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", "{", '{"version": 1}', "\xff"])
+def test_another_text_is_no_list(text: str) -> None:
+    with pytest.raises(SignerListError):
+        parse_list(text)
+
+
+ATTACKS = {
+    "a list of the thief": (signed(9, THIEF.public_key, root=THIEF), "does not know"),
+    "an older list (rollback)": (signed(4, BEN), "older"),
+    "another list of the same version (mix and match)": (signed(5, BEN), "differs"),
+}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_an_attack_changes_nothing(name: str) -> None:
+    attack, words = ATTACKS[name]
+    trust = trusting(signed(5, ANNA))
+    with pytest.raises(SignerListError, match=words):
+        trust.take(attack.text())
+    assert trust.allowed([ANNA, BEN, THIEF.public_key]) == {ANNA}
+    assert not trust.take(signed(5, ANNA).text()), "the same again is nothing new"
+    assert trust.take(signed(6, BEN).text()), "the control: a newer one of the root"
+    assert trust.allowed([ANNA, BEN, THIEF.public_key]) == {BEN}
+
+
+def test_a_new_root_goes_on_with_the_versions_of_the_old_one() -> None:
+    trust = RootTrust([ROOT.public_key, THIEF.public_key])
+    assert trust.take(signed(5, ANNA).text())
+    assert trust.take(signed(6, BEN, root=THIEF).text())
+    with pytest.raises(SignerListError, match="older"):
+        trust.take(signed(5, ANNA).text())
+    assert trust.allowed([ANNA, BEN]) == {BEN}
+
+
+def test_without_a_root_the_coordinator_says_and_with_one_and_no_list_nobody_is_trusted() -> None:
+    assert RootTrust([]).allowed([ANNA, BEN]) == {ANNA, BEN}
+    assert trusting().allowed([ANNA, BEN]) == set()
+    assert trusting(signed(1, ANNA, BEN)).allowed([BEN]) == {BEN}, "the coordinator may trust fewer"
+
+
+def test_an_expired_list_lets_nothing_new_come() -> None:
+    trust = trusting(signed(1, ANNA, expires_us=50))
+    assert trust.refusal(49) == "" and "expired" in trust.refusal(50)
+    assert trust.allowed([ANNA]) == {ANNA}, "what runs, runs on"
+    assert RootTrust([]).refusal(10**18) == "" == trusting().refusal(1)
