@@ -28,6 +28,7 @@ from eyeflow.rollout.stepwise import APPROVAL
 
 from .store.test_migrations import VERSION_1, written
 from .test_api import certificate_body
+from .test_credentials import everything
 
 
 def chain(count: int) -> list[Entry]:
@@ -275,13 +276,13 @@ def prepare(api: Any, operation: str) -> None:
     api.do(step)
 
 
-ONLY_ASKS = {"POST /api/deployments/plan"}
-"""It says what a deployment would do, and does nothing."""
+ASKING = {"POST /api/deployments/plan": {"all": True, "changes": [{"rule": "overheat"}]}}
+"""Paths that take a body and change nothing: each with a body for the test that it is so."""
 CHANGING = [
     f"{method.upper()} {path}"
     for path, methods in openapi.document()["paths"].items()
     for method in methods
-    if method != "get" and f"{method.upper()} {path}" not in ONLY_ASKS
+    if method != "get" and f"{method.upper()} {path}" not in ASKING
 ]
 
 
@@ -295,6 +296,13 @@ def test_every_change_is_in_the_log_with_its_caller(full: Any, make: Any, tmp_pa
     assert reply.is_success, reply.text
     entries = full.look(lambda reading: reading.log_after(before, 100))
     assert [one for one in entries if one.actor == actor], entries
+
+
+@pytest.mark.parametrize("operation", ASKING)
+def test_who_only_asks_changes_nothing(full: Any, operation: str) -> None:
+    before = everything(full)
+    assert full.ask(operation.partition(" ")[0], operation.partition(" ")[2], json=ASKING[operation]).is_success
+    assert everything(full) == before
 
 
 def test_the_log_names_nobody_wrongly(api: Any) -> None:
