@@ -53,7 +53,7 @@ def tail(total: int, failed: int, drawn: int, least: int) -> float:
     for both in range(least, high):
         p *= (failed - both) * (drawn - both) / ((both + 1) * (total - failed - drawn + both + 1))
         sum_p += p
-        if p < _ENOUGH and both * total > failed * drawn:
+        if p < _ENOUGH:
             break
     return min(1.0, sum_p)
 

@@ -110,6 +110,13 @@ def test_a_bet_in_an_order_ends_at_the_alarm() -> None:
     assert min(gains) > 0.1
 
 
+def test_the_alarm_is_one_of_all_wealth() -> None:
+    """What was won earlier counts: a bet that begins with 10 ends when it has doubled."""
+    news = Outcomes(100, 2), Outcomes(100, 12)
+    for seed in "abcd":
+        assert log(20) < TwoProportions(seed, 20, log_e=log(10)).after(*news).log_e < log(40)
+
+
 def test_wealth_has_a_bound() -> None:
     rich = TwoProportions("d-1", 1e99, control=Outcomes(1000, 0), candidate=Outcomes(1000, 1000), log_e=499)
     assert rich.after(Outcomes(9, 0), Outcomes(9, 9)).log_e == LOG_E_MAX
