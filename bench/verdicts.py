@@ -78,7 +78,7 @@ FEW = (
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Shares of verdicts at the end, of alarms of the exact test at some look; executions until half of the alarms."""
+    """Shares of verdicts (a fail ends a run), of alarms of the exact test at some look; executions to half of the fails."""
 
     verdicts: Mapping[Kind, float]
     exact_alarms: float
@@ -90,17 +90,21 @@ def measured(case: Case, runs: int = RUNS) -> Figures:
     random, ends, exact, found = Random(1), Counter[Kind](), 0, []
     for run in range(runs):
         test: Test = TwoProportions(str(run), 1 / ALPHA) if case.control else OneProportion(case.before_p)
-        exact_alarmed, alarmed_at = False, 0
+        exact_alarmed, failed_at = False, 0
         for look in range(1, case.looks + 1):
             test = _after(test, case, random)
             exact_alarmed = exact_alarmed or test.chance < ALPHA
-            if not alarmed_at and test.peak >= log(1 / ALPHA):
-                alarmed_at = look * case.candidate
-        ends[judge(Watch((Check(test),), SETTINGS.observe_s), SETTINGS).kind] += 1
+            if not failed_at and test.log_e >= log(1 / ALPHA) and _verdict(test) is Kind.FAIL:
+                failed_at = look * case.candidate
+        ends[Kind.FAIL if failed_at else _verdict(test)] += 1
         exact += exact_alarmed
-        found += [alarmed_at] if alarmed_at else []
+        found += [failed_at] if failed_at else []
     shares = {kind: ends[kind] / runs for kind in Kind}
     return Figures(shares, exact / runs, median(found) if found else None)
+
+
+def _verdict(test: Test) -> Kind:
+    return judge(Watch((Check(test),), SETTINGS.observe_s), SETTINGS).kind
 
 
 def _after(test: Test, case: Case, random: Random) -> Test:

@@ -65,7 +65,7 @@ class Aftercare:
         test = watched.test.after(_since(total, watched.totals))
         self._watched[deployment_id] = replace(watched, totals=total, test=test)
         seen = test.seen_candidate.executions >= watched.settings.samples_min
-        if not seen or test.peak < log(1 / watched.settings.alpha):
+        if not seen or test.log_e < log(1 / watched.settings.alpha):
             return
         reason = judge(Watch((Check(test),), watched.settings.observe_s), watched.settings).reason
         await self._store.write(lambda writing: _raise_alarm(writing, deployment_id, reason, now_us))

@@ -2,7 +2,8 @@
 
 An e-process is the wealth of a bet against "the candidate fails no more often than it may", which begins at 1. If that
 is true, the wealth ever reaches 1/alpha with a probability of at most alpha (Ville's inequality). So one may look after
-each report, stop early or go on, and the rate of false alarms holds. `peak` remembers the highest wealth.
+each report, stop early or go on, and the rate of false alarms holds. The alarm counts when it is looked at: a candidate
+that stumbles at its start and recovers before it has enough executions is not condemned.
 """
 
 from __future__ import annotations
@@ -56,7 +57,6 @@ class TwoProportions:
     waiting_control: Outcomes = NONE
     waiting_candidate: Outcomes = NONE
     log_e: float = 0.0
-    peak: float = 0.0
 
     @property
     def seen_control(self) -> Outcomes:
@@ -81,15 +81,13 @@ class TwoProportions:
         if not control.executions or not candidate.executions:
             return replace(self, waiting_control=control, waiting_candidate=candidate)
         taken = control.counted, candidate.counted
-        log_e = min(LOG_E_MAX, self.log_e + self._log_gain(taken))
         return replace(
             self,
             control=self.control + taken[0],
             candidate=self.candidate + taken[1],
             waiting_control=control.late,
             waiting_candidate=candidate.late,
-            log_e=log_e,
-            peak=max(self.peak, log_e),
+            log_e=min(LOG_E_MAX, self.log_e + self._log_gain(taken)),
         )
 
     def _log_gain(self, taken: tuple[Outcomes, Outcomes]) -> float:
@@ -164,7 +162,6 @@ class OneProportion:
     bound: float
     before: Outcomes | None = None
     candidate: Outcomes = NONE
-    peak: float = 0.0
 
     @property
     def seen_control(self) -> Outcomes | None:
@@ -189,8 +186,7 @@ class OneProportion:
 
     def after(self, candidate: Outcomes) -> OneProportion:
         """Return the test after more outcomes."""
-        total = self.candidate + candidate
-        return OneProportion(self.bound, self.before, total, max(self.peak, _log_mixture(self.bound, total)))
+        return replace(self, candidate=self.candidate + candidate)
 
 
 def against(tolerance: float, before: Outcomes | None = None, *, samples_min: int = 20) -> OneProportion:

@@ -71,6 +71,5 @@ _FIELDS: dict[str, Callable[[Any], Any]] = {
     "alarm_e": _number(1, 1e100),
     "bound": _number(0, 1),
     "log_e": _number(-1e300, LOG_E_MAX),
-    "peak": _number(0, LOG_E_MAX),
 }
 """How each field is read; the others are counts."""

@@ -81,8 +81,8 @@ class Watch:
 class Verdict:
     """`kind`, and the reason in one line. `left_s` is what is left of the time to watch: 0 means that it is over.
 
-    `candidate` and `before` are the counts of the reason, `e` is the highest wealth of their test, `alarm_e` the one
-    that condemns. Before the time is over, INCONCLUSIVE and NO_DATA mean: wait for `left_s`.
+    `candidate` and `before` are the counts of the reason, `e` is the wealth of their test, `alarm_e` the one that
+    condemns. Before the time is over, INCONCLUSIVE and NO_DATA mean: wait for `left_s`.
     """
 
     kind: Kind
@@ -98,14 +98,14 @@ def judge(watch: Watch, settings: Settings) -> Verdict:
     """Return the verdict on what was seen so far. A failure is told at once, a pass when the time is over."""
     alarm_e = len(watch.checks) / settings.alpha
     ripe = [one for one in watch.checks if one.test.seen_candidate.executions >= settings.samples_min]
-    failing = [one for one in ripe if one.test.peak >= log(alarm_e)]
+    failing = [one for one in ripe if one.test.log_e >= log(alarm_e)]
     doubtful = [one for one in watch.checks if one.test.chance < DOUBT]
     check = (failing or doubtful or watch.checks)[0]
     left_s = max(0.0, settings.observe_s - watch.observed_s)
 
     def verdict(kind: Kind, reason: str) -> Verdict:
         test = check.test
-        return Verdict(kind, reason, left_s, test.seen_candidate, test.seen_control, exp(test.peak), alarm_e)
+        return Verdict(kind, reason, left_s, test.seen_candidate, test.seen_control, exp(test.log_e), alarm_e)
 
     if watch.starts > settings.starts_max * max(1, ceil(watch.observed_s / HOUR_S)):
         times = f"{watch.starts} times in {_duration(watch.observed_s)}"

@@ -65,7 +65,7 @@ def alarms(stream: Stream, seed: int = 1, runs: int = RUNS) -> float:
         test = TwoProportions(f"d-{run}", 1 / ALPHA)
         for control, candidate in stream(random):
             test = test.after(control, candidate)
-            if test.peak >= ALARM:
+            if test.log_e >= ALARM:
                 found += 1
                 break
     return found / runs
@@ -138,7 +138,7 @@ def alarms_of_one(bound: float, p: float, size: int, count: int, runs: int = RUN
         test = OneProportion(bound)
         for _ in range(count):
             test = test.after(outcomes(random, size, p))
-            if test.peak >= ALARM:
+            if test.log_e >= ALARM:
                 found += 1
                 break
     return found / runs
