@@ -78,7 +78,7 @@ FEW = (
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Shares of verdicts (a fail ends a run), of alarms of the exact test at some look; executions to half of the fails."""
+    """Shares of verdicts, where a fail ends a run; of alarms of the exact test; executions until half of the fails."""
 
     verdicts: Mapping[Kind, float]
     exact_alarms: float
