@@ -19,7 +19,7 @@ from eyeflow.node.io.ports import IncomingEvent, PortStatus, Subscription
 from eyeflow.node.io.world import World
 from eyeflow.node.runtime import NodeRuntime
 from eyeflow.node.store.store import Store
-from eyeflow.node.store.types import Actuation
+from eyeflow.node.store.types import ON_TRIAL, Terms
 from eyeflow.node.store.writer import InlineWriter
 from eyeflow.protocol.audit import Record, decode_record
 from eyeflow.protocol.identity import Identity
@@ -174,8 +174,8 @@ class NodeSim:
     async def install(self, source: str, version: int = 1, **params: Value) -> InstallResult:
         return await self.node.install(program(source), params, f"d{version}", version)
 
-    async def stage(self, source: str, version: int = 1, actuation: Actuation = Actuation.WITHHOLD) -> InstallResult:
-        return await self.node.stage(program(source), {}, f"d{version}", version, actuation)
+    async def stage(self, source: str, version: int = 1, terms: Terms = ON_TRIAL) -> InstallResult:
+        return await self.node.stage(program(source), {}, f"d{version}", version, terms)
 
     async def turns(self) -> None:
         """Run turns until there is nothing to do without time passing."""
@@ -204,8 +204,8 @@ class NodeSim:
     async def send(self, name: str, **payload: object) -> None:
         await self.node.engine.deliver(self.event(name, payload))
 
-    def event(self, name: str, payload: Mapping[str, object]) -> IncomingEvent:
-        return IncomingEvent(Subscription("mqtt", name), payload, self.clock.now_us(), self._done)
+    def event(self, name: str, payload: Mapping[str, object], key: str | None = None) -> IncomingEvent:
+        return IncomingEvent(Subscription("mqtt", name), payload, self.clock.now_us(), self._done, key=key)
 
     def _done(self) -> None:
         self.done += 1

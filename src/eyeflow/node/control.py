@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Protocol
 
 from eyeflow.node.io.ports import PortStatus
-from eyeflow.node.store.types import ON_TRIAL, Actuation, SlotRow, Terms
+from eyeflow.node.store.types import ON_TRIAL, SlotRow, Terms, Wish
 from eyeflow.protocol.messages import Difference, Evidence
 from eyeflow.protocol.node_facts import NodeFacts
 from eyeflow.protocol.slot import Slot
@@ -118,10 +118,20 @@ class NodeControl(Protocol):
         params: Mapping[str, Value],
         deployment_id: str,
         manifest_version: int,
-        actuation: Actuation = Actuation.WITHHOLD,
         terms: Terms = ON_TRIAL,
     ) -> InstallResult:
-        """Run a program as candidate beside the active one, from a copy of its state; as `install` otherwise."""
+        """Run a program as candidate beside the active one, from a copy of its state; as `install` otherwise.
+
+        It acts on the share of the events that `terms` give it, and the active program on the others.
+        """
+        ...
+
+    async def swap(self, rule: str, manifest_version: int, acts: Wish, beside: Wish) -> InstallResult:
+        """Let candidate and active program change places between two events, each with its own state.
+
+        `acts` is how the new active program is wanted, `beside` how the old one, which stays as candidate. Refused
+        (`no_candidate`, `no_program`) when one of them does not run.
+        """
         ...
 
     async def promote(self, rule: str, terms: Terms | None = None) -> InstallResult:

@@ -29,9 +29,9 @@ from eyeflow.node.io.ports import Source, Subscription
 from eyeflow.node.io.world import World
 from eyeflow.node.own_facts import own_facts
 from eyeflow.node.run_key import RunKey
-from eyeflow.node.status.evidence import evidence_told
+from eyeflow.node.status.evidence import differences_told, evidence_told
 from eyeflow.node.status.report import node_status
-from eyeflow.node.store.types import ON_TRIAL, Actuation, Batch, Draft, Restored, SlotRow, StorageError, Terms
+from eyeflow.node.store.types import ON_TRIAL, Batch, Draft, Restored, SlotRow, StorageError, Terms, Wish
 from eyeflow.node.store.writer import Writer
 from eyeflow.protocol.audit_bodies import StartBody
 from eyeflow.protocol.identity import KEY_BYTES, Identity
@@ -166,13 +166,16 @@ class NodeRuntime:
         params: Mapping[str, Value],
         deployment_id: str,
         manifest_version: int,
-        actuation: Actuation = Actuation.WITHHOLD,
         terms: Terms = ON_TRIAL,
     ) -> InstallResult:
         """Run a program beside the active one; see `NodeControl`."""
         if refusal := self._no_new_program():
             return refusal
-        return await self.installer.stage(program, params, deployment_id, manifest_version, actuation, terms)
+        return await self.installer.stage(program, params, deployment_id, manifest_version, terms)
+
+    async def swap(self, rule: str, manifest_version: int, acts: Wish, beside: Wish) -> InstallResult:
+        """Let candidate and active program change places; see `NodeControl`."""
+        return await self.installer.swap(rule, manifest_version, acts, beside)
 
     async def promote(self, rule: str, terms: Terms | None = None) -> InstallResult:
         """Let the candidate act in place of the active program; see `NodeControl`."""
@@ -263,7 +266,7 @@ class NodeRuntime:
 
     def differences(self) -> tuple[Difference, ...]:
         """Return on which events a candidate decided otherwise; see `NodeControl`."""
-        return ()
+        return differences_told(self.engine.core.rules.values())
 
     @property
     def writer(self) -> Writer:

@@ -36,6 +36,7 @@ class Kind(IntEnum):
     CLOCK = 10
     WITHDRAW = 11
     SLOT = 12
+    DIFFERENCE = 13
 
 
 class Disposition(IntEnum):
@@ -54,6 +55,7 @@ class SlotChange(IntEnum):
     PROMOTED = 1
     ROLLED_BACK = 2
     DROPPED = 3
+    SWAPPED = 4
 
 
 class ActionOutcome(IntEnum):
@@ -289,6 +291,20 @@ class SlotBody:
     reason: str = _key(5, _text, "")
 
 
+@dataclass(frozen=True, slots=True)
+class DifferenceBody:
+    """A candidate that acts on nothing, `program`, decided otherwise than the active program of its rule.
+
+    The event's time is in microseconds; the numbers are those of the execution records of both.
+    """
+
+    rule: str = _key(1, _text)
+    program: bytes = _key(2, _hash)
+    event_time_us: int = _key(3, _int)
+    active_seq: int = _key(4, _uint)
+    candidate_seq: int = _key(5, _uint)
+
+
 Body = (
     ExecutionBody
     | ActionResultBody
@@ -302,6 +318,7 @@ Body = (
     | ClockBody
     | WithdrawBody
     | SlotBody
+    | DifferenceBody
 )
 
 BODIES: dict[Kind, type[Body]] = {
@@ -317,6 +334,7 @@ BODIES: dict[Kind, type[Body]] = {
     Kind.CLOCK: ClockBody,
     Kind.WITHDRAW: WithdrawBody,
     Kind.SLOT: SlotBody,
+    Kind.DIFFERENCE: DifferenceBody,
 }
 
 KINDS: dict[type, Kind] = {body: kind for kind, body in BODIES.items()}

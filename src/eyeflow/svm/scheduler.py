@@ -90,11 +90,17 @@ class Scheduler(Generic[K]):
         self._timers: dict[tuple[K, int], _Timer] = {}
         self._next_us: int | None = None
 
-    def put(self, key: K, program: Program, now_us: int) -> None:
-        """Start the timers of a program, in place of those of the one that had its key."""
+    def put(self, key: K, program: Program, now_us: int, in_step_with: K | None = None) -> None:
+        """Start the timers of a program, in place of those of the one that had its key.
+
+        Those with the period of a timer of the program `in_step_with` fire together with it.
+        """
         self.remove(key)
+        steps = {one.trigger.period_us: one for (other, _), one in self._timers.items() if other == in_step_with}
         for index, trigger in enumerate(program.triggers):
-            if trigger.kind is not TriggerKind.SOURCE:
+            if trigger.kind is TriggerKind.EVERY and (step := steps.get(trigger.period_us)) is not None:
+                self._timers[key, index] = _Timer(trigger, step.start_us, step.due_us)
+            elif trigger.kind is not TriggerKind.SOURCE:
                 self._timers[key, index] = _Timer(trigger, now_us, self._after(trigger, now_us - 1, now_us))
         self._find_next()
 
@@ -109,6 +115,12 @@ class Scheduler(Generic[K]):
         self.remove(new_key)
         moved = {(new_key if timer[0] == key else timer[0], timer[1]): found for timer, found in self._timers.items()}
         self._timers = moved
+        self._find_next()
+
+    def swap(self, key: K, other: K) -> None:
+        """Let the timers of two programs go on, each under the key of the other."""
+        keys = {key: other, other: key}
+        self._timers = {(keys.get(was, was), index): timer for (was, index), timer in self._timers.items()}
         self._find_next()
 
     def next_us(self) -> int | None:

@@ -30,6 +30,7 @@ from eyeflow.protocol.audit_bodies import (
     Body,
     CheckpointBody,
     ClockBody,
+    DifferenceBody,
     ExecutionBody,
     GapBody,
     InstallBody,
@@ -104,6 +105,7 @@ BODY: st.SearchStrategy[Body] = st.one_of(
     st.builds(CheckpointBody, st.just(KEY.public_key)),
     st.builds(ClockBody, TEXT, HASH, INT64, SLOT),
     st.builds(SlotBody, TEXT, UINT, HASH, st.none() | HASH, TEXT),
+    st.builds(DifferenceBody, TEXT, HASH, INT64, UINT, UINT),
 )
 RECORD = st.builds(Record, TEXT, UINT, st.integers(1, 2**63), HASH, INT64, BODY)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from eyeflow.node.control import HeldProgram
+from eyeflow.node.store.types import Standing, Terms
 from eyeflow.protocol.messages import (
     HEALTH_NAME_CHARS_MAX,
     Health,
@@ -53,6 +54,31 @@ def candidates_of(held: Sequence[HeldProgram], entries: Iterable[ManifestEntry])
     """Return the rules whose candidate is wanted no more."""
     wanted = {entry.rule for entry in entries if entry.slot is Slot.CANDIDATE}
     return sorted(one.rule for one in held if one.slot is Slot.CANDIDATE and one.rule not in wanted)
+
+
+def swapped(
+    entries: Iterable[ManifestEntry], running: frozenset[InstalledRule]
+) -> list[tuple[str, ManifestEntry, ManifestEntry]]:
+    """Return the rules whose active program and candidate are wanted in each other's slots, with both entries."""
+    wanted = {(entry.rule, entry.slot): entry for entry in entries}
+    found = []
+    for (rule, slot), acts in wanted.items():
+        beside = wanted.get((rule, Slot.CANDIDATE))
+        if slot is not Slot.ACTIVE or beside is None:
+            continue
+        now = {
+            InstalledRule(rule, acts.program_id, acts.params, Slot.CANDIDATE),
+            InstalledRule(rule, beside.program_id, beside.params, Slot.ACTIVE),
+        }
+        if now <= running and (acts.program_id, acts.params) != (beside.program_id, beside.params):
+            found.append((rule, acts, beside))
+    return found
+
+
+def terms_of(entry: ManifestEntry) -> Terms:
+    """Return on what terms a program is wanted."""
+    standing = Standing.PASSED if entry.trial is None else Standing.ON_TRIAL
+    return Terms(standing, entry.trial, entry.share, entry.keyless)
 
 
 def installed_of(held: Sequence[HeldProgram], manifest_version: int) -> frozenset[InstalledRule]:

@@ -10,7 +10,7 @@ import asyncio
 import base64
 import logging
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from random import Random, SystemRandom
 from urllib.parse import urlsplit, urlunsplit
@@ -33,12 +33,14 @@ from eyeflow.node.cluster.health import (
     health_of,
     installed_of,
     refusal_of,
+    swapped,
+    terms_of,
     unwanted_of,
 )
 from eyeflow.node.cluster.membership import ANSWER_BYTES_MAX, JoinResult, Membership, http_client, tls_context
 from eyeflow.node.control import InstallOutcome, InstallResult, NodeControl
 from eyeflow.node.io.ports import PortStatus
-from eyeflow.node.store.types import Standing, Terms
+from eyeflow.node.store.types import Wish
 from eyeflow.protocol.audit import decode_record, record_hash
 from eyeflow.protocol.messages import (
     BOOT_BYTES,
@@ -50,6 +52,7 @@ from eyeflow.protocol.messages import (
     RuleResult,
     RuleState,
     Status,
+    WantedManifest,
     link_bytes,
 )
 from eyeflow.protocol.node_facts import facts_extension
@@ -292,8 +295,9 @@ class CoordinatorLink:
         results = [await self._remove(rule) for rule in sorted(unwanted)]
         for rule in sorted(foreign_of(held, manifest.version) - unwanted):
             await self._control.remove(rule)
-        running = installed_of(held, manifest.version)
-        results += [await self._install(entry, output, running) for entry in manifest.entries]
+        refused = await self._swap(manifest)
+        running = installed_of(self._control.held(), manifest.version)
+        results += [await self._install(entry, output, running, refused) for entry in manifest.entries]
         results += [await self._drop(rule) for rule in candidates_of(self._control.held(), manifest.entries)]
         wanted = {(one.rule, one.program_id, one.deployment_id) for one in manifest.entries}
         await self._control.settle_taken_back(
@@ -322,6 +326,16 @@ class CoordinatorLink:
         except (OSError, httpx.HTTPError, TimeoutError) as error:
             _log.warning("the coordinator gave no list of signers: %s", why(error))
 
+    async def _swap(self, manifest: WantedManifest) -> dict[str, str]:
+        """Let programs change places that are wanted in each other's slots; return why not, by rule."""
+        running = installed_of(self._control.held(), manifest.version)
+        refused = {}
+        for rule, acts, beside in swapped(manifest.entries, running):
+            wishes = (Wish(one.deployment_id, terms_of(one)) for one in (acts, beside))
+            if refusal := _refusal(await self._control.swap(rule, manifest.version, *wishes)):
+                refused[rule] = refusal
+        return refused
+
     def _installed(self) -> frozenset[InstalledRule]:
         return installed_of(self._control.held(), self._accepted.version)
 
@@ -333,15 +347,17 @@ class CoordinatorLink:
         await self._control.drop_candidate(rule)
         return RuleResult(rule, "", RuleState.REMOVED, "", Slot.CANDIDATE)
 
-    async def _install(self, entry: ManifestEntry, output: Apply, running: frozenset[InstalledRule]) -> RuleResult:
-        result = await self._carry_out(entry, output, running)
+    async def _install(
+        self, entry: ManifestEntry, output: Apply, running: frozenset[InstalledRule], refused: Mapping[str, str]
+    ) -> RuleResult:
+        result = refused.get(entry.rule) or await self._carry_out(entry, output, running)
         state = RuleState.REFUSED if result else RuleState.INSTALLED
         return RuleResult(entry.rule, entry.program_id, state, cut(result, REASON_CHARS_MAX), entry.slot)
 
     async def _carry_out(self, entry: ManifestEntry, output: Apply, running: frozenset[InstalledRule]) -> str:
         """Make an entry of the manifest so; return why not, empty when it is."""
         what, by = (entry.rule, entry.program_id, entry.params), (entry.deployment_id, output.manifest.version)
-        terms = Terms(Standing.PASSED if entry.trial is None else Standing.ON_TRIAL, entry.trial)
+        terms = terms_of(entry)
         if InstalledRule(*what, entry.slot) in running:
             return _refusal(await self._control.record_wanted(entry.rule, entry.slot, *by, terms))
         if InstalledRule(*what, Slot.CANDIDATE) in running and entry.slot is Slot.ACTIVE:
@@ -358,7 +374,7 @@ class CoordinatorLink:
             return "another program came than was wanted"
         how = (dict(entry.params), *by)
         if entry.slot is Slot.CANDIDATE:
-            return _refusal(await self._control.stage(program, *how, terms=terms))
+            return _refusal(await self._control.stage(program, *how, terms))
         return _refusal(await self._control.install(program, *how, terms))
 
     async def _tell(self, connection: ClientConnection, session: NodeSession) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -13,7 +14,8 @@ from eyeflow.node.engine.lane import Lane
 from eyeflow.node.engine.performing import Performer
 from eyeflow.node.engine.rounds import Dispatch
 from eyeflow.node.io.ports import Driver
-from eyeflow.node.run_key import RunKey, candidate
+from eyeflow.node.run_key import RunKey, active, candidate
+from eyeflow.protocol.slot import Slot
 
 WAITING_MAX = 64
 """Executions of one rule whose actions wait. Beyond that the rule runs no more events until its actions catch up."""
@@ -29,6 +31,8 @@ class ActionRunner:
         self._performer = Performer(core, drivers, arbiter, clock, wake)
         self._lanes: dict[RunKey, Lane] = {}
         self._resumed: dict[RunKey, Lane] = {}
+        self._parted: dict[str, list[int]] = {}
+        """Rules whose events came to go to another of their programs, and the last record before each time."""
 
     def submit(self, dispatch: Dispatch) -> None:
         """Perform the actions of one recorded execution after those of the rule's earlier ones."""
@@ -55,14 +59,31 @@ class ActionRunner:
         if key in self._resumed and not self._resumed[key]:
             del self._resumed[key]
 
+    def part(self, rule: str, seq: int) -> None:
+        """From now on other events go to each program of a rule: what comes after record `seq` is done after the rest.
+
+        Else an action on a key could overtake an earlier one, which the other program had asked for.
+        """
+        lanes = [lane for key in (active(rule), candidate(rule)) if (lane := self._lanes.get(key))]
+        oldest = min((lane.oldest_seq for lane in lanes), default=seq + 1)
+        self._parted[rule] = [one for one in self._parted.get(rule, []) if one >= oldest] + [seq]
+
+    def _waits_for_other(self, key: RunKey) -> bool:
+        """Say whether the other program of a rule has yet to do what came before events were parted otherwise."""
+        parted = self._parted.get(key.rule)
+        other = self._lanes.get(candidate(key.rule) if key.slot is Slot.ACTIVE else active(key.rule))
+        own = self._lanes.get(key)
+        if not parted or not other or not own:
+            return False
+        return bisect_left(parted, other.oldest_seq) < bisect_left(parted, own.next_seq)
+
     def _is_behind(self, key: RunKey) -> bool:
         """Say whether new actions of a program must wait for older ones of its rule, to come after them.
 
         Those of the node's last run: when the start is over, not for what a driver holds up that is not there. And
-        those that it asked for itself, as a candidate that was promoted since.
+        those that came before its events were parted otherwise between both programs.
         """
-        beside = candidate(key.rule)
-        if key != beside and beside not in self._core.rules and self._lanes.get(beside):
+        if self._waits_for_other(key):
             return True
         resumed = self._resumed.get(key)
         if resumed is None:

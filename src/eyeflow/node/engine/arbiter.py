@@ -1,8 +1,9 @@
-"""One program at a time commands one physical resource: a lease with priority and a maximum wait.
+"""One rule at a time commands one physical resource: a lease with priority and a maximum wait.
 
 A program that commands a resource holds it for the length of the lease; commanding again extends it, unless another one
 waits. A waiting one of higher priority takes the resource as soon as no action is under way on it; others wait until
-the lease ends. Whoever waited for the maximum fails with `ResourceBusy`. Two versions of one rule are two programs.
+the lease ends. Whoever waited for the maximum fails with `ResourceBusy`. Two programs of one rule share its lease: for
+each event one of them acts, and neither waits for the lease of the other to end.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class Arbiter:
         resource.waiting[ticket] = _Waiting(priority, who)
         try:
             if not self._may_take(resource, ticket):
-                resource.conflicts += resource.holder != who
+                resource.conflicts += not _same_rule(resource.holder, who)
                 resource.loser = who
             while not self._may_take(resource, ticket):
                 # A clock that was set back must not make the wait longer than it may be.
@@ -98,15 +99,15 @@ class Arbiter:
         if resource.acting:
             return False
         leased = self._is_leased(resource)
-        if leased and resource.holder == one.who:
+        if leased and _same_rule(resource.holder, one.who):
             return all(one.priority <= other.priority for other in resource.waiting.values())
         return resource.first == ticket and (not leased or one.priority < resource.priority)
 
     def _take(self, resource: _Resource, who: RunKey, priority: Priority) -> None:
         now_us = self._clock.now_us()
-        others = any(other.who != who for other in resource.waiting.values())
+        others = any(not _same_rule(other.who, who) for other in resource.waiting.values())
         # While others wait, commanding again does not extend the lease: a busy rule would keep the resource for ever.
-        if not (resource.holder == who and others and self._is_leased(resource)):
+        if not (_same_rule(resource.holder, who) and others and self._is_leased(resource)):
             resource.until_us = now_us + self._lease_us
         resource.holder, resource.priority, resource.acting = who, priority, True
 
@@ -149,6 +150,10 @@ class Arbiter:
             }
             for key, r in sorted(self._resources.items())
         }
+
+
+def _same_rule(one: RunKey | None, other: RunKey) -> bool:
+    return one is not None and one.rule == other.rule
 
 
 def _shown(who: RunKey | None) -> str:

@@ -7,26 +7,27 @@ batch durable, `settle` gives back what may happen now. Nothing that `next_round
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from eyeflow.base.duration import format_duration
 from eyeflow.base.reasons import internal
 from eyeflow.node.engine.intake import Intake
 from eyeflow.node.engine.levels import Levels, resource_key
+from eyeflow.node.engine.queues import acting, drop_run, emptied, moved_event, queue_timer, reroute
 from eyeflow.node.engine.rounds import Dispatch, Emitted, Executed, Planned, PlannedAction, Ran, Round
 from eyeflow.node.engine.run_evidence import EvidenceKeeper
-from eyeflow.node.engine.running import QueuedEvent, Receipt, RunningRule
+from eyeflow.node.engine.running import QueuedEvent, RunningRule
+from eyeflow.node.engine.shadow import Decision, Shadow, event_id, texts_of
 from eyeflow.node.engine.turns import EVENTS_PER_ROUND, Turns
 from eyeflow.node.io.arguments import named_arguments, shown
-from eyeflow.node.run_key import RunKey, candidate
+from eyeflow.node.run_key import RunKey, active, candidate
 from eyeflow.node.store.types import Actuation, Batch, Draft, EvidenceRow, PendingRow, StateRow, Unrecorded
-from eyeflow.protocol.audit_bodies import Body, CheckpointBody, ClockBody, Disposition, ExecutionBody
+from eyeflow.protocol.audit_bodies import Body, CheckpointBody, ClockBody, DifferenceBody, Disposition, ExecutionBody
+from eyeflow.protocol.slot import Slot
 from eyeflow.svm.execution import Action, Outcome
 from eyeflow.svm.opcodes import Trap
 from eyeflow.svm.program import Pin, Site, SiteKind, TypeTag, Value
-from eyeflow.svm.scheduler import Scheduler, UtcOffset, order_of
+from eyeflow.svm.scheduler import Scheduler, UtcOffset
 
 _log = logging.getLogger("eyeflow.node")
 
@@ -69,9 +70,12 @@ class Core:
         old = self.rules.get(rule.key)
         self.rules[rule.key] = rule
         self.intake.rebuild(self.rules.values())
-        self.scheduler.put(rule.key, rule.program, now_us)
+        self.scheduler.put(
+            rule.key, rule.program, now_us, in_step_with=None if rule.beside is None else rule.beside.key
+        )
         if old is not None:
             self._hand_over(old, rule, now_us)
+        self.reroute(rule.name)
         if rule.clock_step_us:
             self._to_shift.add(rule.key)
 
@@ -90,7 +94,9 @@ class Core:
         self.rules[rule.key] = rule
         self.intake.rebuild(self.rules.values())
         self.scheduler.move(beside, rule.key)
-        rule.queue.extend(_acting(waited.queue, old.queue) if old else waited.queue)
+        if old is not None:
+            self.intake.refused_receipts += drop_run(waited.queue, old.queue)
+        rule.queue.extend(acting(waited.queue, old.queue) if old else waited.queue)
         waited.queue.clear()
         if old is not None:
             self._hand_over(old, rule, now_us)
@@ -99,9 +105,33 @@ class Core:
         if rule.clock_step_us:
             self._to_shift.add(rule.key)
 
+    def swap(self, new: RunningRule, old: RunningRule) -> None:
+        """Let a candidate and the active program change places, each with its timers and with what waits for it.
+
+        Who acts on an event was fixed when it came, so the old program still acts on what came before.
+        """
+        for rule, was in ((new, self.rules[old.key]), (old, self.rules[new.key])):
+            rule.queue.extend(was.queue)
+            was.queue.clear()
+            rule.clock_step_us = was.clock_step_us
+        self.rules |= {new.key: new, old.key: old}
+        self.reroute(new.name)
+        self.scheduler.swap(new.key, old.key)
+        self._to_shift -= {new.key, old.key}
+        self._to_shift |= {rule.key for rule in (new, old) if rule.clock_step_us}
+
+    def reroute(self, name: str) -> None:
+        """Other events go to each program of a rule from now on."""
+        self.intake.rebuild(self.rules.values())  # who watches, and is waited for, may be another
+        acts, beside = self.rules.get(active(name)), self.rules.get(candidate(name))
+        if acts is not None and beside is not None:
+            reroute(acts, beside, beside.acts_on)
+
     def remove(self, key: RunKey, now_us: int, why: str = "the rule was removed") -> None:
-        """Stop running a program."""
+        """Stop running a program. What a candidate was to act on and nobody has run, the active program acts on."""
         rule = self.rules.pop(key)
+        if rule.key.slot is Slot.CANDIDATE and rule.beside is not None:
+            reroute(rule.beside, rule, lambda event_key: False)
         self._to_shift.discard(key)
         self.intake.rebuild(self.rules.values())
         self.scheduler.remove(key)
@@ -117,7 +147,7 @@ class Core:
             rule.evidence.began_us += step_us
             for _ in range(len(rule.queue)):
                 event = rule.queue.popleft()
-                rule.queue.append(_moved(event, step_us))
+                rule.queue.append(moved_event(event, step_us))
         self._to_shift |= self.rules.keys()
 
     def tick(self, now_us: int) -> None:
@@ -129,7 +159,8 @@ class Core:
             # One late look may miss thousands, after a sleep of the machine: that is one deadline missed.
             rule.evidence.missed_deadlines += bool(due.missed or waits)
             if not waits:
-                _queue_timer(rule, QueuedEvent(due.trigger, (), due.time_us, now_us, actuation=rule.row.actuation))
+                acts = Actuation.PERFORM if rule.acts_on_timers else Actuation.WITHHOLD
+                queue_timer(rule, QueuedEvent(due.trigger, (), due.time_us, now_us, actuation=acts))
 
     def note(self, now_us: int, body: Body) -> None:
         """Record something with the next batch."""
@@ -165,8 +196,9 @@ class Core:
     def has_work(self, now_us: int) -> bool:
         """Say whether `next_round` would return a round."""
         waits = self._notes or self.kept or self.intake.has_rejected
-        is_due = any(due_us is not None and now_us >= due_us for due_us in (self._forgets_us, self.evidence.due_us))
-        return bool(waits) or is_due or self.has_events or any(not self.rules[key].busy for key in self._to_shift)
+        if waits or self.has_events or any(not self.rules[key].busy for key in self._to_shift):
+            return True
+        return any(due_us is not None and now_us >= due_us for due_us in (self._forgets_us, self.evidence.due_us))
 
     def next_due_us(self) -> int | None:
         """Return when time alone makes work: a timer fires, ended actions are to be forgotten, counts to be kept."""
@@ -203,7 +235,7 @@ class Core:
         for ran in self._run(picked, now_us):
             self._plan(round_, Executed(ran, len(drafts)), drafts, now_us)
         self._vouch(drafts, now_us)
-        finished += _emptied(round_.receipts)
+        finished += emptied(round_.receipts)
         states = self._changed_states(round_)
         kept, self.kept = tuple(self.kept.items()), {}
         evidence = self.take_evidence(bool(drafts), now_us)
@@ -283,9 +315,8 @@ class Core:
         if site.kind is SiteKind.EMIT:
             if self.intake.listens(site.capability):
                 payload = event_payload(site, action.args, rule.program.pins)
-                round_.emitted.append(
-                    Emitted(rule, site.capability, payload, done.ran.time_us, done.draft, index, hops)
-                )
+                where = (done.ran.time_us, done.draft, index, hops, done.ran.event.key)
+                round_.emitted.append(Emitted(rule, site.capability, payload, *where))
             return Disposition.EMITTED
         named = named_arguments(site, action.args, rule.program.pins)
         key = resource_key(site, named)
@@ -308,15 +339,29 @@ class Core:
         """
         for done in round_.executed:
             rule = done.ran.rule
-            latency_us = max(0, now_us - done.ran.event.arrived_us)
+            latency_us = now_us - done.ran.event.arrived_us
             rule.health.latencies_us.append(latency_us)
             rule.evidence.waited(latency_us)
             rule.busy = rule.busy and not rule.asks_models
+            if rule.shadow is not None and first_seq:
+                self._compare(rule.shadow, done, first_seq + done.draft, now_us)
         self._saved(round_) if first_seq else self._put_back(round_)
         for event in round_.emitted:
             pending = (first_seq + event.draft, event.index) if first_seq else (0, 0)
-            self.intake.emit(event.rule, event.name, event.payload, event.time_us, now_us, event.hops, pending)
+            self.intake.emit(event, now_us, pending)
         return [_dispatch(planned, first_seq) for planned in round_.planned]
+
+    def _compare(self, shadow: Shadow, done: Executed, seq: int, now_us: int) -> None:
+        """Record that a candidate decided otherwise than the active program on the same event."""
+        ran, rule = done.ran, done.ran.rule
+        event = event_id(rule.program, ran.event.trigger, ran.event.number, ran.event.time_us)
+        decision = Decision(rule.key.slot, seq, texts_of(rule.program, ran.execution))
+        unlike = shadow.compare(event, ran.event.time_us, decision)
+        if unlike is not None:
+            watching = self.rules.get(candidate(rule.name), rule)
+            watching.evidence.differing += 1
+            seqs = (unlike.active.seq, unlike.candidate.seq)
+            self.note(now_us, DifferenceBody(rule.name, watching.loaded.program_id, unlike.time_us, *seqs))
 
     def acknowledge(self, round_: Round) -> None:
         """Tell the sources of a round that happened that their events are done."""
@@ -378,51 +423,8 @@ def _body(ran: Ran, actions: tuple[tuple[int, tuple[Value, ...], int], ...]) -> 
     )
 
 
-def _acting(candidate: Sequence[QueuedEvent], active: deque[QueuedEvent]) -> list[QueuedEvent]:
-    """Return the events of a candidate, which now acts on those that the active program has not run. Takes them off it.
-
-    Else an event that waits for both would run twice in the memory of the promoted program.
-    """
-    own = {event.number: event for event in active if event.number}
-    acting = [
-        replace(event, actuation=own[event.number].actuation, receipt=own[event.number].receipt)
-        if event.number in own
-        else event
-        for event in candidate
-    ]
-    taken = {event.number for event in candidate}
-    left = [event for event in active if event.number not in taken or not event.number]
-    active.clear()
-    active.extend(left)
-    return acting
-
-
 def _clock_body(rule: RunningRule) -> ClockBody:
     return ClockBody(rule.name, rule.loaded.program_id, rule.clock_step_us, rule.key.slot.value)
-
-
-def _queue_timer(rule: RunningRule, timer: QueuedEvent) -> None:
-    """Queue a timer behind what comes before it, so that a node decides as `test` and `run` do; events keep theirs."""
-    triggers, queue = rule.program.triggers, rule.queue
-    place, own = len(queue), order_of(triggers[timer.trigger], timer.time_us)
-    while place > 0 and order_of(triggers[queue[place - 1].trigger], queue[place - 1].time_us) > own:
-        place -= 1
-    queue.insert(place, timer)
-
-
-def _moved(event: QueuedEvent, step_us: int) -> QueuedEvent:
-    return replace(event, time_us=event.time_us + step_us, arrived_us=event.arrived_us + step_us)
-
-
-def _emptied(receipts: Sequence[Receipt]) -> list[tuple[int, int]]:
-    """Count the receipts of a round down; return the emitted events that every listener has had."""
-    finished = []
-    for receipt in receipts:
-        # Before the commit, so that the row of an emitted event that all have had goes with the same batch.
-        receipt.left -= 1
-        if receipt.left == 0 and receipt.pending is not None:
-            finished.append(receipt.pending)
-    return finished
 
 
 def _pending(round_: Round) -> list[PendingRow]:
@@ -436,7 +438,7 @@ def _pending(round_: Round) -> list[PendingRow]:
 def _pending_row(ran: Ran, draft: int, index: int) -> PendingRow:
     action, program_id = ran.execution.actions[index], ran.rule.loaded.program_id
     where = (draft, index, ran.rule.key, program_id, action.site)
-    return PendingRow(*where, action.args, ran.time_us, ran.event.hops + 1)
+    return PendingRow(*where, action.args, ran.time_us, ran.event.hops + 1, ran.event.key)
 
 
 def event_payload(site: Site, args: Sequence[Value], pins: Sequence[Pin]) -> dict[str, object]:
@@ -448,14 +450,15 @@ def event_payload(site: Site, args: Sequence[Value], pins: Sequence[Pin]) -> dic
 
 
 def _count(ran: Ran, now_us: int) -> None:
-    health, trap = ran.rule.health, ran.execution.trap
+    health, evidence, trap = ran.rule.health, ran.rule.evidence, ran.execution.trap
     health.executions += 1
-    ran.rule.evidence.executions += 1
-    ran.rule.evidence.acted += ran.event.actuation is Actuation.PERFORM
+    evidence.executions += 1
+    if ran.event.actuation is Actuation.PERFORM:
+        evidence.acted += 1
     health.last_event_us = ran.time_us
     if ran.execution.outcome is Outcome.SKIPPED:
         health.skipped += 1
     elif trap is not None:
         health.traps[trap.code] += 1
-        ran.rule.evidence.traps += 1
+        evidence.traps += 1
         health.fail(f"trap {Trap(trap.code).name} at instruction {trap.pc}", now_us)

@@ -65,6 +65,11 @@ class Engine:
         self.on_counted: Callable[[], None] = lambda: None
         """Called after each round that recorded something: the evidence of programs may be another."""
 
+    @property
+    def last_seq(self) -> int:
+        """The number of the last record."""
+        return self._writer.store.head[0]
+
     def wake(self) -> None:
         """Make `run` look for work."""
         self._wakeup.set()
@@ -219,13 +224,13 @@ class Engine:
                 rule.held = False
             self.wake()
 
-    async def run_out(self, key: RunKey) -> None:
-        """Run what waits for a program that is held between two events, so that it acts on all that came before.
+    async def run_out(self, key: RunKey, count: int) -> None:
+        """Run what waited for a program, held between two events: the first `count`, not what comes meanwhile.
 
         Not for one that asks models, which may take minutes: its events wait for whoever comes after it.
         """
         rule = self.core.rules.get(key)
-        left = 0 if rule is None or rule.asks_models else len(rule.queue)
+        left = 0 if rule is None or rule.asks_models else count
         while rule is not None and left > 0:
             round_ = self.core.round_of(rule, left, self.clock.now_us())
             left -= EVENTS_PER_ROUND

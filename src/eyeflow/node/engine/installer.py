@@ -11,13 +11,12 @@ from eyeflow.node.engine.admission import Refused
 from eyeflow.node.engine.answers import told, unchanged, unforeseen, utc_text
 from eyeflow.node.engine.rounds import Dispatch
 from eyeflow.node.engine.run_evidence import evidence_of
-from eyeflow.node.engine.running import RunningRule, promoted, start_rule
+from eyeflow.node.engine.running import RunningRule, moved, start_rule
 from eyeflow.node.engine.slot_changes import SlotChanges, begins
 from eyeflow.node.engine.slot_table import SlotTable, is_on_trial, is_same, wanted_again
 from eyeflow.node.run_key import RunKey, active, candidate, previous
 from eyeflow.node.store.types import (
     ON_TRIAL,
-    Actuation,
     Batch,
     Draft,
     EvidenceRow,
@@ -27,6 +26,7 @@ from eyeflow.node.store.types import (
     Standing,
     StateRow,
     Terms,
+    Wish,
 )
 from eyeflow.protocol.audit_bodies import RemoveBody, WithdrawBody
 from eyeflow.protocol.slot import Slot
@@ -53,7 +53,7 @@ class Installer(SlotChanges):
             loaded = await self._load(data)
             key = active(loaded.program.rule)
             wanted = (params, deployment, manifest_version, self._now_us)
-            row = SlotRow(key, loaded.program_id, loaded.data, *wanted, terms.standing, trial=terms.trial)
+            row = SlotRow(key, loaded.program_id, loaded.data, *wanted).on(terms)
             self._admit(row, loaded)
             here = self.table.row(key)
             kept = self.table.row(previous(loaded.program.rule))
@@ -76,7 +76,7 @@ class Installer(SlotChanges):
             if here is None:
                 raise Refused(f"`{rule}` has no {slot.value} program", "None is kept.", "Deploy one.", "no_program")
             standing = Standing.PASSED if Standing.PASSED in (here.standing, terms.standing) else here.standing
-            row = replace(here, standing=standing, trial=terms.trial)
+            row = replace(here.on(terms), standing=standing)
             if here.deployment != deployment:
                 row = wanted_again(here, replace(row, deployment=deployment, manifest_version=manifest_version))
             if row != here:
@@ -91,16 +91,18 @@ class Installer(SlotChanges):
         params: Mapping[str, Value],
         deployment: str,
         manifest_version: int,
-        actuation: Actuation,
         terms: Terms = ON_TRIAL,
     ) -> InstallResult:
-        """Run a program beside the active one, from a copy of its state. Never raises for a bad program."""
+        """Run a program beside the active one, from a copy of its state. Never raises for a bad program.
+
+        It acts on the share of the events that `terms` give it, and the active program on the others.
+        """
 
         async def change() -> InstallResult:
             loaded = await self._load(data)
             what = (candidate(loaded.program.rule), loaded.program_id, loaded.data, params)
             wanted = (deployment, manifest_version, self._now_us)
-            row = SlotRow(*what, *wanted, terms.standing, actuation, trial=terms.trial)
+            row = SlotRow(*what, *wanted).on(terms)
             self._admit(row, loaded)
             return await self._begin(loaded, row)
 
@@ -113,22 +115,55 @@ class Installer(SlotChanges):
         """
 
         async def change() -> InstallResult:
-            running = self._core.rules.get(candidate(rule))
-            if running is None or self.trusted.isdisjoint(running.loaded.signers):
-                reason = self.refused.get(candidate(rule), "None was staged.")
-                raise Refused(f"`{rule}` has no candidate that runs", reason, "Stage one first.", "no_candidate")
+            running = self._candidate_of(rule)
             async with self._engine.between_events(active(rule), running.key):
-                await self._engine.run_out(active(rule))
-                acts = Actuation.PERFORM
-                row = replace(running.row, key=active(rule), actuation=acts, installed_us=self._now_us)
-                if terms is not None:
-                    row = replace(row, standing=terms.standing, trial=terms.trial)
-                new = promoted(running, row, *self._world)
-                new.saved_state = new.instance.state_bytes()
+                await self._part(rule)
+                row = replace(running.row, key=active(rule), installed_us=self._now_us, share=0, keyless=False)
+                new = moved(running, row if terms is None else row.on(terms), *self._world)
                 batch = self.table.promoted(new.row, begins(new), self._kept_of(new.key))
                 return await self._commit(new, batch, lambda: self._core.promote(new, self._now_us))
 
         return await self._answered(change)
+
+    def _candidate_of(self, rule: str) -> RunningRule:
+        """Return the candidate that runs and may act. Raises Refused when there is none."""
+        running = self._core.rules.get(candidate(rule))
+        if running is None or self.trusted.isdisjoint(running.loaded.signers):
+            reason = self.refused.get(candidate(rule), "None was staged.")
+            raise Refused(f"`{rule}` has no candidate that runs", reason, "Stage one first.", "no_candidate")
+        return running
+
+    async def swap(self, rule: str, manifest_version: int, acts: Wish, beside: Wish) -> InstallResult:
+        """Let the candidate and the active program change places between two events, each with its own state.
+
+        What came before is decided by the old program, which stays as candidate; what comes after by the new one.
+        `acts` is how the new active program is wanted, `beside` how the old one.
+        """
+
+        async def change() -> InstallResult:
+            was = (self._candidate_of(rule), self._core.rules.get(active(rule)))
+            if was[1] is None:
+                raise Refused(f"`{rule}` has no active program that runs", "", "Promote the candidate.", "no_program")
+            async with self._engine.between_events(active(rule), candidate(rule)):
+                await self._part(rule)
+                new_row = self._wished(was[0].row, active(rule), manifest_version, acts)
+                old_row = self._wished(was[1].row, candidate(rule), manifest_version, beside)
+                new, old = moved(was[0], new_row, *self._world), moved(was[1], old_row, *self._world)
+                batch = self.table.swapped((new.row, begins(new)), (old.row, begins(old)), self._kept_of(new.key))
+                return await self._commit(new, batch, lambda: self._core.swap(new, old))
+
+        return await self._answered(change)
+
+    def _wished(self, row: SlotRow, key: RunKey, manifest_version: int, wish: Wish) -> SlotRow:
+        """Return a running program as it is wanted in the other slot. One that passed here stays so."""
+        there = replace(row, key=key, manifest_version=manifest_version, installed_us=self._now_us).on(wish.terms)
+        kept = self.table.row(previous(key.rule))
+        passed = row.key.slot is Slot.ACTIVE and row.standing is Standing.PASSED
+        if passed or (kept is not None and is_same(kept, row)):
+            there = replace(there, standing=Standing.PASSED)
+        if wish.deployment_id == row.deployment:
+            return there
+        return wanted_again(row, replace(there, deployment=wish.deployment_id))
 
     async def drop_candidate(self, rule: str, reason: str = "") -> bool:
         """Stop the candidate of a rule; False when there is none. Raises StorageError.
@@ -140,7 +175,8 @@ class Installer(SlotChanges):
             row = self.table.row(key)
             if row is None:
                 return False
-            async with self._engine.between_events(key):
+            async with self._engine.between_events(active(rule), key):
+                await self._part(rule)
                 await self._stop_program(row, "the candidate was dropped", reason)
             return True
 
@@ -179,7 +215,8 @@ class Installer(SlotChanges):
             kept = self.table.row(previous(here.key.rule))
             if kept is not None and here.key.slot is Slot.ACTIVE:
                 return await self._restore_previous(here, kept, reason, taken_back=True)
-            async with self._engine.between_events(here.key):
+            async with self._engine.between_events(active(here.key.rule), here.key):
+                await self._part(here.key.rule)
                 await self._stop_program(here, "the program failed its trial", reason, taken_back=True)
             return InstallResult(InstallOutcome.INSTALLED, here.key.rule, "", here.program_id.hex())
 

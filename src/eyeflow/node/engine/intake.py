@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from eyeflow.node.engine.admission import BUS_SOURCE
+from eyeflow.node.engine.rounds import Emitted
 from eyeflow.node.engine.running import QueuedEvent, Receipt, RunningRule, subscriptions_of
+from eyeflow.node.engine.shadow import Shadow
 from eyeflow.node.io.ports import IncomingEvent, Subscription
-from eyeflow.node.run_key import RunKey
+from eyeflow.node.run_key import RunKey, active, candidate
+from eyeflow.node.store.types import Actuation, Standing
 from eyeflow.protocol.audit_bodies import RejectedBody
 from eyeflow.protocol.slot import Slot
 from eyeflow.svm.program import SiteKind
@@ -31,6 +34,20 @@ class _Summary:
     last_us: int
 
 
+@dataclass(slots=True)
+class _Arrival:
+    """An event on its way to the programs that listen; those in `unbounded` take it though they are full."""
+
+    subscription: Subscription
+    payload: Mapping[str, object]
+    time_us: int
+    now_us: int
+    key: str | None
+    only: frozenset[RunKey] | None = None
+    hops: int = 0
+    unbounded: frozenset[RunKey] = frozenset()
+
+
 def plain_text(text: str, characters_max: int) -> str:
     """Return a text that can be recorded: cut, and without the lone surrogates that JSON can carry."""
     return text[:characters_max].encode("utf-8", "replace").decode()
@@ -43,6 +60,7 @@ class Intake:
         self._listeners: dict[Subscription, list[tuple[RunningRule, int]]] = {}
         self._rejected: dict[tuple[RunKey | None, str, str, str], _Summary] = {}
         self._number = 0
+        self._has_candidates = False
         self.refused_receipts: list[Receipt] = []
         """Receipts whose rejection the next commit records."""
 
@@ -52,8 +70,28 @@ class Intake:
         for rule in rules:
             for subscription, index in subscriptions_of(rule):
                 listeners[subscription].append((rule, index))
+        for pairs in listeners.values():
+            pairs.sort(key=_is_active)  # a candidate first: what it cannot take, the active program acts on
         self._listeners = dict(listeners)
+        self._has_candidates = any(rule.key.slot is Slot.CANDIDATE for rule in rules)
         self._connect(rules)
+        self._pair(rules)
+
+    def _pair(self, rules: Collection[RunningRule]) -> None:
+        """Tell each program which other one of its rule runs, and where they are compared: with one that only watches.
+
+        One that has passed is kept warm to go back to it: that it differs is known.
+        """
+        by_key = {rule.key: rule for rule in rules}
+        for rule in rules:
+            rule.beside = by_key.get(candidate(rule.name) if rule.key.slot is Slot.ACTIVE else active(rule.name))
+        for rule in rules:
+            pair = [rule] if rule.beside is None else [rule, rule.beside]
+            watching = [one for one in pair if not one.acts and one.row.standing is Standing.ON_TRIAL]
+            if len(pair) < 2 or not watching:
+                rule.shadow = None
+            elif rule.shadow is None or rule.shadow is not pair[1].shadow:
+                rule.shadow = pair[1].shadow = Shadow()
 
     def _connect(self, rules: Collection[RunningRule]) -> None:
         """Tell each rule whom it must not get ahead of. In a circle none waits for another: none would run."""
@@ -85,83 +123,103 @@ class Intake:
 
     def _listening(self, event: IncomingEvent) -> list[tuple[RunningRule, int]]:
         listeners = self._listeners.get(event.subscription, [])
-        return [pair for pair in listeners if event.only is None or pair[0].key in event.only]
+        return listeners if event.only is None else [pair for pair in listeners if pair[0].key in event.only]
+
+    def _waited_for(self, listeners: Sequence[tuple[RunningRule, int]], key: str | None) -> list[RunningRule]:
+        """Return the programs that an event's source and emitter wait for: the active ones, and who else acts on it.
+
+        A slow candidate that only watches must not hold up the active program. Where no other is, all are waited for:
+        somebody has to have recorded the event before it is acknowledged.
+        """
+        rules = [rule for rule, _ in listeners]
+        if not self._has_candidates:
+            return rules
+        return [rule for rule in rules if rule.key.slot is Slot.ACTIVE or rule.acts_on(key)] or rules
 
     def waits_for(self, event: IncomingEvent) -> list[RunningRule]:
         """Return the rules that have no room for the event: its source keeps it until there are none."""
         listeners = self._listening(event) if event.can_wait else []
-        return [rule for rule in _waited_for(listeners) if rule.is_full]
+        return [rule for rule in self._waited_for(listeners, event.key) if rule.is_full]
 
     def offer(self, event: IncomingEvent, now_us: int) -> None:
         """Queue an event for every rule that listens, or record why not."""
         listeners = self._listening(event)
-        self._number += 1
-        waited_for = len(_waited_for(listeners))
-        receipt = Receipt(max(1, waited_for), event.done)
+        receipt = Receipt(max(1, len(self._waited_for(listeners, event.key))), event.done)
         if not listeners:
             self._refuse(None, event.subscription, "no rule listens any more", now_us, receipt)
-        for rule, trigger in listeners:
-            own = receipt if rule.acts or waited_for == len(listeners) else None
-            if event.rejected:
-                self._refuse(rule, event.subscription, event.rejected, now_us, own)
-            else:
-                self._queue(rule, trigger, event.subscription, event.payload, event.time_us, now_us, own, 0)
+        arrival = _Arrival(event.subscription, event.payload, event.time_us, now_us, event.key, event.only)
+        self._hand_out(listeners, arrival, receipt, event.rejected)
 
-    def emit(
-        self,
-        emitter: RunningRule,
-        name: str,
-        payload: Mapping[str, object],
-        time_us: int,
-        now_us: int,
-        hops: int,
-        pending: tuple[int, int],
-    ) -> None:
+    def emit(self, event: Emitted, now_us: int, pending: tuple[int, int]) -> None:
         """Queue an event that a rule emitted; `pending` is its (seq, index) in the store, (0, 0) when it has none."""
-        subscription = Subscription(BUS_SOURCE, name)
+        subscription = Subscription(BUS_SOURCE, event.name)
         listeners = self._listeners.get(subscription, [])
-        self._number += 1
-        waited_for = len(_waited_for(listeners))
-        receipt = Receipt(max(1, waited_for), None, pending if pending[0] else None)
-        if not listeners or hops > HOPS_MAX:
+        receipt = Receipt(max(1, len(self._waited_for(listeners, event.key))), None, pending if pending[0] else None)
+        if not listeners or event.hops > HOPS_MAX:
             receipt.left = 1
             reason = f"the event came through more than {HOPS_MAX} rules" if listeners else "no rule listens any more"
             self._refuse(None, subscription, reason, now_us, receipt)
             return
         # An emitter that waits for its listener may go beyond the bound with what one round emits.
-        waits_for = {one.key for one in emitter.listeners}
+        unbounded = frozenset(one.key for one in event.rule.listeners)
+        arrival = _Arrival(subscription, event.payload, event.time_us, now_us, event.key, None, event.hops, unbounded)
+        self._hand_out(listeners, arrival, receipt)
+
+    def _hand_out(
+        self, listeners: Sequence[tuple[RunningRule, int]], arrival: _Arrival, receipt: Receipt, rejected: str = ""
+    ) -> None:
+        """Give an event to all programs that listen. Of the two of a rule one acts on it; that is fixed here."""
+        self._number += 1
+        waited_for = {rule.key for rule in self._waited_for(listeners, arrival.key)} if self._has_candidates else None
+        taken = set[str]()
         for rule, trigger in listeners:
-            own = receipt if rule.acts or waited_for == len(listeners) else None
-            bounded = rule.key not in waits_for
-            self._queue(rule, trigger, subscription, payload, time_us, now_us, own, hops, bounded=bounded)
+            own = receipt if waited_for is None or rule.key in waited_for else None
+            if rejected:
+                self._refuse(rule, arrival.subscription, rejected, arrival.now_us, own)
+            elif waited_for is None:
+                self._queue(rule, trigger, arrival, own, Actuation.PERFORM)
+            else:
+                self._share(rule, trigger, arrival, own, taken)
+
+    def _share(
+        self, rule: RunningRule, trigger: int, arrival: _Arrival, receipt: Receipt | None, taken: set[str]
+    ) -> None:
+        """Queue an event for one of the two programs of a rule. `taken`: rules whose candidate acts on it."""
+        if rule.key.slot is Slot.CANDIDATE:
+            acts = rule.acts_on(arrival.key) and self._is_shared(rule, arrival)
+        else:
+            acts = rule.name not in taken
+        if self._queue(rule, trigger, arrival, receipt, Actuation.PERFORM if acts else Actuation.WITHHOLD) and acts:
+            taken.add(rule.name)
+
+    def _is_shared(self, rule: RunningRule, arrival: _Arrival) -> bool:
+        """Say whether a candidate may act on an event: not on one that the active program has had by itself before."""
+        if arrival.only is None or rule.beside is None or rule.beside.key in arrival.only:
+            return True
+        return all(one is not rule.beside for one, _ in self._listeners.get(arrival.subscription, ()))
 
     def _queue(
-        self,
-        rule: RunningRule,
-        trigger: int,
-        subscription: Subscription,
-        payload: Mapping[str, object],
-        time_us: int,
-        now_us: int,
-        receipt: Receipt | None,
-        hops: int,
-        *,
-        bounded: bool = True,
-    ) -> None:
-        decoder = rule.decoders[trigger]
+        self, rule: RunningRule, trigger: int, arrival: _Arrival, receipt: Receipt | None, actuation: Actuation
+    ) -> bool:
+        """Queue an event for one program; False when it is refused and recorded so."""
+        decoder, now_us = rule.decoders[trigger], arrival.now_us
         assert decoder is not None, "only triggers with a source have listeners"
-        if not 0 <= time_us < TIME_US_MAX:
-            self._refuse(rule, subscription, "the event's time is out of range", now_us, receipt)
-        elif bounded and rule.is_full:
-            self._refuse(rule, subscription, "the rule does not keep up", now_us, receipt)
+        reason = ""
+        if not 0 <= arrival.time_us < TIME_US_MAX:
+            reason = "the event's time is out of range"
+        elif rule.is_full and rule.key not in arrival.unbounded:
+            reason = "the rule does not keep up"
         else:
             try:
-                inputs = decoder.from_mapping(payload)
+                inputs = decoder.from_mapping(arrival.payload)
             except RejectedEvent as error:
-                self._refuse(rule, subscription, str(error), now_us, receipt)
-                return
-            actuation = rule.row.actuation
-            rule.queue.append(QueuedEvent(trigger, inputs, time_us, now_us, receipt, hops, actuation, self._number))
+                reason = str(error)
+        if reason:
+            self._refuse(rule, arrival.subscription, reason, now_us, receipt)
+            return False
+        time_us, hops, number, key = arrival.time_us, arrival.hops, self._number, arrival.key
+        rule.queue.append(QueuedEvent(trigger, inputs, time_us, now_us, receipt, hops, actuation, number, key))
+        return True
 
     def drop_queue(self, rule: RunningRule, reason: str, now_us: int) -> None:
         """Reject everything that waits for a rule that goes away."""
@@ -210,14 +268,8 @@ def _rejected_body(key: RunKey | None, source: str, address: str, reason: str, s
     return RejectedBody(rule, source, address, reason, *counted, slot.value)
 
 
-def _waited_for(listeners: Iterable[tuple[RunningRule, int]]) -> list[RunningRule]:
-    """Return the programs that an event's source and emitter wait for: those that act on it.
-
-    A slow candidate whose actions are withheld must not hold up the active program. Where nobody acts, all are waited
-    for: somebody has to have recorded the event before it is acknowledged.
-    """
-    rules = [rule for rule, _ in listeners]
-    return [rule for rule in rules if rule.acts] or rules
+def _is_active(pair: tuple[RunningRule, int]) -> bool:
+    return pair[0].key.slot is Slot.ACTIVE
 
 
 def _reached(key: RunKey, direct: Mapping[RunKey, Mapping[RunKey, RunningRule]]) -> set[RunKey]:

@@ -59,6 +59,17 @@ class Lane:
         return len(self._queue) + len(self._under_way)
 
     @property
+    def oldest_seq(self) -> int:
+        """The lowest record number of an execution whose actions have not ended; 0: there is none."""
+        waiting = [dispatch for dispatch, *_ in self._under_way.values()] + [*self._queue][:1]
+        return min((dispatch.seq for dispatch in waiting), default=0)
+
+    @property
+    def next_seq(self) -> int:
+        """The record number of the execution whose actions start next; 0: there is none."""
+        return self._queue[0].seq if self._queue else 0
+
+    @property
     def busy(self) -> set[asyncio.Future[None]]:
         """What has to end before this lane has nothing to do, as far as it is not blocked."""
         if self.blocked_by is not None and not self.blocked_by.is_ready:

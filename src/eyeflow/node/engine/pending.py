@@ -15,7 +15,7 @@ from itertools import groupby
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.engine.core import event_payload
 from eyeflow.node.engine.engine import Engine
-from eyeflow.node.engine.rounds import Dispatch, PlannedAction
+from eyeflow.node.engine.rounds import Dispatch, Emitted, PlannedAction
 from eyeflow.node.engine.running import RunningRule
 from eyeflow.node.io.arguments import named_arguments
 from eyeflow.node.run_key import active
@@ -93,8 +93,8 @@ def _resumed(engine: Engine, decider: _Decider | None, row: PendingRow) -> Plann
         now_us = engine.clock.now_us()
         payload = event_payload(site, row.args, program.pins)
         # Its own time and hops: a listener decides as it would have, and rules that emit to each other still end.
-        time_us, pending = row.time_us or now_us, (row.seq, row.index)
-        engine.core.intake.emit(rule, site.capability, payload, time_us, now_us, row.hops, pending)
+        where = (row.time_us or now_us, 0, row.index, row.hops, row.event_key)
+        engine.core.intake.emit(Emitted(rule, site.capability, payload, *where), now_us, (row.seq, row.index))
         return None
     # A newer program of the rule may need no such driver, so that the configuration has none any more.
     if site.resource or namespace_of(site.capability) not in engine.drivers:

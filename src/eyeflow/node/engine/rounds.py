@@ -61,6 +61,7 @@ class Emitted:
     draft: int
     index: int
     hops: int
+    key: str | None = None
 
 
 @dataclass(slots=True)

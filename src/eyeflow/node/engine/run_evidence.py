@@ -54,9 +54,10 @@ class RunEvidence:
 
     def waited(self, latency_us: int) -> None:
         """Count how long an event took from its arrival to its commit."""
-        self.latency_us_sum += latency_us
-        if latency_us > self.latency_us_max:
-            self.latency_us_max = latency_us
+        if latency_us > 0:  # less only where the clock was set back meanwhile
+            self.latency_us_sum += latency_us
+            if latency_us > self.latency_us_max:
+                self.latency_us_max = latency_us
 
     def row(self, of: SlotRow) -> EvidenceRow:
         """Return the counts of the program `of` as the store keeps them."""

@@ -7,14 +7,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from eyeflow.base.clock import STEP_US_MIN
+from eyeflow.evidence.route import route
 from eyeflow.node.clock import Clock
 from eyeflow.node.engine.admission import Loaded, subscription_of
 from eyeflow.node.engine.rule_health import RuleHealth
 from eyeflow.node.engine.rule_host import RuleHost
 from eyeflow.node.engine.run_evidence import RunEvidence
+from eyeflow.node.engine.shadow import Shadow
 from eyeflow.node.io.ports import Driver, Subscription
 from eyeflow.node.run_key import RunKey
 from eyeflow.node.store.types import Actuation, SlotRow, StateRow
+from eyeflow.protocol.slot import Slot
 from eyeflow.svm.instance import Instance
 from eyeflow.svm.program import Program, TriggerKind, Value
 from eyeflow.svm.schema import PayloadDecoder
@@ -40,7 +43,8 @@ class QueuedEvent:
     """An event whose payload fits, waiting for one program. `hops` counts the rules it has come through.
 
     `actuation` is fixed when it arrives: whatever becomes of the slots meanwhile, one program acts on it. `number` is
-    the same for all programs that one event goes to, 0 for a timer.
+    the same for all programs that one event goes to, 0 for a timer. `key` decides which of two programs acts; None: the
+    event has none, and stands for its node.
     """
 
     trigger: int
@@ -51,6 +55,7 @@ class QueuedEvent:
     hops: int = 0
     actuation: Actuation = Actuation.PERFORM
     number: int = 0
+    key: str | None = None
 
 
 @dataclass(slots=True)
@@ -81,18 +86,43 @@ class RunningRule:
     """When the log was last told that it holds its sources back."""
     key: RunKey = field(init=False)
     """What it is called: its rule and its slot."""
-    acts: bool = field(init=False)
-    """Whether its actions reach the world. For one that only watches nobody waits: no source and no other rule."""
+    beside: RunningRule | None = field(default=None, compare=False, repr=False)
+    """The other program of its rule that runs: the active one of a candidate, the candidate of an active one."""
+    shadow: Shadow | None = field(default=None, compare=False, repr=False)
+    """Where the decisions of both are compared; None: they are not."""
     clock_step_us: int = 0
     """By how much the clock was set since the memory of its time words was last moved along."""
 
     def __post_init__(self) -> None:
-        self.key, self.acts = self.row.key, self.row.actuation is Actuation.PERFORM
+        self.key = self.row.key
 
     @property
     def name(self) -> str:
         """The rule's name, its id."""
         return self.key.rule
+
+    @property
+    def acts(self) -> bool:
+        """Whether actions of it reach the world. For one that only watches nobody waits: no source, no other rule."""
+        return self.row.actuation is Actuation.PERFORM
+
+    def acts_on(self, key: str | None) -> bool:
+        """Say whether it is the one that acts on events with this key; the other program of its rule then does not."""
+        if self.key.slot is Slot.CANDIDATE:
+            return _takes(self.row, key)
+        return self.beside is None or not _takes(self.beside.row, key)
+
+    @property
+    def acts_on_timers(self) -> bool:
+        """Whether it acts on its own timers, which have no key. The active one does if its candidate has none."""
+        if self.key.slot is Slot.CANDIDATE:
+            return self.row.keyless
+        return self.beside is None or not (self.beside.row.keyless and self.beside.has_timers)
+
+    @property
+    def has_timers(self) -> bool:
+        """Whether it has timers."""
+        return any(trigger.kind is not TriggerKind.SOURCE for trigger in self.program.triggers)
 
     @property
     def program(self) -> Program:
@@ -148,13 +178,18 @@ def start_rule(
     return rule
 
 
-def promoted(candidate: RunningRule, row: SlotRow, drivers: Mapping[str, Driver], clock: Clock) -> RunningRule:
-    """Return the program of a candidate under the key of `row`: with its state and clock, and counters from zero."""
-    health, loaded = RuleHealth(), candidate.loaded
+def moved(running: RunningRule, row: SlotRow, drivers: Mapping[str, Driver], clock: Clock) -> RunningRule:
+    """Return a program that goes on under the key of `row`: with its state and clock, and counters from zero."""
+    health, loaded = RuleHealth(), running.loaded
     host = RuleHost(row.key, loaded.program, drivers, health, clock)
-    shared = (candidate.instance, host, health, candidate.decoders)
+    shared = (running.instance, host, health, running.decoders)
     now_us = clock.now_us()
-    return RunningRule(row, loaded, *shared, now_us, candidate.saved_state, RunEvidence(now_us))
+    return RunningRule(row, loaded, *shared, now_us, running.instance.state_bytes(), RunEvidence(now_us))
+
+
+def _takes(row: SlotRow, key: str | None) -> bool:
+    """Say whether a candidate acts on events with this key."""
+    return row.keyless if key is None else row.share > 0 and route(row.key.rule, key) < row.share
 
 
 def subscriptions_of(rule: RunningRule) -> list[tuple[Subscription, int]]:

@@ -15,11 +15,12 @@ from eyeflow.node.engine.answers import refusal_of, unchanged
 from eyeflow.node.engine.core import Core
 from eyeflow.node.engine.engine import Engine
 from eyeflow.node.engine.run_evidence import RunEvidence
-from eyeflow.node.engine.running import RunningRule, start_rule
+from eyeflow.node.engine.running import RunningRule, moved, start_rule
 from eyeflow.node.engine.slot_table import Kept, SlotTable, is_same, wanted_again
 from eyeflow.node.io.ports import Driver
-from eyeflow.node.run_key import RunKey, active, previous
+from eyeflow.node.run_key import RunKey, active, candidate, previous
 from eyeflow.node.store.types import (
+    PASSED,
     Batch,
     Draft,
     RejectedRow,
@@ -61,8 +62,20 @@ class SlotChanges:
         """Keep `row` of the program that `here` is already, and that it passed if that is news of an active one."""
         passes = row.standing is Standing.PASSED and here.standing is not Standing.PASSED
         drafts = [self.table.passed(row, self._now_us)] if passes and row.key.slot is Slot.ACTIVE else []
-        async with self._engine.between_events(row.key):
+        async with self._engine.between_events(active(row.key.rule), row.key):
+            if (row.share, row.keyless) != (here.share, here.keyless):
+                await self._part(row.key.rule)
             await self._change(row.key.rule, *self._kept_as(here, row, drafts))
+
+    async def _part(self, rule: str) -> None:
+        """From now on other events go to each program of a rule: each decides first on what came to it until now.
+
+        Both are held between two events. Else an event could be acted on before an earlier one with its key.
+        """
+        waiting = {key: len(one.queue) for key, one in self._core.rules.items() if key.rule == rule}
+        for key, count in waiting.items():
+            await self._engine.run_out(key, count)
+        self._engine.actions.part(rule, self._engine.last_seq)
 
     def _kept_as(
         self, here: SlotRow, row: SlotRow, drafts: Sequence[Draft] = (), loaded: Loaded | None = None
@@ -127,10 +140,14 @@ class SlotChanges:
         if here and is_same(here, row):
             row = wanted_again(here, row)
         async with self._engine.between_events(active(row.key.rule), row.key):
-            if here and row.key in self._core.rules and is_same(here, row) and here.actuation is row.actuation:
+            if here and row.key in self._core.rules and is_same(here, row):
+                if (row.share, row.keyless) != (here.share, here.keyless):
+                    await self._part(row.key.rule)
                 again = replace(row, installed_us=here.installed_us)  # it has run since then
                 await self._change(row.key.rule, *self._kept_as(here, again, loaded=loaded))
                 return unchanged(again)
+            if row.key.slot is Slot.CANDIDATE:
+                await self._part(row.key.rule)
             new = start_rule(row, loaded, *self._world, self.table.idle.get(row.key))
             heir_of = self._core.rules.get(active(row.key.rule))
             if heir_of is not None:
@@ -144,7 +161,7 @@ class SlotChanges:
         async with self._engine.between_events(row.key):
             old = self.table.row(row.key)
             assert old is not None, "there is something to go back from"
-            row = replace(row, standing=Standing.PASSED, trial=None)
+            row = row.on(PASSED)
             new = self._with_kept_state(row, loaded)
             batch = self.table.rolled_back(row, begins(new), self._failed(old, reason, taken_back))
             return await self._commit(new, batch, lambda: self._core.put(new, self._now_us))
@@ -156,13 +173,29 @@ class SlotChanges:
         # Not lower than what it replaces: else an older manifest could come again.
         version = max(kept.manifest_version, here.manifest_version)
         row = replace(kept, key=here.key, manifest_version=version, installed_us=self._now_us)
+        warm = self._core.rules.get(candidate(row.key.rule))
+        if warm is not None and is_same(warm.row, kept) and not self.trusted.isdisjoint(warm.loaded.signers):
+            return await self._go_back_warm(warm, row, reason, taken_back)
         return await self._go_back(await self._load(kept.program), row, reason, taken_back)
+
+    async def _go_back_warm(self, warm: RunningRule, row: SlotRow, reason: str, taken_back: bool) -> InstallResult:
+        """Run the last known good program, which runs as candidate, as `row`: it has seen all events since."""
+        async with self._engine.between_events(row.key, warm.key):
+            self._engine.actions.part(row.key.rule, self._engine.last_seq)
+            old = self.table.row(row.key)
+            assert old is not None, "there is something to go back from"
+            new = moved(warm, row.on(PASSED), *self._world)
+            batch = self.table.rolled_back(new.row, begins(new), self._failed(old, reason, taken_back))
+            batch = replace(batch, drop_slots=[*batch.drop_slots, warm.key])
+            return await self._commit(new, batch, lambda: self._core.promote(new, self._now_us))
 
     async def _stop_program(self, row: SlotRow, why: str, reason: str, *, taken_back: bool = False) -> None:
         """Stop a program that is held between two events; with a `reason` it failed, and is kept aside."""
         failed = self._failed(row, reason, taken_back) if reason else None
         batch = self.table.dropped(row, self._now_us, failed)
-        await self._change(row.key.rule, batch, lambda: self._forget([row.key], batch, why))
+        # What a candidate decided for its share of the events is done; only a rule that goes takes its actions along.
+        stays = row.key.slot is Slot.CANDIDATE
+        await self._change(row.key.rule, batch, lambda: self._forget([row.key], batch, why, finishes=stays))
 
     def _with_kept_state(self, row: SlotRow, loaded: Loaded) -> RunningRule:
         try:
@@ -221,13 +254,15 @@ class SlotChanges:
         if row.key in self._core.rules:
             rule = self._core.rules[row.key]
             rule.row, rule.loaded, rule.evidence = row, loaded or rule.loaded, begins or rule.evidence
+            self._core.reroute(rule.name)
 
-    def _forget(self, keys: Sequence[RunKey], batch: Batch, why: str) -> None:
+    def _forget(self, keys: Sequence[RunKey], batch: Batch, why: str, *, finishes: bool = False) -> None:
         self.table.apply(batch)
         for key in keys:
             if key in self._core.rules:
                 self._core.remove(key, self._now_us, why)
-            self._engine.actions.cancel(key, why)
+            if not finishes:
+                self._engine.actions.cancel(key, why)
             self.refused.pop(key, None)
         self._engine.subscriptions_changed()
 

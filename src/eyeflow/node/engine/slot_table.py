@@ -117,6 +117,21 @@ class SlotTable:
         batch = self._activated(row, self._changed(SlotChange.PROMOTED, row), begins, old_kept)
         return replace(batch, drop_slots=[*batch.drop_slots, candidate(row.key.rule)])
 
+    def swapped(self, acts: tuple[SlotRow, Kept], beside: tuple[SlotRow, Kept], old_kept: Kept) -> Batch:
+        """Return what it writes that candidate and active program change places: their new rows, with their state."""
+        row, begins = acts
+        batch = self._activated(row, self._changed(SlotChange.SWAPPED, row), begins, old_kept)
+        kept = self.row(previous(row.key.rule))
+        if kept is not None and is_same(kept, row):  # it acts again itself: its older memory is of no use
+            batch = replace(batch, drop_slots=[kept.key])
+        other = _begun(batch.drafts[0], *beside)
+        return replace(
+            batch,
+            states=[*batch.states, *other.states],
+            put_slots=[*batch.put_slots, *other.put_slots],
+            put_evidence=[*batch.put_evidence, *other.put_evidence],
+        )
+
     def _activated(self, row: SlotRow, draft: Draft, begins: Kept, old_kept: Kept) -> Batch:
         """A program takes the active one's place, which is kept as last known good if it passed."""
         old, kept = self.row(row.key), previous(row.key.rule)

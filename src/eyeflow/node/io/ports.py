@@ -36,8 +36,10 @@ class IncomingEvent:
 
     `can_wait` says whether the source can be slowed down: then `deliver` waits while a rule has no room, and the event
     is never rejected for lack of it. One that cannot wait (an edge of a pin) is rejected and counted instead. `only`
-    names the rules that it is for, None: all that listen. `refused` is called instead of `done` when the buffer is full
-    and `on_full` is `reject-new`: a source that can tell its sender so sets it.
+    names the rules that it is for, None: all that listen. `key` is what the event is about, where it has a natural one:
+    of the two programs of a rule, one acts on all events with one key. None: the event stands for its node. `refused`
+    is called instead of `done` when the buffer is full and `on_full` is `reject-new`: a source that can tell its sender
+    so sets it.
     """
 
     subscription: Subscription
@@ -47,6 +49,7 @@ class IncomingEvent:
     rejected: str = ""
     can_wait: bool = True
     only: frozenset[RunKey] | None = None
+    key: str | None = None
     refused: Callable[[], None] | None = None
 
 

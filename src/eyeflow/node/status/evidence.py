@@ -8,7 +8,8 @@ from typing import Any
 from eyeflow.node.engine.run_evidence import counts_of
 from eyeflow.node.engine.running import RunningRule
 from eyeflow.node.store.types import EvidenceRow, RejectedRow, Standing
-from eyeflow.protocol.messages import Evidence, EvidenceStanding
+from eyeflow.protocol.messages import Difference, Evidence, EvidenceStanding
+from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.wire import REASON_CHARS_MAX, cut
 
 _STANDINGS = {Standing.ON_TRIAL: EvidenceStanding.TRIAL, Standing.PASSED: EvidenceStanding.PASSED}
@@ -23,6 +24,26 @@ def evidence_told(running: Iterable[RunningRule], taken_back: Iterable[RejectedR
         if failed.evidence is not None
     ]
     return tuple(sorted(told, key=lambda one: (one.rule, one.slot.value, one.began_us)))
+
+
+def differences_told(running: Iterable[RunningRule]) -> tuple[Difference, ...]:
+    """Return the newest events on which candidates that only watch decided otherwise, by audit record."""
+    found = [
+        Difference(
+            rule.name,
+            rule.loaded.program_id.hex(),
+            rule.row.deployment,
+            one.time_us,
+            one.active.seq,
+            one.candidate.seq,
+            one.active.actions,
+            one.candidate.actions,
+        )
+        for rule in running
+        if rule.shadow is not None and rule.key.slot is Slot.CANDIDATE
+        for one in rule.shadow.newest
+    ]
+    return tuple(sorted(found, key=lambda one: one.candidate_seq))
 
 
 def _message(row: EvidenceRow, standing: EvidenceStanding, reason: str = "") -> Evidence:

@@ -107,6 +107,8 @@ def _running(node: Reported, rule: RunningRule) -> dict[str, object]:
     kept, failed = node.installer.table.row(previous(rule.name)), node.installer.table.rejected(rule.name)
     return {
         "actuation": row.actuation.value,
+        "share": row.share,
+        "keyless": row.keyless,
         "standing": row.standing.value,
         "version": program.version,
         "priority": program.priority.name.lower(),

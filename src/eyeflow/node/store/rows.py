@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, cast
 
 import apsw
 
 from eyeflow.node.run_key import RunKey
 from eyeflow.node.store.types import (
-    Actuation,
     Batch,
     EvidenceRow,
     PendingRow,
@@ -25,7 +24,7 @@ from eyeflow.svm.program import Value
 
 _SLOT_COLUMNS = (
     "rule, slot, program_id, params, deployment, manifest_version, installed_us, standing, actuation, wanted_before, "
-    "trial"
+    "trial, share, keyless"
 )
 _COUNTS_FROM = [one.name for one in fields(EvidenceRow)].index("began_us")
 _PUT_PROGRAM = "INSERT OR REPLACE INTO programs VALUES (?, ?)"
@@ -37,16 +36,16 @@ _FORGET_PROGRAMS = """
     )
 """
 """A message that waits for its broker needs its program, also when two deployments have taken that one's slots."""
-_PUT_SLOT = f"INSERT OR REPLACE INTO slots ({_SLOT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_SLOT = f"INSERT OR REPLACE INTO slots ({_SLOT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _PUT_EVIDENCE = "INSERT OR REPLACE INTO evidence (rule, slot, program_id, deployment, counts) VALUES (?, ?, ?, ?, ?)"
 _PUT_STATE = "INSERT OR REPLACE INTO state (rule, slot, program_id, state) VALUES (?, ?, ?, ?)"
 _REJECTED_COLUMNS = "state, reason, rejected_us, evidence, taken_back"
 _PUT_REJECTED = (
     f"INSERT OR REPLACE INTO rejected ({_SLOT_COLUMNS}, {_REJECTED_COLUMNS}) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_PENDING_COLUMNS = "seq, idx, rule, slot, program_id, site, args, time_us, hops"
-_PUT_PENDING = f"INSERT INTO pending ({_PENDING_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PENDING_COLUMNS = "seq, idx, rule, slot, program_id, site, args, time_us, hops, event_key"
+_PUT_PENDING = f"INSERT INTO pending ({_PENDING_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 def write_rows(db: apsw.Connection, batch: Batch, first_seq: int) -> None:
@@ -85,7 +84,7 @@ def _slot_values(row: SlotRow) -> tuple[Any, ...]:
     params = encode([[name, value] for name, value in sorted(row.params.items())])
     wanted_by = (row.deployment, row.manifest_version, row.installed_us)
     how = (row.standing.value, row.actuation.value, encode(list(row.wanted_before)), _trial_bytes(row.trial))
-    return (*_key_values(row.key), row.program_id, params, *wanted_by, *how)
+    return (*_key_values(row.key), row.program_id, params, *wanted_by, *how, row.share, row.keyless)
 
 
 def _rejected_values(row: RejectedRow) -> tuple[Any, ...]:
@@ -114,7 +113,7 @@ def _trial(blob: bytes) -> Trial | None:
 
 def _pending_values(row: PendingRow, first_seq: int) -> tuple[Any, ...]:
     head = (first_seq + row.seq, row.index, *_key_values(row.key), row.program_id, row.site)
-    return (*head, encode(list(row.args)), row.time_us, row.hops)
+    return (*head, encode(list(row.args)), row.time_us, row.hops, row.event_key)
 
 
 def read_slots(db: apsw.Connection) -> tuple[SlotRow, ...]:
@@ -135,11 +134,14 @@ def _slot_row(
     actuation: str,
     wanted_before: bytes,
     trial: bytes,
+    share: int,
+    keyless: int,
     program: bytes,
 ) -> SlotRow:
     what = (RunKey(rule, Slot(slot)), program_id, program, _params(params))
-    how = (Standing(standing), Actuation(actuation), tuple(cast("list[str]", decode(wanted_before))), _trial(trial))
-    return SlotRow(*what, deployment, manifest_version, installed_us, *how)
+    before = tuple(cast("list[str]", decode(wanted_before)))
+    row = SlotRow(*what, deployment, manifest_version, installed_us, Standing(standing), before)
+    return replace(row, trial=_trial(trial), share=share, keyless=bool(keyless))
 
 
 def read_rejected(db: apsw.Connection) -> dict[str, RejectedRow]:
@@ -181,8 +183,8 @@ def read_pending(db: apsw.Connection) -> tuple[PendingRow, ...]:
     """Return the actions that had not ended, in the order they were recorded."""
     rows = db.execute(f"SELECT {_PENDING_COLUMNS} FROM pending ORDER BY seq, idx")
     return tuple(
-        PendingRow(seq, idx, RunKey(rule, Slot(slot)), program_id, site, _values(args), time_us, hops)
-        for seq, idx, rule, slot, program_id, site, args, time_us, hops in rows
+        PendingRow(seq, idx, RunKey(rule, Slot(slot)), program_id, site, _values(args), time_us, hops, event_key)
+        for seq, idx, rule, slot, program_id, site, args, time_us, hops, event_key in rows
     )
 
 

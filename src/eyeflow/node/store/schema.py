@@ -120,6 +120,13 @@ MIGRATIONS = (
         PRIMARY KEY (rule, slot)
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE slots ADD COLUMN share INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE slots ADD COLUMN keyless INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE rejected ADD COLUMN share INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE rejected ADD COLUMN keyless INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE pending ADD COLUMN event_key TEXT;
+    """,
 )
 """Number n brings a file of version n to version n + 1 (PRAGMA user_version)."""
 

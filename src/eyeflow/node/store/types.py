@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.node.run_key import RunKey
 from eyeflow.protocol.audit_bodies import Body
 from eyeflow.protocol.messages import Trial
+from eyeflow.protocol.slot import Slot
 from eyeflow.svm.program import Value
 
 
@@ -30,13 +31,26 @@ class Standing(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """On what terms a program is wanted: whether it has passed and, if not, how this node judges it by itself."""
+    """On what terms a program is wanted: whether it has passed and, if not, how this node judges it by itself.
+
+    A candidate acts on events whose key falls into `share` (hundredths of a percent) and, if `keyless`, on others.
+    """
 
     standing: Standing = Standing.ON_TRIAL
     trial: Trial | None = None
+    share: int = 0
+    keyless: bool = False
 
 
 ON_TRIAL, PASSED = Terms(), Terms(Standing.PASSED)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """By which deployment, and on what terms, a program is wanted."""
+
+    deployment_id: str
+    terms: Terms = ON_TRIAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +65,28 @@ class SlotRow:
     manifest_version: int
     installed_us: int
     standing: Standing = Standing.ON_TRIAL
-    actuation: Actuation = Actuation.PERFORM
     wanted_before: tuple[str, ...] = ()
     """Other deployments that wanted it while it ran, the newest first: a way back may name any of them."""
     trial: Trial | None = None
     """How it is judged while it is on trial; None: nobody asked this node to judge it."""
+    share: int = 0
+    keyless: bool = False
+
+    @property
+    def actuation(self) -> Actuation:
+        """Whether any of its actions reach the world: a candidate may only watch."""
+        watches = self.key.slot is Slot.CANDIDATE and not self.share and not self.keyless
+        return Actuation.WITHHOLD if watches else Actuation.PERFORM
+
+    def on(self, terms: Terms) -> SlotRow:
+        """Return the same program on other terms."""
+        how = {"standing": terms.standing, "trial": terms.trial}
+        return replace(self, **how, **self.shared(terms))  # type: ignore[arg-type]
+
+    def shared(self, terms: Terms) -> dict[str, int]:
+        """Return what `terms` say of the events that it acts on: only a candidate has a share."""
+        is_candidate = self.key.slot is Slot.CANDIDATE
+        return {"share": terms.share if is_candidate else 0, "keyless": terms.keyless and is_candidate}
 
     @property
     def deployments(self) -> tuple[str, ...]:
@@ -115,7 +146,7 @@ class PendingRow:
     """An action that is recorded and not yet known to have ended: number `index` of the execution at `seq`.
 
     In a batch, where no seq is known yet, `seq` is the index of the execution's draft. `time_us` and `hops` go on with
-    an emitted event: the time of the event that it comes from, and the rules it has come through.
+    an emitted event: the time of the event that it comes from, and the rules it has come through. So does `event_key`.
     """
 
     seq: int
@@ -126,6 +157,7 @@ class PendingRow:
     args: tuple[Value, ...]
     time_us: int = 0
     hops: int = 1
+    event_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -227,6 +227,89 @@ def test_what_the_node_took_back_stays_so_until_its_manifest_wants_something_els
     asyncio.run(test())
 
 
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_manifest_that_wants_both_in_the_place_of_the_other_swaps_them(tmp_path: Path, crash: bool) -> None:
+    """Both keep their state, and nothing is fetched or staged anew."""
+
+    async def test() -> None:
+        manifests = Manifests(await NodeSim.started(tmp_path), tmp_path)
+        await manifests.active(1, "first")
+        await manifests.want((1, Slot.ACTIVE), (50, Slot.CANDIDATE), deployment="new")
+        for number in range(3):
+            await manifests.sim.send("t", number=number)
+        await manifests.sim.turns()
+        results = await manifests.want((50, Slot.ACTIVE), (1, Slot.CANDIDATE), deployment="new", trial=TRIAL)
+        assert [(one.slot, one.state) for one in results] == [
+            (Slot.ACTIVE, RuleState.INSTALLED),
+            (Slot.CANDIDATE, RuleState.INSTALLED),
+        ]
+        if crash:
+            manifests = await crashed(manifests, tmp_path)
+        rules = manifests.sim.node.engine.core.rules
+        assert manifests.memory == 1 + 3 * 50
+        assert rules[candidate("counter")].instance.state_values()["n"] == 1 + 3
+        assert [one.change for one in manifests.sim.bodies(SlotBody)] == [SlotChange.SWAPPED]
+        await manifests.want((50, Slot.ACTIVE), (1, Slot.CANDIDATE), deployment="new", trial=TRIAL)
+        await manifests.want((1, Slot.ACTIVE), (50, Slot.CANDIDATE), deployment="new")
+        assert manifests.memory == 4, "back at once"
+        await manifests.want((1, Slot.ACTIVE), deployment="first")
+        assert manifests.memory == 4 and candidate("counter") not in manifests.sim.node.engine.core.rules
+        await manifests.sim.stop()
+
+    asyncio.run(test())
+
+
+def test_a_swap_that_the_disk_refuses_changes_nothing_and_is_said(tmp_path: Path) -> None:
+    async def test() -> None:
+        manifests = Manifests(await NodeSim.started(tmp_path), tmp_path)
+        await manifests.active(1, "first")
+        await manifests.want((1, Slot.ACTIVE), (2, Slot.CANDIDATE))
+        commit = manifests.sim.store.commit
+
+        def refuse(batch: Batch) -> Committed:
+            raise StorageError("the disk failed", cause="in the test", next_step="", full=False)
+
+        manifests.sim.store.commit = refuse  # type: ignore[method-assign]
+        results = await manifests.want((2, Slot.ACTIVE), (1, Slot.CANDIDATE))
+        assert [one.state for one in results] == [RuleState.REFUSED] * 2
+        assert all(one.reason.startswith("storage") for one in results)
+        manifests.sim.store.commit = commit  # type: ignore[method-assign]
+        await manifests.sim.advance(60_000_000)
+        rows = manifests.sim.node.installer.table
+        assert {key.slot: row.program_id.hex() for key in rows.keys_of("counter") if (row := rows.row(key))} == {
+            Slot.ACTIVE: id_of(1),
+            Slot.CANDIDATE: id_of(2),
+        }
+        await manifests.sim.stop()
+
+    asyncio.run(test())
+
+
+def test_the_share_of_a_candidate_follows_its_manifest(tmp_path: Path) -> None:
+    async def test() -> None:
+        manifests = Manifests(await NodeSim.started(tmp_path), tmp_path)
+        await manifests.active(1, "first")
+        for share, keyless in ((1_000, False), (10_000, True), (0, False)):
+            manifests.version += 1
+            entries = (
+                ManifestEntry("counter", id_of(1), "first", (), Slot.ACTIVE),
+                ManifestEntry("counter", id_of(2), "new", (), Slot.CANDIDATE, share, keyless, TRIAL),
+            )
+            manifest = WantedManifest("c" * 64, "sim", manifests.version, 1, entries)
+            data = {id_of(one): rule(one) for one in (1, 2)}
+            results = await manifests.link._apply(Apply(manifest, random.randbytes(32), data, frozenset()))
+            assert {one.state for one in results} == {RuleState.INSTALLED}
+            shown = manifests.sim.rule("counter", "candidate")
+            assert (shown["share"], shown["keyless"]) == (share, keyless)
+            assert shown["actuation"] == ("perform" if share else "withhold")
+            manifests = await crashed(manifests, tmp_path)
+            shown = manifests.sim.rule("counter", "candidate")
+            assert (shown["share"], shown["keyless"]) == (share, keyless)
+        await manifests.sim.stop()
+
+    asyncio.run(test())
+
+
 async def crashed(manifests: Manifests, path: Path) -> Manifests:
     """The same node after a crash, and the link that it has then."""
     manifests.sim.crash()

@@ -13,9 +13,10 @@ from components.node_sim import NodeSim
 from eyeflow.node.control import InstallOutcome, InstallResult
 from eyeflow.node.engine import core as core_module
 from eyeflow.node.engine import slot_table
+from eyeflow.node.engine.intake import Intake
 from eyeflow.node.engine.running import EVENTS_MAX
 from eyeflow.node.run_key import RunKey, active, candidate, previous
-from eyeflow.node.store.types import Actuation, Standing
+from eyeflow.node.store.types import Actuation, Standing, Terms
 from eyeflow.protocol.audit_bodies import (
     ActionResultBody,
     Disposition,
@@ -29,6 +30,8 @@ from eyeflow.protocol.audit_bodies import (
 from eyeflow.protocol.slot import Slot
 
 S = 1_000_000
+ALL = Terms(share=10_000, keyless=True)
+"""A candidate that acts on everything."""
 SENT, WITHHELD = int(Disposition.SENT), int(Disposition.WITHHELD)
 
 
@@ -109,12 +112,14 @@ def test_a_candidate_runs_beside_the_active_program_and_only_watches(tmp_path: P
     run(test())
 
 
-def test_control_a_candidate_that_acts_is_noticed(tmp_path: Path) -> None:
-    """With the actuation turned around, the candidate's messages are seen beside those of the active program."""
+def test_control_a_candidate_that_acts_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where both act, the candidate's messages are seen beside those of the active program."""
+    queue = Intake._queue
+    monkeypatch.setattr(Intake, "_queue", lambda self, *args: queue(self, *args[:-1], Actuation.PERFORM))
 
     async def test() -> None:
         sim = await NodeSim.started(tmp_path, counter(1))
-        ok(await sim.stage(counter(2), 2, Actuation.PERFORM))
+        ok(await sim.stage(counter(2), 2))
         await send(sim, 1)
         await sim.turns()
         assert sorted(said(sim)) == ["v1 1", "v2 1"]
@@ -235,7 +240,7 @@ def test_events_that_come_during_a_promotion_run_once(
 ) -> None:
     """The old program's last round is being written while more events arrive. The control does not match the copies."""
     if control:
-        monkeypatch.setattr(core_module, "_acting", lambda candidate, active: list(candidate))
+        monkeypatch.setattr(core_module, "acting", lambda candidate, active: list(candidate))
 
     async def test() -> None:
         sim = await NodeSim.started(tmp_path, counter(1))
@@ -434,7 +439,7 @@ def test_messages_of_a_promoted_candidate_come_before_those_it_sends_as_active(t
     async def test() -> None:
         sim = await NodeSim.started(tmp_path)
         sim.drivers["log"].duration_s["log.info"] = 5.0
-        ok(await sim.stage(counter(1), 1, Actuation.PERFORM))
+        ok(await sim.stage(counter(1), 1, ALL))
         await send(sim, 1)
         await sim.node.engine.turn()
         ok(await sim.node.promote("counter"))
@@ -450,7 +455,7 @@ def test_what_a_candidate_had_sent_is_sent_again_after_its_promotion_and_a_crash
     async def test() -> None:
         sim = await NodeSim.started(tmp_path)
         sim.drivers["log"].set_ready(False)
-        ok(await sim.stage(counter(1), 1, Actuation.PERFORM))
+        ok(await sim.stage(counter(1), 1, ALL))
         await send(sim, 1)
         await sim.node.engine.turn()
         ok(await sim.node.promote("counter"))

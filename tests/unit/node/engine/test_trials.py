@@ -232,7 +232,7 @@ async def beside(path: Path, source: str) -> NodeSim:
     sim = await NodeSim.started(path)
     await install(sim, counter(1), 1, None)
     terms = Terms(Standing.ON_TRIAL, TRIAL)
-    result = await sim.node.stage(program(source), {}, "d2", 2, terms=terms)
+    result = await sim.node.stage(program(source), {}, "d2", 2, terms)
     assert result.code == "", result
     return sim
 
@@ -257,7 +257,7 @@ def test_what_makes_both_fail_condemns_no_candidate(tmp_path: Path) -> None:
     async def test() -> None:
         sim = await NodeSim.started(tmp_path)
         await install(sim, counter(1, bad=True), 1, None)
-        await sim.node.stage(program(counter(2, bad=True)), {}, "d2", 2, terms=Terms(Standing.ON_TRIAL, TRIAL))
+        await sim.node.stage(program(counter(2, bad=True)), {}, "d2", 2, Terms(Standing.ON_TRIAL, TRIAL))
         for _ in range(10):
             await send(sim, *[BAD] * 20)
             assert await sim.node.trials.look()

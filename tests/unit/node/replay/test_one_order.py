@@ -137,7 +137,7 @@ def test_control_a_timer_that_queues_last_is_noticed(tmp_path: Path, monkeypatch
     source = random_rule(random.Random(1))
     expected = in_test(source, [S, S, 2 * S])
     assert in_node(tmp_path / "right", source, [S, S, 2 * S]) == expected
-    monkeypatch.setattr(core_module, "_queue_timer", last)
+    monkeypatch.setattr(core_module, "queue_timer", last)
     assert in_node(tmp_path / "wrong", source, [S, S, 2 * S]) != expected
 
 

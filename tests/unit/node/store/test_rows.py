@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from eyeflow.node.run_key import RunKey
 from eyeflow.node.store.store import Store
 from eyeflow.node.store.types import (
-    Actuation,
     Batch,
     BufferLimits,
     Draft,
@@ -51,7 +50,8 @@ slot_rows = st.builds(
     manifest_version=naturals,
     installed_us=int64,
     standing=st.sampled_from(Standing),
-    actuation=st.sampled_from(Actuation),
+    share=st.integers(0, 10_000),
+    keyless=st.booleans(),
     wanted_before=st.lists(texts, max_size=3).map(tuple),
     trial=st.none() | trials,
 ).map(lambda row: replace(row, program=b"program " + row.program_id))

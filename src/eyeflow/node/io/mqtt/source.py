@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from eyeflow.base.clock import NowUs, wall_clock_us
 from eyeflow.node.io.mqtt.publisher import Publisher
 from eyeflow.node.io.mqtt.subscriber import Message, Subscriber
+from eyeflow.node.io.mqtt.topics import has_wildcard
 from eyeflow.node.io.payloads import UnreadablePayload, decode_object
 from eyeflow.node.io.ports import Deliver, IncomingEvent, Subscription
 
@@ -57,7 +58,8 @@ class MqttSource:
         except UnreadablePayload as error:
             payload, rejected = {}, str(error)
         for subscription, only in wanted:
-            await deliver(IncomingEvent(subscription, payload, now_us, done, rejected, only=only))
+            key = message.topic if has_wildcard(subscription.address) else None
+            await deliver(IncomingEvent(subscription, payload, now_us, done, rejected, only=only, key=key))
 
 
 def _after(count: int, function: Callable[[], None]) -> Callable[[], None]:

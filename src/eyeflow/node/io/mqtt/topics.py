@@ -68,6 +68,11 @@ def overlaps(one: str, other: str) -> bool:
     return len(left) == len(right) or longer[common:] == ["#"]
 
 
+def has_wildcard(topic_filter: str) -> bool:
+    """Tell whether messages of several topics fit a filter."""
+    return any(level in ("+", "#") for level in without_share(topic_filter).split("/"))
+
+
 def without_covered(filters: Collection[str]) -> frozenset[str]:
     """Return the filters that no other one covers: a broker may send a message once for each filter it fits."""
     unique = frozenset(filters)

@@ -96,6 +96,9 @@ def test_a_message_reaches_each_matching_rule_once_although_filters_overlap(brok
         ]  # fmt: skip
         assert {event.payload["topic"] for event in engine.events} == {"plant/a/temp", "plant/b/temp", "other"}
         assert {event.time_us for event in engine.events} == {42}
+        keys = {(event.subscription.address, event.payload["n"]): event.key for event in engine.events}
+        assert keys["plant/#", 1] == keys["plant/+/temp", 1] == "plant/a/temp" and keys["plant/#", 2] == "plant/b/temp"
+        assert keys["plant/a/temp", 1] is keys["other", 3] is None, "one topic is no key: all its events are alike"
 
     asyncio.run(scenario())
 
