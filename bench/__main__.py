@@ -26,6 +26,7 @@ NAMES = (
     "startup",
     "mcu",
     "verdicts",
+    "folder",
 )
 """The modules of this package that measure; each has `report()`."""
 

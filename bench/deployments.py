@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.measure import Report, Row
-from eyeflow.coordinator.deployments import Change, Draft
+from eyeflow.coordinator.choosing import Where
+from eyeflow.coordinator.drafts import Change, Draft
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.store.cluster_store import Reading, Writing
 from eyeflow.coordinator.store.sqlite_store import SqliteStore
@@ -69,8 +70,9 @@ async def deploy_to(count: int) -> Spent:
 
 
 async def _deploy(hub: Hub, names: list[str]) -> None:
-    draft = Draft((Change("pump", PROGRAM),), None, "immediate", Rollback.ON_ERROR)
+    draft = Draft((Change("pump", PROGRAM),), Where(), "immediate", Rollback.ON_ERROR)
     made = await hub.deployments.deploy(draft, hub.clock(), "bench")
+    assert made is not None
     versions = await hub.store.read(_versions)
     await asyncio.gather(*(hub.deployments.sent(name, versions[name], hub.clock()) for name in names))
     results = (RuleResult("pump", PROGRAM, RuleState.INSTALLED),)

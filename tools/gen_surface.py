@@ -39,6 +39,7 @@ PATHS = "A command is named by its words after `eyeflow`; the empty name is `eye
 TABLES = {
     "MODULES": ("dict[str, str]", "Which module of `eyeflow.cli` registers a command."),
     "COMMANDS": ("dict[str, Words]", f"The commands of each group. {PATHS}"),
+    "ALONE": ("dict[str, str]", "The groups that do something without a command: what."),
     "OPTIONS": ("dict[str, tuple[Option, ...]]", "The options of each command whose options are fixed."),
     "ARGUMENTS": ("dict[str, tuple[tuple[bool, Words], ...]]", "Of each argument: does it repeat, and its values."),
 }
@@ -127,6 +128,8 @@ def page() -> str:
         pages[path] = command.get_help(context)
         if hasattr(command, "commands"):
             tables["COMMANDS"][path] = words(command.shell_complete(context, ""))
+            if command.invoke_without_command and path:
+                tables["ALONE"][path] = " ".join((command.help or "").split())
         if not context.ignore_unknown_options:
             tables["OPTIONS"][path] = options(command, context)
             tables["ARGUMENTS"][path] = arguments(command, context)

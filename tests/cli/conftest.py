@@ -28,6 +28,11 @@ class Ran:
     def json(self) -> Any:
         return json.loads(self.out)
 
+    @property
+    def lines(self) -> list[Any]:
+        """The JSON documents that were printed, one a line."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
 
 Command = Callable[..., Ran]
 

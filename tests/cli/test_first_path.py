@@ -56,6 +56,7 @@ class Cluster:
     def __init__(self, eyeflow: Command, environment: dict[str, str], folder: Path) -> None:
         self.eyeflow, self.environment, self.folder = eyeflow, environment, folder
         self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self.url = ""
 
     def start(self, name: str, *arguments: str) -> Path:
         log = self.folder / f"{name}.log"
@@ -74,7 +75,8 @@ class Cluster:
         before = len(self._lines())
         self.start("coordinator", "coordinator", "start", "--port", str(port), "--json")
         until(lambda: len(self._lines()) > before, "the coordinator listens")
-        return str(json.loads(self._lines()[-1])["url"])
+        self.url = str(json.loads(self._lines()[-1])["url"])
+        return self.url
 
     def _lines(self) -> list[str]:
         log = self.folder / "coordinator.log"
@@ -156,12 +158,12 @@ def test_the_first_path(cluster: Cluster, eyeflow: Command, ticker: Path, tmp_pa
 
     with shown_on_failure(log, tmp_path / "coordinator.log"):
         deployed = eyeflow("deploy", ticker, "--nodes", "node-a", "--param", "level=2.5", "--json")
-        assert deployed.code == 0 and deployed.json["state"] == "succeeded", deployed.out + deployed.err
+        assert deployed.code == 0 and deployed.lines[-1]["state"] == "succeeded", deployed.out + deployed.err
         until(lambda: "third tick, level 2.5" in log.read_text(), "the rule acts, with its parameter")
 
         # A node that is away gets the program when it comes.
         waits = eyeflow("deploy", ticker, "--nodes", "node-b", "--timeout", "1", "--json")
-        assert waits.code == 0 and waits.json["nodes"][0]["state"] == "waiting"
+        assert waits.code == 0 and waits.lines[-1]["nodes"][0]["state"] == "waiting"
         cluster.node("node-b")
         until(lambda: cluster.executions("node-b") > 0, "node-b runs it")
 
@@ -222,7 +224,9 @@ def test_foreign_and_ungranted_programs_are_refused(
     eyeflow("keys", "new")
     cluster.join("node-a", cluster.coordinator())
     cluster.node("node-a", "--grants-allow", "log.*")
-    until(lambda: eyeflow("nodes", "node-a", "--json").json["facts"] is not None, "the node told what it grants")
+    until(
+        lambda: eyeflow("nodes", "show", "node-a", "--json").json["facts"] is not None, "the node told what it grants"
+    )
     plan = eyeflow("deploy", ticker, "--all", "--dry-run")
     assert plan.code == 1
     assert "cannot run it: does not grant gpio.set_pin, which `ticker` needs" in plan.out

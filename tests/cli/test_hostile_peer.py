@@ -34,7 +34,9 @@ def test_what_a_hostile_node_reports_steers_no_terminal(cluster: Cluster, eyeflo
     start_peer(cluster, "node-a")
     with shown_on_failure(cluster.folder / "coordinator.log", cluster.folder / "node-a.log"):
         until(lambda: "fake" in json.dumps(eyeflow("status", "--json").json), "the node has reported")
-        assert HOSTILE in _texts(eyeflow("nodes", "node-a", "--json").json), "the control: it is hostile in the store"
+        assert HOSTILE in _texts(eyeflow("nodes", "show", "node-a", "--json").json), (
+            "the control: it is hostile in the store"
+        )
         deployed = eyeflow("deploy", ticker, "--all")
         assert deployed.code == 1 and "fake" in deployed.out + deployed.err
         named = eyeflow("tokens", "new", HOSTILE)
@@ -47,9 +49,9 @@ def test_what_a_hostile_node_reports_steers_no_terminal(cluster: Cluster, eyeflo
                 for line in (
                     ("status",),
                     ("nodes",),
-                    ("nodes", "node-a"),
+                    ("nodes", "show", "node-a"),
                     ("deployments",),
-                    ("deployments", identity),
+                    ("deployments", "show", identity),
                     ("tokens", "list"),
                     ("node", "status", "--config", str(cluster.config("node-a"))),
                     ("audit", "show", "--config", str(cluster.config("node-a"))),
@@ -58,7 +60,10 @@ def test_what_a_hostile_node_reports_steers_no_terminal(cluster: Cluster, eyeflo
             },
         }
         assert {name: steering(ran.out + ran.err) for name, ran in shown.items()} == {name: [] for name in shown}
-        assert ESCAPED in eyeflow("nodes", "node-a").out and ESCAPED in eyeflow("deployments", identity).out
+        assert (
+            ESCAPED in eyeflow("nodes", "show", "node-a").out
+            and ESCAPED in eyeflow("deployments", "show", identity).out
+        )
         log = (cluster.folder / "coordinator.log").read_text()
         assert steering(log) == [] and "Traceback" not in log
 

@@ -54,7 +54,7 @@ def test_no_field_has_an_underscore(
     assert eyeflow("compile", rule).code == 0
     until(lambda: cluster.executions("node-a") > 1, "the rule runs")
     for command in (
-        *(("status",), ("nodes",), ("nodes", "node-a"), ("deployments",), ("tokens", "list"), ("keys", "list")),
+        *(("status",), ("nodes",), ("nodes", "show", "node-a"), ("deployments",), ("tokens", "list"), ("keys", "list")),
         *(("node", "status", *config), ("audit", "verify", *config), ("audit", "show", *config), ("keys", "show")),
         *(("check", rule), ("compile", rule), ("inspect", rule.with_suffix(".svm")), ("test", rule, "--cov")),
         *(("run", rule, "--events", recording), ("coordinator", "join-token"), ("explain", "EF0203"), ("mcu", "chips")),

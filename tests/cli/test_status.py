@@ -56,11 +56,11 @@ def test_a_failed_port_a_refusal_and_a_removed_rule(
         # The source has the name of a driver that is up.
         listens = f"port http  failed  cannot listen for webhooks on 127.0.0.1:{port}: "
         until(lambda: listens in eyeflow("status").out, "the webhooks that cannot listen are shown")
-        assert listens in eyeflow("nodes", "node-a").out
+        assert listens in eyeflow("nodes", "show", "node-a").out
 
         row = eyeflow("nodes").out.splitlines()[1]
-        assert row.startswith("node-a  connected") and row in eyeflow("nodes", "node-a").out
-        assert eyeflow("nodes", "node-a", "--accept").out.startswith("node-a is accepted: ")
+        assert row.startswith("node-a  connected") and row in eyeflow("nodes", "show", "node-a").out
+        assert eyeflow("nodes", "accept", "node-a").out.startswith("node-a is accepted: ")
 
         # What ran is not granted any more.
         cluster.stop("node-a")
@@ -74,5 +74,5 @@ def test_a_failed_port_a_refusal_and_a_removed_rule(
         # A rule that is gone is not shown any more.
         assert eyeflow("remove", "hook", "--all").code == 0
         until(lambda: "hook" not in eyeflow("status").out, "the removed rule is forgotten")
-        assert [one["rule"] for one in eyeflow("nodes", "node-a", "--json").json["rules"]] == ["ticker"]
+        assert [one["rule"] for one in eyeflow("nodes", "show", "node-a", "--json").json["rules"]] == ["ticker"]
         assert cluster.stop("node-a") == 0 and cluster.stop("coordinator") == 0

@@ -19,7 +19,7 @@ def test_a_deployment_does_not_wait_for_offline_nodes(cluster: Cluster, eyeflow:
     assert nobody.code == 0, nobody.err
     assert "node-a: offline, gets it as soon as it connects" in nobody.err
     assert "waits for node-a, node-b: they get it as soon as they connect" in nobody.out
-    assert "eyeflow deployments d-" in nobody.out
+    assert "eyeflow deployments show d-" in nobody.out
     cluster.node("node-a")
     until(lambda: cluster.executions("node-a") > 0, "it gets it when it connects")
     mixed = eyeflow("deploy", ticker, "--all", "--param", "level=2", "--timeout", "3600")

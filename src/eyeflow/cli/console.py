@@ -189,6 +189,52 @@ def progress(text: str) -> Iterator[None]:
         yield
 
 
+def is_terminal() -> bool:
+    """Say whether progress goes to a terminal that can draw over what it shows."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+class LivePicture:
+    """A table between lines of text, drawn again in place on a terminal's stderr; the last one stays."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._live = Live(console=Console(stderr=True), auto_refresh=False)
+
+    def __enter__(self) -> LivePicture:
+        sys.stdout.flush()
+        self._live.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._live.stop()
+
+    def draw(self, above: list[str], headers: list[str], rows: list[list[str]], below: list[str]) -> None:
+        """Draw this in place of what was drawn before; rows beyond the height of the terminal are counted only."""
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        room = max(3, self._live.console.size.height - len(above) - len(below) - 3)
+        grid = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+        for header in headers:
+            grid.add_column(Text(header))
+        for row in rows[:room]:
+            grid.add_row(*(Text(visible(cell), style=_rich_style(cell)) for cell in row))
+        more = [f"and {len(rows) - room} more"] if len(rows) > room else []
+        lines = [Text(visible(line)) for line in above]
+        ends = [Text(visible(line)) for line in [*more, *below]]
+        self._live.update(Group(*lines, *([grid] if rows else []), *ends), refresh=True)
+
+
+def _rich_style(state: str) -> str:
+    if not use_color(sys.stderr):
+        return ""
+    return "green" if state in GOOD else "red" if state in BAD else ""
+
+
 TERMINATED = 143
 """Exit code after SIGTERM: 128 + 15, as shells expect."""
 
@@ -213,8 +259,8 @@ def finish(code: ExitCode) -> None:
         raise typer.Exit(int(code))
 
 
-GOOD = {"installed", "succeeded", "running", "up"}
-BAD = {"refused", "failed", "silent"}
+GOOD = {"installed", "succeeded", "running", "up", "pass", "connected"}
+BAD = {"refused", "failed", "silent", "fail"}
 
 
 def colored(state: str) -> str:

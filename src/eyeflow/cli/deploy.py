@@ -1,19 +1,19 @@
-"""Commands on the cluster: deploy, status, deployments, nodes."""
+"""The commands that change what nodes run: `eyeflow deploy`, `diff` and `remove`."""
 
 from __future__ import annotations
 
-import sys
-from datetime import UTC, datetime
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from eyeflow.base.errors import ExitCode, EyeflowError
-from eyeflow.cli import compiling, rollout_options
+from eyeflow.cli import choosing, compiling, folder, rollout_options
 from eyeflow.cli.cluster import connect
-from eyeflow.cli.console import JsonFlag, colored, finish, note, paint, say, say_json, table
+from eyeflow.cli.console import JsonFlag, counted, finish, note, say, say_json, table
 from eyeflow.cli.files import read_program, usage_error
+from eyeflow.cli.following import follow, tell_end
 from eyeflow.cli.plans import is_possible, say_plan
 from eyeflow.cli.rollout_options import Strategy
 
@@ -27,16 +27,19 @@ Json = dict[str, Any]
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command("deploy")(deploy)
-    app.command("deployments")(deployments)
-    app.command("status")(status)
-    app.command("nodes")(nodes)
+    app.command("diff")(diff)
     app.command("remove")(remove)
 
 
 def deploy(
-    rule: Annotated[Path, typer.Argument(help="A rule (.eye), compiled and signed now, or a signed program (.svm).")],
-    nodes_: Annotated[str, typer.Option("--nodes", metavar="A,B", help="The nodes, by name.")] = "",
-    all_: Annotated[bool, typer.Option("--all", help="All nodes of the cluster.")] = False,
+    rule: Annotated[
+        Path,
+        typer.Argument(help="A rule (.eye) or a folder of rules, compiled and signed now, or a signed program (.svm)."),
+    ],
+    nodes: choosing.Nodes = "",
+    label: choosing.Label = None,
+    all_: choosing.All = False,
+    exclude: choosing.Exclude = "",
     strategy: rollout_options.StrategyOption = Strategy.IMMEDIATE,
     batch: rollout_options.Batch = "",
     observe: rollout_options.Observe = "",
@@ -45,61 +48,60 @@ def deploy(
     failures_max: rollout_options.Failures = None,
     rollback: rollout_options.Rollback = True,
     param: Annotated[
-        list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="Set a parameter of the rule.")
+        list[str] | None,
+        typer.Option("--param", metavar="NAME=VALUE", help="Set a parameter; of a folder: RULE.NAME=VALUE."),
     ] = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="With a folder: remove the rules of the nodes that are not in it.")
+    ] = False,
     sign: Annotated[str, typer.Option("--sign", metavar="KEY", help="The key to sign a rule with.")] = "default",
-    wait: Annotated[
-        bool, typer.Option("--wait/--no-wait", help="Wait until the connected nodes have reported.")
-    ] = True,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it to its end.")] = True,
     timeout_s: rollout_options.Timeout = None,
     dry_run: rollout_options.DryRun = False,
     catalog: compiling.CatalogOption = None,
     json_: JsonFlag = False,
 ) -> None:
-    """Bring a rule to nodes.
+    """Bring a rule to nodes, or what changed in a folder of rules: they all succeed, or all go back.
 
-    Exit code 0 when it succeeded, or only waits for offline nodes: they get it as soon as they connect, and a failure
-    shows in `eyeflow deployments ID`. Exit code 1 when it failed, or a connected node has not answered in the time.
+    Exit code 0 when it succeeded, or watches nothing and only waits for offline nodes: they get it as soon as they
+    connect. Exit code 1 when it failed, went back, was cancelled or replaced, or has not ended in the time, whatever
+    holds it up. With --json each change is one line, and the last line is the deployment.
     """
-    wanted = _chosen(nodes_, all_, "say where the rule shall run")
+    where = choosing.where(nodes, label, all_, exclude, "say where the rule shall run")
+    how = rollout_options.how(strategy, batch, observe, steps, samples_min, failures_max)
+    if prune and not rule.is_dir():
+        raise usage_error("--prune needs a folder of rules", "name the folder, or remove a rule with `eyeflow remove`")
     with connect() as client:
-        data, signed = _program(rule, sign, catalog)
-        name, params = signed.program.rule, _params(signed, param)
-        how = rollout_options.how(strategy, batch, observe, steps, samples_min, failures_max)
+        rules = _rules(rule, sign, param, catalog)
+        changes = folder.changes(rules, choosing.meant(client.nodes(), where) if prune else [], prune)
         if dry_run:
-            plan = client.plan([{"rule": name, "program": data, "params": params}], wanted, **how)
-            finish(_say_plan(client, signed, plan, json_))
+            finish(_say_plan(client, rules, client.plan(folder.with_programs(rules, changes), where, **how), json_))
             return
-        _trust_own_key(client, signed)
-        client.upload_program(data)
-        given: Json = {"program_id": signed.program_id, "params": params, "rollback_on_error": rollback}
-        begun = client.deploy(name, wanted, **given, **how)
-        ended = _waited(client, begun, timeout_s, json_) if wait else begun
+        _trust_own_key(client, rules[0].program)
+        how |= {"skip_unchanged": rule.is_dir(), "rollback_on_error": rollback}
+        finish(_told(client, folder.deploy(client, rules, changes, where, how), timeout_s, wait, json_))
+
+
+def _rules(path: Path, key: str, param: list[str] | None, catalog: list[Path] | None) -> list[folder.Rule]:
+    if path.is_dir():
+        return folder.signed(folder.load(path, param, catalog), key)
+    data, signed = _program(path, key, catalog)
+    return [folder.Rule(path, data, signed, _params(signed, param))]
+
+
+def _told(client: CoordinatorClient, begun: Json, timeout_s: float | None, wait: bool, json_: bool) -> ExitCode:
+    if "id" not in begun:
+        _say_unchanged(begun, json_)
+        return ExitCode.OK
+    ended = follow(client, begun, timeout_s, json_) if wait else begun
+    return tell_end(ended, waited=wait, as_json=json_)
+
+
+def _say_unchanged(answer: Json, json_: bool) -> None:
     if json_:
-        say_json(ended)
+        say_json({"event": "unchanged", "exitCode": 0, **answer}, indent=None)
     else:
-        _say_deployment(ended)
-    finish(_exit_code(ended, wait))
-
-
-def _chosen(names: str, is_all: bool, what: str) -> list[str] | None:
-    """Return the nodes that an option names, None for all."""
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
-    if bool(wanted) == is_all:
-        raise usage_error(what, "give either --nodes a,b or --all")
-    return wanted or None
-
-
-def _waited(client: CoordinatorClient, begun: Json, timeout_s: float | None, json_: bool) -> Json:
-    shown, patience_s = _Progress(json_), rollout_options.patience(timeout_s, begun)
-    return client.wait_deployment(begun["id"], shown, on_lost=shown.lost, timeout_s=patience_s)
-
-
-def _exit_code(deployment: Json, waited: bool) -> ExitCode:
-    """A connected node that has not answered in the time is no success; an offline one has all the time it needs."""
-    failed = deployment["state"] in ("failed", "cancelled", "superseded", "rollingBack")
-    unanswered = waited and not deployment["over"] and bool(_unanswered(deployment))
-    return ExitCode.PROBLEMS if failed or unanswered else ExitCode.OK
+        say(f"nothing to change: {counted(len(answer['unchanged']), 'rule')} as wanted")
 
 
 def _program(path: Path, key: str, catalog: list[Path] | None) -> tuple[bytes, SignedProgram]:
@@ -133,10 +135,10 @@ def _params(signed: SignedProgram, texts: list[str] | None) -> dict[str, bool | 
     return dict(parse_params(signed.program, texts))
 
 
-def _say_plan(client: CoordinatorClient, signed: SignedProgram, plan: Json, json_: bool) -> ExitCode:
+def _say_plan(client: CoordinatorClient, rules: list[folder.Rule], plan: Json, json_: bool) -> ExitCode:
     """Show a plan and return the exit code. A key that a deployment would make known first counts as trusted."""
-    own = _unknown_own_keys(client, signed)
-    soon = frozenset({signed.program.rule} if own else ())
+    own = _unknown_own_keys(client, rules[0].program)
+    soon = frozenset(rule.name for rule in rules) if own else frozenset()
     if json_:
         say_json(plan)
         return ExitCode.OK if is_possible(plan, soon) else ExitCode.PROBLEMS
@@ -163,245 +165,69 @@ def _unknown_own_keys(client: CoordinatorClient, signed: SignedProgram) -> dict[
     return {key: own[key] for key in signers if key.hex() not in known}
 
 
-class _Progress:
-    """Says once what became of each node, as it is known."""
-
-    def __init__(self, as_json: bool) -> None:
-        self._said: set[tuple[str, str]] = set()
-        self._silent = as_json
-
-    def __call__(self, deployment: Json) -> None:
-        for node in deployment["nodes"]:
-            away = node["state"] == "waiting" and not node["connected"]
-            fact = (node["node"], "offline" if away else node["state"])
-            if self._silent or fact in self._said or fact[1] in ("waiting", "sent"):
-                continue
-            self._said.add(fact)
-            text = "offline, gets it as soon as it connects" if away else node["state"]
-            note(f"  {node['node']}: {text}{f'  {_reason(node)}' if node['reason'] else ''}")
-
-    def lost(self, why: str) -> None:
-        """The coordinator does not answer; the deployment is safe in its store."""
-        if not self._silent:
-            note(f"  {why}; waits for the coordinator to come back")
-
-
-def _reason(node: Json) -> str:
-    return str(node["reason"])
-
-
-def _say_deployment(deployment: Json) -> None:
-    say(
-        f"deployment {deployment['id']} of {deployment['name']} {_programs(deployment)}: "
-        f"{colored(deployment['state'])}{'  ' + deployment['reason'] if deployment['reason'] else ''}"
-    )
-    if deployment["over"]:
-        return
-    away, unanswered = _away(deployment), _unanswered(deployment)
-    if unanswered:
-        say(f"  no answer yet from {', '.join(unanswered)}")
-    if away:
-        say(f"  waits for {', '.join(away)}: they get it as soon as they connect")
-    if away or unanswered:
-        say(f"  see what becomes of it: eyeflow deployments {deployment['id']}; end it: add --cancel")
+def diff(
+    rules: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder of rules.")],
+    nodes: choosing.Nodes = "",
+    label: choosing.Label = None,
+    all_: choosing.All = False,
+    exclude: choosing.Exclude = "",
+    param: Annotated[
+        list[str] | None, typer.Option("--param", metavar="RULE.NAME=VALUE", help="Set a parameter of a rule.")
+    ] = None,
+    prune: Annotated[bool, typer.Option("--prune", help="Rules that are not in the folder would be removed.")] = False,
+    catalog: compiling.CatalogOption = None,
+    json_: JsonFlag = False,
+) -> None:
+    """Show for each node what deploying a folder of rules would change. Exit code 1 when it would change something."""
+    where = choosing.where(nodes, label, all_, exclude, "say which nodes are compared")
+    with connect() as client:
+        loaded = folder.load(rules, param, catalog)
+        versions = {one["id"]: one["version"] for rule in client.rules() for one in rule["programs"]}
+        found = folder.differences(loaded, choosing.meant(client.nodes(), where), versions, prune)
+    is_different = any(folder.is_change(row) for node in found for row in node["rules"])
+    if json_:
+        say_json({"different": is_different, "nodes": found})
+    else:
+        _say_differences(found)
+    finish(ExitCode.PROBLEMS if is_different else ExitCode.OK)
 
 
-def _programs(deployment: Json) -> str:
-    """Return the program of a deployment of one rule, short; nothing for one of several."""
-    changes = deployment["changes"]
-    return str(changes[0]["programId"][:16]) if len(changes) == 1 else ""
+def _say_differences(nodes: list[Json]) -> None:
+    rows = [
+        [node["node"], row["rule"], row["change"], _version(row["before"]), _version(row["after"])]
+        for node in nodes
+        for row in node["rules"]
+        if folder.is_change(row)
+    ]
+    if rows:
+        table(["NODE", "RULE", "CHANGE", "NOW", "THEN"], rows)
+    for node in nodes:
+        changes = Counter(row["change"] for row in node["rules"])
+        say(f"{node['node']}: {', '.join(f'{count} {change}' for change, count in sorted(changes.items()))}")
 
 
-def _away(deployment: Json) -> list[str]:
-    from eyeflow.client.rest import open_nodes
-
-    return [node["node"] for node in open_nodes(deployment) if not node["connected"]]
-
-
-def _unanswered(deployment: Json) -> list[str]:
-    from eyeflow.client.rest import open_nodes
-
-    return [node["node"] for node in open_nodes(deployment) if node["connected"]]
+def _version(one: Json | None) -> str:
+    if one is None:
+        return "-"
+    params = "".join(f" {name}={value}" for name, value in sorted(one["params"].items()))
+    return f"{one['version'] or '?'} {one['programId'][:12]}{params}"
 
 
 def remove(
     rule: Annotated[str, typer.Argument(help="The rule, by name.")],
-    nodes_: Annotated[str, typer.Option("--nodes", metavar="A,B", help="The nodes, by name.")] = "",
-    all_: Annotated[bool, typer.Option("--all", help="All nodes that run it.")] = False,
+    nodes: choosing.Nodes = "",
+    label: choosing.Label = None,
+    all_: choosing.All = False,
+    exclude: choosing.Exclude = "",
     json_: JsonFlag = False,
 ) -> None:
     """Take a rule off nodes: they stop running it and forget its state."""
-    wanted = _chosen(nodes_, all_, "say where the rule shall go")
+    where = choosing.where(nodes, label, all_, exclude, "say where the rule shall go")
     with connect() as client:
-        if wanted is None:
-            wanted = [
-                n["name"] for n in client.nodes() if any(one["rule"] == rule and one["wanted"] for one in n["rules"])
-            ]
-        if not wanted:
-            raise EyeflowError(
-                f"no node is to run {rule}", next_step="eyeflow status shows what runs where", code="rule_not_found",
-                exit_code=ExitCode.PROBLEMS,
-            )  # fmt: skip
+        wanted = choosing.running(client.nodes(), rule, where)
         for node in wanted:
             client.retire_rule(node, rule)
     if json_:
         say_json({"rule": rule, "nodes": wanted})
     else:
         say(f"{rule} is taken off {', '.join(wanted)}")
-
-
-def deployments(
-    deployment: Annotated[str, typer.Argument(help="One deployment by its id; without: the newest.")] = "",
-    cancel: Annotated[bool, typer.Option("--cancel", help="End this deployment early.")] = False,
-    json_: JsonFlag = False,
-) -> None:
-    """List deployments, show one, or cancel one."""
-    if cancel and not deployment:
-        raise usage_error("which deployment shall be cancelled?", "eyeflow deployments ID --cancel")
-    with connect() as client:
-        if not deployment:
-            found = client.deployments()
-        else:
-            found = [client.cancel_deployment(deployment) if cancel else client.deployment(deployment)]
-    if json_:
-        say_json(found[0] if deployment else found)
-        return
-    if not found:
-        note("no deployments yet")
-        return
-    rows = [
-        [one["id"], one["name"], _programs(one), one["strategy"], one["state"], _ago(one["createdUs"])] for one in found
-    ]
-    table(["DEPLOYMENT", "RULE", "PROGRAM", "STRATEGY", "STATE", "STARTED"], rows)
-    if deployment:
-        rows = [[node["node"], node["state"], node["reason"]] for node in found[0]["nodes"]]
-        say()
-        table(["NODE", "STATE", "REASON"], rows)
-
-
-def status(json_: JsonFlag = False) -> None:
-    """Show the cluster: its nodes, what they run and how they do."""
-    with connect() as client:
-        cluster = client.status()
-        nodes = client.nodes()
-    if json_:
-        say_json({**cluster, "nodes": nodes})
-        return
-    say(f"coordinator {cluster['coordinatorId'][:16]} at {client.url}")
-    if cluster["trouble"]:
-        say(f"store: {colored('failed')}  {cluster['trouble']}")
-    if not nodes:
-        note("no nodes yet: eyeflow coordinator join-token tells how one joins")
-        return
-    table(
-        ["NODE", "STATE", "LAST SEEN", "RULES"],
-        [[n["name"], _state(n), _ago(n["lastSeenUs"]), _rules(n)] for n in nodes],
-    )
-    for node in nodes:
-        _say_node(node)
-
-
-def nodes(
-    node: Annotated[str, typer.Argument(help="One node by name; without: all.")] = "",
-    remove: Annotated[bool, typer.Option("--remove", help="Take this node out of the cluster.")] = False,
-    accept: Annotated[
-        bool, typer.Option("--accept", help="What this node has now is right: forget what contradicts it.")
-    ] = False,
-    json_: JsonFlag = False,
-) -> None:
-    """List the nodes of the cluster, show one, remove one, or accept one whose history is in doubt."""
-    if (remove or accept) and not node:
-        option = "--remove" if remove else "--accept"
-        raise usage_error(f"which node is {option} for?", f"eyeflow nodes NAME {option}")
-    if remove and accept:
-        raise usage_error("a node can be removed or accepted, not both", "give one of --remove and --accept")
-    with connect() as client:
-        if accept:
-            found = [client.accept_node(node)]
-        elif remove:
-            client.remove_node(node)
-            found = []
-        else:
-            found = [client.node(node)] if node else client.nodes()
-    if json_:
-        say_json({"removed": node} if remove else (found[0] if node else found))
-        return
-    if remove:
-        say(f"{node} is no node of the cluster any more; it goes on running what it has")
-        return
-    if accept:
-        say(f"{node} is accepted: what it has now is right")
-    rows = [[n["name"], _state(n), n["fingerprint"][:16], str(n["protocol"] or "-"), _rules(n)] for n in found]
-    table(["NODE", "STATE", "KEY", "PROTOCOL", "RULES"], rows)
-    for n in found:
-        if node:
-            _say_node(n)
-        else:
-            _say_findings(n, f"{n['name']}: ")
-
-
-def _state(node: Json) -> str:
-    linked = "connected" if node["connected"] else "offline"
-    return f"{linked}, in doubt" if node["inDoubt"] else linked
-
-
-def _say_findings(node: Json, start: str) -> None:
-    """Say what contradicts a node's history, since when, and what to do."""
-    for one in node["findings"]:
-        mark = paint("in doubt" if one["blocks"] else "lost store", "31" if one["blocks"] else "33", sys.stdout)
-        since = datetime.fromtimestamp(one["sinceUs"] / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        say(f"{start}{mark} since {since}, last seen {_ago(one['lastUs'])}: {one['evidence']}")
-        say(f"{start}  {one['nextStep']}")
-
-
-def _rules(node: Json) -> str:
-    return ", ".join(rule["rule"] for rule in node["rules"]) or "-"
-
-
-def _say_node(node: Json) -> None:
-    say()
-    say(paint(node["name"], "1", sys.stdout))
-    if node["problem"]:
-        say(f"  {paint('problem', '31', sys.stdout)}: {node['problem']}")
-    _say_findings(node, "  ")
-    active = {part["name"]: part for part in node["health"] if part["slot"] == "active"}
-    for rule in node["rules"]:
-        _say_rule(rule, active.pop(rule["rule"], None))
-    for part in node["health"]:
-        if part["slot"] != "active" or part["name"] in active:
-            _say_part(part)
-
-
-def _say_rule(rule: Json, part: Json | None) -> None:
-    """Say which program of a rule is wanted, what became of it, and how the one that runs does."""
-    program = rule["wanted"]["programId"][:16] if rule["wanted"] else "to be removed"
-    refused = part is not None and part["state"] == "failed"  # then the part tells why, and what to do
-    reason = "" if refused or not rule["reason"] else f"  {rule['reason']}"
-    say(f"  rule {rule['rule']}  {program}  {colored(rule['state'])}{reason}{_doing(part)}")
-
-
-def _say_part(part: Json) -> None:
-    """Say how a port, a candidate or a rule of nobody's does, if there is something to tell."""
-    doing = _doing(part)
-    if doing or part["state"] == "failed":
-        slot = f" ({part['slot']})" if part["slot"] else ""
-        say(f"  {part['kind']} {part['name']}{slot}  {colored(part['state'])}{doing}")
-
-
-def _doing(part: Json | None) -> str:
-    """Return what a rule or port counts and complains about; nothing when there is nothing to tell."""
-    if part is None:
-        return ""
-    shown = [f"{n.replace('_', ' ')} {v}" for n, v in sorted(part["counters"].items()) if v and not n.endswith("_us")]
-    detail = part["detail"] if shown or part["state"] == "failed" else ""
-    return "".join(f"  {text}" for text in (", ".join(shown), detail) if text)
-
-
-def _ago(time_us: int) -> str:
-    if not time_us:
-        return "never"
-    past_s = max(0, round(datetime.now(UTC).timestamp() - time_us / 1e6))
-    for unit, size_s in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if past_s >= 2 * size_s:
-            return f"{past_s // size_s}{unit} ago"
-    return f"{past_s}s ago"

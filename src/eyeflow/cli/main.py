@@ -20,7 +20,23 @@ from eyeflow.cli.surface import MODULES
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as shells expect."""
 
-PARTS = ("rules", "testing", "running", "programs", "deploy", "keys", "tokens", "coordinator", "node", "audit", "mcu")
+PARTS = (
+    *(
+        "rules",
+        "testing",
+        "running",
+        "programs",
+        "deploy",
+        "deployments",
+        "status",
+        "nodes",
+        "keys",
+        "tokens",
+        "coordinator",
+        "node",
+    ),
+    *("audit", "mcu"),
+)
 """Modules of this package that register commands, in the order of `eyeflow --help`."""
 
 

@@ -12,7 +12,7 @@ import sys
 
 from eyeflow import __version__
 from eyeflow.base.errors import ExitCode
-from eyeflow.cli.surface import ARGUMENTS, COMMANDS, DYNAMIC, HELP, OPTIONS, Words
+from eyeflow.cli.surface import ALONE, ARGUMENTS, COMMANDS, DYNAMIC, HELP, OPTIONS, Words
 
 TYPE_CHECKING = False  # `typing` takes longer to load than a help page to print
 if TYPE_CHECKING:
@@ -32,8 +32,9 @@ def answer(arguments: list[str]) -> bool:
     Ends the process for fish, and with exit code 2 where a command is missing.
     """
     instruction = os.environ.get(COMPLETE_ENV, "")
-    if not instruction and all(arguments) and " ".join(arguments) in COMMANDS:
-        if _columns() >= PAGE_COLUMNS and _write(HELP[" ".join(arguments)], sys.stderr):
+    path = " ".join(arguments)
+    if not instruction and all(arguments) and path in COMMANDS and path not in ALONE:
+        if _columns() >= PAGE_COLUMNS and _write(HELP[path], sys.stderr):
             sys.exit(int(ExitCode.USAGE))
         return False
     text = _completed(instruction) if instruction else _page(arguments)

@@ -21,10 +21,11 @@ MODULES: dict[str, str] = {'check': 'rules',
  'inspect': 'programs',
  'sign': 'programs',
  'deploy': 'deploy',
- 'deployments': 'deploy',
- 'status': 'deploy',
- 'nodes': 'deploy',
+ 'diff': 'deploy',
  'remove': 'deploy',
+ 'deployments': 'deployments',
+ 'status': 'status',
+ 'nodes': 'nodes',
  'keys': 'keys',
  'tokens': 'tokens',
  'coordinator': 'coordinator',
@@ -41,17 +42,35 @@ COMMANDS: dict[str, Words] = {'': (('check', 'Say whether rules are right, witho
       ('run', 'Run a rule on recorded events and show...'),
       ('inspect', 'Show what a program is: header, proven...'),
       ('sign', 'Add a signature to a program; its id does...'),
-      ('deploy', 'Bring a rule to nodes.'),
-      ('deployments', 'List deployments, show one, or cancel one.'),
-      ('status', 'Show the cluster: its nodes, what they run...'),
-      ('nodes', 'List the nodes of the cluster, show one,...'),
+      ('deploy', 'Bring a rule to nodes, or what changed in...'),
+      ('diff', 'Show for each node what deploying a folder...'),
       ('remove', 'Take a rule off nodes: they stop running...'),
+      ('status', 'Show the cluster: its nodes, what they run...'),
+      ('deployments', 'See, follow and steer deployments; without...'),
+      ('nodes', 'See, label, drain and forget nodes;...'),
       ('keys', 'Signing keys, and whose programs to trust.'),
       ('tokens', 'Who may use the coordinator, and for what.'),
       ('coordinator', 'The service that keeps the state of the...'),
       ('node', 'The daemon that runs programs.'),
       ('audit', 'The record of everything a node did.'),
       ('mcu', 'Microcontrollers: build, flash and talk to...')),
+ 'deployments': (('list', 'List the newest deployments, newest first.'),
+                 ('show', 'Show a deployment: its step, verdict and...'),
+                 ('watch', 'Follow a deployment to its end.'),
+                 ('pause', 'Let a deployment begin nothing new; a...'),
+                 ('resume', 'Let a deployment go on that somebody paused.'),
+                 ('promote', 'Let a deployment take its next step...'),
+                 ('approve', 'Agree to a deployment that waits for a...'),
+                 ('cancel', 'End a deployment early: its nodes go back...'),
+                 ('rollback', 'Take back a deployment that succeeded.'),
+                 ('retry', 'Start a deployment that has ended again,...')),
+ 'nodes': (('list', 'List the nodes of the cluster, all or...'),
+           ('show', 'Show a node: what it runs and how it does.'),
+           ('label', 'Set labels of a node, or remove them:...'),
+           ('drain', 'Take all rules off a node; until...'),
+           ('undrain', 'Let deployments go to a node again that...'),
+           ('forget', 'Take a node out of the cluster; it goes on...'),
+           ('accept', 'Say that what a node has now is right:...')),
  'keys': (('new', 'Make a signing key, and trust it on this...'),
           ('list', 'List your signing keys and the keys you...'),
           ('show', 'Show the public part of a key.'),
@@ -89,6 +108,10 @@ COMMANDS: dict[str, Words] = {'': (('check', 'Say whether rules are right, witho
          ('size', 'Show what a built firmware takes, with its...'),
          ('flash', 'Write a built firmware to a board with...'))}
 """The commands of each group. A command is named by its words after `eyeflow`; the empty name is `eyeflow` itself."""
+
+ALONE: dict[str, str] = {'deployments': 'See, follow and steer deployments; without a command: list them.',
+ 'nodes': 'See, label, drain and forget nodes; without a command: list them.'}
+"""The groups that do something without a command: what."""
 
 OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the version and exit.', None, False),
       (('--install-completion',), 'Install completion for the current shell.', None, False),
@@ -178,7 +201,9 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
           (('--json',), 'Print the result as JSON.', None, False),
           (('--help', '-h'), 'Show this message and exit.', None, False)),
  'deploy': ((('--nodes',), 'The nodes, by name.', (), False),
-            (('--all',), 'All nodes of the cluster.', None, False),
+            (('--label',), 'Nodes with this label; again: and this one.', (), True),
+            (('--all',), 'All nodes of the cluster that are not drained.', None, False),
+            (('--exclude',), 'Leave these nodes out.', (), False),
             (('--strategy',),
              'How to roll it out.',
              (('immediate', ''), ('rolling', ''), ('canary', ''), ('blue_green', ''), ('shadow', '')),
@@ -189,27 +214,88 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
             (('--samples',), 'How many executions a verdict needs.', (), False),
             (('--max-failures',), 'Failed executions that are fine.', (), False),
             (('--rollback-on-error', '--no-rollback'), 'Put changed nodes back when one fails.', None, False),
-            (('--param',), 'Set a parameter of the rule.', (), True),
+            (('--param',), 'Set a parameter; of a folder: RULE.NAME=VALUE.', (), True),
+            (('--prune',), 'With a folder: remove the rules of the nodes that are not in it.', None, False),
             (('--sign',), 'The key to sign a rule with.', (), False),
-            (('--wait', '--no-wait'), 'Wait until the connected nodes have reported.', None, False),
+            (('--wait', '--no-wait'), 'Follow it to its end.', None, False),
             (('--timeout',), 'How long to wait: 60 where nothing is watched, else until it has ended.', (), False),
             (('--dry-run',), 'Only tell what would happen: programs, state, what nodes cannot run.', None, False),
             (('--catalog',), 'A TOML file with more capabilities; may be given again.', (), True),
             (('--json',), 'Print the result as JSON.', None, False),
             (('--help', '-h'), 'Show this message and exit.', None, False)),
- 'deployments': ((('--cancel',), 'End this deployment early.', None, False),
-                 (('--json',), 'Print the result as JSON.', None, False),
-                 (('--help', '-h'), 'Show this message and exit.', None, False)),
- 'status': ((('--json',), 'Print the result as JSON.', None, False),
-            (('--help', '-h'), 'Show this message and exit.', None, False)),
- 'nodes': ((('--remove',), 'Take this node out of the cluster.', None, False),
-           (('--accept',), 'What this node has now is right: forget what contradicts it.', None, False),
-           (('--json',), 'Print the result as JSON.', None, False),
-           (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'diff': ((('--nodes',), 'The nodes, by name.', (), False),
+          (('--label',), 'Nodes with this label; again: and this one.', (), True),
+          (('--all',), 'All nodes of the cluster that are not drained.', None, False),
+          (('--exclude',), 'Leave these nodes out.', (), False),
+          (('--param',), 'Set a parameter of a rule.', (), True),
+          (('--prune',), 'Rules that are not in the folder would be removed.', None, False),
+          (('--catalog',), 'A TOML file with more capabilities; may be given again.', (), True),
+          (('--json',), 'Print the result as JSON.', None, False),
+          (('--help', '-h'), 'Show this message and exit.', None, False)),
  'remove': ((('--nodes',), 'The nodes, by name.', (), False),
-            (('--all',), 'All nodes that run it.', None, False),
+            (('--label',), 'Nodes with this label; again: and this one.', (), True),
+            (('--all',), 'All nodes of the cluster that are not drained.', None, False),
+            (('--exclude',), 'Leave these nodes out.', (), False),
             (('--json',), 'Print the result as JSON.', None, False),
             (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'status': ((('--filter',),
+             'Only these nodes; again: or these.',
+             (('failing', ''), ('offline', ''), ('pending', ''), ('drained', ''), ('fine', '')),
+             True),
+            (('--label',), 'Nodes with this label; again: and this one.', (), True),
+            (('--sort',),
+             'Which nodes come first.',
+             (('worst', ''), ('name', ''), ('heard', ''), ('executions', ''), ('errors', '')),
+             False),
+            (('--limit',), 'Nodes on a page: 50, and all with --json.', (), False),
+            (('--page',), 'Which page.', (), False),
+            (('--watch',), 'Show it again and again, until Ctrl-C.', None, False),
+            (('--json',), 'Print the result as JSON.', None, False),
+            (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'deployments': ((('--json',), 'Print the result as JSON.', None, False),
+                 (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'deployments list': ((('--json',), 'Print the result as JSON.', None, False),
+                      (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'deployments show': ((('--json',), 'Print the result as JSON.', None, False),
+                      (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'deployments watch': ((('--timeout',),
+                        'How long to wait: 60 where nothing is watched, else until it has ended.',
+                        (),
+                        False),
+                       (('--json',), 'Print the result as JSON.', None, False),
+                       (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'deployments pause': ((('--json',), 'Print the result as JSON.', None, False),
+                       (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'deployments resume': ((('--json',), 'Print the result as JSON.', None, False),
+                        (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'deployments promote': ((('--json',), 'Print the result as JSON.', None, False),
+                         (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'deployments approve': ((('--json',), 'Print the result as JSON.', None, False),
+                         (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'deployments cancel': ((('--json',), 'Print the result as JSON.', None, False),
+                        (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'deployments rollback': ((('--json',), 'Print the result as JSON.', None, False),
+                          (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'deployments retry': ((('--json',), 'Print the result as JSON.', None, False),
+                       (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'nodes': ((('--json',), 'Print the result as JSON.', None, False),
+           (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'nodes list': ((('--label',), 'Nodes with this label; again: and this one.', (), True),
+                (('--json',), 'Print the result as JSON.', None, False),
+                (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'nodes show': ((('--json',), 'Print the result as JSON.', None, False),
+                (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'nodes label': ((('--json',), 'Print the result as JSON.', None, False),
+                 (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'nodes drain': ((('--yes',), 'Do not ask.', None, False),
+                 (('--json',), 'Print the result as JSON.', None, False),
+                 (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'nodes undrain': ((('--json',), 'Print the result as JSON.', None, False),
+                   (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'nodes forget': ((('--json',), 'Print the result as JSON.', None, False),
+                  (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'nodes accept': ((('--json',), 'Print the result as JSON.', None, False),
+                  (('--help', '-h'), 'Show this message and exit.', None, False)),
  'keys': ((('--help', '-h'), 'Show this message and exit.', None, False),),
  'keys new': ((('--passphrase',), 'Encrypt the key file; asks, or reads EYEFLOW_PASSPHRASE.', None, False),
               (('--json',), 'Print the result as JSON.', None, False),
@@ -454,10 +540,28 @@ ARGUMENTS: dict[str, tuple[tuple[bool, Words], ...]] = {'': (),
  'inspect': ((False, ()),),
  'sign': ((False, ()),),
  'deploy': ((False, ()),),
- 'deployments': ((False, ()),),
- 'status': (),
- 'nodes': ((False, ()),),
+ 'diff': ((False, ()),),
  'remove': ((False, ()),),
+ 'status': (),
+ 'deployments': (),
+ 'deployments list': (),
+ 'deployments show': ((False, ()),),
+ 'deployments watch': ((False, ()),),
+ 'deployments pause': ((False, ()),),
+ 'deployments resume': ((False, ()),),
+ 'deployments promote': ((False, ()),),
+ 'deployments approve': ((False, ()),),
+ 'deployments cancel': ((False, ()),),
+ 'deployments rollback': ((False, ()),),
+ 'deployments retry': ((False, ()),),
+ 'nodes': (),
+ 'nodes list': (),
+ 'nodes show': ((False, ()),),
+ 'nodes label': ((False, ()), (True, ())),
+ 'nodes drain': ((False, ()),),
+ 'nodes undrain': ((False, ()),),
+ 'nodes forget': ((False, ()),),
+ 'nodes accept': ((False, ()),),
  'keys': (),
  'keys new': ((False, ()),),
  'keys list': (),
@@ -520,11 +624,12 @@ Commands:
   run          Run a rule on recorded events and show what it would have...
   inspect      Show what a program is: header, proven limits,...
   sign         Add a signature to a program; its id does not change.
-  deploy       Bring a rule to nodes.
-  deployments  List deployments, show one, or cancel one.
-  status       Show the cluster: its nodes, what they run and how they do.
-  nodes        List the nodes of the cluster, show one, remove one, or...
+  deploy       Bring a rule to nodes, or what changed in a folder of...
+  diff         Show for each node what deploying a folder of rules would...
   remove       Take a rule off nodes: they stop running it and forget its...
+  status       Show the cluster: its nodes, what they run and how they do.
+  deployments  See, follow and steer deployments; without a command: list...
+  nodes        See, label, drain and forget nodes; without a command:...
   keys         Signing keys, and whose programs to trust.
   tokens       Who may use the coordinator, and for what.
   coordinator  The service that keeps the state of the cluster.
@@ -697,20 +802,25 @@ Options:
     'deploy': """\
 Usage: eyeflow deploy [OPTIONS] {rule}
 
-  Bring a rule to nodes.
+  Bring a rule to nodes, or what changed in a folder of rules: they all
+  succeed, or all go back.
 
-  Exit code 0 when it succeeded, or only waits for offline nodes: they get it
-  as soon as they connect, and a failure shows in `eyeflow deployments ID`.
-  Exit code 1 when it failed, or a connected node has not answered in the
-  time.
+  Exit code 0 when it succeeded, or watches nothing and only waits for offline
+  nodes: they get it as soon as they connect. Exit code 1 when it failed, went
+  back, was cancelled or replaced, or has not ended in the time, whatever
+  holds it up. With --json each change is one line, and the last line is the
+  deployment.
 
 Arguments:
-  rule  A rule (.eye), compiled and signed now, or a signed program (.svm).
-        [required]
+  rule  A rule (.eye) or a folder of rules, compiled and signed now, or a
+        signed program (.svm).  [required]
 
 Options:
   --nodes A,B                     The nodes, by name.
-  --all                           All nodes of the cluster.
+  --label NAME=VALUE              Nodes with this label; again: and this one.
+  --all                           All nodes of the cluster that are not
+                                  drained.
+  --exclude A,B                   Leave these nodes out.
   --strategy <immediate|rolling|canary|blue_green|shadow>
                                   How to roll it out.  [default: immediate]
   --batch N|N%                    rolling: how many nodes at once, or which
@@ -724,11 +834,13 @@ Options:
   --rollback-on-error / --no-rollback
                                   Put changed nodes back when one fails.
                                   [default: rollback-on-error]
-  --param NAME=VALUE              Set a parameter of the rule.
+  --param NAME=VALUE              Set a parameter; of a folder:
+                                  RULE.NAME=VALUE.
+  --prune                         With a folder: remove the rules of the nodes
+                                  that are not in it.
   --sign KEY                      The key to sign a rule with.  [default:
                                   default]
-  --wait / --no-wait              Wait until the connected nodes have
-                                  reported.  [default: wait]
+  --wait / --no-wait              Follow it to its end.  [default: wait]
   --timeout SECONDS               How long to wait: 60 where nothing is
                                   watched, else until it has ended.
   --dry-run                       Only tell what would happen: programs,
@@ -737,40 +849,26 @@ Options:
                                   given again.
   --json                          Print the result as JSON.
   -h, --help                      Show this message and exit.""",
-    'deployments': """\
-Usage: eyeflow deployments [OPTIONS] [deployment]
+    'diff': """\
+Usage: eyeflow diff [OPTIONS] {FOLDER}
 
-  List deployments, show one, or cancel one.
-
-Arguments:
-  deployment  One deployment by its id; without: the newest.
-
-Options:
-  --cancel    End this deployment early.
-  --json      Print the result as JSON.
-  -h, --help  Show this message and exit.""",
-    'status': """\
-Usage: eyeflow status [OPTIONS]
-
-  Show the cluster: its nodes, what they run and how they do.
-
-Options:
-  --json      Print the result as JSON.
-  -h, --help  Show this message and exit.""",
-    'nodes': """\
-Usage: eyeflow nodes [OPTIONS] [node]
-
-  List the nodes of the cluster, show one, remove one, or accept one whose
-  history is in doubt.
+  Show for each node what deploying a folder of rules would change. Exit code
+  1 when it would change something.
 
 Arguments:
-  node  One node by name; without: all.
+  FOLDER  A folder of rules.  [required]
 
 Options:
-  --remove    Take this node out of the cluster.
-  --accept    What this node has now is right: forget what contradicts it.
-  --json      Print the result as JSON.
-  -h, --help  Show this message and exit.""",
+  --nodes A,B              The nodes, by name.
+  --label NAME=VALUE       Nodes with this label; again: and this one.
+  --all                    All nodes of the cluster that are not drained.
+  --exclude A,B            Leave these nodes out.
+  --param RULE.NAME=VALUE  Set a parameter of a rule.
+  --prune                  Rules that are not in the folder would be removed.
+  --catalog <path>         A TOML file with more capabilities; may be given
+                           again.
+  --json                   Print the result as JSON.
+  -h, --help               Show this message and exit.""",
     'remove': """\
 Usage: eyeflow remove [OPTIONS] {rule}
 
@@ -780,10 +878,261 @@ Arguments:
   rule  The rule, by name.  [required]
 
 Options:
-  --nodes A,B  The nodes, by name.
-  --all        All nodes that run it.
-  --json       Print the result as JSON.
-  -h, --help   Show this message and exit.""",
+  --nodes A,B         The nodes, by name.
+  --label NAME=VALUE  Nodes with this label; again: and this one.
+  --all               All nodes of the cluster that are not drained.
+  --exclude A,B       Leave these nodes out.
+  --json              Print the result as JSON.
+  -h, --help          Show this message and exit.""",
+    'status': """\
+Usage: eyeflow status [OPTIONS]
+
+  Show the cluster: its nodes, what they run and how they do. With --watch
+  --json, each look is one line.
+
+Options:
+  --filter <failing|offline|pending|drained|fine>
+                                  Only these nodes; again: or these.
+  --label NAME=VALUE              Nodes with this label; again: and this one.
+  --sort <worst|name|heard|executions|errors>
+                                  Which nodes come first.  [default: worst]
+  --limit <int range>             Nodes on a page: 50, and all with --json.
+                                  [x>=1]
+  --page <int range>              Which page.  [default: 1; x>=1]
+  --watch                         Show it again and again, until Ctrl-C.
+  --json                          Print the result as JSON.
+  -h, --help                      Show this message and exit.""",
+    'deployments': """\
+Usage: eyeflow deployments [OPTIONS] COMMAND [ARGS]...
+
+  See, follow and steer deployments; without a command: list them.
+
+Options:
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.
+
+Commands:
+  list      List the newest deployments, newest first.
+  show      Show a deployment: its step, verdict and nodes, what it waits...
+  watch     Follow a deployment to its end.
+  pause     Let a deployment begin nothing new; a failure still takes it...
+  resume    Let a deployment go on that somebody paused.
+  promote   Let a deployment take its next step without more evidence.
+  approve   Agree to a deployment that waits for a second person.
+  cancel    End a deployment early: its nodes go back to what they ran...
+  rollback  Take back a deployment that succeeded.
+  retry     Start a deployment that has ended again, as a new one.""",
+    'deployments list': """\
+Usage: eyeflow deployments list [OPTIONS]
+
+  List the newest deployments, newest first.
+
+Options:
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
+    'deployments show': """\
+Usage: eyeflow deployments show [OPTIONS] {ID}
+
+  Show a deployment: its step, verdict and nodes, what it waits for, and what
+  you can do.
+
+Arguments:
+  ID  The deployment, by its id.  [required]
+
+Options:
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
+    'deployments watch': """\
+Usage: eyeflow deployments watch [OPTIONS] {ID}
+
+  Follow a deployment to its end.
+
+  Exit code 0 when it succeeded, or watches nothing and only waits for offline
+  nodes. Exit code 1 when it failed, went back, was cancelled or replaced, or
+  has not ended in the time.
+
+Arguments:
+  ID  The deployment, by its id.  [required]
+
+Options:
+  --timeout SECONDS  How long to wait: 60 where nothing is watched, else until
+                     it has ended.
+  --json             Print the result as JSON.
+  -h, --help         Show this message and exit.""",
+    'deployments pause': """\
+Usage: eyeflow deployments pause [OPTIONS] {ID}
+
+  Let a deployment begin nothing new; a failure still takes it back.
+
+Arguments:
+  ID  The deployment, by its id.  [required]
+
+Options:
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
+    'deployments resume': """\
+Usage: eyeflow deployments resume [OPTIONS] {ID}
+
+  Let a deployment go on that somebody paused.
+
+Arguments:
+  ID  The deployment, by its id.  [required]
+
+Options:
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
+    'deployments promote': """\
+Usage: eyeflow deployments promote [OPTIONS] {ID}
+
+  Let a deployment take its next step without more evidence.
+
+Arguments:
+  ID  The deployment, by its id.  [required]
+
+Options:
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
+    'deployments approve': """\
+Usage: eyeflow deployments approve [OPTIONS] {ID}
+
+  Agree to a deployment that waits for a second person.
+
+Arguments:
+  ID  The deployment, by its id.  [required]
+
+Options:
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
+    'deployments cancel': """\
+Usage: eyeflow deployments cancel [OPTIONS] {ID}
+
+  End a deployment early: its nodes go back to what they ran before.
+
+Arguments:
+  ID  The deployment, by its id.  [required]
+
+Options:
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
+    'deployments rollback': """\
+Usage: eyeflow deployments rollback [OPTIONS] {ID}
+
+  Take back a deployment that succeeded.
+
+Arguments:
+  ID  The deployment, by its id.  [required]
+
+Options:
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
+    'deployments retry': """\
+Usage: eyeflow deployments retry [OPTIONS] {ID}
+
+  Start a deployment that has ended again, as a new one.
+
+Arguments:
+  ID  The deployment, by its id.  [required]
+
+Options:
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
+    'nodes': """\
+Usage: eyeflow nodes [OPTIONS] COMMAND [ARGS]...
+
+  See, label, drain and forget nodes; without a command: list them.
+
+Options:
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.
+
+Commands:
+  list     List the nodes of the cluster, all or those with labels.
+  show     Show a node: what it runs and how it does.
+  label    Set labels of a node, or remove them: `eyeflow nodes label...
+  drain    Take all rules off a node; until `undrain`, only deployments...
+  undrain  Let deployments go to a node again that was drained.
+  forget   Take a node out of the cluster; it goes on running what it has.
+  accept   Say that what a node has now is right: what contradicts it is...""",
+    'nodes list': """\
+Usage: eyeflow nodes list [OPTIONS]
+
+  List the nodes of the cluster, all or those with labels.
+
+Options:
+  --label NAME=VALUE  Nodes with this label; again: and this one.
+  --json              Print the result as JSON.
+  -h, --help          Show this message and exit.""",
+    'nodes show': """\
+Usage: eyeflow nodes show [OPTIONS] {NODE}
+
+  Show a node: what it runs and how it does.
+
+Arguments:
+  NODE  The node, by name.  [required]
+
+Options:
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
+    'nodes label': """\
+Usage: eyeflow nodes label [OPTIONS] {NODE} {NAME=VALUE|NAME-...}
+
+  Set labels of a node, or remove them: `eyeflow nodes label node-a site=lyon
+  rack-`.
+
+Arguments:
+  NODE                 The node, by name.  [required]
+  NAME=VALUE|NAME-...  Labels to set, or to remove: site=lyon rack-
+                       [required]
+
+Options:
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
+    'nodes drain': """\
+Usage: eyeflow nodes drain [OPTIONS] {NODE}
+
+  Take all rules off a node; until `undrain`, only deployments that name it
+  come to it.
+
+Arguments:
+  NODE  The node, by name.  [required]
+
+Options:
+  --yes       Do not ask.
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
+    'nodes undrain': """\
+Usage: eyeflow nodes undrain [OPTIONS] {NODE}
+
+  Let deployments go to a node again that was drained.
+
+Arguments:
+  NODE  The node, by name.  [required]
+
+Options:
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
+    'nodes forget': """\
+Usage: eyeflow nodes forget [OPTIONS] {NODE}
+
+  Take a node out of the cluster; it goes on running what it has.
+
+Arguments:
+  NODE  The node, by name.  [required]
+
+Options:
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
+    'nodes accept': """\
+Usage: eyeflow nodes accept [OPTIONS] {NODE}
+
+  Say that what a node has now is right: what contradicts it is forgotten.
+
+Arguments:
+  NODE  The node, by name.  [required]
+
+Options:
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
     'keys': """\
 Usage: eyeflow keys [OPTIONS] COMMAND [ARGS]...
 

@@ -7,9 +7,9 @@ import base64
 import math
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -30,10 +30,14 @@ POLL_FIRST_S = 0.1
 POLL_LAST_S = 1.0
 """`wait_deployment` looks this often, first quickly, then less so."""
 
+UPLOADS_AT_ONCE = 8
+"""More would wait for each other: the coordinator proves one program at a time."""
+
 TOKEN = re.compile(r"[!-~]+")
 """What an HTTP header can carry of a token."""
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 
 class CoordinatorClient:
@@ -98,6 +102,18 @@ class CoordinatorClient:
         """Remove a node from the cluster."""
         self._ask("DELETE", f"/api/nodes/{_part(name)}")
 
+    def label_node(self, name: str, labels: Mapping[str, str]) -> Json:
+        """Make these the labels of a node, in place of those before, and return the node."""
+        return self._json("PUT", f"/api/nodes/{_part(name)}/labels", {"labels": dict(labels)})
+
+    def drain_node(self, name: str) -> Json:
+        """Take all rules off a node, keep deployments away that do not name it, and return the node."""
+        return _object(self._ask("POST", f"/api/nodes/{_part(name)}/drain"))
+
+    def undrain_node(self, name: str) -> Json:
+        """Let deployments go to a node again and return it."""
+        return _object(self._ask("POST", f"/api/nodes/{_part(name)}/undrain"))
+
     def accept_node(self, name: str) -> Json:
         """Take the history that a node has now for the right one and return the node."""
         return _object(self._ask("POST", f"/api/nodes/{_part(name)}/accept"))
@@ -156,6 +172,27 @@ class CoordinatorClient:
         headers = {"Content-Type": "application/octet-stream"}
         return _object(self._ask("POST", "/api/programs", content=program, headers=headers))
 
+    def upload_programs(self, programs: Sequence[bytes]) -> None:
+        """Give the coordinator several signed programs, some at a time. Raises EyeflowError of the first refusal."""
+        self._run(self._upload_all(programs))
+
+    async def _upload_all(self, programs: Sequence[bytes]) -> None:
+        free = asyncio.Semaphore(UPLOADS_AT_ONCE)
+        request: Json = {"headers": {"Content-Type": "application/octet-stream"}}
+
+        async def upload(program: bytes) -> None:
+            async with free:
+                reply = await self._exchange("POST", "/api/programs", request | {"content": program})
+            if not reply.answer.is_success:
+                raise _refusal(reply)
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for program in programs:
+                    tasks.create_task(upload(program))
+        except* (EyeflowError, httpx.HTTPError) as group:
+            raise group.exceptions[0] from None
+
     def program(self, program_id: str) -> Json:
         """Return one program's facts."""
         return self._json("GET", f"/api/programs/{_part(program_id)}")
@@ -167,7 +204,7 @@ class CoordinatorClient:
     def deploy(
         self,
         rule: str,
-        node_ids: Sequence[str] | None,
+        where: Mapping[str, Any],
         *,
         program_id: str | None = None,
         strategy: str = "immediate",
@@ -176,11 +213,10 @@ class CoordinatorClient:
         params: Mapping[str, bool | int | float | str] | None = None,
         deadline_s: int | None = None,
     ) -> Json:
-        """Start a deployment on these nodes (None: all nodes) and return it. `options` are those of the API."""
-        body: Json = {"strategy": strategy, "rollbackOnError": rollback_on_error, "params": dict(params or {})}
+        """Start a deployment and return it. `where` and `options` are those of the API: `{"nodeIds": ["a"]}`."""
+        body: Json = {**where, "strategy": strategy, "rollbackOnError": rollback_on_error, "params": dict(params or {})}
         if options:
             body["options"] = dict(options)
-        body |= {"all": True} if node_ids is None else {"nodeIds": list(node_ids)}
         if program_id is not None:
             body["programId"] = program_id
         if deadline_s is not None:
@@ -190,20 +226,35 @@ class CoordinatorClient:
     def plan(
         self,
         changes: Sequence[Mapping[str, Any]],
-        node_ids: Sequence[str] | None,
+        where: Mapping[str, Any],
         *,
         strategy: str = "immediate",
         options: Mapping[str, Any] | None = None,
     ) -> Json:
-        """Return what a deployment on these nodes (None: all nodes) would do: `Plan` of the REST API.
+        """Return what a deployment would do: `Plan` of the REST API.
 
-        `changes` are those of the API. Bytes under `program` go along in base64: the program need not be uploaded.
+        `where` and `changes` are those of the API. Bytes under `program` go along in base64: the program need not be
+        uploaded.
         """
-        body: Json = {"changes": [_with_base64(one) for one in changes], "strategy": strategy}
+        body: Json = {**where, "changes": [_with_base64(one) for one in changes], "strategy": strategy}
         if options:
             body["options"] = dict(options)
-        body |= {"all": True} if node_ids is None else {"nodeIds": list(node_ids)}
         return self._json("POST", "/api/deployments/plan", body)
+
+    def deploy_set(
+        self,
+        changes: Sequence[Json],
+        where: Mapping[str, Any],
+        *,
+        strategy: str = "immediate",
+        options: Mapping[str, Any] | None = None,
+        rollback_on_error: bool = True,
+        skip_unchanged: bool = False,
+    ) -> Json:
+        """Start a deployment of several rules as one and return it, or `unchanged` when nothing is left to change."""
+        body: Json = {**where, "changes": list(changes), "strategy": strategy, "rollbackOnError": rollback_on_error}
+        body |= {"options": dict(options)} if options else {}
+        return self._json("POST", "/api/deployments", body | {"skipUnchanged": skip_unchanged})
 
     def deployments(self) -> list[Json]:
         """Return the newest deployments, newest first."""
@@ -213,12 +264,11 @@ class CoordinatorClient:
         """Return one deployment."""
         return self._json("GET", f"/api/deployments/{_part(deployment_id)}")
 
-    def cancel_deployment(self, deployment_id: str) -> Json:
-        """End a deployment early and return it."""
-        return _object(self._ask("POST", f"/api/deployments/{_part(deployment_id)}/cancel"))
-
     def steer_deployment(self, deployment_id: str, verb: str) -> Json:
-        """Pause, resume, promote, approve, cancel or roll back (`verb`) a deployment and return it."""
+        """Pause, resume, promote, approve, cancel, roll back (`rollback`) or retry a deployment, by a verb of the API.
+
+        Returns the deployment; after `retry` it is the new one.
+        """
         return _object(self._ask("POST", f"/api/deployments/{_part(deployment_id)}/{verb}"))
 
     def wait_deployment(
@@ -233,6 +283,7 @@ class CoordinatorClient:
     ) -> Json:
         """Return the deployment once it has ended, only waits for offline nodes, or `timeout_s` passed.
 
+        One that watches its nodes is waited for until it has ended: it has more to do than to reach them.
         `on_progress` sees it at each change; `on_lost` hears of a coordinator that is gone, which is waited for.
         A node whose link breaks during the wait counts as offline after `BACK_S`: it may just start again.
         """
@@ -249,7 +300,8 @@ class CoordinatorClient:
             settled = current["over"] or _waits_for_offline(current, linked_s, now_s)
             if settled or (ends is not None and now_s >= ends):
                 return current
-            wait_s = POLL_FIRST_S if current != seen else min(wait_s * 1.5, POLL_LAST_S)
+            is_news = _without_verdict(current) != _without_verdict(seen)
+            wait_s = POLL_FIRST_S if is_news else min(wait_s * 1.5, POLL_LAST_S)
             seen = current
             sleep(wait_s)
 
@@ -277,8 +329,11 @@ class CoordinatorClient:
         raise _refusal(reply)
 
     def _send(self, method: str, path: str, **request: Any) -> _Reply:
+        return self._run(self._exchange(method, path, request))
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
         try:
-            return self._loop.run(self._exchange(method, path, request))
+            return self._loop.run(work)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
             raise _bad_url(self.url, error) from error
         except httpx.HTTPError as error:
@@ -315,8 +370,15 @@ def open_nodes(deployment: Json) -> list[Json]:
     return [node for node in deployment["nodes"] if node["state"] in UNSETTLED]
 
 
+def _without_verdict(deployment: Json) -> Json:
+    """Its numbers change with each look."""
+    return deployment | {"verdict": None}
+
+
 def _waits_for_offline(deployment: Json, linked_s: Mapping[str, float], now_s: float) -> bool:
     """Say whether every node that has yet to answer is away: nothing more will come until one of them connects."""
+    if deployment["options"]["observeS"]:
+        return False
     still = open_nodes(deployment)
     return bool(still) and all(now_s - linked_s.get(node["node"], -math.inf) >= BACK_S for node in still)
 
@@ -394,10 +456,10 @@ def _foreign(reply: _Reply) -> EyeflowError:
 NEXT_STEPS = {
     "unauthenticated": "an admin makes a token with `eyeflow tokens new`; keep it with `eyeflow coordinator login`, or "
     "set EYEFLOW_TOKEN. `eyeflow coordinator start` tells where the first one lies",
-    "node_not_found": "eyeflow nodes lists them",
+    "node_not_found": "see them: eyeflow nodes list",
     "rule_not_found": "eyeflow status shows which rules run where",
     "program_not_found": "eyeflow deploy RULE.eye uploads and deploys a rule",
-    "deployment_not_found": "eyeflow deployments lists the newest ones",
+    "deployment_not_found": "see the newest ones: eyeflow deployments list",
     "untrusted_program": "sign it with a trusted key, or let an admin trust the signer: "
     "eyeflow keys trust KEY --name NAME --cluster",
 }

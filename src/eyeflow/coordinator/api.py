@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from eyeflow.coordinator import metrics, views
 from eyeflow.coordinator.challenges import CHALLENGE_S, proves_node
-from eyeflow.coordinator.deployments import Change, Deployments, Draft, found_deployment
+from eyeflow.coordinator.choosing import Where, found_node
+from eyeflow.coordinator.deployments import Deployments, found_deployment
+from eyeflow.coordinator.drafts import Change, Draft
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.intake import check_params
 from eyeflow.coordinator.log_keeper import ENTRIES_READ_MAX
-from eyeflow.coordinator.nodes import found_node
 from eyeflow.coordinator.problem import FieldError, Problem
 from eyeflow.coordinator.programs import check_signers, found_program, program_to_deploy
 from eyeflow.coordinator.store.cluster_store import Reading
@@ -95,6 +97,24 @@ async def remove_node(hub: Hub, call: Call) -> Reply:
     """Remove a node; its rules run on until it is told otherwise, but it opens no link any more."""
     await hub.remove(call.path["id"], call.actor.name)
     return Reply(204)
+
+
+async def label_node(hub: Hub, call: Call) -> Reply:
+    """Make these the labels of a node, in place of those before."""
+    await hub.nodes.label(call.path["id"], call.body["labels"], hub.clock(), call.actor.name)
+    return Reply(200, await _node(hub, call.path["id"]))
+
+
+async def drain_node(hub: Hub, call: Call) -> Reply:
+    """Take all rules off a node; deployments that do not name it leave it out until it is undrained."""
+    await hub.deployments.drain(call.path["id"], hub.clock(), call.actor.name)
+    return Reply(200, await _node(hub, call.path["id"]))
+
+
+async def undrain_node(hub: Hub, call: Call) -> Reply:
+    """Let deployments go to a node again that was drained."""
+    await hub.deployments.undrain(call.path["id"], hub.clock(), call.actor.name)
+    return Reply(200, await _node(hub, call.path["id"]))
 
 
 async def accept_node(hub: Hub, call: Call) -> Reply:
@@ -197,7 +217,7 @@ async def get_log_entries(hub: Hub, call: Call) -> Reply:
     """Return entries of the log after a number, oldest first, a thousand at most."""
     number = call.path["after"]
     if not re.fullmatch(r"[0-9]{1,15}", number):
-        raise Problem("not_found", f"`{number[:64]}` is no number of an entry.", "begin with GET /api/log/0")
+        raise Problem("not_found", f"`{number[:64]}` is no number of an entry.", "the first entries come after 0")
     found = await hub.store.read(lambda reading: reading.log_after(int(number), ENTRIES_READ_MAX))
     return Reply(200, {"entries": [views.log_entry_view(entry) for entry in found]})
 
@@ -284,6 +304,29 @@ approve_deployment = _steering(Deployments.approve, "Agree to a deployment that 
 take_back_deployment = _steering(Deployments.take_back, "Take back a deployment that succeeded.")
 
 
+async def retry_deployment(hub: Hub, call: Call) -> Reply:
+    """Start a deployment that has ended again, as a new one: the same programs on the same nodes."""
+    identity, linked = call.path["id"], frozenset(hub.links)
+    old = await hub.store.read(lambda reading: found_deployment(reading, identity))
+    evidence = hub.nodes.evidence_of(frozenset(old.rules))
+    with _manifests_fit():
+        deployment = await hub.deployments.retry(identity, hub.clock(), call.actor.name, linked, evidence)
+    return _begun(await _deployment(hub, deployment.id))
+
+
+@contextmanager
+def _manifests_fit() -> Iterator[None]:
+    """Turn a wanted set that is too large into a Problem."""
+    try:
+        yield
+    except ProtocolError as error:
+        raise Problem("limit_reached", f"A node's wanted set would be too large: {error.message}.") from error
+
+
+def _begun(made: Mapping[str, Any]) -> Reply:
+    return Reply(202, made, {"Location": f"/api/deployments/{made['id']}"})
+
+
 async def deploy(hub: Hub, call: Call) -> Reply:
     """Start a deployment of a rule."""
     change = {name: call.body[name] for name in ("programId", "params") if name in call.body}
@@ -314,7 +357,7 @@ def check_changes(changes: Sequence[Mapping[str, Any]]) -> None:
 
 
 async def _deploy(hub: Hub, call: Call, changes: Sequence[Mapping[str, Any]]) -> Reply:
-    _check_strategy_and_nodes(call.body)
+    check_how(call.body)
     chosen = await hub.store.read(lambda reading: [_chosen_change(reading, one) for one in changes])
     draft = draft_of(call.body, tuple(change for change, _ in chosen))
 
@@ -324,33 +367,43 @@ async def _deploy(hub: Hub, call: Call, changes: Sequence[Mapping[str, Any]]) ->
                 check_signers(reading, change.rule, signers)
 
     evidence = hub.nodes.evidence_of(frozenset(draft.rules))
-    try:
+    with _manifests_fit():
         deployment = await hub.deployments.deploy(
             draft, hub.clock(), call.actor.name, check, frozenset(hub.links), evidence
         )
-    except ProtocolError as error:
-        raise Problem("limit_reached", f"A node's wanted set would be too large: {error.message}.") from error
-    made = await _deployment(hub, deployment.id)
-    return Reply(202, made, {"Location": f"/api/deployments/{deployment.id}"})
+    if deployment is None:
+        return Reply(200, {"unchanged": sorted(change["rule"] for change in changes)})
+    return _begun(await _deployment(hub, deployment.id))
+
+
+def _where(body: Mapping[str, Any]) -> Where:
+    """Return which nodes a body means; raises Problem 422 unless it says so in one way."""
+    if len(body.keys() & {"nodeIds", "all", "labels"}) != 1:
+        errors = [FieldError("", "needs `nodeIds`, `labels` or `all`")]
+        raise Problem("invalid_body", "Give either `nodeIds`, `labels` or `all`.", errors=errors)
+    if body.get("labels") == {}:
+        raise Problem("invalid_body", "Name a label, or ask for `all`.", errors=[FieldError("/labels", "is empty")])
+    nodes = tuple(body["nodeIds"]) if "nodeIds" in body else None
+    return Where(nodes, body.get("labels", {}), tuple(body.get("exclude", ())))
 
 
 def draft_of(body: Mapping[str, Any], changes: tuple[Change, ...]) -> Draft:
     """Return what the body of a request for a deployment asks for; raises Problem 422 for what does not go together."""
-    strategy = _check_strategy_and_nodes(body)
+    strategy = check_how(body)
     return Draft(
         changes=changes,
-        nodes=tuple(body["nodeIds"]) if "nodeIds" in body else None,
+        where=_where(body),
         strategy=strategy,
         rollback=Rollback.ON_ERROR if body.get("rollbackOnError", True) else Rollback.NEVER,
         deadline_s=body.get("deadlineS", OFFLINE_S),
         options=_options(strategy, body.get("options", {})),
+        skips_unchanged=body.get("skipUnchanged", False),
     )
 
 
-def _check_strategy_and_nodes(body: Mapping[str, Any]) -> str:
-    if ("nodeIds" in body) == ("all" in body):
-        errors = [FieldError("", "needs `nodeIds` or `all`")]
-        raise Problem("invalid_body", "Give either `nodeIds` or `all`.", errors=errors)
+def check_how(body: Mapping[str, Any]) -> str:
+    """Return the strategy of a body; raises Problem 422 for an unknown one, and unless it says which nodes."""
+    _where(body)
     return _strategy(body.get("strategy", "immediate"))
 
 

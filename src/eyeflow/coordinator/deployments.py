@@ -8,34 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 from eyeflow.base.names import near
 from eyeflow.coordinator.acting import Acting, save
+from eyeflow.coordinator.choosing import Where, chosen_nodes, found_node
+from eyeflow.coordinator.drafts import Draft, again, changed, check_programs, drafted
 from eyeflow.coordinator.fitness import check_fitness
 from eyeflow.coordinator.manifests import WantedSets
-from eyeflow.coordinator.problem import FieldError, Problem
+from eyeflow.coordinator.problem import Problem
 from eyeflow.coordinator.store.cluster_store import ClusterStore, CursorTooOldError, Reading, Step, T, Writing, doubt
 from eyeflow.coordinator.store.facts import ChangeKind, EvidenceRow, LogEntry, NodeReport
 from eyeflow.protocol.messages import ManifestResult, RuleState
 from eyeflow.protocol.slot import Slot
-from eyeflow.protocol.wire import RULES_MAX
 from eyeflow.rollout import actions, progress, strategies
 from eyeflow.rollout.actions import Action, Enter, InStates, Nodes
 from eyeflow.rollout.deployment import (
     BACK,
-    OFFLINE_S,
     Deployment,
     DeploymentState,
     NodeProgress,
     NodeState,
-    Options,
-    Params,
-    Pause,
     Place,
-    Rollback,
-    Target,
 )
 from eyeflow.rollout.progress import Report
 from eyeflow.rollout.stepwise import APPROVAL
@@ -45,38 +40,6 @@ CHANGES_READ_MAX = 1_000
 """Changes of the feed that one step lets follow: as many rows as it may touch before others get their turn."""
 READER = "deployments"
 """The name of the durable cursor of `follow`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What a user asks for of one rule: a program that is in the store, None to remove the rule."""
-
-    rule: str
-    program_id: str | None
-    params: Params = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """What a user asks for: `nodes` None for all. `approval` says who must agree first, empty for nobody."""
-
-    changes: tuple[Change, ...]
-    nodes: tuple[str, ...] | None
-    strategy: str
-    rollback: Rollback
-    deadline_s: int = OFFLINE_S
-    options: Options = field(default_factory=Options)
-    approval: str = ""
-
-    @property
-    def rules(self) -> tuple[str, ...]:
-        """The rules that it changes, ascending."""
-        return tuple(sorted(one.rule for one in self.changes))
-
-    @property
-    def program_ids(self) -> frozenset[str]:
-        """The programs that it brings."""
-        return frozenset(one.program_id for one in self.changes if one.program_id is not None)
 
 
 class Deployments:
@@ -96,24 +59,40 @@ class Deployments:
         check: Callable[[Reading], None] = lambda reading: None,
         linked: frozenset[str] = frozenset(),
         evidence: Sequence[EvidenceRow] = (),
-    ) -> Awaitable[Deployment]:
+    ) -> Awaitable[Deployment | None]:
         """Start a deployment; open deployments that bring one of its rules to one of its nodes are superseded.
 
         `check` runs first, in the same transaction. `linked` are the nodes that have a link, `evidence` is what nodes
-        told last of the rules: how the programs did that it replaces. Raises Problem for
-        unknown nodes, for nodes without room and for nodes that cannot run it.
+        told last of the rules: how the programs did that it replaces. Returns None when nothing is left to change.
+        Raises Problem for unknown nodes, for nodes without room and for nodes that cannot run it.
         """
-        deployment_id = self._new_id()
+        deployment_id, asked = self._new_id(), draft
 
-        def step(writing: Writing) -> Deployment:
+        def step(writing: Writing) -> Deployment | None:
             check(writing)
-            names = chosen_nodes(writing, draft.rules, draft.nodes)
-            check_fitness(writing, names, draft.program_ids, draft.strategy, draft.nodes or ())
-            with self._acting(writing, now_us, is_asked=True) as acting:
-                writing.record_evidence(evidence)
-                return acting.start(drafted(draft, deployment_id, now_us, actor), names, linked)
+            names, draft = chosen_nodes(writing, asked.rules, asked.where), asked
+            if asked.skips_unchanged:
+                draft = replace(asked, changes=changed(writing, asked.changes, names))
+            if not draft.changes:
+                return None
+            drawn_up = drafted(draft, deployment_id, now_us, actor)
+            return self._start(writing, draft, drawn_up, names, linked, evidence)
 
         return self._store.write(step)
+
+    def _start(
+        self,
+        writing: Writing,
+        draft: Draft,
+        drawn_up: Deployment,
+        names: tuple[str, ...],
+        linked: frozenset[str],
+        evidence: Sequence[EvidenceRow],
+    ) -> Deployment:
+        check_fitness(writing, names, draft.program_ids, draft.strategy, draft.where.nodes or ())
+        with self._acting(writing, drawn_up.created_us, is_asked=True) as acting:
+            writing.record_evidence(evidence)
+            return acting.start(drawn_up, names, linked)
 
     def cancel(self, deployment_id: str, now_us: int, actor: str) -> Awaitable[Deployment]:
         """End a deployment early: its nodes go back to their last known good. Raises Problem when it has ended."""
@@ -179,6 +158,38 @@ class Deployments:
 
         return self._store.write(step)
 
+    def retry(
+        self,
+        deployment_id: str,
+        now_us: int,
+        actor: str,
+        linked: frozenset[str] = frozenset(),
+        evidence: Sequence[EvidenceRow] = (),
+    ) -> Awaitable[Deployment]:
+        """Start a deployment that has ended again: the same programs, on those of its nodes that are still here.
+
+        Raises Problem while it is under way, and when one of its programs is not trusted any more.
+        """
+        new_id = self._new_id()
+
+        def step(writing: Writing) -> Deployment:
+            old = found_deployment(writing, deployment_id)
+            if not old.over:
+                detail = f"Deployment {old.id} is {old.state.value}; only one that has ended starts again."
+                next_step = f"wait, or cancel it: eyeflow deployments cancel {old.id}"
+                raise Problem("deployment_open", detail, next_step)
+            check_programs(writing, old)
+            known = frozenset(writing.node_names())
+            names = tuple(one.node for one in writing.progress(old.id) if one.node in known)
+            if not names:
+                raise Problem("unknown_nodes", f"No node of deployment {old.id} is in the cluster any more.")
+            draft = again(old, Where(names))
+            names = chosen_nodes(writing, draft.rules, draft.where)
+            drawn_up = drafted(draft, new_id, now_us, actor)
+            return self._start(writing, draft, drawn_up, names, linked, evidence)
+
+        return self._store.write(step)
+
     def retire(self, node: str, rule: str, now_us: int, actor: str) -> Awaitable[None]:
         """Take a rule off a node: its next manifest does not name it. Raises Problem while a deployment brings it."""
 
@@ -189,6 +200,36 @@ class Deployments:
             # Else the next deployment of the rule would go back to a program that was taken off on purpose.
             writing.forget_known_good(node, rule)
             writing.add_log_entry(LogEntry(now_us, actor, "retire", node, rule))
+
+        return self._store.write(step)
+
+    def drain(self, node: str, now_us: int, actor: str) -> Awaitable[None]:
+        """Take all rules off a node, and keep deployments away that do not name it, until `undrain`.
+
+        Raises Problem while a deployment brings it a rule.
+        """
+
+        def step(writing: Writing) -> None:
+            found_node(writing, node)
+            rules = sorted({one.rule for one in writing.wanted(node)})
+            for rule in rules:
+                _check_retirable(writing, node, rule)
+            with self._acting(writing, now_us) as acting:
+                for rule in rules:
+                    acting.remove(node, rule)
+                    writing.forget_known_good(node, rule)
+            writing.set_drained(node, now_us, now_us)
+            writing.add_log_entry(LogEntry(now_us, actor, "drain", node, ", ".join(rules)))
+
+        return self._store.write(step)
+
+    def undrain(self, node: str, now_us: int, actor: str) -> Awaitable[None]:
+        """Let deployments go to a node again."""
+
+        def step(writing: Writing) -> None:
+            found_node(writing, node)
+            writing.set_drained(node, 0, now_us)
+            writing.add_log_entry(LogEntry(now_us, actor, "undrain", node))
 
         return self._store.write(step)
 
@@ -356,58 +397,16 @@ def found_deployment(reading: Reading, deployment_id: str) -> Deployment:
     return deployment
 
 
-def chosen_nodes(reading: Reading, rules: tuple[str, ...], asked: tuple[str, ...] | None) -> tuple[str, ...]:
-    """Return the nodes of a deployment, None for all; raises Problem 422 for unknown ones and for ones without room."""
-    known = reading.node_names()
-    nodes = tuple(known) if asked is None else asked
-    strangers = set(nodes) - set(known)
-    unknown = [node for node in nodes if node in strangers]
-    if unknown or not nodes:
-        errors = [FieldError(f"/nodeIds/{nodes.index(node)}", _unknown_node(node, known)) for node in unknown]
-        detail = f"Not in the cluster: {', '.join(unknown)}." if unknown else "The cluster has no nodes yet."
-        raise Problem("unknown_nodes", detail, "list the nodes with `eyeflow status`", errors)
-    full = [node for node in nodes if not _has_room(reading, node, rules)]
-    if full:
-        raise Problem("limit_reached", f"These nodes run as many rules as they can: {', '.join(full)}.")
-    return nodes
-
-
-def _unknown_node(node: str, known: list[str]) -> str:
-    guess = near(node, known)
-    return "is not in the cluster" + (f"; did you mean `{guess}`?" if guess else "")
-
-
-def _has_room(reading: Reading, node: str, rules: tuple[str, ...]) -> bool:
-    return len({one.rule for one in reading.wanted(node)}.union(rules)) <= RULES_MAX
-
-
 def _check_retirable(reading: Reading, node: str, rule: str) -> None:
-    if rule not in {one.rule for one in reading.wanted(node)}:
-        raise Problem("rule_not_found", f"The node `{node}` is not to run a rule `{rule[:64]}`.")
+    known = {one.rule for one in reading.wanted(node)}
+    if rule not in known:
+        guess = near(rule, known)
+        hint = f" Did you mean `{guess}`?" if guess else ""
+        raise Problem("rule_not_found", f"The node `{node}` is not to run a rule `{rule[:64]}`.{hint}")
     for deployment, at in reading.open_progress(node):
         if rule in deployment.rules and at.state not in BACK:
             detail = f"Deployment {deployment.id} is bringing `{rule}` to `{node}` right now."
             raise Problem("deployment_open", detail, f"cancel it first: eyeflow deployments cancel {deployment.id}")
-
-
-def drafted(draft: Draft, deployment_id: str, now_us: int, actor: str) -> Deployment:
-    """Return a new deployment as it was asked for."""
-    targets = {
-        one.rule: None if one.program_id is None else Target(one.program_id, deployment_id, one.params)
-        for one in draft.changes
-    }
-    return Deployment(
-        id=deployment_id,
-        targets=tuple(sorted(targets.items())),
-        options=draft.options,
-        paused=(Pause(APPROVAL, draft.approval, now_us),) if draft.approval else (),
-        strategy=draft.strategy,
-        rollback=draft.rollback,
-        created_us=now_us,
-        updated_us=now_us,
-        deadline_us=now_us + draft.deadline_s * 1_000_000,
-        created_by=actor,
-    )
 
 
 def _report(deployment: Deployment, at: NodeProgress, result: ManifestResult) -> Report:

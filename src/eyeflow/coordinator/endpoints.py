@@ -25,6 +25,7 @@ DEPLOY_PROBLEMS = (
     "invalid_params",
     "limit_reached",
 )
+RETRY_PROBLEMS = ("program_not_found", "unknown_nodes", "untrusted_program", "limit_reached")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,26 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "POST", "/api/nodes/{id}/accept", api.accept_node, Role.ADMIN, {200: "Node"}, problems=("node_not_found",)
     ),
     Endpoint(
+        "PUT",
+        "/api/nodes/{id}/labels",
+        api.label_node,
+        Role.ADMIN,
+        {200: "Node"},
+        "LabelsRequest",
+        ("node_not_found",),
+    ),
+    Endpoint(
+        "POST",
+        "/api/nodes/{id}/drain",
+        api.drain_node,
+        Role.DEPLOY,
+        {200: "Node"},
+        problems=("node_not_found", "deployment_open"),
+    ),
+    Endpoint(
+        "POST", "/api/nodes/{id}/undrain", api.undrain_node, Role.DEPLOY, {200: "Node"}, problems=("node_not_found",)
+    ),
+    Endpoint(
         "DELETE",
         "/api/nodes/{id}/rules/{rule}",
         api.retire_rule,
@@ -114,7 +135,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "/api/deployments",
         api.deploy_set,
         Role.DEPLOY,
-        {202: "Deployment"},
+        {202: "Deployment", 200: "Unchanged"},
         "DeploySetRequest",
         DEPLOY_PROBLEMS,
         DEPLOY_SET_BYTES_MAX,
@@ -154,6 +175,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             ("promote", api.promote_deployment, "deployment_over", "nothing_to_promote"),
             ("approve", api.approve_deployment, "deployment_over", "nothing_to_approve", "own_approval"),
             ("rollback", api.take_back_deployment, "nothing_to_take_back"),
+            ("retry", api.retry_deployment, "deployment_open", *RETRY_PROBLEMS),
         )
     ),
     Endpoint("GET", "/api/keys", api.list_keys, Role.READ, {200: "Keys"}),

@@ -28,7 +28,7 @@ class Doubt(Enum):
     NEW_EPOCH = "newEpoch"
 
 
-_ACCEPT = "eyeflow nodes {node} --accept"
+_ACCEPT = "eyeflow nodes accept {node}"
 NEXT_STEPS = {
     Doubt.OLDER: "This is an old copy of the node's data. Stop it and bring the newer data back, "
     f"or go on with what it has now: {_ACCEPT}",

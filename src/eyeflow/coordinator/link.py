@@ -91,7 +91,7 @@ def _unproven(hub: Hub, websocket: WebSocket, node: str | None) -> Problem | Non
     return None
 
 
-NEXT_STEP = ". If what it knows is to count, say so: eyeflow nodes {node} --accept"
+NEXT_STEP = ". If what it knows is to count, say so: eyeflow nodes accept {node}"
 """What to do about a node that has a newer manifest. An old backup alone takes nothing back from nodes."""
 
 

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from eyeflow.coordinator.choosing import check_labels, found_node
 from eyeflow.coordinator.deployments import disown, drop_node
 from eyeflow.coordinator.healths import health_list, standing
 from eyeflow.coordinator.histories import NEXT_STEPS, Doubt, History, judge, recollected, went_back
 from eyeflow.coordinator.manifests import WantedSets
 from eyeflow.coordinator.problem import Problem
+from eyeflow.coordinator.rates import Rates
 from eyeflow.coordinator.room import check_room
-from eyeflow.coordinator.store.cluster_store import ClusterStore, Reading, Writing
+from eyeflow.coordinator.store.cluster_store import ClusterStore, Writing
 from eyeflow.coordinator.store.facts import EvidenceRow, Kept, LogEntry, NodeRecord, Seen
 from eyeflow.coordinator.tokens import NEW_JOIN_TOKEN, NODE_ACTOR, use_join_token
 from eyeflow.evidence.outcomes import Counts
@@ -43,6 +45,7 @@ class Nodes:
         self._store = store
         self.health: dict[str, Status] = {}
         self.seen_us: dict[str, int] = {}
+        self.rates: dict[str, Rates] = {}
         self._written_us: dict[str, int] = {}
         self._told_us: dict[str, int] = {}
         self._ahead: dict[str, int] = {}
@@ -92,6 +95,18 @@ class Nodes:
             kept.pop(name, None)
         self._unwritten.discard(name)
 
+    def label(self, name: str, labels: Mapping[str, str], now_us: int, actor: str) -> Awaitable[None]:
+        """Make these the labels of a node. Raises Problem 404, and 422 for names that no label may have."""
+        check_labels(labels)
+
+        def step(writing: Writing) -> None:
+            found_node(writing, name)
+            writing.set_labels(name, labels, now_us)
+            told = " ".join(f"{key}={value}" for key, value in sorted(labels.items()))
+            writing.add_log_entry(LogEntry(now_us, actor, "label_node", name, told))
+
+        return self._store.write(step)
+
     async def accept(self, name: str, now_us: int, actor: str) -> None:
         """Take the history that the node has now for the right one, whatever was seen of it before."""
 
@@ -136,7 +151,7 @@ class Nodes:
 
     def forget_health(self, name: str) -> None:
         """The node's link is gone: what it tells next, it may tell another coordinator."""
-        for kept in (self.health, self.seen_us, self._written_us, self._told_us, self._stood):
+        for kept in (self.health, self.seen_us, self.rates, self._written_us, self._told_us, self._stood):
             kept.pop(name, None)
 
     async def link_closed(self, name: str, now_us: int) -> None:
@@ -165,6 +180,7 @@ class Nodes:
         """The node told its health."""
         if name in self._histories:  # else it was removed, and this is the last that its link brought
             self.health[name], self.seen_us[name] = status, now_us
+            self.rates.setdefault(name, Rates()).saw(status, now_us)
 
     async def told(self, name: str, head: Head, now_us: int) -> None:
         """The node told where its audit chain ends."""
@@ -282,14 +298,6 @@ def evidence_rows(node: str, evidence: Iterable[Evidence], seen_us: int) -> list
     return found
 
 
-def found_node(reading: Reading, name: str) -> NodeRecord:
-    """Return one node; raises Problem 404."""
-    node = reading.node(name)
-    if node is None:
-        raise Problem("node_not_found", f"No node is named `{name[:64]}`.", "list the nodes with GET /api/nodes")
-    return node
-
-
 def _check_key(name: str, public_key: bytes, known: NodeRecord | None, is_fresh: bool) -> None:
     if not is_fresh and (known is None or known.public_key != public_key):
         raise Problem("bad_join_token", "The join token was used, and not by a node with this key.", NEW_JOIN_TOKEN)
@@ -297,7 +305,7 @@ def _check_key(name: str, public_key: bytes, known: NodeRecord | None, is_fresh:
         raise Problem(
             "node_exists",
             f"A node named {name} with another key is in the cluster.",
-            f"choose another name, or remove it first: eyeflow nodes {name} --remove",
+            f"choose another name, or remove it first: eyeflow nodes forget {name}",
         )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from eyeflow.coordinator.api import Call, Reply, check_changes, draft_of
-from eyeflow.coordinator.deployments import Change
+from eyeflow.coordinator.drafts import Change
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.intake import Intake, check_any_program, check_params
 from eyeflow.coordinator.planning import Planned, plan_view

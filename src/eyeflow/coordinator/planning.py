@@ -8,7 +8,8 @@ from functools import cache
 from typing import Any
 
 from eyeflow.coordinator.acting import overlapping
-from eyeflow.coordinator.deployments import Draft, chosen_nodes, drafted
+from eyeflow.coordinator.choosing import chosen_nodes
+from eyeflow.coordinator.drafts import Draft, drafted
 from eyeflow.coordinator.fitness import needs_of, unfit_nodes
 from eyeflow.coordinator.store.cluster_store import Reading, doubt, trusted_signers
 from eyeflow.coordinator.store.facts import ProgramRecord
@@ -46,7 +47,7 @@ def plan_view(
     reading: Reading, draft: Draft, planned: Mapping[str, Planned], linked: frozenset[str], now_us: int, actor: str
 ) -> dict[str, Any]:
     """Return the `Plan` of a deployment. `planned` holds its programs by id. Raises Problem as `Deployments.deploy`."""
-    names = chosen_nodes(reading, draft.rules, draft.nodes)
+    names = chosen_nodes(reading, draft.rules, draft.where)
     deployment = drafted(draft, "", now_us, actor)
     foreseen = forecast(deployment, len(names))
     needs = [needs_of(one.record) for one in planned.values()]

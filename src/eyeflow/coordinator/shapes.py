@@ -11,7 +11,6 @@ from eyeflow.coordinator.shape_words import (
     NODE_NAME,
     PEM,
     RULE,
-    SCALAR,
     TEXT,
     TIME_US,
     Shape,
@@ -22,145 +21,22 @@ from eyeflow.coordinator.shape_words import (
 )
 from eyeflow.coordinator.shapes_facts import FACTS
 from eyeflow.coordinator.shapes_plan import PLAN_SCHEMAS
+from eyeflow.coordinator.shapes_rollout import (
+    CHANGE,
+    DEPLOY_EXAMPLE,
+    LABELS,
+    PARAMS,
+    RATE,
+    ROLLOUT,
+    SUMMARY,
+    TARGET,
+    VERDICT,
+)
 from eyeflow.coordinator.tokens import JOIN_TOKEN_S, JOIN_TOKEN_S_MAX, TOKEN_S, TOKEN_S_MAX
-from eyeflow.evidence.verdict import Kind
 from eyeflow.protocol.messages import HealthState
 from eyeflow.protocol.signer_list import VERSION_MAX
-from eyeflow.protocol.wire import PARAMS_MAX, PROGRAM_BYTES_MAX, SIGNERS_MAX
-from eyeflow.rollout.deployment import (
-    DEADLINE_S_MAX,
-    NODES_MAX,
-    OBSERVE_S_MAX,
-    OFFLINE_S,
-    RULES_MAX,
-    STEPS_MAX,
-    DeploymentState,
-    NodeState,
-    Place,
-)
-from eyeflow.rollout.strategies import STRATEGIES
-
-_PARAMS: Shape = {
-    "type": "object",
-    "description": "values of the rule's parameters by name; an enum by its member's name, a duration in microseconds",
-    "maxProperties": PARAMS_MAX,
-    "additionalProperties": SCALAR,
-    "examples": [{"limit": 75.5}],
-}
-_TARGET = closed("A program with its parameters", {"programId": HEX32, "params": _PARAMS, "deploymentId": TEXT})
-
-_PERCENT: Shape = {"type": "number", "minimum": 0.01, "maximum": 100, "examples": [10]}
-_OPTIONS = closed(
-    "How the strategy goes about it; what is left out is as the strategy has it",
-    {
-        "batch": {
-            "type": "integer",
-            "minimum": 1,
-            "maximum": NODES_MAX,
-            "description": "nodes at once",
-            "examples": [3],
-        },
-        "batchPercent": {**_PERCENT, "description": "nodes at once, as a share of all, in place of `batch`"},
-        "observeS": {
-            "type": "integer",
-            "minimum": 0,
-            "maximum": OBSERVE_S_MAX,
-            "description": "how long to watch after each step, in seconds",
-            "examples": [60],
-        },
-        "steps": {
-            "type": "array",
-            "items": _PERCENT,
-            "minItems": 1,
-            "maxItems": STEPS_MAX,
-            "description": "shares of a canary in percent, ascending",
-            "examples": [[10, 50]],
-        },
-        "samplesMin": {
-            "type": "integer",
-            "minimum": 1,
-            "maximum": 1_000_000,
-            "description": "executions that a verdict needs",
-            "examples": [20],
-        },
-        "failuresMaxPercent": {
-            "type": "number",
-            "minimum": 0,
-            "maximum": 100,
-            "description": "failed executions in percent that are fine in any case",
-            "examples": [5],
-        },
-        "startsMax": {
-            "type": "integer",
-            "minimum": 0,
-            "maximum": 1_000,
-            "description": "starts of a node's process in an hour that are no crash loop",
-            "examples": [3],
-        },
-    },
-    (),
-)
-_ROLLOUT: Shape = {
-    "nodeIds": {"type": "array", "items": NODE_NAME, "minItems": 1, "maxItems": NODES_MAX, "uniqueItems": True},
-    "all": {"const": True, "description": "every node of the cluster", "examples": [True]},
-    "strategy": {"type": "string", "default": "immediate", "examples": sorted(STRATEGIES)},
-    "options": _OPTIONS,
-    "rollbackOnError": {"type": "boolean", "default": True, "examples": [True]},
-    "deadlineS": {
-        "type": "integer",
-        "minimum": 1,
-        "maximum": DEADLINE_S_MAX,
-        "default": OFFLINE_S,
-        "description": "when it fails if it has not ended, in seconds: how long offline nodes are waited for",
-        "examples": [3600],
-    },
-}
-_CHANGE = closed(
-    "What becomes of one rule; without `programId` its last uploaded program is meant",
-    {"rule": RULE, "programId": HEX32, "params": _PARAMS, "remove": {"const": True, "examples": [True]}},
-    ("rule",),
-)
-
-_DEPLOY_EXAMPLE: Shape = {
-    "nodeIds": ["node-prod-01", "node-edge-01"],
-    "strategy": "immediate",
-    "rollbackOnError": True,
-    "params": {"limit": 75.5},
-    "deadlineS": 3600,
-}
-"""Written out: an example made of the members' own would have both `nodeIds` and `all`, which is refused."""
-
-_SUMMARY: Shape = {
-    "id": {"type": "string", "examples": ["d-3f9a10c2b7e4"]},
-    "name": {"type": "string", "description": "its rule, or how many there are", "examples": ["overheat_relay"]},
-    "changes": array(
-        closed(
-            "A rule with the program that it shall have, empty for none",
-            {"rule": RULE, "programId": TEXT, "params": _PARAMS},
-        )
-    ),
-    "strategy": TEXT,
-    "options": _OPTIONS,
-    "phase": COUNT,
-    "phaseSinceUs": TIME_US,
-    "paused": array(
-        closed("Why it does not go on", {"code": TEXT, "text": TEXT, "sinceUs": TIME_US}),
-    ),
-    "rollbackOnError": {"type": "boolean", "examples": [True]},
-    "state": names(DeploymentState),
-    "over": {"type": "boolean", "description": "whether the state is terminal", "examples": [False]},
-    "reason": TEXT,
-    "createdBy": TEXT,
-    "createdUs": TIME_US,
-    "updatedUs": TIME_US,
-    "deadlineUs": TIME_US,
-    "counts": {
-        "type": "object",
-        "description": "how many nodes stand in each state; a state without nodes is left out",
-        "additionalProperties": COUNT,
-        "examples": [{"installed": 7, "waiting": 2}],
-    },
-}
+from eyeflow.protocol.wire import PROGRAM_BYTES_MAX, SIGNERS_MAX
+from eyeflow.rollout.deployment import RULES_MAX, NodeState, Place
 
 _HEAD: Shape = {"number": COUNT, "hash": HEX32}
 _TOKEN_INFO: Shape = {
@@ -173,22 +49,6 @@ _TOKEN_INFO: Shape = {
     "revokedUs": TIME_US,
     "works": {"type": "boolean", "description": "neither revoked nor expired", "examples": [True]},
 }
-
-_VERDICT = closed(
-    "What the evidence tells of what was deployed, as of the last look; null while nothing is watched",
-    {
-        "kind": names(Kind),
-        "reason": TEXT,
-        "leftS": {"type": "number", "description": "seconds of the time to watch that are left", "examples": [42]},
-        "executions": COUNT,
-        "failures": COUNT,
-        "executionsBefore": COUNT,
-        "failuresBefore": COUNT,
-        "e": {"type": "number", "description": "evidence against it: at `alarmE` it fails", "examples": [1.2]},
-        "alarmE": {"type": "number", "examples": [20]},
-        "differing": COUNT,
-    },
-)
 
 _CHANGES: Shape = {"type": "array", "minItems": 1, "maxItems": RULES_MAX}
 _PROGRAM: Shape = {
@@ -214,33 +74,45 @@ SCHEMAS: dict[str, Shape] = {
         ("type", "title", "status", "code", "detail"),
     ),
     "DeployRequest": closed(
-        "What to deploy where. Give `nodeIds` or `all`; without `programId` the rule's last uploaded program is meant",
+        "What to deploy where. Give `nodeIds`, `labels` or `all`; without `programId` the last upload is meant",
         {
-            **_ROLLOUT,
+            **ROLLOUT,
             "programId": HEX32,
-            "params": _PARAMS,
+            "params": PARAMS,
         },
         (),
     )
-    | {"examples": [_DEPLOY_EXAMPLE]},
+    | {"examples": [DEPLOY_EXAMPLE]},
     "DeploySetRequest": closed(
-        "Which rules to deploy where, as one: they all succeed, or all go back. Give `nodeIds` or `all`",
-        {**_ROLLOUT, "changes": {**_CHANGES, "items": _CHANGE}},
+        "Which rules to deploy where, as one: they all succeed, or all go back. Give `nodeIds`, `labels` or `all`",
+        {
+            **ROLLOUT,
+            "changes": {**_CHANGES, "items": CHANGE},
+            "skipUnchanged": {
+                "type": "boolean",
+                "default": False,
+                "description": "leave out the rules that are so already on all the nodes",
+                "examples": [True],
+            },
+        },
         ("changes",),
     )
     | {"examples": [{"all": True, "changes": [{"rule": "overheat_relay"}], "strategy": "rolling"}]},
     "PlanRequest": closed(
         "A deployment that is not to begin: what would it do? As for a deployment; a program may come along",
         {
-            **_ROLLOUT,
+            **ROLLOUT,
             "changes": {
                 **_CHANGES,
-                "items": {**_CHANGE, "properties": {**_CHANGE["properties"], "program": _PROGRAM}},
+                "items": {**CHANGE, "properties": {**CHANGE["properties"], "program": _PROGRAM}},
             },
         },
         ("changes",),
     )
     | {"examples": [{"all": True, "changes": [{"rule": "overheat_relay"}], "strategy": "rolling"}]},
+    "Unchanged": closed(
+        "Nothing is left to change: these rules are so already on all the nodes", {"unchanged": array(RULE)}
+    ),
     "NodeProgress": closed(
         "One node of a deployment",
         {
@@ -253,11 +125,11 @@ SCHEMAS: dict[str, Shape] = {
         },
     ),
     "DeploymentSummary": closed(
-        "One attempt to move rules to programs on a set of nodes, with the number of nodes in each state", _SUMMARY
+        "One attempt to move rules to programs on a set of nodes, with the number of nodes in each state", SUMMARY
     ),
     "Deployment": closed(
         "One attempt to move rules to programs on a set of nodes, with each node",
-        {**_SUMMARY, "verdict": {**_VERDICT, "type": ["object", "null"]}, "nodes": array(ref("NodeProgress"))},
+        {**SUMMARY, "verdict": {**VERDICT, "type": ["object", "null"]}, "nodes": array(ref("NodeProgress"))},
     ),
     "Deployments": closed("The newest deployments, newest first", {"deployments": array(ref("DeploymentSummary"))}),
     "Program": closed(
@@ -294,7 +166,7 @@ SCHEMAS: dict[str, Shape] = {
         "One rule on a node: `wanted` by the coordinator (null: to be removed) and what the node said last",
         {
             "rule": RULE,
-            "wanted": {**_TARGET, "type": ["object", "null"]},
+            "wanted": {**TARGET, "type": ["object", "null"]},
             "state": {"type": "string", "enum": ["pending", "installed", "refused"]},
             "reason": TEXT,
         },
@@ -336,6 +208,9 @@ SCHEMAS: dict[str, Shape] = {
         {
             "name": NODE_NAME,
             "connected": {"type": "boolean", "examples": [True]},
+            "connectedSinceUs": {**TIME_US, "description": "since when it has its link; 0 while it has none"},
+            "executionsPerMinute": RATE,
+            "errorsPerMinute": RATE,
             "fingerprint": HEX32,
             "software": TEXT,
             "protocol": {
@@ -343,6 +218,11 @@ SCHEMAS: dict[str, Shape] = {
                 "description": "the version of the link protocol that it spoke last; 0 before its first link",
             },
             "facts": {**FACTS, "type": ["object", "null"]},
+            "labels": LABELS,
+            "drainedUs": {
+                **TIME_US,
+                "description": "since when deployments that do not name it leave it out; 0 while they do not",
+            },
             "joinedUs": TIME_US,
             "lastSeenUs": TIME_US,
             "epoch": COUNT,
@@ -382,6 +262,7 @@ SCHEMAS: dict[str, Shape] = {
             "trouble": TEXT,
         },
     ),
+    "LabelsRequest": closed("The labels of a node, in place of those before", {"labels": LABELS}),
     "JoinTokenRequest": closed(
         "How long the token is valid",
         {

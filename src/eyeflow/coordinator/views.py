@@ -10,6 +10,7 @@ from eyeflow.coordinator.healths import health_list
 from eyeflow.coordinator.histories import NEXT_STEPS, History
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.store.cluster_store import Reading
+from eyeflow.coordinator.store.coordination import Link
 from eyeflow.coordinator.store.facts import ApiToken, Kept, NodeRecord, ProgramRecord, SignerKey
 from eyeflow.evidence.verdict import Verdict
 from eyeflow.protocol.coordinator_log import Entry, Head
@@ -33,14 +34,15 @@ class ClusterFacts:
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """What the store knows of one node. `holder`: the coordinator that holds its link; `health`: what others heard."""
+    """What the store knows of one node. `link`: the one that it has; `health`: what others heard."""
 
     node: NodeRecord
-    holder: str
+    link: Link | None
     health: list[dict[str, Any]]
     history: History
     wanted: dict[str, Target]
     said: dict[str, RuleResult]
+    labels: dict[str, str]
 
 
 def cluster_facts(reading: Reading) -> ClusterFacts:
@@ -54,9 +56,8 @@ def node_facts(reading: Reading, node: NodeRecord) -> NodeFacts:
     """Return what the store knows of one node."""
     said = {one.rule: one for one in reading.said(node.name) if one.slot is Slot.ACTIVE}
     wanted = {one.rule: one.target for one in reading.wanted(node.name) if one.slot == Slot.ACTIVE.value}
-    link = reading.link(node.name)
-    holder = link.coordinator if link is not None else ""
-    return NodeFacts(node, holder, reading.health(node.name), reading.history(node.name), wanted, said)
+    labels, link = reading.labels(node.name), reading.link(node.name)
+    return NodeFacts(node, link, reading.health(node.name), reading.history(node.name), wanted, said, labels)
 
 
 def all_node_facts(reading: Reading) -> list[NodeFacts]:
@@ -188,14 +189,22 @@ def node_view(hub: Hub, facts: NodeFacts) -> dict[str, Any]:
     """Return a `Node`: what the store knows, and what the node told last over its link."""
     node = facts.node
     status = hub.nodes.health.get(node.name)
-    is_elsewhere = facts.holder not in ("", hub.store.own_id)
+    link = facts.link
+    is_elsewhere = link is not None and link.coordinator != hub.store.own_id
+    rates = hub.nodes.rates.get(node.name)
+    executions, errors = rates.a_minute() if rates is not None and node.name in hub.links else (None, None)
     return {
         "name": node.name,
         "connected": node.name in hub.links or is_elsewhere,
+        "connectedSinceUs": link.since_us if link is not None else 0,
+        "executionsPerMinute": executions,
+        "errorsPerMinute": errors,
         "fingerprint": key_fingerprint(node.public_key),
         "software": node.software,
         "protocol": node.protocol,
         "facts": None if node.facts is None else facts_view(node.facts),
+        "labels": facts.labels,
+        "drainedUs": node.drained_us,
         "joinedUs": node.joined_us,
         "lastSeenUs": max(node.last_seen_us, hub.nodes.seen_us.get(node.name, 0)),
         "epoch": status.epoch if status is not None else node.epoch,

@@ -39,8 +39,8 @@ def test_requests_carry_the_token_in_the_header_only() -> None:
     with client(answer) as one:
         one.nodes()
         one.node("a/b?c")
-        one.deploy("pump", None, params={"limit": 1.5}, deadline_s=9)
-        one.deploy("pump", ["a"], program_id="p", rollback_on_error=False)
+        one.deploy("pump", {"all": True}, params={"limit": 1.5}, deadline_s=9)
+        one.deploy("pump", {"nodeIds": ["a"]}, program_id="p", rollback_on_error=False)
         one.upload_program(b"\x7fSVM")
         one.remove_node("a")
         one.revoke_key(bytes(32))
@@ -74,7 +74,7 @@ def test_a_problem_becomes_an_error_with_every_place_and_the_next_step() -> None
     errors = [{"pointer": "/params/limt", "message": "did you mean `limit`?"}]
     answer = problem(422, code="invalid_params", detail="It does not fit.", nextStep="look", errors=errors)
     with client(answer) as one, pytest.raises(EyeflowError) as error:
-        one.deploy("pump", ["a"])
+        one.deploy("pump", {"nodeIds": ["a"]})
     assert (error.value.code, error.value.exit_code) == ("invalid_params", ExitCode.PROBLEMS)
     assert (error.value.message, error.value.next_step) == ("It does not fit", "look")
     assert error.value.cause == "limt: did you mean `limit`?"
@@ -86,7 +86,7 @@ def test_a_problem_becomes_an_error_with_every_place_and_the_next_step() -> None
         client(problem(422, code="unknown_nodes", detail="Not: b, c.", errors=named)) as one,
         pytest.raises(EyeflowError) as error,
     ):
-        one.deploy("pump", ["b", "c"])
+        one.deploy("pump", {"nodeIds": ["b", "c"]})
     assert (error.value.message, error.value.cause) == ("Not: b, c", "did you mean `a`?")
     with client(problem(503, code="storage", detail="full")) as one, pytest.raises(EyeflowError) as server:
         one.status()
@@ -146,9 +146,10 @@ def test_a_missing_ca_file_is_said(tmp_path: Path) -> None:
     assert error.value.code == "ca_file"
 
 
-def deployment(state: str, **nodes: tuple[str, bool]) -> dict[str, Any]:
+def deployment(state: str, observe_s: int = 0, **nodes: tuple[str, bool]) -> dict[str, Any]:
     shown = [{"node": name, "state": one[0], "connected": one[1]} for name, one in nodes.items()]
-    return {"state": state, "over": state in {"succeeded", "failed"}, "nodes": shown}
+    over = state in {"succeeded", "failed"}
+    return {"state": state, "over": over, "options": {"observeS": observe_s}, "verdict": None, "nodes": shown}
 
 
 def wait_through(*script: dict[str, Any]) -> tuple[dict[str, Any], float]:
@@ -166,6 +167,12 @@ def wait_through(*script: dict[str, Any]) -> tuple[dict[str, Any], float]:
 def test_nobody_waits_for_nodes_that_are_all_offline() -> None:
     ended, waited_s = wait_through(deployment("installing", a=("waiting", False), b=("waiting", False)))
     assert ended["state"] == "installing" and waited_s == 0
+
+
+def test_what_watches_its_nodes_is_waited_for_also_with_offline_ones() -> None:
+    watched = deployment("observing", 60, a=("installed", True), b=("away", False))
+    ended, waited_s = wait_through(watched, watched | {"verdict": {"leftS": 3}}, deployment("succeeded", 60))
+    assert ended["state"] == "succeeded" and waited_s > 0
 
 
 def test_control_a_connected_node_is_waited_for() -> None:

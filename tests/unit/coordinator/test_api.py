@@ -156,8 +156,8 @@ def test_every_answer_fits_its_schema(full: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "code", "says"),
     [
-        ({}, "invalid_body", "either `nodeIds` or `all`"),
-        ({"all": True, "nodeIds": ["node-a"]}, "invalid_body", "either `nodeIds` or `all`"),
+        ({}, "invalid_body", "either `nodeIds`, `labels` or `all`"),
+        ({"all": True, "nodeIds": ["node-a"]}, "invalid_body", "either `nodeIds`, `labels` or `all`"),
         ({"all": False}, "invalid_body", "/all must be true"),
         ({"nodeIds": []}, "invalid_body", "at least 1 items"),
         ({"nodeIds": ["node-a", "node-a"]}, "invalid_body", "an item twice"),

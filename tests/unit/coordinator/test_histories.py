@@ -15,7 +15,8 @@ from msgspec.structs import replace
 from starlette.websockets import WebSocket
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.coordinator.deployments import Change, Draft
+from eyeflow.coordinator.choosing import Where
+from eyeflow.coordinator.drafts import Change, Draft
 from eyeflow.coordinator.histories import BOOTS_MAX, Doubt, History, judge
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.link import _Link
@@ -102,7 +103,7 @@ class Seen:
     def deploy(
         self, program_id: str = PROGRAM, rollback: Rollback = Rollback.ON_ERROR, nodes: str = "ab"
     ) -> Deployment:
-        draft = Draft((Change("pump", program_id),), tuple(nodes), "immediate", rollback)
+        draft = Draft((Change("pump", program_id),), Where(tuple(nodes)), "immediate", rollback)
         return self.run(lambda: self.hub.deployments.deploy(draft, self.now_us, "test"))
 
     def answer(self, node: str, program_id: str = PROGRAM) -> None:
@@ -386,7 +387,7 @@ def test_the_api_shows_findings_and_takes_the_acceptance(api: Any, make: Any) ->
     assert found["inDoubt"] and found["head"] == {"epoch": 10, "seq": 9, "hash": head(9).hash.hex()}
     (finding,) = found["findings"]
     assert (finding["kind"], finding["blocks"], finding["sinceUs"]) == ("older", True, api.clock())
-    assert finding["nextStep"].endswith("eyeflow nodes node-a --accept")
+    assert finding["nextStep"].endswith("eyeflow nodes accept node-a")
     assert api.ask("GET", "/api/status").json()["inDoubt"] == 1
     assert "eyeflow_coordinator_nodes_in_doubt 1.0" in api.ask("GET", "/metrics").text
     for role, status in (("read", 403), ("deploy", 403), ("admin", 200)):

@@ -227,7 +227,7 @@ def test_a_node_that_knows_a_newer_manifest_is_not_taken_back(cluster: Any, make
 
             await make.until(quarantined, "the refusal")
             problem = (await client.get("/api/nodes/node-a")).json()["problem"]
-            assert "the node has manifest 99, this coordinator knows 1" in problem and "--accept" in problem
+            assert "the node has manifest 99, this coordinator knows 1" in problem and "nodes accept node-a" in problem
 
             async def linked() -> bool:
                 return link.status.state == "up"

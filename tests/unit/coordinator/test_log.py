@@ -230,6 +230,9 @@ def changes(api: Any, make: Any, tmp_path: Path) -> dict[str, tuple[str, Any, st
             "node node-c",
         ),
         "POST /api/nodes/{id}/accept": ("/api/nodes/node-a/accept", {}, "admin"),
+        "PUT /api/nodes/{id}/labels": ("/api/nodes/node-a/labels", {"json": {"labels": {"site": "lyon"}}}, "admin"),
+        "POST /api/nodes/{id}/drain": ("/api/nodes/node-a/drain", {}, "admin"),
+        "POST /api/nodes/{id}/undrain": ("/api/nodes/node-a/undrain", {}, "admin"),
         "DELETE /api/nodes/{id}": ("/api/nodes/node-b", {}, "admin"),
         "DELETE /api/nodes/{id}/rules/{rule}": ("/api/nodes/node-a/rules/overheat", {}, "admin"),
         "POST /api/programs": ("/api/programs", program, "admin"),
@@ -241,7 +244,7 @@ def changes(api: Any, make: Any, tmp_path: Path) -> dict[str, tuple[str, Any, st
         ),
         **{
             f"POST /api/deployments/{{id}}/{verb}": (f"/api/deployments/{api.deployment['id']}/{verb}", {}, "admin")
-            for verb in ("cancel", "pause", "resume", "promote", "approve", "rollback")
+            for verb in ("cancel", "pause", "resume", "promote", "approve", "rollback", "retry")
         },
         "POST /api/keys": ("/api/keys", {"json": {"publicKey": key, "name": "x"}}, "admin"),
         "POST /api/keys/root": ("/api/keys/root", {"json": signer_list(1)}, "admin"),
@@ -262,6 +265,8 @@ def prepare(api: Any, operation: str) -> None:
         "promote": DeploymentState.OBSERVING,
         "rollback": DeploymentState.SUCCEEDED,
         "{rule}": DeploymentState.FAILED,
+        "retry": DeploymentState.FAILED,
+        "drain": DeploymentState.FAILED,
     }
     verb = operation.rpartition("/")[2]
 

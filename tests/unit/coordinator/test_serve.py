@@ -61,7 +61,7 @@ def test_kill_loses_nothing_that_was_answered(tmp_path: Path, make: Any) -> None
             unused, used = client.create_join_token()["token"], client.create_join_token()["token"]
             join(client, used, node)
             program = client.upload_program(make.program())
-            deployment = client.deploy("overheat", ["node-1"], params={"limit": 70})
+            deployment = client.deploy("overheat", {"nodeIds": ["node-1"]}, params={"limit": 70})
             child.send_signal(signal.SIGKILL)
             child.wait()
     port = int(url.rsplit(":", 1)[1])

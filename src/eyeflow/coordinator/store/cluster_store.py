@@ -86,6 +86,22 @@ class Reading(CoordinationReading, Protocol):
         """Return the names of all nodes, ascending."""
         ...
 
+    def labels(self, node: str) -> dict[str, str]:
+        """Return the labels of a node."""
+        ...
+
+    def label_values(self) -> list[tuple[str, str]]:
+        """Return every (name, value) that a node has as a label, ascending."""
+        ...
+
+    def labelled(self, labels: Mapping[str, str]) -> list[str]:
+        """Return the nodes that have all of these labels, ascending."""
+        ...
+
+    def drained(self) -> frozenset[str]:
+        """Return the nodes that are drained."""
+        ...
+
     def said(self, node: str) -> list[RuleResult]:
         """Return what a node said of each rule's slot of the newest manifest that it applied, ascending by both."""
         ...
@@ -299,6 +315,14 @@ class Writing(Reading, CoordinationWriting, Protocol):
 
     def remove_node(self, name: str, now_us: int) -> None:
         """Remove a node with all that was wanted and known of it; keep the highest version of its manifests."""
+        ...
+
+    def set_labels(self, node: str, labels: Mapping[str, str], now_us: int) -> None:
+        """Make these the labels of a node, in place of those before."""
+        ...
+
+    def set_drained(self, node: str, since_us: int, now_us: int) -> None:
+        """Keep since when a node is drained, 0 for not any more."""
         ...
 
     def record_hello(self, node: str, software: str, protocol: int, now_us: int, facts: NodeFacts | None) -> None:

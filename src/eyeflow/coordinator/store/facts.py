@@ -15,7 +15,8 @@ class NodeRecord:
     """One node. `applied_version`: the newest manifest that it said it applied. `problem`: why its link was closed.
 
     `protocol`: the version of the link protocol that it spoke last, 0 before its first link. `facts`: what it told of
-    itself then, None when it told nothing.
+    itself then, None when it told nothing. `drained_us`: since when deployments to all nodes, or to those of a label,
+    leave it out; 0 while they do not.
     """
 
     name: str
@@ -30,6 +31,7 @@ class NodeRecord:
     problem: str
     protocol: int
     facts: NodeFacts | None = None
+    drained_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eyeflow.coordinator.histories import History
@@ -68,6 +68,27 @@ class SqlReading(SqlCoordinationReading):
     def node_names(self) -> list[str]:
         """Return the names of all nodes, ascending."""
         return [name for (name,) in self._rows("SELECT name FROM nodes ORDER BY name")]
+
+    def labels(self, node: str) -> dict[str, str]:
+        """Return the labels of a node."""
+        return dict(self._rows("SELECT name, value FROM labels WHERE node = ? ORDER BY name", node))
+
+    def label_values(self) -> list[tuple[str, str]]:
+        """Return every (name, value) that a node has as a label, ascending."""
+        found = self._rows("SELECT DISTINCT name, value FROM labels ORDER BY name, value")
+        return [(name, value) for name, value in found]
+
+    def labelled(self, labels: Mapping[str, str]) -> list[str]:
+        """Return the nodes that have all of these labels, ascending."""
+        found = set(self.node_names())
+        for name, value in labels.items():
+            having = self._rows("SELECT node FROM labels WHERE name = ? AND value = ?", name, value)
+            found &= {node for (node,) in having}
+        return sorted(found)
+
+    def drained(self) -> frozenset[str]:
+        """Return the nodes that are drained."""
+        return frozenset(name for (name,) in self._rows("SELECT name FROM nodes WHERE drained_us > 0"))
 
     def said(self, node: str) -> list[RuleResult]:
         """Return what a node said of each rule's slot, ascending by both."""

@@ -31,7 +31,7 @@ from eyeflow.rollout.deployment import (
 
 NODE = (
     "name, public_key, joined_us, last_seen_us, software, epoch, next_seq, manifest_version, applied_version, problem, "
-    "protocol, facts"
+    "protocol, facts, drained_us"
 )
 PROGRAM = "id, rule, version, sequence, profile, about, uploaded_us, uploaded_by, length(bytes)"
 API_TOKEN = "id, name, role, hash, created_us, revoked_us, expires_us, used_us"
@@ -92,9 +92,9 @@ def wanted_of(row: Row) -> Wanted:
 
 def node_of(row: Row) -> NodeRecord:
     """Return a node from the columns NODE."""
-    name, public_key, *rest = row
-    rest[-1] = _facts_of(json.loads(rest[-1]))
-    return NodeRecord(name, bytes(public_key), *rest)
+    name, public_key, *rest, facts, drained_us = row
+    fields: Row = (name, bytes(public_key), *rest, _facts_of(json.loads(facts)), drained_us)
+    return NodeRecord(*fields)
 
 
 def dump_facts(facts: NodeFacts | None) -> str:

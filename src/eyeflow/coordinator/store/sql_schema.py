@@ -117,6 +117,13 @@ CREATE TABLE healths(
     node TEXT PRIMARY KEY REFERENCES nodes(name) ON DELETE CASCADE, health TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE lead(role TEXT PRIMARY KEY, epoch INTEGER NOT NULL, coordinator TEXT NOT NULL) STRICT, WITHOUT ROWID;
 """,
+    """
+ALTER TABLE nodes ADD COLUMN drained_us INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE labels(
+    node TEXT NOT NULL REFERENCES nodes(name) ON DELETE CASCADE, name TEXT NOT NULL, value TEXT NOT NULL,
+    PRIMARY KEY(node, name)) STRICT, WITHOUT ROWID;
+CREATE INDEX labels_by_value ON labels(name, value, node);
+""",
 )
 """Number n brings a file of version n to version n + 1 (PRAGMA user_version). A released one is never changed.
 

@@ -172,6 +172,18 @@ class SqlWriting(SqlReading, SqlCoordinationWriting):
         self._run("DELETE FROM nodes WHERE name = ?", name)
         self.add_change(now_us, ChangeKind.NODE, name)
 
+    def set_labels(self, node: str, labels: Mapping[str, str], now_us: int) -> None:
+        """Make these the labels of a node, in place of those before."""
+        self._run("DELETE FROM labels WHERE node = ?", node)
+        for name, value in sorted(labels.items()):
+            self._run("INSERT INTO labels(node, name, value) VALUES(?, ?, ?)", node, name, value)
+        self.add_change(now_us, ChangeKind.NODE, node)
+
+    def set_drained(self, node: str, since_us: int, now_us: int) -> None:
+        """Keep since when a node is drained, 0 for not any more."""
+        self._run("UPDATE nodes SET drained_us = ? WHERE name = ?", since_us, node)
+        self.add_change(now_us, ChangeKind.NODE, node)
+
     def record_hello(self, node: str, software: str, protocol: int, now_us: int, facts: NodeFacts | None) -> None:
         """Keep that a node's link is up, which protocol version it speaks, and what it tells of itself."""
         self._run(

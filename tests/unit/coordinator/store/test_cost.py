@@ -11,7 +11,8 @@ import apsw
 import pytest
 
 from eyeflow.coordinator import acting
-from eyeflow.coordinator.deployments import Change, Draft
+from eyeflow.coordinator.choosing import Where
+from eyeflow.coordinator.drafts import Change, Draft
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.store.cluster_store import Writing
 from eyeflow.coordinator.store.sqlite_store import InlineStore
@@ -70,7 +71,7 @@ class Fleet:
         return self.runner.run(calling())
 
     def deploy(self, program: str = "1") -> Any:
-        draft = Draft((Change("pump", program * 64),), None, "immediate", Rollback.ON_ERROR)
+        draft = Draft((Change("pump", program * 64),), Where(), "immediate", Rollback.ON_ERROR)
         return self.call(lambda: self.hub.deployments.deploy(draft, self.now_us, "test"))
 
     def send(self, name: str) -> None:

@@ -118,6 +118,13 @@ def test_what_has_ended_is_open_for_nobody(kept: Any) -> None:
     assert len(kept.file.read(lambda reading: reading.progress("d-1"))) == 1, "it can still be looked at"
 
 
+def test_what_is_taken_back_after_its_end_is_open_again(kept: Any) -> None:
+    made = kept.deployed(["a"])
+    ended = kept.do(lambda writing: writing.save_deployment(replace(made, state=DeploymentState.SUCCEEDED)))
+    kept.do(lambda writing: writing.save_deployment(replace(ended, state=DeploymentState.ROLLING_BACK)))
+    assert [one.id for one, _ in kept.file.read(lambda reading: reading.open_progress("a"))] == ["d-1"]
+
+
 def test_only_what_is_due_is_due(kept: Any, helpers: Any) -> None:
     made = kept.deployed(["a", "b"])
     (a, _) = kept.file.read(lambda reading: reading.progress("d-1"))

@@ -1,0 +1,124 @@
+"""What people are told of a node: functions of the `Node` of the REST API."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from eyeflow.cli.console import colored, paint, say
+from eyeflow.cli.times import ago, clock_time
+
+Json = dict[str, Any]
+
+UNHEARD_S = 30
+"""A connected node tells its status every few seconds: one that did not for this long is not well."""
+ERRORS = ("trapped", "action_failures", "missed", "rejected")
+"""Counters of a rule that count something gone wrong."""
+RULES_NAMED_MAX = 3
+
+
+def is_unheard(node: Json) -> bool:
+    """Say whether a node has a link and tells nothing."""
+    return bool(node["connected"]) and time.time() - node["lastSeenUs"] / 1e6 > UNHEARD_S
+
+
+def is_failing(node: Json) -> bool:
+    """Say whether something on a node failed, was refused, or is in doubt."""
+    parts = any(part["state"] == "failed" for part in node["health"])
+    return bool(node["inDoubt"]) or parts or any(rule["state"] == "refused" for rule in node["rules"])
+
+
+def pending(node: Json) -> int:
+    """Return how many rules a node has yet to answer for."""
+    return sum(rule["state"] == "pending" for rule in node["rules"])
+
+
+def waiting(node: Json) -> int:
+    """Return how many events wait in the queues of a node's rules."""
+    return sum(part["counters"].get("waiting", 0) for part in node["health"] if part["kind"] == "rule")
+
+
+def state(node: Json) -> str:
+    """Return how a node stands, in a few words."""
+    words = ["connected" if node["connected"] else "offline"]
+    words += ["not heard"] * is_unheard(node) + ["in doubt"] * bool(node["inDoubt"])
+    words += ["drained"] * bool(node["drainedUs"])
+    return ", ".join(words)
+
+
+def since(node: Json) -> str:
+    """Return since when a node has its link, or when it was last heard."""
+    if node["connected"] and not is_unheard(node):
+        return f"since {clock_time(node['connectedSinceUs'])}, {ago(node['connectedSinceUs'])}"
+    if not node["lastSeenUs"]:
+        return "never heard"
+    return f"last heard {clock_time(node['lastSeenUs'])}, {ago(node['lastSeenUs'])}"
+
+
+def labels(node: Json) -> str:
+    """Return the labels of a node."""
+    return " ".join(f"{name}={value}" for name, value in sorted(node["labels"].items())) or "-"
+
+
+def rules(node: Json) -> str:
+    """Return the rules of a node, by name while they are few."""
+    names = [rule["rule"] for rule in node["rules"]]
+    return ", ".join(names) or "-" if len(names) <= RULES_NAMED_MAX else f"{len(names)} rules"
+
+
+def rate(value: float | None) -> str:
+    """Return a number for each minute."""
+    return "-" if value is None else f"{value:,.0f}"
+
+
+def say_findings(node: Json, start: str) -> None:
+    """Say what contradicts a node's history, since when, and what to do."""
+    for one in node["findings"]:
+        mark = paint("in doubt" if one["blocks"] else "lost store", "31" if one["blocks"] else "33", sys.stdout)
+        began = datetime.fromtimestamp(one["sinceUs"] / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        say(f"{start}{mark} since {began}, last seen {ago(one['lastUs'])}: {one['evidence']}")
+        say(f"{start}  {one['nextStep']}")
+
+
+def say_node(node: Json) -> None:
+    """Say everything about a node that is worth it."""
+    say()
+    say(paint(node["name"], "1", sys.stdout))
+    if node["problem"]:
+        say(f"  {paint('problem', '31', sys.stdout)}: {node['problem']}")
+    if node["drainedUs"]:
+        say(f"  drained {ago(node['drainedUs'])}; eyeflow nodes undrain {node['name']} lets deployments come again")
+    say_findings(node, "  ")
+    active = {part["name"]: part for part in node["health"] if part["slot"] == "active"}
+    for rule in node["rules"]:
+        _say_rule(rule, active.pop(rule["rule"], None))
+    for part in node["health"]:
+        if part["slot"] != "active" or part["name"] in active:
+            _say_part(part)
+
+
+def _say_rule(rule: Json, part: Json | None) -> None:
+    """Say which program of a rule is wanted, what became of it, and how the one that runs does."""
+    program = rule["wanted"]["programId"][:16] if rule["wanted"] else "to be removed"
+    refused = part is not None and part["state"] == "failed"  # then the part tells why, and what to do
+    reason = "" if refused or not rule["reason"] else f"  {rule['reason']}"
+    say(f"  rule {rule['rule']}  {program}  {colored(rule['state'])}{reason}{_doing(part)}")
+
+
+def _say_part(part: Json) -> None:
+    """Say how a port, a candidate or a rule of nobody's does, if there is something to tell."""
+    doing = _doing(part)
+    if doing or part["state"] == "failed":
+        slot = f" ({part['slot']})" if part["slot"] else ""
+        say(f"  {part['kind']} {part['name']}{slot}  {colored(part['state'])}{doing}")
+
+
+def _doing(part: Json | None) -> str:
+    """Return what a rule or port counts and complains about; nothing when there is nothing to tell."""
+    if part is None:
+        return ""
+    shown = [f"{n.replace('_', ' ')} {v}" for n, v in sorted(part["counters"].items()) if v and not n.endswith("_us")]
+    detail = part["detail"] if shown or part["state"] == "failed" else ""
+    return "".join(f"  {text}" for text in (", ".join(shown), detail) if text)

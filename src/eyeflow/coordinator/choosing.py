@@ -1,0 +1,118 @@
+"""Which nodes a deployment goes to: by name, by label, or all, without those that are left out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from eyeflow.base.names import near
+from eyeflow.coordinator.problem import FieldError, Problem
+from eyeflow.coordinator.store.cluster_store import Reading
+from eyeflow.coordinator.store.facts import NodeRecord
+from eyeflow.protocol.wire import RULES_MAX
+from eyeflow.rollout.deployment import NODES_MAX
+
+LABEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+"""The name of a label. A minus at its end would be read as its removal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Nodes as a user asks for them: `nodes` by name; else those with all `labels`, without any all of the cluster.
+
+    `exclude` are left out. Nodes that are drained are only meant by their name.
+    """
+
+    nodes: tuple[str, ...] | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    exclude: tuple[str, ...] = ()
+
+
+def check_labels(labels: Mapping[str, str]) -> None:
+    """Raise Problem 422 for names that no label may have."""
+    wrong = [name for name in labels if LABEL.fullmatch(name) is None or name.endswith("-")]
+    if wrong:
+        errors = [
+            FieldError(f"/labels/{name[:64]}", f"must match ^{LABEL.pattern}$, without - at the end") for name in wrong
+        ]
+        detail = f"No label may have the name `{wrong[0][:64]}`: it has small letters, digits, `.`, `_` and `-`."
+        raise Problem("invalid_body", detail, errors=errors)
+
+
+def found_node(reading: Reading, name: str) -> NodeRecord:
+    """Return one node; raises Problem 404."""
+    node = reading.node(name)
+    if node is None:
+        guess = near(name, reading.node_names())
+        hint = f" Did you mean `{guess}`?" if guess else ""
+        detail = f"No node is named `{name[:64]}`.{hint}"
+        raise Problem("node_not_found", detail, "list the nodes with GET /api/nodes")
+    return node
+
+
+def chosen_nodes(reading: Reading, rules: tuple[str, ...], where: Where) -> tuple[str, ...]:
+    """Return the nodes of a deployment of `rules`; raises Problem 422 for unknown, too many and full ones, and none."""
+    nodes = nodes_of(reading, where)
+    if len(nodes) > NODES_MAX:
+        raise Problem("limit_reached", f"A deployment goes to {NODES_MAX} nodes at most, and these are {len(nodes)}.")
+    full = [node for node in nodes if not _has_room(reading, node, rules)]
+    if full:
+        raise Problem("limit_reached", f"These nodes run as many rules as they can: {', '.join(full)}.")
+    return nodes
+
+
+def nodes_of(reading: Reading, where: Where) -> tuple[str, ...]:
+    """Return the nodes that `where` means, ascending unless named; raises Problem 422 for unknown ones and for none."""
+    known = reading.node_names()
+    _check_known("nodeIds", where.nodes or (), known)
+    _check_known("exclude", where.exclude, known)
+    if not known:
+        raise Problem("unknown_nodes", "The cluster has no nodes yet.", "list the nodes with `eyeflow status`")
+    left_out = frozenset(where.exclude)
+    if where.nodes is None:
+        meant, left_out = tuple(reading.labelled(where.labels)), left_out | reading.drained()
+        if not meant:
+            raise _no_label(reading, where.labels)
+    else:
+        meant = where.nodes
+    chosen = tuple(node for node in meant if node not in left_out)
+    if not chosen:
+        detail = f"All {len(meant)} nodes that were asked for are left out: they are excluded or drained."
+        raise Problem("unknown_nodes", detail, "list the nodes with `eyeflow nodes list`")
+    return chosen
+
+
+def _check_known(member: str, asked: tuple[str, ...], known: list[str]) -> None:
+    unknown = set(asked) - set(known)
+    if unknown:
+        errors = [
+            FieldError(f"/{member}/{number}", _unknown_node(node, known))
+            for number, node in enumerate(asked)
+            if node in unknown
+        ]
+        names = ", ".join(node for node in asked if node in unknown)
+        detail = f"Not in the cluster: {names}." if known else "The cluster has no nodes yet."
+        raise Problem("unknown_nodes", detail, "list the nodes with `eyeflow status`", errors)
+
+
+def _unknown_node(node: str, known: list[str]) -> str:
+    guess = near(node, known)
+    return "is not in the cluster" + (f"; did you mean `{guess}`?" if guess else "")
+
+
+def _no_label(reading: Reading, labels: Mapping[str, str]) -> Problem:
+    known = [f"{name}={value}" for name, value in reading.label_values()]
+    asked = [f"{name}={value}" for name, value in labels.items()]
+    errors = [
+        FieldError(f"/labels/{name}", f"no node has `{name}={value}`" + (f"; did you mean `{guess}`?" if guess else ""))
+        for name, value in labels.items()
+        if f"{name}={value}" not in known
+        for guess in (near(f"{name}={value}", known),)
+    ]
+    detail = f"No node has {'all of the labels' if len(asked) > 1 else 'the label'} {', '.join(asked)}."
+    return Problem("unknown_nodes", detail, "see the labels with `eyeflow nodes list`", errors)
+
+
+def _has_room(reading: Reading, node: str, rules: tuple[str, ...]) -> bool:
+    return len({one.rule for one in reading.wanted(node)}.union(rules)) <= RULES_MAX
