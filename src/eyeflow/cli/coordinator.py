@@ -172,6 +172,64 @@ def _tell_tls(tls: OwnTls, first: bool, as_json: bool) -> None:
         )
 
 
+DataDirOption = Annotated[
+    Path | None, typer.Option("--data-dir", help="Where it keeps its store (default: ~/.local/share/eyeflow).")
+]
+
+
+@app.command("backup")
+def backup(
+    file: Annotated[Path, typer.Argument(help="The new file: backup.tar.")],
+    data_dir: DataDirOption = None,
+    json_: JsonFlag = False,
+) -> None:
+    """Write the coordinator's store, keys and CA to one file, also while it runs.
+
+    Keep it as you keep a private key. With PostgreSQL it holds the keys and the CA: `pg_dump` copies the database.
+    """
+    from eyeflow.base.machine import Machine
+    from eyeflow.coordinator.backup import back_up
+
+    made = back_up(data_dir or data_home() / "coordinator", file, Machine())
+    size_bytes = file.stat().st_size
+    if json_:
+        shown = {"file": str(file), "sizeBytes": size_bytes, "files": list(made.files), "nodes": made.nodes}
+        say_json(shown | {"coordinatorId": made.coordinator_id})
+        return
+    what = f"{counted(made.nodes, 'node')} of cluster {made.coordinator_id[:16]}" if made.coordinator_id else "keys"
+    say(f"{file}  {size_bytes} bytes: {what}")
+    if not made.coordinator_id:
+        note("the store is in PostgreSQL: copy it with pg_dump")
+
+
+@app.command("restore")
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file that `eyeflow coordinator backup` wrote.")],
+    data_dir: DataDirOption = None,
+    json_: JsonFlag = False,
+) -> None:
+    """Put a backup back while the coordinator does not run. What was there is kept beside it.
+
+    Nodes get what the backup says, with numbers above those that they have. Nodes that joined since join again, and
+    tokens and keys that were revoked since must be revoked again.
+    """
+    from eyeflow.base.clock import wall_clock_us
+    from eyeflow.base.machine import Machine
+    from eyeflow.coordinator.backup import restore as put_back
+
+    directory = data_dir or data_home() / "coordinator"
+    done = put_back(file, directory, Machine(), wall_clock_us())
+    if json_:
+        kept = str(done.kept) if done.kept is not None else ""
+        facts = {"dataDir": str(directory), "coordinatorId": done.coordinator_id, "nodes": done.nodes, "kept": kept}
+        say_json(facts)
+        return
+    say(f"{directory}  {counted(done.nodes, 'node')} of cluster {done.coordinator_id[:16]}")
+    if done.kept is not None:
+        say(f"  what was there  {done.kept}")
+    note("start it: eyeflow coordinator start. Then revoke again what was revoked since the backup")
+
+
 @app.command("join-token")
 def join_token(
     valid: Annotated[str, typer.Option("--valid", metavar="DURATION", help="How long it can be used.")] = "1h",

@@ -86,6 +86,8 @@ COMMANDS: dict[str, Words] = {'': (('check', 'Say whether rules are right, witho
             ('revoke', 'Let an API token work no more, from this...')),
  'coordinator': (('start', 'Run the coordinator until Ctrl-C, SIGTERM...'),
                  ('init', "Make a CA of the cluster's own and a..."),
+                 ('backup', "Write the coordinator's store, keys and CA..."),
+                 ('restore', 'Put a backup back while the coordinator...'),
                  ('join-token', 'Make a token with which one node can join...'),
                  ('log', 'Show who changed what, or check that...'),
                  ('login', 'Keep where the coordinator is and an API...')),
@@ -364,6 +366,15 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
                       (('--data-dir',), 'Where it keeps its store (default: ~/.local/share/eyeflow).', (), False),
                       (('--json',), 'Print the result as JSON.', None, False),
                       (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'coordinator backup': ((('--data-dir',), 'Where it keeps its store (default: ~/.local/share/eyeflow).', (), False),
+                        (('--json',), 'Print the result as JSON.', None, False),
+                        (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'coordinator restore': ((('--data-dir',),
+                          'Where it keeps its store (default: ~/.local/share/eyeflow).',
+                          (),
+                          False),
+                         (('--json',), 'Print the result as JSON.', None, False),
+                         (('--help', '-h'), 'Show this message and exit.', None, False)),
  'coordinator join-token': ((('--valid',), 'How long it can be used.', (), False),
                             (('--json',), 'Print the result as JSON.', None, False),
                             (('--help', '-h'), 'Show this message and exit.', None, False)),
@@ -580,6 +591,8 @@ ARGUMENTS: dict[str, tuple[tuple[bool, Words], ...]] = {'': (),
  'coordinator': (),
  'coordinator start': (),
  'coordinator init': (),
+ 'coordinator backup': ((False, ()),),
+ 'coordinator restore': ((False, ()),),
  'coordinator join-token': (),
  'coordinator log': (),
  'coordinator login': ((False, ()),),
@@ -1329,6 +1342,8 @@ Options:
 Commands:
   start       Run the coordinator until Ctrl-C, SIGTERM or SIGHUP.
   init        Make a CA of the cluster's own and a server certificate:...
+  backup      Write the coordinator's store, keys and CA to one file,...
+  restore     Put a backup back while the coordinator does not run.
   join-token  Make a token with which one node can join the cluster, once.
   log         Show who changed what, or check that nobody changed the log...
   login       Keep where the coordinator is and an API token (asked for,...""",
@@ -1373,6 +1388,40 @@ Options:
   --new-ca           Replace the CA. Nodes follow by themselves; the old one
                      vouches for it.
   --forget-old-ca    Take no certificate of an earlier CA any more.
+  --data-dir <path>  Where it keeps its store (default:
+                     ~/.local/share/eyeflow).
+  --json             Print the result as JSON.
+  -h, --help         Show this message and exit.""",
+    'coordinator backup': """\
+Usage: eyeflow coordinator backup [OPTIONS] {file}
+
+  Write the coordinator's store, keys and CA to one file, also while it runs.
+
+  Keep it as you keep a private key. With PostgreSQL it holds the keys and the
+  CA: `pg_dump` copies the database.
+
+Arguments:
+  file  The new file: backup.tar.  [required]
+
+Options:
+  --data-dir <path>  Where it keeps its store (default:
+                     ~/.local/share/eyeflow).
+  --json             Print the result as JSON.
+  -h, --help         Show this message and exit.""",
+    'coordinator restore': """\
+Usage: eyeflow coordinator restore [OPTIONS] {file}
+
+  Put a backup back while the coordinator does not run. What was there is kept
+  beside it.
+
+  Nodes get what the backup says, with numbers above those that they have.
+  Nodes that joined since join again, and tokens and keys that were revoked
+  since must be revoked again.
+
+Arguments:
+  file  A file that `eyeflow coordinator backup` wrote.  [required]
+
+Options:
   --data-dir <path>  Where it keeps its store (default:
                      ~/.local/share/eyeflow).
   --json             Print the result as JSON.
