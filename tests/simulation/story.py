@@ -192,9 +192,8 @@ class Story:
         self.cluster.trace.add(f"  {told}: {status} {(answer or {}).get('id', '')}")
         if status == 202:
             self.accepted_ids.append(answer["id"])
-        promise(
-            status in {0, 202, 503} or "revoked" in str(answer) or "trust" in str(answer), f"API: {status} {answer}"
-        )
+        refusals = ("revoked", "trust", "unfit_nodes")  # the signer's key is not trusted, or a node grants too little
+        promise(status in {0, 202, 503} or any(word in str(answer) for word in refusals), f"API: {status} {answer}")
 
     async def _steer(self) -> None:
         status, answer = await self.cluster.call("GET", "/api/deployments")

@@ -18,6 +18,7 @@ from eyeflow.rollout.deployment import (
     DeploymentState,
     NodeProgress,
     NodeState,
+    Target,
     Targets,
 )
 from eyeflow.rollout.wanting import Rules, as_before, begun, passed
@@ -71,19 +72,29 @@ class Acting:
             wanted = {one.rule: one.target for one in self._writing.wanted(at.node) if one.slot == Slot.ACTIVE.value}
             kept = []
             for rule, target in at.previous:
+                self._good_is(at.node, rule, target, deployment.id)
                 here = wanted.get(rule)
-                if (here.deployment_id if here else deployment.id) != deployment.id:
-                    continue  # a newer deployment brought another program
-                kept.append((rule, target))
-                if target is None:
-                    self._writing.forget_known_good(at.node, rule)
-                else:
-                    self._writing.keep_known_good(at.node, rule, target)
+                if here is None or here.deployment_id == deployment.id:  # else a newer deployment brought another one
+                    kept.append((rule, target))
             after = replace(at, previous=tuple(kept), touched_us=at.touched_us or self._now_us)
             if not kept:
                 after = replace(after, state=NodeState.RETURNED, reason="something newer runs there")
             save(self._writing, deployment, at, after, self._now_us)
         return self.settle(self.carry_out(deployment, strategies.take_back(deployment, by, self._now_us)))
+
+    def _good_is(self, node: str, rule: str, target: Target | None, instead_of: str) -> None:
+        """What deployment `instead_of` brought is the last known good no more, also for who is to go back to it."""
+        good = self._writing.known_good(node, rule)
+        if good is not None and good.deployment_id == instead_of and target is None:
+            self._writing.forget_known_good(node, rule)
+        elif good is not None and good.deployment_id == instead_of and target is not None:
+            self._writing.keep_known_good(node, rule, target)
+        for newer, at in self._writing.open_progress(node):
+            previous = tuple(
+                (name, target if name == rule and old is not None and old.deployment_id == instead_of else old)
+                for name, old in at.previous
+            )
+            save(self._writing, newer, at, replace(at, previous=previous), self._now_us)
 
     def remove(self, node: str, rule: str) -> None:
         """Take a rule off a node."""

@@ -486,3 +486,13 @@ def test_a_deployment_that_succeeded_is_taken_back_and_ends_when_its_nodes_are_b
     for node in "ab":
         good = seen.look(lambda reading, node=node: reading.known_good(node, "pump"))
         assert good is not None and good.deployment_id == older.id
+
+
+def test_nobody_goes_back_to_what_was_taken_back_meanwhile(seen: Seen) -> None:
+    taken = seen.deploy(OLDER_PROGRAM)
+    for node in "ab":
+        seen.answer(node, OLDER_PROGRAM)
+    newer = seen.deploy(nodes="b")
+    seen.run(lambda: seen.hub.deployments.take_back(taken.id, seen.now_us, "ada"))
+    seen.run(lambda: seen.hub.deployments.cancel(newer.id, seen.now_us, "ada"))
+    assert seen.look(lambda reading: [reading.wanted(node) for node in "ab"]) == [[], []], "nothing had passed before"
