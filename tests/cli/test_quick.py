@@ -114,11 +114,17 @@ def test_a_narrow_terminal_has_its_own_page(eyeflow: Command, path: str) -> None
 
 
 @pytest.mark.parametrize("columns", ["100", "60"])  # answered from the table, and by typer
-@pytest.mark.parametrize("path", sorted(surface.COMMANDS))
+@pytest.mark.parametrize("path", sorted(surface.COMMANDS.keys() - surface.ALONE.keys()))
 def test_without_a_command_the_help_page_is_shown(eyeflow: Command, path: str, columns: str) -> None:
     asked, bare = (eyeflow(*path.split(), *option, env={"COLUMNS": columns}) for option in (("--help",), ()))
     assert asked.code == 0 and asked.out.count("\n") > 5
     assert (bare.code, bare.out, bare.err) == (2, "", asked.out)
+
+
+@pytest.mark.parametrize("path", sorted(surface.ALONE))
+def test_a_group_that_works_alone_runs(eyeflow: Command, path: str) -> None:
+    ran = eyeflow(*path.split(), "--json", env={"EYEFLOW_COORDINATOR": "http://127.0.0.1:1", "EYEFLOW_TOKEN": "t"})
+    assert (ran.code, ran.json["error"]["code"]) == (3, "unreachable"), "it asks the coordinator, and shows no help"
 
 
 def test_an_empty_word_is_a_wrong_command(eyeflow: Command) -> None:
