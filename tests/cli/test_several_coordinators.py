@@ -90,11 +90,11 @@ def test_a_coordinator_that_is_killed_in_a_deployment_is_replaced_by_another(
         all_.signal("two", signal.SIGSTOP)  # it answers late: the deployment stays open
         deployment = asked(first, "deploy", str(rule), "--all", "--no-wait")["id"]
         all_.signal("first", signal.SIGKILL)
-        assert asked(second, "deployments", deployment)["over"] is False
+        assert asked(second, "deployments", "show", deployment)["over"] is False
         all_.signal("two", signal.SIGCONT)
 
         def state() -> str:
-            return str(asked(second, "deployments", deployment)["state"])
+            return str(asked(second, "deployments", "show", deployment)["state"])
 
         wait_until(lambda: state() == "succeeded", "the second coordinator ends the deployment", LONG_S)
         assert connected() == {"one", "two"}
