@@ -32,6 +32,7 @@ PARTS = (
         "nodes",
         "keys",
         "tokens",
+        "policy",
         "coordinator",
         "node",
     ),

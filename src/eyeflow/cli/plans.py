@@ -19,7 +19,11 @@ _VERBS = {
 
 def is_possible(plan: Json, trusted_soon: frozenset[str] = frozenset()) -> bool:
     """Say whether nothing would be refused. `trusted_soon`: rules whose signer a deployment makes known first."""
-    return not (set(plan["untrusted"]) - trusted_soon) and not any(node["problems"] for node in plan["nodes"])
+    return (
+        not plan["broken"]
+        and not (set(plan["untrusted"]) - trusted_soon)
+        and not any(node["problems"] for node in plan["nodes"])
+    )
 
 
 def say_plan(plan: Json, trusted_soon: frozenset[str] = frozenset()) -> ExitCode:
@@ -35,6 +39,10 @@ def say_plan(plan: Json, trusted_soon: frozenset[str] = frozenset()) -> ExitCode
                 say(f"  {line}")
     for rule in sorted(set(plan["untrusted"]) - trusted_soon):
         say(f"no trusted key has signed the program of {rule}: it would be refused")
+    for broken in plan["broken"]:
+        say(f"the policy does not allow it: {broken}")
+    if plan["approval"]:
+        say(f"would wait: {plan['approval']}")
     for old in plan["supersedes"]:
         say(f"would end deployment {old['id']} of {old['name']}, which is {old['state']}, on {', '.join(old['nodes'])}")
     steps = "1 step" if plan["steps"] == 1 else f"{plan['steps']} steps"

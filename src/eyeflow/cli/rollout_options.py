@@ -94,7 +94,7 @@ def _seconds(text: str) -> int:
     try:
         return parse_duration(text) // 1_000_000
     except Unreadable as error:
-        raise usage_error(f"--observe: {error}", "write it like 60s, 5m or 1h") from None
+        raise usage_error(f"--observe: {error}", "write it like 60s, 5min or 1h") from None
 
 
 def _number(text: str, option: str, whole: bool = False) -> float:

@@ -28,6 +28,7 @@ MODULES: dict[str, str] = {'check': 'rules',
  'nodes': 'nodes',
  'keys': 'keys',
  'tokens': 'tokens',
+ 'policy': 'policy',
  'coordinator': 'coordinator',
  'node': 'node',
  'audit': 'audit',
@@ -50,6 +51,7 @@ COMMANDS: dict[str, Words] = {'': (('check', 'Say whether rules are right, witho
       ('nodes', 'See, label, drain and forget nodes;...'),
       ('keys', 'Signing keys, and whose programs to trust.'),
       ('tokens', 'Who may use the coordinator, and for what.'),
+      ('policy', 'What deployments to some nodes must keep.'),
       ('coordinator', 'The service that keeps the state of the...'),
       ('node', 'The daemon that runs programs.'),
       ('audit', 'The record of everything a node did.'),
@@ -84,6 +86,9 @@ COMMANDS: dict[str, Words] = {'': (('check', 'Say whether rules are right, witho
  'tokens': (('new', 'Make an API token for a person or a CI...'),
             ('list', 'List the API tokens, never their secrets.'),
             ('revoke', 'Let an API token work no more, from this...')),
+ 'policy': (('show', 'Show the policy that holds now.'),
+            ('check', 'Check a policy and show which nodes each...'),
+            ('apply', 'Make a file the policy: it holds for...')),
  'coordinator': (('start', 'Run the coordinator until Ctrl-C, SIGTERM...'),
                  ('init', "Make a CA of the cluster's own and a..."),
                  ('backup', "Write the coordinator's store, keys and CA..."),
@@ -335,6 +340,13 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
                  (('--help', '-h'), 'Show this message and exit.', None, False)),
  'tokens revoke': ((('--json',), 'Print the result as JSON.', None, False),
                    (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'policy': ((('--help', '-h'), 'Show this message and exit.', None, False),),
+ 'policy show': ((('--json',), 'Print the result as JSON.', None, False),
+                 (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'policy check': ((('--json',), 'Print the result as JSON.', None, False),
+                  (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'policy apply': ((('--json',), 'Print the result as JSON.', None, False),
+                  (('--help', '-h'), 'Show this message and exit.', None, False)),
  'coordinator': ((('--help', '-h'), 'Show this message and exit.', None, False),),
  'coordinator start': ((('--host',), 'Address to listen on.', (), False),
                        (('--port',), 'Port; 0: any free one.', (), False),
@@ -588,6 +600,10 @@ ARGUMENTS: dict[str, tuple[tuple[bool, Words], ...]] = {'': (),
  'tokens new': ((False, ()),),
  'tokens list': (),
  'tokens revoke': ((False, ()),),
+ 'policy': (),
+ 'policy show': (),
+ 'policy check': ((False, ()),),
+ 'policy apply': ((False, ()),),
  'coordinator': (),
  'coordinator start': (),
  'coordinator init': (),
@@ -645,6 +661,7 @@ Commands:
   nodes        See, label, drain and forget nodes; without a command:...
   keys         Signing keys, and whose programs to trust.
   tokens       Who may use the coordinator, and for what.
+  policy       What deployments to some nodes must keep.
   coordinator  The service that keeps the state of the cluster.
   node         The daemon that runs programs.
   audit        The record of everything a node did.
@@ -1327,6 +1344,49 @@ Usage: eyeflow tokens revoke [OPTIONS] {token}
 
 Arguments:
   token  Name or id of the token.  [required]
+
+Options:
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
+    'policy': """\
+Usage: eyeflow policy [OPTIONS] COMMAND [ARGS]...
+
+  What deployments to some nodes must keep.
+
+Options:
+  -h, --help  Show this message and exit.
+
+Commands:
+  show   Show the policy that holds now.
+  check  Check a policy and show which nodes each demand is for; nothing...
+  apply  Make a file the policy: it holds for deployments asked for from...""",
+    'policy show': """\
+Usage: eyeflow policy show [OPTIONS]
+
+  Show the policy that holds now.
+
+Options:
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
+    'policy check': """\
+Usage: eyeflow policy check [OPTIONS] {FILE}
+
+  Check a policy and show which nodes each demand is for; nothing changes.
+
+Arguments:
+  FILE  The policy, in TOML.  [required]
+
+Options:
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
+    'policy apply': """\
+Usage: eyeflow policy apply [OPTIONS] {FILE}
+
+  Make a file the policy: it holds for deployments asked for from now on. An
+  empty file demands nothing.
+
+Arguments:
+  FILE  The policy, in TOML.  [required]
 
 Options:
   --json      Print the result as JSON.

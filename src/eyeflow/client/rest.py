@@ -139,6 +139,14 @@ class CoordinatorClient:
         """Let an API token open nothing any more."""
         self._ask("DELETE", f"/api/tokens/{_part(token_id)}")
 
+    def policy(self) -> Json:
+        """Return the policy that holds now: `Policy` of the REST API."""
+        return self._json("GET", "/api/policy")
+
+    def set_policy(self, text: str, *, only_checks: bool = False) -> Json:
+        """Make this text the policy and return it; or tell what it would demand, and change nothing."""
+        return self._json("POST", "/api/policy/check" if only_checks else "/api/policy", {"text": text})
+
     def signer_keys(self) -> list[Json]:
         """Return the signer keys the cluster trusts or trusted."""
         return list(self._json("GET", "/api/keys")["keys"])
@@ -233,8 +241,7 @@ class CoordinatorClient:
     ) -> Json:
         """Return what a deployment would do: `Plan` of the REST API.
 
-        `where` and `changes` are those of the API. Bytes under `program` go along in base64: the program need not be
-        uploaded.
+        `where` and `changes` are those of the API; bytes under `program` go along, so it need not be uploaded.
         """
         body: Json = {**where, "changes": [_with_base64(one) for one in changes], "strategy": strategy}
         if options:
@@ -361,8 +368,7 @@ RESTART_POLLS_MAX = 30
 
 
 def _with_base64(change: Mapping[str, Any]) -> Json:
-    program = {"program": base64.b64encode(change["program"]).decode()} if "program" in change else {}
-    return {**change, **program}
+    return {name: base64.b64encode(one).decode() if name == "program" else one for name, one in change.items()}
 
 
 def open_nodes(deployment: Json) -> list[Json]:

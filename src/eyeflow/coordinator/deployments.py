@@ -17,6 +17,7 @@ from eyeflow.coordinator.choosing import Where, chosen_nodes, found_node
 from eyeflow.coordinator.drafts import Draft, again, changed, check_programs, drafted
 from eyeflow.coordinator.fitness import check_fitness
 from eyeflow.coordinator.manifests import WantedSets
+from eyeflow.coordinator.policies import check_promotion, check_retiring, is_one_person, under_policy
 from eyeflow.coordinator.problem import Problem
 from eyeflow.coordinator.store.cluster_store import ClusterStore, CursorTooOldError, Reading, Step, T, Writing, doubt
 from eyeflow.coordinator.store.facts import ChangeKind, EvidenceRow, LogEntry, NodeReport
@@ -90,6 +91,7 @@ class Deployments:
         evidence: Sequence[EvidenceRow],
     ) -> Deployment:
         check_fitness(writing, names, draft.program_ids, draft.strategy, draft.where.nodes or ())
+        drawn_up = under_policy(writing, names, drawn_up)
         with self._acting(writing, drawn_up.created_us, is_asked=True) as acting:
             writing.record_evidence(evidence)
             return acting.start(drawn_up, names, linked)
@@ -109,34 +111,49 @@ class Deployments:
     def promote(self, deployment_id: str, now_us: int, actor: str) -> Awaitable[Deployment]:
         """Let a deployment take its next step without more evidence. Raises Problem unless it watches its nodes."""
 
-        def decide(deployment: Deployment) -> tuple[Action, ...]:
+        def decide(reading: Reading, deployment: Deployment) -> tuple[Action, ...]:
             if deployment.state is not DeploymentState.OBSERVING:
                 detail = f"Deployment {deployment.id} is {deployment.state.value}; only one that observes can go on."
                 raise Problem("nothing_to_promote", detail)
+            check_promotion(reading, deployment, now_us)
             return strategies.promote()
 
-        return self._steer(deployment_id, now_us, actor, "promote", decide)
+        return self._steer_by(deployment_id, now_us, actor, "promote", decide)
 
     def approve(self, deployment_id: str, now_us: int, actor: str) -> Awaitable[Deployment]:
         """Agree to a deployment that waits for it. Raises Problem for whoever asked for it, and when none waits."""
 
-        def decide(deployment: Deployment) -> tuple[Action, ...]:
+        def decide(reading: Reading, deployment: Deployment) -> tuple[Action, ...]:
             if not any(one.code == APPROVAL for one in deployment.paused):
                 raise Problem("nothing_to_approve", f"Deployment {deployment.id} waits for nobody's approval.")
-            if deployment.created_by == actor:
-                raise Problem("own_approval", "Another person than who asked for a deployment must approve it.")
+            if is_one_person(reading, deployment.created_by, actor):
+                by = deployment.created_by
+                detail = f"`{by}` asked for it; another person must approve it, with a token that neither made."
+                raise Problem("own_approval", detail, "an admin makes a token for each person: eyeflow tokens new")
             return strategies.approve(deployment)
 
-        return self._steer(deployment_id, now_us, actor, "approve", decide)
+        return self._steer_by(deployment_id, now_us, actor, "approve", decide)
 
     def _steer(
         self, deployment_id: str, now_us: int, actor: str, verb: str, decide: Callable[[Deployment], tuple[Action, ...]]
     ) -> Awaitable[Deployment]:
+        return self._steer_by(deployment_id, now_us, actor, verb, lambda _, deployment: decide(deployment))
+
+    def _steer_by(
+        self,
+        deployment_id: str,
+        now_us: int,
+        actor: str,
+        verb: str,
+        decide: Callable[[Reading, Deployment], tuple[Action, ...]],
+    ) -> Awaitable[Deployment]:
+        """As `_steer`, where more than the deployment decides."""
+
         def step(writing: Writing) -> Deployment:
             deployment = found_deployment(writing, deployment_id)
             if deployment.over:
                 raise Problem("deployment_over", f"Deployment {deployment.id} is {deployment.state.value} already.")
-            decided = decide(deployment)
+            decided = decide(writing, deployment)
             writing.add_log_entry(LogEntry(now_us, actor, verb, deployment.id))
             with self._acting(writing, now_us) as acting:
                 return acting.settle(acting.carry_out(deployment, decided))
@@ -407,6 +424,7 @@ def _check_retirable(reading: Reading, node: str, rule: str) -> None:
         if rule in deployment.rules and at.state not in BACK:
             detail = f"Deployment {deployment.id} is bringing `{rule}` to `{node}` right now."
             raise Problem("deployment_open", detail, f"cancel it first: eyeflow deployments cancel {deployment.id}")
+    check_retiring(reading, node)
 
 
 def _report(deployment: Deployment, at: NodeProgress, result: ManifestResult) -> Report:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eyeflow.coordinator import api, plan_api
+from eyeflow.coordinator import api, plan_api, policy_api
 from eyeflow.coordinator.api import Handler
 from eyeflow.coordinator.tokens import Role
 from eyeflow.protocol.wire import PROGRAM_BYTES_MAX
@@ -20,12 +20,21 @@ DEPLOY_PROBLEMS = (
     "program_not_found",
     "unknown_nodes",
     "unfit_nodes",
+    "policy_broken",
+    "deployment_open",
     "untrusted_program",
     "unavailable_strategy",
     "invalid_params",
     "limit_reached",
 )
-RETRY_PROBLEMS = ("program_not_found", "unknown_nodes", "untrusted_program", "limit_reached")
+RETRY_PROBLEMS = (
+    "program_not_found",
+    "unknown_nodes",
+    "unfit_nodes",
+    "policy_broken",
+    "untrusted_program",
+    "limit_reached",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +109,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         api.drain_node,
         Role.DEPLOY,
         {200: "Node"},
-        problems=("node_not_found", "deployment_open"),
+        problems=("node_not_found", "deployment_open", "policy_broken"),
     ),
     Endpoint(
         "POST", "/api/nodes/{id}/undrain", api.undrain_node, Role.DEPLOY, {200: "Node"}, problems=("node_not_found",)
@@ -111,7 +120,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         api.retire_rule,
         Role.DEPLOY,
         {204: ""},
-        problems=("node_not_found", "rule_not_found", "deployment_open"),
+        problems=("node_not_found", "rule_not_found", "deployment_open", "policy_broken"),
     ),
     Endpoint(
         "POST",
@@ -139,6 +148,19 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "DeploySetRequest",
         DEPLOY_PROBLEMS,
         DEPLOY_SET_BYTES_MAX,
+    ),
+    Endpoint("GET", "/api/policy", policy_api.get_policy, Role.READ, {200: "Policy"}, problems=("invalid_policy",)),
+    Endpoint(
+        "POST", "/api/policy", policy_api.set_policy, Role.ADMIN, {200: "Policy"}, "PolicyText", ("invalid_policy",)
+    ),
+    Endpoint(
+        "POST",
+        "/api/policy/check",
+        policy_api.check_policy,
+        Role.READ,
+        {200: "Policy"},
+        "PolicyText",
+        ("invalid_policy",),
     ),
     Endpoint(
         "POST",
@@ -172,7 +194,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             ("cancel", api.cancel_deployment, "deployment_over"),
             ("pause", api.pause_deployment, "deployment_over"),
             ("resume", api.resume_deployment, "deployment_over"),
-            ("promote", api.promote_deployment, "deployment_over", "nothing_to_promote"),
+            ("promote", api.promote_deployment, "deployment_over", "nothing_to_promote", "policy_broken"),
             ("approve", api.approve_deployment, "deployment_over", "nothing_to_approve", "own_approval"),
             ("rollback", api.take_back_deployment, "nothing_to_take_back"),
             ("retry", api.retry_deployment, "deployment_open", *RETRY_PROBLEMS),

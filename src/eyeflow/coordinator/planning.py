@@ -11,6 +11,7 @@ from eyeflow.coordinator.acting import overlapping
 from eyeflow.coordinator.choosing import chosen_nodes
 from eyeflow.coordinator.drafts import Draft, drafted
 from eyeflow.coordinator.fitness import needs_of, unfit_nodes
+from eyeflow.coordinator.policies import approval_needed, broken_by
 from eyeflow.coordinator.store.cluster_store import Reading, doubt, trusted_signers
 from eyeflow.coordinator.store.facts import ProgramRecord
 from eyeflow.protocol.slot import Slot
@@ -58,6 +59,8 @@ def plan_view(
         "steps": foreseen.steps,
         "leastS": foreseen.least_s,
         "untrusted": sorted(one.record.rule for one in planned.values() if trusted.isdisjoint(one.record.signers)),
+        "broken": broken_by(reading, names, deployment),
+        "approval": approval_needed(reading, names),
         "supersedes": _superseded(reading, names, frozenset(draft.rules)),
         "nodes": [
             {

@@ -40,6 +40,8 @@ CODES: dict[str, tuple[int, str]] = {
     "bad_signer_list": (422, "The list of signers is malformed or not signed by its root"),
     "untrusted_program": (422, "No trusted key signed the program"),
     "unknown_nodes": (422, "Some nodes are not in the cluster"),
+    "policy_broken": (422, "The policy does not allow this"),
+    "invalid_policy": (422, "The text is no policy"),
     "unfit_nodes": (422, "Some nodes cannot run this"),
     "unavailable_strategy": (422, "The strategy is not available"),
     "invalid_params": (422, "The parameters do not fit the program"),

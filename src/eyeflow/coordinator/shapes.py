@@ -21,6 +21,7 @@ from eyeflow.coordinator.shape_words import (
 )
 from eyeflow.coordinator.shapes_facts import FACTS
 from eyeflow.coordinator.shapes_plan import PLAN_SCHEMAS
+from eyeflow.coordinator.shapes_policy import POLICY_SCHEMAS
 from eyeflow.coordinator.shapes_rollout import (
     CHANGE,
     DEPLOY_EXAMPLE,
@@ -44,6 +45,7 @@ _TOKEN_INFO: Shape = {
     "name": TEXT,
     "role": TEXT,
     "createdUs": TIME_US,
+    "createdBy": TEXT,
     "expiresUs": TIME_US,
     "usedUs": {**TIME_US, "description": "the last use, true to a minute; microseconds since 1970 UTC, 0 for never"},
     "revokedUs": TIME_US,
@@ -60,6 +62,7 @@ _PROGRAM: Shape = {
 
 SCHEMAS: dict[str, Shape] = {
     **PLAN_SCHEMAS,
+    **POLICY_SCHEMAS,
     "Problem": closed(
         "A refusal as problem details (RFC 9457)",
         {

@@ -50,6 +50,8 @@ PLAN_SCHEMAS: dict[str, Shape] = {
                 "items": RULE,
                 "description": "rules whose program no trusted key has signed: it would be refused",
             },
+            "broken": array({"type": "string", "description": "what the policy does not allow", "examples": [""]}),
+            "approval": {"type": "string", "description": "why another person must agree first", "examples": [""]},
             "supersedes": array(
                 closed(
                     "An open deployment that this one would end, with the nodes that it takes from it",

@@ -91,7 +91,7 @@ class Tokens:
         """
         token_id, secret = self._random(6).hex(), self._random(32).hex()
         expires_us = now_us + valid_s * 1_000_000 if valid_s else 0
-        token = ApiToken(token_id, name, role.value, _hash(secret), now_us, expires_us=expires_us)
+        token = ApiToken(token_id, name, role.value, _hash(secret), now_us, expires_us=expires_us, created_by=actor)
 
         if actor != COORDINATOR and (name == COORDINATOR or name.startswith(NODE_ACTOR)):
             raise Problem("token_exists", f"`{name}` is what the log calls another.", "choose another name")

@@ -272,6 +272,7 @@ def token_view(token: ApiToken, now_us: int) -> dict[str, Any]:
         "name": token.name,
         "role": token.role,
         "createdUs": token.created_us,
+        "createdBy": token.created_by,
         "expiresUs": token.expires_us,
         "usedUs": token.used_us,
         "revokedUs": token.revoked_us,

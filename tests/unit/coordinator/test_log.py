@@ -249,6 +249,7 @@ def changes(api: Any, make: Any, tmp_path: Path) -> dict[str, tuple[str, Any, st
         "POST /api/keys": ("/api/keys", {"json": {"publicKey": key, "name": "x"}}, "admin"),
         "POST /api/keys/root": ("/api/keys/root", {"json": signer_list(1)}, "admin"),
         "DELETE /api/keys/{key}": (f"/api/keys/{'cd' * 32}", {}, "admin"),
+        "POST /api/policy": ("/api/policy", {"json": {"text": ""}}, "admin"),
         "POST /api/tokens": ("/api/tokens", {"json": {"name": "new", "role": "read"}}, "admin"),
         "DELETE /api/tokens/{id}": (f"/api/tokens/{token}", {}, "admin"),
         "POST /api/link/certificate": (
@@ -281,7 +282,10 @@ def prepare(api: Any, operation: str) -> None:
     api.do(step)
 
 
-ASKING = {"POST /api/deployments/plan": {"all": True, "changes": [{"rule": "overheat"}]}}
+ASKING = {
+    "POST /api/deployments/plan": {"all": True, "changes": [{"rule": "overheat"}]},
+    "POST /api/policy/check": {"text": ""},
+}
 """Paths that take a body and change nothing: each with a body for the test that it is so."""
 CHANGING = [
     f"{method.upper()} {path}"

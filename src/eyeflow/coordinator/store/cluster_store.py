@@ -18,6 +18,7 @@ from eyeflow.coordinator.histories import History
 from eyeflow.coordinator.store.coordination import CoordinationReading, CoordinationWriting, Standing
 from eyeflow.coordinator.store.facts import (
     ApiToken,
+    AppliedPolicy,
     Change,
     ChangeKind,
     EvidenceRow,
@@ -162,6 +163,10 @@ class Reading(CoordinationReading, Protocol):
         """Return all API tokens in the order they were made."""
         ...
 
+    def policy(self) -> AppliedPolicy | None:
+        """Return the policy that was applied last."""
+        ...
+
     def join_token(self, token_id: str) -> JoinToken | None:
         """Return one join token."""
         ...
@@ -267,6 +272,10 @@ class Writing(Reading, CoordinationWriting, Protocol):
 
     def add_api_token(self, token: ApiToken) -> None:
         """Keep a new API token."""
+        ...
+
+    def keep_policy(self, policy: AppliedPolicy) -> None:
+        """Make this the policy that holds."""
         ...
 
     def revoke_api_token(self, token_id: str, now_us: int) -> None:

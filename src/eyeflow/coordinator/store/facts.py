@@ -87,7 +87,10 @@ class SignerKey:
 
 @dataclass(frozen=True, slots=True)
 class ApiToken:
-    """One API token; of its secret only the SHA-256 is kept. `expires_us` 0: never. `used_us` 0: not used yet."""
+    """One API token; of its secret only the SHA-256 is kept. `expires_us` 0: never. `used_us` 0: not used yet.
+
+    `created_by`: the name of the token with which it was made.
+    """
 
     id: str
     name: str
@@ -97,6 +100,7 @@ class ApiToken:
     revoked_us: int = 0
     expires_us: int = 0
     used_us: int = 0
+    created_by: str = ""
 
     def works(self, now_us: int) -> bool:
         """Say whether it opens anything at `now_us`."""
@@ -113,6 +117,15 @@ class JoinToken:
     expires_us: int
     used_us: int = 0
     used_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedPolicy:
+    """The text of a policy, and who applied it when."""
+
+    text: str
+    time_us: int
+    actor: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from eyeflow.coordinator.store import sql_rows as rows
 from eyeflow.coordinator.store.cluster_store import CursorTooOldError
 from eyeflow.coordinator.store.facts import (
     ApiToken,
+    AppliedPolicy,
     Change,
     EvidenceSums,
     JoinToken,
@@ -172,6 +173,11 @@ class SqlReading(SqlCoordinationReading):
         """Return all API tokens in the order they were made."""
         found = self._rows(f"SELECT {rows.API_TOKEN} FROM api_tokens ORDER BY created_us, id")
         return [rows.api_token_of(row) for row in found]
+
+    def policy(self) -> AppliedPolicy | None:
+        """Return the policy that was applied last."""
+        row = self._row("SELECT text, time_us, actor FROM policies ORDER BY number DESC LIMIT 1")
+        return None if row is None else AppliedPolicy(*row)
 
     def join_token(self, token_id: str) -> JoinToken | None:
         """Return one join token."""

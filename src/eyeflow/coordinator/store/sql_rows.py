@@ -34,7 +34,7 @@ NODE = (
     "protocol, facts, drained_us"
 )
 PROGRAM = "id, rule, version, sequence, profile, about, uploaded_us, uploaded_by, length(bytes)"
-API_TOKEN = "id, name, role, hash, created_us, revoked_us, expires_us, used_us"
+API_TOKEN = "id, name, role, hash, created_us, revoked_us, expires_us, used_us, created_by"
 JOIN_TOKEN = "id, hash, created_us, expires_us, used_us, used_by"
 DEPLOYMENT = (
     "id, targets, strategy, rollback, created_us, deadline_us, created_by, options, state, reason, updated_us, "

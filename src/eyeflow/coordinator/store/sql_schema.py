@@ -124,6 +124,11 @@ CREATE TABLE labels(
     PRIMARY KEY(node, name)) STRICT, WITHOUT ROWID;
 CREATE INDEX labels_by_value ON labels(name, value, node);
 """,
+    """
+ALTER TABLE api_tokens ADD COLUMN created_by TEXT NOT NULL DEFAULT '';
+CREATE TABLE policies(
+    number INTEGER PRIMARY KEY, text TEXT NOT NULL, time_us INTEGER NOT NULL, actor TEXT NOT NULL) STRICT;
+""",
 )
 """Number n brings a file of version n to version n + 1 (PRAGMA user_version). A released one is never changed.
 

@@ -12,6 +12,7 @@ from eyeflow.coordinator.store import sql_rows as rows
 from eyeflow.coordinator.store.cluster_store import ConflictError
 from eyeflow.coordinator.store.facts import (
     ApiToken,
+    AppliedPolicy,
     ChangeKind,
     EvidenceRow,
     JoinToken,
@@ -30,6 +31,8 @@ from eyeflow.rollout.deployment import Deployment, DeploymentState, NodeProgress
 
 LOG_ENTRIES_MAX = 100_000
 """Entries of who did what that are kept; the oldest go first."""
+POLICIES_MAX = 100
+"""Policies that are kept, with the one that holds; the log names all that ever were."""
 CHANGES_MAX = 100_000
 """Entries of the change feed that are kept; a reader that fell further behind reads the whole state again."""
 
@@ -89,10 +92,19 @@ class SqlWriting(SqlReading, SqlCoordinationWriting):
     def add_api_token(self, token: ApiToken) -> None:
         """Keep a new API token."""
         self._run(
-            f"INSERT INTO api_tokens({rows.API_TOKEN}) VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO api_tokens({rows.API_TOKEN}) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
             *(token.id, token.name, token.role, token.hash),
-            *(token.created_us, token.revoked_us, token.expires_us, token.used_us),
+            *(token.created_us, token.revoked_us, token.expires_us, token.used_us, token.created_by),
         )
+
+    def keep_policy(self, policy: AppliedPolicy) -> None:
+        """Make this the policy that holds."""
+        number = self._number("SELECT coalesce(max(number), 0) FROM policies")
+        self._run(
+            "INSERT INTO policies(number, text, time_us, actor) VALUES(?, ?, ?, ?)",
+            *(number + 1, policy.text, policy.time_us, policy.actor),
+        )
+        self._run("DELETE FROM policies WHERE number <= ?", number + 1 - POLICIES_MAX)
 
     def revoke_api_token(self, token_id: str, now_us: int) -> None:
         """Let a token open nothing any more."""
