@@ -16,7 +16,7 @@ def test_a_plan_tells_and_changes_nothing(cluster: Cluster, eyeflow: Command, ti
     cluster.join("node-a", url)
     log = cluster.node("node-a")
     with shown_on_failure(log):
-        until(lambda: eyeflow("nodes", "node-a", "--json").json["connected"], "the link is up")
+        until(lambda: eyeflow("nodes", "show", "node-a", "--json").json["connected"], "the link is up")
         first = eyeflow("deploy", ticker, "--nodes", "node-a", "--dry-run")
         assert first.code == 0, first.err
         assert "node-a  gets ticker" in first.out
@@ -31,4 +31,26 @@ def test_a_plan_tells_and_changes_nothing(cluster: Cluster, eyeflow: Command, ti
         assert "rolling: 1 step, watched for 1min in all" in plan.out
         told = eyeflow("deploy", newer, "--all", "--dry-run", "--json").json["nodes"][0]["changes"][0]
         assert (told["change"], told["state"]["kept"]) == ("replace", ["ticks"])
-        assert len(eyeflow("deployments", "--json").json) == 1, "no plan is a deployment"
+        assert len(eyeflow("deployments", "list", "--json").json) == 1, "no plan is a deployment"
+
+
+def test_a_policy_holds_for_the_commands(cluster: Cluster, eyeflow: Command, ticker: Path, tmp_path: Path) -> None:
+    eyeflow("keys", "new")
+    cluster.join("node-a", cluster.coordinator())
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[[demand]]\nname = "all"\nnodes = ["node-*"]\nstrategies = ["rolling"]\napproval = true\n')
+    checked = eyeflow("policy", "check", policy)
+    assert checked.code == 0, checked.err
+    assert "node-a" in checked.out
+    assert "no policy" in eyeflow("policy", "show").err, "a check applies nothing"
+    assert eyeflow("policy", "apply", policy).code == 0
+    assert eyeflow("policy", "show").out == policy.read_text()
+    refused = eyeflow("deploy", ticker, "--all")
+    assert refused.code == 1
+    assert "line 4 of the policy (`all`) demands rolling for node-a, not immediate" in refused.err
+    plan = eyeflow("deploy", ticker, "--all", "--strategy", "rolling", "--dry-run")
+    assert "would wait: another person must approve it: line 5" in plan.out
+    policy.write_text('[[demand]]\nname = "all"\n')
+    wrong = eyeflow("policy", "check", policy)
+    assert wrong.code == 1
+    assert "line 1: " in wrong.err

@@ -30,7 +30,8 @@ def show(json_: JsonFlag = False) -> None:
     elif not policy["text"]:
         note("no policy: every deployment is allowed; apply one with `eyeflow policy apply FILE`")
     else:
-        say(policy["text"].rstrip())
+        for line in policy["text"].splitlines():
+            say(line)
         note(f"applied {iso_time(policy['appliedUs'])} by {policy['appliedBy']}")
 
 
