@@ -67,11 +67,18 @@ def shell_lines(page: Path) -> Iterator[str]:
         yield text.removeprefix("$ ")
 
 
+OTHERS = {"createdb", "createuser", "pg_dump"}
+"""Commands of others, to which `eyeflow` is a name."""
+
+
 def eyeflow_arguments(line: str) -> list[list[str]]:
     """Return the arguments of each `eyeflow` in a command line, up to a pipe, a redirection or the like."""
     found: list[list[str]] = []
     current: list[str] | None = None
-    for word in shlex.split(line, comments=True):
+    words = shlex.split(line, comments=True)
+    if words[:1] and words[0] in OTHERS:
+        return []
+    for word in words:
         if word.strip("|&;<>") == "" or word.startswith((">", "2>", "<")):
             current = None
         elif current is not None:
@@ -108,7 +115,7 @@ def parse(arguments: list[str]) -> None:
         return
     while True:
         context = command.make_context(name, rest, parent=parent)
-        if not hasattr(command, "resolve_command"):
+        if not hasattr(command, "resolve_command") or (not rest and command.invoke_without_command):
             return
         name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
         parent = context
