@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import gc
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,19 @@ from eyeflow.protocol.certificates import Authority, Request
 
 from .test_security import proof_of
 
+# Both ends live in one loop here. When it ends, a connection may still be saying goodbye: TLS takes a round trip for it,
+# and then its transport says that nobody closed it. The real processes have a loop each, and end it with their process.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 DAY_S = 86_400
 DAY_US = DAY_S * 1_000_000
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """What is left is collected here, where it is expected, and not within a test of others."""
+    yield
+    gc.collect()
 
 
 class Plant:
