@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ class Fleet:
         self.version += 1
         self.rule.write_text(source.replace("1.0.0", f"1.0.{self.version}").split("    test ")[0] + "}\n")
         ran = self.eyeflow("deploy", self.rule, "--all", "--json", "--timeout", "120", *options)
-        return ran.json | {"code": ran.code, "told": ran.err}
+        last = json.loads(ran.out.splitlines()[-1])  # the lines before tell what happened on the way
+        return last | {"code": ran.code, "told": ran.err}
 
     def runs(self, node: str) -> dict[str, str]:
         """Which programs a node runs of the rule, by slot."""
