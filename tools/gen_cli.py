@@ -41,6 +41,7 @@ Fields of JSON are spelled as in the REST API: `programId`. The end of a name is
 | variable | meaning |
 |---|---|
 | `EYEFLOW_COORDINATOR` | URL of the coordinator, in place of the one in `~/.config/eyeflow/client.toml` |
+| `EYEFLOW_COORDINATOR_STORE` | `--store` of `coordinator start`: the URL of a PostgreSQL database |
 | `EYEFLOW_TOKEN` | API token for it, in place of the one there |
 | `EYEFLOW_KEYS` | folder of the keyring (default: `~/.config/eyeflow/keys`) |
 | `EYEFLOW_PASSPHRASE` | passphrase of a signing key, where nobody can be asked |
