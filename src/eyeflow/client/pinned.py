@@ -11,7 +11,7 @@ import httpx
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.reading import Unreadable, parse_json
 from eyeflow.base.reasons import why
-from eyeflow.net.bodies import PLAIN, aread_body
+from eyeflow.net.bodies import CLOSING, PLAIN, aread_body
 from eyeflow.protocol import certificates
 from eyeflow.protocol.certificates import CertificateError
 
@@ -29,7 +29,9 @@ async def fetch_ca(url: str, pin: str) -> str:
     try:
         async with (
             asyncio.timeout(FETCH_S),
-            httpx.AsyncClient(base_url=url, timeout=FETCH_S, verify=_any_certificate(), trust_env=False) as client,
+            httpx.AsyncClient(
+                base_url=url, timeout=FETCH_S, verify=_any_certificate(), trust_env=False, event_hooks=CLOSING
+            ) as client,
             client.stream("GET", "/api/ca", headers=PLAIN) as reply,
         ):
             status, body = reply.status_code, await aread_body(reply, ANSWER_BYTES_MAX)

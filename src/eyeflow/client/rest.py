@@ -18,7 +18,7 @@ from eyeflow import __version__
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.reading import Unreadable, parse_json
 from eyeflow.base.reasons import tls_advice, why
-from eyeflow.net.bodies import PLAIN, aread_body
+from eyeflow.net.bodies import CLOSING, PLAIN, aread_body
 
 TIMEOUT_S = 15.0
 """Longest wait for the connection, and for each next byte."""
@@ -64,6 +64,7 @@ class CoordinatorClient:
                 trust_env=False,
                 verify=_verify(ca_file),
                 transport=transport,
+                event_hooks=CLOSING,
             )
         except (httpx.InvalidURL, UnicodeError) as error:
             raise _bad_url(url, error) from error

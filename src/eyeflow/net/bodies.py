@@ -2,10 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
 import httpx
 
 PLAIN = {"Accept-Encoding": "identity"}
 """Headers for every request whose answer is read: 64 KB of a compressed answer may hold 64 MB."""
+
+
+async def close_when_cancelled(request: httpx.Request) -> None:
+    """A hook for requests of a client: a TLS handshake that is cancelled, by a timeout too, leaves no open connection.
+
+    httpcore closes it after a failure only (1.0.9, `AnyIOStream.start_tls`). A peer that never answers would cost a
+    descriptor each time, for ever.
+    """
+    request.extensions = {**request.extensions, "trace": _Closing()}
+
+
+class _Closing:
+    """Sees the steps of one request (httpcore's extension `trace`)."""
+
+    def __init__(self) -> None:
+        self._stream: Any = None
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        if event.endswith("connect_tcp.complete"):
+            self._stream = info["return_value"]
+        elif event.endswith("start_tls.failed") and isinstance(info["exception"], asyncio.CancelledError):
+            await self._stream.aclose()
+
+
+CLOSING: Mapping[str, list[Any]] = {"request": [close_when_cancelled]}
+"""`event_hooks` for every client that may speak TLS."""
 
 
 class RefusedAnswer(httpx.RemoteProtocolError):

@@ -25,7 +25,7 @@ from eyeflow.base.reading import Unreadable, parse_json, read_at_once
 from eyeflow.base.reasons import tls_advice, why
 from eyeflow.base.whole_file import write_whole
 from eyeflow.client.pinned import fetch_ca
-from eyeflow.net.bodies import PLAIN, aread_body
+from eyeflow.net.bodies import CLOSING, PLAIN, aread_body
 from eyeflow.protocol.identity import KEY_BYTES, key_fingerprint
 from eyeflow.protocol.messages import join_bytes
 from eyeflow.protocol.session import Accepted, Peer
@@ -176,7 +176,7 @@ def http_client(url: str, tls: ssl.SSLContext | None, timeout_s: float) -> httpx
     """
     is_plain = urlsplit(url).scheme == "http"
     verify = tls if tls is not None else not is_plain
-    return httpx.AsyncClient(base_url=url, timeout=timeout_s, verify=verify, trust_env=False)
+    return httpx.AsyncClient(base_url=url, timeout=timeout_s, verify=verify, trust_env=False, event_hooks=CLOSING)
 
 
 class Membership:

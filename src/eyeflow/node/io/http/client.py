@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 
 from eyeflow.base.reasons import why
+from eyeflow.net.bodies import CLOSING
 
 CONNECTIONS_MAX = 32
 
@@ -22,7 +23,7 @@ class Client:
 
     def __init__(self, timeout_s: float) -> None:
         limits = httpx.Limits(max_connections=CONNECTIONS_MAX)
-        self._client = httpx.AsyncClient(timeout=timeout_s, limits=limits, follow_redirects=False)
+        self._client = httpx.AsyncClient(timeout=timeout_s, limits=limits, follow_redirects=False, event_hooks=CLOSING)
 
     async def send(self, method: str, url: str, body: bytes, headers: dict[str, str]) -> int:
         """Return the status of the answer. Raises TimeoutError, NotSentError or RequestError."""

@@ -11,7 +11,7 @@ import httpx
 
 from eyeflow.base.reading import parse_json
 from eyeflow.base.reasons import why
-from eyeflow.net.bodies import PLAIN, aread_body
+from eyeflow.net.bodies import CLOSING, PLAIN, aread_body
 from eyeflow.node.config.tables import secret
 from eyeflow.node.io.base_driver import BaseDriver
 from eyeflow.node.io.llm.settings import LlmConfig
@@ -100,7 +100,9 @@ class LlmDriver(BaseDriver):
     async def _exchange(self, url: str, request: dict[str, Any], timeout_s: float) -> bytes:
         async with (
             asyncio.timeout(timeout_s),
-            httpx.AsyncClient(headers=self._headers, timeout=timeout_s, verify=self._tls) as client,
+            httpx.AsyncClient(
+                headers=self._headers, timeout=timeout_s, verify=self._tls, event_hooks=CLOSING
+            ) as client,
             client.stream("POST", url, json=request) as response,
         ):
             if response.status_code != 200:
