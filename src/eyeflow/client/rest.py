@@ -41,9 +41,7 @@ T = TypeVar("T")
 
 
 class CoordinatorClient:
-    """Talks to the coordinator at `url` with an API token (empty: none).
-
-    `ca_file` signs its certificate (empty: the system's CAs).
+    """Talks to the coordinator at `url` with an API token; `ca_file` signs its certificate. Both may be empty.
 
     Answers are the JSON objects of `docs/reference/rest-api.md`. Raises EyeflowError: exit code PROBLEMS when the
     coordinator refuses what was asked (its `code` is the problem's code), ENVIRONMENT when it cannot be reached.

@@ -175,8 +175,9 @@ def read_states(db: apsw.Connection) -> dict[RunKey, StateRow]:
 
 def read_kept(db: apsw.Connection) -> dict[str, bytes]:
     """Return the small values that others keep here (`Batch.put_meta`)."""
-    rows = db.execute("SELECT substr(key, 6), value FROM meta WHERE key GLOB 'kept.*'")
-    return {str(key): bytes(value) for key, value in rows}
+    # Cut here: `substr` of SQLite ends a text at its first NUL.
+    rows = db.execute("SELECT key, value FROM meta WHERE key GLOB 'kept.*'")
+    return {str(key).removeprefix("kept."): bytes(value) for key, value in rows}
 
 
 def read_pending(db: apsw.Connection) -> tuple[PendingRow, ...]:

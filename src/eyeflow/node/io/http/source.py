@@ -89,6 +89,8 @@ class HttpSource:
         while True:
             await self._wanted.wait()
             await asyncio.to_thread(_load)
+            if not self._wanted.is_set():  # the last rule went meanwhile: a port that nobody needs is no fault
+                continue
             try:
                 listener = self.bind()
             except EyeflowError as error:
