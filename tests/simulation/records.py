@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +22,7 @@ from eyeflow.protocol.audit_bodies import (
     WithdrawBody,
 )
 from simulation.disk import Image
-from simulation.world import Plant
+from simulation.world import Plant, key_of
 
 PIN_ARGUMENTS = 2
 
@@ -134,10 +134,15 @@ def check_actions(chain: Chain, plant: Plant) -> None:
         promise(
             len(life.fired) <= allowed, f"5: {len(life.fired)} physical actions, {allowed} recorded since the start"
         )
-        for rule in sorted(set(rules.values())):
-            order = [seqs[one][0] for one in life.published if rules[one] == rule and len(seqs[one]) == 1]
+        orders = defaultdict[tuple[str, str | None], list[int]](list)
+        for one in life.published:  # of two programs of a rule, each acts on keys of its own
+            if len(seqs[one]) == 1:
+                orders[rules[one], key_of(one)].append(seqs[one][0])
+        for (rule, key), order in orders.items():
             first = list(dict.fromkeys(order))
-            promise(all(a < b for a, b in pairwise(first)), f"5: messages of {rule} left in another order: {first}")
+            promise(
+                all(a < b for a, b in pairwise(first)), f"5: messages of {rule} {key} left in another order: {first}"
+            )
 
 
 def _commands(body: ExecutionBody) -> int:

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -16,6 +17,11 @@ from eyeflow.svm.program import Value
 from simulation.loop import Process, pass_time
 
 SLOW_SHARE, SLOW_S, FAILS_SHARE = 0.02, 3.0, 0.02
+
+
+def key_of(number: int) -> str | None:
+    """Return the key of an event; every third one has none."""
+    return f"unit-{number % 5}" if number % 3 else None
 
 
 @dataclass
@@ -73,9 +79,8 @@ class SimSource:
             await self._plant.wanted.wait()
 
     def _event(self, number: int, topic: str) -> IncomingEvent:
-        return IncomingEvent(
-            Subscription("mqtt", topic), {"id": number}, self._now_us(), lambda: self._acknowledge(number)
-        )
+        done = partial(self._acknowledge, number)
+        return IncomingEvent(Subscription("mqtt", topic), {"id": number}, self._now_us(), done, key=key_of(number))
 
     def _acknowledge(self, number: int) -> None:
         if self._process.works and self._plant.waiting.pop(number, None):
