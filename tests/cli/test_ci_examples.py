@@ -63,12 +63,24 @@ def test_the_lines_of_an_example_roll_a_repository_out(
     assert [line.split()[-1] for line in commands if "deploy.sh" in line] == ["check", "diff", "deploy"]
     with shown_on_failure(cluster.folder / "coordinator.log", cluster.folder / "node-a.log"):
         for command in commands:
-            ran = subprocess.run(["sh", "-ec", command], env=job, cwd=repository, capture_output=True, timeout=300)
+            ran = subprocess.run(
+                ["sh", "-ec", command],
+                env=job,
+                cwd=repository,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=300,
+            )
             assert ran.returncode == 0, (command, ran.stdout.decode(), ran.stderr.decode())
         assert "succeeded" in ran.stdout.decode()
         assert [one["rule"] for one in eyeflow("nodes", "show", "node-a", "--json").json["rules"]] == ["ticker"]
         (repository / "rules" / "ticker.eye").write_text(TICKER.replace("ticks % 2", "ticks % 0"))
         ran = subprocess.run(
-            ["sh", "-ec", "ci/deploy.sh deploy"], env=job, cwd=repository, capture_output=True, timeout=300
+            ["sh", "-ec", "ci/deploy.sh deploy"],
+            env=job,
+            cwd=repository,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=300,
         )
         assert ran.returncode == 1, "the control: what fails, fails the job"
