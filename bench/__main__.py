@@ -27,6 +27,7 @@ NAMES = (
     "mcu",
     "verdicts",
     "folder",
+    "canary",
 )
 """The modules of this package that measure; each has `report()`."""
 
