@@ -46,7 +46,7 @@ class Acting:
         self._supersede(deployment, [one.node for one in nodes])
         self._writing.add_deployment(deployment, nodes)
         self._writing.forget_old_deployments(DEPLOYMENTS_MAX)
-        deployment = remember(self._writing, deployment)
+        remember(self._writing, deployment)
         self._log(deployment.created_by, "deploy", deployment.id, _told(deployment))
         return self.settle(deployment)
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from math import log
 
 from eyeflow.base.record import dataclass
-from eyeflow.coordinator.judging import settings_of
+from eyeflow.coordinator.judging import settings_of, tally_of
 from eyeflow.coordinator.store.cluster_store import ClusterStore, Writing
 from eyeflow.coordinator.store.facts import LogEntry
 from eyeflow.evidence.eprocess import OneProportion, against
-from eyeflow.evidence.outcomes import Counts, Outcomes
-from eyeflow.evidence.verdict import Check, Settings, Watch, judge
+from eyeflow.evidence.outcomes import Tally
+from eyeflow.evidence.verdict import ACTED, DECIDED, Check, Kind, Settings, Watch, judge
 from eyeflow.protocol.messages import EvidenceStanding, Status
 from eyeflow.protocol.slot import Slot
 from eyeflow.rollout.deployment import Deployment, DeploymentState
@@ -31,10 +30,10 @@ _log = logging.getLogger("eyeflow.coordinator")
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """One deployment that passed: what nodes had told of it by the last look, and the test of what came since."""
+    """One deployment that passed: what nodes had told of it by the last look, and the tests of what came since."""
 
-    totals: Outcomes
-    test: OneProportion
+    totals: Tally
+    tests: tuple[OneProportion, OneProportion]
     settings: Settings
 
 
@@ -61,41 +60,37 @@ class Aftercare:
             elif (watched := self._watched[deployment_id]) is not None:
                 await self._judge(deployment_id, watched, total, now_us)
 
-    async def _judge(self, deployment_id: str, watched: Watched, total: Outcomes, now_us: int) -> None:
-        test = watched.test.after(_since(total, watched.totals))
-        self._watched[deployment_id] = replace(watched, totals=total, test=test)
-        seen = test.seen_candidate.executions >= watched.settings.samples_min
-        if not seen or test.log_e < log(1 / watched.settings.alpha):
+    async def _judge(self, deployment_id: str, watched: Watched, total: Tally, now_us: int) -> None:
+        new, (decides, acts) = total.since(watched.totals), watched.tests
+        tests = (decides.after(new.decisions), acts.after(new.actions))
+        self._watched[deployment_id] = replace(watched, totals=total, tests=tests)
+        checks = (Check(tests[0], DECIDED), Check(tests[1], ACTED))
+        verdict = judge(Watch(checks, watched.settings.observe_s), watched.settings)
+        if verdict.kind is not Kind.FAIL:
             return
-        reason = judge(Watch((Check(test),), watched.settings.observe_s), watched.settings).reason
-        await self._store.write(lambda writing: _raise_alarm(writing, deployment_id, reason, now_us))
+        await self._store.write(lambda writing: _raise_alarm(writing, deployment_id, verdict.reason, now_us))
         self._watched[deployment_id] = None
 
 
-def passed_totals(told: Iterable[Status]) -> dict[str, Outcomes]:
-    """Return executions and failures of each deployment's active programs that passed, over all nodes."""
-    totals: dict[str, Outcomes] = {}
+def passed_totals(told: Iterable[Status]) -> dict[str, Tally]:
+    """Return the outcomes of each deployment's active programs that passed, over all nodes."""
+    totals: dict[str, Tally] = {}
     for status in told:
         for one in status.evidence:
             if one.standing is EvidenceStanding.PASSED and one.slot is Slot.ACTIVE and one.deployment_id:
-                counts = Counts(one.executions, one.traps, one.failed_actions, one.missed_deadlines, one.rejected)
-                totals[one.deployment_id] = totals.get(one.deployment_id, Outcomes()) + counts.outcomes()
+                totals[one.deployment_id] = totals.get(one.deployment_id, Tally()) + tally_of(one)
     return totals
 
 
-def _begun(deployment: Deployment | None, total: Outcomes) -> Watched | None:
+def _begun(deployment: Deployment | None, total: Tally) -> Watched | None:
     """What the program did while it passed is what it may go on doing."""
     if deployment is None or deployment.state is not DeploymentState.SUCCEEDED or deployment.reason:
         return None
     settings = settings_of(deployment)
-    test = against(settings.tolerance, total, samples_min=settings.samples_min)
-    return Watched(total, test, settings)
-
-
-def _since(now: Outcomes, then: Outcomes) -> Outcomes:
-    if now.executions < then.executions or now.failures < then.failures:
-        return Outcomes()  # a node is gone: nothing is known of this span
-    return Outcomes(now.executions - then.executions, now.failures - then.failures)
+    decides, acts = (
+        against(settings.tolerance, was, samples_min=settings.samples_min) for was in (total.decisions, total.actions)
+    )
+    return Watched(total, (decides, acts), settings)
 
 
 def _raise_alarm(writing: Writing, deployment_id: str, reason: str, now_us: int) -> None:

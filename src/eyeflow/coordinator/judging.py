@@ -1,6 +1,11 @@
 """From what nodes count to a verdict on a deployment: sums of the evidence, the tests that they feed, and the verdict.
 
 Nodes tell totals. The tests take what came since the last look, so what was looked at is kept with the deployment.
+
+A candidate that runs beside the active program is compared with it: both see the same events. A program that took the
+place of another is judged against what that one did on the same nodes. Other nodes are no control: their sensors and
+actuators are others. Each step judges the nodes whose turn came in it. Else the ones that passed would hide a new one
+that fails, or that runs nothing.
 """
 
 from __future__ import annotations
@@ -11,11 +16,13 @@ from typing import Any
 from eyeflow.base.record import dataclass
 from eyeflow.coordinator.store.cluster_store import Reading, Writing
 from eyeflow.coordinator.store.facts import EvidenceSums
-from eyeflow.evidence.eprocess import Test, TwoProportions, against
-from eyeflow.evidence.outcomes import Outcomes
+from eyeflow.evidence.eprocess import TwoProportions
+from eyeflow.evidence.outcomes import Counts, Outcomes, Tally
 from eyeflow.evidence.state import from_json, to_json
-from eyeflow.evidence.verdict import Check, Settings, Verdict, Watch, judge
+from eyeflow.evidence.verdict import Settings, Verdict, Watch, checks_against, checks_beside, judge
+from eyeflow.protocol.messages import Evidence
 from eyeflow.rollout.deployment import LOOK_S, Deployment, DeploymentState
+from eyeflow.rollout.strategies import WITH_CANDIDATES
 
 UNHEARD_S = 30
 """A node that is watched and tells nothing for this long is not heard of: its silence is no good news."""
@@ -23,20 +30,28 @@ UNHEARD_S = 30
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the looks so far saw: the totals, and the test of `phase`."""
+    """What the looks so far saw: the totals, what the candidate did in `phase`, and the tests of that phase.
+
+    `tests` compare decisions and actions with a control; None: nothing runs beside the candidate.
+    """
 
     phase: int = -1
-    candidate: Outcomes = Outcomes()
-    control: Outcomes = Outcomes()
-    test: Test | None = None
+    candidate: Tally = Tally()
+    control: Tally = Tally()
+    new: Tally = Tally()
+    tests: tuple[TwoProportions, TwoProportions] | None = None
 
 
-def remember(writing: Writing, deployment: Deployment) -> Deployment:
+def tally_of(one: Evidence) -> Tally:
+    """Return what a node tells of a program, as outcomes."""
+    failures = (one.traps, one.failed_actions, one.missed_deadlines)
+    return Counts(one.executions, *failures, one.rejected, one.acted).tally()
+
+
+def remember(writing: Writing, deployment: Deployment) -> None:
     """Keep how the programs did that a new deployment replaces: after the change nobody runs them any more."""
-    if not deployment.options.observe_s:
-        return deployment
-    sums = writing.evidence_sums(deployment, 0)
-    return writing.save_deployment(replace(deployment, judgement=_dump(Seen(control=Outcomes(*sums.control)))))
+    if deployment.options.observe_s:
+        writing.keep_baselines(deployment)
 
 
 def looks_at(deployment: Deployment, now_us: int) -> bool:
@@ -55,13 +70,13 @@ def judged(writing: Writing, deployment: Deployment, now_us: int) -> tuple[Deplo
 def shown(reading: Reading, deployment: Deployment, now_us: int) -> Verdict | None:
     """Return the verdict as of the last look, for people; None while nothing was looked at."""
     seen = _load(deployment.judgement)
-    if seen.test is None or deployment.state is not DeploymentState.OBSERVING:
+    if seen.phase != deployment.phase or deployment.state is not DeploymentState.OBSERVING:
         return None
     return _verdict(seen, deployment, evidence_now(reading, deployment, now_us), now_us)
 
 
 def evidence_now(reading: Reading, deployment: Deployment, now_us: int) -> EvidenceSums:
-    """Return the sums of a deployment's evidence."""
+    """Return the sums of the evidence of a deployment's present step."""
     return reading.evidence_sums(deployment, now_us - UNHEARD_S * 1_000_000)
 
 
@@ -72,46 +87,51 @@ def settings_of(deployment: Deployment) -> Settings:
 
 
 def _after(seen: Seen, deployment: Deployment, sums: EvidenceSums) -> Seen:
-    candidate, control = Outcomes(*sums.candidate), Outcomes(*sums.control)
-    test, before = seen.test, seen.control
-    if test is None or seen.phase != deployment.phase:
-        before = control  # what it did earlier did not happen at the same time
-        test = _begun(deployment, seen.control, control)
-    new = _since(candidate, seen.candidate)
-    test = test.after(_since(control, before), new) if isinstance(test, TwoProportions) else test.after(new)
-    known = control if control.executions else seen.control  # once all have changed, what was seen of it before counts
-    return Seen(deployment.phase, candidate, known, test)
+    if seen.phase != deployment.phase:
+        seen = _begun(seen, deployment, sums)
+    new, tests = sums.candidate.since(seen.candidate), seen.tests
+    if tests is not None and sums.control is not None:
+        beside = sums.control.since(seen.control)
+        decides, acts = tests
+        tests = (decides.after(beside.decisions, new.decisions), acts.after(beside.actions, new.actions))
+    return Seen(deployment.phase, sums.candidate, sums.control or seen.control, seen.new + new, tests)
 
 
-def _begun(deployment: Deployment, history: Outcomes, control: Outcomes) -> Test:
-    """A control that runs at the same time tells more than what was; where there is none, that has to do."""
-    if control.executions:
-        return TwoProportions(f"{deployment.id}:{deployment.phase}")
-    settings = settings_of(deployment)
-    return against(settings.tolerance, history, samples_min=settings.samples_min)
-
-
-def _since(now: Outcomes, then: Outcomes) -> Outcomes:
-    """Totals fall when a node goes, or when its program is no control any more: then nothing is known of this span."""
-    if now.executions < then.executions or now.failures < then.failures:
-        return Outcomes()
-    return Outcomes(now.executions - then.executions, now.failures - then.failures)
+def _begun(seen: Seen, deployment: Deployment, sums: EvidenceSums) -> Seen:
+    """A new step. Candidates go on counting from step to step; elsewhere each step has nodes of its own."""
+    candidate = seen.candidate if deployment.strategy in WITH_CANDIDATES else Tally()
+    if sums.control is None:
+        return Seen(deployment.phase, candidate)
+    name, alarm_e = f"{deployment.id}:{deployment.phase}", 2 / settings_of(deployment).alpha
+    tests = (TwoProportions(f"{name} decides", alarm_e), TwoProportions(f"{name} acts", alarm_e))
+    # What the control did earlier did not happen at the same time.
+    return Seen(deployment.phase, candidate, sums.control, tests=tests)
 
 
 def _verdict(seen: Seen, deployment: Deployment, sums: EvidenceSums, now_us: int) -> Verdict:
-    assert seen.test is not None, "a look makes the test"
     observed_s = max(0.0, (now_us - deployment.phase_since_us) / 1e6)
     silent = sums.unheard if observed_s > UNHEARD_S else ()
-    return judge(Watch((Check(seen.test),), observed_s, sums.starts_max, silent), settings_of(deployment))
+    settings, before = settings_of(deployment), sums.before
+    checks = checks_beside(settings, seen.tests, before) if seen.tests else checks_against(settings, before, seen.new)
+    return judge(Watch(checks, observed_s, sums.starts_max, silent), settings)
 
 
 def _dump(seen: Seen) -> Any:
-    totals = [[one.executions, one.failures] for one in (seen.candidate, seen.control)]
-    return [seen.phase, *totals, None if seen.test is None else to_json(seen.test)]
+    totals = [_numbers(one) for one in (seen.candidate, seen.control, seen.new)]
+    return [seen.phase, *totals, None if seen.tests is None else [to_json(test) for test in seen.tests]]
+
+
+def _numbers(tally: Tally) -> list[int]:
+    parts = (tally.decisions, tally.actions)
+    return [number for one in parts for number in (one.executions, one.failures)]
 
 
 def _load(value: Any) -> Seen:
     if value is None:
         return Seen()
-    phase, candidate, control, test = value
-    return Seen(phase, Outcomes(*candidate), Outcomes(*control), None if test is None else from_json(test))
+    phase, *totals, texts = value
+    candidate, control, new = (Tally(Outcomes(*one[:2]), Outcomes(*one[2:])) for one in totals)
+    if texts is None:
+        return Seen(phase, candidate, control, new)
+    decides, acts = map(from_json, texts)
+    return Seen(phase, candidate, control, new, (decides, acts))

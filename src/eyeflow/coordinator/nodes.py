@@ -17,6 +17,7 @@ from eyeflow.coordinator.choosing import check_labels, found_node
 from eyeflow.coordinator.deployments import disown, drop_node
 from eyeflow.coordinator.healths import health_list, standing
 from eyeflow.coordinator.histories import NEXT_STEPS, Doubt, History, judge, recollected, went_back
+from eyeflow.coordinator.judging import tally_of
 from eyeflow.coordinator.manifests import WantedSets
 from eyeflow.coordinator.problem import Problem
 from eyeflow.coordinator.rates import Rates
@@ -24,7 +25,6 @@ from eyeflow.coordinator.room import check_room
 from eyeflow.coordinator.store.cluster_store import ClusterStore, Writing
 from eyeflow.coordinator.store.facts import EvidenceRow, Kept, LogEntry, NodeRecord, Seen
 from eyeflow.coordinator.tokens import NEW_JOIN_TOKEN, NODE_ACTOR, use_join_token
-from eyeflow.evidence.outcomes import Counts
 from eyeflow.protocol.identity import verifies
 from eyeflow.protocol.messages import Evidence, Head, Status, join_bytes
 from eyeflow.protocol.node_facts import facts_in
@@ -288,12 +288,11 @@ class Nodes:
 
 
 def evidence_rows(node: str, evidence: Iterable[Evidence], seen_us: int) -> list[EvidenceRow]:
-    """Return what a node's Evidence says, as executions and failures."""
+    """Return what a node's Evidence says, as outcomes."""
     found = []
     for one in evidence:
-        counts = Counts(one.executions, one.traps, one.failed_actions, one.missed_deadlines, one.rejected).outcomes()
         place = (one.rule, one.slot.value, one.program_id, one.deployment_id)
-        numbers = (counts.executions, counts.failures, one.differing, one.boots)
+        numbers = (tally_of(one), one.differing, one.boots)
         found.append(EvidenceRow(node, *place, *numbers, one.standing.value, one.reason, seen_us))
     return found
 

@@ -222,4 +222,35 @@ def _log_above(bound: float, a: float, b: float) -> float:
     return log_beta(a, b) + log_beta_cdf(1 - bound, b, a)
 
 
-Test = TwoProportions | OneProportion
+@dataclass(frozen=True, slots=True)
+class Both:
+    """The candidate is condemned only by both tests: it does worse than the control, and worse than it may.
+
+    The lower of two such wealths is one for "either is true": it never exceeds the wealth of the one that is.
+    """
+
+    control: TwoProportions
+    bound: OneProportion
+
+    @property
+    def seen_control(self) -> Outcomes:
+        """All outcomes of the control so far."""
+        return self.control.seen_control
+
+    @property
+    def seen_candidate(self) -> Outcomes:
+        """All outcomes of the candidate so far."""
+        return self.bound.seen_candidate
+
+    @property
+    def log_e(self) -> float:
+        """The wealth now, as a natural logarithm."""
+        return min(self.control.log_e, self.bound.log_e)
+
+    @property
+    def chance(self) -> float:
+        """How probable as many failures are by chance, at a single look."""
+        return max(self.control.chance, self.bound.chance)
+
+
+Test = TwoProportions | OneProportion | Both

@@ -45,12 +45,35 @@ class Outcomes:
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """Outcomes of a program as two counts that are judged apart.
+
+    `decisions` are executions, and those that failed before they acted; `actions` are executions that acted, and those
+    with an action that failed. In one count, a program that acts seldom could fail in each of its actions and pass.
+    """
+
+    decisions: Outcomes = Outcomes()
+    actions: Outcomes = Outcomes()
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(self.decisions + other.decisions, self.actions + other.actions)
+
+    def since(self, earlier: Tally) -> Tally:
+        """Return what came since `earlier`. Totals of several nodes fall when a node goes: nothing is known then."""
+        parts = ((self.decisions, earlier.decisions), (self.actions, earlier.actions))
+        if any(now.executions < then.executions or now.failures < then.failures for now, then in parts):
+            return Tally()
+        return Tally(*(Outcomes(a.executions - b.executions, a.failures - b.failures) for a, b in parts))
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     """The counters that a node keeps for a program in a slot, since it began there for a deployment.
 
-    `acted` counts the executions whose actions were not withheld: in a canary, those with a key in the share. `traps`
-    and `missed_deadlines` count executions. `failed_actions` counts executions with at least one action that failed:
-    three failures in one execution would pass for three bad executions. `rejected` counts events that were never run.
+    `acted` counts the executions that had a driver act: actions that are withheld, or change nothing, or write to the
+    log do not count. `traps` and `missed_deadlines` count executions. `failed_actions` counts executions with at least
+    one action that failed: three failures in one execution would pass for three bad executions. `rejected` counts
+    events that were never run.
     """
 
     executions: int = 0
@@ -72,23 +95,15 @@ class Counts:
         """Return the higher of each counter: what the next `since` begins from."""
         return Counts(*map(max, _values(self), _values(other)))
 
-    def outcomes(self) -> Outcomes:
-        """Return executions and failures of any kind, each execution at most once as far as the counters tell.
+    def tally(self) -> Tally:
+        """Return outcomes, each execution at most once as far as the counters tell.
 
-        A trap asks for no action, so `traps` and `failed_actions` never count one execution twice. A late execution may
-        be one of these: then it is counted once. A rejected event counts as an execution that failed.
+        A late execution may also be one that trapped: then it is counted once. A rejected event counts as an execution
+        that failed.
         """
-        failures = max(self.traps + self.failed_actions, self.missed_deadlines)
-        return Outcomes(self.executions + self.rejected, failures + self.rejected)
-
-    def decisions(self) -> Outcomes:
-        """Return executions and failures without those of actions: fair between programs of which one acts seldom."""
         failures = max(self.traps, self.missed_deadlines)
-        return Outcomes(self.executions + self.rejected, failures + self.rejected)
-
-    def actions(self) -> Outcomes:
-        """Return the executions that acted, and those of them with an action that failed."""
-        return Outcomes(self.acted, self.failed_actions)
+        decisions = Outcomes(self.executions + self.rejected, failures + self.rejected)
+        return Tally(decisions, Outcomes(self.acted, self.failed_actions))
 
 
 def _values(counts: Counts) -> tuple[int, ...]:

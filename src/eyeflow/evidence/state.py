@@ -8,43 +8,37 @@ from math import isfinite
 from typing import Any
 
 from eyeflow.base.reading import Unreadable, parse_json
-from eyeflow.evidence.eprocess import LOG_E_MAX, OneProportion, Test, TwoProportions
+from eyeflow.evidence.eprocess import LOG_E_MAX, TwoProportions
 from eyeflow.evidence.outcomes import Outcomes
 
-_KINDS: dict[str, Any] = {"twoProportions": TwoProportions, "oneProportion": OneProportion}
+NAMES = TwoProportions.__match_args__
 COUNT_MAX = 2**53
 """A count is exact as a float, too."""
 
 
-def to_json(test: Test) -> str:
+def to_json(test: TwoProportions) -> str:
     """Return a test as a JSON text; `from_json` gives an equal one back."""
-    name = next(name for name, kind in _KINDS.items() if isinstance(test, kind))
-    fields = {field: _written(getattr(test, field)) for field in type(test).__match_args__}
-    return json.dumps({"test": name, **fields}, separators=(",", ":"), allow_nan=False)
+    fields = {field: _written(getattr(test, field)) for field in NAMES}
+    return json.dumps(fields, separators=(",", ":"), allow_nan=False)
 
 
 def _written(value: Any) -> Any:
     return [value.executions, value.failures] if isinstance(value, Outcomes) else value
 
 
-def from_json(text: str) -> Test:
+def from_json(text: str) -> TwoProportions:
     """Return the test of a text that `to_json` wrote; raises Unreadable for any other."""
     found = parse_json(text, unique_names=True)
-    name = found.get("test") if isinstance(found, dict) else None
-    kind = _KINDS.get(name) if isinstance(name, str) else None
-    if kind is None:
-        raise Unreadable("it is no test of failures")
-    names = kind.__match_args__
-    if found.keys() != {"test", *names}:
-        raise Unreadable(f"{name} has the fields {', '.join(names)}, and no others")
-    test: Test = kind(*(_read(field, found[field]) for field in names))
+    if not isinstance(found, dict) or found.keys() != set(NAMES):
+        raise Unreadable(f"a test of failures has the fields {', '.join(NAMES)}, and no others")
+    test: TwoProportions = TwoProportions(*(_read(field, found[field]) for field in NAMES))
     return test
 
 
 def _read(field: str, value: Any) -> Any:
     read: Callable[[Any], Any] = _FIELDS.get(field, _counts)
     found = read(value)
-    if found is None and (field, value) != ("before", None):
+    if found is None:
         raise Unreadable(f"{field} is {json.dumps(value)}")
     return found
 
@@ -69,7 +63,6 @@ def _number(low: float, high: float) -> Callable[[Any], float | None]:
 _FIELDS: dict[str, Callable[[Any], Any]] = {
     "seed": _text,
     "alarm_e": _number(1, 1e100),
-    "bound": _number(0, 1),
     "log_e": _number(-1e300, LOG_E_MAX),
 }
 """How each field is read; the others are counts."""

@@ -7,10 +7,12 @@ from math import ceil, exp, floor, log, log10
 
 from eyeflow.base.duration import format_duration
 from eyeflow.base.record import dataclass
-from eyeflow.evidence.eprocess import OneProportion, Test, TwoProportions
+from eyeflow.evidence.eprocess import Both, OneProportion, Test, TwoProportions, against
 from eyeflow.evidence.interval import exact_interval
-from eyeflow.evidence.outcomes import Outcomes
+from eyeflow.evidence.outcomes import Outcomes, Tally
 
+DECIDED, ACTED = "executions failed", "executions failed in their actions"
+"""What checks count."""
 NAMED_MAX = 10
 """Nodes that a reason names; how many more there are is said as a number."""
 
@@ -60,7 +62,37 @@ class Check:
     """One test, and what it counts, in the words that follow "7 of 40"."""
 
     test: Test
-    what: str = "executions failed"
+    what: str = DECIDED
+
+
+def checks_against(settings: Settings, before: Tally | None, candidate: Tally) -> tuple[Check, Check]:
+    """Return the checks of decisions and of actions where nothing runs beside the candidate to compare it with.
+
+    `before` is how the program did that it replaced, None: nobody knows.
+    """
+
+    def test(was: Outcomes | None, seen: Outcomes) -> OneProportion:
+        return against(settings.tolerance, was, samples_min=settings.samples_min).after(seen)
+
+    decided = test(None if before is None else before.decisions, candidate.decisions)
+    acted = test(None if before is None else before.actions, candidate.actions)
+    return Check(decided, DECIDED), Check(acted, ACTED)
+
+
+def checks_beside(
+    settings: Settings, tests: tuple[TwoProportions, TwoProportions], before: Tally
+) -> tuple[Check, Check]:
+    """Return the checks of decisions and of actions where another program runs beside the candidate.
+
+    Both decide on the same events. But one of them acts for each key, so a pump that is broken may be a matter of
+    chance: actions must be worse than those of the other program now, and worse than those that were `before`.
+    """
+    decides, acts = tests
+    _, acted = checks_against(settings, before, Tally(decides.seen_candidate, acts.seen_candidate))
+    if acts.seen_control.executions:
+        assert isinstance(acted.test, OneProportion)
+        acted = Check(Both(acts, acted.test), ACTED)
+    return Check(decides, DECIDED), acted
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,13 +80,15 @@ Which = Nodes | InStates
 class Begin:
     """Make the wanted set of these nodes hold the deployment's programs in `place`.
 
-    As candidates, they act for `share` of the keys. `trial` None: they pass by being installed.
+    It is their turn in step `phase`. As candidates, they act for `share` of the keys. `trial` None: they pass by being
+    installed.
     """
 
     which: Which
     place: Place
     share: int = 0
     trial: Trial | None = None
+    phase: int = 0
 
 
 @dataclass(frozen=True, slots=True)

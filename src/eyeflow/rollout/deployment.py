@@ -169,10 +169,10 @@ class Pause:
 class NodeProgress:
     """One node of a deployment. `previous` is its last known good of each rule when the deployment started.
 
-    `place` is what the deployment wants of it now. `manifest_version` is the node's manifest that says so, 0 while it
-    wants nothing. `due_us` is when the answer to it is due, 0 while the node is offline. `touched_us` is when something
-    other than `previous` first went out to the node, by this deployment or by one that it superseded; 0 for never.
-    `revision` is that of the stored row.
+    `place` is what the deployment wants of it now, `phase` the step in which its turn came last; -1: not yet.
+    `manifest_version` is the node's manifest that says so, 0 while it wants nothing. `due_us` is when the answer to it
+    is due, 0 while the node is offline. `touched_us` is when something other than `previous` first went out to the
+    node, by this deployment or by one that it superseded; 0 for never. `revision` is that of the stored row.
     """
 
     node: str
@@ -180,6 +180,7 @@ class NodeProgress:
     reason: str = ""
     previous: Targets = ()
     place: Place = Place.NOTHING
+    phase: int = -1
     manifest_version: int = 0
     due_us: int = 0
     touched_us: int = 0

@@ -23,7 +23,7 @@ class Ordered:
 def ordered(action: NodeAction, progress: NodeProgress) -> Ordered:
     """Return what `action` makes of one node; wanted sets and the last known good are the caller's to store."""
     if isinstance(action, Begin):
-        begun = replace(progress, state=NodeState.WAITING, reason="", due_us=0, place=action.place)
+        begun = replace(progress, state=NodeState.WAITING, reason="", due_us=0, place=action.place, phase=action.phase)
         return Ordered(begun, wants=True)
     if isinstance(action, GoBack):
         return _going_back(progress)

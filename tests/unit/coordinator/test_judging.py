@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from eyeflow.coordinator.store.facts import EvidenceRow
+from eyeflow.evidence.outcomes import Outcomes, Tally
 from eyeflow.protocol import messages as m
+from eyeflow.protocol.slot import Slot
 
 NODES = ("node-a", "node-b")
 
@@ -39,14 +41,33 @@ class Watching:
             )
 
     def tells(self, node: str, deployment: str, executions: int, failures: int, **how: Any) -> None:
+        """`acted` in `how`: (executions that acted, those with an action that failed)."""
+        tally = Tally(Outcomes(executions, failures), Outcomes(*how.get("acted", ())))
+        standing = how.get("standing", "passed" if deployment == self.old else "trial")
         row = EvidenceRow(
-            node, "overheat", how.get("slot", "active"), "p" * 64, deployment, executions, failures, 0,
-            how.get("boots", 0), how.get("standing", "trial"), how.get("reason", ""), self.api.clock(),
+            node, "overheat", how.get("slot", "active"), "p" * 64, deployment, tally, 0,
+            how.get("boots", 0), standing, how.get("reason", ""), self.api.clock(),
         )  # fmt: skip
-        self.told = {key: one for key, one in self.told.items() if key[0] != node or deployment in key}
+        if "slot" not in how:  # else it runs beside what was told of the node before
+            self.told = {key: one for key, one in self.told.items() if key[0] != node or deployment in key}
         self.told[node, deployment] = row
         mine = [one for (name, _), one in self.told.items() if name == node]
         self.api.run(lambda: self.api.hub.store.write(lambda writing: writing.record_evidence(mine)))
+
+    def stage(self, *nodes: str) -> None:
+        for node in nodes:
+            version = self.api.look(lambda reading, node=node: reading.node(node).manifest_version)
+            said = (m.RuleResult("overheat", self.program, m.RuleState.INSTALLED, "", Slot.CANDIDATE),)
+            result = m.ManifestResult(version, said)
+            self.api.run(
+                lambda node=node, result=result: self.api.hub.deployments.reported(node, result, self.api.clock())
+            )
+
+    def end(self) -> None:
+        """What is tried is taken back, and the program before is what runs again."""
+        self.api.ask("POST", f"/api/deployments/{self.id}/cancel")
+        self.api.clock.pass_s(200)
+        self.api.tick()
 
     def look(self, seconds: int = 3) -> Any:
         self.api.clock.pass_s(seconds)
@@ -59,16 +80,91 @@ def watching(full: Any, make: Any) -> Watching:
     return Watching(full, make)
 
 
-def test_a_batch_is_compared_with_the_nodes_that_have_not_changed(watching: Watching) -> None:
-    watching.tells("node-b", watching.old, 100, 2)
-    watching.deploy({"strategy": "rolling"})
+def test_a_batch_is_compared_with_what_its_own_nodes_did_before(watching: Watching) -> None:
+    """Whether node-a fails often because of its sensor, node-b cannot tell."""
+    ends = {}
+    for flaky, sound in (NODES, NODES[::-1]):
+        watching.tells(flaky, watching.old, 1_000, 300)
+        watching.tells(sound, watching.old, 1_000, 0)
+        watching.deploy({"strategy": "rolling"})
+        watching.answer("node-a")
+        for number in range(1, 6):
+            watching.tells("node-a", watching.id, 20 * number, 6 * number)
+            shown = watching.look()
+        ends[flaky] = shown["state"]
+        watching.end()
+    assert ends == {"node-a": "observing", "node-b": "rollingBack"}
+    assert "6 of 20 executions failed" in shown["reason"] and "before: 0 of 1000" in shown["reason"]
+
+
+def test_nodes_that_passed_do_not_hide_the_next_one(watching: Watching) -> None:
+    """One that traps on every event, and one that has no events, beside one that runs well."""
+    watching.deploy({"strategy": "rolling", "options": {"observeS": 20}})
     watching.answer("node-a")
-    for number in range(1, 6):
-        watching.tells("node-a", watching.id, 20 * number, 10 * number)
-        watching.tells("node-b", watching.old, 100 + 20 * number, 2)
+    watching.tells("node-a", watching.id, 2_000, 0)
+    watching.look(30)
+    assert watching.look()["nodes"][1]["state"] == "waiting"
+    watching.answer("node-b")
+    watching.tells("node-a", watching.id, 90_000, 0)
+    watching.tells("node-b", watching.id, 0, 0)
+    verdict = watching.look()["verdict"]
+    assert (verdict["kind"], verdict["executions"]) == ("noData", 0)
+    watching.tells("node-b", watching.id, 60, 60)
+    shown = watching.look()
+    assert (shown["state"], "60 of 60 executions failed" in shown["reason"]) == ("rollingBack", True)
+
+
+def test_actions_that_fail_are_not_hidden_by_executions_that_do_not_act(watching: Watching) -> None:
+    """One execution in a thousand acts: 30 failures are 0.1 % of all, and all of those that acted."""
+    ends = {}
+    for failed in (0, 30):
+        watching.deploy({"strategy": "immediate", "options": {"observeS": 20}})
+        watching.answer(*NODES)
+        for _ in range(2):
+            watching.tells("node-a", watching.id, 29_970, 0, acted=(30, failed))
+            watching.tells("node-b", watching.id, 30, 0)
+            shown = watching.look(15)
+        ends[failed] = shown["state"]
+        watching.end()
+    assert ends == {0: "succeeded", 30: "rollingBack"}
+    assert shown["reason"].startswith("30 of 30 executions failed in their actions"), shown["reason"]
+
+
+def test_actions_that_failed_before_condemn_nobody(watching: Watching) -> None:
+    watching.tells("node-a", watching.old, 30_000, 0, acted=(100, 100))
+    watching.tells("node-b", watching.old, 30_000, 0, acted=(1_000, 0))
+    watching.deploy({"strategy": "rolling", "options": {"observeS": 20}})
+    watching.answer("node-a")
+    watching.tells("node-a", watching.id, 9_000, 0, acted=(100, 100))
+    watching.look(30)
+    assert watching.look()["nodes"][0]["state"] == "installed"
+    assert watching.look()["nodes"][1]["state"] == "waiting"
+
+
+@pytest.mark.parametrize(
+    ("was", "beside", "end"),
+    [
+        ((1_000, 0), (100, 0), "rollingBack"),
+        ((1_000, 0), (100, 100), "observing"),
+        ((1_000, 1_000), (100, 0), "observing"),
+        ((1_000, 0), (0, 0), "rollingBack"),
+    ],
+)
+def test_actions_of_a_canary_are_worse_than_both_those_beside_it_and_those_before(
+    watching: Watching, was: tuple[int, int], beside: tuple[int, int], end: str
+) -> None:
+    """A network that broke fails the actions of both programs; a relay that was broken before is no news."""
+    for node in NODES:
+        watching.tells(node, watching.old, 2_000, 0, acted=was)
+    watching.deploy({"strategy": "canary"})
+    watching.stage(*NODES)
+    for number in range(5):
+        for node in NODES:
+            done = tuple(one + number * more for one, more in zip(was, beside, strict=True))
+            watching.tells(node, watching.old, 2_000 + 1_000 * number, 0, acted=done, slot="active")
+            watching.tells(node, watching.id, 1_000 * number, 0, acted=(10 * number, 10 * number), slot="candidate")
         shown = watching.look()
-    assert shown["state"] == "rollingBack"
-    assert "executions failed (50.0 %" in shown["reason"] and "the active program: 0 of" in shown["reason"]
+    assert shown["state"] == end, shown["reason"]
 
 
 def test_the_last_batch_is_compared_with_what_was_before(watching: Watching) -> None:

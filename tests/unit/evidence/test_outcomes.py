@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eyeflow.evidence.outcomes import Counts, Outcomes
+from eyeflow.evidence.outcomes import Counts, Outcomes, Tally
 
 NUMBERS = st.integers(0, 50)
 COUNTERS = st.builds(Counts, *[NUMBERS] * len(fields(Counts)))
@@ -20,22 +20,36 @@ COUNTERS = st.builds(Counts, *[NUMBERS] * len(fields(Counts)))
         (Counts(), Outcomes()),
         (Counts(executions=10), Outcomes(10, 0)),
         (Counts(executions=10, traps=2), Outcomes(10, 2)),
-        (Counts(executions=10, failed_actions=3), Outcomes(10, 3)),
+        (Counts(executions=10, failed_actions=3), Outcomes(10, 0)),
         (Counts(executions=10, missed_deadlines=4), Outcomes(10, 4)),
         (Counts(executions=10, rejected=5), Outcomes(15, 5)),
-        (Counts(executions=10, traps=2, failed_actions=3), Outcomes(10, 5)),
-        (Counts(executions=10, traps=2, failed_actions=3, missed_deadlines=4), Outcomes(10, 5)),
-        (Counts(executions=10, traps=2, failed_actions=3, missed_deadlines=6, rejected=1), Outcomes(11, 7)),
+        (Counts(executions=10, traps=5, missed_deadlines=4), Outcomes(10, 5)),
+        (Counts(executions=10, traps=5, failed_actions=3, missed_deadlines=6, rejected=1), Outcomes(11, 7)),
     ],
 )
 def test_each_execution_fails_at_most_once(counts: Counts, outcomes: Outcomes) -> None:
-    assert counts.outcomes() == outcomes
+    assert counts.tally().decisions == outcomes
 
 
 def test_decisions_and_actions_can_be_told_apart() -> None:
     counts = Counts(executions=100, acted=10, traps=2, failed_actions=3, missed_deadlines=1, rejected=4)
-    assert counts.decisions() == Outcomes(104, 6)
-    assert counts.actions() == Outcomes(10, 3)
+    assert counts.tally() == Tally(Outcomes(104, 6), Outcomes(10, 3))
+
+
+def tally(*numbers: int) -> Tally:
+    return Tally(Outcomes(*numbers[:2]), Outcomes(*numbers[2:]))
+
+
+def test_tallies_of_nodes_are_added_and_what_came_since_is_the_difference() -> None:
+    assert tally(10, 1, 4, 2) + tally(5, 2, 3, 1) == tally(15, 3, 7, 3)
+    assert tally(15, 3, 7, 3).since(tally(10, 1, 4, 2)) == tally(5, 2, 3, 1)
+    assert tally(15, 3, 7, 3).since(tally(15, 3, 7, 3)) == Tally()
+
+
+@pytest.mark.parametrize("fallen", [(9, 1, 4, 2), (10, 0, 4, 2), (10, 1, 3, 2), (10, 1, 4, 1)])
+def test_totals_that_fell_say_nothing_of_the_span(fallen: tuple[int, ...]) -> None:
+    more = tuple(number + 5 if number == now else number for number, now in zip(fallen, (10, 1, 4, 2), strict=True))
+    assert tally(*more).since(tally(10, 1, 4, 2)) == Tally()
 
 
 @given(COUNTERS, COUNTERS)

@@ -57,8 +57,8 @@ def nodes(count: int, state: NodeState, reason: str = "") -> list[NodeProgress]:
 def test_a_node_that_begins_starts_from_nothing(state: NodeState) -> None:
     """Also one that began before: as when a strategy tries again."""
     before = replace(NODE, state=state, reason="not granted", due_us=9)
-    assert progress.ordered(Begin(ALL, Place.CANDIDATE), before) == Ordered(
-        replace(NODE, state=NodeState.WAITING, place=Place.CANDIDATE), wants=True
+    assert progress.ordered(Begin(ALL, Place.CANDIDATE, phase=3), before) == Ordered(
+        replace(NODE, state=NodeState.WAITING, place=Place.CANDIDATE, phase=3), wants=True
     )
 
 

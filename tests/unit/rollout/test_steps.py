@@ -67,7 +67,7 @@ def decided(one: Deployment, *states: NodeState, now_us: int = NOW_US) -> tuple[
 
 
 def begins(which: InStates, place: Place, phase: int, share: int = 0, trial: Trial | None = None) -> tuple[Action, ...]:
-    return (Begin(which, place, share, trial), Enter(DeploymentState.INSTALLING, phase=phase))
+    return (Begin(which, place, share, trial, phase), Enter(DeploymentState.INSTALLING, phase=phase))
 
 
 @pytest.mark.parametrize(

@@ -204,7 +204,10 @@ class Reading(CoordinationReading, Protocol):
         ...
 
     def evidence_sums(self, deployment: Deployment, since_us: int) -> EvidenceSums:
-        """Return the sums of the evidence for and beside a deployment. They cost as much as it has nodes and rules."""
+        """Return the sums of the evidence for and beside the present step of a deployment.
+
+        They cost as much as it has nodes and rules.
+        """
         ...
 
     def taken_back(self, deployment_id: str) -> list[tuple[str, str]]:
@@ -370,6 +373,13 @@ class Writing(Reading, CoordinationWriting, Protocol):
         """Keep what nodes said last of programs of these rules, in place of what they said before.
 
         Of a node that is not in the cluster nothing is kept.
+        """
+        ...
+
+    def keep_baselines(self, deployment: Deployment) -> None:
+        """Keep, for each node of a deployment, how the programs did that it is to replace there.
+
+        Only those count that passed: what failed its trial excuses no other.
         """
         ...
 

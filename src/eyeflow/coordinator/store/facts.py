@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from eyeflow.evidence.outcomes import Tally
 from eyeflow.protocol.messages import RuleResult
 from eyeflow.protocol.node_facts import NodeFacts
 
@@ -151,8 +152,7 @@ class EvidenceRow:
     slot: str
     program_id: str
     deployment_id: str
-    executions: int
-    failures: int
+    tally: Tally
     differing: int
     boots: int
     standing: str
@@ -162,14 +162,17 @@ class EvidenceRow:
 
 @dataclass(frozen=True, slots=True)
 class EvidenceSums:
-    """Evidence of a deployment's programs on all its nodes, beside that of the programs before: (executions, failures).
+    """Evidence of a deployment's programs on the nodes of its present step, beside that of other programs there.
 
-    `control` are programs of its rules on these nodes that are not its own. `starts_max` is the most process starts of
-    any node. `unheard` are nodes that changed and told nothing of it since `since_us` of the question.
+    `control` are other programs of its rules that run beside them, on the same events; None: there are none. `before`
+    is how the programs did that they replaced, on the nodes where the new ones have run, or acted. `starts_max` is the
+    most process starts of any node. `unheard` are nodes that changed and told nothing of it since `since_us` of the
+    question.
     """
 
-    candidate: tuple[int, int]
-    control: tuple[int, int]
+    candidate: Tally
+    control: Tally | None
+    before: Tally
     starts_max: int
     differing: int
     unheard: tuple[str, ...]

@@ -28,6 +28,7 @@ from eyeflow.protocol.messages import RuleResult
 from eyeflow.rollout.actions import InStates, Nodes, Which
 from eyeflow.rollout.deployment import Deployment, NodeProgress, NodeState, Target, Wanted
 
+COUNTS = "sum(executions), sum(failures), sum(acted), sum(failed_actions)"
 _TABLES = {
     Kept.NODES: "nodes",
     Kept.PROGRAMS: "programs",
@@ -250,29 +251,43 @@ class SqlReading(SqlCoordinationReading):
         return pairs
 
     def evidence_sums(self, deployment: Deployment, since_us: int) -> EvidenceSums:
-        """Return the sums of the evidence for and beside a deployment."""
+        """Return the sums of the evidence for and beside the present step of a deployment."""
+        step = (deployment.id, deployment.phase)
+        *counts, boots, differing = self._sums(
+            f"SELECT {COUNTS}, max(boots), sum(differing) FROM progress JOIN evidence ON evidence.node = progress.node "
+            "AND evidence.deployment = progress.deployment WHERE progress.deployment = ? AND phase = ?",
+            *step,
+        )
         places = ", ".join("?" * len(deployment.rules))
-        own = "SELECT sum(executions), sum(failures), max(boots), sum(differing) FROM evidence WHERE deployment = ?"
-        executions, failures, boots, differing = self._row(own, deployment.id) or (None,) * 4
-        beside = (
-            "SELECT sum(executions), sum(failures) FROM progress JOIN evidence ON evidence.node = progress.node "
-            "WHERE progress.deployment = ? AND evidence.deployment <> ? AND standing <> 'rolledBack' "
-            f"AND rule IN ({places})"
+        *beside, programs = self._sums(
+            f"SELECT {COUNTS}, count(*) FROM progress JOIN evidence ON evidence.node = progress.node "
+            "AND evidence.deployment <> progress.deployment WHERE progress.deployment = ? AND phase = ? "
+            f"AND state IN ('staged', 'installed') AND standing <> 'rolledBack' AND rule IN ({places})",
+            *(*step, *deployment.rules),
         )
-        control = self._row(beside, deployment.id, deployment.id, *deployment.rules) or (None, None)
+        ran, did = (f"sum(CASE WHEN {one} > 0 THEN before_{{}} END)" for one in ("ran", "did"))
+        before = self._sums(
+            f"SELECT {ran.format('executions')}, {ran.format('failures')}, {did.format('acted')}, "
+            f"{did.format('failed_actions')} FROM progress JOIN (SELECT node, sum(executions) AS ran, "
+            "sum(acted) AS did FROM evidence WHERE deployment = ? GROUP BY node) told ON told.node = progress.node "
+            "WHERE deployment = ? AND phase = ?",
+            *(deployment.id, *step),
+        )
         silent = self._rows(
-            "SELECT node FROM progress WHERE deployment = ? AND state IN ('staged', 'installed') AND NOT EXISTS "
-            "(SELECT 1 FROM evidence WHERE evidence.node = progress.node AND evidence.deployment = progress.deployment "
-            "AND seen_us > ?) ORDER BY node LIMIT 10",
-            *(deployment.id, since_us),
+            "SELECT node FROM progress WHERE deployment = ? AND phase = ? AND state IN ('staged', 'installed') "
+            "AND NOT EXISTS (SELECT 1 FROM evidence WHERE evidence.node = progress.node "
+            "AND evidence.deployment = progress.deployment AND seen_us > ?) ORDER BY node LIMIT 10",
+            *(*step, since_us),
         )
-        return EvidenceSums(
-            (executions or 0, failures or 0),
-            (control[0] or 0, control[1] or 0),
-            boots or 0,
-            differing or 0,
-            tuple(node for (node,) in silent),
-        )
+        control = rows.tally_of(beside) if programs else None
+        unheard = tuple(node for (node,) in silent)
+        return EvidenceSums(rows.tally_of(counts), control, rows.tally_of(before), boots, differing, unheard)
+
+    def _sums(self, sql: str, *values: Any) -> list[int]:
+        """Return one row of sums; the sum of nothing is 0."""
+        row = self._row(sql, *values)
+        assert row is not None, "sums without GROUP BY always are one row"
+        return [number or 0 for number in row]
 
     def taken_back(self, deployment_id: str) -> list[tuple[str, str]]:
         """Return (node, reason) of the nodes that took a program of this deployment back by themselves."""

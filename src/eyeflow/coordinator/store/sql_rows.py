@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from eyeflow.coordinator.histories import Doubt, Finding, History
 from eyeflow.coordinator.store.facts import ApiToken, Change, ChangeKind, JoinToken, NodeRecord, ProgramRecord
 from eyeflow.coordinator.store.sql import Row
+from eyeflow.evidence.outcomes import Outcomes, Tally
 from eyeflow.protocol.coordinator_log import Entry
 from eyeflow.protocol.messages import BOOT_BYTES, Head, RuleResult, RuleState
 from eyeflow.protocol.node_facts import NodeFacts
@@ -41,7 +43,7 @@ DEPLOYMENT = (
     "state_deadline_us, outcome, phase, phase_since_us, paused, waived, judgement, judged_us, revision"
 )
 LOG = "number, time_us, actor, action, subject, detail, prev"
-PROGRESS = "node, state, reason, previous, place, manifest_version, due_us, touched_us, revision"
+PROGRESS = "node, state, reason, previous, place, phase, manifest_version, due_us, touched_us, revision"
 
 
 def dump(value: Any) -> str:
@@ -202,8 +204,14 @@ def progress_of(row: Row) -> NodeProgress:
 
 def progress_row(one: NodeProgress) -> Row:
     """Return the columns PROGRESS of where a node stands."""
-    times = (one.manifest_version, one.due_us, one.touched_us, one.revision)
-    return (one.node, one.state.value, one.reason, dump_targets(one.previous), one.place.value, *times)
+    numbers = (one.phase, one.manifest_version, one.due_us, one.touched_us, one.revision)
+    return (one.node, one.state.value, one.reason, dump_targets(one.previous), one.place.value, *numbers)
+
+
+def tally_of(counts: Sequence[int]) -> Tally:
+    """Return the outcomes of the columns executions, failures, acted, failed_actions."""
+    executions, failures, acted, failed_actions = counts
+    return Tally(Outcomes(executions, failures), Outcomes(acted, failed_actions))
 
 
 def result_of(row: Row) -> RuleResult:

@@ -129,6 +129,16 @@ ALTER TABLE api_tokens ADD COLUMN created_by TEXT NOT NULL DEFAULT '';
 CREATE TABLE policies(
     number INTEGER PRIMARY KEY, text TEXT NOT NULL, time_us INTEGER NOT NULL, actor TEXT NOT NULL) STRICT;
 """,
+    """
+ALTER TABLE evidence ADD COLUMN acted INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE evidence ADD COLUMN failed_actions INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE progress ADD COLUMN phase INTEGER NOT NULL DEFAULT -1;
+ALTER TABLE progress ADD COLUMN before_executions INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE progress ADD COLUMN before_failures INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE progress ADD COLUMN before_acted INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE progress ADD COLUMN before_failed_actions INTEGER NOT NULL DEFAULT 0;
+UPDATE deployments SET judgement = 'null';
+""",
 )
 """Number n brings a file of version n to version n + 1 (PRAGMA user_version). A released one is never changed.
 

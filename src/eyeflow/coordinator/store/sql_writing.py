@@ -295,13 +295,27 @@ class SqlWriting(SqlReading, SqlCoordinationWriting):
         for node, rule in sorted({(one.node, one.rule) for one in found}):
             self._run("DELETE FROM evidence WHERE node = ? AND rule = ?", node, rule)
         for one in found:
+            decided, acted = one.tally.decisions, one.tally.actions
             self._run(
-                "INSERT INTO evidence(node, rule, slot, program_id, deployment, executions, failures, differing, "
-                "boots, standing, reason, seen_us) SELECT name, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM nodes "
-                "WHERE name = ?",
-                *(one.rule, one.slot, one.program_id, one.deployment_id, one.executions, one.failures, one.differing),
-                *(one.boots, one.standing, one.reason, one.seen_us, one.node),
+                "INSERT INTO evidence(node, rule, slot, program_id, deployment, executions, failures, acted, "
+                "failed_actions, differing, boots, standing, reason, seen_us) "
+                "SELECT name, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM nodes WHERE name = ?",
+                *(one.rule, one.slot, one.program_id, one.deployment_id, decided.executions, decided.failures),
+                *(acted.executions, acted.failures, one.differing, one.boots, one.standing, one.reason, one.seen_us),
+                one.node,
             )
+
+    def keep_baselines(self, deployment: Deployment) -> None:
+        """Keep, for each node of a deployment, how the programs did that it is to replace there."""
+        places = ", ".join("?" * len(deployment.rules))
+        numbers = ("executions", "failures", "acted", "failed_actions")
+        columns = ", ".join(f"before_{name}" for name in numbers)
+        sums = ", ".join(f"coalesce(sum({name}), 0)" for name in numbers)
+        self._run(
+            f"UPDATE progress SET ({columns}) = (SELECT {sums} FROM evidence WHERE evidence.node = progress.node "
+            f"AND slot = 'active' AND standing = 'passed' AND rule IN ({places})) WHERE progress.deployment = ?",
+            *(*deployment.rules, deployment.id),
+        )
 
     def keep_known_good(self, node: str, rule: str, target: Target) -> None:
         """Move the last known good of a rule on a node."""
@@ -344,7 +358,7 @@ class SqlWriting(SqlReading, SqlCoordinationWriting):
         )
         for one in nodes:
             self._run(
-                f"INSERT INTO progress(deployment, {rows.PROGRESS}) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                f"INSERT INTO progress(deployment, {rows.PROGRESS}) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 *(deployment.id, *rows.progress_row(one)),
             )
             self._count(deployment.id, one.state, 1)

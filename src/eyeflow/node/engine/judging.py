@@ -10,38 +10,37 @@ import json
 from typing import Any
 
 from eyeflow.base.reading import Unreadable, parse_json
-from eyeflow.evidence.eprocess import TwoProportions, against
-from eyeflow.evidence.outcomes import Counts
+from eyeflow.evidence.eprocess import TwoProportions
+from eyeflow.evidence.outcomes import Counts, Tally
 from eyeflow.evidence.state import from_json, to_json
-from eyeflow.evidence.verdict import Check, Settings, Verdict, Watch, judge
+from eyeflow.evidence.verdict import Check, Settings, Verdict, Watch, checks_against, checks_beside, judge
 from eyeflow.node.engine.run_evidence import RunEvidence
 from eyeflow.node.store.types import EvidenceRow
 from eyeflow.protocol.messages import Trial
 
-DECIDED, ACTED = "executions failed", "executions failed in their actions"
-
 
 def judge_active(evidence: RunEvidence | EvidenceRow, before: EvidenceRow | None, trial: Trial, now_us: int) -> Verdict:
     """Return the verdict on an active program; `before` is what the last known good one did, None: there is none."""
-    settings = _settings(trial)
-    was = None if before is None else _counts(before).outcomes()
-    test = against(settings.tolerance, was, samples_min=settings.samples_min).after(_counts(evidence).outcomes())
-    return judge(_watch((Check(test, DECIDED),), evidence, now_us), settings)
+    settings, was = _settings(trial), None if before is None else _counts(before).tally()
+    checks = checks_against(settings, was, _counts(evidence).tally())
+    return judge(_watch(checks, evidence, now_us), settings)
 
 
 def judge_candidate(evidence: RunEvidence, control: RunEvidence, trial: Trial, deployment: str, now_us: int) -> Verdict:
     """Return the verdict on a candidate beside the active program, and remember in its evidence what it is based on."""
-    memory = _Memory.of(evidence.judged, deployment, control)
-    checks = memory.after(_counts(control), _counts(evidence))
+    memory, settings = _Memory.of(evidence.judged, deployment, control), _settings(trial)
+    tests = memory.after(_counts(control), _counts(evidence))
     evidence.judged = memory.text
-    return judge(_watch(checks, evidence, now_us), _settings(trial))
+    return judge(_watch(checks_beside(settings, tests, memory.before), evidence, now_us), settings)
 
 
 class _Memory:
-    """The tests of a candidate, and up to where they have counted both programs."""
+    """The tests of a candidate, up to where they have counted both programs, and what the control did before."""
 
-    def __init__(self, seen: tuple[Counts, Counts], tests: tuple[TwoProportions, TwoProportions]) -> None:
-        self._seen, self._tests = seen, tests
+    def __init__(
+        self, before: Counts, seen: tuple[Counts, Counts], tests: tuple[TwoProportions, TwoProportions]
+    ) -> None:
+        self._before, self._seen, self._tests = before, seen, tests
 
     @classmethod
     def of(cls, text: str, deployment: str, control: RunEvidence) -> _Memory:
@@ -50,30 +49,34 @@ class _Memory:
             if text:
                 found: Any = parse_json(text)
                 first, second = (from_json(one) for one in found["tests"])
-                seen = (Counts(*found["seen"][0]), Counts(*found["seen"][1]))
-                if isinstance(first, TwoProportions) and isinstance(second, TwoProportions):
-                    return cls(seen, (first, second))
+                before, *seen = (Counts(*counts) for counts in (found["before"], *found["seen"]))
+                return cls(before, (seen[0], seen[1]), (first, second))
         except (Unreadable, KeyError, TypeError, ValueError):
             pass  # of another version: it begins anew
         alarm_e = 2 / Settings().alpha
         tests = (TwoProportions(f"{deployment} decides", alarm_e), TwoProportions(f"{deployment} acts", alarm_e))
-        return cls((_counts(control), Counts()), tests)
+        return cls(_counts(control), (_counts(control), Counts()), tests)
 
-    def after(self, control: Counts, candidate: Counts) -> tuple[Check, ...]:
-        """Return the checks after what both programs have done since."""
-        more = (_since(control, self._seen[0]), _since(candidate, self._seen[1]))
+    @property
+    def before(self) -> Tally:
+        """What the control did before there was a candidate."""
+        return self._before.tally()
+
+    def after(self, control: Counts, candidate: Counts) -> tuple[TwoProportions, TwoProportions]:
+        """Return the tests after what both programs have done since."""
+        more = (_since(control, self._seen[0]).tally(), _since(candidate, self._seen[1]).tally())
         decides, acts = self._tests
-        decides = decides.after(more[0].decisions(), more[1].decisions())
-        acts = acts.after(more[0].actions(), more[1].actions())
+        decides = decides.after(more[0].decisions, more[1].decisions)
+        acts = acts.after(more[0].actions, more[1].actions)
         self._seen, self._tests = (control, candidate), (decides, acts)
-        return (Check(decides, DECIDED), Check(acts, ACTED))
+        return self._tests
 
     @property
     def text(self) -> str:
         """What is to be remembered."""
-        seen = [[getattr(one, name) for name in Counts.__match_args__] for one in self._seen]
+        before, *seen = ([getattr(one, name) for name in Counts.__match_args__] for one in (self._before, *self._seen))
         tests = [to_json(test) for test in self._tests]
-        return json.dumps({"seen": seen, "tests": tests}, separators=(",", ":"))
+        return json.dumps({"before": before, "seen": seen, "tests": tests}, separators=(",", ":"))
 
 
 def _since(now: Counts, seen: Counts) -> Counts:

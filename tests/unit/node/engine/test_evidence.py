@@ -76,6 +76,19 @@ def test_what_a_program_did_is_counted(tmp_path: Path) -> None:
     run(test())
 
 
+def test_only_executions_that_have_a_driver_act_count_as_such(tmp_path: Path) -> None:
+    """A line for the log on each event would hide that each of few actions fails."""
+    rarely = counter(1, 'log.info("{e.number}")\n if e.number > 10 { mqtt.publish("a", "b") }')
+
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path, rarely)
+        await send(sim, 1, 2, 11, 3, 12)
+        assert (told(sim).executions, told(sim).acted) == (5, 2)
+        await sim.stop()
+
+    run(test())
+
+
 def test_an_execution_whose_actions_fail_is_counted_once(tmp_path: Path) -> None:
     """Two of its actions fail: one failed execution. One that is given up with its rule is none."""
     both = counter(1, 'log.info("a") else skip\n mqtt.publish("a", "b")')
