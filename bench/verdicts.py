@@ -18,13 +18,17 @@ from statistics import median
 from bench.measure import Report, Row
 from eyeflow.evidence.eprocess import OneProportion, Test, TwoProportions
 from eyeflow.evidence.outcomes import Outcomes
-from eyeflow.evidence.verdict import Check, Kind, Settings, Watch, judge
+from eyeflow.evidence.verdict import ACTED, Check, Kind, Settings, Watch, judge
 
 RUNS = 2000
 SETTINGS = Settings()
 ALPHA = SETTINGS.alpha
+ALARM_E = SETTINGS.alarm_e
+NO_ACTIONS = Check(OneProportion(SETTINGS.tolerance), ACTED)
+"""What is judged beside: these programs act on nothing."""
 KINDS = (Kind.FAIL, Kind.INCONCLUSIVE, Kind.PASS)
-FOUND_MIN = 0.95
+FOUND_MIN, PASSED_MAX = 0.9, 0.02
+"""Of bad candidates: the share that must be condemned, and the share that may pass. The others pause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +93,12 @@ def measured(case: Case, runs: int = RUNS) -> Figures:
     """Run one case from seeds."""
     random, ends, exact, found = Random(1), Counter[Kind](), 0, []
     for run in range(runs):
-        test: Test = TwoProportions(str(run), 1 / ALPHA) if case.control else OneProportion(case.before_p)
+        test: Test = TwoProportions(str(run), ALARM_E) if case.control else OneProportion(case.before_p)
         exact_alarmed, failed_at = False, 0
         for look in range(1, case.looks + 1):
             test = _after(test, case, random)
             exact_alarmed = exact_alarmed or test.chance < ALPHA
-            if not failed_at and test.log_e >= log(1 / ALPHA) and _verdict(test) is Kind.FAIL:
+            if not failed_at and test.log_e >= log(ALARM_E) and _verdict(test) is Kind.FAIL:
                 failed_at = look * case.candidate
         ends[Kind.FAIL if failed_at else _verdict(test)] += 1
         exact += exact_alarmed
@@ -104,7 +108,7 @@ def measured(case: Case, runs: int = RUNS) -> Figures:
 
 
 def _verdict(test: Test) -> Kind:
-    return judge(Watch((Check(test),), SETTINGS.observe_s), SETTINGS).kind
+    return judge(Watch((Check(test), NO_ACTIONS), SETTINGS.observe_s), SETTINGS).kind
 
 
 def _after(test: Test, case: Case, random: Random) -> Test:
@@ -136,9 +140,11 @@ def report() -> Report:
     ]
     worst = max(one.verdicts[Kind.FAIL] for case, one in figures.items() if not case.is_bad)
     least = min(one.verdicts[Kind.FAIL] for case, one in figures.items() if case.is_bad)
+    through = max(one.verdicts[Kind.PASS] for case, one in figures.items() if case.is_bad)
     bars = (
         (f"at most {ALPHA:.0%} false alarms ({worst:.1%})", worst <= ALPHA),
-        (f"at least {FOUND_MIN:.0%} of the bad candidates found ({least:.1%})", least >= FOUND_MIN),
+        (f"at least {FOUND_MIN:.0%} of the bad candidates condemned ({least:.1%})", least >= FOUND_MIN),
+        (f"at most {PASSED_MAX:.0%} of the bad candidates pass ({through:.1%})", through <= PASSED_MAX),
     )
     return Report("Verdicts on simulated candidates", tuple(rows), bars)
 

@@ -86,7 +86,7 @@ def _begun(deployment: Deployment | None, total: Tally) -> Watched | None:
     """What the program did while it passed is what it may go on doing."""
     if deployment is None or deployment.state is not DeploymentState.SUCCEEDED or deployment.reason:
         return None
-    settings = settings_of(deployment)
+    settings = settings_of(deployment, 1)
     decides, acts = (
         against(settings.tolerance, was, samples_min=settings.samples_min) for was in (total.decisions, total.actions)
     )

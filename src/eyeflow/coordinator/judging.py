@@ -22,7 +22,7 @@ from eyeflow.evidence.state import from_json, to_json
 from eyeflow.evidence.verdict import Settings, Verdict, Watch, checks_against, checks_beside, judge
 from eyeflow.protocol.messages import Evidence
 from eyeflow.rollout.deployment import LOOK_S, Deployment, DeploymentState
-from eyeflow.rollout.strategies import WITH_CANDIDATES
+from eyeflow.rollout.strategies import WITH_CANDIDATES, steps_of
 
 UNHEARD_S = 30
 """A node that is watched and tells nothing for this long is not heard of: its silence is no good news."""
@@ -61,10 +61,10 @@ def looks_at(deployment: Deployment, now_us: int) -> bool:
 
 def judged(writing: Writing, deployment: Deployment, now_us: int) -> tuple[Deployment, Verdict]:
     """Look at the evidence of a deployment that watches its nodes. Returns it as it is stored then, and the verdict."""
-    sums = evidence_now(writing, deployment, now_us)
-    seen = _after(_load(deployment.judgement), deployment, sums)
+    sums, settings = evidence_now(writing, deployment, now_us), _settings(writing, deployment)
+    seen = _after(_load(deployment.judgement), deployment, sums, settings)
     looked = replace(deployment, judgement=_dump(seen), judged_us=now_us)
-    return writing.save_deployment(looked), _verdict(seen, deployment, sums, now_us)
+    return writing.save_deployment(looked), _verdict(seen, deployment, sums, settings, now_us)
 
 
 def shown(reading: Reading, deployment: Deployment, now_us: int) -> Verdict | None:
@@ -72,7 +72,8 @@ def shown(reading: Reading, deployment: Deployment, now_us: int) -> Verdict | No
     seen = _load(deployment.judgement)
     if seen.phase != deployment.phase or deployment.state is not DeploymentState.OBSERVING:
         return None
-    return _verdict(seen, deployment, evidence_now(reading, deployment, now_us), now_us)
+    sums = evidence_now(reading, deployment, now_us)
+    return _verdict(seen, deployment, sums, _settings(reading, deployment), now_us)
 
 
 def evidence_now(reading: Reading, deployment: Deployment, now_us: int) -> EvidenceSums:
@@ -80,15 +81,19 @@ def evidence_now(reading: Reading, deployment: Deployment, now_us: int) -> Evide
     return reading.evidence_sums(deployment, now_us - UNHEARD_S * 1_000_000)
 
 
-def settings_of(deployment: Deployment) -> Settings:
-    """Return what the candidates of a deployment must show."""
-    options = deployment.options
-    return Settings(options.observe_s, options.samples_min, options.failures_max, options.starts_max)
+def settings_of(deployment: Deployment, nodes: int) -> Settings:
+    """Return what the candidates of a deployment to so many nodes must show in each of its steps."""
+    options, judges = deployment.options, steps_of(deployment, nodes)
+    return Settings(options.observe_s, options.samples_min, options.failures_max, options.starts_max, judges)
 
 
-def _after(seen: Seen, deployment: Deployment, sums: EvidenceSums) -> Seen:
+def _settings(reading: Reading, deployment: Deployment) -> Settings:
+    return settings_of(deployment, sum(reading.counts(deployment.id).values()))
+
+
+def _after(seen: Seen, deployment: Deployment, sums: EvidenceSums, settings: Settings) -> Seen:
     if seen.phase != deployment.phase:
-        seen = _begun(seen, deployment, sums)
+        seen = _begun(seen, deployment, sums, settings.alarm_e)
     new, tests = sums.candidate.since(seen.candidate), seen.tests
     if tests is not None and sums.control is not None:
         beside = sums.control.since(seen.control)
@@ -97,22 +102,24 @@ def _after(seen: Seen, deployment: Deployment, sums: EvidenceSums) -> Seen:
     return Seen(deployment.phase, sums.candidate, sums.control or seen.control, seen.new + new, tests)
 
 
-def _begun(seen: Seen, deployment: Deployment, sums: EvidenceSums) -> Seen:
+def _begun(seen: Seen, deployment: Deployment, sums: EvidenceSums, alarm_e: float) -> Seen:
     """A new step. Candidates go on counting from step to step; elsewhere each step has nodes of its own."""
     candidate = seen.candidate if deployment.strategy in WITH_CANDIDATES else Tally()
     if sums.control is None:
         return Seen(deployment.phase, candidate)
-    name, alarm_e = f"{deployment.id}:{deployment.phase}", 2 / settings_of(deployment).alpha
+    name = f"{deployment.id}:{deployment.phase}"
     tests = (TwoProportions(f"{name} decides", alarm_e), TwoProportions(f"{name} acts", alarm_e))
     # What the control did earlier did not happen at the same time.
     return Seen(deployment.phase, candidate, sums.control, tests=tests)
 
 
-def _verdict(seen: Seen, deployment: Deployment, sums: EvidenceSums, now_us: int) -> Verdict:
+def _verdict(seen: Seen, deployment: Deployment, sums: EvidenceSums, settings: Settings, now_us: int) -> Verdict:
     observed_s = max(0.0, (now_us - deployment.phase_since_us) / 1e6)
     silent = sums.unheard if observed_s > UNHEARD_S else ()
-    settings, before = settings_of(deployment), sums.before
-    checks = checks_beside(settings, seen.tests, before) if seen.tests else checks_against(settings, before, seen.new)
+    if seen.tests is None:
+        checks = checks_against(settings, sums.before, seen.new)
+    else:
+        checks = checks_beside(settings, seen.tests, sums.before)
     return judge(Watch(checks, observed_s, sums.starts_max, silent), settings)
 
 

@@ -53,7 +53,7 @@ def _entry(one: Wanted) -> ManifestEntry:
     target, trial = one.target, one.trial
     tried = None
     if trial is not None:
-        tried = Trial(trial.observe_s, trial.samples_min, trial.failures_max, trial.starts_max, trial.rollback)
+        tried = Trial(*(getattr(trial, name) for name in Trial.__struct_fields__))
     return ManifestEntry(
         one.rule,
         target.program_id,

@@ -24,18 +24,24 @@ class Settings:
     `observe_s`: how long it is watched. `samples_min`: fewest executions for a verdict on rates; with 0 it passes
     without any. `failures_max`: the share of failures, in hundredths of a percent, that is allowed without a control.
     `starts_max`: how often a node may start again in an hour; more is a crash loop. `alpha`: how probable a false alarm
-    may be. Raises ValueError for what is none of these.
+    may be in all `judges` judgements of a deployment. Raises ValueError for what is none of these.
     """
 
     observe_s: float = 60.0
     samples_min: int = 20
     failures_max: int = 500
     starts_max: int = 3
+    judges: int = 1
     alpha: float = 0.05
 
     def __post_init__(self) -> None:
-        if not (0 <= self.failures_max <= 10_000 and 0 < self.alpha < 1):
-            raise ValueError(f"no settings: failures_max {self.failures_max}, alpha {self.alpha}")
+        if not (0 <= self.failures_max <= 10_000 and 0 < self.alpha < 1 and self.judges >= 1):
+            raise ValueError(f"no settings: failures_max {self.failures_max}, alpha {self.alpha}, judges {self.judges}")
+
+    @property
+    def alarm_e(self) -> float:
+        """The wealth that condemns in a judgement of decisions and actions."""
+        return 2 * self.judges / self.alpha
 
     @property
     def tolerance(self) -> float:
@@ -128,7 +134,7 @@ class Verdict:
 
 def judge(watch: Watch, settings: Settings) -> Verdict:
     """Return the verdict on what was seen so far. A failure is told at once, a pass when the time is over."""
-    alarm_e = len(watch.checks) / settings.alpha
+    alarm_e = len(watch.checks) * settings.judges / settings.alpha
     ripe = [one for one in watch.checks if one.test.seen_candidate.executions >= settings.samples_min]
     failing = [one for one in ripe if one.test.log_e >= log(alarm_e)]
     doubtful = [one for one in watch.checks if one.test.chance < DOUBT]

@@ -85,7 +85,8 @@ class Trial(wire.Wire, frozen=True):
 
     It is judged for `observe_s` seconds at least, and by `samples_min` executions at least. `failures_max` is the share
     of failed executions that is taken for normal, in hundredths of a percent. It fails when the node's process had to
-    start more than `starts_max` times under it. `rollback`: the node goes back when it failed.
+    start more than `starts_max` times under it. `rollback`: the node goes back when it failed. `judges`: how many nodes
+    judge the program; they share the false alarms that are borne, so each asks for that much more evidence.
     """
 
     observe_s: Annotated[int, Meta(ge=0, le=OBSERVE_S_MAX)]
@@ -93,6 +94,7 @@ class Trial(wire.Wire, frozen=True):
     failures_max: Hundredths
     starts_max: Natural
     rollback: bool
+    judges: Annotated[int, Meta(ge=1, le=2**31 - 1)] = 1
 
 
 class ManifestEntry(wire.Wire, frozen=True):

@@ -115,7 +115,7 @@ class Trial:
 
     `samples_min` executions are needed for a verdict; `failures_max` is the rate of failures that is borne where
     nothing is known of the program before; more than `starts_max` starts of the process while it is watched is a crash
-    loop. `rollback`: the node goes back by itself when it sees the program fail.
+    loop. `rollback`: the node goes back by itself when it sees the program fail. `judges`: how many nodes judge it.
     """
 
     observe_s: int
@@ -123,6 +123,7 @@ class Trial:
     failures_max: int = 500
     starts_max: int = 3
     rollback: bool = True
+    judges: int = 1
 
 
 @dataclass(frozen=True, slots=True)

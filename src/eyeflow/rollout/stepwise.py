@@ -139,7 +139,8 @@ def _next(plan: Plan, situation: Situation, phase: int) -> tuple[Action, ...]:
         return ()  # all nodes whose turn it is are away
     options = deployment.options
     rollback = deployment.rollback is Rollback.ON_ERROR
-    trial = Trial(step.observe_s, options.samples_min, options.failures_max, options.starts_max, rollback)
+    judged = (options.samples_min, options.failures_max, options.starts_max, rollback, situation.total)
+    trial = Trial(step.observe_s, *judged)
     which = InStates(step.states, step.limit)
     begin = Begin(which, step.place, step.share, trial if step.observe_s else None, phase)
     return (*clear, begin, Enter(DeploymentState.INSTALLING, phase=phase))

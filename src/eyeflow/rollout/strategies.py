@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import ceil
 
 from eyeflow.rollout.actions import Action, SetPauses, Strategy, Waive
 from eyeflow.rollout.blue_green import blue_green
 from eyeflow.rollout.canary import canary
 from eyeflow.rollout.deployment import Deployment, DeploymentState, Pause
 from eyeflow.rollout.immediate import immediate
-from eyeflow.rollout.rolling import rolling
+from eyeflow.rollout.rolling import batch_size, rolling
 from eyeflow.rollout.shadow import shadow
 from eyeflow.rollout.stepwise import APPROVAL, USER, roll_back
 
@@ -25,6 +26,14 @@ OBSERVE_S: Mapping[str, int] = {"blue_green": 60, "canary": 60, "immediate": 0, 
 """For how long each watches after a step, until told otherwise."""
 WITH_CANDIDATES = frozenset({"blue_green", "canary", "shadow"})
 """The strategies that let two programs of a rule run beside each other."""
+
+
+def steps_of(deployment: Deployment, nodes: int) -> int:
+    """Return how many steps of a deployment to so many nodes are judged; at least 1."""
+    options = deployment.options
+    if deployment.strategy == "rolling":
+        return max(1, ceil(nodes / batch_size(options, nodes)))
+    return len(options.steps) if deployment.strategy == "canary" else 1
 
 
 def cancel(deployment: Deployment, now_us: int) -> tuple[Action, ...]:

@@ -21,6 +21,7 @@ TWO = st.builds(
     st.lists(st.tuples(OUTCOMES, OUTCOMES), max_size=4),
 )
 
+
 def _fed(test: TwoProportions, pairs: list[tuple[Outcomes, Outcomes]]) -> TwoProportions:
     for control, candidate in pairs:
         test = test.after(control, candidate)

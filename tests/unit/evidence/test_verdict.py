@@ -9,8 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eyeflow.evidence.eprocess import OneProportion, TwoProportions, against
-from eyeflow.evidence.outcomes import Outcomes
-from eyeflow.evidence.verdict import Check, Kind, Settings, Verdict, Watch, judge, percent
+from eyeflow.evidence.outcomes import Outcomes, Tally
+from eyeflow.evidence.verdict import (
+    Check,
+    Kind,
+    Settings,
+    Verdict,
+    Watch,
+    checks_against,
+    checks_beside,
+    judge,
+    percent,
+)
 
 SETTINGS = Settings()
 COUNTS = st.tuples(st.integers(0, 200), st.integers(0, 200)).map(lambda two: (max(two), min(two)))
@@ -174,6 +184,58 @@ def test_several_checks_share_the_false_alarms() -> None:
     assert found.reason.startswith("14 of 100 executions that acted failed to act (14.0 %")
 
 
+@pytest.mark.parametrize(("judges", "kind"), [(1, Kind.FAIL), (2, Kind.INCONCLUSIVE)])
+def test_judgements_of_one_deployment_share_the_false_alarms(judges: int, kind: Kind) -> None:
+    """Else one of a hundred nodes condemns a good program sooner or later."""
+    doubtful = Check(OneProportion(0.05, candidate=Outcomes(100, 13)))
+    assert 20 < exp(doubtful.test.log_e) < 40
+    found = said(doubtful, settings=Settings(judges=judges))
+    assert (found.kind, found.alarm_e) == (kind, 20 * judges)
+    assert Settings(judges=judges).alarm_e == 40 * judges, "decisions and actions"
+
+
+def both(control: tuple[int, ...], candidate: tuple[int, ...]) -> tuple[TwoProportions, TwoProportions]:
+    """Numbers are executions and failures of decisions, then of actions."""
+    return tuple(  # type: ignore[return-value]
+        TwoProportions("d-1", 40.0).after(Outcomes(*control[at : at + 2]), Outcomes(*candidate[at : at + 2]))
+        for at in (0, 2)
+    )
+
+
+@pytest.mark.parametrize(
+    ("control", "before", "kind"),
+    [
+        ((400, 0, 40, 0), (400, 0), Kind.FAIL),
+        ((400, 0, 40, 40), (400, 0), Kind.PASS),
+        ((400, 0, 40, 0), (400, 400), Kind.PASS),
+        ((400, 0, 0, 0), (400, 0), Kind.FAIL),
+        ((400, 0, 0, 0), (400, 400), Kind.PASS),
+        ((400, 0, 0, 0), (0, 0), Kind.FAIL),
+    ],
+)
+def test_actions_must_be_worse_than_those_beside_them_and_than_those_before(
+    control: tuple[int, ...], before: tuple[int, int], kind: Kind
+) -> None:
+    tests = both(control, (400, 0, 40, 40))
+    found = said(*checks_beside(SETTINGS, tests, Tally(Outcomes(400, 0), Outcomes(*before))))
+    assert found.kind is kind, found.reason
+
+
+def test_decisions_are_judged_by_what_runs_beside_them_alone() -> None:
+    """What was before did not see the same events."""
+    tests = both((100, 0, 0, 0), (100, 100, 0, 0))
+    found = said(*checks_beside(SETTINGS, tests, Tally(Outcomes(400, 400))))
+    assert found.kind is Kind.FAIL and found.reason.endswith("the active program: 0 of 100 (0.0 %, 0.0 to 3.6 %)")
+
+
+def test_without_anything_beside_it_decisions_and_actions_are_judged_by_what_was_before() -> None:
+    bad, good = Tally(Outcomes(400, 0), Outcomes(40, 40)), Tally(Outcomes(400, 0), Outcomes(40, 0))
+    assert said(*checks_against(SETTINGS, None, bad)).kind is Kind.FAIL
+    assert said(*checks_against(SETTINGS, good, bad)).kind is Kind.FAIL
+    assert said(*checks_against(SETTINGS, bad + bad + bad, bad)).kind is Kind.PASS
+    assert said(*checks_against(SETTINGS, None, good)).kind is Kind.PASS
+
+
 def test_a_check_with_few_samples_does_not_condemn() -> None:
     few = Check(OneProportion(0.05, candidate=Outcomes(19, 19)))
     assert said(after((100, 0)), few).kind is Kind.INCONCLUSIVE
@@ -199,7 +261,9 @@ def test_one_failure_more_never_makes_a_verdict_better(counts: tuple[int, int], 
     assert order.index(said(after((count, failed))).kind) <= order.index(said(after((count, worse))).kind)
 
 
-@pytest.mark.parametrize("wrong", [{"failures_max": -1}, {"failures_max": 10_001}, {"alpha": 0.0}, {"alpha": 1.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"failures_max": -1}, {"failures_max": 10_001}, {"alpha": 0.0}, {"alpha": 1.0}, {"judges": 0}]
+)
 def test_wrong_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="no settings"):
         Settings(**wrong)  # type: ignore[arg-type]

@@ -49,7 +49,7 @@ SECOND = 1_000_000
 NOW_US = 1_790_000_000 * SECOND
 OLD, NEW = Target("1" * 64, "d-0"), Target("2" * 64, "d-1")
 OPTIONS = Options(observe_s=60, steps=(1_000, 5_000))
-TRIAL = Trial(60, 20, 500, 3, rollback=True)
+TRIAL = Trial(60, 20, 500, 3, rollback=True, judges=2)
 BESIDE = frozenset({NodeState.HELD, NodeState.WAITING, NodeState.STAGED})
 SUCCEED = (KnownGood(InStates(frozenset({NodeState.INSTALLED}))), Enter(DeploymentState.SUCCEEDED))
 
@@ -109,6 +109,23 @@ def test_the_step_after_one_that_passed(
 ) -> None:
     observed = deployment(strategy, state=DeploymentState.OBSERVING, phase=phase, waived=phase)
     assert decided(observed, state, state) == following
+
+
+@pytest.mark.parametrize(
+    ("strategy", "options", "nodes", "steps"),
+    [
+        ("rolling", Options(batch=3), 10, 4),
+        ("rolling", Options(batch_share=5_000), 10, 2),
+        ("rolling", Options(), 0, 1),
+        ("canary", Options(steps=(1_000, 5_000)), 10, 2),
+        ("immediate", Options(), 10, 1),
+        ("blue_green", Options(), 10, 1),
+    ],
+)
+def test_steps_that_are_judged_are_known_from_the_beginning(
+    strategy: str, options: Options, nodes: int, steps: int
+) -> None:
+    assert strategies.steps_of(deployment(strategy, options=options), nodes) == steps
 
 
 def test_rolling_goes_on_with_the_next_batch() -> None:

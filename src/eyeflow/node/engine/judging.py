@@ -28,7 +28,8 @@ def judge_active(evidence: RunEvidence | EvidenceRow, before: EvidenceRow | None
 
 def judge_candidate(evidence: RunEvidence, control: RunEvidence, trial: Trial, deployment: str, now_us: int) -> Verdict:
     """Return the verdict on a candidate beside the active program, and remember in its evidence what it is based on."""
-    memory, settings = _Memory.of(evidence.judged, deployment, control), _settings(trial)
+    settings = _settings(trial)
+    memory = _Memory.of(evidence.judged, deployment, control, settings.alarm_e)
     tests = memory.after(_counts(control), _counts(evidence))
     evidence.judged = memory.text
     return judge(_watch(checks_beside(settings, tests, memory.before), evidence, now_us), settings)
@@ -43,7 +44,7 @@ class _Memory:
         self._before, self._seen, self._tests = before, seen, tests
 
     @classmethod
-    def of(cls, text: str, deployment: str, control: RunEvidence) -> _Memory:
+    def of(cls, text: str, deployment: str, control: RunEvidence, alarm_e: float) -> _Memory:
         """Return what was remembered; the tests begin with the control as it is now when nothing was."""
         try:
             if text:
@@ -53,7 +54,6 @@ class _Memory:
                 return cls(before, (seen[0], seen[1]), (first, second))
         except (Unreadable, KeyError, TypeError, ValueError):
             pass  # of another version: it begins anew
-        alarm_e = 2 / Settings().alpha
         tests = (TwoProportions(f"{deployment} decides", alarm_e), TwoProportions(f"{deployment} acts", alarm_e))
         return cls(_counts(control), (_counts(control), Counts()), tests)
 
@@ -85,7 +85,7 @@ def _since(now: Counts, seen: Counts) -> Counts:
 
 
 def _settings(trial: Trial) -> Settings:
-    return Settings(trial.observe_s, trial.samples_min, trial.failures_max, trial.starts_max)
+    return Settings(trial.observe_s, trial.samples_min, trial.failures_max, trial.starts_max, trial.judges)
 
 
 def _watch(checks: tuple[Check, ...], evidence: RunEvidence | EvidenceRow, now_us: int) -> Watch:

@@ -103,7 +103,7 @@ def _counts(row: EvidenceRow) -> list[int | str]:
 def _trial_bytes(trial: Trial | None) -> bytes:
     if trial is None:
         return encode([])
-    return encode([trial.observe_s, trial.samples_min, trial.failures_max, trial.starts_max, trial.rollback])
+    return encode([getattr(trial, name) for name in Trial.__struct_fields__])
 
 
 def _trial(blob: bytes) -> Trial | None:

@@ -387,7 +387,9 @@ def test_what_programs_did_before_is_kept_for_the_nodes_where_the_new_ones_run(k
     def start(writing: Writing) -> None:
         for name in "abcd":
             writing.register_node(name, A, 9)
-        writing.add_deployment(mine, [NodeProgress(name, NodeState.INSTALLED, phase=int(name > "c")) for name in "abcd"])
+        writing.add_deployment(
+            mine, [NodeProgress(name, NodeState.INSTALLED, phase=int(name > "c")) for name in "abcd"]
+        )
         writing.add_deployment(helpers.deployment("d-2"), [NodeProgress("a")])
         writing.record_evidence(
             [

@@ -363,7 +363,7 @@ def test_the_active_program_of_another_deployment_is_counted_from_its_beginning(
         rule = sim.node.installer.running(candidate("counter"))
         assert rule is not None
         text = rule.evidence.judged
-        (check, _) = judging._Memory.of(text, "d2", rule.evidence)._tests
+        (check, _) = judging._Memory.of(text, "d2", rule.evidence, 40.0)._tests
         assert check.seen_control.executions == 30 - 30 + 10, "from the first look on, and all of the new deployment"
         await sim.stop()
 
