@@ -140,6 +140,8 @@ class NodeSim:
         clock: SimClock | None = None,
         drivers: Sequence[str] = ("gpio", "log", "adc", "mqtt", "llm", "host", "http"),
         root_keys: Sequence[bytes] = (),
+        signers_min: int = 1,
+        labels: Sequence[tuple[str, str]] = (),
     ) -> None:
         self.clock = clock or SimClock()
         self.config = NodeConfig(
@@ -150,6 +152,8 @@ class NodeSim:
             grants=tuple(grants),
             trusted_keys=(public_key_of(SIGNER),),
             root_keys=tuple(root_keys),
+            signers_min=signers_min,
+            trust_labels=tuple(labels),
             ports=ports_config(MqttConfig("simulated")),
         )
         limits = self.config.offline.limits

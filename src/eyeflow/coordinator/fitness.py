@@ -9,9 +9,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from eyeflow.coordinator.problem import FieldError, Problem
-from eyeflow.coordinator.store.cluster_store import Reading
+from eyeflow.coordinator.store.cluster_store import Reading, trusted_signers
 from eyeflow.coordinator.store.facts import NodeRecord, ProgramRecord
 from eyeflow.protocol.node_facts import NodeFacts, is_granted, namespace_of
+from eyeflow.protocol.signer_list import needed_signers, parse_list
 from eyeflow.rollout.strategies import WITH_CANDIDATES
 from eyeflow.svm.opcodes import ABI
 
@@ -25,20 +26,21 @@ UNFIT_SHOWN_MAX = 50
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a program needs of a node."""
+    """What a program needs of a node, and the keys that signed it."""
 
     rule: str
     profile: str
     chip: str
     capabilities: tuple[str, ...]
     sources: tuple[str, ...]
+    signers: tuple[bytes, ...] = ()
 
 
 def needs_of(program: ProgramRecord) -> Needs:
     """Return what a program needs."""
     about = program.about
     sources = tuple(about.get("sources", ()))
-    return Needs(program.rule, program.profile, about["chip"], tuple(about["capabilities"]), sources)
+    return Needs(program.rule, program.profile, about["chip"], tuple(about["capabilities"]), sources, program.signers)
 
 
 def unfitness(node: NodeRecord, needs: Collection[Needs], strategy: str) -> tuple[str, ...]:
@@ -92,7 +94,30 @@ def unfit_nodes(
     """Return which of these nodes cannot run these programs, each with its reasons."""
     nodes = (reading.node(name) for name in names)
     found = {one.name: unfitness(one, needs, strategy) for one in nodes if one is not None}
-    return {name: why for name, why in found.items() if why}
+    short = _short_of_signers(reading, found, needs)
+    return {name: (*why, *short[name]) for name, why in found.items() if why or short[name]}
+
+
+def _short_of_signers(reading: Reading, names: Collection[str], needs: Collection[Needs]) -> dict[str, list[str]]:
+    """Return, for each node, which programs too few trusted keys have signed, by the list that a root signed.
+
+    The labels are those that the coordinator keeps. A node goes by those in its own configuration.
+    """
+    kept, trusted = reading.signer_list(), trusted_signers(reading)
+    thresholds = parse_list(kept).thresholds if kept is not None else ()
+    found = {}
+    for name in names:
+        here = [one for one in thresholds if one.is_for_node(name, reading.labels(name))]
+        asked = ((one, needed_signers(here, one.rule), len(trusted.intersection(one.signers))) for one in needs)
+        found[name] = [_short(one.rule, wanted, there) for one, wanted, there in asked if here and there < wanted]
+    return found
+
+
+def _short(rule: str, wanted: int, there: int) -> str:
+    return (
+        f"runs `{rule}` only with {wanted} trusted signers, and it has {there}: let another one sign it "
+        "(eyeflow sign PROGRAM --key NAME)"
+    )
 
 
 def check_fitness(
@@ -110,4 +135,4 @@ def check_fitness(
     errors = [FieldError(places.get(name, ""), f"{name} {why}") for name in shown for why in unfit[name]]
     more = f" and {len(unfit) - len(shown)} more" if len(unfit) > len(shown) else ""
     detail = f"{len(unfit)} of {len(names)} nodes cannot run this: {', '.join(shown)}{more}. Nothing was deployed."
-    raise Problem("unfit_nodes", detail, "leave them out, or change what their configuration grants", errors)
+    raise Problem("unfit_nodes", detail, "leave them out, or change what the reasons name", errors)

@@ -13,6 +13,7 @@ from eyeflow.coordinator.store.cluster_store import ClusterStore, Reading, Writi
 from eyeflow.coordinator.store.facts import Kept, LogEntry, ProgramRecord, SignerKey
 from eyeflow.protocol.signer_list import SignerList, SignerListError, check_newer, parse_list
 from eyeflow.protocol.wire import SIGNERS_MAX
+from eyeflow.svm.container import SIGNATURES_MAX, attach_signatures, decode
 
 PROGRAMS_MAX = 100_000
 OLD_LIST = "sign the newest one that you have again: eyeflow keys root sign FILE"
@@ -71,7 +72,8 @@ class Programs:
                 writing.trust_signer(key, known.get(key, f"root list, {key.hex()[:8]}"), now_us)
             writing.keep_signer_list(new.text().encode())
             keys = ", ".join(key.hex()[:16] for key in new.signers)
-            writing.add_log_entry(LogEntry(now_us, actor, "publish_signers", f"version {new.version}", keys))
+            told = f"{keys}; {len(new.thresholds)} thresholds" if new.thresholds else keys
+            writing.add_log_entry(LogEntry(now_us, actor, "publish_signers", f"version {new.version}", told))
             self._signers_changed(writing, now_us)
 
         return self._store.write(step)
@@ -150,9 +152,16 @@ def record_of(intake: Intake, now_us: int, actor: str) -> ProgramRecord:
 
 
 def _signed_again(writing: Writing, known: ProgramRecord, intake: Intake, now_us: int, actor: str) -> ProgramRecord:
-    """Signatures do not change a program's id: those of a trusted key take the place of a revoked one's."""
+    """Signatures do not change a program's id: new ones come beside those that still count, as far as there is room."""
     if set(intake.signers) <= set(known.signers):
         return known
+    trusted, before = trusted_signers(writing), writing.program_bytes(known.id)
+    new, old = decode(intake.data), decode(before).signatures if before else ()
+    mine = {key for key, _ in new.signatures}
+    room = SIGNATURES_MAX - len(mine)
+    also = tuple(one for one in old if one[0] in trusted and one[0] not in mine)[:room]
+    signers = tuple(sorted({*intake.signers, *(key for key, _ in also)}))
+    intake = replace(intake, data=attach_signatures(new.signed_bytes, (*new.signatures, *also)), signers=signers)
     about = describe(intake)
     writing.resign_program(known.id, about, intake.data)
     writing.add_log_entry(LogEntry(now_us, actor, "sign_program", known.id, f"{known.rule} {known.version}"))

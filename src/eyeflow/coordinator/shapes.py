@@ -33,10 +33,10 @@ from eyeflow.coordinator.shapes_rollout import (
     TARGET,
     VERDICT,
 )
+from eyeflow.coordinator.shapes_trust import SIGNER_LIST
 from eyeflow.coordinator.tokens import JOIN_TOKEN_S, JOIN_TOKEN_S_MAX, TOKEN_S, TOKEN_S_MAX
 from eyeflow.protocol.messages import HealthState
-from eyeflow.protocol.signer_list import VERSION_MAX
-from eyeflow.protocol.wire import PROGRAM_BYTES_MAX, SIGNERS_MAX
+from eyeflow.protocol.wire import PROGRAM_BYTES_MAX
 from eyeflow.rollout.deployment import RULES_MAX, NodeState, Place
 
 _HEAD: Shape = {"number": COUNT, "hash": HEX32}
@@ -325,17 +325,7 @@ SCHEMAS: dict[str, Shape] = {
             "trouble": {**TEXT, "description": "what is wrong with the log; empty while it fits"},
         },
     ),
-    "SignerList": closed(
-        "Whose programs nodes with this root may trust: see `eyeflow keys root`",
-        {
-            "version": {"type": "integer", "minimum": 1, "maximum": VERSION_MAX, "examples": [1]},
-            "createdUs": {**TIME_US, "maximum": VERSION_MAX},
-            "expiresUs": {**TIME_US, "maximum": VERSION_MAX},
-            "signers": {**array(HEX32), "maxItems": SIGNERS_MAX},
-            "root": HEX32,
-            "signature": {"type": "string", "pattern": "^[0-9a-f]{128}$", "examples": ["ab" * 64]},
-        },
-    ),
+    "SignerList": SIGNER_LIST,
     "Ca": closed("The CA of the cluster", {"ca": PEM}),
     "CertificateRequest": closed(
         "Which node asks, and for which key: see the link protocol",

@@ -27,9 +27,9 @@ class InstallOutcome(Enum):
 class InstallResult:
     """The answer to an install. When refused, `code` is a stable word and `message`, `next_step` are for people.
 
-    Codes: `malformed`, `untrusted`, `not_granted`, `no_driver`, `rollback`, `rejected`, `no_candidate`,
-    `no_previous`, `no_program`, `too_many`, `bad_params`, `storage`, `storage_unknown`. The last: the disk failed so
-    that the change may be in the store; the node undoes it once the disk is back.
+    Codes: `malformed`, `untrusted`, `too_few_signers`, `not_granted`, `no_driver`, `rollback`, `rejected`,
+    `no_candidate`, `no_previous`, `no_program`, `too_many`, `bad_params`, `storage`, `storage_unknown`. The last: the
+    disk failed so that the change may be in the store; the node undoes it once the disk is back.
     `missing` names the capabilities that the node does not grant or has no driver for. Program ids are lower-case hex.
     """
 
@@ -172,7 +172,7 @@ class NodeControl(Protocol):
         ...
 
     async def stop_distrusted(self) -> None:
-        """Stop programs that no trusted key has signed, those whose grace is over. Raises StorageError.
+        """Stop programs that too few trusted keys have signed, those whose grace is over. Raises StorageError.
 
         From then on no start of the node trusts another key than it does now.
         """

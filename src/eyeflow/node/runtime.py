@@ -25,6 +25,7 @@ from eyeflow.node.engine.options import EngineOptions
 from eyeflow.node.engine.pending import resume_pending
 from eyeflow.node.engine.revocation import Revocation
 from eyeflow.node.engine.trials import Trials
+from eyeflow.node.engine.trust import Trust
 from eyeflow.node.io.ports import Source, Subscription
 from eyeflow.node.io.world import World
 from eyeflow.node.own_facts import own_facts
@@ -75,7 +76,7 @@ class NodeRuntime:
         core = Core(Scheduler[RunKey](config.timezone), utc_offset_of(config.timezone), identity.public_key)
         self.engine = Engine(core, writer, world.drivers, arbiter, clock, options)
         policy = Policy(config.grants, frozenset(world.drivers), config.ports)
-        self.installer = Installer(self.engine, policy, set(config.trusted_keys))
+        self.installer = Installer(self.engine, policy, self._trust(()))
         self.revocation = Revocation(self.installer, clock, config.revoked_grace_s)
         self.trials = Trials(self.installer, clock)
         self.engine.on_counted = self.trials.stir
@@ -89,12 +90,12 @@ class NodeRuntime:
         if kept_list := restored.kept.get(SIGNER_LIST_KEY):
             with contextlib.suppress(SignerListError):  # of a root that the configuration does not name any more
                 self.roots.take(kept_list)
-        self.installer.trusted |= self.roots.allowed(_split_keys(self._signers or b""))
+        self.installer.trust = self._trust(_split_keys(self._signers or b""))
         self.installer.restore(restored)
         await self._record_start(restored)
         if not await self.trials.look():  # before anything runs: the node may have crashed under one of them
             self.trials.stir()
-        resume_pending(self.engine, restored, self.installer.trusted)
+        resume_pending(self.engine, restored, self.installer.trust)
 
     async def _record_start(self, restored: Restored) -> None:
         """Record the start; while the disk refuses, rules do at a start what `durability` says, as at any time."""
@@ -218,8 +219,14 @@ class NodeRuntime:
         self._trust_allowed(keys)
 
     def _trust_allowed(self, keys: Collection[bytes]) -> None:
-        self.installer.trusted = set(self.config.trusted_keys) | self.roots.allowed(keys)
+        self.installer.trust = self._trust(keys)
         self.revocation.changed()
+
+    def _trust(self, cluster_keys: Collection[bytes]) -> Trust:
+        """Return whom the node trusts when the coordinator names these keys, and how many signers rules need."""
+        config = self.config
+        keys = frozenset(config.trusted_keys) | self.roots.allowed(cluster_keys)
+        return Trust(keys, config.signers_min, self.roots.thresholds(config.name, dict(config.trust_labels)))
 
     def take_signer_list(self, text: bytes) -> None:
         """Take the list of signers that the coordinator hands on; kept durably. Raises SignerListError."""
@@ -232,7 +239,7 @@ class NodeRuntime:
         self._trust_allowed(_split_keys(self._signers or b""))
 
     async def stop_distrusted(self) -> None:
-        """Stop what nobody trusted has signed, unless its grace lasts; see `NodeControl`."""
+        """Stop what too few trusted keys have signed, unless its grace lasts; see `NodeControl`."""
         await self.engine.keep_now()
         await self.revocation.stop_due()
 

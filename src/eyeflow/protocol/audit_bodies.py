@@ -267,7 +267,7 @@ class ClockBody:
 
 @dataclass(frozen=True, slots=True)
 class WithdrawBody:
-    """A program was stopped because no key that signed it is trusted any more; it had run since `since_us`."""
+    """Too few keys that signed a program are trusted any more, so it was stopped; it had run since `since_us`."""
 
     rule: str = _key(1, _text)
     program: bytes = _key(2, _hash)

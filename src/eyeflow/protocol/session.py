@@ -211,6 +211,7 @@ class NodeSession(_Spoken):
         self._floor = accepted.version
         self._staging: _Staging | None = None
         self._applying: WantedManifest | None = None
+        self._fetched_again = 0
         self._next: Manifest | None = None
 
     def start(self) -> tuple[Output, ...]:
@@ -248,6 +249,20 @@ class NodeSession(_Spoken):
         waiting, self._next = self._next, None
         done: tuple[Output, ...] = (Send(ManifestResult(version, results)),)
         return done + (self._manifest(waiting) if waiting is not None else ())
+
+    def fetch_again(self, last: Apply, lost: frozenset[str]) -> tuple[Output, ...]:
+        """Fetch programs of the last `Apply`, too, that were not fetched, because they ran, and may not run any more.
+
+        Other keys may have signed them since. Then `Apply` comes again, with all programs. Once for a manifest: nothing
+        comes of a second call, or when a newer manifest came meanwhile.
+        """
+        manifest = self._applying
+        if manifest is None or self._next is not None or self._fetched_again == manifest.version:
+            return ()
+        self._applying, self._fetched_again = None, manifest.version
+        staging = self._staging = _Staging(manifest, last.digest, self._held)
+        staging.programs, staging.missing, staging.waiting = dict(last.programs), set(last.missing), set(lost)
+        return self._fetch_or_apply()
 
     def status(self, status: Status, head: Head) -> tuple[Output, ...]:
         """Tell the coordinator the node's health and where its audit chain ends, once the link is up."""

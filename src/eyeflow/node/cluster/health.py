@@ -16,6 +16,7 @@ from eyeflow.protocol.messages import (
     InstalledRule,
     ManifestEntry,
 )
+from eyeflow.protocol.session import Apply
 from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.wire import COUNTERS_MAX, PROGRAM_ID, REASON_CHARS_MAX, SHORT_CHARS_MAX, cut
 
@@ -90,6 +91,16 @@ def installed_of(held: Sequence[HeldProgram], manifest_version: int) -> frozense
     foreign = foreign_of(held, manifest_version)
     good = (one for one in held if not one.refusal and one.rule not in foreign)
     return frozenset(InstalledRule(one.rule, one.program_id, one.params, one.slot) for one in good)
+
+
+def lost_of(entries: Sequence[ManifestEntry], running: frozenset[InstalledRule], output: Apply) -> frozenset[str]:
+    """Return the wanted programs that ran when the manifest came, so that they were not fetched, and may not go on."""
+    wanted = {
+        one.program_id
+        for one in entries
+        if InstalledRule(one.rule, one.program_id, one.params, one.slot) not in running
+    }
+    return frozenset(wanted - output.programs.keys() - output.missing)
 
 
 def foreign_of(held: Sequence[HeldProgram], manifest_version: int) -> frozenset[str]:

@@ -32,6 +32,7 @@ from eyeflow.node.cluster.health import (
     foreign_of,
     health_of,
     installed_of,
+    lost_of,
     refusal_of,
     swapped,
     terms_of,
@@ -262,8 +263,7 @@ class CoordinatorLink:
             if isinstance(output, Send):
                 await connection.send(session.write(output.message))
             elif isinstance(output, Apply):
-                results = await self._apply(output)
-                pending += session.applied(results, self._installed())
+                pending += await self._applied(output, session)
                 self._changed.set()
             elif isinstance(output, Remember):
                 pending += session.remembered(output, await self._hash_of(output))
@@ -281,7 +281,7 @@ class CoordinatorLink:
             return b""
         return record_hash(found[0]) if found and decode_record(found[0]).seq == asked.seq else b""
 
-    async def _apply(self, output: Apply) -> tuple[RuleResult, ...]:
+    async def _applied(self, output: Apply, session: NodeSession) -> tuple[Output, ...]:
         """Make the node run what the manifest says. The version is kept first: no crash lets an older manifest in."""
         manifest = output.manifest
         self._accepted = Accepted(manifest.version, output.digest)
@@ -290,6 +290,15 @@ class CoordinatorLink:
         if self._on_signers is not None:
             self._on_signers(frozenset(manifest.signers))
             await self._control.stop_distrusted()
+        # Somebody else may have signed it since this node got it: then the rule goes on.
+        if (lost := lost_of(manifest.entries, self._installed(), output)) and (
+            again := session.fetch_again(output, lost)
+        ):
+            return again
+        return session.applied(await self._apply(output), self._installed())
+
+    async def _apply(self, output: Apply) -> tuple[RuleResult, ...]:
+        manifest = output.manifest
         held = self._control.held()
         unwanted = unwanted_of(held, manifest.entries)
         results = [await self._remove(rule) for rule in sorted(unwanted)]

@@ -28,6 +28,7 @@ from eyeflow.node.config.tables import Table
 from eyeflow.node.io.connector import Connector, PortsConfig, merge_short, section_names
 from eyeflow.node.io.connectors import CONNECTORS, ports_config
 from eyeflow.node.store.types import BufferLimits, OnFull
+from eyeflow.protocol.signer_list import LABEL
 
 CONFIG_NAME = "eyeflow-svm.toml"
 KEY_HEX = re.compile(r"[0-9a-fA-F]{64}")
@@ -73,6 +74,8 @@ class NodeConfig:
     grants: tuple[str, ...] = ("log.*",)
     trusted_keys: tuple[bytes, ...] = ()
     root_keys: tuple[bytes, ...] = ()
+    signers_min: int = 1
+    trust_labels: tuple[tuple[str, str], ...] = ()
     revoked_grace_s: float = 0.0
     ports: PortsConfig = field(default_factory=ports_config)
 
@@ -144,6 +147,8 @@ def _from_tables(tables: dict[str, Any], connectors: tuple[Connector, ...], base
         revoked_grace_s=trust.revoked_grace_s,
         trusted_keys=_trusted_keys(trust),
         root_keys=_public_keys(trust.root_keys),
+        signers_min=trust.signers_min,
+        trust_labels=_labels(trust.labels),
         ports=PortsConfig.from_tables(tables, connectors, base),
     )
 
@@ -187,6 +192,17 @@ def _public_keys(texts: Iterable[str]) -> tuple[bytes, ...]:
             cause, hint = "A key has 64 hex digits.", "`eyeflow keys show NAME` prints them."
             Table("trust", {}).refuse(f"[trust] {key[:70]!r} is no public key", cause, hint)
     return tuple(dict.fromkeys(bytes.fromhex(key) for key in keys))
+
+
+def _labels(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    found = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if LABEL.fullmatch(text) is None or name in found:
+            cause, hint = "A label is NAME=VALUE, and each name stands once.", 'Write labels = ["site=lyon"].'
+            Table("trust", {}).refuse(f"[trust] labels: {text[:70]!r} is no label", cause, hint)
+        found[name] = value
+    return tuple(sorted(found.items()))
 
 
 def _placed(error: EyeflowError, path: Path | None, text: str, given: frozenset[str]) -> EyeflowError:

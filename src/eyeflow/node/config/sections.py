@@ -11,6 +11,7 @@ from typing import ClassVar, Self
 from eyeflow.node.config.settings import Section, boolean, integer, number, path, paths, required, text, texts
 from eyeflow.node.config.tables import Table
 from eyeflow.node.store.types import OnFull
+from eyeflow.protocol.signer_list import NEEDED_MAX
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 SIZE_MB_MIN, SIZE_MB_MAX = 4, 1_048_576
@@ -133,6 +134,14 @@ class TrustSection(Section):
         (),
         "Public keys (64 hex digits) of roots. With one, the cluster's signers count only when a list names them that "
         "the root has signed: `eyeflow keys root`.",
+    )
+    signers_min: int = integer(
+        1, 1, NEEDED_MAX, "Trusted keys that sign each program, at least. A root's list can ask for more, not for less."
+    )
+    labels: tuple[str, ...] = texts(
+        (),
+        'Labels of this node, `["site=lyon"]`, by which a root\'s list can ask for more signers. '
+        "Labels that the coordinator keeps do not count for that.",
     )
     revoked_grace_s: float = number(
         0.0,

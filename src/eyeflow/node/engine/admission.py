@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.node.engine.trust import Trust
 from eyeflow.node.io.connector import PortsConfig
 from eyeflow.node.io.ports import Subscription
 from eyeflow.node.io.world import check_subscription
@@ -14,7 +14,6 @@ from eyeflow.svm.container import SignedProgram, decode
 from eyeflow.svm.execution import Machine
 from eyeflow.svm.instance import default_machine
 from eyeflow.svm.program import Profile, Program, SiteKind, Trigger, TriggerKind
-from eyeflow.svm.signing import check_signatures
 from eyeflow.svm.verify import Verified, verify
 
 BUS_SOURCE = "event"
@@ -56,11 +55,11 @@ class Policy:
     namespaces: frozenset[str]
     ports: PortsConfig
 
-    def load(self, data: bytes, trusted: Collection[bytes]) -> Loaded:
+    def load(self, data: bytes, trust: Trust) -> Loaded:
         """Return the program in `data`, checked in every way. Raises EyeflowError that says why it is refused."""
         signed = decode(data)
         # Before the proof, which costs most: a program of a stranger must not make the node pay for it.
-        check_signatures(signed, trusted)
+        trust.check(signed)
         return self._prove(data, signed)
 
     def _prove(self, data: bytes, signed: SignedProgram) -> Loaded:

@@ -31,7 +31,6 @@ from eyeflow.node.store.types import (
 from eyeflow.protocol.audit_bodies import RemoveBody, WithdrawBody
 from eyeflow.protocol.slot import Slot
 from eyeflow.svm.program import Value
-from eyeflow.svm.signing import fingerprint
 
 _log = logging.getLogger("eyeflow.node")
 
@@ -128,7 +127,7 @@ class Installer(SlotChanges):
     def _candidate_of(self, rule: str) -> RunningRule:
         """Return the candidate that runs and may act. Raises Refused when there is none."""
         running = self._core.rules.get(candidate(rule))
-        if running is None or self.trusted.isdisjoint(running.loaded.signers):
+        if running is None or not self._may_run(running.loaded):
             reason = self.refused.get(candidate(rule), "None was staged.")
             raise Refused(f"`{rule}` has no candidate that runs", reason, "Stage one first.", "no_candidate")
         return running
@@ -259,23 +258,23 @@ class Installer(SlotChanges):
             return True
 
     def distrusted(self) -> frozenset[RunKey]:
-        """Return the running programs that carry no signature of a trusted key."""
-        return frozenset(key for key, rule in self._core.rules.items() if self.trusted.isdisjoint(rule.loaded.signers))
+        """Return the running programs that too few trusted keys have signed."""
+        return frozenset(key for key, rule in self._core.rules.items() if not self._may_run(rule.loaded))
 
     def withhold_older(self) -> None:
-        """Give up what programs that were replaced still have to send when nobody trusted has signed them.
+        """Give up what programs that were replaced still have to send when too few trusted keys have signed them.
 
         They get no grace: that is for what runs.
         """
-        self._engine.actions.withhold(self._is_old_and_distrusted, "the key of its program's signer was revoked")
+        self._engine.actions.withhold(self._is_old_and_distrusted, "too few trusted keys have signed its program")
 
     def _is_old_and_distrusted(self, dispatch: Dispatch) -> bool:
         running = self._core.rules.get(dispatch.key)
         is_old = running is None or running.loaded.program_id != dispatch.program_id
-        return is_old and self.trusted.isdisjoint(dispatch.signers)
+        return is_old and not self.trust.holds(dispatch.key.rule, dispatch.signers)
 
     async def withdraw(self, key: RunKey) -> None:
-        """Stop a program that nobody trusted has signed; its slot and state stay. Raises StorageError.
+        """Stop a program that too few trusted keys have signed; its slot and state stay. Raises StorageError.
 
         Nothing happens when it is trusted again by now.
         """
@@ -299,10 +298,9 @@ class Installer(SlotChanges):
             lambda dispatch: (dispatch.key, dispatch.program_id) == (row.key, row.program_id),
             "its program was stopped",
         )
-        names = ", ".join(fingerprint(key) for key in rule.loaded.signers)
-        stopped = utc_text(now_us)
+        stopped, lack = utc_text(now_us), self.trust.lack(rule.name, rule.loaded.signers)
         self.refused[rule.key] = (
-            f"`{rule.name}` {rule.program.version} was stopped {stopped}: its signer's key {names} was revoked. "
+            f"`{rule.name}` {rule.program.version} was stopped {stopped}: {lack}. "
             f"It had run since {utc_text(rule.row.installed_us)}. Sign it with a trusted key and deploy it again."
         )
         _log.warning("%s", self.refused[rule.key])
@@ -333,7 +331,7 @@ class Installer(SlotChanges):
     def _restore_one(self, row: SlotRow, clean: bool) -> None:
         evidence = evidence_of(self.table.evidence.get(row.key), row, self._now_us, clean=clean)
         try:
-            loaded = self._policy.load(row.program, frozenset(self.trusted))
+            loaded = self._policy.load(row.program, self.trust)
             rule = start_rule(row, loaded, *self._world, self.table.idle.get(row.key), evidence)
         except Exception as error:  # whatever is wrong with one stored rule must not stop the others
             self.refused[row.key] = why = told(error)

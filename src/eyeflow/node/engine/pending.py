@@ -2,13 +2,12 @@
 
 Whether such an action reached the world is unknown. An action on a physical resource is not fired again: it is recorded
 as interrupted. Others (messages, log lines) are performed again as soon as their driver is ready, however long that
-takes, so each happens at least once; emitted events go to their listeners again. But what a program decided that nobody
-trusted has signed is withheld, and recorded as cancelled: its signer may have been revoked since.
+takes, so each happens at least once; emitted events go to their listeners again. But what a program decided that too
+few trusted keys have signed is withheld, and recorded as cancelled: one may have been revoked since.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -17,6 +16,7 @@ from eyeflow.node.engine.core import event_payload
 from eyeflow.node.engine.engine import Engine
 from eyeflow.node.engine.rounds import Dispatch, Emitted, PlannedAction
 from eyeflow.node.engine.running import RunningRule
+from eyeflow.node.engine.trust import Trust
 from eyeflow.node.io.arguments import named_arguments
 from eyeflow.node.run_key import active
 from eyeflow.node.store.types import PendingRow, Restored
@@ -24,17 +24,16 @@ from eyeflow.protocol.audit_bodies import ActionOutcome, ActionResultBody
 from eyeflow.protocol.node_facts import namespace_of
 from eyeflow.svm.container import decode
 from eyeflow.svm.program import Program, SiteKind
-from eyeflow.svm.signing import check_signatures
 
 INTERRUPTED = "the node stopped before the action was known to have ended"
 
 
-def resume_pending(engine: Engine, restored: Restored, trusted: Collection[bytes]) -> None:
+def resume_pending(engine: Engine, restored: Restored, trust: Trust) -> None:
     """Go on with the unfinished actions in the order they were recorded; call it after the programs are restored.
 
-    `trusted` are the keys (32 bytes) whose programs may act.
+    `trust` says which programs may act.
     """
-    programs = {program_id: _decider(data, trusted) for program_id, data in restored.pending_programs.items()}
+    programs = {program_id: _decider(data, trust) for program_id, data in restored.pending_programs.items()}
     for _, execution in groupby(restored.pending, key=lambda row: row.seq):
         tried = ((row, _resumed(engine, programs.get(row.program_id), row)) for row in execution)
         left = [(row, action) for row, action in tried if action is not None]
@@ -62,7 +61,7 @@ class _Decider:
     refusal: str
 
 
-def _decider(data: bytes, trusted: Collection[bytes]) -> _Decider | None:
+def _decider(data: bytes, trust: Trust) -> _Decider | None:
     """Return a stored program, None for one that is damaged: its actions must not stop the node's start."""
     try:
         signed = decode(data)
@@ -70,7 +69,7 @@ def _decider(data: bytes, trusted: Collection[bytes]) -> _Decider | None:
         return None
     signers = tuple(key for key, _ in signed.signatures)
     try:
-        check_signatures(signed, trusted)
+        trust.check(signed)
     except EyeflowError as error:
         return _Decider(signed.program, signers, error.brief)
     return _Decider(signed.program, signers, "")

@@ -1,4 +1,4 @@
-"""Stops programs whose signers are not trusted any more: at once, or after the grace of `[trust] revoked_grace_s`."""
+"""Stops programs that too few trusted keys have signed: at once, or after the grace of `[trust] revoked_grace_s`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Revocation:
         self._woken.set()
 
     async def stop_due(self) -> None:
-        """Stop the programs whose grace is over; with a grace of 0, every one that nobody trusted has signed.
+        """Stop the programs whose grace is over; with a grace of 0, every one that too few trusted keys have signed.
 
         What replaced programs still have to send is withheld at once.
         """
@@ -49,7 +49,9 @@ class Revocation:
         distrusted = self._installer.distrusted()
         for key in distrusted - self._until_us.keys():
             if self._grace_us:
-                _log.warning("%s: its signer's key was revoked; it is stopped in %g s", key, self._grace_us / 1e6)
+                _log.warning(
+                    "%s: too few trusted keys have signed it now; it is stopped in %g s", key, self._grace_us / 1e6
+                )
         kept = {key: self._until_us.get(key, now_us + self._grace_us) for key in distrusted}
         self._until_us = kept
         for key in sorted((key for key, until_us in kept.items() if until_us <= now_us), key=str):
@@ -66,7 +68,7 @@ class Revocation:
                 if self._until_us:
                     wait_s = max(0.0, (min(self._until_us.values()) - self._clock.steady_us()) / 1e6)
             except EyeflowError as error:
-                _log.error("a program of a revoked signer still runs: %s", error.brief)
+                _log.error("a program that too few trusted keys have signed still runs: %s", error.brief)
                 wait_s = RETRY_S
             await self._wait(wait_s)
 

@@ -17,6 +17,7 @@ from eyeflow.node.engine.engine import Engine
 from eyeflow.node.engine.run_evidence import RunEvidence
 from eyeflow.node.engine.running import RunningRule, moved, start_rule
 from eyeflow.node.engine.slot_table import Kept, SlotTable, is_same, wanted_again
+from eyeflow.node.engine.trust import Trust
 from eyeflow.node.io.ports import Driver
 from eyeflow.node.run_key import RunKey, active, candidate, previous
 from eyeflow.node.store.types import (
@@ -32,7 +33,6 @@ from eyeflow.protocol.cbor import CborError
 from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.wire import RULES_MAX
 from eyeflow.svm.container import decode
-from eyeflow.svm.signing import check_signatures
 
 _log = logging.getLogger("eyeflow.node")
 
@@ -40,11 +40,11 @@ _log = logging.getLogger("eyeflow.node")
 class SlotChanges:
     """One change at a time, each of them one commit: a crash leaves the slots as they were before it or after it.
 
-    `trusted` are the keys whose programs may run; it may change.
+    `trust` says which signatures count and how many a program needs; it may change.
     """
 
-    def __init__(self, engine: Engine, policy: Policy, trusted: set[bytes]) -> None:
-        self._engine, self._policy, self.trusted = engine, policy, trusted
+    def __init__(self, engine: Engine, policy: Policy, trust: Trust) -> None:
+        self._engine, self._policy, self.trust = engine, policy, trust
         self.table = SlotTable()
         self.refused: dict[RunKey, str] = {}
         """Stored programs that do not run, with the reason."""
@@ -96,10 +96,13 @@ class SlotChanges:
                 return InstallResult(InstallOutcome.REFUSED, code="bad_params", message=str(error))
 
     async def _load(self, data: bytes) -> Loaded:
-        loaded = await asyncio.to_thread(self._policy.load, data, frozenset(self.trusted))
-        if self.trusted.isdisjoint(loaded.signers):  # again: the proof took long, a key may be revoked by now
-            check_signatures(decode(data), self.trusted)
+        loaded = await asyncio.to_thread(self._policy.load, data, self.trust)
+        if not self._may_run(loaded):  # again: the proof took long, a key may be revoked by now
+            self.trust.check(decode(data))
         return loaded
+
+    def _may_run(self, loaded: Loaded) -> bool:
+        return self.trust.holds(loaded.program.rule, loaded.signers)
 
     def _admit(self, row: SlotRow, loaded: Loaded) -> None:
         rule = row.key.rule
@@ -174,7 +177,7 @@ class SlotChanges:
         version = max(kept.manifest_version, here.manifest_version)
         row = replace(kept, key=here.key, manifest_version=version, installed_us=self._now_us)
         warm = self._core.rules.get(candidate(row.key.rule))
-        if warm is not None and is_same(warm.row, kept) and not self.trusted.isdisjoint(warm.loaded.signers):
+        if warm is not None and is_same(warm.row, kept) and self._may_run(warm.loaded):
             return await self._go_back_warm(warm, row, reason, taken_back)
         return await self._go_back(await self._load(kept.program), row, reason, taken_back)
 

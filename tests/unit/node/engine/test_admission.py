@@ -11,6 +11,7 @@ from components.node_sim import SIGNER, program
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.compiler.compile import CompileOptions, compile_rule
 from eyeflow.node.engine.admission import BUS_SOURCE, Policy, Refused, subscription_of
+from eyeflow.node.engine.trust import Trust
 from eyeflow.node.io.connectors import ports_config
 from eyeflow.node.io.ports import Subscription
 from eyeflow.protocol.node_facts import namespace_of
@@ -19,7 +20,7 @@ from eyeflow.svm.fast import FastMachine
 from eyeflow.svm.program import Profile, Trigger, TriggerKind
 from eyeflow.svm.signing import public_key_of, sign_program
 
-TRUSTED = (public_key_of(SIGNER),)
+TRUSTED = Trust(frozenset({public_key_of(SIGNER)}))
 POLICY = Policy(("*",), frozenset({"log", "gpio"}), ports_config())
 TICK = 'rule tick {\n version "1.0.0"\n on every 1s\n log.info("x")\n}\n'
 OTHERS = 'rule r {\n version "1.0.0"\n on every 1s\n mqtt.publish("a", "b")\n http.post("http://x", "b")\n}\n'

@@ -13,6 +13,7 @@ from components.node_sim import SIGNER, NodeSim, program
 from eyeflow.node.cluster.health import installed_of, refusal_of
 from eyeflow.node.control import InstallOutcome
 from eyeflow.node.engine.revocation import Revocation
+from eyeflow.node.engine.trust import Trust
 from eyeflow.node.run_key import active
 from eyeflow.node.store.store import Store
 from eyeflow.node.store.types import Batch, Committed
@@ -232,9 +233,9 @@ def test_a_key_that_is_revoked_while_its_program_is_proven_starts_nothing(
         sim.node.trust([public_key_of(OTHER)])
         load = type(sim.node.installer._policy).load
 
-        def slow(self: Any, data: bytes, trusted: Any) -> Any:
-            loaded = load(self, data, trusted)
-            sim.node.installer.trusted = set()
+        def slow(self: Any, data: bytes, trust: Any) -> Any:
+            loaded = load(self, data, trust)
+            sim.node.installer.trust = Trust()
             return loaded
 
         monkeypatch.setattr(type(sim.node.installer._policy), "load", slow)
@@ -309,7 +310,7 @@ def test_what_a_replaced_program_has_to_send_is_withheld_when_its_signer_is_revo
         await sim.node.stop_distrusted()
         await sim.advance(10 * SECOND)
         assert sent(sim) == (["4"] if revoked else ["1", "2", "3", "4"])
-        reason = "the key of its program's signer was revoked"
+        reason = "too few trusted keys have signed its program"
         begun = 3 if pipelines else 1
         outcomes = [ActionOutcome.INTERRUPTED] * begun + [ActionOutcome.CANCELLED] * (3 - begun)
         assert withheld(sim) == [(outcome, reason) for outcome in outcomes if revoked]
@@ -387,7 +388,9 @@ def test_what_a_crash_left_of_a_replaced_program_is_withheld_when_its_signer_is_
         assert sent(sim) == (["1", "2", "3", "4"] if when == "never" else ["4"])
         outcomes = withheld(sim)
         assert [outcome for outcome, _ in outcomes] == [ActionOutcome.CANCELLED] * (0 if when == "never" else 3)
-        assert all("no such key is trusted here" in why or "was revoked" in why for _, why in outcomes), outcomes
+        assert all("no such key is trusted here" in why or "too few trusted keys" in why for _, why in outcomes), (
+            outcomes
+        )
         assert sim.store.restore().pending == ()
         await sim.stop()
 

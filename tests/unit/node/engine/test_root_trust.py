@@ -53,8 +53,10 @@ def test_the_coordinator_alone_makes_nobody_trusted(tmp_path: Path, knows: bool)
         await sim.stop()
 
         again = await NodeSim.started(tmp_path, **options)
-        assert (public_key_of(THIEF) in again.node.installer.trusted) is not knows, "before any coordinator has spoken"
-        assert public_key_of(ANNA) in again.node.installer.trusted, "the list is durable"
+        assert (public_key_of(THIEF) in again.node.installer.trust.keys) is not knows, (
+            "before any coordinator has spoken"
+        )
+        assert public_key_of(ANNA) in again.node.installer.trust.keys, "the list is durable"
         if knows:
             with pytest.raises(SignerListError, match="older"):
                 again.node.take_signer_list(signers(2))
