@@ -6,6 +6,8 @@ import json
 import sqlite3
 from pathlib import Path
 
+import pytest
+
 from .conftest import Command
 from .test_first_path import Cluster, cluster, shown_on_failure, ticker, until
 
@@ -74,6 +76,101 @@ def test_a_stolen_coordinator_runs_nothing_that_the_root_does_not_allow(
         assert "bad" not in json.dumps(cluster.status("node-b")["rules"]) or not cluster.rule("node-b", "bad").get(
             "executions"
         )  # type: ignore[index]
+
+
+def test_a_stolen_coordinator_cannot_lower_the_number_of_signers(
+    cluster: Cluster, eyeflow: Command, ticker: Path, home: Path, tmp_path: Path
+) -> None:
+    """And raising it does not stop a rule that enough people have signed meanwhile. node-a, the control, has no root."""
+    root = eyeflow("keys", "root", "new", "--json").json["publicKey"]
+    signers = []
+    for name in ("anna", "ben"):
+        eyeflow("keys", "new", name)
+        signers += ["--signer", eyeflow("keys", "show", name, "--json").json["publicKey"]]
+    lists = [tmp_path / f"signers-{number}.json" for number in (1, 2)]
+    assert eyeflow("keys", "root", "sign", lists[0], *signers).code == 0
+    lists[1].write_bytes(lists[0].read_bytes())
+    made = eyeflow("keys", "root", "sign", lists[1], "--need", "2:rule=*")
+    assert made.code == 0 and "2 of them sign each program: node *, rule *" in made.out, made.err
+    url = cluster.coordinator()
+    for node in ("node-a", "node-b"):
+        cluster.join(node, url)
+    logs = [cluster.folder / f"{name}.log" for name in ("coordinator", "node-a", "node-b")]
+    with shown_on_failure(*logs):
+        cluster.node("node-a")
+        cluster.node("node-b", "--trust-root-keys", root)
+        assert eyeflow("keys", "root", "publish", lists[0]).code == 0
+        assert eyeflow("deploy", ticker, "--all", "--sign", "anna").code == 0
+        assert eyeflow("deploy", ticker, "--all", "--sign", "ben").code == 0, "the same program, by another signer"
+        assert eyeflow("keys", "root", "publish", lists[1]).code == 0
+        until(lambda: "version 2 now" in logs[2].read_text(), "node-b knows the new list")
+        until(lambda: cluster.rule("node-b").get("state") == "running", "both signed it: it goes on")
+        before = cluster.executions("node-b")
+        until(lambda: cluster.executions("node-b") > before, "it goes on")
+        bad = tmp_path / "bad.eye"
+        bad.write_text(ticker.read_text().replace("rule ticker", "rule bad"))
+        early = eyeflow("deploy", bad, "--nodes", "node-b", "--sign", "anna")
+        assert early.code == 1 and "only with 2 trusted signers, and it has 1" in early.err
+
+        pair = tmp_path / "pair.eye"
+        pair.write_text(ticker.read_text().replace("rule ticker", "rule pair"))
+        assert eyeflow("deploy", pair, "--nodes", "node-b", "--sign", "anna").code == 1
+        both = eyeflow("deploy", pair, "--nodes", "node-b", "--sign", "ben")
+        assert both.code == 0, "their signatures came together: " + both.err
+
+        # The thief has the coordinator and anna's key. He puts the old list back, which asks for one signer.
+        assert cluster.stop("coordinator") == 0
+        store = home / ".local" / "share" / "eyeflow" / "coordinator" / "coordinator.sqlite"
+        with sqlite3.connect(store) as db:
+            changed = db.execute("UPDATE meta SET value = ? WHERE key = 'signer_list'", (lists[0].read_bytes(),))
+            assert changed.rowcount == 1
+        db.close()
+        cluster.coordinator(int(url.rsplit(":", 1)[1]))
+        control = eyeflow("deploy", bad, "--nodes", "node-a", "--sign", "anna")
+        assert control.code == 0, control.out + control.err
+        refused = eyeflow("deploy", bad, "--nodes", "node-b", "--sign", "anna")
+        assert refused.code == 1 and "and 2 must" in refused.out + refused.err, refused.out + refused.err
+        assert cluster.rule("node-b", "bad").get("executions", 0) == 0
+        assert cluster.stop("node-b") == 0
+        cluster.node("node-b", "--trust-root-keys", root)
+        until(lambda: cluster.executions("node-b") > 0, "what both signed runs after a start")
+        refused = eyeflow("deploy", bad, "--nodes", "node-b", "--sign", "anna")
+        assert refused.code == 1 and "and 2 must" in refused.out + refused.err, "nor after a start"
+
+
+NEEDS = {
+    "0": "2 to 4 signers",
+    "5": "2 to 4 signers",
+    "two": "2 to 4 signers",
+    "2:": "begins with none of",
+    "2:pump": "begins with none of",
+    "2:rule=": "a pattern of names",
+    "2:node=a/b": "a pattern of names",
+    "2:label=site": "no label is",
+}
+
+
+@pytest.mark.parametrize("need", NEEDS)
+def test_a_need_that_is_none_is_said(eyeflow: Command, tmp_path: Path, need: str) -> None:
+    eyeflow("keys", "root", "new")
+    ran = eyeflow("keys", "root", "sign", tmp_path / "s.json", "--signer", "ab" * 32, "--need", need)
+    assert ran.code == 2 and NEEDS[need] in ran.err, ran.err
+
+
+def test_needs_are_kept_replaced_and_never_more_than_there_are_signers(eyeflow: Command, tmp_path: Path) -> None:
+    eyeflow("keys", "root", "new")
+    path, two = tmp_path / "s.json", ["--signer", "ab" * 32, "--signer", "cd" * 32]
+    lonely = eyeflow("keys", "root", "sign", path, *two[:2], "--need", "2")
+    assert lonely.code == 3 and "names 1 signers, and a program would need 2" in lonely.err and not path.exists()
+    first = eyeflow("keys", "root", "sign", path, *two, "--need", "2:node=a-*,rule=pump,label=site=lyon", "--json")
+    labels = {"site": "lyon"}
+    assert first.json["thresholds"] == [{"signers": 2, "nodes": "a-*", "rules": "pump", "labels": labels}]
+    kept = eyeflow("keys", "root", "sign", path, "--json").json
+    assert (kept["version"], kept["thresholds"]) == (2, first.json["thresholds"])
+    assert eyeflow("keys", "root", "sign", path, "--signer", "ab" * 32).code == 3, (
+        "one signer is too few for what holds"
+    )
+    assert "thresholds" not in eyeflow("keys", "root", "sign", path, "--need", "1", "--json").json
 
 
 def test_a_list_that_is_none_is_said(eyeflow: Command, tmp_path: Path) -> None:

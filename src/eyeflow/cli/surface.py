@@ -323,6 +323,11 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
                    (('--json',), 'Print the result as JSON.', None, False),
                    (('--help', '-h'), 'Show this message and exit.', None, False)),
  'keys root sign': ((('--signer',), 'A key in hex, or a .pub file; may be repeated. All of them.', (), True),
+                    (('--need',),
+                     'How many of them sign each program: 2, or 2:rule=pump*,node=node-prod-*,label=site=lyon '
+                     'where all of that fits; may be repeated. 1 ends it.',
+                     (),
+                     True),
                     (('--key',), 'Name of the root key.', (), False),
                     (('--valid',), 'How long nodes take new programs by it; or forever.', (), False),
                     (('--json',), 'Print the result as JSON.', None, False),
@@ -1266,19 +1271,23 @@ Usage: eyeflow keys root sign [OPTIONS] [file]
   Sign the list of those who may sign programs. It replaces the list in the
   file, with the next version.
 
-  Without `--signer` the same signers are signed again.
+  Without `--signer` the same signers are signed again, and without `--need`
+  as many are needed as before.
 
 Arguments:
   file  The list of signers.  [default: signers.json]
 
 Options:
-  --signer <str>    A key in hex, or a .pub file; may be repeated. All of
-                    them.
-  --key <str>       Name of the root key.  [default: root]
-  --valid DURATION  How long nodes take new programs by it; or forever.
-                    [default: 365d]
-  --json            Print the result as JSON.
-  -h, --help        Show this message and exit.""",
+  --signer <str>         A key in hex, or a .pub file; may be repeated. All of
+                         them.
+  --need NUMBER[:WHERE]  How many of them sign each program: 2, or
+                         2:rule=pump*,node=node-prod-*,label=site=lyon where
+                         all of that fits; may be repeated. 1 ends it.
+  --key <str>            Name of the root key.  [default: root]
+  --valid DURATION       How long nodes take new programs by it; or forever.
+                         [default: 365d]
+  --json                 Print the result as JSON.
+  -h, --help             Show this message and exit.""",
     'keys root show': """\
 Usage: eyeflow keys root show [OPTIONS] [file]
 

@@ -115,6 +115,30 @@ def test_what_runs_already_is_not_fetched() -> None:
     assert isinstance(outputs[0], Apply) and outputs[0].programs == {}
 
 
+def test_a_program_that_may_not_go_on_is_fetched_again_once_and_then_all_is_applied() -> None:
+    """It ran when the manifest came. Then its signer was revoked, and another one may have signed it since."""
+    session = ready(installed="1")
+    session.receive(manifest(1, "12"))
+    (apply,) = session.receive(install(1, "2"))
+    assert isinstance(apply, Apply) and apply.programs.keys() == {"2" * 64}
+    lost = frozenset({"1" * 64})
+    assert session.fetch_again(apply, lost) == (Send(m.Fetch(1, ("1" * 64,))),)
+    (again,) = session.receive(install(1, "1"))
+    assert isinstance(again, Apply)
+    assert again.programs == {"1" * 64: b"program 1", "2" * 64: b"program 2"} and again.digest == apply.digest
+    assert session.fetch_again(again, lost) == (), "once"
+    assert session.applied((), frozenset()) == (Send(m.ManifestResult(1, ())),)
+    assert session.fetch_again(again, lost) == (), "nothing is applied now"
+
+
+def test_nothing_is_fetched_again_when_a_newer_manifest_waits() -> None:
+    session = ready(installed="1")
+    (apply,) = session.receive(manifest(1, "1"))
+    assert isinstance(apply, Apply) and session.receive(manifest(2, "1")) == ()
+    assert session.fetch_again(apply, frozenset({"1" * 64})) == ()
+    session.applied((), frozenset())
+
+
 def test_a_lost_program_is_named() -> None:
     session = ready()
     session.receive(manifest(1, "1"))

@@ -10,14 +10,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eyeflow.protocol.identity import Identity
-from eyeflow.protocol.signer_list import RootTrust, SignerList, SignerListError, make_list, parse_list
+from eyeflow.protocol.signer_list import (
+    THRESHOLDS_MAX,
+    RootTrust,
+    SignerList,
+    SignerListError,
+    Threshold,
+    make_list,
+    needed_signers,
+    parse_list,
+)
 
 ROOT, THIEF = Identity(bytes(range(32))), Identity(bytes(range(1, 33)))
 ANNA, BEN = (Identity(bytes([number]) * 32).public_key for number in (5, 6))
 
 
-def signed(version: int = 1, *signers: bytes, root: Identity = ROOT, expires_us: int = 0) -> SignerList:
-    return make_list(version, 10, expires_us, signers or (ANNA,), root.public_key, root.sign)
+def signed(
+    version: int = 1,
+    *signers: bytes,
+    root: Identity = ROOT,
+    expires_us: int = 0,
+    thresholds: tuple[Threshold, ...] = (),
+) -> SignerList:
+    return make_list(version, 10, expires_us, signers or (ANNA,), root.public_key, root.sign, thresholds)
 
 
 def trusting(*lists: SignerList) -> RootTrust:
@@ -31,6 +46,63 @@ def test_a_list_is_read_as_it_was_made() -> None:
     made = signed(3, BEN, ANNA, ANNA, expires_us=99)
     assert parse_list(made.text()) == made and made.signers == tuple(sorted({ANNA, BEN}))
     assert not made.is_expired(98) and made.is_expired(99) and not signed().is_expired(10**18)
+
+
+TWO = Threshold(2, "node-*", "pump?", (("line", "2"), ("site", "lyon")))
+PLAIN_TWO = {"signers": 2, "nodes": "node-*", "rules": "pump?", "labels": {"line": "2", "site": "lyon"}}
+
+
+def test_a_list_with_thresholds_is_read_as_it_was_made_and_one_without_is_what_it_was() -> None:
+    made = signed(3, BEN, ANNA, thresholds=(TWO, Threshold(3), TWO))
+    assert parse_list(made.text()) == made and made.thresholds == (TWO, Threshold(3))
+    assert json.loads(made.text())["thresholds"][0] == PLAIN_TWO
+    assert "thresholds" not in json.loads(signed().text())
+    assert signed().signed_bytes.startswith(b"eyeflow signers v1\0")
+
+
+ALTERED: dict[str, Any] = {
+    "none": None,
+    "fewer signers": [PLAIN_TWO | {"signers": 3}],
+    "another node": [PLAIN_TWO | {"nodes": "x"}],
+    "another rule": [PLAIN_TWO | {"rules": "x"}],
+    "one label less": [PLAIN_TWO | {"labels": {"site": "lyon"}}],
+    "one more": [PLAIN_TWO, PLAIN_TWO | {"signers": 3}],
+    "an empty list": [],
+    "twice": [PLAIN_TWO, PLAIN_TWO],
+    "no list": PLAIN_TWO,
+    "one signer": [PLAIN_TWO | {"signers": 1}],
+    "more than a program carries": [PLAIN_TWO | {"signers": 5}],
+    "no number": [PLAIN_TWO | {"signers": True}],
+    "no pattern": [PLAIN_TWO | {"rules": "a[b]"}],
+    "no text": [PLAIN_TWO | {"nodes": 7}],
+    "labels out of order": [PLAIN_TWO | {"labels": {"site": "lyon", "line": "2"}}],
+    "a label that is none": [PLAIN_TWO | {"labels": {"Site": "lyon"}}],
+    "a label of a number": [PLAIN_TWO | {"labels": {"site": 2}}],
+    "one field more": [PLAIN_TWO | {"x": 1}],
+    "one field less": [{"signers": 2}],
+    "too many": [PLAIN_TWO | {"rules": f"r{number:03}"} for number in range(THRESHOLDS_MAX + 1)],
+}
+
+
+@pytest.mark.parametrize("name", ALTERED)
+def test_a_changed_threshold_is_refused(name: str) -> None:
+    plain = json.loads(signed(2, thresholds=(TWO,)).text())
+    parse_list(json.dumps(plain))
+    changed = plain | {"thresholds": ALTERED[name]}
+    if ALTERED[name] is None:  # the coordinator takes it out
+        del changed["thresholds"]
+    with pytest.raises(SignerListError):
+        parse_list(json.dumps(changed))
+
+
+def test_thresholds_hold_for_what_matches_and_the_highest_counts() -> None:
+    lyon = {"site": "lyon", "line": "2", "x": "y"}
+    trust = trusting(signed(1, thresholds=(TWO, Threshold(3, rules="pump1"))))
+    here = trust.thresholds("node-a", lyon)
+    assert [needed_signers(here, rule) for rule in ("pump1", "pump2", "pump", "fan")] == [3, 2, 1, 1]
+    assert needed_signers(trust.thresholds("node-a", {"site": "lyon"}), "pump2") == 1, "all labels"
+    assert needed_signers(trust.thresholds("gate", lyon), "pump2") == 1
+    assert trusting().thresholds("node-a", lyon) == ()
 
 
 @given(data=st.data())

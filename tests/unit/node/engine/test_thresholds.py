@@ -11,6 +11,7 @@ import pytest
 
 from components.node_sim import SIGNER, NodeSim, program
 from eyeflow.node.control import InstallOutcome, InstallResult
+from eyeflow.node.engine.revocation import Revocation
 from eyeflow.node.engine.trust import Trust
 from eyeflow.node.run_key import active, candidate
 from eyeflow.node.store.types import PASSED, Wish
@@ -188,6 +189,57 @@ def test_what_a_crash_left_of_a_program_of_one_is_withheld(tmp_path: Path, neede
 
     run(first())
     run(second())
+
+
+@pytest.mark.parametrize("needed", [2, 1], ids=["", "control"])
+@pytest.mark.parametrize("how", ["revoked", "crash"])
+def test_what_an_older_program_of_one_has_to_send_is_withheld(tmp_path: Path, needed: int, how: str) -> None:
+    """The newer one, which two signed, goes on: its messages are sent."""
+
+    async def first() -> None:
+        sim = await started(tmp_path, 1, by_one(1))
+        sim.drivers["mqtt"].duration_s["mqtt.publish"] = 1.0 if how == "revoked" else 3600.0
+        for data in (by_one(1), by_both(2)):
+            assert (await sim.node.install(data, {}, "d2", 2)).code == ""
+            await sim.send("t", temp=1.0)
+            await sim.turns()
+        if how == "crash":
+            sim.crash()
+            return
+        sim.node.installer.trust = Trust(frozenset(KEYS), needed)
+        await sim.node.stop_distrusted()
+        await sim.advance(5 * SECOND)
+        sent.extend(args["payload"] for _, _, args in sim.drivers["mqtt"].acted)
+        await sim.stop()
+
+    async def second() -> None:
+        sim = await NodeSim.started(tmp_path, signers_min=needed)
+        await sim.advance(SECOND)
+        sent.extend(args["payload"] for _, _, args in sim.drivers["mqtt"].acted)
+        await sim.stop()
+
+    sent: list[object] = []
+    run(first())
+    if how == "crash":
+        run(second())
+    assert sent == (["2"] if needed == 2 else ["1", "2"])
+
+
+@pytest.mark.parametrize("revoked", [True, False], ids=["", "control"])
+def test_a_candidate_in_its_grace_is_not_promoted(tmp_path: Path, revoked: bool) -> None:
+    async def test() -> None:
+        sim = await started(tmp_path, 2, by_both(1))
+        sim.node.revocation = Revocation(sim.node.installer, sim.clock, 3600.0)
+        assert (await sim.node.stage(by_both(2), {}, "d2", 2)).code == ""
+        if revoked:
+            sim.node.trust([])
+        await sim.node.stop_distrusted()
+        assert candidate("pump") in sim.node.engine.core.rules, "it runs until the grace is over"
+        assert (await sim.node.promote("pump")).code == ("no_candidate" if revoked else "")
+        assert await acts(sim) == (["1"] if revoked else ["2"])
+        await sim.stop()
+
+    run(test())
 
 
 # --- the root's list says how many ------------------------------------------------------------------------------------
