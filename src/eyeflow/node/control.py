@@ -23,6 +23,10 @@ class InstallOutcome(Enum):
     REFUSED = "refused"
 
 
+DISTRUSTED = frozenset({"untrusted", "too_few_signers"})
+"""Codes of `InstallResult`: too few trusted keys have signed the program."""
+
+
 @dataclass(frozen=True, slots=True)
 class InstallResult:
     """The answer to an install. When refused, `code` is a stable word and `message`, `next_step` are for people.

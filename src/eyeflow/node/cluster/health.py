@@ -108,6 +108,12 @@ def foreign_of(held: Sequence[HeldProgram], manifest_version: int) -> frozenset[
     return frozenset(one.rule for one in held if one.manifest_version > manifest_version)
 
 
+def stop_of(held: Sequence[HeldProgram], entry: ManifestEntry) -> str:
+    """Return why the program that is wanted was stopped here, or will be; empty when it was not."""
+    wanted = (entry.rule, entry.slot, entry.program_id)
+    return next((one.refusal for one in held if (one.rule, one.slot, one.program_id) == wanted), "")
+
+
 def refusal_of(held: Sequence[HeldProgram], rule: str, slot: Slot) -> str:
     """Return why a program does not run or will be stopped."""
     found = (one.refusal for one in held if (one.rule, one.slot) == (rule, slot))

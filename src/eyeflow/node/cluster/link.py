@@ -34,12 +34,13 @@ from eyeflow.node.cluster.health import (
     installed_of,
     lost_of,
     refusal_of,
+    stop_of,
     swapped,
     terms_of,
     unwanted_of,
 )
 from eyeflow.node.cluster.membership import ANSWER_BYTES_MAX, JoinResult, Membership, http_client, tls_context
-from eyeflow.node.control import InstallOutcome, InstallResult, NodeControl
+from eyeflow.node.control import DISTRUSTED, InstallOutcome, InstallResult, NodeControl
 from eyeflow.node.io.ports import PortStatus
 from eyeflow.node.store.types import Wish
 from eyeflow.protocol.audit import decode_record, record_hash
@@ -382,9 +383,11 @@ class CoordinatorLink:
         if not _is_named(program, entry.program_id):
             return "another program came than was wanted"
         how = (dict(entry.params), *by)
-        if entry.slot is Slot.CANDIDATE:
-            return _refusal(await self._control.stage(program, *how, terms))
-        return _refusal(await self._control.install(program, *how, terms))
+        put = self._control.stage if entry.slot is Slot.CANDIDATE else self._control.install
+        result = await put(program, *how, terms)
+        # What it had run for, and until when, says more than that it is not trusted.
+        stopped = stop_of(self._control.held(), entry) if result.code in DISTRUSTED else ""
+        return stopped or _refusal(result)
 
     async def _tell(self, connection: ClientConnection, session: NodeSession) -> None:
         """Send the node's status at once after a change, and from time to time."""
