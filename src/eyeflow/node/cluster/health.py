@@ -93,11 +93,11 @@ def installed_of(held: Sequence[HeldProgram], manifest_version: int) -> frozense
     return frozenset(InstalledRule(one.rule, one.program_id, one.params, one.slot) for one in good)
 
 
-def lost_of(entries: Sequence[ManifestEntry], running: frozenset[InstalledRule], output: Apply) -> frozenset[str]:
+def lost_of(output: Apply, running: frozenset[InstalledRule]) -> frozenset[str]:
     """Return the wanted programs that ran when the manifest came, so that they were not fetched, and may not go on."""
     wanted = {
         one.program_id
-        for one in entries
+        for one in output.manifest.entries
         if InstalledRule(one.rule, one.program_id, one.params, one.slot) not in running
     }
     return frozenset(wanted - output.programs.keys() - output.missing)

@@ -283,7 +283,14 @@ class CoordinatorLink:
         return record_hash(found[0]) if found and decode_record(found[0]).seq == asked.seq else b""
 
     async def _applied(self, output: Apply, session: NodeSession) -> tuple[Output, ...]:
-        """Make the node run what the manifest says. The version is kept first: no crash lets an older manifest in."""
+        await self._accept(output)
+        # Somebody else may have signed it since this node got it: then the rule goes on.
+        if (lost := lost_of(output, self._installed())) and (again := session.fetch_again(output, lost)):
+            return again
+        return session.applied(await self._apply(output), self._installed())
+
+    async def _accept(self, output: Apply) -> None:
+        """Trust whom the manifest names. Its version is kept first: no crash lets an older manifest in."""
         manifest = output.manifest
         self._accepted = Accepted(manifest.version, output.digest)
         await asyncio.to_thread(self._membership.accept, self._accepted)
@@ -291,14 +298,9 @@ class CoordinatorLink:
         if self._on_signers is not None:
             self._on_signers(frozenset(manifest.signers))
             await self._control.stop_distrusted()
-        # Somebody else may have signed it since this node got it: then the rule goes on.
-        if (lost := lost_of(manifest.entries, self._installed(), output)) and (
-            again := session.fetch_again(output, lost)
-        ):
-            return again
-        return session.applied(await self._apply(output), self._installed())
 
     async def _apply(self, output: Apply) -> tuple[RuleResult, ...]:
+        """Make the node run what the manifest says."""
         manifest = output.manifest
         held = self._control.held()
         unwanted = unwanted_of(held, manifest.entries)

@@ -52,7 +52,11 @@ class Manifests:
         entries = tuple(ManifestEntry("counter", id_of(one), by, (), slot, trial=trial) for one, by, slot in wanted)
         manifest = WantedManifest("c" * 64, "sim", self.version, 1, entries)
         data = {id_of(one): rule(one) for one, _ in programs}
-        return await self.link._apply(Apply(manifest, random.randbytes(32), data, frozenset()))
+        return await self.apply(Apply(manifest, random.randbytes(32), data, frozenset()))
+
+    async def apply(self, output: Apply) -> Sequence[RuleResult]:
+        await self.link._accept(output)
+        return await self.link._apply(output)
 
     async def active(self, number: int, deployment: str) -> RuleResult:
         """Want one program, and let an event run on it."""
@@ -297,7 +301,7 @@ def test_the_share_of_a_candidate_follows_its_manifest(tmp_path: Path) -> None:
             )
             manifest = WantedManifest("c" * 64, "sim", manifests.version, 1, entries)
             data = {id_of(one): rule(one) for one in (1, 2)}
-            results = await manifests.link._apply(Apply(manifest, random.randbytes(32), data, frozenset()))
+            results = await manifests.apply(Apply(manifest, random.randbytes(32), data, frozenset()))
             assert {one.state for one in results} == {RuleState.INSTALLED}
             shown = manifests.sim.rule("counter", "candidate")
             assert (shown["share"], shown["keyless"]) == (share, keyless)
