@@ -14,11 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.base.machine import Machine
 from eyeflow.client.log_check import Checked, SeenHeads, check_log
 from eyeflow.coordinator import openapi
 from eyeflow.coordinator.store.facts import LogEntry
-from eyeflow.coordinator.store.sqlite_file import SqliteFile
 from eyeflow.coordinator.tls import init_tls
 from eyeflow.protocol.coordinator_log import ZERO_HASH, Entry, Head, LogError, SignedHead, follow, head_bytes
 from eyeflow.protocol.identity import Identity
@@ -26,7 +24,6 @@ from eyeflow.protocol.signer_list import make_list
 from eyeflow.rollout.deployment import DeploymentState, Pause, Target, Wanted
 from eyeflow.rollout.stepwise import APPROVAL
 
-from .store.test_migrations import VERSION_1, written
 from .test_api import certificate_body
 from .test_credentials import everything
 
@@ -194,20 +191,6 @@ def test_one_who_chains_the_log_anew_cannot_sign_it_and_the_coordinator_does_not
     full.tick()
     assert check(full, tmp_path / "new user").head, "who has the store and its key can sign another log"
     assert "was seen at the last check" in refused(full, tmp_path / "seen"), "but not unsay what users have seen"
-
-
-def test_entries_from_before_the_chain_are_chained_once(tmp_path: Path) -> None:
-    script = VERSION_1.read_text() + "".join(
-        f"INSERT INTO log(time_us, actor, action, subject, detail) VALUES({number}, 'a', 'b', 'c', '{number}');"
-        for number in range(3)
-    )
-    file = SqliteFile(written(tmp_path / "store.sqlite", script), Machine())
-    (outcome,) = file.commit([lambda writing: writing.add_log_entry(LogEntry(9, "x", "y", "z"))])
-    assert outcome.error is None
-    entries = file.read(lambda reading: reading.log_after(0, 100))
-    assert follow(None, entries, {}) == file.read(lambda reading: reading.log_head())
-    assert entries[-1].detail == "" and entries[0].prev == ZERO_HASH and len(entries) >= 4
-    file.close()
 
 
 def signer_list(version: int) -> Any:
