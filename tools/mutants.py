@@ -42,7 +42,7 @@ FOUND = {1, 3, 24, 36, 152, 255, -24, -11, -9}
 """mutmut's exit codes of a mutant that a test found: one failed, the process died, or it had to be ended."""
 UNTESTED = {5, 33}
 SQL = re.compile(
-    r"\s*(SELECT|INSERT|UPDATE|DELETE|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|FROM|WHERE|AND|ORDER|PRAGMA)\b"
+    r"\s*(SELECT|INSERT|UPDATE|DELETE|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|FROM|WHERE|AND|ORDER|PRAGMA|VACUUM)\b"
 )
 VALUE = re.compile(r"'[^']*'")
 MARK = re.compile(r"(.+)__mutmut_(orig|\d+)$")
@@ -100,6 +100,10 @@ def main() -> int:
                 continue
             _look_again(part, settings)
         mutants = list(_mutants(part, settings))
+        if not mutants:
+            print(f"{part}: it was not run here yet: its row stays as it was", file=sys.stderr)
+            is_good = False
+            continue
         counts, living = _judge(part, mutants, settings)
         rows[part] = counts
         print(f"{part}: {counts.mutants} mutants, {counts.open} open")
@@ -263,15 +267,25 @@ def _is_text(before: ast.AST, after: ast.AST, text: dict[str, list[str]]) -> boo
 
 
 def _is_sql_case(before: ast.AST, after: ast.AST) -> bool:
-    """Return whether only the case of SQL's words and names differs, which means nothing in SQL; values keep theirs."""
+    """Return whether only the case of SQL's words and names differs, which means nothing in SQL; values keep theirs.
+
+    What is given to `pragma` is SQL as well: names, and values that are words of SQLite.
+    """
     old, new = _strings(before), _strings(after)
+    pragmas = {one for call in ast.walk(before) if _is_pragma(call) for one in _strings(call)}
     changed = (
         [(one, other) for one, other in zip(old, new, strict=True) if one != other] if len(old) == len(new) else []
     )
     return len(changed) == 1 and all(
-        SQL.match(one) and one.lower() == other.lower() and VALUE.findall(one) == VALUE.findall(other)
+        (SQL.match(one) or one in pragmas)
+        and one.lower() == other.lower()
+        and VALUE.findall(one) == VALUE.findall(other)
         for one, other in changed
     )
+
+
+def _is_pragma(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and _called(node) == "pragma"
 
 
 def _strings(tree: ast.AST) -> list[str]:

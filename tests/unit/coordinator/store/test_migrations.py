@@ -77,7 +77,7 @@ def test_other_files_are_refused_and_stay_as_they_are(tmp_path: Path, script: st
     with pytest.raises(EyeflowError) as error:
         SqliteFile(path, Machine())
     assert path.read_bytes() == before
-    assert error.value.code == "store_version"
+    assert error.value.code == "store_version" and str(path) in error.value.message
     assert cause in error.value.cause and next_step in error.value.next_step
     db = apsw.Connection(str(path))
     assert len(list(db.execute("SELECT name FROM sqlite_schema"))) == 1
