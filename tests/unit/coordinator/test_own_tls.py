@@ -33,10 +33,6 @@ from eyeflow.protocol.certificates import Authority, Request
 
 from .test_security import proof_of
 
-# Both ends live in one loop here. When it ends, a connection may still be saying goodbye: TLS takes a round trip for it,
-# and then its transport says that nobody closed it. The real processes have a loop each, and end it with their process.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 DAY_S = 86_400
 DAY_US = DAY_S * 1_000_000
 
@@ -46,6 +42,15 @@ def collected() -> Iterator[None]:
     """What is left is collected here, where it is expected, and not within a test of others."""
     yield
     gc.collect()
+
+
+async def all_said_goodbye() -> bool:
+    """Whether no connection of this loop is open: TLS takes a round trip to close one, and both ends live here.
+
+    A transport that outlives its loop says that nobody closed it.
+    """
+    transports = asyncio.get_running_loop()._transports  # type: ignore[attr-defined]
+    return all(one._sock is None for one in list(transports.values()))
 
 
 class Plant:
@@ -78,6 +83,7 @@ class Plant:
         finally:
             stop.set()
             await serving
+            await self.make.until(all_said_goodbye, "every connection is closed")
 
     async def join_token(self, client: httpx.AsyncClient) -> str:
         return str((await client.post("/api/nodes/join-tokens", json={})).json()["token"])

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,24 +17,9 @@ from eyeflow.node.run_key import active
 from eyeflow.node.store.types import Batch, BufferLimits, Committed, OnFull
 from eyeflow.protocol.audit import verify_chain
 from eyeflow.protocol.audit_bodies import ExecutionBody, RejectedBody, StartBody
+from unit.node.engine.rules import TELLER, S, run
 
-S = 1_000_000
 MB = 1024 * 1024
-
-COUNTER = """
-rule counter {
-    version "1.0.0"
-    record Reading { temp: float }
-    state n: int = 0
-    on mqtt "t" as r: Reading
-    n = n + 1
-    log.info("{n}")
-}
-"""
-
-
-def run(test: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(test)
 
 
 async def until_blocked(sim: NodeSim) -> asyncio.Task[None]:
@@ -60,7 +43,7 @@ async def until_done(sim: NodeSim, task: asyncio.Task[None]) -> None:
 @pytest.mark.parametrize("switch", ["full", "write_errors", "sync_errors"])
 def test_what_cannot_be_recorded_is_not_acknowledged_and_does_not_act(tmp_path: Path, switch: str) -> None:
     async def test(vfs: str) -> None:
-        sim = await NodeSim.started(tmp_path, COUNTER, vfs=vfs)
+        sim = await NodeSim.started(tmp_path, TELLER, vfs=vfs)
         await sim.send("t", temp=1.0)
         await sim.turns()
         setattr(disk, switch, True)
@@ -93,7 +76,7 @@ def test_a_node_without_events_sees_by_itself_that_its_disk_works_again(tmp_path
     async def test(vfs: str) -> None:
         sim = await NodeSim.started(tmp_path, vfs=vfs)
         disk.write_errors = True
-        assert (await sim.install(COUNTER)).outcome is InstallOutcome.REFUSED
+        assert (await sim.install(TELLER)).outcome is InstallOutcome.REFUSED
         running = asyncio.ensure_future(sim.node.engine.run())
         for still_fails in (True, True, False):
             disk.write_errors = still_fails
@@ -114,7 +97,7 @@ def test_the_named_setting_lets_rules_act_without_a_record(tmp_path: Path) -> No
     offline = OfflineConfig(durability=Durability.NONE_ON_FULL_DISK)
 
     async def test(vfs: str) -> None:
-        sim = await NodeSim.started(tmp_path, COUNTER, vfs=vfs, offline=offline)
+        sim = await NodeSim.started(tmp_path, TELLER, vfs=vfs, offline=offline)
         disk.full = True
         for _ in range(5):
             await sim.send("t", temp=1.0)
@@ -145,7 +128,7 @@ def test_what_rules_remember_of_unrecorded_executions_is_kept_once_the_disk_is_b
     offline = OfflineConfig(durability=Durability.NONE_ON_FULL_DISK)
 
     async def test(vfs: str) -> None:
-        sim = await NodeSim.started(tmp_path, COUNTER, vfs=vfs, offline=offline)
+        sim = await NodeSim.started(tmp_path, TELLER, vfs=vfs, offline=offline)
         disk.full = True
         for _ in range(3):
             await sim.send("t", temp=1.0)
@@ -166,7 +149,7 @@ def test_a_clock_that_is_set_back_does_not_put_the_disk_off(tmp_path: Path) -> N
     offline = OfflineConfig(durability=Durability.NONE_ON_FULL_DISK)
 
     async def test(vfs: str) -> None:
-        sim = await NodeSim.started(tmp_path, COUNTER, vfs=vfs, offline=offline)
+        sim = await NodeSim.started(tmp_path, TELLER, vfs=vfs, offline=offline)
         disk.full = True
         await sim.send("t", temp=1.0)
         await sim.turns()
@@ -183,15 +166,15 @@ def test_a_clock_that_is_set_back_does_not_put_the_disk_off(tmp_path: Path) -> N
 
 def test_an_install_on_a_full_disk_is_refused_and_the_old_program_runs_on(tmp_path: Path) -> None:
     async def test(vfs: str) -> None:
-        sim = await NodeSim.started(tmp_path, COUNTER, vfs=vfs)
+        sim = await NodeSim.started(tmp_path, TELLER, vfs=vfs)
         disk.full = True
-        result = await sim.install(COUNTER.replace("1.0.0", "2.0.0"), 2)
+        result = await sim.install(TELLER.replace("1.0.0", "2.0.0"), 2)
         assert (result.outcome, result.code) == (InstallOutcome.REFUSED, "storage")
         disk.full = False
         await sim.send("t", temp=1.0)
         await sim.turns()
         assert sim.rule("counter")["version"] == "1.0.0" and sim.done == 1
-        assert (await sim.install(COUNTER.replace("1.0.0", "2.0.0"), 2)).outcome is InstallOutcome.INSTALLED
+        assert (await sim.install(TELLER.replace("1.0.0", "2.0.0"), 2)).outcome is InstallOutcome.INSTALLED
         await sim.stop()
 
     with registered_disk("engine-install") as disk:
@@ -200,7 +183,7 @@ def test_an_install_on_a_full_disk_is_refused_and_the_old_program_runs_on(tmp_pa
 
 def test_a_node_stops_also_while_the_disk_refuses(tmp_path: Path) -> None:
     async def test(vfs: str) -> None:
-        sim = await NodeSim.started(tmp_path, COUNTER, vfs=vfs)
+        sim = await NodeSim.started(tmp_path, TELLER, vfs=vfs)
         engine = asyncio.ensure_future(sim.node.engine.run())
         await asyncio.sleep(0)
         disk.full = True
@@ -225,7 +208,7 @@ def test_a_disk_that_refuses_in_the_moment_of_the_stop_ends_the_engine_in_good_o
     """An error of the engine's task would end the node with a traceback, and its actions without their grace."""
 
     async def test(vfs: str) -> None:
-        sim = await NodeSim.started(tmp_path, COUNTER, vfs=vfs)
+        sim = await NodeSim.started(tmp_path, TELLER, vfs=vfs)
         commit = sim.store.commit
 
         def refused(batch: Batch) -> Committed:
@@ -249,7 +232,7 @@ def test_at_the_size_bound_the_oldest_go_and_the_rules_never_notice(tmp_path: Pa
     offline = OfflineConfig(BufferLimits(4 * MB, 10**18))
 
     async def test() -> None:
-        sim = await NodeSim.started(tmp_path, COUNTER, offline=offline)
+        sim = await NodeSim.started(tmp_path, TELLER, offline=offline)
         sent = 0
         while sim.store.counters.gaps < 2:
             for _ in range(500):
@@ -269,7 +252,7 @@ def test_reject_new_refuses_events_until_there_is_room(tmp_path: Path) -> None:
     offline = OfflineConfig(BufferLimits(4 * MB, 3600 * S, OnFull.REJECT_NEW))
 
     async def test() -> None:
-        sim = await NodeSim.started(tmp_path, COUNTER, offline=offline)
+        sim = await NodeSim.started(tmp_path, TELLER, offline=offline)
         task = asyncio.ensure_future(asyncio.sleep(0))
         sent = 0
         while sim.node.engine.disk.problem is None:
@@ -305,7 +288,7 @@ def test_at_a_start_on_a_disk_that_refuses_rules_act_if_the_setting_says_so(tmp_
     offline = OfflineConfig(durability=Durability.NONE_ON_FULL_DISK)
 
     async def test(vfs: str) -> None:
-        sim = await NodeSim.started(tmp_path, COUNTER, offline=offline)
+        sim = await NodeSim.started(tmp_path, TELLER, offline=offline)
         await sim.send("t", temp=1.0)
         await sim.turns()
         await sim.stop()
@@ -332,7 +315,7 @@ def test_at_a_start_on_a_disk_that_refuses_rules_act_if_the_setting_says_so(tmp_
 
 def test_control_at_a_start_on_a_disk_that_refuses_full_durability_waits(tmp_path: Path) -> None:
     async def test(vfs: str) -> None:
-        await (await NodeSim.started(tmp_path, COUNTER)).stop()
+        await (await NodeSim.started(tmp_path, TELLER)).stop()
         disk.full = True
         sim = await NodeSim.started(tmp_path, vfs=vfs, free_bytes=disk.free_bytes)
         await sim.send("t", temp=1.0)
@@ -352,7 +335,7 @@ def test_a_disk_that_no_call_reaches_is_borne_with(tmp_path: Path) -> None:
     """Remounted read-only, ext4 refuses writes as an SQLite error and everything else as an OSError."""
 
     async def test(vfs: str) -> None:
-        sim = await NodeSim.started(tmp_path, COUNTER, vfs=vfs, free_bytes=disk.free_bytes)
+        sim = await NodeSim.started(tmp_path, TELLER, vfs=vfs, free_bytes=disk.free_bytes)
         disk.dead = disk.write_errors = True
         await sim.send("t", temp=1.0)
         task = await until_blocked(sim)
@@ -377,7 +360,7 @@ def test_a_store_that_is_damaged_while_the_node_runs_is_called_damaged(tmp_path:
     offline = OfflineConfig(durability=Durability.NONE_ON_FULL_DISK)
 
     async def test() -> None:
-        sim = await NodeSim.started(tmp_path, COUNTER, offline=offline)
+        sim = await NodeSim.started(tmp_path, TELLER, offline=offline)
         await sim.send("t", temp=1.0)
         await sim.turns()
         sim.store.recover()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +20,10 @@ from eyeflow.node.store.types import StorageError
 from eyeflow.protocol.audit import decode_record, verify_chain
 from eyeflow.protocol.audit_bodies import ExecutionBody
 from eyeflow.svm.signing import public_key_of, sign_program
+from unit.node.engine.rules import TELLER, S, run
 
-S = 1_000_000
 OTHER = bytes(range(100, 132))
 MB = 1024 * 1024
-
-COUNTER = """
-rule counter {
-    version "1.0.0"
-    record Reading { temp: float }
-    state n: int = 0
-    on mqtt "t" as r: Reading
-    n = n + 1
-    log.info("{n}")
-}
-"""
-
-
-def run(test: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(test)
 
 
 async def settle(sim: NodeSim, duration_us: int = 0) -> None:
@@ -52,9 +36,9 @@ async def settle(sim: NodeSim, duration_us: int = 0) -> None:
 async def install_in_doubt_then_event(path: Path, name: str) -> tuple[int, list[ExecutionBody], bool]:
     """Return how many events were acknowledged, the executions that are recorded, and whether the chain holds."""
     with registered_disk(name) as disk:
-        sim = await NodeSim.started(path, COUNTER, vfs=disk.name)
+        sim = await NodeSim.started(path, TELLER, vfs=disk.name)
         disk.sync_errors = True
-        result = await sim.install(COUNTER.replace("1.0.0", "2.0.0"), 2)
+        result = await sim.install(TELLER.replace("1.0.0", "2.0.0"), 2)
         assert (result.outcome, result.code) == (InstallOutcome.REFUSED, "storage_unknown")
         await sim.send("t", temp=1.0)
         turn = asyncio.ensure_future(sim.node.engine.turn())
@@ -108,7 +92,7 @@ def test_what_acted_without_a_record_and_was_written_after_all_is_not_performed_
     offline = OfflineConfig(durability=Durability.NONE_ON_FULL_DISK)
 
     async def test(vfs: str) -> None:
-        sim = await NodeSim.started(tmp_path, COUNTER, vfs=vfs, offline=offline)
+        sim = await NodeSim.started(tmp_path, TELLER, vfs=vfs, offline=offline)
         for works in (False, False, True):
             disk.sync_errors = not works
             sim.clock.move(sim.clock.time_us + 60 * S)
@@ -168,7 +152,7 @@ def test_what_waits_for_the_disk_when_the_node_stops_is_performed_at_the_next_st
 
 # --- a change whose commit failed ------------------------------------------------------------------------------------
 
-NEWER = COUNTER.replace("1.0.0", "2.0.0")
+NEWER = TELLER.replace("1.0.0", "2.0.0")
 Held = tuple[dict[str, tuple[str, int]], list[str]]
 
 
@@ -186,7 +170,7 @@ async def changed(sim: NodeSim, change: str) -> str:
         except StorageError as error:
             return error.code
         return ""
-    data = program(NEWER if change == "update" else COUNTER)
+    data = program(NEWER if change == "update" else TELLER)
     if change == "sign":
         data = sign_program(data, OTHER)
     return (await sim.node.install(data, {}, "d", 2)).code
@@ -194,7 +178,7 @@ async def changed(sim: NodeSim, change: str) -> str:
 
 async def before(path: Path, change: str, vfs: str) -> tuple[NodeSim, Held]:
     (path / "data").mkdir()
-    sim = await NodeSim.started(path / "data", *([] if change == "first" else [COUNTER]), vfs=vfs)
+    sim = await NodeSim.started(path / "data", *([] if change == "first" else [TELLER]), vfs=vfs)
     sim.node.trust([public_key_of(OTHER)])
     if change != "first":
         await sim.send("t", temp=1.0)
@@ -247,7 +231,7 @@ def test_a_change_of_which_nobody_knows_is_undone_once_the_disk_is_back(tmp_path
         assert held(sim) == old
         disk.sync_errors = False
         sim.clock.move(sim.clock.time_us + 60 * S)
-        assert (await sim.install(COUNTER.replace("counter", "other"), 1)).code == ""
+        assert (await sim.install(TELLER.replace("counter", "other"), 1)).code == ""
         assert (await sim.node.remove("other")) and held(sim) == old
         assert await after_a_restart(sim) == old
 
@@ -263,7 +247,7 @@ async def acknowledged_after_unmount(path: Path, name: str) -> tuple[int, str]:
     away = path.with_name(path.name + "-away")
     away.mkdir()
     with registered_disk(name) as disk:
-        sim = await NodeSim.started(path, COUNTER, vfs=disk.name)
+        sim = await NodeSim.started(path, TELLER, vfs=disk.name)
         disk.write_errors = True
         await sim.send("t", temp=1.0)
         turn = asyncio.ensure_future(sim.node.engine.turn())
@@ -301,7 +285,7 @@ def test_a_node_whose_disk_went_away_begins_no_new_store_below_its_mount_point(t
 @pytest.mark.parametrize("other", ["empty", "new"])
 def test_another_store_in_the_place_of_the_own_one_is_not_written(tmp_path: Path, other: str) -> None:
     async def test(vfs: str) -> None:
-        sim = await NodeSim.started(tmp_path, COUNTER, vfs=vfs)
+        sim = await NodeSim.started(tmp_path, TELLER, vfs=vfs)
         disk.write_errors = True
         await sim.send("t", temp=1.0)
         turn = asyncio.ensure_future(sim.node.engine.turn())

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,39 +20,7 @@ from eyeflow.protocol.audit_bodies import (
     ExecutionBody,
     RejectedBody,
 )
-
-S = 1_000_000
-
-COUNTER = """
-rule counter {
-    version "1.0.0"
-    record Reading { temp: float }
-    state n: int = 0
-    on mqtt "t" as r: Reading
-    n = n + 1
-    if r.temp > 80.0 { log.info("hot {n}") }
-}
-"""
-
-RELAY = """
-rule relay {
-    version "1.0.0"
-    pin RELAY: output
-    record Reading { temp: float }
-    on mqtt "t" as r: Reading
-    if r.temp > 80.0 { gpio.set_pin(RELAY, HIGH) } else { gpio.set_pin(RELAY, LOW) }
-}
-"""
-
-
-def run(test: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(test)
-
-
-def rule(name: str, body: str, *, priority: str = "normal", on: str = 'mqtt "t" as r: Reading', head: str = "") -> str:
-    record = "record Reading { temp: float }" if "Reading" in on else ""
-    return f'rule {name} {{\n version "1.0.0"\n priority {priority}\n {record}\n {head}\n on {on}\n {body}\n}}\n'
-
+from unit.node.engine.rules import COUNTER, EMITTER, LISTENER, RELAY, S, rule, run
 
 # --- events, executions, records ---------------------------------------------------------------------------------
 
@@ -273,32 +239,6 @@ def test_rules_of_one_level_take_turns(tmp_path: Path) -> None:
 
 
 # --- the local bus -----------------------------------------------------------------------------------------------
-
-EMITTER = """
-rule emitter {
-    version "1.0.0"
-    enum Mode { OFF, ON }
-    record Reading { temp: float }
-    on mqtt "t" as r: Reading
-    emit seen(temp: r.temp, mode: ON, wait: 1500ms, name: "boiler")
-}
-"""
-LISTENER = """
-rule listener {
-    version "1.0.0"
-    enum Mode { OFF, ON }
-    record Seen { temp: float
-        mode: Mode
-        wait: duration
-        name: text(16) }
-    state seen: Mode = OFF
-    state wait: duration = 0s
-    on event "seen" as s: Seen
-    seen = s.mode
-    wait = s.wait
-    log.info("{s.name} {s.temp:1}")
-}
-"""
 
 
 def test_emitted_events_reach_the_rules_that_listen(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +16,7 @@ from eyeflow.protocol.audit_bodies import (
     ExecutionBody,
     RejectedBody,
 )
-
-COUNTER = """
-rule counter {
-    version "1.0.0"
-    record Reading { temp: float }
-    state n: int = 0
-    on mqtt "t" as r: Reading
-    n = n + 1
-    if r.temp > 80.0 { log.info("hot {n}") }
-}
-"""
-
-
-def run(test: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(test)
-
+from unit.node.engine.rules import COUNTER, run
 
 MODEL = """
 rule triage {
