@@ -74,14 +74,15 @@ def few(strategy: st.SearchStrategy[object]) -> st.SearchStrategy[list[object]]:
 
 @st.composite
 def batches(draw: st.DrawFn) -> Batch:
-    pending = draw(st.lists(st.tuples(keys, ids, naturals, st.lists(values, max_size=3), int64, naturals), max_size=2))
+    action = st.tuples(keys, ids, naturals, st.lists(values, max_size=3), int64, naturals, st.none() | texts)
+    pending = draw(st.lists(action, max_size=2))
     return Batch(
         drafts=[Draft(1, StopBody("x")), Draft(2, StopBody("y"))],
         states=draw(few(states)),  # type: ignore[arg-type]
         put_evidence=draw(few(evidence)),  # type: ignore[arg-type]
         pending=[
-            PendingRow(number % 2, number, key, program_id, site, tuple(args), time_us, hops)
-            for number, (key, program_id, site, args, time_us, hops) in enumerate(pending)
+            PendingRow(number % 2, number, key, program_id, site, tuple(args), time_us, hops, event_key)
+            for number, (key, program_id, site, args, time_us, hops, event_key) in enumerate(pending)
         ],
         finished=draw(st.lists(st.tuples(st.integers(1, 8), st.integers(0, 1)), max_size=3)),
         put_slots=draw(few(slot_rows)),  # type: ignore[arg-type]
