@@ -28,7 +28,11 @@ def health_of(state: Mapping[str, object]) -> tuple[Health, ...]:
     """Return one record for each program that runs and each port of `NodeControl.status()`."""
     rules = [_health(HealthKind.RULE, one) for one in _items(state.get("rules"))]
     ports = [_health(HealthKind.PORT, one) for key in ("sources", "drivers", "ports") for one in _items(state.get(key))]
-    return tuple(rules + ports + _store_health(state.get("store")))
+    return tuple(rules + ports + _store_health(state.get("store")) + _machine_health(state.get("machine")))
+
+
+def _machine_health(use: object) -> list[Health]:
+    return [_health(HealthKind.PORT, {"name": "machine", "counters": use})] if use else []
 
 
 def _store_health(store: object) -> list[Health]:

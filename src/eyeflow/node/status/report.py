@@ -82,6 +82,7 @@ def node_status(node: Reported) -> dict[str, object]:
         "drivers": [_port(name, driver.status) for name, driver in sorted(node.world.drivers.items())],
         "store": _store(node),
         "audit": _audit(node),
+        "machine": node.world.use(),
         "resources": node.engine.arbiter.as_dict(),
         "actions_waiting": node.engine.actions.waiting,
     }
@@ -157,6 +158,7 @@ def _trial(trial: Trial | None) -> dict[str, object] | None:
         "failures_max": trial.failures_max,
         "starts_max": trial.starts_max,
         "rollback": trial.rollback,
+        "judges": trial.judges,
     }
 
 
