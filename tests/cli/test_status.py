@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from pathlib import Path
 
@@ -57,6 +58,12 @@ def test_a_failed_port_a_refusal_and_a_removed_rule(
         listens = f"port http  failed  cannot listen for webhooks on 127.0.0.1:{port}: "
         until(lambda: listens in eyeflow("status").out, "the webhooks that cannot listen are shown")
         assert listens in eyeflow("nodes", "show", "node-a").out
+
+        # How busy its machine is.
+        until(lambda: re.search(r"^node-a .* \d+ % +[1-9]\d* % ", eyeflow("status").out, re.M), "it is in the table")
+        told = r"machine  processor \d+ %, memory \d+ % of [\d.]+ GiB, of which the node has [1-9]\d* MiB"
+        assert re.search(told, eyeflow("nodes", "show", "node-a").out)
+        assert "memory_bytes" not in eyeflow("status").out
 
         row = eyeflow("nodes").out.splitlines()[1]
         assert row.startswith("node-a  connected") and row in eyeflow("nodes", "show", "node-a").out

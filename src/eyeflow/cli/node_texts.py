@@ -68,6 +68,25 @@ def rules(node: Json) -> str:
     return ", ".join(names) or "-" if len(names) <= RULES_NAMED_MAX else f"{len(names)} rules"
 
 
+def processor(node: Json) -> str:
+    """Return the share of its machine's processors that is busy."""
+    use = _machine(node)
+    return f"{use['processor_hundredths'] / 100:.0f} %" if use else "-"
+
+
+def memory(node: Json) -> str:
+    """Return the share of its machine's memory that is in use."""
+    use = _machine(node)
+    return f"{100 * use['memory_used_bytes'] / use['memory_bytes']:.0f} %" if use else "-"
+
+
+def _machine(node: Json) -> dict[str, int]:
+    """Return how busy a node's machine is; nothing of one that is not heard, or does not tell."""
+    parts = (part["counters"] for part in node["health"] if (part["kind"], part["name"]) == ("port", "machine"))
+    use = next(parts, {})
+    return use if use.get("memory_bytes") and node["connected"] and not is_unheard(node) else {}
+
+
 def rate(value: float | None) -> str:
     """Return a number for each minute."""
     return "-" if value is None else f"{value:,.0f}"
@@ -97,6 +116,10 @@ def say_node(node: Json) -> None:
     for part in node["health"]:
         if part["slot"] != "active" or part["name"] in active:
             _say_part(part)
+    if use := _machine(node):
+        own = use["own_memory_bytes"] / 2**20
+        memory_ = f"{memory(node)} of {use['memory_bytes'] / 2**30:.1f} GiB"
+        say(f"  machine  processor {processor(node)}, memory {memory_}, of which the node has {own:.0f} MiB")
 
 
 def _say_rule(rule: Json, part: Json | None) -> None:
@@ -109,6 +132,8 @@ def _say_rule(rule: Json, part: Json | None) -> None:
 
 def _say_part(part: Json) -> None:
     """Say how a port, a candidate or a rule of nobody's does, if there is something to tell."""
+    if part["name"] == "machine":
+        return
     doing = _doing(part)
     if doing or part["state"] == "failed":
         slot = f" ({part['slot']})" if part["slot"] else ""

@@ -27,7 +27,7 @@ DETAILED_MAX = 10
 LOOK_S = 2.0
 REST = 5
 """`--watch` rests at least this many times as long as an answer took: a big cluster is asked less often."""
-HEADERS = ["NODE", "STATE", "SINCE", "RULES", "EXEC/MIN", "ERRORS/MIN", "WAITING", "PENDING"]
+HEADERS = ["NODE", "STATE", "SINCE", "CPU", "MEMORY", "RULES", "EXEC/MIN", "ERRORS/MIN", "WAITING", "PENDING"]
 
 
 class Filter(Enum):
@@ -141,7 +141,8 @@ def headline(cluster: Json) -> str:
 def _row(node: Json) -> list[str]:
     rates = [texts.rate(node["executionsPerMinute"]), texts.rate(node["errorsPerMinute"])]
     numbers = [str(texts.waiting(node) or "-"), str(texts.pending(node) or "-")]
-    return [node["name"], texts.state(node), texts.since(node), texts.rules(node), *rates, *numbers]
+    use = [texts.processor(node), texts.memory(node)]
+    return [node["name"], texts.state(node), texts.since(node), *use, texts.rules(node), *rates, *numbers]
 
 
 def _cut(nodes: list[Json], page: int, limit: int | None) -> list[Json]:
