@@ -83,7 +83,7 @@ def memory(node: Json) -> str:
 def _machine(node: Json) -> dict[str, int]:
     """Return how busy a node's machine is; nothing of one that is not heard, or does not tell."""
     parts = (part["counters"] for part in node["health"] if (part["kind"], part["name"]) == ("port", "machine"))
-    use = next(parts, {})
+    use: dict[str, int] = next(parts, {})
     return use if use.get("memory_bytes") and node["connected"] and not is_unheard(node) else {}
 
 
