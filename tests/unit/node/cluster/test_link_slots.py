@@ -170,6 +170,7 @@ def test_a_program_is_on_trial_until_its_manifest_says_that_it_passed(tmp_path: 
             "failures_max": 500,
             "starts_max": 3,
             "rollback": True,
+            "judges": 1,
         }
         longer = replace(TRIAL, observe_s=90)
         await manifests.want((2, Slot.ACTIVE), trial=longer)
