@@ -306,11 +306,11 @@ take_back_deployment = _steering(Deployments.take_back, "Take back a deployment 
 
 async def retry_deployment(hub: Hub, call: Call) -> Reply:
     """Start a deployment that has ended again, as a new one: the same programs on the same nodes."""
-    identity, linked = call.path["id"], frozenset(hub.links)
+    identity = call.path["id"]
     old = await hub.store.read(lambda reading: found_deployment(reading, identity))
     evidence = hub.nodes.evidence_of(frozenset(old.rules))
     with _manifests_fit():
-        deployment = await hub.deployments.retry(identity, hub.clock(), call.actor.name, linked, evidence)
+        deployment = await hub.deployments.retry(identity, hub.clock(), call.actor.name, hub.linked, evidence)
     return _begun(await _deployment(hub, deployment.id))
 
 
@@ -368,9 +368,7 @@ async def _deploy(hub: Hub, call: Call, changes: Sequence[Mapping[str, Any]]) ->
 
     evidence = hub.nodes.evidence_of(frozenset(draft.rules))
     with _manifests_fit():
-        deployment = await hub.deployments.deploy(
-            draft, hub.clock(), call.actor.name, check, frozenset(hub.links), evidence
-        )
+        deployment = await hub.deployments.deploy(draft, hub.clock(), call.actor.name, check, hub.linked, evidence)
     if deployment is None:
         return Reply(200, {"unchanged": sorted(change["rule"] for change in changes)})
     return _begun(await _deployment(hub, deployment.id))

@@ -37,6 +37,8 @@ from eyeflow.rollout.progress import Report
 from eyeflow.rollout.stepwise import APPROVAL
 from eyeflow.rollout.wanting import is_same
 
+Linked = Callable[[Reading], frozenset[str]]
+"""Tells which nodes have a link, at any coordinator of the cluster, at the moment of a step."""
 CHANGES_READ_MAX = 1_000
 """Changes of the feed that one step lets follow: as many rows as it may touch before others get their turn."""
 READER = "deployments"
@@ -58,12 +60,12 @@ class Deployments:
         now_us: int,
         actor: str,
         check: Callable[[Reading], None] = lambda reading: None,
-        linked: frozenset[str] = frozenset(),
+        linked: Linked = lambda reading: frozenset(),
         evidence: Sequence[EvidenceRow] = (),
     ) -> Awaitable[Deployment | None]:
         """Start a deployment; open deployments that bring one of its rules to one of its nodes are superseded.
 
-        `check` runs first, in the same transaction. `linked` are the nodes that have a link, `evidence` is what nodes
+        `check` runs first, in the same transaction. `linked` tells who has a link, `evidence` is what nodes
         told last of the rules: how the programs did that it replaces. Returns None when nothing is left to change.
         Raises Problem for unknown nodes, for nodes without room and for nodes that cannot run it.
         """
@@ -87,14 +89,14 @@ class Deployments:
         draft: Draft,
         drawn_up: Deployment,
         names: tuple[str, ...],
-        linked: frozenset[str],
+        linked: Linked,
         evidence: Sequence[EvidenceRow],
     ) -> Deployment:
         check_fitness(writing, names, draft.program_ids, draft.strategy, draft.where.nodes or ())
         drawn_up = under_policy(writing, names, drawn_up)
         with self._acting(writing, drawn_up.created_us, is_asked=True) as acting:
             writing.record_evidence(evidence)
-            return acting.start(drawn_up, names, linked)
+            return acting.start(drawn_up, names, linked(writing))
 
     def cancel(self, deployment_id: str, now_us: int, actor: str) -> Awaitable[Deployment]:
         """End a deployment early: its nodes go back to their last known good. Raises Problem when it has ended."""
@@ -180,7 +182,7 @@ class Deployments:
         deployment_id: str,
         now_us: int,
         actor: str,
-        linked: frozenset[str] = frozenset(),
+        linked: Linked = lambda reading: frozenset(),
         evidence: Sequence[EvidenceRow] = (),
     ) -> Awaitable[Deployment]:
         """Start a deployment that has ended again: the same programs, on those of its nodes that are still here.

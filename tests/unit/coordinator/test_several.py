@@ -161,6 +161,34 @@ def test_nodes_of_two_coordinators_get_one_deployment_from_either(several: Sever
     run(several, scenario)
 
 
+def test_no_node_counts_as_away_whose_link_another_coordinator_holds(several: Several, make: Any) -> None:
+    async def scenario() -> None:
+        async with several.coordinator("a") as a, several.coordinator("b") as b:
+            controls = [make.control("one"), make.control("two")]
+            for member, control in zip((a, b), controls, strict=True):
+                await several.join(member, control)
+                several.dial(control)
+            for member in (a, b):
+                await connected(make, member, "one", "two")
+            location = await deployed(make, a, 1, strategy="rolling", options={"observeS": 600})
+            for member in (a, b):
+                begun = (await member.client.get(location)).json()
+                assert "away" not in {one["state"] for one in begun["nodes"]}, begun["nodes"]
+                plan = {"all": True, "changes": [{"rule": "overheat"}]}
+                planned = (await member.client.post("/api/deployments/plan", json=plan)).json()
+                assert [one["connected"] for one in planned["nodes"]] == [True, True]
+            await make.until(lambda: watches(a, location), "it watches its first node")
+            assert (await a.client.post(f"{location}/cancel")).status_code == 202
+            await make.ended(b.client, location)
+            again = (await b.client.post(f"{location}/retry")).json()
+            assert "away" not in {one["state"] for one in again["nodes"]}, again["nodes"]
+
+    async def watches(member: Member, location: str) -> bool:
+        return bool((await member.client.get(location)).json()["state"] == "observing")
+
+    run(several, scenario)
+
+
 def test_a_node_that_moves_is_served_where_it_is_and_its_old_link_ends(several: Several, make: Any) -> None:
     """It dials another coordinator at once, while the first may still hold its link."""
 
