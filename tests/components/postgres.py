@@ -94,12 +94,12 @@ def run(directory: Path, program: str, *arguments: str) -> None:
 
 
 def _as_nobody(directory: Path, program: str, *arguments: str) -> list[str]:
-    """PostgreSQL refuses to run as root."""
-    command = [str(_bin() / program), *arguments]
+    """PostgreSQL refuses to run as root. It is killed with the thread that started it: no server outlives the tests."""
+    command = ["setpriv", "--pdeathsig", "KILL", "env", f"HOME={directory}", str(_bin() / program), *arguments]
     if os.geteuid() != 0:
         return command
-    become = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-    return [*become, "env", f"HOME={directory}", *command]
+    # Before the signal is set: a process that becomes another user loses it.
+    return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *command]
 
 
 def _bin() -> Path:

@@ -146,11 +146,11 @@ def forget(node: Name, json_: JsonFlag = False) -> None:
 
 @app.command("accept")
 def accept(node: Name, json_: JsonFlag = False) -> None:
-    """Say that what a node has now is right: what contradicts it is forgotten."""
+    """Forget what contradicts what a node has now; one with a newer manifest gets what the coordinator knows."""
     with connect() as client:
         found = client.accept_node(node)
     if json_:
         say_json(found)
         return
-    say(f"{node} is accepted: what it has now is right")
+    say(f"{node} is accepted: what was seen of it before does not count any more")
     _say(found)

@@ -72,7 +72,7 @@ COMMANDS: dict[str, Words] = {'': (('check', 'Say whether rules are right, witho
            ('drain', 'Take all rules off a node; until...'),
            ('undrain', 'Let deployments go to a node again that...'),
            ('forget', 'Take a node out of the cluster; it goes on...'),
-           ('accept', 'Say that what a node has now is right:...')),
+           ('accept', 'Forget what contradicts what a node has...')),
  'keys': (('new', 'Make a signing key, and trust it on this...'),
           ('list', 'List your signing keys and the keys you...'),
           ('show', 'Show the public part of a key.'),
@@ -1087,7 +1087,7 @@ Commands:
   drain    Take all rules off a node; until `undrain`, only deployments...
   undrain  Let deployments go to a node again that was drained.
   forget   Take a node out of the cluster; it goes on running what it has.
-  accept   Say that what a node has now is right: what contradicts it is...""",
+  accept   Forget what contradicts what a node has now; one with a newer...""",
     'nodes list': """\
 Usage: eyeflow nodes list [OPTIONS]
 
@@ -1160,7 +1160,8 @@ Options:
     'nodes accept': """\
 Usage: eyeflow nodes accept [OPTIONS] {NODE}
 
-  Say that what a node has now is right: what contradicts it is forgotten.
+  Forget what contradicts what a node has now; one with a newer manifest gets
+  what the coordinator knows.
 
 Arguments:
   NODE  The node, by name.  [required]

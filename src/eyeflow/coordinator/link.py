@@ -91,8 +91,11 @@ def _unproven(hub: Hub, websocket: WebSocket, node: str | None) -> Problem | Non
     return None
 
 
-NEXT_STEP = ". If what it knows is to count, say so: eyeflow nodes accept {node}"
-"""What to do about a node that has a newer manifest. An old backup alone takes nothing back from nodes."""
+NEXT_STEP = (
+    ". The node runs on as it is. To send it what the coordinator knows: eyeflow nodes accept {node}. Was the store "
+    "restored from an old copy? Then deploy first what nodes shall run"
+)
+"""What to do about a node that has a newer manifest. An old copy of the store alone takes nothing back from nodes."""
 
 
 class _Link:
@@ -204,7 +207,7 @@ class _Link:
         if isinstance(output, Send):
             await self._send(output.message)
         elif isinstance(output, Behind):
-            hub.nodes.is_ahead(self.node, output.manifest_version)
+            await hub.nodes.is_ahead(self.node, output.manifest_version)
         elif isinstance(output, Close):
             what_to_do = NEXT_STEP.format(node=self.node) if output.code == "manifest_ahead" else ""
             await hub.nodes.troubled(self.node, output.reason + what_to_do, now_us)

@@ -48,8 +48,6 @@ class Nodes:
         self.rates: dict[str, Rates] = {}
         self._written_us: dict[str, int] = {}
         self._told_us: dict[str, int] = {}
-        self._ahead: dict[str, int] = {}
-        """Which manifest a node has that this store never knew, as it said last."""
         self._stood: dict[str, list[dict[str, Any]]] = {}
         """What other coordinators read of the health of nodes, without counters."""
         self._histories: dict[str, History] = {}
@@ -91,8 +89,7 @@ class Nodes:
 
         await self._store.write(step)
         self.forget_health(name)
-        for kept in (self._ahead, self._histories):
-            kept.pop(name, None)
+        self._histories.pop(name, None)
         self._unwritten.discard(name)
 
     def label(self, name: str, labels: Mapping[str, str], now_us: int, actor: str) -> Awaitable[None]:
@@ -118,17 +115,26 @@ class Nodes:
             self._overtake(writing, name, now_us)
 
         await self._store.write(step)
-        self._ahead.pop(name, None)
         await self._forget_history(name)
 
-    def is_ahead(self, name: str, manifest_version: int) -> None:
+    async def is_ahead(self, name: str, manifest_version: int) -> None:
         """The node has accepted a manifest that this store never knew: the store is an older copy."""
-        self._ahead[name] = manifest_version
+        if await self._store.read(lambda reading: reading.ahead(name)) != manifest_version:
+            _log.error(
+                "node %s has manifest %d, which this store never knew: is the store an old copy? What the node runs "
+                "stays. To send it what the store knows: eyeflow nodes accept %s",
+                *(name, manifest_version, name),
+            )
+            await self._store.write(lambda writing: writing.record_ahead(name, manifest_version))
 
     def _overtake(self, writing: Writing, name: str, now_us: int) -> None:
-        """Let the next manifest of a node be newer than the one it has: it refuses any other, for ever."""
-        if name in self._ahead:
-            writing.raise_manifest_version(name, self._ahead[name])
+        """Let the next manifest of a node be newer than the one it has: it refuses any other, for ever.
+
+        Any coordinator may be asked to, so how far the node is ahead stands in the store.
+        """
+        if version := writing.ahead(name):
+            writing.raise_manifest_version(name, version)
+            writing.record_ahead(name, 0)
             self._renew_manifests(writing, [name], now_us)
 
     async def _forget_history(self, name: str) -> None:

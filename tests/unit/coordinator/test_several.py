@@ -25,6 +25,7 @@ from eyeflow.coordinator.store.sql_coordination import SqlCoordinationWriting
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.cluster.link import CoordinatorLink
 from eyeflow.node.cluster.membership import Membership, join_cluster
+from eyeflow.protocol.session import Accepted
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +186,37 @@ def test_no_node_counts_as_away_whose_link_another_coordinator_holds(several: Se
 
     async def watches(member: Member, location: str) -> bool:
         return bool((await member.client.get(location)).json()["state"] == "observing")
+
+    run(several, scenario)
+
+
+def test_a_node_with_a_newer_manifest_is_accepted_at_any_coordinator(several: Several, make: Any) -> None:
+    """It has dialled one of them only, and that one knows from it how new its manifest is."""
+
+    async def scenario() -> None:
+        async with several.coordinator("a") as a, several.coordinator("b") as b:
+            node = make.control("one")
+            await several.join(b, node)
+            membership = Membership(several.directory / "one")
+            membership.accept(Accepted(99, bytes(32)))
+            link = several.dial(node)
+
+            async def refused() -> bool:
+                return "manifest_ahead" in link.status.detail
+
+            await make.until(refused, "the refusal")
+            await make.until(lambda: told(a), "the other coordinator shows it")
+            assert (await a.client.post("/api/nodes/one/accept")).status_code == 200
+            await make.until(lambda: taken(membership), "it takes what it is sent")
+            await connected(make, b, "one")
+            assert (await a.client.get("/api/nodes/one")).json()["problem"] == ""
+
+    async def told(member: Member) -> bool:
+        problem = (await member.client.get("/api/nodes/one")).json()["problem"]
+        return "the node has manifest 99" in problem and "eyeflow nodes accept one" in problem
+
+    async def taken(membership: Membership) -> bool:
+        return membership.accepted().version > 99
 
     run(several, scenario)
 

@@ -119,6 +119,10 @@ class Reading(CoordinationReading, Protocol):
         """Return a node's newest manifest, None for an unknown node."""
         ...
 
+    def ahead(self, node: str) -> int:
+        """Return which manifest the node has that this store never knew, as it said last; 0 when it has none."""
+        ...
+
     def wanted(self, node: str) -> list[Wanted]:
         """Return what a node shall run, ascending by rule and slot."""
         ...
@@ -393,6 +397,10 @@ class Writing(Reading, CoordinationWriting, Protocol):
 
     def next_manifest_version(self, node: str) -> int:
         """Raise the version of a node's manifest and return it, 0 for an unknown node."""
+        ...
+
+    def record_ahead(self, node: str, version: int) -> None:
+        """Keep that a node has a manifest that this store never knew; 0: no more."""
         ...
 
     def raise_manifest_version(self, node: str, version: int) -> None:

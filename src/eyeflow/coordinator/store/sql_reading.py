@@ -120,6 +120,10 @@ class SqlReading(SqlCoordinationReading):
         program_ids = frozenset(one.target.program_id for one in self.wanted(node))
         return SignedManifest(row[0], bytes(row[1]), bytes(row[2]), program_ids)
 
+    def ahead(self, node: str) -> int:
+        """Return which manifest the node has that this store never knew, as it said last; 0 when it has none."""
+        return self._number("SELECT coalesce(max(version), 0) FROM ahead WHERE node = ?", node)
+
     def wanted(self, node: str) -> list[Wanted]:
         """Return what a node shall run, ascending by rule."""
         found = self._rows("SELECT rule, slot, target, how FROM wanted WHERE node = ? ORDER BY rule, slot", node)

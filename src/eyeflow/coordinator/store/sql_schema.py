@@ -139,6 +139,10 @@ ALTER TABLE progress ADD COLUMN before_acted INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE progress ADD COLUMN before_failed_actions INTEGER NOT NULL DEFAULT 0;
 UPDATE deployments SET judgement = 'null';
 """,
+    """
+CREATE TABLE ahead(
+    node TEXT PRIMARY KEY REFERENCES nodes(name) ON DELETE CASCADE, version INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+""",
 )
 """Number n brings a file of version n to version n + 1 (PRAGMA user_version). A released one is never changed.
 

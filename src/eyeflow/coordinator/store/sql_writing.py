@@ -334,6 +334,12 @@ class SqlWriting(SqlReading, SqlCoordinationWriting):
         self._run("UPDATE nodes SET manifest_version = manifest_version + 1 WHERE name = ?", node)
         return self._number("SELECT manifest_version FROM nodes WHERE name = ?", node)
 
+    def record_ahead(self, node: str, version: int) -> None:
+        """Keep that a node has a manifest that this store never knew; 0: no more."""
+        self._run("DELETE FROM ahead WHERE node = ?", node)
+        if version:
+            self._run("INSERT INTO ahead SELECT name, ? FROM nodes WHERE name = ?", version, node)
+
     def raise_manifest_version(self, node: str, version: int) -> None:
         """Raise the version of a node's manifest to `version`, if it is lower."""
         self._run(

@@ -495,6 +495,20 @@ def test_a_manifest_version_never_goes_down(kept: Any) -> None:
     assert look(kept, lambda reading: reading.node("b").manifest_version) == 0
 
 
+def test_how_far_a_node_is_ahead_is_kept_until_it_is_forgotten_or_removed(kept: Any) -> None:
+    kept.do(lambda writing: [writing.register_node(name, A, 9) for name in "ab"])
+    for version in (7, 9, 8):
+        kept.do(lambda writing, version=version: writing.record_ahead("a", version))
+        assert look(kept, lambda reading: (reading.ahead("a"), reading.ahead("b"))) == (version, 0)
+    kept.do(lambda writing: writing.record_ahead("a", 0))
+    assert look(kept, lambda reading: reading.ahead("a")) == 0
+    kept.do(lambda writing: [writing.record_ahead("b", 5), writing.record_ahead("unknown", 5)])
+    assert look(kept, lambda reading: (reading.ahead("b"), reading.ahead("unknown"))) == (5, 0)
+    kept.do(lambda writing: writing.remove_node("b", 9))
+    kept.do(lambda writing: writing.register_node("b", A, 9))
+    assert look(kept, lambda reading: reading.ahead("b")) == 0
+
+
 def test_a_deployment_that_succeeded_is_open_again_while_it_is_taken_back(kept: Any) -> None:
     made = kept.deployed(["a", "b"])
 
