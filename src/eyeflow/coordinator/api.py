@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,9 +15,10 @@ from eyeflow.coordinator.deployments import Deployments, found_deployment
 from eyeflow.coordinator.drafts import Change, Draft
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.intake import check_params
-from eyeflow.coordinator.log_keeper import ENTRIES_READ_MAX
 from eyeflow.coordinator.problem import FieldError, Problem
 from eyeflow.coordinator.programs import check_signers, found_program, program_to_deploy
+from eyeflow.coordinator.queries import Query
+from eyeflow.coordinator.standings import SILENT_S
 from eyeflow.coordinator.store.cluster_store import Reading
 from eyeflow.coordinator.store.facts import LogEntry
 from eyeflow.coordinator.tls import OwnTls
@@ -31,16 +31,15 @@ from eyeflow.rollout.deployment import OFFLINE_S, Deployment, Options, Rollback
 from eyeflow.rollout.strategies import OBSERVE_S, STRATEGIES
 from eyeflow.svm.container import decode
 
-DEPLOYMENTS_SHOWN_MAX = 200
-
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One authenticated request: values of the path, the checked JSON body or program, and who asks."""
+    """One authenticated request: values of path and query, the checked body or program, who asks."""
 
     path: Mapping[str, str]
     body: Any
     actor: Actor
+    query: Query = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +56,11 @@ Handler = Callable[[Hub, Call], Awaitable[Reply]]
 
 async def get_status(hub: Hub, call: Call) -> Reply:
     """Return the cluster in one look."""
-    facts = await hub.store.read(views.cluster_facts)
-    body = {
-        "coordinatorId": hub.store.coordinator_id,
-        "software": hub.own.software,
-        "startedUs": hub.started_us,
-        "nodes": facts.nodes,
-        "connected": hub.count_linked(facts.links),
-        "inDoubt": facts.in_doubt,
-        "rules": facts.rules,
-        "openDeployments": facts.open_deployments,
-        "trouble": hub.trouble,
-    }
-    return Reply(200, body)
+    silent_us = hub.clock() - SILENT_S * 1_000_000
+    facts, sums = await hub.store.read(
+        lambda reading: (views.cluster_facts(reading), reading.node_sums(silent_us, hub.store.own_id))
+    )
+    return Reply(200, views.status_view(hub, facts, sums))
 
 
 async def get_healthz(hub: Hub, call: Call) -> Reply:
@@ -80,12 +71,6 @@ async def get_healthz(hub: Hub, call: Call) -> Reply:
 async def get_metrics(hub: Hub, call: Call) -> Reply:
     """Return the counters in Prometheus text format."""
     return Reply(200, metrics.render(hub, await hub.store.read(views.cluster_facts)))
-
-
-async def list_nodes(hub: Hub, call: Call) -> Reply:
-    """Return all nodes."""
-    found = await hub.store.read(views.all_node_facts)
-    return Reply(200, {"nodes": [views.node_view(hub, facts) for facts in found]})
 
 
 async def get_node(hub: Hub, call: Call) -> Reply:
@@ -196,12 +181,6 @@ async def create_token(hub: Hub, call: Call) -> Reply:
     return Reply(201, {"token": made.secret, **views.token_view(made.kept, hub.clock())})
 
 
-async def list_tokens(hub: Hub, call: Call) -> Reply:
-    """Return the API tokens, without their secrets."""
-    now_us = hub.clock()
-    return Reply(200, {"tokens": [views.token_view(token, now_us) for token in await hub.tokens.all()]})
-
-
 async def revoke_token(hub: Hub, call: Call) -> Reply:
     """Let an API token open nothing any more."""
     await hub.tokens.revoke(call.path["id"], hub.clock(), call.actor.name)
@@ -211,15 +190,6 @@ async def revoke_token(hub: Hub, call: Call) -> Reply:
 async def get_log(hub: Hub, call: Call) -> Reply:
     """Return where the coordinator's log begins and ends, with the head that it signed last."""
     return Reply(200, await hub.store.read(lambda reading: views.log_view(hub, reading)))
-
-
-async def get_log_entries(hub: Hub, call: Call) -> Reply:
-    """Return entries of the log after a number, oldest first, a thousand at most."""
-    number = call.path["after"]
-    if not re.fullmatch(r"[0-9]{1,15}", number):
-        raise Problem("not_found", f"`{number[:64]}` is no number of an entry.", "the first entries come after 0")
-    found = await hub.store.read(lambda reading: reading.log_after(int(number), ENTRIES_READ_MAX))
-    return Reply(200, {"entries": [views.log_entry_view(entry) for entry in found]})
 
 
 async def list_keys(hub: Hub, call: Call) -> Reply:
@@ -269,17 +239,6 @@ async def get_program(hub: Hub, call: Call) -> Reply:
     """Return one program's facts."""
     program = await hub.store.read(lambda reading: found_program(reading, call.path["id"]))
     return Reply(200, views.program_view(program))
-
-
-async def list_rules(hub: Hub, call: Call) -> Reply:
-    """Return all rules."""
-    return Reply(200, {"rules": await hub.store.read(views.rule_views)})
-
-
-async def list_deployments(hub: Hub, call: Call) -> Reply:
-    """Return the newest deployments, with the number of nodes in each state."""
-    found = await hub.store.read(lambda reading: views.deployment_views(reading, DEPLOYMENTS_SHOWN_MAX))
-    return Reply(200, {"deployments": found})
 
 
 async def get_deployment(hub: Hub, call: Call) -> Reply:
@@ -449,7 +408,5 @@ async def _node(hub: Hub, name: str) -> dict[str, Any]:
 async def _deployment(hub: Hub, deployment_id: str) -> dict[str, Any]:
     now_us = hub.clock()
     return await hub.store.read(
-        lambda reading: views.deployment_view(
-            reading, found_deployment(reading, deployment_id), hub.linked(reading), now_us
-        )
+        lambda reading: views.deployment_view(hub, reading, found_deployment(reading, deployment_id), now_us)
     )

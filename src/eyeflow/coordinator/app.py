@@ -21,6 +21,7 @@ from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.intake import check_program
 from eyeflow.coordinator.link import link_endpoint
 from eyeflow.coordinator.problem import MEDIA_TYPE, Problem
+from eyeflow.coordinator.queries import parse_query
 from eyeflow.coordinator.schema import check, parse_json
 from eyeflow.coordinator.store.cluster_store import ConflictError
 from eyeflow.coordinator.tokens import Actor, Role
@@ -73,12 +74,25 @@ def _serve(endpoints: list[Endpoint]) -> Callable[[Request], Awaitable[Response]
         hub: Hub = request.app.state.hub
         _check_origin(request)
         await _actor(hub, endpoint, request)
+        _check_path(request)
+        query = parse_query(endpoint.query, request.query_params.multi_items()) if _is_api(endpoint) else {}
         body = await _body(endpoint, request)
         actor = await _actor(hub, endpoint, request)  # again: the token may have been revoked while the body came
-        call = Call(request.path_params, body, actor)
+        call = Call(request.path_params, body, actor, query)
         return _response(await endpoint.handler(hub, call))
 
     return serve
+
+
+def _is_api(endpoint: Endpoint) -> bool:
+    """What machines ask for from outside may have any parameter: load balancers and Prometheus add their own."""
+    return endpoint.path.startswith("/api/")
+
+
+def _check_path(request: Request) -> None:
+    """No name or id has a control character, and not every database takes one."""
+    if any(not value.isprintable() for value in request.path_params.values()):
+        raise Problem("not_found", "The path has a character that no name and no id has.")
 
 
 def _check_origin(request: Request) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eyeflow.coordinator import api, plan_api, policy_api
+from eyeflow.coordinator import api, lists_api, plan_api, policy_api
 from eyeflow.coordinator.api import Handler
+from eyeflow.coordinator.queries import Param
 from eyeflow.coordinator.tokens import Role
 from eyeflow.protocol.wire import PROGRAM_BYTES_MAX
 
@@ -42,6 +43,7 @@ class Endpoint:
     """One method of one path. `role` None: no token needed. `body` names a schema, or is the media type of raw bytes.
 
     `replies` maps statuses to the name of a schema (empty: no body; `text`: plain text); `problems`: its own codes.
+    `query`: the parameters that it takes; any other is refused.
     """
 
     method: str
@@ -52,6 +54,7 @@ class Endpoint:
     body: str = ""
     problems: tuple[str, ...] = ()
     size_bytes_max: int = JSON_BYTES_MAX
+    query: tuple[Param, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -65,12 +68,13 @@ class Endpoint:
         body = ("malformed_json", "invalid_body") if self.body and self.body != PROGRAM_MEDIA_TYPE else ()
         sized = ("too_slow", "too_large", "unsupported_media_type") if self.body else ()
         stored = ("storage", "conflict") if self.method != "GET" else ("storage",)
-        return (*auth, *body, *sized, *self.problems, *stored, "wrong_origin")
+        found = ("not_found",) if "{" in self.path and "not_found" not in self.problems else ()
+        return (*auth, *body, *sized, "invalid_query", *self.problems, *found, *stored, "wrong_origin")
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/api/status", api.get_status, Role.READ, {200: "Status"}),
-    Endpoint("GET", "/api/nodes", api.list_nodes, Role.READ, {200: "Nodes"}),
+    Endpoint("GET", "/api/nodes", lists_api.list_nodes, Role.READ, {200: "Nodes"}, query=lists_api.NODES_QUERY),
     Endpoint(
         "POST",
         "/api/nodes/join-tokens",
@@ -135,7 +139,10 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "GET", "/api/programs/{id}", api.get_program, Role.READ, {200: "Program"}, problems=("program_not_found",)
     ),
-    Endpoint("GET", "/api/rules", api.list_rules, Role.READ, {200: "Rules"}),
+    Endpoint(
+        "GET", "/api/programs", lists_api.list_programs, Role.READ, {200: "Programs"}, query=lists_api.PROGRAMS_QUERY
+    ),
+    Endpoint("GET", "/api/rules", lists_api.list_rules, Role.READ, {200: "Rules"}, query=lists_api.RULES_QUERY),
     Endpoint(
         "POST", "/api/rules/{id}/deploy", api.deploy, Role.DEPLOY, {202: "Deployment"}, "DeployRequest", DEPLOY_PROBLEMS
     ),
@@ -172,7 +179,14 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         (*DEPLOY_PROBLEMS, "invalid_program"),
         DEPLOY_SET_BYTES_MAX,
     ),
-    Endpoint("GET", "/api/deployments", api.list_deployments, Role.READ, {200: "Deployments"}),
+    Endpoint(
+        "GET",
+        "/api/deployments",
+        lists_api.list_deployments,
+        Role.READ,
+        {200: "Deployments"},
+        query=lists_api.DEPLOYMENTS_QUERY,
+    ),
     Endpoint(
         "GET",
         "/api/deployments/{id}",
@@ -180,6 +194,15 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         Role.READ,
         {200: "Deployment"},
         problems=("deployment_not_found",),
+    ),
+    Endpoint(
+        "GET",
+        "/api/deployments/{id}/nodes",
+        lists_api.list_deployment_nodes,
+        Role.READ,
+        {200: "DeploymentNodes"},
+        problems=("deployment_not_found",),
+        query=lists_api.PROGRESS_QUERY,
     ),
     *(
         Endpoint(
@@ -222,12 +245,19 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "TokenRequest",
         ("token_exists", "limit_reached"),
     ),
-    Endpoint("GET", "/api/tokens", api.list_tokens, Role.ADMIN, {200: "Tokens"}),
+    Endpoint("GET", "/api/tokens", lists_api.list_tokens, Role.ADMIN, {200: "Tokens"}, query=lists_api.TOKENS_QUERY),
     Endpoint(
         "DELETE", "/api/tokens/{id}", api.revoke_token, Role.ADMIN, {204: ""}, problems=("not_found", "last_admin")
     ),
     Endpoint("GET", "/api/log", api.get_log, Role.READ, {200: "Log"}),
-    Endpoint("GET", "/api/log/{after}", api.get_log_entries, Role.READ, {200: "LogEntries"}, problems=("not_found",)),
+    Endpoint(
+        "GET",
+        "/api/log/entries",
+        lists_api.list_log_entries,
+        Role.READ,
+        {200: "LogEntries"},
+        query=lists_api.LOG_QUERY,
+    ),
     Endpoint("GET", "/api/ca", api.get_ca, None, {200: "Ca"}, problems=("no_authority",)),
     Endpoint(
         "POST",

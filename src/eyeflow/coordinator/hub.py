@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Collection
+from collections.abc import Awaitable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random, SystemRandom
@@ -231,6 +231,10 @@ class Hub:
         if not self.store.is_shared:
             return here
         return here | {link.node for link in reading.links() if link.coordinator != self.store.own_id}
+
+    def linked_of(self, reading: Reading, nodes: Sequence[str]) -> frozenset[str]:
+        """Return which of these nodes have an open link. May run in another thread."""
+        return self.linked(reading) & frozenset(nodes)
 
     def count_linked(self, kept: int) -> int:
         """Return how many nodes have a link; `kept` is how many the store knows of."""

@@ -7,23 +7,21 @@ written before anything follows from it.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from eyeflow.coordinator.choosing import check_labels, found_node
 from eyeflow.coordinator.deployments import disown, drop_node
-from eyeflow.coordinator.healths import health_list, standing
 from eyeflow.coordinator.histories import NEXT_STEPS, Doubt, History, judge, recollected, went_back
 from eyeflow.coordinator.judging import tally_of
 from eyeflow.coordinator.manifests import WantedSets
 from eyeflow.coordinator.problem import Problem
 from eyeflow.coordinator.rates import Rates
 from eyeflow.coordinator.room import check_room
+from eyeflow.coordinator.standings import Standings
 from eyeflow.coordinator.store.cluster_store import ClusterStore, Writing
-from eyeflow.coordinator.store.facts import EvidenceRow, Kept, LogEntry, NodeRecord, Seen
+from eyeflow.coordinator.store.facts import EvidenceRow, Kept, LogEntry, NodeRecord
 from eyeflow.coordinator.tokens import NEW_JOIN_TOKEN, NODE_ACTOR, use_join_token
 from eyeflow.protocol.identity import verifies
 from eyeflow.protocol.messages import Evidence, Head, Status, join_bytes
@@ -32,8 +30,6 @@ from eyeflow.protocol.opening import Hello
 from eyeflow.protocol.versions import VERSIONS
 
 NODES_MAX = 1024
-SEEN_S = 30
-"""How often the time a node was last seen is written down."""
 
 _log = logging.getLogger("eyeflow.coordinator")
 
@@ -46,10 +42,8 @@ class Nodes:
         self.health: dict[str, Status] = {}
         self.seen_us: dict[str, int] = {}
         self.rates: dict[str, Rates] = {}
-        self._written_us: dict[str, int] = {}
+        self.standings = Standings(is_shared=store.is_shared)
         self._told_us: dict[str, int] = {}
-        self._stood: dict[str, list[dict[str, Any]]] = {}
-        """What other coordinators read of the health of nodes, without counters."""
         self._histories: dict[str, History] = {}
         self._unwritten: set[str] = set()
 
@@ -157,8 +151,9 @@ class Nodes:
 
     def forget_health(self, name: str) -> None:
         """The node's link is gone: what it tells next, it may tell another coordinator."""
-        for kept in (self.health, self.seen_us, self.rates, self._written_us, self._told_us, self._stood):
+        for kept in (self.health, self.seen_us, self.rates, self._told_us):
             kept.pop(name, None)
+        self.standings.forget(name)
 
     async def link_closed(self, name: str, now_us: int) -> None:
         """A node's link is gone: it may come back as an old copy, so how far it had come is kept now.
@@ -187,6 +182,7 @@ class Nodes:
         if name in self._histories:  # else it was removed, and this is the last that its link brought
             self.health[name], self.seen_us[name] = status, now_us
             self.rates.setdefault(name, Rates()).saw(status, now_us)
+            self.standings.saw(name, status)
 
     async def told(self, name: str, head: Head, now_us: int) -> None:
         """The node told where its audit chain ends."""
@@ -211,19 +207,9 @@ class Nodes:
     async def write_down(self, now_us: int) -> None:
         """Make durable what nodes told in passing since the last time."""
         await self._write_histories(sorted(self._unwritten), now_us)
-        shown = {name: health_list(status) for name, status in self.health.items()} if self._store.is_shared else {}
-        stands = {name: standing(health) for name, health in shown.items()}
-        due = [
-            Seen(name, status.epoch, status.next_seq, self.seen_us[name], json.dumps(shown[name]) if shown else "")
-            for name, status in self.health.items()
-            if self.seen_us[name] - self._written_us.get(name, 0) >= SEEN_S * 1_000_000
-            or stands.get(name) != self._stood.get(name)
-        ]
-        if due:
+        if due := self.standings.due(self.health, self.seen_us, self.rates, now_us):
             await self._store.write(lambda writing: writing.record_seen(due))
-            written = [one for one in due if one.node in self.health]  # of the others the link ended meanwhile
-            self._written_us |= {one.node: one.seen_us for one in written}
-            self._stood |= {one.node: stands[one.node] for one in written if one.node in stands}
+            self.standings.wrote()
         await self._write_evidence()
 
     async def _write_evidence(self) -> None:

@@ -51,10 +51,13 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     else:
         made["description"] = f"Needs a token with the role `{endpoint.role.value}` or a higher one."
     names = re.findall(r"{(\w+)}", endpoint.path)
-    if names:
-        made["parameters"] = [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
-        ]
+    params = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
+    params += [
+        {"name": one.name, "in": "query", "description": one.description, "schema": one.schema}
+        for one in endpoint.query
+    ]
+    if params:
+        made["parameters"] = params
     if endpoint.body:
         made["requestBody"] = {"required": True, "content": _content(endpoint.body)}
     made["responses"] = _replies(endpoint) | _problems(endpoint)

@@ -35,6 +35,7 @@ CODES: dict[str, tuple[int, str]] = {
     "too_large": (413, "The body is too large"),
     "unsupported_media_type": (415, "The body is of another media type than this path takes"),
     "invalid_body": (422, "The body does not fit its schema"),
+    "invalid_query": (422, "The query does not fit the path"),
     "invalid_request": (422, "The certificate request cannot be used"),
     "invalid_program": (422, "The program is malformed or fails verification"),
     "bad_signer_list": (422, "The list of signers is malformed or not signed by its root"),

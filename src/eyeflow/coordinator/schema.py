@@ -41,6 +41,12 @@ def check(name: str, value: Any) -> list[FieldError]:
     return list(dict.fromkeys(found for error in errors for found in _field_errors(error)))
 
 
+def check_shape(shape: Schema, value: Any) -> list[str]:
+    """Return what keeps `value` from fitting a schema that refers to no other, ERRORS_MAX messages at most."""
+    errors = islice(_STRICT(shape).iter_errors(value), ERRORS_MAX)
+    return list(dict.fromkeys(found.message for error in errors for found in _field_errors(error)))
+
+
 def _whole_pattern(validator: Any, pattern: str, value: Any, schema: Schema) -> Iterator[ValidationError]:
     """In Python `$` matches before a line break, too, so that a name could end with one."""
     if isinstance(value, str) and re.fullmatch(pattern.removeprefix("^").removesuffix("$"), value) is None:

@@ -20,6 +20,11 @@ TEXT: Shape = {"type": "string", "examples": [""]}
 PEM: Shape = {"type": "string", "examples": ["-----BEGIN CERTIFICATE-----..."]}
 NAME: Shape = {"type": "string", "minLength": 1, "maxLength": 64, "examples": ["ci"]}
 SCALAR: Shape = {"type": ["boolean", "number", "string"], "examples": [75.5]}
+NEXT_CURSOR: Shape = {
+    "type": "string",
+    "description": "`cursor` of the next page; empty: this is the last",
+    "examples": [""],
+}
 
 
 def ref(name: str) -> Shape:
@@ -41,6 +46,11 @@ def closed(description: str, properties: Shape, required: tuple[str, ...] | None
         "required": list(properties if required is None else required),
         "additionalProperties": False,
     }
+
+
+def page_of(description: str, name: str, of: str, more: Shape | None = None) -> Shape:
+    """Return the schema of a page of a list."""
+    return closed(description, {name: array(ref(of)), "nextCursor": NEXT_CURSOR, **(more or {})})
 
 
 def names(members: Any) -> Shape:

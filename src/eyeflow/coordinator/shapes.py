@@ -8,6 +8,7 @@ from eyeflow.coordinator.shape_words import (
     COUNT,
     HEX32,
     NAME,
+    NEXT_CURSOR,
     NODE_NAME,
     PEM,
     RULE,
@@ -17,6 +18,7 @@ from eyeflow.coordinator.shape_words import (
     array,
     closed,
     names,
+    page_of,
     ref,
 )
 from eyeflow.coordinator.shapes_facts import FACTS
@@ -39,6 +41,7 @@ from eyeflow.protocol.messages import HealthState
 from eyeflow.protocol.wire import PROGRAM_BYTES_MAX
 from eyeflow.rollout.deployment import RULES_MAX, NodeState, Place
 
+_SUM: Shape = {"type": "number", "minimum": 0, "examples": [1200.0]}
 _HEAD: Shape = {"number": COUNT, "hash": HEX32}
 _TOKEN_INFO: Shape = {
     "id": TEXT,
@@ -132,9 +135,15 @@ SCHEMAS: dict[str, Shape] = {
     ),
     "Deployment": closed(
         "One attempt to move rules to programs on a set of nodes, with each node",
-        {**SUMMARY, "verdict": {**VERDICT, "type": ["object", "null"]}, "nodes": array(ref("NodeProgress"))},
+        {
+            **SUMMARY,
+            "verdict": {**VERDICT, "type": ["object", "null"]},
+            "nodes": array(ref("NodeProgress")),
+            "nextCursor": {**NEXT_CURSOR, "description": "of its further nodes: GET /api/deployments/{id}/nodes"},
+        },
     ),
-    "Deployments": closed("The newest deployments, newest first", {"deployments": array(ref("DeploymentSummary"))}),
+    "Deployments": page_of("Deployments, the newest first", "deployments", "DeploymentSummary"),
+    "DeploymentNodes": page_of("Nodes of a deployment, ascending by name", "nodes", "NodeProgress"),
     "Program": closed(
         "One compiled, signed program",
         {
@@ -157,14 +166,17 @@ SCHEMAS: dict[str, Shape] = {
         },
     ),
     "Rule": closed(
-        "A rule with its programs, the last uploaded first, and what nodes shall run of it",
+        "A rule, the newest of its programs and those that nodes shall run, and how many nodes shall run which",
         {
             "rule": RULE,
-            "programs": array(closed("A program", {"id": HEX32, "version": TEXT, "uploadedUs": TIME_US})),
-            "nodes": array(closed("A node", {"node": NODE_NAME, "programId": HEX32})),
+            "programs": array(
+                closed("A program", {"id": HEX32, "version": TEXT, "uploadedUs": TIME_US, "nodes": COUNT})
+            ),
+            "nodes": COUNT,
         },
     ),
-    "Rules": closed("All rules", {"rules": array(ref("Rule"))}),
+    "Rules": page_of("Rules, ascending by name", "rules", "Rule"),
+    "Programs": page_of("Programs, the last uploaded first", "programs", "Program"),
     "RuleOnNode": closed(
         "One rule on a node: `wanted` by the coordinator (null: to be removed) and what the node said last",
         {
@@ -250,7 +262,9 @@ SCHEMAS: dict[str, Shape] = {
             "health": array(ref("Health")),
         },
     ),
-    "Nodes": closed("All nodes", {"nodes": array(ref("Node"))}),
+    "Nodes": page_of(
+        "Nodes", "nodes", "Node", {"total": {**COUNT, "description": "how many fit, on all pages together"}}
+    ),
     "Status": closed(
         "The cluster in one look",
         {
@@ -263,6 +277,14 @@ SCHEMAS: dict[str, Shape] = {
             "rules": COUNT,
             "openDeployments": COUNT,
             "trouble": TEXT,
+            "summary": closed(
+                "How the nodes stand. `active`: heard over a link; `pending`: programs; `waiting`: events in queues",
+                {
+                    **dict.fromkeys(("nodes", "active", "failing", "pending", "drained", "waiting"), COUNT),
+                    "executionsPerMinute": _SUM,
+                    "errorsPerMinute": _SUM,
+                },
+            ),
         },
     ),
     "LabelsRequest": closed("The labels of a node, in place of those before", {"labels": LABELS}),
@@ -310,7 +332,7 @@ SCHEMAS: dict[str, Shape] = {
             "prev": HEX32,
         },
     ),
-    "LogEntries": closed("Entries of the log, oldest first", {"entries": array(ref("LogEntry"))}),
+    "LogEntries": page_of("Entries of the log", "entries", "LogEntry"),
     "Log": closed(
         "The log from `first` to `head`, and the head that the coordinator signed last",
         {
@@ -363,7 +385,7 @@ SCHEMAS: dict[str, Shape] = {
     ),
     "Token": closed("An API token; it is shown only now", {"token": TEXT, **_TOKEN_INFO}),
     "TokenInfo": closed("An API token, without its secret; its id is the token's second part", _TOKEN_INFO),
-    "Tokens": closed("All API tokens", {"tokens": array(ref("TokenInfo"))}),
+    "Tokens": page_of("API tokens, in the order they were made", "tokens", "TokenInfo"),
     "Challenge": closed(
         "A nonce for one link, and the coordinator that the node must sign it for",
         {"coordinatorId": HEX32, "nonce": HEX32, "expiresS": COUNT},

@@ -18,6 +18,7 @@ from eyeflow.coordinator.problem import Problem
 from eyeflow.coordinator.room import check_room
 from eyeflow.coordinator.store.cluster_store import ClusterStore, Writing
 from eyeflow.coordinator.store.facts import ApiToken, JoinToken, Kept, LogEntry
+from eyeflow.coordinator.store.lists import Page, TokensAsked
 
 TOKEN_S = 90 * 86_400
 """How long an API token works unless told otherwise."""
@@ -108,10 +109,11 @@ class Tokens:
         await self._store.write(step)
         return NewToken(f"eft_{token_id}_{secret}", token)
 
-    async def all(self) -> list[ApiToken]:
-        """Return the API tokens in the order they were made."""
-        tokens = await self._store.read(lambda reading: reading.api_tokens())
-        return [replace(one, used_us=max(one.used_us, self._used.get(one.id, 0))) for one in tokens]
+    async def page(self, asked: TokensAsked) -> Page[ApiToken]:
+        """Return API tokens in the order they were made."""
+        page = await self._store.read(lambda reading: reading.token_page(asked))
+        used = [replace(one, used_us=max(one.used_us, self._used.get(one.id, 0))) for one in page.rows]
+        return Page(used, page.after)
 
     def revoke(self, token_id: str, now_us: int, actor: str) -> Awaitable[None]:
         """Let a token open nothing any more; raises Problem for an unknown one and for the last admin's."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from eyeflow.coordinator import judging
 from eyeflow.coordinator.healths import health_list
-from eyeflow.coordinator.histories import NEXT_STEPS, History
+from eyeflow.coordinator.histories import NEXT_STEPS
 from eyeflow.coordinator.hub import Hub
+from eyeflow.coordinator.queries import cursor_of
 from eyeflow.coordinator.store.cluster_store import Reading
-from eyeflow.coordinator.store.coordination import Link
 from eyeflow.coordinator.store.facts import ApiToken, Kept, NodeRecord, ProgramRecord, SignerKey
+from eyeflow.coordinator.store.lists import NodeDetails, NodeSums, ProgressAsked, RuleRow
 from eyeflow.evidence.verdict import Verdict
 from eyeflow.protocol.coordinator_log import Entry, Head
 from eyeflow.protocol.identity import key_fingerprint
@@ -19,6 +21,9 @@ from eyeflow.protocol.messages import RuleResult
 from eyeflow.protocol.node_facts import NodeFacts as ToldFacts
 from eyeflow.protocol.slot import Slot
 from eyeflow.rollout.deployment import Deployment, NodeProgress, Options, Rollback, Target, Targets
+
+NODES_SHOWN = 100
+"""Nodes that a deployment shows with itself; the others are on pages of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,52 +39,82 @@ class ClusterFacts:
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """What the store knows of one node. `link`: the one that it has; `health`: what others heard."""
+    """What the store knows of one node."""
 
     node: NodeRecord
-    link: Link | None
-    health: list[dict[str, Any]]
-    history: History
-    wanted: dict[str, Target]
-    said: dict[str, RuleResult]
-    labels: dict[str, str]
+    details: NodeDetails
+
+    @property
+    def wanted(self) -> dict[str, Target]:
+        """Return the active program of each rule that it shall run."""
+        return {one.rule: one.target for one in self.details.wanted if one.slot == Slot.ACTIVE.value}
+
+    @property
+    def said(self) -> dict[str, RuleResult]:
+        """Return what it said of the active program of each rule."""
+        return {one.rule: one for one in self.details.said if one.slot is Slot.ACTIVE}
 
 
 def cluster_facts(reading: Reading) -> ClusterFacts:
     """Count what the cluster has."""
-    open_deployments = len(reading.open_deployments())
-    links = reading.count(Kept.LINKS)
-    return ClusterFacts(reading.count(Kept.NODES), reading.in_doubt(), len(reading.rules()), open_deployments, links)
+    links, rules = reading.count(Kept.LINKS), reading.count(Kept.RULES)
+    return ClusterFacts(
+        reading.count(Kept.NODES), reading.in_doubt(), rules, reading.count(Kept.OPEN_DEPLOYMENTS), links
+    )
 
 
 def node_facts(reading: Reading, node: NodeRecord) -> NodeFacts:
     """Return what the store knows of one node."""
-    said = {one.rule: one for one in reading.said(node.name) if one.slot is Slot.ACTIVE}
-    wanted = {one.rule: one.target for one in reading.wanted(node.name) if one.slot == Slot.ACTIVE.value}
-    labels, link = reading.labels(node.name), reading.link(node.name)
-    return NodeFacts(node, link, reading.health(node.name), reading.history(node.name), wanted, said, labels)
+    return facts_of(reading, [node])[0]
 
 
-def all_node_facts(reading: Reading) -> list[NodeFacts]:
-    """Return what the store knows of all nodes, ascending by name."""
-    return [node_facts(reading, node) for node in reading.nodes()]
+def facts_of(reading: Reading, nodes: Sequence[NodeRecord]) -> list[NodeFacts]:
+    """Return what the store knows of some nodes, in their order."""
+    details = reading.node_details([node.name for node in nodes])
+    return [NodeFacts(node, details[node.name]) for node in nodes]
 
 
-def deployment_views(reading: Reading, limit: int) -> list[dict[str, Any]]:
-    """Return the newest deployments as `DeploymentSummary`, newest first."""
-    return [_summary(reading, one) for one in reading.deployments(limit)]
+def status_view(hub: Hub, facts: ClusterFacts, sums: NodeSums) -> dict[str, Any]:
+    """Return a `Status`."""
+    rates = [hub.nodes.rates[name].a_minute() for name in hub.links if name in hub.nodes.rates]
+    executions, errors = (sum(one[place] or 0.0 for one in rates) for place in (0, 1))
+    return {
+        "coordinatorId": hub.store.coordinator_id,
+        "software": hub.own.software,
+        "startedUs": hub.started_us,
+        "nodes": facts.nodes,
+        "connected": hub.count_linked(facts.links),
+        "inDoubt": facts.in_doubt,
+        "rules": facts.rules,
+        "openDeployments": facts.open_deployments,
+        "trouble": hub.trouble,
+        "summary": {
+            "nodes": sums.nodes,
+            "active": sums.active,
+            "failing": sums.failing,
+            "pending": sums.pending,
+            "drained": sums.drained,
+            "waiting": sums.waiting + hub.nodes.standings.waiting(hub.links),
+            "executionsPerMinute": round(sums.executions_a_minute + executions, 1),
+            "errorsPerMinute": round(sums.errors_a_minute + errors, 1),
+        },
+    }
 
 
-def deployment_view(reading: Reading, deployment: Deployment, linked: frozenset[str], now_us: int) -> dict[str, Any]:
-    """Return a `Deployment`; `linked` are the nodes whose link is open."""
-    nodes = [_progress_view(progress, progress.node in linked) for progress in reading.progress(deployment.id)]
+def deployment_view(hub: Hub, reading: Reading, deployment: Deployment, now_us: int) -> dict[str, Any]:
+    """Return a `Deployment` with its first nodes."""
+    page = reading.progress_page(ProgressAsked(deployment.id, NODES_SHOWN))
+    linked = hub.linked_of(reading, [one.node for one in page.rows])
+    nodes = [progress_view(one, one.node in linked) for one in page.rows]
     verdict = judging.shown(reading, deployment, now_us)
     differing = 0 if verdict is None else judging.evidence_now(reading, deployment, now_us).differing
     shown = None if verdict is None else _verdict_view(verdict, differing)
-    return {**_summary(reading, deployment), "verdict": shown, "nodes": nodes}
+    summary = deployment_summary(reading, deployment)
+    return {**summary, "verdict": shown, "nodes": nodes, "nextCursor": cursor_of(page.after)}
 
 
-def _progress_view(progress: NodeProgress, connected: bool) -> dict[str, Any]:
+def progress_view(progress: NodeProgress, connected: bool) -> dict[str, Any]:
+    """Return a `NodeProgress`."""
     previous = [{"rule": one["rule"], "programId": one["programId"]} for one in _changes(progress.previous)]
     return {
         "node": progress.node,
@@ -130,7 +165,8 @@ def _options_view(options: Options) -> dict[str, Any]:
     }
 
 
-def _summary(reading: Reading, deployment: Deployment) -> dict[str, Any]:
+def deployment_summary(reading: Reading, deployment: Deployment) -> dict[str, Any]:
+    """Return a `DeploymentSummary`."""
     return {
         "id": deployment.id,
         "name": deployment.name,
@@ -168,31 +204,25 @@ def program_view(program: ProgramRecord) -> dict[str, Any]:
     }
 
 
-def rule_views(reading: Reading) -> list[dict[str, Any]]:
-    """Return all rules as `Rule`."""
-    return [_rule_view(reading, rule) for rule in reading.rules()]
-
-
-def _rule_view(reading: Reading, rule: str) -> dict[str, Any]:
+def rule_view(row: RuleRow) -> dict[str, Any]:
+    """Return a `Rule`."""
     programs = [
-        {"id": one.id, "version": one.version, "uploadedUs": one.uploaded_us} for one in reading.programs_of(rule)
+        {"id": one.id, "version": one.version, "uploadedUs": one.uploaded_us, "nodes": row.nodes.get(one.id, 0)}
+        for one in row.programs
     ]
-    nodes = [
-        {"node": node, "programId": one.target.program_id}
-        for node, one in reading.wanted_of_rule(rule)
-        if one.slot == Slot.ACTIVE.value
-    ]
-    return {"rule": rule, "programs": programs, "nodes": nodes}
+    return {"rule": row.rule, "programs": programs, "nodes": sum(row.nodes.values())}
 
 
 def node_view(hub: Hub, facts: NodeFacts) -> dict[str, Any]:
     """Return a `Node`: what the store knows, and what the node told last over its link."""
     node = facts.node
     status = hub.nodes.health.get(node.name)
-    link = facts.link
+    link = facts.details.link
     is_elsewhere = link is not None and link.coordinator != hub.store.own_id
     rates = hub.nodes.rates.get(node.name)
     executions, errors = rates.a_minute() if rates is not None and node.name in hub.links else (None, None)
+    if is_elsewhere:
+        executions, errors = node.executions_a_minute, node.errors_a_minute
     return {
         "name": node.name,
         "connected": node.name in hub.links or is_elsewhere,
@@ -203,7 +233,7 @@ def node_view(hub: Hub, facts: NodeFacts) -> dict[str, Any]:
         "software": node.software,
         "protocol": node.protocol,
         "facts": None if node.facts is None else facts_view(node.facts),
-        "labels": facts.labels,
+        "labels": facts.details.labels,
         "drainedUs": node.drained_us,
         "joinedUs": node.joined_us,
         "lastSeenUs": max(node.last_seen_us, hub.nodes.seen_us.get(node.name, 0)),
@@ -213,8 +243,8 @@ def node_view(hub: Hub, facts: NodeFacts) -> dict[str, Any]:
         "appliedVersion": node.applied_version,
         "problem": node.problem,
         **_history_view(facts),
-        "rules": [_rule_on_node(facts, rule) for rule in sorted(facts.wanted.keys() | facts.said.keys())],
-        "health": health_list(status) if status is not None else facts.health,
+        "rules": _rules_of(facts),
+        "health": health_list(status) if status is not None else facts.details.health,
     }
 
 
@@ -233,7 +263,8 @@ def facts_view(facts: ToldFacts) -> dict[str, Any]:
 
 
 def _history_view(facts: NodeFacts) -> dict[str, Any]:
-    history, head = facts.history, facts.history.head
+    history = facts.details.history
+    head = history.head
     shown = None if head is None else {"epoch": head.epoch, "seq": head.seq, "hash": head.hash.hex()}
     findings = [
         {
@@ -249,8 +280,12 @@ def _history_view(facts: NodeFacts) -> dict[str, Any]:
     return {"inDoubt": history.doubtful, "head": shown, "findings": findings}
 
 
-def _rule_on_node(facts: NodeFacts, rule: str) -> dict[str, Any]:
-    target, said = facts.wanted.get(rule), facts.said.get(rule)
+def _rules_of(facts: NodeFacts) -> list[dict[str, Any]]:
+    wanted, said = facts.wanted, facts.said
+    return [_rule_on_node(rule, wanted.get(rule), said.get(rule)) for rule in sorted(wanted.keys() | said.keys())]
+
+
+def _rule_on_node(rule: str, target: Target | None, said: RuleResult | None) -> dict[str, Any]:
     program_id = target.program_id if target is not None else ""
     current = said is not None and said.program_id == program_id
     return {

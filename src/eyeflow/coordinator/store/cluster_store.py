@@ -33,6 +33,7 @@ from eyeflow.coordinator.store.facts import (
     SignedManifest,
     SignerKey,
 )
+from eyeflow.coordinator.store.lists import ListReading
 from eyeflow.protocol.coordinator_log import Entry, Head, SignedHead
 from eyeflow.protocol.identity import Identity
 from eyeflow.protocol.messages import RuleResult
@@ -68,7 +69,7 @@ class CursorTooOldError(EyeflowError):
         self.newest = newest
 
 
-class Reading(CoordinationReading, Protocol):
+class Reading(CoordinationReading, ListReading, Protocol):
     """Questions; all answers of one step or look are of one moment."""
 
     def count(self, kept: Kept) -> int:
@@ -177,10 +178,6 @@ class Reading(CoordinationReading, Protocol):
 
     def deployment(self, deployment_id: str) -> Deployment | None:
         """Return one deployment."""
-        ...
-
-    def deployments(self, limit: int) -> list[Deployment]:
-        """Return the newest deployments, newest first."""
         ...
 
     def open_deployments(self) -> list[Deployment]:

@@ -17,7 +17,7 @@ class NodeRecord:
 
     `protocol`: the version of the link protocol that it spoke last, 0 before its first link. `facts`: what it told of
     itself then, None when it told nothing. `drained_us`: since when deployments to all nodes, or to those of a label,
-    leave it out; 0 while they do not.
+    leave it out; 0 while they do not. The rates are true to half a minute.
     """
 
     name: str
@@ -33,17 +33,29 @@ class NodeRecord:
     protocol: int
     facts: NodeFacts | None = None
     drained_us: int = 0
+    executions_a_minute: float = 0.0
+    errors_a_minute: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a node told last of itself, in passing. `health`: JSON for the other coordinators, empty for none."""
+    """What a node told last of itself, in passing. `health`: JSON for the other coordinators, empty for none.
+
+    `failed`: how many of its parts fail. `waiting`: events in the queues of its rules. `is_silent`: it has a link and
+    tells nothing. `is_news`: more than counters changed since the last time.
+    """
 
     node: str
     epoch: int
     next_seq: int
     seen_us: int
     health: str = ""
+    failed: int = 0
+    waiting: int = 0
+    executions_a_minute: float = 0.0
+    errors_a_minute: float = 0.0
+    is_silent: bool = False
+    is_news: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +198,8 @@ class Kept(Enum):
     API_TOKENS = "API tokens"
     JOIN_TOKENS = "join tokens"
     LINKS = "links"
+    RULES = "rules"
+    OPEN_DEPLOYMENTS = "open deployments"
 
 
 class ChangeKind(Enum):

@@ -23,22 +23,25 @@ from eyeflow.coordinator.store.facts import (
 )
 from eyeflow.coordinator.store.sql import Row, Sql
 from eyeflow.coordinator.store.sql_coordination import SqlCoordinationReading
+from eyeflow.coordinator.store.sql_lists import SqlListReading
 from eyeflow.protocol.coordinator_log import Entry, Head, SignedHead
 from eyeflow.protocol.messages import RuleResult
 from eyeflow.rollout.actions import InStates, Nodes, Which
 from eyeflow.rollout.deployment import Deployment, NodeProgress, NodeState, Target, Wanted
 
 COUNTS = "sum(executions), sum(failures), sum(acted), sum(failed_actions)"
-_TABLES = {
-    Kept.NODES: "nodes",
-    Kept.PROGRAMS: "programs",
-    Kept.API_TOKENS: "api_tokens",
-    Kept.JOIN_TOKENS: "join_tokens",
-    Kept.LINKS: "links",
+_KEPT = {
+    Kept.NODES: "count(*) FROM nodes",
+    Kept.PROGRAMS: "count(*) FROM programs",
+    Kept.API_TOKENS: "count(*) FROM api_tokens",
+    Kept.JOIN_TOKENS: "count(*) FROM join_tokens",
+    Kept.LINKS: "count(*) FROM links",
+    Kept.RULES: "count(DISTINCT rule) FROM programs",
+    Kept.OPEN_DEPLOYMENTS: "count(*) FROM deployments WHERE over = 0",
 }
 
 
-class SqlReading(SqlCoordinationReading):
+class SqlReading(SqlCoordinationReading, SqlListReading):
     """Satisfies `Reading`. Lives as long as one step or look."""
 
     def __init__(self, db: Sql) -> None:
@@ -56,7 +59,7 @@ class SqlReading(SqlCoordinationReading):
 
     def count(self, kept: Kept) -> int:
         """Return how many of these there are."""
-        return self._number(f"SELECT count(*) FROM {_TABLES[kept]}")
+        return self._number(f"SELECT {_KEPT[kept]}")
 
     def node(self, name: str) -> NodeRecord | None:
         """Return one node."""
@@ -109,8 +112,7 @@ class SqlReading(SqlCoordinationReading):
 
     def in_doubt(self) -> int:
         """Return how many nodes have a finding that blocks."""
-        names = [name for (name,) in self._rows("SELECT DISTINCT node FROM findings")]
-        return sum(self.history(name).doubtful for name in names)
+        return self._number("SELECT count(*) FROM nodes WHERE doubtful = 1")
 
     def manifest(self, node: str) -> SignedManifest | None:
         """Return a node's newest manifest."""
@@ -193,11 +195,6 @@ class SqlReading(SqlCoordinationReading):
         """Return one deployment."""
         row = self._row(f"SELECT {rows.DEPLOYMENT} FROM deployments WHERE id = ?", deployment_id)
         return None if row is None else rows.deployment_of(row)
-
-    def deployments(self, limit: int) -> list[Deployment]:
-        """Return the newest deployments, newest first."""
-        found = self._rows(f"SELECT {rows.DEPLOYMENT} FROM deployments ORDER BY number DESC LIMIT ?", limit)
-        return [rows.deployment_of(row) for row in found]
 
     def open_deployments(self) -> list[Deployment]:
         """Return the deployments that have not ended, oldest first."""

@@ -33,7 +33,7 @@ from eyeflow.rollout.deployment import (
 
 NODE = (
     "name, public_key, joined_us, last_seen_us, software, epoch, next_seq, manifest_version, applied_version, problem, "
-    "protocol, facts, drained_us"
+    "protocol, facts, drained_us, executions, errors"
 )
 PROGRAM = "id, rule, version, sequence, profile, about, uploaded_us, uploaded_by, length(bytes)"
 API_TOKEN = "id, name, role, hash, created_us, revoked_us, expires_us, used_us, created_by"
@@ -94,8 +94,8 @@ def wanted_of(row: Row) -> Wanted:
 
 def node_of(row: Row) -> NodeRecord:
     """Return a node from the columns NODE."""
-    name, public_key, *rest, facts, drained_us = row
-    fields: Row = (name, bytes(public_key), *rest, _facts_of(json.loads(facts)), drained_us)
+    name, public_key, *rest, facts, drained_us, executions, errors = row
+    fields: Row = (name, bytes(public_key), *rest, _facts_of(json.loads(facts)), drained_us, executions, errors)
     return NodeRecord(*fields)
 
 

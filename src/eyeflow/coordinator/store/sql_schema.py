@@ -143,10 +143,33 @@ UPDATE deployments SET judgement = 'null';
 CREATE TABLE ahead(
     node TEXT PRIMARY KEY REFERENCES nodes(name) ON DELETE CASCADE, version INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 """,
+    """
+ALTER TABLE nodes ADD COLUMN failed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE nodes ADD COLUMN silent INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE nodes ADD COLUMN waiting INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE nodes ADD COLUMN executions REAL NOT NULL DEFAULT 0;
+ALTER TABLE nodes ADD COLUMN errors REAL NOT NULL DEFAULT 0;
+ALTER TABLE nodes ADD COLUMN doubtful INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE nodes ADD COLUMN refused INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE nodes ADD COLUMN pending INTEGER NOT NULL DEFAULT 0;
+UPDATE nodes SET doubtful = 1 WHERE name IN (SELECT node FROM findings WHERE kind <> 'newEpoch');
+UPDATE nodes SET refused = (
+    SELECT count(*) FROM said JOIN wanted ON wanted.node = said.node AND wanted.rule = said.rule
+    AND wanted.slot = 'active' WHERE said.node = nodes.name AND said.slot = 'active' AND said.state = 'refused'
+    AND said.program_id = substr(wanted.target, 3, 64));
+UPDATE nodes SET pending = (
+    SELECT count(*) FROM wanted WHERE wanted.node = nodes.name AND slot = 'active' AND NOT EXISTS (
+    SELECT 1 FROM said WHERE said.node = wanted.node AND said.rule = wanted.rule AND said.slot = 'active'
+    AND said.program_id = substr(wanted.target, 3, 64)));
+CREATE INDEX deployments_over ON deployments(over, number);
+CREATE INDEX progress_by_node ON progress(node, deployment);
+CREATE INDEX programs_by_time ON programs(uploaded_us, id);
+""",
 )
 """Number n brings a file of version n to version n + 1 (PRAGMA user_version). A released one is never changed.
 
 `progress.over` says that the deployment has ended: without it, what is open of one node could only be found among all
-that ever was. AUTOINCREMENT keeps numbers of the feed from coming back after the newest entries were forgotten.
+that ever was. `nodes.failed` and the columns behind it say how a node stands, so that thousands are counted and sorted
+without their rules and health being read. AUTOINCREMENT keeps numbers of the feed from coming back after the newest entries were forgotten.
 """
 SCHEMA_VERSION = len(MIGRATIONS)

@@ -199,18 +199,23 @@ class SqlWriting(SqlReading, SqlCoordinationWriting):
     def record_hello(self, node: str, software: str, protocol: int, now_us: int, facts: NodeFacts | None) -> None:
         """Keep that a node's link is up, which protocol version it speaks, and what it tells of itself."""
         self._run(
-            "UPDATE nodes SET last_seen_us = ?, software = ?, protocol = ?, facts = ?, problem = '' WHERE name = ?",
+            "UPDATE nodes SET last_seen_us = ?, software = ?, protocol = ?, facts = ?, problem = '', silent = 0 "
+            "WHERE name = ?",
             *(now_us, software, protocol, rows.dump_facts(facts), node),
         )
         self.add_change(now_us, ChangeKind.NODE, node)
 
     def record_seen(self, seen: Iterable[Seen]) -> None:
-        """Keep when nodes were seen."""
+        """Keep when nodes were seen, and how they did."""
         for one in seen:
-            self._run(
-                "UPDATE nodes SET last_seen_us = ?, epoch = ?, next_seq = ? WHERE name = ?",
-                *(one.seen_us, one.epoch, one.next_seq, one.node),
+            kept = self._run(
+                "UPDATE nodes SET last_seen_us = ?, epoch = ?, next_seq = ?, failed = ?, waiting = ?, executions = ?, "
+                "errors = ?, silent = ? WHERE name = ?",
+                *(one.seen_us, one.epoch, one.next_seq, one.failed, one.waiting, one.executions_a_minute),
+                *(one.errors_a_minute, int(one.is_silent), one.node),
             )
+            if kept and one.is_news:
+                self.add_change(one.seen_us, ChangeKind.NODE, one.node)
             if one.health:
                 self._run(
                     "INSERT INTO healths SELECT name, ? FROM nodes WHERE name = ? "
@@ -241,7 +246,26 @@ class SqlWriting(SqlReading, SqlCoordinationWriting):
                 "state = excluded.state, reason = excluded.reason",
                 *(report.node, one.rule, one.slot.value, one.program_id, one.state.value, one.reason),
             )
+        self._count_answers(report.node)
         self.add_change(now_us, ChangeKind.NODE, report.node)
+
+    def _count_answers(self, node: str) -> None:
+        """Keep how many rules a node has refused, and has yet to answer for."""
+        is_answer = (
+            "said.node = wanted.node AND said.rule = wanted.rule AND said.slot = 'active' "
+            "AND said.program_id = substr(wanted.target, 3, 64)"
+        )
+        self._run(
+            "UPDATE nodes SET "
+            f"refused = (SELECT count(*) FROM wanted JOIN said ON {is_answer} "
+            "WHERE wanted.node = ? AND wanted.slot = 'active' AND said.state = 'refused'), "
+            "pending = (SELECT count(*) FROM wanted WHERE node = ? AND slot = 'active' "
+            f"AND NOT EXISTS (SELECT 1 FROM said WHERE {is_answer})) "
+            "+ (SELECT count(*) FROM said WHERE node = ? AND slot = 'active' AND NOT EXISTS "
+            "(SELECT 1 FROM wanted WHERE wanted.node = said.node AND wanted.rule = said.rule AND slot = 'active')) "
+            "WHERE name = ?",
+            *(node, node, node, node),
+        )
 
     def forget_applied(self, node: str) -> None:
         """Forget which manifest the node said it had applied."""
@@ -276,6 +300,7 @@ class SqlWriting(SqlReading, SqlCoordinationWriting):
                 "INSERT INTO findings(node, kind, since_us, last_us, evidence) VALUES(?, ?, ?, ?, ?)",
                 *(node, one.kind.value, one.since_us, one.last_us, one.evidence),
             )
+        self._run("UPDATE nodes SET doubtful = ? WHERE name = ?", int(history.doubtful), node)
         return True
 
     def want(self, node: str, wanted: Wanted) -> None:
@@ -353,6 +378,7 @@ class SqlWriting(SqlReading, SqlCoordinationWriting):
             "DO UPDATE SET version = excluded.version, body = excluded.body, signature = excluded.signature",
             *(body, signature, node),
         )
+        self._count_answers(node)
         self.add_change(now_us, ChangeKind.MANIFEST, node)
 
     def add_deployment(self, deployment: Deployment, nodes: Sequence[NodeProgress]) -> None:

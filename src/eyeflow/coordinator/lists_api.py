@@ -1,0 +1,251 @@
+"""The long lists of the REST API: pages of them, by the filters that each takes."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, TypeVar
+
+from eyeflow.coordinator import views
+from eyeflow.coordinator.api import Call, Reply
+from eyeflow.coordinator.deployments import found_deployment
+from eyeflow.coordinator.hub import Hub
+from eyeflow.coordinator.problem import FieldError, Problem
+from eyeflow.coordinator.queries import CURSOR_CHARS_MAX, INTEGER_MAX, Param, Query, cursor_of, key_of
+from eyeflow.coordinator.shape_words import NODE_NAME, RULE, Shape, names
+from eyeflow.coordinator.standings import SILENT_S
+from eyeflow.coordinator.store.cluster_store import Reading
+from eyeflow.coordinator.store.lists import (
+    DeploymentsAsked,
+    LogAsked,
+    NodeOrder,
+    NodesAsked,
+    Page,
+    ProgramsAsked,
+    ProgressAsked,
+    RulesAsked,
+    Standing,
+    TokensAsked,
+    TokenState,
+)
+from eyeflow.coordinator.tokens import Role
+from eyeflow.rollout.deployment import DeploymentState, NodeState
+from eyeflow.rollout.strategies import STRATEGIES
+
+LIMIT, LIMIT_MAX = 100, 1_000
+E = TypeVar("E", bound=Enum)
+
+_WORDS: Shape = {"type": "string", "pattern": "^[ -~]{1,128}$", "examples": ["ci"]}
+_PAGING = (
+    Param(
+        "limit",
+        {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT, "examples": [LIMIT]},
+        "rows on a page",
+    ),
+    Param(
+        "cursor",
+        {"type": "string", "pattern": f"^[A-Za-z0-9_-]{{1,{CURSOR_CHARS_MAX}}}$"},
+        "`nextCursor` of the page before; the other parameters stay the same",
+    ),
+)
+
+
+def _part(of: str) -> Param:
+    shape: Shape = {"type": "string", "pattern": "^[ -~]{1,64}$", "examples": ["prod"]}
+    return Param("name", shape, f"a part of the name of the {of}, in capitals or not")
+
+
+def _since(what: str) -> Param:
+    shape: Shape = {"type": "integer", "minimum": 0, "maximum": INTEGER_MAX, "examples": [1790000000000000]}
+    return Param("sinceUs", shape, f"{what} at this time or later, in microseconds since 1970 UTC")
+
+
+def _rule(what: str) -> Param:
+    return Param("rule", RULE, what)
+
+
+def _states(members: type[Enum], what: str) -> Param:
+    return Param("state", names(members), f"{what}; again: or this one", is_list=True)
+
+
+NODES_QUERY = (
+    *_PAGING,
+    _states(Standing, "how the node stands"),
+    Param(
+        "label",
+        {"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,62}=[ -~]{1,128}$", "examples": ["site=lyon"]},
+        "a label of the node; again: and this one",
+        is_list=True,
+    ),
+    _rule("the node shall run this rule"),
+    _part("node"),
+    _since("the node was heard"),
+    Param("sort", {**names(NodeOrder), "default": "name"}, "which nodes come first; `heard`: the longest ago"),
+)
+RULES_QUERY = (*_PAGING, _part("rule"), Param("node", NODE_NAME, "a node that shall run it"), _since("uploaded"))
+PROGRAMS_QUERY = (*_PAGING, _rule("of this rule"), _since("uploaded"))
+DEPLOYMENTS_QUERY = (
+    *_PAGING,
+    _states(DeploymentState, "where the deployment stands"),
+    Param("open", {"type": "boolean", "examples": [True]}, "true: it has not ended; false: it has"),
+    Param("strategy", {"type": "string", "enum": sorted(STRATEGIES), "examples": ["rolling"]}, "its strategy"),
+    _rule("it changes this rule"),
+    Param("node", NODE_NAME, "it goes to this node"),
+    _since("begun"),
+)
+PROGRESS_QUERY = (*_PAGING, _states(NodeState, "where the node stands"), _part("node"))
+TOKENS_QUERY = (
+    *_PAGING,
+    _states(TokenState, "whether it opens anything"),
+    Param("role", names(Role), "its role"),
+    _part("token"),
+    _since("made"),
+)
+LOG_QUERY = (
+    *_PAGING,
+    Param(
+        "after",
+        {"type": "integer", "minimum": 0, "maximum": INTEGER_MAX, "examples": [0]},
+        "entries with a higher number only; not with `order=newest`",
+    ),
+    Param(
+        "order",
+        {"type": "string", "enum": ["oldest", "newest"], "default": "oldest", "examples": ["newest"]},
+        "which entries come first",
+    ),
+    Param("actor", _WORDS, "who did it: the name of the token"),
+    Param("action", _WORDS, "what was done"),
+    Param("subject", _WORDS, "with what it was done"),
+    _since("done"),
+)
+
+
+def _limit(query: Query) -> int:
+    return int(query.get("limit", LIMIT))
+
+
+def _members(query: Query, of: type[E]) -> frozenset[E]:
+    return frozenset(of(value) for value in query.get("state", ()))
+
+
+def _answer(name: str, shown: list[dict[str, Any]], page: Page[Any]) -> dict[str, Any]:
+    return {name: shown, "nextCursor": cursor_of(page.after)}
+
+
+def silent_us(hub: Hub) -> int:
+    """Return the time at which a node that is heard was surely seen."""
+    return hub.clock() - SILENT_S * 1_000_000
+
+
+async def list_nodes(hub: Hub, call: Call) -> Reply:
+    """Return nodes, a page at a time."""
+    query = call.query
+    order = NodeOrder(query.get("sort", NodeOrder.NAME.value))
+    asked = NodesAsked(
+        _limit(query),
+        key_of(query, *((str,) if order is NodeOrder.NAME else ((int, float), str))),
+        order,
+        _members(query, Standing),
+        tuple(_label(text) for text in query.get("label", ())),
+        query.get("rule", ""),
+        query.get("name", ""),
+        query.get("sinceUs", 0),
+        silent_us(hub),
+    )
+
+    def look(reading: Reading) -> tuple[Page[Any], list[views.NodeFacts], int]:
+        page = reading.node_page(asked)
+        return page, views.facts_of(reading, page.rows), reading.count_nodes(asked)
+
+    page, found, total = await hub.store.read(look)
+    shown = [views.node_view(hub, facts) for facts in found]
+    return Reply(200, {**_answer("nodes", shown, page), "total": total})
+
+
+def _label(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name, value
+
+
+async def list_rules(hub: Hub, call: Call) -> Reply:
+    """Return rules, a page at a time."""
+    query = call.query
+    name, node, since_us = query.get("name", ""), query.get("node", ""), query.get("sinceUs", 0)
+    asked = RulesAsked(_limit(query), key_of(query, str), name, node, since_us)
+    page = await hub.store.read(lambda reading: reading.rule_page(asked))
+    return Reply(200, _answer("rules", [views.rule_view(row) for row in page.rows], page))
+
+
+async def list_programs(hub: Hub, call: Call) -> Reply:
+    """Return programs, the last uploaded first, a page at a time."""
+    query = call.query
+    asked = ProgramsAsked(_limit(query), key_of(query, int, str), query.get("rule", ""), query.get("sinceUs", 0))
+    page = await hub.store.read(lambda reading: reading.program_page(asked))
+    return Reply(200, _answer("programs", [views.program_view(row) for row in page.rows], page))
+
+
+async def list_deployments(hub: Hub, call: Call) -> Reply:
+    """Return deployments, the newest first, with the number of nodes in each state, a page at a time."""
+    query = call.query
+    asked = DeploymentsAsked(
+        _limit(query),
+        key_of(query, int),
+        _members(query, DeploymentState),
+        query.get("open"),
+        query.get("strategy", ""),
+        query.get("rule", ""),
+        query.get("node", ""),
+        query.get("sinceUs", 0),
+    )
+
+    def look(reading: Reading) -> dict[str, Any]:
+        page = reading.deployment_page(asked)
+        return _answer("deployments", [views.deployment_summary(reading, row) for row in page.rows], page)
+
+    return Reply(200, await hub.store.read(look))
+
+
+async def list_deployment_nodes(hub: Hub, call: Call) -> Reply:
+    """Return the nodes of one deployment, a page at a time."""
+    query, identity = call.query, call.path["id"]
+    asked = ProgressAsked(
+        identity, _limit(query), key_of(query, str), _members(query, NodeState), query.get("name", "")
+    )
+
+    def look(reading: Reading) -> dict[str, Any]:
+        found_deployment(reading, identity)
+        page = reading.progress_page(asked)
+        linked = hub.linked_of(reading, [row.node for row in page.rows])
+        return _answer("nodes", [views.progress_view(row, row.node in linked) for row in page.rows], page)
+
+    return Reply(200, await hub.store.read(look))
+
+
+async def list_tokens(hub: Hub, call: Call) -> Reply:
+    """Return API tokens, without their secrets, a page at a time."""
+    query, now_us = call.query, hub.clock()
+    asked = TokensAsked(
+        _limit(query),
+        now_us,
+        key_of(query, int, str),
+        _members(query, TokenState),
+        query.get("role", ""),
+        query.get("name", ""),
+        query.get("sinceUs", 0),
+    )
+    page = await hub.tokens.page(asked)
+    return Reply(200, _answer("tokens", [views.token_view(token, now_us) for token in page.rows], page))
+
+
+async def list_log_entries(hub: Hub, call: Call) -> Reply:
+    """Return entries of the log, oldest first or newest first, a page at a time."""
+    query = call.query
+    key, is_newest_first = key_of(query, int), query.get("order") == "newest"
+    if "after" in query:
+        if key is not None or is_newest_first:
+            errors = [FieldError("after", "goes with neither `cursor` nor `order=newest`")]
+            raise Problem("invalid_query", "Give `after` alone, or `cursor` or `order`.", errors=errors)
+        key = (query["after"],)
+    words = (query.get("actor", ""), query.get("action", ""), query.get("subject", ""))
+    asked = LogAsked(_limit(query), key, is_newest_first, *words, query.get("sinceUs", 0))
+    page = await hub.store.read(lambda reading: reading.log_page(asked))
+    return Reply(200, _answer("entries", [views.log_entry_view(entry) for entry in page.rows], page))
