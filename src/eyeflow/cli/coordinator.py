@@ -253,6 +253,7 @@ def join_token(
 @app.command("log")
 def log(
     last: Annotated[int, typer.Option("--last", "-n", min=1, max=10_000, help="How many entries to show.")] = 50,
+    who: Annotated[str, typer.Option("--who", metavar="NAME", help="Only what this token or node did.")] = "",
     verify: Annotated[
         bool, typer.Option("--verify", help="Check the whole log, also against what you saw at the last check.")
     ] = False,
@@ -266,11 +267,7 @@ def log(
         if verify:
             _tell_checked(check_log(client, SeenHeads()), json_)
             return
-        entries: list[dict[str, Any]] = []
-        after = max(client.log()["head"]["number"] - last, 0)
-        while found := client.log_entries(after):
-            entries += found
-            after = found[-1]["number"]
+        entries = client.newest_log_entries(last, who)[::-1]
     if json_:
         say_json(entries)
         return

@@ -14,6 +14,7 @@ from eyeflow.cli.following import follow, tell_end
 from eyeflow.cli.times import ago
 
 app = typer.Typer(rich_markup_mode=None)
+LISTED = 50
 
 Identity = Annotated[str, typer.Argument(metavar="ID", help="The deployment, by its id.")]
 
@@ -27,19 +28,27 @@ def register(root: typer.Typer) -> None:
 def every(context: typer.Context, json_: JsonFlag = False) -> None:
     """See, follow and steer deployments; without a command: list them."""
     if context.invoked_subcommand is None:
-        list_(json_)
+        list_(json_=json_)
 
 
 @app.command("list")
-def list_(json_: JsonFlag = False) -> None:
+def list_(
+    rule: Annotated[str, typer.Option("--rule", metavar="RULE", help="Deployments of this rule.")] = "",
+    node: Annotated[str, typer.Option("--node", metavar="NODE", help="Deployments to this node.")] = "",
+    open_: Annotated[bool, typer.Option("--open", help="Deployments that have not ended.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many.")] = LISTED,
+    json_: JsonFlag = False,
+) -> None:
     """List the newest deployments, newest first."""
+    asked: dict[str, Any] = {name: value for name, value in (("rule", rule), ("node", node)) if value}
+    asked |= {"open": True} if open_ else {}
     with connect() as client:
-        found = client.deployments()
+        found = client.deployments(limit, **asked)
     if json_:
         say_json(found)
         return
     if not found:
-        note("no deployments yet: eyeflow deploy RULE.eye starts one")
+        note("no deployment fits" if asked else "no deployments yet: eyeflow deploy RULE.eye starts one")
         return
     headers = ["DEPLOYMENT", "RULE", "PROGRAM", "STRATEGY", "STATE", "NODES", "STARTED"]
     table(headers, [_row(one) for one in found])

@@ -29,21 +29,29 @@ def register(root: typer.Typer) -> None:
 def every(context: typer.Context, json_: JsonFlag = False) -> None:
     """See, label, drain and forget nodes; without a command: list them."""
     if context.invoked_subcommand is None:
-        list_(None, json_)
+        list_(None, "", "", json_)
 
 
 @app.command("list")
-def list_(label: choosing.Label = None, json_: JsonFlag = False) -> None:
-    """List the nodes of the cluster, all or those with labels."""
-    labels = choosing.labels_of(label or [])
+def list_(
+    label: choosing.Label = None,
+    rule: Annotated[str, typer.Option("--rule", metavar="RULE", help="Nodes that shall run this rule.")] = "",
+    name: Annotated[str, typer.Option("--name", metavar="PART", help="Nodes with this in their name.")] = "",
+    json_: JsonFlag = False,
+) -> None:
+    """List the nodes of the cluster, all or those that fit."""
+    labels = [f"{name}={value}" for name, value in choosing.labels_of(label or []).items()]
+    asked: Json = {"label": labels} | ({"rule": rule} if rule else {}) | ({"name": name} if name else {})
     with connect() as client:
-        found = [node for node in client.nodes() if choosing.has_labels(node, labels)]
+        found = client.nodes(**asked)
     if json_:
         say_json(found)
         return
     if not found:
         note(
-            "no node has these labels" if labels else "no nodes yet: eyeflow coordinator join-token tells how one joins"
+            "no node fits"
+            if any(asked.values())
+            else "no nodes yet: eyeflow coordinator join-token tells how one joins"
         )
         return
     _table(found)

@@ -67,63 +67,50 @@ def status(
     json_: JsonFlag = False,
 ) -> None:
     """Show the cluster: its nodes, what they run and how they do. With --watch --json, each look is one line."""
-    labels = choosing.labels_of(label or [])
+    asked: Json = {"sort": sort.value, "state": [one.value for one in filters or []]}
+    asked["label"] = [f"{name}={value}" for name, value in choosing.labels_of(label or []).items()]
     with connect() as client:
-
-        def look() -> tuple[Json, list[Json]]:
-            cluster, nodes = client.status(), client.nodes()
-            return cluster | {"summary": summary(nodes)}, shown(nodes, filters or [], labels, sort)
-
+        view = _View(client, asked, page, limit, everything=json_)
         if watch:
-            _watch(client.url, look, (page, limit), json_)
+            _watch(view, json_)
         else:
-            cluster, nodes = look()
-            _show(client, cluster, nodes, (page, limit), json_)
+            _show(view, json_)
 
 
-def summary(nodes: list[Json]) -> Json:
-    """Return how many nodes stand how, and what all of them do in a minute."""
-    return {
-        "active": sum(node["connected"] and not texts.is_unheard(node) for node in nodes),
-        "nodes": len(nodes),
-        "failing": sum(map(texts.is_failing, nodes)),
-        "pending": sum(map(texts.pending, nodes)),
-        "drained": sum(bool(node["drainedUs"]) for node in nodes),
-        "waiting": sum(map(texts.waiting, nodes)),
-        "executionsPerMinute": sum(node["executionsPerMinute"] or 0 for node in nodes),
-        "errorsPerMinute": sum(node["errorsPerMinute"] or 0 for node in nodes),
-    }
+class _View:
+    """What is looked at: the nodes on one page, or all of them for scripts that name no limit."""
 
+    def __init__(self, client: CoordinatorClient, asked: Json, page: int, limit: int | None, *, everything: bool):
+        self.client, self.page, self.size = client, page, limit or PAGE_NODES
+        self._asked = asked
+        self._shows_all = everything and limit is None
+        self.total = 0
 
-def shown(nodes: list[Json], filters: list[Filter], labels: dict[str, str], sort: Sort) -> list[Json]:
-    """Return the nodes that are asked for, in their order."""
-    found = [n for n in nodes if choosing.has_labels(n, labels) and (not filters or any(_fits(n, f) for f in filters))]
-    return sorted(found, key=lambda node: (_rank(node, sort), node["name"]))
+    def look(self) -> tuple[Json, list[Json]]:
+        """Return the cluster, and the nodes as they are now."""
+        return self.client.status(), self.client.nodes(**self._asked) if self._shows_all else self._on_page()
 
+    def look_at_all(self) -> tuple[Json, list[Json]]:
+        """Return the cluster, and all nodes that fit."""
+        return self.client.status(), self.client.nodes(**self._asked)
 
-def _fits(node: Json, wanted: Filter) -> bool:
-    is_offline = not node["connected"] or texts.is_unheard(node)
-    answers = {
-        Filter.FAILING: texts.is_failing(node),
-        Filter.OFFLINE: is_offline,
-        Filter.PENDING: texts.pending(node) > 0,
-        Filter.DRAINED: bool(node["drainedUs"]),
-        Filter.FINE: not is_offline and not texts.is_failing(node) and not texts.pending(node),
-    }
-    return answers[wanted]
+    def _on_page(self) -> list[Json]:
+        cursor = ""
+        for number in range(1, self.page + 1):
+            found = self.client.node_page(cursor, self.size, **self._asked)
+            self.total, cursor = found["total"], found["nextCursor"]
+            if number == self.page:
+                return list(found["nodes"])
+            if not cursor:
+                break
+        return []
 
-
-def _rank(node: Json, sort: Sort) -> float:
-    if sort is Sort.WORST:
-        order = (Filter.FAILING, Filter.OFFLINE, Filter.PENDING, Filter.DRAINED)
-        return next((place for place, one in enumerate(order) if _fits(node, one)), len(order))
-    numbers = {
-        Sort.NAME: 0,
-        Sort.HEARD: node["lastSeenUs"],
-        Sort.EXECUTIONS: -(node["executionsPerMinute"] or 0),
-        Sort.ERRORS: -(node["errorsPerMinute"] or 0),
-    }
-    return float(numbers[sort])
+    @property
+    def more(self) -> list[str]:
+        """Return how one sees the nodes behind this page."""
+        pages, page = -(-self.total // self.size), self.page
+        told = f"page {page} of {pages}, {self.total} nodes; --page {page + 1} shows the next"
+        return [told] if page < pages else []
 
 
 def headline(cluster: Json) -> str:
@@ -145,55 +132,42 @@ def _row(node: Json) -> list[str]:
     return [node["name"], texts.state(node), texts.since(node), *use, texts.rules(node), *rates, *numbers]
 
 
-def _cut(nodes: list[Json], page: int, limit: int | None) -> list[Json]:
-    size = limit or PAGE_NODES
-    return nodes[(page - 1) * size : page * size]
-
-
-def _more(nodes: list[Json], page: int, limit: int | None) -> list[str]:
-    pages = -(-len(nodes) // (limit or PAGE_NODES))
-    return [f"page {page} of {pages}, {len(nodes)} nodes; --page {page + 1} shows the next"] if page < pages else []
-
-
-def _show(
-    client: CoordinatorClient, cluster: Json, nodes: list[Json], paging: tuple[int, int | None], json_: bool
-) -> None:
-    page, limit = paging
+def _show(view: _View, json_: bool) -> None:
+    cluster, nodes = view.look()
     if json_:
-        say_json({**cluster, "nodes": _cut(nodes, page, limit) if limit else nodes})
+        say_json({**cluster, "nodes": nodes})
         return
-    say(f"coordinator {cluster['coordinatorId'][:16]} at {client.url}, up since {ago(cluster['startedUs'])}")
+    say(f"coordinator {cluster['coordinatorId'][:16]} at {view.client.url}, up since {ago(cluster['startedUs'])}")
     if cluster["trouble"]:
         say(f"store: {colored('failed')}  {cluster['trouble']}")
     if not cluster["summary"]["nodes"]:
         note("no nodes yet: eyeflow coordinator join-token tells how one joins")
         return
     say(headline(cluster))
-    if not (on_page := _cut(nodes, page, limit)):
+    if not nodes:
         note("no node fits")
         return
-    table(HEADERS, [_row(node) for node in on_page])
-    for line in _more(nodes, page, limit):
+    table(HEADERS, [_row(node) for node in nodes])
+    for line in view.more:
         say(line)
-    for node in on_page:
-        if len(on_page) <= DETAILED_MAX or texts.is_failing(node) or node["problem"]:
+    for node in nodes:
+        if len(nodes) <= DETAILED_MAX or texts.is_failing(node) or node["problem"]:
             texts.say_node(node)
 
 
-def _watch(url: str, look: Any, paging: tuple[int, int | None], json_: bool) -> None:
-    page, limit = paging
+def _watch(view: _View, json_: bool) -> None:
     if json_:
-        for cluster, nodes in _looks(look):
-            say_json({**cluster, "nodes": _cut(nodes, page, limit) if limit else nodes}, indent=None)
+        for cluster, nodes in _looks(view.look):
+            say_json({**cluster, "nodes": nodes}, indent=None)
             hand_over()
     elif is_terminal():
         with LivePicture() as picture:
-            for cluster, nodes in _looks(look):
-                above = [f"coordinator {url}", headline(cluster), *([cluster["trouble"]] if cluster["trouble"] else [])]
-                rows = [_row(node) for node in _cut(nodes, page, limit)]
-                picture.draw(above, HEADERS, rows, [*_more(nodes, page, limit), *_reasons(nodes)])
+            for cluster, nodes in _looks(view.look):
+                trouble = [cluster["trouble"]] if cluster["trouble"] else []
+                above = [f"coordinator {view.client.url}", headline(cluster), *trouble]
+                picture.draw(above, HEADERS, [_row(node) for node in nodes], [*view.more, *_reasons(nodes)])
     else:
-        _tell_changes(look)
+        _tell_changes(view.look_at_all)
 
 
 def _reasons(nodes: list[Json]) -> list[str]:

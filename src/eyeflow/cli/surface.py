@@ -261,7 +261,11 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
             (('--help', '-h'), 'Show this message and exit.', None, False)),
  'deployments': ((('--json',), 'Print the result as JSON.', None, False),
                  (('--help', '-h'), 'Show this message and exit.', None, False)),
- 'deployments list': ((('--json',), 'Print the result as JSON.', None, False),
+ 'deployments list': ((('--rule',), 'Deployments of this rule.', (), False),
+                      (('--node',), 'Deployments to this node.', (), False),
+                      (('--open',), 'Deployments that have not ended.', None, False),
+                      (('--limit',), 'How many.', (), False),
+                      (('--json',), 'Print the result as JSON.', None, False),
                       (('--help', '-h'), 'Show this message and exit.', None, False)),
  'deployments show': ((('--json',), 'Print the result as JSON.', None, False),
                       (('--help', '-h'), 'Show this message and exit.', None, False)),
@@ -288,6 +292,8 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
  'nodes': ((('--json',), 'Print the result as JSON.', None, False),
            (('--help', '-h'), 'Show this message and exit.', None, False)),
  'nodes list': ((('--label',), 'Nodes with this label; again: and this one.', (), True),
+                (('--rule',), 'Nodes that shall run this rule.', (), False),
+                (('--name',), 'Nodes with this in their name.', (), False),
                 (('--json',), 'Print the result as JSON.', None, False),
                 (('--help', '-h'), 'Show this message and exit.', None, False)),
  'nodes show': ((('--json',), 'Print the result as JSON.', None, False),
@@ -396,6 +402,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
                             (('--json',), 'Print the result as JSON.', None, False),
                             (('--help', '-h'), 'Show this message and exit.', None, False)),
  'coordinator log': ((('--last', '-n'), 'How many entries to show.', (), False),
+                     (('--who',), 'Only what this token or node did.', (), False),
                      (('--verify',),
                       'Check the whole log, also against what you saw at the last check.',
                       None,
@@ -963,8 +970,12 @@ Usage: eyeflow deployments list [OPTIONS]
   List the newest deployments, newest first.
 
 Options:
-  --json      Print the result as JSON.
-  -h, --help  Show this message and exit.""",
+  --rule RULE          Deployments of this rule.
+  --node NODE          Deployments to this node.
+  --open               Deployments that have not ended.
+  --limit <int range>  How many.  [default: 50; x>=1]
+  --json               Print the result as JSON.
+  -h, --help           Show this message and exit.""",
     'deployments show': """\
 Usage: eyeflow deployments show [OPTIONS] {ID}
 
@@ -1081,7 +1092,7 @@ Options:
   -h, --help  Show this message and exit.
 
 Commands:
-  list     List the nodes of the cluster, all or those with labels.
+  list     List the nodes of the cluster, all or those that fit.
   show     Show a node: what it runs and how it does.
   label    Set labels of a node, or remove them: `eyeflow nodes label...
   drain    Take all rules off a node; until `undrain`, only deployments...
@@ -1091,10 +1102,12 @@ Commands:
     'nodes list': """\
 Usage: eyeflow nodes list [OPTIONS]
 
-  List the nodes of the cluster, all or those with labels.
+  List the nodes of the cluster, all or those that fit.
 
 Options:
   --label NAME=VALUE  Nodes with this label; again: and this one.
+  --rule RULE         Nodes that shall run this rule.
+  --name PART         Nodes with this in their name.
   --json              Print the result as JSON.
   -h, --help          Show this message and exit.""",
     'nodes show': """\
@@ -1513,6 +1526,7 @@ Usage: eyeflow coordinator log [OPTIONS]
 Options:
   -n, --last <int range>  How many entries to show.  [default: 50;
                           1<=x<=10000]
+  --who NAME              Only what this token or node did.
   --verify                Check the whole log, also against what you saw at
                           the last check.
   --json                  Print the result as JSON.

@@ -15,8 +15,9 @@ from typing import Any
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.reading import Unreadable, parse_json, read_text
 from eyeflow.base.reasons import why
+from eyeflow.client.answers import Json
 from eyeflow.client.profile import config_dir, write_secret
-from eyeflow.client.rest import CoordinatorClient, Json
+from eyeflow.client.rest import CoordinatorClient
 from eyeflow.protocol.coordinator_log import Entry, Head, LogError, SignedHead, follow
 from eyeflow.protocol.identity import key_fingerprint
 

@@ -5,27 +5,16 @@ from __future__ import annotations
 import asyncio
 import base64
 import math
-import re
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
-from urllib.parse import quote
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import httpx
 
-from eyeflow import __version__
-from eyeflow.base.errors import ExitCode, EyeflowError
-from eyeflow.base.reading import Unreadable, parse_json
-from eyeflow.base.reasons import tls_advice, why
-from eyeflow.net.bodies import CLOSING, PLAIN, aread_body
+from eyeflow.base.errors import EyeflowError
+from eyeflow.client.answers import Json, foreign, object_of, refusal
+from eyeflow.client.transport import PAGE_ROWS, Connection, part
 
-TIMEOUT_S = 15.0
-"""Longest wait for the connection, and for each next byte."""
-EXCHANGE_S = 30.0
-"""Longest time from a request to the end of its answer: httpx limits each wait only."""
-ANSWER_BYTES_MAX = 64 * 1024 * 1024
-"""Largest answer that is read: the nodes of a big cluster are a few megabytes."""
 POLL_FIRST_S = 0.1
 POLL_LAST_S = 1.0
 """`wait_deployment` looks this often, first quickly, then less so."""
@@ -33,93 +22,59 @@ POLL_LAST_S = 1.0
 UPLOADS_AT_ONCE = 8
 """More would wait for each other: the coordinator proves one program at a time."""
 
-TOKEN = re.compile(r"[!-~]+")
-"""What an HTTP header can carry of a token."""
 
-Json = dict[str, Any]
-T = TypeVar("T")
-
-
-class CoordinatorClient:
+class CoordinatorClient(Connection):
     """Talks to the coordinator at `url` with an API token; `ca_file` signs its certificate. Both may be empty.
 
     Answers are the JSON objects of `docs/reference/rest-api.md`. Raises EyeflowError: exit code PROBLEMS when the
     coordinator refuses what was asked (its `code` is the problem's code), ENVIRONMENT when it cannot be reached.
     """
 
-    def __init__(
-        self, url: str, token: str, ca_file: str = "", transport: httpx.AsyncBaseTransport | None = None
-    ) -> None:
-        self.url = url.rstrip("/")
-        headers = {"User-Agent": f"eyeflow/{__version__}", **PLAIN}
-        if token:
-            headers["Authorization"] = f"Bearer {_sendable(token)}"
-        try:
-            self._http = httpx.AsyncClient(
-                base_url=self.url,
-                headers=headers,
-                timeout=TIMEOUT_S,
-                trust_env=False,
-                verify=_verify(ca_file),
-                transport=transport,
-                event_hooks=CLOSING,
-            )
-        except (httpx.InvalidURL, UnicodeError) as error:
-            raise _bad_url(url, error) from error
-        self._loop = asyncio.Runner()
-
-    def close(self) -> None:
-        """Close the connection."""
-        with self._loop:
-            self._loop.run(self._http.aclose())
-
-    def __enter__(self) -> CoordinatorClient:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
     def look_for(self) -> None:
         """Raise EyeflowError unless a coordinator answers at the URL, well or not. It needs no token."""
         reply = self._send("GET", "/healthz")
-        if not isinstance(_object(reply).get("status"), str):
-            raise _foreign(reply)
+        if not isinstance(object_of(reply).get("status"), str):
+            raise foreign(reply)
 
     def status(self) -> Json:
         """Return the cluster in one look."""
         return self._json("GET", "/api/status")
 
-    def nodes(self) -> list[Json]:
-        """Return all nodes."""
-        return list(self._json("GET", "/api/nodes")["nodes"])
+    def node_page(self, cursor: str = "", limit: int = PAGE_ROWS, **filters: Any) -> Json:
+        """Return a page of the nodes that fit the filters of the API: `Nodes` of the REST API."""
+        return self._page("/api/nodes", "nodes", cursor, limit, filters)
+
+    def nodes(self, **filters: Any) -> list[Json]:
+        """Return all nodes that fit the filters of the API: `label=["site=lyon"]`, `rule="pump"`."""
+        return self._all("/api/nodes", "nodes", filters)
 
     def node(self, name: str) -> Json:
         """Return one node."""
-        return self._json("GET", f"/api/nodes/{_part(name)}")
+        return self._json("GET", f"/api/nodes/{part(name)}")
 
     def remove_node(self, name: str) -> None:
         """Remove a node from the cluster."""
-        self._ask("DELETE", f"/api/nodes/{_part(name)}")
+        self._ask("DELETE", f"/api/nodes/{part(name)}")
 
     def label_node(self, name: str, labels: Mapping[str, str]) -> Json:
         """Make these the labels of a node, in place of those before, and return the node."""
-        return self._json("PUT", f"/api/nodes/{_part(name)}/labels", {"labels": dict(labels)})
+        return self._json("PUT", f"/api/nodes/{part(name)}/labels", {"labels": dict(labels)})
 
     def drain_node(self, name: str) -> Json:
         """Take all rules off a node, keep deployments away that do not name it, and return the node."""
-        return _object(self._ask("POST", f"/api/nodes/{_part(name)}/drain"))
+        return object_of(self._ask("POST", f"/api/nodes/{part(name)}/drain"))
 
     def undrain_node(self, name: str) -> Json:
         """Let deployments go to a node again and return it."""
-        return _object(self._ask("POST", f"/api/nodes/{_part(name)}/undrain"))
+        return object_of(self._ask("POST", f"/api/nodes/{part(name)}/undrain"))
 
     def accept_node(self, name: str) -> Json:
         """Take the history that a node has now for the right one and return the node."""
-        return _object(self._ask("POST", f"/api/nodes/{_part(name)}/accept"))
+        return object_of(self._ask("POST", f"/api/nodes/{part(name)}/accept"))
 
     def retire_rule(self, node: str, rule: str) -> None:
         """Take a rule off a node."""
-        self._ask("DELETE", f"/api/nodes/{_part(node)}/rules/{_part(rule)}")
+        self._ask("DELETE", f"/api/nodes/{part(node)}/rules/{part(rule)}")
 
     def create_join_token(self, valid_s: int | None = None) -> Json:
         """Return a single-use join token (`token`, `expiresUs`)."""
@@ -132,11 +87,11 @@ class CoordinatorClient:
 
     def tokens(self) -> list[Json]:
         """Return the API tokens, without their secrets: `TokenInfo` of the REST API."""
-        return list(self._json("GET", "/api/tokens")["tokens"])
+        return self._all("/api/tokens", "tokens", {})
 
     def revoke_token(self, token_id: str) -> None:
         """Let an API token open nothing any more."""
-        self._ask("DELETE", f"/api/tokens/{_part(token_id)}")
+        self._ask("DELETE", f"/api/tokens/{part(token_id)}")
 
     def policy(self) -> Json:
         """Return the policy that holds now: `Policy` of the REST API."""
@@ -172,12 +127,18 @@ class CoordinatorClient:
 
     def log_entries(self, after: int) -> list[Json]:
         """Return entries of the log after a number, oldest first; an empty list ends it."""
-        return list(self._json("GET", f"/api/log/{after}")["entries"])
+        found = self._page("/api/log/entries", "entries", "", PAGE_ROWS, {"after": after})
+        return list(found["entries"])
+
+    def newest_log_entries(self, limit: int, actor: str = "") -> list[Json]:
+        """Return the newest entries of the log, newest first: all, or those of one actor."""
+        asked = {"order": "newest", **({"actor": actor} if actor else {})}
+        return self._all("/api/log/entries", "entries", asked, limit)
 
     def upload_program(self, program: bytes) -> Json:
         """Give the coordinator a signed program; the same one again is fine."""
         headers = {"Content-Type": "application/octet-stream"}
-        return _object(self._ask("POST", "/api/programs", content=program, headers=headers))
+        return object_of(self._ask("POST", "/api/programs", content=program, headers=headers))
 
     def upload_programs(self, programs: Sequence[bytes]) -> None:
         """Give the coordinator several signed programs, some at a time. Raises EyeflowError of the first refusal."""
@@ -191,7 +152,7 @@ class CoordinatorClient:
             async with free:
                 reply = await self._exchange("POST", "/api/programs", request | {"content": program})
             if not reply.answer.is_success:
-                raise _refusal(reply)
+                raise refusal(reply)
 
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -202,11 +163,11 @@ class CoordinatorClient:
 
     def program(self, program_id: str) -> Json:
         """Return one program's facts."""
-        return self._json("GET", f"/api/programs/{_part(program_id)}")
+        return self._json("GET", f"/api/programs/{part(program_id)}")
 
     def rules(self) -> list[Json]:
         """Return all rules with their programs and nodes."""
-        return list(self._json("GET", "/api/rules")["rules"])
+        return self._all("/api/rules", "rules", {})
 
     def deploy(
         self,
@@ -228,7 +189,7 @@ class CoordinatorClient:
             body["programId"] = program_id
         if deadline_s is not None:
             body["deadlineS"] = deadline_s
-        return self._json("POST", f"/api/rules/{_part(rule)}/deploy", body)
+        return self._json("POST", f"/api/rules/{part(rule)}/deploy", body)
 
     def plan(
         self,
@@ -262,20 +223,27 @@ class CoordinatorClient:
         body |= {"options": dict(options)} if options else {}
         return self._json("POST", "/api/deployments", body | {"skipUnchanged": skip_unchanged})
 
-    def deployments(self) -> list[Json]:
-        """Return the newest deployments, newest first."""
-        return list(self._json("GET", "/api/deployments")["deployments"])
+    def deployments(self, limit: int = PAGE_ROWS, **filters: Any) -> list[Json]:
+        """Return the newest deployments that fit the filters of the API, newest first, `limit` at most."""
+        return self._all("/api/deployments", "deployments", filters, limit)
 
     def deployment(self, deployment_id: str) -> Json:
-        """Return one deployment."""
-        return self._json("GET", f"/api/deployments/{_part(deployment_id)}")
+        """Return one deployment with all its nodes."""
+        return self._with_nodes(self._json("GET", f"/api/deployments/{part(deployment_id)}"))
+
+    def _with_nodes(self, deployment: Json) -> Json:
+        """Fetch the nodes of a deployment that did not come with it."""
+        if cursor := deployment.get("nextCursor"):
+            path = f"/api/deployments/{part(str(deployment['id']))}/nodes"
+            deployment = deployment | {"nodes": [*deployment["nodes"], *self._all(path, "nodes", {}, cursor=cursor)]}
+        return deployment
 
     def steer_deployment(self, deployment_id: str, verb: str) -> Json:
         """Pause, resume, promote, approve, cancel, roll back (`rollback`) or retry a deployment, by a verb of the API.
 
         Returns the deployment; after `retry` it is the new one.
         """
-        return _object(self._ask("POST", f"/api/deployments/{_part(deployment_id)}/{verb}"))
+        return self._with_nodes(object_of(self._ask("POST", f"/api/deployments/{part(deployment_id)}/{verb}")))
 
     def wait_deployment(
         self,
@@ -325,39 +293,6 @@ class CoordinatorClient:
                 sleep(POLL_LAST_S)
         return self.deployment(deployment_id)
 
-    def _json(self, method: str, path: str, body: Json | None = None) -> Json:
-        return _object(self._ask(method, path, json=body))
-
-    def _ask(self, method: str, path: str, **request: Any) -> _Reply:
-        reply = self._send(method, path, **request)
-        if reply.answer.is_success:
-            return reply
-        raise _refusal(reply)
-
-    def _send(self, method: str, path: str, **request: Any) -> _Reply:
-        return self._run(self._exchange(method, path, request))
-
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        try:
-            return self._loop.run(work)
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
-            raise _bad_url(self.url, error) from error
-        except httpx.HTTPError as error:
-            raise EyeflowError(
-                f"cannot reach the coordinator at {self.url}",
-                cause=why(error),
-                next_step=tls_advice(error) or "is the coordinator running? eyeflow coordinator start",
-                code="unreachable",
-            ) from error
-
-    async def _exchange(self, method: str, path: str, request: Mapping[str, Any]) -> _Reply:
-        """Send a request and read its whole answer within EXCHANGE_S. Raises httpx.HTTPError."""
-        try:
-            async with asyncio.timeout(EXCHANGE_S), self._http.stream(method, path, **request) as answer:
-                return _Reply(answer, await aread_body(answer, ANSWER_BYTES_MAX))
-        except TimeoutError as error:
-            raise httpx.ReadTimeout(f"the answer did not end within {EXCHANGE_S:g} s") from error
-
 
 UNSETTLED = frozenset({"held", "away", "waiting", "sent", "returning"})
 BACK_S = 5.0
@@ -386,114 +321,3 @@ def _waits_for_offline(deployment: Json, linked_s: Mapping[str, float], now_s: f
         return False
     still = open_nodes(deployment)
     return bool(still) and all(now_s - linked_s.get(node["node"], -math.inf) >= BACK_S for node in still)
-
-
-def _part(text: str) -> str:
-    return quote(text, safe="") or "%20"
-
-
-def _verify(ca_file: str) -> Any:
-    if not ca_file:
-        return True
-    import ssl
-
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except OSError as error:
-        raise EyeflowError(
-            f"the CA file {ca_file} cannot be used",
-            cause=why(error),
-            next_step="name the PEM file that signs the coordinator's certificate in client.toml",
-            code="ca_file",
-        ) from error
-
-
-def _sendable(token: str) -> str:
-    if TOKEN.fullmatch(token) is None:
-        raise EyeflowError(
-            "this is no API token",
-            cause="it has a blank, or a character that no token has",
-            next_step="look at EYEFLOW_TOKEN, or at client.toml",
-            code="bad_token",
-            exit_code=ExitCode.USAGE,
-        )
-    return token
-
-
-def _bad_url(url: str, error: Exception) -> EyeflowError:
-    return EyeflowError(
-        f"`{url}` is not the URL of a coordinator",
-        cause=why(error),
-        next_step="write it like http://127.0.0.1:7700",
-        code="bad_url",
-        exit_code=ExitCode.USAGE,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    """An answer with its whole body."""
-
-    answer: httpx.Response
-    body: bytes
-
-
-def _object(reply: _Reply) -> Json:
-    try:
-        value = parse_json(reply.body)
-    except Unreadable as error:
-        raise _foreign(reply) from error
-    if not isinstance(value, dict):
-        raise _foreign(reply)
-    return value
-
-
-def _foreign(reply: _Reply) -> EyeflowError:
-    answer = reply.answer
-    return EyeflowError(
-        f"{answer.url} does not answer like an eyeflow coordinator",
-        cause=f"status {answer.status_code} with {answer.headers.get('content-type', 'no content type')}",
-        next_step="check the URL in client.toml or EYEFLOW_COORDINATOR",
-        code="not_a_coordinator",
-    )
-
-
-NEXT_STEPS = {
-    "unauthenticated": "an admin makes a token with `eyeflow tokens new`; keep it with `eyeflow coordinator login`, or "
-    "set EYEFLOW_TOKEN. `eyeflow coordinator start` tells where the first one lies",
-    "node_not_found": "see them: eyeflow nodes list",
-    "rule_not_found": "eyeflow status shows which rules run where",
-    "program_not_found": "eyeflow deploy RULE.eye uploads and deploys a rule",
-    "deployment_not_found": "see the newest ones: eyeflow deployments list",
-    "untrusted_program": "sign it with a trusted key, or let an admin trust the signer: "
-    "eyeflow keys trust KEY --name NAME --cluster",
-}
-"""What a user of commands does about a refusal, by its code, where the coordinator's advice is for users of REST."""
-
-NAMED_IN_MESSAGE = frozenset({"unknown_nodes", "invalid_body"})
-"""Refusals whose message names each wrong place already: only a hint is told beside it."""
-
-
-def _place(error: Json, code: str) -> str:
-    """Return what is wrong at one place of a request: `/params/limit` is the parameter `limit`."""
-    name, message = str(error.get("pointer", "")).rpartition("/")[2], str(error.get("message"))
-    if code in NAMED_IN_MESSAGE:
-        return message.partition("; ")[2]
-    return f"{name}: {message}" if name else message
-
-
-def _refusal(reply: _Reply) -> EyeflowError:
-    """Turn problem+json into an error: what, then each wrong place, then what to do."""
-    problem = _object(reply)
-    if not isinstance(problem.get("code"), str):
-        raise _foreign(reply)
-    code, is_ours = problem["code"], reply.answer.status_code >= 500
-    message = str(problem.get("detail") or problem.get("title")).removesuffix(".")
-    places = [text for one in problem.get("errors", []) if (text := _place(one, code))]
-    return EyeflowError(
-        message,
-        cause="; ".join(places) or (str(problem.get("title", "")) if is_ours else ""),
-        next_step=NEXT_STEPS.get(code) or str(problem.get("nextStep", "")),
-        code=code,
-        exit_code=ExitCode.ENVIRONMENT if is_ours else ExitCode.PROBLEMS,
-    )

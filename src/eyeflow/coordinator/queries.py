@@ -103,6 +103,6 @@ def key_of(query: Query, *kinds: type | tuple[type, ...]) -> Key | None:
 def _is_one(part: Any, kind: type | tuple[type, ...]) -> bool:
     if isinstance(part, bool) or not isinstance(part, kind):
         return False
-    if isinstance(part, str):
-        return _TEXT.fullmatch(part) is not None
-    return isinstance(part, float) or abs(part) <= INTEGER_MAX
+    if isinstance(part, int):
+        return abs(part) <= INTEGER_MAX
+    return isinstance(part, float) or _TEXT.fullmatch(str(part)) is not None

@@ -11,7 +11,8 @@ import pytest
 
 from eyeflow import coordinator
 from eyeflow.base.errors import ExitCode, EyeflowError
-from eyeflow.client.rest import BACK_S, NEXT_STEPS, POLL_LAST_S, RESTART_POLLS_MAX, CoordinatorClient
+from eyeflow.client.answers import NEXT_STEPS
+from eyeflow.client.rest import BACK_S, POLL_LAST_S, RESTART_POLLS_MAX, CoordinatorClient
 
 Answer = Callable[[httpx.Request], httpx.Response]
 
@@ -34,7 +35,7 @@ def test_requests_carry_the_token_in_the_header_only() -> None:
 
     def answer(request: httpx.Request) -> httpx.Response:
         seen.append(request)
-        return httpx.Response(200, json={"nodes": [], "keys": [], "rules": [], "deployments": []})
+        return httpx.Response(200, json={"nodes": [], "nextCursor": ""})
 
     with client(answer) as one:
         one.nodes()
@@ -48,7 +49,7 @@ def test_requests_carry_the_token_in_the_header_only() -> None:
     assert all(request.headers["authorization"] == "Bearer eft_secret" for request in seen)
     assert not any("secret" in str(request.url) for request in seen)
     assert [(request.method, request.url.raw_path.decode()) for request in seen] == [
-        ("GET", "/api/nodes"),
+        ("GET", "/api/nodes?limit=500"),
         ("GET", "/api/nodes/a%2Fb%3Fc"),
         ("POST", "/api/rules/pump/deploy"),
         ("POST", "/api/rules/pump/deploy"),

@@ -121,9 +121,9 @@ def test_every_wrong_place_is_told_once_and_the_number_of_places_is_bounded() ->
 def test_every_answer_fits_its_schema(full: Any, tmp_path: Path) -> None:
     paths = {
         "/api/nodes/{id}": "/api/nodes/node-a",
-        "/api/log/{after}": "/api/log/0",
         "/api/programs/{id}": f"/api/programs/{full.program_id}",
         "/api/deployments/{id}": f"/api/deployments/{full.deployment['id']}",
+        "/api/deployments/{id}/nodes": f"/api/deployments/{full.deployment['id']}/nodes",
     }
     full.hub.tls = init_tls(tmp_path, ["localhost"], full.clock())
     root = Identity(bytes(range(5, 37)))
@@ -186,12 +186,12 @@ def test_every_answer_fits_its_schema(full: Any, tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_deployment_is_refused_precisely(full: Any, body: Any, code: str, says: str) -> None:
-    before = len(full.look(lambda reading: reading.deployments(100)))
+    before = len(full.look(lambda reading: reading.open_deployments()))
     reply = full.ask("POST", "/api/rules/overheat/deploy", json=body)
     fits(reply, "POST", "/api/rules/{id}/deploy")
     assert reply.json()["code"] == code, reply.text
     assert says in reply.json()["detail"] + json.dumps(reply.json().get("errors", [])), reply.text
-    assert len(full.look(lambda reading: reading.deployments(100))) == before
+    assert len(full.look(lambda reading: reading.open_deployments())) == before
 
 
 def test_the_last_uploaded_program_is_meant(full: Any, make: Any) -> None:
@@ -221,7 +221,7 @@ def test_a_deployment_ends_once(full: Any) -> None:
     assert full.ask("GET", path).json()["state"] == "cancelled"
     reply = full.ask("POST", path + "/cancel")
     assert (reply.status_code, reply.json()["code"]) == (409, "deployment_over")
-    assert full.ask("GET", "/api/rules").json()["rules"][0]["nodes"] == []
+    assert full.ask("GET", "/api/rules").json()["rules"][0]["nodes"] == 0
 
 
 def test_a_newer_deployment_supersedes(full: Any) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from components.waiting import HANG_S
 from eyeflow.base.errors import EyeflowError
-from eyeflow.client import rest as client_module
+from eyeflow.client import transport as client_module
 from eyeflow.client.rest import CoordinatorClient
 from eyeflow.net.bodies import aread_body
 from eyeflow.node.cluster import membership

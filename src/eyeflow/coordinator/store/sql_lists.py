@@ -163,7 +163,7 @@ class SqlListReading:
     def node_details(self, names: Sequence[str]) -> dict[str, NodeDetails]:
         """Return what else is known of some nodes, by name."""
         links = {row[0]: Link(*row) for row in self._of("SELECT node, coordinator, number, since_us FROM links", names)}
-        healths = dict(self._of("SELECT node, health FROM healths", names))
+        healths: dict[str, str] = dict(self._of("SELECT node, health FROM healths", names))
         heads = _grouped(self._of("SELECT node, epoch, seq, hash, boots FROM heads", names))
         findings = _grouped(
             self._of("SELECT node, kind, since_us, last_us, evidence FROM findings", names, "since_us, kind")
@@ -178,7 +178,7 @@ class SqlListReading:
                 links.get(name),
                 history,
                 json.loads(healths.get(name, "[]")),
-                {label: value for label, value in labels[name]},
+                dict(labels[name]),
                 [rows.wanted_of(row) for row in wanted[name]],
                 [rows.result_of(row) for row in said[name]],
             )

@@ -169,7 +169,8 @@ CREATE INDEX programs_by_time ON programs(uploaded_us, id);
 """Number n brings a file of version n to version n + 1 (PRAGMA user_version). A released one is never changed.
 
 `progress.over` says that the deployment has ended: without it, what is open of one node could only be found among all
-that ever was. `nodes.failed` and the columns behind it say how a node stands, so that thousands are counted and sorted
-without their rules and health being read. AUTOINCREMENT keeps numbers of the feed from coming back after the newest entries were forgotten.
+that ever was. AUTOINCREMENT keeps numbers of the feed from coming back after the newest entries were forgotten.
+`nodes.failed` and the columns after it say how a node stands, so that thousands are counted and sorted without their
+rules being read.
 """
 SCHEMA_VERSION = len(MIGRATIONS)

@@ -29,6 +29,7 @@ from eyeflow.coordinator.store.facts import (
     SignerKey,
 )
 from eyeflow.coordinator.store.facts import Kept as Counted
+from eyeflow.coordinator.store.lists import DeploymentsAsked
 from eyeflow.evidence.outcomes import Outcomes, Tally
 from eyeflow.protocol.messages import BOOT_BYTES, Head, RuleResult, RuleState
 from eyeflow.protocol.node_facts import NodeFacts
@@ -240,6 +241,8 @@ def test_counts_of_what_is_kept(kept: Any) -> None:
         Counted.API_TOKENS: 2,
         Counted.JOIN_TOKENS: 1,
         Counted.LINKS: 1,
+        Counted.RULES: 1,
+        Counted.OPEN_DEPLOYMENTS: 0,
     }
 
 
@@ -255,8 +258,10 @@ def test_deployments(kept: Any, helpers: Any) -> None:
     ]
     begun = told(kept, lambda writing: [writing.add_deployment(one, []) for one in made])
     assert begun == [(ChangeKind.DEPLOYMENT, one.id, "") for one in made]
-    assert look(kept, lambda reading: reading.deployments(9)) == [*reversed(made)], "the newest first"
-    assert look(kept, lambda reading: reading.deployments(1)) == made[1:]
+    assert look(kept, lambda reading: reading.deployment_page(DeploymentsAsked(9)).rows) == [*reversed(made)], (
+        "the newest first"
+    )
+    assert look(kept, lambda reading: reading.deployment_page(DeploymentsAsked(1)).rows) == made[1:]
     assert look(kept, lambda reading: reading.open_deployments()) == made, "the oldest first"
     assert look(kept, lambda reading: (reading.deployment("d-1"), reading.deployment("d-3"))) == (made[1], None)
     changed = replace(

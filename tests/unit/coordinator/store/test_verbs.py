@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from eyeflow.coordinator.histories import History
 from eyeflow.coordinator.store.cluster_store import Writing
 from eyeflow.coordinator.store.facts import NodeReport
+from eyeflow.coordinator.store.lists import DeploymentsAsked
 from eyeflow.protocol.messages import Head, RuleResult, RuleState
 from eyeflow.rollout.actions import InStates
 from eyeflow.rollout.deployment import (
@@ -152,7 +153,8 @@ def test_old_deployments_are_forgotten_with_their_nodes(kept: Any, helpers: Any)
         writing.forget_old_deployments(2)
 
     kept.do(step)
-    assert [one.id for one in kept.file.read(lambda reading: reading.deployments(9))] == ["d-5", "d-4", "d-1"]
+    left = kept.file.read(lambda reading: reading.deployment_page(DeploymentsAsked(9)).rows)
+    assert [one.id for one in left] == ["d-5", "d-4", "d-1"]
 
 
 def test_what_was_wanted_and_known_of_a_node_goes_with_it_and_its_versions_go_on(kept: Any, helpers: Any) -> None:

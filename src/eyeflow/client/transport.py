@@ -1,0 +1,164 @@
+"""One connection to a coordinator: requests, whole answers within bounds, and the pages of its long lists."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Coroutine, Mapping
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+
+from eyeflow import __version__
+from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.base.reasons import tls_advice, why
+from eyeflow.client.answers import Json, Reply, object_of, other_version, refusal
+from eyeflow.net.bodies import CLOSING, PLAIN, aread_body
+
+TIMEOUT_S = 15.0
+"""Longest wait for the connection, and for each next byte."""
+EXCHANGE_S = 30.0
+"""Longest time from a request to the end of its answer: httpx limits each wait only."""
+ANSWER_BYTES_MAX = 64 * 1024 * 1024
+"""Largest answer that is read: the nodes of a big cluster are a few megabytes."""
+PAGE_ROWS = 500
+"""Rows of a list that are asked for at once."""
+
+TOKEN = re.compile(r"[!-~]+")
+"""What an HTTP header can carry of a token."""
+
+T = TypeVar("T")
+
+
+class Connection:
+    """Asks the coordinator at `url` with an API token; `ca_file` signs its certificate. Both may be empty."""
+
+    def __init__(
+        self, url: str, token: str, ca_file: str = "", transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        self.url = url.rstrip("/")
+        headers = {"User-Agent": f"eyeflow/{__version__}", **PLAIN}
+        if token:
+            headers["Authorization"] = f"Bearer {_sendable(token)}"
+        try:
+            self._http = httpx.AsyncClient(
+                base_url=self.url,
+                headers=headers,
+                timeout=TIMEOUT_S,
+                trust_env=False,
+                verify=_verify(ca_file),
+                transport=transport,
+                event_hooks=CLOSING,
+            )
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise _bad_url(url, error) from error
+        self._loop = asyncio.Runner()
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._loop:
+            self._loop.run(self._http.aclose())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _page(self, path: str, name: str, cursor: str, limit: int, filters: Mapping[str, Any]) -> Json:
+        """Return a page of a list."""
+        params = {"limit": limit, **filters, **({"cursor": cursor} if cursor else {})}
+        found = object_of(self._ask("GET", path, params=params))
+        if not (isinstance(found[name], list) and isinstance(found["nextCursor"], str)):
+            raise other_version(f"{self.url}{path}", f"its `{name}` is no page of a list")
+        return found
+
+    def _all(
+        self, path: str, name: str, filters: Mapping[str, Any], limit: int | None = None, cursor: str = ""
+    ) -> list[Json]:
+        """Return the rows of all pages of a list, or the first `limit`."""
+        rows: list[Json] = []
+        while limit is None or len(rows) < limit:
+            size = PAGE_ROWS if limit is None else min(PAGE_ROWS, limit - len(rows))
+            found = self._page(path, name, cursor, size, filters)
+            rows += found[name]
+            if not (cursor := found["nextCursor"]):
+                break
+        return rows
+
+    def _json(self, method: str, path: str, body: Json | None = None) -> Json:
+        return object_of(self._ask(method, path, json=body))
+
+    def _ask(self, method: str, path: str, **request: Any) -> Reply:
+        reply = self._send(method, path, **request)
+        if reply.answer.is_success:
+            return reply
+        raise refusal(reply)
+
+    def _send(self, method: str, path: str, **request: Any) -> Reply:
+        return self._run(self._exchange(method, path, request))
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            return self._loop.run(work)
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
+            raise _bad_url(self.url, error) from error
+        except httpx.HTTPError as error:
+            raise EyeflowError(
+                f"cannot reach the coordinator at {self.url}",
+                cause=why(error),
+                next_step=tls_advice(error) or "is the coordinator running? eyeflow coordinator start",
+                code="unreachable",
+            ) from error
+
+    async def _exchange(self, method: str, path: str, request: Mapping[str, Any]) -> Reply:
+        """Send a request and read its whole answer within EXCHANGE_S. Raises httpx.HTTPError."""
+        try:
+            async with asyncio.timeout(EXCHANGE_S), self._http.stream(method, path, **request) as answer:
+                return Reply(answer, await aread_body(answer, ANSWER_BYTES_MAX))
+        except TimeoutError as error:
+            raise httpx.ReadTimeout(f"the answer did not end within {EXCHANGE_S:g} s") from error
+
+
+def part(text: str) -> str:
+    """Return a name or id as a part of a path."""
+    return quote(text, safe="") or "%20"
+
+
+def _verify(ca_file: str) -> Any:
+    if not ca_file:
+        return True
+    import ssl
+
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise EyeflowError(
+            f"the CA file {ca_file} cannot be used",
+            cause=why(error),
+            next_step="name the PEM file that signs the coordinator's certificate in client.toml",
+            code="ca_file",
+        ) from error
+
+
+def _sendable(token: str) -> str:
+    if TOKEN.fullmatch(token) is None:
+        raise EyeflowError(
+            "this is no API token",
+            cause="it has a blank, or a character that no token has",
+            next_step="look at EYEFLOW_TOKEN, or at client.toml",
+            code="bad_token",
+            exit_code=ExitCode.USAGE,
+        )
+    return token
+
+
+def _bad_url(url: str, error: Exception) -> EyeflowError:
+    return EyeflowError(
+        f"`{url}` is not the URL of a coordinator",
+        cause=why(error),
+        next_step="write it like http://127.0.0.1:7700",
+        code="bad_url",
+        exit_code=ExitCode.USAGE,
+    )
