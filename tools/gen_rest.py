@@ -31,6 +31,10 @@ $ curl -H "Authorization: Bearer $EYEFLOW_TOKEN" -H "Content-Type: application/j
 Errors are problem details (RFC 9457, `application/problem+json`) with `type`, `title`, `status`, `code`, `detail`, and
 where they help `nextStep` and `errors` (each with a JSON `pointer` and a `message`). A `code` and its status never
 change.
+
+Long lists come in pages of `limit` rows. While `nextCursor` is not empty, ask again with it as `cursor` and the same
+other parameters. A page begins behind the last row of the page before: what comes and goes meanwhile moves nothing
+else. Parameters that a path does not know are refused.
 """
 
 
@@ -54,9 +58,16 @@ def _endpoint(endpoint: Endpoint) -> str:
     replies = ", ".join(_reply(status, name) for status, name in endpoint.replies.items())
     codes = ", ".join(f"`{code}`" for code in endpoint.codes)
     return (
-        f"### {endpoint.method} {endpoint.path}\n\n{endpoint.summary} {role}{body}\n\n"
+        f"### {endpoint.method} {endpoint.path}\n\n{endpoint.summary} {role}{body}\n\n{_query(endpoint)}"
         f"Answers: {replies}. Problems: {codes}.\n"
     )
+
+
+def _query(endpoint: Endpoint) -> str:
+    if not endpoint.query:
+        return ""
+    rows = "\n".join(f"| `{one.name}` | {_kind(one.shape)} | {one.description} |" for one in endpoint.query)
+    return f"| parameter | type | meaning |\n|---|---|---|\n{rows}\n\n"
 
 
 def _reply(status: int, name: str) -> str:

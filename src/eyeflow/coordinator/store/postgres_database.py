@@ -18,6 +18,7 @@ from eyeflow.coordinator.store.cluster_store import Look, Step, T
 from eyeflow.coordinator.store.database import Outcome
 from eyeflow.coordinator.store.postgres_connection import ENVIRONMENT, Address, Connection, Opened, PostgresSql
 from eyeflow.coordinator.store.postgres_schema import postgres_schema
+from eyeflow.coordinator.store.schema_check import check_columns
 from eyeflow.coordinator.store.sql_reading import SqlReading
 from eyeflow.coordinator.store.sql_schema import MIGRATIONS, SCHEMA_VERSION
 from eyeflow.coordinator.store.sql_writing import SqlWriting
@@ -30,6 +31,9 @@ ATTEMPTS = 2
 ASKS = 5
 """How often the server is asked what became of a COMMIT whose answer was lost."""
 ASK_S = 1.0
+
+OWN_DATABASE = "make a database of its own for eyeflow: createdb eyeflow"
+COLUMNS = b"SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = current_schema()"
 
 FindIdentity = Callable[[bytes | None], Identity]
 """Returns the cluster's key: that of the given public key, or of None for a new cluster. Raises EyeflowError."""
@@ -168,6 +172,9 @@ class PostgresDatabase:
             for number in range(version, SCHEMA_VERSION):
                 for statement in postgres_schema(MIGRATIONS[number]):
                     connection.execute(statement.encode())
+            columns = connection.execute(COLUMNS).fetchall()
+            known = ((str(table), str(column)) for table, column in columns)
+            check_columns(self.address.shown, MIGRATIONS, known, OWN_DATABASE)
             found = connection.execute("SELECT value FROM meta WHERE key = 'public_key'").fetchone()
             self.identity = self._find_identity(None if found is None else bytes(found[0]))
             _keep(connection, "schema", str(SCHEMA_VERSION).encode())
@@ -220,7 +227,7 @@ def _version(connection: Connection, address: Address) -> int:
         raise EyeflowError(
             f"{address.shown} is not a store that this eyeflow can use",
             cause="another program has tables there",
-            next_step="make a database of its own for eyeflow: createdb eyeflow",
+            next_step=OWN_DATABASE,
             code="store_version",
         )
     return 0

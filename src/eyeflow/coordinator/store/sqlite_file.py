@@ -15,6 +15,7 @@ from eyeflow.base.machine import Machine
 from eyeflow.base.reasons import why
 from eyeflow.coordinator.store.cluster_store import Look, Step, T
 from eyeflow.coordinator.store.database import Outcome
+from eyeflow.coordinator.store.schema_check import COLUMNS, check_columns
 from eyeflow.coordinator.store.sql import Row
 from eyeflow.coordinator.store.sql_reading import SqlReading
 from eyeflow.coordinator.store.sql_schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
@@ -36,6 +37,7 @@ ENVIRONMENT = (
 )
 """What disk, rights and other processes can do to us; any other error of SQLite is a bug and stays one."""
 
+MOVE_AWAY = "name another --data-dir, or move the file away: the nodes then join again"
 DAMAGED = (apsw.NotADBError, apsw.CorruptError, apsw.SQLError, apsw.ConstraintError, apsw.MismatchError)
 """What SQLite says of a file whose pages or tables are not those that a coordinator wrote."""
 
@@ -165,6 +167,8 @@ class SqliteFile:
                     )
                 self._db.pragma("application_id", APPLICATION_ID)
                 self._db.pragma("user_version", SCHEMA_VERSION)
+        columns = ((str(table), str(column)) for table, column in self._db.execute(COLUMNS))
+        check_columns(str(self.path), MIGRATIONS, columns, MOVE_AWAY)
         self.identity = Identity(bytes(self._db.execute("SELECT value FROM meta WHERE key = 'identity'").get))
         self.coordinator_id = key_fingerprint(self.identity.public_key)
         self.newest_change = self._reading().newest_change()
@@ -235,7 +239,7 @@ def _refuse_foreign(db: apsw.Connection, path: Path) -> None:
         raise EyeflowError(
             f"{path} is not a store that this eyeflow can use",
             cause="another program wrote it, or an eyeflow before the first release",
-            next_step="name another --data-dir, or move the file away: the nodes then join again",
+            next_step=MOVE_AWAY,
             code="store_version",
         )
     if version > SCHEMA_VERSION:

@@ -63,6 +63,20 @@ def test_a_step_forward_that_fails_leaves_the_file_as_it_was(tmp_path: Path, mon
     store.close()
 
 
+def test_a_store_of_the_same_version_with_other_tables_is_refused_with_what_it_lacks(kept: Any) -> None:
+    """As one that was written between two releases: a question for the missing column would be a bug."""
+
+    def step(writing: Any) -> None:
+        writing._run("DROP INDEX progress_due")
+        writing._run("ALTER TABLE deployments RENAME COLUMN targets TO rule")
+
+    kept.do(step)
+    with pytest.raises(EyeflowError) as error:
+        kept.another()
+    assert error.value.code == "store_version" and "it lacks deployments.targets" in error.value.cause
+    assert error.value.next_step
+
+
 REFUSED = [
     ("PRAGMA application_id = 0x45594543; PRAGMA user_version = 99; CREATE TABLE a(b)", "newer eyeflow", "or newer"),
     ("PRAGMA user_version = 2; CREATE TABLE meta(key TEXT)", "before the first release", "--data-dir"),
