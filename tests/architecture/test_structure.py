@@ -53,7 +53,7 @@ HOMES = {
     "elftools": {"mcu/size.py"},
     "gpiod": {"node/io/gpio"},
     "h11": {"net/server.py"},
-    "httpx": {"client/pinned.py", "client/rest.py", "net/bodies.py", "node/cluster", "node/io/http", "node/io/llm"},
+    "httpx": {"client", "net/bodies.py", "node/cluster", "node/io/http", "node/io/llm"},
     "jsonschema": {"coordinator/schema.py"},
     "msgspec": {"protocol"},
     "paho": {"node/io/mqtt"},
