@@ -18,10 +18,10 @@ from eyeflow.coordinator.store.cluster_store import Look, Step, T
 from eyeflow.coordinator.store.database import Outcome
 from eyeflow.coordinator.store.postgres_connection import ENVIRONMENT, Address, Connection, Opened, PostgresSql
 from eyeflow.coordinator.store.postgres_schema import postgres_schema
-from eyeflow.coordinator.store.schema_check import check_columns
 from eyeflow.coordinator.store.sql_reading import SqlReading
 from eyeflow.coordinator.store.sql_schema import MIGRATIONS, SCHEMA_VERSION
 from eyeflow.coordinator.store.sql_writing import SqlWriting
+from eyeflow.coordinator.store.sqlite_columns import check_columns
 from eyeflow.protocol.identity import Identity, key_fingerprint
 
 CHANGED = "eyeflow_changed"

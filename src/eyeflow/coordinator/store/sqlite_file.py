@@ -15,11 +15,11 @@ from eyeflow.base.machine import Machine
 from eyeflow.base.reasons import why
 from eyeflow.coordinator.store.cluster_store import Look, Step, T
 from eyeflow.coordinator.store.database import Outcome
-from eyeflow.coordinator.store.schema_check import COLUMNS, check_columns
 from eyeflow.coordinator.store.sql import Row
 from eyeflow.coordinator.store.sql_reading import SqlReading
 from eyeflow.coordinator.store.sql_schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
 from eyeflow.coordinator.store.sql_writing import SqlWriting
+from eyeflow.coordinator.store.sqlite_columns import COLUMNS, check_columns
 from eyeflow.protocol.identity import Identity, key_fingerprint
 
 BUSY_MS = 5_000
