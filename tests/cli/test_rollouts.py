@@ -16,6 +16,7 @@ __all__ = ["cluster", "ticker"]
 NODES = ("node-a", "node-b")
 TRAPS = TICKER.replace("HIGH else LOW)\n", 'HIGH else LOW)\n    log.info("share {100 / (ticks % 2)}")\n', 1)
 """Every other execution divides by zero."""
+LATER = TICKER.replace("ticks % 2 == 0", "ticks % 4 == 0")
 
 
 class Fleet:
@@ -69,9 +70,44 @@ def check(fleet: Fleet, strategy: str) -> None:
     assert "executions failed" in bad["reason"], bad["reason"]
     for node in NODES:
         until(lambda node=node: fleet.runs(node) == before[node], f"{node} runs what it ran before {strategy}")
+    check_post_mortem(fleet, bad, strategy)
 
-    good = fleet.deploy(TICKER, *how, "2s")
+    good = fleet.deploy(LATER if strategy == "shadow" else TICKER, *how, "2s")
     assert (good["code"], good["state"]) == (0, "succeeded"), good
+    if strategy == "shadow":
+        check_differences(fleet, good)
     wanted = before["node-a"]["active"] if strategy == "shadow" else good["changes"][0]["programId"]
     for node in NODES:
         until(lambda node=node: fleet.runs(node) == {"active": wanted}, f"{node} runs what passed by {strategy}")
+
+
+def check_post_mortem(fleet: Fleet, bad: Any, strategy: str) -> None:
+    """Which check, which numbers, which executions, with inputs and lines: also after a restart of the coordinator."""
+    if strategy == "immediate":
+        fleet.cluster.stop("coordinator")
+        fleet.cluster.coordinator(int(fleet.cluster.url.rsplit(":", 1)[1]))
+    shown = fleet.eyeflow("deployments", "show", bad["id"], "--json").json
+    verdict, found = shown["verdict"], shown["failures"]
+    assert verdict["failures"] >= 1 and verdict["executions"] >= 20, verdict
+    assert 1 <= len(found) <= 20 and {one["node"] for one in found} <= set(NODES), found
+    for one in found:
+        assert (one["rule"], one["programId"]) == ("ticker", bad["changes"][0]["programId"])
+        assert (one["kind"], one["what"]) == ("trap", "trap DIV_BY_ZERO at line 12")
+        assert (one["event"], one["seq"] > 0) == ("every 100ms", True)
+    told = fleet.eyeflow("deployments", "show", bad["id"]).out
+    assert "executions that failed, the newest first" in told and "ticker on every 100ms, audit record" in told
+    assert "trap DIV_BY_ZERO at line 12" in told and f"of {verdict['executions']} executions failed" in told
+
+
+def check_differences(fleet: Fleet, shadow: Any) -> None:
+    def shown() -> Any:
+        return fleet.eyeflow("deployments", "show", shadow["id"], "--json").json["differences"]
+
+    until(lambda: bool(shown()), "the decisions that differ are listed")
+    one = shown()[0]
+    assert one["active"]["decided"] == ["gpio.set_pin(LAMP, HIGH) at line 11"], one
+    assert one["candidate"]["decided"] == ["gpio.set_pin(LAMP, LOW) at line 11"], one
+    assert (one["event"], one["rule"]) == ("every 100ms", "ticker") and one["active"]["seq"] != one["candidate"]["seq"]
+    told = fleet.eyeflow("deployments", "show", shadow["id"]).out
+    assert "decisions that differ, the newest first" in told
+    assert "candidate would do  gpio.set_pin(LAMP, LOW) at line 11" in told

@@ -10,6 +10,7 @@ from eyeflow.cli import deployment_texts as texts
 from eyeflow.cli import rollout_options
 from eyeflow.cli.cluster import connect
 from eyeflow.cli.console import JsonFlag, colored, finish, note, say, say_json, table
+from eyeflow.cli.execution_texts import difference_lines, failure_lines
 from eyeflow.cli.following import follow, tell_end
 from eyeflow.cli.times import ago
 
@@ -61,7 +62,10 @@ def _row(one: dict[str, Any]) -> list[str]:
 
 @app.command("show")
 def show(deployment: Identity, json_: JsonFlag = False) -> None:
-    """Show a deployment: its step, verdict and nodes, what it waits for, and what you can do."""
+    """Show a deployment: its step, verdict and nodes, what it waits for, what you can do, and what failed or differed.
+
+    Of the executions that failed, and of those on which a shadow decided otherwise, it keeps the newest.
+    """
     with connect() as client:
         found = client.deployment(deployment)
     if json_:
@@ -80,6 +84,11 @@ def _say(found: dict[str, Any]) -> None:
     if found["nodes"]:
         say()
         table(["NODE", "PLACE", "STATE", "REASON"], texts.node_rows(found))
+    for lines in (failure_lines(found["failures"]), difference_lines(found["differences"])):
+        for number, line in enumerate(lines):
+            if number == 0:
+                say()
+            say(line)
 
 
 @app.command("watch")

@@ -979,8 +979,11 @@ Options:
     'deployments show': """\
 Usage: eyeflow deployments show [OPTIONS] {ID}
 
-  Show a deployment: its step, verdict and nodes, what it waits for, and what
-  you can do.
+  Show a deployment: its step, verdict and nodes, what it waits for, what you
+  can do, and what failed or differed.
+
+  Of the executions that failed, and of those on which a shadow decided
+  otherwise, it keeps the newest.
 
 Arguments:
   ID  The deployment, by its id.  [required]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from eyeflow.coordinator.cases import keep_verdict
 from eyeflow.coordinator.judging import judged, looks_at, remember
 from eyeflow.coordinator.manifests import WantedSets
 from eyeflow.coordinator.store.cluster_store import Reading, Writing, doubt
@@ -25,6 +26,7 @@ from eyeflow.rollout.wanting import Rules, as_before, begun, passed
 
 DEPLOYMENTS_MAX = 10_000
 """Deployments that are kept; ended ones beyond this are forgotten, the oldest first."""
+FAILING = (DeploymentState.ROLLING_BACK, DeploymentState.FAILED)
 DECISIONS_MAX = 8
 """Decisions that may follow from one event without another event: a strategy that needs more is wrong."""
 
@@ -63,6 +65,8 @@ class Acting:
             if not decided:
                 break
             deployment = self.carry_out(deployment, decided)
+            if verdict is not None and deployment.state in FAILING:
+                keep_verdict(self._writing, deployment, verdict, self._now_us)
             verdict = None  # it was of the phase before
         return deployment
 

@@ -15,6 +15,7 @@ from eyeflow import __version__
 from eyeflow.base.clock import ClockWatch, NowUs, steady_clock_us, wall_clock_us
 from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.aftercare import Aftercare
+from eyeflow.coordinator.cases import Cases
 from eyeflow.coordinator.challenges import Challenges
 from eyeflow.coordinator.deployments import Deployments, lose
 from eyeflow.coordinator.log_keeper import LogKeeper
@@ -73,6 +74,7 @@ class Hub:
         self.deployments = Deployments(store, lambda: f"d-{random.randbytes(6).hex()}", self.peers.check)
         self.nodes = Nodes(store)
         self.aftercare = Aftercare(store)
+        self.cases = Cases(store)
         self.programs = Programs(store, self.nodes.signers_changed)
         self.tokens = Tokens(store, self.clock, random.randbytes)
         self.challenges = Challenges(random.randbytes)
@@ -286,6 +288,7 @@ class Hub:
             await self._follow_clock()
             now_us = self.clock()
             await self.nodes.write_down(now_us)
+            await self.cases.write_down()
             await self.tokens.write_down()
             if self.peers.leads:
                 await self.log.sign()

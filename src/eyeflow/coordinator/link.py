@@ -23,6 +23,7 @@ from eyeflow.protocol.session import (
     Connected,
     CoordinatorSession,
     NeedPrograms,
+    Noted,
     Offer,
     Output,
     Recollected,
@@ -220,6 +221,8 @@ class _Link:
             await hub.deployments.reported(self.node, output.result, now_us)
         elif isinstance(output, Seen):
             hub.nodes.saw(self.node, output.status, now_us)
+        elif isinstance(output, Noted):
+            hub.cases.told(self.node, output.executions)
         elif isinstance(output, Told):
             await hub.nodes.told(self.node, output.head, now_us)
         elif isinstance(output, Recollected):

@@ -21,6 +21,7 @@ from eyeflow.coordinator.shape_words import (
     page_of,
     ref,
 )
+from eyeflow.coordinator.shapes_cases import CASES
 from eyeflow.coordinator.shapes_facts import FACTS
 from eyeflow.coordinator.shapes_plan import PLAN_SCHEMAS
 from eyeflow.coordinator.shapes_policy import POLICY_SCHEMAS
@@ -140,6 +141,7 @@ SCHEMAS: dict[str, Shape] = {
             "verdict": {**VERDICT, "type": ["object", "null"]},
             "nodes": array(ref("NodeProgress")),
             "nextCursor": {**NEXT_CURSOR, "description": "of its further nodes: GET /api/deployments/{id}/nodes"},
+            **CASES,
         },
     ),
     "Deployments": page_of("Deployments, the newest first", "deployments", "DeploymentSummary"),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eyeflow.coordinator import judging
+from eyeflow.coordinator import cases, judging
 from eyeflow.coordinator.healths import health_list
 from eyeflow.coordinator.histories import NEXT_STEPS
 from eyeflow.coordinator.hub import Hub
@@ -14,7 +14,6 @@ from eyeflow.coordinator.queries import cursor_of
 from eyeflow.coordinator.store.cluster_store import Reading
 from eyeflow.coordinator.store.facts import ApiToken, Kept, NodeRecord, ProgramRecord, SignerKey
 from eyeflow.coordinator.store.lists import NodeDetails, NodeSums, ProgressAsked, RuleRow
-from eyeflow.evidence.verdict import Verdict
 from eyeflow.protocol.coordinator_log import Entry, Head
 from eyeflow.protocol.identity import key_fingerprint
 from eyeflow.protocol.messages import RuleResult
@@ -108,9 +107,13 @@ def deployment_view(hub: Hub, reading: Reading, deployment: Deployment, now_us: 
     nodes = [progress_view(one, one.node in linked) for one in page.rows]
     verdict = judging.shown(reading, deployment, now_us)
     differing = 0 if verdict is None else judging.evidence_now(reading, deployment, now_us).differing
-    shown = None if verdict is None else _verdict_view(verdict, differing)
+    shown = cases.kept_verdict(reading, deployment.id) if verdict is None else cases.verdict_view(verdict, differing)
+    told = {
+        "failures": cases.failures(reading, deployment.id),
+        "differences": cases.differences(reading, deployment.id),
+    }
     summary = deployment_summary(reading, deployment)
-    return {**summary, "verdict": shown, "nodes": nodes, "nextCursor": cursor_of(page.after)}
+    return {**summary, "verdict": shown, "nodes": nodes, "nextCursor": cursor_of(page.after), **told}
 
 
 def progress_view(progress: NodeProgress, connected: bool) -> dict[str, Any]:
@@ -135,22 +138,6 @@ def _changes(targets: Targets) -> list[dict[str, Any]]:
         }
         for rule, target in targets
     ]
-
-
-def _verdict_view(verdict: Verdict, differing: int) -> dict[str, Any]:
-    before = verdict.before
-    return {
-        "kind": verdict.kind.value,
-        "reason": verdict.reason,
-        "leftS": verdict.left_s,
-        "executions": verdict.candidate.executions,
-        "failures": verdict.candidate.failed,
-        "executionsBefore": before.executions if before else 0,
-        "failuresBefore": before.failed if before else 0,
-        "e": verdict.e,
-        "alarmE": verdict.alarm_e,
-        "differing": differing,
-    }
 
 
 def _options_view(options: Options) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from typing import Protocol
 
 from eyeflow.node.io.ports import PortStatus
 from eyeflow.node.store.types import ON_TRIAL, SlotRow, Terms, Wish
-from eyeflow.protocol.messages import Difference, Evidence
+from eyeflow.protocol.executions import Difference, Explained, Failure
+from eyeflow.protocol.messages import Evidence
 from eyeflow.protocol.node_facts import NodeFacts
 from eyeflow.protocol.slot import Slot
 from eyeflow.svm.program import Value
@@ -201,6 +202,14 @@ class NodeControl(Protocol):
 
     def differences(self) -> tuple[Difference, ...]:
         """Return the newest events on which a candidate decided otherwise than the active program, by time."""
+        ...
+
+    def failures(self) -> tuple[Failure, ...]:
+        """Return the newest failures of programs that are on trial, and of those that failed theirs, by time."""
+        ...
+
+    async def explained(self, found: Sequence[Explained]) -> tuple[Explained, ...]:
+        """Return these with their events and traces, as far as their audit records are still here."""
         ...
 
     async def audit_range(self, from_seq: int, limit: int) -> Sequence[bytes]:

@@ -30,13 +30,14 @@ from eyeflow.node.io.ports import Source, Subscription
 from eyeflow.node.io.world import World
 from eyeflow.node.own_facts import own_facts
 from eyeflow.node.run_key import RunKey
-from eyeflow.node.status.evidence import differences_told, evidence_told
+from eyeflow.node.status.evidence import differences_told, evidence_told, explained, failures_told, records_of
 from eyeflow.node.status.report import node_status
 from eyeflow.node.store.types import ON_TRIAL, Batch, Draft, Restored, SlotRow, StorageError, Terms, Wish
 from eyeflow.node.store.writer import Writer
 from eyeflow.protocol.audit_bodies import StartBody
+from eyeflow.protocol.executions import Difference, Explained, Failure
 from eyeflow.protocol.identity import KEY_BYTES, Identity
-from eyeflow.protocol.messages import Difference, Evidence
+from eyeflow.protocol.messages import Evidence
 from eyeflow.protocol.signer_list import RootTrust, SignerListError
 from eyeflow.protocol.slot import Slot
 from eyeflow.svm.program import Value
@@ -274,6 +275,19 @@ class NodeRuntime:
     def differences(self) -> tuple[Difference, ...]:
         """Return on which events a candidate decided otherwise; see `NodeControl`."""
         return differences_told(self.engine.core.rules.values())
+
+    def failures(self) -> tuple[Failure, ...]:
+        """Return the newest failures of programs on trial; see `NodeControl`."""
+        return failures_told(self.engine.core.rules.values(), self.installer.table.set_aside)
+
+    async def explained(self, found: Sequence[Explained]) -> tuple[Explained, ...]:
+        """Return these with their events and traces; see `NodeControl`."""
+        numbers = {seq for one in found for seq in records_of(one)}
+        try:
+            executions = await self._writer.run(lambda store: store.executions(numbers))
+        except StorageError:  # a disk that fails right now must not cost the node its link
+            return tuple(found)
+        return tuple(explained(one, executions) for one in found)
 
     @property
     def writer(self) -> Writer:

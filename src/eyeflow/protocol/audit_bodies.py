@@ -134,7 +134,7 @@ class ExecutionBody:
     """One run of a rule on one event: everything needed to repeat it, with the parameters of its INSTALL record.
 
     `answers` are (site, arguments, value or None) in the order they were asked; `actions` are (site, arguments,
-    Disposition); `trap` is (code, pc). Times are in microseconds.
+    Disposition); `trap` is (code, pc). Times are in microseconds. `key` is the event's, empty for none.
     """
 
     rule: str = _key(1, _text)
@@ -149,6 +149,7 @@ class ExecutionBody:
     trap: tuple[int, int] | None = _key(10, _pair, None)
     utc_offset_us: int = _key(11, _int, 0)
     slot: str = _key(12, _slot, ACTIVE)
+    key: str = _key(13, _text, "")
 
 
 @dataclass(frozen=True, slots=True)

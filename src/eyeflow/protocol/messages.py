@@ -12,6 +12,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from eyeflow.protocol import wire
+from eyeflow.protocol.executions import Differences, Failures
 from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.wire import (
     RULES_MAX,
@@ -39,9 +40,6 @@ PROGRAMS_MAX = 2 * RULES_MAX
 SHARE_MAX = 10_000
 """All keys of a rule, in hundredths of a percent."""
 OBSERVE_S_MAX = 366 * 24 * 3600
-DIFFERENCES_MAX = 20
-ACTION_CHARS_MAX = 512
-ACTIONS_MAX = 64
 
 Hundredths = Annotated[int, Meta(ge=0, le=SHARE_MAX)]
 """Hundredths of a percent."""
@@ -288,35 +286,7 @@ class Head(wire.Wire, frozen=True, tag=10):
     hash: Hash
 
 
-ActionText = Annotated[str, Meta(max_length=ACTION_CHARS_MAX)]
-ActionTexts = Annotated[tuple[ActionText, ...], Meta(max_length=ACTIONS_MAX)]
-
-
-class Difference(wire.Wire, frozen=True):
-    """One event on which a candidate that acts on nothing decided otherwise than the active program.
-
-    `time_us` is the event's time, in microseconds since 1970 UTC. The numbers are those of both audit records. The
-    actions of both are texts such as `gpio.set_pin(RELAY, HIGH)`, in the order in which they were decided.
-    """
-
-    rule: RuleName
-    program_id: ProgramId
-    deployment_id: Short
-    time_us: Natural
-    active_seq: Natural
-    candidate_seq: Natural
-    active_actions: ActionTexts
-    candidate_actions: ActionTexts
-
-
-class Differences(wire.Wire, frozen=True, tag=11):
-    """The newest differences that the node has not told yet, ascending by time; `epoch` is that of their records."""
-
-    epoch: Natural
-    differences: Annotated[tuple[Difference, ...], Meta(min_length=1, max_length=DIFFERENCES_MAX)]
-
-
-Message = Manifest | Fetch | Install | ManifestResult | Status | Recall | Recalled | Head | Differences
+Message = Manifest | Fetch | Install | ManifestResult | Status | Recall | Recalled | Head | Differences | Failures
 
 
 def manifest_bytes(body: bytes) -> bytes:

@@ -13,9 +13,9 @@ from enum import Enum
 
 from msgspec.structs import replace
 
+from eyeflow.protocol.executions import Differences, Failures
 from eyeflow.protocol.identity import verifies
 from eyeflow.protocol.messages import (
-    Differences,
     Fetch,
     Head,
     Install,
@@ -36,8 +36,8 @@ from eyeflow.protocol.wire import ProtocolError
 
 STATUS_S = 5
 """How often a node tells its health, until a Welcome says."""
-DIFFERENCES_SINCE = 3
-"""The first protocol version that has a message of differences."""
+EXECUTIONS_SINCE = 3
+"""The first protocol version that has messages of single executions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +114,10 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Differed:
-    """Coordinator: a candidate on the node decided otherwise than the active program."""
+class Noted:
+    """Coordinator: the node told of executions that failed, or on which two programs decided otherwise."""
 
-    differences: Differences
+    executions: Differences | Failures
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class Recollected:
 
 
 Output = (
-    Send | Close | Apply | Remember | Connected | Behind | NeedPrograms | Applied | Seen | Differed | Told | Recollected
+    Send | Close | Apply | Remember | Connected | Behind | NeedPrograms | Applied | Seen | Noted | Told | Recollected
 )
 
 
@@ -270,11 +270,11 @@ class NodeSession(_Spoken):
             return ()
         return (Send(head), Send(status))
 
-    def differences(self, differences: Differences) -> tuple[Output, ...]:
-        """Tell the coordinator on which events a candidate decided otherwise, if it is one that can hear that."""
-        if self.phase is not Phase.READY or self.protocol < DIFFERENCES_SINCE:
+    def executions(self, executions: Differences | Failures) -> tuple[Output, ...]:
+        """Tell the coordinator of single executions, if it is one that can hear that."""
+        if self.phase is not Phase.READY or self.protocol < EXECUTIONS_SINCE:
             return ()
-        return (Send(differences),)
+        return (Send(executions),)
 
     def _welcome(self, message: Welcome) -> tuple[Output, ...]:
         if not self._hello.protocol_min <= message.protocol <= self._hello.protocol_max:
@@ -425,8 +425,8 @@ class CoordinatorSession(_Spoken):
             )
         if isinstance(message, Status):
             return (Seen(message),)
-        if isinstance(message, Differences):
-            return (Differed(message),)
+        if isinstance(message, Differences | Failures):
+            return (Noted(message),)
         return (Told(message),) if isinstance(message, Head) else self._recollected(message)
 
     def welcome(self, offer: Offer) -> tuple[Output, ...]:

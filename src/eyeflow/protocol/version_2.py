@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from eyeflow.protocol import messages as m
 from eyeflow.protocol import wire
+from eyeflow.protocol.executions import Differences, Failures
 from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.wire import SIGNERS_MAX, Natural, NodeName, Params, ProgramId, PublicKey, RuleName, Short
 
@@ -62,8 +63,8 @@ def message_to_2(message: m.Message) -> Message:
     """Return what version 2 says of a message. Raises ProtocolError when it has no such message."""
     if isinstance(message, m.Status):
         return Status(message.time_us, message.epoch, message.next_seq, message.manifest_version, message.health)
-    if isinstance(message, m.Differences):
-        raise wire.ProtocolError("protocol version 2 has no message of differences")
+    if isinstance(message, Differences | Failures):
+        raise wire.ProtocolError("protocol version 2 has no message of single executions")
     return message
 
 

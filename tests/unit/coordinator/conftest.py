@@ -21,8 +21,9 @@ from eyeflow.node.backoff import Backoff
 from eyeflow.node.cluster.link import CoordinatorLink
 from eyeflow.node.cluster.membership import Membership, join_cluster
 from eyeflow.node.control import AuditHead, HeldProgram, InstallOutcome, InstallResult, NodeIdentity
+from eyeflow.protocol.executions import Difference, Failure
 from eyeflow.protocol.identity import Identity
-from eyeflow.protocol.messages import Difference, Evidence, EvidenceStanding, join_bytes
+from eyeflow.protocol.messages import Evidence, EvidenceStanding, join_bytes
 from eyeflow.protocol.slot import Slot
 from eyeflow.svm import program as p
 from eyeflow.svm.container import decode, encode
@@ -80,6 +81,7 @@ class FakeControl:
     versions: dict[str, int] = field(default_factory=dict)
     deployments: dict[str, str] = field(default_factory=dict)
     differing: tuple[Difference, ...] = ()
+    failed: tuple[Failure, ...] = ()
 
     @property
     def identity(self) -> NodeIdentity:
@@ -140,6 +142,12 @@ class FakeControl:
 
     def differences(self) -> tuple[Difference, ...]:
         return self.differing
+
+    def failures(self) -> tuple[Failure, ...]:
+        return self.failed
+
+    async def explained(self, found: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(found)
 
     def held(self) -> tuple[HeldProgram, ...]:
         return tuple(

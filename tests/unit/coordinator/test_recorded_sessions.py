@@ -21,6 +21,7 @@ import pytest
 
 from eyeflow.coordinator import link as coordinator_link
 from eyeflow.node.cluster import link as node_link
+from eyeflow.protocol import executions as x
 from eyeflow.protocol import messages as m
 from eyeflow.protocol import session as s
 from eyeflow.protocol.identity import Identity, key_fingerprint
@@ -33,7 +34,8 @@ FOLDER = Path(__file__).parent / "sessions"
 OCTETS = {"Content-Type": "application/octet-stream"}
 EACH = pytest.mark.parametrize("version", VERSIONS)
 
-KINDS = {2: set(m.Message.__args__) - {m.Differences}, 3: set(m.Message.__args__)}
+EXECUTIONS = {x.Differences, x.Failures}
+KINDS = {2: set(m.Message.__args__) - EXECUTIONS, 3: set(m.Message.__args__)}
 """The messages of each version."""
 
 Frame = tuple[str, bytes]
@@ -77,7 +79,10 @@ def record(version: int, cluster: Any, make: Any, monkeypatch: pytest.MonkeyPatc
 async def _walk(cluster: Any, make: Any) -> None:
     async with cluster.coordinator() as client:
         node = make.control("node-a", refuse={"2.0.0"})
-        node.differing = (m.Difference("overheat", "ab" * 32, "d-1", 9, 96, 97, (), ("gpio.set_pin(RELAY, HIGH)",)),)
+        decided = x.Trace(97, ("adc.read_channel(0) = 7",), ("gpio.set_pin(RELAY, HIGH) at line 14",))
+        what = ("d-1", x.FailureKind.TRAP, 9, "trap INDEX at line 3", decided, "mqtt t: n = 1", "t")
+        node.differing = (x.Difference("overheat", "ab" * 32, "d-1", 9, x.Trace(96), decided, "mqtt t: n = 1", "t"),)
+        node.failed = (x.Failure("overheat", Slot.CANDIDATE, "ab" * 32, *what),)
         await cluster.join(client, node)
         cluster.dial(node)
         for program in (make.program(), make.program(version="2.0.0", sequence=2), make.program("pump")):
@@ -154,7 +159,7 @@ class NodeReplay:
         self.asked: list[s.Remember] = []
         self.applying: s.Apply | None = None
         self.head: m.Head | None = None
-        self.links = self.differed = 0
+        self.links = self.told = 0
         nobody = Hello(1, 1, "", "nobody", 0, bytes(32))
         self.session = s.NodeSession(nobody, self.peer, self.accepted, m.Head(b"", 0, 0, b""))
 
@@ -168,7 +173,7 @@ class NodeReplay:
             assert self.due.pop(0) == data, f"frame {place} is answered otherwise"
         self.check_all_answered()
         assert self.links > 1
-        assert self.differed == (self.links if m.Differences in KINDS[self.session.protocol] else 0)
+        assert self.told == (2 * self.links if KINDS[self.session.protocol] >= EXECUTIONS else 0)
 
     def check_all_answered(self) -> None:
         assert (self.due, self.asked, self.applying) == ([], [], None)
@@ -188,9 +193,9 @@ class NodeReplay:
             status = VERSIONS[self.session.protocol].decode(self.frames[place + 1][1])
             assert isinstance(status, m.Status)
             self.do(self.session.status(status, message))
-        elif isinstance(message, m.Differences):
-            self.differed += 1
-            self.do(self.session.differences(message))
+        elif isinstance(message, x.Differences | x.Failures):
+            self.told += 1
+            self.do(self.session.executions(message))
         else:
             raise AssertionError(f"frame {place}: a node says {type(message).__name__} only when it is asked")
 
@@ -253,7 +258,7 @@ class CoordinatorReplay:
             assert self.due.pop(0) == data, f"frame {place} is answered otherwise"
         assert self.links > 1 and self.due == [] and self.needed == []
         told = {s.Connected, s.NeedPrograms, s.Applied, s.Seen, s.Told, s.Recollected}
-        assert set(self.told) == told | ({s.Differed} if m.Differences in KINDS[self.session.protocol] else set())
+        assert set(self.told) == told | ({s.Noted} if KINDS[self.session.protocol] >= EXECUTIONS else set())
 
     def take(self, data: bytes, place: int) -> None:
         if not _is_opening(data):

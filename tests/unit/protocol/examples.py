@@ -6,6 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from eyeflow.protocol import executions as x
 from eyeflow.protocol import messages as m
 from eyeflow.protocol import opening as o
 from eyeflow.protocol.slot import Slot
@@ -35,9 +36,16 @@ EVIDENCE = m.Evidence(
     "pump", Slot.ACTIVE, ID, "d-1", 5, 1, 100, 90, 7, 3, 2, 1, 0, 90_000, 1_200, TOLD, "7 of 100 trapped"
 )
 TRIAL = m.Trial(60, 100, 150, 3, True)
+SET = "gpio.set_pin(RELAY, HIGH) at line 14"
+DIFFERED = x.Differences(
+    3, (x.Difference("pump", ID, "d-1", 9, x.Trace(96), x.Trace(97, ("adc.read_channel(0) = 7",), (SET,)), "mqtt t"),)
+)
+WHO = ("pump", Slot.CANDIDATE, ID, "d-1", x.FailureKind.TRAP, 9)
+FAILED = x.Failures(3, (x.Failure(*WHO, "trap INDEX at line 3", x.Trace(96, (), (SET,)), "mqtt t: n = 1", "t"),))
 NEW_EXAMPLES: list[m.Message] = [
     m.Status(1, 3, 99, 8, (), (EVIDENCE,)),
-    m.Differences(3, (m.Difference("pump", ID, "d-1", 9, 96, 97, (), ("gpio.set_pin(RELAY, HIGH)",)),)),
+    DIFFERED,
+    FAILED,
 ]
 """What version 2 has not."""
 OPENINGS: list[o.Opening] = [
@@ -95,8 +103,13 @@ def messages_of(version: int) -> st.SearchStrategy[m.Message]:
     )
     told = [naturals, naturals, naturals, naturals, lists(health)]
     texts = lists(short)
-    difference = st.builds(m.Difference, rules, ids, short, naturals, naturals, naturals, texts, texts)
-    differences = st.builds(m.Differences, naturals, st.lists(difference, min_size=1, max_size=3).map(tuple))
+    traces = st.builds(x.Trace, naturals, texts, texts)
+    difference = st.builds(x.Difference, rules, ids, short, naturals, traces, traces, short, short)
+    failing = (rules, slots, ids, short, st.sampled_from(x.FailureKind), naturals, short, traces, short, short)
+    executions = [
+        st.builds(x.Differences, naturals, st.lists(difference, min_size=1, max_size=3).map(tuple)),
+        st.builds(x.Failures, naturals, st.lists(st.builds(x.Failure, *failing), min_size=1, max_size=3).map(tuple)),
+    ]
     return st.one_of(
         st.builds(m.Manifest, st.binary(min_size=1, max_size=64), st.binary(min_size=64, max_size=64)),
         st.builds(m.Fetch, naturals, lists(ids)),
@@ -106,7 +119,7 @@ def messages_of(version: int) -> st.SearchStrategy[m.Message]:
         st.builds(m.Recall, naturals, naturals),
         st.builds(m.Recalled, naturals, naturals, st.just(b"") | hashes),
         st.builds(m.Head, st.binary(min_size=16, max_size=16), naturals, naturals, hashes),
-        *([differences] if version > 2 else []),
+        *(executions if version > 2 else []),
     )
 
 

@@ -8,6 +8,7 @@ from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 from msgspec.structs import fields, replace
 
+from eyeflow.protocol import executions as x
 from eyeflow.protocol import messages as m
 from eyeflow.protocol import opening as o
 from eyeflow.protocol import wire
@@ -15,8 +16,10 @@ from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.versions import PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN, VERSIONS
 from eyeflow.protocol.wire import ProtocolError
 from unit.protocol.examples import (
+    DIFFERED,
     EVIDENCE,
     EXAMPLES,
+    FAILED,
     ID,
     NEW_EXAMPLES,
     OPENINGS,
@@ -84,8 +87,8 @@ def test_decode_undoes_encode_of_manifests(version: int, data: st.DataObject) ->
 @seed(7)
 @settings(max_examples=150, deadline=None)
 @given(messages_of(3))
-def test_an_older_peer_is_told_no_evidence_and_no_differences(message: m.Message) -> None:
-    if isinstance(message, m.Differences):
+def test_an_older_peer_is_told_no_evidence_and_no_executions(message: m.Message) -> None:
+    if isinstance(message, x.Differences | x.Failures):
         with pytest.raises(ProtocolError, match="version 2"):
             VERSIONS[2].encode(message)
         return
@@ -348,19 +351,29 @@ def test_what_a_trial_and_a_share_say_is_bounded(bad: m.ManifestEntry) -> None:
         VERSIONS[3].encode_manifest(m.WantedManifest(ID, "node", 1, 1, (bad,)))
 
 
-def test_differences_and_evidence_are_bounded_in_number() -> None:
-    difference = m.Difference("pump", ID, "d", 1, 1, 2, (), ())
-    full = m.Differences(1, (difference,) * m.DIFFERENCES_MAX)
-    assert VERSIONS[3].decode(VERSIONS[3].encode(full)) == full
+def test_executions_and_evidence_are_bounded_in_number_and_length() -> None:
+    difference, failure = DIFFERED.differences[0], FAILED.failures[0]
+    for full in (
+        x.Differences(1, (difference,) * x.DIFFERENCES_MAX),
+        x.Failures(1, (failure,) * x.FAILURES_MAX),
+    ):
+        assert VERSIONS[3].decode(VERSIONS[3].encode(full)) == full
     for bad in (
-        m.Differences(1, ()),
-        m.Differences(1, (difference,) * (m.DIFFERENCES_MAX + 1)),
-        m.Differences(1, (replace(difference, active_actions=("x",) * (m.ACTIONS_MAX + 1)),)),
-        m.Differences(1, (replace(difference, active_actions=("x" * (m.ACTION_CHARS_MAX + 1),)),)),
+        x.Differences(1, ()),
+        x.Failures(1, ()),
+        x.Differences(1, (difference,) * (x.DIFFERENCES_MAX + 1)),
+        x.Failures(1, (failure,) * (x.FAILURES_MAX + 1)),
+        x.Failures(1, (replace(failure, what="x" * (x.WHAT_CHARS_MAX + 1)),)),
+        x.Failures(1, (replace(failure, event="x" * (x.EVENT_CHARS_MAX + 1)),)),
+        x.Differences(1, (replace(difference, active=x.Trace(1, (), ("x",) * (x.ACTIONS_MAX + 1))),)),
+        x.Differences(1, (replace(difference, active=x.Trace(1, ("x" * (x.ACTION_CHARS_MAX + 1),))),)),
         m.Status(1, 1, 1, 1, (), (EVIDENCE,) * (2 * m.PROGRAMS_MAX + 1)),
     ):
         with pytest.raises(ProtocolError):
             VERSIONS[3].encode(bad)
+    line = ("x" * x.ACTION_CHARS_MAX,)
+    with pytest.raises(ProtocolError, match="a trace is longer"):
+        x.Trace(1, line * (x.TRACE_CHARS_MAX // x.ACTION_CHARS_MAX), ("x",))
 
 
 def test_health_of_a_rule_names_its_slot_and_that_of_a_port_none() -> None:

@@ -7,6 +7,7 @@ import hashlib
 import pytest
 from msgspec.structs import replace
 
+from eyeflow.protocol import executions as x
 from eyeflow.protocol import messages as m
 from eyeflow.protocol import opening as o
 from eyeflow.protocol import session as session_module
@@ -18,9 +19,9 @@ from eyeflow.protocol.session import (
     Behind,
     Connected,
     CoordinatorSession,
-    Differed,
     NeedPrograms,
     NodeSession,
+    Noted,
     Offer,
     Output,
     Peer,
@@ -33,6 +34,7 @@ from eyeflow.protocol.session import (
 from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.versions import PROTOCOL_VERSION_MAX, VERSIONS
 from eyeflow.protocol.wire import ProtocolError
+from unit.protocol.examples import DIFFERED, FAILED
 from unit.protocol.sessions import (
     COORDINATOR,
     KEY,
@@ -323,15 +325,13 @@ def test_status_waits_for_the_link() -> None:
     assert greeted().receive(status) == (Seen(status),)
 
 
-DIFFERED = m.Differences(1, (m.Difference("pump", "1" * 64, "d-1", 9, 96, 97, (), ("gpio.set_pin(RELAY, HIGH)",)),))
-
-
-def test_differences_are_told_over_a_link_that_knows_them() -> None:
-    assert node_session().differences(DIFFERED) == ()
-    assert ready().differences(DIFFERED) == (Send(DIFFERED),)
-    assert greeted().receive(DIFFERED) == (Differed(DIFFERED),)
+@pytest.mark.parametrize("told", [DIFFERED, FAILED])
+def test_single_executions_are_told_over_a_link_that_knows_them(told: x.Differences | x.Failures) -> None:
+    assert node_session().executions(told) == ()
+    assert ready().executions(told) == (Send(told),)
+    assert greeted().receive(told) == (Noted(told),)
     older, _, _ = both(speaks=2)
-    assert older.differences(DIFFERED) == (), "version 2 has no such message"
+    assert older.executions(told) == (), "version 2 has no such message"
 
 
 def both(known: m.Head | None = None, speaks: int = 3) -> tuple[NodeSession, CoordinatorSession, tuple[Output, ...]]:

@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.histories import History
+from eyeflow.coordinator.store.cases import CaseReading, CaseWriting
 from eyeflow.coordinator.store.coordination import CoordinationReading, CoordinationWriting, Standing
 from eyeflow.coordinator.store.facts import (
     ApiToken,
@@ -69,7 +70,7 @@ class CursorTooOldError(EyeflowError):
         self.newest = newest
 
 
-class Reading(CoordinationReading, ListReading, Protocol):
+class Reading(CoordinationReading, ListReading, CaseReading, Protocol):
     """Questions; all answers of one step or look are of one moment."""
 
     def count(self, kept: Kept) -> int:
@@ -255,7 +256,7 @@ class Reading(CoordinationReading, ListReading, Protocol):
         ...
 
 
-class Writing(Reading, CoordinationWriting, Protocol):
+class Writing(Reading, CoordinationWriting, CaseWriting, Protocol):
     """Changes, inside one step. What a step changed it reads back at once; others see it after the commit."""
 
     def add_log_entry(self, entry: LogEntry) -> None:

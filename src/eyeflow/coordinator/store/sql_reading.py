@@ -22,6 +22,7 @@ from eyeflow.coordinator.store.facts import (
     SignerKey,
 )
 from eyeflow.coordinator.store.sql import Row, Sql
+from eyeflow.coordinator.store.sql_cases import SqlCaseReading
 from eyeflow.coordinator.store.sql_coordination import SqlCoordinationReading
 from eyeflow.coordinator.store.sql_lists import SqlListReading
 from eyeflow.protocol.coordinator_log import Entry, Head, SignedHead
@@ -41,7 +42,7 @@ _KEPT = {
 }
 
 
-class SqlReading(SqlCoordinationReading, SqlListReading):
+class SqlReading(SqlCoordinationReading, SqlListReading, SqlCaseReading):
     """Satisfies `Reading`. Lives as long as one step or look."""
 
     def __init__(self, db: Sql) -> None:

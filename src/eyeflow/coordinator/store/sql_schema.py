@@ -165,6 +165,12 @@ CREATE INDEX deployments_over ON deployments(over, number);
 CREATE INDEX progress_by_node ON progress(node, deployment);
 CREATE INDEX programs_by_time ON programs(uploaded_us, id);
 """,
+    """
+CREATE TABLE cases(
+    number INTEGER PRIMARY KEY, deployment TEXT NOT NULL REFERENCES deployments(id) ON DELETE CASCADE,
+    kind TEXT NOT NULL, node TEXT NOT NULL, time_us INTEGER NOT NULL, body TEXT NOT NULL) STRICT;
+CREATE INDEX cases_of ON cases(deployment, kind);
+""",
 )
 """Number n brings a file of version n to version n + 1 (PRAGMA user_version). A released one is never changed.
 

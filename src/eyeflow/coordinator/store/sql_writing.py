@@ -21,6 +21,7 @@ from eyeflow.coordinator.store.facts import (
     ProgramRecord,
     Seen,
 )
+from eyeflow.coordinator.store.sql_cases import SqlCaseWriting
 from eyeflow.coordinator.store.sql_coordination import SqlCoordinationWriting
 from eyeflow.coordinator.store.sql_reading import SqlReading
 from eyeflow.protocol.coordinator_log import ZERO_HASH, SignedHead
@@ -37,7 +38,7 @@ CHANGES_MAX = 100_000
 """Entries of the change feed that are kept; a reader that fell further behind reads the whole state again."""
 
 
-class SqlWriting(SqlReading, SqlCoordinationWriting):
+class SqlWriting(SqlReading, SqlCoordinationWriting, SqlCaseWriting):
     """Satisfies `Writing`. Lives as long as one step."""
 
     def _run(self, sql: str, *values: Any) -> int:

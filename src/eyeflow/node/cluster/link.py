@@ -44,10 +44,9 @@ from eyeflow.node.control import DISTRUSTED, InstallOutcome, InstallResult, Node
 from eyeflow.node.io.ports import PortStatus
 from eyeflow.node.store.types import Wish
 from eyeflow.protocol.audit import decode_record, record_hash
+from eyeflow.protocol.executions import DIFFERENCES_MAX, FAILURES_MAX, Differences, Failure, Failures
 from eyeflow.protocol.messages import (
     BOOT_BYTES,
-    DIFFERENCES_MAX,
-    Differences,
     Head,
     InstalledRule,
     ManifestEntry,
@@ -118,6 +117,7 @@ class CoordinatorLink:
         self._certificate = LinkCertificate(membership.directory, membership.write, self._now_us)
         self._boot = self._random.randbytes(BOOT_BYTES)
         self._told_seq = 0
+        self._told_failures: frozenset[Failure] = frozenset()
 
     async def run(self) -> None:
         """Dial until cancelled; each failure is shown in `status` and followed by a longer wait, up to a bound."""
@@ -229,7 +229,7 @@ class CoordinatorLink:
         )
 
     def _session(self, joined: JoinResult) -> NodeSession:
-        self._told_seq = 0
+        self._told_seq, self._told_failures = 0, frozenset()
         identity = self._control.identity
         hello = Hello(
             PROTOCOL_VERSION_MIN,
@@ -401,6 +401,7 @@ class CoordinatorLink:
                 pass
             self._changed.clear()
             try:
+                await self._tell_failures(connection, session)  # before the counts by which they are judged
                 await self._act(connection, session, session.status(*self._status()))
                 await self._tell_differences(connection, session)
             except ConnectionClosed:
@@ -408,11 +409,20 @@ class CoordinatorLink:
 
     async def _tell_differences(self, connection: ClientConnection, session: NodeSession) -> None:
         """Send what this link has not told yet: after a link broke, the newest come twice rather than never."""
-        found = [one for one in self._control.differences() if one.candidate_seq > self._told_seq]
+        found = [one for one in self._control.differences() if one.candidate.seq > self._told_seq]
         if found:
-            told = Differences(self._control.identity.epoch, tuple(found[-DIFFERENCES_MAX:]))
-            await self._act(connection, session, session.differences(told))
-            self._told_seq = found[-1].candidate_seq
+            newest = await self._control.explained(found[-DIFFERENCES_MAX:])
+            told = Differences(self._control.identity.epoch, newest)
+            await self._act(connection, session, session.executions(told))
+            self._told_seq = found[-1].candidate.seq
+
+    async def _tell_failures(self, connection: ClientConnection, session: NodeSession) -> None:
+        """As `_tell_differences`."""
+        found = self._control.failures()
+        if new := [one for one in found if one not in self._told_failures]:
+            newest = await self._control.explained(new[-FAILURES_MAX:])
+            await self._act(connection, session, session.executions(Failures(self._control.identity.epoch, newest)))
+        self._told_failures = frozenset(found)
 
     def _status(self) -> tuple[Status, Head]:
         state = self._control.status()

@@ -13,7 +13,8 @@ from eyeflow.protocol.node_facts import is_granted, namespace_of
 from eyeflow.svm.container import SignedProgram, decode
 from eyeflow.svm.execution import Machine
 from eyeflow.svm.instance import default_machine
-from eyeflow.svm.program import Profile, Program, SiteKind, Trigger, TriggerKind
+from eyeflow.svm.program import Profile, Program, Site, SiteKind, Trigger, TriggerKind
+from eyeflow.svm.source_map import site_lines
 from eyeflow.svm.verify import Verified, verify
 
 BUS_SOURCE = "event"
@@ -32,7 +33,7 @@ class Refused(EyeflowError):  # noqa: N818 - an answer, not a fault
 class Loaded:
     """A program that passed every check and is ready to be instantiated; `program_id` is 32 bytes.
 
-    `signers` are all keys (32 bytes) whose valid signatures it carries, trusted or not.
+    `signers` are all keys (32 bytes) whose valid signatures it carries, trusted or not. `lines` are those of its sites.
     """
 
     data: bytes
@@ -40,6 +41,11 @@ class Loaded:
     verified: Verified
     machine: Machine
     signers: tuple[bytes, ...]
+    lines: tuple[int, ...]
+
+    def at_line(self, site: Site) -> str:
+        """Return ` at line N` for one of the program's sites."""
+        return f" at line {self.lines[self.program.sites.index(site)]}"
 
     @property
     def program(self) -> Program:
@@ -76,7 +82,8 @@ class Policy:
             if (subscription := subscription_of(trigger)) and subscription.source != BUS_SOURCE:
                 check_subscription(subscription, self.ports)
         signers = tuple(key for key, _ in signed.signatures)
-        return Loaded(data, bytes.fromhex(signed.program_id), verified, default_machine(verified), signers)
+        program_id, lines = bytes.fromhex(signed.program_id), site_lines(signed.program)
+        return Loaded(data, program_id, verified, default_machine(verified), signers, lines)
 
     def _check_capabilities(self, program: Program) -> None:
         used = sorted({site.capability for site in program.sites if site.kind is not SiteKind.EMIT})

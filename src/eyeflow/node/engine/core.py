@@ -19,15 +19,17 @@ from eyeflow.node.engine.run_evidence import EvidenceKeeper
 from eyeflow.node.engine.running import QueuedEvent, RunningRule
 from eyeflow.node.engine.shadow import Decision, Shadow, event_id, texts_of
 from eyeflow.node.engine.turns import EVENTS_PER_ROUND, Turns
-from eyeflow.node.io.arguments import named_arguments, shown
+from eyeflow.node.io.arguments import named_arguments, shown, trigger_text
 from eyeflow.node.run_key import RunKey, active, candidate
 from eyeflow.node.store.types import Actuation, Batch, Draft, EvidenceRow, PendingRow, StateRow, Unrecorded
 from eyeflow.protocol.audit_bodies import Body, CheckpointBody, ClockBody, DifferenceBody, Disposition, ExecutionBody
+from eyeflow.protocol.executions import FailureKind
 from eyeflow.protocol.slot import Slot
 from eyeflow.svm.execution import Action, Outcome
 from eyeflow.svm.opcodes import Trap
 from eyeflow.svm.program import Pin, Site, SiteKind, TypeTag, Value
 from eyeflow.svm.scheduler import Scheduler, UtcOffset
+from eyeflow.svm.source_map import line_of
 
 _log = logging.getLogger("eyeflow.node")
 
@@ -158,7 +160,11 @@ class Core:
             waits = any(event.trigger == due.trigger for event in rule.queue)
             rule.health.missed += due.missed + waits
             # One late look may miss thousands, after a sleep of the machine: that is one deadline missed.
-            rule.evidence.missed_deadlines += bool(due.missed or waits)
+            if due.missed or waits:
+                rule.evidence.missed_deadlines += 1
+                why = f"{due.missed} before it were missed" if due.missed else "the one before it still waited"
+                what = trigger_text(rule.program.triggers[due.trigger])
+                rule.evidence.note(FailureKind.DEADLINE, due.time_us, f"the timer came late: {why}", event=what)
             if not waits:
                 acts = Actuation.PERFORM if rule.acts_on_timers else Actuation.WITHHOLD
                 queue_timer(rule, QueuedEvent(due.trigger, (), due.time_us, now_us, actuation=acts))
@@ -344,6 +350,8 @@ class Core:
             rule.health.latencies_us.append(latency_us)
             rule.evidence.waited(latency_us)
             rule.busy = rule.busy and not rule.asks_models
+            if done.ran.execution.trap is not None:
+                _note_trap(done.ran, first_seq and first_seq + done.draft)
             if rule.shadow is not None and first_seq:
                 self._compare(rule.shadow, done, first_seq + done.draft, now_us)
         self._saved(round_) if first_seq else self._put_back(round_)
@@ -421,6 +429,7 @@ def _body(ran: Ran, actions: tuple[tuple[int, tuple[Value, ...], int], ...]) -> 
         trap=(int(execution.trap.code), execution.trap.pc) if execution.trap else None,
         utc_offset_us=ran.utc_offset_us,
         slot=ran.rule.key.slot.value,
+        key=ran.event.key or "",
     )
 
 
@@ -448,6 +457,13 @@ def event_payload(site: Site, args: Sequence[Value], pins: Sequence[Pin]) -> dic
     for (name, kind), value in zip(site.args, args, strict=True):
         payload[name] = format_duration(int(value)) if kind.tag is TypeTag.DURATION else shown(kind, value, pins)
     return payload
+
+
+def _note_trap(ran: Ran, seq: int) -> None:
+    trap = ran.execution.trap
+    assert trap is not None, "it trapped"
+    what = f"trap {Trap(trap.code).name} at line {line_of(ran.rule.program, trap.pc)}"
+    ran.rule.evidence.note(FailureKind.TRAP, ran.time_us, what, seq, key=ran.event.key)
 
 
 def _count(ran: Ran, planned: Sequence[PlannedAction], now_us: int) -> None:

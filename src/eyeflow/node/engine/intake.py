@@ -14,6 +14,7 @@ from eyeflow.node.io.ports import IncomingEvent, Subscription
 from eyeflow.node.run_key import RunKey, active, candidate
 from eyeflow.node.store.types import Actuation, Standing
 from eyeflow.protocol.audit_bodies import RejectedBody
+from eyeflow.protocol.executions import FailureKind
 from eyeflow.protocol.slot import Slot
 from eyeflow.svm.program import SiteKind
 from eyeflow.svm.schema import RejectedEvent
@@ -175,7 +176,7 @@ class Intake:
         for rule, trigger in listeners:
             own = receipt if waited_for is None or rule.key in waited_for else None
             if rejected:
-                self._refuse(rule, arrival.subscription, rejected, arrival.now_us, own)
+                self._refuse(rule, arrival.subscription, rejected, arrival.now_us, own, arrival.key)
             elif waited_for is None:
                 self._queue(rule, trigger, arrival, own, Actuation.PERFORM)
             else:
@@ -215,7 +216,7 @@ class Intake:
             except RejectedEvent as error:
                 reason = str(error)
         if reason:
-            self._refuse(rule, arrival.subscription, reason, now_us, receipt)
+            self._refuse(rule, arrival.subscription, reason, now_us, receipt, arrival.key)
             return False
         time_us, hops, number, key = arrival.time_us, arrival.hops, self._number, arrival.key
         rule.queue.append(QueuedEvent(trigger, inputs, time_us, now_us, receipt, hops, actuation, number, key))
@@ -231,15 +232,23 @@ class Intake:
         """Record that an event that was queued is not going to run."""
         trigger = rule.program.triggers[event.trigger]
         subscription = Subscription(trigger.source or trigger.kind.name.lower(), trigger.address)
-        self._refuse(rule, subscription, reason, now_us, event.receipt)
+        self._refuse(rule, subscription, reason, now_us, event.receipt, event.key)
 
     def _refuse(
-        self, rule: RunningRule | None, subscription: Subscription, reason: str, now_us: int, receipt: Receipt | None
+        self,
+        rule: RunningRule | None,
+        subscription: Subscription,
+        reason: str,
+        now_us: int,
+        receipt: Receipt | None,
+        event_key: str | None = None,
     ) -> None:
         reason = plain_text(reason, REASON_CHARACTERS_MAX)
         if rule is not None:
             rule.health.reject(reason)
             rule.evidence.rejected += 1
+            event = f"{subscription.source} {subscription.address}".strip()
+            rule.evidence.note(FailureKind.REJECTED, now_us, reason, event=event, key=event_key)
         key = (rule.key if rule else None, subscription.source, subscription.address, reason)
         if key not in self._rejected and len(self._rejected) >= REJECTIONS_MAX:
             key = (None, "", "", "other")

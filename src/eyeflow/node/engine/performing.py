@@ -15,6 +15,7 @@ from eyeflow.node.engine.rounds import Dispatch, PlannedAction
 from eyeflow.node.engine.rule_host import named_failure
 from eyeflow.node.io.ports import Driver
 from eyeflow.protocol.audit_bodies import ActionOutcome, ActionResultBody
+from eyeflow.protocol.executions import FailureKind
 from eyeflow.protocol.node_facts import namespace_of
 from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.program import Site
@@ -101,6 +102,8 @@ class Performer:
             if own and outcome in FAILURES and not dispatch.has_failed:
                 dispatch.has_failed = True
                 rule.evidence.failed_actions += 1
+                what = named_failure(action.site.capability, error) + rule.loaded.at_line(action.site)
+                rule.evidence.note(FailureKind.ACTION, now_us, what, dispatch.seq)
             rule.health.fail(named_failure(action.site.capability, error), now_us)
             if action.site.level:
                 self.core.levels.failed(action.resource, dispatch.key)

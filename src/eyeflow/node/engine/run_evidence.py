@@ -6,11 +6,15 @@ few seconds, in the transaction that records what they count, so that nothing is
 
 from __future__ import annotations
 
+import json
+from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from eyeflow.node.store.types import EvidenceRow, SlotRow
+from eyeflow.protocol.executions import EVENT_CHARS_MAX, FAILURES_MAX, WHAT_CHARS_MAX, FailureKind
+from eyeflow.protocol.wire import cut
 
 EVIDENCE_US = 2_000_000
 """How often the store keeps counts that changed, with a batch that it is given anyhow."""
@@ -32,6 +36,20 @@ COUNTS = (
 )
 
 
+class FailureNote(NamedTuple):
+    """One execution that failed, or an event that could not be run; `seq` is its audit record, 0 when it has none.
+
+    `event` and `key` are known here where there is no record, empty otherwise.
+    """
+
+    kind: FailureKind
+    time_us: int
+    what: str
+    seq: int = 0
+    event: str = ""
+    key: str = ""
+
+
 @dataclass(slots=True)
 class RunEvidence:
     """The counts of a program that runs: `messages.Evidence` says what each is. Times and latency in microseconds."""
@@ -49,8 +67,17 @@ class RunEvidence:
     latency_us_max: int = 0
     judged: str = ""
     """What the node's own judgement remembers, as JSON."""
+    failed: deque[FailureNote] = field(default_factory=lambda: deque(maxlen=FAILURES_MAX))
+    """The newest failures: what a post-mortem shows."""
     kept: EvidenceRow | None = None
     """What the store was last given."""
+
+    def note(
+        self, kind: FailureKind, time_us: int, what: str, seq: int = 0, event: str = "", key: str | None = None
+    ) -> None:
+        """Keep how an execution failed; the oldest goes."""
+        texts = cut(what, WHAT_CHARS_MAX), seq, cut(event, EVENT_CHARS_MAX), cut(key or "", EVENT_CHARS_MAX)
+        self.failed.append(FailureNote(kind, max(0, time_us), *texts))
 
     def waited(self, latency_us: int) -> None:
         """Count how long an event took from its arrival to its commit."""
@@ -62,7 +89,9 @@ class RunEvidence:
     def row(self, of: SlotRow) -> EvidenceRow:
         """Return the counts of the program `of` as the store keeps them."""
         counts: Any = {name: getattr(self, name) for name in COUNTS}
-        return EvidenceRow(of.key, of.program_id, of.deployment, **counts, judged=self.judged)
+        return EvidenceRow(
+            of.key, of.program_id, of.deployment, **counts, judged=self.judged, failed=_dump(self.failed)
+        )
 
     def news(self, of: SlotRow) -> EvidenceRow | None:
         """Return the counts if the store has others, and take them for kept."""
@@ -82,6 +111,7 @@ def evidence_of(row: EvidenceRow | None, of: SlotRow, now_us: int, *, clean: boo
         return RunEvidence(now_us)
     counts: Any = counts_of(row)
     found = RunEvidence(**counts, judged=row.judged, kept=row)
+    found.failed.extend(notes_of(row))
     found.boots += not clean
     return found
 
@@ -89,6 +119,16 @@ def evidence_of(row: EvidenceRow | None, of: SlotRow, now_us: int, *, clean: boo
 def counts_of(row: EvidenceRow) -> dict[str, int]:
     """Return the counts as JSON-able data."""
     return {name: getattr(row, name) for name in COUNTS}
+
+
+def _dump(notes: Iterable[FailureNote]) -> str:
+    found = [[kind.value, *rest] for kind, *rest in notes]
+    return json.dumps(found) if found else ""
+
+
+def notes_of(row: EvidenceRow) -> list[FailureNote]:
+    """Return the failures that the store kept of a program, the oldest first."""
+    return [FailureNote(FailureKind(kind), *rest) for kind, *rest in json.loads(row.failed or "[]")]
 
 
 class EvidenceKeeper:

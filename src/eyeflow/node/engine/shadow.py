@@ -9,7 +9,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 
 from eyeflow.node.io.arguments import readable_arguments
-from eyeflow.protocol.messages import ACTION_CHARS_MAX, ACTIONS_MAX
+from eyeflow.protocol.executions import ACTION_CHARS_MAX, ACTIONS_MAX
 from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.wire import cut
 from eyeflow.svm.execution import Action, Execution

@@ -93,6 +93,11 @@ class SlotTable:
         """The programs that this node took back by itself, and nobody has told it otherwise since, by rule."""
         return [failed for _, failed in sorted(self._rejected.items()) if failed.taken_back]
 
+    @property
+    def set_aside(self) -> list[RejectedRow]:
+        """The programs that failed here, whoever judged them, by rule."""
+        return [failed for _, failed in sorted(self._rejected.items())]
+
     def installed(self, row: SlotRow, version: str, begins: Kept, old_kept: Kept) -> Batch:
         """Return what it writes that a program begins in the slot of `row`; `old_kept` is of what ran there before."""
         old = self.row(row.key)

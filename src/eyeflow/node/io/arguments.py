@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from eyeflow.base.duration import format_duration
 from eyeflow.base.word import Word
 from eyeflow.svm.execution import CapabilityFailure
-from eyeflow.svm.program import Pin, Site, SiteKind, Type, TypeTag, Value
+from eyeflow.svm.program import Pin, Site, SiteKind, Trigger, TriggerKind, Type, TypeTag, Value
 
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 
@@ -47,6 +47,15 @@ def readable(kind: Type, value: Value, pins: Sequence[Pin]) -> Value:
         return Word(format_duration(int(value)))
     found = shown(kind, value, pins)
     return Word(found) if isinstance(found, str) and kind.tag is not TypeTag.TEXT else found
+
+
+def trigger_text(trigger: Trigger) -> str:
+    """Return what starts a handler, as its rule says it: `every 500ms`, `mqtt sensors/temp`."""
+    if trigger.kind is TriggerKind.EVERY:
+        return f"every {format_duration(trigger.period_us)}"
+    if trigger.kind is TriggerKind.CRON:
+        return f"cron {trigger.address}"
+    return f"{trigger.source} {trigger.address}".strip()
 
 
 def slot_value(kind: Type, value: Value) -> Value:

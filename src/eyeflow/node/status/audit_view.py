@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
-from eyeflow.base.duration import format_duration
 from eyeflow.base.names import camel_case
-from eyeflow.node.io.arguments import readable, readable_arguments
+from eyeflow.node.io.arguments import readable, readable_arguments, trigger_text
 from eyeflow.protocol.audit import Record
 from eyeflow.protocol.audit_bodies import (
     ActionOutcome,
@@ -21,7 +20,7 @@ from eyeflow.protocol.audit_bodies import (
 from eyeflow.svm.execution import Outcome
 from eyeflow.svm.layout import flatten
 from eyeflow.svm.opcodes import Trap
-from eyeflow.svm.program import Program, Trigger, TriggerKind, Value
+from eyeflow.svm.program import Program, Trigger, Value
 from eyeflow.svm.source_map import line_of, site_lines
 
 FindProgram = Callable[[bytes], Program | None]
@@ -40,7 +39,7 @@ def record_view(record: Record, find_program: FindProgram) -> dict[str, Any]:
     body = record.body
     if isinstance(body, ExecutionBody):
         program = find_program(body.program)
-        return head | (_execution(body, program) if program else _plain_body(body))
+        return head | (execution_view(body, program) if program else _plain_body(body))
     if isinstance(body, ActionResultBody):
         return head | _plain_body(body) | {"result": ActionOutcome(body.result).name.lower()}
     if isinstance(body, SlotBody):
@@ -48,15 +47,17 @@ def record_view(record: Record, find_program: FindProgram) -> dict[str, Any]:
     return head | _plain_body(body)
 
 
-def _execution(body: ExecutionBody, program: Program) -> dict[str, Any]:
+def execution_view(body: ExecutionBody, program: Program) -> dict[str, Any]:
+    """Return what an execution saw and did as JSON-able data, with the names and lines of its program."""
     trigger = program.triggers[body.trigger]
     lines = site_lines(program)
     view: dict[str, Any] = {
         "rule": body.rule,
         "slot": body.slot,
         "program": body.program.hex(),
-        "trigger": _trigger(trigger),
+        "trigger": trigger_text(trigger),
         "eventTimeUs": body.event_time_us,
+        "key": body.key,
         "inputs": _inputs(trigger, body.inputs),
         "reads": [
             _called(program, lines, site, args) | {"value": _answer(program, site, value)}
@@ -85,14 +86,6 @@ def _answer(program: Program, index: int, value: Value | None) -> Value | None:
     """Return what a read answered, an enum's member by name; None when it failed."""
     kind = program.sites[index].result
     return value if value is None or kind is None else readable(kind, value, program.pins)
-
-
-def _trigger(trigger: Trigger) -> str:
-    if trigger.kind is TriggerKind.EVERY:
-        return f"every {format_duration(trigger.period_us)}"
-    if trigger.kind is TriggerKind.CRON:
-        return f"cron {trigger.address}"
-    return f"{trigger.source} {trigger.address}".strip()
 
 
 def _inputs(trigger: Trigger, values: Sequence[Value]) -> dict[str, Any]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from eyeflow.node.engine.run_evidence import counts_of
+from eyeflow.node.engine.run_evidence import FailureNote, counts_of, notes_of
 from eyeflow.node.engine.running import RunningRule
-from eyeflow.node.store.types import EvidenceRow, RejectedRow, Standing
-from eyeflow.protocol.messages import Difference, Evidence, EvidenceStanding
+from eyeflow.node.status.traces import bounded, event_text, trace_of
+from eyeflow.node.store.types import EvidenceRow, RejectedRow, SlotRow, Standing
+from eyeflow.protocol.audit_bodies import ExecutionBody
+from eyeflow.protocol.executions import Difference, Explained, Failure, Trace
+from eyeflow.protocol.executions import explained as with_event
+from eyeflow.protocol.messages import Evidence, EvidenceStanding
 from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.wire import REASON_CHARS_MAX, cut
+from eyeflow.svm.program import Program
 
 _STANDINGS = {Standing.ON_TRIAL: EvidenceStanding.TRIAL, Standing.PASSED: EvidenceStanding.PASSED}
 
@@ -34,16 +39,50 @@ def differences_told(running: Iterable[RunningRule]) -> tuple[Difference, ...]:
             rule.loaded.program_id.hex(),
             rule.row.deployment,
             one.time_us,
-            one.active.seq,
-            one.candidate.seq,
-            one.active.actions,
-            one.candidate.actions,
+            bounded(one.active.seq, (), one.active.actions),
+            bounded(one.candidate.seq, (), one.candidate.actions),
         )
         for rule in running
         if rule.shadow is not None and rule.key.slot is Slot.CANDIDATE
         for one in rule.shadow.newest
     ]
-    return tuple(sorted(found, key=lambda one: one.candidate_seq))
+    return tuple(sorted(found, key=lambda one: one.candidate.seq))
+
+
+def failures_told(running: Iterable[RunningRule], failed: Iterable[RejectedRow]) -> tuple[Failure, ...]:
+    """Return the newest failures of the programs that are on trial, and of those that failed theirs, by time."""
+    found = [
+        _failure(rule.row, note)
+        for rule in running
+        if rule.row.standing is Standing.ON_TRIAL
+        for note in rule.evidence.failed
+    ]
+    found += [_failure(one.row, note) for one in failed if one.evidence is not None for note in notes_of(one.evidence)]
+    return tuple(sorted(found, key=lambda one: (one.time_us, one.rule, one.trace.seq)))
+
+
+def _failure(row: SlotRow, note: FailureNote) -> Failure:
+    who = (row.key.rule, row.key.slot, row.program_id.hex(), row.deployment)
+    return Failure(*who, note.kind, note.time_us, note.what, Trace(note.seq), note.event, note.key)
+
+
+Executions = Mapping[int, tuple[ExecutionBody, Program]]
+"""Execution records by their number, each with its program."""
+
+
+def records_of(one: Difference | Failure) -> tuple[int, ...]:
+    """Return the numbers of the audit records that tell more of it."""
+    seqs = (one.trace.seq,) if isinstance(one, Failure) else (one.active.seq, one.candidate.seq)
+    return tuple(seq for seq in seqs if seq)
+
+
+def explained(one: Explained, executions: Executions) -> Explained:
+    """Return it with its event and its traces, as far as their records and programs are still here."""
+    for side in ("trace",) if isinstance(one, Failure) else ("active", "candidate"):
+        seq = getattr(one, side).seq
+        if (found := executions.get(seq)) is not None:
+            one = with_event(one, event_text(*found), found[0].key, **{side: trace_of(seq, *found)})
+    return one
 
 
 def _message(row: EvidenceRow, standing: EvidenceStanding, reason: str = "") -> Evidence:

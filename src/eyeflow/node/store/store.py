@@ -7,7 +7,7 @@ store is synchronous and belongs to one thread; `eyeflow.node.store.writer` give
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,10 @@ from eyeflow.node.store.types import (
     StoreDamaged,
 )
 from eyeflow.protocol.audit import ZERO_HASH, Record, decode_record, encode_record, record_hash
-from eyeflow.protocol.audit_bodies import AuditError, GapBody
+from eyeflow.protocol.audit_bodies import AuditError, ExecutionBody, GapBody
 from eyeflow.protocol.identity import Identity
+from eyeflow.svm.container import decode
+from eyeflow.svm.program import Program
 
 _log = logging.getLogger("eyeflow.node")
 
@@ -441,6 +443,25 @@ class Store:
         found = self.audit_range(seq, 1)
         record = decode_record(found[0]) if found else None
         return record if record and record.seq == seq else None
+
+    def executions(self, numbers: Collection[int]) -> dict[int, tuple[ExecutionBody, Program]]:
+        """Return these execution records with their programs, as far as both are still here. Raises StorageError."""
+        bodies = {seq: found.body for seq in sorted(numbers) if (found := self.record(seq)) is not None}
+        programs = {body.program for body in bodies.values() if isinstance(body, ExecutionBody)}
+        decoded = {one: decode(data).program for one in programs if (data := self.program(one))}
+        return {
+            seq: (body, decoded[body.program])
+            for seq, body in bodies.items()
+            if isinstance(body, ExecutionBody) and body.program in decoded
+        }
+
+    def program(self, program_id: bytes) -> bytes:
+        """Return the bytes of a program, empty when the node needs it no more. Raises StorageError."""
+        try:
+            found = self._file.db.execute("SELECT program FROM programs WHERE program_id = ?", (program_id,)).get
+        except apsw.Error as error:
+            raise storage_error(error, self._path) from error
+        return bytes(found or b"")
 
     def close(self, *, clean: bool) -> None:
         """Close the file; `clean` says that everything has been committed and the node stopped in good order."""

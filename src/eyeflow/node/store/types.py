@@ -123,6 +123,8 @@ class EvidenceRow:
     latency_us_max: int = 0
     judged: str = ""
     """What the node's own judgement remembers, as JSON (`judging`)."""
+    failed: str = ""
+    """The newest executions that failed, as JSON (`run_evidence`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from eyeflow.node.engine.shadow import NEWEST_MAX, Decision, Shadow
 from eyeflow.node.run_key import active, candidate
 from eyeflow.node.store.types import PASSED, Standing, Terms
 from eyeflow.protocol.audit_bodies import DifferenceBody, ExecutionBody
-from eyeflow.protocol.messages import Difference, Differences
+from eyeflow.protocol.executions import Difference, Differences
 from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.versions import VERSIONS
 
@@ -59,9 +59,9 @@ def test_each_differing_decision_is_a_fact_with_both_records(tmp_path: Path) -> 
         (found,) = sim.node.differences()
         staged = str(sim.rule("relay", "candidate")["program_id"])
         assert (found.rule, found.program_id, found.deployment_id) == ("relay", staged, "d2")
-        assert (found.active_actions, found.candidate_actions) == (("gpio.set_pin(RELAY, HIGH)",), ("low(6)",))
+        assert (found.active.decided, found.candidate.decided) == (("gpio.set_pin(RELAY, HIGH)",), ("low(6)",))
         (fact,) = sim.bodies(DifferenceBody)
-        assert (fact.active_seq, fact.candidate_seq) == (found.active_seq, found.candidate_seq)
+        assert (fact.active_seq, fact.candidate_seq) == (found.active.seq, found.candidate.seq)
         assert (fact.event_time_us, fact.program.hex()) == (found.time_us, staged)
         for seq, slot in ((fact.active_seq, "active"), (fact.candidate_seq, "candidate")):
             record = sim.store.record(seq)
@@ -88,7 +88,7 @@ def test_whoever_is_behind_is_compared_by_event(tmp_path: Path, behind: Slot) ->
         assert sim.node.differences() == ()
         slow.stalled = False
         await sim.turns()
-        assert [one.active_actions for one in sim.node.differences()] == [("gpio.set_pin(RELAY, HIGH)",)] * 2
+        assert [one.active.decided for one in sim.node.differences()] == [("gpio.set_pin(RELAY, HIGH)",)] * 2
         await sim.stop()
 
     run(test())
@@ -107,7 +107,7 @@ def test_timers_are_compared_by_the_time_they_were_due(tmp_path: Path) -> None:
         await sim.advance(S // 3)
         await sim.node.stage(program(ticking(2, 5)), {}, "d2", 2, WATCHES)
         await sim.advance(10 * S)
-        assert [(one.active_actions, one.candidate_actions) for one in sim.node.differences()] == [
+        assert [(one.active.decided, one.candidate.decided) for one in sim.node.differences()] == [
             (("log.info(on)",), ())
         ] * 2
         await sim.stop()
@@ -122,7 +122,7 @@ def test_a_trap_is_another_decision(tmp_path: Path) -> None:
         sim = await beside(tmp_path, relay(1, 5), trapping)
         await send(sim, 3)
         (found,) = sim.node.differences()
-        (said,) = found.candidate_actions
+        (said,) = found.candidate.decided
         assert said.startswith("trap "), said
         await sim.stop()
 
@@ -166,7 +166,7 @@ def test_the_newest_are_kept_and_all_are_counted(tmp_path: Path) -> None:
         await send(sim, *[6] * (NEWEST_MAX + 5))
         found = sim.node.differences()
         assert len(found) == NEWEST_MAX and differing(sim) == len(sim.bodies(DifferenceBody)) == NEWEST_MAX + 5
-        assert [one.candidate_seq for one in found] == sorted({one.candidate_seq for one in found})
+        assert [one.candidate.seq for one in found] == sorted({one.candidate.seq for one in found})
         assert isinstance(found[0], Difference)
         await sim.stop()
 
