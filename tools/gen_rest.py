@@ -35,6 +35,10 @@ change.
 Long lists come in pages of `limit` rows. While `nextCursor` is not empty, ask again with it as `cursor` and the same
 other parameters. A page begins behind the last row of the page before: what comes and goes meanwhile moves nothing
 else. Parameters that a path does not know are refused.
+
+A deployment may be sent with the header `Idempotency-Key: "..."`, a random text for each one. Sent again with the same
+key and body within a day, it is answered with the same deployment as it stands then (header `Idempotent-Replayed`), and
+nothing is begun twice. Another request with the key is refused.
 """
 
 
@@ -50,6 +54,7 @@ def page() -> str:
 
 def _endpoint(endpoint: Endpoint) -> str:
     role = f"Role: {endpoint.role.value}." if endpoint.role else "No token needed."
+    role += " With an `Idempotency-Key` it is done once." if endpoint.has_key else ""
     body = ""
     if endpoint.body == PROGRAM_MEDIA_TYPE:
         body = f" Body: a signed `.svm` file as `{PROGRAM_MEDIA_TYPE}`."

@@ -189,7 +189,7 @@ class CoordinatorClient(Connection):
             body["programId"] = program_id
         if deadline_s is not None:
             body["deadlineS"] = deadline_s
-        return self._json("POST", f"/api/rules/{part(rule)}/deploy", body)
+        return self._once("POST", f"/api/rules/{part(rule)}/deploy", json=body)
 
     def plan(
         self,
@@ -221,7 +221,7 @@ class CoordinatorClient(Connection):
         """Start a deployment of several rules as one and return it, or `unchanged` when nothing is left to change."""
         body: Json = {**where, "changes": list(changes), "strategy": strategy, "rollbackOnError": rollback_on_error}
         body |= {"options": dict(options)} if options else {}
-        return self._json("POST", "/api/deployments", body | {"skipUnchanged": skip_unchanged})
+        return self._once("POST", "/api/deployments", json=body | {"skipUnchanged": skip_unchanged})
 
     def deployments(self, limit: int = PAGE_ROWS, **filters: Any) -> list[Json]:
         """Return the newest deployments that fit the filters of the API, newest first, `limit` at most."""
@@ -243,7 +243,9 @@ class CoordinatorClient(Connection):
 
         Returns the deployment; after `retry` it is the new one.
         """
-        return self._with_nodes(object_of(self._ask("POST", f"/api/deployments/{part(deployment_id)}/{verb}")))
+        path = f"/api/deployments/{part(deployment_id)}/{verb}"
+        done = self._once("POST", path) if verb == "retry" else object_of(self._ask("POST", path))
+        return self._with_nodes(done)
 
     def wait_deployment(
         self,

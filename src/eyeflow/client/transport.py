@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import uuid
 from collections.abc import Coroutine, Mapping
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
@@ -22,6 +23,10 @@ EXCHANGE_S = 30.0
 """Longest time from a request to the end of its answer: httpx limits each wait only."""
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 """Largest answer that is read: the nodes of a big cluster are a few megabytes."""
+REPEATS_S = (0.25, 0.5, 1.0, 2.0, 4.0)
+"""Pauses before what is to be done once is asked for again: as long as a coordinator needs to start again."""
+PASSING = frozenset({"request_in_progress", "storage", "conflict"})
+"""Refusals that pass by themselves."""
 PAGE_ROWS = 500
 """Rows of a list that are asked for at once."""
 
@@ -86,6 +91,31 @@ class Connection:
             if not (cursor := found["nextCursor"]):
                 break
         return rows
+
+    def _once(self, method: str, path: str, **request: Any) -> Json:
+        """Ask for what is to be done once, and again when the answer was lost: with the same key it is done once."""
+        headers = {"Idempotency-Key": f'"{uuid.uuid4()}"'}
+        return object_of(self._run(self._repeated(method, path, {**request, "headers": headers})))
+
+    async def _repeated(self, method: str, path: str, request: Mapping[str, Any]) -> Reply:
+        for attempt, pause_s in enumerate((*REPEATS_S, None)):
+            try:
+                reply = await self._exchange(method, path, request)
+            except (httpx.ConnectError, httpx.ConnectTimeout):
+                if pause_s is None or not attempt:
+                    raise  # nothing was sent, so nothing was lost
+            except httpx.TransportError:
+                if pause_s is None:
+                    raise
+            else:
+                if reply.answer.is_success:
+                    return reply
+                error = refusal(reply)
+                if pause_s is None or error.code not in PASSING:
+                    raise error
+            assert pause_s is not None
+            await asyncio.sleep(pause_s)
+        raise AssertionError("unreachable")
 
     def _json(self, method: str, path: str, body: Json | None = None) -> Json:
         return object_of(self._ask(method, path, json=body))

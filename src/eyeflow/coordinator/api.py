@@ -18,6 +18,7 @@ from eyeflow.coordinator.intake import check_params
 from eyeflow.coordinator.problem import FieldError, Problem
 from eyeflow.coordinator.programs import check_signers, found_program, program_to_deploy
 from eyeflow.coordinator.queries import Query
+from eyeflow.coordinator.requests import RequestKey, answered
 from eyeflow.coordinator.standings import SILENT_S
 from eyeflow.coordinator.store.cluster_store import Reading
 from eyeflow.coordinator.store.facts import LogEntry
@@ -31,6 +32,9 @@ from eyeflow.rollout.deployment import OFFLINE_S, Deployment, Options, Rollback
 from eyeflow.rollout.strategies import OBSERVE_S, STRATEGIES
 from eyeflow.svm.container import decode
 
+REPEATED = {"Idempotent-Replayed": "true"}
+"""The header of an answer that tells what an earlier request with the same key has begun."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -40,6 +44,8 @@ class Call:
     body: Any
     actor: Actor
     query: Query = field(default_factory=dict)
+    request: RequestKey | None = None
+    """What tells this request from the same one sent anew, where the path has that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,10 +272,14 @@ take_back_deployment = _steering(Deployments.take_back, "Take back a deployment 
 async def retry_deployment(hub: Hub, call: Call) -> Reply:
     """Start a deployment that has ended again, as a new one: the same programs on the same nodes."""
     identity = call.path["id"]
+    if (before := await _answered(hub, call)) is not None:
+        return before
     old = await hub.store.read(lambda reading: found_deployment(reading, identity))
     evidence = hub.nodes.evidence_of(frozenset(old.rules))
-    with _manifests_fit():
-        deployment = await hub.deployments.retry(identity, hub.clock(), call.actor.name, hub.linked, evidence)
+    with _manifests_fit(), hub.requests.working(call.request):
+        deployment = await hub.deployments.retry(
+            identity, hub.clock(), call.actor.name, hub.linked, evidence, call.request
+        )
     return _begun(await _deployment(hub, deployment.id))
 
 
@@ -280,6 +290,18 @@ def _manifests_fit() -> Iterator[None]:
         yield
     except ProtocolError as error:
         raise Problem("limit_reached", f"A node's wanted set would be too large: {error.message}.") from error
+
+
+async def _answered(hub: Hub, call: Call) -> Reply | None:
+    """Return the answer to a request that came before, as things stand now; None for a new one."""
+    now_us = hub.clock()
+    before = await hub.store.read(lambda reading: answered(reading, call.request, now_us))
+    if before is None:
+        return None
+    if not before.deployment_id:
+        return Reply(200, {"unchanged": sorted(change["rule"] for change in call.body["changes"])}, REPEATED)
+    reply = _begun(await _deployment(hub, before.deployment_id))
+    return Reply(reply.status, reply.body, {**reply.headers, **REPEATED})
 
 
 def _begun(made: Mapping[str, Any]) -> Reply:
@@ -317,6 +339,8 @@ def check_changes(changes: Sequence[Mapping[str, Any]]) -> None:
 
 async def _deploy(hub: Hub, call: Call, changes: Sequence[Mapping[str, Any]]) -> Reply:
     check_how(call.body)
+    if (before := await _answered(hub, call)) is not None:
+        return before
     chosen = await hub.store.read(lambda reading: [_chosen_change(reading, one) for one in changes])
     draft = draft_of(call.body, tuple(change for change, _ in chosen))
 
@@ -326,8 +350,10 @@ async def _deploy(hub: Hub, call: Call, changes: Sequence[Mapping[str, Any]]) ->
                 check_signers(reading, change.rule, signers)
 
     evidence = hub.nodes.evidence_of(frozenset(draft.rules))
-    with _manifests_fit():
-        deployment = await hub.deployments.deploy(draft, hub.clock(), call.actor.name, check, hub.linked, evidence)
+    with _manifests_fit(), hub.requests.working(call.request):
+        deployment = await hub.deployments.deploy(
+            draft, hub.clock(), call.actor.name, check, hub.linked, evidence, call.request
+        )
     if deployment is None:
         return Reply(200, {"unchanged": sorted(change["rule"] for change in changes)})
     return _begun(await _deployment(hub, deployment.id))

@@ -22,6 +22,7 @@ from eyeflow.coordinator.intake import check_program
 from eyeflow.coordinator.link import link_endpoint
 from eyeflow.coordinator.problem import MEDIA_TYPE, Problem
 from eyeflow.coordinator.queries import parse_query
+from eyeflow.coordinator.requests import HEADER, request_key
 from eyeflow.coordinator.schema import check, parse_json
 from eyeflow.coordinator.store.cluster_store import ConflictError
 from eyeflow.coordinator.tokens import Actor, Role
@@ -78,7 +79,9 @@ def _serve(endpoints: list[Endpoint]) -> Callable[[Request], Awaitable[Response]
         query = parse_query(endpoint.query, request.query_params.multi_items()) if _is_api(endpoint) else {}
         body = await _body(endpoint, request)
         actor = await _actor(hub, endpoint, request)  # again: the token may have been revoked while the body came
-        call = Call(request.path_params, body, actor, query)
+        key = request.headers.get(HEADER) if endpoint.has_key else None
+        named = request_key(key, actor.token_id, request.url.path, body)
+        call = Call(request.path_params, body, actor, query, named)
         return _response(await endpoint.handler(hub, call))
 
     return serve

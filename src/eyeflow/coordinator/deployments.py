@@ -19,6 +19,7 @@ from eyeflow.coordinator.fitness import check_fitness
 from eyeflow.coordinator.manifests import WantedSets
 from eyeflow.coordinator.policies import check_promotion, check_retiring, is_one_person, under_policy
 from eyeflow.coordinator.problem import Problem
+from eyeflow.coordinator.requests import RequestKey, answered, remember
 from eyeflow.coordinator.store.cluster_store import ClusterStore, CursorTooOldError, Reading, Step, T, Writing, doubt
 from eyeflow.coordinator.store.facts import ChangeKind, EvidenceRow, LogEntry, NodeReport
 from eyeflow.protocol.messages import ManifestResult, RuleState
@@ -62,20 +63,25 @@ class Deployments:
         check: Callable[[Reading], None] = lambda reading: None,
         linked: Linked = lambda reading: frozenset(),
         evidence: Sequence[EvidenceRow] = (),
+        request: RequestKey | None = None,
     ) -> Awaitable[Deployment | None]:
         """Start a deployment; open deployments that bring one of its rules to one of its nodes are superseded.
 
         `check` runs first, in the same transaction. `linked` tells who has a link, `evidence` is what nodes
-        told last of the rules: how the programs did that it replaces. Returns None when nothing is left to change.
+        told last of the rules: how the programs did that it replaces. Returns None when nothing is left to change, and
+        what was begun before for the same `request`.
         Raises Problem for unknown nodes, for nodes without room and for nodes that cannot run it.
         """
         deployment_id, asked = self._new_id(), draft
 
         def step(writing: Writing) -> Deployment | None:
+            if (before := answered(writing, request, now_us)) is not None:
+                return found_deployment(writing, before.deployment_id) if before.deployment_id else None
             check(writing)
             names, draft = chosen_nodes(writing, asked.rules, asked.where), asked
             if asked.skips_unchanged:
                 draft = replace(asked, changes=changed(writing, asked.changes, names))
+            remember(writing, request, deployment_id if draft.changes else "", now_us)
             if not draft.changes:
                 return None
             drawn_up = drafted(draft, deployment_id, now_us, actor)
@@ -184,6 +190,7 @@ class Deployments:
         actor: str,
         linked: Linked = lambda reading: frozenset(),
         evidence: Sequence[EvidenceRow] = (),
+        request: RequestKey | None = None,
     ) -> Awaitable[Deployment]:
         """Start a deployment that has ended again: the same programs, on those of its nodes that are still here.
 
@@ -192,6 +199,8 @@ class Deployments:
         new_id = self._new_id()
 
         def step(writing: Writing) -> Deployment:
+            if (before := answered(writing, request, now_us)) is not None:
+                return found_deployment(writing, before.deployment_id)
             old = found_deployment(writing, deployment_id)
             if not old.over:
                 detail = f"Deployment {old.id} is {old.state.value}; only one that has ended starts again."
@@ -204,6 +213,7 @@ class Deployments:
                 raise Problem("unknown_nodes", f"No node of deployment {old.id} is in the cluster any more.")
             draft = again(old, Where(names))
             names = chosen_nodes(writing, draft.rules, draft.where)
+            remember(writing, request, new_id, now_us)
             drawn_up = drafted(draft, new_id, now_us, actor)
             return self._start(writing, draft, drawn_up, names, linked, evidence)
 

@@ -28,6 +28,7 @@ DEPLOY_PROBLEMS = (
     "invalid_params",
     "limit_reached",
 )
+KEY_PROBLEMS = ("bad_idempotency_key", "idempotency_key_reused", "request_in_progress")
 RETRY_PROBLEMS = (
     "program_not_found",
     "unknown_nodes",
@@ -43,7 +44,8 @@ class Endpoint:
     """One method of one path. `role` None: no token needed. `body` names a schema, or is the media type of raw bytes.
 
     `replies` maps statuses to the name of a schema (empty: no body; `text`: plain text); `problems`: its own codes.
-    `query`: the parameters that it takes; any other is refused.
+    `query`: the parameters that it takes; any other is refused. `has_key`: sent again with the same `Idempotency-Key`,
+    it has its effect once.
     """
 
     method: str
@@ -55,6 +57,7 @@ class Endpoint:
     problems: tuple[str, ...] = ()
     size_bytes_max: int = JSON_BYTES_MAX
     query: tuple[Param, ...] = ()
+    has_key: bool = False
 
     @property
     def summary(self) -> str:
@@ -69,7 +72,8 @@ class Endpoint:
         sized = ("too_slow", "too_large", "unsupported_media_type") if self.body else ()
         stored = ("storage", "conflict") if self.method != "GET" else ("storage",)
         found = ("not_found",) if "{" in self.path and "not_found" not in self.problems else ()
-        return (*auth, *body, *sized, "invalid_query", *self.problems, *found, *stored, "wrong_origin")
+        keyed = KEY_PROBLEMS if self.has_key else ()
+        return (*auth, *body, *sized, *keyed, "invalid_query", *self.problems, *found, *stored, "wrong_origin")
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -144,7 +148,14 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint("GET", "/api/rules", lists_api.list_rules, Role.READ, {200: "Rules"}, query=lists_api.RULES_QUERY),
     Endpoint(
-        "POST", "/api/rules/{id}/deploy", api.deploy, Role.DEPLOY, {202: "Deployment"}, "DeployRequest", DEPLOY_PROBLEMS
+        "POST",
+        "/api/rules/{id}/deploy",
+        api.deploy,
+        Role.DEPLOY,
+        {202: "Deployment"},
+        "DeployRequest",
+        DEPLOY_PROBLEMS,
+        has_key=True,
     ),
     Endpoint(
         "POST",
@@ -155,6 +166,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "DeploySetRequest",
         DEPLOY_PROBLEMS,
         DEPLOY_SET_BYTES_MAX,
+        has_key=True,
     ),
     Endpoint("GET", "/api/policy", policy_api.get_policy, Role.READ, {200: "Policy"}, problems=("invalid_policy",)),
     Endpoint(
@@ -212,6 +224,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             Role.DEPLOY,
             {202: "Deployment"},
             problems=("deployment_not_found", *problems),
+            has_key=verb == "retry",
         )
         for verb, handler, *problems in (
             ("cancel", api.cancel_deployment, "deployment_over"),

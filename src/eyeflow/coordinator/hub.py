@@ -22,6 +22,7 @@ from eyeflow.coordinator.log_keeper import LogKeeper
 from eyeflow.coordinator.nodes import Nodes
 from eyeflow.coordinator.peers import Peers
 from eyeflow.coordinator.programs import Programs
+from eyeflow.coordinator.requests import Requests
 from eyeflow.coordinator.store.cluster_store import ClusterStore, CursorTooOldError, Reading, Writing
 from eyeflow.coordinator.store.coordination import Link, NotLeadingError
 from eyeflow.coordinator.store.facts import ChangeKind
@@ -79,6 +80,7 @@ class Hub:
         self.tokens = Tokens(store, self.clock, random.randbytes)
         self.challenges = Challenges(random.randbytes)
         self.log = LogKeeper(store)
+        self.requests = Requests()
         self.tls: OwnTls | None = None
         """The cluster's own CA, when the coordinator serves with it."""
         self.checking_program = asyncio.Lock()

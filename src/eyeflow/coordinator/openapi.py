@@ -10,10 +10,18 @@ from eyeflow import __version__
 from eyeflow.coordinator import metrics
 from eyeflow.coordinator.endpoints import ENDPOINTS, PROGRAM_MEDIA_TYPE, Endpoint
 from eyeflow.coordinator.problem import CODES, MEDIA_TYPE
+from eyeflow.coordinator.requests import HEADER, KEY_PATTERN
 from eyeflow.coordinator.shape_words import ref
 from eyeflow.coordinator.shapes import SCHEMAS
 
 OPENAPI_PATH = "/api/openapi.json"
+
+IDEMPOTENCY_KEY = {
+    "name": HEADER,
+    "in": "header",
+    "description": "sent again with the same key, a request has its effect once; a key is known for a day",
+    "schema": {"type": "string", "pattern": f'^("{KEY_PATTERN}"|{KEY_PATTERN})$', "examples": ['"8e03978e-40d5"']},
+}
 
 
 def document() -> dict[str, Any]:
@@ -56,6 +64,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         {"name": one.name, "in": "query", "description": one.description, "schema": one.schema}
         for one in endpoint.query
     ]
+    params += [IDEMPOTENCY_KEY] if endpoint.has_key else []
     if params:
         made["parameters"] = params
     if endpoint.body:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 CODES: dict[str, tuple[int, str]] = {
     "malformed_json": (400, "The body is not valid JSON"),
+    "bad_idempotency_key": (400, "The key of the request cannot be used"),
     "unauthenticated": (401, "A valid token is needed"),
     "bad_certificate": (401, "The link needs the node's certificate"),
     "bad_join_token": (401, "The join token is unknown, used or expired"),
@@ -29,12 +30,14 @@ CODES: dict[str, tuple[int, str]] = {
     "nothing_to_approve": (409, "The deployment waits for nobody"),
     "own_approval": (409, "Nobody approves what they asked for themselves"),
     "nothing_to_take_back": (409, "The deployment did not succeed"),
+    "request_in_progress": (409, "The same request is at work"),
     "conflict": (409, "Somebody else changed the same thing at the same time"),
     "deployment_open": (409, "A deployment is under way"),
     "old_signer_list": (409, "A newer list of signers is known"),
     "too_large": (413, "The body is too large"),
     "unsupported_media_type": (415, "The body is of another media type than this path takes"),
     "invalid_body": (422, "The body does not fit its schema"),
+    "idempotency_key_reused": (422, "Another request had the same key"),
     "invalid_query": (422, "The query does not fit the path"),
     "invalid_request": (422, "The certificate request cannot be used"),
     "invalid_program": (422, "The program is malformed or fails verification"),

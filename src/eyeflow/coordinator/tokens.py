@@ -56,10 +56,11 @@ _RANK = {Role.READ: 0, Role.DEPLOY: 1, Role.ADMIN: 2}
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who makes a request: the name of the token, and its role."""
+    """Who makes a request: the name of the token, its role, and its id."""
 
     name: str
     role: Role
+    token_id: str = ""
 
     def may(self, needed: Role) -> bool:
         """Say whether this actor's role includes `needed`."""
@@ -157,7 +158,7 @@ class Tokens:
             what = "was revoked" if known.revoked_us else "has expired"
             raise Problem("unauthenticated", f"The token `{known.name}` {what}.", NEW_TOKEN)
         self._used[known.id] = now_us
-        return Actor(known.name, Role(known.role))
+        return Actor(known.name, Role(known.role), known.id)
 
     async def write_down(self) -> None:
         """Make durable when tokens were used, once in USED_S at most."""

@@ -34,6 +34,7 @@ from eyeflow.coordinator.store.facts import (
     SignedManifest,
     SignerKey,
 )
+from eyeflow.coordinator.store.kept_requests import RequestReading, RequestWriting
 from eyeflow.coordinator.store.lists import ListReading
 from eyeflow.protocol.coordinator_log import Entry, Head, SignedHead
 from eyeflow.protocol.identity import Identity
@@ -70,7 +71,7 @@ class CursorTooOldError(EyeflowError):
         self.newest = newest
 
 
-class Reading(CoordinationReading, ListReading, CaseReading, Protocol):
+class Reading(CoordinationReading, ListReading, CaseReading, RequestReading, Protocol):
     """Questions; all answers of one step or look are of one moment."""
 
     def count(self, kept: Kept) -> int:
@@ -256,7 +257,7 @@ class Reading(CoordinationReading, ListReading, CaseReading, Protocol):
         ...
 
 
-class Writing(Reading, CoordinationWriting, CaseWriting, Protocol):
+class Writing(Reading, CoordinationWriting, CaseWriting, RequestWriting, Protocol):
     """Changes, inside one step. What a step changed it reads back at once; others see it after the commit."""
 
     def add_log_entry(self, entry: LogEntry) -> None:

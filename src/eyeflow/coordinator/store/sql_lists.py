@@ -16,6 +16,7 @@ from eyeflow.coordinator.histories import History
 from eyeflow.coordinator.store import sql_rows as rows
 from eyeflow.coordinator.store.coordination import Link
 from eyeflow.coordinator.store.facts import ApiToken, NodeRecord, ProgramRecord
+from eyeflow.coordinator.store.kept_requests import KeptRequest
 from eyeflow.coordinator.store.lists import (
     DeploymentsAsked,
     Key,
@@ -288,6 +289,17 @@ class SqlListReading:
             [*where.values, asked.limit + 1],
         )
         return _page(found, asked.limit, lambda row: (row[0], row[1]), lambda row: rows.api_token_of(row[1:]))
+
+    def request(self, caller: str, key: str) -> KeptRequest | None:
+        """Return what was begun for a request with this key."""
+        found = self._db.rows(
+            "SELECT caller, key, digest, created_us, deployment FROM requests WHERE caller = ? AND key = ?",
+            [caller, key],
+        )
+        if not found:
+            return None
+        at, name, digest, created_us, deployment_id = found[0]
+        return KeptRequest(at, name, bytes(digest), created_us, deployment_id)
 
     def log_page(self, asked: LogAsked) -> Page[Entry]:
         """Return entries of the log."""

@@ -171,6 +171,12 @@ CREATE TABLE cases(
     kind TEXT NOT NULL, node TEXT NOT NULL, time_us INTEGER NOT NULL, body TEXT NOT NULL) STRICT;
 CREATE INDEX cases_of ON cases(deployment, kind);
 """,
+    """
+CREATE TABLE requests(
+    caller TEXT NOT NULL, key TEXT NOT NULL, digest BLOB NOT NULL, created_us INTEGER NOT NULL,
+    deployment TEXT NOT NULL, PRIMARY KEY(caller, key)) STRICT, WITHOUT ROWID;
+CREATE INDEX requests_by_time ON requests(created_us);
+""",
 )
 """Number n brings a file of version n to version n + 1 (PRAGMA user_version). A released one is never changed.
 

@@ -21,6 +21,7 @@ from eyeflow.coordinator.store.facts import (
     ProgramRecord,
     Seen,
 )
+from eyeflow.coordinator.store.kept_requests import KeptRequest
 from eyeflow.coordinator.store.sql_cases import SqlCaseWriting
 from eyeflow.coordinator.store.sql_coordination import SqlCoordinationWriting
 from eyeflow.coordinator.store.sql_reading import SqlReading
@@ -396,6 +397,24 @@ class SqlWriting(SqlReading, SqlCoordinationWriting, SqlCaseWriting):
             )
             self._count(deployment.id, one.state, 1)
         self.add_change(deployment.created_us, ChangeKind.DEPLOYMENT, deployment.id)
+
+    def keep_request(self, request: KeptRequest) -> None:
+        """Keep what was begun for a request, in place of what was kept under its key."""
+        one = request
+        self._run("DELETE FROM requests WHERE caller = ? AND key = ?", one.caller, one.key)
+        self._run(
+            "INSERT INTO requests(caller, key, digest, created_us, deployment) VALUES(?, ?, ?, ?, ?)",
+            *(one.caller, one.key, one.digest, one.created_us, one.deployment_id),
+        )
+
+    def forget_requests(self, before_us: int, caller: str, kept: int) -> None:
+        """Forget the requests of all from before a time, and those of a caller beyond the newest `kept`."""
+        self._run("DELETE FROM requests WHERE created_us <= ?", before_us)
+        self._run(
+            "DELETE FROM requests WHERE caller = ? AND key NOT IN "
+            "(SELECT key FROM requests WHERE caller = ? ORDER BY created_us DESC, key LIMIT ?)",
+            *(caller, caller, kept),
+        )
 
     def forget_old_deployments(self, kept: int) -> None:
         """Forget ended deployments other than the newest `kept`."""
