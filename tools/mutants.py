@@ -42,7 +42,7 @@ FOUND = {1, 3, 24, 36, 152, 255, -24, -11, -9}
 """mutmut's exit codes of a mutant that a test found: one failed, the process died, or it had to be ended."""
 UNTESTED = {5, 33}
 SQL = re.compile(
-    r"\s*(SELECT|INSERT|UPDATE|DELETE|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|FROM|WHERE|AND|ORDER|PRAGMA|VACUUM)\b"
+    r"\b(SELECT|INSERT|UPDATE|DELETE|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|FROM|WHERE|AND|ORDER|PRAGMA|VACUUM)\b"
 )
 VALUE = re.compile(r"'[^']*'")
 MARK = re.compile(r"(.+)__mutmut_(orig|\d+)$")
@@ -224,12 +224,13 @@ def _mutants(part: str, settings: dict[str, Any]) -> Iterator[Mutant]:
                 for name, code in json.loads(meta.read_text())["exit_code_by_key"].items()
             }
             file = str(path.relative_to(mutated / "src" / "eyeflow"))
-            yield from _mutants_in(file, ast.parse(path.read_text()), codes, settings["text"])
+            yield from _mutants_in(file, ast.parse(path.read_text()), codes, settings)
 
 
 def _mutants_in(
-    file: str, tree: ast.Module, codes: dict[str, tuple[str, int | None]], text: dict[str, list[str]]
+    file: str, tree: ast.Module, codes: dict[str, tuple[str, int | None]], settings: dict[str, Any]
 ) -> Iterator[Mutant]:
+    text, names = settings["text"], settings["sql"]
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     marked = {node.name: node for node in functions if MARK.match(node.name)}
     for mangled, (name, code) in codes.items():
@@ -237,7 +238,15 @@ def _mutants_in(
         after.name = before.name
         function = mangled.partition("__mutmut_")[0].removeprefix("xǁ").removeprefix("x_").replace("ǁ", ".")
         is_text = function in text["returned"] or _is_text(before, after, text)
-        yield Mutant(file, function, _change(before, after), name, code, is_text, _is_sql_case(before, after))
+        yield Mutant(
+            file,
+            function,
+            _change(before, after),
+            name,
+            code,
+            is_text,
+            _is_sql_case(before, after, names.get(function, [])),
+        )
 
 
 def _change(before: ast.AST, after: ast.AST) -> str:
@@ -266,18 +275,19 @@ def _is_text(before: ast.AST, after: ast.AST, text: dict[str, list[str]]) -> boo
             return True
 
 
-def _is_sql_case(before: ast.AST, after: ast.AST) -> bool:
+def _is_sql_case(before: ast.AST, after: ast.AST, names: Sequence[str]) -> bool:
     """Return whether only the case of SQL's words and names differs, which means nothing in SQL; values keep theirs.
 
-    What is given to `pragma` is SQL as well: names, and values that are words of SQLite.
+    What is given to `pragma` is SQL as well: names, and values that are words of SQLite. `names` are strings of the
+    function that name tables and columns.
     """
     old, new = _strings(before), _strings(after)
-    pragmas = {one for call in ast.walk(before) if _is_pragma(call) for one in _strings(call)}
+    words = {*names, *(one for call in ast.walk(before) if _is_pragma(call) for one in _strings(call))}
     changed = (
         [(one, other) for one, other in zip(old, new, strict=True) if one != other] if len(old) == len(new) else []
     )
     return len(changed) == 1 and all(
-        (SQL.match(one) or one in pragmas)
+        (SQL.search(one) or one in words)
         and one.lower() == other.lower()
         and VALUE.findall(one) == VALUE.findall(other)
         for one, other in changed

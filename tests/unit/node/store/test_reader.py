@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -18,6 +20,8 @@ from eyeflow.node.store.types import Batch, BufferLimits, Draft
 from eyeflow.protocol.audit import decode_record
 from eyeflow.protocol.audit_bodies import StopBody
 from eyeflow.protocol.identity import Identity
+from eyeflow.protocol.slot import Slot
+from unit.node.store.stores import open_store, slot
 
 KEY = Identity(bytes(range(32)))
 RECORDS = 10
@@ -104,6 +108,35 @@ def test_records_that_go_while_they_are_read_are_said(tmp_path: Path, monkeypatc
     db.close()
 
 
+def test_a_page_that_was_read_whole_is_given_although_its_records_go_right_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_module, "PAGE_RECORDS", 2)
+    written(tmp_path)
+    db = apsw.Connection(str(tmp_path / STORE_NAME))
+    with AuditReader(tmp_path) as reader:
+        read = reader._page
+
+        def page(query: str, bindings: tuple[int | bytes, ...]) -> list[Any]:
+            rows = read(query, bindings)
+            if "LIMIT" in query:
+                db.execute("DELETE FROM audit WHERE seq <= ?", (rows[-1][0],))
+            return rows
+
+        monkeypatch.setattr(reader, "_page", page)
+        assert seqs(reader.records()) == list(range(1, RECORDS + 1))
+    db.close()
+
+
+def test_a_stored_program_is_found_by_its_id(tmp_path: Path) -> None:
+    rows = [replace(slot(rule, Slot.ACTIVE), program_id=rule.encode() * 32, program=rule.encode()) for rule in "ab"]
+    store = open_store(tmp_path)
+    store.commit(Batch(put_slots=rows))
+    store.close(clean=True)
+    with AuditReader(tmp_path) as reader:
+        assert [reader.program(name * 32) for name in (b"a", b"b", b"c")] == [b"a", b"b", None]
+
+
 def test_no_store_is_said(tmp_path: Path) -> None:
     with pytest.raises(EyeflowError) as error:
         AuditReader(tmp_path)
@@ -164,6 +197,7 @@ def test_a_store_that_cannot_be_opened_is_trouble_of_the_disk(tmp_path: Path) ->
     with pytest.raises(EyeflowError) as error:
         AuditReader(tmp_path)
     assert (error.value.code, error.value.exit_code) == ("disk_failed", ExitCode.ENVIRONMENT)
+    assert error.value.cause == f"{tmp_path / STORE_NAME}: the disk fails to read or write"
 
 
 def test_reading_changes_nothing_and_ends_with_its_block(tmp_path: Path) -> None:
