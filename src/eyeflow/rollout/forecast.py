@@ -8,7 +8,7 @@ from eyeflow.base.record import dataclass
 from eyeflow.evidence.outcomes import Outcomes
 from eyeflow.evidence.verdict import Kind, Verdict
 from eyeflow.rollout import actions, strategies
-from eyeflow.rollout.actions import Begin, Enter, GoBack, InStates, SetPauses, Situation
+from eyeflow.rollout.actions import Begin, Enter, GoBack, InStates, Situation
 from eyeflow.rollout.deployment import Deployment, DeploymentState, NodeState, Place
 
 _PASSED = Verdict(Kind.PASS, "", 0.0, Outcomes(), None, 1.0, 1.0)
@@ -44,8 +44,6 @@ def forecast(deployment: Deployment, nodes: int) -> Forecast:
                 counts = _moved(counts, action)
             elif isinstance(action, Enter):
                 deployment = actions.entered(deployment, action, now_us)
-            elif isinstance(action, SetPauses):
-                deployment = actions.paused(deployment, action, now_us)
     return Forecast(steps, (now_us - deployment.created_us) // 1_000_000)
 
 
@@ -58,8 +56,8 @@ def _moved(counts: dict[NodeState, int], action: Begin | GoBack) -> dict[NodeSta
         target = NodeState.STAGED if action.place is Place.CANDIDATE else NodeState.INSTALLED
     left = sum(counts.values()) if action.which.limit is None else action.which.limit
     after = dict(counts)
-    for state in action.which.states - {target}:
-        moved = min(left, after.get(state, 0))
-        after[state], left = after.get(state, 0) - moved, left - moved
+    for state in counts.keys() & action.which.states - {target}:
+        moved = min(left, counts[state])
+        after[state], left = counts[state] - moved, left - moved
         after[target] = after.get(target, 0) + moved
     return {state: count for state, count in after.items() if count}

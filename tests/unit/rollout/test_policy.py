@@ -3,7 +3,13 @@ from __future__ import annotations
 import pytest
 
 from eyeflow.rollout.policy import (
+    DEMANDS_MAX,
+    NAME_CHARS_MAX,
+    PATTERNS_MAX,
+    SIGNERS_MAX,
+    TEXT_CHARS_MAX,
     Demand,
+    Fault,
     PolicyError,
     Request,
     Subject,
@@ -88,7 +94,11 @@ def test_an_approval_is_demanded_for_its_nodes() -> None:
         ("[[demnd]]\nname = 'a'\n", 0, "did you mean `demand`?"),
         ("demand = [{name = 'a', nodes = ['*'], approval = true}]\n", 0, "each demand begins with a line"),
         ("[demand]\nname = 'a'\n", 0, "each demand begins with a line"),
-        ("[[demand]]\nname = 'a'\nnodes = ['*']\n", 1, "demands nothing"),
+        (
+            "[[demand]]\nname = 'a'\nnodes = ['*']\n",
+            1,
+            "demands nothing: give one of strategies, observe, signers, approval",
+        ),
         ("[[demand]]\nname = 'a'\nnodes = ['*']\napproval = false\n", 1, "demands nothing"),
         ("[[demand]]\nnodes = ['*']\napproval = true\n", 1, "`name` must be"),
         ("[[demand]]\nname = 'a'\nnodes = '*'\napproval = true\n", 3, "`nodes` must be a list"),
@@ -96,7 +106,10 @@ def test_an_approval_is_demanded_for_its_nodes() -> None:
         ("[[demand]]\nname = 'a'\napproval = true\n", 1, "names no nodes"),
         ("[[demand]]\nname = 'a'\nnodes = ['*']\nstrategies = ['canry']\n", 4, "did you mean `canary`?"),
         ("[[demand]]\nname = 'a'\nnodes = ['*']\nobserve = '10'\n", 4, "`observe` must be a duration"),
+        ("[[demand]]\nname = 'a'\nnodes = ['*']\nstrategies = 'canary'\n", 4, "`strategies` must be a list"),
         ("[[demand]]\nname = 'a'\nnodes = ['*']\nobserve = 600\n", 4, "`observe` must be a duration"),
+        ("[[demand]]\nname = 'a'\nnodes = ['*']\nobserve = '0s'\n", 4, "`observe` must be a duration"),
+        ("[[demand]]\nname = 'a'\nnodes = ['*']\nobserve = '604801s'\n", 4, "`observe` must be a duration"),
         ("[[demand]]\nname = 'a'\nnodes = ['*']\nobserve = '8d'\n", 4, "`observe` must be a duration"),
         ("[[demand]]\nname = 'a'\nnodes = ['*']\nsigners = true\n", 4, "`signers` must be a number"),
         ("[[demand]]\nname = 'a'\nnodes = ['*']\nsigners = -1\n", 4, "`signers` must be a number"),
@@ -132,3 +145,66 @@ def test_a_demand_is_for_the_nodes_that_have_all_its_labels() -> None:
     assert [demand.is_for(Subject("n", labels)) for labels in (both, one, other, {})] == [True, False, False, False]
     (narrow,) = parse_policy(text.replace("labels", "nodes = ['n-*']\nlabels"))
     assert [narrow.is_for(Subject(name, both)) for name in ("n-1", "m-1")] == [True, False]
+
+
+def demand(name: str = "a", rest: str = "nodes = ['*']\napproval = true") -> str:
+    return f"[[demand]]\nname = '{name}'\n{rest}\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        demand().ljust(TEXT_CHARS_MAX, "#"),
+        demand() * DEMANDS_MAX,
+        demand("n" * NAME_CHARS_MAX),
+        demand(rest=f"nodes = {['*'] * PATTERNS_MAX}\napproval = true"),
+        demand(rest=f"nodes = ['*']\nsigners = {SIGNERS_MAX}"),
+        demand(rest="nodes = ['*']\nobserve = '1s'"),
+        demand(rest="nodes = ['*']\nobserve = '7d'"),
+        demand(rest="nodes = ['*']\nstrategies = ['canary']"),
+    ],
+    ids=["text", "demands", "name", "patterns", "signers", "shortest", "longest", "only strategies"],
+)
+def test_what_is_just_within_its_bound_is_taken(text: str) -> None:
+    assert parse_policy(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        demand() * (DEMANDS_MAX + 1),
+        demand("n" * (NAME_CHARS_MAX + 1)),
+        demand(rest=f"nodes = {['*'] * (PATTERNS_MAX + 1)}\napproval = true"),
+        demand(rest=f"nodes = ['*']\nsigners = {SIGNERS_MAX + 1}"),
+    ],
+    ids=["demands", "name", "patterns", "signers"],
+)
+def test_what_is_just_beyond_its_bound_is_refused(text: str) -> None:
+    with pytest.raises(PolicyError):
+        parse_policy(text)
+
+
+def test_a_fault_is_told_with_its_line_and_a_guess_only_where_there_is_one() -> None:
+    faults = [Fault(3, "is wrong"), Fault(0, "is longer")]
+    assert [str(one) for one in faults] == ["line 3: is wrong", "is longer"]
+    assert str(PolicyError(faults)) == "line 3: is wrong; is longer"
+    with pytest.raises(PolicyError) as raised:
+        parse_policy("x = 1\n")
+    assert raised.value.faults == (Fault(0, "`x` is not known here"),)
+
+
+def test_what_has_no_line_of_its_own_stands_at_its_demand() -> None:
+    assert Demand("a", 7, ("*",), lines=(("nodes", 9),)).at("signers") == "line 7 of the policy (`a`)"
+
+
+def test_a_demand_for_other_nodes_hides_none_that_follows() -> None:
+    other, mine = Demand("other", 1, ("x",), signers=9), Demand("mine", 5, ("node",), signers=2)
+    (told,) = breaches((other, mine), named("node"), Request("immediate", 0, {"pump": 1}))
+    assert "(`mine`) demands 2 trusted signers" in told
+
+
+@pytest.mark.parametrize(("count", "told"), [(3, "for n0, n1, n2;"), (4, "for n0, n1, n2 and 1 more;")])
+def test_the_first_three_nodes_are_named(count: int, told: str) -> None:
+    nodes = named(*(f"n{number}" for number in range(count)))
+    (found,) = breaches((Demand("a", 1, ("*",), signers=1),), nodes, Request("immediate", 0, {"pump": 0}))
+    assert told in found

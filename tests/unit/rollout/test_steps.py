@@ -120,6 +120,7 @@ def test_the_step_after_one_that_passed(
         ("canary", Options(steps=(1_000, 5_000)), 10, 2),
         ("immediate", Options(), 10, 1),
         ("blue_green", Options(), 10, 1),
+        ("shadow", Options(steps=(1_000, 5_000)), 10, 1),
     ],
 )
 def test_steps_that_are_judged_are_known_from_the_beginning(
