@@ -84,15 +84,10 @@ def verdict(deployment: Json) -> str:
     found = deployment["verdict"]
     if found is None:
         return ""
-    parts = [f"{found['kind']}: {found['reason']}"]
-    parts.append(f"{found['failures']} of {counted(found['executions'], 'execution')} failed")
-    if found["executionsBefore"]:
-        parts.append(f"before: {found['failuresBefore']} of {found['executionsBefore']}")
-    parts.append(f"evidence against it {found['e']:.3g} of {found['alarmE']:g}")
+    kind = {"noData": "no data"}.get(found["kind"], found["kind"])
+    parts = [f"{kind}: {found['reason']}", f"evidence against it {found['e']:.3g} of {found['alarmE']:g}"]
     if found["differing"]:
         parts.append(f"{counted(found['differing'], 'decision')} would differ")
-    if found["leftS"]:
-        parts.append(f"{span(found['leftS'])} left")
     return "; ".join(parts)
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eyeflow.cli import mcu_project as p
-from eyeflow.cli.console import finite, note, paint
+from eyeflow.cli.console import note, paint
+from eyeflow.cli.durations import seconds
 from eyeflow.cli.files import usage_error
 
 if TYPE_CHECKING:
@@ -50,10 +51,10 @@ TimeoutOption = Annotated[
     float,
     typer.Option(
         "--timeout",
-        min=0.5,
-        callback=finite,
+        metavar="DURATION",
+        parser=seconds(0.5),
         envvar=TIMEOUT_ENV,
-        help="Seconds in which the board must answer; what erases flash or checks a signature has eight times as long.",
+        help="In which the board must answer; what erases flash or checks a signature has eight times as long.",
     ),
 ]
 

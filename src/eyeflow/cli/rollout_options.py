@@ -9,6 +9,7 @@ import typer
 
 from eyeflow.base.reading import Unreadable
 from eyeflow.cli.console import finite
+from eyeflow.cli.durations import duration_us, seconds
 from eyeflow.cli.files import usage_error
 
 ANSWER_S = 60.0
@@ -52,9 +53,9 @@ Timeout = Annotated[
     float | None,
     typer.Option(
         "--timeout",
-        metavar="SECONDS",
-        callback=finite,
-        help="How long to wait: 60 where nothing is watched, else until it has ended.",
+        metavar="DURATION",
+        parser=seconds(),
+        help="How long to wait: 60s where nothing is watched, else until it has ended.",
     ),
 ]
 
@@ -89,10 +90,8 @@ def patience(timeout_s: float | None, begun: dict[str, Any]) -> float | None:
 
 
 def _seconds(text: str) -> int:
-    from eyeflow.base.duration import parse_duration
-
     try:
-        return parse_duration(text) // 1_000_000
+        return duration_us(text) // 1_000_000
     except Unreadable as error:
         raise usage_error(f"--observe: {error}", "write it like 60s, 5min or 1h") from None
 

@@ -16,6 +16,7 @@ from eyeflow.base.reading import Unreadable, parse_float
 from eyeflow.base.word import literal
 from eyeflow.cli import compiling
 from eyeflow.cli.console import JsonFlag, counted, iso_time, note, paint, say, say_json
+from eyeflow.cli.durations import duration_us
 from eyeflow.cli.files import STDIN, read_bytes, read_program, usage_error
 from eyeflow.cli.parameters import parse_params
 from eyeflow.cli.streams import require_reader
@@ -159,12 +160,10 @@ def load_program(path: Path, catalog: list[Path] | None) -> Verified:
 
 
 def _period_us(text: str) -> int:
-    from eyeflow.base.duration import parse_duration
-
     if not text:
         return 0
     try:
-        period_us = parse_duration(text)
+        period_us = duration_us(text)
     except Unreadable as error:
         raise usage_error(f"--period: {error}", "write for example --period 5min") from None
     if period_us <= 0:

@@ -225,7 +225,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
             (('--prune',), 'With a folder: remove the rules of the nodes that are not in it.', None, False),
             (('--sign',), 'The key to sign a rule with.', (), False),
             (('--wait', '--no-wait'), 'Follow it to its end.', None, False),
-            (('--timeout',), 'How long to wait: 60 where nothing is watched, else until it has ended.', (), False),
+            (('--timeout',), 'How long to wait: 60s where nothing is watched, else until it has ended.', (), False),
             (('--dry-run',), 'Only tell what would happen: programs, state, what nodes cannot run.', None, False),
             (('--catalog',), 'A TOML file with more capabilities; may be given again.', (), True),
             (('--json',), 'Print the result as JSON.', None, False),
@@ -270,7 +270,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
  'deployments show': ((('--json',), 'Print the result as JSON.', None, False),
                       (('--help', '-h'), 'Show this message and exit.', None, False)),
  'deployments watch': ((('--timeout',),
-                        'How long to wait: 60 where nothing is watched, else until it has ended.',
+                        'How long to wait: 60s where nothing is watched, else until it has ended.',
                         (),
                         False),
                        (('--json',), 'Print the result as JSON.', None, False),
@@ -424,8 +424,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
                False),
               (('--baud',), "Baud rate of the board's link, as in its board file.", (), False),
               (('--timeout',),
-               'Seconds in which the board must answer; what erases flash or checks a signature has eight times as '
-               'long.',
+               'In which the board must answer; what erases flash or checks a signature has eight times as long.',
                (),
                False),
               (('--sign',), 'The key to sign a rule with.', (), False),
@@ -439,8 +438,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
                False),
               (('--baud',), "Baud rate of the board's link, as in its board file.", (), False),
               (('--timeout',),
-               'Seconds in which the board must answer; what erases flash or checks a signature has eight times as '
-               'long.',
+               'In which the board must answer; what erases flash or checks a signature has eight times as long.',
                (),
                False),
               (('--json',), 'Print the result as JSON.', None, False),
@@ -451,8 +449,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
                  False),
                 (('--baud',), "Baud rate of the board's link, as in its board file.", (), False),
                 (('--timeout',),
-                 'Seconds in which the board must answer; what erases flash or checks a signature has eight times '
-                 'as long.',
+                 'In which the board must answer; what erases flash or checks a signature has eight times as long.',
                  (),
                  False),
                 (('--json',), 'Print the result as JSON.', None, False),
@@ -463,8 +460,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
                  False),
                 (('--baud',), "Baud rate of the board's link, as in its board file.", (), False),
                 (('--timeout',),
-                 'Seconds in which the board must answer; what erases flash or checks a signature has eight times '
-                 'as long.',
+                 'In which the board must answer; what erases flash or checks a signature has eight times as long.',
                  (),
                  False),
                 (('--json',), 'Print the result as JSON.', None, False),
@@ -475,8 +471,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
               False),
              (('--baud',), "Baud rate of the board's link, as in its board file.", (), False),
              (('--timeout',),
-              'Seconds in which the board must answer; what erases flash or checks a signature has eight times as '
-              'long.',
+              'In which the board must answer; what erases flash or checks a signature has eight times as long.',
               (),
               False),
              (('--forget',), 'Let the board forget the records that were shown.', None, False),
@@ -488,8 +483,8 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
                   False),
                  (('--baud',), "Baud rate of the board's link, as in its board file.", (), False),
                  (('--timeout',),
-                  'Seconds in which the board must answer; what erases flash or checks a signature has eight times '
-                  'as long.',
+                  'In which the board must answer; what erases flash or checks a signature has eight times as '
+                  'long.',
                   (),
                   False),
                  (('--json',), 'Print the result as JSON.', None, False),
@@ -883,7 +878,7 @@ Options:
   --sign KEY                      The key to sign a rule with.  [default:
                                   default]
   --wait / --no-wait              Follow it to its end.  [default: wait]
-  --timeout SECONDS               How long to wait: 60 where nothing is
+  --timeout DURATION              How long to wait: 60s where nothing is
                                   watched, else until it has ended.
   --dry-run                       Only tell what would happen: programs,
                                   state, what nodes cannot run.
@@ -1004,10 +999,10 @@ Arguments:
   ID  The deployment, by its id.  [required]
 
 Options:
-  --timeout SECONDS  How long to wait: 60 where nothing is watched, else until
-                     it has ended.
-  --json             Print the result as JSON.
-  -h, --help         Show this message and exit.""",
+  --timeout DURATION  How long to wait: 60s where nothing is watched, else
+                      until it has ended.
+  --json              Print the result as JSON.
+  -h, --help          Show this message and exit.""",
     'deployments pause': """\
 Usage: eyeflow deployments pause [OPTIONS] {ID}
 
@@ -1693,38 +1688,33 @@ Arguments:
            [required]
 
 Options:
-  -p, --port <str>         Serial port: /dev/ttyACM0, or
-                           socket://127.0.0.1:7701 of the simulator.  [env
-                           var: EYEFLOW_MCU_PORT]
-  --baud <int range>       Baud rate of the board's link, as in its board
-                           file.  [default: 115200; x>=300]
-  --timeout <float range>  Seconds in which the board must answer; what erases
-                           flash or checks a signature has eight times as
-                           long.  [env var: EYEFLOW_MCU_TIMEOUT; default: 3.0;
-                           x>=0.5]
-  --sign KEY               The key to sign a rule with.  [default: default]
-  --board <path>           The board file (default: board.toml, if it is
-                           there).
-  --param NAME=VALUE       Set a parameter of the rule; the board keeps it.
-  --json                   Print the result as JSON.
-  -h, --help               Show this message and exit.""",
+  -p, --port <str>    Serial port: /dev/ttyACM0, or socket://127.0.0.1:7701 of
+                      the simulator.  [env var: EYEFLOW_MCU_PORT]
+  --baud <int range>  Baud rate of the board's link, as in its board file.
+                      [default: 115200; x>=300]
+  --timeout DURATION  In which the board must answer; what erases flash or
+                      checks a signature has eight times as long.  [env var:
+                      EYEFLOW_MCU_TIMEOUT; default: 3.0]
+  --sign KEY          The key to sign a rule with.  [default: default]
+  --board <path>      The board file (default: board.toml, if it is there).
+  --param NAME=VALUE  Set a parameter of the rule; the board keeps it.
+  --json              Print the result as JSON.
+  -h, --help          Show this message and exit.""",
     'mcu list': """\
 Usage: eyeflow mcu list [OPTIONS]
 
   List the programs on a board.
 
 Options:
-  -p, --port <str>         Serial port: /dev/ttyACM0, or
-                           socket://127.0.0.1:7701 of the simulator.  [env
-                           var: EYEFLOW_MCU_PORT]
-  --baud <int range>       Baud rate of the board's link, as in its board
-                           file.  [default: 115200; x>=300]
-  --timeout <float range>  Seconds in which the board must answer; what erases
-                           flash or checks a signature has eight times as
-                           long.  [env var: EYEFLOW_MCU_TIMEOUT; default: 3.0;
-                           x>=0.5]
-  --json                   Print the result as JSON.
-  -h, --help               Show this message and exit.""",
+  -p, --port <str>    Serial port: /dev/ttyACM0, or socket://127.0.0.1:7701 of
+                      the simulator.  [env var: EYEFLOW_MCU_PORT]
+  --baud <int range>  Baud rate of the board's link, as in its board file.
+                      [default: 115200; x>=300]
+  --timeout DURATION  In which the board must answer; what erases flash or
+                      checks a signature has eight times as long.  [env var:
+                      EYEFLOW_MCU_TIMEOUT; default: 3.0]
+  --json              Print the result as JSON.
+  -h, --help          Show this message and exit.""",
     'mcu remove': """\
 Usage: eyeflow mcu remove [OPTIONS] {rule}
 
@@ -1734,34 +1724,30 @@ Arguments:
   rule  The rule, by name.  [required]
 
 Options:
-  -p, --port <str>         Serial port: /dev/ttyACM0, or
-                           socket://127.0.0.1:7701 of the simulator.  [env
-                           var: EYEFLOW_MCU_PORT]
-  --baud <int range>       Baud rate of the board's link, as in its board
-                           file.  [default: 115200; x>=300]
-  --timeout <float range>  Seconds in which the board must answer; what erases
-                           flash or checks a signature has eight times as
-                           long.  [env var: EYEFLOW_MCU_TIMEOUT; default: 3.0;
-                           x>=0.5]
-  --json                   Print the result as JSON.
-  -h, --help               Show this message and exit.""",
+  -p, --port <str>    Serial port: /dev/ttyACM0, or socket://127.0.0.1:7701 of
+                      the simulator.  [env var: EYEFLOW_MCU_PORT]
+  --baud <int range>  Baud rate of the board's link, as in its board file.
+                      [default: 115200; x>=300]
+  --timeout DURATION  In which the board must answer; what erases flash or
+                      checks a signature has eight times as long.  [env var:
+                      EYEFLOW_MCU_TIMEOUT; default: 3.0]
+  --json              Print the result as JSON.
+  -h, --help          Show this message and exit.""",
     'mcu status': """\
 Usage: eyeflow mcu status [OPTIONS]
 
   Show a board: firmware, memory, scans, and what its programs did.
 
 Options:
-  -p, --port <str>         Serial port: /dev/ttyACM0, or
-                           socket://127.0.0.1:7701 of the simulator.  [env
-                           var: EYEFLOW_MCU_PORT]
-  --baud <int range>       Baud rate of the board's link, as in its board
-                           file.  [default: 115200; x>=300]
-  --timeout <float range>  Seconds in which the board must answer; what erases
-                           flash or checks a signature has eight times as
-                           long.  [env var: EYEFLOW_MCU_TIMEOUT; default: 3.0;
-                           x>=0.5]
-  --json                   Print the result as JSON.
-  -h, --help               Show this message and exit.""",
+  -p, --port <str>    Serial port: /dev/ttyACM0, or socket://127.0.0.1:7701 of
+                      the simulator.  [env var: EYEFLOW_MCU_PORT]
+  --baud <int range>  Baud rate of the board's link, as in its board file.
+                      [default: 115200; x>=300]
+  --timeout DURATION  In which the board must answer; what erases flash or
+                      checks a signature has eight times as long.  [env var:
+                      EYEFLOW_MCU_TIMEOUT; default: 3.0]
+  --json              Print the result as JSON.
+  -h, --help          Show this message and exit.""",
     'mcu log': """\
 Usage: eyeflow mcu log [OPTIONS]
 
@@ -1769,35 +1755,31 @@ Usage: eyeflow mcu log [OPTIONS]
   chain.
 
 Options:
-  -p, --port <str>         Serial port: /dev/ttyACM0, or
-                           socket://127.0.0.1:7701 of the simulator.  [env
-                           var: EYEFLOW_MCU_PORT]
-  --baud <int range>       Baud rate of the board's link, as in its board
-                           file.  [default: 115200; x>=300]
-  --timeout <float range>  Seconds in which the board must answer; what erases
-                           flash or checks a signature has eight times as
-                           long.  [env var: EYEFLOW_MCU_TIMEOUT; default: 3.0;
-                           x>=0.5]
-  --forget                 Let the board forget the records that were shown.
-  --json                   Print the result as JSON.
-  -h, --help               Show this message and exit.""",
+  -p, --port <str>    Serial port: /dev/ttyACM0, or socket://127.0.0.1:7701 of
+                      the simulator.  [env var: EYEFLOW_MCU_PORT]
+  --baud <int range>  Baud rate of the board's link, as in its board file.
+                      [default: 115200; x>=300]
+  --timeout DURATION  In which the board must answer; what erases flash or
+                      checks a signature has eight times as long.  [env var:
+                      EYEFLOW_MCU_TIMEOUT; default: 3.0]
+  --forget            Let the board forget the records that were shown.
+  --json              Print the result as JSON.
+  -h, --help          Show this message and exit.""",
     'mcu monitor': """\
 Usage: eyeflow mcu monitor [OPTIONS]
 
   Show what a board and its rules log, until Ctrl-C.
 
 Options:
-  -p, --port <str>         Serial port: /dev/ttyACM0, or
-                           socket://127.0.0.1:7701 of the simulator.  [env
-                           var: EYEFLOW_MCU_PORT]
-  --baud <int range>       Baud rate of the board's link, as in its board
-                           file.  [default: 115200; x>=300]
-  --timeout <float range>  Seconds in which the board must answer; what erases
-                           flash or checks a signature has eight times as
-                           long.  [env var: EYEFLOW_MCU_TIMEOUT; default: 3.0;
-                           x>=0.5]
-  --json                   Print the result as JSON.
-  -h, --help               Show this message and exit.""",
+  -p, --port <str>    Serial port: /dev/ttyACM0, or socket://127.0.0.1:7701 of
+                      the simulator.  [env var: EYEFLOW_MCU_PORT]
+  --baud <int range>  Baud rate of the board's link, as in its board file.
+                      [default: 115200; x>=300]
+  --timeout DURATION  In which the board must answer; what erases flash or
+                      checks a signature has eight times as long.  [env var:
+                      EYEFLOW_MCU_TIMEOUT; default: 3.0]
+  --json              Print the result as JSON.
+  -h, --help          Show this message and exit.""",
     'mcu sim': """\
 Usage: eyeflow mcu sim [OPTIONS] [ELF]
 

@@ -51,11 +51,22 @@ class Situation:
         return sum(self.counts.get(state, 0) for state in states)
 
     def names(self, *states: NodeState, reasons: bool = False) -> str:
-        """Return the nodes in these states for people: the first by name, the others as a number."""
+        """Return the nodes in these states for people: the first by name, the others as a number.
+
+        With `reasons`: the reason of the first node, and who has the same one. The others tell theirs themselves.
+        """
         found = [one for state in states for one in self.named.get(state, ())][:NAMED_MAX]
         more = self.count(*states) - len(found)
-        texts = [f"{one.node}: {one.reason}" if reasons else one.node for one in found]
-        return ("; " if reasons else ", ").join([*texts, f"and {more} more"] if more > 0 else texts)
+        if not reasons or not found:
+            return _listed([one.node for one in found], more)
+        same = [one.node for one in found if one.reason == found[0].reason]
+        others = [one.node for one in found if one.node not in same]
+        told = f"{_listed(same, 0)}: {found[0].reason}"
+        return f"{told}; also {_listed(others, more)}" if others or more else told
+
+
+def _listed(names: list[str], more: int) -> str:
+    return ", ".join([*names, f"{'and ' * bool(names)}{more} more"] if more > 0 else names)
 
 
 @dataclass(frozen=True, slots=True)

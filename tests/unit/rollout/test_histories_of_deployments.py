@@ -176,8 +176,8 @@ def test_a_reason_names_a_few_nodes_and_counts_the_others() -> None:
     board = Board.started(names, Rollback.NEVER)
     for name in names:
         board.answer(name, "no")
-    assert board.deployment.reason.startswith("a: no; b: no; ")
-    assert board.deployment.reason.endswith("; and 5 more")
+    assert board.deployment.reason.startswith("a, b, ")
+    assert board.deployment.reason.endswith(": no; also 5 more")
 
 
 USUAL = [("all do", ""), ("sees", Kind.PASS), *(("does", name) for name in "abc"), ("wait", 1)]

@@ -188,8 +188,14 @@ def test_a_reason_names_a_few_nodes_and_counts_the_others(more: int) -> None:
     seen = situation(*many)
     tail = [f"and {more} more"] if more else []
     assert seen.names(NodeState.REFUSED).split(", ") == [one.node for one in many[:NAMED_MAX]] + tail
-    with_reasons = seen.names(NodeState.REFUSED, reasons=True).split("; ")
-    assert with_reasons == [f"{one.node}: no" for one in many[:NAMED_MAX]] + tail
+    named = ", ".join(one.node for one in many[:NAMED_MAX])
+    assert seen.names(NodeState.REFUSED, reasons=True) == f"{named}: no" + (f"; also {more} more" if more else "")
+
+
+def test_a_reason_is_told_once_and_those_of_other_nodes_stay_with_them() -> None:
+    first, second, third = nodes(3, NodeState.REFUSED, "no")
+    seen = situation(first, replace(second, reason="7 of 20 failed"), third)
+    assert seen.names(NodeState.REFUSED, reasons=True) == "n00, n02: no; also n01"
 
 
 @pytest.mark.parametrize("state", [DeploymentState.PENDING, DeploymentState.INSTALLING])
