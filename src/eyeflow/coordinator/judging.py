@@ -94,12 +94,12 @@ def _settings(reading: Reading, deployment: Deployment) -> Settings:
 def _after(seen: Seen, deployment: Deployment, sums: EvidenceSums, settings: Settings) -> Seen:
     if seen.phase != deployment.phase:
         seen = _begun(seen, deployment, sums, settings.alarm_e)
-    new, tests = sums.candidate.since(seen.candidate), seen.tests
-    if tests is not None and sums.control is not None:
-        beside = sums.control.since(seen.control)
+    control = sums.control or seen.control  # nodes that went back run nothing beside it any more
+    new, beside, tests = sums.candidate.since(seen.candidate), control.since(seen.control), seen.tests
+    if tests is not None:
         decides, acts = tests
         tests = (decides.after(beside.decisions, new.decisions), acts.after(beside.actions, new.actions))
-    return Seen(deployment.phase, sums.candidate, sums.control or seen.control, seen.new + new, tests)
+    return Seen(deployment.phase, sums.candidate, control, seen.new + new, tests)
 
 
 def _begun(seen: Seen, deployment: Deployment, sums: EvidenceSums, alarm_e: float) -> Seen:

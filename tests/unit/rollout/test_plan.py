@@ -204,9 +204,9 @@ def test_a_failure_is_told_with_the_reason_of_each_node(state: DeploymentState, 
     failing = replace(DEPLOYMENT, state=state, rollback=rollback)
     *_, enter = immediate(situation(*nodes(2, NodeState.REFUSED, "no"), deployment=failing), NOW_US)
     if state is DeploymentState.PENDING and rollback is Rollback.NEVER:
-        assert enter == Enter(DeploymentState.FAILED, "n00: no; n01: no"), "nobody else is left"
+        assert enter == Enter(DeploymentState.FAILED, "n00, n01: no"), "nobody else is left"
         return
-    assert isinstance(enter, Enter) and enter.reason == "n00: no; n01: no"
+    assert isinstance(enter, Enter) and enter.reason == "n00, n01: no"
     wanted = DeploymentState.ROLLING_BACK if rollback is Rollback.ON_ERROR else DeploymentState.FAILED
     assert (enter.state, enter.outcome) == (wanted, DeploymentState.FAILED)
 
