@@ -345,6 +345,11 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
  'tokens': ((('--help', '-h'), 'Show this message and exit.', None, False),),
  'tokens new': ((('--role',), 'What it may do.', (('admin', ''), ('deploy', ''), ('read', '')), False),
                 (('--valid',), 'How long it works: 8h, 90d, or forever.', (), False),
+                (('--label',), 'Only for nodes with this label; again: and this one.', (), True),
+                (('--person',),
+                 'Whose it is, when a person has several: nobody approves what they asked.',
+                 (),
+                 False),
                 (('--json',), 'Print the result as JSON.', None, False),
                 (('--help', '-h'), 'Show this message and exit.', None, False)),
  'tokens list': ((('--json',), 'Print the result as JSON.', None, False),
@@ -1348,6 +1353,10 @@ Options:
   --role <admin|deploy|read>  What it may do.  [default: deploy]
   --valid DURATION            How long it works: 8h, 90d, or forever.
                               [default: 90d]
+  --label NAME=VALUE          Only for nodes with this label; again: and this
+                              one.
+  --person <str>              Whose it is, when a person has several: nobody
+                              approves what they asked.
   --json                      Print the result as JSON.
   -h, --help                  Show this message and exit.""",
     'tokens list': """\

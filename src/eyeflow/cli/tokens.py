@@ -37,23 +37,36 @@ def new(
     valid: Annotated[
         str, typer.Option("--valid", metavar="DURATION", help=f"How long it works: 8h, 90d, or {FOREVER}.")
     ] = "90d",
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", metavar="NAME=VALUE", help="Only for nodes with this label; again: and this one."),
+    ] = None,
+    person: Annotated[
+        str, typer.Option("--person", help="Whose it is, when a person has several: nobody approves what they asked.")
+    ] = "",
     json_: JsonFlag = False,
 ) -> None:
     """Make an API token for a person or a CI job; it is shown once."""
+    from eyeflow.cli.choosing import labels_of
     from eyeflow.cli.cluster import connect
     from eyeflow.cli.files import usage_error
+
+    labels = labels_of(label or [])
+    if labels and role is Role.ADMIN:
+        raise usage_error("an admin's token is for the whole cluster", "leave --label away, or choose --role deploy")
 
     valid_s = _valid_s(valid)
     if not 1 <= len(name) <= NAME_CHARS_MAX:
         raise usage_error(f"the name of a token has 1 to {NAME_CHARS_MAX} characters", "choose another name")
     with connect() as client:
-        token = client.create_token(name, role.value, valid_s)
+        token = client.create_token(name, role.value, valid_s, labels, person)
     if json_:
         say_json(token)
     else:
         say(str(token["token"]))
         until = f"until {iso_time(token['expiresUs'])}" if token["expiresUs"] else "until it is revoked"
-        note(f"shown this once; may {role.value}, {until}. Use it as EYEFLOW_TOKEN")
+        where = f" on nodes with {_labels(token)}" if labels else ""
+        note(f"shown this once; may {role.value}{where}, {until}. Use it as EYEFLOW_TOKEN")
 
 
 def _valid_s(text: str) -> int:
@@ -75,20 +88,25 @@ def list_(json_: JsonFlag = False) -> None:
     if json_:
         say_json(tokens)
         return
-    headers = ["NAME", "ID", "ROLE", "STATE", "EXPIRES", "LAST USED"]
+    headers = ["NAME", "ID", "ROLE", "NODES", "PERSON", "STATE", "EXPIRES", "LAST USED"]
     table(headers, [_row(token) for token in tokens])
 
 
 def _row(token: dict[str, Any]) -> list[str]:
     expires = iso_time(_whole_s(token["expiresUs"])) if token["expiresUs"] else "never"
     used = iso_time(_whole_s(token["usedUs"])) if token["usedUs"] else "never"
-    return [token["name"], token["id"], token["role"], _state(token), expires, used]
+    where = _labels(token) or "all"
+    return [token["name"], token["id"], token["role"], where, token["person"] or "-", _state(token), expires, used]
 
 
 def _state(token: dict[str, Any]) -> str:
     if token["works"]:
         return "works"
     return "revoked" if token["revokedUs"] else "expired"
+
+
+def _labels(token: dict[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in sorted(token["labels"].items()))
 
 
 def _whole_s(time_us: int) -> int:

@@ -80,10 +80,26 @@ class CoordinatorClient(Connection):
         """Return a single-use join token (`token`, `expiresUs`)."""
         return self._json("POST", "/api/nodes/join-tokens", {} if valid_s is None else {"validS": valid_s})
 
-    def create_token(self, name: str, role: str, valid_s: int | None = None) -> Json:
-        """Return a new API token of a role: admin, deploy or read. `valid_s` 0: it never expires."""
-        valid = {} if valid_s is None else {"validS": valid_s}
-        return self._json("POST", "/api/tokens", {"name": name, "role": role, **valid})
+    def create_token(
+        self,
+        name: str,
+        role: str,
+        valid_s: int | None = None,
+        labels: Mapping[str, str] | None = None,
+        person: str = "",
+    ) -> Json:
+        """Return a new API token of a role: admin, deploy or read. `valid_s` 0: it never expires.
+
+        `labels`: it is only for the nodes that have all of them. `person`: whose it is.
+        """
+        body: Json = {"name": name, "role": role}
+        if valid_s is not None:
+            body["validS"] = valid_s
+        if labels:
+            body["labels"] = dict(labels)
+        if person:
+            body["person"] = person
+        return self._json("POST", "/api/tokens", body)
 
     def tokens(self) -> list[Json]:
         """Return the API tokens, without their secrets: `TokenInfo` of the REST API."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from eyeflow.coordinator import metrics, views
@@ -23,7 +23,7 @@ from eyeflow.coordinator.standings import SILENT_S
 from eyeflow.coordinator.store.cluster_store import Reading
 from eyeflow.coordinator.store.facts import LogEntry
 from eyeflow.coordinator.tls import OwnTls
-from eyeflow.coordinator.tokens import JOIN_TOKEN_S, NODE_ACTOR, TOKEN_S, Actor, Role
+from eyeflow.coordinator.tokens import JOIN_TOKEN_S, NODE_ACTOR, TOKEN_S, Actor, Role, Whose
 from eyeflow.protocol.certificates import CertificateError, facts
 from eyeflow.protocol.messages import certificate_bytes
 from eyeflow.protocol.signer_list import SignerListError, parse_list
@@ -183,7 +183,9 @@ async def challenge(hub: Hub, call: Call) -> Reply:
 async def create_token(hub: Hub, call: Call) -> Reply:
     """Make an API token."""
     name, role = call.body["name"], Role(call.body["role"])
-    made = await hub.tokens.create(name, role, hub.clock(), call.actor.name, call.body.get("validS", TOKEN_S))
+    whose = Whose(call.body.get("labels", {}), call.body.get("person", ""))
+    valid_s = call.body.get("validS", TOKEN_S)
+    made = await hub.tokens.create(name, role, hub.clock(), call.actor.name, valid_s, whose)
     return Reply(201, {"token": made.secret, **views.token_view(made.kept, hub.clock())})
 
 
@@ -277,9 +279,7 @@ async def retry_deployment(hub: Hub, call: Call) -> Reply:
     old = await hub.store.read(lambda reading: found_deployment(reading, identity))
     evidence = hub.nodes.evidence_of(frozenset(old.rules))
     with _manifests_fit(), hub.requests.working(call.request):
-        deployment = await hub.deployments.retry(
-            identity, hub.clock(), call.actor.name, hub.linked, evidence, call.request
-        )
+        deployment = await hub.deployments.retry(identity, hub.clock(), call.actor, hub.linked, evidence, call.request)
     return _begun(await _deployment(hub, deployment.id))
 
 
@@ -342,7 +342,7 @@ async def _deploy(hub: Hub, call: Call, changes: Sequence[Mapping[str, Any]]) ->
     if (before := await _answered(hub, call)) is not None:
         return before
     chosen = await hub.store.read(lambda reading: [_chosen_change(reading, one) for one in changes])
-    draft = draft_of(call.body, tuple(change for change, _ in chosen))
+    draft = draft_of(call, tuple(change for change, _ in chosen))
 
     def check(reading: Reading) -> None:
         for change, signers in chosen:
@@ -370,12 +370,13 @@ def _where(body: Mapping[str, Any]) -> Where:
     return Where(nodes, body.get("labels", {}), tuple(body.get("exclude", ())))
 
 
-def draft_of(body: Mapping[str, Any], changes: tuple[Change, ...]) -> Draft:
-    """Return what the body of a request for a deployment asks for; raises Problem 422 for what does not go together."""
+def draft_of(call: Call, changes: tuple[Change, ...]) -> Draft:
+    """Return what a request for a deployment asks for; raises Problem 422 for what does not go together."""
+    body = call.body
     strategy = check_how(body)
     return Draft(
         changes=changes,
-        where=_where(body),
+        where=replace(_where(body), scope=call.actor.labels),
         strategy=strategy,
         rollback=Rollback.ON_ERROR if body.get("rollbackOnError", True) else Rollback.NEVER,
         deadline_s=body.get("deadlineS", OFFLINE_S),

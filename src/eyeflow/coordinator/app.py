@@ -24,6 +24,7 @@ from eyeflow.coordinator.problem import MEDIA_TYPE, Problem
 from eyeflow.coordinator.queries import parse_query
 from eyeflow.coordinator.requests import HEADER, request_key
 from eyeflow.coordinator.schema import check, parse_json
+from eyeflow.coordinator.scopes import guarded
 from eyeflow.coordinator.store.cluster_store import ConflictError
 from eyeflow.coordinator.tokens import Actor, Role
 
@@ -82,7 +83,8 @@ def _serve(endpoints: list[Endpoint]) -> Callable[[Request], Awaitable[Response]
         key = request.headers.get(HEADER) if endpoint.has_key else None
         named = request_key(key, actor.token_id, request.url.path, body)
         call = Call(request.path_params, body, actor, query, named)
-        return _response(await endpoint.handler(hub, call))
+        seen = await guarded(hub, actor, endpoint.method, endpoint.path, request.path_params)
+        return _response(await endpoint.handler(seen, call))
 
     return serve
 

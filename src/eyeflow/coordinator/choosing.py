@@ -21,12 +21,14 @@ LABEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 class Where:
     """Nodes as a user asks for them: `nodes` by name; else those with all `labels`, without any all of the cluster.
 
-    `exclude` are left out. Nodes that are drained are only meant by their name.
+    `exclude` are left out. Nodes that are drained are only meant by their name. No other nodes are there for who asks
+    than those with all labels of `scope`.
     """
 
     nodes: tuple[str, ...] | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     exclude: tuple[str, ...] = ()
+    scope: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_labels(labels: Mapping[str, str]) -> None:
@@ -64,16 +66,20 @@ def chosen_nodes(reading: Reading, rules: tuple[str, ...], where: Where) -> tupl
 
 def nodes_of(reading: Reading, where: Where) -> tuple[str, ...]:
     """Return the nodes that `where` means, ascending unless named; raises Problem 422 for unknown ones and for none."""
-    known = reading.node_names()
-    _check_known("nodeIds", where.nodes or (), known)
-    _check_known("exclude", where.exclude, known)
+    known = reading.labelled(where.scope) if where.scope else reading.node_names()
+    _check_known("nodeIds", where.nodes or (), known, where.scope)
+    _check_known("exclude", where.exclude, known, where.scope)
+    if not known and where.scope:
+        raise Problem("unknown_nodes", "No node has the labels that this token is for.", "ask an admin to label nodes")
     if not known:
         raise Problem("unknown_nodes", "The cluster has no nodes yet.", "list the nodes with `eyeflow status`")
     left_out = frozenset(where.exclude)
     if where.nodes is None:
-        meant, left_out = tuple(reading.labelled(where.labels)), left_out | reading.drained()
+        there = frozenset(known)
+        meant = tuple(name for name in reading.labelled(where.labels) if name in there)
+        left_out |= reading.drained()
         if not meant:
-            raise _no_label(reading, where.labels)
+            raise _no_label(reading, where)
     else:
         meant = where.nodes
     chosen = tuple(node for node in meant if node not in left_out)
@@ -83,7 +89,7 @@ def nodes_of(reading: Reading, where: Where) -> tuple[str, ...]:
     return chosen
 
 
-def _check_known(member: str, asked: tuple[str, ...], known: list[str]) -> None:
+def _check_known(member: str, asked: tuple[str, ...], known: list[str], scope: Mapping[str, str]) -> None:
     unknown = set(asked) - set(known)
     if unknown:
         errors = [
@@ -93,6 +99,9 @@ def _check_known(member: str, asked: tuple[str, ...], known: list[str]) -> None:
         ]
         names = ", ".join(node for node in asked if node in unknown)
         detail = f"Not in the cluster: {names}." if known else "The cluster has no nodes yet."
+        if scope:
+            of = " ".join(f"{name}={value}" for name, value in sorted(scope.items()))
+            detail = f"Not among the nodes with {of}, which this token is for: {names}."
         raise Problem("unknown_nodes", detail, "list the nodes with `eyeflow status`", errors)
 
 
@@ -101,8 +110,11 @@ def _unknown_node(node: str, known: list[str]) -> str:
     return "is not in the cluster" + (f"; did you mean `{guess}`?" if guess else "")
 
 
-def _no_label(reading: Reading, labels: Mapping[str, str]) -> Problem:
-    known = [f"{name}={value}" for name, value in reading.label_values()]
+def _no_label(reading: Reading, where: Where) -> Problem:
+    labels, pairs = where.labels, reading.label_values()
+    if where.scope:  # nothing is told of the labels of other nodes
+        pairs = sorted({pair for node in reading.labelled(where.scope) for pair in reading.labels(node).items()})
+    known = [f"{name}={value}" for name, value in pairs]
     asked = [f"{name}={value}" for name, value in labels.items()]
     errors = [
         FieldError(f"/labels/{name}", f"no node has `{name}={value}`" + (f"; did you mean `{guess}`?" if guess else ""))

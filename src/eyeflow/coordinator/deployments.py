@@ -19,9 +19,11 @@ from eyeflow.coordinator.fitness import check_fitness
 from eyeflow.coordinator.manifests import WantedSets
 from eyeflow.coordinator.policies import check_promotion, check_retiring, is_one_person, under_policy
 from eyeflow.coordinator.problem import Problem
+from eyeflow.coordinator.reach import check_reach
 from eyeflow.coordinator.requests import RequestKey, answered, remember
 from eyeflow.coordinator.store.cluster_store import ClusterStore, CursorTooOldError, Reading, Step, T, Writing, doubt
 from eyeflow.coordinator.store.facts import ChangeKind, EvidenceRow, LogEntry, NodeReport
+from eyeflow.coordinator.tokens import Actor
 from eyeflow.protocol.messages import ManifestResult, RuleState
 from eyeflow.protocol.slot import Slot
 from eyeflow.rollout import actions, progress, strategies
@@ -99,6 +101,7 @@ class Deployments:
         evidence: Sequence[EvidenceRow],
     ) -> Deployment:
         check_fitness(writing, names, draft.program_ids, draft.strategy, draft.where.nodes or ())
+        check_reach(writing, names, draft.rules, draft.where.scope)
         drawn_up = under_policy(writing, names, drawn_up)
         with self._acting(writing, drawn_up.created_us, is_asked=True) as acting:
             writing.record_evidence(evidence)
@@ -187,7 +190,7 @@ class Deployments:
         self,
         deployment_id: str,
         now_us: int,
-        actor: str,
+        actor: Actor,
         linked: Linked = lambda reading: frozenset(),
         evidence: Sequence[EvidenceRow] = (),
         request: RequestKey | None = None,
@@ -211,10 +214,10 @@ class Deployments:
             names = tuple(one.node for one in writing.progress(old.id) if one.node in known)
             if not names:
                 raise Problem("unknown_nodes", f"No node of deployment {old.id} is in the cluster any more.")
-            draft = again(old, Where(names))
+            draft = again(old, Where(names, scope=actor.labels))
             names = chosen_nodes(writing, draft.rules, draft.where)
             remember(writing, request, new_id, now_us)
-            drawn_up = drafted(draft, new_id, now_us, actor)
+            drawn_up = drafted(draft, new_id, now_us, actor.name)
             return self._start(writing, draft, drawn_up, names, linked, evidence)
 
         return self._store.write(step)

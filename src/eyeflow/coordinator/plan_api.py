@@ -28,7 +28,7 @@ async def plan_deployment(hub: Hub, call: Call) -> Reply:
     def look(reading: Reading) -> dict[str, Any]:
         found = [_planned(reading, one, new, now_us, actor) for one, new in zip(changes, brought, strict=True)]
         planned = {one.record.id: one for _, one in found if one is not None}
-        draft = draft_of(call.body, tuple(change for change, _ in found))
+        draft = draft_of(call, tuple(change for change, _ in found))
         return plan_view(reading, draft, planned, hub.linked(reading), now_us, actor)
 
     return Reply(200, await hub.store.read(look))

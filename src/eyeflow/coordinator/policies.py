@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from eyeflow.coordinator.acting import overlapping
@@ -106,16 +106,26 @@ def check_retiring(reading: Reading, node: str) -> None:
 
 
 def is_one_person(reading: Reading, one: str, other: str) -> bool:
-    """Say whether two names of tokens may stand for one person: the same, or one made the other, also over others."""
+    """Say whether two names of tokens may stand for one person.
+
+    They do when they are the same, when they have the same person, and when one made the other, also over others. All
+    tokens of a person count as one: whoever has one of them made what any of them made.
+    """
+    people: dict[str, set[str]] = {}
     made_by: dict[str, set[str]] = {}
     for token in reading.api_tokens():
-        made_by.setdefault(token.name, set()).add(token.created_by)
-    return one == other or other in _makers(made_by, one) or one in _makers(made_by, other)
+        people.setdefault(token.name, set()).add(f"person {token.person}" if token.person else token.name)
+        people.setdefault(token.created_by, {token.created_by})
+    for token in reading.api_tokens():
+        for person in people[token.name]:
+            made_by.setdefault(person, set()).update(people[token.created_by])
+    ones, others = (people.get(name, {name}) | {name} for name in (one, other))
+    return bool(ones & others or others & _makers(made_by, ones) or ones & _makers(made_by, others))
 
 
-def _makers(made_by: dict[str, set[str]], name: str) -> set[str]:
+def _makers(made_by: Mapping[str, set[str]], names: Iterable[str]) -> set[str]:
     found: set[str] = set()
-    left = [name]
+    left = list(names)
     while left:
         new = made_by.get(left.pop(), set()) - found
         found |= new

@@ -112,6 +112,7 @@ TEXTS: dict[str, Callable[[Any, Any], str]] = {
     "minItems": lambda least, value: f"must have at least {least} items",
     "maxItems": lambda most, value: f"must have at most {most} items",
     "uniqueItems": lambda wanted, value: "has an item twice",
+    "minProperties": lambda least, value: f"must have at least {least} members",
     "maxProperties": lambda most, value: f"must have at most {most} members",
 }
 """What each keyword that may fail says; the keyword's value comes first. Two more stand in `_field_errors`."""

@@ -50,6 +50,8 @@ _TOKEN_INFO: Shape = {
     "role": TEXT,
     "createdUs": TIME_US,
     "createdBy": TEXT,
+    "labels": {**LABELS, "description": "it is for the nodes that have all of these labels; empty: for all"},
+    "person": {**TEXT, "description": "whose it is; empty: its name says that"},
     "expiresUs": TIME_US,
     "usedUs": {**TIME_US, "description": "the last use, true to a minute; microseconds since 1970 UTC, 0 for never"},
     "revokedUs": TIME_US,
@@ -373,7 +375,7 @@ SCHEMAS: dict[str, Shape] = {
         "A name that no other token has that works, a role, and how long the token works",
         {
             "name": NAME,
-            "role": {"type": "string", "enum": ["admin", "deploy", "read"]},
+            "role": {"type": "string", "enum": ["admin", "deploy", "read"], "examples": ["deploy"]},
             "validS": {
                 "type": "integer",
                 "minimum": 0,
@@ -382,6 +384,12 @@ SCHEMAS: dict[str, Shape] = {
                 "description": "in seconds; 0: it never expires",
                 "examples": [90 * 86_400],
             },
+            "labels": {
+                **LABELS,
+                "minProperties": 1,
+                "description": "it is only for the nodes that have all of these labels; not with the role admin",
+            },
+            "person": {**NAME, "description": "whose it is: tokens of one person approve nothing of one another"},
         },
         ("name", "role"),
     ),

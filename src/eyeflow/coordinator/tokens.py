@@ -9,12 +9,13 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from eyeflow.base.clock import NowUs
-from eyeflow.coordinator.problem import Problem
+from eyeflow.coordinator.choosing import check_labels
+from eyeflow.coordinator.problem import FieldError, Problem
 from eyeflow.coordinator.room import check_room
 from eyeflow.coordinator.store.cluster_store import ClusterStore, Writing
 from eyeflow.coordinator.store.facts import ApiToken, JoinToken, Kept, LogEntry
@@ -56,15 +57,30 @@ _RANK = {Role.READ: 0, Role.DEPLOY: 1, Role.ADMIN: 2}
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who makes a request: the name of the token, its role, and its id."""
+    """Who makes a request: the name of the token, its role, its id, and the labels of the nodes that it is for.
+
+    No labels: all nodes.
+    """
 
     name: str
     role: Role
     token_id: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     def may(self, needed: Role) -> bool:
         """Say whether this actor's role includes `needed`."""
         return _RANK[self.role] >= _RANK[needed]
+
+
+@dataclass(frozen=True, slots=True)
+class Whose:
+    """For which nodes a token is (`labels`; empty: all), and for which person, if that is told."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    person: str = ""
+
+
+NOBODYS = Whose()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +102,37 @@ class Tokens:
         """When tokens were used that is not written down yet: a write for each request would cost more than most."""
         self._written_us = 0
 
-    async def create(self, name: str, role: Role, now_us: int, actor: str, valid_s: int = TOKEN_S) -> NewToken:
+    async def create(
+        self,
+        name: str,
+        role: Role,
+        now_us: int,
+        actor: str,
+        valid_s: int = TOKEN_S,
+        whose: Whose = NOBODYS,
+    ) -> NewToken:
         """Return a new API token; it is shown once, only its hash is kept. `valid_s` 0: it never expires.
 
         Raises Problem `token_exists` for the name of another one that works: a name says who did what.
         """
+        if role is Role.ADMIN and whose.labels:
+            errors = [FieldError("/labels", "stands beside the role admin")]
+            raise Problem("invalid_body", "An admin's token is for the whole cluster.", errors=errors)
+        check_labels(whose.labels)
         token_id, secret = self._random(6).hex(), self._random(32).hex()
         expires_us = now_us + valid_s * 1_000_000 if valid_s else 0
-        token = ApiToken(token_id, name, role.value, _hash(secret), now_us, expires_us=expires_us, created_by=actor)
-
+        token = ApiToken(
+            token_id,
+            name,
+            role.value,
+            _hash(secret),
+            now_us,
+            expires_us=expires_us,
+            created_by=actor,
+            labels=tuple(sorted(whose.labels.items())),
+            person=whose.person,
+        )
+        told = " ".join([token_id, role.value, *(f"{key}={value}" for key, value in token.labels), whose.person])
         if actor != COORDINATOR and (name == COORDINATOR or name.startswith(NODE_ACTOR)):
             raise Problem("token_exists", f"`{name}` is what the log calls another.", "choose another name")
 
@@ -105,7 +143,7 @@ class Tokens:
                     "token_exists", f"A token named `{name}` works.", "revoke it first, or choose another name"
                 )
             writing.add_api_token(token)
-            writing.add_log_entry(LogEntry(now_us, actor, "create_token", name, f"{token_id} {role.value}"))
+            writing.add_log_entry(LogEntry(now_us, actor, "create_token", name, told.rstrip()))
 
         await self._store.write(step)
         return NewToken(f"eft_{token_id}_{secret}", token)
@@ -158,7 +196,7 @@ class Tokens:
             what = "was revoked" if known.revoked_us else "has expired"
             raise Problem("unauthenticated", f"The token `{known.name}` {what}.", NEW_TOKEN)
         self._used[known.id] = now_us
-        return Actor(known.name, Role(known.role), known.id)
+        return Actor(known.name, Role(known.role), known.id, dict(known.labels))
 
     async def write_down(self) -> None:
         """Make durable when tokens were used, once in USED_S at most."""

@@ -295,6 +295,8 @@ def token_view(token: ApiToken, now_us: int) -> dict[str, Any]:
         "role": token.role,
         "createdUs": token.created_us,
         "createdBy": token.created_by,
+        "labels": dict(token.labels),
+        "person": token.person,
         "expiresUs": token.expires_us,
         "usedUs": token.used_us,
         "revokedUs": token.revoked_us,

@@ -111,6 +111,24 @@ def test_who_made_the_requester_is_no_other_person_and_a_name_is_nobody_new(idle
     assert idle.ask("POST", path, person(idle, "other")).status_code == 202
 
 
+def test_tokens_of_one_person_approve_nothing_of_one_another(idle: Any) -> None:
+    """The laptop's and the phone's: other names, and an admin made both."""
+    apply(idle, APPROVAL)
+    boss = person(idle, "boss", role=Role.ADMIN)
+    for name, whose in (("laptop", "anna"), ("phone", "anna"), ("desk", "ben"), ("nobodys", "")):
+        asked = {"name": name, "role": "admin"} | ({"person": whose} if whose else {})
+        idle.tokens[name] = idle.ask("POST", "/api/tokens", boss, json=asked).json()["token"]
+    made = idle.ask("POST", "/api/tokens", "phone", json={"name": "of-anna", "role": "deploy"}).json()
+    idle.tokens["of-anna"] = made["token"]
+    path = f"/api/deployments/{deploy(idle, 'laptop').json()['id']}/approve"
+    for same in ("laptop", "phone", "of-anna", "boss"):
+        assert idle.ask("POST", path, same).json()["code"] == "own_approval", same
+    path = f"/api/deployments/{deploy(idle, 'of-anna').json()['id']}/approve"
+    assert idle.ask("POST", path, "laptop").json()["code"] == "own_approval", "another token of who made it"
+    path = f"/api/deployments/{deploy(idle, 'nobodys').json()['id']}/approve"
+    assert idle.ask("POST", path, "desk").status_code == 202, "a name is a person when nothing else is told"
+
+
 def test_what_waits_for_approval_ends_nothing_that_has_begun(full: Any) -> None:
     apply(full, APPROVAL)
     reply = deploy(full)

@@ -102,7 +102,8 @@ class SignerKey:
 class ApiToken:
     """One API token; of its secret only the SHA-256 is kept. `expires_us` 0: never. `used_us` 0: not used yet.
 
-    `created_by`: the name of the token with which it was made.
+    `created_by`: the name of the token with which it was made. `labels`: of the nodes that it is for; empty: all.
+    `person`: who has it, empty when that is not told.
     """
 
     id: str
@@ -114,6 +115,8 @@ class ApiToken:
     expires_us: int = 0
     used_us: int = 0
     created_by: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    person: str = ""
 
     def works(self, now_us: int) -> bool:
         """Say whether it opens anything at `now_us`."""

@@ -21,6 +21,7 @@ from eyeflow.rollout.deployment import Deployment, DeploymentState, NodeProgress
 T_co = TypeVar("T_co", covariant=True)
 Key = tuple[str | int | float, ...]
 """Where a row stands in its list: what the list is sorted by."""
+Labels = tuple[tuple[str, str], ...]
 
 
 class Standing(Enum):
@@ -75,7 +76,7 @@ class NodesAsked:
     after: Key | None = None
     order: NodeOrder = NodeOrder.NAME
     standings: frozenset[Standing] = frozenset()
-    labels: tuple[tuple[str, str], ...] = ()
+    labels: Labels = ()
     rule: str = ""
     name: str = ""
     since_us: int = 0
@@ -200,8 +201,8 @@ class ListReading(Protocol):
         """Return how many nodes fit, on all pages together."""
         ...
 
-    def node_sums(self, silent_us: int, own_id: str) -> NodeSums:
-        """Return how many nodes stand how. `silent_us` as in NodesAsked."""
+    def node_sums(self, silent_us: int, own_id: str, labels: Labels = ()) -> NodeSums:
+        """Return how many nodes, of those that have all `labels`, stand how. `silent_us` as in NodesAsked."""
         ...
 
     def node_details(self, names: Sequence[str]) -> dict[str, NodeDetails]:

@@ -20,6 +20,7 @@ from eyeflow.coordinator.store.kept_requests import KeptRequest
 from eyeflow.coordinator.store.lists import (
     DeploymentsAsked,
     Key,
+    Labels,
     LogAsked,
     NodeDetails,
     NodeOrder,
@@ -149,8 +150,9 @@ class SqlListReading:
         where = _fitting(asked)
         return int(self._db.rows(f"SELECT count(*) FROM {_NODES} {where.sql}", where.values)[0][0])
 
-    def node_sums(self, silent_us: int, own_id: str) -> NodeSums:
-        """Return how many nodes stand how."""
+    def node_sums(self, silent_us: int, own_id: str, labels: Labels = ()) -> NodeSums:
+        """Return how many nodes, of those that have all `labels`, stand how."""
+        where = _fitting(NodesAsked(0, labels=labels))
         sums = [f"CASE WHEN {one} THEN 1 ELSE 0 END" for one in (f"NOT {_OFFLINE}", _FAILING)]
         sums += ["nodes.pending", "CASE WHEN nodes.drained_us > 0 THEN 1 ELSE 0 END"]
         sums += [
@@ -158,7 +160,8 @@ class SqlListReading:
             for name in ("waiting", "executions", "errors")
         ]
         columns = ", ".join(f"coalesce(sum({one}), 0)" for one in sums)
-        row = self._db.rows(f"SELECT count(*), {columns} FROM {_NODES}", [silent_us, own_id, own_id, own_id])[0]
+        values = [silent_us, own_id, own_id, own_id, *where.values]
+        row = self._db.rows(f"SELECT count(*), {columns} FROM {_NODES} {where.sql}", values)[0]
         return NodeSums(*(int(one) for one in row[:6]), *(float(one) for one in row[6:]))
 
     def node_details(self, names: Sequence[str]) -> dict[str, NodeDetails]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from eyeflow.coordinator.histories import Doubt, Finding, History
@@ -36,7 +36,7 @@ NODE = (
     "protocol, facts, drained_us, executions, errors"
 )
 PROGRAM = "id, rule, version, sequence, profile, about, uploaded_us, uploaded_by, length(bytes)"
-API_TOKEN = "id, name, role, hash, created_us, revoked_us, expires_us, used_us, created_by"
+API_TOKEN = "id, name, role, hash, created_us, revoked_us, expires_us, used_us, created_by, labels, person"
 JOIN_TOKEN = "id, hash, created_us, expires_us, used_us, used_by"
 DEPLOYMENT = (
     "id, targets, strategy, rollback, created_us, deadline_us, created_by, options, state, reason, updated_us, "
@@ -123,7 +123,9 @@ def program_of(row: Row) -> ProgramRecord:
 def api_token_of(row: Row) -> ApiToken:
     """Return an API token from the columns API_TOKEN."""
     token_id, name, role, token_hash, *rest = row
-    return ApiToken(token_id, name, role, bytes(token_hash), *rest)
+    *rest, labels, person = rest
+    pairs = tuple((key, value) for key, value in json.loads(labels))
+    return replace(ApiToken(token_id, name, role, bytes(token_hash), *rest), labels=pairs, person=person)
 
 
 def join_token_of(row: Row) -> JoinToken:

@@ -177,6 +177,10 @@ CREATE TABLE requests(
     deployment TEXT NOT NULL, PRIMARY KEY(caller, key)) STRICT, WITHOUT ROWID;
 CREATE INDEX requests_by_time ON requests(created_us);
 """,
+    """
+ALTER TABLE api_tokens ADD COLUMN labels TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE api_tokens ADD COLUMN person TEXT NOT NULL DEFAULT '';
+""",
 )
 """Number n brings a file of version n to version n + 1 (PRAGMA user_version). A released one is never changed.
 

@@ -94,9 +94,10 @@ class SqlWriting(SqlReading, SqlCoordinationWriting, SqlCaseWriting):
     def add_api_token(self, token: ApiToken) -> None:
         """Keep a new API token."""
         self._run(
-            f"INSERT INTO api_tokens({rows.API_TOKEN}) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO api_tokens({rows.API_TOKEN}) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             *(token.id, token.name, token.role, token.hash),
             *(token.created_us, token.revoked_us, token.expires_us, token.used_us, token.created_by),
+            *(rows.dump(token.labels), token.person),
         )
 
     def keep_policy(self, policy: AppliedPolicy) -> None:
