@@ -13,20 +13,19 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from random import Random, SystemRandom
-from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
-from websockets.http11 import Response
 
 from eyeflow.base.clock import NowUs, wall_clock_us
 from eyeflow.base.errors import EyeflowError
-from eyeflow.base.reading import Unreadable, parse_json
-from eyeflow.base.reasons import tls_advice, why
+from eyeflow.base.reading import parse_json
+from eyeflow.base.reasons import why
 from eyeflow.net.bodies import PLAIN, aread_body
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.cluster.certificate import LinkCertificate
+from eyeflow.node.cluster.dialling import dial_failure, link_url
 from eyeflow.node.cluster.health import (
     candidates_of,
     foreign_of,
@@ -70,8 +69,6 @@ DIAL_S = 15.0
 RENEW_LOOK_S = 600.0
 """How often the node looks whether its certificate is due while the link is up."""
 PING_S = 15.0
-REFUSAL_CHARS_MAX = 300
-REMOVED = "A node that was removed from the cluster joins again with `eyeflow node join URL --token TOKEN`"
 
 _log = logging.getLogger("eyeflow.node")
 
@@ -146,7 +143,7 @@ class CoordinatorLink:
         except EyeflowError as error:
             told = error.brief
         except (OSError, InvalidHandshake, httpx.HTTPError, TimeoutError) as error:
-            told = _reason(error)
+            told = dial_failure(error)
         lasted_s = 0.0 if self._up_s is None else asyncio.get_running_loop().time() - self._up_s
         wait_s = self._backoff.after_s(lasted_s)
         self._show("connecting", f"{told}; next attempt in {wait_s:.1f} s")
@@ -218,7 +215,7 @@ class CoordinatorLink:
         signature = base64.b64encode(self._control.sign(link_bytes(joined.coordinator_id, joined.node, nonce))).decode()
         fields = f'node="{joined.node}", nonce="{nonce.hex()}", signature="{signature}"'
         return await connect(
-            _link_url(joined.url),
+            link_url(joined.url),
             additional_headers={"Authorization": f"EyeflowLink {fields}"},
             compression=None,
             max_size=MESSAGE_BYTES_MAX,
@@ -463,30 +460,6 @@ def _nonce(challenge: bytes) -> bytes:
     if len(nonce) != NONCE_BYTES:
         raise ProtocolError("the coordinator's challenge is malformed")
     return nonce
-
-
-def _link_url(url: str) -> str:
-    parts = urlsplit(url)
-    scheme = "wss" if parts.scheme == "https" else "ws"
-    return urlunsplit((scheme, parts.netloc, "/api/link", "", ""))
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, InvalidStatus):
-        return _refused_link(error.response)
-    advice = tls_advice(error)
-    return f"{why(error)}; {advice}" if advice else why(error)
-
-
-def _refused_link(response: Response) -> str:
-    """Return why the coordinator opens no link, in the words of its problem details."""
-    try:
-        problem = parse_json(bytes(response.body or b""))
-        detail, code = str(problem["detail"])[:REFUSAL_CHARS_MAX].removesuffix("."), problem.get("code")
-    except (Unreadable, KeyError, TypeError, AttributeError):
-        detail, code = f"it answered {response.status_code}", ""
-    advice = f". {REMOVED}" if code == "unauthenticated" else ""
-    return f"the coordinator refused the link: {detail}{advice}"
 
 
 def _is_named(program: bytes, program_id: str) -> bool:
