@@ -39,6 +39,19 @@ else. Parameters that a path does not know are refused.
 A deployment may be sent with the header `Idempotency-Key: "..."`, a random text for each one. Sent again with the same
 key and body within a day, it is answered with the same deployment as it stands then (header `Idempotent-Replayed`), and
 nothing is begun twice. Another request with the key is refused.
+
+`/api/changes` tells what changes, so that nobody has to ask again and again. Open it as a WebSocket, with the token in
+the same header. The messages are JSON objects with a `type` and a `cursor`:
+
+| type | meaning |
+|---|---|
+| `begin` | the first: read the state now; what changes from `cursor` on follows |
+| `changes` | `changes` as in [Changes](#changes): look at these things again |
+| `alive` | nothing changed; one comes each 15 s at least |
+| `reset` | changes are missing: read the whole state again; the feed goes on from `cursor` |
+
+After a break, open it with `?cursor=` and the last cursor: nothing is missed, or a `reset` says so. The coordinator
+closes with the code 4000 and a reason: `too_slow`, `unauthenticated`, `stopping`, `storage`, `protocol`.
 """
 
 

@@ -65,7 +65,7 @@ HOMES = {
     "tomli_w": {"client"},
     "typer": {"cli"},
     "uvicorn": {"net/server.py"},
-    "websockets": {"node/cluster"},
+    "websockets": {"client/news.py", "node/cluster"},
 }
 """Which rooms may import a third-party library: one home for each job, a package or a single module of it."""
 

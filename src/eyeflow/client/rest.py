@@ -6,8 +6,9 @@ import asyncio
 import base64
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
@@ -15,9 +16,16 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.client.answers import Json, foreign, object_of, refusal
 from eyeflow.client.transport import PAGE_ROWS, Connection, part
 
+if TYPE_CHECKING:
+    from eyeflow.client.news import News
+
 POLL_FIRST_S = 0.1
 POLL_LAST_S = 1.0
-"""`wait_deployment` looks this often, first quickly, then less so."""
+"""`wait_deployment` looks this often where no news are told, first quickly, then less so."""
+LIVE_S = 2.0
+"""Where news are told, it looks at them, and this often all the same: less than `BACK_S`."""
+REST = 2
+"""It rests this many times as long as a look took, also when there are news: what is big is looked at less often."""
 
 UPLOADS_AT_ONCE = 8
 """More would wait for each other: the coordinator proves one program at a time."""
@@ -279,11 +287,39 @@ class CoordinatorClient(Connection):
         `on_progress` sees it at each change; `on_lost` hears of a coordinator that is gone, which is waited for.
         A node whose link breaks during the wait counts as offline after `BACK_S`: it may just start again.
         """
+        with self._news_of(deployment_id) as news:
+            return self._wait_for(deployment_id, on_progress, on_lost, timeout_s, sleep, clock, news)
+
+    @contextmanager
+    def _news_of(self, subject: str) -> Iterator[News | None]:
+        """Give what tells of changes of a deployment; None where there is no network, in tests."""
+        if not self.has_network:
+            yield None
+            return
+        from eyeflow.client.news import News  # only here: it loads a library that most commands do not need
+
+        news = News(self.url, self.headers, self.verify, subject, self._loop.run)
+        try:
+            yield news
+        finally:
+            news.close()
+
+    def _wait_for(
+        self,
+        deployment_id: str,
+        on_progress: Callable[[Json], None] | None,
+        on_lost: Callable[[str], None] | None,
+        timeout_s: float | None,
+        sleep: Callable[[float], None],
+        clock: Callable[[], float],
+        news: News | None,
+    ) -> Json:
         ends = None if timeout_s is None else clock() + timeout_s
         seen: Json = {}
         linked_s: dict[str, float] = {}
         wait_s = POLL_FIRST_S
         while True:
+            began_s = clock()
             current = self._patiently(deployment_id, sleep, on_lost)
             now_s = clock()
             linked_s |= {node["node"]: now_s for node in current["nodes"] if node["connected"]}
@@ -295,7 +331,11 @@ class CoordinatorClient(Connection):
             is_news = _without_verdict(current) != _without_verdict(seen)
             wait_s = POLL_FIRST_S if is_news else min(wait_s * 1.5, POLL_LAST_S)
             seen = current
-            sleep(wait_s)
+            left_s = LIVE_S if ends is None else max(0.0, min(LIVE_S, ends - now_s))
+            if news is None or not news.wait(left_s):
+                sleep(wait_s)
+            elif (rest_s := REST * (now_s - began_s) - (clock() - now_s)) > 0:
+                sleep(rest_s)
 
     def _patiently(
         self, deployment_id: str, sleep: Callable[[float], None], on_lost: Callable[[str], None] | None

@@ -43,16 +43,16 @@ class Connection:
         self, url: str, token: str, ca_file: str = "", transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
         self.url = url.rstrip("/")
-        headers = {"User-Agent": f"eyeflow/{__version__}", **PLAIN}
-        if token:
-            headers["Authorization"] = f"Bearer {_sendable(token)}"
+        self.headers = {"Authorization": f"Bearer {_sendable(token)}"} if token else {}
+        self.verify, self.has_network = _verify(ca_file), transport is None
+        headers = {"User-Agent": f"eyeflow/{__version__}", **PLAIN, **self.headers}
         try:
             self._http = httpx.AsyncClient(
                 base_url=self.url,
                 headers=headers,
                 timeout=TIMEOUT_S,
                 trust_env=False,
-                verify=_verify(ca_file),
+                verify=self.verify,
                 transport=transport,
                 event_hooks=CLOSING,
             )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -14,8 +13,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.coordinator import metrics, openapi
+from eyeflow.coordinator import changes_api, metrics, openapi
 from eyeflow.coordinator.api import Call, Reply
+from eyeflow.coordinator.credentials import actor_of, check_origin
 from eyeflow.coordinator.endpoints import ENDPOINTS, PROGRAM_MEDIA_TYPE, Endpoint
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.intake import check_program
@@ -46,6 +46,7 @@ def make_app(hub: Hub) -> Starlette:
     ]
     routes.append(Route(openapi.OPENAPI_PATH, _openapi, methods=["GET"]))
     routes.append(WebSocketRoute("/api/link", link_endpoint))
+    routes.append(WebSocketRoute(changes_api.PATH, changes_api.watch_changes))
     app = Starlette(
         routes=routes,
         lifespan=_lifespan,
@@ -74,7 +75,7 @@ def _serve(endpoints: list[Endpoint]) -> Callable[[Request], Awaitable[Response]
     async def serve(request: Request) -> Response:
         endpoint = by_method["GET" if request.method == "HEAD" else request.method]
         hub: Hub = request.app.state.hub
-        _check_origin(request)
+        check_origin(request)
         await _actor(hub, endpoint, request)
         _check_path(request)
         query = parse_query(endpoint.query, request.query_params.multi_items()) if _is_api(endpoint) else {}
@@ -100,20 +101,10 @@ def _check_path(request: Request) -> None:
         raise Problem("not_found", "The path has a character that no name and no id has.")
 
 
-def _check_origin(request: Request) -> None:
-    origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
-        raise Problem("wrong_origin", f"The request comes from a page of {origin[:200]}.")
-
-
 async def _actor(hub: Hub, endpoint: Endpoint, request: Request) -> Actor:
     if endpoint.role is None:
         return ANYBODY
-    actor = await hub.tokens.actor(request.headers.get("authorization"))
-    if not actor.may(endpoint.role):
-        detail = f"The token `{actor.name}` has the role {actor.role.value}; this needs {endpoint.role.value}."
-        raise Problem("forbidden", detail, "ask an admin for a token with that role")
-    return actor
+    return await actor_of(hub.tokens, request.headers, endpoint.role)
 
 
 async def _body(endpoint: Endpoint, request: Request) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eyeflow.coordinator import api, lists_api, plan_api, policy_api
+from eyeflow.coordinator import api, changes_api, lists_api, plan_api, policy_api
 from eyeflow.coordinator.api import Handler
 from eyeflow.coordinator.queries import Param
 from eyeflow.coordinator.tokens import Role
@@ -270,6 +270,15 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         Role.READ,
         {200: "LogEntries"},
         query=lists_api.LOG_QUERY,
+    ),
+    Endpoint(
+        "GET",
+        changes_api.PATH,
+        changes_api.list_changes,
+        Role.READ,
+        {200: "Changes"},
+        problems=("cursor_too_old",),
+        query=changes_api.CHANGES_QUERY,
     ),
     Endpoint("GET", "/api/ca", api.get_ca, None, {200: "Ca"}, problems=("no_authority",)),
     Endpoint(

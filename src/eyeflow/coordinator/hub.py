@@ -18,6 +18,7 @@ from eyeflow.coordinator.aftercare import Aftercare
 from eyeflow.coordinator.cases import Cases
 from eyeflow.coordinator.challenges import Challenges
 from eyeflow.coordinator.deployments import Deployments, lose
+from eyeflow.coordinator.feed import Feed
 from eyeflow.coordinator.log_keeper import LogKeeper
 from eyeflow.coordinator.nodes import Nodes
 from eyeflow.coordinator.peers import Peers
@@ -81,6 +82,9 @@ class Hub:
         self.challenges = Challenges(random.randbytes)
         self.log = LogKeeper(store)
         self.requests = Requests()
+        self.feed = Feed(store)
+        self.closing = asyncio.Event()
+        """The coordinator stops: who watches hears of it."""
         self.tls: OwnTls | None = None
         """The cluster's own CA, when the coordinator serves with it."""
         self.checking_program = asyncio.Lock()
@@ -330,6 +334,7 @@ class Hub:
         while True:
             await self._changed.wait()
             self._changed.clear()
+            await self._bear(self.feed.pump())
             await self._bear(self.follow())
 
     async def leave(self) -> None:
@@ -344,7 +349,8 @@ class Hub:
             await self._bear(self.store.write(step))
 
     def close_links(self) -> None:
-        """Say goodbye to every node before the coordinator stops."""
+        """Say goodbye to every node, and to who watches, before the coordinator stops."""
+        self.closing.set()
         for link in list(self.links.values()):
             link.close("stopping", "the coordinator stops")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from urllib.parse import urlsplit
 
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.challenges import authenticate_link
+from eyeflow.coordinator.credentials import check_origin
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.problem import MEDIA_TYPE, Problem
 from eyeflow.protocol.certificates import facts
@@ -53,8 +53,11 @@ _Fetched = tuple[int, str]
 async def link_endpoint(websocket: WebSocket) -> None:
     """Serve `/api/link`: authenticate in the handshake, then run the session until either side closes."""
     hub: Hub = websocket.app.state.hub
-    refusal = _refusal(websocket)
-    node = None
+    refusal = node = None
+    try:
+        check_origin(websocket)
+    except Problem as problem:
+        refusal = problem
     if refusal is None:
         authorization = websocket.headers.get("authorization")
         node = await authenticate_link(hub.store, hub.challenges, authorization, hub.clock())
@@ -65,14 +68,6 @@ async def link_endpoint(websocket: WebSocket) -> None:
     assert node is not None
     await websocket.accept()
     await _Link(hub, websocket, node).run()
-
-
-def _refusal(websocket: WebSocket) -> Problem | None:
-    """Nodes send no Origin; a browser does, and then it must be this server's own."""
-    origin = websocket.headers.get("origin")
-    if origin is None or urlsplit(origin).netloc == websocket.headers.get("host"):
-        return None
-    return Problem("wrong_origin", f"The link was opened by a page of {origin[:200]}.")
 
 
 def _unproven(hub: Hub, websocket: WebSocket, node: str | None) -> Problem | None:

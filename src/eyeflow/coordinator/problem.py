@@ -34,6 +34,7 @@ CODES: dict[str, tuple[int, str]] = {
     "conflict": (409, "Somebody else changed the same thing at the same time"),
     "deployment_open": (409, "A deployment is under way"),
     "old_signer_list": (409, "A newer list of signers is known"),
+    "cursor_too_old": (410, "The feed does not go back so far"),
     "too_large": (413, "The body is too large"),
     "unsupported_media_type": (415, "The body is of another media type than this path takes"),
     "invalid_body": (422, "The body does not fit its schema"),
@@ -50,6 +51,7 @@ CODES: dict[str, tuple[int, str]] = {
     "unavailable_strategy": (422, "The strategy is not available"),
     "invalid_params": (422, "The parameters do not fit the program"),
     "limit_reached": (422, "A bound of the coordinator is reached"),
+    "too_many_watchers": (429, "Too many watch the changes"),
     "internal": (500, "The coordinator failed"),
     "storage": (503, "The coordinator cannot store this now"),
 }

@@ -49,6 +49,8 @@ LIMITS = Limits(connections_max=2048, per_address_max=256)
 STORE_FILE = "coordinator.sqlite"
 TOKEN_FILE = "admin-token"
 FIRST_TOKEN = "first-admin"
+GOODBYE_S = 1.0
+"""How long a stop waits for those who watch the changes to hear of it."""
 HELP_TEXT = (
     "make a CA and a certificate with `eyeflow coordinator init --name HOST`; or use --tls-cert and --tls-key, or "
     "--insecure when another layer protects the network"
@@ -333,6 +335,14 @@ class _TellingServer(Server):
             if context is not None and self.listener is not None:
                 self.listener.use_tls(context)
                 _log.info("new connections use the certificate that is valid until %s", _day(tls.server_facts()))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say why before uvicorn closes the connections without a word; see `uvicorn.Server`."""
+        self._hub.close_links()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_S):
+                await self._hub.feed.left.wait()
+        await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -37,6 +37,7 @@ from eyeflow.coordinator.shapes_rollout import (
     VERDICT,
 )
 from eyeflow.coordinator.shapes_trust import SIGNER_LIST
+from eyeflow.coordinator.store.facts import ChangeKind
 from eyeflow.coordinator.tokens import JOIN_TOKEN_S, JOIN_TOKEN_S_MAX, TOKEN_S, TOKEN_S_MAX
 from eyeflow.protocol.messages import HealthState
 from eyeflow.protocol.wire import PROGRAM_BYTES_MAX
@@ -352,6 +353,20 @@ SCHEMAS: dict[str, Shape] = {
         },
     ),
     "SignerList": SIGNER_LIST,
+    "Changes": closed(
+        "What changed, the newest of each thing; `cursor`: ask for what came after it",
+        {"cursor": COUNT, "changes": array(ref("Change"))},
+    ),
+    "Change": closed(
+        "What changed: look at it again. `subject`: the node, or the deployment by its id",
+        {
+            "number": COUNT,
+            "timeUs": TIME_US,
+            "kind": names(ChangeKind),
+            "subject": TEXT,
+            "node": {**TEXT, "description": "for `progress`: the node of the deployment; else empty"},
+        },
+    ),
     "Ca": closed("The CA of the cluster", {"ca": PEM}),
     "CertificateRequest": closed(
         "Which node asks, and for which key: see the link protocol",

@@ -70,7 +70,7 @@ def test_the_document_holds_all_that_is_served_and_what_is_open_is_known(api: An
     for route in make_app(api.hub).routes:
         assert isinstance(route, Route | WebSocketRoute)
         if isinstance(route, WebSocketRoute):
-            assert route.path == "/api/link", "its own tests are in test_security.py"
+            assert route.path in {"/api/link", "/api/changes"}, "their own tests: test_security.py, test_changes.py"
         else:
             served |= {(method, route.path) for method in (route.methods or set()) - {"HEAD"}}
     assert served == {(one.method, one.path) for one in operations()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from websockets.asyncio.client import connect
 
 from components.postgres import Server, running_server
 from eyeflow.base.errors import EyeflowError
@@ -158,6 +160,23 @@ def test_nodes_of_two_coordinators_get_one_deployment_from_either(several: Sever
                     assert (await make.ended(other.client, location))["state"] == "succeeded"
             for control in controls:
                 assert control.history == ["install overheat 1.0.0", "install overheat 2.0.0"]
+
+    run(several, scenario)
+
+
+def test_a_change_at_one_coordinator_is_told_by_the_other(several: Several, make: Any) -> None:
+    async def scenario() -> None:
+        async with several.coordinator("a") as a, several.coordinator("b") as b:
+            await several.join(a, make.control("one"))
+            cursor = (await b.client.get("/api/changes")).json()["cursor"]
+            headers = {"Authorization": f"Bearer {several.token}"}
+            url = f"{b.url.replace('http', 'ws')}/api/changes?cursor={cursor}"
+            async with connect(url, additional_headers=headers, proxy=None) as websocket, asyncio.timeout(60):
+                assert json.loads(await websocket.recv()) == {"type": "begin", "cursor": cursor}
+                reply = await a.client.put("/api/nodes/one/labels", json={"labels": {"site": "lyon"}})
+                assert reply.status_code == 200
+                message = json.loads(await websocket.recv())
+                assert (message["type"], message["changes"][0]["subject"]) == ("changes", "one")
 
     run(several, scenario)
 

@@ -1,0 +1,193 @@
+"""`/api/changes`: what changes in the cluster, as a page (GET) or as it happens (WebSocket)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from starlette.responses import JSONResponse
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from eyeflow.base.errors import EyeflowError
+from eyeflow.coordinator.api import Call, Reply
+from eyeflow.coordinator.credentials import actor_of, check_origin
+from eyeflow.coordinator.hub import Hub
+from eyeflow.coordinator.problem import MEDIA_TYPE, Problem
+from eyeflow.coordinator.queries import INTEGER_MAX, Param, Query, parse_query
+from eyeflow.coordinator.shape_words import names
+from eyeflow.coordinator.store.cluster_store import CursorTooOldError
+from eyeflow.coordinator.store.facts import Change, ChangeKind
+from eyeflow.coordinator.tokens import Role
+
+PATH = "/api/changes"
+ALIVE_S = 15.0
+"""A watcher that hears nothing for longer has lost its connection; its token is looked at as often."""
+CHECK_S = 1.0
+"""A token that was revoked hears no more after this time."""
+GATHER_S = 0.1
+"""What follows a message so soon comes with the next one: a storm of changes is told in few."""
+SEND_S = 20.0
+"""Longest wait for a watcher to take a message."""
+GOODBYE_S = 5.0
+CLOSE_APPLICATION = 4000
+"""WebSocket close code of every close that carries one of our reasons (RFC 6455 7.4.2: private use)."""
+REASON_BYTES_MAX = 120
+
+CHANGES_QUERY = (
+    Param(
+        "cursor",
+        {"type": "integer", "minimum": 0, "maximum": INTEGER_MAX, "examples": [42]},
+        "what came after it; without it, what comes from now on",
+    ),
+    Param("kind", names(ChangeKind), "what changed; again: or this", is_list=True),
+    Param(
+        "subject",
+        {"type": "string", "pattern": "^[ -~]{1,128}$", "examples": ["node-prod-01"]},
+        "the node, or the deployment by its id; again: or this one",
+        is_list=True,
+    ),
+)
+
+
+async def list_changes(hub: Hub, call: Call) -> Reply:
+    """Return what changed after a cursor; over a WebSocket, what changes from then on."""
+    cursor = call.query.get("cursor")
+    if cursor is None:
+        return Reply(200, {"cursor": await hub.feed.newest(), "changes": []})
+    try:
+        found = await hub.feed.after(cursor)
+    except CursorTooOldError as error:
+        detail = f"The feed does not hold all that follows {cursor} any more."
+        raise Problem("cursor_too_old", detail, f"read the state again, then ask from {error.newest}") from error
+    return Reply(200, _message(found, cursor, call.query))
+
+
+async def watch_changes(websocket: WebSocket) -> None:
+    """Serve the WebSocket: authenticate in the handshake, then tell what changes until either side closes."""
+    hub: Hub = websocket.app.state.hub
+    try:
+        check_origin(websocket)
+        actor = await actor_of(hub.tokens, websocket.headers, Role.READ)
+        query = parse_query(CHANGES_QUERY, websocket.query_params.multi_items())
+        with hub.feed.watching(actor.token_id):
+            await hub.feed.pump()
+            cursor = query.get("cursor", await hub.feed.newest())
+            await websocket.accept()
+            await _Watcher(hub, websocket, cursor, query).run()
+    except (Problem, EyeflowError) as error:
+        if websocket.application_state is WebSocketState.CONNECTING:
+            refusal = error if isinstance(error, Problem) else Problem("storage", error.brief, error.next_step)
+            body = JSONResponse(refusal.body(), refusal.status, media_type=MEDIA_TYPE)
+            await websocket.send_denial_response(body)
+
+
+class _End(Exception):  # noqa: N818
+    """The connection ends, with a code and a reason for the other side."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class _Watcher:
+    """One open WebSocket."""
+
+    def __init__(self, hub: Hub, websocket: WebSocket, cursor: int, query: Query) -> None:
+        self._hub, self._websocket, self._cursor, self._query = hub, websocket, cursor, query
+        self._checked_s = self._sent_s = asyncio.get_running_loop().time()
+
+    async def run(self) -> None:
+        tasks: list[asyncio.Task[Any]] = [asyncio.create_task(self._tell()), asyncio.create_task(self._listen())]
+        tasks.append(asyncio.create_task(self._hub.closing.wait()))
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if tasks[2].done():
+                await self._say_goodbye("stopping", "the coordinator stops")
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _listen(self) -> None:
+        """Return when the other side goes. It has nothing to say."""
+        message = await self._websocket.receive()
+        if message["type"] != "websocket.disconnect":
+            await self._say_goodbye("protocol", "nothing is to be sent here")
+
+    async def _tell(self) -> None:
+        try:
+            await self._send({"type": "begin", "cursor": self._cursor})
+            while True:
+                await self._hub.feed.wait(self._cursor, ALIVE_S)
+                await self._check()
+                await self._send_news()
+                await asyncio.sleep(GATHER_S)
+        except _End as end:
+            await self._say_goodbye(end.code, str(end))
+        except EyeflowError as error:
+            await self._say_goodbye("storage", error.brief)
+        except (WebSocketDisconnect, RuntimeError):
+            return
+
+    async def _check(self) -> None:
+        """The token may have been revoked or have expired since."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._checked_s < CHECK_S:
+            return
+        self._checked_s = now_s
+        try:
+            await actor_of(self._hub.tokens, self._websocket.headers, Role.READ)
+        except Problem as problem:
+            raise _End(problem.code, problem.detail) from problem
+
+    async def _send_news(self) -> None:
+        try:
+            found = await self._hub.feed.after(self._cursor)
+        except CursorTooOldError as error:
+            self._cursor = error.newest
+            await self._send({"type": "reset", "cursor": self._cursor})
+            return
+        message = _message(found, self._cursor, self._query)
+        self._cursor = message["cursor"]
+        if message["changes"]:
+            await self._send({"type": "changes", **message})
+        elif asyncio.get_running_loop().time() - self._sent_s >= ALIVE_S:
+            await self._send({"type": "alive", "cursor": self._cursor})
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        try:
+            async with asyncio.timeout(SEND_S):
+                await self._websocket.send_text(json.dumps(message, separators=(",", ":")))
+        except TimeoutError as error:
+            raise _End("too_slow", "messages are taken too slowly") from error
+        self._sent_s = asyncio.get_running_loop().time()
+
+    async def _say_goodbye(self, code: str, reason: str) -> None:
+        if self._websocket.application_state is not WebSocketState.CONNECTED:
+            return
+        text = f"{code}: {reason}".encode()[:REASON_BYTES_MAX].decode("utf-8", "ignore")
+        try:
+            async with asyncio.timeout(GOODBYE_S):
+                await self._websocket.close(CLOSE_APPLICATION, text)
+        except (TimeoutError, WebSocketDisconnect, RuntimeError):
+            return
+
+
+def _message(found: Sequence[Change], cursor: int, query: Query) -> dict[str, Any]:
+    """Return the newest change of each thing that a query asks for, and the cursor behind all of them."""
+    kinds: Collection[str] = query.get("kind", ())
+    subjects: Collection[str] = query.get("subject", ())
+    newest = {
+        (one.kind, one.subject, one.node): one
+        for one in found
+        if (not kinds or one.kind.value in kinds) and (not subjects or one.subject in subjects)
+    }
+    shown = sorted(newest.values(), key=lambda one: one.number)
+    return {"cursor": found[-1].number if found else cursor, "changes": [_change_view(one) for one in shown]}
+
+
+def _change_view(one: Change) -> dict[str, Any]:
+    node = one.node if one.kind is ChangeKind.PROGRESS else ""
+    return {"number": one.number, "timeUs": one.time_us, "kind": one.kind.value, "subject": one.subject, "node": node}

@@ -1,0 +1,99 @@
+"""News of a deployment: a hint to look that comes at once, and nothing is lost without it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.http11 import Request, Response
+
+from eyeflow.client.news import AGAIN_S, News
+
+Told = Callable[[ServerConnection], Awaitable[None]]
+
+
+class Served:
+    """A server on the event loop of the client: it runs while the client waits."""
+
+    def __init__(self, told: Told, refuses: HTTPStatus | None = None) -> None:
+        self.runner = asyncio.Runner()
+        self.asked: list[Request] = []
+
+        def refuse(websocket: ServerConnection, request: Request) -> Response | None:
+            self.asked.append(request)
+            return websocket.respond(refuses, "no") if refuses is not None else None
+
+        self.server = self.runner.run(self._started(told, refuse))
+        self.url = f"http://127.0.0.1:{self.server.sockets[0].getsockname()[1]}"
+        self.now_s = 0.0
+        self.news = News(self.url, {"Authorization": "Bearer t"}, True, "d-1", self.runner.run, lambda: self.now_s)
+
+    async def _started(self, told: Told, refuse: Any) -> Any:
+        return await serve(told, "127.0.0.1", 0, process_request=refuse)
+
+    def close(self) -> None:
+        self.news.close()
+
+        async def end() -> None:
+            self.server.close()
+            await self.server.wait_closed()
+
+        self.runner.run(end())
+        self.runner.close()
+
+
+async def tells_one(websocket: ServerConnection) -> None:
+    await websocket.send(json.dumps({"type": "begin", "cursor": 1}))
+    await websocket.wait_closed()
+
+
+async def hangs_up(websocket: ServerConnection) -> None:
+    return None
+
+
+def test_it_returns_at_once_with_news_and_else_after_its_time() -> None:
+    served = Served(tells_one)
+    began_s = time.monotonic()
+    assert served.news.wait(600)
+    assert served.news.wait(0.01), "nothing came, but the connection stands: no other pause is needed"
+    assert time.monotonic() - began_s < 300
+    request = served.asked[0]
+    assert request.path == "/api/changes?subject=d-1" and request.headers["Authorization"] == "Bearer t"
+    assert len(served.asked) == 1
+    served.close()
+
+
+def test_a_broken_connection_is_tried_again_after_a_while() -> None:
+    served = Served(hangs_up)
+    assert not served.news.wait(600), "the caller pauses by itself"
+    assert not served.news.wait(600) and len(served.asked) == 1
+    served.now_s = AGAIN_S
+    assert not served.news.wait(600) and len(served.asked) == 2
+    served.close()
+
+
+@pytest.mark.parametrize("status", [HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS])
+def test_a_coordinator_that_tells_no_news_is_not_asked_again(status: HTTPStatus) -> None:
+    served = Served(tells_one, status)
+    for _ in range(3):
+        served.now_s += 2 * AGAIN_S
+        assert not served.news.wait(600)
+    assert len(served.asked) == 1
+    served.close()
+
+
+def test_nobody_there_is_no_error() -> None:
+    served = Served(tells_one)
+    url = served.url
+    served.close()
+    runner = asyncio.Runner()
+    news = News(url, {}, True, "d-1", runner.run)
+    assert not news.wait(600)
+    news.close()
+    runner.close()
