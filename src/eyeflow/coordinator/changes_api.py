@@ -16,10 +16,11 @@ from eyeflow.coordinator.credentials import actor_of, check_origin
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.problem import MEDIA_TYPE, Problem
 from eyeflow.coordinator.queries import INTEGER_MAX, Param, Query, parse_query
+from eyeflow.coordinator.scopes import guarded
 from eyeflow.coordinator.shape_words import names
-from eyeflow.coordinator.store.cluster_store import CursorTooOldError
+from eyeflow.coordinator.store.cluster_store import CursorTooOldError, Reading
 from eyeflow.coordinator.store.facts import Change, ChangeKind
-from eyeflow.coordinator.tokens import Role
+from eyeflow.coordinator.tokens import Actor, Role
 
 PATH = "/api/changes"
 ALIVE_S = 15.0
@@ -61,7 +62,7 @@ async def list_changes(hub: Hub, call: Call) -> Reply:
     except CursorTooOldError as error:
         detail = f"The feed does not hold all that follows {cursor} any more."
         raise Problem("cursor_too_old", detail, f"read the state again, then ask from {error.newest}") from error
-    return Reply(200, _message(found, cursor, call.query))
+    return Reply(200, _message(found, await _there(hub, call.actor, found), cursor, call.query))
 
 
 async def watch_changes(websocket: WebSocket) -> None:
@@ -75,7 +76,7 @@ async def watch_changes(websocket: WebSocket) -> None:
             await hub.feed.pump()
             cursor = query.get("cursor", await hub.feed.newest())
             await websocket.accept()
-            await _Watcher(hub, websocket, cursor, query).run()
+            await _Watcher(hub, websocket, cursor, query, actor).run()
     except (Problem, EyeflowError) as error:
         if websocket.application_state is WebSocketState.CONNECTING:
             refusal = error if isinstance(error, Problem) else Problem("storage", error.brief, error.next_step)
@@ -94,8 +95,9 @@ class _End(Exception):  # noqa: N818
 class _Watcher:
     """One open WebSocket."""
 
-    def __init__(self, hub: Hub, websocket: WebSocket, cursor: int, query: Query) -> None:
+    def __init__(self, hub: Hub, websocket: WebSocket, cursor: int, query: Query, actor: Actor) -> None:
         self._hub, self._websocket, self._cursor, self._query = hub, websocket, cursor, query
+        self._actor = actor
         self._checked_s = self._sent_s = asyncio.get_running_loop().time()
 
     async def run(self) -> None:
@@ -138,7 +140,7 @@ class _Watcher:
             return
         self._checked_s = now_s
         try:
-            await actor_of(self._hub.tokens, self._websocket.headers, Role.READ)
+            self._actor = await actor_of(self._hub.tokens, self._websocket.headers, Role.READ)
         except Problem as problem:
             raise _End(problem.code, problem.detail) from problem
 
@@ -149,7 +151,7 @@ class _Watcher:
             self._cursor = error.newest
             await self._send({"type": "reset", "cursor": self._cursor})
             return
-        message = _message(found, self._cursor, self._query)
+        message = _message(found, await _there(self._hub, self._actor, found), self._cursor, self._query)
         self._cursor = message["cursor"]
         if message["changes"]:
             await self._send({"type": "changes", **message})
@@ -175,13 +177,27 @@ class _Watcher:
             return
 
 
-def _message(found: Sequence[Change], cursor: int, query: Query) -> dict[str, Any]:
-    """Return the newest change of each thing that a query asks for, and the cursor behind all of them."""
+async def _there(hub: Hub, actor: Actor, found: Sequence[Change]) -> Sequence[Change]:
+    """Return the changes of what is there for an actor. Asked each time: nodes get other labels."""
+    if not actor.labels or not found:
+        return found
+    seen = await guarded(hub, actor, "GET", PATH, {})
+
+    def is_there(reading: Reading, one: Change) -> bool:
+        if one.kind in (ChangeKind.DEPLOYMENT, ChangeKind.PROGRESS):
+            return reading.deployment(one.subject) is not None
+        return reading.node(one.subject) is not None
+
+    return await seen.store.read(lambda reading: [one for one in found if is_there(reading, one)])
+
+
+def _message(found: Sequence[Change], told: Sequence[Change], cursor: int, query: Query) -> dict[str, Any]:
+    """Return the newest change of each thing of those `told` that a query asks for, and the cursor behind `found`."""
     kinds: Collection[str] = query.get("kind", ())
     subjects: Collection[str] = query.get("subject", ())
     newest = {
         (one.kind, one.subject, one.node): one
-        for one in found
+        for one in told
         if (not kinds or one.kind.value in kinds) and (not subjects or one.subject in subjects)
     }
     shown = sorted(newest.values(), key=lambda one: one.number)

@@ -55,6 +55,7 @@ OPEN = frozenset(
         ("POST", "/api/deployments/plan"),
         ("GET", "/api/deployments/{id}"),
         ("GET", "/api/deployments/{id}/nodes"),
+        ("GET", "/api/changes"),
         *(
             ("POST", f"/api/deployments/{{id}}/{verb}")
             for verb in ("cancel", "pause", "resume", "promote", "approve", "rollback", "retry")
