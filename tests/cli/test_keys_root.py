@@ -131,6 +131,9 @@ def test_a_stolen_coordinator_cannot_lower_the_number_of_signers(
         refused = eyeflow("deploy", bad, "--nodes", "node-b", "--sign", "anna")
         assert refused.code == 1 and "and 2 must" in refused.out + refused.err, refused.out + refused.err
         assert cluster.rule("node-b", "bad").get("executions", 0) == 0
+        said = eyeflow("node", "status", "--config", cluster.config("node-b")).out
+        assert "signers: 2 trusted keys, list 2 of the root until 20" in said, said
+        assert "signers:" not in eyeflow("node", "status", "--config", cluster.config("node-a")).out
         assert cluster.stop("node-b") == 0
         cluster.node("node-b", "--trust-root-keys", root)
         until(lambda: cluster.executions("node-b") > 0, "what both signed runs after a start")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.cli.console import JsonFlag, colored, counted, note, paint, say, say_json, table
+from eyeflow.cli.console import JsonFlag, colored, counted, iso_time, note, paint, say, say_json, table
 from eyeflow.cli.files import usage_error, write_bytes
 from eyeflow.cli.interrupts import EndsAtOnce
 from eyeflow.cli.logs import LogFormat, set_up_log
@@ -173,6 +173,7 @@ def status(context: typer.Context, config: ConfigOption = None, json_: JsonFlag 
     say(f"{paint(facts['node'], '1', sys.stdout)}  up {facts['uptime']}  epoch {facts['epoch']}")
     name = f"coordinator {coordinator['url']}".rstrip()
     say(f"{name}: {colored(coordinator['state'])}  {coordinator['detail']}".rstrip())
+    _say_trust(facts["trust"])
     audit, store = facts["audit"], facts["store"]
     say(f"audit: {counted(audit['lastSeq'], 'record')}; store: {store['sizeBytes'] / 1e6:.1f} MB, {store['state']}")
     _say_rules(facts["rules"])
@@ -182,6 +183,20 @@ def status(context: typer.Context, config: ConfigOption = None, json_: JsonFlag 
             counters = ", ".join(f"{name} {value}" for name, value in port["counters"].items() if value)
             told = "".join(f"  {text}" for text in (port["detail"], counters) if text)
             say(f"{kind[:-1]} {port['name']}: {colored(port['state'])}{told}")
+
+
+def _say_trust(trust: dict[str, Any]) -> None:
+    """Only of a node with a root: its list must be signed again in time."""
+    if not trust["roots"]:
+        return
+    if not trust["listVersion"]:
+        say("signers: no list of a root came yet, so no program of the cluster runs here")
+        return
+    until = f"until {iso_time(trust['listExpiresUs'])[:10]}" if trust["listExpiresUs"] else "for ever"
+    problem = f"  {trust['problem']}" if trust["problem"] else ""
+    say(
+        f"signers: {counted(trust['signers'], 'trusted key')}, list {trust['listVersion']} of the root {until}{problem}"
+    )
 
 
 def _say_rules(rules: list[dict[str, Any]]) -> None:

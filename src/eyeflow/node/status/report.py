@@ -21,6 +21,7 @@ from eyeflow.node.run_key import RunKey, previous
 from eyeflow.node.store.types import RejectedRow
 from eyeflow.node.store.writer import Writer
 from eyeflow.protocol.messages import Trial
+from eyeflow.protocol.signer_list import RootTrust
 
 
 class Reported(Protocol):
@@ -35,6 +36,7 @@ class Reported(Protocol):
     engine: Engine
     installer: Installer
     revocation: Revocation
+    roots: RootTrust
 
     @property
     def writer(self) -> Writer:
@@ -76,6 +78,7 @@ def node_status(node: Reported) -> dict[str, object]:
         "time_us": now_us,
         "uptime": format_duration((node.clock.steady_us() - node.started_steady_us) // 1_000_000 * 1_000_000),
         "coordinator": _coordinator(node),
+        "trust": _trust(node),
         "rules": [_program(node, held) for held in node.held()],
         "taken_back": [_taken_back(failed) for failed in node.installer.table.taken_back],
         "sources": [_port(name, source.status) for name, source in sorted(node.world.sources.items())],
@@ -92,6 +95,19 @@ def _coordinator(node: Reported) -> dict[str, object]:
     if node.link is None:
         return {"url": "", "state": "none", "detail": ""}
     return {"url": node.link.url, "state": node.link.status.state, "detail": node.link.status.detail}
+
+
+def _trust(node: Reported) -> dict[str, object]:
+    trust, newest = node.installer.trust, node.roots.newest
+    return {
+        "signers": len(trust.keys),
+        "signers_min": trust.least,
+        "thresholds": len(trust.thresholds),
+        "roots": len(node.roots.roots),
+        "list_version": newest.version if newest is not None else 0,
+        "list_expires_us": newest.expires_us if newest is not None else 0,
+        "problem": node.roots.refusal(node.clock.now_us()),
+    }
 
 
 def _program(node: Reported, held: HeldProgram) -> dict[str, object]:

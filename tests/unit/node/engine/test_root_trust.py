@@ -34,6 +34,12 @@ async def install(sim: NodeSim, name: str, key: bytes) -> InstallResult | str:
         return error.code
 
 
+def shown(sim: NodeSim, *names: str) -> tuple[object, ...]:
+    trust = sim.node.status()["trust"]
+    assert isinstance(trust, dict)
+    return tuple(trust[name] for name in names)
+
+
 def is_in(result: InstallResult | str) -> bool:
     return isinstance(result, InstallResult) and result.outcome is InstallOutcome.INSTALLED
 
@@ -69,13 +75,21 @@ def test_an_expired_list_lets_nothing_new_in_and_stops_nothing(tmp_path: Path) -
     async def test() -> None:
         sim = await NodeSim.started(tmp_path, root_keys=[ROOT.public_key])
         sim.node.trust(BOTH)
+        assert shown(sim, "roots", "list_version", "signers") == (1, 0, 1), "the key of its configuration"
         sim.node.take_signer_list(signers(1, sim.clock.now_us() + 10_000_000))
+        assert shown(sim, "list_version", "list_expires_us", "signers", "problem") == (
+            1,
+            sim.clock.now_us() + 10_000_000,
+            2,
+            "",
+        )
         assert is_in(await install(sim, "annas", ANNA))
         await sim.advance(11_000_000)
         result = await install(sim, "late", ANNA)
         assert isinstance(result, InstallResult) and result.code == "signers_expired", result
         staged = await sim.node.stage(program(rule("annas"), ANNA), {}, "d", 2)
         assert staged.code == "signers_expired"
+        assert "has expired" in str(shown(sim, "problem")[0])
         before = sim.rule("annas")["executions"]
         await sim.advance(5_000_000)
         assert sim.rule("annas")["executions"] > before  # type: ignore[operator]
