@@ -114,9 +114,8 @@ def test_a_stolen_coordinator_cannot_lower_the_number_of_signers(
 
         pair = tmp_path / "pair.eye"
         pair.write_text(ticker.read_text().replace("rule ticker", "rule pair"))
-        assert eyeflow("deploy", pair, "--nodes", "node-b", "--sign", "anna").code == 1
-        both = eyeflow("deploy", pair, "--nodes", "node-b", "--sign", "ben")
-        assert both.code == 0, "their signatures came together: " + both.err
+        codes = [eyeflow("deploy", pair, "--nodes", "node-b", "--sign", who).code for who in ("anna", "ben")]
+        assert codes == [1, 0], "their signatures came together"
 
         # The thief has the coordinator and anna's key. He puts the old list back, which asks for one signer.
         assert cluster.stop("coordinator") == 0
@@ -133,7 +132,6 @@ def test_a_stolen_coordinator_cannot_lower_the_number_of_signers(
         assert cluster.rule("node-b", "bad").get("executions", 0) == 0
         said = eyeflow("node", "status", "--config", cluster.config("node-b")).out
         assert "signers: 2 trusted keys, list 2 of the root until 20" in said, said
-        assert "signers:" not in eyeflow("node", "status", "--config", cluster.config("node-a")).out
         assert cluster.stop("node-b") == 0
         cluster.node("node-b", "--trust-root-keys", root)
         until(lambda: cluster.executions("node-b") > 0, "what both signed runs after a start")
