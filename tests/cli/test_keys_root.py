@@ -60,12 +60,9 @@ def test_a_stolen_coordinator_runs_nothing_that_the_root_does_not_allow(
         eyeflow("keys", "root", "new", "his")
         forged = tmp_path / "forged.json"
         assert eyeflow("keys", "root", "sign", forged, "--signer", thief, "--key", "his").code == 0
-        store = home / ".local" / "share" / "eyeflow" / "coordinator" / "coordinator.sqlite"
         for text, words in ((files[0].read_bytes(), "older than version 2"), (forged.read_bytes(), "does not know")):
             assert cluster.stop("coordinator") == 0
-            with sqlite3.connect(store) as db:
-                assert db.execute("UPDATE meta SET value = ? WHERE key = 'signer_list'", (text,)).rowcount == 1
-            db.close()
+            put_in_store(home, text)
             cluster.coordinator(int(url.rsplit(":", 1)[1]))
             until(lambda words=words: words in logs[2].read_text(), words)  # type: ignore[misc]
         assert cluster.stop("node-b") == 0
@@ -76,6 +73,14 @@ def test_a_stolen_coordinator_runs_nothing_that_the_root_does_not_allow(
         assert "bad" not in json.dumps(cluster.status("node-b")["rules"]) or not cluster.rule("node-b", "bad").get(
             "executions"
         )  # type: ignore[index]
+
+
+def put_in_store(home: Path, signers: bytes) -> None:
+    """Put another list of signers in the place of the coordinator's."""
+    db = sqlite3.connect(home / ".local" / "share" / "eyeflow" / "coordinator" / "coordinator.sqlite")
+    with db:
+        assert db.execute("UPDATE meta SET value = ? WHERE key = 'signer_list'", (signers,)).rowcount == 1
+    db.close()
 
 
 def test_a_stolen_coordinator_cannot_lower_the_number_of_signers(
@@ -119,11 +124,7 @@ def test_a_stolen_coordinator_cannot_lower_the_number_of_signers(
 
         # The thief has the coordinator and anna's key. He puts the old list back, which asks for one signer.
         assert cluster.stop("coordinator") == 0
-        store = home / ".local" / "share" / "eyeflow" / "coordinator" / "coordinator.sqlite"
-        with sqlite3.connect(store) as db:
-            changed = db.execute("UPDATE meta SET value = ? WHERE key = 'signer_list'", (lists[0].read_bytes(),))
-            assert changed.rowcount == 1
-        db.close()
+        put_in_store(home, lists[0].read_bytes())
         cluster.coordinator(int(url.rsplit(":", 1)[1]))
         control = eyeflow("deploy", bad, "--nodes", "node-a", "--sign", "anna")
         assert control.code == 0, control.out + control.err
