@@ -72,3 +72,53 @@ def flood(port: int, count: int, first: bytes = SILENT, source: str = "127.0.0.1
         yield made
     finally:
         made.stop()
+
+
+class Asking:
+    """Strangers who ask the same on `count` connections, again and again; `answers` counts what came, by status."""
+
+    def __init__(self, port: int, count: int, request: bytes) -> None:
+        self._port, self._count, self._request = port, count, request
+        self._over = threading.Event()
+        self.answers: dict[bytes, int] = {}
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with selectors.DefaultSelector() as opened:
+            for _ in range(self._count):
+                self._ask(opened)
+            while not self._over.is_set():
+                for key, _ in opened.select(0.02):
+                    one = key.fileobj
+                    assert isinstance(one, socket.socket)
+                    self._hear(one)
+                    opened.unregister(one)
+                    one.close()
+                    self._ask(opened)
+            for key in list(opened.get_map().values()):
+                key.fileobj.close()  # type: ignore[union-attr]
+
+    def _ask(self, opened: selectors.BaseSelector) -> None:
+        with contextlib.suppress(OSError):
+            one = socket.create_connection(("127.0.0.1", self._port), 5)
+            one.sendall(self._request)
+            opened.register(one, selectors.EVENT_READ)
+
+    def _hear(self, one: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            status = one.recv(4096)[9:12]
+            self.answers[status] = self.answers.get(status, 0) + 1
+
+
+@contextlib.contextmanager
+def asking(port: int, count: int, request: bytes) -> Iterator[Asking]:
+    made = Asking(port, count, request)
+    try:
+        yield made
+    finally:
+        made.stop()

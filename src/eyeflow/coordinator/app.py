@@ -111,7 +111,7 @@ async def _body(endpoint: Endpoint, request: Request) -> object:
     """Return the checked body. A path that takes none ignores none: it is read and bounded all the same."""
     try:
         async with asyncio.timeout(BODY_S):
-            data = await _read(request, endpoint.size_bytes_max)
+            data = await _read(request, endpoint.body_bytes_max)
     except TimeoutError as error:
         raise Problem("too_slow", f"The body did not come within {BODY_S:g} s.") from error
     if not endpoint.body:

@@ -12,6 +12,8 @@ from eyeflow.protocol.wire import PROGRAM_BYTES_MAX
 
 JSON_BYTES_MAX = 256 * 1024
 """Largest JSON body."""
+OPEN_BYTES_MAX = 16 * 1024
+"""Largest body on a path that asks for no token: strangers must not make the coordinator read more."""
 PROGRAM_MEDIA_TYPE = "application/octet-stream"
 
 DEPLOY_SET_BYTES_MAX = 4 * 1024 * 1024
@@ -58,6 +60,11 @@ class Endpoint:
     size_bytes_max: int = JSON_BYTES_MAX
     query: tuple[Param, ...] = ()
     has_key: bool = False
+
+    @property
+    def body_bytes_max(self) -> int:
+        """The largest body that is read."""
+        return self.size_bytes_max if self.role is not None else min(self.size_bytes_max, OPEN_BYTES_MAX)
 
     @property
     def summary(self) -> str:

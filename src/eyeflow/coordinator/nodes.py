@@ -22,7 +22,7 @@ from eyeflow.coordinator.room import check_room
 from eyeflow.coordinator.standings import Standings
 from eyeflow.coordinator.store.cluster_store import ClusterStore, Writing
 from eyeflow.coordinator.store.facts import EvidenceRow, Kept, LogEntry, NodeRecord
-from eyeflow.coordinator.tokens import NEW_JOIN_TOKEN, NODE_ACTOR, use_join_token
+from eyeflow.coordinator.tokens import NEW_JOIN_TOKEN, NODE_ACTOR, check_join_token, use_join_token
 from eyeflow.protocol.identity import verifies
 from eyeflow.protocol.messages import Evidence, Head, Status, join_bytes
 from eyeflow.protocol.node_facts import facts_in
@@ -54,6 +54,8 @@ class Nodes:
         """
         if not verifies(public_key, join_bytes(self._store.coordinator_id, name, public_key), signature):
             raise Problem("bad_signature", "The signature does not prove that the node holds its key.")
+        # Before anything waits for the disk: whoever has no token must not make others wait.
+        await self._store.read(lambda reading: check_join_token(reading, token, name, now_us))
 
         def step(writing: Writing) -> bool:
             is_fresh = use_join_token(writing, token, name, now_us)

@@ -17,7 +17,7 @@ from eyeflow.base.clock import NowUs
 from eyeflow.coordinator.choosing import check_labels
 from eyeflow.coordinator.problem import FieldError, Problem
 from eyeflow.coordinator.room import check_room
-from eyeflow.coordinator.store.cluster_store import ClusterStore, Writing
+from eyeflow.coordinator.store.cluster_store import ClusterStore, Reading, Writing
 from eyeflow.coordinator.store.facts import ApiToken, JoinToken, Kept, LogEntry
 from eyeflow.coordinator.store.lists import Page, TokensAsked
 
@@ -229,18 +229,24 @@ class Tokens:
 
 
 def use_join_token(writing: Writing, token: str, node: str, now_us: int) -> bool:
-    """Use up a join token for `node`; raises Problem 401 when it is unknown, expired or used by another node.
+    """Use up a join token for `node`; raises Problem 401 as `check_join_token`.
 
     Returns False when this node has used it before: its first answer may have been lost.
     """
+    known = check_join_token(writing, token, node, now_us)
+    writing.use_join_token(known.id, node, now_us)
+    return not known.used_us
+
+
+def check_join_token(reading: Reading, token: str, node: str, now_us: int) -> JoinToken:
+    """Return a join token that `node` may use; raises Problem 401 when it is unknown, expired or used by another."""
     match = _JOIN.fullmatch(token)
-    known = writing.join_token(match[1]) if match is not None else None
+    known = reading.join_token(match[1]) if match is not None else None
     expected = known.hash if known is not None else bytes(32)
     same = hmac.compare_digest(expected, _hash(match[2] if match is not None else ""))
     if known is None or not same or now_us >= known.expires_us or (known.used_us and known.used_by != node):
         raise Problem("bad_join_token", "The join token is unknown, used or expired.", NEW_JOIN_TOKEN)
-    writing.use_join_token(known.id, node, now_us)
-    return not known.used_us
+    return known
 
 
 def _admins(tokens: Iterable[ApiToken], now_us: int) -> set[str]:

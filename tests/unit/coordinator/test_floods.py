@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import resource
 import socket
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from components.flood import flood
+from components.flood import asking, flood
 from components.waiting import HANG_S, wait_until
 from eyeflow.client.profile import ClientProfile
 from eyeflow.client.rest import CoordinatorClient
@@ -130,6 +131,58 @@ def test_a_flood_of_challenges_keeps_no_node_out(tmp_path: Path) -> None:
 
 def test_control_challenges_that_are_remembered_are_pushed_out(tmp_path: Path) -> None:
     assert linked_in_a_flood_of_challenges(tmp_path, "remembers") < NODES
+
+
+def request(method: str, path: str, body: object = None, **headers: str) -> bytes:
+    data = b"" if body is None else json.dumps(body).encode()
+    given = {"Host": "x", "Content-Length": str(len(data)), "Content-Type": "application/json"} | {
+        name.replace("_", "-"): value for name, value in headers.items()
+    }
+    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in given.items())]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + data
+
+
+def join_of_a_stranger(coordinator_id: str) -> bytes:
+    """All of it is right but the token."""
+    key = Identity.generate()
+    proof = key.sign(join_bytes(coordinator_id, "stranger", key.public_key)).hex()
+    token = f"efj_{'0' * 12}_{'0' * 64}_{coordinator_id[:16]}"
+    body = {"token": token, "node": "stranger", "publicKey": key.public_key.hex(), "signature": proof}
+    return request("POST", "/api/nodes/join", body)
+
+
+def proof_of_a_stranger(_: str) -> bytes:
+    proof = f'EyeflowLink node="node-0", nonce="{"0" * 64}", signature="{base64.b64encode(bytes(64)).decode()}"'
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec_WebSocket_Version": "13"}
+    key = base64.b64encode(bytes(16)).decode()
+    return request("GET", "/api/link", Authorization=proof, Sec_WebSocket_Key=key, **upgrade)
+
+
+FALSE = {
+    "join tokens": join_of_a_stranger,
+    "API tokens": lambda _: request("GET", "/api/status", Authorization=f"Bearer eft_{'0' * 12}_{'0' * 64}"),
+    "proofs of links": proof_of_a_stranger,
+}
+
+
+@pytest.mark.parametrize("kind", FALSE)
+def test_a_flood_of_false_credentials_crowds_out_nobody(tmp_path: Path, kind: str) -> None:
+    with coordinator(tmp_path) as url:
+        nodes = nodes_of(url, tmp_path)
+        token = ClientProfile.load(tmp_path / "client.toml", {}).token
+        attack = FALSE[kind](nodes[0].coordinator_id)
+        with asking(port_of(url), 50, attack) as strangers, CoordinatorClient(url, token) as client:
+            wait_until(lambda: strangers.answers.get(b"401", 0) > 100, "they are heard, and refused")
+            for node in nodes:
+                node.challenge()
+            with contextlib.ExitStack() as opened:
+                assert all(node.links(opened) for node in nodes)
+                assert client.create_token("ci", "deploy")["role"] == "deploy"
+                assert client.status()["connected"] == NODES
+            before = strangers.answers[b"401"]
+            wait_until(lambda: strangers.answers[b"401"] > before, "it went on all the time")
+        assert strangers.answers.keys() == {b"401"}
+    assert (tmp_path / "log").read_text().count("\n") < LOG_LINES_MAX
 
 
 @pytest.mark.parametrize("first", [b"", HEAD], ids=["silent", "half a head"])

@@ -23,7 +23,7 @@ from eyeflow.coordinator import app as app_module
 from eyeflow.coordinator import link as link_module
 from eyeflow.coordinator import tokens
 from eyeflow.coordinator.challenges import CHALLENGE_S, Challenges
-from eyeflow.coordinator.endpoints import JSON_BYTES_MAX
+from eyeflow.coordinator.endpoints import ENDPOINTS, JSON_BYTES_MAX, OPEN_BYTES_MAX, Endpoint
 from eyeflow.coordinator.intake import check_program
 from eyeflow.coordinator.link import OUTBOX_MAX, _Link
 from eyeflow.protocol.identity import Identity
@@ -209,6 +209,15 @@ def test_a_program_with_any_changed_byte_is_refused(api: Any, make: Any) -> None
     for length in range(0, len(good), 11):
         problem(api.upload(good[:length]), 422, "invalid_program")
     problem(api.upload(good + b"\0"), 422, "invalid_program")
+
+
+@pytest.mark.parametrize("endpoint", [one for one in ENDPOINTS if one.role is None], ids=lambda one: one.path)
+def test_a_stranger_sends_no_large_body(api: Any, endpoint: Endpoint) -> None:
+    """It is not read to its end: the control is a path that asks for a token first, and then reads more."""
+    body, headers = b'"' + b"x" * OPEN_BYTES_MAX + b'"', {"Content-Type": "application/json"}
+    reply = api.client.request(endpoint.method, endpoint.path, content=body, headers=headers)
+    assert (reply.status_code, reply.json()["code"]) == (413, "too_large")
+    assert api.ask("POST", "/api/policy/check", content=body, headers=headers).status_code == 422
 
 
 def test_bodies_are_bounded(api: Any) -> None:
