@@ -305,7 +305,8 @@ def _strings(tree: ast.AST) -> list[str]:
 def _is_named(statement: ast.AST, names: Sequence[str]) -> bool:
     if not isinstance(statement, ast.Assign):
         return False
-    return all(isinstance(target, ast.Name) and target.id in names for target in statement.targets)
+    targets = [one for target in statement.targets for one in getattr(target, "elts", [target])]
+    return all(isinstance(target, ast.Name) and target.id in names for target in targets)
 
 
 def _differs_in_text(before: ast.Call, after: ast.AST, text: Sequence[str]) -> bool:

@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.failing_disk import registered_disk
 from eyeflow.base.errors import ExitCode
+from eyeflow.base.reasons import why
 from eyeflow.node.store.file import (
     DISK_RESERVE_BYTES,
     PAGE_BYTES,
@@ -21,7 +23,9 @@ from eyeflow.node.store.file import (
     SIZE_BYTES_MIN,
     WAL_BYTES_MAX,
     WAL_BYTES_MIN,
+    FrozenFile,
     StoreFile,
+    _make_file,
     storage_error,
 )
 from eyeflow.node.store.types import BufferFull, StorageError, StoreDamaged
@@ -55,8 +59,7 @@ def test_each_error_of_the_disk_has_its_word_and_its_way_out(
     assert (said.code, said.full, said.exit_code) == (code, code == "disk_full", ExitCode.ENVIRONMENT)
     assert isinstance(said, StoreDamaged) is (code == "store_damaged")
     assert says in said.message and said.cause and said.next_step
-    if code != "store_damaged":
-        assert said.cause.startswith(str(tmp_path / "node.db")), "which file"
+    assert said.cause == (why(error) if code == "store_damaged" else f"{tmp_path / 'node.db'}: {why(error)}")
 
 
 def test_an_error_on_a_disk_that_is_mounted_read_only_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,9 +86,14 @@ def test_a_damaged_store_is_named_with_what_belongs_to_it(tmp_path: Path) -> Non
 
 
 def test_a_full_buffer_says_whether_the_setting_or_the_disk_bounds_it() -> None:
-    for bound, named in ((100, "max_buffer_size_mb"), (101, "max_buffer_size_mb"), (99, "Free space")):
+    for bound, named in (
+        (100, "Raise [offline] max_buffer_size_mb"),
+        (101, "Raise [offline] max_buffer_size_mb"),
+        (99, "Free space on this disk"),
+    ):
         said = BufferFull(bound, 100)
-        assert named in said.next_step and "drop-oldest" in said.next_step and str(bound) in said.cause
+        assert said.message == "the node's buffer is full" and str(bound) in said.cause
+        assert said.next_step == f'{named}, or set on_full = "drop-oldest".'
         assert (said.code, said.full) == ("disk_full", True)
 
 
@@ -184,3 +192,118 @@ def test_a_log_is_moved_into_the_file_at_a_quarter_of_its_bound(tmp_path: Path) 
         assert size("node.db-wal") <= file.wal_bytes_max // 2
     assert sum(moved) > 2, "many times"
     file.close()
+
+
+@pytest.mark.parametrize(
+    ("logged_bytes", "moved", "is_refused"),
+    [(6 * MB, 0, False), (6 * MB + PAGE_BYTES, 0, True), (6 * MB + PAGE_BYTES, 6 * MB // PAGE_BYTES + 1, False)],
+)
+def test_a_log_that_somebody_keeps_from_moving_is_refused_above_three_quarters_of_its_bound(
+    tmp_path: Path, logged_bytes: int, moved: int, is_refused: bool
+) -> None:
+    file = StoreFile(tmp_path / "node.db", 64 * MB)
+    assert file.wal_bytes_max == 8 * MB
+    pages, db = logged_bytes // PAGE_BYTES, file.db
+    file._wal_pages = pages
+    file.fit = lambda: None  # type: ignore[method-assign]
+    file.db = SimpleNamespace(wal_checkpoint=lambda mode: (pages, moved))
+    if is_refused:
+        with pytest.raises(StorageError) as error:
+            file.tidy()
+        assert error.value.full and str(tmp_path / "node.db") in error.value.cause
+    else:
+        file.tidy()
+    file.db = db
+    file.close()
+
+
+@pytest.mark.parametrize(("more_pages", "is_moved"), [(0, False), (1, True)])
+def test_a_log_is_left_alone_up_to_a_quarter_of_its_bound(tmp_path: Path, more_pages: int, is_moved: bool) -> None:
+    file, fitted = StoreFile(tmp_path / "node.db", 64 * MB), list[bool]()
+    file._wal_pages = 2 * MB // PAGE_BYTES + more_pages
+    file.fit = lambda: fitted.append(True)  # type: ignore[method-assign]
+    file.tidy()
+    assert fitted == [True] * is_moved
+    file.close()
+
+
+def test_on_a_disk_without_room_the_files_may_keep_what_they_have(tmp_path: Path) -> None:
+    room = [8 * GB]
+    file = StoreFile(tmp_path / "node.db", 64 * MB, free_bytes=lambda directory: room[0])
+    file.db.execute("INSERT INTO audit VALUES (1, 1, zeroblob(?))", (4 * MB,))
+    room[0] = DISK_RESERVE_BYTES
+    file.fit()
+    assert file.size_bytes_max == file.disk_bytes > SIZE_BYTES_MIN
+    file.close()
+    assert file.disk_bytes == (tmp_path / "node.db").stat().st_size, "the others are gone"
+
+
+def test_a_log_that_cannot_be_written_into_the_file_is_trouble_of_the_disk(tmp_path: Path) -> None:
+    path = tmp_path / "node.db"
+    with registered_disk("flush") as disk:
+        file = StoreFile(path, 64 * MB, disk.name)
+        file.db.execute("INSERT INTO audit VALUES (1, 1, x'00')")
+        disk.write_errors = True
+        with pytest.raises(StorageError) as error:
+            file.flush_log()
+        assert error.value.cause == f"{path}: the disk fails to read or write"
+        disk.write_errors = False
+        file.flush_log()
+        assert (tmp_path / "node.db-wal").stat().st_size == 0
+        file.close()
+
+
+# --- files and descriptors ---------------------------------------------------------------------------------------
+
+
+def test_a_new_file_is_its_owners_from_its_first_moment_on(tmp_path: Path) -> None:
+    before = os.umask(0)
+    _make_file(tmp_path / "node.db")
+    os.umask(before)
+    assert stat.S_IMODE((tmp_path / "node.db").stat().st_mode) == 0o600
+
+
+def test_rights_that_are_narrow_enough_stay_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "node.db"
+    StoreFile(path, 64 * MB).close()
+    path.chmod(0o700)
+    StoreFile(path, 64 * MB).close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+
+
+def test_where_the_log_has_no_index_none_is_held(tmp_path: Path) -> None:
+    """A disk without shared memory: SQLite keeps a journal there."""
+    file = StoreFile(tmp_path / "node.db", 64 * MB, "unix-none")
+    assert file.db.pragma("journal_mode") == "delete" and file._index_fd < 0
+    file.close()
+
+
+@pytest.mark.parametrize("descriptor", [0, 1])
+def test_a_descriptor_of_any_number_is_closed_once(
+    tmp_path: Path, descriptor: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon without standard input gets 0."""
+    file, closed = StoreFile(tmp_path / "node.db", 64 * MB), list[int]()
+    own = file._index_fd
+    file._index_fd = descriptor
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "close", closed.append)
+        file._release_index()
+        file._release_index()
+    assert closed == [descriptor]
+    file._index_fd = own
+    file.close()
+
+
+def test_a_frozen_file_is_read_and_nothing_beside_it_changes(tmp_path: Path) -> None:
+    path = tmp_path / "node.db"
+    file = StoreFile(path, 64 * MB)
+    file.db.execute("INSERT INTO audit VALUES (1, 1, x'00')")
+    file.close()
+    frozen = FrozenFile(path, 64 * MB)
+    assert frozen.db.execute("SELECT count(*) FROM audit").get == 1
+    assert (frozen.size_bytes_max, frozen.wal_bytes_max, frozen.pages_max) == (64 * MB, 0, 0)
+    assert frozen.db.pragma("trusted_schema") == 0 and frozen._index_fd < 0
+    frozen.tidy()
+    assert [one.name for one in tmp_path.iterdir()] == ["node.db"]
+    frozen.abandon()
