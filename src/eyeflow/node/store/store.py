@@ -225,10 +225,11 @@ class Store:
         raise self._buffer_full()
 
     def _drop_for_room(self) -> bool:
-        """Drop a share of the oldest records; False when there are none. Raises BufferFull where they are kept."""
+        """Drop a share of the oldest records; False when that frees nothing. Raises BufferFull where they are kept."""
         if self._limits.on_full is not OnFull.DROP_OLDEST:
             raise self._buffer_full()
-        return self._drop_oldest("size", self._share()) > 0
+        # A gap takes the place of what goes: where it is one record, that is the gap of the time before.
+        return self._drop_oldest("size", self._share()) > 1
 
     def _buffer_full(self) -> BufferFull:
         return BufferFull(self._file.size_bytes_max, self._limits.size_bytes_max)

@@ -11,15 +11,18 @@ import apsw
 import pytest
 
 from components.failing_disk import registered_disk
+from components.node_sim import program
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.run_key import active
 from eyeflow.node.store.file import STORE_NAME
 from eyeflow.node.store.schema import VERSION
 from eyeflow.node.store.store import Store
-from eyeflow.node.store.types import Batch, StorageError, StoreCounters, StoreDamaged, Unrecorded
+from eyeflow.node.store.types import Batch, Draft, StorageError, StoreCounters, StoreDamaged, Unrecorded
 from eyeflow.protocol.audit import verify_chain
+from eyeflow.protocol.audit_bodies import StopBody
 from eyeflow.protocol.identity import Identity
 from eyeflow.protocol.slot import Slot
+from eyeflow.svm.container import decode
 from unit.node.store.stores import KEY, MB, PROGRAM, Time, batch, draft, limits, numbers_of, open_store, slot
 
 QUESTIONS: dict[str, Callable[[Store], object]] = {
@@ -31,8 +34,10 @@ QUESTIONS: dict[str, Callable[[Store], object]] = {
     "recover": lambda store: store.recover(),
     "clock_was_set": lambda store: store.clock_was_set(10**17),
     "close": lambda store: store.close(clean=True),
+    "program": lambda store: store.program(PROGRAM),
 }
-NEEDS_META = {"restore", "recover", "clock_was_set", "close"}
+NEEDS = dict.fromkeys(["restore", "recover", "clock_was_set", "close"], "meta") | {"program": "programs"}
+"""A table that a question needs; `audit` where nothing is said."""
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
@@ -40,7 +45,7 @@ def test_damage_is_said_whatever_is_asked(tmp_path: Path, name: str) -> None:
     store = open_store(tmp_path)
     store.commit(batch(1))
     db = apsw.Connection(str(tmp_path / STORE_NAME))
-    db.execute(f"DROP TABLE {'meta' if name in NEEDS_META else 'audit'}")
+    db.execute(f"DROP TABLE {NEEDS.get(name, 'audit')}")
     db.close()
     with pytest.raises(StoreDamaged) as error:
         QUESTIONS[name](store)
@@ -132,6 +137,27 @@ def test_a_disk_that_answers_nothing_is_trouble_of_the_disk(tmp_path: Path, monk
     assert str(tmp_path / STORE_NAME) in error.value.cause
 
 
+def test_a_store_that_began_within_a_second_is_opened_anew_as_the_same(tmp_path: Path) -> None:
+    time = Time()
+    time.us += 500_000
+    store = open_store(tmp_path, time=time)
+    assert store.epoch == time.us // 1_000_000
+    assert store.recover() is False
+    store.close(clean=True)
+
+
+def test_of_a_batch_without_records_nobody_says_that_it_was_written_after_all(tmp_path: Path) -> None:
+    with registered_disk("no-records") as disk:
+        store = open_store(tmp_path, vfs=disk.name)
+        store.commit(batch(1))
+        disk.write_errors = True
+        with pytest.raises(StorageError):
+            store.commit(Batch(put_meta=[("x", b"y")]))
+        disk.write_errors = False
+        assert store.recover() is False and store.restore().kept == {}
+        store.close(clean=True)
+
+
 # --- what it counts ----------------------------------------------------------------------------------------------
 
 
@@ -167,6 +193,41 @@ def test_what_was_lost_is_counted_over_errors_and_restarts(tmp_path: Path) -> No
     store.commit(Batch([draft(3)], unrecorded=Unrecorded(1, 5, 9)))
     report = verify_chain(store.audit_range(1, 10), KEY.public_key)
     assert report.holds and [gap.lost_total for gap in report.lost] == [12, 15, 16]
+    store.close(clean=True)
+
+
+def test_what_was_dropped_is_counted_on_over_a_restart(tmp_path: Path) -> None:
+    time = Time()
+    store = open_store(tmp_path, limits(age_us=1_000_000), time=time)
+    store.commit(batch(*range(100)))
+    time.us += 1_000_050
+    assert store.drop_aged() == 50
+    store.close(clean=True)
+    store = open_store(tmp_path)
+    store.commit(Batch([draft(1)], unrecorded=Unrecorded(1, 5, 9)))
+    assert verify_chain(store.audit_range(1, 200), KEY.public_key).lost[-1].lost_total == 51
+    store.close(clean=True)
+
+
+def test_the_only_record_is_never_dropped(tmp_path: Path) -> None:
+    time = Time()
+    store = open_store(tmp_path, limits(age_us=1_000_000), time=time)
+    store.commit(batch(1))
+    time.us += 10_000_000
+    assert store.drop_aged() == 0 and numbers_of(store.audit_range(1, 10)) == [1]
+    store.close(clean=True)
+
+
+def test_executions_are_found_with_the_programs_that_ran_them(tmp_path: Path) -> None:
+    data = program('rule r {\n version "1.0.0"\n on every 1s\n log.info("x")\n}\n')
+    program_id = bytes.fromhex(decode(data).program_id)
+    store = open_store(tmp_path)
+    mine, gone = draft(1), draft(2)
+    mine = replace(mine, body=replace(mine.body, program=program_id))  # type: ignore[type-var]
+    row = replace(slot("r", Slot.ACTIVE), program_id=program_id, program=data)
+    store.commit(Batch([mine, gone, Draft(3, StopBody("x"))], put_slots=[row]))
+    assert (store.program(program_id), store.program(PROGRAM)) == (data, b"")
+    assert store.executions([3, 2, 1, 99]) == {1: (mine.body, decode(data).program)}
     store.close(clean=True)
 
 
@@ -230,6 +291,17 @@ def test_from_one_hundredth_of_the_age_on_a_step_of_the_clock_is_one(
     store.clock_was_set(step_us)
     time.us += 200_000
     assert store.drop_aged() == (0 if is_a_step else 9)
+    store.close(clean=True)
+
+
+def test_after_a_step_the_next_ones_count_from_zero(tmp_path: Path) -> None:
+    time = Time()
+    store = open_store(tmp_path, limits(age_us=100_000), time=time)
+    store.clock_was_set(1_000)
+    store.commit(batch(*range(10)))
+    store.clock_was_set(999)
+    time.us += 200_000
+    assert store.drop_aged() == 9
     store.close(clean=True)
 
 
