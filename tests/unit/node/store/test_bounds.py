@@ -9,7 +9,7 @@ import pytest
 
 from components.failing_disk import registered_disk
 from eyeflow.node.run_key import active
-from eyeflow.node.store.file import DISK_RESERVE_BYTES, STORE_NAME
+from eyeflow.node.store.file import DISK_RESERVE_BYTES, SIZE_BYTES_MIN, STORE_NAME
 from eyeflow.node.store.store import Store
 from eyeflow.node.store.types import (
     Batch,
@@ -153,6 +153,8 @@ def test_a_store_opens_on_a_disk_that_cannot_be_written(tmp_path: Path, clean: b
         disk.full = True
         frozen = open_store(tmp_path, vfs=disk.name, free_bytes=disk.free_bytes)
         assert frozen.trouble is not None and frozen.trouble.full
+        assert frozen.size_bytes_max == limits().size_bytes_max, "nothing was asked of the disk yet"
+        assert (frozen.drop_aged(), frozen.size_bytes_max) == (0, SIZE_BYTES_MIN), "it has no room"
         found = frozen.restore()
         assert (found.clean, [row.key.rule for row in found.slots], frozen.head) == (clean, ["r"], head)
         with pytest.raises(StorageError, match="full"):

@@ -66,11 +66,59 @@ def test_damage_that_shows_only_when_the_chain_is_read_again_is_said(tmp_path: P
 
 def test_the_store_of_another_node_is_named(tmp_path: Path) -> None:
     open_store(tmp_path).close(clean=True)
-    for name, key, shown in (("n2", KEY, "n1"), ("n1", Identity(bytes(32)), KEY.public_key.hex())):
+    mine = (f"Its key is {KEY.public_key.hex()}.", "Its node name is n1.")
+    for name, key, cause in (("n1", Identity(bytes(32)), mine[0]), ("n2", KEY, mine[1])):
         with pytest.raises(EyeflowError) as error:
             Store(tmp_path, name, key, limits())
         assert error.value.code == "store_foreign" and str(tmp_path) in error.value.message
-        assert shown in error.value.cause and error.value.next_step
+        assert error.value.cause == cause and error.value.next_step
+
+
+def test_what_a_store_says_of_itself_has_these_names_in_the_file(tmp_path: Path) -> None:
+    """An older and a newer eyeflow look for the same ones."""
+    store = open_store(tmp_path)
+    assert (store.trouble, store.altered_seq) == (None, 0)
+    found = dict(store._file.db.execute("SELECT key, value FROM meta"))
+    epoch = Time().us // 1_000_000
+    assert found == {
+        "epoch": epoch,
+        "replaced_epoch": 0,
+        "node": "n1",
+        "public_key": KEY.public_key,
+        "lost_total": 0,
+    }
+    store.close(clean=True)
+
+
+def test_a_store_from_before_epochs_were_noted_has_replaced_none(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store._file.db.execute("DELETE FROM meta WHERE key = 'replaced_epoch'")
+    store.close(clean=True)
+    store = open_store(tmp_path)
+    assert store.replaced_epoch == 0, "not its own, which is noted beside it"
+    store.close(clean=True)
+
+
+def test_which_store_was_replaced_is_still_known_after_a_restart(tmp_path: Path) -> None:
+    first = open_store(tmp_path)
+    first.close(clean=True)
+    (tmp_path / STORE_NAME).unlink()
+    for _ in range(2):
+        store = open_store(tmp_path)
+        assert (store.replaced_epoch, store.epoch) == (first.epoch, first.epoch + 1)
+        store.close(clean=True)
+
+
+def test_a_value_that_the_disk_does_not_take_is_trouble_of_the_disk(tmp_path: Path) -> None:
+    with registered_disk("meta") as disk:
+        store = open_store(tmp_path, vfs=disk.name)
+        disk.write_errors = True
+        with pytest.raises(StorageError) as error:
+            store._meta_or_set("new", 1)
+        assert error.value.cause == f"{tmp_path / STORE_NAME}: the disk fails to read or write"
+        disk.write_errors = False
+        store.recover()
+        store.close(clean=True)
 
 
 # --- a file that is gone, or another one -------------------------------------------------------------------------
@@ -206,6 +254,15 @@ def test_what_was_dropped_is_counted_on_over_a_restart(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     store.commit(Batch([draft(1)], unrecorded=Unrecorded(1, 5, 9)))
     assert verify_chain(store.audit_range(1, 200), KEY.public_key).lost[-1].lost_total == 51
+    store.close(clean=True)
+
+
+def test_the_first_record_ages_like_any_other(tmp_path: Path) -> None:
+    time = Time()
+    store = open_store(tmp_path, limits(age_us=1_000_000), time=time)
+    store.commit(batch(0, 10))
+    time.us += 1_000_005
+    assert store.drop_aged() == 1
     store.close(clean=True)
 
 
