@@ -42,6 +42,10 @@ def test_everything_goes_over_tls_and_nodes_follow_to_a_new_ca(
         wrong = eyeflow("node", "join", url, "--token", "efj_0_0_0_0", "--config", cluster.config("node-a"))
         assert wrong.code == 1 and "copy it whole" in wrong.err
 
+    log = [one for one in eyeflow("coordinator", "log", "--last", "500", "--json").json if one["action"] == "authority"]
+    beside = f"beside {made['fingerprint'][:16]}"
+    assert [(one["subject"], one["detail"]) for one in log] == [(made["fingerprint"], ""), (new["fingerprint"], beside)]
+
     # Another user, who knows the fingerprint and has a token.
     token = {"EYEFLOW_TOKEN": eyeflow("tokens", "new", "anna", "--json").json["token"]}
     other = token | {"XDG_CONFIG_HOME": str(home / "anna")}

@@ -15,6 +15,7 @@ from eyeflow import __version__
 from eyeflow.base.clock import ClockWatch, NowUs, steady_clock_us, wall_clock_us
 from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.aftercare import Aftercare
+from eyeflow.coordinator.authority_log import AuthorityLog
 from eyeflow.coordinator.cases import Cases
 from eyeflow.coordinator.challenges import Challenges
 from eyeflow.coordinator.deployments import Deployments, lose
@@ -81,6 +82,7 @@ class Hub:
         self.tokens = Tokens(store, self.clock, random.randbytes)
         self.challenges = Challenges(random.randbytes)
         self.log = LogKeeper(store)
+        self.authorities = AuthorityLog(store)
         self.requests = Requests()
         self.feed = Feed(store)
         self.closing = asyncio.Event()

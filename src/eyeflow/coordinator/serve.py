@@ -123,6 +123,7 @@ async def serve(
             hub.tls = tls
             if tls is not None:
                 tls.prepare(hub.clock())
+                await hub.authorities.note(tls, hub.clock())
             url = _url(options, listener.getsockname()[1], is_tls=options.tls_cert is not None or tls is not None)
             started = await prepare(hub, options, url)
             server = _TellingServer(hub, options, lambda: on_started(started))
@@ -329,12 +330,12 @@ class _TellingServer(Server):
             await asyncio.sleep(FRESH_S)
             try:
                 context = await asyncio.to_thread(tls.refreshed, self._hub.clock())
+                if context is not None and self.listener is not None:
+                    self.listener.use_tls(context)
+                    _log.info("new connections use the certificate that is valid until %s", _day(tls.server_facts()))
+                await self._hub.authorities.note(tls, self._hub.clock())
             except EyeflowError as error:
                 _log.error("%s", error.whole)
-                continue
-            if context is not None and self.listener is not None:
-                self.listener.use_tls(context)
-                _log.info("new connections use the certificate that is valid until %s", _day(tls.server_facts()))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Say why before uvicorn closes the connections without a word; see `uvicorn.Server`."""

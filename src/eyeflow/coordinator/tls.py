@@ -101,6 +101,11 @@ class OwnTls:
         return self.authority.certificate
 
     @property
+    def earlier(self) -> tuple[str, ...]:
+        """The CAs before this one whose certificates are taken, too; the newest first."""
+        return self._all.earlier
+
+    @property
     def client_cas(self) -> str:
         """The CAs whose certificates of nodes are taken: those of earlier ones run out within days."""
         return self.authority.certificate + "".join(self._all.earlier)

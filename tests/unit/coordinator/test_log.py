@@ -13,10 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eyeflow.base.clock import wall_clock_us
 from eyeflow.base.errors import EyeflowError
 from eyeflow.client.log_check import Checked, SeenHeads, check_log
 from eyeflow.coordinator import openapi
+from eyeflow.coordinator.authority_log import AuthorityLog
 from eyeflow.coordinator.store.facts import LogEntry
+from eyeflow.coordinator.store.lists import LogAsked
 from eyeflow.coordinator.tls import init_tls
 from eyeflow.protocol.coordinator_log import ZERO_HASH, Entry, Head, LogError, SignedHead, follow, head_bytes
 from eyeflow.protocol.identity import Identity
@@ -316,3 +319,27 @@ def test_a_long_log_is_read_in_parts(api: Any, tmp_path: Path) -> None:
     assert check(api, tmp_path / "seen").head.number > 2500
     for after in ("x", "-1", "1.5", "9" * 30):
         assert api.ask("GET", f"/api/log/entries?after={after}").json()["code"] == "invalid_query"
+
+
+def test_which_ca_is_used_stands_in_the_log_once(api: Any, tmp_path: Path) -> None:
+    tls, now_us = init_tls(tmp_path / "coordinator", ["plant.example"], wall_clock_us()), wall_clock_us()
+    first = tls.fingerprint
+
+    def entries() -> list[tuple[str, str]]:
+        found = api.look(lambda reading: reading.log_page(LogAsked(100, action="authority"))).rows
+        return [(one.subject, one.detail) for one in found]
+
+    def note(by: AuthorityLog) -> None:
+        api.run(lambda: by.note(tls, now_us))
+
+    for by in (kept := AuthorityLog(api.store), kept, AuthorityLog(api.store)):  # the last one: after a restart
+        note(by)
+    assert entries() == [(first, "")]
+    tls.replace_authority(now_us)
+    for by in (kept, AuthorityLog(api.store)):
+        note(by)
+    beside = (tls.fingerprint, f"beside {first[:16]}")
+    assert entries() == [(first, ""), beside]
+    tls.forget_earlier(now_us)
+    note(kept)
+    assert entries() == [(first, ""), beside, (tls.fingerprint, "")], "the old one counts no more"
