@@ -32,20 +32,32 @@ SIGNER = bytes(range(32))
 RULE = "dose"
 KEPT_MAX = 512
 """Events that the broker has given and that are not acknowledged, at most: as a broker's window does."""
-SOURCE = """rule dose {{
+VALVE = "valve"
+SOURCES = {
+    RULE: """rule dose {{
     version "{version}.0.0"
     record Order {{ number: int }}
     state orders: int = 0
     on mqtt "dose/orders" as order: Order
     orders = orders + 1
     mqtt.publish("dose/valve", "{version} {{order.number}}")
+    emit dosed(number: order.number)
 }}
-"""
+""",
+    VALVE: """rule valve {{
+    version "{version}.0.0"
+    record Dosed {{ number: int }}
+    on event "dosed" as dosed: Dosed
+    mqtt.publish("dose/valve", "{version} {{dosed.number}}")
+}}
+""",
+}
+"""Each order is decided by `dose`, and then by `valve` if it runs; what they do tells their version."""
 
 
-def program(version: int) -> bytes:
-    """Return the signed program of a version; what it does tells the version."""
-    result = compile_rule(SOURCE.format(version=version), name="dose.eye")
+def program(version: int, rule: str = RULE) -> bytes:
+    """Return the signed program of a version."""
+    result = compile_rule(SOURCES[rule].format(version=version), name=f"{rule}.eye")
     assert result.program is not None, result.diagnostics
     return sign_program(encode(result.program), SIGNER)
 
@@ -124,11 +136,17 @@ class Valve:
 class PlantNode:
     """One node with its plant. Without `coordinator` it runs alone, and `node` is what a link would hold."""
 
-    def __init__(self, directory: Path, name: str = "bench", coordinator: CoordinatorConfig | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        name: str = "bench",
+        coordinator: CoordinatorConfig | None = None,
+        grants: tuple[str, ...] = ("*",),
+    ) -> None:
         ports = ports_config(MqttConfig("simulated"))
         alone = {} if coordinator is not None else {"trusted_keys": (public_key_of(SIGNER),)}
         self.config = NodeConfig(
-            name, directory, coordinator=coordinator or CoordinatorConfig(), grants=("*",), ports=ports, **alone
+            name, directory, coordinator=coordinator or CoordinatorConfig(), grants=grants, ports=ports, **alone
         )
         self.broker, self.acted = Broker(), list[Acted]()
         self.node: NodeRuntime
