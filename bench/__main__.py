@@ -28,6 +28,7 @@ NAMES = (
     "verdicts",
     "folder",
     "canary",
+    "blue_green",
 )
 """The modules of this package that measure; each has `report()`."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from statistics import median
+from typing import Any
 
 from bench.cluster import Cluster, cluster
 from bench.measure import Report, Row
@@ -44,3 +45,48 @@ def switched(made: Cluster, rounds: int) -> list[str]:
         states.append(made.ended(deployment)["state"])
         time.sleep(1)
     return states
+
+
+def report() -> Report:
+    """Switch all nodes three times; then once more where one of them cannot stage."""
+    with cluster() as made:
+        begun(made)
+        before_s = made.spent_s()
+        states = switched(made, ROUNDS)
+        spent_s = (made.spent_s() - before_s) / ROUNDS
+        told = made.stopped()
+    with cluster() as made:
+        begun(made, timid=1)
+        refused = switched(made, 1)
+        alone = made.stopped()
+    spreads = [_spread_s(told, number) for number in range(ROUNDS)]
+    mixed, events = (sum(one[name] for one in told.values()) for name in ("mixed", "events"))
+    turns = sum(one["turns"] for one in told.values())
+    switching = sum(bool(one["swaps_us"]) for one in alone.values())
+    rows = (
+        Row("events decided while nodes switched", events, ""),
+        Row("of them decided by a mix of both versions", mixed, ""),
+        Row("changes of the version, for each node and switch", turns / NODES / ROUNDS, "", "1: no event went back"),
+        Row("between the first node and the last", median(spreads), "s", f"{max(spreads):.2f} s at most"),
+        Row("processor time of the coordinator for one switch", spent_s, "s"),
+        Row(
+            "with one node that cannot stage: nodes that switched",
+            sum(bool(one["swaps_us"]) for one in alone.values()),
+            "",
+        ),
+    )
+    bars = (
+        ("no event is decided by a mix", mixed == 0 and turns == NODES * ROUNDS and set(states) == {"succeeded"}),
+        (
+            "if one node cannot stage, none switches",
+            refused == ["failed"] and not any(one["swaps_us"] for one in alone.values()),
+        ),
+        (f"all switch within {SPREAD_S_MAX:g} s", max(spreads) <= SPREAD_S_MAX),
+    )
+    return Report(f"One switch of {NODES} nodes", rows, bars)
+
+
+def _spread_s(told: dict[str, Any], number: int) -> float:
+    """Return how far apart the first and the last node were in one switch: each swap is recorded for each rule."""
+    times = [time_us for one in told.values() for time_us in one["swaps_us"][2 * number : 2 * number + 2]]
+    return (max(times) - min(times)) / 1e6

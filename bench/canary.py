@@ -17,7 +17,7 @@ from random import Random
 
 from bench.measure import Report, Row
 from bench.plant import RULE, PlantNode, program
-from eyeflow.node.control import InstallOutcome, InstallResult
+from eyeflow.node.control import InstallOutcome, InstallResult, Switch
 from eyeflow.node.store.types import PASSED, Terms, Wish
 from eyeflow.protocol.slot import Slot
 
@@ -178,7 +178,8 @@ def swap(acts: str, terms: Terms) -> Change:
     async def change(canary: Canary) -> None:
         _, version = canary.next_version()
         beside = Wish("d1" if acts == "new" else f"d{version}", terms)
-        done(await canary.plant.node.swap(RULE, version, Wish(f"{acts}{version}", Terms()), beside))
+        switched = Switch(RULE, Wish(f"{acts}{version}"), beside)
+        done((await canary.plant.node.switch([switched], version))[RULE])
 
     return change
 
@@ -200,7 +201,8 @@ async def drop(canary: Canary) -> None:
 
 
 async def promote(canary: Canary) -> None:
-    done(await canary.plant.node.promote(RULE, PASSED))
+    by, version = canary.next_version()
+    done((await canary.plant.node.switch([Switch(RULE, Wish(by, PASSED))], version))[RULE])
 
 
 PHASES = (

@@ -35,7 +35,9 @@ class Cluster:
         self.call("POST", "/api/keys", {"publicKey": public_key_of(SIGNER).hex(), "name": "bench"})
 
     def _started(self) -> subprocess.Popen[str]:
-        command = eyeflow("coordinator", "start", "--port", "0", "--data-dir", str(self.folder / "coordinator"), "--json")
+        command = eyeflow(
+            "coordinator", "start", "--port", "0", "--data-dir", str(self.folder / "coordinator"), "--json"
+        )
         process = subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         self.url: str = json.loads(process.stdout.readline())["url"]

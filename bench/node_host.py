@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def told(plant: PlantNode) -> dict[str, Any]:
         "swaps_us": swaps,
         "events": len(versions),
         "mixed": sum(len(set(found)) > 1 for found in versions.values()),
-        "turns": sum(a != b for a, b in zip(order, order[1:], strict=False)),
+        "turns": sum(a != b for a, b in pairwise(order)),
         "last": order[-1] if order else 0,
     }
 

@@ -12,14 +12,15 @@ from zoneinfo import ZoneInfo
 from eyeflow.base.machine import FreeBytes, free_bytes_of
 from eyeflow.compiler.compile import compile_rule
 from eyeflow.node.config.config import NodeConfig, OfflineConfig
-from eyeflow.node.control import InstallResult
+from eyeflow.node.control import InstallResult, Switch
 from eyeflow.node.io.connectors import ports_config
 from eyeflow.node.io.mqtt.settings import MqttConfig
 from eyeflow.node.io.ports import IncomingEvent, PortStatus, Subscription
 from eyeflow.node.io.world import World
+from eyeflow.node.run_key import candidate
 from eyeflow.node.runtime import NodeRuntime
 from eyeflow.node.store.store import Store
-from eyeflow.node.store.types import ON_TRIAL, Terms
+from eyeflow.node.store.types import ON_TRIAL, Terms, Wish
 from eyeflow.node.store.writer import InlineWriter
 from eyeflow.protocol.audit import Record, decode_record
 from eyeflow.protocol.identity import Identity
@@ -180,6 +181,18 @@ class NodeSim:
 
     async def stage(self, source: str, version: int = 1, terms: Terms = ON_TRIAL) -> InstallResult:
         return await self.node.stage(program(source), {}, f"d{version}", version, terms)
+
+    async def swap(self, rule: str, version: int, acts: Wish, beside: Wish) -> InstallResult:
+        """Let candidate and active program of a rule change places."""
+        return (await self.node.switch([Switch(rule, acts, beside)], version))[rule]
+
+    async def promote(self, rule: str, terms: Terms | None = None) -> InstallResult:
+        """Let the candidate of a rule act in place of the active program; `terms` None: as it was staged."""
+        row = self.node.installer.table.row(candidate(rule))
+        if row is None:
+            return (await self.node.switch([Switch(rule, Wish("none"))], 0))[rule]
+        wish = Wish(row.deployment, terms or Terms(row.standing, row.trial))
+        return (await self.node.switch([Switch(rule, wish)], row.manifest_version))[rule]
 
     async def turns(self) -> None:
         """Run turns until there is nothing to do without time passing."""

@@ -63,6 +63,18 @@ class NodeIdentity:
 
 
 @dataclass(frozen=True, slots=True)
+class Switch:
+    """The candidate of a rule shall act in place of the active program.
+
+    `acts` is how it is wanted then. `beside` is how the old program is wanted, which stays as candidate; None: it goes.
+    """
+
+    rule: str
+    acts: Wish
+    beside: Wish | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class HeldProgram:
     """A program that a node keeps to run it, in the slot `active` or `candidate`; `program_id` is lower-case hex.
 
@@ -131,18 +143,11 @@ class NodeControl(Protocol):
         """
         ...
 
-    async def swap(self, rule: str, manifest_version: int, acts: Wish, beside: Wish) -> InstallResult:
-        """Let candidate and active program change places between two events, each with its own state.
+    async def switch(self, switches: Sequence[Switch], manifest_version: int) -> Mapping[str, InstallResult]:
+        """Let the candidates of several rules act, all between the same two events, and each with its own state.
 
-        `acts` is how the new active program is wanted, `beside` how the old one, which stays as candidate. Refused
-        (`no_candidate`, `no_program`) when one of them does not run.
-        """
-        ...
-
-    async def promote(self, rule: str, terms: Terms | None = None) -> InstallResult:
-        """Let the candidate act in place of the active program; refused (`no_candidate`) when none runs.
-
-        `terms` None: those on which it was staged.
+        Returns what became of each rule. Refused (`no_candidate`, `no_program`) is one whose program does not run, and
+        with it all rules of its deployment.
         """
         ...
 

@@ -15,7 +15,7 @@ from eyeflow.base.reading import read_at_once
 from eyeflow.base.reasons import why
 from eyeflow.node.clock import Clock
 from eyeflow.node.config.config import NodeConfig
-from eyeflow.node.control import AuditHead, HeldProgram, InstallOutcome, InstallResult, Link, NodeIdentity
+from eyeflow.node.control import AuditHead, HeldProgram, InstallOutcome, InstallResult, Link, NodeIdentity, Switch
 from eyeflow.node.engine.admission import Policy
 from eyeflow.node.engine.arbiter import Arbiter
 from eyeflow.node.engine.core import Core
@@ -32,7 +32,7 @@ from eyeflow.node.own_facts import own_facts
 from eyeflow.node.run_key import RunKey
 from eyeflow.node.status.evidence import differences_told, evidence_told, explained, failures_told, records_of
 from eyeflow.node.status.report import node_status
-from eyeflow.node.store.types import ON_TRIAL, Batch, Draft, Restored, SlotRow, StorageError, Terms, Wish
+from eyeflow.node.store.types import ON_TRIAL, Batch, Draft, Restored, SlotRow, StorageError, Terms
 from eyeflow.node.store.writer import Writer
 from eyeflow.protocol.audit_bodies import StartBody
 from eyeflow.protocol.executions import Difference, Explained, Failure
@@ -175,13 +175,9 @@ class NodeRuntime:
             return refusal
         return await self.installer.stage(program, params, deployment_id, manifest_version, terms)
 
-    async def swap(self, rule: str, manifest_version: int, acts: Wish, beside: Wish) -> InstallResult:
-        """Let candidate and active program change places; see `NodeControl`."""
-        return await self.installer.swap(rule, manifest_version, acts, beside)
-
-    async def promote(self, rule: str, terms: Terms | None = None) -> InstallResult:
-        """Let the candidate act in place of the active program; see `NodeControl`."""
-        return await self.installer.promote(rule, terms)
+    async def switch(self, switches: Sequence[Switch], manifest_version: int) -> Mapping[str, InstallResult]:
+        """Let the candidates of several rules act, all between the same two events; see `NodeControl`."""
+        return await self.installer.switch(switches, manifest_version)
 
     async def drop_candidate(self, rule: str, reason: str = "") -> bool:
         """Stop the candidate; see `NodeControl`."""

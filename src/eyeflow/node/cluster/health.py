@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from eyeflow.node.control import HeldProgram
-from eyeflow.node.store.types import Standing, Terms
+from eyeflow.node.control import HeldProgram, Switch
+from eyeflow.node.store.types import Standing, Terms, Wish
 from eyeflow.protocol.messages import (
     HEALTH_NAME_CHARS_MAX,
     Health,
@@ -61,23 +61,23 @@ def candidates_of(held: Sequence[HeldProgram], entries: Iterable[ManifestEntry])
     return sorted(one.rule for one in held if one.slot is Slot.CANDIDATE and one.rule not in wanted)
 
 
-def swapped(
-    entries: Iterable[ManifestEntry], running: frozenset[InstalledRule]
-) -> list[tuple[str, ManifestEntry, ManifestEntry]]:
-    """Return the rules whose active program and candidate are wanted in each other's slots, with both entries."""
+def switched(entries: Iterable[ManifestEntry], running: frozenset[InstalledRule]) -> list[Switch]:
+    """Return the rules whose candidate is wanted as active program, with what is wanted of the active one beside it."""
     wanted = {(entry.rule, entry.slot): entry for entry in entries}
     found = []
     for (rule, slot), acts in wanted.items():
-        beside = wanted.get((rule, Slot.CANDIDATE))
-        if slot is not Slot.ACTIVE or beside is None:
+        what = (rule, acts.program_id, acts.params)
+        if slot is not Slot.ACTIVE or InstalledRule(*what, Slot.ACTIVE) in running:
             continue
-        now = {
-            InstalledRule(rule, acts.program_id, acts.params, Slot.CANDIDATE),
-            InstalledRule(rule, beside.program_id, beside.params, Slot.ACTIVE),
-        }
-        if now <= running and (acts.program_id, acts.params) != (beside.program_id, beside.params):
-            found.append((rule, acts, beside))
+        if InstalledRule(*what, Slot.CANDIDATE) in running:
+            beside = wanted.get((rule, Slot.CANDIDATE))
+            stays = beside and InstalledRule(rule, beside.program_id, beside.params, Slot.ACTIVE) in running
+            found.append(Switch(rule, _wish(acts), _wish(beside) if beside is not None and stays else None))
     return found
+
+
+def _wish(entry: ManifestEntry) -> Wish:
+    return Wish(entry.deployment_id, terms_of(entry))
 
 
 def terms_of(entry: ManifestEntry) -> Terms:

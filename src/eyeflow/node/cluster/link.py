@@ -34,14 +34,13 @@ from eyeflow.node.cluster.health import (
     lost_of,
     refusal_of,
     stop_of,
-    swapped,
+    switched,
     terms_of,
     unwanted_of,
 )
 from eyeflow.node.cluster.membership import ANSWER_BYTES_MAX, JoinResult, Membership, http_client, tls_context
 from eyeflow.node.control import DISTRUSTED, InstallOutcome, InstallResult, NodeControl
 from eyeflow.node.io.ports import PortStatus
-from eyeflow.node.store.types import Wish
 from eyeflow.protocol.audit import decode_record, record_hash
 from eyeflow.protocol.executions import DIFFERENCES_MAX, FAILURES_MAX, Differences, Failure, Failures
 from eyeflow.protocol.messages import (
@@ -304,7 +303,7 @@ class CoordinatorLink:
         results = [await self._remove(rule) for rule in sorted(unwanted)]
         for rule in sorted(foreign_of(held, manifest.version) - unwanted):
             await self._control.remove(rule)
-        refused = await self._swap(manifest)
+        refused = await self._switch(manifest)
         running = installed_of(self._control.held(), manifest.version)
         results += [await self._install(entry, output, running, refused) for entry in manifest.entries]
         results += [await self._drop(rule) for rule in candidates_of(self._control.held(), manifest.entries)]
@@ -335,15 +334,15 @@ class CoordinatorLink:
         except (OSError, httpx.HTTPError, TimeoutError) as error:
             _log.warning("the coordinator gave no list of signers: %s", why(error))
 
-    async def _swap(self, manifest: WantedManifest) -> dict[str, str]:
-        """Let programs change places that are wanted in each other's slots; return why not, by rule."""
+    async def _switch(self, manifest: WantedManifest) -> dict[str, str]:
+        """Let all candidates act that are wanted as active programs, at one moment; return why not, by rule.
+
+        One after the other, an event could be decided by the new program of one rule and the old one of the next.
+        """
         running = installed_of(self._control.held(), manifest.version)
-        refused = {}
-        for rule, acts, beside in swapped(manifest.entries, running):
-            wishes = (Wish(one.deployment_id, terms_of(one)) for one in (acts, beside))
-            if refusal := _refusal(await self._control.swap(rule, manifest.version, *wishes)):
-                refused[rule] = refusal
-        return refused
+        switches = switched(manifest.entries, running)
+        results = await self._control.switch(switches, manifest.version) if switches else {}
+        return {rule: refusal for rule, result in results.items() if (refusal := _refusal(result))}
 
     def _installed(self) -> frozenset[InstalledRule]:
         return installed_of(self._control.held(), self._accepted.version)
@@ -369,10 +368,6 @@ class CoordinatorLink:
         terms = terms_of(entry)
         if InstalledRule(*what, entry.slot) in running:
             return _refusal(await self._control.record_wanted(entry.rule, entry.slot, *by, terms))
-        if InstalledRule(*what, Slot.CANDIDATE) in running and entry.slot is Slot.ACTIVE:
-            # Wanted as active, it goes on with the state and the timers that it has as candidate.
-            refusal = _refusal(await self._control.record_wanted(entry.rule, Slot.CANDIDATE, *by, terms))
-            return refusal or _refusal(await self._control.promote(entry.rule, terms))
         program = output.programs.get(entry.program_id)
         if program is None and entry.program_id not in output.missing:
             # It ran when this manifest came, so it was not fetched; then its signer's key turned out to be revoked.

@@ -90,12 +90,25 @@ class Core:
         else:
             self.intake.drop_queue(old, "the rule was replaced while the event waited", now_us)
 
-    def promote(self, rule: RunningRule, now_us: int) -> None:
-        """Let a candidate act in place of the active program, with its timers and with what waits for it."""
+    def switch(self, pairs: Sequence[tuple[RunningRule, RunningRule | None]], now_us: int) -> None:
+        """Let candidates act in place of the active programs of their rules, each with its timers and waiting events.
+
+        Each comes with the old program as it goes on as candidate, None: it goes.
+        """
+        for new, old in pairs:
+            if old is None:
+                self._promote(new, now_us)
+            else:
+                self._swap(new, old)
+        self.intake.rebuild(self.rules.values())  # who watches, and is waited for, may be another
+        for new, old in pairs:
+            if old is not None:
+                reroute(new, old, old.acts_on)
+
+    def _promote(self, rule: RunningRule, now_us: int) -> None:
         beside = candidate(rule.name)
         old, waited = self.rules.get(rule.key), self.rules.pop(beside)
         self.rules[rule.key] = rule
-        self.intake.rebuild(self.rules.values())
         self.scheduler.move(beside, rule.key)
         if old is not None:
             self.intake.refused_receipts += drop_run(waited.queue, old.queue)
@@ -108,17 +121,13 @@ class Core:
         if rule.clock_step_us:
             self._to_shift.add(rule.key)
 
-    def swap(self, new: RunningRule, old: RunningRule) -> None:
-        """Let a candidate and the active program change places, each with its timers and with what waits for it.
-
-        Who acts on an event was fixed when it came, so the old program still acts on what came before.
-        """
+    def _swap(self, new: RunningRule, old: RunningRule) -> None:
+        # Who acts on an event was fixed when it came, so the old program still acts on what came before.
         for rule, was in ((new, self.rules[old.key]), (old, self.rules[new.key])):
             rule.queue.extend(was.queue)
             was.queue.clear()
             rule.clock_step_us = was.clock_step_us
         self.rules |= {new.key: new, old.key: old}
-        self.reroute(new.name)
         self.scheduler.swap(new.key, old.key)
         self._to_shift -= {new.key, old.key}
         self._to_shift |= {rule.key for rule in (new, old) if rule.clock_step_us}

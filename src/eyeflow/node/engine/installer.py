@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from eyeflow.node.control import InstallOutcome, InstallResult
+from eyeflow.base.errors import EyeflowError
+from eyeflow.node.control import InstallOutcome, InstallResult, Switch
 from eyeflow.node.engine.admission import Refused
-from eyeflow.node.engine.answers import told, unchanged, unforeseen, utc_text
+from eyeflow.node.engine.answers import refusal_of, told, unchanged, unforeseen, utc_text
 from eyeflow.node.engine.rounds import Dispatch
 from eyeflow.node.engine.run_evidence import evidence_of
 from eyeflow.node.engine.running import RunningRule, moved, start_rule
-from eyeflow.node.engine.slot_changes import SlotChanges, begins
+from eyeflow.node.engine.slot_changes import SlotChanges, begins, joined
 from eyeflow.node.engine.slot_table import SlotTable, is_on_trial, is_same, wanted_again
 from eyeflow.node.run_key import RunKey, active, candidate, previous
 from eyeflow.node.store.types import (
@@ -107,22 +108,62 @@ class Installer(SlotChanges):
 
         return await self._answered(change)
 
-    async def promote(self, rule: str, terms: Terms | None = None) -> InstallResult:
-        """Let the candidate of a rule act in place of the active program, between two events, with its own state.
+    async def switch(self, switches: Sequence[Switch], manifest_version: int) -> dict[str, InstallResult]:
+        """Let the candidates of several rules act, all between the same two events, each with its own state.
 
-        What came before is decided by the old program, what comes after by the new one. `terms` None: as it was staged.
+        What came before is decided by the old programs, also what follows from it by `emit`; what comes after by the
+        new ones. One that cannot is refused, and with it the others of its deployment: they belong together.
         """
+        async with self._one_at_a_time:
+            results = self._unable(switches)
+            able = [one for one in switches if one.rule not in results]
+            if able:
+                try:
+                    results |= await self._switch(able, manifest_version)
+                except EyeflowError as error:
+                    _log.warning("switch refused: %s", error.brief)
+                    results |= {one.rule: refusal_of(error) for one in able}
+            return results
 
-        async def change() -> InstallResult:
-            running = self._candidate_of(rule)
-            async with self._engine.between_events(active(rule), running.key):
-                await self._part(rule)
-                row = replace(running.row, key=active(rule), installed_us=self._now_us, share=0, keyless=False)
-                new = moved(running, row if terms is None else row.on(terms), *self._world)
-                batch = self.table.promoted(new.row, begins(new), self._kept_of(new.key))
-                return await self._commit(new, batch, lambda: self._core.promote(new, self._now_us))
+    def _unable(self, switches: Sequence[Switch]) -> dict[str, InstallResult]:
+        """Return which rules cannot be switched, and why: the others of their deployments cannot either."""
+        found: dict[str, InstallResult] = {}
+        for one in switches:
+            try:
+                self._candidate_of(one.rule)
+                if one.beside is not None and active(one.rule) not in self._core.rules:
+                    raise Refused(
+                        f"`{one.rule}` has no active program that runs", "", "Promote the candidate.", "no_program"
+                    )
+            except Refused as error:
+                found[one.rule] = refusal_of(error)
+        failed = {one.acts.deployment_id: one.rule for one in switches if one.rule in found}
+        for one in switches:
+            if one.rule not in found and one.acts.deployment_id in failed:
+                other = failed[one.acts.deployment_id]
+                found[one.rule] = replace(found[other], rule=one.rule, message=f"{other}: {found[other].message}")
+        return found
 
-        return await self._answered(change)
+    async def _switch(self, switches: Sequence[Switch], manifest_version: int) -> dict[str, InstallResult]:
+        rules = [one.rule for one in switches]
+        async with self._engine.between_events(*(key(rule) for rule in rules for key in (active, candidate))):
+            await self._part(*rules)
+            made = [self._switched(one, manifest_version) for one in switches]
+            pairs, batch = [pair for pair, _ in made], joined([part for _, part in made])
+            new = [acts for acts, _ in pairs]
+            return await self._commit_all(new, batch, lambda: self._core.switch(pairs, self._now_us))
+
+    def _switched(self, one: Switch, manifest_version: int) -> tuple[tuple[RunningRule, RunningRule | None], Batch]:
+        """Return the programs of a rule as they run after a switch, the old one if it stays, and what that writes."""
+        candidate_was, active_was = self._candidate_of(one.rule), self._core.rules.get(active(one.rule))
+        row = self._wished(candidate_was.row, active(one.rule), manifest_version, one.acts)
+        new = moved(candidate_was, row, *self._world)
+        kept = self._kept_of(new.key)
+        if one.beside is None or active_was is None:
+            return (new, None), self.table.promoted(new.row, begins(new), kept)
+        old_row = self._wished(active_was.row, candidate(one.rule), manifest_version, one.beside)
+        old = moved(active_was, old_row, *self._world)
+        return (new, old), self.table.swapped((new.row, begins(new)), (old.row, begins(old)), kept)
 
     def _candidate_of(self, rule: str) -> RunningRule:
         """Return the candidate that runs and may act. Raises Refused when there is none."""
@@ -131,27 +172,6 @@ class Installer(SlotChanges):
             reason = self.refused.get(candidate(rule), "None was staged.")
             raise Refused(f"`{rule}` has no candidate that runs", reason, "Stage one first.", "no_candidate")
         return running
-
-    async def swap(self, rule: str, manifest_version: int, acts: Wish, beside: Wish) -> InstallResult:
-        """Let the candidate and the active program change places between two events, each with its own state.
-
-        What came before is decided by the old program, which stays as candidate; what comes after by the new one.
-        `acts` is how the new active program is wanted, `beside` how the old one.
-        """
-
-        async def change() -> InstallResult:
-            was = (self._candidate_of(rule), self._core.rules.get(active(rule)))
-            if was[1] is None:
-                raise Refused(f"`{rule}` has no active program that runs", "", "Promote the candidate.", "no_program")
-            async with self._engine.between_events(active(rule), candidate(rule)):
-                await self._part(rule)
-                new_row = self._wished(was[0].row, active(rule), manifest_version, acts)
-                old_row = self._wished(was[1].row, candidate(rule), manifest_version, beside)
-                new, old = moved(was[0], new_row, *self._world), moved(was[1], old_row, *self._world)
-                batch = self.table.swapped((new.row, begins(new)), (old.row, begins(old)), self._kept_of(new.key))
-                return await self._commit(new, batch, lambda: self._core.swap(new, old))
-
-        return await self._answered(change)
 
     def _wished(self, row: SlotRow, key: RunKey, manifest_version: int, wish: Wish) -> SlotRow:
         """Return a running program as it is wanted in the other slot. One that passed here stays so."""
@@ -244,7 +264,7 @@ class Installer(SlotChanges):
         else:  # it was the only program that the rule ever had here
             batch = Batch([Draft(self._now_us, RemoveBody(rule, failed.row.program_id))], drop_rules=[rule])
         async with self._engine.between_events():
-            await self._change(rule, batch, lambda: self.table.apply(batch))
+            await self._change([rule], batch, lambda: self.table.apply(batch))
 
     async def record_pass(self, rule: str, program_id: str) -> bool:
         """Keep that the active program of a rule passed; False when another one is active. Raises StorageError."""
@@ -317,7 +337,7 @@ class Installer(SlotChanges):
             assert row is not None, "it is one of the rule's"
             async with self._engine.between_events(*keys):
                 batch = Batch([Draft(self._now_us, RemoveBody(rule, row.program_id))], drop_rules=[rule])
-                await self._change(rule, batch, lambda: self._forget(keys, batch, "the rule was removed"))
+                await self._change([rule], batch, lambda: self._forget(keys, batch, "the rule was removed"))
             return True
 
     def restore(self, restored: Restored) -> None:

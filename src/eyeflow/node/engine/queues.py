@@ -35,6 +35,11 @@ def _waited_for(event: QueuedEvent, acts: Actuation, receipt: Receipt | None) ->
     return event.receipt
 
 
+def emitted(queue: Sequence[QueuedEvent]) -> int:
+    """Return how many events of a queue have to run so that none waits any more that a rule emitted."""
+    return max((place for place, event in enumerate(queue, 1) if event.hops), default=0)
+
+
 def acting(candidate: Sequence[QueuedEvent], active: deque[QueuedEvent]) -> list[QueuedEvent]:
     """Return the events of a candidate, which now acts on those that the active program has not run. Takes them off it.
 

@@ -14,6 +14,8 @@ from eyeflow.node.engine.admission import Loaded, Policy, Refused
 from eyeflow.node.engine.answers import refusal_of, unchanged
 from eyeflow.node.engine.core import Core
 from eyeflow.node.engine.engine import Engine
+from eyeflow.node.engine.intake import HOPS_MAX
+from eyeflow.node.engine.queues import emitted
 from eyeflow.node.engine.run_evidence import RunEvidence
 from eyeflow.node.engine.running import RunningRule, moved, start_rule
 from eyeflow.node.engine.slot_table import Kept, SlotTable, is_same, wanted_again
@@ -65,17 +67,23 @@ class SlotChanges:
         async with self._engine.between_events(active(row.key.rule), row.key):
             if (row.share, row.keyless) != (here.share, here.keyless):
                 await self._part(row.key.rule)
-            await self._change(row.key.rule, *self._kept_as(here, row, drafts))
+            await self._change([row.key.rule], *self._kept_as(here, row, drafts))
 
-    async def _part(self, rule: str) -> None:
-        """From now on other events go to each program of a rule: each decides first on what came to it until now.
+    async def _part(self, *rules: str) -> None:
+        """From now on other events go to each program of these rules: each decides first on what came to it until now.
 
-        Both are held between two events. Else an event could be acted on before an earlier one with its key.
+        All are held between two events. Else an event could be acted on before an earlier one with its key. What one
+        of the rules emits to another one belongs to what came before.
         """
-        waiting = {key: len(one.queue) for key, one in self._core.rules.items() if key.rule == rule}
-        for key, count in waiting.items():
-            await self._engine.run_out(key, count)
-        self._engine.actions.part(rule, self._engine.last_seq)
+        waiting = {key: len(one.queue) for key, one in self._core.rules.items() if key.rule in rules}
+        for _ in range(HOPS_MAX + 1):
+            for key, count in waiting.items():
+                await self._engine.run_out(key, count)
+            waiting = {key: emitted(self._core.rules[key].queue) for key in waiting}
+            if len(rules) == 1 or not any(waiting.values()):
+                break
+        for rule in rules:
+            self._engine.actions.part(rule, self._engine.last_seq)
 
     def _kept_as(
         self, here: SlotRow, row: SlotRow, drafts: Sequence[Draft] = (), loaded: Loaded | None = None
@@ -147,7 +155,7 @@ class SlotChanges:
                 if (row.share, row.keyless) != (here.share, here.keyless):
                     await self._part(row.key.rule)
                 again = replace(row, installed_us=here.installed_us)  # it has run since then
-                await self._change(row.key.rule, *self._kept_as(here, again, loaded=loaded))
+                await self._change([row.key.rule], *self._kept_as(here, again, loaded=loaded))
                 return unchanged(again)
             if row.key.slot is Slot.CANDIDATE:
                 await self._part(row.key.rule)
@@ -190,7 +198,7 @@ class SlotChanges:
             new = moved(warm, row.on(PASSED), *self._world)
             batch = self.table.rolled_back(new.row, begins(new), self._failed(old, reason, taken_back))
             batch = replace(batch, drop_slots=[*batch.drop_slots, warm.key])
-            return await self._commit(new, batch, lambda: self._core.promote(new, self._now_us))
+            return await self._commit(new, batch, lambda: self._core.switch([(new, None)], self._now_us))
 
     async def _stop_program(self, row: SlotRow, why: str, reason: str, *, taken_back: bool = False) -> None:
         """Stop a program that is held between two events; with a `reason` it failed, and is kept aside."""
@@ -198,7 +206,7 @@ class SlotChanges:
         batch = self.table.dropped(row, self._now_us, failed)
         # What a candidate decided for its share of the events is done; only a rule that goes takes its actions along.
         stays = row.key.slot is Slot.CANDIDATE
-        await self._change(row.key.rule, batch, lambda: self._forget([row.key], batch, why, finishes=stays))
+        await self._change([row.key.rule], batch, lambda: self._forget([row.key], batch, why, finishes=stays))
 
     def _with_kept_state(self, row: SlotRow, loaded: Loaded) -> RunningRule:
         try:
@@ -209,32 +217,42 @@ class SlotChanges:
 
     async def _commit(self, new: RunningRule, batch: Batch, run: Callable[[], None]) -> InstallResult:
         """Make the change durable, then let it happen."""
-        old, row = self.table.row(new.key), new.row
+        return (await self._commit_all([new], batch, run))[new.name]
+
+    async def _commit_all(
+        self, new: Sequence[RunningRule], batch: Batch, run: Callable[[], None]
+    ) -> dict[str, InstallResult]:
+        """Make a change of several rules durable, then let it happen: a crash leaves all as before it, or as after."""
+        was = {one.name: self.table.row(one.key) for one in new}
 
         def happen() -> None:
             self.table.apply(batch)
             run()
-            for key in (row.key, *batch.drop_slots):
+            for key in (*(one.key for one in new), *batch.drop_slots):
                 self.refused.pop(key, None)
-            self.table.idle.pop(row.key, None)
-            self.table.evidence.pop(row.key, None)
+            for one in new:
+                self.table.idle.pop(one.key, None)
+                self.table.evidence.pop(one.key, None)
             self._engine.subscriptions_changed()
 
-        await self._change(row.key.rule, batch, happen)
-        _log.info("%s runs program %s", row.key, row.program_id.hex()[:12])
-        was = old.program_id.hex() if old else ""
-        return InstallResult(InstallOutcome.INSTALLED, row.key.rule, row.program_id.hex(), was)
+        await self._change([one.name for one in new], batch, happen)
+        results = {}
+        for one in new:
+            _log.info("%s runs program %s", one.key, one.row.program_id.hex()[:12])
+            old = was[one.name]
+            before = old.program_id.hex() if old else ""
+            results[one.name] = InstallResult(InstallOutcome.INSTALLED, one.name, one.row.program_id.hex(), before)
+        return results
 
-    async def _change(self, rule: str, batch: Batch, then: Callable[[], None]) -> None:
-        """Make a change of a rule's slots durable, then let it happen. Raises StorageError."""
+    async def _change(self, rules: Sequence[str], batch: Batch, then: Callable[[], None]) -> None:
+        """Make a change of the slots of rules durable, then let it happen. Raises StorageError."""
+        await self._engine.commit_change(batch, then, lambda: joined([self._held(rule, batch) for rule in rules]))
 
-        def undo() -> Batch:
-            running = [one for key, one in self._core.rules.items() if key.rule == rule]
-            states = [StateRow(one.key, one.loaded.program_id, one.saved_state) for one in running]
-            counted = [one.evidence.row(one.row) for one in running]
-            return self.table.held(rule, states, counted, batch, self._now_us)
-
-        await self._engine.commit_change(batch, then, undo)
+    def _held(self, rule: str, change: Batch) -> Batch:
+        running = [one for key, one in self._core.rules.items() if key.rule == rule]
+        states = [StateRow(one.key, one.loaded.program_id, one.saved_state) for one in running]
+        counted = [one.evidence.row(one.row) for one in running]
+        return self.table.held(rule, states, counted, change, self._now_us)
 
     @property
     def _world(self) -> tuple[Mapping[str, Driver], Clock]:
@@ -268,6 +286,19 @@ class SlotChanges:
                 self._engine.actions.cancel(key, why)
             self.refused.pop(key, None)
         self._engine.subscriptions_changed()
+
+
+def joined(parts: Sequence[Batch]) -> Batch:
+    """Return what writes the changes of several rules as one."""
+    return Batch(
+        [draft for part in parts for draft in part.drafts],
+        [state for part in parts for state in part.states],
+        put_slots=[row for part in parts for row in part.put_slots],
+        put_rejected=[row for part in parts for row in part.put_rejected],
+        drop_slots=[key for part in parts for key in part.drop_slots],
+        drop_rules=[rule for part in parts for rule in part.drop_rules],
+        put_evidence=[row for part in parts for row in part.put_evidence],
+    )
 
 
 def begins(new: RunningRule) -> Kept:

@@ -235,7 +235,7 @@ def test_counts_begin_anew_with_each_slot_and_each_deployment(tmp_path: Path) ->
         await sim.advance(EVIDENCE_US + ALONE_US)
         sim = await reopened(sim)
         assert (told(sim).executions, told(sim, Slot.CANDIDATE).executions) == (3, 1), "each slot has its own"
-        await sim.node.promote("counter")
+        await sim.promote("counter")
         assert (told(sim).executions, told(sim).began_us) == (0, sim.clock.now_us())
         await send(sim, 4)
         await sim.node.record_wanted("counter", Slot.ACTIVE, "another", 9, PASSED)

@@ -247,7 +247,7 @@ async def swapped(sim: NodeSim, version: int, trial: Trial | None = None) -> Non
     old = sim.node.installer.table.row(active("counter"))
     assert old is not None
     terms = Terms(Standing.PASSED if trial is None else Standing.ON_TRIAL, trial)
-    ok(await sim.node.swap("counter", version, Wish(f"d{version}", terms), Wish(old.deployment, PASSED)))
+    ok(await sim.swap("counter", version, Wish(f"d{version}", terms), Wish(old.deployment, PASSED)))
 
 
 @pytest.mark.parametrize("crash", [False, True])
@@ -334,7 +334,7 @@ def test_a_swap_takes_two(tmp_path: Path, missing: Slot) -> None:
             ok(await sim.stage(counter(2), 2))
         else:
             ok(await sim.install(counter(1)))
-        refused = await sim.node.swap("counter", 3, Wish("d3"), Wish("d4"))
+        refused = await sim.swap("counter", 3, Wish("d3"), Wish("d4"))
         assert refused.code == ("no_program" if missing is Slot.ACTIVE else "no_candidate")
         await sim.stop()
 
@@ -371,9 +371,9 @@ class Story:
         elif verb == "share":
             await node.record_wanted("counter", Slot.CANDIDATE, *by, self.terms())
         elif verb == "promote":
-            await node.promote("counter", rng.choice([PASSED, Terms()]))
+            await self.sim.promote("counter", rng.choice([PASSED, Terms()]))
         elif verb == "swap":
-            await node.swap(
+            await self.sim.swap(
                 "counter", self.version, Wish(by[0], Terms(Standing.ON_TRIAL, TRIAL)), Wish("old", self.terms())
             )
         elif verb == "drop":

@@ -140,7 +140,7 @@ class SlotLife(RuleBasedStateMachine):
         then = replace(self.model, candidate=None)
         assert self.model.candidate is not None
         then.take_over(self.model.candidate)
-        self.change(self.sim.node.promote("counter"), crash, then)
+        self.change(self.sim.promote("counter"), crash, then)
 
     @precondition(lambda self: self.model.candidate)
     @rule(crash=CRASH, failed=st.booleans())

@@ -149,7 +149,7 @@ def test_a_candidate_takes_no_lease_commands_no_level_and_emits_nothing(tmp_path
         assert sim.drivers["gpio"].acted == [] and sim.node.status()["resources"] == {}
         assert sim.node.engine.core.rules[active("listener")].instance.state_values() == {"n": 0}
         assert sim.done == 2 and sim.store.restore().pending == ()
-        ok(await sim.node.promote("relay"))
+        ok(await sim.promote("relay"))
         await send(sim, 9)
         await sim.turns()
         assert [args["level"] for _, _, args in sim.drivers["gpio"].acted] == ["HIGH"], "it was never told before"
@@ -174,7 +174,7 @@ def test_each_slot_has_timers_of_its_own(tmp_path: Path) -> None:
         await sim.advance(4 * S)
         assert state(sim, active("counter")) - before in (4, 5)
         assert state(sim, candidate("counter")) - before in (8, 9)
-        ok(await sim.node.promote("counter"))
+        ok(await sim.promote("counter"))
         count = state(sim, active("counter"))
         await sim.advance(2 * S)
         assert state(sim, active("counter")) - count == 4, "its timers go on at their pace, and the old ones are gone"
@@ -219,7 +219,7 @@ def test_a_promotion_parts_the_events_and_each_is_acted_on_once(tmp_path: Path, 
             await sim.node.engine.turn()
         assert len(slow.queue) == 300, "one has run them, the other has not"
         slow.stalled = False
-        ok(await sim.node.promote("counter"))
+        ok(await sim.promote("counter"))
         await send(sim, *range(300, 310))
         await sim.turns()
         assert said(sim) == [f"v1 {n}" for n in range(300)] + [f"v2 {n}" for n in range(300, 310)]
@@ -253,7 +253,7 @@ def test_events_that_come_during_a_promotion_run_once(
             return await commit(*args)
 
         monkeypatch.setattr(sim.node.engine.disk, "commit", slow_commit)
-        ok(await sim.node.promote("counter"))
+        ok(await sim.promote("counter"))
         await sim.turns()
         assert sorted(said(sim)) == ["v1 0", "v1 1", "v2 2", "v2 3", "v2 4", "v2 5"] and sim.done == 6
         assert (state(sim, active("counter")) == 6) is not control
@@ -272,7 +272,7 @@ def test_counters_begin_anew_in_each_slot(tmp_path: Path) -> None:
         await send(sim, 2)
         await sim.turns()
         sim.clock.move(sim.clock.time_us + S)
-        ok(await sim.node.promote("counter"))
+        ok(await sim.promote("counter"))
         shown = sim.rule("counter")
         assert (shown["executions"], shown["counted_since_us"]) == (0, sim.clock.now_us())
         await sim.stop()
@@ -394,7 +394,7 @@ def test_a_program_that_passed_becomes_previous_with_its_last_state(tmp_path: Pa
         ok(await sim.stage(counter(3), 3))
         await send(sim, 11)
         await sim.turns()
-        third = ok(await sim.node.promote("counter"))
+        third = ok(await sim.promote("counter"))
         await send(sim, 12)
         await sim.turns()
         sim = await reopened(sim)
@@ -442,7 +442,7 @@ def test_messages_of_a_promoted_candidate_come_before_those_it_sends_as_active(t
         ok(await sim.stage(counter(1), 1, ALL))
         await send(sim, 1)
         await sim.node.engine.turn()
-        ok(await sim.node.promote("counter"))
+        ok(await sim.promote("counter"))
         await send(sim, 2)
         await sim.advance(60 * S)
         assert said(sim) == ["v1 1", "v1 2"]
@@ -458,7 +458,7 @@ def test_what_a_candidate_had_sent_is_sent_again_after_its_promotion_and_a_crash
         ok(await sim.stage(counter(1), 1, ALL))
         await send(sim, 1)
         await sim.node.engine.turn()
-        ok(await sim.node.promote("counter"))
+        ok(await sim.promote("counter"))
         (waits,) = sim.store.restore().pending
         assert waits.key == candidate("counter")
         again = await reopened(sim)
