@@ -30,6 +30,7 @@ class Cluster:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("EYEFLOW_", "XDG_"))}
         self.folder, self.environment = folder, kept | {"HOME": str(folder)}
         self.hosts: list[subprocess.Popen[str]] = []
+        self.log = (folder / "log.txt").open("w")
         self.coordinator = self._started()
         self.client = httpx.Client(base_url=self.url, headers=self._credential(), timeout=60.0)
         self.call("POST", "/api/keys", {"publicKey": public_key_of(SIGNER).hex(), "name": "bench"})
@@ -38,7 +39,7 @@ class Cluster:
         command = eyeflow(
             "coordinator", "start", "--port", "0", "--data-dir", str(self.folder / "coordinator"), "--json"
         )
-        process = subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, stderr=self.log, text=True)
         assert process.stdout is not None
         self.url: str = json.loads(process.stdout.readline())["url"]
         return process
@@ -65,7 +66,7 @@ class Cluster:
             token.write_text(self.call("POST", "/api/nodes/join-tokens", {})["token"])
             token.chmod(0o600)
         command = [sys.executable, "-m", "bench.node_host"]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.log}
         process = subprocess.Popen(command, env=self.environment, text=True, **pipes)  # type: ignore[call-overload]
         self.hosts.append(process)
         orders = {"url": self.url, "folder": str(self.folder), "names": names, "per_s": per_s, "timid": timid}
@@ -120,6 +121,7 @@ class Cluster:
         for process in (*self.hosts, self.coordinator):
             process.terminate()
             process.wait()
+        self.log.close()
 
 
 @contextmanager
