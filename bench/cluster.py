@@ -30,7 +30,6 @@ class Cluster:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("EYEFLOW_", "XDG_"))}
         self.folder, self.environment = folder, kept | {"HOME": str(folder)}
         self.hosts: list[subprocess.Popen[str]] = []
-        self.log = (folder / "log.txt").open("w")
         self.coordinator = self._started()
         self.client = httpx.Client(base_url=self.url, headers=self._credential(), timeout=60.0)
         self.call("POST", "/api/keys", {"publicKey": public_key_of(SIGNER).hex(), "name": "bench"})
@@ -39,7 +38,7 @@ class Cluster:
         command = eyeflow(
             "coordinator", "start", "--port", "0", "--data-dir", str(self.folder / "coordinator"), "--json"
         )
-        process = subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, stderr=self.log, text=True)
+        process = subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         self.url: str = json.loads(process.stdout.readline())["url"]
         return process
@@ -66,7 +65,7 @@ class Cluster:
             token.write_text(self.call("POST", "/api/nodes/join-tokens", {})["token"])
             token.chmod(0o600)
         command = [sys.executable, "-m", "bench.node_host"]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.log}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         process = subprocess.Popen(command, env=self.environment, text=True, **pipes)  # type: ignore[call-overload]
         self.hosts.append(process)
         orders = {"url": self.url, "folder": str(self.folder), "names": names, "per_s": per_s, "timid": timid}
@@ -89,14 +88,19 @@ class Cluster:
         body = {"all": True, "strategy": strategy, "changes": changes, "options": options, "deadlineS": 3600}
         return str(self.call("POST", "/api/deployments", body)["id"])
 
-    def ended(self, deployment_id: str, promotes: bool = False) -> dict[str, Any]:
+    def status(self) -> subprocess.CompletedProcess[str]:
+        """Run `eyeflow status` against the coordinator."""
+        environment = self.environment | {"EYEFLOW_URL": self.url}
+        return subprocess.run(eyeflow("status", "--json"), env=environment, capture_output=True, text=True, check=True)
+
+    def ended(self, deployment_id: str, look_s: float = 0.2) -> dict[str, Any]:
         """Return a deployment once it is over."""
         ends = time.monotonic() + WAIT_S
         while time.monotonic() < ends:
             found: dict[str, Any] = self.call("GET", f"/api/deployments/{deployment_id}")
             if found["over"]:
                 return found
-            time.sleep(0.2)
+            time.sleep(look_s)
         raise RuntimeError(f"deployment {deployment_id} does not end")
 
     def stopped(self) -> dict[str, Any]:
@@ -121,7 +125,6 @@ class Cluster:
         for process in (*self.hosts, self.coordinator):
             process.terminate()
             process.wait()
-        self.log.close()
 
 
 @contextmanager
