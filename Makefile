@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 PROBE_RS := tests/embassy/test_probe_rs.py
 WORKERS := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-probe-rs sim check bench bench-mcu golden fuzz mutants clean help
+.PHONY: demo test test-probe-rs sim check bench bench-mcu golden fuzz fuzz-api mutants clean help
 help:            ## show the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -23,7 +23,10 @@ $(VENV)/.installed-bench: $(VENV)/.installed-dev
 	@scripts/setup-venv.sh "$(PYTHON)" "$(VENV)" bench
 	@touch $@
 
-$(VENV)/.installed-mutants: $(VENV)/.installed-dev
+$(VENV)/.installed-fuzz-api: $(VENV)/.installed-dev ## the long share of requests that are made from the OpenAPI document
+	EYEFLOW_FUZZ=full $(BIN)/python -m pytest -q tests/unit/coordinator/test_openapi_fuzz.py
+
+mutants: $(VENV)/.installed-dev
 	@scripts/setup-venv.sh "$(PYTHON)" "$(VENV)" mutants
 	@touch $@
 
@@ -55,6 +58,9 @@ bench-mcu: $(VENV)/.installed-dev ## instructions of rules on emulated cores; th
 
 fuzz: $(VENV)/.installed-dev    ## the long share of mutation and agreement tests
 	EYEFLOW_FUZZ=full $(BIN)/python -m pytest -q tests/conformance tests/unit/svm tests/unit/compiler tests/embassy/test_emulated_cores.py tests/simulation
+
+fuzz-api: $(VENV)/.installed-dev ## the long share of requests that are made from the OpenAPI document
+	EYEFLOW_FUZZ=full $(BIN)/python -m pytest -q tests/unit/coordinator/test_openapi_fuzz.py
 
 mutants: $(VENV)/.installed-mutants ## what safety rests on, changed a thousand ways: tests must notice; MODULES="session rollout" for some
 	$(BIN)/python tools/mutants.py $(MUTANTS_ARGS) $(MODULES)

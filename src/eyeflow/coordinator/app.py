@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.coordinator import changes_api, metrics, openapi
+from eyeflow.coordinator import changes_api, docs_page, metrics, openapi
 from eyeflow.coordinator.api import Call, Reply
 from eyeflow.coordinator.credentials import actor_of, check_origin
 from eyeflow.coordinator.endpoints import ENDPOINTS, PROGRAM_MEDIA_TYPE, Endpoint
@@ -45,6 +45,7 @@ def make_app(hub: Hub) -> Starlette:
         for path, endpoints in by_path.items()
     ]
     routes.append(Route(openapi.OPENAPI_PATH, _openapi, methods=["GET"]))
+    routes.append(Route(openapi.DOCS_PATH, _docs, methods=["GET"]))
     routes.append(WebSocketRoute("/api/link", link_endpoint))
     routes.append(WebSocketRoute(changes_api.PATH, changes_api.watch_changes))
     app = Starlette(
@@ -159,6 +160,10 @@ def _response(reply: Reply) -> Response:
 
 async def _openapi(request: Request) -> Response:
     return JSONResponse(openapi.document(), headers=HEADERS)
+
+
+async def _docs(request: Request) -> Response:
+    return HTMLResponse(docs_page.page(), headers=docs_page.HEADERS)
 
 
 async def _problem(request: Request, error: Exception) -> Response:

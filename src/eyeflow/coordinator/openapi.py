@@ -15,6 +15,7 @@ from eyeflow.coordinator.shape_words import ref
 from eyeflow.coordinator.shapes import SCHEMAS
 
 OPENAPI_PATH = "/api/openapi.json"
+DOCS_PATH = "/api/docs"
 
 IDEMPOTENCY_KEY = {
     "name": HEADER,
@@ -34,6 +35,12 @@ def document() -> dict[str, Any]:
         "summary": "Return this document.",
         "security": [],
         "responses": {"200": {"description": "OK", "content": {"application/json": {"schema": {"type": "object"}}}}},
+    }
+    paths[DOCS_PATH]["get"] = {
+        "operationId": "docs",
+        "summary": "Return this document as a page for people.",
+        "security": [],
+        "responses": {"200": {"description": "OK", "content": {"text/html": {"schema": {"type": "string"}}}}},
     }
     return {
         "openapi": "3.1.0",

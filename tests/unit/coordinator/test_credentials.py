@@ -24,6 +24,7 @@ OPEN = {
     ("POST", "/api/link/certificate"): "the signature of the node's own key in its body is the credential",
     ("GET", "/api/link/challenge"): "a node asks for it before it can prove who it is; it opens nothing by itself",
     ("GET", "/api/openapi.json"): "the same for everybody, and in the documentation",
+    ("GET", "/api/docs"): "the same document as a page",
     ("GET", "/healthz"): "a load balancer has no token; it says nothing but ok",
     ("POST", "/api/nodes/join"): "the join token in its body is the credential",
 }
