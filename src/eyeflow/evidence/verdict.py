@@ -21,10 +21,10 @@ NAMED_MAX = 10
 class Settings:
     """What a candidate must show; the first four are those of a node's `Trial`.
 
-    `observe_s`: how long it is watched. `samples_min`: fewest executions for a verdict on rates; with 0 it passes
-    without any. `failures_max`: the share of failures, in hundredths of a percent, that is allowed without a control.
-    `starts_max`: how often a node may start again in an hour; more is a crash loop. `alpha`: how probable a false alarm
-    may be in all `judges` judgements of a deployment. Raises ValueError for what is none of these.
+    `observe_s`: how long it is watched. `samples_min`: fewest executions for a verdict on rates, 1 or more: nothing
+    passes without any. `failures_max`: the share of failures, in hundredths of a percent, that is allowed without a
+    control. `starts_max`: how often a node may start again in an hour; more is a crash loop. `alpha`: how probable a
+    false alarm may be in all `judges` judgements of a deployment. Raises ValueError for what is none of these.
     """
 
     observe_s: float = 60.0
@@ -35,8 +35,9 @@ class Settings:
     alpha: float = 0.05
 
     def __post_init__(self) -> None:
-        if not (0 <= self.failures_max <= 10_000 and 0 < self.alpha < 1 and self.judges >= 1):
-            raise ValueError(f"no settings: failures_max {self.failures_max}, alpha {self.alpha}, judges {self.judges}")
+        rates = 0 <= self.failures_max <= 10_000 and 0 < self.alpha < 1
+        if not (rates and self.judges >= 1 and self.samples_min >= 1):
+            raise ValueError(f"no settings: {self}")
 
     @property
     def alarm_e(self) -> float:
@@ -153,7 +154,7 @@ def judge(watch: Watch, settings: Settings) -> Verdict:
     if failing:
         return verdict(Kind.FAIL, _numbers(check))
     missing = "; ".join(_missing(watch, settings, is_doubtful=bool(doubtful)))
-    if settings.samples_min and not watch.checks[0].test.seen_candidate.executions:
+    if not watch.checks[0].test.seen_candidate.executions:
         return verdict(Kind.NO_DATA, f"no executions; {missing}")
     if missing:
         return verdict(Kind.INCONCLUSIVE, f"{_numbers(check)}; {missing}")

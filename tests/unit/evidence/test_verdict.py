@@ -163,11 +163,13 @@ def test_a_long_watch_allows_more_starts() -> None:
     assert said(after((100, 0)), observed_s=3601, starts=7).kind is Kind.FAIL
 
 
-def test_no_samples_may_be_asked_for() -> None:
-    none = Settings(samples_min=0)
-    assert said(after((0, 0)), settings=none).kind is Kind.PASS
-    assert said(after((0, 0)), observed_s=59, settings=none).kind is Kind.INCONCLUSIVE
-    assert said(beside((0, 0), (0, 0)), settings=none).kind is Kind.PASS
+def test_nothing_passes_without_an_execution() -> None:
+    with pytest.raises(ValueError, match="samples_min=0"):
+        Settings(samples_min=0)
+    one = Settings(samples_min=1)
+    assert said(after((0, 0)), settings=one).kind is Kind.NO_DATA
+    assert said(beside((0, 0), (0, 0)), settings=one).kind is Kind.NO_DATA
+    assert said(after((1, 0)), settings=one).kind is Kind.PASS
 
 
 def test_several_checks_share_the_false_alarms() -> None:

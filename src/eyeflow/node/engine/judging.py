@@ -85,7 +85,9 @@ def _since(now: Counts, seen: Counts) -> Counts:
 
 
 def _settings(trial: Trial) -> Settings:
-    return Settings(trial.observe_s, trial.samples_min, trial.failures_max, trial.starts_max, trial.judges)
+    # A manifest can say 0, which neither the API nor a verdict knows: nothing passes without an execution.
+    least = max(1, trial.samples_min)
+    return Settings(trial.observe_s, least, trial.failures_max, trial.starts_max, trial.judges)
 
 
 def _watch(checks: tuple[Check, ...], evidence: RunEvidence | EvidenceRow, now_us: int) -> Watch:
