@@ -213,7 +213,7 @@ class CoordinatorClient(Connection):
             body["programId"] = program_id
         if deadline_s is not None:
             body["deadlineS"] = deadline_s
-        return self._once("POST", f"/api/rules/{part(rule)}/deploy", json=body)
+        return self._with_nodes(self._once("POST", f"/api/rules/{part(rule)}/deploy", json=body))
 
     def plan(
         self,
@@ -245,7 +245,7 @@ class CoordinatorClient(Connection):
         """Start a deployment of several rules as one and return it, or `unchanged` when nothing is left to change."""
         body: Json = {**where, "changes": list(changes), "strategy": strategy, "rollbackOnError": rollback_on_error}
         body |= {"options": dict(options)} if options else {}
-        return self._once("POST", "/api/deployments", json=body | {"skipUnchanged": skip_unchanged})
+        return self._with_nodes(self._once("POST", "/api/deployments", json=body | {"skipUnchanged": skip_unchanged}))
 
     def deployments(self, limit: int = PAGE_ROWS, **filters: Any) -> list[Json]:
         """Return the newest deployments that fit the filters of the API, newest first, `limit` at most."""
@@ -259,7 +259,8 @@ class CoordinatorClient(Connection):
         """Fetch the nodes of a deployment that did not come with it."""
         if cursor := deployment.get("nextCursor"):
             path = f"/api/deployments/{part(str(deployment['id']))}/nodes"
-            deployment = deployment | {"nodes": [*deployment["nodes"], *self._all(path, "nodes", {}, cursor=cursor)]}
+            nodes = [*deployment["nodes"], *self._all(path, "nodes", {}, cursor=cursor)]
+            deployment = deployment | {"nodes": nodes, "nextCursor": ""}
         return deployment
 
     def steer_deployment(self, deployment_id: str, verb: str) -> Json:

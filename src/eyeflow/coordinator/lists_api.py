@@ -67,6 +67,7 @@ def _states(members: type[Enum], what: str) -> Param:
     return Param("state", names(members), f"{what}; again: or this one", is_list=True)
 
 
+_NODES = Param("node", NODE_NAME, "this node; again: or this one", is_list=True)
 NODES_QUERY = (
     *_PAGING,
     _states(Standing, "how the node stands"),
@@ -78,6 +79,7 @@ NODES_QUERY = (
     ),
     _rule("the node shall run this rule"),
     _part("node"),
+    _NODES,
     _since("the node was heard"),
     Param("sort", {**names(NodeOrder), "default": "name"}, "which nodes come first; `heard`: the longest ago"),
 )
@@ -92,7 +94,7 @@ DEPLOYMENTS_QUERY = (
     Param("node", NODE_NAME, "it goes to this node"),
     _since("begun"),
 )
-PROGRESS_QUERY = (*_PAGING, _states(NodeState, "where the node stands"), _part("node"))
+PROGRESS_QUERY = (*_PAGING, _states(NodeState, "where the node stands"), _part("node"), _NODES)
 TOKENS_QUERY = (
     *_PAGING,
     _states(TokenState, "whether it opens anything"),
@@ -150,6 +152,7 @@ async def list_nodes(hub: Hub, call: Call) -> Reply:
         query.get("name", ""),
         query.get("sinceUs", 0),
         silent_us(hub),
+        tuple(query.get("node", ())),
     )
 
     def look(reading: Reading) -> tuple[Page[Any], list[views.NodeFacts], int]:
@@ -208,7 +211,12 @@ async def list_deployment_nodes(hub: Hub, call: Call) -> Reply:
     """Return the nodes of one deployment, a page at a time."""
     query, identity = call.query, call.path["id"]
     asked = ProgressAsked(
-        identity, _limit(query), key_of(query, str), _members(query, NodeState), query.get("name", "")
+        identity,
+        _limit(query),
+        key_of(query, str),
+        _members(query, NodeState),
+        query.get("name", ""),
+        tuple(query.get("node", ())),
     )
 
     def look(reading: Reading) -> dict[str, Any]:

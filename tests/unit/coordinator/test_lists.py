@@ -18,7 +18,7 @@ from eyeflow.protocol.messages import Health, HealthKind, HealthState, Status
 from eyeflow.protocol.slot import Slot
 from eyeflow.rollout.deployment import NodeProgress
 
-PAGED = [one for one in ENDPOINTS if any(param.name == "cursor" for param in one.query)]
+PAGED = [one for one in ENDPOINTS if any(param.name == "limit" for param in one.query)]
 
 
 def url(endpoint: Any, api: Any) -> str:
@@ -92,6 +92,7 @@ def test_nodes_are_found_by_how_they_stand(full: Any) -> None:
     assert shown("label=site=lyon&label=line=1") == ["node-b"]
     assert shown("label=site=lyon&label=line=2") == []
     assert shown("name=DE-A&rule=overheat") == ["node-a"] and shown("rule=pump") == []
+    assert shown("node=node-b&node=node-x") == ["node-b"]
     assert shown(f"sinceUs={full.clock()}") == []
     full.ask("POST", f"/api/deployments/{full.deployment['id']}/cancel")
     full.ask("POST", "/api/nodes/node-b/drain")
@@ -166,8 +167,11 @@ def test_a_deployment_shows_its_first_nodes_and_the_client_fetches_the_others(fu
     shown = full.ask("GET", "/api/deployments/d-many").json()
     assert len(shown["nodes"]) == 100 and shown["nextCursor"]
     with client(full) as one:
-        names = [node["node"] for node in one.deployment("d-many")["nodes"]]
-    assert names == [f"n{number:04}" for number in range(1_234)]
+        whole = one.deployment("d-many")
+        names = [node["node"] for node in whole["nodes"]]
+    some = full.ask("GET", "/api/deployments/d-many/nodes?node=n0007&node=n0003&node=x").json()
+    assert [node["node"] for node in some["nodes"]] == ["n0003", "n0007"]
+    assert whole["nextCursor"] == "" and names == [f"n{number:04}" for number in range(1_234)]
 
 
 class OnLoop(httpx.AsyncBaseTransport):

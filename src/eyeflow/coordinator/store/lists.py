@@ -67,7 +67,7 @@ class Page(Generic[T_co]):
 
 @dataclass(frozen=True, slots=True)
 class NodesAsked:
-    """Which nodes: each condition must hold; of `standings` one. `name` is a part of it, in small letters.
+    """Which nodes: each condition must hold; of `standings` and of `names` one. `name` is a part of it.
 
     `silent_us`: a node that was last seen before this time is not heard, whatever it has for a link.
     """
@@ -81,6 +81,7 @@ class NodesAsked:
     name: str = ""
     since_us: int = 0
     silent_us: int = 0
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +156,14 @@ class DeploymentsAsked:
 
 @dataclass(frozen=True, slots=True)
 class ProgressAsked:
-    """Which nodes of a deployment, ascending by name. `name` is a part of it."""
+    """Which nodes of a deployment, ascending by name. `name` is a part of it; of `names` it is one."""
 
     deployment_id: str
     limit: int
     after: Key | None = None
     states: frozenset[NodeState] = frozenset()
     name: str = ""
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

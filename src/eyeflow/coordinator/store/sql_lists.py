@@ -79,8 +79,11 @@ class _Conditions:
 
     def among(self, column: str, members: Collection[Enum]) -> None:
         """The column has one of these values; any when there are none."""
-        if members:
-            values = sorted(str(member.value) for member in members)
+        self.one_of(column, sorted(str(member.value) for member in members))
+
+    def one_of(self, column: str, values: Sequence[str]) -> None:
+        """The column has one of these values; any when there are none."""
+        if values:
             self.add(f"{column} IN ({places(values)})", *values)
 
     def same(self, column: str, value: str) -> None:
@@ -265,6 +268,7 @@ class SqlListReading:
         where.add("deployment = ?", asked.deployment_id)
         where.among("state", asked.states)
         where.has("node", asked.name)
+        where.one_of("node", asked.names)
         where.behind("node", asked.after)
         found = self._db.rows(
             f"SELECT {rows.PROGRESS} FROM progress {where.sql} ORDER BY node LIMIT ?", [*where.values, asked.limit + 1]
@@ -334,6 +338,7 @@ def _fitting(asked: NodesAsked) -> _Conditions:
             asked.rule,
         )
     where.has("nodes.name", asked.name)
+    where.one_of("nodes.name", asked.names)
     where.since("nodes.last_seen_us", asked.since_us)
     return where
 
