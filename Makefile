@@ -5,9 +5,10 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PROBE_RS := tests/embassy/test_probe_rs.py
+SYSTEMD := tests/systemd
 WORKERS := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-probe-rs sim check bench bench-mcu golden fuzz fuzz-api mutants clean help
+.PHONY: demo test test-probe-rs test-systemd sim check bench bench-mcu golden fuzz fuzz-api mutants clean help
 help:            ## show the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -42,10 +43,13 @@ check: $(VENV)/.installed-dev   ## style, types, generated files
 test: $(VENV)/.installed-dev    ## check, then the tests; a skipped one fails
 	@scripts/install-test-deps.sh
 	$(MAKE) check
-	$(BIN)/python -m pytest -q --fail-on-skip $(WORKERS) --ignore $(PROBE_RS) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q --fail-on-skip $(WORKERS) --ignore $(PROBE_RS) --ignore $(SYSTEMD) $(PYTEST_ARGS)
 
 test-probe-rs: $(VENV)/.installed-dev ## flashing with the real probe-rs, built once from its crate: that takes minutes
 	$(BIN)/python -m pytest -q --fail-on-skip $(PROBE_RS)
+
+test-systemd: $(VENV)/.installed-dev ## the node as a service of a real systemd, in namespaces of its own: as root, on Linux
+	$(BIN)/python -m pytest -q --fail-on-skip $(SYSTEMD)
 
 sim: $(VENV)/.installed-dev     ## the whole cluster from N seeds (100), beginning with SEED (a new one)
 	PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEED),--seed $(SEED)) --runs $(or $(N),100)

@@ -4,10 +4,11 @@
 #   rustc-web cargo-web rust-web-src        a Rust with its library's source, to build for chips without rustup's targets
 #   binutils-arm-none-eabi                  a linker for them, where rust-lld is absent
 #   postgresql                              a real PostgreSQL server, without a cluster that starts by itself
+#   systemd                                 what rates and reads the unit of a node; nothing of it is started
 #   nodejs npm                              what simulates the RP2040, where there is no Node.js of another origin
 #   gcc libc6-dev                           a C compiler, for the disk that is slow to write, where there is no `cc`
 set -euo pipefail
-wanted="mosquitto rustc-web cargo-web rust-web-src binutils-arm-none-eabi postgresql"
+wanted="mosquitto rustc-web cargo-web rust-web-src binutils-arm-none-eabi postgresql systemd"
 command -v node >/dev/null && command -v npm >/dev/null || wanted="$wanted nodejs npm"
 command -v cc >/dev/null || wanted="$wanted gcc libc6-dev"
 missing=

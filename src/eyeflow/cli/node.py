@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.base.reasons import why
 from eyeflow.cli.console import JsonFlag, colored, counted, iso_time, note, paint, say, say_json, table
 from eyeflow.cli.files import usage_error, write_bytes
 from eyeflow.cli.interrupts import EndsAtOnce
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from eyeflow.node.runtime import NodeRuntime
 
 CONFIG_NAME = "eyeflow-svm.toml"
+UNITS = Path("/etc/systemd/system")
 
 app = typer.Typer(no_args_is_help=True, help="The daemon that runs programs.", rich_markup_mode=None)
 
@@ -148,16 +150,78 @@ def start(
         import asyncio
 
         from eyeflow.node.daemon import run_node
+        from eyeflow.node.service.manager import ServiceManager
 
     settings = load_node_config(config, context.args)
     set_up_log(log_format, verbose=verbose)
-    asyncio.run(run_node(settings, on_ready=_tell_ready))
+    asyncio.run(run_node(settings, on_ready=_tell_ready, manager=ServiceManager.of(os.environ)))
     note("node stopped")
 
 
 def _tell_ready(node: NodeRuntime) -> None:
     rules = ", ".join(sorted(map(str, node.engine.core.rules))) or "no rules yet"
     note(f"node {node.identity.name} runs: {rules}")
+
+
+@app.command("install-service", context_settings=SETTING_FLAGS)
+def install_service(
+    context: typer.Context,
+    config: ConfigOption = None,
+    user: Annotated[str, typer.Option("--user", help="Who runs the node (default: you).")] = "",
+    write: Annotated[bool, typer.Option("--write", help=f"Write it into {UNITS}, instead of to stdout.")] = False,
+    json_: JsonFlag = False,
+) -> None:
+    """Print the systemd unit of a node, or write it: it starts at boot, is watched, and is kept in a sandbox."""
+    import getpass
+
+    from eyeflow.node.service.unit import service_of
+
+    settings = load_node_config(config, context.args)
+    file = (config or Path(CONFIG_NAME)).resolve()
+    if not file.exists():
+        raise usage_error("a service needs a configuration file", "name it with --config, or write one: node init")
+    service = service_of(settings, file, (sys.executable, "-m", "eyeflow"), user or getpass.getuser())
+    path = UNITS / service.unit
+    if write:
+        _write_unit(path, service.text)
+        _make_data_dir(settings.data_dir, user)
+    if json_:
+        say_json({"unit": service.unit, "text": service.text, "path": str(path) if write else ""})
+    elif write:
+        say(f"wrote {path}")
+        note(f"now: systemctl daemon-reload && systemctl enable --now {service.unit}")
+    else:
+        for line in service.text.rstrip().split("\n"):
+            say(line)
+
+
+def _make_data_dir(path: Path, user: str) -> None:
+    """The sandbox lets the node write here, and not make it."""
+    import shutil
+
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if user:
+            shutil.chown(path, user)
+    except (OSError, LookupError) as error:
+        raise EyeflowError(
+            f"the directory {path} of the node is not ready for {user or 'you'}",
+            cause=why(error),
+            next_step="name a user that exists, and run this as root",
+            code="data_dir",
+        ) from error
+
+
+def _write_unit(path: Path, text: str) -> None:
+    """Somebody else's unit of this name stays what it is."""
+    if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(text.split("\n", 1)[0]):
+        raise EyeflowError(
+            f"{path} is not from this command",
+            cause="it does not begin with the line that `eyeflow node install-service` writes",
+            next_step=f"look at it, and move it away: mv {path} {path}.old",
+            code="foreign_unit",
+        )
+    write_bytes(path, text.encode())
 
 
 @app.command("status", context_settings=SETTING_FLAGS)

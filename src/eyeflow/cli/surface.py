@@ -99,6 +99,7 @@ COMMANDS: dict[str, Words] = {'': (('check', 'Say whether rules are right, witho
  'node': (('init', 'Write a configuration file with comments.'),
           ('join', 'Let a node join a cluster: registers its...'),
           ('start', 'Run the node until Ctrl-C, SIGTERM or SIGHUP.'),
+          ('install-service', 'Print the systemd unit of a node, or write...'),
           ('status', 'Show the node that runs on this machine;...')),
  'audit': (('verify', "Check the hash chain of a node's audit:..."),
            ('show', 'Show audit records: what happened, why,...')),
@@ -1561,10 +1562,11 @@ Options:
   -h, --help  Show this message and exit.
 
 Commands:
-  init    Write a configuration file with comments.
-  join    Let a node join a cluster: registers its key, and trusts the...
-  start   Run the node until Ctrl-C, SIGTERM or SIGHUP.
-  status  Show the node that runs on this machine; needs no coordinator.""",
+  init             Write a configuration file with comments.
+  join             Let a node join a cluster: registers its key, and...
+  start            Run the node until Ctrl-C, SIGTERM or SIGHUP.
+  install-service  Print the systemd unit of a node, or write it: it...
+  status           Show the node that runs on this machine; needs no...""",
     'node init': """\
 Usage: eyeflow node init [OPTIONS] {name}
 
@@ -1609,6 +1611,19 @@ Options:
   --log-format <text|json>  How to write the log.  [default: text]
   -v, --verbose             Log more.
   -h, --help                Show this message and exit.""",
+    'node install-service': """\
+Usage: eyeflow node install-service [OPTIONS]
+
+  Print the systemd unit of a node, or write it: it starts at boot, is
+  watched, and is kept in a sandbox.
+
+Options:
+  --config <path>  Configuration file (default: eyeflow-svm.toml, if it is
+                   there).
+  --user <str>     Who runs the node (default: you).
+  --write          Write it into /etc/systemd/system, instead of to stdout.
+  --json           Print the result as JSON.
+  -h, --help       Show this message and exit.""",
     'node status': """\
 Usage: eyeflow node status [OPTIONS]
 

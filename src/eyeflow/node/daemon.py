@@ -24,6 +24,7 @@ from eyeflow.node.io.connector import PortsConfig
 from eyeflow.node.io.ports import Driver, PortStatus, Source
 from eyeflow.node.io.world import World, build_world
 from eyeflow.node.runtime import NodeRuntime, load_identity
+from eyeflow.node.service.manager import ServiceManager
 from eyeflow.node.status.local_socket import keep_serving_status
 from eyeflow.node.status.port_log import PortLog
 from eyeflow.node.status.report import as_shown
@@ -53,12 +54,13 @@ async def run_node(
     machine: Machine | None = None,
     make_world: MakeWorld = build_world,
     make_writer: MakeWriter = ThreadWriter,
+    manager: ServiceManager | None = None,
 ) -> None:
     """Run a node until a signal (`STOP_SIGNALS`) or `stop`. Starts and works without a coordinator.
 
     `make_link` makes the link to the coordinator (None: `joining.open_link`); `on_ready` is called once rules run.
     `clock`, `machine`, `make_world` (sources and drivers) and `make_writer` (the store's thread) are the usual ones
-    unless a simulation hands in its own.
+    unless a simulation hands in its own. `manager` is told when the node is ready, lives and stops.
 
     Raises EyeflowError when the node cannot start: the directory is in use, the store damaged, a secret missing.
     """
@@ -66,7 +68,7 @@ async def run_node(
     async with _open_node(config, clock, machine or Machine(), make_world, make_writer) as node:
         node.link = (make_link or _default_link)(node)
         with stop_signals(lambda number: stop.set()):
-            await _serve(node, stop, on_ready)
+            await _serve(node, stop, on_ready, manager or ServiceManager())
 
 
 def _default_link(node: NodeRuntime) -> Link | None:
@@ -154,7 +156,7 @@ def _make_data_dir(path: Path) -> None:
         ) from error
 
 
-async def _serve(node: NodeRuntime, stop: asyncio.Event, on_ready: OnReady | None) -> None:
+async def _serve(node: NodeRuntime, stop: asyncio.Event, on_ready: OnReady | None, manager: ServiceManager) -> None:
     """Run engine, sources, link and status socket side by side until `stop`."""
     tried, rng = asyncio.Event(), node.machine.random
     async with asyncio.TaskGroup() as group:
@@ -170,10 +172,13 @@ async def _serve(node: NodeRuntime, stop: asyncio.Event, on_ready: OnReady | Non
         others.append(
             group.create_task(keep_serving_status(node.config.data_dir, lambda: as_shown(node.status()), tried, rng))
         )
+        others.append(group.create_task(manager.keep_alive()))
         await tried.wait()
+        manager.tell(READY="1", STATUS=f"node {node.config.name} runs")
         if on_ready is not None:
             on_ready(node)
         await stop.wait()
+        manager.tell(STOPPING="1", STATUS="ends what was decided")
         # First the rules, while the connections still are: what was decided is sent, and confirmed to its sender.
         node.engine.finish()
         await asyncio.wait({engine})

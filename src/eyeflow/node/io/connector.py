@@ -21,6 +21,19 @@ Problem = tuple[str, str]
 """Why a node cannot serve an address, and what to do."""
 
 
+@dataclass(frozen=True, slots=True)
+class SystemNeeds:
+    """What a connector needs of the system beyond the network, for the sandbox of the service.
+
+    `devices` are device nodes or `char-` groups of them, as systemd.resource-control(5) names them. `groups` are those
+    whose members may open them on Debian and Raspberry Pi OS.
+    """
+
+    devices: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    writable: tuple[Path, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connector:
     """One kind of source, driver, or both, whole: what the node, its configuration and its pages know of it.
@@ -35,7 +48,8 @@ class Connector:
 
     `catalog` is the TOML of what rules can say of it, in the form of a user's catalog (docs/reference/capabilities.md);
     `template` the lines of a new configuration file, `grants` what that file allows. `check` says why this node
-    cannot serve an address that the catalog allows.
+    cannot serve an address that the catalog allows. `system_needs` says what the sandbox of the service must let
+    through.
     """
 
     name: str
@@ -48,6 +62,7 @@ class Connector:
     template: str = ""
     grants: tuple[str, ...] = ()
     short: Mapping[str, str] = field(default_factory=dict)
+    system_needs: Callable[[PortsConfig], SystemNeeds] = lambda config: SystemNeeds()
 
     def needed(self, config: PortsConfig) -> str:
         """Return what the configuration lacks to serve this, as a hint; an empty text when it has all."""

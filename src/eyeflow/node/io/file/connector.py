@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eyeflow.node.io.connector import Connector, Site
+from eyeflow.node.io.connector import Connector, PortsConfig, Site, SystemNeeds
 from eyeflow.node.io.file.settings import FileConfig
 from eyeflow.node.io.ports import Driver
 
@@ -13,10 +13,15 @@ def _driver(site: Site, shared: None) -> Driver:
     return FileDriver(site.of(FileConfig))
 
 
+def _system_needs(config: PortsConfig) -> SystemNeeds:
+    return SystemNeeds(writable=config.of(FileConfig).directories)
+
+
 CONNECTOR = Connector(
     name="file",
     sections=(FileConfig,),
     driver=_driver,
+    system_needs=_system_needs,
     template="""\
 # [file]
 # directories = ["lines"]        # `file.append` writes below these only

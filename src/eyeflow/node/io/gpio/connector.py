@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eyeflow.node.io.connector import Connector, PortsConfig, Problem, Site
+from eyeflow.node.io.connector import Connector, PortsConfig, Problem, Site, SystemNeeds
 from eyeflow.node.io.gpio.address import EDGES, split_address
 from eyeflow.node.io.gpio.settings import GpioConfig
 from eyeflow.node.io.ports import Driver, Source
@@ -40,6 +40,13 @@ def _driver(site: Site, backend: GpioBackend) -> Driver:
     return GpioDriver(backend)
 
 
+def _system_needs(config: PortsConfig) -> SystemNeeds:
+    gpio = config.of(GpioConfig)
+    if gpio.backend != "libgpiod":
+        return SystemNeeds(writable=(gpio.levels_file.parent,) if gpio.levels_file else ())
+    return SystemNeeds(tuple({pin.chip for pin in gpio.pins.values()}), ("gpio",))
+
+
 CONNECTOR = Connector(
     name="gpio",
     sections=(GpioConfig,),
@@ -47,6 +54,7 @@ CONNECTOR = Connector(
     source=_source,
     driver=_driver,
     check=_check,
+    system_needs=_system_needs,
     short={"pins": "gpio.pins"},
     grants=("gpio.*",),
     template="""\

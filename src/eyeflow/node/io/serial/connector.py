@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eyeflow.base.names import near
-from eyeflow.node.io.connector import Connector, PortsConfig, Problem, Site
+from eyeflow.node.io.connector import Connector, PortsConfig, Problem, Site, SystemNeeds
 from eyeflow.node.io.ports import Source
 from eyeflow.node.io.serial.settings import SerialConfig
 
@@ -23,11 +23,17 @@ def _source(site: Site, shared: None) -> Source:
     return SerialSource(site.of(SerialConfig).ports, site.clock)
 
 
+def _system_needs(config: PortsConfig) -> SystemNeeds:
+    devices = tuple(port.device for port in config.of(SerialConfig).ports.values())
+    return SystemNeeds(devices, ("dialout",) if devices else ())
+
+
 CONNECTOR = Connector(
     name="serial",
     sections=(SerialConfig,),
     source=_source,
     check=_check,
+    system_needs=_system_needs,
     template="""\
 # [serial.scale]                 # `on serial "scale"`: a JSON object per line
 # device = "/dev/ttyUSB0"

@@ -1,0 +1,119 @@
+"""The unit of a node under a real systemd, in namespaces of its own: `make test-systemd`, as root on Linux.
+
+systemd is process 1 of a PID namespace. Whatever it would touch of this machine lies below file systems in memory that
+only its mount namespace sees; without them its start would empty this machine's /tmp.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HIDDEN = "/tmp /run /var/tmp /var/log /var/lib/systemd /var/lib/private /etc/systemd/system"
+BOOT = f"""
+set -e
+for folder in {HIDDEN}; do mkdir -p $folder; mount -t tmpfs tmpfs $folder; done
+mkdir -p /run/lock
+cp "$1"/eyeflow-node-a.service /etc/systemd/system/
+exec env container=docker /lib/systemd/systemd --system --unit=eyeflow-node-a.service --log-target=null --show-status=no
+"""
+UNIT = "eyeflow-node-a.service"
+PATIENCE_S = 120
+WATCHDOG_S = 4
+
+
+class Booted:
+    """A systemd with one unit. `run` runs a command beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        command = [
+            "unshare",
+            "--pid",
+            "--fork",
+            "--mount",
+            "--mount-proc",
+            "--kill-child",
+            "sh",
+            "-c",
+            BOOT,
+            "-",
+            folder,
+        ]
+        self._parent = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.pid = until(self._child, "systemd starts")
+
+    def _child(self) -> int:
+        children = Path(f"/proc/{self._parent.pid}/task/{self._parent.pid}/children").read_text().split()
+        return int(children[0]) if children else 0
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        enter = ("nsenter", "-t", str(self.pid), "--mount", "--pid")
+        return subprocess.run([*enter, *command], capture_output=True, text=True, check=False)
+
+    def shows(self, name: str) -> str:
+        return self.run("systemctl", "show", "-P", name, UNIT).stdout.strip()
+
+    def close(self) -> None:
+        self._parent.kill()
+        self._parent.wait()
+
+
+def until(look: Callable[[], Any], what: str) -> Any:
+    deadline = time.monotonic() + PATIENCE_S
+    while not (found := look()):
+        assert time.monotonic() < deadline, what
+        time.sleep(0.2)
+    return found
+
+
+@pytest.fixture
+def booted() -> Iterator[Booted]:
+    with tempfile.TemporaryDirectory(dir="/root", prefix="eyeflow-") as name:
+        folder = Path(name)
+        config = folder / "eyeflow-svm.toml"
+        config.write_text('[node]\nname = "node-a"\n\n', encoding="utf-8")
+        (folder / "data").mkdir()
+        printed = subprocess.run(
+            [sys.executable, "-m", "eyeflow", "node", "install-service", "--config", config],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        text = printed.stdout.replace("WatchdogSec=60", f"WatchdogSec={WATCHDOG_S}")
+        (folder / UNIT).write_text(text, encoding="utf-8")
+        systemd = Booted(folder)
+        try:
+            yield systemd
+        finally:
+            systemd.close()
+
+
+def test_it_starts_is_watched_and_stops_in_good_order(booted: Booted) -> None:
+    until(lambda: booted.shows("ActiveState") == "active", "the node tells that it is ready")
+    assert booted.shows("StatusText") == "node node-a runs"
+    status = booted.run(sys.executable, "-m", "eyeflow", "node", "status", "--json", "--config", str(booted.folder / "eyeflow-svm.toml"))  # fmt: skip
+    told = json.loads(status.stdout)
+    assert told["node"] == "node-a" and told["machine"]["memoryBytes"] > 0, "the sandbox lets it see its machine"
+
+    first = booted.shows("MainPID")
+    pids = Path(f"/proc/{booted.pid}/task/{booted.pid}/children").read_text().split()
+    nodes = [pid for pid in pids if "eyeflow" in Path(f"/proc/{pid}/cmdline").read_text()]
+    (node,) = nodes
+    caps = re.search(r"^CapEff:\s+(\w+)$", Path(f"/proc/{node}/status").read_text(), re.MULTILINE)
+    assert caps is not None and int(caps[1], 16) == 0, "it has no capability, although root runs it"
+    os.kill(int(node), signal.SIGSTOP)
+    until(lambda: booted.shows("NRestarts") == "1" and booted.shows("ActiveState") == "active", "it is started again")
+    assert booted.shows("MainPID") != first
+
+    assert booted.run("systemctl", "stop", UNIT).returncode == 0
+    assert (booted.shows("ActiveState"), booted.shows("Result")) == ("inactive", "success")
