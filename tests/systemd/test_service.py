@@ -13,12 +13,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from components.waiting import wait_until
 
 HIDDEN = "/tmp /run /var/tmp /var/log /var/lib/systemd /var/lib/private /etc/systemd/system"
 BOOT = f"""
@@ -29,7 +29,6 @@ cp "$1"/eyeflow-node-a.service /etc/systemd/system/
 exec env container=docker /lib/systemd/systemd --system --unit=eyeflow-node-a.service --log-target=null --show-status=no
 """
 UNIT = "eyeflow-node-a.service"
-PATIENCE_S = 120
 WATCHDOG_S = 4
 
 
@@ -52,7 +51,8 @@ class Booted:
             folder,
         ]
         self._parent = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.pid = until(self._child, "systemd starts")
+        wait_until(lambda: self._child() > 0, "systemd starts")
+        self.pid = self._child()
 
     def _child(self) -> int:
         children = Path(f"/proc/{self._parent.pid}/task/{self._parent.pid}/children").read_text().split()
@@ -68,14 +68,6 @@ class Booted:
     def close(self) -> None:
         self._parent.kill()
         self._parent.wait()
-
-
-def until(look: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + PATIENCE_S
-    while not (found := look()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.2)
-    return found
 
 
 @pytest.fixture
@@ -99,7 +91,7 @@ def booted() -> Iterator[Booted]:
 
 
 def test_it_starts_is_watched_and_stops_in_good_order(booted: Booted) -> None:
-    until(lambda: booted.shows("ActiveState") == "active", "the node tells that it is ready")
+    wait_until(lambda: booted.shows("ActiveState") == "active", "the node tells that it is ready")
     assert booted.shows("StatusText") == "node node-a runs"
     status = booted.run(sys.executable, "-m", "eyeflow", "node", "status", "--json", "--config", str(booted.folder / "eyeflow-svm.toml"))  # fmt: skip
     told = json.loads(status.stdout)
@@ -112,7 +104,9 @@ def test_it_starts_is_watched_and_stops_in_good_order(booted: Booted) -> None:
     caps = re.search(r"^CapEff:\s+(\w+)$", Path(f"/proc/{node}/status").read_text(), re.MULTILINE)
     assert caps is not None and int(caps[1], 16) == 0, "it has no capability, although root runs it"
     os.kill(int(node), signal.SIGSTOP)
-    until(lambda: booted.shows("NRestarts") == "1" and booted.shows("ActiveState") == "active", "it is started again")
+    wait_until(
+        lambda: booted.shows("NRestarts") == "1" and booted.shows("ActiveState") == "active", "it is started again"
+    )
     assert booted.shows("MainPID") != first
 
     assert booted.run("systemctl", "stop", UNIT).returncode == 0
