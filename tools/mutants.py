@@ -42,7 +42,7 @@ FOUND = {1, 3, 24, 36, 152, 255, -24, -11, -9}
 """mutmut's exit codes of a mutant that a test found: one failed, the process died, or it had to be ended."""
 UNTESTED = {5, 33}
 SQL = re.compile(
-    r"\b(SELECT|INSERT|UPDATE|DELETE|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|FROM|WHERE|AND|ORDER|PRAGMA|VACUUM)\b"
+    r"\b(SELECT|INSERT|UPDATE|DELETE|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|FROM|WHERE|AND|LIKE|ORDER|PRAGMA|VACUUM)\b"
 )
 VALUE = re.compile(r"'[^']*'")
 MARK = re.compile(r"(.+)__mutmut_(orig|\d+)$")

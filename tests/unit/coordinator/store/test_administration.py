@@ -1,15 +1,18 @@
-"""What people set for nodes and cluster comes back as it was set: labels, drained nodes, the policy, the root's list."""
+"""What people set for nodes and cluster comes back as it was set: labels, drained nodes, policy, tokens, signers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from eyeflow.coordinator.store import sql_writing
-from eyeflow.coordinator.store.cluster_store import Reading
-from eyeflow.coordinator.store.facts import AppliedPolicy, Change, ChangeKind
+from eyeflow.coordinator.store.cluster_store import Reading, trusted_signers
+from eyeflow.coordinator.store.facts import ApiToken, AppliedPolicy, Change, ChangeKind, JoinToken, SignerKey
+
+A, B = bytes(range(32)), bytes(range(1, 33))
 
 
 def look(kept: Any, question: Callable[[Reading], Any]) -> Any:
@@ -93,3 +96,52 @@ def test_the_list_of_signers_that_was_published_last_is_kept(kept: Any) -> None:
     for text in (b"first", b"second", b"third"):
         kept.do(lambda writing, text=text: writing.keep_signer_list(text))
         assert look(kept, lambda reading: reading.signer_list()) == text
+
+
+def test_api_tokens(kept: Any) -> None:
+    one = ApiToken("z", "ci", "operator", A, created_us=1, expires_us=50)
+    labels = (("line", "1"), ("site", "lyon"))
+    other = ApiToken("a", "me", "admin", B, 2, revoked_us=3, used_us=4, created_by="ci", labels=labels, person="Ada")
+    kept.do(lambda writing: (writing.add_api_token(other), writing.add_api_token(one)))
+    assert look(kept, lambda reading: reading.api_tokens()) == [one, other], "in the order they were made"
+    assert look(kept, lambda reading: (reading.api_token("a"), reading.api_token("b"))) == (other, None)
+    kept.do(lambda writing: (writing.revoke_api_token("z", 7), writing.revoke_api_token("z", 8)))
+    kept.do(lambda writing: writing.revoke_api_token("a", 8))
+    assert [one.revoked_us for one in look(kept, lambda reading: reading.api_tokens())] == [7, 3], (
+        "the first time stays"
+    )
+    kept.do(lambda writing: writing.record_token_uses({"z": 5, "a": 3, "b": 9}))
+    assert [one.used_us for one in look(kept, lambda reading: reading.api_tokens())] == [5, 4], "a use never goes back"
+
+
+def test_join_tokens(kept: Any) -> None:
+    tokens = [JoinToken(name, A, created_us=1, expires_us=number) for number, name in enumerate("abc", start=10)]
+    kept.do(lambda writing: [writing.add_join_token(one) for one in tokens])
+    assert [look(kept, lambda reading, one=one: reading.join_token(one.id)) for one in tokens] == tokens
+    assert look(kept, lambda reading: reading.join_token("d")) is None
+    kept.do(lambda writing: writing.use_join_token("c", "node-a", 5))
+    used = look(kept, lambda reading: (reading.join_token("c"), reading.join_token("b")))
+    assert used == (replace(tokens[2], used_us=5, used_by="node-a"), tokens[1])
+    kept.do(lambda writing: writing.forget_spent_join_tokens(10))
+    left = [look(kept, lambda reading, name=name: reading.join_token(name)) for name in "abc"]
+    assert left == [None, tokens[1], None], "one has expired, one was used"
+
+
+def test_signers(kept: Any) -> None:
+    kept.do(lambda writing: (writing.trust_signer(B, "b", 1), writing.trust_signer(A, "a", 2)))
+    assert look(kept, trusted_signers) == {A, B}
+    kept.do(lambda writing: writing.revoke_signer(A, 3))
+    signers = look(kept, lambda reading: reading.signers())
+    assert signers == [SignerKey(B, "b", 1, 0), SignerKey(A, "a", 2, 3)], "in the order they came"
+    assert look(kept, trusted_signers) == {B}
+    kept.do(lambda writing: writing.trust_signer(A, "again", 4))
+    assert look(kept, lambda reading: reading.signers())[1] == SignerKey(A, "again", 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("revoked_us", "expires_us", "works"),
+    [(0, 0, True), (0, 10, False), (0, 11, True), (0, 9, False), (5, 0, False), (5, 99, False)],
+)
+def test_a_token_works_until_it_expires_or_is_revoked(revoked_us: int, expires_us: int, works: bool) -> None:
+    token = ApiToken("a", "n", "admin", A, 1, revoked_us=revoked_us, expires_us=expires_us)
+    assert token.works(10) is works

@@ -11,7 +11,7 @@ from msgspec.structs import replace as replace_struct
 
 from eyeflow.coordinator.histories import Doubt, Finding, History
 from eyeflow.coordinator.store import sql_rows, sql_writing
-from eyeflow.coordinator.store.cluster_store import ConflictError, Reading, Writing, doubt, trusted_signers
+from eyeflow.coordinator.store.cluster_store import ConflictError, Reading, Writing, doubt
 from eyeflow.coordinator.store.coordination import Link
 from eyeflow.coordinator.store.facts import (
     ApiToken,
@@ -26,7 +26,6 @@ from eyeflow.coordinator.store.facts import (
     ProgramRecord,
     Seen,
     SignedManifest,
-    SignerKey,
 )
 from eyeflow.coordinator.store.facts import Kept as Counted
 from eyeflow.coordinator.store.kept_requests import KeptRequest
@@ -57,45 +56,6 @@ def told(kept: Any, step: Callable[[Writing], object]) -> list[tuple[ChangeKind,
     changes: list[Change] = look(kept, lambda reading: reading.changes(before, 100))
     assert all(change.time_us == 9 for change in changes), "when it happened"
     return [(change.kind, change.subject, change.node) for change in changes]
-
-
-def test_api_tokens(kept: Any) -> None:
-    one = ApiToken("z", "ci", "operator", A, created_us=1, expires_us=50)
-    other = ApiToken("a", "me", "admin", B, created_us=2, revoked_us=3, used_us=4)
-    kept.do(lambda writing: (writing.add_api_token(other), writing.add_api_token(one)))
-    assert look(kept, lambda reading: reading.api_tokens()) == [one, other], "in the order they were made"
-    assert look(kept, lambda reading: (reading.api_token("a"), reading.api_token("b"))) == (other, None)
-    kept.do(lambda writing: (writing.revoke_api_token("z", 7), writing.revoke_api_token("z", 8)))
-    kept.do(lambda writing: writing.revoke_api_token("a", 8))
-    assert [one.revoked_us for one in look(kept, lambda reading: reading.api_tokens())] == [7, 3], (
-        "the first time stays"
-    )
-    kept.do(lambda writing: writing.record_token_uses({"z": 5, "a": 3, "b": 9}))
-    assert [one.used_us for one in look(kept, lambda reading: reading.api_tokens())] == [5, 4], "a use never goes back"
-
-
-def test_join_tokens(kept: Any) -> None:
-    tokens = [JoinToken(name, A, created_us=1, expires_us=number) for number, name in enumerate("abc", start=10)]
-    kept.do(lambda writing: [writing.add_join_token(one) for one in tokens])
-    assert [look(kept, lambda reading, one=one: reading.join_token(one.id)) for one in tokens] == tokens
-    assert look(kept, lambda reading: reading.join_token("d")) is None
-    kept.do(lambda writing: writing.use_join_token("c", "node-a", 5))
-    used = look(kept, lambda reading: (reading.join_token("c"), reading.join_token("b")))
-    assert used == (replace(tokens[2], used_us=5, used_by="node-a"), tokens[1])
-    kept.do(lambda writing: writing.forget_spent_join_tokens(10))
-    left = [look(kept, lambda reading, name=name: reading.join_token(name)) for name in "abc"]
-    assert left == [None, tokens[1], None], "one has expired, one was used"
-
-
-def test_signers(kept: Any) -> None:
-    kept.do(lambda writing: (writing.trust_signer(B, "b", 1), writing.trust_signer(A, "a", 2)))
-    assert look(kept, trusted_signers) == {A, B}
-    kept.do(lambda writing: writing.revoke_signer(A, 3))
-    signers = look(kept, lambda reading: reading.signers())
-    assert signers == [SignerKey(B, "b", 1, 0), SignerKey(A, "a", 2, 3)], "in the order they came"
-    assert look(kept, trusted_signers) == {B}
-    kept.do(lambda writing: writing.trust_signer(A, "again", 4))
-    assert look(kept, lambda reading: reading.signers())[1] == SignerKey(A, "again", 2, 0)
 
 
 def program(name: str, rule: str, uploaded_us: int) -> ProgramRecord:
@@ -467,15 +427,6 @@ def test_rules_of_open_deployments_are_watched(kept: Any, helpers: Any) -> None:
     assert look(kept, lambda reading: reading.watched_rules()) == {"lamp", "pump", "door"}
     kept.do(lambda writing: writing.save_deployment(replace(first, state=DeploymentState.FAILED)))
     assert look(kept, lambda reading: reading.watched_rules()) == {"door"}
-
-
-@pytest.mark.parametrize(
-    ("revoked_us", "expires_us", "works"),
-    [(0, 0, True), (0, 10, False), (0, 11, True), (0, 9, False), (5, 0, False), (5, 99, False)],
-)
-def test_a_token_works_until_it_expires_or_is_revoked(revoked_us: int, expires_us: int, works: bool) -> None:
-    token = ApiToken("a", "n", "admin", A, 1, revoked_us=revoked_us, expires_us=expires_us)
-    assert token.works(10) is works
 
 
 def test_a_node_that_is_gone_keeps_no_other_from_its_history(kept: Any) -> None:

@@ -291,6 +291,9 @@ def test_deployments_by_state_rule_strategy_node_and_time(filled: Any) -> None:
     removing = replace(every[0], id="d-9", targets=(("valve", None),))
     filled.do(lambda writing: writing.add_deployment(removing, []))
     assert ids(rule="valve") == ["d-9"]
+    odd = replace(every[0], id="d-10", targets=(("X!_%", None),))
+    filled.do(lambda writing: writing.add_deployment(odd, []))
+    assert ids(rule="X!_%") == ["d-10"]
 
 
 def test_nodes_of_a_deployment_tokens_and_entries_by_their_filters(filled: Any) -> None:
@@ -306,7 +309,9 @@ def test_nodes_of_a_deployment_tokens_and_entries_by_their_filters(filled: Any) 
         asked = TokensAsked(100, 20, states=frozenset({state}))
         fitting = [one for one in tokens if token_state(one, 20) is state]
         assert list(filled.file.read(lambda reading, asked=asked: reading.token_page(asked)).rows) == fitting
+    ended = frozenset({TokenState.REVOKED, TokenState.EXPIRED})
     for asked, fits in (
+        (TokensAsked(9, 20, states=ended), lambda one: token_state(one, 20) in ended),
         (TokensAsked(9, 20, role="admin"), lambda one: one.role == "admin"),
         (TokensAsked(9, 20, name="ci-1"), lambda one: one.name == "CI-1"),
         (TokensAsked(9, 20, since_us=2), lambda one: one.created_us >= 2),
