@@ -94,6 +94,8 @@ def test_nodes(kept: Any) -> None:
     assert look(kept, lambda reading: reading.node("a")) == up, "a link that is up is no problem"
     assert told(kept, lambda writing: writing.record_seen([Seen("a", 5, 6, 7), Seen("c", 1, 1, 1)])) == []
     assert look(kept, lambda reading: reading.node("a")) == replace(up, last_seen_us=7, epoch=5, next_seq=6)
+    news = [Seen("a", 5, 6, 9, is_news=True), Seen("c", 1, 1, 9, is_news=True)]
+    assert told(kept, lambda writing: writing.record_seen(news)) == [(ChangeKind.NODE, "a", "")], "of no stranger"
     assert look(kept, lambda reading: reading.node("b")) == node("b"), "nothing of it is another node's"
     assert told(kept, lambda writing: writing.remove_node("a", 9)) == [(ChangeKind.NODE, "a", "")]
     assert look(kept, lambda reading: reading.nodes()) == [node("b")]
