@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from eyeflow.base.errors import ExitCode, EyeflowError
-from eyeflow.cli import choosing, compiling, folder, rollout_options
+from eyeflow.cli import choosing, compiling, folder, replays, rollout_options
 from eyeflow.cli.cluster import connect
 from eyeflow.cli.console import JsonFlag, counted, finish, note, say, say_json, table
 from eyeflow.cli.files import read_program, usage_error
 from eyeflow.cli.following import follow, tell_end
 from eyeflow.cli.plans import is_possible, say_plan
+from eyeflow.cli.questions import can_ask, confirmed
 from eyeflow.cli.rollout_options import Strategy
 
 if TYPE_CHECKING:
@@ -22,6 +24,22 @@ if TYPE_CHECKING:
     from eyeflow.svm.container import SignedProgram
 
 Json = dict[str, Any]
+
+
+RuleArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RULE",
+        help="A rule (.eye) or a folder of rules, compiled and signed now, or a signed program (.svm).",
+    ),
+]
+ParamOption = Annotated[
+    list[str] | None,
+    typer.Option("--param", metavar="NAME=VALUE", help="Set a parameter; of a folder: RULE.NAME=VALUE."),
+]
+PruneOption = Annotated[
+    bool, typer.Option("--prune", help="With a folder: remove the rules of the nodes that are not in it.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -32,10 +50,7 @@ def register(app: typer.Typer) -> None:
 
 
 def deploy(
-    rule: Annotated[
-        Path,
-        typer.Argument(help="A rule (.eye) or a folder of rules, compiled and signed now, or a signed program (.svm)."),
-    ],
+    rule: RuleArgument,
     nodes: choosing.Nodes = "",
     label: choosing.Label = None,
     all_: choosing.All = False,
@@ -47,17 +62,16 @@ def deploy(
     samples_min: rollout_options.Samples = None,
     failures_max: rollout_options.Failures = None,
     rollback: rollout_options.Rollback = True,
-    param: Annotated[
-        list[str] | None,
-        typer.Option("--param", metavar="NAME=VALUE", help="Set a parameter; of a folder: RULE.NAME=VALUE."),
-    ] = None,
-    prune: Annotated[
-        bool, typer.Option("--prune", help="With a folder: remove the rules of the nodes that are not in it.")
-    ] = False,
+    param: ParamOption = None,
+    prune: PruneOption = False,
     sign: Annotated[str, typer.Option("--sign", metavar="KEY", help="The key to sign a rule with.")] = "default",
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it to its end.")] = True,
     timeout_s: rollout_options.Timeout = None,
     dry_run: rollout_options.DryRun = False,
+    replay: rollout_options.Replay = "",
+    replay_timeout: rollout_options.ReplayTimeout = 60,
+    fail_on_difference: rollout_options.FailOnDifference = False,
+    yes: rollout_options.Yes = False,
     catalog: compiling.CatalogOption = None,
     json_: JsonFlag = False,
 ) -> None:
@@ -66,20 +80,78 @@ def deploy(
     Exit code 0 when it succeeded, or watches nothing and only waits for offline nodes: they get it as soon as they
     connect. Exit code 1 when it failed, went back, was cancelled or replaced, or has not ended in the time, whatever
     holds it up. With --json each change is one line, and the last line is the deployment.
+
+    With --replay nothing has changed yet when the differences are shown. Then it asks, and goes on only after a yes:
+    without a terminal give --yes, or --dry-run to look only. Differences alone are no failure.
     """
     where = choosing.where(nodes, label, all_, exclude, "say where the rule shall run")
     how = rollout_options.how(strategy, batch, observe, steps, samples_min, failures_max)
+    look = Look(replays.span_s(replay), replay_timeout, fail_on_difference, yes, dry_run)
+    look.check()
     if prune and not rule.is_dir():
         raise usage_error("--prune needs a folder of rules", "name the folder, or remove a rule with `eyeflow remove`")
     with connect() as client:
         rules = _rules(rule, sign, param, catalog)
         changes = folder.changes(rules, choosing.meant(client.nodes(), where) if prune else [], prune)
-        if dry_run:
-            finish(_say_plan(client, rules, client.plan(folder.with_programs(rules, changes), where, **how), json_))
+        if (ends := _looked(client, rules, changes, where, how, look, json_)) is not None:
+            finish(ends)
             return
         _trust_own_key(client, rules[0].program)
         how |= {"skip_unchanged": rule.is_dir(), "rollback_on_error": rollback}
         finish(_told(client, folder.deploy(client, rules, changes, where, how), timeout_s, wait, json_))
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a deployment is looked at before it begins: `span_s` 0 for no replay."""
+
+    span_s: int
+    timeout_s: int
+    fails_on_difference: bool
+    yes: bool
+    dry_run: bool
+
+    def check(self) -> None:
+        """Raise EyeflowError for options that do not go together, and where nobody could be asked."""
+        if not self.span_s and (self.fails_on_difference or self.yes):
+            name = "--fail-on-difference" if self.fails_on_difference else "--yes"
+            raise usage_error(f"{name} needs --replay", "add for example --replay 24h")
+        if self.span_s and not (self.yes or self.dry_run or can_ask()):
+            next_step = "give --yes to go on, or --dry-run to look only"
+            raise usage_error("nobody can be asked whether to go on after the replay", next_step, "no terminal")
+
+
+def _looked(
+    client: CoordinatorClient,
+    rules: list[folder.Rule],
+    changes: list[Json],
+    where: Json,
+    how: Json,
+    look: Look,
+    json_: bool,
+) -> ExitCode | None:
+    """Show what is to be known before anything changes; None: go on."""
+    if not (look.dry_run or look.span_s):
+        return None
+    planned = folder.with_programs(rules, changes)
+    plan = client.plan(planned, where, replay_s=look.span_s, replay_timeout_s=look.timeout_s, **how)
+    ends = _say_plan(client, rules, plan, json_) if look.dry_run else ExitCode.OK
+    found = plan["replay"]
+    if found is None:
+        return ends
+    if json_ and not look.dry_run:
+        say_json({"event": "replay", "replay": found}, indent=None)
+    elif not json_:
+        replays.say_replay(found)
+    if look.fails_on_difference and not replays.holds(found):
+        note("decisions differ, or none was compared: nothing was changed")
+        return ExitCode.PROBLEMS
+    if look.dry_run:
+        return ends
+    if look.yes or confirmed("Deploy it?"):
+        return None
+    note("nothing was changed")
+    return ExitCode.PROBLEMS
 
 
 def _rules(path: Path, key: str, param: list[str] | None, catalog: list[Path] | None) -> list[folder.Rule]:

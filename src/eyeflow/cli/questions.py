@@ -1,4 +1,4 @@
-"""Asking for a secret on the terminal; a script has none, and gives it in the environment."""
+"""Asking on the terminal: for a secret, which a script gives in the environment, or whether to go on."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ from eyeflow.cli.files import usage_error
 def can_ask() -> bool:
     """Say whether somebody sits at the terminal that a question would go to."""
     return os.isatty(0)
+
+
+def confirmed(question: str) -> bool:
+    """Ask whether to go on; no answer is a no."""
+    return typer.confirm(question, default=False, err=True)
 
 
 def ask_secret(what: str, variable: str, *, twice: bool = False) -> str:

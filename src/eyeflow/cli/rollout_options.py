@@ -49,6 +49,26 @@ Failures = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Only tell what would happen: programs, state, what nodes cannot run.")
 ]
+Replay = Annotated[
+    str,
+    typer.Option(
+        "--replay",
+        metavar="DURATION",
+        help="First let the nodes try it on their recorded events of so much time, such as 24h, and show what differs.",
+    ),
+]
+ReplayTimeout = Annotated[
+    int,
+    typer.Option("--replay-timeout", metavar="SECONDS", min=1, max=3600, help="How long nodes may take for --replay."),
+]
+FailOnDifference = Annotated[
+    bool,
+    typer.Option(
+        "--fail-on-difference",
+        help="With --replay: stop, with exit code 1, if a decision differs or none is compared.",
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="After --replay: go on without asking.")]
 Timeout = Annotated[
     float | None,
     typer.Option(

@@ -228,6 +228,17 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
             (('--wait', '--no-wait'), 'Follow it to its end.', None, False),
             (('--timeout',), 'How long to wait: 60s where nothing is watched, else until it has ended.', (), False),
             (('--dry-run',), 'Only tell what would happen: programs, state, what nodes cannot run.', None, False),
+            (('--replay',),
+             'First let the nodes try it on their recorded events of so much time, such as 24h, and show what '
+             'differs.',
+             (),
+             False),
+            (('--replay-timeout',), 'How long nodes may take for --replay.', (), False),
+            (('--fail-on-difference',),
+             'With --replay: stop, with exit code 1, if a decision differs or none is compared.',
+             None,
+             False),
+            (('--yes',), 'After --replay: go on without asking.', None, False),
             (('--catalog',), 'A TOML file with more capabilities; may be given again.', (), True),
             (('--json',), 'Print the result as JSON.', None, False),
             (('--help', '-h'), 'Show this message and exit.', None, False)),
@@ -843,7 +854,7 @@ Options:
   --json       Print the result as JSON.
   -h, --help   Show this message and exit.""",
     'deploy': """\
-Usage: eyeflow deploy [OPTIONS] {rule}
+Usage: eyeflow deploy [OPTIONS] {RULE}
 
   Bring a rule to nodes, or what changed in a folder of rules: they all
   succeed, or all go back.
@@ -854,8 +865,12 @@ Usage: eyeflow deploy [OPTIONS] {rule}
   holds it up. With --json each change is one line, and the last line is the
   deployment.
 
+  With --replay nothing has changed yet when the differences are shown. Then
+  it asks, and goes on only after a yes: without a terminal give --yes, or
+  --dry-run to look only. Differences alone are no failure.
+
 Arguments:
-  rule  A rule (.eye) or a folder of rules, compiled and signed now, or a
+  RULE  A rule (.eye) or a folder of rules, compiled and signed now, or a
         signed program (.svm).  [required]
 
 Options:
@@ -888,6 +903,14 @@ Options:
                                   watched, else until it has ended.
   --dry-run                       Only tell what would happen: programs,
                                   state, what nodes cannot run.
+  --replay DURATION               First let the nodes try it on their recorded
+                                  events of so much time, such as 24h, and
+                                  show what differs.
+  --replay-timeout SECONDS        How long nodes may take for --replay.
+                                  [default: 60; 1<=x<=3600]
+  --fail-on-difference            With --replay: stop, with exit code 1, if a
+                                  decision differs or none is compared.
+  --yes                           After --replay: go on without asking.
   --catalog <path>                A TOML file with more capabilities; may be
                                   given again.
   --json                          Print the result as JSON.

@@ -31,6 +31,12 @@ UPLOADS_AT_ONCE = 8
 """More would wait for each other: the coordinator proves one program at a time."""
 
 
+REPLAY_TIMEOUT_S = 60
+"""How long nodes may take for a replay, until told otherwise."""
+LATE_S = 30
+"""How much longer the coordinator waits for them."""
+
+
 class CoordinatorClient(Connection):
     """Talks to the coordinator at `url` with an API token; `ca_file` signs its certificate. Both may be empty.
 
@@ -222,15 +228,21 @@ class CoordinatorClient(Connection):
         *,
         strategy: str = "immediate",
         options: Mapping[str, Any] | None = None,
+        replay_s: int = 0,
+        replay_timeout_s: int = REPLAY_TIMEOUT_S,
     ) -> Json:
         """Return what a deployment would do: `Plan` of the REST API.
 
-        `where` and `changes` are those of the API; bytes under `program` go along, so it need not be uploaded.
+        `where` and `changes` are those of the API; bytes under `program` go along, so it need not be uploaded. With
+        `replay_s` nodes also try the programs on their records of so much time.
         """
         body: Json = {**where, "changes": [_with_base64(one) for one in changes], "strategy": strategy}
         if options:
             body["options"] = dict(options)
-        return self._json("POST", "/api/deployments/plan", body)
+        if replay_s:
+            body["replay"] = {"spanS": replay_s, "timeoutS": replay_timeout_s}
+        works_s = replay_timeout_s + LATE_S if replay_s else 0
+        return self._json("POST", "/api/deployments/plan", body, works_s)
 
     def deploy_set(
         self,

@@ -117,8 +117,9 @@ class Connection:
             await asyncio.sleep(pause_s)
         raise AssertionError("unreachable")
 
-    def _json(self, method: str, path: str, body: Json | None = None) -> Json:
-        return object_of(self._ask(method, path, json=body))
+    def _json(self, method: str, path: str, body: Json | None = None, works_s: float = 0.0) -> Json:
+        """`works_s`: how much longer than usual the coordinator may take for its answer."""
+        return object_of(self._ask(method, path, json=body, timeout=httpx.Timeout(TIMEOUT_S, read=TIMEOUT_S + works_s)))
 
     def _ask(self, method: str, path: str, **request: Any) -> Reply:
         reply = self._send(method, path, **request)
@@ -143,12 +144,13 @@ class Connection:
             ) from error
 
     async def _exchange(self, method: str, path: str, request: Mapping[str, Any]) -> Reply:
-        """Send a request and read its whole answer within EXCHANGE_S. Raises httpx.HTTPError."""
+        """Send a request and read its whole answer within EXCHANGE_S and what is granted. Raises httpx.HTTPError."""
+        granted_s = request["timeout"].read - TIMEOUT_S if "timeout" in request else 0.0
         try:
-            async with asyncio.timeout(EXCHANGE_S), self._http.stream(method, path, **request) as answer:
+            async with asyncio.timeout(EXCHANGE_S + granted_s), self._http.stream(method, path, **request) as answer:
                 return Reply(answer, await aread_body(answer, ANSWER_BYTES_MAX))
         except TimeoutError as error:
-            raise httpx.ReadTimeout(f"the answer did not end within {EXCHANGE_S:g} s") from error
+            raise httpx.ReadTimeout(f"the answer did not end within {EXCHANGE_S + granted_s:g} s") from error
 
 
 def part(text: str) -> str:

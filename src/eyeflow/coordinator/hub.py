@@ -31,6 +31,7 @@ from eyeflow.coordinator.store.facts import ChangeKind
 from eyeflow.coordinator.tls import OwnTls
 from eyeflow.coordinator.tokens import Tokens
 from eyeflow.protocol.messages import Manifest
+from eyeflow.protocol.replays import ReplayProgram, ReplayResult
 from eyeflow.protocol.session import Coordinates, Offer
 
 _log = logging.getLogger("eyeflow.coordinator")
@@ -52,6 +53,12 @@ class OpenLink(Protocol):
 
     def close(self, code: str, reason: str) -> None:
         """Close the link, saying why."""
+        ...
+
+    async def replay(
+        self, programs: Sequence[ReplayProgram], since_us: int, seconds_max: int
+    ) -> tuple[ReplayResult, ...]:
+        """Ask the node where these programs would have decided otherwise. Raises UnaskedError."""
         ...
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
@@ -12,14 +12,17 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.challenges import authenticate_link
 from eyeflow.coordinator.credentials import check_origin
 from eyeflow.coordinator.hub import Hub
+from eyeflow.coordinator.link_replays import Replays, UnaskedError
 from eyeflow.coordinator.problem import MEDIA_TYPE, Problem
 from eyeflow.protocol.certificates import facts
 from eyeflow.protocol.messages import Manifest, Message
 from eyeflow.protocol.opening import Opening
+from eyeflow.protocol.replays import ReplayProgram, ReplayResult
 from eyeflow.protocol.session import (
     Applied,
     Behind,
     Close,
+    Compared,
     Connected,
     CoordinatorSession,
     NeedPrograms,
@@ -106,6 +109,7 @@ class _Link:
         self._offered = asyncio.Event()
         self._acting = asyncio.Lock()
         self._outbox: asyncio.Queue[bytes | _Fetched | Close] = asyncio.Queue()
+        self._replays = Replays()
         self._credit, self._paced_s = float(BURST_MESSAGES_MAX), 0.0
 
     async def run(self) -> None:
@@ -118,6 +122,7 @@ class _Link:
                 for task in working:
                     task.cancel()
         finally:
+            self._replays.link_ended()
             await self._hub.detach(self)
 
     async def open(self) -> None:
@@ -139,6 +144,14 @@ class _Link:
 
     def close(self, code: str, reason: str) -> None:
         self._outbox.put_nowait(Close(code, reason))
+
+    async def replay(
+        self, programs: Sequence[ReplayProgram], since_us: int, seconds_max: int
+    ) -> tuple[ReplayResult, ...]:
+        session = self._session
+        if session is None:
+            raise UnaskedError("its link is not up yet")
+        return await self._replays.ask(session, self._put, programs, since_us, seconds_max)
 
     async def _send_offers(self) -> None:
         """Each link does this in a task of its own: what they store together becomes one commit."""
@@ -218,6 +231,8 @@ class _Link:
             hub.nodes.saw(self.node, output.status, now_us)
         elif isinstance(output, Noted):
             hub.cases.told(self.node, output.executions)
+        elif isinstance(output, Compared):
+            self._replays.answered(output.replayed)
         elif isinstance(output, Told):
             await hub.nodes.told(self.node, output.head, now_us)
         elif isinstance(output, Recollected):

@@ -15,7 +15,9 @@ from eyeflow.coordinator.intake import Intake, check_any_program, check_params
 from eyeflow.coordinator.planning import Planned, plan_view
 from eyeflow.coordinator.problem import FieldError, Problem
 from eyeflow.coordinator.programs import program_of_rule, record_of
+from eyeflow.coordinator.replaying import TIMEOUT_S, replays
 from eyeflow.coordinator.store.cluster_store import Reading
+from eyeflow.coordinator.tokens import Actor, Role
 from eyeflow.svm.container import decode
 
 
@@ -23,15 +25,34 @@ async def plan_deployment(hub: Hub, call: Call) -> Reply:
     """Tell what a deployment would do. Nothing is written, and nothing is kept of a program that comes with it."""
     changes, now_us, actor = call.body["changes"], hub.clock(), call.actor.name
     check_changes(changes)
+    asked = call.body.get("replay")
+    if asked is not None:
+        check_may_replay(call.actor)
     brought = [await _brought(hub, number, one) for number, one in enumerate(changes)]
+    programs: dict[str, bytes] = {}
 
     def look(reading: Reading) -> dict[str, Any]:
         found = [_planned(reading, one, new, now_us, actor) for one, new in zip(changes, brought, strict=True)]
         planned = {one.record.id: one for _, one in found if one is not None}
         draft = draft_of(call, tuple(change for change, _ in found))
+        if asked is not None:
+            came = {one.program_id: one.data for one in brought if one is not None}
+            programs.update({one: came.get(one) or reading.program_bytes(one) for one in planned})
         return plan_view(reading, draft, planned, hub.linked(reading), now_us, actor)
 
-    return Reply(200, await hub.store.read(look))
+    plan = await hub.store.read(look)
+    plan["replay"] = None
+    if asked is not None:
+        since_us = max(0, now_us - asked["spanS"] * 1_000_000)
+        plan["replay"] = await replays(hub, plan, programs, since_us, asked.get("timeoutS", TIMEOUT_S))
+    return Reply(200, plan)
+
+
+def check_may_replay(actor: Actor) -> None:
+    """Raise Problem for who may not: nodes work for it."""
+    if not actor.may(Role.DEPLOY):
+        detail = f"A replay needs the role {Role.DEPLOY.value}; the token's role is {actor.role.value}."
+        raise Problem("forbidden", detail, "ask an admin for a token with that role")
 
 
 async def _brought(hub: Hub, number: int, change: Mapping[str, Any]) -> Intake | None:

@@ -23,7 +23,7 @@ from eyeflow.coordinator.shape_words import (
 )
 from eyeflow.coordinator.shapes_cases import CASES
 from eyeflow.coordinator.shapes_facts import FACTS
-from eyeflow.coordinator.shapes_plan import PLAN_SCHEMAS
+from eyeflow.coordinator.shapes_plan import PLAN_SCHEMAS, REPLAY_REQUEST
 from eyeflow.coordinator.shapes_policy import POLICY_SCHEMAS
 from eyeflow.coordinator.shapes_rollout import (
     CHANGE,
@@ -116,6 +116,7 @@ SCHEMAS: dict[str, Shape] = {
                 **_CHANGES,
                 "items": {**CHANGE, "properties": {**CHANGE["properties"], "program": _PROGRAM}},
             },
+            "replay": REPLAY_REQUEST,
         },
         ("changes",),
     )

@@ -14,7 +14,7 @@ _TRACE = {
     "decided": {**_LINES, "description": "its actions and its trap, with lines of the rule"},
 }
 TRACE = closed("What one program did on one event", _TRACE)
-_EVENT: Shape = {
+EVENT: Shape = {
     "event": {
         "type": "string",
         "description": "what it was about; empty when the node has forgotten it",
@@ -32,7 +32,7 @@ _FAILURE = closed(
         "programId": HEX32,
         "kind": names(FailureKind),
         "timeUs": TIME_US,
-        **_EVENT,
+        **EVENT,
         "what": {"type": "string", "examples": ["trap DIV_BY_ZERO at line 12"]},
         "epoch": _EPOCH,
         **_TRACE,
@@ -45,7 +45,7 @@ _DIFFERENCE = closed(
         "rule": RULE,
         "programId": HEX32,
         "timeUs": TIME_US,
-        **_EVENT,
+        **EVENT,
         "epoch": _EPOCH,
         "active": TRACE,
         "candidate": TRACE,

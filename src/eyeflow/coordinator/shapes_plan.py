@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from eyeflow.coordinator.shape_words import COUNT, NODE_NAME, RULE, SCALAR, TEXT, Shape, array, closed
+from eyeflow.coordinator.replaying import TIMEOUT_S
+from eyeflow.coordinator.shape_words import COUNT, NODE_NAME, RULE, SCALAR, TEXT, TIME_US, Shape, array, closed, names
+from eyeflow.coordinator.shapes_cases import EVENT, TRACE
+from eyeflow.protocol.replays import DIFFERENCES_SHOWN_MAX, DIFFERENCES_TOLD_MAX, REPLAY_S_MAX, Memory
+from eyeflow.rollout.deployment import OBSERVE_S_MAX
 
 _NAMES = array({"type": "string", "examples": ["trips"]})
 _STATE = closed(
@@ -38,6 +42,65 @@ _CHANGE = closed(
     },
 )
 
+REPLAY_REQUEST = closed(
+    "Let the nodes run the programs on their own records of the time before: where would they decide otherwise? "
+    "Nothing is changed by it",
+    {
+        "spanS": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": OBSERVE_S_MAX,
+            "description": "how much time before now, in seconds",
+            "examples": [86_400],
+        },
+        "timeoutS": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": REPLAY_S_MAX,
+            "default": TIMEOUT_S,
+            "description": "how long nodes may take, in seconds: what they have got through by then, they tell",
+            "examples": [60],
+        },
+    },
+    ("spanS",),
+)
+_REPLAY_DIFFERENCE = closed(
+    "One event that was decided otherwise than the program would have",
+    {"timeUs": TIME_US, **EVENT, "active": TRACE, "candidate": TRACE},
+)
+_REPLAY = closed(
+    "What a node found for one rule",
+    {
+        "node": NODE_NAME,
+        "rule": RULE,
+        "programId": TEXT,
+        "problem": {
+            "type": "string",
+            "description": "why it could not, or not to the end; empty when it could",
+            "examples": ["it is offline"],
+        },
+        "sinceUs": {**TIME_US, "description": "the time of the first event that was compared, 0 for none"},
+        "untilUs": {**TIME_US, "description": "the time of the last one"},
+        "memory": {
+            **names(Memory),
+            "description": "state and time words at the begin: known, or begun empty before the time (warm) or with it",
+        },
+        "events": {**COUNT, "description": "executions that are recorded in this time"},
+        "differing": {**COUNT, "description": "those that it would have decided otherwise"},
+        "unlike": {**COUNT, "description": "not comparable: the memory of then is not known"},
+        "unanswered": {**COUNT, "description": "not comparable: it reads what was not read then"},
+        "missing": {
+            **array({"type": "string"}),
+            "description": "its handlers for which nothing is recorded",
+            "examples": [["mqtt sensors/wind: the program that ran has no such handler"]],
+        },
+        "differences": {
+            **array(_REPLAY_DIFFERENCE),
+            "description": f"the first {DIFFERENCES_SHOWN_MAX} at most, {DIFFERENCES_TOLD_MAX} of a node",
+        },
+    },
+)
+
 PLAN_SCHEMAS: dict[str, Shape] = {
     "Plan": closed(
         "What a deployment would do",
@@ -52,6 +115,11 @@ PLAN_SCHEMAS: dict[str, Shape] = {
             },
             "broken": array({"type": "string", "description": "what the policy does not allow", "examples": [""]}),
             "approval": {"type": "string", "description": "why another person must agree first", "examples": [""]},
+            "replay": {
+                "type": ["array", "null"],
+                "items": _REPLAY,
+                "description": "by node and rule that it changes; null when it was not asked for",
+            },
             "supersedes": array(
                 closed(
                     "An open deployment that this one would end, with the nodes that it takes from it",

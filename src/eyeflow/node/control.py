@@ -12,6 +12,7 @@ from eyeflow.node.store.types import ON_TRIAL, SlotRow, Terms, Wish
 from eyeflow.protocol.executions import Difference, Explained, Failure
 from eyeflow.protocol.messages import Evidence
 from eyeflow.protocol.node_facts import NodeFacts
+from eyeflow.protocol.replays import Replay, Replayed
 from eyeflow.protocol.slot import Slot
 from eyeflow.svm.program import Value
 
@@ -215,6 +216,10 @@ class NodeControl(Protocol):
 
     async def explained(self, found: Sequence[Explained]) -> tuple[Explained, ...]:
         """Return these with their events and traces, as far as their audit records are still here."""
+        ...
+
+    async def replay(self, asked: Replay) -> Replayed:
+        """Return where these programs would have decided otherwise on the node's records. Nothing changes by it."""
         ...
 
     async def audit_range(self, from_seq: int, limit: int) -> Sequence[bytes]:

@@ -29,6 +29,7 @@ from eyeflow.node.engine.trust import Trust
 from eyeflow.node.io.ports import Source, Subscription
 from eyeflow.node.io.world import World
 from eyeflow.node.own_facts import own_facts
+from eyeflow.node.replay.history import HistoryReplay
 from eyeflow.node.run_key import RunKey
 from eyeflow.node.status.evidence import differences_told, evidence_told, explained, failures_told, records_of
 from eyeflow.node.status.report import node_status
@@ -38,6 +39,7 @@ from eyeflow.protocol.audit_bodies import StartBody
 from eyeflow.protocol.executions import Difference, Explained, Failure
 from eyeflow.protocol.identity import KEY_BYTES, Identity
 from eyeflow.protocol.messages import Evidence
+from eyeflow.protocol.replays import Replay, Replayed
 from eyeflow.protocol.signer_list import RootTrust, SignerListError
 from eyeflow.protocol.slot import Slot
 from eyeflow.svm.program import Value
@@ -284,6 +286,10 @@ class NodeRuntime:
         except StorageError:  # a disk that fails right now must not cost the node its link
             return tuple(found)
         return tuple(explained(one, executions) for one in found)
+
+    async def replay(self, asked: Replay) -> Replayed:
+        """Return where these programs would have decided otherwise; see `NodeControl`."""
+        return await HistoryReplay(asked, self._writer, self.installer, self.clock).run()
 
     @property
     def writer(self) -> Writer:

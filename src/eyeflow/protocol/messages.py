@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from eyeflow.protocol import wire
 from eyeflow.protocol.executions import Differences, Failures
+from eyeflow.protocol.replays import Replay, Replayed
 from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.wire import (
     RULES_MAX,
@@ -286,7 +287,8 @@ class Head(wire.Wire, frozen=True, tag=10):
     hash: Hash
 
 
-Message = Manifest | Fetch | Install | ManifestResult | Status | Recall | Recalled | Head | Differences | Failures
+FromNode = Fetch | ManifestResult | Status | Recalled | Head | Differences | Failures | Replayed
+Message = FromNode | Manifest | Install | Recall | Replay
 
 
 def manifest_bytes(body: bytes) -> bytes:

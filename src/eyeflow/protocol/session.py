@@ -31,13 +31,15 @@ from eyeflow.protocol.messages import (
     manifest_bytes,
 )
 from eyeflow.protocol.opening import OPENING, Hello, Opening, Welcome, welcome_bytes
+from eyeflow.protocol.replays import Replay, Replayed
+from eyeflow.protocol.staging import Staging
 from eyeflow.protocol.versions import PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN, VERSIONS, ProtocolVersion
 from eyeflow.protocol.wire import ProtocolError
 
 STATUS_S = 5
 """How often a node tells its health, until a Welcome says."""
 EXECUTIONS_SINCE = 3
-"""The first protocol version that has messages of single executions."""
+"""The first protocol version that has messages of single executions, and of replays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,13 @@ class Remember:
 
     epoch: int
     seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """Node: call `replayed` with what these programs would have decided on the node's records."""
+
+    replay: Replay
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +130,13 @@ class Noted:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """Coordinator: the node answers what `replay` asked."""
+
+    replayed: Replayed
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     """Coordinator: the node told where its audit chain ends."""
 
@@ -135,9 +151,8 @@ class Recollected:
     hash: bytes
 
 
-Output = (
-    Send | Close | Apply | Remember | Connected | Behind | NeedPrograms | Applied | Seen | Noted | Told | Recollected
-)
+_OfBoth = Send | Close | Apply | Remember | Rerun
+Output = _OfBoth | Connected | Behind | NeedPrograms | Applied | Seen | Noted | Compared | Told | Recollected
 
 
 class Phase(Enum):
@@ -209,7 +224,7 @@ class NodeSession(_Spoken):
         self._peer = peer
         self._held = held
         self._floor = accepted.version
-        self._staging: _Staging | None = None
+        self._staging: Staging | None = None
         self._applying: WantedManifest | None = None
         self._fetched_again = 0
         self._next: Manifest | None = None
@@ -230,6 +245,8 @@ class NodeSession(_Spoken):
             return self._install(message)
         if isinstance(message, Recall):
             return (Remember(message.epoch, message.seq),)
+        if isinstance(message, Replay):
+            return (Rerun(message),)
         return self._unexpected(message)
 
     def remembered(self, asked: Remember, record_hash: bytes) -> tuple[Output, ...]:
@@ -260,7 +277,7 @@ class NodeSession(_Spoken):
         if manifest is None or self._next is not None or self._fetched_again == manifest.version:
             return ()
         self._applying, self._fetched_again = None, manifest.version
-        staging = self._staging = _Staging(manifest, last.digest, self._held)
+        staging = self._staging = Staging(manifest, last.digest, self._held)
         staging.programs, staging.missing, staging.waiting = dict(last.programs), set(last.missing), set(lost)
         return self._fetch_or_apply()
 
@@ -275,6 +292,10 @@ class NodeSession(_Spoken):
         if self.phase is not Phase.READY or self.protocol < EXECUTIONS_SINCE:
             return ()
         return (Send(executions),)
+
+    def replayed(self, answer: Replayed) -> tuple[Output, ...]:
+        """Answer what a `Rerun` asked."""
+        return (Send(answer),) if self.phase is Phase.READY else ()
 
     def _welcome(self, message: Welcome) -> tuple[Output, ...]:
         if not self._hello.protocol_min <= message.protocol <= self._hello.protocol_max:
@@ -310,7 +331,7 @@ class NodeSession(_Spoken):
             return self._close("manifest_rollback", refusal)
         # Before it is applied: while its programs are on their way, nothing older may replace it.
         self._floor = wanted.version
-        self._staging = _Staging(wanted, digest, self._held)
+        self._staging = Staging(wanted, digest, self._held)
         return self._fetch_or_apply()
 
     def _refusal(self, wanted: WantedManifest, digest: bytes) -> str:
@@ -347,29 +368,6 @@ class NodeSession(_Spoken):
         return (Apply(staging.manifest, staging.digest, staging.programs, frozenset(staging.missing)),)
 
 
-class _Staging:
-    """A manifest whose programs are on their way: nothing of it is applied before all have come."""
-
-    def __init__(self, manifest: WantedManifest, digest: bytes, held: frozenset[InstalledRule]) -> None:
-        self.manifest = manifest
-        self.digest = digest
-        self.programs: dict[str, bytes] = {}
-        self.missing: set[str] = set()
-        # Parameters count, too: a rule with other parameters is installed anew, and that takes its program's bytes.
-        self.waiting = {
-            entry.program_id
-            for entry in manifest.entries
-            if InstalledRule(entry.rule, entry.program_id, entry.params, entry.slot) not in held
-        }
-
-    def take(self, message: Install) -> None:
-        self.waiting.discard(message.program_id)
-        if message.program:
-            self.programs[message.program_id] = message.program
-        else:
-            self.missing.add(message.program_id)
-
-
 @dataclass(frozen=True, slots=True)
 class Offer:
     """The latest wanted manifest of a node, with its version and the ids of its programs."""
@@ -403,6 +401,8 @@ class CoordinatorSession(_Spoken):
         self._own = own
         self._offer = offer
         self._greeted: Hello | None = None
+        self._replays = 0
+        """The number of the newest question for a replay; numbers begin at 1."""
 
     @property
     def offered_version(self) -> int:
@@ -427,6 +427,8 @@ class CoordinatorSession(_Spoken):
             return (Seen(message),)
         if isinstance(message, Differences | Failures):
             return (Noted(message),)
+        if isinstance(message, Replayed) and 0 < message.number <= self._replays:
+            return (Compared(message),)
         return (Told(message),) if isinstance(message, Head) else self._recollected(message)
 
     def welcome(self, offer: Offer) -> tuple[Output, ...]:
@@ -446,6 +448,13 @@ class CoordinatorSession(_Spoken):
             return ()
         self._offer = offer
         return (Send(offer.manifest),) if self.phase is Phase.READY else ()
+
+    def replay(self, replay: Replay) -> tuple[Output, ...]:
+        """Ask the node for a replay; nothing comes of it unless the link is up and knows that."""
+        if self.phase is not Phase.READY or self.protocol < EXECUTIONS_SINCE:
+            return ()
+        self._replays = replay.number
+        return (Send(replay),)
 
     def deliver(self, manifest_version: int, programs: Mapping[str, bytes]) -> tuple[Output, ...]:
         """Send fetched programs; empty bytes say that the program is lost."""

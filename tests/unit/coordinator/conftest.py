@@ -24,6 +24,7 @@ from eyeflow.node.control import AuditHead, HeldProgram, InstallOutcome, Install
 from eyeflow.protocol.executions import Difference, Failure
 from eyeflow.protocol.identity import Identity
 from eyeflow.protocol.messages import Evidence, EvidenceStanding, join_bytes
+from eyeflow.protocol.replays import Replay, Replayed
 from eyeflow.protocol.slot import Slot
 from eyeflow.svm import program as p
 from eyeflow.svm.container import decode, encode
@@ -82,6 +83,7 @@ class FakeControl:
     deployments: dict[str, str] = field(default_factory=dict)
     differing: tuple[Difference, ...] = ()
     failed: tuple[Failure, ...] = ()
+    answers: Callable[[Replay], Awaitable[Replayed]] | None = None
 
     @property
     def identity(self) -> NodeIdentity:
@@ -145,6 +147,10 @@ class FakeControl:
 
     def failures(self) -> tuple[Failure, ...]:
         return self.failed
+
+    async def replay(self, asked: Replay) -> Replayed:
+        assert self.answers is not None
+        return await self.answers(asked)
 
     async def explained(self, found: Sequence[Any]) -> tuple[Any, ...]:
         return tuple(found)

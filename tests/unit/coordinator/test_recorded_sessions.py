@@ -23,6 +23,7 @@ from eyeflow.coordinator import link as coordinator_link
 from eyeflow.node.cluster import link as node_link
 from eyeflow.protocol import executions as x
 from eyeflow.protocol import messages as m
+from eyeflow.protocol import replays as y
 from eyeflow.protocol import session as s
 from eyeflow.protocol.identity import Identity, key_fingerprint
 from eyeflow.protocol.opening import OPENING, Hello, Welcome
@@ -35,7 +36,7 @@ OCTETS = {"Content-Type": "application/octet-stream"}
 EACH = pytest.mark.parametrize("version", VERSIONS)
 
 EXECUTIONS = {x.Differences, x.Failures}
-KINDS = {2: set(m.Message.__args__) - EXECUTIONS, 3: set(m.Message.__args__)}
+KINDS = {2: set(m.Message.__args__) - EXECUTIONS - {y.Replay, y.Replayed}, 3: set(m.Message.__args__)}
 """The messages of each version."""
 
 Frame = tuple[str, bytes]
@@ -83,6 +84,7 @@ async def _walk(cluster: Any, make: Any) -> None:
         what = ("d-1", x.FailureKind.TRAP, 9, "trap INDEX at line 3", decided, "mqtt t: n = 1", "t")
         node.differing = (x.Difference("overheat", "ab" * 32, "d-1", 9, x.Trace(96), decided, "mqtt t: n = 1", "t"),)
         node.failed = (x.Failure("overheat", Slot.CANDIDATE, "ab" * 32, *what),)
+        node.answers = _answered
         await cluster.join(client, node)
         cluster.dial(node)
         for program in (make.program(), make.program(version="2.0.0", sequence=2), make.program("pump")):
@@ -90,6 +92,12 @@ async def _walk(cluster: Any, make: Any) -> None:
             body = {"all": True, "programId": uploaded["id"], "params": {"limit": 90.5}}
             reply = await client.post(f"/api/rules/{uploaded['rule']}/deploy", json=body)
             await make.ended(client, reply.headers["location"])
+        again = make.program(version="3.0.0", sequence=3)
+        await client.post("/api/programs", content=again, headers=OCTETS)
+        plan = {"all": True, "changes": [{"rule": "overheat"}], "replay": {"spanS": 60}}
+        asked = (await client.post("/api/deployments/plan", json=plan)).json()
+        protocol = (await client.get("/api/nodes/node-a")).json()["protocol"]
+        assert asked["replay"][0]["events"] == (7 if protocol > 2 else 0), asked
         assert (await client.delete("/api/nodes/node-a/rules/pump")).status_code < 300
         await make.until(_lost(node, "pump"), "the rule is gone")
         await cluster.hang_up("node-a")
@@ -104,6 +112,11 @@ async def _walk(cluster: Any, make: Any) -> None:
         left_us = await seen_us()
         await make.until(is_back, "the node is back and has told its status")
         await cluster.hang_up_all()
+
+
+async def _answered(asked: y.Replay) -> y.Replayed:
+    found = [y.ReplayResult(one.rule, one.program_id, events=7) for one in asked.programs]
+    return y.Replayed(asked.number, tuple(found))
 
 
 def _lost(node: Any, rule: str) -> Any:
@@ -157,6 +170,7 @@ class NodeReplay:
         self.accepted = s.Accepted()
         self.due: list[bytes] = []
         self.asked: list[s.Remember] = []
+        self.replays: list[y.Replay] = []
         self.applying: s.Apply | None = None
         self.head: m.Head | None = None
         self.links = self.told = 0
@@ -176,7 +190,7 @@ class NodeReplay:
         assert self.told == (2 * self.links if KINDS[self.session.protocol] >= EXECUTIONS else 0)
 
     def check_all_answered(self) -> None:
-        assert (self.due, self.asked, self.applying) == ([], [], None)
+        assert (self.due, self.asked, self.replays, self.applying) == ([], [], [], None)
 
     def stir(self, data: bytes, place: int) -> None:
         """Something around the session let it write: do that again."""
@@ -193,6 +207,9 @@ class NodeReplay:
             status = VERSIONS[self.session.protocol].decode(self.frames[place + 1][1])
             assert isinstance(status, m.Status)
             self.do(self.session.status(status, message))
+        elif isinstance(message, y.Replayed):
+            assert self.replays.pop(0).number == message.number
+            self.do(self.session.replayed(message))
         elif isinstance(message, x.Differences | x.Failures):
             self.told += 1
             self.do(self.session.executions(message))
@@ -231,6 +248,8 @@ class NodeReplay:
                 self.applying, self.accepted = output, self.session.accepted
             elif isinstance(output, s.Remember):
                 self.asked.append(output)
+            elif isinstance(output, s.Rerun):
+                self.replays.append(output.replay)
             else:
                 raise AssertionError(output)
 
@@ -258,7 +277,7 @@ class CoordinatorReplay:
             assert self.due.pop(0) == data, f"frame {place} is answered otherwise"
         assert self.links > 1 and self.due == [] and self.needed == []
         told = {s.Connected, s.NeedPrograms, s.Applied, s.Seen, s.Told, s.Recollected}
-        assert set(self.told) == told | ({s.Noted} if KINDS[self.session.protocol] >= EXECUTIONS else set())
+        assert set(self.told) == told | ({s.Noted, s.Compared} if KINDS[self.session.protocol] >= EXECUTIONS else set())
 
     def take(self, data: bytes, place: int) -> None:
         if not _is_opening(data):
@@ -285,6 +304,8 @@ class CoordinatorReplay:
             asked, self.needed = self.needed[:1], self.needed[1:]
             assert asked == [(message.manifest_version, message.program_id)]
             self.do(self.session.deliver(message.manifest_version, {message.program_id: message.program}), place)
+        elif isinstance(message, y.Replay):
+            self.do(self.session.replay(message), place)
         else:
             assert isinstance(message, m.Manifest), f"frame {place}: {type(message).__name__} comes only as an answer"
             self.do(self.session.offer(_offer(message, version)), place)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from eyeflow.protocol import executions as x
 from eyeflow.protocol import messages as m
 from eyeflow.protocol import opening as o
+from eyeflow.protocol import replays as y
 from eyeflow.protocol.slot import Slot
 
 ID = "ab" * 32
@@ -42,10 +43,23 @@ DIFFERED = x.Differences(
 )
 WHO = ("pump", Slot.CANDIDATE, ID, "d-1", x.FailureKind.TRAP, 9)
 FAILED = x.Failures(3, (x.Failure(*WHO, "trap INDEX at line 3", x.Trace(96, (), (SET,)), "mqtt t: n = 1", "t"),))
+ASKED = y.Replay(7, 5, 60, (y.ReplayProgram("pump", ID, b"program", (("limit", 1.5),)),))
+REPLAYED = y.Replayed(
+    7,
+    (
+        y.ReplayResult("door", ID, "its signer is not trusted"),
+        y.ReplayResult(
+            "pump", ID, "", 5, 9, y.Memory.WARM, 100, 1, 2, 3, ("mqtt u: none",),
+            (y.ReplayDifference(9, x.Trace(96), x.Trace(0, (), (SET,)), "mqtt t: n = 1", "t"),),
+        ),
+    ),
+)  # fmt: skip
 NEW_EXAMPLES: list[m.Message] = [
     m.Status(1, 3, 99, 8, (), (EVIDENCE,)),
     DIFFERED,
     FAILED,
+    ASKED,
+    REPLAYED,
 ]
 """What version 2 has not."""
 OPENINGS: list[o.Opening] = [
@@ -93,6 +107,19 @@ welcomes = st.builds(
 )
 
 
+def _replays(texts: st.SearchStrategy[Any], traces: st.SearchStrategy[Any]) -> list[st.SearchStrategy[Any]]:
+    program = st.builds(y.ReplayProgram, rules, ids, st.binary(min_size=1, max_size=64), params)
+    programs = st.lists(program, min_size=1, max_size=3, unique_by=lambda one: one.rule)
+    ascending = programs.map(lambda found: tuple(sorted(found, key=lambda one: one.rule)))
+    difference = st.builds(y.ReplayDifference, naturals, traces, traces, short, short)
+    numbers = (naturals, naturals, st.sampled_from(y.Memory), naturals, naturals, naturals, naturals)
+    result = st.builds(y.ReplayResult, rules, ids, short, *numbers, texts, lists(difference))
+    return [
+        st.builds(y.Replay, naturals, naturals, st.integers(1, y.REPLAY_S_MAX), ascending),
+        st.builds(y.Replayed, naturals, st.lists(result, min_size=1, max_size=3).map(tuple)),
+    ]
+
+
 def messages_of(version: int) -> st.SearchStrategy[m.Message]:
     """Any message that protocol `version` can say."""
     results = st.builds(m.RuleResult, rules, ids | st.just(""), st.sampled_from(m.RuleState), short, slots)
@@ -109,6 +136,7 @@ def messages_of(version: int) -> st.SearchStrategy[m.Message]:
     executions = [
         st.builds(x.Differences, naturals, st.lists(difference, min_size=1, max_size=3).map(tuple)),
         st.builds(x.Failures, naturals, st.lists(st.builds(x.Failure, *failing), min_size=1, max_size=3).map(tuple)),
+        *_replays(texts, traces),
     ]
     return st.one_of(
         st.builds(m.Manifest, st.binary(min_size=1, max_size=64), st.binary(min_size=64, max_size=64)),

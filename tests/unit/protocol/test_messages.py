@@ -11,11 +11,13 @@ from msgspec.structs import fields, replace
 from eyeflow.protocol import executions as x
 from eyeflow.protocol import messages as m
 from eyeflow.protocol import opening as o
+from eyeflow.protocol import replays as y
 from eyeflow.protocol import wire
 from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.versions import PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN, VERSIONS
 from eyeflow.protocol.wire import ProtocolError
 from unit.protocol.examples import (
+    ASKED,
     DIFFERED,
     EVIDENCE,
     EXAMPLES,
@@ -23,6 +25,7 @@ from unit.protocol.examples import (
     ID,
     NEW_EXAMPLES,
     OPENINGS,
+    REPLAYED,
     TRIAL,
     extensions,
     hellos,
@@ -88,7 +91,7 @@ def test_decode_undoes_encode_of_manifests(version: int, data: st.DataObject) ->
 @settings(max_examples=150, deadline=None)
 @given(messages_of(3))
 def test_an_older_peer_is_told_no_evidence_and_no_executions(message: m.Message) -> None:
-    if isinstance(message, x.Differences | x.Failures):
+    if isinstance(message, x.Differences | x.Failures | y.Replay | y.Replayed):
         with pytest.raises(ProtocolError, match="version 2"):
             VERSIONS[2].encode(message)
         return
@@ -349,6 +352,34 @@ def test_only_a_candidate_acts_on_a_share_of_the_events() -> None:
 def test_what_a_trial_and_a_share_say_is_bounded(bad: m.ManifestEntry) -> None:
     with pytest.raises(ProtocolError, match="a manifest's body is malformed"):
         VERSIONS[3].encode_manifest(m.WantedManifest(ID, "node", 1, 1, (bad,)))
+
+
+def test_a_replay_and_its_answer_are_bounded() -> None:
+    (program,), (refused, result) = ASKED.programs, REPLAYED.results
+    shown = y.DIFFERENCES_SHOWN_MAX
+    for bad in (
+        replace(ASKED, programs=()),
+        replace(ASKED, seconds_max=0),
+        replace(ASKED, seconds_max=y.REPLAY_S_MAX + 1),
+        replace(REPLAYED, results=()),
+        replace(REPLAYED, results=(replace(result, differences=result.differences * (shown + 1)),)),
+        replace(REPLAYED, results=(replace(result, missing=("x",) * (y.MISSING_MAX + 1)),)),
+    ):
+        with pytest.raises(ProtocolError, match="malformed"):
+            VERSIONS[3].encode(bad)
+    big = b"x" * (y.REPLAY_BYTES_MAX // 2 + 1)
+    many = [replace(program, rule=rule, program=big) for rule in ("a", "b")]
+    with pytest.raises(ProtocolError, match="ascend"):
+        replace(ASKED, programs=(program, program))
+    with pytest.raises(ProtocolError, match="are longer than"):
+        replace(ASKED, programs=tuple(many))
+    assert replace(ASKED, programs=(replace(program, program=b"x" * y.REPLAY_BYTES_MAX),))
+    full = (replace(result, differences=result.differences * shown),) * 9
+    with pytest.raises(ProtocolError, match="more than"):
+        replace(REPLAYED, results=full)
+    kept = y.bounded((refused, *full))
+    assert sum(len(one.differences) for one in kept) == y.DIFFERENCES_TOLD_MAX and len(kept) == 10
+    assert [one.differences for one in y.bounded((result,))] == [result.differences]
 
 
 def test_executions_and_evidence_are_bounded_in_number_and_length() -> None:

@@ -17,6 +17,7 @@ from eyeflow.protocol.session import (
     Applied,
     Apply,
     Behind,
+    Compared,
     Connected,
     CoordinatorSession,
     NeedPrograms,
@@ -27,6 +28,7 @@ from eyeflow.protocol.session import (
     Peer,
     Recollected,
     Remember,
+    Rerun,
     Seen,
     Send,
     Told,
@@ -34,7 +36,7 @@ from eyeflow.protocol.session import (
 from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.versions import PROTOCOL_VERSION_MAX, VERSIONS
 from eyeflow.protocol.wire import ProtocolError
-from unit.protocol.examples import DIFFERED, FAILED
+from unit.protocol.examples import ASKED, DIFFERED, FAILED, REPLAYED
 from unit.protocol.sessions import (
     COORDINATOR,
     KEY,
@@ -323,6 +325,21 @@ def test_status_waits_for_the_link() -> None:
     assert node_session().status(status, head()) == ()
     assert ready().status(status, head()) == (Send(head()), Send(status))
     assert greeted().receive(status) == (Seen(status),)
+
+
+def test_a_replay_is_asked_and_answered_over_a_link_that_knows_it() -> None:
+    assert ready().receive(ASKED) == (Rerun(ASKED),)
+    assert ready().replayed(REPLAYED) == (Send(REPLAYED),)
+    assert node_session().replayed(REPLAYED) == ()
+    _, knows, _ = both(speaks=3)
+    assert knows.replay(ASKED) == (Send(ASKED),)
+    assert knows.receive(REPLAYED) == (Compared(REPLAYED),)
+    late = replace(REPLAYED, number=1)
+    assert knows.receive(late) == (Compared(late),), "the answer to an older question may be late"
+    assert closed(knows.receive(replace(REPLAYED, number=8)), "unexpected_message"), "nobody asked that"
+    assert closed(greeted().receive(REPLAYED), "unexpected_message")
+    _, older, _ = both(speaks=2)
+    assert older.replay(ASKED) == (), "version 2 has no such message"
 
 
 @pytest.mark.parametrize("told", [DIFFERED, FAILED])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from eyeflow.protocol import messages as m
 from eyeflow.protocol import opening as o
-from eyeflow.protocol import session as session_module
+from eyeflow.protocol import staging as staging_module
 from eyeflow.protocol.session import (
     Accepted,
     Applied,
@@ -211,7 +211,7 @@ def test_control_without_a_guard_the_same_walks_find_a_step_back_or_a_mix(
     elif guard == "_floor":
         monkeypatch.setattr(NodeSession, "_floor", property(lambda self: 0, lambda self, value: None), raising=False)
     else:
-        monkeypatch.setattr(session_module._Staging, "take", lambda self, message: self.waiting.clear())
+        monkeypatch.setattr(staging_module.Staging, "take", lambda self, message: self.waiting.clear())
     with pytest.raises(AssertionError):
         walk_as_a_node(UNSHRUNK)
 

@@ -56,7 +56,8 @@ from eyeflow.protocol.messages import (
 )
 from eyeflow.protocol.node_facts import facts_extension
 from eyeflow.protocol.opening import NONCE_BYTES, Hello
-from eyeflow.protocol.session import Accepted, Apply, Close, NodeSession, Output, Phase, Remember, Send
+from eyeflow.protocol.replays import Replay
+from eyeflow.protocol.session import Accepted, Apply, Close, NodeSession, Output, Phase, Remember, Rerun, Send
 from eyeflow.protocol.signer_list import SignerListError
 from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.versions import PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN
@@ -114,6 +115,7 @@ class CoordinatorLink:
         self._boot = self._random.randbytes(BOOT_BYTES)
         self._told_seq = 0
         self._told_failures: frozenset[Failure] = frozenset()
+        self._replaying: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Dial until cancelled; each failure is shown in `status` and followed by a longer wait, up to a bound."""
@@ -168,7 +170,7 @@ class CoordinatorLink:
             try:
                 await self._listen(connection, session)
             finally:
-                for task in working:
+                for task in (*working, *filter(None, [self._replaying])):
                     task.cancel()
 
     async def _dial(self, joined: JoinResult) -> ClientConnection:
@@ -264,9 +266,27 @@ class CoordinatorLink:
                 self._changed.set()
             elif isinstance(output, Remember):
                 pending += session.remembered(output, await self._hash_of(output))
+            elif isinstance(output, Rerun):
+                self._replay(connection, session, output.replay)
             elif isinstance(output, Close):
                 await connection.close(4000, f"{output.code}: {output.reason}"[:100])
                 raise ProtocolError(output.reason)
+
+    def _replay(self, connection: ClientConnection, session: NodeSession, asked: Replay) -> None:
+        """Answer in a task of its own, which ends with the link, and when something newer is asked."""
+
+        async def answer() -> None:
+            try:
+                found = await self._control.replay(asked)
+                await self._act(connection, session, session.replayed(found))
+            except ConnectionClosed:
+                return
+            except Exception:  # a bug in a replay must not cost the node its link; the coordinator waits no longer
+                _log.exception("a replay failed")
+
+        if self._replaying is not None:
+            self._replaying.cancel()
+        self._replaying = asyncio.create_task(answer())
 
     async def _hash_of(self, asked: Remember) -> bytes:
         """Return the hash of an own audit record, empty when it is not here (any more)."""

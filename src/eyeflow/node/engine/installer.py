@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.control import InstallOutcome, InstallResult, Switch
-from eyeflow.node.engine.admission import Refused
+from eyeflow.node.engine.admission import Loaded, Refused
 from eyeflow.node.engine.answers import refusal_of, told, unchanged, unforeseen, utc_text
 from eyeflow.node.engine.rounds import Dispatch
 from eyeflow.node.engine.run_evidence import evidence_of
@@ -276,6 +276,16 @@ class Installer(SlotChanges):
             if row.standing is not Standing.PASSED:
                 await self._keep_wanted(row, replace(row, standing=Standing.PASSED, trial=None))
             return True
+
+    async def checked(self, program: bytes) -> Loaded:
+        """Return a program that may run here, without running it. Raises EyeflowError that says why it may not."""
+        return await self._load(program)
+
+    def rows_of(self, rule: str) -> list[SlotRow]:
+        """Return the programs that the node keeps of a rule: those of its slots, then the last that failed."""
+        rows = [row for key in self.table.keys_of(rule) if (row := self.table.row(key)) is not None]
+        failed = self.table.rejected(rule)
+        return rows if failed is None else [*rows, failed.row]
 
     def distrusted(self) -> frozenset[RunKey]:
         """Return the running programs that too few trusted keys have signed."""

@@ -1,0 +1,76 @@
+"""`deploy --replay` with real processes: a node tells where a program would have decided otherwise, before it changes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from .conftest import Command
+from .test_first_path import TICKER, Cluster, cluster, shown_on_failure, ticker, until
+
+__all__ = ["cluster", "ticker"]
+
+LATER = TICKER.replace("1.0.0", "1.1.0").replace("ticks % 2 == 0", "ticks % 4 == 0")
+TIDY = TICKER.replace("1.0.0", "1.2.0").replace("ticks = ticks + 1", "ticks = 1 + ticks")
+
+
+def written(path: Path, source: str) -> Path:
+    path.write_text(source.split("    test ")[0] + "}\n")
+    return path
+
+
+def test_a_candidate_is_tried_on_what_nodes_recorded(
+    cluster: Cluster, eyeflow: Command, ticker: Path, tmp_path: Path
+) -> None:
+    eyeflow("keys", "new")
+    url = cluster.coordinator()
+    for node in ("node-a", "node-b"):
+        cluster.join(node, url)
+    log = cluster.node("node-a")
+    with shown_on_failure(log, tmp_path / "coordinator.log"):
+        assert eyeflow("deploy", written(ticker, TICKER), "--all", "--timeout", "60").code == 0
+        until(lambda: cluster.executions("node-a") > 20, "node-a has something to replay")
+        before = cluster.rule("node-a")["programId"]
+        replay = ("deploy", written(ticker, LATER), "--all", "--replay", "1h")
+
+        looked = eyeflow(*replay, "--dry-run", "--json")
+        assert looked.code == 0, looked.err
+        here, away = looked.json["replay"]
+        assert (away["node"], away["problem"], away["events"]) == ("node-b", "it is offline", 0)
+        assert (here["node"], here["rule"], here["problem"], here["memory"]) == ("node-a", "ticker", "", "known")
+        assert here["events"] > 20 and abs(here["differing"] - here["events"] / 4) <= 1, here
+        assert (here["unlike"], here["unanswered"], here["missing"]) == (0, 0, [])
+        first = here["differences"][0]
+        assert first["event"] == "every 100ms" and first["active"]["seq"] > 0
+        assert first["active"]["decided"] == ["gpio.set_pin(LAMP, HIGH) at line 11"]
+        assert first["candidate"]["decided"] == ["gpio.set_pin(LAMP, LOW) at line 11"]
+
+        shown = eyeflow(*replay, "--dry-run", "--fail-on-difference")
+        assert shown.code == 1 and "decisions differ" in shown.err
+        assert "candidate would do  gpio.set_pin(LAMP, LOW) at line 11" in shown.out
+        assert "node-b" in shown.out and "it is offline" in shown.out and "1 node could not tell" in shown.out
+
+        mute = eyeflow(*replay)
+        assert mute.code == 2 and "--yes" in mute.err and "--dry-run" in mute.err
+        stopped = eyeflow(*replay, "--fail-on-difference", "--yes")
+        assert stopped.code == 1 and "nothing was changed" in stopped.err
+        assert cluster.rule("node-a")["programId"] == before
+        assert len(eyeflow("deployments", "--json").json) == 1, "nothing has begun"
+
+        same = ("deploy", written(ticker, TIDY), "--nodes", "node-a", "--replay", "1h")
+        gone_on = eyeflow(*same, "--fail-on-difference", "--yes", "--json", "--timeout", "60")
+        assert gone_on.code == 0, gone_on.err + gone_on.out
+        told, *_, last = map(json.loads, gone_on.out.splitlines())
+        assert told["event"] == "replay" and told["replay"][0]["differing"] == 0 < told["replay"][0]["events"]
+        assert last["state"] == "succeeded" and cluster.rule("node-a")["programId"] != before
+
+
+def test_what_does_not_go_together_is_said(eyeflow: Command, ticker: Path) -> None:
+    for options, says in (
+        (("--yes",), "--yes needs --replay"),
+        (("--fail-on-difference",), "--fail-on-difference needs --replay"),
+        (("--replay", "soon", "--yes"), "--replay: "),
+        (("--replay", "100ms", "--yes"), "--replay 100ms is no time"),
+    ):
+        ran = eyeflow("deploy", ticker, "--all", *options)
+        assert ran.code == 2 and says in ran.err, ran.err
