@@ -118,6 +118,7 @@ PLAN_SCHEMAS: dict[str, Shape] = {
             "replay": {
                 "type": ["array", "null"],
                 "items": _REPLAY,
+                "examples": [None],
                 "description": "by node and rule that it changes; null when it was not asked for",
             },
             "supersedes": array(

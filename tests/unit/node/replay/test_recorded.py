@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from components.node_sim import NodeSim, program
+from eyeflow.node.control import Switch
 from eyeflow.node.replay import history as history_module
-from eyeflow.node.store.types import PASSED, Standing, Terms
+from eyeflow.node.store.types import PASSED, Standing, Terms, Wish
 from eyeflow.protocol.audit_bodies import ExecutionBody
 from eyeflow.protocol.replays import DIFFERENCES_SHOWN_MAX, Memory, Replay, ReplayProgram, ReplayResult
 from eyeflow.svm.container import decode
@@ -162,12 +163,18 @@ def test_programs_that_changed_places_are_followed(tmp_path: Path) -> None:
         await fed(sim, 3, 20)
         assert (await sim.node.stage(program(OTHER), {}, "d3", 3, watches)).code == ""
         await fed(sim, 4, 20)
-        assert (await sim.node.promote("heat")).code == ""
+        switched = await sim.node.switch([Switch("heat", Wish("d3", watches), Wish("d2"))], 4)
+        assert switched["heat"].code == ""
+        await fed(sim, 6, 20)
+        switched = await sim.node.switch([Switch("heat", Wish("d2"), Wish("d3", watches))], 5)
+        assert switched["heat"].code == ""
+        switched = await sim.node.switch([Switch("heat", Wish("d3", watches))], 6)
+        assert switched["heat"].code == ""
         await fed(sim, 5, 20)
         found = await replayed(sim, OTHER, sim.clock.now_us())
         assert found.refusal == "it has no recorded executions of this rule in this time"
         found = await replayed(sim, LOWER)
-        assert (found.events, found.unlike, found.memory) == (100, 0, Memory.KNOWN), found
+        assert (found.events, found.unlike, found.memory) == (120, 0, Memory.KNOWN), found
         await sim.stop()
 
     run(test())
