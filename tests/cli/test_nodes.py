@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -85,3 +86,43 @@ def test_the_overview_tells_the_worst_first(
     assert [one["name"] for one in offline] == ["node-b"]
     paged = eyeflow("status", "--sort", "name", "--limit", "1")
     assert "page 1 of 2, 2 nodes; --page 2 shows the next" in paged.out and "node-b" not in paged.out
+
+
+def test_an_old_copy_of_the_store_is_said_and_nodes_are_accepted_together(
+    cluster: Cluster, eyeflow: Command, ticker: Path, home: Path
+) -> None:
+    """Somebody put a copy of the file back, in place of `eyeflow coordinator restore`."""
+    eyeflow("keys", "new")
+    url = cluster.coordinator()
+    port, store = int(url.rsplit(":", 1)[1]), home / ".local" / "share" / "eyeflow" / "coordinator"
+    for node in ("node-a", "node-b"):
+        cluster.join(node, url)
+        cluster.node(node)
+    assert eyeflow("deploy", ticker, "--all").code == 0
+    first = cluster.rule("node-a")["programId"]
+    assert cluster.stop("coordinator") == 0
+    shutil.copytree(store, home / "old")
+    cluster.coordinator(port)
+    ticker.write_text(ticker.read_text().replace('version "1.0.0"', 'version "1.1.0"'))
+    assert eyeflow("deploy", ticker, "--all").code == 0
+    newer = cluster.rule("node-a")["programId"]
+    assert newer != first and eyeflow("nodes", "accept", "--ahead").err.startswith("no node has a newer manifest")
+    assert cluster.stop("coordinator") == 0
+    shutil.rmtree(store)
+    shutil.move(home / "old", store)
+    cluster.coordinator(port)
+
+    def ahead() -> list[int]:
+        return [one["aheadVersion"] for one in eyeflow("status", "--json").json["nodes"]]
+
+    with shown_on_failure(*(cluster.folder / f"{name}.log" for name in ("coordinator", "node-a", "node-b"))):
+        until(lambda: all(ahead()), "both nodes are refused")
+        assert "is the store an old copy?" in (cluster.folder / "coordinator.log").read_text()
+        assert "eyeflow nodes accept node-a" in eyeflow("nodes", "show", "node-a").out
+        assert cluster.rule("node-a")["programId"] == newer, "what runs, runs on"
+        neither = eyeflow("nodes", "accept")
+        assert neither.code == 2 and eyeflow("nodes", "accept", "node-a", "--ahead").code == 2
+        accepted = eyeflow("nodes", "accept", "--ahead")
+        assert accepted.code == 0 and accepted.out.count("is accepted") == 2, accepted.out + accepted.err
+        until(lambda: all(cluster.rule(one)["programId"] == first for one in ("node-a", "node-b")), "they follow")
+        assert ahead() == [0, 0]

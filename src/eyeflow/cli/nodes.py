@@ -153,12 +153,25 @@ def forget(node: Name, json_: JsonFlag = False) -> None:
 
 
 @app.command("accept")
-def accept(node: Name, json_: JsonFlag = False) -> None:
+def accept(
+    node: Annotated[str, typer.Argument(metavar="NODE", help="The node, by name.")] = "",
+    ahead: Annotated[
+        bool, typer.Option("--ahead", help="All nodes that have a newer manifest: the store is an old copy.")
+    ] = False,
+    json_: JsonFlag = False,
+) -> None:
     """Forget what contradicts what a node has now; one with a newer manifest gets what the coordinator knows."""
+    if bool(node) == ahead:
+        raise usage_error("nobody knows which node is meant", "name one, or give --ahead for all with a newer manifest")
     with connect() as client:
-        found = client.accept_node(node)
+        names = [one["name"] for one in client.nodes() if one["aheadVersion"]] if ahead else [node]
+        found = [client.accept_node(name) for name in names]
     if json_:
-        say_json(found)
+        say_json(found if ahead else found[0])
         return
-    say(f"{node} is accepted: what was seen of it before does not count any more")
-    _say(found)
+    if not found:
+        note("no node has a newer manifest than the coordinator knows")
+    for one in found:
+        say(f"{one['name']} is accepted: what was seen of it before does not count any more")
+        if not ahead:
+            _say(one)

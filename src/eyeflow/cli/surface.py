@@ -319,7 +319,8 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
                    (('--help', '-h'), 'Show this message and exit.', None, False)),
  'nodes forget': ((('--json',), 'Print the result as JSON.', None, False),
                   (('--help', '-h'), 'Show this message and exit.', None, False)),
- 'nodes accept': ((('--json',), 'Print the result as JSON.', None, False),
+ 'nodes accept': ((('--ahead',), 'All nodes that have a newer manifest: the store is an old copy.', None, False),
+                  (('--json',), 'Print the result as JSON.', None, False),
                   (('--help', '-h'), 'Show this message and exit.', None, False)),
  'keys': ((('--help', '-h'), 'Show this message and exit.', None, False),),
  'keys new': ((('--passphrase',), 'Encrypt the key file; asks, or reads EYEFLOW_PASSPHRASE.', None, False),
@@ -1198,15 +1199,16 @@ Options:
   --json      Print the result as JSON.
   -h, --help  Show this message and exit.""",
     'nodes accept': """\
-Usage: eyeflow nodes accept [OPTIONS] {NODE}
+Usage: eyeflow nodes accept [OPTIONS] [NODE]
 
   Forget what contradicts what a node has now; one with a newer manifest gets
   what the coordinator knows.
 
 Arguments:
-  NODE  The node, by name.  [required]
+  NODE  The node, by name.
 
 Options:
+  --ahead     All nodes that have a newer manifest: the store is an old copy.
   --json      Print the result as JSON.
   -h, --help  Show this message and exit.""",
     'keys': """\

@@ -91,8 +91,8 @@ def _unproven(hub: Hub, websocket: WebSocket, node: str | None) -> Problem | Non
 
 
 NEXT_STEP = (
-    ". The node runs on as it is. To send it what the coordinator knows: eyeflow nodes accept {node}. Was the store "
-    "restored from an old copy? Then deploy first what nodes shall run"
+    ". The node runs on as it is. To send it what the coordinator knows: eyeflow nodes accept {node}, or for all such "
+    "nodes --ahead. Was the store restored from an old copy? Then deploy first what nodes shall run"
 )
 """What to do about a node that has a newer manifest. An old copy of the store alone takes nothing back from nodes."""
 

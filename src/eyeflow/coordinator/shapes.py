@@ -250,6 +250,7 @@ SCHEMAS: dict[str, Shape] = {
             "nextSeq": COUNT,
             "manifestVersion": COUNT,
             "appliedVersion": COUNT,
+            "aheadVersion": {**COUNT, "description": "the manifest that it has and the store never knew; 0: none"},
             "problem": TEXT,
             "inDoubt": {
                 "type": "boolean",

@@ -228,6 +228,7 @@ def node_view(hub: Hub, facts: NodeFacts) -> dict[str, Any]:
         "nextSeq": status.next_seq if status is not None else node.next_seq,
         "manifestVersion": node.manifest_version,
         "appliedVersion": node.applied_version,
+        "aheadVersion": facts.details.ahead_version,
         "problem": node.problem,
         **_history_view(facts),
         "rules": _rules_of(facts),

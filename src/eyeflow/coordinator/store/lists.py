@@ -100,7 +100,7 @@ class NodeSums:
 
 @dataclass(frozen=True, slots=True)
 class NodeDetails:
-    """What else the store knows of a node."""
+    """What else the store knows of a node. `ahead_version`: of the manifest that it has and the store never knew."""
 
     link: Link | None
     history: History
@@ -108,6 +108,7 @@ class NodeDetails:
     labels: dict[str, str]
     wanted: list[Wanted]
     said: list[RuleResult]
+    ahead_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,6 +171,7 @@ class SqlListReading:
         """Return what else is known of some nodes, by name."""
         links = {row[0]: Link(*row) for row in self._of("SELECT node, coordinator, number, since_us FROM links", names)}
         healths: dict[str, str] = dict(self._of("SELECT node, health FROM healths", names))
+        ahead: dict[str, int] = dict(self._of("SELECT node, version FROM ahead", names))
         heads = _grouped(self._of("SELECT node, epoch, seq, hash, boots FROM heads", names))
         findings = _grouped(
             self._of("SELECT node, kind, since_us, last_us, evidence FROM findings", names, "since_us, kind")
@@ -188,6 +189,7 @@ class SqlListReading:
                 dict(labels[name]),
                 [rows.wanted_of(row) for row in wanted[name]],
                 [rows.result_of(row) for row in said[name]],
+                ahead.get(name, 0),
             )
 
         return {name: details(name) for name in names}
