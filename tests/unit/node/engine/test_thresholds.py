@@ -69,12 +69,12 @@ Way = Callable[[NodeSim], Awaitable[InstallResult]]
 
 async def _swap(sim: NodeSim) -> InstallResult:
     await sim.node.stage(by_one(2), {}, "d9", 9)
-    return await sim.node.swap("pump", 9, Wish("d9", PASSED), Wish("d1", PASSED))
+    return await sim.swap("pump", 9, Wish("d9", PASSED), Wish("d1", PASSED))
 
 
 async def _promote(sim: NodeSim) -> InstallResult:
     await sim.node.stage(by_one(2), {}, "d9", 9)
-    return await sim.node.promote("pump")
+    return await sim.promote("pump")
 
 
 WAYS: dict[str, Way] = {
@@ -141,7 +141,7 @@ def test_a_rollback_brings_no_program_of_one_back(tmp_path: Path, needed: int, w
         sim = await started(tmp_path, 1, by_one(1))
         if warm:
             assert (await sim.node.stage(by_both(2), {}, "d2", 2)).code == ""
-            assert (await sim.node.swap("pump", 2, Wish("d2", PASSED), Wish("d1", PASSED))).code == ""
+            assert (await sim.swap("pump", 2, Wish("d2", PASSED), Wish("d1", PASSED))).code == ""
             assert sim.node.engine.core.rules.keys() == {active("pump"), candidate("pump")}
         else:
             assert (await sim.node.install(by_both(2), {}, "d2", 2)).code == ""
@@ -235,7 +235,7 @@ def test_a_candidate_in_its_grace_is_not_promoted(tmp_path: Path, revoked: bool)
             sim.node.trust([])
         await sim.node.stop_distrusted()
         assert candidate("pump") in sim.node.engine.core.rules, "it runs until the grace is over"
-        assert (await sim.node.promote("pump")).code == ("no_candidate" if revoked else "")
+        assert (await sim.promote("pump")).code == ("no_candidate" if revoked else "")
         assert await acts(sim) == (["1"] if revoked else ["2"])
         await sim.stop()
 
