@@ -8,7 +8,7 @@ PROBE_RS := tests/embassy/test_probe_rs.py
 SYSTEMD := tests/systemd
 WORKERS := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-probe-rs test-systemd sim check bench bench-mcu golden fuzz fuzz-api mutants clean help
+.PHONY: demo test test-probe-rs test-systemd sim crashes check bench bench-mcu golden fuzz fuzz-api mutants clean help
 help:            ## show the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -20,7 +20,10 @@ $(VENV)/.installed-dev: $(STAMP)
 	@scripts/setup-venv.sh "$(PYTHON)" "$(VENV)" dev
 	@touch $@
 
-$(VENV)/.installed-bench: $(VENV)/.installed-dev
+$(VENV)/.installed-crashes: $(VENV)/.installed-dev ## the coordinator or a node dies at each step of each strategy, or at each EVERY-th; an hour
+	EYEFLOW_CRASHES=$(or $(EVERY),1) $(BIN)/python -m pytest -q -s $(WORKERS) -o timeout=0 tests/simulation/test_steps.py
+
+bench: $(VENV)/.installed-dev
 	@scripts/setup-venv.sh "$(PYTHON)" "$(VENV)" bench
 	@touch $@
 

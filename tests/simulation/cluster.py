@@ -159,14 +159,14 @@ class Host:
         if self.wants_to_run:
             self.start()
 
-    def crash(self, power_cut: bool, down_s: float, steps: int = -1, writes: int = -1) -> None:
-        """End it suddenly: after some of its steps or writes, or now; it comes back after `down_s`."""
+    def crash(self, power_cut: bool, down_s: float, steps: int = -1, writes: int = -1, effects: int = -1) -> None:
+        """End it suddenly: after some of its steps, writes or effects, or now; it comes back after `down_s`."""
         if not self.runs:
             return
         assert self.process is not None and self.disk is not None
         self.power_cut, self.down_s = power_cut, down_s
-        self.process.steps_left, self.disk.dies_after = steps, writes
-        if steps < 0 and writes < 0:
+        self.process.steps_left, self.disk.dies_after, self.process.effects_left = steps, writes, effects
+        if max(steps, writes, effects) < 0:
             self.process.end()
 
     def down(self) -> None:

@@ -100,6 +100,7 @@ class SimDisk(apsw.VFS):
         path.chmod(mode)
 
     def _refuses(self) -> bool:
+        self._process.effect()
         if self.dies_after >= 0:
             self.dies_after -= 1
             self._process.doomed |= self.dies_after < 0

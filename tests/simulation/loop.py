@@ -41,6 +41,8 @@ class Process:
         self.alive, self.doomed = True, False
         self.steps_left = -1
         """Steps until it dies by itself; negative: it does not."""
+        self.effects, self.effects_left = 0, -1
+        """What it did that others see: writes to its disk and messages; how many more until it dies in one."""
         self.tasks: list[asyncio.Task[Any]] = []
         self.on_death: list[Callable[[], None]] = []
 
@@ -48,8 +50,12 @@ class Process:
     def works(self) -> bool:
         return self.alive and not self.doomed
 
-    def die_after(self, steps: int) -> None:
-        self.steps_left = steps
+    def effect(self) -> None:
+        """It is about to write to its disk, or to send: it may die before it does."""
+        self.effects += 1
+        if self.effects_left >= 0:
+            self.effects_left -= 1
+            self.doomed |= self.effects_left < 0
 
     def end(self) -> None:
         """Kill it: no step of it runs any more. What its coroutines do while they are closed reaches nothing."""

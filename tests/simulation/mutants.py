@@ -115,7 +115,7 @@ def forgets_the_last_known_good(patch: MonkeyPatch) -> None:
 
 
 def loses_what_is_pending(patch: MonkeyPatch) -> None:
-    patch.setattr(runtime, "resume_pending", lambda engine, restored, trust: None)
+    patch.setattr(runtime, "resume_pending", lambda engine, restored, trust, fatal: None)
 
 
 def removes_nothing(patch: MonkeyPatch) -> None:

@@ -286,6 +286,9 @@ class End(asyncio.Transport):
     def write(self, data: Any) -> None:
         if self._closing or not self._process.works or not data:
             return
+        self._process.effect()
+        if self._process.doomed:
+            return
         chunk, rng = bytes(data), self._connection.network.rng
         place = rng.randrange(len(chunk)) if rng.random() < SPLIT_SHARE else 0
         for part in (chunk[:place], chunk[place:]):

@@ -29,6 +29,17 @@ GOOD = """rule {rule} {{
 """
 
 
+FIRST_BAD = len(VERSIONS)
+BAD = {"traps": FIRST_BAD, "fails": FIRST_BAD + 1, "kills": FIRST_BAD + 2}
+"""What is wrong with a program, and its number among those of its rule: it traps, its messages fail, the first message
+ends its node, and again at each start."""
+WRONG = {
+    "traps": ("n = n + 1", "n = n + r.id / (limit - limit)"),
+    "fails": ('mqtt.publish("out"', 'mqtt.publish("fails"'),
+    "kills": ('mqtt.publish("out"', 'mqtt.publish("kills"'),
+}
+
+
 @dataclass(frozen=True)
 class Built:
     """One signed program. `refused`: not every node grants what it needs."""
@@ -55,6 +66,9 @@ def programs() -> tuple[Built, ...]:
             if refused:
                 source = source.replace("n = n + 1", 'n = n + 1\n    log.info("not granted everywhere")')
             made.append(_build(rule, source, "second" if version == 4 else "good", refused))
+        for number, what in enumerate(BAD, len(VERSIONS) + 1):
+            source = GOOD.format(rule=rule, version=number).replace(*WRONG[what])
+            made.append(_build(rule, source, "good", refused=False))
     return tuple(made)
 
 

@@ -336,7 +336,7 @@ class Story:
             if host.disk is not None:
                 host.disk.failure, host.disk.dies_after = None, -1
             if host.process is not None:
-                host.process.steps_left = -1
+                host.process.steps_left = host.process.effects_left = -1
         for host in (cluster.coordinator, *cluster.nodes.values()):
             host.start()
         if self.rng.random() < 0.5:

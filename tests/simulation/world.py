@@ -103,8 +103,10 @@ class SimDriver:
     async def act(self, capability: str, args: Mapping[str, Value]) -> None:
         if self._process.works:
             self._happen(args)
+        if args.get("topic") == "kills":
+            self._process.doomed = True
         await pass_time(self._rng.uniform(0, SLOW_S if self._rng.random() < SLOW_SHARE else 0.05))
-        if self._rng.random() < FAILS_SHARE:
+        if args.get("topic") == "fails" or self._rng.random() < FAILS_SHARE:
             raise CapabilityFailure("the device did not answer")
 
     def _happen(self, args: Mapping[str, Value]) -> None:

@@ -98,7 +98,7 @@ class NodeRuntime:
         await self._record_start(restored)
         if not await self.trials.look():  # before anything runs: the node may have crashed under one of them
             self.trials.stir()
-        resume_pending(self.engine, restored, self.installer.trust)
+        resume_pending(self.engine, restored, self.installer.trust, self.installer.table.fatal)
 
     async def _record_start(self, restored: Restored) -> None:
         """Record the start; while the disk refuses, rules do at a start what `durability` says, as at any time."""

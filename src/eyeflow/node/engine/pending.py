@@ -3,11 +3,13 @@
 Whether such an action reached the world is unknown. An action on a physical resource is not fired again: it is recorded
 as interrupted. Others (messages, log lines) are performed again as soon as their driver is ready, however long that
 takes, so each happens at least once; emitted events go to their listeners again. But what a program decided that too
-few trusted keys have signed is withheld, and recorded as cancelled: one may have been revoked since.
+few trusted keys have signed is withheld, and recorded as cancelled: one may have been revoked since. So is what was
+decided by a program under which the node crashed again and again: the action may be what ends it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -28,12 +30,13 @@ from eyeflow.svm.program import Program, SiteKind
 INTERRUPTED = "the node stopped before the action was known to have ended"
 
 
-def resume_pending(engine: Engine, restored: Restored, trust: Trust) -> None:
+def resume_pending(engine: Engine, restored: Restored, trust: Trust, fatal: Mapping[bytes, str] | None = None) -> None:
     """Go on with the unfinished actions in the order they were recorded; call it after the programs are restored.
 
-    `trust` says which programs may act.
+    `trust` says which programs may act. `fatal` are the ids of programs that crashed the node, with the reason.
     """
-    programs = {program_id: _decider(data, trust) for program_id, data in restored.pending_programs.items()}
+    found = restored.pending_programs.items()
+    programs = {program_id: _decider(data, trust, (fatal or {}).get(program_id, "")) for program_id, data in found}
     for _, execution in groupby(restored.pending, key=lambda row: row.seq):
         tried = ((row, _resumed(engine, programs.get(row.program_id), row)) for row in execution)
         left = [(row, action) for row, action in tried if action is not None]
@@ -61,7 +64,7 @@ class _Decider:
     refusal: str
 
 
-def _decider(data: bytes, trust: Trust) -> _Decider | None:
+def _decider(data: bytes, trust: Trust, fatal: str) -> _Decider | None:
     """Return a stored program, None for one that is damaged: its actions must not stop the node's start."""
     try:
         signed = decode(data)
@@ -72,7 +75,7 @@ def _decider(data: bytes, trust: Trust) -> _Decider | None:
         trust.check(signed)
     except EyeflowError as error:
         return _Decider(signed.program, signers, error.brief)
-    return _Decider(signed.program, signers, "")
+    return _Decider(signed.program, signers, fatal)
 
 
 def _resumed(engine: Engine, decider: _Decider | None, row: PendingRow) -> PlannedAction | None:

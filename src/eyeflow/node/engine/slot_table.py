@@ -98,6 +98,19 @@ class SlotTable:
         """The programs that failed here, whoever judged them, by rule."""
         return [failed for _, failed in sorted(self._rejected.items())]
 
+    @property
+    def fatal(self) -> dict[bytes, str]:
+        """The ids of programs that were taken back because the node started again too often under them, and why."""
+        running = {row.program_id for row in self.to_run()}
+        return {
+            failed.row.program_id: failed.reason
+            for failed in self._rejected.values()
+            if failed.row.trial is not None
+            and failed.evidence is not None
+            and failed.evidence.boots > failed.row.trial.starts_max
+            and failed.row.program_id not in running
+        }
+
     def installed(self, row: SlotRow, version: str, begins: Kept, old_kept: Kept) -> Batch:
         """Return what it writes that a program begins in the slot of `row`; `old_kept` is of what ran there before."""
         old = self.row(row.key)
