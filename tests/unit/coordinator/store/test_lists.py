@@ -132,12 +132,13 @@ SIZES = {"rules": 3, "programs": 6, "deployments": 7, "nodes of a deployment": 1
 
 def walked(kept: Any, ask: Ask, limit: int) -> Iterator[Any]:
     after = None
-    while True:
+    for _ in range(200):
         page = kept.file.read(lambda reading, after=after: ask(reading, limit, after))
         assert len(page.rows) == limit or page.after is None
         yield from page.rows
         if (after := page.after) is None:
             return
+    raise AssertionError("the pages do not end")
 
 
 @pytest.mark.parametrize("name", LISTS)
