@@ -335,12 +335,10 @@ def _call(site: Site, args: Sequence[Value], program: Program) -> Call:
 def _run(
     instance: Instance, trigger: int, inputs: Sequence[Value], body: ExecutionBody, host: Host
 ) -> Execution | None:
-    """Run an event; None when something is read that was not read then: the memory is left as it was."""
-    before, last_us = instance.state[:], instance.last_time_us
+    """Run an event; None when something is read that was not read then: that changes no memory, as a trap does not."""
     try:
         return instance.step(trigger, inputs, body.event_time_us, body.utc_offset_us, host)
     except _Unanswered:
-        instance.state[:], instance.last_time_us = before, last_us
         return None
 
 

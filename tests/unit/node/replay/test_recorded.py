@@ -13,10 +13,15 @@ import pytest
 from components.node_sim import NodeSim, program
 from eyeflow.node.control import Switch
 from eyeflow.node.replay import history as history_module
+from eyeflow.node.replay import recorded as recorded_module
 from eyeflow.node.store.types import PASSED, Standing, Terms, Wish
 from eyeflow.protocol.audit_bodies import ExecutionBody
 from eyeflow.protocol.replays import DIFFERENCES_SHOWN_MAX, Memory, Replay, ReplayProgram, ReplayResult
 from eyeflow.svm.container import decode
+from eyeflow.svm.fast import FastMachine
+from eyeflow.svm.instance import Instance
+from eyeflow.svm.interpreter import Interpreter
+from eyeflow.svm.verify import verify
 
 S = 1_000_000
 HEAT = """\
@@ -168,13 +173,14 @@ def test_programs_that_changed_places_are_followed(tmp_path: Path) -> None:
         await fed(sim, 6, 20)
         switched = await sim.node.switch([Switch("heat", Wish("d2"), Wish("d3", watches))], 5)
         assert switched["heat"].code == ""
+        await fed(sim, 7, 20)
         switched = await sim.node.switch([Switch("heat", Wish("d3", watches))], 6)
         assert switched["heat"].code == ""
         await fed(sim, 5, 20)
         found = await replayed(sim, OTHER, sim.clock.now_us())
         assert found.refusal == "it has no recorded executions of this rule in this time"
         found = await replayed(sim, LOWER)
-        assert (found.events, found.unlike, found.memory) == (120, 0, Memory.KNOWN), found
+        assert (found.events, found.unlike, found.memory) == (140, 0, Memory.KNOWN), found
         await sim.stop()
 
     run(test())
@@ -193,6 +199,21 @@ def test_what_was_not_read_then_is_not_guessed(tmp_path: Path) -> None:
         await sim.stop()
 
     run(test())
+
+
+@pytest.mark.parametrize("machine", [Interpreter, FastMachine])
+def test_what_is_not_answered_changes_no_memory(machine: Any) -> None:
+    class Mute:
+        def read(self, site: int, args: tuple[Any, ...]) -> Any:
+            raise recorded_module._Unanswered
+
+    counts = HEAT.replace("let outside = adc", "trips = trips + 1\n let outside = adc")
+    verified = verify(decode(program(counts)).program)
+    instance = Instance(verified, {}, machine=machine(verified))
+    before = instance.state[:]
+    with pytest.raises(recorded_module._Unanswered):
+        instance.step(0, (90,), 5 * S, 0, Mute())
+    assert instance.state == before
 
 
 def test_handlers_without_recorded_events_are_said(tmp_path: Path) -> None:
