@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 
 from .conftest import Command
@@ -19,8 +24,25 @@ def written(path: Path, source: str) -> Path:
     return path
 
 
+def on_a_terminal(environment: dict[str, str], answer: bytes, *arguments: object) -> tuple[int, str]:
+    """Run a command that asks on a terminal; returns its exit code and what the terminal showed."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "eyeflow", *map(str, arguments)]
+    with subprocess.Popen(
+        command, stdin=theirs, stderr=theirs, stdout=subprocess.DEVNULL, env=environment, start_new_session=True
+    ) as process:
+        os.close(theirs)
+        os.write(ours, answer)
+        seen = b""
+        with contextlib.suppress(OSError):  # the terminal has no other end any more
+            while chunk := os.read(ours, 65536):
+                seen += chunk
+        os.close(ours)
+        return process.wait(120), seen.decode()
+
+
 def test_a_candidate_is_tried_on_what_nodes_recorded(
-    cluster: Cluster, eyeflow: Command, ticker: Path, tmp_path: Path
+    cluster: Cluster, eyeflow: Command, ticker: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
     eyeflow("keys", "new")
     url = cluster.coordinator()
@@ -48,6 +70,7 @@ def test_a_candidate_is_tried_on_what_nodes_recorded(
         shown = eyeflow(*replay, "--dry-run", "--fail-on-difference")
         assert shown.code == 1 and "decisions differ" in shown.err
         assert "candidate would do  gpio.set_pin(LAMP, LOW) at line 11" in shown.out
+        assert shown.out.count("candidate would do") == 5 and "(--json shows the first 20)" in shown.out
         assert "node-b" in shown.out and "it is offline" in shown.out and "1 node could not tell" in shown.out
 
         mute = eyeflow(*replay)
@@ -56,6 +79,10 @@ def test_a_candidate_is_tried_on_what_nodes_recorded(
         assert stopped.code == 1 and "nothing was changed" in stopped.err
         assert cluster.rule("node-a")["programId"] == before
         assert len(eyeflow("deployments", "--json").json) == 1, "nothing has begun"
+
+        asked = on_a_terminal(environment, b"n\n", *replay)
+        assert asked[0] == 1 and "Deploy it? [y/N]" in asked[1] and "nothing was changed" in asked[1], asked
+        assert len(eyeflow("deployments", "--json").json) == 1, "a no is a no"
 
         same = ("deploy", written(ticker, TIDY), "--nodes", "node-a", "--replay", "1h")
         gone_on = eyeflow(*same, "--fail-on-difference", "--yes", "--json", "--timeout", "60")

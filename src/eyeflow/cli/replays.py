@@ -12,6 +12,8 @@ from eyeflow.cli.execution_texts import both, event
 from eyeflow.cli.files import usage_error
 
 Json = dict[str, Any]
+SHOWN_MAX = 5
+"""Differences that are shown of one rule on one node."""
 MEMORY = {
     "known": "",
     "warm": "its memory began empty and saw the events before",
@@ -83,11 +85,11 @@ def _lines(one: Json) -> Iterator[str]:
         return
     yield ""
     yield f"{one['node']} would decide otherwise in {one['rule']}:"
-    for difference in one["differences"]:
+    for difference in one["differences"][:SHOWN_MAX]:
         yield f"  {iso_time(difference['timeUs'])}  {event(difference)}"
         yield from both(difference)
-    if (more := one["differing"] - len(one["differences"])) > 0:
-        yield f"  and {more} more"
+    if (more := one["differing"] - SHOWN_MAX) > 0:
+        yield f"  and {more} more (--json shows the first {len(one['differences'])})"
 
 
 def _summary(found: list[Json]) -> str:
