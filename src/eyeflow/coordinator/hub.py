@@ -20,10 +20,12 @@ from eyeflow.coordinator.cases import Cases
 from eyeflow.coordinator.challenges import Challenges
 from eyeflow.coordinator.deployments import Deployments, lose
 from eyeflow.coordinator.feed import Feed
+from eyeflow.coordinator.link_replays import Asks
 from eyeflow.coordinator.log_keeper import LogKeeper
 from eyeflow.coordinator.nodes import Nodes
 from eyeflow.coordinator.peers import Peers
 from eyeflow.coordinator.programs import Programs
+from eyeflow.coordinator.relay import Relay
 from eyeflow.coordinator.requests import Requests
 from eyeflow.coordinator.store.cluster_store import ClusterStore, CursorTooOldError, Reading, Writing
 from eyeflow.coordinator.store.coordination import Link, NotLeadingError
@@ -31,7 +33,6 @@ from eyeflow.coordinator.store.facts import ChangeKind
 from eyeflow.coordinator.tls import OwnTls
 from eyeflow.coordinator.tokens import Tokens
 from eyeflow.protocol.messages import Manifest
-from eyeflow.protocol.replays import ReplayProgram, ReplayResult
 from eyeflow.protocol.session import Coordinates, Offer
 
 _log = logging.getLogger("eyeflow.coordinator")
@@ -42,7 +43,7 @@ CHANGES_READ_MAX = 1_000
 """Changes of the feed that are read at once to find the nodes that get a new manifest."""
 
 
-class OpenLink(Protocol):
+class OpenLink(Asks, Protocol):
     """One connected node, as the hub sees it."""
 
     node: str
@@ -53,12 +54,6 @@ class OpenLink(Protocol):
 
     def close(self, code: str, reason: str) -> None:
         """Close the link, saying why."""
-        ...
-
-    async def replay(
-        self, programs: Sequence[ReplayProgram], since_us: int, seconds_max: int
-    ) -> tuple[ReplayResult, ...]:
-        """Ask the node where these programs would have decided otherwise. Raises UnaskedError."""
         ...
 
 
@@ -101,6 +96,7 @@ class Hub:
         self.own = Coordinates(store.coordinator_id, f"eyeflow {__version__}", store.identity.sign)
         self.links: dict[str, OpenLink] = {}
         """The links that this coordinator holds, by node."""
+        self.relay = Relay(store, self.links, self.clock, random.randbytes)
         self._links_taken = 0
         self.started_us, self._started_steady_us = clock(), steady()
         self._trouble = ""
@@ -304,6 +300,8 @@ class Hub:
             now_us = self.clock()
             await self.nodes.write_down(now_us)
             await self.cases.write_down()
+            if self.store.is_shared:
+                await self.relay.look()
             await self.tokens.write_down()
             if self.peers.leads:
                 await self.log.sign()
@@ -348,6 +346,7 @@ class Hub:
 
     async def leave(self) -> None:
         """This coordinator ends: let the others know at once."""
+        self.relay.stop()
         own_id, now_us = self.store.own_id, self.clock()
 
         def step(writing: Writing) -> None:

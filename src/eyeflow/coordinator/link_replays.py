@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.protocol.replays import Replay, Replayed, ReplayProgram, ReplayResult
@@ -18,6 +19,16 @@ ENDED = "its link ended before it had answered"
 
 class UnaskedError(EyeflowError):
     """A node could not be asked, or did not answer; the message says why."""
+
+
+class Asks(Protocol):
+    """A link over which a node can be asked."""
+
+    async def replay(
+        self, programs: Sequence[ReplayProgram], since_us: int, seconds_max: int
+    ) -> tuple[ReplayResult, ...]:
+        """Return where these programs would have decided otherwise on the node. Raises UnaskedError."""
+        ...
 
 
 class Replays:

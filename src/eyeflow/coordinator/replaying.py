@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from eyeflow.coordinator.cases import trace_view
-from eyeflow.coordinator.hub import Hub, OpenLink
+from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.link_replays import UnaskedError
 from eyeflow.protocol.replays import Memory, ReplayDifference, ReplayProgram, ReplayResult
 
@@ -54,7 +54,7 @@ async def _of_node(
     try:
         for batch in _batches(sorted(asked, key=lambda one: one.rule)):
             left_s = max(1, round(ends_s - asyncio.get_running_loop().time()))
-            found = await (await _link(hub, node["node"])).replay(batch, since_us, left_s)
+            found = await _ask(hub, node["node"], batch, since_us, left_s)
             results |= {one.rule: one for one in found}
     except UnaskedError as error:
         problem = error.message
@@ -62,13 +62,15 @@ async def _of_node(
     return [_view(node["node"], one, results.get(one["rule"]), why[one["rule"]]) for one in changes]
 
 
-async def _link(hub: Hub, node: str) -> OpenLink:
+async def _ask(
+    hub: Hub, node: str, programs: Sequence[ReplayProgram], since_us: int, seconds_max: int
+) -> tuple[ReplayResult, ...]:
     if (link := hub.links.get(node)) is not None:
-        return link
+        return await link.replay(programs, since_us, seconds_max)
     held = await hub.store.read(lambda reading: reading.link(node))
     if held is None or held.coordinator == hub.store.own_id:
         raise UnaskedError("it is offline")
-    raise UnaskedError(f"its link is held by the coordinator {held.coordinator}: ask that one")
+    return await hub.relay.ask(node, held.coordinator, programs, since_us, seconds_max)
 
 
 def _batches(programs: Sequence[ReplayProgram]) -> Iterator[tuple[ReplayProgram, ...]]:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from eyeflow.coordinator import link_replays, replaying
-from eyeflow.coordinator.store.coordination import Link
 from eyeflow.protocol import executions as x
 from eyeflow.protocol import replays as y
 from unit.coordinator.asking import upload
@@ -163,16 +162,6 @@ def test_a_node_that_fails_in_a_replay_keeps_its_link(cluster: Any, make: Any, m
             await cluster.hang_up_all()
 
     asyncio.run(scenario())
-
-
-def test_a_node_of_another_coordinator_is_named(full: Any, make: Any) -> None:
-    full.upload(make.program(version="2.0.0"))
-    full.run(lambda: full.hub.store.write(lambda writing: writing.take_link(Link("node-a", "there", 1, 5))))
-    found = full.ask("POST", "/api/deployments/plan", json=PLAN).json()["replay"]
-    assert [one["problem"] for one in found] == [
-        "its link is held by the coordinator there: ask that one",
-        "it is offline",
-    ]
 
 
 def test_what_is_new_on_a_node_has_no_records_and_what_stays_is_not_asked(full: Any, make: Any) -> None:

@@ -27,6 +27,7 @@ from eyeflow.coordinator.store.sql_coordination import SqlCoordinationWriting
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.cluster.link import CoordinatorLink
 from eyeflow.node.cluster.membership import Membership, join_cluster
+from eyeflow.protocol.replays import Replay, Replayed, ReplayResult
 from eyeflow.protocol.session import Accepted
 
 
@@ -401,5 +402,41 @@ def test_a_database_that_goes_away_in_the_middle_of_a_deployment_loses_nothing(
                 return all(one.status_code == 200 for one in found)
 
             await make.until(is_well, "both are well again")
+
+    run(several, scenario)
+
+
+def test_a_node_is_asked_for_a_replay_through_the_coordinator_that_holds_its_link(several: Several, make: Any) -> None:
+    """Also where it cannot tell, and where that coordinator has lost it; nothing of the question stays."""
+    asked: list[Replay] = []
+
+    async def answers(question: Replay) -> Replayed:
+        asked.append(question)
+        results = [ReplayResult(one.rule, one.program_id, events=7) for one in question.programs]
+        return Replayed(question.number, tuple(results))
+
+    async def scenario() -> None:
+        async with several.coordinator("one") as one, several.coordinator("two") as two:
+            node = make.control("node-a")
+            node.answers = answers
+            await several.join(two, node)
+            several.dial(node)
+            await connected(make, one, "node-a")
+            await make.ended(two.client, await deployed(make, two, 1))
+            newer = make.program(version="2.0.0", sequence=2)
+            await two.client.post("/api/programs", content=newer, headers={"content-type": "application/octet-stream"})
+            plan = {"all": True, "changes": [{"rule": "overheat"}], "replay": {"spanS": 60}}
+
+            async def told() -> Any:
+                reply = await one.client.post("/api/deployments/plan", json=plan, timeout=90)
+                return reply.json()["replay"]
+
+            (found,) = await told()
+            assert (found["events"], found["problem"]) == (7, ""), found
+            assert [question.programs[0].rule for question in asked] == ["overheat"]
+            two.hub.links.pop("node-a")
+            (found,) = await told()
+            assert found["problem"] == "it is offline"
+            assert await one.store.read(lambda reading: reading.asked(two.store.own_id)) == []
 
     run(several, scenario)

@@ -22,6 +22,7 @@ from eyeflow.coordinator.store.facts import (
     SignerKey,
 )
 from eyeflow.coordinator.store.sql import Row, Sql
+from eyeflow.coordinator.store.sql_asked import SqlAskedReading
 from eyeflow.coordinator.store.sql_cases import SqlCaseReading
 from eyeflow.coordinator.store.sql_coordination import SqlCoordinationReading
 from eyeflow.coordinator.store.sql_lists import SqlListReading
@@ -42,7 +43,7 @@ _KEPT = {
 }
 
 
-class SqlReading(SqlCoordinationReading, SqlListReading, SqlCaseReading):
+class SqlReading(SqlCoordinationReading, SqlListReading, SqlCaseReading, SqlAskedReading):
     """Satisfies `Reading`. Lives as long as one step or look."""
 
     def __init__(self, db: Sql) -> None:

@@ -181,6 +181,13 @@ CREATE INDEX requests_by_time ON requests(created_us);
 ALTER TABLE api_tokens ADD COLUMN labels TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE api_tokens ADD COLUMN person TEXT NOT NULL DEFAULT '';
 """,
+    """
+CREATE TABLE asked(
+    id TEXT PRIMARY KEY, node TEXT NOT NULL, coordinator TEXT NOT NULL, question BLOB NOT NULL,
+    asked_us INTEGER NOT NULL, answered INTEGER NOT NULL DEFAULT 0, answer BLOB,
+    problem TEXT NOT NULL DEFAULT '') STRICT, WITHOUT ROWID;
+CREATE INDEX asked_of ON asked(coordinator, answered);
+""",
 )
 """Number n brings a file of version n to version n + 1 (PRAGMA user_version). A released one is never changed.
 

@@ -22,6 +22,7 @@ from eyeflow.coordinator.store.facts import (
     Seen,
 )
 from eyeflow.coordinator.store.kept_requests import KeptRequest
+from eyeflow.coordinator.store.sql_asked import SqlAskedWriting
 from eyeflow.coordinator.store.sql_cases import SqlCaseWriting
 from eyeflow.coordinator.store.sql_coordination import SqlCoordinationWriting
 from eyeflow.coordinator.store.sql_reading import SqlReading
@@ -39,7 +40,7 @@ CHANGES_MAX = 100_000
 """Entries of the change feed that are kept; a reader that fell further behind reads the whole state again."""
 
 
-class SqlWriting(SqlReading, SqlCoordinationWriting, SqlCaseWriting):
+class SqlWriting(SqlReading, SqlCoordinationWriting, SqlCaseWriting, SqlAskedWriting):
     """Satisfies `Writing`. Lives as long as one step."""
 
     def _run(self, sql: str, *values: Any) -> int:
