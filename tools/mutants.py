@@ -42,7 +42,7 @@ FOUND = {1, 3, 24, 36, 152, 255, -24, -11, -9}
 """mutmut's exit codes of a mutant that a test found: one failed, the process died, or it had to be ended."""
 UNTESTED = {5, 33}
 SQL = re.compile(
-    r"\b(SELECT|INSERT|UPDATE|DELETE|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|FROM|WHERE|AND|LIKE|ORDER|PRAGMA|VACUUM)\b"
+    r"\b(SELECT|INSERT|UPDATE|DELETE|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|FROM|WHERE|CASE|AND|LIKE|ORDER|PRAGMA|VACUUM)\b"
 )
 VALUE = re.compile(r"'[^']*'")
 MARK = re.compile(r"(.+)__mutmut_(orig|\d+)$")
@@ -234,6 +234,8 @@ def _mutants_in(
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     marked = {node.name: node for node in functions if MARK.match(node.name)}
     for mangled, (name, code) in codes.items():
+        if mangled not in marked:  # a run that was ended in between: the next one makes them anew
+            continue
         before, after = marked[f"{mangled.rpartition('_')[0]}_orig"], marked[mangled]
         after.name = before.name
         function = mangled.partition("__mutmut_")[0].removeprefix("xǁ").removeprefix("x_").replace("ǁ", ".")
