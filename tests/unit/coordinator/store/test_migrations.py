@@ -118,3 +118,20 @@ def test_the_recorded_store_is_one_that_version_1_makes(kept: Any) -> None:
     fresh = apsw.Connection(":memory:")
     fresh.execute(MIGRATIONS[0])
     assert list(recorded.execute(tables)) == list(fresh.execute(tables))
+
+
+@pytest.mark.parametrize(
+    ("lost", "told"),
+    [
+        (("action", "actor"), "it lacks log.action, log.actor"),
+        (("action", "actor", "detail"), "it lacks log.action, log.actor, log.detail"),
+        (("action", "actor", "detail", "subject"), "it lacks log.action, log.actor, log.detail and 1 more columns"),
+    ],
+)
+def test_of_many_missing_columns_the_first_three_are_named(tmp_path: Path, lost: tuple[str, ...], told: str) -> None:
+    path = tmp_path / "store.sqlite"
+    SqliteFile(path, Machine()).close()
+    written(path, ";".join(f"ALTER TABLE log RENAME COLUMN {column} TO was_{column}" for column in lost))
+    with pytest.raises(EyeflowError) as error:
+        SqliteFile(path, Machine())
+    assert error.value.cause.endswith(told) and error.value.message.startswith(f"{path} is not a store")
