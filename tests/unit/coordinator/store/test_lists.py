@@ -144,6 +144,8 @@ def walked(kept: Any, ask: Ask, limit: int) -> Iterator[Any]:
 @pytest.mark.parametrize("name", LISTS)
 def test_the_pages_of_a_list_are_the_whole_list(filled: Any, name: str) -> None:
     whole = list(walked(filled, LISTS[name], 1_000))
+    full = filled.file.read(lambda reading: LISTS[name](reading, len(whole), None))
+    assert (list(full.rows), full.after) == (whole, None), "behind a full last page there is none"
     assert len(whole) == SIZES.get(name, SIZES.get(name.partition(",")[0], NODES))
     for limit in (1, 2, 5, len(whole)):
         assert list(walked(filled, LISTS[name], limit)) == whole
@@ -249,6 +251,10 @@ def test_nodes_by_label_rule_name_and_time(filled: Any) -> None:
     assert late and names(filled, NodesAsked(100, since_us=1_500)) == late
 
 
+def test_several_nodes_by_their_names(filled: Any) -> None:
+    assert names(filled, NodesAsked(100, names=("node-11", "node-03", "ghost"))) == ["node-03", "node-11"]
+
+
 def test_rules_with_their_programs_and_how_many_nodes_run_which(filled: Any) -> None:
     def look(reading: Reading) -> list[Any]:
         return [reading.wanted_of_rule(rule) for rule in sorted(RULES)]
@@ -302,6 +308,9 @@ def test_nodes_of_a_deployment_tokens_and_entries_by_their_filters(filled: Any) 
     states = frozenset({NodeState.SENT, NodeState.REFUSED})
     found = filled.file.read(lambda reading: reading.progress_page(ProgressAsked("d-6", 100, None, states))).rows
     assert list(found) == [one for one in every if one.state in states]
+    some = ("node-03", "node-11")
+    found = filled.file.read(lambda reading: reading.progress_page(ProgressAsked("d-6", 100, names=some))).rows
+    assert tuple(one.node for one in found) == some
     found = filled.file.read(lambda reading: reading.progress_page(ProgressAsked("d-6", 100, name="-1"))).rows
     assert [one.node for one in found] == [f"node-{number}" for number in range(10, 18)]
 
