@@ -130,7 +130,7 @@ def make_list(
 def parse_list(text: str | bytes) -> SignerList:
     """Return the list that `text` made. Raises SignerListError for another form, or one that its root did not sign."""
     try:
-        plain = parse_json(text.encode() if isinstance(text, str) else text, unique_names=True)
+        plain = parse_json(text, unique_names=True)
     except Unreadable as error:
         raise SignerListError(f"it is {error}") from error
     if not isinstance(plain, dict) or plain.keys() - {_THRESHOLDS} != _FIELDS:

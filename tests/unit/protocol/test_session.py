@@ -17,6 +17,7 @@ from eyeflow.protocol.session import (
     Applied,
     Apply,
     Behind,
+    Close,
     Compared,
     Connected,
     CoordinatorSession,
@@ -231,6 +232,25 @@ def test_versions_must_overlap() -> None:
     assert closed(node_session().receive(replace(welcome(1), protocol=4)), "protocol_version")
     coordinator = CoordinatorSession("node", OWN, offer(1))
     assert closed(coordinator.receive(replace(hello(), protocol_min=4, protocol_max=5)), "protocol_version")
+
+
+@pytest.mark.parametrize("only", [2, 3])
+def test_the_only_version_that_a_node_speaks_is_taken(only: int) -> None:
+    mine = replace(hello(speaks=only), protocol_min=only)
+    session = NodeSession(mine, Peer(COORDINATOR, KEY.public_key), Accepted(), head())
+    assert session.receive(welcome(1, mine, protocol=only)) == (Send(head()),)
+    lower = NodeSession(mine, Peer(COORDINATOR, KEY.public_key), Accepted(), head())
+    assert closed(lower.receive(welcome(1, mine, protocol=only - 1)), "protocol_version")
+
+
+def test_a_result_of_a_manifest_that_the_store_never_knew_says_which() -> None:
+    session = CoordinatorSession("node", OWN, offer(1))
+    session.receive(hello())
+    session.welcome(offer(1))
+    behind, close = session.receive(m.ManifestResult(9, ()))
+    assert behind == Behind(9)
+    assert isinstance(close, Close) and close.code == "manifest_ahead"
+    assert "manifest 9" in close.reason and "knows 1" in close.reason
 
 
 @pytest.mark.parametrize(("speaks", "chosen"), [(2, 2), (3, 3), (4, 3), (255, 3)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from eyeflow.protocol.identity import Identity
 from eyeflow.protocol.signer_list import (
     THRESHOLDS_MAX,
+    VERSION_MAX,
     RootTrust,
     SignerList,
     SignerListError,
@@ -20,6 +22,7 @@ from eyeflow.protocol.signer_list import (
     needed_signers,
     parse_list,
 )
+from eyeflow.protocol.wire import SIGNERS_MAX
 
 ROOT, THIEF = Identity(bytes(range(32))), Identity(bytes(range(1, 33)))
 ANNA, BEN = (Identity(bytes([number]) * 32).public_key for number in (5, 6))
@@ -45,6 +48,7 @@ def trusting(*lists: SignerList) -> RootTrust:
 def test_a_list_is_read_as_it_was_made() -> None:
     made = signed(3, BEN, ANNA, ANNA, expires_us=99)
     assert parse_list(made.text()) == made and made.signers == tuple(sorted({ANNA, BEN}))
+    assert signed(1, expires_us=1).is_expired(1)
     assert not made.is_expired(98) and made.is_expired(99) and not signed().is_expired(10**18)
 
 
@@ -70,6 +74,7 @@ ALTERED: dict[str, Any] = {
     "an empty list": [],
     "twice": [PLAIN_TWO, PLAIN_TWO],
     "no list": PLAIN_TWO,
+    "a number": 7,
     "one signer": [PLAIN_TWO | {"signers": 1}],
     "more than a program carries": [PLAIN_TWO | {"signers": 5}],
     "no number": [PLAIN_TWO | {"signers": True}],
@@ -127,6 +132,54 @@ def test_any_change_of_a_list_is_refused(data: st.DataObject) -> None:
         )
     with pytest.raises(SignerListError):
         parse_list(json.dumps(plain | {name: new}))
+
+
+def forged(**changes: Any) -> str:
+    """A list that the root signed, though no command makes it."""
+    one = replace(signed(2, ANNA, BEN), **changes)
+    return replace(one, signature=ROOT.sign(one.signed_bytes)).text()
+
+
+KEYS = tuple(sorted({Identity(number.to_bytes(32, "big")).public_key for number in range(1, SIGNERS_MAX + 2)}))
+TWOS = tuple(sorted(Threshold(2, rules=f"r{number}") for number in range(THRESHOLDS_MAX)))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"version": 0},
+        {"signers": KEYS[1::-1]},
+        {"signers": KEYS[:1] * 2},
+        {"signers": KEYS},
+        {"version": VERSION_MAX + 1},
+        {"thresholds": TWOS[1::-1]},
+        {"thresholds": TWOS[:1] * 2},
+    ],
+)
+def test_what_is_out_of_order_or_bounds_is_refused_even_by_the_root(changes: dict[str, Any]) -> None:
+    with pytest.raises(SignerListError):
+        parse_list(forged(**changes))
+
+
+@pytest.mark.parametrize("changes", [{"signers": KEYS[:-1]}, {"version": VERSION_MAX}, {"thresholds": TWOS}])
+def test_the_bounds_themselves_are_allowed(changes: dict[str, Any]) -> None:
+    made = parse_list(forged(**changes))
+    assert [getattr(made, name) for name in changes] == list(changes.values())
+
+
+def test_a_list_has_one_text() -> None:
+    text = signed(1, ANNA, BEN).text()
+    plain = json.loads(text)
+    assert text == json.dumps(plain, indent=1) + "\n"
+    assert parse_list(text.encode()) == parse_list(text)
+    others = [text.replace('"version": 1', '"version": 1, "version": 1'), json.dumps(plain | {"thresholds": []})]
+    others += [json.dumps(plain | {name: plain[name].upper()}) for name in ("root", "signature")]
+    others += [
+        json.dumps(plain | {"signers": signers}) for signers in (7, None, [key.upper() for key in plain["signers"]])
+    ]
+    for other in others:
+        with pytest.raises(SignerListError):
+            parse_list(other)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", "{", '{"version": 1}', "\xff"])
