@@ -253,6 +253,16 @@ def test_a_result_of_a_manifest_that_the_store_never_knew_says_which() -> None:
     assert "manifest 9" in close.reason and "knows 1" in close.reason
 
 
+@pytest.mark.parametrize(("asked", "answered"), [(0, 0), (0, 1), (1, 0), (1, 2)])
+def test_an_answer_to_a_replay_that_nobody_asked_for_closes_the_link(asked: int, answered: int) -> None:
+    session = CoordinatorSession("node", OWN, offer(1))
+    session.receive(hello())
+    session.welcome(offer(1))
+    if asked:
+        assert session.replay(replace(ASKED, number=asked)) == (Send(replace(ASKED, number=asked)),)
+    assert closed(session.receive(replace(REPLAYED, number=answered)), "unexpected_message")
+
+
 @pytest.mark.parametrize(("speaks", "chosen"), [(2, 2), (3, 3), (4, 3), (255, 3)])
 def test_the_newest_version_that_both_speak_is_spoken(speaks: int, chosen: int) -> None:
     session = CoordinatorSession("node", OWN, offer(1))
