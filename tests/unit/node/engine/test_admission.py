@@ -43,6 +43,13 @@ def test_a_program_that_may_run_is_ready_to_be_instantiated() -> None:
     assert set(loaded.signers) == {public_key_of(SIGNER), public_key_of(bytes(range(1, 33)))}, "trusted or not"
 
 
+def test_each_capability_is_known_by_the_line_that_calls_it() -> None:
+    source = 'rule r {\n version "1.0.0"\n on every 1s\n log.info("x")\n\n log.warn("y")\n}\n'
+    loaded = POLICY.load(program(source), TRUSTED)
+    lines = {site.capability: loaded.at_line(site) for site in loaded.program.sites}
+    assert lines == {"log.info": " at line 4", "log.warn": " at line 6"}
+
+
 def test_a_program_for_a_microcontroller_does_not_run_on_a_node() -> None:
     made = compile_rule(BLINK, name="blink.eye", options=CompileOptions(Profile.MCU)).program
     assert made is not None
