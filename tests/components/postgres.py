@@ -31,6 +31,11 @@ class Server:
         run(directory, "initdb", "-D", str(directory / "data"), "-A", "trust", "-U", "eye", "--no-sync", "-E", "UTF8", "--locale=C")  # fmt: skip
 
     def start(self) -> None:
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
+        """Start the process. It dies with the calling thread, so call it in one that lasts."""
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
@@ -43,6 +48,8 @@ class Server:
         command = _as_nobody(self.directory, "postgres", "-D", str(self.directory / "data"), *options)
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+
+    def wait(self) -> None:
         wait_until(self._answers, f"a server, see {self.directory / 'log'}")
 
     def _answers(self) -> bool:

@@ -389,7 +389,8 @@ def test_a_database_that_goes_away_in_the_middle_of_a_deployment_loses_nothing(
             refused = await b.client.get(location)
             assert refused.status_code == 503 and refused.json()["code"] == "storage", refused.text
             several.dial(away, b)
-            await asyncio.to_thread(server.start)
+            server.launch()
+            await asyncio.to_thread(server.wait)
             assert (await make.ended(a.client, location))["state"] == "succeeded"
             assert away.history == here.history == ["install overheat 1.0.0"]
 
