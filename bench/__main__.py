@@ -29,6 +29,7 @@ NAMES = (
     "folder",
     "canary",
     "blue_green",
+    "load",
 )
 """The modules of this package that measure; each has `report()`."""
 

@@ -122,9 +122,11 @@ class Cluster:
     def close(self) -> None:
         """End everything that runs."""
         self.client.close()
-        for process in (*self.hosts, self.coordinator):
-            process.terminate()
+        for process in self.hosts:  # their nodes obey SIGTERM, and they themselves wait for a line
+            process.kill()
             process.wait()
+        self.coordinator.terminate()
+        self.coordinator.wait()
 
 
 @contextmanager
