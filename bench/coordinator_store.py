@@ -17,8 +17,6 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from eyeflow.rollout.plan import Deployment, NodeProgress, NodeState, Rollback, Target
-
 from bench.measure import Report, Row
 from components.postgres import running_server
 from eyeflow.coordinator.deployments import Deployments
@@ -27,6 +25,7 @@ from eyeflow.coordinator.store.postgres_store import PostgresStore
 from eyeflow.coordinator.store.sqlite_store import SqliteStore
 from eyeflow.protocol.identity import Identity
 from eyeflow.protocol.messages import ManifestResult, RuleResult, RuleState
+from eyeflow.rollout.deployment import Deployment, NodeProgress, NodeState, Rollback, Target
 
 NOW_US = 1_790_000_000_000_000
 NODES = 1000
@@ -36,7 +35,9 @@ IDENTITY = Identity(bytes(range(32)))
 
 
 def deployment() -> Deployment:
-    return Deployment("d-1", "pump", Target("1" * 64, "d-1"), "immediate", Rollback.ON_ERROR, NOW_US, NOW_US * 2, "ci")
+    return Deployment(
+        "d-1", (("pump", Target("1" * 64, "d-1")),), "immediate", Rollback.ON_ERROR, NOW_US, NOW_US * 2, "ci"
+    )
 
 
 def prepared(names: list[str]) -> Callable[[Writing], None]:
