@@ -233,3 +233,27 @@ def test_a_clock_that_is_set_back_makes_no_wait_and_no_lease_longer() -> None:
             assert ended[1:] == ["slow", "next"], "the lease of `slow` is not an hour longer"
 
     run(test())
+
+
+def test_the_status_tells_who_holds_a_resource_who_waits_and_who_lost() -> None:
+    clock = SimClock()
+
+    def told(holder: str, waiting: list[str], conflicts: int, loser: str) -> dict[str, object]:
+        return {"pump": {"holder": holder, "waiting": waiting, "conflicts": conflicts, "last_loser": loser}}
+
+    async def test() -> None:
+        arbiter = Arbiter(clock, 30 * S, 5 * S)
+        async with arbiter.lease("pump", active("a"), Priority.NORMAL):
+            assert arbiter.as_dict() == told("a", [], 0, "")
+        assert arbiter.as_dict() == told("a", [], 0, ""), "its lease lasts"
+        for count in (1, 2):
+            waiting = asyncio.ensure_future(arbiter.lease("pump", active("b"), Priority.NORMAL).__aenter__())
+            await settle()
+            assert arbiter.as_dict() == told("a", ["b"], count, "b")
+            clock.move(clock.time_us + 5 * S)
+            with pytest.raises(ResourceBusy, match="pump is commanded by a; b waited 5s for it"):
+                await waiting
+        clock.move(clock.time_us + 30 * S)
+        assert arbiter.as_dict() == told("", [], 2, "b")
+
+    run(test())
