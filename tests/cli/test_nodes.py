@@ -103,6 +103,8 @@ def test_an_old_copy_of_the_store_is_said_and_nodes_are_accepted_together(
     assert cluster.stop("coordinator") == 0
     shutil.copytree(store, home / "old")
     cluster.coordinator(port)
+    linked = ("status", "--filter", "offline", "--json")  # a deployment that finds nodes offline only begins
+    until(lambda: not eyeflow(*linked).json["nodes"], "both nodes are back")
     ticker.write_text(ticker.read_text().replace('version "1.0.0"', 'version "1.1.0"'))
     assert eyeflow("deploy", ticker, "--all").code == 0
     newer = cluster.rule("node-a")["programId"]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from eyeflow.coordinator.cases import keep_verdict
-from eyeflow.coordinator.judging import judged, looks_at, remember
+from eyeflow.coordinator.judging import judged, looks_at
 from eyeflow.coordinator.manifests import WantedSets
 from eyeflow.coordinator.store.cluster_store import Reading, Writing, doubt
 from eyeflow.coordinator.store.facts import LogEntry
@@ -48,7 +48,6 @@ class Acting:
         self._supersede(deployment, [one.node for one in nodes])
         self._writing.add_deployment(deployment, nodes)
         self._writing.forget_old_deployments(DEPLOYMENTS_MAX)
-        remember(self._writing, deployment)
         self._log(deployment.created_by, "deploy", deployment.id, _told(deployment))
         return self.settle(deployment)
 
@@ -127,6 +126,8 @@ class Acting:
         keyless = chosen(deployment.rules[0], [one.node for one in found], share) if share else frozenset()
         for one in found:
             self._order(deployment, action, one, one.node in keyless)
+        if isinstance(action, Begin) and action.trial is not None:
+            self._writing.keep_baselines(deployment, action.phase)
 
     def _order(self, deployment: Deployment, action: actions.NodeAction, before: NodeProgress, keyless: bool) -> None:
         ordered = progress.ordered(action, before)

@@ -48,12 +48,6 @@ def tally_of(one: Evidence) -> Tally:
     return Counts(one.executions, *failures, one.rejected, one.acted).tally()
 
 
-def remember(writing: Writing, deployment: Deployment) -> None:
-    """Keep how the programs did that a new deployment replaces: after the change nobody runs them any more."""
-    if deployment.options.observe_s:
-        writing.keep_baselines(deployment)
-
-
 def looks_at(deployment: Deployment, now_us: int) -> bool:
     """Say whether the evidence of a deployment is to be looked at now."""
     return deployment.state is DeploymentState.OBSERVING and now_us >= deployment.judged_us + LOOK_S * 1_000_000

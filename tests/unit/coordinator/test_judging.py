@@ -97,6 +97,23 @@ def test_a_batch_is_compared_with_what_its_own_nodes_did_before(watching: Watchi
     assert "6 of 20 executions failed" in shown["reason"] and "before: 0 of 1000" in shown["reason"]
 
 
+def test_what_a_node_did_counts_up_to_its_turn(watching: Watching) -> None:
+    """Of a node whose link another coordinator holds nothing is known when the deployment begins."""
+    watching.deploy({"strategy": "rolling", "options": {"observeS": 20}})
+    watching.answer("node-a")
+    watching.tells("node-a", watching.id, 500, 0)
+    watching.look(30)
+    assert watching.look()["nodes"][1]["state"] == "held"
+    watching.tells("node-b", watching.old, 1_000, 300)
+    watching.look(30)
+    watching.tells("node-a", watching.id, 600, 0)
+    assert watching.look()["nodes"][1]["state"] == "waiting"
+    watching.answer("node-b")
+    watching.tells("node-b", watching.id, 100, 30)
+    verdict = watching.look()["verdict"]
+    assert (verdict["kind"], verdict["executionsBefore"], verdict["failuresBefore"]) == ("inconclusive", 1_000, 300)
+
+
 def test_nodes_that_passed_do_not_hide_the_next_one(watching: Watching) -> None:
     """One that traps on every event, and one that has no events, beside one that runs well."""
     watching.deploy({"strategy": "rolling", "options": {"observeS": 20}})

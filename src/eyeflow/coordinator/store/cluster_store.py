@@ -380,10 +380,11 @@ class Writing(Reading, CoordinationWriting, CaseWriting, RequestWriting, AskedWr
         """
         ...
 
-    def keep_baselines(self, deployment: Deployment) -> None:
-        """Keep, for each node of a deployment, how the programs did that it is to replace there.
+    def keep_baselines(self, deployment: Deployment, phase: int) -> None:
+        """Keep, for each node whose turn comes in this step, how the programs did that are to be replaced there.
 
-        Only those count that passed: what failed its trial excuses no other.
+        After the change nobody runs them any more. Only those count that passed: what failed its trial excuses no
+        other.
         """
         ...
 

@@ -334,16 +334,16 @@ class SqlWriting(SqlReading, SqlCoordinationWriting, SqlCaseWriting, SqlAskedWri
                 one.node,
             )
 
-    def keep_baselines(self, deployment: Deployment) -> None:
-        """Keep, for each node of a deployment, how the programs did that it is to replace there."""
+    def keep_baselines(self, deployment: Deployment, phase: int) -> None:
+        """Keep, for each node whose turn comes in this step, how the programs did that are to be replaced there."""
         places = ", ".join("?" * len(deployment.rules))
         numbers = ("executions", "failures", "acted", "failed_actions")
         columns = ", ".join(f"before_{name}" for name in numbers)
         sums = ", ".join(f"coalesce(sum({name}), 0)" for name in numbers)
         self._run(
             f"UPDATE progress SET ({columns}) = (SELECT {sums} FROM evidence WHERE evidence.node = progress.node "
-            f"AND slot = 'active' AND standing = 'passed' AND rule IN ({places})) WHERE progress.deployment = ?",
-            *(*deployment.rules, deployment.id),
+            f"AND slot = 'active' AND standing = 'passed' AND rule IN ({places})) WHERE deployment = ? AND phase = ?",
+            *(*deployment.rules, deployment.id, phase),
         )
 
     def keep_known_good(self, node: str, rule: str, target: Target) -> None:

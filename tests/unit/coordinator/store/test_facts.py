@@ -371,7 +371,7 @@ def test_what_programs_did_before_is_kept_for_the_nodes_where_the_new_ones_run(k
                 told_of("d", "pump", "active", "d-0", 10**6, 10**5, standing="passed"),
             ]
         )
-        writing.keep_baselines(mine)
+        writing.keep_baselines(mine, 0)
         writing.record_evidence([told_of(name, "pump", "active", "d-1", 0, 0) for name in "abcd"])
 
     kept.do(start)
