@@ -163,23 +163,26 @@ def _tell_ready(node: NodeRuntime) -> None:
     note(f"node {node.identity.name} runs: {rules}")
 
 
-@app.command("install-service", context_settings=SETTING_FLAGS)
+@app.command("install-service")
 def install_service(
-    context: typer.Context,
     config: ConfigOption = None,
     user: Annotated[str, typer.Option("--user", help="Who runs the node (default: you).")] = "",
     write: Annotated[bool, typer.Option("--write", help=f"Write it into {UNITS}, instead of to stdout.")] = False,
     json_: JsonFlag = False,
 ) -> None:
-    """Print the systemd unit of a node, or write it: it starts at boot, is watched, and is kept in a sandbox."""
+    """Print the systemd unit of a node, or write it: it starts at boot, is watched, and is kept in a sandbox.
+
+    Its settings are those of the file: the service has neither the flags nor the variables of this terminal.
+    """
     import getpass
 
+    from eyeflow.node.config.config import load_config
     from eyeflow.node.service.unit import service_of
 
-    settings = load_node_config(config, context.args)
     file = (config or Path(CONFIG_NAME)).resolve()
     if not file.exists():
-        raise usage_error("a service needs a configuration file", "name it with --config, or write one: node init")
+        raise usage_error(f"there is no {file}", "name the node's file with --config, or write one: eyeflow node init")
+    settings = load_config(file)
     service = service_of(settings, file, (sys.executable, "-m", "eyeflow"), user or getpass.getuser())
     path = UNITS / service.unit
     if write:

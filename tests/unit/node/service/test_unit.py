@@ -87,6 +87,22 @@ def test_what_holds_its_files_is_not_hidden(tmp_path: Path, data_dir: str, home:
     assert f"ProtectHome={home}\n" in text and f"PrivateTmp={tmp}\n" in text
 
 
+def test_a_node_that_cannot_start_yet_is_tried_again_for_ever(tmp_path: Path) -> None:
+    """A disk that comes late ends it with 3, a mistake in its file with 1: no exit code may end it for good."""
+    text = service(tmp_path).text
+    assert "Restart=on-failure\n" in text and "StartLimitIntervalSec=0\n" in text
+    assert "RestartPreventExitStatus" not in text
+
+
+def test_its_settings_are_those_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service has neither the variables nor the flags of the terminal."""
+    file = tmp_path / "eyeflow-svm.toml"
+    file.write_text('[node]\nname = "node-a"\n', encoding="utf-8")
+    monkeypatch.setenv("EYEFLOW_NODE_NAME", "node-b")
+    assert "Description=eyeflow node node-a\n" in run("--config", str(file))
+    assert "No such option" in run("--config", str(file), "--node-name", "node-b")
+
+
 def test_words_that_systemd_would_read_otherwise_are_quoted(tmp_path: Path) -> None:
     file = tmp_path / "eyeflow-svm.toml"
     file.write_text('[node]\nname = "n"\ndata_dir = "/var/lib/a b"\n', encoding="utf-8")
