@@ -109,7 +109,9 @@ def test_what_does_not_go_together_is_said(eyeflow: Command, ticker: Path) -> No
         (("--yes",), "--yes needs --replay"),
         (("--fail-on-difference",), "--fail-on-difference needs --replay"),
         (("--replay", "soon", "--yes"), "--replay: "),
-        (("--replay", "100ms", "--yes"), "--replay 100ms is no time"),
+        (("--replay", "100ms", "--yes"), "--replay 100ms is out of range"),
+        (("--replay", "8d", "--yes"), "--replay 8d is out of range: from 1s to 7d"),
+        (("--replay", "1h", "--yes", "--replay-timeout", "2h"), "from 1 to 3600 seconds"),
     ):
         ran = eyeflow("deploy", ticker, "--all", *options)
         assert ran.code == 2 and says in ran.err, ran.err

@@ -86,7 +86,7 @@ def deploy(
     """
     where = choosing.where(nodes, label, all_, exclude, "say where the rule shall run")
     how = rollout_options.how(strategy, batch, observe, steps, samples_min, failures_max)
-    look = Look(replays.span_s(replay), replay_timeout, fail_on_difference, yes, dry_run)
+    look = Look(replays.span_s(replay), round(replay_timeout), fail_on_difference, yes, dry_run)
     look.check()
     if prune and not rule.is_dir():
         raise usage_error("--prune needs a folder of rules", "name the folder, or remove a rule with `eyeflow remove`")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from math import isfinite
+from math import inf, isfinite
 
 import typer
 
@@ -38,16 +38,17 @@ def whole_seconds(option: str, text: str, longest_s: int, advice: str) -> int:
     return given_s
 
 
-def seconds(least_s: float = 0.0) -> Callable[[str], float]:
-    """Return the reader of an option: a duration, or a plain number of seconds, from `least_s` on; returns seconds."""
+def seconds(least_s: float = 0.0, most_s: float = inf) -> Callable[[str], float]:
+    """Return the reader of an option: a duration, or a plain number of seconds, within bounds; it returns seconds."""
 
     def read(text: str) -> float:
         try:
             given_s = float(text)
         except ValueError:
             given_s = _of_duration(text)
-        if not isfinite(given_s) or given_s < least_s:
-            raise typer.BadParameter(f"{text} is out of range: from {least_s:g} seconds on")
+        if not isfinite(given_s) or not least_s <= given_s <= most_s:
+            end = f"to {most_s:g} seconds" if isfinite(most_s) else "seconds on"
+            raise typer.BadParameter(f"{text} is out of range: from {least_s:g} {end}")
         return given_s
 
     return read

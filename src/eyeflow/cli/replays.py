@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from eyeflow.base.duration import format_duration
-from eyeflow.base.reading import Unreadable
 from eyeflow.cli.console import counted, iso_time, say, table
+from eyeflow.cli.durations import whole_seconds
 from eyeflow.cli.execution_texts import both, event
-from eyeflow.cli.files import usage_error
 
 Json = dict[str, Any]
+SPAN_S_MAX = 7 * 86_400
+"""The longest span that the API takes."""
 SHOWN_MAX = 5
 """Differences that are shown of one rule on one node."""
 MEMORY = {
@@ -23,17 +24,7 @@ MEMORY = {
 
 def span_s(text: str) -> int:
     """Return what `--replay` says, in seconds; 0 for nothing. Raises EyeflowError for what is no duration."""
-    from eyeflow.base.duration import parse_duration
-
-    if not text:
-        return 0
-    try:
-        seconds = parse_duration(text) // 1_000_000
-    except Unreadable as error:
-        raise usage_error(f"--replay: {error}", "write it like 24h, 90min or 7d") from None
-    if seconds < 1:
-        raise usage_error(f"--replay {text} is no time", "write it like 24h, 90min or 7d")
-    return int(seconds)
+    return whole_seconds("--replay", text, SPAN_S_MAX, "write it like 24h, 90m or 7d") if text else 0
 
 
 def differing(found: list[Json]) -> int:

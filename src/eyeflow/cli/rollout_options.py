@@ -58,8 +58,13 @@ Replay = Annotated[
     ),
 ]
 ReplayTimeout = Annotated[
-    int,
-    typer.Option("--replay-timeout", metavar="SECONDS", min=1, max=3600, help="How long nodes may take for --replay."),
+    float,
+    typer.Option(
+        "--replay-timeout",
+        metavar="DURATION",
+        parser=seconds(1, 3600),
+        help="How long nodes may take for --replay.",
+    ),
 ]
 FailOnDifference = Annotated[
     bool,

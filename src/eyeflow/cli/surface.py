@@ -434,6 +434,14 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
  'node init': ((('--out', '-o'), 'The file to write.', (), False),
                (('--force',), 'Overwrite the file.', None, False),
                (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'node install-service': ((('--config',),
+                           'Configuration file (default: eyeflow-svm.toml, if it is there).',
+                           (),
+                           False),
+                          (('--user',), 'Who runs the node (default: you).', (), False),
+                          (('--write',), 'Write it into /etc/systemd/system, instead of to stdout.', None, False),
+                          (('--json',), 'Print the result as JSON.', None, False),
+                          (('--help', '-h'), 'Show this message and exit.', None, False)),
  'audit': ((('--help', '-h'), 'Show this message and exit.', None, False),),
  'mcu': ((('--help', '-h'), 'Show this message and exit.', None, False),),
  'mcu push': ((('--port', '-p'),
@@ -639,6 +647,7 @@ ARGUMENTS: dict[str, tuple[tuple[bool, Words], ...]] = {'': (),
  'coordinator login': ((False, ()),),
  'node': (),
  'node init': ((False, ()),),
+ 'node install-service': (),
  'audit': (),
  'mcu': (),
  'mcu push': ((False, ()),),
@@ -907,8 +916,8 @@ Options:
   --replay DURATION               First let the nodes try it on their recorded
                                   events of so much time, such as 24h, and
                                   show what differs.
-  --replay-timeout SECONDS        How long nodes may take for --replay.
-                                  [default: 60; 1<=x<=3600]
+  --replay-timeout DURATION       How long nodes may take for --replay.
+                                  [default: 60]
   --fail-on-difference            With --replay: stop, with exit code 1, if a
                                   decision differs or none is compared.
   --yes                           After --replay: go on without asking.
@@ -1641,6 +1650,9 @@ Usage: eyeflow node install-service [OPTIONS]
 
   Print the systemd unit of a node, or write it: it starts at boot, is
   watched, and is kept in a sandbox.
+
+  Its settings are those of the file: the service has neither the flags nor
+  the variables of this terminal.
 
 Options:
   --config <path>  Configuration file (default: eyeflow-svm.toml, if it is
