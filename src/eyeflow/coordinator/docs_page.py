@@ -110,10 +110,6 @@ def _operation(path: str, method: str, one: Json) -> str:
     )
 
 
-def _content(content: Json) -> str:
-    return _kind(content["schema"])
-
-
 def _schema(name: str, schema: Json) -> str:
     required = schema.get("required", ())
     members = _table(

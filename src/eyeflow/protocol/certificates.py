@@ -79,11 +79,6 @@ def facts(pem: str) -> Facts:
     )
 
 
-def common_name_of(der: bytes) -> str:
-    """Return whom a certificate in DER names, as it comes from a TLS connection. Raises CertificateError."""
-    return facts(pem_of(der)).common_name
-
-
 def pem_of(der: bytes) -> str:
     """Return a certificate in DER as PEM. Raises CertificateError."""
     try:

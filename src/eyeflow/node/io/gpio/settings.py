@@ -9,8 +9,6 @@ from typing import ClassVar
 
 from eyeflow.node.config.settings import Section, boolean, named, number, path, required_integer, text
 
-BIASES = ("as-is", "pull-up", "pull-down")
-
 
 @dataclass(frozen=True, slots=True)
 class GpioLine(Section):
