@@ -20,17 +20,11 @@ $(VENV)/.installed-dev: $(STAMP)
 	@scripts/setup-venv.sh "$(PYTHON)" "$(VENV)" dev
 	@touch $@
 
-$(VENV)/.installed-crashes: $(VENV)/.installed-dev ## the coordinator or a node dies at each step of each strategy, or at each EVERY-th; an hour
-	EYEFLOW_CRASHES=$(or $(EVERY),1) $(BIN)/python -m pytest -q -s $(WORKERS) -o timeout=0 tests/simulation/test_steps.py
-
-bench: $(VENV)/.installed-dev
+$(VENV)/.installed-bench: $(VENV)/.installed-dev
 	@scripts/setup-venv.sh "$(PYTHON)" "$(VENV)" bench
 	@touch $@
 
-$(VENV)/.installed-fuzz-api: $(VENV)/.installed-dev ## the long share of requests that are made from the OpenAPI document
-	EYEFLOW_FUZZ=full $(BIN)/python -m pytest -q tests/unit/coordinator/test_openapi_fuzz.py
-
-mutants: $(VENV)/.installed-dev
+$(VENV)/.installed-mutants: $(VENV)/.installed-dev
 	@scripts/setup-venv.sh "$(PYTHON)" "$(VENV)" mutants
 	@touch $@
 
@@ -56,6 +50,9 @@ test-systemd: $(VENV)/.installed-dev ## the node as a service of a real systemd,
 
 sim: $(VENV)/.installed-dev     ## the whole cluster from N seeds (100), beginning with SEED (a new one)
 	PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEED),--seed $(SEED)) --runs $(or $(N),100)
+
+crashes: $(VENV)/.installed-dev ## the coordinator or a node dies at each step of each strategy, or at each EVERY-th; an hour
+	EYEFLOW_CRASHES=$(or $(EVERY),1) $(BIN)/python -m pytest -q -s $(WORKERS) -o timeout=0 tests/simulation/test_steps.py
 
 bench: $(VENV)/.installed-bench ## figures as ratios to named alternatives; see docs/performance.md
 	$(BIN)/python -m bench
