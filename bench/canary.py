@@ -119,8 +119,8 @@ class Canary:
 def judged(canary: Canary, phases: tuple[Phase, ...], processor_s: float) -> Outcome:
     """Compare what the plant saw with what a canary promises."""
     versions: dict[int, set[int]] = defaultdict(set)
-    for one in canary.plant.acted:
-        versions[one.number].add(one.version)
+    for acted in canary.plant.acted:
+        versions[acted.number].add(acted.version)
     seen = [Seen(phase) for phase in phases]
     bounds = [behind for _, behind in canary.changes] + [canary.number + 1]
     for index, one in enumerate(seen):

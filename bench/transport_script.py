@@ -10,6 +10,7 @@ import json
 import socket
 import sqlite3
 import sys
+from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -30,10 +31,13 @@ def main(port: int, path: str) -> None:
         if reading["temp"] > 0.0:
             client.publish("out", f"{reading['number']}", qos=1)
 
+    def sends_at_once(_client: paho.Client, _data: object, sock: Any) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
     client.on_message = received
     client.on_connect = lambda client, *_: client.subscribe("in", qos=1)
     client.on_subscribe = lambda *_: print("ready", flush=True)
-    client.on_socket_open = lambda _c, _d, sock: sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    client.on_socket_open = sends_at_once
     client.connect("127.0.0.1", port)
     client.loop_forever()
 

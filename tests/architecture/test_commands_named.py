@@ -21,13 +21,13 @@ QUOTED = re.compile(r"`eyeflow ([^`\n]+)`")
 ADVICE = re.compile(r"(?:^|: |then |see |or )eyeflow ((?:[a-z-]+ ?){1,2}[^.;,)]*)")
 TYPED = re.compile(r"^(?:\$ )?(?:\.venv/bin/)?eyeflow ((?:[^#\\\n]|\\\n)+)", re.MULTILINE)
 GLOBAL = {"--help", "-h", "--version", "--install-completion", "--show-completion"}
-COMMANDS = typer.main.get_command(command_line())
+COMMANDS: Any = typer.main.get_command(command_line())
 
 
 def wrong(line: str) -> str:
     """Return what of a command line does not exist, empty when all does."""
     words = re.split(r"[ \n|&;]+(?![^<]*>)", line.replace("\\\n", " ").strip())
-    command: Any = COMMANDS
+    command = COMMANDS
     while words and hasattr(command, "commands"):
         if words[0] in ("...", "COMMAND") or words[0].startswith(("-", "<", "[")):
             return ""

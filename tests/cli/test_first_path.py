@@ -109,7 +109,7 @@ class Cluster:
     def rule(self, node: str, rule: str = "ticker") -> dict[str, object]:
         status = self.status(node)
         assert status is not None
-        return next((one for one in status["rules"] if one["rule"] == rule), {})  # type: ignore[union-attr, index]
+        return next((one for one in status["rules"] if one["rule"] == rule), {})  # type: ignore[attr-defined, index]
 
     def executions(self, node: str) -> int:
         return int(self.rule(node).get("executions", 0))  # type: ignore[call-overload]

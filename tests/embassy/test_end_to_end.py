@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from components.boards import F401, LABS, ROOT, SECOND_US, STRANGER, Lab
+from components.boards import F401, LABS, SECOND_US, STRANGER, Lab
+from components.rust import ROOT
 from eyeflow.base.errors import EyeflowError
 from eyeflow.board_link.port import Patience
 from eyeflow.mcu.board import Direction, Level, parse_board

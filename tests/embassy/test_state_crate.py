@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests import golden
-
+import golden
 from eyeflow.compiler.compile import CompileOptions, compile_rule
 from eyeflow.svm.container import encode
 from eyeflow.svm.program import Profile

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from eyeflow.compiler.compile import CompileOptions, compile_rule
-from eyeflow.svm.execution import CapabilityFailure, Execution
+from eyeflow.svm.execution import CapabilityFailure, Execution, Machine
 from eyeflow.svm.fast import FastMachine
 from eyeflow.svm.interpreter import Interpreter
 from eyeflow.svm.program import Program, SiteKind, Value
@@ -49,7 +49,7 @@ class Runner:
     def __init__(self, body: str, **params: Value) -> None:
         self.program = compiled(body)
         verified = verify(self.program)
-        self._machines = (Interpreter(verified), FastMachine(verified))
+        self._machines: tuple[Machine, ...] = (Interpreter(verified), FastMachine(verified))
         self._states = (initial_state(self.program), initial_state(self.program))
         self.params = [params.get(param.name, param.default) for param in self.program.params]
 

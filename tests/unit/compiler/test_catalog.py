@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,8 @@ def test_the_page_is_up_to_date() -> None:
 
 def test_every_builtin_entry_is_complete() -> None:
     catalog = Catalog.builtin()
-    for one in (*catalog.capabilities.values(), *catalog.sources.values()):
+    entries: list[Any] = [*catalog.capabilities.values(), *catalog.sources.values()]
+    for one in entries:
         assert one.doc.endswith("."), one.name
         assert one.profiles | set(one.unavailable) == {Profile.LINUX, Profile.MCU}, one.name
         assert not one.profiles & set(one.unavailable), one.name

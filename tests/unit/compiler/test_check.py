@@ -12,7 +12,8 @@ import golden
 from eyeflow.base.diagnostic import Severity
 from eyeflow.compiler.check import check_rule
 from eyeflow.compiler.codes import all_codes, explain
-from eyeflow.compiler.compile import ChipLimits, CompileOptions, compile_rule
+from eyeflow.compiler.compile import CompileOptions, compile_rule
+from eyeflow.compiler.limits import ChipLimits
 from eyeflow.compiler.render import render_text
 from eyeflow.svm.program import Profile
 

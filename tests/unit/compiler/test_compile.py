@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 import golden
-from eyeflow.compiler.compile import PHASES, ChipLimits, CompileOptions, compile_rule, emit_phase
+from eyeflow.compiler.compile import PHASES, CompileOptions, compile_rule, emit_phase
 from eyeflow.compiler.hardware import Hardware
+from eyeflow.compiler.limits import ChipLimits
 from eyeflow.svm.container import decode, encode
 from eyeflow.svm.program import Priority, Profile
 from eyeflow.svm.verify import verify

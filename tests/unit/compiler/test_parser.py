@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -116,7 +117,7 @@ def test_every_construct_is_read() -> None:
     assert set(ast.TriggerDecl.__args__) <= seen
 
 
-def _nodes(node: object) -> list[object]:
+def _nodes(node: Any) -> list[Any]:
     found = [node]
     for name in getattr(node, "__dataclass_fields__", ()):
         value = getattr(node, name)

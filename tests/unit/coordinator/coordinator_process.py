@@ -46,7 +46,7 @@ if __name__ == "__main__":
         Server.startup = uvicorn.Server.startup  # type: ignore[method-assign]
         Server.shutdown = uvicorn.Server.shutdown  # type: ignore[method-assign]
     if "remembers" in sys.argv[2:]:
-        hub.Challenges = Remembered  # type: ignore[misc, assignment]
+        hub.Challenges = Remembered  # type: ignore[misc, assignment, attr-defined]
     if "deaf" in sys.argv[2:]:
         stop_signals.STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
     directory = Path(sys.argv[1])

@@ -26,8 +26,8 @@ class Passed:
 
     def tells(self, executions: int, traps: int, standing: m.EvidenceStanding = m.EvidenceStanding.PASSED) -> None:
         """Both nodes tell these totals, and the coordinator looks at them."""
-        counts = (0, executions, executions, traps, *[0] * 6)
-        one = m.Evidence("overheat", Slot.ACTIVE, self.api.program_id, self.id, 1, *counts, standing)
+        values: list[Any] = [self.api.program_id, self.id, 1, 0, executions, executions, traps, *[0] * 6, standing]
+        one = m.Evidence("overheat", Slot.ACTIVE, *values)
         for node in ("node-a", "node-b"):
             self.api.hub.nodes.health[node] = m.Status(1, 1, 1, 1, (), (one,))
             self.api.hub.nodes.seen_us[node] = self.api.clock()

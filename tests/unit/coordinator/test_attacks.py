@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import hmac
 import json
 import ssl
 from collections.abc import Callable
@@ -22,7 +23,6 @@ from components.node_sim import SIGNER, NodeSim, program
 from eyeflow.base.clock import wall_clock_us
 from eyeflow.coordinator import challenges as challenges_module
 from eyeflow.coordinator import nodes as nodes_module
-from eyeflow.coordinator import tokens as tokens_module
 from eyeflow.coordinator.challenges import CHALLENGE_S, Challenges
 from eyeflow.coordinator.store.facts import ApiToken
 from eyeflow.coordinator.tls import init_tls
@@ -392,7 +392,7 @@ CREDENTIALS = [
     Attack("the name of a node that has joined", lambda api: joins(api, "node-a", STRANGER, join_token(api)), lambda patch: patch.setattr(nodes_module, "_check_key", lambda *_: None)),
     Attack("the public key of somebody else", lambda api: joins(api, "node-c", NODE, join_token(api), STRANGER), lambda patch: patch.setattr(nodes_module, "verifies", lambda *_: True)),
     Attack("an API token that has expired", late_api_token, lambda patch: patch.setattr(ApiToken, "works", lambda *_: True)),
-    Attack("an API token with another secret", guessed_api_token, lambda patch: patch.setattr(tokens_module.hmac, "compare_digest", lambda *_: True)),
+    Attack("an API token with another secret", guessed_api_token, lambda patch: patch.setattr(hmac, "compare_digest", lambda *_: True)),
 ]  # fmt: skip
 
 

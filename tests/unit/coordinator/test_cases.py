@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator import cases as cases_module
 from eyeflow.coordinator.store.cases import Case
 from eyeflow.coordinator.store.facts import EvidenceRow
@@ -72,7 +73,7 @@ def test_a_store_that_fails_is_tried_again(tried: Tried, monkeypatch: pytest.Mon
     async def fails_once(step: Any) -> Any:
         if failing:
             failing.clear()
-            raise cases_module.EyeflowError("the disk is full")
+            raise EyeflowError("the disk is full")
         return await write(step)
 
     monkeypatch.setattr(tried.api.hub.cases, "_store", type("Store", (), {"write": staticmethod(fails_once)}))

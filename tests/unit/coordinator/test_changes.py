@@ -7,7 +7,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -211,7 +211,7 @@ def test_one_who_takes_nothing_is_cut_off_and_the_others_are_told(
                 f"Authorization: Bearer {cluster.token}\r\n\r\n".encode()
             )
             assert b"101" in await reader.readline()
-            writer.transport.pause_reading()
+            cast(asyncio.Transport, writer.transport).pause_reading()
             await make.until(lambda: holds(lambda: hub.feed._watchers.total() == 2), "both watch")
 
             def storm(writing: Writing) -> None:

@@ -21,6 +21,7 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.client.pinned import fetch_ca
 from eyeflow.client.profile import ClientProfile
 from eyeflow.coordinator import serve as serve_module
+from eyeflow.coordinator.app import make_app
 from eyeflow.coordinator.serve import ServeOptions, Started, serve
 from eyeflow.coordinator.tls import Authorities, OwnTls, init_tls, open_tls, server_names
 from eyeflow.node.backoff import Backoff
@@ -331,7 +332,7 @@ def test_a_stranger_at_the_address_gets_neither_token_nor_request(
     """He serves with a CA of his own, and shows the public CA of the cluster: he has not its key."""
     strange = Plant(tmp_path / "strange", make)
     seen: list[str] = []
-    read = serve_module.make_app
+    read = make_app
 
     def listening(hub: Any) -> Any:
         app = read(hub)

@@ -62,10 +62,11 @@ def record(version: int, cluster: Any, make: Any, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(node_link, "PROTOCOL_VERSION_MAX", version)
     monkeypatch.setattr(node_link, "NodeSession", tapped(s.NodeSession, "node"))
-    monkeypatch.setattr(coordinator_link, "CoordinatorSession", tapped(s.CoordinatorSession, "coordinator"))
+    tapped_there: Any = tapped(s.CoordinatorSession, "coordinator")
+    monkeypatch.setattr(coordinator_link, "CoordinatorSession", tapped_there)
     own: list[s.Coordinates] = []
     monkeypatch.setattr(
-        coordinator_link.CoordinatorSession,
+        tapped_there,
         "__init__",
         lambda self, node, said, *rest, **more: (
             own.append(said),

@@ -15,7 +15,7 @@ from eyeflow.mcu import build
 from eyeflow.mcu.board import load_board
 from eyeflow.mcu.chips import Chip
 from eyeflow.mcu.project import Project, render_project
-from eyeflow.mcu.size import Sizes
+from eyeflow.mcu.size import Sizes, read_sizes
 from eyeflow.mcu.toolchain import Toolchain
 
 BOARD = Path(__file__).parents[3] / "examples" / "boards" / "stm32f401cc.toml"
@@ -48,7 +48,7 @@ def test_two_boards_built_at_once_get_their_own_images(
     projects: list[tuple[Project, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both would meet behind cargo's end, where the image of one has replaced that of the other."""
-    met, meeting, sizes = [], Barrier(2), build.read_sizes
+    met, meeting, sizes = [], Barrier(2), read_sizes
 
     def after_cargo(path: Path, chip: Chip) -> Sizes:
         with suppress(BrokenBarrierError):

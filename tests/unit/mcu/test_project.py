@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests import golden
 
+import golden
 from eyeflow.mcu.board import Board, load_board
 from eyeflow.mcu.board_source import render_board
 from eyeflow.mcu.chips import chips

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from operator import attrgetter
 
 import pytest
 from hypothesis import given, seed, settings
@@ -129,7 +130,7 @@ def test_a_silent_node_goes_back_too() -> None:
     assert board.states == {"a": "returning", "b": "returning"}
 
 
-@pytest.mark.parametrize("state", sorted(set(NodeState) - d.BACK, key=lambda one: one.value))
+@pytest.mark.parametrize("state", sorted(set(NodeState) - d.BACK, key=attrgetter("value")))
 def test_going_back_leaves_no_state_out(state: NodeState) -> None:
     """Whatever a node was told to run, it is told to run its last known good again."""
     one = NodeProgress("a", state, previous=((RULE, OLD),), manifest_version=7, touched_us=1)

@@ -6,8 +6,9 @@ import random
 
 import pytest
 
+from eyeflow.svm.execution import Machine
 from eyeflow.svm.fast import FastMachine
-from eyeflow.svm.instance import Instance, Machine
+from eyeflow.svm.instance import Instance
 from eyeflow.svm.interpreter import Interpreter
 from eyeflow.svm.verify import Verified, verify
 from generators.compare import exact_all, exact_execution

@@ -10,7 +10,7 @@ import pytest
 
 from eyeflow.svm import interpreter
 from eyeflow.svm.container import decode, encode
-from eyeflow.svm.execution import Execution, Outcome
+from eyeflow.svm.execution import Execution, Machine, Outcome
 from eyeflow.svm.fast import FastMachine
 from eyeflow.svm.interpreter import Interpreter
 from eyeflow.svm.numbers import text_bytes
@@ -47,7 +47,7 @@ def test_machines_agree_and_keep_within_the_proven_limits(share: int) -> None:
     outcomes: Counter[Outcome] = Counter()
     for rng, program in programs(share):
         verified = verify(program)
-        machines = (Interpreter(verified), FastMachine(verified))
+        machines: tuple[Machine, ...] = (Interpreter(verified), FastMachine(verified))
         state, params = random_state(rng, program), random_params(rng, program)
         states = [list(state), list(state)]
         for step in random_steps(rng, program):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from eyeflow.svm import opcodes
 
@@ -24,7 +25,7 @@ def test_a_changed_table_is_noticed(tmp_path: Path) -> None:
     """A control: the check can fail."""
     spec = importlib.util.spec_from_file_location("gen_isa_under_test", TOOL)
     assert spec is not None and spec.loader is not None
-    tool = importlib.util.module_from_spec(spec)
+    tool: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     changed = tmp_path / "isa.toml"
     changed.write_text(tool.TABLE.read_text("utf-8").replace('doc = "Sum."', 'doc = "Total."', 1), "utf-8")

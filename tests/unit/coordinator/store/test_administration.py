@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -87,7 +87,7 @@ def test_the_last_policy_holds_and_as_many_as_the_bound_are_kept(kept: Any, monk
         one = AppliedPolicy(f"text {number}", number * 10, f"actor {number}")
         kept.do(lambda writing, one=one: writing.keep_policy(one))
         assert look(kept, lambda reading: reading.policy()) == one
-    texts = look(kept, lambda reading: reading._rows("SELECT text FROM policies ORDER BY number"))
+    texts = look(kept, lambda reading: cast(Any, reading)._rows("SELECT text FROM policies ORDER BY number"))
     assert texts == [("text 3",), ("text 4",), ("text 5",)]
 
 

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace as replace_struct
 
 from eyeflow.coordinator.histories import Doubt, Finding, History
-from eyeflow.coordinator.store import sql_rows, sql_writing
+from eyeflow.coordinator.store import sql_writing
 from eyeflow.coordinator.store.cluster_store import ConflictError, Reading, Writing, doubt
 from eyeflow.coordinator.store.coordination import Link
 from eyeflow.coordinator.store.facts import (
@@ -35,7 +35,16 @@ from eyeflow.protocol.messages import BOOT_BYTES, Head, RuleResult, RuleState
 from eyeflow.protocol.node_facts import NodeFacts
 from eyeflow.protocol.slot import Slot
 from eyeflow.rollout.actions import InStates, Nodes
-from eyeflow.rollout.deployment import Deployment, DeploymentState, NodeProgress, NodeState, Rollback, Target, Wanted
+from eyeflow.rollout.deployment import (
+    LOOK_S,
+    Deployment,
+    DeploymentState,
+    NodeProgress,
+    NodeState,
+    Rollback,
+    Target,
+    Wanted,
+)
 
 A, B = bytes(range(32)), bytes(range(1, 33))
 OLD, NEW = Target("1" * 64, "d-0", (("limit", 1.5),)), Target("2" * 64, "d-1")
@@ -247,7 +256,7 @@ def test_a_deployment_that_is_watched_is_looked_at_from_time_to_time(kept: Any, 
     watched = replace(helpers.deployment("d-1"), state=DeploymentState.OBSERVING, judged_us=7)
     installing = replace(helpers.deployment("d-2"), state=DeploymentState.INSTALLING, judged_us=7)
     kept.do(lambda writing: [writing.add_deployment(one, []) for one in (watched, installing)])
-    again_us = 7 + sql_rows.LOOK_S * 1_000_000
+    again_us = 7 + LOOK_S * 1_000_000
 
     def due(now_us: int) -> list[str]:
         return look(kept, lambda reading: reading.due_deployments(now_us))

@@ -15,7 +15,6 @@ from eyeflow.base.machine import Machine
 from eyeflow.coordinator.store.cluster_store import Writing
 from eyeflow.coordinator.store.facts import ChangeKind
 from eyeflow.coordinator.store.sqlite_store import InlineStore, SqliteStore
-from eyeflow.coordinator.store.threaded_store import Store
 
 
 @pytest.fixture
@@ -60,7 +59,7 @@ def test_a_step_is_committed_before_the_answer_is_asked_for(tmp_path: Path) -> N
 def test_trouble_lasts_until_the_disk_takes_a_change_again(tmp_path: Path, disk: Disk, kind: Any) -> None:
     async def scenario() -> None:
         machine = Machine(vfs=disk.name, free_bytes=disk.free_bytes)
-        store: Store = kind(tmp_path / "store.sqlite", machine)
+        store = kind(tmp_path / "store.sqlite", machine)
         await store.check()
         disk.full = True
         with pytest.raises(EyeflowError) as full:
@@ -87,7 +86,7 @@ def test_a_check_writes_nothing_while_all_is_well(tmp_path: Path, disk: Disk, ki
     """It comes every few seconds: writing would wear a flash card out."""
 
     async def scenario() -> None:
-        store: Store = kind(tmp_path / "store.sqlite", Machine(vfs=disk.name))
+        store = kind(tmp_path / "store.sqlite", Machine(vfs=disk.name))
         before = disk.writes
         await store.check()
         assert disk.writes == before

@@ -114,7 +114,7 @@ def test_a_candidate_runs_beside_the_active_program_and_only_watches(tmp_path: P
 
 def test_control_a_candidate_that_acts_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where both act, the candidate's messages are seen beside those of the active program."""
-    queue = Intake._queue
+    queue: Any = Intake._queue
     monkeypatch.setattr(Intake, "_queue", lambda self, *args: queue(self, *args[:-1], Actuation.PERFORM))
 
     async def test() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -123,7 +124,8 @@ class Model:
         for ended in batch.finished:
             self.pending.pop(ended, None)
         if stored or batch.drop_rules or batch.drop_slots:
-            needed = [*self.slots.values(), *(one.row for one in self.rejected.values()), *self.pending.values()]
+            rejected = [one.row for one in self.rejected.values()]
+            needed: list[Any] = [*self.slots.values(), *rejected, *self.pending.values()]
             self.programs = {one: self.programs[one] for one in self.programs if one in {x.program_id for x in needed}}
         self.kept |= dict(batch.put_meta)
 

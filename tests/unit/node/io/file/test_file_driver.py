@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from eyeflow.node.io.file import driver as file_module
 from eyeflow.node.io.file.driver import FileDriver
 from eyeflow.node.io.file.settings import FileConfig
 from eyeflow.svm.execution import CapabilityFailure
@@ -38,8 +37,8 @@ def test_lines_are_appended_below_the_directory(allowed: Path) -> None:
 def test_a_new_line_is_on_disk_before_the_action_is_done(allowed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     real_write, real_fsync = os.write, os.fsync
-    monkeypatch.setattr(file_module.os, "write", lambda fd, data: (order.append("write"), real_write(fd, data))[1])
-    monkeypatch.setattr(file_module.os, "fsync", lambda fd: (order.append("fsync"), real_fsync(fd))[1])
+    monkeypatch.setattr(os, "write", lambda fd, data: (order.append("write"), real_write(fd, data))[1])
+    monkeypatch.setattr(os, "fsync", lambda fd: (order.append("fsync"), real_fsync(fd))[1])
     append(allowed, "log.txt")
     assert order == ["write", "fsync", "fsync"], "the line, then the new name in its directory"
 
