@@ -50,6 +50,10 @@ the same header. The messages are JSON objects with a `type` and a `cursor`:
 | `alive` | nothing changed; one comes each 15 s at least |
 | `reset` | changes are missing: read the whole state again; the feed goes on from `cursor` |
 
+It tells of everything that the lists below show, but for counters and times that only grow: rates, records, when a node
+was seen or a token used. Who may not read a thing does not hear of it. A thing that is gone is told of once more, and
+its path answers 404 then.
+
 After a break, open it with `?cursor=` and the last cursor: nothing is missed, or a `reset` says so. The coordinator
 closes with the code 4000 and a reason: `too_slow`, `unauthenticated`, `stopping`, `storage`, `protocol`.
 """

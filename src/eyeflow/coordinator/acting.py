@@ -47,7 +47,7 @@ class Acting:
             nodes.append(self._first(deployment, name, [found for _, found in older], name in linked))
         self._supersede(deployment, [one.node for one in nodes])
         self._writing.add_deployment(deployment, nodes)
-        self._writing.forget_old_deployments(DEPLOYMENTS_MAX)
+        self._writing.forget_old_deployments(DEPLOYMENTS_MAX, self._now_us)
         self._log(deployment.created_by, "deploy", deployment.id, _told(deployment))
         return self.settle(deployment)
 

@@ -16,7 +16,7 @@ from eyeflow.coordinator.credentials import actor_of, check_origin
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.problem import MEDIA_TYPE, Problem
 from eyeflow.coordinator.queries import INTEGER_MAX, Param, Query, parse_query
-from eyeflow.coordinator.scopes import guarded
+from eyeflow.coordinator.scopes import OPEN, guarded
 from eyeflow.coordinator.shape_words import names
 from eyeflow.coordinator.store.cluster_store import CursorTooOldError, Reading
 from eyeflow.coordinator.store.facts import Change, ChangeKind
@@ -36,6 +36,23 @@ CLOSE_APPLICATION = 4000
 """WebSocket close code of every close that carries one of our reasons (RFC 6455 7.4.2: private use)."""
 REASON_BYTES_MAX = 120
 
+LISTED = {
+    ChangeKind.NODE: "/api/nodes",
+    ChangeKind.LINK: "/api/nodes",
+    ChangeKind.MANIFEST: "/api/nodes",
+    ChangeKind.DEPLOYMENT: "/api/deployments",
+    ChangeKind.PROGRESS: "/api/deployments/{id}/nodes",
+    ChangeKind.PROGRAM: "/api/programs",
+    ChangeKind.RULE: "/api/rules",
+    ChangeKind.KEY: "/api/keys",
+    ChangeKind.POLICY: "/api/policy",
+    ChangeKind.TOKEN: "/api/tokens",
+    ChangeKind.LOG: "/api/log/entries",
+}
+"""Where the API shows what changed: who may not read it there does not hear of it here either."""
+ADMINS = frozenset({"/api/tokens"})
+"""The paths of LISTED for which the role read does not do."""
+
 CHANGES_QUERY = (
     Param(
         "cursor",
@@ -46,7 +63,7 @@ CHANGES_QUERY = (
     Param(
         "subject",
         {"type": "string", "pattern": "^[ -~]{1,128}$", "examples": ["node-prod-01"]},
-        "the node, or the deployment by its id; again: or this one",
+        "the thing by its name or id; again: or this one",
         is_list=True,
     ),
 )
@@ -177,18 +194,26 @@ class _Watcher:
             return
 
 
+def _may_hear(actor: Actor, kind: ChangeKind) -> bool:
+    path = LISTED[kind]
+    return actor.may(Role.ADMIN if path in ADMINS else Role.READ) and (not actor.labels or ("GET", path) in OPEN)
+
+
 async def _there(hub: Hub, actor: Actor, found: Sequence[Change]) -> Sequence[Change]:
     """Return the changes of what is there for an actor. Asked each time: nodes get other labels."""
-    if not actor.labels or not found:
-        return found
+    told = [one for one in found if _may_hear(actor, one.kind)]
+    if not actor.labels or not told:
+        return told
     seen = await guarded(hub, actor, "GET", PATH, {})
 
     def is_there(reading: Reading, one: Change) -> bool:
         if one.kind in (ChangeKind.DEPLOYMENT, ChangeKind.PROGRESS):
             return reading.deployment(one.subject) is not None
-        return reading.node(one.subject) is not None
+        if one.kind in (ChangeKind.NODE, ChangeKind.LINK, ChangeKind.MANIFEST):
+            return reading.node(one.subject) is not None or actor.labels.items() <= dict(one.labels).items()
+        return True
 
-    return await seen.store.read(lambda reading: [one for one in found if is_there(reading, one)])
+    return await seen.store.read(lambda reading: [one for one in told if is_there(reading, one)])
 
 
 def _message(found: Sequence[Change], told: Sequence[Change], cursor: int, query: Query) -> dict[str, Any]:

@@ -216,7 +216,7 @@ class _Link:
         if isinstance(output, Send):
             await self._send(output.message)
         elif isinstance(output, Behind):
-            await hub.nodes.is_ahead(self.node, output.manifest_version)
+            await hub.nodes.is_ahead(self.node, output.manifest_version, hub.clock())
         elif isinstance(output, Close):
             what_to_do = NEXT_STEP.format(node=self.node) if output.code == "manifest_ahead" else ""
             await hub.nodes.troubled(self.node, output.reason + what_to_do, now_us)

@@ -113,7 +113,7 @@ class Nodes:
         await self._store.write(step)
         await self._forget_history(name)
 
-    async def is_ahead(self, name: str, manifest_version: int) -> None:
+    async def is_ahead(self, name: str, manifest_version: int, now_us: int) -> None:
         """The node has accepted a manifest that this store never knew: the store is an older copy."""
         if await self._store.read(lambda reading: reading.ahead(name)) != manifest_version:
             _log.error(
@@ -121,7 +121,7 @@ class Nodes:
                 "stays. To send it what the store knows: eyeflow nodes accept %s",
                 *(name, manifest_version, name),
             )
-            await self._store.write(lambda writing: writing.record_ahead(name, manifest_version))
+            await self._store.write(lambda writing: writing.record_ahead(name, manifest_version, now_us))
 
     def _overtake(self, writing: Writing, name: str, now_us: int) -> None:
         """Let the next manifest of a node be newer than the one it has: it refuses any other, for ever.
@@ -130,7 +130,7 @@ class Nodes:
         """
         if version := writing.ahead(name):
             writing.raise_manifest_version(name, version)
-            writing.record_ahead(name, 0)
+            writing.record_ahead(name, 0, now_us)
             self._renew_manifests(writing, [name], now_us)
 
     async def _forget_history(self, name: str) -> None:

@@ -70,7 +70,7 @@ class Programs:
             known = {key.public_key: key.name for key in writing.signers()}
             for key in new.signers:
                 writing.trust_signer(key, known.get(key, f"root list, {key.hex()[:8]}"), now_us)
-            writing.keep_signer_list(new.text().encode())
+            writing.keep_signer_list(new.text().encode(), now_us)
             keys = ", ".join(key.hex()[:16] for key in new.signers)
             told = f"{keys}; {len(new.thresholds)} thresholds" if new.thresholds else keys
             writing.add_log_entry(LogEntry(now_us, actor, "publish_signers", f"version {new.version}", told))
@@ -163,6 +163,6 @@ def _signed_again(writing: Writing, known: ProgramRecord, intake: Intake, now_us
     signers = tuple(sorted({*intake.signers, *(key for key, _ in also)}))
     intake = replace(intake, data=attach_signatures(new.signed_bytes, (*new.signatures, *also)), signers=signers)
     about = describe(intake)
-    writing.resign_program(known.id, about, intake.data)
+    writing.resign_program(known.id, about, intake.data, now_us)
     writing.add_log_entry(LogEntry(now_us, actor, "sign_program", known.id, f"{known.rule} {known.version}"))
     return replace(known, about=about, size_bytes=len(intake.data))

@@ -360,7 +360,7 @@ SCHEMAS: dict[str, Shape] = {
         {"cursor": COUNT, "changes": array(ref("Change"))},
     ),
     "Change": closed(
-        "What changed: look at it again. `subject`: the node, or the deployment by its id",
+        "What changed: look at it again, unless it is gone. `subject`: the thing by its name or id",
         {
             "number": COUNT,
             "timeUs": TIME_US,

@@ -15,12 +15,14 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from eyeflow.coordinator import changes_api, feed
+from eyeflow.coordinator.endpoints import ENDPOINTS
 from eyeflow.coordinator.feed import Feed
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.store import sql_writing
 from eyeflow.coordinator.store.cluster_store import CursorTooOldError, Writing
 from eyeflow.coordinator.store.facts import ChangeKind
 from eyeflow.coordinator.store.sqlite_store import InlineStore
+from eyeflow.coordinator.tokens import Role, Whose
 
 
 @contextlib.asynccontextmanager
@@ -47,7 +49,10 @@ def test_what_changes_is_told_as_it_happens(cluster: Any, make: Any) -> None:
             await cluster.join(client, make.control("node-a"))
             await cluster.join(client, make.control("node-b"))
             newest = (await client.get("/api/changes")).json()["cursor"]
-            async with watching(cluster) as websocket, watching(cluster, "?subject=node-b&kind=node") as one:
+            async with (
+                watching(cluster, "?kind=node") as websocket,
+                watching(cluster, "?subject=node-b&kind=node") as one,
+            ):
                 assert await told(websocket) == {"type": "begin", "cursor": newest}
                 assert (await told(one))["type"] == "begin"
                 for number in range(3):
@@ -63,8 +68,8 @@ def test_what_changes_is_told_as_it_happens(cluster: Any, make: Any) -> None:
                 while message["type"] == "alive":
                     message = await told(one)
                 assert [(one["kind"], one["subject"]) for one in message["changes"]] == [("node", "node-b")]
-                page = (await client.get(f"/api/changes?cursor={newest}")).json()
-                assert page["cursor"] == newest + 4 == message["cursor"]
+                page = (await client.get(f"/api/changes?cursor={newest}&kind=node")).json()
+                assert page["cursor"] == newest + 8 == message["cursor"], "each is in the log as well"
                 assert [change["subject"] for change in page["changes"]] == ["node-a", "node-b"], "the newest of each"
 
     asyncio.run(main())
@@ -121,13 +126,13 @@ def test_after_a_break_nothing_is_missed(cluster: Any, make: Any) -> None:
                 for _ in range(rng.randrange(4)):
                     written.append(f"node-{rng.randrange(4)}")
                     await label(client, written[-1], len(written))
-                async with watching(cluster, f"?cursor={cursor}") as websocket:
+                async with watching(cluster, f"?kind=node&cursor={cursor}") as websocket:
                     assert await told(websocket) == {"type": "begin", "cursor": cursor}
                     for _ in range(rng.randrange(2) if cursor < newest(await client.get("/api/changes")) else 0):
                         message = await told(websocket)
                         cursor = message["cursor"]
                         seen |= {change["subject"]: change["number"] for change in message["changes"]}
-            page = (await client.get(f"/api/changes?cursor={cursor}")).json()
+            page = (await client.get(f"/api/changes?kind=node&cursor={cursor}")).json()
             seen |= {change["subject"]: change["number"] for change in page["changes"]}
             last = {node: number for number, node in enumerate(written)}
             assert sorted(seen, key=lambda node: seen[node]) == sorted(last, key=lambda node: last[node])
@@ -148,8 +153,8 @@ def test_who_is_too_far_behind_is_told_to_read_again(cluster: Any, make: Any, mo
             for number in range(9):
                 await label(client, "node-a", number)
             now = newest(await client.get("/api/changes"))
-            for cursor in (0, now + 7):
-                async with watching(cluster, f"?cursor={cursor}") as websocket:
+            for cursor in (0, now + 50):
+                async with watching(cluster, f"?kind=node&cursor={cursor}") as websocket:
                     assert await told(websocket) == {"type": "begin", "cursor": cursor}
                     await label(client, "node-a", 100 + cursor)
                     message = await told(websocket)
@@ -235,6 +240,47 @@ def test_one_who_takes_nothing_is_cut_off_and_the_others_are_told(
 
 async def holds(condition: Any) -> bool:
     return bool(condition())
+
+
+def test_whatever_is_listed_is_told_of_to_those_who_may_read_it(api: Any, make: Any) -> None:
+    """Each verb that changes a list, and who hears of it: a token for some nodes, one that reads, and an admin."""
+    policy = '[[demand]]\nname = "x"\nnodes = ["*"]\nobserve = "1s"\n'
+    whose = Whose({"site": "lyon"})
+    create = api.hub.tokens.create
+    api.tokens["lyon"] = api.run(lambda: create("lyon", Role.DEPLOY, api.clock(), "test", 0, whose)).secret
+
+    def told_of(do: Any) -> dict[str, set[tuple[str, str]]]:
+        cursor = api.ask("GET", "/api/changes").json()["cursor"]
+        api.done = do()
+        assert not hasattr(api.done, "is_success") or api.done.is_success, api.done.text
+        shown = {who: api.ask("GET", f"/api/changes?cursor={cursor}", who).json()["changes"] for who in api.tokens}
+        return {who: {(one["kind"], one["subject"]) for one in found} for who, found in shown.items()}
+
+    for do, kinds in (
+        (lambda: api.upload(make.program("pump")), {"program", "rule"}),
+        (lambda: api.run(lambda: trust(api)), {"key"}),
+        (lambda: api.ask("DELETE", f"/api/keys/{'cd' * 32}"), {"key"}),
+        (lambda: api.ask("POST", "/api/policy", json={"text": policy}), {"policy"}),
+        (lambda: api.ask("POST", "/api/tokens", json={"name": "spare", "role": "read"}), set()),
+        (lambda: api.ask("DELETE", f"/api/tokens/{api.done.json()['id']}"), set()),
+    ):
+        heard = told_of(do)
+        admins = {kind for kind, _ in heard["admin"]} - {"log"}
+        assert {kind for kind, _ in heard["lyon"]} == kinds, heard
+        assert {kind for kind, _ in heard["read"]} - {"log"} == kinds and "log" in {kind for kind, _ in heard["read"]}
+        assert admins == kinds or (not kinds and admins == {"token"}), heard
+
+
+async def trust(api: Any) -> None:
+    await api.hub.programs.trust(b"\xcd" * 32, "one more", api.clock(), "test")
+
+
+def test_who_hears_of_a_kind_is_who_reads_its_list() -> None:
+    """A new kind needs a path, and a path its role."""
+    roles = {endpoint.path: endpoint.role for endpoint in ENDPOINTS if endpoint.method == "GET"}
+    assert set(changes_api.LISTED) == set(ChangeKind)
+    for path in changes_api.LISTED.values():
+        assert roles[path] is (Role.ADMIN if path in changes_api.ADMINS else Role.READ)
 
 
 def test_no_more_watch_than_there_are_places(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -259,6 +259,26 @@ def test_such_a_token_is_made_shown_and_no_admins(plant: Plant) -> None:
         problem(reply, 422, "invalid_body")
 
 
+def heard(plant: Plant, who: str, cursor: int) -> set[tuple[str, str]]:
+    found = plant.ask("GET", f"/api/changes?cursor={cursor}", who).json()["changes"]
+    return {(one["kind"], one["subject"]) for one in found}
+
+
+def test_a_node_that_leaves_is_told_of_where_it_was(plant: Plant) -> None:
+    """Who shows nodes by what the feed tells would show it for ever; who never saw it hears nothing."""
+    for leave in (
+        lambda: plant.ask("PUT", "/api/nodes/node-a/labels", "admin", json={"labels": PARIS}),
+        lambda: plant.ask("PUT", "/api/nodes/node-a/labels", "admin", json={"labels": LYON | {"line": "2"}}),
+        lambda: plant.ask("DELETE", "/api/nodes/node-a", "admin"),
+    ):
+        cursor = plant.ask("GET", "/api/changes").json()["cursor"]
+        assert leave().is_success
+        assert ("node", "node-a") in heard(plant, "lyon", cursor)
+        assert plant.ask("PUT", "/api/nodes/node-b/labels", "admin", json={"labels": PARIS | {"line": "3"}}).is_success
+        assert ("node", "node-b") not in heard(plant, "lyon", cursor)
+        assert ("node", "node-b") in heard(plant, "admin", cursor), "the control"
+
+
 def test_a_new_question_to_the_store_is_not_answered_before_somebody_thought_of_it(plant: Plant) -> None:
     """What the store can be asked is either thought of in `scopes`, or closed."""
     from eyeflow.coordinator.problem import Problem

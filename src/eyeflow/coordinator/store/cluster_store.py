@@ -309,7 +309,7 @@ class Writing(Reading, CoordinationWriting, CaseWriting, RequestWriting, AskedWr
         """Trust a key, also one that was revoked."""
         ...
 
-    def keep_signer_list(self, text: bytes) -> None:
+    def keep_signer_list(self, text: bytes, now_us: int) -> None:
         """Keep the root's list of signers."""
         ...
 
@@ -321,7 +321,7 @@ class Writing(Reading, CoordinationWriting, CaseWriting, RequestWriting, AskedWr
         """Keep a new program with its bytes."""
         ...
 
-    def resign_program(self, program_id: str, about: Mapping[str, object], data: bytes) -> None:
+    def resign_program(self, program_id: str, about: Mapping[str, object], data: bytes, now_us: int) -> None:
         """Keep the same program with other signatures."""
         ...
 
@@ -400,7 +400,7 @@ class Writing(Reading, CoordinationWriting, CaseWriting, RequestWriting, AskedWr
         """Raise the version of a node's manifest and return it, 0 for an unknown node."""
         ...
 
-    def record_ahead(self, node: str, version: int) -> None:
+    def record_ahead(self, node: str, version: int, now_us: int) -> None:
         """Keep that a node has a manifest that this store never knew; 0: no more."""
         ...
 
@@ -416,7 +416,7 @@ class Writing(Reading, CoordinationWriting, CaseWriting, RequestWriting, AskedWr
         """Keep a new deployment with its nodes."""
         ...
 
-    def forget_old_deployments(self, kept: int) -> None:
+    def forget_old_deployments(self, kept: int, now_us: int) -> None:
         """Forget ended deployments other than the newest `kept`."""
         ...
 

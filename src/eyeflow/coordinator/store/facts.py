@@ -218,17 +218,33 @@ class ChangeKind(Enum):
     """A deployment entered a state. Subject: its id."""
     PROGRESS = "progress"
     """A node of a deployment entered a state. Subject: the deployment's id; `node`: the node."""
+    PROGRAM = "program"
+    """A program was uploaded, or signed anew. Subject: its id."""
+    RULE = "rule"
+    """A rule has another program; how many nodes shall run it, MANIFEST tells. Subject: the rule."""
+    KEY = "key"
+    """A signer's key is trusted or revoked, or the root's list was published. Subject: the key, or `root`."""
+    POLICY = "policy"
+    """Another policy holds. Subject: empty."""
+    TOKEN = "token"
+    """An API token was made or revoked. Subject: its id."""
+    LOG = "log"
+    """The log has a new entry. Subject: its number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One entry of the change feed. Numbers only grow, without a gap."""
+    """One entry of the change feed. Numbers only grow, without a gap. `labels`: what a node had that left or changed.
+
+    They are there for those who saw it by them and see it no more.
+    """
 
     number: int
     time_us: int
     kind: ChangeKind
     subject: str
     node: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,6 +188,9 @@ CREATE TABLE asked(
     problem TEXT NOT NULL DEFAULT '') STRICT, WITHOUT ROWID;
 CREATE INDEX asked_of ON asked(coordinator, answered);
 """,
+    """
+ALTER TABLE changes ADD COLUMN labels TEXT NOT NULL DEFAULT '[]';
+""",
 )
 """Number n brings a file of version n to version n + 1 (PRAGMA user_version). A released one is never changed.
 

@@ -10,22 +10,12 @@ from typing import Any
 from eyeflow.coordinator.histories import History
 from eyeflow.coordinator.store import sql_rows as rows
 from eyeflow.coordinator.store.cluster_store import ConflictError
-from eyeflow.coordinator.store.facts import (
-    ApiToken,
-    AppliedPolicy,
-    ChangeKind,
-    EvidenceRow,
-    JoinToken,
-    LogEntry,
-    NodeReport,
-    ProgramRecord,
-    Seen,
-)
+from eyeflow.coordinator.store.facts import ChangeKind, EvidenceRow, LogEntry, NodeReport, Seen
 from eyeflow.coordinator.store.kept_requests import KeptRequest
+from eyeflow.coordinator.store.sql_administration import SqlAdministration
 from eyeflow.coordinator.store.sql_asked import SqlAskedWriting
 from eyeflow.coordinator.store.sql_cases import SqlCaseWriting
 from eyeflow.coordinator.store.sql_coordination import SqlCoordinationWriting
-from eyeflow.coordinator.store.sql_reading import SqlReading
 from eyeflow.protocol.coordinator_log import ZERO_HASH, SignedHead
 from eyeflow.protocol.messages import RuleState
 from eyeflow.protocol.node_facts import NodeFacts
@@ -34,17 +24,12 @@ from eyeflow.rollout.deployment import Deployment, DeploymentState, NodeProgress
 
 LOG_ENTRIES_MAX = 100_000
 """Entries of who did what that are kept; the oldest go first."""
-POLICIES_MAX = 100
-"""Policies that are kept, with the one that holds; the log names all that ever were."""
 CHANGES_MAX = 100_000
 """Entries of the change feed that are kept; a reader that fell further behind reads the whole state again."""
 
 
-class SqlWriting(SqlReading, SqlCoordinationWriting, SqlCaseWriting, SqlAskedWriting):
+class SqlWriting(SqlAdministration, SqlCoordinationWriting, SqlCaseWriting, SqlAskedWriting):
     """Satisfies `Writing`. Lives as long as one step."""
-
-    def _run(self, sql: str, *values: Any) -> int:
-        return self._db.run(sql, values)
 
     def add_log_entry(self, entry: LogEntry) -> None:
         """Record who did what, as the next entry of the chain."""
@@ -54,6 +39,7 @@ class SqlWriting(SqlReading, SqlCoordinationWriting, SqlCaseWriting, SqlAskedWri
             f"INSERT INTO log({rows.LOG}) VALUES(?, ?, ?, ?, ?, ?, ?)",
             *(before.number + 1, entry.time_us, entry.actor, entry.action, entry.subject, entry.detail, before.hash),
         )
+        self.add_change(entry.time_us, ChangeKind.LOG, str(before.number + 1))
 
     def _chain_old_entries(self) -> None:
         """Chain what a version before the chain has written, once: SQL has no words for a hash."""
@@ -74,12 +60,6 @@ class SqlWriting(SqlReading, SqlCoordinationWriting, SqlCaseWriting, SqlAskedWri
             *(signed.head.number, signed.head.hash, signed.signature),
         )
 
-    def add_change(self, now_us: int, kind: ChangeKind, subject: str, node: str = "") -> None:
-        """Append to the feed."""
-        self._run(
-            "INSERT INTO changes(time_us, kind, subject, node) VALUES(?, ?, ?, ?)", now_us, kind.value, subject, node
-        )
-
     def move_cursor(self, reader: str, number: int) -> None:
         """Keep how far a durable reader of the feed has come."""
         self._run(
@@ -91,82 +71,6 @@ class SqlWriting(SqlReading, SqlCoordinationWriting, SqlCaseWriting, SqlAskedWri
         """Forget the oldest entries of feed and log beyond their bounds."""
         self._run("DELETE FROM changes WHERE number <= (SELECT max(number) FROM changes) - ?", CHANGES_MAX)
         self._run("DELETE FROM log WHERE number <= (SELECT max(number) FROM log) - ?", LOG_ENTRIES_MAX)
-
-    def add_api_token(self, token: ApiToken) -> None:
-        """Keep a new API token."""
-        self._run(
-            f"INSERT INTO api_tokens({rows.API_TOKEN}) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            *(token.id, token.name, token.role, token.hash),
-            *(token.created_us, token.revoked_us, token.expires_us, token.used_us, token.created_by),
-            *(rows.dump(token.labels), token.person),
-        )
-
-    def keep_policy(self, policy: AppliedPolicy) -> None:
-        """Make this the policy that holds."""
-        number = self._number("SELECT coalesce(max(number), 0) FROM policies")
-        self._run(
-            "INSERT INTO policies(number, text, time_us, actor) VALUES(?, ?, ?, ?)",
-            *(number + 1, policy.text, policy.time_us, policy.actor),
-        )
-        self._run("DELETE FROM policies WHERE number <= ?", number + 1 - POLICIES_MAX)
-
-    def revoke_api_token(self, token_id: str, now_us: int) -> None:
-        """Let a token open nothing any more."""
-        self._run("UPDATE api_tokens SET revoked_us = ? WHERE id = ? AND revoked_us = 0", now_us, token_id)
-
-    def record_token_uses(self, used_us: Mapping[str, int]) -> None:
-        """Keep when tokens were used last, by id."""
-        for token_id, time_us in sorted(used_us.items()):
-            self._run("UPDATE api_tokens SET used_us = ? WHERE id = ? AND used_us < ?", time_us, token_id, time_us)
-
-    def add_join_token(self, token: JoinToken) -> None:
-        """Keep a new join token."""
-        self._run(
-            f"INSERT INTO join_tokens({rows.JOIN_TOKEN}) VALUES(?, ?, ?, ?, ?, ?)",
-            *(token.id, token.hash, token.created_us, token.expires_us, token.used_us, token.used_by),
-        )
-
-    def use_join_token(self, token_id: str, node: str, now_us: int) -> None:
-        """Note who used a join token."""
-        self._run("UPDATE join_tokens SET used_us = ?, used_by = ? WHERE id = ?", now_us, node, token_id)
-
-    def forget_spent_join_tokens(self, now_us: int) -> None:
-        """Forget the join tokens that were used or have expired."""
-        self._run("DELETE FROM join_tokens WHERE used_us > 0 OR expires_us <= ?", now_us)
-
-    def trust_signer(self, public_key: bytes, name: str, now_us: int) -> None:
-        """Trust a key, also one that was revoked."""
-        self._run(
-            "INSERT INTO signer_keys(public_key, name, added_us) VALUES(?, ?, ?) "
-            "ON CONFLICT(public_key) DO UPDATE SET name = excluded.name, revoked_us = 0",
-            *(public_key, name, now_us),
-        )
-
-    def keep_signer_list(self, text: bytes) -> None:
-        """Keep the root's list of signers."""
-        self._run(
-            "INSERT INTO meta(key, value) VALUES('signer_list', ?) "
-            "ON CONFLICT(key) DO UPDATE SET value = excluded.value",
-            text,
-        )
-
-    def revoke_signer(self, public_key: bytes, now_us: int) -> None:
-        """Trust a key no more."""
-        self._run("UPDATE signer_keys SET revoked_us = ? WHERE public_key = ?", now_us, public_key)
-
-    def add_program(self, program: ProgramRecord, data: bytes) -> None:
-        """Keep a new program with its bytes."""
-        one = program
-        self._run(
-            "INSERT INTO programs(id, rule, version, sequence, profile, about, bytes, uploaded_us, uploaded_by) "
-            "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            *(one.id, one.rule, one.version, one.sequence, one.profile),
-            *(json.dumps(one.about), data, one.uploaded_us, one.uploaded_by),
-        )
-
-    def resign_program(self, program_id: str, about: Mapping[str, object], data: bytes) -> None:
-        """Keep the same program with other signatures."""
-        self._run("UPDATE programs SET about = ?, bytes = ? WHERE id = ?", json.dumps(about), data, program_id)
 
     def register_node(self, name: str, public_key: bytes, now_us: int) -> None:
         """Add a node; its manifest versions go on where those of an earlier node of the name ended."""
@@ -185,15 +89,24 @@ class SqlWriting(SqlReading, SqlCoordinationWriting, SqlCaseWriting, SqlAskedWri
             "ON CONFLICT(node) DO UPDATE SET version = excluded.version",
             name,
         )
+        had = self.labels(name)
         self._run("DELETE FROM nodes WHERE name = ?", name)
-        self.add_change(now_us, ChangeKind.NODE, name)
+        self._tell_leaving(name, had, now_us)
 
     def set_labels(self, node: str, labels: Mapping[str, str], now_us: int) -> None:
         """Make these the labels of a node, in place of those before."""
+        had = self.labels(node)
         self._run("DELETE FROM labels WHERE node = ?", node)
         for name, value in sorted(labels.items()):
             self._run("INSERT INTO labels(node, name, value) VALUES(?, ?, ?)", node, name, value)
-        self.add_change(now_us, ChangeKind.NODE, node)
+        self._tell_leaving(node, had, now_us)
+
+    def _tell_leaving(self, node: str, had: Mapping[str, str], now_us: int) -> None:
+        """Who watched the node by these labels hears of it, too: nothing else would tell that it is gone there."""
+        self._run(
+            "INSERT INTO changes(time_us, kind, subject, node, labels) VALUES(?, ?, ?, '', ?)",
+            *(now_us, ChangeKind.NODE.value, node, rows.dump(sorted(had.items()))),
+        )
 
     def set_drained(self, node: str, since_us: int, now_us: int) -> None:
         """Keep since when a node is drained, 0 for not any more."""
@@ -363,9 +276,10 @@ class SqlWriting(SqlReading, SqlCoordinationWriting, SqlCaseWriting, SqlAskedWri
         self._run("UPDATE nodes SET manifest_version = manifest_version + 1 WHERE name = ?", node)
         return self._number("SELECT manifest_version FROM nodes WHERE name = ?", node)
 
-    def record_ahead(self, node: str, version: int) -> None:
+    def record_ahead(self, node: str, version: int, now_us: int) -> None:
         """Keep that a node has a manifest that this store never knew; 0: no more."""
         self._run("DELETE FROM ahead WHERE node = ?", node)
+        self.add_change(now_us, ChangeKind.NODE, node)
         if version:
             self._run("INSERT INTO ahead SELECT name, ? FROM nodes WHERE name = ?", version, node)
 
@@ -418,11 +332,14 @@ class SqlWriting(SqlReading, SqlCoordinationWriting, SqlCaseWriting, SqlAskedWri
             *(caller, caller, kept),
         )
 
-    def forget_old_deployments(self, kept: int) -> None:
+    def forget_old_deployments(self, kept: int, now_us: int) -> None:
         """Forget ended deployments other than the newest `kept`."""
-        self._run(
-            "DELETE FROM deployments WHERE over = 1 AND number <= (SELECT max(number) FROM deployments) - ?", kept
-        )
+        old = "over = 1 AND number <= (SELECT max(number) FROM deployments) - ?"
+        gone = self._db.rows(f"SELECT id FROM deployments WHERE {old} ORDER BY number", [kept])
+        for (deployment_id,) in gone:
+            self.add_change(now_us, ChangeKind.DEPLOYMENT, deployment_id)
+        if gone:
+            self._run(f"DELETE FROM deployments WHERE {old}", kept)
 
     def save_deployment(self, deployment: Deployment) -> Deployment:
         """Write a deployment's own row where it is still of the revision that was read."""

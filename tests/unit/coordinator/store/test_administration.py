@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from eyeflow.coordinator.store import sql_writing
+from eyeflow.coordinator.store import sql_administration
 from eyeflow.coordinator.store.cluster_store import Reading, trusted_signers
 from eyeflow.coordinator.store.facts import ApiToken, AppliedPolicy, Change, ChangeKind, JoinToken, SignerKey
 
@@ -36,9 +36,10 @@ def test_labels_of_a_node_take_the_place_of_those_before(kept: Any) -> None:
         {"site": "lyon"},
     )
     assert look(kept, lambda reading: reading.labels("nobody")) == {}
+    had = {"line": "1", "site": "lyon"}
     assert look(kept, lambda reading: reading.changes(before, 9)) == [
-        Change(before + place, time_us, ChangeKind.NODE, node)
-        for place, (time_us, node) in enumerate([(7, "a"), (8, "b"), (9, "a")], start=1)
+        Change(before + place, time_us, ChangeKind.NODE, node, labels=tuple(labels.items()))
+        for place, (time_us, node, labels) in enumerate([(7, "a", {}), (8, "b", {}), (9, "a", had)], start=1)
     ]
 
 
@@ -81,7 +82,7 @@ def test_a_drained_node_is_drained_until_it_is_told_otherwise(kept: Any) -> None
 
 
 def test_the_last_policy_holds_and_as_many_as_the_bound_are_kept(kept: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sql_writing, "POLICIES_MAX", 3)
+    monkeypatch.setattr(sql_administration, "POLICIES_MAX", 3)
     assert look(kept, lambda reading: reading.policy()) is None
     for number in range(1, 6):
         one = AppliedPolicy(f"text {number}", number * 10, f"actor {number}")
@@ -94,7 +95,7 @@ def test_the_last_policy_holds_and_as_many_as_the_bound_are_kept(kept: Any, monk
 def test_the_list_of_signers_that_was_published_last_is_kept(kept: Any) -> None:
     assert look(kept, lambda reading: reading.signer_list()) is None
     for text in (b"first", b"second", b"third"):
-        kept.do(lambda writing, text=text: writing.keep_signer_list(text))
+        kept.do(lambda writing, text=text: writing.keep_signer_list(text, 1))
         assert look(kept, lambda reading: reading.signer_list()) == text
 
 

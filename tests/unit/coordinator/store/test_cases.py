@@ -57,7 +57,7 @@ def test_cases_are_kept_with_their_deployment(kept: Any, helpers: Any) -> None:
         assert deployment is not None
         writing.save_deployment(replace(deployment, state=DeploymentState.FAILED))
         writing.add_deployment(helpers.deployment("d-2"), [])
-        writing.forget_old_deployments(1)
+        writing.forget_old_deployments(1, 1)
 
     kept.do(end)
     assert shown(kept) == shown(kept, CaseKind.DIFFERING) == []

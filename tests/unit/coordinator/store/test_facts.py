@@ -80,7 +80,7 @@ def test_programs(kept: Any) -> None:
     assert look(kept, lambda reading: reading.rules()) == ["lamp", "pump"]
     assert look(kept, lambda reading: (reading.program(three.id), reading.program("5" * 64))) == (three, None)
     assert three.signers == (A,)
-    kept.do(lambda writing: writing.resign_program(one.id, {"signers": []}, b"longer"))
+    kept.do(lambda writing: writing.resign_program(one.id, {"signers": []}, b"longer", 2))
     assert look(kept, lambda reading: reading.program(one.id)) == replace(one, about={"signers": []}, size_bytes=6)
     data = look(kept, lambda reading: [reading.program_bytes(name * 64) for name in "1235"])
     assert data == [b"longer", b"<2>", b"<3>", b""]
@@ -466,11 +466,11 @@ def test_a_manifest_version_never_goes_down(kept: Any) -> None:
 def test_how_far_a_node_is_ahead_is_kept_until_it_is_forgotten_or_removed(kept: Any) -> None:
     kept.do(lambda writing: [writing.register_node(name, A, 9) for name in "ab"])
     for version in (7, 9, 8):
-        kept.do(lambda writing, version=version: writing.record_ahead("a", version))
+        kept.do(lambda writing, version=version: writing.record_ahead("a", version, 1))
         assert look(kept, lambda reading: (reading.ahead("a"), reading.ahead("b"))) == (version, 0)
-    kept.do(lambda writing: writing.record_ahead("a", 0))
+    kept.do(lambda writing: writing.record_ahead("a", 0, 1))
     assert look(kept, lambda reading: reading.ahead("a")) == 0
-    kept.do(lambda writing: [writing.record_ahead("b", 5), writing.record_ahead("unknown", 5)])
+    kept.do(lambda writing: [writing.record_ahead("b", 5, 1), writing.record_ahead("unknown", 5, 1)])
     assert look(kept, lambda reading: (reading.ahead("b"), reading.ahead("unknown"))) == (5, 0)
     kept.do(lambda writing: writing.remove_node("b", 9))
     kept.do(lambda writing: writing.register_node("b", A, 9))

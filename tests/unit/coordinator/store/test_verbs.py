@@ -150,7 +150,7 @@ def test_old_deployments_are_forgotten_with_their_nodes(kept: Any, helpers: Any)
             writing.add_deployment(made, [])
             if number != 1:
                 writing.save_deployment(replace(made, state=DeploymentState.SUCCEEDED))
-        writing.forget_old_deployments(2)
+        writing.forget_old_deployments(2, 1)
 
     kept.do(step)
     left = kept.file.read(lambda reading: reading.deployment_page(DeploymentsAsked(9)).rows)
