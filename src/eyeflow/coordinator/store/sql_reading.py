@@ -311,7 +311,9 @@ class SqlReading(SqlCoordinationReading, SqlListReading, SqlCaseReading, SqlAske
         oldest, newest = self._number("SELECT min(number) FROM changes"), self.newest_change()
         if cursor > newest or cursor + 1 < oldest:
             raise CursorTooOldError(cursor, oldest, newest)
-        sql = "SELECT number, time_us, kind, subject, node, labels FROM changes WHERE number > ? ORDER BY number LIMIT ?"
+        sql = (
+            "SELECT number, time_us, kind, subject, node, labels FROM changes WHERE number > ? ORDER BY number LIMIT ?"
+        )
         return [rows.change_of(row) for row in self._rows(sql, cursor, limit)]
 
     def newest_change(self) -> int:

@@ -235,7 +235,9 @@ def history_of(head: Row | None, findings: list[Row]) -> History:
 def change_of(row: Row) -> Change:
     """Return one entry of the feed."""
     number, time_us, kind, subject, node, labels = row
-    return Change(number, time_us, ChangeKind(kind), subject, node, tuple((key, one) for key, one in json.loads(labels)))
+    return Change(
+        number, time_us, ChangeKind(kind), subject, node, tuple((key, one) for key, one in json.loads(labels))
+    )
 
 
 def log_entry_of(row: Row) -> Entry:
