@@ -30,6 +30,7 @@ PARTS = (
         "deployments",
         "status",
         "nodes",
+        "alarms",
         "keys",
         "tokens",
         "policy",

@@ -122,7 +122,13 @@ def headline(cluster: Json) -> str:
     parts.append(f"executions {texts.rate(found['executionsPerMinute'])}/min")
     parts.append(f"errors {texts.rate(found['errorsPerMinute'])}/min")
     parts += [f"{cluster['openDeployments']} deployments under way"] * bool(cluster["openDeployments"])
+    parts += [_alarms(cluster["alarms"])] * bool(cluster.get("alarms", {}).get("open"))
     return ", ".join(parts)
+
+
+def _alarms(counts: Json) -> str:
+    new = f" ({counts['new']} new)" if counts["new"] else ""
+    return f"{counts['open']} alarm{'s' if counts['open'] > 1 else ''}{new}: eyeflow alarms"
 
 
 def _row(node: Json) -> list[str]:

@@ -26,6 +26,7 @@ MODULES: dict[str, str] = {'check': 'rules',
  'deployments': 'deployments',
  'status': 'status',
  'nodes': 'nodes',
+ 'alarms': 'alarms',
  'keys': 'keys',
  'tokens': 'tokens',
  'policy': 'policy',
@@ -49,6 +50,7 @@ COMMANDS: dict[str, Words] = {'': (('check', 'Say whether rules are right, witho
       ('status', 'Show the cluster: its nodes, what they run...'),
       ('deployments', 'See, follow and steer deployments; without...'),
       ('nodes', 'See, label, drain and forget nodes;...'),
+      ('alarms', 'See what needs a person, and take note of...'),
       ('keys', 'Signing keys, and whose programs to trust.'),
       ('tokens', 'Who may use the coordinator, and for what.'),
       ('policy', 'What deployments to some nodes must keep.'),
@@ -73,6 +75,9 @@ COMMANDS: dict[str, Words] = {'': (('check', 'Say whether rules are right, witho
            ('undrain', 'Let deployments go to a node again that...'),
            ('forget', 'Take a node out of the cluster; it goes on...'),
            ('accept', 'Forget what contradicts what a node has...')),
+ 'alarms': (('list', 'List the newest alarms that last, newest...'),
+            ('show', 'Show an alarm: since when, the evidence,...'),
+            ('acknowledge', 'Take note of an alarm under the name of...')),
  'keys': (('new', 'Make a signing key, and trust it on this...'),
           ('list', 'List your signing keys and the keys you...'),
           ('show', 'Show the public part of a key.'),
@@ -118,7 +123,8 @@ COMMANDS: dict[str, Words] = {'': (('check', 'Say whether rules are right, witho
 """The commands of each group. A command is named by its words after `eyeflow`; the empty name is `eyeflow` itself."""
 
 ALONE: dict[str, str] = {'deployments': 'See, follow and steer deployments; without a command: list them.',
- 'nodes': 'See, label, drain and forget nodes; without a command: list them.'}
+ 'nodes': 'See, label, drain and forget nodes; without a command: list them.',
+ 'alarms': 'See what needs a person, and take note of it; without a command: list the alarms that last.'}
 """The groups that do something without a command: what."""
 
 OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the version and exit.', None, False),
@@ -322,6 +328,19 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
  'nodes accept': ((('--ahead',), 'All nodes that have a newer manifest: the store is an old copy.', None, False),
                   (('--json',), 'Print the result as JSON.', None, False),
                   (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'alarms': ((('--json',), 'Print the result as JSON.', None, False),
+            (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'alarms list': ((('--node',), 'Alarms of this node.', (), False),
+                 (('--all',), 'Those that have ended, too.', None, False),
+                 (('--new',), 'Those of which nobody has taken note.', None, False),
+                 (('--limit',), 'How many.', (), False),
+                 (('--json',), 'Print the result as JSON.', None, False),
+                 (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'alarms show': ((('--json',), 'Print the result as JSON.', None, False),
+                 (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'alarms acknowledge': ((('--note',), 'What others should know.', (), False),
+                        (('--json',), 'Print the result as JSON.', None, False),
+                        (('--help', '-h'), 'Show this message and exit.', None, False)),
  'keys': ((('--help', '-h'), 'Show this message and exit.', None, False),),
  'keys new': ((('--passphrase',), 'Encrypt the key file; asks, or reads EYEFLOW_PASSPHRASE.', None, False),
               (('--json',), 'Print the result as JSON.', None, False),
@@ -618,6 +637,10 @@ ARGUMENTS: dict[str, tuple[tuple[bool, Words], ...]] = {'': (),
  'nodes undrain': ((False, ()),),
  'nodes forget': ((False, ()),),
  'nodes accept': ((False, ()),),
+ 'alarms': (),
+ 'alarms list': (),
+ 'alarms show': ((False, ()),),
+ 'alarms acknowledge': ((False, ()),),
  'keys': (),
  'keys new': ((False, ()),),
  'keys list': (),
@@ -693,6 +716,7 @@ Commands:
   status       Show the cluster: its nodes, what they run and how they do.
   deployments  See, follow and steer deployments; without a command: list...
   nodes        See, label, drain and forget nodes; without a command:...
+  alarms       See what needs a person, and take note of it; without a...
   keys         Signing keys, and whose programs to trust.
   tokens       Who may use the coordinator, and for what.
   policy       What deployments to some nodes must keep.
@@ -1220,6 +1244,57 @@ Options:
   --ahead     All nodes that have a newer manifest: the store is an old copy.
   --json      Print the result as JSON.
   -h, --help  Show this message and exit.""",
+    'alarms': """\
+Usage: eyeflow alarms [OPTIONS] COMMAND [ARGS]...
+
+  See what needs a person, and take note of it; without a command: list the
+  alarms that last.
+
+Options:
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.
+
+Commands:
+  list         List the newest alarms that last, newest first.
+  show         Show an alarm: since when, the evidence, what to do, and...
+  acknowledge  Take note of an alarm under the name of your token; it...""",
+    'alarms list': """\
+Usage: eyeflow alarms list [OPTIONS]
+
+  List the newest alarms that last, newest first.
+
+Options:
+  --node NODE          Alarms of this node.
+  --all                Those that have ended, too.
+  --new                Those of which nobody has taken note.
+  --limit <int range>  How many.  [default: 50; x>=1]
+  --json               Print the result as JSON.
+  -h, --help           Show this message and exit.""",
+    'alarms show': """\
+Usage: eyeflow alarms show [OPTIONS] {ID}
+
+  Show an alarm: since when, the evidence, what to do, and who has taken note
+  of it.
+
+Arguments:
+  ID  The alarm, by its number.  [required]
+
+Options:
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
+    'alarms acknowledge': """\
+Usage: eyeflow alarms acknowledge [OPTIONS] {ID}
+
+  Take note of an alarm under the name of your token; it lasts until what it
+  is about is over.
+
+Arguments:
+  ID  The alarm, by its number.  [required]
+
+Options:
+  --note TEXT  What others should know.
+  --json       Print the result as JSON.
+  -h, --help   Show this message and exit.""",
     'keys': """\
 Usage: eyeflow keys [OPTIONS] COMMAND [ARGS]...
 

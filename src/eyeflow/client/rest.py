@@ -131,6 +131,18 @@ class CoordinatorClient(Connection):
         """Make this text the policy and return it; or tell what it would demand, and change nothing."""
         return self._json("POST", "/api/policy/check" if only_checks else "/api/policy", {"text": text})
 
+    def alarms(self, limit: int = PAGE_ROWS, **filters: Any) -> list[Json]:
+        """Return the newest alarms that fit the filters of the API, newest first, `limit` at most."""
+        return self._all("/api/alarms", "alarms", filters, limit)
+
+    def alarm(self, alarm_id: str) -> Json:
+        """Return one alarm."""
+        return self._json("GET", f"/api/alarms/{part(alarm_id)}")
+
+    def acknowledge_alarm(self, alarm_id: str, note: str = "") -> Json:
+        """Take note of an alarm, with a note for others, and return it."""
+        return self._json("POST", f"/api/alarms/{part(alarm_id)}/acknowledge", {"note": note} if note else {})
+
     def signer_keys(self) -> list[Json]:
         """Return the signer keys the cluster trusts or trusted."""
         return list(self._json("GET", "/api/keys")["keys"])

@@ -47,6 +47,7 @@ LISTED = {
     ChangeKind.KEY: "/api/keys",
     ChangeKind.POLICY: "/api/policy",
     ChangeKind.TOKEN: "/api/tokens",
+    ChangeKind.ALARM: "/api/alarms",
     ChangeKind.LOG: "/api/log/entries",
 }
 """Where the API shows what changed: who may not read it there does not hear of it here either."""
@@ -211,7 +212,7 @@ async def _there(hub: Hub, actor: Actor, found: Sequence[Change]) -> Sequence[Ch
             return reading.deployment(one.subject) is not None
         if one.kind in (ChangeKind.NODE, ChangeKind.LINK, ChangeKind.MANIFEST):
             return reading.node(one.subject) is not None or actor.labels.items() <= dict(one.labels).items()
-        return True
+        return one.kind is not ChangeKind.ALARM or reading.alarm(int(one.subject)) is not None
 
     return await seen.store.read(lambda reading: [one for one in told if is_there(reading, one)])
 

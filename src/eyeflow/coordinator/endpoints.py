@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eyeflow.coordinator import api, changes_api, lists_api, plan_api, policy_api
+from eyeflow.coordinator import alarms_api, api, changes_api, lists_api, plan_api, policy_api
 from eyeflow.coordinator.api import Handler
 from eyeflow.coordinator.queries import Param
 from eyeflow.coordinator.tokens import Role
@@ -242,6 +242,17 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             ("rollback", api.take_back_deployment, "nothing_to_take_back"),
             ("retry", api.retry_deployment, "deployment_open", *RETRY_PROBLEMS),
         )
+    ),
+    Endpoint("GET", "/api/alarms", alarms_api.list_alarms, Role.READ, {200: "Alarms"}, query=alarms_api.ALARMS_QUERY),
+    Endpoint("GET", "/api/alarms/{id}", alarms_api.get_alarm, Role.READ, {200: "Alarm"}, problems=("not_found",)),
+    Endpoint(
+        "POST",
+        "/api/alarms/{id}/acknowledge",
+        alarms_api.acknowledge_alarm,
+        Role.DEPLOY,
+        {200: "Alarm"},
+        "Acknowledgement",
+        ("not_found",),
     ),
     Endpoint("GET", "/api/keys", api.list_keys, Role.READ, {200: "Keys"}),
     Endpoint("POST", "/api/keys", api.trust_key, Role.ADMIN, {201: "Key"}, "KeyRequest", ("limit_reached",)),

@@ -15,6 +15,7 @@ from eyeflow import __version__
 from eyeflow.base.clock import ClockWatch, NowUs, steady_clock_us, wall_clock_us
 from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.aftercare import Aftercare
+from eyeflow.coordinator.alarms import Alarms
 from eyeflow.coordinator.authority_log import AuthorityLog
 from eyeflow.coordinator.cases import Cases
 from eyeflow.coordinator.challenges import Challenges
@@ -79,6 +80,7 @@ class Hub:
         self.deployments = Deployments(store, lambda: f"d-{random.randbytes(6).hex()}", self.peers.check)
         self.nodes = Nodes(store)
         self.aftercare = Aftercare(store)
+        self.alarms = Alarms(store)
         self.cases = Cases(store)
         self.programs = Programs(store, self.nodes.signers_changed)
         self.tokens = Tokens(store, self.clock, random.randbytes)
@@ -311,6 +313,7 @@ class Hub:
                 await self.deployments.tick(now_us)
             await self.follow()
             await self.aftercare.look(self.nodes.health, now_us)
+            await self.alarms.look(now_us)
             await self.store.check()
             self._trouble = ""
         except NotLeadingError:

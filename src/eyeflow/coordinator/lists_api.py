@@ -35,7 +35,7 @@ LIMIT, LIMIT_MAX = 100, 1_000
 E = TypeVar("E", bound=Enum)
 
 _WORDS: Shape = {"type": "string", "pattern": "^[ -~]{1,128}$", "examples": ["ci"]}
-_PAGING = (
+PAGING = (
     Param(
         "limit",
         {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT, "examples": [LIMIT]},
@@ -54,7 +54,8 @@ def _part(of: str) -> Param:
     return Param("name", shape, f"a part of the name of the {of}, in capitals or not")
 
 
-def _since(what: str) -> Param:
+def since(what: str) -> Param:
+    """Return the parameter `sinceUs`: what happened then or later."""
     shape: Shape = {"type": "integer", "minimum": 0, "maximum": INTEGER_MAX, "examples": [1790000000000000]}
     return Param("sinceUs", shape, f"{what} at this time or later, in microseconds since 1970 UTC")
 
@@ -69,7 +70,7 @@ def _states(members: type[Enum], what: str) -> Param:
 
 _NODES = Param("node", NODE_NAME, "this node; again: or this one", is_list=True)
 NODES_QUERY = (
-    *_PAGING,
+    *PAGING,
     _states(Standing, "how the node stands"),
     Param(
         "label",
@@ -80,30 +81,30 @@ NODES_QUERY = (
     _rule("the node shall run this rule"),
     _part("node"),
     _NODES,
-    _since("the node was heard"),
+    since("the node was heard"),
     Param("sort", {**names(NodeOrder), "default": "name"}, "which nodes come first; `heard`: the longest ago"),
 )
-RULES_QUERY = (*_PAGING, _part("rule"), Param("node", NODE_NAME, "a node that shall run it"), _since("uploaded"))
-PROGRAMS_QUERY = (*_PAGING, _rule("of this rule"), _since("uploaded"))
+RULES_QUERY = (*PAGING, _part("rule"), Param("node", NODE_NAME, "a node that shall run it"), since("uploaded"))
+PROGRAMS_QUERY = (*PAGING, _rule("of this rule"), since("uploaded"))
 DEPLOYMENTS_QUERY = (
-    *_PAGING,
+    *PAGING,
     _states(DeploymentState, "where the deployment stands"),
     Param("open", {"type": "boolean", "examples": [True]}, "true: it has not ended; false: it has"),
     Param("strategy", {"type": "string", "enum": sorted(STRATEGIES), "examples": ["rolling"]}, "its strategy"),
     _rule("it changes this rule"),
     Param("node", NODE_NAME, "it goes to this node"),
-    _since("begun"),
+    since("begun"),
 )
-PROGRESS_QUERY = (*_PAGING, _states(NodeState, "where the node stands"), _part("node"), _NODES)
+PROGRESS_QUERY = (*PAGING, _states(NodeState, "where the node stands"), _part("node"), _NODES)
 TOKENS_QUERY = (
-    *_PAGING,
+    *PAGING,
     _states(TokenState, "whether it opens anything"),
     Param("role", names(Role), "its role"),
     _part("token"),
-    _since("made"),
+    since("made"),
 )
 LOG_QUERY = (
-    *_PAGING,
+    *PAGING,
     Param(
         "after",
         {"type": "integer", "minimum": 0, "maximum": INTEGER_MAX, "examples": [0]},
@@ -117,11 +118,12 @@ LOG_QUERY = (
     Param("actor", _WORDS, "who did it: the name of the token"),
     Param("action", _WORDS, "what was done"),
     Param("subject", _WORDS, "with what it was done"),
-    _since("done"),
+    since("done"),
 )
 
 
-def _limit(query: Query) -> int:
+def limit_of(query: Query) -> int:
+    """Return how many rows a page may have."""
     return int(query.get("limit", LIMIT))
 
 
@@ -129,7 +131,8 @@ def _members(query: Query, of: type[E]) -> frozenset[E]:
     return frozenset(of(value) for value in query.get("state", ()))
 
 
-def _answer(name: str, shown: list[dict[str, Any]], page: Page[Any]) -> dict[str, Any]:
+def answer(name: str, shown: list[dict[str, Any]], page: Page[Any]) -> dict[str, Any]:
+    """Return a page as the API shows it."""
     return {name: shown, "nextCursor": cursor_of(page.after)}
 
 
@@ -143,7 +146,7 @@ async def list_nodes(hub: Hub, call: Call) -> Reply:
     query = call.query
     order = NodeOrder(query.get("sort", NodeOrder.NAME.value))
     asked = NodesAsked(
-        _limit(query),
+        limit_of(query),
         key_of(query, *((str,) if order is NodeOrder.NAME else ((int, float), str))),
         order,
         _members(query, Standing),
@@ -161,7 +164,7 @@ async def list_nodes(hub: Hub, call: Call) -> Reply:
 
     page, found, total = await hub.store.read(look)
     shown = [views.node_view(hub, facts) for facts in found]
-    return Reply(200, {**_answer("nodes", shown, page), "total": total})
+    return Reply(200, {**answer("nodes", shown, page), "total": total})
 
 
 def _label(text: str) -> tuple[str, str]:
@@ -173,24 +176,24 @@ async def list_rules(hub: Hub, call: Call) -> Reply:
     """Return rules, a page at a time."""
     query = call.query
     name, node, since_us = query.get("name", ""), query.get("node", ""), query.get("sinceUs", 0)
-    asked = RulesAsked(_limit(query), key_of(query, str), name, node, since_us)
+    asked = RulesAsked(limit_of(query), key_of(query, str), name, node, since_us)
     page = await hub.store.read(lambda reading: reading.rule_page(asked))
-    return Reply(200, _answer("rules", [views.rule_view(row) for row in page.rows], page))
+    return Reply(200, answer("rules", [views.rule_view(row) for row in page.rows], page))
 
 
 async def list_programs(hub: Hub, call: Call) -> Reply:
     """Return programs, the last uploaded first, a page at a time."""
     query = call.query
-    asked = ProgramsAsked(_limit(query), key_of(query, int, str), query.get("rule", ""), query.get("sinceUs", 0))
+    asked = ProgramsAsked(limit_of(query), key_of(query, int, str), query.get("rule", ""), query.get("sinceUs", 0))
     page = await hub.store.read(lambda reading: reading.program_page(asked))
-    return Reply(200, _answer("programs", [views.program_view(row) for row in page.rows], page))
+    return Reply(200, answer("programs", [views.program_view(row) for row in page.rows], page))
 
 
 async def list_deployments(hub: Hub, call: Call) -> Reply:
     """Return deployments, the newest first, with the number of nodes in each state, a page at a time."""
     query = call.query
     asked = DeploymentsAsked(
-        _limit(query),
+        limit_of(query),
         key_of(query, int),
         _members(query, DeploymentState),
         query.get("open"),
@@ -202,7 +205,7 @@ async def list_deployments(hub: Hub, call: Call) -> Reply:
 
     def look(reading: Reading) -> dict[str, Any]:
         page = reading.deployment_page(asked)
-        return _answer("deployments", [views.deployment_summary(reading, row) for row in page.rows], page)
+        return answer("deployments", [views.deployment_summary(reading, row) for row in page.rows], page)
 
     return Reply(200, await hub.store.read(look))
 
@@ -212,7 +215,7 @@ async def list_deployment_nodes(hub: Hub, call: Call) -> Reply:
     query, identity = call.query, call.path["id"]
     asked = ProgressAsked(
         identity,
-        _limit(query),
+        limit_of(query),
         key_of(query, str),
         _members(query, NodeState),
         query.get("name", ""),
@@ -223,7 +226,7 @@ async def list_deployment_nodes(hub: Hub, call: Call) -> Reply:
         found_deployment(reading, identity)
         page = reading.progress_page(asked)
         linked = hub.linked_of(reading, [row.node for row in page.rows])
-        return _answer("nodes", [views.progress_view(row, row.node in linked) for row in page.rows], page)
+        return answer("nodes", [views.progress_view(row, row.node in linked) for row in page.rows], page)
 
     return Reply(200, await hub.store.read(look))
 
@@ -232,7 +235,7 @@ async def list_tokens(hub: Hub, call: Call) -> Reply:
     """Return API tokens, without their secrets, a page at a time."""
     query, now_us = call.query, hub.clock()
     asked = TokensAsked(
-        _limit(query),
+        limit_of(query),
         now_us,
         key_of(query, int, str),
         _members(query, TokenState),
@@ -241,7 +244,7 @@ async def list_tokens(hub: Hub, call: Call) -> Reply:
         query.get("sinceUs", 0),
     )
     page = await hub.tokens.page(asked)
-    return Reply(200, _answer("tokens", [views.token_view(token, now_us) for token in page.rows], page))
+    return Reply(200, answer("tokens", [views.token_view(token, now_us) for token in page.rows], page))
 
 
 async def list_log_entries(hub: Hub, call: Call) -> Reply:
@@ -254,6 +257,6 @@ async def list_log_entries(hub: Hub, call: Call) -> Reply:
             raise Problem("invalid_query", "Give `after` alone, or `cursor` or `order`.", errors=errors)
         key = (query["after"],)
     words = (query.get("actor", ""), query.get("action", ""), query.get("subject", ""))
-    asked = LogAsked(_limit(query), key, is_newest_first, *words, query.get("sinceUs", 0))
+    asked = LogAsked(limit_of(query), key, is_newest_first, *words, query.get("sinceUs", 0))
     page = await hub.store.read(lambda reading: reading.log_page(asked))
-    return Reply(200, _answer("entries", [views.log_entry_view(entry) for entry in page.rows], page))
+    return Reply(200, answer("entries", [views.log_entry_view(entry) for entry in page.rows], page))

@@ -25,6 +25,8 @@ def render(hub: Hub, facts: ClusterFacts) -> str:
         "nodes_in_doubt": ("Nodes whose history contradicts itself", facts.in_doubt),
         "rules": ("Rules with a program", facts.rules),
         "deployments_open": ("Deployments that have not ended", facts.open_deployments),
+        "alarms_open": ("Alarms that last", facts.alarms),
+        "alarms_new": ("Alarms that last and nobody has acknowledged", facts.new_alarms),
         "trouble": ("1 while the store fails", int(bool(hub.trouble))),
         "uptime_seconds": ("Seconds since the start", hub.up_us // 1_000_000),
     }

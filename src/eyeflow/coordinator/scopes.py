@@ -13,9 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
+from eyeflow.coordinator.alarms import found_alarm
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.problem import Problem
 from eyeflow.coordinator.reach import is_within
+from eyeflow.coordinator.store.alarms import OF_DEPLOYMENTS, OF_NODES, Alarm, AlarmsAsked
 from eyeflow.coordinator.store.cluster_store import ClusterStore, Reading
 from eyeflow.coordinator.store.coordination import Link
 from eyeflow.coordinator.store.facts import Kept, NodeRecord
@@ -61,6 +63,9 @@ OPEN = frozenset(
             for verb in ("cancel", "pause", "resume", "promote", "approve", "rollback", "retry")
         ),
         ("GET", "/api/keys"),
+        ("GET", "/api/alarms"),
+        ("GET", "/api/alarms/{id}"),
+        ("POST", "/api/alarms/{id}/acknowledge"),
     }
 )
 """The paths that a token for some nodes opens, when its role allows them."""
@@ -110,6 +115,8 @@ def _check_there(reading: Reading, path: str, identity: str) -> None:
     """Before a verb changes anything: the verbs ask the whole store."""
     if path.startswith("/api/nodes/") and reading.node(identity) is None:
         raise Problem("node_not_found", f"No node that this token is for is named `{identity[:64]}`.")
+    if path.startswith("/api/alarms/"):
+        found_alarm(reading, identity)
     if path.startswith("/api/deployments/") and reading.deployment(identity) is None:
         detail = f"No deployment `{identity[:64]}` goes only to nodes that this token is for."
         raise Problem("deployment_not_found", detail)
@@ -228,6 +235,23 @@ class _ScopedReading:
 
     def open_deployments(self) -> list[Deployment]:
         return [one for one in self._reading.open_deployments() if self._is_there(one)]
+
+    def alarm(self, number: int) -> Alarm | None:
+        found = self._reading.alarm(number)
+        return found if found is not None and self._is_told(found) else None
+
+    def alarm_page(self, asked: AlarmsAsked) -> Page[Alarm]:
+        """As of `deployment_page`: more may follow a page with fewer rows."""
+        page = self._reading.alarm_page(asked)
+        return Page([one for one in page.rows if self._is_told(one)], page.after)
+
+    def open_alarms(self) -> Sequence[Alarm]:
+        return [one for one in self._reading.open_alarms() if self._is_told(one)]
+
+    def _is_told(self, alarm: Alarm) -> bool:
+        if alarm.kind in OF_DEPLOYMENTS:
+            return self.deployment(alarm.subject) is not None
+        return alarm.kind in OF_NODES and alarm.subject in self._names
 
     def _is_there(self, deployment: Deployment) -> bool:
         return is_within(self._reading, deployment, self._names)

@@ -23,13 +23,14 @@ from eyeflow.base.machine import Machine
 from eyeflow.base.private import STRANGERS, WRITERS, require_private
 from eyeflow.base.reasons import why
 from eyeflow.client.profile import ClientProfile, write_secret
+from eyeflow.coordinator.alarms import Certificate, read_certificate
 from eyeflow.coordinator.app import make_app
 from eyeflow.coordinator.cluster_key import KEY_FILE, ClusterKey
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.store.cluster_store import ClusterStore
 from eyeflow.coordinator.store.facts import Kept
 from eyeflow.coordinator.store.sqlite_store import SqliteStore
-from eyeflow.coordinator.tls import OwnTls, open_tls
+from eyeflow.coordinator.tls import FILE_BYTES_MAX, OwnTls, open_tls
 from eyeflow.coordinator.tokens import COORDINATOR, Role
 from eyeflow.net.listener import tcp_socket
 from eyeflow.net.places import Limits
@@ -124,6 +125,7 @@ async def serve(
             if tls is not None:
                 tls.prepare(hub.clock())
                 await hub.authorities.note(tls, hub.clock())
+            hub.alarms.find = lambda: _certificates(options, tls)
             url = _url(options, listener.getsockname()[1], is_tls=options.tls_cert is not None or tls is not None)
             started = await prepare(hub, options, url)
             server = _TellingServer(hub, options, lambda: on_started(started))
@@ -225,6 +227,13 @@ def check_certificate(options: ServeOptions) -> None:
             next_step="give PEM files: the certificate with its chain, and its private key without a passphrase",
             code="tls_file",
         ) from error
+
+
+def _certificates(options: ServeOptions, own: OwnTls | None) -> list[Certificate]:
+    """Return the certificates that are shown, and the CA. Raises EyeflowError."""
+    if options.tls_cert is not None:
+        return [read_certificate(options.tls_cert, FILE_BYTES_MAX)]
+    return [read_certificate(path, FILE_BYTES_MAX) for path in (own.server_file, own.ca_file)] if own else []
 
 
 def _is_loopback(host: str) -> bool:

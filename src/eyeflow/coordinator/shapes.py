@@ -21,6 +21,7 @@ from eyeflow.coordinator.shape_words import (
     page_of,
     ref,
 )
+from eyeflow.coordinator.shapes_alarms import ALARM_SCHEMAS
 from eyeflow.coordinator.shapes_cases import CASES
 from eyeflow.coordinator.shapes_facts import FACTS
 from eyeflow.coordinator.shapes_plan import PLAN_SCHEMAS, REPLAY_REQUEST
@@ -70,6 +71,7 @@ _PROGRAM: Shape = {
 SCHEMAS: dict[str, Shape] = {
     **PLAN_SCHEMAS,
     **POLICY_SCHEMAS,
+    **ALARM_SCHEMAS,
     "Problem": closed(
         "A refusal as problem details (RFC 9457)",
         {
@@ -283,6 +285,7 @@ SCHEMAS: dict[str, Shape] = {
             "inDoubt": COUNT,
             "rules": COUNT,
             "openDeployments": COUNT,
+            "alarms": closed("Alarms that last. `new`: nobody has acknowledged them", {"open": COUNT, "new": COUNT}),
             "trouble": TEXT,
             "summary": closed(
                 "How the nodes stand. `active`: heard over a link; `pending`: programs; `waiting`: events in queues",

@@ -19,6 +19,8 @@ SEEN_S = 30
 """How often the time a node was last seen is written down."""
 UNHEARD_S = 30
 """A node with a link tells its status every few seconds: one that did not for this long is not heard."""
+STORE = "store"
+"""The port of a node that says how its store does."""
 SILENT_S = SEEN_S + UNHEARD_S + 5
 """What is written down is older than what was heard: a node that was seen so long ago is surely not heard."""
 
@@ -30,6 +32,8 @@ class _Told:
     standing: list[dict[str, Any]]
     failed: int
     waiting: int
+    gaps: int
+    lost_records: int
 
 
 class Standings:
@@ -38,16 +42,19 @@ class Standings:
     def __init__(self, *, is_shared: bool) -> None:
         self._is_shared = is_shared
         self._told: dict[str, _Told] = {}
-        self._written: dict[str, tuple[int, list[dict[str, Any]], bool]] = {}
-        """When a node had been seen, its standing, and whether it was silent, as they were written last."""
-        self._handed: dict[str, tuple[int, list[dict[str, Any]], bool]] = {}
+        self._written: dict[str, tuple[int, list[dict[str, Any]], bool, int]] = {}
+        """When a node had been seen, its standing, whether it was silent, and its gaps, as they were written last."""
+        self._handed: dict[str, tuple[int, list[dict[str, Any]], bool, int]] = {}
         """The same, of what is being written."""
 
     def saw(self, name: str, status: Status) -> None:
         """The node told its status."""
         failed = sum(one.state is HealthState.FAILED for one in status.health)
         waiting = sum(dict(one.counters).get("waiting", 0) for one in status.health if one.kind is HealthKind.RULE)
-        self._told[name] = _Told(standing(health_list(status)), failed, waiting)
+        ports = (dict(one.counters) for one in status.health if one.kind is HealthKind.PORT and one.name == STORE)
+        store = next(ports, {})
+        lost = (store.get("gaps", 0), store.get("dropped_records", 0))
+        self._told[name] = _Told(standing(health_list(status)), failed, waiting, *lost)
 
     def waiting(self, names: Iterable[str]) -> int:
         """Return how many events wait in the queues of these nodes."""
@@ -60,16 +67,17 @@ class Standings:
         found, self._handed = [], {}
         for name, told in self._told.items():
             is_silent = now_us - seen_us[name] > UNHEARD_S * 1_000_000
-            before_us, before, was_silent = self._written.get(name, (0, [], False))
-            is_news = told.standing != before or is_silent != was_silent
+            before_us, before, was_silent, gaps = self._written.get(name, (0, [], False, 0))
+            is_news = told.standing != before or is_silent != was_silent or told.gaps != gaps
             if not is_news and seen_us[name] - before_us < SEEN_S * 1_000_000:
                 continue
             status = health[name]
             text = json.dumps(health_list(status)) if is_news or self._is_shared else ""
             numbers = (status.epoch, status.next_seq, seen_us[name], text, told.failed, told.waiting)
             executions, errors = (rate or 0.0 for rate in rates[name].a_minute())
-            found.append(Seen(name, *numbers, executions, errors, is_silent, is_news))
-            self._handed[name] = (seen_us[name], told.standing, is_silent)
+            lost = (told.gaps, told.lost_records)
+            found.append(Seen(name, *numbers, executions, errors, is_silent, is_news, *lost))
+            self._handed[name] = (seen_us[name], told.standing, is_silent, told.gaps)
         return found
 
     def wrote(self) -> None:

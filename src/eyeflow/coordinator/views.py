@@ -34,6 +34,8 @@ class ClusterFacts:
     rules: int
     open_deployments: int
     links: int
+    alarms: int
+    new_alarms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +58,10 @@ class NodeFacts:
 
 def cluster_facts(reading: Reading) -> ClusterFacts:
     """Count what the cluster has."""
-    links, rules = reading.count(Kept.LINKS), reading.count(Kept.RULES)
-    return ClusterFacts(
-        reading.count(Kept.NODES), reading.in_doubt(), rules, reading.count(Kept.OPEN_DEPLOYMENTS), links
-    )
+    nodes, links, rules = (reading.count(kept) for kept in (Kept.NODES, Kept.LINKS, Kept.RULES))
+    lasting = reading.open_alarms()
+    alarms = (len(lasting), sum(not one.seen_us for one in lasting))
+    return ClusterFacts(nodes, reading.in_doubt(), rules, reading.count(Kept.OPEN_DEPLOYMENTS), links, *alarms)
 
 
 def node_facts(reading: Reading, node: NodeRecord) -> NodeFacts:
@@ -86,6 +88,7 @@ def status_view(hub: Hub, facts: ClusterFacts, sums: NodeSums) -> dict[str, Any]
         "inDoubt": facts.in_doubt,
         "rules": facts.rules,
         "openDeployments": facts.open_deployments,
+        "alarms": {"open": facts.alarms, "new": facts.new_alarms},
         "trouble": hub.trouble,
         "summary": {
             "nodes": sums.nodes,

@@ -14,6 +14,7 @@ from eyeflow.coordinator.app import make_app
 from eyeflow.coordinator.endpoints import ENDPOINTS
 from eyeflow.coordinator.standings import SEEN_S, UNHEARD_S
 from eyeflow.protocol.identity import Identity
+from eyeflow.coordinator.store.alarms import AlarmKind
 from eyeflow.protocol.messages import Health, HealthKind, HealthState, Status
 from eyeflow.protocol.slot import Slot
 from eyeflow.rollout.deployment import NodeProgress
@@ -74,6 +75,8 @@ def follow(api: Any, path: str, name: str, query: str) -> list[Any]:
 
 @pytest.mark.parametrize("endpoint", PAGED, ids=lambda one: one.path)
 def test_pages_of_one_row_make_the_list(full: Any, endpoint: Any) -> None:
+    for kind in AlarmKind:
+        full.do(lambda writing, kind=kind: writing.raise_alarm(kind, "node-a", "e", 1))
     whole = full.ask("GET", url(endpoint, full)).json()
     (name,) = [name for name, rows in whole.items() if isinstance(rows, list)]
     assert whole[name] and whole["nextCursor"] == ""

@@ -11,6 +11,7 @@ import pytest
 
 from eyeflow.coordinator import scopes
 from eyeflow.coordinator.endpoints import ENDPOINTS, Endpoint
+from eyeflow.coordinator.store.alarms import AlarmKind
 from eyeflow.coordinator.tokens import Role, Whose
 from eyeflow.protocol.identity import Identity
 from eyeflow.rollout.deployment import Target, Wanted
@@ -63,7 +64,17 @@ def plant(api: Any, make: Any) -> Plant:
     for name, rule, where in (("for-all", "shared", ALL), ("for-b", "there", THERE), ("for-a", "overheat", HERE)):
         made.begun(name, rule, where)
     api.do(lambda writing: writing.want("node-b", Wanted("overheat", "active", Target("1" * 64, "d-0"))))
+    for node in ("node-a", "node-b"):
+        api.do(lambda writing, node=node: writing.raise_alarm(AlarmKind.RECORDS_LOST, node, f"of {node}", 1))
+    for one in made.deployments.values():
+        api.do(lambda writing, one=one: writing.raise_alarm(AlarmKind.LATE_FAILURE, one, f"of {one}", 1))
+    api.do(lambda writing: writing.raise_alarm(AlarmKind.CERTIFICATE_EXPIRES, "node-b:/tls/server.pem", "12 days", 1))
     return made
+
+
+def alarm_of(plant: Plant, subject: str) -> str:
+    found = plant.api.look(lambda reading: reading.open_alarms())
+    return str(next(one.number for one in found if one.subject == subject))
 
 
 def problem(reply: Any, status: int, code: str) -> None:
@@ -117,6 +128,7 @@ FILTERS = {
     "/api/nodes?name=b": "nodes",
     "/api/nodes?sort=worst&state=pending": "nodes",
     "/api/rules?node=node-b": "rules",
+    "/api/alarms?node=node-b": "alarms",
     "/api/deployments?node=node-b": "deployments",
     "/api/deployments?rule=shared": "deployments",
 }
@@ -147,6 +159,7 @@ def test_the_status_counts_what_is_there(plant: Plant) -> None:
     plant.api.hub.links.update({name: SimpleNamespace(offer=lambda _: None) for name in ("node-a", "node-b")})
     counts = [plant.ask("GET", "/api/status", who).json() for who in ("lyon", "admin")]
     assert [(one["nodes"], one["connected"], one["openDeployments"]) for one in counts] == [(1, 1, 1), (2, 2, 3)]
+    assert [one["alarms"]["open"] for one in counts] == [2, 6]
     plant.api.hub.links.clear()
 
 
@@ -158,6 +171,13 @@ def test_what_is_elsewhere_is_not_there(plant: Plant, method: str, path: str) ->
     if path.startswith("/api/programs/"):
         program_id = plant.api.look(lambda reading: reading.programs_of("there")[0].id)
         assert plant.ask(method, path.replace("{id}", program_id)).status_code == 200, "a program is of no node"
+        return
+    if path.startswith("/api/alarms/"):
+        for subject in ("node-b", plant.deployments["for-all"], plant.deployments["for-b"], "node-b:/tls/server.pem"):
+            problem(plant.ask(method, path.replace("{id}", alarm_of(plant, subject)), json={}), 404, "not_found")
+        for subject in ("node-a", plant.deployments["for-a"]):
+            assert plant.ask(method, path.replace("{id}", alarm_of(plant, subject)), json={}).status_code == 200
+        assert not [one for one in plant.api.look(lambda reading: reading.open_alarms()) if one.seen_by == "admin"]
         return
     is_node = path.startswith("/api/nodes/")
     before = plant.api.look(lambda reading: (reading.nodes(), reading.open_deployments(), reading.wanted("node-b")))

@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.histories import History
+from eyeflow.coordinator.store.alarms import AlarmReading, AlarmWriting
 from eyeflow.coordinator.store.asked import AskedReading, AskedWriting
 from eyeflow.coordinator.store.cases import CaseReading, CaseWriting
 from eyeflow.coordinator.store.coordination import CoordinationReading, CoordinationWriting, Standing
@@ -72,7 +73,7 @@ class CursorTooOldError(EyeflowError):
         self.newest = newest
 
 
-class Reading(CoordinationReading, ListReading, CaseReading, RequestReading, AskedReading, Protocol):
+class Reading(CoordinationReading, ListReading, CaseReading, RequestReading, AskedReading, AlarmReading, Protocol):
     """Questions; all answers of one step or look are of one moment."""
 
     def count(self, kept: Kept) -> int:
@@ -258,7 +259,7 @@ class Reading(CoordinationReading, ListReading, CaseReading, RequestReading, Ask
         ...
 
 
-class Writing(Reading, CoordinationWriting, CaseWriting, RequestWriting, AskedWriting, Protocol):
+class Writing(Reading, CoordinationWriting, CaseWriting, RequestWriting, AskedWriting, AlarmWriting, Protocol):
     """Changes, inside one step. What a step changed it reads back at once; others see it after the commit."""
 
     def add_log_entry(self, entry: LogEntry) -> None:

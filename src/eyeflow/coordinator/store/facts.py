@@ -42,7 +42,8 @@ class Seen:
     """What a node told last of itself, in passing. `health`: JSON for the other coordinators, empty for none.
 
     `failed`: how many of its parts fail. `waiting`: events in the queues of its rules. `is_silent`: it has a link and
-    tells nothing. `is_news`: more than counters changed since the last time.
+    tells nothing. `is_news`: more than counters changed since the last time. `gaps` is how often it dropped audit
+    records since its last start, `lost_records` how many.
     """
 
     node: str
@@ -56,6 +57,8 @@ class Seen:
     errors_a_minute: float = 0.0
     is_silent: bool = False
     is_news: bool = False
+    gaps: int = 0
+    lost_records: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +231,8 @@ class ChangeKind(Enum):
     """Another policy holds. Subject: empty."""
     TOKEN = "token"
     """An API token was made or revoked. Subject: its id."""
+    ALARM = "alarm"
+    """An alarm began or ended, has newer evidence, or somebody has taken note of it. Subject: its number."""
     LOG = "log"
     """The log has a new entry. Subject: its number."""
 

@@ -66,14 +66,15 @@ _ORDERS = {
 }
 
 
-class _Conditions:
-    """The WHERE of a statement, with the values of its places."""
+class Conditions:
+    """The WHERE of a statement: `sql`, with the `values` of its places."""
 
     def __init__(self) -> None:
         self._parts: list[str] = []
         self.values: list[Any] = []
 
     def add(self, sql: str, *values: Any) -> None:
+        """This holds, too."""
         self._parts.append(sql)
         self.values += values
 
@@ -87,6 +88,7 @@ class _Conditions:
             self.add(f"{column} IN ({places(values)})", *values)
 
     def same(self, column: str, value: str) -> None:
+        """The column has this value; any when it is empty."""
         if value:
             self.add(f"{column} = ?", value)
 
@@ -96,6 +98,7 @@ class _Conditions:
             self.add(f"lower({column}) LIKE ? ESCAPE '!'", f"%{_escaped(part.lower())}%")
 
     def since(self, column: str, time_us: int) -> None:
+        """The column is this time or later; any when it is 0."""
         if time_us:
             self.add(f"{column} >= ?", time_us)
 
@@ -106,6 +109,7 @@ class _Conditions:
 
     @property
     def sql(self) -> str:
+        """The clause, empty without a condition."""
         return f"WHERE {' AND '.join(self._parts)}" if self._parts else ""
 
 
@@ -120,7 +124,7 @@ def _escaped(text: str) -> str:
     return text
 
 
-def _page(found: Sequence[Row], limit: int, key_of: Callable[[Row], Key], make: Callable[[Row], T]) -> Page[T]:
+def page_of(found: Sequence[Row], limit: int, key_of: Callable[[Row], Key], make: Callable[[Row], T]) -> Page[T]:
     """Make a page of rows of which one more was asked for than it holds."""
     kept = found[:limit]
     return Page([make(row) for row in kept], key_of(kept[-1]) if len(found) > limit else None)
@@ -144,7 +148,7 @@ class SqlListReading:
             f"SELECT {order}, {columns} FROM {_NODES} {where.sql} ORDER BY 1, nodes.name LIMIT ?",
             [*silent, *where.values, asked.limit + 1],
         )
-        return _page(
+        return page_of(
             found, asked.limit, lambda row: row[:1] if is_by_name else row[:2], lambda row: rows.node_of(row[1:])
         )
 
@@ -201,7 +205,7 @@ class SqlListReading:
 
     def rule_page(self, asked: RulesAsked) -> Page[RuleRow]:
         """Return rules, ascending."""
-        where = _Conditions()
+        where = Conditions()
         where.has("rule", asked.name)
         where.since("uploaded_us", asked.since_us)
         where.behind("rule", asked.after)
@@ -213,7 +217,7 @@ class SqlListReading:
         found = self._db.rows(
             f"SELECT DISTINCT rule FROM programs {where.sql} ORDER BY rule LIMIT ?", [*where.values, asked.limit + 1]
         )
-        return _page(found, asked.limit, lambda row: (row[0],), lambda row: self._rule_row(row[0]))
+        return page_of(found, asked.limit, lambda row: (row[0],), lambda row: self._rule_row(row[0]))
 
     def _rule_row(self, rule: str) -> RuleRow:
         running = self._db.rows(
@@ -234,7 +238,7 @@ class SqlListReading:
 
     def program_page(self, asked: ProgramsAsked) -> Page[ProgramRecord]:
         """Return programs, the last uploaded first."""
-        where = _Conditions()
+        where = Conditions()
         where.same("rule", asked.rule)
         where.since("uploaded_us", asked.since_us)
         where.behind("uploaded_us, id", asked.after, falls=True)
@@ -242,11 +246,11 @@ class SqlListReading:
             f"SELECT uploaded_us, {rows.PROGRAM} FROM programs {where.sql} ORDER BY uploaded_us DESC, id DESC LIMIT ?",
             [*where.values, asked.limit + 1],
         )
-        return _page(found, asked.limit, lambda row: (row[0], row[1]), lambda row: rows.program_of(row[1:]))
+        return page_of(found, asked.limit, lambda row: (row[0], row[1]), lambda row: rows.program_of(row[1:]))
 
     def deployment_page(self, asked: DeploymentsAsked) -> Page[Deployment]:
         """Return deployments, the newest first."""
-        where = _Conditions()
+        where = Conditions()
         where.among("state", asked.states)
         where.same("strategy", asked.strategy)
         where.since("created_us", asked.since_us)
@@ -262,11 +266,11 @@ class SqlListReading:
             f"SELECT number, {rows.DEPLOYMENT} FROM deployments {where.sql} ORDER BY number DESC LIMIT ?",
             [*where.values, asked.limit + 1],
         )
-        return _page(found, asked.limit, lambda row: (row[0],), lambda row: rows.deployment_of(row[1:]))
+        return page_of(found, asked.limit, lambda row: (row[0],), lambda row: rows.deployment_of(row[1:]))
 
     def progress_page(self, asked: ProgressAsked) -> Page[NodeProgress]:
         """Return nodes of a deployment, ascending by name."""
-        where = _Conditions()
+        where = Conditions()
         where.add("deployment = ?", asked.deployment_id)
         where.among("state", asked.states)
         where.has("node", asked.name)
@@ -275,11 +279,11 @@ class SqlListReading:
         found = self._db.rows(
             f"SELECT {rows.PROGRESS} FROM progress {where.sql} ORDER BY node LIMIT ?", [*where.values, asked.limit + 1]
         )
-        return _page(found, asked.limit, lambda row: (row[0],), rows.progress_of)
+        return page_of(found, asked.limit, lambda row: (row[0],), rows.progress_of)
 
     def token_page(self, asked: TokensAsked) -> Page[ApiToken]:
         """Return API tokens in the order they were made."""
-        where = _Conditions()
+        where = Conditions()
         where.same("role", asked.role)
         where.has("name", asked.name)
         where.since("created_us", asked.since_us)
@@ -297,7 +301,7 @@ class SqlListReading:
             f"SELECT created_us, {rows.API_TOKEN} FROM api_tokens {where.sql} ORDER BY created_us, id LIMIT ?",
             [*where.values, asked.limit + 1],
         )
-        return _page(found, asked.limit, lambda row: (row[0], row[1]), lambda row: rows.api_token_of(row[1:]))
+        return page_of(found, asked.limit, lambda row: (row[0], row[1]), lambda row: rows.api_token_of(row[1:]))
 
     def request(self, caller: str, key: str) -> KeptRequest | None:
         """Return what was begun for a request with this key."""
@@ -312,7 +316,7 @@ class SqlListReading:
 
     def log_page(self, asked: LogAsked) -> Page[Entry]:
         """Return entries of the log."""
-        where = _Conditions()
+        where = Conditions()
         for column, value in (("actor", asked.actor), ("action", asked.action), ("subject", asked.subject)):
             where.same(column, value)
         where.since("time_us", asked.since_us)
@@ -321,11 +325,11 @@ class SqlListReading:
             f"SELECT {rows.LOG} FROM log {where.sql} ORDER BY number {'DESC' if asked.newest_first else ''} LIMIT ?",
             [*where.values, asked.limit + 1],
         )
-        return _page(found, asked.limit, lambda row: (row[0],), rows.log_entry_of)
+        return page_of(found, asked.limit, lambda row: (row[0],), rows.log_entry_of)
 
 
-def _fitting(asked: NodesAsked) -> _Conditions:
-    where = _Conditions()
+def _fitting(asked: NodesAsked) -> Conditions:
+    where = Conditions()
     if asked.standings:
         ways = [_STANDINGS[one] for one in Standing if one in asked.standings]
         where.add(f"({' OR '.join(ways)})", *[asked.silent_us] * sum(one.count("?") for one in ways))

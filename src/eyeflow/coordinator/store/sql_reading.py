@@ -22,6 +22,7 @@ from eyeflow.coordinator.store.facts import (
     SignerKey,
 )
 from eyeflow.coordinator.store.sql import Row, Sql
+from eyeflow.coordinator.store.sql_alarm_reading import SqlAlarmReading
 from eyeflow.coordinator.store.sql_asked import SqlAskedReading
 from eyeflow.coordinator.store.sql_cases import SqlCaseReading
 from eyeflow.coordinator.store.sql_coordination import SqlCoordinationReading
@@ -43,7 +44,7 @@ _KEPT = {
 }
 
 
-class SqlReading(SqlCoordinationReading, SqlListReading, SqlCaseReading, SqlAskedReading):
+class SqlReading(SqlCoordinationReading, SqlListReading, SqlAlarmReading, SqlCaseReading, SqlAskedReading):
     """Satisfies `Reading`. Lives as long as one step or look."""
 
     def __init__(self, db: Sql) -> None:

@@ -190,6 +190,17 @@ CREATE INDEX asked_of ON asked(coordinator, answered);
 """,
     """
 ALTER TABLE changes ADD COLUMN labels TEXT NOT NULL DEFAULT '[]';
+CREATE TABLE alarms(
+    number INTEGER PRIMARY KEY, kind TEXT NOT NULL, subject TEXT NOT NULL, since_us INTEGER NOT NULL,
+    evidence TEXT NOT NULL, ended_us INTEGER NOT NULL DEFAULT 0, ended TEXT NOT NULL DEFAULT '',
+    seen_us INTEGER NOT NULL DEFAULT 0, seen_by TEXT NOT NULL DEFAULT '', note TEXT NOT NULL DEFAULT '') STRICT;
+CREATE INDEX alarms_open ON alarms(kind, subject) WHERE ended_us = 0;
+INSERT INTO alarms(kind, subject, since_us, evidence)
+    SELECT 'nodeInDoubt', node, min(since_us), min(evidence) FROM findings WHERE kind <> 'newEpoch' GROUP BY node;
+INSERT INTO alarms(kind, subject, since_us, evidence)
+    SELECT 'storeLost', node, since_us, evidence FROM findings WHERE kind = 'newEpoch';
+INSERT INTO alarms(kind, subject, since_us, evidence)
+    SELECT 'lateFailure', id, updated_us, reason FROM deployments WHERE state = 'succeeded' AND reason <> '';
 """,
 )
 """Number n brings a file of version n to version n + 1 (PRAGMA user_version). A released one is never changed.

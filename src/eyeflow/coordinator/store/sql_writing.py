@@ -11,7 +11,7 @@ from eyeflow.coordinator.store import sql_rows as rows
 from eyeflow.coordinator.store.cluster_store import ConflictError
 from eyeflow.coordinator.store.facts import ChangeKind, EvidenceRow, LogEntry, NodeReport, Seen
 from eyeflow.coordinator.store.kept_requests import KeptRequest
-from eyeflow.coordinator.store.sql_administration import SqlAdministration
+from eyeflow.coordinator.store.sql_alarms import SqlAlarmWriting
 from eyeflow.coordinator.store.sql_asked import SqlAskedWriting
 from eyeflow.coordinator.store.sql_cases import SqlCaseWriting
 from eyeflow.coordinator.store.sql_coordination import SqlCoordinationWriting
@@ -27,7 +27,7 @@ CHANGES_MAX = 100_000
 """Entries of the change feed that are kept; a reader that fell further behind reads the whole state again."""
 
 
-class SqlWriting(SqlAdministration, SqlCoordinationWriting, SqlCaseWriting, SqlAskedWriting):
+class SqlWriting(SqlAlarmWriting, SqlCoordinationWriting, SqlCaseWriting, SqlAskedWriting):
     """Satisfies `Writing`. Lives as long as one step."""
 
     def add_log_entry(self, entry: LogEntry) -> None:
@@ -90,6 +90,7 @@ class SqlWriting(SqlAdministration, SqlCoordinationWriting, SqlCaseWriting, SqlA
         )
         had = self.labels(name)
         self._run("DELETE FROM nodes WHERE name = ?", name)
+        self._end_alarms_of_node(name, now_us)
         self._tell_leaving(name, had, now_us)
 
     def set_labels(self, node: str, labels: Mapping[str, str], now_us: int) -> None:
@@ -130,6 +131,8 @@ class SqlWriting(SqlAdministration, SqlCoordinationWriting, SqlCaseWriting, SqlA
                 *(one.seen_us, one.epoch, one.next_seq, one.failed, one.waiting, one.executions_a_minute),
                 *(one.errors_a_minute, int(one.is_silent), one.node),
             )
+            if kept:
+                self._alarms_of_losses(one)
             if kept and one.is_news:
                 self.add_change(one.seen_us, ChangeKind.NODE, one.node)
             if one.health:
@@ -193,6 +196,7 @@ class SqlWriting(SqlAdministration, SqlCoordinationWriting, SqlCaseWriting, SqlA
             if not self._number("SELECT count(*) FROM nodes WHERE name = ?", node):
                 continue
             if self._keep_findings(node, history):
+                self._alarms_of_history(node, history, now_us)
                 self.add_change(now_us, ChangeKind.NODE, node)
             self._keep_head(node, history)
 
@@ -278,6 +282,7 @@ class SqlWriting(SqlAdministration, SqlCoordinationWriting, SqlCaseWriting, SqlA
     def record_ahead(self, node: str, version: int, now_us: int) -> None:
         """Keep that a node has a manifest that this store never knew; 0: no more."""
         self._run("DELETE FROM ahead WHERE node = ?", node)
+        self._alarms_of_ahead(node, version, now_us)
         self.add_change(now_us, ChangeKind.NODE, node)
         if version:
             self._run("INSERT INTO ahead SELECT name, ? FROM nodes WHERE name = ?", version, node)
@@ -336,6 +341,7 @@ class SqlWriting(SqlAdministration, SqlCoordinationWriting, SqlCaseWriting, SqlA
         old = "over = 1 AND number <= (SELECT max(number) FROM deployments) - ?"
         gone = self._db.rows(f"SELECT id FROM deployments WHERE {old} ORDER BY number", [kept])
         for (deployment_id,) in gone:
+            self._end_alarms_of_deployment(deployment_id, "the deployment is so old that it is forgotten", now_us)
             self.add_change(now_us, ChangeKind.DEPLOYMENT, deployment_id)
         if gone:
             self._run(f"DELETE FROM deployments WHERE {old}", kept)
@@ -355,6 +361,7 @@ class SqlWriting(SqlAdministration, SqlCoordinationWriting, SqlCaseWriting, SqlA
             self._run("UPDATE progress SET over = 1, due_us = 0 WHERE deployment = ?", deployment.id)
         elif deployment.state is DeploymentState.ROLLING_BACK:  # one that had succeeded is open again
             self._run("UPDATE progress SET over = 0 WHERE deployment = ? AND over = 1", deployment.id)
+        self._alarms_of_deployment(saved)
         self.add_change(deployment.updated_us, ChangeKind.DEPLOYMENT, deployment.id)
         return saved
 

@@ -39,9 +39,11 @@ def _store_health(store: object) -> list[Health]:
     """Say how the store does, and for as long as its epoch lasts that the one before it is lost."""
     if not isinstance(store, Mapping):
         return []
-    lost = f"the store of epoch {store['replaced_epoch']} is lost" if store.get("replaced_epoch") else ""
-    detail = "; ".join(text for text in (str(store.get("problem") or ""), lost) if text)
-    return [_health(HealthKind.PORT, {"name": "store", "state": store.get("state", "up"), "detail": detail})]
+    gone = f"the store of epoch {store['replaced_epoch']} is lost" if store.get("replaced_epoch") else ""
+    detail = "; ".join(text for text in (str(store.get("problem") or ""), gone) if text)
+    lost = {name: store.get(name, 0) for name in ("gaps", "dropped_records")}
+    state = {"name": "store", "state": store.get("state", "up"), "detail": detail, "counters": lost}
+    return [_health(HealthKind.PORT, state)]
 
 
 def unwanted_of(held: Sequence[HeldProgram], entries: Iterable[ManifestEntry]) -> frozenset[str]:
