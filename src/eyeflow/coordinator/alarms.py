@@ -9,6 +9,7 @@ from pathlib import Path
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.reading import Unreadable, read_text
+from eyeflow.base.reasons import why
 from eyeflow.coordinator.problem import Problem
 from eyeflow.coordinator.store.alarms import Alarm, AlarmKind
 from eyeflow.coordinator.store.cluster_store import ClusterStore, Reading, Writing
@@ -88,7 +89,7 @@ def read_certificate(path: Path, size_bytes_max: int) -> Certificate:
     try:
         return Certificate(path, certificates.facts(read_text(path, size_bytes_max)).until_us)
     except (OSError, Unreadable, certificates.CertificateError) as error:
-        raise EyeflowError(f"cannot read the certificate {path}", cause=str(error), code="tls_file") from error
+        raise EyeflowError(f"cannot read the certificate {path}", cause=why(error), code="tls_file") from error
 
 
 def found_alarm(reading: Reading, identity: str) -> Alarm:
