@@ -145,7 +145,7 @@ class CoordinatorClient(Connection):
 
     def signer_keys(self) -> list[Json]:
         """Return the signer keys the cluster trusts or trusted."""
-        return list(self._json("GET", "/api/keys")["keys"])
+        return self._all("/api/keys", "keys", {})
 
     def trust_key(self, public_key: bytes, name: str) -> Json:
         """Let the cluster trust the programs that this key (32 bytes) signs."""

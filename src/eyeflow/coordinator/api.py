@@ -200,12 +200,6 @@ async def get_log(hub: Hub, call: Call) -> Reply:
     return Reply(200, await hub.store.read(lambda reading: views.log_view(hub, reading)))
 
 
-async def list_keys(hub: Hub, call: Call) -> Reply:
-    """Return all signer keys."""
-    keys = await hub.store.read(lambda reading: reading.signers())
-    return Reply(200, {"keys": [views.key_view(key) for key in keys]})
-
-
 async def trust_key(hub: Hub, call: Call) -> Reply:
     """Trust the programs that a key signs."""
     public_key = bytes.fromhex(call.body["publicKey"])

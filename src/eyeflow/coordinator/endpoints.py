@@ -254,7 +254,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "Acknowledgement",
         ("not_found",),
     ),
-    Endpoint("GET", "/api/keys", api.list_keys, Role.READ, {200: "Keys"}),
+    Endpoint("GET", "/api/keys", lists_api.list_keys, Role.READ, {200: "Keys"}, query=lists_api.KEYS_QUERY),
     Endpoint("POST", "/api/keys", api.trust_key, Role.ADMIN, {201: "Key"}, "KeyRequest", ("limit_reached",)),
     Endpoint("GET", "/api/keys/root", api.get_signer_list, None, {200: "SignerList"}, problems=("not_found",)),
     Endpoint(

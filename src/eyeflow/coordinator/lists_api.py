@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -10,12 +11,13 @@ from eyeflow.coordinator.api import Call, Reply
 from eyeflow.coordinator.deployments import found_deployment
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.problem import FieldError, Problem
-from eyeflow.coordinator.queries import CURSOR_CHARS_MAX, INTEGER_MAX, Param, Query, cursor_of, key_of
+from eyeflow.coordinator.queries import CURSOR_CHARS_MAX, INTEGER_MAX, Param, Query, bad_cursor, cursor_of, key_of
 from eyeflow.coordinator.shape_words import NODE_NAME, RULE, Shape, names
 from eyeflow.coordinator.standings import SILENT_S
 from eyeflow.coordinator.store.cluster_store import Reading
 from eyeflow.coordinator.store.lists import (
     DeploymentsAsked,
+    KeysAsked,
     LogAsked,
     NodeOrder,
     NodesAsked,
@@ -33,6 +35,7 @@ from eyeflow.rollout.strategies import STRATEGIES
 
 LIMIT, LIMIT_MAX = 100, 1_000
 E = TypeVar("E", bound=Enum)
+_KEY = re.compile("[0-9a-f]{64}")
 
 _WORDS: Shape = {"type": "string", "pattern": "^[ -~]{1,128}$", "examples": ["ci"]}
 PAGING = (
@@ -103,6 +106,7 @@ TOKENS_QUERY = (
     _part("token"),
     since("made"),
 )
+KEYS_QUERY = (*PAGING, _part("key"), since("trusted first"))
 LOG_QUERY = (
     *PAGING,
     Param(
@@ -245,6 +249,17 @@ async def list_tokens(hub: Hub, call: Call) -> Reply:
     )
     page = await hub.tokens.page(asked)
     return Reply(200, answer("tokens", [views.token_view(token, now_us) for token in page.rows], page))
+
+
+async def list_keys(hub: Hub, call: Call) -> Reply:
+    """Return signer keys, revoked ones too, a page at a time."""
+    query = call.query
+    after = key_of(query, int, str)
+    if after is not None and _KEY.fullmatch(str(after[1])) is None:
+        raise bad_cursor()
+    asked = KeysAsked(limit_of(query), after, query.get("name", ""), query.get("sinceUs", 0))
+    page = await hub.store.read(lambda reading: reading.signer_page(asked))
+    return Reply(200, answer("keys", [views.key_view(key) for key in page.rows], page))
 
 
 async def list_log_entries(hub: Hub, call: Call) -> Reply:

@@ -96,8 +96,13 @@ def key_of(query: Query, *kinds: type | tuple[type, ...]) -> Key | None:
             return tuple(key)
     except (binascii.Error, ValueError, RecursionError):
         pass
+    raise bad_cursor()
+
+
+def bad_cursor() -> Problem:
+    """Return the refusal of a cursor that the list cannot have given."""
     errors = [FieldError("cursor", "is none that this list gave")]
-    raise Problem("invalid_query", "The cursor is none that this list gave.", "begin without a cursor", errors)
+    return Problem("invalid_query", "The cursor is none that this list gave.", "begin without a cursor", errors)
 
 
 def _is_one(part: Any, kind: type | tuple[type, ...]) -> bool:

@@ -79,7 +79,17 @@ _PLAIN = frozenset(
         # Of the token itself.
         "request",
         # Of no node.
-        *("program", "programs_of", "program_page", "rules", "program_bytes", "signer_list", "signers", "policy"),
+        *(
+            "program",
+            "programs_of",
+            "program_page",
+            "rules",
+            "program_bytes",
+            "signer_list",
+            "signers",
+            "signer_page",
+            "policy",
+        ),
     }
 )
 """The questions to the store that are answered as to everybody."""

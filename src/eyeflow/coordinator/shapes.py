@@ -390,7 +390,7 @@ SCHEMAS: dict[str, Shape] = {
         "A key whose programs the cluster trusts, unless it was revoked",
         {"publicKey": HEX32, "fingerprint": HEX32, "name": NAME, "addedUs": TIME_US, "revokedUs": TIME_US},
     ),
-    "Keys": closed("All signer keys", {"keys": array(ref("Key"))}),
+    "Keys": page_of("Signer keys, in the order they came", "keys", "Key"),
     "TokenRequest": closed(
         "A name that no other token has that works, a role, and how long the token works",
         {

@@ -12,9 +12,10 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.client.rest import CoordinatorClient
 from eyeflow.coordinator.app import make_app
 from eyeflow.coordinator.endpoints import ENDPOINTS
+from eyeflow.coordinator.queries import cursor_of
 from eyeflow.coordinator.standings import SEEN_S, UNHEARD_S
-from eyeflow.protocol.identity import Identity
 from eyeflow.coordinator.store.alarms import AlarmKind
+from eyeflow.protocol.identity import Identity
 from eyeflow.protocol.messages import Health, HealthKind, HealthState, Status
 from eyeflow.protocol.slot import Slot
 from eyeflow.rollout.deployment import NodeProgress
@@ -53,6 +54,12 @@ def test_a_wrong_query_is_refused_with_what_is_wrong(full: Any, endpoint: Any, q
     assert (reply.status_code, reply.json()["code"]) == (422, "invalid_query"), reply.text
     told = reply.json()["detail"] + " ".join(one["message"] for one in reply.json()["errors"])
     assert says in told
+
+
+def test_a_cursor_that_names_no_key_is_refused(full: Any) -> None:
+    for key in ("zz" * 32, "ab", ""):
+        reply = full.ask("GET", f"/api/keys?cursor={cursor_of((1, key))}")
+        assert (reply.status_code, reply.json()["code"]) == (422, "invalid_query"), reply.text
 
 
 @pytest.mark.parametrize("endpoint", [one for one in ENDPOINTS if one.method == "GET"], ids=lambda one: one.path)

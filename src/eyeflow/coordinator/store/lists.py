@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from eyeflow.coordinator.histories import History
 from eyeflow.coordinator.store.coordination import Link
-from eyeflow.coordinator.store.facts import ApiToken, NodeRecord, ProgramRecord
+from eyeflow.coordinator.store.facts import ApiToken, NodeRecord, ProgramRecord, SignerKey
 from eyeflow.protocol.coordinator_log import Entry
 from eyeflow.protocol.messages import RuleResult
 from eyeflow.rollout.deployment import Deployment, DeploymentState, NodeProgress, NodeState, Wanted
@@ -181,6 +181,16 @@ class TokensAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class KeysAsked:
+    """Which signer keys, in the order they came. `name` is a part of it. `after`: when one came, and its key in hex."""
+
+    limit: int
+    after: Key | None = None
+    name: str = ""
+    since_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class LogAsked:
     """Which entries of the log: oldest first, or newest first. `subject` and `action` are whole, `actor` too."""
 
@@ -230,6 +240,10 @@ class ListReading(Protocol):
 
     def token_page(self, asked: TokensAsked) -> Page[ApiToken]:
         """Return API tokens in the order they were made."""
+        ...
+
+    def signer_page(self, asked: KeysAsked) -> Page[SignerKey]:
+        """Return signer keys, revoked ones too, in the order they came."""
         ...
 
     def log_page(self, asked: LogAsked) -> Page[Entry]:

@@ -15,11 +15,12 @@ from typing import Any, TypeVar
 from eyeflow.coordinator.histories import History
 from eyeflow.coordinator.store import sql_rows as rows
 from eyeflow.coordinator.store.coordination import Link
-from eyeflow.coordinator.store.facts import ApiToken, NodeRecord, ProgramRecord
+from eyeflow.coordinator.store.facts import ApiToken, NodeRecord, ProgramRecord, SignerKey
 from eyeflow.coordinator.store.kept_requests import KeptRequest
 from eyeflow.coordinator.store.lists import (
     DeploymentsAsked,
     Key,
+    KeysAsked,
     Labels,
     LogAsked,
     NodeDetails,
@@ -302,6 +303,22 @@ class SqlListReading:
             [*where.values, asked.limit + 1],
         )
         return page_of(found, asked.limit, lambda row: (row[0], row[1]), lambda row: rows.api_token_of(row[1:]))
+
+    def signer_page(self, asked: KeysAsked) -> Page[SignerKey]:
+        """Return signer keys, revoked ones too, in the order they came."""
+        where = Conditions()
+        where.has("name", asked.name)
+        where.since("added_us", asked.since_us)
+        if asked.after is not None:
+            added_us, key = asked.after
+            where.add("(added_us, public_key) > (?, ?)", added_us, bytes.fromhex(str(key)))
+        found = self._db.rows(
+            f"SELECT added_us, public_key, name, revoked_us FROM signer_keys {where.sql} "
+            "ORDER BY added_us, public_key LIMIT ?",
+            [*where.values, asked.limit + 1],
+        )
+        key_of = lambda row: (row[0], bytes(row[1]).hex())  # noqa: E731
+        return page_of(found, asked.limit, key_of, lambda row: SignerKey(bytes(row[1]), row[2], row[0], row[3]))
 
     def request(self, caller: str, key: str) -> KeptRequest | None:
         """Return what was begun for a request with this key."""

@@ -171,7 +171,9 @@ class SqlReading(SqlCoordinationReading, SqlListReading, SqlAlarmReading, SqlCas
 
     def signers(self) -> list[SignerKey]:
         """Return all signer keys, revoked ones too, in the order they came."""
-        found = self._rows("SELECT public_key, name, added_us, revoked_us FROM signer_keys ORDER BY added_us, name")
+        found = self._rows(
+            "SELECT public_key, name, added_us, revoked_us FROM signer_keys ORDER BY added_us, public_key"
+        )
         return [SignerKey(bytes(key), name, added_us, revoked_us) for key, name, added_us, revoked_us in found]
 
     def api_token(self, token_id: str) -> ApiToken | None:

@@ -19,6 +19,7 @@ from eyeflow.coordinator.store.coordination import Link
 from eyeflow.coordinator.store.facts import ApiToken, LogEntry, NodeRecord, NodeReport, ProgramRecord, Seen
 from eyeflow.coordinator.store.lists import (
     DeploymentsAsked,
+    KeysAsked,
     LogAsked,
     NodeOrder,
     NodesAsked,
@@ -70,6 +71,7 @@ def fill(writing: Writing, helpers: Any, rng: Random) -> None:
         role = rng.choice(("read", "admin"))
         token = ApiToken(f"{number:x}", f"CI-{number % 3}", role, b"h", number // 2, revoked_us, expires_us)
         writing.add_api_token(token)
+        writing.trust_signer(bytes([number * 37 % 256]) * 32, f"Clé {number}", number // 3)
         writing.add_log_entry(LogEntry(number, rng.choice(("ci", "me")), "deploy", f"d-{number}"))
 
 
@@ -123,11 +125,12 @@ LISTS: dict[str, Ask] = {
     "programs": lambda reading, limit, after: reading.program_page(ProgramsAsked(limit, after)),
     "deployments": lambda reading, limit, after: reading.deployment_page(DeploymentsAsked(limit, after)),
     "nodes of a deployment": lambda reading, limit, after: reading.progress_page(ProgressAsked("d-6", limit, after)),
+    "keys": lambda reading, limit, after: reading.signer_page(KeysAsked(limit, after)),
     "tokens": lambda reading, limit, after: reading.token_page(TokensAsked(limit, 20, after)),
     "log": lambda reading, limit, after: reading.log_page(LogAsked(limit, after)),
     "log, newest first": lambda reading, limit, after: reading.log_page(LogAsked(limit, after, True)),
 }
-SIZES = {"rules": 3, "programs": 6, "deployments": 7, "nodes of a deployment": 18, "tokens": 7, "log": 7}
+SIZES = {"rules": 3, "programs": 6, "deployments": 7, "nodes of a deployment": 18, "keys": 7, "tokens": 7, "log": 7}
 
 
 def walked(kept: Any, ask: Ask, limit: int) -> Iterator[Any]:
