@@ -17,23 +17,22 @@ from eyeflow.coordinator.problem import MEDIA_TYPE, Problem
 from eyeflow.protocol.certificates import facts
 from eyeflow.protocol.messages import Manifest, Message
 from eyeflow.protocol.opening import Opening
-from eyeflow.protocol.replays import ReplayProgram, ReplayResult
-from eyeflow.protocol.session import (
+from eyeflow.protocol.outputs import (
     Applied,
     Behind,
     Close,
     Compared,
     Connected,
-    CoordinatorSession,
     NeedPrograms,
     Noted,
-    Offer,
     Output,
     Recollected,
     Seen,
     Send,
     Told,
 )
+from eyeflow.protocol.replays import ReplayProgram, ReplayResult
+from eyeflow.protocol.session import CoordinatorSession, Offer
 from eyeflow.protocol.wire import ProtocolError
 
 HELLO_S = 10

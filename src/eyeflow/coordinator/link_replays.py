@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.protocol.outputs import Send
 from eyeflow.protocol.replays import Replay, Replayed, ReplayProgram, ReplayResult
-from eyeflow.protocol.session import CoordinatorSession, Send
+from eyeflow.protocol.session import CoordinatorSession
 from eyeflow.protocol.wire import ProtocolError
 
 LATE_S = 15

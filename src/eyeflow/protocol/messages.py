@@ -12,6 +12,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from eyeflow.protocol import wire
+from eyeflow.protocol.collecting import Collect, Collected
 from eyeflow.protocol.executions import Differences, Failures
 from eyeflow.protocol.replays import Replay, Replayed
 from eyeflow.protocol.slot import Slot
@@ -287,8 +288,8 @@ class Head(wire.Wire, frozen=True, tag=10):
     hash: Hash
 
 
-FromNode = Fetch | ManifestResult | Status | Recalled | Head | Differences | Failures | Replayed
-Message = FromNode | Manifest | Install | Recall | Replay
+FromNode = Fetch | ManifestResult | Status | Recalled | Head | Differences | Failures | Replayed | Collected
+Message = FromNode | Manifest | Install | Recall | Replay | Collect
 
 
 def manifest_bytes(body: bytes) -> bytes:

@@ -13,6 +13,7 @@ from enum import Enum
 
 from msgspec.structs import replace
 
+from eyeflow.protocol.collecting import Collect, Collected
 from eyeflow.protocol.executions import Differences, Failures
 from eyeflow.protocol.identity import verifies
 from eyeflow.protocol.messages import (
@@ -31,6 +32,25 @@ from eyeflow.protocol.messages import (
     manifest_bytes,
 )
 from eyeflow.protocol.opening import OPENING, Hello, Opening, Welcome, welcome_bytes
+from eyeflow.protocol.outputs import (
+    Applied,
+    Apply,
+    Behind,
+    Close,
+    Compared,
+    Connected,
+    Gather,
+    Gathered,
+    NeedPrograms,
+    Noted,
+    Output,
+    Recollected,
+    Remember,
+    Rerun,
+    Seen,
+    Send,
+    Told,
+)
 from eyeflow.protocol.replays import Replay, Replayed
 from eyeflow.protocol.staging import Staging
 from eyeflow.protocol.versions import PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN, VERSIONS, ProtocolVersion
@@ -39,120 +59,7 @@ from eyeflow.protocol.wire import ProtocolError
 STATUS_S = 5
 """How often a node tells its health, until a Welcome says."""
 EXECUTIONS_SINCE = 3
-"""The first protocol version that has messages of single executions, and of replays."""
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send this message to the peer, as the bytes that the session's `write` makes of it."""
-
-    message: Message | Opening
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """Close the link; `code` is a stable word, `reason` is for people."""
-
-    code: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Apply:
-    """Node: make the running programs what `manifest` says, then call `applied`. `programs` are the fetched bytes.
-
-    `missing` names the programs that the coordinator could not give: their rules are refused.
-    """
-
-    manifest: WantedManifest
-    digest: bytes
-    programs: Mapping[str, bytes]
-    missing: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Remember:
-    """Node: call `remembered` with the hash of audit record `seq` of `epoch`, empty when it is not here."""
-
-    epoch: int
-    seq: int
-
-
-@dataclass(frozen=True, slots=True)
-class Rerun:
-    """Node: call `replayed` with what these programs would have decided on the node's records."""
-
-    replay: Replay
-
-
-@dataclass(frozen=True, slots=True)
-class Connected:
-    """Coordinator: the node said HELLO, and the link shall speak `protocol`. Call `welcome` with what it shall run."""
-
-    hello: Hello
-    protocol: int
-
-
-@dataclass(frozen=True, slots=True)
-class Behind:
-    """Coordinator: the node has accepted manifest `manifest_version`, which is newer than any in the store."""
-
-    manifest_version: int
-
-
-@dataclass(frozen=True, slots=True)
-class NeedPrograms:
-    """Coordinator: call `deliver` with these programs."""
-
-    manifest_version: int
-    program_ids: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """Coordinator: the node applied a whole manifest."""
-
-    result: ManifestResult
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """Coordinator: the node told its health."""
-
-    status: Status
-
-
-@dataclass(frozen=True, slots=True)
-class Noted:
-    """Coordinator: the node told of executions that failed, or on which two programs decided otherwise."""
-
-    executions: Differences | Failures
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """Coordinator: the node answers what `replay` asked."""
-
-    replayed: Replayed
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """Coordinator: the node told where its audit chain ends."""
-
-    head: Head
-
-
-@dataclass(frozen=True, slots=True)
-class Recollected:
-    """Coordinator: the node told the hash of the record that was its last one, as `known`, before this link."""
-
-    known: Head
-    hash: bytes
-
-
-_OfBoth = Send | Close | Apply | Remember | Rerun
-Output = _OfBoth | Connected | Behind | NeedPrograms | Applied | Seen | Noted | Compared | Told | Recollected
+"""The first protocol version that has messages of single executions, of replays, and of audit records."""
 
 
 class Phase(Enum):
@@ -247,6 +154,8 @@ class NodeSession(_Spoken):
             return (Remember(message.epoch, message.seq),)
         if isinstance(message, Replay):
             return (Rerun(message),)
+        if isinstance(message, Collect):
+            return (Gather(message),)
         return self._unexpected(message)
 
     def remembered(self, asked: Remember, record_hash: bytes) -> tuple[Output, ...]:
@@ -296,6 +205,10 @@ class NodeSession(_Spoken):
     def replayed(self, answer: Replayed) -> tuple[Output, ...]:
         """Answer what a `Rerun` asked."""
         return (Send(answer),) if self.phase is Phase.READY else ()
+
+    def collected(self, records: Collected) -> tuple[Output, ...]:
+        """Answer what a `Gather` asked."""
+        return (Send(records),) if self.phase is Phase.READY else ()
 
     def _welcome(self, message: Welcome) -> tuple[Output, ...]:
         if not self._hello.protocol_min <= message.protocol <= self._hello.protocol_max:
@@ -401,6 +314,7 @@ class CoordinatorSession(_Spoken):
         self._own = own
         self._offer = offer
         self._greeted: Hello | None = None
+        self._asked: Collect | None = None
         self._replays = 0
         """The number of the newest question for a replay; numbers begin at 1."""
 
@@ -429,6 +343,8 @@ class CoordinatorSession(_Spoken):
             return (Noted(message),)
         if isinstance(message, Replayed) and 0 < message.number <= self._replays:
             return (Compared(message),)
+        if isinstance(message, Collected):
+            return self._collected(message)
         return (Told(message),) if isinstance(message, Head) else self._recollected(message)
 
     def welcome(self, offer: Offer) -> tuple[Output, ...]:
@@ -456,6 +372,18 @@ class CoordinatorSession(_Spoken):
         self._replays = replay.number
         return (Send(replay),)
 
+    @property
+    def collects(self) -> bool:
+        """Whether the link is up, and the node speaks a version in which its audit records can be asked for."""
+        return self.phase is Phase.READY and self.protocol >= EXECUTIONS_SINCE
+
+    def collect(self, ask: Collect) -> tuple[Output, ...]:
+        """Ask the node for audit records, in place of any ask that it has not answered."""
+        if not self.collects:
+            return ()
+        self._asked = ask
+        return (Send(ask),)
+
     def deliver(self, manifest_version: int, programs: Mapping[str, bytes]) -> tuple[Output, ...]:
         """Send fetched programs; empty bytes say that the program is lost."""
         if self.phase is not Phase.READY or manifest_version != self._offer.version:
@@ -474,6 +402,12 @@ class CoordinatorSession(_Spoken):
             return self._ahead(message.manifest_version)
         self._version, self._greeted = VERSIONS[protocol], message
         return (Connected(message, protocol),)
+
+    def _collected(self, message: Collected) -> tuple[Output, ...]:
+        ask, self._asked = self._asked, None
+        if ask is None or message.epoch != ask.kept.epoch or message.first_seq <= ask.after_seq:
+            return self._close("unexpected_message", "Collected has records that were not asked for")
+        return (Gathered(message),)
 
     def _recollected(self, message: Message | Opening) -> tuple[Output, ...]:
         known, self._known = self._known, None

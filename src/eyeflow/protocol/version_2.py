@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from eyeflow.protocol import messages as m
 from eyeflow.protocol import wire
+from eyeflow.protocol.collecting import Collect, Collected
 from eyeflow.protocol.executions import Differences, Failures
 from eyeflow.protocol.replays import Replay, Replayed
 from eyeflow.protocol.slot import Slot
@@ -64,7 +65,7 @@ def message_to_2(message: m.Message) -> Message:
     """Return what version 2 says of a message. Raises ProtocolError when it has no such message."""
     if isinstance(message, m.Status):
         return Status(message.time_us, message.epoch, message.next_seq, message.manifest_version, message.health)
-    if isinstance(message, Differences | Failures | Replay | Replayed):
+    if isinstance(message, Differences | Failures | Replay | Replayed | Collect | Collected):
         raise wire.ProtocolError(f"protocol version 2 has no message {type(message).__name__}")
     return message
 

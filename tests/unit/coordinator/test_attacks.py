@@ -35,7 +35,8 @@ from eyeflow.protocol import signer_list as list_module
 from eyeflow.protocol.certificates import Authority, Request
 from eyeflow.protocol.identity import Identity
 from eyeflow.protocol.messages import link_bytes
-from eyeflow.protocol.session import Accepted, Apply, NodeSession, Output, Send
+from eyeflow.protocol.outputs import Apply, Output, Send
+from eyeflow.protocol.session import Accepted, NodeSession
 from eyeflow.protocol.signer_list import RootTrust, SignerList, Threshold, make_list
 from eyeflow.protocol.versions import VERSIONS
 from eyeflow.svm.container import decode

@@ -23,6 +23,7 @@ from eyeflow.coordinator import link as coordinator_link
 from eyeflow.node.cluster import link as node_link
 from eyeflow.protocol import executions as x
 from eyeflow.protocol import messages as m
+from eyeflow.protocol import outputs as o
 from eyeflow.protocol import replays as y
 from eyeflow.protocol import session as s
 from eyeflow.protocol.identity import Identity, key_fingerprint
@@ -170,9 +171,9 @@ class NodeReplay:
         self.held: frozenset[m.InstalledRule] = frozenset()
         self.accepted = s.Accepted()
         self.due: list[bytes] = []
-        self.asked: list[s.Remember] = []
+        self.asked: list[o.Remember] = []
         self.replays: list[y.Replay] = []
-        self.applying: s.Apply | None = None
+        self.applying: o.Apply | None = None
         self.head: m.Head | None = None
         self.links = self.told = 0
         nobody = Hello(1, 1, "", "nobody", 0, bytes(32))
@@ -241,15 +242,15 @@ class NodeReplay:
         self.held = frozenset(kept | made)
         self.do(self.session.applied(result.results, self.held))
 
-    def do(self, outputs: tuple[s.Output, ...]) -> None:
+    def do(self, outputs: tuple[o.Output, ...]) -> None:
         for output in outputs:
-            if isinstance(output, s.Send):
+            if isinstance(output, o.Send):
                 self.due.append(self.session.write(output.message))
-            elif isinstance(output, s.Apply):
+            elif isinstance(output, o.Apply):
                 self.applying, self.accepted = output, self.session.accepted
-            elif isinstance(output, s.Remember):
+            elif isinstance(output, o.Remember):
                 self.asked.append(output)
-            elif isinstance(output, s.Rerun):
+            elif isinstance(output, o.Rerun):
                 self.replays.append(output.replay)
             else:
                 raise AssertionError(output)
@@ -277,8 +278,8 @@ class CoordinatorReplay:
                 self.stir(data, place)
             assert self.due.pop(0) == data, f"frame {place} is answered otherwise"
         assert self.links > 1 and self.due == [] and self.needed == []
-        told = {s.Connected, s.NeedPrograms, s.Applied, s.Seen, s.Told, s.Recollected}
-        assert set(self.told) == told | ({s.Noted, s.Compared} if KINDS[self.session.protocol] >= EXECUTIONS else set())
+        told = {o.Connected, o.NeedPrograms, o.Applied, o.Seen, o.Told, o.Recollected}
+        assert set(self.told) == told | ({o.Noted, o.Compared} if KINDS[self.session.protocol] >= EXECUTIONS else set())
 
     def take(self, data: bytes, place: int) -> None:
         if not _is_opening(data):
@@ -311,20 +312,20 @@ class CoordinatorReplay:
             assert isinstance(message, m.Manifest), f"frame {place}: {type(message).__name__} comes only as an answer"
             self.do(self.session.offer(_offer(message, version)), place)
 
-    def do(self, outputs: tuple[s.Output, ...], place: int) -> None:
+    def do(self, outputs: tuple[o.Output, ...], place: int) -> None:
         for output in outputs:
-            if isinstance(output, s.Send):
+            if isinstance(output, o.Send):
                 self.due.append(self.session.write(output.message))
                 continue
-            assert not isinstance(output, s.Close), f"frame {place}: {output}"
+            assert not isinstance(output, o.Close), f"frame {place}: {output}"
             self.told.append(type(output))
-            if isinstance(output, s.Connected):
+            if isinstance(output, o.Connected):
                 self.do(self.session.welcome(self.next_offer(place)), place)
-            elif isinstance(output, s.NeedPrograms):
+            elif isinstance(output, o.NeedPrograms):
                 self.needed += [(output.manifest_version, one) for one in output.program_ids]
-            elif isinstance(output, s.Told):
+            elif isinstance(output, o.Told):
                 self.known = output.head
-            elif isinstance(output, s.Applied):
+            elif isinstance(output, o.Applied):
                 assert all(one.slot is Slot.ACTIVE for one in output.result.results)
 
 

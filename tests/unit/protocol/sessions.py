@@ -7,16 +7,8 @@ from msgspec.structs import replace
 from eyeflow.protocol import messages as m
 from eyeflow.protocol import opening as o
 from eyeflow.protocol.identity import Identity, key_fingerprint
-from eyeflow.protocol.session import (
-    Accepted,
-    Close,
-    Coordinates,
-    NodeSession,
-    Offer,
-    Output,
-    Peer,
-    Send,
-)
+from eyeflow.protocol.outputs import Close, Output, Send
+from eyeflow.protocol.session import Accepted, Coordinates, NodeSession, Offer, Peer
 from eyeflow.protocol.versions import VERSIONS
 
 KEY = Identity(bytes(range(32)))

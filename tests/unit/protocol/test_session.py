@@ -12,21 +12,16 @@ from eyeflow.protocol import messages as m
 from eyeflow.protocol import opening as o
 from eyeflow.protocol import session as session_module
 from eyeflow.protocol.identity import verifies
-from eyeflow.protocol.session import (
-    Accepted,
+from eyeflow.protocol.outputs import (
     Applied,
     Apply,
     Behind,
     Close,
     Compared,
     Connected,
-    CoordinatorSession,
     NeedPrograms,
-    NodeSession,
     Noted,
-    Offer,
     Output,
-    Peer,
     Recollected,
     Remember,
     Rerun,
@@ -34,6 +29,7 @@ from eyeflow.protocol.session import (
     Send,
     Told,
 )
+from eyeflow.protocol.session import Accepted, CoordinatorSession, NodeSession, Offer, Peer
 from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.versions import PROTOCOL_VERSION_MAX, VERSIONS
 from eyeflow.protocol.wire import ProtocolError

@@ -14,24 +14,20 @@ from hypothesis import strategies as st
 from eyeflow.protocol import messages as m
 from eyeflow.protocol import opening as o
 from eyeflow.protocol import staging as staging_module
-from eyeflow.protocol.session import (
-    Accepted,
+from eyeflow.protocol.outputs import (
     Applied,
     Apply,
     Behind,
     Close,
     Connected,
-    CoordinatorSession,
     NeedPrograms,
-    NodeSession,
     Output,
-    Peer,
-    Phase,
     Remember,
     Seen,
     Send,
     Told,
 )
+from eyeflow.protocol.session import Accepted, CoordinatorSession, NodeSession, Peer, Phase
 from eyeflow.protocol.versions import VERSIONS
 from unit.protocol.sessions import (
     COORDINATOR,

@@ -16,7 +16,7 @@ from eyeflow.protocol.messages import (
     InstalledRule,
     ManifestEntry,
 )
-from eyeflow.protocol.session import Apply
+from eyeflow.protocol.outputs import Apply
 from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.wire import COUNTERS_MAX, PROGRAM_ID, REASON_CHARS_MAX, SHORT_CHARS_MAX, cut
 

@@ -10,7 +10,7 @@ import asyncio
 import base64
 import logging
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random, SystemRandom
 
@@ -24,22 +24,16 @@ from eyeflow.base.reading import parse_json
 from eyeflow.base.reasons import why
 from eyeflow.net.bodies import PLAIN, aread_body
 from eyeflow.node.backoff import Backoff
+from eyeflow.node.cluster.applying import Applying
 from eyeflow.node.cluster.certificate import LinkCertificate
 from eyeflow.node.cluster.dialling import dial_failure, link_url
 from eyeflow.node.cluster.health import (
-    candidates_of,
-    foreign_of,
     health_of,
     installed_of,
     lost_of,
-    refusal_of,
-    stop_of,
-    switched,
-    terms_of,
-    unwanted_of,
 )
 from eyeflow.node.cluster.membership import ANSWER_BYTES_MAX, JoinResult, Membership, http_client, tls_context
-from eyeflow.node.control import DISTRUSTED, InstallOutcome, InstallResult, NodeControl
+from eyeflow.node.control import NodeControl
 from eyeflow.node.io.ports import PortStatus
 from eyeflow.protocol.audit import decode_record, record_hash
 from eyeflow.protocol.executions import DIFFERENCES_MAX, FAILURES_MAX, Differences, Failure, Failures
@@ -47,23 +41,18 @@ from eyeflow.protocol.messages import (
     BOOT_BYTES,
     Head,
     InstalledRule,
-    ManifestEntry,
     RuleResult,
-    RuleState,
     Status,
-    WantedManifest,
     link_bytes,
 )
 from eyeflow.protocol.node_facts import facts_extension
 from eyeflow.protocol.opening import NONCE_BYTES, Hello
+from eyeflow.protocol.outputs import Apply, Close, Output, Remember, Rerun, Send
 from eyeflow.protocol.replays import Replay
-from eyeflow.protocol.session import Accepted, Apply, Close, NodeSession, Output, Phase, Remember, Rerun, Send
+from eyeflow.protocol.session import Accepted, NodeSession, Phase
 from eyeflow.protocol.signer_list import SignerListError
-from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.versions import PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN
-from eyeflow.protocol.wire import MESSAGE_BYTES_MAX, REASON_CHARS_MAX, ProtocolError, cut
-from eyeflow.svm.container import decode
-from eyeflow.svm.failure import ProgramError
+from eyeflow.protocol.wire import MESSAGE_BYTES_MAX, ProtocolError
 
 DIAL_S = 15.0
 RENEW_LOOK_S = 600.0
@@ -316,23 +305,9 @@ class CoordinatorLink:
             await self._control.stop_distrusted()
 
     async def _apply(self, output: Apply) -> tuple[RuleResult, ...]:
-        """Make the node run what the manifest says."""
-        manifest = output.manifest
-        held = self._control.held()
-        unwanted = unwanted_of(held, manifest.entries)
-        results = [await self._remove(rule) for rule in sorted(unwanted)]
-        for rule in sorted(foreign_of(held, manifest.version) - unwanted):
-            await self._control.remove(rule)
-        refused = await self._switch(manifest)
-        running = installed_of(self._control.held(), manifest.version)
-        results += [await self._install(entry, output, running, refused) for entry in manifest.entries]
-        results += [await self._drop(rule) for rule in candidates_of(self._control.held(), manifest.entries)]
-        wanted = {(one.rule, one.program_id, one.deployment_id) for one in manifest.entries}
-        await self._control.settle_taken_back(
-            lambda row: any((row.key.rule, row.program_id.hex(), by) in wanted for by in row.deployments)
-        )
+        results = await Applying(self._control).apply(output)
         self.status.counters["manifests"] += 1
-        return tuple(results)
+        return results
 
     async def _fetch_signer_list(self) -> None:
         """Ask for the root's list before each manifest counts; without an answer the one that is known holds."""
@@ -354,54 +329,8 @@ class CoordinatorLink:
         except (OSError, httpx.HTTPError, TimeoutError) as error:
             _log.warning("the coordinator gave no list of signers: %s", why(error))
 
-    async def _switch(self, manifest: WantedManifest) -> dict[str, str]:
-        """Let all candidates act that are wanted as active programs, at one moment; return why not, by rule.
-
-        One after the other, an event could be decided by the new program of one rule and the old one of the next.
-        """
-        running = installed_of(self._control.held(), manifest.version)
-        switches = switched(manifest.entries, running)
-        results = await self._control.switch(switches, manifest.version) if switches else {}
-        return {rule: refusal for rule, result in results.items() if (refusal := _refusal(result))}
-
     def _installed(self) -> frozenset[InstalledRule]:
         return installed_of(self._control.held(), self._accepted.version)
-
-    async def _remove(self, rule: str) -> RuleResult:
-        await self._control.remove(rule)
-        return RuleResult(rule, "", RuleState.REMOVED)
-
-    async def _drop(self, rule: str) -> RuleResult:
-        await self._control.drop_candidate(rule)
-        return RuleResult(rule, "", RuleState.REMOVED, "", Slot.CANDIDATE)
-
-    async def _install(
-        self, entry: ManifestEntry, output: Apply, running: frozenset[InstalledRule], refused: Mapping[str, str]
-    ) -> RuleResult:
-        result = refused.get(entry.rule) or await self._carry_out(entry, output, running)
-        state = RuleState.REFUSED if result else RuleState.INSTALLED
-        return RuleResult(entry.rule, entry.program_id, state, cut(result, REASON_CHARS_MAX), entry.slot)
-
-    async def _carry_out(self, entry: ManifestEntry, output: Apply, running: frozenset[InstalledRule]) -> str:
-        """Make an entry of the manifest so; return why not, empty when it is."""
-        what, by = (entry.rule, entry.program_id, entry.params), (entry.deployment_id, output.manifest.version)
-        terms = terms_of(entry)
-        if InstalledRule(*what, entry.slot) in running:
-            return _refusal(await self._control.record_wanted(entry.rule, entry.slot, *by, terms))
-        program = output.programs.get(entry.program_id)
-        if program is None and entry.program_id not in output.missing:
-            # It ran when this manifest came, so it was not fetched; then its signer's key turned out to be revoked.
-            return refusal_of(self._control.held(), entry.rule, entry.slot)
-        if program is None:
-            return "the coordinator lost the program"
-        if not _is_named(program, entry.program_id):
-            return "another program came than was wanted"
-        how = (dict(entry.params), *by)
-        put = self._control.stage if entry.slot is Slot.CANDIDATE else self._control.install
-        result = await put(program, *how, terms)
-        # What it had run for, and until when, says more than that it is not trusted.
-        stopped = stop_of(self._control.held(), entry) if result.code in DISTRUSTED else ""
-        return stopped or _refusal(result)
 
     async def _tell(self, connection: ClientConnection, session: NodeSession) -> None:
         """Send the node's status at once after a change, and from time to time."""
@@ -453,10 +382,6 @@ class CoordinatorLink:
         self.status.state, self.status.detail = state, detail
 
 
-def _refusal(result: InstallResult) -> str:
-    return f"{result.code}: {result.message}" if result.outcome is InstallOutcome.REFUSED else ""
-
-
 def joined_detail(session: NodeSession) -> str:
     """Return what `eyeflow status` shows of a live link."""
     return f"protocol {session.protocol}"
@@ -475,15 +400,3 @@ def _nonce(challenge: bytes) -> bytes:
     if len(nonce) != NONCE_BYTES:
         raise ProtocolError("the coordinator's challenge is malformed")
     return nonce
-
-
-def _is_named(program: bytes, program_id: str) -> bool:
-    """Say whether these bytes are the program of this id.
-
-    Its signer vouches for a program and the manifest for the id: only both together keep an older program of a trusted
-    signer from taking the place of the wanted one on its way.
-    """
-    try:
-        return decode(program).program_id == program_id
-    except ProgramError:
-        return False

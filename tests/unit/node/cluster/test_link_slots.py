@@ -19,7 +19,7 @@ from eyeflow.protocol.audit_bodies import SlotBody, SlotChange
 from eyeflow.protocol.messages import EvidenceStanding, ManifestEntry, RuleResult, RuleState, Trial, WantedManifest
 from eyeflow.protocol.node_facts import facts_in
 from eyeflow.protocol.opening import Hello
-from eyeflow.protocol.session import Apply, Send
+from eyeflow.protocol.outputs import Apply, Send
 from eyeflow.protocol.slot import Slot
 from eyeflow.svm.container import decode
 from eyeflow.svm.opcodes import ABI
