@@ -46,7 +46,7 @@ FUNCTION_LINES_MAX = 50
 FORBIDDEN_NAMES = {"utils.py", "util.py", "helpers.py", "misc.py", "common.py"}
 
 HOMES = {
-    "apsw": {"coordinator/store", "node/store"},
+    "apsw": {"coordinator/archive", "coordinator/store", "node/store"},
     "cbor2": {"protocol/cbor.py"},
     "cronsim": {"svm/schedule.py"},
     "cryptography": {"client/keyring.py", "protocol/certificates.py", "protocol/identity.py", "svm/signing.py"},
@@ -66,6 +66,7 @@ HOMES = {
     "typer": {"cli"},
     "uvicorn": {"net/server.py"},
     "websockets": {"client/news.py", "node/cluster"},
+    "zstandard": {"protocol/collecting.py"},
 }
 """Which rooms may import a third-party library: one home for each job, a package or a single module of it."""
 

@@ -28,7 +28,7 @@ from simulation.disk import Image, SimDisk
 from simulation.loop import CURRENT, REMAINS, Process, SimLoop, StalledError, as_process, pass_time
 from simulation.network import Network
 from simulation.programs import SIGNERS
-from simulation.threads import SimStore, SimWriter
+from simulation.threads import SimStore, SimWriter, sim_archive
 from simulation.world import Life, Plant, make_world
 
 START_US = 1_700_000_000_000_000
@@ -46,6 +46,9 @@ data_dir = "{{data}}"
 [coordinator]
 url = "http://{HOST}:{PORT}"
 token_file = "{{token}}"
+
+[offline]
+max_buffer_age_hours = 96
 
 [grants]
 allow = {{grants}}
@@ -236,6 +239,7 @@ class CoordinatorHost(Host):
             machine=self.machine(disk),
             listen=self.cluster.network.listen,
             open_store=SimStore,
+            open_archive=sim_archive,
         )
 
     @property

@@ -9,8 +9,11 @@ from typing import Any, TypeVar
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.machine import Machine
+from eyeflow.coordinator.archive.archive import Archive
+from eyeflow.coordinator.archive.database import Cosign
+from eyeflow.coordinator.archive.sqlite_archive import SqliteArchive, SqliteReader
 from eyeflow.coordinator.store.cluster_store import Look, Step
-from eyeflow.coordinator.store.sqlite_file import SqliteReader
+from eyeflow.coordinator.store.sqlite_file import SqliteReader as StoreReader
 from eyeflow.coordinator.store.sqlite_store import InlineStore
 from eyeflow.node.store.store import Store
 from eyeflow.node.store.types import Batch, Committed
@@ -35,12 +38,21 @@ class SimWriter:
         return None
 
 
+class _Worker:
+    """A thread that the virtual loop plays."""
+
+
+def sim_archive(path: Path, machine: Machine, cosign: Cosign) -> Archive:
+    """As `usual_archive` of the coordinator."""
+    return Archive(SqliteArchive(path, machine, cosign), SqliteReader(path, machine), _Worker(), _Worker())
+
+
 class SimStore(InlineStore):
     """As `SqliteStore` of the coordinator: what waits goes into one commit, and reads have a connection of their own."""
 
     def __init__(self, path: Path, machine: Machine | None = None) -> None:
         super().__init__(path, machine)
-        self._readable = SqliteReader(path, self.machine)
+        self._readable = StoreReader(path, self.machine)
         self._waiting: list[tuple[asyncio.Future[Any], Step[Any]]] = []
         self._is_busy = self._is_closed = False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eyeflow.coordinator import alarms_api, api, changes_api, lists_api, plan_api, policy_api
+from eyeflow.coordinator import alarms_api, api, changes_api, lists_api, plan_api, policy_api, records_api
 from eyeflow.coordinator.api import Handler
 from eyeflow.coordinator.queries import Param
 from eyeflow.coordinator.tokens import Role
@@ -105,6 +105,15 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         ("bad_join_token", "bad_signature", "node_exists", "limit_reached"),
     ),
     Endpoint("GET", "/api/nodes/{id}", api.get_node, Role.READ, {200: "Node"}, problems=("node_not_found",)),
+    Endpoint(
+        "GET",
+        "/api/nodes/{id}/records",
+        records_api.list_records,
+        Role.READ,
+        {200: "KeptRecords"},
+        problems=("node_not_found",),
+        query=records_api.RECORDS_QUERY,
+    ),
     Endpoint("DELETE", "/api/nodes/{id}", api.remove_node, Role.ADMIN, {204: ""}, problems=("node_not_found",)),
     Endpoint(
         "POST", "/api/nodes/{id}/accept", api.accept_node, Role.ADMIN, {200: "Node"}, problems=("node_not_found",)

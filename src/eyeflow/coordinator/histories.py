@@ -25,6 +25,7 @@ class Doubt(Enum):
     OLDER = "older"
     FORKED = "forked"
     TWINS = "twins"
+    ALTERED = "altered"
     NEW_EPOCH = "newEpoch"
 
 
@@ -36,6 +37,8 @@ NEXT_STEPS = {
     f"then: {_ACCEPT}",
     Doubt.TWINS: "Two machines or processes use this node's key. Stop one, give it a name and a data_dir of its own, "
     f"then: {_ACCEPT}",
+    Doubt.ALTERED: "The audit of this node was changed, or its disk is damaged. Keep a copy of its data_dir, run "
+    f"`eyeflow audit verify` there, then go on with what it has now: {_ACCEPT}",
     Doubt.NEW_EPOCH: "Its state and its records from before are gone. Look at its disk and its log, "
     f"then confirm: {_ACCEPT}",
 }

@@ -16,9 +16,11 @@ from eyeflow.base.clock import ClockWatch, NowUs, steady_clock_us, wall_clock_us
 from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.aftercare import Aftercare
 from eyeflow.coordinator.alarms import Alarms
+from eyeflow.coordinator.archive.archive import Archive
 from eyeflow.coordinator.authority_log import AuthorityLog
 from eyeflow.coordinator.cases import Cases
 from eyeflow.coordinator.challenges import Challenges
+from eyeflow.coordinator.collecting import Copies
 from eyeflow.coordinator.deployments import Deployments, lose
 from eyeflow.coordinator.feed import Feed
 from eyeflow.coordinator.link_replays import Asks
@@ -70,6 +72,7 @@ class Hub:
         clock: NowUs = wall_clock_us,
         steady: NowUs = steady_clock_us,
         random: Random | None = None,
+        archive: Archive | None = None,
     ) -> None:
         random = random or SystemRandom()
         self.store = store
@@ -82,6 +85,7 @@ class Hub:
         self.aftercare = Aftercare(store)
         self.alarms = Alarms(store)
         self.cases = Cases(store)
+        self.copies = Copies(archive, self.clock)
         self.programs = Programs(store, self.nodes.signers_changed)
         self.tokens = Tokens(store, self.clock, random.randbytes)
         self.challenges = Challenges(random.randbytes)
@@ -121,9 +125,11 @@ class Hub:
         clock: NowUs = wall_clock_us,
         steady: NowUs = steady_clock_us,
         random: Random | None = None,
+        archive: Archive | None = None,
     ) -> Hub:
         """Return the hub of a coordinator that starts: no link is up yet, whatever the store says."""
-        hub = cls(store, clock, steady, random)
+        hub = cls(store, clock, steady, random, archive)
+        await hub.copies.started()
         hub._offered = await store.read(lambda reading: reading.newest_change())
         await hub.peers.started(hub.started_us)
         await hub.deployments.restarted(hub.started_us)
@@ -258,6 +264,7 @@ class Hub:
     async def remove(self, node: str, actor: str) -> None:
         """Remove a node from the cluster and close its link."""
         await self.nodes.remove(node, self.clock(), actor)
+        self.copies.forget(node)
         link = self.links.get(node)
         if link is not None:
             link.close("removed", "the node was removed from the cluster")

@@ -9,13 +9,17 @@ from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.coordinator.archive.chain import Owner
 from eyeflow.coordinator.challenges import authenticate_link
+from eyeflow.coordinator.collecting import Collector
 from eyeflow.coordinator.credentials import check_origin
+from eyeflow.coordinator.histories import Doubt
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.link_replays import Replays, UnaskedError
 from eyeflow.coordinator.problem import MEDIA_TYPE, Problem
 from eyeflow.protocol.certificates import facts
-from eyeflow.protocol.messages import Manifest, Message
+from eyeflow.protocol.collecting import Collect
+from eyeflow.protocol.messages import Head, Manifest, Message
 from eyeflow.protocol.opening import Opening
 from eyeflow.protocol.outputs import (
     Applied,
@@ -23,6 +27,7 @@ from eyeflow.protocol.outputs import (
     Close,
     Compared,
     Connected,
+    Gathered,
     NeedPrograms,
     Noted,
     Output,
@@ -109,6 +114,7 @@ class _Link:
         self._acting = asyncio.Lock()
         self._outbox: asyncio.Queue[bytes | _Fetched | Close] = asyncio.Queue()
         self._replays = Replays()
+        self._collector = Collector(hub.copies, self._collect, self._contradicted, self._misspoke)
         self._credit, self._paced_s = float(BURST_MESSAGES_MAX), 0.0
 
     async def run(self) -> None:
@@ -122,6 +128,7 @@ class _Link:
                     task.cancel()
         finally:
             self._replays.link_ended()
+            self._collector.stop()
             await self._hub.detach(self)
 
     async def open(self) -> None:
@@ -181,12 +188,15 @@ class _Link:
         except KeyError:
             self.close("protocol", "a text message where binary ones are spoken")
         except ProtocolError as error:
-            await self._bear(self._hub.nodes.troubled(self.node, error.message, self._hub.clock()))
-            self.close("protocol", error.message)
+            await self._misspoke(error)
         except EyeflowError as error:
             self.close("storage", error.message)
         except (WebSocketDisconnect, RuntimeError):
             self.close("gone", "the node closed the link")
+
+    async def _misspoke(self, error: ProtocolError) -> None:
+        await self._bear(self._hub.nodes.troubled(self.node, error.message, self._hub.clock()))
+        self.close("protocol", error.message)
 
     async def _keep_pace(self) -> None:
         """Let a node that floods wait. Unread messages fill its connection; when our pings get no answer, it ends."""
@@ -234,11 +244,35 @@ class _Link:
             self._replays.answered(output.replayed)
         elif isinstance(output, Told):
             await hub.nodes.told(self.node, output.head, now_us)
+            await self._begin_to_collect(output.head)
+        elif isinstance(output, Gathered):
+            self._collector.came(output.collected)
         elif isinstance(output, Recollected):
             await hub.nodes.recollected(self.node, output.known, output.hash, now_us)
         elif isinstance(output, NeedPrograms):
             for program_id in output.program_ids:
                 self._put((output.manifest_version, program_id))
+
+    async def _begin_to_collect(self, head: Head) -> None:
+        """Nothing of a node in doubt is merged: nobody knows which copy it is of."""
+        hub = self._hub
+        hub.copies.told(self.node, head.epoch, head.seq)
+        if hub.nodes.is_doubtful(self.node):
+            self._collector.stop()
+        elif self._session is not None and self._session.collects and not self._collector.works:
+            record = await hub.store.read(lambda reading: reading.node(self.node))
+            if record is not None:
+                self._collector.begin(Owner(self.node, head.epoch, record.public_key))
+
+    def _collect(self, ask: Collect) -> None:
+        if self._session is not None and self._is_current:
+            for output in self._session.collect(ask):
+                if isinstance(output, Send):
+                    self._put(self._session.write(output.message))
+
+    async def _contradicted(self, kind: Doubt, evidence: str) -> None:
+        if self._is_current:
+            await self._hub.nodes.contradicted(self.node, kind, evidence, self._hub.clock())
 
     async def _welcome(self) -> None:
         """Offer what the store has now: HELLO may have asked for a manifest in the form of another version."""

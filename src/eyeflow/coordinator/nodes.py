@@ -202,6 +202,15 @@ class Nodes:
             self._keep(name, replace(self._history(name), head=known))
             await self._find(name, found, now_us)
 
+    def is_doubtful(self, name: str) -> bool:
+        """Return whether what the node says of itself counts for nothing now."""
+        return self._history(name).doubtful
+
+    async def contradicted(self, name: str, kind: Doubt, evidence: str, now_us: int) -> None:
+        """The audit records that the node sent contradict themselves, or those that are kept."""
+        if name in self._histories:
+            await self._find(name, [(kind, evidence)], now_us)
+
     async def troubled(self, name: str, problem: str, now_us: int) -> None:
         """The node's link was refused or closed for a reason that people should see."""
         await self._store.write(lambda writing: writing.record_problem(name, problem, now_us))

@@ -42,6 +42,7 @@ OPEN = frozenset(
         ("GET", "/api/status"),
         ("GET", "/api/nodes"),
         ("GET", "/api/nodes/{id}"),
+        ("GET", "/api/nodes/{id}/records"),
         ("POST", "/api/nodes/{id}/drain"),
         ("POST", "/api/nodes/{id}/undrain"),
         ("DELETE", "/api/nodes/{id}/rules/{rule}"),

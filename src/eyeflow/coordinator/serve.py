@@ -25,6 +25,10 @@ from eyeflow.base.reasons import why
 from eyeflow.client.profile import ClientProfile, write_secret
 from eyeflow.coordinator.alarms import Certificate, read_certificate
 from eyeflow.coordinator.app import make_app
+from eyeflow.coordinator.archive.archive import Archive
+from eyeflow.coordinator.archive.database import Cosign
+from eyeflow.coordinator.archive.sqlite_archive import ARCHIVE_FILE
+from eyeflow.coordinator.archive.usual import cosigner, usual_archive
 from eyeflow.coordinator.cluster_key import KEY_FILE, ClusterKey
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.store.cluster_store import ClusterStore
@@ -106,11 +110,12 @@ async def serve(
     machine: Machine | None = None,
     listen: Callable[[str, int], socket.socket] | None = None,
     open_store: Callable[[Path, Machine], ClusterStore] | None = None,
+    open_archive: Callable[[Path, Machine, Cosign], Archive] = usual_archive,
 ) -> None:
     """Serve until a signal of `STOP_SIGNALS` or `stop`; raises EyeflowError when port, store or options refuse.
 
-    `clock`, `steady`, `machine`, `listen` (see `bind`) and `open_store` are the usual ones unless a simulation hands
-    in its own.
+    `clock`, `steady`, `machine`, `listen` (see `bind`), `open_store` and `open_archive` are the usual ones unless a
+    simulation hands in its own.
     """
     machine = machine or Machine()
     tls = open_tls(options.data_dir) if options.tls_cert is None and options.tls_key is None else None
@@ -119,8 +124,11 @@ async def serve(
     with contextlib.closing((listen or bind)(options.host, options.port)) as listener, _locked(options.data_dir):
         path = options.data_dir / STORE_FILE
         store = open_store(path, machine) if open_store is not None else usual_store(options, machine)
+        archive = None
         try:
-            hub = await Hub.started(store, clock, steady, machine.random)
+            if not store.is_shared:  # else each coordinator would keep what nodes sent while they were linked to it
+                archive = open_archive(options.data_dir / ARCHIVE_FILE, machine, cosigner(store))
+            hub = await Hub.started(store, clock, steady, machine.random, archive)
             hub.tls = tls
             if tls is not None:
                 tls.prepare(hub.clock())
@@ -132,6 +140,8 @@ async def serve(
             await _until(server, listener, stop or asyncio.Event())
             await hub.leave()
         finally:
+            if archive is not None:
+                archive.close()
             store.close()
 
 

@@ -26,6 +26,7 @@ from eyeflow.coordinator.shapes_cases import CASES
 from eyeflow.coordinator.shapes_facts import FACTS
 from eyeflow.coordinator.shapes_plan import PLAN_SCHEMAS, REPLAY_REQUEST
 from eyeflow.coordinator.shapes_policy import POLICY_SCHEMAS
+from eyeflow.coordinator.shapes_records import COPY, RECORDS
 from eyeflow.coordinator.shapes_rollout import (
     CHANGE,
     DEPLOY_EXAMPLE,
@@ -72,6 +73,7 @@ SCHEMAS: dict[str, Shape] = {
     **PLAN_SCHEMAS,
     **POLICY_SCHEMAS,
     **ALARM_SCHEMAS,
+    **RECORDS,
     "Problem": closed(
         "A refusal as problem details (RFC 9457)",
         {
@@ -267,6 +269,7 @@ SCHEMAS: dict[str, Shape] = {
                 "type": ["object", "null"],
             },
             "findings": array(ref("Finding")),
+            "copy": COPY,
             "rules": array(ref("RuleOnNode")),
             "health": array(ref("Health")),
         },

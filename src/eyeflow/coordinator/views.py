@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from eyeflow.coordinator import cases, judging
+from eyeflow.coordinator.archive.chain import NO_OUTCOME, Row
+from eyeflow.coordinator.collecting import Copy
 from eyeflow.coordinator.healths import health_list
 from eyeflow.coordinator.histories import NEXT_STEPS
 from eyeflow.coordinator.hub import Hub
@@ -14,13 +17,16 @@ from eyeflow.coordinator.queries import cursor_of
 from eyeflow.coordinator.store.cluster_store import Reading
 from eyeflow.coordinator.store.facts import ApiToken, Kept, NodeRecord, ProgramRecord, SignerKey
 from eyeflow.coordinator.store.lists import NodeDetails, NodeSums, ProgressAsked, RuleRow
+from eyeflow.protocol.audit_bodies import Kind
 from eyeflow.protocol.coordinator_log import Entry, Head
 from eyeflow.protocol.identity import key_fingerprint
 from eyeflow.protocol.messages import RuleResult
 from eyeflow.protocol.node_facts import NodeFacts as ToldFacts
 from eyeflow.protocol.slot import Slot
 from eyeflow.rollout.deployment import Deployment, NodeProgress, Options, Rollback, Target, Targets
+from eyeflow.svm.execution import Outcome
 
+OUTCOMES = tuple(one.name.lower() for one in Outcome)
 NODES_SHOWN = 100
 """Nodes that a deployment shows with itself; the others are on pages of their own."""
 
@@ -234,8 +240,37 @@ def node_view(hub: Hub, facts: NodeFacts) -> dict[str, Any]:
         "aheadVersion": facts.details.ahead_version,
         "problem": node.problem,
         **_history_view(facts),
+        "copy": copy_view(hub.copies.by_node.get(node.name)),
         "rules": _rules_of(facts),
         "health": health_list(status) if status is not None else facts.details.health,
+    }
+
+
+def copy_view(copy: Copy | None) -> dict[str, Any] | None:
+    """Return how far the copy of a node's audit is, None while there is none."""
+    if copy is None:
+        return None
+    return {
+        "epoch": copy.kept.epoch,
+        "seq": copy.kept.seq,
+        "hash": copy.kept.hash.hex(),
+        "behind": copy.behind,
+        "keptUs": copy.kept.time_us,
+        "trouble": copy.trouble,
+    }
+
+
+def record_row_view(row: Row) -> dict[str, Any]:
+    """Return a `KeptRecord`."""
+    return {
+        "seq": row.seq,
+        "timeUs": row.time_us,
+        "kind": Kind(row.kind).name.lower(),
+        "rule": row.rule,
+        "slot": row.slot,
+        "key": row.key,
+        "outcome": "" if row.outcome == NO_OUTCOME else OUTCOMES[row.outcome],
+        "record": base64.b64encode(row.data).decode(),
     }
 
 

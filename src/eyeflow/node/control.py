@@ -9,6 +9,7 @@ from typing import Protocol
 
 from eyeflow.node.io.ports import PortStatus
 from eyeflow.node.store.types import ON_TRIAL, SlotRow, Terms, Wish
+from eyeflow.protocol.collecting import KeptHead
 from eyeflow.protocol.executions import Difference, Explained, Failure
 from eyeflow.protocol.messages import Evidence
 from eyeflow.protocol.node_facts import NodeFacts
@@ -224,6 +225,21 @@ class NodeControl(Protocol):
 
     async def audit_range(self, from_seq: int, limit: int) -> Sequence[bytes]:
         """Return at most `limit` audit records as stored, ascending from the first with seq >= `from_seq`."""
+        ...
+
+    async def records_after(self, seq: int, bytes_max: int) -> tuple[int, Sequence[bytes]]:
+        """Return the seq of the first record behind `seq`, and the stored records from there: as many as fit.
+
+        At least one, or (0, ()) when there is none; no hole is between them. Raises StorageError.
+        """
+        ...
+
+    async def grows_beyond(self, seq: int) -> None:
+        """Return once the audit chain has a record with a higher seq."""
+        ...
+
+    async def note_kept(self, destination: str, kept: KeptHead) -> bool:
+        """Take note of what a destination holds of the chain; False when this chain has not that record there."""
         ...
 
 

@@ -36,6 +36,7 @@ from eyeflow.node.status.report import node_status
 from eyeflow.node.store.types import ON_TRIAL, Batch, Draft, Restored, SlotRow, StorageError, Terms
 from eyeflow.node.store.writer import Writer
 from eyeflow.protocol.audit_bodies import StartBody
+from eyeflow.protocol.collecting import BUNDLE_RECORDS_MAX, KeptHead
 from eyeflow.protocol.executions import Difference, Explained, Failure
 from eyeflow.protocol.identity import KEY_BYTES, Identity
 from eyeflow.protocol.messages import Evidence
@@ -300,6 +301,21 @@ class NodeRuntime:
         """Return audit records as stored; see `NodeControl`."""
         count = max(0, min(limit, AUDIT_RECORDS_MAX))
         return await self._writer.run(lambda store: store.audit_range(from_seq, count))
+
+    async def records_after(self, seq: int, bytes_max: int) -> tuple[int, Sequence[bytes]]:
+        """Return records to hand on; see `NodeControl`."""
+        return await self._writer.run(lambda store: store.records_after(seq, bytes_max, BUNDLE_RECORDS_MAX))
+
+    async def grows_beyond(self, seq: int) -> None:
+        """Return once the audit chain has a record with a higher seq; see `NodeControl`."""
+        grown = self.engine.disk.grown
+        while self._writer.store.head[0] <= seq:
+            grown.clear()
+            await grown.wait()
+
+    async def note_kept(self, destination: str, kept: KeptHead) -> bool:
+        """Take note of what a destination holds; see `NodeControl`."""
+        return await self._writer.run(lambda store: store.note_kept(destination, kept))
 
     async def stop(self, reason: str) -> bool:
         """Finish, record the stop; False when the disk did not take the last records."""

@@ -315,6 +315,7 @@ class CoordinatorSession(_Spoken):
         self._offer = offer
         self._greeted: Hello | None = None
         self._asked: Collect | None = None
+        self._has_asked = False
         self._replays = 0
         """The number of the newest question for a replay; numbers begin at 1."""
 
@@ -381,7 +382,7 @@ class CoordinatorSession(_Spoken):
         """Ask the node for audit records, in place of any ask that it has not answered."""
         if not self.collects:
             return ()
-        self._asked = ask
+        self._asked, self._has_asked = ask, True
         return (Send(ask),)
 
     def deliver(self, manifest_version: int, programs: Mapping[str, bytes]) -> tuple[Output, ...]:
@@ -404,9 +405,12 @@ class CoordinatorSession(_Spoken):
         return (Connected(message, protocol),)
 
     def _collected(self, message: Collected) -> tuple[Output, ...]:
+        if not self._has_asked:
+            return self._unexpected(message)
         ask, self._asked = self._asked, None
-        if ask is None or message.epoch != ask.kept.epoch or message.first_seq <= ask.after_seq:
-            return self._close("unexpected_message", "Collected has records that were not asked for")
+        # A newer ask may have crossed the answer to an older one: then the second answer says nothing new.
+        if ask is None or message.epoch != ask.kept.epoch:
+            return ()
         return (Gathered(message),)
 
     def _recollected(self, message: Message | Opening) -> tuple[Output, ...]:

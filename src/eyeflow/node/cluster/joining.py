@@ -51,6 +51,7 @@ class JoiningLink:
             random=self._rng,
             others=node.config.coordinator.others,
             on_signer_list=node.take_signer_list if node.roots.roots else None,
+            hands_on=node.config.offline.reconcile_on_reconnect,
         )
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import logging
 import ssl
 from collections.abc import Callable, Sequence
@@ -33,9 +34,11 @@ from eyeflow.node.cluster.health import (
     lost_of,
 )
 from eyeflow.node.cluster.membership import ANSWER_BYTES_MAX, JoinResult, Membership, http_client, tls_context
+from eyeflow.node.cluster.sender import AuditSender
 from eyeflow.node.control import NodeControl
 from eyeflow.node.io.ports import PortStatus
 from eyeflow.protocol.audit import decode_record, record_hash
+from eyeflow.protocol.collecting import Collect, Collected
 from eyeflow.protocol.executions import DIFFERENCES_MAX, FAILURES_MAX, Differences, Failure, Failures
 from eyeflow.protocol.messages import (
     BOOT_BYTES,
@@ -47,7 +50,7 @@ from eyeflow.protocol.messages import (
 )
 from eyeflow.protocol.node_facts import facts_extension
 from eyeflow.protocol.opening import NONCE_BYTES, Hello
-from eyeflow.protocol.outputs import Apply, Close, Output, Remember, Rerun, Send
+from eyeflow.protocol.outputs import Apply, Close, Gather, Output, Remember, Rerun, Send
 from eyeflow.protocol.replays import Replay
 from eyeflow.protocol.session import Accepted, NodeSession, Phase
 from eyeflow.protocol.signer_list import SignerListError
@@ -71,7 +74,8 @@ class CoordinatorLink:
 
     `status_s` None: tell the status as often as the coordinator asks for. `status`: where it shows how it does.
     `now_us` and `random` are the system's unless a simulation hands in its own. `others` are addresses of further
-    coordinators of the cluster: each dial that fails is followed by one of the next address.
+    coordinators of the cluster: each dial that fails is followed by one of the next address. `hands_on`: whether the
+    coordinator gets the audit records that it asks for.
     """
 
     def __init__(
@@ -86,7 +90,9 @@ class CoordinatorLink:
         random: Random | None = None,
         others: Sequence[str] = (),
         on_signer_list: Callable[[bytes], None] | None = None,
+        hands_on: bool = True,
     ) -> None:
+        self.sender, self._hands_on = AuditSender(control, Backoff(random or SystemRandom())), hands_on
         self._others = tuple(one.rstrip("/") for one in others)
         self.status = status or PortStatus("coordinator", counters={"dials": 0, "connects": 0, "manifests": 0})
         self.url = ""
@@ -161,6 +167,7 @@ class CoordinatorLink:
             finally:
                 for task in (*working, *filter(None, [self._replaying])):
                     task.cancel()
+                self.sender.stop()
 
     async def _dial(self, joined: JoinResult) -> ClientConnection:
         """Open the link. A certificate with which that fails is not used again: it may be one of another CA."""
@@ -257,6 +264,8 @@ class CoordinatorLink:
                 pending += session.remembered(output, await self._hash_of(output))
             elif isinstance(output, Rerun):
                 self._replay(connection, session, output.replay)
+            elif isinstance(output, Gather):
+                self._gather(connection, session, output.collect)
             elif isinstance(output, Close):
                 await connection.close(4000, f"{output.code}: {output.reason}"[:100])
                 raise ProtocolError(output.reason)
@@ -276,6 +285,14 @@ class CoordinatorLink:
         if self._replaying is not None:
             self._replaying.cancel()
         self._replaying = asyncio.create_task(answer())
+
+    def _gather(self, connection: ClientConnection, session: NodeSession, asked: Collect) -> None:
+        async def send(records: Collected) -> None:
+            with contextlib.suppress(ConnectionClosed):
+                await self._act(connection, session, session.collected(records))
+
+        if self._hands_on:
+            self.sender.asked(asked, self._joined.peer, send)
 
     async def _hash_of(self, asked: Remember) -> bytes:
         """Return the hash of an own audit record, empty when it is not here (any more)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -48,6 +49,8 @@ class DiskGuard:
 
     def __init__(self, writer: Writer, clock: Clock, options: EngineOptions) -> None:
         self._writer, self._clock, self._options = writer, clock, options
+        self.grown = asyncio.Event()
+        """Set whenever the chain may have grown; whoever waits for that clears it first."""
         self._backoff = Backoff(options.random, first_s=RETRY_FIRST_S, last_s=RETRY_LAST_S)
         self._retry_at_us, self._wait_s = 0, 0.0
         self._watch, self._opened_us = ClockWatch(clock.now_us, clock.steady_us), clock.steady_us()
@@ -129,6 +132,7 @@ class DiskGuard:
         self._in_doubt = None
         self._disowned.clear()
         self._recovered()
+        self.grown.set()
         return committed.first_seq
 
     async def commit_once(self, batch: Batch, undo: Undo | None = None) -> None:

@@ -127,6 +127,16 @@ MIGRATIONS = (
     ALTER TABLE rejected ADD COLUMN keyless INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE pending ADD COLUMN event_key TEXT;
     """,
+    """
+    CREATE TABLE cursors (
+        destination TEXT PRIMARY KEY,
+        epoch INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        hash BLOB NOT NULL,
+        time_us INTEGER NOT NULL,
+        signature BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 """Number n brings a file of version n to version n + 1 (PRAGMA user_version)."""
 

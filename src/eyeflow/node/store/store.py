@@ -7,7 +7,7 @@ store is synchronous and belongs to one thread; `eyeflow.node.store.writer` give
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ import apsw
 from eyeflow.base.clock import NowUs, wall_clock_us
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.machine import FreeBytes, free_bytes_of
+from eyeflow.node.store.cursors import Cursors
 from eyeflow.node.store.file import STORE_NAME, FrozenFile, StoreFile, storage_error
 from eyeflow.node.store.marker import mark_epoch, marked_epoch
+from eyeflow.node.store.reads import Reads
 from eyeflow.node.store.rows import (
     read_evidence,
     read_kept,
@@ -42,10 +44,9 @@ from eyeflow.node.store.types import (
     StoreDamaged,
 )
 from eyeflow.protocol.audit import ZERO_HASH, Record, decode_record, encode_record, record_hash
-from eyeflow.protocol.audit_bodies import AuditError, ExecutionBody, GapBody
+from eyeflow.protocol.audit_bodies import AuditError, GapBody
+from eyeflow.protocol.collecting import KeptHead
 from eyeflow.protocol.identity import Identity
-from eyeflow.svm.container import decode
-from eyeflow.svm.program import Program
 
 _log = logging.getLogger("eyeflow.node")
 
@@ -60,7 +61,7 @@ DROPS_MAX = 64
 """Ranges dropped for one batch at most."""
 
 
-class Store:
+class Store(Reads):
     """The store in `data_dir`. `identity` signs gaps and checkpoints; `now_us` gives the wall clock (UTC)."""
 
     def __init__(
@@ -80,7 +81,7 @@ class Store:
         """
         self._path, self._vfs, self._free_bytes = data_dir / STORE_NAME, vfs, free_bytes
         self._identity, self._limits, self._now_us = identity, limits, now_us
-        self.node, self.counters = node, StoreCounters()
+        self.node, self.counters, self.cursors = node, StoreCounters(), Cursors()
         self._doubt: tuple[int, bytes] | None = None
         self._in_use = False
         self._drift_us = self._step_seq = 0
@@ -123,6 +124,7 @@ class Store:
         self._lost_total = int(self._meta_or_set("lost_total", 0))
         # One attribute: others read it from their thread, and a number with another record's hash looks like a fork.
         self._tip = self._read_head()
+        self.cursors.read(self._file.db, self.epoch)
 
     def _replaced_epoch(self) -> int:
         """Return the epoch of a store that was here before this one and is gone, 0 when there was none."""
@@ -243,12 +245,14 @@ class Store:
         with transaction(db):
             db.executemany("INSERT INTO audit VALUES (?, ?, ?)", rows)
             write_rows(db, batch, first_seq)
+            self.cursors.write(db)
             if lost_total != self._lost_total:
                 db.execute("UPDATE meta SET value = ? WHERE key = 'lost_total'", (lost_total,))
             # With the first commit, not when it is opened: a store that is only read stays as it was.
             if not self._in_use:
                 db.execute("INSERT OR REPLACE INTO meta VALUES ('clean', 0)")
         self._tip, self._doubt, self._lost_total, self._in_use = (seq, head), None, lost_total, True
+        self.cursors.were_written()
         return Committed(first_seq)
 
     def _with_gap(self, batch: Batch) -> tuple[Sequence[Draft], int]:
@@ -431,43 +435,24 @@ class Store:
             code="store_replaced",
         )
 
-    def audit_range(self, from_seq: int, limit: int) -> list[bytes]:
-        """Return at most `limit` records with seq >= `from_seq`, ascending, as stored."""
-        query = "SELECT record FROM audit WHERE seq >= ? ORDER BY seq LIMIT ?"
-        try:
-            return [row[0] for row in self._file.db.execute(query, (from_seq, limit))]
-        except apsw.Error as error:
-            raise storage_error(error, self._path) from error
+    def note_kept(self, destination: str, kept: KeptHead) -> bool:
+        """Take note of what a destination holds. False when this chain has no such record, or another one there.
 
-    def record(self, seq: int) -> Record | None:
-        """Return the record with this seq, or None when it is not (or no longer) there."""
-        found = self.audit_range(seq, 1)
-        record = decode_record(found[0]) if found else None
-        return record if record and record.seq == seq else None
-
-    def executions(self, numbers: Collection[int]) -> dict[int, tuple[ExecutionBody, Program]]:
-        """Return these execution records with their programs, as far as both are still here. Raises StorageError."""
-        bodies = {seq: found.body for seq in sorted(numbers) if (found := self.record(seq)) is not None}
-        programs = {body.program for body in bodies.values() if isinstance(body, ExecutionBody)}
-        decoded = {one: decode(data).program for one in programs if (data := self.program(one))}
-        return {
-            seq: (body, decoded[body.program])
-            for seq, body in bodies.items()
-            if isinstance(body, ExecutionBody) and body.program in decoded
-        }
-
-    def program(self, program_id: bytes) -> bytes:
-        """Return the bytes of a program, empty when the node needs it no more. Raises StorageError."""
-        try:
-            found = self._file.db.execute("SELECT program FROM programs WHERE program_id = ?", (program_id,)).get
-        except apsw.Error as error:
-            raise storage_error(error, self._path) from error
-        return bytes(found or b"")
+        The cursor becomes durable with the next commit. One that is lost says less than what is true, and harms nobody.
+        """
+        if kept.epoch != self.epoch or kept.seq > self._head_seq:
+            return False
+        seq, found = self.records_after(kept.seq - 1, 1, 1) if kept.seq else (0, [])
+        if found and seq == kept.seq and record_hash(found[0]) != kept.hash:
+            return False
+        self.cursors.note(destination, kept)
+        return True
 
     def close(self, *, clean: bool) -> None:
         """Close the file; `clean` says that everything has been committed and the node stopped in good order."""
         try:
             if clean and self._in_use:
+                self.cursors.write(self._file.db)
                 self._file.db.execute("UPDATE meta SET value = 1 WHERE key = 'clean'")
             self._file.close()
         except apsw.Error as error:

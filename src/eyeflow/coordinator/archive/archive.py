@@ -1,0 +1,85 @@
+"""The archive as the event loop sees it: a thread appends, many bundles in one commit, and another one reads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from eyeflow.base.errors import EyeflowError
+from eyeflow.coordinator.archive.chain import Row
+from eyeflow.coordinator.archive.database import ArchiveDatabase, ArchiveReader, Bundle, Chain, Outcome
+from eyeflow.protocol.collecting import KeptHead
+
+GROUP_BUNDLES_MAX = 64
+"""Bundles of one commit. One disk sync for all of them; the first waits for what the last costs."""
+
+
+class Archive:
+    """Belongs to one event loop. `writes` and `reads` are executors of one thread each, unless a simulation has own."""
+
+    def __init__(self, database: ArchiveDatabase, reader: ArchiveReader, writes: Any = None, reads: Any = None) -> None:
+        self._database, self._reader = database, reader
+        self._writes = writes or ThreadPoolExecutor(1, "eyeflow-archive-writer")
+        self._reads = reads or ThreadPoolExecutor(1, "eyeflow-archive-reader")
+        self._waiting: list[tuple[asyncio.Future[KeptHead], Bundle]] = []
+        self._busy: asyncio.Future[Any] | None = None
+        self._is_closed = False
+
+    async def append(self, bundle: Bundle) -> KeptHead:
+        """Make a bundle durable; return the cosigned head that is kept then.
+
+        Raises BrokenChain, ProtocolError for a bundle that cannot be read, and EyeflowError while the disk refuses.
+        """
+        if self._is_closed:
+            raise EyeflowError("the coordinator stops: its archive takes nothing more", code="archive_closed")
+        answer: asyncio.Future[KeptHead] = asyncio.get_running_loop().create_future()
+        self._waiting.append((answer, bundle))
+        self._go()
+        return await answer
+
+    def _go(self) -> None:
+        if self._waiting and self._busy is None and not self._is_closed:
+            group, self._waiting = self._waiting[:GROUP_BUNDLES_MAX], self._waiting[GROUP_BUNDLES_MAX:]
+            bundles = [bundle for _, bundle in group]
+            loop = asyncio.get_running_loop()
+            self._busy = loop.run_in_executor(self._writes, self._database.append, bundles)
+            self._busy.add_done_callback(lambda done: self._done([answer for answer, _ in group], done))
+
+    def _done(self, answers: Sequence[asyncio.Future[KeptHead]], done: asyncio.Future[list[Outcome]]) -> None:
+        self._busy = None
+        if done.cancelled():
+            return
+        bug = done.exception()
+        outcomes = done.result() if bug is None else [Outcome(error=Exception(str(bug)))] * len(answers)
+        for answer, outcome in zip(answers, outcomes, strict=True):
+            if answer.done():
+                continue  # who asked has gone
+            if outcome.kept is not None:
+                answer.set_result(outcome.kept)
+            else:
+                answer.set_exception(outcome.error or Exception("a bundle has no outcome"))
+        self._go()
+
+    async def chains(self) -> list[Chain]:
+        """Return the newest chain of each node. Raises EyeflowError, as all reads do."""
+        return await asyncio.get_running_loop().run_in_executor(self._reads, self._reader.chains)
+
+    async def chain(self, node: str, epoch: int) -> Chain | None:
+        """Return one chain, None when nothing of it is kept."""
+        return await asyncio.get_running_loop().run_in_executor(self._reads, self._reader.chain, node, epoch)
+
+    async def page(self, node: str, epoch: int, after_seq: int, limit: int) -> list[Row]:
+        """Return records of a chain that follow `after_seq`, ascending, at most `limit`."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._reads, self._reader.page, node, epoch, after_seq, limit)
+
+    def close(self) -> None:
+        """Close after the commit that goes on; what waits for one was told nobody, and comes again."""
+        self._is_closed = True
+        for executor in (self._writes, self._reads):
+            if isinstance(executor, ThreadPoolExecutor):
+                executor.shutdown(wait=True)
+        self._reader.close()
+        self._database.close()

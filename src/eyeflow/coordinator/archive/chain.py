@@ -1,0 +1,147 @@
+"""Checks the records of a node as they come, one bundle after the other, and says what the archive keeps of each.
+
+It is `protocol.audit.verify_chain` with a memory: the copy of a chain may end anywhere, and goes on there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from eyeflow.coordinator.histories import Doubt
+from eyeflow.protocol.audit import ZERO_HASH, Record, decode_record, record_hash, signature_is_valid
+from eyeflow.protocol.audit_bodies import AuditError, CheckpointBody, GapBody, StartBody
+
+NO_OUTCOME = -1
+
+
+class BrokenChain(Exception):  # noqa: N818 - what a node sends
+    """What a node sent contradicts what is kept of it, or itself; `evidence` is for people."""
+
+    def __init__(self, kind: Doubt, evidence: str) -> None:
+        super().__init__(evidence)
+        self.kind, self.evidence = kind, evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """The node sent a record that does not follow the one before: it had dropped those in between.
+
+    `seq` and `hash` are of the last record that is missing, as the next one names it. A signed gap must say so before
+    record `until_seq` is kept: the node had that one when it read, and so the gap as well.
+    """
+
+    seq: int
+    hash: bytes
+    until_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Where the copy of a chain ends."""
+
+    seq: int = 0
+    hash: bytes = ZERO_HASH
+    jump: Jump | None = None
+
+
+EMPTY = Tail()
+"""Of a chain of which nothing is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose chain it is; `public_key` is the node's, known since it joined."""
+
+    node: str
+    epoch: int
+    public_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One record, with what it is found by. `outcome` is NO_OUTCOME for all but executions."""
+
+    seq: int
+    time_us: int
+    kind: int
+    rule: str
+    slot: str
+    key: str
+    outcome: int
+    data: bytes
+
+
+def follow(owner: Owner, tail: Tail, records: Sequence[bytes], head_seq: int) -> tuple[Tail, list[Row]]:
+    """Return where the copy ends with these records, and their rows. Raises BrokenChain.
+
+    `head_seq` is the last record that the node had when it read them.
+    """
+    rows = []
+    for place, data in enumerate(records):
+        record = _decoded(tail, data)
+        if (record.node, record.epoch) != (owner.node, owner.epoch):
+            raise BrokenChain(Doubt.ALTERED, f"it sent a record of {record.node} epoch {record.epoch} as its own")
+        if place == 0 and record.seq > tail.seq + 1:
+            tail = Tail(record.seq - 1, record.prev, Jump(record.seq - 1, record.prev, head_seq))
+        _check_place(tail, record)
+        _check_signature(owner, record)
+        tail = Tail(record.seq, record_hash(data), _left(tail.jump, record))
+        rows.append(_row(record, data))
+    if tail.jump is not None and tail.seq >= tail.jump.until_seq:
+        text = f"its records up to {tail.jump.seq} (epoch {owner.epoch}) are gone, and no signed gap accounts for them"
+        raise BrokenChain(Doubt.ALTERED, text)
+    return tail, rows
+
+
+def _decoded(tail: Tail, data: bytes) -> Record:
+    try:
+        return decode_record(data)
+    except AuditError as error:
+        raise BrokenChain(Doubt.ALTERED, f"its record {tail.seq + 1} cannot be read: {error}") from error
+
+
+def _check_place(tail: Tail, record: Record) -> None:
+    if record.seq != tail.seq + 1:
+        raise BrokenChain(Doubt.ALTERED, f"it sent record {record.seq} where record {tail.seq + 1} belongs")
+    if record.prev != tail.hash:
+        here, there = tail.hash.hex()[:12], record.prev.hex()[:12]
+        text = f"its record {record.seq} follows a record {tail.seq} with the hash {there}, and {here} is kept"
+        raise BrokenChain(Doubt.FORKED, text)
+
+
+def _check_signature(owner: Owner, record: Record) -> None:
+    body = record.body
+    if not isinstance(body, GapBody | CheckpointBody | StartBody):
+        return
+    told = f"its record {record.seq} ({record.kind.name})"
+    if body.public_key != owner.public_key:
+        raise BrokenChain(Doubt.ALTERED, f"{told} names another key than the one with which the node joined")
+    if not isinstance(body, StartBody) and not signature_is_valid(record, owner.public_key):
+        raise BrokenChain(Doubt.ALTERED, f"{told} has a signature that does not hold")
+
+
+def _left(jump: Jump | None, record: Record) -> Jump | None:
+    """Return the jump, None when this record accounts for it.
+
+    A gap of later records does, too: the oldest go first, and the gap that told of the earlier ones may be among them.
+    """
+    if jump is None or not isinstance(record.body, GapBody):
+        return jump
+    gap = record.body
+    return None if gap.last_seq > jump.seq or (gap.last_seq, gap.last_hash) == (jump.seq, jump.hash) else jump
+
+
+def _row(record: Record, data: bytes) -> Row:
+    body = record.body
+    rule, slot, key = (getattr(body, name, "") for name in ("rule", "slot", "key"))
+    return Row(
+        record.seq,
+        record.time_us,
+        int(record.kind),
+        rule,
+        slot,
+        key,
+        getattr(body, "outcome", NO_OUTCOME),
+        data,
+    )

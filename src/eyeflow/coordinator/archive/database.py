@@ -1,0 +1,72 @@
+"""What the archive asks of a database: whole bundles in, pages out; one thread at a time for each connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from eyeflow.coordinator.archive.chain import EMPTY, Owner, Row, Tail
+from eyeflow.protocol.collecting import KeptHead
+
+Cosign = Callable[[str, KeptHead], KeptHead]
+"""Returns the head of a node's chain with the coordinator's signature."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Records that a node sent, as they came; `head_seq` is the last that it had then. `now_us`: when they came."""
+
+    owner: Owner
+    records: bytes
+    head_seq: int
+    now_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """What is kept of one chain: from record `first_seq` on (0: nothing yet), up to `kept`."""
+
+    node: str
+    kept: KeptHead
+    first_seq: int = 0
+    tail: Tail = EMPTY
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a bundle: the head that is kept now, or why it was not taken."""
+
+    kept: KeptHead | None = None
+    error: Exception | None = None
+
+
+class ArchiveReader(Protocol):
+    """Looks at what is committed. Its methods raise EyeflowError when the database cannot be read."""
+
+    def chains(self) -> list[Chain]:
+        """Return the newest chain of each node."""
+        ...
+
+    def chain(self, node: str, epoch: int) -> Chain | None:
+        """Return one chain, None when nothing of it is kept."""
+        ...
+
+    def page(self, node: str, epoch: int, after_seq: int, limit: int) -> list[Row]:
+        """Return records of a chain that follow `after_seq`, ascending, at most `limit`."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection."""
+        ...
+
+
+class ArchiveDatabase(ArchiveReader, Protocol):
+    """The open database."""
+
+    def append(self, bundles: Sequence[Bundle]) -> list[Outcome]:
+        """Check bundles and make durable, in one commit, all that hold; the others say why in their outcome.
+
+        Records that are kept already are compared: the same change nothing, others are a fork (`BrokenChain`).
+        """
+        ...

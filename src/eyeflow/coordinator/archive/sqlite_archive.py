@@ -1,0 +1,245 @@
+"""The archive as one SQLite file beside the coordinator's store, so that neither waits for a commit of the other."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from eyeflow.base.errors import EyeflowError
+from eyeflow.base.machine import Machine
+from eyeflow.base.reasons import why
+from eyeflow.coordinator.archive.chain import BrokenChain, Jump, Owner, Row, Tail, follow
+from eyeflow.coordinator.archive.database import Bundle, Chain, Cosign, Outcome
+from eyeflow.coordinator.histories import Doubt
+from eyeflow.protocol.audit import decode_record
+from eyeflow.protocol.audit_bodies import AuditError
+from eyeflow.protocol.collecting import KeptHead, unbundled
+from eyeflow.protocol.wire import ProtocolError
+
+ARCHIVE_FILE = "archive.db"
+APPLICATION_ID = 0x45594131
+"""`EYA1`: marks the file as an archive (PRAGMA application_id)."""
+BUSY_MS = 5_000
+SCHEMA = """
+    CREATE TABLE chains (
+        id INTEGER PRIMARY KEY,
+        node TEXT NOT NULL,
+        epoch INTEGER NOT NULL,
+        first_seq INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        hash BLOB NOT NULL,
+        kept_us INTEGER NOT NULL,
+        signature BLOB NOT NULL,
+        jump_seq INTEGER NOT NULL,
+        jump_hash BLOB NOT NULL,
+        jump_until INTEGER NOT NULL,
+        UNIQUE (node, epoch)
+    ) STRICT;
+    CREATE TABLE records (
+        chain INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        time_us INTEGER NOT NULL,
+        kind INTEGER NOT NULL,
+        rule TEXT NOT NULL,
+        slot TEXT NOT NULL,
+        key TEXT NOT NULL,
+        outcome INTEGER NOT NULL,
+        record BLOB NOT NULL,
+        PRIMARY KEY (chain, seq)
+    ) STRICT, WITHOUT ROWID;
+"""
+MIGRATIONS = (SCHEMA,)
+_CHAIN = "node, epoch, first_seq, seq, hash, kept_us, signature, jump_seq, jump_hash, jump_until"
+
+
+class SqliteReader:
+    """Satisfies `ArchiveReader`. After an I/O error it opens the file anew."""
+
+    def __init__(self, path: Path, machine: Machine) -> None:
+        self.path, self._machine = path, machine
+        self._opened: apsw.Connection | None = None
+
+    @property
+    def _db(self) -> apsw.Connection:
+        if self._opened is None:
+            self._opened = _open(self.path, self._machine.vfs)
+        return self._opened
+
+    def chains(self) -> list[Chain]:
+        """Return the newest chain of each node."""
+        newest = "SELECT node, max(epoch) FROM chains GROUP BY node"
+        return [_chain(row) for row in self._rows(f"SELECT {_CHAIN} FROM chains WHERE (node, epoch) IN ({newest})")]
+
+    def chain(self, node: str, epoch: int) -> Chain | None:
+        """Return one chain, None when nothing of it is kept."""
+        rows = self._rows(f"SELECT {_CHAIN} FROM chains WHERE node = ? AND epoch = ?", (node, epoch))
+        return _chain(rows[0]) if rows else None
+
+    def page(self, node: str, epoch: int, after_seq: int, limit: int) -> list[Row]:
+        """Return records of a chain that follow `after_seq`, ascending, at most `limit`."""
+        query = """
+            SELECT seq, time_us, kind, rule, slot, key, outcome, record FROM records
+            WHERE chain = (SELECT id FROM chains WHERE node = ? AND epoch = ?) AND seq > ? ORDER BY seq LIMIT ?
+        """
+        return [Row(*row) for row in self._rows(query, (node, epoch, after_seq, limit))]
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._opened is not None:
+            self._opened.close()
+
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        try:
+            return list(self._db.execute(query, values))
+        except apsw.Error as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: apsw.Error) -> EyeflowError:
+        """After an I/O error pages in memory may not be what the disk holds."""
+        if isinstance(error, apsw.IOError) and self._opened is not None:
+            broken, self._opened = self._opened, None
+            with contextlib.suppress(apsw.Error):
+                broken.close()
+        return _trouble(self.path, error)
+
+
+class SqliteArchive(SqliteReader):
+    """Satisfies `ArchiveDatabase`. `cosign` signs the head that each commit reaches."""
+
+    def __init__(self, path: Path, machine: Machine, cosign: Cosign) -> None:
+        """Open or make the file. Raises EyeflowError."""
+        super().__init__(path, machine)
+        self._cosign = cosign
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            self._prepare()
+        except (OSError, apsw.Error) as error:
+            raise _trouble(path, error) from error
+
+    def append(self, bundles: Sequence[Bundle]) -> list[Outcome]:
+        """Check bundles and make those durable that hold, in one commit; see `ArchiveDatabase`."""
+        try:
+            with self._transaction():
+                return [self._append(bundle) for bundle in bundles]
+        except apsw.Error as error:
+            return [Outcome(error=self._failed(error))] * len(bundles)
+        except EyeflowError as error:  # the file could not be opened anew
+            return [Outcome(error=error)] * len(bundles)
+
+    def _append(self, bundle: Bundle) -> Outcome:
+        owner = bundle.owner
+        chain = self.chain(owner.node, owner.epoch) or Chain(owner.node, KeptHead(owner.epoch))
+        try:
+            records = unbundled(bundle.records)
+            known = self._compared(owner, chain, records)
+            tail, rows = follow(owner, chain.tail, records[known:], bundle.head_seq)
+        except (BrokenChain, ProtocolError) as error:
+            return Outcome(error=error)
+        if not rows:
+            return Outcome(chain.kept)
+        kept = self._cosign(owner.node, KeptHead(owner.epoch, tail.seq, tail.hash, bundle.now_us))
+        self._write(owner, chain.first_seq or rows[0].seq, kept, tail, rows)
+        return Outcome(kept)
+
+    def _compared(self, owner: Owner, chain: Chain, records: Sequence[bytes]) -> int:
+        """Return how many of the records are kept already. Raises BrokenChain when one differs from what is kept."""
+        try:
+            first_seq = decode_record(records[0]).seq
+        except AuditError:
+            return 0  # `follow` says what is wrong with it
+        count = max(0, min(len(records), chain.tail.seq - first_seq + 1))
+        if count:
+            kept = {row.seq: row.data for row in self.page(owner.node, owner.epoch, first_seq - 1, count)}
+            for seq, data in enumerate(records[:count], first_seq):
+                if kept.get(seq, data) != data:
+                    text = f"its record {seq} (epoch {owner.epoch}) is another one than it sent before"
+                    raise BrokenChain(Doubt.FORKED, text)
+        return count
+
+    def _write(self, owner: Owner, first_seq: int, kept: KeptHead, tail: Tail, rows: Sequence[Row]) -> None:
+        jump = tail.jump or Jump(0, b"", 0)
+        where = (kept.seq, kept.hash, kept.time_us, kept.signature, jump.seq, jump.hash, jump.until_seq)
+        self._db.execute(
+            f"INSERT INTO chains ({_CHAIN}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (node, epoch) DO UPDATE "
+            "SET first_seq = excluded.first_seq, seq = excluded.seq, hash = excluded.hash, kept_us = excluded.kept_us, "
+            "signature = excluded.signature, jump_seq = excluded.jump_seq, jump_hash = excluded.jump_hash, "
+            "jump_until = excluded.jump_until",
+            (owner.node, owner.epoch, first_seq, *where),
+        )
+        number = self._db.execute("SELECT id FROM chains WHERE node = ? AND epoch = ?", (owner.node, owner.epoch)).get
+        self._db.executemany(
+            "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (number, one.seq, one.time_us, one.kind, one.rule, one.slot, one.key, one.outcome, one.data)
+                for one in rows
+            ],
+        )
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Never `with db:`: apsw holds the interpreter's lock while that commits, and the event loop stands still."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        finally:
+            if self._opened is not None and self._opened.in_transaction:
+                self._opened.execute("ROLLBACK")
+
+    def _prepare(self) -> None:
+        version = self._db.pragma("user_version")
+        if version < len(MIGRATIONS):
+            with self._transaction():
+                for number in range(version, len(MIGRATIONS)):
+                    self._db.execute(MIGRATIONS[number])
+                self._db.pragma("application_id", APPLICATION_ID)
+                self._db.pragma("user_version", len(MIGRATIONS))
+
+
+def _chain(row: Sequence[Any]) -> Chain:
+    node, epoch, first_seq, seq, digest, kept_us, signature, *jumped = row
+    jump = Jump(*jumped) if jumped[0] else None
+    return Chain(node, KeptHead(epoch, seq, digest, kept_us, signature), first_seq, Tail(seq, digest, jump))
+
+
+def _open(path: Path, vfs: str | None) -> apsw.Connection:
+    """Open the file. Only the start makes one: while a disk is away, a new one would begin below its mount point."""
+    try:
+        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
+        db.set_busy_timeout(BUSY_MS)
+        _refuse_foreign(db, path)  # before anything is changed
+        db.pragma("journal_mode", "wal")
+        db.pragma("synchronous", "full")
+    except apsw.Error as error:
+        raise _trouble(path, error) from error
+    return db
+
+
+def _refuse_foreign(db: apsw.Connection, path: Path) -> None:
+    version, application = db.pragma("user_version"), db.pragma("application_id")
+    if application != APPLICATION_ID and (version or db.execute("SELECT count(*) FROM sqlite_schema").get):
+        cause, next_step = "another program wrote it", "move the file away: the nodes send again what they still have"
+    elif version > len(MIGRATIONS):
+        cause = f"a newer eyeflow wrote it: it has schema {version}, this one knows {len(MIGRATIONS)}"
+        next_step = "start the coordinator with that version of eyeflow, or newer"
+    else:
+        return
+    raise EyeflowError(
+        f"{path} is no archive that this eyeflow can use", cause=cause, next_step=next_step, code="archive_version"
+    )
+
+
+def _trouble(path: Path, error: Exception) -> EyeflowError:
+    return EyeflowError(
+        f"the coordinator's archive {path} cannot be used",
+        cause=why(error),
+        next_step="check that the disk is not full and that you may write there. If the file is damaged: stop the "
+        "coordinator and move it away with its -wal and -shm; the nodes send again what they still have",
+        code="archive",
+    )

@@ -1,0 +1,29 @@
+"""Opens the archive that a coordinator has by itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from eyeflow.base.machine import Machine
+from eyeflow.coordinator.archive.archive import Archive
+from eyeflow.coordinator.archive.database import Cosign
+from eyeflow.coordinator.archive.sqlite_archive import SqliteArchive, SqliteReader
+from eyeflow.coordinator.store.cluster_store import ClusterStore
+from eyeflow.protocol.collecting import KeptHead, head_bytes
+
+
+def usual_archive(path: Path, machine: Machine, cosign: Cosign) -> Archive:
+    """Open the SQLite file of the archive, or make it. Raises EyeflowError."""
+    database = SqliteArchive(path, machine, cosign)
+    return Archive(database, SqliteReader(path, machine))
+
+
+def cosigner(store: ClusterStore) -> Cosign:
+    """Return what signs heads with the key of the coordinator whose store this is."""
+
+    def cosign(node: str, kept: KeptHead) -> KeptHead:
+        return replace(kept, signature=store.identity.sign(head_bytes(store.coordinator_id, node, kept)))
+
+    return cosign

@@ -1,0 +1,35 @@
+"""The audit records of nodes that the coordinator keeps, by REST."""
+
+from __future__ import annotations
+
+from eyeflow.coordinator import views
+from eyeflow.coordinator.api import Call, Reply
+from eyeflow.coordinator.choosing import found_node
+from eyeflow.coordinator.hub import Hub
+from eyeflow.coordinator.lists_api import LIMIT, PAGING
+from eyeflow.coordinator.problem import FieldError, Problem
+from eyeflow.coordinator.queries import INTEGER_MAX, Param, cursor_of, key_of
+
+_NUMBER = {"type": "integer", "minimum": 0, "maximum": INTEGER_MAX}
+RECORDS_QUERY = (
+    *PAGING,
+    Param("epoch", {**_NUMBER, "examples": [1790000000]}, "the chain of this epoch; the newest unless it is given"),
+    Param("after", {**_NUMBER, "examples": [0]}, "records with a higher number only; not with `cursor`"),
+)
+
+
+async def list_records(hub: Hub, call: Call) -> Reply:
+    """Return audit records of a node that the coordinator keeps, in their order, a page at a time."""
+    query, node = call.query, call.path["id"]
+    await hub.store.read(lambda reading: found_node(reading, node))
+    key = key_of(query, int)
+    if key is not None and "after" in query:
+        errors = [FieldError("after", "goes not with `cursor`")]
+        raise Problem("invalid_query", "Give `after` or `cursor`.", errors=errors)
+    after_seq = int(key[0]) if key is not None else query.get("after", 0)
+    limit, copy, archive = int(query.get("limit", LIMIT)), hub.copies.by_node.get(node), hub.copies.archive
+    epoch = query.get("epoch", copy.kept.epoch if copy is not None else 0)
+    rows = [] if archive is None else await archive.page(node, epoch, after_seq, limit)
+    following = (rows[-1].seq,) if len(rows) == limit else None
+    shown = [views.record_row_view(row) for row in rows]
+    return Reply(200, {"epoch": epoch, "records": shown, "nextCursor": cursor_of(following)})

@@ -1,0 +1,61 @@
+"""What the coordinator keeps of the audit of a node, compared with what the node's disk holds."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+from eyeflow.node.store.reader import AuditReader
+from simulation.cluster import Cluster
+from simulation.disk import Image
+from simulation.loop import pass_time
+from simulation.records import _laid_out, promise
+
+PAGE_RECORDS = 1000
+CATCH_UP_S_MAX, LOOK_S = 600.0, 2.0
+
+
+def stored_records(image: Image, place: Path) -> list[bytes]:
+    """Return the audit records of an image of a node's disk, as stored."""
+    if not _laid_out(image, place):
+        return []
+    with AuditReader(place) as reader:
+        return list(reader.records())
+
+
+async def kept_records(cluster: Cluster, node: str) -> list[bytes]:
+    """Return what the coordinator keeps of the newest chain of a node."""
+    found: list[bytes] = []
+    cursor = ""
+    while True:
+        query = f"limit={PAGE_RECORDS}" + (f"&cursor={cursor}" if cursor else "")
+        answer = await cluster.surely("GET", f"/api/nodes/{node}/records?{query}")
+        found += [base64.b64decode(one["record"]) for one in answer["records"]]
+        cursor = answer["nextCursor"]
+        if not cursor:
+            return found
+
+
+async def until_copied(cluster: Cluster, node: str) -> None:
+    """Wait until the coordinator keeps all that a node has recorded; raise BrokenPromise when it never does."""
+    until_s = cluster.loop.time() + CATCH_UP_S_MAX
+    while cluster.loop.time() < until_s:
+        shown = await cluster.surely("GET", f"/api/nodes/{node}")
+        head, copy = shown["head"], shown["copy"]
+        if shown["connected"] and head and copy and (copy["epoch"], copy["seq"]) >= (head["epoch"], head["seq"]):
+            return
+        await pass_time(LOOK_S)
+    promise(False, f"35: the copy of {node} never catches up: {shown['copy']}, its head is {head}")
+
+
+async def check_copy(cluster: Cluster, node: str) -> int:
+    """See that every record of a node is kept once, in order, byte for byte; return how many there are."""
+    await until_copied(cluster, node)
+    kept = await kept_records(cluster, node)
+    stored = stored_records(cluster.nodes[node].disk.after_kill(), cluster.directory / "look")  # type: ignore[union-attr]
+    wrong = next((place for place, pair in enumerate(zip(kept, stored, strict=False)) if pair[0] != pair[1]), None)
+    promise(wrong is None, f"35: record {(wrong or 0) + 1} of {node} is another one at the coordinator")
+    promise(len(kept) <= len(stored), f"35: {node} has {len(stored)} records, and the coordinator keeps {len(kept)}")
+    shown = await cluster.surely("GET", f"/api/nodes/{node}")
+    promise(len(kept) >= shown["copy"]["seq"] - 1, f"35: of {shown['copy']['seq']} records {len(kept)} are kept")
+    return len(kept)
