@@ -203,14 +203,14 @@ SQL = re.compile(
     r"\b(SELECT .+ FROM|INSERT (OR \w+ )?INTO|UPDATE \w+ SET|DELETE FROM|PRAGMA|CREATE TABLE)\b", re.DOTALL
 )
 DRIVERS = {"apsw": "sqlite", "psycopg": "postgres"}
-"""Where the library of each database may be imported: in store/sqlite_*.py, store/postgres_*.py. SQL also in sql_*.py."""
+"""Where the library of each database may be imported: in sqlite_*.py and postgres_*.py of store and archive. SQL also in sql_*.py."""
 
 
 def sql_errors(path: Path, tree: ast.AST) -> list[str]:
     """The coordinator asks its store by verbs: another database must fit behind them (docs/ARCHITECTURE.md)."""
     if package_of(path) != "coordinator":
         return []
-    kind = path.name.split("_")[0] if path.parent.name == "store" else ""
+    kind = path.name.split("_")[0] if path.parent.name in {"store", "archive"} else ""
     drivers = {name.split(".")[0] for name in imported(tree)} & set(DRIVERS)
     found = [f"{path} imports {name}" for name in sorted(drivers) if DRIVERS[name] != kind]
     if kind in {"sql", *DRIVERS.values()}:

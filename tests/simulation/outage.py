@@ -15,14 +15,11 @@ EVENT_S = 60.0
 
 
 class Outage(Story):
-    """Three nodes run; the coordinator goes for 72 hours, in which the first one has an event each minute.
+    """Three nodes run; the coordinator goes for 72 hours, in which the first one has an event each `event_s` seconds."""
 
-    `disturb` is done to the cluster as often as `disturbances` says, while the copy catches up.
-    """
-
-    def __init__(self, directory: Path, seed: int = 11) -> None:
+    def __init__(self, directory: Path, seed: int = 11, event_s: float = EVENT_S) -> None:
         super().__init__(seed, directory)
-        self.copied = 0
+        self.event_s, self.copied = event_s, 0
 
     async def _tell(self) -> None:
         await self._set_up()
@@ -32,10 +29,12 @@ class Outage(Story):
         for idle in NODES[1:]:
             self.cluster.nodes[idle].stop()
         self.cluster.coordinator.down()
-        for number in range(int(OUTAGE_S / EVENT_S)):
-            self.cluster.later(number * EVENT_S, self._one_event)
+        for number in range(int(OUTAGE_S / self.event_s)):
+            self.cluster.later(number * self.event_s, self._one_event)
         await pass_time(OUTAGE_S)
-        promise(len(worker.plant.acknowledged) >= OUTAGE_S / EVENT_S, "the node did not work on while it was alone")
+        promise(
+            len(worker.plant.acknowledged) >= OUTAGE_S / self.event_s, "the node did not work on while it was alone"
+        )
         self.cluster.coordinator.start()
         for idle in NODES[1:]:
             self.cluster.nodes[idle].start()

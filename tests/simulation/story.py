@@ -11,6 +11,7 @@ from typing import Any
 
 from eyeflow.node.store.file import STORE_NAME
 from simulation.cluster import Cluster, Host, NodeHost
+from simulation.copies import check_copy
 from simulation.disk import Failure, Image
 from simulation.loop import pass_time
 from simulation.programs import RULES, SIGNERS, programs, topic_of
@@ -399,6 +400,10 @@ class Story:
             self._check_doubt(name, node)
             if not node["inDoubt"] and not self.coordinator_rewound:
                 self._check_node(name, node, deployments)
+            if not node["inDoubt"] and node["connected"]:
+                self.happened["copied records"] = self.happened.get("copied records", 0) + await check_copy(
+                    self.cluster, name
+                )
 
     def _check_doubt(self, name: str, node: dict[str, Any]) -> None:
         known, kinds = self.known[name], {one["kind"] for one in node["findings"]}

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from pytest import MonkeyPatch
 
+from eyeflow.coordinator.archive import chain
 from eyeflow.coordinator.archive.archive import Archive
 from eyeflow.coordinator.archive.sqlite_archive import SqliteArchive
+from eyeflow.node.cluster import sender
 from simulation.outage import EVENT_S, OUTAGE_S, Outage
 from simulation.records import BrokenPromise
 
@@ -26,26 +29,37 @@ def loses_a_bundle(patch: MonkeyPatch) -> None:
     real = SqliteArchive._write
 
     def write(self: Any, owner: Any, first_seq: int, kept: Any, tail: Any, rows: Any) -> None:
-        real(self, owner, first_seq, kept, tail, rows if rows[0].seq < 100 else rows[1:])
+        real(self, owner, first_seq, kept, tail, rows if rows[0].seq < 50 else rows[1:])
 
     patch.setattr(SqliteArchive, "_write", write)
 
 
-def keeps_nothing(patch: MonkeyPatch) -> None:
-    """Takes every bundle for kept before it is."""
+def acknowledges_too_much(patch: MonkeyPatch) -> None:
+    """Takes a bundle for kept as soon as it is here, and loses it."""
 
     async def append(self: Any, bundle: Any) -> Any:
-        answer = await real(self, bundle)
-        raise RuntimeError("lost") if answer.seq > 100 else AssertionError
+        kept = await real(self, bundle)
+        return kept if kept.seq < 50 else msgspec.structs.replace(kept, seq=bundle.head_seq)
 
     real = Archive.append
     patch.setattr(Archive, "append", append)
 
 
-@pytest.mark.parametrize("fault", [loses_a_bundle, keeps_nothing])
+def compares_no_hash(patch: MonkeyPatch) -> None:
+    """Takes whatever comes, and the node sends one record changed."""
+
+    def bundled(records: Any) -> bytes:
+        return real([record[:-1] + b"\x01" if place == 7 else record for place, record in enumerate(records)])
+
+    real = sender.bundled
+    patch.setattr(sender, "bundled", bundled)
+    patch.setattr(chain, "_check_place", lambda tail, record: None)
+
+
+@pytest.mark.parametrize("fault", [loses_a_bundle, acknowledges_too_much, compares_no_hash])
 def test_control_a_record_that_is_missing_is_noticed(
     fault: Callable[[MonkeyPatch], None], tmp_path: Path, monkeypatch: MonkeyPatch
 ) -> None:
     fault(monkeypatch)
     with pytest.raises(BrokenPromise, match="35:"):
-        Outage(tmp_path).run()
+        Outage(tmp_path, event_s=1800.0).run()

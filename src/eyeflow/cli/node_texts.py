@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from eyeflow.cli.console import colored, paint, say
+from eyeflow.cli.console import colored, counted, paint, say
 from eyeflow.cli.times import ago, clock_time
 
 Json = dict[str, Any]
@@ -110,6 +110,7 @@ def say_node(node: Json) -> None:
     if node["drainedUs"]:
         say(f"  drained {ago(node['drainedUs'])}; eyeflow nodes undrain {node['name']} lets deployments come again")
     say_findings(node, "  ")
+    _say_copy(node)
     active = {part["name"]: part for part in node["health"] if part["slot"] == "active"}
     for rule in node["rules"]:
         _say_rule(rule, active.pop(rule["rule"], None))
@@ -120,6 +121,19 @@ def say_node(node: Json) -> None:
         own = use["own_memory_bytes"] / 2**20
         memory_ = f"{memory(node)} of {use['memory_bytes'] / 2**30:.1f} GiB"
         say(f"  machine  processor {processor(node)}, memory {memory_}, of which the node has {own:.0f} MiB")
+
+
+def _say_copy(node: Json) -> None:
+    """Say how far the coordinator's copy of the node's audit is."""
+    copy = node.get("copy")
+    if copy is None or not copy["seq"]:
+        say("  audit    nothing of it is copied yet")
+        return
+    behind = f", {counted(copy['behind'], 'record')} behind" if copy["behind"] else ""
+    trouble = f"; {paint('not now', '31', sys.stdout)}: {copy['trouble']}" if copy["trouble"] else ""
+    say(
+        f"  audit    copied up to record {copy['seq']} of epoch {copy['epoch']}, {ago(copy['keptUs'])}{behind}{trouble}"
+    )
 
 
 def _say_rule(rule: Json, part: Json | None) -> None:

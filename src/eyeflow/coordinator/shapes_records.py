@@ -27,7 +27,7 @@ RECORDS: dict[str, Shape] = {
         "An audit record as the node stores it (`docs/reference/audit.md`), and what it is found by",
         {
             "seq": COUNT,
-            "timeUs": {"type": "integer", "description": "the node's clock, microseconds since 1970 UTC"},
+            "timeUs": {**TIME_US, "minimum": -(2**63), "description": "the node's clock, microseconds since 1970 UTC"},
             "kind": {"type": "string", "enum": _KINDS, "examples": ["execution"]},
             "rule": TEXT,
             "slot": TEXT,

@@ -11,6 +11,7 @@ from typing import Annotated
 import zstandard
 from msgspec import Meta
 
+from eyeflow.base.reasons import why
 from eyeflow.protocol import wire
 from eyeflow.protocol.audit import RECORD_BYTES_MAX
 from eyeflow.protocol.audit_bodies import HASH_BYTES
@@ -99,7 +100,8 @@ def unbundled(data: bytes) -> tuple[bytes, ...]:
             raise ProtocolError(f"a bundle of records has more than {BUNDLE_BYTES_MAX} bytes")
         plain = zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
     except zstandard.ZstdError as error:
-        raise ProtocolError(f"a bundle of records cannot be decompressed: {error}"[: wire.FAULT_CHARS_MAX]) from error
+        text = f"a bundle of records cannot be decompressed: {why(error)}"
+        raise ProtocolError(text[: wire.FAULT_CHARS_MAX]) from error
     return _RECORDS.decode(plain)
 
 

@@ -21,6 +21,9 @@ from eyeflow.node.backoff import Backoff
 from eyeflow.node.cluster.link import CoordinatorLink
 from eyeflow.node.cluster.membership import Membership, join_cluster
 from eyeflow.node.control import AuditHead, HeldProgram, InstallOutcome, InstallResult, NodeIdentity
+from eyeflow.protocol.audit import ZERO_HASH, Record, encode_record, record_hash
+from eyeflow.protocol.audit_bodies import Body
+from eyeflow.protocol.collecting import KeptHead
 from eyeflow.protocol.executions import Difference, Failure
 from eyeflow.protocol.identity import Identity
 from eyeflow.protocol.messages import Evidence, EvidenceStanding, join_bytes
@@ -84,6 +87,10 @@ class FakeControl:
     differing: tuple[Difference, ...] = ()
     failed: tuple[Failure, ...] = ()
     answers: Callable[[Replay], Awaitable[Replayed]] | None = None
+    records: list[bytes] = field(default_factory=list)
+    """Its audit, from record 1 on; without one it has nothing to hand on."""
+    kept: list[KeptHead] = field(default_factory=list)
+    """What the coordinator said that it holds."""
 
     @property
     def identity(self) -> NodeIdentity:
@@ -163,7 +170,16 @@ class FakeControl:
 
     @property
     def audit_head(self) -> AuditHead:
+        if self.records:
+            return AuditHead(len(self.records), record_hash(self.records[-1]))
         return AuditHead(41, b"\xab" * 32)
+
+    def note(self, *bodies: Body) -> None:
+        """Record something."""
+        for body in bodies:
+            prev = record_hash(self.records[-1]) if self.records else ZERO_HASH
+            record = Record(self.name, 1, len(self.records) + 1, prev, 1_790_000_000_000_000, body)
+            self.records.append(encode_record(record, self.key))
 
     def trust(self, signers: Collection[bytes]) -> None:
         self.trusted = frozenset(signers)
@@ -172,7 +188,18 @@ class FakeControl:
         return None
 
     async def audit_range(self, from_seq: int, limit: int) -> Sequence[bytes]:
-        return ()
+        return self.records[from_seq - 1 : from_seq - 1 + limit]
+
+    async def records_after(self, seq: int, bytes_max: int) -> tuple[int, Sequence[bytes]]:
+        return seq + 1, self.records[seq : seq + 100]
+
+    async def grows_beyond(self, seq: int) -> None:
+        while len(self.records) <= seq:
+            await asyncio.sleep(0.01)
+
+    async def note_kept(self, destination: str, kept: KeptHead) -> bool:
+        self.kept.append(kept)
+        return True
 
 
 class Cluster:

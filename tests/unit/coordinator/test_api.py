@@ -122,6 +122,7 @@ def test_every_wrong_place_is_told_once_and_the_number_of_places_is_bounded() ->
 def test_every_answer_fits_its_schema(full: Any, tmp_path: Path) -> None:
     paths = {
         "/api/nodes/{id}": "/api/nodes/node-a",
+        "/api/nodes/{id}/records": "/api/nodes/node-a/records",
         "/api/programs/{id}": f"/api/programs/{full.program_id}",
         "/api/deployments/{id}": f"/api/deployments/{full.deployment['id']}",
         "/api/deployments/{id}/nodes": f"/api/deployments/{full.deployment['id']}/nodes",

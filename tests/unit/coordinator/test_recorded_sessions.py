@@ -21,11 +21,13 @@ import pytest
 
 from eyeflow.coordinator import link as coordinator_link
 from eyeflow.node.cluster import link as node_link
+from eyeflow.protocol import collecting as z
 from eyeflow.protocol import executions as x
 from eyeflow.protocol import messages as m
 from eyeflow.protocol import outputs as o
 from eyeflow.protocol import replays as y
 from eyeflow.protocol import session as s
+from eyeflow.protocol.audit_bodies import CheckpointBody, StopBody
 from eyeflow.protocol.identity import Identity, key_fingerprint
 from eyeflow.protocol.opening import OPENING, Hello, Welcome
 from eyeflow.protocol.slot import Slot
@@ -37,7 +39,8 @@ OCTETS = {"Content-Type": "application/octet-stream"}
 EACH = pytest.mark.parametrize("version", VERSIONS)
 
 EXECUTIONS = {x.Differences, x.Failures}
-KINDS = {2: set(m.Message.__args__) - EXECUTIONS - {y.Replay, y.Replayed}, 3: set(m.Message.__args__)}
+NEW = EXECUTIONS | {y.Replay, y.Replayed, z.Collect, z.Collected}
+KINDS = {2: set(m.Message.__args__) - NEW, 3: set(m.Message.__args__)}
 """The messages of each version."""
 
 Frame = tuple[str, bytes]
@@ -87,6 +90,7 @@ async def _walk(cluster: Any, make: Any) -> None:
         node.differing = (x.Difference("overheat", "ab" * 32, "d-1", 9, x.Trace(96), decided, "mqtt t: n = 1", "t"),)
         node.failed = (x.Failure("overheat", Slot.CANDIDATE, "ab" * 32, *what),)
         node.answers = _answered
+        node.note(StopBody("first"), StopBody("second"), CheckpointBody(node.key.public_key))
         await cluster.join(client, node)
         cluster.dial(node)
         for program in (make.program(), make.program(version="2.0.0", sequence=2), make.program("pump")):
@@ -100,6 +104,10 @@ async def _walk(cluster: Any, make: Any) -> None:
         asked = (await client.post("/api/deployments/plan", json=plan)).json()
         protocol = (await client.get("/api/nodes/node-a")).json()["protocol"]
         assert asked["replay"][0]["events"] == (7 if protocol > 2 else 0), asked
+        if protocol > 2:
+            await make.until(_copied(client, 3), "the audit is copied")
+            node.note(StopBody("third"))
+            await make.until(_copied(client, 4), "what is new is copied")
         assert (await client.delete("/api/nodes/node-a/rules/pump")).status_code < 300
         await make.until(_lost(node, "pump"), "the rule is gone")
         await cluster.hang_up("node-a")
@@ -119,6 +127,13 @@ async def _walk(cluster: Any, make: Any) -> None:
 async def _answered(asked: y.Replay) -> y.Replayed:
     found = [y.ReplayResult(one.rule, one.program_id, events=7) for one in asked.programs]
     return y.Replayed(asked.number, tuple(found))
+
+
+def _copied(client: Any, seq: int) -> Any:
+    async def copied() -> bool:
+        return bool((await client.get("/api/nodes/node-a")).json()["copy"]["seq"] == seq)
+
+    return copied
 
 
 def _lost(node: Any, rule: str) -> Any:
@@ -173,6 +188,7 @@ class NodeReplay:
         self.due: list[bytes] = []
         self.asked: list[o.Remember] = []
         self.replays: list[y.Replay] = []
+        self.collects: list[z.Collect] = []
         self.applying: o.Apply | None = None
         self.head: m.Head | None = None
         self.links = self.told = 0
@@ -209,6 +225,9 @@ class NodeReplay:
             status = VERSIONS[self.session.protocol].decode(self.frames[place + 1][1])
             assert isinstance(status, m.Status)
             self.do(self.session.status(status, message))
+        elif isinstance(message, z.Collected):
+            assert self.collects.pop(0).after_seq < message.first_seq
+            self.do(self.session.collected(message))
         elif isinstance(message, y.Replayed):
             assert self.replays.pop(0).number == message.number
             self.do(self.session.replayed(message))
@@ -221,6 +240,7 @@ class NodeReplay:
     def open(self, data: bytes, place: int) -> None:
         """A new link; the head that the node tells after WELCOME is as old as its HELLO."""
         self.check_all_answered()
+        self.collects = []  # one is open for whatever comes next
         hello = OPENING.decode(data)
         assert isinstance(hello, Hello)
         head = next(one for one in self.messages(place + 2) if isinstance(one, m.Head))
@@ -252,6 +272,9 @@ class NodeReplay:
                 self.asked.append(output)
             elif isinstance(output, o.Rerun):
                 self.replays.append(output.replay)
+            elif isinstance(output, o.Gather):
+                assert not self.collects, "the last ask has no answer"
+                self.collects = [output.collect]
             else:
                 raise AssertionError(output)
 
@@ -278,18 +301,30 @@ class CoordinatorReplay:
                 self.stir(data, place)
             assert self.due.pop(0) == data, f"frame {place} is answered otherwise"
         assert self.links > 1 and self.due == [] and self.needed == []
+        self.check_asks()
         told = {o.Connected, o.NeedPrograms, o.Applied, o.Seen, o.Told, o.Recollected}
-        assert set(self.told) == told | ({o.Noted, o.Compared} if KINDS[self.session.protocol] >= EXECUTIONS else set())
+        assert set(self.told) == told | (
+            {o.Noted, o.Compared, o.Gathered} if KINDS[self.session.protocol] >= EXECUTIONS else set()
+        )
 
     def take(self, data: bytes, place: int) -> None:
         if not _is_opening(data):
-            self.do(self.session.receive(self.session.read(data)), place)
+            outputs = self.session.receive(self.session.read(data))
+            answers = isinstance(VERSIONS[self.session.protocol].decode(data), z.Collected)
+            assert answers == any(isinstance(one, o.Gathered) for one in outputs), "what came was not asked for"
+            self.do(outputs, place)
             return
+        if self.links:
+            self.check_asks()
         hello = OPENING.decode(data)
         assert isinstance(hello, Hello)
         self.session = s.CoordinatorSession(hello.node, self.own, self.next_offer(place), known=self.known)
         self.links += 1
         self.do(self.session.receive(self.session.read(data)), place)
+
+    def check_asks(self) -> None:
+        """A link asks for whatever comes next to its end."""
+        assert (self.session._asked is not None) == self.session.collects
 
     def next_offer(self, place: int) -> s.Offer:
         """What the store wanted: the manifest that goes out next."""
@@ -308,6 +343,8 @@ class CoordinatorReplay:
             self.do(self.session.deliver(message.manifest_version, {message.program_id: message.program}), place)
         elif isinstance(message, y.Replay):
             self.do(self.session.replay(message), place)
+        elif isinstance(message, z.Collect):
+            self.do(self.session.collect(message), place)
         else:
             assert isinstance(message, m.Manifest), f"frame {place}: {type(message).__name__} comes only as an answer"
             self.do(self.session.offer(_offer(message, version)), place)

@@ -6,6 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from eyeflow.protocol import collecting as z
 from eyeflow.protocol import executions as x
 from eyeflow.protocol import messages as m
 from eyeflow.protocol import opening as o
@@ -54,12 +55,17 @@ REPLAYED = y.Replayed(
         ),
     ),
 )  # fmt: skip
+KEPT = z.KeptHead(3, 98, bytes(32), 1_790_000_000_000_000, bytes(64))
+COLLECT = z.Collect(KEPT, 99, z.PLAIN_BYTES_MAX)
+COLLECTED = z.Collected(3, 100, 101, 250, z.bundled([b"a record", b"the next"]))
 NEW_EXAMPLES: list[m.Message] = [
     m.Status(1, 3, 99, 8, (), (EVIDENCE,)),
     DIFFERED,
     FAILED,
     ASKED,
     REPLAYED,
+    COLLECT,
+    COLLECTED,
 ]
 """What version 2 has not."""
 OPENINGS: list[o.Opening] = [
@@ -120,6 +126,16 @@ def _replays(texts: st.SearchStrategy[Any], traces: st.SearchStrategy[Any]) -> l
     ]
 
 
+def _collects() -> list[st.SearchStrategy[Any]]:
+    kept = st.builds(z.KeptHead, naturals, st.integers(0, 2**40), hashes, naturals, st.binary(min_size=64, max_size=64))
+    ask = kept.flatmap(lambda one: st.builds(z.Collect, st.just(one), st.integers(one.seq, 2**41), st.integers(1, 9)))
+    bundles = st.binary(min_size=1, max_size=64)
+    answer = st.tuples(
+        naturals, st.integers(1, 2**40), st.integers(0, z.BUNDLE_RECORDS_MAX - 1), naturals, bundles
+    ).map(lambda one: z.Collected(one[0], one[1], one[1] + one[2], max(one[1] + one[2], one[3]), one[4]))
+    return [ask, answer]
+
+
 def messages_of(version: int) -> st.SearchStrategy[m.Message]:
     """Any message that protocol `version` can say."""
     results = st.builds(m.RuleResult, rules, ids | st.just(""), st.sampled_from(m.RuleState), short, slots)
@@ -137,6 +153,7 @@ def messages_of(version: int) -> st.SearchStrategy[m.Message]:
         st.builds(x.Differences, naturals, st.lists(difference, min_size=1, max_size=3).map(tuple)),
         st.builds(x.Failures, naturals, st.lists(st.builds(x.Failure, *failing), min_size=1, max_size=3).map(tuple)),
         *_replays(texts, traces),
+        *_collects(),
     ]
     return st.one_of(
         st.builds(m.Manifest, st.binary(min_size=1, max_size=64), st.binary(min_size=64, max_size=64)),

@@ -8,6 +8,7 @@ from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 from msgspec.structs import fields, replace
 
+from eyeflow.protocol import collecting as z
 from eyeflow.protocol import executions as x
 from eyeflow.protocol import messages as m
 from eyeflow.protocol import opening as o
@@ -91,7 +92,7 @@ def test_decode_undoes_encode_of_manifests(version: int, data: st.DataObject) ->
 @settings(max_examples=150, deadline=None)
 @given(messages_of(3))
 def test_an_older_peer_is_told_no_evidence_and_no_executions(message: m.Message) -> None:
-    if isinstance(message, x.Differences | x.Failures | y.Replay | y.Replayed):
+    if isinstance(message, x.Differences | x.Failures | y.Replay | y.Replayed | z.Collect | z.Collected):
         with pytest.raises(ProtocolError, match="version 2"):
             VERSIONS[2].encode(message)
         return

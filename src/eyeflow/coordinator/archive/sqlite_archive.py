@@ -181,6 +181,24 @@ class SqliteArchive(SqliteReader):
             ],
         )
 
+    @property
+    def _db(self) -> apsw.Connection:
+        """The connection; whatever an earlier one left in the log is made durable before anything builds on it.
+
+        A commit whose sync failed is in the log all the same, and after it a sync that succeeds says nothing of the
+        pages that were lost: only writing them again makes sure.
+        """
+        if self._opened is None:
+            opened = _open(self.path, self._machine.vfs)
+            try:
+                opened.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            except apsw.Error as error:
+                with contextlib.suppress(apsw.Error):
+                    opened.close()
+                raise _trouble(self.path, error) from error
+            self._opened = opened
+        return self._opened
+
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
         """Never `with db:`: apsw holds the interpreter's lock while that commits, and the event loop stands still."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from msgspec.structs import replace
-
 from eyeflow.base.machine import Machine
 from eyeflow.coordinator.archive.archive import Archive
 from eyeflow.coordinator.archive.database import Cosign
@@ -24,6 +22,7 @@ def cosigner(store: ClusterStore) -> Cosign:
     """Return what signs heads with the key of the coordinator whose store this is."""
 
     def cosign(node: str, kept: KeptHead) -> KeptHead:
-        return replace(kept, signature=store.identity.sign(head_bytes(store.coordinator_id, node, kept)))
+        signature = store.identity.sign(head_bytes(store.coordinator_id, node, kept))
+        return KeptHead(kept.epoch, kept.seq, kept.hash, kept.time_us, signature)
 
     return cosign

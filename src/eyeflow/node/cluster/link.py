@@ -52,7 +52,7 @@ from eyeflow.protocol.node_facts import facts_extension
 from eyeflow.protocol.opening import NONCE_BYTES, Hello
 from eyeflow.protocol.outputs import Apply, Close, Gather, Output, Remember, Rerun, Send
 from eyeflow.protocol.replays import Replay
-from eyeflow.protocol.session import Accepted, NodeSession, Phase
+from eyeflow.protocol.session import EXECUTIONS_SINCE, Accepted, NodeSession, Phase
 from eyeflow.protocol.signer_list import SignerListError
 from eyeflow.protocol.versions import PROTOCOL_VERSION_MAX, PROTOCOL_VERSION_MIN
 from eyeflow.protocol.wire import MESSAGE_BYTES_MAX, ProtocolError
@@ -248,7 +248,7 @@ class CoordinatorLink:
             if session.phase is Phase.READY and self.status.state != "up":
                 self.status.counters["connects"] += 1
                 self._up_s = asyncio.get_running_loop().time()
-                self._show("up", joined_detail(session))
+                self._show("up", joined_detail(session, self._hands_on))
                 self._changed.set()
 
     async def _act(self, connection: ClientConnection, session: NodeSession, outputs: tuple[Output, ...]) -> None:
@@ -399,9 +399,12 @@ class CoordinatorLink:
         self.status.state, self.status.detail = state, detail
 
 
-def joined_detail(session: NodeSession) -> str:
+def joined_detail(session: NodeSession, hands_on: bool = True) -> str:
     """Return what `eyeflow status` shows of a live link."""
-    return f"protocol {session.protocol}"
+    if not hands_on:
+        return f"protocol {session.protocol}; the audit stays on the node ([offline] reconcile_on_reconnect)"
+    older = "; this version cannot collect the audit" if session.protocol < EXECUTIONS_SINCE else ""
+    return f"protocol {session.protocol}{older}"
 
 
 async def _ask_challenge(client: httpx.AsyncClient) -> bytes:

@@ -97,7 +97,7 @@ class OfflineSection(Section):
         (mode.value for mode in Durability),
     )
     reconcile_on_reconnect: bool = boolean(
-        True, "Kept for a later version; until then records stay on the node, whatever it says."
+        True, "Whether the coordinator gets a copy of the audit, as soon as it is connected. If not, records stay here."
     )
 
     def checked(self, table: Table) -> Self:

@@ -32,7 +32,7 @@ keys = [{keys}]
 buffer_backend = "sqlite"
 max_buffer_size_mb = 512
 max_buffer_age_hours = 72
-reconcile_on_reconnect = true    # kept for a later version: records stay on the node today
+reconcile_on_reconnect = true    # the coordinator gets a copy of the audit
 on_full = "drop-oldest"          # or "reject-new", "block"
 durability = "full"              # "none-on-full-disk": keep acting, unrecorded, while the disk is full
 """

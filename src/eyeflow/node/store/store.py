@@ -451,8 +451,9 @@ class Store(Reads):
     def close(self, *, clean: bool) -> None:
         """Close the file; `clean` says that everything has been committed and the node stopped in good order."""
         try:
-            if clean and self._in_use:
+            if clean and self.trouble is None:
                 self.cursors.write(self._file.db)
+            if clean and self._in_use:
                 self._file.db.execute("UPDATE meta SET value = 1 WHERE key = 'clean'")
             self._file.close()
         except apsw.Error as error:
