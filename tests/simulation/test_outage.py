@@ -12,7 +12,7 @@ from pytest import MonkeyPatch
 from eyeflow.coordinator.archive import chain
 from eyeflow.coordinator.archive.archive import Archive
 from eyeflow.coordinator.archive.sqlite_archive import SqliteArchive
-from eyeflow.node.cluster import sender
+from eyeflow.protocol import collecting
 from eyeflow.protocol.audit import decode_record, record_hash
 from eyeflow.protocol.collecting import KeptHead, unbundled
 from simulation.outage import EVENT_S, OUTAGE_S, Outage
@@ -54,8 +54,8 @@ def compares_no_hash(patch: MonkeyPatch) -> None:
     def bundled(records: Any) -> bytes:
         return real([record[:-1] + b"\x01" if place == 7 else record for place, record in enumerate(records)])
 
-    real = sender.bundled
-    patch.setattr(sender, "bundled", bundled)
+    real = collecting.bundled
+    patch.setattr("eyeflow.node.cluster.sender.bundled", bundled)
     patch.setattr(chain, "_check_place", lambda tail, record: None)
 
 

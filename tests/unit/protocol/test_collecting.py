@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from eyeflow.protocol import collecting as z
 from eyeflow.protocol import wire
+from eyeflow.protocol.audit import RECORD_BYTES_MAX
 from eyeflow.protocol.outputs import Gather, Gathered, Send
 from eyeflow.protocol.session import CoordinatorSession
 from eyeflow.protocol.wire import ProtocolError
@@ -28,7 +29,7 @@ def test_a_bundle_gives_its_records_back() -> None:
     rng = random.Random(1)
     for records in ([b"x"], [rng.randbytes(rng.randrange(1, 5000)) for _ in range(200)]):
         assert z.unbundled(z.bundled(records)) == tuple(records)
-    longest = rng.randbytes(z.RECORD_BYTES_MAX)
+    longest = rng.randbytes(RECORD_BYTES_MAX)
     assert z.unbundled(z.bundled([longest])) == (longest,)
 
 
