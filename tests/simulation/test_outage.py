@@ -65,4 +65,4 @@ def test_control_a_record_that_is_missing_is_noticed(
 ) -> None:
     fault(monkeypatch)
     with pytest.raises(BrokenPromise, match="35:"):
-        Outage(tmp_path, event_s=1800.0).run()
+        Outage(tmp_path, outage_s=7200.0).run()
