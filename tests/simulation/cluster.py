@@ -267,7 +267,7 @@ class Cluster:
 
     def run(self, scenario: Callable[[Cluster], Coroutine[Any, Any, None]]) -> None:
         """Run a scenario to its end. Raises what it raises; tells of exceptions that no process caught."""
-        with self.log.capturing(), _the_dead_are_silent():
+        with self.log.capturing(), the_dead_are_silent():
             try:
                 with as_process(self.operator):
                     main = self.loop.create_task(scenario(self))
@@ -353,7 +353,7 @@ class _TraceLog(logging.Handler):
 
 
 @contextmanager
-def _the_dead_are_silent() -> Iterator[None]:
+def the_dead_are_silent() -> Iterator[None]:
     """What the coroutines of dead processes do when they are closed reaches nothing, and its errors nobody."""
     hooks = sys.unraisablehook, sys.excepthook  # apsw calls the second for connections that nobody closed
     sys.unraisablehook = sys.excepthook = lambda *told: None

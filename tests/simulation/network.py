@@ -20,6 +20,8 @@ LATENCY_S = (0.0002, 0.02)
 SLOW_SHARE, SLOW_S = 0.01, 2.0
 """One delivery in so many takes longer: what comes over another connection overtakes it."""
 SPLIT_SHARE = 0.05
+SWEEP_LINKS = 64
+"""So many connections are kept before those that are over are looked for."""
 
 Context = contextvars.Context
 Act = Callable[[], None]
@@ -37,6 +39,7 @@ class Network:
         self._accepting: dict[int, Connection] = {}
         self._held: list[socket.socket] = []
         self._port = 40_000
+        self._swept_at = SWEEP_LINKS
         loop.network = self
 
     def listen(self, host: str, port: int) -> Any:
@@ -62,8 +65,9 @@ class Network:
             raise ConnectionRefusedError(111, "Connection refused")
         self._port += 1
         made = Connection(self, client, listening.process, self._port)
-        self.links = [link for link in self.links if not link.is_over]
         self.links.append(made)
+        if len(self.links) > self._swept_at:
+            self._sweep()
         transport = made.open(0, factory, None)
         listening.arrive(made)
         return transport, transport.get_protocol()
@@ -73,8 +77,14 @@ class Network:
         for one in self._held:
             one.close()
 
+    def _sweep(self) -> None:
+        """Forget what is over, each time twice as many are there as were left: else each dial would look at all."""
+        self.links = [link for link in self.links if not link.is_over]
+        self._held = [one for one in self._held if one.fileno() >= 0]
+        self._swept_at = max(SWEEP_LINKS, 2 * len(self.links))
+
     def accepted(self, factory: Any, sock: socket.socket) -> Any:
-        self._held = [*(one for one in self._held if one.fileno() >= 0), sock]
+        self._held.append(sock)
         transport = self._accepting.pop(sock.fileno()).open(1, factory, sock)
         return transport, transport.get_protocol()
 
