@@ -31,7 +31,7 @@ class Cluster:
         self.folder, self.environment = folder, kept | {"HOME": str(folder)}
         self.hosts: list[subprocess.Popen[str]] = []
         self.coordinator = self._started()
-        self.client = httpx.Client(base_url=self.url, headers=self._credential(), timeout=60.0)
+        self.client = httpx.Client(base_url=self.url, headers=self._credential(), timeout=600.0)
         self.call("POST", "/api/keys", {"publicKey": public_key_of(SIGNER).hex(), "name": "bench"})
 
     def _started(self) -> subprocess.Popen[str]:

@@ -94,6 +94,7 @@ class Crowd:
     """One coordinator with light nodes on a virtual loop. `run` takes a scenario."""
 
     def __init__(self, directory: Path, names: Sequence[str]) -> None:
+        directory.mkdir(exist_ok=True)
         self.directory = directory / "coordinator"
         self.joined = asyncio.run(prepared(self.directory, names))
         self.loop = CountingLoop(Random("crowd"))

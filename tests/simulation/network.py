@@ -20,6 +20,10 @@ LATENCY_S = (0.0002, 0.02)
 SLOW_SHARE, SLOW_S = 0.01, 2.0
 """One delivery in so many takes longer: what comes over another connection overtakes it."""
 SPLIT_SHARE = 0.05
+WINDOW_BYTES = 1 << 20
+"""What may be on its way to an end that does not read, before its sender is told to wait."""
+UNREAD_S = 30.0
+"""How long a closed connection waits for its peer to take what was sent: as the listener's TCP_USER_TIMEOUT."""
 SWEEP_LINKS = 64
 """So many connections are kept before those that are over are looked for."""
 
@@ -34,6 +38,7 @@ class Network:
         self.loop, self.rng = loop, rng
         self.listening: dict[tuple[str, int], Listening] = {}
         self.cut_off: set[str] = set()
+        self.window_bytes = WINDOW_BYTES
         self.links: list[Connection] = []
         self._healed: list[asyncio.Future[None]] = []
         self._accepting: dict[int, Connection] = {}
@@ -242,6 +247,7 @@ class End(asyncio.Transport):
         self._context = contextvars.copy_context()
         self._protocol: Any = None
         self._closing = self._paused = self._going = self.is_lost = False
+        self._untaken_bytes, self._is_held_up = 0, False
         self._waiting: deque[Callable[[End], None]] = deque()
 
     def begin(self, protocol: Any) -> None:
@@ -303,7 +309,20 @@ class End(asyncio.Transport):
         place = rng.randrange(len(chunk)) if rng.random() < SPLIT_SHARE else 0
         for part in (chunk[:place], chunk[place:]):
             if part:
-                self._send(lambda peer, part=part: peer.data(part))
+                self._send(lambda peer, part=part: self._hand_over(peer, part))
+        self._untaken_bytes += len(chunk)
+        if self._untaken_bytes > self._connection.network.window_bytes and not self._is_held_up:
+            self._is_held_up = True
+            self._protocol.pause_writing()
+
+    def _hand_over(self, peer: End, part: bytes) -> None:
+        """The peer takes what it reads: so much more may be sent."""
+        peer.data(part)
+        self._untaken_bytes -= len(part)
+        if self._is_held_up and self._untaken_bytes <= self._connection.network.window_bytes:
+            self._is_held_up = False
+            if self._process.works and not self.is_lost:
+                self._soon(self._protocol.resume_writing)
 
     def _send(self, act: Callable[[End], None]) -> None:
         self._connection.send(1 - self._side, act)
@@ -321,7 +340,10 @@ class End(asyncio.Transport):
         self._closing = True
         if self._process.works:
             self._send(lambda peer: peer.eof())
-            self._soon(self.lose, None)
+            if self._is_held_up:
+                self._connection.network.loop.call_later(UNREAD_S, self.lose, TimeoutError(110), context=self._context)
+            else:
+                self._soon(self.lose, None)
 
     def abort(self) -> None:
         if self.is_lost or not self._process.works:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from eyeflow.base.names import near
@@ -13,6 +13,8 @@ from eyeflow.coordinator.store.facts import NodeRecord
 from eyeflow.protocol.wire import RULES_MAX
 from eyeflow.rollout.deployment import NODES_MAX
 
+NAMES_SHOWN_MAX = 20
+"""Nodes that a refusal names; how many more there are is said as a number."""
 LABEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 """The name of a label. A minus at its end would be read as its removal."""
 
@@ -60,7 +62,7 @@ def chosen_nodes(reading: Reading, rules: tuple[str, ...], where: Where) -> tupl
         raise Problem("limit_reached", f"A deployment goes to {NODES_MAX} nodes at most, and these are {len(nodes)}.")
     full = [node for node in nodes if not _has_room(reading, node, rules)]
     if full:
-        raise Problem("limit_reached", f"These nodes run as many rules as they can: {', '.join(full)}.")
+        raise Problem("limit_reached", f"These nodes run as many rules as they can: {_some(full)}.")
     return nodes
 
 
@@ -89,15 +91,19 @@ def nodes_of(reading: Reading, where: Where) -> tuple[str, ...]:
     return chosen
 
 
+def _some(nodes: Sequence[str]) -> str:
+    more = len(nodes) - NAMES_SHOWN_MAX
+    return ", ".join(nodes[:NAMES_SHOWN_MAX]) + (f" and {more} more" if more > 0 else "")
+
+
 def _check_known(member: str, asked: tuple[str, ...], known: list[str], scope: Mapping[str, str]) -> None:
     unknown = set(asked) - set(known)
     if unknown:
-        errors = [
-            FieldError(f"/{member}/{number}", _unknown_node(node, known))
-            for number, node in enumerate(asked)
-            if node in unknown
-        ]
-        names = ", ".join(node for node in asked if node in unknown)
+        places = [(number, node) for number, node in enumerate(asked) if node in unknown]
+        # To look for a near name costs a look at all nodes: thousands of wrong names would hold up everybody else.
+        shown = places[:NAMES_SHOWN_MAX]
+        errors = [FieldError(f"/{member}/{number}", _unknown_node(node, known)) for number, node in shown]
+        names = _some([node for _, node in places])
         detail = f"Not in the cluster: {names}." if known else "The cluster has no nodes yet."
         if scope:
             of = " ".join(f"{name}={value}" for name, value in sorted(scope.items()))

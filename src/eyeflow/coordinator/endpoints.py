@@ -17,7 +17,7 @@ OPEN_BYTES_MAX = 16 * 1024
 PROGRAM_MEDIA_TYPE = "application/octet-stream"
 
 DEPLOY_SET_BYTES_MAX = 4 * 1024 * 1024
-"""Largest body of a deployment of many rules."""
+"""Largest body of a deployment: of many rules, to ten thousand nodes by name."""
 DEPLOY_PROBLEMS = (
     "rule_not_found",
     "program_not_found",
@@ -171,6 +171,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         {202: "Deployment"},
         "DeployRequest",
         DEPLOY_PROBLEMS,
+        DEPLOY_SET_BYTES_MAX,
         has_key=True,
     ),
     Endpoint(

@@ -280,7 +280,8 @@ class Hub:
             is_all = False
             while not is_all:
                 linked, cursor = frozenset(self.links), self._offered
-                news = await self.store.read(partial(_news, cursor=cursor, linked=linked))
+                asked = partial(_news, cursor=cursor, linked=linked, is_shared=self.store.is_shared)
+                news = await self.store.read(asked)
                 self._offered, is_all = news.cursor, news.is_all
                 for node, offer in news.offers.items():
                     if (link := self.links.get(node)) is not None:
@@ -382,7 +383,8 @@ class _News:
     """What the feed brought of linked nodes.
 
     `others` changed otherwise than by a manifest: `known` of them are in the cluster, and `holders` tells which
-    coordinator holds their link, empty for none. `is_all`: nothing more is to be read behind `cursor`.
+    coordinator holds their link, empty for none. Only where another coordinator may have changed them they are looked
+    at. `is_all`: nothing more is to be read behind `cursor`.
     """
 
     offers: dict[str, Offer]
@@ -393,7 +395,7 @@ class _News:
     is_all: bool
 
 
-def _news(reading: Reading, cursor: int, linked: frozenset[str]) -> _News:
+def _news(reading: Reading, cursor: int, linked: frozenset[str], is_shared: bool) -> _News:
     try:
         changes = reading.changes(cursor, CHANGES_READ_MAX)
         nodes = {one.subject for one in changes if one.kind is ChangeKind.MANIFEST} & linked
@@ -401,6 +403,7 @@ def _news(reading: Reading, cursor: int, linked: frozenset[str]) -> _News:
         cursor = changes[-1].number if changes else cursor
     except CursorTooOldError as error:
         changes, nodes, others, cursor = [], set(linked), set(linked), error.newest
+    others = others if is_shared else set()
     found = {node: _offer(reading, node) for node in sorted(nodes)}
     offers = {node: offer for node, offer in found.items() if offer is not None}
     known = frozenset(node for node in others if reading.node(node) is not None)

@@ -28,8 +28,7 @@ from eyeflow.protocol.messages import Evidence, Head, Status, join_bytes
 from eyeflow.protocol.node_facts import facts_in
 from eyeflow.protocol.opening import Hello
 from eyeflow.protocol.versions import VERSIONS
-
-NODES_MAX = 1024
+from eyeflow.rollout.deployment import NODES_MAX
 
 _log = logging.getLogger("eyeflow.coordinator")
 

@@ -41,6 +41,7 @@ from eyeflow.net.places import Limits
 from eyeflow.net.server import Server, link_config
 from eyeflow.protocol.certificates import Facts
 from eyeflow.protocol.wire import MESSAGE_BYTES_MAX
+from eyeflow.rollout.deployment import NODES_MAX
 
 _log = logging.getLogger("eyeflow.coordinator")
 
@@ -49,8 +50,8 @@ PING_S = 15.0
 """WebSocket pings on node links; a node that does not answer in this time again is gone."""
 STOP_S = 5
 """How long a stop waits for open requests."""
-LIMITS = Limits(connections_max=2048, per_address_max=256)
-"""Connections. Links of nodes do not count against their address: a whole plant may stand behind one."""
+LIMITS = Limits(connections_max=NODES_MAX + 2_048, per_address_max=256)
+"""Connections: a link of each node, and what commands, browsers and nodes that join need beside them. Links of nodes do not count against their address: a whole plant may stand behind one."""
 STORE_FILE = "coordinator.sqlite"
 TOKEN_FILE = "admin-token"
 FIRST_TOKEN = "first-admin"

@@ -77,6 +77,18 @@ def _places_max() -> int:
     return descriptors_max - min(RESERVE, descriptors_max // 2)
 
 
+def _bounded(name: str, connections_max: int) -> int:
+    """Return for how many connections there is room, and say so when that is for fewer than `connections_max`."""
+    room = _places_max()
+    if room < connections_max:
+        _log.warning(
+            "%s: the system lets this process open %d files: room for %d connections, not for %d. To have more, raise "
+            "its hard limit to %d: `ulimit -Hn` in a shell, LimitNOFILE= in a unit of systemd",
+            *(name, resource.getrlimit(resource.RLIMIT_NOFILE)[0], room, connections_max, connections_max + RESERVE),
+        )
+    return min(room, connections_max)
+
+
 class _Held(socket.socket):
     """An accepted socket that gives its place back when its descriptor is closed, whoever closes it."""
 
@@ -104,7 +116,7 @@ class Listener:
     def __init__(
         self, name: str, listening: socket.socket, limits: Limits, make: MakeProtocol, tls: ssl.SSLContext | None = None
     ) -> None:
-        self.places = Places(replace(limits, connections_max=min(limits.connections_max, _places_max())))
+        self.places = Places(replace(limits, connections_max=_bounded(name, limits.connections_max)))
         self.turned_away = 0
         self._name, self._socket, self._make, self._tls = name, listening, make, tls
         self._loop = asyncio.get_running_loop()

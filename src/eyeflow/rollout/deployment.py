@@ -18,8 +18,8 @@ RETURN_S = 120
 OFFLINE_S = 72 * 3600
 """How long a deployment may take, until told otherwise: as long as the buffer of an offline node lasts."""
 DEADLINE_S_MAX = 30 * 86_400
-NODES_MAX = 1024
-"""Nodes in one deployment."""
+NODES_MAX = 10_000
+"""Nodes in one deployment, and in one cluster: as many as were measured (docs/performance.md)."""
 RULES_MAX = 512
 """Rules in one deployment: as many as a node runs."""
 LOOK_S = 2

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from eyeflow.coordinator.choosing import NAMES_SHOWN_MAX
 from eyeflow.coordinator.rates import Rates
 from eyeflow.protocol.messages import Health, HealthKind, HealthState, Status
 from eyeflow.protocol.slot import Slot
+from eyeflow.rollout.deployment import NODES_MAX
 
 DEPLOY = "/api/rules/overheat/deploy"
 
@@ -53,6 +55,15 @@ def test_what_no_node_is_meant_by_is_refused(full: Any, body: dict[str, Any], sa
     label(full, "node-b", arch="arm64")
     reply = full.ask("POST", DEPLOY, json=body)
     assert reply.status_code == 422 and says in reply.text, reply.text
+
+
+def test_of_thousands_of_unknown_nodes_some_are_named(full: Any) -> None:
+    """Each near name costs a look at all nodes, and a request may name ten thousand, by the longest names."""
+    names = [f"{'unknown-' * 6}-{number:05}" for number in range(NODES_MAX)]
+    reply = full.ask("POST", DEPLOY, json={"nodeIds": names})
+    assert reply.status_code == 422 and reply.json()["code"] == "unknown_nodes", reply.text[:500]
+    assert len(reply.json()["errors"]) == NAMES_SHOWN_MAX
+    assert f" and {NODES_MAX - NAMES_SHOWN_MAX} more." in reply.json()["detail"] and len(reply.content) < 16_384
 
 
 @pytest.mark.parametrize("name", ["Site", "site-", "-site", "", "a" * 64, "a b"])

@@ -317,6 +317,22 @@ def test_each_accepted_socket_has_its_options() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize(("files", "places", "told"), [(12, 6, True), (200, 8, False)])
+def test_too_few_files_for_the_connections_are_told_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, files: int, places: int, told: bool
+) -> None:
+    """A cluster that grows must not learn from nodes that are left out how much the system lets a process open."""
+
+    async def scenario() -> int:
+        async with serving(SHORT) as server:
+            assert server.listener is not None
+            return server.listener.places.limits.connections_max
+
+    monkeypatch.setattr(listener_module.resource, "getrlimit", lambda which: (files, files))
+    assert asyncio.run(scenario()) == places
+    assert told == any("LimitNOFILE" in record.getMessage() for record in caplog.records)
+
+
 def test_garbage_is_logged_with_its_peer_and_within_a_budget(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         async with serving(LONG) as server:

@@ -16,8 +16,8 @@ from eyeflow.coordinator.store.cluster_store import Look, Step, T
 from eyeflow.coordinator.store.coordination import ALONE, Standing
 from eyeflow.coordinator.store.database import Database, Outcome, Reader
 
-WAITING_STEPS_MAX = 8192
-"""Steps that wait for the writer: more than all links and connections together can have handed over."""
+WAITING_STEPS_MAX = 49_152
+"""Steps that wait for the writer: four of each connection, more than all together can have handed over."""
 GROUP_STEPS_MAX = 256
 """Steps of one commit. One disk sync for all of them; the first waits for what the last costs."""
 
