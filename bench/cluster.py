@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,14 @@ class Cluster:
         orders = {"url": self.url, "folder": str(self.folder), "names": names, "per_s": per_s, "timid": timid}
         self._tell(process, json.dumps(orders))
 
+    def stall(self, host: int) -> None:
+        """Let a process of nodes stand still: its connections take nothing more, and nobody closes them."""
+        self.hosts[host].send_signal(signal.SIGSTOP)
+
+    def go_on(self, host: int) -> None:
+        """Let a process of nodes that stands still go on."""
+        self.hosts[host].send_signal(signal.SIGCONT)
+
     def until_ready(self) -> None:
         """Return once all nodes have their link."""
         for process in self.hosts:
@@ -95,13 +104,21 @@ class Cluster:
 
     def ended(self, deployment_id: str, look_s: float = 0.2) -> dict[str, Any]:
         """Return a deployment once it is over."""
+        return self.until(deployment_id, lambda found: bool(found["over"]), look_s)
+
+    def installed(self, deployment_id: str, count: int, look_s: float = 0.2) -> dict[str, Any]:
+        """Return a deployment once so many nodes have what it brings."""
+        return self.until(deployment_id, lambda found: found["counts"].get("installed", 0) >= count, look_s)
+
+    def until(self, deployment_id: str, fits: Callable[[dict[str, Any]], bool], look_s: float) -> dict[str, Any]:
+        """Return a deployment once it is as it shall be."""
         ends = time.monotonic() + WAIT_S
         while time.monotonic() < ends:
             found: dict[str, Any] = self.call("GET", f"/api/deployments/{deployment_id}")
-            if found["over"]:
+            if fits(found):
                 return found
             time.sleep(look_s)
-        raise RuntimeError(f"deployment {deployment_id} does not end")
+        raise RuntimeError(f"deployment {deployment_id} is {found['state']}: {found['counts']}")
 
     def stopped(self) -> dict[str, Any]:
         """Stop the nodes; returns what each one tells of itself."""
