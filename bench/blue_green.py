@@ -7,6 +7,7 @@ decided by one of them, which emits it to the other.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
@@ -30,8 +31,12 @@ def begun(made: Cluster, nodes: int = NODES, hosts: int = HOSTS, per_s: float = 
     for host in range(hosts):
         made.host(names[host::hosts], per_s, names[nodes - timid :])
     made.until_ready()
-    nodes_able = names[: nodes - timid]
-    body = {"nodeIds": nodes_able, "strategy": "immediate", "changes": changes(made, 1)}
+    bring_first(made, names[: nodes - timid])
+
+
+def bring_first(made: Cluster, names: Sequence[str]) -> None:
+    """Bring the first version of both rules to these nodes."""
+    body = {"nodeIds": names, "strategy": "immediate", "changes": changes(made, 1)}
     first = made.ended(made.call("POST", "/api/deployments", body)["id"])
     if first["state"] != "succeeded":
         raise RuntimeError(f"the first version does not run: {first['reason']}")

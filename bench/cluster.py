@@ -59,12 +59,16 @@ class Cluster:
         """Upload a program; returns its id."""
         return str(self.call("POST", "/api/programs", data=program(version, rule))["id"])
 
-    def host(self, names: Sequence[str], per_s: float = 0, timid: Sequence[str] = ()) -> None:
-        """Start a process with these nodes; `until_ready` waits for their links."""
+    def give_tokens(self, names: Sequence[str]) -> None:
+        """Let these nodes join: each has its token in NAME.token of the folder."""
         for name in names:
             token = self.folder / f"{name}.token"
             token.write_text(self.call("POST", "/api/nodes/join-tokens", {})["token"])
             token.chmod(0o600)
+
+    def host(self, names: Sequence[str], per_s: float = 0, timid: Sequence[str] = ()) -> None:
+        """Start a process with these nodes; `until_ready` waits for their links."""
+        self.give_tokens(names)
         command = [sys.executable, "-m", "bench.node_host"]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         process = subprocess.Popen(command, env=self.environment, text=True, **pipes)  # type: ignore[call-overload]
@@ -143,7 +147,10 @@ class Cluster:
             process.kill()
             process.wait()
         self.coordinator.terminate()
-        self.coordinator.wait()
+        for process in (self.coordinator, *self.hosts):
+            process.wait()
+            for pipe in filter(None, (process.stdin, process.stdout)):
+                pipe.close()
 
 
 @contextmanager
