@@ -30,6 +30,7 @@ NAMES = (
     "canary",
     "blue_green",
     "load",
+    "crowd",
 )
 """The modules of this package that measure; each has `report()`."""
 

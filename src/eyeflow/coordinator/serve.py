@@ -51,7 +51,9 @@ PING_S = 15.0
 STOP_S = 5
 """How long a stop waits for open requests."""
 LIMITS = Limits(connections_max=NODES_MAX + 2_048, per_address_max=256)
-"""Connections: a link of each node, and what commands, browsers and nodes that join need beside them. Links of nodes do not count against their address: a whole plant may stand behind one."""
+"""Connections: a link of each node, and what commands, browsers and nodes that join need beside them.
+
+Links of nodes do not count against their address: a whole plant may stand behind one."""
 STORE_FILE = "coordinator.sqlite"
 TOKEN_FILE = "admin-token"
 FIRST_TOKEN = "first-admin"

@@ -328,7 +328,7 @@ def test_too_few_files_for_the_connections_are_told_at_the_start(
             assert server.listener is not None
             return server.listener.places.limits.connections_max
 
-    monkeypatch.setattr(listener_module.resource, "getrlimit", lambda which: (files, files))
+    monkeypatch.setattr("eyeflow.net.listener.resource.getrlimit", lambda which: (files, files))
     assert asyncio.run(scenario()) == places
     assert told == any("LimitNOFILE" in record.getMessage() for record in caplog.records)
 
