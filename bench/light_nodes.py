@@ -19,13 +19,23 @@ from eyeflow.base.clock import NowUs, wall_clock_us
 from eyeflow.base.whole_file import write_whole
 from eyeflow.node.cluster.link import CoordinatorLink, _nonce
 from eyeflow.node.cluster.membership import JoinResult
-from eyeflow.node.control import AuditHead, HeldProgram, InstallOutcome, InstallResult, NodeIdentity, Switch
+from eyeflow.node.control import (
+    AuditHead,
+    HeldProgram,
+    InstallOutcome,
+    InstallResult,
+    NodeControl,
+    NodeIdentity,
+    Switch,
+)
 from eyeflow.node.store.types import ON_TRIAL, SlotRow, Terms
+from eyeflow.protocol.collecting import KeptHead
 from eyeflow.protocol.executions import Difference, Explained, Failure
 from eyeflow.protocol.identity import Identity
 from eyeflow.protocol.messages import Evidence
+from eyeflow.protocol.outputs import Output
 from eyeflow.protocol.replays import Replay, Replayed
-from eyeflow.protocol.session import Accepted, NodeSession, Output
+from eyeflow.protocol.session import Accepted, NodeSession
 from eyeflow.protocol.slot import Slot
 from eyeflow.svm.container import decode
 from eyeflow.svm.program import Value
@@ -68,14 +78,24 @@ class LightControl:
         return self._key.sign(data)
 
     async def install(
-        self, program: bytes, params: Mapping[str, Value], deployment_id: str, version: int, terms: Terms = ON_TRIAL
+        self,
+        program: bytes,
+        params: Mapping[str, Value],
+        deployment_id: str,
+        manifest_version: int,
+        terms: Terms = ON_TRIAL,
     ) -> InstallResult:
-        return self._put(Slot.ACTIVE, program, params, version)
+        return self._put(Slot.ACTIVE, program, params, manifest_version)
 
     async def stage(
-        self, program: bytes, params: Mapping[str, Value], deployment_id: str, version: int, terms: Terms = ON_TRIAL
+        self,
+        program: bytes,
+        params: Mapping[str, Value],
+        deployment_id: str,
+        manifest_version: int,
+        terms: Terms = ON_TRIAL,
     ) -> InstallResult:
-        return self._put(Slot.CANDIDATE, program, params, version)
+        return self._put(Slot.CANDIDATE, program, params, manifest_version)
 
     def _put(self, slot: Slot, program: bytes, params: Mapping[str, Value], version: int) -> InstallResult:
         decoded = decode(program)
@@ -141,6 +161,15 @@ class LightControl:
     async def replay(self, asked: Replay) -> Replayed:
         raise AssertionError("a light node has no records")
 
+    async def records_after(self, seq: int, bytes_max: int) -> tuple[int, Sequence[bytes]]:
+        return 0, ()
+
+    async def grows_beyond(self, seq: int) -> None:
+        await asyncio.Future[None]()
+
+    async def note_kept(self, destination: str, kept: KeptHead) -> bool:
+        return True
+
     async def audit_range(self, from_seq: int, limit: int) -> Sequence[bytes]:
         return ()
 
@@ -152,8 +181,9 @@ class LightLink(CoordinatorLink):
     """
 
     def __init__(self, name: str, joined: JoinResult, now_us: NowUs = wall_clock_us) -> None:
-        self.control = LightControl(name)
-        super().__init__(self.control, LightMembership(joined), now_us=now_us, random=Random(name))  # type: ignore[arg-type]
+        self.control: NodeControl = LightControl(name)  # a node asks for all of it: checked by types
+        membership = LightMembership(joined)
+        super().__init__(self.control, membership, now_us=now_us, random=Random(name))  # type: ignore[arg-type]
         self._connection: ClientConnection | None = None
         self._is_stalled = False
 
