@@ -15,8 +15,8 @@ from bench.node_host import feed, made, told, until_linked
 from bench.plant import PlantNode
 
 from components.waiting import until
+from eyeflow.node.cluster.applying import Applying
 from eyeflow.node.cluster.health import installed_of, switched
-from eyeflow.node.cluster.link import CoordinatorLink
 from eyeflow.node.control import InstallOutcome
 from eyeflow.protocol.messages import WantedManifest
 
@@ -73,7 +73,7 @@ def test_control_one_rule_after_the_other_mixes(monkeypatch: pytest.MonkeyPatch)
         plants.append(self)
         await start(self)
 
-    async def one_by_one(self: CoordinatorLink, manifest: WantedManifest) -> dict[str, str]:
+    async def one_by_one(self: Applying, manifest: WantedManifest) -> dict[str, str]:
         (plant,) = (one for one in plants if one.config.name == manifest.node)
         refused = {}
         for one in switched(manifest.entries, installed_of(self._control.held(), manifest.version)):
@@ -86,6 +86,6 @@ def test_control_one_rule_after_the_other_mixes(monkeypatch: pytest.MonkeyPatch)
         return refused
 
     monkeypatch.setattr(PlantNode, "start", noted)
-    monkeypatch.setattr(CoordinatorLink, "_switch", one_by_one)
+    monkeypatch.setattr(Applying, "_switch", one_by_one)
     _, nodes = rolled_out(rounds=1)
     assert all(one["mixed"] > 0 for one in nodes.values()), nodes
