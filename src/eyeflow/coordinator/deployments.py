@@ -306,9 +306,9 @@ class Deployments:
         """The node applied a whole manifest and says what became of each rule."""
 
         def step(writing: Writing) -> None:
-            writing.record_report(NodeReport(node, result.manifest_version, result.results), now_us)
-            why = doubt(writing, node)
-            for deployment, at in writing.open_progress(node):
+            found = writing.record_report(NodeReport(node, result.manifest_version, result.results), now_us)
+            why = doubt(writing, node) if found.doubtful else ""
+            for deployment, at in found.open:
                 said = Report(result.manifest_version, why) if why else _report(deployment, at, result)
                 save(writing, deployment, at, progress.reported(at, said), now_us)
 

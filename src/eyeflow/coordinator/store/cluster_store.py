@@ -32,6 +32,7 @@ from eyeflow.coordinator.store.facts import (
     NodeRecord,
     NodeReport,
     ProgramRecord,
+    Reporter,
     Seen,
     SignedManifest,
     SignerKey,
@@ -354,8 +355,11 @@ class Writing(Reading, CoordinationWriting, CaseWriting, RequestWriting, AskedWr
         """Keep why a node's link was refused or closed."""
         ...
 
-    def record_report(self, report: NodeReport, now_us: int) -> None:
-        """Keep what a node said of a manifest, unless it has said something of a newer one."""
+    def record_report(self, report: NodeReport, now_us: int) -> Reporter:
+        """Keep what a node said of a manifest, unless it has said something of a newer one, and return how it stands.
+
+        One verb, because reports come from all nodes at once: each question costs a round trip.
+        """
         ...
 
     def forget_applied(self, node: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from eyeflow.evidence.outcomes import Tally
 from eyeflow.protocol.messages import RuleResult
 from eyeflow.protocol.node_facts import NodeFacts
+from eyeflow.rollout.deployment import Deployment, NodeProgress
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +251,14 @@ class Change:
     subject: str
     node: str = ""
     labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reporter:
+    """A node that reports: whether its history is in doubt, and where it stands in open deployments, oldest first."""
+
+    doubtful: bool = False
+    open: tuple[tuple[Deployment, NodeProgress], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +15,7 @@ from psycopg.types.numeric import Int8Dumper
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.reasons import why
+from eyeflow.coordinator.store.cluster_store import ConflictError
 from eyeflow.coordinator.store.postgres_schema import postgres_statement
 from eyeflow.coordinator.store.sql import Row
 
@@ -81,6 +84,19 @@ class Address:
         )
 
 
+APPEND = b"""
+INSERT INTO changes(number, time_us, kind, subject, node, labels)
+SELECT (SELECT coalesce(max(number), 0) FROM changes) + place, time_us, kind, subject, node, labels
+FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[]) WITH ORDINALITY
+AS one(time_us, kind, subject, node, labels, place)
+"""
+"""Numbers without a gap, in the order of the lists. Only one writes at a time."""
+COUNT = b"""
+INSERT INTO progress_counts SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[])
+ON CONFLICT(deployment, state) DO UPDATE SET nodes = progress_counts.nodes + excluded.nodes
+"""
+
+
 class _NumericLoader(psycopg.adapt.Loader):
     """`sum` of whole numbers is a numeric there: let it come as the int that SQLite gives."""
 
@@ -89,19 +105,74 @@ class _NumericLoader(psycopg.adapt.Loader):
         return int(number) if number == number.to_integral_value() else float(number)
 
 
-class PostgresSql:
-    """Satisfies `sql.Sql`."""
+@dataclass(frozen=True, slots=True)
+class Later:
+    """What steps leave for their end, or until it is asked for: changes of the feed, counts of nodes, and expectations.
 
-    def __init__(self, connection: Connection) -> None:
-        self._cursor = connection.cursor()
+    `expected` are statements that must change a row, where steps run together; None: each is looked at where it is.
+    """
+
+    feed: list[Row] = field(default_factory=list)
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    expected: list[psycopg.Cursor[Row]] | None = None
+
+
+class PostgresSql:
+    """Satisfies `sql.Sql`. In a pipeline of its connection, `run` waits for nothing.
+
+    Each statement has a cursor of its own: what comes late must not be taken for the answer to a later one.
+    """
+
+    def __init__(self, connection: Connection, later: Later | None = None) -> None:
+        self._connection = connection
+        self._later = Later() if later is None else later
+        self.has_written = False
+
+    def append(self, change: Row) -> None:
+        """Append to the feed, with `flush` at the latest."""
+        self.has_written = True
+        self._later.feed.append(tuple(_stored(change)))
+
+    def count(self, deployment_id: str, state: str, change: int) -> None:
+        """Add to how many nodes of a deployment stand in a state, with `flush` at the latest."""
+        self.has_written = True
+        self._later.counts[deployment_id, state] += change
+
+    def flush(self) -> None:
+        """Write what was left for the end. It is one statement for many: one for each would be half of all."""
+        if self._later.feed:
+            columns = [list(column) for column in zip(*self._later.feed, strict=True)]
+            self._later.feed.clear()
+            self._connection.execute(APPEND, columns)
+        if self._later.counts:
+            counts = sorted((*key, change) for key, change in self._later.counts.items())
+            self._later.counts.clear()
+            self._connection.execute(COUNT, [list(column) for column in zip(*counts, strict=True)])
 
     def rows(self, sql: str, values: Sequence[Any]) -> list[Row]:
         """Return the rows of a SELECT."""
-        return self._cursor.execute(postgres_statement(sql), _stored(values)).fetchall()
+        if ("changes" in sql and self._later.feed) or ("progress_counts" in sql and self._later.counts):
+            self.flush()
+        return self._connection.execute(postgres_statement(sql), _stored(values)).fetchall()
 
-    def run(self, sql: str, values: Sequence[Any]) -> int:
+    def run(self, sql: str, values: Sequence[Any]) -> None:
+        """Run a statement that changes rows."""
+        self.has_written = True
+        self._connection.execute(postgres_statement(sql), _stored(values))
+
+    def must_change(self, sql: str, values: Sequence[Any], what: str) -> None:
+        """Run a statement that changes one row, or raise ConflictError; of steps that run together, `later` has it."""
+        self.has_written = True
+        cursor = self._connection.execute(postgres_statement(sql), _stored(values))
+        if self._later.expected is not None:
+            self._later.expected.append(cursor)
+        elif not cursor.rowcount:
+            raise ConflictError(what)
+
+    def changed(self, sql: str, values: Sequence[Any]) -> int:
         """Run a statement that changes rows, and return how many it changed."""
-        return self._cursor.execute(postgres_statement(sql), _stored(values)).rowcount
+        self.has_written = True
+        return len(self.rows(f"{sql} RETURNING 1", values))  # in a pipeline, only rows are waited for
 
 
 def _stored(values: Sequence[Any]) -> list[Any]:

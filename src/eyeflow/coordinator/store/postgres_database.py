@@ -16,8 +16,9 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.base.reasons import why
 from eyeflow.coordinator.store.cluster_store import Look, Step, T
 from eyeflow.coordinator.store.database import Outcome
-from eyeflow.coordinator.store.postgres_connection import ENVIRONMENT, Address, Connection, Opened, PostgresSql
+from eyeflow.coordinator.store.postgres_connection import ENVIRONMENT, Address, Connection, Later, Opened, PostgresSql
 from eyeflow.coordinator.store.postgres_schema import postgres_schema
+from eyeflow.coordinator.store.sql import Row
 from eyeflow.coordinator.store.sql_reading import SqlReading
 from eyeflow.coordinator.store.sql_schema import MIGRATIONS, SCHEMA_VERSION
 from eyeflow.coordinator.store.sql_writing import SqlWriting
@@ -37,6 +38,13 @@ COLUMNS = b"SELECT table_name, column_name FROM information_schema.columns WHERE
 
 FindIdentity = Callable[[bytes | None], Identity]
 """Returns the cluster's key: that of the given public key, or of None for a new cluster. Raises EyeflowError."""
+
+
+class _MustUndoError(Exception):
+    """A step of several failed that has written something."""
+
+
+_Run = Callable[[Connection, Sequence[Step[Any]]], tuple[list[Outcome], int]]
 
 
 class PostgresDatabase:
@@ -93,15 +101,17 @@ class PostgresDatabase:
         raise AssertionError("unreachable")
 
     def _transaction(self, steps: Sequence[Step[Any]]) -> list[Outcome]:
+        """Run steps together, or one after the other where one of them must be undone: that costs many round trips."""
+        try:
+            return self._committed(steps, self._run_together)
+        except _MustUndoError:
+            return self._committed(steps, self._run_apart)
+
+    def _committed(self, steps: Sequence[Step[Any]], run: _Run) -> list[Outcome]:
         connection = self._opened.connection
         try:
             transaction_id = self._begin(connection)
-            outcomes = self._run_all(connection, steps)
-            writing = SqlWriting(PostgresSql(connection))
-            writing.compact()
-            newest_change = writing.newest_change()
-            if newest_change != self.newest_change:
-                connection.execute(f"NOTIFY {CHANGED}".encode())
+            outcomes, newest_change = run(connection, steps)
         except BaseException:
             self._roll_back(connection)
             raise
@@ -123,19 +133,60 @@ class PostgresDatabase:
         _check_version(self.address, int(row[1]))
         return str(row[0])
 
-    def _run_all(self, connection: Connection, steps: Sequence[Step[Any]]) -> list[Outcome]:
+    def _run_together(self, connection: Connection, steps: Sequence[Step[Any]]) -> tuple[list[Outcome], int]:
+        """Wait for answers only: what changes rows goes out with what follows, and its error comes later.
+
+        So nobody can tell of which step it is. Raises _MustUndoError for that, and for a step that fails after it has
+        written. Steps touch nothing but the store, so they can run again.
+        """
+        outcomes: list[Outcome] = []
+        expected: list[psycopg.Cursor[Row]] = []
+        later = Later(expected=expected)
+        try:
+            with connection.pipeline():
+                for step in steps:
+                    sql = PostgresSql(connection, later)
+                    try:
+                        outcomes.append(Outcome(step(SqlWriting(sql))))
+                    except psycopg.Error:
+                        raise
+                    except Exception as error:
+                        if sql.has_written:
+                            raise _MustUndoError from error
+                        outcomes.append(Outcome(error=error))
+                PostgresSql(connection, later).flush()
+                newest_change = self._finish(connection)
+            if not all(cursor.rowcount for cursor in expected):
+                raise _MustUndoError
+        except ENVIRONMENT:
+            raise
+        except psycopg.Error as error:
+            raise _MustUndoError from error
+        return outcomes, newest_change
+
+    def _finish(self, connection: Connection) -> int:
+        writing = SqlWriting(PostgresSql(connection))
+        writing.compact()
+        newest_change = writing.newest_change()
+        if newest_change != self.newest_change:
+            connection.execute(f"NOTIFY {CHANGED}".encode())
+        return newest_change
+
+    def _run_apart(self, connection: Connection, steps: Sequence[Step[Any]]) -> tuple[list[Outcome], int]:
         outcomes: list[Outcome] = []
         for step in steps:
             connection.execute("SAVEPOINT step")
             try:
-                outcomes.append(Outcome(step(SqlWriting(PostgresSql(connection)))))
+                sql = PostgresSql(connection)
+                outcomes.append(Outcome(step(SqlWriting(sql))))
+                sql.flush()
             except ENVIRONMENT:
                 raise
             except Exception as error:
                 connection.execute("ROLLBACK TO step")
                 outcomes.append(Outcome(error=error))
             connection.execute("RELEASE step")
-        return outcomes
+        return outcomes, self._finish(connection)
 
     def _commit(self, connection: Connection, transaction_id: str) -> None:
         try:

@@ -18,6 +18,22 @@ class Sql(Protocol):
         """Return the rows of a SELECT. Texts come as str, bytes as bytes or a view of them."""
         ...
 
-    def run(self, sql: str, values: Sequence[Any]) -> int:
-        """Run a statement that changes rows, and return how many it changed."""
+    def run(self, sql: str, values: Sequence[Any]) -> None:
+        """Run a statement that changes rows. Its error may come later: with the next answer, or with the commit."""
+        ...
+
+    def append(self, change: Row) -> None:
+        """Append (time_us, kind, subject, node, labels) to the feed, behind all that was appended before."""
+        ...
+
+    def count(self, deployment_id: str, state: str, change: int) -> None:
+        """Add to how many nodes of a deployment stand in a state."""
+        ...
+
+    def must_change(self, sql: str, values: Sequence[Any], what: str) -> None:
+        """Run a statement that changes one row, or raise ConflictError about `what`: at the latest with the commit."""
+        ...
+
+    def changed(self, sql: str, values: Sequence[Any]) -> int:
+        """Run a statement that changes rows, and return how many it changed: that costs a round trip to a server."""
         ...

@@ -19,14 +19,15 @@ ROOT = "root"
 class SqlAdministration(SqlReading):
     """The part of `Writing` that is about what admins give and take. Lives as long as one step."""
 
-    def _run(self, sql: str, *values: Any) -> int:
-        return self._db.run(sql, values)
+    def _run(self, sql: str, *values: Any) -> None:
+        self._db.run(sql, values)
+
+    def _changed(self, sql: str, *values: Any) -> int:
+        return self._db.changed(sql, values)
 
     def add_change(self, now_us: int, kind: ChangeKind, subject: str, node: str = "") -> None:
         """Append to the feed."""
-        self._run(
-            "INSERT INTO changes(time_us, kind, subject, node) VALUES(?, ?, ?, ?)", now_us, kind.value, subject, node
-        )
+        self._db.append((now_us, kind.value, subject, node, "[]"))
 
     def add_api_token(self, token: ApiToken) -> None:
         """Keep a new API token."""
@@ -50,7 +51,7 @@ class SqlAdministration(SqlReading):
 
     def revoke_api_token(self, token_id: str, now_us: int) -> None:
         """Let a token open nothing any more."""
-        if self._run("UPDATE api_tokens SET revoked_us = ? WHERE id = ? AND revoked_us = 0", now_us, token_id):
+        if self._changed("UPDATE api_tokens SET revoked_us = ? WHERE id = ? AND revoked_us = 0", now_us, token_id):
             self.add_change(now_us, ChangeKind.TOKEN, token_id)
 
     def record_token_uses(self, used_us: Mapping[str, int]) -> None:

@@ -45,8 +45,8 @@ class SqlCoordinationReading:
 class SqlCoordinationWriting(SqlCoordinationReading):
     """Satisfies `CoordinationWriting`."""
 
-    def _change(self, sql: str, *values: Any) -> int:
-        return self._db.run(sql, values)
+    def _change(self, sql: str, *values: Any) -> None:
+        self._db.run(sql, values)
 
     def add_change(self, now_us: int, kind: ChangeKind, subject: str, node: str = "") -> None:
         """Append to the feed; the class below does."""
@@ -67,16 +67,16 @@ class SqlCoordinationWriting(SqlCoordinationReading):
 
     def take_link(self, link: Link) -> None:
         """Let a coordinator hold the node's link, whoever did before; nothing for a node that is not there."""
-        taken = self._change(
+        taken = self._db.changed(
             "INSERT INTO links SELECT name, ?, ?, ? FROM nodes WHERE name = ? ON CONFLICT(node) DO UPDATE SET "
             "coordinator = excluded.coordinator, number = excluded.number, since_us = excluded.since_us",
-            *(link.coordinator, link.number, link.since_us, link.node),
+            (link.coordinator, link.number, link.since_us, link.node),
         )
         self._tell([link.node] * taken, link.since_us)
 
     def drop_link(self, node: str, coordinator: str, now_us: int) -> bool:
         """Keep that the node has no link, unless another coordinator holds it; says whether this one did."""
-        dropped = self._change("DELETE FROM links WHERE node = ? AND coordinator = ?", node, coordinator)
+        dropped = self._db.changed("DELETE FROM links WHERE node = ? AND coordinator = ?", (node, coordinator))
         self._tell([node] * dropped, now_us)
         return bool(dropped)
 

@@ -29,9 +29,12 @@ from eyeflow.coordinator.store.sql_coordination import SqlCoordinationReading
 from eyeflow.coordinator.store.sql_lists import SqlListReading
 from eyeflow.protocol.coordinator_log import Entry, Head, SignedHead
 from eyeflow.protocol.messages import RuleResult
-from eyeflow.rollout.actions import InStates, Nodes, Which
+from eyeflow.rollout.actions import InStates, Which
 from eyeflow.rollout.deployment import Deployment, NodeProgress, NodeState, Target, Wanted
 
+_DEPLOYMENT = [f"deployments.{name}" for name in rows.DEPLOYMENT.split(", ")]
+OPEN_PROGRESS = ", ".join([*_DEPLOYMENT, *(f"progress.{name}" for name in rows.PROGRESS.split(", "))])
+"""The columns of a deployment and of where a node stands in it; `open_progress_of` reads them."""
 COUNTS = "sum(executions), sum(failures), sum(acted), sum(failed_actions)"
 _KEPT = {
     Kept.NODES: "count(*) FROM nodes",
@@ -107,11 +110,14 @@ class SqlReading(SqlCoordinationReading, SqlListReading, SqlAlarmReading, SqlCas
 
     def history(self, node: str) -> History:
         """Return what is known of a node's audit chain."""
-        head = self._row("SELECT epoch, seq, hash, boots FROM heads WHERE node = ?", node)
-        findings = self._rows(
-            "SELECT kind, since_us, last_us, evidence FROM findings WHERE node = ? ORDER BY since_us, kind", node
+        found = self._rows(
+            "SELECT heads.epoch, seq, hash, boots, kind, since_us, last_us, evidence FROM nodes "
+            "LEFT JOIN heads ON heads.node = name LEFT JOIN findings ON findings.node = name WHERE name = ? "
+            "ORDER BY since_us, kind",
+            node,
         )
-        return rows.history_of(head, findings)
+        head = found[0][:4] if found and found[0][0] is not None else None
+        return rows.history_of(head, [row[4:] for row in found if row[4] is not None])
 
     def in_doubt(self) -> int:
         """Return how many nodes have a finding that blocks."""
@@ -245,16 +251,11 @@ class SqlReading(SqlCoordinationReading, SqlListReading, SqlAlarmReading, SqlCas
     def open_progress(self, node: str) -> list[tuple[Deployment, NodeProgress]]:
         """Return where a node stands in each open deployment that it is part of, the oldest first."""
         found = self._rows(
-            "SELECT deployment FROM progress JOIN deployments ON id = deployment "
+            f"SELECT {OPEN_PROGRESS} FROM progress JOIN deployments ON id = deployment "
             "WHERE progress.node = ? AND progress.over = 0 ORDER BY number",
             node,
         )
-        pairs = []
-        for (deployment_id,) in found:
-            deployment, progress = self.deployment(deployment_id), self.progress(deployment_id, Nodes((node,)))
-            assert deployment is not None
-            pairs.append((deployment, progress[0]))
-        return pairs
+        return [open_progress_of(row) for row in found]
 
     def evidence_sums(self, deployment: Deployment, since_us: int) -> EvidenceSums:
         """Return the sums of the evidence for and beside the present step of a deployment."""
@@ -358,3 +359,9 @@ def _condition(which: Which | None) -> tuple[str, Sequence[Any]]:
         states = sorted(state.value for state in which.states)
         return f"AND state IN ({', '.join('?' * len(states))})", states
     return f"AND node IN ({', '.join('?' * len(which.names))})", which.names
+
+
+def open_progress_of(row: Row) -> tuple[Deployment, NodeProgress]:
+    """Return a deployment, and where a node stands in it, from the columns OPEN_PROGRESS."""
+    at = len(_DEPLOYMENT)
+    return rows.deployment_of(row[:at]), rows.progress_of(row[at:])

@@ -8,13 +8,13 @@ from typing import Any
 
 from eyeflow.coordinator.histories import History
 from eyeflow.coordinator.store import sql_rows as rows
-from eyeflow.coordinator.store.cluster_store import ConflictError
-from eyeflow.coordinator.store.facts import ChangeKind, EvidenceRow, LogEntry, NodeReport, Seen
+from eyeflow.coordinator.store.facts import ChangeKind, EvidenceRow, LogEntry, NodeReport, Reporter, Seen
 from eyeflow.coordinator.store.kept_requests import KeptRequest
 from eyeflow.coordinator.store.sql_alarms import SqlAlarmWriting
 from eyeflow.coordinator.store.sql_asked import SqlAskedWriting
 from eyeflow.coordinator.store.sql_cases import SqlCaseWriting
 from eyeflow.coordinator.store.sql_coordination import SqlCoordinationWriting
+from eyeflow.coordinator.store.sql_reading import OPEN_PROGRESS, open_progress_of
 from eyeflow.protocol.coordinator_log import ZERO_HASH, SignedHead
 from eyeflow.protocol.messages import RuleState
 from eyeflow.protocol.node_facts import NodeFacts
@@ -23,6 +23,8 @@ from eyeflow.rollout.deployment import Deployment, DeploymentState, NodeProgress
 
 LOG_ENTRIES_MAX = 100_000
 """Entries of who did what that are kept; the oldest go first."""
+ROWS_MAX = 100
+"""Rows of one statement: databases bound the values that it has."""
 CHANGES_MAX = 100_000
 """Entries of the change feed that are kept; a reader that fell further behind reads the whole state again."""
 
@@ -103,10 +105,7 @@ class SqlWriting(SqlAlarmWriting, SqlCoordinationWriting, SqlCaseWriting, SqlAsk
 
     def _tell_leaving(self, node: str, had: Mapping[str, str], now_us: int) -> None:
         """Who watched the node by these labels hears of it, too: nothing else would tell that it is gone there."""
-        self._run(
-            "INSERT INTO changes(time_us, kind, subject, node, labels) VALUES(?, ?, ?, '', ?)",
-            *(now_us, ChangeKind.NODE.value, node, rows.dump(sorted(had.items()))),
-        )
+        self._db.append((now_us, ChangeKind.NODE.value, node, "", rows.dump(sorted(had.items()))))
 
     def set_drained(self, node: str, since_us: int, now_us: int) -> None:
         """Keep since when a node is drained, 0 for not any more."""
@@ -125,7 +124,7 @@ class SqlWriting(SqlAlarmWriting, SqlCoordinationWriting, SqlCaseWriting, SqlAsk
     def record_seen(self, seen: Iterable[Seen]) -> None:
         """Keep when nodes were seen, and how they did."""
         for one in seen:
-            kept = self._run(
+            kept = self._changed(
                 "UPDATE nodes SET last_seen_us = ?, epoch = ?, next_seq = ?, failed = ?, waiting = ?, executions = ?, "
                 "errors = ?, silent = ? WHERE name = ?",
                 *(one.seen_us, one.epoch, one.next_seq, one.failed, one.waiting, one.executions_a_minute),
@@ -144,47 +143,45 @@ class SqlWriting(SqlAlarmWriting, SqlCoordinationWriting, SqlCaseWriting, SqlAsk
 
     def record_problem(self, node: str, problem: str, now_us: int) -> None:
         """Keep why a node's link was refused or closed."""
-        if self._run("UPDATE nodes SET problem = ? WHERE name = ? AND problem <> ?", problem, node, problem):
+        if self._changed("UPDATE nodes SET problem = ? WHERE name = ? AND problem <> ?", problem, node, problem):
             self.add_change(now_us, ChangeKind.NODE, node)
 
-    def record_report(self, report: NodeReport, now_us: int) -> None:
-        """Keep what a node said of a manifest, unless it has said something of a newer one."""
-        newest = self._run(
-            "UPDATE nodes SET last_seen_us = ?, applied_version = ? WHERE name = ? AND applied_version <= ?",
-            *(now_us, report.manifest_version, report.node, report.manifest_version),
+    def record_report(self, report: NodeReport, now_us: int) -> Reporter:
+        """Keep what a node said of a manifest, unless it has said something of a newer one; return how it stands."""
+        found = self._rows(
+            f"SELECT nodes.applied_version, nodes.doubtful, {OPEN_PROGRESS} FROM nodes "
+            "LEFT JOIN progress ON progress.node = name AND progress.over = 0 "
+            "LEFT JOIN deployments ON id = deployment WHERE name = ? ORDER BY number",
+            report.node,
         )
-        if not newest:
-            return
+        if not found:
+            return Reporter()
+        applied_version, doubtful = found[0][:2]
+        if applied_version <= report.manifest_version:
+            self._keep_report(report, now_us)
+        return Reporter(bool(doubtful), tuple(open_progress_of(row[2:]) for row in found if row[2] is not None))
+
+    def _keep_report(self, report: NodeReport, now_us: int) -> None:
         self._run("DELETE FROM said WHERE node = ?", report.node)
-        for one in report.results:
-            if one.state is RuleState.REMOVED:  # nothing is left of it to tell of: kept, it would be shown for ever
-                continue
+        # What a node removed is not kept: nothing is left of it to tell of, and it would be shown for ever.
+        kept = [one for one in report.results if one.state is not RuleState.REMOVED]
+        values = [(report.node, one.rule, one.slot.value, one.program_id, one.state.value, one.reason) for one in kept]
+        for some in (values[at : at + ROWS_MAX] for at in range(0, len(values), ROWS_MAX)):
             self._run(
-                "INSERT INTO said(node, rule, slot, program_id, state, reason) VALUES(?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT(node, rule, slot) DO UPDATE SET program_id = excluded.program_id, "
-                "state = excluded.state, reason = excluded.reason",
-                *(report.node, one.rule, one.slot.value, one.program_id, one.state.value, one.reason),
+                "INSERT INTO said(node, rule, slot, program_id, state, reason) "
+                f"VALUES{', '.join(['(?, ?, ?, ?, ?, ?)'] * len(some))}",
+                *(value for row in some for value in row),
             )
-        self._count_answers(report.node)
+        counts, names = _answers_of(report.node)
+        self._run(
+            f"UPDATE nodes SET last_seen_us = ?, applied_version = ?, {counts} WHERE name = ?",
+            *(now_us, report.manifest_version, *names, report.node),
+        )
         self.add_change(now_us, ChangeKind.NODE, report.node)
 
     def _count_answers(self, node: str) -> None:
-        """Keep how many rules a node has refused, and has yet to answer for."""
-        is_answer = (
-            "said.node = wanted.node AND said.rule = wanted.rule AND said.slot = 'active' "
-            "AND said.program_id = substr(wanted.target, 3, 64)"
-        )
-        self._run(
-            "UPDATE nodes SET "
-            f"refused = (SELECT count(*) FROM wanted JOIN said ON {is_answer} "
-            "WHERE wanted.node = ? AND wanted.slot = 'active' AND said.state = 'refused'), "
-            "pending = (SELECT count(*) FROM wanted WHERE node = ? AND slot = 'active' "
-            f"AND NOT EXISTS (SELECT 1 FROM said WHERE {is_answer})) "
-            "+ (SELECT count(*) FROM said WHERE node = ? AND slot = 'active' AND NOT EXISTS "
-            "(SELECT 1 FROM wanted WHERE wanted.node = said.node AND wanted.rule = said.rule AND slot = 'active')) "
-            "WHERE name = ?",
-            *(node, node, node, node),
-        )
+        counts, names = _answers_of(node)
+        self._run(f"UPDATE nodes SET {counts} WHERE name = ?", *names, node)
 
     def forget_applied(self, node: str) -> None:
         """Forget which manifest the node said it had applied."""
@@ -315,7 +312,7 @@ class SqlWriting(SqlAlarmWriting, SqlCoordinationWriting, SqlCaseWriting, SqlAsk
                 f"INSERT INTO progress(deployment, {rows.PROGRESS}) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 *(deployment.id, *rows.progress_row(one)),
             )
-            self._count(deployment.id, one.state, 1)
+            self._count(deployment.id, {one.state: 1})
         self.add_change(deployment.created_us, ChangeKind.DEPLOYMENT, deployment.id)
 
     def keep_request(self, request: KeptRequest) -> None:
@@ -351,12 +348,11 @@ class SqlWriting(SqlAlarmWriting, SqlCoordinationWriting, SqlCaseWriting, SqlAsk
         saved = replace(deployment, revision=deployment.revision + 1)
         columns = ", ".join(f"{name} = ?" for name in f"{rows.DEPLOYMENT}, due_us, over".split(", "))
         condition, values = self._unchanged(deployment.revision)
-        written = self._run(
+        self._db.must_change(
             f"UPDATE deployments SET {columns} WHERE id = ? {condition}",
-            *(*rows.deployment_row(saved), deployment.id, *values),
+            (*rows.deployment_row(saved), deployment.id, *values),
+            f"deployment {deployment.id}",
         )
-        if not written:
-            raise ConflictError(f"deployment {deployment.id}")
         if deployment.over:
             self._run("UPDATE progress SET over = 1, due_us = 0 WHERE deployment = ?", deployment.id)
         elif deployment.state is DeploymentState.ROLLING_BACK:  # one that had succeeded is open again
@@ -370,31 +366,43 @@ class SqlWriting(SqlAlarmWriting, SqlCoordinationWriting, SqlCaseWriting, SqlAsk
         saved = replace(after, revision=before.revision + 1)
         columns = ", ".join(f"{name} = ?" for name in rows.PROGRESS.split(", "))
         condition, values = self._unchanged(before.revision)
-        written = self._run(
+        self._db.must_change(
             f"UPDATE progress SET {columns} WHERE deployment = ? AND node = ? {condition}",
-            *(*rows.progress_row(saved), deployment_id, before.node, *values),
+            (*rows.progress_row(saved), deployment_id, before.node, *values),
+            f"node {before.node} of deployment {deployment_id}",
         )
-        if not written:
-            raise ConflictError(f"node {before.node} of deployment {deployment_id}")
         if before.state is not after.state:
-            self._count(deployment_id, before.state, -1)
-            self._count(deployment_id, after.state, 1)
+            self._count(deployment_id, {before.state: -1, after.state: 1})
         self.add_change(now_us, ChangeKind.PROGRESS, deployment_id, before.node)
         return saved
 
     def drop_progress(self, deployment_id: str, node: str) -> None:
         """Take a node out of a deployment."""
         for one in self.progress(deployment_id, Nodes((node,))):
-            self._count(deployment_id, one.state, -1)
+            self._count(deployment_id, {one.state: -1})
         self._run("DELETE FROM progress WHERE deployment = ? AND node = ?", deployment_id, node)
 
     def _unchanged(self, revision: int) -> tuple[str, tuple[Any, ...]]:
         """Return the condition that the row is the one that was read: without it two writers lose an update."""
         return "AND revision = ?", (revision,)
 
-    def _count(self, deployment_id: str, state: NodeState, change: int) -> None:
-        self._run(
-            "INSERT INTO progress_counts VALUES(?, ?, ?) "
-            "ON CONFLICT(deployment, state) DO UPDATE SET nodes = progress_counts.nodes + excluded.nodes",
-            *(deployment_id, state.value, change),
-        )
+    def _count(self, deployment_id: str, changes: Mapping[NodeState, int]) -> None:
+        for state, change in changes.items():
+            self._db.count(deployment_id, state.value, change)
+
+
+def _answers_of(node: str) -> tuple[str, tuple[str, ...]]:
+    """Return what sets how many rules a node has refused, and has yet to answer for, with the values of its places."""
+    is_answer = (
+        "said.node = wanted.node AND said.rule = wanted.rule AND said.slot = 'active' "
+        "AND said.program_id = substr(wanted.target, 3, 64)"
+    )
+    counts = (
+        f"refused = (SELECT count(*) FROM wanted JOIN said ON {is_answer} "
+        "WHERE wanted.node = ? AND wanted.slot = 'active' AND said.state = 'refused'), "
+        "pending = (SELECT count(*) FROM wanted WHERE node = ? AND slot = 'active' "
+        f"AND NOT EXISTS (SELECT 1 FROM said WHERE {is_answer})) "
+        "+ (SELECT count(*) FROM said WHERE node = ? AND slot = 'active' AND NOT EXISTS "
+        "(SELECT 1 FROM wanted WHERE wanted.node = said.node AND wanted.rule = said.rule AND slot = 'active'))"
+    )
+    return counts, (node, node, node)

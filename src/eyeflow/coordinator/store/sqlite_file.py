@@ -13,7 +13,7 @@ import apsw
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.machine import Machine
 from eyeflow.base.reasons import why
-from eyeflow.coordinator.store.cluster_store import Look, Step, T
+from eyeflow.coordinator.store.cluster_store import ConflictError, Look, Step, T
 from eyeflow.coordinator.store.database import Outcome
 from eyeflow.coordinator.store.sql import Row
 from eyeflow.coordinator.store.sql_reading import SqlReading
@@ -51,7 +51,24 @@ class _Sql:
     def rows(self, sql: str, values: Sequence[Any]) -> list[Row]:
         return list(self._db.execute(sql, values))
 
-    def run(self, sql: str, values: Sequence[Any]) -> int:
+    def run(self, sql: str, values: Sequence[Any]) -> None:
+        self._db.execute(sql, values)
+
+    def append(self, change: Row) -> None:
+        self.run("INSERT INTO changes(time_us, kind, subject, node, labels) VALUES(?, ?, ?, ?, ?)", change)
+
+    def count(self, deployment_id: str, state: str, change: int) -> None:
+        self.run(
+            "INSERT INTO progress_counts VALUES(?, ?, ?) "
+            "ON CONFLICT(deployment, state) DO UPDATE SET nodes = progress_counts.nodes + excluded.nodes",
+            (deployment_id, state, change),
+        )
+
+    def must_change(self, sql: str, values: Sequence[Any], what: str) -> None:
+        if not self.changed(sql, values):
+            raise ConflictError(what)
+
+    def changed(self, sql: str, values: Sequence[Any]) -> int:
         self._db.execute(sql, values)
         return self._db.changes()
 

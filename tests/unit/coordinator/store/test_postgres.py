@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -10,13 +12,17 @@ import pytest
 
 from components.postgres import Server
 from eyeflow.base.errors import EyeflowError
+from eyeflow.coordinator.deployments import Deployments
 from eyeflow.coordinator.store import postgres_database
-from eyeflow.coordinator.store.cluster_store import Writing
+from eyeflow.coordinator.store.cluster_store import ConflictError, Writing
+from eyeflow.coordinator.store.database import Outcome
 from eyeflow.coordinator.store.facts import ChangeKind
-from eyeflow.coordinator.store.postgres_connection import Address
+from eyeflow.coordinator.store.postgres_connection import Address, PostgresSql
 from eyeflow.coordinator.store.postgres_database import PostgresDatabase
 from eyeflow.coordinator.store.sql_schema import SCHEMA_VERSION
 from eyeflow.protocol.identity import Identity
+from eyeflow.protocol.messages import ManifestResult, RuleResult, RuleState
+from eyeflow.rollout.deployment import NodeProgress, NodeState
 
 IDENTITY = Identity(bytes(range(32)))
 THREADS, STEPS = 4, 25
@@ -67,7 +73,10 @@ def missed(url: str, kind: type[PostgresDatabase]) -> tuple[list[Exception], int
 
     def write(number: int) -> None:
         for step in range(STEPS):
-            outcome = writers[number].commit([append(f"{number}-{step}")])[0]
+            try:
+                outcome = writers[number].commit([append(f"{number}-{step}")])[0]
+            except psycopg.Error as error:
+                outcome = Outcome(error=error)
             if outcome.error is not None:
                 errors.append(outcome.error)
 
@@ -129,6 +138,64 @@ def test_a_database_with_other_tables_is_left_alone(url: str) -> None:
     with pytest.raises(EyeflowError) as refused:
         database(url)
     assert refused.value.code == "store_version" and "another program" in refused.value.cause
+
+
+def test_an_error_that_comes_later_is_that_of_its_step_and_of_no_other(opened: PostgresDatabase) -> None:
+    """Steps that run together hear of an error of the database too late to know whose it is."""
+
+    def spoils(writing: Any) -> None:
+        writing._run("INSERT INTO meta(key, value) VALUES('schema', NULL)")
+        writing.add_change(1, ChangeKind.NODE, "never")
+
+    def refuses(writing: Any) -> None:
+        writing.add_change(1, ChangeKind.NODE, "not this either")
+        raise ZeroDivisionError
+
+    def refuses_at_once(_: Any) -> None:
+        raise ZeroDivisionError
+
+    for bad, error in ((spoils, psycopg.Error), (refuses, ZeroDivisionError), (refuses_at_once, ZeroDivisionError)):
+        before = len(subjects(opened))
+        outcomes = opened.commit([append("a"), bad, append("b")])
+        assert [type(one.error) for one in outcomes[::2]] == [type(None)] * 2 and opened.trouble == ""
+        assert isinstance(outcomes[1].error, error), outcomes[1].error
+        assert subjects(opened)[before:] == ["a", "b"]
+
+
+def test_a_conflict_is_that_of_its_step_and_of_no_other(opened: PostgresDatabase, helpers: Any) -> None:
+    made = helpers.deployment()
+    assert opened.commit([lambda writing: writing.add_deployment(made, [])])[0].error is None
+    stale = replace(made, revision=7)
+    outcomes = opened.commit([append("a"), lambda writing: writing.save_deployment(stale), append("b")])
+    assert [type(one.error) for one in outcomes] == [type(None), ConflictError, type(None)]
+    assert [one for one in subjects(opened) if one in "ab"] == ["a", "b"]
+
+
+def test_a_report_is_one_question_to_the_database(
+    opened: PostgresDatabase, helpers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is a round trip, and reports come from all nodes at once."""
+    names = helpers.names(20)
+
+    def set_up(writing: Any) -> None:
+        for name in names:
+            writing.register_node(name, bytes(32), 1)
+        sent = [NodeProgress(name, NodeState.SENT, manifest_version=1, due_us=10**18) for name in names]
+        writing.add_deployment(helpers.deployment(), sent)
+
+    steps: list[Any] = []
+    deployments = Deployments(SimpleNamespace(write=steps.append), lambda: "", lambda writing: None)  # type: ignore[arg-type]
+    result = ManifestResult(1, (RuleResult("pump", "1" * 64, RuleState.INSTALLED),))
+    for name in names:
+        deployments.reported(name, result, 5)
+    assert opened.commit([set_up])[0].error is None
+    asked: list[str] = []
+    rows = PostgresSql.rows
+    monkeypatch.setattr(PostgresSql, "rows", lambda self, sql, values: asked.append(sql) or rows(self, sql, values))  # type: ignore[func-returns-value]
+    assert [one.error for one in opened.commit(steps)] == [None] * 20
+    assert len(asked) == 20 + 1, "and where the feed ends"
+    counts = opened.read(lambda reading: reading.counts("d-1"))
+    assert counts == {NodeState.INSTALLED: 20}
 
 
 def test_a_connection_that_was_cut_between_two_writes_is_opened_anew(url: str, opened: PostgresDatabase) -> None:
