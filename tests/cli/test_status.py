@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from eyeflow.cli import status
 
 from .conftest import Command
 from .test_first_path import Cluster, cluster, shown_on_failure, ticker, until
@@ -83,3 +92,35 @@ def test_a_failed_port_a_refusal_and_a_removed_rule(
         until(lambda: "hook" not in eyeflow("status").out, "the removed rule is forgotten")
         assert [one["rule"] for one in eyeflow("nodes", "show", "node-a", "--json").json["rules"]] == ["ticker"]
         assert cluster.stop("node-a") == 0 and cluster.stop("coordinator") == 0
+
+
+class Scripted:
+    """News that come, or do not, as `told` says."""
+
+    def __init__(self, *told: bool) -> None:
+        self.told, self.asked, self.trouble = list(told), {}, ""
+
+    def wait(self, seconds: float) -> bool:
+        is_told = self.told.pop(0)
+        self.trouble = "" if is_told else "the connection for news is broken"
+        return is_told
+
+
+def test_watch_looks_when_it_is_told_and_says_when_it_is_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    news, slept = Scripted(True, False, False, True, False), []
+
+    @contextmanager
+    def told(**asked: Any) -> Iterator[Scripted]:
+        news.asked = asked
+        yield news
+
+    client = SimpleNamespace(news=told, status=lambda: {"summary": {}}, nodes=lambda **_: [])
+    view = status._View(client, {}, 1, None, everything=True)  # type: ignore[arg-type]
+    monkeypatch.setattr(status.time, "sleep", slept.append)
+    looks = list(islice(status._noted(view, view.look), 6))
+    assert looks == [({"summary": {}}, [])] * 6 and set(news.asked["kind"]) == set(status.SHOWN)
+    assert [one >= status.LOOK_S for one in slept] == [False, True, True, False, True]
+    line = "the connection for news is broken: it is asked every 2 s"
+    assert capsys.readouterr().err.count(line) == 2, "once each time that nobody tells any more"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,13 +20,19 @@ if TYPE_CHECKING:
     from eyeflow.client.rest import CoordinatorClient
 
 Json = dict[str, Any]
+Look = Callable[[], tuple[Json, list[Json]]]
 
 PAGE_NODES = 50
 DETAILED_MAX = 10
 """Of more nodes than these, only those are told in full that need somebody."""
 LOOK_S = 2.0
+"""How often `--watch` looks where the coordinator tells no news."""
+LIVE_S = 10.0
+"""Where it does, how often it looks all the same: rates change without news."""
 REST = 5
 """`--watch` rests at least this many times as long as an answer took: a big cluster is asked less often."""
+SHOWN = ("node", "link", "manifest", "deployment", "progress", "alarm")
+"""The kinds of changes that the overview shows."""
 HEADERS = ["NODE", "STATE", "SINCE", "CPU", "MEMORY", "RULES", "EXEC/MIN", "ERRORS/MIN", "WAITING", "PENDING"]
 
 
@@ -63,7 +69,7 @@ def status(
         int | None, typer.Option("--limit", min=1, help=f"Nodes on a page: {PAGE_NODES}, and all with --json.")
     ] = None,
     page: Annotated[int, typer.Option("--page", min=1, help="Which page.")] = 1,
-    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it as it changes, until Ctrl-C.")] = False,
     json_: JsonFlag = False,
 ) -> None:
     """Show the cluster: its nodes, what they run and how they do. With --watch --json, each look is one line."""
@@ -85,6 +91,23 @@ class _View:
         self._asked = asked
         self._shows_all = everything and limit is None
         self.total = 0
+        self.lacks_news = ""
+
+    def looks(self, look: Look) -> Iterator[tuple[Json, list[Json]]]:
+        """Look again whenever the coordinator tells of a change; where it does not, from time to time."""
+        with self.client.news(kind=SHOWN) as news:
+            while True:
+                began_s = time.monotonic()
+                yield look()
+                rest_s = REST * (time.monotonic() - began_s)
+                is_told = news is not None and news.wait(LIVE_S)
+                self.lacks_news = "" if is_told or news is None else news.trouble
+                time.sleep(rest_s if is_told else max(LOOK_S, rest_s))
+
+    @property
+    def how(self) -> list[str]:
+        """Return how changes are noticed, when the coordinator does not tell of them."""
+        return [f"{self.lacks_news}: it is asked every {LOOK_S:g} s"] if self.lacks_news else []
 
     def look(self) -> tuple[Json, list[Json]]:
         """Return the cluster, and the nodes as they are now."""
@@ -163,17 +186,28 @@ def _show(view: _View, json_: bool) -> None:
 
 def _watch(view: _View, json_: bool) -> None:
     if json_:
-        for cluster, nodes in _looks(view.look):
+        for cluster, nodes in _noted(view, view.look):
             say_json({**cluster, "nodes": nodes}, indent=None)
             hand_over()
     elif is_terminal():
         with LivePicture() as picture:
-            for cluster, nodes in _looks(view.look):
+            for cluster, nodes in view.looks(view.look):
                 trouble = [cluster["trouble"]] if cluster["trouble"] else []
                 above = [f"coordinator {view.client.url}", headline(cluster), *trouble]
-                picture.draw(above, HEADERS, [_row(node) for node in nodes], [*view.more, *_reasons(nodes)])
+                below = [*view.more, *view.how, *_reasons(nodes)]
+                picture.draw(above, HEADERS, [_row(node) for node in nodes], below)
     else:
-        _tell_changes(view.look_at_all)
+        _tell_changes(_noted(view, view.look_at_all))
+
+
+def _noted(view: _View, look: Look) -> Iterator[tuple[Json, list[Json]]]:
+    """Look as `_View.looks`, and note once how changes are noticed, when that changes."""
+    before: list[str] = []
+    for found in view.looks(look):
+        for line in view.how if view.how != before else []:
+            note(line)
+        before = view.how
+        yield found
 
 
 def _reasons(nodes: list[Json]) -> list[str]:
@@ -187,10 +221,10 @@ def _reasons(nodes: list[Json]) -> list[str]:
     return found[:5]
 
 
-def _tell_changes(look: Any) -> None:
+def _tell_changes(looks: Iterator[tuple[Json, list[Json]]]) -> None:
     """Without a terminal: each change of a node once."""
     before: dict[str, str] = {}
-    for cluster, nodes in _looks(look):
+    for cluster, nodes in looks:
         now = {node["name"]: ", ".join([texts.state(node), *["failing"] * texts.is_failing(node)]) for node in nodes}
         if now != before:
             say(headline(cluster))
@@ -201,10 +235,3 @@ def _tell_changes(look: Any) -> None:
             say(f"  {name}: gone")
         before = now
         hand_over()
-
-
-def _looks(look: Any) -> Iterator[tuple[Json, list[Json]]]:
-    while True:
-        began_s = time.monotonic()
-        yield look()
-        time.sleep(max(LOOK_S, REST * (time.monotonic() - began_s)))

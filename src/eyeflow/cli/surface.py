@@ -274,7 +274,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
              False),
             (('--limit',), 'Nodes on a page: 50, and all with --json.', (), False),
             (('--page',), 'Which page.', (), False),
-            (('--watch',), 'Show it again and again, until Ctrl-C.', None, False),
+            (('--watch',), 'Show it as it changes, until Ctrl-C.', None, False),
             (('--json',), 'Print the result as JSON.', None, False),
             (('--help', '-h'), 'Show this message and exit.', None, False)),
  'deployments': ((('--json',), 'Print the result as JSON.', None, False),
@@ -999,7 +999,7 @@ Options:
   --limit <int range>             Nodes on a page: 50, and all with --json.
                                   [x>=1]
   --page <int range>              Which page.  [default: 1; x>=1]
-  --watch                         Show it again and again, until Ctrl-C.
+  --watch                         Show it as it changes, until Ctrl-C.
   --json                          Print the result as JSON.
   -h, --help                      Show this message and exit.""",
     'deployments': """\

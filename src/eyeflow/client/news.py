@@ -7,8 +7,9 @@ that has no such path, behind a proxy that lets no WebSocket through, and when t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -22,7 +23,7 @@ MESSAGE_BYTES_MAX = 1024 * 1024
 
 
 class News:
-    """News of one thing (`subject`: a node, or a deployment by its id) from the coordinator at `url`.
+    """News from the coordinator at `url`: what `asked` asks for, by the parameters of `/api/changes`.
 
     `run` runs a coroutine to its end; `verify` is an SSL context, or True for the usual one.
     """
@@ -32,16 +33,23 @@ class News:
         url: str,
         headers: Mapping[str, str],
         verify: Any,
-        subject: str,
+        asked: Mapping[str, Sequence[str]],
         run: Callable[[Any], Any],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._url = f"{url.replace('http', 'ws', 1)}/api/changes?{urlencode({'subject': subject})}"
+        self._url = f"{url.replace('http', 'ws', 1)}/api/changes?{urlencode(asked, doseq=True)}"
         self._headers, self._run, self._clock = headers, run, clock
         self._ssl = verify if url.startswith("https") and verify is not True else None
         self._websocket: ClientConnection | None = None
         self._is_offered = True
         self._tried_s: float | None = None
+
+    @property
+    def trouble(self) -> str:
+        """Why nobody tells any news; empty while somebody does."""
+        if self._websocket is not None:
+            return ""
+        return "the connection for news is broken" if self._is_offered else "the coordinator tells this token no news"
 
     def wait(self, seconds: float) -> bool:
         """Return when there are news, or after some seconds. False: nobody tells any, and hardly time has passed."""
@@ -59,12 +67,20 @@ class News:
         try:
             async with asyncio.timeout(seconds):
                 await self._websocket.recv()
+            await self._drain(self._websocket)
         except TimeoutError:
             return True
         except ConnectionClosed:
             self._websocket = None
             return False
         return True
+
+    async def _drain(self, websocket: ClientConnection) -> None:
+        """One look is enough for all that has been told: a slow reader would else look once for each message."""
+        with contextlib.suppress(TimeoutError):
+            while True:
+                async with asyncio.timeout(0):
+                    await websocket.recv()
 
     async def _open(self) -> None:
         now_s = self._clock()

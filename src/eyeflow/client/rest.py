@@ -312,18 +312,18 @@ class CoordinatorClient(Connection):
         `on_progress` sees it at each change; `on_lost` hears of a coordinator that is gone, which is waited for.
         A node whose link breaks during the wait counts as offline after `BACK_S`: it may just start again.
         """
-        with self._news_of(deployment_id) as news:
+        with self.news(subject=[deployment_id]) as news:
             return self._wait_for(deployment_id, on_progress, on_lost, timeout_s, sleep, clock, news)
 
     @contextmanager
-    def _news_of(self, subject: str) -> Iterator[News | None]:
-        """Give what tells of changes of a deployment; None where there is no network, in tests."""
+    def news(self, **asked: Sequence[str]) -> Iterator[News | None]:
+        """Give what tells of changes, by the parameters of `/api/changes`; None where there is no network, in tests."""
         if not self.has_network:
             yield None
             return
         from eyeflow.client.news import News  # only here: it loads a library that most commands do not need
 
-        news = News(self.url, self.headers, self.verify, subject, self._loop.run)
+        news = News(self.url, self.headers, self.verify, asked, self._loop.run)
         try:
             yield news
         finally:

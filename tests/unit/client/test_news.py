@@ -32,7 +32,9 @@ class Served:
         self.server = self.runner.run(self._started(told, refuse))
         self.url = f"http://127.0.0.1:{self.server.sockets[0].getsockname()[1]}"
         self.now_s = 0.0
-        self.news = News(self.url, {"Authorization": "Bearer t"}, True, "d-1", self.runner.run, lambda: self.now_s)
+        self.news = News(
+            self.url, {"Authorization": "Bearer t"}, True, {"subject": ["d-1"]}, self.runner.run, lambda: self.now_s
+        )
 
     async def _started(self, told: Told, refuse: Any) -> Any:
         return await serve(told, "127.0.0.1", 0, process_request=refuse)
@@ -69,9 +71,27 @@ def test_it_returns_at_once_with_news_and_else_after_its_time() -> None:
     served.close()
 
 
+async def tells_many(websocket: ServerConnection) -> None:
+    for number in range(9):
+        await websocket.send(json.dumps({"type": "changes", "cursor": number}))
+    await websocket.wait_closed()
+
+
+def test_what_has_come_meanwhile_is_one_piece_of_news() -> None:
+    """One who rests between looks would else look once for each message, and be late for ever."""
+    served = Served(tells_many)
+    assert served.news.trouble and served.news.wait(600) and served.news.trouble == ""
+    served.runner.run(asyncio.sleep(0.2))
+    served.news.wait(0.01)
+    websocket = served.news._websocket
+    assert websocket is not None and not websocket.recv_messages.frames.queue
+    served.close()
+
+
 def test_a_broken_connection_is_tried_again_after_a_while() -> None:
     served = Served(hangs_up)
     assert not served.news.wait(600), "the caller pauses by itself"
+    assert served.news.trouble == "the connection for news is broken"
     assert not served.news.wait(600) and len(served.asked) == 1
     served.now_s = AGAIN_S
     assert not served.news.wait(600) and len(served.asked) == 2
@@ -84,7 +104,7 @@ def test_a_coordinator_that_tells_no_news_is_not_asked_again(status: HTTPStatus)
     for _ in range(3):
         served.now_s += 2 * AGAIN_S
         assert not served.news.wait(600)
-    assert len(served.asked) == 1
+    assert len(served.asked) == 1 and served.news.trouble == "the coordinator tells this token no news"
     served.close()
 
 
@@ -93,7 +113,7 @@ def test_nobody_there_is_no_error() -> None:
     url = served.url
     served.close()
     runner = asyncio.Runner()
-    news = News(url, {}, True, "d-1", runner.run)
+    news = News(url, {}, True, {"subject": ["d-1"]}, runner.run)
     assert not news.wait(600)
     news.close()
     runner.close()
