@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -118,7 +119,7 @@ def test_watch_looks_when_it_is_told_and_says_when_it_is_not(
 
     client = SimpleNamespace(news=told, status=lambda: {"summary": {}}, nodes=lambda **_: [])
     view = status._View(client, {}, 1, None, everything=True)  # type: ignore[arg-type]
-    monkeypatch.setattr(status.time, "sleep", slept.append)
+    monkeypatch.setattr(time, "sleep", slept.append)
     looks = list(islice(status._noted(view, view.look), 6))
     assert looks == [({"summary": {}}, [])] * 6 and set(news.asked["kind"]) == set(status.SHOWN)
     assert [one >= status.LOOK_S for one in slept] == [False, True, True, False, True]
