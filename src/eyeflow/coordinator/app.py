@@ -171,6 +171,8 @@ async def _problem(request: Request, error: Exception) -> Response:
     headers = dict(HEADERS)
     if error.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="eyeflow"'
+        if await request.app.state.hub.refusals.pause(request.client.host if request.client else ""):
+            headers["Connection"] = "close"
     if error.code in {"too_large", "too_slow"}:
         headers["Connection"] = "close"
     return JSONResponse(error.body(), error.status, headers, media_type=MEDIA_TYPE)

@@ -98,6 +98,8 @@ async def watch_changes(websocket: WebSocket) -> None:
     except (Problem, EyeflowError) as error:
         if websocket.application_state is WebSocketState.CONNECTING:
             refusal = error if isinstance(error, Problem) else Problem("storage", error.brief, error.next_step)
+            if refusal.status == 401:
+                await hub.refusals.pause(websocket.client.host if websocket.client else "")
             body = JSONResponse(refusal.body(), refusal.status, media_type=MEDIA_TYPE)
             await websocket.send_denial_response(body)
 

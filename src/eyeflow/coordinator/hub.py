@@ -28,6 +28,7 @@ from eyeflow.coordinator.log_keeper import LogKeeper
 from eyeflow.coordinator.nodes import Nodes
 from eyeflow.coordinator.peers import Peers
 from eyeflow.coordinator.programs import Programs
+from eyeflow.coordinator.refusals import Refusals
 from eyeflow.coordinator.relay import Relay
 from eyeflow.coordinator.requests import Requests
 from eyeflow.coordinator.store.cluster_store import ClusterStore, CursorTooOldError, Reading, Writing
@@ -91,6 +92,7 @@ class Hub:
         self.log = LogKeeper(store)
         self.authorities = AuthorityLog(store)
         self.requests = Requests()
+        self.refusals = Refusals()
         self.feed = Feed(store)
         self.closing = asyncio.Event()
         """The coordinator stops: who watches hears of it."""

@@ -70,6 +70,8 @@ async def link_endpoint(websocket: WebSocket) -> None:
         node = await authenticate_link(hub.store, hub.challenges, authorization, hub.clock())
         refusal = _unproven(hub, websocket, node)
     if refusal is not None:
+        if refusal.status == 401:
+            await hub.refusals.pause(websocket.client.host if websocket.client else "")
         await websocket.send_denial_response(JSONResponse(refusal.body(), refusal.status, media_type=MEDIA_TYPE))
         return
     assert node is not None

@@ -365,7 +365,14 @@ class SyncClient:
                 statuses.append(message["status"])
 
         named = [(name.lower().encode(), value.encode()) for name, value in {"Host": "testserver", **headers}.items()]
-        scope = {"type": "websocket", "path": "/api/link", "headers": named, "query_string": b"", "scheme": "ws"}
+        scope = {
+            "type": "websocket",
+            "client": ("127.0.0.1", 123),
+            "path": "/api/link",
+            "headers": named,
+            "query_string": b"",
+            "scheme": "ws",
+        }
         await self._app({**scope, "subprotocols": [], "extensions": {"websocket.http.response": {}}}, receive, send)
         return statuses[0]
 
@@ -381,9 +388,15 @@ class Api:
         self.store = InlineStore(directory / "api.sqlite")
         self.runner = asyncio.Runner()
         self.hub = self.runner.run(Hub.started(self.store, self.clock, self.clock.steady))
+        self.pauses: list[float] = []
+        self.hub.refusals.sleep = self.pause
         self.tokens = {role.value: self.make_token(role) for role in Role}
         self.trust(SIGNER)
         self.client = SyncClient(make_app(self.hub), self.runner)
+
+    async def pause(self, seconds: float) -> None:
+        """In place of the wait before a refusal."""
+        self.pauses.append(seconds)
 
     def run(self, call: Callable[[], Awaitable[T]]) -> T:
         """Call something on the event loop of the application, and let follow what follows from it."""

@@ -1,6 +1,6 @@
-"""A real coordinator in a process of its own: `python coordinator_process.py DATA_DIR [bare] [remembers] [deaf]`.
+"""A real coordinator in a process of its own: `python coordinator_process.py DATA_DIR [bare] [remembers] [deaf] [eager] [--store=URL]`.
 
-It prints its URL. Controls: `deaf` knows no SIGHUP; `bare` lets uvicorn accept by itself; `remembers` keeps the newest 1024 challenges, whoever asked for them.
+It prints its URL. Controls: `eager` answers whatever credential it refuses at once; `deaf` knows no SIGHUP; `bare` lets uvicorn accept by itself; `remembers` keeps the newest 1024 challenges, whoever asked for them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import uvicorn
 
 from eyeflow.base import stop_signals
 from eyeflow.cli.logs import LogFormat, set_up_log
-from eyeflow.coordinator import hub
+from eyeflow.coordinator import hub, refusals
 from eyeflow.coordinator.serve import ServeOptions, serve
 from eyeflow.net.server import Server
 
@@ -47,8 +47,11 @@ if __name__ == "__main__":
         Server.shutdown = uvicorn.Server.shutdown  # type: ignore[method-assign]
     if "remembers" in sys.argv[2:]:
         hub.Challenges = Remembered  # type: ignore[misc, assignment, attr-defined]
+    if "eager" in sys.argv[2:]:
+        refusals.FREE = refusals.FREE_IN_ALL = 10**9
     if "deaf" in sys.argv[2:]:
         stop_signals.STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
     directory = Path(sys.argv[1])
-    options = ServeOptions(directory, port=0, profile_path=directory / "client.toml")
+    store = next((one.removeprefix("--store=") for one in sys.argv[2:] if one.startswith("--store=")), "")
+    options = ServeOptions(directory, port=0, profile_path=directory / "client.toml", store=store)
     asyncio.run(serve(options, lambda started: print(started.url, flush=True)))

@@ -185,6 +185,30 @@ def test_a_flood_of_false_credentials_crowds_out_nobody(tmp_path: Path, kind: st
     assert (tmp_path / "log").read_text().count("\n") < LOG_LINES_MAX
 
 
+ASKED = 150
+
+
+def refused_for_each_answer(directory: Path, *options: str) -> float:
+    """Return how many false credentials are answered for each request of one who has a right one."""
+    with coordinator(directory, *options) as url:
+        token = ClientProfile.load(directory / "client.toml", {}).token
+        attack = FALSE["API tokens"]("")
+        with asking(port_of(url), 50, attack) as strangers, CoordinatorClient(url, token) as client:
+            wait_until(lambda: strangers.answers.get(b"401", 0) > 100, "they are heard, and refused")
+            before = strangers.answers[b"401"]
+            for _ in range(ASKED):
+                client.status()
+            return (strangers.answers[b"401"] - before) / ASKED
+
+
+def test_who_guesses_is_answered_slowly_and_who_has_a_token_is_not(tmp_path: Path) -> None:
+    assert refused_for_each_answer(tmp_path) < 3
+
+
+def test_control_without_pauses_guesses_take_most_of_the_answers(tmp_path: Path) -> None:
+    assert refused_for_each_answer(tmp_path, "eager") > 3
+
+
 @pytest.mark.parametrize("first", [b"", HEAD], ids=["silent", "half a head"])
 def test_silent_connections_cost_nodes_and_users_nothing(tmp_path: Path, first: bytes) -> None:
     with coordinator(tmp_path) as url:

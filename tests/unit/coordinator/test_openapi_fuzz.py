@@ -104,7 +104,9 @@ def running(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
     log = (directory / "log").open("wb")
     with (
         log,
-        subprocess.Popen([sys.executable, str(PROCESS), str(data)], stdout=subprocess.PIPE, stderr=log) as process,
+        subprocess.Popen(
+            [sys.executable, str(PROCESS), str(data), "eager"], stdout=subprocess.PIPE, stderr=log
+        ) as process,
     ):
         assert process.stdout is not None
         url = process.stdout.readline().decode().strip()
