@@ -39,6 +39,7 @@ check: $(VENV)/.installed-dev   ## style, types, generated files
 
 test: $(VENV)/.installed-dev    ## check, then the tests; a skipped one fails
 	@scripts/install-test-deps.sh
+	@$(BIN)/eyeflow node kafka-setup --home $(VENV)/kafka >/dev/null
 	$(MAKE) check
 	$(BIN)/python -m pytest -q --fail-on-skip $(WORKERS) --ignore $(PROBE_RS) --ignore $(SYSTEMD) $(PYTEST_ARGS)
 

@@ -48,6 +48,7 @@ FORBIDDEN_NAMES = {"utils.py", "util.py", "helpers.py", "misc.py", "common.py"}
 HOMES = {
     "apsw": {"coordinator/archive", "coordinator/store", "node/store"},
     "cbor2": {"protocol/cbor.py"},
+    "confluent_kafka": {"node/io/kafka"},
     "cronsim": {"svm/schedule.py"},
     "cryptography": {"client/keyring.py", "protocol/certificates.py", "protocol/identity.py", "svm/signing.py"},
     "elftools": {"mcu/size.py"},

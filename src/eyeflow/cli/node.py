@@ -11,7 +11,7 @@ import typer
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.reasons import why
-from eyeflow.cli.console import JsonFlag, colored, counted, iso_time, note, paint, say, say_json, table
+from eyeflow.cli.console import JsonFlag, colored, counted, iso_time, note, paint, progress, say, say_json, table
 from eyeflow.cli.files import usage_error, write_bytes
 from eyeflow.cli.interrupts import EndsAtOnce
 from eyeflow.cli.logs import LogFormat, set_up_log
@@ -133,6 +133,41 @@ def _after_join(data_dir: Path, config: Path | None) -> str:
     return f"it runs without the cluster until you stop it and start it again: {command}"
 
 
+@app.command("kafka-setup", context_settings=SETTING_FLAGS)
+def kafka_setup(
+    context: typer.Context,
+    config: ConfigOption = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="A folder with the jars, for a machine without a network.", exists=True, file_okay=False
+        ),
+    ] = None,
+    home: Annotated[
+        Path | None, typer.Option("--home", help="Where it goes, whatever the configuration says.", file_okay=False)
+    ] = None,
+    json_: JsonFlag = False,
+) -> None:
+    """Bring Apache Kafka here, for a node with a broker of its own: buffer_backend = "kafka_embedded".
+
+    It needs Java 17 or newer. Without --from it is fetched by Maven, once, about 40 MB.
+    """
+    from eyeflow.node.broker.home import set_up
+    from eyeflow.node.broker.settings import EmbeddedSection
+
+    if home is None:
+        settings = load_node_config(config, context.args)
+        embedded, place = settings.embedded, settings.embedded.home or settings.data_dir / "kafka" / "home"
+    else:
+        embedded, place = EmbeddedSection(), home.resolve()
+    with progress("setting Kafka up; that takes up to a minute"):
+        found = set_up(place, embedded.java, source, note)
+    if json_:
+        say_json({"home": str(found.directory), "version": found.version, "jars": len(found.jars)})
+        return
+    say(f"Apache Kafka {found.version} is in {found.directory}")
+
+
 @app.command("start", context_settings=SETTING_FLAGS)
 def start(
     context: typer.Context,
@@ -245,7 +280,7 @@ def status(context: typer.Context, config: ConfigOption = None, json_: JsonFlag 
     say(f"audit: {counted(audit['lastSeq'], 'record')}; store: {store['sizeBytes'] / 1e6:.1f} MB, {store['state']}")
     _say_rules(facts["rules"])
     _say_taken_back(facts["takenBack"])
-    for kind in ("sources", "drivers"):
+    for kind in ("sources", "drivers", "services"):
         for port in facts[kind]:
             counters = ", ".join(f"{name} {value}" for name, value in port["counters"].items() if value)
             told = "".join(f"  {text}" for text in (port["detail"], counters) if text)

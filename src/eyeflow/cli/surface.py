@@ -103,6 +103,7 @@ COMMANDS: dict[str, Words] = {'': (('check', 'Say whether rules are right, witho
                  ('login', 'Keep where the coordinator is and an API...')),
  'node': (('init', 'Write a configuration file with comments.'),
           ('join', 'Let a node join a cluster: registers its...'),
+          ('kafka-setup', 'Bring Apache Kafka here, for a node with a...'),
           ('start', 'Run the node until Ctrl-C, SIGTERM or SIGHUP.'),
           ('install-service', 'Print the systemd unit of a node, or write...'),
           ('status', 'Show the node that runs on this machine;...')),
@@ -1673,6 +1674,7 @@ Options:
 Commands:
   init             Write a configuration file with comments.
   join             Let a node join a cluster: registers its key, and...
+  kafka-setup      Bring Apache Kafka here, for a node with a broker of...
   start            Run the node until Ctrl-C, SIGTERM or SIGHUP.
   install-service  Print the systemd unit of a node, or write it: it...
   status           Show the node that runs on this machine; needs no...""",
@@ -1704,6 +1706,22 @@ Options:
                    there).
   --json           Print the result as JSON.
   -h, --help       Show this message and exit.""",
+    'node kafka-setup': """\
+Usage: eyeflow node kafka-setup [OPTIONS]
+
+  Bring Apache Kafka here, for a node with a broker of its own: buffer_backend
+  = "kafka_embedded".
+
+  It needs Java 17 or newer. Without --from it is fetched by Maven, once,
+  about 40 MB.
+
+Options:
+  --config <path>     Configuration file (default: eyeflow-svm.toml, if it is
+                      there).
+  --from <directory>  A folder with the jars, for a machine without a network.
+  --home <directory>  Where it goes, whatever the configuration says.
+  --json              Print the result as JSON.
+  -h, --help          Show this message and exit.""",
     'node start': """\
 Usage: eyeflow node start [OPTIONS]
 

@@ -251,13 +251,6 @@ CATALOG: dict[str, object] = {'enum': [{'name': 'Level', 'members': ['LOW', 'HIG
              'profiles': ['linux'],
              'unavailable': {'mcu': 'a microcontroller has timers and pins only; listen on its gateway'},
              'doc': 'An event emitted by a rule, or whatever `eyeflow run` reads.'},
-            {'name': 'kafka',
-             'address': 'required',
-             'form': 'kafka-topic',
-             'profiles': ['linux'],
-             'unavailable': {'mcu': 'a microcontroller has no network; listen on its gateway'},
-             'doc': 'A record of a Kafka topic: a JSON object. For replays with `eyeflow run`; a node '
-                    'refuses it until it has a Kafka client.'},
             {'name': 'host',
              'address': 'none',
              'period': 'required',
@@ -275,6 +268,14 @@ CATALOG: dict[str, object] = {'enum': [{'name': 'Level', 'members': ['LOW', 'HIG
              'profiles': ['linux'],
              'unavailable': {'mcu': 'a microcontroller has no network; listen on its gateway'},
              'doc': "A JSON object sent to a path on the node's webhook server."},
+            {'name': 'kafka',
+             'address': 'required',
+             'form': 'kafka-topic',
+             'profiles': ['linux'],
+             'unavailable': {'mcu': 'a microcontroller has no network; listen on its gateway'},
+             'injected': {'record_key': 'text'},
+             'doc': 'A record of a Kafka topic: a JSON object. The field `record_key`, if declared, gets the '
+                    "record's key."},
             {'name': 'mqtt',
              'address': 'required',
              'form': 'mqtt-filter',
@@ -289,5 +290,5 @@ CATALOG: dict[str, object] = {'enum': [{'name': 'Level', 'members': ['LOW', 'HIG
              'unavailable': {'mcu': 'read the port in an `every` handler with uart.read_byte'},
              'doc': 'A line from a serial port: a JSON object.'}]}
 
-SOURCES = ('event', 'kafka', 'host', 'http', 'mqtt', 'serial')
+SOURCES = ('event', 'host', 'http', 'kafka', 'mqtt', 'serial')
 """What a rule can listen to by name."""

@@ -18,6 +18,7 @@ from eyeflow.base.subject import SUBJECT
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.clock import Clock, SystemClock
 from eyeflow.node.config.config import NodeConfig
+from eyeflow.node.config.sections import Backend
 from eyeflow.node.control import Link
 from eyeflow.node.engine.engine import STOP_GRACE_S
 from eyeflow.node.io.connector import PortsConfig
@@ -40,6 +41,7 @@ CLOSE_S = 5.0
 
 MakeLink = Callable[[NodeRuntime], Link | None]
 OnReady = Callable[[NodeRuntime], None]
+Run = Callable[[], Awaitable[None]]
 MakeWriter = Callable[[Store], Writer]
 MakeWorld = Callable[[PortsConfig, str, Callable[[], int]], World]
 
@@ -162,6 +164,7 @@ async def _serve(node: NodeRuntime, stop: asyncio.Event, on_ready: OnReady | Non
     async with asyncio.TaskGroup() as group:
         engine = group.create_task(node.engine.run())
         ports = [(source.status, _runs(source, node), f"source {name}") for name, source in node.sources.items()]
+        ports += [(status, run, name) for name, status, run in _services(node)]
         if node.link is not None:
             ports.append((node.link.status, node.link.run, "link"))
         others = [group.create_task(_supervise(status, run, rng, about)) for status, run, about in ports]
@@ -186,6 +189,18 @@ async def _serve(node: NodeRuntime, stop: asyncio.Event, on_ready: OnReady | Non
         for task in others:
             task.cancel()
         await asyncio.wait(others)
+
+
+def _services(node: NodeRuntime) -> list[tuple[str, PortStatus, Run]]:
+    """Return what the configuration asks for beside sources and drivers: name, status, and how it runs."""
+    found: list[tuple[str, PortStatus, Run]] = []
+    if node.config.offline.backend is Backend.KAFKA_EMBEDDED:
+        from eyeflow.node.broker.broker import EmbeddedBroker
+
+        broker = EmbeddedBroker(node.config.embedded, node.config.data_dir / "kafka", node.machine.random)
+        found.append((broker.status.name, broker.status, broker.run))
+    node.services = {name: status for name, status, _ in found}
+    return found
 
 
 def _runs(source: Source, node: NodeRuntime) -> Callable[[], Awaitable[None]]:

@@ -26,7 +26,7 @@ from eyeflow.node.engine.pending import resume_pending
 from eyeflow.node.engine.revocation import Revocation
 from eyeflow.node.engine.trials import Trials
 from eyeflow.node.engine.trust import Trust
-from eyeflow.node.io.ports import Source, Subscription
+from eyeflow.node.io.ports import PortStatus, Source, Subscription
 from eyeflow.node.io.world import World
 from eyeflow.node.own_facts import own_facts
 from eyeflow.node.replay.history import HistoryReplay
@@ -71,13 +71,16 @@ class NodeRuntime:
     ) -> None:
         self.config, self.clock, self.world, self.machine = config, clock, world, machine or Machine()
         self.link: Link | None = None
+        self.services: dict[str, PortStatus] = {}
+        """What runs beside sources and drivers, such as the node's own broker."""
         self.started_steady_us = clock.steady_us()
         self._writer, self._identity = writer, identity
         self._signers: bytes | None = None
         self.roots = RootTrust(config.root_keys)
         options = EngineOptions(config.offline.limits, config.offline.durability, self._subscribe, self.machine.random)
         arbiter = Arbiter(clock, round(config.resource_lease_s * 1e6), round(config.resource_wait_s * 1e6))
-        core = Core(Scheduler[RunKey](config.timezone), utc_offset_of(config.timezone), identity.public_key)
+        times = (Scheduler[RunKey](config.timezone), utc_offset_of(config.timezone))
+        core = Core(*times, identity.public_key, world.streams)
         self.engine = Engine(core, writer, world.drivers, arbiter, clock, options)
         policy = Policy(config.grants, frozenset(world.drivers), config.ports)
         self.installer = Installer(self.engine, policy, self._trust(()))
@@ -90,6 +93,7 @@ class NodeRuntime:
     async def start(self) -> None:
         """Bring back what the last run left: programs, state, unfinished actions; record the start."""
         restored = await self._writer.run(lambda store: store.restore())
+        self.world.streams.restore(restored.progress)
         self._signers = restored.kept.get(SIGNERS_KEY)
         if kept_list := restored.kept.get(SIGNER_LIST_KEY):
             with contextlib.suppress(SignerListError):  # of a root that the configuration does not name any more

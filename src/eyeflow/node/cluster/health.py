@@ -27,7 +27,9 @@ _STATES = {"up": HealthState.RUNNING, "running": HealthState.RUNNING, "connectin
 def health_of(state: Mapping[str, object]) -> tuple[Health, ...]:
     """Return one record for each program that runs and each port of `NodeControl.status()`."""
     rules = [_health(HealthKind.RULE, one) for one in _items(state.get("rules"))]
-    ports = [_health(HealthKind.PORT, one) for key in ("sources", "drivers", "ports") for one in _items(state.get(key))]
+    ports = [
+        _health(HealthKind.PORT, one) for key in ("sources", "drivers", "services") for one in _items(state.get(key))
+    ]
     return tuple(rules + ports + _store_health(state.get("store")) + _machine_health(state.get("machine")))
 
 

@@ -13,9 +13,11 @@ from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
 from eyeflow.base.reading import Unreadable, exit_code, parse_toml, read_text
 from eyeflow.base.reasons import why
+from eyeflow.node.broker.settings import EmbeddedSection
 from eyeflow.node.config.overrides import apply_overrides, named_settings
 from eyeflow.node.config.sections import (
     SECTIONS,
+    Backend,
     CoordinatorConfig,
     Durability,
     GrantsSection,
@@ -51,13 +53,15 @@ class OfflineConfig:
     limits: BufferLimits = field(default_factory=lambda: BufferLimits(512 * 1024 * 1024, 72 * HOUR_US))
     durability: Durability = Durability.FULL
     reconcile_on_reconnect: bool = True
+    backend: Backend = Backend.SQLITE
 
     @classmethod
     def of(cls, section: OfflineSection) -> OfflineConfig:
         """Return what the section says, in the units of the store."""
         age_us = round(section.max_buffer_age_hours * HOUR_US)
         limits = BufferLimits(section.max_buffer_size_mb * 1024 * 1024, age_us, OnFull(section.on_full))
-        return cls(limits, Durability(section.durability), section.reconcile_on_reconnect)
+        backend = Backend(section.buffer_backend)
+        return cls(limits, Durability(section.durability), section.reconcile_on_reconnect, backend)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ class NodeConfig:
     resource_wait_s: float = 5.0
     coordinator: CoordinatorConfig = field(default_factory=CoordinatorConfig)
     offline: OfflineConfig = field(default_factory=OfflineConfig)
+    embedded: EmbeddedSection = field(default_factory=EmbeddedSection)
     grants: tuple[str, ...] = ("log.*",)
     trusted_keys: tuple[bytes, ...] = ()
     root_keys: tuple[bytes, ...] = ()
@@ -135,6 +140,8 @@ def _from_tables(tables: dict[str, Any], connectors: tuple[Connector, ...], base
     _refuse_unknown(tables, known)
     merge_short(tables, connectors)
     node, trust = _own(NodeSection, tables, base), _own(TrustSection, tables, base)
+    offline, embedded = OfflineConfig.of(_own(OfflineSection, tables, base)), _own(EmbeddedSection, tables, base)
+    _place_kafka(tables, offline.backend, embedded)
     return NodeConfig(
         name=node.name,
         data_dir=node.data_dir,
@@ -142,7 +149,8 @@ def _from_tables(tables: dict[str, Any], connectors: tuple[Connector, ...], base
         resource_lease_s=node.resource_lease_s,
         resource_wait_s=node.resource_wait_s,
         coordinator=_own(CoordinatorConfig, tables, base),
-        offline=OfflineConfig.of(_own(OfflineSection, tables, base)),
+        offline=offline,
+        embedded=embedded,
         grants=_own(GrantsSection, tables, base).allow,
         revoked_grace_s=trust.revoked_grace_s,
         trusted_keys=_trusted_keys(trust),
@@ -151,6 +159,20 @@ def _from_tables(tables: dict[str, Any], connectors: tuple[Connector, ...], base
         trust_labels=_labels(trust.labels),
         ports=PortsConfig.from_tables(tables, connectors, base),
     )
+
+
+def _place_kafka(tables: dict[str, Any], backend: Backend, embedded: EmbeddedSection) -> None:
+    """Let `on kafka` read from the node's own broker, if it has one."""
+    given = tables.get("kafka", {})
+    if backend is Backend.KAFKA and not given:
+        cause, hint = "Nothing says where it is.", 'Add a section [kafka] with bootstrap_servers = "HOST:9092".'
+        Table("offline", {}).refuse('[offline] buffer_backend = "kafka" needs a cluster', cause, hint)
+    if backend is Backend.KAFKA_EMBEDDED:
+        if more := sorted({"bootstrap_servers", "tls", "sasl"} & given.keys()):
+            cause = 'With buffer_backend = "kafka_embedded" the node has a broker of its own, on loopback.'
+            hint = f'Remove {more[0]}, or write buffer_backend = "kafka".'
+            Table("kafka", {}).refuse(f"[kafka] {more[0]} names another broker", cause, hint)
+        tables["kafka"] = given | {"bootstrap_servers": f"127.0.0.1:{embedded.port}"}
 
 
 def _own(section: type[S], tables: Mapping[str, Any], base: Path) -> S:

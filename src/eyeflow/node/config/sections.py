@@ -8,6 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import ClassVar, Self
 
+from eyeflow.node.broker.settings import EmbeddedSection
 from eyeflow.node.config.settings import Section, boolean, integer, number, path, paths, required, text, texts
 from eyeflow.node.config.tables import Table
 from eyeflow.node.store.types import OnFull
@@ -17,6 +18,14 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 SIZE_MB_MIN, SIZE_MB_MAX = 4, 1_048_576
 AGE_HOURS_MAX = 24 * 3650.0
 REVOKED_GRACE_S_MAX = 30 * 86_400.0
+
+
+class Backend(Enum):
+    """Where a node hands its records on to, besides its coordinator. Its store is the point of commit in each case."""
+
+    SQLITE = "sqlite"
+    KAFKA_EMBEDDED = "kafka_embedded"
+    KAFKA = "kafka"
 
 
 class Durability(Enum):
@@ -78,9 +87,10 @@ class OfflineSection(Section):
     SECTION: ClassVar[str] = "offline"
 
     buffer_backend: str = text(
-        "sqlite",
-        "Where records are kept until they can be handed on: `sqlite`.",
-        ("sqlite", "kafka", "kafka_embedded"),
+        Backend.SQLITE.value,
+        "`sqlite`: records are in the node's store only. `kafka_embedded`: the node runs a Kafka of its own and copies "
+        "them there, too. `kafka`: to the cluster of [kafka].",
+        (backend.value for backend in Backend),
     )
     max_buffer_size_mb: int = integer(
         512, SIZE_MB_MIN, SIZE_MB_MAX, "Bound of all files of the store together, write-ahead log included."
@@ -99,16 +109,6 @@ class OfflineSection(Section):
     reconcile_on_reconnect: bool = boolean(
         True, "Whether the coordinator gets a copy of the audit, as soon as it is connected. If not, records stay here."
     )
-
-    def checked(self, table: Table) -> Self:
-        """Refuse the buffers that come later."""
-        if self.buffer_backend != "sqlite":
-            table.refuse(
-                f'[offline] buffer_backend = "{self.buffer_backend}" is not in this version',
-                "Kafka buffers come as an extra in a later version.",
-                'Write buffer_backend = "sqlite".',
-            )
-        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,5 +152,12 @@ class TrustSection(Section):
     )
 
 
-SECTIONS: tuple[type[Section], ...] = (NodeSection, CoordinatorConfig, OfflineSection, GrantsSection, TrustSection)
+SECTIONS: tuple[type[Section], ...] = (
+    NodeSection,
+    CoordinatorConfig,
+    OfflineSection,
+    EmbeddedSection,
+    GrantsSection,
+    TrustSection,
+)
 """All of them, in the order of the page."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from eyeflow.base.duration import format_duration
 from eyeflow.base.reasons import internal
 from eyeflow.node.engine.intake import Intake
 from eyeflow.node.engine.levels import Levels, resource_key
 from eyeflow.node.engine.queues import acting, drop_run, emptied, moved_event, queue_timer, reroute
-from eyeflow.node.engine.rounds import Dispatch, Emitted, Executed, Planned, PlannedAction, Ran, Round
+from eyeflow.node.engine.rounds import Dispatch, Emitted, Executed, Planned, PlannedAction, Ran, Round, mark
 from eyeflow.node.engine.run_evidence import EvidenceKeeper
 from eyeflow.node.engine.running import QueuedEvent, RunningRule
 from eyeflow.node.engine.shadow import Decision, Shadow, event_id, texts_of
@@ -22,6 +23,7 @@ from eyeflow.node.engine.turns import EVENTS_PER_ROUND, Turns
 from eyeflow.node.io.arguments import named_arguments, shown, trigger_text
 from eyeflow.node.run_key import RunKey, active, candidate
 from eyeflow.node.store.types import Actuation, Batch, Draft, EvidenceRow, PendingRow, StateRow, Unrecorded
+from eyeflow.node.streams import Streams
 from eyeflow.protocol.audit_bodies import Body, CheckpointBody, ClockBody, DifferenceBody, Disposition, ExecutionBody
 from eyeflow.protocol.executions import FailureKind
 from eyeflow.protocol.slot import Slot
@@ -46,9 +48,12 @@ would double what the disk has to do. A crash before it repeats a message, as on
 class Core:
     """All running programs and everything that waits for a turn. `public_key` goes into checkpoints."""
 
-    def __init__(self, scheduler: Scheduler[RunKey], utc_offset: UtcOffset, public_key: bytes) -> None:
+    def __init__(
+        self, scheduler: Scheduler[RunKey], utc_offset: UtcOffset, public_key: bytes, streams: Streams | None = None
+    ) -> None:
         self.rules: dict[RunKey, RunningRule] = {}
-        self.intake, self.levels, self.scheduler = Intake(), Levels(), scheduler
+        self.streams = streams or Streams()
+        self.intake, self.levels, self.scheduler = Intake(self.streams), Levels(), scheduler
         self._turns, self._utc_offset, self._public_key = Turns(), utc_offset, public_key
         self._notes: list[Draft] = []
         self._finished: list[tuple[int, int]] = []
@@ -211,7 +216,7 @@ class Core:
 
     def has_work(self, now_us: int) -> bool:
         """Say whether `next_round` would return a round."""
-        waits = self._notes or self.kept or self.intake.has_rejected
+        waits = self._notes or self.kept or self.intake.has_rejected or self.streams.has_changes
         if waits or self.has_events or any(not self.rules[key].busy for key in self._to_shift):
             return True
         return any(due_us is not None and now_us >= due_us for due_us in (self._forgets_us, self.evidence.due_us))
@@ -252,11 +257,13 @@ class Core:
             self._plan(round_, Executed(ran, len(drafts)), drafts, now_us)
         self._vouch(drafts, now_us)
         finished += emptied(round_.receipts)
+        mark(self.streams, round_)
         states = self._changed_states(round_)
         kept, self.kept = tuple(self.kept.items()), {}
         evidence = self.take_evidence(bool(drafts), now_us)
         rows = (drafts, states, _pending(round_), finished)
-        round_.batch = Batch(*rows, put_meta=kept, put_evidence=evidence, unrecorded=unrecorded)
+        batch = Batch(*rows, put_meta=kept, put_evidence=evidence, unrecorded=unrecorded)
+        round_.batch = replace(batch, progress=self.streams.changes())
         return round_
 
     def take_evidence(self, has_news: bool, now_us: int) -> list[EvidenceRow]:
@@ -403,6 +410,7 @@ class Core:
         return rows
 
     def _saved(self, round_: Round) -> None:
+        self.streams.were_kept(round_.batch.progress)
         for key, state in round_.saved.items():
             if key in self.rules:
                 self.rules[key].saved_state = state
@@ -416,6 +424,7 @@ class Core:
         self._finished += round_.batch.finished
         self.kept = dict(round_.batch.put_meta) | self.kept
         self.put_back_evidence(round_.batch.put_evidence)
+        self.streams.were_not_kept(round_.batch.progress)
 
 
 def _dispatch(planned: Planned, first_seq: int) -> Dispatch:

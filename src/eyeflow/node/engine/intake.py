@@ -13,6 +13,7 @@ from eyeflow.node.engine.shadow import Shadow
 from eyeflow.node.io.ports import IncomingEvent, Subscription
 from eyeflow.node.run_key import RunKey, active, candidate
 from eyeflow.node.store.types import Actuation, Standing
+from eyeflow.node.streams import Streams
 from eyeflow.protocol.audit_bodies import RejectedBody
 from eyeflow.protocol.executions import FailureKind
 from eyeflow.protocol.slot import Slot
@@ -57,7 +58,8 @@ def plain_text(text: str, characters_max: int) -> str:
 class Intake:
     """The listeners of all running rules, and the rejected events that are not yet recorded."""
 
-    def __init__(self) -> None:
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
         self._listeners: dict[Subscription, list[tuple[RunningRule, int]]] = {}
         self._rejected: dict[tuple[RunKey | None, str, str, str], _Summary] = {}
         self._number = 0
@@ -145,7 +147,9 @@ class Intake:
     def offer(self, event: IncomingEvent, now_us: int) -> None:
         """Queue an event for every rule that listens, or record why not."""
         listeners = self._listening(event)
-        receipt = Receipt(max(1, len(self._waited_for(listeners, event.key))), event.done)
+        receipt = Receipt(max(1, len(self._waited_for(listeners, event.key))), event.done, mark=event.mark)
+        if event.mark is not None:
+            self._streams.take(event.mark)
         if not listeners:
             self._refuse(None, event.subscription, "no rule listens any more", now_us, receipt)
         arrival = _Arrival(event.subscription, event.payload, event.time_us, now_us, event.key, event.only)
@@ -255,7 +259,9 @@ class Intake:
         summary = self._rejected.setdefault(key, _Summary(0, now_us, now_us))
         summary.count += 1
         summary.last_us = now_us
-        if receipt is not None and (receipt.done or receipt.pending):  # others would pile up while the disk refuses
+        if receipt is not None and (
+            receipt.done or receipt.pending or receipt.mark
+        ):  # others would pile up while the disk refuses
             self.refused_receipts.append(receipt)
 
     @property

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from eyeflow.node.engine.running import QueuedEvent, Receipt, RunningRule
 from eyeflow.node.run_key import RunKey
 from eyeflow.node.store.types import Batch
+from eyeflow.node.streams import Streams
 from eyeflow.svm.execution import Execution
 from eyeflow.svm.program import Site, Value
 
@@ -74,6 +75,17 @@ class Round:
     emitted: list[Emitted] = field(default_factory=list)
     receipts: list[Receipt] = field(default_factory=list)
     saved: dict[RunKey, bytes] = field(default_factory=dict)
+
+
+def mark(streams: Streams, round_: Round) -> None:
+    """Let the next commit keep which events of streams all have recorded with this round, and which only some."""
+    for receipt in round_.receipts:
+        if receipt.mark is not None and receipt.left == 0:
+            streams.done(receipt.mark)
+    for done in round_.executed:
+        own = done.ran.event.receipt
+        if own is not None and own.mark is not None and own.left > 0:
+            streams.ran_by(own.mark, done.ran.rule.key)
 
 
 @dataclass(slots=True)

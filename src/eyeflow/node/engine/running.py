@@ -17,6 +17,7 @@ from eyeflow.node.engine.shadow import Shadow
 from eyeflow.node.io.ports import Driver, Subscription
 from eyeflow.node.run_key import RunKey
 from eyeflow.node.store.types import Actuation, SlotRow, StateRow
+from eyeflow.node.streams import Mark
 from eyeflow.protocol.slot import Slot
 from eyeflow.svm.instance import Instance
 from eyeflow.svm.program import Program, TriggerKind, Value
@@ -30,12 +31,14 @@ EVENTS_MAX = 1024
 class Receipt:
     """Counts down the rules that an event goes to; at zero the source hears that the event is done.
 
-    `pending` is the (seq, index) of the emitted event that this stands for: it is unfinished until then.
+    `pending` is the (seq, index) of the emitted event that this stands for: it is unfinished until then. So is the
+    event at `mark`.
     """
 
     left: int
     done: Callable[[], None] | None = None
     pending: tuple[int, int] | None = None
+    mark: Mark | None = None
 
 
 @dataclass(frozen=True, slots=True)

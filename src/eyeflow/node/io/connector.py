@@ -13,6 +13,7 @@ from eyeflow.base.reading import parse_toml
 from eyeflow.node.config.settings import Section, Setting
 from eyeflow.node.config.tables import Table
 from eyeflow.node.io.ports import Driver, Source
+from eyeflow.node.streams import Streams
 from eyeflow.svm.addresses import address_problem
 
 S = TypeVar("S", bound=Section)
@@ -120,11 +121,12 @@ class PortsConfig:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where a connector is set up: the node's configuration of ports, its name, and its clock."""
+    """Where a connector is set up: the node's configuration of ports, its name, its clock, and how far streams are."""
 
     config: PortsConfig
     node: str
     clock: NowUs = wall_clock_us
+    streams: Streams = field(default_factory=Streams)
 
     def of(self, section: type[S]) -> S:
         """Return a section of the configuration."""

@@ -16,6 +16,7 @@ NAMES = (
     "gpio",
     "host",
     "http",
+    "kafka",
     "llm",
     "log",
     "mqtt",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from eyeflow.node.run_key import RunKey
+from eyeflow.node.streams import Mark
 from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.program import Value
 
@@ -39,7 +40,7 @@ class IncomingEvent:
     names the rules that it is for, None: all that listen. `key` is what the event is about, where it has a natural one:
     of the two programs of a rule, one acts on all events with one key. None: the event stands for its node. `refused`
     is called instead of `done` when the buffer is full and `on_full` is `reject-new`: a source that can tell its sender
-    so sets it.
+    so sets it. `mark` is its place in a stream that the source can read again (`streams`).
     """
 
     subscription: Subscription
@@ -51,6 +52,7 @@ class IncomingEvent:
     only: frozenset[RunKey] | None = None
     key: str | None = None
     refused: Callable[[], None] | None = None
+    mark: Mark | None = None
 
 
 Deliver = Callable[[IncomingEvent], Awaitable[None]]

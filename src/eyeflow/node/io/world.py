@@ -11,6 +11,7 @@ from eyeflow.node.io.broken import over, set_up
 from eyeflow.node.io.connector import Connector, PortsConfig, Problem, Site
 from eyeflow.node.io.host.use import machine_use
 from eyeflow.node.io.ports import Driver, Source, Subscription
+from eyeflow.node.streams import Streams
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +19,14 @@ class World:
     """Sources and drivers by name. Run every source in a task, after its first `update`; close every driver at the end.
 
     The MQTT source runs the connection that the MQTT driver publishes over too, so it runs even without a subscription.
-    `use` says how busy the machine is, see `machine_use`; empty: nobody asks it.
+    `use` says how busy the machine is, see `machine_use`; empty: nobody asks it. `streams` is how far sources have come
+    that can read again what they have delivered.
     """
 
     sources: dict[str, Source] = field(default_factory=dict)
     drivers: dict[str, Driver] = field(default_factory=dict)
     use: Callable[[], dict[str, int]] = dict
+    streams: Streams = field(default_factory=Streams)
 
     def add(self, connector: Connector, site: Site) -> None:
         """Build what a connector has. What lacks a secret, TLS file or library is `Broken`; the others run."""
@@ -36,7 +39,8 @@ class World:
 
 def build_world(config: PortsConfig, node_name: str, clock: NowUs = wall_clock_us) -> World:
     """Build all that the configuration can serve."""
-    site, world = Site(config, node_name, clock), World(use=machine_use())
+    world = World(use=machine_use())
+    site = Site(config, node_name, clock, world.streams)
     for connector in config.connectors:
         if not connector.needed(config):
             world.add(connector, site)

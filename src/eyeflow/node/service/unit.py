@@ -12,6 +12,7 @@ from pathlib import Path
 
 from eyeflow.base.record import dataclass
 from eyeflow.node.config.config import NodeConfig
+from eyeflow.node.config.sections import Backend
 from eyeflow.node.engine.engine import STOP_GRACE_S
 
 WATCHDOG_S = 60
@@ -64,7 +65,7 @@ SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
 SystemCallErrorNumber=EPERM
 LockPersonality=yes
-MemoryDenyWriteExecute=yes
+MemoryDenyWriteExecute={no_jit}
 ProtectClock=yes
 ProtectControlGroups=yes
 ProtectHostname=yes
@@ -112,6 +113,8 @@ def service_of(config: NodeConfig, config_file: Path, command: tuple[str, ...], 
             private_tmp="no" if _are_below(paths, "/tmp", "/var/tmp") else "yes",
             writable=" ".join(_word(str(path)) for path in writable),
             private_devices="no" if devices else "yes",
+            # Java writes the code that it runs.
+            no_jit="no" if config.offline.backend is Backend.KAFKA_EMBEDDED else "yes",
             devices="".join(f"{line}\n" for line in lines),
         ),
     )

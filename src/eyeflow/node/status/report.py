@@ -30,6 +30,7 @@ class Reported(Protocol):
     config: NodeConfig
     clock: Clock
     world: World
+    services: dict[str, PortStatus]
     link: Link | None
     started_steady_us: int
     identity: NodeIdentity
@@ -83,6 +84,7 @@ def node_status(node: Reported) -> dict[str, object]:
         "taken_back": [_taken_back(failed) for failed in node.installer.table.taken_back],
         "sources": [_port(name, source.status) for name, source in sorted(node.world.sources.items())],
         "drivers": [_port(name, driver.status) for name, driver in sorted(node.world.drivers.items())],
+        "services": [_port(name, status) for name, status in sorted(node.services.items())],
         "store": _store(node),
         "audit": _audit(node),
         "machine": node.world.use(),

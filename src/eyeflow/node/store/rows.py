@@ -17,6 +17,7 @@ from eyeflow.node.store.types import (
     Standing,
     StateRow,
 )
+from eyeflow.node.streams import Mark, Progress, Ran
 from eyeflow.protocol.cbor import decode, encode
 from eyeflow.protocol.messages import Trial
 from eyeflow.protocol.slot import Slot
@@ -59,9 +60,27 @@ def write_rows(db: apsw.Connection, batch: Batch, first_seq: int) -> None:
     db.executemany("DELETE FROM pending WHERE seq = ? AND idx = ?", batch.finished)
     if changes_slots:
         db.execute(_FORGET_PROGRAMS)
+    _write_progress(db, batch.progress)
     db.executemany(
         "INSERT OR REPLACE INTO meta VALUES (?, ?)", [("kept." + key, value) for key, value in batch.put_meta]
     )
+
+
+def _write_progress(db: apsw.Connection, progress: Progress) -> None:
+    db.executemany("INSERT OR REPLACE INTO streams VALUES (?, ?)", progress.nexts.items())
+    db.executemany(
+        "INSERT OR IGNORE INTO stream_runs VALUES (?, ?, ?, ?)",
+        [(one.mark.stream, one.mark.number, *_key_values(one.key)) for one in progress.ran],
+    )
+    db.executemany("DELETE FROM stream_runs WHERE stream = ? AND number < ?", progress.nexts.items())
+
+
+def read_progress(db: apsw.Connection) -> Progress:
+    """Return how far the node has come in streams that can be read again."""
+    nexts = {str(stream): int(number) for stream, number in db.execute("SELECT stream, next FROM streams")}
+    rows = db.execute("SELECT stream, number, rule, slot FROM stream_runs")
+    ran = (Ran(Mark(stream, number), RunKey(rule, Slot(slot))) for stream, number, rule, slot in rows)
+    return Progress(nexts, tuple(ran))
 
 
 def _write_slots(db: apsw.Connection, batch: Batch) -> None:

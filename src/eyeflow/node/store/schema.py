@@ -137,6 +137,16 @@ MIGRATIONS = (
         signature BLOB NOT NULL
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE streams (stream TEXT NOT NULL PRIMARY KEY, next INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE stream_runs (
+        stream TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        rule TEXT NOT NULL,
+        slot TEXT NOT NULL,
+        PRIMARY KEY (stream, number, rule, slot)
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 """Number n brings a file of version n to version n + 1 (PRAGMA user_version)."""
 

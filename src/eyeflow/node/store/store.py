@@ -25,6 +25,7 @@ from eyeflow.node.store.rows import (
     read_kept,
     read_pending,
     read_pending_programs,
+    read_progress,
     read_rejected,
     read_slots,
     read_states,
@@ -190,7 +191,8 @@ class Store(Reads):
         try:
             clean = db.execute("SELECT value FROM meta WHERE key = 'clean'").get
             programs = (read_slots(db), read_states(db), read_rejected(db), read_evidence(db))
-            return Restored(clean != 0, *programs, read_pending(db), read_pending_programs(db), read_kept(db))
+            waiting = (read_pending(db), read_pending_programs(db))
+            return Restored(clean != 0, *programs, *waiting, read_kept(db), read_progress(db))
         except apsw.Error as error:
             raise storage_error(error, self._path) from error
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.run_key import RunKey
+from eyeflow.node.streams import NOTHING, Progress
 from eyeflow.protocol.audit_bodies import Body
 from eyeflow.protocol.messages import Trial
 from eyeflow.protocol.slot import Slot
@@ -197,6 +198,7 @@ class Batch:
     put_meta: Sequence[tuple[str, bytes]] = ()
     put_evidence: Sequence[EvidenceRow] = ()
     unrecorded: Unrecorded | None = None
+    progress: Progress = NOTHING
 
 
 class OnFull(Enum):
@@ -247,6 +249,7 @@ class Restored:
     pending: tuple[PendingRow, ...] = ()
     pending_programs: Mapping[bytes, bytes] = field(default_factory=dict)
     kept: Mapping[str, bytes] = field(default_factory=dict)
+    progress: Progress = NOTHING
 
 
 class StorageError(EyeflowError):

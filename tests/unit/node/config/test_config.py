@@ -9,11 +9,12 @@ import pytest
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.node.config.config import CONFIG_NAME, load_config, settings
-from eyeflow.node.config.sections import Durability
+from eyeflow.node.config.sections import Backend, Durability
 from eyeflow.node.config.settings import Kind
 from eyeflow.node.config.template import config_template
 from eyeflow.node.io.gpio.settings import GpioConfig
 from eyeflow.node.io.http.settings import HttpServerConfig
+from eyeflow.node.io.kafka.settings import KafkaConfig
 from eyeflow.node.io.mqtt.settings import MqttConfig, TlsConfig
 from eyeflow.node.store.types import OnFull
 
@@ -105,8 +106,13 @@ def test_variables_override_the_file_and_flags_override_both(tmp_path: Path) -> 
         ('[node]\nname = "a"\n\n[offline]\nmax_bufer_size_mb = 3\n', 5, "max_bufer_size_mb", "max_buffer_size_mb"),
         ('[node]\nname = "a"\n[offline]\nmax_buffer_size_mb = "big"\n', 4, "must be an integer", ""),
         ('[node]\nname = "a"\n[offline]\nmax_buffer_size_mb = 1\n', 4, "4..", ""),
-        ('[node]\nname = "a"\n[offline]\nbuffer_backend = "kafka"\n', 4, "not in this version", "sqlite"),
-        ('[node]\nname = "a"\n[offline]\nbuffer_backend = "kafka_embedded"\n', 4, "not in this version", "sqlite"),
+        ('[node]\nname = "a"\n[offline]\nbuffer_backend = "kafka"\n', 4, "needs a cluster", "bootstrap_servers"),
+        (
+            '[node]\nname = "a"\n[offline]\nbuffer_backend = "kafka_embedded"\n[kafka]\nbootstrap_servers = "b:1"\n',
+            6,
+            "names another broker",
+            "Remove bootstrap_servers",
+        ),
         ('[node]\nname = "a"\n[offline]\non_full = "drop-oldst"\n', 4, "drop-oldst", "drop-oldest"),
         ('[node]\nname = "a"\n[offline]\ndurability = "none"\n', 4, "durability", "none-on-full-disk"),
         ('[node]\nname = "a b"\n', 2, "is no name", ""),
@@ -175,6 +181,7 @@ def test_the_template_is_a_valid_configuration(tmp_path: Path, name: str) -> Non
 def test_every_setting_is_read_with_the_default_that_is_documented(tmp_path: Path) -> None:
     """Writing every default into a file changes nothing but what a section's presence means."""
     needed = {"node.name": '"a"', "mqtt.host": '"h"', "llm.endpoint": '"http://h"', "llm.model": '"m"'}
+    needed |= {"kafka.bootstrap_servers": '"b:1"', "kafka.sasl.username": '"u"', "kafka.sasl.password_env": '"P"'}
     lines: list[str] = []
     for section in dict.fromkeys(setting.section for setting in settings()):
         lines.append(f"[{section}]")
@@ -185,10 +192,20 @@ def test_every_setting_is_read_with_the_default_that_is_documented(tmp_path: Pat
     written = load_config(write(tmp_path, "\n".join(lines)))
     short = load_config(
         write(
-            tmp_path, '[node]\nname = "a"\n[mqtt]\nhost = "h"\n[mqtt.tls]\n[llm]\nendpoint = "http://h"\nmodel = "m"\n'
+            tmp_path,
+            '[node]\nname = "a"\n[mqtt]\nhost = "h"\n[mqtt.tls]\n[llm]\nendpoint = "http://h"\nmodel = "m"\n'
+            '[kafka]\nbootstrap_servers = "b:1"\n[kafka.tls]\n[kafka.sasl]\nusername = "u"\npassword_env = "P"\n',
         )
     )
     assert written == short
+
+
+def test_on_kafka_reads_from_the_broker_of_the_node(tmp_path: Path) -> None:
+    text = '[node]\nname = "a"\n[offline]\nbuffer_backend = "kafka_embedded"\n[kafka_embedded]\nport = 9300\n'
+    config = load_config(write(tmp_path, text + '[kafka]\nstart = "earliest"\n'))
+    kafka = config.ports.of(KafkaConfig)
+    assert (kafka.servers, kafka.start) == (("127.0.0.1:9300",), "earliest")
+    assert config.offline.backend is Backend.KAFKA_EMBEDDED
 
 
 def test_settings_have_unique_names_and_variables() -> None:

@@ -16,6 +16,7 @@ from eyeflow.node.io.connectors import CONNECTORS, ports_config, read_ports
 from eyeflow.node.io.gpio.settings import GpioConfig, GpioLine
 from eyeflow.node.io.host.settings import HostConfig
 from eyeflow.node.io.http.settings import HttpServerConfig
+from eyeflow.node.io.kafka.settings import KafkaConfig
 from eyeflow.node.io.llm.settings import LlmConfig
 from eyeflow.node.io.mqtt.settings import MqttConfig, TlsConfig
 from eyeflow.node.io.serial.settings import SerialConfig
@@ -44,6 +45,8 @@ DOOR = { line = 4, active_low = true, bias = "pull-up" }
 [serial.scale]
 device = "/dev/ttyUSB0"
 baud = 9600
+[kafka]
+bootstrap_servers = "one:9092, two:9092"
 [file]
 directories = ["/var/log/plant"]
 [llm]
@@ -67,6 +70,7 @@ def test_every_section_is_read_and_others_are_left_alone() -> None:
     assert config.of(HostConfig).temperature_default == 20.0
     assert config.of(LlmConfig).endpoint == "https://llm.local/v1"
     assert config.of(HttpServerConfig).host == "127.0.0.1"
+    assert config.of(KafkaConfig).servers == ("one:9092", "two:9092")
 
 
 def test_nothing_configured_is_a_working_node() -> None:

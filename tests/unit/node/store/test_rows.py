@@ -24,6 +24,7 @@ from eyeflow.node.store.types import (
     Standing,
     StateRow,
 )
+from eyeflow.node.streams import Mark, Progress, Ran
 from eyeflow.protocol.audit_bodies import StopBody
 from eyeflow.protocol.identity import Identity
 from eyeflow.protocol.messages import Trial
@@ -57,6 +58,7 @@ slot_rows = st.builds(
     trial=st.none() | trials,
 ).map(lambda row: replace(row, program=b"program " + row.program_id))
 states = st.builds(StateRow, keys, ids, st.binary(max_size=9))
+marks = st.builds(Mark, st.sampled_from(["s", "t"]), st.integers(0, 9))
 evidence = st.builds(EvidenceRow, keys, ids, texts, **dict.fromkeys(COUNTS, naturals))
 
 
@@ -90,6 +92,10 @@ def batches(draw: st.DrawFn) -> Batch:
         put_rejected=draw(few(rejected_rows())),  # type: ignore[arg-type]
         drop_slots=draw(few(keys)),  # type: ignore[arg-type]
         drop_rules=draw(few(st.sampled_from(RULES))),  # type: ignore[arg-type]
+        progress=Progress(
+            draw(st.dictionaries(st.sampled_from(["s", "t"]), st.integers(0, 9))),
+            tuple(draw(st.lists(st.builds(Ran, marks, keys), max_size=3))),
+        ),
         put_meta=draw(st.lists(st.tuples(texts, st.binary(max_size=9)), max_size=2)),
     )
 
@@ -105,6 +111,8 @@ class Model:
         self.pending: dict[tuple[int, int], PendingRow] = {}
         self.programs: dict[bytes, bytes] = {}
         self.kept: dict[str, bytes] = {}
+        self.nexts: dict[str, int] = {}
+        self.ran: set[Ran] = set()
 
     def take(self, batch: Batch, first_seq: int) -> None:
         for kept in (self.slots, self.states, self.evidence):
@@ -128,6 +136,10 @@ class Model:
             needed: list[Any] = [*self.slots.values(), *rejected, *self.pending.values()]
             self.programs = {one: self.programs[one] for one in self.programs if one in {x.program_id for x in needed}}
         self.kept |= dict(batch.put_meta)
+        self.nexts |= batch.progress.nexts
+        moved = batch.progress.nexts
+        self.ran |= set(batch.progress.ran)
+        self.ran = {one for one in self.ran if one.mark.number >= moved.get(one.mark.stream, 0)}
 
     def restored(self, clean: bool) -> Restored:
         waiting = {one.program_id for one in self.pending.values()}
@@ -140,7 +152,12 @@ class Model:
             pending=tuple(self.pending[place] for place in sorted(self.pending)),
             pending_programs={one: self.programs[one] for one in waiting & self.programs.keys()},
             kept=self.kept,
+            progress=Progress(self.nexts, tuple(sorted(self.ran, key=_in_order))),
         )
+
+
+def _in_order(one: Ran) -> tuple[str, int, str, str]:
+    return one.mark.stream, one.mark.number, one.key.rule, one.key.slot.value
 
 
 def opened(path: Path) -> Store:

@@ -1,0 +1,179 @@
+"""The node's own Kafka: a real one, started, killed, filled up, and everything that can keep it from starting."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from components.kafka import HOME, QUIET
+from components.waiting import running, until, wait_until
+from eyeflow.node.broker import broker as broker_module
+from eyeflow.node.broker import properties as properties_module
+from eyeflow.node.broker.broker import EmbeddedBroker
+from eyeflow.node.broker.home import free_port
+from eyeflow.node.broker.properties import MB, bound_bytes
+from eyeflow.node.broker.settings import EmbeddedSection
+
+PROCESS = Path(__file__).with_name("broker_process.py")
+
+
+def section(**changes: object) -> EmbeddedSection:
+    return EmbeddedSection(**{"home": HOME, "port": free_port()} | changes)  # type: ignore[arg-type]
+
+
+@contextlib.asynccontextmanager
+async def up(config: EmbeddedSection, directory: Path) -> AsyncIterator[EmbeddedBroker]:
+    broker = EmbeddedBroker(config, directory)
+    async with running(broker.run()):
+        await until(lambda: broker.status.state == "up")
+        yield broker
+
+
+def is_there(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2]
+
+
+def test_it_comes_back_after_a_kill_and_ends_with_whoever_runs_it(tmp_path: Path) -> None:
+    async def scenario() -> int:
+        async with up(section(), tmp_path) as broker:
+            first = broker.status.counters["pid"]
+            os.kill(first, signal.SIGKILL)
+            await until(lambda: broker.status.state == "failed")
+            assert "it ended with code -9; next attempt in" in broker.status.detail
+            await until(lambda: broker.status.state == "up")
+            second = broker.status.counters["pid"]
+            assert second != first and broker.status.counters["starts"] == 2
+        return second
+
+    pid = asyncio.run(scenario())
+    assert not is_there(pid)
+    assert list((tmp_path / "data").glob(".kafka_cleanshutdown")), "it ended in good order"
+
+
+def test_it_does_not_outlive_a_node_that_is_killed(tmp_path: Path) -> None:
+    command = [sys.executable, str(PROCESS), str(tmp_path), str(HOME), str(free_port())]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        assert is_there(pid)
+        process.kill()
+    wait_until(lambda: not is_there(pid), "the broker has ended")
+
+
+def failure(config: EmbeddedSection, directory: Path, **how: object) -> str:
+    """Return what its status says after the first attempt."""
+
+    async def scenario() -> str:
+        broker = EmbeddedBroker(config, directory, **how)  # type: ignore[arg-type]
+        async with running(broker.run()):
+            await until(lambda: broker.status.state == "failed")
+        return broker.status.detail
+
+    return asyncio.run(scenario())
+
+
+def java_that(tmp_path: Path, does: str, version: str = "17.0.1") -> str:
+    """Return a Java that formats a folder, and as a broker does this."""
+    script = tmp_path / "java"
+    script.write_text(
+        f"""#!/bin/sh
+case "$*" in
+*-version*) echo 'openjdk version "{version}"' >&2 ;;
+*StorageTool*) ;;
+*) {does} ;;
+esac
+"""
+    )
+    script.chmod(0o755)
+    return str(script)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"java": "no-such-java"}, ("needs Java 17", "no-such-java", "apt install default-jre-headless")),
+        ({"home": Path("/nonexistent")}, ("there is no Kafka in /nonexistent", "eyeflow node kafka-setup")),
+    ],
+)
+def test_what_lacks_is_said_with_what_to_do(tmp_path: Path, changes: dict[str, object], words: tuple[str, ...]) -> None:
+    told = failure(section(**changes), tmp_path)
+    assert all(word in told for word in words), told
+
+
+def test_an_old_java_is_said(tmp_path: Path) -> None:
+    assert "is Java 11" in failure(section(java=java_that(tmp_path, "exit 1", "11.0.2")), tmp_path)
+    assert "is Java 8" in failure(section(java=java_that(tmp_path, "exit 1", "1.8.0_392")), tmp_path)
+
+
+def test_a_port_that_is_taken_is_said_with_its_number(tmp_path: Path) -> None:
+    port = free_port()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port + 1))
+        taken.listen()
+        told = failure(section(port=port), tmp_path)
+    assert (
+        f"127.0.0.1:{port + 1}" in told and "Another program has this port" in told and "[kafka_embedded] port" in told
+    )
+
+
+def test_a_full_disk_is_told_from_a_broken_broker(tmp_path: Path) -> None:
+    full = java_that(tmp_path, "echo '[main] ERROR x - java.io.IOException: No space left on device'; exit 1")
+    assert "is full. Free space on it" in failure(section(java=full), tmp_path)
+    broken = java_that(tmp_path, "echo 'starting'; echo '[main] ERROR x - it is broken'; exit 1")
+    assert "it is broken" in failure(section(java=broken), tmp_path)
+    silent = java_that(tmp_path, "exit 7")
+    assert "it ended with code 7" in failure(section(java=silent), tmp_path)
+    assert "is full" in failure(section(java=silent), tmp_path, free_bytes=lambda directory: 1024)
+
+
+def test_one_that_never_answers_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broker_module, "START_S", 0.5)
+    monkeypatch.setattr(broker_module, "STOP_S", 0.2)
+    mute = java_that(tmp_path, f"trap '' TERM; echo $$ > {tmp_path}/pid; while :; do sleep 0.1; done")
+    assert "did not answer within" in failure(section(java=mute), tmp_path)
+    assert not is_there(int((tmp_path / "pid").read_text()))
+
+
+def test_ten_times_more_than_it_keeps_stays_within_its_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound is what Kafka's retention allows: what is kept, a segment, what comes in before it looks, the indices."""
+    monkeypatch.setattr(properties_module, "CHECK_MS", 500)
+    monkeypatch.setattr(properties_module, "DELETE_MS", 100)
+    kept_mb, rounds = 2, 10
+    round_bytes = kept_mb * MB
+
+    def overfill(servers: str) -> int:
+        producer = Producer({"bootstrap.servers": servers, "acks": "all", **QUIET})
+        largest = 0
+        for _ in range(rounds):
+            for _ in range(round_bytes // 65_536):
+                producer.produce("load", os.urandom(65_536))
+            assert producer.flush(60) == 0
+            largest = max(largest, on_disk())
+            wait_until(lambda: on_disk() <= bound_bytes(kept_mb, 0), "old segments are gone")
+        return largest
+
+    def on_disk() -> int:
+        sizes = []
+        for path in (tmp_path / "data").glob("load-0/*"):
+            with contextlib.suppress(FileNotFoundError):
+                sizes.append(path.stat().st_size)
+        return sum(sizes)
+
+    async def scenario() -> int:
+        config = section(topic_size_mb=kept_mb)
+        async with up(config, tmp_path):
+            return await asyncio.to_thread(overfill, f"127.0.0.1:{config.port}")
+
+    largest = asyncio.run(scenario())
+    # All of a round comes before it looks again.
+    assert kept_mb * MB < largest <= bound_bytes(kept_mb, 0) + round_bytes * 1.1

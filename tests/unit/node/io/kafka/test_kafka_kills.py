@@ -1,0 +1,87 @@
+"""Nodes that read from Kafka are killed at any moment: each rule runs each record once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from components.kafka import Kafka, kafka
+from components.waiting import wait_until
+from eyeflow.node.store.reader import AuditReader
+from eyeflow.protocol.audit import decode_record
+from eyeflow.protocol.audit_bodies import ExecutionBody
+from unit.node.io.kafka.node_process import RULES
+
+PROCESS = Path(__file__).with_name("node_process.py")
+KILLS = int(os.environ.get("EYEFLOW_KILLS", "3"))
+EVENTS = 300 * KILLS
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Kafka]:
+    with kafka(tmp_path / "kafka") as broker:
+        broker.make("events", partitions=2)
+        yield broker
+
+
+def started(data_dir: Path, cluster: Kafka, *options: str) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(
+        [sys.executable, str(PROCESS), str(data_dir), cluster.servers, *options], stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    with process.stdout as told:
+        assert told.readline() == b"ready\n"
+    return process
+
+
+def ran(data_dir: Path) -> Counter[tuple[str, int]]:
+    """Return how often each rule has run each record, by the audit."""
+    found: Counter[tuple[str, int]] = Counter()
+    with AuditReader(data_dir) as reader:
+        for data in reader.records():
+            body = decode_record(data).body
+            if isinstance(body, ExecutionBody):
+                found[body.rule, int(body.inputs[0])] += 1
+    return found
+
+
+def killed_in_the_stream(
+    data_dir: Path, cluster: Kafka, seed: int, *options: str, dies: bool = False
+) -> Counter[tuple[str, int]]:
+    """Kill a node again and again while records come, one time the broker too; then let it finish."""
+    rng, sent = Random(seed), 0
+    for kill in range(KILLS):
+        process = started(data_dir, cluster, *options)
+        seen = len(ran(data_dir))
+        for _ in range(EVENTS // KILLS):
+            cluster.send("events", b'{"n":%d}' % sent, partition=sent % 2)
+            sent += 1
+        wanted = min(2 * sent, seen + rng.randrange(1, EVENTS // KILLS))
+        wait_until(lambda wanted=wanted: len(ran(data_dir)) >= wanted, "the node has recorded some")  # type: ignore[misc]
+        if dies and kill == KILLS // 2:
+            cluster.kill()
+            cluster.start()
+        process.kill()
+        process.wait()
+    process = started(data_dir, cluster, *options)
+    wait_until(lambda: len(ran(data_dir)) >= 2 * sent, "the node has recorded all", within_s=120)
+    process.terminate()
+    assert process.wait(60) == 0
+    return ran(data_dir)
+
+
+def test_each_rule_runs_each_record_once_whoever_is_killed(tmp_path: Path, cluster: Kafka) -> None:
+    found = killed_in_the_stream(tmp_path / "node", cluster, seed=1, dies=True)
+    assert found == {(rule, n): 1 for rule in RULES for n in range(EVENTS)}
+
+
+def test_the_control_whose_store_does_not_keep_how_far_it_is_runs_records_again(tmp_path: Path, cluster: Kafka) -> None:
+    found = killed_in_the_stream(tmp_path / "node", cluster, 1, "forgets")
+    assert max(found.values()) > 1
