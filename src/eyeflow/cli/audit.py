@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from eyeflow.node.store.reader import AuditReader
     from eyeflow.protocol.audit import ChainReport, Record
+    from eyeflow.protocol.audit_bodies import GapBody
     from eyeflow.svm.program import Program
 
 app = typer.Typer(no_args_is_help=True, help="The record of everything a node did.", rich_markup_mode=None)
@@ -107,6 +108,7 @@ def _report(report: ChainReport) -> dict[str, Any]:
         "head": report.head.hex(),
         "checkpoints": report.checkpoints,
         "unvouched": report.unvouched,
+        "lostTotal": report.lost_total,
         "gaps": [
             {"firstSeq": gap.first_seq, "lastSeq": gap.last_seq, "count": gap.count, "reason": gap.reason}
             for gap in report.lost
@@ -128,7 +130,20 @@ def _say_report(report: ChainReport) -> None:
     checkpoints, rest = counted(report.checkpoints, "checkpoint"), counted(report.unvouched, "record")
     say(f"  {checkpoints} signed by the node, {rest} after the last")
     for gap in report.lost:
-        say(f"  gap: {counted(gap.count, 'record')}, {gap.first_seq} to {gap.last_seq} dropped: {gap.reason}")
+        say(f"  gap: {counted(gap.count, 'record')}, {_told_gap(gap)}")
+    if report.lost:
+        lost = f"{counted(report.lost_total, 'record')} of this epoch" if report.lost_total else "nothing"
+        say(f"  lost, so that nobody holds it: {lost}")
+
+
+def _told_gap(gap: GapBody) -> str:
+    """Say which records a gap is about, and why they are gone."""
+    if not gap.last_seq:
+        return f"never written: {gap.reason}"
+    from eyeflow.protocol.audit_bodies import COPIED
+
+    why = "each destination holds them" if gap.reason == COPIED else gap.reason
+    return f"{gap.first_seq} to {gap.last_seq} dropped: {why}"
 
 
 @app.command("show", context_settings=SETTING_FLAGS)

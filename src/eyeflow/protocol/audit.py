@@ -177,6 +177,11 @@ class ChainReport:
     problem: ChainBreak | None = None
 
     @property
+    def lost_total(self) -> int:
+        """How many records of the epoch are lost, so that nobody holds them, as the last gap says."""
+        return self.lost[-1].lost_total if self.lost else 0
+
+    @property
     def holds(self) -> bool:
         """Whether every record is where it belongs, unaltered, and every loss is accounted for."""
         return self.problem is None

@@ -180,12 +180,17 @@ class RejectedBody:
     slot: str = _key(8, _slot, ACTIVE)
 
 
+COPIED = "copied"
+"""The reason of a gap whose records every destination held before they were dropped: none of them is lost."""
+
+
 @dataclass(frozen=True, slots=True)
 class GapBody:
     """Missing records: `count` of them, seq `first_seq` to `last_seq`; `last_hash` is the hash of the last one.
 
     When the disk refused to record (reason `unrecorded`) no seq was given: both are 0 and `last_hash` is zeros.
-    `lost_total` counts all records lost in this epoch. Times bound the lost records.
+    `lost_total` counts all records lost in this epoch: those that nobody else held. With the reason `copied` none of
+    the range is. Times bound the missing records.
     """
 
     first_seq: int = _key(1, _uint)

@@ -198,6 +198,7 @@ def _store(node: Reported) -> dict[str, object]:
         "records": counters.records,
         "dropped_records": counters.dropped_records,
         "gaps": counters.gaps,
+        "dropped_copies": counters.dropped_copies,
         "failed_commits": counters.failed_commits,
     }
 

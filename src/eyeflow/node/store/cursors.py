@@ -23,6 +23,11 @@ class Cursors:
         """Return what a destination holds, None while it has told nothing of this epoch."""
         return self._kept.get(destination)
 
+    @property
+    def held_by_all(self) -> int:
+        """Return the last record that every destination holds; 0: there is none, or no destination has told."""
+        return min((one.seq for one in self._kept.values()), default=0)
+
     def read(self, db: apsw.Connection, epoch: int) -> None:
         """Read what is stored; of another epoch nothing is here any more that it is about."""
         query = "SELECT destination, epoch, seq, hash, time_us, signature FROM cursors WHERE epoch = ?"

@@ -45,7 +45,7 @@ from eyeflow.node.store.types import (
     StoreDamaged,
 )
 from eyeflow.protocol.audit import ZERO_HASH, Record, decode_record, encode_record, record_hash
-from eyeflow.protocol.audit_bodies import AuditError, GapBody
+from eyeflow.protocol.audit_bodies import COPIED, AuditError, GapBody
 from eyeflow.protocol.collecting import KeptHead
 from eyeflow.protocol.identity import Identity
 
@@ -229,11 +229,22 @@ class Store(Reads):
         raise self._buffer_full()
 
     def _drop_for_room(self) -> bool:
-        """Drop a share of the oldest records; False when that frees nothing. Raises BufferFull where they are kept."""
+        """Drop a share of the oldest records; False when that frees nothing. Raises BufferFull where they are kept.
+
+        What others hold goes first, and by itself, whatever `on_full` says: nothing is lost by it.
+        """
+        share, held = self._share(), self._held()
+        if held >= DROP_RECORDS_MIN:
+            return self._drop_oldest("size", min(share, held)) > 1
         if self._limits.on_full is not OnFull.DROP_OLDEST:
             raise self._buffer_full()
         # A gap takes the place of what goes: where it is one record, that is the gap of the time before.
-        return self._drop_oldest("size", self._share()) > 1
+        return self._drop_oldest("size", share) > 1
+
+    def _held(self) -> int:
+        """How many of the oldest records every destination holds."""
+        oldest = self._file.db.execute("SELECT min(seq) FROM audit").get
+        return 0 if oldest is None else max(0, self.cursors.held_by_all - oldest + 1)
 
     def _buffer_full(self) -> BufferFull:
         return BufferFull(self._file.size_bytes_max, self._limits.size_bytes_max)
@@ -350,7 +361,10 @@ class Store(Reads):
         return whole
 
     def _drop_oldest(self, reason: str, count: int) -> int:
-        """Replace the oldest `count` records (never the last one) by a signed gap; return how many went."""
+        """Replace the oldest `count` records (never the last one) by a signed gap; return how many went.
+
+        Only those that some destination does not hold count as lost; where each holds all, the gap says COPIED.
+        """
         db = self._file.db
         first_seq = db.execute("SELECT min(seq) FROM audit").get
         if first_seq is None or first_seq >= self._head_seq:
@@ -360,13 +374,14 @@ class Store(Reads):
         # Not the first and the last time: the clock may have been set back between them.
         since_us, until_us = db.execute("SELECT min(time_us), max(time_us) FROM audit WHERE seq <= ?", (last_seq,)).get
         dropped: int = last_seq - first_seq + 1
-        lost_total = self._lost_total + dropped
-        key = self._identity.public_key
+        lost: int = max(0, last_seq - max(first_seq - 1, self.cursors.held_by_all))
+        lost_total, key, reason = self._lost_total + lost, self._identity.public_key, reason if lost else COPIED
         gap = GapBody(first_seq, last_seq, dropped, reason, record_hash(record), since_us, until_us, lost_total, key)
         self._replace(gap)
         self._lost_total = lost_total
-        self.counters.dropped_records += dropped
-        self.counters.gaps += 1
+        self.counters.dropped_records += lost
+        self.counters.dropped_copies += dropped - lost
+        self.counters.gaps += lost > 0
         return dropped
 
     def _replace(self, gap: GapBody) -> None:
@@ -376,7 +391,9 @@ class Store(Reads):
             db.execute("DELETE FROM audit WHERE seq <= ?", (gap.last_seq,))
             db.execute("INSERT INTO audit VALUES (?, ?, ?)", (seq, now_us, data))
             db.execute("UPDATE meta SET value = ? WHERE key = 'lost_total'", (gap.lost_total,))
+            self.cursors.write(db)  # what the gap says of it must be as durable
         self._tip = seq, record_hash(data)
+        self.cursors.were_written()
         self._file.tidy()
 
     def recover(self) -> bool:

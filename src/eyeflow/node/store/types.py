@@ -225,7 +225,10 @@ class StoreCounters:
     commits: int = 0
     records: int = 0
     dropped_records: int = 0
+    """Those that nobody else holds; `gaps` counts their ranges."""
     gaps: int = 0
+    dropped_copies: int = 0
+    """Records that were dropped after every destination held them."""
     failed_commits: int = 0
     recoveries: int = 0
 
