@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.machine import Machine
 from eyeflow.coordinator.archive.archive import Archive
-from eyeflow.coordinator.archive.database import Cosign
+from eyeflow.coordinator.archive.database import Bounds, Cosign
 from eyeflow.coordinator.archive.sqlite_archive import SqliteArchive, SqliteReader
 from eyeflow.coordinator.store.cluster_store import Look, Step
 from eyeflow.coordinator.store.sqlite_file import SqliteReader as StoreReader
@@ -42,9 +42,9 @@ class _Worker:
     """A thread that the virtual loop plays."""
 
 
-def sim_archive(path: Path, machine: Machine, cosign: Cosign) -> Archive:
+def sim_archive(path: Path, machine: Machine, cosign: Cosign, bounds: Bounds) -> Archive:
     """As `usual_archive` of the coordinator."""
-    return Archive(SqliteArchive(path, machine, cosign), SqliteReader(path, machine), _Worker(), _Worker())
+    return Archive(SqliteArchive(path, machine, cosign, bounds), SqliteReader(path, machine), _Worker(), _Worker())
 
 
 class SimStore(InlineStore):

@@ -54,6 +54,12 @@ def start(
             "belongs in this variable or in ~/.pgpass: what stands in a command, others see. Default: one SQLite file.",
         ),
     ] = "",
+    archive_max_mb: Annotated[
+        int, typer.Option("--archive-max-mb", min=64, help="Bound of the copies of the nodes' audit on disk.")
+    ] = 8192,
+    archive_max_days: Annotated[
+        int, typer.Option("--archive-max-days", min=0, help="Older records go from the copies; 0: only by size.")
+    ] = 0,
     tls_cert: Annotated[Path | None, typer.Option("--tls-cert", help="Certificate chain, PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Private key of the certificate, PEM.")] = None,
     insecure: Annotated[
@@ -71,6 +77,7 @@ def start(
 
         from eyeflow.cli.keyring import open_keyring
         from eyeflow.client.profile import profile_path
+        from eyeflow.coordinator.archive.database import Bounds
         from eyeflow.coordinator.serve import Exposure, ServeOptions, serve
 
     trusted = tuple((key.name, key.public_key) for key in open_keyring().trusted() if not key.revoked)
@@ -84,6 +91,7 @@ def start(
         profile_path=profile_path(),
         trusted=trusted,
         store=store,
+        archive=Bounds(archive_max_mb << 20, archive_max_days * 86_400_000_000),
     )
     set_up_log(log_format, verbose=False)
     asyncio.run(serve(options, lambda started: _tell(started, json_)))

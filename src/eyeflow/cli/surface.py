@@ -406,6 +406,8 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
                         'Default: one SQLite file.',
                         (),
                         False),
+                       (('--archive-max-mb',), "Bound of the copies of the nodes' audit on disk.", (), False),
+                       (('--archive-max-days',), 'Older records go from the copies; 0: only by size.', (), False),
                        (('--tls-cert',), 'Certificate chain, PEM.', (), False),
                        (('--tls-key',), 'Private key of the certificate, PEM.', (), False),
                        (('--insecure',),
@@ -1557,23 +1559,29 @@ Usage: eyeflow coordinator start [OPTIONS]
   signals ends it cleanly.
 
 Options:
-  --host <str>              Address to listen on.  [default: 127.0.0.1]
-  --port <int range>        Port; 0: any free one.  [default: 7700;
-                            0<=x<=65535]
-  --data-dir <path>         Where it keeps its store (default:
-                            ~/.local/share/eyeflow).
-  --store URL               PostgreSQL database that several coordinators
-                            share: postgresql://USER@HOST/DATABASE. Its
-                            password belongs in this variable or in ~/.pgpass:
-                            what stands in a command, others see. Default: one
-                            SQLite file.  [env var: EYEFLOW_COORDINATOR_STORE]
-  --tls-cert <path>         Certificate chain, PEM.
-  --tls-key <path>          Private key of the certificate, PEM.
-  --insecure                Listen beyond loopback without TLS: another layer
-                            protects the network.
-  --log-format <text|json>  How to write the log.  [default: text]
-  --json                    Print the result as JSON.
-  -h, --help                Show this message and exit.""",
+  --host <str>                    Address to listen on.  [default: 127.0.0.1]
+  --port <int range>              Port; 0: any free one.  [default: 7700;
+                                  0<=x<=65535]
+  --data-dir <path>               Where it keeps its store (default:
+                                  ~/.local/share/eyeflow).
+  --store URL                     PostgreSQL database that several
+                                  coordinators share:
+                                  postgresql://USER@HOST/DATABASE. Its
+                                  password belongs in this variable or in
+                                  ~/.pgpass: what stands in a command, others
+                                  see. Default: one SQLite file.  [env var:
+                                  EYEFLOW_COORDINATOR_STORE]
+  --archive-max-mb <int range>    Bound of the copies of the nodes' audit on
+                                  disk.  [default: 8192; x>=64]
+  --archive-max-days <int range>  Older records go from the copies; 0: only by
+                                  size.  [default: 0; x>=0]
+  --tls-cert <path>               Certificate chain, PEM.
+  --tls-key <path>                Private key of the certificate, PEM.
+  --insecure                      Listen beyond loopback without TLS: another
+                                  layer protects the network.
+  --log-format <text|json>        How to write the log.  [default: text]
+  --json                          Print the result as JSON.
+  -h, --help                      Show this message and exit.""",
     'coordinator init': """\
 Usage: eyeflow coordinator init [OPTIONS]
 

@@ -110,7 +110,7 @@ async def undrain_node(hub: Hub, call: Call) -> Reply:
 
 async def accept_node(hub: Hub, call: Call) -> Reply:
     """Take the history that a node has now for the right one; what contradicts it is forgotten."""
-    await hub.nodes.accept(call.path["id"], hub.clock(), call.actor.name)
+    await hub.accept(call.path["id"], call.actor.name)
     return Reply(200, await _node(hub, call.path["id"]))
 
 

@@ -23,6 +23,11 @@ from eyeflow.protocol.wire import ProtocolError
 RETRY_S = 5.0
 """How long a bundle waits that the archive's disk has refused."""
 
+TIDY_S = 60
+"""How often what is too old is looked for."""
+TIDIES_MAX = 64
+"""Ranges that are dropped for their age at one look."""
+
 _log = logging.getLogger("eyeflow.coordinator")
 
 Ask = Callable[[Collect], None]
@@ -53,12 +58,28 @@ class Copies:
     def __init__(self, archive: Archive | None, clock: NowUs) -> None:
         self.archive, self.clock = archive, clock
         self.by_node: dict[str, Copy] = {}
+        self._tidied_us = 0
 
     async def started(self) -> None:
         """Read how far the copies were when the coordinator stopped. Raises EyeflowError."""
         if self.archive is not None:
             chains = await self.archive.chains()
             self.by_node = {one.node: Copy(one.kept, one.kept.seq) for one in chains}
+
+    async def set_aside(self, node: str) -> None:
+        """What the node has now is right: begin its copy anew. What was kept stays. Raises EyeflowError."""
+        if self.archive is not None:
+            await self.archive.set_aside(node)
+            self.by_node.pop(node, None)
+
+    async def tidy(self, now_us: int) -> None:
+        """Let the archive drop, once in TIDY_S, what is older than its bound. Raises EyeflowError."""
+        if self.archive is None or 0 <= now_us - self._tidied_us < TIDY_S * 1_000_000:
+            return
+        self._tidied_us = now_us
+        for _ in range(TIDIES_MAX):
+            if not await self.archive.tidy(now_us):
+                return
 
     def told(self, node: str, epoch: int, seq: int) -> None:
         """A node told where its chain ends."""

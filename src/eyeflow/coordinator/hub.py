@@ -270,6 +270,12 @@ class Hub:
         if link is not None:
             link.close("removed", "the node was removed from the cluster")
 
+    async def accept(self, node: str, actor: str) -> None:
+        """Take the history that a node has now for the right one, whatever was seen of it before."""
+        if self.nodes.is_doubtful(node):  # first: a copy that is begun anew without need costs nothing but time
+            await self.copies.set_aside(node)
+        await self.nodes.accept(node, self.clock(), actor)
+
     async def offer(self, node: str) -> Offer | None:
         """Return the node's newest signed manifest, None for an unknown node."""
         return await self.store.read(lambda reading: _offer(reading, node))
@@ -321,6 +327,7 @@ class Hub:
             if self.peers.leads:
                 await self.deployments.tick(now_us)
             await self.follow()
+            await self._bear(self.copies.tidy(now_us))
             await self.aftercare.look(self.nodes.health, now_us)
             await self.alarms.look(now_us)
             await self.store.check()

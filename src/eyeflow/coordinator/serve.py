@@ -26,8 +26,8 @@ from eyeflow.client.profile import ClientProfile, write_secret
 from eyeflow.coordinator.alarms import Certificate, read_certificate
 from eyeflow.coordinator.app import make_app
 from eyeflow.coordinator.archive.archive import Archive
-from eyeflow.coordinator.archive.database import Cosign
-from eyeflow.coordinator.archive.sqlite_archive import ARCHIVE_FILE
+from eyeflow.coordinator.archive.database import Bounds, Cosign
+from eyeflow.coordinator.archive.sqlite_archive import ARCHIVE_FILE, USUAL_BOUNDS
 from eyeflow.coordinator.archive.usual import cosigner, usual_archive
 from eyeflow.coordinator.cluster_key import KEY_FILE, ClusterKey
 from eyeflow.coordinator.hub import Hub
@@ -86,6 +86,7 @@ class ServeOptions:
     tls_key: Path | None = None
     profile_path: Path | None = None
     trusted: tuple[tuple[str, bytes], ...] = ()
+    archive: Bounds = USUAL_BOUNDS
     limits: Limits = LIMITS
     store: str = ""
     """Address of a PostgreSQL database that several coordinators share; empty: a SQLite file in `data_dir`."""
@@ -113,7 +114,7 @@ async def serve(
     machine: Machine | None = None,
     listen: Callable[[str, int], socket.socket] | None = None,
     open_store: Callable[[Path, Machine], ClusterStore] | None = None,
-    open_archive: Callable[[Path, Machine, Cosign], Archive] = usual_archive,
+    open_archive: Callable[[Path, Machine, Cosign, Bounds], Archive] = usual_archive,
 ) -> None:
     """Serve until a signal of `STOP_SIGNALS` or `stop`; raises EyeflowError when port, store or options refuse.
 
@@ -130,7 +131,7 @@ async def serve(
         archive = None
         try:
             if not store.is_shared:  # else each coordinator would keep what nodes sent while they were linked to it
-                archive = open_archive(options.data_dir / ARCHIVE_FILE, machine, cosigner(store))
+                archive = open_archive(options.data_dir / ARCHIVE_FILE, machine, cosigner(store), options.archive)
             hub = await Hub.started(store, clock, steady, machine.random, archive)
             hub.tls = tls
             if tls is not None:

@@ -110,6 +110,10 @@ def test_nothing_of_a_node_whose_chain_breaks_is_merged_and_it_is_in_doubt(clust
 
             await make.until(is_in_doubt, "the fork is found")
             assert await kept(client) == before
+            assert (await client.post("/api/nodes/node-a/accept")).status_code == 200
+            await make.until(reached(client, len(node.records)), "what it has now is copied")
+            assert await kept(client) == node.records
+            assert not await is_in_doubt()
             await cluster.hang_up_all()
 
     asyncio.run(walk())

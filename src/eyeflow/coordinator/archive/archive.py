@@ -62,6 +62,14 @@ class Archive:
                 answer.set_exception(outcome.error or Exception("a bundle has no outcome"))
         self._go()
 
+    async def set_aside(self, node: str) -> None:
+        """Begin the copy of a node's newest chain anew; see `ArchiveDatabase`."""
+        await asyncio.get_running_loop().run_in_executor(self._writes, self._database.set_aside, node)
+
+    async def tidy(self, now_us: int) -> int:
+        """Drop some of the records that are older than the bound; see `ArchiveDatabase`."""
+        return await asyncio.get_running_loop().run_in_executor(self._writes, self._database.tidy, now_us)
+
     async def chains(self) -> list[Chain]:
         """Return the newest chain of each node. Raises EyeflowError, as all reads do."""
         return await asyncio.get_running_loop().run_in_executor(self._reads, self._reader.chains)

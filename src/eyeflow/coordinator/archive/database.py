@@ -24,8 +24,19 @@ class Bundle:
 
 
 @dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much an archive keeps: bytes on disk, and microseconds since a record came (0: for ever)."""
+
+    size_bytes_max: int
+    age_us_max: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Chain:
-    """What is kept of one chain: from record `first_seq` on (0: nothing yet), up to `kept`."""
+    """What is kept of one chain: from record `first_seq` on (0: nothing yet), up to `kept`.
+
+    Earlier ones went by the bounds of the archive, or the node had dropped them.
+    """
 
     node: str
     kept: KeptHead
@@ -69,4 +80,12 @@ class ArchiveDatabase(ArchiveReader, Protocol):
 
         Records that are kept already are compared: the same change nothing, others are a fork (`BrokenChain`).
         """
+        ...
+
+    def set_aside(self, node: str) -> None:
+        """Begin the copy of a node's newest chain anew; what is kept of it stays as a branch. Raises EyeflowError."""
+        ...
+
+    def tidy(self, now_us: int) -> int:
+        """Drop some of the records that are older than the bound; return how many. Raises EyeflowError."""
         ...

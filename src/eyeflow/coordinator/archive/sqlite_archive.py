@@ -14,7 +14,7 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.base.machine import Machine
 from eyeflow.base.reasons import why
 from eyeflow.coordinator.archive.chain import BrokenChain, Jump, Owner, Row, Tail, follow
-from eyeflow.coordinator.archive.database import Bundle, Chain, Cosign, Outcome
+from eyeflow.coordinator.archive.database import Bounds, Bundle, Chain, Cosign, Outcome
 from eyeflow.coordinator.histories import Doubt
 from eyeflow.protocol.audit import decode_record
 from eyeflow.protocol.audit_bodies import AuditError
@@ -25,6 +25,12 @@ ARCHIVE_FILE = "archive.db"
 APPLICATION_ID = 0x45594131
 """`EYA1`: marks the file as an archive (PRAGMA application_id)."""
 BUSY_MS = 5_000
+USUAL_BOUNDS = Bounds(8 << 30)
+LOG_BYTES_MAX = 16 << 20
+"""What one commit of as many bundles as go into one may take, in the log beside the file and in the file itself."""
+DROP_RECORDS = 1024
+DROPS_MAX = 64
+"""Ranges that one commit drops at most: more than its bundles can bring."""
 SCHEMA = """
     CREATE TABLE chains (
         id INTEGER PRIMARY KEY,
@@ -38,7 +44,8 @@ SCHEMA = """
         jump_seq INTEGER NOT NULL,
         jump_hash BLOB NOT NULL,
         jump_until INTEGER NOT NULL,
-        UNIQUE (node, epoch)
+        branch INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (node, epoch, branch)
     ) STRICT;
     CREATE TABLE records (
         chain INTEGER NOT NULL,
@@ -49,12 +56,23 @@ SCHEMA = """
         slot TEXT NOT NULL,
         key TEXT NOT NULL,
         outcome INTEGER NOT NULL,
+        kept_us INTEGER NOT NULL,
         record BLOB NOT NULL,
         PRIMARY KEY (chain, seq)
     ) STRICT, WITHOUT ROWID;
 """
 MIGRATIONS = (SCHEMA,)
 _CHAIN = "node, epoch, first_seq, seq, hash, kept_us, signature, jump_seq, jump_hash, jump_until"
+
+
+_PUT_CHAIN = f"""
+    INSERT INTO chains ({_CHAIN}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (node, epoch, branch) DO UPDATE SET
+        first_seq = excluded.first_seq, seq = excluded.seq, hash = excluded.hash, kept_us = excluded.kept_us,
+        signature = excluded.signature, jump_seq = excluded.jump_seq, jump_hash = excluded.jump_hash,
+        jump_until = excluded.jump_until
+"""
+_FIND_CHAIN = "SELECT id FROM chains WHERE node = ? AND epoch = ? AND branch = 0"
 
 
 class SqliteReader:
@@ -72,19 +90,21 @@ class SqliteReader:
 
     def chains(self) -> list[Chain]:
         """Return the newest chain of each node."""
-        newest = "SELECT node, max(epoch) FROM chains GROUP BY node"
-        return [_chain(row) for row in self._rows(f"SELECT {_CHAIN} FROM chains WHERE (node, epoch) IN ({newest})")]
+        newest = "SELECT node, max(epoch) FROM chains WHERE branch = 0 GROUP BY node"
+        query = f"SELECT {_CHAIN} FROM chains WHERE branch = 0 AND (node, epoch) IN ({newest})"
+        return [_chain(row) for row in self._rows(query)]
 
     def chain(self, node: str, epoch: int) -> Chain | None:
         """Return one chain, None when nothing of it is kept."""
-        rows = self._rows(f"SELECT {_CHAIN} FROM chains WHERE node = ? AND epoch = ?", (node, epoch))
+        rows = self._rows(f"SELECT {_CHAIN} FROM chains WHERE node = ? AND epoch = ? AND branch = 0", (node, epoch))
         return _chain(rows[0]) if rows else None
 
     def page(self, node: str, epoch: int, after_seq: int, limit: int) -> list[Row]:
         """Return records of a chain that follow `after_seq`, ascending, at most `limit`."""
         query = """
             SELECT seq, time_us, kind, rule, slot, key, outcome, record FROM records
-            WHERE chain = (SELECT id FROM chains WHERE node = ? AND epoch = ?) AND seq > ? ORDER BY seq LIMIT ?
+            WHERE chain = (SELECT id FROM chains WHERE node = ? AND epoch = ? AND branch = 0) AND seq > ?
+            ORDER BY seq LIMIT ?
         """
         return [Row(*row) for row in self._rows(query, (node, epoch, after_seq, limit))]
 
@@ -111,10 +131,10 @@ class SqliteReader:
 class SqliteArchive(SqliteReader):
     """Satisfies `ArchiveDatabase`. `cosign` signs the head that each commit reaches."""
 
-    def __init__(self, path: Path, machine: Machine, cosign: Cosign) -> None:
+    def __init__(self, path: Path, machine: Machine, cosign: Cosign, bounds: Bounds = USUAL_BOUNDS) -> None:
         """Open or make the file. Raises EyeflowError."""
         super().__init__(path, machine)
-        self._cosign = cosign
+        self._cosign, self._bounds = cosign, bounds
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
@@ -126,7 +146,9 @@ class SqliteArchive(SqliteReader):
         """Check bundles and make those durable that hold, in one commit; see `ArchiveDatabase`."""
         try:
             with self._transaction():
-                return [self._append(bundle) for bundle in bundles]
+                outcomes = [self._append(bundle) for bundle in bundles]
+                self._make_room()
+                return outcomes
         except apsw.Error as error:
             return [Outcome(error=self._failed(error))] * len(bundles)
         except EyeflowError as error:  # the file could not be opened anew
@@ -144,7 +166,8 @@ class SqliteArchive(SqliteReader):
         if not rows:
             return Outcome(chain.kept)
         kept = self._cosign(owner.node, KeptHead(owner.epoch, tail.seq, tail.hash, bundle.now_us))
-        self._write(owner, chain.first_seq or rows[0].seq, kept, tail, rows)
+        is_empty = not 0 < chain.first_seq <= chain.tail.seq
+        self._write(owner, rows[0].seq if is_empty else chain.first_seq, kept, tail, rows)
         return Outcome(kept)
 
     def _compared(self, owner: Owner, chain: Chain, records: Sequence[bytes]) -> int:
@@ -165,21 +188,67 @@ class SqliteArchive(SqliteReader):
     def _write(self, owner: Owner, first_seq: int, kept: KeptHead, tail: Tail, rows: Sequence[Row]) -> None:
         jump = tail.jump or Jump(0, b"", 0)
         where = (kept.seq, kept.hash, kept.time_us, kept.signature, jump.seq, jump.hash, jump.until_seq)
-        self._db.execute(
-            f"INSERT INTO chains ({_CHAIN}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (node, epoch) DO UPDATE "
-            "SET first_seq = excluded.first_seq, seq = excluded.seq, hash = excluded.hash, kept_us = excluded.kept_us, "
-            "signature = excluded.signature, jump_seq = excluded.jump_seq, jump_hash = excluded.jump_hash, "
-            "jump_until = excluded.jump_until",
-            (owner.node, owner.epoch, first_seq, *where),
+        self._db.execute(_PUT_CHAIN, (owner.node, owner.epoch, first_seq, *where))
+        number = self._db.execute(_FIND_CHAIN, (owner.node, owner.epoch)).get
+        put = "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        self._db.executemany(put, [(number, *_found_by(row), kept.time_us, row.data) for row in rows])
+
+    def set_aside(self, node: str) -> None:
+        """Begin the copy of a node's newest chain anew; see `ArchiveDatabase`."""
+        newest = "(SELECT max(epoch) FROM chains WHERE node = ?)"
+        query = (
+            f"UPDATE chains SET branch = (SELECT max(branch) + 1 FROM chains WHERE node = ? AND epoch = {newest}) "
+            f"WHERE node = ? AND branch = 0 AND epoch = {newest}"
         )
-        number = self._db.execute("SELECT id FROM chains WHERE node = ? AND epoch = ?", (owner.node, owner.epoch)).get
-        self._db.executemany(
-            "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (number, one.seq, one.time_us, one.kind, one.rule, one.slot, one.key, one.outcome, one.data)
-                for one in rows
-            ],
+        try:
+            with self._transaction():
+                self._db.execute(query, (node, node, node, node))
+        except apsw.Error as error:
+            raise self._failed(error) from error
+
+    def tidy(self, now_us: int) -> int:
+        """Drop some of the records that are older than the bound; see `ArchiveDatabase`."""
+        if not self._bounds.age_us_max:
+            return 0
+        try:
+            with self._transaction():
+                return self._drop_oldest(now_us - self._bounds.age_us_max)
+        except apsw.Error as error:
+            raise self._failed(error) from error
+
+    def _make_room(self) -> None:
+        """Drop the oldest until what is used fits; the pages that become free take what comes next."""
+        for _ in range(DROPS_MAX):
+            if self._used_bytes() <= self._bounds.size_bytes_max - 2 * LOG_BYTES_MAX or not self._drop_oldest():
+                return
+
+    def _used_bytes(self) -> int:
+        pages: int = self._db.pragma("page_count") - self._db.pragma("freelist_count")
+        return pages * int(self._db.pragma("page_size"))
+
+    def _drop_oldest(self, before_us: int | None = None) -> int:
+        """Drop the first records of the chain whose first one came earliest; return how many went.
+
+        Only those that came before `before_us`, if it is given. The head of a chain stays, and so the next record fits.
+        """
+        first = (
+            "SELECT r.kept_us, r.chain, r.seq FROM chains c JOIN records r ON r.chain = c.id AND r.seq = c.first_seq"
         )
+        oldest: list[Any] = self._db.execute(f"{first} ORDER BY r.kept_us LIMIT 1").fetchall()
+        if not oldest or (before_us is not None and oldest[0][0] >= before_us):
+            return 0
+        _, chain, seq = oldest[0]
+        until_us = before_us if before_us is not None else 1 << 62
+        last: Any = self._db.execute(
+            "SELECT max(seq) FROM records WHERE chain = ? AND seq >= ? AND seq < ? AND kept_us < ?",
+            (chain, seq, seq + DROP_RECORDS, until_us),
+        ).get
+        self._db.execute("DELETE FROM records WHERE chain = ? AND seq <= ?", (chain, last))
+        count = self._db.changes()
+        # Where the node had dropped some, the next record has not the next number.
+        following = "coalesce((SELECT min(records.seq) FROM records WHERE chain = chains.id), ? + 1)"
+        self._db.execute(f"UPDATE chains SET first_seq = {following} WHERE id = ?", (last, chain))
+        return count
 
     @property
     def _db(self) -> apsw.Connection:
@@ -220,6 +289,10 @@ class SqliteArchive(SqliteReader):
                 self._db.pragma("user_version", len(MIGRATIONS))
 
 
+def _found_by(row: Row) -> tuple[int, int, int, str, str, str, int]:
+    return row.seq, row.time_us, row.kind, row.rule, row.slot, row.key, row.outcome
+
+
 def _chain(row: Sequence[Any]) -> Chain:
     node, epoch, first_seq, seq, digest, kept_us, signature, *jumped = row
     jump = Jump(*jumped) if jumped[0] else None
@@ -234,6 +307,7 @@ def _open(path: Path, vfs: str | None) -> apsw.Connection:
         _refuse_foreign(db, path)  # before anything is changed
         db.pragma("journal_mode", "wal")
         db.pragma("synchronous", "full")
+        db.pragma("journal_size_limit", LOG_BYTES_MAX // 2)
     except apsw.Error as error:
         raise _trouble(path, error) from error
     return db

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from eyeflow.base.machine import Machine
 from eyeflow.coordinator.archive.archive import Archive
-from eyeflow.coordinator.archive.database import Cosign
+from eyeflow.coordinator.archive.database import Bounds, Cosign
 from eyeflow.coordinator.archive.sqlite_archive import SqliteArchive, SqliteReader
 from eyeflow.coordinator.store.cluster_store import ClusterStore
 from eyeflow.protocol.collecting import KeptHead, head_bytes
 
 
-def usual_archive(path: Path, machine: Machine, cosign: Cosign) -> Archive:
+def usual_archive(path: Path, machine: Machine, cosign: Cosign, bounds: Bounds) -> Archive:
     """Open the SQLite file of the archive, or make it. Raises EyeflowError."""
-    database = SqliteArchive(path, machine, cosign)
+    database = SqliteArchive(path, machine, cosign, bounds)
     return Archive(database, SqliteReader(path, machine))
 
 

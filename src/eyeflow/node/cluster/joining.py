@@ -52,6 +52,7 @@ class JoiningLink:
             others=node.config.coordinator.others,
             on_signer_list=node.take_signer_list if node.roots.roots else None,
             hands_on=node.config.offline.reconcile_on_reconnect,
+            catch_up_bytes_per_s=node.config.offline.catch_up_bytes_per_s,
         )
 
     @property

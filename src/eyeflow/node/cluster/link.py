@@ -34,7 +34,7 @@ from eyeflow.node.cluster.health import (
     lost_of,
 )
 from eyeflow.node.cluster.membership import ANSWER_BYTES_MAX, JoinResult, Membership, http_client, tls_context
-from eyeflow.node.cluster.sender import AuditSender
+from eyeflow.node.cluster.sender import BYTES_PER_S, AuditSender
 from eyeflow.node.control import NodeControl
 from eyeflow.node.io.ports import PortStatus
 from eyeflow.protocol.audit import decode_record, record_hash
@@ -75,7 +75,7 @@ class CoordinatorLink:
     `status_s` None: tell the status as often as the coordinator asks for. `status`: where it shows how it does.
     `now_us` and `random` are the system's unless a simulation hands in its own. `others` are addresses of further
     coordinators of the cluster: each dial that fails is followed by one of the next address. `hands_on`: whether the
-    coordinator gets the audit records that it asks for.
+    coordinator gets the audit records that it asks for, no faster than `catch_up_bytes_per_s`.
     """
 
     def __init__(
@@ -91,8 +91,10 @@ class CoordinatorLink:
         others: Sequence[str] = (),
         on_signer_list: Callable[[bytes], None] | None = None,
         hands_on: bool = True,
+        catch_up_bytes_per_s: int = BYTES_PER_S,
     ) -> None:
-        self.sender, self._hands_on = AuditSender(control, Backoff(random or SystemRandom())), hands_on
+        backoff_of_sender = Backoff(random or SystemRandom())
+        self.sender, self._hands_on = AuditSender(control, backoff_of_sender, catch_up_bytes_per_s), hands_on
         self._others = tuple(one.rstrip("/") for one in others)
         self.status = status or PortStatus("coordinator", counters={"dials": 0, "connects": 0, "manifests": 0})
         self.url = ""

@@ -18,6 +18,7 @@ from eyeflow.protocol.session import Peer
 
 LINGER_S = 1.0
 """How long the first new record waits for others, so that a quiet node does not send each by itself."""
+BYTES_PER_S = 8192 * 1024
 MANY_RECORDS = 512
 """With so many new records nothing is gained by waiting."""
 
@@ -29,8 +30,10 @@ Send = Callable[[Collected], Awaitable[None]]
 class AuditSender:
     """What one node sends to its coordinator; `send` of the link that is up belongs to each ask."""
 
-    def __init__(self, control: NodeControl, backoff: Backoff) -> None:
-        self._control, self._backoff = control, backoff
+    def __init__(self, control: NodeControl, backoff: Backoff, bytes_per_s: int = BYTES_PER_S) -> None:
+        self._control, self._backoff, self._bytes_per_s = control, backoff, bytes_per_s
+        self._free_s = 0.0
+        """From when on the rate lets the next bundle go, on the clock of the event loop."""
         self._answering: asyncio.Task[None] | None = None
         self._told_strange = False
         self.kept: KeptHead | None = None
@@ -88,6 +91,15 @@ class AuditSender:
                 continue
             self._backoff.reset()
             if records:
+                await self._keep_rate(sum(map(len, records)))
                 bundle = await asyncio.to_thread(bundled, records)
                 last_seq = first_seq + len(records) - 1
                 return Collected(ask.kept.epoch, first_seq, last_seq, max(head_seq, last_seq), bundle)
+
+    async def _keep_rate(self, size_bytes: int) -> None:
+        """Wait until the bundles before this one have had their time. An outage is caught up without haste."""
+        now_s = asyncio.get_running_loop().time()
+        begins_s = max(now_s, self._free_s)
+        self._free_s = begins_s + size_bytes / self._bytes_per_s
+        if begins_s > now_s:
+            await asyncio.sleep(begins_s - now_s)

@@ -54,6 +54,7 @@ class OfflineConfig:
     durability: Durability = Durability.FULL
     reconcile_on_reconnect: bool = True
     backend: Backend = Backend.SQLITE
+    catch_up_bytes_per_s: int = 8192 * 1024
 
     @classmethod
     def of(cls, section: OfflineSection) -> OfflineConfig:
@@ -61,7 +62,8 @@ class OfflineConfig:
         age_us = round(section.max_buffer_age_hours * HOUR_US)
         limits = BufferLimits(section.max_buffer_size_mb * 1024 * 1024, age_us, OnFull(section.on_full))
         backend = Backend(section.buffer_backend)
-        return cls(limits, Durability(section.durability), section.reconcile_on_reconnect, backend)
+        hands_on = (section.reconcile_on_reconnect, backend, section.catch_up_kb_per_s * 1024)
+        return cls(limits, Durability(section.durability), *hands_on)
 
 
 @dataclass(frozen=True, slots=True)

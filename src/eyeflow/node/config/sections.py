@@ -110,6 +110,10 @@ class OfflineSection(Section):
         True, "Whether the coordinator gets a copy of the audit, as soon as it is connected. If not, records stay here."
     )
 
+    catch_up_kb_per_s: int = integer(
+        8192, 1, 1_000_000, "How much of the audit goes to the coordinator in a second at most, before compression."
+    )
+
 
 @dataclass(frozen=True, slots=True)
 class GrantsSection(Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import apsw
@@ -13,10 +14,11 @@ from components.failing_disk import Disk
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.machine import Machine
 from eyeflow.coordinator.archive.archive import Archive
-from eyeflow.coordinator.archive.chain import BrokenChain
-from eyeflow.coordinator.archive.database import Outcome
+from eyeflow.coordinator.archive.chain import BrokenChain, Owner
+from eyeflow.coordinator.archive.database import Bounds, Outcome
 from eyeflow.coordinator.archive.sqlite_archive import ARCHIVE_FILE, SqliteArchive, SqliteReader
 from eyeflow.coordinator.histories import Doubt
+from eyeflow.protocol.audit_bodies import StopBody
 from eyeflow.protocol.collecting import is_cosigned
 from eyeflow.protocol.wire import ProtocolError
 from unit.coordinator.archive.chains import (
@@ -24,6 +26,8 @@ from unit.coordinator.archive.chains import (
     COORDINATOR_KEY,
     EPOCH,
     NODE,
+    NODE_KEY,
+    START_US,
     Chain,
     cosign,
     execution,
@@ -102,6 +106,73 @@ def test_a_disk_that_fails_acknowledges_nothing_and_takes_it_once_it_is_back(tmp
     again = opened(tmp_path)
     assert stored(again) == chain.records
     again.close()
+
+
+def test_a_copy_that_is_begun_anew_keeps_what_was_there_as_a_branch(tmp_path: Path) -> None:
+    chain, archive = Chain().run(9), opened(tmp_path)
+    archive.append([chain.bundle(1, 10)])
+    other = Chain().run(6).add(execution(99)).run(20)
+    assert isinstance(archive.append([other.bundle(1, 20)])[0].error, BrokenChain)
+    archive.set_aside(NODE)
+    assert archive.chain(NODE, EPOCH) is None and stored(archive) == []
+    assert seq_of(archive.append([other.bundle(1, 20)])[0]) == 20
+    assert stored(archive) == other.records[:20]
+    archive.set_aside(NODE)
+    archive.set_aside(NODE)  # nothing is there
+    archive.close()
+    db = apsw.Connection(str(tmp_path / ARCHIVE_FILE))
+    kept = {branch: [] for branch in (1, 2)}
+    for branch, data in db.execute(
+        "SELECT branch, record FROM records r JOIN chains ON chain = id ORDER BY branch, r.seq"
+    ):
+        kept[branch].append(data)
+    assert kept == {1: chain.records, 2: other.records[:20]}, "no evidence goes"
+    db.close()
+
+
+def test_the_archive_stays_in_its_bound_and_the_oldest_go_first(tmp_path: Path) -> None:
+    size_bytes_max = 36 << 20
+    path, bounds = tmp_path / ARCHIVE_FILE, Bounds(size_bytes_max)
+    archive = SqliteArchive(path, Machine(), cosign, bounds)
+    chains = [Chain(Owner(f"node-{number}", EPOCH, NODE_KEY.public_key)).add(*texts(300)) for number in range(2)]
+    for place, chain in enumerate(chains * 1):
+        for first in range(1, 301, 50):
+            bundle = replace(chain.bundle(first, first + 49), now_us=START_US + place)
+            assert seq_of(archive.append([bundle])[0]) == first + 49
+            assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= size_bytes_max
+    (old, new) = (archive.chain(f"node-{number}", EPOCH) for number in range(2))
+    assert old is not None and new is not None
+    assert old.first_seq > 200, "of the first one little is left"
+    assert (old.kept.seq, new.kept.seq) == (300, 300), "heads stay"
+    rows = archive.page("node-1", EPOCH, 0, 1000)
+    assert [row.seq for row in rows] == list(range(new.first_seq, 301)), "no hole"
+    assert seq_of(archive.append([chains[0].bundle(301, 301)])[0]) == 301, "and the next one still fits"
+    archive.close()
+
+
+def texts(count: int) -> list[StopBody]:
+    """Records of 20 KB."""
+    return [StopBody(f"{number}" + "x" * 20_000) for number in range(count)]
+
+
+def test_what_is_too_old_goes_and_what_comes_then_goes_on(tmp_path: Path) -> None:
+    chain, day_us = Chain().run(2999), 86_400_000_000
+    archive = SqliteArchive(tmp_path / ARCHIVE_FILE, Machine(), cosign, Bounds(1 << 30, day_us))
+    archive.append([chain.bundle(1, 2500)])
+    archive.append([replace(chain.bundle(2501, 2600), now_us=START_US + day_us)])
+    assert archive.tidy(START_US + day_us) == 0
+    dropped = [archive.tidy(START_US + day_us + 1) for _ in range(4)]
+    assert dropped == [1024, 1024, 452, 0]
+    assert [row.seq for row in archive.page(NODE, EPOCH, 0, 1000)] == list(range(2501, 2601))
+    assert archive.tidy(START_US + 9 * day_us) == 100
+    kept = archive.chain(NODE, EPOCH)
+    assert kept is not None and kept.kept.seq == 2600
+    assert seq_of(archive.append([replace(chain.bundle(2590, 3000), now_us=START_US + 9 * day_us)])[0]) == 3000
+    assert stored(archive) == chain.records[2600:]
+    again = archive.chain(NODE, EPOCH)
+    assert again is not None and again.first_seq == 2601
+    assert archive.tidy(START_US + 20 * day_us) == 400
+    archive.close()
 
 
 def test_a_file_of_another_program_or_a_newer_eyeflow_is_refused(tmp_path: Path) -> None:
