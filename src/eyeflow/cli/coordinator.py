@@ -37,6 +37,22 @@ def data_home() -> Path:
     return Path(base) / "eyeflow"
 
 
+StoreUrl = Annotated[
+    str,
+    typer.Option(
+        "--store",
+        metavar="URL",
+        envvar=STORE_ENV,
+        help="PostgreSQL database that several coordinators share: postgresql://USER@HOST/DATABASE. Its password "
+        "belongs in this variable or in ~/.pgpass: what stands in a command, others see. Default: one SQLite file.",
+    ),
+]
+ArchiveMb = Annotated[int, typer.Option("--archive-max-mb", min=64, help="Bound of the copies of the nodes' audit.")]
+ArchiveDays = Annotated[
+    int, typer.Option("--archive-max-days", min=0, help="Older records go from the copies; 0: only by size.")
+]
+
+
 @app.command("start")
 def start(
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
@@ -44,22 +60,9 @@ def start(
     data_dir: Annotated[
         Path | None, typer.Option("--data-dir", help="Where it keeps its store (default: ~/.local/share/eyeflow).")
     ] = None,
-    store: Annotated[
-        str,
-        typer.Option(
-            "--store",
-            metavar="URL",
-            envvar=STORE_ENV,
-            help="PostgreSQL database that several coordinators share: postgresql://USER@HOST/DATABASE. Its password "
-            "belongs in this variable or in ~/.pgpass: what stands in a command, others see. Default: one SQLite file.",
-        ),
-    ] = "",
-    archive_max_mb: Annotated[
-        int, typer.Option("--archive-max-mb", min=64, help="Bound of the copies of the nodes' audit on disk.")
-    ] = 8192,
-    archive_max_days: Annotated[
-        int, typer.Option("--archive-max-days", min=0, help="Older records go from the copies; 0: only by size.")
-    ] = 0,
+    store: StoreUrl = "",
+    archive_max_mb: ArchiveMb = 8192,
+    archive_max_days: ArchiveDays = 0,
     tls_cert: Annotated[Path | None, typer.Option("--tls-cert", help="Certificate chain, PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Private key of the certificate, PEM.")] = None,
     insecure: Annotated[

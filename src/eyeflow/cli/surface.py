@@ -406,7 +406,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
                         'Default: one SQLite file.',
                         (),
                         False),
-                       (('--archive-max-mb',), "Bound of the copies of the nodes' audit on disk.", (), False),
+                       (('--archive-max-mb',), "Bound of the copies of the nodes' audit.", (), False),
                        (('--archive-max-days',), 'Older records go from the copies; 0: only by size.', (), False),
                        (('--tls-cert',), 'Certificate chain, PEM.', (), False),
                        (('--tls-key',), 'Private key of the certificate, PEM.', (), False),
@@ -1571,8 +1571,8 @@ Options:
                                   ~/.pgpass: what stands in a command, others
                                   see. Default: one SQLite file.  [env var:
                                   EYEFLOW_COORDINATOR_STORE]
-  --archive-max-mb <int range>    Bound of the copies of the nodes' audit on
-                                  disk.  [default: 8192; x>=64]
+  --archive-max-mb <int range>    Bound of the copies of the nodes' audit.
+                                  [default: 8192; x>=64]
   --archive-max-days <int range>  Older records go from the copies; 0: only by
                                   size.  [default: 0; x>=0]
   --tls-cert <path>               Certificate chain, PEM.
