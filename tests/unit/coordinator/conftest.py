@@ -11,7 +11,10 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
+from eyeflow.base.machine import Machine
 from eyeflow.coordinator.app import make_app
+from eyeflow.coordinator.archive.sqlite_archive import ARCHIVE_FILE, USUAL_BOUNDS
+from eyeflow.coordinator.archive.usual import cosigner, usual_archive
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.serve import ServeOptions, Started, serve
 from eyeflow.coordinator.store.cluster_store import Reading, Writing
@@ -387,7 +390,8 @@ class Api:
         self.clock = Clock()
         self.store = InlineStore(directory / "api.sqlite")
         self.runner = asyncio.Runner()
-        self.hub = self.runner.run(Hub.started(self.store, self.clock, self.clock.steady))
+        self.archive = usual_archive(directory / ARCHIVE_FILE, Machine(), cosigner(self.store), USUAL_BOUNDS)
+        self.hub = self.runner.run(Hub.started(self.store, self.clock, self.clock.steady, archive=self.archive))
         self.pauses: list[float] = []
         self.hub.refusals.sleep = self.pause
         self.tokens = {role.value: self.make_token(role) for role in Role}
@@ -457,6 +461,7 @@ def api(tmp_path: Path) -> Iterator[Api]:
     yield made
     made.client.close()
     made.runner.close()
+    made.archive.close()
     made.store.close()
 
 

@@ -26,7 +26,7 @@ from eyeflow.coordinator import nodes as nodes_module
 from eyeflow.coordinator.challenges import CHALLENGE_S, Challenges
 from eyeflow.coordinator.store.facts import ApiToken
 from eyeflow.coordinator.tls import init_tls
-from eyeflow.node.cluster import link as link_module
+from eyeflow.node.cluster import applying
 from eyeflow.node.cluster.link import CoordinatorLink
 from eyeflow.node.cluster.membership import Membership
 from eyeflow.protocol import messages as m
@@ -288,7 +288,7 @@ PROGRAMS = [
     Attack("a list that has ended", on_a_node(with_an_ended_list), lambda patch: patch.setattr(RootTrust, "refusal", lambda *_: "")),
     Attack("a program that nobody signed", on_a_node(unsigned), any_signature),
     Attack("a program with the signature of another", on_a_node(changed), any_signature),
-    Attack("another signed program than the wanted one", on_a_node(another_program), lambda patch: patch.setattr(link_module, "_is_named", lambda *_: True)),
+    Attack("another signed program than the wanted one", on_a_node(another_program), lambda patch: patch.setattr(applying, "_is_named", lambda *_: True)),
 ]  # fmt: skip
 
 

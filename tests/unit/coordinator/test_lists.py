@@ -11,6 +11,7 @@ import pytest
 from eyeflow.base.errors import EyeflowError
 from eyeflow.client.rest import CoordinatorClient
 from eyeflow.coordinator.app import make_app
+from eyeflow.coordinator.archive.chain import Owner
 from eyeflow.coordinator.endpoints import ENDPOINTS
 from eyeflow.coordinator.queries import cursor_of
 from eyeflow.coordinator.standings import SEEN_S, UNHEARD_S
@@ -19,12 +20,19 @@ from eyeflow.protocol.identity import Identity
 from eyeflow.protocol.messages import Health, HealthKind, HealthState, Status
 from eyeflow.protocol.slot import Slot
 from eyeflow.rollout.deployment import NodeProgress
+from unit.coordinator.archive.chains import Chain
 
 PAGED = [one for one in ENDPOINTS if any(param.name == "limit" for param in one.query)]
 
 
 def url(endpoint: Any, api: Any) -> str:
-    return endpoint.path.replace("{id}", api.deployment["id"])
+    return endpoint.path.replace("{id}", "node-a" if "/nodes/{id}" in endpoint.path else api.deployment["id"])
+
+
+def keep_records(api: Any) -> None:
+    """Let the archive have something of node-a."""
+    chain = Chain(Owner("node-a", 1, api.nodes["node-a"].public_key), api.nodes["node-a"]).run(2)
+    api.hub.copies.keeps("node-a", api.run(lambda: api.archive.append(chain.bundle(1, 3))))
 
 
 @pytest.mark.parametrize("endpoint", PAGED, ids=lambda one: one.path)
@@ -82,6 +90,7 @@ def follow(api: Any, path: str, name: str, query: str) -> list[Any]:
 
 @pytest.mark.parametrize("endpoint", PAGED, ids=lambda one: one.path)
 def test_pages_of_one_row_make_the_list(full: Any, endpoint: Any) -> None:
+    keep_records(full)
     for kind in AlarmKind:
         full.do(lambda writing, kind=kind: writing.raise_alarm(kind, "node-a", "e", 1))
     whole = full.ask("GET", url(endpoint, full)).json()
