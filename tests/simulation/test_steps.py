@@ -19,6 +19,8 @@ from simulation.story import NODES
 
 EVERY = int(os.environ.get("EYEFLOW_CRASHES") or 0)
 """`make crashes` tries each step, or each so-many-th; `make test` one of each strategy and victim."""
+OFFSET = int(os.environ.get("EYEFLOW_CRASHES_OFFSET") or 0)
+"""With each so-many-th step: which of them. All offsets below `EVERY` together try each step once."""
 ACTS = {"kills", "fails"}
 """What these do wrong happens outside only: a shadow, which acts on nothing, cannot show it."""
 
@@ -45,7 +47,7 @@ def told(directory: Path, strategy: str, *how: object, **more: object) -> Rollou
 
 def chosen(count: int, shift: int) -> list[int]:
     """Return the steps to try: all, each so-many-th, or one, which is another one for each `shift`."""
-    return list(range(shift % EVERY, count, EVERY)) if EVERY else [shift * 97 % count]
+    return list(range((shift + OFFSET) % EVERY, count, EVERY)) if EVERY else [shift * 97 % count]
 
 
 @pytest.mark.parametrize("victim", VICTIMS)
