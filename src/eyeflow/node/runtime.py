@@ -77,7 +77,13 @@ class NodeRuntime:
         self._writer, self._identity = writer, identity
         self._signers: bytes | None = None
         self.roots = RootTrust(config.root_keys)
-        options = EngineOptions(config.offline.limits, config.offline.durability, self._subscribe, self.machine.random)
+        options = EngineOptions(
+            config.offline.limits,
+            config.offline.durability,
+            self._subscribe,
+            self.machine.random,
+            self.machine.in_thread,
+        )
         arbiter = Arbiter(clock, round(config.resource_lease_s * 1e6), round(config.resource_wait_s * 1e6))
         times = (Scheduler[RunKey](config.timezone), utc_offset_of(config.timezone))
         core = Core(*times, identity.public_key, world.streams)

@@ -22,7 +22,7 @@ from eyeflow.node.engine.turns import EVENTS_PER_ROUND
 from eyeflow.node.io.ports import Driver, IncomingEvent
 from eyeflow.node.run_key import RunKey
 from eyeflow.node.store.types import Batch, StorageError
-from eyeflow.node.store.writer import Writer, in_thread
+from eyeflow.node.store.writer import Writer
 from eyeflow.protocol.audit_bodies import Body, CheckpointBody, StopBody
 
 _log = logging.getLogger("eyeflow.node")
@@ -200,7 +200,7 @@ class Engine:
 
     async def _ask(self, rule: RunningRule, event: QueuedEvent) -> None:
         try:
-            self.core.complete(await in_thread(partial(self.core.step, rule, event, self.clock.now_us())))
+            self.core.complete(await self._options.in_thread(partial(self.core.step, rule, event, self.clock.now_us())))
         except Exception as error:  # of the SVM, or the system has no thread left: else the rule stays busy for ever
             self.core.failed(rule, event, error, self.clock.now_us())
             rule.busy = False

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
 from typing import Protocol, TypeVar
 
+from eyeflow.base.threads import answer_from
 from eyeflow.node.store.store import Store
 from eyeflow.node.store.types import Batch, Committed
 
@@ -60,38 +60,13 @@ class ThreadWriter:
             raise RuntimeError("the store's thread has ended")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
-        self._jobs.put(partial(_answer, loop, answer, partial(job, self.store)))
+        self._jobs.put(partial(answer_from, loop, answer, partial(job, self.store)))
         return await answer
 
     def stop(self) -> None:
         """End the thread after its last job."""
         self._jobs.put(None)
         self._thread.join()
-
-
-async def in_thread(job: Callable[[], T]) -> T:
-    """Return what `job` returns, run in a thread that does not keep the process alive: its end may be minutes away."""
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[T] = loop.create_future()
-
-    run = partial(_answer, loop, answer, job)
-    threading.Thread(target=run, name="eyeflow-model", daemon=True).start()
-    return await answer
-
-
-def _answer(loop: asyncio.AbstractEventLoop, answer: asyncio.Future[T], job: Callable[[], T]) -> None:
-    """Run a job in this thread and give its result to the loop of `answer`."""
-    try:
-        result = job()
-    except BaseException as error:
-        _hand_over(loop, answer, partial(answer.set_exception, error))
-    else:
-        _hand_over(loop, answer, partial(answer.set_result, result))
-
-
-def _hand_over(loop: asyncio.AbstractEventLoop, answer: asyncio.Future[T], act: Callable[[], None]) -> None:
-    with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
-        loop.call_soon_threadsafe(lambda: None if answer.done() else act())
 
 
 class InlineWriter:

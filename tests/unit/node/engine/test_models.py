@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from components.node_sim import NodeSim
-from eyeflow.node.engine import engine as engine_module
 from eyeflow.node.run_key import active
 from eyeflow.protocol.audit_bodies import (
     ExecutionBody,
@@ -83,7 +82,7 @@ def test_an_event_that_no_thread_could_be_started_for_is_rejected_and_the_next_o
             raise RuntimeError("can't start new thread")
 
         with monkeypatch.context() as patched:
-            patched.setattr(engine_module, "in_thread", none_left)
+            patched.setattr(sim.node.engine._options, "in_thread", none_left)
             await sim.send("t", temp=90.0)
             await sim.turns()
         (rejected,) = sim.bodies(RejectedBody)

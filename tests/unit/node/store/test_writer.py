@@ -11,7 +11,7 @@ import pytest
 
 from eyeflow.node.store.store import Store
 from eyeflow.node.store.types import Batch, BufferLimits, Committed, Draft
-from eyeflow.node.store.writer import InlineWriter, ThreadWriter, Writer, in_thread
+from eyeflow.node.store.writer import InlineWriter, ThreadWriter, Writer
 from eyeflow.protocol.audit_bodies import StopBody
 from eyeflow.protocol.identity import Identity
 
@@ -115,14 +115,3 @@ def test_a_job_goes_on_when_nobody_waits_for_it_any_more(store: Store) -> None:
 
     asyncio.run(another())
     writer.stop()
-
-
-def test_a_question_in_a_thread_of_its_own_gives_its_answer_or_its_error() -> None:
-    async def scenario() -> None:
-        thread = await in_thread(threading.current_thread)
-        assert thread is not threading.current_thread()
-        assert thread.daemon and thread.name == "eyeflow-model", "its end may be minutes away"
-        with pytest.raises(ZeroDivisionError):
-            await in_thread(lambda: 1 // 0)
-
-    asyncio.run(scenario())
