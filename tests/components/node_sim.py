@@ -17,13 +17,14 @@ from eyeflow.node.io.connectors import ports_config
 from eyeflow.node.io.mqtt.settings import MqttConfig
 from eyeflow.node.io.ports import IncomingEvent, PortStatus, Subscription
 from eyeflow.node.io.world import World
-from eyeflow.node.run_key import candidate
+from eyeflow.node.run_key import RunKey, candidate
 from eyeflow.node.runtime import NodeRuntime
 from eyeflow.node.store.store import Store
 from eyeflow.node.store.types import ON_TRIAL, Terms, Wish
 from eyeflow.node.store.writer import InlineWriter
 from eyeflow.protocol.audit import Record, decode_record
 from eyeflow.protocol.identity import Identity
+from eyeflow.protocol.messages import InstalledRule
 from eyeflow.svm.container import encode
 from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.program import Value
@@ -193,6 +194,13 @@ class NodeSim:
             return (await self.node.switch([Switch(rule, Wish("none"))], 0))[rule]
         wish = Wish(row.deployment, terms or Terms(row.standing, row.trial))
         return (await self.node.switch([Switch(rule, wish)], row.manifest_version))[rule]
+
+    async def want_again(self, key: RunKey, deployment: str, version: int, terms: Terms = ON_TRIAL) -> InstallResult:
+        """Let a deployment want what a slot holds."""
+        row = self.node.installer.table.row(key)
+        what = ("", ()) if row is None else (row.program_id.hex(), tuple(sorted(row.params.items())))
+        wanted = InstalledRule(key.rule, *what, key.slot)
+        return await self.node.record_wanted(wanted, deployment, version, terms)
 
     async def turns(self) -> None:
         """Run turns until there is nothing to do without time passing."""

@@ -24,7 +24,7 @@ from eyeflow.coordinator.store.cluster_store import ClusterStore, Writing
 from eyeflow.coordinator.store.facts import EvidenceRow, Kept, LogEntry, NodeRecord
 from eyeflow.coordinator.tokens import NEW_JOIN_TOKEN, NODE_ACTOR, check_join_token, use_join_token
 from eyeflow.protocol.identity import verifies
-from eyeflow.protocol.messages import Evidence, Head, Status, join_bytes
+from eyeflow.protocol.messages import Evidence, EvidenceStanding, Head, Status, join_bytes
 from eyeflow.protocol.node_facts import facts_in
 from eyeflow.protocol.opening import Hello
 from eyeflow.protocol.versions import VERSIONS
@@ -290,13 +290,17 @@ class Nodes:
 
 
 def evidence_rows(node: str, evidence: Iterable[Evidence], seen_us: int) -> list[EvidenceRow]:
-    """Return what a node's Evidence says, as outcomes."""
-    found = []
-    for one in evidence:
+    """Return what a node's Evidence says, as outcomes.
+
+    Of what it tells twice the failure counts: a node that contradicts itself must not stop the coordinator.
+    """
+    found: dict[tuple[str, str, str], EvidenceRow] = {}
+    for one in sorted(evidence, key=lambda told: told.standing is EvidenceStanding.ROLLED_BACK):
         place = (one.rule, one.slot.value, one.program_id, one.deployment_id)
         numbers = (tally_of(one), one.differing, one.boots)
-        found.append(EvidenceRow(node, *place, *numbers, one.standing.value, one.reason, seen_us))
-    return found
+        row = EvidenceRow(node, *place, *numbers, one.standing.value, one.reason, seen_us)
+        found[row.rule, row.slot, row.deployment_id] = row
+    return list(found.values())
 
 
 def _check_key(name: str, public_key: bytes, known: NodeRecord | None, is_fresh: bool) -> None:

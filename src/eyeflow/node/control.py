@@ -11,7 +11,7 @@ from eyeflow.node.io.ports import PortStatus
 from eyeflow.node.store.types import ON_TRIAL, SlotRow, Terms, Wish
 from eyeflow.protocol.collecting import KeptHead
 from eyeflow.protocol.executions import Difference, Explained, Failure
-from eyeflow.protocol.messages import Evidence
+from eyeflow.protocol.messages import Evidence, InstalledRule
 from eyeflow.protocol.node_facts import NodeFacts
 from eyeflow.protocol.replays import Replay, Replayed
 from eyeflow.protocol.slot import Slot
@@ -126,9 +126,12 @@ class NodeControl(Protocol):
         ...
 
     async def record_wanted(
-        self, rule: str, slot: Slot, deployment_id: str, manifest_version: int, terms: Terms = ON_TRIAL
+        self, wanted: InstalledRule, deployment_id: str, manifest_version: int, terms: Terms = ON_TRIAL
     ) -> InstallResult:
-        """Keep that this deployment, too, wants the program that a slot holds already, and on what terms."""
+        """Keep that this deployment, too, wants the program that a slot holds already, and on what terms.
+
+        Refused when the slot holds another one by now: a node may take a program back while a manifest is carried out.
+        """
         ...
 
     async def stage(

@@ -39,7 +39,7 @@ from eyeflow.protocol.audit_bodies import StartBody
 from eyeflow.protocol.collecting import BUNDLE_RECORDS_MAX, KeptHead
 from eyeflow.protocol.executions import Difference, Explained, Failure
 from eyeflow.protocol.identity import KEY_BYTES, Identity
-from eyeflow.protocol.messages import Evidence
+from eyeflow.protocol.messages import Evidence, InstalledRule
 from eyeflow.protocol.replays import Replay, Replayed
 from eyeflow.protocol.signer_list import RootTrust, SignerListError
 from eyeflow.protocol.slot import Slot
@@ -170,10 +170,10 @@ class NodeRuntime:
         return InstallResult(InstallOutcome.REFUSED, "", code="signers_expired", message=refusal) if refusal else None
 
     async def record_wanted(
-        self, rule: str, slot: Slot, deployment_id: str, manifest_version: int, terms: Terms = ON_TRIAL
+        self, wanted: InstalledRule, deployment_id: str, manifest_version: int, terms: Terms = ON_TRIAL
     ) -> InstallResult:
         """Keep that this deployment, too, wants what a slot holds; see `NodeControl`."""
-        return await self.installer.record_wanted(rule, slot, deployment_id, manifest_version, terms)
+        return await self.installer.record_wanted(wanted, deployment_id, manifest_version, terms)
 
     async def stage(
         self,

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from eyeflow.coordinator.nodes import evidence_rows
 from eyeflow.coordinator.store.facts import EvidenceRow
 from eyeflow.evidence.outcomes import Outcomes, Tally
 from eyeflow.protocol import messages as m
@@ -238,3 +239,20 @@ def test_a_crash_loop_fails_it_at_once(watching: Watching) -> None:
     watching.tells("node-a", watching.id, 3, 0, boots=4)
     shown = watching.look()
     assert (shown["state"], "started again 4 times" in shown["reason"]) == ("rollingBack", True)
+
+
+def test_a_node_that_tells_of_one_place_twice_stops_nobody_and_its_failure_counts(full: Any) -> None:
+    """Evidence is a node's own word. Kept as two rows of one key, it would end the step of whoever looks at it."""
+    counts = (1, 0, 40, 40, *[0] * 7)
+    failed, runs = (
+        m.Evidence("overheat", Slot.ACTIVE, program * 64, "d-1", *counts, standing)
+        for program, standing in (("a", m.EvidenceStanding.ROLLED_BACK), ("b", m.EvidenceStanding.PASSED))
+    )
+    for told in ((failed, runs), (runs, failed)):
+        (row,) = evidence_rows("node-a", told, 1)
+        assert (row.program_id, row.standing) == ("a" * 64, "rolledBack")
+        full.hub.nodes.health["node-a"] = m.Status(1, 1, 1, 1, (), told)
+        full.hub.nodes.seen_us["node-a"] = full.clock()
+        full.tick()
+        made = full.ask("POST", "/api/rules/overheat/deploy", json={"all": True})
+        assert made.status_code == 202, made.text

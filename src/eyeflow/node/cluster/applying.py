@@ -76,8 +76,8 @@ class Applying:
         """Make an entry of the manifest so; return why not, empty when it is."""
         what, by = (entry.rule, entry.program_id, entry.params), (entry.deployment_id, output.manifest.version)
         terms = terms_of(entry)
-        if InstalledRule(*what, entry.slot) in running:
-            return _refusal(await self._control.record_wanted(entry.rule, entry.slot, *by, terms))
+        if (wanted := InstalledRule(*what, entry.slot)) in running:
+            return _refusal(await self._control.record_wanted(wanted, *by, terms))
         program = output.programs.get(entry.program_id)
         if program is None and entry.program_id not in output.missing:
             # It ran when this manifest came, so it was not fetched; then its signer's key turned out to be revoked.

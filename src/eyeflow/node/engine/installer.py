@@ -30,6 +30,7 @@ from eyeflow.node.store.types import (
     Wish,
 )
 from eyeflow.protocol.audit_bodies import RemoveBody, WithdrawBody
+from eyeflow.protocol.messages import InstalledRule
 from eyeflow.protocol.slot import Slot
 from eyeflow.svm.program import Value
 
@@ -64,17 +65,18 @@ class Installer(SlotChanges):
         return await self._answered(change)
 
     async def record_wanted(
-        self, rule: str, slot: Slot, deployment: str, manifest_version: int, terms: Terms = ON_TRIAL
+        self, wanted: InstalledRule, deployment: str, manifest_version: int, terms: Terms = ON_TRIAL
     ) -> InstallResult:
         """Keep that a deployment wants the program that a slot holds already, and on what terms.
 
         It may be the way back one day. For another deployment its evidence begins anew. Once passed, it stays so.
+        Refused when the slot holds another one by now: this node may have taken it back since the manifest came.
         """
 
         async def change() -> InstallResult:
-            here = self.table.row(RunKey(rule, slot))
-            if here is None:
-                raise Refused(f"`{rule}` has no {slot.value} program", "None is kept.", "Deploy one.", "no_program")
+            here = self.table.row(RunKey(wanted.rule, wanted.slot))
+            if here is None or (here.program_id.hex(), dict(here.params)) != (wanted.program_id, dict(wanted.params)):
+                raise self._gone(wanted)
             standing = Standing.PASSED if Standing.PASSED in (here.standing, terms.standing) else here.standing
             row = replace(here.on(terms), standing=standing)
             if here.deployment != deployment:
@@ -84,6 +86,14 @@ class Installer(SlotChanges):
             return unchanged(here)
 
         return await self._answered(change)
+
+    def _gone(self, wanted: InstalledRule) -> Refused:
+        """Return why a program that ran does not any more."""
+        failed = self.table.rejected(wanted.rule)
+        was_it = failed is not None and failed.row.program_id.hex() == wanted.program_id
+        why = failed.reason if failed is not None and was_it else "None is kept, or another one took its place."
+        what = f"`{wanted.rule}` has this {wanted.slot.value} program no more"
+        return Refused(what, why, "Deploy it again if it may run now.", "no_program")
 
     async def stage(
         self,

@@ -238,10 +238,10 @@ def test_counts_begin_anew_with_each_slot_and_each_deployment(tmp_path: Path) ->
         await sim.promote("counter")
         assert (told(sim).executions, told(sim).began_us) == (0, sim.clock.now_us())
         await send(sim, 4)
-        await sim.node.record_wanted("counter", Slot.ACTIVE, "another", 9, PASSED)
+        await sim.want_again(active("counter"), "another", 9, PASSED)
         assert (told(sim).executions, told(sim).deployment_id) == (0, "another")
         await send(sim, 5)
-        await sim.node.record_wanted("counter", Slot.ACTIVE, "another", 10, PASSED)
+        await sim.want_again(active("counter"), "another", 10, PASSED)
         assert told(sim).executions == 1, "the same deployment again"
         await sim.advance(EVIDENCE_US + ALONE_US)
         sim = await reopened(sim)

@@ -152,7 +152,7 @@ def test_the_comparison_ends_with_the_candidate_and_begins_with_the_next(tmp_pat
         await send(sim, 8)
         (found,) = sim.node.differences()
         assert found.deployment_id == "d3"
-        await sim.node.record_wanted("relay", Slot.CANDIDATE, "d3", 4, Terms(Standing.ON_TRIAL, share=10_000))
+        await sim.want_again(candidate("relay"), "d3", 4, Terms(Standing.ON_TRIAL, share=10_000))
         await send(sim, 8)
         assert sim.node.differences() == ()
         await sim.stop()

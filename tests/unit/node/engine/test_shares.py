@@ -369,7 +369,7 @@ class Story:
         if verb == "stage":
             await node.stage(program(counter(rng.randint(1, 4))), {}, *by, self.terms())
         elif verb == "share":
-            await node.record_wanted("counter", Slot.CANDIDATE, *by, self.terms())
+            await self.sim.want_again(candidate("counter"), *by, self.terms())
         elif verb == "promote":
             await self.sim.promote("counter", rng.choice([PASSED, Terms()]))
         elif verb == "swap":
