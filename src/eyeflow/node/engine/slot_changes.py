@@ -136,7 +136,9 @@ class SlotChanges:
         running = self._core.rules.get(here.key)
         sequence = running.program.sequence if running else 0
         older_set = row.manifest_version < here.manifest_version
-        if older_set or (row.manifest_version == here.manifest_version and loaded.program.sequence < sequence):
+        # A set may name an older program beside the active one: what was there before stays warm after a switch.
+        same_set = row.manifest_version == here.manifest_version and row.key.slot is Slot.ACTIVE
+        if older_set or (same_set and loaded.program.sequence < sequence):
             raise Refused(
                 f"`{row.key.rule}` {loaded.program.version} is older than what runs here",
                 f"Manifest {row.manifest_version}, sequence {loaded.program.sequence}; "

@@ -177,6 +177,20 @@ def test_an_older_wanted_set_is_refused(tmp_path: Path) -> None:
     run(test())
 
 
+def test_one_wanted_set_may_name_an_older_program_beside_the_active_one(tmp_path: Path) -> None:
+    """What stays warm after a switch: a node that lost its store in between gets both with one set."""
+
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path)
+        await sim.install(counter("2.0.0", 1), 5)
+        assert (await sim.install(counter("1.0.0", 1), 5)).code == "rollback", "in its place it is a way back"
+        assert (await sim.stage(counter("1.0.0", 1), 4)).code == "rollback"
+        assert (await sim.stage(counter("1.0.0", 1), 5)).outcome is InstallOutcome.INSTALLED
+        await sim.stop()
+
+    run(test())
+
+
 def test_a_removed_rule_is_gone_also_after_a_restart(tmp_path: Path) -> None:
     async def first() -> None:
         sim = await NodeSim.started(tmp_path, counter("1.0.0", 1))
