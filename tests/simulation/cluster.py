@@ -28,7 +28,7 @@ from simulation.disk import Image, SimDisk
 from simulation.loop import CURRENT, REMAINS, Process, SimLoop, StalledError, as_process, pass_time
 from simulation.network import Network
 from simulation.programs import SIGNERS
-from simulation.threads import SimStore, SimWriter, sim_archive
+from simulation.threads import SimStore, SimWriter, in_thread, sim_archive
 from simulation.world import Life, Plant, make_world
 
 START_US = 1_700_000_000_000_000
@@ -135,7 +135,7 @@ class Host:
 
     def machine(self, disk: SimDisk) -> Machine:
         rng = Random(f"{self.cluster.seed} {self.name} {self.starts}")
-        return Machine(rng, disk.vfs, disk.free_bytes, disk.write_whole)
+        return Machine(rng, disk.vfs, disk.free_bytes, disk.write_whole, in_thread)
 
     def _died(self) -> None:
         assert self.disk is not None and self.process is not None
@@ -212,7 +212,7 @@ class NodeHost(Host):
         file = self.cluster.directory / f"{self.name}-{self.starts}.toml"
         # Too many to be told: else the coordinator would refuse what this node shall refuse by itself.
         many = [f"unused_{number:02}.*" for number in range(100)]
-        grants = ["gpio.*", "mqtt.*", *(many if self.refuses else ["log.*"])]
+        grants = ["gpio.*", "mqtt.*", "llm.*", *(many if self.refuses else ["log.*"])]
         file.write_text(CONFIG.format(name=name, data=disk.directory, token=self.token_file, grants=json.dumps(grants)))
         await run_node(
             load_config(file),

@@ -31,10 +31,14 @@ Image = Mapping[str, bytes]
 
 
 class Failure(Enum):
-    """What a disk refuses: with SYNCS, what was written is there for all who read it, and nobody knows for how long."""
+    """What a disk refuses: with SYNCS, what was written is there for all who read it, and nobody knows for how long.
+
+    With ROOM it is full: it takes nothing more, and gives back all that it has.
+    """
 
     EVERYTHING = "everything"
     SYNCS = "syncs"
+    ROOM = "room"
 
 
 class _Tracked:
@@ -91,11 +95,13 @@ class SimDisk(apsw.VFS):
         super().__init__(self.vfs, "")
 
     def free_bytes(self, directory: Path) -> int:
-        return ROOM_BYTES
+        return 0 if self.failure is Failure.ROOM else ROOM_BYTES
 
     def write_whole(self, path: Path, data: bytes, mode: int) -> None:
         if self._refuses() or self.failure is Failure.EVERYTHING:
             raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        if self.failure is Failure.ROOM:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         path.write_bytes(data)
         path.chmod(mode)
 
@@ -153,6 +159,8 @@ class _File(apsw.VFSFile):
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
         self._disk.check()
+        if self._disk.failure is Failure.ROOM and offset + len(data) > self.xFileSize():
+            raise apsw.FullError("the simulated disk is full")
         super().xWrite(data, offset)
         self._disk.wrote(self._name, offset, bytes(data))
 

@@ -165,6 +165,8 @@ class SimLoop(BaseEventLoop):
         self.faults: list[str] = []
         """What no process may do: exceptions that nobody caught."""
         self.slow_disk: Callable[[], float] = lambda: 0.0
+        self.lasted_s = 0.0
+        """How long the present job takes beside what it computes: who answers it late sets it."""
         SimTask._numbers, SimFuture._numbers = count(1), count(1)
         self.set_task_factory(_make_task)
         self.set_exception_handler(_uncaught)
@@ -231,11 +233,12 @@ class SimLoop(BaseEventLoop):
     def _work(self, answer: SimFuture, func: Any, args: Any, ends_s: float) -> None:
         if answer.cancelled():
             return  # as a thread pool, which drops a job that has not begun
+        self.lasted_s = 0.0
         try:
             done = (answer.set_result, func(*args))
         except (Exception, asyncio.CancelledError) as error:
             done = (answer.set_exception, error)
-        self.call_at(ends_s, _answer, answer, *done)
+        self.call_at(ends_s + self.lasted_s, _answer, answer, *done)
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         return None

@@ -15,12 +15,18 @@ import msgspec
 from pytest import MonkeyPatch
 
 from eyeflow.coordinator import histories
+from eyeflow.coordinator import judging as coordinator_judging
 from eyeflow.coordinator.store.sql_writing import SqlWriting
+from eyeflow.evidence import verdict
+from eyeflow.evidence.verdict import Kind
 from eyeflow.node import runtime
 from eyeflow.node.cluster.membership import Membership
+from eyeflow.node.engine import judging as node_judging
 from eyeflow.node.engine import pending
+from eyeflow.node.engine.core import Core
 from eyeflow.node.engine.engine import Engine
 from eyeflow.node.engine.installer import Installer
+from eyeflow.node.engine.slot_changes import SlotChanges
 from eyeflow.node.store import store
 from eyeflow.rollout import stepwise, strategies
 from eyeflow.rollout.actions import GoBack, InStates
@@ -125,6 +131,68 @@ def removes_nothing(patch: MonkeyPatch) -> None:
     patch.setattr(runtime.NodeRuntime, "remove", remove)
 
 
+def passes_whatever_was_seen(patch: MonkeyPatch) -> None:
+    """Coordinator and nodes find nothing against anybody."""
+
+    def judge(watch: Any, settings: Any) -> Any:
+        found = real(watch, settings)
+        return found if found.kind is Kind.NO_DATA or found.left_s else replace(found, kind=Kind.PASS)
+
+    real = verdict.judge
+    patch.setattr(coordinator_judging, "judge", judge)
+    patch.setattr(node_judging, "judge", judge)
+
+
+def passes_without_executions(patch: MonkeyPatch) -> None:
+    def judge(watch: Any, settings: Any) -> Any:
+        found = real(watch, settings)
+        return found if found.kind is not Kind.NO_DATA or found.left_s else replace(found, kind=Kind.PASS)
+
+    real = verdict.judge
+    patch.setattr(coordinator_judging, "judge", judge)
+
+
+def condemns_at_the_first_failure(patch: MonkeyPatch) -> None:
+    def judge(watch: Any, settings: Any) -> Any:
+        found = real(watch, settings)
+        is_bad = any(one.test.seen_candidate.failed for one in watch.checks)
+        return replace(found, kind=Kind.FAIL) if is_bad and found.kind is not Kind.FAIL else found
+
+    real = verdict.judge
+    patch.setattr(coordinator_judging, "judge", judge)
+    patch.setattr(node_judging, "judge", judge)
+
+
+def counts_no_missed_deadlines(patch: MonkeyPatch) -> None:
+    def tick(self: Core, now_us: int) -> None:
+        before = {key: rule.evidence.missed_deadlines for key, rule in self.rules.items()}
+        real(self, now_us)
+        for key, rule in self.rules.items():
+            rule.evidence.missed_deadlines = before[key]
+
+    real = Core.tick
+    patch.setattr(Core, "tick", tick)
+
+
+def goes_back_with_the_state_of_the_bad_one(patch: MonkeyPatch) -> None:
+    def kept(self: Any, row: Any, loaded: Any) -> Any:
+        rule, here = real(self, row, loaded), self._core.rules.get(row.key)
+        if here is not None:
+            rule.instance.adopt(here.instance)
+            rule.saved_state = rule.instance.state_bytes()
+        return rule
+
+    real = SlotChanges._with_kept_state
+    patch.setattr(SlotChanges, "_with_kept_state", kept)
+
+
+def leaves_candidates_behind(patch: MonkeyPatch) -> None:
+    async def drop(self: Any, rule: str) -> bool:
+        return True
+
+    patch.setattr(runtime.NodeRuntime, "drop_candidate", drop)
+
+
 QUICK: tuple[Mutant, ...] = (
     rolls_back_without_sent_nodes,
     forgets_the_accepted_manifest,
@@ -134,6 +202,10 @@ QUICK: tuple[Mutant, ...] = (
     fires_physical_actions_again,
     forgets_the_last_known_good,
     removes_nothing,
+    passes_whatever_was_seen,
+    passes_without_executions,
+    condemns_at_the_first_failure,
+    leaves_candidates_behind,
 )
 """Those that a few seeds find: `make test` puts them in."""
 SLOW: tuple[Mutant, ...] = (
@@ -141,6 +213,8 @@ SLOW: tuple[Mutant, ...] = (
     ignores_epochs,
     ignores_revocations,
     loses_what_is_pending,
+    counts_no_missed_deadlines,
+    goes_back_with_the_state_of_the_bad_one,
 )
 """Those that need more: `make fuzz` puts all of them in."""
 

@@ -30,14 +30,31 @@ GOOD = """rule {rule} {{
 
 
 FIRST_BAD = len(VERSIONS)
-BAD = {"traps": FIRST_BAD, "fails": FIRST_BAD + 1, "kills": FIRST_BAD + 2}
-"""What is wrong with a program, and its number among those of its rule: it traps, its messages fail, the first message
-ends its node, and again at each start."""
+BAD = {name: FIRST_BAD + place for place, name in enumerate(("traps", "fails", "kills", "late", "spoils"))}
+"""What is wrong with a program, and its number among those of its rule.
+
+It traps; its messages fail; the first message ends its node, and again at each start; it has a timer, and asks in each of
+its executions a model that needs longer than a period; it spoils the state that it took over, and traps because of that.
+"""
 WRONG = {
-    "traps": ("n = n + 1", "n = n + r.id / (limit - limit)"),
-    "fails": ('mqtt.publish("out"', 'mqtt.publish("fails"'),
-    "kills": ('mqtt.publish("out"', 'mqtt.publish("kills"'),
+    "traps": {"n = n + 1": "n = n + r.id / (limit - limit)"},
+    "fails": {'publish("out"': 'publish("fails"'},
+    "kills": {'publish("out"': 'publish("kills"'},
+    "late": {
+        "    record": "    enum Mood { CALM, WILD }\n    record",
+        "    on mqtt": '    on every 500ms { let mood = llm.classify("", Mood, "how it is") timeout 60s }\n    on mqtt',
+    },
+    "spoils": {
+        "    state n": "    state m: int = 0\n    state n",
+        "n = n + 1": "n = n + 2\n    m = m + 1\n    if m > 2 { n = n / (limit - limit) }",
+    },
 }
+"""What stands in a bad program instead."""
+ACTS = frozenset({"kills", "fails"})
+"""What these do wrong happens outside only: a shadow, which acts on nothing, cannot show it."""
+
+
+FATAL = frozenset({"kills"})
 
 
 @dataclass(frozen=True)
@@ -67,9 +84,19 @@ def programs() -> tuple[Built, ...]:
                 source = source.replace("n = n + 1", 'n = n + 1\n    log.info("not granted everywhere")')
             made.append(_build(rule, source, "second" if version == 4 else "good", refused))
         for number, what in enumerate(BAD, len(VERSIONS) + 1):
-            source = GOOD.format(rule=rule, version=number).replace(*WRONG[what])
+            source = GOOD.format(rule=rule, version=number)
+            for right, wrong in WRONG[what].items():
+                source = source.replace(right, wrong)
             made.append(_build(rule, source, "good", refused=False))
     return tuple(made)
+
+
+@cache
+def bad_programs() -> dict[str, str]:
+    """Return what is wrong with each bad program, by its id."""
+    numbers = {number: what for what, number in BAD.items()}
+    each = [[one for one in programs() if one.rule == rule] for rule in RULES]
+    return {made[number].id: what for made in each for number, what in numbers.items()}
 
 
 def _build(rule: str, source: str, signer: str, refused: bool) -> Built:

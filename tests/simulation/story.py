@@ -10,11 +10,12 @@ from random import Random
 from typing import Any
 
 from eyeflow.node.store.file import STORE_NAME
+from simulation import judgement
 from simulation.cluster import Cluster, Host, NodeHost
 from simulation.copies import check_copy
 from simulation.disk import Failure, Image
 from simulation.loop import pass_time
-from simulation.programs import RULES, SIGNERS, programs, topic_of
+from simulation.programs import BAD, FATAL, RULES, SIGNERS, programs, topic_of
 from simulation.records import (
     Chain,
     check_actions,
@@ -30,6 +31,8 @@ NODES = ("a", "b", "c")
 STEPS = 30
 PAUSE_S_MAX = 8.0
 DEADLINE_S = 90
+FATAL_S = 30
+"""How long a program is watched that ends its node: until it did so more often than `startsMax`."""
 STRATEGIES = ("immediate", "immediate", "rolling", "canary", "blue_green", "shadow")
 REST_S_MAX, LOOK_S = 600.0, 5.0
 """How long a cluster without faults may take until nothing is left to do; how often it is looked at meanwhile."""
@@ -61,6 +64,10 @@ class Story:
         self.coordinator_rewound = False
         self.old_coordinator: Image | None = None
         self.old_images: dict[str, tuple[Image, int]] = {}
+        self.promoted: set[str] = set()
+        """Deployments that somebody took upon them, or may have."""
+        self.watches_s = 0
+        """For how long the next deployment is watched; 0: for as long as the seed says, if at all."""
         self.revoked: bool | None = False
         """Whether the second signer's key is revoked; None: nobody knows."""
         self.is_resting = False
@@ -76,6 +83,7 @@ class Story:
         hosts = [self.cluster.coordinator, *self.cluster.nodes.values()]
         counted = Counter(self.happened) + Counter(one["state"] for one in self.ended)
         counted += Counter(f"{one['strategy']} {one['state']}" for one in self.ended)
+        counted += judgement.counts_of(self.ended)
         counted["deployments"] = len(self.ended)
         counted["starts"] = sum(host.starts for host in hosts)
         counted["deaths"] = sum(host.deaths for host in hosts)
@@ -119,6 +127,7 @@ class Story:
         """
         usual: dict[Callable[[], Awaitable[None] | None], int] = {
             self._some_deployment: 8,
+            self._bad_deployment: 6,
             self._deploy_set: 2,
             self._steer: 4,
             self._some_events: 10,
@@ -164,6 +173,15 @@ class Story:
         del body["rule"]
         await self._ask_to_deploy(f"/api/rules/{rule}/deploy", body, f"{rule} {number}")
 
+    async def _bad_deployment(self) -> None:
+        """One that somebody watches: else it would pass whatever it does."""
+        nodes = tuple(sorted(self.rng.sample(NODES, self.rng.randint(1, len(NODES)))))
+        kind = self.rng.choice(list(BAD))
+        how = (kind in FATAL or self.rng.random() < 0.8, self.rng.choice(STRATEGIES))
+        self.watches_s = FATAL_S if kind in FATAL else self.rng.choice([2, 5, 10])
+        await self._deploy(self.rng.choice(RULES), BAD[kind], nodes, *how)
+        self.watches_s = 0
+
     async def _deploy_set(self) -> None:
         """Both rules as one; now and then one of them goes."""
         nodes = tuple(sorted(self.rng.sample(NODES, self.rng.randint(1, len(NODES)))))
@@ -174,13 +192,20 @@ class Story:
         await self._ask_to_deploy("/api/deployments", body, "both rules")
 
     def _how(self, nodes: tuple[str, ...], rollback: bool, strategy: str) -> dict[str, Any]:
-        watches = {"observeS": self.rng.choice([2, 5]), "samplesMin": self.rng.choice([1, 3]), "steps": [50]}
+        watches: dict[str, Any] = {
+            "observeS": self.watches_s or self.rng.choice([2, 5, 10]),
+            "samplesMin": self.rng.choice([1, 3, 10]),
+            "steps": self.rng.choice([[50], [20, 60]]),
+            "batch": self.rng.choice([1, 1, 2]),
+            "startsMax": self.rng.choice([0, 3]),
+        }
+        is_watched = self.watches_s or strategy != "immediate" or self.rng.random() < 0.5
         return {
             "nodeIds": list(nodes),
             "rollbackOnError": rollback,
             "deadlineS": DEADLINE_S,
             "strategy": strategy,
-            "options": {} if strategy == "immediate" else watches,
+            "options": watches if is_watched else {},
         }
 
     def _change(self, rule: str, number: int) -> dict[str, Any]:
@@ -200,6 +225,10 @@ class Story:
         status, answer = await self.cluster.call("GET", "/api/deployments")
         verb = self.rng.choice(["cancel", "pause", "resume", "resume", "promote", "rollback"])
         for one in answer["deployments"][:2] if status == 200 else []:
+            if verb == "promote" and judgement.kinds_of(one) & FATAL:
+                continue  # its node would crash for ever
+            if verb == "promote":
+                self.promoted.add(one["id"])
             status, _ = await self.cluster.call("POST", f"/api/deployments/{one['id']}/{verb}")
             self.cluster.trace.add(f"  {verb} {one['id']}: {status}")
             promise(status in {0, 202, 404, 409, 503}, f"API: {verb} {status}")
@@ -382,6 +411,7 @@ class Story:
         promise(chain.hashes[: len(before)] == before, f"2: {node.name} lost records of its audit chain")
         known.chain = chain
         check_manifests(chain)
+        judgement.check_state(chain)
         if not known.rewound or known.rewound == "copied":
             check_events(chain, node.plant)
             check_actions(chain, node.plant)
@@ -400,10 +430,23 @@ class Story:
             self._check_doubt(name, node)
             if not node["inDoubt"] and not self.coordinator_rewound:
                 self._check_node(name, node, deployments)
+                judgement.check_slots(name, node["health"], deployments)
             if not node["inDoubt"] and node["connected"]:
                 self.happened["copied records"] = self.happened.get("copied records", 0) + await check_copy(
                     self.cluster, name
                 )
+        if not self.coordinator_rewound:
+            self._check_judgement(deployments)
+
+    def _check_judgement(self, deployments: list[dict[str, Any]]) -> None:
+        """Invariant 24: what was seen of a program decides what becomes of it."""
+        sound = {name: host for name, host in self.cluster.nodes.items() if not self.known[name].rewound}
+        look = self.cluster.directory / "look"
+        chains = {name: read_chain(host.disk.after_kill(), look) for name, host in sound.items()}  # type: ignore[union-attr]
+        for one in deployments:
+            judgement.check_condemned(one)
+            if one["id"] not in self.promoted:
+                judgement.check_passed(one, chains)
 
     def _check_doubt(self, name: str, node: dict[str, Any]) -> None:
         known, kinds = self.known[name], {one["kind"] for one in node["findings"]}

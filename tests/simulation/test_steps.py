@@ -12,7 +12,7 @@ import pytest
 
 from eyeflow.node.engine.slot_table import SlotTable
 from simulation import steps, story
-from simulation.programs import BAD
+from simulation.programs import ACTS, BAD
 from simulation.records import BrokenPromise
 from simulation.steps import GOOD, STRATEGIES, VICTIMS, Rollout
 from simulation.story import NODES
@@ -21,8 +21,6 @@ EVERY = int(os.environ.get("EYEFLOW_CRASHES") or 0)
 """`make crashes` tries each step, or each so-many-th; `make test` one of each strategy and victim."""
 OFFSET = int(os.environ.get("EYEFLOW_CRASHES_OFFSET") or 0)
 """With each so-many-th step: which of them. All offsets below `EVERY` together try each step once."""
-ACTS = {"kills", "fails"}
-"""What these do wrong happens outside only: a shadow, which acts on nothing, cannot show it."""
 
 
 @cache

@@ -21,6 +21,12 @@ from eyeflow.node.store.types import Batch, Committed
 T = TypeVar("T")
 
 
+async def in_thread(job: Callable[[], T], /) -> T:
+    """As `eyeflow.base.threads.in_thread`."""
+    answer: T = await asyncio.get_running_loop().run_in_executor(None, job)
+    return answer
+
+
 class SimWriter:
     """As `ThreadWriter` of the node."""
 

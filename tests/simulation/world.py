@@ -14,9 +14,11 @@ from eyeflow.node.io.ports import Deliver, IncomingEvent, PortStatus, Subscripti
 from eyeflow.node.io.world import World
 from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.program import Value
-from simulation.loop import Process, pass_time
+from simulation.loop import Process, SimLoop, pass_time
 
 SLOW_SHARE, SLOW_S, FAILS_SHARE = 0.02, 3.0, 0.02
+THINKS_S, MOOD = 1.6, "CALM"
+"""How long the language model takes for an answer, and what it says."""
 
 
 def key_of(number: int) -> str | None:
@@ -98,7 +100,12 @@ class SimDriver:
         return None
 
     def read(self, capability: str, args: Mapping[str, Value], timeout_us: int) -> Value:
-        raise CapabilityFailure("nothing to read here")
+        if self._name != "llm":
+            raise CapabilityFailure("nothing to read here")
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, SimLoop)
+        loop.lasted_s += THINKS_S  # the thread of the rule waits for so long; see `SimLoop.run_in_executor`
+        return MOOD
 
     async def act(self, capability: str, args: Mapping[str, Value]) -> None:
         if self._process.works:
@@ -124,5 +131,5 @@ class SimDriver:
 
 def make_world(plant: Plant, life: Life, process: Process, rng: Random, now_us: Any) -> World:
     """Return sources and drivers of one start of a node."""
-    drivers = {name: SimDriver(name, life, process, rng) for name in ("gpio", "mqtt", "log")}
+    drivers = {name: SimDriver(name, life, process, rng) for name in ("gpio", "mqtt", "log", "llm")}
     return World({"mqtt": SimSource(plant, process, now_us)}, drivers)  # type: ignore[dict-item]

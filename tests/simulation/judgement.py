@@ -1,0 +1,137 @@
+"""What became of deployments of good and of bad programs: who passed, who was condemned, and who stayed on what."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from math import comb
+from typing import Any
+
+from eyeflow.protocol.audit_bodies import ExecutionBody, InstallBody
+from simulation.programs import ACTS, bad_programs
+from simulation.records import PIN_ARGUMENTS, Chain, promise
+
+TOLERANCE = 0.05
+"""`failuresMaxPercent`, until told otherwise."""
+CONDEMNS = 0.05
+"""Failures that are more probable than this by chance condemn nobody, however often one looks."""
+FAILED = re.compile(r"(\d+) of (\d+) executions failed")
+BESIDE = re.compile(r"the active program: (\d+) of (\d+)")
+View = Mapping[str, Any]
+"""A deployment as the API shows it."""
+
+
+def kinds_of(deployment: View) -> frozenset[str]:
+    """Return what is wrong with the programs of a deployment."""
+    bad = bad_programs()
+    return frozenset(bad[one["programId"]] for one in deployment["changes"] if one["programId"] in bad)
+
+
+def is_watched(deployment: View) -> bool:
+    return bool(deployment["options"]["observeS"])
+
+
+def counts_of(deployments: Sequence[View]) -> Counter[str]:
+    """Return how often good and bad programs ended how, where somebody watched them."""
+    counted: Counter[str] = Counter()
+    for one in filter(is_watched, deployments):
+        kinds = kinds_of(one)
+        told = "good" if not kinds else "bad"
+        counted[f"{told} {one['state']}"] += 1
+        counted[f"{told} condemned"] += bool(condemned(one))
+        counted[f"{told} without evidence"] += "paused: " in one["reason"] and "executions" in one["reason"]
+        counted.update(f"{kind} {one['state']}" for kind in kinds)
+        counted.update(f"{kind} condemned" for kind in kinds if condemned(one))
+    return counted
+
+
+def condemned(deployment: View) -> str:
+    """Return why a deployment failed by evidence, of its coordinator or of a node; empty if it did not."""
+    reasons = [deployment["reason"], *(node["reason"] or "" for node in deployment["nodes"])]
+    found = [one for one in reasons if (FAILED.search(one) and "paused: " not in one) or "started again" in one]
+    return found[0] if found and deployment["state"] in {"failed", "rollingBack"} else ""
+
+
+def check_passed(deployment: View, chains: Mapping[str, Chain]) -> None:
+    """A bad program does not pass, and nobody passes without executions; unless somebody promoted it."""
+    if deployment["state"] != "succeeded" or not is_watched(deployment):
+        return
+    told = f"{deployment['id']} by {deployment['strategy']} {dict(deployment['options'])}"
+    nodes = deployment["nodes"]
+    bad = bad_programs()
+    was_bad = any(one["programId"] in bad for node in nodes for one in node["previous"])
+    kinds = kinds_of(deployment) - (ACTS if deployment["strategy"] == "shadow" else frozenset())
+    promise(not kinds or was_bad, f"24: a program that {', '.join(kinds)} passed: {told}")
+    programs = {one["programId"] for one in deployment["changes"]} - {""}
+    least = deployment["options"]["samplesMin"]
+    ran = {node["node"]: executions(chains[node["node"]], programs) for node in nodes if node["node"] in chains}
+    if programs and len(ran) == len(nodes):
+        promise(sum(ran.values()) >= least, f"24: it passed with {ran} executions: {told}")
+
+
+def executions(chain: Chain, programs: set[str]) -> int:
+    """Return how many events and timers programs have had, those included that they could not run."""
+    return sum(getattr(one.body, "program", b"").hex() in programs for one in chain.records)
+
+
+def check_condemned(deployment: View) -> None:
+    """What condemns a good program is more than chance explains."""
+    reason = condemned(deployment)
+    found = FAILED.search(reason)
+    if kinds_of(deployment) or found is None:
+        return
+    failed, count = int(found[1]), int(found[2])
+    beside = BESIDE.search(reason)
+    if beside:
+        others, total = int(beside[1]), int(beside[2])
+        chance = fisher(failed, count, others, total)
+    else:
+        chance = binomial(failed, count)
+    promise(chance < CONDEMNS, f"24: {deployment['id']} of a good program was condemned by chance: {reason}")
+
+
+def binomial(failed: int, count: int) -> float:
+    """Return how probable as many failures are where TOLERANCE is the rate."""
+    return sum(comb(count, k) * TOLERANCE**k * (1 - TOLERANCE) ** (count - k) for k in range(failed, count + 1))
+
+
+def fisher(failed: int, count: int, others: int, total: int) -> float:
+    """Return how probable as many of all failures are on one side where both sides fail alike."""
+    all_failed = failed + others
+    ways = sum(comb(count, k) * comb(total, all_failed - k) for k in range(failed, min(count, all_failed) + 1))
+    return ways / comb(count + total, all_failed)
+
+
+def check_slots(name: str, health: Sequence[View], deployments: Sequence[View]) -> None:
+    """At rest no candidate is left, and a bad program runs only where it passed."""
+    passed = [one for one in deployments if one["state"] == "succeeded" and one["strategy"] != "shadow"]
+    allowed = {change["programId"] for one in passed for change in one["changes"]}
+    bad = bad_programs().keys() - allowed
+    for one in (row for row in health if row["slot"]):  # the others are sources and drivers
+        last = last_of(name, one["name"], deployments)
+        if last is not None and last["state"] == "failed" and not last["rollbackOnError"]:
+            continue  # it stopped on the way, as it was told
+        promise(one["slot"] == "active", f"22: {name} still has a {one['slot']} of {one['name']}")
+        promise(one["programId"] not in bad, f"24: {name} is left on a bad {one['name']}")
+
+
+def last_of(node: str, rule: str, deployments: Sequence[View]) -> View | None:
+    """Return the newest deployment of a rule on a node."""
+    mine = [one for one in deployments if rule in {change["rule"] for change in one["changes"]}]
+    return next((one for one in reversed(mine) if node in {at["node"] for at in one["nodes"]}), None)
+
+
+def check_state(chain: Chain) -> None:
+    """A good program sets its pin to and fro, as what it remembers says: also after it was away for a bad one."""
+    last: dict[bytes, str] = {}
+    bad = bad_programs()
+    for record in chain.records:
+        body = record.body
+        if isinstance(body, InstallBody):
+            last.pop(body.program, None)  # it takes over what another one remembers
+        elif isinstance(body, ExecutionBody) and body.slot == "active" and body.trap is None:
+            levels = [str(args[1]) for _, args, _ in body.actions if len(args) == PIN_ARGUMENTS]
+            if levels and body.program.hex() not in bad:
+                promise(last.get(body.program) != levels[0], f"22: {body.rule} forgot at record {record.seq}")
+                last[body.program] = levels[0]
