@@ -19,7 +19,9 @@ from bench.measure import Report, Row
 from bench.plant import RULE, PlantNode, program
 from eyeflow.node.control import InstallOutcome, InstallResult, Switch
 from eyeflow.node.store.types import PASSED, Terms, Wish
+from eyeflow.protocol.messages import InstalledRule
 from eyeflow.protocol.slot import Slot
+from eyeflow.svm.container import decode
 
 EVENTS = 100_000
 EVENTS_A_KEY = 5
@@ -167,7 +169,8 @@ def stage(terms: Terms) -> Change:
 def step(terms: Terms) -> Change:
     async def change(canary: Canary) -> None:
         by = canary.next_version()
-        done(await canary.plant.node.record_wanted(RULE, Slot.CANDIDATE, *by, terms))
+        wanted = InstalledRule(RULE, decode(program(NEW)).program_id, (), Slot.CANDIDATE)
+        done(await canary.plant.node.record_wanted(wanted, *by, terms))
 
     return change
 

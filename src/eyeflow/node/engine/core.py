@@ -38,7 +38,6 @@ _log = logging.getLogger("eyeflow.node")
 CHECKPOINT_RECORDS = 1000
 """Records after which the node signs the chain again."""
 NOTES_MAX = 10_000
-LOG = "log."
 """Records that are no executions and wait while the disk refuses; the oldest go first."""
 FORGET_US = 100_000
 """Longest time until an ended action is forgotten when no other batch takes that along: a commit of its own for each
@@ -260,7 +259,7 @@ class Core:
         mark(self.streams, round_)
         states = self._changed_states(round_)
         kept, self.kept = tuple(self.kept.items()), {}
-        evidence = self.take_evidence(bool(drafts), now_us)
+        evidence = self.take_evidence(bool(drafts or finished), now_us)
         rows = (drafts, states, _pending(round_), finished)
         batch = Batch(*rows, put_meta=kept, put_evidence=evidence, unrecorded=unrecorded)
         round_.batch = replace(batch, progress=self.streams.changes())
@@ -325,7 +324,7 @@ class Core:
             round_.planned.append(Planned(done.ran.rule, done.draft, planned))
         if done.ran.event.receipt is not None:
             round_.receipts.append(done.ran.event.receipt)
-        _count(done.ran, planned, now_us)
+        _count(done.ran, now_us)
 
     def _dispose(
         self, round_: Round, done: Executed, index: int, action: Action, planned: list[PlannedAction]
@@ -484,13 +483,10 @@ def _note_trap(ran: Ran, seq: int) -> None:
     ran.rule.evidence.note(FailureKind.TRAP, ran.time_us, what, seq, key=ran.event.key)
 
 
-def _count(ran: Ran, planned: Sequence[PlannedAction], now_us: int) -> None:
+def _count(ran: Ran, now_us: int) -> None:
     health, evidence, trap = ran.rule.health, ran.rule.evidence, ran.execution.trap
     health.executions += 1
     evidence.executions += 1
-    # A log line on every event would make a valve that never opens look like a rare failure.
-    if any(not action.site.capability.startswith(LOG) for action in planned):
-        evidence.acted += 1
     health.last_event_us = ran.time_us
     if ran.execution.outcome is Outcome.SKIPPED:
         health.skipped += 1

@@ -87,19 +87,29 @@ class Performer:
         async with asyncio.timeout(timeout_s(action.site)):
             await self.driver_of(action).act(action.site.capability, action.named)
 
+    def _count(self, dispatch: Dispatch, action: PlannedAction, outcome: ActionOutcome) -> None:
+        """Count an execution that acted once it is known how that ended: until then it speaks neither for nor against.
+
+        A verdict that took actions under way for good ones would pass a program whose messages all run into time-outs.
+        """
+        is_last = outcome is ActionOutcome.DONE and action.index == dispatch.last_acting
+        if _is_own(dispatch) and not dispatch.has_acted and (is_last or outcome in FAILURES):
+            dispatch.has_acted = True
+            dispatch.rule.evidence.acted += 1
+
     def end(
         self, dispatch: Dispatch, action: PlannedAction, outcome: ActionOutcome, attempts: int, error: str = ""
     ) -> None:
         """Count and record how an action ended; it is pending no more."""
         rule, now_us = dispatch.rule, self.clock.now_us()
+        self._count(dispatch, action, outcome)
         if outcome is ActionOutcome.DONE:
             rule.health.actions += 1
             if action.site.level:
                 self.core.levels.done(action.site, action.named, action.resource, dispatch.key)
         else:
             rule.health.action_failures += 1
-            own = dispatch.program_id == rule.loaded.program_id  # else a newer one performs what a crash left
-            if own and outcome in FAILURES and not dispatch.has_failed:
+            if _is_own(dispatch) and outcome in FAILURES and not dispatch.has_failed:
                 dispatch.has_failed = True
                 rule.evidence.failed_actions += 1
                 what = named_failure(action.site.capability, error) + rule.loaded.at_line(action.site)
@@ -113,6 +123,11 @@ class Performer:
             has_news = True
         if has_news:
             self.wake()
+
+
+def _is_own(dispatch: Dispatch) -> bool:
+    """Whether the program that decided it still runs; else a newer one performs what a crash left."""
+    return dispatch.program_id == dispatch.rule.loaded.program_id
 
 
 def timeout_s(site: Site) -> float:

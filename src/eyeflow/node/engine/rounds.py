@@ -12,6 +12,8 @@ from eyeflow.node.streams import Streams
 from eyeflow.svm.execution import Execution
 from eyeflow.svm.program import Site, Value
 
+LOG = "log."
+
 
 @dataclass(frozen=True, slots=True)
 class Ran:
@@ -93,7 +95,7 @@ class Dispatch:
     """Actions of one recorded execution, on their way to the drivers; `seq` 0: the execution has no record.
 
     `program_id` is the program that decided them, in the slot of `key`, `signers` are the keys that signed it; another
-    may run there by now. `has_failed`: one of its actions failed, and the execution was counted for it.
+    may run there by now. `has_acted`: the execution was counted as one that acted; `has_failed`: as one that failed so.
     """
 
     rule: RunningRule
@@ -102,4 +104,13 @@ class Dispatch:
     seq: int
     actions: Sequence[PlannedAction]
     signers: tuple[bytes, ...]
+    has_acted: bool = False
     has_failed: bool = False
+
+    @property
+    def last_acting(self) -> int:
+        """The number of its last action that counts, -1: none does.
+
+        A log line on every event would make a valve that never opens look like a rare failure.
+        """
+        return max((one.index for one in self.actions if not one.site.capability.startswith(LOG)), default=-1)

@@ -89,6 +89,31 @@ def test_only_executions_that_have_a_driver_act_count_as_such(tmp_path: Path) ->
     run(test())
 
 
+def test_an_execution_counts_as_one_that_acted_once_its_last_action_has_ended(tmp_path: Path) -> None:
+    """Else a verdict takes messages that will all run into time-outs for good ones, and their program passes."""
+    both = counter(1, 'mqtt.publish("a", "b")\n mqtt.publish("a", "c")\n log.info("{e.number}")')
+
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path, both)
+        mqtt = sim.drivers["mqtt"]
+        mqtt.duration_s["mqtt.publish"] = 2.0
+        await send(sim, 1, 2)
+        assert (told(sim).executions, told(sim).acted) == (2, 0)
+        for acted in (0, 1, 1, 2):
+            await sim.advance(2 * S)
+            assert told(sim).acted == acted
+        mqtt.failures["mqtt.publish"] = 1
+        await send(sim, 3)
+        await sim.advance(2 * S)
+        assert (told(sim).acted, told(sim).failed_actions) == (3, 1), "a failure decides it at once"
+        await sim.advance(EVIDENCE_US + ALONE_US)
+        row = kept(sim)
+        assert row is not None and (row.acted, row.failed_actions) == (3, 1)
+        await sim.stop()
+
+    run(test())
+
+
 def test_an_execution_whose_actions_fail_is_counted_once(tmp_path: Path) -> None:
     """Two of its actions fail: one failed execution. One that is given up with its rule is none."""
     both = counter(1, 'log.info("a") else skip\n mqtt.publish("a", "b")')
