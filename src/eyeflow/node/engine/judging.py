@@ -1,7 +1,8 @@
 """Whether a program on trial does worse than it may, as its node sees it: pure functions over its evidence.
 
 The active program is judged against what the last known good one did here. A candidate is judged against the active
-program, which runs on the same events at the same time: a broken sensor condemns neither.
+program, which runs on the same events at the same time: a broken sensor condemns neither. A candidate that runs alone
+is judged by what is allowed, as the coordinator does.
 """
 
 from __future__ import annotations

@@ -46,15 +46,15 @@ class Trials:
         results = [await self._act(rule) for rule in self._installer.on_trial()]
         return all(results)
 
-    def verdict(self, rule: RunningRule) -> Verdict | None:
-        """Return how a program on trial does; None for a candidate that runs alone."""
+    def verdict(self, rule: RunningRule) -> Verdict:
+        """Return how a program on trial does. A candidate that runs alone is judged by what is allowed."""
         trial, now_us, table = rule.row.trial, self._clock.now_us(), self._installer.table
         assert trial is not None, "it is on trial"
         if rule.key.slot is Slot.ACTIVE:
             return judge_active(rule.evidence, table.evidence.get(previous(rule.name)), trial, now_us)
         beside = self._installer.running(active(rule.name))
-        if beside is None:
-            return None
+        if beside is None:  # it is the first of its rule, or the active one was taken back
+            return judge_active(rule.evidence, None, trial, now_us)
         return judge_candidate(rule.evidence, beside.evidence, trial, rule.row.deployment, now_us)
 
     async def _act(self, rule: RunningRule) -> bool:
@@ -64,7 +64,7 @@ class Trials:
         except Exception as error:  # a bug in the judgement must not end the node, nor keep it from its start
             self._tell(row, f"it could not be judged: {internal(error)}")
             return True
-        if found is None or found.kind is not Kind.FAIL:
+        if found.kind is not Kind.FAIL:
             return True
         if row.trial is not None and row.trial.rollback:
             result = await self._installer.take_back(row, found.reason)

@@ -237,6 +237,29 @@ async def beside(path: Path, source: str) -> NodeSim:
     return sim
 
 
+@pytest.mark.parametrize("crashes", [False, True])
+def test_a_candidate_that_runs_alone_is_judged_by_what_is_allowed(tmp_path: Path, crashes: bool) -> None:
+    """The first of its rule, or the active one was taken back: else it could crash the node at each start for ever."""
+
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path)
+        result = await sim.node.stage(program(counter(1, bad=True)), {}, "d1", 1, Terms(Standing.ON_TRIAL, TRIAL))
+        assert result.code == "", result
+        if crashes:
+            for _ in range(TRIAL.starts_max + 1):
+                assert running(sim, Slot.CANDIDATE) == "1.0.0"
+                sim = await reopened(sim)
+        else:
+            await send(sim, *[BAD, 1] * 20)
+            assert await sim.node.trials.look()
+        assert running(sim, Slot.CANDIDATE) == ""
+        ((change, reason),) = [(body.change, body.reason) for body in sim.bodies(SlotBody)]
+        assert change == SlotChange.DROPPED and ("started again 4 times" if crashes else "20 of 40") in reason
+        await sim.stop()
+
+    run(test())
+
+
 def test_a_candidate_that_fails_is_dropped_and_the_active_program_goes_on(tmp_path: Path) -> None:
     async def test() -> None:
         sim = await beside(tmp_path, counter(2, bad=True))
