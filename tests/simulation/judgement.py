@@ -39,7 +39,9 @@ def counts_of(deployments: Sequence[View]) -> Counter[str]:
         kinds = kinds_of(one)
         told = "good" if not kinds else "bad"
         counted[f"{told} {one['state']}"] += 1
-        counted[f"{told} condemned"] += bool(condemned(one))
+        why = condemned(one)
+        counted[f"{told} condemned"] += FAILED.search(why) is not None
+        counted[f"{told} blamed for crashes"] += "started again" in why
         counted[f"{told} without evidence"] += "paused: " in one["reason"] and "executions" in one["reason"]
         counted.update(f"{kind} {one['state']}" for kind in kinds)
         counted.update(f"{kind} condemned" for kind in kinds if condemned(one))
@@ -123,14 +125,21 @@ def last_of(node: str, rule: str, deployments: Sequence[View]) -> View | None:
 
 
 def check_state(chain: Chain) -> None:
-    """A good program sets its pin to and fro, as what it remembers says: also after it was away for a bad one."""
+    """A good program sets its pin to and fro, as what it remembers says: also after it was away for a bad one.
+
+    What ran in two slots at once has two memories, and nobody looks at it.
+    """
     last: dict[bytes, str] = {}
+    here: dict[tuple[str, str], bytes] = {}
+    twice: set[bytes] = set()
     bad = bad_programs()
     for record in chain.records:
         body = record.body
         if isinstance(body, InstallBody):
             last.pop(body.program, None)  # it takes over what another one remembers
-        elif isinstance(body, ExecutionBody) and body.slot == "active" and body.trap is None:
+            here[body.rule, body.slot] = body.program
+            twice |= {body.program} if list(here.values()).count(body.program) > 1 else set()
+        elif isinstance(body, ExecutionBody) and body.trap is None and body.program not in twice:
             levels = [str(args[1]) for _, args, _ in body.actions if len(args) == PIN_ARGUMENTS]
             if levels and body.program.hex() not in bad:
                 promise(last.get(body.program) != levels[0], f"22: {body.rule} forgot at record {record.seq}")

@@ -31,6 +31,7 @@ NODES = ("a", "b", "c")
 STEPS = 30
 PAUSE_S_MAX = 8.0
 DEADLINE_S = 90
+BUSY_SHARE = 0.7
 FATAL_S = 30
 """How long a program is watched that ends its node: until it did so more often than `startsMax`."""
 STRATEGIES = ("immediate", "immediate", "rolling", "canary", "blue_green", "shadow")
@@ -179,8 +180,13 @@ class Story:
         kind = self.rng.choice(list(BAD))
         how = (kind in FATAL or self.rng.random() < 0.8, self.rng.choice(STRATEGIES))
         self.watches_s = FATAL_S if kind in FATAL else self.rng.choice([2, 5, 10])
-        await self._deploy(self.rng.choice(RULES), BAD[kind], nodes, *how)
+        rule = self.rng.choice(RULES)
+        await self._deploy(rule, BAD[kind], nodes, *how)
         self.watches_s = 0
+        if self.rng.random() < BUSY_SHARE:  # else it is one without traffic, unless events come by chance
+            for node in nodes:
+                self._events_for(self.cluster.nodes[node], rule, self.rng.choice([10, 40]), 10.0)
+            await pass_time(self.rng.uniform(0, 20.0))
 
     async def _deploy_set(self) -> None:
         """Both rules as one; now and then one of them goes."""
@@ -234,13 +240,14 @@ class Story:
             promise(status in {0, 202, 404, 409, 503}, f"API: {verb} {status}")
 
     def _some_events(self) -> None:
-        node, rule = self._some_node(), self.rng.choice(RULES)
-        for _ in range(self.rng.choice([1, 3, 10, 40])):
-            self.events += 1
-            number = self.events
+        self._events_for(self._some_node(), self.rng.choice(RULES), self.rng.choice([1, 3, 10, 40]), 2.0)
+
+    def _events_for(self, node: NodeHost, rule: str, count: int, within_s: float) -> None:
+        for number in range(self.events + 1, self.events + 1 + count):
             self.cluster.later(
-                self.rng.uniform(0, 2.0), lambda number=number: node.plant.happen(number, topic_of(rule))
+                self.rng.uniform(0, within_s), lambda number=number: node.plant.happen(number, topic_of(rule))
             )
+        self.events += count
 
     def _crash_node(self) -> None:
         self._crash(self._some_node(), 40.0)

@@ -6,11 +6,12 @@ Nothing is taken back by itself: days after a rollout the cause is as likely the
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from eyeflow.base.record import dataclass
 from eyeflow.coordinator.judging import settings_of, tally_of
+from eyeflow.coordinator.store.cases import Case, CaseKind, kept
 from eyeflow.coordinator.store.cluster_store import ClusterStore, Writing
 from eyeflow.coordinator.store.facts import LogEntry
 from eyeflow.evidence.eprocess import OneProportion, against
@@ -24,6 +25,8 @@ LOOK_S = 30
 """How often programs that passed are looked at."""
 WATCHED_MAX = 1_000
 """Deployments that are watched at most: the newest that nodes tell of."""
+FAILED_MAX = 1_000
+"""Executions that wait for an alarm, of all deployments: about 10 MB at most."""
 
 _log = logging.getLogger("eyeflow.coordinator")
 
@@ -44,7 +47,22 @@ class Aftercare:
         self._store = store
         self._watched: dict[str, Watched | None] = {}
         """None: told already, or not to be watched."""
+        self._failed: dict[str, list[Case]] = {}
+        """The newest executions that failed after a pass, by deployment: an alarm is kept with them."""
         self._looked_us = 0
+
+    def takes(self, case: Case) -> bool:
+        """Take an execution of a program that is watched here: only an alarm makes it worth a place in the store.
+
+        A program that fails in 2 % of its executions, as it may, would be a load that never ends.
+        """
+        if case.kind is not CaseKind.FAILED or case.deployment_id not in self._watched:
+            return False
+        if self._watched[case.deployment_id] is not None:
+            self._failed[case.deployment_id] = kept([*self._failed.pop(case.deployment_id, ()), case])
+            while sum(map(len, self._failed.values())) > FAILED_MAX:
+                self._failed.pop(next(iter(self._failed)))
+        return True
 
     async def look(self, told: Mapping[str, Status], now_us: int) -> None:
         """Look at what nodes told last, once in LOOK_S. It costs as much as nodes and their programs are many."""
@@ -53,6 +71,7 @@ class Aftercare:
         self._looked_us = now_us
         totals = passed_totals(told.values())
         self._watched = {one: self._watched[one] for one in self._watched if one in totals}
+        self._failed = {one: self._failed[one] for one in self._failed if one in totals}
         for deployment_id, total in list(totals.items())[-WATCHED_MAX:]:
             if deployment_id not in self._watched:
                 found = await self._store.read(lambda reading, one=deployment_id: reading.deployment(one))  # type: ignore[misc]
@@ -68,8 +87,10 @@ class Aftercare:
         verdict = judge(Watch(checks, watched.settings.observe_s), watched.settings)
         if verdict.kind is not Kind.FAIL:
             return
-        await self._store.write(lambda writing: _raise_alarm(writing, deployment_id, verdict.reason, now_us))
+        failed = self._failed.get(deployment_id, [])
+        await self._store.write(lambda writing: _raise_alarm(writing, deployment_id, verdict.reason, failed, now_us))
         self._watched[deployment_id] = None
+        self._failed.pop(deployment_id, None)
 
 
 def passed_totals(told: Iterable[Status]) -> dict[str, Tally]:
@@ -93,7 +114,7 @@ def _begun(deployment: Deployment | None, total: Tally) -> Watched | None:
     return Watched(total, (decides, acts), settings)
 
 
-def _raise_alarm(writing: Writing, deployment_id: str, reason: str, now_us: int) -> None:
+def _raise_alarm(writing: Writing, deployment_id: str, reason: str, failed: Sequence[Case], now_us: int) -> None:
     deployment = writing.deployment(deployment_id)
     if deployment is None or deployment.state is not DeploymentState.SUCCEEDED or deployment.reason:
         return
@@ -101,4 +122,5 @@ def _raise_alarm(writing: Writing, deployment_id: str, reason: str, now_us: int)
     _log.warning("deployment %s of %s: %s. Take it back: eyeflow deployments rollback %s", deployment.id,
                  deployment.name, told, deployment.id)  # fmt: skip
     writing.save_deployment(replace(deployment, reason=told, updated_us=now_us))
+    writing.record_cases(failed)
     writing.add_log_entry(LogEntry(now_us, "coordinator", "alarm", deployment_id, told))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from eyeflow.base.errors import EyeflowError
@@ -12,22 +12,23 @@ from eyeflow.coordinator.store.cases import Case, CaseKind
 from eyeflow.coordinator.store.cluster_store import ClusterStore, Reading, Writing
 from eyeflow.evidence.verdict import Verdict
 from eyeflow.protocol.executions import Difference, Differences, Failure, Failures, Trace
-from eyeflow.rollout.deployment import Deployment
+from eyeflow.rollout.deployment import Deployment, DeploymentState
 
 WAITING_MAX = 10_000
 """Cases that wait for the next tick to be written; the oldest go."""
 
 
 class Cases:
-    """What nodes told since the last tick."""
+    """What nodes told since the last tick. What `takes` takes is not kept here."""
 
-    def __init__(self, store: ClusterStore) -> None:
-        self._store = store
+    def __init__(self, store: ClusterStore, takes: Callable[[Case], bool] = lambda case: False) -> None:
+        self._store, self._takes = store, takes
         self._waiting: list[Case] = []
 
     def told(self, node: str, said: Differences | Failures) -> None:
         """A node told of executions."""
-        self._waiting = [*self._waiting, *cases_of(node, said)][-WAITING_MAX:]
+        new = [one for one in cases_of(node, said) if not self._takes(one)]
+        self._waiting = [*self._waiting, *new][-WAITING_MAX:]
 
     async def write_down(self) -> None:
         """Make durable what nodes told since the last time. Raises StorageError: then it is tried again."""
@@ -35,10 +36,17 @@ class Cases:
         if not found:
             return
         try:
-            await self._store.write(lambda writing: writing.record_cases(found))
+            await self._store.write(lambda writing: writing.record_cases(_worth_keeping(writing, found)))
         except EyeflowError:
             self._waiting = [*found, *self._waiting][-WAITING_MAX:]
             raise
+
+
+def _worth_keeping(reading: Reading, found: Sequence[Case]) -> list[Case]:
+    """Return the cases without failures of programs that passed: those wait for an alarm (`Aftercare.takes`)."""
+    deployments = {one: reading.deployment(one) for one in {case.deployment_id for case in found}}
+    passed = {name for name, one in deployments.items() if one is not None and one.state is DeploymentState.SUCCEEDED}
+    return [one for one in found if one.kind is not CaseKind.FAILED or one.deployment_id not in passed]
 
 
 def cases_of(node: str, said: Differences | Failures) -> list[Case]:

@@ -84,7 +84,7 @@ class Hub:
         self.deployments = Deployments(store, lambda: f"d-{random.randbytes(6).hex()}", self.peers.check)
         self.nodes = Nodes(store)
         self.aftercare, self.alarms = Aftercare(store), Alarms(store)
-        self.cases = Cases(store)
+        self.cases = Cases(store, self.aftercare.takes)
         self.copies = Copies(archive, self.clock)
         self.programs = Programs(store, self.nodes.signers_changed)
         self.tokens = Tokens(store, self.clock, random.randbytes)

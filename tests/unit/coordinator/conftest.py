@@ -29,7 +29,7 @@ from eyeflow.protocol.audit_bodies import Body
 from eyeflow.protocol.collecting import KeptHead
 from eyeflow.protocol.executions import Difference, Failure
 from eyeflow.protocol.identity import Identity
-from eyeflow.protocol.messages import Evidence, EvidenceStanding, join_bytes
+from eyeflow.protocol.messages import Evidence, EvidenceStanding, InstalledRule, join_bytes
 from eyeflow.protocol.replays import Replay, Replayed
 from eyeflow.protocol.slot import Slot
 from eyeflow.svm import program as p
@@ -118,8 +118,9 @@ class FakeControl:
         return InstallResult(InstallOutcome.INSTALLED, rule, signed.program_id)
 
     async def record_wanted(
-        self, rule: str, slot: Slot, deployment_id: str, manifest_version: int, *_: object
+        self, wanted: InstalledRule, deployment_id: str, manifest_version: int, *_: object
     ) -> InstallResult:
+        rule = wanted.rule
         self.versions[rule], self.deployments[rule] = manifest_version, deployment_id
         return InstallResult(InstallOutcome.UNCHANGED, rule, self.running[rule][0])
 

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
+from eyeflow.coordinator import aftercare
 from eyeflow.coordinator.aftercare import LOOK_S
+from eyeflow.coordinator.store.cases import CASES_MAX
+from eyeflow.protocol import executions as e
 from eyeflow.protocol import messages as m
 from eyeflow.protocol.slot import Slot
 
@@ -40,6 +43,16 @@ class Passed:
     def alarms(self) -> list[Any]:
         entries = self.api.look(lambda reading: reading.log_entries(100))
         return [one for one in entries if one.action == "alarm"]
+
+    def fails(self, *times_us: int) -> None:
+        """The first node tells of these executions that failed."""
+        who = ("overheat", Slot.ACTIVE, self.api.program_id, self.id, e.FailureKind.TRAP)
+        said = tuple(e.Failure(*who, time_us, "trap", e.Trace(time_us)) for time_us in times_us)
+        self.api.hub.cases.told("node-a", e.Failures(1, said))
+        self.api.tick()
+
+    def failed(self) -> list[int]:
+        return [one["seq"] for one in self.shown()["failures"]]
 
 
 @pytest.fixture
@@ -78,3 +91,27 @@ def test_totals_that_fall_because_a_node_is_gone_say_nothing(passed: Passed) -> 
     passed.tells(100, 0)
     passed.tells(200, 0)
     assert passed.alarms() == []
+
+
+def test_an_alarm_keeps_the_executions_that_failed_and_nothing_else_does(passed: Passed) -> None:
+    """People ask which. Of a program that fails as often as it may, each one would be a row in the store."""
+    passed.fails(1)
+    assert passed.failed() == [], "it passed, and nobody looked at it yet"
+    passed.tells(1_000, 2)
+    passed.fails(2, 3)
+    passed.fails(4)
+    assert passed.failed() == []
+    passed.tells(1_040, 20)
+    assert passed.failed() == [4, 3, 2]
+    passed.fails(5)
+    assert passed.failed() == [4, 3, 2], "those that raised it, and no row for each that follows"
+
+
+def test_what_waits_for_an_alarm_is_bounded(passed: Passed, monkeypatch: pytest.MonkeyPatch) -> None:
+    passed.tells(1_000, 2)
+    passed.fails(*range(1, 20))
+    passed.fails(*range(20, 40))
+    assert [len(one) for one in passed.api.hub.aftercare._failed.values()] == [CASES_MAX]
+    monkeypatch.setattr(aftercare, "FAILED_MAX", CASES_MAX - 1)
+    passed.fails(40)
+    assert passed.api.hub.aftercare._failed == {}

@@ -17,6 +17,7 @@ from eyeflow.protocol.messages import (
     ManifestEntry,
 )
 from eyeflow.protocol.outputs import Apply
+from eyeflow.protocol.replays import Replay, Replayed, ReplayResult
 from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.wire import COUNTERS_MAX, PROGRAM_ID, REASON_CHARS_MAX, SHORT_CHARS_MAX, cut
 
@@ -126,6 +127,12 @@ def refusal_of(held: Sequence[HeldProgram], rule: str, slot: Slot) -> str:
     """Return why a program does not run or will be stopped."""
     found = (one.refusal for one in held if (one.rule, one.slot) == (rule, slot))
     return next(found, "") or "it does not run any more"
+
+
+def unanswerable(asked: Replay, why: str) -> Replayed:
+    """Return the answer of a node that cannot answer: at once, instead of silence until the time is over."""
+    refusal = cut(f"the node failed in it: {why}", REASON_CHARS_MAX)
+    return Replayed(asked.number, tuple(ReplayResult(one.rule, one.program_id, refusal) for one in asked.programs))
 
 
 def _items(value: object) -> Iterator[Mapping[str, Any]]:

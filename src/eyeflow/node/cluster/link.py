@@ -22,7 +22,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from eyeflow.base.clock import NowUs, wall_clock_us
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.reading import parse_json
-from eyeflow.base.reasons import why
+from eyeflow.base.reasons import internal, why
 from eyeflow.net.bodies import PLAIN, aread_body
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.cluster.applying import Applying
@@ -32,6 +32,7 @@ from eyeflow.node.cluster.health import (
     health_of,
     installed_of,
     lost_of,
+    unanswerable,
 )
 from eyeflow.node.cluster.membership import ANSWER_BYTES_MAX, JoinResult, Membership, http_client, tls_context
 from eyeflow.node.cluster.sender import BYTES_PER_S, AuditSender
@@ -281,8 +282,9 @@ class CoordinatorLink:
                 await self._act(connection, session, session.replayed(found))
             except ConnectionClosed:
                 return
-            except Exception:  # a bug in a replay must not cost the node its link; the coordinator waits no longer
+            except Exception as error:  # a bug in a replay must not cost the node its link
                 _log.exception("a replay failed")
+                await self._act(connection, session, session.replayed(unanswerable(asked, internal(error))))
 
         if self._replaying is not None:
             self._replaying.cancel()

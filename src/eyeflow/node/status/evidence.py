@@ -50,13 +50,8 @@ def differences_told(running: Iterable[RunningRule]) -> tuple[Difference, ...]:
 
 
 def failures_told(running: Iterable[RunningRule], failed: Iterable[RejectedRow]) -> tuple[Failure, ...]:
-    """Return the newest failures of the programs that are on trial, and of those that failed theirs, by time."""
-    found = [
-        _failure(rule.row, note)
-        for rule in running
-        if rule.row.standing is Standing.ON_TRIAL
-        for note in rule.evidence.failed
-    ]
+    """Return the newest failures of the programs that run, also once they passed, and of those that failed, by time."""
+    found = [_failure(rule.row, note) for rule in running if rule.row.deployment for note in rule.evidence.failed]
     found += [_failure(one.row, note) for one in failed if one.evidence is not None for note in notes_of(one.evidence)]
     return tuple(sorted(found, key=lambda one: (one.time_us, one.rule, one.trace.seq)))
 
