@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from math import comb
 from typing import Any
 
-from eyeflow.protocol.audit_bodies import ExecutionBody, InstallBody
+from eyeflow.protocol.audit_bodies import ExecutionBody, InstallBody, SlotBody
 from simulation.programs import ACTS, bad_programs
 from simulation.records import PIN_ARGUMENTS, Chain, promise
 
@@ -139,6 +139,8 @@ def check_state(chain: Chain) -> None:
             last.pop(body.program, None)  # it takes over what another one remembers
             here[body.rule, body.slot] = body.program
             twice |= {body.program} if list(here.values()).count(body.program) > 1 else set()
+        elif isinstance(body, SlotBody) and body.replaced == body.program:
+            last.pop(body.program, None)  # the same program with other parameters, and so with another memory
         elif isinstance(body, ExecutionBody) and body.trap is None and body.program not in twice:
             levels = [str(args[1]) for _, args, _ in body.actions if len(args) == PIN_ARGUMENTS]
             if levels and body.program.hex() not in bad:
