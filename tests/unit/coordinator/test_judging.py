@@ -243,7 +243,7 @@ def test_a_crash_loop_fails_it_at_once(watching: Watching) -> None:
 
 def test_a_node_that_tells_of_one_place_twice_stops_nobody_and_its_failure_counts(full: Any) -> None:
     """Evidence is a node's own word. Kept as two rows of one key, it would end the step of whoever looks at it."""
-    counts = (1, 0, 40, 40, *[0] * 7)
+    counts = (1, 0, 40, 40, 0, 0, 0, 0, 0, 0, 0)
     failed, runs = (
         m.Evidence("overheat", Slot.ACTIVE, program * 64, "d-1", *counts, standing)
         for program, standing in (("a", m.EvidenceStanding.ROLLED_BACK), ("b", m.EvidenceStanding.PASSED))
