@@ -30,6 +30,8 @@ with any; with these, 2 against 20 % takes 35 executions in the median, and 40 w
 PRIOR = (0.25, 2.0)
 """How bad candidates usually are, as a beta distribution above the bound: most are a few times as bad. With it, 20 %
 against 5 % is found within 100 executions in 97 of 100 cases; with (1/2, 1/2) in 95."""
+DOUBT = 0.025
+"""Failures that are less probable than this by chance are no pass, and without an alarm they are no failure either."""
 HISTORY_SHORT = 100
 """Below this many executions, a history that kept to the tolerance says nothing against the tolerance."""
 
@@ -74,6 +76,14 @@ class TwoProportions:
         control, candidate = self.seen_control, self.seen_candidate
         total, failed = control.executions + candidate.executions, control.failed + candidate.failed
         return hypergeometric.tail(total, failed, candidate.executions, candidate.failed)
+
+    @property
+    def hints(self) -> bool:
+        """Whether the candidate failed more often, in a sample too small to say whether that is chance."""
+        control, candidate = self.seen_control, self.seen_candidate
+        total, count = control.executions + candidate.executions, candidate.executions
+        is_small = hypergeometric.tail(total, control.failed + count, count, count) >= DOUBT
+        return is_small and candidate.rate > control.rate
 
     def after(self, control: Outcomes = NONE, candidate: Outcomes = NONE) -> TwoProportions:
         """Return the test after more outcomes of both, which came at about the same time."""
@@ -184,6 +194,11 @@ class OneProportion:
         failed, count = self.candidate.failed, self.candidate.executions
         return exp(log_beta_cdf(self.bound, failed, count - failed + 1)) if failed else 1.0
 
+    @property
+    def hints(self) -> bool:
+        """Whether the candidate failed more often, in a sample too small to say whether that is chance."""
+        return self.bound**self.candidate.executions >= DOUBT and self.candidate.rate > self.bound
+
     def after(self, candidate: Outcomes) -> OneProportion:
         """Return the test after more outcomes."""
         return replace(self, candidate=self.candidate + candidate)
@@ -251,6 +266,12 @@ class Both:
     def chance(self) -> float:
         """How probable as many failures are by chance, at a single look."""
         return max(self.control.chance, self.bound.chance)
+
+    @property
+    def hints(self) -> bool:
+        """Whether each of both tests doubts, and one of them for want of executions only."""
+        tests = (self.control, self.bound)
+        return any(one.hints for one in tests) and all(one.hints or one.chance < DOUBT for one in tests)
 
 
 Test = TwoProportions | OneProportion | Both

@@ -7,7 +7,7 @@ from math import ceil, exp, floor, log, log10
 
 from eyeflow.base.duration import format_duration
 from eyeflow.base.record import dataclass
-from eyeflow.evidence.eprocess import Both, OneProportion, Test, TwoProportions, against
+from eyeflow.evidence.eprocess import DOUBT, Both, OneProportion, Test, TwoProportions, against
 from eyeflow.evidence.interval import exact_interval
 from eyeflow.evidence.outcomes import Outcomes, Tally
 
@@ -50,8 +50,6 @@ class Settings:
         return self.failures_max / 10_000
 
 
-DOUBT = 0.025
-"""Failures that are less probable than this by chance are no pass, and without an alarm they are no failure either."""
 HOUR_S = 3600
 
 
@@ -138,7 +136,7 @@ def judge(watch: Watch, settings: Settings) -> Verdict:
     alarm_e = len(watch.checks) * settings.judges / settings.alpha
     ripe = [one for one in watch.checks if one.test.seen_candidate.executions >= settings.samples_min]
     failing = [one for one in ripe if one.test.log_e >= log(alarm_e)]
-    doubtful = [one for one in watch.checks if one.test.chance < DOUBT]
+    doubtful = [one for one in watch.checks if one.test.chance < DOUBT or one.test.hints]
     check = (failing or doubtful or watch.checks)[0]
     left_s = max(0.0, settings.observe_s - watch.observed_s)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eyeflow.evidence.eprocess import OneProportion, TwoProportions, against
+from eyeflow.evidence.eprocess import Both, OneProportion, TwoProportions, against
 from eyeflow.evidence.outcomes import Outcomes, Tally
 from eyeflow.evidence.verdict import (
     Check,
@@ -280,3 +280,34 @@ def test_small_shares_are_not_hidden() -> None:
         "0.042 %",
         "0.000010 %",
     ]
+
+
+def test_a_sample_in_which_even_nothing_but_failures_says_nothing_clears_nobody_who_failed() -> None:
+    """With few executions no share of failures is improbable: a program that failed each time would pass."""
+    few = Settings(samples_min=1)
+    assert said(after((1, 1)), settings=few).kind is Kind.INCONCLUSIVE
+    assert said(after((1, 0)), settings=few).kind is Kind.PASS
+    generous = Settings(samples_min=1, failures_max=5_000)
+    for failures, kind in ((5, Kind.INCONCLUSIVE), (3, Kind.INCONCLUSIVE), (2, Kind.PASS)):
+        check = Check(OneProportion(0.5, candidate=Outcomes(5, failures)))
+        assert said(check, settings=generous).kind is kind
+    everything = Check(OneProportion(1.0, candidate=Outcomes(5, 5)))
+    assert said(everything, settings=few).kind is Kind.PASS, "somebody allows all failures"
+    three = Settings(samples_min=3)
+    assert said(beside((3, 0), (3, 3)), settings=three).kind is Kind.INCONCLUSIVE
+    assert said(beside((3, 3), (3, 3)), settings=three).kind is Kind.PASS, "the active program does no better"
+    assert said(beside((60, 0), (20, 1))).kind is Kind.PASS, "there chance can be told"
+
+
+@pytest.mark.parametrize(
+    ("control", "candidate", "bound", "hints"),
+    [((5, 0), (1, 1), 0.05, True), ((5, 5), (1, 1), 0.05, False), ((5, 0), (1, 1), 1.0, False), ((5, 0), (1, 0), 0.05, False),
+     ((200, 0), (1, 1), 0.05, True), ((5, 0), (3, 3), 0.05, False), ((200, 0), (3, 3), 0.05, False)],
+)  # fmt: skip
+def test_actions_of_a_canary_are_doubted_by_both_tests_or_not_at_all(
+    control: tuple[int, int], candidate: tuple[int, int], bound: float, hints: bool
+) -> None:
+    """`hints` is for what `chance` cannot say: where both can, it says so."""
+    tests = Both(TwoProportions("d-1").after(Outcomes(*control), Outcomes(*candidate)),
+                 OneProportion(bound, candidate=Outcomes(*candidate)))  # fmt: skip
+    assert tests.hints is hints
