@@ -32,7 +32,7 @@ from eyeflow.node.store.types import ON_TRIAL, SlotRow, Terms
 from eyeflow.protocol.collecting import KeptHead
 from eyeflow.protocol.executions import Difference, Explained, Failure
 from eyeflow.protocol.identity import Identity
-from eyeflow.protocol.messages import Evidence
+from eyeflow.protocol.messages import Evidence, InstalledRule
 from eyeflow.protocol.outputs import Output
 from eyeflow.protocol.replays import Replay, Replayed
 from eyeflow.protocol.session import Accepted, NodeSession
@@ -104,9 +104,9 @@ class LightControl:
         return InstallResult(InstallOutcome.INSTALLED, rule, program_id)
 
     async def record_wanted(
-        self, rule: str, slot: Slot, deployment_id: str, manifest_version: int, terms: Terms = ON_TRIAL
+        self, wanted: InstalledRule, deployment_id: str, manifest_version: int, terms: Terms = ON_TRIAL
     ) -> InstallResult:
-        return InstallResult(InstallOutcome.UNCHANGED, rule)
+        return InstallResult(InstallOutcome.UNCHANGED, wanted.rule)
 
     async def switch(self, switches: Sequence[Switch], manifest_version: int) -> Mapping[str, InstallResult]:
         raise AssertionError("a light node has no candidates to switch to")
