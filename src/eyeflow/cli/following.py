@@ -18,6 +18,9 @@ Json = dict[str, Any]
 Fact = tuple[tuple[object, ...], str, Json]
 """A key by which the fact is said once, what people read, and what scripts do."""
 
+EACH_NODE_MAX = 50
+"""Of a deployment to more nodes, people are not told of each one that does as it should."""
+
 
 class Teller(Protocol):
     """Tells of a deployment as it changes."""
@@ -134,10 +137,14 @@ class Lines:
             if not deployment["over"]:
                 self.say(f"goes on, no longer paused ({code})", {"event": "resumed", "code": code})
         self._paused = paused
-        for key, text, fact in facts(deployment):
+        for key, text, fact in self.facts(deployment):
             if key not in self._said:
                 self._said.add(key)
                 self.say(text, fact)
+
+    def facts(self, deployment: Json) -> Iterator[Fact]:
+        """Yield what is told of a deployment now."""
+        return facts(deployment)
 
     def lost(self, why: str) -> None:
         """The coordinator does not answer."""
@@ -149,7 +156,18 @@ class Lines:
 
 
 class PlainLines(Lines):
-    """For people, without a terminal."""
+    """For people, without a terminal. Of many nodes, those with a reason are told, and the others as numbers."""
+
+    def facts(self, deployment: Json) -> Iterator[Fact]:
+        """Yield what is told of a deployment now."""
+        if sum(deployment["counts"].values()) <= EACH_NODE_MAX:
+            yield from facts(deployment)
+            return
+        for key, text, fact in facts(deployment):
+            if fact["event"] != "node" or fact["reason"]:
+                yield key, text, fact
+        text = f"nodes: {texts.counts(deployment)}"
+        yield ("counts", text), text, {"event": "counts"}
 
     def say(self, text: str, fact: Json) -> None:
         """Say one fact."""
