@@ -13,6 +13,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
+from components.waiting import HANG_S
 from eyeflow.client.news import AGAIN_S, News
 
 Told = Callable[[ServerConnection], Awaitable[None]]
@@ -71,17 +72,20 @@ def test_it_returns_at_once_with_news_and_else_after_its_time() -> None:
     served.close()
 
 
-async def tells_many(websocket: ServerConnection) -> None:
-    for number in range(9):
-        await websocket.send(json.dumps({"type": "changes", "cursor": number}))
-    await websocket.wait_closed()
-
-
 def test_what_has_come_meanwhile_is_one_piece_of_news() -> None:
     """One who rests between looks would else look once for each message, and be late for ever."""
+    have_come = asyncio.Event()
+
+    async def tells_many(websocket: ServerConnection) -> None:
+        for number in range(9):
+            await websocket.send(json.dumps({"type": "changes", "cursor": number}))
+        await (await websocket.ping())  # whoever answers has what was sent before
+        have_come.set()
+        await websocket.wait_closed()
+
     served = Served(tells_many)
     assert served.news.trouble and served.news.wait(600) and served.news.trouble == ""
-    served.runner.run(asyncio.sleep(0.2))
+    served.runner.run(asyncio.wait_for(have_come.wait(), HANG_S))
     served.news.wait(0.01)
     websocket = served.news._websocket
     assert websocket is not None and not websocket.recv_messages.frames.queue
