@@ -16,9 +16,10 @@ $(STAMP): pyproject.toml scripts/setup-venv.sh
 	@scripts/setup-venv.sh "$(PYTHON)" "$(VENV)" demo
 	@touch $@
 
-$(VENV)/.installed-dev: $(STAMP)
+# With what `demo` needs: one installation in place of two.
+$(VENV)/.installed-dev: pyproject.toml scripts/setup-venv.sh
 	@scripts/setup-venv.sh "$(PYTHON)" "$(VENV)" dev
-	@touch $@
+	@touch $(STAMP) $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed-dev
 	@scripts/setup-venv.sh "$(PYTHON)" "$(VENV)" bench

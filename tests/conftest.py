@@ -8,8 +8,16 @@ import signal
 import pytest
 from hypothesis import Phase, settings
 
-FIRMWARE = "tests/embassy/"
-LONGEST = ("test_firmware_builds.py", "test_board_state.py", "test_bad_input.py", "test_end_to_end.py")
+FIRST = (
+    "tests/embassy/test_firmware_builds.py",
+    "tests/cli/test_rollouts.py",
+    "tests/embassy/test_crates.py",
+    "tests/simulation/",
+    "tests/cli/test_copies.py",
+    "tests/cli/test_deployments.py",
+    "tests/embassy/",
+)
+"""What takes longest. One process builds the images of firmware: those that need them would stand still meanwhile."""
 
 # The same examples in every run: a red build must be red again on the next machine. `make fuzz` looks for new ones.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -31,14 +39,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fail-on-skip", action="store_true", help="exit 1 when any test was skipped")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: some tests wait for another process, or for a period to pass."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest: tests that build firmware, those with the most images first."""
-    items.sort(key=lambda item: _rank(item.nodeid))
-
-
-def _rank(nodeid: str) -> int:
-    file = nodeid.split("::", 1)[0].removeprefix(FIRMWARE)
-    return LONGEST.index(file) if file in LONGEST else len(LONGEST) + (not nodeid.startswith(FIRMWARE))
+    """Begin with what takes longest, so that no process is left with it at the end."""
+    items.sort(key=lambda item: next((at for at, path in enumerate(FIRST) if item.nodeid.startswith(path)), len(FIRST)))
 
 
 @pytest.hookimpl(trylast=True)

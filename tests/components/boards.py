@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from hashlib import sha256
 from inspect import getsource
@@ -19,6 +19,7 @@ from eyeflow.mcu import build
 from eyeflow.mcu.board import Board as BoardFile
 from eyeflow.mcu.board import parse_board
 from eyeflow.mcu.chips import find_chip
+from eyeflow.mcu.image import NOTE, Image, find_image, keep_image
 from eyeflow.mcu.project import Project, project_files, render_project
 from eyeflow.mcu.sim.chip import SimulatedChip
 from eyeflow.mcu.sim.endpoints import TcpEndpoint
@@ -41,26 +42,27 @@ PATIENCE = Patience(answer_s=5.0, slow_answer_s=20.0, tries=3, slow_tries=2)
 STEP_US = 10_000
 
 
+TRUST = f'\n[trust]\nsigners = ["{public_key_of(SIGNER).hex()}"]\n'
+EVERYTHING = f"{TRUST}\n[scan]\nsave_state_s = 4\n\n[llm]\ndelegated = true\n"
+
+
+def full_board(chip: str) -> str:
+    """Return a board file with all that one can name, which trusts the key of the tests and often writes state."""
+    return (ROOT / f"tests/embassy/boards/{chip.casefold()}.toml").read_text("utf-8") + EVERYTHING
+
+
 @dataclass(frozen=True, slots=True)
 class Lab:
-    """One chip with the example board file of its name; `link_port` and `relay` are the simulator's names for them."""
+    """One chip with a board file; `link_port` and `relay` are the simulator's names for them."""
 
     chip: str
     link_port: int
     relay: str
+    board_text: str = field(repr=False)
 
-    def board_text(self, more: str = "") -> str:
-        """Return the example's board file, which trusts the key of the tests; `more` is added at its end."""
-        text = (ROOT / f"examples/boards/{self.chip.casefold()}.toml").read_text("utf-8")
-        return f'{text}\n[trust]\nsigners = ["{public_key_of(SIGNER).hex()}"]\n{more}'
-
-    def image(self, more: str = "") -> Path:
-        """Return the firmware's ELF file, built once in a run of the tests for each board file."""
-        return _built(self.board_text(more))
-
-    def start(self, more: str = "", *, flash_image: Path | None = None) -> SimulatedChip:
+    def start(self, *, flash_image: Path | None = None) -> SimulatedChip:
         """Return the chip with its firmware running; close it after use."""
-        return start_simulator(self.image(more), self.chip, flash_image=flash_image)
+        return start_simulator(image_of(self.board_text).elf, self.chip, flash_image=flash_image)
 
     def compile(self, source: str, name: str = "rule.eye", key: bytes = SIGNER) -> bytes:
         """Return a rule as the signed program for this chip."""
@@ -118,8 +120,11 @@ class Lab:
         return changes[-1][0]
 
 
-F401 = Lab("STM32F401CC", 1, "PA5")
-PICO = Lab("RP2040", 0, "GPIO2")
+PLAIN = (ROOT / "examples/boards/stm32f401cc.toml").read_text("utf-8") + TRUST
+F401 = Lab("STM32F401CC", 1, "PA5", full_board("STM32F401CC"))
+PLAIN_F401 = replace(F401, board_text=PLAIN)
+"""The example's board, which delegates nothing and seldom writes state."""
+PICO = Lab("RP2040", 0, "GPIO2", full_board("RP2040"))
 LABS = (F401, PICO)
 
 
@@ -132,19 +137,20 @@ def rendered(board: BoardFile, board_text: str) -> Iterator[Project]:
 
 
 @cache
-def _built(board_text: str) -> Path:
+def image_of(board_text: str) -> Image:
     """Return the image for a board file: built once for all tests, in whichever process they run."""
     board = parse_board(board_text)
     made_by = (getsource(build), find_toolchain(board.chip.target).describe())
     made_of = (board_text, *made_by, *sorted(project_files(board).items()))
-    kept = BUILD / "images" / f"{sha256(repr(made_of).encode()).hexdigest()[:32]}.elf"
-    if kept.is_file():
-        return kept
-    with rendered(board, board_text) as project:
-        if not kept.is_file():  # another process may have built it meanwhile
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            build.build_firmware(project, lambda *_: None).image.elf.replace(kept)
-    return kept
+    kept = BUILD / "images" / sha256(repr(made_of).encode()).hexdigest()[:32]
+    if not (kept / NOTE).is_file():
+        with rendered(board, board_text) as project:
+            if not (kept / NOTE).is_file():  # another process may have built it meanwhile
+                made = build.build_firmware(project, lambda *_: None).image
+                uf2 = made.uf2.read_bytes() if made.uf2 else None
+                kept.mkdir(parents=True, exist_ok=True)
+                keep_image(kept, board, board_text, made.elf, made.bin.read_bytes(), uf2)
+    return find_image(kept, board, board_text, "make clean")
 
 
 def share_compiled_crates() -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from components import lines
-from components.boards import F401, PATIENCE, RULE, SIGNER, STRANGER
+from components.boards import F401, PATIENCE, PLAIN_F401, RULE, SIGNER, STRANGER
 from components.command import DEADLINE_S, eyeflow
 from components.device import Device
 from components.rust import damaged_example, rust_example
@@ -65,7 +65,7 @@ GOOD = F401.program()
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """A board that runs GOOD; each test leaves it so."""
-    chip = F401.start()
+    chip = PLAIN_F401.start()
     try:
         with F401.served(chip) as url:
             with Board(url, patience=PATIENCE) as board:
@@ -251,7 +251,7 @@ def test_noise_on_the_line_of_the_image(url: str) -> None:
 
 
 def test_a_board_without_power() -> None:
-    chip = F401.start()
+    chip = PLAIN_F401.start()
     chip.power_cut()
     try:
         with F401.served(chip) as url:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from components.boards import F401, SECOND_US, SIGNER
+from components.boards import F401, PLAIN_F401, SECOND_US, SIGNER, Lab
 from eyeflow.base.errors import EyeflowError
 from eyeflow.board_link.messages import LlmRequest, LogLine
 from eyeflow.board_link.port import Board
@@ -20,7 +20,6 @@ from eyeflow.svm.container import encode
 from eyeflow.svm.program import Profile
 from eyeflow.svm.signing import sign_program
 
-DELEGATES = "\n[llm]\ndelegated = true\n"
 CALM, HOT = 0, 1
 PATIENCE_S = 60.0
 LED = "PC13"
@@ -54,8 +53,8 @@ rule blink {
 """
 
 
-def compiled(source: str, more: str = DELEGATES) -> CompileResult:
-    board = parse_board(F401.board_text(more))
+def compiled(source: str, lab: Lab = F401) -> CompileResult:
+    board = parse_board(lab.board_text)
     options = CompileOptions(Profile.MCU, board.chip.name, board.limits, hardware=board_hardware(board))
     return compile_rule(source, name="rule.eye", options=options)
 
@@ -84,7 +83,7 @@ def until(board: Board, right: Callable[[], bool]) -> None:
 
 
 def test_an_answer_changes_what_the_rule_does_and_others_run_meanwhile() -> None:
-    chip = F401.start(DELEGATES)
+    chip = F401.start()
     with F401.link(chip) as board:
         assert board.hello.delegates_llm
         board.push(program(CLASSIFY))
@@ -110,7 +109,7 @@ def answered_hot(board: Board, chip: SimulatedChip) -> int:
 
 
 def test_without_an_answer_the_declared_fallback_counts_at_the_timeout_and_a_late_answer_changes_nothing() -> None:
-    chip = F401.start(DELEGATES)
+    chip = F401.start()
     with F401.link(chip) as board:
         board.push(program(CLASSIFY))
         before = answered_hot(board, chip)
@@ -127,7 +126,7 @@ def test_without_an_answer_the_declared_fallback_counts_at_the_timeout_and_a_lat
 
 
 def test_a_model_that_failed_and_an_answer_that_is_no_member_end_in_the_fallback() -> None:
-    chip = F401.start(DELEGATES)
+    chip = F401.start()
     with F401.link(chip) as board:
         board.push(program(CLASSIFY))
         number = asked(board).number
@@ -141,7 +140,7 @@ def test_a_model_that_failed_and_an_answer_that_is_no_member_end_in_the_fallback
 
 
 def test_noise_on_the_line_costs_no_question_and_no_answer() -> None:
-    chip, noise = F401.start(DELEGATES), random.Random(7)
+    chip, noise = F401.start(), random.Random(7)
     with F401.link(chip) as board:
         board.push(program(CLASSIFY))
         for _ in range(20):
@@ -152,7 +151,7 @@ def test_noise_on_the_line_costs_no_question_and_no_answer() -> None:
 
 
 def test_a_text_is_answered_asked_again_when_it_fails_and_then_replaced() -> None:
-    chip = F401.start(DELEGATES)
+    chip = F401.start()
     lines: list[str] = []
     with F401.link(chip) as board:
         board.push(program(COMPLETE))
@@ -176,7 +175,7 @@ def test_a_text_is_answered_asked_again_when_it_fails_and_then_replaced() -> Non
 
 
 def test_a_new_version_replaces_a_program_that_waits() -> None:
-    chip = F401.start(DELEGATES)
+    chip = F401.start()
     with F401.link(chip) as board:
         board.push(program(CLASSIFY))
         number = asked(board).number
@@ -188,7 +187,7 @@ def test_a_new_version_replaces_a_program_that_waits() -> None:
 
 
 def test_a_board_that_does_not_delegate_takes_no_such_program() -> None:
-    chip = F401.start()
+    chip = PLAIN_F401.start()
     with F401.link(chip) as board:
         assert not board.hello.delegates_llm
         with pytest.raises(EyeflowError, match=r"(?i)capabilit|lacks|not have"):
@@ -197,9 +196,9 @@ def test_a_board_that_does_not_delegate_takes_no_such_program() -> None:
 
 
 def test_the_compiler_allows_it_for_a_board_that_delegates_with_half_the_memory() -> None:
-    refused = compiled(CLASSIFY, "")
+    refused = compiled(CLASSIFY, PLAIN_F401)
     assert refused.program is None
     assert refused.diagnostics[0].code == "EF0402"
-    plain, delegating = parse_board(F401.board_text()), parse_board(F401.board_text(DELEGATES))
+    plain, delegating = parse_board(PLAIN_F401.board_text), parse_board(F401.board_text)
     assert plain.limits == plain.chip.limits
     assert delegating.limits.slots_max == (plain.limits.slots_max or 0) // 2

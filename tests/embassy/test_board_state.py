@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.boards import F401, LABS, SECOND_US, Lab
+from components.boards import F401, LABS, PLAIN_F401, SECOND_US, Lab
 from eyeflow.base.errors import EyeflowError
 from eyeflow.board_link.port import Patience
 from eyeflow.mcu.sim.chip import Power, SimulatedChip
@@ -18,7 +18,6 @@ TURN_US = 5 * SECOND_US
 """Each of the four places is looked at every four seconds."""
 NOW_US = 1_790_000_000_000_000
 DAY_US = 86_400 * SECOND_US
-OFTEN, SELDOM = "\n[scan]\nsave_state_s = 4\n", "\n[scan]\nsave_state_s = 3600\n"
 
 COUNTER = """
 rule counter {
@@ -69,7 +68,7 @@ def power_cycle(chip: SimulatedChip) -> None:
 
 @each_board
 def test_state_survives_a_power_cut(lab: Lab) -> None:
-    chip = lab.start(OFTEN)
+    chip = lab.start()
     with lab.link(chip) as board:
         board.push(lab.compile(COUNTER))
     get_hot(chip, 2)
@@ -83,7 +82,7 @@ def test_state_survives_a_power_cut(lab: Lab) -> None:
 
 
 def test_what_changed_since_the_last_write_is_lost_and_nothing_else() -> None:
-    chip = F401.start(SELDOM)
+    chip = PLAIN_F401.start()
     with F401.link(chip) as board:
         board.push(F401.compile(COUNTER))
     get_hot(chip, 1)
@@ -93,7 +92,7 @@ def test_what_changed_since_the_last_write_is_lost_and_nothing_else() -> None:
     assert chip.pin(F401.relay) is True
     power_cycle(chip)
     run_for(chip, SECOND_US)
-    assert chip.pin(F401.relay) is False, "the next write was an hour away"
+    assert chip.pin(F401.relay) is False, "the next write was a minute away"
     get_hot(chip, 2)
     assert chip.pin(F401.relay) is True, "the first time was written at once"
     chip.close()
@@ -101,7 +100,7 @@ def test_what_changed_since_the_last_write_is_lost_and_nothing_else() -> None:
 
 @each_board
 def test_a_parameter_is_kept_before_it_is_answered(lab: Lab) -> None:
-    chip = lab.start(OFTEN)
+    chip = lab.start()
     with lab.link(chip) as board:
         board.push(lab.compile(COUNTER))
     get_hot(chip, 1)
@@ -116,7 +115,7 @@ def test_a_parameter_is_kept_before_it_is_answered(lab: Lab) -> None:
 
 
 def test_a_new_version_takes_over_state_and_parameters() -> None:
-    chip = F401.start(SELDOM)
+    chip = PLAIN_F401.start()
     with F401.link(chip) as board:
         board.push(F401.compile(COUNTER))
         board.set_param("counter", 0, 4)
@@ -132,7 +131,7 @@ def test_a_new_version_takes_over_state_and_parameters() -> None:
 
 
 def test_a_removed_rule_leaves_nothing_to_the_next_of_its_name() -> None:
-    chip = F401.start(OFTEN)
+    chip = F401.start()
     with F401.link(chip) as board:
         board.push(F401.compile(COUNTER))
     get_hot(chip, 3)
@@ -150,7 +149,7 @@ def test_a_removed_rule_leaves_nothing_to_the_next_of_its_name() -> None:
 @pytest.mark.parametrize("cut", [1, 4, 9, 20, 33])
 def test_power_that_fails_while_state_is_written_leaves_the_state_before(cut: int, tmp_path: Path) -> None:
     image = tmp_path / "flash.bin"
-    chip = F401.start(OFTEN, flash_image=image)
+    chip = F401.start(flash_image=image)
     with F401.link(chip) as board:
         board.push(F401.compile(COUNTER))
     get_hot(chip, 2)
@@ -160,7 +159,7 @@ def test_power_that_fails_while_state_is_written_leaves_the_state_before(cut: in
     run_for(chip, TURN_US)
     written = chip.power is Power.ON
     chip.close()
-    again = F401.start(OFTEN, flash_image=image)
+    again = F401.start(flash_image=image)
     run_for(again, SECOND_US)
     assert again.pin(F401.relay) is written
     get_hot(again, 0 if written else 1)
@@ -171,7 +170,7 @@ def test_power_that_fails_while_state_is_written_leaves_the_state_before(cut: in
 
 
 def test_flash_is_written_once_in_an_interval_however_often_state_changes() -> None:
-    chip = F401.start(OFTEN)
+    chip = F401.start()
     assert isinstance(chip, Simulator)
     with F401.link(chip) as board:
         board.push(F401.compile(COUNTER.replace("if (adc", "hot = hot + 1\n    if (adc")))
@@ -186,7 +185,7 @@ def test_flash_is_written_once_in_an_interval_however_often_state_changes() -> N
 
 
 def test_a_program_that_changes_no_state_writes_no_flash() -> None:
-    chip = F401.start(OFTEN)
+    chip = F401.start()
     assert isinstance(chip, Simulator)
     with F401.link(chip) as board:
         board.push(F401.compile(rule("mean(adc.read_channel(1), last 2s) > 10.0")))
@@ -207,7 +206,7 @@ def held_us(chip: SimulatedChip) -> int:
 
 
 def test_a_hold_goes_on_after_a_restart_without_a_host_that_tells_the_time() -> None:
-    chip = F401.start(OFTEN)
+    chip = F401.start()
     with F401.link(chip) as board:
         board.push(F401.compile(rule("hot for 2s")))
         board.set_time(NOW_US)
@@ -220,7 +219,7 @@ def test_a_hold_goes_on_after_a_restart_without_a_host_that_tells_the_time() -> 
 
 @pytest.mark.parametrize("step_us", [DAY_US, -DAY_US], ids=["forward", "back"])
 def test_a_clock_that_is_set_moves_no_hold(step_us: int) -> None:
-    chip = F401.start(OFTEN)
+    chip = F401.start()
     with F401.link(chip) as board:
         board.push(F401.compile(rule("hot for 30s")))
         board.set_time(NOW_US)
@@ -237,7 +236,7 @@ def test_a_clock_that_is_set_moves_no_hold(step_us: int) -> None:
 def test_a_cooldown_goes_on_across_a_restart_and_counts_the_time_that_the_host_tells() -> None:
     counting = rule("n > 1").replace("    on every", "    state n: int = 0\n    on every")
     counting = counting.replace("    gpio", "    if true cooldown 60s {\n        n = n + 1\n    }\n    gpio")
-    chip = F401.start(OFTEN)
+    chip = F401.start()
     with F401.link(chip) as board:
         board.set_time(NOW_US)
         board.push(F401.compile(counting.replace("let hot = adc.read_channel(0) > 500.0", "")))
@@ -269,7 +268,7 @@ def version(chip: SimulatedChip) -> str:
 
 
 def test_power_cycles_are_no_trials() -> None:
-    chip = F401.start(OFTEN)
+    chip = F401.start()
     on_probation(chip)
     for _ in range(6):
         power_cycle(chip)
@@ -280,7 +279,7 @@ def test_power_cycles_are_no_trials() -> None:
 
 
 def test_a_program_under_which_the_watchdog_bites_is_given_up() -> None:
-    chip = F401.start(OFTEN)
+    chip = F401.start()
     assert isinstance(chip, Simulator)
     on_probation(chip)
     for _ in range(4):

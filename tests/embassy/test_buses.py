@@ -8,19 +8,6 @@ from components.boards import F401, SECOND_US
 from eyeflow.mcu.sim.chip import SimulatedChip
 from eyeflow.mcu.sim.events import PinChanged
 
-MORE = """
-[spi.0]
-peripheral = "SPI2"
-sck = "PB13"
-miso = "PB14"
-mosi = "PB15"
-select = ["PB12", "PA8"]
-
-[uart.0]
-peripheral = "USART2"
-tx = "PA2"
-rx = "PA3"
-"""
 PORT = 2
 """The simulator's number of USART2."""
 
@@ -36,7 +23,7 @@ class Ran:
 
 def ran(body: str, typed: bytes = b"") -> Ran:
     """Push a rule of which `body` runs each 100 ms, let it run, and return what happened."""
-    chip = F401.start(MORE)
+    chip = F401.start()
     source = f'rule bus {{\nversion "1.0.0"\npin RELAY: output\non every 100ms\n{body}\n}}'
     with F401.link(chip) as board:
         board.push(F401.compile(source, "bus.eye"))

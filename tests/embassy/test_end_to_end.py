@@ -150,7 +150,7 @@ def test_records_say_what_the_board_did(lab: Lab) -> None:
     assert run is not None and run.program_key == pushed.program_id[:16]
     assert (run.place, run.outcome, run.trap, run.trigger) == (pushed.place, "ok", 0, 0)
     assert 0 < run.fuel < 1000 and 0 < run.time_us <= chip.time_us
-    outputs = [pin for pin in parse_board(lab.board_text()).pins if pin.direction is Direction.OUTPUT]
+    outputs = [pin for pin in parse_board(lab.board_text).pins if pin.direction is Direction.OUTPUT]
     levels = [pin.name == "RELAY" or pin.safe is Level.HIGH for pin in outputs]
     assert run.actions[:4] == sum(high << bit for bit, high in enumerate(levels)).to_bytes(4, "little")
     chip.close()

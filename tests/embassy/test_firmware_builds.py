@@ -6,30 +6,20 @@ A first build takes one to two minutes for each family of chips on two cores, a 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from components.boards import rendered
+from components.boards import full_board, image_of
 from eyeflow.base.errors import EyeflowError
 from eyeflow.mcu.board import parse_board
 from eyeflow.mcu.build import Firmware, build_firmware
 from eyeflow.mcu.chips import chips
 from eyeflow.mcu.project import Project, project_files
-from eyeflow.mcu.size import image_bytes
+from eyeflow.mcu.size import image_bytes, read_sizes
 
 BOARDS = Path(__file__).resolve().parents[2] / "examples" / "boards"
-FULL = Path(__file__).parent / "boards"
 SMALL = Path(__file__).parent / "fixtures" / "small"
-
-
-@contextmanager
-def project_of(name: str, boards: Path = BOARDS) -> Iterator[Project]:
-    text = (boards / f"{name}.toml").read_text("utf-8")
-    with rendered(parse_board(text), text) as project:
-        yield project
 
 
 def built(project: Project) -> Firmware:
@@ -38,17 +28,17 @@ def built(project: Project) -> Firmware:
 
 @pytest.mark.parametrize("name", sorted(name.casefold() for name in chips()))
 def test_a_chip_builds_within_its_budget_with_all_it_can_do(name: str) -> None:
-    with project_of(name, FULL) as project:
-        firmware = built(project)
-        memory = project.board.chip.memory
-        assert 0 < firmware.sizes.flash_bytes <= memory.flash_bytes
-        assert 0 < firmware.sizes.ram_bytes <= memory.ram_bytes
-        start, binary = image_bytes(firmware.image.elf)
-        assert start == memory.flash_start
-        assert firmware.image.bin.read_bytes() == binary
-        assert (firmware.image.uf2 is not None) == (project.board.chip.hal == "rp")
-        names = " ".join(symbol.name for symbol in firmware.sizes.symbols)
-        assert "4core3fmt9Formatter" not in names, "text formatting came into the image"
+    text = full_board(name)
+    chip, image = parse_board(text).chip, image_of(text)
+    sizes, memory = read_sizes(image.elf, chip), chip.memory
+    assert 0 < sizes.flash_bytes <= memory.flash_bytes
+    assert 0 < sizes.ram_bytes <= memory.ram_bytes
+    start, binary = image_bytes(image.elf)
+    assert start == memory.flash_start
+    assert image.bin.read_bytes() == binary
+    assert (image.uf2 is not None) == (chip.hal == "rp")
+    names = " ".join(symbol.name for symbol in sizes.symbols)
+    assert "4core3fmt9Formatter" not in names, "text formatting came into the image"
 
 
 @pytest.fixture

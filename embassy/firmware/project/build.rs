@@ -1,8 +1,15 @@
-//! Hands the memory layout to the linker. It lies in a directory of its own: the linker would take one beside Cargo.toml first.
+//! Names the linker its scripts, and hands it the memory layout. That lies in a directory of its own: the linker would take
+//! one beside Cargo.toml first.
 
 use std::{env, fs, path::PathBuf};
 
 fn main() {
+    // Here and not in the flags of every compilation: crates that are compiled alike for other images serve this one.
+    println!("cargo:rustc-link-arg-bins=--nmagic");
+    let of_the_family = env::var_os("CARGO_FEATURE_RP2040").map(|_| "link-rp.x");
+    for script in ["link.x"].into_iter().chain(of_the_family) {
+        println!("cargo:rustc-link-arg-bins=-T{script}");
+    }
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let layout = fs::read_to_string("layout/memory.x").expect("layout/memory.x is part of the project");
     fs::write(out.join("memory.x"), roomy(&layout)).expect("OUT_DIR can be written");

@@ -119,7 +119,6 @@ def _values(board: Board) -> dict[str, str]:
         "data_bytes": str(memory.data_bytes),
         "stack_start": f"0x{memory.ram_start + memory.stack_bytes:08X}",
         "check_opt_level": CHECK_OPT_LEVELS[chip.target],
-        "rustflags": ", ".join(f'"{flag}"' for flag in _rustflags(chip)),
         "bank_a": f"0x{chip.programs.a:08X}",
         "bank_b": f"0x{chip.programs.b:08X}",
     }
@@ -138,11 +137,6 @@ def _families(chip: Chip) -> list[str]:
 def _hal_dependencies(chip: Chip) -> str:
     driver = TIME_DRIVERS.get(chip.family, TIME_DRIVER)
     return HAL_DEPENDENCIES[chip.hal].format(feature=chip.feature, driver=driver)
-
-
-def _rustflags(chip: Chip) -> list[str]:
-    flags = ["-Clink-arg=--nmagic", "-Clink-arg=-Tlink.x"]
-    return [*flags, "-Clink-arg=-Tlink-rp.x"] if chip.hal == "rp" else flags
 
 
 def _write(path: Path, content: str) -> None:
