@@ -19,6 +19,15 @@ SEEDS = range(100, 108)
 """`make sim` goes on with others."""
 SEEDS_MAX = 200
 """Within so many seeds every fault must be found."""
+FOUND_BY = {
+    "rolls_back_without_sent_nodes": 16,
+    "acts_before_the_commit": 8,
+    "acknowledges_before_the_commit": 8,
+    "does_not_sync": 4,
+    "fires_physical_actions_again": 20,
+    "removes_nothing": 3,
+}
+"""The seed that found a fault last: the search begins with it, and goes on with all others."""
 MUTANTS = QUICK + SLOW if os.environ.get("EYEFLOW_FUZZ") == "full" else QUICK
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -67,11 +76,12 @@ def test_a_seed_gives_the_same_run_in_every_process() -> None:
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
 def test_control_a_fault_in_the_code_is_found(mutant: Mutant, tmp_path: Path) -> None:
     """What is found with the fault must not be there without it: then it was not the fault that was found."""
-    for seed in range(SEEDS_MAX):
+    first = FOUND_BY.get(mutant.__name__, 0)
+    for tried, seed in enumerate((*range(first, SEEDS_MAX), *range(first)), start=1):
         with mutated(mutant):
             found = broken_by(seed, tmp_path / f"mutated-{seed}")
         if found and not broken_by(seed, tmp_path / f"real-{seed}"):
-            print(f"{mutant.__name__}: found after {seed + 1} seeds: {found}")
+            print(f"{mutant.__name__}: found by seed {seed}, the {tried}th that was tried: {found}")
             return
     pytest.fail(f"{mutant.__name__} was not found within {SEEDS_MAX} seeds")
 
