@@ -44,10 +44,14 @@ rule ticker {
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
-    ends = time.monotonic() + DEADLINE_S
+    """Look until it is so, with a deadline. A look may be a command, and what is looked at needs the processor, too."""
+    looked = time.monotonic()
+    ends = looked + DEADLINE_S
     while not condition():
-        assert time.monotonic() < ends, f"waited in vain: {what}"
-        time.sleep(POLL_S)  # polling a real process, with a deadline
+        now = time.monotonic()
+        assert now < ends, f"waited in vain: {what}"
+        time.sleep(max(POLL_S, now - looked))
+        looked = time.monotonic()
 
 
 class Cluster:

@@ -46,6 +46,11 @@ TRUST = f'\n[trust]\nsigners = ["{public_key_of(SIGNER).hex()}"]\n'
 EVERYTHING = f"{TRUST}\n[scan]\nsave_state_s = 4\n\n[llm]\ndelegated = true\n"
 
 
+def example_board(chip: str) -> str:
+    """Return the example's board file, which trusts the key of the tests."""
+    return (ROOT / f"examples/boards/{chip.casefold()}.toml").read_text("utf-8") + TRUST
+
+
 def full_board(chip: str) -> str:
     """Return a board file with all that one can name, which trusts the key of the tests and often writes state."""
     return (ROOT / f"tests/embassy/boards/{chip.casefold()}.toml").read_text("utf-8") + EVERYTHING
@@ -120,12 +125,12 @@ class Lab:
         return changes[-1][0]
 
 
-PLAIN = (ROOT / "examples/boards/stm32f401cc.toml").read_text("utf-8") + TRUST
 F401 = Lab("STM32F401CC", 1, "PA5", full_board("STM32F401CC"))
-PLAIN_F401 = replace(F401, board_text=PLAIN)
-"""The example's board, which delegates nothing and seldom writes state."""
 PICO = Lab("RP2040", 0, "GPIO2", full_board("RP2040"))
 LABS = (F401, PICO)
+PLAIN_F401, PLAIN_PICO = (replace(lab, board_text=example_board(lab.chip)) for lab in LABS)
+PLAIN_LABS = (PLAIN_F401, PLAIN_PICO)
+"""With the boards of the examples, which delegate nothing, seldom write state, and have all their memory for programs."""
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from components.boards import F401, LABS, SECOND_US, STRANGER, Lab
+from components.boards import PLAIN_F401, PLAIN_LABS, PLAIN_PICO, SECOND_US, STRANGER, Lab
 from components.rust import ROOT
 from eyeflow.base.errors import EyeflowError
 from eyeflow.board_link.port import Patience
@@ -29,7 +29,7 @@ COLD, HOT = 300, 900
 CUTS = (1, 2, 3, 5, 8, 13)
 """Flash operations of an update in which the power fails; the exhaustive cuts are in the tests of the slots."""
 
-each_board = pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.chip)
+each_board = pytest.mark.parametrize("lab", PLAIN_LABS, ids=lambda lab: lab.chip)
 
 
 def readings() -> list[int]:
@@ -118,9 +118,7 @@ def _update_cut_short(lab: Lab, image: Path, cut: int, new: bytes) -> bytes:
     return was
 
 
-@pytest.mark.parametrize(
-    ("lab", "cut"), [*((F401, cut) for cut in CUTS), *((lab, 2) for lab in LABS if lab is not F401)]
-)
+@pytest.mark.parametrize(("lab", "cut"), [*((PLAIN_F401, cut) for cut in CUTS), (PLAIN_PICO, 2)])
 def test_power_that_fails_in_an_update_leaves_the_old_or_the_new_program(lab: Lab, cut: int, tmp_path: Path) -> None:
     new = lab.program("1.3.0", limit="100.0")
     was = _update_cut_short(lab, tmp_path / "flash.bin", cut, new)
