@@ -108,14 +108,17 @@ class Kafka:
     def consumer(self, group: str) -> Consumer:
         return Consumer({"bootstrap.servers": self.servers, "group.id": group, "enable.auto.commit": False, **QUIET})
 
-    def records(self, topic: str, count: int) -> list[tuple[int, bytes | None, bytes, dict[str, bytes]]]:
-        """Return the first `count` records of partition 0: offset, key, value, headers."""
+    def records(
+        self, topic: str, count: int, idle_s: float = 60.0
+    ) -> list[tuple[int, bytes | None, bytes, dict[str, bytes]]]:
+        """Return the first records of partition 0 as offset, key, value, headers: fewer when none comes for a while."""
         consumer, found = self.consumer("reader"), []
         consumer.assign([TopicPartition(topic, 0, 0)])
-        ends_s = time.monotonic() + 60
+        ends_s = time.monotonic() + idle_s
         while len(found) < count and time.monotonic() < ends_s:
             for one in consumer.consume(count - len(found), 0.2):
                 if one.error() is None:
+                    ends_s = time.monotonic() + idle_s
                     found.append((one.offset(), one.key(), one.value(), dict(one.headers() or [])))
         consumer.close()
         return found

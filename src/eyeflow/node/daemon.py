@@ -6,8 +6,10 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 from eyeflow.base.dir_lock import DataDirLock
 from eyeflow.base.errors import EyeflowError
@@ -21,7 +23,9 @@ from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.config.sections import Backend
 from eyeflow.node.control import Link
 from eyeflow.node.engine.engine import STOP_GRACE_S
+from eyeflow.node.io.broken import Broken, set_up
 from eyeflow.node.io.connector import PortsConfig
+from eyeflow.node.io.kafka.settings import KafkaConfig
 from eyeflow.node.io.ports import Driver, PortStatus, Source
 from eyeflow.node.io.world import World, build_world
 from eyeflow.node.runtime import NodeRuntime, load_identity
@@ -33,6 +37,9 @@ from eyeflow.node.store.store import Store
 from eyeflow.node.store.types import StorageError
 from eyeflow.node.store.writer import ThreadWriter, Writer
 from eyeflow.protocol.identity import Identity
+
+if TYPE_CHECKING:
+    from eyeflow.node.io.kafka.copies import AuditCopies
 
 _log = logging.getLogger("eyeflow.node")
 
@@ -199,8 +206,25 @@ def _services(node: NodeRuntime) -> list[tuple[str, PortStatus, Run]]:
 
         broker = EmbeddedBroker(node.config.embedded, node.config.data_dir / "kafka", node.machine.random)
         found.append((broker.status.name, broker.status, broker.run))
+    if node.config.offline.backend is not Backend.SQLITE:
+        found.append(_copies(node))
     node.services = {name: status for name, status, _ in found}
     return found
+
+
+def _copies(node: NodeRuntime) -> tuple[str, PortStatus, Run]:
+    """Return what copies the audit to Kafka; what stands for it where that cannot be set up."""
+
+    def make() -> AuditCopies:
+        from eyeflow.node.io.kafka.copies import AuditCopies  # late: it imports the library
+
+        config = node.config.ports.of(KafkaConfig)
+        return AuditCopies(config, node.config.name, node.identity.epoch, node, node.execution_as_shown)
+
+    copies = set_up("kafka_copies", make)
+    if isinstance(copies, Broken):
+        return "kafka_copies", copies.status, partial(copies.run, node.engine.deliver)
+    return "kafka_copies", copies.status, copies.run
 
 
 def _runs(source: Source, node: NodeRuntime) -> Callable[[], Awaitable[None]]:

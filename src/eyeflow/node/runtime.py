@@ -31,11 +31,13 @@ from eyeflow.node.io.world import World
 from eyeflow.node.own_facts import own_facts
 from eyeflow.node.replay.history import HistoryReplay
 from eyeflow.node.run_key import RunKey
+from eyeflow.node.status.audit_view import record_view
 from eyeflow.node.status.evidence import differences_told, evidence_told, explained, failures_told, records_of
 from eyeflow.node.status.report import node_status
 from eyeflow.node.store.types import ON_TRIAL, Batch, Draft, Restored, SlotRow, StorageError, Terms
 from eyeflow.node.store.writer import Writer
-from eyeflow.protocol.audit_bodies import StartBody
+from eyeflow.protocol.audit import Record
+from eyeflow.protocol.audit_bodies import ExecutionBody, StartBody
 from eyeflow.protocol.collecting import BUNDLE_RECORDS_MAX, KeptHead
 from eyeflow.protocol.executions import Difference, Explained, Failure
 from eyeflow.protocol.identity import KEY_BYTES, Identity
@@ -43,13 +45,16 @@ from eyeflow.protocol.messages import Evidence, InstalledRule
 from eyeflow.protocol.replays import Replay, Replayed
 from eyeflow.protocol.signer_list import RootTrust, SignerListError
 from eyeflow.protocol.slot import Slot
-from eyeflow.svm.program import Value
+from eyeflow.svm.container import decode
+from eyeflow.svm.program import Program, Value
 from eyeflow.svm.scheduler import Scheduler, utc_offset_of
 
 KEY_NAME = "node.key"
 AUDIT_RECORDS_MAX = 10_000
 """Audit records that one call hands out at most."""
 SIGNERS_MAX = 64
+SHOWN_MAX = 64
+"""Programs that are kept decoded, to show executions with their names."""
 IN_GRACE = "the key of its signer was revoked: it runs until the grace of this node is over"
 SIGNERS_KEY = "cluster_signers"
 SIGNER_LIST_KEY = "root_signer_list"
@@ -71,6 +76,7 @@ class NodeRuntime:
     ) -> None:
         self.config, self.clock, self.world, self.machine = config, clock, world, machine or Machine()
         self.link: Link | None = None
+        self._shown: dict[bytes, Program | None] = {}
         self.services: dict[str, PortStatus] = {}
         """What runs beside sources and drivers, such as the node's own broker."""
         self.started_steady_us = clock.steady_us()
@@ -326,6 +332,21 @@ class NodeRuntime:
     async def note_kept(self, destination: str, kept: KeptHead) -> bool:
         """Take note of what a destination holds; see `NodeControl`."""
         return await self._writer.run(lambda store: store.note_kept(destination, kept))
+
+    def kept_by(self, destination: str) -> KeptHead | None:
+        """Return what a destination holds of the chain, None while it has told nothing."""
+        return self._writer.store.cursors.kept(destination)
+
+    async def execution_as_shown(self, record: Record) -> dict[str, object] | None:
+        """Return an execution with the names of its program, None for another record."""
+        if not isinstance(record.body, ExecutionBody):
+            return None
+        program_id = record.body.program
+        if program_id not in self._shown:
+            data = await self._writer.run(lambda store: store.program(program_id))
+            self._shown = dict(list(self._shown.items())[-SHOWN_MAX:])
+            self._shown[program_id] = decode(data).program if data else None
+        return record_view(record, self._shown.get)
 
     async def stop(self, reason: str) -> bool:
         """Finish, record the stop; False when the disk did not take the last records."""

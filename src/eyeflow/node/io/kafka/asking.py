@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import confluent_kafka as ck
 from confluent_kafka.admin import AdminClient
+
+from eyeflow.node.io.kafka.library import ck
 
 
 class Asking:

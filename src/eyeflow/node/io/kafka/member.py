@@ -16,24 +16,12 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from eyeflow.base.errors import EyeflowError
-from eyeflow.base.private import STRANGERS, require_private
 from eyeflow.base.reasons import why
 from eyeflow.node.backoff import Backoff
-from eyeflow.node.config.tables import secret
+from eyeflow.node.io.kafka.library import ck, refusal_text, security_of
 from eyeflow.node.io.kafka.settings import KafkaConfig
 from eyeflow.node.io.ports import PortStatus
 from eyeflow.node.streams import Streams
-
-try:
-    import confluent_kafka as ck
-except ImportError as error:
-    raise EyeflowError(
-        "on kafka needs a package that is not installed",
-        cause="confluent-kafka is an extra: not every node reads from Kafka.",
-        next_step="pip install 'eyeflow[kafka]'",
-        code="no_package",
-    ) from error
 
 _log = logging.getLogger("eyeflow.node")
 POLL_S = 0.5
@@ -46,8 +34,6 @@ DRAIN_S = 5.0
 STATISTICS_S = 2.0
 SESSION_MS = 45_000
 """How long its partitions are kept for a member that is away."""
-REFRESH_MS = 10_000
-"""How often the brokers are asked whether a topic or a partition has come."""
 FETCHED_KB_MAX = 16 * 1024
 OWN_MARK = "eyeflow "
 """How the metadata of an offset begins that a node committed. Whoever resets offsets by hand leaves another."""
@@ -98,12 +84,8 @@ class GroupMember:
         self._is_lost = self._has_joined = False
 
     def _librdkafka(self) -> dict[str, Any]:
-        config = self._config
-        security = ("SASL_" if config.sasl else "") + ("SSL" if config.tls else "PLAINTEXT")
-        settings: dict[str, Any] = {
-            "bootstrap.servers": ",".join(config.servers),
-            "client.id": f"eyeflow-{self._node}",
-            "group.id": config.group or f"eyeflow-{self._node}",
+        return security_of(self._config, self._node) | {
+            "group.id": self._config.group or f"eyeflow-{self._node}",
             # A node that comes back is the same member: nobody waits for the end of the session of the one before.
             "group.instance.id": self._node,
             "session.timeout.ms": SESSION_MS,
@@ -113,40 +95,8 @@ class GroupMember:
             "allow.auto.create.topics": False,
             "isolation.level": "read_committed",
             "queued.max.messages.kbytes": FETCHED_KB_MAX,
-            "topic.metadata.refresh.interval.ms": REFRESH_MS,
-            "reconnect.backoff.max.ms": 10_000,
             "statistics.interval.ms": int(STATISTICS_S * 1000),
-            "security.protocol": security,
-            # What it would write to stderr comes to `error_cb`, too. A `logger` is no way: confluent-kafka 2.16 ends
-            # the process when librdkafka logs outside of a poll.
-            "log_level": 0,
         }
-        if config.sasl is not None:
-            password = secret("kafka.sasl", config.sasl.password_env, config.sasl.password_file)
-            settings |= {"sasl.mechanism": config.sasl.mechanism}
-            settings |= {"sasl.username": config.sasl.username, "sasl.password": password}
-        if config.tls is not None:
-            settings |= self._tls()
-        return settings
-
-    def _tls(self) -> dict[str, str]:
-        tls = self._config.tls
-        assert tls is not None
-        files = {"ssl.ca.location": tls.ca_file, "ssl.certificate.location": tls.cert_file}
-        files["ssl.key.location"] = tls.key_file
-        try:
-            if tls.key_file is not None:
-                require_private(tls.key_file, "the key of [kafka.tls]", STRANGERS)
-            for path in filter(None, files.values()):
-                path.open("rb").close()
-        except OSError as error:
-            raise EyeflowError(
-                "cannot read the TLS files of [kafka.tls]",
-                cause=why(error),
-                next_step="Check that ca_file, cert_file and key_file are readable PEM files.",
-                code="tls_files",
-            ) from error
-        return {key: str(path) for key, path in files.items() if path is not None}
 
     def want(self, topics: Sequence[str]) -> None:
         """Read these topics, and no others; from any thread."""
@@ -165,12 +115,12 @@ class GroupMember:
             try:
                 consumer = ck.Consumer(self._settings | {"error_cb": self._failed, "stats_cb": self._counted})
             except (ck.KafkaException, ValueError, TypeError) as error:
-                self._show("failed", _text(error))
+                self._show("failed", refusal_text(error))
             else:
                 try:
                     self._read(consumer)
                 except ck.KafkaException as error:
-                    self._show("failed", _text(error))
+                    self._show("failed", refusal_text(error))
                 finally:
                     self._close(consumer)
             if not self._stops.is_set():
@@ -285,7 +235,7 @@ class GroupMember:
                 )
                 self._handed[name] = place.offset
         except ck.KafkaException as error:
-            self._is_lost, self._trouble = True, f"cannot tell where to begin: {_text(error)}"
+            self._is_lost, self._trouble = True, f"cannot tell where to begin: {refusal_text(error)}"
             return
         consumer.assign(list(places))
         self._paused, self._has_joined = False, True
@@ -340,7 +290,7 @@ class GroupMember:
         try:
             consumer.commit(offsets=offsets, asynchronous=asynchronous)
         except ck.KafkaException as error:
-            _log.info("kafka: the brokers were not told how far the node is: %s", _text(error))
+            _log.info("kafka: the brokers were not told how far the node is: %s", refusal_text(error))
         else:
             self._told |= news
 
@@ -377,9 +327,3 @@ class GroupMember:
         notes = [f"cannot read `{topic}`: {reason}" for topic, reason in sorted(self._problems.items())]
         own = detail or self._trouble or ", ".join(self._config.servers)
         self.status.state, self.status.detail = state, "; ".join([own, *notes])
-
-
-def _text(refusal: Any) -> str:
-    """Return librdkafka's own sentence of a KafkaException."""
-    told = refusal.args[0] if refusal.args else None
-    return str(told.str()) if isinstance(told, ck.KafkaError) else why(refusal)

@@ -1,6 +1,6 @@
-"""A real node in a process of its own that reads from a real Kafka: `node_process.py DATA_DIR SERVERS [forgets]`.
+"""A real node in a process of its own that reads from a real Kafka, and copies its audit there.
 
-Two rules listen to one topic. `forgets` is the control: the store does not keep how far it is, only the brokers know.
+`node_process.py DATA_DIR SERVERS [forgets]`. Two rules listen to one topic. `forgets` is the control: the store does not keep how far it is, only the brokers know.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ sys.path.insert(0, str(Path(__file__).parents[4]))
 
 from components.node_sim import SIGNER, program
 from eyeflow.node import daemon
-from eyeflow.node.config.config import NodeConfig
+from eyeflow.node.config.config import NodeConfig, OfflineConfig
+from eyeflow.node.config.sections import Backend
 from eyeflow.node.io.connectors import ports_config
 from eyeflow.node.io.kafka.settings import KafkaConfig
 from eyeflow.node.run_key import active
@@ -48,6 +49,7 @@ async def main(data_dir: Path, servers: str) -> None:
         data_dir,
         grants=("*",),
         trusted_keys=(public_key_of(SIGNER),),
+        offline=OfflineConfig(backend=Backend.KAFKA),
         ports=ports_config(KafkaConfig(servers, start="earliest")),
     )
     tasks: list[asyncio.Task[None]] = []

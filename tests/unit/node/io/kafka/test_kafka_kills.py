@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 from components.kafka import Kafka, kafka
 from components.waiting import wait_until
 from eyeflow.node.store.reader import AuditReader
-from eyeflow.protocol.audit import decode_record
+from eyeflow.protocol.audit import decode_record, verify_chain
 from eyeflow.protocol.audit_bodies import ExecutionBody
 from unit.node.io.kafka.node_process import RULES
 
@@ -72,6 +73,9 @@ def killed_in_the_stream(
         process.wait()
     process = started(data_dir, cluster, *options)
     wait_until(lambda: len(ran(data_dir)) >= 2 * sent, "the node has recorded all", within_s=120)
+    with AuditReader(data_dir) as reader:
+        last_seq = reader.range[1]
+    wait_until(lambda: last_seq in {seq for seq, _ in copied(cluster)}, "all records are in the topic")
     process.terminate()
     assert process.wait(60) == 0
     return ran(data_dir)
@@ -80,6 +84,29 @@ def killed_in_the_stream(
 def test_each_rule_runs_each_record_once_whoever_is_killed(tmp_path: Path, cluster: Kafka) -> None:
     found = killed_in_the_stream(tmp_path / "node", cluster, seed=1, dies=True)
     assert found == {(rule, n): 1 for rule in RULES for n in range(EVENTS)}
+    assert_copied(tmp_path / "node", cluster)
+
+
+def copied(cluster: Kafka) -> list[tuple[int, bytes]]:
+    """Return all records of the topic: seq and bytes."""
+    found = cluster.records("eyeflow.audit", 100_000, idle_s=2.0)
+    return [(int(headers["seq"]), value) for _, _, value, headers in found]
+
+
+def assert_copied(data_dir: Path, cluster: Kafka) -> None:
+    """The topic has each record that the node has, in order; a crash may let some come again."""
+    with AuditReader(data_dir) as reader:
+        records, public_key = list(reader.records()), reader.public_key
+    here = {decode_record(data).seq: data for data in records}
+    came = copied(cluster)
+    assert all(here[seq] == value for seq, value in came)
+    first_times = list(dict.fromkeys(seq for seq, _ in came))
+    assert first_times == list(range(1, len(first_times) + 1))
+    assert verify_chain([here[seq] for seq in first_times], public_key).holds
+    (_, key, text, headers) = cluster.records("eyeflow.executions", 1)[0]
+    shown = json.loads(text)
+    assert (key, headers["kind"]) == (b"killed", b"execution")
+    assert shown["rule"] in RULES and shown["inputs"] == {"n": shown["inputs"]["n"]} and shown["outcome"] == "ok"
 
 
 def test_the_control_whose_store_does_not_keep_how_far_it_is_runs_records_again(tmp_path: Path, cluster: Kafka) -> None:

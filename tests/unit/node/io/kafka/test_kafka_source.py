@@ -12,7 +12,7 @@ from components.kafka import Kafka, kafka
 from components.waiting import running, until
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.config.config import load_config
-from eyeflow.node.io.kafka import member
+from eyeflow.node.io.kafka import library, member
 from eyeflow.node.io.kafka.member import OWN_MARK
 from eyeflow.node.io.kafka.settings import KafkaConfig, SaslConfig
 from eyeflow.node.io.kafka.source import KafkaSource
@@ -164,7 +164,7 @@ def test_the_brokers_are_told_how_far_it_is_and_whoever_resets_that_is_followed(
 def test_a_topic_that_is_not_there_yet_is_said_and_read_once_it_is(
     cluster: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(member, "REFRESH_MS", 200)
+    monkeypatch.setattr(library, "REFRESH_MS", 200)
 
     async def scenario() -> None:
         missing = Subscription("kafka", "later", rules=frozenset({RULE}))
