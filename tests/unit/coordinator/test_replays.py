@@ -121,7 +121,9 @@ def test_a_link_that_ends_ends_the_replay_on_both_sides(cluster: Any, make: Any)
             await cluster.hang_up("node-a")
             ended = "its link ended before it had answered"
             assert (await waiting)["node-a overheat"]["problem"] == ended
-            assert (await second)["node-a overheat"]["problem"] in {ended, "it is offline"}, "it may come too late to wait"
+            assert (await second)["node-a overheat"]["problem"] in {ended, "it is offline"}, (
+                "it may come too late to wait"
+            )
             assert (silent.asked, silent.stopped) == (1, 1)
 
     asyncio.run(scenario())
