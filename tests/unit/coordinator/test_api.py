@@ -19,6 +19,7 @@ from eyeflow.coordinator.endpoints import ENDPOINTS, PROGRAM_MEDIA_TYPE
 from eyeflow.coordinator.problem import CODES
 from eyeflow.coordinator.schema import ERRORS_MAX, TEXTS, check
 from eyeflow.coordinator.shapes import SCHEMAS
+from eyeflow.coordinator.store.alarms import AlarmKind
 from eyeflow.coordinator.tls import init_tls
 from eyeflow.protocol.certificates import Request
 from eyeflow.protocol.identity import Identity
@@ -127,6 +128,9 @@ def test_every_answer_fits_its_schema(full: Any, tmp_path: Path) -> None:
         "/api/deployments/{id}": f"/api/deployments/{full.deployment['id']}",
         "/api/deployments/{id}/nodes": f"/api/deployments/{full.deployment['id']}/nodes",
     }
+    full.do(lambda writing: writing.raise_alarm(AlarmKind.DEPLOYMENT_FAILED, full.deployment["id"], "x", full.clock()))
+    (alarm,) = full.ask("GET", "/api/alarms").json()["alarms"]
+    paths["/api/alarms/{id}"] = f"/api/alarms/{alarm['id']}"
     full.hub.tls = init_tls(tmp_path, ["localhost"], full.clock())
     root = Identity(bytes(range(5, 37)))
     signers = json.loads(make_list(1, 1, 0, [root.public_key], root.public_key, root.sign).text())
@@ -368,6 +372,9 @@ def named(api: Any, make: Any) -> Any:
 @pytest.mark.parametrize(("path", "body"), EXAMPLES, ids=lambda one: one if isinstance(one, str) else "")
 def test_no_example_is_refused_for_its_form(named: Any, path: str, body: Any) -> None:
     """As a reader copies it. That the token or signature of an example is none is no matter of form."""
+    if "/alarms/" in path:
+        named.do(lambda writing: writing.raise_alarm(AlarmKind.DEPLOYMENT_FAILED, "d-1", "x", named.clock()))
+        path = path.replace("{id}", named.ask("GET", "/api/alarms").json()["alarms"][0]["id"])
     reply = named.ask("POST", path.replace("{id}", "overheat_relay"), json=body)
     assert reply.json().get("code") not in FORM, reply.text
     assert reply.is_success or path in {"/api/nodes/join", "/api/link/certificate", "/api/keys/root"}, reply.text

@@ -18,6 +18,7 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.client.log_check import Checked, SeenHeads, check_log
 from eyeflow.coordinator import openapi
 from eyeflow.coordinator.authority_log import AuthorityLog
+from eyeflow.coordinator.store.alarms import AlarmKind
 from eyeflow.coordinator.store.facts import LogEntry
 from eyeflow.coordinator.store.lists import LogAsked
 from eyeflow.coordinator.tls import init_tls
@@ -207,6 +208,8 @@ def changes(api: Any, make: Any, tmp_path: Path) -> dict[str, tuple[str, Any, st
     token = api.ask("POST", "/api/tokens", json={"name": "gone", "role": "read"}).json()["id"]
     program = {"content": make.program(version="9.0.0"), "headers": {"Content-Type": "application/octet-stream"}}
     key = "ab" * 32
+    api.do(lambda writing: writing.raise_alarm(AlarmKind.DEPLOYMENT_FAILED, api.deployment["id"], "x", api.clock()))
+    (alarm,) = api.ask("GET", "/api/alarms").json()["alarms"]
     api.ask("POST", "/api/keys", json={"publicKey": "cd" * 32, "name": "gone"})
     return {
         "POST /api/nodes/join-tokens": ("/api/nodes/join-tokens", {"json": {}}, "admin"),
@@ -222,6 +225,7 @@ def changes(api: Any, make: Any, tmp_path: Path) -> dict[str, tuple[str, Any, st
         "DELETE /api/nodes/{id}": ("/api/nodes/node-b", {}, "admin"),
         "DELETE /api/nodes/{id}/rules/{rule}": ("/api/nodes/node-a/rules/overheat", {}, "admin"),
         "POST /api/programs": ("/api/programs", program, "admin"),
+        "POST /api/alarms/{id}/acknowledge": (f"/api/alarms/{alarm['id']}/acknowledge", {"json": {}}, "admin"),
         "POST /api/rules/{id}/deploy": ("/api/rules/overheat/deploy", {"json": {"nodeIds": ["node-a"]}}, "admin"),
         "POST /api/deployments": (
             "/api/deployments",
