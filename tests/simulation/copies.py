@@ -51,11 +51,11 @@ async def until_copied(cluster: Cluster, node: str) -> None:
 async def check_copy(cluster: Cluster, node: str) -> int:
     """See that every record of a node is kept once, in order, byte for byte; return how many there are."""
     await until_copied(cluster, node)
+    shown = await cluster.surely("GET", f"/api/nodes/{node}")  # first: events may still come
     kept = await kept_records(cluster, node)
     stored = stored_records(cluster.nodes[node].disk.after_kill(), cluster.directory / "look")  # type: ignore[union-attr]
     wrong = next((place for place, pair in enumerate(zip(kept, stored, strict=False)) if pair[0] != pair[1]), None)
     promise(wrong is None, f"35: record {(wrong or 0) + 1} of {node} is another one at the coordinator")
     promise(len(kept) <= len(stored), f"35: {node} has {len(stored)} records, and the coordinator keeps {len(kept)}")
-    shown = await cluster.surely("GET", f"/api/nodes/{node}")
     promise(len(kept) >= shown["copy"]["seq"] - 1, f"35: of {shown['copy']['seq']} records {len(kept)} are kept")
     return len(kept)
