@@ -20,7 +20,7 @@ SEEDS = range(100, 108)
 SEEDS_MAX = 200
 """Within so many seeds every fault must be found."""
 FOUND_BY = {
-    "rolls_back_without_sent_nodes": 16,
+    "rolls_back_without_sent_nodes": 34,
     "acts_before_the_commit": 8,
     "acknowledges_before_the_commit": 8,
     "does_not_sync": 4,
