@@ -15,7 +15,7 @@ honest = NodeRuntime.status
 
 def status(self: NodeRuntime) -> dict[str, object]:
     told: Any = honest(self)
-    return told | {"services": [{"name": f"p{HOSTILE}", "state": "failed", "detail": HOSTILE}]}
+    return told | {"services": [{"name": f"p{HOSTILE}", "state": "failed", "detail": HOSTILE, "counters": {}}]}
 
 
 async def install(*_: object, **__: object) -> InstallResult:

@@ -77,7 +77,8 @@ def test_a_configuration_gives_its_sources_and_drivers() -> None:
 @pytest.mark.parametrize(
     ("subscription", "cause"),
     [
-        (Subscription("kafka", "t"), "a node serves"),
+        (Subscription("modbus", "t"), "a node serves"),
+        (Subscription("kafka", "t"), "no section for kafka"),
         (Subscription("mqtt", "t"), "no section for mqtt"),
         (Subscription("http", "door"), "starts with `/`"),
         (Subscription("serial", "scael"), "no serial port named `scael`"),
