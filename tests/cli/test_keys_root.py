@@ -52,6 +52,7 @@ def test_a_stolen_coordinator_runs_nothing_that_the_root_does_not_allow(
         until(
             lambda: int(cluster.rule("node-a", "bad").get("executions", 0)) > 0, "the control: it acts without a root"
         )  # type: ignore[call-overload]
+        until_linked(eyeflow, "node-b")
         refused = eyeflow("deploy", bad, "--nodes", "node-b", "--sign", "thief")
         assert refused.code == 1 and "no such key is trusted here" in refused.out + refused.err, refused.err
         assert cluster.rule("node-b", "bad").get("executions", 0) == 0
@@ -68,11 +69,17 @@ def test_a_stolen_coordinator_runs_nothing_that_the_root_does_not_allow(
         assert cluster.stop("node-b") == 0
         cluster.node("node-b", "--trust-root-keys", root)
         until(lambda: cluster.executions("node-b") > 0, "what anna signed runs after a start, too")
+        until_linked(eyeflow, "node-b")
         refused = eyeflow("deploy", bad, "--nodes", "node-b", "--sign", "thief")
         assert refused.code == 1, "nor after a start"
         assert "bad" not in json.dumps(cluster.status("node-b")["rules"]) or not cluster.rule("node-b", "bad").get(
             "executions"
         )  # type: ignore[index]
+
+
+def until_linked(eyeflow: Command, node: str) -> None:
+    """Return once a node's link is up again: a deployment to one that is offline waits, and is not refused."""
+    until(lambda: eyeflow("nodes", "show", node, "--json").json["connected"], f"the link of {node}")
 
 
 def put_in_store(home: Path, signers: bytes) -> None:
@@ -126,8 +133,10 @@ def test_a_stolen_coordinator_cannot_lower_the_number_of_signers(
         assert cluster.stop("coordinator") == 0
         put_in_store(home, lists[0].read_bytes())
         cluster.coordinator(int(url.rsplit(":", 1)[1]))
+        until_linked(eyeflow, "node-a")
         control = eyeflow("deploy", bad, "--nodes", "node-a", "--sign", "anna")
         assert control.code == 0, control.out + control.err
+        until_linked(eyeflow, "node-b")
         refused = eyeflow("deploy", bad, "--nodes", "node-b", "--sign", "anna")
         assert refused.code == 1 and "and 2 must" in refused.out + refused.err, refused.out + refused.err
         assert cluster.rule("node-b", "bad").get("executions", 0) == 0
@@ -136,6 +145,7 @@ def test_a_stolen_coordinator_cannot_lower_the_number_of_signers(
         assert cluster.stop("node-b") == 0
         cluster.node("node-b", "--trust-root-keys", root)
         until(lambda: cluster.executions("node-b") > 0, "what both signed runs after a start")
+        until_linked(eyeflow, "node-b")
         refused = eyeflow("deploy", bad, "--nodes", "node-b", "--sign", "anna")
         assert refused.code == 1 and "and 2 must" in refused.out + refused.err, "nor after a start"
 
