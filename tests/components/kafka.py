@@ -10,14 +10,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import (
+    AdminClient,
+    NewTopic,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
 
+from components.certificates import TestAuthority
 from components.waiting import wait_until
 from eyeflow.node.broker.home import KafkaHome, find_home, format_arguments, free_port
 from eyeflow.node.broker.properties import properties
 
 HOME = Path(__file__).parents[2] / ".venv" / "kafka"
 QUIET = {"log_level": 0}
+SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule"
 
 
 def kafka_home() -> KafkaHome:
@@ -28,9 +36,11 @@ def kafka_home() -> KafkaHome:
 class Kafka:
     """One broker; a topic that is written to, or asked for, has one partition."""
 
-    def __init__(self, directory: Path, port: int = 0) -> None:
-        self.directory, self.port = directory, port or free_port()
-        self.servers = f"127.0.0.1:{self.port}"
+    def __init__(self, directory: Path, authority: TestAuthority | None = None) -> None:
+        """With an `authority` it listens a second time, with TLS, certificates of clients, and passwords."""
+        self.directory, self.port, self._authority = directory, free_port(), authority
+        self.servers, self._secure_port = f"127.0.0.1:{self.port}", free_port()
+        self.secure_servers = f"127.0.0.1:{self._secure_port}"
         self._process: subprocess.Popen[bytes] | None = None
         self._clients: list[Producer] = []
 
@@ -38,7 +48,7 @@ class Kafka:
         """Start it, and return once it answers."""
         home, file = kafka_home(), self.directory / "server.properties"
         self.directory.mkdir(parents=True, exist_ok=True)
-        file.write_text(properties(self.directory / "data", self.port, 32, 72))
+        file.write_text(properties(self.directory / "data", self.port, 32, 72) + self._secure())
         if not (self.directory / "data" / "meta.properties").exists():
             subprocess.run(home.command("java", 64, *format_arguments(file)), check=True, capture_output=True)
         command = [shutil.which("setpriv") or "setpriv", "--pdeathsig", "KILL"]
@@ -46,6 +56,36 @@ class Kafka:
         with (self.directory / "log.txt").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         wait_until(self.answers, "Kafka answers", within_s=120)
+
+    def _secure(self) -> str:
+        if self._authority is None:
+            return ""
+        cert_file, key_file = self._authority.issue("broker")
+        both = self.directory / "broker.pem"
+        both.write_text(key_file.read_text() + cert_file.read_text())
+        plain, secure = f"PLAINTEXT://{self.servers}", f"SECURE://{self.secure_servers}"
+        own = {
+            "listeners": f"{plain},CONTROLLER://127.0.0.1:{self.port + 1},{secure}",
+            "advertised.listeners": f"{plain},{secure}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL",
+            "listener.name.secure.ssl.keystore.type": "PEM",
+            "listener.name.secure.ssl.keystore.location": both,
+            "listener.name.secure.ssl.truststore.type": "PEM",
+            "listener.name.secure.ssl.truststore.location": self._authority.ca_file,
+            "listener.name.secure.ssl.client.auth": "required",
+            "listener.name.secure.sasl.enabled.mechanisms": "SCRAM-SHA-512",
+            "listener.name.secure.scram-sha-512.sasl.jaas.config": f"{SCRAM} required;",
+        }
+        return "".join(f"{key}={value}\n" for key, value in own.items())
+
+    def add_user(self, name: str, password: str) -> None:
+        """Let a user in at the second listener."""
+        admin = self.admin()
+        how = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+        (done,) = admin.alter_user_scram_credentials(
+            [UserScramCredentialUpsertion(name, how, password.encode())]
+        ).values()
+        done.result(30)
 
     def answers(self) -> bool:
         """Say whether it answers a question."""
@@ -125,9 +165,9 @@ class Kafka:
 
 
 @contextmanager
-def kafka(directory: Path) -> Iterator[Kafka]:
+def kafka(directory: Path, authority: TestAuthority | None = None) -> Iterator[Kafka]:
     """Run one for the length of the block."""
-    broker = Kafka(directory)
+    broker = Kafka(directory, authority)
     broker.start()
     try:
         yield broker

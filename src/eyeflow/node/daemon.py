@@ -219,7 +219,8 @@ def _copies(node: NodeRuntime) -> tuple[str, PortStatus, Run]:
         from eyeflow.node.io.kafka.copies import AuditCopies  # late: it imports the library
 
         config = node.config.ports.of(KafkaConfig)
-        return AuditCopies(config, node.config.name, node.identity.epoch, node, node.execution_as_shown)
+        what = (node.identity.epoch, node, node.execution_as_shown)
+        return AuditCopies(config, node.config.name, *what, node.machine.random)
 
     copies = set_up("kafka_copies", make)
     if isinstance(copies, Broken):

@@ -15,6 +15,7 @@ from eyeflow.base.reading import read_at_once
 from eyeflow.base.reasons import why
 from eyeflow.node.clock import Clock
 from eyeflow.node.config.config import NodeConfig
+from eyeflow.node.config.sections import Backend
 from eyeflow.node.control import AuditHead, HeldProgram, InstallOutcome, InstallResult, Link, NodeIdentity, Switch
 from eyeflow.node.engine.admission import Policy
 from eyeflow.node.engine.arbiter import Arbiter
@@ -34,6 +35,7 @@ from eyeflow.node.run_key import RunKey
 from eyeflow.node.status.audit_view import record_view
 from eyeflow.node.status.evidence import differences_told, evidence_told, explained, failures_told, records_of
 from eyeflow.node.status.report import node_status
+from eyeflow.node.store.cursors import KAFKA
 from eyeflow.node.store.types import ON_TRIAL, Batch, Draft, Restored, SlotRow, StorageError, Terms
 from eyeflow.node.store.writer import Writer
 from eyeflow.protocol.audit import Record
@@ -106,6 +108,8 @@ class NodeRuntime:
         """Bring back what the last run left: programs, state, unfinished actions; record the start."""
         restored = await self._writer.run(lambda store: store.restore())
         self.world.streams.restore(restored.progress)
+        if self.config.offline.backend is Backend.SQLITE:
+            self._writer.store.cursors.forget(KAFKA)
         self._signers = restored.kept.get(SIGNERS_KEY)
         if kept_list := restored.kept.get(SIGNER_LIST_KEY):
             with contextlib.suppress(SignerListError):  # of a root that the configuration does not name any more

@@ -31,10 +31,14 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What one commit writes: everything before `nexts[stream]` is recorded by all, `ran` by some."""
+    """What one commit writes: everything before `nexts[stream]` is recorded by all, `ran` by some.
+
+    Of the streams `begun` nothing of before counts: they go on elsewhere.
+    """
 
     nexts: Mapping[str, int] = field(default_factory=dict)
     ran: Sequence[Ran] = ()
+    begun: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -54,6 +58,7 @@ class Streams:
         self._streams: dict[str, _Stream] = {}
         self._moved: set[str] = set()
         self._ran: list[Ran] = []
+        self._begun: set[str] = set()
 
     def restore(self, progress: Progress) -> None:
         """Take what the store holds."""
@@ -77,6 +82,7 @@ class Streams:
         self._streams[name] = _Stream(number, number)
         self._ran = [one for one in self._ran if one.mark.stream != name]
         self._moved.add(name)
+        self._begun.add(name)
 
     def knows(self, prefix: str) -> bool:
         """Say whether there is a stream whose name begins so."""
@@ -118,19 +124,23 @@ class Streams:
         """Return what the next commit shall write, and forget that it is to be written."""
         if not self._moved and not self._ran:
             return NOTHING
-        progress = Progress({name: self._streams[name].next for name in sorted(self._moved)}, tuple(self._ran))
-        self._moved, self._ran = set(), []
+        nexts = {name: self._streams[name].next for name in sorted(self._moved)}
+        progress = Progress(nexts, tuple(self._ran), frozenset(self._begun))
+        self._moved, self._ran, self._begun = set(), [], set()
         return progress
 
     def were_kept(self, progress: Progress) -> None:
         """These changes are durable."""
         for name, number in progress.nexts.items():
-            self._streams[name].kept = max(self._streams[name].kept, number)
+            stream = self._streams[name]
+            if number <= stream.next:  # else it was put back meanwhile
+                stream.kept = max(stream.kept, number)
 
     def were_not_kept(self, progress: Progress) -> None:
         """These changes are not: a later commit shall write them."""
         self._moved |= progress.nexts.keys()
-        self._ran = [*progress.ran, *self._ran]
+        self._ran = [*(one for one in progress.ran if one.mark.stream not in self._begun), *self._ran]
+        self._begun |= progress.begun
 
     @property
     def has_changes(self) -> bool:

@@ -63,7 +63,8 @@ class Node:
 
     def keep(self, changes: Progress) -> None:
         nexts = {**self.disk.nexts, **changes.nexts}
-        ran = [one for one in (*self.disk.ran, *changes.ran) if one.mark.number >= nexts.get(NAME, 0)]
+        before = [one for one in self.disk.ran if one.mark.stream not in changes.begun]
+        ran = [one for one in (*before, *changes.ran) if one.mark.number >= nexts.get(NAME, 0)]
         self.disk = Progress(nexts, ran)
         self.streams.were_kept(changes)
 
@@ -113,7 +114,7 @@ def test_numbers_may_be_left_out_and_one_may_be_done_before_an_earlier_one() -> 
     streams = Streams()
     for number in (3, 7, 9):
         streams.take(Mark(NAME, number))
-    assert streams.changes() == Progress({NAME: 3})
+    assert streams.changes() == Progress({NAME: 3}, (), frozenset({NAME}))
     streams.done(Mark(NAME, 7))
     assert streams.next_of(NAME) == 3 and streams.changes() == NOTHING
     streams.done(Mark(NAME, 3))
@@ -128,7 +129,9 @@ def test_what_was_not_kept_is_written_later() -> None:
     streams.ran_by(Mark(NAME, 1), ONE)
     streams.done(Mark(NAME, 0))
     changes = streams.changes()
-    assert changes == Progress({NAME: 1}, (Ran(Mark(NAME, 1), ONE),)) and streams.changes() == NOTHING
+    assert (
+        changes == Progress({NAME: 1}, (Ran(Mark(NAME, 1), ONE),), frozenset({NAME})) and streams.changes() == NOTHING
+    )
     streams.were_not_kept(changes)
     again = streams.changes()
     assert again == changes
@@ -151,5 +154,16 @@ def test_a_stream_that_was_put_elsewhere_goes_on_there() -> None:
     streams.ran_by(Mark(NAME, 5), ONE)
     streams.go_to(NAME, 2)
     streams.done(Mark(NAME, 5))  # of before
-    assert streams.next_of(NAME) == 2 and streams.changes() == Progress({NAME: 2})
+    assert streams.next_of(NAME) == 2 and streams.changes() == Progress({NAME: 2}, (), frozenset({NAME}))
     assert streams.knows("kafka/c/t/") and not streams.knows("kafka/c/u/")
+
+
+def test_a_commit_of_before_says_nothing_of_a_stream_that_was_put_back() -> None:
+    streams = Streams()
+    for number in range(3):
+        streams.take(Mark(NAME, number))
+        streams.done(Mark(NAME, number))
+    under_way = streams.changes()
+    streams.go_to(NAME, 0)
+    streams.were_kept(under_way)
+    assert streams.kept_of(NAME) == 0 and streams.changes().nexts == {NAME: 0}

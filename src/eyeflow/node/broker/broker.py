@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.machine import FreeBytes, free_bytes_of
@@ -22,6 +23,9 @@ from eyeflow.node.broker.home import KafkaHome, Refused, find_home, first_error,
 from eyeflow.node.broker.properties import properties
 from eyeflow.node.broker.settings import EmbeddedSection
 from eyeflow.node.io.ports import PortStatus
+
+if TYPE_CHECKING:
+    from eyeflow.node.io.kafka.asking import Asking
 
 _log = logging.getLogger("eyeflow.node")
 
@@ -51,6 +55,7 @@ class EmbeddedBroker:
         self._config, self._directory, self._free_bytes, self._on_up = config, directory, free_bytes, on_up
         self._backoff = Backoff(random)
         self._lines: deque[str] = deque(maxlen=LINES_MAX)
+        self._asking: Asking
 
     async def run(self) -> None:
         """Run until cancelled. A broker that ends is started again, after a wait that grows with each failure."""
@@ -86,12 +91,16 @@ class EmbeddedBroker:
             await process.wait()
         finally:
             await self._end(process)
+            self.status.counters["pid"] = 0
             await reading
         lasted_s = 0.0 if began_s is None else loop.time() - began_s
         return lasted_s, self._reason(self._last_error() or f"it ended with code {process.returncode}")
 
     def _prepare(self) -> KafkaHome:
+        from eyeflow.node.io.kafka.asking import Asking  # late: it imports the library
+
         config, data = self._config, self._directory / "data"
+        self._asking = Asking(f"127.0.0.1:{config.port}")
         java_version(config.java)
         home = find_home(config.home or self._directory / "home")
         self._require_free_ports()
@@ -151,13 +160,10 @@ class EmbeddedBroker:
 
     async def _answers(self, process: asyncio.subprocess.Process) -> bool:
         """Wait until it answers a question; False when it ended before, or the time is over."""
-        from eyeflow.node.io.kafka.asking import Asking  # late: it imports the library
-
-        asking = Asking(f"127.0.0.1:{self._config.port}")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(START_S):
                 while process.returncode is None:
-                    if await asyncio.to_thread(asking.answers, ASK_S):
+                    if await asyncio.to_thread(self._asking.answers, ASK_S):
                         return True
                     await asyncio.sleep(LOOK_S)
         return False
@@ -175,7 +181,6 @@ class EmbeddedBroker:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-        self.status.counters["pid"] = 0
 
     def _last_error(self) -> str:
         return first_error("\n".join(self._lines))

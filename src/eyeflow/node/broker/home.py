@@ -145,16 +145,38 @@ def _no_java(java: str, cause: str) -> EyeflowError:
 def set_up(directory: Path, java: str, source: Path | None, tell: Tell) -> KafkaHome:
     """Bring Kafka to `directory` from `source`, a folder with jars, or by Maven; nothing to do where it is already.
 
-    `tell` is told each step. Raises EyeflowError: no Java, no Maven, no network, a folder without what is needed.
+    `tell` is told each step. Raises EyeflowError: no Java, no Maven, no network, a folder without what is needed, one
+    that holds something else, a disk that refuses.
     """
     java_version(java)
     home = _found(directory)
-    if home is None or (home.version != VERSION and source is None):
-        home = _bring(directory, source, tell)
-    if not (directory / ARCHIVE).exists():
-        tell("making the archive of its classes")
-        _archive(home, java)
+    try:
+        if home is None or (home.version != VERSION and source is None):
+            _require_own(directory)
+            home = _bring(directory, source, tell)
+        if not (directory / ARCHIVE).exists():
+            tell("making the archive of its classes")
+            _archive(home, java)
+    except OSError as error:
+        raise EyeflowError(
+            f"cannot set Kafka up in {directory}",
+            cause=why(error),
+            next_step="Free space there, or name another folder with --home.",
+            code="kafka_home",
+        ) from error
     return home
+
+
+def _require_own(directory: Path) -> None:
+    """Refuse a folder with something else in it: what is there is replaced as a whole."""
+    if directory.exists() and not (directory / MARK).is_file() and any(directory.iterdir()):
+        raise EyeflowError(
+            f"{directory} is not empty, and no Kafka of eyeflow",
+            cause=f"It has no {MARK}.",
+            next_step="Name an empty folder, or one that does not exist yet.",
+            code="kafka_home",
+            exit_code=ExitCode.USAGE,
+        )
 
 
 def _found(directory: Path) -> KafkaHome | None:
@@ -252,7 +274,8 @@ def _run_until(port: int, command: Sequence[str]) -> None:
                 time.sleep(0.1)
             listened = process.poll() is None and _listens(port)
             process.terminate()
-            process.wait(SHORT_S)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(SHORT_S)
         finally:
             process.kill()
             process.wait()

@@ -6,8 +6,8 @@ import apsw
 
 from eyeflow.protocol.collecting import KeptHead
 
-COORDINATOR = "coordinator"
-"""The name of the destination."""
+COORDINATOR, KAFKA = "coordinator", "kafka"
+"""The names of the destinations."""
 _PUT = "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?, ?, ?)"
 
 
@@ -18,6 +18,7 @@ class Cursors:
         self._kept: dict[str, KeptHead] = {}
         self._unwritten: dict[str, KeptHead] = {}
         self._written: dict[str, KeptHead] = {}
+        self._gone: set[str] = set()
 
     def kept(self, destination: str) -> KeptHead | None:
         """Return what a destination holds, None while it has told nothing of this epoch."""
@@ -38,9 +39,16 @@ class Cursors:
         if kept != self._kept.get(destination):
             self._kept[destination] = self._unwritten[destination] = kept
 
+    def forget(self, destination: str) -> None:
+        """Nothing goes there any more: what it holds says nothing of what others have."""
+        self._kept.pop(destination, None)
+        self._unwritten.pop(destination, None)
+        self._gone.add(destination)
+
     def write(self, db: apsw.Connection) -> None:
         """Write what was noted since the last commit; call it inside of a transaction."""
         self._written = dict(self._unwritten)
+        db.executemany("DELETE FROM cursors WHERE destination = ?", [(name,) for name in self._gone])
         db.executemany(
             _PUT,
             [(name, one.epoch, one.seq, one.hash, one.time_us, one.signature) for name, one in self._written.items()],
@@ -49,6 +57,7 @@ class Cursors:
     def were_written(self) -> None:
         """The transaction of the last `write` was committed."""
         self._unwritten = {name: one for name, one in self._unwritten.items() if self._written.get(name) != one}
+        self._gone.clear()
 
 
 def read_after(db: apsw.Connection, seq: int, bytes_max: int, records_max: int) -> tuple[int, list[bytes]]:

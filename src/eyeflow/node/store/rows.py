@@ -67,6 +67,7 @@ def write_rows(db: apsw.Connection, batch: Batch, first_seq: int) -> None:
 
 
 def _write_progress(db: apsw.Connection, progress: Progress) -> None:
+    db.executemany("DELETE FROM stream_runs WHERE stream = ?", [(stream,) for stream in progress.begun])
     db.executemany("INSERT OR REPLACE INTO streams VALUES (?, ?)", progress.nexts.items())
     db.executemany(
         "INSERT OR IGNORE INTO stream_runs VALUES (?, ?, ?, ?)",

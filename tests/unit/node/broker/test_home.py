@@ -39,6 +39,22 @@ def test_a_folder_that_is_no_kafka_is_refused_and_nothing_is_left(tmp_path: Path
     assert caught.value.code == "bad_kafka" and sorted(path.name for path in tmp_path.iterdir()) == ["from"]
 
 
+def test_a_folder_with_something_else_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(EyeflowError) as caught:
+        set_up(tmp_path / "mine", "java", HOME, lambda text: None)
+    assert caught.value.code == "kafka_home" and "no Kafka of eyeflow" in caught.value.message
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_disk_that_refuses_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EyeflowError) as caught:
+        set_up(tmp_path / "file" / "kafka", "java", HOME, lambda text: None)
+    assert caught.value.code == "kafka_home" and caught.value.cause and "--home" in caught.value.next_step
+
+
 def test_without_maven_it_is_said_how_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(home_module, "java_version", lambda java: 17)
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -112,3 +112,17 @@ def test_a_coordinator_that_lost_its_copy_takes_back_what_it_held(tmp_path: Path
         fill(store, 20)
     assert store.counters.dropped_copies == 0 and store.counters.dropped_records > 100
     store.close(clean=True)
+
+
+def test_a_destination_that_is_given_up_says_nothing_any_more(tmp_path: Path) -> None:
+    """Else all that comes would count as lost, for a place that gets nothing any more."""
+    store = opened(tmp_path)
+    fill(store, 100)
+    assert store.note_kept("kafka", KeptHead(store.epoch))
+    hold(store, 100)
+    assert store.cursors.held_by_all == 0
+    store.cursors.forget("kafka")
+    assert store.cursors.held_by_all == 100
+    fill(store, 1)
+    store.close(clean=False)
+    assert opened(tmp_path).cursors.held_by_all == 100

@@ -95,6 +95,7 @@ def batches(draw: st.DrawFn) -> Batch:
         progress=Progress(
             draw(st.dictionaries(st.sampled_from(["s", "t"]), st.integers(0, 9))),
             tuple(draw(st.lists(st.builds(Ran, marks, keys), max_size=3))),
+            draw(st.frozensets(st.sampled_from(["s", "t"]))),
         ),
         put_meta=draw(st.lists(st.tuples(texts, st.binary(max_size=9)), max_size=2)),
     )
@@ -138,6 +139,7 @@ class Model:
         self.kept |= dict(batch.put_meta)
         self.nexts |= batch.progress.nexts
         moved = batch.progress.nexts
+        self.ran = {one for one in self.ran if one.mark.stream not in batch.progress.begun}
         self.ran |= set(batch.progress.ran)
         self.ran = {one for one in self.ran if one.mark.number >= moved.get(one.mark.stream, 0)}
 

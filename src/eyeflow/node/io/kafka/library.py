@@ -47,11 +47,11 @@ def security_of(config: KafkaConfig, node: str) -> dict[str, Any]:
 
 
 def _tls(tls: KafkaTlsConfig) -> dict[str, str]:
-    files = {"ssl.ca.location": tls.ca_file, "ssl.certificate.location": tls.cert_file}
-    files["ssl.key.location"] = tls.key_file
+    key_file = tls.key_file or tls.cert_file  # a certificate's file may hold its key, too
+    files = {"ssl.ca.location": tls.ca_file, "ssl.certificate.location": tls.cert_file, "ssl.key.location": key_file}
     try:
-        if tls.key_file is not None:
-            require_private(tls.key_file, "the key of [kafka.tls]", STRANGERS)
+        if key_file is not None:
+            require_private(key_file, "the key of [kafka.tls]", STRANGERS)
         for path in filter(None, files.values()):
             path.open("rb").close()
     except OSError as error:

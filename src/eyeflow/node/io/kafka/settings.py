@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
+from eyeflow.node.config.client_tls import ClientTls
 from eyeflow.node.config.settings import (
     PAYLOAD_BYTES_MAX,
     PORT_MAX,
@@ -23,23 +24,10 @@ GROUP_CHARS_MAX = 200
 
 
 @dataclass(frozen=True, slots=True)
-class KafkaTlsConfig(Section):
-    """TLS towards the brokers; the system's CAs when no CA file is named."""
+class KafkaTlsConfig(ClientTls):
+    """TLS towards the brokers of Kafka."""
 
     SECTION: ClassVar[str] = "kafka.tls"
-
-    ca_file: Path | None = path("CA file of the brokers; the section alone turns TLS on.")
-    cert_file: Path | None = path("Client certificate.")
-    key_file: Path | None = path("Key of the client certificate.")
-
-    def checked(self, table: Table) -> Self:
-        """Refuse a key without its certificate, and the other way round."""
-        if bool(self.key_file) is not bool(self.cert_file):
-            there, lacks = ("key_file", "cert_file") if self.key_file else ("cert_file", "key_file")
-            table.refuse(
-                f"[{table.name}] {there} needs {lacks}", "One proves nothing without the other.", f"Add {lacks}."
-            )
-        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Self
 
+from eyeflow.node.config.client_tls import ClientTls
 from eyeflow.node.config.settings import (
     PAYLOAD_BYTES_MAX,
     PORT_MAX,
@@ -24,20 +25,10 @@ TLS_PORT = 8883
 
 
 @dataclass(frozen=True, slots=True)
-class TlsConfig(Section):
-    """TLS of a client; the system's CAs when no CA file is named."""
+class TlsConfig(ClientTls):
+    """TLS towards the MQTT broker."""
 
     SECTION: ClassVar[str] = "mqtt.tls"
-
-    ca_file: Path | None = path("CA file of the broker; the section alone turns TLS on.")
-    cert_file: Path | None = path("Client certificate.")
-    key_file: Path | None = path("Key of the client certificate.")
-
-    def checked(self, table: Table) -> Self:
-        """Refuse a key without its certificate."""
-        if self.key_file and not self.cert_file:
-            table.refuse(f"[{table.name}] key_file needs cert_file", "A key alone proves nothing.", "Add cert_file.")
-        return self
 
 
 @dataclass(frozen=True, slots=True)

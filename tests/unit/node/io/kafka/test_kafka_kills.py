@@ -112,3 +112,19 @@ def assert_copied(data_dir: Path, cluster: Kafka) -> None:
 def test_the_control_whose_store_does_not_keep_how_far_it_is_runs_records_again(tmp_path: Path, cluster: Kafka) -> None:
     found = killed_in_the_stream(tmp_path / "node", cluster, 1, "forgets")
     assert max(found.values()) > 1
+
+
+def test_a_node_stops_while_the_brokers_are_away_and_copies_the_rest_later(tmp_path: Path, cluster: Kafka) -> None:
+    process = started(tmp_path / "node", cluster)
+    cluster.send("events", b'{"n":0}')
+    wait_until(lambda: len(ran(tmp_path / "node")) == 2, "the record is run")
+    cluster.kill()
+    process.terminate()
+    assert process.wait(60) == 0
+    with AuditReader(tmp_path / "node") as reader:
+        last_seq = reader.range[1]
+    cluster.start()
+    process = started(tmp_path / "node", cluster)
+    wait_until(lambda: last_seq in {seq for seq, _ in copied(cluster)}, "what waited is copied")
+    process.terminate()
+    assert process.wait(60) == 0

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from components.certificates import TestAuthority
 from components.kafka import Kafka, kafka
 from components.waiting import running, until
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.config.config import load_config
 from eyeflow.node.io.kafka import library, member
 from eyeflow.node.io.kafka.member import OWN_MARK
-from eyeflow.node.io.kafka.settings import KafkaConfig, SaslConfig
+from eyeflow.node.io.kafka.settings import KafkaConfig, KafkaTlsConfig, SaslConfig
 from eyeflow.node.io.kafka.source import KafkaSource
 from eyeflow.node.io.ports import IncomingEvent, Subscription
 from eyeflow.node.run_key import active
@@ -277,3 +278,37 @@ def test_a_password_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -
     config = KafkaConfig("b:1", sasl=SaslConfig("u", password_env="NO_SUCH_PASSWORD"))
     with pytest.raises(EyeflowError, match="NO_SUCH_PASSWORD"):
         KafkaSource(config, "n1", Streams())
+
+
+def test_it_reads_over_tls_with_a_certificate_and_a_password_and_says_when_one_is_wrong(tmp_path: Path) -> None:
+    """SASL_SSL with SCRAM-SHA-512, as clusters outside of one's own network are reached."""
+    authority = TestAuthority(tmp_path)
+    (tmp_path / "password").write_text("correct horse")
+    (tmp_path / "wrong").write_text("battery")
+    for name in ("password", "wrong"):
+        (tmp_path / name).chmod(0o600)
+
+    def config(broker: Kafka, password: str, **files: Path) -> KafkaConfig:
+        sasl = SaslConfig("eyeflow", password_file=tmp_path / password)
+        tls = KafkaTlsConfig(**{"ca_file": authority.ca_file} | files)
+        return KafkaConfig(broker.secure_servers, start="earliest", sasl=sasl, tls=tls)
+
+    async def scenario(broker: Kafka) -> None:
+        cert_file, key_file = authority.issue("node")
+        topic = Subscription("kafka", "secret", rules=frozenset({RULE}))
+        for password, files, word in (
+            ("wrong", {"cert_file": cert_file, "key_file": key_file}, "uthentication"),
+            ("password", {}, "SSL"),
+        ):
+            refused = Host(config(broker, password, **files), topic)
+            async with running(refused.source.run(refused.deliver)):
+                await until(lambda word=word, refused=refused: word in refused.source.status.detail)  # type: ignore[misc]
+            assert not refused.events
+        host = Host(config(broker, "password", cert_file=cert_file, key_file=key_file), topic)
+        async with running(host.source.run(host.deliver)):
+            await until(lambda: host.numbers == [1])
+
+    with kafka(tmp_path / "kafka", authority) as broker:
+        broker.add_user("eyeflow", "correct horse")
+        broker.send("secret", b'{"n":1}')
+        asyncio.run(scenario(broker))
