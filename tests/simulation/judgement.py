@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import comb
 from typing import Any
 
@@ -146,3 +147,23 @@ def check_state(chain: Chain) -> None:
             if levels and body.program.hex() not in bad:
                 promise(last.get(body.program) != levels[0], f"22: {body.rule} forgot at record {record.seq}")
                 last[body.program] = levels[0]
+
+
+@dataclass
+class Known:
+    """What the run knows of one node beside what the coordinator says."""
+
+    chain: Chain = field(default_factory=lambda: Chain((), ()))
+    rewound: str = ""
+    """How its history was changed: it may be in doubt, and what it had acknowledged is gone."""
+    must_be_doubted: bool = False
+    wiped: bool = False
+
+
+def target_of(deployment: dict[str, Any], rule: str) -> str | None:
+    """Return the program that a deployment brings a rule to, empty for none; None if it is not about that rule."""
+    return next((one["programId"] for one in deployment["changes"] if one["rule"] == rule), None)
+
+
+def changes_what_is_known_good(deployment: dict[str, Any]) -> bool:
+    return bool(deployment["state"] == "succeeded" and deployment["strategy"] != "shadow")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,6 +13,7 @@ from simulation import judgement
 from simulation.cluster import Cluster, Host, NodeHost
 from simulation.copies import check_copy
 from simulation.disk import Failure, Image
+from simulation.judgement import Known, changes_what_is_known_good, target_of
 from simulation.loop import pass_time
 from simulation.programs import BAD, FATAL, RULES, SIGNERS, programs, topic_of
 from simulation.records import (
@@ -37,17 +37,6 @@ FATAL_S = 30
 STRATEGIES = ("immediate", "immediate", "rolling", "canary", "blue_green", "shadow")
 REST_S_MAX, LOOK_S = 600.0, 5.0
 """How long a cluster without faults may take until nothing is left to do; how often it is looked at meanwhile."""
-
-
-@dataclass
-class Known:
-    """What the run knows of one node beside what the coordinator says."""
-
-    chain: Chain = field(default_factory=lambda: Chain((), ()))
-    rewound: str = ""
-    """How its history was changed: it may be in doubt, and what it had acknowledged is gone."""
-    must_be_doubted: bool = False
-    wiped: bool = False
 
 
 class Story:
@@ -505,12 +494,3 @@ class Story:
         here = wanted["wanted"]["programId"] if wanted else ""
         told = f"{last['id']} by {last['strategy']} is {last['state']}: {expected[:8] or 'nothing'}"
         promise(here == expected, f"19: {name} is to run {here[:8]} as {rule}, {told}")
-
-
-def target_of(deployment: dict[str, Any], rule: str) -> str | None:
-    """Return the program that a deployment brings a rule to, empty for none; None if it is not about that rule."""
-    return next((one["programId"] for one in deployment["changes"] if one["rule"] == rule), None)
-
-
-def changes_what_is_known_good(deployment: dict[str, Any]) -> bool:
-    return bool(deployment["state"] == "succeeded" and deployment["strategy"] != "shadow")

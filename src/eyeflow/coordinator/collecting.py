@@ -58,6 +58,8 @@ class Copies:
     def __init__(self, archive: Archive | None, clock: NowUs) -> None:
         self.archive, self.clock = archive, clock
         self.by_node: dict[str, Copy] = {}
+        self.missing = ""
+        """Why there is no archive, empty when there is one."""
         self._tidied_us = 0
 
     async def started(self) -> None:
@@ -85,7 +87,7 @@ class Copies:
         """A node told where its chain ends."""
         copy = self.by_node.get(node)
         if copy is None or copy.kept.epoch < epoch:
-            self.by_node[node] = Copy(KeptHead(epoch), seq)
+            self.by_node[node] = Copy(KeptHead(epoch), seq, self.missing)
         elif copy.kept.epoch == epoch:
             self.by_node[node] = replace(copy, head_seq=seq)
 

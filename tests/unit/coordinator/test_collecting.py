@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.archive.archive import Archive
+from eyeflow.coordinator.archive.sqlite_archive import APPLICATION_ID, ARCHIVE_FILE
 from eyeflow.protocol.audit import record_hash
 from eyeflow.protocol.audit_bodies import CheckpointBody, StopBody
 from eyeflow.protocol.collecting import is_cosigned
@@ -190,5 +193,43 @@ def test_a_node_that_keeps_its_audit_sends_nothing(cluster: Any, make: Any, tmp_
             assert "stays on the node" in link.status.detail
             assert await kept(client) == [] and not node.kept
             await cluster.hang_up_all()
+
+    asyncio.run(walk())
+
+
+def make_newer(path: Path) -> None:
+    db = apsw.Connection(str(path))
+    db.pragma("application_id", APPLICATION_ID)
+    db.pragma("user_version", 99)
+    db.close()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "word"),
+    [(lambda path: path.write_bytes(b"no database" * 400), "cannot be used"), (make_newer, "a newer eyeflow wrote it")],
+    ids=["damaged", "newer"],
+)
+def test_an_archive_that_cannot_be_opened_stops_no_coordinator(
+    cluster: Any, make: Any, spoil: Callable[[Path], object], word: str
+) -> None:
+    async def walk() -> None:
+        async with cluster.coordinator():
+            pass
+        path = cluster.directory / "coordinator" / ARCHIVE_FILE
+        for file in path.parent.glob(f"{ARCHIVE_FILE}*"):
+            file.unlink()
+        spoil(path)
+        before = path.read_bytes()
+        async with cluster.coordinator() as client:
+            await started(cluster, make, client, 3)
+
+            async def is_told() -> bool:
+                copy = (await client.get("/api/nodes/node-a")).json()["copy"]
+                return bool(copy and word in copy["trouble"] and copy["behind"] >= 4)
+
+            await make.until(is_told, "why nothing is copied")
+            assert await kept(client) == []
+            await cluster.hang_up_all()
+        assert path.read_bytes() == before, "it is evidence"
 
     asyncio.run(walk())

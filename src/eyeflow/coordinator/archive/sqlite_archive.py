@@ -22,6 +22,8 @@ from eyeflow.protocol.collecting import KeptHead, unbundled
 from eyeflow.protocol.wire import ProtocolError
 
 ARCHIVE_FILE = "archive.db"
+DAMAGED, FOREIGN = "archive_damaged", "archive_version"
+"""Codes of the errors that no other disk, and no free space, takes away."""
 APPLICATION_ID = 0x45594131
 """`EYA1`: marks the file as an archive (PRAGMA application_id)."""
 BUSY_MS = 5_000
@@ -149,6 +151,8 @@ class SqliteArchive(SqliteReader):
                 outcomes = [self._append(bundle) for bundle in bundles]
                 self._make_room()
                 return outcomes
+        except apsw.SQLError:
+            raise  # a bug, which trying again would hide
         except apsw.Error as error:
             return [Outcome(error=self._failed(error))] * len(bundles)
         except EyeflowError as error:  # the file could not be opened anew
@@ -323,7 +327,7 @@ def _refuse_foreign(db: apsw.Connection, path: Path) -> None:
     else:
         return
     raise EyeflowError(
-        f"{path} is no archive that this eyeflow can use", cause=cause, next_step=next_step, code="archive_version"
+        f"{path} is no archive that this eyeflow can use", cause=cause, next_step=next_step, code=FOREIGN
     )
 
 
@@ -333,5 +337,5 @@ def _trouble(path: Path, error: Exception) -> EyeflowError:
         cause=why(error),
         next_step="check that the disk is not full and that you may write there. If the file is damaged: stop the "
         "coordinator and move it away with its -wal and -shm; the nodes send again what they still have",
-        code="archive",
+        code=DAMAGED if isinstance(error, apsw.NotADBError | apsw.CorruptError) else "archive",
     )

@@ -28,7 +28,6 @@ from eyeflow.coordinator.store.facts import (
     SignedManifest,
 )
 from eyeflow.coordinator.store.facts import Kept as Counted
-from eyeflow.coordinator.store.kept_requests import KeptRequest
 from eyeflow.coordinator.store.lists import DeploymentsAsked
 from eyeflow.evidence.outcomes import Outcomes, Tally
 from eyeflow.protocol.messages import BOOT_BYTES, Head, RuleResult, RuleState
@@ -488,18 +487,3 @@ def test_a_deployment_that_succeeded_is_open_again_while_it_is_taken_back(kept: 
     assert saved(DeploymentState.SUCCEEDED) == []
     assert saved(DeploymentState.ROLLING_BACK) == [made.id]
     assert saved(DeploymentState.ROLLED_BACK) == []
-
-
-def test_requests(kept: Any) -> None:
-    made = [
-        KeptRequest(caller, key, A, number, f"d-{number}") for number, (caller, key) in enumerate(("aa", "ab", "ba"))
-    ]
-    kept.do(lambda writing: [writing.keep_request(one) for one in made])
-    assert look(kept, lambda reading: [reading.request(*at) for at in ("aa", "ab", "ba", "bb")]) == [*made, None]
-    newer = replace(made[0], digest=B, created_us=9)
-    kept.do(lambda writing: writing.keep_request(newer))
-    assert look(kept, lambda reading: reading.request("a", "a")) == newer
-    kept.do(lambda writing: writing.forget_requests(0, "a", 1))
-    assert look(kept, lambda reading: [reading.request(*at) for at in ("aa", "ab", "ba")]) == [newer, None, made[2]]
-    kept.do(lambda writing: writing.forget_requests(2, "a", 1))
-    assert look(kept, lambda reading: [reading.request(*at) for at in ("aa", "ba")]) == [newer, None]

@@ -17,7 +17,7 @@ from eyeflow.node.engine.trials import LOOK_S
 from eyeflow.node.run_key import active, candidate
 from eyeflow.node.store.types import Batch, Committed, Standing, StorageError, Terms
 from eyeflow.protocol.audit_bodies import ExecutionBody, SlotBody, SlotChange
-from eyeflow.protocol.messages import Evidence, EvidenceStanding, InstalledRule, Trial
+from eyeflow.protocol.messages import Evidence, EvidenceStanding, Trial
 from eyeflow.protocol.slot import Slot
 
 S = 1_000_000
@@ -480,30 +480,6 @@ def test_control_a_node_that_does_not_look_keeps_a_bad_program(tmp_path: Path, m
         for _ in range(6):
             sim = await reopened(sim)
         assert running(sim) == "2.0.0"
-        await sim.stop()
-
-    run(test())
-
-
-def test_a_program_that_is_taken_back_while_a_manifest_is_carried_out_is_not_confirmed(tmp_path: Path) -> None:
-    """The link saw it run when the manifest came: else the last known good would count as what the manifest wants."""
-
-    async def test() -> None:
-        sim = await on_trial(tmp_path)
-        bad = sim.node.installer.table.row(active("counter"))
-        assert bad is not None
-        wanted = InstalledRule("counter", bad.program_id.hex())
-        await send(sim, *[BAD] * 30)
-        assert await sim.node.trials.look()
-        result = await sim.node.record_wanted(wanted, "d2", 3, Terms(Standing.ON_TRIAL, TRIAL))
-        assert (result.outcome, result.code) == (InstallOutcome.REFUSED, "no_program")
-        assert "30 of 30 executions failed" in result.message
-        good = sim.node.installer.table.row(active("counter"))
-        assert good is not None and (good.deployment, good.standing) == ("d1", Standing.PASSED)
-        assert [(one.deployment_id, one.standing.value) for one in sim.node.evidence()] == [
-            ("d1", "passed"),
-            ("d2", "rolledBack"),
-        ]
         await sim.stop()
 
     run(test())

@@ -119,6 +119,7 @@ def test_a_destination_that_is_given_up_says_nothing_any_more(tmp_path: Path) ->
     store = opened(tmp_path)
     fill(store, 100)
     assert store.note_kept("kafka", KeptHead(store.epoch))
+    fill(store, 1)
     hold(store, 100)
     assert store.cursors.held_by_all == 0
     store.cursors.forget("kafka")
