@@ -26,6 +26,7 @@ LAYERS = {
     "net": 1,
     "svm": 1,
     "protocol": 1,
+    "audit": 2,
     "compiler": 2,
     "client": 2,
     "rollout": 2,

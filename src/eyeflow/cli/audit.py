@@ -157,7 +157,7 @@ def show(
     json_: JsonFlag = False,
 ) -> None:
     """Show audit records: what happened, why, and what was done."""
-    from eyeflow.node.status.audit_view import defaults, record_view
+    from eyeflow.audit.view import defaults, record_view
     from eyeflow.protocol.audit import decode_record
 
     with _open(config, data_dir, context.args) as reader:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from eyeflow.audit.view import record_view
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.machine import Machine
 from eyeflow.base.private import WRITERS, require_private
@@ -32,7 +33,6 @@ from eyeflow.node.io.world import World
 from eyeflow.node.own_facts import own_facts
 from eyeflow.node.replay.history import HistoryReplay
 from eyeflow.node.run_key import RunKey
-from eyeflow.node.status.audit_view import record_view
 from eyeflow.node.status.evidence import differences_told, evidence_told, explained, failures_told, records_of
 from eyeflow.node.status.report import node_status
 from eyeflow.node.store.cursors import KAFKA

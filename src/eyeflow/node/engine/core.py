@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from eyeflow.audit.traces import texts_of
 from eyeflow.base.duration import format_duration
 from eyeflow.base.reasons import internal
 from eyeflow.node.engine.intake import Intake
@@ -18,15 +19,15 @@ from eyeflow.node.engine.queues import acting, drop_run, emptied, moved_event, q
 from eyeflow.node.engine.rounds import Dispatch, Emitted, Executed, Planned, PlannedAction, Ran, Round, mark
 from eyeflow.node.engine.run_evidence import EvidenceKeeper
 from eyeflow.node.engine.running import QueuedEvent, RunningRule
-from eyeflow.node.engine.shadow import Decision, Shadow, event_id, texts_of
+from eyeflow.node.engine.shadow import Decision, Shadow, event_id
 from eyeflow.node.engine.turns import EVENTS_PER_ROUND, Turns
-from eyeflow.node.io.arguments import named_arguments, shown, trigger_text
 from eyeflow.node.run_key import RunKey, active, candidate
 from eyeflow.node.store.types import Actuation, Batch, Draft, EvidenceRow, PendingRow, StateRow, Unrecorded
 from eyeflow.node.streams import Streams
 from eyeflow.protocol.audit_bodies import Body, CheckpointBody, ClockBody, DifferenceBody, Disposition, ExecutionBody
 from eyeflow.protocol.executions import FailureKind
 from eyeflow.protocol.slot import Slot
+from eyeflow.svm.arguments import named_arguments, shown, trigger_text
 from eyeflow.svm.execution import Action, Outcome
 from eyeflow.svm.opcodes import Trap
 from eyeflow.svm.program import Pin, Site, SiteKind, TypeTag, Value

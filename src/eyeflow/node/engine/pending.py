@@ -19,11 +19,11 @@ from eyeflow.node.engine.engine import Engine
 from eyeflow.node.engine.rounds import Dispatch, Emitted, PlannedAction
 from eyeflow.node.engine.running import RunningRule
 from eyeflow.node.engine.trust import Trust
-from eyeflow.node.io.arguments import named_arguments
 from eyeflow.node.run_key import active
 from eyeflow.node.store.types import PendingRow, Restored
 from eyeflow.protocol.audit_bodies import ActionOutcome, ActionResultBody
 from eyeflow.protocol.node_facts import namespace_of
+from eyeflow.svm.arguments import named_arguments
 from eyeflow.svm.container import decode
 from eyeflow.svm.program import Program, SiteKind
 

@@ -10,10 +10,10 @@ from eyeflow.base.reasons import internal
 from eyeflow.base.subject import Subject
 from eyeflow.node.clock import Clock
 from eyeflow.node.engine.rule_health import RuleHealth
-from eyeflow.node.io.arguments import named_arguments, slot_value
 from eyeflow.node.io.ports import Driver
 from eyeflow.node.run_key import RunKey
 from eyeflow.protocol.node_facts import namespace_of
+from eyeflow.svm.arguments import named_arguments, slot_value
 from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.program import Program, Site, Value
 

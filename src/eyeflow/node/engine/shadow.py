@@ -8,12 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 
-from eyeflow.node.io.arguments import readable_arguments
-from eyeflow.protocol.executions import ACTION_CHARS_MAX, ACTIONS_MAX
 from eyeflow.protocol.slot import Slot
-from eyeflow.protocol.wire import cut
-from eyeflow.svm.execution import Action, Execution
-from eyeflow.svm.opcodes import Trap
 from eyeflow.svm.program import Program, TriggerKind
 
 WAITING_MAX = 2048
@@ -75,17 +70,3 @@ def event_id(program: Program, trigger: int, number: int, time_us: int) -> Event
     if one.kind is TriggerKind.SOURCE:
         return (number, one.source, one.address, place)
     return (int(one.kind), one.address, one.period_us, place, time_us)
-
-
-def texts_of(program: Program, execution: Execution) -> tuple[str, ...]:
-    """Return the actions of an execution as texts, and its trap if it had one."""
-    found = [_text(program, action) for action in execution.actions[:ACTIONS_MAX]]
-    if execution.trap is not None:
-        found = [f"trap {Trap(execution.trap.code).name}"]
-    return tuple(cut(text, ACTION_CHARS_MAX) for text in found)
-
-
-def _text(program: Program, action: Action) -> str:
-    site = program.sites[action.site]
-    values = readable_arguments(site, action.args, program.pins).values()
-    return f"{site.capability}({', '.join(map(str, values))})"

@@ -101,7 +101,7 @@ class Driver(Protocol):
     `act` performs one action once: the engine does the retries. Both raise `CapabilityFailure` with a message.
     `args` maps argument names to values; a pin arrives as its name, an enum as its member name, the enum type `label`
     of `llm.classify` as its member names joined by commas, `max` of `llm.complete` as an int. An enum result is its
-    member name. `eyeflow.node.io.arguments` turns the values of a site into this form and a result back.
+    member name. `eyeflow.svm.arguments` turns the values of a site into this form and a result back.
     """
 
     status: PortStatus

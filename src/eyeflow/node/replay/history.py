@@ -12,11 +12,12 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from eyeflow.audit.memory import UNRECORDED, FindProgram, Known
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.reasons import internal
 from eyeflow.node.clock import Clock
 from eyeflow.node.engine.installer import Installer
-from eyeflow.node.replay.recorded import UNRECORDED, Candidate, FindProgram, Known, RecordedRule
+from eyeflow.node.replay.recorded import Candidate, RecordedRule
 from eyeflow.node.store.store import Store
 from eyeflow.node.store.types import SlotRow
 from eyeflow.node.store.writer import Writer

@@ -12,9 +12,9 @@ from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
 from eyeflow.base.reading import Unreadable, parse_json
 from eyeflow.base.word import literal
-from eyeflow.node.io.arguments import named_arguments, readable, slot_value
 from eyeflow.node.io.ports import Driver
 from eyeflow.node.replay.event_files import EventRows, RowFormat
+from eyeflow.svm.arguments import named_arguments, readable, slot_value
 from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.program import Program, SiteKind, Type, TypeTag, Value
 from eyeflow.svm.schema import RejectedEvent

@@ -7,58 +7,28 @@ too: where its decisions are those recorded, it is right.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
-from eyeflow.node.engine.shadow import texts_of
-from eyeflow.node.io.arguments import named_arguments, trigger_text
-from eyeflow.node.status.traces import event_text, trace_of
+from eyeflow.audit.memory import FindProgram, RuleMemory, SameAnswers, Track, Unanswered, is_same, run_again
+from eyeflow.audit.traces import event_text, trace_of
 from eyeflow.protocol.audit import Record
 from eyeflow.protocol.audit_bodies import (
     ClockBody,
     ExecutionBody,
-    GapBody,
-    InstallBody,
-    RemoveBody,
-    SlotBody,
-    SlotChange,
-    StartBody,
 )
 from eyeflow.protocol.executions import EVENT_CHARS_MAX, Trace
 from eyeflow.protocol.replays import DIFFERENCES_SHOWN_MAX, MISSING_MAX, Memory, ReplayDifference, ReplayResult
 from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.wire import REASON_CHARS_MAX, cut
-from eyeflow.svm.execution import Action, CapabilityFailure, Execution, Host, Outcome, TrapInfo
+from eyeflow.svm.arguments import named_arguments, trigger_text
+from eyeflow.svm.execution import CapabilityFailure, Execution, Outcome
 from eyeflow.svm.instance import Instance
 from eyeflow.svm.layout import flatten
 from eyeflow.svm.program import Program, Site, Type, Value
 from eyeflow.svm.verify import Verified
 
-UNRECORDED = "unrecorded"
-"""Reason of a gap of executions that acted while the disk refused their records."""
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A program that ran, with the parameters that it has in its slot; None: no slot holds it."""
-
-    verified: Verified
-    params: Mapping[str, Value] | None
-
-
-FindProgram = Callable[[bytes], Known | None]
-"""From a program's id (32 bytes) to the program, None when the node has forgotten it."""
 Call = tuple[str, tuple[tuple[str, Value], ...]]
-
-
-@dataclass(slots=True)
-class _Track:
-    """A program that ran, running again. `is_exact`: its memory is what it was."""
-
-    instance: Instance
-    program_id: bytes
-    is_exact: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +46,7 @@ class RecordedRule:
     def __init__(self, candidate: Candidate, since_us: int, find_program: FindProgram) -> None:
         self._candidate, self._since_us = candidate, since_us
         self._program = candidate.verified.program
-        self._find = lru_cache(maxsize=None)(find_program)
-        self._slots: dict[Slot, _Track] = {}
-        self._aside: dict[bytes, _Track] = {}
-        """Programs that were replaced, with the memory that they had then: one may be gone back to."""
+        self._memory = RuleMemory(self._program.rule, find_program)
         self._instance: Instance | None = None
         self._mappings: dict[bytes, _Mapping] = {}
         self._found = _Found()
@@ -95,104 +62,36 @@ class RecordedRule:
         if isinstance(body, ExecutionBody):
             if body.rule == self.rule:
                 self._execution(seq, body, record.time_us)
-        elif isinstance(body, InstallBody | SlotBody | ClockBody | RemoveBody):
-            if body.rule == self.rule:
-                self._changed(body)
-        elif isinstance(body, GapBody) and body.reason == UNRECORDED:
-            self.forget_memory()
-        elif isinstance(body, StartBody):
-            self._started(body)
+            return
+        self._memory.change(body)
+        if isinstance(body, ClockBody) and (body.rule, body.slot) == (self.rule, Slot.ACTIVE.value):
+            self._clock_was_set(body.step_us)
+
+    def _clock_was_set(self, step_us: int) -> None:
+        if self._instance is not None:
+            self._instance.shift_times(step_us)
 
     def forget_memory(self) -> None:
         """Executions are missing here: from now on no memory is known to be what it was."""
-        for track in (*self._slots.values(), *self._aside.values()):
-            track.is_exact = False
-
-    # --- which program runs where ---
-
-    def _changed(self, body: InstallBody | SlotBody | ClockBody | RemoveBody) -> None:
-        if isinstance(body, InstallBody):
-            self._installed(body)
-        elif isinstance(body, RemoveBody):
-            self._slots.clear()
-        elif isinstance(body, ClockBody):
-            self._clock_was_set(body)
-        elif body.change == SlotChange.PROMOTED:
-            self._put(Slot.ACTIVE, self._slots.pop(Slot.CANDIDATE, None))
-        elif body.change == SlotChange.SWAPPED:
-            acts, beside = self._slots.pop(Slot.ACTIVE, None), self._slots.pop(Slot.CANDIDATE, None)
-            self._put(Slot.ACTIVE, beside)
-            self._put(Slot.CANDIDATE, acts)
-        elif body.change == SlotChange.ROLLED_BACK:
-            self._rolled_back(body.program)
-        elif body.change == SlotChange.DROPPED:
-            for slot in [slot for slot, track in self._slots.items() if track.program_id == body.program]:
-                del self._slots[slot]
-
-    def _put(self, slot: Slot, track: _Track | None) -> None:
-        old = self._slots.pop(slot, None)
-        if old is not None:
-            self._aside[old.program_id] = old
-        if track is not None:
-            self._slots[slot] = track
-
-    def _installed(self, body: InstallBody) -> None:
-        heir_of = self._slots.get(Slot.ACTIVE)
-        is_first = body.previous is None and body.slot == Slot.ACTIVE.value
-        track = self._begun(body.program, dict(body.params), is_first or (heir_of is not None and heir_of.is_exact))
-        if track is not None and heir_of is not None:
-            track.instance.adopt(heir_of.instance)
-        self._put(Slot(body.slot), track)
-
-    def _rolled_back(self, program_id: bytes) -> None:
-        warm = self._slots.get(Slot.CANDIDATE)
-        if warm is not None and warm.program_id == program_id:
-            self._put(Slot.ACTIVE, self._slots.pop(Slot.CANDIDATE))
-        else:
-            self._put(Slot.ACTIVE, self._aside.get(program_id) or self._begun(program_id))
-
-    def _started(self, body: StartBody) -> None:
-        """A start goes on with the memory that was; where nothing is known, it says what runs."""
-        for slot, programs in ((Slot.ACTIVE, body.programs), (Slot.CANDIDATE, body.candidates)):
-            program_id = dict(programs).get(self.rule)
-            if program_id is not None and slot not in self._slots:
-                self._put(slot, self._begun(program_id))
-
-    def _begun(
-        self, program_id: bytes, params: Mapping[str, Value] | None = None, is_exact: bool = False
-    ) -> _Track | None:
-        found = self._find(program_id)
-        if found is None:
-            return None
-        return _Track(Instance(found.verified, params if params is not None else found.params), program_id, is_exact)
-
-    def _clock_was_set(self, body: ClockBody) -> None:
-        if (track := self._slots.get(Slot(body.slot))) is not None:
-            track.instance.shift_times(body.step_us)
-        if self._instance is not None and body.slot == Slot.ACTIVE.value:
-            self._instance.shift_times(body.step_us)
+        self._memory.forget()
 
     # --- executions ---
 
     def _execution(self, seq: int, body: ExecutionBody, recorded_us: int) -> None:
-        slot = Slot(body.slot)
-        track = self._slots.get(slot)
-        if track is None or track.program_id != body.program:
-            track = self._begun(body.program)
-            self._put(slot, track)
+        slot, track = Slot(body.slot), self._memory.track(body)
         is_compared = slot is Slot.ACTIVE and recorded_us >= self._since_us
         if track is None:
             self._found.forgotten += is_compared
             return
         if is_compared and self._instance is None:
             self._begin(track)
-        again = _run(track.instance, body.trigger, body.inputs, body, _SameAnswers(body))
+        again = run_again(track.instance, body.trigger, body.inputs, body, SameAnswers(body))
         if is_compared:
             self._compare(seq, body, track.instance.program, again)
         elif slot is Slot.ACTIVE:
             self._found.warmed += 1
 
-    def _begin(self, track: _Track) -> None:
+    def _begin(self, track: Track) -> None:
         """The candidate takes the memory over, as it would have if it had been installed at this time."""
         self._instance = Instance(self._candidate.verified, self._candidate.params)
         self._instance.adopt(track.instance)
@@ -207,14 +106,14 @@ class RecordedRule:
         trigger, inputs, execution = mapping.triggers[body.trigger], body.inputs, NOTHING
         if trigger is not None:
             inputs = mapping.inputs(body)
-            ran = _run(self._instance, trigger, inputs, body, _Answers(self._program, program, body))
+            ran = run_again(self._instance, trigger, inputs, body, _Answers(self._program, program, body))
             if ran is None:
                 found.unanswered += 1
                 return
             execution = ran
-        if _is_same(self._program, execution, program, body):
+        if is_same(self._program, execution, program, body):
             return
-        if again is None or not _is_same(program, again, program, body):
+        if again is None or not is_same(program, again, program, body):
             found.unlike += 1
             return
         found.differing += 1
@@ -280,10 +179,6 @@ class _Found:
     differences: list[ReplayDifference] = field(default_factory=list)
 
 
-class _Unanswered(Exception):  # noqa: N818 - an answer that is missing
-    """The candidate reads what the program that ran did not read on this event."""
-
-
 class _Answers:
     """The host of the candidate: what was read on one event, by capability and arguments."""
 
@@ -298,7 +193,7 @@ class _Answers:
             self._found = self._recorded_answers()
         answers = self._found.get(_call(declared, args, self._asks))
         if not answers or answers[0][0] != declared.result:
-            raise _Unanswered
+            raise Unanswered
         _, value = answers.pop(0) if len(answers) > 1 else answers[0]
         if value is None:
             raise CapabilityFailure("as recorded")
@@ -312,49 +207,8 @@ class _Answers:
         return found
 
 
-class _SameAnswers:
-    """The host of a program that runs again: the answers in their order."""
-
-    def __init__(self, body: ExecutionBody) -> None:
-        self._left = iter(body.answers)
-
-    def read(self, site: int, args: tuple[Value, ...]) -> Value:
-        """Answer as the world did; what else is asked says that the memory is another."""
-        answer = next(self._left, None)
-        if answer is None or answer[:2] != (site, args):
-            raise _Unanswered
-        if answer[2] is None:
-            raise CapabilityFailure("as recorded")
-        return answer[2]
-
-
 def _call(site: Site, args: Sequence[Value], program: Program) -> Call:
     return site.capability, tuple(sorted(named_arguments(site, args, program.pins).items()))
-
-
-def _run(
-    instance: Instance, trigger: int, inputs: Sequence[Value], body: ExecutionBody, host: Host
-) -> Execution | None:
-    """Run an event; None when something is read that was not read then: that changes no memory, as a trap does not."""
-    try:
-        return instance.step(trigger, inputs, body.event_time_us, body.utc_offset_us, host)
-    except _Unanswered:
-        return None
-
-
-def _is_same(decides: Program, execution: Execution, program: Program, body: ExecutionBody) -> bool:
-    """Say whether an execution decided what is recorded, whatever the numbers of sites are."""
-    if decides is program and (execution.trap is None) is (body.trap is None):
-        if [(site, args) for site, args in execution.actions] == [(site, args) for site, args, _ in body.actions]:
-            return True
-    elif not execution.actions and execution.trap is None and not body.actions and body.trap is None:
-        return True
-    return texts_of(decides, execution) == texts_of(program, _as_execution(body))
-
-
-def _as_execution(body: ExecutionBody) -> Execution:
-    actions = [Action(site, args) for site, args, _ in body.actions]
-    return Execution(Outcome(body.outcome), 0, actions, trap=None if body.trap is None else TrapInfo(*body.trap))
 
 
 def _as_body(

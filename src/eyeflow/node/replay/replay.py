@@ -11,12 +11,12 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from eyeflow.base.names import camel_case
-from eyeflow.node.io.arguments import readable_arguments
 from eyeflow.node.io.ports import Driver
 from eyeflow.node.replay.event_files import UNREADABLE, EventRows
 from eyeflow.node.replay.gaps import GapGuard
 from eyeflow.node.replay.reads import Answers, ReadMapping
 from eyeflow.node.replay.streams import STREAM_COLUMN, Streams
+from eyeflow.svm.arguments import readable_arguments
 from eyeflow.svm.execution import Execution, Outcome
 from eyeflow.svm.instance import Instance
 from eyeflow.svm.opcodes import Trap

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from eyeflow.audit.traces import bounded, event_text, trace_of
 from eyeflow.node.engine.run_evidence import FailureNote, counts_of, notes_of
 from eyeflow.node.engine.running import RunningRule
-from eyeflow.node.status.traces import bounded, event_text, trace_of
 from eyeflow.node.store.types import EvidenceRow, RejectedRow, SlotRow, Standing
 from eyeflow.protocol.audit_bodies import ExecutionBody
 from eyeflow.protocol.executions import Difference, Explained, Failure, Trace

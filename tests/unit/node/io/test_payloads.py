@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eyeflow.node.io.arguments import named_arguments, slot_value
 from eyeflow.node.io.payloads import UnreadablePayload, decode_object
+from eyeflow.svm.arguments import named_arguments, slot_value
 from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.program import Direction, Pin, Site, SiteKind, Type, TypeTag, Value
 

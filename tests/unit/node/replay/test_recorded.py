@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from components.node_sim import NodeSim, program
+from eyeflow.audit.memory import Unanswered
 from eyeflow.node.control import Switch
 from eyeflow.node.replay import history as history_module
-from eyeflow.node.replay import recorded as recorded_module
 from eyeflow.node.store.types import PASSED, Standing, Terms, Wish
 from eyeflow.protocol.audit_bodies import ExecutionBody
 from eyeflow.protocol.replays import DIFFERENCES_SHOWN_MAX, Memory, Replay, ReplayProgram, ReplayResult
@@ -205,13 +205,13 @@ def test_what_was_not_read_then_is_not_guessed(tmp_path: Path) -> None:
 def test_what_is_not_answered_changes_no_memory(machine: Any) -> None:
     class Mute:
         def read(self, site: int, args: tuple[Any, ...]) -> Any:
-            raise recorded_module._Unanswered
+            raise Unanswered
 
     counts = HEAT.replace("let outside = adc", "trips = trips + 1\n let outside = adc")
     verified = verify(decode(program(counts)).program)
     instance = Instance(verified, {}, machine=machine(verified))
     before = instance.state[:]
-    with pytest.raises(recorded_module._Unanswered):
+    with pytest.raises(Unanswered):
         instance.step(0, (90,), 5 * S, 0, Mute())
     assert instance.state == before
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from eyeflow.audit.view import defaults, record_view
 from eyeflow.cli.audit import _line
 from eyeflow.compiler.compile import compile_rule
-from eyeflow.node.status.audit_view import defaults, record_view
 from eyeflow.protocol.audit import ZERO_HASH, Record
 from eyeflow.protocol.audit_bodies import (
     ActionOutcome,

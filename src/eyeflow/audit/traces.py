@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from eyeflow.audit.view import execution_view
 from eyeflow.base.word import literal
-from eyeflow.node.status.audit_view import execution_view
 from eyeflow.protocol.audit_bodies import ExecutionBody
 from eyeflow.protocol.executions import ACTION_CHARS_MAX, ACTIONS_MAX, EVENT_CHARS_MAX, TRACE_CHARS_MAX, Trace
 from eyeflow.protocol.wire import cut
+from eyeflow.svm.arguments import readable_arguments
+from eyeflow.svm.execution import Action, Execution
+from eyeflow.svm.opcodes import Trap
 from eyeflow.svm.program import Program
 
 ELLIPSIS = "..."
@@ -59,3 +62,17 @@ def _call(one: dict[str, Any]) -> str:
 
 def _value(value: Any) -> str:
     return "failed" if value is None else literal(value)
+
+
+def texts_of(program: Program, execution: Execution) -> tuple[str, ...]:
+    """Return the actions of an execution as texts, and its trap if it had one."""
+    found = [_action_text(program, action) for action in execution.actions[:ACTIONS_MAX]]
+    if execution.trap is not None:
+        found = [f"trap {Trap(execution.trap.code).name}"]
+    return tuple(cut(text, ACTION_CHARS_MAX) for text in found)
+
+
+def _action_text(program: Program, action: Action) -> str:
+    site = program.sites[action.site]
+    values = readable_arguments(site, action.args, program.pins).values()
+    return f"{site.capability}({', '.join(map(str, values))})"

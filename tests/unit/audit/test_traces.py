@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eyeflow.node.status.traces import ELLIPSIS, bounded
+from eyeflow.audit.traces import ELLIPSIS, bounded
 from eyeflow.protocol.executions import ACTION_CHARS_MAX, ACTIONS_MAX, TRACE_CHARS_MAX
 
 LINES = st.lists(st.text(max_size=40).map(lambda text: text * 30), max_size=80)

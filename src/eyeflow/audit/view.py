@@ -7,7 +7,6 @@ from dataclasses import fields
 from typing import Any
 
 from eyeflow.base.names import camel_case
-from eyeflow.node.io.arguments import readable, readable_arguments, trigger_text
 from eyeflow.protocol.audit import Record
 from eyeflow.protocol.audit_bodies import (
     ActionOutcome,
@@ -17,6 +16,7 @@ from eyeflow.protocol.audit_bodies import (
     SlotBody,
     SlotChange,
 )
+from eyeflow.svm.arguments import readable, readable_arguments, trigger_text
 from eyeflow.svm.execution import Outcome
 from eyeflow.svm.layout import flatten
 from eyeflow.svm.opcodes import Trap

@@ -1,0 +1,1 @@
+"""What audit records mean: as people read them, run again, explained, and written to files for others."""
