@@ -12,7 +12,7 @@ from eyeflow.node.engine import core as core_module
 from eyeflow.node.engine.core import FORGET_US, Core
 from eyeflow.node.engine.intake import HOPS_MAX
 from eyeflow.node.run_key import active
-from eyeflow.node.store import rows
+from eyeflow.node.store import programs
 from eyeflow.node.store.types import PendingRow
 from eyeflow.protocol.audit import verify_chain
 from eyeflow.protocol.audit_bodies import (
@@ -89,7 +89,7 @@ def test_a_message_is_sent_again_although_two_deployments_replaced_its_program(
     """The broker is away for long: meanwhile other programs have taken both slots. The control keeps no program."""
     if control:
         forgetful = "DELETE FROM programs WHERE program_id NOT IN (SELECT program_id FROM slots)"
-        monkeypatch.setattr(rows, "_FORGET_PROGRAMS", forgetful)
+        monkeypatch.setattr(programs, "_FORGET_PROGRAMS", forgetful)
 
     def version(number: int) -> str:
         return rule("told", f'mqtt.publish("told", "{number}")').replace("1.0.0", f"{number}.0.0")

@@ -71,7 +71,7 @@ def test_what_nobody_holds_is_a_loss_and_counted_to_the_record(tmp_path: Path) -
     assert verify_chain(store.audit_range(1, EVERYTHING), KEY.public_key).holds
     store.close(clean=True)
     again = opened(tmp_path)
-    assert again._lost_total == first - 1 - 100
+    assert again._audit._lost_total == first - 1 - 100
     again.close(clean=True)
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import apsw
 import pytest
 
+from eyeflow.node.store.audit_bounds import RESERVE_BYTES
 from eyeflow.node.store.file import StoreFile
-from eyeflow.node.store.store import RESERVE_BYTES, Store
+from eyeflow.node.store.store import Store
 from eyeflow.node.store.types import Batch, BufferFull, Committed, OnFull, StorageError
 from eyeflow.protocol.slot import Slot
 from unit.node.store.stores import MB, batch, limits, open_store, slot
@@ -49,7 +50,7 @@ def test_shares_are_dropped_until_there_is_room(tmp_path: Path, monkeypatch: pyt
 def test_a_share_is_a_sixteenth_of_the_records_and_at_least_sixteen(tmp_path: Path, records: int, share: int) -> None:
     store = open_store(tmp_path)
     store.commit(batch(*range(records)))
-    assert store._share() == share
+    assert store._bounds.share() == share
     store.close(clean=True)
 
 

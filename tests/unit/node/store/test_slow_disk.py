@@ -18,14 +18,14 @@ import asyncio, sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from components.node_sim import NODE_KEY
-from eyeflow.node.store import store as module
+from eyeflow.node.store import audit_log, store as module
 from eyeflow.node.store.store import Store
 from eyeflow.node.store.types import Batch, BufferLimits, Draft
 from eyeflow.node.store.writer import ThreadWriter
 from eyeflow.protocol.audit_bodies import StopBody
 
 if sys.argv[3] == "control":
-    module.transaction = lambda db: db
+    module.transaction = audit_log.transaction = lambda db: db
 
 beats = 0
 
@@ -48,7 +48,7 @@ async def main():
     await during("commit", writer.commit(batch))
     await during("flush_log", writer.run(lambda store: store._file.flush_log()))
     await writer.commit(batch)
-    await during("drop", writer.run(lambda store: store._drop_oldest("size", 1)))
+    await during("drop", writer.run(lambda store: store._audit.drop_oldest("size", 1)))
     await during("close", writer.run(lambda store: store.close(clean=True)))
     heart.cancel()
     writer.stop()

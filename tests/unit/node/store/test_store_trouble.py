@@ -114,7 +114,7 @@ def test_a_value_that_the_disk_does_not_take_is_trouble_of_the_disk(tmp_path: Pa
         store = open_store(tmp_path, vfs=disk.name)
         disk.write_errors = True
         with pytest.raises(StorageError) as error:
-            store._meta_or_set("new", 1)
+            store.clock_was_set(10**18)
         assert error.value.cause == f"{tmp_path / STORE_NAME}: the disk fails to read or write"
         disk.write_errors = False
         store.recover()

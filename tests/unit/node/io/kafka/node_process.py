@@ -20,7 +20,7 @@ from eyeflow.node.io.connectors import ports_config
 from eyeflow.node.io.kafka.settings import KafkaConfig
 from eyeflow.node.run_key import active
 from eyeflow.node.runtime import NodeRuntime
-from eyeflow.node.store import rows
+from eyeflow.node.store import store
 from eyeflow.node.store.types import PASSED
 from eyeflow.svm.signing import public_key_of
 
@@ -62,5 +62,5 @@ async def main(data_dir: Path, servers: str) -> None:
 
 if __name__ == "__main__":
     if "forgets" in sys.argv:
-        rows._write_progress = lambda db, progress: None
+        vars(store)["write_progress"] = lambda db, progress: None
     asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))

@@ -1,4 +1,7 @@
-"""Rows of the store to SQL and back. Lists of values are deterministic CBOR, as in the audit."""
+"""Programs by slot with their durable memory and evidence: to SQL and back.
+
+Lists of values are deterministic CBOR, as in the audit.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,7 @@ from typing import Any, cast
 import apsw
 
 from eyeflow.node.run_key import RunKey
-from eyeflow.node.store.types import (
-    Batch,
-    EvidenceRow,
-    PendingRow,
-    RejectedRow,
-    SlotRow,
-    Standing,
-    StateRow,
-)
-from eyeflow.node.streams import Mark, Progress, Ran
+from eyeflow.node.store.types import Batch, EvidenceRow, RejectedRow, SlotRow, Standing, StateRow
 from eyeflow.protocol.cbor import decode, encode
 from eyeflow.protocol.messages import Trial
 from eyeflow.protocol.slot import Slot
@@ -45,43 +39,24 @@ _PUT_REJECTED = (
     f"INSERT OR REPLACE INTO rejected ({_SLOT_COLUMNS}, {_REJECTED_COLUMNS}) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_PENDING_COLUMNS = "seq, idx, rule, slot, program_id, site, args, time_us, hops, event_key"
-_PUT_PENDING = f"INSERT INTO pending ({_PENDING_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
-def write_rows(db: apsw.Connection, batch: Batch, first_seq: int) -> None:
-    """Write everything of a batch but its audit records; call it inside a transaction."""
-    changes_slots = batch.drop_rules or batch.drop_slots or batch.put_slots or batch.put_rejected
-    if changes_slots:
+def write_programs(db: apsw.Connection, batch: Batch) -> None:
+    """Write what a batch changes of slots, state and evidence; call it inside a transaction."""
+    if _changes_slots(batch):
         _write_slots(db, batch)
     db.executemany(_PUT_STATE, [(*_key_values(row.key), row.program_id, row.state) for row in batch.states])
     db.executemany(_PUT_EVIDENCE, [_evidence_values(row) for row in batch.put_evidence])
-    db.executemany(_PUT_PENDING, [_pending_values(row, first_seq) for row in batch.pending])
-    db.executemany("DELETE FROM pending WHERE seq = ? AND idx = ?", batch.finished)
-    if changes_slots:
+
+
+def forget_programs(db: apsw.Connection, batch: Batch) -> None:
+    """Delete programs that nothing needs any more; call it when the outbox of the batch is written."""
+    if _changes_slots(batch):
         db.execute(_FORGET_PROGRAMS)
-    _write_progress(db, batch.progress)
-    db.executemany(
-        "INSERT OR REPLACE INTO meta VALUES (?, ?)", [("kept." + key, value) for key, value in batch.put_meta]
-    )
 
 
-def _write_progress(db: apsw.Connection, progress: Progress) -> None:
-    db.executemany("DELETE FROM stream_runs WHERE stream = ?", [(stream,) for stream in progress.begun])
-    db.executemany("INSERT OR REPLACE INTO streams VALUES (?, ?)", progress.nexts.items())
-    db.executemany(
-        "INSERT OR IGNORE INTO stream_runs VALUES (?, ?, ?, ?)",
-        [(one.mark.stream, one.mark.number, *_key_values(one.key)) for one in progress.ran],
-    )
-    db.executemany("DELETE FROM stream_runs WHERE stream = ? AND number < ?", progress.nexts.items())
-
-
-def read_progress(db: apsw.Connection) -> Progress:
-    """Return how far the node has come in streams that can be read again."""
-    nexts = {str(stream): int(number) for stream, number in db.execute("SELECT stream, next FROM streams")}
-    rows = db.execute("SELECT stream, number, rule, slot FROM stream_runs")
-    ran = (Ran(Mark(stream, number), RunKey(rule, Slot(slot))) for stream, number, rule, slot in rows)
-    return Progress(nexts, tuple(ran))
+def _changes_slots(batch: Batch) -> bool:
+    return bool(batch.drop_rules or batch.drop_slots or batch.put_slots or batch.put_rejected)
 
 
 def _write_slots(db: apsw.Connection, batch: Batch) -> None:
@@ -129,11 +104,6 @@ def _trial_bytes(trial: Trial | None) -> bytes:
 def _trial(blob: bytes) -> Trial | None:
     values = cast("list[Any]", decode(blob))
     return Trial(*values) if values else None
-
-
-def _pending_values(row: PendingRow, first_seq: int) -> tuple[Any, ...]:
-    head = (first_seq + row.seq, row.index, *_key_values(row.key), row.program_id, row.site)
-    return (*head, encode(list(row.args)), row.time_us, row.hops, row.event_key)
 
 
 def read_slots(db: apsw.Connection) -> tuple[SlotRow, ...]:
@@ -191,32 +161,6 @@ def read_states(db: apsw.Connection) -> dict[RunKey, StateRow]:
     rows = db.execute("SELECT rule, slot, program_id, state FROM state")
     found = (StateRow(RunKey(rule, Slot(slot)), program_id, state) for rule, slot, program_id, state in rows)
     return {row.key: row for row in found}
-
-
-def read_kept(db: apsw.Connection) -> dict[str, bytes]:
-    """Return the small values that others keep here (`Batch.put_meta`)."""
-    # Cut here: `substr` of SQLite ends a text at its first NUL.
-    rows = db.execute("SELECT key, value FROM meta WHERE key GLOB 'kept.*'")
-    return {str(key).removeprefix("kept."): bytes(value) for key, value in rows}
-
-
-def read_pending(db: apsw.Connection) -> tuple[PendingRow, ...]:
-    """Return the actions that had not ended, in the order they were recorded."""
-    rows = db.execute(f"SELECT {_PENDING_COLUMNS} FROM pending ORDER BY seq, idx")
-    return tuple(
-        PendingRow(seq, idx, RunKey(rule, Slot(slot)), program_id, site, _values(args), time_us, hops, event_key)
-        for seq, idx, rule, slot, program_id, site, args, time_us, hops, event_key in rows
-    )
-
-
-def read_pending_programs(db: apsw.Connection) -> dict[bytes, bytes]:
-    """Return the programs of those actions by id, whether a slot still holds them or not."""
-    rows = db.execute("SELECT program_id, program FROM programs WHERE program_id IN (SELECT program_id FROM pending)")
-    return {bytes(program_id): bytes(program) for program_id, program in rows}
-
-
-def _values(blob: bytes) -> tuple[Value, ...]:
-    return tuple(cast("list[Value]", decode(blob)))
 
 
 def _params(blob: bytes) -> dict[str, Value]:

@@ -1,0 +1,144 @@
+"""The audit log: records in one chain, the signed gaps of those that were dropped, and who holds copies of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apsw
+
+from eyeflow.base.clock import NowUs
+from eyeflow.node.store.cursors import Cursors, read_after
+from eyeflow.node.store.meta import read_meta_or_set, write_meta
+from eyeflow.node.store.transaction import transaction
+from eyeflow.node.store.types import Batch, Draft, StoreCounters
+from eyeflow.protocol.audit import ZERO_HASH, Record, decode_record, encode_record, record_hash
+from eyeflow.protocol.audit_bodies import COPIED, AuditError, Body, GapBody
+from eyeflow.protocol.collecting import KeptHead
+from eyeflow.protocol.identity import Identity
+
+Row = tuple[int, int, bytes]
+"""Seq, time (us) and bytes of a record."""
+_PUT = "INSERT INTO audit VALUES (?, ?, ?)"
+_OLDEST = "SELECT min(seq) FROM audit"
+
+
+@dataclass(frozen=True, slots=True)
+class Chained:
+    """Records to follow the chain that are not written yet: what it ends with then, and what was ever lost by then."""
+
+    rows: Sequence[Row]
+    tip: tuple[int, bytes]
+    lost_total: int
+
+
+class AuditLog:
+    """The records of one node in one epoch. It belongs to the thread of the store; raises apsw.Error."""
+
+    def __init__(self, node: str, identity: Identity, counters: StoreCounters, now_us: NowUs) -> None:
+        self.node, self.epoch, self.cursors = node, 0, Cursors()
+        self._identity, self._counters, self._now_us = identity, counters, now_us
+        # One attribute: others read it from their thread, and a number with another record's hash looks like a fork.
+        self.tip = (0, ZERO_HASH)
+        self._lost_total = 0
+
+    def attach(self, db: apsw.Connection) -> None:
+        """Read where the log in `db` stands; call it again when the file was opened anew."""
+        self._db = db
+        self._lost_total = int(read_meta_or_set(db, "lost_total", 0))
+        row = db.execute("SELECT seq, record FROM audit ORDER BY seq DESC LIMIT 1").get
+        self.tip = (row[0], record_hash(row[1])) if row else (0, ZERO_HASH)
+
+    @property
+    def head_seq(self) -> int:
+        """Seq of the last record, 0 when there is none."""
+        return self.tip[0]
+
+    @property
+    def first_seq(self) -> int:
+        """Seq of the oldest record that is kept, 0 when there is none."""
+        return int(self._db.execute(_OLDEST).get or 0)
+
+    def chained(self, batch: Batch) -> Chained:
+        """Give the drafts of a batch their places in the chain, and a gap to executions that went unrecorded."""
+        drafts, total = batch.drafts, self._lost_total
+        if (lost := batch.unrecorded) is not None:
+            total += lost.count
+            key = self._identity.public_key
+            gap = GapBody(0, 0, lost.count, "unrecorded", ZERO_HASH, lost.since_us, lost.until_us, total, key)
+            drafts = (*drafts, Draft(self._now_us(), gap))
+        rows, (seq, head) = list[Row](), self.tip
+        for draft in drafts:
+            seq += 1
+            data = self._encode(seq, head, draft.time_us, draft.body)
+            rows.append((seq, draft.time_us, data))
+            head = record_hash(data)
+        return Chained(rows, (seq, head), total)
+
+    def _encode(self, seq: int, prev: bytes, time_us: int, body: Body) -> bytes:
+        return encode_record(Record(self.node, self.epoch, seq, prev, time_us, body), self._identity)
+
+    def write(self, new: Chained) -> None:
+        """Write records, and cursors that were noted meanwhile; call it inside a transaction."""
+        self._db.executemany(_PUT, new.rows)
+        self.cursors.write(self._db)
+        if new.lost_total != self._lost_total:
+            write_meta(self._db, "lost_total", new.lost_total)
+
+    def were_written(self, new: Chained) -> None:
+        """The transaction of the last `write` was committed."""
+        self.tip, self._lost_total = new.tip, new.lost_total
+        self.cursors.were_written()
+
+    def drop_oldest(self, reason: str, count: int) -> int:
+        """Replace the oldest `count` records (never the last one) by a signed gap; return how many went.
+
+        Only those that some destination does not hold count as lost; where each holds all, the gap says COPIED.
+        """
+        db, first_seq = self._db, self.first_seq
+        if first_seq in (0, self.head_seq):
+            return 0
+        last_seq = min(first_seq + count - 1, self.head_seq - 1)
+        record = db.execute("SELECT record FROM audit WHERE seq = ?", (last_seq,)).get
+        # Not the first and the last time: the clock may have been set back between them.
+        since_us, until_us = db.execute("SELECT min(time_us), max(time_us) FROM audit WHERE seq <= ?", (last_seq,)).get
+        dropped: int = last_seq - first_seq + 1
+        lost: int = max(0, last_seq - max(first_seq - 1, self.cursors.held_by_all))
+        lost_total, key, reason = self._lost_total + lost, self._identity.public_key, reason if lost else COPIED
+        gap = GapBody(first_seq, last_seq, dropped, reason, record_hash(record), since_us, until_us, lost_total, key)
+        self._replace(gap)
+        self._counters.dropped_records += lost
+        self._counters.dropped_copies += dropped - lost
+        self._counters.gaps += lost > 0
+        return dropped
+
+    def _replace(self, gap: GapBody) -> None:
+        now_us, seq = self._now_us(), self.head_seq + 1
+        data = self._encode(seq, self.tip[1], now_us, gap)
+        new = Chained([(seq, now_us, data)], (seq, record_hash(data)), gap.lost_total)
+        with transaction(self._db):
+            self._db.execute("DELETE FROM audit WHERE seq <= ?", (gap.last_seq,))
+            self.write(new)  # with the cursors: what the gap says of them must be as durable
+        self.were_written(new)
+
+    def note_kept(self, destination: str, kept: KeptHead) -> bool:
+        """As `Store.note_kept`."""
+        if kept.epoch != self.epoch or kept.seq > self.head_seq:
+            return False
+        seq, found = read_after(self._db, kept.seq - 1, 1, 1) if kept.seq else (0, [])
+        if found and seq == kept.seq and record_hash(found[0]) != kept.hash:
+            return False
+        self.cursors.note(destination, kept)
+        return True
+
+    def is_as_written(self, seq: int) -> bool:
+        """Whether a record has the time that is stored beside it, and the hash that the next one names."""
+        query = "SELECT time_us, record FROM audit WHERE seq IN (?, ?) ORDER BY seq"
+        rows: list[Any] = self._db.execute(query, (seq, seq + 1)).fetchall()
+        (time_us, data), *after = rows
+        try:
+            whole: bool = decode_record(data).time_us == time_us
+            return whole and (not after or decode_record(after[0][1]).prev == record_hash(data))
+        except AuditError:
+            return False
