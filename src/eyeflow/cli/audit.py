@@ -16,7 +16,7 @@ from eyeflow.cli.console import JsonFlag, counted, finish, note, paint, say, say
 from eyeflow.cli.node import SETTING_FLAGS, ConfigOption, load_node_config
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from eyeflow.node.store.reader import AuditReader
     from eyeflow.protocol.audit import ChainReport, Record
@@ -157,7 +157,6 @@ def show(
     json_: JsonFlag = False,
 ) -> None:
     """Show audit records: what happened, why, and what was done."""
-    from eyeflow.audit.view import defaults, record_view
     from eyeflow.protocol.audit import decode_record
 
     with _open(config, data_dir, context.args) as reader:
@@ -175,13 +174,20 @@ def show(
                 break
         if not shown:
             note(f"no record of the rule `{rule}` here" if rule else f"no record here: the last one is {newest}")
-        find_program = _programs(reader)
-        for record in shown:
-            view = record_view(record, find_program)
-            if json_:
-                say_json(_finite(view), indent=None)
-            else:
-                say(_line(view, defaults(record)))
+        say_records(shown, reader, json_=json_)
+
+
+def say_records(records: Iterable[Record], reader: AuditReader, *, json_: bool) -> None:
+    """Print records of a store, one a line, with the names of the programs that are still there."""
+    from eyeflow.audit.view import defaults, record_view
+
+    find_program = _programs(reader)
+    for record in records:
+        view = record_view(record, find_program)
+        if json_:
+            say_json(_finite(view), indent=None)
+        else:
+            say(_line(view, defaults(record)))
 
 
 def _programs(reader: AuditReader) -> Callable[[bytes], Program | None]:

@@ -32,6 +32,7 @@ MODULES: dict[str, str] = {'check': 'rules',
  'policy': 'policy',
  'coordinator': 'coordinator',
  'node': 'node',
+ 'buffer': 'buffer',
  'audit': 'audit',
  'mcu': 'mcu'}
 """Which module of `eyeflow.cli` registers a command."""
@@ -56,6 +57,7 @@ COMMANDS: dict[str, Words] = {'': (('check', 'Say whether rules are right, witho
       ('policy', 'What deployments to some nodes must keep.'),
       ('coordinator', 'The service that keeps the state of the...'),
       ('node', 'The daemon that runs programs.'),
+      ('buffer', 'What a node keeps until others hold it,...'),
       ('audit', 'The record of everything a node did.'),
       ('mcu', 'Microcontrollers: build, flash and talk to...')),
  'deployments': (('list', 'List the newest deployments, newest first.'),
@@ -107,6 +109,8 @@ COMMANDS: dict[str, Words] = {'': (('check', 'Say whether rules are right, witho
           ('start', 'Run the node until Ctrl-C, SIGTERM or SIGHUP.'),
           ('install-service', 'Print the systemd unit of a node, or write...'),
           ('status', 'Show the node that runs on this machine;...')),
+ 'buffer': (('status', "Show how much waits in a node's buffer,..."),
+            ('peek', 'Show the records that go to a destination...')),
  'audit': (('verify', "Check the hash chain of a node's audit:..."),
            ('show', 'Show audit records: what happened, why,...')),
  'mcu': (('push', 'Send a program to a running board; it is...'),
@@ -464,6 +468,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
                           (('--write',), 'Write it into /etc/systemd/system, instead of to stdout.', None, False),
                           (('--json',), 'Print the result as JSON.', None, False),
                           (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'buffer': ((('--help', '-h'), 'Show this message and exit.', None, False),),
  'audit': ((('--help', '-h'), 'Show this message and exit.', None, False),),
  'mcu': ((('--help', '-h'), 'Show this message and exit.', None, False),),
  'mcu push': ((('--port', '-p'),
@@ -674,6 +679,7 @@ ARGUMENTS: dict[str, tuple[tuple[bool, Words], ...]] = {'': (),
  'node': (),
  'node init': ((False, ()),),
  'node install-service': (),
+ 'buffer': (),
  'audit': (),
  'mcu': (),
  'mcu push': ((False, ()),),
@@ -725,6 +731,7 @@ Commands:
   policy       What deployments to some nodes must keep.
   coordinator  The service that keeps the state of the cluster.
   node         The daemon that runs programs.
+  buffer       What a node keeps until others hold it, and how far they are.
   audit        The record of everything a node did.
   mcu          Microcontrollers: build, flash and talk to boards.""",
     'check': """\
@@ -1772,6 +1779,44 @@ Options:
                    there).
   --json           Print the result as JSON.
   -h, --help       Show this message and exit.""",
+    'buffer': """\
+Usage: eyeflow buffer [OPTIONS] COMMAND [ARGS]...
+
+  What a node keeps until others hold it, and how far they are.
+
+Options:
+  -h, --help  Show this message and exit.
+
+Commands:
+  status  Show how much waits in a node's buffer, how old it is, what was...
+  peek    Show the records that go to a destination next.""",
+    'buffer status': """\
+Usage: eyeflow buffer status [OPTIONS]
+
+  Show how much waits in a node's buffer, how old it is, what was dropped, and
+  how far each destination is.
+
+  How fast a destination catches up is known of a node that runs.
+
+Options:
+  --config <path>    Configuration file (default: eyeflow-svm.toml, if it is
+                     there).
+  --data-dir <path>  The node's data_dir, instead of its configuration.
+  --json             Print the result as JSON.
+  -h, --help         Show this message and exit.""",
+    'buffer peek': """\
+Usage: eyeflow buffer peek [OPTIONS]
+
+  Show the records that go to a destination next. They stay where they are.
+
+Options:
+  --to DESTINATION         Whom they go to: coordinator or kafka.
+  -n, --count <int range>  How many records.  [default: 10; x>=1]
+  --config <path>          Configuration file (default: eyeflow-svm.toml, if
+                           it is there).
+  --data-dir <path>        The node's data_dir, instead of its configuration.
+  --json                   Print the result as JSON.
+  -h, --help               Show this message and exit.""",
     'audit': """\
 Usage: eyeflow audit [OPTIONS] COMMAND [ARGS]...
 

@@ -34,6 +34,7 @@ from eyeflow.node.own_facts import own_facts
 from eyeflow.node.replay.history import HistoryReplay
 from eyeflow.node.run_key import RunKey
 from eyeflow.node.status.evidence import differences_told, evidence_told, explained, failures_told, records_of
+from eyeflow.node.status.handing_on import HandingOn
 from eyeflow.node.status.report import node_status
 from eyeflow.node.store.cursors import KAFKA
 from eyeflow.node.store.types import ON_TRIAL, Batch, Draft, Restored, SlotRow, StorageError, Terms
@@ -82,6 +83,7 @@ class NodeRuntime:
         self.services: dict[str, PortStatus] = {}
         """What runs beside sources and drivers, such as the node's own broker."""
         self.started_steady_us = clock.steady_us()
+        self.handing_on = HandingOn()
         self._writer, self._identity = writer, identity
         self._signers: bytes | None = None
         self.roots = RootTrust(config.root_keys)
@@ -335,7 +337,10 @@ class NodeRuntime:
 
     async def note_kept(self, destination: str, kept: KeptHead) -> bool:
         """Take note of what a destination holds; see `NodeControl`."""
-        return await self._writer.run(lambda store: store.note_kept(destination, kept))
+        is_noted = await self._writer.run(lambda store: store.note_kept(destination, kept))
+        if is_noted:
+            self.handing_on.noted(destination, self.clock.steady_us(), kept.seq, self._writer.store.head[0])
+        return is_noted
 
     def kept_by(self, destination: str) -> KeptHead | None:
         """Return what a destination holds of the chain, None while it has told nothing."""

@@ -31,22 +31,33 @@ def health_of(state: Mapping[str, object]) -> tuple[Health, ...]:
     ports = [
         _health(HealthKind.PORT, one) for key in ("sources", "drivers", "services") for one in _items(state.get(key))
     ]
-    return tuple(rules + ports + _store_health(state.get("store")) + _machine_health(state.get("machine")))
+    store = _store_health(state.get("store"), state.get("buffer"))
+    return tuple(rules + ports + store + _machine_health(state.get("machine")))
 
 
 def _machine_health(use: object) -> list[Health]:
     return [_health(HealthKind.PORT, {"name": "machine", "counters": use})] if use else []
 
 
-def _store_health(store: object) -> list[Health]:
+def _store_health(store: object, buffer: object) -> list[Health]:
     """Say how the store does, and for as long as its epoch lasts that the one before it is lost."""
     if not isinstance(store, Mapping):
         return []
     gone = f"the store of epoch {store['replaced_epoch']} is lost" if store.get("replaced_epoch") else ""
     detail = "; ".join(text for text in (str(store.get("problem") or ""), gone) if text)
-    lost = {name: store.get(name, 0) for name in ("gaps", "dropped_records")}
-    state = {"name": "store", "state": store.get("state", "up"), "detail": detail, "counters": lost}
+    counters = {name: store.get(name, 0) for name in ("gaps", "dropped_records")} | _buffer_counters(buffer)
+    state = {"name": "store", "state": store.get("state", "up"), "detail": detail, "counters": counters}
     return [_health(HealthKind.PORT, state)]
+
+
+def _buffer_counters(buffer: object) -> dict[str, int]:
+    """Return how much waits in the buffer, how old that is, what was dropped why, and how far each destination is."""
+    if not isinstance(buffer, Mapping):
+        return {}
+    found = {f"buffer_{name}": buffer[name] for name in ("records", "size_bytes", "used_bytes")}
+    found["buffer_oldest_s"] = buffer["oldest_age_us"] // 1_000_000
+    found |= {f"dropped_{reason}": count for reason, count in buffer["dropped"].items()}
+    return found | {f"behind_{one['name']}": one["behind"] for one in buffer["destinations"]}
 
 
 def unwanted_of(held: Sequence[HeldProgram], entries: Iterable[ManifestEntry]) -> frozenset[str]:

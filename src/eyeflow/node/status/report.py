@@ -18,6 +18,8 @@ from eyeflow.node.engine.running import RunningRule
 from eyeflow.node.io.ports import PortStatus
 from eyeflow.node.io.world import World
 from eyeflow.node.run_key import RunKey, previous
+from eyeflow.node.status.buffer import running_buffer
+from eyeflow.node.status.handing_on import HandingOn
 from eyeflow.node.store.types import RejectedRow
 from eyeflow.node.store.writer import Writer
 from eyeflow.protocol.messages import Trial
@@ -38,6 +40,7 @@ class Reported(Protocol):
     installer: Installer
     revocation: Revocation
     roots: RootTrust
+    handing_on: HandingOn
 
     @property
     def writer(self) -> Writer:
@@ -49,7 +52,7 @@ class Reported(Protocol):
         ...
 
 
-GIVEN_NAMES = frozenset({"params", "counters", "traps", "rejected_reasons"})
+GIVEN_NAMES = frozenset({"params", "counters", "traps", "rejected_reasons", "dropped"})
 """What stands in these goes by names that users, ports and programs give, and not by names of fields."""
 
 
@@ -87,6 +90,7 @@ def node_status(node: Reported) -> dict[str, object]:
         "services": [_port(name, status) for name, status in sorted(node.services.items())],
         "store": _store(node),
         "audit": _audit(node),
+        "buffer": _buffer(node, now_us),
         "machine": node.world.use(),
         "resources": node.engine.arbiter.as_dict(),
         "actions_waiting": node.engine.actions.waiting,
@@ -201,6 +205,11 @@ def _store(node: Reported) -> dict[str, object]:
         "dropped_copies": counters.dropped_copies,
         "failed_commits": counters.failed_commits,
     }
+
+
+def _buffer(node: Reported, now_us: int) -> dict[str, object]:
+    pace = (node.handing_on, now_us, node.clock.steady_us())
+    return running_buffer(node.config, node.writer, node.link is not None, *pace)
 
 
 def _audit(node: Reported) -> dict[str, object]:

@@ -67,12 +67,12 @@ class AuditBounds:
 
     def _held(self) -> int:
         """How many of the oldest records every destination holds."""
-        first_seq = self._audit.first_seq
+        first_seq = self._audit.oldest[0]
         return max(0, self._audit.cursors.held_by_all - first_seq + 1) if first_seq else 0
 
     def share(self) -> int:
         """How many records to drop at once, counted from the oldest."""
-        first_seq = self._audit.first_seq
+        first_seq = self._audit.oldest[0]
         kept = self._audit.head_seq - first_seq + 1 if first_seq else 0
         return max(DROP_RECORDS_MIN, min(kept // DROP_SHARE, DROP_RECORDS_MAX))
 
@@ -92,7 +92,7 @@ class AuditBounds:
         if aged is None or not self._is_as_written(aged):
             return 0
         # Where the clock was set back, younger records lie before it: the chain has no holes, so they go too.
-        return self._drop("age", min(aged - self._audit.first_seq + 1, DROP_RECORDS_MAX))
+        return self._drop("age", min(aged - self._audit.oldest[0] + 1, DROP_RECORDS_MAX))
 
     def clock_was_set(self, step_us: int) -> None:
         """Take a known step of the wall clock for no age: what is stored now is dropped only after what comes now."""

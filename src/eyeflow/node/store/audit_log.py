@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import apsw
 
 from eyeflow.base.clock import NowUs
 from eyeflow.node.store.cursors import Cursors, read_after
-from eyeflow.node.store.meta import read_meta_or_set, write_meta
+from eyeflow.node.store.meta import read_meta_or_set, read_named, write_meta
 from eyeflow.node.store.transaction import transaction
 from eyeflow.node.store.types import Batch, Draft, StoreCounters
 from eyeflow.protocol.audit import ZERO_HASH, Record, decode_record, encode_record, record_hash
@@ -21,7 +21,10 @@ from eyeflow.protocol.identity import Identity
 Row = tuple[int, int, bytes]
 """Seq, time (us) and bytes of a record."""
 _PUT = "INSERT INTO audit VALUES (?, ?, ?)"
-_OLDEST = "SELECT min(seq) FROM audit"
+_OLDEST = "SELECT seq, time_us FROM audit ORDER BY seq LIMIT 1"
+DROPPED = "dropped."
+"""How many records were dropped, by reason: numbers in `meta` whose names begin so."""
+UNRECORDED = "unrecorded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class Chained:
     rows: Sequence[Row]
     tip: tuple[int, bytes]
     lost_total: int
+    dropped: Mapping[str, int]
 
 
 class AuditLog:
@@ -41,6 +45,9 @@ class AuditLog:
         self._identity, self._counters, self._now_us = identity, counters, now_us
         # One attribute: others read it from their thread, and a number with another record's hash looks like a fork.
         self.tip = (0, ZERO_HASH)
+        self.oldest = (0, 0)
+        """Seq and time (us) of the oldest record that is kept; zeros when there is none."""
+        self.dropped: Mapping[str, int] = {}
         self._lost_total = 0
 
     def attach(self, db: apsw.Connection) -> None:
@@ -49,32 +56,30 @@ class AuditLog:
         self._lost_total = int(read_meta_or_set(db, "lost_total", 0))
         row = db.execute("SELECT seq, record FROM audit ORDER BY seq DESC LIMIT 1").get
         self.tip = (row[0], record_hash(row[1])) if row else (0, ZERO_HASH)
+        self.oldest = read_oldest(db)
+        self.dropped = read_dropped(db)
 
     @property
     def head_seq(self) -> int:
         """Seq of the last record, 0 when there is none."""
         return self.tip[0]
 
-    @property
-    def first_seq(self) -> int:
-        """Seq of the oldest record that is kept, 0 when there is none."""
-        return int(self._db.execute(_OLDEST).get or 0)
-
     def chained(self, batch: Batch) -> Chained:
         """Give the drafts of a batch their places in the chain, and a gap to executions that went unrecorded."""
-        drafts, total = batch.drafts, self._lost_total
+        drafts, total, dropped = batch.drafts, self._lost_total, self.dropped
         if (lost := batch.unrecorded) is not None:
             total += lost.count
             key = self._identity.public_key
-            gap = GapBody(0, 0, lost.count, "unrecorded", ZERO_HASH, lost.since_us, lost.until_us, total, key)
+            gap = GapBody(0, 0, lost.count, UNRECORDED, ZERO_HASH, lost.since_us, lost.until_us, total, key)
             drafts = (*drafts, Draft(self._now_us(), gap))
+            dropped = _more(dropped, {UNRECORDED: lost.count})
         rows, (seq, head) = list[Row](), self.tip
         for draft in drafts:
             seq += 1
             data = self._encode(seq, head, draft.time_us, draft.body)
             rows.append((seq, draft.time_us, data))
             head = record_hash(data)
-        return Chained(rows, (seq, head), total)
+        return Chained(rows, (seq, head), total, dropped)
 
     def _encode(self, seq: int, prev: bytes, time_us: int, body: Body) -> bytes:
         return encode_record(Record(self.node, self.epoch, seq, prev, time_us, body), self._identity)
@@ -85,10 +90,15 @@ class AuditLog:
         self.cursors.write(self._db)
         if new.lost_total != self._lost_total:
             write_meta(self._db, "lost_total", new.lost_total)
+        for reason, count in new.dropped.items():
+            if count != self.dropped.get(reason):
+                write_meta(self._db, DROPPED + reason, count)
 
     def were_written(self, new: Chained) -> None:
         """The transaction of the last `write` was committed."""
-        self.tip, self._lost_total = new.tip, new.lost_total
+        self.tip, self._lost_total, self.dropped = new.tip, new.lost_total, new.dropped
+        if new.rows and not self.oldest[0]:
+            self.oldest = new.rows[0][:2]
         self.cursors.were_written()
 
     def drop_oldest(self, reason: str, count: int) -> int:
@@ -96,7 +106,7 @@ class AuditLog:
 
         Only those that some destination does not hold count as lost; where each holds all, the gap says COPIED.
         """
-        db, first_seq = self._db, self.first_seq
+        db, first_seq = self._db, self.oldest[0]
         if first_seq in (0, self.head_seq):
             return 0
         last_seq = min(first_seq + count - 1, self.head_seq - 1)
@@ -105,22 +115,24 @@ class AuditLog:
         since_us, until_us = db.execute("SELECT min(time_us), max(time_us) FROM audit WHERE seq <= ?", (last_seq,)).get
         dropped: int = last_seq - first_seq + 1
         lost: int = max(0, last_seq - max(first_seq - 1, self.cursors.held_by_all))
-        lost_total, key, reason = self._lost_total + lost, self._identity.public_key, reason if lost else COPIED
-        gap = GapBody(first_seq, last_seq, dropped, reason, record_hash(record), since_us, until_us, lost_total, key)
-        self._replace(gap)
+        counts = {reason: lost, COPIED: dropped - lost}
+        lost_total, key, told = self._lost_total + lost, self._identity.public_key, reason if lost else COPIED
+        gap = GapBody(first_seq, last_seq, dropped, told, record_hash(record), since_us, until_us, lost_total, key)
+        self._replace(gap, _more(self.dropped, counts))
         self._counters.dropped_records += lost
         self._counters.dropped_copies += dropped - lost
         self._counters.gaps += lost > 0
         return dropped
 
-    def _replace(self, gap: GapBody) -> None:
+    def _replace(self, gap: GapBody, dropped: Mapping[str, int]) -> None:
         now_us, seq = self._now_us(), self.head_seq + 1
         data = self._encode(seq, self.tip[1], now_us, gap)
-        new = Chained([(seq, now_us, data)], (seq, record_hash(data)), gap.lost_total)
+        new = Chained([(seq, now_us, data)], (seq, record_hash(data)), gap.lost_total, dropped)
         with transaction(self._db):
             self._db.execute("DELETE FROM audit WHERE seq <= ?", (gap.last_seq,))
             self.write(new)  # with the cursors: what the gap says of them must be as durable
         self.were_written(new)
+        self.oldest = read_oldest(self._db)
 
     def note_kept(self, destination: str, kept: KeptHead) -> bool:
         """As `Store.note_kept`."""
@@ -142,3 +154,17 @@ class AuditLog:
             return whole and (not after or decode_record(after[0][1]).prev == record_hash(data))
         except AuditError:
             return False
+
+
+def _more(dropped: Mapping[str, int], counts: Mapping[str, int]) -> Mapping[str, int]:
+    return dict(dropped) | {reason: dropped.get(reason, 0) + count for reason, count in counts.items() if count}
+
+
+def read_oldest(db: apsw.Connection) -> tuple[int, int]:
+    """Return seq and time (us) of the oldest record; zeros when there is none."""
+    return db.execute(_OLDEST).get or (0, 0)
+
+
+def read_dropped(db: apsw.Connection) -> dict[str, int]:
+    """Return how many records were dropped in this epoch, by reason."""
+    return {reason: int(count) for reason, count in read_named(db, DROPPED).items()}

@@ -25,14 +25,18 @@ class Cursors:
         return self._kept.get(destination)
 
     @property
+    def all_kept(self) -> dict[str, KeptHead]:
+        """What each destination holds that has told."""
+        return dict(self._kept)
+
+    @property
     def held_by_all(self) -> int:
         """Return the last record that every destination holds; 0: there is none, or no destination has told."""
         return min((one.seq for one in self._kept.values()), default=0)
 
     def read(self, db: apsw.Connection, epoch: int) -> None:
         """Read what is stored; of another epoch nothing is here any more that it is about."""
-        query = "SELECT destination, epoch, seq, hash, time_us, signature FROM cursors WHERE epoch = ?"
-        self._kept = {name: KeptHead(*row) for name, *row in db.execute(query, (epoch,))}
+        self._kept = read_kept_heads(db, epoch)
 
     def note(self, destination: str, kept: KeptHead) -> None:
         """Take note of what a destination holds now."""
@@ -58,6 +62,12 @@ class Cursors:
         """The transaction of the last `write` was committed."""
         self._unwritten = {name: one for name, one in self._unwritten.items() if self._written.get(name) != one}
         self._gone.clear()
+
+
+def read_kept_heads(db: apsw.Connection, epoch: int) -> dict[str, KeptHead]:
+    """Return what each destination held of this epoch when it was last written."""
+    query = "SELECT destination, epoch, seq, hash, time_us, signature FROM cursors WHERE epoch = ?"
+    return {name: KeptHead(*row) for name, *row in db.execute(query, (epoch,))}
 
 
 def read_after(db: apsw.Connection, seq: int, bytes_max: int, records_max: int) -> tuple[int, list[bytes]]:

@@ -46,6 +46,8 @@ class StoreFile:
         self.path, self._size_bytes_set, self._free_bytes = path, size_bytes_set, free_bytes
         self.size_bytes_max = size_bytes_set
         self.wal_bytes_max = self.pages_max = self._wal_pages = 0
+        self.seen_used_bytes = 0
+        """`used_bytes` when it was last asked for: what other threads may read."""
         self._index_fd = -1
         try:
             self._require_room_for_index()
@@ -135,7 +137,8 @@ class StoreFile:
     @property
     def used_bytes(self) -> int:
         """Bytes of pages that hold something."""
-        return int(self.db.pragma("page_count") - self.db.pragma("freelist_count")) * PAGE_BYTES
+        self.seen_used_bytes = used_bytes(self.db)
+        return self.seen_used_bytes
 
     @property
     def room_bytes(self) -> int:
@@ -145,7 +148,7 @@ class StoreFile:
     @property
     def disk_bytes(self) -> int:
         """Bytes that all files of the store take on disk, as far as the disk tells."""
-        return sum(self._bytes_of(suffix) for suffix in FILES)
+        return files_bytes(self.path)
 
     def _beside(self, suffix: str) -> Path:
         return self.path.with_name(self.path.name + suffix)
@@ -158,10 +161,7 @@ class StoreFile:
                 path.chmod(0o600)
 
     def _bytes_of(self, suffix: str) -> int:
-        try:
-            return self._beside(suffix).stat().st_size
-        except OSError:  # SQLite has just removed it, or the disk answers nothing: a status must not end the node
-            return 0
+        return _size_bytes(self._beside(suffix))
 
     def tidy(self) -> None:
         """Move the write-ahead log into the file before it reaches its bound. Raises StorageError when it cannot.
@@ -209,6 +209,23 @@ class FrozenFile(StoreFile):
 
     def _require_room_for_index(self) -> None:
         """It keeps the index in memory."""
+
+
+def files_bytes(path: Path) -> int:
+    """Return what all files of the store at `path` take on disk, as far as the disk tells."""
+    return sum(_size_bytes(path.with_name(path.name + suffix)) for suffix in FILES)
+
+
+def _size_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # SQLite has just removed it, or the disk answers nothing: a status must not end the node
+        return 0
+
+
+def used_bytes(db: apsw.Connection) -> int:
+    """Return the bytes of pages that hold something."""
+    return int(db.pragma("page_count") - db.pragma("freelist_count")) * PAGE_BYTES
 
 
 def _make_file(path: Path) -> None:

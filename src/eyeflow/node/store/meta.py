@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import apsw
 
+KEPT = "kept."
 MetaValue = str | int | bytes
 _GET = "SELECT value FROM meta WHERE key = ?"
 _PUT = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
@@ -32,6 +33,13 @@ def read_meta_or_set(db: apsw.Connection, key: str, default: MetaValue) -> MetaV
     return value
 
 
+def read_named(db: apsw.Connection, prefix: str) -> dict[str, MetaValue]:
+    """Return the values whose names begin with `prefix`, by the rest of their names."""
+    # Cut here: `substr` of SQLite ends a text at its first NUL.
+    rows = db.execute("SELECT key, value FROM meta WHERE key GLOB ?", (prefix + "*",))
+    return {str(key).removeprefix(prefix): value for key, value in rows}
+
+
 def write_meta(db: apsw.Connection, key: str, value: MetaValue) -> None:
     """Write a value."""
     db.execute(_PUT, (key, value))
@@ -39,11 +47,9 @@ def write_meta(db: apsw.Connection, key: str, value: MetaValue) -> None:
 
 def write_kept(db: apsw.Connection, values: Iterable[tuple[str, bytes]]) -> None:
     """Write small values of others; call it inside a transaction."""
-    db.executemany(_PUT, [("kept." + key, value) for key, value in values])
+    db.executemany(_PUT, [(KEPT + key, value) for key, value in values])
 
 
 def read_kept(db: apsw.Connection) -> dict[str, bytes]:
     """Return the small values that others keep here (`Batch.put_meta`)."""
-    # Cut here: `substr` of SQLite ends a text at its first NUL.
-    rows = db.execute("SELECT key, value FROM meta WHERE key GLOB 'kept.*'")
-    return {str(key).removeprefix("kept."): bytes(value) for key, value in rows}
+    return {name: value for name, value in read_named(db, KEPT).items() if isinstance(value, bytes)}

@@ -10,8 +10,12 @@ import apsw
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.reasons import why
-from eyeflow.node.store.file import BUSY_MS, DAMAGED, STORE_NAME, storage_error
+from eyeflow.node.store.audit_log import read_dropped, read_oldest
+from eyeflow.node.store.cursors import read_kept_heads
+from eyeflow.node.store.file import BUSY_MS, DAMAGED, STORE_NAME, files_bytes, storage_error, used_bytes
 from eyeflow.node.store.schema import PROGRAMS_SINCE, known_version
+from eyeflow.node.store.types import Depth
+from eyeflow.protocol.collecting import KeptHead
 
 PAGE_RECORDS = 512
 """Records read at once: a longer read would keep the node from tidying its write-ahead log."""
@@ -78,6 +82,44 @@ class AuditReader:
         rows = self._page(f"SELECT program FROM {self._programs} WHERE program_id = ?", (program_id,))
         return bytes(rows[0][0]) if rows else None
 
+    def depth(self) -> Depth:
+        """Return what the audit log holds. Its cursors are `kept`."""
+        try:
+            db = self._db
+            (first_seq, oldest_us), (_, last_seq) = read_oldest(db), self.range
+            return Depth(first_seq, last_seq, oldest_us, used_bytes(db), read_dropped(db))
+        except apsw.Error as error:
+            raise self._unreadable(error) from error
+
+    def kept(self) -> dict[str, KeptHead]:
+        """Return what each destination held when the node wrote it down last; nothing in a store of an older node."""
+        try:
+            if not self._db.table_exists("main", "cursors"):
+                return {}
+            return read_kept_heads(self._db, self.epoch)
+        except apsw.Error as error:
+            raise self._unreadable(error) from error
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that all files of the store take on disk."""
+        return files_bytes(self.path)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the audit."""
+        return int(self._page("SELECT value FROM meta WHERE key = ?", ("epoch",))[0][0])
+
+    @property
+    def node(self) -> str:
+        """The name of the node."""
+        return str(self._page("SELECT value FROM meta WHERE key = ?", ("node",))[0][0])
+
+    @property
+    def actions_waiting(self) -> int:
+        """How many actions and emitted events had not ended."""
+        return int(self._page("SELECT count(*) FROM pending", ())[0][0])
+
     @property
     def range(self) -> tuple[int, int]:
         """The first and the last seq that are there; (0, 0) when there is none."""
@@ -106,7 +148,7 @@ class AuditReader:
             yield from ((time_us, record) for _, time_us, record in rows)
             at = rows[-1][0] + 1
 
-    def _page(self, query: str, bindings: tuple[int | bytes, ...]) -> list[Any]:
+    def _page(self, query: str, bindings: tuple[int | bytes | str, ...]) -> list[Any]:
         try:
             return list(self._db.execute(query, bindings))
         except apsw.Error as error:

@@ -46,6 +46,7 @@ from eyeflow.node.store.types import (
     Batch,
     BufferLimits,
     Committed,
+    Depth,
     Restored,
     StorageError,
     StoreCounters,
@@ -123,6 +124,7 @@ class Store(Reads):
     def _attach(self) -> None:
         self._audit.attach(self._file.db)
         self._bounds.attach(self._file)
+        self._file.seen_used_bytes = self._file.used_bytes
 
     def _replaced_epoch(self, db: apsw.Connection) -> int:
         """Return the epoch of a store that was here before this one and is gone, 0 when there was none."""
@@ -155,6 +157,12 @@ class Store(Reads):
     def altered_seq(self) -> int:
         """A record that was to be dropped for its age and is not what the node wrote; 0: none."""
         return self._bounds.altered_seq
+
+    @property
+    def depth(self) -> Depth:
+        """What the audit log holds; any thread may ask."""
+        (first_seq, oldest_us), file = self._audit.oldest, self._file
+        return Depth(first_seq, self.head[0], oldest_us, file.seen_used_bytes, self._audit.dropped)
 
     @property
     def size_bytes(self) -> int:

@@ -234,6 +234,26 @@ class StoreCounters:
 
 
 @dataclass(frozen=True, slots=True)
+class Depth:
+    """What the audit log holds: its oldest and its last record (seq 0: none), and the bytes of the pages in use.
+
+    `dropped` counts records since this epoch began, by reason: `size`, `age`, `unrecorded` are losses. `copied` were
+    dropped after every destination held them.
+    """
+
+    first_seq: int
+    last_seq: int
+    oldest_us: int
+    used_bytes: int
+    dropped: Mapping[str, int]
+
+    @property
+    def records(self) -> int:
+        """How many records there are: the chain has no holes."""
+        return self.last_seq - self.first_seq + 1 if self.first_seq else 0
+
+
+@dataclass(frozen=True, slots=True)
 class Committed:
     """A batch that is durable: its drafts have the seqs `first_seq`, `first_seq` + 1, ..."""
 

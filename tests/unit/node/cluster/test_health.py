@@ -1,17 +1,29 @@
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
+from components.node_sim import NodeSim
 from eyeflow.node.cluster.health import candidates_of, foreign_of, health_of, installed_of, refusal_of, unwanted_of
 from eyeflow.node.control import HeldProgram
+from eyeflow.protocol.audit import record_hash
+from eyeflow.protocol.collecting import KeptHead
 from eyeflow.protocol.messages import HealthKind, HealthState, InstalledRule, ManifestEntry, Status
 from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.versions import VERSIONS
 
 ID = "ab" * 32
+RULE = """
+rule r {
+    version "1.0.0"
+    on every 1s
+    log.info("x")
+}
+"""
 
 
 def row(rule: str, **more: Any) -> dict[str, Any]:
@@ -73,6 +85,21 @@ def test_ports_and_counters_are_told() -> None:
         (HealthKind.PORT, "mqtt", HealthState.RUNNING, (("received", 7),)),
         (HealthKind.PORT, "mqtt", HealthState.FAILED, (("received", 7),)),
     ]
+
+
+def test_the_coordinator_hears_how_full_a_buffer_is_and_how_far_it_has_been_handed_on(tmp_path: Path) -> None:
+    async def told() -> tuple[dict[str, int], int]:
+        sim = await NodeSim.started(tmp_path)
+        (record,) = sim.store.audit_range(1, 1)
+        await sim.node.note_kept("coordinator", KeptHead(sim.store.epoch, 1, record_hash(record)))
+        await sim.install(RULE)
+        (store,) = [one for one in health_of(sim.node.status()) if one.name == "store"]
+        return dict(store.counters), sim.store.head[0]
+
+    counters, last_seq = asyncio.run(told())
+    assert counters["buffer_records"] == last_seq > 1
+    assert counters["behind_coordinator"] == last_seq - 1
+    assert counters["buffer_size_bytes"] >= counters["buffer_used_bytes"] > 0
 
 
 texts = st.text(max_size=2000)

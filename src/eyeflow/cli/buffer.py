@@ -1,0 +1,156 @@
+"""The commands `eyeflow buffer ...`: what a node keeps until others have it, running or not."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from eyeflow.base.errors import EyeflowError
+from eyeflow.cli.audit import DataDirOption, say_records
+from eyeflow.cli.console import JsonFlag, counted, iso_time, note, paint, say, say_json
+from eyeflow.cli.files import usage_error
+from eyeflow.cli.node import SETTING_FLAGS, ConfigOption, load_node_config
+from eyeflow.cli.times import span
+
+if TYPE_CHECKING:
+    from eyeflow.node.config.config import NodeConfig
+
+app = typer.Typer(
+    no_args_is_help=True, help="What a node keeps until others hold it, and how far they are.", rich_markup_mode=None
+)
+
+Json = dict[str, Any]
+MB = 1024 * 1024
+
+
+def register(root: typer.Typer) -> None:
+    """Add the commands of this module."""
+    root.add_typer(app, name="buffer")
+
+
+@app.command("status", context_settings=SETTING_FLAGS)
+def status(
+    context: typer.Context, config: ConfigOption = None, data_dir: DataDirOption = None, json_: JsonFlag = False
+) -> None:
+    """Show how much waits in a node's buffer, how old it is, what was dropped, and how far each destination is.
+
+    How fast a destination catches up is known of a node that runs.
+    """
+    directory, settings = _place(config, data_dir, context.args)
+    found = _facts(directory, settings)
+    if json_:
+        say_json(found)
+    else:
+        _say_buffer(found)
+
+
+@app.command("peek", context_settings=SETTING_FLAGS)
+def peek(
+    context: typer.Context,
+    destination: Annotated[
+        str, typer.Option("--to", metavar="DESTINATION", help="Whom they go to: coordinator or kafka.")
+    ] = "",
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many records.")] = 10,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    json_: JsonFlag = False,
+) -> None:
+    """Show the records that go to a destination next. They stay where they are."""
+    from itertools import islice
+
+    from eyeflow.node.store.reader import AuditReader
+    from eyeflow.protocol.audit import decode_record
+
+    directory, settings = _place(config, data_dir, context.args)
+    found = _facts(directory, settings)
+    chosen = _destination(found, destination)
+    with AuditReader(directory) as reader:
+        records = [decode_record(data) for data in islice(reader.records(chosen["seq"] + 1), count)]
+        say_records(records, reader, json_=json_)
+    if not records:
+        note(f"nothing waits: {chosen['name']} holds every record")
+    elif chosen["missed"]:
+        note(f"{counted(chosen['missed'], 'record')} before these were dropped, and {chosen['name']} has none of them")
+
+
+def _place(config: Path | None, data_dir: Path | None, flags: list[str]) -> tuple[Path, NodeConfig | None]:
+    """Return where the node's data is, and its settings; with --data-dir alone they are not known."""
+    if data_dir is not None:
+        return data_dir, None
+    settings = load_node_config(config, flags)
+    return settings.data_dir, settings
+
+
+def _facts(directory: Path, settings: NodeConfig | None) -> Json:
+    """Return the buffer as the node tells it, or as its files tell it when it does not run."""
+    from eyeflow.base.clock import wall_clock_us
+    from eyeflow.node.status.buffer import stored_buffer
+    from eyeflow.node.status.local_socket import fetch_status
+    from eyeflow.node.status.report import as_shown
+    from eyeflow.node.store.reader import AuditReader
+
+    try:
+        told = fetch_status(directory)
+    except EyeflowError as error:
+        if error.code != "node_not_running":
+            raise
+    else:
+        return {"node": told["node"], "running": True, "actionsWaiting": told["actionsWaiting"], **told["buffer"]}
+    with AuditReader(directory) as reader:
+        found = {"node": reader.node, "running": False, "actions_waiting": reader.actions_waiting}
+        return as_shown(found | stored_buffer(reader, settings, wall_clock_us()))
+
+
+def _destination(found: Json, name: str) -> Json:
+    """Return the destination of this name; without one the only one there is."""
+    known: list[Json] = found["destinations"]
+    chosen = [one for one in known if one["name"] == name or not name]
+    if len(chosen) == 1:
+        return chosen[0]
+    names = ", ".join(one["name"] for one in known)
+    if not known:
+        raise EyeflowError(
+            f"the audit of {found['node']} goes nowhere",
+            cause="The node belongs to no cluster, and its buffer_backend is sqlite.",
+            next_step="See its records with: eyeflow audit show",
+            code="no_destination",
+        )
+    raise usage_error(
+        f"there is no destination {name}" if name else "which destination?", f"name one with --to: {names}"
+    )
+
+
+def _say_buffer(found: Json) -> None:
+    runs = "" if found["running"] else "  (it does not run)"
+    say(f"{paint(found['node'], '1', sys.stdout)}: {counted(found['records'], 'record')} in its buffer{runs}")
+    most = found.get("sizeBytesMax", found.get("sizeBytesSet"))
+    bound = f" of {most / MB:.0f} MB" if most else ""
+    say(f"  size     {found['sizeBytes'] / MB:.1f} MB on disk{bound}, {found['usedBytes'] / MB:.1f} MB in use")
+    if found["records"]:
+        bound = f" of {span(found['ageUsMax'] / 1e6)}" if found.get("ageUsMax") else ""
+        oldest = f"record {found['firstSeq']} of {iso_time(found['oldestUs'])}"
+        say(f"  age      {span(found['oldestAgeUs'] / 1e6)}{bound}: {oldest}")
+    dropped = [f"{count} {reason}" for reason, count in found["dropped"].items()]
+    if dropped:
+        say(f"  dropped  {', '.join(dropped)}; lost, so that nobody holds them: {found['lost']}")
+    if found["actionsWaiting"]:
+        say(f"  actions  {found['actionsWaiting']} have not ended")
+    for one in found["destinations"]:
+        say(f"  {one['name']:<11} {_standing(one, found['lastSeq'])}")
+    if not found["destinations"]:
+        note("the audit goes nowhere: the node belongs to no cluster, and its buffer_backend is sqlite")
+
+
+def _standing(one: Json, last_seq: int) -> str:
+    """Say how far a destination is."""
+    missed = f"; {one['missed']} were dropped before it had them" if one["missed"] else ""
+    if not one["behind"]:
+        return f"holds record {one['seq']}, the last one{missed}"
+    told = f"holds record {one['seq']} of {last_seq}, {one['behind']} behind{missed}"
+    if one["recordsPerS"] is None:
+        return told
+    left = "at this pace it does not catch up" if one["leftS"] is None else f"{span(one['leftS'])} left"
+    return f"{told}; it takes {one['recordsPerS']:g} records/s, {left}"

@@ -1,0 +1,121 @@
+"""`eyeflow buffer`: what a node keeps, running or not, and what goes where next."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from eyeflow.node.config.config import NodeConfig
+from eyeflow.node.daemon import run_node
+from eyeflow.node.runtime import NodeRuntime
+from eyeflow.node.store.types import Batch, Draft
+from eyeflow.protocol.audit import record_hash
+from eyeflow.protocol.audit_bodies import StopBody
+from eyeflow.protocol.collecting import KeptHead
+
+from .conftest import Command, Ran
+
+RECORDS = 30
+OK, USAGE, ENVIRONMENT = 0, 2, 3
+CONFIG = '[node]\nname = "n1"\ndata_dir = "data"\n'
+
+Doing = Callable[[NodeRuntime], Awaitable[None]]
+
+
+def run_once(data: Path, doing: Doing) -> None:
+    """Run a node until `doing` is done."""
+
+    async def whole() -> None:
+        stop, started = asyncio.Event(), asyncio.Event()
+        nodes: list[NodeRuntime] = []
+
+        def on_ready(node: NodeRuntime) -> None:
+            nodes.append(node)
+            started.set()
+
+        running = asyncio.create_task(run_node(NodeConfig("n1", data), stop=stop, on_ready=on_ready))
+        await started.wait()
+        await doing(nodes[0])
+        stop.set()
+        await running
+
+    asyncio.run(whole())
+
+
+async def fill(node: NodeRuntime) -> None:
+    now_us = node.clock.now_us()
+    await node.writer.commit(Batch([Draft(now_us, StopBody(f"record {number}")) for number in range(RECORDS)]))
+
+
+async def hold(node: NodeRuntime, seq: int) -> None:
+    """Let the coordinator say that it holds everything up to this record."""
+    (record,) = await node.audit_range(seq, 1)
+    assert await node.note_kept("coordinator", KeptHead(node.identity.epoch, seq, record_hash(record)))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    (tmp_path / "eyeflow-svm.toml").write_text(CONFIG)
+    return tmp_path / "data"
+
+
+def facts(ran: Ran) -> dict[str, object]:
+    assert ran.code == OK, ran.err
+    found: dict[str, object] = json.loads(ran.out)
+    return found
+
+
+def test_the_buffer_of_a_node_that_runs_and_of_one_that_does_not(eyeflow: Command, data: Path) -> None:
+    found: list[dict[str, object]] = []
+
+    async def look(node: NodeRuntime) -> None:
+        await fill(node)
+        await hold(node, 11)
+        found.append(facts(await asyncio.to_thread(eyeflow, "buffer", "status", "--json")))
+
+    run_once(data, look)
+    running = found[0]
+    assert running["running"] is True and running["node"] == "n1"
+    assert (running["records"], running["firstSeq"], running["lastSeq"]) == (RECORDS + 1, 1, RECORDS + 1)
+    (coordinator,) = running["destinations"]  # type: ignore[misc]
+    assert (coordinator["seq"], coordinator["behind"], coordinator["missed"]) == (11, RECORDS + 1 - 11, 0)
+    stopped = facts(eyeflow("buffer", "status", "--json"))
+    assert stopped["running"] is False
+    assert (stopped["records"], stopped["lastSeq"]) == (RECORDS + 3, RECORDS + 3), "the stop and its checkpoint, too"
+    assert stopped["sizeBytesSet"] == running["sizeBytesSet"] == 512 * 2**20
+    (coordinator,) = stopped["destinations"]  # type: ignore[misc]
+    assert (coordinator["seq"], coordinator["recordsPerS"]) == (11, None), "the cursor is in the file"
+    told = eyeflow("buffer", "status").out
+    assert f"n1: {RECORDS + 3} records in its buffer" in told
+    assert "coordinator holds record 11 of 33, 22 behind" in told
+
+
+def test_peek_shows_what_goes_out_next_and_takes_nothing(eyeflow: Command, data: Path) -> None:
+    async def prepare(node: NodeRuntime) -> None:
+        await fill(node)
+        await hold(node, 11)
+
+    run_once(data, prepare)
+    for _ in range(2):
+        ran = eyeflow("buffer", "peek", "-n", "3", "--json")
+        assert [json.loads(line)["seq"] for line in ran.out.splitlines()] == [12, 13, 14]
+    assert "record 10" in eyeflow("buffer", "peek", "-n", "1", "--to", "coordinator").out
+    ran = eyeflow("buffer", "peek", "--to", "kafka")
+    assert (ran.code, ran.out) == (USAGE, "")
+    assert "there is no destination kafka" in ran.err and "coordinator" in ran.err
+
+
+def test_a_node_whose_audit_goes_nowhere(eyeflow: Command, data: Path) -> None:
+    run_once(data, fill)
+    assert "goes nowhere" in eyeflow("buffer", "status").err
+    ran = eyeflow("buffer", "peek")
+    assert ran.code == ENVIRONMENT and "eyeflow audit show" in ran.err
+
+
+def test_a_node_that_never_ran(eyeflow: Command, data: Path) -> None:
+    ran = eyeflow("buffer", "status", "--data-dir", data)
+    assert ran.code == ENVIRONMENT and "there is no node's store" in ran.err
