@@ -6,6 +6,9 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PROBE_RS := tests/embassy/test_probe_rs.py
 SYSTEMD := tests/systemd
+APART := --ignore $(PROBE_RS) --ignore $(SYSTEMD)
+# The tests start a thousand Python processes: none is to compile again what another has compiled.
+unexport PYTHONDONTWRITEBYTECODE
 WORKERS := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-probe-rs test-systemd sim crashes check bench bench-mcu golden fuzz fuzz-api mutants clean help
@@ -39,10 +42,12 @@ check: $(VENV)/.installed-dev   ## style, types, generated files
 	$(BIN)/python tools/generate.py --check
 
 test: $(VENV)/.installed-dev    ## check, then the tests; a skipped one fails
+# pytest compiles each file of tests. Meanwhile one process does that; later each of several would do it again.
+	@$(BIN)/python -m pytest -q --collect-only $(APART) >/dev/null 2>&1 &
 	@scripts/install-test-deps.sh
 	@$(BIN)/eyeflow node kafka-setup --home $(VENV)/kafka >/dev/null
 	$(MAKE) check
-	$(BIN)/python -m pytest -q --fail-on-skip $(WORKERS) --ignore $(PROBE_RS) --ignore $(SYSTEMD) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q --fail-on-skip $(WORKERS) $(APART) $(PYTEST_ARGS)
 
 test-probe-rs: $(VENV)/.installed-dev ## flashing with the real probe-rs, built once from its crate: that takes minutes
 	$(BIN)/python -m pytest -q --fail-on-skip $(PROBE_RS)
