@@ -40,17 +40,22 @@ class Watched:
         before = self.shown()["nextSeq"]
         until(lambda: self.shown()["connected"] and self.shown()["nextSeq"] > before + records, "more records are seen")
 
+    def alarm(self) -> str:
+        """Return the number of the one alarm that there is."""
+        (alarm,) = self.eyeflow("alarms", "list", "--node", "node-a", "--new", "--json").json
+        assert (alarm["kind"], alarm["subject"]) == ("nodeInDoubt", "node-a")
+        return str(alarm["id"])
+
     def acknowledged(self) -> str:
         """Take note of the one alarm that there is; returns its number."""
         eyeflow = self.eyeflow
         assert "1 alarm (1 new): eyeflow alarms" in eyeflow("status").out
-        (alarm,) = eyeflow("alarms", "list", "--node", "node-a", "--new", "--json").json
-        assert (alarm["kind"], alarm["subject"]) == ("nodeInDoubt", "node-a")
-        seen = eyeflow("alarms", "acknowledge", alarm["id"], "--note", "Anna looks")
+        alarm = self.alarm()
+        seen = eyeflow("alarms", "acknowledge", alarm, "--note", "Anna looks")
         assert seen.code == 0 and "seen by" in seen.out and ": Anna looks" in seen.out, seen.out
         assert eyeflow("alarms", "list", "--new").out == "" and "its last record is" in eyeflow("alarms").out
         assert eyeflow("alarms", "show", "99").code == 1
-        return str(alarm["id"])
+        return alarm
 
     def accept(self) -> None:
         assert self.eyeflow("nodes", "accept", "node-a").code == 0
@@ -121,3 +126,25 @@ def test_a_copy_a_clone_and_a_lost_store_are_found(cluster: Cluster, eyeflow: Co
         assert deploy(eyeflow, ticker, "1.4.0") == (0, ""), "it is said, and does not stop a deployment"
         log = (cluster.folder / "coordinator.log").read_text()
         assert "node node-a: its last record is" in log and "Traceback" not in log
+
+
+def test_a_person_sets_a_node_aside_and_lets_it_in_again(cluster: Cluster, eyeflow: Command, ticker: Path) -> None:
+    eyeflow("keys", "new")
+    cluster.join("node-a", cluster.coordinator())
+    watched = Watched(cluster, eyeflow)
+    with shown_on_failure(cluster.folder / "coordinator.log", cluster.folder / "node-a.log"):
+        cluster.node("node-a")
+        until(lambda: watched.shown()["nextSeq"] > 1, "the node is heard")
+        said = eyeflow("nodes", "quarantine", "node-a", "--reason", "the cabinet was open")
+        assert said.code == 0 and "eyeflow nodes accept node-a" in said.out, said
+        assert watched.kinds() == ["quarantined"]
+        shown = eyeflow("nodes", "show", "node-a").out
+        assert "set it aside: the cabinet was open" in shown and "from 127.0.0.1, process " in shown, shown
+        alarm = watched.alarm()
+        assert "from 127.0.0.1, process " in eyeflow("alarms", "show", alarm).out
+        code, reason = deploy(eyeflow, ticker, "1.0.0")
+        assert code == 1 and "the cabinet was open" in reason
+        accepted = eyeflow("nodes", "accept", "node-a")
+        assert "goes on where it ended" in accepted.out and watched.kinds() == [], accepted
+        assert "somebody accepted" in eyeflow("alarms", "show", alarm).out
+        assert deploy(eyeflow, ticker, "1.1.0") == (0, ""), "the control"

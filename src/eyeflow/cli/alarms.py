@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from eyeflow.cli import node_texts as texts
 from eyeflow.cli.cluster import connect
 from eyeflow.cli.console import JsonFlag, note, say, say_json, table
 from eyeflow.cli.times import ago
@@ -65,7 +66,12 @@ def _row(one: dict[str, Any]) -> list[str]:
 def show(alarm: Identity, json_: JsonFlag = False) -> None:
     """Show an alarm: since when, the evidence, what to do, and who has taken note of it."""
     with connect() as client:
-        _say(client.alarm(alarm), json_)
+        found = client.alarm(alarm)
+        is_doubt = found["kind"] == "nodeInDoubt" and found["open"]
+        findings = client.node(found["subject"])["findings"] if is_doubt else []
+    _say(found, json_)
+    for one in [] if json_ else findings:
+        texts.say_proof(one["proof"], "")
 
 
 @app.command("acknowledge")

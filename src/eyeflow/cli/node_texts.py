@@ -101,6 +101,32 @@ def say_findings(node: Json, start: str) -> None:
         say(f"{start}  {one['nextStep']}")
 
 
+def say_proof(proof: Json, start: str) -> None:
+    """Say which record shows it, with both hashes, and which processes opened links, from where and when."""
+    if proof["knownHash"] and proof["toldHash"]:
+        say(f"{start}  record   {proof['seq']} of epoch {proof['epoch']}")
+        say(f"{start}    was    {proof['knownHash']}")
+        say(f"{start}    is     {proof['toldHash']}")
+    for one in proof["links"]:
+        where = one["address"] or "an unknown address"
+        say(f"{start}  link     {clock_time(one['timeUs'])} from {where}, process {one['process'][:8] or 'not told'}")
+
+
+def say_what_follows(node: str, before: list[Json], copies: list[Json]) -> None:
+    """Say what becomes of the copy of an accepted node's audit: which chains were kept before and now."""
+    had = {(one["epoch"], one["branch"]) for one in before}
+    aside = [one for one in copies if one["branch"] and (one["epoch"], one["branch"]) not in had]
+    if aside:
+        newest = aside[0]
+        say(
+            f"  its audit is copied anew. Records up to {newest['seq']} that were kept before stay as branch "
+            f"{newest['branch']} of epoch {newest['epoch']}"
+        )
+    else:
+        say("  the copy of its audit goes on where it ended")
+    say(f"  deployments count again; deploy anew what failed: eyeflow deployments list --node {node}")
+
+
 def say_node(node: Json) -> None:
     """Say everything about a node that is worth it."""
     say()
@@ -110,6 +136,8 @@ def say_node(node: Json) -> None:
     if node["drainedUs"]:
         say(f"  drained {ago(node['drainedUs'])}; eyeflow nodes undrain {node['name']} lets deployments come again")
     say_findings(node, "  ")
+    for one in node["findings"]:
+        say_proof(one["proof"], "  ")
     _say_copy(node)
     active = {part["name"]: part for part in node["health"] if part["slot"] == "active"}
     for rule in node["rules"]:

@@ -152,6 +152,22 @@ def forget(node: Name, json_: JsonFlag = False) -> None:
         say(f"{node} is no node of the cluster any more; it goes on running what it has")
 
 
+@app.command("quarantine")
+def quarantine(
+    node: Name,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for others.")] = "",
+    json_: JsonFlag = False,
+) -> None:
+    """Set a node aside: nothing is deployed to it, and nothing of it is copied, until `accept`; it runs on."""
+    with connect() as client:
+        found = client.quarantine_node(node, reason)
+    if json_:
+        say_json(found)
+        return
+    say(f"{node} is in quarantine: nothing is deployed to it, and nothing of its audit is copied; it runs on")
+    say(f"  to end that: eyeflow nodes accept {node}")
+
+
 @app.command("accept")
 def accept(
     node: Annotated[str, typer.Argument(metavar="NODE", help="The node, by name.")] = "",
@@ -165,7 +181,9 @@ def accept(
         raise usage_error("nobody knows which node is meant", "name one, or give --ahead for all with a newer manifest")
     with connect() as client:
         names = [one["name"] for one in client.nodes() if one["aheadVersion"]] if ahead else [node]
+        before = {name: client.copies(name) for name in names}
         found = [client.accept_node(name) for name in names]
+        copies = {name: client.copies(name) for name in names}
     if json_:
         say_json(found if ahead else found[0])
         return
@@ -173,5 +191,6 @@ def accept(
         note("no node has a newer manifest than the coordinator knows")
     for one in found:
         say(f"{one['name']} is accepted: what was seen of it before does not count any more")
+        texts.say_what_follows(one["name"], before[one["name"]], copies[one["name"]])
         if not ahead:
             _say(one)

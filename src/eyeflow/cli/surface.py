@@ -76,6 +76,7 @@ COMMANDS: dict[str, Words] = {'': (('check', 'Say whether rules are right, witho
            ('drain', 'Take all rules off a node; until...'),
            ('undrain', 'Let deployments go to a node again that...'),
            ('forget', 'Take a node out of the cluster; it goes on...'),
+           ('quarantine', 'Set a node aside: nothing is deployed to...'),
            ('accept', 'Forget what contradicts what a node has...')),
  'alarms': (('list', 'List the newest alarms that last, newest...'),
             ('show', 'Show an alarm: since when, the evidence,...'),
@@ -330,6 +331,9 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
                    (('--help', '-h'), 'Show this message and exit.', None, False)),
  'nodes forget': ((('--json',), 'Print the result as JSON.', None, False),
                   (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'nodes quarantine': ((('--reason',), 'Why, for others.', (), False),
+                      (('--json',), 'Print the result as JSON.', None, False),
+                      (('--help', '-h'), 'Show this message and exit.', None, False)),
  'nodes accept': ((('--ahead',), 'All nodes that have a newer manifest: the store is an old copy.', None, False),
                   (('--json',), 'Print the result as JSON.', None, False),
                   (('--help', '-h'), 'Show this message and exit.', None, False)),
@@ -644,6 +648,7 @@ ARGUMENTS: dict[str, tuple[tuple[bool, Words], ...]] = {'': (),
  'nodes drain': ((False, ()),),
  'nodes undrain': ((False, ()),),
  'nodes forget': ((False, ()),),
+ 'nodes quarantine': ((False, ()),),
  'nodes accept': ((False, ()),),
  'alarms': (),
  'alarms list': (),
@@ -1163,13 +1168,14 @@ Options:
   -h, --help  Show this message and exit.
 
 Commands:
-  list     List the nodes of the cluster, all or those that fit.
-  show     Show a node: what it runs and how it does.
-  label    Set labels of a node, or remove them: `eyeflow nodes label...
-  drain    Take all rules off a node; until `undrain`, only deployments...
-  undrain  Let deployments go to a node again that was drained.
-  forget   Take a node out of the cluster; it goes on running what it has.
-  accept   Forget what contradicts what a node has now; one with a newer...""",
+  list        List the nodes of the cluster, all or those that fit.
+  show        Show a node: what it runs and how it does.
+  label       Set labels of a node, or remove them: `eyeflow nodes label...
+  drain       Take all rules off a node; until `undrain`, only...
+  undrain     Let deployments go to a node again that was drained.
+  forget      Take a node out of the cluster; it goes on running what it...
+  quarantine  Set a node aside: nothing is deployed to it, and nothing of...
+  accept      Forget what contradicts what a node has now; one with a...""",
     'nodes list': """\
 Usage: eyeflow nodes list [OPTIONS]
 
@@ -1241,6 +1247,19 @@ Arguments:
 Options:
   --json      Print the result as JSON.
   -h, --help  Show this message and exit.""",
+    'nodes quarantine': """\
+Usage: eyeflow nodes quarantine [OPTIONS] {NODE}
+
+  Set a node aside: nothing is deployed to it, and nothing of it is copied,
+  until `accept`; it runs on.
+
+Arguments:
+  NODE  The node, by name.  [required]
+
+Options:
+  --reason TEXT  Why, for others.
+  --json         Print the result as JSON.
+  -h, --help     Show this message and exit.""",
     'nodes accept': """\
 Usage: eyeflow nodes accept [OPTIONS] [NODE]
 

@@ -86,6 +86,15 @@ class CoordinatorClient(Connection):
         """Take the history that a node has now for the right one and return the node."""
         return object_of(self._ask("POST", f"/api/nodes/{part(name)}/accept"))
 
+    def quarantine_node(self, name: str, reason: str) -> Json:
+        """Let nothing be deployed to a node, and nothing of it be copied, until it is accepted; return the node."""
+        return self._json("POST", f"/api/nodes/{part(name)}/quarantine", {"reason": reason} if reason else {})
+
+    def copies(self, name: str) -> list[Json]:
+        """Return which chains of a node the coordinator keeps, the newest first: `KeptChain` of the REST API."""
+        found: list[Json] = self._json("GET", f"/api/nodes/{part(name)}/copies")["copies"]
+        return found
+
     def retire_rule(self, node: str, rule: str) -> None:
         """Take a rule off a node."""
         self._ask("DELETE", f"/api/nodes/{part(node)}/rules/{part(rule)}")

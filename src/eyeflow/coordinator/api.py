@@ -114,6 +114,12 @@ async def accept_node(hub: Hub, call: Call) -> Reply:
     return Reply(200, await _node(hub, call.path["id"]))
 
 
+async def quarantine_node(hub: Hub, call: Call) -> Reply:
+    """Let nothing be deployed to a node, and nothing of its audit be copied, until somebody accepts it."""
+    await hub.quarantine(call.path["id"], call.body.get("reason", ""), call.actor.name)
+    return Reply(200, await _node(hub, call.path["id"]))
+
+
 async def retire_rule(hub: Hub, call: Call) -> Reply:
     """Take a rule off a node; an offline node hears of it when it is back."""
     await hub.deployments.retire(call.path["id"], call.path["rule"], hub.clock(), call.actor.name)

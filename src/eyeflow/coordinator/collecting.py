@@ -16,7 +16,7 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.archive.archive import Archive
 from eyeflow.coordinator.archive.chain import BrokenChain, Owner
 from eyeflow.coordinator.archive.database import Bundle
-from eyeflow.coordinator.histories import Doubt
+from eyeflow.coordinator.histories import Contradiction
 from eyeflow.protocol.collecting import PLAIN_BYTES_MAX, Collect, Collected, KeptHead
 from eyeflow.protocol.wire import ProtocolError
 
@@ -31,7 +31,7 @@ TIDIES_MAX = 64
 _log = logging.getLogger("eyeflow.coordinator")
 
 Ask = Callable[[Collect], None]
-Found = Callable[[Doubt, str], Awaitable[None]]
+Found = Callable[[Contradiction], Awaitable[None]]
 GiveUp = Callable[[ProtocolError], Awaitable[None]]
 
 
@@ -141,9 +141,9 @@ class Collector:
         try:
             await self._follow(archive, owner)
         except BrokenChain as broken:
-            _log.error("node %s: %s. Nothing more of its audit is collected", owner.node, broken.evidence)
+            _log.error("node %s: %s. Nothing more of its audit is collected", owner.node, broken.found.evidence)
             with suppress(EyeflowError):  # the store is in trouble: the next link finds it again
-                await self._found(broken.kind, broken.evidence)
+                await self._found(broken.found)
         except ProtocolError as error:
             await self._give_up(error)
         except Exception:

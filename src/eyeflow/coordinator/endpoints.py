@@ -114,9 +114,26 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         problems=("node_not_found",),
         query=records_api.RECORDS_QUERY,
     ),
+    Endpoint(
+        "GET",
+        "/api/nodes/{id}/copies",
+        records_api.list_copies,
+        Role.READ,
+        {200: "KeptChains"},
+        problems=("node_not_found",),
+    ),
     Endpoint("DELETE", "/api/nodes/{id}", api.remove_node, Role.ADMIN, {204: ""}, problems=("node_not_found",)),
     Endpoint(
         "POST", "/api/nodes/{id}/accept", api.accept_node, Role.ADMIN, {200: "Node"}, problems=("node_not_found",)
+    ),
+    Endpoint(
+        "POST",
+        "/api/nodes/{id}/quarantine",
+        api.quarantine_node,
+        Role.ADMIN,
+        {200: "Node"},
+        "QuarantineRequest",
+        ("node_not_found",),
     ),
     Endpoint(
         "PUT",

@@ -56,6 +56,10 @@ class OpenLink(Asks, Protocol):
         """Send a newer manifest as soon as the link can."""
         ...
 
+    def stop_collecting(self) -> None:
+        """Ask for no more records of the node: it is in doubt."""
+        ...
+
     def close(self, code: str, reason: str) -> None:
         """Close the link, saying why."""
         ...
@@ -269,9 +273,16 @@ class Hub:
         if link is not None:
             link.close("removed", "the node was removed from the cluster")
 
+    async def quarantine(self, node: str, reason: str, actor: str) -> None:
+        """Let nothing be deployed to a node, and nothing of it be copied, until somebody accepts it."""
+        await self.nodes.quarantine(node, reason, self.clock(), actor)
+        if (link := self.links.get(node)) is not None:
+            link.stop_collecting()
+
     async def accept(self, node: str, actor: str) -> None:
         """Take the history that a node has now for the right one, whatever was seen of it before."""
-        if self.nodes.is_doubtful(node):  # first: a copy that is begun anew without need costs nothing but time
+        history = await self.nodes.history(node)
+        if history.contradicted:  # first: a copy that is begun anew without need costs nothing but time
             await self.copies.set_aside(node)
         await self.nodes.accept(node, self.clock(), actor)
 
@@ -307,6 +318,8 @@ class Hub:
                 link.close("removed", "the node was removed from the cluster")
             else:
                 await self.nodes.refresh(node)
+                if self.nodes.is_doubtful(node):
+                    link.stop_collecting()
 
     async def tick(self) -> None:
         """Look at deadlines once; a store that fails now is tried again at the next tick."""

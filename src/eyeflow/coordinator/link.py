@@ -13,7 +13,7 @@ from eyeflow.coordinator.archive.chain import Owner
 from eyeflow.coordinator.challenges import authenticate_link
 from eyeflow.coordinator.collecting import Collector
 from eyeflow.coordinator.credentials import check_origin
-from eyeflow.coordinator.histories import Doubt
+from eyeflow.coordinator.histories import Contradiction
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.link_replays import Replays, UnaskedError
 from eyeflow.coordinator.problem import MEDIA_TYPE, Problem
@@ -117,6 +117,9 @@ class _Link:
         self._outbox: asyncio.Queue[bytes | _Fetched | Close] = asyncio.Queue()
         self._replays = Replays()
         self._collector = Collector(hub.copies, self._collect, self._contradicted, self._misspoke)
+        self._head: Head | None = None
+        self._dialled = (websocket.client.host if websocket.client else "", hub.clock())
+        """The address that the node came from, and when."""
         self._credit, self._paced_s = float(BURST_MESSAGES_MAX), 0.0
 
     async def run(self) -> None:
@@ -149,6 +152,9 @@ class _Link:
     def offer(self, offer: Offer) -> None:
         self._newest = offer
         self._offered.set()
+
+    def stop_collecting(self) -> None:
+        self._collector.stop()
 
     def close(self, code: str, reason: str) -> None:
         self._outbox.put_nowait(Close(code, reason))
@@ -245,22 +251,26 @@ class _Link:
         elif isinstance(output, Compared):
             self._replays.answered(output.replayed)
         elif isinstance(output, Told):
-            await hub.nodes.told(self.node, output.head, now_us)
-            await self._begin_to_collect(output.head)
+            await hub.nodes.told(self.node, output.head, now_us, *self._dialled)
+            self._head = output.head
+            await self._begin_to_collect()
         elif isinstance(output, Gathered):
             self._collector.came(output.collected)
         elif isinstance(output, Recollected):
             await hub.nodes.recollected(self.node, output.known, output.hash, now_us)
+            await self._begin_to_collect()
         elif isinstance(output, NeedPrograms):
             for program_id in output.program_ids:
                 self._put((output.manifest_version, program_id))
 
-    async def _begin_to_collect(self, head: Head) -> None:
+    async def _begin_to_collect(self) -> None:
         """Nothing of a node in doubt is merged: nobody knows which copy it is of."""
-        hub = self._hub
+        hub, head = self._hub, self._head
+        if head is None:
+            return
         hub.copies.told(self.node, head.epoch, head.seq)
         if hub.nodes.is_doubtful(self.node):
-            self._collector.stop()
+            self.stop_collecting()
         elif self._session is not None and self._session.collects and not self._collector.works:
             record = await hub.store.read(lambda reading: reading.node(self.node))
             if record is not None:
@@ -272,9 +282,9 @@ class _Link:
                 if isinstance(output, Send):
                     self._put(self._session.write(output.message))
 
-    async def _contradicted(self, kind: Doubt, evidence: str) -> None:
+    async def _contradicted(self, found: Contradiction) -> None:
         if self._is_current:
-            await self._hub.nodes.contradicted(self.node, kind, evidence, self._hub.clock())
+            await self._hub.nodes.contradicted(self.node, found, self._hub.clock())
 
     async def _welcome(self) -> None:
         """Offer what the store has now: HELLO may have asked for a manifest in the form of another version."""

@@ -13,7 +13,16 @@ from dataclasses import replace
 
 from eyeflow.coordinator.choosing import check_labels, found_node
 from eyeflow.coordinator.deployments import disown, drop_node
-from eyeflow.coordinator.histories import NEXT_STEPS, Doubt, History, judge, recollected, went_back
+from eyeflow.coordinator.histories import (
+    NEXT_STEPS,
+    Contradiction,
+    Dial,
+    Doubt,
+    History,
+    judge,
+    recollected,
+    went_back,
+)
 from eyeflow.coordinator.judging import tally_of
 from eyeflow.coordinator.manifests import WantedSets
 from eyeflow.coordinator.problem import Problem
@@ -145,10 +154,12 @@ class Nodes:
 
     async def refresh(self, name: str) -> None:
         """Another coordinator may have changed what is known of the node: judge it by that."""
-        if name in self._histories and name not in self._unwritten:
-            history = await self._store.read(lambda reading: reading.history(name))
-            if name in self._histories and name not in self._unwritten:
-                self._histories[name] = history
+        if name not in self._histories:
+            return
+        history = await self._store.read(lambda reading: reading.history(name))
+        if name in self._histories:
+            ours = self._histories[name]
+            self._histories[name] = ours.with_quarantine(history.by_hand) if name in self._unwritten else history
 
     def forget_health(self, name: str) -> None:
         """The node's link is gone: what it tells next, it may tell another coordinator."""
@@ -185,12 +196,12 @@ class Nodes:
             self.rates.setdefault(name, Rates()).saw(status, now_us)
             self.standings.saw(name, status)
 
-    async def told(self, name: str, head: Head, now_us: int) -> None:
-        """The node told where its audit chain ends."""
+    async def told(self, name: str, head: Head, now_us: int, address: str = "", dialled_us: int = 0) -> None:
+        """The node told where its audit chain ends, over a link from `address` that opened at `dialled_us`."""
         if name not in self._histories:
             return  # as in `saw`: the next node of this name must not be judged by it
         before = self._history(name)
-        history, found = judge(before, head)
+        history, found = judge(before.with_dial(Dial(head.boot, address, dialled_us)), head)
         self._keep(name, history)
         if history.boots != before.boots or found:
             await self._find(name, found, now_us)
@@ -201,14 +212,34 @@ class Nodes:
             self._keep(name, replace(self._history(name), head=known))
             await self._find(name, found, now_us)
 
+    async def history(self, name: str) -> History:
+        """Return what is known of a node, whoever holds its link."""
+        if name in self._histories and not self._store.is_shared:
+            return self._histories[name]
+        return await self._store.read(lambda reading: reading.history(name))
+
     def is_doubtful(self, name: str) -> bool:
         """Return whether what the node says of itself counts for nothing now."""
         return self._history(name).doubtful
 
-    async def contradicted(self, name: str, kind: Doubt, evidence: str, now_us: int) -> None:
+    async def contradicted(self, name: str, found: Contradiction, now_us: int) -> None:
         """The audit records that the node sent contradict themselves, or those that are kept."""
         if name in self._histories:
-            await self._find(name, [(kind, evidence)], now_us)
+            await self._find(name, [found], now_us)
+
+    async def quarantine(self, name: str, reason: str, now_us: int, actor: str) -> None:
+        """Let nothing count that the node says, whatever its history, until somebody accepts it. Raises Problem 404."""
+        found = Contradiction(Doubt.QUARANTINED, f"{actor} set it aside" + (f": {reason}" if reason else ""))
+
+        def step(writing: Writing) -> None:
+            found_node(writing, name)
+            writing.set_quarantine(name, writing.history(name).with_findings([found], now_us).by_hand, now_us)
+            disown(writing, name, now_us)
+            writing.add_log_entry(LogEntry(now_us, actor, "quarantine_node", name, reason))
+
+        await self._store.write(step)
+        if name in self._histories:
+            self._histories[name] = self._histories[name].with_findings([found], now_us)
 
     async def troubled(self, name: str, problem: str, now_us: int) -> None:
         """The node's link was refused or closed for a reason that people should see."""
@@ -264,10 +295,10 @@ class Nodes:
             self._histories[name] = history
             self._unwritten.add(name)
 
-    async def _find(self, name: str, found: Sequence[tuple[Doubt, str]], now_us: int) -> None:
+    async def _find(self, name: str, found: Sequence[Contradiction], now_us: int) -> None:
         """Keep a finding before anything follows from it, then let the open deployments of the node see it."""
         before = self._history(name)
-        for kind, evidence in found:
+        for kind, evidence, _ in found:
             if kind not in {one.kind for one in before.findings}:
                 _log.warning("node %s: %s. %s", name, evidence, NEXT_STEPS[kind].format(node=name))
         self._keep(name, before.with_findings(found, now_us))
@@ -319,4 +350,5 @@ def _accept(writing: Writing, name: str, now_us: int, actor: str) -> None:
         text = f"{finding.kind.value}: {finding.evidence}"
         writing.add_log_entry(LogEntry(now_us, actor, "accept_node", name, text))
     writing.forget_applied(name)
+    writing.set_quarantine(name, None, now_us)
     writing.record_histories({name: History()}, now_us)

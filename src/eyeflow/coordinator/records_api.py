@@ -14,6 +14,7 @@ _NUMBER = {"type": "integer", "minimum": 0, "maximum": INTEGER_MAX}
 RECORDS_QUERY = (
     *PAGING,
     Param("epoch", {**_NUMBER, "examples": [1790000000]}, "the chain of this epoch; the newest unless it is given"),
+    Param("branch", {**_NUMBER, "examples": [1]}, "a copy that was set aside; 0, the copy that grows, unless given"),
     Param("after", {**_NUMBER, "examples": [0]}, "records with a higher number only; not with `cursor`"),
 )
 
@@ -29,7 +30,16 @@ async def list_records(hub: Hub, call: Call) -> Reply:
     after_seq = int(key[0]) if key is not None else query.get("after", 0)
     limit, copy, archive = int(query.get("limit", LIMIT)), hub.copies.by_node.get(node), hub.copies.archive
     epoch = query.get("epoch", copy.kept.epoch if copy is not None else 0)
-    rows = [] if archive is None else await archive.page(node, epoch, after_seq, limit)
+    branch = query.get("branch", 0)
+    rows = [] if archive is None else await archive.page(node, epoch, after_seq, limit, branch)
     following = (rows[-1].seq,) if len(rows) == limit else None
     shown = [views.record_row_view(row) for row in rows]
-    return Reply(200, {"epoch": epoch, "records": shown, "nextCursor": cursor_of(following)})
+    return Reply(200, {"epoch": epoch, "branch": branch, "records": shown, "nextCursor": cursor_of(following)})
+
+
+async def list_copies(hub: Hub, call: Call) -> Reply:
+    """Return which chains of a node the coordinator keeps, and which of them were set aside; the newest first."""
+    node, archive = call.path["id"], hub.copies.archive
+    await hub.store.read(lambda reading: found_node(reading, node))
+    chains = [] if archive is None else await archive.copies(node)
+    return Reply(200, {"copies": [views.chain_view(one) for one in chains]})

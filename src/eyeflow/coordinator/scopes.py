@@ -43,6 +43,7 @@ OPEN = frozenset(
         ("GET", "/api/nodes"),
         ("GET", "/api/nodes/{id}"),
         ("GET", "/api/nodes/{id}/records"),
+        ("GET", "/api/nodes/{id}/copies"),
         ("POST", "/api/nodes/{id}/drain"),
         ("POST", "/api/nodes/{id}/undrain"),
         ("DELETE", "/api/nodes/{id}/rules/{rule}"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eyeflow.coordinator.histories import Doubt
+from eyeflow.coordinator.histories import REASON_CHARS_MAX, Doubt
 from eyeflow.coordinator.problem import CODES
 from eyeflow.coordinator.shape_words import (
     COUNT,
@@ -214,7 +214,8 @@ SCHEMAS: dict[str, Shape] = {
         },
     ),
     "Finding": closed(
-        "What contradicts the history of a node: an older copy, a fork, a twin with the same key, or a lost store",
+        "What contradicts the history of a node: an older copy, a fork, a twin with the same key, a lost store, or "
+        "what a person says",
         {
             "kind": names(Doubt),
             "blocks": {
@@ -225,9 +226,26 @@ SCHEMAS: dict[str, Shape] = {
             "sinceUs": TIME_US,
             "lastUs": TIME_US,
             "evidence": TEXT,
+            "proof": closed(
+                "What shows it: a record, its hash as it was known and as the node told it now, and the last links. "
+                "Hashes are empty where none are at odds",
+                {
+                    "epoch": COUNT,
+                    "seq": COUNT,
+                    "knownHash": TEXT,
+                    "toldHash": TEXT,
+                    "links": array(
+                        closed(
+                            "A link that the node opened: by which start of its process, from where, and when",
+                            {"process": TEXT, "address": TEXT, "timeUs": TIME_US},
+                        )
+                    ),
+                },
+            ),
             "nextStep": TEXT,
         },
     ),
+    "QuarantineRequest": closed("Why, for others", {"reason": {**TEXT, "maxLength": REASON_CHARS_MAX}}, ()),
     "Node": closed(
         "One node; `problem` says why its link was last refused or closed",
         {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eyeflow.coordinator.shape_words import COUNT, TEXT, TIME_US, Shape, closed, page_of
+from eyeflow.coordinator.shape_words import COUNT, TEXT, TIME_US, Shape, array, closed, page_of, ref
 from eyeflow.protocol.audit_bodies import Kind
 from eyeflow.svm.execution import Outcome
 
@@ -36,5 +36,20 @@ RECORDS: dict[str, Shape] = {
             "record": {"type": "string", "description": "its exact bytes, in base64", "examples": ["qAABAQE="]},
         },
     ),
-    "KeptRecords": page_of("Audit records of one chain of a node", "records", "KeptRecord", {"epoch": COUNT}),
+    "KeptRecords": page_of(
+        "Audit records of one chain of a node", "records", "KeptRecord", {"epoch": COUNT, "branch": COUNT}
+    ),
+    "KeptChain": closed(
+        "One chain of a node, as far as it is kept, and its last record as the coordinator signed it",
+        {
+            "epoch": COUNT,
+            "branch": {**COUNT, "description": "0: the copy that grows; else one that was set aside"},
+            "firstSeq": {**COUNT, "description": "the first record that is kept; 0: none"},
+            "seq": {**COUNT, "description": "the last record that was kept"},
+            "hash": TEXT,
+            "keptUs": TIME_US,
+            "signature": TEXT,
+        },
+    ),
+    "KeptChains": closed("The chains of a node, the newest first", {"copies": array(ref("KeptChain"))}),
 }

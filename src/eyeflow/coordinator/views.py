@@ -9,9 +9,10 @@ from typing import Any
 
 from eyeflow.coordinator import cases, judging
 from eyeflow.coordinator.archive.chain import NO_OUTCOME, Row
+from eyeflow.coordinator.archive.database import Chain
 from eyeflow.coordinator.collecting import Copy
 from eyeflow.coordinator.healths import health_list
-from eyeflow.coordinator.histories import NEXT_STEPS
+from eyeflow.coordinator.histories import NEXT_STEPS, Proof
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.queries import cursor_of
 from eyeflow.coordinator.store.cluster_store import Reading
@@ -274,6 +275,19 @@ def record_row_view(row: Row) -> dict[str, Any]:
     }
 
 
+def chain_view(chain: Chain) -> dict[str, Any]:
+    """Return a `KeptChain`."""
+    return {
+        "epoch": chain.kept.epoch,
+        "branch": chain.branch,
+        "firstSeq": chain.first_seq,
+        "seq": chain.kept.seq,
+        "hash": chain.kept.hash.hex(),
+        "keptUs": chain.kept.time_us,
+        "signature": chain.kept.signature.hex(),
+    }
+
+
 def facts_view(facts: ToldFacts) -> dict[str, Any]:
     """Return what a node tells of itself."""
     return {
@@ -299,11 +313,22 @@ def _history_view(facts: NodeFacts) -> dict[str, Any]:
             "sinceUs": one.since_us,
             "lastUs": one.last_us,
             "evidence": one.evidence,
+            "proof": _proof_view(one.proof),
             "nextStep": NEXT_STEPS[one.kind].format(node=facts.node.name),
         }
         for one in history.findings
     ]
     return {"inDoubt": history.doubtful, "head": shown, "findings": findings}
+
+
+def _proof_view(proof: Proof) -> dict[str, Any]:
+    return {
+        "epoch": proof.epoch,
+        "seq": proof.seq,
+        "knownHash": proof.known.hex(),
+        "toldHash": proof.told.hex(),
+        "links": [{"process": one.boot.hex(), "address": one.address, "timeUs": one.time_us} for one in proof.dials],
+    }
 
 
 def _rules_of(facts: NodeFacts) -> list[dict[str, Any]]:

@@ -375,8 +375,11 @@ class CoordinatorSession(_Spoken):
 
     @property
     def collects(self) -> bool:
-        """Whether the link is up, and the node speaks a version in which its audit records can be asked for."""
-        return self.phase is Phase.READY and self.protocol >= EXECUTIONS_SINCE
+        """Whether the node can be asked for its audit records.
+
+        Before it has told whether it holds the record that is known as its last one, it may be another copy.
+        """
+        return self.phase is Phase.READY and self.protocol >= EXECUTIONS_SINCE and self._known is None
 
     def collect(self, ask: Collect) -> tuple[Output, ...]:
         """Ask the node for audit records, in place of any ask that it has not answered."""

@@ -124,6 +124,7 @@ def test_every_answer_fits_its_schema(full: Any, tmp_path: Path) -> None:
     paths = {
         "/api/nodes/{id}": "/api/nodes/node-a",
         "/api/nodes/{id}/records": "/api/nodes/node-a/records",
+        "/api/nodes/{id}/copies": "/api/nodes/node-a/copies",
         "/api/programs/{id}": f"/api/programs/{full.program_id}",
         "/api/deployments/{id}": f"/api/deployments/{full.deployment['id']}",
         "/api/deployments/{id}/nodes": f"/api/deployments/{full.deployment['id']}/nodes",
@@ -146,6 +147,7 @@ def test_every_answer_fits_its_schema(full: Any, tmp_path: Path) -> None:
         ("/api/keys", "/api/keys", {"publicKey": "ab" * 32, "name": "ci"}),
         ("/api/rules/{id}/deploy", "/api/rules/overheat/deploy", {"nodeIds": ["node-a"], "params": {"limit": 90}}),
         ("/api/deployments/{id}/cancel", f"/api/deployments/{full.deployment['id']}/cancel", None),
+        ("/api/nodes/{id}/quarantine", "/api/nodes/node-a/quarantine", {"reason": "smells"}),
         ("/api/nodes/join", "/api/nodes/join", full.join_body("node-c", full.nodes["node-a"])),
         ("/api/link/certificate", "/api/link/certificate", certificate_body(full, "node-a", full.nodes["node-a"])),
     ]
@@ -375,6 +377,7 @@ def test_no_example_is_refused_for_its_form(named: Any, path: str, body: Any) ->
     if "/alarms/" in path:
         named.do(lambda writing: writing.raise_alarm(AlarmKind.DEPLOYMENT_FAILED, "d-1", "x", named.clock()))
         path = path.replace("{id}", named.ask("GET", "/api/alarms").json()["alarms"][0]["id"])
+    path = path.replace("/nodes/{id}", "/nodes/node-prod-01")
     reply = named.ask("POST", path.replace("{id}", "overheat_relay"), json=body)
     assert reply.json().get("code") not in FORM, reply.text
     assert reply.is_success or path in {"/api/nodes/join", "/api/link/certificate", "/api/keys/root"}, reply.text

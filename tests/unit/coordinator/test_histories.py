@@ -342,7 +342,7 @@ def test_one_node_is_never_in_doubt_and_two_copies_are_as_soon_as_both_have_spok
         else:
             text = "a" if writers[copy][seqs[copy]] == "shared" else f"{copy + 1}"
             history, doubts = judge(history, head(seqs[copy], text, boot=boots[copy]))
-            found += [kind for kind, _ in doubts]
+            found += [one.kind for one in doubts]
             spoke += [] if spoke[-1:] == [copy] else [copy]
             if len(spoke) >= 3 and "start" not in [one for _, one in script]:
                 assert found, "a, then b, then a again: two processes"

@@ -400,5 +400,5 @@ def test_control_a_changed_message_breaks_a_recorded_session(version: int, monke
     with pytest.raises(AssertionError, match="answered otherwise"):
         NodeReplay(*recorded(version, "node")).run()
     monkeypatch.setattr(s.CoordinatorSession, "_recollected", lambda self, message: ())
-    with pytest.raises(AssertionError):
+    with pytest.raises((AssertionError, IndexError)):
         CoordinatorReplay(*recorded(version, "coordinator")).run()

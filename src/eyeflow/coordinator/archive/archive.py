@@ -78,10 +78,14 @@ class Archive:
         """Return one chain, None when nothing of it is kept."""
         return await asyncio.get_running_loop().run_in_executor(self._reads, self._reader.chain, node, epoch)
 
-    async def page(self, node: str, epoch: int, after_seq: int, limit: int) -> list[Row]:
+    async def copies(self, node: str) -> list[Chain]:
+        """Return all that is kept of a node; see `ArchiveReader`."""
+        return await asyncio.get_running_loop().run_in_executor(self._reads, self._reader.copies, node)
+
+    async def page(self, node: str, epoch: int, after_seq: int, limit: int, branch: int = 0) -> list[Row]:
         """Return records of a chain that follow `after_seq`, ascending, at most `limit`."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._reads, self._reader.page, node, epoch, after_seq, limit)
+        return await loop.run_in_executor(self._reads, self._reader.page, node, epoch, after_seq, limit, branch)
 
     def close(self) -> None:
         """Close after the commit that goes on; what waits for one was told nobody, and comes again."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from eyeflow.coordinator.histories import Doubt
+from eyeflow.coordinator.histories import NO_PROOF, Contradiction, Doubt, Proof
 from eyeflow.protocol.audit import ZERO_HASH, Record, decode_record, record_hash, signature_is_valid
 from eyeflow.protocol.audit_bodies import AuditError, CheckpointBody, GapBody, StartBody
 
@@ -16,11 +16,11 @@ NO_OUTCOME = -1
 
 
 class BrokenChain(Exception):  # noqa: N818 - what a node sends
-    """What a node sent contradicts what is kept of it, or itself; `evidence` is for people."""
+    """What a node sent contradicts what is kept of it, or itself."""
 
-    def __init__(self, kind: Doubt, evidence: str) -> None:
+    def __init__(self, kind: Doubt, evidence: str, proof: Proof = NO_PROOF) -> None:
         super().__init__(evidence)
-        self.kind, self.evidence = kind, evidence
+        self.found = Contradiction(kind, evidence, proof)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def _check_place(tail: Tail, record: Record) -> None:
     if record.prev != tail.hash:
         here, there = tail.hash.hex()[:12], record.prev.hex()[:12]
         text = f"its record {record.seq} follows a record {tail.seq} with the hash {there}, and {here} is kept"
-        raise BrokenChain(Doubt.FORKED, text)
+        raise BrokenChain(Doubt.FORKED, text, Proof(record.epoch, tail.seq, tail.hash, record.prev))
 
 
 def _check_signature(owner: Owner, record: Record) -> None:

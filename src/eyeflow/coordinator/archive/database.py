@@ -35,13 +35,15 @@ class Bounds:
 class Chain:
     """What is kept of one chain: from record `first_seq` on (0: nothing yet), up to `kept`.
 
-    Earlier ones went by the bounds of the archive, or the node had dropped them.
+    Earlier ones went by the bounds of the archive, or the node had dropped them. `branch` 0 is the copy that grows;
+    others were set aside, in the order of their numbers.
     """
 
     node: str
     kept: KeptHead
     first_seq: int = 0
     tail: Tail = EMPTY
+    branch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,11 @@ class ArchiveReader(Protocol):
         """Return one chain, None when nothing of it is kept."""
         ...
 
-    def page(self, node: str, epoch: int, after_seq: int, limit: int) -> list[Row]:
+    def copies(self, node: str) -> list[Chain]:
+        """Return all that is kept of a node, the newest epoch first, and of each the copy that grows first."""
+        ...
+
+    def page(self, node: str, epoch: int, after_seq: int, limit: int, branch: int = 0) -> list[Row]:
         """Return records of a chain that follow `after_seq`, ascending, at most `limit`."""
         ...
 

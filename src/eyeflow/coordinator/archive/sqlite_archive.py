@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from eyeflow.base.machine import Machine
 from eyeflow.base.reasons import why
 from eyeflow.coordinator.archive.chain import BrokenChain, Jump, Owner, Row, Tail, follow
 from eyeflow.coordinator.archive.database import Bounds, Bundle, Chain, Cosign, Outcome
-from eyeflow.coordinator.histories import Doubt
-from eyeflow.protocol.audit import decode_record
+from eyeflow.coordinator.histories import Doubt, Proof
+from eyeflow.protocol.audit import decode_record, record_hash
 from eyeflow.protocol.audit_bodies import AuditError
 from eyeflow.protocol.collecting import KeptHead, unbundled
 from eyeflow.protocol.wire import ProtocolError
@@ -101,14 +102,19 @@ class SqliteReader:
         rows = self._rows(f"SELECT {_CHAIN} FROM chains WHERE node = ? AND epoch = ? AND branch = 0", (node, epoch))
         return _chain(rows[0]) if rows else None
 
-    def page(self, node: str, epoch: int, after_seq: int, limit: int) -> list[Row]:
+    def copies(self, node: str) -> list[Chain]:
+        """Return all that is kept of a node, the newest epoch first, and of each the copy that grows first."""
+        query = f"SELECT {_CHAIN}, branch FROM chains WHERE node = ? ORDER BY epoch DESC, branch = 0 DESC, branch DESC"
+        return [replace(_chain(row[:-1]), branch=row[-1]) for row in self._rows(query, (node,))]
+
+    def page(self, node: str, epoch: int, after_seq: int, limit: int, branch: int = 0) -> list[Row]:
         """Return records of a chain that follow `after_seq`, ascending, at most `limit`."""
         query = """
             SELECT seq, time_us, kind, rule, slot, key, outcome, record FROM records
-            WHERE chain = (SELECT id FROM chains WHERE node = ? AND epoch = ? AND branch = 0) AND seq > ?
+            WHERE chain = (SELECT id FROM chains WHERE node = ? AND epoch = ? AND branch = ?) AND seq > ?
             ORDER BY seq LIMIT ?
         """
-        return [Row(*row) for row in self._rows(query, (node, epoch, after_seq, limit))]
+        return [Row(*row) for row in self._rows(query, (node, epoch, branch, after_seq, limit))]
 
     def close(self) -> None:
         """Close the connection."""
@@ -186,7 +192,8 @@ class SqliteArchive(SqliteReader):
             for seq, data in enumerate(records[:count], first_seq):
                 if kept.get(seq, data) != data:
                     text = f"its record {seq} (epoch {owner.epoch}) is another one than it sent before"
-                    raise BrokenChain(Doubt.FORKED, text)
+                    proof = Proof(owner.epoch, seq, record_hash(kept[seq]), record_hash(data))
+                    raise BrokenChain(Doubt.FORKED, text, proof)
         return count
 
     def _write(self, owner: Owner, first_seq: int, kept: KeptHead, tail: Tail, rows: Sequence[Row]) -> None:

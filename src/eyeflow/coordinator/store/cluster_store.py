@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.coordinator.histories import History
 from eyeflow.coordinator.store.alarms import AlarmReading, AlarmWriting
 from eyeflow.coordinator.store.asked import AskedReading, AskedWriting
 from eyeflow.coordinator.store.cases import CaseReading, CaseWriting
@@ -37,6 +36,7 @@ from eyeflow.coordinator.store.facts import (
     SignedManifest,
     SignerKey,
 )
+from eyeflow.coordinator.store.kept_histories import HistoryReading, HistoryWriting
 from eyeflow.coordinator.store.kept_requests import RequestReading, RequestWriting
 from eyeflow.coordinator.store.lists import ListReading
 from eyeflow.protocol.coordinator_log import Entry, Head, SignedHead
@@ -74,7 +74,9 @@ class CursorTooOldError(EyeflowError):
         self.newest = newest
 
 
-class Reading(CoordinationReading, ListReading, CaseReading, RequestReading, AskedReading, AlarmReading, Protocol):
+class Reading(
+    CoordinationReading, ListReading, CaseReading, RequestReading, AskedReading, AlarmReading, HistoryReading, Protocol
+):
     """Questions; all answers of one step or look are of one moment."""
 
     def count(self, kept: Kept) -> int:
@@ -111,14 +113,6 @@ class Reading(CoordinationReading, ListReading, CaseReading, RequestReading, Ask
 
     def said(self, node: str) -> list[RuleResult]:
         """Return what a node said of each rule's slot of the newest manifest that it applied, ascending by both."""
-        ...
-
-    def history(self, node: str) -> History:
-        """Return what is known of a node's audit chain."""
-        ...
-
-    def in_doubt(self) -> int:
-        """Return how many nodes have a finding that blocks."""
         ...
 
     def manifest(self, node: str) -> SignedManifest | None:
@@ -260,7 +254,16 @@ class Reading(CoordinationReading, ListReading, CaseReading, RequestReading, Ask
         ...
 
 
-class Writing(Reading, CoordinationWriting, CaseWriting, RequestWriting, AskedWriting, AlarmWriting, Protocol):
+class Writing(
+    Reading,
+    CoordinationWriting,
+    CaseWriting,
+    RequestWriting,
+    AskedWriting,
+    AlarmWriting,
+    HistoryWriting,
+    Protocol,
+):
     """Changes, inside one step. What a step changed it reads back at once; others see it after the commit."""
 
     def add_log_entry(self, entry: LogEntry) -> None:
@@ -364,10 +367,6 @@ class Writing(Reading, CoordinationWriting, CaseWriting, RequestWriting, AskedWr
 
     def forget_applied(self, node: str) -> None:
         """Forget which manifest the node said it had applied."""
-        ...
-
-    def record_histories(self, histories: Mapping[str, History], now_us: int) -> None:
-        """Keep what is known of nodes' audit chains; of a node that is not in the cluster nothing is kept."""
         ...
 
     def want(self, node: str, wanted: Wanted) -> None:

@@ -177,9 +177,9 @@ class SqlListReading:
         links = {row[0]: Link(*row) for row in self._of("SELECT node, coordinator, number, since_us FROM links", names)}
         healths: dict[str, str] = dict(self._of("SELECT node, health FROM healths", names))
         ahead: dict[str, int] = dict(self._of("SELECT node, version FROM ahead", names))
-        heads = _grouped(self._of("SELECT node, epoch, seq, hash, boots FROM heads", names))
+        heads = _grouped(self._of("SELECT node, epoch, seq, hash, boots, dials FROM heads", names))
         findings = _grouped(
-            self._of("SELECT node, kind, since_us, last_us, evidence FROM findings", names, "since_us, kind")
+            self._of("SELECT node, kind, since_us, last_us, evidence, proof FROM findings", names, "since_us, kind")
         )
         labels = _grouped(self._of("SELECT node, name, value FROM labels", names, "name"))
         wanted = _grouped(self._of("SELECT node, rule, slot, target, how FROM wanted", names, "rule, slot"))

@@ -111,13 +111,13 @@ class SqlReading(SqlCoordinationReading, SqlListReading, SqlAlarmReading, SqlCas
     def history(self, node: str) -> History:
         """Return what is known of a node's audit chain."""
         found = self._rows(
-            "SELECT heads.epoch, seq, hash, boots, kind, since_us, last_us, evidence FROM nodes "
+            "SELECT heads.epoch, seq, hash, boots, dials, kind, since_us, last_us, evidence, proof FROM nodes "
             "LEFT JOIN heads ON heads.node = name LEFT JOIN findings ON findings.node = name WHERE name = ? "
             "ORDER BY since_us, kind",
             node,
         )
-        head = found[0][:4] if found and found[0][0] is not None else None
-        return rows.history_of(head, [row[4:] for row in found if row[4] is not None])
+        head = found[0][:5] if found and found[0][0] is not None else None
+        return rows.history_of(head, [row[5:] for row in found if row[5] is not None])
 
     def in_doubt(self) -> int:
         """Return how many nodes have a finding that blocks."""

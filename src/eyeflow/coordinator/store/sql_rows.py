@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from eyeflow.coordinator.histories import Doubt, Finding, History
+from eyeflow.coordinator.histories import NO_PROOF, Dial, Doubt, Finding, History, Proof
 from eyeflow.coordinator.store.facts import ApiToken, Change, ChangeKind, JoinToken, NodeRecord, ProgramRecord
 from eyeflow.coordinator.store.sql import Row
 from eyeflow.evidence.outcomes import Outcomes, Tally
@@ -224,12 +224,36 @@ def result_of(row: Row) -> RuleResult:
 
 def history_of(head: Row | None, findings: list[Row]) -> History:
     """Return what is known of a node's audit chain."""
-    found = tuple(Finding(Doubt(kind), since_us, last_us, text) for kind, since_us, last_us, text in findings)
+    found = tuple(
+        Finding(Doubt(kind), since_us, last_us, text, _proof_of(json.loads(proof)))
+        for kind, since_us, last_us, text, proof in findings
+    )
     if head is None:
         return History(findings=found)
-    epoch, seq, record_hash, boots = head
+    epoch, seq, record_hash, boots, dials = head
     split = tuple(bytes(boots[at : at + BOOT_BYTES]) for at in range(0, len(boots), BOOT_BYTES))
-    return History(Head(b"", epoch, seq, bytes(record_hash)), split, found)
+    return History(Head(b"", epoch, seq, bytes(record_hash)), split, found, _dials_of(json.loads(dials)))
+
+
+def dump_dials(dials: Sequence[Dial]) -> str:
+    """Return links of a node as JSON text."""
+    return dump([[one.boot.hex(), one.address, one.time_us] for one in dials])
+
+
+def _dials_of(value: list[Any]) -> tuple[Dial, ...]:
+    return tuple(Dial(bytes.fromhex(boot), address, time_us) for boot, address, time_us in value)
+
+
+def dump_proof(proof: Proof) -> str:
+    """Return what shows a contradiction as JSON text."""
+    return dump([proof.epoch, proof.seq, proof.known.hex(), proof.told.hex(), dump_dials(proof.dials)])
+
+
+def _proof_of(value: list[Any]) -> Proof:
+    if not value:
+        return NO_PROOF
+    epoch, seq, known, told, dials = value
+    return Proof(epoch, seq, bytes.fromhex(known), bytes.fromhex(told), _dials_of(json.loads(dials)))
 
 
 def change_of(row: Row) -> Change:

@@ -202,6 +202,10 @@ INSERT INTO alarms(kind, subject, since_us, evidence)
 INSERT INTO alarms(kind, subject, since_us, evidence)
     SELECT 'lateFailure', id, updated_us, reason FROM deployments WHERE state = 'succeeded' AND reason <> '';
 """,
+    """
+ALTER TABLE heads ADD COLUMN dials TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE findings ADD COLUMN proof TEXT NOT NULL DEFAULT '[]';
+""",
 )
 """Number n brings a file of version n to version n + 1 (PRAGMA user_version). A released one is never changed.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from eyeflow.coordinator.histories import History
+from eyeflow.coordinator.histories import Finding, History
 from eyeflow.coordinator.store import sql_rows as rows
 from eyeflow.coordinator.store.facts import ChangeKind, EvidenceRow, LogEntry, NodeReport, Reporter, Seen
 from eyeflow.coordinator.store.kept_requests import KeptRequest
@@ -192,10 +192,14 @@ class SqlWriting(SqlAlarmWriting, SqlCoordinationWriting, SqlCaseWriting, SqlAsk
         for node, history in sorted(histories.items()):
             if not self._number("SELECT count(*) FROM nodes WHERE name = ?", node):
                 continue
-            if self._keep_findings(node, history):
-                self._alarms_of_history(node, history, now_us)
-                self.add_change(now_us, ChangeKind.NODE, node)
+            before = self.history(node)
+            self._keep_findings(node, before, history.with_quarantine(before.by_hand), now_us)
             self._keep_head(node, history)
+
+    def set_quarantine(self, node: str, finding: Finding | None, now_us: int) -> None:
+        """Keep that a person set a node aside, None: that somebody accepted it."""
+        before = self.history(node)
+        self._keep_findings(node, before, before.with_quarantine(finding), now_us)
 
     def _keep_head(self, node: str, history: History) -> None:
         head = history.head
@@ -203,22 +207,24 @@ class SqlWriting(SqlAlarmWriting, SqlCoordinationWriting, SqlCaseWriting, SqlAsk
             self._run("DELETE FROM heads WHERE node = ?", node)
             return
         self._run(
-            "INSERT INTO heads(node, epoch, seq, hash, boots) VALUES(?, ?, ?, ?, ?) ON CONFLICT(node) DO UPDATE SET "
-            "epoch = excluded.epoch, seq = excluded.seq, hash = excluded.hash, boots = excluded.boots",
-            *(node, head.epoch, head.seq, head.hash, b"".join(history.boots)),
+            "INSERT INTO heads(node, epoch, seq, hash, boots, dials) VALUES(?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT(node) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq, hash = excluded.hash, "
+            "boots = excluded.boots, dials = excluded.dials",
+            *(node, head.epoch, head.seq, head.hash, b"".join(history.boots), rows.dump_dials(history.dials)),
         )
 
-    def _keep_findings(self, node: str, history: History) -> bool:
-        if self.history(node).findings == history.findings:
-            return False
+    def _keep_findings(self, node: str, before: History, history: History, now_us: int) -> None:
+        if set(before.findings) == set(history.findings):
+            return
         self._run("DELETE FROM findings WHERE node = ?", node)
         for one in history.findings:
             self._run(
-                "INSERT INTO findings(node, kind, since_us, last_us, evidence) VALUES(?, ?, ?, ?, ?)",
-                *(node, one.kind.value, one.since_us, one.last_us, one.evidence),
+                "INSERT INTO findings(node, kind, since_us, last_us, evidence, proof) VALUES(?, ?, ?, ?, ?, ?)",
+                *(node, one.kind.value, one.since_us, one.last_us, one.evidence, rows.dump_proof(one.proof)),
             )
         self._run("UPDATE nodes SET doubtful = ? WHERE name = ?", int(history.doubtful), node)
-        return True
+        self._alarms_of_history(node, history, now_us)
+        self.add_change(now_us, ChangeKind.NODE, node)
 
     def want(self, node: str, wanted: Wanted) -> None:
         """Make the node's wanted set hold this program in this slot of this rule."""

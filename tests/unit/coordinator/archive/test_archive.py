@@ -74,7 +74,7 @@ def test_a_record_that_is_another_one_than_before_is_a_fork_and_changes_nothing(
     other = Chain().run(6).add(execution(99)).run(20)
     for first, last in ((8, 8), (1, 10), (9, 20), (11, 20)):
         (outcome,) = archive.append([other.bundle(first, last)])
-        assert isinstance(outcome.error, BrokenChain) and outcome.error.kind is Doubt.FORKED
+        assert isinstance(outcome.error, BrokenChain) and outcome.error.found.kind is Doubt.FORKED
     assert stored(archive) == chain.records
     archive.close()
 

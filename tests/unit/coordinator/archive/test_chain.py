@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from eyeflow.coordinator.archive.chain import EMPTY, BrokenChain, Jump, Tail, follow
-from eyeflow.coordinator.histories import Doubt
+from eyeflow.coordinator.histories import Doubt, Proof
 from eyeflow.protocol.audit import record_hash, verify_chain
 from eyeflow.protocol.audit_bodies import StopBody
 from eyeflow.protocol.identity import Identity
@@ -57,7 +57,7 @@ def test_records_that_are_gone_without_a_gap_break_the_chain_once_it_is_sure() -
     tail, _ = follow(OWNER, tail_of(chain, 5), chain.records[20:25], 31)
     with pytest.raises(BrokenChain, match="no signed gap") as broken:
         follow(OWNER, tail, chain.records[25:], 31)
-    assert broken.value.kind is Doubt.ALTERED
+    assert broken.value.found.kind is Doubt.ALTERED
 
 
 def test_a_gap_that_ends_earlier_or_has_another_hash_accounts_for_nothing() -> None:
@@ -118,6 +118,7 @@ def test_a_fork_is_told_with_both_hashes() -> None:
     chain, other = Chain().run(5), Chain().run(3).add(execution(99)).run(5)
     with pytest.raises(BrokenChain) as broken:
         follow(OWNER, tail_of(chain, 6), other.records[6:], 10)
-    assert broken.value.kind is Doubt.FORKED
-    assert record_hash(chain.records[5]).hex()[:12] in broken.value.evidence
-    assert record_hash(other.records[5]).hex()[:12] in broken.value.evidence
+    assert broken.value.found.kind is Doubt.FORKED
+    assert record_hash(chain.records[5]).hex()[:12] in broken.value.found.evidence
+    assert record_hash(other.records[5]).hex()[:12] in broken.value.found.evidence
+    assert broken.value.found.proof == Proof(EPOCH, 6, record_hash(chain.records[5]), record_hash(other.records[5]))

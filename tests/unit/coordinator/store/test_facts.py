@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace as replace_struct
 
-from eyeflow.coordinator.histories import Doubt, Finding, History
+from eyeflow.coordinator.histories import Dial, Doubt, Finding, History, Proof
 from eyeflow.coordinator.store import sql_writing
 from eyeflow.coordinator.store.cluster_store import ConflictError, Reading, Writing, doubt
 from eyeflow.coordinator.store.coordination import Link
@@ -168,8 +168,10 @@ def test_manifests(kept: Any) -> None:
 def test_histories(kept: Any) -> None:
     kept.do(lambda writing: [writing.register_node(name, A, 9) for name in "ab"])
     boots = (bytes(BOOT_BYTES), bytes(range(BOOT_BYTES)))
-    findings = (Finding(Doubt.FORKED, 1, 2, "why"), Finding(Doubt.NEW_EPOCH, 3, 4, "also"))
-    whole = History(Head(b"", 5, 6, A), boots, findings)
+    dials = (Dial(boots[0], "192.0.2.1", 7), Dial(boots[1], "", 8))
+    forked = Finding(Doubt.FORKED, 1, 2, "why", Proof(5, 6, A, B, dials[:1]))
+    findings = (forked, Finding(Doubt.NEW_EPOCH, 3, 4, "also"))
+    whole = History(Head(b"", 5, 6, A), boots, findings, dials)
     new_epoch = History(None, (), findings[1:])
     heard = told(kept, lambda writing: writing.record_histories({"b": new_epoch, "a": whole}, 9))
     assert heard == [(ChangeKind.NODE, "a", ""), (ChangeKind.NODE, "b", "")]
@@ -182,6 +184,24 @@ def test_histories(kept: Any) -> None:
     assert look(kept, lambda reading: reading.history("a")) == moved
     assert told(kept, lambda writing: writing.record_histories({"a": History()}, 9)) == [(ChangeKind.NODE, "a", "")]
     assert look(kept, lambda reading: (reading.history("a"), reading.history("b"))) == (History(), new_epoch)
+
+
+def test_only_a_person_begins_and_ends_a_quarantine(kept: Any) -> None:
+    """Another coordinator may write down at the same time what the node told: it has not heard of it yet."""
+    kept.do(lambda writing: writing.register_node("a", A, 9))
+    by_hand = Finding(Doubt.QUARANTINED, 4, 4, "ada set it aside")
+    set_aside = told(kept, lambda writing: writing.set_quarantine("a", by_hand, 9))
+    assert (ChangeKind.NODE, "a", "") in set_aside
+    assert look(kept, lambda reading: (reading.history("a").findings, reading.in_doubt())) == ((by_hand,), 1)
+    forked = Finding(Doubt.FORKED, 1, 2, "why")
+    kept.do(lambda writing: writing.record_histories({"a": History(Head(b"", 5, 6, A), (), (forked,))}, 9))
+    assert look(kept, lambda reading: reading.history("a")).findings == (forked, by_hand)
+    kept.do(lambda writing: writing.record_histories({"a": History()}, 9))
+    assert look(kept, lambda reading: reading.history("a")) == History(findings=(by_hand,))
+    kept.do(lambda writing: writing.set_quarantine("a", None, 9))
+    assert look(kept, lambda reading: (reading.history("a"), reading.in_doubt())) == (History(), 0)
+    kept.do(lambda writing: writing.record_histories({"a": History(findings=(by_hand,))}, 9))
+    assert look(kept, lambda reading: reading.history("a")) == History(), "nor does a memory of it bring it back"
 
 
 def test_the_log_of_who_did_what_is_bounded(kept: Any, monkeypatch: pytest.MonkeyPatch) -> None:
