@@ -85,3 +85,8 @@ sys.exit(code)
 def own_rss_mb() -> float:
     """Return the largest resident memory of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """Return the nearest-rank quantile of sorted values, 0 of none."""
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from eyeflow.protocol.audit_bodies import (
     HASH_BYTES,
@@ -22,9 +23,9 @@ from eyeflow.protocol.audit_bodies import (
     Kind,
     StartBody,
     body_from_map,
-    body_to_map,
+    encode_body,
 )
-from eyeflow.protocol.cbor import CborError, decode, encode
+from eyeflow.protocol.cbor import DEPTH_MAX, CborError, decode, encode
 from eyeflow.protocol.identity import SIGNATURE_BYTES, Identity, key_fingerprint, verifies
 
 FORMAT = 1
@@ -61,12 +62,20 @@ def record_hash(data: bytes) -> bytes:
 
 def encode_record(record: Record, key: Identity | None = None) -> bytes:
     """Return the record's bytes; kinds in SIGNED are signed with `key` (raises AuditError when it is None)."""
-    fields = _to_map(record)
-    if record.kind in SIGNED:
-        if key is None:
-            raise AuditError(f"a record of kind {record.kind.name} must be signed")
-        fields[_SIGNATURE] = key.sign(_signed_message(fields))
-    return encode(fields)
+    return encode_next(record.node, record.epoch, record.seq, record.prev, record.time_us, record.body, key)
+
+
+def encode_next(
+    node: str, epoch: int, seq: int, prev: bytes, time_us: int, body: Body, key: Identity | None = None
+) -> bytes:
+    """Return the bytes of the record with these fields, as `encode_record`, without a `Record` for each."""
+    kind = KINDS[type(body)]
+    fields = _fields(kind, node, epoch, seq, prev, time_us, body)
+    if kind not in SIGNED:
+        return _UNSIGNED_MAP + fields
+    if key is None:
+        raise AuditError(f"a record of kind {kind.name} must be signed")
+    return _SIGNED_MAP + fields + encode(_SIGNATURE) + encode(key.sign(_signed_message(fields)))
 
 
 def decode_record(data: bytes) -> Record:
@@ -84,24 +93,40 @@ def decode_record(data: bytes) -> Record:
 
 def signature_is_valid(record: Record, public_key: bytes) -> bool:
     """Return whether a record of a signed kind carries the signature of `public_key`."""
-    return verifies(public_key, _signed_message(_to_map(record)), record.signature)
+    fields = _fields(record.kind, record.node, record.epoch, record.seq, record.prev, record.time_us, record.body)
+    return verifies(public_key, _signed_message(fields), record.signature)
 
 
-def _to_map(record: Record) -> dict[int, object]:
-    return {
-        _FORMAT: FORMAT,
-        _KIND: int(record.kind),
-        _NODE: record.node,
-        _EPOCH: record.epoch,
-        _SEQ: record.seq,
-        _PREV: record.prev,
-        _TIME: record.time_us,
-        _BODY: body_to_map(record.body),
-    }
+def _fields(kind: Kind, node: str, epoch: int, seq: int, prev: bytes, time_us: int, body: Body) -> bytes:
+    """Return keys and values of all fields but the signature, as they stand in the map, without its head."""
+    return b"".join(
+        (
+            _first_fields(int(kind), node, epoch),
+            encode(seq),
+            _PREV_KEY,
+            encode(prev),
+            _TIME_KEY,
+            encode(time_us),
+            _BODY_KEY,
+            encode_body(body, DEPTH_MAX - 1),
+        )
+    )
 
 
-def _signed_message(unsigned: dict[int, object]) -> bytes:
-    return SIGNATURE_DOMAIN + hashlib.sha256(encode(unsigned)).digest()
+@lru_cache
+def _first_fields(kind: int, node: str, epoch: int) -> bytes:
+    """Return the fields that are the same in each record of a kind, and the key of the next one."""
+    pairs = ((_FORMAT, FORMAT), (_KIND, kind), (_NODE, node), (_EPOCH, epoch))
+    return b"".join(encode(part) for pair in pairs for part in pair) + encode(_SEQ)
+
+
+_PREV_KEY, _TIME_KEY, _BODY_KEY = encode(_PREV), encode(_TIME), encode(_BODY)
+_UNSIGNED_MAP, _SIGNED_MAP = (encode(dict.fromkeys(range(count), 0))[:1] for count in (_SIGNATURE, _SIGNATURE + 1))
+"""The head of the map of a record without and with a signature."""
+
+
+def _signed_message(fields: bytes) -> bytes:
+    return SIGNATURE_DOMAIN + hashlib.sha256(_UNSIGNED_MAP + fields).digest()
 
 
 _HEADER_TYPES = {_FORMAT: int, _KIND: int, _NODE: str, _EPOCH: int, _SEQ: int, _PREV: bytes, _TIME: int, _BODY: dict}

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from enum import IntEnum
+from operator import attrgetter
 from typing import Any
 
+from eyeflow.protocol.cbor import encode, encode_fields
 from eyeflow.protocol.slot import Slot
 
 Scalar = bool | int | float | str
@@ -122,6 +124,12 @@ def _pair(value: object) -> bool:
 
 def _answer(value: object) -> bool:
     return value is None or _scalar(value)
+
+
+def _values_of(names: tuple[str, ...]) -> Callable[[Any], tuple[object, ...]]:
+    """Return what returns these attributes of an object."""
+    take: Any = attrgetter(*names)
+    return take if len(names) > 1 else lambda body: (take(body),)
 
 
 def _key(number: int, check: Callable[[object], bool], default: object = MISSING) -> Any:
@@ -352,13 +360,21 @@ _LAYOUT = {
     body: tuple((f.metadata["key"], f.name, f.default, f.metadata["check"]) for f in fields(body))
     for body in BODIES.values()
 }
+_WRITTEN = {
+    body: (
+        _values_of(tuple(name for _, name, *_ in layout)),
+        tuple((encode(key), default) for key, _, default, _ in layout),
+    )
+    for body, layout in _LAYOUT.items()
+}
+"""How a body is written: what takes its values, and the encoded key and the default of each."""
 
 
-def body_to_map(body: Body) -> dict[int, object]:
-    """Return the body as a map with integer keys; fields that have their default are left out."""
-    layout = _LAYOUT[type(body)]
-    pairs = ((key, getattr(body, name), default) for key, name, default, _ in layout)
-    return {key: value for key, value, default in pairs if value != default}
+def encode_body(body: Body, depth: int) -> bytes:
+    """Return the body as a map with integer keys, which ascend; fields that have their default are left out."""
+    values_of, layout = _WRITTEN[type(body)]
+    pairs = zip(layout, values_of(body), strict=True)
+    return encode_fields([(key, value) for (key, default), value in pairs if value != default], depth)
 
 
 def body_from_map(kind: Kind, raw: Mapping[object, object]) -> Body:

@@ -13,7 +13,7 @@ from eyeflow.node.store.cursors import Cursors, read_after
 from eyeflow.node.store.meta import read_meta_or_set, read_named, write_meta
 from eyeflow.node.store.transaction import transaction
 from eyeflow.node.store.types import Batch, Draft, StoreCounters
-from eyeflow.protocol.audit import ZERO_HASH, Record, decode_record, encode_record, record_hash
+from eyeflow.protocol.audit import ZERO_HASH, decode_record, encode_next, record_hash
 from eyeflow.protocol.audit_bodies import COPIED, AuditError, Body, GapBody
 from eyeflow.protocol.collecting import KeptHead
 from eyeflow.protocol.identity import Identity
@@ -82,7 +82,7 @@ class AuditLog:
         return Chained(rows, (seq, head), total, dropped)
 
     def _encode(self, seq: int, prev: bytes, time_us: int, body: Body) -> bytes:
-        return encode_record(Record(self.node, self.epoch, seq, prev, time_us, body), self._identity)
+        return encode_next(self.node, self.epoch, seq, prev, time_us, body, self._identity)
 
     def write(self, new: Chained) -> None:
         """Write records, and cursors that were noted meanwhile; call it inside a transaction."""
