@@ -1,8 +1,9 @@
 """A real node as a process, fed from inside as a gateway would: `python -m bench.buffer_node DATA_DIR`.
 
 The first line on its standard input is JSON: `backend`, `settings` (more lines of the configuration), `producers`,
-`window` (events that each has sent and not heard of), `acts_every` (one event in so many acts), `pace` (events a second
-of all producers together, 0: as fast as they are taken), `warm_s`, `measure_s`. It writes one line of JSON (`Measured`).
+`window` (events that each has sent and not heard of), `acts_every` (one event in so many acts), `pace` (events a
+second of all producers together, 0: as fast as they are taken), `warm_s`, `measure_s`. It writes one line of JSON:
+`Measured`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 from bench.measure import own_rss_mb, quantile
 from bench.sources import compiled
 from eyeflow.base.clock import wall_clock_us
+from eyeflow.base.collector import spare_what_stays
 from eyeflow.node.config.config import NodeConfig, load_config
 from eyeflow.node.daemon import run_node
 from eyeflow.node.io.connector import PortsConfig
@@ -166,6 +168,7 @@ async def measure(node: NodeRuntime, producers: Producers, orders: Mapping[str, 
     if result.code:
         raise RuntimeError(result.message)
     await asyncio.sleep(orders["warm_s"])
+    spare_what_stays()
     counters, copies = node.writer.store.counters, node.services.get("kafka_copies")
     before = (producers.acknowledged, time.perf_counter(), time.process_time(), counters.commits, _copied(copies))
     producers.delays_s.clear()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from eyeflow.base.collector import spare_what_stays
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.reasons import why
 from eyeflow.cli.console import JsonFlag, colored, counted, iso_time, note, paint, progress, say, say_json, table
@@ -194,6 +195,7 @@ def start(
 
 
 def _tell_ready(node: NodeRuntime) -> None:
+    spare_what_stays()
     rules = ", ".join(sorted(map(str, node.engine.core.rules))) or "no rules yet"
     note(f"node {node.identity.name} runs: {rules}")
 

@@ -15,3 +15,6 @@ class Slot(Enum):
     ACTIVE = "active"
     CANDIDATE = "candidate"
     PREVIOUS = "previous"
+
+    __hash__ = object.__hash__
+    """There is one object of each: a node looks programs up by their slot several times for each event."""

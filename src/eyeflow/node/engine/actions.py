@@ -70,10 +70,11 @@ class ActionRunner:
 
     def _waits_for_other(self, key: RunKey) -> bool:
         """Say whether the other program of a rule has yet to do what came before events were parted otherwise."""
-        parted = self._parted.get(key.rule)
+        if not (parted := self._parted.get(key.rule)):
+            return False
         other = self._lanes.get(candidate(key.rule) if key.slot is Slot.ACTIVE else active(key.rule))
         own = self._lanes.get(key)
-        if not parted or not other or not own:
+        if not other or not own:
             return False
         return bisect_left(parted, other.oldest_seq) < bisect_left(parted, own.next_seq)
 

@@ -82,7 +82,7 @@ class Engine:
             return  # never acknowledged: its sender sends it again
         self._look_at_clock()
         if self.disk.refuses_events:
-            self.core.intake.offer(replace(event, rejected=FULL_REASON, done=None), self.clock.now_us())
+            self.core.intake.offer(event._replace(rejected=FULL_REASON, done=None), self.clock.now_us())
             if answer := event.refused or event.done:
                 answer()
             return

@@ -49,7 +49,9 @@ class Lane:
         self._ended = 0
         self._attempt = 0
         """The number of the attempt of `task` that its driver was told of and has not answered; 0: there is none."""
-        self._under_way: dict[asyncio.Future[None], tuple[Dispatch, PlannedAction, asyncio.TimerHandle]] = {}
+        self._under_way: dict[asyncio.Future[None], tuple[Dispatch, PlannedAction, float]] = {}
+        """With the moment at which nobody waits for the answer any more, on the clock of the event loop."""
+        self._timer: asyncio.TimerHandle | None = None
         self._drained = asyncio.Event()
         self.blocked_by: Driver | None = None
         self.task: asyncio.Task[None] | None = None
@@ -101,11 +103,27 @@ class Lane:
         answer = self._performer.begin(action)
         if answer is None:
             return False
-        timer = asyncio.get_running_loop().call_later(timeout_s(action.site), answer.cancel)
-        self._under_way[answer] = (dispatch, action, timer)
+        until_s = asyncio.get_running_loop().time() + timeout_s(action.site)
+        self._under_way[answer] = (dispatch, action, until_s)
+        if self._timer is None or until_s < self._timer.when():
+            self._wake_at(until_s)
         self._drained.clear()
         answer.add_done_callback(self._confirmed)
         return True
+
+    def _wake_at(self, until_s: float) -> None:
+        """Look for answers that did not come. One timer for all: one for each action costs more than the action."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(until_s, self._give_up_late)
+
+    def _give_up_late(self) -> None:
+        self._timer, now_s = None, asyncio.get_running_loop().time()
+        for answer in [one for one, (*_, until_s) in self._under_way.items() if until_s <= now_s]:
+            answer.cancel()
+        left = [until_s for *_, until_s in self._under_way.values() if until_s > now_s]
+        if left:
+            self._wake_at(min(left))
 
     def _confirmed(self, answer: asyncio.Future[None]) -> None:
         if answer not in self._under_way:
@@ -117,8 +135,7 @@ class Lane:
         self._changed()
 
     def _take_answer(self, answer: asyncio.Future[None]) -> None:
-        dispatch, action, timer = self._under_way.pop(answer)
-        timer.cancel()
+        dispatch, action, _ = self._under_way.pop(answer)
         error = asyncio.CancelledError() if answer.cancelled() else answer.exception()
         self._end(dispatch, action, 1, None if error is None else failure_of(action, error))
 
@@ -197,9 +214,10 @@ class Lane:
 
     def leave(self) -> list[asyncio.Future[None]]:
         """Stop acting; what has not ended stays pending in the store. Returns what is to be waited for."""
-        for answer, (_, _, timer) in self._under_way.items():
+        if self._timer is not None:
+            self._timer.cancel()
+        for answer in self._under_way:
             answer.remove_done_callback(self._confirmed)
-            timer.cancel()
         left = [*self._under_way, *([] if self.task is None else [self.task])]
         for one in left:
             one.cancel()
@@ -239,8 +257,7 @@ class Lane:
             if answer.done():
                 self._take_answer(answer)
                 continue
-            dispatch, action, timer = self._under_way.pop(answer)
-            timer.cancel()
+            dispatch, action, _ = self._under_way.pop(answer)
             answer.cancel()
             found.append((dispatch, action))
         if not self._under_way:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from eyeflow.node.engine.running import QueuedEvent, Receipt, RunningRule
 from eyeflow.node.store.types import Actuation
@@ -23,7 +22,7 @@ def reroute(active: RunningRule, candidate: RunningRule, takes: Callable[[str | 
             event = rule.queue.popleft()
             if event.number in both:
                 acts = Actuation.PERFORM if takes(event.key) is acts_if else Actuation.WITHHOLD
-                event = replace(event, actuation=acts, receipt=_waited_for(event, acts, receipts[event.number]))
+                event = event._replace(actuation=acts, receipt=_waited_for(event, acts, receipts[event.number]))
             rule.queue.append(event)
 
 
@@ -59,7 +58,7 @@ def _merged(event: QueuedEvent, own: QueuedEvent) -> QueuedEvent:
     if event.receipt is not None and own.receipt is not None:
         own.receipt.left -= 1  # one execution for both
     acts = own if own.actuation is Actuation.PERFORM else event
-    return replace(event, actuation=acts.actuation, receipt=event.receipt or own.receipt)
+    return event._replace(actuation=acts.actuation, receipt=event.receipt or own.receipt)
 
 
 def drop_run(candidate: Sequence[QueuedEvent], active: deque[QueuedEvent]) -> list[Receipt]:
@@ -83,7 +82,7 @@ def queue_timer(rule: RunningRule, timer: QueuedEvent) -> None:
 
 def moved_event(event: QueuedEvent, step_us: int) -> QueuedEvent:
     """Return an event whose times follow a clock that was set."""
-    return replace(event, time_us=event.time_us + step_us, arrived_us=event.arrived_us + step_us)
+    return event._replace(time_us=event.time_us + step_us, arrived_us=event.arrived_us + step_us)
 
 
 def emptied(receipts: Sequence[Receipt]) -> list[tuple[int, int]]:

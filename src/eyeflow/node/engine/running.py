@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from eyeflow.base.clock import STEP_US_MIN
 from eyeflow.evidence.route import route
@@ -14,6 +15,7 @@ from eyeflow.node.engine.rule_health import RuleHealth
 from eyeflow.node.engine.rule_host import RuleHost
 from eyeflow.node.engine.run_evidence import RunEvidence
 from eyeflow.node.engine.shadow import Shadow
+from eyeflow.node.io.arguments import plain_names
 from eyeflow.node.io.ports import Driver, Subscription
 from eyeflow.node.run_key import RunKey
 from eyeflow.node.store.types import Actuation, SlotRow, StateRow
@@ -41,8 +43,7 @@ class Receipt:
     mark: Mark | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class QueuedEvent:
+class QueuedEvent(NamedTuple):
     """An event whose payload fits, waiting for one program. `hops` counts the rules it has come through.
 
     `actuation` is fixed when it arrives: whatever becomes of the slots meanwhile, one program acts on it. `number` is
@@ -96,8 +97,12 @@ class RunningRule:
     clock_step_us: int = 0
     """By how much the clock was set since the memory of its time words was last moved along."""
 
+    plain_names: tuple[tuple[str, ...] | None, ...] = field(init=False)
+    """Of each site of its program."""
+
     def __post_init__(self) -> None:
         self.key = self.row.key
+        self.plain_names = tuple(plain_names(site) for site in self.program.sites)
 
     @property
     def name(self) -> str:

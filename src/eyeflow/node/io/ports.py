@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from eyeflow.node.run_key import RunKey
 from eyeflow.node.streams import Mark
@@ -26,8 +26,7 @@ class Subscription:
     rules: frozenset[RunKey] = field(default=frozenset(), compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class IncomingEvent:
+class IncomingEvent(NamedTuple):
     """One event as a source delivers it, before its payload was checked against any schema.
 
     `time_us` is the event's time, microseconds since 1970 UTC. `done` is called once, after the commit that records

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
+from typing import NamedTuple
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.run_key import RunKey
@@ -144,8 +145,7 @@ class RejectedRow:
     taken_back: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class PendingRow:
+class PendingRow(NamedTuple):
     """An action that is recorded and not yet known to have ended: number `index` of the execution at `seq`.
 
     In a batch, where no seq is known yet, `seq` is the index of the execution's draft. `time_us` and `hops` go on with
@@ -153,7 +153,7 @@ class PendingRow:
     """
 
     seq: int
-    index: int
+    index: int  # type: ignore[assignment]  # a tuple's own `index` looks for an element; nobody asks for that
     key: RunKey
     program_id: bytes
     site: int
@@ -163,8 +163,7 @@ class PendingRow:
     event_key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """An audit record before it has its place in the chain."""
 
     time_us: int

@@ -145,7 +145,7 @@ def test_what_the_candidate_cannot_take_the_active_program_acts_on(tmp_path: Pat
                 for one in range(EVENTS_MAX):
                     await send(sim, one, "k")
                 await sim.turns()
-                event = replace(sim.event("t", {"number": 9999}, "k"), can_wait=False)
+                event = sim.event("t", {"number": 9999}, "k")._replace(can_wait=False)
                 await sim.node.engine.deliver(event)
                 rule.stalled = False
                 await sim.turns()
@@ -162,7 +162,7 @@ def test_what_the_candidate_cannot_take_the_active_program_acts_on(tmp_path: Pat
 def test_a_retained_message_that_is_for_the_candidate_alone_is_acted_on_by_nobody_again(tmp_path: Path) -> None:
     async def test() -> None:
         sim = await beside(tmp_path, Terms(share=10_000, keyless=True))
-        event = replace(sim.event("t", {"number": 1}, "k"), only=frozenset({candidate("counter")}))
+        event = sim.event("t", {"number": 1}, "k")._replace(only=frozenset({candidate("counter")}))
         await sim.node.engine.deliver(event)
         await sim.turns()
         assert said(sim) == [] and memory(sim, Slot.CANDIDATE) == 1 and sim.done == 1
@@ -354,7 +354,7 @@ class Story:
         number, key = self.number, self.rng.choice([None, *(f"k{one}" for one in range(8))])
         self.keys[number] = key
         event = self.sim.event("t", {"number": number}, key)
-        await self.sim.node.engine.deliver(replace(event, done=lambda: self.done.add(number)))
+        await self.sim.node.engine.deliver(event._replace(done=lambda: self.done.add(number)))
 
     def terms(self) -> Terms:
         return Terms(share=self.rng.choice([0, 1_000, 5_000, 10_000]), keyless=self.rng.random() < 0.5)

@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -104,7 +103,7 @@ def test_the_source_waits_for_a_slow_rule_and_status_and_log_name_it(
 def test_an_event_that_cannot_wait_is_rejected_and_recorded(tmp_path: Path) -> None:
     async def test() -> None:
         sim = await stalled(tmp_path, SLOW)
-        edge = replace(sim.event("t", {"temp": 1.0}), can_wait=False)
+        edge = sim.event("t", {"temp": 1.0})._replace(can_wait=False)
         for _ in range(EVENTS_MAX + 2):
             await sim.node.engine.deliver(edge)
         await sim.turns()
@@ -120,7 +119,7 @@ def test_rejections_that_wait_for_the_disk_take_no_memory_each(tmp_path: Path) -
 
     async def test() -> None:
         sim = await stalled(tmp_path, SLOW)
-        edge = replace(sim.event("t", {"temp": 1.0}), can_wait=False, done=None)
+        edge = sim.event("t", {"temp": 1.0})._replace(can_wait=False, done=None)
         for _ in range(EVENTS_MAX + 500):
             await sim.node.engine.deliver(edge)
         intake = sim.node.engine.core.intake
@@ -140,7 +139,7 @@ def test_an_event_for_some_rules_waits_only_for_them(tmp_path: Path) -> None:
         for _ in range(EVENTS_MAX):
             await sim.send("t", temp=1.0)
         await sim.turns()
-        await sim.node.engine.deliver(replace(sim.event("t", {"temp": 5.0}), only=frozenset({active("calm")})))
+        await sim.node.engine.deliver(sim.event("t", {"temp": 5.0})._replace(only=frozenset({active("calm")})))
         await sim.turns()
         executions = [body.rule for body in sim.bodies(ExecutionBody)]
         assert executions.count("calm") == executions.count("slow") + EVENTS_MAX + 1
