@@ -31,18 +31,12 @@ def encode(value: object, depth: int = DEPTH_MAX) -> bytes:
     Keys of maps must be unsigned integers. Every NaN becomes f97e00 (4.2.2). `depth`: how deep lists and maps may nest.
     Raises CborError for what this profile does not have: tags, big numbers, other keys, deeper nesting.
     """
-    try:
-        return _ENCODERS[type(value)](value, depth)
-    except KeyError as error:
-        raise CborError(f"a {error.args[0].__name__} has no place here") from None
+    return _ENCODERS[type(value)](value, depth)
 
 
 def encode_fields(fields: Iterable[tuple[bytes, object]], depth: int = DEPTH_MAX) -> bytes:
     """Return the map of these keys, which are encoded already and ascend, and values; as `encode` otherwise."""
-    try:
-        parts = [key + _ENCODERS[type(value)](value, depth - 1) for key, value in fields]
-    except KeyError as error:
-        raise CborError(f"a {error.args[0].__name__} has no place here") from None
+    parts = [key + _ENCODERS[type(value)](value, depth - 1) for key, value in fields]
     return _head(_MAP, len(parts)) + b"".join(parts)
 
 
@@ -127,15 +121,30 @@ def _map(value: Mapping[Any, Any], depth: int) -> bytes:
     return encode_fields([(_int(key, 0), value[key]) for key in sorted(value)], depth)
 
 
-_ENCODERS: Mapping[type, Callable[[Any, int], bytes]] = {
-    int: _int,
-    float: _float,
-    str: _text,
-    bytes: _bytes,
-    bool: lambda value, depth: _TRUE if value else _FALSE,
-    type(None): lambda value, depth: _NULL,
-    list: _list,
-    tuple: _list,
-    dict: _map,
-}
-"""By the very type: what is derived from one has no place in a record."""
+def _refuse(value: object, depth: int) -> bytes:
+    raise CborError(f"a {type(value).__name__} has no place here")
+
+
+_Encoder = Callable[[Any, int], bytes]
+
+
+class _Encoders(dict[type, _Encoder]):
+    """By the very type: what is derived from one has no place in a record."""
+
+    def __missing__(self, kind: type) -> _Encoder:
+        return _refuse
+
+
+_ENCODERS = _Encoders(
+    {
+        int: _int,
+        float: _float,
+        str: _text,
+        bytes: _bytes,
+        bool: lambda value, depth: _TRUE if value else _FALSE,
+        type(None): lambda value, depth: _NULL,
+        list: _list,
+        tuple: _list,
+        dict: _map,
+    }
+)

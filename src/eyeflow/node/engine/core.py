@@ -27,7 +27,7 @@ from eyeflow.node.streams import Streams
 from eyeflow.protocol.audit_bodies import Body, CheckpointBody, ClockBody, DifferenceBody, Disposition, ExecutionBody
 from eyeflow.protocol.executions import FailureKind
 from eyeflow.protocol.slot import Slot
-from eyeflow.svm.arguments import named_arguments, shown, trigger_text
+from eyeflow.svm.arguments import shown, trigger_text
 from eyeflow.svm.execution import Action, Outcome
 from eyeflow.svm.opcodes import Trap
 from eyeflow.svm.program import Pin, Site, SiteKind, TypeTag, Value
@@ -341,7 +341,7 @@ class Core:
                 where = (done.ran.time_us, done.draft, index, hops, done.ran.event.key)
                 round_.emitted.append(Emitted(rule, site.capability, payload, *where))
             return Disposition.EMITTED
-        named = _named(rule, action)
+        named = rule.named(action)
         key = resource_key(site, named)
         if self.levels.repeats(site, named, key, rule.key):
             rule.health.repeated += 1
@@ -425,13 +425,6 @@ class Core:
         self.kept = dict(round_.batch.put_meta) | self.kept
         self.put_back_evidence(round_.batch.put_evidence)
         self.streams.were_not_kept(round_.batch.progress)
-
-
-def _named(rule: RunningRule, action: Action) -> dict[str, Value]:
-    names = rule.plain_names[action.site]
-    if names is not None:
-        return dict(zip(names, action.args, strict=True))
-    return named_arguments(rule.program.sites[action.site], action.args, rule.program.pins)
 
 
 def _dispatch(planned: Planned, first_seq: int) -> Dispatch:

@@ -15,12 +15,13 @@ from eyeflow.node.engine.rule_health import RuleHealth
 from eyeflow.node.engine.rule_host import RuleHost
 from eyeflow.node.engine.run_evidence import RunEvidence
 from eyeflow.node.engine.shadow import Shadow
-from eyeflow.node.io.arguments import plain_names
 from eyeflow.node.io.ports import Driver, Subscription
 from eyeflow.node.run_key import RunKey
 from eyeflow.node.store.types import Actuation, SlotRow, StateRow
 from eyeflow.node.streams import Mark
 from eyeflow.protocol.slot import Slot
+from eyeflow.svm.arguments import named_arguments, plain_names
+from eyeflow.svm.execution import Action
 from eyeflow.svm.instance import Instance
 from eyeflow.svm.program import Program, TriggerKind, Value
 from eyeflow.svm.schema import PayloadDecoder
@@ -97,12 +98,11 @@ class RunningRule:
     clock_step_us: int = 0
     """By how much the clock was set since the memory of its time words was last moved along."""
 
-    plain_names: tuple[tuple[str, ...] | None, ...] = field(init=False)
-    """Of each site of its program."""
+    _plain_names: tuple[tuple[str, ...] | None, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.key = self.row.key
-        self.plain_names = tuple(plain_names(site) for site in self.program.sites)
+        self._plain_names = tuple(plain_names(site) for site in self.program.sites)
 
     @property
     def name(self) -> str:
@@ -136,6 +136,13 @@ class RunningRule:
     def program(self) -> Program:
         """The program it runs."""
         return self.loaded.program
+
+    def named(self, action: Action) -> dict[str, Value]:
+        """Return the arguments of an action by name, as a driver gets them."""
+        names = self._plain_names[action.site]
+        if names is not None:
+            return dict(zip(names, action.args, strict=True))
+        return named_arguments(self.program.sites[action.site], action.args, self.program.pins)
 
     @property
     def asks_models(self) -> bool:

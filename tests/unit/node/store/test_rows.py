@@ -129,7 +129,7 @@ class Model:
         self.states |= {row.key: row for row in batch.states}
         self.evidence |= {row.key: row for row in batch.put_evidence}
         for row in batch.pending:
-            self.pending[first_seq + row.seq, row.index] = replace(row, seq=first_seq + row.seq)
+            self.pending[first_seq + row.seq, row.index] = row._replace(seq=first_seq + row.seq)
         for ended in batch.finished:
             self.pending.pop(ended, None)
         if stored or batch.drop_rules or batch.drop_slots:

@@ -280,7 +280,7 @@ def test_executions_are_found_with_the_programs_that_ran_them(tmp_path: Path) ->
     program_id = bytes.fromhex(decode(data).program_id)
     store = open_store(tmp_path)
     mine, gone = draft(1), draft(2)
-    mine = replace(mine, body=replace(mine.body, program=program_id))  # type: ignore[type-var]
+    mine = mine._replace(body=replace(mine.body, program=program_id))
     row = replace(slot("r", Slot.ACTIVE), program_id=program_id, program=data)
     store.commit(Batch([mine, gone, Draft(3, StopBody("x"))], put_slots=[row]))
     assert (store.program(program_id), store.program(PROGRAM)) == (data, b"")
