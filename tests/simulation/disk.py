@@ -117,6 +117,10 @@ class SimDisk(apsw.VFS):
         left = self.after_kill()
         return left | {name: file.after_power_cut(self._rng) for name, file in sorted(self._files.items())}
 
+    def synced_only(self, left: Image) -> dict[str, bytes]:
+        """Return what is left of `left` when the power goes and everything is lost that was not synced."""
+        return {**left, **{name: bytes(file.synced) for name, file in self._files.items()}}
+
     def after_kill(self) -> dict[str, bytes]:
         """Return what is left when the process ends now: the system still writes what it was given."""
         files = (file for file in sorted(self.directory.iterdir()) if file.is_file())

@@ -43,6 +43,9 @@ class Process:
         """Steps until it dies by itself; negative: it does not."""
         self.effects, self.effects_left = 0, -1
         """What it did that others see: writes to its disk and messages; how many more until it dies in one."""
+        self.messages = 0
+        self.on_effect: Callable[[], None] = lambda: None
+        """Called before each effect."""
         self.tasks: list[asyncio.Task[Any]] = []
         self.on_death: list[Callable[[], None]] = []
 
@@ -50,9 +53,11 @@ class Process:
     def works(self) -> bool:
         return self.alive and not self.doomed
 
-    def effect(self) -> None:
+    def effect(self, is_message: bool = False) -> None:
         """It is about to write to its disk, or to send: it may die before it does."""
+        self.on_effect()
         self.effects += 1
+        self.messages += is_message
         if self.effects_left >= 0:
             self.effects_left -= 1
             self.doomed |= self.effects_left < 0

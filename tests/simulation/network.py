@@ -302,7 +302,7 @@ class End(asyncio.Transport):
     def write(self, data: Any) -> None:
         if self._closing or not self._process.works or not data:
             return
-        self._process.effect()
+        self._process.effect(is_message=True)
         if self._process.doomed:
             return
         chunk, rng = bytes(data), self._connection.network.rng

@@ -9,8 +9,9 @@ from typing import Any
 
 from eyeflow.protocol.audit_bodies import SlotBody, SlotChange
 from simulation.cluster import Host
+from simulation.distinct import Footprint
 from simulation.loop import pass_time
-from simulation.programs import BAD, RULES, topic_of
+from simulation.programs import BAD, RULES, Built, programs, topic_of
 from simulation.records import promise, read_chain
 from simulation.story import NODES, Story
 
@@ -28,7 +29,8 @@ class Rollout(Story):
     """Brings `candidate` to all nodes by `strategy`, and ends `victim` before its step number `step` since then.
 
     `candidate` is GOOD or the name of a program of BAD. `power_cut` is how the victim ends. Without one, `steps` counts
-    those of each host. `away` is a node that is cut off once it has the candidate. `is_idle`: no event comes. `run` raises BrokenPromise when an invariant does not hold.
+    those of each host; `distinct` are those of the host `watched` that leave something new. `away` is a node that is cut
+    off once it has the candidate. `is_idle`: no event comes. `run` raises BrokenPromise when an invariant does not hold.
     """
 
     def __init__(
@@ -41,11 +43,13 @@ class Rollout(Story):
         power_cut: bool = False,
         away: str = "",
         is_idle: bool = False,
+        watched: str = "",
     ) -> None:
         super().__init__(7, directory)
         self.strategy, self.candidate, self.victim, self.step = strategy, candidate, victim, step
-        self.power_cut, self.away, self.is_idle = power_cut, away, is_idle
+        self.power_cut, self.away, self.is_idle, self.watched = power_cut, away, is_idle, watched
         self.steps: dict[str, int] = {}
+        self.distinct: list[int] = []
         self.states: list[str] = []
         self.reasons: list[str] = []
         self.crashed = self.went_back = False
@@ -71,20 +75,38 @@ class Rollout(Story):
         if self.victim:
             host = self._hosts()[self.victim]
             host.crash(self.power_cut, DOWN_S, effects=self.step)
+        footprint = self._footprint() if self.watched else None
         for number in range(0 if self.is_idle else EVENTS):
             self.cluster.later(number * EVENT_S, self._one_event)
-        number = 1 if self.candidate == GOOD else BAD[self.candidate]
-        await self._deploy(RULES[0], number, NODES, True, self.strategy)
+        await self._deploy(RULES[0], self._number, NODES, True, self.strategy)
         if self.away:
             self.cluster.later(AWAY_AFTER_S, lambda: self.cluster.network.cut_off.add(self.away))
         await self._until_over()
         if self.away:
             self.went_back = self._goes_back(self.away)
         self.steps = {name: host.process.effects - before[name] for name, host in self._hosts().items() if host.process}
+        if footprint is not None:
+            self.distinct = [one for one in footprint.distinct if one < self.steps[self.watched]]
         await self._rest()
         await self._check_cluster()
         self._check_outcome()
         await self._stop_all()
+
+    def _footprint(self) -> Footprint:
+        host = self._hosts()[self.watched]
+        assert host.process is not None and host.disk is not None
+        return Footprint(host.process, host.disk, self.cluster.directory / "left")
+
+    def _programs(self) -> list[Built]:
+        """Only what is deployed: all others would be a third of the time of a run."""
+        mine = [one for one in programs() if one.rule == RULES[0]]
+        others = [next(one for one in programs() if one.rule == rule) for rule in RULES[1:]]
+        return [mine[0], mine[self._number], *others]
+
+    @property
+    def _number(self) -> int:
+        """Which program of its rule the candidate is."""
+        return 1 if self.candidate == GOOD else BAD[self.candidate]
 
     def _goes_back(self, name: str) -> bool:
         """Whether the audit of a node says that it took a program back."""

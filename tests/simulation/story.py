@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,7 +15,7 @@ from simulation.copies import check_copy
 from simulation.disk import Failure, Image
 from simulation.judgement import Known, changes_what_is_known_good, target_of
 from simulation.loop import pass_time
-from simulation.programs import BAD, FATAL, RULES, SIGNERS, programs, topic_of
+from simulation.programs import BAD, FATAL, RULES, SIGNERS, Built, programs, topic_of
 from simulation.records import (
     Chain,
     check_actions,
@@ -103,12 +103,16 @@ class Story:
             node.on_image = lambda image, node=node: self._look_at(node, image)  # type: ignore[misc]
             node.give_token((await cluster.surely("POST", "/api/nodes/join-tokens", {}))["token"])
             node.start()
-        for program in programs():
+        for program in self._programs():
             await cluster.surely("POST", "/api/programs", data=program.data)
         await pass_time(3.0)
         for rule in RULES:
             await self._deploy(rule, 0, NODES, True)
         await pass_time(3.0)
+
+    def _programs(self) -> Iterable[Built]:
+        """Return the programs that the coordinator is given."""
+        return programs()
 
     def _moves(self) -> dict[Callable[[], Awaitable[None] | None], int]:
         """Return how often each thing is done in this run: many not at all, others often.

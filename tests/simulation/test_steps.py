@@ -18,9 +18,11 @@ from simulation.steps import GOOD, STRATEGIES, VICTIMS, Rollout
 from simulation.story import NODES
 
 EVERY = int(os.environ.get("EYEFLOW_CRASHES") or 0)
-"""`make crashes` tries each step, or each so-many-th; `make test` one of each strategy and victim."""
+"""`make crashes` tries each distinct step, or each so-many-th; `make test` one of each strategy and victim."""
 OFFSET = int(os.environ.get("EYEFLOW_CRASHES_OFFSET") or 0)
 """With each so-many-th step: which of them. All offsets below `EVERY` together try each step once."""
+PARTS = 8 if EVERY else 1
+"""The steps of one deployment go into so many tests, which run beside each other."""
 
 
 @cache
@@ -31,35 +33,63 @@ def steps_of(strategy: str) -> dict[str, int]:
     return rollout.steps
 
 
+@cache
+def distinct_steps_of(strategy: str, victim: str) -> list[int]:
+    """Return the steps before which the end of the victim leaves something else than a step before (`distinct`)."""
+    with TemporaryDirectory() as directory:
+        return told(Path(directory), strategy, watched=victim).distinct
+
+
 def told(directory: Path, strategy: str, *how: object, **more: object) -> Rollout:
     """Run a deployment; what breaks is told with what happened."""
     directory.mkdir(exist_ok=True)
     rollout = Rollout(directory, strategy, *how, **more)  # type: ignore[arg-type]
+    if (fault := fault_of(rollout)) is not None:
+        pytest.fail(fault)
+    return rollout
+
+
+def fault_of(rollout: Rollout) -> str | None:
+    """Run a deployment; return what breaks, with what happened."""
     try:
         rollout.run()
     except BrokenPromise as broken:
         lines = "\n".join(rollout.cluster.trace.lines)
-        pytest.fail(f"{rollout.told}: {broken}\n{lines}")
-    return rollout
+        return f"{rollout.told}: {broken}\n{lines}"
+    return None
 
 
-def chosen(count: int, shift: int) -> list[int]:
-    """Return the steps to try: all, each so-many-th, or one, which is another one for each `shift`."""
-    return list(range((shift + OFFSET) % EVERY, count, EVERY)) if EVERY else [shift * 97 % count]
+def ends(strategy: str, victim: str, part: int) -> list[tuple[int, bool]]:
+    """Return the steps to die at, and whether the power goes: some of all distinct steps, each in both ways, or one."""
+    shift = 1 + STRATEGIES.index(strategy) + 5 * VICTIMS.index(victim)
+    if not EVERY:
+        step = shift * 97 % steps_of(strategy)[victim]
+        return [(step, bool(step % 2))]
+    some = distinct_steps_of(strategy, victim)[(shift + OFFSET) % EVERY :: EVERY]
+    return [(step, power_cut) for step in some[part::PARTS] for power_cut in (False, True)]
 
 
+@pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("victim", VICTIMS)
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_whatever_dies_at_a_step_the_end_is_consistent(tmp_path: Path, strategy: str, victim: str) -> None:
-    count = steps_of(strategy)[victim]
-    assert count > 20, "a deployment has many steps"
+def test_whatever_dies_at_a_step_the_end_is_consistent(tmp_path: Path, strategy: str, victim: str, part: int) -> None:
     happened: Counter[str] = Counter()
-    tried = chosen(count, 1 + STRATEGIES.index(strategy) + 5 * VICTIMS.index(victim))
-    for step in tried:
-        rollout = told(tmp_path / str(step), strategy, GOOD, victim, step, bool(step % 2))
+    faults: list[str] = []
+    tried = ends(strategy, victim, part)
+    for step, power_cut in tried:
+        with TemporaryDirectory(dir=tmp_path) as directory:
+            rollout = Rollout(Path(directory), strategy, GOOD, victim, step, power_cut)
+            faults += filter(None, [fault_of(rollout)])
         happened += rollout.counts()
-    print(f"{strategy}, {victim}: {count} steps, {len(tried)} tried: {dict(happened)}")
-    assert happened["crashed"] >= 0.9 * len(tried), happened
+    print(f"{strategy}, {victim}, part {part}: {len(tried)} ends, {dict(happened)}")
+    assert not faults, "\n\n".join(faults)
+    assert happened["crashed"] == len(tried), happened
+
+
+def test_steps_that_leave_nothing_new_are_left_out_and_no_others() -> None:
+    """What is left out lies between two writes of one transaction: everybody was sent the same, too."""
+    distinct, count = distinct_steps_of("immediate", "coordinator"), steps_of("immediate")["coordinator"]
+    assert distinct[0] == 0 and 10 < len(distinct) < count / 2
 
 
 CASES = [(bad, strategy) for bad in BAD for strategy in STRATEGIES if strategy != "shadow" or bad not in ACTS]
