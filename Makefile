@@ -71,7 +71,7 @@ fuzz: $(VENV)/.installed-dev    ## the long share of mutation and agreement test
 	EYEFLOW_FUZZ=full $(BIN)/python -m pytest -q tests/conformance tests/unit/svm tests/unit/compiler tests/embassy/test_emulated_cores.py tests/simulation
 
 fuzz-api: $(VENV)/.installed-dev ## the long share of requests that are made from the OpenAPI document
-	EYEFLOW_FUZZ=full $(BIN)/python -m pytest -q tests/unit/coordinator/test_openapi_fuzz.py
+	EYEFLOW_FUZZ_EXAMPLES=$(or $(EXAMPLES),200) $(BIN)/python -m pytest -q tests/unit/coordinator/test_openapi_fuzz.py
 
 mutants: $(VENV)/.installed-mutants ## what safety rests on, changed a thousand ways: tests must notice; MODULES="session rollout" for some
 	$(BIN)/python tools/mutants.py $(MUTANTS_ARGS) $(MODULES)

@@ -22,20 +22,24 @@ _LOGS = ("-wal", "-journal")
 class Footprint:
     """Notes, before each step of `process`, whether its sudden end would leave something new.
 
-    `distinct` are the numbers of these steps, counted from the moment this was made. `directory` is for its own use.
+    `ends` are the numbers of these steps, counted from the moment this was made, each with whether the power goes: one
+    way after the other, and both where a power cut may leave something else. `directory` is for its own use.
     """
 
     def __init__(self, process: Process, disk: SimDisk, directory: Path) -> None:
         self._process, self._disk, self._directory = process, disk, directory
         self._from, self._last = process.effects, ()  # type: tuple[int, tuple[object, ...]]
-        self.distinct: list[int] = []
+        self.ends: list[tuple[int, bool]] = []
         process.on_effect = self._note
 
     def _note(self) -> None:
         killed = self._disk.after_kill()
-        left = (*(self._content(one) for one in (killed, self._disk.synced_only(killed))), self._process.messages)
+        content, synced = self._content(killed), self._content(self._disk.synced_only(killed))
+        left = (content, synced, self._process.messages)
         if left != self._last:
-            self.distinct.append(self._process.effects - self._from)
+            step = self._process.effects - self._from
+            ways = (False, True) if content != synced else (len(self.ends) % 2 == 1,)
+            self.ends += [(step, power_cut) for power_cut in ways]
         self._last = left
 
     def _content(self, image: Image) -> str:

@@ -29,8 +29,8 @@ class Rollout(Story):
     """Brings `candidate` to all nodes by `strategy`, and ends `victim` before its step number `step` since then.
 
     `candidate` is GOOD or the name of a program of BAD. `power_cut` is how the victim ends. Without one, `steps` counts
-    those of each host; `distinct` are those of the host `watched` that leave something new. `away` is a node that is cut
-    off once it has the candidate. `is_idle`: no event comes. `run` raises BrokenPromise when an invariant does not hold.
+    those of each host; `ends` are those of the host `watched` that leave something new, each with how. `away` is a node that is
+    cut off once it has the candidate. `is_idle`: no event comes. `run` raises BrokenPromise when an invariant does not hold.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Rollout(Story):
         self.strategy, self.candidate, self.victim, self.step = strategy, candidate, victim, step
         self.power_cut, self.away, self.is_idle, self.watched = power_cut, away, is_idle, watched
         self.steps: dict[str, int] = {}
-        self.distinct: list[int] = []
+        self.ends: list[tuple[int, bool]] = []
         self.states: list[str] = []
         self.reasons: list[str] = []
         self.crashed = self.went_back = False
@@ -86,7 +86,7 @@ class Rollout(Story):
             self.went_back = self._goes_back(self.away)
         self.steps = {name: host.process.effects - before[name] for name, host in self._hosts().items() if host.process}
         if footprint is not None:
-            self.distinct = [one for one in footprint.distinct if one < self.steps[self.watched]]
+            self.ends = [one for one in footprint.ends if one[0] < self.steps[self.watched]]
         await self._rest()
         await self._check_cluster()
         self._check_outcome()

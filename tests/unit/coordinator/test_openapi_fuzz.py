@@ -20,6 +20,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 
+from components.postgres import Server, running_server
 from eyeflow.coordinator import openapi
 from eyeflow.coordinator.endpoints import ENDPOINTS
 from eyeflow.coordinator.schema import check_shape
@@ -27,7 +28,7 @@ from eyeflow.protocol.identity import Identity
 from eyeflow.protocol.messages import join_bytes
 
 PROCESS = Path(__file__).with_name("coordinator_process.py")
-EXAMPLES = 200 if os.environ.get("EYEFLOW_FUZZ") == "full" else 3
+EXAMPLES = int(os.environ.get("EYEFLOW_FUZZ_EXAMPLES") or 2)
 ACCEPTED = ["2xx", 400, 401, 403, 404, 409, 410, 422]
 """What an answer to a request may be that fits its schema: some of what is refused no schema can say.
 
@@ -123,30 +124,30 @@ def fill(running: Running, make: Any) -> None:
 
 
 @pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with running_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def running(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Running]:
     directory = tmp_path_factory.mktemp("coordinator")
     data = directory / "data"
     data.mkdir(mode=0o700)
     log = (directory / "log").open("wb")
-    with (
-        log,
-        subprocess.Popen(
-            [sys.executable, str(PROCESS), str(data), "eager"], stdout=subprocess.PIPE, stderr=log
-        ) as process,
-    ):
+    command = [sys.executable, str(PROCESS), str(data), "eager"]
+    if request.param == "postgres":
+        command.append(f"--store={request.getfixturevalue('server').url()}")
+    with log, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log) as process:
         assert process.stdout is not None
         url = process.stdout.readline().decode().strip()
+        assert url, (directory / "log").read_text()
         token = (data / "admin-token").read_text().strip()
         yield Running(url, {"Authorization": f"Bearer {token}"})
         process.terminate()
         assert process.wait(60) == 0
     told = (directory / "log").read_text()
     assert "Traceback" not in told and "ERROR" not in told, told[-4000:]
-
-
-@pytest.fixture(scope="module")
-def filled(running: Running) -> Running:
-    return running
 
 
 @schema.parametrize()
