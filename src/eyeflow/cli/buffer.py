@@ -129,6 +129,9 @@ def _say_buffer(found: Json) -> None:
     most = found.get("sizeBytesMax", found.get("sizeBytesSet"))
     bound = f" of {most / MB:.0f} MB" if most else ""
     say(f"  size     {found['sizeBytes'] / MB:.1f} MB on disk{bound}, {found['usedBytes'] / MB:.1f} MB in use")
+    if found["brokerBytes"] or found.get("brokerBytesMax"):
+        bound = f" of {found['brokerBytesMax'] / MB:.0f} MB" if found.get("brokerBytesMax") else ""
+        say(f"  broker   {found['brokerBytes'] / MB:.1f} MB on disk{bound}")
     if found["records"]:
         bound = f" of {span(found['ageUsMax'] / 1e6)}" if found.get("ageUsMax") else ""
         oldest = f"record {found['firstSeq']} of {iso_time(found['oldestUs'])}"

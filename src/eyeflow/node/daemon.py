@@ -203,8 +203,11 @@ def _services(node: NodeRuntime) -> list[tuple[str, PortStatus, Run]]:
     found: list[tuple[str, PortStatus, Run]] = []
     if node.config.offline.backend is Backend.KAFKA_EMBEDDED:
         from eyeflow.node.broker.broker import EmbeddedBroker
+        from eyeflow.node.broker.share import Share
 
-        broker = EmbeddedBroker(node.config.embedded, node.config.data_dir / "kafka", node.machine.random)
+        offline, directory = node.config.offline, node.config.data_dir / "kafka"
+        share = Share(offline.broker_bytes_max, offline.limits.age_us_max / 3.6e9)
+        broker = EmbeddedBroker(node.config.embedded, directory, share, node.machine.random)
         found.append((broker.status.name, broker.status, broker.run))
     if node.config.offline.backend is not Backend.SQLITE:
         found.append(_copies(node))

@@ -20,8 +20,9 @@ from eyeflow.base.machine import FreeBytes, free_bytes_of
 from eyeflow.base.reasons import why
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.broker.home import KafkaHome, Refused, find_home, first_error, format_arguments, java_version, run
-from eyeflow.node.broker.properties import properties
+from eyeflow.node.broker.properties import MB, properties
 from eyeflow.node.broker.settings import EmbeddedSection
+from eyeflow.node.broker.share import Share, Usage, kept_bytes, usage_of
 from eyeflow.node.io.ports import PortStatus
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ STOP_S = 20.0
 FORMAT_S = 120.0
 LOOK_S, ASK_S = 0.1, 1.0
 LINES_MAX = 40
+WATCH_S = 5.0
+"""How often it is measured. New topics get their part of the share then."""
 FULL_BYTES = 16 * 1024 * 1024
 """Less free space than this means that a broker ended for lack of it."""
 
@@ -46,12 +49,15 @@ class EmbeddedBroker:
         self,
         config: EmbeddedSection,
         directory: Path,
+        share: Share | None = None,
         random: Random | None = None,
         free_bytes: FreeBytes = free_bytes_of,
         on_up: Callable[[], None] = lambda: None,
     ) -> None:
-        """`on_up` is called each time it answers."""
-        self.status = PortStatus("kafka_embedded", counters={"starts": 0, "pid": 0})
+        """`share` is its part of the node's buffer. `on_up` is called each time it answers."""
+        self.status = PortStatus("kafka_embedded", counters={"starts": 0, "pid": 0, "size_bytes": 0, "partitions": 0})
+        self._share, self._is_over = share or Share(), False
+        self._data = directory / "data"
         self._config, self._directory, self._free_bytes, self._on_up = config, directory, free_bytes, on_up
         self._backoff = Backoff(random)
         self._lines: deque[str] = deque(maxlen=LINES_MAX)
@@ -80,33 +86,37 @@ class EmbeddedBroker:
         loop = asyncio.get_running_loop()
         began_s = None
         process = await self._start(home)
-        reading = asyncio.ensure_future(self._read(process))
+        beside = [asyncio.ensure_future(self._read(process))]
         try:
             if await self._answers(process):
                 began_s = loop.time()
                 self._show("up", f"127.0.0.1:{self._config.port}")
                 self._on_up()
+                beside.append(asyncio.ensure_future(self._watch()))
             elif process.returncode is None:
                 return 0.0, f"it did not answer within {START_S:.0f} s"
             await process.wait()
         finally:
             await self._end(process)
             self.status.counters["pid"] = 0
-            await reading
+            for task in beside[1:]:
+                task.cancel()
+            await asyncio.wait(beside)
         lasted_s = 0.0 if began_s is None else loop.time() - began_s
         return lasted_s, self._reason(self._last_error() or f"it ended with code {process.returncode}")
 
     def _prepare(self) -> KafkaHome:
         from eyeflow.node.io.kafka.asking import Asking  # late: it imports the library
 
-        config, data = self._config, self._directory / "data"
+        config, data = self._config, self._data
         self._asking = Asking(f"127.0.0.1:{config.port}")
         java_version(config.java)
         home = find_home(config.home or self._directory / "home")
         self._require_free_ports()
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = self._directory / "server.properties"
-        file.write_text(properties(data, config.port, config.topic_size_mb, config.topic_age_hours))
+        age_hours = min(config.topic_age_hours, self._share.age_hours)
+        file.write_text(properties(data, config.port, self._kept_bytes(usage_of(data)), age_hours))
         if not (data / "meta.properties").exists():
             run(home.command(config.java, config.heap_mb, *format_arguments(file)), FORMAT_S)
         return home
@@ -144,6 +154,32 @@ class EmbeddedBroker:
         self.status.counters["starts"] += 1
         self.status.counters["pid"] = process.pid
         return process
+
+    def _kept_bytes(self, usage: Usage) -> int:
+        return kept_bytes(self._share.size_bytes, usage.partitions, self._config.topic_size_mb * MB)
+
+    async def _watch(self) -> None:
+        """Measure what it takes, and let its topics share what there is, also those that come later."""
+        told_bytes = 0
+        while True:
+            usage = await asyncio.to_thread(usage_of, self._data)
+            self.status.counters |= {"size_bytes": usage.size_bytes, "partitions": usage.partitions}
+            wanted_bytes = self._kept_bytes(usage)
+            if wanted_bytes != told_bytes and await asyncio.to_thread(self._asking.keep, wanted_bytes):
+                told_bytes = wanted_bytes
+            self._tell_size(usage)
+            await asyncio.sleep(WATCH_S)
+
+    def _tell_size(self, usage: Usage) -> None:
+        was_over, self._is_over = self._is_over, usage.size_bytes > self._share.size_bytes
+        where = f"127.0.0.1:{self._config.port}"
+        if was_over and self._is_over:  # one look alone may have come before Kafka had deleted
+            told = f"it takes {usage.size_bytes // MB} MB in {usage.partitions} partitions, and its half of "
+            told += f"max_buffer_size_mb is {self._share.size_bytes // MB} MB. Raise that, or delete topics"
+            if told not in self.status.detail:
+                _log.warning("kafka_embedded: %s", told)
+            where = f"{where}: {told}"
+        self._show("up", where)
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None

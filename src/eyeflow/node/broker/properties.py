@@ -9,7 +9,7 @@ SEGMENT_BYTES = MB
 """The smallest that Kafka takes (KIP-1030)."""
 CHECK_MS, DELETE_MS = 5_000, 1_000
 INDEX_BYTES = 65_536
-
+ROLLS_PER_AGE = 16
 
 _ALWAYS: dict[str, object] = {
     "process.roles": "broker,controller",
@@ -40,7 +40,11 @@ _ALWAYS: dict[str, object] = {
     "log.cleaner.threads": 1,
     "log.cleaner.dedupe.buffer.size": 2 * MB,
     "metadata.log.segment.bytes": 8 * MB,
-    "metadata.max.retention.bytes": 16 * MB,
+    "metadata.max.retention.bytes": 8 * MB,
+    # Else its own topics take 100 MB each before they are tidied.
+    "offsets.topic.segment.bytes": SEGMENT_BYTES,
+    "transaction.state.log.segment.bytes": SEGMENT_BYTES,
+    "share.coordinator.state.topic.segment.bytes": SEGMENT_BYTES,
     # Else it writes a gigabyte a day to say that nothing happens.
     "metadata.max.idle.interval.ms": 0,
     "num.network.threads": 1,
@@ -51,27 +55,22 @@ _ALWAYS: dict[str, object] = {
 }
 
 
-def properties(data: Path, port: int, topic_size_mb: int, topic_age_hours: int) -> str:
-    """Return the file `server.properties`.
+def properties(data: Path, port: int, kept_bytes: int, age_hours: float) -> str:
+    """Return the file `server.properties`. `kept_bytes` is of one partition, until the broker is told another number.
 
-    Of a partition there is on disk at most what is kept, a segment, what comes in while old segments are found and
-    deleted (6 s), and two indices: the bound is that of Kafka's log retention, and not a hard one.
+    A segment is begun anew after a part of the age, so that the youngest record in it does not keep an old one long.
     """
+    age_ms = round(age_hours * 3_600_000)
     own = {
         "controller.quorum.voters": f"1@127.0.0.1:{port + 1}",
         "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{port + 1}",
         "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
         "log.dirs": data,
-        "log.retention.bytes": topic_size_mb * MB,
-        "log.retention.hours": topic_age_hours,
+        "log.retention.bytes": kept_bytes,
+        "log.retention.ms": age_ms,
+        "log.roll.ms": max(age_ms // ROLLS_PER_AGE, 1000),
         "log.retention.check.interval.ms": CHECK_MS,
         "log.initial.task.delay.ms": CHECK_MS,
         "log.segment.delete.delay.ms": DELETE_MS,
     }
     return "".join(f"{key}={value}\n" for key, value in (_ALWAYS | own).items())
-
-
-def bound_bytes(topic_size_mb: int, bytes_per_s: float) -> int:
-    """Return what one partition may take on disk while `bytes_per_s` come in."""
-    late = bytes_per_s * (CHECK_MS + DELETE_MS) / 1000
-    return round(topic_size_mb * MB + SEGMENT_BYTES + late + 2 * INDEX_BYTES)

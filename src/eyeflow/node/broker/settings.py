@@ -25,5 +25,7 @@ class EmbeddedSection(Section):
     java: str = text("java", "The Java that runs it, 17 or newer.")
     heap_mb: int = integer(64, HEAP_MB_MIN, HEAP_MB_MAX, "Memory of its heap; all of it takes about 100 MB more.")
     port: int = integer(9092, 1, PORT_MAX - 1, "Its port on 127.0.0.1; the next one is for itself.")
-    topic_size_mb: int = integer(32, TOPIC_MB_MIN, TOPIC_MB_MAX, "What it keeps of each partition of a topic.")
-    topic_age_hours: int = integer(72, 1, 24 * 3650, "How long it keeps a record.")
+    topic_size_mb: int = integer(
+        32, TOPIC_MB_MIN, TOPIC_MB_MAX, "What it keeps of each partition of a topic; less where it has no room."
+    )
+    topic_age_hours: int = integer(72, 1, 24 * 3650, "How long it keeps a record, unless max_buffer_age_hours is less.")

@@ -55,15 +55,18 @@ class OfflineConfig:
     reconcile_on_reconnect: bool = True
     backend: Backend = Backend.SQLITE
     catch_up_bytes_per_s: int = 8192 * 1024
+    broker_bytes_max: int = 0
+    """What a broker of the node's own may take; `limits` are then those of the store alone."""
 
     @classmethod
     def of(cls, section: OfflineSection) -> OfflineConfig:
         """Return what the section says, in the units of the store."""
         age_us = round(section.max_buffer_age_hours * HOUR_US)
-        limits = BufferLimits(section.max_buffer_size_mb * 1024 * 1024, age_us, OnFull(section.on_full))
-        backend = Backend(section.buffer_backend)
+        backend, size_bytes = Backend(section.buffer_backend), section.max_buffer_size_mb * 1024 * 1024
+        broker_bytes = size_bytes // 2 if backend is Backend.KAFKA_EMBEDDED else 0
+        limits = BufferLimits(size_bytes - broker_bytes, age_us, OnFull(section.on_full))
         hands_on = (section.reconcile_on_reconnect, backend, section.catch_up_kb_per_s * 1024)
-        return cls(limits, Durability(section.durability), *hands_on)
+        return cls(limits, Durability(section.durability), *hands_on, broker_bytes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ from eyeflow.protocol.signer_list import NEEDED_MAX
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 SIZE_MB_MIN, SIZE_MB_MAX = 4, 1_048_576
+EMBEDDED_MB_MIN = 64
+"""The least with a broker of the node's own: of its half, its metadata may take 16 MB, and three topics the rest."""
 AGE_HOURS_MAX = 24 * 3650.0
 REVOKED_GRACE_S_MAX = 30 * 86_400.0
 
@@ -93,7 +95,11 @@ class OfflineSection(Section):
         (backend.value for backend in Backend),
     )
     max_buffer_size_mb: int = integer(
-        512, SIZE_MB_MIN, SIZE_MB_MAX, "Bound of all files of the store together, write-ahead log included."
+        512,
+        SIZE_MB_MIN,
+        SIZE_MB_MAX,
+        "Bound of all files of the buffer together, write-ahead log included. With `kafka_embedded` the store and the "
+        f"broker have one half each, and it is {EMBEDDED_MB_MIN} MB at least.",
     )
     max_buffer_age_hours: float = number(72.0, 0.01, AGE_HOURS_MAX, "Older audit records are dropped.")
     on_full: str = text(
@@ -113,6 +119,16 @@ class OfflineSection(Section):
     catch_up_kb_per_s: int = integer(
         8192, 1, 1_000_000, "How much of the audit goes to the coordinator in a second at most, before compression."
     )
+
+    def checked(self, table: Table) -> Self:
+        """Refuse a buffer that has no room for a broker."""
+        if self.buffer_backend == Backend.KAFKA_EMBEDDED.value and self.max_buffer_size_mb < EMBEDDED_MB_MIN:
+            table.refuse(
+                f"[offline] max_buffer_size_mb = {self.max_buffer_size_mb} is too small for kafka_embedded",
+                f"The broker gets one half of it, and needs {EMBEDDED_MB_MIN // 2} MB.",
+                f"Set it to {EMBEDDED_MB_MIN} or more, or buffer_backend to sqlite.",
+            )
+        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from eyeflow.node.broker.share import usage_of
 from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.config.sections import Backend
 from eyeflow.node.status.handing_on import HandingOn, Pace
@@ -18,27 +19,40 @@ LOSSES = ("age", "size", "unrecorded")
 
 
 def running_buffer(
-    config: NodeConfig, writer: Writer, is_linked: bool, handing_on: HandingOn, now_us: int, steady_us: int
+    config: NodeConfig,
+    writer: Writer,
+    *,
+    is_linked: bool,
+    handing_on: HandingOn,
+    now_us: int,
+    steady_us: int,
+    broker_bytes: int,
 ) -> dict[str, object]:
-    """Return the buffer of a node that runs."""
+    """Return the buffer of a node that runs; `broker_bytes` is what its own broker takes."""
     store = writer.store
     depth, kept = store.depth, store.cursors.all_kept
     names = _destinations(config, is_linked, kept)
     paces = {name: handing_on.pace(name, steady_us, depth.last_seq) for name in names}
-    sizes = {"size_bytes": store.size_bytes, "size_bytes_max": store.size_bytes_max}
+    sizes = {"size_bytes": store.size_bytes, "size_bytes_max": store.size_bytes_max, "broker_bytes": broker_bytes}
     return _view(depth, kept, names, paces, now_us) | sizes | _bounds(config)
 
 
 def stored_buffer(reader: AuditReader, config: NodeConfig | None, now_us: int) -> dict[str, object]:
     """Return the buffer of a node that does not run, from its files; its bounds where its configuration is known."""
-    kept = reader.kept()
-    view = _view(reader.depth(), kept, sorted(kept), {}, now_us) | {"size_bytes": reader.size_bytes}
+    kept, data = reader.kept(), reader.path.parent / "kafka" / "data"
+    sizes = {"size_bytes": reader.size_bytes, "broker_bytes": usage_of(data).size_bytes}
+    view = _view(reader.depth(), kept, sorted(kept), {}, now_us) | sizes
     return view if config is None else view | _bounds(config)
 
 
 def _bounds(config: NodeConfig) -> dict[str, object]:
     limits = config.offline.limits
-    return {"size_bytes_set": limits.size_bytes_max, "age_us_max": limits.age_us_max}
+    broker_bytes_max = config.offline.broker_bytes_max
+    return {
+        "size_bytes_set": limits.size_bytes_max,
+        "broker_bytes_max": broker_bytes_max,
+        "age_us_max": limits.age_us_max,
+    }
 
 
 def _destinations(config: NodeConfig, is_linked: bool, kept: Iterable[str]) -> list[str]:

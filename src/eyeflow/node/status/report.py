@@ -208,8 +208,16 @@ def _store(node: Reported) -> dict[str, object]:
 
 
 def _buffer(node: Reported, now_us: int) -> dict[str, object]:
-    pace = (node.handing_on, now_us, node.clock.steady_us())
-    return running_buffer(node.config, node.writer, node.link is not None, *pace)
+    broker = node.services.get("kafka_embedded")
+    return running_buffer(
+        node.config,
+        node.writer,
+        is_linked=node.link is not None,
+        handing_on=node.handing_on,
+        now_us=now_us,
+        steady_us=node.clock.steady_us(),
+        broker_bytes=0 if broker is None else broker.counters.get("size_bytes", 0),
+    )
 
 
 def _audit(node: Reported) -> dict[str, object]:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 
+import apsw
+
 from eyeflow.base.clock import NowUs
+from eyeflow.base.errors import EyeflowError
+from eyeflow.base.reasons import why
 from eyeflow.node.store.audit_log import AuditLog
 from eyeflow.node.store.file import StoreFile
 from eyeflow.node.store.meta import read_number, write_meta
@@ -45,6 +49,19 @@ class AuditBounds:
                 return
             if not self.drop_for_room():
                 return
+
+    def shrink(self) -> None:
+        """Bring a file back within a bound that was lowered; where that cannot be, only say so."""
+        if not self._file.is_oversized:
+            return
+        set_mb = self._limits.size_bytes_max / 2**20
+        try:
+            while self._file.room_bytes <= RESERVE_BYTES and self.drop_for_room():
+                pass
+            self._file.compact()
+        except (apsw.Error, EyeflowError) as error:
+            reason = error.brief if isinstance(error, EyeflowError) else why(error)
+            _log.warning("the store stays larger than its bound of %.0f MB for now: %s", set_mb, reason)
 
     def drop_for_room(self) -> bool:
         """Drop a share of the oldest records; False when that frees nothing. Raises BufferFull where they are kept.

@@ -150,6 +150,16 @@ class StoreFile:
         """Bytes that all files of the store take on disk, as far as the disk tells."""
         return files_bytes(self.path)
 
+    @property
+    def is_oversized(self) -> bool:
+        """Whether the file is larger than the setting: that was lowered. SQLite keeps the pages that hold nothing."""
+        return int(self.db.pragma("page_count")) * PAGE_BYTES > self._size_bytes_set
+
+    def compact(self) -> None:
+        """Give the pages that hold nothing back to the disk; it writes the whole file again. Raises apsw.Error."""
+        self.db.execute("VACUUM")
+        self.flush_log()
+
     def _beside(self, suffix: str) -> Path:
         return self.path.with_name(self.path.name + suffix)
 

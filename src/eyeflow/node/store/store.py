@@ -120,6 +120,8 @@ class Store(Reads):
             self._check_owner("public_key", self._identity.public_key, "key")
             self._audit.cursors.read(db, self.epoch)
             self._attach()
+            if self.trouble is None:
+                self._bounds.shrink()
 
     def _attach(self) -> None:
         self._audit.attach(self._file.db)

@@ -19,10 +19,12 @@ from components.kafka import HOME, QUIET
 from components.waiting import running, until, wait_until
 from eyeflow.node.broker import broker as broker_module
 from eyeflow.node.broker import properties as properties_module
+from eyeflow.node.broker import share as share_module
 from eyeflow.node.broker.broker import EmbeddedBroker
 from eyeflow.node.broker.home import free_port
-from eyeflow.node.broker.properties import MB, bound_bytes
+from eyeflow.node.broker.properties import MB
 from eyeflow.node.broker.settings import EmbeddedSection
+from eyeflow.node.broker.share import Share, Usage, kept_bytes, usage_of
 
 PROCESS = Path(__file__).with_name("broker_process.py")
 
@@ -32,8 +34,8 @@ def section(**changes: object) -> EmbeddedSection:
 
 
 @contextlib.asynccontextmanager
-async def up(config: EmbeddedSection, directory: Path) -> AsyncIterator[EmbeddedBroker]:
-    broker = EmbeddedBroker(config, directory)
+async def up(config: EmbeddedSection, directory: Path, share: Share | None = None) -> AsyncIterator[EmbeddedBroker]:
+    broker = EmbeddedBroker(config, directory, share)
     async with running(broker.run()):
         await until(lambda: broker.status.state == "up")
         yield broker
@@ -144,36 +146,82 @@ def test_one_that_never_answers_is_ended(tmp_path: Path, monkeypatch: pytest.Mon
     assert not is_there(int((tmp_path / "pid").read_text()))
 
 
-def test_ten_times_more_than_it_keeps_stays_within_its_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bound is what Kafka's retention allows: what is kept, a segment, what comes in before it looks, the indices."""
+SHARE = 8 * MB
+
+
+def overfilled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
+    """Write ten times its share to two topics, of which one comes later; return the most on disk, and one round."""
     monkeypatch.setattr(properties_module, "CHECK_MS", 500)
     monkeypatch.setattr(properties_module, "DELETE_MS", 100)
-    kept_mb, rounds = 2, 10
-    round_bytes = kept_mb * MB
+    monkeypatch.setattr(share_module, "METADATA_BYTES", MB)
+    monkeypatch.setattr(broker_module, "WATCH_S", 0.2)
+    data, largest, rounds = tmp_path / "data", 0, 20
+    round_bytes = 10 * SHARE // rounds
 
-    def overfill(servers: str) -> int:
+    def fill(servers: str, broker: EmbeddedBroker) -> int:
+        nonlocal largest
         producer = Producer({"bootstrap.servers": servers, "acks": "all", **QUIET})
-        largest = 0
-        for _ in range(rounds):
+        for number in range(rounds):
+            topic = ("load", "later")[number % 2] if number >= rounds // 2 else "load"
             for _ in range(round_bytes // 65_536):
-                producer.produce("load", os.urandom(65_536))
+                producer.produce(topic, os.urandom(65_536))
             assert producer.flush(60) == 0
-            largest = max(largest, on_disk())
-            wait_until(lambda: on_disk() <= bound_bytes(kept_mb, 0), "old segments are gone")
-        return largest
+            largest = max(largest, usage_of(data).size_bytes)
+            settled(data, broker)
+        return usage_of(data).size_bytes
 
-    def on_disk() -> int:
-        sizes = []
-        for path in (tmp_path / "data").glob("load-0/*"):
-            with contextlib.suppress(FileNotFoundError):
-                sizes.append(path.stat().st_size)
-        return sum(sizes)
+    async def scenario() -> None:
+        config = section()
+        async with up(config, tmp_path, Share(SHARE)) as broker:
+            await asyncio.to_thread(fill, f"127.0.0.1:{config.port}", broker)
 
-    async def scenario() -> int:
-        config = section(topic_size_mb=kept_mb)
-        async with up(config, tmp_path):
-            return await asyncio.to_thread(overfill, f"127.0.0.1:{config.port}")
+    asyncio.run(scenario())
+    return largest, round_bytes
 
-    largest = asyncio.run(scenario())
-    # All of a round comes before it looks again.
-    assert kept_mb * MB < largest <= bound_bytes(kept_mb, 0) + round_bytes * 1.1
+
+def settled(data: Path, broker: EmbeddedBroker) -> None:
+    """Wait until Kafka has looked and deleted."""
+    wait_until(lambda: usage_of(data).size_bytes <= SHARE, "old segments are gone")
+
+
+def test_ten_times_its_share_stays_within_it_and_what_comes_before_kafka_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kafka's own rule: what is kept, a segment and the indices, and what comes in until it has looked and deleted."""
+    largest, round_bytes = overfilled(tmp_path, monkeypatch)
+    assert SHARE // 2 < largest <= SHARE + round_bytes * 1.1, "all of a round comes before it looks"
+
+
+def test_control_topics_that_do_not_share_outgrow_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(share_module, "OVERHEAD_BYTES", 0)
+    monkeypatch.setattr(broker_module, "kept_bytes", lambda share_bytes, partitions, topic_bytes_max: topic_bytes_max)
+    monkeypatch.setattr(sys.modules[__name__], "settled", lambda data, broker: None)
+    largest, round_bytes = overfilled(tmp_path, monkeypatch)
+    assert largest > SHARE + round_bytes * 1.1
+
+
+@pytest.mark.parametrize(
+    ("share_mb", "partitions", "kept"),
+    [
+        (256, 3, 32 * MB),
+        (32, 3, (16 * MB) // 3 - MB - 2 * 65_536),
+        (32, 1, 16 * MB - MB - 2 * 65_536),
+        (32, 50, 64 * 1024),
+        (256, 0, 32 * MB),
+    ],
+)
+def test_partitions_share_what_there_is(share_mb: int, partitions: int, kept: int) -> None:
+    assert kept_bytes(share_mb * MB, partitions, 32 * MB) == kept
+    if kept > 64 * 1024:
+        most = partitions * (kept + share_module.OVERHEAD_BYTES) + share_module.METADATA_BYTES
+        assert most <= share_mb * MB
+
+
+def test_more_topics_than_there_is_room_for_are_said(tmp_path: Path) -> None:
+    broker = EmbeddedBroker(section(), tmp_path, Share(32 * MB))
+    for _ in range(2):
+        assert "Raise that" not in broker.status.detail, "one look alone may come before Kafka had deleted"
+        broker._tell_size(Usage(40 * MB, 50))
+    assert "40 MB in 50 partitions" in broker.status.detail and "32 MB. Raise that" in broker.status.detail
+    broker._tell_size(Usage(30 * MB, 20))
+    assert broker.status.detail == f"127.0.0.1:{broker._config.port}"

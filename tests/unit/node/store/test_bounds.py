@@ -331,3 +331,33 @@ def test_executions_that_went_unrecorded_become_a_gap(tmp_path: Path) -> None:
     (gap,) = report.lost
     assert gap == GapBody(0, 0, 12, "unrecorded", ZERO_HASH, 5, 9, 12, KEY.public_key), "of no record that there was"
     store.close(clean=True)
+
+
+def test_a_bound_that_was_lowered_holds_from_the_next_start_on(tmp_path: Path) -> None:
+    """SQLite keeps the pages of what was dropped: without a compacted file the disk stays as full as it was."""
+    store = open_store(tmp_path, limits(16))
+    for number in range(0, 40_000, 500):
+        store.commit(batch(*range(number, number + 500), size=300))
+    assert on_disk(tmp_path) > 12 * MB
+    store.close(clean=True)
+    again = open_store(tmp_path, limits(4))
+    assert on_disk(tmp_path) <= 4 * MB
+    assert again.depth.dropped["size"] == again.depth.first_seq - 1
+    fill(again, tmp_path, 3)
+    assert on_disk(tmp_path) <= 4 * MB
+    assert verify_chain(again.audit_range(1, 10**6), KEY.public_key).holds
+    again.close(clean=True)
+
+
+def test_a_bound_that_was_lowered_drops_nothing_that_is_to_be_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = open_store(tmp_path, limits(16))
+    for number in range(0, 20_000, 500):
+        store.commit(batch(*range(number, number + 500), size=300))
+    records = store.depth.records
+    store.close(clean=True)
+    again = open_store(tmp_path, limits(4, on_full=OnFull.REJECT_NEW))
+    assert again.depth.records == records
+    assert "stays larger than its bound of 4 MB" in caplog.text
+    again.close(clean=True)
