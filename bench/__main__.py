@@ -31,6 +31,7 @@ NAMES = (
     "blue_green",
     "load",
     "crowd",
+    "executions",
 )
 """The modules of this package that measure; each has `report()`."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from eyeflow.audit.view import execution_view
+from eyeflow.audit.view import call, execution_view
 from eyeflow.base.word import literal
 from eyeflow.protocol.audit_bodies import ExecutionBody
 from eyeflow.protocol.executions import ACTION_CHARS_MAX, ACTIONS_MAX, EVENT_CHARS_MAX, TRACE_CHARS_MAX, Trace
@@ -29,8 +29,8 @@ def event_text(body: ExecutionBody, program: Program) -> str:
 def trace_of(seq: int, body: ExecutionBody, program: Program) -> Trace:
     """Return what an execution read and decided, with lines of the rule."""
     view = execution_view(body, program)
-    reads = [f"{_call(one)} = {_value(one['value'])}" for one in view["reads"]]
-    decided = [f"{_call(one)} at line {one['line']}" for one in view["actions"]]
+    reads = [f"{call(one)} = {_value(one['value'])}" for one in view["reads"]]
+    decided = [f"{call(one)} at line {one['line']}" for one in view["actions"]]
     if trap := view.get("trap"):
         decided.append(f"trap {trap['name']} at line {trap['line']}")
     return bounded(seq, reads, decided)
@@ -54,10 +54,6 @@ def _fitting(lines: Iterable[str], characters: int) -> tuple[tuple[str, ...], in
         found.append(short)
         characters -= len(short)
     return tuple(found), characters
-
-
-def _call(one: dict[str, Any]) -> str:
-    return f"{one['capability']}({', '.join(literal(value) for value in one['arguments'].values())})"
 
 
 def _value(value: Any) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+from eyeflow.audit.execution_id import ExecutionId
 from eyeflow.base.names import camel_case
+from eyeflow.base.word import literal
 from eyeflow.protocol.audit import Record
 from eyeflow.protocol.audit_bodies import (
     ActionOutcome,
@@ -74,6 +76,77 @@ def execution_view(body: ExecutionBody, program: Program) -> dict[str, Any]:
         code, pc = body.trap
         view["trap"] = {"name": Trap(code).name, "line": line_of(program, pc)}
     return view
+
+
+def execution_entry(
+    identity: ExecutionId, time_us: int, body: ExecutionBody, program: Program | None
+) -> dict[str, Any]:
+    """Return an execution as lists have it: always the same fields, and no float that JSON has not.
+
+    Without its program, which is forgotten, its inputs go by their numbers, and reads and actions by those of sites.
+    """
+    shown = execution_view(body, program) if program is not None else _nameless(body)
+    text, trap = told(shown), shown.pop("trap", None)
+    head = {"id": str(identity), "node": identity.node, "epoch": identity.epoch, "seq": identity.seq}
+    version = program.version if program is not None else ""
+    entry: dict[str, Any] = finite({**head, "timeUs": time_us, "version": version, **shown, "trap": trap, "text": text})
+    return entry
+
+
+def told(view: Mapping[str, Any]) -> str:
+    """Return an execution as a line: its rule, what started it, what went in; behind the arrow what it decided."""
+    reads = [f"{call(one)} = {'failed' if one['value'] is None else literal(one['value'])}" for one in view["reads"]]
+    given = [f"{name} = {literal(value)}" for name, value in view["inputs"].items()]
+    actions = [
+        f"{call(one)}{_at(one)}{' (unchanged)' if one['disposition'] == 'repeated' else ''}" for one in view["actions"]
+    ]
+    trap = view.get("trap")
+    end = f"trapped: {trap['name']}{_at(trap)}" if trap else ", ".join(actions) or view["outcome"]
+    on = f"{view['rule']} on {view['trigger']}" if view["trigger"] else view["rule"]
+    return f"{on}: {', '.join(given + reads) or 'no input'} -> {end}"
+
+
+def call(one: Mapping[str, Any]) -> str:
+    """Return a read or an action as its rule writes it."""
+    return f"{one['capability']}({', '.join(literal(value) for value in one['arguments'].values())})"
+
+
+def _at(one: Mapping[str, Any]) -> str:
+    return f" at line {one['line']}" if one["line"] else ""
+
+
+def _nameless(body: ExecutionBody) -> dict[str, Any]:
+    return {
+        "rule": body.rule,
+        "slot": body.slot,
+        "program": body.program.hex(),
+        "trigger": "",
+        "eventTimeUs": body.event_time_us,
+        "key": body.key,
+        "inputs": {str(number): value for number, value in enumerate(body.inputs)},
+        "reads": [_unnamed(site, args) | {"value": value} for site, args, value in body.answers],
+        "outcome": Outcome(body.outcome).name.lower(),
+        "actions": [
+            _unnamed(site, args) | {"disposition": Disposition(disposition).name.lower()}
+            for site, args, disposition in body.actions
+        ],
+        "fuel": body.fuel,
+        "trap": {"name": Trap(body.trap[0]).name, "line": 0} if body.trap is not None else None,
+    }
+
+
+def _unnamed(site: int, args: Sequence[Value]) -> dict[str, Any]:
+    arguments = {str(number): value for number, value in enumerate(args)}
+    return {"capability": f"site {site}", "arguments": arguments, "line": 0}
+
+
+def finite(value: Any) -> Any:
+    """Return JSON-able data: NaN and infinities as text."""
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return str(value)
+    if isinstance(value, dict):
+        return {name: finite(one) for name, one in value.items()}
+    return [finite(one) for one in value] if isinstance(value, list) else value
 
 
 def _called(program: Program, lines: Sequence[int], index: int, args: Iterable[Value]) -> dict[str, Any]:

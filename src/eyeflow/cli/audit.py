@@ -5,23 +5,21 @@ from __future__ import annotations
 import json
 import re
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from eyeflow.base.errors import ExitCode
-from eyeflow.base.word import literal
 from eyeflow.cli.console import JsonFlag, counted, finish, note, paint, say, say_json
-from eyeflow.cli.node import SETTING_FLAGS, ConfigOption, load_node_config
+from eyeflow.cli.node import SETTING_FLAGS, ConfigOption
+from eyeflow.cli.recorded import DataDirOption, open_store, programs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from eyeflow.node.store.reader import AuditReader
     from eyeflow.protocol.audit import ChainReport, Record
     from eyeflow.protocol.audit_bodies import GapBody
-    from eyeflow.svm.program import Program
 
 app = typer.Typer(no_args_is_help=True, help="The record of everything a node did.", rich_markup_mode=None)
 
@@ -37,16 +35,6 @@ KEY_ORIGINS = {
     "store": "the store itself: this shows damage, but not a forger. Give the node's key with --key",
 }
 FIELD = re.compile(r"[\w.:/-]+")
-
-DataDirOption = Annotated[
-    Path | None, typer.Option("--data-dir", help="The node's data_dir, instead of its configuration.")
-]
-
-
-def _open(config: Path | None, data_dir: Path | None, flags: list[str]) -> AuditReader:
-    from eyeflow.node.store.reader import AuditReader
-
-    return AuditReader(data_dir or load_node_config(config, flags).data_dir)
 
 
 @app.command("verify", context_settings=SETTING_FLAGS)
@@ -70,7 +58,7 @@ def verify(
     from eyeflow.protocol.audit import verify_stored
     from eyeflow.protocol.identity import key_fingerprint
 
-    with _open(config, data_dir, context.args) as reader:
+    with open_store(config, data_dir, context.args) as reader:
         public_key, origin = _vouching_key(key, reader)
         report = verify_stored(reader.rows(), public_key)
     if json_:
@@ -159,7 +147,7 @@ def show(
     """Show audit records: what happened, why, and what was done."""
     from eyeflow.protocol.audit import decode_record
 
-    with _open(config, data_dir, context.args) as reader:
+    with open_store(config, data_dir, context.args) as reader:
         _first, newest = reader.range
         start = from_seq or (1 if rule else max(1, newest - last + 1))
         shown: list[Record] = []
@@ -179,33 +167,20 @@ def show(
 
 def say_records(records: Iterable[Record], reader: AuditReader, *, json_: bool) -> None:
     """Print records of a store, one a line, with the names of the programs that are still there."""
-    from eyeflow.audit.view import defaults, record_view
+    from eyeflow.audit.view import defaults, finite, record_view
 
-    find_program = _programs(reader)
+    find_program = programs_of(reader)
     for record in records:
         view = record_view(record, find_program)
         if json_:
-            say_json(_finite(view), indent=None)
+            say_json(finite(view), indent=None)
         else:
             say(_line(view, defaults(record)))
 
 
-def _programs(reader: AuditReader) -> Callable[[bytes], Program | None]:
-    """Return a function from a program's id to the program, as long as a slot of the node holds it."""
-    from functools import cache
-
-    from eyeflow.svm.container import decode
-
-    @cache
-    def find(program_id: bytes) -> Program | None:
-        data = reader.program(program_id)
-        return decode(data).program if data is not None else None
-
-    return find
-
-
 def _line(view: dict[str, Any], usual: frozenset[str]) -> str:
     """Return one record as a line; what its kind does not need is left out, and so are the fields that are as usual."""
+    from eyeflow.audit.view import told
     from eyeflow.cli.console import iso_time
 
     head = f"{view.pop('seq'):>6}  {iso_time(view.pop('timeUs'))}  {view.pop('kind'):<13}"
@@ -218,30 +193,9 @@ def _line(view: dict[str, Any], usual: frozenset[str]) -> str:
         return f"{head} " + " ".join(
             f"{n}={_field(v)}" for n, v in view.items() if n not in usual and v not in (None, [], "")
         )
-    reads = [f"{_call(one)} = {'failed' if one['value'] is None else literal(one['value'])}" for one in view["reads"]]
-    given = [f"{name} = {literal(value)}" for name, value in view["inputs"].items()]
-    actions = [
-        f"{_call(one)} at line {one['line']}{' (unchanged)' if one['disposition'] == 'repeated' else ''}"
-        for one in view["actions"]
-    ]
-    trap = view.get("trap")
-    end = f"trapped: {trap['name']} at line {trap['line']}" if trap else ", ".join(actions) or view["outcome"]
-    return f"{head} {view['rule']} on {view['trigger']}: {', '.join(given + reads) or 'no input'} -> {end}"
-
-
-def _call(one: dict[str, Any]) -> str:
-    return f"{one['capability']}({', '.join(literal(value) for value in one['arguments'].values())})"
+    return f"{head} {told(view)}"
 
 
 def _field(value: Any) -> str:
     """Return a field of a record: words, ids and versions bare."""
     return value if isinstance(value, str) and FIELD.fullmatch(value) else json.dumps(value, ensure_ascii=False)
-
-
-def _finite(value: Any) -> Any:
-    """Return JSON-able data: NaN and infinities as text."""
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return str(value)
-    if isinstance(value, dict):
-        return {name: _finite(one) for name, one in value.items()}
-    return [_finite(one) for one in value] if isinstance(value, list) else value

@@ -33,6 +33,7 @@ MODULES: dict[str, str] = {'check': 'rules',
  'coordinator': 'coordinator',
  'node': 'node',
  'buffer': 'buffer',
+ 'executions': 'executions',
  'audit': 'audit',
  'mcu': 'mcu'}
 """Which module of `eyeflow.cli` registers a command."""
@@ -49,6 +50,7 @@ COMMANDS: dict[str, Words] = {'': (('check', 'Say whether rules are right, witho
       ('diff', 'Show for each node what deploying a folder...'),
       ('remove', 'Take a rule off nodes: they stop running...'),
       ('status', 'Show the cluster: its nodes, what they run...'),
+      ('executions', 'List the newest executions, the last one...'),
       ('deployments', 'See, follow and steer deployments; without...'),
       ('nodes', 'See, label, drain and forget nodes;...'),
       ('alarms', 'See what needs a person, and take note of...'),
@@ -728,6 +730,7 @@ Commands:
   diff         Show for each node what deploying a folder of rules would...
   remove       Take a rule off nodes: they stop running it and forget its...
   status       Show the cluster: its nodes, what they run and how they do.
+  executions   List the newest executions, the last one at the end: of...
   deployments  See, follow and steer deployments; without a command: list...
   nodes        See, label, drain and forget nodes; without a command:...
   alarms       See what needs a person, and take note of it; without a...
@@ -1015,6 +1018,32 @@ Options:
                                   [x>=1]
   --page <int range>              Which page.  [default: 1; x>=1]
   --watch                         Show it as it changes, until Ctrl-C.
+  --json                          Print the result as JSON.
+  -h, --help                      Show this message and exit.""",
+    'executions': """\
+Usage: eyeflow executions [OPTIONS]
+
+  List the newest executions, the last one at the end: of all nodes, or in the
+  store of one.
+
+  The coordinator is asked for its copies. With --config or --data-dir, the
+  records of that node are read where they are, while it runs or not.
+
+Options:
+  --node NODE                     Of this node; again: or of this one.
+  --rule <str>                    Of this rule.
+  --key <str>                     Of events with this key.
+  --outcome <ok|skipped|trapped>  That ended like this.
+  --action NAME                   That asked for this action, or emitted this
+                                  event.
+  --since TIME                    From 2h ago, or 2026-11-30T08:15:00Z on.
+  --until TIME                    Before this time.
+  -n, --limit <int range>         How many, the newest.  [default: 20; x>=1]
+  -f, --follow                    Go on with those that come.
+  --config <path>                 Configuration file (default: eyeflow-
+                                  svm.toml, if it is there).
+  --data-dir <path>               The node's data_dir, instead of its
+                                  configuration.
   --json                          Print the result as JSON.
   -h, --help                      Show this message and exit.""",
     'deployments': """\

@@ -152,6 +152,14 @@ class CoordinatorClient(Connection):
         """Take note of an alarm, with a note for others, and return it."""
         return self._json("POST", f"/api/alarms/{part(alarm_id)}/acknowledge", {"note": note} if note else {})
 
+    def executions(self, limit: int = PAGE_ROWS, **filters: Any) -> list[Json]:
+        """Return the newest executions that fit the filters of the API, newest first, `limit` at most."""
+        return self._all("/api/executions", "executions", filters, limit)
+
+    def executions_after(self, cursor: str, **filters: Any) -> Json:
+        """Return executions that came to the coordinator behind a cursor, with the next one; without: only that."""
+        return self._page("/api/executions", "executions", cursor, PAGE_ROWS, {**filters, "order": "came"})
+
     def signer_keys(self) -> list[Json]:
         """Return the signer keys the cluster trusts or trusted."""
         return self._all("/api/keys", "keys", {})

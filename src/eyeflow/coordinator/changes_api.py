@@ -49,6 +49,7 @@ LISTED = {
     ChangeKind.TOKEN: "/api/tokens",
     ChangeKind.ALARM: "/api/alarms",
     ChangeKind.LOG: "/api/log/entries",
+    ChangeKind.RECORD: "/api/executions",
 }
 """Where the API shows what changed: who may not read it there does not hear of it here either."""
 ADMINS = frozenset({"/api/tokens"})
@@ -60,7 +61,12 @@ CHANGES_QUERY = (
         {"type": "integer", "minimum": 0, "maximum": INTEGER_MAX, "examples": [42]},
         "what came after it; without it, what comes from now on",
     ),
-    Param("kind", names(ChangeKind), "what changed; again: or this", is_list=True),
+    Param(
+        "kind",
+        names(ChangeKind),
+        "what changed; again: or this. `record` is told to those only who ask for it",
+        is_list=True,
+    ),
     Param(
         "subject",
         {"type": "string", "pattern": "^[ -~]{1,128}$", "examples": ["node-prod-01"]},
@@ -118,6 +124,8 @@ class _Watcher:
     def __init__(self, hub: Hub, websocket: WebSocket, cursor: int, query: Query, actor: Actor) -> None:
         self._hub, self._websocket, self._cursor, self._query = hub, websocket, cursor, query
         self._actor = actor
+        self._copies = hub.feed.copies if ChangeKind.RECORD.value in query.get("kind", ()) else None
+        """The newest hint about copied records that it has heard; None: it asked for none."""
         self._checked_s = self._sent_s = asyncio.get_running_loop().time()
 
     async def run(self) -> None:
@@ -142,7 +150,7 @@ class _Watcher:
         try:
             await self._send({"type": "begin", "cursor": self._cursor})
             while True:
-                await self._hub.feed.wait(self._cursor, ALIVE_S)
+                await self._hub.feed.wait(self._cursor, ALIVE_S, self._copies)
                 await self._check()
                 await self._send_news()
                 await asyncio.sleep(GATHER_S)
@@ -171,12 +179,21 @@ class _Watcher:
             self._cursor = error.newest
             await self._send({"type": "reset", "cursor": self._cursor})
             return
-        message = _message(found, await _there(self._hub, self._actor, found), self._cursor, self._query)
+        told = await _there(self._hub, self._actor, [*found, *self._copied(found)])
+        message = _message(found, told, self._cursor, self._query)
         self._cursor = message["cursor"]
         if message["changes"]:
             await self._send({"type": "changes", **message})
         elif asyncio.get_running_loop().time() - self._sent_s >= ALIVE_S:
             await self._send({"type": "alive", "cursor": self._cursor})
+
+    def _copied(self, found: Sequence[Change]) -> list[Change]:
+        """Return the hints about copied records since the last message, at the number where the feed is."""
+        if self._copies is None:
+            return []
+        feed, number = self._hub.feed, found[-1].number if found else self._cursor
+        heard, self._copies = self._copies, feed.copies
+        return [Change(number, self._hub.clock(), ChangeKind.RECORD, node) for node in feed.copied_since(heard)]
 
     async def _send(self, message: dict[str, Any]) -> None:
         try:
@@ -212,7 +229,7 @@ async def _there(hub: Hub, actor: Actor, found: Sequence[Change]) -> Sequence[Ch
     def is_there(reading: Reading, one: Change) -> bool:
         if one.kind in (ChangeKind.DEPLOYMENT, ChangeKind.PROGRESS):
             return reading.deployment(one.subject) is not None
-        if one.kind in (ChangeKind.NODE, ChangeKind.LINK, ChangeKind.MANIFEST):
+        if one.kind in (ChangeKind.NODE, ChangeKind.LINK, ChangeKind.MANIFEST, ChangeKind.RECORD):
             return reading.node(one.subject) is not None or actor.labels.items() <= dict(one.labels).items()
         return one.kind is not ChangeKind.ALARM or reading.alarm(int(one.subject)) is not None
 

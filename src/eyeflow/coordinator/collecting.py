@@ -53,10 +53,15 @@ class Copy:
 
 
 class Copies:
-    """The copies of all nodes: in `archive`, and in memory how far they are, by node."""
+    """The copies of all nodes: in `archive`, and in memory how far they are, by node.
 
-    def __init__(self, archive: Archive | None, clock: NowUs) -> None:
-        self.archive, self.clock = archive, clock
+    `on_kept` hears of each node of which more is kept.
+    """
+
+    def __init__(
+        self, archive: Archive | None, clock: NowUs, on_kept: Callable[[str], None] = lambda node: None
+    ) -> None:
+        self.archive, self.clock, self._on_kept = archive, clock, on_kept
         self.by_node: dict[str, Copy] = {}
         self.missing = ""
         """Why there is no archive, empty when there is one."""
@@ -97,6 +102,8 @@ class Copies:
         if copy is None or copy.kept.epoch <= kept.epoch:
             head_seq = copy.head_seq if copy is not None and copy.kept.epoch == kept.epoch else kept.seq
             self.by_node[node] = Copy(kept, max(head_seq, kept.seq))
+            if copy is None or copy.kept != kept:
+                self._on_kept(node)
 
     def is_in_trouble(self, node: str, trouble: str) -> None:
         """The archive refused a bundle of this node."""

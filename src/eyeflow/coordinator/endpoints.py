@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eyeflow.coordinator import alarms_api, api, changes_api, lists_api, plan_api, policy_api, records_api
+from eyeflow.coordinator import (
+    alarms_api,
+    api,
+    changes_api,
+    executions_api,
+    lists_api,
+    plan_api,
+    policy_api,
+    records_api,
+)
 from eyeflow.coordinator.api import Handler
 from eyeflow.coordinator.queries import Param
 from eyeflow.coordinator.tokens import Role
@@ -121,6 +130,15 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         Role.READ,
         {200: "KeptChains"},
         problems=("node_not_found",),
+    ),
+    Endpoint(
+        "GET",
+        "/api/executions",
+        executions_api.list_executions,
+        Role.READ,
+        {200: "Executions"},
+        problems=("node_not_found",),
+        query=executions_api.EXECUTIONS_QUERY,
     ),
     Endpoint("DELETE", "/api/nodes/{id}", api.remove_node, Role.ADMIN, {204: ""}, problems=("node_not_found",)),
     Endpoint(

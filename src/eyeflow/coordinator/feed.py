@@ -32,7 +32,12 @@ class Feed:
         self._newest: int | None = None
         """The number of the newest change in memory; None while nobody watches."""
         self._watchers: Counter[str] = Counter()
-        self._news = asyncio.Event()
+        self._news, self._any_news = asyncio.Event(), asyncio.Event()
+        """The second one is for those who hear of copied records, too: these come every second."""
+        self._copied: dict[str, int] = {}
+        """By node, when more of its records was copied last: a number that ascends."""
+        self.copies = 0
+        """The newest of those numbers."""
         self.left = asyncio.Event()
         """Nobody watches."""
         self.left.set()
@@ -53,6 +58,7 @@ class Feed:
             if not self._watchers:
                 self._recent.clear()
                 self._newest = None
+                self._copied.clear()
                 self.left.set()
 
     async def newest(self) -> int:
@@ -77,8 +83,21 @@ class Feed:
                 self._newest = found[-1].number if found else after
             if len(found) < READ_MAX:
                 break
-        self._news.set()
-        self._news = asyncio.Event()
+        for news in (self._news, self._any_news):
+            news.set()
+        self._news, self._any_news = asyncio.Event(), asyncio.Event()
+
+    def copied(self, node: str) -> None:
+        """More records of a node were copied: wake the watchers. It is a hint, which nothing keeps."""
+        if self._watchers:
+            self.copies += 1
+            self._copied[node] = self.copies
+            self._any_news.set()
+            self._any_news = asyncio.Event()
+
+    def copied_since(self, number: int) -> list[str]:
+        """Return the nodes of which more was copied after the hint with this number."""
+        return sorted(node for node, last in self._copied.items() if last > number)
 
     async def after(self, cursor: int) -> list[Change]:
         """Return the changes behind a cursor, READ_MAX at most; raises CursorTooOldError when some are gone."""
@@ -94,10 +113,10 @@ class Feed:
         """Say whether memory has all that follows a cursor: numbers of the feed have no gap."""
         return self._recent[0].number <= cursor + 1 if self._recent else cursor == self._newest
 
-    async def wait(self, cursor: int, seconds: float) -> None:
-        """Return when something follows the cursor, or after some seconds."""
-        news = self._news
-        if self._newest is not None and self._newest > cursor:
+    async def wait(self, cursor: int, seconds: float, copies: int | None = None) -> None:
+        """Return when something follows the cursor, or after some seconds; with `copies`, also at a newer hint."""
+        news = self._news if copies is None else self._any_news
+        if (self._newest is not None and self._newest > cursor) or (copies is not None and self.copies > copies):
             return
         try:
             async with asyncio.timeout(seconds):

@@ -23,6 +23,7 @@ from eyeflow.coordinator.challenges import Challenges
 from eyeflow.coordinator.collecting import Copies
 from eyeflow.coordinator.deployments import Deployments, lose
 from eyeflow.coordinator.feed import Feed
+from eyeflow.coordinator.known_programs import KnownPrograms
 from eyeflow.coordinator.link_replays import Asks
 from eyeflow.coordinator.log_keeper import LogKeeper
 from eyeflow.coordinator.nodes import Nodes
@@ -88,15 +89,15 @@ class Hub:
         self.deployments = Deployments(store, lambda: f"d-{random.randbytes(6).hex()}", self.peers.check)
         self.nodes = Nodes(store)
         self.aftercare, self.alarms = Aftercare(store), Alarms(store)
-        self.cases, self.copies = Cases(store, self.aftercare.takes), Copies(archive, self.clock)
-        self.programs = Programs(store, self.nodes.signers_changed)
+        self.feed, self.cases = Feed(store), Cases(store, self.aftercare.takes)
+        self.copies = Copies(archive, self.clock, self.feed.copied)
+        self.programs, self.known_programs = Programs(store, self.nodes.signers_changed), KnownPrograms(store)
         self.tokens = Tokens(store, self.clock, random.randbytes)
         self.challenges = Challenges(random.randbytes)
         self.log = LogKeeper(store)
         self.authorities = AuthorityLog(store)
         self.requests = Requests()
         self.refusals = Refusals()
-        self.feed = Feed(store)
         self.closing = asyncio.Event()
         """The coordinator stops: who watches hears of it."""
         self.tls: OwnTls | None = None

@@ -44,6 +44,7 @@ OPEN = frozenset(
         ("GET", "/api/nodes/{id}"),
         ("GET", "/api/nodes/{id}/records"),
         ("GET", "/api/nodes/{id}/copies"),
+        ("GET", "/api/executions"),
         ("POST", "/api/nodes/{id}/drain"),
         ("POST", "/api/nodes/{id}/undrain"),
         ("DELETE", "/api/nodes/{id}/rules/{rule}"),

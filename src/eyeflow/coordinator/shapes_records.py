@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from eyeflow.coordinator.shape_words import COUNT, TEXT, TIME_US, Shape, array, closed, page_of, ref
-from eyeflow.protocol.audit_bodies import Kind
+from eyeflow.coordinator.shape_words import (
+    COUNT,
+    HEX32,
+    NODE_NAME,
+    SCALAR,
+    TEXT,
+    TIME_US,
+    Shape,
+    array,
+    closed,
+    page_of,
+    ref,
+)
+from eyeflow.protocol.audit_bodies import Disposition, Kind
 from eyeflow.svm.execution import Outcome
 
 COPY: Shape = {
@@ -18,6 +30,12 @@ COPY: Shape = {
             "trouble": {**TEXT, "description": "why the archive takes nothing now; empty: it does"},
         },
     ),
+    "type": ["object", "null"],
+}
+_ARGUMENTS: Shape = {"type": "object", "additionalProperties": SCALAR, "examples": [{"pin": "RELAY"}]}
+_LINE: Shape = {**COUNT, "description": "in the rule; 0: not known", "examples": [18]}
+_TRAP: Shape = {
+    **closed("The trap that ended it; null for none", {"name": TEXT, "line": _LINE}),
     "type": ["object", "null"],
 }
 _KINDS = [one.name.lower() for one in Kind]
@@ -52,4 +70,52 @@ RECORDS: dict[str, Shape] = {
         },
     ),
     "KeptChains": closed("The chains of a node, the newest first", {"copies": array(ref("KeptChain"))}),
+    "Read": closed(
+        "What a program read",
+        {
+            "capability": TEXT,
+            "arguments": _ARGUMENTS,
+            "line": _LINE,
+            "value": {"type": ["boolean", "number", "string", "null"], "description": "null: it failed"},
+        },
+    ),
+    "Action": closed(
+        "An action that a program asked for, or an event that it emitted",
+        {
+            "capability": TEXT,
+            "arguments": _ARGUMENTS,
+            "line": _LINE,
+            "disposition": {"type": "string", "enum": [one.name.lower() for one in Disposition], "examples": ["sent"]},
+        },
+    ),
+    "Execution": closed(
+        "One run of a rule on one event, with names and lines of its program; without them where that is not here",
+        {
+            "id": {**TEXT, "description": "NODE:EPOCH:SEQ", "examples": ["node-prod-01:1790000000:42"]},
+            "node": NODE_NAME,
+            "epoch": COUNT,
+            "seq": COUNT,
+            "timeUs": {**TIME_US, "minimum": -(2**63), "description": "the node's clock, microseconds since 1970 UTC"},
+            "rule": TEXT,
+            "version": {**TEXT, "description": "of the program; empty: the program is not here"},
+            "program": HEX32,
+            "slot": TEXT,
+            "trigger": {**TEXT, "examples": ["mqtt sensors/temp"]},
+            "eventTimeUs": {**TIME_US, "minimum": -(2**63), "description": "the time that the program saw"},
+            "key": TEXT,
+            "inputs": {"type": "object", "description": "the fields of the event", "examples": [{"celsius": 85.0}]},
+            "reads": array(ref("Read")),
+            "outcome": {"type": "string", "enum": _OUTCOMES[1:], "examples": ["ok"]},
+            "actions": array(ref("Action")),
+            "fuel": COUNT,
+            "trap": _TRAP,
+            "text": {**TEXT, "description": "all of it as a line for people"},
+        },
+    ),
+    "Executions": page_of(
+        "Executions, a page of them",
+        "executions",
+        "Execution",
+        {"more": {"type": "boolean", "description": "whether more are there now", "examples": [False]}},
+    ),
 }

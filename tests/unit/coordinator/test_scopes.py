@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from eyeflow.coordinator import scopes
+from eyeflow.coordinator.archive.chain import Owner
 from eyeflow.coordinator.endpoints import ENDPOINTS, Endpoint
 from eyeflow.coordinator.store.alarms import AlarmKind
 from eyeflow.coordinator.tokens import Role, Whose
 from eyeflow.protocol.identity import Identity
 from eyeflow.rollout.deployment import Target, Wanted
+from unit.coordinator.archive.chains import NODE_KEY, Chain
 
 LYON, PARIS = {"site": "lyon"}, {"site": "paris"}
 SECRETS = ("node-b", "paris", "for-all", "for-b")
@@ -65,6 +67,7 @@ def plant(api: Any, make: Any) -> Plant:
         made.begun(name, rule, where)
     api.do(lambda writing: writing.want("node-b", Wanted("overheat", "active", Target("1" * 64, "d-0"))))
     for node in ("node-a", "node-b"):
+        api.runner.run(api.archive.append(Chain(Owner(node, 1, NODE_KEY.public_key)).run(2).bundle(1, 3)))
         api.do(lambda writing, node=node: writing.raise_alarm(AlarmKind.RECORDS_LOST, node, f"of {node}", 1))
     for one in made.deployments.values():
         api.do(lambda writing, one=one: writing.raise_alarm(AlarmKind.LATE_FAILURE, one, f"of {one}", 1))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.archive.chain import Row
 from eyeflow.coordinator.archive.database import ArchiveDatabase, ArchiveReader, Bundle, Chain, Outcome
 from eyeflow.protocol.collecting import KeptHead
+
+T = TypeVar("T")
 
 GROUP_BUNDLES_MAX = 64
 """Bundles of one commit. One disk sync for all of them; the first waits for what the last costs."""
@@ -86,6 +88,10 @@ class Archive:
         """Return records of a chain that follow `after_seq`, ascending, at most `limit`."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._reads, self._reader.page, node, epoch, after_seq, limit, branch)
+
+    async def look(self, look: Callable[[ArchiveReader], T]) -> T:
+        """Return what `look` finds, which the thread that reads runs. Raises EyeflowError."""
+        return await asyncio.get_running_loop().run_in_executor(self._reads, look, self._reader)
 
     def close(self) -> None:
         """Close after the commit that goes on; what waits for one was told nobody, and comes again."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from eyeflow.coordinator.histories import NO_PROOF, Contradiction, Doubt, Proof
 from eyeflow.protocol.audit import ZERO_HASH, Record, decode_record, record_hash, signature_is_valid
-from eyeflow.protocol.audit_bodies import AuditError, CheckpointBody, GapBody, StartBody
+from eyeflow.protocol.audit_bodies import AuditError, Body, CheckpointBody, ExecutionBody, GapBody, StartBody
 
 NO_OUTCOME = -1
 
@@ -60,7 +60,10 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One record, with what it is found by. `outcome` is NO_OUTCOME for all but executions."""
+    """One record, with what it is found by. `outcome` is NO_OUTCOME for all but executions.
+
+    `sites`: where `program` (32 bytes) acted in an execution; only for what comes, and empty for what is read.
+    """
 
     seq: int
     time_us: int
@@ -70,6 +73,8 @@ class Row:
     key: str
     outcome: int
     data: bytes
+    program: bytes = b""
+    sites: tuple[int, ...] = ()
 
 
 def follow(owner: Owner, tail: Tail, records: Sequence[bytes], head_seq: int) -> tuple[Tail, list[Row]]:
@@ -144,4 +149,11 @@ def _row(record: Record, data: bytes) -> Row:
         key,
         getattr(body, "outcome", NO_OUTCOME),
         data,
+        *_acted(body),
     )
+
+
+def _acted(body: Body) -> tuple[bytes, tuple[int, ...]]:
+    if not isinstance(body, ExecutionBody) or not body.actions:
+        return b"", ()
+    return body.program, tuple(sorted({site for site, _, _ in body.actions}))

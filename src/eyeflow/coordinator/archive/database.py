@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from eyeflow.coordinator.archive.chain import EMPTY, Owner, Row, Tail
+from eyeflow.coordinator.archive.sql_searching import Acting, Arrival, ExecutionsAsked, FoundExecution
 from eyeflow.protocol.collecting import KeptHead
 
 Cosign = Callable[[str, KeptHead], KeptHead]
@@ -71,6 +72,29 @@ class ArchiveReader(Protocol):
 
     def page(self, node: str, epoch: int, after_seq: int, limit: int, branch: int = 0) -> list[Row]:
         """Return records of a chain that follow `after_seq`, ascending, at most `limit`."""
+        ...
+
+    def executions(self, asked: ExecutionsAsked) -> list[FoundExecution]:
+        """Return executions that fit, by the time of the nodes' clocks, newest first."""
+        ...
+
+    def arrived(self, asked: ExecutionsAsked, after: Arrival | None) -> tuple[list[FoundExecution], Arrival, bool]:
+        """Return executions that came after `after`, in that order; how far that is; whether more have come.
+
+        `after` None: nothing, and where the end is now. `before` of what is asked counts for nothing here.
+        """
+        ...
+
+    def acting(self, after: int) -> list[Acting]:
+        """Return which sites of which programs acted together in one execution, those with higher numbers."""
+        ...
+
+    def of_rule(self, node: str, epoch: int, rule: str, after_seq: int, until_seq: int, limit: int) -> list[bytes]:
+        """Return the records of a rule, and those of no rule, that follow `after_seq`, ascending."""
+        ...
+
+    def begin_of_rule(self, node: str, epoch: int, rule: str, until_seq: int, count: int) -> int:
+        """Return the seq before the last `count` records of a rule up to `until_seq`; 0 when there are fewer."""
         ...
 
     def close(self) -> None:

@@ -16,6 +16,8 @@ from eyeflow.base.machine import Machine
 from eyeflow.base.reasons import why
 from eyeflow.coordinator.archive.chain import BrokenChain, Jump, Owner, Row, Tail, follow
 from eyeflow.coordinator.archive.database import Bounds, Bundle, Chain, Cosign, Outcome
+from eyeflow.coordinator.archive.sql_searching import INDEXES
+from eyeflow.coordinator.archive.sqlite_searching import Searching
 from eyeflow.coordinator.histories import Doubt, Proof
 from eyeflow.protocol.audit import decode_record, record_hash
 from eyeflow.protocol.audit_bodies import AuditError
@@ -59,12 +61,26 @@ SCHEMA = """
         slot TEXT NOT NULL,
         key TEXT NOT NULL,
         outcome INTEGER NOT NULL,
+        acts INTEGER NOT NULL,
         kept_us INTEGER NOT NULL,
         record BLOB NOT NULL,
         PRIMARY KEY (chain, seq)
     ) STRICT, WITHOUT ROWID;
+    CREATE TABLE acting (
+        number INTEGER PRIMARY KEY,
+        program BLOB NOT NULL,
+        sites TEXT NOT NULL,
+        UNIQUE (program, sites)
+    ) STRICT;
+    CREATE TABLE arrivals (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        chain INTEGER NOT NULL,
+        first_seq INTEGER NOT NULL,
+        last_seq INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX arrivals_of_chains ON arrivals (chain, last_seq);
 """
-MIGRATIONS = (SCHEMA,)
+MIGRATIONS = (SCHEMA + INDEXES,)
 _CHAIN = "node, epoch, first_seq, seq, hash, kept_us, signature, jump_seq, jump_hash, jump_until"
 
 
@@ -78,7 +94,7 @@ _PUT_CHAIN = f"""
 _FIND_CHAIN = "SELECT id FROM chains WHERE node = ? AND epoch = ? AND branch = 0"
 
 
-class SqliteReader:
+class SqliteReader(Searching):
     """Satisfies `ArchiveReader`. After an I/O error it opens the file anew."""
 
     def __init__(self, path: Path, machine: Machine) -> None:
@@ -201,8 +217,22 @@ class SqliteArchive(SqliteReader):
         where = (kept.seq, kept.hash, kept.time_us, kept.signature, jump.seq, jump.hash, jump.until_seq)
         self._db.execute(_PUT_CHAIN, (owner.node, owner.epoch, first_seq, *where))
         number = self._db.execute(_FIND_CHAIN, (owner.node, owner.epoch)).get
-        put = "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        self._db.executemany(put, [(number, *_found_by(row), kept.time_us, row.data) for row in rows])
+        put = "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        acts = {(row.program, row.sites): self._acting(row) for row in rows}
+        self._db.executemany(
+            put,
+            [(number, *_found_by(row), acts[row.program, row.sites], kept.time_us, row.data) for row in rows],
+        )
+        arrived = "INSERT INTO arrivals (chain, first_seq, last_seq) VALUES (?, ?, ?)"
+        self._db.execute(arrived, (number, rows[0].seq, rows[-1].seq))
+
+    def _acting(self, row: Row) -> int:
+        """Return the number of the sites at which a program acted, 0 for none."""
+        if not row.sites:
+            return 0
+        what = (row.program, " ".join(map(str, row.sites)))
+        self._db.execute("INSERT OR IGNORE INTO acting (program, sites) VALUES (?, ?)", what)
+        return int(self._db.execute("SELECT number FROM acting WHERE program = ? AND sites = ?", what).get)
 
     def set_aside(self, node: str) -> None:
         """Begin the copy of a node's newest chain anew; see `ArchiveDatabase`."""
@@ -256,6 +286,7 @@ class SqliteArchive(SqliteReader):
         ).get
         self._db.execute("DELETE FROM records WHERE chain = ? AND seq <= ?", (chain, last))
         count = self._db.changes()
+        self._db.execute("DELETE FROM arrivals WHERE chain = ? AND last_seq <= ?", (chain, last))
         # Where the node had dropped some, the next record has not the next number.
         following = "coalesce((SELECT min(records.seq) FROM records WHERE chain = chains.id), ? + 1)"
         self._db.execute(f"UPDATE chains SET first_seq = {following} WHERE id = ?", (last, chain))

@@ -236,6 +236,8 @@ class ChangeKind(Enum):
     """An alarm began or ended, has newer evidence, or somebody has taken note of it. Subject: its number."""
     LOG = "log"
     """The log has a new entry. Subject: its number."""
+    RECORD = "record"
+    """More audit records of a node were copied. Subject: the node. Nothing keeps it: only who watches hears of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,6 +148,11 @@ class AuditReader:
             yield from ((time_us, record) for _, time_us, record in rows)
             at = rows[-1][0] + 1
 
+    def before(self, seq: int) -> list[bytes]:
+        """Return the last records before a seq, the newest first, PAGE_RECORDS at most."""
+        query = "SELECT record FROM audit WHERE seq < ? ORDER BY seq DESC LIMIT ?"
+        return [row[0] for row in self._page(query, (seq, PAGE_RECORDS))]
+
     def _page(self, query: str, bindings: tuple[int | bytes | str, ...]) -> list[Any]:
         try:
             return list(self._db.execute(query, bindings))

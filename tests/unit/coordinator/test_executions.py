@@ -1,0 +1,177 @@
+"""`GET /api/executions`: filters, pages, what a token may see, and following what comes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import connect
+
+from eyeflow.audit.execution_id import ExecutionId, parse_execution_id
+from eyeflow.compiler.compile import CompileOptions, compile_rule
+from eyeflow.coordinator.archive.chain import Owner
+from eyeflow.protocol.audit_bodies import ExecutionBody
+from eyeflow.protocol.identity import Identity
+from eyeflow.svm.container import decode, encode
+from eyeflow.svm.signing import sign_program
+from unit.coordinator.archive.chains import NODE_KEY, Chain
+
+EPOCH = 1_700_000_000
+RULE = """\
+rule fan {
+    version "1.2.0"
+
+    pin FAN: output
+
+    record Reading {
+        celsius: float
+    }
+
+    on event "temp" as reading: Reading
+
+    if reading.celsius > 30.0 {
+        gpio.set_pin(FAN, HIGH)
+    }
+}
+"""
+
+
+def program(make: Any) -> bytes:
+    found = compile_rule(RULE, name="fan.eye", options=CompileOptions()).program
+    assert found is not None
+    return sign_program(encode(found), make.signer.private_bytes())
+
+
+def ran(program_id: bytes, number: int, celsius: float) -> ExecutionBody:
+    body = ExecutionBody("fan", program_id, 0, (EPOCH + number) * 1_000_000, 0, 9, (celsius,), key=f"k{number % 2}")
+    return replace(body, actions=((0, (0, True), 0),)) if celsius > 30.0 else body
+
+
+@pytest.fixture
+def filled(api: Any, make: Any) -> Any:
+    data = program(make)
+    program_id = bytes.fromhex(decode(data).program_id)
+    assert api.upload(data).status_code == 201
+    for number, node in enumerate(("node-a", "node-b"), start=1):
+        api.join(node, Identity(bytes([number]) * 32))
+        chain = Chain(Owner(node, EPOCH, NODE_KEY.public_key))
+        chain.add(*(ran(program_id, number, 25.0 + number) for number in range(10)))
+        chain.add(replace(ran(bytes(32), 11, float("nan")), actions=((3, (1,), 3),)))
+        api.runner.run(api.archive.append(chain.bundle(1, 12)))
+    return api
+
+
+def asked(api: Any, query: str = "") -> Any:
+    reply = api.ask("GET", f"/api/executions{query}", "read")
+    return reply.json() if reply.status_code == 200 else (reply.status_code, reply.json()["code"])
+
+
+def ids(api: Any, query: str = "") -> list[str]:
+    return [one["id"] for one in asked(api, query)["executions"]]
+
+
+def test_an_execution_is_told_with_the_names_and_lines_of_its_program(filled: Any) -> None:
+    (one,) = asked(filled, "?node=node-a&limit=1&action=gpio.set_pin")["executions"]
+    assert one["id"] == f"node-a:{EPOCH}:11" and one["inputs"] == {"celsius": 34.0}
+    assert one["actions"] == [
+        {"capability": "gpio.set_pin", "arguments": {"pin": "FAN", "level": "HIGH"}, "line": 13, "disposition": "sent"}
+    ]
+    assert one["text"] == "fan on event temp: celsius = 34.0 -> gpio.set_pin(FAN, HIGH) at line 13"
+    (unknown,) = asked(filled, "?node=node-a&limit=1")["executions"]
+    assert unknown["version"] == "" and unknown["inputs"] == {"0": "nan"}, (
+        "its program is nowhere: numbers stay numbers"
+    )
+    assert unknown["actions"][0]["capability"] == "site 3"
+
+
+def test_filters_and_pages(filled: Any) -> None:
+    assert len(ids(filled)) == 22
+    assert len(ids(filled, "?node=node-b")) == 11 and len(ids(filled, "?node=node-b&node=node-a")) == 22
+    assert len(ids(filled, "?action=gpio.set_pin")) == 8 and ids(filled, "?action=gpio.set") == []
+    assert len(ids(filled, "?rule=fan&key=k1&node=node-a")) == 6 and ids(filled, "?rule=pump") == []
+    assert ids(filled, "?outcome=trapped") == [] and len(ids(filled, "?outcome=ok")) == 22
+    start_us = 1_700_000_000 * 1_000_000
+    assert len(ids(filled, f"?sinceUs={start_us + 4}&untilUs={start_us + 6}")) == 4
+    pages, cursor = [], ""
+    while True:
+        page = asked(filled, f"?limit=5{cursor}")
+        pages += [one["id"] for one in page["executions"]]
+        cursor = f"&cursor={page['nextCursor']}"
+        if not page["more"]:
+            break
+    assert pages == ids(filled)
+
+
+def test_what_makes_no_sense_is_refused(filled: Any) -> None:
+    assert asked(filled, "?node=nobody") == (404, "node_not_found")
+    for query in (
+        "?outcome=trap",
+        "?rule=",
+        "?order=oldest",
+        "?cursor=WzVd",
+        "?order=came&cursor=WzEsMiwzXQ",
+        "?nod=a",
+    ):
+        assert asked(filled, query) == (422, "invalid_query"), query
+
+
+def test_a_token_for_some_nodes_sees_theirs_only(filled: Any) -> None:
+    filled.ask("PUT", "/api/nodes/node-b/labels", json={"labels": {"site": "lyon"}})
+    body = {"name": "lyon", "role": "read", "labels": {"site": "lyon"}}
+    token = filled.ask("POST", "/api/tokens", json=body).json()["token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    for query in ("", "?order=came&cursor=WzAsMF0"):
+        found = filled.client.get(f"/api/executions{query}", headers=headers).json()["executions"]
+        assert len(found) == 11 and {one["node"] for one in found} == {"node-b"}
+    assert filled.client.get("/api/executions?node=node-a", headers=headers).status_code == 404
+    assert len(asked(filled)["executions"]) == 22, "the control"
+
+
+def test_without_an_archive_it_says_why(api: Any) -> None:
+    api.hub.copies.archive, api.hub.copies.missing = None, "its file is damaged"
+    reply = api.ask("GET", "/api/executions", "read")
+    assert reply.status_code == 503 and "its file is damaged" in reply.json()["detail"]
+
+
+def test_the_feed_says_when_to_read_on_and_nothing_is_missed_or_told_twice(cluster: Any, make: Any) -> None:
+    async def walk() -> None:
+        async with cluster.coordinator() as client:
+            node = make.control("node-a")
+            node.note(*(ran(bytes(32), number, 1.0) for number in range(3)))
+            await cluster.join(client, node)
+            cursor = (await client.get("/api/executions?order=came")).json()["nextCursor"]
+            url = f"{cluster.url.replace('http', 'ws')}/api/changes?kind=record"
+            async with connect(
+                url, additional_headers={"Authorization": f"Bearer {cluster.token}"}, proxy=None
+            ) as websocket:
+                cluster.dial(node)
+                seen: list[int] = []
+                more = [10, 5, 3]
+                while len(seen) < 21:
+                    message = json.loads(await asyncio.wait_for(websocket.recv(), 60))
+                    if message["type"] != "changes":
+                        continue
+                    assert {(one["kind"], one["subject"]) for one in message["changes"]} == {("record", "node-a")}
+                    page = (await client.get(f"/api/executions?order=came&cursor={cursor}")).json()
+                    cursor = page["nextCursor"]
+                    seen += [one["seq"] for one in page["executions"]]
+                    if page["executions"] and more:
+                        node.note(*(ran(bytes(32), number, 1.0) for number in range(more.pop())))
+            assert seen == list(range(1, 22))
+            await cluster.hang_up_all()
+
+    asyncio.run(walk())
+
+
+@pytest.mark.parametrize("text", ["node-a:1790000000:42", "node-a:42", "1790000000:42", "42"])
+def test_an_id_is_read_as_it_is_written(text: str) -> None:
+    found = parse_execution_id(text)
+    assert found is not None and str(found) == text and found.seq == 42
+
+
+def test_what_is_no_id_is_none() -> None:
+    assert [parse_execution_id(text) for text in ("", "x", "a:b:1", "a:1:2:3", "-1", "1.5", "a/1")] == [None] * 7
+    assert parse_execution_id("7:1:2") == ExecutionId("7", 1, 2)
