@@ -10,13 +10,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.board_link import failures, push, records
+from eyeflow.board_link import conversations, failures, push, records
+from eyeflow.board_link.conversations import Status
 from eyeflow.board_link.messages import (
-    PROTOCOL,
     Code,
-    Counters,
-    Fields,
-    Health,
     Hello,
     Installed,
     MalformedAnswerError,
@@ -40,16 +37,6 @@ READ_BYTES_MAX = 4096
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
-    """Everything that `eyeflow mcu status` shows; `counters` belong to `programs` one by one."""
-
-    hello: Hello
-    health: Health
-    programs: tuple[Installed, ...]
-    counters: tuple[Counters, ...]
-
-
 class Board:
     """A board that runs eyeflow firmware. Use it as a context manager, or call `close`.
 
@@ -71,7 +58,7 @@ class Board:
         self._clock = clock
         self._on_heard = on_heard
         self._line = Line(patience or Patience())
-        self._port = _open(url, baud)
+        self._port = open_port(url, baud)
         self._hello: Hello | None = None
 
     def __enter__(self) -> Self:
@@ -94,7 +81,7 @@ class Board:
     def hello(self) -> Hello:
         """Who the board is; asked once."""
         if self._hello is None:
-            self._hello = self._converse(_hello(self.url))
+            self._hello = self._converse(conversations.hello(self.url))
         return self._hello
 
     def push(self, program: bytes, progress: push.Progress | None = None) -> push.Pushed:
@@ -106,11 +93,11 @@ class Board:
 
     def list(self) -> tuple[Installed, ...]:
         """Return the programs on the board, by place."""
-        return self._converse(_list(self.hello))
+        return self._converse(conversations.programs(self.hello))
 
     def status(self) -> Status:
         """Return who the board is, how it is, what it runs and what that did."""
-        return self._converse(_status(self.hello))
+        return self._converse(conversations.status(self.hello))
 
     def remove(self, rule: str) -> None:
         """Remove a rule; programs of it that are older than the last one stay refused."""
@@ -118,7 +105,7 @@ class Board:
             raise refusal(Code.UNKNOWN, self.hello, rule=rule)
         resent = self._line.resent
         try:
-            self._converse(_done(Ask(Request.REMOVE, text(rule), slow=True), self.hello, rule))
+            self._converse(conversations.done(Ask(Request.REMOVE, text(rule), slow=True), self.hello, rule))
         except EyeflowError as error:
             # It was there. When the answer was lost and the request sent again, it is gone because of the first one.
             if error.code != UNKNOWN_RULE or self._line.resent == resent:
@@ -130,17 +117,16 @@ class Board:
             raise refusal(Code.UNKNOWN, self.hello, rule=rule)
         bits = struct.pack("<d", value) if isinstance(value, float) else struct.pack("<q", value)
         ask = Ask(Request.SET_PARAM, text(rule) + bytes([index]) + bits, slow=True)
-        self._converse(_done(ask, self.hello, rule))
+        self._converse(conversations.done(ask, self.hello, rule))
 
     def set_time(self, time_us: int, utc_offset_s: int = 0) -> None:
         """Tell the board the wall-clock time, in microseconds since 1970 UTC."""
-        ask = Ask(Request.TIME, struct.pack("<Qi", time_us, utc_offset_s))
-        self._converse(_done(ask, self.hello, ""))
+        self._converse(conversations.set_time(time_us, utc_offset_s, self.hello))
 
     def ping(self, data: bytes = b"") -> float:
         """Return the seconds until the board sent these bytes (up to 64) back."""
         start_s = self._clock()
-        self._converse(_ping(data))
+        self._converse(conversations.ping(data))
         return self._clock() - start_s
 
     def records(self) -> records.RecordBatch:
@@ -153,7 +139,7 @@ class Board:
         A board that was restarted in between numbers from 0 again: nothing is forgotten then (EyeflowError).
         """
         hello = self.hello
-        if self._converse(_hello(self.url)).boot != hello.boot:
+        if self._converse(conversations.hello(self.url)).boot != hello.boot:
             raise failures.restarted(self.url)
         self._converse(records.acknowledge(next_sequence))
 
@@ -161,7 +147,7 @@ class Board:
         """Answer an LLM request of the board: a text of at most 126 bytes for `llm.complete`, the ordinal of the member
         for `llm.classify`; None says that the model failed. An answer that comes too late changes nothing.
         """
-        self._converse(_done(Ask(Request.LLM_ANSWER, answer_payload(number, answer)), self.hello, ""))
+        self._converse(conversations.done(Ask(Request.LLM_ANSWER, answer_payload(number, answer)), self.hello, ""))
 
     def listen(self, seconds: float) -> Iterator[Heard]:
         """Yield what the board says unasked, for so long."""
@@ -210,14 +196,30 @@ class Board:
             self._on_heard(self._line.heard.popleft())
 
 
-def serial_ports() -> list[str]:
-    """Return the serial ports of this machine by name, so many as people read."""
+@dataclass(frozen=True, slots=True)
+class FoundPort:
+    """A serial port of this machine; `usb_serial` and `product` are empty for one that is not on USB."""
+
+    device: str
+    usb_serial: str = ""
+    product: str = ""
+
+
+def found_ports() -> tuple[FoundPort, ...]:
+    """Return the serial ports of this machine, by device. Nothing is sent to them."""
     from serial.tools.list_ports import comports
 
-    return sorted(port.device for port in comports())[:PORTS_SHOWN_MAX]
+    found = (FoundPort(one.device, one.serial_number or "", one.product or "") for one in comports())
+    return tuple(sorted(found, key=lambda port: port.device))
 
 
-def _open(url: str, baud: int) -> serial.Serial:
+def serial_ports() -> list[str]:
+    """Return the serial ports of this machine by name, so many as people read."""
+    return [port.device for port in found_ports()][:PORTS_SHOWN_MAX]
+
+
+def open_port(url: str, baud: int) -> serial.Serial:
+    """Open a port for this process alone; raises EyeflowError with the cause and the next step."""
     import serial
 
     with failures.port_closed(url):
@@ -233,57 +235,6 @@ def _open(url: str, baud: int) -> serial.Serial:
 
 def _no_progress(done_bytes: int, total_bytes: int) -> None:
     """Nobody wants to know."""
-
-
-def _hello(url: str) -> Generator[Ask, bytes, Hello]:
-    fields = Fields((yield Ask(Request.HELLO)))
-    code = fields.code()
-    if code != Code.OK:
-        raise refusal(code, None)
-    protocol = fields.payload[fields.at] if fields.left else -1
-    if protocol != PROTOCOL:
-        raise failures.other_protocol(url, protocol)
-    return Hello.read(fields)
-
-
-def _list(hello: Hello) -> Generator[Ask, bytes, tuple[Installed, ...]]:
-    programs = []
-    for place in range(hello.places):
-        fields = Fields((yield Ask(Request.INFO, bytes([place]))))
-        code = fields.code()
-        if code == Code.OK:
-            programs.append(Installed.read(place, fields))
-        elif code != Code.UNKNOWN:
-            raise refusal(code, hello)
-    return tuple(programs)
-
-
-def _status(hello: Hello) -> Generator[Ask, bytes, Status]:
-    health = Health.read((yield from _accepted(Ask(Request.HEALTH), hello)))
-    programs = yield from _list(hello)
-    counters = []
-    for program in programs:
-        ask = Ask(Request.COUNTERS, bytes([program.place]))
-        counters.append(Counters.read((yield from _accepted(ask, hello))))
-    return Status(hello, health, programs, tuple(counters))
-
-
-def _accepted(ask: Ask, hello: Hello, rule: str = "") -> Generator[Ask, bytes, Fields]:
-    fields = Fields((yield ask))
-    code = fields.code()
-    if code != Code.OK:
-        raise refusal(code, hello, rule=rule or "the program")
-    return fields
-
-
-def _done(ask: Ask, hello: Hello, rule: str) -> Generator[Ask, bytes, None]:
-    yield from _accepted(ask, hello, rule)
-
-
-def _ping(data: bytes) -> Generator[Ask, bytes, None]:
-    fields = Fields((yield Ask(Request.PING, data)))
-    if fields.code() != Code.OK or fields.take(fields.left) != data:
-        raise MalformedAnswerError("the board sent other bytes back")
 
 
 __all__ = ["BAUD", "Board", "EyeflowError", "Patience", "Status", "serial_ports"]

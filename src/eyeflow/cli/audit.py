@@ -11,7 +11,7 @@ import typer
 
 from eyeflow.base.errors import ExitCode
 from eyeflow.cli.console import JsonFlag, counted, finish, note, paint, say, say_json
-from eyeflow.cli.node import SETTING_FLAGS, ConfigOption
+from eyeflow.cli.node_options import SETTING_FLAGS, ConfigOption
 from eyeflow.cli.recorded import DataDirOption, open_store, programs_of
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.cli.audit import say_records
 from eyeflow.cli.console import JsonFlag, counted, iso_time, note, paint, say, say_json
 from eyeflow.cli.files import usage_error
-from eyeflow.cli.node import SETTING_FLAGS, ConfigOption, load_node_config
+from eyeflow.cli.node_options import SETTING_FLAGS, ConfigOption, load_node_config
 from eyeflow.cli.recorded import DataDirOption
 from eyeflow.cli.times import span
 

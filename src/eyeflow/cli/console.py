@@ -259,8 +259,8 @@ def finish(code: ExitCode) -> None:
         raise typer.Exit(int(code))
 
 
-GOOD = {"installed", "succeeded", "running", "up", "pass", "connected"}
-BAD = {"refused", "failed", "silent", "fail"}
+GOOD = {"installed", "succeeded", "running", "up", "pass", "connected", "online"}
+BAD = {"refused", "failed", "silent", "fail", "link lost"}
 
 
 def colored(state: str) -> str:

@@ -12,7 +12,7 @@ import typer
 
 from eyeflow.cli.console import JsonFlag, iso_time, note, paint, say, say_json
 from eyeflow.cli.files import usage_error
-from eyeflow.cli.node import SETTING_FLAGS, ConfigOption
+from eyeflow.cli.node_options import SETTING_FLAGS, ConfigOption
 from eyeflow.cli.recorded import DataDirOption, open_store, programs_of, unreadable_record, wants_store
 from eyeflow.cli.streams import hand_over
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eyeflow.base.errors import ExitCode, EyeflowError
-from eyeflow.cli.node import CONFIG_NAME, load_node_config
+from eyeflow.cli.node_options import CONFIG_NAME, load_node_config
 
 if TYPE_CHECKING:
     from eyeflow.node.store.reader import AuditReader

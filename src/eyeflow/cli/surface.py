@@ -111,7 +111,12 @@ COMMANDS: dict[str, Words] = {'': (('check', 'Say whether rules are right, witho
           ('kafka-setup', 'Bring Apache Kafka here, for a node with a...'),
           ('start', 'Run the node until Ctrl-C, SIGTERM or SIGHUP.'),
           ('install-service', 'Print the systemd unit of a node, or write...'),
-          ('status', 'Show the node that runs on this machine;...')),
+          ('status', 'Show the node that runs on this machine;...'),
+          ('boards', 'The boards behind this node.')),
+ 'node boards': (('list', 'List the boards behind this node, and...'),
+                 ('adopt', "Let this node own a board's line and speak..."),
+                 ('rename', 'Give an adopted board another name.'),
+                 ('release', "Give a board's line back and forget it;...")),
  'buffer': (('status', "Show how much waits in a node's buffer,..."),
             ('peek', 'Show the records that go to a destination...')),
  'audit': (('verify', "Check the hash chain of a node's audit:..."),
@@ -474,6 +479,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
                           (('--write',), 'Write it into /etc/systemd/system, instead of to stdout.', None, False),
                           (('--json',), 'Print the result as JSON.', None, False),
                           (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'node boards': ((('--help', '-h'), 'Show this message and exit.', None, False),),
  'buffer': ((('--help', '-h'), 'Show this message and exit.', None, False),),
  'audit': ((('--help', '-h'), 'Show this message and exit.', None, False),),
  'mcu': ((('--help', '-h'), 'Show this message and exit.', None, False),),
@@ -686,6 +692,7 @@ ARGUMENTS: dict[str, tuple[tuple[bool, Words], ...]] = {'': (),
  'node': (),
  'node init': ((False, ()),),
  'node install-service': (),
+ 'node boards': (),
  'buffer': (),
  'audit': (),
  'mcu': (),
@@ -1740,7 +1747,8 @@ Commands:
   kafka-setup      Bring Apache Kafka here, for a node with a broker of...
   start            Run the node until Ctrl-C, SIGTERM or SIGHUP.
   install-service  Print the systemd unit of a node, or write it: it...
-  status           Show the node that runs on this machine; needs no...""",
+  status           Show the node that runs on this machine; needs no...
+  boards           The boards behind this node.""",
     'node init': """\
 Usage: eyeflow node init [OPTIONS] {name}
 
@@ -1821,6 +1829,80 @@ Options:
 Usage: eyeflow node status [OPTIONS]
 
   Show the node that runs on this machine; needs no coordinator.
+
+Options:
+  --config <path>  Configuration file (default: eyeflow-svm.toml, if it is
+                   there).
+  --json           Print the result as JSON.
+  -h, --help       Show this message and exit.""",
+    'node boards': """\
+Usage: eyeflow node boards [OPTIONS] COMMAND [ARGS]...
+
+  The boards behind this node.
+
+Options:
+  -h, --help  Show this message and exit.
+
+Commands:
+  list     List the boards behind this node, and serial ports that nobody...
+  adopt    Let this node own a board's line and speak for it, from now on...
+  rename   Give an adopted board another name.
+  release  Give a board's line back and forget it; the board runs on.""",
+    'node boards list': """\
+Usage: eyeflow node boards list [OPTIONS]
+
+  List the boards behind this node, and serial ports that nobody adopted.
+  Nothing is sent to those.
+
+Options:
+  --config <path>  Configuration file (default: eyeflow-svm.toml, if it is
+                   there).
+  --json           Print the result as JSON.
+  -h, --help       Show this message and exit.""",
+    'node boards adopt': """\
+Usage: eyeflow node boards adopt [OPTIONS] {PORT}
+
+  Let this node own a board's line and speak for it, from now on and after
+  each start.
+
+  The board must answer. A USB port is kept by its serial number, so it is
+  found again under another name.
+
+Arguments:
+  PORT  Its serial port: /dev/ttyACM0, or socket://HOST:PORT.  [required]
+
+Options:
+  --name <str>        Its name in the cluster: node-mcu-01.  [required]
+  --board <path>      The board file (default: board.toml, if it is there).
+  --baud <int range>  Baud rate of its link, without a board file.  [default:
+                      0; x>=1200]
+  --config <path>     Configuration file (default: eyeflow-svm.toml, if it is
+                      there).
+  --json              Print the result as JSON.
+  -h, --help          Show this message and exit.""",
+    'node boards rename': """\
+Usage: eyeflow node boards rename [OPTIONS] {NAME} {NEW}
+
+  Give an adopted board another name. In the cluster it is another node from
+  then on.
+
+Arguments:
+  NAME  The board, by name.  [required]
+  NEW   Its new name.  [required]
+
+Options:
+  --config <path>  Configuration file (default: eyeflow-svm.toml, if it is
+                   there).
+  --json           Print the result as JSON.
+  -h, --help       Show this message and exit.""",
+    'node boards release': """\
+Usage: eyeflow node boards release [OPTIONS] {NAME}
+
+  Give a board's line back and forget it; the board runs on. One of the
+  configuration file forgets its chip.
+
+Arguments:
+  NAME  The board, by name.  [required]
 
 Options:
   --config <path>  Configuration file (default: eyeflow-svm.toml, if it is

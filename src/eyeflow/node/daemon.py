@@ -18,6 +18,7 @@ from eyeflow.base.reasons import internal, why
 from eyeflow.base.stop_signals import stop_signals
 from eyeflow.base.subject import SUBJECT
 from eyeflow.node.backoff import Backoff
+from eyeflow.node.boards.questions import board_answers
 from eyeflow.node.clock import Clock, SystemClock
 from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.config.sections import Backend
@@ -172,6 +173,7 @@ async def _serve(node: NodeRuntime, stop: asyncio.Event, on_ready: OnReady | Non
         engine = group.create_task(node.engine.run())
         ports = [(source.status, _runs(source, node), f"source {name}") for name, source in node.sources.items()]
         ports += [(status, run, name) for name, status, run in _services(node)]
+        ports.append((node.boards.status, node.boards.run, "boards"))
         if node.link is not None:
             ports.append((node.link.status, node.link.run, "link"))
         others = [group.create_task(_supervise(status, run, rng, about)) for status, run, about in ports]
@@ -180,7 +182,11 @@ async def _serve(node: NodeRuntime, stop: asyncio.Event, on_ready: OnReady | Non
         others.append(group.create_task(node.revocation.run()))
         others.append(group.create_task(node.trials.run()))
         others.append(
-            group.create_task(keep_serving_status(node.config.data_dir, lambda: as_shown(node.status()), tried, rng))
+            group.create_task(
+                keep_serving_status(
+                    node.config.data_dir, lambda: as_shown(node.status()), tried, rng, board_answers(node.boards)
+                )
+            )
         )
         others.append(group.create_task(manager.keep_alive()))
         await tried.wait()

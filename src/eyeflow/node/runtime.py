@@ -14,6 +14,7 @@ from eyeflow.base.machine import Machine
 from eyeflow.base.private import WRITERS, require_private
 from eyeflow.base.reading import read_at_once
 from eyeflow.base.reasons import why
+from eyeflow.node.boards.boards import Boards
 from eyeflow.node.clock import Clock
 from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.config.sections import Backend
@@ -82,6 +83,7 @@ class NodeRuntime:
         self._shown: dict[bytes, Program | None] = {}
         self.services: dict[str, PortStatus] = {}
         """What runs beside sources and drivers, such as the node's own broker."""
+        self.boards = Boards(config.name, config.boards, config.data_dir, clock, self.machine, config.timezone)
         self.started_steady_us = clock.steady_us()
         self.handing_on = HandingOn()
         self._writer, self._identity = writer, identity

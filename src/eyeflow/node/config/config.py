@@ -13,6 +13,7 @@ from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
 from eyeflow.base.reading import Unreadable, exit_code, parse_toml, read_text
 from eyeflow.base.reasons import why
+from eyeflow.node.boards.settings import BoardSection, read_boards
 from eyeflow.node.broker.settings import EmbeddedSection
 from eyeflow.node.config.overrides import apply_overrides, named_settings
 from eyeflow.node.config.sections import (
@@ -88,6 +89,7 @@ class NodeConfig:
     trust_labels: tuple[tuple[str, str], ...] = ()
     revoked_grace_s: float = 0.0
     ports: PortsConfig = field(default_factory=ports_config)
+    boards: tuple[BoardSection, ...] = ()
 
 
 def load_config(
@@ -142,7 +144,7 @@ def _from_tables(tables: dict[str, Any], connectors: tuple[Connector, ...], base
     known = (*(section.SECTION for section in SECTIONS), *section_names(connectors))
     for name in known:
         _section(root, tables, name)
-    _refuse_unknown(tables, known)
+    _refuse_unknown(tables, (*known, BoardSection.SECTION))
     merge_short(tables, connectors)
     node, trust = _own(NodeSection, tables, base), _own(TrustSection, tables, base)
     offline, embedded = OfflineConfig.of(_own(OfflineSection, tables, base)), _own(EmbeddedSection, tables, base)
@@ -163,6 +165,7 @@ def _from_tables(tables: dict[str, Any], connectors: tuple[Connector, ...], base
         signers_min=trust.signers_min,
         trust_labels=_labels(trust.labels),
         ports=PortsConfig.from_tables(tables, connectors, base),
+        boards=read_boards(tables, node.name, base),
     )
 
 
@@ -263,7 +266,7 @@ def _line_of(message: str, text: str) -> int:
     current, section_line = "", 0
     for number, line in enumerate(text.splitlines(), start=1):
         stripped = line.strip()
-        if header := re.fullmatch(r"\[([\w.]+)\].*", stripped):
+        if header := re.fullmatch(r"\[\[?([\w.]+)\].*", stripped):
             current = header[1]
             section_line = number if current == section else section_line
         elif current == section and key and re.match(rf"{re.escape(key)}\s*=", stripped):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from eyeflow.node.boards.settings import BoardSection
 from eyeflow.node.config.config import settings
 from eyeflow.node.config.settings import Kind, NamedTables, Setting
 from eyeflow.node.io.connector import Connector
@@ -33,7 +34,12 @@ def settings_page(connectors: Sequence[Connector] = CONNECTORS) -> str:
     parts = [_HEAD]
     for section in dict.fromkeys(setting.section for setting in rows):
         parts += [f"\n## [{section}]\n\n", *_table([one for one in rows if one.section == section], variables=True)]
-    return "".join([*parts, _NAMED_HEAD, *_named(connectors)])
+    return "".join([*parts, *_boards(), _NAMED_HEAD, *_named(connectors)])
+
+
+def _boards() -> Iterator[str]:
+    yield f"\n## [[boards]]\n\n{BoardSection.__doc__} Once for each board; set in the file only.\n\n"
+    yield from _table(BoardSection.settings(), variables=False)
 
 
 def _table(rows: Iterable[Setting], *, variables: bool) -> Iterator[str]:

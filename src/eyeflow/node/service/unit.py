@@ -11,6 +11,7 @@ import shlex
 from pathlib import Path
 
 from eyeflow.base.record import dataclass
+from eyeflow.node.boards.settings import board_needs
 from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.config.sections import Backend
 from eyeflow.node.engine.engine import STOP_GRACE_S
@@ -92,6 +93,7 @@ def service_of(config: NodeConfig, config_file: Path, command: tuple[str, ...], 
     """Return the service of a node; `command` is how this eyeflow is called, by absolute paths."""
     unit = f"eyeflow-{re.sub('[^a-zA-Z0-9_.-]', '-', config.name)}.service"
     needs = [one.system_needs(config.ports) for one in config.ports.connectors if not one.needed(config.ports)]
+    needs.append(board_needs(config.boards))
     devices = sorted({device for one in needs for device in one.devices})
     groups = sorted({group for one in needs for group in one.groups})
     writable = [config.data_dir, *(path for one in needs for path in one.writable)]

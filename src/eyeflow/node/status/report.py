@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from eyeflow.base.duration import format_duration
 from eyeflow.base.names import camel_case
+from eyeflow.node.boards.boards import Boards
 from eyeflow.node.clock import Clock
 from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.control import HeldProgram, Link, NodeIdentity
@@ -41,6 +42,7 @@ class Reported(Protocol):
     revocation: Revocation
     roots: RootTrust
     handing_on: HandingOn
+    boards: Boards
 
     @property
     def writer(self) -> Writer:
@@ -88,6 +90,7 @@ def node_status(node: Reported) -> dict[str, object]:
         "sources": [_port(name, source.status) for name, source in sorted(node.world.sources.items())],
         "drivers": [_port(name, driver.status) for name, driver in sorted(node.world.drivers.items())],
         "services": [_port(name, status) for name, status in sorted(node.services.items())],
+        "boards": node.boards.views(),
         "store": _store(node),
         "audit": _audit(node),
         "buffer": _buffer(node, now_us),

@@ -1,0 +1,1 @@
+"""Boards behind this node: it owns their serial lines and speaks for them (docs/decisions/0023)."""

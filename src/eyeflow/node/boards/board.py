@@ -1,0 +1,247 @@
+"""One board behind this node: finds its port, keeps its line, looks how it does, and never gives up."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from datetime import datetime
+from random import Random
+from zoneinfo import ZoneInfo
+
+from eyeflow.base.errors import EyeflowError
+from eyeflow.base.reasons import internal
+from eyeflow.board_link import conversations
+from eyeflow.board_link.async_line import AsyncLine
+from eyeflow.board_link.conversations import Status
+from eyeflow.board_link.messages import Counters, Hello, Installed, LogLine
+from eyeflow.board_link.port import FoundPort
+from eyeflow.board_link.session import Heard, Patience
+from eyeflow.node.backoff import Backoff
+from eyeflow.node.boards.keeping import KeptBoard, facts_of
+from eyeflow.node.boards.standing import FIRMWARE, SILENT, Contact, Standing, judge
+from eyeflow.node.clock import Clock
+from eyeflow.svm.opcodes import Trap
+
+BEAT_S = 3.0
+"""How often a board is asked how it does, unless its link would count as lost before."""
+RETRY_LAST_S = 5.0
+"""Longest wait before a port is tried again: a board that is plugged in shows soon."""
+STARTS_MAX = 16
+
+Scan = Callable[[], Sequence[FoundPort]]
+Pin = Callable[[KeptBoard], None]
+
+_log = logging.getLogger("eyeflow.node")
+
+
+class GatewayBoard:
+    """A board as its gateway sees it. `scan` lists the ports of this machine, `pin` keeps which chip took the name.
+
+    Both may block and are called in a thread. The board is told the time of `zone`. Whatever goes wrong here is
+    shown by `standing`; nothing of it reaches the node's own rules.
+    """
+
+    def __init__(
+        self,
+        kept: KeptBoard,
+        scan: Scan,
+        pin: Pin,
+        clock: Clock,
+        random: Random,
+        zone: ZoneInfo,
+        patience: Patience | None = None,
+    ) -> None:
+        self.kept = kept
+        self.standing = Standing(since_us=clock.now_us())
+        self.hello: Hello | None = None
+        self.found: Status | None = None
+        self.answered_us = 0
+        """When it answered last, on the wall clock."""
+        self.url = ""
+        self._scan, self._pin, self._clock, self._zone = scan, pin, clock, zone
+        self._patience = patience or Patience()
+        self._backoff = Backoff(random, last_s=RETRY_LAST_S)
+        self._contact = Contact()
+        self._line: AsyncLine | None = None
+        self._frames_answered = 0
+
+    @property
+    def name(self) -> str:
+        """Its name in the cluster."""
+        return self.kept.name
+
+    async def run(self) -> None:
+        """Keep the line until cancelled."""
+        while True:
+            try:
+                await self._serve()
+            except EyeflowError as error:
+                self._in_trouble(error)
+            except Exception as error:  # a bug here must stop neither the other boards nor the rules of the node
+                _log.exception("board %s: its line failed in an unforeseen way", self.name)
+                told = EyeflowError("this node failed in serving the board", cause=internal(error), code="internal")
+                self._in_trouble(told)
+            await self._clock.sleep(self._backoff.next_s())
+
+    async def _serve(self) -> None:
+        if self.kept.trouble is not None:
+            raise self.kept.trouble
+        self.url = await self._place()
+        self._line = line = await AsyncLine.open(self.url, self.kept.place.baud, self._patience, self._heard)
+        self._frames_answered = 0
+        try:
+            while True:
+                try:
+                    await self._look(line)
+                    self._backoff.reset()
+                except EyeflowError as error:
+                    if error.code not in FIRMWARE | SILENT:
+                        raise
+                    self._in_trouble(error)
+                await self._clock.sleep(self._beat_s)
+        finally:
+            self._line = None
+            line.close()
+
+    @property
+    def _beat_s(self) -> float:
+        """Ask three times before the board itself takes the link for lost."""
+        return min(BEAT_S, facts_of(self.kept.board_text).lost_after_ms / 3000)
+
+    async def _place(self) -> str:
+        wanted = self.kept.place
+        if wanted.port:
+            return wanted.port
+        found = await asyncio.to_thread(self._scan)
+        device = next((port.device for port in found if port.usb_serial == wanted.usb_serial), "")
+        if not device:
+            raise EyeflowError(
+                f"no port of this machine has the USB serial number {wanted.usb_serial}",
+                cause="the board or its adapter is not plugged in",
+                next_step="Plug it in; `eyeflow node boards list` shows the ports that are there.",
+                code="port_missing",
+            )
+        return device
+
+    async def _look(self, line: AsyncLine) -> None:
+        """Ask who the board is, and then all the rest: it may have been started or changed since the last look."""
+        hello = await line.converse(conversations.hello(self.url))
+        await self._recognise(hello)
+        if self.hello is None or hello.boot != self.hello.boot or self._contact.trouble is not None:
+            await self._tell_time(line, hello)
+        if self.hello is not None and (hello.device, hello.boot) != (self.hello.device, self.hello.boot):
+            self._contact.starts = [*self._contact.starts, self._clock.steady_us()][-STARTS_MAX:]
+        self.hello, self.found = hello, await line.converse(conversations.status(hello))
+        self.answered_us = self._clock.now_us()
+        self._frames_answered = line.line.receiver.good
+        contact = self._contact
+        contact.answered_us, contact.trouble, contact.good_frames = self._clock.steady_us(), None, 0
+        contact.stopped = stopped_rules(self.found.programs, self.found.counters)
+        self._judge()
+
+    async def _recognise(self, hello: Hello) -> None:
+        """Take no other chip for this board: its programs, records and name belong to one device."""
+        kept = self.kept
+        chip = facts_of(kept.board_text).chip
+        if chip and chip.casefold() != hello.chip.casefold():
+            raise EyeflowError(
+                f"the board at {self.url} has the chip {hello.chip}, and its board file says {chip}",
+                cause="the board file is that of another board, or another board is plugged in",
+                next_step=f"Correct the board file of {kept.name}, or plug in the right board.",
+                code="other_chip",
+            )
+        if not kept.device:
+            pinned = replace(kept, device=hello.device)
+            await asyncio.to_thread(self._pin, pinned)
+            self.kept = pinned
+        elif kept.device != hello.device:
+            raise EyeflowError(
+                f"another board answers at {self.url}: device {hello.device}, and {kept.name} is {kept.device}",
+                cause="boards were exchanged, or the port belongs to another one now",
+                next_step=f"Plug in the right board, or let this one take the name: `eyeflow node boards release "
+                f"{kept.name}`, then adopt it.",
+                code="other_device",
+            )
+
+    async def _tell_time(self, line: AsyncLine, hello: Hello) -> None:
+        now_us = self._clock.now_us()
+        offset = datetime.fromtimestamp(now_us / 1e6, self._zone).utcoffset()
+        await line.converse(conversations.set_time(now_us, int(offset.total_seconds()) if offset else 0, hello))
+
+    def _in_trouble(self, error: EyeflowError) -> None:
+        self._contact.trouble = error
+        if self._line is not None:
+            self._contact.good_frames = self._line.line.receiver.good - self._frames_answered
+        self._judge()
+
+    def _judge(self) -> None:
+        state, reason, evidence = judge(self._contact, self._clock.steady_us())
+        self.standing = self.standing.then(self._clock.now_us(), state, reason, evidence)
+
+    def _heard(self, heard: Heard) -> None:
+        if isinstance(heard, LogLine):
+            _log.debug("board %s logs: %s", self.name, heard.text)
+
+    def view(self) -> dict[str, object]:
+        """Return what is known of the board, as JSON-able data (docs/reference/node-status.md)."""
+        kept, standing = self.kept, self.standing
+        return {
+            "name": kept.name,
+            "state": standing.state.value,
+            "reason": standing.reason,
+            "since_us": standing.since_us,
+            "evidence": standing.evidence,
+            "answered_us": self.answered_us,
+            "place": kept.place.place,
+            "url": self.url,
+            "device": kept.device,
+            "is_declared": kept.is_declared,
+            "has_board_file": bool(kept.board_text),
+            **_hello_view(self.hello),
+            "health": asdict(self.found.health) if self.found is not None else None,
+            "rules": [] if self.found is None else _rules_view(self.found),
+        }
+
+
+def _hello_view(hello: Hello | None) -> dict[str, object]:
+    if hello is None:
+        return {"chip": "", "firmware": "", "abi": 0, "boot": 0, "delegates_llm": False}
+    told = {"chip": hello.chip, "firmware": hello.firmware, "abi": hello.abi}
+    return told | {"boot": hello.boot, "delegates_llm": hello.delegates_llm}
+
+
+def _rules_view(found: Status) -> list[dict[str, object]]:
+    return [
+        {
+            "rule": program.rule,
+            "version": program.version,
+            "program_id": program.program_id,
+            "place": program.place,
+            "state": "running" if counters.running else "stopped",
+            "good": program.good,
+            "has_previous": program.has_previous,
+            "executions": counters.executions,
+            "traps": counters.traps,
+            "failures": counters.failures,
+            "last_error": trap_text(counters),
+        }
+        for program, counters in zip(found.programs, found.counters, strict=True)
+    ]
+
+
+def stopped_rules(programs: Sequence[Installed], counters: Sequence[Counters]) -> tuple[str, ...]:
+    """Return which rules the board has stopped after faults, and by what."""
+    pairs = zip(programs, counters, strict=True)
+    return tuple(
+        f"{one.rule} {one.version} is stopped: {trap_text(count)}" for one, count in pairs if not count.running
+    )
+
+
+def trap_text(counters: Counters) -> str:
+    """Return the last fault of a program, empty when it had none since the board started."""
+    if not counters.trap:
+        return "" if counters.running else "no fault since the board started"
+    name = Trap(counters.trap).name if counters.trap in set(Trap) else f"trap {counters.trap}"
+    return f"{name} at instruction {counters.pc}"

@@ -1,0 +1,103 @@
+"""How a board stands, since when, and by what evidence: a pure function of what its line brought."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from eyeflow.base.duration import format_duration
+from eyeflow.base.errors import EyeflowError
+
+STALE_S = 15.0
+"""How long a board that stops answering is called stale; then its link is lost, or it has failed."""
+RESETS_MAX = 3
+RESETS_WITHIN_S = 120.0
+"""A board that starts more often than this in this time resets in a loop."""
+SECOND_US = 1_000_000
+
+FIRMWARE = frozenset({"not_eyeflow", "line_garbled", "protocol", "other_device", "other_chip", "internal"})
+"""Codes of failures where something answers, and not as the board of this line should."""
+UNUSABLE = frozenset({"board_file", "board_kept"})
+"""Codes of boards of which this node has no files that it can use."""
+SILENT = frozenset({"board_silent", "board_stopped"})
+
+
+class BoardState(Enum):
+    """How a board stands, as its gateway sees it."""
+
+    UNKNOWN = "unknown"
+    ONLINE = "online"
+    STALE = "stale"
+    LINK_LOST = "linkLost"
+    UPDATING = "updating"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A state with its stable reason, since when it holds (microseconds since 1970 UTC), and what shows it."""
+
+    state: BoardState = BoardState.UNKNOWN
+    reason: str = "not_asked"
+    since_us: int = 0
+    evidence: str = "this node has not asked it yet since it started"
+
+    def then(self, now_us: int, state: BoardState, reason: str, evidence: str) -> Standing:
+        """Return what follows: a state that goes on for the same reason keeps its beginning."""
+        is_same = (state, reason) == (self.state, self.reason)
+        return Standing(state, reason, self.since_us if is_same else now_us, evidence)
+
+
+@dataclass(slots=True)
+class Contact:
+    """What a gateway knows of the line of a board. Times are microseconds of a steady clock; 0: never.
+
+    `trouble` is the failure of the newest attempt, None when it was answered. `good_frames` came since the last answer.
+    `stopped` tells of each rule that the board stopped, and why. `starts`: when the board was found to have started.
+    """
+
+    answered_us: int = 0
+    trouble: EyeflowError | None = None
+    good_frames: int = 0
+    stopped: tuple[str, ...] = ()
+    updating: str = ""
+    flash_failure: str = ""
+    starts: list[int] = field(default_factory=list)
+
+
+def judge(contact: Contact, steady_us: int) -> tuple[BoardState, str, str]:
+    """Return state, reason and evidence."""
+    if contact.trouble is not None:
+        return _troubled(contact, contact.trouble, steady_us)
+    if contact.updating:
+        return BoardState.UPDATING, "update", contact.updating
+    if contact.flash_failure:
+        return BoardState.FAILED, "flash", contact.flash_failure
+    recent = [start for start in contact.starts if steady_us - start <= RESETS_WITHIN_S * SECOND_US]
+    if len(recent) > RESETS_MAX:
+        told = f"it started {len(recent)} times in the last {RESETS_WITHIN_S:g} s"
+        return BoardState.FAILED, "resets", told
+    if contact.stopped:
+        return BoardState.FAILED, "rule_stopped", "; ".join(contact.stopped)
+    return BoardState.ONLINE, "answers", f"it answered {_ago(contact, steady_us)}"
+
+
+def _troubled(contact: Contact, trouble: EyeflowError, steady_us: int) -> tuple[BoardState, str, str]:
+    told = f"{trouble.brief}; last answer {_ago(contact, steady_us)}"
+    if trouble.code in FIRMWARE | UNUSABLE:
+        return BoardState.FAILED, trouble.code, told
+    if trouble.code not in SILENT:  # the port itself
+        return BoardState.LINK_LOST, trouble.code, told
+    if contact.answered_us and steady_us - contact.answered_us < STALE_S * SECOND_US:
+        return BoardState.STALE, "unanswered", told
+    if contact.good_frames:
+        told = f"{contact.good_frames} good frames came since, and no answer; {told}"
+        return BoardState.FAILED, "firmware_silent", told
+    return BoardState.LINK_LOST, "board_silent", told
+
+
+def _ago(contact: Contact, steady_us: int) -> str:
+    if not contact.answered_us:
+        return "never"
+    passed_us = max(0, steady_us - contact.answered_us) // SECOND_US * SECOND_US
+    return f"{format_duration(passed_us)} ago"

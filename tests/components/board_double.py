@@ -1,0 +1,226 @@
+"""A light board on a pseudo-terminal: it speaks the real frames and messages of the link, and has no firmware.
+
+What it does not prove (verifier, flash, timing) the tests with firmware prove. It costs a thread, and no build.
+"""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import struct
+import threading
+import tty
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from eyeflow.board_link.codec import Encoding, decompress
+from eyeflow.board_link.dictionary import DICTIONARIES
+from eyeflow.board_link.frames import ANSWER, Frame, Receiver, encode_frame
+from eyeflow.board_link.messages import Code, Fields, Request, Unasked, text
+from eyeflow.svm.container import SignedProgram, decode
+from eyeflow.svm.opcodes import ABI
+
+PLACES = 4
+PROGRAM_BYTES_MAX = 6764
+
+
+@dataclass(slots=True)
+class HeldProgram:
+    """A program on the board; `trap` and `pc` are its last fault."""
+
+    signed: SignedProgram
+    size_bytes: int
+    running: bool = True
+    trap: int = 0
+    pc: int = 0
+    executions: int = 0
+    previous: HeldProgram | None = None
+
+
+@dataclass(slots=True)
+class BoardDouble:
+    """The board. `answers` False: it says nothing. `says` is sent without being asked, as fast as the line takes it.
+
+    `times` are the times that it was told, `requests` what it was asked.
+    """
+
+    chip: str = "STM32F401CC"
+    device: bytes = bytes(range(8))
+    boot: int = 1
+    delegates_llm: bool = False
+    answers: bool = True
+    says: bytes = b""
+    refuses_push: Code | None = None
+    programs: dict[int, HeldProgram] = field(default_factory=dict)
+    times: list[int] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+    pieces_max: int = 1 << 30
+    """After so many pieces of a program it stops answering, until `answers` is set again."""
+    _wanted: tuple[str, int, int, int, int] | None = None
+    _received: bytearray = field(default_factory=bytearray)
+
+    def restart(self) -> None:
+        """Lose power: what is on flash stays."""
+        self.boot += 1
+        self._wanted, self._received = None, bytearray()
+
+    def answer(self, frame: Frame) -> bytes:
+        """Return the payload of the answer."""
+        request, fields = Request(frame.kind), Fields(frame.payload)
+        self.requests.append(request)
+        match request:
+            case Request.HELLO:
+                return self._hello()
+            case Request.PING:
+                return bytes([Code.OK]) + frame.payload
+            case Request.TIME:
+                self.times.append(fields.number("Q"))
+                return bytes([Code.OK])
+            case Request.INFO:
+                return self._info(fields.number("B"))
+            case Request.COUNTERS:
+                return self._counters(fields.number("B"))
+            case Request.HEALTH:
+                return bytes([Code.OK]) + struct.pack("<9IQ", 65536, 4096, 65536, 9000, 1000, 900, 50, 0, 1, 60_000)
+            case Request.PUSH_BEGIN:
+                return self._begin(fields)
+            case Request.PUSH_DATA:
+                return self._data(fields.number("I"), fields.take(fields.left))
+            case Request.PUSH_END:
+                return self._end(frame.payload.hex())
+            case Request.REMOVE:
+                return self._remove(fields.text())
+            case Request.SET_PARAM:
+                return bytes([Code.OK])
+        return bytes([Code.NOT_SUPPORTED])
+
+    def _hello(self) -> bytes:
+        numbers = struct.pack("<BHBIBB", 1, 1, PLACES, PROGRAM_BYTES_MAX, ABI, 2 * self.delegates_llm)
+        return (
+            bytes([Code.OK])
+            + numbers
+            + self.device
+            + bytes(8)
+            + struct.pack("<I", self.boot)
+            + (text(self.chip) + text("0.1.0"))
+        )
+
+    def _info(self, place: int) -> bytes:
+        held = self.programs.get(place)
+        if held is None:
+            return bytes([Code.UNKNOWN])
+        flags = 1 + 2 * (held.previous is not None)
+        numbers = struct.pack("<BIQ", flags, held.size_bytes, held.signed.program.sequence)
+        program = held.signed.program
+        return (
+            bytes([Code.OK])
+            + numbers
+            + bytes.fromhex(held.signed.program_id)
+            + (text(program.rule) + text(program.version))
+        )
+
+    def _counters(self, place: int) -> bytes:
+        held = self.programs[place]
+        return bytes([Code.OK]) + struct.pack("<BBH5I", held.running, held.trap, held.pc, held.executions, 0, 0, 0, 40)
+
+    def _place_of(self, rule: str) -> int | None:
+        return next((place for place, held in self.programs.items() if held.signed.program.rule == rule), None)
+
+    def _begin(self, fields: Fields) -> bytes:
+        program_id = fields.take(32).hex()
+        _, size, encoded, _, encoding, dictionary = fields.unpack("QIIBBH")
+        place = self._place_of(fields.text())
+        if self.refuses_push is not None:
+            return struct.pack("<BQ", self.refuses_push, 0)
+        if place is not None and self.programs[place].signed.program_id == program_id:
+            self._wanted = None
+            return struct.pack("<BQ", Code.ALREADY, 0)
+        wanted = (program_id, size, encoded, encoding, dictionary)
+        if wanted != self._wanted:
+            self._wanted, self._received = wanted, bytearray()
+        return struct.pack("<BQ", Code.OK, len(self._received))
+
+    def _data(self, offset: int, data: bytes) -> bytes:
+        if self._wanted is None:
+            return struct.pack("<BI", Code.NO_TRANSFER, 0)
+        if offset != len(self._received):
+            return struct.pack("<BI", Code.OFFSET, len(self._received))
+        self._received += data
+        self.pieces_max -= 1
+        if self.pieces_max == 0:
+            self.answers = False
+        return struct.pack("<BI", Code.OK, len(self._received))
+
+    def _end(self, program_id: str) -> bytes:
+        if self._wanted is None:
+            found = [place for place, held in self.programs.items() if held.signed.program_id == program_id]
+            return struct.pack("<BBIB", Code.ALREADY if found else Code.NO_TRANSFER, 0, 0, found[0] if found else 0)
+        _, size, _, encoding, dictionary = self._wanted
+        data = bytes(self._received)
+        if encoding != Encoding.RAW:
+            data = decompress(data, size, DICTIONARIES[dictionary] if dictionary else b"")
+        signed = decode(data)
+        assert signed.program_id == program_id
+        place = self._place_of(signed.program.rule)
+        if place is None:
+            place = next(number for number in range(PLACES) if number not in self.programs)
+        self.programs[place] = HeldProgram(signed, len(data), previous=self.programs.get(place))
+        self._wanted = None
+        return struct.pack("<BBIB", Code.OK, 0, 0, place)
+
+    def _remove(self, rule: str) -> bytes:
+        place = self._place_of(rule)
+        if place is None:
+            return bytes([Code.UNKNOWN])
+        del self.programs[place]
+        return bytes([Code.OK])
+
+
+def log_line(words: str, level: int = 1) -> bytes:
+    """Return a line of a board's log as it goes over the line."""
+    return encode_frame(Frame(Unasked.LOG, 0, bytes([level]) + words.encode()))
+
+
+@contextmanager
+def plugged_in(board: BoardDouble) -> Iterator[str]:
+    """The device path of the board's serial port, while it is plugged in; another one each time."""
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    path = os.ttyname(slave)
+    stop_reading, stop_writing = os.pipe()
+    os.set_blocking(master, False)
+    thread = threading.Thread(target=_serve, args=(board, master, stop_reading))
+    thread.start()
+    try:
+        yield path
+    finally:
+        os.close(stop_writing)
+        thread.join()
+        for end in (master, slave, stop_reading):
+            os.close(end)
+
+
+def _serve(board: BoardDouble, master: int, stop: int) -> None:
+    receiver = Receiver()
+    while True:
+        ready, writable, _ = select.select([master, stop], [master] if board.says else [], [], 0.05)
+        if stop in ready:
+            return
+        if writable and board.says:
+            _write(master, board.says)
+        if master not in ready:
+            continue
+        for frame in receiver.feed(os.read(master, 4096)):
+            if board.answers:
+                payload = board.answer(frame)
+                if board.answers:
+                    _write(master, encode_frame(Frame(frame.kind | ANSWER, frame.sequence, payload)))
+
+
+def _write(master: int, data: bytes) -> None:
+    try:
+        os.write(master, data)
+    except BlockingIOError:
+        return  # nobody reads: a serial line loses it
