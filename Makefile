@@ -11,7 +11,7 @@ APART := --ignore $(PROBE_RS) --ignore $(SYSTEMD)
 unexport PYTHONDONTWRITEBYTECODE
 WORKERS := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-probe-rs test-systemd sim crashes check bench bench-mcu golden fuzz fuzz-api mutants clean help
+.PHONY: demo test test-probe-rs test-systemd sim crashes kills check bench bench-mcu golden fuzz fuzz-api mutants clean help
 help:            ## show the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -61,6 +61,10 @@ sim: $(VENV)/.installed-dev     ## the whole cluster from N seeds (100), beginni
 crashes: $(VENV)/.installed-dev ## the coordinator or a node dies at each step of each strategy, or at each EVERY-th from OFFSET on; an hour
 	EYEFLOW_CRASHES=$(or $(EVERY),1) EYEFLOW_CRASHES_OFFSET=$(or $(OFFSET),0) $(BIN)/python -m pytest -q -rP -n $(or $(PROCESSES),logical) -o timeout=0 tests/simulation/test_steps.py -k "dies_at_a_step or leave_nothing_new"
 
+kills: $(VENV)/.installed-dev   ## N times (1000) a real node or coordinator is killed under load, beginning with SEED; NODES, BACKEND
+	@$(BIN)/eyeflow node kafka-setup --home $(VENV)/kafka >/dev/null
+	PYTHONPATH=tests $(BIN)/python -m kills $(if $(SEED),--seed $(SEED)) --kills $(or $(N),1000) --nodes $(or $(NODES),2) --backend $(or $(BACKEND),kafka)
+
 bench: $(VENV)/.installed-bench ## figures as ratios to named alternatives; see docs/performance.md
 	$(BIN)/python -m bench
 
@@ -68,7 +72,7 @@ bench-mcu: $(VENV)/.installed-dev ## instructions of rules on emulated cores; th
 	$(BIN)/python -m bench mcu
 
 fuzz: $(VENV)/.installed-dev    ## the long share of mutation and agreement tests
-	EYEFLOW_FUZZ=full $(BIN)/python -m pytest -q tests/conformance tests/unit/svm tests/unit/compiler tests/embassy/test_emulated_cores.py tests/simulation
+	EYEFLOW_FUZZ=full $(BIN)/python -m pytest -q tests/conformance tests/unit/svm tests/unit/compiler tests/embassy/test_emulated_cores.py tests/simulation tests/unit/node/store
 
 fuzz-api: $(VENV)/.installed-dev ## the long share of requests that are made from the OpenAPI document
 	EYEFLOW_FUZZ_EXAMPLES=$(or $(EXAMPLES),200) $(BIN)/python -m pytest -q tests/unit/coordinator/test_openapi_fuzz.py

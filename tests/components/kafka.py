@@ -41,6 +41,8 @@ class Kafka:
         self.directory, self.port, self._authority = directory, free_port(), authority
         self.servers, self._secure_port = f"127.0.0.1:{self.port}", free_port()
         self.secure_servers = f"127.0.0.1:{self._secure_port}"
+        self.advertised_port = self.port
+        """Where clients are sent: the port of a proxy, if there is one."""
         self._process: subprocess.Popen[bytes] | None = None
         self._clients: list[Producer] = []
 
@@ -48,7 +50,7 @@ class Kafka:
         """Start it, and return once it answers."""
         home, file = kafka_home(), self.directory / "server.properties"
         self.directory.mkdir(parents=True, exist_ok=True)
-        file.write_text(properties(self.directory / "data", self.port, 32, 72) + self._secure())
+        file.write_text(properties(self.directory / "data", self.port, 32, 72) + self._advertised() + self._secure())
         if not (self.directory / "data" / "meta.properties").exists():
             subprocess.run(home.command("java", 64, *format_arguments(file)), check=True, capture_output=True)
         command = [shutil.which("setpriv") or "setpriv", "--pdeathsig", "KILL"]
@@ -56,6 +58,9 @@ class Kafka:
         with (self.directory / "log.txt").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         wait_until(self.answers, "Kafka answers", within_s=120)
+
+    def _advertised(self) -> str:
+        return f"advertised.listeners=PLAINTEXT://127.0.0.1:{self.advertised_port}\n"
 
     def _secure(self) -> str:
         if self._authority is None:

@@ -223,7 +223,7 @@ class GroupMember:
 
     def _assigned(self, consumer: Any, places: Sequence[Any]) -> None:
         try:
-            cluster = consumer.list_topics(timeout=ASK_S).cluster_id
+            cluster = self._cluster()
             committed = {(one.topic, one.partition): one for one in consumer.committed(list(places), timeout=ASK_S)}
             known = {place.topic for place in places if self._streams.knows(self._prefix(cluster, place.topic))}
             for place in places:
@@ -242,6 +242,12 @@ class GroupMember:
         self._backoff.reset()
         self._trouble = ""
         self._show("up", "")
+
+    def _cluster(self) -> str:
+        """Ask with a client of its own. In a callback, `list_topics` of the same client makes the next callback end the
+        process: confluent-kafka 2.16 then has no thread state to call it with.
+        """
+        return str(ck.Producer(security_of(self._config, self._node)).list_topics(timeout=ASK_S).cluster_id)
 
     def _prefix(self, cluster: str, topic: str) -> str:
         """Return how the names of its streams begin: another group, or another cluster, goes on by itself."""

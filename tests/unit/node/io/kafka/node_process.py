@@ -1,6 +1,7 @@
 """A real node in a process of its own that reads from a real Kafka, and copies its audit there.
 
-`node_process.py DATA_DIR SERVERS [forgets]`. Two rules listen to one topic. `forgets` is the control: the store does not keep how far it is, only the brokers know.
+`node_process.py DATA_DIR SERVERS [forgets] [counts]`. Two rules listen to one topic. `forgets` is the control: the store
+does not keep how far it is, only the brokers know. With `counts` librdkafka calls back all the time.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from eyeflow.node import daemon
 from eyeflow.node.config.config import NodeConfig, OfflineConfig
 from eyeflow.node.config.sections import Backend
 from eyeflow.node.io.connectors import ports_config
+from eyeflow.node.io.kafka import member
 from eyeflow.node.io.kafka.settings import KafkaConfig
 from eyeflow.node.run_key import active
 from eyeflow.node.runtime import NodeRuntime
@@ -63,4 +65,6 @@ async def main(data_dir: Path, servers: str) -> None:
 if __name__ == "__main__":
     if "forgets" in sys.argv:
         vars(store)["write_progress"] = lambda db, progress: None
+    if "counts" in sys.argv:
+        member.STATISTICS_S = 0.001
     asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))

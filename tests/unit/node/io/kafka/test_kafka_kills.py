@@ -128,3 +128,12 @@ def test_a_node_stops_while_the_brokers_are_away_and_copies_the_rest_later(tmp_p
     wait_until(lambda: last_seq in {seq for seq, _ in copied(cluster)}, "what waited is copied")
     process.terminate()
     assert process.wait(60) == 0
+
+
+def test_what_is_told_right_after_partitions_came_does_not_end_the_node(tmp_path: Path, cluster: Kafka) -> None:
+    """confluent-kafka ends the process where a callback comes after one that has asked with the same client."""
+    process = started(tmp_path / "node", cluster, "counts")
+    cluster.send("events", b'{"n":0}')
+    wait_until(lambda: process.poll() is not None or len(ran(tmp_path / "node")) == 2, "the record is run")
+    process.terminate()
+    assert process.wait(60) == 0
