@@ -66,7 +66,7 @@ def executions(
     """List the newest executions, the last one at the end: of all nodes, or in the store of one.
 
     The coordinator is asked for its copies. With --config or --data-dir, the records of that node are read where they
-    are, while it runs or not.
+    are, while it runs or not. `eyeflow why ID` explains one.
     """
     asked = _asked(rule, key, outcome, action, since, until)
     if wants_store(config, data_dir):

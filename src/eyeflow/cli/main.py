@@ -37,7 +37,7 @@ PARTS = (
         "coordinator",
         "node",
     ),
-    *("buffer", "executions", "audit", "mcu"),
+    *("buffer", "executions", "why", "audit", "mcu"),
 )
 """Modules of this package that register commands, in the order of `eyeflow --help`."""
 

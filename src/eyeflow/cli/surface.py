@@ -34,6 +34,7 @@ MODULES: dict[str, str] = {'check': 'rules',
  'node': 'node',
  'buffer': 'buffer',
  'executions': 'executions',
+ 'why': 'why',
  'audit': 'audit',
  'mcu': 'mcu'}
 """Which module of `eyeflow.cli` registers a command."""
@@ -51,6 +52,7 @@ COMMANDS: dict[str, Words] = {'': (('check', 'Say whether rules are right, witho
       ('remove', 'Take a rule off nodes: they stop running...'),
       ('status', 'Show the cluster: its nodes, what they run...'),
       ('executions', 'List the newest executions, the last one...'),
+      ('why', 'Explain one execution, and let its program...'),
       ('deployments', 'See, follow and steer deployments; without...'),
       ('nodes', 'See, label, drain and forget nodes;...'),
       ('alarms', 'See what needs a person, and take note of...'),
@@ -738,6 +740,7 @@ Commands:
   remove       Take a rule off nodes: they stop running it and forget its...
   status       Show the cluster: its nodes, what they run and how they do.
   executions   List the newest executions, the last one at the end: of...
+  why          Explain one execution, and let its program decide again on...
   deployments  See, follow and steer deployments; without a command: list...
   nodes        See, label, drain and forget nodes; without a command:...
   alarms       See what needs a person, and take note of it; without a...
@@ -1034,7 +1037,8 @@ Usage: eyeflow executions [OPTIONS]
   store of one.
 
   The coordinator is asked for its copies. With --config or --data-dir, the
-  records of that node are read where they are, while it runs or not.
+  records of that node are read where they are, while it runs or not. `eyeflow
+  why ID` explains one.
 
 Options:
   --node NODE                     Of this node; again: or of this one.
@@ -1053,6 +1057,27 @@ Options:
                                   configuration.
   --json                          Print the result as JSON.
   -h, --help                      Show this message and exit.""",
+    'why': """\
+Usage: eyeflow why [OPTIONS] {EXECUTION}
+
+  Explain one execution, and let its program decide again on what it saw.
+
+  Exit code 0: it decides the same again. 1: it decides otherwise. 3: that
+  cannot be told, because its program or the records that made its memory are
+  gone. SEQ alone is a record of the store that is read; NODE:SEQ is of the
+  newest epoch.
+
+Arguments:
+  EXECUTION  Its id, as `eyeflow executions` shows it: NODE:EPOCH:SEQ.
+             [required]
+
+Options:
+  --source FILE      The rule's text, to show the lines.
+  --config <path>    Configuration file (default: eyeflow-svm.toml, if it is
+                     there).
+  --data-dir <path>  The node's data_dir, instead of its configuration.
+  --json             Print the result as JSON.
+  -h, --help         Show this message and exit.""",
     'deployments': """\
 Usage: eyeflow deployments [OPTIONS] COMMAND [ARGS]...
 

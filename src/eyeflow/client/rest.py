@@ -33,6 +33,8 @@ UPLOADS_AT_ONCE = 8
 
 REPLAY_TIMEOUT_S = 60
 """How long nodes may take for a replay, until told otherwise."""
+WHY_S = 30.0
+"""How much longer than usual the answer to `why` may take: others may be explained before."""
 LATE_S = 30
 """How much longer the coordinator waits for them."""
 
@@ -159,6 +161,10 @@ class CoordinatorClient(Connection):
     def executions_after(self, cursor: str, **filters: Any) -> Json:
         """Return executions that came to the coordinator behind a cursor, with the next one; without: only that."""
         return self._page("/api/executions", "executions", cursor, PAGE_ROWS, {**filters, "order": "came"})
+
+    def why(self, execution: str) -> Json:
+        """Return why an execution decided as it did: `Why` of the REST API."""
+        return self._json("GET", f"/api/executions/{part(execution)}/why", works_s=WHY_S)
 
     def signer_keys(self) -> list[Json]:
         """Return the signer keys the cluster trusts or trusted."""

@@ -65,6 +65,8 @@ class Copies:
         self.by_node: dict[str, Copy] = {}
         self.missing = ""
         """Why there is no archive, empty when there is one."""
+        self.explaining = asyncio.Semaphore(1)
+        """One execution at a time runs again: that takes a part of a core."""
         self._tidied_us = 0
 
     async def started(self) -> None:

@@ -9,6 +9,7 @@ from eyeflow.coordinator import (
     api,
     changes_api,
     executions_api,
+    explaining,
     lists_api,
     plan_api,
     policy_api,
@@ -139,6 +140,14 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         {200: "Executions"},
         problems=("node_not_found",),
         query=executions_api.EXECUTIONS_QUERY,
+    ),
+    Endpoint(
+        "GET",
+        "/api/executions/{id}/why",
+        explaining.explain_execution,
+        Role.READ,
+        {200: "Why"},
+        problems=("node_not_found", "execution_not_found"),
     ),
     Endpoint("DELETE", "/api/nodes/{id}", api.remove_node, Role.ADMIN, {204: ""}, problems=("node_not_found",)),
     Endpoint(

@@ -19,6 +19,7 @@ CODES: dict[str, tuple[int, str]] = {
     "node_not_found": (404, "There is no such node"),
     "rule_not_found": (404, "There is no such rule"),
     "program_not_found": (404, "There is no such program"),
+    "execution_not_found": (404, "There is no such execution"),
     "deployment_not_found": (404, "There is no such deployment"),
     "method_not_allowed": (405, "The path does not have this method"),
     "too_slow": (408, "The body did not come in time"),

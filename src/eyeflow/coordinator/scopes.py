@@ -45,6 +45,7 @@ OPEN = frozenset(
         ("GET", "/api/nodes/{id}/records"),
         ("GET", "/api/nodes/{id}/copies"),
         ("GET", "/api/executions"),
+        ("GET", "/api/executions/{id}/why"),
         ("POST", "/api/nodes/{id}/drain"),
         ("POST", "/api/nodes/{id}/undrain"),
         ("DELETE", "/api/nodes/{id}/rules/{rule}"),

@@ -39,6 +39,7 @@ from eyeflow.coordinator.shapes_rollout import (
     VERDICT,
 )
 from eyeflow.coordinator.shapes_trust import SIGNER_LIST
+from eyeflow.coordinator.shapes_why import WHY
 from eyeflow.coordinator.store.facts import ChangeKind
 from eyeflow.coordinator.tokens import JOIN_TOKEN_S, JOIN_TOKEN_S_MAX, TOKEN_S, TOKEN_S_MAX
 from eyeflow.protocol.messages import HealthState
@@ -74,6 +75,7 @@ SCHEMAS: dict[str, Shape] = {
     **POLICY_SCHEMAS,
     **ALARM_SCHEMAS,
     **RECORDS,
+    **WHY,
     "Problem": closed(
         "A refusal as problem details (RFC 9457)",
         {

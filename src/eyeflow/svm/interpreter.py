@@ -20,14 +20,17 @@ from eyeflow.svm.verify import Verified
 Trace = Callable[[int, bool], None]
 """Called at each BRANCH and SELECT with its index and whether its condition was true."""
 
+Watch = Callable[[int, Sequence[Any], Any], None]
+"""Called at each operator and time word with its index, its operands and its result."""
+
 
 class Interpreter:
     """Runs a verified program one instruction at a time. Keeps nothing between executions."""
 
-    def __init__(self, verified: Verified, trace: Trace | None = None) -> None:
+    def __init__(self, verified: Verified, trace: Trace | None = None, watch: Watch | None = None) -> None:
         self.verified = verified
         self.program = verified.program
-        self.trace = trace
+        self.trace, self.watch = trace, watch
         regions = self.program.regions
         self._locals = [zero(slot) for slot in self.program.slots[len(self.program.slots) - regions.locals :]]
         self.fuel = [fuel_of(self.program, word, OPS[word.opcode]) for word in self.program.code]
@@ -118,6 +121,8 @@ class _Run:
                 if word.opcode == Op.SELECT and self._machine.trace is not None:
                     self._machine.trace(self.pc, operands[0])
                 self._stack.append(operator(*operands))
+                if self._machine.watch is not None:
+                    self._machine.watch(self.pc, operands, self._stack[-1])
             else:
                 _STEPS[word.opcode](self, word)
 
@@ -251,6 +256,8 @@ class _Run:
         timer = self._program.timers[word.b]
         operands = self._pop(len(TIMERS[timer.kind].pops))
         self._stack.append(evaluate(self._memory, timer, self._time_us, operands))
+        if self._machine.watch is not None:
+            self._machine.watch(self.pc, operands, self._stack[-1])
 
     def _reset(self, word: Instruction) -> None:
         reset(self._memory, self._program.timers[word.b])

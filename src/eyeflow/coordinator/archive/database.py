@@ -97,6 +97,14 @@ class ArchiveReader(Protocol):
         """Return the seq before the last `count` records of a rule up to `until_seq`; 0 when there are fewer."""
         ...
 
+    def changes_of_rule(self, node: str, epoch: int, rule: str, until_seq: int) -> list[bytes]:
+        """Return the last records up to `until_seq` that changed which program of a rule runs, the newest first."""
+        ...
+
+    def holes(self, node: str, epoch: int, after_seq: int, until_seq: int) -> list[int]:
+        """Return the seqs of records of a chain before which others are missing, which the node had dropped."""
+        ...
+
     def close(self) -> None:
         """Close the connection."""
         ...

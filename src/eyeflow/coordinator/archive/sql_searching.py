@@ -17,6 +17,7 @@ ALTERNATIVES_MAX = 64
 
 INDEXES = """
     CREATE INDEX records_of_rules ON records (chain, rule, seq);
+    CREATE INDEX changes_of_rules ON records (chain, rule, seq) WHERE kind NOT IN (1, 2, 3, 13);
     CREATE INDEX executions_by_time ON records (time_us, chain, seq) WHERE kind = 1;
     CREATE INDEX executions_by_chain ON records (chain, time_us, seq) WHERE kind = 1;
     CREATE INDEX executions_by_rule ON records (rule, time_us, chain, seq, outcome, acts) WHERE kind = 1;

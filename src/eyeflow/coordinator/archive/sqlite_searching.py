@@ -17,6 +17,8 @@ from eyeflow.coordinator.archive.sql_searching import (
 
 BUNDLES_AT_ONCE = 64
 """Bundles that are looked through for one answer to who follows: each has some hundred records."""
+CHANGES_MAX = 1_000
+"""Changes of one rule that are looked through for the last of one kind."""
 _CHAIN = "(SELECT id FROM chains WHERE node = ? AND epoch = ? AND branch = 0)"
 
 
@@ -71,6 +73,22 @@ class Searching:
             (node, epoch, rule, until_seq, count),
         )
         return int(rows[0][0]) if rows else 0
+
+    def changes_of_rule(self, node: str, epoch: int, rule: str, until_seq: int) -> list[bytes]:
+        """Return records that changed which program of a rule runs, the newest first; see `ArchiveReader`."""
+        query = f"""
+            SELECT record FROM records INDEXED BY changes_of_rules
+            WHERE chain = {_CHAIN} AND rule = ? AND seq <= ? AND kind NOT IN (1, 2, 3, 13) ORDER BY seq DESC LIMIT ?
+        """
+        return [row[0] for row in self._rows(query, (node, epoch, rule, until_seq, CHANGES_MAX))]
+
+    def holes(self, node: str, epoch: int, after_seq: int, until_seq: int) -> list[int]:
+        """Return the seqs of records before which others are missing; see `ArchiveReader`."""
+        query = f"""
+            SELECT first_seq FROM arrivals a WHERE chain = {_CHAIN} AND first_seq > ? AND first_seq <= ? AND NOT EXISTS
+            (SELECT 1 FROM records r WHERE r.chain = a.chain AND r.seq = a.first_seq - 1) ORDER BY first_seq
+        """
+        return [row[0] for row in self._rows(query, (node, epoch, max(after_seq, 1), until_seq))]
 
     def _chains_of(self, asked: ExecutionsAsked) -> list[int] | None:
         if asked.nodes is None:

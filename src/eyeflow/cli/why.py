@@ -1,0 +1,257 @@
+"""The command `eyeflow why`: explains one execution, and repeats it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.cli.console import JsonFlag, counted, finish, iso_time, note, paint, progress, say, say_json
+from eyeflow.cli.files import usage_error
+from eyeflow.cli.node_options import SETTING_FLAGS, ConfigOption
+from eyeflow.cli.recorded import DataDirOption, open_store, unreadable_record, wants_store
+
+if TYPE_CHECKING:
+    from eyeflow.audit.execution_id import ExecutionId
+
+Json = dict[str, Any]
+SOURCE_BYTES_MAX = 1 << 20
+ALL_RECORDS = 1 << 62
+"""The store of a node is bounded, and whoever asks waits: all of it is read."""
+EXIT_CODES = {"same": ExitCode.OK, "differs": ExitCode.PROBLEMS, "unknown": ExitCode.ENVIRONMENT}
+WIDTH = 9
+
+
+def register(root: typer.Typer) -> None:
+    """Add the commands of this module."""
+    root.command("why", context_settings=SETTING_FLAGS)(why)
+
+
+def why(
+    context: typer.Context,
+    execution: Annotated[
+        str, typer.Argument(metavar="EXECUTION", help="Its id, as `eyeflow executions` shows it: NODE:EPOCH:SEQ.")
+    ],
+    source: Annotated[
+        Path | None, typer.Option("--source", metavar="FILE", help="The rule's text, to show the lines.")
+    ] = None,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    json_: JsonFlag = False,
+) -> None:
+    """Explain one execution, and let its program decide again on what it saw.
+
+    Exit code 0: it decides the same again. 1: it decides otherwise. 3: that cannot be told, because its program or the
+    records that made its memory are gone. SEQ alone is a record of the store that is read; NODE:SEQ is of the newest
+    epoch.
+    """
+    from eyeflow.audit.execution_id import parse_execution_id
+
+    asked = parse_execution_id(execution)
+    if asked is None:
+        raise usage_error(f"`{execution}` is no id of an execution", "write NODE:EPOCH:SEQ, as eyeflow executions does")
+    lines = _lines_of(source) if source is not None else []
+    if wants_store(config, data_dir):
+        found = _of_store(config, data_dir, context.args, asked)
+    else:
+        if context.args:
+            raise usage_error(f"there is no option {context.args[0]}", "see eyeflow why --help")
+        found = _of_coordinator(asked)
+    if source is not None and not _is_source(source, found["program"]["id"]):
+        note(f"{source} does not compile to this program: its lines may be others")
+    if json_:
+        say_json(found)
+    else:
+        for line in _told(found, lines):
+            say(line)
+    finish(EXIT_CODES[found["again"]["verdict"]])
+
+
+def _of_store(config: Path | None, data_dir: Path | None, flags: list[str], asked: ExecutionId) -> Json:
+    from eyeflow.audit.why import explain
+    from eyeflow.client.keyring import Keyring
+    from eyeflow.node.replay.store_history import StoreHistory
+    from eyeflow.protocol.audit_bodies import AuditError
+
+    ring = Keyring()
+    names = {one.public_key: one.name for one in ring.list()}
+    names |= {one.public_key: one.name for one in ring.trusted()}
+    with open_store(config, data_dir, flags) as reader:
+        if asked.node not in ("", reader.node) or asked.epoch not in (None, reader.epoch):
+            raise EyeflowError(
+                f"{asked} is not in this store",
+                cause=f"it is the store of {reader.node}, epoch {reader.epoch}",
+                next_step="name another store, or leave out --config and --data-dir to ask the coordinator",
+                code="execution_not_found",
+                exit_code=ExitCode.PROBLEMS,
+            )
+        try:
+            with progress("runs what came before again"):
+                return explain(StoreHistory(reader, lambda key: names.get(key, "")), asked.seq, ALL_RECORDS)
+        except AuditError as error:
+            raise unreadable_record(error) from error
+
+
+def _of_coordinator(asked: ExecutionId) -> Json:
+    from eyeflow.cli.cluster import connect
+
+    if not asked.node:
+        raise usage_error(f"{asked} names no node", "write NODE:EPOCH:SEQ, or the store with --config or --data-dir")
+    with connect() as client, progress("the coordinator runs what came before again"):
+        return client.why(str(asked))
+
+
+def _lines_of(source: Path) -> list[str]:
+    from eyeflow.base.reading import Unreadable, read_text
+
+    try:
+        return read_text(source, SOURCE_BYTES_MAX).splitlines()
+    except Unreadable as error:
+        raise usage_error(f"--source {source}: {error}", "name the .eye file of the rule") from error
+
+
+def _is_source(source: Path, program_id: str) -> bool:
+    from eyeflow.base.reading import read_text
+    from eyeflow.compiler.compile import compile_rule
+    from eyeflow.svm.container import decode, encode
+
+    made = compile_rule(read_text(source, SOURCE_BYTES_MAX), name=source.name).program
+    return made is not None and decode(encode(made)).program_id == program_id
+
+
+# --- for people ---
+
+
+def _told(found: Json, source: list[str]) -> Iterator[str]:
+    one, program = found["execution"], found["program"]
+    yield f"{paint(one['id'], '1', sys.stdout)}  {iso_time(one['timeUs'])}"
+    yield f"{one['rule']} {program['version']} on {one['trigger'] or 'a trigger that is not known'}, slot {one['slot']}"
+    yield ""
+    yield from _block("went in", _given(one))
+    yield from _block("state", _state(found["stateBefore"], found["stateAfter"]))
+    yield from _block("way", _way(found, source))
+    yield from _block("decided", _decided(found, source))
+    yield from _block("program", _program(program))
+    yield from _block("chain", _chain(one, found["chain"]))
+    yield from _block("again", _again(found))
+
+
+def _block(word: str, lines: Iterator[str]) -> Iterator[str]:
+    for number, line in enumerate(lines):
+        yield f"{(word if not number else '').ljust(WIDTH)} {line}"
+
+
+def _given(one: Json) -> Iterator[str]:
+    yield from (f"{name} = {_literal(value)}" for name, value in one["inputs"].items())
+    if one["key"]:
+        yield f"key {one['key']}"
+    for read in one["reads"]:
+        value = "failed" if read["value"] is None else _literal(read["value"])
+        yield f"{_call(read)} = {value}{_at(read['line'])}"
+    yield f"the time {iso_time(one['eventTimeUs'])}"
+
+
+def _state(before: Json | None, after: Json | None) -> Iterator[str]:
+    if before is None or after is None:
+        yield "not known"
+    elif not before:
+        yield "the rule has no state variables"
+    else:
+        for name, value in before.items():
+            now = _literal(after[name])
+            yield f"{name} = {_literal(value)}" + ("" if after[name] == value else f" -> {now}")
+
+
+def _way(found: Json, source: list[str]) -> Iterator[str]:
+    for step in found["path"]:
+        answer = paint("yes", "32", sys.stdout) if step["taken"] else paint("no", "33", sys.stdout)
+        because = f": {'; '.join(step['compared'])}" if step["compared"] else ""
+        yield f"line {step['line']}  {_text(source, step['line'])}{answer}{because}"
+    if found["pathLeftOut"]:
+        yield f"and {counted(found['pathLeftOut'], 'branch more').replace('mores', 'more')}"
+    if not found["path"] and found["stateBefore"] is not None:
+        yield "no branch: it runs straight through"
+
+
+def _decided(found: Json, source: list[str]) -> Iterator[str]:
+    one = found["execution"]
+    if one["trap"] is not None:
+        yield paint(f"trapped: {one['trap']['name']}{_at(one['trap']['line'])}", "31", sys.stdout)
+        if text := _text(source, one["trap"]["line"]):
+            yield f"  {text.strip()}"
+    for action in found["actions"]:
+        yield f"{_call(action)}{_at(action['line'])}: {_end(action)}"
+    if one["trap"] is None and not found["actions"]:
+        yield "nothing" if one["outcome"] == "ok" else one["outcome"]
+
+
+def _end(action: Json) -> str:
+    told = {"repeated": "not sent: it is so already", "emitted": "emitted", "withheld": "withheld: a candidate asked"}
+    if action["disposition"] in told:
+        return told[action["disposition"]]
+    times = f" after {counted(action['attempts'], 'attempt')}" if action["attempts"] > 1 else ""
+    error = f": {action['error']}" if action["error"] else ""
+    record = f" (record {action['resultSeq']})" if action["resultSeq"] else ""
+    return f"{action['result']}{times}{error}{record}"
+
+
+def _program(program: Json) -> Iterator[str]:
+    yield program["id"]
+    for signer in program["signers"]:
+        holds = "" if signer["holds"] else ", and the signature does not hold"
+        yield f"signed by {signer['name'] or 'a key that is not known here'}, {signer['fingerprint'][:16]}{holds}"
+    if program["installSeq"]:
+        by = f" by {program['deployment']}" if program["deployment"] else ""
+        yield f"installed{by}, record {program['installSeq']}"
+    if program["params"]:
+        values = ", ".join(f"{name} = {_literal(value)}" for name, value in program["params"].items())
+        yield f"with {values}" + (
+            "" if program["paramsKnown"] else ": the usual values; the record with its own is gone"
+        )
+
+
+def _chain(one: Json, chain: Json) -> Iterator[str]:
+    fits = {True: "fits", False: "does NOT fit", None: "is not here"}
+    yield f"record {one['seq']} of epoch {one['epoch']}, hash {chain['hash'][:16]}"
+    yield f"the record before {fits[chain['prevFits']]}, the next one {fits[chain['nextFits']]}"
+    if chain["checkpoint"]:
+        yield f"the node vouches for it by record {chain['checkpoint']}"
+    if chain["cosigned"]:
+        yield f"the coordinator has signed the chain up to record {chain['cosignedSeq']}"
+    else:
+        yield "the coordinator has not signed so far"
+
+
+def _again(found: Json) -> Iterator[str]:
+    again, memory = found["again"], found["memory"]
+    says = {"same": "decides the same", "differs": "decides OTHERWISE", "unknown": "cannot be told"}
+    style = {"same": "32", "differs": "31", "unknown": "33"}[again["verdict"]]
+    yield paint(says[again["verdict"]], style, sys.stdout) + (f": {again['why']}" if again["why"] else "")
+    if again["verdict"] != "same":
+        yield f"recorded: {', '.join(again['recorded']) or 'nothing'}"
+        yield f"now: {', '.join(again['decided']) or 'nothing'}"
+    ran = f"; {counted(memory['executions'], 'earlier execution')} ran again" if memory["executions"] else ""
+    unlike = f", {memory['unlike']} of them otherwise than recorded" if memory["unlike"] else ""
+    yield f"its memory: {memory['note']}{ran}{unlike}"
+
+
+def _text(source: list[str], line: int) -> str:
+    return f"{source[line - 1].strip()}  " if 0 < line <= len(source) else ""
+
+
+def _at(line: int) -> str:
+    return f" at line {line}" if line else ""
+
+
+def _call(one: Json) -> str:
+    return f"{one['capability']}({', '.join(_literal(value) for value in one['arguments'].values())})"
+
+
+def _literal(value: Any) -> str:
+    from eyeflow.base.word import literal
+
+    return literal(value)
