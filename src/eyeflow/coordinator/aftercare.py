@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from eyeflow.base.record import dataclass
-from eyeflow.coordinator.judging import settings_of, tally_of
+from eyeflow.coordinator.judging import settings_of, tally_of, while_judged
 from eyeflow.coordinator.store.cases import Case, CaseKind, kept
 from eyeflow.coordinator.store.cluster_store import ClusterStore, Writing
 from eyeflow.coordinator.store.facts import LogEntry
@@ -104,12 +104,16 @@ def passed_totals(told: Iterable[Status]) -> dict[str, Tally]:
 
 
 def _begun(deployment: Deployment | None, total: Tally) -> Watched | None:
-    """What the program did while it passed is what it may go on doing."""
+    """What the program did while it was judged is what it may go on doing.
+
+    Where nobody judged it, that is what it did until now: it may have begun to fail already.
+    """
     if deployment is None or deployment.state is not DeploymentState.SUCCEEDED or deployment.reason:
         return None
-    settings = settings_of(deployment, 1)
+    settings, judged = settings_of(deployment, 1), while_judged(deployment)
+    known = judged if judged.decisions.executions else total
     decides, acts = (
-        against(settings.tolerance, was, samples_min=settings.samples_min) for was in (total.decisions, total.actions)
+        against(settings.tolerance, was, samples_min=settings.samples_min) for was in (known.decisions, known.actions)
     )
     return Watched(total, (decides, acts), settings)
 

@@ -70,6 +70,11 @@ def shown(reading: Reading, deployment: Deployment, now_us: int) -> Verdict | No
     return _verdict(seen, deployment, sums, _settings(reading, deployment), now_us)
 
 
+def while_judged(deployment: Deployment) -> Tally:
+    """Return what its candidates did in the step that was judged last; nothing where none was."""
+    return _load(deployment.judgement).new
+
+
 def evidence_now(reading: Reading, deployment: Deployment, now_us: int) -> EvidenceSums:
     """Return the sums of the evidence of a deployment's present step."""
     return reading.evidence_sums(deployment, now_us - UNHEARD_S * 1_000_000)

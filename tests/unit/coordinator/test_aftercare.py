@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from eyeflow.coordinator import aftercare
 from eyeflow.coordinator.aftercare import LOOK_S
+from eyeflow.coordinator.judging import Seen, _dump
 from eyeflow.coordinator.store.cases import CASES_MAX
+from eyeflow.evidence.outcomes import Outcomes, Tally
 from eyeflow.protocol import executions as e
 from eyeflow.protocol import messages as m
 from eyeflow.protocol.slot import Slot
@@ -44,6 +47,15 @@ class Passed:
         entries = self.api.look(lambda reading: reading.log_entries(100))
         return [one for one in entries if one.action == "alarm"]
 
+    def was_judged(self, decisions: Outcomes) -> None:
+        """The verdict of this deployment saw these executions."""
+
+        def step(writing: Any) -> None:
+            judgement = _dump(Seen(0, new=Tally(decisions)))
+            writing.save_deployment(replace(writing.deployment(self.id), judgement=judgement))
+
+        self.api.do(step)
+
     def fails(self, *times_us: int) -> None:
         """The first node tells of these executions that failed."""
         who = ("overheat", Slot.ACTIVE, self.api.program_id, self.id, e.FailureKind.TRAP)
@@ -78,6 +90,17 @@ def test_control_one_that_goes_on_as_it_passed_raises_none(passed: Passed) -> No
     for number in range(1, 6):
         passed.tells(1_000 + 100 * number, 300 + 30 * number)
     assert (passed.alarms(), passed.shown()["reason"]) == ([], "")
+
+
+@pytest.mark.parametrize(("failed", "alarms"), [(0, 1), (30, 0)])
+def test_one_that_fails_before_the_first_look_is_held_against_what_it_did_while_it_was_judged(
+    passed: Passed, failed: int, alarms: int
+) -> None:
+    """Half a minute may pass until that look. Were it the measure, a program could fail from its first minute on."""
+    passed.was_judged(Outcomes(100, failed))
+    passed.tells(1_000, 300)
+    passed.tells(1_200, 360)
+    assert len(passed.alarms()) == alarms, passed.shown()["reason"]
 
 
 def test_one_on_trial_is_its_deployments_matter(passed: Passed) -> None:
