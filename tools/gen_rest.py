@@ -47,8 +47,16 @@ the same header. The messages are JSON objects with a `type` and a `cursor`:
 |---|---|
 | `begin` | the first: read the state now; what changes from `cursor` on follows |
 | `changes` | `changes` as in [Changes](#changes): look at these things again |
+| `figures` | with `?rows=true`: sums of the cluster, and rows of the nodes that are asked for |
 | `alive` | nothing changed; one comes each 15 s at least |
 | `reset` | changes are missing: read the whole state again; the feed goes on from `cursor` |
+
+With `?rows=true` a tab that shows the cluster needs one WebSocket and no further request. Read a page of
+`/api/node-rows`, then open the WebSocket with `cursor` set to its `feedCursor` and `node` set to the nodes of the page.
+`changes` then has `rows` as in [Rows](#rows): what the lists show now of what changed, at most 200 of each kind. Who
+lacks one reads the page again. One message comes in a second at most. It tells the newest change of each thing, of up
+to 5,000 changes. Each 5 s `figures` may come: `status` as in [Status](#status), and `nodes` with the [rows](#noderow)
+of the nodes that are asked for. It comes only when something of it is other than before.
 
 It tells of everything that the lists below show, but for counters and times that only grow: rates, records, when a node
 was seen or a token used. Who may not read a thing does not hear of it. A thing that is gone is told of once more, and

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.coordinator import live
 from eyeflow.coordinator.api import Call, Reply
 from eyeflow.coordinator.credentials import actor_of, check_origin
+from eyeflow.coordinator.feed import READ_MAX
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.problem import MEDIA_TYPE, Problem
 from eyeflow.coordinator.queries import INTEGER_MAX, Param, Query, parse_query
 from eyeflow.coordinator.scopes import OPEN, guarded
-from eyeflow.coordinator.shape_words import names
+from eyeflow.coordinator.shape_words import NODE_NAME, names
 from eyeflow.coordinator.store.cluster_store import CursorTooOldError, Reading
 from eyeflow.coordinator.store.facts import Change, ChangeKind
 from eyeflow.coordinator.tokens import Actor, Role
@@ -27,8 +29,12 @@ ALIVE_S = 15.0
 """A watcher that hears nothing for longer has lost its connection; its token is looked at as often."""
 CHECK_S = 1.0
 """A token that was revoked hears no more after this time."""
-GATHER_S = 0.1
-"""What follows a message so soon comes with the next one: a storm of changes is told in few."""
+GATHER_S, GATHER_ROWS_S = 0.1, 1.0
+"""What follows a message so soon comes with the next one: a storm of changes is told in few. Rows cost more."""
+GATHERED_MAX = 5_000
+"""Changes of which one message with rows tells the newest of each thing."""
+FIGURES_S = 5.0
+"""How often who asks for rows hears figures, when they are others."""
 SEND_S = 20.0
 """Longest wait for a watcher to take a message."""
 GOODBYE_S = 5.0
@@ -52,6 +58,8 @@ LISTED = {
     ChangeKind.RECORD: "/api/executions",
 }
 """Where the API shows what changed: who may not read it there does not hear of it here either."""
+OF_NODES = live.OF_NODES | {ChangeKind.RECORD}
+"""What is about a node: its subject is the node."""
 ADMINS = frozenset({"/api/tokens"})
 """The paths of LISTED for which the role read does not do."""
 
@@ -73,6 +81,18 @@ CHANGES_QUERY = (
         "the thing by its name or id; again: or this one",
         is_list=True,
     ),
+    Param(
+        "rows",
+        {"type": "boolean", "examples": [True]},
+        "true: with what the lists show of it now; over a WebSocket, with figures, too",
+    ),
+    Param(
+        "node",
+        NODE_NAME,
+        "of what is about nodes, only this one; again: or this one",
+        is_list=True,
+        count_max=live.ROWS_MAX,
+    ),
 )
 
 
@@ -86,7 +106,9 @@ async def list_changes(hub: Hub, call: Call) -> Reply:
     except CursorTooOldError as error:
         detail = f"The feed does not hold all that follows {cursor} any more."
         raise Problem("cursor_too_old", detail, f"read the state again, then ask from {error.newest}") from error
-    return Reply(200, _message(found, await _there(hub, call.actor, found), cursor, call.query))
+    told = _asked(await _there(hub, call.actor, found), call.query)
+    message = _message(found, told, cursor)
+    return Reply(200, {**message, **await _with_rows(hub, call.actor, told, call.query)})
 
 
 async def watch_changes(websocket: WebSocket) -> None:
@@ -126,7 +148,9 @@ class _Watcher:
         self._actor = actor
         self._copies = hub.feed.copies if ChangeKind.RECORD.value in query.get("kind", ()) else None
         """The newest hint about copied records that it has heard; None: it asked for none."""
-        self._checked_s = self._sent_s = asyncio.get_running_loop().time()
+        self._checked_s = self._sent_s = self._figures_s = asyncio.get_running_loop().time()
+        self._has_rows = query.get("rows", False)
+        self._figures: dict[str, Any] = {}
 
     async def run(self) -> None:
         tasks: list[asyncio.Task[Any]] = [asyncio.create_task(self._tell()), asyncio.create_task(self._listen())]
@@ -150,10 +174,11 @@ class _Watcher:
         try:
             await self._send({"type": "begin", "cursor": self._cursor})
             while True:
-                await self._hub.feed.wait(self._cursor, ALIVE_S, self._copies)
+                await self._hub.feed.wait(self._cursor, FIGURES_S if self._has_rows else ALIVE_S, self._copies)
                 await self._check()
                 await self._send_news()
-                await asyncio.sleep(GATHER_S)
+                await self._send_figures()
+                await asyncio.sleep(GATHER_ROWS_S if self._has_rows else GATHER_S)
         except _End as end:
             await self._say_goodbye(end.code, str(end))
         except EyeflowError as error:
@@ -174,16 +199,18 @@ class _Watcher:
 
     async def _send_news(self) -> None:
         try:
-            found = await self._hub.feed.after(self._cursor)
+            found = await self._gathered()
         except CursorTooOldError as error:
             self._cursor = error.newest
             await self._send({"type": "reset", "cursor": self._cursor})
             return
-        told = await _there(self._hub, self._actor, [*found, *self._copied(found)])
-        message = _message(found, told, self._cursor, self._query)
+        there = await _there(self._hub, self._actor, [*found, *self._copied(found)])
+        told = _asked(there, self._query)
+        message = _message(found, told, self._cursor)
         self._cursor = message["cursor"]
-        if message["changes"]:
-            await self._send({"type": "changes", **message})
+        if told:
+            rows = await _with_rows(self._hub, self._actor, told, self._query)
+            await self._send({"type": "changes", **message, **rows})
         elif asyncio.get_running_loop().time() - self._sent_s >= ALIVE_S:
             await self._send({"type": "alive", "cursor": self._cursor})
 
@@ -194,6 +221,25 @@ class _Watcher:
         feed, number = self._hub.feed, found[-1].number if found else self._cursor
         heard, self._copies = self._copies, feed.copies
         return [Change(number, self._hub.clock(), ChangeKind.RECORD, node) for node in feed.copied_since(heard)]
+
+    async def _gathered(self) -> list[Change]:
+        found = await self._hub.feed.after(self._cursor)
+        is_more = self._has_rows and len(found) == READ_MAX
+        while is_more and len(found) < GATHERED_MAX:
+            more = await self._hub.feed.after(found[-1].number)
+            found, is_more = [*found, *more], len(more) == READ_MAX
+        return found
+
+    async def _send_figures(self) -> None:
+        """The sums of the cluster, and the rows of the nodes that are asked for: what they do is in no change."""
+        now_s = asyncio.get_running_loop().time()
+        if not self._has_rows or (self._figures and now_s - self._figures_s < FIGURES_S):
+            return
+        seen = await guarded(self._hub, self._actor, "GET", PATH, {})
+        found, self._figures_s = await live.figures(seen, self._query.get("node", ())), now_s
+        if found != self._figures:
+            self._figures = found
+            await self._send({"type": "figures", "cursor": self._cursor, **found})
 
     async def _send(self, message: dict[str, Any]) -> None:
         try:
@@ -229,24 +275,36 @@ async def _there(hub: Hub, actor: Actor, found: Sequence[Change]) -> Sequence[Ch
     def is_there(reading: Reading, one: Change) -> bool:
         if one.kind in (ChangeKind.DEPLOYMENT, ChangeKind.PROGRESS):
             return reading.deployment(one.subject) is not None
-        if one.kind in (ChangeKind.NODE, ChangeKind.LINK, ChangeKind.MANIFEST, ChangeKind.RECORD):
+        if one.kind in OF_NODES:
             return reading.node(one.subject) is not None or actor.labels.items() <= dict(one.labels).items()
         return one.kind is not ChangeKind.ALARM or reading.alarm(int(one.subject)) is not None
 
     return await seen.store.read(lambda reading: [one for one in told if is_there(reading, one)])
 
 
-def _message(found: Sequence[Change], told: Sequence[Change], cursor: int, query: Query) -> dict[str, Any]:
-    """Return the newest change of each thing of those `told` that a query asks for, and the cursor behind `found`."""
-    kinds: Collection[str] = query.get("kind", ())
-    subjects: Collection[str] = query.get("subject", ())
-    newest = {
-        (one.kind, one.subject, one.node): one
-        for one in told
-        if (not kinds or one.kind.value in kinds) and (not subjects or one.subject in subjects)
-    }
-    shown = sorted(newest.values(), key=lambda one: one.number)
-    return {"cursor": found[-1].number if found else cursor, "changes": [_change_view(one) for one in shown]}
+def _asked(there: Sequence[Change], query: Query) -> list[Change]:
+    """Return the newest change of each thing that a query asks for."""
+    newest = {(one.kind, one.subject, one.node): one for one in there if _is_asked(one, query)}
+    return sorted(newest.values(), key=lambda one: one.number)
+
+
+def _is_asked(one: Change, query: Query) -> bool:
+    about = {"kind": one.kind.value, "subject": one.subject}
+    if one.kind is ChangeKind.PROGRESS or one.kind in OF_NODES:
+        about["node"] = one.node if one.kind is ChangeKind.PROGRESS else one.subject
+    return all(not query.get(name) or value in query[name] for name, value in about.items())
+
+
+def _message(found: Sequence[Change], told: Sequence[Change], cursor: int) -> dict[str, Any]:
+    """Return what is told of the changes `found` after `cursor`, and the cursor behind them."""
+    return {"cursor": found[-1].number if found else cursor, "changes": [_change_view(one) for one in told]}
+
+
+async def _with_rows(hub: Hub, actor: Actor, told: Sequence[Change], query: Query) -> dict[str, Any]:
+    if not query.get("rows", False):
+        return {}
+    seen = await guarded(hub, actor, "GET", PATH, {})
+    return {"rows": await live.changed_rows(seen, told, query.get("node", ()))}
 
 
 def _change_view(one: Change) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from eyeflow.coordinator import (
     executions_api,
     explaining,
     lists_api,
+    live,
     plan_api,
     policy_api,
     records_api,
@@ -96,6 +97,7 @@ class Endpoint:
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/api/status", api.get_status, Role.READ, {200: "Status"}),
     Endpoint("GET", "/api/nodes", lists_api.list_nodes, Role.READ, {200: "Nodes"}, query=lists_api.NODES_QUERY),
+    Endpoint("GET", "/api/node-rows", live.list_node_rows, Role.READ, {200: "NodeRows"}, query=lists_api.NODES_QUERY),
     Endpoint(
         "POST",
         "/api/nodes/join-tokens",

@@ -23,6 +23,12 @@ def health_list(status: Status) -> list[dict[str, Any]]:
     ]
 
 
+def machine_use(health: list[dict[str, Any]]) -> dict[str, int]:
+    """Return what a node tells of its machine; empty when it tells nothing."""
+    parts = (one["counters"] for one in health if (one["kind"], one["name"]) == ("port", "machine"))
+    return next(parts, {})
+
+
 def standing(health: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return a health without its counters: what changes only when something happens."""
     return [{key: value for key, value in one.items() if key != "counters"} for one in health]

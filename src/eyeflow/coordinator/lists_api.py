@@ -145,11 +145,10 @@ def silent_us(hub: Hub) -> int:
     return hub.clock() - SILENT_S * 1_000_000
 
 
-async def list_nodes(hub: Hub, call: Call) -> Reply:
-    """Return nodes, a page at a time."""
-    query = call.query
+def asked_nodes(hub: Hub, query: Query) -> NodesAsked:
+    """Return which nodes a query asks for."""
     order = NodeOrder(query.get("sort", NodeOrder.NAME.value))
-    asked = NodesAsked(
+    return NodesAsked(
         limit_of(query),
         key_of(query, *((str,) if order is NodeOrder.NAME else ((int, float), str))),
         order,
@@ -161,6 +160,11 @@ async def list_nodes(hub: Hub, call: Call) -> Reply:
         silent_us(hub),
         tuple(query.get("node", ())),
     )
+
+
+async def list_nodes(hub: Hub, call: Call) -> Reply:
+    """Return nodes, a page at a time."""
+    asked = asked_nodes(hub, call.query)
 
     def look(reading: Reading) -> tuple[Page[Any], list[views.NodeFacts], int]:
         page = reading.node_page(asked)

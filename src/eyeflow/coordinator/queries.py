@@ -27,19 +27,20 @@ _TEXT = re.compile(r"[ -~]{0,128}")
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """One parameter of a query. `is_list`: it may stand there several times."""
+    """One parameter of a query. `is_list`: it may stand there several times, `count_max` times at most."""
 
     name: str
     shape: Shape
     description: str
     is_list: bool = False
+    count_max: int = 32
 
     @property
     def schema(self) -> Shape:
         """The schema of the parameter as OpenAPI has it."""
-        return (
-            {"type": "array", "items": self.shape, "maxItems": 32, "uniqueItems": True} if self.is_list else self.shape
-        )
+        if not self.is_list:
+            return self.shape
+        return {"type": "array", "items": self.shape, "maxItems": self.count_max, "uniqueItems": True}
 
 
 Query = Mapping[str, Any]

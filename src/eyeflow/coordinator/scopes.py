@@ -41,6 +41,7 @@ OPEN = frozenset(
     {
         ("GET", "/api/status"),
         ("GET", "/api/nodes"),
+        ("GET", "/api/node-rows"),
         ("GET", "/api/nodes/{id}"),
         ("GET", "/api/nodes/{id}/records"),
         ("GET", "/api/nodes/{id}/copies"),

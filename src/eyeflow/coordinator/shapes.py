@@ -24,6 +24,7 @@ from eyeflow.coordinator.shape_words import (
 from eyeflow.coordinator.shapes_alarms import ALARM_SCHEMAS
 from eyeflow.coordinator.shapes_cases import CASES
 from eyeflow.coordinator.shapes_facts import FACTS
+from eyeflow.coordinator.shapes_live import LIVE
 from eyeflow.coordinator.shapes_plan import PLAN_SCHEMAS, REPLAY_REQUEST
 from eyeflow.coordinator.shapes_policy import POLICY_SCHEMAS
 from eyeflow.coordinator.shapes_records import COPY, RECORDS
@@ -383,8 +384,10 @@ SCHEMAS: dict[str, Shape] = {
     "SignerList": SIGNER_LIST,
     "Changes": closed(
         "What changed, the newest of each thing; `cursor`: ask for what came after it",
-        {"cursor": COUNT, "changes": array(ref("Change"))},
+        {"cursor": COUNT, "changes": array(ref("Change")), "rows": ref("Rows")},
+        ("cursor", "changes"),
     ),
+    **LIVE,
     "Change": closed(
         "What changed: look at it again, unless it is gone. `subject`: the thing by its name or id",
         {
