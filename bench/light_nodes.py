@@ -146,6 +146,9 @@ class LightControl:
         ports = {name: {"state": "up", "counters": {"connects": 1}} for name in ("mqtt", "coordinator")}
         return {"rules": rules, "ports": ports, "store": {"state": "up"}, "machine": MACHINE["counters"]}
 
+    def board_status(self) -> None:
+        return None
+
     def evidence(self) -> tuple[Evidence, ...]:
         return ()
 

@@ -73,7 +73,7 @@ def verify(
 def _vouching_key(given: str, reader: AuditReader) -> tuple[bytes, str]:
     """Return the key that signatures must be of, and where it comes from: a store that names its own proves nothing."""
     from eyeflow.client.keyring import read_public_key
-    from eyeflow.node.runtime import KEY_NAME, load_identity
+    from eyeflow.node.own_key import KEY_NAME, load_identity
     from eyeflow.protocol.identity import key_fingerprint
 
     if given:

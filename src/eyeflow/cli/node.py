@@ -63,7 +63,7 @@ def join(
 ) -> None:
     """Let a node join a cluster: registers its key, and trusts the keys that the cluster trusts."""
     from eyeflow.node.cluster.membership import Membership, join_cluster
-    from eyeflow.node.runtime import load_identity
+    from eyeflow.node.own_key import load_identity
 
     settings = load_node_config(config, context.args)
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -10,13 +10,13 @@ import typer
 from eyeflow.cli.console import JsonFlag, colored, note, progress, say, say_json, table
 from eyeflow.cli.mcu_project import BoardOption
 from eyeflow.cli.node_options import SETTING_FLAGS, ConfigOption, load_node_config
+from eyeflow.cli.node_texts import board_state
 from eyeflow.cli.times import ago
 
 Json = dict[str, Any]
 
 app = typer.Typer(no_args_is_help=True, help="The boards behind this node.", rich_markup_mode=None)
 
-STATES = {"linkLost": "link lost", "gatewayLost": "gateway lost"}
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The board, by name.")]
 
 
@@ -37,6 +37,8 @@ def list_(context: typer.Context, config: ConfigOption = None, json_: JsonFlag =
     for board in found["boards"]:
         if board["state"] not in ("online", "updating"):
             say(f"{board['name']}: {board['evidence']}")
+        if board["coordinator"]["state"] == "failed":
+            say(f"{board['name']}: not in the cluster: {board['coordinator']['detail']}")
     for port in found["unknown"]:
         about = " ".join(text for text in (port["product"], port["usbSerial"]) if text)
         say(f"not adopted: {port['port']}  {about}".rstrip())
@@ -46,12 +48,7 @@ def _row(board: Json) -> list[str]:
     rules = ", ".join(one["rule"] for one in board["rules"])
     since = ago(board["sinceUs"])
     what = [board["chip"] or "-", board["firmware"] or "-", rules or "-"]
-    return [board["name"], colored(state_text(board["state"])), since, board["place"], *what]
-
-
-def state_text(state: str) -> str:
-    """Return a board's state in words."""
-    return STATES.get(state, state)
+    return [board["name"], colored(board_state(board)), since, board["place"], *what]
 
 
 @app.command("adopt", context_settings=SETTING_FLAGS)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from eyeflow.cli.console import colored, counted, paint, say
-from eyeflow.cli.times import ago, clock_time
+from eyeflow.cli.times import ago, clock_time, span
 
 Json = dict[str, Any]
 
@@ -42,14 +42,27 @@ def waiting(node: Json) -> int:
 
 def state(node: Json) -> str:
     """Return how a node stands, in a few words."""
-    words = ["connected" if node["connected"] else "offline"]
+    words = ["connected" if node["connected"] else "offline"] if node["board"] is None else [board_state(node["board"])]
     words += ["not heard"] * is_unheard(node) + ["in doubt"] * bool(node["inDoubt"])
     words += ["drained"] * bool(node["drainedUs"])
     return ", ".join(words)
 
 
+BOARD_STATES = {"linkLost": "link lost"}
+BOARD_UNKNOWN = {"gateway_lost": "gateway lost", "gateway_silent": "gateway not heard", "not_served": "not served"}
+
+
+def board_state(board: Json) -> str:
+    """Return how a board stands, in a few words; `unknown` with why."""
+    why = BOARD_UNKNOWN.get(board["reason"], "")
+    return f"unknown ({why})" if why else BOARD_STATES.get(board["state"], str(board["state"]))
+
+
 def since(node: Json) -> str:
-    """Return since when a node has its link, or when it was last heard."""
+    """Return since when a node has its link, or when it was last heard; of a board, since when it stands so."""
+    if node["board"] is not None and node["board"]["sinceUs"]:
+        since_us = node["board"]["sinceUs"]
+        return f"since {clock_time(since_us)}, {ago(since_us)}"
     if node["connected"] and not is_unheard(node):
         return f"since {clock_time(node['connectedSinceUs'])}, {ago(node['connectedSinceUs'])}"
     if not node["lastSeenUs"]:
@@ -138,7 +151,10 @@ def say_node(node: Json) -> None:
     say_findings(node, "  ")
     for one in node["findings"]:
         say_proof(one["proof"], "  ")
-    _say_copy(node)
+    if node["board"] is None:
+        _say_copy(node)
+    else:
+        _say_board(node["board"], node["facts"])
     active = {part["name"]: part for part in node["health"] if part["slot"] == "active"}
     for rule in node["rules"]:
         _say_rule(rule, active.pop(rule["rule"], None))
@@ -149,6 +165,23 @@ def say_node(node: Json) -> None:
         own = use["own_memory_bytes"] / 2**20
         memory_ = f"{memory(node)} of {use['memory_bytes'] / 2**30:.1f} GiB"
         say(f"  machine  processor {processor(node)}, memory {memory_}, of which the node has {own:.0f} MiB")
+
+
+def _say_board(board: Json, facts: Json | None) -> None:
+    """Say who speaks for a board, how it stands and by what evidence, and how much of it is used."""
+    chip = facts["chip"] if facts else "-"
+    say(f"  board    {chip}, device {board['device']}, firmware {board['firmware'] or '-'}, gateway {board['gateway']}")
+    say(f"  {colored(board_state(board))}  {board['reason']}: {board['evidence']}")
+    say(f"  answered {ago(board['answeredUs'])}; up {span(board['uptimeMs'] / 1000)} then")
+    flash = f"flash {board['flashUsedBytes']} of {board['flashBytes']} bytes"
+    ram = f"RAM {board['ramUsedBytes']} of {board['ramBytes']} bytes"
+    say(f"  {flash}, {ram}, longest scan {board['scanUsMax']} us")
+    damaged = f"{board['framesBad']} damaged there, {board['receivedBad']} here"
+    say(f"  line     {board['framesGood']} good frames, {damaged}, {board['askedAgain']} questions asked again")
+    for program in board["programs"]:
+        doing = "running" if program["isRunning"] else "stopped"
+        fault = f", last fault {program['lastFault']}" if program["lastFault"] else ""
+        say(f"  program {program['rule']} {program['version']}  {program['programId'][:16]}  {doing}{fault}")
 
 
 def _say_copy(node: Json) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from eyeflow.coordinator import metrics, views
+from eyeflow.coordinator.boards import JoiningBoard
 from eyeflow.coordinator.challenges import CHALLENGE_S, proves_node
 from eyeflow.coordinator.choosing import Where, found_node
 from eyeflow.coordinator.deployments import Deployments, found_deployment
@@ -24,6 +25,7 @@ from eyeflow.coordinator.store.cluster_store import Reading
 from eyeflow.coordinator.store.facts import LogEntry
 from eyeflow.coordinator.tls import OwnTls
 from eyeflow.coordinator.tokens import JOIN_TOKEN_S, NODE_ACTOR, TOKEN_S, Actor, Role, Whose
+from eyeflow.protocol.boards import board_bytes
 from eyeflow.protocol.certificates import CertificateError, facts
 from eyeflow.protocol.messages import certificate_bytes
 from eyeflow.protocol.signer_list import SignerListError, parse_list
@@ -149,6 +151,19 @@ async def join(hub: Hub, call: Call) -> Reply:
             "ca": hub.tls.ca if hub.tls is not None else "",
         },
     )
+
+
+async def join_board(hub: Hub, call: Call) -> Reply:
+    """Register a board behind a node; the node's signature over a nonce says who speaks for it."""
+    body, gateway = call.body, call.path["id"]
+    nonce, public_key = bytes.fromhex(body["nonce"]), bytes.fromhex(body["publicKey"])
+    what = (hub.store.coordinator_id, gateway, nonce, body["board"], public_key, body["device"])
+    signature, now_us = bytes.fromhex(body["signature"]), hub.clock()
+    if not await proves_node(hub.store, hub.challenges, gateway, nonce, board_bytes(*what), signature, now_us):
+        detail = "The signature or the nonce is not valid, or no such node has joined."
+        raise Problem("unauthenticated", detail, "ask for a new nonce; a node that was removed joins again")
+    await hub.nodes.join_board(gateway, JoiningBoard(body["board"], public_key, body["device"]), now_us)
+    return Reply(201, {"coordinatorId": hub.store.coordinator_id})
 
 
 async def get_ca(hub: Hub, call: Call) -> Reply:

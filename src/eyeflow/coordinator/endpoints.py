@@ -116,6 +116,15 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "JoinRequest",
         ("bad_join_token", "bad_signature", "node_exists", "limit_reached"),
     ),
+    Endpoint(
+        "POST",
+        "/api/nodes/{id}/boards",
+        api.join_board,
+        None,
+        {201: "JoinedBoard"},
+        "BoardRequest",
+        ("unauthenticated", "node_exists", "limit_reached", "forbidden"),
+    ),
     Endpoint("GET", "/api/nodes/{id}", api.get_node, Role.READ, {200: "Node"}, problems=("node_not_found",)),
     Endpoint(
         "GET",

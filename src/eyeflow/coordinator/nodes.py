@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from eyeflow.coordinator.boards import JoiningBoard, let_join
 from eyeflow.coordinator.choosing import check_labels, found_node
 from eyeflow.coordinator.deployments import disown, drop_node
 from eyeflow.coordinator.histories import (
@@ -81,6 +82,15 @@ class Nodes:
 
         if await self._store.write(step):  # somebody gave it a new token: what it has now is right
             await self._forget_history(name)
+
+    async def join_board(self, gateway: str, board: JoiningBoard, now_us: int) -> None:
+        """Let a node join that is a board behind the node `gateway`, which has proved who it is. Raises Problem."""
+
+        def step(writing: Writing) -> None:
+            if let_join(writing, gateway, board, now_us):
+                self._renew_manifests(writing, [board.name], now_us)
+
+        await self._store.write(step)
 
     async def remove(self, name: str, now_us: int, actor: str) -> None:
         """Remove a node: its key opens no link any more. Raises Problem 404."""

@@ -22,6 +22,7 @@ from eyeflow.coordinator.shape_words import (
     ref,
 )
 from eyeflow.coordinator.shapes_alarms import ALARM_SCHEMAS
+from eyeflow.coordinator.shapes_boards import BOARD, BOARD_SHAPES
 from eyeflow.coordinator.shapes_cases import CASES
 from eyeflow.coordinator.shapes_facts import FACTS
 from eyeflow.coordinator.shapes_live import LIVE
@@ -75,6 +76,7 @@ SCHEMAS: dict[str, Shape] = {
     **PLAN_SCHEMAS,
     **POLICY_SCHEMAS,
     **ALARM_SCHEMAS,
+    **BOARD_SHAPES,
     **RECORDS,
     **WHY,
     "Problem": closed(
@@ -264,6 +266,7 @@ SCHEMAS: dict[str, Shape] = {
                 "description": "the version of the link protocol that it spoke last; 0 before its first link",
             },
             "facts": {**FACTS, "type": ["object", "null"]},
+            "board": {**BOARD, "type": ["object", "null"]},
             "labels": LABELS,
             "drainedUs": {
                 **TIME_US,

@@ -13,6 +13,7 @@ from typing import Any
 from eyeflow.coordinator.healths import health_list, standing
 from eyeflow.coordinator.rates import Rates
 from eyeflow.coordinator.store.facts import Seen
+from eyeflow.protocol.boards import as_plain
 from eyeflow.protocol.messages import HealthKind, HealthState, Status
 
 SEEN_S = 30
@@ -76,7 +77,8 @@ class Standings:
             numbers = (status.epoch, status.next_seq, seen_us[name], text, told.failed, told.waiting)
             executions, errors = (rate or 0.0 for rate in rates[name].a_minute())
             lost = (told.gaps, told.lost_records)
-            found.append(Seen(name, *numbers, executions, errors, is_silent, is_news, *lost))
+            board = "" if status.board is None else json.dumps(as_plain(status.board))
+            found.append(Seen(name, *numbers, executions, errors, is_silent, is_news, *lost, board))
             self._handed[name] = (seen_us[name], told.standing, is_silent, told.gaps)
         return found
 

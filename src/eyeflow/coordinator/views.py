@@ -10,6 +10,7 @@ from typing import Any
 from eyeflow.coordinator import cases, judging
 from eyeflow.coordinator.archive.chain import NO_OUTCOME, Row
 from eyeflow.coordinator.archive.database import Chain
+from eyeflow.coordinator.boards import Heard, board_view
 from eyeflow.coordinator.collecting import Copy
 from eyeflow.coordinator.healths import health_list
 from eyeflow.coordinator.histories import NEXT_STEPS, Proof
@@ -22,6 +23,7 @@ from eyeflow.protocol.audit_bodies import Kind
 from eyeflow.protocol.coordinator_log import Entry, Head
 from eyeflow.protocol.identity import key_fingerprint
 from eyeflow.protocol.messages import RuleResult
+from eyeflow.protocol.messages import Status as NodeStatus
 from eyeflow.protocol.node_facts import NodeFacts as ToldFacts
 from eyeflow.protocol.slot import Slot
 from eyeflow.rollout.deployment import Deployment, NodeProgress, Options, Rollback, Target, Targets
@@ -230,6 +232,7 @@ def node_view(hub: Hub, facts: NodeFacts) -> dict[str, Any]:
         "software": node.software,
         "protocol": node.protocol,
         "facts": None if node.facts is None else facts_view(node.facts),
+        "board": _board_of(hub, facts, status),
         "labels": facts.details.labels,
         "drainedUs": node.drained_us,
         "joinedUs": node.joined_us,
@@ -245,6 +248,19 @@ def node_view(hub: Hub, facts: NodeFacts) -> dict[str, Any]:
         "rules": _rules_of(facts),
         "health": health_list(status) if status is not None else facts.details.health,
     }
+
+
+def _board_of(hub: Hub, facts: NodeFacts, status: NodeStatus | None) -> dict[str, Any] | None:
+    """Return how a board stands, None for a node that is none."""
+    kept, name = facts.details.board, facts.node.name
+    if kept is None:
+        return None
+    seen_us = max(facts.node.last_seen_us, hub.nodes.seen_us.get(name, 0))
+    own_id, link = hub.store.own_id, facts.details.link
+    is_linked = name in hub.links or (link is not None and link.coordinator != own_id)
+    gateway_is_linked = kept.gateway in hub.links or kept.gateway_held_by not in ("", own_id)
+    heard = Heard(is_linked, gateway_is_linked, seen_us, hub.clock())
+    return board_view(kept, None if status is None else status.board, heard)
 
 
 def copy_view(copy: Copy | None) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from eyeflow.node.io.ports import PortStatus
 from eyeflow.node.store.types import ON_TRIAL, SlotRow, Terms, Wish
+from eyeflow.protocol.boards import BoardStatus
 from eyeflow.protocol.collecting import KeptHead
 from eyeflow.protocol.executions import Difference, Explained, Failure
 from eyeflow.protocol.messages import Evidence, InstalledRule
@@ -204,6 +205,10 @@ class NodeControl(Protocol):
 
     def status(self) -> dict[str, object]:
         """Return the node's state as JSON-able data; `docs/reference/node-status.md` names the fields."""
+        ...
+
+    def board_status(self) -> BoardStatus | None:
+        """Return what is known of a board behind this node, for which this control stands; None for a node itself."""
         ...
 
     def evidence(self) -> tuple[Evidence, ...]:

@@ -29,7 +29,8 @@ from eyeflow.node.io.connector import PortsConfig
 from eyeflow.node.io.kafka.settings import KafkaConfig
 from eyeflow.node.io.ports import Driver, PortStatus, Source
 from eyeflow.node.io.world import World, build_world
-from eyeflow.node.runtime import NodeRuntime, load_identity
+from eyeflow.node.own_key import load_identity
+from eyeflow.node.runtime import NodeRuntime
 from eyeflow.node.service.manager import ServiceManager
 from eyeflow.node.status.local_socket import keep_serving_status
 from eyeflow.node.status.port_log import PortLog
@@ -77,6 +78,8 @@ async def run_node(
     stop, clock = stop or asyncio.Event(), clock or SystemClock()
     async with _open_node(config, clock, machine or Machine(), make_world, make_writer) as node:
         node.link = (make_link or _default_link)(node)
+        if node.link is not None:
+            _link_boards(node)
         with stop_signals(lambda number: stop.set()):
             await _serve(node, stop, on_ready, manager or ServiceManager())
 
@@ -85,6 +88,12 @@ def _default_link(node: NodeRuntime) -> Link | None:
     from eyeflow.node.cluster.joining import open_link  # late: a node that runs alone needs no WebSocket
 
     return open_link(node)
+
+
+def _link_boards(node: NodeRuntime) -> None:
+    from eyeflow.node.boards.link import board_link
+
+    node.boards.make_link = partial(board_link, node)
 
 
 @asynccontextmanager

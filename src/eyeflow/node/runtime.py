@@ -6,14 +6,10 @@ import contextlib
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
 
 from eyeflow.audit.view import record_view
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.machine import Machine
-from eyeflow.base.private import WRITERS, require_private
-from eyeflow.base.reading import read_at_once
-from eyeflow.base.reasons import why
 from eyeflow.node.boards.boards import Boards
 from eyeflow.node.clock import Clock
 from eyeflow.node.config.config import NodeConfig
@@ -53,7 +49,6 @@ from eyeflow.svm.container import decode
 from eyeflow.svm.program import Program, Value
 from eyeflow.svm.scheduler import Scheduler, utc_offset_of
 
-KEY_NAME = "node.key"
 AUDIT_RECORDS_MAX = 10_000
 """Audit records that one call hands out at most."""
 SIGNERS_MAX = 64
@@ -291,6 +286,9 @@ class NodeRuntime:
         """Return the node's state as JSON-able data."""
         return node_status(self)
 
+    def board_status(self) -> None:
+        """A node is no board; see `NodeControl`."""
+
     def evidence(self) -> tuple[Evidence, ...]:
         """Return what is known of the programs that run, and of those taken back; see `NodeControl`."""
         return evidence_told(self.engine.core.rules.values(), self.installer.table.taken_back)
@@ -366,21 +364,3 @@ class NodeRuntime:
 
 def _split_keys(data: bytes) -> list[bytes]:
     return [data[at : at + KEY_BYTES] for at in range(0, len(data), KEY_BYTES)]
-
-
-def load_identity(data_dir: Path, machine: Machine | None = None) -> Identity:
-    """Return the node's key, made at the first start (`node.key`, 32 bytes, readable by its owner only)."""
-    path, machine = data_dir / KEY_NAME, machine or Machine()
-    try:
-        require_private(data_dir, "the node's data_dir", WRITERS)
-        if not path.exists():
-            machine.write_whole(path, Identity.generate(machine.random).private_bytes(), 0o600)
-        require_private(path, "the node's key")
-        return Identity(read_at_once(path, KEY_BYTES))
-    except (OSError, ValueError) as error:
-        raise EyeflowError(
-            f"cannot use the node's key {path}",
-            cause=why(error),
-            next_step="Restore it from a backup, or remove the whole data_dir to start as a new node.",
-            code="node_key",
-        ) from error

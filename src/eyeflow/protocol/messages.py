@@ -12,6 +12,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from eyeflow.protocol import wire
+from eyeflow.protocol.boards import BoardStatus
 from eyeflow.protocol.collecting import Collect, Collected
 from eyeflow.protocol.executions import Differences, Failures
 from eyeflow.protocol.replays import Replay, Replayed
@@ -246,7 +247,8 @@ class Evidence(wire.Wire, frozen=True):
 class Status(wire.Wire, frozen=True, tag=7):
     """Health of the whole node at `time_us`; `next_seq` is the audit sequence number that it writes next in `epoch`.
 
-    `evidence`: of each program that runs, and of those that the node took back until it is told otherwise.
+    `evidence`: of each program that runs, and of those that the node took back until it is told otherwise. `board`:
+    what a gateway knows of the board that it speaks for here.
     """
 
     time_us: Natural
@@ -255,6 +257,7 @@ class Status(wire.Wire, frozen=True, tag=7):
     manifest_version: Natural
     health: Annotated[tuple[Health, ...], Meta(max_length=2 * PROGRAMS_MAX)] = ()
     evidence: Annotated[tuple[Evidence, ...], Meta(max_length=2 * PROGRAMS_MAX)] = ()
+    board: BoardStatus | None = None
 
 
 class Recall(wire.Wire, frozen=True, tag=8):

@@ -146,6 +146,9 @@ class FakeControl:
     async def settle_taken_back(self, is_wanted: object) -> None:
         return None
 
+    def board_status(self) -> None:
+        return None
+
     def evidence(self) -> tuple[Evidence, ...]:
         counts = (1_790_000_000_000_000, 1, 7, 7, 0, 0, 0, 0, 0, 2_100, 500)
         return tuple(

@@ -6,6 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from eyeflow.protocol import boards as b
 from eyeflow.protocol import collecting as z
 from eyeflow.protocol import executions as x
 from eyeflow.protocol import messages as m
@@ -14,6 +15,11 @@ from eyeflow.protocol import replays as y
 from eyeflow.protocol.slot import Slot
 
 ID = "ab" * 32
+BOARD = b.BoardStatus(
+    *(b.BoardState.FAILED, "rule_stopped", 1_000, "relay is stopped", 2_000, "0.1.0", 1, 7, 60_000),
+    *(65_536, 4_096, 65_536, 9_000, 1_000, 900, 50, 1, 2, 3, 4),
+    (b.BoardProgram("relay", "1.0.0", ID, False, True, False, 12, 3, 1, "OVERFLOW at instruction 4"),),
+)
 EXAMPLES: list[m.Message] = [
     m.Manifest(b"body", bytes(64)),
     m.Fetch(8, (ID, "cd" * 32)),
@@ -60,6 +66,7 @@ COLLECT = z.Collect(KEPT, 99, z.PLAIN_BYTES_MAX)
 COLLECTED = z.Collected(3, 100, 101, 250, z.bundled([b"a record", b"the next"]))
 NEW_EXAMPLES: list[m.Message] = [
     m.Status(1, 3, 99, 8, (), (EVIDENCE,)),
+    m.Status(1, 1, 1, 8, (), (), BOARD),
     DIFFERED,
     FAILED,
     ASKED,

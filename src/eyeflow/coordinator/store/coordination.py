@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.coordinator.store.kept_boards import BoardReading, BoardWriting
 
 
 class NotLeadingError(EyeflowError):
@@ -52,7 +53,7 @@ class Link:
     since_us: int
 
 
-class CoordinationReading(Protocol):
+class CoordinationReading(BoardReading, Protocol):
     """Questions about coordinators and links."""
 
     def coordinators(self) -> list[str]:
@@ -76,7 +77,7 @@ class CoordinationReading(Protocol):
         ...
 
 
-class CoordinationWriting(CoordinationReading, Protocol):
+class CoordinationWriting(CoordinationReading, BoardWriting, Protocol):
     """Changes of coordinators and links, inside one step."""
 
     def register_coordinator(self, coordinator: str, now_us: int) -> None:

@@ -44,7 +44,7 @@ class Seen:
 
     `failed`: how many of its parts fail. `waiting`: events in the queues of its rules. `is_silent`: it has a link and
     tells nothing. `is_news`: more than counters changed since the last time. `gaps` is how often it dropped audit
-    records since its last start, `lost_records` how many.
+    records since its last start, `lost_records` how many. `board`: JSON of what was told of a board, empty for none.
     """
 
     node: str
@@ -60,6 +60,7 @@ class Seen:
     is_news: bool = False
     gaps: int = 0
     lost_records: int = 0
+    board: str = ""
 
 
 @dataclass(frozen=True, slots=True)

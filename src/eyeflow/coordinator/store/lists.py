@@ -14,6 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from eyeflow.coordinator.histories import History
 from eyeflow.coordinator.store.coordination import Link
 from eyeflow.coordinator.store.facts import ApiToken, NodeRecord, ProgramRecord, SignerKey
+from eyeflow.coordinator.store.kept_boards import KeptBoard
 from eyeflow.protocol.coordinator_log import Entry
 from eyeflow.protocol.messages import RuleResult
 from eyeflow.rollout.deployment import Deployment, DeploymentState, NodeProgress, NodeState, Wanted
@@ -109,6 +110,7 @@ class NodeDetails:
     wanted: list[Wanted]
     said: list[RuleResult]
     ahead_version: int = 0
+    board: KeptBoard | None = None
 
 
 @dataclass(frozen=True, slots=True)

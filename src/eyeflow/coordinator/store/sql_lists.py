@@ -37,6 +37,7 @@ from eyeflow.coordinator.store.lists import (
     TokenState,
 )
 from eyeflow.coordinator.store.sql import Row, Sql
+from eyeflow.coordinator.store.sql_boards import BOARDS, board_of
 from eyeflow.protocol.coordinator_log import Entry
 from eyeflow.rollout.deployment import Deployment, NodeProgress
 
@@ -177,6 +178,7 @@ class SqlListReading:
         links = {row[0]: Link(*row) for row in self._of("SELECT node, coordinator, number, since_us FROM links", names)}
         healths: dict[str, str] = dict(self._of("SELECT node, health FROM healths", names))
         ahead: dict[str, int] = dict(self._of("SELECT node, version FROM ahead", names))
+        boards = {row[0]: board_of(row) for row in self._of(BOARDS, names, column="boards.node")}
         heads = _grouped(self._of("SELECT node, epoch, seq, hash, boots, dials FROM heads", names))
         findings = _grouped(
             self._of("SELECT node, kind, since_us, last_us, evidence, proof FROM findings", names, "since_us, kind")
@@ -195,14 +197,16 @@ class SqlListReading:
                 [rows.wanted_of(row) for row in wanted[name]],
                 [rows.result_of(row) for row in said[name]],
                 ahead.get(name, 0),
+                boards.get(name),
             )
 
         return {name: details(name) for name in names}
 
-    def _of(self, select: str, names: Sequence[str], order: str = "node") -> list[Row]:
+    def _of(self, select: str, names: Sequence[str], order: str = "node", column: str = "node") -> list[Row]:
         if not names:
             return []
-        return self._db.rows(f"{select} WHERE node IN ({places(names)}) ORDER BY {order}", names)
+        order = column if order == "node" else order
+        return self._db.rows(f"{select} WHERE {column} IN ({places(names)}) ORDER BY {order}", names)
 
     def rule_page(self, asked: RulesAsked) -> Page[RuleRow]:
         """Return rules, ascending."""

@@ -24,6 +24,7 @@ from eyeflow.coordinator.store.facts import (
 from eyeflow.coordinator.store.sql import Row, Sql
 from eyeflow.coordinator.store.sql_alarm_reading import SqlAlarmReading
 from eyeflow.coordinator.store.sql_asked import SqlAskedReading
+from eyeflow.coordinator.store.sql_boards import SqlBoardReading
 from eyeflow.coordinator.store.sql_cases import SqlCaseReading
 from eyeflow.coordinator.store.sql_coordination import SqlCoordinationReading
 from eyeflow.coordinator.store.sql_lists import SqlListReading
@@ -47,7 +48,9 @@ _KEPT = {
 }
 
 
-class SqlReading(SqlCoordinationReading, SqlListReading, SqlAlarmReading, SqlCaseReading, SqlAskedReading):
+class SqlReading(
+    SqlCoordinationReading, SqlListReading, SqlAlarmReading, SqlCaseReading, SqlAskedReading, SqlBoardReading
+):
     """Satisfies `Reading`. Lives as long as one step or look."""
 
     def __init__(self, db: Sql) -> None:

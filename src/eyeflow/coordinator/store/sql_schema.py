@@ -206,6 +206,12 @@ INSERT INTO alarms(kind, subject, since_us, evidence)
 ALTER TABLE heads ADD COLUMN dials TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE findings ADD COLUMN proof TEXT NOT NULL DEFAULT '[]';
 """,
+    """
+CREATE TABLE boards(
+    node TEXT PRIMARY KEY REFERENCES nodes(name) ON DELETE CASCADE, gateway TEXT NOT NULL, device TEXT NOT NULL,
+    told TEXT NOT NULL DEFAULT 'null') STRICT, WITHOUT ROWID;
+CREATE INDEX boards_by_gateway ON boards(gateway, node);
+""",
 )
 """Number n brings a file of version n to version n + 1 (PRAGMA user_version). A released one is never changed.
 

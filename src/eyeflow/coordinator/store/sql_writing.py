@@ -12,6 +12,7 @@ from eyeflow.coordinator.store.facts import ChangeKind, EvidenceRow, LogEntry, N
 from eyeflow.coordinator.store.kept_requests import KeptRequest
 from eyeflow.coordinator.store.sql_alarms import SqlAlarmWriting
 from eyeflow.coordinator.store.sql_asked import SqlAskedWriting
+from eyeflow.coordinator.store.sql_boards import SqlBoardWriting
 from eyeflow.coordinator.store.sql_cases import SqlCaseWriting
 from eyeflow.coordinator.store.sql_coordination import SqlCoordinationWriting
 from eyeflow.coordinator.store.sql_reading import OPEN_PROGRESS, open_progress_of
@@ -29,7 +30,7 @@ CHANGES_MAX = 100_000
 """Entries of the change feed that are kept; a reader that fell further behind reads the whole state again."""
 
 
-class SqlWriting(SqlAlarmWriting, SqlCoordinationWriting, SqlCaseWriting, SqlAskedWriting):
+class SqlWriting(SqlAlarmWriting, SqlCoordinationWriting, SqlCaseWriting, SqlAskedWriting, SqlBoardWriting):
     """Satisfies `Writing`. Lives as long as one step."""
 
     def add_log_entry(self, entry: LogEntry) -> None:
@@ -140,6 +141,8 @@ class SqlWriting(SqlAlarmWriting, SqlCoordinationWriting, SqlCaseWriting, SqlAsk
                     "ON CONFLICT(node) DO UPDATE SET health = excluded.health",
                     *(one.health, one.node),
                 )
+            if one.board:
+                self._run("UPDATE boards SET told = ? WHERE node = ?", one.board, one.node)
 
     def record_problem(self, node: str, problem: str, now_us: int) -> None:
         """Keep why a node's link was refused or closed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from random import Random
 from zoneinfo import ZoneInfo
@@ -22,6 +22,7 @@ from eyeflow.node.backoff import Backoff
 from eyeflow.node.boards.keeping import KeptBoard, facts_of
 from eyeflow.node.boards.standing import FIRMWARE, SILENT, Contact, Standing, judge
 from eyeflow.node.clock import Clock
+from eyeflow.node.control import Link
 from eyeflow.svm.opcodes import Trap
 
 BEAT_S = 3.0
@@ -34,6 +35,14 @@ Scan = Callable[[], Sequence[FoundPort]]
 Pin = Callable[[KeptBoard], None]
 
 _log = logging.getLogger("eyeflow.node")
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """How the line does, as the gateway counted since the port was opened: damaged frames, and questions sent again."""
+
+    received_bad: int = 0
+    asked_again: int = 0
 
 
 class GatewayBoard:
@@ -60,6 +69,13 @@ class GatewayBoard:
         self.answered_us = 0
         """When it answered last, on the wall clock."""
         self.url = ""
+        self.starts = 0
+        """How often it was found to have started since this node did."""
+        self.frames = Frames()
+        self.link: Link | None = None
+        """Its link to the coordinator, when the gateway has one."""
+        self.changed = asyncio.Event()
+        """Its state changed since somebody cleared this: the coordinator is told at once."""
         self._scan, self._pin, self._clock, self._zone = scan, pin, clock, zone
         self._patience = patience or Patience()
         self._backoff = Backoff(random, last_s=RETRY_LAST_S)
@@ -133,9 +149,13 @@ class GatewayBoard:
             await self._tell_time(line, hello)
         if self.hello is not None and (hello.device, hello.boot) != (self.hello.device, self.hello.boot):
             self._contact.starts = [*self._contact.starts, self._clock.steady_us()][-STARTS_MAX:]
-        self.hello, self.found = hello, await line.converse(conversations.status(hello))
-        self.answered_us = self._clock.now_us()
+            self.starts += 1
+        found = await line.converse(conversations.status(hello))
+        await self._learn(hello, found)
+        self.hello, self.found = hello, found
+        self.answered_us = self._contact.answered_wall_us = self._clock.now_us()
         self._frames_answered = line.line.receiver.good
+        self.frames = Frames(line.line.receiver.bad, line.line.resent)
         contact = self._contact
         contact.answered_us, contact.trouble, contact.good_frames = self._clock.steady_us(), None, 0
         contact.stopped = stopped_rules(self.found.programs, self.found.counters)
@@ -152,11 +172,7 @@ class GatewayBoard:
                 next_step=f"Correct the board file of {kept.name}, or plug in the right board.",
                 code="other_chip",
             )
-        if not kept.device:
-            pinned = replace(kept, device=hello.device)
-            await asyncio.to_thread(self._pin, pinned)
-            self.kept = pinned
-        elif kept.device != hello.device:
+        if kept.device and kept.device != hello.device:
             raise EyeflowError(
                 f"another board answers at {self.url}: device {hello.device}, and {kept.name} is {kept.device}",
                 cause="boards were exchanged, or the port belongs to another one now",
@@ -164,6 +180,14 @@ class GatewayBoard:
                 f"{kept.name}`, then adopt it.",
                 code="other_device",
             )
+
+    async def _learn(self, hello: Hello, found: Status) -> None:
+        """Keep which chip took the name, and what it can run: its link tells that, also while the board is away."""
+        ram_bytes = found.health.ram_bytes
+        learnt = replace(self.kept, device=hello.device, chip=hello.chip, abi=hello.abi, ram_bytes=ram_bytes)
+        if learnt != self.kept:
+            await asyncio.to_thread(self._pin, learnt)
+            self.kept = learnt
 
     async def _tell_time(self, line: AsyncLine, hello: Hello) -> None:
         now_us = self._clock.now_us()
@@ -178,7 +202,10 @@ class GatewayBoard:
 
     def _judge(self) -> None:
         state, reason, evidence = judge(self._contact, self._clock.steady_us())
-        self.standing = self.standing.then(self._clock.now_us(), state, reason, evidence)
+        before = self.standing
+        self.standing = before.then(self._clock.now_us(), state, reason, evidence)
+        if (before.state, before.reason) != (state, reason):
+            self.changed.set()
 
     def _heard(self, heard: Heard) -> None:
         if isinstance(heard, LogLine):
@@ -198,11 +225,21 @@ class GatewayBoard:
             "url": self.url,
             "device": kept.device,
             "is_declared": kept.is_declared,
+            "coordinator": _link_view(self.link),
             "has_board_file": bool(kept.board_text),
             **_hello_view(self.hello),
+            "starts": self.starts,
+            "received_bad": self.frames.received_bad,
+            "asked_again": self.frames.asked_again,
             "health": asdict(self.found.health) if self.found is not None else None,
             "rules": [] if self.found is None else _rules_view(self.found),
         }
+
+
+def _link_view(link: Link | None) -> dict[str, object]:
+    if link is None:
+        return {"state": "none", "detail": ""}
+    return {"state": link.status.state, "detail": link.status.detail}
 
 
 def _hello_view(hello: Hello | None) -> dict[str, object]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -18,9 +19,12 @@ from eyeflow.board_link.session import Patience
 from eyeflow.node.boards.board import GatewayBoard, Scan
 from eyeflow.node.boards.keeping import BOARD_BYTES_MAX, BoardFolder, KeptBoard, facts_of
 from eyeflow.node.boards.settings import BoardSection, check_places
-from eyeflow.node.boards.standing import BoardState
 from eyeflow.node.clock import Clock
+from eyeflow.node.control import Link
 from eyeflow.node.io.ports import PortStatus
+from eyeflow.protocol.boards import BoardState
+
+MakeLink = Callable[[GatewayBoard, Path], Link | None]
 
 LOOK_S = 1.0
 """How often the node's log is told of boards whose state changed."""
@@ -47,6 +51,8 @@ class Boards:
         self._clock, self._random, self._zone = clock, machine.random, zone
         self._scan, self._patience = scan, patience
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.make_link: MakeLink = lambda board, directory: None
+        """Makes the link of a board to the cluster of its gateway; None: the node runs alone."""
         self._changing = asyncio.Lock()
 
     async def run(self) -> None:
@@ -65,8 +71,12 @@ class Boards:
 
     def _begin(self, kept: KeptBoard) -> None:
         board = GatewayBoard(kept, self._scan, self._folder.keep, self._clock, self._random, self._zone, self._patience)
+        try:
+            board.link = self.make_link(board, self._folder.of(kept.name))
+        except EyeflowError as error:  # its key cannot be used: no other board suffers from that
+            board.kept = replace(kept, trouble=error)
         self.by_name[kept.name] = board
-        self._tasks[kept.name] = asyncio.create_task(board.run())
+        self._tasks[kept.name] = asyncio.create_task(_serve(board))
 
     async def _end(self, name: str) -> None:
         task = self._tasks.pop(name)
@@ -177,6 +187,14 @@ class Boards:
             hint = f"Did you mean {guess}?" if guess else "`eyeflow node boards list` shows them."
             raise _refused(f"this node has no board {name}", "nobody adopted it, and [[boards]] names none", hint)
         return self.by_name[name]
+
+
+async def _serve(board: GatewayBoard) -> None:
+    """Keep the line of a board and its link side by side. Neither ends by itself."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(board.run())
+        if board.link is not None:
+            group.create_task(board.link.run())
 
 
 def _port_view(port: FoundPort) -> dict[str, object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eyeflow.base.errors import EyeflowError
@@ -27,12 +27,16 @@ LOST_AFTER_MS = 10_000
 class KeptBoard:
     """A board of this node: where it is, its board file, and which chip took the name (`device`, empty: none yet).
 
-    `is_declared`: it stands in the configuration file. Else somebody adopted it. `trouble`: why it cannot be used.
+    `chip`, `abi` and `ram_bytes` are what it told last. `is_declared`: it stands in the configuration file; else
+    somebody adopted it. `trouble`: why it cannot be used.
     """
 
     place: BoardSection
     board_text: str = ""
     device: str = ""
+    chip: str = ""
+    abi: int = 0
+    ram_bytes: int = 0
     is_declared: bool = False
     trouble: EyeflowError | None = None
 
@@ -84,7 +88,9 @@ class BoardFolder:
             text = "" if place.board_file is None else read_board_file(place.board_file)
         except EyeflowError as error:
             return KeptBoard(place, is_declared=True, trouble=error)
-        return KeptBoard(place, text, before.device if before is not None else "", is_declared=True)
+        if before is None:
+            return KeptBoard(place, text, is_declared=True)
+        return replace(before, place=place, board_text=text, is_declared=True)
 
     def _adopted(self, name: str) -> KeptBoard | None:
         try:
@@ -98,10 +104,12 @@ class BoardFolder:
         try:
             plain = parse_json(read_at_once(path, FILE_BYTES_MAX))
             place = BoardSection(name, plain["port"], plain["usbSerial"], None, plain["baud"])
-            device, text, is_declared = plain["device"], plain["boardText"], plain["isDeclared"]
-            if not NAME.fullmatch(name) or [type(one) for one in (device, text, is_declared)] != [str, str, bool]:
+            told = (plain["device"], plain["chip"], plain["abi"], plain["ramBytes"])
+            text, is_declared = plain["boardText"], plain["isDeclared"]
+            kinds = [type(one) for one in (*told, text, is_declared)]
+            if not NAME.fullmatch(name) or kinds != [str, str, int, int, str, bool]:
                 raise Unreadable("a value has the wrong type")
-            return KeptBoard(place, text, device, is_declared)
+            return KeptBoard(place, text, *told, is_declared)
         except FileNotFoundError:
             return None
         except (OSError, Unreadable, KeyError, TypeError) as error:
@@ -120,6 +128,9 @@ class BoardFolder:
             "usbSerial": place.usb_serial,
             "baud": place.baud,
             "device": board.device,
+            "chip": board.chip,
+            "abi": board.abi,
+            "ramBytes": board.ram_bytes,
             "boardText": board.board_text,
             "isDeclared": board.is_declared,
         }

@@ -11,11 +11,10 @@ from typing import Any, ClassVar, Self
 from eyeflow.node.config.settings import Section, integer, path, required, text
 from eyeflow.node.config.tables import Table
 from eyeflow.node.io.connector import SystemNeeds
+from eyeflow.protocol.boards import BOARDS_MAX
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 PORT = re.compile(r"/.+|socket://[^/:]+:[0-9]+")
-BOARDS_MAX = 32
-"""Boards behind one node."""
 
 
 @dataclass(frozen=True, slots=True)

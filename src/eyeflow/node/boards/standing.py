@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from datetime import UTC, datetime
 
-from eyeflow.base.duration import format_duration
 from eyeflow.base.errors import EyeflowError
+from eyeflow.protocol.boards import BoardState
 
 STALE_S = 15.0
 """How long a board that stops answering is called stale; then its link is lost, or it has failed."""
@@ -17,20 +17,9 @@ SECOND_US = 1_000_000
 
 FIRMWARE = frozenset({"not_eyeflow", "line_garbled", "protocol", "other_device", "other_chip", "internal"})
 """Codes of failures where something answers, and not as the board of this line should."""
-UNUSABLE = frozenset({"board_file", "board_kept"})
+UNUSABLE = frozenset({"board_file", "board_kept", "node_key"})
 """Codes of boards of which this node has no files that it can use."""
 SILENT = frozenset({"board_silent", "board_stopped"})
-
-
-class BoardState(Enum):
-    """How a board stands, as its gateway sees it."""
-
-    UNKNOWN = "unknown"
-    ONLINE = "online"
-    STALE = "stale"
-    LINK_LOST = "linkLost"
-    UPDATING = "updating"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +41,14 @@ class Standing:
 class Contact:
     """What a gateway knows of the line of a board. Times are microseconds of a steady clock; 0: never.
 
+    `answered_wall_us`: when it answered last on the wall clock, for people.
+
     `trouble` is the failure of the newest attempt, None when it was answered. `good_frames` came since the last answer.
     `stopped` tells of each rule that the board stopped, and why. `starts`: when the board was found to have started.
     """
 
     answered_us: int = 0
+    answered_wall_us: int = 0
     trouble: EyeflowError | None = None
     good_frames: int = 0
     stopped: tuple[str, ...] = ()
@@ -79,11 +71,11 @@ def judge(contact: Contact, steady_us: int) -> tuple[BoardState, str, str]:
         return BoardState.FAILED, "resets", told
     if contact.stopped:
         return BoardState.FAILED, "rule_stopped", "; ".join(contact.stopped)
-    return BoardState.ONLINE, "answers", f"it answered {_ago(contact, steady_us)}"
+    return BoardState.ONLINE, "answers", "it answered the newest question"
 
 
 def _troubled(contact: Contact, trouble: EyeflowError, steady_us: int) -> tuple[BoardState, str, str]:
-    told = f"{trouble.brief}; last answer {_ago(contact, steady_us)}"
+    told = f"{trouble.brief}; last answer {_when(contact.answered_wall_us)}"
     if trouble.code in FIRMWARE | UNUSABLE:
         return BoardState.FAILED, trouble.code, told
     if trouble.code not in SILENT:  # the port itself
@@ -91,13 +83,10 @@ def _troubled(contact: Contact, trouble: EyeflowError, steady_us: int) -> tuple[
     if contact.answered_us and steady_us - contact.answered_us < STALE_S * SECOND_US:
         return BoardState.STALE, "unanswered", told
     if contact.good_frames:
-        told = f"{contact.good_frames} good frames came since, and no answer; {told}"
+        told = f"good frames came since, and no answer; {told}"
         return BoardState.FAILED, "firmware_silent", told
     return BoardState.LINK_LOST, "board_silent", told
 
 
-def _ago(contact: Contact, steady_us: int) -> str:
-    if not contact.answered_us:
-        return "never"
-    passed_us = max(0, steady_us - contact.answered_us) // SECOND_US * SECOND_US
-    return f"{format_duration(passed_us)} ago"
+def _when(time_us: int) -> str:
+    return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if time_us else "never"

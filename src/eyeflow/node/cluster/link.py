@@ -115,6 +115,10 @@ class CoordinatorLink:
         self._told_failures: frozenset[Failure] = frozenset()
         self._replaying: asyncio.Task[None] | None = None
 
+    def tell_soon(self) -> None:
+        """Tell the status at once instead of with the next look: something has changed."""
+        self._changed.set()
+
     async def run(self) -> None:
         """Dial until cancelled; each failure is shown in `status` and followed by a longer wait, up to a bound."""
         joined = self._membership.joined()
@@ -396,6 +400,7 @@ class CoordinatorLink:
             self._accepted.version,
             health_of(state),
             self._control.evidence(),
+            self._control.board_status(),
         )
         return status, self._head()
 

@@ -11,7 +11,7 @@ import re
 import ssl
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from eyeflow.base.reasons import tls_advice, why
 from eyeflow.base.whole_file import write_whole
 from eyeflow.client.pinned import fetch_ca
 from eyeflow.net.bodies import CLOSING, PLAIN, aread_body
+from eyeflow.protocol.boards import board_bytes
 from eyeflow.protocol.identity import KEY_BYTES, key_fingerprint
 from eyeflow.protocol.messages import join_bytes
 from eyeflow.protocol.session import Accepted, Peer
@@ -99,6 +100,36 @@ async def ask_to_join(
     return JoinResult(url.rstrip("/"), node_name, known, key, signers, ca_file, ca)
 
 
+async def ask_to_join_board(
+    joined: JoinResult, gateway_sign: Callable[[bytes], bytes], board: str, public_key: bytes, device: str
+) -> JoinResult:
+    """Let a board join the cluster that its gateway has joined; the gateway's signature stands for a join token.
+
+    Raises EyeflowError: `join_refused` and the coordinator's own codes, `unreachable`.
+    """
+    try:
+        async with (
+            asyncio.timeout(JOIN_S),
+            http_client(joined.url, tls_context(joined.ca_file, joined.ca), JOIN_S) as client,
+        ):
+            _, challenge = await _ask(client, "GET", "/api/link/challenge")
+            nonce = bytes.fromhex(challenge["nonce"])
+            signed = board_bytes(joined.coordinator_id, joined.node, nonce, board, public_key, device)
+            body = {
+                "board": board,
+                "publicKey": public_key.hex(),
+                "device": device,
+                "nonce": nonce.hex(),
+                "signature": gateway_sign(signed).hex(),
+            }
+            status, answer = await _ask(client, "POST", f"/api/nodes/{joined.node}/boards", json=body)
+    except (httpx.HTTPError, TimeoutError, ValueError, KeyError, TypeError) as error:
+        raise _unreachable(joined.url, error) from error
+    if status != 201:
+        raise _refusal_of(board, status, answer)
+    return replace(joined, node=board)
+
+
 async def _ask_to_join(
     url: str,
     token: str,
@@ -127,17 +158,24 @@ async def _ask_to_join(
             }
             status, answer = await _ask(client, "POST", "/api/nodes/join", json=body)
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError, KeyError, TypeError) as error:
-        raise EyeflowError(
-            f"cannot join the cluster at {url}",
-            cause=why(error),
-            next_step=tls_advice(error)
-            or "check the URL, and that the coordinator runs there: eyeflow coordinator start",
-            code="unreachable",
-        ) from error
+        raise _unreachable(url, error) from error
     if status == 201 and isinstance(answer, dict):
         return answer
+    raise _refusal_of(node, status, answer)
+
+
+def _unreachable(url: str, error: Exception) -> EyeflowError:
+    return EyeflowError(
+        f"cannot join the cluster at {url}",
+        cause=why(error),
+        next_step=tls_advice(error) or "check the URL, and that the coordinator runs there: eyeflow coordinator start",
+        code="unreachable",
+    )
+
+
+def _refusal_of(node: str, status: int, answer: Any) -> EyeflowError:
     problem = answer if isinstance(answer, dict) else {}
-    raise _refused(
+    return _refused(
         f"the coordinator refused to let `{node}` join",
         str(problem.get("detail", f"status {status}")),
         str(problem.get("nextStep", "make a new join token on the coordinator")),

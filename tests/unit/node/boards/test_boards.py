@@ -19,9 +19,10 @@ from eyeflow.base.machine import Machine
 from eyeflow.board_link.port import Board, FoundPort
 from eyeflow.board_link.session import Patience
 from eyeflow.node.boards.boards import Boards
-from eyeflow.node.boards.settings import BOARDS_MAX, BoardSection, read_boards
+from eyeflow.node.boards.settings import BoardSection, read_boards
 from eyeflow.node.boards.standing import STALE_S
 from eyeflow.node.clock import SystemClock
+from eyeflow.protocol.boards import BOARDS_MAX
 
 QUICK = Patience(answer_s=0.05, slow_answer_s=0.2, tries=3, slow_tries=2)
 SERIAL = "5034A"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.node.boards.standing import RESETS_MAX, STALE_S, BoardState, Contact, Standing, judge
+from eyeflow.node.boards.standing import RESETS_MAX, STALE_S, Contact, Standing, judge
+from eyeflow.protocol.boards import BoardState
 
 SECOND = 1_000_000
 NOW = 1_000 * SECOND
@@ -15,23 +18,29 @@ def trouble(code: str) -> EyeflowError:
     return EyeflowError(f"because of {code}", cause="a test", code=code)
 
 
+def heard(ago_s: int, of: EyeflowError | None = None, **more: Any) -> Contact:
+    """A board that answered so long ago; the wall clock and the steady one show the same time."""
+    at_us = NOW - ago_s * SECOND
+    return Contact(answered_us=at_us, answered_wall_us=at_us, trouble=of, **more)
+
+
 @pytest.mark.parametrize(
     ("contact", "state", "reason", "evidence"),
     [
-        (Contact(NOW - 2 * SECOND), BoardState.ONLINE, "answers", "it answered 2s ago"),
-        (Contact(NOW - 2 * SECOND, trouble("board_stopped")), BoardState.STALE, "unanswered", "last answer 2s ago"),
-        (Contact(NOW - 40 * SECOND, trouble("board_stopped")), BoardState.LINK_LOST, "board_silent", "40s ago"),
-        (Contact(NOW - 40 * SECOND, trouble("board_stopped"), 7), BoardState.FAILED, "firmware_silent", "7 good frames"),
-        (Contact(0, trouble("board_silent")), BoardState.LINK_LOST, "board_silent", "last answer never"),
-        (Contact(NOW, trouble("port_gone")), BoardState.LINK_LOST, "port_gone", "because of port_gone"),
-        (Contact(NOW, trouble("not_eyeflow")), BoardState.FAILED, "not_eyeflow", "because of not_eyeflow"),
-        (Contact(NOW, trouble("other_device")), BoardState.FAILED, "other_device", "because of other_device"),
-        (Contact(NOW, trouble("board_file")), BoardState.FAILED, "board_file", "because of board_file"),
-        (Contact(NOW, updating="12 of 90 bytes"), BoardState.UPDATING, "update", "12 of 90 bytes"),
-        (Contact(NOW, flash_failure="worn out"), BoardState.FAILED, "flash", "worn out"),
-        (Contact(NOW, stopped=("relay 1.0.0 is stopped",)), BoardState.FAILED, "rule_stopped", "relay 1.0.0"),
-        (Contact(NOW, starts=[NOW] * (RESETS_MAX + 1)), BoardState.FAILED, "resets", "started 4 times"),
-        (Contact(NOW, starts=[1] * (RESETS_MAX + 1)), BoardState.ONLINE, "answers", "it answered 0s ago"),
+        (heard(2), BoardState.ONLINE, "answers", "it answered the newest question"),
+        (heard(2, trouble("board_stopped")), BoardState.STALE, "unanswered", "last answer 1970-01-01 00:16:38 UTC"),
+        (heard(40, trouble("board_stopped")), BoardState.LINK_LOST, "board_silent", "00:16:00 UTC"),
+        (heard(40, trouble("board_stopped"), good_frames=7), BoardState.FAILED, "firmware_silent", "good frames came"),
+        (Contact(trouble=trouble("board_silent")), BoardState.LINK_LOST, "board_silent", "last answer never"),
+        (heard(0, trouble("port_gone")), BoardState.LINK_LOST, "port_gone", "because of port_gone"),
+        (heard(0, trouble("not_eyeflow")), BoardState.FAILED, "not_eyeflow", "because of not_eyeflow"),
+        (heard(0, trouble("other_device")), BoardState.FAILED, "other_device", "because of other_device"),
+        (heard(0, trouble("board_file")), BoardState.FAILED, "board_file", "because of board_file"),
+        (heard(0, updating="12 of 90 bytes"), BoardState.UPDATING, "update", "12 of 90 bytes"),
+        (heard(0, flash_failure="worn out"), BoardState.FAILED, "flash", "worn out"),
+        (heard(0, stopped=("relay 1.0.0 is stopped",)), BoardState.FAILED, "rule_stopped", "relay 1.0.0"),
+        (heard(0, starts=[NOW] * (RESETS_MAX + 1)), BoardState.FAILED, "resets", "started 4 times"),
+        (heard(0, starts=[1] * (RESETS_MAX + 1)), BoardState.ONLINE, "answers", "it answered the newest question"),
     ],
 )  # fmt: skip
 def test_each_state_follows_from_what_was_seen(contact: Contact, state: BoardState, reason: str, evidence: str) -> None:
@@ -41,7 +50,7 @@ def test_each_state_follows_from_what_was_seen(contact: Contact, state: BoardSta
 
 
 def test_a_silent_board_is_stale_first_and_then_lost() -> None:
-    contact = Contact(NOW, trouble("board_stopped"))
+    contact = heard(0, trouble("board_stopped"))
     limit = round(STALE_S * SECOND)
     assert judge(contact, NOW + limit - 1)[0] is BoardState.STALE
     assert judge(contact, NOW + limit)[0] is BoardState.LINK_LOST

@@ -1,0 +1,54 @@
+"""The schemas of boards behind nodes."""
+
+from __future__ import annotations
+
+from eyeflow.coordinator.shape_words import COUNT, HEX32, NODE_NAME, TEXT, TIME_US, Shape, array, closed
+from eyeflow.protocol.boards import DEVICE, BoardState
+
+_DEVICE: Shape = {"type": "string", "pattern": f"^{DEVICE}$", "examples": ["0001020304050607"]}
+_FLAG: Shape = {"type": "boolean", "examples": [True]}
+_PROGRAM = closed(
+    "A program on a board, in the board's own words",
+    {
+        **dict.fromkeys(("rule", "version"), TEXT),
+        "programId": HEX32,
+        **dict.fromkeys(("isRunning", "isGood", "hasPrevious"), _FLAG),
+        **dict.fromkeys(("executions", "traps", "failures"), COUNT),
+        "lastFault": TEXT,
+    },
+)
+BOARD = closed(
+    "How a board stands; null for a node that is none. `unknown`: its gateway is lost, or has not told. Numbers are "
+    "those that were told last",
+    {
+        "gateway": {**NODE_NAME, "description": "the node that speaks for it"},
+        "device": _DEVICE,
+        "state": {"type": "string", "enum": [one.value for one in BoardState], "examples": ["online"]},
+        "reason": {**TEXT, "description": "a stable word, such as `gateway_lost`"},
+        "sinceUs": TIME_US,
+        "evidence": TEXT,
+        "answeredUs": {**TIME_US, "description": "when it answered its gateway last"},
+        "firmware": TEXT,
+        **dict.fromkeys(
+            (
+                *("abi", "boot", "uptimeMs", "flashBytes", "flashUsedBytes", "ramBytes", "ramUsedBytes", "scans"),
+                *("scanUsMax", "framesGood", "framesBad", "receivedBad", "askedAgain", "starts"),
+            ),
+            COUNT,
+        ),
+        "programs": array(_PROGRAM),
+    },
+)
+BOARD_SHAPES: dict[str, Shape] = {
+    "BoardRequest": closed(
+        "A board that its gateway lets join, with the gateway's signature: see the link protocol",
+        {
+            "board": NODE_NAME,
+            "publicKey": HEX32,
+            "device": _DEVICE,
+            "nonce": HEX32,
+            "signature": {"type": "string", "pattern": "^[0-9a-f]{128}$", "examples": ["ab" * 64]},
+        },
+    ),
+    "JoinedBoard": closed("The cluster that the board has joined", {"coordinatorId": HEX32}),
+}

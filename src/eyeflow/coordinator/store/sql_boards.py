@@ -1,0 +1,44 @@
+"""The verbs of `kept_boards` as SQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from eyeflow.coordinator.store.kept_boards import KeptBoard
+from eyeflow.coordinator.store.sql import Sql
+
+BOARDS = (
+    "SELECT boards.node, boards.gateway, boards.device, boards.told, coalesce(links.coordinator, '') "
+    "FROM boards LEFT JOIN links ON links.node = boards.gateway"
+)
+"""Rows for `board_of`, by node."""
+
+
+def board_of(row: Sequence[object]) -> KeptBoard:
+    """Return the board in a row of `BOARDS`."""
+    _, gateway, device, told, held_by = row
+    return KeptBoard(str(gateway), str(device), json.loads(str(told)), str(held_by))
+
+
+class SqlBoardReading:
+    """Satisfies `BoardReading`."""
+
+    _db: Sql
+
+    def board(self, node: str) -> KeptBoard | None:
+        """Return what is kept of a board, None for a node that is none."""
+        found = self._db.rows(f"{BOARDS} WHERE boards.node = ?", (node,))
+        return board_of(found[0]) if found else None
+
+    def boards_of(self, gateway: str) -> list[str]:
+        """Return the boards that a node speaks for, ascending."""
+        return [one for (one,) in self._db.rows("SELECT node FROM boards WHERE gateway = ? ORDER BY node", (gateway,))]
+
+
+class SqlBoardWriting(SqlBoardReading):
+    """Satisfies `BoardWriting`."""
+
+    def record_board(self, node: str, gateway: str, device: str) -> None:
+        """Keep which gateway speaks for a node that is a board."""
+        self._db.run("INSERT INTO boards(node, gateway, device) VALUES(?, ?, ?)", (node, gateway, device))

@@ -1,0 +1,159 @@
+"""A board as the coordinator link sees it: the gateway answers in its place (docs/decisions/0023)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from eyeflow.node.boards.board import GatewayBoard
+from eyeflow.node.boards.told import board_facts, board_health, board_status
+from eyeflow.node.control import AuditHead, HeldProgram, InstallOutcome, InstallResult, NodeIdentity, Switch
+from eyeflow.node.store.types import ON_TRIAL, SlotRow, Terms
+from eyeflow.protocol.boards import BoardStatus
+from eyeflow.protocol.collecting import KeptHead
+from eyeflow.protocol.executions import Difference, Explained, Failure
+from eyeflow.protocol.identity import Identity
+from eyeflow.protocol.messages import Evidence, InstalledRule
+from eyeflow.protocol.replays import Replay, Replayed, ReplayResult
+from eyeflow.svm.program import Value
+
+NO_CHAIN = AuditHead(0, bytes(32))
+NOT_YET = InstallResult(
+    InstallOutcome.REFUSED,
+    code="board",
+    message="this version of eyeflow does not deploy to boards through their gateway",
+    next_step="push it at the gateway: eyeflow mcu push",
+)
+NO_REPLAY = "a board keeps no records of its own to run a program on"
+
+
+class BoardControl:
+    """Satisfies `NodeControl` for one board, with the key that its gateway made for it.
+
+    The board has no audit chain at the coordinator yet, and takes no deployments yet: each is refused with that reason.
+    """
+
+    def __init__(self, board: GatewayBoard, identity: Identity, version: str) -> None:
+        self.board, self._identity, self._version = board, identity, version
+
+    @property
+    def identity(self) -> NodeIdentity:
+        """The board's name and key, and what it told of its chip."""
+        kept = self.board.kept
+        return NodeIdentity(kept.name, 1, self._identity.public_key, self._version, board_facts(kept))
+
+    def sign(self, data: bytes) -> bytes:
+        """Return the signature of `data` by the key of the board's link."""
+        return self._identity.sign(data)
+
+    async def install(
+        self,
+        program: bytes,
+        params: Mapping[str, Value],
+        deployment_id: str,
+        manifest_version: int,
+        terms: Terms = ON_TRIAL,
+    ) -> InstallResult:
+        """Refuse; see the class."""
+        return NOT_YET
+
+    async def record_wanted(
+        self, wanted: InstalledRule, deployment_id: str, manifest_version: int, terms: Terms = ON_TRIAL
+    ) -> InstallResult:
+        """Refuse; see the class."""
+        return NOT_YET
+
+    async def stage(
+        self,
+        program: bytes,
+        params: Mapping[str, Value],
+        deployment_id: str,
+        manifest_version: int,
+        terms: Terms = ON_TRIAL,
+    ) -> InstallResult:
+        """Refuse; see the class."""
+        return NOT_YET
+
+    async def switch(self, switches: Sequence[Switch], manifest_version: int) -> Mapping[str, InstallResult]:
+        """Refuse each; see the class."""
+        return {one.rule: NOT_YET for one in switches}
+
+    async def drop_candidate(self, rule: str, reason: str = "") -> bool:
+        """There is none."""
+        return False
+
+    async def roll_back(self, rule: str, reason: str) -> InstallResult:
+        """Refuse; see the class."""
+        return NOT_YET
+
+    async def record_pass(self, rule: str, program_id: str) -> bool:
+        """No program of the cluster runs on it."""
+        return False
+
+    async def settle_taken_back(self, is_wanted: Callable[[SlotRow], bool]) -> None:
+        """Nothing was taken back."""
+
+    async def remove(self, rule: str) -> bool:
+        """No program of the cluster runs on it."""
+        return False
+
+    def trust(self, signers: Collection[bytes]) -> None:
+        """The board trusts the key that its firmware was built with, and no other."""
+
+    async def stop_distrusted(self) -> None:
+        """As `trust`."""
+
+    def held(self) -> tuple[HeldProgram, ...]:
+        """Return nothing: what somebody pushed by hand is not the cluster's, and stays."""
+        return ()
+
+    @property
+    def audit_head(self) -> AuditHead:
+        """There is no chain yet."""
+        return NO_CHAIN
+
+    def status(self) -> dict[str, object]:
+        """Return the board's health."""
+        return board_health(self.board)
+
+    def board_status(self) -> BoardStatus:
+        """Return what the gateway knows of the board."""
+        return board_status(self.board)
+
+    def evidence(self) -> tuple[Evidence, ...]:
+        """Return nothing: see the class."""
+        return ()
+
+    def differences(self) -> tuple[Difference, ...]:
+        """Return nothing: see the class."""
+        return ()
+
+    def failures(self) -> tuple[Failure, ...]:
+        """Return nothing: see the class."""
+        return ()
+
+    async def explained(self, found: Sequence[Explained]) -> tuple[Explained, ...]:
+        """Return them as they are."""
+        return tuple(found)
+
+    async def replay(self, asked: Replay) -> Replayed:
+        """Refuse with the reason."""
+        return Replayed(
+            asked.number, tuple(ReplayResult(one.rule, one.program_id, NO_REPLAY) for one in asked.programs)
+        )
+
+    async def audit_range(self, from_seq: int, limit: int) -> Sequence[bytes]:
+        """Return nothing: there is no chain yet."""
+        return ()
+
+    async def records_after(self, seq: int, bytes_max: int) -> tuple[int, Sequence[bytes]]:
+        """Return nothing: there is no chain yet."""
+        return 0, ()
+
+    async def grows_beyond(self, seq: int) -> None:
+        """Wait for ever: there is no chain yet."""
+        await asyncio.get_running_loop().create_future()
+
+    async def note_kept(self, destination: str, kept: KeptHead) -> bool:
+        """There is no chain yet."""
+        return False

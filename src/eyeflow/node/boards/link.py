@@ -1,0 +1,117 @@
+"""The link of one board to the coordinator that its gateway has joined."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from eyeflow.base.errors import EyeflowError
+from eyeflow.base.reasons import internal
+from eyeflow.node.backoff import Backoff
+from eyeflow.node.boards.board import GatewayBoard
+from eyeflow.node.boards.control import BoardControl
+from eyeflow.node.cluster.link import CoordinatorLink
+from eyeflow.node.cluster.membership import JoinResult, Membership, ask_to_join_board
+from eyeflow.node.io.ports import PortStatus
+from eyeflow.node.own_key import load_identity
+from eyeflow.node.runtime import NodeRuntime
+
+JOIN_LAST_S = 10.0
+"""Longest wait before a board tries again to join."""
+
+_log = logging.getLogger("eyeflow.node")
+
+MakeCoordinatorLink = Callable[[BoardControl, Membership], CoordinatorLink]
+
+
+class BoardLink:
+    """Waits until the board and the cluster are known, joins, and is the board's link from then on.
+
+    `gateway_joined` returns the cluster of the gateway, None before it has joined; `gateway_sign` signs with its key.
+    """
+
+    def __init__(
+        self,
+        board: GatewayBoard,
+        gateway_joined: Callable[[], JoinResult | None],
+        gateway_sign: Callable[[bytes], bytes],
+        membership: Membership,
+        make: Callable[[PortStatus], CoordinatorLink],
+        control: BoardControl,
+        backoff: Backoff,
+    ) -> None:
+        self.status = PortStatus("coordinator", counters={"dials": 0, "connects": 0, "manifests": 0})
+        self._board, self._control, self._membership = board, control, membership
+        self._gateway_joined, self._gateway_sign = gateway_joined, gateway_sign
+        self._link, self._backoff = make(self.status), backoff
+
+    @property
+    def url(self) -> str:
+        """The coordinator."""
+        return self._link.url
+
+    async def run(self) -> None:
+        """Run until cancelled. A board that was never heard has no link: nobody knows what it is."""
+        while True:
+            try:
+                await self._run_once()
+            except EyeflowError as error:
+                self._show("failed", error.whole)
+            except Exception as error:  # a bug here must stop neither the board's line nor the node
+                _log.exception("board %s: its link failed in an unforeseen way", self._board.name)
+                self._show("failed", internal(error))
+            await asyncio.sleep(self._backoff.next_s())
+
+    async def _run_once(self) -> None:
+        joined = await asyncio.to_thread(self._gateway_joined)
+        if joined is None:
+            self._show("connecting", "the gateway has not joined a cluster yet")
+            return
+        if not self._board.kept.device:
+            self._show("connecting", "the board has not answered yet, so nobody knows what it is")
+            return
+        before = await asyncio.to_thread(self._membership.joined)
+        if before is None or before.coordinator_id != joined.coordinator_id:
+            key, device = self._control.identity.public_key, self._board.kept.device
+            before = await ask_to_join_board(joined, self._gateway_sign, self._board.name, key, device)
+            await asyncio.to_thread(self._membership.join, before)
+        self._backoff.reset()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._link.run())
+            group.create_task(self._follow())
+
+    async def _follow(self) -> None:
+        """Tell the coordinator at once when the board's state has changed."""
+        while True:
+            await self._board.changed.wait()
+            self._board.changed.clear()
+            self._link.tell_soon()
+
+    def _show(self, state: str, detail: str) -> None:
+        self.status.state, self.status.detail = state, detail
+
+
+def board_link(node: NodeRuntime, board: GatewayBoard, directory: Path) -> BoardLink:
+    """Return the link of a board behind `node`; what belongs to the link is kept in `directory`."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    control = BoardControl(board, load_identity(directory, node.machine), node.identity.version)
+    membership = Membership(directory, node.machine.write_whole)
+    offline = node.config.offline
+
+    def make(status: PortStatus) -> CoordinatorLink:
+        return CoordinatorLink(
+            control,
+            membership,
+            status=status,
+            now_us=node.clock.now_us,
+            random=node.machine.random,
+            others=node.config.coordinator.others,
+            hands_on=offline.reconcile_on_reconnect,
+            catch_up_bytes_per_s=offline.catch_up_bytes_per_s,
+        )
+
+    joined = Membership(node.config.data_dir, node.machine.write_whole).joined
+    backoff = Backoff(node.machine.random, last_s=JOIN_LAST_S)
+    return BoardLink(board, joined, node.sign, membership, make, control, backoff)
