@@ -93,6 +93,11 @@ def execution_entry(
     return entry
 
 
+def execution_text(body: ExecutionBody, program: Program | None) -> str:
+    """Return an execution as a line for people."""
+    return told(execution_view(body, program) if program is not None else _nameless(body))
+
+
 def told(view: Mapping[str, Any]) -> str:
     """Return an execution as a line: its rule, what started it, what went in; behind the arrow what it decided."""
     reads = [f"{call(one)} = {'failed' if one['value'] is None else literal(one['value'])}" for one in view["reads"]]

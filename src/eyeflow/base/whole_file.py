@@ -3,7 +3,30 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def whole_file(path: Path, mode: int) -> Iterator[BinaryIO]:
+    """Give a file to write that takes its name, in place of one that is there, only when the block ends well.
+
+    As `write_whole`, for what does not fit into memory: whatever interrupts the block leaves what was there before.
+    Raises OSError: it cannot be written; no draft is left.
+    """
+    draft = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+            yield file
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        draft.replace(path)
+        sync_directory(path.parent)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, data: bytes, mode: int, *, replace: bool = True) -> None:

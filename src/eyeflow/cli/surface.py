@@ -122,7 +122,8 @@ COMMANDS: dict[str, Words] = {'': (('check', 'Say whether rules are right, witho
  'buffer': (('status', "Show how much waits in a node's buffer,..."),
             ('peek', 'Show the records that go to a destination...')),
  'audit': (('verify', "Check the hash chain of a node's audit:..."),
-           ('show', 'Show audit records: what happened, why,...')),
+           ('show', 'Show audit records: what happened, why,...'),
+           ('export', 'Write an audit, or a part of it, to a file...')),
  'mcu': (('push', 'Send a program to a running board; it is...'),
          ('list', 'List the programs on a board.'),
          ('remove', 'Remove a rule from a board.'),
@@ -1982,7 +1983,8 @@ Options:
 
 Commands:
   verify  Check the hash chain of a node's audit: every record whole,...
-  show    Show audit records: what happened, why, and what was done.""",
+  show    Show audit records: what happened, why, and what was done.
+  export  Write an audit, or a part of it, to a file that others can...""",
     'audit verify': """\
 Usage: eyeflow audit verify [OPTIONS]
 
@@ -1990,17 +1992,24 @@ Usage: eyeflow audit verify [OPTIONS]
   its place.
 
   Signatures are checked with --key, or else with the node's own key beside
-  the store. Exit code 1 at the first record that does not fit, and when there
-  is none.
+  the store. With --node the copy at the coordinator is fetched and checked
+  here: with --key, or the key with which the node joined; also that the
+  coordinator has signed where it ends. Exit code 1 at the first record that
+  does not fit, and when there is none.
 
 Options:
-  --key <str>        The node's public key (hex or a file), or its
-                     fingerprint, which the coordinator shows.
-  --config <path>    Configuration file (default: eyeflow-svm.toml, if it is
-                     there).
-  --data-dir <path>  The node's data_dir, instead of its configuration.
-  --json             Print the result as JSON.
-  -h, --help         Show this message and exit.""",
+  --node NODE           The coordinator's copy of this node, in place of a
+                        store.
+  --epoch <int>         The copy of this epoch; the newest otherwise.
+  --branch <int range>  A copy that was set aside, by its number.  [default:
+                        0; x>=0]
+  --key <str>           The node's public key (hex or a file), or its
+                        fingerprint, which the coordinator shows.
+  --config <path>       Configuration file (default: eyeflow-svm.toml, if it
+                        is there).
+  --data-dir <path>     The node's data_dir, instead of its configuration.
+  --json                Print the result as JSON.
+  -h, --help            Show this message and exit.""",
     'audit show': """\
 Usage: eyeflow audit show [OPTIONS]
 
@@ -2010,11 +2019,42 @@ Options:
   -n, --last <int range>  How many records, the newest.  [default: 20; x>=1]
   --from SEQ              From this record on, instead.  [default: 0]
   --rule <str>            Only records of this rule.
+  --node NODE             The coordinator's copy of this node, in place of a
+                          store.
+  --epoch <int>           The copy of this epoch; the newest otherwise.
+  --branch <int range>    A copy that was set aside, by its number.  [default:
+                          0; x>=0]
   --config <path>         Configuration file (default: eyeflow-svm.toml, if it
                           is there).
   --data-dir <path>       The node's data_dir, instead of its configuration.
   --json                  Print the result as JSON.
   -h, --help              Show this message and exit.""",
+    'audit export': """\
+Usage: eyeflow audit export [OPTIONS] {FILE}
+
+  Write an audit, or a part of it, to a file that others can check with public
+  keys alone.
+
+  docs/reference/audit.md has the format, and a program that checks it. The
+  file is whole, or it is not there.
+
+Arguments:
+  FILE  The file to write.  [required]
+
+Options:
+  --from SEQ            From this record on.  [default: 1; x>=1]
+  --to SEQ              Up to this record.  [x>=1]
+  --node NODE           The coordinator's copy of this node, in place of a
+                        store.
+  --epoch <int>         The copy of this epoch; the newest otherwise.
+  --branch <int range>  A copy that was set aside, by its number.  [default:
+                        0; x>=0]
+  --force               Overwrite the file.
+  --config <path>       Configuration file (default: eyeflow-svm.toml, if it
+                        is there).
+  --data-dir <path>     The node's data_dir, instead of its configuration.
+  --json                Print the result as JSON.
+  -h, --help            Show this message and exit.""",
     'mcu': """\
 Usage: eyeflow mcu [OPTIONS] COMMAND [ARGS]...
 

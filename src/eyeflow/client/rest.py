@@ -166,6 +166,11 @@ class CoordinatorClient(Connection):
         """Return why an execution decided as it did: `Why` of the REST API."""
         return self._json("GET", f"/api/executions/{part(execution)}/why", works_s=WHY_S)
 
+    def records(self, node: str, after: int, limit: int, **asked: Any) -> list[Json]:
+        """Return records of a chain of a node behind a number: `KeptRecord` of the REST API."""
+        found = self._page(f"/api/nodes/{part(node)}/records", "records", "", limit, {**asked, "after": after})
+        return list(found["records"])
+
     def signer_keys(self) -> list[Json]:
         """Return the signer keys the cluster trusts or trusted."""
         return self._all("/api/keys", "keys", {})

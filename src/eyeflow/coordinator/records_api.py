@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from eyeflow.audit.view import execution_text
 from eyeflow.coordinator import views
 from eyeflow.coordinator.api import Call, Reply
+from eyeflow.coordinator.archive.chain import Row
 from eyeflow.coordinator.choosing import found_node
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.lists_api import LIMIT, PAGING
 from eyeflow.coordinator.problem import FieldError, Problem
 from eyeflow.coordinator.queries import INTEGER_MAX, Param, cursor_of, key_of
+from eyeflow.protocol.audit import decode_record
+from eyeflow.protocol.audit_bodies import ExecutionBody, Kind
 
 _NUMBER = {"type": "integer", "minimum": 0, "maximum": INTEGER_MAX}
 RECORDS_QUERY = (
@@ -16,6 +22,7 @@ RECORDS_QUERY = (
     Param("epoch", {**_NUMBER, "examples": [1790000000]}, "the chain of this epoch; the newest unless it is given"),
     Param("branch", {**_NUMBER, "examples": [1]}, "a copy that was set aside; 0, the copy that grows, unless given"),
     Param("after", {**_NUMBER, "examples": [0]}, "records with a higher number only; not with `cursor`"),
+    Param("texts", {"type": "boolean", "examples": [True]}, "each execution as a line for people, too"),
 )
 
 
@@ -33,8 +40,16 @@ async def list_records(hub: Hub, call: Call) -> Reply:
     branch = query.get("branch", 0)
     rows = [] if archive is None else await archive.page(node, epoch, after_seq, limit, branch)
     following = (rows[-1].seq,) if len(rows) == limit else None
-    shown = [views.record_row_view(row) for row in rows]
+    texts = await _texts(hub, rows) if query.get("texts") else {}
+    shown = [views.record_row_view(row) | {"text": texts.get(row.seq, "")} for row in rows]
     return Reply(200, {"epoch": epoch, "branch": branch, "records": shown, "nextCursor": cursor_of(following)})
+
+
+async def _texts(hub: Hub, rows: Sequence[Row]) -> dict[int, str]:
+    bodies = {row.seq: decode_record(row.data).body for row in rows if row.kind == Kind.EXECUTION}
+    found = {seq: body for seq, body in bodies.items() if isinstance(body, ExecutionBody)}
+    programs = await hub.known_programs.found(body.program for body in found.values())
+    return {seq: execution_text(body, programs.get(body.program)) for seq, body in found.items()}
 
 
 async def list_copies(hub: Hub, call: Call) -> Reply:

@@ -52,6 +52,7 @@ RECORDS: dict[str, Shape] = {
             "key": TEXT,
             "outcome": {"type": "string", "enum": _OUTCOMES, "description": "of an execution", "examples": ["ok"]},
             "record": {"type": "string", "description": "its exact bytes, in base64", "examples": ["qAABAQE="]},
+            "text": {**TEXT, "description": "an execution as a line; empty unless `texts` asks for it"},
         },
     ),
     "KeptRecords": page_of(

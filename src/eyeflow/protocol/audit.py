@@ -233,6 +233,19 @@ def verify_stored(rows: Iterable[tuple[int, bytes]], public_key: bytes = b"") ->
     return walk.report(walk.finish())
 
 
+def verify_copy(records: Iterable[bytes], public_key: bytes, anchor: Anchor | None = None) -> ChainReport:
+    """Check a coordinator's copy as `verify_chain` does; it may lack records that the node dropped before they came.
+
+    A later signed gap must account for them.
+    """
+    walk = _Walk(public_key, anchor, may_jump=True)
+    for data in records:
+        problem = walk.take(data)
+        if problem is not None:
+            return walk.report(problem)
+    return walk.report(walk.finish())
+
+
 def verify_chain(records: Iterable[bytes], public_key: bytes = b"", anchor: Anchor | None = None) -> ChainReport:
     """Check records in stored order; stops at the first that does not fit and says which and why.
 
@@ -255,11 +268,16 @@ def _timed(record: Record, stored_us: int | None) -> ChainBreak | None:
     return ChainBreak(BreakKind.ALTERED, record.seq, message)
 
 
+def _accounts(gap: GapBody, seq: int, digest: bytes, is_copy: bool) -> bool:
+    """Say whether a gap tells of the missing record `seq`; in a copy, that of later ones does: the oldest go first."""
+    return (gap.last_seq, gap.last_hash) == (seq, digest) or (is_copy and gap.last_seq > seq)
+
+
 class _Walk:
     """One pass over a chain."""
 
-    def __init__(self, public_key: bytes, anchor: Anchor | None) -> None:
-        self.key = public_key
+    def __init__(self, public_key: bytes, anchor: Anchor | None, *, may_jump: bool = False) -> None:
+        self.key, self.may_jump = public_key, may_jump
         self.anchor = anchor
         self.first: Record | None = None
         self.last_seq = anchor.seq if anchor else 0
@@ -287,6 +305,9 @@ class _Walk:
         elif (record.node, record.epoch) != (self.first.node, self.first.epoch):
             message = f"belongs to {record.node} epoch {record.epoch}, not {self.first.node} epoch {self.first.epoch}"
             return ChainBreak(BreakKind.FOREIGN, record.seq, message)
+        if self.may_jump and record.seq > self.last_seq + 1 and self.unexplained is None:
+            self.unexplained = (record.seq - 1, record.prev)
+            return None
         if record.seq != self.last_seq + 1:
             return ChainBreak(BreakKind.MISSING, self.last_seq + 1, f"expected this seq, found {record.seq}")
         if record.prev != self.head:
@@ -319,7 +340,7 @@ class _Walk:
             self.checkpoints, self.unvouched = self.checkpoints + 1, 0
         elif isinstance(record.body, GapBody):
             self.lost.append(record.body)
-            if self.unexplained == (record.body.last_seq, record.body.last_hash):
+            if self.unexplained is not None and _accounts(record.body, *self.unexplained, self.may_jump):
                 self.unexplained = None
 
     def finish(self) -> ChainBreak | None:
@@ -329,6 +350,8 @@ class _Walk:
         if self.unexplained is None or self.first is None:
             return None
         message = f"the chain starts at seq {self.first.seq} and no signed gap accounts for what came before"
+        if self.may_jump:
+            message = f"no signed gap accounts for the records before seq {self.unexplained[0] + 1}"
         return ChainBreak(BreakKind.MISSING, 1, message)
 
     def report(self, problem: ChainBreak | None) -> ChainReport:
