@@ -20,6 +20,8 @@ NAMES = (
     "fleet",
     "deployments",
     "coordinator_store",
+    "buffer",
+    "catch_up",
     "transport",
     "replay",
     "compiling",

@@ -1,21 +1,26 @@
 """A real node as a process, fed from inside as a gateway would: `python -m bench.buffer_node DATA_DIR`.
 
 The first line on its standard input is JSON: `backend`, `settings` (more lines of the configuration), `producers`,
-`window` (events that each has sent and not heard of), `acts_every` (one event in so many acts), `pace` (events a
-second of all producers together, 0: as fast as they are taken), `warm_s`, `measure_s`. It writes one line of JSON:
-`Measured`.
+`window` (events that each has sent and not heard of), `acts_every` (one event in so many acts), `installs` (false: a
+coordinator brings the rule). Each further line is a command, answered by one line of JSON:
+
+* `{"do": "measure", "seconds": 4, "pace": 0}`: run the producers and say what came of it (`Measured`). `pace`: events a
+  second of all together, 0: as fast as they are taken
+* `{"do": "fill", "records": 100000}`: run them until the audit has so many records more
+* `{"do": "catch_up"}`: return once the coordinator holds all: how many records that were, and how long it took from the
+  moment when the link was up
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import sys
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
+from operator import sub
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +34,7 @@ from eyeflow.node.io.connector import PortsConfig
 from eyeflow.node.io.ports import Deliver, IncomingEvent, PortStatus, Subscription
 from eyeflow.node.io.world import World
 from eyeflow.node.runtime import NodeRuntime
+from eyeflow.node.store.cursors import COORDINATOR
 from eyeflow.svm.container import encode
 from eyeflow.svm.execution import CapabilityFailure
 from eyeflow.svm.program import Value
@@ -47,6 +53,7 @@ RULE = """rule dose {
 }
 """
 HOT, COLD = 81.5, 20.5
+WARM_S = 1.0
 CONFIG = """
 [node]
 name = "bench"
@@ -65,57 +72,66 @@ buffer_backend = "{backend}"
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a run gave: executions and actions while it was measured, delays from event to action, and what it took."""
+    """What a run gave: executions, what it took, records copied to another place, and delays from event to action."""
 
-    events: int
+    events: float
     seconds: float
     processor_s: float
+    commits: float
+    copied: float
     p50_ms: float
     p99_ms: float
     rss_mb: float
-    commits: int
-    copied: int
+
+    @property
+    def a_second(self) -> float:
+        """Executions a second."""
+        return self.events / self.seconds
+
+    @property
+    def each_us(self) -> float:
+        """Processor time of the node for one execution."""
+        return self.processor_s / self.events * 1e6
 
 
 class Producers:
     """A source with several producers; each waits while `window` of its events are not acknowledged."""
 
-    def __init__(self, count: int, window: int, acts_every: int, pace: float) -> None:
+    def __init__(self, count: int, window: int, acts_every: int) -> None:
         self.status = PortStatus("mqtt", "up")
-        self.sent: dict[int, float] = {}
         self.acknowledged = 0
         self.delays_s: list[float] = []
-        self._count, self._window, self._acts_every, self._pace = count, window, acts_every, pace
+        self.pace = 0.0
+        self.goes, self.wanted = asyncio.Event(), asyncio.Event()
+        self._sent: dict[int, float] = {}
+        self._count, self._window, self._acts_every = count, window, acts_every
         self._number = 0
-        self._wanted: asyncio.Future[Subscription] = asyncio.get_running_loop().create_future()
+        self._subscription: Subscription
 
     def update(self, subscriptions: Collection[Subscription]) -> None:
-        for one in subscriptions:
-            if not self._wanted.done():
-                self._wanted.set_result(one)
+        for self._subscription in subscriptions:
+            self.wanted.set()
 
     async def run(self, deliver: Deliver) -> None:
-        wanted = await self._wanted
         async with asyncio.TaskGroup() as group:
             for number in range(self._count):
-                group.create_task(self._produce(deliver, wanted, f"unit-{number}", number))
+                group.create_task(self._produce(deliver, f"unit-{number}"))
 
-    async def _produce(self, deliver: Deliver, wanted: Subscription, key: str, place: int) -> None:
+    async def _produce(self, deliver: Deliver, key: str) -> None:
         room = asyncio.Semaphore(self._window)
-        done = partial(self._done, room)
-        due_s = time.perf_counter() + place / max(self._pace, 1e-9) if self._pace else 0.0
+        done, due_s = partial(self._done, room), 0.0
         while True:
-            if self._pace:
-                await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
-                due_s += self._count / self._pace
+            await self.goes.wait()
+            if self.pace:
+                due_s = max(due_s + self._count / self.pace, time.perf_counter() - 0.1)
+                await asyncio.sleep(due_s - time.perf_counter())
             await room.acquire()
             self._number += 1
-            number = self._number
-            acts = number % self._acts_every == 0
+            number, acts = self._number, self._number % self._acts_every == 0
             if acts:
-                self.sent[number] = time.perf_counter()
+                self._sent[number] = time.perf_counter()
             payload = {"number": number, "temp": HOT if acts else COLD}
-            await deliver(IncomingEvent(wanted, payload, wall_clock_us(), done, key=key))
+            await deliver(IncomingEvent(self._subscription, payload, wall_clock_us(), done, key=key))
 
     def _done(self, room: asyncio.Semaphore) -> None:
         self.acknowledged += 1
@@ -123,7 +139,7 @@ class Producers:
 
     def acted(self, number: int) -> None:
         """The action on an event is visible."""
-        self.delays_s.append(time.perf_counter() - self.sent.pop(number))
+        self.delays_s.append(time.perf_counter() - self._sent.pop(number))
 
 
 class Valve:
@@ -161,43 +177,90 @@ def config_of(directory: Path, orders: Mapping[str, Any]) -> NodeConfig:
     return load_config(path)
 
 
-async def measure(node: NodeRuntime, producers: Producers, orders: Mapping[str, Any]) -> Measured:
-    """Install the rule, let it warm up, and measure."""
-    program = sign_program(encode(compiled(RULE, "dose")), SIGNER)
-    result = await node.install(program, {}, "d", 1)
-    if result.code:
-        raise RuntimeError(result.message)
-    await asyncio.sleep(orders["warm_s"])
-    spare_what_stays()
-    counters, copies = node.writer.store.counters, node.services.get("kafka_copies")
-    before = (producers.acknowledged, time.perf_counter(), time.process_time(), counters.commits, _copied(copies))
-    producers.delays_s.clear()
-    await asyncio.sleep(orders["measure_s"])
-    after = (producers.acknowledged, time.perf_counter(), time.process_time(), counters.commits, _copied(copies))
-    events, seconds, processor_s, commits, copied = (b - a for a, b in zip(before, after, strict=True))
-    delays_ms = sorted(delay * 1e3 for delay in producers.delays_s)
-    return Measured(
-        int(events),
-        seconds,
-        processor_s,
-        quantile(delays_ms, 0.5),
-        quantile(delays_ms, 0.99),
-        own_rss_mb(),
-        int(commits),
-        int(copied),
-    )
+class Bench:
+    """Carries the commands out on one node."""
+
+    def __init__(self, node: NodeRuntime, producers: Producers) -> None:
+        self._node, self._producers = node, producers
+
+    async def install(self) -> None:
+        result = await self._node.install(program(), {}, "d", 1)
+        if result.code:
+            raise RuntimeError(result.message)
+
+    async def measure(self, seconds: float, pace: float = 0.0) -> dict[str, Any]:
+        """Run the producers for so long; the first second is left out."""
+        producers = self._producers
+        producers.pace = pace
+        producers.goes.set()
+        await asyncio.sleep(WARM_S)
+        before = self._counts()
+        producers.delays_s.clear()
+        await asyncio.sleep(seconds)
+        events, took_s, processor_s, commits, copied = map(sub, self._counts(), before)
+        producers.goes.clear()
+        delays_ms = sorted(delay * 1e3 for delay in producers.delays_s)
+        p50_ms, p99_ms = (quantile(delays_ms, share) for share in (0.5, 0.99))
+        return asdict(Measured(events, took_s, processor_s, commits, copied, p50_ms, p99_ms, own_rss_mb()))
+
+    def _counts(self) -> tuple[float, ...]:
+        store, copies = self._node.writer.store, self._node.services.get("kafka_copies")
+        copied = self._kept_seq if copies is None else copies.counters["copied"]
+        return (self._producers.acknowledged, time.perf_counter(), time.process_time(), store.counters.commits, copied)
+
+    @property
+    def _kept_seq(self) -> int:
+        kept = self._node.kept_by(COORDINATOR)
+        return 0 if kept is None else kept.seq
+
+    async def fill(self, records: int) -> dict[str, Any]:
+        """Run the producers until there are so many records more."""
+        self._producers.pace = 0.0
+        until_seq = self._node.audit_head.seq + records
+        self._producers.goes.set()
+        await self._node.grows_beyond(until_seq)
+        self._producers.goes.clear()
+        return {"head": self._node.audit_head.seq}
+
+    async def catch_up(self) -> dict[str, Any]:
+        """Wait until the coordinator holds what the node has now."""
+        link, until_seq, from_seq = self._node.link, self._node.audit_head.seq, self._kept_seq
+        assert link is not None, "it has a coordinator"
+        while link.status.state != "up":
+            await asyncio.sleep(0.01)
+        began_s, spent_s = time.perf_counter(), time.process_time()
+        while self._kept_seq < until_seq:
+            await asyncio.sleep(0.01)
+        return {
+            "records": until_seq - from_seq,
+            "seconds": time.perf_counter() - began_s,
+            "processor_s": time.process_time() - spent_s,
+        }
 
 
-def _copied(copies: PortStatus | None) -> int:
-    return 0 if copies is None else copies.counters["copied"]
+def program() -> bytes:
+    """Return the signed program."""
+    return sign_program(encode(compiled(RULE, "dose")), SIGNER)
+
+
+async def obey(bench: Bench, installs: bool) -> None:
+    """Carry out commands until the input ends."""
+    loop = asyncio.get_running_loop()
+    if installs:
+        await bench.install()
+    print("ready", flush=True)
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        orders = json.loads(line)
+        answer = await getattr(bench, orders.pop("do"))(**orders)
+        print(json.dumps(answer), flush=True)
 
 
 async def main(directory: Path) -> None:
-    """Run once."""
+    """Run until the input ends."""
     orders = json.loads(sys.stdin.readline())
-    producers = Producers(orders["producers"], orders["window"], orders["acts_every"], orders["pace"])
+    producers = Producers(orders["producers"], orders["window"], orders["acts_every"])
     ready: asyncio.Future[NodeRuntime] = asyncio.get_running_loop().create_future()
-    stop = asyncio.Event()
+    stop, installs = asyncio.Event(), orders.get("installs", True)
 
     def world(ports: PortsConfig, name: str, now_us: Any) -> World:
         return World({"mqtt": producers}, {"mqtt": Valve(producers)})
@@ -205,7 +268,7 @@ async def main(directory: Path) -> None:
     running = asyncio.create_task(
         run_node(
             config_of(directory, orders),
-            make_link=None if orders.get("linked") else lambda node: None,
+            make_link=(lambda node: None) if installs else None,
             on_ready=ready.set_result,
             stop=stop,
             make_world=world,
@@ -214,11 +277,10 @@ async def main(directory: Path) -> None:
     await asyncio.wait({ready, running}, return_when=asyncio.FIRST_COMPLETED)
     if running.done():
         running.result()
-    measured = await measure(ready.result(), producers, orders)
-    print(json.dumps(asdict(measured)), flush=True)
+    spare_what_stays()
+    await obey(Bench(ready.result(), producers), installs)
     stop.set()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
+    await running
 
 
 if __name__ == "__main__":

@@ -35,14 +35,25 @@ class Cluster:
         self.client = httpx.Client(base_url=self.url, headers=self._credential(), timeout=600.0)
         self.call("POST", "/api/keys", {"publicKey": public_key_of(SIGNER).hex(), "name": "bench"})
 
-    def _started(self) -> subprocess.Popen[str]:
+    def _started(self, port: str = "0") -> subprocess.Popen[str]:
         command = eyeflow(
-            "coordinator", "start", "--port", "0", "--data-dir", str(self.folder / "coordinator"), "--json"
+            "coordinator", "start", "--port", port, "--data-dir", str(self.folder / "coordinator"), "--json"
         )
         process = subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         self.url: str = json.loads(process.stdout.readline())["url"]
         return process
+
+    def end_coordinator(self) -> None:
+        """Let the coordinator end; `start_again` begins it anew at the same address."""
+        self.coordinator.terminate()
+        self.coordinator.wait()
+        assert self.coordinator.stdout is not None
+        self.coordinator.stdout.close()
+
+    def start_again(self) -> None:
+        """Start the coordinator that was ended."""
+        self.coordinator = self._started(self.url.rpartition(":")[2])
 
     def _credential(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {(self.folder / 'coordinator' / 'admin-token').read_text().strip()}"}
