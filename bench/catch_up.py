@@ -1,4 +1,4 @@
-"""How fast a coordinator catches up after an outage, what that costs live events, and what the relay costs while linked.
+"""How fast a coordinator catches up after an outage, and what that and the continuous relay cost live events.
 
 A real node and a real coordinator as processes, over a real WebSocket on loopback. Producers in the node's process feed
 it as a gateway would, each with up to 32 events that are not acknowledged. The rate limit of the node is lifted.
