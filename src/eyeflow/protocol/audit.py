@@ -25,7 +25,7 @@ from eyeflow.protocol.audit_bodies import (
     body_from_map,
     encode_body,
 )
-from eyeflow.protocol.cbor import DEPTH_MAX, CborError, decode, encode
+from eyeflow.protocol.cbor import DEPTH_MAX, NOT_THE_ONE, CborError, decode_any, encode
 from eyeflow.protocol.identity import SIGNATURE_BYTES, Identity, key_fingerprint, verifies
 
 FORMAT = 1
@@ -75,7 +75,7 @@ def encode_next(
         return _UNSIGNED_MAP + fields
     if key is None:
         raise AuditError(f"a record of kind {kind.name} must be signed")
-    return _SIGNED_MAP + fields + encode(_SIGNATURE) + encode(key.sign(_signed_message(fields)))
+    return _SIGNED_MAP + fields + _SIGNATURE_KEY + encode(key.sign(_signed_message(fields)))
 
 
 def decode_record(data: bytes) -> Record:
@@ -83,12 +83,23 @@ def decode_record(data: bytes) -> Record:
     if len(data) > RECORD_BYTES_MAX:
         raise AuditError(f"a record is longer than {RECORD_BYTES_MAX} bytes")
     try:
-        fields = decode(data)
+        fields = decode_any(data)
+        if type(fields) is not dict or not fields.keys() <= _KEYS:
+            raise AuditError("a record is not a map with the keys 0 to 8")
+        record = _from_map(fields)
+        # Written again as a record: that is shorter than to write the map, and compares the same bytes.
+        if _with_signature(record) != data:
+            raise AuditError(NOT_THE_ONE)
     except CborError as error:
         raise AuditError(str(error)) from error
-    if type(fields) is not dict or not fields.keys() <= set(range(9)):
-        raise AuditError("a record is not a map with the keys 0 to 8")
-    return _from_map(fields)
+    return record
+
+
+def _with_signature(record: Record) -> bytes:
+    fields = _fields(record.kind, record.node, record.epoch, record.seq, record.prev, record.time_us, record.body)
+    if record.kind in SIGNED:
+        return _SIGNED_MAP + fields + _SIGNATURE_KEY + encode(record.signature)
+    return _UNSIGNED_MAP + fields
 
 
 def signature_is_valid(record: Record, public_key: bytes) -> bool:
@@ -120,7 +131,8 @@ def _first_fields(kind: int, node: str, epoch: int) -> bytes:
     return b"".join(encode(part) for pair in pairs for part in pair) + encode(_SEQ)
 
 
-_PREV_KEY, _TIME_KEY, _BODY_KEY = encode(_PREV), encode(_TIME), encode(_BODY)
+_PREV_KEY, _TIME_KEY, _BODY_KEY, _SIGNATURE_KEY = map(encode, (_PREV, _TIME, _BODY, _SIGNATURE))
+_KEYS = frozenset(range(_SIGNATURE + 1))
 _UNSIGNED_MAP, _SIGNED_MAP = (encode(dict.fromkeys(range(count), 0))[:1] for count in (_SIGNATURE, _SIGNATURE + 1))
 """The head of the map of a record without and with a signature."""
 

@@ -40,14 +40,27 @@ def encode_fields(fields: Iterable[tuple[bytes, object]], depth: int = DEPTH_MAX
     return _head(_MAP, len(parts)) + b"".join(parts)
 
 
+NOT_THE_ONE = "not the deterministic encoding of RFC 8949 4.2.1, or bytes follow the value"
+"""The reason of bytes that `encode` did not write."""
+
+
 def decode(data: bytes) -> object:
     """Return the value that `encode` turned into `data`. Raises CborError on anything that `encode` did not write."""
+    value = decode_any(data)
+    if encode(value) != data:
+        raise CborError(NOT_THE_ONE)
+    return value
+
+
+def decode_any(data: bytes) -> object:
+    """Return the value of which `data` begins with any encoding, for who compares it with the one itself.
+
+    Raises CborError for what is no CBOR.
+    """
     try:
         value: object = cbor2.CBORDecoder(io.BytesIO(data)).decode()
     except (cbor2.CBORError, ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
         raise CborError(f"not CBOR: {why(error)}") from error
-    if encode(value) != data:
-        raise CborError("not the deterministic encoding of RFC 8949 4.2.1, or bytes follow the value")
     return value
 
 
