@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from bench.buffer_node import Measured
+from bench.measure import processor_s
 
 WINDOW = 32
 """Events that a producer has sent and not heard of: as a client of MQTT, which has at most 20 to 65,535."""
@@ -46,8 +45,7 @@ class BufferNode:
 
     def spent_s(self) -> float:
         """Return its processor time so far."""
-        spent = psutil.Process(self._process.pid).cpu_times()
-        return float(spent.user + spent.system)
+        return processor_s(self._process.pid)
 
     def measure(self, seconds: float, pace: float = 0.0) -> Measured:
         """Let it measure."""

@@ -28,6 +28,7 @@ from bench.measure import own_rss_mb, quantile
 from bench.sources import compiled
 from eyeflow.base.clock import wall_clock_us
 from eyeflow.base.collector import spare_what_stays
+from eyeflow.node import backoff
 from eyeflow.node.config.config import NodeConfig, load_config
 from eyeflow.node.daemon import run_node
 from eyeflow.node.io.connector import PortsConfig
@@ -258,6 +259,7 @@ async def obey(bench: Bench, installs: bool) -> None:
 async def main(directory: Path) -> None:
     """Run until the input ends."""
     orders = json.loads(sys.stdin.readline())
+    backoff.STABLE_S = 0.0  # no outage here is a failure, so that the next one is dialled as soon
     producers = Producers(orders["producers"], orders["window"], orders["acts_every"])
     ready: asyncio.Future[NodeRuntime] = asyncio.get_running_loop().create_future()
     stop, installs = asyncio.Event(), orders.get("installs", True)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from bench.buffer_host import BufferNode, buffer_node
 from bench.buffer_node import Measured, program
 from bench.cluster import Cluster, cluster
-from bench.measure import Report, Row
+from bench.measure import Report, Row, processor_s
 
 PRODUCERS, ACTS_EVERY = 16, 10
 BACKLOG = 200_000
@@ -78,13 +78,14 @@ class Bench:
             time.sleep(0.05)
 
     def idle(self) -> tuple[float, float]:
-        """Return processor seconds of node and coordinator in a minute in which nothing happens."""
+        """Return processor milliseconds of node and coordinator in a minute in which nothing happens."""
         self._catch_up()
         time.sleep(2)
-        before = (self._node.spent_s(), self._made.spent_s())
+        coordinator = self._made.coordinator.pid
+        before = (self._node.spent_s(), processor_s(coordinator))
         time.sleep(IDLE_S)
-        node_s, coordinator_s = self._node.spent_s() - before[0], self._made.spent_s() - before[1]
-        return node_s * 60 / IDLE_S, coordinator_s * 60 / IDLE_S
+        node_s, coordinator_s = self._node.spent_s() - before[0], processor_s(coordinator) - before[1]
+        return node_s * 60_000 / IDLE_S, coordinator_s * 60_000 / IDLE_S
 
     def median(self, state: str, what: str) -> float:
         """Return the median of one figure."""
@@ -116,8 +117,8 @@ def report() -> Report:
         Row("the node for a record", bench.caught_median(lambda one: one["processor_s"] / one["records"] * 1e6), "us"),
         Row("the coordinator", bench.caught_median(lambda one: one["coordinator_s"] / one["records"] * 1e6), "us"),
         *_live_rows(bench),
-        Row("idle node with its coordinator", idle[0], "s/min", "processor time"),
-        Row("its coordinator", idle[1], "s/min", "processor time"),
+        Row("idle node with its coordinator", idle[0], "ms/min", "processor time"),
+        Row("its coordinator", idle[1], "ms/min", "processor time"),
     ]
     cost = bench.median("linked", "each_us") / bench.median("alone", "each_us") - 1
     slower = 1 - bench.median("linked", "a_second") / bench.median("alone", "a_second")

@@ -5,6 +5,7 @@ Each stands on its own light panel, so that it reads the same on a light and on 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -329,12 +330,38 @@ def wiring() -> str:
     return svg(860, 434, "A black pill with thermometer, door contact, relay, serial adapter and debug probe", body)
 
 
+MEASURED = re.compile(r"^\| (sqlite|kafka_embedded|kafka), (each|one in ten) acts \| (\d+) \| ([\d,]+) \|", re.M)
+"""A row of the table in docs/performance.md: backend, which events act, producers, executions a second."""
+PIXELS_FOR_ONE, BAR_WANTED = 0.012, 10_000
+
+
+def executions() -> str:
+    """Durable executions a second, as docs/performance.md has them, beside what is wanted of 16 producers."""
+    rows = MEASURED.findall((HERE.parent / "performance.md").read_text(encoding="utf-8"))
+    colors = {"sqlite": BLUE, "kafka_embedded": VIOLET, "kafka": AMBER}
+    left, top, step = 250, 52, 24
+    wanted = left + BAR_WANTED * PIXELS_FOR_ONE
+    height = top + step * len(rows) + 14
+    body = [text(left - 12, 30, "durable executions a second", size=14, anchor="end", bold=True)]
+    body.append(text(wanted, 30, f"wanted of 16 producers: {BAR_WANTED:,}", size=11, color=SOFT))
+    for index, (backend, acting, producers, rate) in enumerate(rows):
+        y, width = top + step * index, int(rate.replace(",", "")) * PIXELS_FOR_ONE
+        words = f"{backend}, {acting} acts, {producers} producer{'s' * (producers != '1')}"
+        body.append(text(left - 12, y + 13, words, size=11, anchor="end"))
+        place = f'x="{left}" y="{y}" width="{width:.0f}" height="17" rx="3"'
+        body.append(f'<rect {place} fill="{FILLS[colors[backend]]}" stroke="{colors[backend]}"/>')
+        body.append(text(left + width + 8, y + 13, rate, size=11, anchor="start"))
+    line = f'<path d="M{wanted:.0f} {top - 14} V{height - 10}" stroke="{RED}" stroke-dasharray="4 3"/>'
+    return svg(700, height, "Durable executions a second by backend and producers", [*body, line])
+
+
 PICTURES: dict[str, Callable[[], str]] = {
     "overview.svg": overview,
     "commit.svg": commit,
     "time-words.svg": time_words,
     "node.svg": node,
     "wiring.svg": wiring,
+    "executions.svg": executions,
 }
 
 
