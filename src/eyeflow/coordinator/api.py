@@ -23,6 +23,7 @@ from eyeflow.coordinator.requests import RequestKey, answered
 from eyeflow.coordinator.standings import SILENT_S
 from eyeflow.coordinator.store.cluster_store import Reading
 from eyeflow.coordinator.store.facts import LogEntry
+from eyeflow.coordinator.store.lists import NodeSums
 from eyeflow.coordinator.tls import OwnTls
 from eyeflow.coordinator.tokens import JOIN_TOKEN_S, NODE_ACTOR, TOKEN_S, Actor, Role, Whose
 from eyeflow.protocol.boards import board_bytes
@@ -64,11 +65,15 @@ Handler = Callable[[Hub, Call], Awaitable[Reply]]
 
 async def get_status(hub: Hub, call: Call) -> Reply:
     """Return the cluster in one look."""
+    facts, sums = await _sums(hub)
+    return Reply(200, views.status_view(hub, facts, sums))
+
+
+async def _sums(hub: Hub) -> tuple[views.ClusterFacts, NodeSums]:
     silent_us = hub.clock() - SILENT_S * 1_000_000
-    facts, sums = await hub.store.read(
+    return await hub.store.read(
         lambda reading: (views.cluster_facts(reading), reading.node_sums(silent_us, hub.store.own_id))
     )
-    return Reply(200, views.status_view(hub, facts, sums))
 
 
 async def get_healthz(hub: Hub, call: Call) -> Reply:
@@ -78,7 +83,7 @@ async def get_healthz(hub: Hub, call: Call) -> Reply:
 
 async def get_metrics(hub: Hub, call: Call) -> Reply:
     """Return the counters in Prometheus text format."""
-    return Reply(200, metrics.render(hub, await hub.store.read(views.cluster_facts)))
+    return Reply(200, metrics.render(hub, *await _sums(hub)))
 
 
 async def get_node(hub: Hub, call: Call) -> Reply:

@@ -15,6 +15,7 @@ from eyeflow.coordinator import (
     plan_api,
     policy_api,
     records_api,
+    trends_api,
 )
 from eyeflow.coordinator.api import Handler
 from eyeflow.coordinator.queries import Param
@@ -97,6 +98,16 @@ class Endpoint:
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/api/status", api.get_status, Role.READ, {200: "Status"}),
     Endpoint("GET", "/api/nodes", lists_api.list_nodes, Role.READ, {200: "Nodes"}, query=lists_api.NODES_QUERY),
+    Endpoint("GET", "/api/trend", trends_api.get_trend, Role.READ, {200: "Trend"}, query=trends_api.TREND_QUERY),
+    Endpoint(
+        "GET",
+        "/api/nodes/{id}/trend",
+        trends_api.get_node_trend,
+        Role.READ,
+        {200: "Trend"},
+        problems=("node_not_found",),
+        query=trends_api.TREND_QUERY,
+    ),
     Endpoint("GET", "/api/node-rows", live.list_node_rows, Role.READ, {200: "NodeRows"}, query=lists_api.NODES_QUERY),
     Endpoint(
         "POST",

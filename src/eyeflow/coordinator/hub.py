@@ -37,6 +37,7 @@ from eyeflow.coordinator.store.coordination import Link, NotLeadingError
 from eyeflow.coordinator.store.facts import ChangeKind
 from eyeflow.coordinator.tls import OwnTls
 from eyeflow.coordinator.tokens import Tokens
+from eyeflow.coordinator.trends import Trends
 from eyeflow.protocol.messages import Manifest
 from eyeflow.protocol.session import Coordinates, Offer
 
@@ -110,6 +111,7 @@ class Hub:
         self.relay = Relay(store, self.links, self.clock, random.randbytes)
         self._links_taken = 0
         self.started_us, self._started_steady_us = clock(), steady()
+        self.trends = Trends(store, self.nodes.rates, self.started_us)
         self._trouble = ""
         """Why the disk takes nothing more, though no write has failed yet."""
         self._told = ""
@@ -270,6 +272,7 @@ class Hub:
         """Remove a node from the cluster and close its link."""
         await self.nodes.remove(node, self.clock(), actor)
         self.copies.forget(node)
+        self.trends.forget(node)
         link = self.links.get(node)
         if link is not None:
             link.close("removed", "the node was removed from the cluster")
@@ -343,6 +346,7 @@ class Hub:
             await self._bear(self.copies.tidy(now_us))
             await self.aftercare.look(self.nodes.health, now_us)
             await self.alarms.look(now_us)
+            await self.trends.look(self.links, now_us)
             await self.store.check()
             self._trouble = ""
         except NotLeadingError:
@@ -379,6 +383,7 @@ class Hub:
     async def leave(self) -> None:
         """This coordinator ends: let the others know at once."""
         self.relay.stop()
+        await self._bear(self.trends.write_down(self.clock()))
         own_id, now_us = self.store.own_id, self.clock()
 
         def step(writing: Writing) -> None:

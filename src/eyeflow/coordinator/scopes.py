@@ -43,6 +43,7 @@ OPEN = frozenset(
         ("GET", "/api/nodes"),
         ("GET", "/api/node-rows"),
         ("GET", "/api/nodes/{id}"),
+        ("GET", "/api/nodes/{id}/trend"),
         ("GET", "/api/nodes/{id}/records"),
         ("GET", "/api/nodes/{id}/copies"),
         ("GET", "/api/executions"),
@@ -78,7 +79,7 @@ OPEN = frozenset(
 _PLAIN = frozenset(
     {
         # Of one node, which was asked for by a name that is there.
-        *("labels", "said", "history", "wanted", "known_good", "open_progress", "link", "health"),
+        *("labels", "said", "history", "wanted", "known_good", "open_progress", "link", "health", "trend"),
         # Of one deployment that is there.
         *("counts", "progress", "progress_page", "evidence_sums", "taken_back", "overdue", "cases"),
         # Of the token itself.

@@ -40,6 +40,7 @@ from eyeflow.coordinator.shapes_rollout import (
     TARGET,
     VERDICT,
 )
+from eyeflow.coordinator.shapes_trend import TREND
 from eyeflow.coordinator.shapes_trust import SIGNER_LIST
 from eyeflow.coordinator.shapes_why import WHY
 from eyeflow.coordinator.store.facts import ChangeKind
@@ -391,6 +392,7 @@ SCHEMAS: dict[str, Shape] = {
         ("cursor", "changes"),
     ),
     **LIVE,
+    **TREND,
     "Change": closed(
         "What changed: look at it again, unless it is gone. `subject`: the thing by its name or id",
         {

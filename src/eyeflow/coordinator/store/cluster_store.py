@@ -39,6 +39,7 @@ from eyeflow.coordinator.store.facts import (
 from eyeflow.coordinator.store.kept_histories import HistoryReading, HistoryWriting
 from eyeflow.coordinator.store.kept_requests import RequestReading, RequestWriting
 from eyeflow.coordinator.store.lists import ListReading
+from eyeflow.coordinator.store.trends import TrendWriting
 from eyeflow.protocol.coordinator_log import Entry, Head, SignedHead
 from eyeflow.protocol.identity import Identity
 from eyeflow.protocol.messages import RuleResult
@@ -261,6 +262,7 @@ class Writing(
     RequestWriting,
     AskedWriting,
     AlarmWriting,
+    TrendWriting,
     HistoryWriting,
     Protocol,
 ):

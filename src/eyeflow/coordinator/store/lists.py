@@ -15,6 +15,7 @@ from eyeflow.coordinator.histories import History
 from eyeflow.coordinator.store.coordination import Link
 from eyeflow.coordinator.store.facts import ApiToken, NodeRecord, ProgramRecord, SignerKey
 from eyeflow.coordinator.store.kept_boards import KeptBoard
+from eyeflow.coordinator.store.trends import TrendReading
 from eyeflow.protocol.coordinator_log import Entry
 from eyeflow.protocol.messages import RuleResult
 from eyeflow.rollout.deployment import Deployment, DeploymentState, NodeProgress, NodeState, Wanted
@@ -205,7 +206,7 @@ class LogAsked:
     since_us: int = 0
 
 
-class ListReading(Protocol):
+class ListReading(TrendReading, Protocol):
     """Pages of the long lists. All of them cost what a page holds, or one pass over narrow rows."""
 
     def node_page(self, asked: NodesAsked) -> Page[NodeRecord]:

@@ -28,6 +28,7 @@ from eyeflow.coordinator.store.sql_boards import SqlBoardReading
 from eyeflow.coordinator.store.sql_cases import SqlCaseReading
 from eyeflow.coordinator.store.sql_coordination import SqlCoordinationReading
 from eyeflow.coordinator.store.sql_lists import SqlListReading
+from eyeflow.coordinator.store.sql_trends import SqlTrendReading
 from eyeflow.protocol.coordinator_log import Entry, Head, SignedHead
 from eyeflow.protocol.messages import RuleResult
 from eyeflow.rollout.actions import InStates, Which
@@ -49,7 +50,13 @@ _KEPT = {
 
 
 class SqlReading(
-    SqlCoordinationReading, SqlListReading, SqlAlarmReading, SqlCaseReading, SqlAskedReading, SqlBoardReading
+    SqlCoordinationReading,
+    SqlListReading,
+    SqlAlarmReading,
+    SqlCaseReading,
+    SqlAskedReading,
+    SqlBoardReading,
+    SqlTrendReading,
 ):
     """Satisfies `Reading`. Lives as long as one step or look."""
 

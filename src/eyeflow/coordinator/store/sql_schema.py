@@ -212,6 +212,12 @@ CREATE TABLE boards(
     told TEXT NOT NULL DEFAULT 'null') STRICT, WITHOUT ROWID;
 CREATE INDEX boards_by_gateway ON boards(gateway, node);
 """,
+    """
+CREATE TABLE trends(
+    node TEXT NOT NULL, span TEXT NOT NULL, start_us INTEGER NOT NULL, points BLOB NOT NULL,
+    PRIMARY KEY(node, span, start_us)) STRICT, WITHOUT ROWID;
+CREATE INDEX trends_by_time ON trends(span, start_us);
+""",
 )
 """Number n brings a file of version n to version n + 1 (PRAGMA user_version). A released one is never changed.
 

@@ -16,6 +16,7 @@ from eyeflow.coordinator.store.sql_boards import SqlBoardWriting
 from eyeflow.coordinator.store.sql_cases import SqlCaseWriting
 from eyeflow.coordinator.store.sql_coordination import SqlCoordinationWriting
 from eyeflow.coordinator.store.sql_reading import OPEN_PROGRESS, open_progress_of
+from eyeflow.coordinator.store.sql_trends import SqlTrendWriting
 from eyeflow.protocol.coordinator_log import ZERO_HASH, SignedHead
 from eyeflow.protocol.messages import RuleState
 from eyeflow.protocol.node_facts import NodeFacts
@@ -30,7 +31,9 @@ CHANGES_MAX = 100_000
 """Entries of the change feed that are kept; a reader that fell further behind reads the whole state again."""
 
 
-class SqlWriting(SqlAlarmWriting, SqlCoordinationWriting, SqlCaseWriting, SqlAskedWriting, SqlBoardWriting):
+class SqlWriting(
+    SqlAlarmWriting, SqlCoordinationWriting, SqlCaseWriting, SqlAskedWriting, SqlBoardWriting, SqlTrendWriting
+):
     """Satisfies `Writing`. Lives as long as one step."""
 
     def add_log_entry(self, entry: LogEntry) -> None:
@@ -93,6 +96,7 @@ class SqlWriting(SqlAlarmWriting, SqlCoordinationWriting, SqlCaseWriting, SqlAsk
         )
         had = self.labels(name)
         self._run("DELETE FROM nodes WHERE name = ?", name)
+        self._run("DELETE FROM trends WHERE node = ?", name)
         self._end_alarms_of_node(name, now_us)
         self._tell_leaving(name, had, now_us)
 
