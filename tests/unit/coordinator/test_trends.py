@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from math import isnan, nan
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -73,7 +73,7 @@ class Told:
 
     def rows(self) -> int:
         (found,) = self.run(
-            lambda: self.store.read(lambda reading: reading._db.rows("SELECT count(*) FROM trends", []))
+            lambda: self.store.read(lambda reading: cast(Any, reading)._db.rows("SELECT count(*) FROM trends", []))
         )
         return int(found[0])
 
