@@ -54,8 +54,13 @@ class BoardDouble:
     says: bytes = b""
     refuses_push: Code | None = None
     programs: dict[int, HeldProgram] = field(default_factory=dict)
+    params: dict[tuple[str, int], bytes] = field(default_factory=dict)
     times: list[int] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
+    pieces: int = 0
+    """Pieces of programs that it took."""
+    breaks: bool = False
+    """What it is sent does not run: it stops a new program after faults at once."""
     pieces_max: int = 1 << 30
     """After so many pieces of a program it stops answering, until `answers` is set again."""
     _wanted: tuple[str, int, int, int, int] | None = None
@@ -93,6 +98,8 @@ class BoardDouble:
             case Request.REMOVE:
                 return self._remove(fields.text())
             case Request.SET_PARAM:
+                rule, index = fields.text(), fields.number("B")
+                self.params[rule, index] = fields.take(8)
                 return bytes([Code.OK])
         return bytes([Code.NOT_SUPPORTED])
 
@@ -148,6 +155,7 @@ class BoardDouble:
         if offset != len(self._received):
             return struct.pack("<BI", Code.OFFSET, len(self._received))
         self._received += data
+        self.pieces += 1
         self.pieces_max -= 1
         if self.pieces_max == 0:
             self.answers = False
@@ -166,7 +174,8 @@ class BoardDouble:
         place = self._place_of(signed.program.rule)
         if place is None:
             place = next(number for number in range(PLACES) if number not in self.programs)
-        self.programs[place] = HeldProgram(signed, len(data), previous=self.programs.get(place))
+        before = self.programs.get(place)
+        self.programs[place] = HeldProgram(signed, len(data), not self.breaks, 7 * self.breaks, previous=before)
         self._wanted = None
         return struct.pack("<BBIB", Code.OK, 0, 0, place)
 

@@ -91,13 +91,21 @@ def compile_options(
         chosen = Profile.MCU if profile is ProfileName.MCU else Profile.LINUX
         return CompileOptions(profile=chosen, sequence=sequence)
     from eyeflow.mcu.chips import find_chip
-    from eyeflow.mcu.hardware import board_hardware, chip_hardware
+    from eyeflow.mcu.hardware import chip_hardware
 
     if board is None:
         chip = find_chip(target)
         return CompileOptions(Profile.MCU, chip.name, chip.limits, sequence, chip_hardware(chip))
-    known = _board(board, target)
-    return CompileOptions(Profile.MCU, known.chip.name, known.limits, sequence, board_hardware(known))
+    return board_options(_board(board, target), sequence)
+
+
+def board_options(board: Board, sequence: int | None = None) -> CompileOptions:
+    """Return the options for a board and what is wired to it."""
+    from eyeflow.compiler.compile import CompileOptions
+    from eyeflow.mcu.hardware import board_hardware
+    from eyeflow.svm.program import Profile
+
+    return CompileOptions(Profile.MCU, board.chip.name, board.limits, sequence, board_hardware(board))
 
 
 def _board(path: Path, target: str) -> Board:

@@ -11,6 +11,7 @@ import typer
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.cli import choosing, compiling, folder, replays, rollout_options
+from eyeflow.cli.board_targets import target_options
 from eyeflow.cli.cluster import connect
 from eyeflow.cli.console import JsonFlag, counted, finish, note, say, say_json, table
 from eyeflow.cli.files import read_program, usage_error
@@ -21,6 +22,7 @@ from eyeflow.cli.rollout_options import Strategy
 
 if TYPE_CHECKING:
     from eyeflow.client.rest import CoordinatorClient
+    from eyeflow.compiler.compile import CompileOptions
     from eyeflow.svm.container import SignedProgram
 
 Json = dict[str, Any]
@@ -91,7 +93,7 @@ def deploy(
     if prune and not rule.is_dir():
         raise usage_error("--prune needs a folder of rules", "name the folder, or remove a rule with `eyeflow remove`")
     with connect() as client:
-        rules = _rules(rule, sign, param, catalog)
+        rules = _rules(rule, sign, param, catalog, None if rule.suffix == ".svm" else target_options(client, where))
         changes = folder.changes(rules, choosing.meant(client.nodes(), where) if prune else [], prune)
         if (ends := _looked(client, rules, changes, where, how, look, json_)) is not None:
             finish(ends)
@@ -154,10 +156,12 @@ def _looked(
     return ExitCode.PROBLEMS
 
 
-def _rules(path: Path, key: str, param: list[str] | None, catalog: list[Path] | None) -> list[folder.Rule]:
+def _rules(
+    path: Path, key: str, param: list[str] | None, catalog: list[Path] | None, options: CompileOptions | None
+) -> list[folder.Rule]:
     if path.is_dir():
-        return folder.signed(folder.load(path, param, catalog), key)
-    data, signed = _program(path, key, catalog)
+        return folder.signed(folder.load(path, param, catalog, options), key)
+    data, signed = _program(path, key, catalog, options)
     return [folder.Rule(path, data, signed, _params(signed, param))]
 
 
@@ -176,7 +180,9 @@ def _say_unchanged(answer: Json, json_: bool) -> None:
         say(f"nothing to change: {counted(len(answer['unchanged']), 'rule')} as wanted")
 
 
-def _program(path: Path, key: str, catalog: list[Path] | None) -> tuple[bytes, SignedProgram]:
+def _program(
+    path: Path, key: str, catalog: list[Path] | None, options: CompileOptions | None
+) -> tuple[bytes, SignedProgram]:
     """Return the signed bytes of a rule or program file, and what they hold."""
     from eyeflow.cli.program_files import sign_bytes
     from eyeflow.svm.container import decode, encode
@@ -192,7 +198,7 @@ def _program(path: Path, key: str, catalog: list[Path] | None) -> tuple[bytes, S
                 exit_code=ExitCode.PROBLEMS,
             )
         return data, signed
-    options = compiling.compile_options(compiling.ProfileName.LINUX, "")
+    options = options or compiling.compile_options(compiling.ProfileName.LINUX, "")
     source, result = compiling.compile_path(path, compiling.load_catalog(catalog), options)
     compiling.show_diagnostics(result.diagnostics, source, path, compiling.Format.TEXT)
     if result.program is None:

@@ -14,6 +14,7 @@ from eyeflow.cli.files import find_rules, usage_error
 
 if TYPE_CHECKING:
     from eyeflow.client.rest import CoordinatorClient
+    from eyeflow.compiler.compile import CompileOptions
     from eyeflow.svm.container import SignedProgram
 
 Json = dict[str, Any]
@@ -46,12 +47,18 @@ class Rule:
         return dict(check_params(self.program.program, self.params))
 
 
-def load(folder: Path, param: list[str] | None, catalog: list[Path] | None) -> list[Rule]:
-    """Compile all rules of a folder, unsigned. Raises EyeflowError when one does not compile, or two have one name."""
+def load(
+    folder: Path, param: list[str] | None, catalog: list[Path] | None, options: CompileOptions | None = None
+) -> list[Rule]:
+    """Compile all rules of a folder, unsigned; `options` None: for nodes.
+
+    Raises EyeflowError when one does not compile, or two have one name.
+    """
     from eyeflow.cli.parameters import parse_params
     from eyeflow.svm.container import decode, encode
 
-    options, known = compiling.compile_options(compiling.ProfileName.LINUX, ""), compiling.load_catalog(catalog)
+    options = options or compiling.compile_options(compiling.ProfileName.LINUX, "")
+    known = compiling.load_catalog(catalog)
     paths: dict[str, Path] = {}
     programs: dict[str, bytes] = {}
     broken: list[str] = []

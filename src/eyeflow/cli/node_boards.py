@@ -57,7 +57,9 @@ def adopt(
     port: Annotated[str, typer.Argument(metavar="PORT", help="Its serial port: /dev/ttyACM0, or socket://HOST:PORT.")],
     name: Annotated[str, typer.Option("--name", help="Its name in the cluster: node-mcu-01.")],
     board: BoardOption = None,
-    baud: Annotated[int, typer.Option("--baud", min=1200, help="Baud rate of its link, without a board file.")] = 0,
+    baud: Annotated[
+        int | None, typer.Option("--baud", min=1200, help="Baud rate of its link (default: of the board file).")
+    ] = None,
     config: ConfigOption = None,
     json_: JsonFlag = False,
 ) -> None:

@@ -1900,8 +1900,8 @@ Arguments:
 Options:
   --name <str>        Its name in the cluster: node-mcu-01.  [required]
   --board <path>      The board file (default: board.toml, if it is there).
-  --baud <int range>  Baud rate of its link, without a board file.  [default:
-                      0; x>=1200]
+  --baud <int range>  Baud rate of its link (default: of the board file).
+                      [x>=1200]
   --config <path>     Configuration file (default: eyeflow-svm.toml, if it is
                       there).
   --json              Print the result as JSON.

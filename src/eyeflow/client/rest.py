@@ -68,6 +68,10 @@ class CoordinatorClient(Connection):
         """Return one node."""
         return self._json("GET", f"/api/nodes/{part(name)}")
 
+    def board_file(self, name: str) -> str:
+        """Return the board file of a board, empty when it is not known."""
+        return str(self._json("GET", f"/api/nodes/{part(name)}/board-file")["text"])
+
     def remove_node(self, name: str) -> None:
         """Remove a node from the cluster."""
         self._ask("DELETE", f"/api/nodes/{part(name)}")

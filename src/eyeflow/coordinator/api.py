@@ -162,13 +162,22 @@ async def join_board(hub: Hub, call: Call) -> Reply:
     """Register a board behind a node; the node's signature over a nonce says who speaks for it."""
     body, gateway = call.body, call.path["id"]
     nonce, public_key = bytes.fromhex(body["nonce"]), bytes.fromhex(body["publicKey"])
-    what = (hub.store.coordinator_id, gateway, nonce, body["board"], public_key, body["device"])
+    what = (hub.store.coordinator_id, gateway, nonce, body["board"], public_key, body["device"], body["boardFile"])
     signature, now_us = bytes.fromhex(body["signature"]), hub.clock()
     if not await proves_node(hub.store, hub.challenges, gateway, nonce, board_bytes(*what), signature, now_us):
         detail = "The signature or the nonce is not valid, or no such node has joined."
         raise Problem("unauthenticated", detail, "ask for a new nonce; a node that was removed joins again")
-    await hub.nodes.join_board(gateway, JoiningBoard(body["board"], public_key, body["device"]), now_us)
+    await hub.nodes.join_board(
+        gateway, JoiningBoard(body["board"], public_key, body["device"], body["boardFile"]), now_us
+    )
     return Reply(201, {"coordinatorId": hub.store.coordinator_id})
+
+
+async def get_board_file(hub: Hub, call: Call) -> Reply:
+    """Return the board file of a board, with which rules for it are compiled; empty when it is not known."""
+    node = call.path["id"]
+    await hub.store.read(lambda reading: found_node(reading, node))
+    return Reply(200, {"text": await hub.store.read(lambda reading: reading.board_file(node))})
 
 
 async def get_ca(hub: Hub, call: Call) -> Reply:

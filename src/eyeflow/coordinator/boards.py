@@ -24,21 +24,24 @@ NOT_TOLD = "its gateway has not told yet how it is"
 
 @dataclass(frozen=True, slots=True)
 class JoiningBoard:
-    """A board that a gateway lets join: its name, the key of its link, and the number of its chip."""
+    """A board that a gateway lets join: its name, the key of its link, the number of its chip, and its board file."""
 
     name: str
     public_key: bytes
     device: str
+    file: str = ""
 
 
 def let_join(writing: Writing, gateway: str, board: JoiningBoard, now_us: int) -> bool:
-    """Register a board of a gateway; False when it is there already. Raises Problem.
+    """Register a board of a gateway; False when it is there already: then its board file is kept. Raises Problem.
 
     A gateway takes no name that another node has, whoever speaks for that one.
     """
     known, kept = writing.node(board.name), writing.board(board.name)
     if known is not None:
         if kept is not None and kept.gateway == gateway and known.public_key == board.public_key:
+            if board.file != writing.board_file(board.name):
+                writing.record_board_file(board.name, board.file, now_us)
             return False
         raise Problem(
             "node_exists",
@@ -53,6 +56,7 @@ def let_join(writing: Writing, gateway: str, board: JoiningBoard, now_us: int) -
     check_room(writing, Kept.NODES, NODES_MAX)
     writing.register_node(board.name, board.public_key, now_us)
     writing.record_board(board.name, gateway, board.device)
+    writing.record_board_file(board.name, board.file, now_us)
     told = f"device {board.device}"
     writing.add_log_entry(LogEntry(now_us, f"node:{gateway}", "join_board", board.name, told))
     return True
@@ -74,7 +78,8 @@ def board_view(kept: KeptBoard, status: BoardStatus | None, heard: Heard) -> dic
     standing = _standing(kept, told, heard)
     shown = {camel_case(name): value for name, value in (told or {}).items() if name != "programs"}
     programs = [{camel_case(name): value for name, value in one.items()} for one in (told or {}).get("programs", ())]
-    return {"gateway": kept.gateway, "device": kept.device, **_EMPTY, **shown, "programs": programs, **standing}
+    known = {"gateway": kept.gateway, "device": kept.device, "hasBoardFile": kept.has_file}
+    return {**known, **_EMPTY, **shown, "programs": programs, **standing}
 
 
 _NUMBERS = (

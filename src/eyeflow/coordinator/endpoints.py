@@ -136,6 +136,14 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "BoardRequest",
         ("unauthenticated", "node_exists", "limit_reached", "forbidden"),
     ),
+    Endpoint(
+        "GET",
+        "/api/nodes/{id}/board-file",
+        api.get_board_file,
+        Role.READ,
+        {200: "BoardFile"},
+        problems=("node_not_found",),
+    ),
     Endpoint("GET", "/api/nodes/{id}", api.get_node, Role.READ, {200: "Node"}, problems=("node_not_found",)),
     Endpoint(
         "GET",

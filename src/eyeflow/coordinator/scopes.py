@@ -44,6 +44,7 @@ OPEN = frozenset(
         ("GET", "/api/node-rows"),
         ("GET", "/api/nodes/{id}"),
         ("GET", "/api/nodes/{id}/trend"),
+        ("GET", "/api/nodes/{id}/board-file"),
         ("GET", "/api/nodes/{id}/records"),
         ("GET", "/api/nodes/{id}/copies"),
         ("GET", "/api/executions"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eyeflow.coordinator.shape_words import COUNT, HEX32, NODE_NAME, TEXT, TIME_US, Shape, array, closed
-from eyeflow.protocol.boards import DEVICE, BoardState
+from eyeflow.protocol.boards import BOARD_FILE_CHARS_MAX, DEVICE, BoardState
 
 _DEVICE: Shape = {"type": "string", "pattern": f"^{DEVICE}$", "examples": ["0001020304050607"]}
 _FLAG: Shape = {"type": "boolean", "examples": [True]}
@@ -23,6 +23,7 @@ BOARD = closed(
     {
         "gateway": {**NODE_NAME, "description": "the node that speaks for it"},
         "device": _DEVICE,
+        "hasBoardFile": {**_FLAG, "description": "whether its gateway has told its board file"},
         "state": {"type": "string", "enum": [one.value for one in BoardState], "examples": ["online"]},
         "reason": {**TEXT, "description": "a stable word, such as `gateway_lost`"},
         "sinceUs": TIME_US,
@@ -46,9 +47,11 @@ BOARD_SHAPES: dict[str, Shape] = {
             "board": NODE_NAME,
             "publicKey": HEX32,
             "device": _DEVICE,
+            "boardFile": {**TEXT, "maxLength": BOARD_FILE_CHARS_MAX, "description": "its board file; empty: none"},
             "nonce": HEX32,
             "signature": {"type": "string", "pattern": "^[0-9a-f]{128}$", "examples": ["ab" * 64]},
         },
     ),
+    "BoardFile": closed("The board file of a board; empty when it is not known", {"text": TEXT}),
     "JoinedBoard": closed("The cluster that the board has joined", {"coordinatorId": HEX32}),
 }

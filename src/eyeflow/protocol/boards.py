@@ -13,6 +13,7 @@ from eyeflow.protocol.wire import Natural, ProgramId, Reason, Short
 BOARDS_MAX = 32
 """Boards behind one node."""
 PLACES_MAX = 16
+BOARD_FILE_CHARS_MAX = 64 * 1024
 DEVICE = r"[0-9a-f]{16}"
 """The number that a chip has from its maker, in hex."""
 
@@ -85,6 +86,8 @@ def as_plain(status: BoardStatus) -> dict[str, Any]:
     return plain
 
 
-def board_bytes(coordinator_id: str, gateway: str, nonce: bytes, board: str, public_key: bytes, device: str) -> bytes:
-    """Return what a gateway signs to let a board join: the coordinator's nonce, the board's name, key and chip."""
-    return b"eyeflow board v1\0" + wire.pack([coordinator_id, gateway, nonce, board, public_key, device])
+def board_bytes(
+    coordinator_id: str, gateway: str, nonce: bytes, board: str, public_key: bytes, device: str, board_file: str
+) -> bytes:
+    """Return what a gateway signs to let a board join: the coordinator's nonce, and what it says of the board."""
+    return b"eyeflow board v1\0" + wire.pack([coordinator_id, gateway, nonce, board, public_key, device, board_file])

@@ -176,6 +176,18 @@ class NodeSession(_Spoken):
         done: tuple[Output, ...] = (Send(ManifestResult(version, results)),)
         return done + (self._manifest(waiting) if waiting is not None else ())
 
+    @property
+    def is_outdated(self) -> bool:
+        """Whether a newer manifest came while the last `Apply` is carried out."""
+        return self._applying is not None and self._next is not None
+
+    def give_up(self, installed: frozenset[InstalledRule]) -> tuple[Output, ...]:
+        """Carry out the last `Apply` no further and report nothing of it: a newer manifest came, which holds all."""
+        assert self.is_outdated, "give_up() without a newer manifest"
+        waiting, self._next, self._applying, self._held = self._next, None, None, installed
+        assert waiting is not None
+        return self._manifest(waiting) if self.phase is not Phase.CLOSED else ()
+
     def fetch_again(self, last: Apply, lost: frozenset[str]) -> tuple[Output, ...]:
         """Fetch programs of the last `Apply`, too, that were not fetched, because they ran, and may not run any more.
 

@@ -158,6 +158,16 @@ def test_a_newer_manifest_replaces_one_whose_programs_are_on_their_way() -> None
     assert (outputs[0].manifest.version, set(outputs[0].programs)) == (2, {"3" * 64})
 
 
+def test_a_manifest_that_takes_too_long_gives_way_to_a_newer_one_and_is_not_reported() -> None:
+    """A board that is away may take hours: what replaced the manifest meanwhile is carried out instead."""
+    session = ready()
+    assert isinstance(session.receive(manifest(1))[0], Apply) and not session.is_outdated
+    assert session.receive(manifest(2)) == () and session.is_outdated
+    (apply,) = session.give_up(frozenset())
+    assert isinstance(apply, Apply) and apply.manifest.version == 2 and not session.is_outdated
+    assert session.applied((), frozenset()) == (Send(m.ManifestResult(2, ())),)
+
+
 def test_a_manifest_that_comes_during_apply_waits() -> None:
     session = ready()
     assert isinstance(session.receive(manifest(1))[0], Apply)

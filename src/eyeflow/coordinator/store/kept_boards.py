@@ -10,13 +10,15 @@ from typing import Any, Protocol
 class KeptBoard:
     """A board: the node that speaks for it, the number of its chip, and what was told of it last, None for nothing.
 
-    `gateway_held_by`: the coordinator that wrote down that it holds the gateway's link, empty for none.
+    `has_file`: its board file is known. `gateway_held_by`: the coordinator that wrote down that it holds the gateway's
+    link, empty for none.
     """
 
     gateway: str
     device: str
     told: dict[str, Any] | None
     gateway_held_by: str
+    has_file: bool
 
 
 class BoardReading(Protocol):
@@ -24,6 +26,10 @@ class BoardReading(Protocol):
 
     def board(self, node: str) -> KeptBoard | None:
         """Return what is kept of a board, None for a node that is none."""
+        ...
+
+    def board_file(self, node: str) -> str:
+        """Return the board file of a board, empty when it is not known."""
         ...
 
     def boards_of(self, gateway: str) -> list[str]:
@@ -36,4 +42,8 @@ class BoardWriting(BoardReading, Protocol):
 
     def record_board(self, node: str, gateway: str, device: str) -> None:
         """Keep which gateway speaks for a node that is a board."""
+        ...
+
+    def record_board_file(self, node: str, text: str, now_us: int) -> None:
+        """Keep the board file of a board, in place of the one before."""
         ...

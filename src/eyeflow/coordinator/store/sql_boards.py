@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from eyeflow.coordinator.store.facts import ChangeKind
 from eyeflow.coordinator.store.kept_boards import KeptBoard
 from eyeflow.coordinator.store.sql import Sql
 
 BOARDS = (
-    "SELECT boards.node, boards.gateway, boards.device, boards.told, coalesce(links.coordinator, '') "
+    "SELECT boards.node, boards.gateway, boards.device, boards.told, coalesce(links.coordinator, ''), "
+    "CASE WHEN boards.file = '' THEN 0 ELSE 1 END "
     "FROM boards LEFT JOIN links ON links.node = boards.gateway"
 )
 """Rows for `board_of`, by node."""
@@ -17,8 +19,8 @@ BOARDS = (
 
 def board_of(row: Sequence[object]) -> KeptBoard:
     """Return the board in a row of `BOARDS`."""
-    _, gateway, device, told, held_by = row
-    return KeptBoard(str(gateway), str(device), json.loads(str(told)), str(held_by))
+    _, gateway, device, told, held_by, has_file = row
+    return KeptBoard(str(gateway), str(device), json.loads(str(told)), str(held_by), bool(has_file))
 
 
 class SqlBoardReading:
@@ -31,6 +33,11 @@ class SqlBoardReading:
         found = self._db.rows(f"{BOARDS} WHERE boards.node = ?", (node,))
         return board_of(found[0]) if found else None
 
+    def board_file(self, node: str) -> str:
+        """Return the board file of a board, empty when it is not known."""
+        found = self._db.rows("SELECT file FROM boards WHERE node = ?", (node,))
+        return str(found[0][0]) if found else ""
+
     def boards_of(self, gateway: str) -> list[str]:
         """Return the boards that a node speaks for, ascending."""
         return [one for (one,) in self._db.rows("SELECT node FROM boards WHERE gateway = ? ORDER BY node", (gateway,))]
@@ -38,6 +45,15 @@ class SqlBoardReading:
 
 class SqlBoardWriting(SqlBoardReading):
     """Satisfies `BoardWriting`."""
+
+    def add_change(self, now_us: int, kind: ChangeKind, subject: str, node: str = "") -> None:
+        """Append to the feed; the class below does."""
+        raise NotImplementedError
+
+    def record_board_file(self, node: str, text: str, now_us: int) -> None:
+        """Keep the board file of a board, in place of the one before."""
+        self._db.run("UPDATE boards SET file = ? WHERE node = ?", (text, node))
+        self.add_change(now_us, ChangeKind.NODE, node)
 
     def record_board(self, node: str, gateway: str, device: str) -> None:
         """Keep which gateway speaks for a node that is a board."""

@@ -209,7 +209,7 @@ ALTER TABLE findings ADD COLUMN proof TEXT NOT NULL DEFAULT '[]';
     """
 CREATE TABLE boards(
     node TEXT PRIMARY KEY REFERENCES nodes(name) ON DELETE CASCADE, gateway TEXT NOT NULL, device TEXT NOT NULL,
-    told TEXT NOT NULL DEFAULT 'null') STRICT, WITHOUT ROWID;
+    told TEXT NOT NULL DEFAULT 'null', file TEXT NOT NULL DEFAULT '') STRICT, WITHOUT ROWID;
 CREATE INDEX boards_by_gateway ON boards(gateway, node);
 """,
     """

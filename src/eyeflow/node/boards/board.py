@@ -19,7 +19,9 @@ from eyeflow.board_link.messages import Counters, Hello, Installed, LogLine
 from eyeflow.board_link.port import FoundPort
 from eyeflow.board_link.session import Heard, Patience
 from eyeflow.node.backoff import Backoff
+from eyeflow.node.boards.bringing import Bringing
 from eyeflow.node.boards.keeping import KeptBoard, facts_of
+from eyeflow.node.boards.programs import BoardPrograms
 from eyeflow.node.boards.standing import FIRMWARE, SILENT, Contact, Standing, judge
 from eyeflow.node.clock import Clock
 from eyeflow.node.control import Link
@@ -60,9 +62,10 @@ class GatewayBoard:
         clock: Clock,
         random: Random,
         zone: ZoneInfo,
+        programs: BoardPrograms,
         patience: Patience | None = None,
     ) -> None:
-        self.kept = kept
+        self.kept, self.programs = kept, programs
         self.standing = Standing(since_us=clock.now_us())
         self.hello: Hello | None = None
         self.found: Status | None = None
@@ -112,14 +115,54 @@ class GatewayBoard:
                 try:
                     await self._look(line)
                     self._backoff.reset()
+                    await Bringing(self, line).bring()
                 except EyeflowError as error:
                     if error.code not in FIRMWARE | SILENT:
                         raise
                     self._in_trouble(error)
-                await self._clock.sleep(self._beat_s)
+                await self._rest()
         finally:
             self._line = None
             line.close()
+
+    async def _rest(self) -> None:
+        """Wait for the next beat, or until there is a program to bring."""
+        waits = {
+            asyncio.ensure_future(self._clock.sleep(self._beat_s)),
+            asyncio.ensure_future(self.programs.changed.wait()),
+        }
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waits:
+                one.cancel()
+        self.programs.changed.clear()
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether the newest question was answered."""
+        return self._contact.answered_us > 0 and self._contact.trouble is None
+
+    @property
+    def running(self) -> dict[str, str]:
+        """The ids of the programs that the board said it runs, by rule."""
+        pairs = [] if self.found is None else zip(self.found.programs, self.found.counters, strict=True)
+        return {program.rule: program.program_id for program, counters in pairs if counters.running}
+
+    def show_update(self, text: str) -> None:
+        """Show that a program is on its way, empty for not any more."""
+        self._contact.updating = text
+        self._judge()
+
+    def show_flash_failure(self, text: str) -> None:
+        """Show that the board's flash failed, empty once it took something again."""
+        self._contact.flash_failure = text
+        self._judge()
+
+    async def look_again(self, line: AsyncLine) -> None:
+        """Ask the board what it runs now."""
+        assert self.hello is not None
+        self.found = await line.converse(conversations.status(self.hello))
 
     @property
     def _beat_s(self) -> float:

@@ -18,6 +18,7 @@ from eyeflow.board_link.port import FoundPort, found_ports
 from eyeflow.board_link.session import Patience
 from eyeflow.node.boards.board import GatewayBoard, Scan
 from eyeflow.node.boards.keeping import BOARD_BYTES_MAX, BoardFolder, KeptBoard, facts_of
+from eyeflow.node.boards.programs import BoardPrograms
 from eyeflow.node.boards.settings import BoardSection, check_places
 from eyeflow.node.clock import Clock
 from eyeflow.node.control import Link
@@ -47,7 +48,7 @@ class Boards:
         self.status = PortStatus("boards", "up")
         self.by_name: dict[str, GatewayBoard] = {}
         self._node, self._declared = node, tuple(declared)
-        self._folder = BoardFolder(data_dir, machine.write_whole)
+        self._folder, self._write = BoardFolder(data_dir, machine.write_whole), machine.write_whole
         self._clock, self._random, self._zone = clock, machine.random, zone
         self._scan, self._patience = scan, patience
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -70,8 +71,11 @@ class Boards:
             self._tasks.clear()
 
     def _begin(self, kept: KeptBoard) -> None:
-        board = GatewayBoard(kept, self._scan, self._folder.keep, self._clock, self._random, self._zone, self._patience)
+        programs = BoardPrograms(self._folder.of(kept.name), self._write)
+        how = (self._scan, self._folder.keep, self._clock, self._random, self._zone)
+        board = GatewayBoard(kept, *how, programs, self._patience)
         try:
+            programs.load()
             board.link = self.make_link(board, self._folder.of(kept.name))
         except EyeflowError as error:  # its key cannot be used: no other board suffers from that
             board.kept = replace(kept, trouble=error)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from eyeflow.node.boards.board import GatewayBoard
+from eyeflow.node.boards.programs import Wanted
 from eyeflow.node.boards.told import board_facts, board_health, board_status
 from eyeflow.node.control import AuditHead, HeldProgram, InstallOutcome, InstallResult, NodeIdentity, Switch
 from eyeflow.node.store.types import ON_TRIAL, SlotRow, Terms
@@ -15,14 +16,15 @@ from eyeflow.protocol.executions import Difference, Explained, Failure
 from eyeflow.protocol.identity import Identity
 from eyeflow.protocol.messages import Evidence, InstalledRule
 from eyeflow.protocol.replays import Replay, Replayed, ReplayResult
+from eyeflow.svm.container import decode
 from eyeflow.svm.program import Value
 
 NO_CHAIN = AuditHead(0, bytes(32))
-NOT_YET = InstallResult(
+ONE_PROGRAM = InstallResult(
     InstallOutcome.REFUSED,
     code="board",
-    message="this version of eyeflow does not deploy to boards through their gateway",
-    next_step="push it at the gateway: eyeflow mcu push",
+    message="a board runs one program of a rule at a time",
+    next_step="use the strategy immediate",
 )
 NO_REPLAY = "a board keeps no records of its own to run a program on"
 
@@ -30,7 +32,7 @@ NO_REPLAY = "a board keeps no records of its own to run a program on"
 class BoardControl:
     """Satisfies `NodeControl` for one board, with the key that its gateway made for it.
 
-    The board has no audit chain at the coordinator yet, and takes no deployments yet: each is refused with that reason.
+    What is installed waits until the board has it and says so. The board has no audit chain at the coordinator yet.
     """
 
     def __init__(self, board: GatewayBoard, identity: Identity, version: str) -> None:
@@ -54,14 +56,17 @@ class BoardControl:
         manifest_version: int,
         terms: Terms = ON_TRIAL,
     ) -> InstallResult:
-        """Refuse; see the class."""
-        return NOT_YET
+        """Keep a program for the board, and return what the board says of it: that may be hours later."""
+        signed = decode(program)
+        how = tuple(sorted(params.items()))
+        wanted = Wanted(signed.program.rule, signed.program_id, how, manifest_version)
+        return await self.board.programs.want(wanted, program)
 
     async def record_wanted(
         self, wanted: InstalledRule, deployment_id: str, manifest_version: int, terms: Terms = ON_TRIAL
     ) -> InstallResult:
-        """Refuse; see the class."""
-        return NOT_YET
+        """The board runs it already, and said so."""
+        return InstallResult(InstallOutcome.UNCHANGED, wanted.rule, wanted.program_id)
 
     async def stage(
         self,
@@ -71,31 +76,33 @@ class BoardControl:
         manifest_version: int,
         terms: Terms = ON_TRIAL,
     ) -> InstallResult:
-        """Refuse; see the class."""
-        return NOT_YET
+        """Refuse: a board has no second place for a rule that runs."""
+        return ONE_PROGRAM
 
     async def switch(self, switches: Sequence[Switch], manifest_version: int) -> Mapping[str, InstallResult]:
-        """Refuse each; see the class."""
-        return {one.rule: NOT_YET for one in switches}
+        """Refuse each, as `stage`."""
+        return dict.fromkeys((one.rule for one in switches), ONE_PROGRAM)
 
     async def drop_candidate(self, rule: str, reason: str = "") -> bool:
         """There is none."""
         return False
 
     async def roll_back(self, rule: str, reason: str) -> InstallResult:
-        """Refuse; see the class."""
-        return NOT_YET
+        """Refuse: only the board itself goes back, after repeated faults."""
+        return ONE_PROGRAM
 
     async def record_pass(self, rule: str, program_id: str) -> bool:
-        """No program of the cluster runs on it."""
-        return False
+        """Nothing is kept of it: the board knows by itself which program proved itself."""
+        return True
 
     async def settle_taken_back(self, is_wanted: Callable[[SlotRow], bool]) -> None:
         """Nothing was taken back."""
 
     async def remove(self, rule: str) -> bool:
-        """No program of the cluster runs on it."""
-        return False
+        """Let the board remove a rule, and return once it has."""
+        await self.board.programs.want(Wanted(rule, ""))
+        await self.board.programs.forget(rule)
+        return True
 
     def trust(self, signers: Collection[bytes]) -> None:
         """The board trusts the key that its firmware was built with, and no other."""
@@ -104,8 +111,8 @@ class BoardControl:
         """As `trust`."""
 
     def held(self) -> tuple[HeldProgram, ...]:
-        """Return nothing: what somebody pushed by hand is not the cluster's, and stays."""
-        return ()
+        """Return what the cluster wants there; what somebody pushed by hand is not the cluster's, and stays."""
+        return self.board.programs.held(self.board.running if self.board.is_answering else {})
 
     @property
     def audit_head(self) -> AuditHead:
@@ -155,5 +162,5 @@ class BoardControl:
         await asyncio.get_running_loop().create_future()
 
     async def note_kept(self, destination: str, kept: KeptHead) -> bool:
-        """There is no chain yet."""
-        return False
+        """There is no chain yet: nothing is all that anybody can hold of it."""
+        return kept.seq == 0

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.base.reading import read_at_once
 from eyeflow.base.reasons import internal
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.boards.board import GatewayBoard
@@ -20,6 +23,9 @@ from eyeflow.node.runtime import NodeRuntime
 
 JOIN_LAST_S = 10.0
 """Longest wait before a board tries again to join."""
+
+TOLD_FILE = "told-board-file"
+"""Beside the other files of the link: the digest of the board file that the coordinator has."""
 
 _log = logging.getLogger("eyeflow.node")
 
@@ -73,14 +79,29 @@ class BoardLink:
             self._show("connecting", "the board has not answered yet, so nobody knows what it is")
             return
         before = await asyncio.to_thread(self._membership.joined)
-        if before is None or before.coordinator_id != joined.coordinator_id:
-            key, device = self._control.identity.public_key, self._board.kept.device
-            before = await ask_to_join_board(joined, self._gateway_sign, self._board.name, key, device)
-            await asyncio.to_thread(self._membership.join, before)
+        kept = self._board.kept
+        is_known = before is not None and before.coordinator_id == joined.coordinator_id
+        if not is_known or await asyncio.to_thread(self._told_file) != _digest(kept.board_text):
+            what = (kept.name, self._control.identity.public_key, kept.device, kept.board_text)
+            now = await ask_to_join_board(joined, self._gateway_sign, *what)
+            if not is_known:
+                await asyncio.to_thread(self._membership.join, now)
+            await asyncio.to_thread(self._note_file, _digest(kept.board_text))
         self._backoff.reset()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._link.run())
             group.create_task(self._follow())
+
+    def _told_file(self) -> bytes:
+        """Return which board file the coordinator was told last."""
+        try:
+            return read_at_once(self._membership.directory / TOLD_FILE, 64)
+        except OSError:
+            return b""
+
+    def _note_file(self, digest: bytes) -> None:
+        with suppress(OSError):  # then it is told once more
+            self._membership.write(self._membership.directory / TOLD_FILE, digest, 0o600)
 
     async def _follow(self) -> None:
         """Tell the coordinator at once when the board's state has changed."""
@@ -91,6 +112,10 @@ class BoardLink:
 
     def _show(self, state: str, detail: str) -> None:
         self.status.state, self.status.detail = state, detail
+
+
+def _digest(text: str) -> bytes:
+    return sha256(text.encode()).hexdigest().encode()
 
 
 def board_link(node: NodeRuntime, board: GatewayBoard, directory: Path) -> BoardLink:
@@ -110,6 +135,7 @@ def board_link(node: NodeRuntime, board: GatewayBoard, directory: Path) -> Board
             others=node.config.coordinator.others,
             hands_on=offline.reconcile_on_reconnect,
             catch_up_bytes_per_s=offline.catch_up_bytes_per_s,
+            applies_aside=True,
         )
 
     joined = Membership(node.config.data_dir, node.machine.write_whole).joined

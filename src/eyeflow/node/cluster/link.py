@@ -76,7 +76,8 @@ class CoordinatorLink:
     `status_s` None: tell the status as often as the coordinator asks for. `status`: where it shows how it does.
     `now_us` and `random` are the system's unless a simulation hands in its own. `others` are addresses of further
     coordinators of the cluster: each dial that fails is followed by one of the next address. `hands_on`: whether the
-    coordinator gets the audit records that it asks for, no faster than `catch_up_bytes_per_s`.
+    coordinator gets the audit records that it asks for, no faster than `catch_up_bytes_per_s`. `applies_aside`: a
+    manifest may take hours, since a board that is away must take it; a newer one takes its place then.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class CoordinatorLink:
         on_signer_list: Callable[[bytes], None] | None = None,
         hands_on: bool = True,
         catch_up_bytes_per_s: int = BYTES_PER_S,
+        applies_aside: bool = False,
     ) -> None:
         backoff_of_sender = Backoff(random or SystemRandom())
         self.sender, self._hands_on = AuditSender(control, backoff_of_sender, catch_up_bytes_per_s), hands_on
@@ -114,6 +116,7 @@ class CoordinatorLink:
         self._told_seq = 0
         self._told_failures: frozenset[Failure] = frozenset()
         self._replaying: asyncio.Task[None] | None = None
+        self._applies_aside, self._applying = applies_aside, _no_task()
 
     def tell_soon(self) -> None:
         """Tell the status at once instead of with the next look: something has changed."""
@@ -172,7 +175,7 @@ class CoordinatorLink:
             try:
                 await self._listen(connection, session)
             finally:
-                for task in (*working, *filter(None, [self._replaying])):
+                for task in (*working, *filter(None, [self._replaying, self._applying])):
                     task.cancel()
                 self.sender.stop()
 
@@ -252,6 +255,8 @@ class CoordinatorLink:
             if isinstance(data, str):
                 raise ProtocolError("a text message where binary ones are spoken")
             await self._act(connection, session, session.receive(session.read(data)))
+            if self._applies_aside and session.is_outdated:
+                await self._give_up(connection, session)
             if session.phase is Phase.READY and self.status.state != "up":
                 self.status.counters["connects"] += 1
                 self._up_s = asyncio.get_running_loop().time()
@@ -264,6 +269,8 @@ class CoordinatorLink:
             output = pending.pop(0)
             if isinstance(output, Send):
                 await connection.send(session.write(output.message))
+            elif isinstance(output, Apply) and self._applies_aside:
+                self._applying = asyncio.create_task(self._apply_aside(connection, session, output))
             elif isinstance(output, Apply):
                 pending += await self._applied(output, session)
                 self._changed.set()
@@ -276,6 +283,23 @@ class CoordinatorLink:
             elif isinstance(output, Close):
                 await connection.close(4000, f"{output.code}: {output.reason}"[:100])
                 raise ProtocolError(output.reason)
+
+    async def _apply_aside(self, connection: ClientConnection, session: NodeSession, output: Apply) -> None:
+        """Carry a manifest out while the link goes on; ends with the link, or when a newer manifest came."""
+        try:
+            await self._act(connection, session, await self._applied(output, session))
+            self._changed.set()
+        except ConnectionClosed:
+            return
+        except EyeflowError as error:  # as when it is carried out by the link itself: the link begins anew
+            await connection.close(1011, error.brief[:100])
+
+    async def _give_up(self, connection: ClientConnection, session: NodeSession) -> None:
+        if self._applying is not None:
+            self._applying.cancel()
+            await asyncio.gather(self._applying, return_exceptions=True)
+        if session.is_outdated:  # else it ended at this moment, and was reported
+            await self._act(connection, session, session.give_up(self._installed()))
 
     def _replay(self, connection: ClientConnection, session: NodeSession, asked: Replay) -> None:
         """Answer in a task of its own, which ends with the link, and when something newer is asked."""
@@ -406,6 +430,10 @@ class CoordinatorLink:
 
     def _show(self, state: str, detail: str) -> None:
         self.status.state, self.status.detail = state, detail
+
+
+def _no_task() -> asyncio.Task[None] | None:
+    return None
 
 
 def joined_detail(session: NodeSession, hands_on: bool = True) -> str:

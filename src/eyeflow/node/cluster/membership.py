@@ -101,7 +101,12 @@ async def ask_to_join(
 
 
 async def ask_to_join_board(
-    joined: JoinResult, gateway_sign: Callable[[bytes], bytes], board: str, public_key: bytes, device: str
+    joined: JoinResult,
+    gateway_sign: Callable[[bytes], bytes],
+    board: str,
+    public_key: bytes,
+    device: str,
+    board_file: str,
 ) -> JoinResult:
     """Let a board join the cluster that its gateway has joined; the gateway's signature stands for a join token.
 
@@ -114,11 +119,12 @@ async def ask_to_join_board(
         ):
             _, challenge = await _ask(client, "GET", "/api/link/challenge")
             nonce = bytes.fromhex(challenge["nonce"])
-            signed = board_bytes(joined.coordinator_id, joined.node, nonce, board, public_key, device)
+            signed = board_bytes(joined.coordinator_id, joined.node, nonce, board, public_key, device, board_file)
             body = {
                 "board": board,
                 "publicKey": public_key.hex(),
                 "device": device,
+                "boardFile": board_file,
                 "nonce": nonce.hex(),
                 "signature": gateway_sign(signed).hex(),
             }

@@ -1,0 +1,59 @@
+"""Boards behind a node, with real processes: adopted, seen, deployed to by one command, and lost with their gateway."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from components.board_double import BoardDouble, plugged_in
+from components.rust import ROOT
+
+from .conftest import Command
+from .test_deployments import started
+from .test_first_path import Cluster, cluster, shown_on_failure, ticker, until
+
+__all__ = ["cluster", "ticker"]
+
+RULE = ROOT / "examples" / "overheat_relay" / "overheat_relay.eye"
+BOARD = (ROOT / "examples" / "boards" / "stm32f401cc.toml").read_text("utf-8")
+
+
+def test_a_rule_is_compiled_for_a_board_and_reaches_it_by_one_command(
+    cluster: Cluster, eyeflow: Command, ticker: Path, tmp_path: Path
+) -> None:
+    started(cluster, eyeflow, "node-a")
+    config = ("--config", cluster.config("node-a"))
+    board_file = tmp_path / "board.toml"
+    board_file.write_text(BOARD)
+    board = BoardDouble()
+    with plugged_in(board) as port, shown_on_failure(cluster.folder / "node-a.log"):
+        missing = eyeflow("node", "boards", "adopt", "/dev/none", "--name", "press", *config)
+        assert missing.code == 3 and "cannot be opened" in missing.err
+        assert "no boards yet" in eyeflow("node", "boards", "list", *config).err
+        ran = eyeflow("node", "boards", "adopt", port, "--name", "press", "--board", board_file, *config)
+        assert (ran.code, ran.out) == (0, f"press is a board of this node: {port}\n"), ran.err
+        listed = lambda: eyeflow("nodes", "list", "--json").json  # noqa: E731
+        until(lambda: [one["name"] for one in listed()] == ["node-a", "press"], "the board has joined")
+        until(lambda: listed()[1]["board"]["hasBoardFile"] and listed()[1]["connected"], "its link is up")
+        assert "press  online" in eyeflow("node", "boards", "list", *config).out.replace("   ", "  ")
+
+        mixed = eyeflow("deploy", ticker, "--nodes", "node-a,press")
+        assert mixed.code == 1 and "press is a board and node-a is none" in mixed.err
+        wrong = eyeflow("deploy", ticker, "--nodes", "press")
+        assert wrong.code == 1 and "the board black-pill has no pin `LAMP`" in wrong.err, wrong.err
+        ran = eyeflow("deploy", RULE, "--nodes", "press")
+        assert ran.code == 0, ran.err
+        assert [one.signed.program.rule for one in board.programs.values()] == ["overheat_relay"]
+        assert board.programs[0].signed.program.chip == "STM32F401CC"
+        shown = eyeflow("nodes", "show", "press").out
+        assert "STM32F401CC, device 0001020304050607, firmware 0.1.0, gateway node-a" in shown
+        assert "program overheat_relay 1.2.0" in shown and "online" in eyeflow("status").out
+        assert eyeflow("remove", "overheat_relay", "--nodes", "press").code == 0
+        until(lambda: board.programs == {}, "the board has removed it")
+
+        assert "another audit record" not in (cluster.folder / "node-a.log").read_text()
+        cluster.stop("node-a")
+        until(lambda: "unknown (gateway lost)" in eyeflow("status").out, "its gateway is lost")
+        cluster.node("node-a")
+        until(lambda: listed()[1]["board"]["state"] == "online", "it is back")
+        assert eyeflow("node", "boards", "release", "press", *config).out == "press is released; it runs on\n"
+        until(lambda: listed()[1]["board"]["reason"] == "not_served", "nobody speaks for it")

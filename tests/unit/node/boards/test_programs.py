@@ -1,0 +1,175 @@
+"""Programs for boards: kept while the board is away, brought once it answers, and reported as the board says."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from pathlib import Path
+
+import pytest
+
+from components.board_double import BoardDouble, plugged_in
+from components.waiting import running, until
+from eyeflow.base.errors import EyeflowError
+from eyeflow.base.whole_file import write_whole
+from eyeflow.board_link.messages import Code, Request
+from eyeflow.compiler.compile import CompileOptions, compile_rule
+from eyeflow.node.boards.bringing import param_bits
+from eyeflow.node.boards.programs import RULES_MAX, BoardPrograms, Wanted
+from eyeflow.node.control import InstallOutcome
+from eyeflow.svm.container import decode, encode
+from eyeflow.svm.program import Profile
+from eyeflow.svm.signing import sign_program
+
+from .test_boards import at, boards_of, is_, view
+
+RULE = """rule relay {{
+    version "{version}"
+    pin RELAY: output
+    param limit: float = 3.0
+    param turns: int = 5
+    param name: text(8) = "a"
+    on every 1s
+    if adc.read_channel(0) > limit {{
+        gpio.set_pin(RELAY, HIGH)
+        log.info("{{name}} {{turns}}")
+    }}
+}}
+"""
+
+
+def program(version: str = "1.0.0") -> bytes:
+    options = CompileOptions(profile=Profile.MCU, chip="STM32F401CC")
+    result = compile_rule(RULE.format(version=version), name="relay.eye", options=options)
+    assert result.program is not None, result.diagnostics
+    return sign_program(encode(result.program), bytes(range(32)))
+
+
+def wanted(data: bytes, version: int = 1, **params: object) -> Wanted:
+    signed = decode(data)
+    return Wanted(signed.program.rule, signed.program_id, tuple(sorted(params.items())), version)  # type: ignore[arg-type]
+
+
+def test_a_program_is_brought_with_its_parameters_and_reported_by_the_board(tmp_path: Path) -> None:
+    board, data = BoardDouble(), program()
+
+    async def test(path: str) -> None:
+        async with boards_of(tmp_path, at(path)) as boards:
+            await until(is_(boards, "online"))
+            programs = boards.by_name["node-mcu-01"].programs
+            result = await programs.want(wanted(data, limit=7.5), data)
+            assert (result.outcome, result.program_id) == (InstallOutcome.INSTALLED, decode(data).program_id)
+            assert board.params == {("relay", 0): struct.pack("<d", 7.5), ("relay", 1): struct.pack("<q", 5)}
+            assert [one["rule"] for one in view(boards)["rules"]] == ["relay"]
+            # The default comes back by itself: a board keeps what an earlier deployment has set.
+            await programs.want(wanted(data), data)
+            assert board.params["relay", 0] == struct.pack("<d", 3.0)
+            refused = await programs.want(wanted(data, name="b"), data)
+            assert (refused.code, refused.outcome) == ("bad_params", InstallOutcome.REFUSED)
+            await programs.want(Wanted("relay", ""))
+            await programs.forget("relay")
+            assert board.programs == {} and programs.wanted == {}
+
+    with plugged_in(board) as path:
+        asyncio.run(test(path))
+    again = BoardPrograms(tmp_path / "boards" / "node-mcu-01", write_whole)
+    again.load()
+    assert again.wanted == {}
+
+
+def test_a_program_waits_for_the_board_over_a_restart_of_the_gateway_without_a_coordinator(tmp_path: Path) -> None:
+    board, data = BoardDouble(answers=False), program()
+
+    async def begin(path: str) -> None:
+        async with boards_of(tmp_path, at(path)) as boards:
+            await until(is_(boards, "linkLost"))
+            programs = boards.by_name["node-mcu-01"].programs
+            async with running(programs.want(wanted(data), data)):  # type: ignore[arg-type]
+                await until(lambda: (tmp_path / "boards" / "node-mcu-01" / "wanted.json").exists())
+            held = programs.held({})
+            assert [(one.rule, bool(one.refusal)) for one in held] == [("relay", True)]
+
+    async def go_on(path: str) -> None:
+        async with boards_of(tmp_path, at(path)) as boards:
+            await until(lambda: bool(board.programs))
+            await until(lambda: boards.by_name["node-mcu-01"].programs.open() == [])
+
+    with plugged_in(board) as path:
+        asyncio.run(begin(path))
+    board.answers = True
+    with plugged_in(board) as path:
+        asyncio.run(go_on(path))
+    assert board.programs[0].signed.program_id == decode(data).program_id
+
+
+@pytest.mark.parametrize("cut_at", [1, 2, 3])
+def test_a_transfer_goes_on_where_the_line_was_cut(tmp_path: Path, cut_at: int) -> None:
+    board, data = BoardDouble(pieces_max=cut_at), program()
+
+    async def test(path: str) -> None:
+        async with boards_of(tmp_path, at(path)) as boards:
+            await until(is_(boards, "online"))
+            programs = boards.by_name["node-mcu-01"].programs
+            wanting = asyncio.ensure_future(programs.want(wanted(data), data))
+            await until(lambda: not board.answers)
+            await until(lambda: view(boards)["state"] in ("stale", "linkLost"))
+            assert not wanting.done()
+            board.answers = True
+            assert (await wanting).outcome is InstallOutcome.INSTALLED
+        assert board.requests.count(Request.PUSH_END) == 1
+
+    with plugged_in(board) as path:
+        asyncio.run(test(path))
+    sent = len(board._received)
+    assert board.pieces == -(-sent // 112), "no piece was sent twice"
+
+
+@pytest.mark.parametrize(
+    ("board", "code", "state"),
+    [
+        (BoardDouble(refuses_push=Code.FIFTH_PROGRAM), "fifth_program", "online"),
+        (BoardDouble(refuses_push=Code.OLDER), "older_program", "online"),
+        (BoardDouble(refuses_push=Code.STORAGE), "board_storage", "failed"),
+        (BoardDouble(breaks=True), "not_running", "failed"),
+    ],
+)
+def test_what_the_board_refuses_is_told_in_its_words(tmp_path: Path, board: BoardDouble, code: str, state: str) -> None:
+    data = program()
+
+    async def test(path: str) -> None:
+        async with boards_of(tmp_path, at(path)) as boards:
+            await until(is_(boards, "online"))
+            result = await boards.by_name["node-mcu-01"].programs.want(wanted(data), data)
+            assert (result.outcome, result.code) == (InstallOutcome.REFUSED, code)
+            await until(is_(boards, state))
+            reason = {"board_storage": "flash", "not_running": "rule_stopped"}.get(code, "answers")
+            assert view(boards)["reason"] == reason
+            begun = board.requests.count(Request.PUSH_BEGIN)
+            asked = len(board.requests)
+            await until(lambda: len(board.requests) > asked + 20)
+            assert board.requests.count(Request.PUSH_BEGIN) == begun, "a refusal holds until something else is wanted"
+
+    with plugged_in(board) as path:
+        asyncio.run(test(path))
+
+
+def test_no_more_rules_and_bytes_are_kept_than_a_board_could_take(tmp_path: Path) -> None:
+    async def test() -> None:
+        programs = BoardPrograms(tmp_path, write_whole)
+        assert (await programs.want(wanted(program()), bytes(70_000))).code == "too_big"
+        programs.wanted = {f"r{number}": Wanted(f"r{number}", "") for number in range(RULES_MAX)}
+        assert (await programs.want(wanted(program()), program())).code == "too_many"
+
+    asyncio.run(test())
+
+
+def test_a_file_that_was_damaged_is_not_taken_for_what_is_wanted(tmp_path: Path) -> None:
+    for text in ('{"a": 1}', '[{"rule": "r", "programId": "../../x", "params": [], "version": 1}]', "[7]"):
+        (tmp_path / "wanted.json").write_text(text)
+        with pytest.raises(EyeflowError, match="cannot be used"):
+            BoardPrograms(tmp_path, write_whole).load()
+
+
+def test_parameters_are_sent_as_the_board_keeps_them() -> None:
+    found = dict(param_bits(decode(program()).program, {"limit": 1, "turns": -2}))
+    assert found == {0: struct.pack("<d", 1.0), 1: struct.pack("<q", -2)}
