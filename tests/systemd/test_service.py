@@ -14,11 +14,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from components.kafka import HOME
 from components.waiting import wait_until
+from eyeflow.node.broker.home import free_port
 
 HIDDEN = "/tmp /run /var/tmp /var/log /var/lib/systemd /var/lib/private /etc/systemd/system"
 BOOT = f"""
@@ -70,24 +74,76 @@ class Booted:
         self._parent.wait()
 
 
-@pytest.fixture
-def booted() -> Iterator[Booted]:
+@contextmanager
+def booted_with(settings: str = "", change: tuple[str, str] = ("", "")) -> Iterator[Booted]:
+    """Boot the unit of a node with these settings beside its name; `change` replaces a part of the unit."""
     with tempfile.TemporaryDirectory(dir="/root", prefix="eyeflow-") as name:
         folder = Path(name)
         config = folder / "eyeflow-svm.toml"
-        config.write_text('[node]\nname = "node-a"\n\n', encoding="utf-8")
+        config.write_text(f'[node]\nname = "node-a"\n\n{settings}', encoding="utf-8")
         (folder / "data").mkdir()
         printed = subprocess.run(
             [sys.executable, "-m", "eyeflow", "node", "install-service", "--config", config],
             capture_output=True, text=True, check=True,
         )  # fmt: skip
-        text = printed.stdout.replace("WatchdogSec=60", f"WatchdogSec={WATCHDOG_S}")
+        text = printed.stdout.replace("WatchdogSec=60", f"WatchdogSec={WATCHDOG_S}").replace(*change)
         (folder / UNIT).write_text(text, encoding="utf-8")
         systemd = Booted(folder)
         try:
             yield systemd
         finally:
             systemd.close()
+
+
+@pytest.fixture
+def booted() -> Iterator[Booted]:
+    with booted_with() as systemd:
+        yield systemd
+
+
+def status_of(booted: Booted) -> dict[str, Any]:
+    """Return what the node tells of itself, as a user beside the service asks for it; nothing before it does."""
+    file = str(booted.folder / "eyeflow-svm.toml")
+    asked = booted.run(sys.executable, "-m", "eyeflow", "node", "status", "--json", "--config", file)
+    return json.loads(asked.stdout) if asked.returncode == 0 else {}
+
+
+def test_a_broker_of_the_node_runs_in_the_sandbox_and_ends_with_it() -> None:
+    """Java writes the code that it runs, which the sandbox of other nodes forbids."""
+    port = free_port()
+    kafka = f'[offline]\nbuffer_backend = "kafka_embedded"\n\n[kafka_embedded]\nhome = "{HOME}"\nport = {port}\n'
+    with booted_with(kafka) as systemd:
+        service: dict[str, Any] = {}
+
+        def is_up() -> bool:
+            found = {one["name"]: one for one in status_of(systemd).get("services", [])}
+            service.update(found.get("kafka_embedded", {}))
+            return all(found.get(name, {}).get("state") == "up" for name in ("kafka_embedded", "kafka_copies"))
+
+        wait_until(is_up, "broker and copies are up")
+        assert service["counters"]["starts"] == 1, service
+        assert systemd.shows("MemoryDenyWriteExecute") == "no"
+        copied = status_of(systemd)["buffer"]["destinations"]
+        assert [one["name"] for one in copied] == ["kafka"] and copied[0]["seq"] > 0
+        assert systemd.run("systemctl", "kill", "--kill-who=main", "--signal=KILL", UNIT).returncode == 0
+        wait_until(
+            lambda: systemd.shows("NRestarts") == "1" and is_up(), "systemd ends what is left, and starts both again"
+        )
+        assert systemd.run("systemctl", "stop", UNIT).returncode == 0
+        assert (systemd.shows("ActiveState"), systemd.shows("Result")) == ("inactive", "success")
+        assert list((systemd.folder / "data" / "kafka" / "data").glob(".kafka_cleanshutdown")), "it ended in good order"
+
+
+def test_control_java_does_not_start_where_the_sandbox_forbids_its_code() -> None:
+    kafka = f'[offline]\nbuffer_backend = "kafka_embedded"\n\n[kafka_embedded]\nhome = "{HOME}"\nport = {free_port()}\n'
+    with booted_with(kafka, ("MemoryDenyWriteExecute=no", "MemoryDenyWriteExecute=yes")) as systemd:
+
+        def fails() -> bool:
+            found = {one["name"]: one for one in status_of(systemd).get("services", [])}
+            return found.get("kafka_embedded", {}).get("state") == "failed"
+
+        wait_until(fails, "the broker fails, and the node goes on")
+        assert systemd.shows("ActiveState") == "active"
 
 
 def test_it_starts_is_watched_and_stops_in_good_order(booted: Booted) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -35,8 +35,9 @@ from eyeflow.node.service.manager import ServiceManager
 from eyeflow.node.status.local_socket import keep_serving_status
 from eyeflow.node.status.port_log import PortLog
 from eyeflow.node.status.report import as_shown
+from eyeflow.node.store.quarantine import set_aside
 from eyeflow.node.store.store import Store
-from eyeflow.node.store.types import StorageError
+from eyeflow.node.store.types import StorageError, StoreDamaged
 from eyeflow.node.store.writer import ThreadWriter, Writer
 from eyeflow.protocol.identity import Identity
 
@@ -131,6 +132,37 @@ async def _open_node(
 
 
 def _open_store(config: NodeConfig, identity: Identity, clock: Clock, machine: Machine) -> Store:
+    """Open the store. A damaged one is set aside and a new one begins: the cluster sends the rules again."""
+    try:
+        return _whole_store(config, identity, clock, machine)
+    except StoreDamaged as error:
+        try:
+            folder = set_aside(config.data_dir, clock.now_us())
+        except OSError:
+            raise error from None
+        _log.error(
+            "%s: %s. It is kept in %s, and a new store begins. See what still holds with: "
+            "eyeflow audit verify --data-dir %s",
+            error.message,
+            error.cause,
+            folder,
+            folder,
+        )
+    return _whole_store(config, identity, clock, machine)
+
+
+def _whole_store(config: NodeConfig, identity: Identity, clock: Clock, machine: Machine) -> Store:
+    store = _new_store(config, identity, clock, machine)
+    try:
+        store.restore()  # reads everything that a start needs: damage must show now
+    except StoreDamaged:
+        with suppress(StorageError):
+            store.close(clean=False)
+        raise
+    return store
+
+
+def _new_store(config: NodeConfig, identity: Identity, clock: Clock, machine: Machine) -> Store:
     return Store(
         config.data_dir,
         config.name,
@@ -156,8 +188,8 @@ def _warn_of_small_disk(store: Store, config: NodeConfig) -> None:
 def _tell_lost_store(store: Store) -> None:
     if store.replaced_epoch and store.head[0] == 0:
         _log.error(
-            "the store of this node is gone: node.db was missing or empty. Rules, state and audit of epoch %d are lost "
-            "here; epoch %d begins. Restore node.db from a backup, or deploy the rules again",
+            "the store of this node is gone: node.db was missing, empty or damaged. Rules, state and audit of epoch %d "
+            "are lost here; epoch %d begins. Restore node.db from a backup, or deploy the rules again",
             store.replaced_epoch,
             store.epoch,
         )

@@ -9,6 +9,7 @@ import logging
 import shutil
 import signal
 import socket
+import subprocess
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,19 @@ FULL_BYTES = 16 * 1024 * 1024
 """Less free space than this means that a broker ended for lack of it."""
 
 
+def tie() -> list[str]:
+    """Return what a command is put behind so that it ends with the node, however that ends; nothing where none may.
+
+    Nobody would end the broker else, and its port and folder would stay taken. In the sandbox of the unit setpriv may
+    not run; systemd ends whatever a service leaves.
+    """
+    command = [shutil.which("setpriv") or "", "--pdeathsig", "TERM"]
+    if not command[0]:
+        return []
+    tried = subprocess.run([*command, "true"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    return command if tried.returncode == 0 else []
+
+
 class EmbeddedBroker:
     """Runs one Apache Kafka below `directory`, on loopback, for as long as `run` runs."""
 
@@ -62,6 +76,7 @@ class EmbeddedBroker:
         self._backoff = Backoff(random)
         self._lines: deque[str] = deque(maxlen=LINES_MAX)
         self._asking: Asking
+        self._tie: list[str] = []
 
     async def run(self) -> None:
         """Run until cancelled. A broker that ends is started again, after a wait that grows with each failure."""
@@ -103,7 +118,7 @@ class EmbeddedBroker:
                 task.cancel()
             await asyncio.wait(beside)
         lasted_s = 0.0 if began_s is None else loop.time() - began_s
-        return lasted_s, self._reason(self._last_error() or f"it ended with code {process.returncode}")
+        return lasted_s, self._reason(self._last_error() or self._ended(process.returncode))
 
     def _prepare(self) -> KafkaHome:
         from eyeflow.node.io.kafka.asking import Asking  # late: it imports the library
@@ -113,6 +128,7 @@ class EmbeddedBroker:
         java_version(config.java)
         home = find_home(config.home or self._directory / "home")
         self._require_free_ports()
+        self._tie = tie()
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = self._directory / "server.properties"
         age_hours = min(config.topic_age_hours, self._share.age_hours)
@@ -140,9 +156,7 @@ class EmbeddedBroker:
         config = self._config
         file = str(self._directory / "server.properties")
         command = home.command(config.java, config.heap_mb, "kafka.Kafka", file)
-        if tied := shutil.which("setpriv"):
-            # However the node ends: nobody would end the broker else, and its port and folder would stay taken.
-            command = [tied, "--pdeathsig", "TERM", *command]
+        command = [*self._tie, *command]
         self._lines.clear()
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -217,6 +231,10 @@ class EmbeddedBroker:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+
+    def _ended(self, code: int | None) -> str:
+        """Say how it ended, with the last that it said: of one that never came to Kafka itself, that is the reason."""
+        return f"it ended with code {code}" + (f": {self._lines[-1]}" if self._lines else "")
 
     def _last_error(self) -> str:
         return first_error("\n".join(self._lines))

@@ -20,7 +20,7 @@ from components.waiting import running, until, wait_until
 from eyeflow.node.broker import broker as broker_module
 from eyeflow.node.broker import properties as properties_module
 from eyeflow.node.broker import share as share_module
-from eyeflow.node.broker.broker import EmbeddedBroker
+from eyeflow.node.broker.broker import EmbeddedBroker, tie
 from eyeflow.node.broker.home import free_port
 from eyeflow.node.broker.properties import MB
 from eyeflow.node.broker.settings import EmbeddedSection
@@ -70,6 +70,18 @@ def test_it_does_not_outlive_a_node_that_is_killed(tmp_path: Path) -> None:
         assert is_there(pid)
         process.kill()
     wait_until(lambda: not is_there(pid), "the broker has ended")
+
+
+def test_where_setpriv_may_not_run_the_broker_runs_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the sandbox of the unit it ends with code 127: `activate capabilities: Operation not permitted`."""
+    assert tie()[1:] == ["--pdeathsig", "TERM"]
+    refuses = tmp_path / "setpriv"
+    refuses.write_text("#!/bin/sh\nexit 127\n")
+    refuses.chmod(0o755)
+    monkeypatch.setattr("shutil.which", lambda name: str(refuses))
+    assert tie() == []
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert tie() == []
 
 
 def failure(config: EmbeddedSection, directory: Path, **how: object) -> str:
@@ -133,6 +145,8 @@ def test_a_full_disk_is_told_from_a_broken_broker(tmp_path: Path) -> None:
     assert "is full. Free space on it" in failure(section(java=full), tmp_path)
     broken = java_that(tmp_path, "echo 'starting'; echo '[main] ERROR x - it is broken'; exit 1")
     assert "it is broken" in failure(section(java=broken), tmp_path)
+    refused = java_that(tmp_path, "echo 'setpriv: activate capabilities: Operation not permitted'; exit 127")
+    assert "code 127: setpriv: activate capabilities" in failure(section(java=refused), tmp_path)
     silent = java_that(tmp_path, "exit 7")
     assert "it ended with code 7" in failure(section(java=silent), tmp_path)
     assert "is full" in failure(section(java=silent), tmp_path, free_bytes=lambda directory: 1024)
