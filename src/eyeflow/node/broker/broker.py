@@ -56,6 +56,10 @@ def tie() -> list[str]:
     return command if tried.returncode == 0 else []
 
 
+NOT_RUN = (126, 127)
+"""Exit codes of setpriv and of a shell whose command could not be run."""
+
+
 class EmbeddedBroker:
     """Runs one Apache Kafka below `directory`, on loopback, for as long as `run` runs."""
 
@@ -233,8 +237,8 @@ class EmbeddedBroker:
             await process.wait()
 
     def _ended(self, code: int | None) -> str:
-        """Say how it ended, with the last that it said: of one that never came to Kafka itself, that is the reason."""
-        return f"it ended with code {code}" + (f": {self._lines[-1]}" if self._lines else "")
+        """Say how it ended. Of a command that could not be run at all, its last line is the reason."""
+        return f"it ended with code {code}" + (f": {self._lines[-1]}" if self._lines and code in NOT_RUN else "")
 
     def _last_error(self) -> str:
         return first_error("\n".join(self._lines))
