@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 
 from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.daemon import run_node
+from eyeflow.node.own_key import load_identity
 from eyeflow.node.runtime import NodeRuntime
-from eyeflow.node.store.types import Batch, Draft
-from eyeflow.protocol.audit import record_hash
+from eyeflow.node.store.store import Store
+from eyeflow.node.store.types import Batch, BufferLimits, Draft
+from eyeflow.protocol.audit import decode_record, record_hash
 from eyeflow.protocol.audit_bodies import StopBody
 from eyeflow.protocol.collecting import KeptHead
 
@@ -119,3 +122,37 @@ def test_a_node_whose_audit_goes_nowhere(eyeflow: Command, data: Path) -> None:
 def test_a_node_that_never_ran(eyeflow: Command, data: Path) -> None:
     ran = eyeflow("buffer", "status", "--data-dir", data)
     assert ran.code == ENVIRONMENT and "there is no node's store" in ran.err
+
+
+def test_what_was_not_handed_on_is_exported_in_the_format_of_the_audit(eyeflow: Command, data: Path) -> None:
+    async def prepare(node: NodeRuntime) -> None:
+        await fill(node)
+        await hold(node, 11)
+
+    run_once(data, prepare)
+    told = facts(eyeflow("buffer", "export", "rest.audit", "--json"))
+    assert (told["fromSeq"], told["toSeq"], told["records"]) == (12, RECORDS + 3, RECORDS + 3 - 11)
+    head, *records, end = [json.loads(line) for line in (data.parent / "rest.audit").read_text().splitlines()]
+    seqs = [decode_record(base64.b64decode(one)).seq for one in records]
+    assert seqs == list(range(12, RECORDS + 4)) and end == {"records": len(seqs)}
+    assert (head["node"], head["epoch"]) == ("n1", told["epoch"])
+    refused = eyeflow("buffer", "export", "rest.audit")
+    assert refused.code == USAGE and "overwrite it with --force" in refused.err
+    assert eyeflow("audit", "export", "whole.audit").code == OK
+    assert eyeflow("buffer", "export", "rest.audit", "--all", "--force").code == OK
+    assert (data.parent / "rest.audit").read_bytes() == (data.parent / "whole.audit").read_bytes(), "one format"
+
+
+def test_nothing_is_written_where_nothing_waits(eyeflow: Command, data: Path) -> None:
+    async def prepare(node: NodeRuntime) -> None:
+        await fill(node)
+
+    run_once(data, prepare)
+    store = Store(data, "n1", load_identity(data), BufferLimits(512 * 2**20, 10**15))
+    (record,) = store.audit_range(store.head[0], 1)
+    assert store.note_kept("coordinator", KeptHead(store.epoch, store.head[0], record_hash(record)))
+    store.close(clean=True)
+    ran = eyeflow("buffer", "export", "rest.audit")
+    assert ran.code == ENVIRONMENT and "nothing waits for coordinator" in ran.err
+    assert not (data.parent / "rest.audit").exists()
+    assert "holds every record" in eyeflow("buffer", "peek").err

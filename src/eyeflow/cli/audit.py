@@ -136,8 +136,8 @@ def _verified_copy(copy: Copy, key: str) -> tuple[ChainReport, bytes, dict[str, 
     if first is not None and copy.first_seq > 1:
         with suppress(AuditError):  # the walk tells it
             anchor = Anchor(copy.first_seq - 1, decode_record(first).prev)
-    report = verify_copy(chain([first] if first is not None else [], told_often(records, _tell)), public_key, anchor)
-    _tell(0)
+    report = verify_copy(chain([first] if first is not None else [], told_often(records, tell)), public_key, anchor)
+    tell(0)
     head, coordinator = copy.head, key_fingerprint(copy.coordinator_key)
     is_there = (report.last_seq, report.head) == (head.seq, head.hash)
     cosigned = is_there and is_cosigned(head, coordinator, copy.coordinator_key, copy.node)
@@ -151,7 +151,7 @@ def _say_head(more: dict[str, Any]) -> None:
         say(f"  {paint('CUT OFF', '1;31', sys.stdout)}: the coordinator has not signed that it ends here")
 
 
-def _tell(number: int) -> None:
+def tell(number: int) -> None:
     """Show how far it is, on a terminal."""
     if is_terminal():
         note_moving(f"{number:,} records" if number else "")
@@ -306,12 +306,12 @@ def export(
         refuse_store_options(config, data_dir, context.args)
         with open_copy(node, epoch, branch) as copy:
             what = of_copy(copy, from_seq, to_seq)
-            count = write_export(file, what, copy.records(max(from_seq, copy.first_seq), last_of(to_seq, what)), _tell)
+            count = write_export(file, what, copy.records(max(from_seq, copy.first_seq), last_of(to_seq, what)), tell)
     else:
         with open_store(config, data_dir, context.args) as reader:
             what, last = of_store(reader, to_seq)
-            count = write_export(file, what, reader.records(from_seq, last), _tell)
-    _tell(0)
+            count = write_export(file, what, reader.records(from_seq, last), tell)
+    tell(0)
     keys = [("node", what.node_key), ("coordinator", what.coordinator_key)]
     if json_:
         told = {f"{name}Key": key.hex() for name, key in keys}

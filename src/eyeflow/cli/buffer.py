@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.cli.audit import say_records
+from eyeflow.cli.audit import say_records, tell
+from eyeflow.cli.audit_sources import of_store, write_export
 from eyeflow.cli.console import JsonFlag, counted, iso_time, note, paint, say, say_json
 from eyeflow.cli.files import usage_error
 from eyeflow.cli.node_options import SETTING_FLAGS, ConfigOption, load_node_config
@@ -25,6 +26,11 @@ app = typer.Typer(
 
 Json = dict[str, Any]
 MB = 1024 * 1024
+
+
+DestinationOption = Annotated[
+    str, typer.Option("--to", metavar="DESTINATION", help="Whom they go to: coordinator or kafka.")
+]
 
 
 def register(root: typer.Typer) -> None:
@@ -51,9 +57,7 @@ def status(
 @app.command("peek", context_settings=SETTING_FLAGS)
 def peek(
     context: typer.Context,
-    destination: Annotated[
-        str, typer.Option("--to", metavar="DESTINATION", help="Whom they go to: coordinator or kafka.")
-    ] = "",
+    destination: DestinationOption = "",
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many records.")] = 10,
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
@@ -75,6 +79,49 @@ def peek(
         note(f"nothing waits: {chosen['name']} holds every record")
     elif chosen["missed"]:
         note(f"{counted(chosen['missed'], 'record')} before these were dropped, and {chosen['name']} has none of them")
+
+
+@app.command("export", context_settings=SETTING_FLAGS)
+def export(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
+    destination: DestinationOption = "",
+    everything: Annotated[bool, typer.Option("--all", help="All that is there, also what was handed on.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    json_: JsonFlag = False,
+) -> None:
+    """Write the records that a destination does not hold yet to a file. They stay in the buffer, too.
+
+    The file is one of `eyeflow audit export`, and is checked as such: docs/reference/audit.md.
+    """
+    from eyeflow.node.store.reader import AuditReader
+
+    if file.exists() and not force:
+        raise usage_error(f"{file} exists", "name another file, or overwrite it with --force")
+    directory, settings = _place(config, data_dir, context.args)
+    found = _facts(directory, settings)
+    chosen = None if everything else _destination(found, destination)
+    if chosen is not None and not chosen["behind"]:
+        raise EyeflowError(
+            f"nothing waits for {chosen['name']}",
+            cause=f"it holds record {chosen['seq']}, the last one",
+            next_step="write all that is there with --all",
+            code="nothing_waits",
+        )
+    from_seq = max(found["firstSeq"], 1 if chosen is None else chosen["seq"] + 1)
+    with AuditReader(directory) as reader:
+        what, last_seq = of_store(reader, None)
+        count = write_export(file, what, reader.records(from_seq, last_seq), tell)
+    tell(0)
+    if json_:
+        told = {"file": str(file), "node": what.node, "epoch": what.epoch, "records": count}
+        say_json(told | {"fromSeq": from_seq, "toSeq": last_seq, "nodeKey": what.node_key.hex()})
+    else:
+        which = f"{from_seq} to {last_seq} of epoch {what.epoch}"
+        say(f"wrote {counted(count, 'record')} of {what.node}, {which}, to {file}")
+        say(f"  key of the node: {what.node_key.hex()}")
 
 
 def _place(config: Path | None, data_dir: Path | None, flags: list[str]) -> tuple[Path, NodeConfig | None]:

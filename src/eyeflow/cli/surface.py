@@ -120,7 +120,8 @@ COMMANDS: dict[str, Words] = {'': (('check', 'Say whether rules are right, witho
                  ('rename', 'Give an adopted board another name.'),
                  ('release', "Give a board's line back and forget it;...")),
  'buffer': (('status', "Show how much waits in a node's buffer,..."),
-            ('peek', 'Show the records that go to a destination...')),
+            ('peek', 'Show the records that go to a destination...'),
+            ('export', 'Write the records that a destination does...')),
  'audit': (('verify', "Check the hash chain of a node's audit:..."),
            ('show', 'Show audit records: what happened, why,...'),
            ('export', 'Write an audit, or a part of it, to a file...')),
@@ -1945,7 +1946,8 @@ Options:
 
 Commands:
   status  Show how much waits in a node's buffer, how old it is, what was...
-  peek    Show the records that go to a destination next.""",
+  peek    Show the records that go to a destination next.
+  export  Write the records that a destination does not hold yet to a file.""",
     'buffer status': """\
 Usage: eyeflow buffer status [OPTIONS]
 
@@ -1973,6 +1975,27 @@ Options:
   --data-dir <path>        The node's data_dir, instead of its configuration.
   --json                   Print the result as JSON.
   -h, --help               Show this message and exit.""",
+    'buffer export': """\
+Usage: eyeflow buffer export [OPTIONS] {FILE}
+
+  Write the records that a destination does not hold yet to a file. They stay
+  in the buffer, too.
+
+  The file is one of `eyeflow audit export`, and is checked as such:
+  docs/reference/audit.md.
+
+Arguments:
+  FILE  The file to write.  [required]
+
+Options:
+  --to DESTINATION   Whom they go to: coordinator or kafka.
+  --all              All that is there, also what was handed on.
+  --force            Overwrite the file.
+  --config <path>    Configuration file (default: eyeflow-svm.toml, if it is
+                     there).
+  --data-dir <path>  The node's data_dir, instead of its configuration.
+  --json             Print the result as JSON.
+  -h, --help         Show this message and exit.""",
     'audit': """\
 Usage: eyeflow audit [OPTIONS] COMMAND [ARGS]...
 
