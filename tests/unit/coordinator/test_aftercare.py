@@ -9,12 +9,13 @@ import pytest
 
 from eyeflow.coordinator import aftercare
 from eyeflow.coordinator.aftercare import LOOK_S
-from eyeflow.coordinator.judging import Seen, _dump
-from eyeflow.coordinator.store.cases import CASES_MAX
+from eyeflow.coordinator.judging import Seen, _dump, settings_of
+from eyeflow.coordinator.store.cases import CASES_MAX, Case, CaseKind
 from eyeflow.evidence.outcomes import Outcomes, Tally
 from eyeflow.protocol import executions as e
 from eyeflow.protocol import messages as m
 from eyeflow.protocol.slot import Slot
+from eyeflow.rollout.deployment import DeploymentState
 
 
 class Passed:
@@ -79,7 +80,9 @@ def test_a_program_that_begins_to_fail_raises_one_alarm_with_its_numbers(passed:
     assert reason.startswith("it began to fail after it had passed: 36 of 80 executions failed"), reason
     assert passed.shown()["state"] == "succeeded", "nothing is taken back by itself"
     passed.tells(1_100, 60)
-    assert len(passed.alarms()) == 1
+    (alarm,) = passed.alarms()
+    assert (alarm.actor, alarm.subject, alarm.detail) == ("coordinator", passed.id, reason)
+    assert passed.shown()["updatedUs"] == alarm.time_us
     taken = passed.api.ask("POST", f"/api/deployments/{passed.id}/rollback").json()
     assert taken["state"] in {"rollingBack", "rolledBack"}
 
@@ -126,6 +129,7 @@ def test_an_alarm_keeps_the_executions_that_failed_and_nothing_else_does(passed:
     assert passed.failed() == []
     passed.tells(1_040, 20)
     assert passed.failed() == [4, 3, 2]
+    assert passed.api.hub.aftercare._failed == {}
     passed.fails(5)
     assert passed.failed() == [4, 3, 2], "those that raised it, and no row for each that follows"
 
@@ -135,6 +139,74 @@ def test_what_waits_for_an_alarm_is_bounded(passed: Passed, monkeypatch: pytest.
     passed.fails(*range(1, 20))
     passed.fails(*range(20, 40))
     assert [len(one) for one in passed.api.hub.aftercare._failed.values()] == [CASES_MAX]
+    monkeypatch.setattr(aftercare, "FAILED_MAX", CASES_MAX)
+    passed.fails(39)
+    assert [len(one) for one in passed.api.hub.aftercare._failed.values()] == [CASES_MAX], "so many, and no fewer"
     monkeypatch.setattr(aftercare, "FAILED_MAX", CASES_MAX - 1)
     passed.fails(40)
     assert passed.api.hub.aftercare._failed == {}
+
+
+def test_what_was_looked_at_counts_once(passed: Passed) -> None:
+    """Two failures that are counted with each look would be a program that always fails, after some looks."""
+    passed.tells(1_000, 0)
+    passed.tells(1_020, 2)
+    for _ in range(40):
+        passed.tells(1_020, 2)
+    assert passed.alarms() == []
+
+
+def test_it_looks_once_in_half_a_minute(passed: Passed) -> None:
+    hub, now_us = passed.api.hub, passed.api.clock()
+    passed.tells(1_000, 0)
+    one = m.Evidence("overheat", Slot.ACTIVE, *_values(passed, 1_200, 200))
+    told = {"node-a": m.Status(1, 1, 1, 1, (), (one,))}
+    looked_us = hub.aftercare._looked_us
+    assert looked_us > now_us
+    for after_us in (0, 1, LOOK_S * 1_000_000 - 1):
+        passed.api.run(lambda after_us=after_us: hub.aftercare.look(told, looked_us + after_us))
+        assert passed.alarms() == [], after_us
+    passed.api.run(lambda: hub.aftercare.look(told | {"node-b": told["node-a"]}, looked_us + LOOK_S * 1_000_000))
+    assert len(passed.alarms()) == 1, "a control: what it would have seen is an alarm"
+
+
+def _values(passed: Passed, executions: int, traps: int) -> list[Any]:
+    return [
+        passed.api.program_id, passed.id, 1, 0, executions, executions, traps, *[0] * 6, m.EvidenceStanding.PASSED
+    ]  # fmt: skip
+
+
+def test_only_what_passed_and_was_not_told_of_is_watched(passed: Passed) -> None:
+    deployment = passed.api.look(lambda reading: reading.deployment(passed.id))
+    rolling = replace(deployment, strategy="rolling")
+    begun = aftercare._begun(rolling, Tally())
+    assert begun is not None and begun.settings == settings_of(rolling, 1) != settings_of(rolling, 2)
+    for other in (None, replace(deployment, state=DeploymentState.ROLLING_BACK), replace(deployment, reason="told")):
+        assert aftercare._begun(other, Tally()) is None
+        writing = Writes(other)
+        aftercare._raise_alarm(writing, passed.id, "why", [], 7)
+        assert writing.written == [], "somebody was faster"
+    writing = Writes(deployment)
+    aftercare._raise_alarm(writing, passed.id, "why", [], 7)
+    assert len(writing.written) == 3, "a control"
+
+
+class Writes:
+    """A step that finds `deployment`, and notes what is written."""
+
+    def __init__(self, deployment: Any) -> None:
+        self.deployment = lambda _: deployment
+        self.written: list[Any] = []
+        self.save_deployment = self.record_cases = self.add_log_entry = self.written.append
+
+
+def test_it_takes_failures_of_what_it_watches_and_nothing_else(passed: Passed) -> None:
+    takes = passed.api.hub.aftercare.takes
+    failed = Case(passed.id, CaseKind.FAILED, "node-a", 1, "{}")
+    assert not takes(failed), "nobody looked at it yet"
+    passed.tells(1_000, 2)
+    assert takes(failed)
+    assert not takes(replace(failed, deployment_id="d-other"))
+    assert not takes(replace(failed, kind=CaseKind.DIFFERING))
+    passed.tells(1_040, 20)
+    assert takes(failed), "it was told: no row for each that follows"
