@@ -34,7 +34,7 @@ UNSHRUNK = {"EYEFLOW_MUTANTS": "1"}
 MUTMUT = Path(sys.executable).with_name("mutmut")
 LINKED = ("src", "tests", "examples", "docs", "embassy")
 PROCESSES_DEFAULT = 2
-TIMEOUT_CONSTANT_S = 3.0
+TIMEOUT_CONSTANT_S = 15.0
 TIMEOUT_FACTOR = 4.0
 """A mutant gets (seconds of its tests + the constant) * the factor: the machine may be busy, and some mutants hang."""
 
