@@ -34,6 +34,7 @@ NAMES = (
     "load",
     "crowd",
     "executions",
+    "verifying",
 )
 """The modules of this package that measure; each has `report()`."""
 
