@@ -97,8 +97,7 @@ class Hub:
         self.challenges = Challenges(random.randbytes)
         self.log = LogKeeper(store)
         self.authorities = AuthorityLog(store)
-        self.requests = Requests()
-        self.refusals = Refusals()
+        self.requests, self.refusals = Requests(), Refusals()
         self.closing = asyncio.Event()
         """The coordinator stops: who watches hears of it."""
         self.tls: OwnTls | None = None
