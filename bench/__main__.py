@@ -22,6 +22,7 @@ NAMES = (
     "coordinator_store",
     "buffer",
     "catch_up",
+    "verifying",
     "transport",
     "replay",
     "compiling",

@@ -25,6 +25,7 @@ from eyeflow.node.engine.pending import resume_pending
 from eyeflow.node.engine.revocation import Revocation
 from eyeflow.node.engine.trials import Trials
 from eyeflow.node.engine.trust import Trust
+from eyeflow.node.engine.turns import EVENTS_PER_ROUND
 from eyeflow.node.io.ports import PortStatus, Source, Subscription
 from eyeflow.node.io.world import World
 from eyeflow.node.own_facts import own_facts
@@ -341,6 +342,12 @@ class NodeRuntime:
         if is_noted:
             self.handing_on.noted(destination, self.clock.steady_us(), kept.seq, self._writer.store.head[0])
         return is_noted
+
+    @property
+    def is_full(self) -> bool:
+        """Whether many events wait to be run: a quarter of a round, where a node that keeps up has a few."""
+        waiting = (len(rule.queue) for rule in self.engine.core.rules.values() if rule.is_ready)
+        return sum(waiting) >= EVENTS_PER_ROUND // 4
 
     def kept_by(self, destination: str) -> KeptHead | None:
         """Return what a destination holds of the chain, None while it has told nothing."""
