@@ -22,7 +22,6 @@ NAMES = (
     "coordinator_store",
     "buffer",
     "catch_up",
-    "verifying",
     "transport",
     "replay",
     "compiling",
