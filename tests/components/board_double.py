@@ -50,6 +50,7 @@ class BoardDouble:
     device: bytes = bytes(range(8))
     boot: int = 1
     delegates_llm: bool = False
+    abi: int = ABI
     answers: bool = True
     says: bytes = b""
     refuses_push: Code | None = None
@@ -104,7 +105,7 @@ class BoardDouble:
         return bytes([Code.NOT_SUPPORTED])
 
     def _hello(self) -> bytes:
-        numbers = struct.pack("<BHBIBB", 1, 1, PLACES, PROGRAM_BYTES_MAX, ABI, 2 * self.delegates_llm)
+        numbers = struct.pack("<BHBIBB", 1, 1, PLACES, PROGRAM_BYTES_MAX, self.abi, 2 * self.delegates_llm)
         return (
             bytes([Code.OK])
             + numbers

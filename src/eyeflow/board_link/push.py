@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from eyeflow.base.errors import EyeflowError
 from eyeflow.board_link.codec import Encoded, Encoding, encode_smallest
 from eyeflow.board_link.messages import DATA_BYTES_MAX, Code, Fields, Hello, Request, push_begin
-from eyeflow.board_link.refusals import refusal
+from eyeflow.board_link.refusals import refusal, too_little_memory
 from eyeflow.board_link.session import Ask
 from eyeflow.svm.container import SignedProgram, decode
 from eyeflow.svm.opcodes import ABI
@@ -159,6 +159,8 @@ def _end(transfer: _Transfer, sent: int) -> Generator[Ask, bytes, Pushed]:
     code, why, at, place = fields.code(), *fields.unpack("BIB")
     if code in {Code.NO_TRANSFER, Code.OFFSET, Code.BAD_HASH, Code.BAD_ENCODING}:
         raise _TransferLostError(code)
+    if code == Code.TOO_BIG:  # its bytes were counted at the beginning: this is about its memory
+        raise too_little_memory(transfer.hello, transfer.signed.program.rule)
     if code not in {Code.OK, Code.ALREADY}:
         raise transfer.refused(code, why=why, at=at)
     return Pushed(

@@ -120,6 +120,23 @@ _TEXT: dict[Code, tuple[str, str, str]] = {
 }
 
 
+def too_little_memory(hello: Hello, rule: str) -> EyeflowError:
+    """Return the error for a program that fits the flash of a board, and not the memory that it has for one program."""
+    half = (
+        " This board asks its gateway for language models, and keeps half of its memory for a rule that waits."
+        if hello.delegates_llm
+        else ""
+    )
+    return EyeflowError(
+        f"`{rule}` needs more memory than this board has for one program",
+        cause=f"its variables, parameters, texts and time words do not fit.{half}",
+        next_step="Compile it with the file of this board: `eyeflow compile RULE --board board.toml` says which limit "
+        "it exceeds. Use fewer or shorter texts, lists and windows.",
+        code="program_too_big",
+        exit_code=ExitCode.PROBLEMS,
+    )
+
+
 def refusal(code: Code, hello: Hello | None, **facts: object) -> EyeflowError:
     """Return the error for a refusal. `facts`, as far as they are known: rule, size, abi, number, why and at of the
     answer; mine and theirs, two versions; target, what it is compiled for; uses, its pins and capabilities."""

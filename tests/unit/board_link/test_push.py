@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import pytest
@@ -109,6 +109,22 @@ def test_a_transfer_goes_on_where_the_board_says() -> None:
     assert held > 0
     pushed = talk(push(program(), HELLO, lambda done, total: None), board.answer)
     assert pushed.resumed_from_bytes == held
+
+
+@pytest.mark.parametrize(("delegates", "told"), [(True, "keeps half of its memory"), (False, "do not fit.")])
+def test_a_program_that_fits_the_flash_and_not_the_memory_is_refused_without_a_misleading_size(
+    delegates: bool, told: str
+) -> None:
+    board = ModelBoard()
+
+    def full(ask: Ask) -> bytes:
+        return struct.pack("<BBIB", Code.TOO_BIG, 0, 0, 0) if ask.request == Request.PUSH_END else board.answer(ask)
+
+    with pytest.raises(EyeflowError) as caught:
+        talk(push(program(), replace(HELLO, delegates_llm=delegates), lambda done, total: None), full)
+    assert (caught.value.code, int(caught.value.exit_code)) == ("program_too_big", 1)
+    assert "more memory than this board has" in caught.value.message and "bytes" not in caught.value.message
+    assert caught.value.cause.endswith(told) or told in caught.value.cause
 
 
 @pytest.mark.parametrize("code", [Code.OFFSET, Code.WAIT, Code.STORAGE])

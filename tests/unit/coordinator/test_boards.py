@@ -186,6 +186,13 @@ def test_a_board_behind_a_daemon_is_a_node_of_the_cluster_and_its_troubles_are_n
                 assert node["facts"]["profile"] == "mcu" and node["facts"]["chip"] == "STM32F401CC"
                 assert node["board"]["gateway"] == "gateway" and node["board"]["flashBytes"] == 65536
                 assert node["board"]["uptimeMs"] == 60_000 and node["board"]["firmware"] == "0.1.0"
+                board.abi += 1  # it was flashed with newer firmware
+                board.restart()
+
+                async def knows_abi() -> bool:
+                    return (await shown())["facts"]["abi"] == board.abi
+
+                await make.until(knows_abi, "what it can run is known")
                 board.device = bytes(8)
                 await stands("failed", "other_device")
                 listed = (await client.get("/api/nodes", params={"state": "failing"})).json()["nodes"]

@@ -231,6 +231,7 @@ class GatewayBoard:
         if learnt != self.kept:
             await asyncio.to_thread(self._pin, learnt)
             self.kept = learnt
+            self.changed.set()
 
     async def _tell_time(self, line: AsyncLine, hello: Hello) -> None:
         now_us = self._clock.now_us()

@@ -57,7 +57,9 @@ class Bringing:
 
     async def bring(self) -> None:
         """Bring what the board has not said anything of yet. Raises EyeflowError when the line fails."""
-        for wanted in self._board.programs.open():
+        found = self._board.found
+        there = {one.rule for one in found.programs} if found is not None else set()
+        for wanted in self._board.programs.open(there):
             try:
                 await self._bring(wanted)
                 self._board.show_flash_failure("")

@@ -15,6 +15,7 @@ from eyeflow.base.reasons import internal
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.boards.board import GatewayBoard
 from eyeflow.node.boards.control import BoardControl
+from eyeflow.node.boards.told import board_facts
 from eyeflow.node.cluster.link import CoordinatorLink
 from eyeflow.node.cluster.membership import JoinResult, Membership, ask_to_join_board
 from eyeflow.node.io.ports import PortStatus
@@ -88,9 +89,19 @@ class BoardLink:
                 await asyncio.to_thread(self._membership.join, now)
             await asyncio.to_thread(self._note_file, _digest(kept.board_text))
         self._backoff.reset()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._link.run())
-            group.create_task(self._follow())
+        await self._serve()
+
+    async def _serve(self) -> None:
+        """Run the link until what the board can run has changed: the next link tells that in its HELLO."""
+        tasks = {asyncio.create_task(self._link.run()), asyncio.create_task(self._follow())}
+        try:
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _told_file(self) -> bytes:
         """Return which board file the coordinator was told last."""
@@ -104,8 +115,9 @@ class BoardLink:
             self._membership.write(self._membership.directory / TOLD_FILE, digest, 0o600)
 
     async def _follow(self) -> None:
-        """Tell the coordinator at once when the board's state has changed."""
-        while True:
+        """Tell the coordinator at once when the board's state has changed; ends when it has other firmware."""
+        before = board_facts(self._board.kept)
+        while board_facts(self._board.kept) == before:
             await self._board.changed.wait()
             self._board.changed.clear()
             self._link.tell_soon()

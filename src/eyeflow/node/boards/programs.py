@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,9 +134,20 @@ class BoardPrograms:
                 code="program_lost",
             ) from error
 
-    def open(self) -> list[Wanted]:
-        """Return what the board has said nothing of yet, since this process began."""
-        return [one for rule, one in sorted(self.wanted.items()) if self.results.get(rule, (None,))[0] != one]
+    def open(self, there: Collection[str]) -> list[Wanted]:
+        """Return what is to be brought to a board that has programs of the rules `there`.
+
+        That is what it has said nothing of since this process began, and what it took and does not have any more: it
+        was flashed anew. One that went back to an earlier program by itself is left there.
+        """
+        return [one for _, one in sorted(self.wanted.items()) if self._is_open(one, there)]
+
+    def _is_open(self, wanted: Wanted, there: Collection[str]) -> bool:
+        found, result = self.results.get(wanted.rule, (None, None))
+        if found != wanted or result is None:
+            return True
+        is_gone = bool(wanted.program_id) and wanted.rule not in there
+        return is_gone and result.outcome is InstallOutcome.INSTALLED
 
     def ended(self, wanted: Wanted, refusal: EyeflowError | None = None) -> None:
         """The board runs a wanted program, or refuses it."""

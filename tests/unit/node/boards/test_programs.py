@@ -92,7 +92,7 @@ def test_a_program_waits_for_the_board_over_a_restart_of_the_gateway_without_a_c
     async def go_on(path: str) -> None:
         async with boards_of(tmp_path, at(path)) as boards:
             await until(lambda: bool(board.programs))
-            await until(lambda: boards.by_name["node-mcu-01"].programs.open() == [])
+            await until(lambda: boards.by_name["node-mcu-01"].programs.open({"relay"}) == [])
 
     with plugged_in(board) as path:
         asyncio.run(begin(path))
@@ -100,6 +100,31 @@ def test_a_program_waits_for_the_board_over_a_restart_of_the_gateway_without_a_c
     with plugged_in(board) as path:
         asyncio.run(go_on(path))
     assert board.programs[0].signed.program_id == decode(data).program_id
+
+
+def test_a_board_that_was_flashed_anew_gets_its_program_again_and_one_that_went_back_does_not(tmp_path: Path) -> None:
+    board, first, second = BoardDouble(), program("1.0.0"), program("2.0.0")
+
+    async def test(path: str) -> None:
+        async with boards_of(tmp_path, at(path)) as boards:
+            await until(is_(boards, "online"))
+            programs = boards.by_name["node-mcu-01"].programs
+            await programs.want(wanted(first), first)
+            await programs.want(wanted(second, 2), second)
+            board.programs.clear()
+            board.restart()
+            await until(lambda: bool(board.programs))
+            assert board.programs[0].signed.program_id == decode(second).program_id
+            await until(lambda: view(boards)["rules"] != [])
+            board.programs[0].signed = decode(first)  # after repeated faults it went back by itself
+            begun, asked = board.requests.count(Request.PUSH_BEGIN), len(board.requests)
+            await until(lambda: len(board.requests) > asked + 30)
+            assert board.requests.count(Request.PUSH_BEGIN) == begun
+            running = boards.by_name["node-mcu-01"].running
+            assert programs.held(running)[0].refusal == "the board does not say that it runs it"
+
+    with plugged_in(board) as path:
+        asyncio.run(test(path))
 
 
 @pytest.mark.parametrize("cut_at", [1, 2, 3])
