@@ -35,7 +35,7 @@ from eyeflow.node.service.manager import ServiceManager
 from eyeflow.node.status.local_socket import keep_serving_status
 from eyeflow.node.status.port_log import PortLog
 from eyeflow.node.status.report import as_shown
-from eyeflow.node.store.quarantine import set_aside
+from eyeflow.node.store.quarantine import salvaged, set_aside
 from eyeflow.node.store.store import Store
 from eyeflow.node.store.types import StorageError, StoreDamaged
 from eyeflow.node.store.writer import ThreadWriter, Writer
@@ -108,7 +108,6 @@ async def _open_node(
         identity = load_identity(config.data_dir, machine)
         store = _open_store(config, identity, clock, machine)
         _warn_of_small_disk(store, config)
-        _tell_lost_store(store)
         writer = make_writer(store)
         clean = False
         try:
@@ -132,23 +131,28 @@ async def _open_node(
 
 
 def _open_store(config: NodeConfig, identity: Identity, clock: Clock, machine: Machine) -> Store:
-    """Open the store. A damaged one is set aside and a new one begins: the cluster sends the rules again."""
+    """Open the store. A damaged one is set aside, and a new one goes on with what can be read of it."""
     try:
-        return _whole_store(config, identity, clock, machine)
+        store = _whole_store(config, identity, clock, machine)
     except StoreDamaged as error:
         try:
             folder = set_aside(config.data_dir, clock.now_us())
         except OSError:
             raise error from None
-        _log.error(
-            "%s: %s. It is kept in %s, and a new store begins. See what still holds with: "
-            "eyeflow audit verify --data-dir %s",
-            error.message,
-            error.cause,
-            folder,
-            folder,
-        )
-    return _whole_store(config, identity, clock, machine)
+        return _begun_anew(error, folder, _whole_store(config, identity, clock, machine))
+    _tell_lost_store(store)
+    return store
+
+
+def _begun_anew(error: StoreDamaged, folder: Path, store: Store) -> Store:
+    batch = salvaged(folder)
+    store.commit(batch)
+    _log.error(
+        "%s: %s. It is kept in %s; epoch %d begins. %d of its programs go on, %d with their state. Unfinished actions "
+        "are given up. See what still holds with: eyeflow audit verify --data-dir %s",
+        *(error.message, error.cause, folder, store.epoch, len(batch.put_slots), len(batch.states), folder),
+    )
+    return store
 
 
 def _whole_store(config: NodeConfig, identity: Identity, clock: Clock, machine: Machine) -> Store:
@@ -188,7 +192,7 @@ def _warn_of_small_disk(store: Store, config: NodeConfig) -> None:
 def _tell_lost_store(store: Store) -> None:
     if store.replaced_epoch and store.head[0] == 0:
         _log.error(
-            "the store of this node is gone: node.db was missing, empty or damaged. Rules, state and audit of epoch %d "
+            "the store of this node is gone: node.db was missing or empty. Rules, state and audit of epoch %d "
             "are lost here; epoch %d begins. Restore node.db from a backup, or deploy the rules again",
             store.replaced_epoch,
             store.epoch,

@@ -16,6 +16,7 @@ import apsw
 from eyeflow.base.clock import NowUs, wall_clock_us
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.machine import FreeBytes, free_bytes_of
+from eyeflow.base.reasons import why
 from eyeflow.node.store.audit_bounds import DROPS_MAX, RESERVE_BYTES, AuditBounds
 from eyeflow.node.store.audit_log import AuditLog
 from eyeflow.node.store.cursors import Cursors
@@ -108,6 +109,14 @@ class Store(Reads):
         except (apsw.Error, OSError) as error:
             raise storage_error(error, self._path) from error
 
+    @contextmanager
+    def _as_written(self) -> Iterator[None]:
+        """Turn rows that cannot be decoded into the damage that they are."""
+        try:
+            yield
+        except (ValueError, TypeError, LookupError) as error:
+            raise StoreDamaged(self._path, f"a row is not what a node writes: {why(error)}") from error
+
     def _prepare(self) -> None:
         with self._saying():
             db = self._file.db
@@ -179,7 +188,7 @@ class Store(Reads):
     def restore(self) -> Restored:
         """Return what the last run left; writes nothing. After the first commit a run without `close` is unclean."""
         db = self._file.db
-        with self._saying():
+        with self._saying(), self._as_written():
             clean = read_meta(db, "clean")
             programs = (read_slots(db), read_states(db), read_rejected(db), read_evidence(db))
             waiting = (read_pending(db), read_pending_programs(db))
