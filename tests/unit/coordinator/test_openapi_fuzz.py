@@ -66,8 +66,15 @@ LISTS = [one for endpoint in ENDPOINTS for one in endpoint.query if one.is_list]
 
 @schema.hook("filter_query")
 def differs_on_the_wire(_: Any, query: Any) -> bool:
-    """`?node=true` is what `["true"]` would be: one good value for a parameter that takes a list violates nothing."""
-    alone = {name: value for name, value in (query or {}).items() if isinstance(value, str)}
+    """Say whether what is sent breaks the document where the query does.
+
+    `?node=true` is what `["true"]` would be: one good value for a parameter that takes a list violates nothing. An
+    empty list is not sent at all.
+    """
+    given = query or {}
+    if any(value in ([], {}, None) for value in given.values()):
+        return False
+    alone = {name: value for name, value in given.items() if isinstance(value, str)}
     return all(check_shape(one.shape, alone[one.name]) for one in LISTS if one.name in alone)
 
 
@@ -177,6 +184,9 @@ def test_one_good_value_for_a_list_is_no_fault_and_a_bad_one_is() -> None:
         ({"node": ["true"]}, True),
         ({"name": "a"}, True),
         ({"state": "failing", "node": "-"}, False),
+        ({"sinceUs": 0, "x": []}, False),
+        ({"sinceUs": 0, "x": None}, False),
+        ({"sinceUs": 0, "x": ""}, True),
         (None, True),
     ):
         assert differs_on_the_wire(None, query) is differs
