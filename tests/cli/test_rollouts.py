@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ class Fleet:
         self.version += 1
         self.rule.write_text(source.replace("1.0.0", f"1.0.{self.version}").split("    test ")[0] + "}\n")
         ran = self.eyeflow("deploy", self.rule, "--all", "--json", "--timeout", "120", *options)
-        last = json.loads(ran.out.splitlines()[-1])  # the lines before tell what happened on the way
+        # The lines before tell what happened on the way.
+        last = json.loads(ran.out if "--no-wait" in options else ran.out.splitlines()[-1])
         return last | {"code": ran.code, "told": ran.err}
 
     def runs(self, node: str) -> dict[str, str]:
@@ -59,6 +61,7 @@ def test_a_candidate_that_fails_is_taken_back_everywhere_and_a_good_one_passes(
         assert fleet.deploy(TICKER)["state"] == "succeeded"
         for strategy in strategies:
             check(fleet, strategy)
+            check_crashes(fleet, strategy)
 
 
 def check(fleet: Fleet, strategy: str) -> None:
@@ -79,6 +82,22 @@ def check(fleet: Fleet, strategy: str) -> None:
     wanted = before["node-a"]["active"] if strategy == "shadow" else good["changes"][0]["programId"]
     for node in NODES:
         until(lambda node=node: fleet.runs(node) == {"active": wanted}, f"{node} runs what passed by {strategy}")
+
+
+def check_crashes(fleet: Fleet, strategy: str) -> None:
+    """Coordinator and node are killed in the middle: it goes on, and ends as if nothing had been."""
+    before = {node: fleet.runs(node) for node in NODES}
+    begun = fleet.deploy(TICKER, "--strategy", strategy, "--percent", "50", "--observe", "5s", "--no-wait")
+    fleet.cluster.stop("coordinator", signal.SIGKILL)
+    fleet.cluster.stop("node-a", signal.SIGKILL)
+    fleet.cluster.coordinator(int(fleet.cluster.url.rsplit(":", 1)[1]))
+    fleet.cluster.node("node-a")
+    watched = fleet.eyeflow("deployments", "watch", begun["id"], "--json", "--timeout", "120")
+    ended = json.loads(watched.out.splitlines()[-1])
+    assert (watched.code, ended["state"]) == (0, "succeeded"), (ended, watched.err)
+    for node in NODES:
+        wanted = before[node] if strategy == "shadow" else {"active": begun["changes"][0]["programId"]}
+        until(lambda node=node, wanted=wanted: fleet.runs(node) == wanted, f"{node} runs what passed by {strategy}")
 
 
 def check_post_mortem(fleet: Fleet, bad: Any, strategy: str) -> None:
