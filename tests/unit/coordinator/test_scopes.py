@@ -182,6 +182,11 @@ def test_what_is_elsewhere_is_not_there(plant: Plant, method: str, path: str) ->
             assert plant.ask(method, path.replace("{id}", alarm_of(plant, subject)), json={}).status_code == 200
         assert not [one for one in plant.api.look(lambda reading: reading.open_alarms()) if one.seen_by == "admin"]
         return
+    if path.startswith("/api/executions/"):
+        there, here = (plant.ask(method, path.replace("{id}", f"{node}:1:1")) for node in ("node-b", "node-a"))
+        assert (there.status_code, there.json()["code"]) == (404, "node_not_found"), there.text
+        assert here.json().get("code") != "node_not_found", "the control: its own is there"
+        return
     is_node = path.startswith("/api/nodes/")
     before = plant.api.look(lambda reading: (reading.nodes(), reading.open_deployments(), reading.wanted("node-b")))
     for elsewhere in ["node-b"] if is_node else [plant.deployments["for-all"], plant.deployments["for-b"]]:
