@@ -14,6 +14,7 @@ from eyeflow.base.machine import Machine
 from eyeflow.coordinator.archive.chain import Owner, Tail
 from eyeflow.coordinator.archive.chain import Row as Kept
 from eyeflow.coordinator.archive.database import Bounds
+from eyeflow.coordinator.archive.sql_archive import write
 from eyeflow.coordinator.archive.sql_searching import INDEXES, ExecutionsAsked
 from eyeflow.coordinator.archive.sqlite_archive import ARCHIVE_FILE, SqliteArchive
 from eyeflow.protocol.audit import Record, encode_record
@@ -72,10 +73,10 @@ def filled(path: Path, records: int, *, has_indexes: bool = True) -> tuple[Sqlit
     for first in range(1, records // NODES + 1, each):
         batch = [(node, executions(node, first, each)) for node in range(NODES)]
         began_s = time.process_time()
-        with archive._transaction():
+        with archive._transaction() as db:
             for node, rows in batch:
                 last = rows[-1].seq
-                archive._write(Owner(f"node-{node}", 1, bytes(32)), 1, KeptHead(1, last), Tail(last), rows)
+                write(db, Owner(f"node-{node}", 1, bytes(32)), 1, KeptHead(1, last), Tail(last), rows)
         spent_s += time.process_time() - began_s
     return archive, records / spent_s
 

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from pytest import MonkeyPatch
 
-from eyeflow.coordinator.archive import chain
+from eyeflow.coordinator.archive import chain, sql_archive
 from eyeflow.coordinator.archive.archive import Archive
-from eyeflow.coordinator.archive.sqlite_archive import SqliteArchive
 from eyeflow.protocol import collecting
 from eyeflow.protocol.audit import decode_record, record_hash
 from eyeflow.protocol.collecting import KeptHead, unbundled
@@ -27,12 +26,12 @@ def test_after_72_hours_alone_every_execution_is_kept_once_and_in_order(tmp_path
 
 def loses_a_bundle(patch: MonkeyPatch) -> None:
     """Says that a bundle is kept, and keeps nothing of it."""
-    real = SqliteArchive._write
+    real = sql_archive.write
 
-    def write(self: Any, owner: Any, first_seq: int, kept: Any, tail: Any, rows: Any) -> None:
-        real(self, owner, first_seq, kept, tail, rows if len(rows) < 50 else rows[1:])
+    def write(db: Any, owner: Any, first_seq: int, kept: Any, tail: Any, rows: Any) -> None:
+        real(db, owner, first_seq, kept, tail, rows if len(rows) < 50 else rows[1:])
 
-    patch.setattr(SqliteArchive, "_write", write)
+    patch.setattr(sql_archive, "write", write)
 
 
 def acknowledges_too_much(patch: MonkeyPatch) -> None:

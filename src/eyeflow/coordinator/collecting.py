@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -15,7 +15,7 @@ from eyeflow.base.clock import NowUs
 from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.archive.archive import Archive
 from eyeflow.coordinator.archive.chain import BrokenChain, Owner
-from eyeflow.coordinator.archive.database import Bundle
+from eyeflow.coordinator.archive.database import Bundle, NotHeldError
 from eyeflow.coordinator.histories import Contradiction
 from eyeflow.protocol.collecting import PLAIN_BYTES_MAX, Collect, Collected, KeptHead
 from eyeflow.protocol.wire import ProtocolError
@@ -23,6 +23,8 @@ from eyeflow.protocol.wire import ProtocolError
 RETRY_S = 5.0
 """How long a bundle waits that the archive's disk has refused."""
 
+REFRESH_S = 5
+"""How often it is read what other coordinators have collected."""
 TIDY_S = 60
 """How often what is too old is looked for."""
 TIDIES_MAX = 64
@@ -67,13 +69,21 @@ class Copies:
         """Why there is no archive, empty when there is one."""
         self.explaining = asyncio.Semaphore(1)
         """One execution at a time runs again: that takes a part of a core."""
-        self._tidied_us = 0
+        self._tidied_us = self._refreshed_us = 0
 
     async def started(self) -> None:
         """Read how far the copies were when the coordinator stopped. Raises EyeflowError."""
         if self.archive is not None:
             chains = await self.archive.chains()
             self.by_node = {one.node: Copy(one.kept, one.kept.seq) for one in chains}
+
+    async def refresh(self, linked: Container[str], now_us: int) -> None:
+        """Read, once in REFRESH_S, how far the copies are of which another coordinator holds the link."""
+        if self.archive is None or 0 <= now_us - self._refreshed_us < REFRESH_S * 1_000_000:
+            return
+        self._refreshed_us = now_us
+        found = {one.node: Copy(one.kept, one.kept.seq) for one in await self.archive.chains()}
+        self.by_node |= {node: copy for node, copy in found.items() if node not in linked}
 
     async def set_aside(self, node: str) -> None:
         """What the node has now is right: begin its copy anew. What was kept stays. Raises EyeflowError."""
@@ -155,6 +165,8 @@ class Collector:
                 await self._found(broken.found)
         except ProtocolError as error:
             await self._give_up(error)
+        except NotHeldError as error:
+            _log.info("node %s: %s", owner.node, error.message)
         except Exception:
             _log.exception("the audit of node %s is not collected any more", owner.node)
 
@@ -188,7 +200,7 @@ class Collector:
         while True:
             try:
                 return await archive.append(bundle)
-            except ProtocolError:
+            except (ProtocolError, NotHeldError):
                 raise
             except EyeflowError as error:
                 await self._wait(owner, error)

@@ -343,6 +343,8 @@ class Hub:
                 await self.deployments.tick(now_us)
             await self.follow()
             await self._bear(self.copies.tidy(now_us))
+            if self.store.is_shared:
+                await self._bear(self.copies.refresh(self.links, now_us))
             await self.aftercare.look(self.nodes.health, now_us)
             await self.alarms.look(now_us)
             await self.trends.look(self.links, now_us)

@@ -35,8 +35,8 @@ async def list_records(hub: Hub, call: Call) -> Reply:
         errors = [FieldError("after", "goes not with `cursor`")]
         raise Problem("invalid_query", "Give `after` or `cursor`.", errors=errors)
     after_seq = int(key[0]) if key is not None else query.get("after", 0)
-    limit, copy, archive = int(query.get("limit", LIMIT)), hub.copies.by_node.get(node), hub.copies.archive
-    epoch = query.get("epoch", copy.kept.epoch if copy is not None else 0)
+    limit, archive = int(query.get("limit", LIMIT)), hub.copies.archive
+    epoch = query["epoch"] if "epoch" in query else await _newest_epoch(hub, node)
     branch = query.get("branch", 0)
     rows = [] if archive is None else await archive.page(node, epoch, after_seq, limit, branch)
     following = (rows[-1].seq,) if len(rows) == limit else None
@@ -50,6 +50,12 @@ async def _texts(hub: Hub, rows: Sequence[Row]) -> dict[int, str]:
     found = {seq: body for seq, body in bodies.items() if isinstance(body, ExecutionBody)}
     programs = await hub.known_programs.found(body.program for body in found.values())
     return {seq: execution_text(body, programs.get(body.program)) for seq, body in found.items()}
+
+
+async def _newest_epoch(hub: Hub, node: str) -> int:
+    """Asked of the archive: another coordinator may have collected it."""
+    chains = [] if hub.copies.archive is None else await hub.copies.archive.copies(node)
+    return chains[0].kept.epoch if chains else 0
 
 
 async def list_copies(hub: Hub, call: Call) -> Reply:

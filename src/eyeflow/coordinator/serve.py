@@ -28,7 +28,7 @@ from eyeflow.coordinator.app import make_app
 from eyeflow.coordinator.archive.archive import Archive
 from eyeflow.coordinator.archive.database import Bounds, Cosign
 from eyeflow.coordinator.archive.sqlite_archive import ARCHIVE_FILE, DAMAGED, FOREIGN, USUAL_BOUNDS
-from eyeflow.coordinator.archive.usual import cosigner, usual_archive
+from eyeflow.coordinator.archive.usual import cosigner, shared_archive, usual_archive
 from eyeflow.coordinator.cluster_key import KEY_FILE, ClusterKey
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.store.cluster_store import ClusterStore
@@ -57,7 +57,6 @@ Links of nodes do not count against their address: a whole plant may stand behin
 STORE_FILE = "coordinator.sqlite"
 TOKEN_FILE = "admin-token"
 FIRST_TOKEN = "first-admin"
-SHARED = "several coordinators share this store, and copies are not kept there yet. Each node keeps its own records"
 GOODBYE_S = 1.0
 """How long a stop waits for those who watch the changes to hear of it."""
 HELP_TEXT = (
@@ -156,16 +155,15 @@ def _archive(
     open_archive: Callable[[Path, Machine, Cosign, Bounds], Archive],
 ) -> tuple[Archive | None, str]:
     """Return the archive, or why there is none: deployments must not wait for somebody to look at a damaged file."""
-    missing = SHARED  # each coordinator would keep what nodes sent while they were linked to it
-    if not store.is_shared:
-        try:
-            return open_archive(options.data_dir / ARCHIVE_FILE, machine, cosigner(store), options.archive), ""
-        except EyeflowError as error:
-            if error.code not in (DAMAGED, FOREIGN):
-                raise
-            missing = error.whole
-    _log.warning("the audit of nodes is not collected: %s", missing)
-    return None, missing
+    if store.is_shared:
+        return shared_archive(store, options.store, options.archive), ""
+    try:
+        return open_archive(options.data_dir / ARCHIVE_FILE, machine, cosigner(store), options.archive), ""
+    except EyeflowError as error:
+        if error.code not in (DAMAGED, FOREIGN):
+            raise
+        _log.warning("the audit of nodes is not collected: %s", error.whole)
+        return None, error.whole
 
 
 def usual_store(options: ServeOptions, machine: Machine) -> ClusterStore:

@@ -22,6 +22,7 @@ from eyeflow.coordinator.store.lists import NodeDetails, NodeSums, ProgressAsked
 from eyeflow.protocol.audit_bodies import Kind
 from eyeflow.protocol.coordinator_log import Entry, Head
 from eyeflow.protocol.identity import key_fingerprint
+from eyeflow.protocol.messages import Head as ChainHead
 from eyeflow.protocol.messages import RuleResult
 from eyeflow.protocol.messages import Status as NodeStatus
 from eyeflow.protocol.node_facts import NodeFacts as ToldFacts
@@ -244,7 +245,7 @@ def node_view(hub: Hub, facts: NodeFacts) -> dict[str, Any]:
         "aheadVersion": facts.details.ahead_version,
         "problem": node.problem,
         **_history_view(facts),
-        "copy": copy_view(hub.copies.by_node.get(node.name)),
+        "copy": copy_view(hub.copies.by_node.get(node.name), facts.details.history.head),
         "rules": _rules_of(facts),
         "health": health_list(status) if status is not None else facts.details.health,
     }
@@ -263,15 +264,17 @@ def _board_of(hub: Hub, facts: NodeFacts, status: NodeStatus | None) -> dict[str
     return board_view(kept, None if status is None else status.board, heard)
 
 
-def copy_view(copy: Copy | None) -> dict[str, Any] | None:
+def copy_view(copy: Copy | None, head: ChainHead | None) -> dict[str, Any] | None:
     """Return how far the copy of a node's audit is, None while there is none."""
     if copy is None:
         return None
+    # Whichever coordinator heard of the head: this one may not hold the link.
+    told = head.seq - copy.kept.seq if head is not None and head.epoch == copy.kept.epoch else 0
     return {
         "epoch": copy.kept.epoch,
         "seq": copy.kept.seq,
         "hash": copy.kept.hash.hex(),
-        "behind": copy.behind,
+        "behind": max(copy.behind, told),
         "keptUs": copy.kept.time_us,
         "trouble": copy.trouble,
     }

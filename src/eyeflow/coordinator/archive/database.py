@@ -6,9 +6,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.archive.chain import EMPTY, Owner, Row, Tail
 from eyeflow.coordinator.archive.sql_searching import Acting, Arrival, ExecutionsAsked, FoundExecution
 from eyeflow.protocol.collecting import KeptHead
+
+
+class NotHeldError(EyeflowError):
+    """Another coordinator holds the link of the node by now: it collects."""
+
+    def __init__(self, node: str) -> None:
+        super().__init__(
+            f"this coordinator does not hold the link of {node} any more",
+            cause="the node dialled another coordinator of the cluster",
+            next_step="nothing: that one goes on with the copy",
+            code="not_held",
+        )
+
 
 Cosign = Callable[[str, KeptHead], KeptHead]
 """Returns the head of a node's chain with the coordinator's signature."""
@@ -45,6 +59,7 @@ class Chain:
     first_seq: int = 0
     tail: Tail = EMPTY
     branch: int = 0
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +131,8 @@ class ArchiveDatabase(ArchiveReader, Protocol):
     def append(self, bundles: Sequence[Bundle]) -> list[Outcome]:
         """Check bundles and make durable, in one commit, all that hold; the others say why in their outcome.
 
-        Records that are kept already are compared: the same change nothing, others are a fork (`BrokenChain`).
+        Records that are kept already are compared: the same change nothing, others are a fork (`BrokenChain`). Where
+        several coordinators share the database, only the one that holds a node's link appends (NotHeldError).
         """
         ...
 

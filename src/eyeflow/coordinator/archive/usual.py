@@ -18,6 +18,16 @@ def usual_archive(path: Path, machine: Machine, cosign: Cosign, bounds: Bounds) 
     return Archive(database, SqliteReader(path, machine))
 
 
+def shared_archive(store: ClusterStore, url: str, bounds: Bounds) -> Archive:
+    """Open the archive in the PostgreSQL database of coordinators that share a store. Raises EyeflowError."""
+    from eyeflow.coordinator.archive.postgres_archive import PostgresArchive, PostgresReader
+    from eyeflow.coordinator.store.postgres_connection import Address
+
+    address = Address(url)
+    database = PostgresArchive(address, store.own_id, cosigner(store), bounds)
+    return Archive(database, PostgresReader(address))
+
+
 def cosigner(store: ClusterStore) -> Cosign:
     """Return what signs heads with the key of the coordinator whose store this is."""
 

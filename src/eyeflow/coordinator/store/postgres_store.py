@@ -1,7 +1,7 @@
 """`ClusterStore` on PostgreSQL: several coordinators serve one cluster.
 
-Each holds four connections: one writes, one reads, one stands (advisory locks that say who lives and who leads), one
-listens. A notification is a hint only: the listener also looks by itself each POLL_S.
+Each holds four connections, and two more for the archive: one writes, one reads, one stands (advisory locks that say
+who lives and who leads), one listens. A notification is a hint only: the listener also looks by itself each POLL_S.
 """
 
 from __future__ import annotations

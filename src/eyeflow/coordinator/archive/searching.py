@@ -1,4 +1,4 @@
-"""What is searched for in the archive's file: executions by filters or as they came, and the records of a rule."""
+"""What is searched for in the archive: executions by filters or as they came, and the records of a rule."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ _CHAIN = "(SELECT id FROM chains WHERE node = ? AND epoch = ? AND branch = 0)"
 
 
 class Searching:
-    """Part of `SqliteReader`."""
+    """Part of the readers of both databases."""
+
+    _names_index = False
+    """The database is told which index to read."""
 
     def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         raise NotImplementedError
@@ -33,7 +36,7 @@ class Searching:
         chains = self._chains_of(asked)
         if chains == [] or asked.acts == frozenset():
             return []
-        return self._found(self._rows(*page_query(asked, chains, names_index=True)))
+        return self._found(self._rows(*page_query(asked, chains, names_index=self._names_index)))
 
     def arrived(self, asked: ExecutionsAsked, after: Arrival | None) -> tuple[list[FoundExecution], Arrival, bool]:
         """Return executions in the order in which they came; see `ArchiveReader`."""
@@ -43,7 +46,7 @@ class Searching:
             return [], end if after is None else max(after, end), False
         last = self._rows(
             "SELECT number, last_seq FROM (SELECT * FROM arrivals WHERE number >= ? ORDER BY number LIMIT ?) "
-            "ORDER BY number DESC LIMIT 1",
+            "AS next ORDER BY number DESC LIMIT 1",
             (after[0], BUNDLES_AT_ONCE),
         )
         until: Arrival = tuple(last[0]) if last else end
@@ -60,7 +63,7 @@ class Searching:
         """Return records of a rule, and of no rule, ascending; see `ArchiveReader`."""
         one = f"""
             SELECT * FROM (SELECT seq, record FROM records INDEXED BY records_of_rules
-            WHERE chain = {_CHAIN} AND rule = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?)
+            WHERE chain = {_CHAIN} AND rule = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?) AS one
         """
         values = [part for name in ("", rule) for part in (node, epoch, name, after_seq, until_seq, limit)]
         return [row[1] for row in self._rows(f"{one} UNION ALL {one} ORDER BY seq LIMIT ?", (*values, limit))]
@@ -98,6 +101,8 @@ class Searching:
         return [row[0] for row in self._rows(query, sorted(asked.nodes))]
 
     def _found(self, rows: Sequence[Any]) -> list[FoundExecution]:
+        if not rows:
+            return []
         ids = sorted({row[0] for row in rows})
         query = f"SELECT id, node, epoch FROM chains WHERE id IN ({', '.join('?' * len(ids))})"
         chains = {number: (node, epoch) for number, node, epoch in self._rows(query, ids)}

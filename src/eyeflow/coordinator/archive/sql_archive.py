@@ -1,0 +1,253 @@
+"""The archive as SQL, in the words that SQLite and PostgreSQL share, inside an open transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from eyeflow.coordinator.archive.chain import BrokenChain, Jump, Owner, Row, Tail, follow
+from eyeflow.coordinator.archive.database import Bundle, Chain, Cosign, Outcome
+from eyeflow.coordinator.archive.sql_searching import INDEXES
+from eyeflow.coordinator.histories import Doubt, Proof
+from eyeflow.protocol.audit import decode_record, record_hash
+from eyeflow.protocol.audit_bodies import AuditError
+from eyeflow.protocol.collecting import KeptHead, unbundled
+from eyeflow.protocol.wire import ProtocolError
+
+SCHEMA = """
+    CREATE TABLE chains (
+        id INTEGER PRIMARY KEY,
+        node TEXT NOT NULL,
+        epoch INTEGER NOT NULL,
+        first_seq INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        hash BLOB NOT NULL,
+        kept_us INTEGER NOT NULL,
+        signature BLOB NOT NULL,
+        jump_seq INTEGER NOT NULL,
+        jump_hash BLOB NOT NULL,
+        jump_until INTEGER NOT NULL,
+        size_bytes INTEGER NOT NULL DEFAULT 0,
+        branch INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (node, epoch, branch)
+    ) STRICT;
+    CREATE TABLE records (
+        chain INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        time_us INTEGER NOT NULL,
+        kind INTEGER NOT NULL,
+        rule TEXT NOT NULL,
+        slot TEXT NOT NULL,
+        key TEXT NOT NULL,
+        outcome INTEGER NOT NULL,
+        acts INTEGER NOT NULL,
+        kept_us INTEGER NOT NULL,
+        record BLOB NOT NULL,
+        PRIMARY KEY (chain, seq)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE acting (
+        number INTEGER PRIMARY KEY,
+        program BLOB NOT NULL,
+        sites TEXT NOT NULL,
+        UNIQUE (program, sites)
+    ) STRICT;
+    CREATE TABLE arrivals (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        chain INTEGER NOT NULL,
+        first_seq INTEGER NOT NULL,
+        last_seq INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX arrivals_of_chains ON arrivals (chain, last_seq);
+"""
+MIGRATIONS = (SCHEMA + INDEXES,)
+"""As those of `store.sql_schema`."""
+DROP_RECORDS = 1024
+DROPS_MAX = 64
+"""Ranges that one commit drops at most: more than its bundles can bring."""
+ROW_BYTES = 400
+"""What a record is counted for beside its own bytes: its other columns, and its entries in six indexes."""
+_CHAIN = "node, epoch, first_seq, seq, hash, kept_us, signature, jump_seq, jump_hash, jump_until, size_bytes"
+_PUT_CHAIN = f"""
+    INSERT INTO chains ({_CHAIN}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (node, epoch, branch) DO UPDATE SET
+        first_seq = excluded.first_seq, seq = excluded.seq, hash = excluded.hash, kept_us = excluded.kept_us,
+        signature = excluded.signature, jump_seq = excluded.jump_seq, jump_hash = excluded.jump_hash,
+        jump_until = excluded.jump_until, size_bytes = chains.size_bytes + excluded.size_bytes
+"""
+_FIND_CHAIN = "SELECT id FROM chains WHERE node = ? AND epoch = ? AND branch = 0"
+_NEWEST = "SELECT node, max(epoch) FROM chains WHERE branch = 0 GROUP BY node"
+_OLDEST = """
+    SELECT r.kept_us, c.id, c.node FROM chains c JOIN records r ON r.chain = c.id AND r.seq = c.first_seq
+    ORDER BY r.kept_us LIMIT 1
+"""
+
+
+class ArchiveSql(Protocol):
+    """One connection with an open transaction. Errors of the database pass through as they are."""
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Return the rows of a SELECT."""
+        ...
+
+    def run(self, sql: str, values: Sequence[Any] = ()) -> None:
+        """Run a statement that changes rows."""
+        ...
+
+    def run_each(self, sql: str, values: Sequence[Sequence[Any]]) -> None:
+        """Run a statement once for each of these values."""
+        ...
+
+
+def chains(db: ArchiveSql) -> list[Chain]:
+    """Return the newest chain of each node."""
+    query = f"SELECT {_CHAIN} FROM chains WHERE branch = 0 AND (node, epoch) IN ({_NEWEST})"
+    return [_chain(row) for row in db.rows(query)]
+
+
+def chain(db: ArchiveSql, node: str, epoch: int) -> Chain | None:
+    """Return one chain, None when nothing of it is kept."""
+    rows = db.rows(f"SELECT {_CHAIN} FROM chains WHERE node = ? AND epoch = ? AND branch = 0", (node, epoch))
+    return _chain(rows[0]) if rows else None
+
+
+def copies(db: ArchiveSql, node: str) -> list[Chain]:
+    """Return all that is kept of a node, the newest epoch first, and of each the copy that grows first."""
+    order = "epoch DESC, CASE WHEN branch = 0 THEN 0 ELSE 1 END, branch DESC"
+    query = f"SELECT branch, {_CHAIN} FROM chains WHERE node = ? ORDER BY {order}"
+    return [replace(_chain(row), branch=branch) for branch, *row in db.rows(query, (node,))]
+
+
+def page(db: ArchiveSql, node: str, epoch: int, after_seq: int, limit: int, branch: int = 0) -> list[Row]:
+    """Return records of a chain that follow `after_seq`, ascending, at most `limit`."""
+    query = """
+        SELECT seq, time_us, kind, rule, slot, key, outcome, record FROM records
+        WHERE chain = (SELECT id FROM chains WHERE node = ? AND epoch = ? AND branch = ?) AND seq > ?
+        ORDER BY seq LIMIT ?
+    """
+    found = db.rows(query, (node, epoch, branch, after_seq, limit))
+    return [Row(*(*found_by, bytes(record))) for *found_by, record in found]
+
+
+def append(db: ArchiveSql, bundle: Bundle, cosign: Cosign) -> Outcome:
+    """Check a bundle and write what is new of it. One that does not hold changes nothing."""
+    owner = bundle.owner
+    kept_chain = chain(db, owner.node, owner.epoch) or Chain(owner.node, KeptHead(owner.epoch))
+    try:
+        records = unbundled(bundle.records)
+        known = _compared(db, owner, kept_chain, records)
+        tail, rows = follow(owner, kept_chain.tail, records[known:], bundle.head_seq)
+    except (BrokenChain, ProtocolError) as error:
+        return Outcome(error=error)
+    if not rows:
+        return Outcome(kept_chain.kept)
+    kept = cosign(owner.node, KeptHead(owner.epoch, tail.seq, tail.hash, bundle.now_us))
+    is_empty = not 0 < kept_chain.first_seq <= kept_chain.tail.seq
+    write(db, owner, rows[0].seq if is_empty else kept_chain.first_seq, kept, tail, rows)
+    return Outcome(kept)
+
+
+def _compared(db: ArchiveSql, owner: Owner, kept_chain: Chain, records: Sequence[bytes]) -> int:
+    """Return how many of the records are kept already. Raises BrokenChain when one differs from what is kept."""
+    try:
+        first_seq = decode_record(records[0]).seq
+    except AuditError:
+        return 0  # `follow` says what is wrong with it
+    count = max(0, min(len(records), kept_chain.tail.seq - first_seq + 1))
+    if count:
+        kept = {row.seq: row.data for row in page(db, owner.node, owner.epoch, first_seq - 1, count)}
+        for seq, data in enumerate(records[:count], first_seq):
+            if kept.get(seq, data) != data:
+                text = f"its record {seq} (epoch {owner.epoch}) is another one than it sent before"
+                proof = Proof(owner.epoch, seq, record_hash(kept[seq]), record_hash(data))
+                raise BrokenChain(Doubt.FORKED, text, proof)
+    return count
+
+
+def write(db: ArchiveSql, owner: Owner, first_seq: int, kept: KeptHead, tail: Tail, rows: Sequence[Row]) -> None:
+    """Write records that were checked, and the head that they reach."""
+    jump = tail.jump or Jump(0, b"", 0)
+    where = (kept.seq, kept.hash, kept.time_us, kept.signature, jump.seq, jump.hash, jump.until_seq)
+    size_bytes = sum(len(row.data) + ROW_BYTES for row in rows)
+    db.run(_PUT_CHAIN, (owner.node, owner.epoch, first_seq, *where, size_bytes))
+    ((number,),) = db.rows(_FIND_CHAIN, (owner.node, owner.epoch))
+    put = "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    acts = {(row.program, row.sites): _acting(db, row) for row in rows}
+    db.run_each(put, [(number, *_found_by(row), acts[row.program, row.sites], kept.time_us, row.data) for row in rows])
+    arrived = "INSERT INTO arrivals (chain, first_seq, last_seq) VALUES (?, ?, ?)"
+    db.run(arrived, (number, rows[0].seq, rows[-1].seq))
+
+
+def _acting(db: ArchiveSql, row: Row) -> int:
+    """Return the number of the sites at which a program acted, 0 for none."""
+    if not row.sites:
+        return 0
+    what = (row.program, " ".join(map(str, row.sites)))
+    db.run("INSERT INTO acting (program, sites) VALUES (?, ?) ON CONFLICT (program, sites) DO NOTHING", what)
+    ((number,),) = db.rows("SELECT number FROM acting WHERE program = ? AND sites = ?", what)
+    return int(number)
+
+
+def set_aside(db: ArchiveSql, node: str) -> None:
+    """Begin the copy of a node's newest chain anew; what is kept of it stays as a branch."""
+    newest = "(SELECT max(epoch) FROM chains WHERE node = ?)"
+    db.run(
+        f"UPDATE chains SET branch = (SELECT max(branch) + 1 FROM chains WHERE node = ? AND epoch = {newest}) "
+        f"WHERE node = ? AND branch = 0 AND epoch = {newest}",
+        (node, node, node, node),
+    )
+
+
+def used_bytes(db: ArchiveSql) -> int:
+    """Return what the records take, as far as it is counted here."""
+    ((size_bytes,),) = db.rows("SELECT coalesce(sum(size_bytes), 0) FROM chains")
+    return int(size_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Oldest:
+    """The chain whose first record came earliest, and when that was."""
+
+    chain: int
+    node: str
+    kept_us: int
+
+
+def oldest(db: ArchiveSql) -> Oldest | None:
+    """Return which chain has the oldest record, None when nothing is kept."""
+    return next((Oldest(number, node, kept_us) for kept_us, number, node in db.rows(_OLDEST)), None)
+
+
+def drop_first(db: ArchiveSql, number: int, before_us: int) -> int:
+    """Drop the first records of a chain that came before `before_us`; return how many went.
+
+    The head of a chain stays, and so the next record fits.
+    """
+    ((seq,),) = db.rows("SELECT coalesce(max(first_seq), 0) FROM chains WHERE id = ?", (number,))
+    ((last, count, size_bytes),) = db.rows(
+        "SELECT max(seq), count(*), coalesce(sum(length(record)), 0) FROM records "
+        "WHERE chain = ? AND seq < ? AND kept_us < ?",
+        (number, seq + DROP_RECORDS, before_us),
+    )
+    if not count:
+        return 0
+    db.run("DELETE FROM records WHERE chain = ? AND seq <= ?", (number, last))
+    db.run("DELETE FROM arrivals WHERE chain = ? AND last_seq <= ?", (number, last))
+    # Where the node had dropped some, the next record has not the next number.
+    following = "coalesce((SELECT min(records.seq) FROM records WHERE chain = chains.id), ?)"
+    db.run(
+        f"UPDATE chains SET first_seq = {following}, size_bytes = size_bytes - ? WHERE id = ?",
+        (last + 1, int(size_bytes) + count * ROW_BYTES, number),
+    )
+    return int(count)
+
+
+def _found_by(row: Row) -> tuple[int, int, int, str, str, str, int]:
+    return row.seq, row.time_us, row.kind, row.rule, row.slot, row.key, row.outcome
+
+
+def _chain(row: Sequence[Any]) -> Chain:
+    node, epoch, first_seq, seq, digest, kept_us, signature, *jumped, size_bytes = row
+    jump = Jump(jumped[0], bytes(jumped[1]), jumped[2]) if jumped[0] else None
+    kept = KeptHead(epoch, seq, bytes(digest), kept_us, bytes(signature))
+    return Chain(node, kept, first_seq, Tail(seq, kept.hash, jump), size_bytes=size_bytes)
