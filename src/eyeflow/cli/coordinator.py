@@ -192,6 +192,9 @@ DataDirOption = Annotated[
 def backup(
     file: Annotated[Path, typer.Argument(help="The new file: backup.tar.")],
     data_dir: DataDirOption = None,
+    archive: Annotated[
+        bool, typer.Option("--archive", help="With the second copy of the nodes' audit; it may be large.")
+    ] = False,
     json_: JsonFlag = False,
 ) -> None:
     """Write the coordinator's store, keys and CA to one file, also while it runs.
@@ -201,7 +204,7 @@ def backup(
     from eyeflow.base.machine import Machine
     from eyeflow.coordinator.backup import back_up
 
-    made = back_up(data_dir or data_home() / "coordinator", file, Machine())
+    made = back_up(data_dir or data_home() / "coordinator", file, Machine(), with_archive=archive)
     size_bytes = file.stat().st_size
     if json_:
         shown = {"file": str(file), "sizeBytes": size_bytes, "files": list(made.files), "nodes": made.nodes}

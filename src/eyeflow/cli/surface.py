@@ -449,6 +449,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
                       (('--json',), 'Print the result as JSON.', None, False),
                       (('--help', '-h'), 'Show this message and exit.', None, False)),
  'coordinator backup': ((('--data-dir',), 'Where it keeps its store (default: ~/.local/share/eyeflow).', (), False),
+                        (('--archive',), "With the second copy of the nodes' audit; it may be large.", None, False),
                         (('--json',), 'Print the result as JSON.', None, False),
                         (('--help', '-h'), 'Show this message and exit.', None, False)),
  'coordinator restore': ((('--data-dir',),
@@ -1704,6 +1705,8 @@ Arguments:
 Options:
   --data-dir <path>  Where it keeps its store (default:
                      ~/.local/share/eyeflow).
+  --archive          With the second copy of the nodes' audit; it may be
+                     large.
   --json             Print the result as JSON.
   -h, --help         Show this message and exit.""",
     'coordinator restore': """\

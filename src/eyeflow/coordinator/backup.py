@@ -12,7 +12,7 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eyeflow.base.dir_lock import DataDirLock
@@ -20,6 +20,7 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.base.machine import Machine
 from eyeflow.base.reasons import why
 from eyeflow.base.whole_file import sync_directory
+from eyeflow.coordinator.archive.sqlite_archive import ARCHIVE_FILE, LOGS
 from eyeflow.coordinator.cluster_key import KEY_FILE
 from eyeflow.coordinator.manifests import WantedSets
 from eyeflow.coordinator.serve import STORE_FILE
@@ -30,7 +31,8 @@ from eyeflow.coordinator.store.sqlite_file import SqliteFile
 from eyeflow.coordinator.store.sqlite_store import InlineStore
 from eyeflow.coordinator.tls import TLS_DIR
 
-_MEMBER = re.compile(rf"{re.escape(STORE_FILE)}|{re.escape(KEY_FILE)}|{TLS_DIR}/[A-Za-z0-9][A-Za-z0-9._-]*\.pem")
+_FILES = "|".join(map(re.escape, (STORE_FILE, ARCHIVE_FILE, KEY_FILE)))
+_MEMBER = re.compile(rf"{_FILES}|{TLS_DIR}/[A-Za-z0-9][A-Za-z0-9._-]*\.pem")
 MEMBERS_MAX = 64
 
 
@@ -53,9 +55,10 @@ class Restored:
     kept: Path | None
 
 
-def back_up(data_dir: Path, path: Path, machine: Machine) -> Backup:
+def back_up(data_dir: Path, path: Path, machine: Machine, *, with_archive: bool = False) -> Backup:
     """Write a backup of the coordinator in `data_dir` to the new file `path` (mode 600), also while it runs.
 
+    `with_archive`: with the second copy of the audit of the nodes, which may be many times as large.
     Raises EyeflowError: `backup`, `backup_exists`, `no_coordinator`.
     """
     if path.exists():
@@ -75,6 +78,10 @@ def back_up(data_dir: Path, path: Path, machine: Machine) -> Backup:
                 copy_store(data_dir / STORE_FILE, copy)
                 archive.add(copy, STORE_FILE)
                 backup = _described(copy, machine, (STORE_FILE, *backup.files), path)
+            if with_archive and (data_dir / ARCHIVE_FILE).is_file():
+                copy_store(data_dir / ARCHIVE_FILE, Path(directory) / ARCHIVE_FILE)
+                archive.add(Path(directory) / ARCHIVE_FILE, ARCHIVE_FILE)
+                backup = replace(backup, files=(*backup.files, ARCHIVE_FILE))
             for one in others:
                 archive.add(one, str(one.relative_to(data_dir)))
         draft.chmod(0o600)
@@ -99,7 +106,7 @@ def restore(path: Path, data_dir: Path, machine: Machine, now_us: int) -> Restor
                 fresh.mkdir(mode=0o700)
                 _unpack(path, fresh)
                 coordinator_id, nodes = _made_newest(fresh / STORE_FILE, machine, now_us)
-                kept = _set_aside(data_dir, now_us)
+                kept = _set_aside(data_dir, now_us, has_archive=(fresh / ARCHIVE_FILE).exists())
                 _put(fresh, data_dir)
         finally:
             lock.release()
@@ -133,8 +140,9 @@ def _unpack(path: Path, directory: Path) -> None:
                 _sync(target)
     except (tarfile.TarError, EOFError) as error:
         raise _damaged(path, "it is no archive, or ends too early") from error
-    if (directory / STORE_FILE).exists() and not is_whole(directory / STORE_FILE):
-        raise _damaged(path, "the store in it is damaged")
+    for name, what in ((STORE_FILE, "store"), (ARCHIVE_FILE, "archive")):
+        if (directory / name).exists() and not is_whole(directory / name):
+            raise _damaged(path, f"the {what} in it is damaged")
 
 
 def _made_newest(path: Path, machine: Machine, now_us: int) -> tuple[str, int]:
@@ -163,9 +171,13 @@ def _made_newest(path: Path, machine: Machine, now_us: int) -> tuple[str, int]:
         store.close()
 
 
-def _set_aside(data_dir: Path, now_us: int) -> Path | None:
-    """Move what a coordinator has in `data_dir` to a directory in it, and return that."""
+def _set_aside(data_dir: Path, now_us: int, *, has_archive: bool) -> Path | None:
+    """Move what a coordinator has in `data_dir` to a directory in it, and return that.
+
+    An archive stays where it is unless the backup has one: records of nodes do not become wrong.
+    """
     names = [STORE_FILE, f"{STORE_FILE}-wal", f"{STORE_FILE}-shm", KEY_FILE, TLS_DIR]
+    names += [ARCHIVE_FILE, *(ARCHIVE_FILE + end for end in LOGS)] if has_archive else []
     there = [name for name in names if (data_dir / name).exists()]
     if not there:
         return None

@@ -15,7 +15,8 @@ from eyeflow.base.clock import NowUs
 from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.archive.archive import Archive
 from eyeflow.coordinator.archive.chain import BrokenChain, Owner
-from eyeflow.coordinator.archive.database import Bundle, NotHeldError
+from eyeflow.coordinator.archive.checking import Checker, Spoiled
+from eyeflow.coordinator.archive.database import BegunAnewError, Bundle, NotHeldError
 from eyeflow.coordinator.histories import Contradiction
 from eyeflow.protocol.collecting import PLAIN_BYTES_MAX, Collect, Collected, KeptHead
 from eyeflow.protocol.wire import ProtocolError
@@ -69,6 +70,7 @@ class Copies:
         """Why there is no archive, empty when there is one."""
         self.explaining = asyncio.Semaphore(1)
         """One execution at a time runs again: that takes a part of a core."""
+        self._checker = Checker()
         self._tidied_us = self._refreshed_us = 0
 
     async def started(self) -> None:
@@ -85,11 +87,15 @@ class Copies:
         found = {one.node: Copy(one.kept, one.kept.seq) for one in await self.archive.chains()}
         self.by_node |= {node: copy for node, copy in found.items() if node not in linked}
 
-    async def set_aside(self, node: str) -> None:
+    async def set_aside(self, node: str, epoch: int | None = None) -> None:
         """What the node has now is right: begin its copy anew. What was kept stays. Raises EyeflowError."""
         if self.archive is not None:
-            await self.archive.set_aside(node)
+            await self.archive.set_aside(node, epoch)
             self.by_node.pop(node, None)
+
+    async def check(self) -> Spoiled | None:
+        """Look whether some of what is kept is still what was kept; return what is not. Raises EyeflowError."""
+        return None if self.archive is None else await self.archive.look(self._checker.look)
 
     async def tidy(self, now_us: int) -> None:
         """Let the archive drop, once in TIDY_S, what is older than its bound. Raises EyeflowError."""
@@ -99,6 +105,11 @@ class Copies:
         for _ in range(TIDIES_MAX):
             if not await self.archive.tidy(now_us):
                 return
+
+    def is_whole(self, node: str) -> bool:
+        """Whether all of a node's newest chain is kept, as far as it is known."""
+        copy = self.by_node.get(node)
+        return copy is not None and copy.kept.seq > 0 and not copy.behind
 
     def told(self, node: str, epoch: int, seq: int) -> None:
         """A node told where its chain ends."""
@@ -165,12 +176,13 @@ class Collector:
                 await self._found(broken.found)
         except ProtocolError as error:
             await self._give_up(error)
-        except NotHeldError as error:
+        except (NotHeldError, BegunAnewError) as error:
             _log.info("node %s: %s", owner.node, error.message)
         except Exception:
             _log.exception("the audit of node %s is not collected any more", owner.node)
 
     async def _follow(self, archive: Archive, owner: Owner) -> None:
+        generation = archive.generation  # first: what is kept may be begun anew at any moment
         kept = await self._kept(archive, owner)
         self._copies.keeps(owner.node, kept)
         self._ask(kept, kept.seq)
@@ -179,7 +191,7 @@ class Collector:
             is_last = collected.last_seq >= collected.head_seq
             if not is_last:
                 self._ask(kept, collected.last_seq)
-            kept = await self._append(archive, owner, collected)
+            kept = await self._append(archive, owner, collected, generation)
             self._copies.keeps(owner.node, kept)
             if is_last:
                 self._ask(kept, kept.seq)
@@ -192,15 +204,17 @@ class Collector:
             try:
                 chain = await archive.chain(owner.node, owner.epoch)
                 return chain.kept if chain is not None else KeptHead(owner.epoch)
+            except BegunAnewError:
+                raise
             except EyeflowError as error:
                 await self._wait(owner, error)
 
-    async def _append(self, archive: Archive, owner: Owner, collected: Collected) -> KeptHead:
-        bundle = Bundle(owner, collected.records, collected.head_seq, self._copies.clock())
+    async def _append(self, archive: Archive, owner: Owner, collected: Collected, generation: int) -> KeptHead:
+        bundle = Bundle(owner, collected.records, collected.head_seq, self._copies.clock(), generation)
         while True:
             try:
                 return await archive.append(bundle)
-            except (ProtocolError, NotHeldError):
+            except (ProtocolError, NotHeldError, BegunAnewError):
                 raise
             except EyeflowError as error:
                 await self._wait(owner, error)

@@ -17,6 +17,7 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.aftercare import Aftercare
 from eyeflow.coordinator.alarms import Alarms
 from eyeflow.coordinator.archive.archive import Archive
+from eyeflow.coordinator.archive.checking import Spoiled
 from eyeflow.coordinator.authority_log import AuthorityLog
 from eyeflow.coordinator.cases import Cases
 from eyeflow.coordinator.challenges import Challenges
@@ -32,6 +33,7 @@ from eyeflow.coordinator.programs import Programs
 from eyeflow.coordinator.refusals import Refusals
 from eyeflow.coordinator.relay import Relay
 from eyeflow.coordinator.requests import Requests
+from eyeflow.coordinator.store.alarms import AlarmKind
 from eyeflow.coordinator.store.cluster_store import ClusterStore, CursorTooOldError, Reading, Writing
 from eyeflow.coordinator.store.coordination import Link, NotLeadingError
 from eyeflow.coordinator.store.facts import ChangeKind
@@ -94,6 +96,9 @@ class Hub:
         self.copies = Copies(archive, self.clock, self.feed.copied)
         self.programs, self.known_programs = Programs(store, self.nodes.signers_changed), KnownPrograms(store)
         self.tokens = Tokens(store, self.clock, random.randbytes)
+        self.alarms.is_copied = self.copies.is_whole
+        if archive is not None:
+            archive.on_damage = self._archive_was_damaged
         self.challenges = Challenges(random.randbytes)
         self.log = LogKeeper(store)
         self.authorities = AuthorityLog(store)
@@ -143,10 +148,27 @@ class Hub:
         store.on_change(hub._changed.set)
         return hub
 
+    def _archive_was_damaged(self, error: EyeflowError) -> None:
+        """What was asked of nodes follows what is not there any more: each dials anew, and is asked from the start."""
+        _log.error("the archive was damaged, and is begun anew: %s", error.cause or error.message)
+        self.copies.by_node.clear()
+        self.alarms.look_soon()
+        for link in list(self.links.values()):
+            link.close("archive", "the coordinator begins its copy of the audit anew")
+
     def clock(self) -> int:
         """Return microseconds since 1970 UTC. A setting of the clock shows once the deadlines have moved with it."""
         self._step_us += self._clock_watch.step_us()
         return self._wall() - self._step_us
+
+    async def _copy_is_spoiled(self, spoiled: Spoiled, now_us: int) -> None:
+        """The copy of one node is not what was kept: it stays as a branch, and the node is asked for what it has."""
+        _log.error("%s. Its copy is begun anew", spoiled.evidence)
+        await self.copies.set_aside(spoiled.node, spoiled.epoch)
+        kind, node = AlarmKind.ARCHIVE_DAMAGED, spoiled.node
+        await self.store.write(lambda writing: writing.raise_alarm(kind, node, spoiled.evidence, now_us))
+        if (link := self.links.get(node)) is not None:
+            link.close("archive", "the coordinator begins its copy of the audit anew")
 
     @property
     def up_us(self) -> int:
@@ -345,6 +367,8 @@ class Hub:
             await self._bear(self.copies.tidy(now_us))
             if self.store.is_shared:
                 await self._bear(self.copies.refresh(self.links, now_us))
+            if (spoiled := await self.copies.check()) is not None:
+                await self._copy_is_spoiled(spoiled, now_us)
             await self.aftercare.look(self.nodes.health, now_us)
             await self.alarms.look(now_us)
             await self.trends.look(self.links, now_us)

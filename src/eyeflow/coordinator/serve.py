@@ -27,7 +27,7 @@ from eyeflow.coordinator.alarms import Certificate, read_certificate
 from eyeflow.coordinator.app import make_app
 from eyeflow.coordinator.archive.archive import Archive
 from eyeflow.coordinator.archive.database import Bounds, Cosign
-from eyeflow.coordinator.archive.sqlite_archive import ARCHIVE_FILE, DAMAGED, FOREIGN, USUAL_BOUNDS
+from eyeflow.coordinator.archive.sqlite_archive import ARCHIVE_FILE, DAMAGED_FILE, FOREIGN, USUAL_BOUNDS
 from eyeflow.coordinator.archive.usual import cosigner, shared_archive, usual_archive
 from eyeflow.coordinator.cluster_key import KEY_FILE, ClusterKey
 from eyeflow.coordinator.hub import Hub
@@ -137,6 +137,7 @@ async def serve(
                 tls.prepare(hub.clock())
                 await hub.authorities.note(tls, hub.clock())
             hub.alarms.find = lambda: _certificates(options, tls)
+            hub.alarms.evidence = options.data_dir / DAMAGED_FILE
             url = _url(options, listener.getsockname()[1], is_tls=options.tls_cert is not None or tls is not None)
             started = await prepare(hub, options, url)
             server = _TellingServer(hub, options, lambda: on_started(started))
@@ -160,7 +161,7 @@ def _archive(
     try:
         return open_archive(options.data_dir / ARCHIVE_FILE, machine, cosigner(store), options.archive), ""
     except EyeflowError as error:
-        if error.code not in (DAMAGED, FOREIGN):
+        if error.code != FOREIGN:
             raise
         _log.warning("the audit of nodes is not collected: %s", error.whole)
         return None, error.whole

@@ -15,6 +15,7 @@ from eyeflow.base.dir_lock import DataDirLock
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.machine import Machine
 from eyeflow.coordinator import backup as backup_module
+from eyeflow.coordinator.archive.sqlite_archive import ARCHIVE_FILE, SqliteArchive
 from eyeflow.coordinator.backup import back_up, restore
 from eyeflow.coordinator.serve import STORE_FILE
 from eyeflow.coordinator.store.cluster_store import CursorTooOldError, Writing
@@ -22,6 +23,7 @@ from eyeflow.coordinator.store.facts import ChangeKind
 from eyeflow.coordinator.store.sqlite_backup import AHEAD
 from eyeflow.coordinator.store.sqlite_file import SqliteFile
 from eyeflow.coordinator.tls import init_tls, open_tls
+from unit.coordinator.archive.chains import Chain, cosign
 
 NOW_US = 1_790_000_000_000_000
 MACHINE = Machine()
@@ -244,3 +246,48 @@ def test_a_full_disk_leaves_no_half_of_a_backup(tmp_path: Path, monkeypatch: pyt
         back_up(tmp_path / "c", tmp_path / "backup.tar", MACHINE)
     assert error.value.code == "backup" and "No space left" in error.value.cause
     assert set(tmp_path.iterdir()) == before
+
+
+def test_with_the_archive_the_second_copy_is_in_the_backup_also_while_it_grows(tmp_path: Path) -> None:
+    made(tmp_path / "c", "node-a").close()
+    chain = Chain().run(2_000)
+    archive = SqliteArchive(tmp_path / "c" / ARCHIVE_FILE, MACHINE, cosign)
+    stops = threading.Event()
+
+    def grow() -> None:
+        for first in range(1, 2_001, 10):
+            if not stops.is_set():
+                archive.append([chain.bundle(first, first + 9)])
+
+    writer = threading.Thread(target=grow)
+    writer.start()
+    without = back_up(tmp_path / "c", tmp_path / "without.tar", MACHINE)
+    done = back_up(tmp_path / "c", tmp_path / "with.tar", MACHINE, with_archive=True)
+    stops.set()
+    writer.join()
+    archive.close()
+    assert ARCHIVE_FILE in done.files and ARCHIVE_FILE not in without.files
+    restore(tmp_path / "with.tar", tmp_path / "new", MACHINE, NOW_US)
+    again = SqliteArchive(tmp_path / "new" / ARCHIVE_FILE, MACHINE, cosign)
+    (kept,) = again.chains()
+    rows = [row.data for row in again.page("node-a", kept.kept.epoch, 0, 10_000)]
+    assert rows == chain.records[: len(rows)] and len(rows) == kept.kept.seq, "of one moment"
+    again.close()
+    before = (tmp_path / "c" / ARCHIVE_FILE).read_bytes()
+    restored = restore(tmp_path / "without.tar", tmp_path / "c", MACHINE, NOW_US)
+    assert (tmp_path / "c" / ARCHIVE_FILE).read_bytes() == before, "without one, the archive that is there stays"
+    assert restored.kept is not None and not (restored.kept / ARCHIVE_FILE).exists()
+    other = restore(tmp_path / "with.tar", tmp_path / "c", MACHINE, NOW_US + 2_000_000)
+    assert other.kept is not None and (other.kept / ARCHIVE_FILE).read_bytes() == before
+
+
+def test_a_damaged_archive_in_a_backup_is_refused(tmp_path: Path) -> None:
+    made(tmp_path / "c", "node-a").close()
+    SqliteArchive(tmp_path / "c" / ARCHIVE_FILE, MACHINE, cosign).close()
+    back_up(tmp_path / "c", tmp_path / "backup.tar", MACHINE, with_archive=True)
+    data = (tmp_path / "backup.tar").read_bytes()
+    place = data.index(b"CREATE TABLE chains")
+    (tmp_path / "backup.tar").write_bytes(data[: place - 200] + bytes(400) + data[place + 200 :])
+    with pytest.raises(EyeflowError) as refused:
+        restore(tmp_path / "backup.tar", tmp_path / "new", MACHINE, NOW_US)
+    assert "the archive in it is damaged" in str(refused.value.cause)

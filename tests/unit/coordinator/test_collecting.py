@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.archive.archive import Archive
-from eyeflow.coordinator.archive.sqlite_archive import APPLICATION_ID, ARCHIVE_FILE
+from eyeflow.coordinator.archive.sqlite_archive import APPLICATION_ID, ARCHIVE_FILE, DAMAGED_FILE
 from eyeflow.protocol.audit import record_hash
 from eyeflow.protocol.audit_bodies import CheckpointBody, StopBody
 from eyeflow.protocol.collecting import is_cosigned
@@ -204,32 +203,107 @@ def make_newer(path: Path) -> None:
     db.close()
 
 
-@pytest.mark.parametrize(
-    ("spoil", "word"),
-    [(lambda path: path.write_bytes(b"no database" * 400), "cannot be used"), (make_newer, "a newer eyeflow wrote it")],
-    ids=["damaged", "newer"],
-)
-def test_an_archive_that_cannot_be_opened_stops_no_coordinator(
-    cluster: Any, make: Any, spoil: Callable[[Path], object], word: str
-) -> None:
+def test_an_archive_of_a_newer_eyeflow_stops_no_coordinator(cluster: Any, make: Any) -> None:
     async def walk() -> None:
         async with cluster.coordinator():
             pass
         path = cluster.directory / "coordinator" / ARCHIVE_FILE
         for file in path.parent.glob(f"{ARCHIVE_FILE}*"):
             file.unlink()
-        spoil(path)
+        make_newer(path)
         before = path.read_bytes()
         async with cluster.coordinator() as client:
             await started(cluster, make, client, 3)
 
             async def is_told() -> bool:
                 copy = (await client.get("/api/nodes/node-a")).json()["copy"]
-                return bool(copy and word in copy["trouble"] and copy["behind"] >= 4)
+                return bool(copy and "a newer eyeflow wrote it" in copy["trouble"] and copy["behind"] >= 4)
 
             await make.until(is_told, "why nothing is copied")
             assert await kept(client) == []
             await cluster.hang_up_all()
         assert path.read_bytes() == before, "it is evidence"
+
+    asyncio.run(walk())
+
+
+def alarms(client: Any, subject: str, *, is_open: bool) -> Any:
+    async def found() -> bool:
+        asked = await client.get(f"/api/alarms?kind=archiveDamaged&open={str(is_open).lower()}")
+        return any(one["subject"].endswith(subject) for one in asked.json()["alarms"])
+
+    return found
+
+
+@pytest.mark.parametrize("when", ["at the start", "while it runs"])
+def test_a_damaged_archive_is_set_aside_and_said_and_collected_anew(
+    cluster: Any, make: Any, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    monkeypatch.setattr("eyeflow.coordinator.alarms.LOOK_S", 0.1)
+    made: list[Archive] = []
+    real = Archive.__init__
+    monkeypatch.setattr(Archive, "__init__", lambda self, *rest: (made.append(self), real(self, *rest))[1])
+    path = cluster.directory / "coordinator" / ARCHIVE_FILE
+
+    def spoil() -> None:
+        damaged = bytearray(path.read_bytes())
+        damaged[: len(damaged)] = b"damaged!" * (len(damaged) // 8)
+        with path.open("r+b") as file:
+            file.write(damaged)
+
+    async def walk() -> None:
+        async with cluster.coordinator() as client:
+            node = await started(cluster, make, client, 250)
+            await make.until(reached(client, 251), "the copy is there")
+            if when == "while it runs":
+                made[-1]._database._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)  # type: ignore[attr-defined]
+                made[-1]._database.reopen(), made[-1]._reader.reopen()
+                spoil()
+                node.note(StopBody("after the damage"))
+                await make.until(reached(client, 252), "the copy is there again")
+                await ends(client, node)
+            await cluster.hang_up_all()
+        if when == "at the start":
+            spoil()
+            async with cluster.coordinator() as client:
+                cluster.dial(node)
+                await make.until(reached(client, 251), "the copy is there again")
+                await ends(client, node)
+                await cluster.hang_up_all()
+
+    async def ends(client: Any, node: Any) -> None:
+        assert await kept(client, "?limit=1000") == node.records
+        assert path.with_name(DAMAGED_FILE).read_bytes().startswith(b"damaged!"), "it is evidence"
+        await make.until(alarms(client, DAMAGED_FILE, is_open=True), "it is said")
+        path.with_name(DAMAGED_FILE).unlink()
+        await make.until(alarms(client, DAMAGED_FILE, is_open=False), "the alarm ends")
+
+    asyncio.run(walk())
+
+
+def test_a_record_that_changed_on_the_disk_is_found_and_the_copy_of_its_node_collected_anew(
+    cluster: Any, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eyeflow.coordinator.alarms.LOOK_S", 0.1)
+    monkeypatch.setattr("eyeflow.coordinator.hub.TICK_S", 0.05)
+    monkeypatch.setattr("eyeflow.coordinator.archive.checking.REST_LOOKS", 0)
+
+    async def walk() -> None:
+        async with cluster.coordinator() as client:
+            node = await started(cluster, make, client, 20)
+            await make.until(reached(client, 21), "the copy is there")
+            db = apsw.Connection(str(cluster.directory / "coordinator" / ARCHIVE_FILE))
+            db.execute("UPDATE records SET record = ? WHERE seq = 9", (node.records[8][:-1] + b"\x00",))
+            db.close()
+
+            async def is_set_aside() -> bool:
+                copies = (await client.get("/api/nodes/node-a/copies")).json()["copies"]
+                return {one["branch"] for one in copies} == {0, 1}
+
+            await make.until(is_set_aside, "what was kept is set aside")
+            await make.until(reached(client, 21), "the copy is there again")
+            assert await kept(client) == node.records
+            await make.until(alarms(client, "node-a", is_open=False), "it was said, and is over")
+            await cluster.hang_up_all()
 
     asyncio.run(walk())

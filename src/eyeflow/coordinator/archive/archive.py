@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.archive.chain import Row
-from eyeflow.coordinator.archive.database import ArchiveDatabase, ArchiveReader, Bundle, Chain, Outcome
+from eyeflow.coordinator.archive.database import (
+    DAMAGED,
+    ArchiveDatabase,
+    ArchiveReader,
+    BegunAnewError,
+    Bundle,
+    Chain,
+    Outcome,
+)
 from eyeflow.protocol.collecting import KeptHead
 
 T = TypeVar("T")
@@ -28,6 +36,11 @@ class Archive:
         self._waiting: list[tuple[asyncio.Future[KeptHead], Bundle]] = []
         self._busy: asyncio.Future[Any] | None = None
         self._is_closed = False
+        self._renewing = asyncio.Lock()
+        self.generation = 0
+        """Grows each time that the archive was found damaged, and begun anew."""
+        self.on_damage: Callable[[EyeflowError], None] = lambda error: None
+        """Hears of damage after the archive was begun anew."""
 
     async def append(self, bundle: Bundle) -> KeptHead:
         """Make a bundle durable; return the cosigned head that is kept then.
@@ -36,13 +49,40 @@ class Archive:
         """
         if self._is_closed:
             raise EyeflowError("the coordinator stops: its archive takes nothing more", code="archive_closed")
+        if bundle.generation != self.generation:
+            raise BegunAnewError
         answer: asyncio.Future[KeptHead] = asyncio.get_running_loop().create_future()
         self._waiting.append((answer, bundle))
         self._go()
-        return await answer
+        return await self._mended(answer)
+
+    async def _mended(self, work: Awaitable[T]) -> T:
+        """Whoever finds damage, in a commit or in a look, lets the archive begin anew. Raises BegunAnewError then."""
+        generation = self.generation
+        try:
+            return await work
+        except EyeflowError as error:
+            if error.code != DAMAGED:
+                raise
+            await self._begin_anew(generation, error)
+            raise BegunAnewError from error
+
+    async def _begin_anew(self, generation: int, error: EyeflowError) -> None:
+        async with self._renewing:
+            if generation != self.generation:
+                return  # somebody else has found it, too
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._writes, self._database.begin_anew)
+            await loop.run_in_executor(self._reads, self._reader.reopen)
+            self.generation += 1
+            waiting, self._waiting = self._waiting, []
+            for answer, _ in waiting:
+                if not answer.done():
+                    answer.set_exception(BegunAnewError())
+        self.on_damage(error)
 
     def _go(self) -> None:
-        if self._waiting and self._busy is None and not self._is_closed:
+        if self._waiting and self._busy is None and not self._is_closed and not self._renewing.locked():
             group, self._waiting = self._waiting[:GROUP_BUNDLES_MAX], self._waiting[GROUP_BUNDLES_MAX:]
             bundles = [bundle for _, bundle in group]
             loop = asyncio.get_running_loop()
@@ -64,34 +104,34 @@ class Archive:
                 answer.set_exception(outcome.error or Exception("a bundle has no outcome"))
         self._go()
 
-    async def set_aside(self, node: str) -> None:
-        """Begin the copy of a node's newest chain anew; see `ArchiveDatabase`."""
-        await asyncio.get_running_loop().run_in_executor(self._writes, self._database.set_aside, node)
+    async def set_aside(self, node: str, epoch: int | None = None) -> None:
+        """Begin the copy of a node's chain anew; see `ArchiveDatabase`."""
+        loop = asyncio.get_running_loop()
+        await self._mended(loop.run_in_executor(self._writes, self._database.set_aside, node, epoch))
 
     async def tidy(self, now_us: int) -> int:
         """Drop some of the records that are older than the bound; see `ArchiveDatabase`."""
-        return await asyncio.get_running_loop().run_in_executor(self._writes, self._database.tidy, now_us)
+        return await self._mended(asyncio.get_running_loop().run_in_executor(self._writes, self._database.tidy, now_us))
 
     async def chains(self) -> list[Chain]:
         """Return the newest chain of each node. Raises EyeflowError, as all reads do."""
-        return await asyncio.get_running_loop().run_in_executor(self._reads, self._reader.chains)
+        return await self.look(lambda reader: reader.chains())
 
     async def chain(self, node: str, epoch: int) -> Chain | None:
         """Return one chain, None when nothing of it is kept."""
-        return await asyncio.get_running_loop().run_in_executor(self._reads, self._reader.chain, node, epoch)
+        return await self.look(lambda reader: reader.chain(node, epoch))
 
     async def copies(self, node: str) -> list[Chain]:
         """Return all that is kept of a node; see `ArchiveReader`."""
-        return await asyncio.get_running_loop().run_in_executor(self._reads, self._reader.copies, node)
+        return await self.look(lambda reader: reader.copies(node))
 
     async def page(self, node: str, epoch: int, after_seq: int, limit: int, branch: int = 0) -> list[Row]:
         """Return records of a chain that follow `after_seq`, ascending, at most `limit`."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._reads, self._reader.page, node, epoch, after_seq, limit, branch)
+        return await self.look(lambda reader: reader.page(node, epoch, after_seq, limit, branch))
 
     async def look(self, look: Callable[[ArchiveReader], T]) -> T:
         """Return what `look` finds, which the thread that reads runs. Raises EyeflowError."""
-        return await asyncio.get_running_loop().run_in_executor(self._reads, look, self._reader)
+        return await self._mended(asyncio.get_running_loop().run_in_executor(self._reads, look, self._reader))
 
     def close(self) -> None:
         """Close after the commit that goes on; what waits for one was told nobody, and comes again."""

@@ -92,7 +92,7 @@ def follow(owner: Owner, tail: Tail, records: Sequence[bytes], head_seq: int) ->
         _check_place(tail, record)
         _check_signature(owner, record)
         tail = Tail(record.seq, record_hash(data), _left(tail.jump, record))
-        rows.append(_row(record, data))
+        rows.append(row_of(record, data))
     if tail.jump is not None and tail.seq >= tail.jump.until_seq:
         text = f"its records up to {tail.jump.seq} (epoch {owner.epoch}) are gone, and no signed gap accounts for them"
         raise BrokenChain(Doubt.ALTERED, text)
@@ -137,7 +137,8 @@ def _left(jump: Jump | None, record: Record) -> Jump | None:
     return None if gap.last_seq > jump.seq or (gap.last_seq, gap.last_hash) == (jump.seq, jump.hash) else jump
 
 
-def _row(record: Record, data: bytes) -> Row:
+def row_of(record: Record, data: bytes) -> Row:
+    """Return a record with what it is found by."""
     body = record.body
     rule, slot, key = (getattr(body, name, "") for name in ("rule", "slot", "key"))
     return Row(

@@ -12,6 +12,18 @@ from eyeflow.coordinator.archive.sql_searching import Acting, Arrival, Execution
 from eyeflow.protocol.collecting import KeptHead
 
 
+class BegunAnewError(EyeflowError):
+    """The archive was damaged and begun anew: what was asked for before does not follow what is kept now."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the archive was damaged, and the copy is begun anew",
+            cause="pages of its file could not be read",
+            next_step="nothing: nodes send again what they still have",
+            code="archive_anew",
+        )
+
+
 class NotHeldError(EyeflowError):
     """Another coordinator holds the link of the node by now: it collects."""
 
@@ -24,18 +36,25 @@ class NotHeldError(EyeflowError):
         )
 
 
+DAMAGED = "archive_damaged"
+"""Code of the error that says that pages of a file cannot be read: no other disk, and no free space, takes it away."""
+
 Cosign = Callable[[str, KeptHead], KeptHead]
 """Returns the head of a node's chain with the coordinator's signature."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """Records that a node sent, as they came; `head_seq` is the last that it had then. `now_us`: when they came."""
+    """Records that a node sent, as they came; `head_seq` is the last that it had then. `now_us`: when they came.
+
+    `generation` is that of the archive for which they were asked (`Archive.generation`).
+    """
 
     owner: Owner
     records: bytes
     head_seq: int
     now_us: int
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +139,10 @@ class ArchiveReader(Protocol):
         """Return the seqs of records of a chain before which others are missing, which the node had dropped."""
         ...
 
+    def reopen(self) -> None:
+        """Look at what is there now: the database was begun anew."""
+        ...
+
     def close(self) -> None:
         """Close the connection."""
         ...
@@ -136,8 +159,15 @@ class ArchiveDatabase(ArchiveReader, Protocol):
         """
         ...
 
-    def set_aside(self, node: str) -> None:
-        """Begin the copy of a node's newest chain anew; what is kept of it stays as a branch. Raises EyeflowError."""
+    def set_aside(self, node: str, epoch: int | None = None) -> None:
+        """Begin the copy of a node's chain anew; what is kept of it stays as a branch. Raises EyeflowError.
+
+        The newest chain, unless `epoch` says which.
+        """
+        ...
+
+    def begin_anew(self) -> None:
+        """Set a damaged database aside as evidence, and begin an empty one. Raises EyeflowError."""
         ...
 
     def tidy(self, now_us: int) -> int:

@@ -14,7 +14,7 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.archive import sql_archive as sql
 from eyeflow.coordinator.archive.chain import Row
 from eyeflow.coordinator.archive.database import Bounds, Bundle, Chain, Cosign, NotHeldError, Outcome
-from eyeflow.coordinator.archive.searching import Searching
+from eyeflow.coordinator.archive.sql_lookup import Searching
 from eyeflow.coordinator.store.postgres_connection import ENVIRONMENT, Address, Connection, Opened
 from eyeflow.coordinator.store.postgres_schema import postgres_schema, postgres_statement
 
@@ -72,6 +72,10 @@ class PostgresReader(Searching):
         """Return records of a chain that follow `after_seq`, ascending, at most `limit`."""
         return self._look(lambda db: sql.page(db, node, epoch, after_seq, limit, branch))
 
+    def reopen(self) -> None:
+        """Take a new connection."""
+        self._opened.drop()
+
     def close(self) -> None:
         """Close the connection."""
         self._opened.drop()
@@ -103,7 +107,11 @@ class PostgresArchive(PostgresReader):
         # Whoever made commits asynchronous for the whole server did not mean what is acknowledged to nodes.
         self._opened = Opened(lambda: address.connect("archive writer", synchronous_commit="on"))
         self._own_id, self._cosign, self._bounds = own_id, cosign, bounds
-        self._write(self._prepare)
+        try:
+            self._write(self._prepare)
+        except BaseException:
+            self._opened.drop()
+            raise
 
     def append(self, bundles: Sequence[Bundle]) -> list[Outcome]:
         """Check bundles and make those durable that hold, in one commit; see `ArchiveDatabase`."""
@@ -122,14 +130,18 @@ class PostgresArchive(PostgresReader):
             for one in bundles
         ]
 
-    def set_aside(self, node: str) -> None:
-        """Begin the copy of a node's newest chain anew; see `ArchiveDatabase`."""
+    def set_aside(self, node: str, epoch: int | None = None) -> None:
+        """Begin the copy of a node's chain anew; see `ArchiveDatabase`."""
 
         def work(db: _Sql) -> None:
             _lock(db)
-            sql.set_aside(db, node)
+            sql.set_aside(db, node, epoch)
 
         self._write(work)
+
+    def begin_anew(self) -> None:
+        """Raise EyeflowError: pages of the server are its administrator's, and no error here has the code DAMAGED."""
+        raise self._address.trouble("its pages cannot be read", "restore the database from a backup")
 
     def tidy(self, now_us: int) -> int:
         """Drop some of the records that are older than the bound; see `ArchiveDatabase`."""

@@ -188,14 +188,13 @@ def _acting(db: ArchiveSql, row: Row) -> int:
     return int(number)
 
 
-def set_aside(db: ArchiveSql, node: str) -> None:
-    """Begin the copy of a node's newest chain anew; what is kept of it stays as a branch."""
-    newest = "(SELECT max(epoch) FROM chains WHERE node = ?)"
-    db.run(
-        f"UPDATE chains SET branch = (SELECT max(branch) + 1 FROM chains WHERE node = ? AND epoch = {newest}) "
-        f"WHERE node = ? AND branch = 0 AND epoch = {newest}",
-        (node, node, node, node),
-    )
+def set_aside(db: ArchiveSql, node: str, epoch: int | None) -> None:
+    """Begin the copy of a node's chain anew, None: of its newest; what is kept of it stays as a branch."""
+    if epoch is None:
+        ((epoch,),) = db.rows("SELECT coalesce(max(epoch), 0) FROM chains WHERE node = ?", (node,))
+    ((branch,),) = db.rows("SELECT coalesce(max(branch), 0) FROM chains WHERE node = ? AND epoch = ?", (node, epoch))
+    where = "node = ? AND epoch = ? AND branch = 0"
+    db.run(f"UPDATE chains SET branch = ? WHERE {where}", (branch + 1, node, epoch))
 
 
 def used_bytes(db: ArchiveSql) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,17 +14,26 @@ import apsw
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.machine import Machine
 from eyeflow.base.reasons import why
+from eyeflow.base.whole_file import sync_directory
 from eyeflow.coordinator.archive import sql_archive as sql
 from eyeflow.coordinator.archive.chain import Row
-from eyeflow.coordinator.archive.database import Bounds, Bundle, Chain, Cosign, Outcome
-from eyeflow.coordinator.archive.searching import Searching
+from eyeflow.coordinator.archive.database import DAMAGED, Bounds, Bundle, Chain, Cosign, Outcome
 from eyeflow.coordinator.archive.sql_archive import MIGRATIONS
+from eyeflow.coordinator.archive.sql_lookup import Searching
+
+_log = logging.getLogger("eyeflow.coordinator")
 
 T = TypeVar("T")
 
 ARCHIVE_FILE = "archive.db"
-DAMAGED, FOREIGN = "archive_damaged", "archive_version"
-"""Codes of the errors that no other disk, and no free space, takes away."""
+DAMAGED_FILE = f"{ARCHIVE_FILE}.damaged"
+"""A file of which pages could not be read, as evidence; the newest one only."""
+FOREIGN = "archive_version"
+"""Code of the error that the file is not one of this eyeflow."""
+SPOILED = (apsw.NotADBError, apsw.CorruptError, UnicodeDecodeError)
+"""What SQLite and its library say of damaged pages; the last of a text that is none any more."""
+LOGS = ("-wal", "-shm")
+"""Ends of the names of what SQLite has beside a file."""
 APPLICATION_ID = 0x45594131
 """`EYA1`: marks the file as an archive (PRAGMA application_id)."""
 BUSY_MS = 5_000
@@ -80,10 +90,16 @@ class SqliteReader(Searching):
         """Return records of a chain that follow `after_seq`, ascending, at most `limit`."""
         return self._look(lambda db: sql.page(db, node, epoch, after_seq, limit, branch))
 
+    def reopen(self) -> None:
+        """Look at the file that has this name now."""
+        broken, self._opened = self._opened, None
+        if broken is not None:
+            with contextlib.suppress(apsw.Error):
+                broken.close()
+
     def close(self) -> None:
-        """Close the connection."""
-        if self._opened is not None:
-            self._opened.close()
+        """Close the connection. What a disk that fails does not take now is in the log, and stays there."""
+        self.reopen()
 
     def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         return self._look(lambda db: db.rows(query, values))
@@ -91,15 +107,13 @@ class SqliteReader(Searching):
     def _look(self, look: Callable[[_Sql], T]) -> T:
         try:
             return look(_Sql(self._db))
-        except apsw.Error as error:
+        except (apsw.Error, UnicodeDecodeError) as error:
             raise self._failed(error) from error
 
-    def _failed(self, error: apsw.Error) -> EyeflowError:
+    def _failed(self, error: Exception) -> EyeflowError:
         """After an I/O error pages in memory may not be what the disk holds."""
-        if isinstance(error, apsw.IOError) and self._opened is not None:
-            broken, self._opened = self._opened, None
-            with contextlib.suppress(apsw.Error):
-                broken.close()
+        if isinstance(error, apsw.IOError):
+            self.reopen()
         return _trouble(self.path, error)
 
 
@@ -111,11 +125,36 @@ class SqliteArchive(SqliteReader):
         super().__init__(path, machine)
         self._cosign, self._bounds = cosign, bounds
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            self._make()
+        except EyeflowError as error:
+            if error.code != DAMAGED:
+                raise
+            _log.error("%s", error.whole)
+            self.begin_anew()
+
+    def _make(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
             self._prepare()
         except (OSError, apsw.Error) as error:
-            raise _trouble(path, error) from error
+            raise _trouble(self.path, error) from error
+
+    def begin_anew(self) -> None:
+        """Move the file to DAMAGED_FILE, in place of one that is there, and make a new one; see `ArchiveDatabase`."""
+        self.reopen()
+        aside = self.path.with_name(DAMAGED_FILE)
+        try:
+            for end in (*LOGS, ""):  # the file last: a log of it beside a new one would be taken for that one's
+                if (one := self.path.with_name(self.path.name + end)).exists():
+                    one.replace(aside.with_name(aside.name + end))
+                else:
+                    aside.with_name(aside.name + end).unlink(missing_ok=True)
+            sync_directory(self.path.parent)
+        except OSError as error:
+            raise _trouble(self.path, error) from error
+        self._make()
+        _log.error("the archive begins anew; what could not be read is kept as %s", aside)
 
     def append(self, bundles: Sequence[Bundle]) -> list[Outcome]:
         """Check bundles and make those durable that hold, in one commit; see `ArchiveDatabase`."""
@@ -126,17 +165,17 @@ class SqliteArchive(SqliteReader):
                 return outcomes
         except apsw.SQLError:
             raise  # a bug, which trying again would hide
-        except apsw.Error as error:
+        except (apsw.Error, UnicodeDecodeError) as error:
             return [Outcome(error=self._failed(error))] * len(bundles)
         except EyeflowError as error:  # the file could not be opened anew
             return [Outcome(error=error)] * len(bundles)
 
-    def set_aside(self, node: str) -> None:
-        """Begin the copy of a node's newest chain anew; see `ArchiveDatabase`."""
+    def set_aside(self, node: str, epoch: int | None = None) -> None:
+        """Begin the copy of a node's chain anew; see `ArchiveDatabase`."""
         try:
             with self._transaction() as db:
-                sql.set_aside(db, node)
-        except apsw.Error as error:
+                sql.set_aside(db, node, epoch)
+        except (apsw.Error, UnicodeDecodeError) as error:
             raise self._failed(error) from error
 
     def tidy(self, now_us: int) -> int:
@@ -146,7 +185,7 @@ class SqliteArchive(SqliteReader):
         try:
             with self._transaction() as db:
                 return _drop_oldest(db, now_us - self._bounds.age_us_max)
-        except apsw.Error as error:
+        except (apsw.Error, UnicodeDecodeError) as error:
             raise self._failed(error) from error
 
     def _make_room(self, db: _Sql) -> None:
@@ -236,7 +275,6 @@ def _trouble(path: Path, error: Exception) -> EyeflowError:
     return EyeflowError(
         f"the coordinator's archive {path} cannot be used",
         cause=why(error),
-        next_step="check that the disk is not full and that you may write there. If the file is damaged: stop the "
-        "coordinator and move it away with its -wal and -shm; the nodes send again what they still have",
-        code=DAMAGED if isinstance(error, apsw.NotADBError | apsw.CorruptError) else "archive",
+        next_step="check that the disk is not full and that you may write there",
+        code=DAMAGED if isinstance(error, SPOILED) else "archive",
     )

@@ -32,12 +32,16 @@ class AlarmKind(Enum):
     """The node dropped audit records that its disk had no room for. Subject: the node."""
     NODE_AHEAD = "nodeAhead"
     """The node has a manifest that this store never knew: the store may be an old copy. Subject: the node."""
+    ARCHIVE_DAMAGED = "archiveDamaged"
+    """Records that the coordinator kept cannot be read. Subject: machine and file, or the node of which they are."""
     CERTIFICATE_EXPIRES = "certificateExpires"
     """A certificate runs out soon and nothing renews it. Subject: machine and file of the certificate."""
 
 
 OF_DEPLOYMENTS = frozenset({AlarmKind.DEPLOYMENT_FAILED, AlarmKind.LATE_FAILURE})
-OF_NODES = frozenset({AlarmKind.NODE_IN_DOUBT, AlarmKind.STORE_LOST, AlarmKind.RECORDS_LOST, AlarmKind.NODE_AHEAD})
+OF_NODES = frozenset({AlarmKind.NODE_IN_DOUBT, AlarmKind.STORE_LOST, AlarmKind.RECORDS_LOST, AlarmKind.NODE_AHEAD}) | {
+    AlarmKind.ARCHIVE_DAMAGED
+}
 NEXT_STEPS = {
     AlarmKind.DEPLOYMENT_FAILED: "see why: eyeflow deployments show {subject}; correct it and deploy again",
     AlarmKind.LATE_FAILURE: "look at the plant and the program; take it back: eyeflow deployments rollback {subject}",
@@ -47,6 +51,8 @@ NEXT_STEPS = {
     "max_buffer_age_hours there; the alarm ends with the next start of the node",
     AlarmKind.NODE_AHEAD: "put a newer backup of the coordinator back, or send the node what this store knows: "
     "eyeflow nodes accept {subject}",
+    AlarmKind.ARCHIVE_DAMAGED: "look at the coordinator's disk (smartctl, the kernel's log). Nodes send again what "
+    "they still have. Remove a file that ends in .damaged when you need it no more: its alarm ends then",
     AlarmKind.CERTIFICATE_EXPIRES: "put a new certificate there and start the coordinator again",
 }
 

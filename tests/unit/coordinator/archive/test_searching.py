@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from eyeflow.base.machine import Machine
-from eyeflow.coordinator.archive import searching
+from eyeflow.coordinator.archive import sql_lookup
 from eyeflow.coordinator.archive.chain import NO_OUTCOME, Owner
 from eyeflow.coordinator.archive.database import Bounds
 from eyeflow.coordinator.archive.sql_searching import ExecutionsAsked, page_query
@@ -120,7 +120,7 @@ def test_pages_are_the_whole_list_also_where_times_are_equal(archive: SqliteArch
 def test_who_follows_gets_each_that_fits_once_in_the_order_in_which_they_came(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(searching, "BUNDLES_AT_ONCE", 3)
+    monkeypatch.setattr(sql_lookup, "BUNDLES_AT_ONCE", 3)
     archive = filled(tmp_path)
     nothing, end, more = archive.arrived(ANY, None)
     assert (nothing, more) == ([], False) and archive.arrived(ANY, end) == ([], end, False)
