@@ -148,3 +148,4 @@ def test_a_person_sets_a_node_aside_and_lets_it_in_again(cluster: Cluster, eyefl
         assert "goes on where it ended" in accepted.out and watched.kinds() == [], accepted
         assert "somebody accepted" in eyeflow("alarms", "show", alarm).out
         assert deploy(eyeflow, ticker, "1.1.0") == (0, ""), "the control"
+        until(lambda: "ticker (active) after record" in eyeflow("nodes", "show", "node-a", "--state").out, "its state")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from datetime import UTC, datetime
@@ -182,6 +183,21 @@ def _say_board(board: Json, facts: Json | None) -> None:
         doing = "running" if program["isRunning"] else "stopped"
         fault = f", last fault {program['lastFault']}" if program["lastFault"] else ""
         say(f"  program {program['rule']} {program['version']}  {program['programId'][:16]}  {doing}{fault}")
+
+
+def say_states(states: list[Json]) -> None:
+    """Say how each rule stood, and after which record of the node."""
+    if not states:
+        say("  state    the coordinator knows of none")
+    for one in states:
+        key = f" key {one['key']}" if one["key"] else ""
+        values = one["values"]
+        told = ", ".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in (values or {}).items())
+        unnamed = "no state variables" if values is not None else "the coordinator has not the program that names it"
+        say(
+            f"  state    {one['rule']} ({one['slot']}){key} after record {one['seq']}, {ago(one['keptUs'])}: "
+            + (told or unnamed)
+        )
 
 
 def _say_copy(node: Json) -> None:

@@ -73,14 +73,21 @@ def _say(node: Json) -> None:
 
 
 @app.command("show")
-def show(node: Name, json_: JsonFlag = False) -> None:
+def show(
+    node: Name,
+    state: Annotated[bool, typer.Option("--state", help="The state variables of its rules, too.")] = False,
+    json_: JsonFlag = False,
+) -> None:
     """Show a node: what it runs and how it does."""
     with connect() as client:
         found = client.node(node)
+        states = client.states(node) if state else []
     if json_:
-        say_json(found)
-    else:
-        _say(found)
+        say_json(found | ({"states": states} if state else {}))
+        return
+    _say(found)
+    if state:
+        texts.say_states(states)
 
 
 @app.command("label")

@@ -331,7 +331,8 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
                 (('--name',), 'Nodes with this in their name.', (), False),
                 (('--json',), 'Print the result as JSON.', None, False),
                 (('--help', '-h'), 'Show this message and exit.', None, False)),
- 'nodes show': ((('--json',), 'Print the result as JSON.', None, False),
+ 'nodes show': ((('--state',), 'The state variables of its rules, too.', None, False),
+                (('--json',), 'Print the result as JSON.', None, False),
                 (('--help', '-h'), 'Show this message and exit.', None, False)),
  'nodes label': ((('--json',), 'Print the result as JSON.', None, False),
                  (('--help', '-h'), 'Show this message and exit.', None, False)),
@@ -1260,6 +1261,7 @@ Arguments:
   NODE  The node, by name.  [required]
 
 Options:
+  --state     The state variables of its rules, too.
   --json      Print the result as JSON.
   -h, --help  Show this message and exit.""",
     'nodes label': """\

@@ -96,6 +96,11 @@ class CoordinatorClient(Connection):
         """Let nothing be deployed to a node, and nothing of it be copied, until it is accepted; return the node."""
         return self._json("POST", f"/api/nodes/{part(name)}/quarantine", {"reason": reason} if reason else {})
 
+    def states(self, name: str) -> list[Json]:
+        """Return how the rules of a node stood when it told last: `KeptState` of the REST API."""
+        found: list[Json] = self._json("GET", f"/api/nodes/{part(name)}/states")["states"]
+        return found
+
     def copies(self, name: str) -> list[Json]:
         """Return which chains of a node the coordinator keeps, the newest first: `KeptChain` of the REST API."""
         found: list[Json] = self._json("GET", f"/api/nodes/{part(name)}/copies")["copies"]

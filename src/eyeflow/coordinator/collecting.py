@@ -210,7 +210,9 @@ class Collector:
                 await self._wait(owner, error)
 
     async def _append(self, archive: Archive, owner: Owner, collected: Collected, generation: int) -> KeptHead:
-        bundle = Bundle(owner, collected.records, collected.head_seq, self._copies.clock(), generation)
+        bundle = Bundle(
+            owner, collected.records, collected.head_seq, self._copies.clock(), generation, collected.states
+        )
         while True:
             try:
                 return await archive.append(bundle)

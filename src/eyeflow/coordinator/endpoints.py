@@ -156,6 +156,14 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "GET",
+        "/api/nodes/{id}/states",
+        records_api.list_states,
+        Role.READ,
+        {200: "KeptStates"},
+        problems=("node_not_found",),
+    ),
+    Endpoint(
+        "GET",
         "/api/nodes/{id}/copies",
         records_api.list_copies,
         Role.READ,

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 from collections.abc import Sequence
+from typing import Any
 
-from eyeflow.audit.view import execution_text
+from eyeflow.audit.view import execution_text, finite
+from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator import views
 from eyeflow.coordinator.api import Call, Reply
 from eyeflow.coordinator.archive.chain import Row
+from eyeflow.coordinator.archive.database import KeptState
 from eyeflow.coordinator.choosing import found_node
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.lists_api import LIMIT, PAGING
 from eyeflow.coordinator.problem import FieldError, Problem
 from eyeflow.coordinator.queries import INTEGER_MAX, Param, cursor_of, key_of
+from eyeflow.coordinator.store.cluster_store import Reading
 from eyeflow.protocol.audit import decode_record
 from eyeflow.protocol.audit_bodies import ExecutionBody, Kind
+from eyeflow.svm.container import decode
+from eyeflow.svm.instance import Instance
+from eyeflow.svm.verify import verify
 
 _NUMBER = {"type": "integer", "minimum": 0, "maximum": INTEGER_MAX}
 RECORDS_QUERY = (
@@ -50,6 +59,45 @@ async def _texts(hub: Hub, rows: Sequence[Row]) -> dict[int, str]:
     found = {seq: body for seq, body in bodies.items() if isinstance(body, ExecutionBody)}
     programs = await hub.known_programs.found(body.program for body in found.values())
     return {seq: execution_text(body, programs.get(body.program)) for seq, body in found.items()}
+
+
+async def list_states(hub: Hub, call: Call) -> Reply:
+    """Return how the rules of a node stood when it told last: each state variable by name, and after which record."""
+    node, archive = call.path["id"], hub.copies.archive
+    await hub.store.read(lambda reading: found_node(reading, node))
+    kept = [] if archive is None else await archive.look(lambda reader: reader.states(node))
+
+    def look(reading: Reading) -> dict[str, bytes]:
+        return {one: reading.program_bytes(one) for one in sorted({state.program_id for state in kept})}
+
+    programs = await hub.store.read(look)
+    shown = await asyncio.to_thread(lambda: [_state_view(one, programs[one.program_id]) for one in kept])
+    return Reply(200, {"states": shown})
+
+
+def _state_view(kept: KeptState, program: bytes) -> dict[str, Any]:
+    """Return a `KeptState`. A program that never came from here has no names: its state is bytes."""
+    return {
+        "rule": kept.rule,
+        "slot": kept.slot,
+        "key": kept.key,
+        "programId": kept.program_id,
+        "epoch": kept.epoch,
+        "seq": kept.seq,
+        "keptUs": kept.kept_us,
+        "values": _values(kept.state, program),
+        "state": base64.b64encode(kept.state).decode(),
+    }
+
+
+def _values(state: bytes, program: bytes) -> dict[str, Any] | None:
+    try:
+        instance = Instance(verify(decode(program).program))
+        instance.load_state_bytes(state)
+    except EyeflowError:
+        return None
+    named: dict[str, Any] = finite(instance.state_values())
+    return named
 
 
 async def _newest_epoch(hub: Hub, node: str) -> int:

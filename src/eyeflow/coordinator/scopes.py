@@ -47,6 +47,7 @@ OPEN = frozenset(
         ("GET", "/api/nodes/{id}/board-file"),
         ("GET", "/api/nodes/{id}/records"),
         ("GET", "/api/nodes/{id}/copies"),
+        ("GET", "/api/nodes/{id}/states"),
         ("GET", "/api/executions"),
         ("GET", "/api/executions/{id}/why"),
         ("POST", "/api/nodes/{id}/drain"),

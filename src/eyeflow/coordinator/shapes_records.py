@@ -58,6 +58,29 @@ RECORDS: dict[str, Shape] = {
     "KeptRecords": page_of(
         "Audit records of one chain of a node", "records", "KeptRecord", {"epoch": COUNT, "branch": COUNT}
     ),
+    "KeptState": closed(
+        "The durable state of the program in a slot of a rule, as the node told it last",
+        {
+            "rule": TEXT,
+            "slot": {**TEXT, "description": "active, candidate or previous", "examples": ["active"]},
+            "key": {**TEXT, "description": "of which key; empty: of all events"},
+            "programId": TEXT,
+            "epoch": COUNT,
+            "seq": {**COUNT, "description": "the record of the node's chain after which the rule stood so"},
+            "keptUs": TIME_US,
+            "values": {
+                "type": ["object", "null"],
+                "description": "each state variable by name; null when the coordinator has not the program",
+                "examples": [{"trips": 3}],
+            },
+            "state": {
+                "type": "string",
+                "description": "the bytes that the node stores, in base64",
+                "examples": ["AQ=="],
+            },
+        },
+    ),
+    "KeptStates": closed("How the rules of a node stood", {"states": array(ref("KeptState"))}),
     "KeptChain": closed(
         "One chain of a node, as far as it is kept, and its last record as the coordinator signed it",
         {

@@ -10,7 +10,7 @@ from typing import Protocol
 from eyeflow.node.io.ports import PortStatus
 from eyeflow.node.store.types import ON_TRIAL, SlotRow, Terms, Wish
 from eyeflow.protocol.boards import BoardStatus
-from eyeflow.protocol.collecting import KeptHead
+from eyeflow.protocol.collecting import KeptHead, SlotState
 from eyeflow.protocol.executions import Difference, Explained, Failure
 from eyeflow.protocol.messages import Evidence, InstalledRule
 from eyeflow.protocol.node_facts import NodeFacts
@@ -240,6 +240,10 @@ class NodeControl(Protocol):
 
         At least one, or (0, ()) when there is none; no hole is between them. Raises StorageError.
         """
+        ...
+
+    async def states(self) -> tuple[int, Sequence[SlotState]]:
+        """Return the last seq of the chain, and the state of each slot after it. Raises StorageError."""
         ...
 
     async def grows_beyond(self, seq: int) -> None:

@@ -39,7 +39,7 @@ from eyeflow.node.store.types import ON_TRIAL, Batch, Draft, Restored, SlotRow, 
 from eyeflow.node.store.writer import Writer
 from eyeflow.protocol.audit import Record
 from eyeflow.protocol.audit_bodies import ExecutionBody, StartBody
-from eyeflow.protocol.collecting import BUNDLE_RECORDS_MAX, KeptHead
+from eyeflow.protocol.collecting import BUNDLE_RECORDS_MAX, STATES_BYTES_MAX, KeptHead, SlotState
 from eyeflow.protocol.executions import Difference, Explained, Failure
 from eyeflow.protocol.identity import KEY_BYTES, Identity
 from eyeflow.protocol.messages import Evidence, InstalledRule
@@ -328,6 +328,12 @@ class NodeRuntime:
     async def records_after(self, seq: int, bytes_max: int) -> tuple[int, Sequence[bytes]]:
         """Return records to hand on; see `NodeControl`."""
         return await self._writer.run(lambda store: store.records_after(seq, bytes_max, BUNDLE_RECORDS_MAX))
+
+    async def states(self) -> tuple[int, Sequence[SlotState]]:
+        """Return how the rules stand; see `NodeControl`."""
+        seq, rows = await self._writer.run(lambda store: (store.head[0], store.states()))
+        found = (SlotState(one.key.rule, one.key.slot, "", one.program_id.hex(), one.state) for one in rows)
+        return seq, [one for one in found if len(one.state) <= STATES_BYTES_MAX]
 
     async def grows_beyond(self, seq: int) -> None:
         """Return once the audit chain has a record with a higher seq; see `NodeControl`."""

@@ -16,13 +16,18 @@ from eyeflow.protocol import wire
 from eyeflow.protocol.audit import RECORD_BYTES_MAX
 from eyeflow.protocol.audit_bodies import HASH_BYTES
 from eyeflow.protocol.identity import SIGNATURE_BYTES, verifies
-from eyeflow.protocol.wire import Hash, Natural, ProtocolError, Signature
+from eyeflow.protocol.slot import Slot
+from eyeflow.protocol.wire import Hash, Natural, ProgramId, ProtocolError, RuleName, Signature
 
 PLAIN_BYTES_MAX = 256 * 1024
 """What a coordinator asks for at once, before compression: manifests and status go between two such bundles."""
 BUNDLE_BYTES_MAX = RECORD_BYTES_MAX + PLAIN_BYTES_MAX
 """Bytes of a bundle, plain or compressed: a single record may be longer than what was asked for."""
 BUNDLE_RECORDS_MAX = 4096
+STATES_BYTES_MAX = 256 * 1024
+"""Bytes of the states that go with one answer. A state that is longer alone is not told."""
+STATES_MAX = 4096
+Key = Annotated[str, Meta(max_length=1024)]
 LEVEL = 1
 """Of zstd: 1,000 executions took 0.2 ms, and 0.4 and 1.3 ms with the levels 3 and 6, which made them no shorter."""
 
@@ -65,10 +70,37 @@ class Collect(wire.Wire, frozen=True, tag=15):
             raise ProtocolError("a coordinator asks for records that it says it holds")
 
 
+class SlotState(wire.Wire, frozen=True):
+    """The durable state of the program in one slot of a rule, as the node stores it (docs/svm.md).
+
+    `key`: of which key, where a rule keeps a state for each; empty: of all events.
+    """
+
+    rule: RuleName
+    slot: Slot
+    key: Key
+    program_id: ProgramId
+    state: Annotated[bytes, Meta(max_length=STATES_BYTES_MAX)]
+
+
+class States(wire.Wire, frozen=True):
+    """The states of a node after its record `seq`: of which (rule, slot, key) there are some, and what changed.
+
+    `changed` is what the node has not told yet over this link, as far as it fits in STATES_BYTES_MAX. `is_complete`:
+    all of it is there.
+    """
+
+    seq: Natural
+    held: Annotated[tuple[tuple[RuleName, Slot, Key], ...], Meta(max_length=STATES_MAX)]
+    changed: Annotated[tuple[SlotState, ...], Meta(max_length=STATES_MAX)]
+    is_complete: bool
+
+
 class Collected(wire.Wire, frozen=True, tag=16):
     """The node's answer to a Collect: the records `first_seq` to `last_seq` of `epoch`, consecutive, as `bundled`.
 
-    `head_seq` is the last record that the node had when it read them.
+    `head_seq` is the last record that the node had when it read them. `states` come once in a while, when nothing is
+    behind: they are no part of the chain, and say how its rules stand.
     """
 
     epoch: Natural
@@ -76,6 +108,7 @@ class Collected(wire.Wire, frozen=True, tag=16):
     last_seq: Natural
     head_seq: Natural
     records: Annotated[bytes, Meta(min_length=1, max_length=BUNDLE_BYTES_MAX)]
+    states: States | None
 
     def __post_init__(self) -> None:
         if not self.first_seq <= self.last_seq <= self.head_seq:

@@ -26,7 +26,7 @@ from eyeflow.node.cluster.membership import Membership, join_cluster
 from eyeflow.node.control import AuditHead, HeldProgram, InstallOutcome, InstallResult, NodeIdentity
 from eyeflow.protocol.audit import ZERO_HASH, Record, encode_record, record_hash
 from eyeflow.protocol.audit_bodies import Body
-from eyeflow.protocol.collecting import KeptHead
+from eyeflow.protocol.collecting import KeptHead, SlotState
 from eyeflow.protocol.executions import Difference, Failure
 from eyeflow.protocol.identity import Identity
 from eyeflow.protocol.messages import Evidence, EvidenceStanding, InstalledRule, join_bytes
@@ -92,6 +92,7 @@ class FakeControl:
     answers: Callable[[Replay], Awaitable[Replayed]] | None = None
     records: list[bytes] = field(default_factory=list)
     """Its audit, from record 1 on; without one it has nothing to hand on."""
+    slot_states: tuple[SlotState, ...] = ()
     kept: list[KeptHead] = field(default_factory=list)
     """What the coordinator said that it holds."""
 
@@ -199,6 +200,9 @@ class FakeControl:
 
     async def records_after(self, seq: int, bytes_max: int) -> tuple[int, Sequence[bytes]]:
         return seq + 1, self.records[seq : seq + 100]
+
+    async def states(self) -> tuple[int, Sequence[SlotState]]:
+        return len(self.records), self.slot_states
 
     async def grows_beyond(self, seq: int) -> None:
         while len(self.records) <= seq:

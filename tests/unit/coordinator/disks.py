@@ -137,4 +137,4 @@ def _recalled(epoch: int, records: list[bytes], asked: Recall) -> Recalled:
 def _collected(epoch: int, records: list[bytes], asked: Collect) -> Collected:
     sent = records[asked.after_seq : asked.after_seq + min(8, BUNDLE_RECORDS_MAX)]
     first = asked.after_seq + 1
-    return Collected(epoch, first, first + len(sent) - 1, len(records), bundled(sent))
+    return Collected(epoch, first, first + len(sent) - 1, len(records), bundled(sent), None)

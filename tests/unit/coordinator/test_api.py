@@ -125,6 +125,7 @@ def test_every_answer_fits_its_schema(full: Any, tmp_path: Path) -> None:
         "/api/nodes/{id}": "/api/nodes/node-a",
         "/api/nodes/{id}/records": "/api/nodes/node-a/records",
         "/api/nodes/{id}/copies": "/api/nodes/node-a/copies",
+        "/api/nodes/{id}/states": "/api/nodes/node-a/states",
         "/api/programs/{id}": f"/api/programs/{full.program_id}",
         "/api/deployments/{id}": f"/api/deployments/{full.deployment['id']}",
         "/api/deployments/{id}/nodes": f"/api/deployments/{full.deployment['id']}/nodes",

@@ -91,6 +91,7 @@ async def _walk(cluster: Any, make: Any) -> None:
         node.failed = (x.Failure("overheat", Slot.CANDIDATE, "ab" * 32, *what),)
         node.answers = _answered
         node.note(StopBody("first"), StopBody("second"), CheckpointBody(node.key.public_key))
+        node.slot_states = (z.SlotState("overheat", Slot.ACTIVE, "", "ab" * 32, b"state"),)
         await cluster.join(client, node)
         cluster.dial(node)
         for program in (make.program(), make.program(version="2.0.0", sequence=2), make.program("pump")):

@@ -63,7 +63,9 @@ REPLAYED = y.Replayed(
 )  # fmt: skip
 KEPT = z.KeptHead(3, 98, bytes(32), 1_790_000_000_000_000, bytes(64))
 COLLECT = z.Collect(KEPT, 99, z.PLAIN_BYTES_MAX)
-COLLECTED = z.Collected(3, 100, 101, 250, z.bundled([b"a record", b"the next"]))
+STATE = z.SlotState("pump", Slot.ACTIVE, "", ID, b"state")
+STATES = z.States(101, (("pump", Slot.ACTIVE, ""), ("pump", Slot.PREVIOUS, "")), (STATE,), False)
+COLLECTED = z.Collected(3, 100, 101, 101, z.bundled([b"a record", b"the next"]), STATES)
 NEW_EXAMPLES: list[m.Message] = [
     m.Status(1, 3, 99, 8, (), (EVIDENCE,)),
     m.Status(1, 1, 1, 8, (), (), BOARD),
@@ -137,9 +139,12 @@ def _collects() -> list[st.SearchStrategy[Any]]:
     kept = st.builds(z.KeptHead, naturals, st.integers(0, 2**40), hashes, naturals, st.binary(min_size=64, max_size=64))
     ask = kept.flatmap(lambda one: st.builds(z.Collect, st.just(one), st.integers(one.seq, 2**41), st.integers(1, 9)))
     bundles = st.binary(min_size=1, max_size=64)
+    slot_states = st.builds(z.SlotState, rules, st.sampled_from(Slot), short, ids, bundles)
+    held = lists(st.tuples(rules, st.sampled_from(Slot), short))
+    states = st.none() | st.builds(z.States, naturals, held, lists(slot_states), st.booleans())
     answer = st.tuples(
-        naturals, st.integers(1, 2**40), st.integers(0, z.BUNDLE_RECORDS_MAX - 1), naturals, bundles
-    ).map(lambda one: z.Collected(one[0], one[1], one[1] + one[2], max(one[1] + one[2], one[3]), one[4]))
+        naturals, st.integers(1, 2**40), st.integers(0, z.BUNDLE_RECORDS_MAX - 1), naturals, bundles, states
+    ).map(lambda one: z.Collected(one[0], one[1], one[1] + one[2], max(one[1] + one[2], one[3]), one[4], one[5]))
     return [ask, answer]
 
 

@@ -97,7 +97,7 @@ def test_numbers_that_contradict_each_other_are_no_message() -> None:
         z.Collect(KEPT, 97, 1)
     for first, last, head in ((5, 4, 9), (5, 9, 8), (1, z.BUNDLE_RECORDS_MAX + 1, 2 * z.BUNDLE_RECORDS_MAX)):
         with pytest.raises(ProtocolError):
-            z.Collected(3, first, last, head, b"x")
+            z.Collected(3, first, last, head, b"x", None)
 
 
 def test_a_node_hears_an_ask_and_answers_it() -> None:

@@ -9,7 +9,7 @@ from typing import Protocol
 from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.archive.chain import EMPTY, Owner, Row, Tail
 from eyeflow.coordinator.archive.sql_searching import Acting, Arrival, ExecutionsAsked, FoundExecution
-from eyeflow.protocol.collecting import KeptHead
+from eyeflow.protocol.collecting import KeptHead, States
 
 
 class BegunAnewError(EyeflowError):
@@ -47,7 +47,7 @@ Cosign = Callable[[str, KeptHead], KeptHead]
 class Bundle:
     """Records that a node sent, as they came; `head_seq` is the last that it had then. `now_us`: when they came.
 
-    `generation` is that of the archive for which they were asked (`Archive.generation`).
+    `states` say how its rules stand. `generation` is that of the archive for which they were asked.
     """
 
     owner: Owner
@@ -55,6 +55,7 @@ class Bundle:
     head_seq: int
     now_us: int
     generation: int = 0
+    states: States | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,20 @@ class Chain:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptState:
+    """The durable state of a program in a slot of a rule, after record `seq` of `epoch`, as the node stores it."""
+
+    rule: str
+    slot: str
+    key: str
+    program_id: str
+    epoch: int
+    seq: int
+    kept_us: int
+    state: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a bundle: the head that is kept now, or why it was not taken."""
 
@@ -98,6 +113,10 @@ class ArchiveReader(Protocol):
 
     def chain(self, node: str, epoch: int) -> Chain | None:
         """Return one chain, None when nothing of it is kept."""
+        ...
+
+    def states(self, node: str) -> list[KeptState]:
+        """Return how the rules of a node stood when it told last, ascending by rule, slot and key."""
         ...
 
     def copies(self, node: str) -> list[Chain]:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.archive import sql_archive as sql
 from eyeflow.coordinator.archive.chain import Row
-from eyeflow.coordinator.archive.database import Bounds, Bundle, Chain, Cosign, NotHeldError, Outcome
+from eyeflow.coordinator.archive.database import Bounds, Bundle, Chain, Cosign, KeptState, NotHeldError, Outcome
 from eyeflow.coordinator.archive.sql_lookup import Searching
 from eyeflow.coordinator.store.postgres_connection import ENVIRONMENT, Address, Connection, Opened
 from eyeflow.coordinator.store.postgres_schema import postgres_schema, postgres_statement
@@ -63,6 +63,10 @@ class PostgresReader(Searching):
     def chain(self, node: str, epoch: int) -> Chain | None:
         """Return one chain, None when nothing of it is kept."""
         return self._look(lambda db: sql.chain(db, node, epoch))
+
+    def states(self, node: str) -> list[KeptState]:
+        """Return how the rules of a node stood when it told last."""
+        return self._look(lambda db: sql.states(db, node))
 
     def copies(self, node: str) -> list[Chain]:
         """Return all that is kept of a node."""

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from eyeflow.coordinator.archive.chain import BrokenChain, Jump, Owner, Row, Tail, follow
-from eyeflow.coordinator.archive.database import Bundle, Chain, Cosign, Outcome
+from eyeflow.coordinator.archive.database import Bundle, Chain, Cosign, KeptState, Outcome
 from eyeflow.coordinator.archive.sql_searching import INDEXES
 from eyeflow.coordinator.histories import Doubt, Proof
 from eyeflow.protocol.audit import decode_record, record_hash
 from eyeflow.protocol.audit_bodies import AuditError
-from eyeflow.protocol.collecting import KeptHead, unbundled
+from eyeflow.protocol.collecting import KeptHead, States, unbundled
 from eyeflow.protocol.wire import ProtocolError
 
 SCHEMA = """
@@ -58,6 +58,18 @@ SCHEMA = """
         first_seq INTEGER NOT NULL,
         last_seq INTEGER NOT NULL
     ) STRICT;
+    CREATE TABLE states (
+        node TEXT NOT NULL,
+        rule TEXT NOT NULL,
+        slot TEXT NOT NULL,
+        key TEXT NOT NULL,
+        program TEXT NOT NULL,
+        epoch INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        kept_us INTEGER NOT NULL,
+        state BLOB NOT NULL,
+        PRIMARY KEY (node, rule, slot, key)
+    ) STRICT, WITHOUT ROWID;
     CREATE INDEX arrivals_of_chains ON arrivals (chain, last_seq);
 """
 MIGRATIONS = (SCHEMA + INDEXES,)
@@ -75,12 +87,22 @@ _PUT_CHAIN = f"""
         signature = excluded.signature, jump_seq = excluded.jump_seq, jump_hash = excluded.jump_hash,
         jump_until = excluded.jump_until, size_bytes = chains.size_bytes + excluded.size_bytes
 """
+_PUT_STATE = """
+    INSERT INTO states (node, rule, slot, key, program, epoch, seq, kept_us, state)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (node, rule, slot, key) DO UPDATE SET program = excluded.program, state = excluded.state,
+        epoch = excluded.epoch, seq = excluded.seq, kept_us = excluded.kept_us
+"""
 _FIND_CHAIN = "SELECT id FROM chains WHERE node = ? AND epoch = ? AND branch = 0"
 _NEWEST = "SELECT node, max(epoch) FROM chains WHERE branch = 0 GROUP BY node"
 _OLDEST = """
     SELECT r.kept_us, c.id, c.node FROM chains c JOIN records r ON r.chain = c.id AND r.seq = c.first_seq
     ORDER BY r.kept_us LIMIT 1
 """
+
+
+class SpoiledRowError(Exception):
+    """A row holds what nobody wrote there: its page is damaged."""
 
 
 class ArchiveSql(Protocol):
@@ -126,7 +148,7 @@ def page(db: ArchiveSql, node: str, epoch: int, after_seq: int, limit: int, bran
         ORDER BY seq LIMIT ?
     """
     found = db.rows(query, (node, epoch, branch, after_seq, limit))
-    return [Row(*(*found_by, bytes(record))) for *found_by, record in found]
+    return [Row(*(*found_by, _bytes(record))) for *found_by, record in found]
 
 
 def append(db: ArchiveSql, bundle: Bundle, cosign: Cosign) -> Outcome:
@@ -139,12 +161,36 @@ def append(db: ArchiveSql, bundle: Bundle, cosign: Cosign) -> Outcome:
         tail, rows = follow(owner, kept_chain.tail, records[known:], bundle.head_seq)
     except (BrokenChain, ProtocolError) as error:
         return Outcome(error=error)
+    if bundle.states is not None:
+        _put_states(db, owner, bundle.states, bundle.now_us)
     if not rows:
         return Outcome(kept_chain.kept)
     kept = cosign(owner.node, KeptHead(owner.epoch, tail.seq, tail.hash, bundle.now_us))
     is_empty = not 0 < kept_chain.first_seq <= kept_chain.tail.seq
     write(db, owner, rows[0].seq if is_empty else kept_chain.first_seq, kept, tail, rows)
     return Outcome(kept)
+
+
+def _put_states(db: ArchiveSql, owner: Owner, states: States, now_us: int) -> None:
+    """Keep how the rules stand in place of what was told before; what the node has no more goes."""
+    held = {(rule, slot.value, key) for rule, slot, key in states.held}
+    there = db.rows("SELECT rule, slot, key FROM states WHERE node = ?", (owner.node,))
+    gone = [(owner.node, *place) for place in there if tuple(place) not in held]
+    db.run_each("DELETE FROM states WHERE node = ? AND rule = ? AND slot = ? AND key = ?", gone)
+    where = (owner.epoch, states.seq, now_us)
+    put = [(owner.node, one.rule, one.slot.value, one.key, one.program_id, *where, one.state) for one in states.changed]
+    db.run_each(_PUT_STATE, put)
+    if states.is_complete:  # what did not change stands as it did, after this record, too
+        db.run("UPDATE states SET epoch = ?, seq = ?, kept_us = ? WHERE node = ?", (*where, owner.node))
+
+
+def states(db: ArchiveSql, node: str) -> list[KeptState]:
+    """Return how the rules of a node stood when it told last, ascending by rule, slot and key."""
+    query = """
+        SELECT rule, slot, key, program, epoch, seq, kept_us, state FROM states WHERE node = ?
+        ORDER BY rule, slot, key
+    """
+    return [KeptState(*(*found, _bytes(state))) for *found, state in db.rows(query, (node,))]
 
 
 def _compared(db: ArchiveSql, owner: Owner, kept_chain: Chain, records: Sequence[bytes]) -> int:
@@ -241,12 +287,21 @@ def drop_first(db: ArchiveSql, number: int, before_us: int) -> int:
     return int(count)
 
 
+def _bytes(value: Any) -> bytes:
+    """Of damaged pages a number may come instead, and `bytes` makes so many zeros of it."""
+    if not isinstance(value, bytes):
+        raise SpoiledRowError
+    return value
+
+
 def _found_by(row: Row) -> tuple[int, int, int, str, str, str, int]:
     return row.seq, row.time_us, row.kind, row.rule, row.slot, row.key, row.outcome
 
 
 def _chain(row: Sequence[Any]) -> Chain:
     node, epoch, first_seq, seq, digest, kept_us, signature, *jumped, size_bytes = row
-    jump = Jump(jumped[0], bytes(jumped[1]), jumped[2]) if jumped[0] else None
-    kept = KeptHead(epoch, seq, bytes(digest), kept_us, bytes(signature))
+    if not all(type(one) is int for one in (epoch, first_seq, seq, kept_us, jumped[0], jumped[2], size_bytes)):
+        raise SpoiledRowError
+    jump = Jump(jumped[0], _bytes(jumped[1]), jumped[2]) if jumped[0] else None
+    kept = KeptHead(epoch, seq, _bytes(digest), kept_us, _bytes(signature))
     return Chain(node, kept, first_seq, Tail(seq, kept.hash, jump), size_bytes=size_bytes)

@@ -17,7 +17,7 @@ from eyeflow.base.reasons import why
 from eyeflow.base.whole_file import sync_directory
 from eyeflow.coordinator.archive import sql_archive as sql
 from eyeflow.coordinator.archive.chain import Row
-from eyeflow.coordinator.archive.database import DAMAGED, Bounds, Bundle, Chain, Cosign, Outcome
+from eyeflow.coordinator.archive.database import DAMAGED, Bounds, Bundle, Chain, Cosign, KeptState, Outcome
 from eyeflow.coordinator.archive.sql_archive import MIGRATIONS
 from eyeflow.coordinator.archive.sql_lookup import Searching
 
@@ -30,8 +30,9 @@ DAMAGED_FILE = f"{ARCHIVE_FILE}.damaged"
 """A file of which pages could not be read, as evidence; the newest one only."""
 FOREIGN = "archive_version"
 """Code of the error that the file is not one of this eyeflow."""
-SPOILED = (apsw.NotADBError, apsw.CorruptError, UnicodeDecodeError)
-"""What SQLite and its library say of damaged pages; the last of a text that is none any more."""
+SPOILED = (apsw.NotADBError, apsw.CorruptError, UnicodeDecodeError, sql.SpoiledRowError)
+"""What shows that pages are damaged: SQLite says so, a text is none any more, or a value has another type."""
+FAILED = (apsw.Error, *SPOILED)
 LOGS = ("-wal", "-shm")
 """Ends of the names of what SQLite has beside a file."""
 APPLICATION_ID = 0x45594131
@@ -82,6 +83,10 @@ class SqliteReader(Searching):
         """Return one chain, None when nothing of it is kept."""
         return self._look(lambda db: sql.chain(db, node, epoch))
 
+    def states(self, node: str) -> list[KeptState]:
+        """Return how the rules of a node stood when it told last."""
+        return self._look(lambda db: sql.states(db, node))
+
     def copies(self, node: str) -> list[Chain]:
         """Return all that is kept of a node."""
         return self._look(lambda db: sql.copies(db, node))
@@ -107,7 +112,7 @@ class SqliteReader(Searching):
     def _look(self, look: Callable[[_Sql], T]) -> T:
         try:
             return look(_Sql(self._db))
-        except (apsw.Error, UnicodeDecodeError) as error:
+        except FAILED as error:
             raise self._failed(error) from error
 
     def _failed(self, error: Exception) -> EyeflowError:
@@ -165,7 +170,7 @@ class SqliteArchive(SqliteReader):
                 return outcomes
         except apsw.SQLError:
             raise  # a bug, which trying again would hide
-        except (apsw.Error, UnicodeDecodeError) as error:
+        except FAILED as error:
             return [Outcome(error=self._failed(error))] * len(bundles)
         except EyeflowError as error:  # the file could not be opened anew
             return [Outcome(error=error)] * len(bundles)
@@ -175,7 +180,7 @@ class SqliteArchive(SqliteReader):
         try:
             with self._transaction() as db:
                 sql.set_aside(db, node, epoch)
-        except (apsw.Error, UnicodeDecodeError) as error:
+        except FAILED as error:
             raise self._failed(error) from error
 
     def tidy(self, now_us: int) -> int:
@@ -185,7 +190,7 @@ class SqliteArchive(SqliteReader):
         try:
             with self._transaction() as db:
                 return _drop_oldest(db, now_us - self._bounds.age_us_max)
-        except (apsw.Error, UnicodeDecodeError) as error:
+        except FAILED as error:
             raise self._failed(error) from error
 
     def _make_room(self, db: _Sql) -> None:
@@ -274,7 +279,7 @@ def _refuse_foreign(db: apsw.Connection, path: Path) -> None:
 def _trouble(path: Path, error: Exception) -> EyeflowError:
     return EyeflowError(
         f"the coordinator's archive {path} cannot be used",
-        cause=why(error),
+        cause="the file is damaged" if isinstance(error, SPOILED) else why(error),
         next_step="check that the disk is not full and that you may write there",
         code=DAMAGED if isinstance(error, SPOILED) else "archive",
     )

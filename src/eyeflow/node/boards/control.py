@@ -11,7 +11,7 @@ from eyeflow.node.boards.told import board_facts, board_health, board_status
 from eyeflow.node.control import AuditHead, HeldProgram, InstallOutcome, InstallResult, NodeIdentity, Switch
 from eyeflow.node.store.types import ON_TRIAL, SlotRow, Terms
 from eyeflow.protocol.boards import BoardStatus
-from eyeflow.protocol.collecting import KeptHead
+from eyeflow.protocol.collecting import KeptHead, SlotState
 from eyeflow.protocol.executions import Difference, Explained, Failure
 from eyeflow.protocol.identity import Identity
 from eyeflow.protocol.messages import Evidence, InstalledRule
@@ -155,6 +155,10 @@ class BoardControl:
 
     async def records_after(self, seq: int, bytes_max: int) -> tuple[int, Sequence[bytes]]:
         """Return nothing: there is no chain yet."""
+        return 0, ()
+
+    async def states(self) -> tuple[int, Sequence[SlotState]]:
+        """Return none: a board keeps the state of its programs itself."""
         return 0, ()
 
     async def grows_beyond(self, seq: int) -> None:

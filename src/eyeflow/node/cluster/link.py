@@ -177,7 +177,7 @@ class CoordinatorLink:
             finally:
                 for task in (*working, *filter(None, [self._replaying, self._applying])):
                     task.cancel()
-                self.sender.stop()
+                self.sender.link_ended()
 
     async def _dial(self, joined: JoinResult) -> ClientConnection:
         """Open the link. A certificate with which that fails is not used again: it may be one of another CA."""

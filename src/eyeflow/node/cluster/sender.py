@@ -13,17 +13,32 @@ from eyeflow.node.backoff import Backoff
 from eyeflow.node.control import NodeControl
 from eyeflow.node.store.cursors import COORDINATOR
 from eyeflow.node.store.types import StorageError
-from eyeflow.protocol.collecting import Collect, Collected, KeptHead, bundled, is_cosigned
+from eyeflow.protocol.collecting import (
+    STATES_BYTES_MAX,
+    STATES_MAX,
+    Collect,
+    Collected,
+    KeptHead,
+    SlotState,
+    States,
+    bundled,
+    is_cosigned,
+)
 from eyeflow.protocol.session import Peer
+from eyeflow.protocol.slot import Slot
 
 LINGER_S = 1.0
 """How long the first new record waits for others, so that a quiet node does not send each by itself."""
 BYTES_PER_S = 8192 * 1024
+STATES_S = 1.0
+"""How often the states of the rules are told while records come."""
 MANY_RECORDS = 512
 """With so many new records nothing is gained by waiting."""
 
 _log = logging.getLogger("eyeflow.node")
 
+Place = tuple[str, Slot, str]
+"""Rule, slot and key."""
 Send = Callable[[Collected], Awaitable[None]]
 
 
@@ -36,6 +51,9 @@ class AuditSender:
         """From when on the rate lets the next bundle go, on the clock of the event loop."""
         self._answering: asyncio.Task[None] | None = None
         self._told_strange = False
+        self._states_due_s = 0.0
+        self._told: dict[Place, SlotState] = {}
+        """The states that were told over the link that is up."""
         self.kept: KeptHead | None = None
         """What the coordinator of this link holds, once it has said so."""
 
@@ -44,8 +62,13 @@ class AuditSender:
         self.stop()
         self._answering = asyncio.create_task(self._answer(ask, peer, send))
 
+    def link_ended(self) -> None:
+        """Nobody waits for an answer; the next link is told of all states."""
+        self.stop()
+        self._told, self._states_due_s = {}, 0.0
+
     def stop(self) -> None:
-        """The link ended: nobody waits for an answer."""
+        """Nobody waits for an answer any more."""
         if self._answering is not None:
             self._answering.cancel()
 
@@ -94,7 +117,28 @@ class AuditSender:
                 await self._keep_rate(sum(map(len, records)))
                 bundle = await asyncio.to_thread(bundled, records)
                 last_seq = first_seq + len(records) - 1
-                return Collected(ask.kept.epoch, first_seq, last_seq, max(head_seq, last_seq), bundle)
+                states = await self._states() if last_seq >= head_seq else None
+                return Collected(ask.kept.epoch, first_seq, last_seq, max(head_seq, last_seq), bundle, states)
+
+    async def _states(self) -> States | None:
+        """Return how the rules stand, at most once in STATES_S; nothing is behind, so the records may wait as long."""
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(max(0.0, self._states_due_s - loop.time()))
+        self._states_due_s = loop.time() + STATES_S
+        try:
+            seq, found = await self._control.states()
+        except StorageError:
+            return None
+        held = {(one.rule, one.slot, one.key): one for one in found[:STATES_MAX]}
+        due = [one for place, one in held.items() if self._told.get(place) != one]
+        changed, left_bytes = list[SlotState](), STATES_BYTES_MAX
+        for one in due:
+            if len(one.state) <= left_bytes:
+                left_bytes -= len(one.state)
+                changed.append(one)
+        told = {(one.rule, one.slot, one.key): one for one in changed}
+        self._told = {place: one for place, one in self._told.items() if place in held} | told
+        return States(seq, tuple(held), tuple(changed), len(changed) == len(due))
 
     async def _keep_rate(self, size_bytes: int) -> None:
         """Wait until the bundles before this one have had their time. An outage is caught up without haste."""

@@ -9,6 +9,8 @@ import apsw
 
 from eyeflow.node.store.cursors import read_after
 from eyeflow.node.store.file import StoreFile, storage_error
+from eyeflow.node.store.programs import read_states
+from eyeflow.node.store.types import StateRow
 from eyeflow.protocol.audit import Record, decode_record
 from eyeflow.protocol.audit_bodies import ExecutionBody
 from eyeflow.svm.container import decode
@@ -36,6 +38,13 @@ class Reads:
         """
         try:
             return read_after(self._file.db, seq, bytes_max, records_max)
+        except apsw.Error as error:
+            raise storage_error(error, self._path) from error
+
+    def states(self) -> list[StateRow]:
+        """Return the durable state of every slot, as the last commit left it. Raises StorageError."""
+        try:
+            return sorted(read_states(self._file.db).values(), key=lambda row: (row.key.rule, row.key.slot.value))
         except apsw.Error as error:
             raise storage_error(error, self._path) from error
 

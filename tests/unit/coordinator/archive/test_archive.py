@@ -19,7 +19,8 @@ from eyeflow.coordinator.archive.database import Bounds, Outcome
 from eyeflow.coordinator.archive.sqlite_archive import ARCHIVE_FILE, SqliteArchive, SqliteReader
 from eyeflow.coordinator.histories import Doubt
 from eyeflow.protocol.audit_bodies import StopBody
-from eyeflow.protocol.collecting import is_cosigned
+from eyeflow.protocol.collecting import SlotState, States, is_cosigned
+from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.wire import ProtocolError
 from unit.coordinator.archive.chains import (
     COORDINATOR,
@@ -189,9 +190,6 @@ def test_a_file_of_another_program_or_a_newer_eyeflow_is_refused(tmp_path: Path)
     with pytest.raises(EyeflowError) as refused:
         opened(tmp_path)
     assert "schema 99" in refused.value.cause
-    (tmp_path / ARCHIVE_FILE).write_bytes(b"nonsense" * 1000)
-    with pytest.raises(EyeflowError, match="cannot be used"):
-        opened(tmp_path)
 
 
 def test_only_its_owner_reads_the_file(tmp_path: Path) -> None:
@@ -222,3 +220,30 @@ def test_many_bundles_at_once_go_into_few_commits_and_all_are_answered(tmp_path:
 
     assert asyncio.run(run()) == list(range(10, 101, 10))
     assert commits <= 3
+
+
+def of(rule: str, data: bytes, slot: Slot = Slot.ACTIVE) -> SlotState:
+    return SlotState(rule, slot, "", "ab" * 32, data)
+
+
+def told(seq: int, held: str, *changed: SlotState, is_complete: bool = True) -> States:
+    return States(seq, tuple((rule, Slot.ACTIVE, "") for rule in held.split()), changed, is_complete)
+
+
+def test_how_rules_stand_is_kept_with_the_record_after_which_they_did(tmp_path: Path) -> None:
+    chain, archive = Chain().run(9), opened(tmp_path)
+
+    def appended(first: int, states: States) -> list[tuple[str, int, bytes]]:
+        archive.append([replace(chain.bundle(first, first), states=states)])
+        return [(one.rule, one.seq, one.state) for one in archive.states(NODE)]
+
+    lamp, pump = of("lamp", b"1"), of("pump", b"2")
+    assert appended(1, told(1, "lamp pump", lamp, pump)) == [("lamp", 1, b"1"), ("pump", 1, b"2")]
+    assert appended(2, told(2, "lamp pump", of("pump", b"3"))) == [("lamp", 2, b"1"), ("pump", 2, b"3")]
+    later = appended(3, told(3, "lamp pump valve", of("pump", b"4"), is_complete=False))
+    assert later == [("lamp", 2, b"1"), ("pump", 3, b"4")], "whether the lamp changed is not known yet"
+    assert appended(4, told(4, "pump")) == [("pump", 4, b"4")], "the others are gone"
+    other = Chain().add(execution(99)).run(9)
+    (refused,) = archive.append([replace(other.bundle(5, 5), states=told(5, "lamp", lamp))])
+    assert refused.error is not None and archive.states(NODE)[0].rule == "pump", "nothing of a fork is merged"
+    archive.close()

@@ -160,7 +160,7 @@ def test_a_disk_that_fails_while_an_outage_is_caught_up_acknowledges_nothing_fal
             records = chain.records[asked.after_seq : asked.after_seq + 20]
             if records:
                 last = asked.after_seq + len(records)
-                collector.came(Collected(EPOCH, asked.after_seq + 1, last, len(chain.records), bundled(records)))
+                collector.came(Collected(EPOCH, asked.after_seq + 1, last, len(chain.records), bundled(records), None))
 
         async def wrong(found: Any) -> None:
             raise AssertionError(found)

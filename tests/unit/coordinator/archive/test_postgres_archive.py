@@ -21,7 +21,8 @@ from eyeflow.coordinator.archive.sql_searching import ExecutionsAsked
 from eyeflow.coordinator.histories import Doubt
 from eyeflow.coordinator.store.postgres_connection import Address
 from eyeflow.coordinator.store.postgres_database import PostgresDatabase
-from eyeflow.protocol.collecting import is_cosigned
+from eyeflow.protocol.collecting import SlotState, States, is_cosigned
+from eyeflow.protocol.slot import Slot
 from unit.coordinator.archive.chains import (
     COORDINATOR,
     COORDINATOR_KEY,
@@ -236,3 +237,17 @@ def test_executions_are_found_and_followed_there_too(url: str) -> None:
     assert len(reader.of_rule(NODE, EPOCH, "valve", 0, 41, 100)) == 2, "with the start, which is of no rule"
     assert reader.begin_of_rule(NODE, EPOCH, "pump", 41, 3) == 38
     archive.close(), reader.close()
+
+
+def test_how_rules_stand_is_kept_there_too(url: str) -> None:
+    chain, archive = Chain().run(9), opened(url)
+    one = SlotState("pump", Slot.ACTIVE, "", "ab" * 32, b"1")
+    held = (("pump", Slot.ACTIVE, ""), ("lamp", Slot.ACTIVE, ""))
+    archive.append([replace(chain.bundle(1, 5), states=States(5, held, (one, replace_rule(one, "lamp")), True))])
+    archive.append([replace(chain.bundle(6, 9), states=States(9, held[:1], (), True))])
+    assert [(kept.rule, kept.seq, kept.state) for kept in archive.states(NODE)] == [("pump", 9, b"1")]
+    archive.close()
+
+
+def replace_rule(one: SlotState, rule: str) -> SlotState:
+    return SlotState(rule, one.slot, one.key, one.program_id, one.state)

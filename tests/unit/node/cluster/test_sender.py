@@ -13,9 +13,18 @@ from eyeflow.node.backoff import Backoff
 from eyeflow.node.cluster.sender import AuditSender
 from eyeflow.node.control import AuditHead
 from eyeflow.node.store.types import StorageError
-from eyeflow.protocol.collecting import Collect, Collected, KeptHead, head_bytes, unbundled
+from eyeflow.protocol.collecting import (
+    STATES_BYTES_MAX,
+    Collect,
+    Collected,
+    KeptHead,
+    SlotState,
+    head_bytes,
+    unbundled,
+)
 from eyeflow.protocol.identity import Identity, key_fingerprint
 from eyeflow.protocol.session import Peer
+from eyeflow.protocol.slot import Slot
 
 KEY = Identity(bytes(range(32)))
 PEER = Peer(key_fingerprint(KEY.public_key), KEY.public_key)
@@ -31,6 +40,7 @@ class Node:
         self.noted: list[KeptHead] = []
         self.failures = 0
         self.holds = True
+        self.slot_states: list[SlotState] = []
 
     @property
     def audit_head(self) -> AuditHead:
@@ -45,6 +55,9 @@ class Node:
             self.failures -= 1
             raise StorageError("the disk failed", cause="x", next_step="y", full=False)
         return seq + 1, self.records[seq : seq + bytes_max]
+
+    async def states(self) -> tuple[int, Sequence[SlotState]]:
+        return len(self.records), self.slot_states
 
     async def note_kept(self, destination: str, kept: KeptHead) -> bool:
         self.noted.append(kept)
@@ -72,6 +85,7 @@ async def answers(node: Any, *asks: Collect, bytes_per_s: int = 1 << 30) -> list
 @pytest.fixture(autouse=True)
 def _no_linger(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("eyeflow.node.cluster.sender.LINGER_S", 0.0)
+    monkeypatch.setattr("eyeflow.node.cluster.sender.STATES_S", 0.0)
 
 
 def test_an_ask_is_answered_with_what_follows() -> None:
@@ -125,3 +139,48 @@ def test_the_rate_holds_over_several_bundles(monkeypatch: pytest.MonkeyPatch) ->
     waits = [one for one in slept if one > 1]
     sizes = [sum(len(one) for one in node.records[place : place + 5]) for place in (0, 5, 10)]
     assert len(waits) == 3 and waits[-1] == pytest.approx(sum(sizes), abs=5)
+
+
+def state(rule: str, data: bytes, slot: Slot = Slot.ACTIVE) -> SlotState:
+    return SlotState(rule, slot, "", "ab" * 32, data)
+
+
+def test_states_go_with_what_nothing_is_behind_of_and_each_once_until_it_changes() -> None:
+    async def walk() -> None:
+        node, sent = Node(20), list[Collected]()
+        sender = AuditSender(node, Backoff(first_s=0.001, last_s=0.001))  # type: ignore[arg-type]
+        node.slot_states = [state("lamp", b"1"), state("pump", b"2"), state("pump", b"3", Slot.CANDIDATE)]
+
+        async def send(records: Collected) -> None:
+            sent.append(records)
+
+        async def told(after_seq: int, size: int = 1000) -> Any:
+            sender.asked(Collect(signed(0), after_seq, size), PEER, send)
+            assert sender._answering is not None
+            await sender._answering
+            return sent[-1].states
+
+        assert await told(0, 5) is None, "records are behind"
+        first = await told(5)
+        assert (first.seq, first.is_complete) == (20, True) and list(first.changed) == node.slot_states
+        node.records.append(b"another")
+        same = await told(20)
+        assert (same.seq, same.changed, same.held) == (21, (), first.held)
+        node.slot_states = [state("lamp", b"1"), state("pump", b"changed")]
+        node.records.append(b"another")
+        newer = await told(21)
+        assert newer.changed == (state("pump", b"changed"),)
+        assert newer.held == (("lamp", Slot.ACTIVE, ""), ("pump", Slot.ACTIVE, ""))
+        node.slot_states = [state("lamp", bytes(STATES_BYTES_MAX)), state("pump", bytes(9))]
+        node.records.append(b"another")
+        large = await told(22)
+        assert len(large.changed) == 1 and not large.is_complete
+        node.records.append(b"another")
+        rest = await told(23)
+        assert rest.changed == (state("pump", bytes(9)),) and rest.is_complete
+        sender.link_ended()
+        node.records.append(b"another")
+        again = await told(24)
+        assert len(again.changed) == 1 and not again.is_complete, "another coordinator may be there now"
+
+    asyncio.run(walk())
