@@ -96,9 +96,6 @@ class Hub:
         self.copies = Copies(archive, self.clock, self.feed.copied)
         self.programs, self.known_programs = Programs(store, self.nodes.signers_changed), KnownPrograms(store)
         self.tokens = Tokens(store, self.clock, random.randbytes)
-        self.alarms.is_copied = self.copies.is_whole
-        if archive is not None:
-            archive.on_damage = self._archive_was_damaged
         self.challenges = Challenges(random.randbytes)
         self.log = LogKeeper(store)
         self.authorities = AuthorityLog(store)
@@ -140,6 +137,9 @@ class Hub:
     ) -> Hub:
         """Return the hub of a coordinator that starts: no link is up yet, whatever the store says."""
         hub = cls(store, clock, steady, random, archive)
+        hub.alarms.is_copied = hub.copies.is_whole
+        if archive is not None:
+            archive.on_damage = hub._archive_was_damaged
         await hub.copies.started()
         hub._offered = await store.read(lambda reading: reading.newest_change())
         await hub.peers.started(hub.started_us)

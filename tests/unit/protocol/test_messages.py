@@ -216,6 +216,7 @@ ALLOWED: set[tuple[type, str, Any]] = {
     (m.Install, "program", b""),  # the coordinator lost the program
     (m.Manifest, "body", b"\0"),
     (m.Status, "board", None),  # a node is no board
+    (z.Collected, "states", None),  # records are behind
 }
 
 
