@@ -185,6 +185,14 @@ def _say_board(board: Json, facts: Json | None) -> None:
         say(f"  program {program['rule']} {program['version']}  {program['programId'][:16]}  {doing}{fault}")
 
 
+def say_losses(copies: list[Json]) -> None:
+    """Say what a node lost of its audit in its newest epoch, and why."""
+    losses = copies[0]["losses"] if copies else []
+    if losses:
+        told = ", ".join(f"{one['records']} by {one['reason']} ({counted(one['gaps'], 'gap')})" for one in losses)
+        say(f"  lost     {counted(sum(one['records'] for one in losses), 'record')} that nobody holds: {told}")
+
+
 def say_states(states: list[Json]) -> None:
     """Say how each rule stood, and after which record of the node."""
     if not states:

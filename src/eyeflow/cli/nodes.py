@@ -82,10 +82,12 @@ def show(
     with connect() as client:
         found = client.node(node)
         states = client.states(node) if state else []
+        copies = client.copies(node)
     if json_:
         say_json(found | ({"states": states} if state else {}))
         return
     _say(found)
+    texts.say_losses(copies)
     if state:
         texts.say_states(states)
 

@@ -97,8 +97,7 @@ class Hub:
         self.programs, self.known_programs = Programs(store, self.nodes.signers_changed), KnownPrograms(store)
         self.tokens = Tokens(store, self.clock, random.randbytes)
         self.challenges = Challenges(random.randbytes)
-        self.log = LogKeeper(store)
-        self.authorities = AuthorityLog(store)
+        self.log, self.authorities = LogKeeper(store), AuthorityLog(store)
         self.requests, self.refusals = Requests(), Refusals()
         self.closing = asyncio.Event()
         """The coordinator stops: who watches hears of it."""

@@ -91,6 +91,17 @@ RECORDS: dict[str, Shape] = {
             "hash": TEXT,
             "keptUs": TIME_US,
             "signature": TEXT,
+            "losses": array(
+                closed(
+                    "What the node says in signed gaps that it lost for one reason: records that nobody holds",
+                    {
+                        "reason": {**TEXT, "description": "size, age or unrecorded", "examples": ["size"]},
+                        "gaps": COUNT,
+                        "records": COUNT,
+                        "lastUs": {**TIME_US, "minimum": -(2**63), "description": "by the node's clock"},
+                    },
+                )
+            ),
         },
     ),
     "KeptChains": closed("The chains of a node, the newest first", {"copies": array(ref("KeptChain"))}),

@@ -304,6 +304,10 @@ def chain_view(chain: Chain) -> dict[str, Any]:
         "hash": chain.kept.hash.hex(),
         "keptUs": chain.kept.time_us,
         "signature": chain.kept.signature.hex(),
+        "losses": [
+            {"reason": one.reason, "gaps": one.gaps, "records": one.records, "lastUs": one.last_us}
+            for one in chain.losses
+        ],
     }
 
 

@@ -67,11 +67,24 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
+class Loss:
+    """What a node says in its signed gaps that it lost for one reason: `records` that nobody holds, in `gaps`.
+
+    `last_us`: when it said so last, by its clock.
+    """
+
+    reason: str
+    gaps: int
+    records: int
+    last_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Chain:
     """What is kept of one chain: from record `first_seq` on (0: nothing yet), up to `kept`.
 
     Earlier ones went by the bounds of the archive, or the node had dropped them. `branch` 0 is the copy that grows;
-    others were set aside, in the order of their numbers.
+    others were set aside, in the order of their numbers. `losses` are told by `copies` only.
     """
 
     node: str
@@ -80,6 +93,7 @@ class Chain:
     tail: Tail = EMPTY
     branch: int = 0
     size_bytes: int = 0
+    losses: tuple[Loss, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

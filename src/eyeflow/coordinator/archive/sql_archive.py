@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from eyeflow.coordinator.archive.chain import BrokenChain, Jump, Owner, Row, Tail, follow
-from eyeflow.coordinator.archive.database import Bundle, Chain, Cosign, KeptState, Outcome
+from eyeflow.coordinator.archive.database import Bundle, Chain, Cosign, KeptState, Loss, Outcome
 from eyeflow.coordinator.archive.sql_searching import INDEXES
 from eyeflow.coordinator.histories import Doubt, Proof
 from eyeflow.protocol.audit import decode_record, record_hash
-from eyeflow.protocol.audit_bodies import AuditError
+from eyeflow.protocol.audit_bodies import AuditError, GapBody, Kind
 from eyeflow.protocol.collecting import KeptHead, States, unbundled
 from eyeflow.protocol.wire import ProtocolError
 
@@ -69,6 +69,14 @@ SCHEMA = """
         kept_us INTEGER NOT NULL,
         state BLOB NOT NULL,
         PRIMARY KEY (node, rule, slot, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE losses (
+        chain INTEGER NOT NULL,
+        reason TEXT NOT NULL,
+        gaps INTEGER NOT NULL,
+        records INTEGER NOT NULL,
+        last_us INTEGER NOT NULL,
+        PRIMARY KEY (chain, reason)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX arrivals_of_chains ON arrivals (chain, last_seq);
 """
@@ -136,8 +144,13 @@ def chain(db: ArchiveSql, node: str, epoch: int) -> Chain | None:
 def copies(db: ArchiveSql, node: str) -> list[Chain]:
     """Return all that is kept of a node, the newest epoch first, and of each the copy that grows first."""
     order = "epoch DESC, CASE WHEN branch = 0 THEN 0 ELSE 1 END, branch DESC"
-    query = f"SELECT branch, {_CHAIN} FROM chains WHERE node = ? ORDER BY {order}"
-    return [replace(_chain(row), branch=branch) for branch, *row in db.rows(query, (node,))]
+    query = f"SELECT id, branch, {_CHAIN} FROM chains WHERE node = ? ORDER BY {order}"
+    losses: dict[int, tuple[Loss, ...]] = {}
+    of_node = "SELECT chain, reason, gaps, records, last_us FROM losses JOIN chains ON id = chain WHERE node = ?"
+    for number, *loss in db.rows(f"{of_node} ORDER BY chain, reason", (node,)):
+        losses[number] = (*losses.get(number, ()), Loss(*loss))
+    found = db.rows(query, (node,))
+    return [replace(_chain(row), branch=branch, losses=losses.get(number, ())) for number, branch, *row in found]
 
 
 def page(db: ArchiveSql, node: str, epoch: int, after_seq: int, limit: int, branch: int = 0) -> list[Row]:
@@ -220,8 +233,28 @@ def write(db: ArchiveSql, owner: Owner, first_seq: int, kept: KeptHead, tail: Ta
     put = "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     acts = {(row.program, row.sites): _acting(db, row) for row in rows}
     db.run_each(put, [(number, *_found_by(row), acts[row.program, row.sites], kept.time_us, row.data) for row in rows])
+    for row in rows:
+        if row.kind == Kind.GAP:
+            _count_loss(db, number, row)
     arrived = "INSERT INTO arrivals (chain, first_seq, last_seq) VALUES (?, ?, ?)"
     db.run(arrived, (number, rows[0].seq, rows[-1].seq))
+
+
+def _count_loss(db: ArchiveSql, chain: int, row: Row) -> None:
+    """Count what a gap says. Of its range only what nobody held was lost: the total of the epoch tells how much.
+
+    Where gaps before this one are gone themselves, what they told of counts for the reason of this one.
+    """
+    gap = decode_record(row.data).body
+    assert isinstance(gap, GapBody)
+    ((before,),) = db.rows("SELECT coalesce(sum(records), 0) FROM losses WHERE chain = ?", (chain,))
+    if (lost := gap.lost_total - int(before)) > 0:
+        db.run(
+            "INSERT INTO losses (chain, reason, gaps, records, last_us) VALUES (?, ?, 1, ?, ?) "
+            "ON CONFLICT (chain, reason) DO UPDATE SET gaps = losses.gaps + 1, "
+            "records = losses.records + excluded.records, last_us = excluded.last_us",
+            (chain, gap.reason, lost, row.time_us),
+        )
 
 
 def _acting(db: ArchiveSql, row: Row) -> int:

@@ -32,6 +32,7 @@ from unit.coordinator.archive.chains import (
     Chain,
     cosign,
     execution,
+    gap,
 )
 
 
@@ -246,4 +247,23 @@ def test_how_rules_stand_is_kept_with_the_record_after_which_they_did(tmp_path: 
     other = Chain().add(execution(99)).run(9)
     (refused,) = archive.append([replace(other.bundle(5, 5), states=told(5, "lamp", lamp))])
     assert refused.error is not None and archive.states(NODE)[0].rule == "pump", "nothing of a fork is merged"
+    archive.close()
+
+
+def test_losses_are_counted_by_reason_as_signed_gaps_tell_them(tmp_path: Path) -> None:
+    chain, archive = Chain().run(5), opened(tmp_path)
+
+    def lost(reason: str, count: int, lost_total: int) -> None:
+        body = replace(gap(1, chain.records[0], 1), reason=reason, count=count, lost_total=lost_total)
+        chain.add(body).run(2)
+
+    lost("size", 9, 9)
+    lost("size", 20, 15)  # the coordinator held the others
+    lost("copied", 7, 15)
+    lost("age", 4, 19)
+    half = len(chain.records) // 2
+    for first, last in ((1, half), (1, half), (half - 1, len(chain.records))):  # some of it comes twice
+        assert archive.append([chain.bundle(first, last)])[0].error is None
+    (kept,) = archive.copies(NODE)
+    assert [(one.reason, one.gaps, one.records) for one in kept.losses] == [("age", 1, 4), ("size", 2, 15)]
     archive.close()
