@@ -148,6 +148,7 @@ class Valve:
 
     def __init__(self, producers: Producers) -> None:
         self.status, self.is_ready = PortStatus("mqtt", "up"), True
+        self.slow_reads: tuple[str, ...] = ()
         self._producers = producers
 
     async def until_ready(self) -> None:

@@ -115,6 +115,7 @@ class Valve:
 
     def __init__(self, acted: list[Acted]) -> None:
         self.status, self.is_ready = PortStatus("mqtt", "up"), True
+        self.slow_reads: tuple[str, ...] = ()
         self._acted = acted
 
     async def until_ready(self) -> None:

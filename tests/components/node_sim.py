@@ -85,6 +85,7 @@ class SimDriver:
         self.duration_s: dict[str, float] = {}
         self.before: Callable[[], None] = lambda: None
         self.is_ready, self.pipelines = True, False
+        self.slow_reads: tuple[str, ...] = ()
         self._ready_changed = asyncio.Event()
 
     def set_ready(self, ready: bool) -> None:

@@ -94,6 +94,7 @@ class SimDriver:
 
     def __init__(self, name: str, life: Life, process: Process, rng: Random) -> None:
         self.status, self.is_ready = PortStatus(name, "up"), True
+        self.slow_reads: tuple[str, ...] = ()
         self._name, self._life, self._process, self._rng = name, life, process, rng
 
     async def until_ready(self) -> None:

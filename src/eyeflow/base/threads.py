@@ -25,7 +25,7 @@ async def in_thread(job: Callable[[], T], /) -> T:
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[T] = loop.create_future()
     run = partial(answer_from, loop, answer, job)
-    threading.Thread(target=run, name="eyeflow-model", daemon=True).start()
+    threading.Thread(target=run, name="eyeflow-beside", daemon=True).start()
     return await answer
 
 

@@ -212,7 +212,7 @@ class Core:
     @property
     def has_events(self) -> bool:
         """Whether executions wait: to run or, having run in a thread, to be recorded."""
-        return bool(self._completed) or any(rule.is_ready and not rule.asks_models for rule in self.rules.values())
+        return bool(self._completed) or any(rule.is_ready and not rule.runs_beside for rule in self.rules.values())
 
     def has_work(self, now_us: int) -> bool:
         """Say whether `next_round` would return a round."""
@@ -365,7 +365,7 @@ class Core:
             latency_us = now_us - done.ran.event.arrived_us
             rule.health.latencies_us.append(latency_us)
             rule.evidence.waited(latency_us)
-            rule.busy = rule.busy and not rule.asks_models
+            rule.busy = rule.busy and not rule.runs_beside
             if done.ran.execution.trap is not None:
                 _note_trap(done.ran, first_seq and first_seq + done.draft)
             if rule.shadow is not None and first_seq:

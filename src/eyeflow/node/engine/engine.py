@@ -57,7 +57,7 @@ class Engine:
         self._clock_watch = ClockWatch(clock.now_us, clock.steady_us)
         self._wakeup, self._space = asyncio.Event(), asyncio.Event()
         self._turn = asyncio.Lock()
-        self._model_tasks: set[asyncio.Task[None]] = set()
+        self._beside: set[asyncio.Task[None]] = set()
         self._housekept_us = self._timer_us = 0
         self._timer: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -122,8 +122,8 @@ class Engine:
 
     def _has_work(self) -> bool:
         """Whether a turn would do something; what can only be recorded waits until the disk is tried again."""
-        models = any(rule.asks_models and rule.is_ready for rule in self.core.rules.values())
-        return models or (self.core.has_events if self.disk.retry_in_s > 0 else self.core.has_work(self.clock.now_us()))
+        beside = any(rule.runs_beside and rule.is_ready for rule in self.core.rules.values())
+        return beside or (self.core.has_events if self.disk.retry_in_s > 0 else self.core.has_work(self.clock.now_us()))
 
     async def _idle(self) -> None:
         """Sleep until something happens, a timer is due or the disk is tried again."""
@@ -157,7 +157,7 @@ class Engine:
             await self._housekeep()
             self._look_at_clock()
             self.core.tick(self.clock.now_us())
-            self._start_models()
+            self._start_slow()
             round_ = self.core.next_round(self.clock.now_us(), self.disk.take_unrecorded())
             if round_ is None:
                 await self.disk.look()
@@ -189,16 +189,16 @@ class Engine:
             self._housekept_us = now_us
             await self.disk.drop_aged()
 
-    def _start_models(self) -> None:
-        """Give each rule that asks language models a thread for its next event."""
+    def _start_slow(self) -> None:
+        """Give each rule that asks models or makes slow reads a thread for its next event."""
         for rule in self.core.rules.values():
-            if rule.asks_models and rule.is_ready:
+            if rule.runs_beside and rule.is_ready:
                 rule.busy = True
-                task = asyncio.create_task(self._ask(rule, rule.queue.popleft()))
-                self._model_tasks.add(task)
-                task.add_done_callback(self._model_tasks.discard)
+                task = asyncio.create_task(self._run_beside(rule, rule.queue.popleft()))
+                self._beside.add(task)
+                task.add_done_callback(self._beside.discard)
 
-    async def _ask(self, rule: RunningRule, event: QueuedEvent) -> None:
+    async def _run_beside(self, rule: RunningRule, event: QueuedEvent) -> None:
         try:
             self.core.complete(await self._options.in_thread(partial(self.core.step, rule, event, self.clock.now_us())))
         except Exception as error:  # of the SVM, or the system has no thread left: else the rule stays busy for ever
@@ -227,10 +227,10 @@ class Engine:
     async def run_out(self, key: RunKey, count: int) -> None:
         """Run what waited for a program, held between two events: the first `count`, not what comes meanwhile.
 
-        Not for one that asks models, which may take minutes: its events wait for whoever comes after it.
+        Not for one that runs beside the turns, which may take minutes: its events wait for whoever comes after it.
         """
         rule = self.core.rules.get(key)
-        left = 0 if rule is None or rule.asks_models else count
+        left = 0 if rule is None or rule.runs_beside else count
         while rule is not None and left > 0:
             round_ = self.core.round_of(rule, left, self.clock.now_us())
             left -= EVENTS_PER_ROUND
@@ -281,9 +281,9 @@ class Engine:
         if self._timer is not None:
             self._timer.cancel()
         await self.actions.stop(STOP_GRACE_S)
-        for task in self._model_tasks:
+        for task in self._beside:
             task.cancel()
-        await asyncio.gather(*self._model_tasks, return_exceptions=True)
+        await asyncio.gather(*self._beside, return_exceptions=True)
         for rule in self.core.rules.values():
             rule.held = True  # what still waits was not acknowledged: it comes again
         bodies: tuple[Body, ...] = (StopBody(reason), CheckpointBody(public_key))

@@ -145,9 +145,9 @@ class RunningRule:
         return named_arguments(self.program.sites[action.site], action.args, self.program.pins)
 
     @property
-    def asks_models(self) -> bool:
-        """Whether it makes LLM calls: then its executions run in a thread, so that nothing else waits for them."""
-        return self.program.limits.llm_max > 0
+    def runs_beside(self) -> bool:
+        """Whether it asks models or makes slow reads: it then runs in a thread, so that nothing else waits."""
+        return self.host.is_slow
 
     @property
     def is_ready(self) -> bool:
@@ -163,7 +163,7 @@ class RunningRule:
     @property
     def is_slow(self) -> bool:
         """Whether it is the rule, not the engine, that does not keep up."""
-        return self.asks_models or self.stalled
+        return self.runs_beside or self.stalled
 
 
 def start_rule(

@@ -29,7 +29,7 @@ class Turns:
         """Take the events of one round out of the rules' queues, the most urgent level first."""
         levels: dict[Priority, dict[RunKey, RunningRule]] = {level: {} for level in Priority}
         for rule in rules:
-            if rule.is_ready and not rule.asks_models:
+            if rule.is_ready and not rule.runs_beside:
                 levels[rule.program.priority][rule.key] = rule
         shares = _shares({level: sum(len(r.queue) for r in ready.values()) for level, ready in levels.items()})
         return [pair for level in Priority for pair in self._take(level, levels[level], shares[level])]

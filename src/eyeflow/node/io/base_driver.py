@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from eyeflow.base.visible import visible
 from eyeflow.node.io.ports import PortStatus
@@ -16,6 +16,11 @@ class BaseDriver:
 
     def __init__(self, name: str) -> None:
         self.status = PortStatus(name, "up", counters={"reads": 0, "actions": 0, "failures": 0})
+
+    @property
+    def slow_reads(self) -> Collection[str]:
+        """None: each read answers at once."""
+        return ()
 
     @property
     def is_ready(self) -> bool:

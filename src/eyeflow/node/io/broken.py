@@ -32,6 +32,11 @@ class Broken:
         """Return at once: there is nothing to try again before the next start; see `Source`."""
 
     @property
+    def slow_reads(self) -> Collection[str]:
+        """None: it fails at once; see `Driver`."""
+        return ()
+
+    @property
     def is_ready(self) -> bool:
         """Not before the next start: what a crash left waits for that; see `Driver`."""
         return False

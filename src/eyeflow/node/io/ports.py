@@ -96,7 +96,8 @@ class Unreachable(CapabilityFailure):
 class Driver(Protocol):
     """Serves the capabilities of one namespace (`gpio`, `mqtt`, `http`, `llm`, `log`, ...).
 
-    `read` answers a read at once (it may block shortly; the engine calls slow ones, such as `llm`, in a thread).
+    `read` answers a read. It may block for a moment only, such as a read of memory or of a pin does. A read that asks a
+    bus, a disk or a network stands in `slow_reads`: the engine calls it in a thread, and so it calls `llm`.
     `act` performs one action once: the engine does the retries. Both raise `CapabilityFailure` with a message.
     `args` maps argument names to values; a pin arrives as its name, an enum as its member name, the enum type `label`
     of `llm.classify` as its member names joined by commas, `max` of `llm.complete` as an int. An enum result is its
@@ -104,6 +105,11 @@ class Driver(Protocol):
     """
 
     status: PortStatus
+
+    @property
+    def slow_reads(self) -> Collection[str]:
+        """Capabilities whose reads may take long: rules that use them run beside the engine's turns."""
+        ...
 
     @property
     def is_ready(self) -> bool:

@@ -215,13 +215,13 @@ def test_rules_that_wait_before_they_ask_again_keep_nobody_from_asking(
     """As many rules as may ask at once wait an hour each; another one is answered. The control counts the wait, too."""
     released, waiting, slots = threading.Event(), threading.Semaphore(0), asyncio.Semaphore(CALLS_MAX)
     if control:
-        ask = Engine._ask
+        ask = Engine._run_beside
 
         async def one_of_few(self: Engine, rule: RunningRule, event: QueuedEvent) -> None:
             async with slots:
                 await ask(self, rule, event)
 
-        monkeypatch.setattr(Engine, "_ask", one_of_few)
+        monkeypatch.setattr(Engine, "_run_beside", one_of_few)
 
     def answer(_request: Request, body: bytes) -> Response:
         text = json.loads(body)["messages"][1]["content"]

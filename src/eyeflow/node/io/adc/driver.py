@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from eyeflow.base.reading import Unreadable, decode_utf8, parse_int, parse_json, read_at_once
@@ -26,6 +26,12 @@ class AdcDriver(BaseDriver):
     def set_value(self, channel: int, value: float) -> None:
         """Set the reading of a simulated channel."""
         self._channels[channel] = value
+
+    @property
+    def slow_reads(self) -> Collection[str]:
+        """A channel of Linux IIO is on a bus (I2C, SPI), and may answer late or not at all; so may a file of values."""
+        asks = self._file is not None or any(isinstance(one, Path) for one in self._channels.values())
+        return ("adc.read_channel",) if asks else ()
 
     def read(self, capability: str, args: Mapping[str, Value], timeout_us: int) -> Value:
         """Return the raw count of a channel."""

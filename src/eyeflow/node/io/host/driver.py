@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from eyeflow.node.io.base_driver import BaseDriver
 from eyeflow.node.io.host.readings import HostReadings, SensorAbsent
@@ -21,6 +21,11 @@ class HostDriver(BaseDriver):
             "host.temperature_celsius": readings.temperature_celsius,
             "host.load_1min": readings.load_1min,
         }
+
+    @property
+    def slow_reads(self) -> Collection[str]:
+        """A disk may be on a network that is away, a sensor on a bus; the others the kernel has in memory."""
+        return ("host.disk_percent", "host.temperature_celsius")
 
     def read(self, capability: str, args: Mapping[str, Value], timeout_us: int) -> Value:
         """Return one reading."""
