@@ -236,6 +236,9 @@ def status(context: typer.Context, config: ConfigOption = None, json_: JsonFlag 
     _say_trust(facts["trust"])
     audit, store = facts["audit"], facts["store"]
     say(f"audit: {counted(audit['lastSeq'], 'record')}; store: {store['sizeBytes'] / 1e6:.1f} MB, {store['state']}")
+    overload = facts["overload"]
+    if overload["state"] != "up":
+        say(f"overload: {colored(overload['state'])}  {overload['detail']}; {overload['shed']} events rejected")
     _say_rules(facts["rules"])
     _say_taken_back(facts["takenBack"])
     for kind in ("sources", "drivers", "services"):

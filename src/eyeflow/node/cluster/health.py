@@ -21,7 +21,7 @@ from eyeflow.protocol.replays import Replay, Replayed, ReplayResult
 from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.wire import COUNTERS_MAX, PROGRAM_ID, REASON_CHARS_MAX, SHORT_CHARS_MAX, cut
 
-NOT_COUNTERS = frozenset({"installed_us", "counted_since_us", "manifest_version"})
+NOT_COUNTERS = frozenset({"since_us", "installed_us", "counted_since_us", "manifest_version"})
 _STATES = {"up": HealthState.RUNNING, "running": HealthState.RUNNING, "connecting": HealthState.CONNECTING}
 
 
@@ -32,6 +32,8 @@ def health_of(state: Mapping[str, object]) -> tuple[Health, ...]:
         _health(HealthKind.PORT, one) for key in ("sources", "drivers", "services") for one in _items(state.get(key))
     ]
     store = _store_health(state.get("store"), state.get("buffer"))
+    overload = state.get("overload")
+    ports += [_health(HealthKind.PORT, {"name": "overload", **overload})] if isinstance(overload, Mapping) else []
     return tuple(rules + ports + store + _machine_health(state.get("machine")))
 
 

@@ -157,6 +157,7 @@ class Engine:
             await self._housekeep()
             self._look_at_clock()
             self.core.tick(self.clock.now_us())
+            self.core.intake.shedding.look(self.clock.now_us())
             self._start_slow()
             round_ = self.core.next_round(self.clock.now_us(), self.disk.take_unrecorded())
             if round_ is None:

@@ -10,6 +10,7 @@ from eyeflow.node.engine.admission import BUS_SOURCE
 from eyeflow.node.engine.rounds import Emitted
 from eyeflow.node.engine.running import QueuedEvent, Receipt, RunningRule, subscriptions_of
 from eyeflow.node.engine.shadow import Shadow
+from eyeflow.node.engine.shedding import REASON, Shedding, never_waits_for
 from eyeflow.node.io.ports import IncomingEvent, Subscription
 from eyeflow.node.run_key import RunKey, active, candidate
 from eyeflow.node.store.types import Actuation, Standing
@@ -64,6 +65,7 @@ class Intake:
         self._rejected: dict[tuple[RunKey | None, str, str, str], _Summary] = {}
         self._number = 0
         self._has_candidates = False
+        self.shedding = Shedding()
         self.refused_receipts: list[Receipt] = []
         """Receipts whose rejection the next commit records."""
 
@@ -77,6 +79,9 @@ class Intake:
             pairs.sort(key=_is_active)  # a candidate first: what it cannot take, the active program acts on
         self._listeners = dict(listeners)
         self._has_candidates = any(rule.key.slot is Slot.CANDIDATE for rule in rules)
+        listening = [(subscription.source, rule) for subscription, pairs in listeners.items() for rule, _ in pairs]
+        emitting = [(BUS_SOURCE, rule) for rule in rules if _emitted(rule)]
+        self.shedding.rebuild(listening + emitting)
         self._connect(rules)
         self._pair(rules)
 
@@ -101,11 +106,12 @@ class Intake:
         direct = {rule.key: self._direct_listeners(rule) for rule in rules}
         reached = {key: _reached(key, direct) for key in direct}
         for rule in rules:
-            ahead = [one for one in direct[rule.key].values() if rule.key not in reached[one.key]]
+            direct_ones = (one for one in direct[rule.key].values() if not never_waits_for(rule, one))
+            ahead = [one for one in direct_ones if rule.key not in reached[one.key]]
             rule.listeners = tuple(ahead)
 
     def _direct_listeners(self, rule: RunningRule) -> dict[RunKey, RunningRule]:
-        names = {site.capability for site in rule.program.sites if site.kind is SiteKind.EMIT}
+        names = _emitted(rule)
         if not rule.acts:  # what it emits goes nowhere
             return {}
         found = (self._listeners.get(Subscription(BUS_SOURCE, name), ()) for name in names)
@@ -142,7 +148,8 @@ class Intake:
     def waits_for(self, event: IncomingEvent) -> list[RunningRule]:
         """Return the rules that have no room for the event: its source keeps it until there are none."""
         listeners = self._listening(event) if event.can_wait else []
-        return [rule for rule in self._waited_for(listeners, event.key) if rule.is_full]
+        full = (rule for rule in self._waited_for(listeners, event.key) if rule.is_full)
+        return [rule for rule in full if not self.shedding.gives_way(rule, event.subscription.source)]
 
     def offer(self, event: IncomingEvent, now_us: int) -> None:
         """Queue an event for every rule that listens, or record why not."""
@@ -213,7 +220,10 @@ class Intake:
         if not 0 <= arrival.time_us < TIME_US_MAX:
             reason = "the event's time is out of range"
         elif rule.is_full and rule.key not in arrival.unbounded:
-            reason = "the rule does not keep up"
+            shed = self.shedding.gives_way(rule, arrival.subscription.source)
+            if shed:
+                self.shedding.note(rule, now_us)
+            reason = REASON if shed else "the rule does not keep up"
         else:
             try:
                 inputs = decoder.from_mapping(arrival.payload)
@@ -250,9 +260,10 @@ class Intake:
         reason = plain_text(reason, REASON_CHARACTERS_MAX)
         if rule is not None:
             rule.health.reject(reason)
-            rule.evidence.rejected += 1
-            event = f"{subscription.source} {subscription.address}".strip()
-            rule.evidence.note(FailureKind.REJECTED, now_us, reason, event=event, key=event_key)
+            if reason != REASON:  # which is no fault of the program
+                rule.evidence.rejected += 1
+                event = f"{subscription.source} {subscription.address}".strip()
+                rule.evidence.note(FailureKind.REJECTED, now_us, reason, event=event, key=event_key)
         key = (rule.key if rule else None, subscription.source, subscription.address, reason)
         if key not in self._rejected and len(self._rejected) >= REJECTIONS_MAX:
             key = (None, "", "", "other")
@@ -281,6 +292,10 @@ def _rejected_body(key: RunKey | None, source: str, address: str, reason: str, s
     rule, slot = (key.rule, key.slot) if key else ("", Slot.ACTIVE)
     counted = (summary.count, summary.first_us, summary.last_us)
     return RejectedBody(rule, source, address, reason, *counted, slot.value)
+
+
+def _emitted(rule: RunningRule) -> set[str]:
+    return {site.capability for site in rule.program.sites if site.kind is SiteKind.EMIT}
 
 
 def _is_active(pair: tuple[RunningRule, int]) -> bool:

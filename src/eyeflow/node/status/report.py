@@ -94,6 +94,7 @@ def node_status(node: Reported) -> dict[str, object]:
         "store": _store(node),
         "audit": _audit(node),
         "buffer": _buffer(node, now_us),
+        "overload": node.engine.core.intake.shedding.as_dict(now_us),
         "machine": node.world.use(),
         "resources": node.engine.arbiter.as_dict(),
         "actions_waiting": node.engine.actions.waiting,
