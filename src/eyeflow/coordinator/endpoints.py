@@ -176,7 +176,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         executions_api.list_executions,
         Role.READ,
         {200: "Executions"},
-        problems=("node_not_found",),
+        problems=("node_not_found", "no_archive"),
         query=executions_api.EXECUTIONS_QUERY,
     ),
     Endpoint(
@@ -185,7 +185,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         explaining.explain_execution,
         Role.READ,
         {200: "Why"},
-        problems=("node_not_found", "execution_not_found"),
+        problems=("node_not_found", "execution_not_found", "no_archive"),
     ),
     Endpoint("DELETE", "/api/nodes/{id}", api.remove_node, Role.ADMIN, {204: ""}, problems=("node_not_found",)),
     Endpoint(

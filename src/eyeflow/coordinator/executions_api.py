@@ -63,7 +63,9 @@ async def list_executions(hub: Hub, call: Call) -> Reply:
 def archive_of(hub: Hub) -> Archive:
     """Return the archive. Raises Problem when there is none."""
     if hub.copies.archive is None:
-        raise Problem("storage", f"Nothing is copied here: {hub.copies.missing or 'the coordinator has no archive'}.")
+        why = hub.copies.missing or "the coordinator has no archive"
+        next_step = "read the store of a node: eyeflow executions --data-dir, eyeflow why --data-dir"
+        raise Problem("no_archive", f"Nothing is copied here: {why}.", next_step)
     return hub.copies.archive
 
 

@@ -15,6 +15,7 @@ CODES: dict[str, tuple[int, str]] = {
     "forbidden": (403, "The token's role does not allow this"),
     "wrong_origin": (403, "Requests from other sites are refused"),
     "not_found": (404, "There is no such thing"),
+    "no_archive": (404, "The coordinator keeps no copies of the nodes' audit"),
     "no_authority": (404, "The coordinator has no CA of its own"),
     "node_not_found": (404, "There is no such node"),
     "rule_not_found": (404, "There is no such rule"),

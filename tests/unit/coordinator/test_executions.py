@@ -133,7 +133,7 @@ def test_a_token_for_some_nodes_sees_theirs_only(filled: Any) -> None:
 def test_without_an_archive_it_says_why(api: Any) -> None:
     api.hub.copies.archive, api.hub.copies.missing = None, "its file is damaged"
     reply = api.ask("GET", "/api/executions", "read")
-    assert reply.status_code == 503 and "its file is damaged" in reply.json()["detail"]
+    assert reply.json()["code"] == "no_archive" and "its file is damaged" in reply.json()["detail"]
 
 
 def test_the_feed_says_when_to_read_on_and_nothing_is_missed_or_told_twice(cluster: Any, make: Any) -> None:
