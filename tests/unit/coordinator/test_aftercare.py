@@ -157,17 +157,26 @@ def test_what_was_looked_at_counts_once(passed: Passed) -> None:
 
 
 def test_it_looks_once_in_half_a_minute(passed: Passed) -> None:
-    hub, now_us = passed.api.hub, passed.api.clock()
+    hub = passed.api.hub
     passed.tells(1_000, 0)
-    one = m.Evidence("overheat", Slot.ACTIVE, *_values(passed, 1_200, 200))
-    told = {"node-a": m.Status(1, 1, 1, 1, (), (one,))}
     looked_us = hub.aftercare._looked_us
-    assert looked_us > now_us
+    one = m.Evidence("overheat", Slot.ACTIVE, *_values(passed, 1_200, 200))
+    told = {node: m.Status(1, 1, 1, 1, (), (one,)) for node in ("node-a", "node-b")}
     for after_us in (0, 1, LOOK_S * 1_000_000 - 1):
         passed.api.run(lambda after_us=after_us: hub.aftercare.look(told, looked_us + after_us))
         assert passed.alarms() == [], after_us
-    passed.api.run(lambda: hub.aftercare.look(told | {"node-b": told["node-a"]}, looked_us + LOOK_S * 1_000_000))
+    passed.api.run(lambda: hub.aftercare.look(told, looked_us + LOOK_S * 1_000_000))
     assert len(passed.alarms()) == 1, "a control: what it would have seen is an alarm"
+
+
+def test_what_few_failures_do_not_show_many_looks_do(passed: Passed) -> None:
+    passed.was_judged(Outcomes(1_000, 0))
+    passed.tells(1_000, 0)
+    for number in range(1, 60):
+        passed.tells(1_000 + 10 * number, 2 * number)
+        if number == 1:
+            assert passed.alarms() == [], "4 of 20 say nothing yet"
+    assert len(passed.alarms()) == 1
 
 
 def _values(passed: Passed, executions: int, traps: int) -> list[Any]:
