@@ -11,6 +11,7 @@ import pytest
 from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.daemon import run_node
 from eyeflow.node.runtime import NodeRuntime
+from eyeflow.node.store.audit_log import tip_bytes
 from eyeflow.protocol.audit import ZERO_HASH, Record, decode_record, encode_record, record_hash
 from eyeflow.protocol.audit_bodies import CheckpointBody, StartBody
 from eyeflow.protocol.identity import Identity, key_fingerprint
@@ -56,6 +57,7 @@ def sign_anew(data_dir: Path, forger: Identity) -> None:
         head = record_hash(record)
         db.execute("UPDATE audit SET record = ? WHERE seq = ?", (record, seq))
     db.execute("UPDATE meta SET value = ? WHERE key = 'public_key'", (forger.public_key,))
+    db.execute("UPDATE meta SET value = ? WHERE key = 'tip'", (tip_bytes(seq, head),))
     db.close()
 
 

@@ -48,7 +48,7 @@ url = "http://{HOST}:{PORT}"
 token_file = "{{token}}"
 
 [offline]
-max_buffer_age_hours = 96
+max_buffer_age_hours = {{age_hours}}
 
 [grants]
 allow = {{grants}}
@@ -213,7 +213,8 @@ class NodeHost(Host):
         # Too many to be told: else the coordinator would refuse what this node shall refuse by itself.
         many = [f"unused_{number:02}.*" for number in range(100)]
         grants = ["gpio.*", "mqtt.*", "llm.*", *(many if self.refuses else ["log.*"])]
-        file.write_text(CONFIG.format(name=name, data=disk.directory, token=self.token_file, grants=json.dumps(grants)))
+        more = {"grants": json.dumps(grants), "age_hours": self.cluster.buffer_age_hours}
+        file.write_text(CONFIG.format(name=name, data=disk.directory, token=self.token_file, **more))
         await run_node(
             load_config(file),
             stop=stop,
@@ -258,7 +259,7 @@ class Cluster:
         self.network = Network(self.loop, Random(f"{seed} network"))
         self.trace = Trace(self.loop, directory)
         self.log = _TraceLog(self.trace)
-        self.refuses = refuses
+        self.refuses, self.buffer_age_hours = refuses, 96.0
         self.coordinator = CoordinatorHost(self, "coordinator")
         self.nodes = {name: NodeHost(self, name) for name in names}
         self.copies: list[NodeHost] = []

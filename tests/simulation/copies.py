@@ -23,12 +23,12 @@ def stored_records(image: Image, place: Path) -> list[bytes]:
         return list(reader.records())
 
 
-async def kept_records(cluster: Cluster, node: str) -> list[bytes]:
-    """Return what the coordinator keeps of the newest chain of a node."""
+async def kept_records(cluster: Cluster, node: str, epoch: int = 0) -> list[bytes]:
+    """Return what the coordinator keeps of a chain of a node, of the newest one without `epoch`."""
     found: list[bytes] = []
     cursor = ""
     while True:
-        query = f"limit={PAGE_RECORDS}" + (f"&cursor={cursor}" if cursor else "")
+        query = f"limit={PAGE_RECORDS}" + (f"&cursor={cursor}" if cursor else "") + (f"&epoch={epoch}" if epoch else "")
         answer = await cluster.surely("GET", f"/api/nodes/{node}/records?{query}")
         found += [base64.b64decode(one["record"]) for one in answer["records"]]
         cursor = answer["nextCursor"]

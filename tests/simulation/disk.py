@@ -44,8 +44,8 @@ class Failure(Enum):
 class _Tracked:
     """One file of SQLite: its synced bytes, and what was written since."""
 
-    def __init__(self, data: bytes) -> None:
-        self.synced = bytearray(data)
+    def __init__(self, data: bytes, number: int) -> None:
+        self.synced, self.number = bytearray(data), number
         self.since: list[tuple[int, bytes | None]] = []
         """(offset, bytes), or (length, None) for a truncation."""
 
@@ -63,6 +63,11 @@ class _Tracked:
                     left, place, data[: rng.randrange(len(data) + 1) // SECTOR_BYTES * SECTOR_BYTES] if torn else data
                 )  # type: ignore[index]
         return bytes(left)
+
+
+def _number_of(path: Path) -> int:
+    """Return by what a file differs from another one that had its name before."""
+    return path.stat().st_ino if path.exists() else 0
 
 
 def _apply(content: bytearray, place: int, data: bytes | None) -> None:
@@ -129,8 +134,8 @@ class SimDisk(apsw.VFS):
     def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:  # noqa: N802 - SQLite's name
         path = Path(name.filename() if isinstance(name, apsw.URIFilename) else name or "")
         opened = _File(self, path.name, name, flags)
-        if path.name and path.name not in self._files:
-            self._files[path.name] = _Tracked(path.read_bytes() if path.exists() else b"")
+        if path.name and (path.name not in self._files or self._files[path.name].number != _number_of(path)):
+            self._files[path.name] = _Tracked(path.read_bytes() if path.exists() else b"", _number_of(path))
         return opened
 
     def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: N802

@@ -25,6 +25,7 @@ from simulation.disk import Image
 from simulation.world import Plant, key_of
 
 PIN_ARGUMENTS = 2
+MAGIC_BYTES = 16
 
 
 class BrokenPromise(AssertionError):  # noqa: N818 - what a run finds
@@ -59,8 +60,8 @@ class Chain:
 
 
 def _laid_out(image: Image, place: Path) -> bool:
-    """Write the store of an image to a directory; False when there is none in it."""
-    if STORE_NAME not in image or not image[STORE_NAME]:
+    """Write the store of an image to a directory; False when there is none in it, or its first page was lost."""
+    if STORE_NAME not in image or not image[STORE_NAME][:MAGIC_BYTES].strip(b"\0"):
         return False
     place.mkdir(parents=True, exist_ok=True)
     for old in place.iterdir():

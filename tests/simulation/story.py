@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from eyeflow.node.store.file import STORE_NAME
+from eyeflow.node.store.file import PAGE_BYTES, STORE_NAME
 from simulation import judgement
 from simulation.cluster import Cluster, Host, NodeHost
 from simulation.copies import check_copy
@@ -331,12 +331,16 @@ class Story:
         self.cluster.later(self.rng.uniform(20.0, 60.0), copy.down)
 
     async def _wipe_node(self) -> None:
-        """Lose a node's store, and nothing else."""
+        """Lose a node's store, and nothing else: it is gone, or its first page is."""
         node = self._some_node()
         if not node.runs or self.known[node.name].rewound:
             return
-        left = node.disk.after_kill()  # type: ignore[union-attr]
-        self._rewind(node, {name: data for name, data in left.items() if not name.startswith(STORE_NAME)}, "wiped")
+        image = dict(node.disk.after_kill())  # type: ignore[union-attr]
+        for name in [one for one in image if one.startswith(STORE_NAME)]:
+            data = image.pop(name)
+            if self.cluster.seed % 2:  # no number of `rng`: the steps that follow stay the same
+                image[name] = bytes(PAGE_BYTES) + data[PAGE_BYTES:]
+        self._rewind(node, image, "wiped")
 
     def _restore_coordinator(self) -> None:
         host = self.cluster.coordinator

@@ -109,7 +109,7 @@ def verify(
     else:
         with open_store(config, data_dir, context.args) as reader:
             public_key, origin = store_key(key, reader)
-            report = verify_stored(reader.rows(), public_key)
+            report = verify_stored(reader.rows(), public_key, reader.tip)
     if json_:
         say_json(_report(report) | {"publicKey": public_key.hex(), "keyFrom": origin} | more)
     else:

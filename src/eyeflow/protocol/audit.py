@@ -80,6 +80,8 @@ def encode_next(
 
 def decode_record(data: bytes) -> Record:
     """Return the record in `data`. Raises AuditError on anything that `encode_record` would not have written."""
+    if not isinstance(data, bytes):  # of a damaged row SQLite may make NULL
+        raise AuditError("a record is no bytes")
     if len(data) > RECORD_BYTES_MAX:
         raise AuditError(f"a record is longer than {RECORD_BYTES_MAX} bytes")
     try:
@@ -232,12 +234,15 @@ class Anchor:
     hash: bytes
 
 
-def verify_stored(rows: Iterable[tuple[int, bytes]], public_key: bytes = b"") -> ChainReport:
+def verify_stored(
+    rows: Iterable[tuple[int, bytes]], public_key: bytes = b"", tip: tuple[int, bytes] | None = None
+) -> ChainReport:
     """Check records as `verify_chain`, each with the time that its store keeps beside it (microseconds).
 
-    By that time a node drops records for their age; no hash covers it.
+    By that time a node drops records for their age; no hash covers it. `tip`: seq and hash of the last record, as the
+    store noted them when it wrote it.
     """
-    walk = _Walk(public_key, None)
+    walk = _Walk(public_key, None, tip)
     for stored_us, data in rows:
         problem = walk.take(data, stored_us)
         if problem is not None:
@@ -288,8 +293,15 @@ def _accounts(gap: GapBody, seq: int, digest: bytes, is_copy: bool) -> bool:
 class _Walk:
     """One pass over a chain."""
 
-    def __init__(self, public_key: bytes, anchor: Anchor | None, *, may_jump: bool = False) -> None:
-        self.key, self.may_jump = public_key, may_jump
+    def __init__(
+        self,
+        public_key: bytes,
+        anchor: Anchor | None,
+        tip: tuple[int, bytes] | None = None,
+        *,
+        may_jump: bool = False,
+    ) -> None:
+        self.key, self.tip, self.may_jump = public_key, tip, may_jump
         self.anchor = anchor
         self.first: Record | None = None
         self.last_seq = anchor.seq if anchor else 0
@@ -304,7 +316,7 @@ class _Walk:
             record = decode_record(data)
         except AuditError as error:
             return ChainBreak(BreakKind.MALFORMED, self.last_seq + 1, str(error))
-        problem = self._place(record) or _timed(record, stored_us) or self._signed(record)
+        problem = self._place(record) or _timed(record, stored_us) or self._signed(record) or self._noted(record, data)
         if problem is None:
             self._accept(record, data)
         return problem
@@ -326,6 +338,11 @@ class _Walk:
             message = f"the record before it (seq {self.last_seq}) was altered or replaced: its hash is not `prev`"
             return ChainBreak(BreakKind.ALTERED, record.seq, message)
         return None
+
+    def _noted(self, record: Record, data: bytes) -> ChainBreak | None:
+        if self.tip is None or record.seq != self.tip[0] or record_hash(data) == self.tip[1]:
+            return None
+        return ChainBreak(BreakKind.ALTERED, record.seq, "its hash is not what the store noted when it was written")
 
     def _signed(self, record: Record) -> ChainBreak | None:
         body = record.body
@@ -359,6 +376,8 @@ class _Walk:
         """Say what is wrong with the chain as a whole."""
         if self.first is None and self.anchor is None:
             return ChainBreak(BreakKind.EMPTY, 1, "there is no record, and a node writes one at each start")
+        if self.tip is not None and self.last_seq < self.tip[0]:
+            return ChainBreak(BreakKind.MISSING, self.last_seq + 1, f"the store wrote records up to {self.tip[0]}")
         if self.unexplained is None or self.first is None:
             return None
         message = f"the chain starts at seq {self.first.seq} and no signed gap accounts for what came before"

@@ -113,6 +113,7 @@ class DiskGuard:
         # It is in the file after all. Written again, each of its executions would have two records.
         if before is batch:
             self._recovered()
+            self.grown.set()
             return first_seq
         self._undo = None if tried.undoes else tried.undo or self._undo
         if tried.acted:  # else the node stops before anything of it happened: the next start goes on with it
@@ -236,6 +237,7 @@ class DiskGuard:
             for _ in range(DROPS_PER_VISIT):
                 if not await self._writer.run(lambda store: store.drop_aged()):
                     return
+                self.grown.set()  # by the gap
         except StorageError as error:
             self._failed(error)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +12,15 @@ import apsw
 
 from eyeflow.base.clock import NowUs
 from eyeflow.node.store.cursors import Cursors, read_after
-from eyeflow.node.store.meta import read_meta_or_set, read_named, write_meta
+from eyeflow.node.store.meta import read_meta, read_meta_or_set, read_named, write_meta
 from eyeflow.node.store.transaction import transaction
 from eyeflow.node.store.types import Batch, Draft, StoreCounters
 from eyeflow.protocol.audit import ZERO_HASH, decode_record, encode_next, record_hash
 from eyeflow.protocol.audit_bodies import COPIED, AuditError, Body, GapBody
 from eyeflow.protocol.collecting import KeptHead
 from eyeflow.protocol.identity import Identity
+
+_log = logging.getLogger("eyeflow.node")
 
 Row = tuple[int, int, bytes]
 """Seq, time (us) and bytes of a record."""
@@ -25,6 +29,9 @@ _OLDEST = "SELECT seq, time_us FROM audit ORDER BY seq LIMIT 1"
 DROPPED = "dropped."
 """How many records were dropped, by reason: numbers in `meta` whose names begin so."""
 UNRECORDED = "unrecorded"
+TIP = "tip"
+"""The name in `meta` of seq and hash of the last record. No later record has its hash: a flipped bit would not show."""
+SEQ_BYTES, TIP_BYTES = 8, 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,14 @@ class AuditLog:
         self._lost_total = int(read_meta_or_set(db, "lost_total", 0))
         row = db.execute("SELECT seq, record FROM audit ORDER BY seq DESC LIMIT 1").get
         self.tip = (row[0], record_hash(row[1])) if row else (0, ZERO_HASH)
+        noted = read_tip(db)
+        if noted is not None and noted[0] == self.tip[0] and noted[1] != self.tip[1]:
+            _log.error(
+                "audit record %d is not as this node wrote it. The chain goes on behind what was written, so that this "
+                "shows: keep a copy of the data, and run `eyeflow audit verify`",
+                noted[0],
+            )
+            self.tip = noted
         self.oldest = read_oldest(db)
         self.dropped = read_dropped(db)
 
@@ -87,6 +102,8 @@ class AuditLog:
     def write(self, new: Chained) -> None:
         """Write records, and cursors that were noted meanwhile; call it inside a transaction."""
         self._db.executemany(_PUT, new.rows)
+        if new.rows:
+            write_meta(self._db, TIP, tip_bytes(*new.tip))
         self.cursors.write(self._db)
         if new.lost_total != self._lost_total:
             write_meta(self._db, "lost_total", new.lost_total)
@@ -163,6 +180,20 @@ def _more(dropped: Mapping[str, int], counts: Mapping[str, int]) -> Mapping[str,
 def read_oldest(db: apsw.Connection) -> tuple[int, int]:
     """Return seq and time (us) of the oldest record; zeros when there is none."""
     return db.execute(_OLDEST).get or (0, 0)
+
+
+def tip_bytes(seq: int, digest: bytes) -> bytes:
+    """Return what is noted of the last record, with a check sum of its own: it, too, may be damaged."""
+    noted = seq.to_bytes(SEQ_BYTES, "big") + digest
+    return noted + zlib.crc32(noted).to_bytes(4, "big")
+
+
+def read_tip(db: apsw.Connection) -> tuple[int, bytes] | None:
+    """Return seq and hash that the last record had when it was written; None where nobody can tell."""
+    value = read_meta(db, TIP)
+    noted = value[:TIP_BYTES] if isinstance(value, bytes) else b""
+    seq, digest = int.from_bytes(noted[:SEQ_BYTES], "big"), noted[SEQ_BYTES:]
+    return (seq, digest) if len(noted) == TIP_BYTES and value == tip_bytes(seq, digest) else None
 
 
 def read_dropped(db: apsw.Connection) -> dict[str, int]:

@@ -58,6 +58,14 @@ class StoreFile:
     def _open(self, vfs: str | None) -> apsw.Connection:
         _make_file(self.path)
         db = self.db = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
+        try:
+            self._set_up(db)
+        except BaseException:
+            self.abandon()  # closed later, it would delete the log of whatever file is in its place by then
+            raise
+        return db
+
+    def _set_up(self, db: apsw.Connection) -> None:
         db.set_busy_timeout(BUSY_MS)
         known_version(db)  # before anything is changed: it may be the file of another program
         self._make_private()
@@ -67,13 +75,8 @@ class StoreFile:
         db.pragma("trusted_schema", False)
         migrate(db)
         self.fit()
-        try:
-            self._allocate_index()
-        except OSError:
-            self.abandon()
-            raise
+        self._allocate_index()
         db.set_wal_hook(self._committed)
-        return db
 
     def _require_room_for_index(self) -> None:
         """Refuse a disk that has no room for the log's index: writing to it through a map would end in SIGBUS."""

@@ -10,7 +10,7 @@ import apsw
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.reasons import why
-from eyeflow.node.store.audit_log import read_dropped, read_oldest
+from eyeflow.node.store.audit_log import read_dropped, read_oldest, read_tip
 from eyeflow.node.store.cursors import read_kept_heads
 from eyeflow.node.store.file import BUSY_MS, DAMAGED, STORE_NAME, files_bytes, storage_error, used_bytes
 from eyeflow.node.store.schema import PROGRAMS_SINCE, known_version
@@ -126,6 +126,14 @@ class AuditReader:
         first, last = self._page("SELECT min(seq), max(seq) FROM audit", ())[0]
         return (first, last) if first is not None else (0, 0)
 
+    @property
+    def tip(self) -> tuple[int, bytes] | None:
+        """Seq and hash of the last record, as the node noted them; None in a store of an older node."""
+        try:
+            return read_tip(self._db)
+        except apsw.Error as error:
+            raise self._unreadable(error) from error
+
     def records(self, from_seq: int = 1, to_seq: int | None = None) -> Iterator[bytes]:
         """Yield the stored records as `rows` does, without their times."""
         for _, record in self.rows(from_seq, to_seq):
@@ -134,24 +142,36 @@ class AuditReader:
     def rows(self, from_seq: int = 1, to_seq: int | None = None) -> Iterator[tuple[int, bytes]]:
         """Yield time (us) and record from seq `from_seq` to `to_seq` (None: the last one now), ascending.
 
-        Raises EyeflowError when the running node drops records that were about to be read.
+        Raises EyeflowError when the running node drops records that were about to be read, and for a damaged file,
+        behind all that can be read of it.
         """
         first, last = self.range
         query = "SELECT seq, time_us, record FROM audit WHERE seq >= ? AND seq <= ? ORDER BY seq LIMIT ?"
         at, last = max(from_seq, first), last if to_seq is None else min(to_seq, last)
         while at <= last:
-            rows = self._page(query, (at, last, PAGE_RECORDS))
+            rows, damage = self._readable(query, (at, last, PAGE_RECORDS))
             if (not rows or rows[0][0] != at) and self.range[0] > at:
                 raise _overtaken(at)
+            yield from ((time_us, record) for _, time_us, record in rows)
+            if damage is not None:
+                raise self._unreadable(damage) from damage
             if not rows:
                 return
-            yield from ((time_us, record) for _, time_us, record in rows)
             at = rows[-1][0] + 1
 
     def before(self, seq: int) -> list[bytes]:
         """Return the last records before a seq, the newest first, PAGE_RECORDS at most."""
         query = "SELECT record FROM audit WHERE seq < ? ORDER BY seq DESC LIMIT ?"
         return [row[0] for row in self._page(query, (seq, PAGE_RECORDS))]
+
+    def _readable(self, query: str, bindings: tuple[int, ...]) -> tuple[list[Any], apsw.Error | None]:
+        """Return the rows up to where the file cannot be read, and the reason."""
+        rows: list[Any] = []
+        try:
+            rows.extend(self._db.execute(query, bindings))
+        except apsw.Error as error:
+            return rows, error
+        return rows, None
 
     def _page(self, query: str, bindings: tuple[int | bytes | str, ...]) -> list[Any]:
         try:

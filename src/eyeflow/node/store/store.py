@@ -84,7 +84,11 @@ class Store(Reads):
         self._in_use = False
         self.trouble: StorageError | None = None
         self._file = self._open()
-        self._prepare()
+        try:
+            self._prepare()
+        except BaseException:
+            self.abandon()
+            raise
 
     def _open(self) -> StoreFile:
         size_bytes_set = self._limits.size_bytes_max
@@ -118,7 +122,7 @@ class Store(Reads):
             raise StoreDamaged(self._path, f"a row is not what a node writes: {why(error)}") from error
 
     def _prepare(self) -> None:
-        with self._saying():
+        with self._saying(), self._as_written():
             db = self._file.db
             self.replaced_epoch = self._replaced_epoch(db)
             # Later than the lost one, also where the clock was set back: an epoch never comes twice.
@@ -314,6 +318,10 @@ class Store(Reads):
             full=False,
             code="store_replaced",
         )
+
+    def abandon(self) -> None:
+        """Close a file that is of no use, and write nothing more of this store."""
+        self._file.abandon()
 
     def close(self, *, clean: bool) -> None:
         """Close the file; `clean` says that everything has been committed and the node stopped in good order."""

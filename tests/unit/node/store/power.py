@@ -73,7 +73,7 @@ class Lives:
                 store.close(clean=True)
             except StorageError:
                 self.deaths += 1
-                store._file.abandon()
+                store.abandon()
         return ""
 
     def _step(self, store: Store) -> None:

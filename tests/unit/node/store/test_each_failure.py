@@ -85,7 +85,7 @@ def kept(image: Image, place: Path) -> list[int]:
     assert verify_chain(records, KEY.public_key).holds
     found = [body.event_time_us for one in records if isinstance(body := decode_record(one).body, ExecutionBody)]
     assert store.restore().states[RULE].state == str(found[-1]).encode()
-    store._file.abandon()
+    store.abandon()
     disk.unregister()
     shutil.rmtree(place)
     return found
@@ -107,7 +107,7 @@ def run(directory: Path, way: str, first: int, lasts: int) -> FaultyDisk:
             assert kept(disk.after_power_cut(), directory / f"look{number}") == list(range(number + 1))
     with suppress(StorageError):  # what the file has is in it; the node says it, and ends
         store.close(clean=True)
-    store._file.abandon()
+    store.abandon()
     disk.unregister()
     assert kept(disk.after_power_cut(), directory / "end") == list(range(BATCHES))
     shutil.rmtree(directory)

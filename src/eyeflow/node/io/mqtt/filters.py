@@ -23,6 +23,8 @@ HASHES = 2**20
 """An identifier is `hash * TIMES + times`, at most 268,435,455 (MQTT 5.0, 3.8.2.1.2)."""
 MEETS = "it meets another filter, and this broker does not say which of them a message is for"
 
+STRUCK = "the broker ends the connection when it is asked for this"
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -43,6 +45,7 @@ class Filters:
         self._times: dict[str, int] = {}
         self._retained_for: dict[int | str, frozenset[RunKey]] = {}
         self._refused: dict[str, str] = {}
+        self._silent: set[str] = set()
         self.has_identifiers = True
 
     def change(self, wanted: Mapping[str, frozenset[RunKey]], *, running: bool) -> None:
@@ -64,6 +67,7 @@ class Filters:
         """
         found = {f: problem(f) or (MEETS if self._is_unclear(f) else "") for f in self._rules}
         self._refused = {f: reason for f, reason in found.items() if reason}
+        self._silent = {f for f, reason in found.items() if reason not in {"", STRUCK}}
         able = frozenset(f for f, reason in found.items() if not reason)
         asked = able if self.has_identifiers else without_covered(able)
         return {f: any(self._new.get(one) for one in self._stands_for(f)) for f in asked}
@@ -107,7 +111,7 @@ class Filters:
         found: dict[str, frozenset[RunKey] | None] = {}
         fitting = self._index.fitting(topic)
         for key, f in self._candidates(fitting, identifiers):
-            if f not in self._refused:
+            if f not in self._silent:  # one that is left out for a while is in the session, perhaps
                 only = self._retained_for.get(key) if retained else None
                 if only is None:
                     found[f] = None

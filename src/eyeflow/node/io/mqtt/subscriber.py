@@ -12,7 +12,7 @@ from typing import Any
 from eyeflow.base.visible import visible
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.io.mqtt.connection import Connection, Handler
-from eyeflow.node.io.mqtt.filters import Filters
+from eyeflow.node.io.mqtt.filters import STRUCK, Filters
 from eyeflow.node.io.mqtt.settings import MqttConfig
 from eyeflow.node.io.mqtt.window import Window
 from eyeflow.node.io.ports import PortStatus
@@ -22,6 +22,8 @@ _log = logging.getLogger("eyeflow.node")
 
 STRIKES_MAX = 2
 """Connections that may end at a filter, asked for alone, before it is taken for the reason."""
+STRUCK_FIRST_S, STRUCK_LAST_S = 5.0, 300.0
+"""For how long it is then left out, each time twice as long: a network that breaks looks like a broker that refuses."""
 HELD_TELL_S = 10.0
 """The log is told when the node has read nothing for so long, as its rules do not keep up."""
 HELD_TELL_AGAIN_S = 60.0
@@ -56,6 +58,7 @@ class Subscriber(Handler):
         self._gone: set[str] = set()
         self._one_by_one = False
         self._strikes: dict[str, int] = {}
+        self._struck_until_s: dict[str, float] = {}
         self._denied: dict[str, str] = {}
         self._unsafe: set[str] = set()
         self._held_since_s: float | None = None
@@ -66,6 +69,7 @@ class Subscriber(Handler):
         self._on_message = on_message
         self._filters.change(wanted, running=self._runs)
         self._strikes = {f: count for f, count in self._strikes.items() if f in wanted}
+        self._struck_until_s = {f: until_s for f, until_s in self._struck_until_s.items() if f in wanted}
         self._denied = {f: reason for f, reason in self._denied.items() if f in wanted}
         if self._connection.is_up:
             self._ask(everything=False)
@@ -80,7 +84,8 @@ class Subscriber(Handler):
     def _ask(self, *, everything: bool) -> None:
         wanted = self._filters.to_ask(self._problem)
         new = [f for f, is_new in wanted.items() if everything or is_new or f not in self._subscribed]
-        self._gone = (self._gone | self._subscribed) - wanted.keys()
+        # The broker keeps what a filter brings that may be well: it is asked for again.
+        self._gone = (self._gone | self._subscribed) - wanted.keys() - self._struck_until_s.keys()
         self._subscribed = set(wanted)
         waiting = [f for f in self._queue if f in wanted]
         # The suspicious ones last, so that the others have been asked for when the connection ends.
@@ -93,8 +98,8 @@ class Subscriber(Handler):
         self._describe()
 
     def _problem(self, topic_filter: str) -> str:
-        if self._strikes.get(topic_filter, 0) >= STRIKES_MAX:
-            return "the broker ends the connection when it is asked for this"
+        if topic_filter in self._struck_until_s:
+            return STRUCK
         return self._denied.get(topic_filter, "") or self._connection.limits.filter_problem(topic_filter)
 
     def _ask_next(self) -> None:
@@ -143,14 +148,29 @@ class Subscriber(Handler):
         if self._asked:
             if len(self._asked) == 1:
                 (topic_filter,) = self._asked.values()
-                self._strikes[topic_filter] = self._strikes.get(topic_filter, 0) + 1
-                if self._strikes[topic_filter] == STRIKES_MAX:
-                    _log.warning("mqtt: cannot listen to %s: %s", topic_filter, self._problem(topic_filter))
+                self._strike(topic_filter)
             self._one_by_one = True
         self._asked.clear()
         self._queue.clear()
         self._window.forget()
         self._held_since_s = None
+
+    def _strike(self, topic_filter: str) -> None:
+        count = self._strikes[topic_filter] = self._strikes.get(topic_filter, 0) + 1
+        if count >= STRIKES_MAX:
+            pause_s = min(STRUCK_FIRST_S * 2 ** (count - STRIKES_MAX), STRUCK_LAST_S)
+            self._struck_until_s[topic_filter] = asyncio.get_running_loop().time() + pause_s
+        if count == STRIKES_MAX:
+            _log.warning("mqtt: cannot listen to %s: %s", topic_filter, self._problem(topic_filter))
+
+    def _try_struck(self, now_s: float) -> None:
+        """Ask again for what was left out long enough, alone as before."""
+        due = [f for f, until_s in self._struck_until_s.items() if until_s <= now_s]
+        if due and self._connection.is_up:
+            for topic_filter in due:
+                del self._struck_until_s[topic_filter]
+            self._one_by_one = True
+            self._ask(everything=False)
 
     # --- messages ---
 
@@ -174,6 +194,7 @@ class Subscriber(Handler):
     def tick(self) -> None:
         """Say so when the node does not read because its rules do not keep up."""
         now_s = asyncio.get_running_loop().time()
+        self._try_struck(now_s)
         held_s = 0.0 if self._held_since_s is None else now_s - self._held_since_s
         if held_s >= HELD_TELL_S and now_s - self._told_s >= HELD_TELL_AGAIN_S:
             self._told_s = now_s
