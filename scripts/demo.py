@@ -190,9 +190,13 @@ def show_cluster(folder: Path, log: Path) -> None:
     follow(
         log, "relay on", 1, "overheat_relay: the probe of node-a now shows 91.2 degrees; nothing for two seconds, then:"
     )
-    title("6. What runs where, and why the relay switched: inputs, decision and line of the rule")
+    title("6. What runs where, and why the relay switched: inputs, branches, state, and the same decision again")
     eyeflow("status")
-    eyeflow("audit", "show", "--rule", "overheat_relay", "-n", "2", "--data-dir", "demo-data/node-a/data")
+    which = ("executions", "--rule", "overheat_relay", "--action", "log.warn", "-n", "1")
+    until("the coordinator has copied it", lambda: bool(eyeflow(*which, "--json", quiet=True)))
+    eyeflow(*which)
+    found = json.loads(eyeflow(*which, "--json", quiet=True))
+    eyeflow("why", found["id"], "--source", "examples/overheat_relay/overheat_relay.eye")
 
 
 def main() -> int:

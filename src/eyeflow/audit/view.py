@@ -103,10 +103,11 @@ def told(view: Mapping[str, Any]) -> str:
     reads = [f"{call(one)} = {'failed' if one['value'] is None else literal(one['value'])}" for one in view["reads"]]
     given = [f"{name} = {literal(value)}" for name, value in view["inputs"].items()]
     actions = [
-        f"{call(one)}{_at(one)}{' (unchanged)' if one['disposition'] == 'repeated' else ''}" for one in view["actions"]
+        f"{call(one)}{at_line(one)}{' (unchanged)' if one['disposition'] == 'repeated' else ''}"
+        for one in view["actions"]
     ]
     trap = view.get("trap")
-    end = f"trapped: {trap['name']}{_at(trap)}" if trap else ", ".join(actions) or view["outcome"]
+    end = f"trapped: {trap['name']}{at_line(trap)}" if trap else ", ".join(actions) or view["outcome"]
     on = f"{view['rule']} on {view['trigger']}" if view["trigger"] else view["rule"]
     return f"{on}: {', '.join(given + reads) or 'no input'} -> {end}"
 
@@ -116,7 +117,8 @@ def call(one: Mapping[str, Any]) -> str:
     return f"{one['capability']}({', '.join(literal(value) for value in one['arguments'].values())})"
 
 
-def _at(one: Mapping[str, Any]) -> str:
+def at_line(one: Mapping[str, Any]) -> str:
+    """Return where a read, an action or a trap stands in its rule, empty when it is not known."""
     return f" at line {one['line']}" if one["line"] else ""
 
 

@@ -11,8 +11,9 @@ from eyeflow.audit.execution_id import ExecutionId
 from eyeflow.audit.memory import Known, RuleMemory, SameAnswers, Track, Unanswered, is_same, run_again
 from eyeflow.audit.path import Path
 from eyeflow.audit.traces import texts_of
-from eyeflow.audit.view import execution_entry, finite
+from eyeflow.audit.view import at_line, call, execution_entry, finite
 from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.base.word import literal
 from eyeflow.protocol.audit import Record, decode_record, record_hash
 from eyeflow.protocol.audit_bodies import (
     ActionOutcome,
@@ -131,16 +132,34 @@ def explain(history: History, seq: int, records_max: int, goes_on: Callable[[], 
     program = signed.program if signed is not None else None
     before = _before(history, record, body, program, records_max, goes_on)
     entry = execution_entry(ExecutionId(record.node, record.epoch, seq), record.time_us, body, program)
-    return finite(  # type: ignore[no-any-return]
-        {
-            "execution": entry,
-            "program": _told_program(history, body, signed, before),
-            "memory": _told_memory(before),
-            **_again(body, program, before),
-            "actions": _ends(history, entry["actions"], seq, body),
-            "chain": _place(history, record, data),
-        }
-    )
+    found: Json = {
+        "execution": entry,
+        "program": _told_program(history, body, signed, before),
+        "memory": _told_memory(before),
+        **_again(body, program, before),
+        "actions": _ends(history, entry["actions"], seq, body),
+        "chain": _place(history, record, data),
+    }
+    return finite(found | {"texts": _texts(found)})  # type: ignore[no-any-return]
+
+
+def _texts(found: Json) -> Json:
+    """Return values as a rule writes them: in JSON, a pin or a duration is a text like any other."""
+    one, before, after = found["execution"], found["stateBefore"], found["stateAfter"]
+    reads = [
+        f"{call(read)} = {'failed' if read['value'] is None else literal(read['value'])}{at_line(read)}"
+        for read in one["reads"]
+    ]
+    state = [
+        f"{name} = {literal(value)}" + ("" if after[name] == value else f" -> {literal(after[name])}")
+        for name, value in (before or {}).items()
+    ]
+    return {
+        "wentIn": [*(f"{name} = {literal(value)}" for name, value in one["inputs"].items()), *reads],
+        "state": state,
+        "actions": [f"{call(action)}{at_line(action)}" for action in found["actions"]],
+        "params": [f"{name} = {literal(value)}" for name, value in found["program"]["params"].items()],
+    }
 
 
 def _no_execution(history: History, seq: int, record: Record | None) -> EyeflowError:

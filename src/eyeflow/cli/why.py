@@ -131,11 +131,11 @@ def _told(found: Json, source: list[str]) -> Iterator[str]:
     yield f"{paint(one['id'], '1', sys.stdout)}  {iso_time(one['timeUs'])}"
     yield f"{one['rule']} {program['version']} on {one['trigger'] or 'a trigger that is not known'}, slot {one['slot']}"
     yield ""
-    yield from _block("went in", _given(one))
-    yield from _block("state", _state(found["stateBefore"], found["stateAfter"]))
+    yield from _block("went in", _given(found))
+    yield from _block("state", _state(found))
     yield from _block("way", _way(found, source))
     yield from _block("decided", _decided(found, source))
-    yield from _block("program", _program(program))
+    yield from _block("program", _program(program, found["texts"]["params"]))
     yield from _block("chain", _chain(one, found["chain"]))
     yield from _block("again", _again(found))
 
@@ -145,25 +145,20 @@ def _block(word: str, lines: Iterator[str]) -> Iterator[str]:
         yield f"{(word if not number else '').ljust(WIDTH)} {line}"
 
 
-def _given(one: Json) -> Iterator[str]:
-    yield from (f"{name} = {_literal(value)}" for name, value in one["inputs"].items())
+def _given(found: Json) -> Iterator[str]:
+    one = found["execution"]
+    yield from found["texts"]["wentIn"]
     if one["key"]:
         yield f"key {one['key']}"
-    for read in one["reads"]:
-        value = "failed" if read["value"] is None else _literal(read["value"])
-        yield f"{_call(read)} = {value}{_at(read['line'])}"
     yield f"the time {iso_time(one['eventTimeUs'])}"
 
 
-def _state(before: Json | None, after: Json | None) -> Iterator[str]:
-    if before is None or after is None:
+def _state(found: Json) -> Iterator[str]:
+    if found["stateBefore"] is None:
         yield "not known"
-    elif not before:
+    yield from found["texts"]["state"]
+    if found["stateBefore"] == {}:
         yield "the rule has no state variables"
-    else:
-        for name, value in before.items():
-            now = _literal(after[name])
-            yield f"{name} = {_literal(value)}" + ("" if after[name] == value else f" -> {now}")
 
 
 def _way(found: Json, source: list[str]) -> Iterator[str]:
@@ -183,8 +178,8 @@ def _decided(found: Json, source: list[str]) -> Iterator[str]:
         yield paint(f"trapped: {one['trap']['name']}{_at(one['trap']['line'])}", "31", sys.stdout)
         if text := _text(source, one["trap"]["line"]):
             yield f"  {text.strip()}"
-    for action in found["actions"]:
-        yield f"{_call(action)}{_at(action['line'])}: {_end(action)}"
+    for text, action in zip(found["texts"]["actions"], found["actions"], strict=True):
+        yield f"{text}: {_end(action)}"
     if one["trap"] is None and not found["actions"]:
         yield "nothing" if one["outcome"] == "ok" else one["outcome"]
 
@@ -199,7 +194,7 @@ def _end(action: Json) -> str:
     return f"{action['result']}{times}{error}{record}"
 
 
-def _program(program: Json) -> Iterator[str]:
+def _program(program: Json, params: list[str]) -> Iterator[str]:
     yield program["id"]
     for signer in program["signers"]:
         holds = "" if signer["holds"] else ", and the signature does not hold"
@@ -207,9 +202,8 @@ def _program(program: Json) -> Iterator[str]:
     if program["installSeq"]:
         by = f" by {program['deployment']}" if program["deployment"] else ""
         yield f"installed{by}, record {program['installSeq']}"
-    if program["params"]:
-        values = ", ".join(f"{name} = {_literal(value)}" for name, value in program["params"].items())
-        yield f"with {values}" + (
+    if params:
+        yield f"with {', '.join(params)}" + (
             "" if program["paramsKnown"] else ": the usual values; the record with its own is gone"
         )
 
@@ -245,13 +239,3 @@ def _text(source: list[str], line: int) -> str:
 
 def _at(line: int) -> str:
     return f" at line {line}" if line else ""
-
-
-def _call(one: Json) -> str:
-    return f"{one['capability']}({', '.join(_literal(value) for value in one['arguments'].values())})"
-
-
-def _literal(value: Any) -> str:
-    from eyeflow.base.word import literal
-
-    return literal(value)

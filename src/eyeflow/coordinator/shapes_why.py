@@ -80,6 +80,10 @@ WHY: dict[str, Shape] = {
                 {"verdict": names(Verdict), "why": TEXT, "recorded": _TEXTS, "decided": _TEXTS},
             ),
             "actions": array(ref("EndedAction")),
+            "texts": closed(
+                "Values as a rule writes them, a line for each",
+                {"wentIn": _TEXTS, "state": _TEXTS, "actions": _TEXTS, "params": _TEXTS},
+            ),
             "chain": closed(
                 "Its place in the chain of its node",
                 {
