@@ -58,8 +58,8 @@ class AuditReader:
         """Close the file."""
         self._db.close()
 
-    def _unreadable(self, error: apsw.Error) -> EyeflowError:
-        if isinstance(error, DAMAGED):
+    def _unreadable(self, error: apsw.Error | UnicodeDecodeError) -> EyeflowError:
+        if isinstance(error, (*DAMAGED, UnicodeDecodeError)):  # SQLite may take the bytes of a damaged row for text
             return EyeflowError(
                 f"the node's store {self.path} is damaged",
                 cause=why(error),
@@ -164,19 +164,21 @@ class AuditReader:
         query = "SELECT record FROM audit WHERE seq < ? ORDER BY seq DESC LIMIT ?"
         return [row[0] for row in self._page(query, (seq, PAGE_RECORDS))]
 
-    def _readable(self, query: str, bindings: tuple[int, ...]) -> tuple[list[Any], apsw.Error | None]:
+    def _readable(
+        self, query: str, bindings: tuple[int, ...]
+    ) -> tuple[list[Any], apsw.Error | UnicodeDecodeError | None]:
         """Return the rows up to where the file cannot be read, and the reason."""
         rows: list[Any] = []
         try:
             rows.extend(self._db.execute(query, bindings))
-        except apsw.Error as error:
+        except (apsw.Error, UnicodeDecodeError) as error:
             return rows, error
         return rows, None
 
     def _page(self, query: str, bindings: tuple[int | bytes | str, ...]) -> list[Any]:
         try:
             return list(self._db.execute(query, bindings))
-        except apsw.Error as error:
+        except (apsw.Error, UnicodeDecodeError) as error:
             raise self._unreadable(error) from error
 
 
