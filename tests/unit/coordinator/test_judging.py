@@ -112,6 +112,22 @@ def test_what_a_node_did_counts_up_to_its_turn(watching: Watching) -> None:
     assert (verdict["kind"], verdict["executionsBefore"], verdict["failuresBefore"]) == ("inconclusive", 1_000, 300)
 
 
+@pytest.mark.parametrize("strategy", ["rolling", "canary"])
+def test_a_program_that_is_gone_is_not_waited_for(watching: Watching, strategy: str) -> None:
+    """A node that was killed told once more of the program that was replaced, beside the one that took its place."""
+    watching.deploy({"strategy": strategy, "options": {"observeS": 20}})
+    watching.stage("node-a", "node-b") if strategy == "canary" else watching.answer("node-a")
+    for executions in (100, 110):
+        watching.tells("node-a", watching.old, executions, 0)
+        watching.tells("node-a", watching.id, executions - 90, 0, slot="active")
+        watching.look()
+    watching.tells("node-a", watching.id, 500, 0)
+    watching.tells("node-b", watching.id, 500, 0)
+    watching.look(30)
+    verdict = watching.look()["verdict"]
+    assert verdict is None or "comparison" not in verdict["reason"], verdict
+
+
 def test_nodes_that_passed_do_not_hide_the_next_one(watching: Watching) -> None:
     """One that traps on every event, and one that has no events, beside one that runs well."""
     watching.deploy({"strategy": "rolling", "options": {"observeS": 20}})
