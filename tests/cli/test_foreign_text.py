@@ -58,6 +58,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], hom
     for name in [name for name in os.environ if name.startswith(("EYEFLOW_", "XDG_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("EYEFLOW_TOKEN", "asked for otherwise")
+    monkeypatch.setattr(typer.main, "get_command", lambda app: TREE)
 
     def run(*arguments: str | Path) -> Ran:
         monkeypatch.setattr(sys, "argv", ["eyeflow", *map(str, arguments)])
@@ -78,7 +79,9 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
         yield path, command
 
 
-COMMANDS = dict(commands(typer.main.get_command(command_line())))
+TREE = typer.main.get_command(command_line())
+"""All commands. To make them again for each call would take longer than all else here."""
+COMMANDS = dict(commands(TREE))
 SERVERS = {("coordinator", "start"), ("node", "start")}
 
 

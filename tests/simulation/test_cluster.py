@@ -20,12 +20,15 @@ SEEDS = range(100, 108)
 SEEDS_MAX = 200
 """Within so many seeds every fault must be found."""
 FOUND_BY = {
-    "rolls_back_without_sent_nodes": 34,
-    "acts_before_the_commit": 8,
-    "acknowledges_before_the_commit": 8,
-    "does_not_sync": 4,
-    "fires_physical_actions_again": 20,
+    "rolls_back_without_sent_nodes": 41,
+    "acts_before_the_commit": 16,
+    "acknowledges_before_the_commit": 34,
+    "does_not_sync": 8,
+    "forgets_the_last_known_good": 2,
+    "fires_physical_actions_again": 27,
     "removes_nothing": 3,
+    "passes_whatever_was_seen": 11,
+    "leaves_candidates_behind": 7,
 }
 """The seed that found a fault last: the search begins with it, and goes on with all others."""
 MUTANTS = QUICK + SLOW if os.environ.get("EYEFLOW_FUZZ") == "full" else QUICK
