@@ -136,7 +136,7 @@ def test_who_ends_a_build_ends_cargo_too(
     )  # fmt: skip
     try:
         wait_until(note.exists, "cargo builds", DEADLINE_S)
-        cargo = int(note.read_text())
+        cargo = psutil.Process(int(note.read_text()))
         assert is_running(cargo), "the control: cargo would go on"
         building.send_signal(sent)
         assert building.wait(DEADLINE_S) == code
@@ -146,8 +146,12 @@ def test_who_ends_a_build_ends_cargo_too(
         building.wait()
 
 
-def is_running(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+def is_running(process: psutil.Process) -> bool:
+    """Say whether it runs. Another process may have got its number since."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_no_port_names_those_of_the_machine_and_the_simulator(eyeflow: Command) -> None:

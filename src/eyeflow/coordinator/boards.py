@@ -16,6 +16,7 @@ from eyeflow.coordinator.standings import UNHEARD_S
 from eyeflow.coordinator.store.cluster_store import Writing
 from eyeflow.coordinator.store.facts import Kept, LogEntry
 from eyeflow.coordinator.store.kept_boards import KeptBoard
+from eyeflow.coordinator.tokens import NODE_ACTOR
 from eyeflow.protocol.boards import BOARDS_MAX, BoardState, BoardStatus, as_plain
 from eyeflow.rollout.deployment import NODES_MAX
 
@@ -58,7 +59,7 @@ def let_join(writing: Writing, gateway: str, board: JoiningBoard, now_us: int) -
     writing.record_board(board.name, gateway, board.device)
     writing.record_board_file(board.name, board.file, now_us)
     told = f"device {board.device}"
-    writing.add_log_entry(LogEntry(now_us, f"node:{gateway}", "join_board", board.name, told))
+    writing.add_log_entry(LogEntry(now_us, f"{NODE_ACTOR}{gateway}", "join_board", board.name, told))
     return True
 
 

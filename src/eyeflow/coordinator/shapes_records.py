@@ -111,7 +111,7 @@ RECORDS: dict[str, Shape] = {
             "capability": TEXT,
             "arguments": _ARGUMENTS,
             "line": _LINE,
-            "value": {"type": ["boolean", "number", "string", "null"], "description": "null: it failed"},
+            "value": {**SCALAR, "type": [*SCALAR["type"], "null"], "description": "null: it failed"},
         },
     ),
     "Action": closed(

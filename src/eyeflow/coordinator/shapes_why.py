@@ -17,7 +17,7 @@ WHY: dict[str, Shape] = {
             "publicKey": HEX32,
             "fingerprint": TEXT,
             "name": {**TEXT, "description": "of the key here; empty: it is not known"},
-            "holds": {"type": "boolean", "description": "whether the signature holds"},
+            "holds": {"type": "boolean", "description": "whether the signature holds", "examples": [True]},
         },
     ),
     "Step": closed(
@@ -25,7 +25,7 @@ WHY: dict[str, Shape] = {
         {
             "line": COUNT,
             "column": COUNT,
-            "taken": {"type": "boolean", "description": "whether its condition was true"},
+            "taken": {"type": "boolean", "description": "whether its condition was true", "examples": [True]},
             "compared": {**_TEXTS, "examples": [["85.0 > 80.0 is true"]]},
         },
     ),
@@ -57,7 +57,11 @@ WHY: dict[str, Shape] = {
                     "version": {**TEXT, "description": "empty: the program is not here"},
                     "signers": array(ref("Signer")),
                     "params": _VALUES,
-                    "paramsKnown": {"type": "boolean", "description": "false: the record that tells them is gone"},
+                    "paramsKnown": {
+                        "type": "boolean",
+                        "description": "false: the record that tells them is gone",
+                        "examples": [True],
+                    },
                     "installSeq": {**COUNT, "description": "the record of its installation; 0: not here"},
                     "deployment": TEXT,
                 },
@@ -93,7 +97,11 @@ WHY: dict[str, Shape] = {
                     "nextFits": {**_FITS, "description": "whether the next record names its hash"},
                     "checkpoint": {**COUNT, "description": "the next record by which the node vouches; 0: none yet"},
                     "cosignedSeq": {**COUNT, "description": "up to where the coordinator has signed the chain"},
-                    "cosigned": {"type": "boolean", "description": "whether that covers this record"},
+                    "cosigned": {
+                        "type": "boolean",
+                        "description": "whether that covers this record",
+                        "examples": [True],
+                    },
                 },
             ),
         },

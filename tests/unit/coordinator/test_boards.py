@@ -77,7 +77,7 @@ def test_a_gateway_lets_its_board_join_once(joined: Any) -> None:
     assert (shown["board"]["state"], shown["board"]["reason"]) == ("unknown", "gateway_lost")
     log = joined.ask("GET", "/api/log/entries", "admin").json()["entries"]
     assert [(one["actor"], one["subject"]) for one in log if one["action"] == "join_board"] == [
-        ("node:gateway", "node-mcu-01")
+        ("node gateway", "node-mcu-01")
     ]
 
 

@@ -22,6 +22,7 @@ from eyeflow.coordinator.store.alarms import AlarmKind
 from eyeflow.coordinator.store.facts import LogEntry
 from eyeflow.coordinator.store.lists import LogAsked
 from eyeflow.coordinator.tls import init_tls
+from eyeflow.protocol.boards import board_bytes
 from eyeflow.protocol.coordinator_log import ZERO_HASH, Entry, Head, LogError, SignedHead, follow, head_bytes
 from eyeflow.protocol.identity import Identity
 from eyeflow.protocol.signer_list import make_list
@@ -202,6 +203,16 @@ def signer_list(version: int) -> Any:
     return json.loads(make_list(version, 1, 0, [root.public_key], root.public_key, root.sign).text())
 
 
+def board_body(api: Any) -> dict[str, str]:
+    nonce, key = api.ask("GET", "/api/link/challenge").json()["nonce"], "ab" * 32
+    signed = board_bytes(
+        api.store.coordinator_id, "node-a", bytes.fromhex(nonce), "node-mcu-01", bytes.fromhex(key), "ef" * 8, ""
+    )
+    signature = api.nodes["node-a"].sign(signed).hex()
+    body = {"board": "node-mcu-01", "publicKey": key, "device": "ef" * 8, "boardFile": ""}
+    return body | {"nonce": nonce, "signature": signature}
+
+
 def changes(api: Any, make: Any, tmp_path: Path) -> dict[str, tuple[str, Any, str]]:
     """How each path that changes something is called, and whom the log then names."""
     api.hub.tls = init_tls(tmp_path, ["localhost"], api.clock())
@@ -218,6 +229,8 @@ def changes(api: Any, make: Any, tmp_path: Path) -> dict[str, tuple[str, Any, st
             {"json": api.join_body("node-c", api.nodes["node-a"])},
             "node node-c",
         ),
+        "POST /api/nodes/{id}/boards": ("/api/nodes/node-a/boards", {"json": board_body(api)}, "node node-a"),
+        "POST /api/nodes/{id}/quarantine": ("/api/nodes/node-a/quarantine", {"json": {}}, "admin"),
         "POST /api/nodes/{id}/accept": ("/api/nodes/node-a/accept", {}, "admin"),
         "PUT /api/nodes/{id}/labels": ("/api/nodes/node-a/labels", {"json": {"labels": {"site": "lyon"}}}, "admin"),
         "POST /api/nodes/{id}/drain": ("/api/nodes/node-a/drain", {}, "admin"),

@@ -120,7 +120,8 @@ def test_what_nodes_cannot_run_is_told_and_refuses_no_plan(full: Any) -> None:
     able, unable = plan(full, {"rule": "overheat"}, strategy="shadow")["nodes"]
     assert able["problems"] == []
     assert "update eyeflow there" in unable["problems"][0]
-    assert "runs programs of RP2040" in unable["problems"][1]
+    assert "is a board, which takes no shadow" in unable["problems"][1]
+    assert "runs programs of RP2040" in unable["problems"][2]
 
 
 def test_a_wrong_plan_is_refused_as_the_deployment_would_be(full: Any) -> None:

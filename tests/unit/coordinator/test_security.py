@@ -456,6 +456,7 @@ class SlowSocket:
     """A node's end that takes nothing until it is closed."""
 
     application_state = WebSocketState.CONNECTED
+    client = None
 
     def __init__(self) -> None:
         self.sent, self.closed = 0, ""
