@@ -284,12 +284,15 @@ class Cluster:
 
     def _tear_down(self) -> None:
         self.log.is_on = False
+        # A coroutine that is closed may gather nothing in its `finally`: without a loop, asyncio would make one, and leave it.
+        asyncio.set_event_loop(self.loop)
         for host in (self.coordinator, *self.nodes.values(), *self.copies):
             host.down()
         self.operator.end()
         self.network.close()
         self.loop.close()
         REMAINS.clear()
+        asyncio.set_event_loop(None)
 
     def later(self, after_s: float, act: Callable[[], None]) -> None:
         """Let something happen that belongs to no process."""
