@@ -31,6 +31,8 @@ TIDY_S = 60
 TIDIES_MAX = 64
 """Ranges that are dropped for their age at one look."""
 
+STOPPED = "a bug of the coordinator ended it, see its log; it begins again when the node links anew"
+
 _log = logging.getLogger("eyeflow.coordinator")
 
 Ask = Callable[[Collect], None]
@@ -180,6 +182,7 @@ class Collector:
             _log.info("node %s: %s", owner.node, error.message)
         except Exception:
             _log.exception("the audit of node %s is not collected any more", owner.node)
+            self._copies.is_in_trouble(owner.node, STOPPED)
 
     async def _follow(self, archive: Archive, owner: Owner) -> None:
         generation = archive.generation  # first: what is kept may be begun anew at any moment

@@ -355,6 +355,9 @@ class _Walk:
             )
         if isinstance(body, StartBody):
             return None
+        if isinstance(body, GapBody) and body.first_seq and body.count != body.last_seq - body.first_seq + 1:
+            message = f"GAP record: it counts {body.count} records from {body.first_seq} to {body.last_seq}"
+            return ChainBreak(BreakKind.ALTERED, record.seq, message)
         return None if signature_is_valid(record, self.key) else self._unsigned(record, "its signature does not hold")
 
     def _unsigned(self, record: Record, message: str) -> ChainBreak:

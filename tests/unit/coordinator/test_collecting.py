@@ -13,6 +13,7 @@ import pytest
 from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.archive.archive import Archive
 from eyeflow.coordinator.archive.sqlite_archive import APPLICATION_ID, ARCHIVE_FILE, DAMAGED_FILE
+from eyeflow.coordinator.collecting import STOPPED
 from eyeflow.protocol.audit import record_hash
 from eyeflow.protocol.audit_bodies import CheckpointBody, StopBody
 from eyeflow.protocol.collecting import is_cosigned
@@ -174,6 +175,29 @@ def test_an_archive_that_refuses_is_said_and_goes_on_by_itself(
             await cluster.hang_up_all()
 
     asyncio.run(walk())
+
+
+def test_a_bug_that_ends_the_copy_is_told_where_people_look(
+    cluster: Any, make: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def append(self: Archive, bundle: Any) -> Any:
+        raise ValueError("nobody thought of this")
+
+    monkeypatch.setattr(Archive, "append", append)
+
+    async def walk() -> None:
+        async with cluster.coordinator() as client:
+            await started(cluster, make, client, 20)
+
+            async def is_told() -> bool:
+                copy = (await client.get("/api/nodes/node-a")).json()["copy"]
+                return bool(copy and copy["trouble"] == STOPPED)
+
+            await make.until(is_told, "the trouble is told")
+            await cluster.hang_up_all()
+
+    asyncio.run(walk())
+    assert "nobody thought of this" in caplog.text
 
 
 def test_a_node_that_keeps_its_audit_sends_nothing(cluster: Any, make: Any, tmp_path: Path) -> None:

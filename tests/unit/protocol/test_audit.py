@@ -349,3 +349,14 @@ def test_a_forged_signature_is_found() -> None:
     assert verify_stored([(0, forged_key)]).holds
     assert verify_chain([forged_key]).holds, "without a key to trust, only damage can be seen"
     assert verify_chain([forged_signature]).problem is not None
+
+
+@pytest.mark.parametrize("count", [4, 6])
+def test_a_gap_that_counts_other_records_than_its_range_has_is_found(count: int) -> None:
+    """Signed by the node: then it is the node that is wrong, and what was lost is not known."""
+    records = chain([StopBody("x")] * 5)
+    true = gap(5, record_hash(records[-1]))
+    for body, holds in ((true, True), (replace(true, count=count), False)):
+        report = verify_chain(chain([StopBody("y"), body], start=6, prev=record_hash(records[-1])), KEY.public_key)
+        assert report.holds is holds
+    assert report.problem is not None and f"counts {count} records from 1 to 5" in report.problem.message

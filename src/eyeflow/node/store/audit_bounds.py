@@ -109,7 +109,11 @@ class AuditBounds:
         if aged is None or not self._is_as_written(aged):
             return 0
         # Where the clock was set back, younger records lie before it: the chain has no holes, so they go too.
-        return self._drop("age", min(aged - self._audit.oldest[0] + 1, DROP_RECORDS_MAX))
+        count = min(aged - self._audit.oldest[0] + 1, DROP_RECORDS_MAX)
+        # A gap takes the place of what goes: for one old gap after the other, a quiet node would write gaps for ever.
+        if count < DROP_RECORDS_MIN and self._audit.begins_with_gaps(count):
+            return 0
+        return self._drop("age", count)
 
     def clock_was_set(self, step_us: int) -> None:
         """Take a known step of the wall clock for no age: what is stored now is dropped only after what comes now."""

@@ -161,6 +161,14 @@ class AuditLog:
         self.cursors.note(destination, kept)
         return True
 
+    def begins_with_gaps(self, count: int) -> bool:
+        """Whether the oldest `count` records are gaps alone: they tell of others, and hold nothing that grows old."""
+        rows = self._db.execute("SELECT record FROM audit ORDER BY seq LIMIT ?", (count,)).fetchall()
+        try:
+            return all(isinstance(decode_record(data).body, GapBody) for (data,) in rows)
+        except AuditError:
+            return False
+
     def is_as_written(self, seq: int) -> bool:
         """Whether a record has the time that is stored beside it, and the hash that the next one names."""
         query = "SELECT time_us, record FROM audit WHERE seq IN (?, ?) ORDER BY seq"

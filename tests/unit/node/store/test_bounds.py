@@ -9,6 +9,7 @@ import pytest
 
 from components.failing_disk import registered_disk
 from eyeflow.node.run_key import active
+from eyeflow.node.store.audit_bounds import DROP_RECORDS_MIN
 from eyeflow.node.store.file import DISK_RESERVE_BYTES, SIZE_BYTES_MIN, STORE_NAME
 from eyeflow.node.store.store import Store
 from eyeflow.node.store.types import (
@@ -214,6 +215,27 @@ def test_old_records_are_dropped_by_age(tmp_path: Path) -> None:
     store.drop_aged()
     assert len(store.audit_range(1, 1000)) <= 2, "the last record always stays: the chain hangs on it"
     assert verify_chain(store.audit_range(1, 1000), KEY.public_key).holds
+    store.close(clean=True)
+
+
+def test_a_quiet_node_does_not_write_gaps_for_ever(tmp_path: Path) -> None:
+    """Each look drops what is too old. The gaps that this leaves grow old, too, one for each look."""
+    time, minute_us = Time(), 60_000_000
+    store = open_store(tmp_path, limits(age_us=30 * minute_us), time=time)
+    for _ in range(60):
+        time.us += minute_us
+        store.commit(Batch([Draft(time.us, draft(1).body)]))
+        store.drop_aged()
+    for _ in range(300):
+        time.us += minute_us
+        store.drop_aged()
+    ended = store.head[0]
+    for _ in range(300):
+        time.us += minute_us
+        store.drop_aged()
+    assert store.head[0] == ended
+    report = verify_chain(store.audit_range(1, 10**6), KEY.public_key)
+    assert report.holds and report.records < 2 * DROP_RECORDS_MIN
     store.close(clean=True)
 
 
