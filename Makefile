@@ -58,7 +58,7 @@ test-systemd: $(VENV)/.installed-dev ## the node as a service of a real systemd,
 sim: $(VENV)/.installed-dev     ## the whole cluster from N seeds (100), beginning with SEED (a new one)
 	PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEED),--seed $(SEED)) --runs $(or $(N),100)
 
-crashes: $(VENV)/.installed-dev ## the coordinator or a node dies at each step of each strategy, or at each EVERY-th from OFFSET on; an hour
+crashes: $(VENV)/.installed-dev ## the coordinator or a node dies at each step of each strategy that leaves something new, or at each EVERY-th from OFFSET on
 	EYEFLOW_CRASHES=$(or $(EVERY),1) EYEFLOW_CRASHES_OFFSET=$(or $(OFFSET),0) $(BIN)/python -m pytest -q -rP -n $(or $(PROCESSES),logical) -o timeout=0 tests/simulation/test_steps.py -k "dies_at_a_step or leave_nothing_new"
 
 kills: $(VENV)/.installed-dev   ## N times (1000) a real node or coordinator is killed under load, beginning with SEED; NODES, BACKEND

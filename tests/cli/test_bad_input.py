@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import RULE, Command
+from .test_foreign_text import COMMANDS
 
 OK, PROBLEMS, USAGE, ENVIRONMENT = 0, 1, 2, 3
 
@@ -237,3 +238,25 @@ def test_junit_of_a_rule_that_does_not_compile(eyeflow: Command, rule: Path, tmp
 def test_a_name_that_no_node_can_have_is_not_written(eyeflow: Command, tmp_path: Path, name: str) -> None:
     ran = eyeflow("node", "init", "--out", tmp_path / "node.toml", "--", name)
     assert ran.code == USAGE and "no name for a node" in ran.err and not (tmp_path / "node.toml").exists()
+
+
+def takes_data_dir(path: tuple[str, ...]) -> bool:
+    return any("--data-dir" in param.opts for param in COMMANDS[path].params)
+
+
+OF_A_STORE = [path for path in COMMANDS if takes_data_dir(path) and path[0] in ("audit", "buffer", "executions", "why")]
+
+
+@pytest.mark.parametrize("path", OF_A_STORE, ids=" ".join)
+def test_a_misspelt_option_is_not_left_out_because_the_store_is_named(
+    eyeflow: Command, tmp_path: Path, path: tuple[str, ...]
+) -> None:
+    """`audit verify --kye KEY` would check with the key that a forger left beside the store."""
+    arguments = {"why": ["n:1:2"], "export": ["x.audit"]}.get(path[-1], [])
+    for option, why in (("--kye", "there is no option --kye"), ("--node-name", "--node-name sets nothing")):
+        ran = eyeflow(*path, *arguments, "--data-dir", tmp_path / "data", option, "abcd")
+        assert ran.code == USAGE and why in ran.err, (ran.code, ran.err)
+
+
+def test_all_commands_that_read_a_store_are_tried() -> None:
+    assert len(OF_A_STORE) >= 8, OF_A_STORE

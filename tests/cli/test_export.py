@@ -17,7 +17,7 @@ import pytest
 from components.node_sim import NODE_KEY, NodeSim
 from eyeflow.audit.export import Exported, export_lines
 from eyeflow.node.store.reader import AuditReader
-from eyeflow.protocol.audit import ZERO_HASH, Record, decode_record, encode_record, record_hash
+from eyeflow.protocol.audit import ZERO_HASH, Record, decode_record, encode_record, record_hash, verify_copy
 from eyeflow.protocol.audit_bodies import GapBody
 from eyeflow.protocol.collecting import KeptHead, head_bytes
 from eyeflow.protocol.identity import Identity, key_fingerprint
@@ -151,6 +151,31 @@ def test_what_a_node_dropped_is_accounted_for(check: Check, records: list[bytes]
     assert gone.seq == 15 and check(exported([*records[15:], gap]))[0] == 0
     assert check(exported([*records[:5], *records[15:], gap]))[0] == 0, "those that were copied before are there"
     assert check(exported([*records[16:], gap]))[0] == 1, "the gap is of fewer"
+
+
+@pytest.mark.parametrize(("reason", "lost"), [("copied", 0), ("size", 9)])
+def test_what_others_held_when_the_node_dropped_it_must_be_there(
+    check: Check, records: list[bytes], reason: str, lost: int
+) -> None:
+    """A signed gap of what was copied, or of less than is missing, excuses nobody who takes records out."""
+    last = decode_record(records[-1])
+    body = GapBody(1, 15, 15, reason, record_hash(records[14]), 1, 2, lost, NODE_KEY.public_key)
+    data = Record(last.node, last.epoch, last.seq + 1, record_hash(records[-1]), last.time_us, body)
+    gap = encode_record(data, NODE_KEY)
+    assert check(exported([*records, gap]))[0] == 0
+    code, said = check(exported([*records[:5], *records[15:], gap]))
+    assert code == 1 and f"10 records are missing between others, and the node lost {lost}" in said
+    report = verify_copy([*records[:5], *records[15:], gap], NODE_KEY.public_key)
+    assert report.problem is not None and "10 records are missing between others" in report.problem.message
+    assert verify_copy([*records, gap], NODE_KEY.public_key).holds
+
+
+@pytest.mark.parametrize("arguments", [[], ["x.audit"], ["gone.audit", KEY, "-"], ["x.audit", "no key", "-"]], ids=len)
+def test_the_program_says_what_is_wrong_with_its_call(program: Path, tmp_path: Path, arguments: list[str]) -> None:
+    command = [sys.executable, str(program), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert done.returncode == 1 and done.stderr.startswith("REFUSED: ") and "Traceback" not in done.stderr
+    assert len(arguments) == 3 or "verify.py FILE NODE_KEY" in done.stderr
 
 
 def test_the_store_of_a_node_is_exported_whole_or_not_at_all(

@@ -309,7 +309,7 @@ def export(
             count = write_export(file, what, copy.records(max(from_seq, copy.first_seq), last_of(to_seq, what)), tell)
     else:
         with open_store(config, data_dir, context.args) as reader:
-            what, last = of_store(reader, to_seq)
+            what, last = of_store(reader, from_seq, to_seq)
             count = write_export(file, what, reader.records(from_seq, last), tell)
     tell(0)
     keys = [("node", what.node_key), ("coordinator", what.coordinator_key)]

@@ -139,8 +139,11 @@ def of_copy(copy: Copy, from_seq: int, to_seq: int | None) -> Exported:
     return Exported(copy.node, copy.head.epoch, copied_key(copy), copy.coordinator_key, copy.head)
 
 
-def of_store(reader: AuditReader, to_seq: int | None) -> tuple[Exported, int]:
-    """Return what an export of a store is about, and its last record: a node that runs goes on writing."""
+def of_store(reader: AuditReader, from_seq: int, to_seq: int | None) -> tuple[Exported, int]:
+    """Return what an export of a store is about, and its last record: a node that runs goes on writing.
+
+    Raises EyeflowError when nothing of the range is there.
+    """
     from eyeflow.audit.export import Exported
     from eyeflow.node.cluster.membership import Membership
     from eyeflow.node.store.cursors import COORDINATOR
@@ -148,9 +151,10 @@ def of_store(reader: AuditReader, to_seq: int | None) -> tuple[Exported, int]:
     joined = Membership(reader.path.parent).joined()
     head = reader.kept().get(COORDINATOR)
     coordinator_key = joined.coordinator_key if joined is not None else b""
-    last = reader.range[1] if to_seq is None else min(to_seq, reader.range[1])
-    if not last:
-        raise _no_records("nothing")
+    first, last = reader.range
+    last = last if to_seq is None else min(to_seq, last)
+    if not last or last < max(from_seq, first):
+        raise _no_records(f"{first} to {reader.range[1]}" if reader.range[1] else "nothing")
     key, _ = store_key("", reader)
     is_signed = head is not None and head.seq > 0 and coordinator_key
     return Exported(reader.node, reader.epoch, key, coordinator_key, head if is_signed else None), last

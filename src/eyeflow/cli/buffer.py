@@ -13,7 +13,7 @@ from eyeflow.cli.audit import say_records, tell
 from eyeflow.cli.audit_sources import of_store, write_export
 from eyeflow.cli.console import JsonFlag, counted, iso_time, note, paint, say, say_json
 from eyeflow.cli.files import usage_error
-from eyeflow.cli.node_options import SETTING_FLAGS, ConfigOption, load_node_config
+from eyeflow.cli.node_options import SETTING_FLAGS, ConfigOption, data_dir_of, load_node_config
 from eyeflow.cli.recorded import DataDirOption
 from eyeflow.cli.times import span
 
@@ -100,19 +100,19 @@ def export(
 
     if file.exists() and not force:
         raise usage_error(f"{file} exists", "name another file, or overwrite it with --force")
+    if everything and destination:
+        raise usage_error("--all is for nobody in particular", "leave out --all or --to")
     directory, settings = _place(config, data_dir, context.args)
     found = _facts(directory, settings)
     chosen = None if everything else _destination(found, destination)
     if chosen is not None and not chosen["behind"]:
-        raise EyeflowError(
-            f"nothing waits for {chosen['name']}",
-            cause=f"it holds record {chosen['seq']}, the last one",
-            next_step="write all that is there with --all",
-            code="nothing_waits",
-        )
+        if json_:
+            say_json({"file": None, "node": found["node"], "records": 0})
+        note(f"nothing waits: {chosen['name']} holds every record. No file was written; --all writes what is here")
+        return
     from_seq = max(found["firstSeq"], 1 if chosen is None else chosen["seq"] + 1)
     with AuditReader(directory) as reader:
-        what, last_seq = of_store(reader, None)
+        what, last_seq = of_store(reader, from_seq, None)
         count = write_export(file, what, reader.records(from_seq, last_seq), tell)
     tell(0)
     if json_:
@@ -121,13 +121,14 @@ def export(
     else:
         which = f"{from_seq} to {last_seq} of epoch {what.epoch}"
         say(f"wrote {counted(count, 'record')} of {what.node}, {which}, to {file}")
-        say(f"  key of the node: {what.node_key.hex()}")
+        coordinator_key = what.coordinator_key.hex() or "-"
+        say(f"  to check it: python verify.py {file} {what.node_key.hex()} {coordinator_key} {from_seq}")
 
 
 def _place(config: Path | None, data_dir: Path | None, flags: list[str]) -> tuple[Path, NodeConfig | None]:
     """Return where the node's data is, and its settings; with --data-dir alone they are not known."""
     if data_dir is not None:
-        return data_dir, None
+        return data_dir_of(config, data_dir, flags), None
     settings = load_node_config(config, flags)
     return settings.data_dir, settings
 

@@ -66,12 +66,13 @@ def executions(
     """List the newest executions, the last one at the end: of all nodes, or in the store of one.
 
     The coordinator is asked for its copies. With --config or --data-dir, the records of that node are read where they
-    are, while it runs or not. `eyeflow why ID` explains one.
+    are, while it runs or not. Where no coordinator is known, those of the configuration in this folder are.
+    `eyeflow why ID` explains one.
     """
     asked = _asked(rule, key, outcome, action, since, until)
-    if wants_store(config, data_dir):
-        if node:
-            raise usage_error("--node asks the coordinator", "leave out --config and --data-dir, or --node")
+    if node and (config is not None or data_dir is not None):
+        raise usage_error("--node asks the coordinator", "leave out --config and --data-dir, or --node")
+    if not node and wants_store(config, data_dir):
         with open_store(config, data_dir, context.args) as reader:
             _show(_of_store(reader, _filter(asked), limit, follow), json_)
         return

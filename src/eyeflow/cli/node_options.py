@@ -38,6 +38,16 @@ def load_node_config(config: Path | None, flags: list[str]) -> NodeConfig:
     return load_config(path, os.environ, settings)
 
 
+def data_dir_of(config: Path | None, data_dir: Path | None, flags: list[str]) -> Path:
+    """Return where a node keeps its data: `data_dir` itself, or what the configuration says."""
+    if data_dir is None:
+        return load_node_config(config, flags).data_dir
+    parse_setting_flags(flags)  # a misspelt option is refused here as elsewhere: `--kye` would not check with a key
+    if flags:
+        raise usage_error(f"{flags[0]} sets nothing: with --data-dir no configuration is read", "leave out one of them")
+    return data_dir
+
+
 def parse_setting_flags(arguments: list[str]) -> dict[str, str]:
     """Return `{"offline.max_buffer_size_mb": "64"}` of `--offline-max-buffer-size-mb 64` or `...=64`."""
     from eyeflow.base.names import near

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from eyeflow.base.errors import ExitCode, EyeflowError
-from eyeflow.cli.node_options import CONFIG_NAME, load_node_config
+from eyeflow.cli.node_options import CONFIG_NAME, data_dir_of
 
 if TYPE_CHECKING:
     from eyeflow.node.store.reader import AuditReader
@@ -25,7 +25,7 @@ def open_store(config: Path | None, data_dir: Path | None, flags: list[str]) -> 
     """Return the records of a node's store. Raises EyeflowError."""
     from eyeflow.node.store.reader import AuditReader
 
-    return AuditReader(data_dir or load_node_config(config, flags).data_dir)
+    return AuditReader(data_dir_of(config, data_dir, flags))
 
 
 def wants_store(config: Path | None, data_dir: Path | None) -> bool:

@@ -1041,8 +1041,9 @@ Usage: eyeflow executions [OPTIONS]
   store of one.
 
   The coordinator is asked for its copies. With --config or --data-dir, the
-  records of that node are read where they are, while it runs or not. `eyeflow
-  why ID` explains one.
+  records of that node are read where they are, while it runs or not. Where no
+  coordinator is known, those of the configuration in this folder are.
+  `eyeflow why ID` explains one.
 
 Options:
   --node NODE                     Of this node; again: or of this one.
@@ -1068,8 +1069,9 @@ Usage: eyeflow why [OPTIONS] {EXECUTION}
 
   Exit code 0: it decides the same again. 1: it decides otherwise. 3: that
   cannot be told, because its program or the records that made its memory are
-  gone. SEQ alone is a record of the store that is read; NODE:SEQ is of the
-  newest epoch.
+  gone. Where there is no such execution it is 1, too: `--json` then has an
+  `error`, and else `again.verdict`. SEQ alone is a record of the store that
+  is read; NODE:SEQ is of the newest epoch.
 
 Arguments:
   EXECUTION  Its id, as `eyeflow executions` shows it: NODE:EPOCH:SEQ.

@@ -46,7 +46,8 @@ def why(
     """Explain one execution, and let its program decide again on what it saw.
 
     Exit code 0: it decides the same again. 1: it decides otherwise. 3: that cannot be told, because its program or the
-    records that made its memory are gone. SEQ alone is a record of the store that is read; NODE:SEQ is of the newest
+    records that made its memory are gone. Where there is no such execution it is 1, too: `--json` then has an `error`,
+    and else `again.verdict`. SEQ alone is a record of the store that is read; NODE:SEQ is of the newest
     epoch.
     """
     from eyeflow.audit.execution_id import parse_execution_id

@@ -253,7 +253,8 @@ def verify_stored(
 def verify_copy(records: Iterable[bytes], public_key: bytes, anchor: Anchor | None = None) -> ChainReport:
     """Check a coordinator's copy as `verify_chain` does; it may lack records that the node dropped before they came.
 
-    A later signed gap must account for them.
+    A later signed gap must account for them, and no more may be missing between others than the node says are lost:
+    what it dropped because others held it must be here.
     """
     walk = _Walk(public_key, anchor, may_jump=True)
     for data in records:
@@ -309,6 +310,7 @@ class _Walk:
         self.records = self.checkpoints = self.unvouched = 0
         self.lost: list[GapBody] = []
         self.unexplained: tuple[int, bytes] | None = None
+        self.holes = 0
 
     def take(self, data: bytes, stored_us: int | None = None) -> ChainBreak | None:
         """Check the next record against what came before."""
@@ -331,6 +333,7 @@ class _Walk:
             return ChainBreak(BreakKind.FOREIGN, record.seq, message)
         if self.may_jump and record.seq > self.last_seq + 1 and self.unexplained is None:
             self.unexplained = (record.seq - 1, record.prev)
+            self.holes += record.seq - self.last_seq - 1
             return None
         if record.seq != self.last_seq + 1:
             return ChainBreak(BreakKind.MISSING, self.last_seq + 1, f"expected this seq, found {record.seq}")
@@ -381,6 +384,10 @@ class _Walk:
             return ChainBreak(BreakKind.EMPTY, 1, "there is no record, and a node writes one at each start")
         if self.tip is not None and self.last_seq < self.tip[0]:
             return ChainBreak(BreakKind.MISSING, self.last_seq + 1, f"the store wrote records up to {self.tip[0]}")
+        lost = self.lost[-1].lost_total if self.lost else 0
+        if self.holes > lost and self.unexplained is None:
+            message = f"{self.holes} records are missing between others, and the node says that {lost} were lost"
+            return ChainBreak(BreakKind.MISSING, 1, message)
         if self.unexplained is None or self.first is None:
             return None
         message = f"the chain starts at seq {self.first.seq} and no signed gap accounts for what came before"

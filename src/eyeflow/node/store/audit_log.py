@@ -163,7 +163,7 @@ class AuditLog:
 
     def begins_with_gaps(self, count: int) -> bool:
         """Whether the oldest `count` records are gaps alone: they tell of others, and hold nothing that grows old."""
-        rows = self._db.execute("SELECT record FROM audit ORDER BY seq LIMIT ?", (count,)).fetchall()
+        rows: list[Any] = self._db.execute("SELECT record FROM audit ORDER BY seq LIMIT ?", (count,)).fetchall()
         try:
             return all(isinstance(decode_record(data).body, GapBody) for (data,) in rows)
         except AuditError:
