@@ -19,6 +19,7 @@ from eyeflow.coordinator.alarms import Alarms
 from eyeflow.coordinator.archive.archive import Archive
 from eyeflow.coordinator.archive.checking import Spoiled
 from eyeflow.coordinator.authority_log import AuthorityLog
+from eyeflow.coordinator.bearing import Bearing
 from eyeflow.coordinator.cases import Cases
 from eyeflow.coordinator.challenges import Challenges
 from eyeflow.coordinator.collecting import Copies
@@ -112,8 +113,8 @@ class Hub:
         self._links_taken = 0
         self.started_us, self._started_steady_us = clock(), steady()
         self.trends = Trends(store, self.nodes.rates, self.started_us)
-        self._trouble = ""
-        """Why the disk takes nothing more, though no write has failed yet."""
+        self._store_work, self._archive_work = Bearing(self.peers.resign), Bearing(self.peers.resign)
+        """What is done each second, and what has its own trouble: the copies."""
         self._told = ""
         """The trouble that the log has told."""
         self._lost: set[str] = set()
@@ -182,7 +183,7 @@ class Hub:
             return  # deadlines are the leader's
         try:
             await self.deployments.clock_was_set(step_us, self.clock())
-        except EyeflowError:
+        except Exception:
             self._step_us += step_us
             raise
 
@@ -227,7 +228,7 @@ class Hub:
         self._unwritten.update(nodes)
         try:
             await self.deployments.lost(sorted(nodes), now_us, is_lost)
-        except EyeflowError:
+        except Exception:
             self._lost |= set(nodes)
             raise
         finally:
@@ -238,12 +239,7 @@ class Hub:
 
     async def _bear(self, work: Awaitable[None]) -> None:
         """Go on when the store fails, or another coordinator leads by now: the next tick tries again."""
-        try:
-            await work
-        except NotLeadingError:
-            self.peers.resign()
-        except EyeflowError as error:
-            self._trouble = error.brief
+        await self._store_work.bear(lambda: work)
 
     async def _look_at_peers(self) -> None:
         """See who leads; end the links of coordinators that ended, and own ones that others took for ended."""
@@ -347,55 +343,81 @@ class Hub:
 
     async def tick(self) -> None:
         """Look at deadlines once; a store that fails now is tried again at the next tick."""
-        try:
-            await self._look_at_peers()
-            await self._follow_clock()
-            now_us = self.clock()
-            await self.nodes.write_down(now_us)
-            await self.cases.write_down()
-            if self.store.is_shared:
-                await self.relay.look()
-            await self.tokens.write_down()
-            if self.peers.leads:
-                await self.log.sign()
-            if self._lost:
-                await self._write_lost(set(self._lost))
-            if self.peers.leads:
-                await self.deployments.tick(now_us)
-            await self.follow()
-            await self._bear(self.copies.tidy(now_us))
-            if self.store.is_shared:
-                await self._bear(self.copies.refresh(self.links, now_us))
-            if (spoiled := await self.copies.check()) is not None:
-                await self._copy_is_spoiled(spoiled, now_us)
-            await self.aftercare.look(self.nodes.health, now_us)
-            await self.alarms.look(now_us)
-            await self.trends.look(self.links, now_us)
-            await self.store.check()
-            self._trouble = ""
-        except NotLeadingError:
-            self.peers.resign()
-        except EyeflowError as error:
-            self._trouble = error.brief
+        await self._store_work.round(
+            self._look_at_peers,
+            self._follow_clock,
+            lambda: self.nodes.write_down(self.clock()),
+            self.cases.write_down,
+            self._look_at_relay,
+            self.tokens.write_down,
+            self._sign_log,
+            self._write_what_was_lost,
+            self._look_at_deadlines,
+            self.follow,
+            lambda: self.aftercare.look(self.nodes.health, self.clock()),
+            lambda: self.alarms.look(self.clock()),
+            lambda: self.trends.look(self.links, self.clock()),
+            self.store.check,
+        )
+        self._tell_trouble()
+
+    async def look_at_archive(self) -> None:
+        """Look once after the copies. An archive that fails, or answers late, keeps nothing else waiting."""
+        await self._archive_work.round(
+            self._refresh_copies, self._check_copies, lambda: self.copies.tidy(self.clock())
+        )
+        self._tell_trouble()
+
+    async def _look_at_relay(self) -> None:
+        if self.store.is_shared:
+            await self.relay.look()
+
+    async def _sign_log(self) -> None:
+        if self.peers.leads:
+            await self.log.sign()
+
+    async def _write_what_was_lost(self) -> None:
+        if self._lost:
+            await self._write_lost(set(self._lost))
+
+    async def _look_at_deadlines(self) -> None:
+        if self.peers.leads:
+            await self.deployments.tick(self.clock())
+
+    async def _refresh_copies(self) -> None:
+        if self.store.is_shared:
+            await self.copies.refresh(self.links, self.clock())
+
+    async def _check_copies(self) -> None:
+        if (spoiled := await self.copies.check()) is not None:
+            await self._copy_is_spoiled(spoiled, self.clock())
+
+    def _tell_trouble(self) -> None:
         if bool(self.trouble) != bool(self._told):
             _log.log(logging.ERROR if self.trouble else logging.INFO, "%s", self.trouble or "the store works again")
         self._told = self.trouble
 
     @property
     def trouble(self) -> str:
-        """Why the store takes nothing now; empty while it does."""
-        return self._trouble or self.store.trouble
+        """Why the store or the archive takes nothing now, or what failed; empty while all is well."""
+        return self._store_work.trouble or self.store.trouble or self._archive_work.trouble
 
     async def run(self) -> None:
-        """Tick, and follow the feed, until cancelled."""
+        """Tick, follow the feed, and look after the archive, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_ticking())
             tasks.create_task(self._keep_following())
+            tasks.create_task(self._keep_archive())
 
     async def _keep_ticking(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
             await self.tick()
+
+    async def _keep_archive(self) -> None:
+        while self.copies.archive is not None:
+            await asyncio.sleep(TICK_S)
+            await self.look_at_archive()
 
     async def _keep_following(self) -> None:
         while True:

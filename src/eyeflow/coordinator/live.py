@@ -6,6 +6,7 @@ A row is what a table shows. A `Node` has the state of each of its rules; a page
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from math import isnan
 from typing import Any
 
 from eyeflow.coordinator import views
@@ -14,6 +15,7 @@ from eyeflow.coordinator.api import Call, Reply
 from eyeflow.coordinator.healths import machine_use
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.lists_api import answer, asked_nodes, silent_us
+from eyeflow.coordinator.rates import used_percents
 from eyeflow.coordinator.store.cluster_store import Reading
 from eyeflow.coordinator.store.facts import Change, ChangeKind
 from eyeflow.coordinator.store.lists import ProgressAsked
@@ -57,15 +59,15 @@ def node_row(hub: Hub, facts: views.NodeFacts) -> dict[str, Any]:
     node = views.node_view(hub, facts)
     use = machine_use(node["health"]) if node["connected"] else {}
     failing = [one for one in node["health"] if one["state"] == "failed"]
-    memory_bytes = use.get("memory_bytes", 0)
+    processor, memory = (None if isnan(one) else round(one, 1) for one in used_percents(use))
     return {name: node[name] for name in _KEPT} | {
         "rules": len(node["rules"]),
         "pending": sum(one["state"] == "pending" for one in node["rules"]),
         "waiting": sum(one["counters"].get("waiting", 0) for one in node["health"] if one["kind"] == "rule"),
         "failing": len(failing),
         "failingFirst": [f"{one['name']}: {one['detail']}" for one in failing[:FAILING_SHOWN]],
-        "processorPercent": use["processor_hundredths"] / 100 if "processor_hundredths" in use else None,
-        "memoryPercent": round(100 * use["memory_used_bytes"] / memory_bytes, 1) if memory_bytes else None,
+        "processorPercent": processor,
+        "memoryPercent": memory,
     }
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from math import nan
 
-from eyeflow.protocol.messages import Status
+from eyeflow.protocol.messages import Health, Status
 from eyeflow.protocol.slot import Slot
 
 WINDOW_US = 60_000_000
@@ -44,10 +45,25 @@ class Rates:
 
 def machine(status: Status) -> tuple[float, float]:
     """Return the shares of a node's processor and memory that are in use, in percent; NaN: it does not tell."""
-    use = next((dict(one.counters) for one in status.health if one.slot is None and one.name == "machine"), {})
-    memory_bytes = use.get("memory_bytes", 0)
-    memory = 100 * use.get("memory_used_bytes", 0) / memory_bytes if memory_bytes else nan
-    return use["processor_hundredths"] / 100 if "processor_hundredths" in use else nan, memory
+    return used_percents(next((dict(one.counters) for one in status.health if _is_machine(one)), {}))
+
+
+def _is_machine(one: Health) -> bool:
+    return (one.slot, one.name) == (None, "machine")
+
+
+def used_percents(use: Mapping[str, int]) -> tuple[float, float]:
+    """Return the shares of processor and memory from the counters of a machine; NaN: it does not tell.
+
+    A node may tell any numbers: more than all of a machine is all of it.
+    """
+    processor = use["processor_hundredths"] / 100 if "processor_hundredths" in use else nan
+    memory = 100 * use["memory_used_bytes"] / use["memory_bytes"] if _tells_memory(use) else nan
+    return min(processor, 100.0), min(memory, 100.0)
+
+
+def _tells_memory(use: Mapping[str, int]) -> bool:
+    return "memory_used_bytes" in use and use.get("memory_bytes", 0) > 0
 
 
 def totals(status: Status) -> tuple[int, int]:

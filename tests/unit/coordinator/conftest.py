@@ -442,6 +442,7 @@ class Api:
 
     def tick(self) -> None:
         self.run(self.hub.tick)
+        self.run(self.hub.look_at_archive)
 
     def ask(self, method: str, path: str, role: str = "admin", **request: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.tokens[role]}"} | request.pop("headers", {})
