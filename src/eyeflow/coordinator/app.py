@@ -173,6 +173,8 @@ async def _problem(request: Request, error: Exception) -> Response:
         headers["WWW-Authenticate"] = 'Bearer realm="eyeflow"'
         if await request.app.state.hub.refusals.pause(request.client.host if request.client else ""):
             headers["Connection"] = "close"
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(error.retry_after_s)
     if error.code in {"too_large", "too_slow"}:
         headers["Connection"] = "close"
     return JSONResponse(error.body(), error.status, headers, media_type=MEDIA_TYPE)

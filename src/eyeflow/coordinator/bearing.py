@@ -1,4 +1,4 @@
-"""Work that goes on whatever fails: what a store refuses is tried again, and a bug ends neither the rest nor the process."""
+"""Work that goes on whatever fails: what a store refuses is tried again, and a bug does not end the rest."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ from eyeflow.coordinator.shape_words import NODE_NAME, names
 from eyeflow.coordinator.store.cluster_store import CursorTooOldError, Reading
 from eyeflow.coordinator.store.facts import Change, ChangeKind
 from eyeflow.coordinator.tokens import Actor, Role
+
+_log = logging.getLogger("eyeflow.coordinator")
 
 PATH = "/api/changes"
 ALIVE_S = 15.0
@@ -140,6 +143,10 @@ class _End(Exception):  # noqa: N818
         self.code = code
 
 
+class _Gone(Exception):  # noqa: N818
+    """The other side is not there any more."""
+
+
 class _Watcher:
     """One open WebSocket."""
 
@@ -181,10 +188,15 @@ class _Watcher:
                 await asyncio.sleep(GATHER_ROWS_S if self._has_rows else GATHER_S)
         except _End as end:
             await self._say_goodbye(end.code, str(end))
+        except Problem as problem:
+            await self._say_goodbye(problem.code, problem.detail)
         except EyeflowError as error:
             await self._say_goodbye("storage", error.brief)
-        except (WebSocketDisconnect, RuntimeError):
+        except _Gone:
             return
+        except Exception:
+            _log.exception("a watcher of the changes meets a bug of the coordinator")
+            await self._say_goodbye("internal", "the coordinator has a bug here; its log says more")
 
     async def _check(self) -> None:
         """The token may have been revoked or have expired since."""
@@ -247,6 +259,8 @@ class _Watcher:
                 await self._websocket.send_text(json.dumps(message, separators=(",", ":")))
         except TimeoutError as error:
             raise _End("too_slow", "messages are taken too slowly") from error
+        except (WebSocketDisconnect, RuntimeError) as error:
+            raise _Gone from error
         self._sent_s = asyncio.get_running_loop().time()
 
     async def _say_goodbye(self, code: str, reason: str) -> None:

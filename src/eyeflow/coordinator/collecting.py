@@ -72,6 +72,8 @@ class Copies:
         """Why there is no archive, empty when there is one."""
         self.explaining = asyncio.Semaphore(1)
         """One execution at a time runs again: that takes a part of a core."""
+        self.explanations = 0
+        """Explanations that were asked for and are not answered yet."""
         self._checker = Checker()
         self._tidied_us = self._refreshed_us = 0
 

@@ -185,7 +185,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         explaining.explain_execution,
         Role.READ,
         {200: "Why"},
-        problems=("node_not_found", "execution_not_found", "no_archive"),
+        problems=("node_not_found", "execution_not_found", "no_archive", "too_many_explanations"),
     ),
     Endpoint("DELETE", "/api/nodes/{id}", api.remove_node, Role.ADMIN, {204: ""}, problems=("node_not_found",)),
     Endpoint(

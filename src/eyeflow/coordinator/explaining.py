@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from eyeflow.audit.execution_id import parse_execution_id
@@ -14,6 +15,7 @@ from eyeflow.coordinator.api import Call, Reply
 from eyeflow.coordinator.archive.archive import Archive
 from eyeflow.coordinator.archive.database import ArchiveReader
 from eyeflow.coordinator.choosing import found_node
+from eyeflow.coordinator.collecting import Copies
 from eyeflow.coordinator.executions_api import archive_of
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.problem import Problem
@@ -26,6 +28,10 @@ RECORDS_MAX = 50_000
 """Records of a rule that are run again at most for one answer."""
 SECONDS_MAX = 20.0
 """When the records before are left as they are, and the answer is made of what was read."""
+ASKED_MAX = 8
+"""Explanations that are under way or wait for their turn; who asks for one more is refused."""
+RETRY_S = 20
+"""When who was refused asks again."""
 T = TypeVar("T")
 
 
@@ -108,7 +114,7 @@ async def explain_execution(hub: Hub, call: Call) -> Reply:
     await hub.store.read(lambda reading: found_node(reading, asked.node))
     epoch = asked.epoch if asked.epoch is not None else await _newest_epoch(archive, asked.node)
     history = ArchiveHistory(hub, archive, asked.node, epoch, asyncio.get_running_loop())
-    async with hub.copies.explaining:
+    async with _turn(hub.copies):
         ends_s = time.monotonic() + SECONDS_MAX
         try:
             found = await asyncio.to_thread(explain, history, asked.seq, RECORDS_MAX, lambda: time.monotonic() < ends_s)
@@ -117,6 +123,20 @@ async def explain_execution(hub: Hub, call: Call) -> Reply:
                 raise
             raise Problem("execution_not_found", f"{error.message}.", error.next_step) from error
     return Reply(200, found)
+
+
+@asynccontextmanager
+async def _turn(copies: Copies) -> AsyncIterator[None]:
+    """Wait for the turn of one explanation; raises Problem when too many wait."""
+    if copies.explanations >= ASKED_MAX:
+        detail = f"{ASKED_MAX} executions are explained or wait for it."
+        raise Problem("too_many_explanations", detail, f"ask again in {RETRY_S} s", retry_after_s=RETRY_S)
+    copies.explanations += 1
+    try:
+        async with copies.explaining:
+            yield
+    finally:
+        copies.explanations -= 1
 
 
 async def _newest_epoch(archive: Archive, node: str) -> int:

@@ -36,7 +36,7 @@ from eyeflow.coordinator.relay import Relay
 from eyeflow.coordinator.requests import Requests
 from eyeflow.coordinator.store.alarms import AlarmKind
 from eyeflow.coordinator.store.cluster_store import ClusterStore, CursorTooOldError, Reading, Writing
-from eyeflow.coordinator.store.coordination import Link, NotLeadingError
+from eyeflow.coordinator.store.coordination import Link
 from eyeflow.coordinator.store.facts import ChangeKind
 from eyeflow.coordinator.tls import OwnTls
 from eyeflow.coordinator.tokens import Tokens
@@ -107,8 +107,9 @@ class Hub:
         self.checking_program = asyncio.Lock()
         """One at a time, in a thread: nodes are served meanwhile."""
         self.own = Coordinates(store.coordinator_id, f"eyeflow {__version__}", store.identity.sign)
-        self.links: dict[str, OpenLink] = {}
-        """The links that this coordinator holds, by node."""
+        self.all_links: dict[str, OpenLink] = {}
+        self.links = self.all_links
+        """The links that this coordinator holds, by node; where a token for some nodes looks, those of these."""
         self.relay = Relay(store, self.links, self.clock, random.randbytes)
         self._links_taken = 0
         self.started_us, self._started_steady_us = clock(), steady()
@@ -363,9 +364,7 @@ class Hub:
 
     async def look_at_archive(self) -> None:
         """Look once after the copies. An archive that fails, or answers late, keeps nothing else waiting."""
-        await self._archive_work.round(
-            self._refresh_copies, self._check_copies, lambda: self.copies.tidy(self.clock())
-        )
+        await self._archive_work.round(self._refresh_copies, self._check_copies, lambda: self.copies.tidy(self.clock()))
         self._tell_trouble()
 
     async def _look_at_relay(self) -> None:

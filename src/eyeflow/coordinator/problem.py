@@ -54,6 +54,7 @@ CODES: dict[str, tuple[int, str]] = {
     "invalid_params": (422, "The parameters do not fit the program"),
     "limit_reached": (422, "A bound of the coordinator is reached"),
     "too_many_watchers": (429, "Too many watch the changes"),
+    "too_many_explanations": (429, "Too many executions are being explained"),
     "internal": (500, "The coordinator failed"),
     "storage": (503, "The coordinator cannot store this now"),
 }
@@ -71,15 +72,23 @@ class FieldError:
 
 
 class Problem(Exception):  # noqa: N818
-    """A refusal: `detail` says what and why for this request, `next_step` what to do."""
+    """A refusal: `detail` says what and why for this request, `next_step` what to do, `retry_after_s` when again."""
 
-    def __init__(self, code: str, detail: str, next_step: str = "", errors: Sequence[FieldError] = ()) -> None:
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        next_step: str = "",
+        errors: Sequence[FieldError] = (),
+        retry_after_s: int | None = None,
+    ) -> None:
         super().__init__(detail)
         self.code = code
         self.status, self.title = CODES[code]
         self.detail = detail
         self.next_step = next_step
         self.errors = tuple(errors)
+        self.retry_after_s = retry_after_s
 
     def body(self) -> dict[str, object]:
         """Return the problem+json object."""

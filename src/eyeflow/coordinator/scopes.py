@@ -81,7 +81,18 @@ OPEN = frozenset(
 _PLAIN = frozenset(
     {
         # Of one node, which was asked for by a name that is there.
-        *("labels", "said", "history", "wanted", "known_good", "open_progress", "link", "health", "trend"),
+        *(
+            "labels",
+            "said",
+            "history",
+            "wanted",
+            "known_good",
+            "open_progress",
+            "link",
+            "health",
+            "trend",
+            "board_file",
+        ),
         # Of one deployment that is there.
         *("counts", "progress", "progress_page", "evidence_sums", "taken_back", "overdue", "cases"),
         # Of the token itself.

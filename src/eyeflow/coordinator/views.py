@@ -259,7 +259,7 @@ def _board_of(hub: Hub, facts: NodeFacts, status: NodeStatus | None) -> dict[str
     seen_us = max(facts.node.last_seen_us, hub.nodes.seen_us.get(name, 0))
     own_id, link = hub.store.own_id, facts.details.link
     is_linked = name in hub.links or (link is not None and link.coordinator != own_id)
-    gateway_is_linked = kept.gateway in hub.links or kept.gateway_held_by not in ("", own_id)
+    gateway_is_linked = kept.gateway in hub.all_links or kept.gateway_held_by not in ("", own_id)
     heard = Heard(is_linked, gateway_is_linked, seen_us, hub.clock())
     return board_view(kept, None if status is None else status.board, heard)
 

@@ -89,6 +89,18 @@ def test_the_newest_board_file_of_a_board_is_kept(joined: Any) -> None:
         assert shown["hasBoardFile"] is bool(text)
 
 
+def test_a_token_for_the_board_alone_hears_of_the_link_of_its_gateway(joined: Any) -> None:
+    assert request(joined).status_code == 201
+    joined.ask("PUT", "/api/nodes/node-mcu-01/labels", json={"labels": {"site": "lyon"}})
+    body = {"name": "lyon", "role": "read", "labels": {"site": "lyon"}}
+    joined.tokens["lyon"] = joined.ask("POST", "/api/tokens", json=body).json()["token"]
+    for links, reason in ({}, "gateway_lost"), ({"gateway": None}, "not_served"):
+        joined.hub.links.update(links)
+        shown = joined.ask("GET", "/api/nodes/node-mcu-01", "lyon")
+        assert shown.json()["board"]["reason"] == reason, shown.text
+    joined.hub.links.clear()
+
+
 def test_only_the_gateway_itself_vouches_and_for_what_it_signed(joined: Any) -> None:
     """The control of the signature: without `proves_node` each of these would be a node of the cluster."""
     stranger = Identity(bytes(range(9, 41)))

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from eyeflow.coordinator import changes_api, live
 from eyeflow.coordinator.tokens import Role, Whose
@@ -157,3 +158,35 @@ def test_who_watches_for_figures_of_nodes_of_others_gets_none(cluster: Any, make
                 assert figures["status"]["nodes"] == 1
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("broken", ["figures", "changed_rows"])
+def test_a_watcher_that_meets_a_bug_is_told_and_so_is_the_log(
+    cluster: Any, make: Any, broken: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fails(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    async def main() -> None:
+        async with cluster.coordinator() as client:
+            await cluster.join(client, make.control("node-a"))
+            monkeypatch.setattr(live, broken, fails)
+            async with watching(cluster, "?rows=true&kind=node") as websocket:
+                await label(client, "node-a", 1)
+                with pytest.raises(ConnectionClosed) as closed:
+                    while True:
+                        await told(websocket)
+                assert closed.value.rcvd is not None and closed.value.rcvd.reason.startswith("internal: ")
+        assert [one for one in caplog.records if one.exc_info and "a bug of the coordinator" in one.getMessage()]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("use", [{"memory_bytes": 1000}, {"memory_used_bytes": 5}, {"memory_bytes": 0}, {}])
+def test_a_node_that_tells_a_part_of_its_machine_has_a_row(full: Any, use: dict[str, int]) -> None:
+    tells(full, "node-a", m.Health(m.HealthKind.PORT, "machine", m.HealthState.RUNNING, "", "", tuple(use.items())))
+    full.hub.links["node-a"] = None
+    reply = full.ask("GET", "/api/node-rows")
+    full.hub.links.clear()
+    assert reply.status_code == 200, reply.text
+    assert [row["memoryPercent"] for row in reply.json()["nodes"]] == [None, None]

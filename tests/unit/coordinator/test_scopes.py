@@ -166,6 +166,13 @@ def test_the_status_counts_what_is_there(plant: Plant) -> None:
     plant.api.hub.links.clear()
 
 
+@pytest.mark.parametrize("path", [path for _, path in READ if path.startswith("/api/nodes/{id}")])
+def test_what_is_told_of_a_node_is_told_of_its_own(plant: Plant, path: str) -> None:
+    """A question to the store that nobody has named in `scopes` is a path that opens for nobody."""
+    reply = plant.ask("GET", path.replace("{id}", "node-a"), "lyon-read")
+    assert reply.status_code == 200, reply.text
+
+
 WITH_ID = [(method, path) for method, path in sorted(scopes.OPEN) if "{id}" in path and "/api/rules/" not in path]
 
 

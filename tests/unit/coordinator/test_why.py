@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from components.node_sim import NODE_KEY, NodeSim, program
+from eyeflow.audit.why import explain
 from eyeflow.coordinator import explaining, openapi
 from eyeflow.coordinator.archive.chain import Owner
 from eyeflow.coordinator.archive.database import Bundle
@@ -145,3 +147,33 @@ def test_a_token_for_other_nodes_gets_no_explanation(filled: Any) -> None:
     assert filled.client.get(path, headers=headers).status_code == 404
     filled.ask("PUT", "/api/nodes/sim/labels", json={"labels": {"site": "lyon"}})
     assert filled.client.get(path, headers=headers).status_code == 200, "the control"
+
+
+def test_who_asks_for_more_than_can_wait_is_refused_and_told_when_to_ask_again(
+    filled: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+
+    def waits(*asked: Any) -> Any:
+        assert go_on.wait(60)
+        return explain(*asked)
+
+    async def scenario() -> list[Any]:
+        async def ask() -> Any:
+            return await filled.client._http.get(path, headers={"Authorization": f"Bearer {filled.tokens['read']}"})
+
+        taken = [asyncio.create_task(ask()) for _ in range(2)]
+        async with asyncio.timeout(60):
+            while filled.hub.copies.explanations < 2:
+                await asyncio.sleep(0)
+        refused = await asyncio.wait_for(ask(), 60)
+        go_on.set()
+        return [refused, *await asyncio.gather(*taken), await ask()]
+
+    path = f"/api/executions/sim:{filled.seqs[0]}/why"
+    monkeypatch.setattr(explaining, "ASKED_MAX", 2)
+    monkeypatch.setattr(explaining, "explain", waits)
+    refused, *answered = filled.runner.run(scenario())
+    assert (refused.status_code, refused.json()["code"]) == (429, "too_many_explanations")
+    assert refused.headers["Retry-After"] == str(explaining.RETRY_S)
+    assert [one.status_code for one in answered] == [200, 200, 200]
