@@ -71,7 +71,7 @@ def asks_for_the_record_after_the_next(patch: MonkeyPatch) -> None:
 
 
 def loses_a_bundle_that_the_disk_refused(patch: MonkeyPatch) -> None:
-    async def append(self: Any, archive: Archive, owner: Any, collected: Any) -> KeptHead:
+    async def append(self: Any, archive: Archive, owner: Any, collected: Any, *rest: Any) -> KeptHead:
         try:
             return await archive.append(Bundle(owner, collected.records, collected.head_seq, self._copies.clock()))
         except EyeflowError:

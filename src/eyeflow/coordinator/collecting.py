@@ -38,6 +38,7 @@ _log = logging.getLogger("eyeflow.coordinator")
 Ask = Callable[[Collect], None]
 Found = Callable[[Contradiction], Awaitable[None]]
 GiveUp = Callable[[ProtocolError], Awaitable[None]]
+Renew = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +144,15 @@ class Copies:
 
 
 class Collector:
-    """Collects over one link. `ask` sends; `found` records a contradiction; `give_up` closes the link with a reason."""
+    """Collects over one link. `ask` sends; `found` records a contradiction; `give_up` closes the link with a reason.
 
-    def __init__(self, copies: Copies, ask: Ask, found: Found, give_up: GiveUp) -> None:
+    `renew` closes it since the copy was begun anew: an answer to an earlier ask may be on its way, and looks like one
+    to the next. Over the next link all is asked for from the start.
+    """
+
+    def __init__(self, copies: Copies, ask: Ask, found: Found, give_up: GiveUp, renew: Renew) -> None:
         self._copies, self._ask_node, self._found, self._give_up = copies, ask, found, give_up
+        self._renew = renew
         self._came: asyncio.Queue[Collected] = asyncio.Queue()
         self._working: asyncio.Task[None] | None = None
 
@@ -180,7 +186,10 @@ class Collector:
                 await self._found(broken.found)
         except ProtocolError as error:
             await self._give_up(error)
-        except (NotHeldError, BegunAnewError) as error:
+        except BegunAnewError as error:
+            _log.info("node %s: %s", owner.node, error.message)
+            self._renew()
+        except NotHeldError as error:
             _log.info("node %s: %s", owner.node, error.message)
         except Exception:
             _log.exception("the audit of node %s is not collected any more", owner.node)
@@ -196,7 +205,7 @@ class Collector:
             is_last = collected.last_seq >= collected.head_seq
             if not is_last:
                 self._ask(kept, collected.last_seq)
-            kept = await self._append(archive, owner, collected, generation)
+            kept = await self._append(archive, owner, collected, generation, kept)
             self._copies.keeps(owner.node, kept)
             if is_last:
                 self._ask(kept, kept.seq)
@@ -214,10 +223,11 @@ class Collector:
             except EyeflowError as error:
                 await self._wait(owner, error)
 
-    async def _append(self, archive: Archive, owner: Owner, collected: Collected, generation: int) -> KeptHead:
-        bundle = Bundle(
-            owner, collected.records, collected.head_seq, self._copies.clock(), generation, collected.states
-        )
+    async def _append(
+        self, archive: Archive, owner: Owner, collected: Collected, generation: int, after: KeptHead
+    ) -> KeptHead:
+        now_us = self._copies.clock()
+        bundle = Bundle(owner, collected.records, collected.head_seq, now_us, generation, collected.states, after)
         while True:
             try:
                 return await archive.append(bundle)

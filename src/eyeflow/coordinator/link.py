@@ -116,7 +116,7 @@ class _Link:
         self._acting = asyncio.Lock()
         self._outbox: asyncio.Queue[bytes | _Fetched | Close] = asyncio.Queue()
         self._replays = Replays()
-        self._collector = Collector(hub.copies, self._collect, self._contradicted, self._misspoke)
+        self._collector = Collector(hub.copies, self._collect, self._contradicted, self._misspoke, self._renew)
         self._head: Head | None = None
         self._dialled = (websocket.client.host if websocket.client else "", hub.clock())
         """The address that the node came from, and when."""
@@ -281,6 +281,9 @@ class _Link:
             for output in self._session.collect(ask):
                 if isinstance(output, Send):
                     self._put(self._session.write(output.message))
+
+    def _renew(self) -> None:
+        self.close("archive", "the coordinator begins its copy of the audit anew")
 
     async def _contradicted(self, found: Contradiction) -> None:
         if self._is_current:

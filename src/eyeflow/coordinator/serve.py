@@ -26,8 +26,8 @@ from eyeflow.client.profile import ClientProfile, write_secret
 from eyeflow.coordinator.alarms import Certificate, read_certificate
 from eyeflow.coordinator.app import make_app
 from eyeflow.coordinator.archive.archive import Archive
-from eyeflow.coordinator.archive.database import Bounds, Cosign
-from eyeflow.coordinator.archive.sqlite_archive import ARCHIVE_FILE, DAMAGED_FILE, FOREIGN, USUAL_BOUNDS
+from eyeflow.coordinator.archive.database import FOREIGN, Bounds, Cosign
+from eyeflow.coordinator.archive.sqlite_archive import ARCHIVE_FILE, DAMAGED_FILE, USUAL_BOUNDS
 from eyeflow.coordinator.archive.usual import cosigner, shared_archive, usual_archive
 from eyeflow.coordinator.cluster_key import KEY_FILE, ClusterKey
 from eyeflow.coordinator.hub import Hub
@@ -156,9 +156,9 @@ def _archive(
     open_archive: Callable[[Path, Machine, Cosign, Bounds], Archive],
 ) -> tuple[Archive | None, str]:
     """Return the archive, or why there is none: deployments must not wait for somebody to look at a damaged file."""
-    if store.is_shared:
-        return shared_archive(store, options.store, options.archive), ""
     try:
+        if store.is_shared:
+            return shared_archive(store, options.store, options.archive), ""
         return open_archive(options.data_dir / ARCHIVE_FILE, machine, cosigner(store), options.archive), ""
     except EyeflowError as error:
         if error.code != FOREIGN:

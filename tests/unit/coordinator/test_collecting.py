@@ -220,28 +220,33 @@ def test_a_node_that_keeps_its_audit_sends_nothing(cluster: Any, make: Any, tmp_
     asyncio.run(walk())
 
 
-def make_newer(path: Path) -> None:
+def make_foreign(path: Path, version: int) -> None:
     db = apsw.Connection(str(path))
+    db.execute("CREATE TABLE chains (id INTEGER PRIMARY KEY)")
     db.pragma("application_id", APPLICATION_ID)
-    db.pragma("user_version", 99)
+    db.pragma("user_version", version)
     db.close()
 
 
-def test_an_archive_of_a_newer_eyeflow_stops_no_coordinator(cluster: Any, make: Any) -> None:
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [(99, "a newer eyeflow wrote it"), (1, "move the file away: the nodes send again what they still have")],
+)
+def test_an_archive_of_another_eyeflow_stops_no_coordinator(cluster: Any, make: Any, version: int, told: str) -> None:
     async def walk() -> None:
         async with cluster.coordinator():
             pass
         path = cluster.directory / "coordinator" / ARCHIVE_FILE
         for file in path.parent.glob(f"{ARCHIVE_FILE}*"):
             file.unlink()
-        make_newer(path)
+        make_foreign(path, version)
         before = path.read_bytes()
         async with cluster.coordinator() as client:
             await started(cluster, make, client, 3)
 
             async def is_told() -> bool:
                 copy = (await client.get("/api/nodes/node-a")).json()["copy"]
-                return bool(copy and "a newer eyeflow wrote it" in copy["trouble"] and copy["behind"] >= 4)
+                return bool(copy and told in copy["trouble"] and copy["behind"] >= 4)
 
             await make.until(is_told, "why nothing is copied")
             assert await kept(client) == []

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from components.postgres import Server, running_server
 from components.waiting import wait_until
 from eyeflow.client.profile import ClientProfile
+from eyeflow.coordinator.archive.checking import Spoiled
 from eyeflow.coordinator.cluster_key import KEY_FILE
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.cluster.link import CoordinatorLink
@@ -86,6 +88,54 @@ def test_a_node_that_moves_in_the_middle_of_catching_up_is_copied_once_and_in_or
                 await make.until(has(c.client, RECORDS + 1), "one without the link knows it, too")
                 assert (await c.client.get("/api/nodes/node-a")).json()["copy"]["behind"] == 0
                 assert await kept(c.client) == node.records
+
+    run(several, scenario)
+
+
+def test_a_copy_that_is_set_aside_by_a_coordinator_without_the_link_is_collected_anew_without_a_doubt(
+    several: Several, make: Any
+) -> None:
+    async def scenario() -> None:
+        node = remembering(make)
+        async with several.coordinator("a") as a, several.coordinator("b") as b:
+            await several.join(a, node)
+            several.dial(node, a)
+            await make.until(has(a.client, RECORDS + 1), "the copy is there")
+            assert set(a.hub.links) == {"node-a"} and not b.hub.links
+            epoch = (await b.client.get("/api/nodes/node-a/copies")).json()["copies"][0]["epoch"]
+            await b.hub._copy_is_spoiled(Spoiled("node-a", epoch, "a page is damaged"), b.hub.clock())
+            assert await kept(b.client) == []
+            node.note(*(execution(number) for number in range(5)))
+
+            async def is_whole() -> bool:
+                return await kept(b.client) == node.records
+
+            await make.until(is_whole, "it is collected anew")
+            shown = (await a.client.get("/api/nodes/node-a")).json()
+            assert not shown["inDoubt"] and shown["findings"] == []
+
+    run(several, scenario)
+
+
+@pytest.mark.parametrize("version", [1, 99])
+def test_an_archive_of_another_eyeflow_in_the_database_stops_no_coordinator(
+    several: Several, make: Any, version: int
+) -> None:
+    async def scenario() -> None:
+        node = make.control("node-a")
+        async with several.coordinator("a"):
+            pass
+        with psycopg.connect(several.database, autocommit=True) as database:
+            database.execute(f"UPDATE meta SET value = '{version}' WHERE key = 'archive_schema'".encode())
+        async with several.coordinator("a") as a:
+            await several.join(a, node)
+            several.dial(node, a)
+
+            async def is_told() -> bool:
+                copy = (await a.client.get("/api/nodes/node-a")).json()["copy"]
+                return bool(copy and f"schema {version}" in copy["trouble"])
+
+            await make.until(is_told, "why nothing is copied")
 
     run(several, scenario)
 

@@ -37,6 +37,7 @@ class Archive:
         self._busy: asyncio.Future[Any] | None = None
         self._is_closed = False
         self._renewing = asyncio.Lock()
+        self._renewals: set[asyncio.Task[None]] = set()
         self.generation = 0
         """Grows each time that the archive was found damaged, and begun anew."""
         self.on_damage: Callable[[EyeflowError], None] = lambda error: None
@@ -64,21 +65,31 @@ class Archive:
         except EyeflowError as error:
             if error.code != DAMAGED:
                 raise
-            await self._begin_anew(generation, error)
+            await self._renewed(generation, error)
             raise BegunAnewError from error
 
+    def _renewed(self, generation: int, error: EyeflowError) -> Awaitable[None]:
+        """A task of its own: who found the damage may be cancelled in the middle, and the new file is half made."""
+        renewal = asyncio.create_task(self._begin_anew(generation, error))
+        self._renewals.add(renewal)
+        renewal.add_done_callback(self._renewals.discard)
+        return asyncio.shield(renewal)
+
     async def _begin_anew(self, generation: int, error: EyeflowError) -> None:
-        async with self._renewing:
-            if generation != self.generation:
-                return  # somebody else has found it, too
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._writes, self._database.begin_anew)
-            await loop.run_in_executor(self._reads, self._reader.reopen)
-            self.generation += 1
-            waiting, self._waiting = self._waiting, []
-            for answer, _ in waiting:
-                if not answer.done():
-                    answer.set_exception(BegunAnewError())
+        try:
+            async with self._renewing:
+                if generation != self.generation:
+                    return  # somebody else has found it, too
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._writes, self._database.begin_anew)
+                await loop.run_in_executor(self._reads, self._reader.reopen)
+                self.generation += 1
+                waiting, self._waiting = self._waiting, []
+                for answer, _ in waiting:
+                    if not answer.done():
+                        answer.set_exception(BegunAnewError())
+        finally:
+            self._go()  # what waited meanwhile, also where the disk refused the new file
         self.on_damage(error)
 
     def _go(self) -> None:
@@ -86,8 +97,17 @@ class Archive:
             group, self._waiting = self._waiting[:GROUP_BUNDLES_MAX], self._waiting[GROUP_BUNDLES_MAX:]
             bundles = [bundle for _, bundle in group]
             loop = asyncio.get_running_loop()
-            self._busy = loop.run_in_executor(self._writes, self._database.append, bundles)
+            self._busy = loop.run_in_executor(self._writes, self._appended, bundles)
             self._busy.add_done_callback(lambda done: self._done([answer for answer, _ in group], done))
+
+    def _appended(self, bundles: Sequence[Bundle]) -> list[Outcome]:
+        """Append, in the thread that writes. A bug that one of them shows costs the others nothing."""
+        try:
+            return self._database.append(bundles)
+        except Exception as bug:
+            if len(bundles) == 1:
+                return [Outcome(error=bug)]
+            return [self._appended([one])[0] for one in bundles]
 
     def _done(self, answers: Sequence[asyncio.Future[KeptHead]], done: asyncio.Future[list[Outcome]]) -> None:
         self._busy = None

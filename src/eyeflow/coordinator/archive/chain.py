@@ -5,14 +5,31 @@ It is `protocol.audit.verify_chain` with a memory: the copy of a chain may end a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from eyeflow.coordinator.histories import NO_PROOF, Contradiction, Doubt, Proof
 from eyeflow.protocol.audit import ZERO_HASH, Record, decode_record, record_hash, signature_is_valid
-from eyeflow.protocol.audit_bodies import AuditError, Body, CheckpointBody, ExecutionBody, GapBody, StartBody
+from eyeflow.protocol.audit_bodies import (
+    ActionOutcome,
+    ActionResultBody,
+    AuditError,
+    Body,
+    CheckpointBody,
+    Disposition,
+    ExecutionBody,
+    GapBody,
+    SlotBody,
+    SlotChange,
+    StartBody,
+)
+from eyeflow.svm.execution import Outcome
 
 NO_OUTCOME = -1
+OUTCOMES, DISPOSITIONS = frozenset(map(int, Outcome)), frozenset(map(int, Disposition))
+RESULTS, CHANGES = frozenset(map(int, ActionOutcome)), frozenset(map(int, SlotChange))
+FOUND_BY_CHARS_MAX = 256
+"""Of a rule or a key, so much is in the index by which it is found: a page of an index has bounds."""
 
 
 class BrokenChain(Exception):  # noqa: N818 - what a node sends
@@ -87,6 +104,7 @@ def follow(owner: Owner, tail: Tail, records: Sequence[bytes], head_seq: int) ->
         record = _decoded(tail, data)
         if (record.node, record.epoch) != (owner.node, owner.epoch):
             raise BrokenChain(Doubt.ALTERED, f"it sent a record of {record.node} epoch {record.epoch} as its own")
+        _check_values(tail, record)
         if place == 0 and record.seq > tail.seq + 1:
             tail = Tail(record.seq - 1, record.prev, Jump(record.seq - 1, record.prev, head_seq))
         _check_place(tail, record)
@@ -104,6 +122,39 @@ def _decoded(tail: Tail, data: bytes) -> Record:
         return decode_record(data)
     except AuditError as error:
         raise BrokenChain(Doubt.ALTERED, f"its record {tail.seq + 1} cannot be read: {error}") from error
+
+
+def _check_values(tail: Tail, record: Record) -> None:
+    """Refuse what CBOR can say and no eyeflow writes: no column takes it, and no list has a word for it."""
+    told = f"its record {tail.seq + 1} ({record.kind.name})"
+    for name in ("seq", "time_us"):
+        if not _fits(getattr(record, name)):
+            raise BrokenChain(Doubt.ALTERED, f"{told} has a {name} of more than 64 bits")
+    body = record.body
+    for name in body.__dataclass_fields__:
+        if not _fits(getattr(body, name)):
+            raise BrokenChain(Doubt.ALTERED, f"{told} has a number of more than 64 bits in {name}")
+    for what, value, known in _words(body):
+        if value not in known:
+            raise BrokenChain(Doubt.ALTERED, f"{told} has an unknown {what}, {value}")
+
+
+def _fits(value: object) -> bool:
+    if type(value) is tuple:
+        return all(map(_fits, value))
+    return type(value) is not int or -(2**63) <= value < 2**63
+
+
+def _words(body: Body) -> Iterator[tuple[str, int, frozenset[int]]]:
+    """Yield the numbers that stand for words: what is meant, the number, and those that are known."""
+    if isinstance(body, ExecutionBody):
+        yield "outcome", body.outcome, OUTCOMES
+        for _, _, disposition in body.actions:
+            yield "disposition", disposition, DISPOSITIONS
+    elif isinstance(body, ActionResultBody):
+        yield "result", body.result, RESULTS
+    elif isinstance(body, SlotBody):
+        yield "change", body.change, CHANGES
 
 
 def _check_place(tail: Tail, record: Record) -> None:
@@ -140,7 +191,7 @@ def _left(jump: Jump | None, record: Record) -> Jump | None:
 def row_of(record: Record, data: bytes) -> Row:
     """Return a record with what it is found by."""
     body = record.body
-    rule, slot, key = (getattr(body, name, "") for name in ("rule", "slot", "key"))
+    rule, slot, key = (_found_by(getattr(body, name, "")) for name in ("rule", "slot", "key"))
     return Row(
         record.seq,
         record.time_us,
@@ -152,6 +203,11 @@ def row_of(record: Record, data: bytes) -> Row:
         data,
         *_acted(body),
     )
+
+
+def _found_by(text: str) -> str:
+    """PostgreSQL keeps no NUL in a text; the record itself has it."""
+    return text[:FOUND_BY_CHARS_MAX].replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _acted(body: Body) -> tuple[bytes, tuple[int, ...]]:

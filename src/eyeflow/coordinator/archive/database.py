@@ -13,12 +13,12 @@ from eyeflow.protocol.collecting import KeptHead, States
 
 
 class BegunAnewError(EyeflowError):
-    """The archive was damaged and begun anew: what was asked for before does not follow what is kept now."""
+    """The copy was begun anew: what was asked for before does not follow what is kept now."""
 
     def __init__(self) -> None:
         super().__init__(
-            "the archive was damaged, and the copy is begun anew",
-            cause="pages of its file could not be read",
+            "the copy is begun anew",
+            cause="what was kept could not be read, or was not what had been kept",
             next_step="nothing: nodes send again what they still have",
             code="archive_anew",
         )
@@ -36,9 +36,13 @@ class NotHeldError(EyeflowError):
         )
 
 
+FOREIGN = "archive_version"
+"""Code of the error that the archive is not one of this eyeflow."""
 DAMAGED = "archive_damaged"
 """Code of the error that says that pages of a file cannot be read: no other disk, and no free space, takes it away."""
 
+NO_HEAD = KeptHead(0)
+"""The head of a copy of which nothing is kept."""
 Cosign = Callable[[str, KeptHead], KeptHead]
 """Returns the head of a node's chain with the coordinator's signature."""
 
@@ -47,7 +51,8 @@ Cosign = Callable[[str, KeptHead], KeptHead]
 class Bundle:
     """Records that a node sent, as they came; `head_seq` is the last that it had then. `now_us`: when they came.
 
-    `states` say how its rules stand. `generation` is that of the archive for which they were asked.
+    `states` say how its rules stand. `generation` is that of the archive for which they were asked, and `after` the
+    head that it had told then: they may begin earlier, and never later.
     """
 
     owner: Owner
@@ -56,6 +61,7 @@ class Bundle:
     now_us: int
     generation: int = 0
     states: States | None = None
+    after: KeptHead = NO_HEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +194,7 @@ class ArchiveDatabase(ArchiveReader, Protocol):
         """Check bundles and make durable, in one commit, all that hold; the others say why in their outcome.
 
         Records that are kept already are compared: the same change nothing, others are a fork (`BrokenChain`). Where
+        the copy does not reach what a bundle continues, it was begun anew (BegunAnewError). Where
         several coordinators share the database, only the one that holds a node's link appends (NotHeldError).
         """
         ...

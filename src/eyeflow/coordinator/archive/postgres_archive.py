@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import psycopg
+
 from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.archive import sql_archive as sql
 from eyeflow.coordinator.archive.chain import Row
@@ -23,7 +25,17 @@ T = TypeVar("T")
 ATTEMPTS = 2
 """How often a transaction is tried when its connection turns out to be broken. What comes twice changes nothing."""
 VERSION = "archive_schema"
-"""The key in `meta` of how many of `sql_archive.MIGRATIONS` the database has."""
+"""The key in `meta` of the version of the archive's tables (`sql_archive.VERSION`)."""
+MOVE_AWAY = (
+    "drop the tables chains, records, acting, arrivals, states and losses, and the row archive_schema of the table meta"
+)
+BUGS = (
+    psycopg.DataError,
+    psycopg.ProgrammingError,
+    psycopg.IntegrityError,
+    psycopg.errors.ProgramLimitExceeded,
+)
+"""What is the fault of what was to be written, unless it is one of ENVIRONMENT."""
 FOR_EVER_US = 1 << 62
 
 
@@ -96,8 +108,8 @@ class PostgresReader(Searching):
             try:
                 with self._opened.transaction(begin) as connection:
                     return work(_Sql(connection))
-            except ENVIRONMENT as error:
-                if self._opened.is_open or attempt + 1 == ATTEMPTS:
+            except psycopg.Error as error:  # a damaged page is an InternalError, or a DataError
+                if not isinstance(error, ENVIRONMENT) or self._opened.is_open or attempt + 1 == ATTEMPTS:
                     raise self._address.trouble(error) from error
         raise AssertionError("unreachable")
 
@@ -124,6 +136,8 @@ class PostgresArchive(PostgresReader):
             self._make_room()
             return outcomes
         except EyeflowError as error:
+            if isinstance(error.__cause__, BUGS) and len(bundles) > 1:
+                raise  # of one of them, maybe
             return [Outcome(error=error)] * len(bundles)
 
     def _append(self, db: _Sql, bundles: Sequence[Bundle]) -> list[Outcome]:
@@ -176,20 +190,13 @@ class PostgresArchive(PostgresReader):
         db.rows(f"SELECT 1 FROM (SELECT {lock}) AS one")
         found = db.rows("SELECT value FROM meta WHERE key = ?", (VERSION,))
         version = int(bytes(found[0][0])) if found else 0
-        if version > len(sql.MIGRATIONS):
-            raise EyeflowError(
-                f"the archive in {self._address.shown} has schema {version}, this eyeflow knows {len(sql.MIGRATIONS)}",
-                cause="a newer eyeflow has brought it up",
-                next_step="start the coordinator with the eyeflow version that did so, or newer",
-                code="store_version",
-            )
-        for number in range(version, len(sql.MIGRATIONS)):
+        for migration in sql.migrations_from(version, f"the archive in {self._address.shown}", MOVE_AWAY):
             # An identity never comes back there, as AUTOINCREMENT says of SQLite's.
-            for statement in postgres_schema(sql.MIGRATIONS[number].replace(" AUTOINCREMENT", "")):
+            for statement in postgres_schema(migration.replace(" AUTOINCREMENT", "")):
                 db.run(statement)
         db.run(
             "INSERT INTO meta VALUES(?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
-            (VERSION, str(len(sql.MIGRATIONS)).encode()),
+            (VERSION, str(sql.VERSION).encode()),
         )
 
 

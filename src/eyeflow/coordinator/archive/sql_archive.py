@@ -6,8 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.archive.chain import BrokenChain, Jump, Owner, Row, Tail, follow
-from eyeflow.coordinator.archive.database import Bundle, Chain, Cosign, KeptState, Loss, Outcome
+from eyeflow.coordinator.archive.database import (
+    FOREIGN,
+    BegunAnewError,
+    Bundle,
+    Chain,
+    Cosign,
+    KeptState,
+    Loss,
+    Outcome,
+)
 from eyeflow.coordinator.archive.sql_searching import INDEXES
 from eyeflow.coordinator.histories import Doubt, Proof
 from eyeflow.protocol.audit import decode_record, record_hash
@@ -81,7 +91,10 @@ SCHEMA = """
     CREATE INDEX arrivals_of_chains ON arrivals (chain, last_seq);
 """
 MIGRATIONS = (SCHEMA + INDEXES,)
-"""As those of `store.sql_schema`."""
+"""As those of `store.sql_schema`; the first makes version FIRST_VERSION."""
+FIRST_VERSION = 2
+"""Version 1 was that of an eyeflow before the first release: its tables were others."""
+VERSION = FIRST_VERSION + len(MIGRATIONS) - 1
 DROP_RECORDS = 1024
 DROPS_MAX = 64
 """Ranges that one commit drops at most: more than its bundles can bring."""
@@ -107,6 +120,28 @@ _OLDEST = """
     SELECT r.kept_us, c.id, c.node FROM chains c JOIN records r ON r.chain = c.id AND r.seq = c.first_seq
     ORDER BY r.kept_us LIMIT 1
 """
+
+
+def migrations_from(version: int, shown: str, move_away: str) -> Sequence[str]:
+    """Return what brings an archive of this version (0: an empty one) to VERSION.
+
+    Raises EyeflowError with the code FOREIGN for one of another eyeflow; `move_away` says how to begin without it.
+    """
+    if version == 0:
+        return MIGRATIONS
+    if FIRST_VERSION <= version <= VERSION:
+        return MIGRATIONS[version - FIRST_VERSION + 1 :]
+    is_newer = version > VERSION
+    raise EyeflowError(
+        f"{shown} is no archive that this eyeflow can use",
+        cause=f"a newer eyeflow wrote it: it has schema {version}, this one knows {VERSION}"
+        if is_newer
+        else f"an eyeflow before the first release wrote it: it has schema {version}, the first is {FIRST_VERSION}",
+        next_step="start the coordinator with that version of eyeflow, or newer"
+        if is_newer
+        else f"{move_away}: the nodes send again what they still have",
+        code=FOREIGN,
+    )
 
 
 class SpoiledRowError(Exception):
@@ -168,6 +203,8 @@ def append(db: ArchiveSql, bundle: Bundle, cosign: Cosign) -> Outcome:
     """Check a bundle and write what is new of it. One that does not hold changes nothing."""
     owner = bundle.owner
     kept_chain = chain(db, owner.node, owner.epoch) or Chain(owner.node, KeptHead(owner.epoch))
+    if not _reaches(db, kept_chain, bundle.after):
+        return Outcome(error=BegunAnewError())
     try:
         records = unbundled(bundle.records)
         known = _compared(db, owner, kept_chain, records)
@@ -182,6 +219,18 @@ def append(db: ArchiveSql, bundle: Bundle, cosign: Cosign) -> Outcome:
     is_empty = not 0 < kept_chain.first_seq <= kept_chain.tail.seq
     write(db, owner, rows[0].seq if is_empty else kept_chain.first_seq, kept, tail, rows)
     return Outcome(kept)
+
+
+def _reaches(db: ArchiveSql, kept_chain: Chain, after: KeptHead) -> bool:
+    """Say whether the copy still holds the head that was told when a bundle was asked for.
+
+    Else it was begun anew meanwhile, and the records would look as if the node had dropped those before them.
+    """
+    tail = kept_chain.tail
+    if after.seq >= tail.seq:
+        return (after.seq, after.hash) == (tail.seq, tail.hash)
+    rows = page(db, kept_chain.node, kept_chain.kept.epoch, after.seq - 1, 1) if after.seq else []
+    return not rows or rows[0].seq != after.seq or record_hash(rows[0].data) == after.hash
 
 
 def _put_states(db: ArchiveSql, owner: Owner, states: States, now_us: int) -> None:

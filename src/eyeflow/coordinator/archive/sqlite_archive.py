@@ -17,8 +17,7 @@ from eyeflow.base.reasons import why
 from eyeflow.base.whole_file import sync_directory
 from eyeflow.coordinator.archive import sql_archive as sql
 from eyeflow.coordinator.archive.chain import Row
-from eyeflow.coordinator.archive.database import DAMAGED, Bounds, Bundle, Chain, Cosign, KeptState, Outcome
-from eyeflow.coordinator.archive.sql_archive import MIGRATIONS
+from eyeflow.coordinator.archive.database import DAMAGED, FOREIGN, Bounds, Bundle, Chain, Cosign, KeptState, Outcome
 from eyeflow.coordinator.archive.sql_lookup import Searching
 
 _log = logging.getLogger("eyeflow.coordinator")
@@ -28,8 +27,6 @@ T = TypeVar("T")
 ARCHIVE_FILE = "archive.db"
 DAMAGED_FILE = f"{ARCHIVE_FILE}.damaged"
 """A file of which pages could not be read, as evidence; the newest one only."""
-FOREIGN = "archive_version"
-"""Code of the error that the file is not one of this eyeflow."""
 SPOILED = (apsw.NotADBError, apsw.CorruptError, UnicodeDecodeError, sql.SpoiledRowError)
 """What shows that pages are damaged: SQLite says so, a text is none any more, or a value has another type."""
 FAILED = (apsw.Error, *SPOILED)
@@ -37,6 +34,7 @@ LOGS = ("-wal", "-shm")
 """Ends of the names of what SQLite has beside a file."""
 APPLICATION_ID = 0x45594131
 """`EYA1`: marks the file as an archive (PRAGMA application_id)."""
+MOVE_AWAY = "move the file away"
 BUSY_MS = 5_000
 USUAL_BOUNDS = Bounds(8 << 30)
 LOG_BYTES_MAX = 16 << 20
@@ -234,13 +232,12 @@ class SqliteArchive(SqliteReader):
                 self._opened.execute("ROLLBACK")
 
     def _prepare(self) -> None:
-        version = self._db.pragma("user_version")
-        if version < len(MIGRATIONS):
+        if missing := sql.migrations_from(self._db.pragma("user_version"), str(self.path), MOVE_AWAY):
             with self._transaction():
-                for number in range(version, len(MIGRATIONS)):
-                    self._db.execute(MIGRATIONS[number])
+                for migration in missing:
+                    self._db.execute(migration)
                 self._db.pragma("application_id", APPLICATION_ID)
-                self._db.pragma("user_version", len(MIGRATIONS))
+                self._db.pragma("user_version", sql.VERSION)
 
 
 def _drop_oldest(db: _Sql, before_us: int) -> int:
@@ -265,15 +262,13 @@ def _open(path: Path, vfs: str | None) -> apsw.Connection:
 def _refuse_foreign(db: apsw.Connection, path: Path) -> None:
     version, application = db.pragma("user_version"), db.pragma("application_id")
     if application != APPLICATION_ID and (version or db.execute("SELECT count(*) FROM sqlite_schema").get):
-        cause, next_step = "another program wrote it", "move the file away: the nodes send again what they still have"
-    elif version > len(MIGRATIONS):
-        cause = f"a newer eyeflow wrote it: it has schema {version}, this one knows {len(MIGRATIONS)}"
-        next_step = "start the coordinator with that version of eyeflow, or newer"
-    else:
-        return
-    raise EyeflowError(
-        f"{path} is no archive that this eyeflow can use", cause=cause, next_step=next_step, code=FOREIGN
-    )
+        raise EyeflowError(
+            f"{path} is no archive that this eyeflow can use",
+            cause="another program wrote it",
+            next_step=f"{MOVE_AWAY}: the nodes send again what they still have",
+            code=FOREIGN,
+        )
+    sql.migrations_from(version, str(path), MOVE_AWAY)
 
 
 def _trouble(path: Path, error: Exception) -> EyeflowError:

@@ -54,6 +54,10 @@ class Chain:
     def bundle(self, first: int, last: int, head_seq: int | None = None) -> Bundle:
         return self.bundle_of(self.records[first - 1 : last], head_seq)
 
+    def head(self, seq: int) -> KeptHead:
+        """What is kept when the copy reaches record `seq`."""
+        return KeptHead(self.owner.epoch, seq, record_hash(self.records[seq - 1]))
+
     def bundle_of(self, records: Sequence[bytes], head_seq: int | None = None) -> Bundle:
         return Bundle(self.owner, bundled(records), head_seq or len(self.records), START_US)
 

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -13,12 +14,14 @@ import pytest
 from components.failing_disk import Disk
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.machine import Machine
+from eyeflow.coordinator.archive import sql_archive
 from eyeflow.coordinator.archive.archive import Archive
 from eyeflow.coordinator.archive.chain import BrokenChain, Owner
-from eyeflow.coordinator.archive.database import Bounds, Outcome
-from eyeflow.coordinator.archive.sqlite_archive import ARCHIVE_FILE, SqliteArchive, SqliteReader
+from eyeflow.coordinator.archive.database import FOREIGN, BegunAnewError, Bounds, Outcome
+from eyeflow.coordinator.archive.sqlite_archive import APPLICATION_ID, ARCHIVE_FILE, SqliteArchive, SqliteReader
 from eyeflow.coordinator.histories import Doubt
-from eyeflow.protocol.audit_bodies import StopBody
+from eyeflow.protocol.audit import decode_record, encode_record
+from eyeflow.protocol.audit_bodies import ActionResultBody, SlotBody, StopBody
 from eyeflow.protocol.collecting import SlotState, States, is_cosigned
 from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.wire import ProtocolError
@@ -191,6 +194,102 @@ def test_a_file_of_another_program_or_a_newer_eyeflow_is_refused(tmp_path: Path)
     with pytest.raises(EyeflowError) as refused:
         opened(tmp_path)
     assert "schema 99" in refused.value.cause
+
+
+def test_a_file_of_an_eyeflow_before_the_first_release_is_foreign_and_stays_as_it_is(tmp_path: Path) -> None:
+    """Its tables have the same names, and other columns."""
+    path = tmp_path / ARCHIVE_FILE
+    older = apsw.Connection(str(path))
+    older.execute("CREATE TABLE chains (id INTEGER PRIMARY KEY, node TEXT NOT NULL)")
+    older.pragma("application_id", APPLICATION_ID)
+    older.pragma("user_version", 1)
+    older.close()
+    before = path.read_bytes()
+    with pytest.raises(EyeflowError) as refused:
+        opened(tmp_path)
+    assert refused.value.code == FOREIGN and "move the file away" in refused.value.next_step
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        replace(execution(1), outcome=2**64 - 1),
+        replace(execution(1), outcome=3),
+        replace(execution(1), inputs=(2**63,)),
+        replace(execution(1), event_time_us=-(2**63) - 1),
+        replace(execution(1), actions=((0, (True,), 4),)),
+        ActionResultBody("pump", bytes(32), 1, 0, 5, 1),
+        SlotBody("pump", 5, bytes(32)),
+        replace(gap(1, b"", 1), lost_total=2**63),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_a_number_that_no_eyeflow_writes_breaks_the_chain_and_costs_other_nodes_nothing(
+    tmp_path: Path, bad: Any
+) -> None:
+    chain, other = Chain().run(3).add(bad), Chain(Owner("node-b", EPOCH, NODE_KEY.public_key)).run(3)
+    archive = opened(tmp_path)
+    broken, kept = archive.append([chain.bundle(1, 5), other.bundle(1, 4)])
+    assert isinstance(broken.error, BrokenChain) and broken.error.found.kind is Doubt.ALTERED
+    assert seq_of(kept) == 4 and archive.chain(NODE, EPOCH) is None
+    archive.close()
+
+
+def test_a_clock_beyond_64_bits_breaks_the_chain(tmp_path: Path) -> None:
+    chain, archive = Chain().run(3), opened(tmp_path)
+    last = replace(decode_record(chain.records[-1]), time_us=2**63)
+    (outcome,) = archive.append([chain.bundle_of([*chain.records[:-1], encode_record(last, NODE_KEY)])])
+    assert isinstance(outcome.error, BrokenChain) and "time_us" in str(outcome.error)
+    archive.close()
+
+
+def test_a_bug_that_one_bundle_shows_costs_the_others_of_its_group_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain, other = Chain().run(3), Chain(Owner("node-b", EPOCH, NODE_KEY.public_key)).run(3)
+    real = sql_archive.append
+
+    def append(db: Any, bundle: Any, cosign: Any) -> Outcome:
+        if bundle.owner.node == NODE:
+            raise OverflowError("a bug")
+        return real(db, bundle, cosign)
+
+    monkeypatch.setattr(sql_archive, "append", append)
+
+    async def run() -> list[Any]:
+        archive = Archive(opened(tmp_path), SqliteReader(tmp_path / ARCHIVE_FILE, Machine()))
+        archive._busy = asyncio.get_running_loop().create_future()  # so that both go into one group
+        parts = [asyncio.create_task(archive.append(one.bundle(1, 4))) for one in (chain, other)]
+        await asyncio.sleep(0)
+        archive._busy = None
+        archive._go()
+        found = await asyncio.gather(*parts, return_exceptions=True)
+        archive.close()
+        return found
+
+    bug, kept = asyncio.run(run())
+    assert isinstance(bug, OverflowError) and kept.seq == 4
+
+
+def test_a_bundle_that_continues_a_copy_that_is_set_aside_meanwhile_is_no_doubt(tmp_path: Path) -> None:
+    """Else a sound node would look as if it had lost records without a gap."""
+    chain, archive = Chain().run(19), opened(tmp_path)
+    following = replace(chain.bundle(11, 20), after=chain.head(10))
+    assert seq_of(archive.append([chain.bundle(1, 10)])[0]) == 10
+    archive.set_aside(NODE)
+    for _ in range(2):
+        assert isinstance(archive.append([following])[0].error, BegunAnewError)
+    assert seq_of(archive.append([chain.bundle(1, 5)])[0]) == 5
+    assert isinstance(archive.append([following])[0].error, BegunAnewError)
+    assert seq_of(archive.append([replace(chain.bundle(6, 15), after=chain.head(5))])[0]) == 15
+    assert seq_of(archive.append([following])[0]) == 20, "what is kept reaches it again"
+    archive.set_aside(NODE)
+    other = Chain().run(3).add(execution(99)).run(20)
+    for last in (10, 15):  # another record 10 is kept now
+        assert seq_of(archive.append([other.bundle(1, last)])[0]) == last
+        assert isinstance(archive.append([following])[0].error, BegunAnewError)
+    archive.close()
 
 
 def test_only_its_owner_reads_the_file(tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import threading
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -21,7 +23,7 @@ from eyeflow.coordinator import collecting
 from eyeflow.coordinator.archive import checking, sqlite_archive
 from eyeflow.coordinator.archive.archive import Archive
 from eyeflow.coordinator.archive.checking import Checker, Spoiled
-from eyeflow.coordinator.archive.database import DAMAGED, BegunAnewError
+from eyeflow.coordinator.archive.database import DAMAGED, BegunAnewError, Bundle, Outcome
 from eyeflow.coordinator.archive.sqlite_archive import ARCHIVE_FILE, DAMAGED_FILE, SqliteArchive, SqliteReader
 from eyeflow.coordinator.collecting import Collector, Copies
 from eyeflow.protocol.collecting import Collect, Collected, bundled
@@ -134,6 +136,69 @@ def test_an_archive_that_is_begun_anew_takes_nothing_that_was_asked_for_before(t
     asyncio.run(walk())
 
 
+def test_who_found_the_damage_may_go_and_the_archive_is_begun_anew_all_the_same(tmp_path: Path) -> None:
+    """What waits meanwhile is answered, and what comes then is kept."""
+    goes_on, is_reached = threading.Event(), threading.Event()
+
+    class Slow(SqliteArchive):
+        def begin_anew(self) -> None:
+            is_reached.set()
+            assert goes_on.wait(60)
+            super().begin_anew()
+
+    async def walk() -> None:
+        chain, path = Chain().run(60), tmp_path / ARCHIVE_FILE
+        database = Slow(path, Machine(), cosign)
+        archive = Archive(database, SqliteReader(path, Machine()))
+        await archive.append(chain.bundle(1, 20))
+        database._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        database.reopen()
+        path.write_bytes(os.urandom(path.stat().st_size))
+        finder = asyncio.create_task(archive.append(chain.bundle(21, 40)))
+        await asyncio.to_thread(is_reached.wait, 60)
+        waiting = asyncio.create_task(archive.append(chain.bundle(21, 40)))
+        finder.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await finder
+        goes_on.set()
+        with pytest.raises(BegunAnewError):
+            await asyncio.wait_for(waiting, 60)
+        assert archive.generation == 1
+        assert (await archive.append(replace(chain.bundle(1, 40), generation=1))).seq == 40
+        assert len(await archive.page(NODE, EPOCH, 0, 100)) == 40
+        archive.close()
+
+    asyncio.run(walk())
+
+
+def test_what_waits_while_the_new_file_is_refused_is_answered(tmp_path: Path) -> None:
+    goes_on, is_reached = threading.Event(), threading.Event()
+
+    class Refused(SqliteArchive):
+        def append(self, bundles: Sequence[Bundle]) -> list[Outcome]:
+            return [Outcome(error=EyeflowError("pages", code=DAMAGED))] * len(bundles)
+
+        def begin_anew(self) -> None:
+            is_reached.set()
+            assert goes_on.wait(60)
+            raise EyeflowError("the disk is full", code="archive")
+
+    async def walk() -> None:
+        chain, path = Chain().run(60), tmp_path / ARCHIVE_FILE
+        archive = Archive(Refused(path, Machine(), cosign), SqliteReader(path, Machine()))
+        finder = asyncio.create_task(archive.append(chain.bundle(1, 20)))
+        await asyncio.to_thread(is_reached.wait, 60)
+        waiting = asyncio.create_task(archive.append(chain.bundle(1, 20)))
+        await asyncio.sleep(0)
+        goes_on.set()
+        for one in (finder, waiting):
+            with pytest.raises(EyeflowError, match="disk is full"):
+                await asyncio.wait_for(one, 60)
+        archive.close()
+
+    asyncio.run(walk())
+
+
 @pytest.mark.parametrize("way", ["full", "write_errors", "sync_errors"])
 def test_a_disk_that_fails_while_an_outage_is_caught_up_acknowledges_nothing_falsely(
     tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
@@ -165,7 +230,7 @@ def test_a_disk_that_fails_while_an_outage_is_caught_up_acknowledges_nothing_fal
         async def wrong(found: Any) -> None:
             raise AssertionError(found)
 
-        collector = Collector(copies, ask, wrong, wrong)
+        collector = Collector(copies, ask, wrong, wrong, lambda: None)
         copies.told(NODE, EPOCH, len(chain.records))
         collector.begin(OWNER)
         seen = 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import psycopg
@@ -13,8 +15,10 @@ import pytest
 from components.postgres import Server, running_server
 from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.archive import postgres_archive, sql_archive
-from eyeflow.coordinator.archive.chain import BrokenChain
-from eyeflow.coordinator.archive.database import Bounds, NotHeldError, Outcome
+from eyeflow.coordinator.archive.archive import Archive
+from eyeflow.coordinator.archive.chain import BrokenChain, Owner
+from eyeflow.coordinator.archive.checking import Checker
+from eyeflow.coordinator.archive.database import FOREIGN, Bounds, NotHeldError, Outcome
 from eyeflow.coordinator.archive.postgres_archive import PostgresArchive, PostgresReader
 from eyeflow.coordinator.archive.sql_archive import ROW_BYTES
 from eyeflow.coordinator.archive.sql_searching import ExecutionsAsked
@@ -28,6 +32,7 @@ from unit.coordinator.archive.chains import (
     COORDINATOR_KEY,
     EPOCH,
     NODE,
+    NODE_KEY,
     START_US,
     Chain,
     cosign,
@@ -205,12 +210,52 @@ def test_the_answer_to_a_commit_that_was_lost_is_asked_for_again(url: str, monke
     archive.close()
 
 
-def test_an_archive_of_a_newer_eyeflow_is_refused(url: str) -> None:
+@pytest.mark.parametrize("version", [1, 99])
+def test_an_archive_of_a_newer_eyeflow_or_one_before_the_first_release_is_foreign(url: str, version: int) -> None:
     opened(url).close()
-    run(url, "UPDATE meta SET value = '99' WHERE key = 'archive_schema'")
+    run(url, f"UPDATE meta SET value = '{version}' WHERE key = 'archive_schema'")
     with pytest.raises(EyeflowError) as refused:
         opened(url)
-    assert "schema 99" in refused.value.message
+    assert refused.value.code == FOREIGN and f"schema {version}" in refused.value.cause
+
+
+def test_a_damaged_page_of_the_server_is_an_error_that_is_told(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = opened(url)
+    archive.append([Chain().run(9).bundle(1, 10)])
+    for error in (psycopg.errors.DataCorrupted, psycopg.errors.IndexCorrupted, psycopg.errors.CharacterNotInRepertoire):
+
+        def damaged(*rest: Any, error: Any = error) -> Any:
+            raise error("invalid page in block 7 of relation base/5/16384")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(sql_archive, "chains", damaged)
+            patch.setattr(sql_archive, "append", damaged)
+            with pytest.raises(EyeflowError) as told:
+                Checker().look(archive)
+            assert "invalid page" in told.value.cause
+            (outcome,) = archive.append([Chain().run(9).bundle(1, 10)])
+            assert isinstance(outcome.error, EyeflowError)
+    assert Checker().look(archive) is None and len(archive.chains()) == 1, "the same connection goes on"
+    archive.close()
+
+
+def test_what_one_bundle_brings_that_the_server_does_not_take_costs_the_others_of_its_group_nothing(url: str) -> None:
+    """The states of a node have a place in an index, whose entries have a bound."""
+    run(url, "INSERT INTO nodes(name, public_key, joined_us) VALUES ('node-b', '', 0)")
+    run(url, "INSERT INTO links VALUES ('node-b', 'a', 1, 0)")
+    key = "".join(map(chr, Random(1).sample(range(0x10000, 0x20000), 1024)))
+    chain, other = Chain().run(9), Chain(Owner("node-b", EPOCH, NODE_KEY.public_key)).run(9)
+    held = (("pump", Slot.ACTIVE, key),)
+    states = States(10, held, (SlotState("pump", Slot.ACTIVE, key, "ab" * 32, b"1"),), True)
+
+    async def work() -> list[Any]:
+        archive = Archive(opened(url), PostgresReader(Address(url)))
+        found = [archive._appended([replace(chain.bundle(1, 10), states=states), other.bundle(1, 10)])]
+        archive.close()
+        return found[0]
+
+    refused, kept = asyncio.run(work())
+    assert isinstance(refused.error, EyeflowError) and seq_of(kept) == 10
 
 
 def test_executions_are_found_and_followed_there_too(url: str) -> None:
