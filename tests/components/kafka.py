@@ -19,8 +19,9 @@ from confluent_kafka.admin import (
 )
 
 from components.certificates import TestAuthority
+from components.ports import free_port
 from components.waiting import wait_until
-from eyeflow.node.broker.home import KafkaHome, find_home, format_arguments, free_port
+from eyeflow.node.broker.home import KafkaHome, find_home, format_arguments
 from eyeflow.node.broker.properties import properties
 
 HOME = Path(__file__).parents[2] / ".venv" / "kafka"

@@ -6,22 +6,15 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from components.ports import free_port
 from components.waiting import until
 
 STOP_WAIT_S = 1.0
 STOP_ATTEMPTS_MAX = 30
-
-
-def free_port() -> int:
-    """Return a loopback port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _executable() -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import psycopg
 
+from components.ports import free_port
 from components.waiting import wait_until
 
 NOBODY = 65534
@@ -26,7 +26,7 @@ class Server:
 
     def __init__(self, directory: Path, fsync: bool) -> None:
         self.directory, self.fsync = directory, fsync
-        self.port = _free_port()
+        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         run(directory, "initdb", "-D", str(directory / "data"), "-A", "trust", "-U", "eye", "--no-sync", "-E", "UTF8", "--locale=C")  # fmt: skip
 
@@ -116,9 +116,3 @@ def _bin() -> Path:
     on_path = shutil.which("initdb")
     assert on_path, "PostgreSQL is not installed: run scripts/install-test-deps.sh"
     return Path(on_path).parent
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

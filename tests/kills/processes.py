@@ -12,7 +12,8 @@ import urllib.request
 from pathlib import Path
 
 from components.kafka import Kafka
-from components.mosquitto import Mosquitto, free_port
+from components.mosquitto import Mosquitto
+from components.ports import free_port
 from components.proxy import Proxy
 from components.waiting import wait_until
 from eyeflow.node.store.reader import AuditReader

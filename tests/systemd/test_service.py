@@ -21,8 +21,8 @@ from typing import Any
 import pytest
 
 from components.kafka import HOME
+from components.ports import free_port
 from components.waiting import wait_until
-from eyeflow.node.broker.home import free_port
 
 HIDDEN = "/tmp /run /var/tmp /var/log /var/lib/systemd /var/lib/private /etc/systemd/system"
 BOOT = f"""

@@ -141,11 +141,13 @@ def running(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
     directory = tmp_path_factory.mktemp("coordinator")
     data = directory / "data"
     data.mkdir(mode=0o700)
-    log = (directory / "log").open("wb")
     command = [sys.executable, str(PROCESS), str(data), "eager"]
     if request.param == "postgres":
         command.append(f"--store={request.getfixturevalue('server').url()}")
-    with log, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log) as process:
+    with (
+        (directory / "log").open("wb") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log) as process,
+    ):
         assert process.stdout is not None
         url = process.stdout.readline().decode().strip()
         assert url, (directory / "log").read_text()

@@ -16,12 +16,12 @@ import pytest
 from confluent_kafka import Producer
 
 from components.kafka import HOME, QUIET
+from components.ports import free_port
 from components.waiting import running, until, wait_until
 from eyeflow.node.broker import broker as broker_module
 from eyeflow.node.broker import properties as properties_module
 from eyeflow.node.broker import share as share_module
 from eyeflow.node.broker.broker import EmbeddedBroker, tie
-from eyeflow.node.broker.home import free_port
 from eyeflow.node.broker.properties import MB
 from eyeflow.node.broker.settings import EmbeddedSection
 from eyeflow.node.broker.share import Share, Usage, kept_bytes, usage_of
@@ -63,6 +63,7 @@ def test_it_comes_back_after_a_kill_and_ends_with_whoever_runs_it(tmp_path: Path
 
 
 def test_it_does_not_outlive_a_node_that_is_killed(tmp_path: Path) -> None:
+    assert HOME.is_dir(), "make test installs Kafka there: without it the process waits for ever"
     command = [sys.executable, str(PROCESS), str(tmp_path), str(HOME), str(free_port())]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
