@@ -118,12 +118,14 @@ class Story:
         for load in self._loads.values():
             load.stop()
         for node in self.site.nodes:
-            with suppress(AssertionError):  # what is missing is told with all else
-                self._until_kept(node, set(self._loads[node.name].sent.taken))
+            self._until_kept(node, set(self._loads[node.name].sent.taken))
 
     def _until_kept(self, node: Node, taken: set[int]) -> None:
-        wait_until(lambda: taken <= node.executed(), "all is recorded", self._rest_s)
-        wait_until(lambda: self.site.copied_seq(node) >= node.last_seq, "the copy is whole", WITHIN_S)
+        """What is missing after either wait is told with all else."""
+        with suppress(AssertionError):
+            wait_until(lambda: taken <= node.executed(), "all is recorded", self._rest_s)
+        with suppress(AssertionError):
+            wait_until(lambda: self.site.copied_seq(node) >= node.last_seq, "the copy is whole", WITHIN_S)
 
     def _compare(self) -> None:
         for node in self.site.nodes:

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from eyeflow.audit.traces import texts_of
 from eyeflow.protocol.audit_bodies import (
+    UNRECORDED,
     ClockBody,
     ExecutionBody,
     GapBody,
@@ -26,9 +27,6 @@ from eyeflow.svm.execution import Action, CapabilityFailure, Execution, Host, Ou
 from eyeflow.svm.instance import Instance
 from eyeflow.svm.program import Program, Value
 from eyeflow.svm.verify import Verified
-
-UNRECORDED = "unrecorded"
-"""Reason of a gap of executions that acted while the disk refused their records."""
 
 
 @dataclass(frozen=True, slots=True)

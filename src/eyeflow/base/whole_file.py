@@ -10,11 +10,10 @@ from typing import BinaryIO
 
 
 @contextmanager
-def whole_file(path: Path, mode: int) -> Iterator[BinaryIO]:
-    """Give a file to write that takes its name, in place of one that is there, only when the block ends well.
+def whole_file(path: Path, mode: int, *, replace: bool = True) -> Iterator[BinaryIO]:
+    """Give a file to write that takes its name only when the block ends well.
 
     As `write_whole`, for what does not fit into memory: whatever interrupts the block leaves what was there before.
-    Raises OSError: it cannot be written; no draft is left.
     """
     draft = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
@@ -23,7 +22,10 @@ def whole_file(path: Path, mode: int) -> Iterator[BinaryIO]:
             file.flush()
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
-        draft.replace(path)
+        if replace:
+            draft.replace(path)
+        else:
+            os.link(draft, path)  # a link, unlike a rename, never replaces a file
         sync_directory(path.parent)
     finally:
         draft.unlink(missing_ok=True)
@@ -39,20 +41,8 @@ def write_whole(path: Path, data: bytes, mode: int, *, replace: bool = True) -> 
         FileExistsError: there is such a file and `replace` is false.
         OSError: it cannot be written; no draft is left.
     """
-    draft = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        if replace:
-            draft.replace(path)
-        else:
-            os.link(draft, path)  # a link, unlike a rename, never replaces a file
-        sync_directory(path.parent)
-    finally:
-        draft.unlink(missing_ok=True)
+    with whole_file(path, mode, replace=replace) as file:
+        file.write(data)
 
 
 def sync_directory(path: Path) -> None:

@@ -35,7 +35,8 @@ from eyeflow.node.service.manager import ServiceManager
 from eyeflow.node.status.local_socket import keep_serving_status
 from eyeflow.node.status.port_log import PortLog
 from eyeflow.node.status.report import as_shown
-from eyeflow.node.store.quarantine import salvaged, set_aside
+from eyeflow.node.store.file import storage_error
+from eyeflow.node.store.quarantine import finish_move, note_read, salvaged, set_aside, unread
 from eyeflow.node.store.store import Store
 from eyeflow.node.store.types import StorageError, StoreDamaged
 from eyeflow.node.store.writer import ThreadWriter, Writer
@@ -132,27 +133,37 @@ async def _open_node(
 
 def _open_store(config: NodeConfig, identity: Identity, clock: Clock, machine: Machine) -> Store:
     """Open the store. A damaged one is set aside, and a new one goes on with what can be read of it."""
+    data_dir = config.data_dir
+    try:
+        finish_move(data_dir)
+    except OSError as error:
+        raise storage_error(error, data_dir) from error
     try:
         store = _whole_store(config, identity, clock, machine)
-    except StoreDamaged as error:
+    except StoreDamaged as damage:
         try:
-            folder = set_aside(config.data_dir, clock.now_us())
+            folder = set_aside(data_dir, clock.now_us())
         except OSError:
-            raise error from None
-        return _begun_anew(error, folder, _whole_store(config, identity, clock, machine))
-    _tell_lost_store(store)
+            raise damage from None
+        _log.error("%s: %s. It is kept in %s", damage.message, damage.cause, folder)
+        store = _whole_store(config, identity, clock, machine)
+    # Also where an earlier start was cut short: a store without a record has not run yet.
+    if store.head[0] == 0 and (left := unread(data_dir)) is not None:
+        _begin_anew(store, left)
+    else:
+        _tell_lost_store(store)
     return store
 
 
-def _begun_anew(error: StoreDamaged, folder: Path, store: Store) -> Store:
+def _begin_anew(store: Store, folder: Path) -> None:
     batch = salvaged(folder)
     store.commit(batch)
+    note_read(folder)
     _log.error(
-        "%s: %s. It is kept in %s; epoch %d begins. %d of its programs go on, %d with their state. Unfinished actions "
-        "are given up. See what still holds with: eyeflow audit verify --data-dir %s",
-        *(error.message, error.cause, folder, store.epoch, len(batch.put_slots), len(batch.states), folder),
+        "epoch %d begins: the store before it was damaged. %d of its programs go on, %d with their state. Unfinished "
+        "actions are given up. See what still holds with: eyeflow audit verify --data-dir %s",
+        *(store.epoch, len(batch.put_slots), len(batch.states), folder),
     )
-    return store
 
 
 def _whole_store(config: NodeConfig, identity: Identity, clock: Clock, machine: Machine) -> Store:

@@ -338,7 +338,7 @@ class NodeRuntime:
     async def grows_beyond(self, seq: int) -> None:
         """Return once the audit chain has a record with a higher seq; see `NodeControl`."""
         grown = self.engine.disk.grown
-        while self._writer.store.head[0] <= seq:
+        while self._writer.store.newest_seq <= seq:
             grown.clear()
             await grown.wait()
 

@@ -190,6 +190,10 @@ class RejectedBody:
 
 COPIED = "copied"
 """The reason of a gap whose records every destination held before they were dropped: none of them is lost."""
+UNRECORDED = "unrecorded"
+"""The reason of a gap of executions that acted while the disk refused their records."""
+LOSSES = ("age", "size", UNRECORDED)
+"""Reasons by which records go that some destination does not hold."""
 
 
 @dataclass(frozen=True, slots=True)

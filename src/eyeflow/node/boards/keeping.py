@@ -13,7 +13,8 @@ from eyeflow.base.machine import WriteWhole
 from eyeflow.base.reading import Unreadable, parse_json, parse_toml, read_at_once, read_text
 from eyeflow.base.reasons import why
 from eyeflow.base.whole_file import sync_directory
-from eyeflow.node.boards.settings import NAME, BoardSection
+from eyeflow.node.boards.settings import BoardSection
+from eyeflow.node.config.sections import NAME
 
 FOLDER, FILE = "boards", "board.json"
 FILE_BYTES_MAX = 256 * 1024

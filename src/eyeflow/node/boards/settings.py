@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from eyeflow.node.config.sections import NAME
 from eyeflow.node.config.settings import Section, integer, path, required, text
 from eyeflow.node.config.tables import Table
 from eyeflow.node.io.connector import SystemNeeds
 from eyeflow.protocol.boards import BOARDS_MAX
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 PORT = re.compile(r"/.+|socket://[^/:]+:[0-9]+")
 
 

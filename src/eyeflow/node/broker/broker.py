@@ -81,6 +81,8 @@ class EmbeddedBroker:
         self._lines: deque[str] = deque(maxlen=LINES_MAX)
         self._asking: Asking
         self._tie: list[str] = []
+        self._told_bytes = 0
+        """How much of each partition the broker was told to keep; 0: nothing yet."""
 
     async def run(self) -> None:
         """Run until cancelled. A broker that ends is started again, after a wait that grows with each failure."""
@@ -177,16 +179,26 @@ class EmbeddedBroker:
         return kept_bytes(self._share.size_bytes, usage.partitions, self._config.topic_size_mb * MB)
 
     async def _watch(self) -> None:
-        """Measure what it takes, and let its topics share what there is, also those that come later."""
-        told_bytes = 0
+        """Look every few seconds. A look that fails is told, and the next one is made: the disk may fill meanwhile."""
+        self._told_bytes = 0
         while True:
-            usage = await asyncio.to_thread(usage_of, self._data)
-            self.status.counters |= {"size_bytes": usage.size_bytes, "partitions": usage.partitions}
-            wanted_bytes = self._kept_bytes(usage)
-            if wanted_bytes != told_bytes and await asyncio.to_thread(self._asking.keep, wanted_bytes):
-                told_bytes = wanted_bytes
-            self._tell_size(usage)
+            try:
+                await self._look()
+            except Exception as error:
+                told = f"its size is not known: {why(error)}"
+                if told not in self.status.detail:
+                    _log.exception("kafka_embedded: %s", told)
+                self._show("up", f"127.0.0.1:{self._config.port}: {told}")
             await asyncio.sleep(WATCH_S)
+
+    async def _look(self) -> None:
+        """Measure what it takes, and let its topics share what there is, also those that come later."""
+        usage = await asyncio.to_thread(usage_of, self._data)
+        self.status.counters |= {"size_bytes": usage.size_bytes, "partitions": usage.partitions}
+        wanted_bytes = self._kept_bytes(usage)
+        if wanted_bytes != self._told_bytes and await asyncio.to_thread(self._asking.keep, wanted_bytes):
+            self._told_bytes = wanted_bytes
+        self._tell_size(usage)
 
     def _tell_size(self, usage: Usage) -> None:
         was_over, self._is_over = self._is_over, usage.size_bytes > self._share.size_bytes

@@ -38,15 +38,24 @@ class Usage:
 
 def usage_of(data: Path) -> Usage:
     """Look through the folder of a broker. What it deletes meanwhile counts as gone."""
-    size_bytes = 0
-    folders = [path for path in data.glob("*") if path.is_dir()]
-    for folder in (data, *folders):
-        for path in folder.glob("*"):
-            try:
-                size_bytes += path.lstat().st_blocks * 512 if not path.is_dir() else 0
-            except OSError:
-                continue
+    folders = [path for path in _in(data) if path.is_dir()]
+    size_bytes = sum(_block_bytes(path) for folder in (data, *folders) for path in _in(folder))
     return Usage(size_bytes, sum(not path.name.startswith("__cluster_metadata") for path in folders))
+
+
+def _in(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _block_bytes(path: Path) -> int:
+    """Return what a file takes; a folder counts as nothing."""
+    try:
+        return path.lstat().st_blocks * 512 if not path.is_dir() else 0
+    except OSError:
+        return 0
 
 
 def kept_bytes(share_bytes: int, partitions: int, topic_bytes_max: int) -> int:

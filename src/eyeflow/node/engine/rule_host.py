@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from functools import partial
 from threading import Thread
 
@@ -23,7 +23,10 @@ from eyeflow.svm.program import Program, Site, SiteKind, Value
 _log = logging.getLogger("eyeflow.node")
 
 SLOW_READ_S_MAX = 10.0
-"""Longest wait for a slow read. A bus that hangs costs its rule the answer, and neither its swap nor a thread more."""
+"""Longest wait for a slow read; a declared `timeout` may be shorter.
+
+A bus that hangs costs its rule the answer, and neither its swap nor a thread more.
+"""
 BACKOFF_S_MAX = 3600.0
 """Longest wait between two attempts, however often the declared backoff has doubled."""
 
@@ -96,10 +99,11 @@ class RuleHost:
         answer: Future[Value] = Future()
         self._late = Thread(target=_answer, args=(answer, read), name="eyeflow-read", daemon=True)
         self._late.start()
-        try:
-            return answer.result(SLOW_READ_S_MAX)
-        except TimeoutError as error:
-            raise CapabilityFailure(f"no answer within {SLOW_READ_S_MAX:g} s") from error
+        limit_s = min(site.timeout_us / 1e6 or SLOW_READ_S_MAX, SLOW_READ_S_MAX)
+        wait([answer], limit_s)
+        if not answer.done():
+            raise CapabilityFailure(f"no answer within {limit_s:g} s")
+        return answer.result()
 
 
 def _answer(answer: Future[Value], read: Callable[[], Value]) -> None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from eyeflow.audit.memory import UNRECORDED, FindProgram, Known
+from eyeflow.audit.memory import FindProgram, Known
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.reasons import internal
 from eyeflow.node.clock import Clock
@@ -22,6 +22,7 @@ from eyeflow.node.store.store import Store
 from eyeflow.node.store.types import SlotRow
 from eyeflow.node.store.writer import Writer
 from eyeflow.protocol.audit import Record, decode_record
+from eyeflow.protocol.audit_bodies import UNRECORDED
 from eyeflow.protocol.replays import Replay, Replayed, ReplayProgram, ReplayResult, bounded
 from eyeflow.protocol.wire import REASON_CHARS_MAX, cut
 from eyeflow.svm.container import decode

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from eyeflow.audit.memory import UNRECORDED
+from eyeflow.node.store.cursors import COORDINATOR
 from eyeflow.node.store.reader import AuditReader
 from eyeflow.protocol.audit import decode_record
-from eyeflow.protocol.audit_bodies import InstallBody
+from eyeflow.protocol.audit_bodies import UNRECORDED, InstallBody
 from eyeflow.protocol.collecting import KeptHead
-
-COORDINATOR = "coordinator"
 
 
 class StoreHistory:

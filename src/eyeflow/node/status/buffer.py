@@ -12,10 +12,8 @@ from eyeflow.node.store.cursors import COORDINATOR, KAFKA
 from eyeflow.node.store.reader import AuditReader
 from eyeflow.node.store.types import Depth
 from eyeflow.node.store.writer import Writer
+from eyeflow.protocol.audit_bodies import LOSSES
 from eyeflow.protocol.collecting import KeptHead
-
-LOSSES = ("age", "size", "unrecorded")
-"""Reasons by which records go that some destination does not hold."""
 
 
 def running_buffer(

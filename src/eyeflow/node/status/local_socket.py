@@ -17,7 +17,7 @@ from random import Random
 from typing import Any
 
 from eyeflow.base.errors import ExitCode, EyeflowError
-from eyeflow.base.reading import Unreadable, parse_json
+from eyeflow.base.reading import parse_json
 from eyeflow.base.reasons import internal, why
 from eyeflow.node.backoff import Backoff
 
@@ -51,18 +51,23 @@ async def serve_status(
     data_dir: Path, status: Callable[[], Mapping[str, object]], answers: Mapping[str, Answer] | None = None
 ) -> AsyncIterator[None]:
     """Serve `status()`, and `answers` by what is asked, to whoever connects and may read the data directory."""
-    known = answers or {}
+
+    async def told_status(asked: Mapping[str, Any]) -> Mapping[str, object]:
+        return status()
+
+    known: Mapping[str, Answer] = {**(answers or {}), STATUS: told_status}
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError, TimeoutError, ValueError):
-            async with asyncio.timeout(TIMEOUT_S):
-                asked = _question(await reader.readline())
-            async with asyncio.timeout(ANSWER_S):
-                told = status() if asked["ask"] == STATUS else await _answered(known, asked)
-            async with asyncio.timeout(TIMEOUT_S):
-                writer.write(json.dumps(told).encode())
-                await writer.drain()
-        writer.close()
+        try:
+            with suppress(ConnectionError, TimeoutError):
+                if (asked := await _question(reader)) is not None:
+                    async with asyncio.timeout(ANSWER_S):
+                        told = await _answered(known, asked)
+                    async with asyncio.timeout(TIMEOUT_S):
+                        writer.write(told)
+                        await writer.drain()
+        finally:
+            writer.close()
 
     socket_file = data_dir / SOCKET_NAME
     with _short_path(data_dir) as path:
@@ -100,15 +105,18 @@ async def keep_serving_status(
         await asyncio.sleep(backoff.next_s())
 
 
-def _question(line: bytes) -> Mapping[str, Any]:
-    """Return what is asked; raises ValueError for anything else."""
-    asked = parse_json(line)
-    if not isinstance(asked, dict) or not isinstance(asked.get("ask"), str):
-        raise Unreadable("no question")
-    return asked
+async def _question(reader: asyncio.StreamReader) -> Mapping[str, Any] | None:
+    """Return what is asked, None for anything else. Raises OSError: it does not come."""
+    async with asyncio.timeout(TIMEOUT_S):
+        with suppress(ValueError):
+            asked = parse_json(await reader.readline())
+            if isinstance(asked, dict) and isinstance(asked.get("ask"), str):
+                return asked
+    return None
 
 
-async def _answered(answers: Mapping[str, Answer], asked: Mapping[str, Any]) -> Mapping[str, object]:
+async def _answered(answers: Mapping[str, Answer], asked: Mapping[str, Any]) -> bytes:
+    """Return the answer in JSON: what was asked for, or why there is none."""
     try:
         if asked["ask"] not in answers:
             raise EyeflowError(
@@ -117,14 +125,15 @@ async def _answered(answers: Mapping[str, Answer], asked: Mapping[str, Any]) -> 
                 next_step="Start the node anew with this version.",
                 code="other_version",
             )
-        return await answers[asked["ask"]](asked)
+        return json.dumps(await answers[asked["ask"]](asked)).encode()
     except EyeflowError as error:
-        told = {"message": error.message, "cause": error.cause, "nextStep": error.next_step}
-        return {"error": {**told, "code": error.code, "exitCode": int(error.exit_code)}}
+        refusal = error
     except Exception as error:  # the node runs on, and who asked is told
         _log.exception("a question was not answered: %s", asked["ask"])
-        told = {"message": "the node failed in answering", "cause": internal(error), "nextStep": "Look at its log."}
-        return {"error": {**told, "code": "internal", "exitCode": int(ExitCode.ENVIRONMENT)}}
+        cause, next_step = internal(error), "Look at its log."
+        refusal = EyeflowError("the node failed in answering", cause=cause, next_step=next_step, code="internal")
+    told = {"message": refusal.message, "cause": refusal.cause, "nextStep": refusal.next_step}
+    return json.dumps({"error": {**told, "code": refusal.code, "exitCode": int(refusal.exit_code)}}).encode()
 
 
 def fetch_status(data_dir: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from eyeflow.node.store.meta import read_meta, read_meta_or_set, read_named, wri
 from eyeflow.node.store.transaction import transaction
 from eyeflow.node.store.types import Batch, Draft, StoreCounters
 from eyeflow.protocol.audit import ZERO_HASH, decode_record, encode_next, record_hash
-from eyeflow.protocol.audit_bodies import COPIED, AuditError, Body, GapBody
+from eyeflow.protocol.audit_bodies import COPIED, UNRECORDED, AuditError, Body, GapBody
 from eyeflow.protocol.collecting import KeptHead
 from eyeflow.protocol.identity import Identity
 
@@ -28,7 +28,6 @@ _PUT = "INSERT INTO audit VALUES (?, ?, ?)"
 _OLDEST = "SELECT seq, time_us FROM audit ORDER BY seq LIMIT 1"
 DROPPED = "dropped."
 """How many records were dropped, by reason: numbers in `meta` whose names begin so."""
-UNRECORDED = "unrecorded"
 TIP = "tip"
 """The name in `meta` of seq and hash of the last record. No later record has its hash: a flipped bit would not show."""
 SEQ_BYTES, TIP_BYTES = 8, 40
@@ -52,6 +51,8 @@ class AuditLog:
         self._identity, self._counters, self._now_us = identity, counters, now_us
         # One attribute: others read it from their thread, and a number with another record's hash looks like a fork.
         self.tip = (0, ZERO_HASH)
+        self.newest_seq = 0
+        """Seq of the last record that is there; less than that of the tip where damage took the last ones."""
         self.oldest = (0, 0)
         """Seq and time (us) of the oldest record that is kept; zeros when there is none."""
         self.dropped: Mapping[str, int] = {}
@@ -63,12 +64,15 @@ class AuditLog:
         self._lost_total = int(read_meta_or_set(db, "lost_total", 0))
         row = db.execute("SELECT seq, record FROM audit ORDER BY seq DESC LIMIT 1").get
         self.tip = (row[0], record_hash(row[1])) if row else (0, ZERO_HASH)
-        noted = read_tip(db)
-        if noted is not None and noted[0] == self.tip[0] and noted[1] != self.tip[1]:
+        self.newest_seq, noted = self.tip[0], read_tip(db)
+        if noted is not None and noted[0] >= self.tip[0] and noted != self.tip:
+            what = f"audit record {noted[0]} is not as this node wrote it"
+            if noted[0] > self.tip[0]:
+                what = f"audit records {self.tip[0] + 1} to {noted[0]} are gone"
             _log.error(
-                "audit record %d is not as this node wrote it. The chain goes on behind what was written, so that this "
-                "shows: keep a copy of the data, and run `eyeflow audit verify`",
-                noted[0],
+                "%s. The chain goes on behind what was written, so that this shows: keep a copy of the data, and run "
+                "`eyeflow audit verify`",
+                what,
             )
             self.tip = noted
         self.oldest = read_oldest(db)
@@ -114,8 +118,9 @@ class AuditLog:
     def were_written(self, new: Chained) -> None:
         """The transaction of the last `write` was committed."""
         self.tip, self._lost_total, self.dropped = new.tip, new.lost_total, new.dropped
-        if new.rows and not self.oldest[0]:
-            self.oldest = new.rows[0][:2]
+        if new.rows:
+            self.newest_seq = new.tip[0]
+            self.oldest = self.oldest if self.oldest[0] else new.rows[0][:2]
         self.cursors.were_written()
 
     def drop_oldest(self, reason: str, count: int) -> int:
@@ -126,8 +131,9 @@ class AuditLog:
         db, first_seq = self._db, self.oldest[0]
         if first_seq in (0, self.head_seq):
             return 0
-        last_seq = min(first_seq + count - 1, self.head_seq - 1)
-        record = db.execute("SELECT record FROM audit WHERE seq = ?", (last_seq,)).get
+        # What damage took from the chain is not there; a range with such a hole in it goes as one.
+        found = "SELECT seq, record FROM audit WHERE seq <= ? ORDER BY seq DESC LIMIT 1"
+        last_seq, record = db.execute(found, (min(first_seq + count - 1, self.head_seq - 1),)).get
         # Not the first and the last time: the clock may have been set back between them.
         since_us, until_us = db.execute("SELECT min(time_us), max(time_us) FROM audit WHERE seq <= ?", (last_seq,)).get
         dropped: int = last_seq - first_seq + 1

@@ -43,7 +43,7 @@ _PUT_REJECTED = (
 
 def write_programs(db: apsw.Connection, batch: Batch) -> None:
     """Write what a batch changes of slots, state and evidence; call it inside a transaction."""
-    if _changes_slots(batch):
+    if changes_slots(batch):
         _write_slots(db, batch)
     db.executemany(_PUT_STATE, [(*_key_values(row.key), row.program_id, row.state) for row in batch.states])
     db.executemany(_PUT_EVIDENCE, [_evidence_values(row) for row in batch.put_evidence])
@@ -51,11 +51,12 @@ def write_programs(db: apsw.Connection, batch: Batch) -> None:
 
 def forget_programs(db: apsw.Connection, batch: Batch) -> None:
     """Delete programs that nothing needs any more; call it when the outbox of the batch is written."""
-    if _changes_slots(batch):
+    if changes_slots(batch):
         db.execute(_FORGET_PROGRAMS)
 
 
-def _changes_slots(batch: Batch) -> bool:
+def changes_slots(batch: Batch) -> bool:
+    """Say whether a batch changes which programs there are; the state of those that go is deleted."""
     return bool(batch.drop_rules or batch.drop_slots or batch.put_slots or batch.put_rejected)
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import apsw
 
+from eyeflow.node.run_key import RunKey
 from eyeflow.node.store.cursors import read_after
 from eyeflow.node.store.file import StoreFile, storage_error
-from eyeflow.node.store.programs import read_states
-from eyeflow.node.store.types import StateRow
+from eyeflow.node.store.programs import changes_slots, read_states
+from eyeflow.node.store.types import Batch, StateRow
 from eyeflow.protocol.audit import Record, decode_record
 from eyeflow.protocol.audit_bodies import ExecutionBody
 from eyeflow.svm.container import decode
@@ -22,6 +23,8 @@ class Reads:
 
     _file: StoreFile
     _path: Path
+    _states: dict[RunKey, StateRow] | None = None
+    """The states as they were read, and as commits changed them since; None: they are to be read."""
 
     def audit_range(self, from_seq: int, limit: int) -> list[bytes]:
         """Return at most `limit` records with seq >= `from_seq`, ascending, as stored."""
@@ -43,10 +46,19 @@ class Reads:
 
     def states(self) -> list[StateRow]:
         """Return the durable state of every slot, as the last commit left it. Raises StorageError."""
-        try:
-            return sorted(read_states(self._file.db).values(), key=lambda row: (row.key.rule, row.key.slot.value))
-        except apsw.Error as error:
-            raise storage_error(error, self._path) from error
+        if self._states is None:
+            try:
+                self._states = read_states(self._file.db)
+            except apsw.Error as error:
+                raise storage_error(error, self._path) from error
+        return sorted(self._states.values(), key=lambda row: (row.key.rule, row.key.slot.value))
+
+    def _states_changed(self, batch: Batch) -> None:
+        """A batch was committed. The states of all rules are asked for each second: only what is new is read."""
+        if self._states is not None:
+            self._states.update((row.key, row) for row in batch.states)
+            if changes_slots(batch):
+                self._states = None
 
     def record(self, seq: int) -> Record | None:
         """Return the record with this seq, or None when it is not (or no longer) there."""

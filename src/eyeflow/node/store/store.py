@@ -169,6 +169,11 @@ class Store(Reads):
         return self._audit.tip
 
     @property
+    def newest_seq(self) -> int:
+        """Seq of the last record that can be read: before `head` where damage took the last ones."""
+        return self._audit.newest_seq
+
+    @property
     def altered_seq(self) -> int:
         """A record that was to be dropped for its age and is not what the node wrote; 0: none."""
         return self._bounds.altered_seq
@@ -243,6 +248,7 @@ class Store(Reads):
             if not self._in_use:
                 write_meta(db, "clean", 0)
         self._audit.were_written(new)
+        self._states_changed(batch)
         self._doubt, self._in_use = None, True
         return Committed(first_seq)
 
@@ -272,7 +278,7 @@ class Store(Reads):
         """
         # After a failed fsync the connection may take pages for written that are not: nothing of it is trusted.
         self._file.abandon()
-        self._file = self._own_file()
+        self._file, self._states = self._own_file(), None
         self._file.flush_log()
         with self._saying():
             self._attach()

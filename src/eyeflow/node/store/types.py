@@ -248,7 +248,7 @@ class Depth:
 
     @property
     def records(self) -> int:
-        """How many records there are: the chain has no holes."""
+        """How many records there are by their numbers; those that damage took out of the chain count, too."""
         return self.last_seq - self.first_seq + 1 if self.first_seq else 0
 
 

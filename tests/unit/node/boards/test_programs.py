@@ -78,6 +78,16 @@ def test_a_program_is_brought_with_its_parameters_and_reported_by_the_board(tmp_
 
 
 def test_a_program_waits_for_the_board_over_a_restart_of_the_gateway_without_a_coordinator(tmp_path: Path) -> None:
+    assert brought_after_a_restart(tmp_path) == [decode(program()).program_id]
+
+
+def test_control_a_gateway_that_keeps_nothing_brings_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BoardPrograms, "_keep", lambda self, wanted, program: None)
+    assert brought_after_a_restart(tmp_path) == []
+
+
+def brought_after_a_restart(tmp_path: Path) -> list[str]:
+    """Want a program of a board that is away, and start the gateway anew; return what it then brought."""
     board, data = BoardDouble(answers=False), program()
 
     async def begin(path: str) -> None:
@@ -85,21 +95,22 @@ def test_a_program_waits_for_the_board_over_a_restart_of_the_gateway_without_a_c
             await until(is_(boards, "linkLost"))
             programs = boards.by_name["node-mcu-01"].programs
             async with running(programs.want(wanted(data), data)):  # type: ignore[arg-type]
-                await until(lambda: (tmp_path / "boards" / "node-mcu-01" / "wanted.json").exists())
+                await until(lambda: bool(programs.wanted))
             held = programs.held({})
             assert [(one.rule, bool(one.refusal)) for one in held] == [("relay", True)]
 
     async def go_on(path: str) -> None:
         async with boards_of(tmp_path, at(path)) as boards:
-            await until(lambda: bool(board.programs))
-            await until(lambda: boards.by_name["node-mcu-01"].programs.open({"relay"}) == [])
+            await until(is_(boards, "online"))
+            programs = boards.by_name["node-mcu-01"].programs
+            await until(lambda: programs.open({one.signed.program.rule for one in board.programs.values()}) == [])
 
     with plugged_in(board) as path:
         asyncio.run(begin(path))
     board.answers = True
     with plugged_in(board) as path:
         asyncio.run(go_on(path))
-    assert board.programs[0].signed.program_id == decode(data).program_id
+    return [one.signed.program_id for one in board.programs.values()]
 
 
 def test_a_board_that_was_flashed_anew_gets_its_program_again_and_one_that_went_back_does_not(tmp_path: Path) -> None:

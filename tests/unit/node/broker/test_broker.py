@@ -240,3 +240,43 @@ def test_more_topics_than_there_is_room_for_are_said(tmp_path: Path) -> None:
     assert "40 MB in 50 partitions" in broker.status.detail and "32 MB. Raise that" in broker.status.detail
     broker._tell_size(Usage(30 * MB, 20))
     assert broker.status.detail == f"127.0.0.1:{broker._config.port}"
+
+
+def test_a_look_that_fails_is_told_and_the_next_one_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kafka deletes folders while they are looked through; its library may fail in ways of its own."""
+    monkeypatch.setattr(broker_module, "WATCH_S", 0.0)
+    broker, told, looks = EmbeddedBroker(section(), tmp_path, Share(32 * MB)), [], 0
+
+    class Asking:
+        def keep(self, partition_bytes: int) -> bool:
+            nonlocal looks
+            looks += 1
+            told.append(broker.status.detail)
+            if looks == 1:
+                raise FileNotFoundError(2, "gone")
+            return True
+
+    broker._asking = Asking()  # type: ignore[assignment]
+
+    async def scenario() -> None:
+        async with running(broker._watch()):
+            await until(lambda: looks == 2 and "not known" not in broker.status.detail)
+
+    asyncio.run(scenario())
+    assert "its size is not known: No such file or directory" in told[1]
+    assert (broker.status.state, broker.status.detail) == ("up", f"127.0.0.1:{broker._config.port}")
+
+
+def test_a_folder_that_is_deleted_meanwhile_counts_as_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("topic-0", "topic-1"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.log").write_bytes(b"x" * 4096)
+    whole, real = usage_of(tmp_path), Path.iterdir
+
+    def deleting(self: Path) -> object:
+        if self.name == "topic-0":
+            raise FileNotFoundError(2, "gone")
+        return real(self)
+
+    monkeypatch.setattr(Path, "iterdir", deleting)
+    assert 0 < usage_of(tmp_path).size_bytes < whole.size_bytes

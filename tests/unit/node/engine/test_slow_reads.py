@@ -165,6 +165,48 @@ def test_a_bug_of_a_driver_in_a_slow_read_is_a_failure_of_the_read(tmp_path: Pat
     run(test())
 
 
+@pytest.mark.parametrize("late", [True, False], ids=["held", "control"])
+def test_a_declared_timeout_of_a_slow_read_holds(tmp_path: Path, late: bool) -> None:
+    """The control declares none: an answer that a timeout of 1 us would not wait for is the answer."""
+    declared = READER.replace("else -1.0", "timeout 200ms else 0.0")
+    hung = threading.Event()
+
+    async def test() -> None:
+        sim = NodeSim(tmp_path)
+        sim.drivers["adc"].slow_reads = ("adc.read_channel",)
+        await sim.node.start()
+        await sim.install(declared if late else READER)
+        sim.drivers["adc"].values["adc.read_channel"] = lambda args: 7.0 if not late or hung.wait() else -7.0
+        await sim.send("t", temp=1.0)
+        await executed(sim, 1)
+        assert said(sim) == ["1 0" if late else "1 7"]
+        if late:
+            assert "no answer within 0.2 s" in str(sim.rule("reader")["last_error"])
+        hung.set()
+        await sim.stop()
+
+    run(test())
+
+
+def test_a_timeout_of_a_driver_itself_keeps_its_text(tmp_path: Path) -> None:
+    async def test() -> None:
+        sim = NodeSim(tmp_path)
+        sim.drivers["adc"].slow_reads = ("adc.read_channel",)
+        await sim.node.start()
+        await sim.install(READER)
+
+        def waits(args: object) -> float:
+            raise TimeoutError("the bus is held by another master")
+
+        sim.drivers["adc"].values["adc.read_channel"] = waits
+        await sim.send("t", temp=1.0)
+        await executed(sim, 1)
+        assert "the bus is held by another master" in str(sim.rule("reader")["last_error"])
+        await sim.stop()
+
+    run(test())
+
+
 def test_which_reads_are_slow(tmp_path: Path) -> None:
     """Those on a bus, a disk or a network. What the kernel or the configuration has in memory answers at once."""
     assert AdcDriver(AdcConfig(channels={0: tmp_path / "in_voltage0_raw"})).slow_reads == ("adc.read_channel",)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
 from eyeflow.node.run_key import active
 from eyeflow.node.store.store import Store
-from eyeflow.node.store.types import Batch, PendingRow, SlotRow, StateRow, StorageError
+from eyeflow.node.store.types import Batch, PendingRow, SlotRow, StateRow, StorageError, StoreDamaged
 from eyeflow.protocol.audit import decode_record, record_hash, verify_chain
 from eyeflow.protocol.audit_bodies import ExecutionBody, GapBody
 from eyeflow.protocol.collecting import KeptHead
@@ -61,17 +60,20 @@ class Lives:
         return problem
 
     def _write(self, place: Path, disk: SimDisk) -> str:
-        with suppress(StorageError):
+        store = None
+        try:
             store = open_store(place, limits(4, HOUR_US), time=self.time, vfs=disk.vfs)
             self.fault(store)
-            try:
-                problem = found_wrong(store, self.known)
-                if problem:
-                    return problem
-                for _ in range(self.rng.randrange(STEPS_MAX)):
-                    self._step(store)
-                store.close(clean=True)
-            except StorageError:
+            problem = found_wrong(store, self.known)
+            if problem:
+                return problem
+            for _ in range(self.rng.randrange(STEPS_MAX)):
+                self._step(store)
+            store.close(clean=True)
+        except StorageError as error:
+            if isinstance(error, StoreDamaged) or disk.dies_after >= 0:
+                return f"the disk is well, and the store is not: {error.message}: {error.cause}"
+            if store is not None:
                 self.deaths += 1
                 store.abandon()
         return ""

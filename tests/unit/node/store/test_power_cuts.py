@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from eyeflow.node.store.store import Store
+from eyeflow.node.store.types import StorageError, StoreDamaged
 from unit.node.store.power import Lives
+from unit.node.store.stores import open_store
 
 CUTS = 10_000 if os.environ.get("EYEFLOW_FUZZ") == "full" else 300
 SEED = int(os.environ.get("EYEFLOW_SEED", "1"))
@@ -41,3 +45,21 @@ def test_control_a_store_that_does_not_sync_each_commit_loses_some(tmp_path: Pat
         store._file.db.pragma("synchronous", synchronous)
 
     assert problems_of(tmp_path, SEED, 1000, fault) != ""
+
+
+@pytest.mark.parametrize(
+    "error", [StoreDamaged(Path("node.db"), "cut"), StorageError("failed", cause="", next_step="", full=False)]
+)
+def test_control_a_store_that_cannot_be_opened_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: StorageError
+) -> None:
+    """The disk is well then; one that dies in this very life is forgiven all but damage."""
+    opened = count()
+
+    def breaks(*args: Any, **options: Any) -> Store:
+        if next(opened) == 5:
+            raise error
+        return open_store(*args, **options)
+
+    monkeypatch.setattr("unit.node.store.power.open_store", breaks)
+    assert "life 6: the disk is well, and the store is not" in problems_of(tmp_path, SEED, 20)

@@ -1,0 +1,63 @@
+"""Whoever asks a running node gets an answer, also when the node fails in finding one; what is no question gets none."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from eyeflow.base.errors import EyeflowError
+from eyeflow.node.status.local_socket import SOCKET_NAME, fetch_status, serve_status
+
+
+def asked(path: Path, status: object) -> Mapping[str, object]:
+    """Serve this status, or what it raises, and ask for it."""
+
+    def told() -> Mapping[str, object]:
+        if isinstance(status, Exception):
+            raise status
+        return status  # type: ignore[return-value]
+
+    async def test() -> Mapping[str, object]:
+        async with serve_status(path, told):
+            return await asyncio.to_thread(fetch_status, path)
+
+    return asyncio.run(test())
+
+
+def test_control_a_status_is_told(tmp_path: Path) -> None:
+    assert asked(tmp_path, {"rules": []}) == {"rules": []}
+
+
+@pytest.mark.parametrize(
+    ("status", "cause"), [(ValueError("a bug"), "ValueError('a bug')"), ({"key": b"no JSON"}, "TypeError")]
+)
+def test_a_status_that_fails_is_said_and_logged(
+    tmp_path: Path, status: object, cause: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It must not read as a node that does not run: that would be started again, or looked for elsewhere."""
+    with pytest.raises(EyeflowError) as refused:
+        asked(tmp_path, status)
+    assert refused.value.code == "internal" and cause in refused.value.cause
+    assert [one.levelno for one in caplog.records if one.exc_info] == [logging.ERROR]
+
+
+@pytest.mark.parametrize("line", [b"no JSON\n", b"[]\n", b'{"ask": 1}\n', b"x" * 300_000 + b"\n"])
+def test_what_is_no_question_ends_the_connection_and_costs_the_node_nothing(
+    tmp_path: Path, line: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test() -> None:
+        async with serve_status(tmp_path, lambda: {"rules": []}):
+            reader, writer = await asyncio.open_unix_connection(tmp_path / SOCKET_NAME)
+            writer.write(line)
+            with suppress(ConnectionError):  # what was not read is dropped with the connection
+                assert await reader.read() == b""
+            writer.close()
+            assert await asyncio.to_thread(fetch_status, tmp_path) == {"rules": []}
+
+    asyncio.run(test())
+    assert not caplog.records
