@@ -14,6 +14,7 @@ def whole_file(path: Path, mode: int, *, replace: bool = True) -> Iterator[Binar
     """Give a file to write that takes its name only when the block ends well.
 
     As `write_whole`, for what does not fit into memory: whatever interrupts the block leaves what was there before.
+    Raises as that does.
     """
     draft = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
