@@ -13,9 +13,9 @@ from bench.measure import Report, Row
 from eyeflow.base.machine import Machine
 from eyeflow.coordinator.archive.chain import Owner, Tail
 from eyeflow.coordinator.archive.chain import Row as Kept
-from eyeflow.coordinator.archive.database import Bounds
+from eyeflow.coordinator.archive.database import Bounds, ExecutionsAsked
 from eyeflow.coordinator.archive.sql_archive import write
-from eyeflow.coordinator.archive.sql_searching import INDEXES, ExecutionsAsked
+from eyeflow.coordinator.archive.sql_searching import INDEXES
 from eyeflow.coordinator.archive.sqlite_archive import ARCHIVE_FILE, SqliteArchive
 from eyeflow.protocol.audit import Record, encode_record
 from eyeflow.protocol.audit_bodies import ExecutionBody
@@ -46,7 +46,7 @@ def report() -> Report:
         large, rate = filled(Path(many), RECORDS)
         rows = []
         for name, asked, condition in WAYS:
-            count = len(large.executions(asked))
+            count = len(large.executions(asked)[0])
             spent = middle_s(lambda one=asked: large.executions(one))  # type: ignore[misc]
             before = middle_s(lambda one=asked: small.executions(one))  # type: ignore[misc]
             whole = middle_s(lambda sql=SCAN.format(condition): large._rows(sql), 1)  # type: ignore[misc]

@@ -176,7 +176,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         executions_api.list_executions,
         Role.READ,
         {200: "Executions"},
-        problems=("node_not_found", "no_archive"),
+        problems=("node_not_found", "no_archive", "limit_reached"),
         query=executions_api.EXECUTIONS_QUERY,
     ),
     Endpoint(

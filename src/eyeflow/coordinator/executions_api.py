@@ -10,7 +10,7 @@ from eyeflow.audit.view import execution_entry
 from eyeflow.coordinator.api import Call, Reply
 from eyeflow.coordinator.archive.archive import Archive
 from eyeflow.coordinator.archive.chain import NO_OUTCOME
-from eyeflow.coordinator.archive.sql_searching import Arrival, ExecutionsAsked, FoundExecution
+from eyeflow.coordinator.archive.database import Arrival, ExecutionsAsked, FoundExecution
 from eyeflow.coordinator.choosing import found_node
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.lists_api import LIMIT, PAGING, since
@@ -55,8 +55,7 @@ async def list_executions(hub: Hub, call: Call) -> Reply:
         return await _came(hub, archive, query, _asked(query, nodes, acts))
     key = key_of(query, int, int, int)
     asked = _asked(query, nodes, acts, key)
-    found = await archive.look(lambda reader: reader.executions(asked))
-    following = found[-1].place if len(found) == asked.limit else None
+    found, following = await archive.look(lambda reader: reader.executions(asked))
     return await _page(hub, found, cursor_of(following), bool(following))
 
 
@@ -94,8 +93,8 @@ def _asked(query: Query, nodes: frozenset[str] | None, acts: frozenset[int] | No
 
 
 async def _came(hub: Hub, archive: Archive, query: Query, asked: ExecutionsAsked) -> Reply:
-    key = key_of(query, int, int)
-    after: Arrival | None = (int(key[0]), int(key[1])) if key is not None else None
+    key = key_of(query, int, int, int)
+    after: Arrival | None = (int(key[0]), int(key[1]), int(key[2])) if key is not None else None
     found, read, more = await archive.look(lambda reader: reader.arrived(asked, after))
     return await _page(hub, found, cursor_of(read), more)
 

@@ -6,6 +6,8 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 from eyeflow.coordinator.archive.archive import Archive
+from eyeflow.coordinator.archive.database import Acting
+from eyeflow.coordinator.problem import Problem
 from eyeflow.coordinator.store.cluster_store import ClusterStore
 from eyeflow.svm.container import decode
 from eyeflow.svm.program import Program
@@ -14,14 +16,19 @@ PROGRAMS_MAX = 256
 """Decoded programs in memory; the one that was asked for longest ago goes."""
 
 
+NAMES_MAX = 4_096
+"""Programs of which it is known in memory what they ask for."""
+ACTING_AT_ONCE, ACTING_MAX = 1_000, 100_000
+"""Ways in which executions acted, of one look at the archive and of one search: programs with the sites that acted."""
+
+
 class KnownPrograms:
     """The programs of `store`, by their ids (32 bytes). A program never changes, so what is known stays true."""
 
     def __init__(self, store: ClusterStore) -> None:
         self._store = store
         self._programs: OrderedDict[bytes, Program] = OrderedDict()
-        self._acting: list[tuple[int, bytes, tuple[int, ...]]] = []
-        self._names: dict[bytes, tuple[str, ...]] = {}
+        self._names: OrderedDict[bytes, tuple[str, ...]] = OrderedDict()
         """What each site of a program is called."""
 
     async def found(self, program_ids: Iterable[bytes]) -> dict[bytes, Program]:
@@ -39,15 +46,34 @@ class KnownPrograms:
         return found
 
     async def acts(self, archive: Archive, action: str) -> frozenset[int]:
-        """Return what records are found by that did this: a capability, or the name of an event that was emitted."""
-        newest = self._acting[-1][0] if self._acting else 0
-        more = await archive.look(lambda reader: reader.acting(newest))
-        self._acting += [(one.number, one.program, one.sites) for one in more]
-        for program_id in {program for _, program, _ in self._acting} - self._names.keys():
+        """Return what records are found by that did this: a capability, or the name of an event that was emitted.
+
+        Raises Problem when executions acted in more ways than a search looks through.
+        """
+        found: set[int] = set()
+        after = looked = 0
+        while more := await archive.look(lambda reader, after=after: reader.acting(after, ACTING_AT_ONCE)):  # type: ignore[misc]
+            await self._name(one.program for one in more)
+            found.update(one.number for one in more if action in self._named(one))
+            after, looked = more[-1].number, looked + len(more)
+            if len(more) < ACTING_AT_ONCE:
+                break
+            if looked >= ACTING_MAX:
+                detail = f"Executions acted in more than {ACTING_MAX} ways: that is too many to look for an action."
+                raise Problem("limit_reached", detail, "ask by node, rule, key or time, without an action")
+        return frozenset(found)
+
+    async def _name(self, program_ids: Iterable[bytes]) -> None:
+        """Learn what the sites of these programs are called, as far as the programs are here."""
+        wanted = set(program_ids)
+        for known in wanted & self._names.keys():
+            self._names.move_to_end(known)
+        for program_id in wanted - self._names.keys():
             for known, program in (await self.found([program_id])).items():
                 self._names[known] = tuple(site.capability for site in program.sites)
-        return frozenset(number for number, program, sites in self._acting if action in self._named(program, sites))
+        while len(self._names) > NAMES_MAX:
+            self._names.popitem(last=False)
 
-    def _named(self, program: bytes, sites: Iterable[int]) -> set[str]:
-        names = self._names.get(program, ())
-        return {names[site] for site in sites if site < len(names)}
+    def _named(self, acting: Acting) -> set[str]:
+        names = self._names.get(acting.program, ())
+        return {names[site] for site in acting.sites if site < len(names)}

@@ -151,6 +151,12 @@ RECORDS: dict[str, Shape] = {
         "Executions, a page of them",
         "executions",
         "Execution",
-        {"more": {"type": "boolean", "description": "whether more are there now", "examples": [False]}},
+        {
+            "more": {
+                "type": "boolean",
+                "description": "whether more are there now; also where a page is short or empty: each look has a bound",
+                "examples": [False],
+            }
+        },
     ),
 }

@@ -11,8 +11,11 @@ import pytest
 from websockets.asyncio.client import connect
 
 from eyeflow.audit.execution_id import ExecutionId, parse_execution_id
+from eyeflow.base.errors import EyeflowError
 from eyeflow.compiler.compile import CompileOptions, compile_rule
+from eyeflow.coordinator import known_programs
 from eyeflow.coordinator.archive.chain import Owner
+from eyeflow.coordinator.archive.database import DAMAGED
 from eyeflow.protocol.audit_bodies import ExecutionBody
 from eyeflow.protocol.identity import Identity
 from eyeflow.svm.container import decode, encode
@@ -105,6 +108,28 @@ def test_filters_and_pages(filled: Any) -> None:
     assert pages == ids(filled)
 
 
+def test_an_action_is_found_also_in_an_archive_that_was_begun_anew(filled: Any, make: Any) -> None:
+    """There its programs have other numbers."""
+    program_id = bytes.fromhex(decode(program(make)).program_id)
+    assert len(ids(filled, "?action=gpio.set_pin")) == 8
+    filled.runner.run(filled.archive._begin_anew(0, EyeflowError("pages are damaged", code=DAMAGED)))
+    chain = Chain(Owner("node-a", EPOCH, NODE_KEY.public_key))
+    chain.add(replace(ran(bytes(32), 1, 1.0), actions=((0, (1,), 3),)), ran(program_id, 2, 40.0))
+    filled.runner.run(filled.archive.append(replace(chain.bundle(1, 3), generation=1)))
+    assert ids(filled, "?action=gpio.set_pin") == [f"node-a:{EPOCH}:3"]
+
+
+def test_how_programs_acted_is_looked_through_in_parts_and_within_a_bound(
+    filled: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_programs, "ACTING_AT_ONCE", 1)
+    monkeypatch.setattr(known_programs, "NAMES_MAX", 1)
+    assert len(ids(filled, "?action=gpio.set_pin")) == 8
+    monkeypatch.setattr(known_programs, "ACTING_MAX", 1)
+    assert asked(filled, "?action=gpio.set_pin") == (422, "limit_reached")
+    assert len(ids(filled)) == 22
+
+
 def test_what_makes_no_sense_is_refused(filled: Any) -> None:
     assert asked(filled, "?node=nobody") == (404, "node_not_found")
     for query in (
@@ -112,7 +137,7 @@ def test_what_makes_no_sense_is_refused(filled: Any) -> None:
         "?rule=",
         "?order=oldest",
         "?cursor=WzVd",
-        "?order=came&cursor=WzEsMiwzXQ",
+        "?order=came&cursor=WzAsMF0",
         "?nod=a",
     ):
         assert asked(filled, query) == (422, "invalid_query"), query
@@ -123,7 +148,7 @@ def test_a_token_for_some_nodes_sees_theirs_only(filled: Any) -> None:
     body = {"name": "lyon", "role": "read", "labels": {"site": "lyon"}}
     token = filled.ask("POST", "/api/tokens", json=body).json()["token"]
     headers = {"Authorization": f"Bearer {token}"}
-    for query in ("", "?order=came&cursor=WzAsMF0"):
+    for query in ("", "?order=came&cursor=WzAsMCwwXQ"):
         found = filled.client.get(f"/api/executions{query}", headers=headers).json()["executions"]
         assert len(found) == 11 and {one["node"] for one in found} == {"node-b"}
     assert filled.client.get("/api/executions?node=node-a", headers=headers).status_code == 404

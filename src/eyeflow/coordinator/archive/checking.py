@@ -24,6 +24,14 @@ class Spoiled:
     evidence: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Wrong:
+    """What does not fit, and from which record on."""
+
+    seq: int
+    evidence: str
+
+
 class Checker:
     """Goes through the newest chain of each node again and again; one thread at a time."""
 
@@ -31,72 +39,93 @@ class Checker:
         self._left: list[Chain] = []
         self._rests = 0
         self._at: Chain | None = None
-        self._before: tuple[int, bytes] = (0, b"")
-        """The record that was checked last, and its hash."""
-        self._suspect: Chain | None = None
-        """The chain that did not fit at the last look through it: somebody may have begun it anew meanwhile."""
+        self._before: tuple[int, bytes | None] = (0, None)
+        """The record that was checked last, and its hash; None: it is not known."""
+        self._suspect = 0
+        """The record that did not fit at the last look: somebody may have begun the copy anew meanwhile."""
 
     def look(self, reader: ArchiveReader) -> Spoiled | None:
         """Check the next records; return what is wrong with the first that does not fit."""
         if self._rests:
             self._rests -= 1
             return None
-        if self._at is None:
-            self._left = self._left or reader.chains()
-            self._at, self._before = (self._left.pop() if self._left else None), (0, b"")
-        if (chain := self._at) is None:
+        if (chain := self._next(reader)) is None:
             return None
-        evidence, is_done = self._checked(reader, chain)
-        if not evidence and not is_done:
-            return None
-        suspect, self._at, self._suspect = self._suspect, None, None
-        if not evidence:
-            self._rests = 0 if self._left else REST_LOOKS
-            return None
-        fresh = reader.chain(chain.node, chain.kept.epoch)
-        if fresh is None or fresh.first_seq != chain.first_seq or fresh.kept.seq < chain.kept.seq:
-            return None  # records were dropped meanwhile, or the copy was begun anew
-        if suspect is not None and _is_same(suspect, chain):
-            return Spoiled(chain.node, chain.kept.epoch, evidence)
-        self._suspect = fresh
-        self._left.append(fresh)
+        wrong, is_done = self._checked(reader, chain)
+        if wrong is not None:
+            return self._doubted(reader, chain, wrong)
+        self._suspect = 0
+        if is_done:
+            self._at, self._rests = None, 0 if self._left else REST_LOOKS
         return None
 
-    def _checked(self, reader: ArchiveReader, chain: Chain) -> tuple[str, bool]:
+    def _next(self, reader: ArchiveReader) -> Chain | None:
+        """Return the chain that is looked at, None when there is none or it has gone."""
+        if self._at is None:
+            self._left = self._left or reader.chains()
+            self._begin(self._left.pop() if self._left else None)
+        if self._at is not None and not self._before[0]:
+            # As it is now: at the bound of the archive the first records go all the time.
+            self._at = reader.chain(self._at.node, self._at.kept.epoch)
+        return self._at
+
+    def _begin(self, chain: Chain | None, seq: int = 0) -> None:
+        """Go on behind record `seq` of a chain, 0: at its first."""
+        self._at, self._before = chain, (seq, None)
+
+    def _doubted(self, reader: ArchiveReader, chain: Chain, wrong: _Wrong) -> Spoiled | None:
+        """Look at the same records again, at the next look, with what is kept then."""
+        fresh, suspect = reader.chain(chain.node, chain.kept.epoch), self._suspect
+        self._suspect = 0
+        if fresh is None or fresh.kept.seq < chain.kept.seq:  # it was begun anew
+            self._at = None
+            return None
+        if wrong.seq < fresh.first_seq:  # it was dropped; where that is faster than this, the first ones never stay
+            self._begin(fresh, (fresh.first_seq + fresh.kept.seq) // 2)
+            return None
+        if suspect == wrong.seq:
+            self._at = None
+            return Spoiled(chain.node, chain.kept.epoch, wrong.evidence)
+        self._suspect = wrong.seq
+        self._begin(fresh, seq if (seq := wrong.seq - 2) >= fresh.first_seq else 0)
+        return None
+
+    def _checked(self, reader: ArchiveReader, chain: Chain) -> tuple[_Wrong | None, bool]:
         """Check the next records of a chain; return what is wrong, and whether its end is reached."""
         node, epoch, before = chain.node, chain.kept.epoch, self._before[0]
         rows = [row for row in reader.page(node, epoch, before, CHECK_RECORDS) if row.seq <= chain.kept.seq]
-        holes = reader.holes(node, epoch, 0, chain.kept.seq) if _has_hole(rows, before) else []
-        evidence = self._wrong(rows, chain, frozenset(holes))
+        holes = reader.holes(node, epoch, before, rows[-1].seq) if _has_hole(rows, before) else []
+        wrong = self._wrong(rows, chain, frozenset(holes))
         is_done, is_empty = len(rows) < CHECK_RECORDS, not 0 < chain.first_seq <= chain.kept.seq
-        if not evidence and is_done and not is_empty and self._before[0] != chain.kept.seq:
-            evidence = f"the kept records of {node} after {self._before[0]} are missing"
-        return evidence, is_done
+        last = self._before[0]
+        if wrong is None and is_done and not is_empty and last != chain.kept.seq:
+            wrong = _Wrong(max(last + 1, chain.first_seq), f"the kept records of {node} after {last} are missing")
+        return wrong, is_done
 
-    def _wrong(self, rows: list[Row], chain: Chain, holes: frozenset[int]) -> str:
+    def _wrong(self, rows: list[Row], chain: Chain, holes: frozenset[int]) -> _Wrong | None:
         """`holes`: before which records others are missing since the node had dropped them."""
         for row in rows:
             try:
                 record = decode_record(row.data)
             except AuditError as error:
-                return f"the kept record {row.seq} of {chain.node} cannot be read: {error}"
+                return _Wrong(row.seq, f"the kept record {row.seq} of {chain.node} cannot be read: {error}")
             seq, digest = self._before
             expected = seq + 1 if seq else chain.first_seq
             if row.seq != expected and not (seq and row.seq in holes):
-                return f"the kept record {expected} of {chain.node} is missing"
+                return _Wrong(expected, f"the kept record {expected} of {chain.node} is missing")
             if replace(row_of(record, row.data), program=b"", sites=()) != row:
-                return f"the kept record {row.seq} of {chain.node} is filed as something else than it is"
-            if row.seq == seq + 1 and seq and record.prev != digest:
-                return f"the kept record {seq} of {chain.node} has another hash than record {row.seq} names"
+                return _Wrong(
+                    row.seq, f"the kept record {row.seq} of {chain.node} is filed as something else than it is"
+                )
+            if row.seq == seq + 1 and digest not in (None, record.prev):
+                text = f"the kept record {seq} of {chain.node} has another hash than record {row.seq} names"
+                return _Wrong(seq, text)
             self._before = (row.seq, record_hash(row.data))
-        if self._before[0] == chain.kept.seq and self._before[1] not in (b"", chain.kept.hash):
-            return f"the kept record {chain.kept.seq} of {chain.node} has another hash than the head that was signed"
-        return ""
+        if self._before[0] == chain.kept.seq and self._before[1] not in (None, chain.kept.hash):
+            text = f"the kept record {chain.kept.seq} of {chain.node} has another hash than the head that was signed"
+            return _Wrong(chain.kept.seq, text)
+        return None
 
 
 def _has_hole(rows: list[Row], before: int) -> bool:
     return any(row.seq != seq + 1 for row, seq in zip(rows, [before, *(row.seq for row in rows)], strict=False))
-
-
-def _is_same(one: Chain, other: Chain) -> bool:
-    return (one.node, one.kept.epoch) == (other.node, other.kept.epoch)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.coordinator.archive.chain import EMPTY, Owner, Row, Tail
-from eyeflow.coordinator.archive.sql_searching import Acting, Arrival, ExecutionsAsked, FoundExecution
+from eyeflow.coordinator.archive.chain import EMPTY, NO_OUTCOME, Owner, Row, Tail
 from eyeflow.protocol.collecting import KeptHead, States
 
 
@@ -124,6 +123,54 @@ class Outcome:
     error: Exception | None = None
 
 
+Place = tuple[int, int, int]
+"""Where an execution stands among all: its time (us), the number of its chain in this archive, its seq."""
+Arrival = tuple[int, int, int]
+"""How far somebody has read: which archive, the number of a bundle in it, and the seq of the last record of that."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionsAsked:
+    """Filters; those that are left out fit everything. `nodes` None: all. `acts`: numbers of `Acting`, None: any.
+
+    Times are those of the nodes' clocks, in microseconds: from `since_us` on, and before `until_us`.
+    """
+
+    limit: int
+    before: Place | None = None
+    nodes: frozenset[str] | None = None
+    rule: str = ""
+    key: str = ""
+    outcome: int = NO_OUTCOME
+    acts: frozenset[int] | None = None
+    since_us: int | None = None
+    until_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundExecution:
+    """An execution with the chain that it is of."""
+
+    node: str
+    epoch: int
+    chain: int
+    row: Row
+
+    @property
+    def place(self) -> Place:
+        """Where it stands among all."""
+        return (self.row.time_us, self.chain, self.row.seq)
+
+
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """A program (32 bytes) and the sites at which it acted in one execution: for an action, records are found by it."""
+
+    number: int
+    program: bytes
+    sites: tuple[int, ...]
+
+
 class ArchiveReader(Protocol):
     """Looks at what is committed. Its methods raise EyeflowError when the database cannot be read."""
 
@@ -147,19 +194,23 @@ class ArchiveReader(Protocol):
         """Return records of a chain that follow `after_seq`, ascending, at most `limit`."""
         ...
 
-    def executions(self, asked: ExecutionsAsked) -> list[FoundExecution]:
-        """Return executions that fit, by the time of the nodes' clocks, newest first."""
+    def executions(self, asked: ExecutionsAsked) -> tuple[list[FoundExecution], Place | None]:
+        """Return executions that fit, by the time of the nodes' clocks, newest first; and before which place to go on.
+
+        None: there are no more. One look has a bound, so there may be more although fewer than the limit were found.
+        """
         ...
 
     def arrived(self, asked: ExecutionsAsked, after: Arrival | None) -> tuple[list[FoundExecution], Arrival, bool]:
         """Return executions that came after `after`, in that order; how far that is; whether more have come.
 
-        `after` None: nothing, and where the end is now. `before` of what is asked counts for nothing here.
+        `after` None: nothing, and where the end is now. `after` of another archive, which was damaged: all of this one.
+        `before` of what is asked counts for nothing here.
         """
         ...
 
-    def acting(self, after: int) -> list[Acting]:
-        """Return which sites of which programs acted together in one execution, those with higher numbers."""
+    def acting(self, after: int, limit: int) -> list[Acting]:
+        """Return which sites of which programs acted together in one execution, by number, those after a number."""
         ...
 
     def of_rule(self, node: str, epoch: int, rule: str, after_seq: int, until_seq: int, limit: int) -> list[bytes]:

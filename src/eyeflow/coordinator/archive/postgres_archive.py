@@ -14,9 +14,8 @@ import psycopg
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.archive import sql_archive as sql
-from eyeflow.coordinator.archive.chain import Row
-from eyeflow.coordinator.archive.database import Bounds, Bundle, Chain, Cosign, KeptState, NotHeldError, Outcome
-from eyeflow.coordinator.archive.sql_lookup import Searching
+from eyeflow.coordinator.archive.database import Bounds, Bundle, Cosign, NotHeldError, Outcome
+from eyeflow.coordinator.archive.sql_reader import SqlReader
 from eyeflow.coordinator.store.postgres_connection import ENVIRONMENT, Address, Connection, Opened
 from eyeflow.coordinator.store.postgres_schema import postgres_schema, postgres_statement
 
@@ -27,7 +26,8 @@ ATTEMPTS = 2
 VERSION = "archive_schema"
 """The key in `meta` of the version of the archive's tables (`sql_archive.VERSION`)."""
 MOVE_AWAY = (
-    "drop the tables chains, records, acting, arrivals, states and losses, and the row archive_schema of the table meta"
+    "drop the tables chains, records, acting, arrivals, states, losses and archive_id, "
+    "and the row archive_schema of the table meta"
 )
 BUGS = (
     psycopg.DataError,
@@ -61,32 +61,12 @@ def _stored(values: Sequence[Any]) -> list[Any]:
     return [one.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(one, str) else one for one in values]
 
 
-class PostgresReader(Searching):
+class PostgresReader(SqlReader):
     """Satisfies `ArchiveReader`, over a connection of its own."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
         self._opened = Opened(lambda: address.connect("archive reader"))
-
-    def chains(self) -> list[Chain]:
-        """Return the newest chain of each node."""
-        return self._look(sql.chains)
-
-    def chain(self, node: str, epoch: int) -> Chain | None:
-        """Return one chain, None when nothing of it is kept."""
-        return self._look(lambda db: sql.chain(db, node, epoch))
-
-    def states(self, node: str) -> list[KeptState]:
-        """Return how the rules of a node stood when it told last."""
-        return self._look(lambda db: sql.states(db, node))
-
-    def copies(self, node: str) -> list[Chain]:
-        """Return all that is kept of a node."""
-        return self._look(lambda db: sql.copies(db, node))
-
-    def page(self, node: str, epoch: int, after_seq: int, limit: int, branch: int = 0) -> list[Row]:
-        """Return records of a chain that follow `after_seq`, ascending, at most `limit`."""
-        return self._look(lambda db: sql.page(db, node, epoch, after_seq, limit, branch))
 
     def reopen(self) -> None:
         """Take a new connection."""
@@ -96,10 +76,7 @@ class PostgresReader(Searching):
         """Close the connection."""
         self._opened.drop()
 
-    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
-        return self._look(lambda db: db.rows(query, values))
-
-    def _look(self, look: Callable[[_Sql], T]) -> T:
+    def _look(self, look: Callable[[sql.ArchiveSql], T]) -> T:
         return self._within("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", look)
 
     def _within(self, begin: str, work: Callable[[_Sql], T]) -> T:
@@ -194,6 +171,8 @@ class PostgresArchive(PostgresReader):
             # An identity never comes back there, as AUTOINCREMENT says of SQLite's.
             for statement in postgres_schema(migration.replace(" AUTOINCREMENT", "")):
                 db.run(statement)
+        if not version:
+            sql.name_anew(db)
         db.run(
             "INSERT INTO meta VALUES(?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
             (VERSION, str(sql.VERSION).encode()),

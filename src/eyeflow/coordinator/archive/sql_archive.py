@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -57,7 +58,7 @@ SCHEMA = """
         PRIMARY KEY (chain, seq)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE acting (
-        number INTEGER PRIMARY KEY,
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
         program BLOB NOT NULL,
         sites TEXT NOT NULL,
         UNIQUE (program, sites)
@@ -88,16 +89,23 @@ SCHEMA = """
         last_us INTEGER NOT NULL,
         PRIMARY KEY (chain, reason)
     ) STRICT, WITHOUT ROWID;
-    CREATE INDEX arrivals_of_chains ON arrivals (chain, last_seq);
+    CREATE TABLE archive_id (
+        id INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX arrivals_of_chains ON arrivals (chain, first_seq);
 """
 MIGRATIONS = (SCHEMA + INDEXES,)
 """As those of `store.sql_schema`; the first makes version FIRST_VERSION."""
-FIRST_VERSION = 2
-"""Version 1 was that of an eyeflow before the first release: its tables were others."""
+FIRST_VERSION = 3
+"""Earlier ones were those of an eyeflow before the first release: their tables were others."""
 VERSION = FIRST_VERSION + len(MIGRATIONS) - 1
+ID_BITS = 52
+"""It stands in cursors, which are JSON: a float holds so much."""
 DROP_RECORDS = 1024
 DROPS_MAX = 64
 """Ranges that one commit drops at most: more than its bundles can bring."""
+REASONS, OTHER = frozenset({"size", "age", "unrecorded"}), "other"
+"""Why a node loses records. What else one may say has no bound, and counts together."""
 ROW_BYTES = 400
 """What a record is counted for beside its own bytes: its other columns, and its entries in six indexes."""
 _CHAIN = "node, epoch, first_seq, seq, hash, kept_us, signature, jump_seq, jump_hash, jump_until, size_bytes"
@@ -113,6 +121,10 @@ _PUT_STATE = """
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (node, rule, slot, key) DO UPDATE SET program = excluded.program, state = excluded.state,
         epoch = excluded.epoch, seq = excluded.seq, kept_us = excluded.kept_us
+"""
+_DROP_ACTING = """
+    DELETE FROM acting WHERE number = ?
+    AND NOT EXISTS (SELECT 1 FROM records WHERE kind = 1 AND acts > 0 AND acts = acting.number)
 """
 _FIND_CHAIN = "SELECT id FROM chains WHERE node = ? AND epoch = ? AND branch = 0"
 _NEWEST = "SELECT node, max(epoch) FROM chains WHERE branch = 0 GROUP BY node"
@@ -142,6 +154,11 @@ def migrations_from(version: int, shown: str, move_away: str) -> Sequence[str]:
         else f"{move_away}: the nodes send again what they still have",
         code=FOREIGN,
     )
+
+
+def name_anew(db: ArchiveSql) -> None:
+    """Give a new archive its number: who followed an earlier one, whose numbers were others, notices by it."""
+    db.run("INSERT INTO archive_id (id) VALUES (?)", (secrets.randbits(ID_BITS),))
 
 
 class SpoiledRowError(Exception):
@@ -302,7 +319,7 @@ def _count_loss(db: ArchiveSql, chain: int, row: Row) -> None:
             "INSERT INTO losses (chain, reason, gaps, records, last_us) VALUES (?, ?, 1, ?, ?) "
             "ON CONFLICT (chain, reason) DO UPDATE SET gaps = losses.gaps + 1, "
             "records = losses.records + excluded.records, last_us = excluded.last_us",
-            (chain, gap.reason, lost, row.time_us),
+            (chain, gap.reason if gap.reason in REASONS else OTHER, lost, row.time_us),
         )
 
 
@@ -358,8 +375,11 @@ def drop_first(db: ArchiveSql, number: int, before_us: int) -> int:
     )
     if not count:
         return 0
-    db.run("DELETE FROM records WHERE chain = ? AND seq <= ?", (number, last))
-    db.run("DELETE FROM arrivals WHERE chain = ? AND last_seq <= ?", (number, last))
+    dropped = "FROM records WHERE chain = ? AND seq <= ?"
+    acts = db.rows(f"SELECT DISTINCT acts {dropped} AND acts > 0", (number, last))
+    db.run(f"DELETE {dropped}", (number, last))
+    db.run_each(_DROP_ACTING, acts)
+    db.run("DELETE FROM arrivals WHERE chain = ? AND first_seq <= ? AND last_seq <= ?", (number, last, last))
     # Where the node had dropped some, the next record has not the next number.
     following = "coalesce((SELECT min(records.seq) FROM records WHERE chain = chains.id), ?)"
     db.run(

@@ -6,11 +6,13 @@ the one that fits fewest executions as a rule is read, and the others are checke
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eyeflow.coordinator.archive.chain import NO_OUTCOME, Row
+from eyeflow.coordinator.archive.chain import NO_OUTCOME
+from eyeflow.coordinator.archive.database import ExecutionsAsked, Place
 
 ALTERNATIVES_MAX = 64
 """Up to so many values of one filter its index is read once for each; more are checked row by row."""
@@ -31,53 +33,6 @@ COLUMNS = "chain, seq, time_us, kind, rule, slot, key, outcome, record"
 
 _ORDER = "ORDER BY time_us DESC, chain DESC, seq DESC"
 
-Place = tuple[int, int, int]
-"""Where an execution stands among all: its time (us), the number of its chain in this archive, its seq."""
-Arrival = tuple[int, int]
-"""How far somebody has read: the number of a bundle, and the seq of the last record that was read of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExecutionsAsked:
-    """Filters; those that are left out fit everything. `nodes` None: all. `acts`: numbers of `Acting`, None: any.
-
-    Times are those of the nodes' clocks, in microseconds: from `since_us` on, and before `until_us`.
-    """
-
-    limit: int
-    before: Place | None = None
-    nodes: frozenset[str] | None = None
-    rule: str = ""
-    key: str = ""
-    outcome: int = NO_OUTCOME
-    acts: frozenset[int] | None = None
-    since_us: int | None = None
-    until_us: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FoundExecution:
-    """An execution with the chain that it is of."""
-
-    node: str
-    epoch: int
-    chain: int
-    row: Row
-
-    @property
-    def place(self) -> Place:
-        """Where it stands among all."""
-        return (self.row.time_us, self.chain, self.row.seq)
-
-
-@dataclass(frozen=True, slots=True)
-class Acting:
-    """A program (32 bytes) and the sites at which it acted in one execution: for an action, records are found by it."""
-
-    number: int
-    program: bytes
-    sites: tuple[int, ...]
-
 
 @dataclass(frozen=True, slots=True)
 class _Drive:
@@ -88,23 +43,61 @@ class _Drive:
     values: Sequence[Any] = ()
     implied: str = ""
 
+    def first(self, value: Any) -> list[Any]:
+        """Return what a query of the index begins with."""
+        return [value] if self.column else []
 
-def page_query(asked: ExecutionsAsked, chains: Sequence[int] | None, names_index: bool) -> tuple[str, list[Any]]:
+
+def page_query(
+    asked: ExecutionsAsked, chains: Sequence[int] | None, names_index: bool, stop: Place | None = None
+) -> tuple[str, list[Any]]:
     """Return the query for a page, newest first, and its values. `chains`: those of the nodes asked for, None: all.
 
-    `names_index`: SQLite is told which index to read, since it keeps no statistics.
+    `names_index`: SQLite is told which index to read, since it keeps no statistics. `stop`: the last place that counts.
     """
     drive = _drive(asked, chains)
     residual, values = _checked(asked, chains, drive.column)
-    where = " AND ".join(["kind = 1", *([drive.implied] if drive.implied else []), *residual])
-    hint = f" INDEXED BY {drive.index}" if names_index else ""
-    column = f"{drive.column} = ? AND " if drive.column else ""
-    one = f"SELECT time_us, chain, seq FROM records{hint} WHERE {column}{where} {_ORDER} LIMIT ?"
-    each = [part for value in drive.values or [None] for part in (*([value] if column else []), *values, asked.limit)]
+    if stop is not None:
+        residual += ["time_us >= ?", "(time_us, chain, seq) >= (?, ?, ?)"]
+        values += [stop[0], *stop]
+    one = _places(drive, residual, names_index)
+    each = [part for value in drive.values or [None] for part in (*drive.first(value), *values, asked.limit)]
     if len(drive.values) <= 1:
         return _whole(one), each
     parts = " UNION ALL ".join(f"SELECT * FROM ({one}) AS part{number}" for number in range(len(drive.values)))
     return _whole(f"SELECT * FROM ({parts}) AS parts {_ORDER} LIMIT ?"), [*each, asked.limit]
+
+
+def stop_query(
+    asked: ExecutionsAsked, chains: Sequence[int] | None, names_index: bool, rows_max: int, has_aside: bool
+) -> tuple[str, list[Any]] | None:
+    """Return the query for the place at which the look for a page ends, after `rows_max` entries of its index.
+
+    None: the index has nothing but what fits, so the look ends with the page. `has_aside`: copies were set aside.
+    """
+    drive = _drive(asked, chains)
+    bounds = ExecutionsAsked(asked.limit, asked.before, since_us=asked.since_us, until_us=asked.until_us)
+    bounded, values = _checked(bounds, None, drive.column)
+    is_checked = set(_checked(asked, chains, drive.column)[0]) != set(bounded)
+    if not is_checked and not (has_aside and ASIDE in bounded):
+        return None
+    one = f"{_places(drive, [part for part in bounded if part != ASIDE], names_index)} OFFSET ?"
+    skipped = max(rows_max // max(len(drive.values), 1), asked.limit)
+    each = [part for value in drive.values or [None] for part in (*drive.first(value), *values, 1, skipped)]
+    parts = " UNION ALL ".join(f"SELECT * FROM ({one}) AS part{number}" for number in range(len(drive.values) or 1))
+    return f"SELECT * FROM ({parts}) AS parts {_ORDER} LIMIT 1", each
+
+
+def _places(drive: _Drive, conditions: Sequence[str], names_index: bool) -> str:
+    where = " AND ".join(["kind = 1", *([drive.implied] if drive.implied else []), *conditions])
+    hint = f" INDEXED BY {drive.index}" if names_index else ""
+    column = f"{drive.column} = ? AND " if drive.column else ""
+    return f"SELECT time_us, chain, seq FROM records{hint} WHERE {column}{where} {_ORDER} LIMIT ?"
+
+
+def listed(values: Iterable[int | str]) -> str:
+    """Return values as one value of a statement, for `json_each`: a statement takes some ten thousand at most."""
+    return json.dumps(sorted(values))
 
 
 def _whole(places: str) -> str:
@@ -133,8 +126,8 @@ def _checked(asked: ExecutionsAsked, chains: Sequence[int] | None, driven: str) 
     """Return the conditions that are checked row by row, and their values."""
     found, values = _filters(asked, driven)
     if driven != "chain":
-        found.append(ASIDE if chains is None else _among("chain", chains))
-        values += chains or ()
+        found.append(ASIDE if chains is None else _among("chain"))
+        values += [] if chains is None else [listed(chains)]
     if asked.before is not None:
         found += ["time_us <= ?", "(time_us, chain, seq) < (?, ?, ?)"]
         values += [asked.before[0], *asked.before]
@@ -149,8 +142,8 @@ def _filters(asked: ExecutionsAsked, driven: str = "") -> tuple[list[str], list[
             found.append(f"{column} = ?")
             values.append(value)
     if asked.acts is not None and driven != "acts":
-        found.append(_among("acts", asked.acts))
-        values += sorted(asked.acts)
+        found.append(_among("acts"))
+        values.append(listed(asked.acts))
     for text, bound in (("time_us >= ?", asked.since_us), ("time_us < ?", asked.until_us)):
         if bound is not None:
             found.append(text)
@@ -158,18 +151,18 @@ def _filters(asked: ExecutionsAsked, driven: str = "") -> tuple[list[str], list[
     return found, values
 
 
-def _among(column: str, values: Sequence[int] | frozenset[int]) -> str:
-    return f"{column} IN ({', '.join('?' * len(values))})" if values else "1 = 0"
+def _among(column: str) -> str:
+    return f"{column} IN (SELECT CAST(value AS BIGINT) FROM json_each(?))"
 
 
 def arrived_query(
-    asked: ExecutionsAsked, chains: Sequence[int] | None, after: Arrival, until: int
+    asked: ExecutionsAsked, chains: Sequence[int] | None, after: tuple[int, int], until: int
 ) -> tuple[str, list[Any]]:
     """Return the query for executions in the order in which they came: behind `after`, up to bundle `until`."""
     found, values = _filters(asked)
     if chains is not None:
-        found.append(_among("r.chain", chains))
-        values += chains
+        found.append(_among("+r.chain"))  # no index: it is read in the order of bundles
+        values.append(listed(chains))
     columns = ", ".join(f"r.{name}" for name in COLUMNS.split(", "))
     query = f"""
         SELECT {columns}, a.number FROM arrivals a

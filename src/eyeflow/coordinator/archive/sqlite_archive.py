@@ -16,9 +16,8 @@ from eyeflow.base.machine import Machine
 from eyeflow.base.reasons import why
 from eyeflow.base.whole_file import sync_directory
 from eyeflow.coordinator.archive import sql_archive as sql
-from eyeflow.coordinator.archive.chain import Row
-from eyeflow.coordinator.archive.database import DAMAGED, FOREIGN, Bounds, Bundle, Chain, Cosign, KeptState, Outcome
-from eyeflow.coordinator.archive.sql_lookup import Searching
+from eyeflow.coordinator.archive.database import DAMAGED, FOREIGN, Bounds, Bundle, Cosign, Outcome
+from eyeflow.coordinator.archive.sql_reader import SqlReader
 
 _log = logging.getLogger("eyeflow.coordinator")
 
@@ -58,7 +57,7 @@ class _Sql:
         self._db.executemany(text, values)
 
 
-class SqliteReader(Searching):
+class SqliteReader(SqlReader):
     """Satisfies `ArchiveReader`. After an I/O error it opens the file anew."""
 
     _names_index = True  # SQLite keeps no statistics of the file
@@ -73,26 +72,6 @@ class SqliteReader(Searching):
             self._opened = _open(self.path, self._machine.vfs)
         return self._opened
 
-    def chains(self) -> list[Chain]:
-        """Return the newest chain of each node."""
-        return self._look(sql.chains)
-
-    def chain(self, node: str, epoch: int) -> Chain | None:
-        """Return one chain, None when nothing of it is kept."""
-        return self._look(lambda db: sql.chain(db, node, epoch))
-
-    def states(self, node: str) -> list[KeptState]:
-        """Return how the rules of a node stood when it told last."""
-        return self._look(lambda db: sql.states(db, node))
-
-    def copies(self, node: str) -> list[Chain]:
-        """Return all that is kept of a node."""
-        return self._look(lambda db: sql.copies(db, node))
-
-    def page(self, node: str, epoch: int, after_seq: int, limit: int, branch: int = 0) -> list[Row]:
-        """Return records of a chain that follow `after_seq`, ascending, at most `limit`."""
-        return self._look(lambda db: sql.page(db, node, epoch, after_seq, limit, branch))
-
     def reopen(self) -> None:
         """Look at the file that has this name now."""
         broken, self._opened = self._opened, None
@@ -104,10 +83,7 @@ class SqliteReader(Searching):
         """Close the connection. What a disk that fails does not take now is in the log, and stays there."""
         self.reopen()
 
-    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
-        return self._look(lambda db: db.rows(query, values))
-
-    def _look(self, look: Callable[[_Sql], T]) -> T:
+    def _look(self, look: Callable[[sql.ArchiveSql], T]) -> T:
         try:
             return look(_Sql(self._db))
         except FAILED as error:
@@ -232,10 +208,13 @@ class SqliteArchive(SqliteReader):
                 self._opened.execute("ROLLBACK")
 
     def _prepare(self) -> None:
-        if missing := sql.migrations_from(self._db.pragma("user_version"), str(self.path), MOVE_AWAY):
-            with self._transaction():
+        version = self._db.pragma("user_version")
+        if missing := sql.migrations_from(version, str(self.path), MOVE_AWAY):
+            with self._transaction() as db:
                 for migration in missing:
                     self._db.execute(migration)
+                if not version:
+                    sql.name_anew(db)
                 self._db.pragma("application_id", APPLICATION_ID)
                 self._db.pragma("user_version", sql.VERSION)
 

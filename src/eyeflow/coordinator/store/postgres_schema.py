@@ -21,6 +21,7 @@ $$ BEGIN RETURN (SELECT coalesce(max(number), 0) + 1 FROM changes); END $$
 
 _TYPE = re.compile(rf"\b({'|'.join(TYPES)})\b")
 _HINT = re.compile(r"\bINDEXED BY \w+")
+_EACH, _EACH_THERE = "json_each(?)", "json_array_elements_text(CAST(? AS JSON)) AS each_one(value)"
 
 
 def postgres_schema(migration: str) -> list[str]:
@@ -48,4 +49,4 @@ def _created(statement: str) -> str:
 def postgres_statement(sql: str) -> bytes:
     """Return a statement with the places of its values as psycopg knows them, without hints for SQLite."""
     assert "%" not in sql
-    return _HINT.sub("", sql).replace("?", "%s").encode()
+    return _HINT.sub("", sql).replace(_EACH, _EACH_THERE).replace("?", "%s").encode()

@@ -360,9 +360,15 @@ def test_losses_are_counted_by_reason_as_signed_gaps_tell_them(tmp_path: Path) -
     lost("size", 20, 15)  # the coordinator held the others
     lost("copied", 7, 15)
     lost("age", 4, 19)
+    for number in range(3):
+        lost(f"made up {number}", 1, 20 + number)
     half = len(chain.records) // 2
     for first, last in ((1, half), (1, half), (half - 1, len(chain.records))):  # some of it comes twice
         assert archive.append([chain.bundle(first, last)])[0].error is None
     (kept,) = archive.copies(NODE)
-    assert [(one.reason, one.gaps, one.records) for one in kept.losses] == [("age", 1, 4), ("size", 2, 15)]
+    assert [(one.reason, one.gaps, one.records) for one in kept.losses] == [
+        ("age", 1, 4),
+        ("other", 3, 3),
+        ("size", 2, 15),
+    ]
     archive.close()

@@ -20,14 +20,14 @@ from components.failing_disk import Disk
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.machine import Machine
 from eyeflow.coordinator import collecting
-from eyeflow.coordinator.archive import checking, sqlite_archive
+from eyeflow.coordinator.archive import checking, sql_archive, sqlite_archive
 from eyeflow.coordinator.archive.archive import Archive
 from eyeflow.coordinator.archive.checking import Checker, Spoiled
-from eyeflow.coordinator.archive.database import DAMAGED, BegunAnewError, Bundle, Outcome
+from eyeflow.coordinator.archive.database import DAMAGED, BegunAnewError, Bounds, Bundle, Outcome
 from eyeflow.coordinator.archive.sqlite_archive import ARCHIVE_FILE, DAMAGED_FILE, SqliteArchive, SqliteReader
 from eyeflow.coordinator.collecting import Collector, Copies
 from eyeflow.protocol.collecting import Collect, Collected, bundled
-from unit.coordinator.archive.chains import EPOCH, NODE, OWNER, Chain, cosign
+from unit.coordinator.archive.chains import EPOCH, NODE, OWNER, START_US, Chain, cosign, execution
 from unit.coordinator.conftest import until
 
 FLIPS = 10_000 if os.environ.get("EYEFLOW_FUZZ") == "full" else 60
@@ -134,6 +134,45 @@ def test_an_archive_that_is_begun_anew_takes_nothing_that_was_asked_for_before(t
         archive.close()
 
     asyncio.run(walk())
+
+
+@pytest.mark.parametrize("drops", [8, 40])
+def test_a_changed_record_is_found_while_the_oldest_are_dropped(
+    tmp_path: Path, drops: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the bound of the archive, where its first records go between any two looks: slower than it looks, or faster."""
+    monkeypatch.setattr(checking, "CHECK_RECORDS", 16)
+    monkeypatch.setattr(sql_archive, "DROP_RECORDS", drops)
+    for is_changed in (False, True):
+        directory = tmp_path / str(is_changed)
+        directory.mkdir()
+        archive, checker = SqliteArchive(directory / ARCHIVE_FILE, Machine(), cosign, Bounds(1 << 30, 1)), Checker()
+        archive.append([Chain().run(799).bundle(1, 800)])
+        if is_changed:
+            archive._db.execute("UPDATE records SET time_us = time_us + 1 WHERE seq = 500")
+        found = []
+        for _ in range(80):
+            found.append(checker.look(archive))
+            archive.tidy(START_US + 10)
+        assert any(found) is is_changed, found
+        archive.close()
+
+
+def test_a_copy_that_is_set_aside_between_two_looks_is_not_spoiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checking, "CHECK_RECORDS", 8)
+    for looks in range(1, 14):
+        directory = tmp_path / str(looks)
+        directory.mkdir()
+        archive, checker = opened(directory), Checker()
+        archive.append([Chain().run(40).bundle(1, 41)])
+        assert [checker.look(archive) for _ in range(looks)] == [None] * looks
+        archive.set_aside(NODE)
+        other = Chain().run(3).add(execution(99)).run(60)
+        archive.append([other.bundle(1, len(other.records))])
+        assert [checker.look(archive) for _ in range(30)] == [None] * 30
+        archive.close()
 
 
 def test_who_found_the_damage_may_go_and_the_archive_is_begun_anew_all_the_same(tmp_path: Path) -> None:

@@ -14,14 +14,13 @@ import pytest
 
 from components.postgres import Server, running_server
 from eyeflow.base.errors import EyeflowError
-from eyeflow.coordinator.archive import postgres_archive, sql_archive
+from eyeflow.coordinator.archive import postgres_archive, sql_archive, sql_reader
 from eyeflow.coordinator.archive.archive import Archive
 from eyeflow.coordinator.archive.chain import BrokenChain, Owner
 from eyeflow.coordinator.archive.checking import Checker
-from eyeflow.coordinator.archive.database import FOREIGN, Bounds, NotHeldError, Outcome
+from eyeflow.coordinator.archive.database import FOREIGN, Bounds, ExecutionsAsked, NotHeldError, Outcome
 from eyeflow.coordinator.archive.postgres_archive import PostgresArchive, PostgresReader
 from eyeflow.coordinator.archive.sql_archive import ROW_BYTES
-from eyeflow.coordinator.archive.sql_searching import ExecutionsAsked
 from eyeflow.coordinator.histories import Doubt
 from eyeflow.coordinator.store.postgres_connection import Address
 from eyeflow.coordinator.store.postgres_database import PostgresDatabase
@@ -258,7 +257,7 @@ def test_what_one_bundle_brings_that_the_server_does_not_take_costs_the_others_o
     assert isinstance(refused.error, EyeflowError) and seq_of(kept) == 10
 
 
-def test_executions_are_found_and_followed_there_too(url: str) -> None:
+def test_executions_are_found_and_followed_there_too(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same statements as in SQLite: each filter, a page, and who follows."""
     archive, reader = opened(url), PostgresReader(Address(url))
     chain = Chain().run(30).add(execution(7, "valve", "k1")).run(9)
@@ -266,19 +265,24 @@ def test_executions_are_found_and_followed_there_too(url: str) -> None:
     _, end, _ = reader.arrived(everything, None)
     for first in range(1, 42, 10):
         archive.append([chain.bundle(first, min(first + 9, 41))])
-    assert [one.row.seq for one in reader.executions(everything)] == list(range(41, 1, -1))
-    (found,) = reader.executions(replace(everything, rule="valve", key="k1", nodes=frozenset({NODE})))
+    assert [one.row.seq for one in reader.executions(everything)[0]] == list(range(41, 1, -1))
+    (found,), _ = reader.executions(replace(everything, rule="valve", key="k1", nodes=frozenset({NODE})))
     assert (found.node, found.epoch, found.row.seq, found.row.data) == (NODE, EPOCH, 32, chain.records[31])
-    failed = reader.executions(replace(everything, outcome=2, limit=3))
-    older = reader.executions(replace(everything, outcome=2, limit=3, before=failed[-1].place))
+    failed, place = reader.executions(replace(everything, outcome=2, limit=3))
+    older, _ = reader.executions(replace(everything, outcome=2, limit=3, before=place))
     assert len(failed) == len(older) == 3 and failed[-1].place > older[0].place
-    assert reader.acting(0) == [] and reader.executions(replace(everything, acts=frozenset({1}))) == []
+    assert reader.acting(0, 9) == [] and reader.executions(replace(everything, acts=frozenset({1}))) == ([], None)
     seen: list[int] = []
     more = True
     while more:
         part, end, more = reader.arrived(replace(everything, limit=7), end)
         seen += [one.row.seq for one in part]
     assert seen == list(range(2, 42))
+    many = replace(everything, nodes=frozenset(f"node-{number}" for number in range(70_000)) | {NODE}, outcome=2)
+    monkeypatch.setattr(sql_reader, "ROWS_AT_ONCE", 4)
+    pages, stop = reader.executions(replace(many, rule="pump", limit=2))
+    assert len(pages) < 3 and stop is not None and reader.arrived(many, (0, 0, 0))[0] != []
+    assert len(reader.executions(replace(many, acts=frozenset(range(1, 70_000))))[0]) == 0
     assert len(reader.of_rule(NODE, EPOCH, "valve", 0, 41, 100)) == 2, "with the start, which is of no rule"
     assert reader.begin_of_rule(NODE, EPOCH, "pump", 41, 3) == 38
     archive.close(), reader.close()
