@@ -26,6 +26,8 @@ def test_a_rule_is_compiled_for_a_board_and_reaches_it_by_one_command(
     board_file.write_text(BOARD)
     board = BoardDouble()
     with plugged_in(board) as port, shown_on_failure(cluster.folder / "node-a.log"):
+        nowhere = eyeflow("node", "boards", "adopt", "/dev/none", "--name", "press", "--config", tmp_path / "none.toml")
+        assert nowhere.code != 0 and "none.toml" in nowhere.err and "asking the board" not in nowhere.err
         missing = eyeflow("node", "boards", "adopt", "/dev/none", "--name", "press", *config)
         assert missing.code == 3 and "cannot be opened" in missing.err
         assert "no boards yet" in eyeflow("node", "boards", "list", *config).err

@@ -64,6 +64,9 @@ class BoardDouble:
     """What it is sent does not run: it stops a new program after faults at once."""
     pieces_max: int = 1 << 30
     """After so many pieces of a program it stops answering, until `answers` is set again."""
+    refuses_remove: Code | None = None
+    loses: Request | None = None
+    """The next answer to this request is lost on the line."""
     _wanted: tuple[str, int, int, int, int] | None = None
     _received: bytearray = field(default_factory=bytearray)
 
@@ -182,8 +185,8 @@ class BoardDouble:
 
     def _remove(self, rule: str) -> bytes:
         place = self._place_of(rule)
-        if place is None:
-            return bytes([Code.UNKNOWN])
+        if place is None or self.refuses_remove is not None:
+            return bytes([self.refuses_remove or Code.UNKNOWN])
         del self.programs[place]
         return bytes([Code.OK])
 
@@ -225,7 +228,9 @@ def _serve(board: BoardDouble, master: int, stop: int) -> None:
         for frame in receiver.feed(os.read(master, 4096)):
             if board.answers:
                 payload = board.answer(frame)
-                if board.answers:
+                if frame.kind == board.loses:
+                    board.loses = None
+                elif board.answers:
                     _write(master, encode_frame(Frame(frame.kind | ANSWER, frame.sequence, payload)))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Generator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -23,6 +24,8 @@ OPEN_S = 10.0
 READ_BYTES_PER_S_MIN = 32 * 1024
 """A board that floods the line is read no faster than this, or twice its baud rate: others share the loop."""
 BITS_PER_BYTE = 10
+WRITE_BYTES_MAX = 1024
+"""What may wait for a port that takes nothing: a few questions. A system's own buffer stands before that."""
 
 T = TypeVar("T")
 
@@ -94,6 +97,7 @@ class AsyncLine:
         self._check()
         if data:
             self._wire.write(data)
+            self._check()
 
     def _check(self) -> None:
         if self._wire.lost is not None:
@@ -137,11 +141,13 @@ class _Wire(asyncio.Protocol):
         port = await asyncio.to_thread(open_port, url, baud)  # a driver may take its time
         self._port = port
         loop = asyncio.get_running_loop()
-        with failures.port_closed(url):
+        with failures.port_closed(url), ExitStack() as opened:
+            opened.callback(self.close)
             # Each transport closes its own descriptor; the lock of the port lasts until all of them are closed.
-            ends = [os.fdopen(os.dup(port.fileno()), mode, 0) for mode in ("rb", "wb")]
+            ends = [opened.enter_context(os.fdopen(os.dup(port.fileno()), mode, 0)) for mode in ("rb", "wb")]
             self._reading, _ = await loop.connect_read_pipe(lambda: self, ends[0])
             self._writing, _ = await loop.connect_write_pipe(lambda: _End(self), ends[1])
+            opened.pop_all()
 
     def data_received(self, data: bytes) -> None:
         """Hand bytes on, and let a line wait that brings more than it may for long."""
@@ -165,8 +171,14 @@ class _Wire(asyncio.Protocol):
         self._on_bytes(b"")
 
     def write(self, data: bytes) -> None:
+        """Send, or be lost when the other end takes nothing."""
         assert self._writing is not None
-        self._writing.write(data)
+        if self._writing.get_write_buffer_size() + len(data) <= WRITE_BYTES_MAX:
+            self._writing.write(data)
+            return
+        from serial import SerialTimeoutException
+
+        self.lost = SerialTimeoutException("the port takes no more bytes")
 
     def close(self) -> None:
         if self._resuming is not None:

@@ -31,6 +31,11 @@ class Status:
     programs: tuple[Installed, ...]
     counters: tuple[Counters, ...]
 
+    @property
+    def pairs(self) -> tuple[tuple[Installed, Counters], ...]:
+        """Each program with its counters."""
+        return tuple(zip(self.programs, self.counters, strict=True))
+
 
 def hello(url: str) -> Generator[Ask, bytes, Hello]:
     """Ask who the board is; `url` is for the message of one that speaks another protocol."""

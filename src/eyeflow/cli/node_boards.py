@@ -23,7 +23,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The board, by name.")
 @app.command("list", context_settings=SETTING_FLAGS)
 def list_(context: typer.Context, config: ConfigOption = None, json_: JsonFlag = False) -> None:
     """List the boards behind this node, and serial ports that nobody adopted. Nothing is sent to those."""
-    found = _ask(context, config, "boards.list")
+    found = _ask(load_node_config(config, context.args).data_dir, "boards.list")
     if json_:
         say_json(found)
         return
@@ -67,7 +67,7 @@ def adopt(
 
     The board must answer. A USB port is kept by its serial number, so it is found again under another name.
     """
-    text = ""
+    data_dir, text = load_node_config(config, context.args).data_dir, ""
     if board is not None:
         from eyeflow.mcu.board import parse_board, read_board
 
@@ -75,7 +75,7 @@ def adopt(
         baud = baud or parse_board(text, board.name).link.baud
     with progress("asking the board who it is"):
         more = {"port": port, "name": name, "baud": baud or 115_200, "board_text": text}
-        found = _ask(context, config, "boards.adopt", **more)
+        found = _ask(data_dir, "boards.adopt", **more)
     if json_:
         say_json(found)
     else:
@@ -91,7 +91,7 @@ def rename(
     json_: JsonFlag = False,
 ) -> None:
     """Give an adopted board another name. In the cluster it is another node from then on."""
-    found = _ask(context, config, "boards.rename", name=name, to=to)
+    found = _ask(load_node_config(config, context.args).data_dir, "boards.rename", name=name, to=to)
     if json_:
         say_json(found)
     else:
@@ -101,7 +101,7 @@ def rename(
 @app.command("release", context_settings=SETTING_FLAGS)
 def release(context: typer.Context, name: Name, config: ConfigOption = None, json_: JsonFlag = False) -> None:
     """Give a board's line back and forget it; the board runs on. One of the configuration file forgets its chip."""
-    found = _ask(context, config, "boards.release", name=name)
+    found = _ask(load_node_config(config, context.args).data_dir, "boards.release", name=name)
     if json_:
         say_json(found)
         return
@@ -110,7 +110,7 @@ def release(context: typer.Context, name: Name, config: ConfigOption = None, jso
         note("it stands in the configuration file: the next board that answers there takes the name")
 
 
-def _ask(context: typer.Context, config: Path | None, what: str, **more: object) -> Json:
+def _ask(data_dir: Path, what: str, **more: object) -> Json:
     from eyeflow.node.status.local_socket import ask
 
-    return ask(load_node_config(config, context.args).data_dir, what, **more)
+    return ask(data_dir, what, **more)

@@ -101,8 +101,8 @@ def test_a_token_for_the_board_alone_hears_of_the_link_of_its_gateway(joined: An
     joined.hub.links.clear()
 
 
-def test_only_the_gateway_itself_vouches_and_for_what_it_signed(joined: Any) -> None:
-    """The control of the signature: without `proves_node` each of these would be a node of the cluster."""
+def test_only_the_gateway_itself_vouches_and_for_what_it_signed(joined: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: without the check of the signature the first of these is a node of the cluster."""
     stranger = Identity(bytes(range(9, 41)))
     for answer in (
         request(joined, signer=stranger),
@@ -114,6 +114,12 @@ def test_only_the_gateway_itself_vouches_and_for_what_it_signed(joined: Any) -> 
     ):
         assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
     assert joined.ask("GET", "/api/nodes", "read").json()["total"] == 1
+
+    async def believes(*what: object) -> bool:
+        return True
+
+    monkeypatch.setattr("eyeflow.coordinator.api.proves_node", believes)
+    assert request(joined, signer=stranger).status_code == 201
 
 
 def test_a_gateway_takes_no_name_that_is_not_its_board(joined: Any) -> None:

@@ -15,7 +15,7 @@ from eyeflow.base.reasons import internal
 from eyeflow.board_link import conversations
 from eyeflow.board_link.async_line import AsyncLine
 from eyeflow.board_link.conversations import Status
-from eyeflow.board_link.messages import Counters, Hello, Installed, LogLine
+from eyeflow.board_link.messages import Counters, Hello, LogLine
 from eyeflow.board_link.port import FoundPort
 from eyeflow.board_link.session import Heard, Patience
 from eyeflow.node.backoff import Backoff
@@ -146,7 +146,7 @@ class GatewayBoard:
     @property
     def running(self) -> dict[str, str]:
         """The ids of the programs that the board said it runs, by rule."""
-        pairs = [] if self.found is None else zip(self.found.programs, self.found.counters, strict=True)
+        pairs = () if self.found is None else self.found.pairs
         return {program.rule: program.program_id for program, counters in pairs if counters.running}
 
     def show_update(self, text: str) -> None:
@@ -201,7 +201,7 @@ class GatewayBoard:
         self.frames = Frames(line.line.receiver.bad, line.line.resent)
         contact = self._contact
         contact.answered_us, contact.trouble, contact.good_frames = self._clock.steady_us(), None, 0
-        contact.stopped = stopped_rules(self.found.programs, self.found.counters)
+        contact.stopped = stopped_rules(found)
         self._judge()
 
     async def _recognise(self, hello: Hello) -> None:
@@ -308,16 +308,14 @@ def _rules_view(found: Status) -> list[dict[str, object]]:
             "failures": counters.failures,
             "last_error": trap_text(counters),
         }
-        for program, counters in zip(found.programs, found.counters, strict=True)
+        for program, counters in found.pairs
     ]
 
 
-def stopped_rules(programs: Sequence[Installed], counters: Sequence[Counters]) -> tuple[str, ...]:
+def stopped_rules(found: Status) -> tuple[str, ...]:
     """Return which rules the board has stopped after faults, and by what."""
-    pairs = zip(programs, counters, strict=True)
-    return tuple(
-        f"{one.rule} {one.version} is stopped: {trap_text(count)}" for one, count in pairs if not count.running
-    )
+    stopped = ((program, counters) for program, counters in found.pairs if not counters.running)
+    return tuple(f"{one.rule} {one.version} is stopped: {trap_text(counters)}" for one, counters in stopped)
 
 
 def trap_text(counters: Counters) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -58,9 +59,9 @@ class Boards:
 
     async def run(self) -> None:
         """Serve the boards until cancelled."""
-        for kept in await asyncio.to_thread(self._folder.load, self._declared):
-            self._begin(kept)
         try:
+            for kept in await asyncio.to_thread(self._folder.load, self._declared):
+                self._begin(kept)
             while True:
                 self.look()
                 await asyncio.sleep(LOOK_S)
@@ -83,10 +84,10 @@ class Boards:
         self._tasks[kept.name] = asyncio.create_task(_serve(board))
 
     async def _end(self, name: str) -> None:
-        task = self._tasks.pop(name)
-        self.by_name.pop(name)
+        task, board = self._tasks.pop(name), self.by_name.pop(name)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        await board.programs.close()
 
     def views(self) -> list[dict[str, object]]:
         """Return how each board does, by name, as JSON-able data."""
@@ -159,21 +160,34 @@ class Boards:
             place = BoardSection.from_table({"name": to, "baud": before.place.baud, **where})
             others = [one.kept.place for other, one in self.by_name.items() if other != name]
             check_places([place, *others], self._node)
-            await self._end(name)
             # The new name is kept first: after a crash in between there are two names for one chip, and none is lost.
             renamed = KeptBoard(place, before.board_text, before.device)
             await asyncio.to_thread(self._folder.keep, renamed)
-            await asyncio.to_thread(self._folder.forget, name)
+            try:
+                await self._forget(name)
+            except EyeflowError:
+                with suppress(EyeflowError):
+                    await asyncio.to_thread(self._folder.forget, to)
+                raise
             self._begin(renamed)
         return self.by_name[to].view()
+
+    async def _forget(self, name: str) -> None:
+        """End a board and forget its files. When the disk refuses, it is served on."""
+        kept = self.by_name[name].kept
+        await self._end(name)
+        try:
+            await asyncio.to_thread(self._folder.forget, name)
+        except EyeflowError:
+            self._begin(kept)
+            raise
 
     async def release(self, asked: Mapping[str, object]) -> dict[str, object]:
         """Forget a board. One of the configuration file forgets its chip, and takes the next one that answers."""
         name = str(asked["name"])
         async with self._changing:
             kept = self._board(name).kept
-            await self._end(name)
-            await asyncio.to_thread(self._folder.forget, name)
+            await self._forget(name)
             if kept.is_declared:
                 declared = [one for one in self._declared if one.name == name]
                 self._begin((await asyncio.to_thread(self._folder.load, declared))[0])

@@ -11,9 +11,10 @@ from eyeflow.board_link import conversations
 from eyeflow.board_link.async_line import AsyncLine
 from eyeflow.board_link.conversations import Status
 from eyeflow.board_link.messages import Hello, Request, text
+from eyeflow.board_link.port import UNKNOWN_RULE
 from eyeflow.board_link.push import Progress, push
 from eyeflow.board_link.session import Ask
-from eyeflow.node.boards.programs import BoardPrograms, Wanted
+from eyeflow.node.boards.programs import BoardPrograms, Fate, Wanted, went_back
 from eyeflow.svm.container import decode
 from eyeflow.svm.program import Param, Program, TypeTag
 
@@ -57,41 +58,57 @@ class Bringing:
 
     async def bring(self) -> None:
         """Bring what the board has not said anything of yet. Raises EyeflowError when the line fails."""
-        found = self._board.found
-        there = {one.rule for one in found.programs} if found is not None else set()
-        for wanted in self._board.programs.open(there):
+        programs = self._board.programs
+        for wanted in programs.open(self._there):
+            if not programs.is_wanted(wanted):  # something else was, in the minutes of bringing those before it
+                continue
             try:
                 await self._bring(wanted)
+                await programs.ended(wanted)
                 self._board.show_flash_failure("")
             except EyeflowError as error:
                 if error.code == STORAGE:
                     self._board.show_flash_failure(error.brief)
                 elif error.exit_code is not ExitCode.PROBLEMS:
                     raise
-                self._board.programs.ended(wanted, error)
+                await programs.ended(wanted, error)
             finally:
                 self._board.show_update("")
+
+    @property
+    def _there(self) -> dict[str, str]:
+        found = self._board.found
+        return {} if found is None else {one.rule: one.program_id for one in found.programs}
 
     async def _bring(self, wanted: Wanted) -> None:
         hello = self._board.hello
         assert hello is not None
-        there = {} if self._board.found is None else {one.rule: one.program_id for one in self._board.found.programs}
+        now = self._there.get(wanted.rule)
         if not wanted.program_id:
-            if wanted.rule in there:
-                ask = Ask(Request.REMOVE, text(wanted.rule), slow=True)
-                await self._line.converse(conversations.done(ask, hello, wanted.rule))
-                await self._board.look_again(self._line)
-            self._board.programs.ended(wanted)
+            if now is not None:
+                await self._remove(wanted.rule, hello)
             return
+        if now not in (None, wanted.program_id) and wanted.fate is not Fate.OPEN:
+            raise went_back(wanted)
         data = self._board.programs.program(wanted.program_id)
-        if there.get(wanted.rule) != wanted.program_id:
+        if now != wanted.program_id:
             self._board.show_update(f"{wanted.rule} {wanted.program_id[:12]} is on its way")
             await self._line.converse(push(data, hello, self._progress(wanted)))
+        await self._board.programs.took(wanted)
         await self._set_params(wanted, decode(data).program, hello)
         await self._board.look_again(self._line)
+        if self._there.get(wanted.rule) not in (None, wanted.program_id):
+            raise went_back(wanted)
         if self._board.running.get(wanted.rule) != wanted.program_id:
             raise _not_running(wanted, self._board.found)
-        self._board.programs.ended(wanted)
+
+    async def _remove(self, rule: str, hello: Hello) -> None:
+        try:
+            await self._line.converse(conversations.done(Ask(Request.REMOVE, text(rule), slow=True), hello, rule))
+        except EyeflowError as error:
+            if error.code != UNKNOWN_RULE:  # else it is gone: the answer of a request that worked was lost
+                raise
+        await self._board.look_again(self._line)
 
     def _progress(self, wanted: Wanted) -> Progress:
         def show(done_bytes: int, total_bytes: int) -> None:
@@ -132,12 +149,11 @@ def _bits(param: Param, value: object) -> bytes:
 
 def _not_running(wanted: Wanted, found: Status | None) -> EyeflowError:
     """Return why a program that arrived does not run."""
-    pairs = [] if found is None else zip(found.programs, found.counters, strict=True)
-    there = next((one for one in pairs if one[0].rule == wanted.rule), None)
-    if there is not None and there[0].program_id == wanted.program_id:
-        cause = f"it was stopped after faults; the last trap was number {there[1].trap} at {there[1].pc}"
-    else:
-        cause = f"it says that it runs {there[0].program_id[:12] if there else 'nothing'} for this rule"
+    pairs = () if found is None else found.pairs
+    counters = next((counters for program, counters in pairs if program.rule == wanted.rule), None)
+    cause = "it says that it has no program of this rule"
+    if counters is not None:
+        cause = f"it was stopped after faults; the last trap was number {counters.trap} at {counters.pc}"
     return EyeflowError(
         f"the board does not run {wanted.rule} {wanted.program_id[:12]}",
         cause=cause,

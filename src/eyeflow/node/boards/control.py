@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.node.boards.board import GatewayBoard
 from eyeflow.node.boards.programs import Wanted
 from eyeflow.node.boards.told import board_facts, board_health, board_status
@@ -25,6 +26,12 @@ ONE_PROGRAM = InstallResult(
     code="board",
     message="a board runs one program of a rule at a time",
     next_step="use the strategy immediate",
+)
+NO_WAY_BACK = InstallResult(
+    InstallOutcome.REFUSED,
+    code="board",
+    message="a board takes no older program: it goes back by itself only, after repeated faults",
+    next_step="repair the rule, raise its version and deploy it",
 )
 NO_REPLAY = "a board keeps no records of its own to run a program on"
 
@@ -89,7 +96,7 @@ class BoardControl:
 
     async def roll_back(self, rule: str, reason: str) -> InstallResult:
         """Refuse: only the board itself goes back, after repeated faults."""
-        return ONE_PROGRAM
+        return NO_WAY_BACK
 
     async def record_pass(self, rule: str, program_id: str) -> bool:
         """Nothing is kept of it: the board knows by itself which program proved itself."""
@@ -99,9 +106,16 @@ class BoardControl:
         """Nothing was taken back."""
 
     async def remove(self, rule: str) -> bool:
-        """Let the board remove a rule, and return once it has."""
-        await self.board.programs.want(Wanted(rule, ""))
-        await self.board.programs.forget(rule)
+        """Let the board remove a rule, and return once it has. Raises EyeflowError when it refuses."""
+        result = await self.board.programs.want(Wanted(rule, ""))
+        if result.outcome is InstallOutcome.REFUSED:  # it is still wanted so: the next link tries again
+            raise EyeflowError(
+                f"the board does not remove {rule}",
+                cause=result.message,
+                next_step=result.next_step,
+                code=result.code,
+                exit_code=ExitCode.PROBLEMS,
+            )
         return True
 
     def trust(self, signers: Collection[bytes]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -135,14 +136,14 @@ class BoardFolder:
             "boardText": board.board_text,
             "isDeclared": board.is_declared,
         }
-        with _writes(self.of(board.name)):
+        with writes(self.of(board.name)):
             self.of(board.name).mkdir(parents=True, exist_ok=True, mode=0o700)
             self._write(self.of(board.name) / FILE, json.dumps(plain).encode(), 0o600)
             sync_directory(self._folder)
 
     def forget(self, name: str) -> None:
         """Remove all that is kept of a board. Raises EyeflowError."""
-        with _writes(self.of(name)):
+        with writes(self.of(name)):
             # The name goes first: a crash in between must not leave half of a board.
             (self.of(name) / FILE).unlink(missing_ok=True)
             shutil.rmtree(self.of(name), ignore_errors=True)
@@ -163,18 +164,15 @@ def read_board_file(path: Path) -> str:
     return text
 
 
-class _writes:  # noqa: N801 - a context manager
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            raise EyeflowError(
-                f"cannot write {self._path}",
-                cause=why(error),
-                next_step="Check that the disk is not full, and that the node may write there.",
-                code="cannot_write",
-            ) from error
+@contextmanager
+def writes(path: Path, then: str = "") -> Iterator[None]:
+    """Turn the failure to write `path` into an EyeflowError; `then` is what to do once the cause is gone."""
+    try:
+        yield
+    except OSError as error:
+        raise EyeflowError(
+            f"cannot write {path}",
+            cause=why(error),
+            next_step=f"Check that the disk is not full, and that the node may write there. {then}".rstrip(),
+            code="cannot_write",
+        ) from error

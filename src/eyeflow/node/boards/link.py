@@ -15,6 +15,7 @@ from eyeflow.base.reasons import internal
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.boards.board import GatewayBoard
 from eyeflow.node.boards.control import BoardControl
+from eyeflow.node.boards.keeping import writes
 from eyeflow.node.boards.told import board_facts
 from eyeflow.node.cluster.link import CoordinatorLink
 from eyeflow.node.cluster.membership import JoinResult, Membership, ask_to_join_board
@@ -131,8 +132,9 @@ def _digest(text: str) -> bytes:
 
 
 def board_link(node: NodeRuntime, board: GatewayBoard, directory: Path) -> BoardLink:
-    """Return the link of a board behind `node`; what belongs to the link is kept in `directory`."""
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """Return the link of a board behind `node`; what belongs to it is kept in `directory`. Raises EyeflowError."""
+    with writes(directory, then="Then start the node again."):
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     control = BoardControl(board, load_identity(directory, node.machine), node.identity.version)
     membership = Membership(directory, node.machine.write_whole)
     offline = node.config.offline

@@ -17,7 +17,7 @@ SECOND_US = 1_000_000
 
 FIRMWARE = frozenset({"not_eyeflow", "line_garbled", "protocol", "other_device", "other_chip", "internal"})
 """Codes of failures where something answers, and not as the board of this line should."""
-UNUSABLE = frozenset({"board_file", "board_kept", "node_key"})
+UNUSABLE = frozenset({"board_file", "board_kept", "cannot_write", "node_key"})
 """Codes of boards of which this node has no files that it can use."""
 SILENT = frozenset({"board_silent", "board_stopped"})
 

@@ -56,8 +56,7 @@ def board_status(board: GatewayBoard) -> BoardStatus:
 
 
 def _programs(found: Found) -> tuple[BoardProgram, ...]:
-    pairs = list(zip(found.programs, found.counters, strict=True))[:PLACES_MAX]
-    return tuple(_program(program, counters) for program, counters in pairs)
+    return tuple(_program(program, counters) for program, counters in found.pairs[:PLACES_MAX])
 
 
 def _program(program: Installed, counters: Counters) -> BoardProgram:
@@ -80,7 +79,7 @@ def board_health(board: GatewayBoard) -> dict[str, object]:
     standing = board.standing
     port = {"name": "board", "state": _HEALTH[standing.state], "detail": f"{standing.reason}: {standing.evidence}"}
     found = board.found
-    pairs = [] if found is None else list(zip(found.programs, found.counters, strict=True))[:PLACES_MAX]
+    pairs = () if found is None else found.pairs[:PLACES_MAX]
     rules = [
         {
             "rule": program.rule,

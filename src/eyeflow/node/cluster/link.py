@@ -62,6 +62,8 @@ DIAL_S = 15.0
 RENEW_LOOK_S = 600.0
 """How often the node looks whether its certificate is due while the link is up."""
 PING_S = 15.0
+CLOSE_BYTES_MAX = 123
+"""A WebSocket takes no longer reason (RFC 6455, 5.5)."""
 
 _log = logging.getLogger("eyeflow.node")
 
@@ -281,7 +283,7 @@ class CoordinatorLink:
             elif isinstance(output, Gather):
                 self._gather(connection, session, output.collect)
             elif isinstance(output, Close):
-                await connection.close(4000, f"{output.code}: {output.reason}"[:100])
+                await connection.close(4000, _close_reason(f"{output.code}: {output.reason}"))
                 raise ProtocolError(output.reason)
 
     async def _apply_aside(self, connection: ClientConnection, session: NodeSession, output: Apply) -> None:
@@ -292,7 +294,10 @@ class CoordinatorLink:
         except ConnectionClosed:
             return
         except EyeflowError as error:  # as when it is carried out by the link itself: the link begins anew
-            await connection.close(1011, error.brief[:100])
+            await connection.close(1011, _close_reason(error.brief))
+        except Exception as error:  # a bug here must not leave the coordinator waiting on a link that is up
+            _log.exception("a manifest could not be carried out")
+            await connection.close(1011, _close_reason(internal(error)))
 
     async def _give_up(self, connection: ClientConnection, session: NodeSession) -> None:
         if self._applying is not None:
@@ -442,6 +447,10 @@ def joined_detail(session: NodeSession, hands_on: bool = True) -> str:
         return f"protocol {session.protocol}; the audit stays on the node ([offline] reconcile_on_reconnect)"
     older = "; this version cannot collect the audit" if session.protocol < EXECUTIONS_SINCE else ""
     return f"protocol {session.protocol}{older}"
+
+
+def _close_reason(text: str) -> str:
+    return text.encode()[:CLOSE_BYTES_MAX].decode(errors="ignore")
 
 
 async def _ask_challenge(client: httpx.AsyncClient) -> bytes:

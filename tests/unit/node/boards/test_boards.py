@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -16,12 +16,18 @@ from components.board_double import BoardDouble, log_line, plugged_in
 from components.waiting import running, until
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.machine import Machine
+from eyeflow.board_link import async_line
+from eyeflow.board_link.async_line import READ_BYTES_PER_S_MIN
 from eyeflow.board_link.port import Board, FoundPort
 from eyeflow.board_link.session import Patience
+from eyeflow.node.boards.board import GatewayBoard
 from eyeflow.node.boards.boards import Boards
+from eyeflow.node.boards.keeping import BoardFolder
+from eyeflow.node.boards.link import board_link
 from eyeflow.node.boards.settings import BoardSection, read_boards
 from eyeflow.node.boards.standing import STALE_S
 from eyeflow.node.clock import SystemClock
+from eyeflow.node.control import Link
 from eyeflow.protocol.boards import BOARDS_MAX
 
 QUICK = Patience(answer_s=0.05, slow_answer_s=0.2, tries=3, slow_tries=2)
@@ -87,7 +93,7 @@ def test_a_declared_board_is_served_and_told_the_time(tmp_path: Path) -> None:
                 Board(path)
         assert refused.value.code == "port_busy"  # the daemon has it alone
         assert (found["chip"], found["device"], found["has_board_file"]) == ("STM32F401CC", "0001020304050607", True)
-        assert found["health"]["uptime_ms"] == 60_000 and len(board.times) == 1
+        assert found["health"]["uptime_ms"] == 60_000 and len(set(board.times)) == 1
         with Board(path) as again:  # given back
             assert again.hello.chip == "STM32F401CC"
 
@@ -194,10 +200,11 @@ def test_a_board_that_stops_answering_is_stale_then_lost_and_comes_back(tmp_path
             await until(is_(boards, "linkLost", "board_silent"))
             board.says = log_line("still here")
             await until(is_(boards, "failed", "firmware_silent"))
+            told, since_us = len(board.times), clock.now_us()
             board.says, board.answers = b"", True
-            told = len(board.times)
             await until(is_(boards, "online"))
-            assert len(board.times) > told  # it may have lost its clock meanwhile
+            again = board.times[told:]  # it may have lost its clock meanwhile
+            assert again and all(since_us <= time_us <= clock.now_us() for time_us in again)
 
     with plugged_in(board) as path:
         asyncio.run(test(path))
@@ -236,22 +243,27 @@ def test_floods_and_garbage_leave_the_loop_free_and_the_other_boards_served(tmp_
         asyncio.run(test(path, other_path))
 
 
-def test_a_flood_is_read_no_faster_than_the_line_could_carry(tmp_path: Path) -> None:
-    """Control: without the bound in `_Wire.data_received` the terminal hands over megabytes in the same time."""
-    board = BoardDouble(says=b"\xaa" * 4096)
+@pytest.mark.parametrize(("bound", "is_held"), [(READ_BYTES_PER_S_MIN, True), (1 << 40, False)])
+def test_a_flood_is_read_no_faster_than_the_line_could_carry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: int, is_held: bool
+) -> None:
+    """Control: with a bound that bounds nothing, the same line brings more than it may."""
+    monkeypatch.setattr(async_line, "READ_BYTES_PER_S_MIN", bound)
+    board, credit_bytes = BoardDouble(says=b"\xaa" * 4096), 64 * 1024  # a second's worth, and what was under way
 
     async def test(path: str) -> None:
         async with boards_of(tmp_path, at(path)) as boards:
             await until(lambda: bool(boards.by_name) and boards.by_name["node-mcu-01"]._line is not None)
             line = boards.by_name["node-mcu-01"]._line
             assert line is not None
-            loop = asyncio.get_running_loop()
-            began_s = loop.time()
-            await until(lambda: line.line.receiver.received_bytes > 150_000)
-            passed_s = loop.time() - began_s
-            # One second of credit, and a chunk that was under way.
-            assert line.line.receiver.received_bytes <= 32 * 1024 * (passed_s + 2) + 256 * 1024
-            assert passed_s > 1.0
+            receiver, now_s = line.line.receiver, asyncio.get_running_loop().time
+            began_s, began_bytes = now_s(), receiver.received_bytes
+
+            def beyond() -> float:
+                return receiver.received_bytes - began_bytes - READ_BYTES_PER_S_MIN * (now_s() - began_s)
+
+            await until(lambda: beyond() > credit_bytes or (is_held and receiver.received_bytes > 120_000))
+            assert (beyond() <= credit_bytes) is is_held
 
     with plugged_in(board) as path:
         asyncio.run(test(path))
@@ -287,6 +299,79 @@ def test_a_board_whose_files_cannot_be_used_stops_no_other(tmp_path: Path) -> No
             await until(is_(boards, "online"))
             await until(is_(boards, "failed", "board_file", "lacks-file"))
             await until(is_(boards, "failed", "board_kept", "broken"))
+
+    with plugged_in(BoardDouble()) as path:
+        asyncio.run(test(path))
+
+
+def test_a_board_whose_link_has_no_place_on_the_disk_is_in_trouble_alone(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    def make_link(board: GatewayBoard, directory: Path) -> Link | None:
+        if board.name == "other":
+            return board_link(cast(Any, None), board, tmp_path / "file" / "board")
+        return None
+
+    async def test(path: str) -> None:
+        places = [BoardSection.from_table({"name": "other", "port": "/dev/null"}), at(path)]
+        async with boards_of(tmp_path, *places) as boards:
+            boards.make_link = make_link
+            await until(is_(boards, "online"))
+            await until(is_(boards, "failed", "cannot_write", "other"))
+            evidence = view(boards, "other")["evidence"]
+            assert str(tmp_path / "file" / "board") in evidence and "Not a directory" in evidence
+        assert "start the node again" in (boards.by_name["other"].kept.trouble or EyeflowError("none")).next_step
+
+    with plugged_in(BoardDouble()) as path:
+        asyncio.run(test(path))
+
+
+def test_boards_that_cannot_all_begin_leave_no_line_behind(tmp_path: Path) -> None:
+    async def test(path: str) -> None:
+        places = [at(path), BoardSection.from_table({"name": "other", "port": "/dev/null"})]
+        made = Boards("gateway", places, tmp_path, ShiftedClock(), Machine(), ZoneInfo("UTC"), Ports(), QUICK)
+
+        def make_link(board: GatewayBoard, directory: Path) -> None:
+            if board.name == "other":
+                raise RuntimeError("unforeseen")
+
+        made.make_link = make_link
+        with pytest.raises(RuntimeError):
+            await made.run()
+        assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+
+    with plugged_in(BoardDouble()) as path:
+        asyncio.run(test(path))
+
+
+@pytest.mark.parametrize("fails", ["keep", "forget"])
+def test_a_board_is_served_on_when_the_disk_refuses_a_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    def refuse(folder: BoardFolder, one: Any) -> None:
+        if one == "node-mcu-01" or fails == "keep":
+            raise EyeflowError("the disk is full", code="cannot_write")
+        forget(folder, one)
+
+    forget = BoardFolder.forget
+
+    async def test(path: str) -> None:
+        async with boards_of(tmp_path) as boards:
+            await boards.adopt({"name": "node-mcu-01", "port": path})
+            await until(is_(boards, "online"))
+            with monkeypatch.context() as patched:
+                patched.setattr(BoardFolder, fails, refuse)
+                with pytest.raises(EyeflowError, match="the disk is full"):
+                    await boards.rename({"name": "node-mcu-01", "to": "press"})
+                await until(is_(boards, "online"))
+                if fails == "forget":
+                    with pytest.raises(EyeflowError, match="the disk is full"):
+                        await boards.release({"name": "node-mcu-01"})
+            since = view(boards)["answered_us"]
+            await until(lambda: is_(boards, "online")() and view(boards)["answered_us"] > since)
+        async with boards_of(tmp_path) as boards:
+            await until(is_(boards, "online"))
+            assert [one["name"] for one in boards.views()] == ["node-mcu-01"]
 
     with plugged_in(BoardDouble()) as path:
         asyncio.run(test(path))

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import threading
+from collections.abc import Callable, Generator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +18,11 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.base.whole_file import write_whole
 from eyeflow.board_link.messages import Code, Request
 from eyeflow.compiler.compile import CompileOptions, compile_rule
-from eyeflow.node.boards.bringing import param_bits
+from eyeflow.node.boards.bringing import Bringing, param_bits
+from eyeflow.node.boards.control import BoardControl
 from eyeflow.node.boards.programs import RULES_MAX, BoardPrograms, Wanted
 from eyeflow.node.control import InstallOutcome
+from eyeflow.protocol.identity import Identity
 from eyeflow.svm.container import decode, encode
 from eyeflow.svm.program import Profile
 from eyeflow.svm.signing import sign_program
@@ -67,7 +73,6 @@ def test_a_program_is_brought_with_its_parameters_and_reported_by_the_board(tmp_
             refused = await programs.want(wanted(data, name="b"), data)
             assert (refused.code, refused.outcome) == ("bad_params", InstallOutcome.REFUSED)
             await programs.want(Wanted("relay", ""))
-            await programs.forget("relay")
             assert board.programs == {} and programs.wanted == {}
 
     with plugged_in(board) as path:
@@ -82,7 +87,7 @@ def test_a_program_waits_for_the_board_over_a_restart_of_the_gateway_without_a_c
 
 
 def test_control_a_gateway_that_keeps_nothing_brings_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(BoardPrograms, "_keep", lambda self, wanted, program: None)
+    monkeypatch.setattr(BoardPrograms, "_write_down", lambda self, rules, program_id, program: None)
     assert brought_after_a_restart(tmp_path) == []
 
 
@@ -95,7 +100,7 @@ def brought_after_a_restart(tmp_path: Path) -> list[str]:
             await until(is_(boards, "linkLost"))
             programs = boards.by_name["node-mcu-01"].programs
             async with running(programs.want(wanted(data), data)):  # type: ignore[arg-type]
-                await until(lambda: bool(programs.wanted))
+                await until(lambda: programs.open({}) != [])  # it is kept
             held = programs.held({})
             assert [(one.rule, bool(one.refusal)) for one in held] == [("relay", True)]
 
@@ -103,7 +108,8 @@ def brought_after_a_restart(tmp_path: Path) -> list[str]:
         async with boards_of(tmp_path, at(path)) as boards:
             await until(is_(boards, "online"))
             programs = boards.by_name["node-mcu-01"].programs
-            await until(lambda: programs.open({one.signed.program.rule for one in board.programs.values()}) == [])
+            held = lambda: {one.signed.program.rule: one.signed.program_id for one in board.programs.values()}  # noqa: E731
+            await until(lambda: programs.open(held()) == [])
 
     with plugged_in(board) as path:
         asyncio.run(begin(path))
@@ -132,10 +138,57 @@ def test_a_board_that_was_flashed_anew_gets_its_program_again_and_one_that_went_
             await until(lambda: len(board.requests) > asked + 30)
             assert board.requests.count(Request.PUSH_BEGIN) == begun
             running = boards.by_name["node-mcu-01"].running
-            assert programs.held(running)[0].refusal == "the board does not say that it runs it"
+            assert "the board gave up relay" in programs.held(running)[0].refusal
 
     with plugged_in(board) as path:
         asyncio.run(test(path))
+
+
+def test_what_a_board_gave_up_is_not_pushed_again_over_links_and_restarts_unless_something_changes(
+    tmp_path: Path,
+) -> None:
+    board, first, second = BoardDouble(), program("1.0.0"), program("2.0.0")
+
+    async def give_up(path: str) -> None:
+        async with boards_of(tmp_path, at(path)) as boards:
+            await until(is_(boards, "online"))
+            programs = boards.by_name["node-mcu-01"].programs
+            await programs.want(wanted(second), second)
+        board.programs[0].signed = decode(first)  # while nobody looks
+
+    async def want_again(path: str, version: int) -> None:
+        begun = board.requests.count(Request.PUSH_BEGIN)
+        async with boards_of(tmp_path, at(path)) as boards:
+            await until(is_(boards, "online"))
+            programs = boards.by_name["node-mcu-01"].programs
+            for number in (version, version + 1):
+                result = await programs.want(wanted(second, number), second)
+                assert (result.outcome, result.code) == (InstallOutcome.REFUSED, "went_back")
+            board.answers = False
+            assert (await programs.want(wanted(second, version), second)).code == "went_back"  # without the board
+            board.answers = True
+            assert board.requests.count(Request.PUSH_BEGIN) == begun
+
+    async def change(path: str) -> None:
+        async with boards_of(tmp_path, at(path)) as boards:
+            await until(is_(boards, "online"))
+            programs = boards.by_name["node-mcu-01"].programs
+            board.programs.clear()  # flashed anew
+            board.restart()
+            await until(lambda: bool(board.programs))
+            await until(lambda: programs.held(boards.by_name["node-mcu-01"].running)[0].refusal == "")
+            board.programs[0].signed = decode(first)
+            await until(lambda: "gave up" in programs.held({})[0].refusal)
+            result = await programs.want(wanted(second, 9, limit=9.0), second)
+            assert result.outcome is InstallOutcome.INSTALLED
+
+    for test in (give_up, lambda path: want_again(path, 2), lambda path: want_again(path, 4), change):
+        with plugged_in(board) as path:
+            asyncio.run(test(path))  # type: ignore[no-untyped-call]
+        again = BoardPrograms(tmp_path / "boards" / "node-mcu-01", write_whole)
+        again.load()
+        gave_up = "the board gave up relay" in again.held({})[0].refusal  # before the board has answered, too
+        assert gave_up is (test not in (give_up, change))
 
 
 @pytest.mark.parametrize("cut_at", [1, 2, 3])
@@ -187,6 +240,141 @@ def test_what_the_board_refuses_is_told_in_its_words(tmp_path: Path, board: Boar
 
     with plugged_in(board) as path:
         asyncio.run(test(path))
+
+
+def test_a_rule_that_nobody_waits_for_any_more_is_removed_and_forgotten(tmp_path: Path) -> None:
+    """Tombstones that stay would fill the place of rules: after 16 names each new rule would be refused."""
+    board, data = BoardDouble(), program()
+
+    async def test(path: str) -> None:
+        async with boards_of(tmp_path, at(path)) as boards:
+            await until(is_(boards, "online"))
+            programs = boards.by_name["node-mcu-01"].programs
+            await programs.want(wanted(data), data)
+            board.answers = False
+            async with running(programs.want(Wanted("relay", ""))):  # type: ignore[arg-type]
+                await until(lambda: '"programId": ""' in (tmp_path / "boards/node-mcu-01/wanted.json").read_text())
+            assert [(one.rule, one.program_id, bool(one.refusal)) for one in programs.held({})] == [("relay", "", True)]
+            board.answers = True
+            await until(lambda: programs.wanted == {})
+            assert board.programs == {} and programs.results == {}
+            await until(lambda: (tmp_path / "boards/node-mcu-01/wanted.json").read_text() == "[]")
+
+    with plugged_in(board) as path:
+        asyncio.run(test(path))
+
+
+def test_a_removal_that_the_board_refuses_is_no_success_and_is_tried_again(tmp_path: Path) -> None:
+    board, data = BoardDouble(refuses_remove=Code.STORAGE), program()
+
+    async def test(path: str) -> None:
+        async with boards_of(tmp_path, at(path)) as boards:
+            await until(is_(boards, "online"))
+            control = BoardControl(boards.by_name["node-mcu-01"], Identity(bytes(range(32))), "1")
+            await control.board.programs.want(wanted(data), data)
+            for _ in range(2):
+                with pytest.raises(EyeflowError) as refused:
+                    await control.remove("relay")
+                assert refused.value.code == "board_storage"
+                assert [one.rule for one in control.held()] == ["relay"]  # so the next link removes it, too
+            board.refuses_remove, board.loses = None, Request.REMOVE  # it works, and the answer does not arrive
+            assert await control.remove("relay")
+            assert control.held() == () and board.programs == {}
+            assert "takes no older program" in (await control.roll_back("relay", "")).message
+
+    with plugged_in(board) as path:
+        asyncio.run(test(path))
+
+
+class Asked:
+    """A board that took a program while its line brought it; `meanwhile` is called then."""
+
+    def __init__(self, programs: BoardPrograms, meanwhile: Callable[[], None]) -> None:
+        self.programs, self.found, self.running = programs, None, dict[str, str]()
+        self.hello: Any = object()
+        self.conversations, self._meanwhile = 0, meanwhile
+
+    async def converse(self, conversation: Generator[Any, bytes, Any]) -> None:
+        self.conversations += 1
+        self._meanwhile()
+
+    async def look_again(self, line: object) -> None:
+        """It shows nothing."""
+
+    def show_update(self, text: str) -> None:
+        """As `look_again`."""
+
+    show_flash_failure = show_update
+
+
+def test_what_is_wanted_no_more_when_its_turn_comes_is_not_brought(tmp_path: Path) -> None:
+    data = program()
+    a, b = (replace(wanted(data), rule=rule) for rule in ("a", "b"))
+
+    async def test() -> None:
+        programs = BoardPrograms(tmp_path, write_whole)
+        async with running(programs.want(a, data)), running(programs.want(b, data)):  # type: ignore[arg-type]
+            await until(lambda: len(programs.open({})) == 2)
+            newer = replace(b, program_id="f" * 64)
+            board: Any = Asked(programs, lambda: programs.wanted.update(b=newer))
+            await Bringing(board, board).bring()
+            # `b` is not brought, so all that was said to the board is about `a`: the program and two parameters.
+            assert board.conversations == 3
+            assert programs.results["a"][1].code == "not_running" and "b" not in programs.results
+            await Bringing(board, board).bring()  # the file of `newer` is not there: that is no fault of the line
+            assert programs.results["b"][1].code == "program_lost"
+
+    asyncio.run(test())
+
+
+def test_a_write_of_what_is_wanted_no_more_comes_before_the_next(tmp_path: Path) -> None:
+    data = program()
+    entered, other = threading.Event(), threading.Event()
+
+    def write(path: Path, content: bytes, mode: int) -> None:
+        if path.name == "wanted.json" and not entered.is_set():
+            entered.set()
+            other.wait(1.0)  # a disk that is slow now; the next write must not overtake this one
+        write_whole(path, content, mode)
+        if b'"version": 2' in content:
+            other.set()
+
+    async def test() -> None:
+        programs = BoardPrograms(tmp_path, write)
+        async with running(programs.want(wanted(data, 1), data)):  # type: ignore[arg-type]
+            await until(entered.is_set)
+        async with running(programs.want(wanted(data, 2), data)):  # type: ignore[arg-type]
+            await until(other.is_set)
+            await programs.close()
+
+    asyncio.run(test())
+    again = BoardPrograms(tmp_path, write_whole)
+    again.load()
+    assert [one.manifest_version for one in again.wanted.values()] == [2]
+
+
+def test_a_disk_that_refuses_changes_nothing_of_what_is_wanted(tmp_path: Path) -> None:
+    data, full = program(), False
+
+    def write(path: Path, content: bytes, mode: int) -> None:
+        if full:
+            raise OSError(28, "No space left on device")
+        write_whole(path, content, mode)
+
+    async def test() -> None:
+        nonlocal full
+        programs = BoardPrograms(tmp_path, write)
+        async with running(programs.want(wanted(data, 1), data)):  # type: ignore[arg-type]
+            await until(lambda: programs.open({}) != [])
+        full = True
+        for one in (wanted(data, 2), Wanted("other", "e" * 64)):
+            with pytest.raises(EyeflowError, match="cannot keep what the board shall run"):
+                await programs.want(one, data)
+        assert list(programs.wanted.values()) == [wanted(data, 1)]
+        await programs.ended(wanted(data, 1))  # what the board said holds nevertheless
+        assert programs.results["relay"][1].outcome is InstallOutcome.INSTALLED
+
+    asyncio.run(test())
 
 
 def test_no_more_rules_and_bytes_are_kept_than_a_board_could_take(tmp_path: Path) -> None:

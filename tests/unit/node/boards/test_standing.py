@@ -36,6 +36,7 @@ def heard(ago_s: int, of: EyeflowError | None = None, **more: Any) -> Contact:
         (heard(0, trouble("not_eyeflow")), BoardState.FAILED, "not_eyeflow", "because of not_eyeflow"),
         (heard(0, trouble("other_device")), BoardState.FAILED, "other_device", "because of other_device"),
         (heard(0, trouble("board_file")), BoardState.FAILED, "board_file", "because of board_file"),
+        (heard(0, trouble("cannot_write")), BoardState.FAILED, "cannot_write", "because of cannot_write"),
         (heard(0, updating="12 of 90 bytes"), BoardState.UPDATING, "update", "12 of 90 bytes"),
         (heard(0, flash_failure="worn out"), BoardState.FAILED, "flash", "worn out"),
         (heard(0, stopped=("relay 1.0.0 is stopped",)), BoardState.FAILED, "rule_stopped", "relay 1.0.0"),
