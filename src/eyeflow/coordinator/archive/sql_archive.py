@@ -22,7 +22,7 @@ from eyeflow.coordinator.archive.database import (
 from eyeflow.coordinator.archive.sql_searching import INDEXES
 from eyeflow.coordinator.histories import Doubt, Proof
 from eyeflow.protocol.audit import decode_record, record_hash
-from eyeflow.protocol.audit_bodies import AuditError, GapBody, Kind
+from eyeflow.protocol.audit_bodies import LOSSES, AuditError, GapBody, Kind
 from eyeflow.protocol.collecting import KeptHead, States, unbundled
 from eyeflow.protocol.wire import ProtocolError
 
@@ -104,8 +104,8 @@ ID_BITS = 52
 DROP_RECORDS = 1024
 DROPS_MAX = 64
 """Ranges that one commit drops at most: more than its bundles can bring."""
-REASONS, OTHER = frozenset({"size", "age", "unrecorded"}), "other"
-"""Why a node loses records. What else one may say has no bound, and counts together."""
+OTHER = "other"
+"""What else than LOSSES a node may say has no bound, and counts together."""
 ROW_BYTES = 400
 """What a record is counted for beside its own bytes: its other columns, and its entries in six indexes."""
 _CHAIN = "node, epoch, first_seq, seq, hash, kept_us, signature, jump_seq, jump_hash, jump_until, size_bytes"
@@ -319,7 +319,7 @@ def _count_loss(db: ArchiveSql, chain: int, row: Row) -> None:
             "INSERT INTO losses (chain, reason, gaps, records, last_us) VALUES (?, ?, 1, ?, ?) "
             "ON CONFLICT (chain, reason) DO UPDATE SET gaps = losses.gaps + 1, "
             "records = losses.records + excluded.records, last_us = excluded.last_us",
-            (chain, gap.reason if gap.reason in REASONS else OTHER, lost, row.time_us),
+            (chain, gap.reason if gap.reason in LOSSES else OTHER, lost, row.time_us),
         )
 
 
