@@ -63,7 +63,7 @@ def test_people_read_why(eyeflow: Command, data_dir: Path, tmp_path: Path) -> No
         if one["actions"][0]["arguments"]["level"] == "HIGH"
     ]
     ran = eyeflow("why", opened["id"], "--data-dir", data_dir, "--source", "test.eye")
-    assert ran.code == 0, ran.err
+    assert ran.code == 0 and "runs what came before again" in ran.err, ran.err
     for line in (
         "went in   moisture = 27.5",
         "state     openings = 0 -> 1",
@@ -114,3 +114,4 @@ def test_the_exit_code_tells_whether_it_decides_the_same(eyeflow: Command, data_
 def test_wrong_use_is_told(eyeflow: Command, data_dir: Path, arguments: tuple[str, ...], code: int, says: str) -> None:
     ran = eyeflow("why", *arguments, "--data-dir", data_dir)
     assert ran.code == code and says in ran.err, (ran.code, ran.err)
+    assert "runs what came before" not in ran.err, "nothing does"

@@ -167,3 +167,21 @@ def target_of(deployment: dict[str, Any], rule: str) -> str | None:
 
 def changes_what_is_known_good(deployment: dict[str, Any]) -> bool:
     return bool(deployment["state"] == "succeeded" and deployment["strategy"] != "shadow")
+
+
+def check_wanted(name: str, rule: str, wanted: Any, deployments: Sequence[View]) -> None:
+    """Invariant 19: after a success a node keeps the new program, after a failure the last known good one."""
+    mine = [(one, target_of(one, rule)) for one in deployments if any(p["node"] == name for p in one["nodes"])]
+    mine = [(one, target) for one, target in mine if target is not None]
+    if not mine:
+        return
+    *earlier, (last, target) = mine
+    passed = (there for one, there in reversed(earlier) if changes_what_is_known_good(one))
+    expected = next(passed, "")
+    if changes_what_is_known_good(last) or (last["state"] == "failed" and not last["rollbackOnError"]):
+        expected = target
+    if last["strategy"] != "immediate" and last["state"] == "failed" and not last["rollbackOnError"]:
+        return  # without rollback it stopped on the way: some nodes have it, others never had
+    here = wanted["wanted"]["programId"] if wanted else ""
+    told = f"{last['id']} by {last['strategy']} is {last['state']}: {expected[:8] or 'nothing'}"
+    promise(here == expected, f"19: {name} is to run {here[:8]} as {rule}, {told}")

@@ -13,7 +13,7 @@ from simulation import judgement
 from simulation.cluster import Cluster, Host, NodeHost
 from simulation.copies import check_copy
 from simulation.disk import Failure, Image
-from simulation.judgement import Known, changes_what_is_known_good, target_of
+from simulation.judgement import Known
 from simulation.loop import pass_time
 from simulation.programs import BAD, FATAL, RULES, SIGNERS, Built, programs, topic_of
 from simulation.records import (
@@ -470,7 +470,7 @@ class Story:
         wanted = {one["rule"]: one for one in node["rules"] if one["wanted"]}
         for rule in RULES:
             if (name, rule) not in self.retired:
-                self._check_wanted(name, rule, wanted.get(rule), deployments)
+                judgement.check_wanted(name, rule, wanted.get(rule), deployments)
             self._check_running(name, rule, wanted.get(rule), running.get(rule, ""))
         head = node["head"]
         if head and chain.records and head["epoch"] == chain.epoch:
@@ -485,20 +485,3 @@ class Story:
         if self.revoked:
             revoked = any(one.id == here and one.signer == "second" for one in programs())
             promise(not revoked, f"6: {name} runs {rule}, signed with a revoked key")
-
-    def _check_wanted(self, name: str, rule: str, wanted: Any, deployments: list[dict[str, Any]]) -> None:
-        """Invariant 19: after a success a node keeps the new program, after a failure the last known good one."""
-        mine = [(one, target_of(one, rule)) for one in deployments if any(p["node"] == name for p in one["nodes"])]
-        mine = [(one, target) for one, target in mine if target is not None]
-        if not mine:
-            return
-        *earlier, (last, target) = mine
-        passed = (there for one, there in reversed(earlier) if changes_what_is_known_good(one))
-        expected = next(passed, "")
-        if changes_what_is_known_good(last) or (last["state"] == "failed" and not last["rollbackOnError"]):
-            expected = target
-        if last["strategy"] != "immediate" and last["state"] == "failed" and not last["rollbackOnError"]:
-            return  # without rollback it stopped on the way: some nodes have it, others never had
-        here = wanted["wanted"]["programId"] if wanted else ""
-        told = f"{last['id']} by {last['strategy']} is {last['state']}: {expected[:8] or 'nothing'}"
-        promise(here == expected, f"19: {name} is to run {here[:8]} as {rule}, {told}")

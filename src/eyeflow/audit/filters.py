@@ -44,4 +44,5 @@ class ExecutionFilter:
         )
 
     def _acted(self, body: ExecutionBody, program: Program | None) -> bool:
-        return program is not None and any(program.sites[site].capability == self.action for site, _, _ in body.actions)
+        names = [site.capability for site in program.sites] if program is not None else []
+        return any(site < len(names) and names[site] == self.action for site, _, _ in body.actions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
+from enum import IntEnum
 from typing import Any
 
 from eyeflow.audit.execution_id import ExecutionId
@@ -26,6 +27,18 @@ from eyeflow.svm.program import Program, Trigger, Value
 from eyeflow.svm.source_map import line_of, site_lines
 
 FindProgram = Callable[[bytes], Program | None]
+UNKNOWN = "unknown"
+"""The word for a number that a record has, and this eyeflow does not know."""
+UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What a record raises that names what its program has not: a node may write any numbers."""
+
+
+def word_of(words: type[IntEnum], number: int) -> str:
+    """Return the word for a number in a record."""
+    try:
+        return words(number).name.lower()
+    except ValueError:
+        return UNKNOWN
 
 
 def record_view(record: Record, find_program: FindProgram) -> dict[str, Any]:
@@ -40,17 +53,19 @@ def record_view(record: Record, find_program: FindProgram) -> dict[str, Any]:
     }
     body = record.body
     if isinstance(body, ExecutionBody):
-        program = find_program(body.program)
-        return head | (execution_view(body, program) if program else _plain_body(body))
+        return head | (_fitting(body, find_program(body.program)) or _plain_body(body))
     if isinstance(body, ActionResultBody):
-        return head | _plain_body(body) | {"result": ActionOutcome(body.result).name.lower()}
+        return head | _plain_body(body) | {"result": word_of(ActionOutcome, body.result)}
     if isinstance(body, SlotBody):
-        return head | _plain_body(body) | {"change": SlotChange(body.change).name.lower()}
+        return head | _plain_body(body) | {"change": word_of(SlotChange, body.change)}
     return head | _plain_body(body)
 
 
 def execution_view(body: ExecutionBody, program: Program) -> dict[str, Any]:
-    """Return what an execution saw and did as JSON-able data, with the names and lines of its program."""
+    """Return what an execution saw and did as JSON-able data, with the names and lines of its program.
+
+    Raises one of UNFIT for a record that does not fit the program.
+    """
     trigger = program.triggers[body.trigger]
     lines = site_lines(program)
     view: dict[str, Any] = {
@@ -78,14 +93,25 @@ def execution_view(body: ExecutionBody, program: Program) -> dict[str, Any]:
     return view
 
 
+def _fitting(body: ExecutionBody, program: Program | None) -> dict[str, Any] | None:
+    """Return the view of an execution, None without a program that it fits."""
+    if program is None:
+        return None
+    try:
+        return execution_view(body, program)
+    except UNFIT:
+        return None
+
+
 def execution_entry(
     identity: ExecutionId, time_us: int, body: ExecutionBody, program: Program | None
 ) -> dict[str, Any]:
     """Return an execution as lists have it: always the same fields, and no float that JSON has not.
 
     Without its program, which is forgotten, its inputs go by their numbers, and reads and actions by those of sites.
+    So they do where the record does not fit its program.
     """
-    shown = execution_view(body, program) if program is not None else _nameless(body)
+    shown = _fitting(body, program) or _nameless(body)
     text, trap = told(shown), shown.pop("trap", None)
     head = {"id": str(identity), "node": identity.node, "epoch": identity.epoch, "seq": identity.seq}
     version = program.version if program is not None else ""
@@ -95,7 +121,7 @@ def execution_entry(
 
 def execution_text(body: ExecutionBody, program: Program | None) -> str:
     """Return an execution as a line for people."""
-    return told(execution_view(body, program) if program is not None else _nameless(body))
+    return told(_fitting(body, program) or _nameless(body))
 
 
 def told(view: Mapping[str, Any]) -> str:
@@ -132,13 +158,13 @@ def _nameless(body: ExecutionBody) -> dict[str, Any]:
         "key": body.key,
         "inputs": {str(number): value for number, value in enumerate(body.inputs)},
         "reads": [_unnamed(site, args) | {"value": value} for site, args, value in body.answers],
-        "outcome": Outcome(body.outcome).name.lower(),
+        "outcome": word_of(Outcome, body.outcome),
         "actions": [
-            _unnamed(site, args) | {"disposition": Disposition(disposition).name.lower()}
+            _unnamed(site, args) | {"disposition": word_of(Disposition, disposition)}
             for site, args, disposition in body.actions
         ],
         "fuel": body.fuel,
-        "trap": {"name": Trap(body.trap[0]).name, "line": 0} if body.trap is not None else None,
+        "trap": {"name": word_of(Trap, body.trap[0]).upper(), "line": 0} if body.trap is not None else None,
     }
 
 

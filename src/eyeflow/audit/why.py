@@ -11,7 +11,7 @@ from eyeflow.audit.execution_id import ExecutionId
 from eyeflow.audit.memory import Known, RuleMemory, SameAnswers, Track, Unanswered, is_same, run_again
 from eyeflow.audit.path import Path
 from eyeflow.audit.traces import texts_of
-from eyeflow.audit.view import at_line, call, execution_entry, finite
+from eyeflow.audit.view import UNFIT, at_line, call, execution_entry, finite, word_of
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.word import literal
 from eyeflow.protocol.audit import Record, decode_record, record_hash
@@ -124,11 +124,8 @@ def explain(history: History, seq: int, records_max: int, goes_on: Callable[[], 
 
     At most `records_max` records of the rule are run again, and none when `goes_on` says no. Raises EyeflowError.
     """
-    data = history.record(seq)
-    record = decode_record(data) if data is not None else None
-    if data is None or record is None or not isinstance(record.body, ExecutionBody):
-        raise _no_execution(history, seq, record)
-    body, signed = record.body, _program(history, record.body.program)
+    data, record, body = find_execution(history, seq)
+    signed = _program(history, body.program)
     program = signed.program if signed is not None else None
     before = _before(history, record, body, program, records_max, goes_on)
     entry = execution_entry(ExecutionId(record.node, record.epoch, seq), record.time_us, body, program)
@@ -136,11 +133,20 @@ def explain(history: History, seq: int, records_max: int, goes_on: Callable[[], 
         "execution": entry,
         "program": _told_program(history, body, signed, before),
         "memory": _told_memory(before),
-        **_again(body, program, before),
+        **_again_if_it_fits(body, program, before),
         "actions": _ends(history, entry["actions"], seq, body),
         "chain": _place(history, record, data),
     }
     return finite(found | {"texts": _texts(found)})  # type: ignore[no-any-return]
+
+
+def find_execution(history: History, seq: int) -> tuple[bytes, Record, ExecutionBody]:
+    """Return the execution with this seq: its bytes, its record, and what that says. Raises EyeflowError."""
+    data = history.record(seq)
+    record = decode_record(data) if data is not None else None
+    if data is None or record is None or not isinstance(record.body, ExecutionBody):
+        raise _no_execution(history, seq, record)
+    return data, record, record.body
 
 
 def _texts(found: Json) -> Json:
@@ -239,11 +245,16 @@ def _take(before: _Before, record: Record, explained: ExecutionBody) -> None:
     track = before.memory.track(body)
     if track is None:
         return
-    again = run_again(track.instance, body.trigger, body.inputs, body, SameAnswers(body))
+    program = track.instance.program
+    try:
+        again = run_again(track.instance, body.trigger, body.inputs, body, SameAnswers(body))
+        is_unlike = again is None or not is_same(program, again, program, body)
+    except UNFIT:
+        before.memory.forget()
+        is_unlike = True
     if body.slot == explained.slot:
         before.executions += 1
-        program = track.instance.program
-        before.unlike += again is None or not is_same(program, again, program, body)
+        before.unlike += is_unlike
 
 
 def _found(before: _Before, remembers: bool) -> MemoryFound:
@@ -277,14 +288,22 @@ def _told_memory(before: _Before) -> Json:
 # --- the decision, again ---
 
 
-def _again(body: ExecutionBody, program: Program | None, before: _Before) -> Json:
+def _again_if_it_fits(body: ExecutionBody, program: Program | None, before: _Before) -> Json:
+    name = body.program.hex()[:12]
+    try:
+        if program is not None and before.track is not None:
+            return _again(body, program, before.track.instance, before)
+        recorded = list(texts_of(program, _recorded(body))) if program is not None else []
+        text = f"the program {name} is not here any more, so it cannot run again"
+    except UNFIT:
+        recorded, text = [], f"its record does not fit the program {name}, so it cannot run again"
+    verdict = _told(Verdict.UNKNOWN, text, recorded, [])
+    return {"stateBefore": None, "stateAfter": None, "path": [], "pathLeftOut": 0, "again": verdict}
+
+
+def _again(body: ExecutionBody, program: Program, old: Instance, before: _Before) -> Json:
     """Run the execution again by the reference machine, which tells its way."""
-    recorded = list(texts_of(program, _recorded(body))) if program is not None else []
-    if program is None or before.track is None:
-        text = f"the program {body.program.hex()[:12]} is not here any more, so it cannot run again"
-        verdict = {"verdict": Verdict.UNKNOWN.value, "why": text, "recorded": recorded, "decided": []}
-        return {"stateBefore": None, "stateAfter": None, "path": [], "pathLeftOut": 0, "again": verdict}
-    old, path = before.track.instance, Path(program)
+    recorded, path = list(texts_of(program, _recorded(body))), Path(program)
     machine = Interpreter(old.verified, path.trace, path.watch)
     instance = Instance(old.verified, state=old.state, machine=machine)
     instance.params, instance.last_time_us = list(old.params), old.last_time_us
@@ -395,7 +414,7 @@ def _end(is_sent: bool, found: tuple[int, ActionResultBody] | None) -> Json:
         return {"result": "done", "attempts": 1, "error": "", "resultSeq": 0}
     seq, body = found
     return {
-        "result": ActionOutcome(body.result).name.lower(),
+        "result": word_of(ActionOutcome, body.result),
         "attempts": body.attempts,
         "error": body.error,
         "resultSeq": seq,

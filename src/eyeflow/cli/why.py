@@ -73,7 +73,7 @@ def why(
 
 
 def _of_store(config: Path | None, data_dir: Path | None, flags: list[str], asked: ExecutionId) -> Json:
-    from eyeflow.audit.why import explain
+    from eyeflow.audit.why import explain, find_execution
     from eyeflow.client.keyring import Keyring
     from eyeflow.node.replay.store_history import StoreHistory
     from eyeflow.protocol.audit_bodies import AuditError
@@ -91,8 +91,10 @@ def _of_store(config: Path | None, data_dir: Path | None, flags: list[str], aske
                 exit_code=ExitCode.PROBLEMS,
             )
         try:
+            history = StoreHistory(reader, lambda key: names.get(key, ""))
+            find_execution(history, asked.seq)  # first: only before what is there something runs again
             with progress("runs what came before again"):
-                return explain(StoreHistory(reader, lambda key: names.get(key, "")), asked.seq, ALL_RECORDS)
+                return explain(history, asked.seq, ALL_RECORDS)
         except AuditError as error:
             raise unreadable_record(error) from error
 
@@ -102,7 +104,7 @@ def _of_coordinator(asked: ExecutionId) -> Json:
 
     if not asked.node:
         raise usage_error(f"{asked} names no node", "write NODE:EPOCH:SEQ, or the store with --config or --data-dir")
-    with connect() as client, progress("the coordinator runs what came before again"):
+    with connect() as client, progress("asks the coordinator"):
         return client.why(str(asked))
 
 

@@ -39,14 +39,6 @@ class Alarms:
     def __init__(self, store: ClusterStore) -> None:
         self._store = store
         self.find: Callable[[], Sequence[Certificate]] | None = None
-        self.evidence: Path | None = None
-        """Where a damaged archive is kept, if there is one."""
-        self.is_copied: Callable[[str], bool] = lambda node: True
-        """Says of a node whether the coordinator has a whole copy of its audit."""
-        self._looked_us = 0
-
-    def look_soon(self) -> None:
-        """Something happened: let the next look be one."""
         self._looked_us = 0
 
     def acknowledge(self, identity: str, actor: str, note: str, now_us: int) -> Awaitable[Alarm]:
@@ -73,11 +65,7 @@ class Alarms:
         machine = f"{socket.gethostname()}:"
         soon = {f"{machine}{one.path}": one for one in found if one.until_us - now_us < SOON_S * 1_000_000}
         told = await self._store.read(lambda reading: _told_of(reading, machine))
-        damaged = self.evidence is not None and self.evidence.exists()
-        place = f"{machine}{self.evidence}"
-        spoiled = await self._store.read(_spoiled)
-        mended = {one for one in spoiled if not one.startswith(machine) and self.is_copied(one)}
-        if not soon and not told and not mended and damaged == (place in spoiled):
+        if not soon and not told:
             return
 
         def step(writing: Writing) -> None:
@@ -88,20 +76,7 @@ class Alarms:
             for subject in sorted(told - soon.keys()):
                 writing.end_alarm(AlarmKind.CERTIFICATE_EXPIRES, subject, "a newer certificate is there", now_us)
 
-            for node in sorted(mended):
-                how = "the copy was collected anew, as far as the node has it"
-                writing.end_alarm(AlarmKind.ARCHIVE_DAMAGED, node, how, now_us)
-            if damaged and place not in spoiled:
-                evidence = "pages of it could not be read: the copies were begun anew, as far as the nodes have them"
-                writing.raise_alarm(AlarmKind.ARCHIVE_DAMAGED, place, evidence, now_us)
-            elif place in spoiled and not damaged:
-                writing.end_alarm(AlarmKind.ARCHIVE_DAMAGED, place, "the damaged file was removed", now_us)
-
         await self._store.write(step)
-
-
-def _spoiled(reading: Reading) -> set[str]:
-    return {one.subject for one in reading.open_alarms() if one.kind is AlarmKind.ARCHIVE_DAMAGED}
 
 
 def _told_of(reading: Reading, machine: str) -> set[str]:

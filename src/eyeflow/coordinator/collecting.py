@@ -111,11 +111,6 @@ class Copies:
             if not await self.archive.tidy(now_us):
                 return
 
-    def is_whole(self, node: str) -> bool:
-        """Whether all of a node's newest chain is kept, as far as it is known."""
-        copy = self.by_node.get(node)
-        return copy is not None and copy.kept.seq > 0 and not copy.behind
-
     def told(self, node: str, epoch: int, seq: int) -> None:
         """A node told where its chain ends."""
         copy = self.by_node.get(node)

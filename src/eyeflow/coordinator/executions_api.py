@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eyeflow.audit.execution_id import ExecutionId
 from eyeflow.audit.view import execution_entry
 from eyeflow.coordinator.api import Call, Reply
 from eyeflow.coordinator.archive.archive import Archive
-from eyeflow.coordinator.archive.chain import NO_OUTCOME
+from eyeflow.coordinator.archive.chain import NO_OUTCOME, Row
 from eyeflow.coordinator.archive.database import Arrival, ExecutionsAsked, FoundExecution
 from eyeflow.coordinator.choosing import found_node
 from eyeflow.coordinator.hub import Hub
@@ -18,12 +18,14 @@ from eyeflow.coordinator.problem import Problem
 from eyeflow.coordinator.queries import INTEGER_MAX, Param, Query, cursor_of, key_of
 from eyeflow.coordinator.shape_words import NODE_NAME, RULE, Shape
 from eyeflow.protocol.audit import decode_record
-from eyeflow.protocol.audit_bodies import ExecutionBody
+from eyeflow.protocol.audit_bodies import AuditError, ExecutionBody
 from eyeflow.svm.execution import Outcome
+from eyeflow.svm.program import Program
 
 OUTCOMES = {one.name.lower(): int(one) for one in Outcome}
 _WORDS: Shape = {"type": "string", "pattern": "^[^\\x00-\\x1f]{1,256}$", "examples": ["pump-7"]}
 NEWEST, CAME = "newest", "came"
+UNREADABLE = "its record cannot be read"
 EXECUTIONS_QUERY = (
     *PAGING,
     Param("node", NODE_NAME, "of this node; again: or of this one", is_list=True),
@@ -100,13 +102,30 @@ async def _came(hub: Hub, archive: Archive, query: Query, asked: ExecutionsAsked
 
 
 async def _page(hub: Hub, found: Sequence[FoundExecution], cursor: str, more: bool) -> Reply:
-    bodies = [(one, decode_record(one.row.data).body) for one in found]
-    executions = [(one, body) for one, body in bodies if isinstance(body, ExecutionBody)]
-    programs = await hub.known_programs.found(body.program for _, body in executions)
-    shown = [
-        execution_entry(_id_of(one), one.row.time_us, body, programs.get(body.program)) for one, body in executions
-    ]
+    bodies = [execution_of(one.row) for one in found]
+    programs = await hub.known_programs.found(body.program for body in bodies if body is not None)
+    shown = [_entry(one, body, programs) for one, body in zip(found, bodies, strict=True)]
     return Reply(200, {"executions": shown, "nextCursor": cursor, "more": more})
+
+
+def execution_of(row: Row) -> ExecutionBody | None:
+    """Return the execution in a record, None when it cannot be read: a disk may change bytes after they were written.
+
+    The look through the archive finds such a record, and sets the copy aside.
+    """
+    try:
+        body = decode_record(row.data).body
+    except AuditError:
+        return None
+    return body if isinstance(body, ExecutionBody) else None
+
+
+def _entry(found: FoundExecution, body: ExecutionBody | None, programs: Mapping[bytes, Program]) -> dict[str, Any]:
+    row = found.row
+    if body is not None:
+        return execution_entry(_id_of(found), row.time_us, body, programs.get(body.program))
+    filed = ExecutionBody(row.rule, bytes(32), 0, row.time_us, row.outcome, 0, slot=row.slot, key=row.key)
+    return execution_entry(_id_of(found), row.time_us, filed, None) | {"text": f"{row.rule}: {UNREADABLE}"}
 
 
 def _id_of(found: FoundExecution) -> ExecutionId:

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Collection, Sequence
-from dataclasses import dataclass
 from functools import partial
 from random import Random, SystemRandom
 from typing import Protocol
@@ -18,6 +17,7 @@ from eyeflow.coordinator.aftercare import Aftercare
 from eyeflow.coordinator.alarms import Alarms
 from eyeflow.coordinator.archive.archive import Archive
 from eyeflow.coordinator.archive.checking import Spoiled
+from eyeflow.coordinator.archive_alarms import ArchiveAlarms
 from eyeflow.coordinator.authority_log import AuthorityLog
 from eyeflow.coordinator.bearing import Bearing
 from eyeflow.coordinator.cases import Cases
@@ -28,6 +28,7 @@ from eyeflow.coordinator.feed import Feed
 from eyeflow.coordinator.known_programs import KnownPrograms
 from eyeflow.coordinator.link_replays import Asks
 from eyeflow.coordinator.log_keeper import LogKeeper
+from eyeflow.coordinator.news import News, offer_of, read_news
 from eyeflow.coordinator.nodes import Nodes
 from eyeflow.coordinator.peers import Peers
 from eyeflow.coordinator.programs import Programs
@@ -35,21 +36,17 @@ from eyeflow.coordinator.refusals import Refusals
 from eyeflow.coordinator.relay import Relay
 from eyeflow.coordinator.requests import Requests
 from eyeflow.coordinator.store.alarms import AlarmKind
-from eyeflow.coordinator.store.cluster_store import ClusterStore, CursorTooOldError, Reading, Writing
+from eyeflow.coordinator.store.cluster_store import ClusterStore, Reading, Writing
 from eyeflow.coordinator.store.coordination import Link
-from eyeflow.coordinator.store.facts import ChangeKind
 from eyeflow.coordinator.tls import OwnTls
 from eyeflow.coordinator.tokens import Tokens
 from eyeflow.coordinator.trends import Trends
-from eyeflow.protocol.messages import Manifest
 from eyeflow.protocol.session import Coordinates, Offer
 
 _log = logging.getLogger("eyeflow.coordinator")
 
 TICK_S = 1.0
 """How often open deployments look at their deadlines."""
-CHANGES_READ_MAX = 1_000
-"""Changes of the feed that are read at once to find the nodes that get a new manifest."""
 
 
 class OpenLink(Asks, Protocol):
@@ -94,7 +91,7 @@ class Hub:
         self.nodes = Nodes(store)
         self.aftercare, self.alarms = Aftercare(store), Alarms(store)
         self.feed, self.cases = Feed(store), Cases(store, self.aftercare.takes)
-        self.copies = Copies(archive, self.clock, self.feed.copied)
+        self.copies, self.archive_alarms = Copies(archive, self.clock, self.feed.copied), ArchiveAlarms(store, archive)
         self.programs, self.known_programs = Programs(store, self.nodes.signers_changed), KnownPrograms(store)
         self.tokens = Tokens(store, self.clock, random.randbytes)
         self.challenges = Challenges(random.randbytes)
@@ -138,7 +135,6 @@ class Hub:
     ) -> Hub:
         """Return the hub of a coordinator that starts: no link is up yet, whatever the store says."""
         hub = cls(store, clock, steady, random, archive)
-        hub.alarms.is_copied = hub.copies.is_whole
         if archive is not None:
             archive.on_damage = hub._archive_was_damaged
         await hub.copies.started()
@@ -153,7 +149,7 @@ class Hub:
         """What was asked of nodes follows what is not there any more: each dials anew, and is asked from the start."""
         _log.error("the archive was damaged, and is begun anew: %s", error.cause or error.message)
         self.copies.by_node.clear()
-        self.alarms.look_soon()
+        self.archive_alarms.look_soon()
         for link in list(self.links.values()):
             link.close("archive", "the coordinator begins its copy of the audit anew")
 
@@ -164,12 +160,22 @@ class Hub:
 
     async def _copy_is_spoiled(self, spoiled: Spoiled, now_us: int) -> None:
         """The copy of one node is not what was kept: it stays as a branch, and the node is asked for what it has."""
-        _log.error("%s. Its copy is begun anew", spoiled.evidence)
-        await self.copies.set_aside(spoiled.node, spoiled.epoch)
         kind, node = AlarmKind.ARCHIVE_DAMAGED, spoiled.node
-        await self.store.write(lambda writing: writing.raise_alarm(kind, node, spoiled.evidence, now_us))
-        if (link := self.links.get(node)) is not None:
-            link.close("archive", "the coordinator begins its copy of the audit anew")
+
+        def step(writing: Writing) -> None:
+            if writing.node(node) is not None:  # else nothing ends the alarm
+                writing.raise_alarm(kind, node, spoiled.evidence, now_us)
+
+        await self.store.write(step)
+        _log.error("%s. Its copy is begun anew", spoiled.evidence)
+        link = self.links.get(node)
+        if link is not None:
+            link.stop_collecting()  # first: what comes now would follow records that are not there any more
+        try:
+            await self.copies.set_aside(node, spoiled.epoch)
+        finally:
+            if link is not None:
+                link.close("archive", "the coordinator begins its copy of the audit anew")
 
     @property
     def up_us(self) -> int:
@@ -309,7 +315,7 @@ class Hub:
 
     async def offer(self, node: str) -> Offer | None:
         """Return the node's newest signed manifest, None for an unknown node."""
-        return await self.store.read(lambda reading: _offer(reading, node))
+        return await self.store.read(lambda reading: offer_of(reading, node))
 
     async def follow(self) -> None:
         """Let follow what changed: strategies decide, and nodes with a link get their new manifests."""
@@ -319,7 +325,7 @@ class Hub:
             is_all = False
             while not is_all:
                 linked, cursor = frozenset(self.links), self._offered
-                asked = partial(_news, cursor=cursor, linked=linked, is_shared=self.store.is_shared)
+                asked = partial(read_news, cursor=cursor, linked=linked, is_shared=self.store.is_shared)
                 news = await self.store.read(asked)
                 self._offered, is_all = news.cursor, news.is_all
                 for node, offer in news.offers.items():
@@ -328,7 +334,7 @@ class Hub:
                 if self.store.is_shared:
                     await self._hear(news)
 
-    async def _hear(self, news: _News) -> None:
+    async def _hear(self, news: News) -> None:
         """What another coordinator changed of nodes that have their link here."""
         for node in news.others:
             if (link := self.links.get(node)) is None or self._is_settling(node):
@@ -364,7 +370,12 @@ class Hub:
 
     async def look_at_archive(self) -> None:
         """Look once after the copies. An archive that fails, or answers late, keeps nothing else waiting."""
-        await self._archive_work.round(self._refresh_copies, self._check_copies, lambda: self.copies.tidy(self.clock()))
+        await self._archive_work.round(
+            self._refresh_copies,
+            self._check_copies,
+            lambda: self.archive_alarms.look(self.clock()),
+            lambda: self.copies.tidy(self.clock()),
+        )
         self._tell_trouble()
 
     async def _look_at_relay(self) -> None:
@@ -414,7 +425,7 @@ class Hub:
             await self.tick()
 
     async def _keep_archive(self) -> None:
-        while self.copies.archive is not None:
+        while True:
             await asyncio.sleep(TICK_S)
             await self.look_at_archive()
 
@@ -443,42 +454,3 @@ class Hub:
         self.closing.set()
         for link in list(self.links.values()):
             link.close("stopping", "the coordinator stops")
-
-
-def _offer(reading: Reading, node: str) -> Offer | None:
-    found = reading.manifest(node)
-    return None if found is None else Offer(found.version, Manifest(found.body, found.signature), found.program_ids)
-
-
-@dataclass(frozen=True, slots=True)
-class _News:
-    """What the feed brought of linked nodes.
-
-    `others` changed otherwise than by a manifest: `known` of them are in the cluster, and `holders` tells which
-    coordinator holds their link, empty for none. Only where another coordinator may have changed them they are looked
-    at. `is_all`: nothing more is to be read behind `cursor`.
-    """
-
-    offers: dict[str, Offer]
-    others: tuple[str, ...]
-    known: frozenset[str]
-    holders: dict[str, str]
-    cursor: int
-    is_all: bool
-
-
-def _news(reading: Reading, cursor: int, linked: frozenset[str], is_shared: bool) -> _News:
-    try:
-        changes = reading.changes(cursor, CHANGES_READ_MAX)
-        nodes = {one.subject for one in changes if one.kind is ChangeKind.MANIFEST} & linked
-        others = {one.subject for one in changes if one.kind in (ChangeKind.NODE, ChangeKind.LINK)} & linked
-        cursor = changes[-1].number if changes else cursor
-    except CursorTooOldError as error:
-        changes, nodes, others, cursor = [], set(linked), set(linked), error.newest
-    others = others if is_shared else set()
-    found = {node: _offer(reading, node) for node in sorted(nodes)}
-    offers = {node: offer for node, offer in found.items() if offer is not None}
-    known = frozenset(node for node in others if reading.node(node) is not None)
-    links = {node: reading.link(node) for node in others}
-    holders = {node: link.coordinator if link is not None else "" for node, link in links.items()}
-    return _News(offers, tuple(sorted(others)), known, holders, cursor, len(changes) < CHANGES_READ_MAX)

@@ -92,10 +92,13 @@ def _settings(reading: Reading, deployment: Deployment) -> Settings:
 
 def _after(seen: Seen, deployment: Deployment, sums: EvidenceSums, settings: Settings) -> Seen:
     if seen.phase != deployment.phase:
-        seen = _begun(seen, deployment, sums, settings.alarm_e)
+        seen = _begun(seen, deployment)
     if sums.control is None and _compares_too_little(seen, settings):
         # A node told once more of the program that was replaced, before it told that it is gone.
         seen = replace(seen, tests=None)
+    if sums.control is not None and seen.tests is None and deployment.strategy in WITH_CANDIDATES:
+        # Not at the first look perhaps: another coordinator may write later what its nodes told.
+        seen = _compared(seen, deployment, sums.control, settings.alarm_e)
     control = sums.control or seen.control  # nodes that went back run nothing beside it any more
     new, beside, tests = sums.candidate.since(seen.candidate), control.since(seen.control), seen.tests
     if tests is not None:
@@ -108,16 +111,17 @@ def _compares_too_little(seen: Seen, settings: Settings) -> bool:
     return seen.tests is not None and seen.tests[0].seen_control.executions < settings.samples_min
 
 
-def _begun(seen: Seen, deployment: Deployment, sums: EvidenceSums, alarm_e: float) -> Seen:
+def _begun(seen: Seen, deployment: Deployment) -> Seen:
     """A new step. Candidates go on counting from step to step; elsewhere each step has nodes of its own."""
-    if deployment.strategy not in WITH_CANDIDATES:
-        return Seen(deployment.phase)
-    if sums.control is None:
-        return Seen(deployment.phase, seen.candidate)
+    return Seen(deployment.phase, seen.candidate if deployment.strategy in WITH_CANDIDATES else Tally())
+
+
+def _compared(seen: Seen, deployment: Deployment, control: Tally, alarm_e: float) -> Seen:
+    """From now on the candidate is compared with what runs beside it."""
     name = f"{deployment.id}:{deployment.phase}"
     tests = (TwoProportions(f"{name} decides", alarm_e), TwoProportions(f"{name} acts", alarm_e))
     # What the control did earlier did not happen at the same time.
-    return Seen(deployment.phase, seen.candidate, sums.control, tests=tests)
+    return replace(seen, control=control, tests=tests)
 
 
 def _verdict(seen: Seen, deployment: Deployment, sums: EvidenceSums, settings: Settings, now_us: int) -> Verdict:

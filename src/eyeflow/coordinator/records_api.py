@@ -14,13 +14,13 @@ from eyeflow.coordinator.api import Call, Reply
 from eyeflow.coordinator.archive.chain import Row
 from eyeflow.coordinator.archive.database import KeptState
 from eyeflow.coordinator.choosing import found_node
+from eyeflow.coordinator.executions_api import UNREADABLE, execution_of
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.lists_api import LIMIT, PAGING
 from eyeflow.coordinator.problem import FieldError, Problem
 from eyeflow.coordinator.queries import INTEGER_MAX, Param, cursor_of, key_of
 from eyeflow.coordinator.store.cluster_store import Reading
-from eyeflow.protocol.audit import decode_record
-from eyeflow.protocol.audit_bodies import ExecutionBody, Kind
+from eyeflow.protocol.audit_bodies import Kind
 from eyeflow.svm.container import decode
 from eyeflow.svm.instance import Instance
 from eyeflow.svm.verify import verify
@@ -55,10 +55,12 @@ async def list_records(hub: Hub, call: Call) -> Reply:
 
 
 async def _texts(hub: Hub, rows: Sequence[Row]) -> dict[int, str]:
-    bodies = {row.seq: decode_record(row.data).body for row in rows if row.kind == Kind.EXECUTION}
-    found = {seq: body for seq, body in bodies.items() if isinstance(body, ExecutionBody)}
-    programs = await hub.known_programs.found(body.program for body in found.values())
-    return {seq: execution_text(body, programs.get(body.program)) for seq, body in found.items()}
+    found = {row.seq: execution_of(row) for row in rows if row.kind == Kind.EXECUTION}
+    programs = await hub.known_programs.found(body.program for body in found.values() if body is not None)
+    return {
+        seq: UNREADABLE if body is None else execution_text(body, programs.get(body.program))
+        for seq, body in found.items()
+    }
 
 
 async def list_states(hub: Hub, call: Call) -> Reply:

@@ -137,7 +137,7 @@ async def serve(
                 tls.prepare(hub.clock())
                 await hub.authorities.note(tls, hub.clock())
             hub.alarms.find = lambda: _certificates(options, tls)
-            hub.alarms.evidence = options.data_dir / DAMAGED_FILE
+            hub.archive_alarms.evidence = options.data_dir / DAMAGED_FILE
             url = _url(options, listener.getsockname()[1], is_tls=options.tls_cert is not None or tls is not None)
             started = await prepare(hub, options, url)
             server = _TellingServer(hub, options, lambda: on_started(started))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from eyeflow.audit.view import UNKNOWN
 from eyeflow.coordinator.shape_words import (
     COUNT,
     HEX32,
@@ -38,8 +39,9 @@ _TRAP: Shape = {
     **closed("The trap that ended it; null for none", {"name": TEXT, "line": _LINE}),
     "type": ["object", "null"],
 }
-_KINDS = [one.name.lower() for one in Kind]
-_OUTCOMES = ["", *(one.name.lower() for one in Outcome)]
+_KINDS = [*(one.name.lower() for one in Kind), UNKNOWN]
+_OUTCOMES = ["", *(one.name.lower() for one in Outcome), UNKNOWN]
+DISPOSITIONS = [*(one.name.lower() for one in Disposition), UNKNOWN]
 RECORDS: dict[str, Shape] = {
     "KeptRecord": closed(
         "An audit record as the node stores it (`docs/reference/audit.md`), and what it is found by",
@@ -120,7 +122,7 @@ RECORDS: dict[str, Shape] = {
             "capability": TEXT,
             "arguments": _ARGUMENTS,
             "line": _LINE,
-            "disposition": {"type": "string", "enum": [one.name.lower() for one in Disposition], "examples": ["sent"]},
+            "disposition": {"type": "string", "enum": DISPOSITIONS, "examples": ["sent"]},
         },
     ),
     "Execution": closed(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from eyeflow.audit.view import UNKNOWN
 from eyeflow.audit.why import MemoryFound, Verdict
 from eyeflow.coordinator.shape_words import COUNT, HEX32, SCALAR, TEXT, Shape, array, closed, names, ref
-from eyeflow.protocol.audit_bodies import ActionOutcome, Disposition
+from eyeflow.coordinator.shapes_records import DISPOSITIONS
+from eyeflow.protocol.audit_bodies import ActionOutcome
 
 _VALUES: Shape = {"type": "object", "examples": [{"trips": 1}]}
 _FITS: Shape = {"type": ["boolean", "null"], "description": "null: that record is not here", "examples": [True]}
@@ -35,10 +37,10 @@ WHY: dict[str, Shape] = {
             "capability": TEXT,
             "arguments": {"type": "object", "additionalProperties": SCALAR, "examples": [{"pin": "RELAY"}]},
             "line": COUNT,
-            "disposition": {"type": "string", "enum": [one.name.lower() for one in Disposition]},
+            "disposition": {"type": "string", "enum": DISPOSITIONS},
             "result": {
                 "type": "string",
-                "enum": ["", *(one.name.lower() for one in ActionOutcome)],
+                "enum": ["", *(one.name.lower() for one in ActionOutcome), UNKNOWN],
                 "description": "empty: it was not sent. `done` with no record of its own: no failure is recorded",
             },
             "attempts": COUNT,

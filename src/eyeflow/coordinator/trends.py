@@ -4,7 +4,8 @@ A block holds the points of an hour by minutes, or of a day by hours, sixteen by
 quarter of an hour, and when the coordinator stops. A row of each node in each minute would be most of what the disk
 writes. A crash loses a quarter of an hour of this, and nothing else.
 
-Each coordinator keeps what its own links tell. The trend of the cluster is the sum of all that were kept.
+Each coordinator keeps what its own links tell. The trend of the cluster is the sum of all that were kept. Where several
+share a store, each writes its sums every minute: they are of one time.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ BLOCK_US = {Span.MINUTE: HOUR_US, Span.HOUR: DAY_US}
 KEPT_US = {Span.MINUTE: DAY_US, Span.HOUR: 31 * DAY_US}
 """How far back points go."""
 WRITE_US = 15 * MINUTE_US
+SETTLED_US = 2 * MINUTE_US
+"""When every coordinator has written its sums of a minute, counted from where that began."""
 STEP_NODES = 200
 """Nodes in one step of the store: others write in between."""
 _POINT = Struct("<ffHHee")
@@ -60,18 +63,23 @@ def mean(points: Sequence[Point]) -> Point:
 
 
 def together(points: Sequence[Point]) -> Point:
-    """Return what several nodes, or coordinators, did in the same time."""
+    """Return what several nodes, or coordinators, did in the same time.
+
+    A coordinator that ran for a part of an hour counts for that part: others have the nodes for the rest of it.
+    """
+    minutes = max((p.minutes for p in points), default=0)
+    shares = [(p, p.minutes / minutes if p.minutes < minutes - 1 else 1.0) for p in points]  # 1 minute: not written yet
     return Point(
-        sum(p.executions for p in points),
-        sum(p.errors for p in points),
-        sum(p.active for p in points),
-        max((p.minutes for p in points), default=0),
-        _mean((p.processor, p.active) for p in points),
-        _mean((p.memory, p.active) for p in points),
+        sum(p.executions * share for p, share in shares),
+        sum(p.errors * share for p, share in shares),
+        round(sum(p.active * share for p, share in shares)),
+        minutes,
+        _mean((p.processor, p.active * share) for p, share in shares),
+        _mean((p.memory, p.active * share) for p, share in shares),
     )
 
 
-def _mean(weighted: Iterable[tuple[float, int]]) -> float:
+def _mean(weighted: Iterable[tuple[float, float]]) -> float:
     known = [(value, weight) for value, weight in weighted if not isnan(value) and weight]
     weights = sum(weight for _, weight in known)
     return sum(value * weight for value, weight in known) / weights if weights else nan
@@ -93,6 +101,8 @@ class Trends:
         if minute != self._sampled:
             self._sampled = minute
             self._sample(links, (minute - 1) * MINUTE_US)
+            if self._store.is_shared:
+                await self._write([self._cluster])
         if not 0 <= now_us - self._written_us < WRITE_US:
             await self.write_down(now_us)
 
@@ -103,22 +113,29 @@ class Trends:
 
     async def write_down(self, now_us: int) -> None:
         """Make durable what was sampled. Raises EyeflowError when the store takes nothing: it is kept for later."""
-        self._written_us, names = now_us, list(self._new)
+        self._written_us = now_us
+        await self._write(list(self._new))
+        await self._store.write(lambda writing: _forget(writing, now_us))
+
+    async def _write(self, names: Sequence[str]) -> None:
         for first in range(0, len(names), STEP_NODES):
             some = {name: self._new[name] for name in names[first : first + STEP_NODES] if name in self._new}
             await self._store.write(lambda writing, some=some: _keep(writing, some))  # type: ignore[misc]
             for name in some:
                 self._new.pop(name, None)
-        await self._store.write(lambda writing: _forget(writing, now_us))
 
     def forget(self, node: str) -> None:
         """The node was removed."""
         self._new.pop(node, None)
 
-    def recent(self, node: str, span: Span) -> Iterator[tuple[int, Point]]:
-        """Yield what was sampled of a node, or with CLUSTER here, and is not written yet."""
-        if span is Span.MINUTE:
-            yield from self._new.get(self._cluster if node == CLUSTER else node, {}).items()
+    def recent(self, node: str, span: Span) -> tuple[str, Mapping[int, Point]]:
+        """Return the name in blocks of a node, or of the nodes here (CLUSTER), and what may not be written yet."""
+        name = self._cluster if node == CLUSTER else node
+        return name, dict(self._new.get(name, {})) if span is Span.MINUTE else {}
+
+    def settled_us(self, node: str, now_us: int) -> int:
+        """Return until when points are what they stay: others may have to write their part of the newest one."""
+        return now_us - SETTLED_US if node == CLUSTER and self._store.is_shared else now_us
 
 
 def point_of(rates: Rates) -> Point:
@@ -173,12 +190,16 @@ def unpack(block: Block) -> Iterator[tuple[int, Point]]:
             yield block.start_us + number * POINT_US[block.span], point
 
 
-def trend(blocks: Iterable[Block], recent: Iterable[tuple[int, Point]], since_us: int) -> list[tuple[int, Point]]:
-    """Return the points since a time, in their order. Those of several coordinators at one time are one."""
-    found: dict[int, list[Point]] = defaultdict(list)
+def trend(blocks: Iterable[Block], recent: tuple[str, Mapping[int, Point]]) -> list[tuple[int, Point]]:
+    """Return points in their order. Those of several coordinators at one time are one.
+
+    `recent` were taken before `blocks` were read: what was written between is in both, and counts once.
+    """
+    found: dict[int, dict[str, Point]] = defaultdict(dict)
     for block in blocks:
         for at_us, point in unpack(block):
-            found[at_us].append(point)
-    for at_us, point in recent:
-        found[at_us].append(point)
-    return [(at_us, together(points)) for at_us, points in sorted(found.items()) if at_us >= since_us]
+            found[at_us][block.node] = point
+    name, points = recent
+    for at_us, point in points.items():
+        found[at_us][name] = point
+    return [(at_us, together(list(by_name.values()))) for at_us, by_name in sorted(found.items())]

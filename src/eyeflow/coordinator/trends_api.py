@@ -34,9 +34,9 @@ async def get_node_trend(hub: Hub, call: Call) -> Reply:
 
 async def _trend(hub: Hub, call: Call, node: str) -> Reply:
     span, since_us = Span(call.query.get("span", Span.MINUTE.value)), call.query.get("sinceUs", 0)
+    recent, until_us = hub.trends.recent(node, span), hub.trends.settled_us(node, hub.clock())
     blocks = await hub.store.read(lambda reading: reading.trend(node, span, since_us - BLOCK_US[span]))
-    points = trend(blocks, hub.trends.recent(node, span), since_us)
-    shown = [_view(at_us, point) for at_us, point in points]
+    shown = [_view(at_us, point) for at_us, point in trend(blocks, recent) if since_us <= at_us <= until_us]
     return Reply(200, {"node": "" if node == CLUSTER else node, "span": span.value, "points": shown})
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from eyeflow.audit.view import word_of
 from eyeflow.coordinator import cases, judging
 from eyeflow.coordinator.archive.chain import NO_OUTCOME, Row
 from eyeflow.coordinator.archive.database import Chain
@@ -30,7 +31,6 @@ from eyeflow.protocol.slot import Slot
 from eyeflow.rollout.deployment import Deployment, NodeProgress, Options, Rollback, Target, Targets
 from eyeflow.svm.execution import Outcome
 
-OUTCOMES = tuple(one.name.lower() for one in Outcome)
 NODES_SHOWN = 100
 """Nodes that a deployment shows with itself; the others are on pages of their own."""
 
@@ -285,11 +285,11 @@ def record_row_view(row: Row) -> dict[str, Any]:
     return {
         "seq": row.seq,
         "timeUs": row.time_us,
-        "kind": Kind(row.kind).name.lower(),
+        "kind": word_of(Kind, row.kind),
         "rule": row.rule,
         "slot": row.slot,
         "key": row.key,
-        "outcome": "" if row.outcome == NO_OUTCOME else OUTCOMES[row.outcome],
+        "outcome": "" if row.outcome == NO_OUTCOME else word_of(Outcome, row.outcome),
         "record": base64.b64encode(row.data).decode(),
     }
 

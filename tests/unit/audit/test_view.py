@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from eyeflow.audit.filters import ExecutionFilter
 from eyeflow.audit.view import defaults, record_view
 from eyeflow.cli.audit import _line
 from eyeflow.compiler.compile import compile_rule
-from eyeflow.protocol.audit import ZERO_HASH, Record
+from eyeflow.protocol.audit import ZERO_HASH, Record, encode_record
 from eyeflow.protocol.audit_bodies import (
     ActionOutcome,
     ActionResultBody,
@@ -72,3 +73,21 @@ def test_json_names_are_in_one_spelling() -> None:
     for body in bodies:
         view = record_view(Record("node-a", 1, 7, ZERO_HASH, 5, body), lambda _id: None)
         assert [name for name in view if "_" in name] == []
+
+
+def test_a_record_that_does_not_fit_its_program_is_shown_as_it_is() -> None:
+    """A node may write any numbers."""
+    program = compile_rule(RULE, name="door.eye").program
+    assert program is not None
+    bodies = (
+        ExecutionBody("door", bytes(32), 7, 5, int(Outcome.OK), 9),
+        ExecutionBody("door", bytes(32), 0, 5, int(Outcome.OK), 9, actions=((99, (), 0),)),
+        ExecutionBody("door", bytes(32), 0, 5, 77, 9),
+    )
+    for body in bodies:
+        view = record_view(Record("node-a", 1, 7, ZERO_HASH, 5, body), lambda _id: program)
+        assert view["outcome"] == body.outcome and view["trigger"] == body.trigger
+        data = encode_record(Record("node-a", 1, 7, ZERO_HASH, 5, body))
+        assert ExecutionFilter(action="log.info").fitting(data, lambda _id: program) is None
+    ended = ActionResultBody("door", bytes(32), 3, 0, 55, 1)
+    assert record_view(Record("node-a", 1, 7, ZERO_HASH, 5, ended), lambda _id: program)["result"] == "unknown"

@@ -268,7 +268,7 @@ def alarms(client: Any, subject: str, *, is_open: bool) -> Any:
 def test_a_damaged_archive_is_set_aside_and_said_and_collected_anew(
     cluster: Any, make: Any, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
-    monkeypatch.setattr("eyeflow.coordinator.alarms.LOOK_S", 0.1)
+    monkeypatch.setattr("eyeflow.coordinator.archive_alarms.LOOK_S", 0.1)
     made: list[Archive] = []
     real = Archive.__init__
     monkeypatch.setattr(Archive, "__init__", lambda self, *rest: (made.append(self), real(self, *rest))[1])
@@ -313,7 +313,7 @@ def test_a_damaged_archive_is_set_aside_and_said_and_collected_anew(
 def test_a_record_that_changed_on_the_disk_is_found_and_the_copy_of_its_node_collected_anew(
     cluster: Any, make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eyeflow.coordinator.alarms.LOOK_S", 0.1)
+    monkeypatch.setattr("eyeflow.coordinator.archive_alarms.LOOK_S", 0.1)
     monkeypatch.setattr("eyeflow.coordinator.hub.TICK_S", 0.05)
     monkeypatch.setattr("eyeflow.coordinator.archive.checking.REST_LOOKS", 0)
 

@@ -16,11 +16,13 @@ from eyeflow.compiler.compile import CompileOptions, compile_rule
 from eyeflow.coordinator import known_programs
 from eyeflow.coordinator.archive.chain import Owner
 from eyeflow.coordinator.archive.database import DAMAGED
+from eyeflow.coordinator.schema import check_shape
 from eyeflow.protocol.audit_bodies import ExecutionBody
 from eyeflow.protocol.identity import Identity
 from eyeflow.svm.container import decode, encode
 from eyeflow.svm.signing import sign_program
 from unit.coordinator.archive.chains import NODE_KEY, Chain
+from unit.coordinator.test_why import shape_of
 
 EPOCH = 1_700_000_000
 RULE = """\
@@ -88,6 +90,47 @@ def test_an_execution_is_told_with_the_names_and_lines_of_its_program(filled: An
         "its program is nowhere: numbers stay numbers"
     )
     assert unknown["actions"][0]["capability"] == "site 3"
+
+
+ODD = (
+    {"trigger": 9},
+    {"inputs": ()},
+    {"actions": ((99, (0, True), 0),)},
+    {"actions": ((0, ("x", True), 0),)},
+    {"actions": ((0, (), 0),)},
+    {"answers": ((7, (), 1),)},
+    {"outcome": 2, "trap": (999, 0)},
+    {"outcome": 2, "trap": (1, 2**60)},
+    {"inputs": ("hot",)},
+)
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_record_that_does_not_fit_its_program_goes_by_its_numbers(filled: Any, odd: dict[str, Any]) -> None:
+    """A node may write any numbers. The lists go on, with this one and with the others."""
+    program_id = bytes.fromhex(asked(filled, "?node=node-a&limit=2")["executions"][1]["program"])
+    filled.join("node-c", Identity(bytes([3]) * 32))
+    chain = Chain(Owner("node-c", EPOCH, NODE_KEY.public_key))
+    chain.add(ran(program_id, 1, 20.0), replace(ran(program_id, 2, 20.0), **odd), ran(program_id, 3, 20.0))
+    filled.runner.run(filled.archive.append(chain.bundle(1, 4)))
+    after, found, before = asked(filled, "?node=node-c")["executions"]
+    assert (before["version"], after["version"]) == ("1.2.0", "1.2.0")
+    assert check_shape(shape_of("Execution"), found) == []
+    records = filled.ask("GET", "/api/nodes/node-c/records?texts=true", "read").json()["records"]
+    assert [bool(one["text"]) for one in records] == [False, True, True, True]
+    why = filled.ask("GET", f"/api/executions/{found['id']}/why", "read")
+    assert why.status_code == 200 and check_shape(shape_of("Why"), why.json()) == [], why.text
+    assert filled.ask("GET", f"/api/executions/{after['id']}/why", "read").json()["again"]["verdict"] == "same"
+
+
+def test_a_record_that_cannot_be_read_keeps_no_other_from_the_lists(filled: Any) -> None:
+    filled.archive._database._db.execute("UPDATE records SET record = x'00' WHERE seq = 5")
+    found = asked(filled, "?node=node-a")["executions"]
+    assert len(found) == 11
+    (spoiled,) = [one for one in found if one["seq"] == 5]
+    assert spoiled["text"] == "fan: its record cannot be read" and spoiled["key"] == "k1"
+    records = filled.ask("GET", "/api/nodes/node-a/records?texts=true", "read").json()["records"]
+    assert [one["text"] for one in records if one["seq"] == 5] == ["its record cannot be read"]
 
 
 def test_filters_and_pages(filled: Any) -> None:

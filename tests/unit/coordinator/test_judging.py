@@ -128,6 +128,24 @@ def test_a_program_that_is_gone_is_not_waited_for(watching: Watching, strategy: 
     assert verdict is None or "comparison" not in verdict["reason"], verdict
 
 
+@pytest.mark.parametrize(("beside", "end"), [(6, "observing"), (0, "rollingBack")])
+def test_a_control_of_which_nothing_is_written_yet_at_the_first_look_is_compared_later(
+    watching: Watching, beside: int, end: str
+) -> None:
+    """Another coordinator writes what its nodes told when it gets to it. A sensor that broke fails both programs."""
+    watching.deploy({"strategy": "canary"})
+    watching.stage(*NODES)
+    for node in NODES:
+        watching.tells(node, watching.id, 0, 0, slot="candidate")
+    watching.look()
+    for number in range(8):
+        for node in NODES:
+            watching.tells(node, watching.old, 1_000 + 20 * number, beside * number, slot="active")
+            watching.tells(node, watching.id, 20 * number, 6 * number, slot="candidate")
+        shown = watching.look()
+    assert shown["state"] == end, shown["reason"] or shown["verdict"]
+
+
 def test_nodes_that_passed_do_not_hide_the_next_one(watching: Watching) -> None:
     """One that traps on every event, and one that has no events, beside one that runs well."""
     watching.deploy({"strategy": "rolling", "options": {"observeS": 20}})

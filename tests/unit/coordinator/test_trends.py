@@ -66,10 +66,16 @@ class Told:
         self.rates.setdefault(name, Rates()).saw(m.Status(1, 1, 1, 1, health, ()), self.now_us)
 
     def points(self, node: str, span: Span = Span.MINUTE, since_us: int = 0) -> list[tuple[int, Point]]:
-        blocks = self.run(
-            lambda: self.store.read(lambda reading: reading.trend(node, span, since_us - trends.BLOCK_US[span]))
-        )
-        return trend(blocks, self.trends.recent(node, span), since_us)
+        found: list[tuple[int, Point]] = self.run(lambda: self.asked(self.trends, node, span, since_us))
+        return found
+
+    async def asked(
+        self, of: Trends, node: str, span: Span = Span.MINUTE, since_us: int = 0
+    ) -> list[tuple[int, Point]]:
+        """As the API does."""
+        recent, until_us = of.recent(node, span), of.settled_us(node, self.now_us)
+        blocks = await self.store.read(lambda reading: reading.trend(node, span, since_us - trends.BLOCK_US[span]))
+        return [one for one in trend(blocks, recent) if since_us <= one[0] <= until_us]
 
     def rows(self) -> int:
         (found,) = self.run(
@@ -155,6 +161,63 @@ def test_what_several_coordinators_kept_is_one_trend(at: Told) -> None:
     for block in blocks:
         at.run(lambda block=block: at.store.write(lambda writing: writing.keep_trend(block)))
     assert at.points(CLUSTER) == [(START_US, Point(150, 1, 3, 1, 20, 30))]
+
+
+def sharing(at: Told, monkeypatch: pytest.MonkeyPatch) -> Trends:
+    """Return the trends of a second coordinator at the store."""
+    monkeypatch.setattr(at.store, "is_shared", True)
+    monkeypatch.setattr(at.store, "own_id", "7")
+    return Trends(at.store, at.rates, at.now_us)
+
+
+def test_coordinators_that_share_a_store_show_the_same_at_any_moment(at: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = sharing(at, monkeypatch)
+    for minute in range(1, 40):
+        for name, number in (("node-a", 100), ("node-b", 20)):
+            at.tells(name, 0)
+            at.now_us += MINUTE_US // 2
+            at.tells(name, number)
+        at.now_us = START_US + minute * MINUTE_US
+        at.run(lambda: at.trends.look(["node-a"], at.now_us))
+        for one in (at.trends, other):  # the other one has not come to it
+            found = at.run(lambda one=one: at.asked(one, CLUSTER))
+            assert [at_us for at_us, _ in found] == [START_US + n * MINUTE_US for n in range(minute - 1)]
+            assert all(point.active == 2 for _, point in found)
+        at.run(lambda: other.look(["node-b"], at.now_us))
+    ((_, hour),) = at.points(CLUSTER, Span.HOUR)
+    assert (hour.active, hour.minutes) == (2, 39)
+
+
+def test_nodes_that_move_when_their_coordinator_ends_count_once_in_the_hour(
+    at: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, runs = sharing(at, monkeypatch), ("node-a", "node-b")
+    for minute in range(60):
+        for name in runs:
+            at.tells(name, 0)
+        at.now_us = START_US + (minute + 1) * MINUTE_US
+        for name in runs:
+            at.tells(name, 100)
+        if minute < 30:
+            at.run(lambda: at.trends.look(runs, at.now_us))
+        at.run(lambda minute=minute: other.look(runs if minute >= 30 else (), at.now_us))
+    at.now_us += 5 * MINUTE_US
+    ((_, hour),) = at.points(CLUSTER, Span.HOUR)
+    assert hour.executions == pytest.approx(200, rel=0.03) and (hour.active, hour.minutes) == (2, 60)
+
+
+def test_what_is_read_while_it_is_written_counts_once(at: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    at.minutes(2, {"node-a": 100})
+    write, before = at.store.write, (at.points(CLUSTER), at.points("node-a"))
+    seen: list[Any] = []
+
+    async def writes(step: Any) -> None:
+        await write(step)
+        seen.append((await at.asked(at.trends, CLUSTER), await at.asked(at.trends, "node-a")))
+
+    monkeypatch.setattr(at.store, "write", writes)
+    at.run(lambda: at.trends.write_down(at.now_us))
+    assert seen and all(one == before for one in seen)
 
 
 def test_a_store_that_takes_nothing_loses_nothing(at: Told, monkeypatch: pytest.MonkeyPatch) -> None:

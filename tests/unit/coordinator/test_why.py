@@ -75,7 +75,7 @@ def test_each_execution_is_explained_as_the_api_says(filled: Any) -> None:
         reply = why(filled, f"sim:{filled.epoch}:{seq}")
         assert reply.status_code == 200, reply.text
         found = reply.json()
-        assert not check_shape(_why_shape(), found)
+        assert not check_shape(shape_of("Why"), found)
         assert found["again"]["verdict"] == "same" and found["memory"]["found"] == "known"
         assert (found["stateBefore"], found["stateAfter"]) == ({"seen": number - 1}, {"seen": number})
         assert found["program"]["signers"][0]["name"] == "test" and found["program"]["signers"][0]["holds"]
@@ -83,7 +83,8 @@ def test_each_execution_is_explained_as_the_api_says(filled: Any) -> None:
         assert found["path"][0]["compared"] == [f"{number % 2} == 0 is {'true' if number % 2 == 0 else 'false'}"]
 
 
-def _why_shape() -> Any:
+def shape_of(name: str) -> Any:
+    """Return a schema of the API that refers to no other."""
     schemas = openapi.document()["components"]["schemas"]
 
     def whole(shape: Any) -> Any:
@@ -93,7 +94,7 @@ def _why_shape() -> Any:
             return {name: whole(value) for name, value in shape.items()}
         return [whole(one) for one in shape] if isinstance(shape, list) else shape
 
-    return whole(schemas["Why"])
+    return whole(schemas[name])
 
 
 def test_what_is_bounded_is_said(filled: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,6 +93,7 @@ class Archive:
         self.on_damage(error)
 
     def _go(self) -> None:
+        self._waiting = [one for one in self._waiting if not one[0].done()]  # who asked may have gone
         if self._waiting and self._busy is None and not self._is_closed and not self._renewing.locked():
             group, self._waiting = self._waiting[:GROUP_BUNDLES_MAX], self._waiting[GROUP_BUNDLES_MAX:]
             bundles = [bundle for _, bundle in group]

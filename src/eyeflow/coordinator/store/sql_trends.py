@@ -15,10 +15,10 @@ class SqlTrendReading:
         """Return the blocks of a node that begin at a time or later; of CLUSTER: those of all coordinators."""
         where = "node >= '@' AND node < 'A'" if node == CLUSTER else "node = ?"
         found = self._db.rows(
-            f"SELECT start_us, points FROM trends WHERE {where} AND span = ? AND start_us >= ? ORDER BY start_us",
+            f"SELECT node, start_us, points FROM trends WHERE {where} AND span = ? AND start_us >= ? ORDER BY start_us",
             [*([] if node == CLUSTER else [node]), span.value, since_us],
         )
-        return [Block(node, span, start_us, bytes(points)) for start_us, points in found]
+        return [Block(name, span, start_us, bytes(points)) for name, start_us, points in found]
 
 
 class SqlTrendWriting(SqlTrendReading):

@@ -330,6 +330,25 @@ def told(seq: int, held: str, *changed: SlotState, is_complete: bool = True) -> 
     return States(seq, tuple((rule, Slot.ACTIVE, "") for rule in held.split()), changed, is_complete)
 
 
+def test_a_bundle_that_nobody_waits_for_any_more_is_not_kept(tmp_path: Path) -> None:
+    """Its link was closed, because the copy is begun anew: the bundle would not follow what is there then."""
+
+    async def walk() -> None:
+        chain, database = Chain().run(30), opened(tmp_path)
+        archive = Archive(database, SqliteReader(tmp_path / ARCHIVE_FILE, Machine()))
+        first = asyncio.create_task(archive.append(chain.bundle(1, 10)))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(archive.append(chain.bundle(11, 20)))
+        await asyncio.sleep(0)
+        second.cancel()
+        assert (await first).seq == 10
+        kept = await archive.append(chain.bundle(1, 10))
+        assert kept.seq == 10
+        archive.close()
+
+    asyncio.run(walk())
+
+
 def test_how_rules_stand_is_kept_with_the_record_after_which_they_did(tmp_path: Path) -> None:
     chain, archive = Chain().run(9), opened(tmp_path)
 

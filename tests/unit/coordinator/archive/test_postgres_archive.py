@@ -148,6 +148,15 @@ def test_two_that_append_at_once_do_so_one_after_the_other(url: str) -> None:
         one.close()
 
 
+def test_a_record_with_a_nul_in_its_key_is_what_was_kept(url: str) -> None:
+    """The server keeps no NUL in a text. Were that damage, the copy would be begun anew for ever."""
+    archive, checker = opened(url), Checker()
+    assert archive.append([Chain().add(execution(2, key="a\0b")).bundle(1, 2)])[0].kept is not None
+    assert [row.key for row in archive.page(NODE, EPOCH, 0, 9)] == ["", "a\N{REPLACEMENT CHARACTER}b"]
+    assert [checker.look(archive) for _ in range(4)] == [None] * 4
+    archive.close()
+
+
 def test_a_copy_that_is_begun_anew_leaves_a_branch(url: str) -> None:
     chain, archive = Chain().run(9), opened(url)
     archive.append([chain.bundle(1, 10)])
