@@ -11,7 +11,7 @@ APART := --ignore $(PROBE_RS) --ignore $(SYSTEMD)
 unexport PYTHONDONTWRITEBYTECODE
 WORKERS := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-probe-rs test-systemd sim crashes kills check bench bench-mcu golden fuzz fuzz-api mutants clean help
+.PHONY: demo dashboard test test-probe-rs test-systemd sim crashes kills check bench bench-mcu golden fuzz fuzz-api mutants clean help
 help:            ## show the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -35,6 +35,14 @@ $(VENV)/.installed-mutants: $(VENV)/.installed-dev
 demo: $(STAMP)   ## coordinator, nodes, example rules on real input; shuts down by itself
 	@$(BIN)/python scripts/demo.py
 
+# Without scripts: the build needs none of them.
+dashboard/node_modules/.package-lock.json: dashboard/package.json dashboard/package-lock.json dashboard/.npmrc
+	@cd dashboard && npm ci --ignore-scripts --no-progress --loglevel=error >/dev/null
+	@touch $@
+
+dashboard: dashboard/node_modules/.package-lock.json ## build the dashboard from dashboard/ into the package; commit what changed
+	@cd dashboard && npx --no-install tsc && node build.mjs
+
 check: $(VENV)/.installed-dev   ## style, types, generated files
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -46,6 +54,7 @@ test: $(VENV)/.installed-dev    ## check, then the tests; a skipped one fails
 	@$(BIN)/python -m pytest -q --collect-only $(APART) >/dev/null 2>&1 &
 	@scripts/install-test-deps.sh
 	@$(BIN)/eyeflow node kafka-setup --home $(VENV)/kafka >/dev/null
+	@$(MAKE) --no-print-directory dashboard/node_modules/.package-lock.json
 	$(MAKE) check
 	$(BIN)/python -m pytest -q --fail-on-skip $(WORKERS) $(APART) $(PYTEST_ARGS)
 

@@ -5,11 +5,12 @@
 #   binutils-arm-none-eabi                  a linker for them, where rust-lld is absent
 #   postgresql                              a real PostgreSQL server, without a cluster that starts by itself
 #   systemd                                 what rates and reads the unit of a node; nothing of it is started
-#   nodejs npm                              what simulates the RP2040, where there is no Node.js of another origin
+#   chromium                                what looks at the dashboard
+#   nodejs npm                              what simulates the RP2040 and builds the dashboard, where there is no Node.js of another origin
 #   default-jre-headless maven              what runs a real Kafka, and what fetches it, where there is none of another origin
 #   gcc libc6-dev                           a C compiler, for the disk that is slow to write, where there is no `cc`
 set -euo pipefail
-wanted="mosquitto rustc-web cargo-web rust-web-src binutils-arm-none-eabi postgresql systemd"
+wanted="mosquitto rustc-web cargo-web rust-web-src binutils-arm-none-eabi postgresql systemd chromium"
 command -v node >/dev/null && command -v npm >/dev/null || wanted="$wanted nodejs npm"
 command -v java >/dev/null || wanted="$wanted default-jre-headless"
 command -v mvn >/dev/null || wanted="$wanted maven"

@@ -46,19 +46,19 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def environment(home: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("EYEFLOW_", "XDG_"))}
-    return kept | {"HOME": str(home), "NO_COLOR": "1", "COLUMNS": "100", "PYTHONWARNINGS": "error"}
+    return environment_of(home)
 
 
-@pytest.fixture
-def eyeflow(environment: dict[str, str], tmp_path: Path) -> Command:
+def command_in(environment: dict[str, str], folder: Path) -> Command:
+    """Return what runs a command with this environment, in this folder."""
+
     def run(*args: str | Path, stdin: bytes = b"", env: dict[str, str] | None = None) -> Ran:
         done = subprocess.run(
             [sys.executable, "-m", "eyeflow", *map(str, args)],
             input=stdin,
             capture_output=True,
             env=environment | (env or {}),
-            cwd=tmp_path,
+            cwd=folder,
             timeout=DEADLINE_S,
         )
         ran = Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
@@ -67,6 +67,17 @@ def eyeflow(environment: dict[str, str], tmp_path: Path) -> Command:
         return ran
 
     return run
+
+
+def environment_of(home: Path) -> dict[str, str]:
+    """Return the environment of commands whose user has this home."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("EYEFLOW_", "XDG_"))}
+    return kept | {"HOME": str(home), "NO_COLOR": "1", "COLUMNS": "100", "PYTHONWARNINGS": "error"}
+
+
+@pytest.fixture
+def eyeflow(environment: dict[str, str], tmp_path: Path) -> Command:
+    return command_in(environment, tmp_path)
 
 
 RULE = """\

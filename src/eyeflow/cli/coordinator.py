@@ -264,6 +264,21 @@ def join_token(
     note(f"valid for {valid}, for one node: eyeflow node join {url} --token {token['token']}")
 
 
+@app.command("sign-in")
+def sign_in(json_: JsonFlag = False) -> None:
+    """Make a link that signs a browser in to the dashboard once, with the rights of your token."""
+    from eyeflow.cli.cluster import connect
+
+    with connect() as client:
+        made = client.create_sign_in_link()
+        link = f"{client.url.rstrip('/')}{made['path']}"
+    if json_:
+        say_json({"link": link, "expiresUs": made["expiresUs"]})
+        return
+    say(link)
+    note(f"open it in a browser until {iso_time(made['expiresUs'])}; it works once")
+
+
 @app.command("log")
 def log(
     last: Annotated[int, typer.Option("--last", "-n", min=1, max=10_000, help="How many entries to show.")] = 50,

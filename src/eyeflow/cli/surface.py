@@ -106,6 +106,7 @@ COMMANDS: dict[str, Words] = {'': (('check', 'Say whether rules are right, witho
                  ('backup', "Write the coordinator's store, keys and CA..."),
                  ('restore', 'Put a backup back while the coordinator...'),
                  ('join-token', 'Make a token with which one node can join...'),
+                 ('sign-in', 'Make a link that signs a browser in to the...'),
                  ('log', 'Show who changed what, or check that...'),
                  ('login', 'Keep where the coordinator is and an API...')),
  'node': (('init', 'Write a configuration file with comments.'),
@@ -462,6 +463,8 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
  'coordinator join-token': ((('--valid',), 'How long it can be used.', (), False),
                             (('--json',), 'Print the result as JSON.', None, False),
                             (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'coordinator sign-in': ((('--json',), 'Print the result as JSON.', None, False),
+                         (('--help', '-h'), 'Show this message and exit.', None, False)),
  'coordinator log': ((('--last', '-n'), 'How many entries to show.', (), False),
                      (('--who',), 'Only what this token or node did.', (), False),
                      (('--verify',),
@@ -693,6 +696,7 @@ ARGUMENTS: dict[str, tuple[tuple[bool, Words], ...]] = {'': (),
  'coordinator backup': ((False, ()),),
  'coordinator restore': ((False, ()),),
  'coordinator join-token': (),
+ 'coordinator sign-in': (),
  'coordinator log': (),
  'coordinator login': ((False, ()),),
  'node': (),
@@ -1642,6 +1646,7 @@ Commands:
   backup      Write the coordinator's store, keys and CA to one file,...
   restore     Put a backup back while the coordinator does not run.
   join-token  Make a token with which one node can join the cluster, once.
+  sign-in     Make a link that signs a browser in to the dashboard once,...
   log         Show who changed what, or check that nobody changed the log...
   login       Keep where the coordinator is and an API token (asked for,...""",
     'coordinator start': """\
@@ -1740,6 +1745,15 @@ Options:
   --valid DURATION  How long it can be used.  [default: 1h]
   --json            Print the result as JSON.
   -h, --help        Show this message and exit.""",
+    'coordinator sign-in': """\
+Usage: eyeflow coordinator sign-in [OPTIONS]
+
+  Make a link that signs a browser in to the dashboard once, with the rights
+  of your token.
+
+Options:
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
     'coordinator log': """\
 Usage: eyeflow coordinator log [OPTIONS]
 

@@ -135,6 +135,10 @@ class CoordinatorClient(Connection):
             body["person"] = person
         return self._json("POST", "/api/tokens", body)
 
+    def create_sign_in_link(self) -> Json:
+        """Return a link that signs a browser in once (`code`, `path`, `expiresUs`)."""
+        return self._json("POST", "/api/session/links")
+
     def tokens(self) -> list[Json]:
         """Return the API tokens, without their secrets: `TokenInfo` of the REST API."""
         return self._all("/api/tokens", "tokens", {})

@@ -49,6 +49,7 @@ class Call:
     query: Query = field(default_factory=dict)
     request: RequestKey | None = None
     """What tells this request from the same one sent anew, where the path has that."""
+    is_tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.coordinator import changes_api, docs_page, metrics, openapi
+from eyeflow.coordinator import changes_api, docs_page, metrics, openapi, pages
 from eyeflow.coordinator.api import Call, Reply
-from eyeflow.coordinator.credentials import actor_of, check_origin
+from eyeflow.coordinator.credentials import actor_of, check_origin, is_tls
 from eyeflow.coordinator.endpoints import ENDPOINTS, PROGRAM_MEDIA_TYPE, Endpoint
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.intake import check_program
@@ -84,7 +84,7 @@ def _serve(endpoints: list[Endpoint]) -> Callable[[Request], Awaitable[Response]
         actor = await _actor(hub, endpoint, request)  # again: the token may have been revoked while the body came
         key = request.headers.get(HEADER) if endpoint.has_key else None
         named = request_key(key, actor.token_id, request.url.path, body)
-        call = Call(request.path_params, body, actor, query, named)
+        call = Call(request.path_params, body, actor, query, named, is_tls(request))
         seen = await guarded(hub, actor, endpoint.method, endpoint.path, request.path_params)
         return _response(await endpoint.handler(seen, call))
 
@@ -105,7 +105,7 @@ def _check_path(request: Request) -> None:
 async def _actor(hub: Hub, endpoint: Endpoint, request: Request) -> Actor:
     if endpoint.role is None:
         return ANYBODY
-    return await actor_of(hub.tokens, request.headers, endpoint.role)
+    return await actor_of(hub.tokens, hub.sessions, request, endpoint.role)
 
 
 async def _body(endpoint: Endpoint, request: Request) -> object:
@@ -182,6 +182,8 @@ async def _problem(request: Request, error: Exception) -> Response:
 
 async def _http_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == 404 and (page := pages.page(request)) is not None:
+        return page
     code = "method_not_allowed" if error.status_code == 405 else "not_found"
     detail = f"{request.method} {request.url.path[:200]}: see {openapi.OPENAPI_PATH}."
     problem = Problem(code, detail)

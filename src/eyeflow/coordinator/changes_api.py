@@ -119,7 +119,7 @@ async def watch_changes(websocket: WebSocket) -> None:
     hub: Hub = websocket.app.state.hub
     try:
         check_origin(websocket)
-        actor = await actor_of(hub.tokens, websocket.headers, Role.READ)
+        actor = await actor_of(hub.tokens, hub.sessions, websocket, Role.READ)
         query = parse_query(CHANGES_QUERY, websocket.query_params.multi_items())
         with hub.feed.watching(actor.token_id):
             await hub.feed.pump()
@@ -205,7 +205,7 @@ class _Watcher:
             return
         self._checked_s = now_s
         try:
-            self._actor = await actor_of(self._hub.tokens, self._websocket.headers, Role.READ)
+            self._actor = await actor_of(self._hub.tokens, self._hub.sessions, self._websocket, Role.READ)
         except Problem as problem:
             raise _End(problem.code, problem.detail) from problem
 

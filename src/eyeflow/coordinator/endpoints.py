@@ -15,6 +15,7 @@ from eyeflow.coordinator import (
     plan_api,
     policy_api,
     records_api,
+    sessions_api,
     trends_api,
 )
 from eyeflow.coordinator.api import Handler
@@ -372,6 +373,13 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "DELETE", "/api/tokens/{id}", api.revoke_token, Role.ADMIN, {204: ""}, problems=("not_found", "last_admin")
     ),
+    Endpoint(
+        "POST", "/api/session", sessions_api.begin_session, None, {201: "Session"}, "SignIn", ("unauthenticated",)
+    ),
+    Endpoint("GET", "/api/session", sessions_api.get_session, Role.READ, {200: "Session"}),
+    Endpoint("DELETE", "/api/session", sessions_api.end_session, Role.READ, {204: ""}, problems=("not_found",)),
+    Endpoint("DELETE", "/api/sessions", sessions_api.end_all_sessions, Role.READ, {204: ""}),
+    Endpoint("POST", "/api/session/links", sessions_api.create_sign_in_link, Role.READ, {201: "SignInLink"}),
     Endpoint("GET", "/api/log", api.get_log, Role.READ, {200: "Log"}),
     Endpoint(
         "GET",

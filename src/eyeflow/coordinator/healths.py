@@ -25,8 +25,16 @@ def health_list(status: Status) -> list[dict[str, Any]]:
 
 def machine_use(health: list[dict[str, Any]]) -> dict[str, int]:
     """Return what a node tells of its machine; empty when it tells nothing."""
-    parts = (one["counters"] for one in health if (one["kind"], one["name"]) == ("port", "machine"))
-    return next(parts, {})
+    return _counters(health, "machine")
+
+
+def store_use(health: list[dict[str, Any]]) -> dict[str, int]:
+    """Return what a node tells of its store and the buffer in it; empty when it tells nothing."""
+    return _counters(health, "store")
+
+
+def _counters(health: list[dict[str, Any]], port: str) -> dict[str, int]:
+    return next((one["counters"] for one in health if (one["kind"], one["name"]) == ("port", port)), {})
 
 
 def standing(health: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -35,6 +35,7 @@ from eyeflow.coordinator.programs import Programs
 from eyeflow.coordinator.refusals import Refusals
 from eyeflow.coordinator.relay import Relay
 from eyeflow.coordinator.requests import Requests
+from eyeflow.coordinator.sessions import Sessions
 from eyeflow.coordinator.store.alarms import AlarmKind
 from eyeflow.coordinator.store.cluster_store import ClusterStore, Reading, Writing
 from eyeflow.coordinator.store.coordination import Link
@@ -94,6 +95,7 @@ class Hub:
         self.copies, self.archive_alarms = Copies(archive, self.clock, self.feed.copied), ArchiveAlarms(store, archive)
         self.programs, self.known_programs = Programs(store, self.nodes.signers_changed), KnownPrograms(store)
         self.tokens = Tokens(store, self.clock, random.randbytes)
+        self.sessions = Sessions(store, self.clock, self.tokens, random.randbytes)
         self.challenges = Challenges(random.randbytes)
         self.log, self.authorities = LogKeeper(store), AuthorityLog(store)
         self.requests, self.refusals = Requests(), Refusals()
@@ -357,6 +359,7 @@ class Hub:
             self.cases.write_down,
             self._look_at_relay,
             self.tokens.write_down,
+            self.sessions.write_down,
             self._sign_log,
             self._write_what_was_lost,
             self._look_at_deadlines,

@@ -84,6 +84,7 @@ NODES_QUERY = (
     _rule("the node shall run this rule"),
     _part("node"),
     _NODES,
+    Param("gateway", NODE_NAME, "boards that this node speaks for"),
     since("the node was heard"),
     Param("sort", {**names(NodeOrder), "default": "name"}, "which nodes come first; `heard`: the longest ago"),
 )
@@ -159,6 +160,7 @@ def asked_nodes(hub: Hub, query: Query) -> NodesAsked:
         query.get("sinceUs", 0),
         silent_us(hub),
         tuple(query.get("node", ())),
+        query.get("gateway", ""),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from eyeflow.coordinator import views
 from eyeflow.coordinator.alarms_api import alarm_view
 from eyeflow.coordinator.api import Call, Reply
-from eyeflow.coordinator.healths import machine_use
+from eyeflow.coordinator.healths import machine_use, store_use
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.lists_api import answer, asked_nodes, silent_us
 from eyeflow.coordinator.rates import used_percents
@@ -60,15 +60,31 @@ def node_row(hub: Hub, facts: views.NodeFacts) -> dict[str, Any]:
     use = machine_use(node["health"]) if node["connected"] else {}
     failing = [one for one in node["health"] if one["state"] == "failed"]
     processor, memory = (None if isnan(one) else round(one, 1) for one in used_percents(use))
+    stored = store_use(node["health"])  # also of a node that is away: as it told last
     return {name: node[name] for name in _KEPT} | {
         "rules": len(node["rules"]),
         "pending": sum(one["state"] == "pending" for one in node["rules"]),
+        "refused": sum(one["state"] == "refused" for one in node["rules"]),
+        "failingSinceUs": facts.node.failing_since_us,
         "waiting": sum(one["counters"].get("waiting", 0) for one in node["health"] if one["kind"] == "rule"),
         "failing": len(failing),
         "failingFirst": [f"{one['name']}: {one['detail']}" for one in failing[:FAILING_SHOWN]],
         "processorPercent": processor,
         "memoryPercent": memory,
+        "bufferRecords": stored.get("buffer_records"),
+        "bufferPercent": _buffer_percent(stored),
+        "board": _board(node["board"]),
     }
+
+
+def _buffer_percent(stored: Mapping[str, int]) -> float | None:
+    size_bytes, used_bytes = stored.get("buffer_size_bytes", 0), stored.get("buffer_used_bytes", 0)
+    return min(100.0, round(100 * used_bytes / size_bytes, 1)) if size_bytes > 0 else None
+
+
+def _board(board: dict[str, Any] | None) -> dict[str, Any] | None:
+    names = ("gateway", "state", "sinceUs", "flashBytes", "flashUsedBytes")
+    return None if board is None else {name: board[name] for name in names}
 
 
 async def changed_rows(hub: Hub, changes: Sequence[Change], names: Collection[str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from eyeflow import __version__
 from eyeflow.coordinator import metrics
+from eyeflow.coordinator.credentials import REQUEST_HEADER, REQUEST_VALUE, cookie_name
 from eyeflow.coordinator.endpoints import ENDPOINTS, PROGRAM_MEDIA_TYPE, Endpoint
 from eyeflow.coordinator.problem import CODES, MEDIA_TYPE
 from eyeflow.coordinator.requests import HEADER, KEY_PATTERN
@@ -50,11 +51,20 @@ def document() -> dict[str, Any]:
             "description": "Deploy rules to nodes and look at the cluster. Errors are problem details (RFC 9457) "
             "with a stable `code`. Times are microseconds since 1970 UTC.",
         },
-        "security": [{"token": []}],
+        "security": [{"token": []}, {"session": []}],
         "paths": dict(paths),
         "components": {
             "schemas": SCHEMAS,
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": "an API token: eft_..."}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer", "description": "an API token: eft_..."},
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": cookie_name(False),
+                    "description": f"a browser's session; over TLS the cookie is `{cookie_name(True)}`. What changes "
+                    f"something needs `{REQUEST_HEADER}: {REQUEST_VALUE}`, too",
+                },
+            },
         },
     }
 

@@ -74,6 +74,10 @@ OPEN = frozenset(
         ("GET", "/api/alarms"),
         ("GET", "/api/alarms/{id}"),
         ("POST", "/api/alarms/{id}/acknowledge"),
+        ("GET", "/api/session"),
+        ("DELETE", "/api/session"),
+        ("DELETE", "/api/sessions"),
+        ("POST", "/api/session/links"),
     }
 )
 """The paths that a token for some nodes opens, when its role allows them."""

@@ -40,6 +40,7 @@ from eyeflow.coordinator.shapes_rollout import (
     TARGET,
     VERDICT,
 )
+from eyeflow.coordinator.shapes_sessions import SESSIONS
 from eyeflow.coordinator.shapes_trend import TREND
 from eyeflow.coordinator.shapes_trust import SIGNER_LIST
 from eyeflow.coordinator.shapes_why import WHY
@@ -80,6 +81,7 @@ SCHEMAS: dict[str, Shape] = {
     **BOARD_SHAPES,
     **RECORDS,
     **WHY,
+    **SESSIONS,
     "Problem": closed(
         "A refusal as problem details (RFC 9457)",
         {

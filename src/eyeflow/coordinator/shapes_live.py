@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from eyeflow.coordinator.shape_words import COUNT, NODE_NAME, TEXT, TIME_US, Shape, array, closed, page_of, ref
+from eyeflow.coordinator.shapes_boards import BOARD
 from eyeflow.coordinator.shapes_rollout import LABELS, RATE
 
 _PERCENT: Shape = {"type": ["number", "null"], "examples": [12.5]}
+
+
+_BOARD_ROW = closed(
+    "How a board stands; null for a node that is none",
+    {name: BOARD["properties"][name] for name in ("gateway", "state", "sinceUs", "flashBytes", "flashUsedBytes")},
+)
 
 
 def _row_or_gone(name: str) -> Shape:
@@ -31,11 +38,23 @@ LIVE: dict[str, Shape] = {
             "appliedVersion": COUNT,
             "rules": COUNT,
             "pending": COUNT,
+            "refused": COUNT,
+            "failingSinceUs": {
+                **TIME_US,
+                "description": "since when something on it fails or was refused; 0 while nothing does",
+            },
             "waiting": COUNT,
             "failing": COUNT,
             "failingFirst": {**array(TEXT), "description": "the first of what fails, with the reason"},
             "processorPercent": _PERCENT,
             "memoryPercent": _PERCENT,
+            "bufferRecords": {
+                "type": ["integer", "null"],
+                "description": "audit records that it keeps, as it told last; null while unknown",
+                "examples": [1200],
+            },
+            "bufferPercent": {**_PERCENT, "description": "of the room for them"},
+            "board": {**_BOARD_ROW, "type": ["object", "null"]},
         },
     ),
     "NodeRows": page_of(

@@ -59,13 +59,16 @@ _RANK = {Role.READ: 0, Role.DEPLOY: 1, Role.ADMIN: 2}
 class Actor:
     """Who makes a request: the name of the token, its role, its id, and the labels of the nodes that it is for.
 
-    No labels: all nodes.
+    No labels: all nodes. `expires_us`: when token or session expires, 0 for never. `session`: the hash of the session's
+    secret, empty for who sent the token itself.
     """
 
     name: str
     role: Role
     token_id: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    expires_us: int = 0
+    session: bytes = b""
 
     def may(self, needed: Role) -> bool:
         """Say whether this actor's role includes `needed`."""
@@ -195,8 +198,12 @@ class Tokens:
         if not known.works(now_us):
             what = "was revoked" if known.revoked_us else "has expired"
             raise Problem("unauthenticated", f"The token `{known.name}` {what}.", NEW_TOKEN)
-        self._used[known.id] = now_us
-        return Actor(known.name, Role(known.role), known.id, dict(known.labels))
+        self.note_use(known.id)
+        return Actor(known.name, Role(known.role), known.id, dict(known.labels), known.expires_us)
+
+    def note_use(self, token_id: str) -> None:
+        """A token was used, by itself or by a session."""
+        self._used[token_id] = self._clock()
 
     async def write_down(self) -> None:
         """Make durable when tokens were used, once in USED_S at most."""

@@ -268,7 +268,7 @@ def test_an_offline_node_ends_a_deployment_at_its_deadline(full: Any) -> None:
 
 def test_unknown_paths_and_methods_are_problems(api: Any) -> None:
     for method, path, code in [
-        ("GET", "/", "not_found"),
+        ("GET", "/nothing", "not_found"),
         ("GET", "/api/nodes/", "not_found"),
         ("PUT", "/api/nodes", "method_not_allowed"),
         ("POST", "/api/status", "method_not_allowed"),
@@ -371,7 +371,13 @@ EXAMPLES = [
 EXAMPLES += [("/api/rules/{id}/deploy", json.loads(body)) for body in re.findall(r"-d '(.*?)'", REFERENCE.read_text())]
 
 
-SIGNED = {"/api/nodes/join", "/api/link/certificate", "/api/keys/root", "/api/nodes/node-prod-01/boards"}
+SIGNED = {
+    "/api/nodes/join",
+    "/api/link/certificate",
+    "/api/keys/root",
+    "/api/nodes/node-prod-01/boards",
+    "/api/session",
+}
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ OPEN = {
     ("GET", "/api/docs"): "the same document as a page",
     ("GET", "/healthz"): "a load balancer has no token; it says nothing but ok",
     ("POST", "/api/nodes/{id}/boards"): "the signature of the gateway's own key in its body is the credential",
+    ("POST", "/api/session"): "the API token, or the code of a link, in its body is the credential",
     ("POST", "/api/nodes/join"): "the join token in its body is the credential",
 }
 ROLES = ["read", "deploy", "admin"]

@@ -18,6 +18,7 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.client.log_check import Checked, SeenHeads, check_log
 from eyeflow.coordinator import openapi
 from eyeflow.coordinator.authority_log import AuthorityLog
+from eyeflow.coordinator.credentials import REQUEST_HEADER, REQUEST_VALUE
 from eyeflow.coordinator.store.alarms import AlarmKind
 from eyeflow.coordinator.store.facts import LogEntry
 from eyeflow.coordinator.store.lists import LogAsked
@@ -254,6 +255,10 @@ def changes(api: Any, make: Any, tmp_path: Path) -> dict[str, tuple[str, Any, st
         "DELETE /api/keys/{key}": (f"/api/keys/{'cd' * 32}", {}, "admin"),
         "POST /api/policy": ("/api/policy", {"json": {"text": ""}}, "admin"),
         "POST /api/tokens": ("/api/tokens", {"json": {"name": "new", "role": "read"}}, "admin"),
+        "POST /api/session": ("/api/session", {"json": {"token": api.tokens["admin"]}}, "admin"),
+        "DELETE /api/session": ("/api/session", {"headers": signed_in(api)}, "admin"),
+        "DELETE /api/sessions": ("/api/sessions", {}, "admin"),
+        "POST /api/session/links": ("/api/session/links", {}, "admin"),
         "DELETE /api/tokens/{id}": (f"/api/tokens/{token}", {}, "admin"),
         "POST /api/link/certificate": (
             "/api/link/certificate",
@@ -261,6 +266,12 @@ def changes(api: Any, make: Any, tmp_path: Path) -> dict[str, tuple[str, Any, st
             "node node-a",
         ),
     }
+
+
+def signed_in(api: Any) -> dict[str, str]:
+    """The headers of a page of the dashboard."""
+    cookie = api.client.post("/api/session", json={"token": api.tokens["admin"]}).headers["set-cookie"]
+    return {"Authorization": "", "Cookie": cookie.partition(";")[0], REQUEST_HEADER: REQUEST_VALUE}
 
 
 def prepare(api: Any, operation: str) -> None:

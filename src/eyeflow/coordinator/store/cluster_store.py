@@ -19,13 +19,11 @@ from eyeflow.coordinator.store.asked import AskedReading, AskedWriting
 from eyeflow.coordinator.store.cases import CaseReading, CaseWriting
 from eyeflow.coordinator.store.coordination import CoordinationReading, CoordinationWriting, Standing
 from eyeflow.coordinator.store.facts import (
-    ApiToken,
     AppliedPolicy,
     Change,
     ChangeKind,
     EvidenceRow,
     EvidenceSums,
-    JoinToken,
     Kept,
     LogEntry,
     NodeRecord,
@@ -36,6 +34,7 @@ from eyeflow.coordinator.store.facts import (
     SignedManifest,
     SignerKey,
 )
+from eyeflow.coordinator.store.kept_credentials import CredentialReading, CredentialWriting
 from eyeflow.coordinator.store.kept_histories import HistoryReading, HistoryWriting
 from eyeflow.coordinator.store.kept_requests import RequestReading, RequestWriting
 from eyeflow.coordinator.store.lists import ListReading
@@ -76,7 +75,15 @@ class CursorTooOldError(EyeflowError):
 
 
 class Reading(
-    CoordinationReading, ListReading, CaseReading, RequestReading, AskedReading, AlarmReading, HistoryReading, Protocol
+    CoordinationReading,
+    ListReading,
+    CaseReading,
+    RequestReading,
+    AskedReading,
+    AlarmReading,
+    HistoryReading,
+    CredentialReading,
+    Protocol,
 ):
     """Questions; all answers of one step or look are of one moment."""
 
@@ -160,20 +167,8 @@ class Reading(
         """Return all signer keys, revoked ones too, in the order they came."""
         ...
 
-    def api_token(self, token_id: str) -> ApiToken | None:
-        """Return one API token."""
-        ...
-
-    def api_tokens(self) -> list[ApiToken]:
-        """Return all API tokens in the order they were made."""
-        ...
-
     def policy(self) -> AppliedPolicy | None:
         """Return the policy that was applied last."""
-        ...
-
-    def join_token(self, token_id: str) -> JoinToken | None:
-        """Return one join token."""
         ...
 
     def deployment(self, deployment_id: str) -> Deployment | None:
@@ -264,6 +259,7 @@ class Writing(
     AlarmWriting,
     TrendWriting,
     HistoryWriting,
+    CredentialWriting,
     Protocol,
 ):
     """Changes, inside one step. What a step changed it reads back at once; others see it after the commit."""
@@ -284,32 +280,8 @@ class Writing(
         """Keep how far a durable reader of the feed has come."""
         ...
 
-    def add_api_token(self, token: ApiToken) -> None:
-        """Keep a new API token."""
-        ...
-
     def keep_policy(self, policy: AppliedPolicy) -> None:
         """Make this the policy that holds."""
-        ...
-
-    def revoke_api_token(self, token_id: str, now_us: int) -> None:
-        """Let a token open nothing any more."""
-        ...
-
-    def record_token_uses(self, used_us: Mapping[str, int]) -> None:
-        """Keep when tokens were used last, by id; a later time stays."""
-        ...
-
-    def add_join_token(self, token: JoinToken) -> None:
-        """Keep a new join token."""
-        ...
-
-    def use_join_token(self, token_id: str, node: str, now_us: int) -> None:
-        """Note who used a join token."""
-        ...
-
-    def forget_spent_join_tokens(self, now_us: int) -> None:
-        """Forget the join tokens that were used or have expired."""
         ...
 
     def trust_signer(self, public_key: bytes, name: str, now_us: int) -> None:

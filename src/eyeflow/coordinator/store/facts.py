@@ -18,7 +18,8 @@ class NodeRecord:
 
     `protocol`: the version of the link protocol that it spoke last, 0 before its first link. `facts`: what it told of
     itself then, None when it told nothing. `drained_us`: since when deployments to all nodes, or to those of a label,
-    leave it out; 0 while they do not. The rates are true to half a minute.
+    leave it out; 0 while they do not. The rates are true to half a minute. `failing_since_us`: since when something on
+    it fails or was refused; 0 while nothing does.
     """
 
     name: str
@@ -36,6 +37,7 @@ class NodeRecord:
     drained_us: int = 0
     executions_a_minute: float = 0.0
     errors_a_minute: float = 0.0
+    failing_since_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,7 @@ class NodesAsked:
     """Which nodes: each condition must hold; of `standings` and of `names` one. `name` is a part of it.
 
     `silent_us`: a node that was last seen before this time is not heard, whatever it has for a link.
+    `gateway`: boards that this node speaks for.
     """
 
     limit: int
@@ -84,6 +85,7 @@ class NodesAsked:
     since_us: int = 0
     silent_us: int = 0
     names: tuple[str, ...] = ()
+    gateway: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -364,6 +364,8 @@ def _fitting(asked: NodesAsked) -> Conditions:
             "EXISTS (SELECT 1 FROM wanted WHERE wanted.node = nodes.name AND wanted.rule = ? AND slot = 'active')",
             asked.rule,
         )
+    if asked.gateway:
+        where.add("EXISTS (SELECT 1 FROM boards WHERE boards.node = nodes.name AND gateway = ?)", asked.gateway)
     where.has("nodes.name", asked.name)
     where.one_of("nodes.name", asked.names)
     where.since("nodes.last_seen_us", asked.since_us)

@@ -28,6 +28,7 @@ from eyeflow.coordinator.store.sql_boards import SqlBoardReading
 from eyeflow.coordinator.store.sql_cases import SqlCaseReading
 from eyeflow.coordinator.store.sql_coordination import SqlCoordinationReading
 from eyeflow.coordinator.store.sql_lists import SqlListReading
+from eyeflow.coordinator.store.sql_sessions import SqlSessionReading
 from eyeflow.coordinator.store.sql_trends import SqlTrendReading
 from eyeflow.protocol.coordinator_log import Entry, Head, SignedHead
 from eyeflow.protocol.messages import RuleResult
@@ -57,6 +58,7 @@ class SqlReading(
     SqlAskedReading,
     SqlBoardReading,
     SqlTrendReading,
+    SqlSessionReading,
 ):
     """Satisfies `Reading`. Lives as long as one step or look."""
 

@@ -33,7 +33,7 @@ from eyeflow.rollout.deployment import (
 
 NODE = (
     "name, public_key, joined_us, last_seen_us, software, epoch, next_seq, manifest_version, applied_version, problem, "
-    "protocol, facts, drained_us, executions, errors"
+    "protocol, facts, drained_us, executions, errors, failing_since_us"
 )
 PROGRAM = "id, rule, version, sequence, profile, about, uploaded_us, uploaded_by, length(bytes)"
 API_TOKEN = "id, name, role, hash, created_us, revoked_us, expires_us, used_us, created_by, labels, person"
@@ -94,8 +94,9 @@ def wanted_of(row: Row) -> Wanted:
 
 def node_of(row: Row) -> NodeRecord:
     """Return a node from the columns NODE."""
-    name, public_key, *rest, facts, drained_us, executions, errors = row
-    fields: Row = (name, bytes(public_key), *rest, _facts_of(json.loads(facts)), drained_us, executions, errors)
+    name, public_key, *rest, facts, drained_us, executions, errors, failing_since_us = row
+    told = (_facts_of(json.loads(facts)), drained_us, executions, errors, failing_since_us)
+    fields: Row = (name, bytes(public_key), *rest, *told)
     return NodeRecord(*fields)
 
 

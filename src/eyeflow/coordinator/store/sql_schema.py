@@ -218,6 +218,17 @@ CREATE TABLE trends(
     PRIMARY KEY(node, span, start_us)) STRICT, WITHOUT ROWID;
 CREATE INDEX trends_by_time ON trends(span, start_us);
 """,
+    """
+CREATE TABLE sessions(
+    hash BLOB PRIMARY KEY, token TEXT NOT NULL, created_us INTEGER NOT NULL, expires_us INTEGER NOT NULL,
+    used_us INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX sessions_of ON sessions(token, created_us);
+CREATE INDEX sessions_by_expiry ON sessions(expires_us);
+CREATE TABLE sign_in_links(
+    hash BLOB PRIMARY KEY, token TEXT NOT NULL, expires_us INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX sign_in_links_of ON sign_in_links(token, expires_us);
+ALTER TABLE nodes ADD COLUMN failing_since_us INTEGER NOT NULL DEFAULT 0;
+""",
 )
 """Number n brings a file of version n to version n + 1 (PRAGMA user_version). A released one is never changed.
 

@@ -16,6 +16,7 @@ from eyeflow.coordinator.store.sql_boards import SqlBoardWriting
 from eyeflow.coordinator.store.sql_cases import SqlCaseWriting
 from eyeflow.coordinator.store.sql_coordination import SqlCoordinationWriting
 from eyeflow.coordinator.store.sql_reading import OPEN_PROGRESS, open_progress_of
+from eyeflow.coordinator.store.sql_sessions import SqlSessionWriting
 from eyeflow.coordinator.store.sql_trends import SqlTrendWriting
 from eyeflow.protocol.coordinator_log import ZERO_HASH, SignedHead
 from eyeflow.protocol.messages import RuleState
@@ -32,7 +33,13 @@ CHANGES_MAX = 100_000
 
 
 class SqlWriting(
-    SqlAlarmWriting, SqlCoordinationWriting, SqlCaseWriting, SqlAskedWriting, SqlBoardWriting, SqlTrendWriting
+    SqlAlarmWriting,
+    SqlCoordinationWriting,
+    SqlCaseWriting,
+    SqlAskedWriting,
+    SqlBoardWriting,
+    SqlTrendWriting,
+    SqlSessionWriting,
 ):
     """Satisfies `Writing`. Lives as long as one step."""
 
@@ -131,9 +138,10 @@ class SqlWriting(
         for one in seen:
             kept = self._changed(
                 "UPDATE nodes SET last_seen_us = ?, epoch = ?, next_seq = ?, failed = ?, waiting = ?, executions = ?, "
-                "errors = ?, silent = ? WHERE name = ?",
+                "errors = ?, silent = ?, failing_since_us = CASE WHEN ? + refused = 0 THEN 0 WHEN failing_since_us > 0 "
+                "THEN failing_since_us ELSE ? END WHERE name = ?",
                 *(one.seen_us, one.epoch, one.next_seq, one.failed, one.waiting, one.executions_a_minute),
-                *(one.errors_a_minute, int(one.is_silent), one.node),
+                *(one.errors_a_minute, int(one.is_silent), one.failed, one.seen_us, one.node),
             )
             if kept:
                 self._alarms_of_losses(one)
@@ -183,6 +191,11 @@ class SqlWriting(
         self._run(
             f"UPDATE nodes SET last_seen_us = ?, applied_version = ?, {counts} WHERE name = ?",
             *(now_us, report.manifest_version, *names, report.node),
+        )
+        self._run(
+            "UPDATE nodes SET failing_since_us = CASE WHEN failed + refused = 0 THEN 0 WHEN failing_since_us > 0 "
+            "THEN failing_since_us ELSE ? END WHERE name = ?",
+            *(now_us, report.node),
         )
         self.add_change(now_us, ChangeKind.NODE, report.node)
 

@@ -1,0 +1,83 @@
+// What is wrong in the cluster, the worst first, each with since when and what to do: made of what the API tells.
+import type { Alarm, DeploymentSummary, NodeRow, Status } from "./api_types";
+import { type Key, t } from "../text/text";
+
+export type Trouble = {
+  key: string;
+  /** 0 is the worst. */
+  rank: number;
+  /** What it is about, in the language of the page. */
+  title: string;
+  /** The page that shows more. */
+  to: string;
+  /** The evidence, in the words of the coordinator. */
+  evidence: string;
+  /** Microseconds since 1970; 0: not known. */
+  sinceUs: number;
+  /** What to do: in the words of the coordinator, or a text of the page. */
+  nextStep: string;
+  isOwnText: boolean;
+};
+
+type Found = Omit<Trouble, "isOwnText">;
+const OF_DEPLOYMENTS = ["deploymentFailed", "lateFailure"];
+const OF_NODES = ["nodeInDoubt", "storeLost", "recordsLost", "nodeAhead"];
+
+/** Return what is wrong, by what was read so far. */
+export function troublesOf(
+  status: Status | null,
+  alarms: readonly Alarm[],
+  nodes: readonly NodeRow[],
+  deployments: readonly DeploymentSummary[],
+): Trouble[] {
+  const told = [...alarms.map(ofAlarm)];
+  const own = [...nodes.flatMap(ofNode), ...deployments.flatMap(ofDeployment), ...(status?.trouble ? [ofStore(status)] : [])];
+  const all = [...told.map((one) => ({ ...one, isOwnText: false })), ...own.map((one) => ({ ...one, isOwnText: true }))];
+  return all.sort((one, other) => one.rank - other.rank || one.sinceUs - other.sinceUs || one.key.localeCompare(other.key));
+}
+
+function ofStore(status: Status): Found {
+  return { key: "store", rank: 0, title: t("trouble_store"), to: "/", evidence: status.trouble, sinceUs: 0, nextStep: t("next_store") };
+}
+
+function ofAlarm(one: Alarm): Found {
+  const to = OF_DEPLOYMENTS.includes(one.kind) ? `/deployments/${one.subject}` : OF_NODES.includes(one.kind) ? `/nodes/${one.subject}` : "/alarms";
+  const title = t(`alarm_${one.kind}` as Key, { subject: one.subject });
+  const rank = one.acknowledgedUs ? 4 : 1;
+  return { key: `alarm ${one.id}`, rank, title, to, evidence: one.evidence, sinceUs: one.sinceUs, nextStep: one.nextStep };
+}
+
+function ofNode(row: NodeRow): Found[] {
+  const about = { key: `node ${row.name}`, to: `/nodes/${row.name}` };
+  if (row.inDoubt) return []; // it has an alarm
+  if (!row.connected) {
+    const nextStep = row.board ? t("next_board_offline", { gateway: row.board.gateway }) : t("next_offline", { name: row.name });
+    return [{ ...about, rank: 2, title: t("trouble_offline", { name: row.name }), evidence: row.problem, sinceUs: row.lastSeenUs, nextStep }];
+  }
+  if (row.failing) {
+    const evidence = row.failingFirst.join("; ");
+    return [{ ...about, rank: 2, title: t("trouble_failing", { name: row.name }), evidence, sinceUs: row.failingSinceUs, nextStep: t("next_failing") }];
+  }
+  if (row.refused) {
+    const nextStep = t("next_refused");
+    return [{ ...about, rank: 2, title: t("trouble_refused", { name: row.name }), evidence: "", sinceUs: row.failingSinceUs, nextStep }];
+  }
+  if (row.board && row.board.state !== "online" && row.board.state !== "updating") {
+    const state = t(`board_${row.board.state}`);
+    const nextStep = t("next_board", { gateway: row.board.gateway });
+    return [{ ...about, rank: 2, title: t("trouble_board", { name: row.name, state }), evidence: "", sinceUs: row.board.sinceUs, nextStep }];
+  }
+  return [];
+}
+
+function ofDeployment(one: DeploymentSummary): Found[] {
+  return one.paused.map((pause) => ({
+    key: `deployment ${one.id} ${pause.code}`,
+    rank: 3,
+    title: t("trouble_paused", { name: one.name }),
+    to: `/deployments/${one.id}`,
+    evidence: pause.text,
+    sinceUs: pause.sinceUs,
+    nextStep: t("next_paused", { id: one.id }),
+  }));
+}

@@ -1,0 +1,101 @@
+// What stands above each page: which cluster it is, where one may go, and how the reader wants it.
+import { useState } from "preact/hooks";
+import { session, signOut } from "../data/api";
+import { status } from "../data/feed";
+import { PAGES } from "../pages";
+import { type Key, type Language, language, speak, store, stored, t } from "../text/text";
+import { path } from "./router";
+
+const THEMES = ["auto", "light", "dark"] as const;
+
+export function Header() {
+  return (
+    <header>
+      <p class="brand">
+        <a href="/">eyeflow</a> <span class="host">{location.host}</span>
+        {status.value && <span class="cluster" title={t("cluster_id")}>{status.value.coordinatorId.slice(0, 8)}</span>}
+      </p>
+      {session.value && <Navigation />}
+      <div class="settings">
+        <ThemeChoice />
+        <LanguageChoice />
+        {session.value && <Account />}
+      </div>
+    </header>
+  );
+}
+
+function Navigation() {
+  return (
+    <nav aria-label={t("navigation")}>
+      <ul>
+        {PAGES.filter((page) => page.isMain).map((page) => (
+          <li key={page.path}>
+            <a href={page.path} aria-current={isHere(page.path) ? "page" : undefined}>
+              {t(page.title)}
+            </a>
+          </li>
+        ))}
+      </ul>
+    </nav>
+  );
+}
+
+const isHere = (page: string) => (page === "/" ? path.value === "/" : path.value === page || path.value.startsWith(`${page}/`));
+
+function ThemeChoice() {
+  const [theme, setTheme] = useState(stored("eyeflow-theme") ?? "auto");
+  const change = (next: string) => {
+    if (next === "auto") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = next;
+    store("eyeflow-theme", next);
+    setTheme(next);
+    dispatchEvent(new Event("eyeflow-theme")); // what is drawn on a canvas is drawn again
+  };
+  return (
+    <label>
+      <span class="unseen">{t("theme")}</span>
+      <select value={theme} onChange={(event) => change(event.currentTarget.value)}>
+        {THEMES.map((one) => (
+          <option key={one} value={one}>
+            {t(`theme_${one}` as Key)}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+function LanguageChoice() {
+  return (
+    <label>
+      <span class="unseen">{t("language")}</span>
+      <select value={language.value} onChange={(event) => void speak(event.currentTarget.value as Language)}>
+        <option value="en">English</option>
+        <option value="fr">Français</option>
+      </select>
+    </label>
+  );
+}
+
+function Account() {
+  const who = session.value;
+  if (!who) return null;
+  const labels = Object.entries(who.labels).map(([name, value]) => `${name}=${value}`).join(" ");
+  const leave = (everywhere: boolean) => void signOut(everywhere).catch(() => undefined);
+  return (
+    <details class="account">
+      <summary>
+        {who.name} ({t(`role_${who.role}` as Key)}){labels && ` ${labels}`}
+      </summary>
+      <div>
+        <button type="button" onClick={() => leave(false)}>
+          {t("sign_out")}
+        </button>
+        <button type="button" onClick={() => leave(true)}>
+          {t("sign_out_everywhere")}
+        </button>
+      </div>
+    </details>
+  );
+}

@@ -1,0 +1,32 @@
+// Times for the reader: in their zone, and in UTC for who compares logs.
+import { signal } from "@preact/signals";
+import { language } from "./text";
+
+/** The time now, in whole minutes: what says "3 minutes ago" is drawn again as it grows. */
+export const minute = signal(Math.floor(Date.now() / 60_000));
+setInterval(() => (minute.value = Math.floor(Date.now() / 60_000)), 5_000);
+
+const DAY_MS = 86_400_000;
+
+/** Return a moment in the reader's zone; the date stands there when it is not today. */
+export function local(ms: number, withSeconds = true): string {
+  const isToday = new Date(ms).toDateString() === new Date().toDateString();
+  return new Intl.DateTimeFormat(language.value, {
+    ...(isToday ? {} : { year: "numeric", month: "short", day: "numeric" }),
+    hour: "2-digit",
+    minute: "2-digit",
+    ...(withSeconds ? { second: "2-digit" } : {}),
+    hourCycle: "h23",
+  }).format(ms);
+}
+
+/** Return a moment in UTC, as logs write it. */
+export const utc = (ms: number): string => `${new Date(ms).toISOString().slice(0, 19).replace("T", " ")} UTC`;
+
+/** Return how long ago a moment was, in one unit. */
+export function ago(ms: number): string {
+  minute.value; // drawn again as it grows
+  const past = Math.max(0, Date.now() - ms);
+  const [size, unit] = ([[DAY_MS, "day"], [3_600_000, "hour"], [60_000, "minute"]] as const).find(([one]) => past >= one) ?? [1_000, "second"];
+  return new Intl.RelativeTimeFormat(language.value, { numeric: "always", style: "long" }).format(-Math.floor(past / size), unit);
+}
