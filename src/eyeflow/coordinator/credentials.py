@@ -55,8 +55,7 @@ async def actor_of(tokens: Tokens, sessions: Sessions, connection: HTTPConnectio
 
 
 def check_own_page(connection: HTTPConnection) -> None:
-    """Raise Problem unless a page of this coordinator made a request that has a cookie."""
-    check_origin(connection)
+    """Raise Problem unless a page of this coordinator made a request that has a cookie. `check_origin` comes before."""
     headers, scope = connection.headers, connection.scope
     is_socket, is_read = scope["type"] == "websocket", scope.get("method") in READS
     if is_socket and "origin" not in headers:
