@@ -96,6 +96,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     return report
 
 
+BROWSER_WORDS = ("net::ERR_", "status of 401", "WebSocket connection to")
+"""What the browser says by itself of a coordinator that is away, and of a session that has ended."""
 FAILED = pytest.StashKey[bool]()
 Open = Callable[..., Page]
 
@@ -133,5 +135,5 @@ def open_page(plant: Plant, browser: Browser, request: pytest.FixtureRequest, tm
             print(f"picture of the page: {picture}; it complained of: {complaints}")
     for context in contexts:
         context.close()
-    unexpected = [one for one in complaints if "net::ERR_" not in one and "status of 401" not in one]
+    unexpected = [one for one in complaints if not any(part in one for part in BROWSER_WORDS)]
     assert not unexpected, unexpected

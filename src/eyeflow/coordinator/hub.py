@@ -96,9 +96,8 @@ class Hub:
         self.programs, self.known_programs = Programs(store, self.nodes.signers_changed), KnownPrograms(store)
         self.tokens = Tokens(store, self.clock, random.randbytes)
         self.sessions = Sessions(store, self.clock, self.tokens, random.randbytes)
-        self.challenges = Challenges(random.randbytes)
         self.log, self.authorities = LogKeeper(store), AuthorityLog(store)
-        self.requests, self.refusals = Requests(), Refusals()
+        self.requests, self.refusals, self.challenges = Requests(), Refusals(), Challenges(random.randbytes)
         self.closing = asyncio.Event()
         """The coordinator stops: who watches hears of it."""
         self.tls: OwnTls | None = None
