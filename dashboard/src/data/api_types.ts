@@ -4,7 +4,7 @@
 export type Acknowledgement = { note?: string; };
 
 /** An action that a program asked for, or an event that it emitted. */
-export type Action = { capability: string; arguments: Record<string, boolean | number | string>; line: number; disposition: "sent" | "repeated" | "emitted" | "withheld"; };
+export type Action = { capability: string; arguments: Record<string, boolean | number | string>; line: number; disposition: "sent" | "repeated" | "emitted" | "withheld" | "unknown"; };
 
 /** Something that needs a person; it ends by itself when it is so no more. */
 export type Alarm = { id: string; kind: "deploymentFailed" | "lateFailure" | "nodeInDoubt" | "storeLost" | "recordsLost" | "nodeAhead" | "archiveDamaged" | "certificateExpires"; subject: string; sinceUs: number; evidence: string; nextStep: string; open: boolean; endedUs: number; ended: string; acknowledgedUs: number; acknowledgedBy: string; note: string; };
@@ -55,10 +55,10 @@ export type DeploymentSummary = { id: string; name: string; changes: Array<{ rul
 export type Deployments = { deployments: Array<DeploymentSummary>; nextCursor: string; };
 
 /** An action with what became of it. */
-export type EndedAction = { capability: string; arguments: Record<string, boolean | number | string>; line: number; disposition: "sent" | "repeated" | "emitted" | "withheld"; result: "" | "done" | "failed" | "skipped" | "cancelled" | "interrupted"; attempts: number; error: string; resultSeq: number; };
+export type EndedAction = { capability: string; arguments: Record<string, boolean | number | string>; line: number; disposition: "sent" | "repeated" | "emitted" | "withheld" | "unknown"; result: "" | "done" | "failed" | "skipped" | "cancelled" | "interrupted" | "unknown"; attempts: number; error: string; resultSeq: number; };
 
 /** One run of a rule on one event, with names and lines of its program; without them where that is not here. */
-export type Execution = { id: string; node: string; epoch: number; seq: number; timeUs: number; rule: string; version: string; program: string; slot: string; trigger: string; eventTimeUs: number; key: string; inputs: Record<string, unknown>; reads: Array<Read>; outcome: "ok" | "skipped" | "trapped"; actions: Array<Action>; fuel: number; trap: { name: string; line: number; } | null; text: string; };
+export type Execution = { id: string; node: string; epoch: number; seq: number; timeUs: number; rule: string; version: string; program: string; slot: string; trigger: string; eventTimeUs: number; key: string; inputs: Record<string, unknown>; reads: Array<Read>; outcome: "ok" | "skipped" | "trapped" | "unknown"; actions: Array<Action>; fuel: number; trap: { name: string; line: number; } | null; text: string; };
 
 /** Executions, a page of them. */
 export type Executions = { executions: Array<Execution>; nextCursor: string; more: boolean; };
@@ -94,7 +94,7 @@ export type KeptChain = { epoch: number; branch: number; firstSeq: number; seq: 
 export type KeptChains = { copies: Array<KeptChain>; };
 
 /** An audit record as the node stores it (`docs/reference/audit.md`), and what it is found by. */
-export type KeptRecord = { seq: number; timeUs: number; kind: "execution" | "action_result" | "rejected" | "gap" | "install" | "remove" | "start" | "stop" | "checkpoint" | "clock" | "withdraw" | "slot" | "difference"; rule: string; slot: string; key: string; outcome: "" | "ok" | "skipped" | "trapped"; record: string; text: string; };
+export type KeptRecord = { seq: number; timeUs: number; kind: "execution" | "action_result" | "rejected" | "gap" | "install" | "remove" | "start" | "stop" | "checkpoint" | "clock" | "withdraw" | "slot" | "difference" | "unknown"; rule: string; slot: string; key: string; outcome: "" | "ok" | "skipped" | "trapped" | "unknown"; record: string; text: string; };
 
 /** Audit records of one chain of a node. */
 export type KeptRecords = { records: Array<KeptRecord>; nextCursor: string; epoch: number; branch: number; };
