@@ -269,7 +269,7 @@ function LastExecutions({ id }: { id: string }) {
     { title: t("time"), cell: (one) => <Time us={one.timeUs} /> },
     { title: t("execution"), cell: (one) => <PageLink to={`/executions/${encodeURIComponent(one.id)}`}>{one.id}</PageLink> },
     { title: t("rule"), cell: (one) => one.rule },
-    { title: t("outcome"), cell: (one) => <Badge tone={one.outcome === "trapped" ? "bad" : "good"} text={t(`outcome_${one.outcome}`)} /> },
+    { title: t("outcome"), cell: (one) => <Badge tone={one.outcome === "trapped" ? "bad" : one.outcome === "unknown" ? "quiet" : "good"} text={t(`outcome_${one.outcome}`)} /> },
     { title: t("what"), cell: (one) => <Words text={one.text} /> },
   ];
   return (
