@@ -11,7 +11,7 @@ APART := --ignore $(PROBE_RS) --ignore $(SYSTEMD)
 unexport PYTHONDONTWRITEBYTECODE
 WORKERS := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo dashboard test test-probe-rs test-systemd sim crashes kills check bench bench-mcu golden fuzz fuzz-api mutants clean help
+.PHONY: demo pictures dashboard test test-probe-rs test-systemd sim crashes kills check bench bench-mcu golden fuzz fuzz-api mutants clean help
 help:            ## show the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -32,8 +32,11 @@ $(VENV)/.installed-mutants: $(VENV)/.installed-dev
 	@scripts/setup-venv.sh "$(PYTHON)" "$(VENV)" mutants
 	@touch $@
 
-demo: $(STAMP)   ## coordinator, nodes, example rules on real input; shuts down by itself
-	@$(BIN)/python scripts/demo.py
+demo: $(STAMP)   ## coordinator, nodes, example rules on real input; shuts down by itself, with KEEP=1 on Ctrl-C
+	@KEEP=$(KEEP) $(BIN)/python scripts/demo.py
+
+pictures: $(VENV)/.installed-dev ## pictures of the dashboard for the docs, of a real run of the demo: four minutes
+	@$(BIN)/python scripts/pictures.py
 
 # Without scripts: the build needs none of them.
 dashboard/node_modules/.package-lock.json: dashboard/package.json dashboard/package-lock.json dashboard/.npmrc

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -146,7 +146,7 @@ def heat(folder: Path, counts: int) -> None:
 
 
 def tour() -> None:
-    """Run the whole demonstration."""
+    """Run the whole demonstration, or its first six steps where the cluster stays."""
     title("1. Rules are programs: check them, play their tests on a virtual clock")
     eyeflow("check", "examples")
     eyeflow("test", "examples/overheat_relay", "examples/host_monitor")
@@ -166,6 +166,10 @@ def tour() -> None:
             for log in logs.values():
                 until("the node runs", lambda log=log: "runs:" in log.read_text())  # type: ignore[misc]
             show_cluster(folders["node-a"], logs["node-a"])
+            show_dashboard()
+            if os.environ.get("KEEP"):
+                stay()
+                return
         title("7. The coordinator was stopped. The nodes run on, and so do their records")
         heat(folders["node-a"], 400)
         follow(logs["node-a"], "relay off", 1, "the probe of node-a cools down again:")
@@ -197,6 +201,31 @@ def show_cluster(folder: Path, log: Path) -> None:
     eyeflow(*which)
     found = json.loads(eyeflow(*which, "--json", quiet=True))
     eyeflow("why", found["id"], "--source", "examples/overheat_relay/overheat_relay.eye")
+
+
+def show_dashboard() -> None:
+    """Print a link that signs a browser in once."""
+    title(
+        "   The same in a browser: the coordinator serves its dashboard itself. This link works once, for five minutes"
+    )
+    eyeflow("coordinator", "sign-in")
+    if not os.environ.get("KEEP"):
+        print("  This demo ends in a moment. `make demo KEEP=1` leaves the cluster running to look around")
+
+
+def stay() -> None:
+    """Leave the cluster running until somebody stops it."""
+    config = DATA.relative_to(ROOT) / "config"
+    print(
+        f"\nThe cluster runs until you press Ctrl-C. In another terminal, in this folder:\n"
+        f"  XDG_CONFIG_HOME={config} .venv/bin/eyeflow coordinator sign-in    another link\n"
+        f"  XDG_CONFIG_HOME={config} .venv/bin/eyeflow status    the cluster in a terminal\n"
+        "  echo 400 >demo-data/node-a/adc0    cool the probe of node-a down, and 950 heats it: its relay switches",
+        flush=True,
+    )
+    with suppress(KeyboardInterrupt):
+        signal.pause()
+    print("\nstopping ...", flush=True)
 
 
 def main() -> int:

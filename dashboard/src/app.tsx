@@ -2,7 +2,7 @@
 import { type ComponentType, render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { lookForSession, session } from "./data/api";
-import { follow } from "./data/feed";
+import { connection, follow } from "./data/feed";
 import { type PageProps, pageOf } from "./pages";
 import { Header } from "./shell/header";
 import { Heading } from "./components/heading";
@@ -11,7 +11,6 @@ import { followLinks, path } from "./shell/router";
 import { SignIn, signInByLink } from "./shell/sign_in";
 import { speak, t, usualLanguage } from "./text/text";
 import { ConnectionBar } from "./shell/connection_bar";
-import { connection } from "./data/feed";
 
 function App() {
   const isLost = connection.value.state === "lost";

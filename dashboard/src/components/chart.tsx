@@ -6,6 +6,7 @@ import { local, utc } from "../text/times";
 type Series = { title: string; values: readonly (number | null)[]; isDashed?: boolean };
 type Props = { title: string; unit: string; timesUs: readonly number[]; series: readonly Series[] };
 
+const STEPS_S = [60, 300, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800];
 const HEIGHT = 180;
 const GAP = 2; // a hole wider than this many steps is one: nothing was kept then
 
@@ -121,7 +122,7 @@ function options(box: HTMLElement, series: readonly Series[]): uPlot.Options {
     cursor: { show: false },
     scales: { y: { range: (_, low, high) => [Math.min(0, low ?? 0), Math.max(1, high ?? 1)] } },
     axes: [
-      { ...axis, values: (_, ticks) => ticks.map((s) => local(s * 1000, false)), space: 90 },
+      { ...axis, values: (_, ticks) => ticks.map((s) => local(s * 1000, false)), space: 90, incrs: STEPS_S },
       { ...axis, values: (_, ticks) => ticks.map((value) => number(value, 1)), size: 60 },
     ],
     series: [{}, ...series.map((one, at) => ({ label: one.title, stroke: color(at ? "--bad" : "--accent"), width: 2, ...(one.isDashed ? { dash: [6, 4] } : {}) }))],

@@ -1,7 +1,8 @@
 // What stands above each page: which cluster it is, where one may go, and how the reader wants it.
 import { useState } from "preact/hooks";
 import { session, signOut } from "../data/api";
-import { status } from "../data/feed";
+import { Badge } from "../components/badge";
+import { connection, status } from "../data/feed";
 import { PAGES } from "../pages";
 import { type Key, type Language, language, speak, store, stored, t } from "../text/text";
 import { path } from "./router";
@@ -19,6 +20,7 @@ export function Header() {
       <div class="settings">
         <ThemeChoice />
         <LanguageChoice />
+        {session.value && <State />}
         {session.value && <Account />}
       </div>
     </header>
@@ -39,6 +41,13 @@ function Navigation() {
       </ul>
     </nav>
   );
+}
+
+/** Whether what the page shows is of now; `ConnectionBar` says more when it is not. */
+function State() {
+  const { state } = connection.value;
+  if (state === "starting") return <Badge tone="quiet" text={t("connection_starting")} />;
+  return state === "live" ? <Badge tone="good" text={t("connection_short")} /> : <Badge tone="bad" text={t("connection_none")} />;
 }
 
 const isHere = (page: string) => (page === "/" ? path.value === "/" : path.value === page || path.value.startsWith(`${page}/`));

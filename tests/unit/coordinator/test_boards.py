@@ -75,6 +75,9 @@ def test_a_gateway_lets_its_board_join_once(joined: Any) -> None:
     shown = joined.ask("GET", "/api/nodes/node-mcu-01", "read").json()
     assert shown["board"]["gateway"] == "gateway" and shown["board"]["device"] == DEVICE
     assert (shown["board"]["state"], shown["board"]["reason"]) == ("unknown", "gateway_lost")
+    (row,) = joined.ask("GET", "/api/node-rows?gateway=gateway", "read").json()["nodes"]
+    assert row["name"] == "node-mcu-01" and row["board"] == {name: shown["board"][name] for name in row["board"]}
+    assert joined.ask("GET", "/api/node-rows?gateway=node-mcu-01", "read").json()["nodes"] == [], "the control"
     log = joined.ask("GET", "/api/log/entries", "admin").json()["entries"]
     assert [(one["actor"], one["subject"]) for one in log if one["action"] == "join_board"] == [
         ("node gateway", "node-mcu-01")

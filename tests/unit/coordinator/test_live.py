@@ -15,6 +15,7 @@ from eyeflow.protocol.slot import Slot
 from unit.coordinator.test_changes import label, told, watching
 
 MACHINE = {"processor_hundredths": 1250, "memory_bytes": 1000, "memory_used_bytes": 250, "own_memory_bytes": 50}
+STORE = (("buffer_records", 7), ("buffer_size_bytes", 400), ("buffer_used_bytes", 100))
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +43,7 @@ def test_a_row_says_what_a_table_shows(full: Any) -> None:
         full,
         "node-a",
         rule,
+        m.Health(m.HealthKind.PORT, "store", m.HealthState.RUNNING, "", "", STORE),
         m.Health(m.HealthKind.PORT, "machine", m.HealthState.RUNNING, "", "", tuple(sorted(MACHINE.items()))),
     )
     page = full.ask("GET", "/api/node-rows?limit=1").json()
@@ -55,6 +57,11 @@ def test_a_row_says_what_a_table_shows(full: Any) -> None:
         ["overheat: it trapped"],
     )
     assert row["processorPercent"] is None, "nobody hears it"
+    assert (row["bufferRecords"], row["bufferPercent"]) == (7, 25.0), "as it told last"
+    assert (row["refused"], row["failingSinceUs"], row["board"]) == (0, 0, None)
+    tells(full, "node-a")
+    (row,) = full.ask("GET", "/api/node-rows?limit=1").json()["nodes"]
+    assert (row["bufferRecords"], row["bufferPercent"]) == (None, None)
     whole = full.ask("GET", "/api/nodes/node-a").json()
     assert {name: row[name] for name in live._KEPT} == {name: whole[name] for name in live._KEPT}
 

@@ -387,3 +387,36 @@ def test_a_late_page_of_many_nodes_costs_as_much_as_the_first(tmp_path: Path) ->
     assert cost(lambda reading: reading.node_page(by_time)) > 5 * late, "the control: this order has no index"
     assert cost(lambda reading: reading.node_sums(0, "x")) < 60 * MANY, "one pass over narrow rows"
     file.close()
+
+
+def test_since_when_something_fails_is_kept_while_it_does(kept: Any) -> None:
+    def seen(failed: int, at_us: int) -> None:
+        kept.do(lambda writing: writing.record_seen([Seen("a", 1, 2, at_us, failed=failed)]))
+
+    def reported(state: RuleState, at_us: int) -> None:
+        def step(writing: Writing) -> None:
+            writing.want("a", Wanted("pump", "active", Target(program_id(0), "d-1")))
+            version = writing.next_manifest_version("a")
+            writing.keep_manifest("a", b"b", b"s", at_us)
+            writing.record_report(NodeReport("a", version, (RuleResult("pump", program_id(0), state, ""),)), at_us)
+
+        kept.do(step)
+
+    def since_us() -> int:
+        found: int = kept.file.read(lambda reading: reading.node("a")).failing_since_us
+        return found
+
+    kept.do(lambda writing: writing.register_node("a", bytes(32), 1))
+    seen(0, 5)
+    assert since_us() == 0
+    for failed, at_us in ((2, 10), (1, 20)):
+        seen(failed, at_us)
+    assert since_us() == 10, "it goes on"
+    reported(RuleState.REFUSED, 30)
+    seen(0, 40)
+    assert since_us() == 10, "now something else fails"
+    reported(RuleState.INSTALLED, 50)
+    assert since_us() == 0
+    reported(RuleState.REFUSED, 60)
+    seen(0, 70)
+    assert since_us() == 60

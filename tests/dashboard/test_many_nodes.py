@@ -1,0 +1,142 @@
+"""2,000 nodes and 500 rules: a page asks for what it shows only, and an update costs little.
+
+The bounds are of seconds that the browser's main thread had the processor, so a busy machine changes nothing. How long
+the reader waits is printed beside them (`pytest -s`): docs/performance.md has the figures.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from eyeflow.coordinator.store.cluster_store import Writing
+from eyeflow.coordinator.store.facts import Seen
+from eyeflow.coordinator.store.sqlite_store import InlineStore
+from eyeflow.rollout.deployment import Target, Wanted
+
+from .conftest import Open, Plant
+
+NODES, RULES, RULES_EACH, CHANGED = 2_000, 500, 5, 400
+NAMES = [f"node-{number:04}" for number in range(NODES)]
+FIRST_CONTENT_S, UPDATE_S = 1.0, 0.05
+FIRST_ROW = """
+new MutationObserver((_, one) => {
+  if (!document.querySelector("tbody tr")) return;
+  one.disconnect();
+  window.firstRowMs = performance.now();
+}).observe(document, {childList: true, subtree: true});
+"""
+
+
+def fill(writing: Writing) -> None:
+    """Nodes that are away, with what they told last."""
+    rng = Random(1)
+    for number, name in enumerate(NAMES):
+        writing.register_node(name, number.to_bytes(32, "big"), 1)
+        writing.set_labels(name, {"site": f"site-{number % 20}"}, 1)
+        rules = [f"rule_{rng.randrange(RULES)}" for _ in range(RULES_EACH)]
+        for rule in rules:
+            writing.want(name, Wanted(rule, "active", Target("1" * 64, "d-0")))
+        ports = [part("port", "machine", {"memory_bytes": 100, "memory_used_bytes": 40, "processor_hundredths": 900})]
+        health = [*ports, *(part("rule", rule, {"executions": number}) for rule in rules)]
+        writing.record_seen([Seen(name, 1, 2, 1_790_000_000_000_000 + number, json.dumps(health))])
+
+
+def part(kind: str, name: str, counters: dict[str, int]) -> dict[str, Any]:
+    slot = "active" if kind == "rule" else ""
+    state = {"state": "running", "detail": "", "programId": "", "counters": counters}
+    return {"kind": kind, "name": name, "slot": slot, **state}
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
+    made = Plant(tmp_path_factory.mktemp("many"))
+    try:
+        made.begin()
+        made.stop("coordinator")
+        store = InlineStore(next(made.folder.glob("home/**/coordinator.sqlite")))
+        outcome = store.file.commit([fill])[0]
+        assert outcome.error is None, outcome.error
+        store.close()
+        made.begin()
+        yield made
+    finally:
+        for process in made.running.values():
+            process.kill()
+            process.wait()
+
+
+class Watched:
+    """What a page costs: seconds of its main thread, what it asked for, and the messages that it was told."""
+
+    def __init__(self, page: Page) -> None:
+        self.asked: list[str] = []
+        self.messages = 0
+        self._session = page.context.new_cdp_session(page)
+        self._session.send("Performance.enable", {"timeDomain": "threadTicks"})
+        page.on("request", lambda request: self.asked.append(request.url))
+        page.on("websocket", lambda socket: socket.on("framereceived", self._count))
+
+    def _count(self, frame: object) -> None:
+        self.messages += 1
+
+    def seconds(self, name: str) -> float:
+        metrics = self._session.send("Performance.getMetrics")["metrics"]
+        return float(next(one["value"] for one in metrics if one["name"] == name))
+
+
+def relabel(plant: Plant, names: list[str], value: str) -> None:
+    headers = {"Authorization": f"Bearer {plant.token}"}
+    with httpx.Client(base_url=plant.url, headers=headers, trust_env=False, timeout=60) as client:
+
+        def one(name: str) -> None:
+            assert client.put(f"/api/nodes/{name}/labels", json={"labels": {"site": value}}).is_success
+
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(one, names))
+
+
+def test_2000_nodes_stay_fluid(open_page: Open, plant: Plant) -> None:
+    page = open_page("/no/such/page", script=FIRST_ROW)
+    watched = Watched(page)
+    before_s = watched.seconds("TaskDuration")
+    page.goto("/nodes")
+    expect(page.get_by_text("2,000 nodes")).to_be_visible()
+    table = page.get_by_role("table", name="Nodes")
+    expect(table.get_by_role("rowheader")).to_have_count(50)
+    first_s = watched.seconds("TaskDuration") - before_s
+    assert first_s < FIRST_CONTENT_S
+
+    watched.messages, watched.asked = 0, []
+    script_s = watched.seconds("ScriptDuration")
+    relabel(plant, NAMES[:CHANGED], "moved")
+    expect(table.get_by_text("site=moved")).to_have_count(50)
+    update_s = (watched.seconds("ScriptDuration") - script_s) / max(watched.messages, 1)
+    assert watched.messages > 0 and update_s < UPDATE_S
+    assert not [one for one in watched.asked if "/api/node-rows" in one], "rows came with the feed"
+    waited_s = page.evaluate("window.firstRowMs") / 1000
+    print(
+        f"first row after {waited_s:.2f} s, {first_s:.2f} s of them work; an update {update_s * 1000:.1f} ms of script"
+    )
+
+    page.get_by_role("button", name="Next page").click()
+    expect(table.get_by_role("rowheader").first).to_have_text(NAMES[50])
+    page.get_by_label("State").select_option("offline")
+    expect(table.get_by_role("rowheader").first).to_have_text(NAMES[0])
+    page.get_by_label("Name").fill(NAMES[-1])
+    expect(table.get_by_role("rowheader")).to_have_text([NAMES[-1]])
+
+
+def test_the_overview_of_2000_nodes_shows_the_worst(open_page: Open, plant: Plant) -> None:
+    page = open_page()
+    expect(page.locator(".sums div").first).to_contain_text("0/2,000")
+    expect(page.get_by_role("table", name="Nodes, the worst first").get_by_role("rowheader")).to_have_count(20)
+    page.get_by_role("link", name="Show all 2,000 nodes").click()
+    expect(page.get_by_text("2,000 nodes", exact=True)).to_be_visible()
