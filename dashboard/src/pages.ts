@@ -16,6 +16,9 @@ export const PAGES: readonly Page[] = [
   { path: "/", title: "overview_title", isMain: true, load: () => import("./pages/overview") },
   { path: "/nodes", title: "nodes_title", isMain: true, load: () => import("./pages/nodes") },
   { path: "/nodes/:id", title: "node_title", isMain: false, load: () => import("./pages/node") },
+  { path: "/executions", title: "executions", isMain: true, load: () => import("./pages/executions") },
+  { path: "/executions/:id", title: "execution", isMain: false, load: () => import("./pages/execution") },
+  { path: "/alarms", title: "alarms_title", isMain: true, load: () => import("./pages/alarms") },
 ];
 
 /** Return the page of a path with the name or id in it, undefined when there is none. */

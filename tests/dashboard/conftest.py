@@ -110,9 +110,11 @@ def open_page(plant: Plant, browser: Browser, request: pytest.FixtureRequest, tm
     """
     contexts: list[BrowserContext] = []
     complaints: list[str] = []
+    borne = set(BROWSER_WORDS)
 
-    def opened(path: str = "/", token: str | None = "", script: str = "", **options: Any) -> Page:
-        """`token` empty: that of the admin, None: nobody has signed in."""
+    def opened(path: str = "/", token: str | None = "", script: str = "", bears: str = "", **options: Any) -> Page:
+        """`token` empty: that of the admin, None: nobody has signed in. `bears`: a complaint that belongs to the test."""
+        borne.update([bears] if bears else [])
         context = browser.new_context(base_url=plant.url, locale=options.pop("locale", "en-GB"), **options)
         context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
@@ -135,5 +137,5 @@ def open_page(plant: Plant, browser: Browser, request: pytest.FixtureRequest, tm
             print(f"picture of the page: {picture}; it complained of: {complaints}")
     for context in contexts:
         context.close()
-    unexpected = [one for one in complaints if not any(part in one for part in BROWSER_WORDS)]
+    unexpected = [one for one in complaints if not any(part in one for part in borne)]
     assert not unexpected, unexpected

@@ -7,6 +7,8 @@ export class ApiError extends Error {
   constructor(
     readonly status: number,
     readonly problem: Problem | null,
+    /** After so many seconds it is worth to ask again; 0: that was not said. */
+    readonly retryAfterS = 0,
   ) {
     super(problem?.detail ?? "no answer");
   }
@@ -21,10 +23,10 @@ const ANSWER_MS = 30_000;
 type Json = Record<string, unknown>;
 
 /** Send one request and return the JSON of its answer; raises ApiError. A 401 ends the session of the page. */
-export async function ask<T>(method: string, path: string, body?: Json, headers: Record<string, string> = {}): Promise<T> {
-  const answer = await send(method, path, body, headers);
+export async function ask<T>(method: string, path: string, body?: Json, headers: Record<string, string> = {}, until = AbortSignal.timeout(ANSWER_MS)): Promise<T> {
+  const answer = await send(method, path, body, headers, until);
   if (!answer.ok) {
-    const error = new ApiError(answer.status, await problemOf(answer));
+    const error = new ApiError(answer.status, await problemOf(answer), Number(answer.headers.get("Retry-After")) || 0);
     if (answer.status === 401 && session.value) {
       sessionEnded.value = error.message;
       session.value = null;
@@ -34,7 +36,7 @@ export async function ask<T>(method: string, path: string, body?: Json, headers:
   return (answer.status === 204 ? undefined : await answer.json()) as T;
 }
 
-async function send(method: string, path: string, body: Json | undefined, headers: Record<string, string>) {
+async function send(method: string, path: string, body: Json | undefined, headers: Record<string, string>, until: AbortSignal) {
   const all: Record<string, string> = { ...headers };
   if (method !== "GET") all["X-Eyeflow-Request"] = "dashboard"; // a page of another site cannot send it
   if (body !== undefined) all["Content-Type"] = "application/json";
@@ -43,7 +45,7 @@ async function send(method: string, path: string, body: Json | undefined, header
       method,
       headers: all,
       credentials: "same-origin",
-      signal: AbortSignal.timeout(ANSWER_MS),
+      signal: until,
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
   } catch {
@@ -59,7 +61,8 @@ async function problemOf(answer: Response): Promise<Problem | null> {
   }
 }
 
-export const get = <T>(path: string, query: Query = {}): Promise<T> => ask<T>("GET", path + queryText(query));
+/** Read a path. `until` ends the reading; without it, that takes half a minute at most. */
+export const get = <T>(path: string, query: Query = {}, until?: AbortSignal): Promise<T> => ask<T>("GET", path + queryText(query), undefined, {}, until);
 
 export type Query = Record<string, string | number | boolean | readonly string[] | undefined>;
 

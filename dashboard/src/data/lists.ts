@@ -42,7 +42,7 @@ export function useRead<T>(path: string, query: Query, isNews: (news: News) => b
 }
 
 /** Reads one at a time, with a rest between two: a storm of changes costs as much as one. */
-class Reader {
+export class Reader {
   private isBusy = false;
   private isAsked = false;
   private isOver = false;

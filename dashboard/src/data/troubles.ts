@@ -20,8 +20,18 @@ export type Trouble = {
 };
 
 type Found = Omit<Trouble, "isOwnText">;
-const OF_DEPLOYMENTS = ["deploymentFailed", "lateFailure"];
-const OF_NODES = ["nodeInDoubt", "storeLost", "recordsLost", "nodeAhead"];
+const OF_DEPLOYMENTS: readonly Alarm["kind"][] = ["deploymentFailed", "lateFailure"];
+/** The kinds of alarms, the worst first: what cannot be trusted or is lost for ever, then what fails, then what will. */
+export const ALARM_KINDS: readonly Alarm["kind"][] = [
+  "nodeInDoubt",
+  "storeLost",
+  "nodeAhead",
+  "archiveDamaged",
+  "recordsLost",
+  "lateFailure",
+  "deploymentFailed",
+  "certificateExpires",
+];
 
 /** Return what is wrong, by what was read so far. */
 export function troublesOf(
@@ -40,9 +50,25 @@ function ofStore(status: Status): Found {
   return { key: "store", rank: 0, title: t("trouble_store"), to: "/", evidence: status.trouble, sinceUs: 0, nextStep: t("next_store") };
 }
 
+/** Return the page of what an alarm is about; that of alarms where there is none: a file has no page. */
+export function pageOfAlarm(one: Alarm): string {
+  if (OF_DEPLOYMENTS.includes(one.kind)) return `/deployments/${one.subject}`;
+  return one.subject.includes(":") ? "/alarms" : `/nodes/${encodeURIComponent(one.subject)}`;
+}
+
+export const titleOfAlarm = (one: Alarm): string => t(`alarm_${one.kind}` as Key, { subject: one.subject });
+
+/** Open alarms, the worst first: what nobody looks after yet, then by kind, then what lasts longest. */
+export const worstFirst = (alarms: readonly Alarm[]): Alarm[] =>
+  [...alarms].sort(
+    (one, other) =>
+      Number(!!one.acknowledgedUs) - Number(!!other.acknowledgedUs) ||
+      ALARM_KINDS.indexOf(one.kind) - ALARM_KINDS.indexOf(other.kind) ||
+      one.sinceUs - other.sinceUs,
+  );
+
 function ofAlarm(one: Alarm): Found {
-  const to = OF_DEPLOYMENTS.includes(one.kind) ? `/deployments/${one.subject}` : OF_NODES.includes(one.kind) ? `/nodes/${one.subject}` : "/alarms";
-  const title = t(`alarm_${one.kind}` as Key, { subject: one.subject });
+  const [to, title] = [pageOfAlarm(one), titleOfAlarm(one)];
   const rank = one.acknowledgedUs ? 4 : 1;
   return { key: `alarm ${one.id}`, rank, title, to, evidence: one.evidence, sinceUs: one.sinceUs, nextStep: one.nextStep };
 }

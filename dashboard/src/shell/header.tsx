@@ -1,10 +1,10 @@
 // What stands above each page: which cluster it is, where one may go, and how the reader wants it.
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { session, signOut } from "../data/api";
 import { Badge } from "../components/badge";
 import { connection, status } from "../data/feed";
 import { PAGES } from "../pages";
-import { type Key, type Language, language, speak, store, stored, t } from "../text/text";
+import { type Key, type Language, count, language, number, speak, store, stored, t } from "../text/text";
 import { path } from "./router";
 
 const THEMES = ["auto", "light", "dark"] as const;
@@ -35,10 +35,12 @@ function Navigation() {
           <li key={page.path}>
             <a href={page.path} aria-current={isHere(page.path) ? "page" : undefined}>
               {t(page.title)}
+              {page.path === "/alarms" && <OpenAlarms />}
             </a>
           </li>
         ))}
       </ul>
+      <AlarmNews />
     </nav>
   );
 }
@@ -48,6 +50,37 @@ function State() {
   const { state } = connection.value;
   if (state === "starting") return <Badge tone="quiet" text={t("connection_starting")} />;
   return state === "live" ? <Badge tone="good" text={t("connection_short")} /> : <Badge tone="bad" text={t("connection_none")} />;
+}
+
+/** How many alarms are open, beside the link to them. */
+function OpenAlarms() {
+  const open = status.value?.alarms.open ?? 0;
+  if (!open) return null;
+  return (
+    <>
+      {" "}
+      <span class="open-alarms" aria-hidden="true">
+        {number(open)}
+      </span>
+      <span class="unseen">({count("alarms_open", open)})</span>
+    </>
+  );
+}
+
+/** Tells a screen reader when that number changes; not what it is when the page opens. */
+function AlarmNews() {
+  const open = status.value?.alarms.open;
+  const before = useRef(open);
+  const [news, setNews] = useState("");
+  useEffect(() => {
+    if (before.current !== undefined && open !== undefined && open !== before.current) setNews(open ? count("alarms_open", open) : t("alarms_none"));
+    before.current = open;
+  }, [open]);
+  return (
+    <div class="unseen" role="status">
+      {news}
+    </div>
+  );
 }
 
 const isHere = (page: string) => (page === "/" ? path.value === "/" : path.value === page || path.value.startsWith(`${page}/`));

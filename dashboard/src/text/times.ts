@@ -30,3 +30,23 @@ export function ago(ms: number): string {
   const [size, unit] = ([[DAY_MS, "day"], [3_600_000, "hour"], [60_000, "minute"]] as const).find(([one]) => past >= one) ?? [1_000, "second"];
   return new Intl.RelativeTimeFormat(language.value, { numeric: "always", style: "long" }).format(-Math.floor(past / size), unit);
 }
+
+/** Return a moment of an address (`2026-11-30T08:15:00Z`) in microseconds, undefined for what is none. */
+export function pointUs(text: string): number | undefined {
+  const ms = Date.parse(text);
+  return Number.isNaN(ms) || ms < 0 ? undefined : ms * 1000;
+}
+
+/** Return a moment of an address as a field shows it: in the reader's zone. */
+export function fieldOfTime(text: string): string {
+  const us = pointUs(text);
+  if (us === undefined) return "";
+  const moment = new Date(us / 1000);
+  return new Date(us / 1000 - moment.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
+}
+
+/** Return what a field holds as an address has it. */
+export function timeOfField(text: string): string {
+  const ms = new Date(text).getTime();
+  return Number.isNaN(ms) ? "" : new Date(ms).toISOString().replace(".000Z", "Z");
+}
