@@ -16,6 +16,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
+from eyeflow.coordinator.store.alarms import AlarmKind
 from eyeflow.coordinator.store.cluster_store import Writing
 from eyeflow.coordinator.store.facts import Seen
 from eyeflow.coordinator.store.sqlite_store import InlineStore
@@ -23,7 +24,7 @@ from eyeflow.rollout.deployment import Target, Wanted
 
 from .conftest import Open, Plant
 
-NODES, RULES, RULES_EACH, CHANGED = 2_000, 500, 5, 400
+NODES, RULES, RULES_EACH, CHANGED, ALARMS = 2_000, 500, 5, 400, 1_000
 NAMES = [f"node-{number:04}" for number in range(NODES)]
 FIRST_CONTENT_S, UPDATE_S = 1.0, 0.05
 FIRST_ROW = """
@@ -47,6 +48,8 @@ def fill(writing: Writing) -> None:
         ports = [part("port", "machine", {"memory_bytes": 100, "memory_used_bytes": 40, "processor_hundredths": 900})]
         health = [*ports, *(part("rule", rule, {"executions": number}) for rule in rules)]
         writing.record_seen([Seen(name, 1, 2, 1_790_000_000_000_000 + number, json.dumps(health))])
+    for name in NAMES[:ALARMS]:
+        writing.raise_alarm(AlarmKind.RECORDS_LOST, name, "its buffer was full", 1_790_000_000_000_000)
 
 
 def part(kind: str, name: str, counters: dict[str, int]) -> dict[str, Any]:
@@ -140,3 +143,27 @@ def test_the_overview_of_2000_nodes_shows_the_worst(open_page: Open, plant: Plan
     expect(page.get_by_role("table", name="Nodes, the worst first").get_by_role("rowheader")).to_have_count(20)
     page.get_by_role("link", name="Show all 2,000 nodes").click()
     expect(page.get_by_text("2,000 nodes", exact=True)).to_be_visible()
+
+
+def test_1000_open_alarms_stay_fluid(open_page: Open, plant: Plant) -> None:
+    page = open_page("/no/such/page")
+    watched = Watched(page)
+    before_s = watched.seconds("TaskDuration")
+    page.goto("/alarms")
+    expect(page.get_by_text("1,000 open alarms", exact=True)).to_be_visible()
+    first_s = watched.seconds("TaskDuration") - before_s
+    watched.messages = 0
+    script_s = watched.seconds("ScriptDuration")
+    alarms = page.locator(".troubles > li")
+    for number in range(ALARMS, ALARMS - 10, -1):
+        expect(alarms.first).to_contain_text(NAMES[number - 1])
+        plant.ask("POST", f"/api/alarms/{number}/acknowledge", json={"note": f"note {number}"})
+    expect(alarms.first).to_contain_text(NAMES[ALARMS - 11])
+    update_s = (watched.seconds("ScriptDuration") - script_s) / max(watched.messages, 1)
+    print(f"1,000 alarms: {first_s:.2f} s of work, an update {update_s * 1000:.1f} ms of script")
+    assert first_s < FIRST_CONTENT_S
+    assert watched.messages > 0 and update_s < UPDATE_S
+    for shown in range(200, ALARMS + 1, 100):
+        page.get_by_role("button", name="Show 100 more").click()
+        expect(alarms).to_have_count(shown)
+    expect(alarms.last).to_contain_text("acknowledged by first-admin")

@@ -33,7 +33,12 @@ export async function ask<T>(method: string, path: string, body?: Json, headers:
     }
     throw error;
   }
-  return (answer.status === 204 ? undefined : await answer.json()) as T;
+  if (answer.status === 204) return undefined as T;
+  try {
+    return (await answer.json()) as T;
+  } catch {
+    throw new ApiError(0, null); // it broke off, or took too long
+  }
 }
 
 async function send(method: string, path: string, body: Json | undefined, headers: Record<string, string>, until: AbortSignal) {

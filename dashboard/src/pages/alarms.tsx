@@ -17,6 +17,7 @@ import { choose, query } from "../shell/router";
 import { type Key, count, number, t } from "../text/text";
 
 const OPEN_MAX = 1_000; // as many as one answer has: they are sorted here, so all of them are read
+const SHOWN = 100; // and so many more with each press
 const ROWS = 50;
 const NOTE_CHARS_MAX = 500;
 
@@ -50,18 +51,26 @@ export default function AlarmsPage() {
 }
 
 function Open({ alarms, isMore, isAny }: { alarms: readonly Alarm[]; isMore: boolean; isAny: boolean }) {
+  const [shown, setShown] = useState(SHOWN);
   if (!alarms.length) return <p class="good">{t(isAny ? "alarms_none" : "alarms_none_fit")}</p>;
   return (
     <>
       <p>{count("alarms_open", alarms.length)}</p>
       {isMore && <p>{t("alarms_more", { n: number(alarms.length) })}</p>}
       <ol class="troubles" aria-live="polite" aria-relevant="additions">
-        {worstFirst(alarms).map((one) => (
+        {worstFirst(alarms).slice(0, shown).map((one) => (
           <li key={one.id} aria-labelledby={`alarm-${one.id}`}>
             <OpenAlarm one={one} />
           </li>
         ))}
       </ol>
+      {alarms.length > shown && (
+        <p>
+          <button type="button" onClick={() => setShown(shown + SHOWN)}>
+            {t("alarms_show", { n: number(Math.min(SHOWN, alarms.length - shown)) })}
+          </button>
+        </p>
+      )}
     </>
   );
 }
