@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 from components.board_double import BoardDouble, plugged_in
 from components.rust import ROOT
+from eyeflow.svm.opcodes import Trap
 
 from .conftest import Command
 from .test_deployments import started
@@ -49,6 +52,7 @@ def test_a_rule_is_compiled_for_a_board_and_reaches_it_by_one_command(
         shown = eyeflow("nodes", "show", "press").out
         assert "STM32F401CC, device 0001020304050607, firmware 0.1.0, gateway node-a" in shown
         assert "program overheat_relay 1.2.0" in shown and "online" in eyeflow("status").out
+        its_records_are_in_the_audit(eyeflow, board, tmp_path)
         assert eyeflow("remove", "overheat_relay", "--nodes", "press").code == 0
         until(lambda: board.programs == {}, "the board has removed it")
 
@@ -59,3 +63,36 @@ def test_a_rule_is_compiled_for_a_board_and_reaches_it_by_one_command(
         until(lambda: listed()[1]["board"]["state"] == "online", "it is back")
         assert eyeflow("node", "boards", "release", "press", *config).out == "press is released; it runs on\n"
         until(lambda: listed()[1]["board"]["reason"] == "not_served", "nobody speaks for it")
+
+
+def its_records_are_in_the_audit(eyeflow: Command, board: BoardDouble, tmp_path: Path) -> None:
+    """Each record of the board is at the coordinator once, is found there, is explained, and proved to an outsider."""
+    for number in range(30):
+        board.run(number % 2, time_us=number)
+        if number % 10 == 9:
+            until(lambda: board.oldest == len(board.records), "the gateway has the records")
+    board.run(1, trap=int(Trap.DIV_BY_ZERO))
+    listed = lambda *more: eyeflow("executions", "--node", "press", "--json", "-n", "100", *more).lines  # noqa: E731
+    until(lambda: len(listed()) == 31, "all of them are at the coordinator")
+    assert [one["board"]["number"] for one in listed()] == list(range(31))
+    assert [one["board"]["outputs"] for one in listed()][:2] == [
+        {"RELAY": False, "LED": False},
+        {"RELAY": True, "LED": False},
+    ]
+    (trapped,) = listed("--outcome", "trapped", "--rule", "overheat_relay")
+    assert trapped["trap"]["name"] == "DIV_BY_ZERO" and trapped["trap"]["line"] > 0
+    assert "inputs not recorded -> trapped: DIV_BY_ZERO at line" in trapped["text"]
+
+    why = eyeflow("why", trapped["id"])
+    assert why.code == 3 and "a board records neither what its rule read nor its memory" in why.out, why.out
+    assert "the board told outcome, trap" in why.out and "RELAY HIGH, LED LOW" in why.out
+    shown = eyeflow("audit", "show", "--node", "press", "-n", "100").out
+    assert "board_chain" in shown and "overheat_relay on every 500ms: inputs not recorded" in shown
+    assert eyeflow("audit", "verify", "--node", "press").code == 0
+    file = tmp_path / "press.audit"
+    exported = eyeflow("audit", "export", file, "--node", "press", "--json").json
+    page = (ROOT / "docs" / "reference" / "audit.md").read_text("utf-8")
+    (tmp_path / "verify.py").write_text(page.split("```python verify.py\n")[1].split("```")[0])
+    command = [sys.executable, tmp_path / "verify.py", file, exported["nodeKey"], exported["coordinatorKey"]]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0 and ran.stdout.startswith("holds: "), ran.stderr

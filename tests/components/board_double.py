@@ -19,10 +19,12 @@ from eyeflow.board_link.codec import Encoding, decompress
 from eyeflow.board_link.dictionary import DICTIONARIES
 from eyeflow.board_link.frames import ANSWER, Frame, Receiver, encode_frame
 from eyeflow.board_link.messages import Code, Fields, Request, Unasked, text
+from eyeflow.protocol.board_records import first_chain, next_chain
 from eyeflow.svm.container import SignedProgram, decode
 from eyeflow.svm.opcodes import ABI
 
 PLACES = 4
+PAYLOAD_BYTES_MAX = 128
 PROGRAM_BYTES_MAX = 6764
 
 
@@ -67,13 +69,56 @@ class BoardDouble:
     refuses_remove: Code | None = None
     loses: Request | None = None
     """The next answer to this request is lost on the line."""
+    records: list[bytes] = field(default_factory=list)
+    """The records of this start, from number 0 on; `oldest` is the first that waits, `lost` made room for others."""
+    ring_records: int = 15
+    oldest: int = 0
+    lost: int = 0
     _wanted: tuple[str, int, int, int, int] | None = None
     _received: bytearray = field(default_factory=bytearray)
 
     def restart(self) -> None:
         """Lose power: what is on flash stays."""
         self.boot += 1
+        self.records, self.oldest, self.lost = [], 0, 0
         self._wanted, self._received = None, bytearray()
+
+    def record(self, raw: bytes) -> None:
+        """Record something, as its firmware does."""
+        self.records.append(raw)
+        if len(self.records) - self.oldest > self.ring_records:
+            self.oldest, self.lost = self.oldest + 1, self.lost + 1
+
+    def run(self, levels: int, *, time_us: int = 0, trap: int = 0, place: int = 0) -> None:
+        """Record an execution of the program in a place."""
+        key = bytes.fromhex(self.programs[place].signed.program_id)[:8] if place in self.programs else bytes(8)
+        head = struct.pack("<4BHHIQ8s", 1, place, 2 if trap else 0, trap, 3, 0, 40, time_us, key)
+        self.record(head + struct.pack("<IB", levels, 1))
+
+    def _chain(self, count: int) -> bytes:
+        chain = first_chain(self.device.hex(), self.boot)
+        for number, raw in enumerate(self.records[:count]):
+            chain = next_chain(chain, number, raw)
+        return chain
+
+    def _records(self, request: Request, fields: Fields) -> bytes:
+        if request is Request.RECORDS_READ:
+            return self._read(fields.number("I"))
+        if request is Request.RECORDS_ACK:
+            self.oldest = min(max(self.oldest, fields.number("I")), len(self.records))
+            return bytes([Code.OK])
+        numbers = (self.oldest, len(self.records), self.lost)
+        ends = self._chain(self.oldest) + self._chain(len(self.records))
+        return struct.pack("<BIII", Code.OK, *numbers) + ends
+
+    def _read(self, wanted: int) -> bytes:
+        first = wanted if self.oldest <= wanted <= len(self.records) else self.oldest
+        found = bytearray(struct.pack("<BI", Code.OK, first))
+        for raw in self.records[first:]:
+            if len(found) + 1 + len(raw) > PAYLOAD_BYTES_MAX:
+                break
+            found += bytes([len(raw)]) + raw
+        return bytes(found)
 
     def answer(self, frame: Frame) -> bytes:
         """Return the payload of the answer."""
@@ -101,6 +146,8 @@ class BoardDouble:
                 return self._end(frame.payload.hex())
             case Request.REMOVE:
                 return self._remove(fields.text())
+            case Request.RECORDS_INFO | Request.RECORDS_READ | Request.RECORDS_ACK:
+                return self._records(request, fields)
             case Request.SET_PARAM:
                 rule, index = fields.text(), fields.number("B")
                 self.params[rule, index] = fields.take(8)

@@ -14,7 +14,15 @@ from eyeflow.node.boards.programs import Wanted
 from eyeflow.node.boards.settings import BoardSection
 from eyeflow.node.clock import SystemClock
 from eyeflow.node.control import InstallOutcome
+from eyeflow.node.own_key import load_identity
+from eyeflow.node.store.reader import AuditReader
+from eyeflow.protocol.audit import decode_record, verify_chain
+from eyeflow.protocol.audit_bodies import BoardChainBody, BoardRecordBody
+from eyeflow.protocol.board_records import first_chain, next_chain, read_execution
 from eyeflow.svm.container import decode
+
+HOT = 1200
+"""Of the ADC: 120 degrees, above the limit of the rule."""
 
 
 def test_a_real_board_is_served_gets_its_program_and_refuses_what_is_older(tmp_path: Path) -> None:
@@ -44,9 +52,26 @@ def test_a_real_board_is_served_gets_its_program_and_refuses_what_is_older(tmp_p
             assert await want(old) == "older_program"
             assert await want(strange) == "foreign_signature"
             assert made.views()[0]["state"] == "online"
+            # The firmware's own records: the relay switches, since it is hot.
+            await until(lambda: made.by_name["node-mcu-01"].records.head.seq > 2)
 
     chip = lab.start()
+    chip.set_adc(0, HOT)
     with lab.served(chip) as url:
         asyncio.run(test(url))
+    directory = tmp_path / "boards" / "node-mcu-01"
+    stored = list(AuditReader(directory).records(1))
+    assert verify_chain(stored, load_identity(directory).public_key).holds
+    bodies = [decode_record(one).body for one in stored]
+    (begins,) = (one for one in bodies if isinstance(one, BoardChainBody))
+    assert (begins.reason, begins.number) == ("started", 0)
+    taken = [one for one in bodies if isinstance(one, BoardRecordBody)]
+    chain = first_chain(begins.device, begins.boot)
+    for number, one in enumerate(taken):
+        assert (one.number, one.rule, one.program) == (number, "overheat_relay", bytes.fromhex(decode(new).program_id))
+        chain = next_chain(chain, number, one.data)
+    assert taken and taken[-1].chain == chain, "the firmware and the gateway chain alike"
+    switched = read_execution(taken[0].data)
+    assert switched is not None and taken[0].outputs[0] == "RELAY" and switched.levels & 1
     assert chip.time_us > SECOND_US and chip.serial_overruns(lab.link_port) == 0
     chip.close()

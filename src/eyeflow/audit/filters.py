@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from eyeflow.audit.board_view import is_execution
 from eyeflow.protocol.audit import Record, decode_record
-from eyeflow.protocol.audit_bodies import ExecutionBody
+from eyeflow.protocol.audit_bodies import BoardRecordBody, ExecutionBody
 from eyeflow.svm.program import Program
 
 
@@ -30,14 +31,16 @@ class ExecutionFilter:
             return None
         record = decode_record(data)
         body = record.body
-        if not isinstance(body, ExecutionBody) or not self._fits(record, body):
+        if not is_execution(body) or not self._fits(record, body):
             return None
-        return record if not self.action or self._acted(body, find_program(body.program)) else None
+        if not self.action:
+            return record
+        return record if isinstance(body, ExecutionBody) and self._acted(body, find_program(body.program)) else None
 
-    def _fits(self, record: Record, body: ExecutionBody) -> bool:
+    def _fits(self, record: Record, body: ExecutionBody | BoardRecordBody) -> bool:
         return (
             self.rule in ("", body.rule)
-            and self.key in ("", body.key)
+            and self.key in ("", getattr(body, "key", ""))
             and self.outcome in (None, body.outcome)
             and (self.since_us is None or record.time_us >= self.since_us)
             and (self.until_us is None or record.time_us < self.until_us)

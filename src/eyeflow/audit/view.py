@@ -7,6 +7,7 @@ from dataclasses import fields
 from enum import IntEnum
 from typing import Any
 
+from eyeflow.audit.board_view import board_view, is_execution, levels_text
 from eyeflow.audit.execution_id import ExecutionId
 from eyeflow.base.names import camel_case
 from eyeflow.base.word import literal
@@ -14,6 +15,7 @@ from eyeflow.protocol.audit import Record
 from eyeflow.protocol.audit_bodies import (
     ActionOutcome,
     ActionResultBody,
+    BoardRecordBody,
     Disposition,
     ExecutionBody,
     SlotBody,
@@ -54,6 +56,8 @@ def record_view(record: Record, find_program: FindProgram) -> dict[str, Any]:
     body = record.body
     if isinstance(body, ExecutionBody):
         return head | (_fitting(body, find_program(body.program)) or _plain_body(body))
+    if is_execution(body) and isinstance(body, BoardRecordBody):
+        return head | _plain_body(body) | board_view(body, find_program(body.program) if body.program else None)
     if isinstance(body, ActionResultBody):
         return head | _plain_body(body) | {"result": word_of(ActionOutcome, body.result)}
     if isinstance(body, SlotBody):
@@ -104,14 +108,14 @@ def _fitting(body: ExecutionBody, program: Program | None) -> dict[str, Any] | N
 
 
 def execution_entry(
-    identity: ExecutionId, time_us: int, body: ExecutionBody, program: Program | None
+    identity: ExecutionId, time_us: int, body: ExecutionBody | BoardRecordBody, program: Program | None
 ) -> dict[str, Any]:
     """Return an execution as lists have it: always the same fields, and no float that JSON has not.
 
     Without its program, which is forgotten, its inputs go by their numbers, and reads and actions by those of sites.
-    So they do where the record does not fit its program.
+    So they do where the record does not fit its program. `board` has what only a board records, and is None for a node.
     """
-    shown = _fitting(body, program) or _nameless(body)
+    shown = {"board": None, **_view_of(body, program)}
     text, trap = told(shown), shown.pop("trap", None)
     head = {"id": str(identity), "node": identity.node, "epoch": identity.epoch, "seq": identity.seq}
     version = program.version if program is not None else ""
@@ -119,9 +123,15 @@ def execution_entry(
     return entry
 
 
-def execution_text(body: ExecutionBody, program: Program | None) -> str:
+def execution_text(body: ExecutionBody | BoardRecordBody, program: Program | None) -> str:
     """Return an execution as a line for people."""
-    return told(_fitting(body, program) or _nameless(body))
+    return told(_view_of(body, program))
+
+
+def _view_of(body: ExecutionBody | BoardRecordBody, program: Program | None) -> dict[str, Any]:
+    if isinstance(body, BoardRecordBody):
+        return board_view(body, program)
+    return _fitting(body, program) or _nameless(body)
 
 
 def told(view: Mapping[str, Any]) -> str:
@@ -134,7 +144,10 @@ def told(view: Mapping[str, Any]) -> str:
     ]
     trap = view.get("trap")
     end = f"trapped: {trap['name']}{at_line(trap)}" if trap else ", ".join(actions) or view["outcome"]
-    on = f"{view['rule']} on {view['trigger']}" if view["trigger"] else view["rule"]
+    rule = view["rule"] or f"program {view['program'][:12]}"
+    on = f"{rule} on {view['trigger']}" if view["trigger"] else rule
+    if board := view.get("board"):
+        return f"{on}: inputs not recorded -> {end}; {levels_text(board)}"
     return f"{on}: {', '.join(given + reads) or 'no input'} -> {end}"
 
 

@@ -2,107 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import Enum
-from typing import Any, Protocol
+from typing import Any
 
+from eyeflow.audit.board_view import is_execution
 from eyeflow.audit.execution_id import ExecutionId
+from eyeflow.audit.history import AFTER_RECORDS_MAX, History, Json, MemoryFound, Verdict, place_of, signer_of
 from eyeflow.audit.memory import Known, RuleMemory, SameAnswers, Track, Unanswered, is_same, run_again
 from eyeflow.audit.path import Path
 from eyeflow.audit.traces import texts_of
 from eyeflow.audit.view import UNFIT, at_line, call, execution_entry, finite, word_of
+from eyeflow.audit.why_board import explain_board
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.word import literal
-from eyeflow.protocol.audit import Record, decode_record, record_hash
+from eyeflow.protocol.audit import Record, decode_record
 from eyeflow.protocol.audit_bodies import (
     ActionOutcome,
     ActionResultBody,
-    CheckpointBody,
+    BoardRecordBody,
     Disposition,
     ExecutionBody,
     InstallBody,
 )
-from eyeflow.protocol.collecting import KeptHead
-from eyeflow.protocol.identity import key_fingerprint
 from eyeflow.svm.arguments import readable
 from eyeflow.svm.container import SignedProgram, decode
 from eyeflow.svm.execution import Action, Execution, Outcome, TrapInfo
-from eyeflow.svm.failure import ProgramError
 from eyeflow.svm.instance import Instance
 from eyeflow.svm.interpreter import Interpreter
 from eyeflow.svm.layout import state_slots
 from eyeflow.svm.program import Program
-from eyeflow.svm.signing import check_signatures
 from eyeflow.svm.verify import verify
 
-Json = dict[str, Any]
 PAGE_RECORDS = 500
-AFTER_RECORDS_MAX = 5_000
-"""Records of the rule behind the execution in which ends of its actions are looked for."""
 FORGETFUL_RECORDS = 100
 """Records of the rule that are read before an execution whose program remembers nothing between executions."""
-
-
-class Verdict(Enum):
-    """Whether the program decides the same again."""
-
-    SAME = "same"
-    DIFFERS = "differs"
-    UNKNOWN = "unknown"
-    """It cannot be told: the program is not here, or the records that made its memory."""
-
-
-class MemoryFound(Enum):
-    """What is known of the memory with which the program decided."""
-
-    KNOWN = "known"
-    """The records go back to where the program began."""
-    NONE = "none"
-    """The program keeps nothing between executions."""
-    WARM = "warm"
-    """It began empty, and saw the earlier executions that are still recorded."""
-    EMPTY = "empty"
-    """It began empty: no earlier execution is recorded."""
-
-
-class History(Protocol):
-    """The records of one chain, where they are kept. Its methods raise EyeflowError."""
-
-    node: str
-    epoch: int
-
-    def record(self, seq: int) -> bytes | None:
-        """Return one record, None when it is not here."""
-        ...
-
-    def of_rule(self, rule: str, after_seq: int, until_seq: int) -> Iterator[bytes]:
-        """Yield records that follow `after_seq`, ascending: all of a rule and of none; others may be among them."""
-        ...
-
-    def begin(self, rule: str, until_seq: int, count: int) -> int:
-        """Return the seq before about the last `count` records of a rule; 0 when all that are here are fewer."""
-        ...
-
-    def install(self, rule: str, program_id: bytes, until_seq: int) -> bytes | None:
-        """Return the last record up to `until_seq` by which this program of a rule was installed, None without one."""
-        ...
-
-    def holes(self, after_seq: int, until_seq: int) -> list[int]:
-        """Return the seqs of records before which others are missing."""
-        ...
-
-    def program(self, program_id: bytes) -> bytes | None:
-        """Return a signed program, None when it is not here."""
-        ...
-
-    def signer(self, public_key: bytes) -> str:
-        """Return what the key of a signer is called here, empty when it is not known."""
-        ...
-
-    def kept(self) -> KeptHead | None:
-        """Return how far the coordinator has signed that it holds this chain."""
-        ...
 
 
 @dataclass(slots=True)
@@ -125,6 +59,8 @@ def explain(history: History, seq: int, records_max: int, goes_on: Callable[[], 
     At most `records_max` records of the rule are run again, and none when `goes_on` says no. Raises EyeflowError.
     """
     data, record, body = find_execution(history, seq)
+    if isinstance(body, BoardRecordBody):
+        return explain_board(history, record, body, data)
     signed = _program(history, body.program)
     program = signed.program if signed is not None else None
     before = _before(history, record, body, program, records_max, goes_on)
@@ -135,16 +71,17 @@ def explain(history: History, seq: int, records_max: int, goes_on: Callable[[], 
         "memory": _told_memory(before),
         **_again_if_it_fits(body, program, before),
         "actions": _ends(history, entry["actions"], seq, body),
-        "chain": _place(history, record, data),
+        "chain": place_of(history, record, data),
+        "vouched": [],
     }
     return finite(found | {"texts": _texts(found)})  # type: ignore[no-any-return]
 
 
-def find_execution(history: History, seq: int) -> tuple[bytes, Record, ExecutionBody]:
+def find_execution(history: History, seq: int) -> tuple[bytes, Record, ExecutionBody | BoardRecordBody]:
     """Return the execution with this seq: its bytes, its record, and what that says. Raises EyeflowError."""
     data = history.record(seq)
     record = decode_record(data) if data is not None else None
-    if data is None or record is None or not isinstance(record.body, ExecutionBody):
+    if data is None or record is None or not is_execution(record.body):
         raise _no_execution(history, seq, record)
     return data, record, record.body
 
@@ -378,20 +315,12 @@ def _told_program(history: History, body: ExecutionBody, signed: SignedProgram |
     return {
         "id": body.program.hex(),
         "version": signed.program.version if signed is not None else "",
-        "signers": [_signer(history, signed, key) for key, _ in signed.signatures] if signed is not None else [],
+        "signers": [signer_of(history, signed, key) for key, _ in signed.signatures] if signed is not None else [],
         "params": params,
         "paramsKnown": install is not None,
         "installSeq": install_seq,
         "deployment": install.deployment if install is not None else "",
     }
-
-
-def _signer(history: History, signed: SignedProgram, key: bytes) -> Json:
-    try:
-        holds = key in check_signatures(signed, {key})
-    except (ProgramError, EyeflowError):
-        holds = False
-    return {"publicKey": key.hex(), "fingerprint": key_fingerprint(key), "name": history.signer(key), "holds": holds}
 
 
 def _ends(history: History, actions: list[Json], seq: int, body: ExecutionBody) -> list[Json]:
@@ -419,30 +348,3 @@ def _end(is_sent: bool, found: tuple[int, ActionResultBody] | None) -> Json:
         "error": body.error,
         "resultSeq": seq,
     }
-
-
-def _place(history: History, record: Record, data: bytes) -> Json:
-    """Return where the record stands in its chain, and who vouches for it."""
-    following, kept = history.record(record.seq + 1), history.kept()
-    digest = record_hash(data)
-    earlier = history.record(record.seq - 1) if record.seq > 1 else None
-    return {
-        "prev": record.prev.hex(),
-        "hash": digest.hex(),
-        "prevFits": None if earlier is None else record_hash(earlier) == record.prev,
-        "nextFits": None if following is None else decode_record(following).prev == digest,
-        "checkpoint": _checkpoint(history, record.seq),
-        "cosignedSeq": kept.seq if kept is not None and kept.epoch == record.epoch else 0,
-        "cosigned": kept is not None and kept.epoch == record.epoch and kept.seq >= record.seq,
-    }
-
-
-def _checkpoint(history: History, seq: int) -> int:
-    """Return the next record in which the node vouches for all before; 0 for none."""
-    for number, data in enumerate(history.of_rule("", seq, 2**62)):
-        record = decode_record(data)
-        if isinstance(record.body, CheckpointBody):
-            return record.seq
-        if number == AFTER_RECORDS_MAX:
-            break
-    return 0

@@ -170,6 +170,11 @@ class _Wire(asyncio.Protocol):
             self.lost = exc if isinstance(exc, OSError) else OSError("the other end hung up")
         self._on_bytes(b"")
 
+    def writing_ended(self, exc: Exception | None) -> None:
+        """The writing direction is closed: asyncio fails when such a transport is aborted once more."""
+        self._writing = None
+        self.connection_lost(exc)
+
     def write(self, data: bytes) -> None:
         """Send, or be lost when the other end takes nothing."""
         assert self._writing is not None
@@ -198,4 +203,4 @@ class _End(asyncio.BaseProtocol):
         self._wire = wire
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._wire.connection_lost(exc)
+        self._wire.writing_ended(exc)

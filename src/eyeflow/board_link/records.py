@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.board_link.messages import Code, Fields, MalformedAnswerError, Request
 from eyeflow.board_link.refusals import refusal
 from eyeflow.board_link.session import Ask
+from eyeflow.protocol.board_records import next_chain
 
 RESTARTS_MAX = 4
 """Attempts to read a ring that loses records while it is read."""
@@ -67,6 +67,14 @@ class RecordBatch:
     chain_before: bytes
     chain_after: bytes
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the records give the chain that the board tells."""
+        head = self.chain_before
+        for record in self.records:
+            head = next_chain(head, record.sequence, record.raw)
+        return head == self.chain_after
+
 
 @dataclass(frozen=True, slots=True)
 class _Ring:
@@ -77,18 +85,27 @@ class _Ring:
     head: bytes
 
 
-def chain(before: bytes, sequence: int, raw: bytes) -> bytes:
-    """Return the chain after a record: SHA-256 of the chain before it, its number and its bytes."""
-    return hashlib.sha256(before + struct.pack("<I", sequence) + raw).digest()
-
-
 def read_records() -> Generator[Ask, bytes, RecordBatch]:
     """Fetch all records that wait on the board and check their chain; they stay there until they are acknowledged."""
+    batch = yield from fetch_records()
+    if batch.is_whole:
+        return batch
+    oldest = batch.next_sequence - len(batch.records)
+    raise EyeflowError(
+        "the records of the board do not fit its hash chain",
+        cause=f"records {oldest} to {batch.next_sequence - 1} give another chain than the board reports",
+        next_step="Keep them as evidence and read again. When it stays so, the board was tampered with.",
+        code="broken_chain",
+    )
+
+
+def fetch_records() -> Generator[Ask, bytes, RecordBatch]:
+    """Fetch all records that wait on the board as they come: whether their chain holds, `RecordBatch.is_whole` says."""
     for _ in range(RESTARTS_MAX):
         ring = yield from _describe()
         records = yield from _read(ring)
         if records is not None:
-            return _checked(ring, records)
+            return RecordBatch(tuple(records), ring.next, ring.lost, ring.base, ring.head)
     raise EyeflowError(
         "the board loses records faster than they can be read",
         cause="its ring was full and went on while it was read",
@@ -97,9 +114,12 @@ def read_records() -> Generator[Ask, bytes, RecordBatch]:
     )
 
 
-def acknowledge(next_sequence: int) -> Generator[Ask, bytes, None]:
-    """Let the board forget the records before `next_sequence`: call it when they are safe."""
-    fields = Fields((yield Ask(Request.RECORDS_ACK, struct.pack("<I", next_sequence))))
+def acknowledge(next_sequence: int, *, once: bool = False) -> Generator[Ask, bytes, None]:
+    """Let the board forget the records before `next_sequence`: call it when they are safe.
+
+    `once`: it is not sent again. A board that starts meanwhile numbers its records anew, and would forget those.
+    """
+    fields = Fields((yield Ask(Request.RECORDS_ACK, struct.pack("<I", next_sequence), once=once)))
     _ok(fields)
 
 
@@ -127,21 +147,7 @@ def _read(ring: _Ring) -> Generator[Ask, bytes, list[BoardRecord] | None]:
             return None
         while fields.left and len(records) < count:
             raw = fields.take(fields.number("B"))
+            if not raw:
+                raise MalformedAnswerError("a record is empty")
             records.append(BoardRecord(ring.oldest + len(records) & 0xFFFFFFFF, raw))
     return records
-
-
-def _checked(ring: _Ring, records: list[BoardRecord]) -> RecordBatch:
-    head = ring.base
-    for record in records:
-        if not record.raw:
-            raise MalformedAnswerError("a record is empty")
-        head = chain(head, record.sequence, record.raw)
-    if head != ring.head:
-        raise EyeflowError(
-            "the records of the board do not fit its hash chain",
-            cause=f"records {ring.oldest} to {ring.next - 1} give another chain than the board reports",
-            next_step="Keep them as evidence and read again. When it stays so, the board was tampered with.",
-            code="broken_chain",
-        )
-    return RecordBatch(tuple(records), ring.next, ring.lost, ring.base, ring.head)

@@ -31,11 +31,12 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One request; `slow` for those that may keep the board busy for seconds."""
+    """One request; `slow` for those that may keep the board busy for seconds. `once`: it is not sent again."""
 
     request: Request
     payload: bytes = b""
     slow: bool = False
+    once: bool = False
 
 
 class NoAnswerError(Exception):
@@ -62,7 +63,8 @@ class Line:
         self._sequence = (self._sequence + 1) % 256
         self._ask = ask
         self.answer = None
-        self._tries_left = self.patience.slow_tries if ask.slow else self.patience.tries
+        tries = self.patience.slow_tries if ask.slow else self.patience.tries
+        self._tries_left = 1 if ask.once else tries
         return self._send(now_s)
 
     def _send(self, now_s: float) -> bytes:

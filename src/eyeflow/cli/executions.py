@@ -164,17 +164,17 @@ def _of_store(reader: AuditReader, wanted: ExecutionFilter, limit: int, follow: 
 
 def _in_store(reader: AuditReader, wanted: ExecutionFilter, limit: int, follow: bool) -> Iterator[Json]:
     """Read from the end: a node's store has no index for this, and is bounded."""
+    from eyeflow.audit.board_view import is_execution
     from eyeflow.audit.execution_id import ExecutionId
     from eyeflow.audit.view import execution_entry
     from eyeflow.protocol.audit import Record
-    from eyeflow.protocol.audit_bodies import ExecutionBody
 
     find, last_seq = programs_of(reader), reader.range[1]
 
     def entry(record: Record) -> Json:
-        assert isinstance(record.body, ExecutionBody)
+        assert is_execution(record.body)
         identity = ExecutionId(record.node, record.epoch, record.seq)
-        return execution_entry(identity, record.time_us, record.body, find(record.body.program))
+        return execution_entry(identity, record.time_us, record.body, find(record.body.program or b""))
 
     newest: list[Record] = []
     at = last_seq + 1

@@ -1073,9 +1073,10 @@ Usage: eyeflow why [OPTIONS] {EXECUTION}
 
   Exit code 0: it decides the same again. 1: it decides otherwise. 3: that
   cannot be told, because its program or the records that made its memory are
-  gone. Where there is no such execution it is 1, too: `--json` then has an
-  `error`, and else `again.verdict`. SEQ alone is a record of the store that
-  is read; NODE:SEQ is of the newest epoch.
+  gone, or a board ran it, which records no inputs. Where there is no such
+  execution it is 1, too: `--json` then has an `error`, and else
+  `again.verdict`. SEQ alone is a record of the store that is read; NODE:SEQ
+  is of the newest epoch.
 
 Arguments:
   EXECUTION  Its id, as `eyeflow executions` shows it: NODE:EPOCH:SEQ.

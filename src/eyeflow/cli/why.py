@@ -46,9 +46,9 @@ def why(
     """Explain one execution, and let its program decide again on what it saw.
 
     Exit code 0: it decides the same again. 1: it decides otherwise. 3: that cannot be told, because its program or the
-    records that made its memory are gone. Where there is no such execution it is 1, too: `--json` then has an `error`,
-    and else `again.verdict`. SEQ alone is a record of the store that is read; NODE:SEQ is of the newest
-    epoch.
+    records that made its memory are gone, or a board ran it, which records no inputs. Where there is no such execution
+    it is 1, too: `--json` then has an `error`, and else `again.verdict`. SEQ alone is a record of the store that is
+    read; NODE:SEQ is of the newest epoch.
     """
     from eyeflow.audit.execution_id import parse_execution_id
 
@@ -140,6 +140,7 @@ def _told(found: Json, source: list[str]) -> Iterator[str]:
     yield from _block("decided", _decided(found, source))
     yield from _block("program", _program(program, found["texts"]["params"]))
     yield from _block("chain", _chain(one, found["chain"]))
+    yield from _block("vouched", iter(found["vouched"]))
     yield from _block("again", _again(found))
 
 
@@ -151,6 +152,8 @@ def _block(word: str, lines: Iterator[str]) -> Iterator[str]:
 def _given(found: Json) -> Iterator[str]:
     one = found["execution"]
     yield from found["texts"]["wentIn"]
+    if one["board"] is not None:
+        yield "not recorded"
     if one["key"]:
         yield f"key {one['key']}"
     yield f"the time {iso_time(one['eventTimeUs'])}"
@@ -158,7 +161,7 @@ def _given(found: Json) -> Iterator[str]:
 
 def _state(found: Json) -> Iterator[str]:
     if found["stateBefore"] is None:
-        yield "not known"
+        yield "not recorded" if found["execution"]["board"] is not None else "not known"
     yield from found["texts"]["state"]
     if found["stateBefore"] == {}:
         yield "the rule has no state variables"
@@ -183,7 +186,11 @@ def _decided(found: Json, source: list[str]) -> Iterator[str]:
             yield f"  {text.strip()}"
     for text, action in zip(found["texts"]["actions"], found["actions"], strict=True):
         yield f"{text}: {_end(action)}"
-    if one["trap"] is None and not found["actions"]:
+    if one["board"] is not None:
+        from eyeflow.audit.board_view import levels_text
+
+        yield f"{one['outcome']} at instruction {one['board']['instruction']}; then {levels_text(one['board'])}"
+    elif one["trap"] is None and not found["actions"]:
         yield "nothing" if one["outcome"] == "ok" else one["outcome"]
 
 
@@ -228,7 +235,7 @@ def _again(found: Json) -> Iterator[str]:
     says = {"same": "decides the same", "differs": "decides OTHERWISE", "unknown": "cannot be told"}
     style = {"same": "32", "differs": "31", "unknown": "33"}[again["verdict"]]
     yield paint(says[again["verdict"]], style, sys.stdout) + (f": {again['why']}" if again["why"] else "")
-    if again["verdict"] != "same":
+    if again["verdict"] != "same" and found["execution"]["board"] is None:
         yield f"recorded: {', '.join(again['recorded']) or 'nothing'}"
         yield f"now: {', '.join(again['decided']) or 'nothing'}"
     ran = f"; {counted(memory['executions'], 'earlier execution')} ran again" if memory["executions"] else ""

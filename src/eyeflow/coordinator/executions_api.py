@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from eyeflow.audit.board_view import is_execution
 from eyeflow.audit.execution_id import ExecutionId
 from eyeflow.audit.view import execution_entry
 from eyeflow.coordinator.api import Call, Reply
@@ -18,7 +19,7 @@ from eyeflow.coordinator.problem import Problem
 from eyeflow.coordinator.queries import INTEGER_MAX, Param, Query, cursor_of, key_of
 from eyeflow.coordinator.shape_words import NODE_NAME, RULE, Shape
 from eyeflow.protocol.audit import decode_record
-from eyeflow.protocol.audit_bodies import AuditError, ExecutionBody
+from eyeflow.protocol.audit_bodies import AuditError, BoardRecordBody, ExecutionBody
 from eyeflow.svm.execution import Outcome
 from eyeflow.svm.program import Program
 
@@ -103,12 +104,12 @@ async def _came(hub: Hub, archive: Archive, query: Query, asked: ExecutionsAsked
 
 async def _page(hub: Hub, found: Sequence[FoundExecution], cursor: str, more: bool) -> Reply:
     bodies = [execution_of(one.row) for one in found]
-    programs = await hub.known_programs.found(body.program for body in bodies if body is not None)
+    programs = await hub.known_programs.found(body.program for body in bodies if body is not None and body.program)
     shown = [_entry(one, body, programs) for one, body in zip(found, bodies, strict=True)]
     return Reply(200, {"executions": shown, "nextCursor": cursor, "more": more})
 
 
-def execution_of(row: Row) -> ExecutionBody | None:
+def execution_of(row: Row) -> ExecutionBody | BoardRecordBody | None:
     """Return the execution in a record, None when it cannot be read: a disk may change bytes after they were written.
 
     The look through the archive finds such a record, and sets the copy aside.
@@ -117,13 +118,15 @@ def execution_of(row: Row) -> ExecutionBody | None:
         body = decode_record(row.data).body
     except AuditError:
         return None
-    return body if isinstance(body, ExecutionBody) else None
+    return body if is_execution(body) else None
 
 
-def _entry(found: FoundExecution, body: ExecutionBody | None, programs: Mapping[bytes, Program]) -> dict[str, Any]:
+def _entry(
+    found: FoundExecution, body: ExecutionBody | BoardRecordBody | None, programs: Mapping[bytes, Program]
+) -> dict[str, Any]:
     row = found.row
     if body is not None:
-        return execution_entry(_id_of(found), row.time_us, body, programs.get(body.program))
+        return execution_entry(_id_of(found), row.time_us, body, programs.get(body.program or b""))
     filed = ExecutionBody(row.rule, bytes(32), 0, row.time_us, row.outcome, 0, slot=row.slot, key=row.key)
     return execution_entry(_id_of(found), row.time_us, filed, None) | {"text": f"{row.rule}: {UNREADABLE}"}
 

@@ -11,7 +11,7 @@ from eyeflow.audit.view import execution_text, finite
 from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator import views
 from eyeflow.coordinator.api import Call, Reply
-from eyeflow.coordinator.archive.chain import Row
+from eyeflow.coordinator.archive.chain import NO_OUTCOME, Row
 from eyeflow.coordinator.archive.database import KeptState
 from eyeflow.coordinator.choosing import found_node
 from eyeflow.coordinator.executions_api import UNREADABLE, execution_of
@@ -20,7 +20,6 @@ from eyeflow.coordinator.lists_api import LIMIT, PAGING
 from eyeflow.coordinator.problem import FieldError, Problem
 from eyeflow.coordinator.queries import INTEGER_MAX, Param, cursor_of, key_of
 from eyeflow.coordinator.store.cluster_store import Reading
-from eyeflow.protocol.audit_bodies import Kind
 from eyeflow.svm.container import decode
 from eyeflow.svm.instance import Instance
 from eyeflow.svm.verify import verify
@@ -55,10 +54,10 @@ async def list_records(hub: Hub, call: Call) -> Reply:
 
 
 async def _texts(hub: Hub, rows: Sequence[Row]) -> dict[int, str]:
-    found = {row.seq: execution_of(row) for row in rows if row.kind == Kind.EXECUTION}
-    programs = await hub.known_programs.found(body.program for body in found.values() if body is not None)
+    found = {row.seq: execution_of(row) for row in rows if row.outcome != NO_OUTCOME}
+    programs = await hub.known_programs.found(body.program for body in found.values() if body and body.program)
     return {
-        seq: UNREADABLE if body is None else execution_text(body, programs.get(body.program))
+        seq: UNREADABLE if body is None else execution_text(body, programs.get(body.program or b""))
         for seq, body in found.items()
     }
 

@@ -39,6 +39,28 @@ _TRAP: Shape = {
     **closed("The trap that ended it; null for none", {"name": TEXT, "line": _LINE}),
     "type": ["object", "null"],
 }
+_BOARD: Shape = {
+    **closed(
+        "What only the record of a board has; null for an execution of a node",
+        {
+            "boot": {**COUNT, "description": "at which start of the board"},
+            "number": {**COUNT, "description": "of the record, among those of this start"},
+            "instruction": {**COUNT, "description": "at which it ended"},
+            "clockTold": {
+                "type": "boolean",
+                "description": "whether a host had told the board the time",
+                "examples": [True],
+            },
+            "outputs": {
+                "type": "object",
+                "additionalProperties": {"type": "boolean"},
+                "description": "the level of each output after it; true: high",
+                "examples": [{"RELAY": True}],
+            },
+        },
+    ),
+    "type": ["object", "null"],
+}
 _KINDS = [*(one.name.lower() for one in Kind), UNKNOWN]
 _OUTCOMES = ["", *(one.name.lower() for one in Outcome), UNKNOWN]
 DISPOSITIONS = [*(one.name.lower() for one in Disposition), UNKNOWN]
@@ -97,7 +119,7 @@ RECORDS: dict[str, Shape] = {
                 closed(
                     "What the node says in signed gaps that it lost for one reason: records that nobody holds",
                     {
-                        "reason": {**TEXT, "description": "size, age or unrecorded", "examples": ["size"]},
+                        "reason": {**TEXT, "description": "as in the gaps of the audit", "examples": ["size"]},
                         "gaps": COUNT,
                         "records": COUNT,
                         "lastUs": {**TIME_US, "minimum": -(2**63), "description": "by the node's clock"},
@@ -135,7 +157,11 @@ RECORDS: dict[str, Shape] = {
             "timeUs": {**TIME_US, "minimum": -(2**63), "description": "the node's clock, microseconds since 1970 UTC"},
             "rule": TEXT,
             "version": {**TEXT, "description": "of the program; empty: the program is not here"},
-            "program": HEX32,
+            "program": {
+                **HEX32,
+                "pattern": "^([0-9a-f]{16}){1,4}$",
+                "description": "its id; of a board whose program is not known, the first 16 digits",
+            },
             "slot": TEXT,
             "trigger": {**TEXT, "examples": ["mqtt sensors/temp"]},
             "eventTimeUs": {**TIME_US, "minimum": -(2**63), "description": "the time that the program saw"},
@@ -146,6 +172,7 @@ RECORDS: dict[str, Shape] = {
             "actions": array(ref("Action")),
             "fuel": COUNT,
             "trap": _TRAP,
+            "board": _BOARD,
             "text": {**TEXT, "description": "all of it as a line for people"},
         },
     ),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from eyeflow.audit.history import MemoryFound, Verdict
 from eyeflow.audit.view import UNKNOWN
-from eyeflow.audit.why import MemoryFound, Verdict
 from eyeflow.coordinator.shape_words import COUNT, HEX32, SCALAR, TEXT, Shape, array, closed, names, ref
 from eyeflow.coordinator.shapes_records import DISPOSITIONS
 from eyeflow.protocol.audit_bodies import ActionOutcome
@@ -55,7 +55,7 @@ WHY: dict[str, Shape] = {
             "program": closed(
                 "What ran",
                 {
-                    "id": HEX32,
+                    "id": {**HEX32, "pattern": "^([0-9a-f]{16}){1,4}$"},
                     "version": {**TEXT, "description": "empty: the program is not here"},
                     "signers": array(ref("Signer")),
                     "params": _VALUES,
@@ -90,6 +90,11 @@ WHY: dict[str, Shape] = {
                 "Values as a rule writes them, a line for each",
                 {"wentIn": _TEXTS, "state": _TEXTS, "actions": _TEXTS, "params": _TEXTS},
             ),
+            "vouched": {
+                **_TEXTS,
+                "description": "of an execution on a board: how far it holds; empty for one of a node",
+                "examples": [["the board told outcome, trap, instruction, time and levels"]],
+            },
             "chain": closed(
                 "Its place in the chain of its node",
                 {

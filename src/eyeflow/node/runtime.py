@@ -79,7 +79,8 @@ class NodeRuntime:
         self._shown: dict[bytes, Program | None] = {}
         self.services: dict[str, PortStatus] = {}
         """What runs beside sources and drivers, such as the node's own broker."""
-        self.boards = Boards(config.name, config.boards, config.data_dir, clock, self.machine, config.timezone)
+        where = (config.data_dir, clock, self.machine, config.timezone)
+        self.boards = Boards(config.name, config.boards, *where, limits=config.offline.limits)
         self.started_steady_us = clock.steady_us()
         self.handing_on = HandingOn()
         self._writer, self._identity = writer, identity

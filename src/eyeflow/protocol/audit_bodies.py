@@ -8,6 +8,7 @@ from enum import IntEnum
 from operator import attrgetter
 from typing import Any
 
+from eyeflow.protocol.board_records import NO_EXECUTION, BoardLoss, read_execution
 from eyeflow.protocol.cbor import encode, encode_fields
 from eyeflow.protocol.slot import Slot
 
@@ -15,6 +16,8 @@ Scalar = bool | int | float | str
 """One value of a program, as in `eyeflow.svm.program`."""
 
 HASH_BYTES = 32
+BOARD_BYTES_MAX = 96
+"""Longest record of a board (docs/serial-link.md, Records)."""
 ACTIVE = Slot.ACTIVE.value
 _SLOTS = frozenset(slot.value for slot in Slot)
 
@@ -39,6 +42,9 @@ class Kind(IntEnum):
     WITHDRAW = 11
     SLOT = 12
     DIFFERENCE = 13
+    BOARD_CHAIN = 14
+    BOARD_RECORD = 15
+    BOARD_ANSWER = 16
 
 
 class Disposition(IntEnum):
@@ -96,6 +102,14 @@ def _slot(value: object) -> bool:
 
 def _hash(value: object) -> bool:
     return type(value) is bytes and len(value) == HASH_BYTES
+
+
+def _texts(value: object) -> bool:
+    return type(value) is tuple and all(_text(element) for element in value)
+
+
+def _board_bytes(value: object) -> bool:
+    return type(value) is bytes and 1 <= len(value) <= BOARD_BYTES_MAX
 
 
 def _hashes(value: object) -> bool:
@@ -192,7 +206,7 @@ COPIED = "copied"
 """The reason of a gap whose records every destination held before they were dropped: none of them is lost."""
 UNRECORDED = "unrecorded"
 """The reason of a gap of executions that acted while the disk refused their records."""
-LOSSES = ("age", "size", UNRECORDED)
+LOSSES = ("age", "size", UNRECORDED, *map(str, BoardLoss))
 """Reasons by which records go that some destination does not hold."""
 
 
@@ -323,6 +337,64 @@ class DifferenceBody:
     candidate_seq: int = _key(5, _uint)
 
 
+@dataclass(frozen=True, slots=True)
+class BoardChainBody:
+    """Here the records of a board begin anew, or go on behind some that are missing; `reason` is a BoardBreak.
+
+    The next BOARD_RECORD has the number `number` of the board's start `boot`, and `chain` is the board's own hash
+    before it, as the board of this device told it. `firmware` is what it told of its software.
+    """
+
+    device: str = _key(1, _text)
+    boot: int = _key(2, _uint)
+    number: int = _key(3, _uint)
+    chain: bytes = _key(4, _hash)
+    reason: str = _key(5, _text)
+    firmware: str = _key(6, _text, "")
+
+
+@dataclass(frozen=True, slots=True)
+class BoardRecordBody:
+    """One record of a board: `data` is what came over its line, `number` its place among those of start `boot`.
+
+    The rest is the gateway's: which program the board told for it, and the names of the outputs whose levels it has.
+    `chain` is the board's own hash after it, as the board told it; only in the last record of a reading.
+    """
+
+    boot: int = _key(1, _uint)
+    number: int = _key(2, _uint)
+    data: bytes = _key(3, _board_bytes)
+    rule: str = _key(4, _text, "")
+    program: bytes | None = _key(5, _hash, None)
+    chain: bytes | None = _key(6, _hash, None)
+    outputs: tuple[str, ...] = _key(7, _texts, ())
+
+    @property
+    def outcome(self) -> int:
+        """The outcome of the execution in it; NO_EXECUTION when it holds something else."""
+        found = read_execution(self.data)
+        return NO_EXECUTION if found is None else found.outcome
+
+
+@dataclass(frozen=True, slots=True)
+class BoardAnswerBody:
+    """A question of a rule on a board for a language model, and what the gateway answered, after `took_us`.
+
+    `args` are those of the call at `site`. `answer` is what went to the board, None where `error` says why none did:
+    then the board takes the fallback of the rule, as when its time is over.
+    """
+
+    rule: str = _key(1, _text)
+    program: bytes = _key(2, _hash)
+    boot: int = _key(3, _uint)
+    number: int = _key(4, _uint)
+    site: int = _key(5, _uint)
+    args: tuple[Scalar, ...] = _key(6, _scalars)
+    took_us: int = _key(7, _uint)
+    answer: bool | int | float | str | None = _key(8, _scalar, None)
+    error: str = _key(9, _text, "")
+
+
 Body = (
     ExecutionBody
     | ActionResultBody
@@ -337,6 +409,9 @@ Body = (
     | WithdrawBody
     | SlotBody
     | DifferenceBody
+    | BoardChainBody
+    | BoardRecordBody
+    | BoardAnswerBody
 )
 
 BODIES: dict[Kind, type[Body]] = {
@@ -353,6 +428,9 @@ BODIES: dict[Kind, type[Body]] = {
     Kind.WITHDRAW: WithdrawBody,
     Kind.SLOT: SlotBody,
     Kind.DIFFERENCE: DifferenceBody,
+    Kind.BOARD_CHAIN: BoardChainBody,
+    Kind.BOARD_RECORD: BoardRecordBody,
+    Kind.BOARD_ANSWER: BoardAnswerBody,
 }
 
 KINDS: dict[type, Kind] = {body: kind for kind, body in BODIES.items()}

@@ -64,3 +64,15 @@ def test_a_port_that_opened_halfway_is_given_back(monkeypatch: pytest.MonkeyPatc
 
     with plugged_in(BoardDouble()) as path:
         asyncio.run(test(path))
+
+
+def test_a_line_whose_other_end_hung_up_is_closed_without_an_error() -> None:
+    async def test() -> None:
+        with plugged_in(BoardDouble()) as path:
+            line = await AsyncLine.open(path, 115_200)
+        assert line._wire._writing is not None
+        line._wire._writing.write(b"x")  # its port is gone
+        await until(lambda: line._wire._writing is None)
+        line.close()  # asyncio fails here when its transport is aborted once more, and a task would never end
+
+    asyncio.run(test())

@@ -13,10 +13,11 @@ import pytest
 from eyeflow.base.errors import EyeflowError
 from eyeflow.board_link.messages import Code, Hello, Request
 from eyeflow.board_link.push import RESTARTS_MAX, WAITS_MAX, push
-from eyeflow.board_link.records import chain, read_records
+from eyeflow.board_link.records import read_records
 from eyeflow.board_link.session import Ask
 from eyeflow.compiler.catalog import Catalog
 from eyeflow.compiler.compile import CompileOptions, compile_rule
+from eyeflow.protocol.board_records import next_chain
 from eyeflow.svm.container import encode
 
 T = TypeVar("T")
@@ -150,7 +151,7 @@ class Ring:
     def chained(self, end: int) -> bytes:
         head = bytes(32)
         for number, raw in enumerate(self.records[:end]):
-            head = chain(head, number, raw)
+            head = next_chain(head, number, raw)
         return head
 
     def answer(self, ask: Ask) -> bytes:
@@ -181,7 +182,7 @@ def test_records_come_in_order_with_their_chain() -> None:
 
 
 def test_the_chain_is_the_one_of_the_page() -> None:
-    assert chain(bytes(32), 7, b"abc") == hashlib.sha256(bytes(32) + b"\x07\0\0\0abc").digest()
+    assert next_chain(bytes(32), 7, b"abc") == hashlib.sha256(bytes(32) + b"\x07\0\0\0abc").digest()
 
 
 def test_a_changed_record_is_noticed() -> None:

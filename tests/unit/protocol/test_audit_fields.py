@@ -21,8 +21,11 @@ FITS: dict[str, tuple[object, ...]] = {
     "integer": (0, 1, 2**63, -1),
     "bool": (True, False),
     "bytes (32)": (HASH, OTHER),
+    "bytes (1 to 96)": (bytes(1), bytes(31), HASH, OTHER, bytes(33), bytes(64), bytes(96)),
+    "list of texts": ([], ["x"]),
+    "scalar": (0, 1, 2**63, -1, "", "x", "active", "candidate", "previous", True, False, 1.5),
     "list of bytes (32)": ([], [HASH], [HASH, OTHER]),
-    "list of scalars": ([], [0], [-1, 0], [0, 2**63], [0, -1], [0, "x"], [0, 1, 2], ["x", True, 1.5]),
+    "list of scalars": ([], ["x"], [0], [-1, 0], [0, 2**63], [0, -1], [0, "x"], [0, 1, 2], ["x", True, 1.5]),
     "list of two unsigned": ([0, 2**63],),
     "slot": ("active", "candidate", "previous"),
     "answers": ([], [[0, [], -1]], [[0, [], 0], [1, ["x", 1.5], 3]], [[0, [], None], [1, ["x", 1.5], True]]),
@@ -33,7 +36,7 @@ FITS: dict[str, tuple[object, ...]] = {
 """By the type of the page; where it says only `list of lists` or text, by the name of the field."""
 SAMPLES: tuple[object, ...] = (
     *(value for values in FITS.values() for value in values),
-    *(None, 1.5, b"", bytes(31), bytes(33), {}, [None], [[]], [-1, 0], [0], [bytes(31)], [HASH, "x"]),
+    *(None, 1.5, b"", bytes(31), bytes(33), bytes(97), {}, [None], [[]], [-1, 0], [0], [bytes(31)], [HASH, "x"]),
     *([[0, [], None, 0]], [[0, []]], [[-1, [], None]], [[0, 5, None]], [[0, [None], None]], [[0, [], HASH]]),
     *([[0, [], 0, 0]], [["x", HASH, 0]], [["x", bytes(31)]], [[0, HASH]], [["x", []]]),
     *([["x", 1.5], 5], [["x", 1.5], []], [[[], "x"]], [{0: 1}]),

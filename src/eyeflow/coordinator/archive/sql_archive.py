@@ -96,8 +96,8 @@ SCHEMA = """
 """
 MIGRATIONS = (SCHEMA + INDEXES,)
 """As those of `store.sql_schema`; the first makes version FIRST_VERSION."""
-FIRST_VERSION = 3
-"""Earlier ones were those of an eyeflow before the first release: their tables were others."""
+FIRST_VERSION = 4
+"""Earlier ones were those of an eyeflow before the first release: their tables or indexes were others."""
 VERSION = FIRST_VERSION + len(MIGRATIONS) - 1
 ID_BITS = 52
 """It stands in cursors, which are JSON: a float holds so much."""
@@ -124,7 +124,7 @@ _PUT_STATE = """
 """
 _DROP_ACTING = """
     DELETE FROM acting WHERE number = ?
-    AND NOT EXISTS (SELECT 1 FROM records WHERE kind = 1 AND acts > 0 AND acts = acting.number)
+    AND NOT EXISTS (SELECT 1 FROM records WHERE outcome >= 0 AND acts > 0 AND acts = acting.number)
 """
 _FIND_CHAIN = "SELECT id FROM chains WHERE node = ? AND epoch = ? AND branch = 0"
 _NEWEST = "SELECT node, max(epoch) FROM chains WHERE branch = 0 GROUP BY node"

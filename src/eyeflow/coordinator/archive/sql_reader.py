@@ -133,7 +133,8 @@ class SqlReader:
         """Return records that changed which program of a rule runs, the newest first; see `ArchiveReader`."""
         query = f"""
             SELECT record FROM records INDEXED BY changes_of_rules
-            WHERE chain = {_CHAIN} AND rule = ? AND seq <= ? AND kind NOT IN (1, 2, 3, 13) ORDER BY seq DESC LIMIT ?
+            WHERE chain = {_CHAIN} AND rule = ? AND seq <= ? AND kind NOT IN (1, 2, 3, 13, 15, 16)
+            ORDER BY seq DESC LIMIT ?
         """
         return [row[0] for row in self._rows(query, (node, epoch, rule, until_seq, CHANGES_MAX))]
 

@@ -19,14 +19,15 @@ ALTERNATIVES_MAX = 64
 
 INDEXES = """
     CREATE INDEX records_of_rules ON records (chain, rule, seq);
-    CREATE INDEX changes_of_rules ON records (chain, rule, seq) WHERE kind NOT IN (1, 2, 3, 13);
-    CREATE INDEX executions_by_time ON records (time_us, chain, seq) WHERE kind = 1;
-    CREATE INDEX executions_by_chain ON records (chain, time_us, seq) WHERE kind = 1;
-    CREATE INDEX executions_by_rule ON records (rule, time_us, chain, seq, outcome, acts) WHERE kind = 1;
-    CREATE INDEX executions_by_key ON records (key, time_us, chain, seq) WHERE kind = 1 AND key <> '';
-    CREATE INDEX executions_by_outcome ON records (outcome, time_us, chain, seq) WHERE kind = 1 AND outcome > 0;
-    CREATE INDEX executions_by_acts ON records (acts, time_us, chain, seq) WHERE kind = 1 AND acts > 0;
+    CREATE INDEX changes_of_rules ON records (chain, rule, seq) WHERE kind NOT IN (1, 2, 3, 13, 15, 16);
+    CREATE INDEX executions_by_time ON records (time_us, chain, seq) WHERE outcome >= 0;
+    CREATE INDEX executions_by_chain ON records (chain, time_us, seq) WHERE outcome >= 0;
+    CREATE INDEX executions_by_rule ON records (rule, time_us, chain, seq, outcome, acts) WHERE outcome >= 0;
+    CREATE INDEX executions_by_key ON records (key, time_us, chain, seq) WHERE outcome >= 0 AND key <> '';
+    CREATE INDEX executions_by_outcome ON records (outcome, time_us, chain, seq) WHERE outcome > 0;
+    CREATE INDEX executions_by_acts ON records (acts, time_us, chain, seq) WHERE outcome >= 0 AND acts > 0;
 """
+"""Executions have an outcome, those of boards, too; other records have NO_OUTCOME."""
 ASIDE = "chain NOT IN (SELECT id FROM chains WHERE branch > 0)"
 """Copies that were set aside are evidence, and not what happened."""
 COLUMNS = "chain, seq, time_us, kind, rule, slot, key, outcome, record"
@@ -89,7 +90,7 @@ def stop_query(
 
 
 def _places(drive: _Drive, conditions: Sequence[str], names_index: bool) -> str:
-    where = " AND ".join(["kind = 1", *([drive.implied] if drive.implied else []), *conditions])
+    where = " AND ".join(["outcome >= 0", *([drive.implied] if drive.implied else []), *conditions])
     hint = f" INDEXED BY {drive.index}" if names_index else ""
     column = f"{drive.column} = ? AND " if drive.column else ""
     return f"SELECT time_us, chain, seq FROM records{hint} WHERE {column}{where} {_ORDER} LIMIT ?"
@@ -168,7 +169,7 @@ def arrived_query(
         SELECT {columns}, a.number FROM arrivals a
         JOIN chains c ON c.id = a.chain AND c.branch = 0
         JOIN records r ON r.chain = a.chain AND r.seq >= a.first_seq AND r.seq <= a.last_seq
-        WHERE a.number >= ? AND a.number <= ? AND (a.number > ? OR r.seq > ?) AND r.kind = 1
+        WHERE a.number >= ? AND a.number <= ? AND (a.number > ? OR r.seq > ?) AND r.outcome >= 0
         {"".join(f" AND {one}" for one in found)} ORDER BY a.number, r.seq LIMIT ?
     """
     return query, [after[0], until, *after, *values, asked.limit]

@@ -22,6 +22,7 @@ from eyeflow.node.backoff import Backoff
 from eyeflow.node.boards.bringing import Bringing
 from eyeflow.node.boards.keeping import KeptBoard, facts_of
 from eyeflow.node.boards.programs import BoardPrograms
+from eyeflow.node.boards.records import BoardRecords
 from eyeflow.node.boards.standing import FIRMWARE, SILENT, Contact, Standing, judge
 from eyeflow.node.clock import Clock
 from eyeflow.node.control import Link
@@ -63,9 +64,10 @@ class GatewayBoard:
         random: Random,
         zone: ZoneInfo,
         programs: BoardPrograms,
+        records: BoardRecords,
         patience: Patience | None = None,
     ) -> None:
-        self.kept, self.programs = kept, programs
+        self.kept, self.programs, self.records = kept, programs, records
         self.standing = Standing(since_us=clock.now_us())
         self.hello: Hello | None = None
         self.found: Status | None = None
@@ -110,6 +112,7 @@ class GatewayBoard:
         self.url = await self._place()
         self._line = line = await AsyncLine.open(self.url, self.kept.place.baud, self._patience, self._heard)
         self._frames_answered = 0
+        records = asyncio.create_task(self.records.follow(line, lambda: self._answered, self.kept.board_text))
         try:
             while True:
                 try:
@@ -123,6 +126,8 @@ class GatewayBoard:
                 await self._rest()
         finally:
             self._line = None
+            records.cancel()
+            await asyncio.gather(records, return_exceptions=True)
             line.close()
 
     async def _rest(self) -> None:
@@ -142,6 +147,11 @@ class GatewayBoard:
     def is_answering(self) -> bool:
         """Whether the newest question was answered."""
         return self._contact.answered_us > 0 and self._contact.trouble is None
+
+    @property
+    def _answered(self) -> Status | None:
+        """What it runs, None unless it answered just now."""
+        return self.found if self.is_answering else None
 
     @property
     def running(self) -> dict[str, str]:
@@ -275,6 +285,7 @@ class GatewayBoard:
             "starts": self.starts,
             "received_bad": self.frames.received_bad,
             "asked_again": self.frames.asked_again,
+            "records": self.records.view(),
             "health": asdict(self.found.health) if self.found is not None else None,
             "rules": [] if self.found is None else _rules_view(self.found),
         }

@@ -20,10 +20,12 @@ from eyeflow.board_link.session import Patience
 from eyeflow.node.boards.board import GatewayBoard, Scan
 from eyeflow.node.boards.keeping import BOARD_BYTES_MAX, BoardFolder, KeptBoard, facts_of
 from eyeflow.node.boards.programs import BoardPrograms
+from eyeflow.node.boards.records import AUDIT_LIMITS, BoardRecords
 from eyeflow.node.boards.settings import BoardSection, check_places
 from eyeflow.node.clock import Clock
 from eyeflow.node.control import Link
 from eyeflow.node.io.ports import PortStatus
+from eyeflow.node.store.types import BufferLimits
 from eyeflow.protocol.boards import BoardState
 
 MakeLink = Callable[[GatewayBoard, Path], Link | None]
@@ -33,7 +35,10 @@ LOOK_S = 1.0
 
 
 class Boards:
-    """Runs a task for each board. What a command asks of it (`list`, `adopt`, ...) comes over the node's socket."""
+    """Runs a task for each board. What a command asks of it (`list`, `adopt`, ...) comes over the node's socket.
+
+    `limits` bound the audit of each board.
+    """
 
     def __init__(
         self,
@@ -45,6 +50,7 @@ class Boards:
         zone: ZoneInfo,
         scan: Scan = found_ports,
         patience: Patience | None = None,
+        limits: BufferLimits = AUDIT_LIMITS,
     ) -> None:
         self.status = PortStatus("boards", "up")
         self.by_name: dict[str, GatewayBoard] = {}
@@ -52,6 +58,7 @@ class Boards:
         self._folder, self._write = BoardFolder(data_dir, machine.write_whole), machine.write_whole
         self._clock, self._random, self._zone = clock, machine.random, zone
         self._scan, self._patience = scan, patience
+        self._machine, self._limits = machine, limits
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.make_link: MakeLink = lambda board, directory: None
         """Makes the link of a board to the cluster of its gateway; None: the node runs alone."""
@@ -72,12 +79,14 @@ class Boards:
             self._tasks.clear()
 
     def _begin(self, kept: KeptBoard) -> None:
-        programs = BoardPrograms(self._folder.of(kept.name), self._write)
+        directory = self._folder.of(kept.name)
+        programs = BoardPrograms(directory, self._write)
         how = (self._scan, self._folder.keep, self._clock, self._random, self._zone)
-        board = GatewayBoard(kept, *how, programs, self._patience)
+        records = BoardRecords(kept.name, directory, self._limits, self._clock, self._machine)
+        board = GatewayBoard(kept, *how, programs, records, self._patience)
         try:
             programs.load()
-            board.link = self.make_link(board, self._folder.of(kept.name))
+            board.link = self.make_link(board, directory)
         except EyeflowError as error:  # its key cannot be used: no other board suffers from that
             board.kept = replace(kept, trouble=error)
         self.by_name[kept.name] = board
@@ -208,11 +217,15 @@ class Boards:
 
 
 async def _serve(board: GatewayBoard) -> None:
-    """Keep the line of a board and its link side by side. Neither ends by itself."""
-    async with asyncio.TaskGroup() as group:
-        group.create_task(board.run())
-        if board.link is not None:
-            group.create_task(board.link.run())
+    """Keep the line of a board, its audit and its link side by side. None of them ends by itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(board.records.open())
+            group.create_task(board.run())
+            if board.link is not None:
+                group.create_task(board.link.run())
+    finally:
+        await board.records.close()
 
 
 def _port_view(port: FoundPort) -> dict[str, object]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from eyeflow.base.errors import ExitCode, EyeflowError
@@ -20,7 +19,6 @@ from eyeflow.protocol.replays import Replay, Replayed, ReplayResult
 from eyeflow.svm.container import decode
 from eyeflow.svm.program import Value
 
-NO_CHAIN = AuditHead(0, bytes(32))
 ONE_PROGRAM = InstallResult(
     InstallOutcome.REFUSED,
     code="board",
@@ -33,13 +31,13 @@ NO_WAY_BACK = InstallResult(
     message="a board takes no older program: it goes back by itself only, after repeated faults",
     next_step="repair the rule, raise its version and deploy it",
 )
-NO_REPLAY = "a board keeps no records of its own to run a program on"
+NO_REPLAY = "a board records no inputs to run a program on"
 
 
 class BoardControl:
     """Satisfies `NodeControl` for one board, with the key that its gateway made for it.
 
-    What is installed waits until the board has it and says so. The board has no audit chain at the coordinator yet.
+    What is installed waits until the board has it and says so. Its audit chain is that of `BoardRecords`.
     """
 
     def __init__(self, board: GatewayBoard, identity: Identity, version: str) -> None:
@@ -49,7 +47,9 @@ class BoardControl:
     def identity(self) -> NodeIdentity:
         """The board's name and key, and what it told of its chip."""
         kept = self.board.kept
-        return NodeIdentity(kept.name, 1, self._identity.public_key, self._version, board_facts(kept))
+        return NodeIdentity(
+            kept.name, self.board.records.epoch, self._identity.public_key, self._version, board_facts(kept)
+        )
 
     def sign(self, data: bytes) -> bytes:
         """Return the signature of `data` by the key of the board's link."""
@@ -130,8 +130,8 @@ class BoardControl:
 
     @property
     def audit_head(self) -> AuditHead:
-        """There is no chain yet."""
-        return NO_CHAIN
+        """Where the audit of the board ends."""
+        return self.board.records.head
 
     def status(self) -> dict[str, object]:
         """Return the board's health."""
@@ -164,21 +164,21 @@ class BoardControl:
         )
 
     async def audit_range(self, from_seq: int, limit: int) -> Sequence[bytes]:
-        """Return nothing: there is no chain yet."""
-        return ()
+        """Return records as stored."""
+        return await self.board.records.audit_range(from_seq, limit)
 
     async def records_after(self, seq: int, bytes_max: int) -> tuple[int, Sequence[bytes]]:
-        """Return nothing: there is no chain yet."""
-        return 0, ()
+        """Return records to hand on."""
+        return await self.board.records.records_after(seq, bytes_max)
 
     async def states(self) -> tuple[int, Sequence[SlotState]]:
         """Return none: a board keeps the state of its programs itself."""
-        return 0, ()
+        return self.audit_head.seq, ()
 
     async def grows_beyond(self, seq: int) -> None:
-        """Wait for ever: there is no chain yet."""
-        await asyncio.get_running_loop().create_future()
+        """Return once the audit of the board has a record with a higher seq."""
+        await self.board.records.grows_beyond(seq)
 
     async def note_kept(self, destination: str, kept: KeptHead) -> bool:
-        """There is no chain yet: nothing is all that anybody can hold of it."""
-        return kept.seq == 0
+        """Take note of what a destination holds."""
+        return await self.board.records.note_kept(destination, kept)

@@ -14,6 +14,7 @@ from eyeflow.base.machine import WriteWhole
 from eyeflow.base.reading import Unreadable, parse_json, parse_toml, read_at_once, read_text
 from eyeflow.base.reasons import why
 from eyeflow.base.whole_file import sync_directory
+from eyeflow.node.boards.records import is_audit
 from eyeflow.node.boards.settings import BoardSection
 from eyeflow.node.config.sections import NAME
 
@@ -142,11 +143,17 @@ class BoardFolder:
             sync_directory(self._folder)
 
     def forget(self, name: str) -> None:
-        """Remove all that is kept of a board. Raises EyeflowError."""
-        with writes(self.of(name)):
+        """Remove what is kept of a board but its audit, with the key that signs it. Raises EyeflowError."""
+        folder = self.of(name)
+        with writes(folder):
             # The name goes first: a crash in between must not leave half of a board.
-            (self.of(name) / FILE).unlink(missing_ok=True)
-            shutil.rmtree(self.of(name), ignore_errors=True)
+            (folder / FILE).unlink(missing_ok=True)
+            there = list(folder.iterdir()) if folder.is_dir() else []
+            for path in there:
+                if path.is_dir() and not is_audit(path.name):
+                    shutil.rmtree(path, ignore_errors=True)
+                elif not is_audit(path.name):
+                    path.unlink(missing_ok=True)
 
 
 def read_board_file(path: Path) -> str:

@@ -80,6 +80,9 @@ class BoardLink:
         if not self._board.kept.device:
             self._show("connecting", "the board has not answered yet, so nobody knows what it is")
             return
+        if not self._board.records.is_open:
+            self._show("connecting", f"the audit of the board is not open: {self._board.records.trouble or 'not yet'}")
+            return
         before = await asyncio.to_thread(self._membership.joined)
         kept = self._board.kept
         is_known = before is not None and before.coordinator_id == joined.coordinator_id

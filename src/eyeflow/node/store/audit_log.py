@@ -16,7 +16,7 @@ from eyeflow.node.store.meta import read_meta, read_meta_or_set, read_named, wri
 from eyeflow.node.store.transaction import transaction
 from eyeflow.node.store.types import Batch, Draft, StoreCounters
 from eyeflow.protocol.audit import ZERO_HASH, decode_record, encode_next, record_hash
-from eyeflow.protocol.audit_bodies import COPIED, UNRECORDED, AuditError, Body, GapBody
+from eyeflow.protocol.audit_bodies import COPIED, AuditError, Body, GapBody
 from eyeflow.protocol.collecting import KeptHead
 from eyeflow.protocol.identity import Identity
 
@@ -89,9 +89,9 @@ class AuditLog:
         if (lost := batch.unrecorded) is not None:
             total += lost.count
             key = self._identity.public_key
-            gap = GapBody(0, 0, lost.count, UNRECORDED, ZERO_HASH, lost.since_us, lost.until_us, total, key)
+            gap = GapBody(0, 0, lost.count, lost.reason, ZERO_HASH, lost.since_us, lost.until_us, total, key)
             drafts = (*drafts, Draft(self._now_us(), gap))
-            dropped = _more(dropped, {UNRECORDED: lost.count})
+            dropped = _more(dropped, {lost.reason: lost.count})
         rows, (seq, head) = list[Row](), self.tip
         for draft in drafts:
             seq += 1

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.run_key import RunKey
 from eyeflow.node.streams import NOTHING, Progress
-from eyeflow.protocol.audit_bodies import Body
+from eyeflow.protocol.audit_bodies import UNRECORDED, Body
 from eyeflow.protocol.messages import Trial
 from eyeflow.protocol.slot import Slot
 from eyeflow.svm.program import Value
@@ -172,11 +172,12 @@ class Draft(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Unrecorded:
-    """Executions that acted while the disk refused to record them, and when (wall clock)."""
+    """Records that never came into the chain, when they would have (wall clock), and why: the reason of their gap."""
 
     count: int
     since_us: int
     until_us: int
+    reason: str = UNRECORDED
 
 
 @dataclass(frozen=True, slots=True)
