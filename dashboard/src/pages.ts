@@ -1,6 +1,6 @@
 // The pages: which address shows which, and which stand in the navigation. A new page is a line here and its file.
 import type { ComponentType } from "preact";
-import type { Key } from "./text/text";
+import { type Key, type Part, learn } from "./text/text";
 
 export type PageProps = { id: string };
 export type Page = {
@@ -12,10 +12,17 @@ export type Page = {
   load: () => Promise<{ default: ComponentType<PageProps> }>;
 };
 
+const withTexts = async <T>(part: Part, file: Promise<T>): Promise<T> => (await Promise.all([file, learn(part)]))[0];
+
 export const PAGES: readonly Page[] = [
   { path: "/", title: "overview_title", isMain: true, load: () => import("./pages/overview") },
   { path: "/nodes", title: "nodes_title", isMain: true, load: () => import("./pages/nodes") },
   { path: "/nodes/:id", title: "node_title", isMain: false, load: () => import("./pages/node") },
+  { path: "/rules", title: "rules", isMain: true, load: () => withTexts("rollout", import("./pages/rules")) },
+  { path: "/rules/:id", title: "rule", isMain: false, load: () => withTexts("rollout", import("./pages/rule")) },
+  { path: "/deployments", title: "deployments_title", isMain: true, load: () => withTexts("rollout", import("./pages/deployments")) },
+  { path: "/deployments/new", title: "new_title", isMain: false, load: () => withTexts("rollout", import("./pages/new_deployment")) },
+  { path: "/deployments/:id", title: "deployment", isMain: false, load: () => withTexts("rollout", import("./pages/deployment")) },
   { path: "/executions", title: "executions", isMain: true, load: () => import("./pages/executions") },
   { path: "/executions/:id", title: "execution", isMain: false, load: () => import("./pages/execution") },
   { path: "/alarms", title: "alarms_title", isMain: true, load: () => import("./pages/alarms") },

@@ -35,7 +35,7 @@ class Plant(Cluster):
         self.token = next(self.folder.glob("home/**/admin-token")).read_text().strip()
 
     def ask(self, method: str, path: str, **request: Any) -> Any:
-        headers = {"Authorization": f"Bearer {self.token}"}
+        headers = {"Authorization": f"Bearer {self.token}", **request.pop("headers", {})}
         reply = httpx.request(method, self.url + path, headers=headers, trust_env=False, timeout=60, **request)
         assert reply.is_success, reply.text
         return reply.json() if reply.content else None
@@ -96,8 +96,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     return report
 
 
-BROWSER_WORDS = ("net::ERR_", "status of 401", "WebSocket connection to")
-"""What the browser says by itself of a coordinator that is away, and of a session that has ended."""
+BROWSER_WORDS = ("net::ERR_", "status of 401", "status of 409", "status of 422", "WebSocket connection to")
+"""What the browser says by itself of a coordinator that is away, of a session that has ended, and of a refusal."""
 FAILED = pytest.StashKey[bool]()
 Open = Callable[..., Page]
 

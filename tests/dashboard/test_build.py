@@ -45,7 +45,7 @@ def statically(text: str) -> set[str]:
 
 
 def test_both_languages_say_the_same_things() -> None:
-    english, french = (json.loads((SOURCES / f"src/text/{one}.json").read_text()) for one in ("en", "fr"))
+    english, french = texts("en"), texts("fr")
     assert english.keys() == french.keys()
     for name, text in english.items():
         values = [set(re.findall(r"\{(\w+)\}", one)) for one in (text, french[name])]
@@ -54,8 +54,17 @@ def test_both_languages_say_the_same_things() -> None:
     assert sum(english[name] != french[name] for name in english) > len(english) * 0.8, "the control: it is French"
 
 
+def texts(language: str) -> dict[str, str]:
+    """All texts of a language; those that only some pages say have files of their own."""
+    files = [SOURCES / f"src/text/{language}.json", *SOURCES.glob(f"src/text/*.{language}.json")]
+    found = [json.loads(path.read_text()) for path in files]
+    names = [name for one in found for name in one]
+    assert len(found) > 1 and len(names) == len(set(names)), "each text stands in one file"
+    return {name: text for one in found for name, text in one.items()}
+
+
 def test_every_text_is_used() -> None:
-    english = json.loads((SOURCES / "src/text/en.json").read_text())
+    english = texts("en")
     sources = "\n".join(path.read_text() for path in SOURCES.glob("src/**/*.ts*"))
     made = {f"{start}_" for start in re.findall(r"`(\w+)_\$\{", sources)}
     unused = [

@@ -54,12 +54,25 @@ export function ActionButton({ text, role, act, question }: Props) {
   );
 }
 
-/** A refusal in words, with what to do. */
+/** A refusal in words: what, where in the request, why, and what to do. */
 export function ErrorText({ error }: { error: ApiError }) {
   if (!error.problem) return <span class="bad">{t("no_answer")}</span>;
+  const { detail, nextStep, errors = [] } = error.problem;
   return (
     <span class="bad">
-      {t("refused")} <Words text={error.problem.detail} /> {error.problem.nextStep && <Words text={error.problem.nextStep} />}
+      {t("refused")} <Words text={detail} />
+      {errors.map((one) => (
+        <span key={one.pointer + one.message}>
+          {" "}
+          <code>{one.pointer}</code> <Words text={one.message} />;
+        </span>
+      ))}
+      {nextStep && (
+        <>
+          {" "}
+          {t("next_step")} <Words text={nextStep} />
+        </>
+      )}
     </span>
   );
 }

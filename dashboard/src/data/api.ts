@@ -22,6 +22,12 @@ export const sessionEnded = signal("");
 const ANSWER_MS = 30_000;
 type Json = Record<string, unknown>;
 
+/** Return a new key for a request that begins something: sent again with it, it begins nothing twice. */
+export function idempotencyKey(): Record<string, string> {
+  const bytes = crypto.getRandomValues(new Uint8Array(16)); // randomUUID is there over TLS only
+  return { "Idempotency-Key": `"${[...bytes].map((one) => one.toString(16).padStart(2, "0")).join("")}"` };
+}
+
 /** Send one request and return the JSON of its answer; raises ApiError. A 401 ends the session of the page. */
 export async function ask<T>(method: string, path: string, body?: Json, headers: Record<string, string> = {}, until = AbortSignal.timeout(ANSWER_MS)): Promise<T> {
   const answer = await send(method, path, body, headers, until);

@@ -1,18 +1,23 @@
 // The words of the page, in the language of the reader. A dictionary is loaded when it is chosen.
-import { signal } from "@preact/signals";
+import { batch, signal } from "@preact/signals";
 import type en from "./en.json";
+import type rollout from "./rollout.en.json";
 
-export type Key = keyof typeof en;
+export type Key = keyof typeof en | keyof typeof rollout;
 /** A key of which there is `KEY_one` and `KEY_other`, for a number. */
 export type CountKey = { [K in Key]: K extends `${infer Base}_one` ? (`${Base}_other` extends Key ? Base : never) : never }[Key];
 export type Language = "en" | "fr";
-type Dictionary = Record<Key, string>;
+type Dictionary = Record<string, string>;
+type Load = () => Promise<{ default: Dictionary }>;
 
 const STORED = "eyeflow-language";
-const DICTIONARIES: Record<Language, () => Promise<{ default: Dictionary }>> = {
-  en: () => import("./en.json"),
-  fr: () => import("./fr.json"),
+/** What every page says, and what only some pages say: that is loaded with the first of them. */
+export type Part = "every" | "rollout";
+const DICTIONARIES: Record<Language, Record<Part, Load>> = {
+  en: { every: () => import("./en.json"), rollout: () => import("./rollout.en.json") },
+  fr: { every: () => import("./fr.json"), rollout: () => import("./rollout.fr.json") },
 };
+const learned = new Set<Part>(["every"]);
 
 export const language = signal<Language>("en");
 const dictionary = signal<Dictionary | null>(null);
@@ -26,11 +31,20 @@ export function usualLanguage(): Language {
 
 /** Speak a language from now on. */
 export async function speak(next: Language): Promise<void> {
-  const loaded = await DICTIONARIES[next]();
-  dictionary.value = loaded.default;
-  language.value = next;
+  const loaded = await Promise.all([...learned].map((part) => DICTIONARIES[next][part]()));
+  batch(() => {
+    dictionary.value = Object.assign({}, ...loaded.map((one) => one.default)) as Dictionary;
+    language.value = next;
+  });
   document.documentElement.lang = next;
   store(STORED, next);
+}
+
+/** Learn the words of some pages, too. */
+export async function learn(part: Part): Promise<void> {
+  learned.add(part);
+  const loaded = await DICTIONARIES[language.peek()][part]();
+  dictionary.value = { ...dictionary.peek(), ...loaded.default };
 }
 
 /** Return a text, with the values of its {names}. */
@@ -50,6 +64,16 @@ export function number(value: number | null | undefined, digits = 0): string {
   if (value === null || value === undefined) return "–";
   return new Intl.NumberFormat(language.value, { maximumFractionDigits: digits }).format(value);
 }
+
+/** Return a number of any size, short: what is huge in powers of ten. */
+export function short(value: number): string {
+  const notation = Math.abs(value) >= 1e6 ? "scientific" : "standard";
+  return new Intl.NumberFormat(language.value, { maximumSignificantDigits: 3, notation }).format(value);
+}
+
+/** Return several things as the language lists them: "a, b and c". */
+export const listed = (parts: readonly string[]): string =>
+  new Intl.ListFormat(language.value, { type: "conjunction" }).format(parts);
 
 export const percent = (value: number | null): string => (value === null ? "–" : `${number(value, 1)}\u202f%`);
 

@@ -50,3 +50,9 @@ export function timeOfField(text: string): string {
   const ms = new Date(text).getTime();
   return Number.isNaN(ms) ? "" : new Date(ms).toISOString().replace(".000Z", "Z");
 }
+
+/** Return a time that passes, in its largest unit: "42 seconds". */
+export function span(seconds: number): string {
+  const [size, unit] = ([[86_400, "day"], [3_600, "hour"], [60, "minute"]] as const).find(([one]) => seconds >= one) ?? [1, "second"];
+  return new Intl.NumberFormat(language.value, { style: "unit", unit, unitDisplay: "long", maximumFractionDigits: size > 1 ? 1 : 0 }).format(Math.ceil((10 * seconds) / size) / 10);
+}

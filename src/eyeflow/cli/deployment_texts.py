@@ -103,11 +103,27 @@ def waits_for(deployment: Json) -> str:
     parts = [_pause(one) for one in deployment["paused"]]
     if asked:
         parts.append(f"the answer of {named(asked)}")
+    parts += _lacks(deployment)
     if deployment["state"] == "observing" and (found := deployment["verdict"]) and found["leftS"]:
         parts.append(f"{span(found['leftS'])} more of watching")
     if offline:
         parts.append(f"{named(offline)} to connect")
     return ", ".join(parts) or "the coordinator's next look"
+
+
+def _lacks(deployment: Json) -> list[str]:
+    """Return which executions a verdict still needs, and where they would come from."""
+    found = deployment["verdict"]
+    if found is None:
+        return []
+    missing, judged = found["missing"], [one for one in deployment["nodes"] if one["phase"] == deployment["phase"]]
+    where = f" on {named([one['node'] for one in judged])}" if judged else ""
+    parts = [f"news of {named(found['silent'])}"] if found["silent"] else []
+    if missing["executions"]:
+        return [f"{counted(missing['executions'], 'more execution')}{where}", *parts]
+    if missing["executionsBefore"]:
+        return [f"{counted(missing['executionsBefore'], 'more execution')} of the active program{where}", *parts]
+    return parts
 
 
 def _pause(one: Json) -> str:

@@ -10,7 +10,9 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.judging import evidence_now
 from eyeflow.coordinator.store.cases import Case, CaseKind
 from eyeflow.coordinator.store.cluster_store import ClusterStore, Reading, Writing
-from eyeflow.evidence.verdict import Verdict
+from eyeflow.evidence.interval import exact_interval
+from eyeflow.evidence.outcomes import Outcomes
+from eyeflow.evidence.verdict import NAMED_MAX, Verdict
 from eyeflow.protocol.executions import Difference, Differences, Failure, Failures, Trace
 from eyeflow.rollout.deployment import Deployment, DeploymentState
 
@@ -107,7 +109,7 @@ def keep_verdict(writing: Writing, deployment: Deployment, verdict: Verdict, now
 
 def verdict_view(verdict: Verdict, differing: int) -> dict[str, Any]:
     """Return a `Verdict`."""
-    before = verdict.before
+    before, lack = verdict.before, verdict.lack
     return {
         "kind": verdict.kind.value,
         "reason": verdict.reason,
@@ -116,10 +118,22 @@ def verdict_view(verdict: Verdict, differing: int) -> dict[str, Any]:
         "failures": verdict.candidate.failed,
         "executionsBefore": before.executions if before else 0,
         "failuresBefore": before.failed if before else 0,
+        "interval": _interval(verdict.candidate),
+        "intervalBefore": _interval(before),
+        "counts": "actions" if verdict.of_actions else "executions",
+        "missing": {"executions": lack.executions, "executionsBefore": lack.executions_before},
+        "silent": list(lack.silent[:NAMED_MAX]),
         "e": verdict.e,
         "alarmE": verdict.alarm_e,
         "differing": differing,
     }
+
+
+def _interval(outcomes: Outcomes | None) -> dict[str, float] | None:
+    if outcomes is None or not outcomes.executions:
+        return None
+    found = exact_interval(outcomes)
+    return {"lowPercent": found.low * 100, "highPercent": found.high * 100}
 
 
 def kept_verdict(reading: Reading, deployment_id: str) -> dict[str, Any] | None:

@@ -88,7 +88,13 @@ NODES_QUERY = (
     since("the node was heard"),
     Param("sort", {**names(NodeOrder), "default": "name"}, "which nodes come first; `heard`: the longest ago"),
 )
-RULES_QUERY = (*PAGING, _part("rule"), Param("node", NODE_NAME, "a node that shall run it"), since("uploaded"))
+RULES_QUERY = (
+    *PAGING,
+    _rule("this rule"),
+    _part("rule"),
+    Param("node", NODE_NAME, "a node that shall run it"),
+    since("uploaded"),
+)
 PROGRAMS_QUERY = (*PAGING, _rule("of this rule"), since("uploaded"))
 DEPLOYMENTS_QUERY = (
     *PAGING,
@@ -186,7 +192,7 @@ async def list_rules(hub: Hub, call: Call) -> Reply:
     """Return rules, a page at a time."""
     query = call.query
     name, node, since_us = query.get("name", ""), query.get("node", ""), query.get("sinceUs", 0)
-    asked = RulesAsked(limit_of(query), key_of(query, str), name, node, since_us)
+    asked = RulesAsked(limit_of(query), key_of(query, str), name, node, since_us, query.get("rule", ""))
     page = await hub.store.read(lambda reading: reading.rule_page(asked))
     return Reply(200, answer("rules", [views.rule_view(row) for row in page.rows], page))
 

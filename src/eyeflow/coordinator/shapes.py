@@ -144,6 +144,12 @@ SCHEMAS: dict[str, Shape] = {
             "state": names(NodeState),
             "reason": TEXT,
             "place": names(Place),
+            "phase": {
+                "type": "integer",
+                "minimum": -1,
+                "description": "the step in which its turn came; -1: not yet",
+                "examples": [0],
+            },
             "previous": array(closed("The last known good of a rule", {"rule": RULE, "programId": TEXT})),
         },
     ),

@@ -175,6 +175,16 @@ RATE: Shape = {
     "examples": [600],
 }
 
+_INTERVAL: Shape = {
+    **closed(
+        "The exact 95 % interval of the share of failures; null without executions",
+        {
+            "lowPercent": {"type": "number", "examples": [7.3]},
+            "highPercent": {"type": "number", "examples": [32.8]},
+        },
+    ),
+    "type": ["object", "null"],
+}
 VERDICT = closed(
     "What the evidence tells of what was deployed, as of the last look; null while nothing is watched",
     {
@@ -185,6 +195,19 @@ VERDICT = closed(
         "failures": COUNT,
         "executionsBefore": COUNT,
         "failuresBefore": COUNT,
+        "interval": _INTERVAL,
+        "intervalBefore": _INTERVAL,
+        "counts": {
+            "type": "string",
+            "enum": ["executions", "actions"],
+            "description": "what is counted: executions, or those that acted",
+            "examples": ["executions"],
+        },
+        "missing": closed(
+            "Executions that a verdict still needs: of the new program, and of the active one beside it",
+            {"executions": COUNT, "executionsBefore": COUNT},
+        ),
+        "silent": {**array(NODE_NAME), "description": "nodes that are not heard of, the first of them"},
         "e": {"type": "number", "description": "evidence against it: at `alarmE` it fails", "examples": [1.2]},
         "alarmE": {"type": "number", "examples": [20]},
         "differing": COUNT,

@@ -138,6 +138,7 @@ def progress_view(progress: NodeProgress, connected: bool) -> dict[str, Any]:
         "state": progress.state.value,
         "reason": progress.reason,
         "place": progress.place.value,
+        "phase": progress.phase,
         "previous": previous,
     }
 

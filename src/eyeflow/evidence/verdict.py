@@ -115,11 +115,24 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True)
+class Lack:
+    """What a pass still needs beside time: so many executions of the candidate, and of the active program beside it.
+
+    `silent`: nodes that run the candidate and have not been heard of.
+    """
+
+    executions: int = 0
+    executions_before: int = 0
+    silent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """`kind`, and the reason in one line. `left_s` is what is left of the time to watch: 0 means that it is over.
 
     `candidate` and `before` are the counts of the reason, `e` is the wealth of their test, `alarm_e` the one that
-    condemns. Before the time is over, INCONCLUSIVE and NO_DATA mean: wait for `left_s`.
+    condemns. `of_actions`: they count executions that acted. Before the time is over, INCONCLUSIVE and NO_DATA mean:
+    wait for `left_s`, and for what it lacks.
     """
 
     kind: Kind
@@ -129,6 +142,8 @@ class Verdict:
     before: Outcomes | None
     e: float
     alarm_e: float
+    of_actions: bool = False
+    lack: Lack = Lack()
 
 
 def judge(watch: Watch, settings: Settings) -> Verdict:
@@ -139,10 +154,12 @@ def judge(watch: Watch, settings: Settings) -> Verdict:
     doubtful = [one for one in watch.checks if one.test.chance < DOUBT or one.test.hints]
     check = (failing or doubtful or watch.checks)[0]
     left_s = max(0.0, settings.observe_s - watch.observed_s)
+    lack = _lack(watch, settings)
 
     def verdict(kind: Kind, reason: str) -> Verdict:
         test = check.test
-        return Verdict(kind, reason, left_s, test.seen_candidate, test.seen_control, exp(test.log_e), alarm_e)
+        seen, of_actions = (test.seen_candidate, test.seen_control), check.what == ACTED
+        return Verdict(kind, reason, left_s, *seen, exp(test.log_e), alarm_e, of_actions, lack)
 
     if watch.starts > settings.starts_max * max(1, ceil(watch.observed_s / HOUR_S)):
         times = f"{watch.starts} times in {_duration(watch.observed_s)}"
@@ -151,7 +168,7 @@ def judge(watch: Watch, settings: Settings) -> Verdict:
         )
     if failing:
         return verdict(Kind.FAIL, _numbers(check))
-    missing = "; ".join(_missing(watch, settings, is_doubtful=bool(doubtful)))
+    missing = "; ".join(_missing(watch, settings, lack, is_doubtful=bool(doubtful)))
     if not watch.checks[0].test.seen_candidate.executions:
         return verdict(Kind.NO_DATA, f"no executions; {missing}")
     if missing:
@@ -159,13 +176,18 @@ def judge(watch: Watch, settings: Settings) -> Verdict:
     return verdict(Kind.PASS, _numbers(check))
 
 
-def _missing(watch: Watch, settings: Settings, *, is_doubtful: bool) -> list[str]:
-    """Return what a pass still needs, for people."""
-    found = []
+def _lack(watch: Watch, settings: Settings) -> Lack:
     test, least = watch.checks[0].test, settings.samples_min
-    if test.seen_candidate.executions < least:
+    beside = test.seen_control.executions if isinstance(test, TwoProportions) else least
+    return Lack(max(0, least - test.seen_candidate.executions), max(0, least - beside), watch.silent)
+
+
+def _missing(watch: Watch, settings: Settings, lack: Lack, *, is_doubtful: bool) -> list[str]:
+    """Return what a pass still needs, for people."""
+    found, least = [], settings.samples_min
+    if lack.executions:
         found.append(f"a verdict needs {least} executions")
-    elif isinstance(test, TwoProportions) and test.seen_control.executions < least:
+    elif lack.executions_before:
         found.append(f"a comparison needs {least} executions of the active program")
     elif is_doubtful:
         found.append("more than chance explains well, and too few to be sure")

@@ -98,6 +98,13 @@ def test_the_verdict_by_which_it_failed_stays_with_its_numbers(tried: Tried) -> 
         rows = [EvidenceRow(node, "overheat", "active", "p" * 64, tried.id, *counts) for node in ("node-a", "node-b")]
         tried.api.run(lambda: tried.api.hub.store.write(lambda writing: writing.record_evidence(rows)))
 
+    tells(12, 0)
+    tried.api.clock.pass_s(3)
+    tried.api.tick()
+    watched = tried.shown()["verdict"]
+    assert watched["missing"] == {"executions": 0, "executionsBefore": 0} and watched["silent"] == []
+    assert watched["counts"] == "executions" and watched["interval"]["lowPercent"] == 0
+    assert watched["interval"]["highPercent"] == pytest.approx(14.2, abs=0.1), "Clopper and Pearson of 0 of 24"
     for number in range(1, 4):
         tells(50 * number, 40 * number)
         tried.api.clock.pass_s(3)

@@ -13,6 +13,7 @@ from eyeflow.evidence.outcomes import Outcomes, Tally
 from eyeflow.evidence.verdict import (
     Check,
     Kind,
+    Lack,
     Settings,
     Verdict,
     Watch,
@@ -91,9 +92,12 @@ def test_a_pass_waits_for_the_time_the_samples_the_control_and_each_node() -> No
     few = said(beside((100, 2), (19, 0)))
     assert (few.kind, few.left_s) == (Kind.INCONCLUSIVE, 0)
     assert few.reason.endswith("; a verdict needs 20 executions")
+    assert few.lack == Lack(executions=1)
     alone = said(beside((19, 0), (100, 0)))
     assert alone.kind is Kind.INCONCLUSIVE
     assert alone.reason.endswith("; a comparison needs 20 executions of the active program")
+    assert alone.lack == Lack(executions_before=1)
+    assert said(beside((100, 2), (100, 2))).lack == Lack()
     silent = said(after((100, 0)), silent=tuple(f"n{number}" for number in range(12)))
     assert silent.kind is Kind.INCONCLUSIVE
     assert silent.reason.endswith("; not heard of: n0, n1, n2, n3, n4, n5, n6, n7, n8, n9 and 2 more")
@@ -111,6 +115,7 @@ def test_a_program_before_that_did_nothing_is_not_told_of() -> None:
 def test_all_that_is_missing_is_said() -> None:
     found = said(after((3, 0)), observed_s=5, silent=("n1",))
     assert found.reason.endswith("; a verdict needs 20 executions; watched for 5s of 1min; not heard of: n1")
+    assert found.lack == Lack(executions=17, silent=("n1",))
 
 
 @pytest.mark.parametrize("check", [after((0, 0)), beside((100, 2), (0, 0)), beside((0, 0), (0, 0))])

@@ -118,13 +118,17 @@ class NodeDetails:
 
 @dataclass(frozen=True, slots=True)
 class RulesAsked:
-    """Which rules. `since_us`: a program of it was uploaded then or later. `node`: it shall run it."""
+    """Which rules. `since_us`: a program of it was uploaded then or later. `node`: it shall run it.
+
+    `name` is a part of its name, `rule` all of it.
+    """
 
     limit: int
     after: Key | None = None
     name: str = ""
     node: str = ""
     since_us: int = 0
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,6 +211,7 @@ class SqlListReading:
     def rule_page(self, asked: RulesAsked) -> Page[RuleRow]:
         """Return rules, ascending."""
         where = Conditions()
+        where.same("rule", asked.rule)
         where.has("rule", asked.name)
         where.since("uploaded_us", asked.since_us)
         where.behind("rule", asked.after)

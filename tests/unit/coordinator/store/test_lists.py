@@ -270,6 +270,8 @@ def test_rules_with_their_programs_and_how_many_nodes_run_which(filled: Any) -> 
     assert [one.id for one in rows[2].programs] == [program_id(number) for number in (5, 3, 0, 1)], "and what nodes run"
     some = filled.file.read(lambda reading: reading.rule_page(RulesAsked(9, name="LI"))).rows
     assert [row.rule for row in some] == ["limit"]
+    exact = [filled.file.read(lambda r, one=one: r.rule_page(RulesAsked(9, rule=one))).rows for one in ("limit", "li")]
+    assert [[row.rule for row in found] for found in exact] == [["limit"], []]
     node = wanted[2][0][0]
     assert "pump" in [row.rule for row in filled.file.read(lambda r: r.rule_page(RulesAsked(9, node=node))).rows]
     late = filled.file.read(lambda reading: reading.rule_page(RulesAsked(9, since_us=2))).rows
