@@ -1,5 +1,5 @@
 // Builds the dashboard into a folder: node build.mjs [FOLDER]. The same sources give the same bytes on every machine.
-import { copyFileSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -33,4 +33,8 @@ await build({
   minify: true,
   logLevel: "warning",
 });
+// Their licences ask that their texts come along.
+const bundled = ["preact", "@preact/signals", "@preact/signals-core", "uplot"];
+const licenses = bundled.map((name) => `${name}\n\n${readFileSync(join(here, "node_modules", name, "LICENSE"), "utf8").trim()}\n`);
+writeFileSync(join(target, "licenses.txt"), licenses.join("\n----\n\n"));
 for (const name of readdirSync(join(here, "static"))) copyFileSync(join(here, "static", name), join(target, name));

@@ -56,8 +56,8 @@ class Plant(Cluster):
         ran = self.eyeflow("deploy", rule, "--nodes", ",".join(nodes), "--json")
         assert ran.code == 0, ran.err
 
-    def token_of(self, name: str, role: str) -> str:
-        return str(self.ask("POST", "/api/tokens", json={"name": name, "role": role})["token"])
+    def token_of(self, name: str, role: str, **more: Any) -> str:
+        return str(self.ask("POST", "/api/tokens", json={"name": name, "role": role, **more})["token"])
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +96,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     return report
 
 
-BROWSER_WORDS = ("net::ERR_", "status of 401", "status of 409", "status of 422", "WebSocket connection to")
-"""What the browser says by itself of a coordinator that is away, of a session that has ended, and of a refusal."""
+BROWSER_WORDS = ("net::ERR_", "the server responded with a status of 4", "WebSocket connection to")
+"""What the browser says by itself of a coordinator that is away, and of what it refuses."""
 FAILED = pytest.StashKey[bool]()
 Open = Callable[..., Page]
 

@@ -25,6 +25,7 @@ from eyeflow.rollout.deployment import Target, Wanted
 from .conftest import Open, Plant
 
 NODES, RULES, RULES_EACH, CHANGED, ALARMS = 2_000, 500, 5, 400, 1_000
+BOARD = "zone-board"
 NAMES = [f"node-{number:04}" for number in range(NODES)]
 FIRST_CONTENT_S, UPDATE_S = 1.0, 0.05
 FIRST_ROW = """
@@ -50,6 +51,8 @@ def fill(writing: Writing) -> None:
         writing.record_seen([Seen(name, 1, 2, 1_790_000_000_000_000 + number, json.dumps(health))])
     for name in NAMES[:ALARMS]:
         writing.raise_alarm(AlarmKind.RECORDS_LOST, name, "its buffer was full", 1_790_000_000_000_000)
+    writing.register_node(BOARD, bytes(31) + b"b", 1)
+    writing.record_board(BOARD, NAMES[0], "0001020304050607")
 
 
 def part(kind: str, name: str, counters: dict[str, int]) -> dict[str, Any]:
@@ -111,7 +114,7 @@ def test_2000_nodes_stay_fluid(open_page: Open, plant: Plant) -> None:
     watched = Watched(page)
     before_s = watched.seconds("TaskDuration")
     page.goto("/nodes")
-    expect(page.get_by_text("2,000 nodes")).to_be_visible()
+    expect(page.get_by_text("2,001 nodes")).to_be_visible()
     table = page.get_by_role("table", name="Nodes")
     expect(table.get_by_role("rowheader")).to_have_count(50)
     first_s = watched.seconds("TaskDuration") - before_s
@@ -137,12 +140,25 @@ def test_2000_nodes_stay_fluid(open_page: Open, plant: Plant) -> None:
     expect(table.get_by_role("rowheader")).to_have_text([NAMES[-1]])
 
 
+def test_a_gateway_shows_its_boards_and_a_board_its_gateway(open_page: Open) -> None:
+    page = open_page(f"/nodes/{NAMES[0]}")
+    boards = page.get_by_role("table", name="Boards behind this node")
+    expect(boards.get_by_role("row").filter(has_text=BOARD)).to_contain_text("offline")
+    boards.get_by_role("link", name=BOARD).click()
+    expect(page.get_by_role("definition").filter(has_text="state unknown, flash")).to_be_visible()
+    page.get_by_role("link", name=NAMES[0]).click()
+    expect(page.get_by_role("heading", level=1, name=NAMES[0])).to_be_visible()
+
+
 def test_the_overview_of_2000_nodes_shows_the_worst(open_page: Open, plant: Plant) -> None:
     page = open_page()
-    expect(page.locator(".sums div").first).to_contain_text("0/2,000")
+    expect(page.locator(".sums div").first).to_contain_text("0/2,001")
+    worst = page.locator(".troubles li").first
+    expect(worst).to_contain_text("lost audit records since")
+    expect(worst).to_contain_text("To do: make room on the node's disk")
     expect(page.get_by_role("table", name="Nodes, the worst first").get_by_role("rowheader")).to_have_count(20)
-    page.get_by_role("link", name="Show all 2,000 nodes").click()
-    expect(page.get_by_text("2,000 nodes", exact=True)).to_be_visible()
+    page.get_by_role("link", name="Show all 2,001 nodes").click()
+    expect(page.get_by_text("2,001 nodes", exact=True)).to_be_visible()
 
 
 def test_1000_open_alarms_stay_fluid(open_page: Open, plant: Plant) -> None:

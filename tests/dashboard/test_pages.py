@@ -80,6 +80,30 @@ def test_a_session_ends_with_its_token_and_the_page_says_so(open_page: Open, pla
     heading(page, "Sign in")
 
 
+def test_a_session_that_expires_is_told(open_page: Open, plant: Plant) -> None:
+    token = plant.token_of("soon", "read", validS=3)
+    page = open_page(token=token)
+    expect(page.get_by_role("alert").filter(has_text="has expired")).to_be_visible()
+    heading(page, "Sign in")
+
+
+def test_a_command_signs_all_browsers_out(open_page: Open, plant: Plant) -> None:
+    page = open_page()
+    heading(page, "Overview")
+    assert plant.eyeflow("coordinator", "sign-out").code == 0
+    heading(page, "Sign in")
+
+
+def test_a_token_for_some_nodes_sees_these_only(open_page: Open, plant: Plant) -> None:
+    plant.ask("PUT", "/api/nodes/node-a/labels", json={"labels": {"site": "paris"}})
+    page = open_page(token=plant.token_of("paris", "read", labels={"site": "paris"}))
+    active(page, "1/1")
+    expect(page.get_by_role("rowheader")).to_have_text(["node-a"])
+    assert page.get_by_role("figure").count() == 0, "the curves are of all nodes"
+    page.goto("/nodes/node-b")
+    expect(page.get_by_role("alert").filter(has_text="No node that this token is for")).to_be_visible()
+
+
 def test_who_may_only_read_sees_no_buttons(open_page: Open, plant: Plant) -> None:
     reader = open_page("/nodes/node-a", token=plant.token_of("reader", "read"))
     heading(reader, "node-a")
@@ -136,6 +160,20 @@ def test_a_button_does_it_and_the_page_shows_it(open_page: Open, plant: Plant) -
     assert plant.ask("GET", "/api/nodes/node-b")["drainedUs"] == 0
 
 
+def test_labels_are_changed_and_a_refusal_keeps_what_was_typed(open_page: Open, plant: Plant) -> None:
+    page = open_page("/nodes/node-b")
+    page.get_by_text("Change labels").click()
+    field = page.get_by_role("textbox", name="Labels")
+    field.fill("site=lyon line")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert").filter(has_text="Refused:")).to_be_visible()
+    expect(field).to_have_value("site=lyon line")
+    field.fill("site=lyon line=3")
+    field.press("Enter")
+    expect(page.get_by_role("definition").filter(has_text="line=3 site=lyon")).to_be_visible()
+    assert plant.ask("GET", "/api/nodes/node-b")["labels"] == {"site": "lyon", "line": "3"}
+
+
 def test_what_was_chosen_of_the_nodes_stands_in_the_address(open_page: Open, plant: Plant) -> None:
     plant.ask("PUT", "/api/nodes/node-b/labels", json={"labels": {"site": "lyon"}})
     page = open_page("/nodes")
@@ -150,7 +188,7 @@ def test_what_was_chosen_of_the_nodes_stands_in_the_address(open_page: Open, pla
     page.get_by_role("button", name="site=lyon").click()
     expect(table.get_by_role("rowheader")).to_have_text(["node-a", "node-b"])
     page.get_by_role("button", name="Executions a minute").click()
-    expect(table.get_by_role("columnheader", name="Executions a minute")).to_have_attribute("aria-sort", "ascending")
+    expect(table.get_by_role("columnheader", name="Executions a minute")).to_have_attribute("aria-sort", "descending")
     page.get_by_label("Name").fill("NODE-A")
     expect(table.get_by_role("rowheader")).to_have_text(["node-a"])
     assert "sort=executions" in page.url and "name=NODE-A" in page.url

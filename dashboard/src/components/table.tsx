@@ -6,6 +6,8 @@ export type Column<T> = {
   cell: (row: T) => ComponentChildren;
   /** The word by which the list is sorted when this column is chosen; none: it cannot be. */
   sort?: string;
+  /** The most or worst comes first. */
+  isFalling?: boolean;
   isNumber?: boolean;
 };
 
@@ -30,11 +32,11 @@ export function Table<T>({ caption, columns, rows, keyOf, empty, sorted, onSort 
       <thead>
         <tr>
           {columns.map((one) => (
-            <th key={one.title} scope="col" class={one.isNumber ? "number" : undefined} aria-sort={one.sort && one.sort === sorted ? "ascending" : undefined}>
+            <th key={one.title} scope="col" class={one.isNumber ? "number" : undefined} aria-sort={one.sort && one.sort === sorted ? (one.isFalling ? "descending" : "ascending") : undefined}>
               {one.sort && onSort ? (
                 <button type="button" class="plain" onClick={() => onSort(one.sort ?? "")}>
                   {one.title}
-                  <span aria-hidden="true">{one.sort === sorted ? " ▾" : " ↕"}</span>
+                  <span aria-hidden="true">{one.sort !== sorted ? " ↕" : one.isFalling ? " ▾" : " ▴"}</span>
                   <span class="unseen"> {t("sort")}</span>
                 </button>
               ) : (

@@ -4,6 +4,7 @@ import { Badge, type Tone } from "../components/badge";
 import { ActionButton } from "../components/button";
 import { Chart } from "../components/chart";
 import { Facts } from "../components/facts";
+import { Field, Form } from "../components/form";
 import { Heading } from "../components/heading";
 import { NodeState, labelsText } from "../components/node_state";
 import { PageLink, nodePath } from "../components/page_link";
@@ -20,6 +21,7 @@ import { type Key, number, percent, t } from "../text/text";
 
 const OF_NODE = ["node", "link", "manifest"] as const;
 const EVENTS = 10;
+const REASON_CHARS_MAX = 500;
 const MINUTE_MS = 60_000;
 const TONES: Record<Health["state"], Tone> = { running: "good", connecting: "warn", stopped: "quiet", failed: "bad" };
 
@@ -112,9 +114,29 @@ function Findings({ node, path }: { node: Node; path: string }) {
   );
 }
 
+/** Return labels as they are typed: `site=lyon line=3`. */
+function parsedLabels(text: string): Record<string, string> {
+  const pairs = text.split(/\s+/).filter(Boolean).map((one) => one.split("="));
+  return Object.fromEntries(pairs.map(([name, ...value]) => [name, value.join("=")]));
+}
+
 function Actions({ node, path }: { node: Node; path: string }) {
   return (
     <div class="actions">
+      <details>
+        <summary>{t("change_labels")}</summary>
+        <Form text={t("save")} role="admin" act={(values) => ask("PUT", `${path}/labels`, { labels: parsedLabels(values["labels"] ?? "") })}>
+          <Field name="labels" title={t("labels")} value={labelsText(node.labels)} help={t("labels_help")} />
+        </Form>
+      </details>
+      {!node.inDoubt && (
+        <details>
+          <summary>{t("quarantine")}</summary>
+          <Form text={t("quarantine_button")} role="admin" act={(values) => ask("POST", `${path}/quarantine`, values)}>
+            <Field name="reason" title={t("reason")} help={t("quarantine_help")} charsMax={REASON_CHARS_MAX} />
+          </Form>
+        </details>
+      )}
       {node.drainedUs ? (
         <ActionButton text={t("undrain")} role="deploy" act={() => ask("POST", `${path}/undrain`)} />
       ) : (

@@ -103,12 +103,12 @@ function Filters({ asked, change }: FiltersProps) {
 
 const columns = (): Column<NodeRow>[] => [
   { title: t("node"), cell: (row) => <PageLink to={nodePath(row.name)}>{row.name}</PageLink>, sort: "name" },
-  { title: t("state"), cell: (row) => <NodeState row={row} />, sort: "worst" },
+  { title: t("state"), cell: (row) => <NodeState row={row} />, sort: "worst", isFalling: true },
   { title: t("heard"), cell: (row) => <Time us={row.lastSeenUs} asAgo />, sort: "heard" },
   { title: t("labels"), cell: (row) => labelsText(row.labels) || "–" },
   { title: t("rules"), cell: (row) => number(row.rules), isNumber: true },
-  { title: t("executions_per_minute"), cell: (row) => number(row.executionsPerMinute), sort: "executions", isNumber: true },
-  { title: t("errors_per_minute"), cell: (row) => number(row.errorsPerMinute, 1), sort: "errors", isNumber: true },
+  { title: t("executions_per_minute"), cell: (row) => number(row.executionsPerMinute), sort: "executions", isFalling: true, isNumber: true },
+  { title: t("errors_per_minute"), cell: (row) => number(row.errorsPerMinute, 1), sort: "errors", isFalling: true, isNumber: true },
   { title: t("processor"), cell: (row) => percent(row.processorPercent), isNumber: true },
   { title: t("memory"), cell: (row) => percent(row.memoryPercent), isNumber: true },
   { title: t("buffer"), cell: (row) => buffer(row), isNumber: true },

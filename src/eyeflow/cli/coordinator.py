@@ -279,6 +279,19 @@ def sign_in(json_: JsonFlag = False) -> None:
     note(f"open it in a browser until {iso_time(made['expiresUs'])}; it works once")
 
 
+@app.command("sign-out")
+def sign_out(json_: JsonFlag = False) -> None:
+    """End all sessions of browsers that your token began, and let its sign-in links work no more."""
+    from eyeflow.cli.cluster import connect
+
+    with connect() as client:
+        client.end_sessions()
+    if json_:
+        say_json({"signedOut": True})
+    else:
+        note("no browser is signed in with this token any more")
+
+
 @app.command("log")
 def log(
     last: Annotated[int, typer.Option("--last", "-n", min=1, max=10_000, help="How many entries to show.")] = 50,

@@ -107,6 +107,7 @@ COMMANDS: dict[str, Words] = {'': (('check', 'Say whether rules are right, witho
                  ('restore', 'Put a backup back while the coordinator...'),
                  ('join-token', 'Make a token with which one node can join...'),
                  ('sign-in', 'Make a link that signs a browser in to the...'),
+                 ('sign-out', 'End all sessions of browsers that your...'),
                  ('log', 'Show who changed what, or check that...'),
                  ('login', 'Keep where the coordinator is and an API...')),
  'node': (('init', 'Write a configuration file with comments.'),
@@ -465,6 +466,8 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
                             (('--help', '-h'), 'Show this message and exit.', None, False)),
  'coordinator sign-in': ((('--json',), 'Print the result as JSON.', None, False),
                          (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'coordinator sign-out': ((('--json',), 'Print the result as JSON.', None, False),
+                          (('--help', '-h'), 'Show this message and exit.', None, False)),
  'coordinator log': ((('--last', '-n'), 'How many entries to show.', (), False),
                      (('--who',), 'Only what this token or node did.', (), False),
                      (('--verify',),
@@ -697,6 +700,7 @@ ARGUMENTS: dict[str, tuple[tuple[bool, Words], ...]] = {'': (),
  'coordinator restore': ((False, ()),),
  'coordinator join-token': (),
  'coordinator sign-in': (),
+ 'coordinator sign-out': (),
  'coordinator log': (),
  'coordinator login': ((False, ()),),
  'node': (),
@@ -1648,6 +1652,7 @@ Commands:
   restore     Put a backup back while the coordinator does not run.
   join-token  Make a token with which one node can join the cluster, once.
   sign-in     Make a link that signs a browser in to the dashboard once,...
+  sign-out    End all sessions of browsers that your token began, and let...
   log         Show who changed what, or check that nobody changed the log...
   login       Keep where the coordinator is and an API token (asked for,...""",
     'coordinator start': """\
@@ -1751,6 +1756,15 @@ Usage: eyeflow coordinator sign-in [OPTIONS]
 
   Make a link that signs a browser in to the dashboard once, with the rights
   of your token.
+
+Options:
+  --json      Print the result as JSON.
+  -h, --help  Show this message and exit.""",
+    'coordinator sign-out': """\
+Usage: eyeflow coordinator sign-out [OPTIONS]
+
+  End all sessions of browsers that your token began, and let its sign-in
+  links work no more.
 
 Options:
   --json      Print the result as JSON.

@@ -139,6 +139,10 @@ class CoordinatorClient(Connection):
         """Return a link that signs a browser in once (`code`, `path`, `expiresUs`)."""
         return self._json("POST", "/api/session/links")
 
+    def end_sessions(self) -> None:
+        """End all sessions of browsers, and all sign-in links, of this token."""
+        self._ask("DELETE", "/api/sessions")
+
     def tokens(self) -> list[Json]:
         """Return the API tokens, without their secrets: `TokenInfo` of the REST API."""
         return self._all("/api/tokens", "tokens", {})
