@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from eyeflow.board_link.codec import Encoding, decompress
 from eyeflow.board_link.dictionary import DICTIONARIES
 from eyeflow.board_link.frames import ANSWER, Frame, Receiver, encode_frame
-from eyeflow.board_link.messages import Code, Fields, Request, Unasked, text
+from eyeflow.board_link.messages import Code, Fields, Request, Reset, Slot, Unasked, text
 from eyeflow.protocol.board_records import first_chain, next_chain
 from eyeflow.svm.container import SignedProgram, decode
 from eyeflow.svm.opcodes import ABI
@@ -38,6 +38,8 @@ class HeldProgram:
     trap: int = 0
     pc: int = 0
     executions: int = 0
+    traps: int = 0
+    failures: int = 0
     previous: HeldProgram | None = None
 
 
@@ -57,6 +59,9 @@ class BoardDouble:
     says: bytes = b""
     refuses_push: Code | None = None
     programs: dict[int, HeldProgram] = field(default_factory=dict)
+    staged: dict[int, HeldProgram] = field(default_factory=dict)
+    is_old: bool = False
+    """Its firmware is older: it has no second slots, and its answers are shorter."""
     params: dict[tuple[str, int], bytes] = field(default_factory=dict)
     times: list[int] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
@@ -67,6 +72,10 @@ class BoardDouble:
     pieces_max: int = 1 << 30
     """After so many pieces of a program it stops answering, until `answers` is set again."""
     refuses_remove: Code | None = None
+    executes: int = 0
+    """Executions that it counts more of each program when it is asked: a rule that runs all the time."""
+    goes_back_from: str = ""
+    """The version that faults here: after three executions it runs the program before again, or none."""
     loses: Request | None = None
     """The next answer to this request is lost on the line."""
     records: list[bytes] = field(default_factory=list)
@@ -74,7 +83,7 @@ class BoardDouble:
     ring_records: int = 15
     oldest: int = 0
     lost: int = 0
-    _wanted: tuple[str, int, int, int, int] | None = None
+    _wanted: tuple[str, int, int, int, int, bool] | None = None
     _received: bytearray = field(default_factory=bytearray)
 
     def restart(self) -> None:
@@ -133,13 +142,15 @@ class BoardDouble:
                 self.times.append(fields.number("Q"))
                 return bytes([Code.OK])
             case Request.INFO:
-                return self._info(fields.number("B"))
+                return self._info(fields.number("B"), fields.take(fields.left))
             case Request.COUNTERS:
                 return self._counters(fields.number("B"))
             case Request.HEALTH:
-                return bytes([Code.OK]) + struct.pack("<9IQ", 65536, 4096, 65536, 9000, 1000, 900, 50, 0, 1, 60_000)
+                return self._health()
             case Request.PUSH_BEGIN:
-                return self._begin(fields)
+                return self._begin(fields, staged=False)
+            case Request.STAGE_BEGIN | Request.SWITCH | Request.BACK | Request.DROP if not self.is_old:
+                return self._answer_slots(request, fields)
             case Request.PUSH_DATA:
                 return self._data(fields.number("I"), fields.take(fields.left))
             case Request.PUSH_END:
@@ -154,6 +165,13 @@ class BoardDouble:
                 return bytes([Code.OK])
         return bytes([Code.NOT_SUPPORTED])
 
+    def _answer_slots(self, request: Request, fields: Fields) -> bytes:
+        if request is Request.STAGE_BEGIN:
+            return self._begin(fields, staged=True)
+        if request is Request.DROP:
+            return bytes([self._drop(fields.payload.hex())])
+        return bytes([self._exchange(request, fields.payload)])
+
     def _hello(self) -> bytes:
         numbers = struct.pack("<BHBIBB", 1, 1, PLACES, PROGRAM_BYTES_MAX, self.abi, 2 * self.delegates_llm)
         return (
@@ -165,11 +183,21 @@ class BoardDouble:
             + (text(self.chip) + text("0.1.0"))
         )
 
-    def _info(self, place: int) -> bytes:
-        held = self.programs.get(place)
+    def _health(self) -> bytes:
+        numbers = (65536, 4096, 65536, 9000, 1000, 900, 50, 0, 1, 60_000)
+        stack = b"" if self.is_old else struct.pack("<BII", Reset.POWER, 4096, 1800)
+        return bytes([Code.OK]) + struct.pack("<9IQ", *numbers) + stack
+
+    def _info(self, place: int, slot: bytes) -> bytes:
+        if self.is_old and slot:
+            return bytes([Code.MALFORMED])
+        running = self.programs.get(place)
+        previous, staged = running and running.previous, self.staged.get(place)
+        held = {Slot.RUNNING: running, Slot.PREVIOUS: previous, Slot.STAGED: staged}[Slot(slot[0] if slot else 0)]
+        flags = 2 * (previous is not None) + 4 * (staged is not None)
         if held is None:
-            return bytes([Code.UNKNOWN])
-        flags = 1 + 2 * (held.previous is not None)
+            return bytes([Code.UNKNOWN] if self.is_old else [Code.UNKNOWN, flags])
+        flags += held is running
         numbers = struct.pack("<BIQ", flags, held.size_bytes, held.signed.program.sequence)
         program = held.signed.program
         return (
@@ -180,22 +208,76 @@ class BoardDouble:
         )
 
     def _counters(self, place: int) -> bytes:
-        held = self.programs[place]
-        return bytes([Code.OK]) + struct.pack("<BBH5I", held.running, held.trap, held.pc, held.executions, 0, 0, 0, 40)
+        self._run(place)
+        held = self.programs.get(place)
+        if held is None:  # as the firmware does; a test may have taken it away between two questions
+            return bytes([Code.OK]) + bytes(24)
+        return bytes([Code.OK]) + struct.pack(
+            "<BBH5I", held.running, held.trap, held.pc, held.executions, held.traps, 0, held.failures, 40
+        )
+
+    def _run(self, place: int) -> None:
+        held = self.programs.get(place)
+        if held is None or not held.running:
+            return
+        held.executions += self.executes
+        if held.signed.program.version != self.goes_back_from:
+            return
+        held.traps, held.trap, held.pc = held.traps + 1, 4, 17
+        if held.traps >= 3 and held.previous is not None:
+            self.programs[place] = held.previous
+        elif held.traps >= 3:
+            held.running = False
 
     def _place_of(self, rule: str) -> int | None:
-        return next((place for place, held in self.programs.items() if held.signed.program.rule == rule), None)
+        there = [*self.programs.items(), *self.staged.items()]
+        return next((place for place, held in there if held.signed.program.rule == rule), None)
 
-    def _begin(self, fields: Fields) -> bytes:
+    def _find(self, program_id: str, slot: Slot) -> int | None:
+        running = self.programs.items()
+        there = {
+            Slot.RUNNING: running,
+            Slot.PREVIOUS: [(place, held.previous) for place, held in running if held.previous is not None],
+            Slot.STAGED: self.staged.items(),
+        }[slot]
+        return next((place for place, held in there if held.signed.program_id == program_id), None)
+
+    def _exchange(self, request: Request, payload: bytes) -> Code:
+        ids = [payload[at : at + 32].hex() for at in range(0, len(payload), 32)]
+        slot = Slot.STAGED if request is Request.SWITCH else Slot.PREVIOUS
+        waiting = [one for one in ids if self._find(one, Slot.RUNNING) is None]
+        places = [self._find(one, slot) for one in waiting]
+        if None in places:
+            return Code.UNKNOWN
+        for place in places:
+            assert place is not None
+            before = self.programs.get(place)
+            if slot is Slot.PREVIOUS:
+                assert before is not None and before.previous is not None
+                self.programs[place] = before.previous
+            else:
+                self.programs[place] = self.staged.pop(place)
+                self.programs[place].previous = before
+        return Code.OK if waiting else Code.ALREADY
+
+    def _drop(self, program_id: str) -> Code:
+        place = self._find(program_id, Slot.STAGED)
+        if place is None:
+            return Code.UNKNOWN
+        del self.staged[place]
+        return Code.OK
+
+    def _begin(self, fields: Fields, *, staged: bool) -> bytes:
         program_id = fields.take(32).hex()
         _, size, encoded, _, encoding, dictionary = fields.unpack("QIIBBH")
-        place = self._place_of(fields.text())
+        fields.text()
         if self.refuses_push is not None:
             return struct.pack("<BQ", self.refuses_push, 0)
-        if place is not None and self.programs[place].signed.program_id == program_id:
+        slots = (Slot.RUNNING, Slot.STAGED) if staged else (Slot.RUNNING,)
+        if any(self._find(program_id, slot) is not None for slot in slots):
             self._wanted = None
             return struct.pack("<BQ", Code.ALREADY, 0)
-        wanted = (program_id, size, encoded, encoding, dictionary)
+        wanted = (program_id, size, encoded, encoding, dictionary, staged)
         if wanted != self._wanted:
             self._wanted, self._received = wanted, bytearray()
         return struct.pack("<BQ", Code.OK, len(self._received))
@@ -214,9 +296,10 @@ class BoardDouble:
 
     def _end(self, program_id: str) -> bytes:
         if self._wanted is None:
-            found = [place for place, held in self.programs.items() if held.signed.program_id == program_id]
-            return struct.pack("<BBIB", Code.ALREADY if found else Code.NO_TRANSFER, 0, 0, found[0] if found else 0)
-        _, size, _, encoding, dictionary = self._wanted
+            found = self._find(program_id, Slot.RUNNING)
+            found = self._find(program_id, Slot.STAGED) if found is None else found
+            return struct.pack("<BBIB", Code.NO_TRANSFER if found is None else Code.ALREADY, 0, 0, found or 0)
+        _, size, _, encoding, dictionary, staged = self._wanted
         data = bytes(self._received)
         if encoding != Encoding.RAW:
             data = decompress(data, size, DICTIONARIES[dictionary] if dictionary else b"")
@@ -224,17 +307,23 @@ class BoardDouble:
         assert signed.program_id == program_id
         place = self._place_of(signed.program.rule)
         if place is None:
-            place = next(number for number in range(PLACES) if number not in self.programs)
-        before = self.programs.get(place)
-        self.programs[place] = HeldProgram(signed, len(data), not self.breaks, 7 * self.breaks, previous=before)
+            place = next(number for number in range(PLACES) if number not in {*self.programs, *self.staged})
+        made = HeldProgram(signed, len(data), not self.breaks, 7 * self.breaks)
         self._wanted = None
+        if staged:
+            self.staged[place] = made
+        else:
+            made.previous = self.programs.get(place)
+            self.programs[place] = made
+            self.staged.pop(place, None)
         return struct.pack("<BBIB", Code.OK, 0, 0, place)
 
     def _remove(self, rule: str) -> bytes:
         place = self._place_of(rule)
         if place is None or self.refuses_remove is not None:
             return bytes([self.refuses_remove or Code.UNKNOWN])
-        del self.programs[place]
+        self.programs.pop(place, None)
+        self.staged.pop(place, None)
         return bytes([Code.OK])
 
 

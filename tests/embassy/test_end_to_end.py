@@ -15,6 +15,7 @@ import pytest
 from components.boards import PLAIN_F401, PLAIN_LABS, PLAIN_PICO, SECOND_US, STRANGER, Lab
 from components.rust import ROOT
 from eyeflow.base.errors import EyeflowError
+from eyeflow.board_link.messages import Reset
 from eyeflow.board_link.port import Patience
 from eyeflow.mcu.board import Direction, Level, parse_board
 from eyeflow.mcu.sim.chip import Power, SimulatedChip
@@ -101,6 +102,43 @@ def test_an_update_while_it_runs_takes_over_and_an_older_one_is_refused(lab: Lab
         assert [one.program_id for one in board.list()] == [pushed.program_id]
     chip.run(chip.time_us + 5 * SECOND_US)
     assert chip.pin(lab.relay) is False, "90 degrees are below the new limit"
+    chip.close()
+
+
+@each_board
+def test_a_staged_program_takes_over_between_two_scans_and_is_taken_back(lab: Lab) -> None:
+    chip, old, new = lab.start(), lab.program(), lab.program("1.3.0", limit="100.0")
+    with lab.link(chip) as board:
+        assert board.status().health.reset_cause in (Reset.POWER, Reset.PIN, Reset.UNKNOWN)  # as the simulator says
+        board.push(old)
+    chip.set_adc(0, HOT)
+    lab.wait_for(chip, True)
+    with lab.link(chip) as board:
+        before = board.status()
+        staged = board.stage(new)
+        status = board.status()
+        assert [one.version for one in status.programs] == ["1.2.0"] and status.staged[
+            0
+        ].program_id == staged.program_id
+        assert status.counters[0].executions >= before.counters[0].executions, (
+            "the running program was not started anew"
+        )
+        assert 0 < status.health.stack_used_bytes < status.health.stack_bytes
+    chip.run(chip.time_us + 5 * SECOND_US)
+    assert lab.levels(chip) == [], "a staged program drives nothing"
+    with lab.link(chip) as board:
+        board.switch(staged.program_id)
+        (running,) = board.list()
+        assert (running.version, running.has_previous, running.has_staged) == ("1.3.0", True, False)
+    chip.run(chip.time_us + 5 * SECOND_US)
+    assert chip.pin(lab.relay) is False, "90 degrees are below the new limit"
+    with lab.link(chip) as board:
+        board.back(decode(old).program_id)
+        assert [one.version for one in board.list()] == ["1.2.0"]
+        with pytest.raises(EyeflowError, match="as the one before the running one"):
+            board.back(staged.program_id)
+    chip.run(chip.time_us + 5 * SECOND_US)
+    assert chip.pin(lab.relay) is True, "the old limit holds again"
     chip.close()
 
 

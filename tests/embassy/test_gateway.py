@@ -10,8 +10,8 @@ from components.boards import PATIENCE, PLAIN_F401, SECOND_US
 from components.waiting import running, until
 from eyeflow.base.machine import Machine
 from eyeflow.node.boards.boards import Boards
-from eyeflow.node.boards.programs import Wanted
 from eyeflow.node.boards.settings import BoardSection
+from eyeflow.node.boards.wanted import Wanted
 from eyeflow.node.clock import SystemClock
 from eyeflow.node.control import InstallOutcome
 from eyeflow.node.own_key import load_identity

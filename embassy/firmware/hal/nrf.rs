@@ -7,6 +7,7 @@ use embassy_nrf::peripherals::{NVMC, SAADC, WDT};
 use embassy_nrf::saadc::{self, ChannelConfig, Saadc};
 use embassy_nrf::wdt::{self, WatchdogHandle};
 use embedded_storage::nor_flash::NorFlash;
+use eyeflow_link::Reset;
 
 pub use embassy_nrf::bind_interrupts;
 pub use embassy_nrf::buffered_uarte::InterruptHandler as BufferedInterruptHandler;
@@ -78,13 +79,23 @@ impl Watchdog {
     }
 }
 
-/// Whether the watchdog, or a processor that locked up, caused the last reset; forgets it.
-pub fn watchdog_bit() -> bool {
+/// What caused the last reset; forgets it. A processor that locked up counts as the watchdog. No bit at all: power came on.
+pub fn reset() -> Reset {
     let reasons = embassy_nrf::pac::POWER.resetreas();
     let found = reasons.read();
     // Each bit is cleared by writing a one to it.
     reasons.write_value(found);
-    found.dog() || found.lockup()
+    if found.dog() || found.lockup() {
+        Reset::Watchdog
+    } else if found.sreq() {
+        Reset::Software
+    } else if found.resetpin() {
+        Reset::Pin
+    } else if found.0 == 0 {
+        Reset::Power
+    } else {
+        Reset::Unknown
+    }
 }
 
 /// The flash that belongs to programs.

@@ -6,6 +6,7 @@ use embassy_rp::flash::{self, Flash as Controller};
 use embassy_rp::peripherals::{ADC, FLASH, WATCHDOG};
 use embassy_rp::uart::{BufferedUart, BufferedUartRx, BufferedUartTx};
 use embassy_time::Duration;
+use eyeflow_link::Reset;
 
 pub use embassy_rp::adc::Channel as AnalogPin;
 pub use embassy_rp::bind_interrupts;
@@ -71,9 +72,18 @@ impl Watchdog {
     }
 }
 
-/// Whether the watchdog caused the last reset.
-pub fn watchdog_bit() -> bool {
-    embassy_rp::pac::WATCHDOG.reason().read().timer()
+/// What caused the last reset. The chip does not tell a reset by software from others.
+pub fn reset() -> Reset {
+    let chip = embassy_rp::pac::VREG_AND_CHIP_RESET.chip_reset().read();
+    if embassy_rp::pac::WATCHDOG.reason().read().timer() {
+        Reset::Watchdog
+    } else if chip.had_run() {
+        Reset::Pin
+    } else if chip.had_por() {
+        Reset::Power
+    } else {
+        Reset::Unknown
+    }
 }
 
 /// The flash that belongs to programs. While it is written the chip runs from RAM, with interrupts off.

@@ -13,6 +13,7 @@ use embassy_stm32::time::Hertz;
 use embassy_stm32::usart::ConfigError;
 use embassy_stm32::usart::{BufferedUart, BufferedUartRx, BufferedUartTx};
 use embassy_stm32::wdg::IndependentWatchdog;
+use eyeflow_link::Reset;
 
 pub use embassy_stm32::adc::AdcChannel;
 pub use embassy_stm32::bind_interrupts;
@@ -76,22 +77,37 @@ impl Watchdog {
     }
 }
 
-/// Whether the watchdog caused the last reset; forgets it.
+/// What caused the last reset; forgets it. The pin is low in every reset, so its bit says something only alone; the bit of
+/// a brown-out is set when power comes on, too.
 #[cfg(feature = "stm32f4")]
-pub fn watchdog_bit() -> bool {
+pub fn reset() -> Reset {
     let rcc = embassy_stm32::pac::RCC;
-    let bit = rcc.csr().read().wdgrstf();
+    let csr = rcc.csr().read();
     rcc.csr().modify(|csr| csr.set_rmvf(true));
-    bit
+    cause(csr.wdgrstf(), csr.sftrstf(), csr.borrstf(), csr.padrstf())
 }
 
-/// Whether the watchdog caused the last reset; forgets it.
+/// The same.
 #[cfg(feature = "stm32h7")]
-pub fn watchdog_bit() -> bool {
+pub fn reset() -> Reset {
     let rcc = embassy_stm32::pac::RCC;
-    let bit = rcc.rsr().read().iwdg1rstf();
+    let rsr = rcc.rsr().read();
     rcc.rsr().modify(|rsr| rsr.set_rmvf(true));
-    bit
+    cause(rsr.iwdg1rstf(), rsr.sftrstf(), rsr.borrstf(), rsr.pinrstf())
+}
+
+const fn cause(watchdog: bool, software: bool, power: bool, pin: bool) -> Reset {
+    if watchdog {
+        Reset::Watchdog
+    } else if software {
+        Reset::Software
+    } else if power {
+        Reset::Power
+    } else if pin {
+        Reset::Pin
+    } else {
+        Reset::Unknown
+    }
 }
 
 /// The flash that belongs to programs.

@@ -69,7 +69,8 @@ struct Parts {
 fn parts(flash: hal::ProgramFlash, buses: board::Buses) -> Parts {
     let store = once!(MaybeUninit<Store> = MaybeUninit::uninit()).write(Store::open(Area(flash)));
     let boot = restart::boot_number(store.used_bytes().0 ^ store.generation() << 20);
-    let runtime = once!(MaybeUninit<Runtime> = MaybeUninit::uninit()).write(Runtime::new(World::new(buses), boot));
+    let reset = restart::reset();
+    let runtime = once!(MaybeUninit<Runtime> = MaybeUninit::uninit()).write(Runtime::new(World::new(buses), boot, reset));
     runtime.begin_records();
     let link = once!(MaybeUninit<Link> = MaybeUninit::uninit()).write(Link::new());
     Parts { store, runtime, link, outbox: once!(Outbox = Outbox::new()) }
@@ -78,12 +79,11 @@ fn parts(flash: hal::ProgramFlash, buses: board::Buses) -> Parts {
 #[embassy_executor::main]
 async fn main(_spawner: Spawner) {
     stack::paint();
-    let went_down = restart::went_down();
     let Io { mut outputs, inputs, mut analog, mut watchdog, serial, flash, buses } = board::open();
     let Parts { store, runtime, link, outbox } = parts(flash, buses);
     read_inputs(&inputs, runtime);
     runtime.world.inputs_before = runtime.world.inputs;
-    runtime.boot(store, went_down, Instant::now().as_micros());
+    runtime.boot(store, Instant::now().as_micros());
     let (mut tx, mut rx) = hal::split(serial);
     let mut ticker = Ticker::every(Duration::from_millis(board::SCAN_MS));
     let mut heard = Instant::now();

@@ -3,6 +3,8 @@
 use core::mem::MaybeUninit;
 use core::ptr::{addr_of_mut, read_volatile, write_volatile};
 
+use eyeflow_link::Reset;
+
 /// What a fault leaves. RAM without power holds it by chance once in 2^32 starts.
 const FAULTED: u32 = 0xFA17_ED00;
 
@@ -18,8 +20,8 @@ pub fn reset_after_fault() -> ! {
     cortex_m::peripheral::SCB::sys_reset()
 }
 
-/// Whether the board went down while it ran: by a panic, a fault of the processor, or its watchdog. To be called once.
-pub fn went_down() -> bool {
+/// Why the board starts. By its watchdog or a fault: it went down while it ran. To be called once.
+pub fn reset() -> Reset {
     // SAFETY: called once, before anything else could use the static; any bits are a number.
     let faulted = unsafe {
         let mark = addr_of_mut!(MARK).cast::<u32>();
@@ -27,7 +29,12 @@ pub fn went_down() -> bool {
         write_volatile(mark, 0);
         faulted
     };
-    crate::hal::watchdog_bit() || faulted
+    match crate::hal::reset() {
+        // A fault resets the board by software.
+        Reset::Watchdog => Reset::Watchdog,
+        _ if faulted => Reset::Fault,
+        reset => reset,
+    }
 }
 
 /// A number that differs at each boot: counted in RAM that a reset leaves alone, and mixed with what a power cut leaves.

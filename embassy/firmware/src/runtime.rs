@@ -1,6 +1,6 @@
 //! The scan: run what is due, one program after the other, on the image of the inputs.
 
-use eyeflow_link::{Level, Records};
+use eyeflow_link::{Level, Records, Reset};
 use eyeflow_slots::{Flash, PLACES, Start as StoreStart, Store as Slots, StoreError, Verdict};
 use eyeflow_state::put;
 use eyeflow_svm::{Event, Execution, Machine, Program, Status, Verified, Workspace, verify_mcu};
@@ -42,6 +42,7 @@ pub struct Runtime {
     pub scans: u32,
     pub scan_us_max: u32,
     pub boot: u32,
+    pub reset: Reset,
     pub work_words: &'static mut [u64; WORK_WORDS],
     work_bytes: &'static mut [u8; WORK_BYTES],
     /// The question that is out, and the memory of the execution that waits for its answer.
@@ -58,7 +59,7 @@ pub type Ring = &'static mut [u8; board::RECORDS_BYTES];
 
 impl Runtime {
     /// No program yet. To be called once.
-    pub fn new(world: World, boot: u32) -> Self {
+    pub fn new(world: World, boot: u32, reset: Reset) -> Self {
         // Zeros at the start, so that they take no flash and are never copied.
         let ring = once!([u8; board::RECORDS_BYTES] = [0; board::RECORDS_BYTES]);
         let [first, second, third, fourth] = once!([[u64; INSTANCE_WORDS]; PLACES] = [[0; INSTANCE_WORDS]; PLACES]);
@@ -76,6 +77,7 @@ impl Runtime {
             scans: 0,
             scan_us_max: 0,
             boot,
+            reset,
             work_words: once!([u64; WORK_WORDS] = [0; WORK_WORDS]),
             work_bytes: once!([u8; WORK_BYTES] = [0; WORK_BYTES]),
             #[cfg(feature = "llm")]
@@ -99,7 +101,8 @@ impl Runtime {
     /// At boot: start what the store has. Only when the board went down while it ran, this is a trial of what is on
     /// probation.
     #[inline(never)]
-    pub fn boot(&mut self, store: &mut Store, went_down: bool, now_us: u64) {
+    pub fn boot(&mut self, store: &mut Store, now_us: u64) {
+        let went_down = matches!(self.reset, Reset::Watchdog | Reset::Fault);
         for place in 0..PLACES as u8 {
             // A flash that cannot note the trial still holds the program.
             let start = if went_down { store.start(place).unwrap_or(StoreStart::Run) } else { store.resume(place) };
@@ -113,10 +116,13 @@ impl Runtime {
     #[inline(never)]
     /// Load what changed, and find again what moved. To be called after whatever may have written to flash.
     pub fn refresh(&mut self, store: &mut Store, now_us: u64) {
-        let stale = core::mem::take(&mut self.stale);
+        let (stale, before) = (core::mem::take(&mut self.stale), store.generation());
         for place in (0..PLACES as u8).filter(|place| stale >> place & 1 == 1) {
-            // What the program before leaves to the new one. Without it the new one has what was kept last.
-            let _ = self.keep(store, place, true, 0);
+            // What the program before leaves to the new one. Without it the new one has what was kept last: so has a second
+            // program when keeping for the first one cleaned up, for cleaning up again erases what it still runs from.
+            if store.generation() == before {
+                let _ = self.keep(store, place, true, 0);
+            }
         }
         let moved = store.generation() != self.generation;
         self.generation = store.generation();

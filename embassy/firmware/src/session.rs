@@ -76,6 +76,9 @@ impl Board for Runtime {
             scans: self.scans,
             scan_us_max: self.scan_us_max,
             uptime_ms: Instant::now().as_millis(),
+            reset: self.reset,
+            stack_bytes: stack,
+            stack_used_bytes: stack_used,
         }
     }
 

@@ -119,7 +119,14 @@ impl Board for Simulated {
     }
 
     fn health(&self) -> Health {
-        Health { ram_bytes: 65536, ram_used_bytes: 9000, scans: 7, scan_us_max: 120, uptime_ms: 1500 }
+        Health {
+            ram_bytes: 65536,
+            ram_used_bytes: 9000,
+            scans: 7,
+            scan_us_max: 120,
+            uptime_ms: 1500,
+            ..Health::default()
+        }
     }
 
     fn set_time(&mut self, time_us: u64, utc_offset_s: i32) {

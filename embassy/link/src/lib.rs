@@ -24,5 +24,5 @@ pub use dictionary::DICTIONARY_VERSION;
 pub use frame::{FRAME_BYTES_MAX, Frame, OVERHEAD_BYTES, PAYLOAD_BYTES_MAX, Receiver, WIRE_BYTES_MAX, encode};
 pub use link::{Link, log, send};
 pub use lz::{Broken, History, Lz, dictionary_bytes};
-pub use message::{Board, Code, Counters, Facts, Health, Identity, Level, PROTOCOL, Refused, Request, Unasked};
+pub use message::{Board, Code, Counters, Facts, Health, Identity, Level, PROTOCOL, Refused, Request, Reset, Unasked};
 pub use records::{RECORD_BYTES_MAX, Records};

@@ -4,14 +4,16 @@ use crate::bytes::{Cursor, Reply};
 use crate::dictionary::DICTIONARY_VERSION;
 use crate::frame::{Frame, Receiver, WIRE_BYTES_MAX, encode};
 use crate::message::{Board, Code, Level, PROTOCOL, Request, Unasked};
-use crate::push::Transfer;
-use eyeflow_slots::{Flash, NAME_BYTES_MAX, PLACES, Store};
+use crate::push::{Transfer, has};
+use eyeflow_slots::{Flash, ID_BYTES, NAME_BYTES_MAX, PLACES, Slot, Store};
 
 const ANSWER: u8 = 0x80;
 const PING_BYTES_MAX: usize = 64;
 /// Times lie below 2^62 microseconds.
 const TIME_BITS: u32 = 62;
 const VERSION_BYTES_MAX: u8 = 12;
+/// The bits of the slots beside the running program, in the flags of INFO.
+const SLOTS_BESIDE: u8 = 1 << Slot::Previous as u8 | 1 << Slot::Staged as u8;
 
 /// The board's side of one serial line.
 #[derive(Clone, Debug)]
@@ -87,9 +89,9 @@ impl<F: Flash, B: Board, const UNIT: usize> Context<'_, F, B, UNIT> {
             return reply.u8(Code::NotSupported as u8);
         };
         match request {
-            Request::PushBegin => {
-                let abi = self.board.identity().abi;
-                return self.transfer.begin(payload, self.store, abi, reply);
+            Request::PushBegin | Request::StageBegin => {
+                let (abi, staged) = (self.board.identity().abi, request == Request::StageBegin);
+                return self.transfer.begin(payload, staged, self.store, abi, reply);
             }
             Request::PushData => return self.transfer.data(payload, self.store, reply),
             Request::PushEnd => return self.transfer.end(payload, self.store, self.board, reply),
@@ -115,7 +117,7 @@ impl<F: Flash, B: Board, const UNIT: usize> Context<'_, F, B, UNIT> {
                 self.board.set_time(time_us, offset_s);
                 Some(Code::Ok)
             }
-            Request::Info => self.place(cursor).map(|place| self.info(place, reply)),
+            Request::Info => self.info(cursor, reply),
             Request::Counters => {
                 let place = self.place(cursor)?;
                 self.board.counters(place).write(reply);
@@ -127,6 +129,8 @@ impl<F: Flash, B: Board, const UNIT: usize> Context<'_, F, B, UNIT> {
                 let (rule, index, bits) = (cursor.text()?, cursor.u8()?, cursor.u64()?);
                 cursor.end(self.set_param(rule, index, bits))
             }
+            Request::Switch | Request::Drop => self.exchange(request, payload, Slot::Staged),
+            Request::Back => self.exchange(request, payload, Slot::Previous),
             Request::RecordsInfo => {
                 cursor.end(())?;
                 self.board.records().describe(reply);
@@ -149,7 +153,7 @@ impl<F: Flash, B: Board, const UNIT: usize> Context<'_, F, B, UNIT> {
                 self.board.llm_answer(number, status, cursor.rest());
                 Some(Code::Ok)
             }
-            Request::PushBegin | Request::PushData | Request::PushEnd => None,
+            Request::PushBegin | Request::StageBegin | Request::PushData | Request::PushEnd => None,
         }
     }
 
@@ -167,21 +171,31 @@ impl<F: Flash, B: Board, const UNIT: usize> Context<'_, F, B, UNIT> {
         Code::Ok
     }
 
-    fn info(&self, place: u8, reply: &mut Reply) -> Code {
-        let Some(entry) = self.store.entry(place) else {
-            return Code::Unknown;
+    /// What is in a slot of a place, the running program without a slot. An empty one still says what the others hold.
+    fn info(&self, mut cursor: Cursor<'_>, reply: &mut Reply) -> Option<Code> {
+        let place = cursor.u8().filter(|&place| usize::from(place) < PLACES)?;
+        let slot = match cursor.u8() {
+            None | Some(0) => Slot::Running,
+            Some(1) => Slot::Previous,
+            Some(2) => Slot::Staged,
+            Some(_) => return None,
+        };
+        cursor.end(())?;
+        let entry = self.store.entry_in(place, slot);
+        let good = entry.is_some_and(|entry| entry.good);
+        reply.u8(u8::from(good) | self.store.slots(place) & SLOTS_BESIDE);
+        let Some(entry) = entry else {
+            return Some(Code::Unknown);
         };
         let mut name = [0; NAME_BYTES_MAX];
         let length = self.store.name(place, &mut name);
-        let program = self.store.program(place).unwrap_or(&[]);
-        let previous = self.store.previous(place).is_some();
-        reply.u8(u8::from(entry.good) | u8::from(previous) << 1);
+        let program = self.store.bytes_of(&entry).unwrap_or(&[]);
         reply.u32(entry.length);
         reply.u64(entry.sequence);
         reply.put(&entry.id);
         reply.text(name.get(..length).unwrap_or(&[]), NAME_BYTES_MAX as u8);
         reply.text(self.board.version(program), VERSION_BYTES_MAX);
-        Code::Ok
+        Some(Code::Ok)
     }
 
     fn health(&self, reply: &mut Reply) -> Code {
@@ -201,7 +215,42 @@ impl<F: Flash, B: Board, const UNIT: usize> Context<'_, F, B, UNIT> {
             reply.u32(number);
         }
         reply.u64(health.uptime_ms);
+        reply.u8(health.reset as u8);
+        reply.u32(health.stack_bytes);
+        reply.u32(health.stack_used_bytes);
         Code::Ok
+    }
+
+    /// SWITCH, BACK and DROP: all programs with these ids, which lie in `slot` of their places, or none when one is not
+    /// there. One that runs already stays.
+    fn exchange(&mut self, request: Request, payload: &[u8], slot: Slot) -> Option<Code> {
+        let (ids, rest) = payload.as_chunks::<ID_BYTES>();
+        if ids.is_empty() || !rest.is_empty() {
+            return None;
+        }
+        if !ids.iter().all(|id| has(self.store, id, slot).is_some()) {
+            return Some(Code::Unknown);
+        }
+        let mut code = Code::Already;
+        for id in ids {
+            let runs = self.store.place_with(id, Slot::Running).is_some();
+            let Some(place) = self.store.place_with(id, slot).filter(|_| !runs) else {
+                continue;
+            };
+            let done = match request {
+                Request::Switch => self.store.switch(place),
+                Request::Back => self.store.fault(place).map(|_| ()),
+                _ => self.store.drop_staged(place),
+            };
+            if done.is_err() {
+                return Some(Code::Storage);
+            }
+            if request != Request::Drop {
+                self.board.changed(place);
+            }
+            code = Code::Ok;
+        }
+        Some(code)
     }
 
     fn remove(&mut self, rule: &[u8]) -> Option<Code> {

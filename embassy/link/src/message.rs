@@ -34,6 +34,14 @@ pub enum Request {
     Remove = 0x13,
     /// Set a parameter of a rule.
     SetParam = 0x14,
+    /// A program will come that shall wait in the second slot of its place.
+    StageBegin = 0x15,
+    /// Run these staged programs.
+    Switch = 0x16,
+    /// Run these programs again: each is the one before the running one.
+    Back = 0x17,
+    /// Give up this staged program.
+    Drop = 0x18,
     /// Which records are there?
     RecordsInfo = 0x20,
     /// Send records.
@@ -59,6 +67,10 @@ impl Request {
             0x12 => Request::PushEnd,
             0x13 => Request::Remove,
             0x14 => Request::SetParam,
+            0x15 => Request::StageBegin,
+            0x16 => Request::Switch,
+            0x17 => Request::Back,
+            0x18 => Request::Drop,
             0x20 => Request::RecordsInfo,
             0x21 => Request::RecordsRead,
             0x22 => Request::RecordsAck,
@@ -140,7 +152,7 @@ pub enum Code {
     NoTransfer = 0x20,
     /// The bytes are not the next ones: where to go on follows.
     Offset = 0x21,
-    /// No such rule or parameter on this board.
+    /// No such rule, program or parameter on this board.
     Unknown = 0x22,
     /// The request is malformed.
     Malformed = 0x23,
@@ -218,6 +230,25 @@ pub struct Counters {
     pub fuel_max: u32,
 }
 
+/// Why a board started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Reset {
+    /// The chip does not tell.
+    #[default]
+    Unknown = 0,
+    /// Power came on, or had sunk.
+    Power = 1,
+    /// The reset pin, or whoever flashed it.
+    Pin = 2,
+    /// The watchdog: a scan hung.
+    Watchdog = 3,
+    /// A fault of the processor, or a panic.
+    Fault = 4,
+    /// Software asked for it, a debug probe for example.
+    Software = 5,
+}
+
 /// How the board is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Health {
@@ -231,6 +262,12 @@ pub struct Health {
     pub scan_us_max: u32,
     /// Milliseconds since the start.
     pub uptime_ms: u64,
+    /// Why the board started.
+    pub reset: Reset,
+    /// Bytes of RAM for the stack.
+    pub stack_bytes: u32,
+    /// The most of them that was ever used since the start.
+    pub stack_used_bytes: u32,
 }
 
 /// What the firmware provides to the link.

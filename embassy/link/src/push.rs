@@ -4,7 +4,7 @@ use crate::bytes::{Cursor, Reply};
 use crate::dictionary::DICTIONARY_VERSION;
 use crate::lz::{Broken, History, Lz};
 use crate::message::{Board, Code, Refused};
-use eyeflow_slots::{Begin, Claim, Flash, ID_BYTES, NAME_BYTES_MAX, Store, StoreError};
+use eyeflow_slots::{Begin, Claim, Flash, ID_BYTES, NAME_BYTES_MAX, Slot, Store, StoreError};
 
 const RAW: u8 = 0;
 const COMPRESSED: u8 = 1;
@@ -22,7 +22,7 @@ struct Announced<'a> {
 }
 
 impl<'a> Announced<'a> {
-    fn read(payload: &'a [u8]) -> Option<Self> {
+    fn read(payload: &'a [u8], staged: bool) -> Option<Self> {
         let mut cursor = Cursor::new(payload);
         let id = cursor.array::<ID_BYTES>()?;
         let sequence = cursor.u64()?;
@@ -34,7 +34,7 @@ impl<'a> Announced<'a> {
         let rule = cursor.text()?;
         let named = !rule.is_empty() && rule.len() <= NAME_BYTES_MAX;
         let sized = length > 0 && encoded_bytes > 0;
-        let claim = Claim { rule, id, sequence, length };
+        let claim = Claim { rule, id, sequence, length, staged };
         let whole = cursor.end(Self { claim, encoded_bytes, abi, encoding, dictionary });
         whole.filter(|_| named && sized)
     }
@@ -49,6 +49,7 @@ pub(crate) struct Transfer {
     encoded_bytes: u32,
     received: u32,
     encoding: u8,
+    staged: bool,
     lz: Lz,
     state: State,
 }
@@ -89,20 +90,22 @@ impl Transfer {
             encoded_bytes: 0,
             received: 0,
             encoding: RAW,
+            staged: false,
             lz: Lz::new(0, false),
             state: State::Idle,
         }
     }
 
-    /// PUSH_BEGIN. Answers code, then a number: where to go on, steps left, or what the code is about.
+    /// PUSH_BEGIN, and STAGE_BEGIN for a program that shall wait. Answers code, then a number: where to go on, steps left, or what the code is about.
     pub(crate) fn begin<F: Flash, const UNIT: usize>(
         &mut self,
         payload: &[u8],
+        staged: bool,
         store: &mut Store<F, UNIT>,
         abi: u8,
         reply: &mut Reply,
     ) {
-        let (code, number) = match Announced::read(payload) {
+        let (code, number) = match Announced::read(payload, staged) {
             Some(announced) => self.try_begin(&announced, store, abi).unwrap_or_else(|refused| refused),
             None => (Code::Malformed, 0),
         };
@@ -117,11 +120,10 @@ impl Transfer {
         abi: u8,
     ) -> Result<(Code, u64), (Code, u64)> {
         let claim = &announced.claim;
-        let place = store.place_of(claim.rule);
-        if place.is_some_and(|place| store.runs(place, claim.id)) {
+        if has(store, claim.id, arrived(claim.staged)).is_some() {
             return Ok((Code::Already, 0));
         }
-        let place = place.or(store.free_place());
+        let place = store.place_of(claim.rule).or(store.free_place());
         let place = place.ok_or((Code::FifthProgram, 0))?;
         check(announced, store, abi)?;
         if self.continues(announced, store) {
@@ -145,6 +147,7 @@ impl Transfer {
             && announced.claim.length == self.size
             && announced.encoded_bytes == self.encoded_bytes
             && announced.encoding == self.encoding
+            && announced.claim.staged == self.staged
     }
 
     fn start(&mut self, announced: &Announced<'_>) {
@@ -154,6 +157,7 @@ impl Transfer {
             encoded_bytes: announced.encoded_bytes,
             received: 0,
             encoding: announced.encoding,
+            staged: announced.claim.staged,
             lz: Lz::new(announced.claim.length, announced.encoding == WITH_DICTIONARY),
             state: State::Receiving,
         };
@@ -252,7 +256,7 @@ impl Transfer {
         store: &mut Store<F, UNIT>,
         board: &mut B,
     ) -> Result<(Code, u8), Refused> {
-        if let Some(place) = (0..4).find(|&place| store.runs(place, id)) {
+        if let Some(place) = has(store, id, arrived(self.staged)) {
             return Ok((Code::Already, place));
         }
         match self.state {
@@ -263,7 +267,7 @@ impl Transfer {
         if self.received != self.encoded_bytes {
             return Err(Code::Offset.into());
         }
-        let done = admit(store, board);
+        let done = admit(store, board, self.staged);
         store.abandon();
         self.state = match done {
             Ok(_) => State::Idle,
@@ -271,6 +275,17 @@ impl Transfer {
         };
         done.map(|place| (Code::Ok, place))
     }
+}
+
+/// The place that has a program, running or in `slot`.
+#[inline(never)]
+pub(crate) fn has<F: Flash, const UNIT: usize>(store: &Store<F, UNIT>, id: &[u8; ID_BYTES], slot: Slot) -> Option<u8> {
+    store.place_with(id, Slot::Running).or_else(|| store.place_with(id, slot))
+}
+
+/// Where a program is when it arrived before: it waits when that is what was asked for.
+const fn arrived(staged: bool) -> Slot {
+    if staged { Slot::Staged } else { Slot::Running }
 }
 
 /// What can be refused before any byte is sent.
@@ -296,7 +311,11 @@ fn check<F: Flash, const UNIT: usize>(
 }
 
 /// Check the received program and commit it.
-fn admit<F: Flash, const UNIT: usize, B: Board>(store: &mut Store<F, UNIT>, board: &mut B) -> Result<u8, Refused> {
+fn admit<F: Flash, const UNIT: usize, B: Board>(
+    store: &mut Store<F, UNIT>,
+    board: &mut B,
+    staged: bool,
+) -> Result<u8, Refused> {
     let program = store.finish().map_err(storage)?;
     let facts = board.admit(program)?;
     let (id, sequence) = (facts.id, facts.sequence);
@@ -309,6 +328,9 @@ fn admit<F: Flash, const UNIT: usize, B: Board>(store: &mut Store<F, UNIT>, boar
         return Err(Code::OtherProgram.into());
     }
     let place = store.commit().map_err(storage)?;
-    board.changed(place);
+    // A staged program changes nothing of what runs.
+    if !staged {
+        board.changed(place);
+    }
     Ok(place)
 }

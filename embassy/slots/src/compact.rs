@@ -3,7 +3,7 @@
 use crate::flash::{Bank, Flash};
 use crate::log::{self, Found};
 use crate::record::{Header, Kind};
-use crate::store::{NOWHERE, Store, StoreError, names_rule};
+use crate::store::{NOWHERE, PLACES, Store, StoreError, names_rule};
 use crate::work::{Compaction, Work};
 
 /// Rules whose floor survives the removal of their programs.
@@ -21,9 +21,12 @@ enum Fate {
 }
 
 impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
-    /// Plan to make room for `need` bytes; gives up the program before the running one of `place` only when it must.
+    /// Plan to make room for `need` bytes. Gives up only what it must: first what is staged in `place` and the program before
+    /// the running one there, for it gets another program, then the ones before in places with a staged program.
     pub(crate) fn plan(&self, need: u32, place: u8) -> Result<Compaction, StoreError> {
-        for dropped in [Compaction::KEEP_ALL, place] {
+        let own = if usize::from(place) < PLACES { 1 << place } else { 0_u8 };
+        let others = self.places.iter().rev().fold(0, |bits, found| bits << 1 | u8::from(found.staged != NOWHERE));
+        for dropped in [0, own << 4 | own, own << 4 | own | others] {
             let live = log::log_start::<F>() + self.live_bytes(dropped);
             if live.saturating_add(need) <= self.flash.bank_bytes() {
                 return Ok(Compaction {
@@ -63,7 +66,7 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
         } else if work.source < self.tail {
             self.move_record(&mut work)
         } else {
-            return self.switch(target).map(|()| 0);
+            return self.use_bank(target).map(|()| 0);
         };
         // A failed step starts everything again: the bank in use was not touched.
         self.work = match done {
@@ -118,7 +121,7 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
     }
 
     /// The header of the new bank comes last: from here on it is the one in use.
-    fn switch(&mut self, target: Bank) -> Result<(), StoreError> {
+    fn use_bank(&mut self, target: Bank) -> Result<(), StoreError> {
         self.work = Work::Idle;
         let bytes = log::bank_header(self.generation + 1);
         self.program_padded(target, 0, &bytes)?;
@@ -134,13 +137,13 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
         let Some(place) = place.filter(|_| committed) else {
             return Fate::Drop;
         };
-        let kept = |found: u32| found != NOWHERE && found == offset;
-        let before = kept(place.previous) && header.place != dropped;
+        let before = place.previous == offset && dropped >> header.place & 1 == 0;
+        let staged = place.staged == offset && dropped >> header.place & 0x10 == 0;
         match header.kind {
-            Kind::Program if kept(place.current) || before => Fate::Keep,
-            Kind::Program | Kind::Removed | Kind::Floor => self.floor_fate(header, offset),
-            Kind::Good | Kind::Trial if self.is_kept(place.current, header.key) => Fate::Keep,
-            Kind::Good if self.is_kept(place.previous, header.key) => Fate::Keep,
+            Kind::Program | Kind::Staged if place.current == offset || before || staged => Fate::Keep,
+            Kind::Program | Kind::Staged | Kind::Removed | Kind::Floor => self.floor_fate(header, offset),
+            Kind::Good | Kind::Trial | Kind::Switched if self.is_kept(place.current, header.key) => Fate::Keep,
+            Kind::Good | Kind::Switched if self.is_kept(place.previous, header.key) => Fate::Keep,
             Kind::Data if place.current != NOWHERE && !self.is_superseded(header, offset) => Fate::Keep,
             _ => Fate::Drop,
         }
@@ -172,7 +175,7 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
             if other.key == header.key {
                 let later = at > offset && other.sequence == header.sequence;
                 needed &= !(later || other.sequence > header.sequence);
-            } else if at > offset && other.kind != Kind::Program {
+            } else if at > offset && !other.kind.is_program() {
                 newer += 1;
             }
             needed

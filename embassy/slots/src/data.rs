@@ -12,7 +12,7 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
     /// Prepare to keep so many bytes; does at most one slow step, so that the scan can go on in between. When that takes
     /// cleaning up, a program that is being received is dropped.
     pub fn prepare_keep(&mut self, length: u32) -> Result<Begin, StoreError> {
-        self.make_room(Self::data_bytes(length), Compaction::KEEP_ALL)
+        self.make_room(Self::data_bytes(length), Compaction::NO_PLACE)
     }
 
     /// Keep bytes for the rule of a place, instead of those from before. All or nothing across a power cut. They stay when
@@ -23,7 +23,7 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
         if length > F::DATA_BYTES_MAX {
             return Err(StoreError::TooBig);
         }
-        if self.current_key(place).is_none() {
+        if self.slots(place) & 1 == 0 {
             return Err(StoreError::Order);
         }
         self.compact(Self::data_bytes(length))?;

@@ -33,10 +33,7 @@ pub(crate) const fn log_start<F: Flash>() -> u32 {
 
 /// Bytes before the payload of a record: its header, and the prefix of a program.
 pub(crate) const fn head_bytes<F: Flash>(kind: Kind) -> u32 {
-    up::<F>(match kind {
-        Kind::Program => (HEADER_BYTES + PREFIX_BYTES) as u32,
-        _ => HEADER_BYTES as u32,
-    })
+    up::<F>(if kind.is_program() { HEADER_BYTES + PREFIX_BYTES } else { HEADER_BYTES } as u32)
 }
 
 /// Bytes of a whole record on flash.
@@ -147,7 +144,7 @@ pub(crate) fn is_intact<F: Flash>(flash: &F, bank: Bank, offset: u32, header: &H
     let mut payload_crc = [0; 4];
     let at = next - up::<F>(COMMIT_BYTES as u32);
     let mut crc = Crc::new();
-    if header.kind == Kind::Program {
+    if header.kind.is_program() {
         let prefix = offset + HEADER_BYTES as u32;
         if add_crc(flash, bank, prefix, PREFIX_BYTES as u32, &mut crc).is_err() {
             return false;

@@ -25,7 +25,7 @@ pub enum Kind {
     Trial = 2,
     /// The program `key` of the place has proved itself.
     Good = 3,
-    /// The program `key` of the place failed; the one before it runs again.
+    /// The program `key` of the place failed or was taken back; the one before it runs again.
     Faulted = 4,
     /// The place was emptied; programs of the rule `key` below `sequence` stay refused.
     Removed = 5,
@@ -33,6 +33,12 @@ pub enum Kind {
     Floor = 6,
     /// Bytes that the firmware keeps for the rule of the place: payload, commit. `key` is 0.
     Data = 7,
+    /// A program that waits in the second slot of the place: prefix, program, commit.
+    Staged = 8,
+    /// The staged program `key` of the place runs from now on.
+    Switched = 9,
+    /// The staged program `key` of the place is not wanted any more.
+    Dropped = 10,
 }
 
 impl Kind {
@@ -45,13 +51,21 @@ impl Kind {
             5 => Kind::Removed,
             6 => Kind::Floor,
             7 => Kind::Data,
+            8 => Kind::Staged,
+            9 => Kind::Switched,
+            10 => Kind::Dropped,
             _ => return None,
         })
     }
 
     /// Whether a payload and a commit follow the header.
     pub const fn has_payload(self) -> bool {
-        matches!(self, Kind::Program | Kind::Data)
+        self.is_program() || matches!(self, Kind::Data)
+    }
+
+    /// Whether the payload is a program, with its prefix.
+    pub const fn is_program(self) -> bool {
+        matches!(self, Kind::Program | Kind::Staged)
     }
 }
 
@@ -144,11 +158,6 @@ pub fn rule_key(name: &[u8]) -> u64 {
         hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
     }
     u64::from(crc32(name)) | u64::from(hash) << 32
-}
-
-/// The key of a program: the first bytes of its id.
-pub fn program_key(id: &[u8; ID_BYTES]) -> u64 {
-    double(id, 0)
 }
 
 #[cfg(test)]

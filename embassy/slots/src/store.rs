@@ -10,7 +10,8 @@ pub const PLACES: usize = 4;
 /// Starts of a program on probation before the one before it comes back: it may have taken the board down.
 pub const TRIALS_MAX: u8 = 3;
 
-pub(crate) const NOWHERE: u32 = u32::MAX;
+/// No record: the header of the bank is there.
+pub(crate) const NOWHERE: u32 = 0;
 
 /// Why the store refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,7 @@ impl From<FlashError> for StoreError {
 pub(crate) struct Place {
     pub(crate) current: u32,
     pub(crate) previous: u32,
+    pub(crate) staged: u32,
     pub(crate) trials: u8,
     pub(crate) good: bool,
     pub(crate) previous_good: bool,
@@ -43,17 +45,24 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) const EMPTY: Self =
-        Self { current: NOWHERE, previous: NOWHERE, trials: 0, good: false, previous_good: false };
+        Self { current: NOWHERE, previous: NOWHERE, staged: NOWHERE, trials: 0, good: false, previous_good: false };
 
-    /// A new program takes the place. Last known good stays what has proved itself, when there is such a program.
+    /// A new program takes the place, and whatever was staged there goes. Last known good stays what has proved itself,
+    /// when there is such a program.
     fn install(&mut self, offset: u32) {
         if self.good || self.previous == NOWHERE {
             self.previous = self.current;
             self.previous_good = self.good;
         }
         self.current = offset;
+        self.staged = NOWHERE;
         self.good = false;
         self.trials = 0;
+    }
+
+    /// The program that the place belongs to: the one that runs, else the one that is staged.
+    fn taken_by(&self) -> u32 {
+        if self.current == NOWHERE { self.staged } else { self.current }
     }
 
     /// The program before runs again.
@@ -64,6 +73,18 @@ impl Place {
         self.previous_good = false;
         self.trials = 0;
     }
+}
+
+/// Which program of a place is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Slot {
+    /// The one that runs.
+    Running = 0,
+    /// The one before it.
+    Previous = 1,
+    /// The one that waits.
+    Staged = 2,
 }
 
 /// One program in the store.
@@ -181,13 +202,15 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
 
     /// What a record changes.
     pub(crate) fn apply(&mut self, header: &Header, offset: u32) {
-        let current = self.current_key(header.place);
+        let meant = self.key_meant(header.kind, header.place) == Some(header.key);
         let Some(place) = self.places.get_mut(usize::from(header.place)) else {
             return;
         };
-        let meant = current == Some(header.key);
         match header.kind {
             Kind::Program => place.install(offset),
+            Kind::Staged => place.staged = offset,
+            Kind::Switched if meant => place.install(place.staged),
+            Kind::Dropped if meant => place.staged = NOWHERE,
             Kind::Trial if meant => place.trials = place.trials.saturating_add(1),
             Kind::Good if meant => place.good = true,
             Kind::Faulted if meant => place.fall_back(),
@@ -196,10 +219,11 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
         }
     }
 
-    /// The first bytes of the id of the program in a place.
-    pub(crate) fn current_key(&self, place: u8) -> Option<u64> {
+    /// The first bytes of the id of the program that a mark of this kind is about: the staged or the running one.
+    pub(crate) fn key_meant(&self, kind: Kind, place: u8) -> Option<u64> {
         let place = self.places.get(usize::from(place))?;
-        self.key_at(place.current)
+        let of_staged = matches!(kind, Kind::Switched | Kind::Dropped);
+        self.key_at(if of_staged { place.staged } else { place.current })
     }
 
     pub(crate) fn key_at(&self, offset: u32) -> Option<u64> {
@@ -223,7 +247,7 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
         let at = offset + HEADER_BYTES as u32;
         self.flash.read(self.bank, at, &mut id).ok()?;
         Some(Entry {
-            offset: offset + log::head_bytes::<F>(Kind::Program),
+            offset: offset + log::head_bytes::<F>(header.kind),
             length: header.length,
             sequence: header.sequence,
             id,
@@ -231,29 +255,58 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
         })
     }
 
-    /// The program that runs in a place (0 to 3).
-    pub fn entry(&self, place: u8) -> Option<Entry> {
+    /// The program in a slot of a place (0 to 3).
+    pub fn entry_in(&self, place: u8, slot: Slot) -> Option<Entry> {
         let place = self.places.get(usize::from(place))?;
-        self.entry_at(place.current, place.good)
+        match slot {
+            Slot::Running => self.entry_at(place.current, place.good),
+            Slot::Previous => self.entry_at(place.previous, place.previous_good),
+            Slot::Staged => self.entry_at(place.staged, false),
+        }
+    }
+
+    /// The program that runs in a place.
+    pub fn entry(&self, place: u8) -> Option<Entry> {
+        self.entry_in(place, Slot::Running)
     }
 
     /// The program that comes back when the one of this place fails.
     pub fn previous(&self, place: u8) -> Option<Entry> {
-        let place = self.places.get(usize::from(place))?;
-        self.entry_at(place.previous, place.previous_good)
+        self.entry_in(place, Slot::Previous)
+    }
+
+    /// The program that waits in the second slot of a place.
+    pub fn staged(&self, place: u8) -> Option<Entry> {
+        self.entry_in(place, Slot::Staged)
+    }
+
+    /// Which slots of a place hold a program, one bit each, as `Slot` numbers them.
+    pub fn slots(&self, place: u8) -> u8 {
+        let found = self.places.get(usize::from(place)).map_or(Place::EMPTY, |found| *found);
+        let bit = |offset, slot| u8::from(offset != NOWHERE) << slot as u8;
+        bit(found.current, Slot::Running) | bit(found.previous, Slot::Previous) | bit(found.staged, Slot::Staged)
+    }
+
+    /// The place that has the program with this id in a slot.
+    #[inline(never)]
+    pub fn place_with(&self, id: &[u8; ID_BYTES], slot: Slot) -> Option<u8> {
+        (0..PLACES as u8).find(|&place| self.entry_in(place, slot).is_some_and(|entry| entry.id == *id))
     }
 
     /// The bytes of the program that runs in a place, where they lie on flash. They move when the store cleans up:
     /// fetch them again when `generation` has changed.
     pub fn program(&self, place: u8) -> Option<&[u8]> {
-        let entry = self.entry(place)?;
+        self.bytes_of(&self.entry(place)?)
+    }
+
+    /// The bytes of a program in the store; see `program`.
+    pub fn bytes_of(&self, entry: &Entry) -> Option<&[u8]> {
         self.flash.mapped(self.bank, entry.offset, entry.length).ok()
     }
 
-    /// Copy the name of the rule in a place; returns its length, 0 for an empty place.
+    /// Copy the name of the rule in a place, also of one that is only staged; returns its length, 0 for an empty place.
     pub fn name(&self, place: u8, name: &mut [u8; NAME_BYTES_MAX]) -> usize {
-        let offset = self.places.get(usize::from(place)).map(|p| p.current);
-        offset.map_or(0, |offset| self.name_at(offset, name))
+        self.places.get(usize::from(place)).map_or(0, |found| self.name_at(found.taken_by(), name))
     }
 
     pub(crate) fn name_at(&self, offset: u32, name: &mut [u8; NAME_BYTES_MAX]) -> usize {
@@ -269,7 +322,7 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
         usize::from(length[0]).min(NAME_BYTES_MAX)
     }
 
-    /// The place in which a rule runs.
+    /// The place in which a rule runs, or is staged.
     pub fn place_of(&self, rule: &[u8]) -> Option<u8> {
         let mut name = [0; NAME_BYTES_MAX];
         (0..PLACES as u8).find(|&place| {
@@ -282,7 +335,7 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
     pub fn free_place(&self) -> Option<u8> {
         (0..PLACES as u8).find(|&place| {
             let found = self.places.get(usize::from(place));
-            found.is_some_and(|found| found.current == NOWHERE)
+            found.is_some_and(|found| found.taken_by() == NOWHERE)
         })
     }
 
@@ -335,5 +388,5 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
 
 /// Whether a header's key is the key of a rule, and its sequence one that was accepted.
 pub(crate) const fn names_rule(header: &Header) -> bool {
-    matches!(header.kind, Kind::Program | Kind::Removed | Kind::Floor)
+    header.kind.is_program() || matches!(header.kind, Kind::Removed | Kind::Floor)
 }

@@ -28,10 +28,12 @@ pub(crate) struct Compaction {
     pub(crate) erased: u32,
     pub(crate) source: u32,
     pub(crate) target: u32,
-    /// The place whose program before the running one is given up, to make room; `KEEP_ALL` for none.
+    /// What is given up to make room, one bit for each place: in bits 0 to 3 the program before the running one, in bits 4
+    /// to 7 the staged one.
     pub(crate) dropped: u8,
 }
 
 impl Compaction {
-    pub(crate) const KEEP_ALL: u8 = u8::MAX;
+    /// In place of the place that room is made for: no place gets another program.
+    pub(crate) const NO_PLACE: u8 = u8::MAX;
 }

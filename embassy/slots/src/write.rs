@@ -4,10 +4,8 @@ use crate::compact::FLOORS_MAX;
 use crate::crc::Crc;
 use crate::flash::Flash;
 use crate::log;
-use crate::record::{
-    COMMIT_BYTES, HEADER_BYTES, Header, ID_BYTES, Kind, NAME_BYTES_MAX, PREFIX_BYTES, program_key, rule_key,
-};
-use crate::store::{NOWHERE, PLACES, Place, Store, StoreError, TRIALS_MAX};
+use crate::record::{COMMIT_BYTES, HEADER_BYTES, Header, ID_BYTES, Kind, NAME_BYTES_MAX, PREFIX_BYTES, rule_key};
+use crate::store::{NOWHERE, PLACES, Store, StoreError, TRIALS_MAX};
 use crate::work::{Compaction, Open, Work};
 
 /// Records without a payload that always find room, so that a mark never has to wait for an erase right away.
@@ -25,6 +23,8 @@ pub struct Claim<'a> {
     pub sequence: u64,
     /// Bytes of the whole program, with signatures.
     pub length: u32,
+    /// Whether it shall wait in the second slot of its place until `switch`.
+    pub staged: bool,
 }
 
 /// A claim as the store remembers it.
@@ -112,7 +112,7 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
 
     fn open_record(&mut self, place: u8, claim: &Claim<'_>) -> Result<(), StoreError> {
         let header = Header {
-            kind: Kind::Program,
+            kind: if claim.staged { Kind::Staged } else { Kind::Program },
             place,
             length: claim.length,
             sequence: claim.sequence,
@@ -232,7 +232,8 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
         Some(Claimed { id, sequence: open.header.sequence, rule: open.header.key })
     }
 
-    /// Make the received program the one of its place. The commit word is the very last thing programmed.
+    /// Make the received program the one of its place, or the one that is staged there, as was claimed. The commit word is
+    /// the very last thing programmed.
     pub fn commit(&mut self) -> Result<u8, StoreError> {
         let Work::Open(open) = self.work else {
             return Err(StoreError::Order);
@@ -268,7 +269,7 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
     /// See to it that so many bytes can be appended, in one go. When that takes cleaning up, a program that is being
     /// received is dropped.
     pub(crate) fn compact(&mut self, need: u32) -> Result<(), StoreError> {
-        while self.make_room(need, Compaction::KEEP_ALL)? != Begin::Ready {}
+        while self.make_room(need, Compaction::NO_PLACE)? != Begin::Ready {}
         Ok(())
     }
 
@@ -276,8 +277,9 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
         matches!(self.work, Work::Compacting(_))
     }
 
-    fn mark_current(&mut self, kind: Kind, place: u8) -> Result<(), StoreError> {
-        let Some(key) = self.current_key(place) else {
+    /// Append a mark of the program that it is about, if there is one.
+    fn mark_program(&mut self, kind: Kind, place: u8) -> Result<(), StoreError> {
+        let Some(key) = self.key_meant(kind, place) else {
             return Ok(());
         };
         self.mark(&Header { kind, place, length: 0, sequence: 0, key })
@@ -286,20 +288,28 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
     /// The program of this place has proved itself: it is now the last known good one.
     pub fn good(&mut self, place: u8) -> Result<(), StoreError> {
         match self.places.get(usize::from(place)) {
-            Some(found) if found.current != NOWHERE && !found.good => self.mark_current(Kind::Good, place),
+            Some(found) if !found.good => self.mark_program(Kind::Good, place),
             _ => Ok(()),
         }
     }
 
-    /// The program of this place failed too often: go back to the one before it. Returns false, and changes nothing,
+    /// The program of this place failed too often, or is taken back: go back to the one before it. Returns false, and changes nothing,
     /// when there is none.
     pub fn fault(&mut self, place: u8) -> Result<bool, StoreError> {
         match self.places.get(usize::from(place)) {
-            Some(found) if found.current != NOWHERE && found.previous != NOWHERE => {
-                self.mark_current(Kind::Faulted, place).map(|()| true)
-            }
+            Some(found) if found.previous != NOWHERE => self.mark_program(Kind::Faulted, place).map(|()| true),
             _ => Ok(false),
         }
+    }
+
+    /// Run the staged program of this place from now on: the one before it can come back. Without one nothing changes.
+    pub fn switch(&mut self, place: u8) -> Result<(), StoreError> {
+        self.mark_program(Kind::Switched, place)
+    }
+
+    /// Give up the staged program of this place. Programs of its rule that are older stay refused.
+    pub fn drop_staged(&mut self, place: u8) -> Result<(), StoreError> {
+        self.mark_program(Kind::Dropped, place)
     }
 
     /// What becomes of a program at a boot that nothing bad led to: power came on, or the host asked for a reset.
@@ -318,14 +328,14 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
         let Some(&found) = self.places.get(usize::from(place)) else {
             return Ok(Start::Empty);
         };
-        if found == Place::EMPTY {
+        if found.current == NOWHERE {
             return Ok(Start::Empty);
         }
         if found.good {
             return Ok(Start::Run);
         }
         if found.trials < TRIALS_MAX {
-            self.mark_current(Kind::Trial, place)?;
+            self.mark_program(Kind::Trial, place)?;
             return Ok(Start::Run);
         }
         Ok(match self.fault(place)? {
@@ -344,10 +354,5 @@ impl<F: Flash, const UNIT: usize> Store<F, UNIT> {
         let sequence = self.floor(rule);
         let key = rule_key(rule);
         self.mark(&Header { kind: Kind::Removed, place, length: 0, sequence, key })
-    }
-
-    /// Whether the program of this place is the one with this id.
-    pub fn runs(&self, place: u8, id: &[u8; ID_BYTES]) -> bool {
-        self.current_key(place) == Some(program_key(id)) && self.entry(place).is_some_and(|entry| entry.id == *id)
     }
 }

@@ -2,7 +2,7 @@
 //! what it had before or what it should have now; never nothing, never a mix. Controls show that the harness can fail.
 
 use eyeflow_slots::sim::{ERASE_STEPS, Geometry, NRF52, RP2040, STM32F4, STM32H7, SimFlash};
-use eyeflow_slots::{Bank, Begin, Claim, Flash, FlashError, Store, StoreError};
+use eyeflow_slots::{Bank, Begin, Claim, Flash, FlashError, Slot, Store, StoreError};
 
 type Board<const UNIT: usize> = Store<SimFlash<UNIT>, UNIT>;
 type Change<const UNIT: usize> = fn(&mut Board<UNIT>) -> Result<(), StoreError>;
@@ -16,9 +16,22 @@ fn body(number: u8) -> Vec<u8> {
 }
 
 fn push<F: Flash, const UNIT: usize>(store: &mut Store<F, UNIT>, place: u8, number: u8) -> Result<(), StoreError> {
+    send(store, place, number, false)
+}
+
+fn stage_in<F: Flash, const UNIT: usize>(store: &mut Store<F, UNIT>, place: u8, number: u8) -> Result<(), StoreError> {
+    send(store, place, number, true)
+}
+
+fn send<F: Flash, const UNIT: usize>(
+    store: &mut Store<F, UNIT>,
+    place: u8,
+    number: u8,
+    staged: bool,
+) -> Result<(), StoreError> {
     let rule = [b'r', b'0' + place];
     let bytes = body(number);
-    let claim = Claim { rule: &rule, id: &id(number), sequence: u64::from(number), length: bytes.len() as u32 };
+    let claim = Claim { rule: &rule, id: &id(number), sequence: u64::from(number), length: bytes.len() as u32, staged };
     for _ in 0..1000 {
         if store.begin(place, &claim)? == Begin::Ready {
             for piece in bytes.chunks(50) {
@@ -31,25 +44,28 @@ fn push<F: Flash, const UNIT: usize>(store: &mut Store<F, UNIT>, place: u8, numb
     panic!("begin never gets ready");
 }
 
-/// What the board runs: for each place number and whether it proved itself; its floor and what it keeps.
-type Seen = Vec<(Option<u8>, bool, u64, Option<Vec<u8>>)>;
+/// What the board has: for each place the numbers of its programs, running, before it, and staged; whether the running one
+/// proved itself; its floor and what it keeps.
+type Seen = Vec<([Option<u8>; 3], bool, u64, Option<Vec<u8>>)>;
 
 fn see<const UNIT: usize>(store: &Board<UNIT>) -> Seen {
     let place = |place: u8| {
-        let entry = store.entry(place);
-        let number = entry.map(|entry| {
-            let number = entry.sequence as u8;
-            assert_eq!(entry.id, id(number), "a mix");
-            assert_eq!(store.program(place).unwrap(), body(number), "a mix");
-            number
+        let numbers = [Slot::Running, Slot::Previous, Slot::Staged].map(|slot| {
+            store.entry_in(place, slot).map(|entry| {
+                let number = entry.sequence as u8;
+                assert_eq!(entry.id, id(number), "a mix");
+                assert_eq!(store.bytes_of(&entry).unwrap(), body(number), "a mix");
+                number
+            })
         });
         let floor = store.floor(&[b'r', b'0' + place]);
-        (number, entry.is_some_and(|entry| entry.good), floor, store.kept(place).map(<[u8]>::to_vec))
+        (numbers, store.entry(place).is_some_and(|entry| entry.good), floor, store.kept(place).map(<[u8]>::to_vec))
     };
     (0..4).map(place).collect()
 }
 
-/// Three rules, the first with a good program and one on probation.
+/// Three rules: the first with a good program and one on probation, the second with one staged, the third switched to
+/// one that was.
 fn start<const UNIT: usize>(geometry: Geometry) -> Board<UNIT> {
     let mut store = Store::open(SimFlash::new(geometry, 7));
     for (place, number) in [(0, 1), (1, 2), (2, 3)] {
@@ -57,6 +73,9 @@ fn start<const UNIT: usize>(geometry: Geometry) -> Board<UNIT> {
         store.good(place).unwrap();
     }
     push(&mut store, 0, 4).unwrap();
+    stage_in(&mut store, 1, 5).unwrap();
+    stage_in(&mut store, 2, 6).unwrap();
+    store.switch(2).unwrap();
     store.keep(0, b"before").unwrap();
     store
 }
@@ -71,7 +90,7 @@ fn full<const UNIT: usize>(geometry: Geometry) -> Board<UNIT> {
         store = Store::open(before.clone());
         loop {
             if wide {
-                let claim = Claim { rule: b"r3", id: &id(9), sequence: 9, length: 4000 };
+                let claim = Claim { rule: b"r3", id: &id(9), sequence: 9, length: 4000, staged: true };
                 store.begin(3, &claim).unwrap();
                 store.abandon();
             }
@@ -140,7 +159,23 @@ fn recovers<const UNIT: usize>(mut torn: SimFlash<UNIT>, change: Change<UNIT>, a
 }
 
 fn update<const UNIT: usize>(store: &mut Board<UNIT>) -> Result<(), StoreError> {
-    push(store, 0, 5)
+    push(store, 0, 7)
+}
+
+fn stage<const UNIT: usize>(store: &mut Board<UNIT>) -> Result<(), StoreError> {
+    stage_in(store, 0, 7)
+}
+
+fn switch<const UNIT: usize>(store: &mut Board<UNIT>) -> Result<(), StoreError> {
+    store.switch(1)
+}
+
+fn drop_staged<const UNIT: usize>(store: &mut Board<UNIT>) -> Result<(), StoreError> {
+    store.drop_staged(1)
+}
+
+fn switch_back<const UNIT: usize>(store: &mut Board<UNIT>) -> Result<(), StoreError> {
+    store.fault(2).map(|_| ())
 }
 
 fn go_back<const UNIT: usize>(store: &mut Board<UNIT>) -> Result<(), StoreError> {
@@ -162,7 +197,7 @@ fn keep<const UNIT: usize>(store: &mut Board<UNIT>) -> Result<(), StoreError> {
 
 fn everything<const UNIT: usize>(geometry: Geometry) {
     let plain = start::<UNIT>(geometry);
-    for change in [update, go_back, remove, prove, keep] {
+    for change in [update, stage, switch, drop_staged, switch_back, go_back, remove, prove, keep] {
         assert!(at_every_step::<UNIT>(&plain, change, 1) > 30);
     }
     let cleaning = full::<UNIT>(geometry);
@@ -170,6 +205,7 @@ fn everything<const UNIT: usize>(geometry: Geometry) {
     let steps = at_every_step::<UNIT>(&cleaning, update, 1);
     assert!(steps > ERASE_STEPS * sectors + 1000, "{}: {steps} steps", geometry.name);
     at_every_step::<UNIT>(&cleaning, keep, 13);
+    at_every_step::<UNIT>(&cleaning, stage, 13);
 }
 
 #[test]
@@ -244,7 +280,7 @@ fn control_the_commit_word_first_loses_programs() {
     let flash = board.into_flash();
     let reversed = Reversed { shadow: flash.clone(), erases: vec![], writes: vec![] };
     let mut store = Store::<_, 4>::open(reversed);
-    push(&mut store, 0, 5).unwrap();
+    stage_in(&mut store, 0, 7).unwrap();
     let reversed = store.into_flash();
     let mut lost = 0;
     for steps in (0..6000).step_by(101) {
@@ -253,9 +289,21 @@ fn control_the_commit_word_first_loses_programs() {
         let _ = reversed.replay(&mut torn);
         torn.reboot(2);
         let seen = see(&Store::open(torn));
-        lost += u32::from(seen != before && seen[0].0 != Some(5));
+        lost += u32::from(seen != before && seen[0].0[2] != Some(7));
     }
     assert!(lost > 3, "the harness would not notice a commit word that comes first");
+}
+
+/// Without a second slot a host would take the running program away and push the other one.
+fn switch_without_a_slot<const UNIT: usize>(store: &mut Board<UNIT>) -> Result<(), StoreError> {
+    store.remove(1)?;
+    push(store, 1, 5)
+}
+
+#[test]
+#[should_panic(expected = "cut after")]
+fn control_a_switch_in_two_steps_is_noticed() {
+    at_every_step::<4>(&start::<4>(NRF52), switch_without_a_slot, 1);
 }
 
 #[test]

@@ -215,7 +215,13 @@ fn a_clock_that_is_set_moves_what_time_words_remember() {
 type Board<const UNIT: usize> = Store<SimFlash<UNIT>, UNIT>;
 
 fn install<const UNIT: usize>(store: &mut Board<UNIT>, number: u8, bytes: &[u8]) -> Result<(), StoreError> {
-    let claim = Claim { rule: b"kept", id: &[number; 32], sequence: u64::from(number), length: bytes.len() as u32 };
+    let claim = Claim {
+        rule: b"kept",
+        id: &[number; 32],
+        sequence: u64::from(number),
+        length: bytes.len() as u32,
+        staged: false,
+    };
     while store.begin(0, &claim)? != Begin::Ready {}
     store.write(bytes)?;
     store.finish()?;

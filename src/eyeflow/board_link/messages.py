@@ -26,6 +26,10 @@ class Request(IntEnum):
     PUSH_END = 0x12
     REMOVE = 0x13
     SET_PARAM = 0x14
+    STAGE_BEGIN = 0x15
+    SWITCH = 0x16
+    BACK = 0x17
+    DROP = 0x18
     RECORDS_INFO = 0x20
     RECORDS_READ = 0x21
     RECORDS_ACK = 0x22
@@ -162,7 +166,10 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """A program on the board. `good` says that it has proved itself, `has_previous` that there is one to go back to."""
+    """A program on the board. `good` says that it has proved itself, `has_previous` that there is one to go back to.
+
+    `has_staged`: another program of the rule waits in the second slot of the place.
+    """
 
     place: int
     rule: str
@@ -172,6 +179,7 @@ class Installed:
     size_bytes: int
     good: bool
     has_previous: bool
+    has_staged: bool = False
 
     @classmethod
     def read(cls, place: int, fields: Fields) -> Installed:
@@ -179,7 +187,7 @@ class Installed:
         flags, size, sequence = fields.unpack("BIQ")
         program_id = fields.take(32).hex()
         rule, version = fields.text(), fields.text()
-        return cls(place, rule, version, program_id, sequence, size, bool(flags & 1), bool(flags & 2))
+        return cls(place, rule, version, program_id, sequence, size, bool(flags & 1), bool(flags & 2), bool(flags & 4))
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,9 +210,31 @@ class Counters:
         return cls(bool(running), *rest)
 
 
+class Slot(IntEnum):
+    """Which program of a place INFO is asked about."""
+
+    RUNNING = 0
+    PREVIOUS = 1
+    STAGED = 2
+
+
+class Reset(IntEnum):
+    """Why a board started last."""
+
+    UNKNOWN = 0
+    POWER = 1
+    PIN = 2
+    WATCHDOG = 3
+    FAULT = 4
+    SOFTWARE = 5
+
+
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How the board is. `generation` counts how often the flash was cleaned up."""
+    """How the board is. `generation` counts how often the flash was cleaned up.
+
+    `stack_used_bytes` is the most that was ever used of the `stack_bytes`; both are 0 where the firmware does not tell.
+    """
 
     flash_bytes: int
     flash_used_bytes: int
@@ -216,11 +246,20 @@ class Health:
     frames_bad: int
     generation: int
     uptime_ms: int
+    reset: int = 0
+    stack_bytes: int = 0
+    stack_used_bytes: int = 0
 
     @classmethod
     def read(cls, fields: Fields) -> Health:
-        """Read the answer to HEALTH, after its code."""
-        return cls(*fields.unpack("9IQ"))
+        """Read the answer to HEALTH, after its code. Older firmware tells neither reset nor stack."""
+        known = fields.unpack("9IQ")
+        return cls(*known, *(fields.unpack("BII") if fields.left else ()))
+
+    @property
+    def reset_cause(self) -> Reset:
+        """Why the board started last; UNKNOWN for a cause that this version does not know."""
+        return Reset(self.reset) if self.reset in set(Reset) else Reset.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +317,7 @@ def read_unasked(kind: int, payload: bytes) -> LogLine | LlmPiece | Telemetry | 
 
 
 def push_begin(program_id: str, sequence: int, size: int, encoded: tuple[int, int, int], abi: int, rule: str) -> bytes:
-    """Return the payload of PUSH_BEGIN; `encoded` is (bytes, encoding, dictionary version)."""
+    """Return the payload of PUSH_BEGIN and STAGE_BEGIN; `encoded` is (bytes, encoding, dictionary version)."""
     encoded_bytes, encoding, dictionary = encoded
     numbers = struct.pack("<QIIBBH", sequence, size, encoded_bytes, abi, encoding, dictionary)
     return bytes.fromhex(program_id) + numbers + text(rule)

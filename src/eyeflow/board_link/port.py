@@ -20,6 +20,7 @@ from eyeflow.board_link.messages import (
     Request,
     text,
 )
+from eyeflow.board_link.push import Pushed
 from eyeflow.board_link.questions import answer_payload
 from eyeflow.board_link.refusals import refusal
 from eyeflow.board_link.session import Ask, Heard, Line, NoAnswerError, Patience
@@ -90,6 +91,22 @@ class Board:
         A transfer that was interrupted goes on where it stopped; a program that the board has is success at once.
         """
         return self._converse(push.push(program, self.hello, progress or _no_progress))
+
+    def stage(self, program: bytes) -> Pushed:
+        """Send a `.svm` file that waits on the board beside the running program of its rule, until `switch`."""
+        return self._converse(push.push(program, self.hello, _no_progress, staged=True))
+
+    def switch(self, *program_ids: str) -> None:
+        """Run staged programs, all from the same scan on. Raises EyeflowError: `not_kept`."""
+        self._converse(conversations.exchange(Request.SWITCH, program_ids, self.hello))
+
+    def back(self, *program_ids: str) -> None:
+        """Run the programs before the running ones again. Raises EyeflowError: `not_kept`."""
+        self._converse(conversations.exchange(Request.BACK, program_ids, self.hello))
+
+    def drop(self, program_id: str) -> None:
+        """Give a staged program up."""
+        self._converse(conversations.drop(program_id, self.hello))
 
     def list(self) -> tuple[Installed, ...]:
         """Return the programs on the board, by place."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from eyeflow.base.errors import EyeflowError
 from eyeflow.board_link.codec import Encoded, Encoding, encode_smallest
 from eyeflow.board_link.messages import DATA_BYTES_MAX, Code, Fields, Hello, Request, push_begin
-from eyeflow.board_link.refusals import refusal, too_little_memory
+from eyeflow.board_link.refusals import no_slots, refusal, too_little_memory
 from eyeflow.board_link.session import Ask
 from eyeflow.svm.container import SignedProgram, decode
 from eyeflow.svm.opcodes import ABI
@@ -53,11 +53,14 @@ class _Transfer:
     size_bytes: int
     hello: Hello
     progress: Progress
+    begin: Request
     resumed_from: int | None = None
 
     def refused(self, code: Code, **facts: object) -> EyeflowError:
         program = self.signed.program
         known = {"rule": program.rule, "size": self.size_bytes, "abi": ABI, "target": _target(program)}
+        if code is Code.NOT_SUPPORTED:
+            return no_slots(self.hello)
         known |= {"mine": program.version, "uses": _uses(program)}
         known["theirs"] = self._older_than(int(str(facts.get("number", 0))))
         return refusal(code, self.hello, **{**known, **facts})
@@ -91,13 +94,17 @@ def _uses(program: Program) -> str:
     return ", ".join([*pins, *capabilities, *triggers]) or "nothing"
 
 
-def push(data: bytes, hello: Hello, progress: Progress) -> Generator[Ask, bytes, Pushed]:
-    """Push the `.svm` file `data`; raises EyeflowError for each refusal, ProgramError for what is no program."""
+def push(data: bytes, hello: Hello, progress: Progress, *, staged: bool = False) -> Generator[Ask, bytes, Pushed]:
+    """Push the `.svm` file `data`; raises EyeflowError for each refusal, ProgramError for what is no program.
+
+    `staged`: it waits in the second slot of its place until the board is told to switch.
+    """
     signed = decode(data)
     fits = len(data) <= hello.program_bytes_max
     # The board says the same; but compressing what it will not take could last for minutes.
     encoded = encode_smallest(data, hello.dictionary) if fits else Encoded(Encoding.RAW, 0, data)
-    transfer = _Transfer(signed, encoded, len(data), hello, progress)
+    begin = Request.STAGE_BEGIN if staged else Request.PUSH_BEGIN
+    transfer = _Transfer(signed, encoded, len(data), hello, progress, begin)
     for _ in range(RESTARTS_MAX):
         try:
             return (yield from _attempt(transfer))
@@ -118,10 +125,11 @@ def _attempt(transfer: _Transfer) -> Generator[Ask, bytes, Pushed]:
 
 def _begin(transfer: _Transfer) -> Generator[Ask, bytes, int | None]:
     """Return where to go on, or None when the board has the program already."""
-    ask = Ask(Request.PUSH_BEGIN, transfer.announcement(), slow=True)
+    ask = Ask(transfer.begin, transfer.announcement(), slow=True)
     for _ in range(WAITS_MAX):
         fields = Fields((yield ask))
-        code, number = fields.code(), fields.number("Q")
+        code = fields.code()
+        number = fields.number("Q") if fields.left else 0  # older firmware: NOT_SUPPORTED, and no more
         if code == Code.OK:
             return number
         if code == Code.ALREADY:

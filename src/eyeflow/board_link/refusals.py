@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.board_link.messages import Code, Hello
 
@@ -25,6 +27,8 @@ AGAIN = (
 )
 
 NO_KEY = "0" * 16
+NO_SLOTS, NOT_KEPT = "no_slots", "not_kept"
+"""Codes: the firmware knows no second slots; the board does not keep a program that it shall run."""
 TRUSTS_NOBODY = (
     "the board trusts no key, so it takes no program",
     "Write the line that `eyeflow keys show` calls public into [trust] signers of the board file, then "
@@ -133,6 +137,31 @@ def too_little_memory(hello: Hello, rule: str) -> EyeflowError:
         next_step="Compile it with the file of this board: `eyeflow compile RULE --board board.toml` says which limit "
         "it exceeds. Use fewer or shorter texts, lists and windows.",
         code="program_too_big",
+        exit_code=ExitCode.PROBLEMS,
+    )
+
+
+def no_slots(hello: Hello | None) -> EyeflowError:
+    """Return the error for firmware that does not know the requests to stage a program, to switch and to go back."""
+    return EyeflowError(
+        f"the firmware of the board ({getattr(hello, 'firmware', '?')}) keeps no second program of a rule",
+        cause="the board answered NOT_SUPPORTED: it was built before boards could stage programs and go back",
+        next_step="Build and flash the firmware of this version (`eyeflow mcu build`, `eyeflow mcu flash`), or deploy "
+        "with the strategy immediate.",
+        code=NO_SLOTS,
+        exit_code=ExitCode.PROBLEMS,
+    )
+
+
+def not_kept(is_switch: bool, program_ids: Sequence[str]) -> EyeflowError:
+    """Return the error for programs that a board shall run and does not keep; nothing changed on it."""
+    named = ", ".join(one[:12] for one in program_ids)
+    slot = "has not staged all of" if is_switch else "does not keep, as the one before the running one,"
+    return EyeflowError(
+        f"the board {slot} {named}",
+        cause="it was flashed anew, somebody pushed another program, or it had no room for both",
+        next_step="Deploy again: the program is sent once more.",
+        code=NOT_KEPT,
         exit_code=ExitCode.PROBLEMS,
     )
 

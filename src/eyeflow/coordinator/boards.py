@@ -90,6 +90,21 @@ _NUMBERS = (
 _EMPTY: dict[str, Any] = {"firmware": "", **dict.fromkeys(_NUMBERS, 0)}
 
 
+AWAY = frozenset({BoardState.LINK_LOST.value, BoardState.UNKNOWN.value})
+ANSWERING = frozenset({"rule_stopped", "resets", "flash"})
+"""Reasons of failed boards that answer their gateway all the same."""
+
+
+def is_away(state: str, reason: str) -> bool:
+    """Whether a board does not answer its gateway, by what that told: its link is no sign that it can do anything."""
+    return state in AWAY or (state == BoardState.FAILED.value and reason not in ANSWERING)
+
+
+def is_told_away(told: dict[str, Any] | None) -> bool:
+    """The same, by what is kept of it; also a board of which nothing was told yet."""
+    return told is None or is_away(told["state"], told["reason"])
+
+
 def _standing(kept: KeptBoard, told: dict[str, Any] | None, heard: Heard) -> dict[str, Any]:
     before = f"; before that it was {told['state']}: {told['evidence']}" if told else ""
     is_silent = heard.now_us - heard.seen_us > UNHEARD_S * 1_000_000

@@ -265,14 +265,17 @@ class Deployments:
 
         return self._store.write(step)
 
-    def sent(self, node: str, version: int, now_us: int) -> Awaitable[None]:
-        """Manifest `version` is about to go out to the node on a live link: from now on its answer is due."""
+    def sent(self, node: str, version: int, now_us: int, *, is_away: bool = False) -> Awaitable[None]:
+        """Manifest `version` is about to go out to the node on a live link: from now on its answer is due.
+
+        Not from a board that is away: its gateway keeps the manifest for it, and may carry it out at any time.
+        """
 
         def step(writing: Writing) -> None:
             for deployment, at in writing.open_progress(node):
                 # A manifest is the whole wanted set: a newer one also brings what older deployments wait for.
                 if 0 < at.manifest_version <= version:
-                    save(writing, deployment, at, progress.sent(at, now_us), now_us)
+                    save(writing, deployment, at, progress.sent(at, now_us, is_away=is_away), now_us)
 
         return self._store.write(step)
 

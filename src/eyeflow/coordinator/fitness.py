@@ -19,8 +19,11 @@ from eyeflow.svm.opcodes import ABI
 CANDIDATES_SINCE = 3
 """The first protocol version whose nodes let a candidate act, and tell evidence of it."""
 BOARD_PROFILE = "mcu"
-BOARD_STRATEGIES = frozenset({"immediate"})
-"""How programs come to boards so far: one runs of each rule, and no evidence of it comes."""
+NOT_FOR_BOARDS = {
+    "shadow": "is a board, which runs one program of a rule at a time, so none can watch beside it: use rolling, "
+    "canary or blue_green for it",
+}
+"""Strategies that boards cannot follow, with the reason. In a canary a board is one key: it has no events with keys."""
 BUS_SOURCE = "event"
 """The source of events that rules emit: every node has it."""
 UNFIT_SHOWN_MAX = 50
@@ -54,8 +57,8 @@ def unfitness(node: NodeRecord, needs: Collection[Needs], strategy: str) -> tupl
             f"speaks protocol {node.protocol}, which knows no {strategy}: update eyeflow there, or choose another "
             "strategy"
         )
-    if node.facts is not None and node.facts.profile == BOARD_PROFILE and strategy not in BOARD_STRATEGIES:
-        found.append(f"is a board, which takes no {strategy}: use the strategy immediate for it")
+    if node.facts is not None and node.facts.profile == BOARD_PROFILE and strategy in NOT_FOR_BOARDS:
+        found.append(NOT_FOR_BOARDS[strategy])
     if node.facts is not None:
         found += [why for one in needs for why in _lacks(node.facts, one)]
     return tuple(found)

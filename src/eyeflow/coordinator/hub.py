@@ -20,6 +20,7 @@ from eyeflow.coordinator.archive.checking import Spoiled
 from eyeflow.coordinator.archive_alarms import ArchiveAlarms
 from eyeflow.coordinator.authority_log import AuthorityLog
 from eyeflow.coordinator.bearing import Bearing
+from eyeflow.coordinator.boards import is_told_away
 from eyeflow.coordinator.cases import Cases
 from eyeflow.coordinator.challenges import Challenges
 from eyeflow.coordinator.collecting import Copies
@@ -51,9 +52,10 @@ TICK_S = 1.0
 
 
 class OpenLink(Asks, Protocol):
-    """One connected node, as the hub sees it."""
+    """One connected node, as the hub sees it. `is_away`: a board that does not answer its gateway."""
 
     node: str
+    is_away: bool
 
     def offer(self, offer: Offer) -> None:
         """Send a newer manifest as soon as the link can."""
@@ -278,11 +280,16 @@ class Hub:
         _log.warning("coordinator %s of the cluster is gone: its nodes find another one", coordinator)
 
     def linked(self, reading: Reading) -> frozenset[str]:
-        """Return the nodes whose link is open, here or at another coordinator. May run in another thread."""
-        here = frozenset(self.links)
+        """Return the nodes whose link is open, here or at another coordinator, without boards that are away.
+
+        May run in another thread.
+        """
+        here = frozenset(node for node, link in list(self.links.items()) if not link.is_away)
         if not self.store.is_shared:
             return here
-        return here | {link.node for link in reading.links() if link.coordinator != self.store.own_id}
+        there = {link.node for link in reading.links() if link.coordinator != self.store.own_id}
+        boards = reading.boards_told()
+        return here | {one for one in there if one not in boards or not is_told_away(boards[one])}
 
     def linked_of(self, reading: Reading, nodes: Sequence[str]) -> frozenset[str]:
         """Return which of these nodes have an open link. May run in another thread."""

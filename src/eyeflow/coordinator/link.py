@@ -10,16 +10,19 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.coordinator.archive.chain import Owner
+from eyeflow.coordinator.boards import is_away
 from eyeflow.coordinator.challenges import authenticate_link
 from eyeflow.coordinator.collecting import Collector
 from eyeflow.coordinator.credentials import check_origin
+from eyeflow.coordinator.fitness import BOARD_PROFILE
 from eyeflow.coordinator.histories import Contradiction
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.link_replays import Replays, UnaskedError
 from eyeflow.coordinator.problem import MEDIA_TYPE, Problem
 from eyeflow.protocol.certificates import facts
 from eyeflow.protocol.collecting import Collect
-from eyeflow.protocol.messages import Head, Manifest, Message
+from eyeflow.protocol.messages import Head, Manifest, Message, Status
+from eyeflow.protocol.node_facts import facts_in
 from eyeflow.protocol.opening import Opening
 from eyeflow.protocol.outputs import (
     Applied,
@@ -117,6 +120,8 @@ class _Link:
         self._outbox: asyncio.Queue[bytes | _Fetched | Close] = asyncio.Queue()
         self._replays = Replays()
         self._collector = Collector(hub.copies, self._collect, self._contradicted, self._misspoke, self._renew)
+        self.is_away = False
+        """Whether it is the link of a board that does not answer its gateway."""
         self._head: Head | None = None
         self._dialled = (websocket.client.host if websocket.client else "", hub.clock())
         """The address that the node came from, and when."""
@@ -239,13 +244,11 @@ class _Link:
             await hub.nodes.troubled(self.node, output.reason + what_to_do, now_us)
             self.close(output.code, output.reason)
         elif isinstance(output, Connected):
-            await hub.nodes.said_hello(self.node, output.hello, output.protocol, now_us)
-            await hub.deployments.linked(self.node, now_us)
-            await self._welcome()
+            await self._connected(output, now_us)
         elif isinstance(output, Applied):
             await hub.deployments.reported(self.node, output.result, now_us)
         elif isinstance(output, Seen):
-            hub.nodes.saw(self.node, output.status, now_us)
+            await self._saw(output.status, now_us)
         elif isinstance(output, Noted):
             hub.cases.told(self.node, output.executions)
         elif isinstance(output, Compared):
@@ -262,6 +265,27 @@ class _Link:
         elif isinstance(output, NeedPrograms):
             for program_id in output.program_ids:
                 self._put((output.manifest_version, program_id))
+
+    async def _connected(self, output: Connected, now_us: int) -> None:
+        await self._hub.nodes.said_hello(self.node, output.hello, output.protocol, now_us)
+        told = facts_in(output.hello)
+        # A board is away until its gateway tells that it answers.
+        self.is_away = told is not None and told.profile == BOARD_PROFILE
+        if not self.is_away:
+            await self._hub.deployments.linked(self.node, now_us)
+        await self._welcome()
+
+    async def _saw(self, status: Status, now_us: int) -> None:
+        """A board that is away counts for deployments as a node without a link, although its gateway speaks for it."""
+        self._hub.nodes.saw(self.node, status, now_us)
+        if status.board is None:
+            return
+        was_away, self.is_away = self.is_away, is_away(status.board.state.value, status.board.reason)
+        if self.is_away and not was_away:
+            await self._hub.deployments.lost([self.node], now_us)
+        elif was_away and not self.is_away and self._session is not None:
+            await self._hub.deployments.linked(self.node, now_us)
+            await self._hub.deployments.sent(self.node, self._session.offered_version, now_us)
 
     async def _begin_to_collect(self) -> None:
         """Nothing of a node in doubt is merged: nobody knows which copy it is of."""
@@ -304,7 +328,8 @@ class _Link:
         if isinstance(message, Manifest):
             if not self._is_current:
                 return
-            await self._hub.deployments.sent(self.node, self._session.offered_version, self._hub.clock())
+            version, now_us = self._session.offered_version, self._hub.clock()
+            await self._hub.deployments.sent(self.node, version, now_us, is_away=self.is_away)
         self._put(self._session.write(message))
 
     def _put(self, item: bytes | _Fetched) -> None:

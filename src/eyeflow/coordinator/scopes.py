@@ -228,6 +228,9 @@ class _ScopedReading:
     def links(self) -> list[Link]:
         return [link for link in self._reading.links() if link.node in self._names]
 
+    def boards_told(self) -> dict[str, dict[str, Any] | None]:
+        return {node: told for node, told in self._reading.boards_told().items() if node in self._names}
+
     def in_doubt(self) -> int:
         return sum(self._reading.history(name).doubtful for name in self._names)
 

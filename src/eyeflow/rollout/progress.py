@@ -55,11 +55,16 @@ def taken_over(progress: NodeProgress, rules: frozenset[str], by: str) -> NodePr
     return replace(progress, previous=(), state=NodeState.RETURNED, reason=reason, due_us=0)
 
 
-def sent(progress: NodeProgress, now_us: int) -> NodeProgress:
-    """The node's manifest goes out on a live link: from now on its answer is due."""
+def sent(progress: NodeProgress, now_us: int, *, is_away: bool = False) -> NodeProgress:
+    """The node's manifest goes out on a live link: from now on its answer is due.
+
+    The gateway of a board that is away keeps it: the answer is due once the board is back, and it may change before.
+    """
     if progress.state is not NodeState.WAITING:
         return progress
     due_us, touched_us = now_us + INSTALL_S * 1_000_000, progress.touched_us or now_us
+    if is_away:
+        return replace(progress, touched_us=touched_us)
     return replace(progress, state=NodeState.SENT, due_us=due_us, touched_us=touched_us)
 
 

@@ -19,6 +19,7 @@ from eyeflow.board_link.messages import (
     LogLine,
     MalformedAnswerError,
     Request,
+    Reset,
     Telemetry,
     Unasked,
     read_unasked,
@@ -58,6 +59,24 @@ def test_counters_and_health() -> None:
     health = Health.read(answer("health"))
     assert (health.ram_bytes, health.scan_us_max, health.uptime_ms, health.generation) == (65536, 120, 1500, 1)
     assert 0 < health.flash_used_bytes < health.flash_bytes
+    assert (health.reset_cause, health.stack_bytes, health.stack_used_bytes) == (Reset.WATCHDOG, 4096, 1800)
+
+
+def test_the_shorter_answer_of_older_firmware_is_read_and_an_unknown_reset_is_told_so() -> None:
+    raw = answer("health").payload[1:]
+    old = Health.read(Fields(raw[:44]))
+    assert (old.uptime_ms, old.reset_cause, old.stack_bytes, old.stack_used_bytes) == (1500, Reset.UNKNOWN, 0, 0)
+    newer = Health.read(Fields(raw[:44] + b"\x99" + raw[45:]))
+    assert (newer.reset_cause, newer.stack_used_bytes) == (Reset.UNKNOWN, 1800)
+    with pytest.raises(MalformedAnswerError):
+        Health.read(Fields(raw[:47]))
+
+
+def test_a_staged_program_and_the_one_before() -> None:
+    running, staged = (Installed.read(0, answer(name)) for name in ("the pump in place 0", "the newer pump waits"))
+    assert (running.has_staged, running.sequence, staged.has_staged, staged.sequence) == (False, 3, True, 4)
+    before = Installed.read(0, answer("the pump before it"))
+    assert before.program_id == running.program_id
 
 
 @pytest.mark.parametrize(

@@ -259,8 +259,8 @@ def test_a_deployment_waits_for_a_board_that_is_away_and_the_board_reports_it(
 
             async with running(run_node(config, stop=asyncio.Event())):
                 await stand(client, make, "online", "answers")
-                refused = await deploy("1.0.0", "blue_green")
-                assert refused.status_code == 422 and "is a board, which takes no blue_green" in refused.text
+                refused = await deploy("1.0.0", "shadow")
+                assert refused.status_code == 422 and "so none can watch beside it" in refused.text
                 board.answers = False
                 first = (await deploy("1.0.0")).headers["location"]
                 second = (await deploy("1.1.0")).headers["location"]  # replaces the first, which never reached it

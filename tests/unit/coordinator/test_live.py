@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -192,7 +193,7 @@ def test_a_watcher_that_meets_a_bug_is_told_and_so_is_the_log(
 @pytest.mark.parametrize("use", [{"memory_bytes": 1000}, {"memory_used_bytes": 5}, {"memory_bytes": 0}, {}])
 def test_a_node_that_tells_a_part_of_its_machine_has_a_row(full: Any, use: dict[str, int]) -> None:
     tells(full, "node-a", m.Health(m.HealthKind.PORT, "machine", m.HealthState.RUNNING, "", "", tuple(use.items())))
-    full.hub.links["node-a"] = None
+    full.hub.links["node-a"] = SimpleNamespace(is_away=False)
     reply = full.ask("GET", "/api/node-rows")
     full.hub.links.clear()
     assert reply.status_code == 200, reply.text

@@ -50,6 +50,7 @@ def plan(api: Any, *changes: dict[str, Any], **body: Any) -> Any:
 
 class Link:
     node = "node-a"
+    is_away = False
 
     def offer(self, offer: object) -> None:
         """Take it."""
@@ -120,7 +121,7 @@ def test_what_nodes_cannot_run_is_told_and_refuses_no_plan(full: Any) -> None:
     able, unable = plan(full, {"rule": "overheat"}, strategy="shadow")["nodes"]
     assert able["problems"] == []
     assert "update eyeflow there" in unable["problems"][0]
-    assert "is a board, which takes no shadow" in unable["problems"][1]
+    assert "is a board, which runs one program of a rule at a time" in unable["problems"][1]
     assert "runs programs of RP2040" in unable["problems"][2]
 
 

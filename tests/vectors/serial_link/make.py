@@ -121,6 +121,7 @@ def program(rule: str, sequence: int, content: bytes) -> bytes:
 def session() -> dict[str, object]:
     pump = program("pump", 3, b"the program of the pump, of the pump, of the pump")
     fan = program("fan", 1, bytes(range(200)))
+    newer, fast = program("pump", 4, b"the newer program of the pump"), program("fan", 2, b"the faster fan")
     steps = [
         ("hello", Request.HELLO, b""),
         ("ping", Request.PING, b"abc"),
@@ -136,6 +137,18 @@ def session() -> dict[str, object]:
         ("set a parameter", Request.SET_PARAM, text("fan") + struct.pack("<BQ", 0, 42)),
         ("a value out of range", Request.SET_PARAM, text("fan") + struct.pack("<BQ", 0, 1000)),
         ("an unknown parameter", Request.SET_PARAM, text("fan") + struct.pack("<BQ", 9, 1)),
+        *push_steps("pump", 4, newer, compressed=False, begin=Request.STAGE_BEGIN),
+        ("the newer pump waits", Request.INFO, b"\0\2"),
+        ("it is staged already", Request.STAGE_BEGIN, announcement("pump", 4, newer, 0, len(newer))),
+        ("run the newer pump", Request.SWITCH, hashlib.sha256(newer).digest()),
+        ("run it once more", Request.SWITCH, hashlib.sha256(newer).digest()),
+        ("the pump before it", Request.INFO, b"\0\1"),
+        ("back to the pump before", Request.BACK, hashlib.sha256(pump).digest()),
+        ("back to what the board does not keep", Request.BACK, bytes(32)),
+        *push_steps("fan", 2, fast, compressed=False, begin=Request.STAGE_BEGIN),
+        ("give the staged fan up", Request.DROP, hashlib.sha256(fast).digest()),
+        ("give it up again", Request.DROP, hashlib.sha256(fast).digest()),
+        ("no whole id", Request.SWITCH, bytes(31)),
         ("which records", Request.RECORDS_INFO, b""),
         ("read records", Request.RECORDS_READ, struct.pack("<I", 1)),
         ("acknowledge records", Request.RECORDS_ACK, struct.pack("<I", 2)),
@@ -158,12 +171,14 @@ def announcement(rule: str, sequence: int, data: bytes, encoding: int, size: int
     return push_begin(hashlib.sha256(data).hexdigest(), sequence, len(data), (size, encoding, 0), 1, rule)
 
 
-def push_steps(rule: str, sequence: int, data: bytes, *, compressed: bool) -> list[tuple[str, int, bytes]]:
+def push_steps(
+    rule: str, sequence: int, data: bytes, *, compressed: bool, begin: Request = Request.PUSH_BEGIN
+) -> list[tuple[str, int, bytes]]:
     sent = compress(data) if compressed else data
-    begin = announcement(rule, sequence, data, int(compressed), len(sent))
-    steps = [(f"begin the {rule}: the flash is cleaned first", Request.PUSH_BEGIN, begin)] * (
-        3 if rule == "pump" else 1
-    )
+    announced = announcement(rule, sequence, data, int(compressed), len(sent))
+    is_first = sequence == 3  # of all programs
+    name = f"begin the {rule}: the flash is cleaned first" if is_first else f"{begin.name} of the {rule}"
+    steps: list[tuple[str, int, bytes]] = [(name, begin, announced)] * (3 if is_first else 1)
     for at in range(0, len(sent), 112):
         piece = struct.pack("<I", at) + sent[at : at + 112]
         steps.append((f"data of the {rule} from {at}", Request.PUSH_DATA, piece))

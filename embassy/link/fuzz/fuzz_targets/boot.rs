@@ -9,7 +9,7 @@ fuzz_target!(|data: &[u8]| {
     let mut flash = SimFlash::<4>::new(NRF52, 1);
     flash.overwrite(Bank::A, data);
     let mut store = Store::<_, 4>::open(flash);
-    let claim = Claim { rule: b"pump", id: &[7; 32], sequence: u64::MAX, length: 3 };
+    let claim = Claim { rule: b"pump", id: &[7; 32], sequence: u64::MAX, length: 3, staged: false };
     for _ in 0..10_000 {
         match store.begin(0, &claim) {
             Ok(Begin::Ready) => break,

@@ -1,6 +1,6 @@
 //! A board without hardware for the tests: a program is a length byte, the rule's name, eight bytes of sequence, and text.
 
-use eyeflow_link::{Board, Code, Counters, Facts, Health, Identity, Link, Records, Refused};
+use eyeflow_link::{Board, Code, Counters, Facts, Health, Identity, Link, Records, Refused, Reset};
 use eyeflow_slots::sim::{STM32F4, SimFlash};
 use eyeflow_slots::{Flash, Store};
 
@@ -76,7 +76,16 @@ impl Board for Fixture {
     }
 
     fn health(&self) -> Health {
-        Health { ram_bytes: 65536, ram_used_bytes: 9000, scans: 7, scan_us_max: 120, uptime_ms: 1500 }
+        Health {
+            ram_bytes: 65536,
+            ram_used_bytes: 9000,
+            scans: 7,
+            scan_us_max: 120,
+            uptime_ms: 1500,
+            reset: Reset::Watchdog,
+            stack_bytes: 4096,
+            stack_used_bytes: 1800,
+        }
     }
 
     fn set_time(&mut self, time_us: u64, utc_offset_s: i32) {

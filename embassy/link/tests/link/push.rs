@@ -177,7 +177,120 @@ fn malformed_requests_are_refused() {
     }
     assert_eq!(rig.ask(0x7F, b""), [Code::NotSupported as u8]);
     assert_eq!(rig.ask(Request::Info as u8, b"\x09"), [Code::Malformed as u8]);
-    assert_eq!(rig.ask(Request::Info as u8, b"\x03"), [Code::Unknown as u8]);
+    assert_eq!(rig.ask(Request::Info as u8, b"\x03"), [Code::Unknown as u8, 0]);
     assert_eq!(rig.ask(Request::Hello as u8, b"x")[0], Code::Malformed as u8);
     assert!((0..4).all(|place| rig.store.entry(place).is_none()));
+}
+
+/// Stage a program as `push` pushes one.
+fn stage(rig: &mut Rig, program: &[u8], rule: &str, sequence: u64) -> u8 {
+    for _ in 0..1000 {
+        let answer = rig.ask(Request::StageBegin as u8, &announce(program, rule, sequence));
+        match answer[0] {
+            code if code == Code::Wait as u8 => {}
+            code if code == Code::Ok as u8 => break,
+            code => return code,
+        }
+    }
+    for (index, piece) in program.chunks(112).enumerate() {
+        let offset = 112 * index as u32;
+        assert_eq!(data(rig, offset, piece), (0, offset + piece.len() as u32));
+    }
+    end(rig, program).0
+}
+
+fn ids(programs: &[&[u8]]) -> Vec<u8> {
+    programs.iter().flat_map(|program| sha256(program)).collect()
+}
+
+const OK: u8 = Code::Ok as u8;
+const ALREADY: u8 = Code::Already as u8;
+const UNKNOWN: u8 = Code::Unknown as u8;
+
+#[test]
+fn a_staged_program_runs_when_it_is_switched_to_and_not_before() {
+    let mut rig = Rig::new();
+    let (old, new) = (program("pump", 1, b"old"), program("pump", 2, b"new"));
+    push(&mut rig, &old, "pump", 1);
+    assert_eq!(stage(&mut rig, &new, "pump", 2), OK);
+    assert_eq!(stage(&mut rig, &new, "pump", 2), ALREADY);
+    assert_eq!((rig.store.program(0), &rig.board.changed), (Some(&old[..]), &vec![0]), "nothing else runs yet");
+    assert_eq!(end(&mut rig, &new), (ALREADY, 0, 0, 0), "its answer may have been lost");
+    assert_eq!(rig.ask(Request::Info as u8, &[0])[1], 0b100);
+    assert_eq!(rig.ask(Request::Info as u8, &[0, 2])[14..46], sha256(&new));
+    assert_eq!(rig.ask(Request::Switch as u8, &ids(&[&new])), [OK]);
+    assert_eq!((rig.store.program(0), &rig.board.changed), (Some(&new[..]), &vec![0, 0]));
+    assert_eq!(rig.ask(Request::Switch as u8, &ids(&[&new])), [ALREADY]);
+    assert_eq!(rig.board.changed, [0, 0], "it was not started again");
+    assert_eq!(rig.ask(Request::Info as u8, &[0, 1])[14..46], sha256(&old));
+}
+
+#[test]
+fn the_board_goes_back_to_what_it_kept_and_to_nothing_else() {
+    let mut rig = Rig::new();
+    let (first, old, new) = (program("pump", 1, b"first"), program("pump", 2, b"old"), program("pump", 3, b"new"));
+    for (sequence, bytes) in [(1, &first), (2, &old), (3, &new)] {
+        push(&mut rig, bytes, "pump", sequence);
+        rig.store.good(0).unwrap();
+    }
+    assert_eq!(rig.ask(Request::Back as u8, &ids(&[&first])), [UNKNOWN], "only to the one before");
+    assert_eq!(push(&mut rig, &old, "pump", 2), Code::Older as u8);
+    assert_eq!(stage(&mut rig, &old, "pump", 2), Code::Older as u8);
+    assert_eq!(rig.ask(Request::Switch as u8, &ids(&[&old])), [UNKNOWN], "it is not staged");
+    assert_eq!(rig.store.program(0), Some(&new[..]));
+    assert_eq!(rig.ask(Request::Back as u8, &ids(&[&old])), [OK]);
+    assert_eq!(rig.ask(Request::Back as u8, &ids(&[&old])), [ALREADY]);
+    assert_eq!(rig.store.program(0), Some(&old[..]));
+    assert_eq!(rig.ask(Request::Back as u8, &ids(&[&first])), [UNKNOWN], "not further than the last known good one");
+    assert_eq!(rig.store.floor(b"pump"), 3);
+}
+
+#[test]
+fn several_rules_switch_at_once_or_none_does() {
+    let mut rig = Rig::new();
+    let programs: Vec<_> = ["a", "b", "c", "d"].iter().map(|rule| program(rule, 2, b"new")).collect();
+    for rule in ["a", "b", "c", "d"] {
+        push(&mut rig, &program(rule, 1, b"old"), rule, 1);
+    }
+    for (index, rule) in ["a", "b", "c"].iter().enumerate() {
+        assert_eq!(stage(&mut rig, &programs[index], rule, 2), OK);
+    }
+    let all: Vec<&[u8]> = programs.iter().map(Vec::as_slice).collect();
+    assert_eq!(rig.ask(Request::Switch as u8, &ids(&all)), [UNKNOWN]);
+    assert_eq!(rig.board.changed, [0, 1, 2, 3], "one is not there, so none switches");
+    assert_eq!(stage(&mut rig, &programs[3], "d", 2), OK);
+    assert_eq!(rig.ask(Request::Switch as u8, &ids(&all)), [OK]);
+    assert_eq!(rig.board.changed, [0, 1, 2, 3, 0, 1, 2, 3]);
+    for (place, bytes) in programs.iter().enumerate() {
+        assert_eq!(rig.store.program(place as u8), Some(&bytes[..]));
+    }
+    for payload in [&[][..], &[1; 31], &[1; 33], &[1; 120]] {
+        assert_eq!(rig.ask(Request::Switch as u8, payload), [Code::Malformed as u8]);
+        assert_eq!(rig.ask(Request::Back as u8, payload), [Code::Malformed as u8]);
+    }
+}
+
+#[test]
+fn a_staged_program_is_given_up() {
+    let mut rig = Rig::new();
+    let new = program("pump", 2, b"new");
+    assert_eq!(stage(&mut rig, &new, "pump", 2), OK);
+    assert_eq!(rig.ask(Request::Info as u8, &[0]), [UNKNOWN, 0b100], "the place is taken, and nothing runs there");
+    assert_eq!(rig.ask(Request::Drop as u8, &ids(&[b"another"])), [UNKNOWN]);
+    assert_eq!(rig.ask(Request::Drop as u8, &ids(&[&new])), [OK]);
+    assert_eq!(rig.ask(Request::Drop as u8, &ids(&[&new])), [UNKNOWN]);
+    assert_eq!(rig.ask(Request::Info as u8, &[0]), [UNKNOWN, 0]);
+    assert_eq!(rig.ask(Request::Info as u8, &[0, 3]), [Code::Malformed as u8]);
+    assert!(rig.board.changed.is_empty(), "nothing ever ran");
+}
+
+#[test]
+fn a_refused_program_stages_nothing() {
+    let mut rig = Rig::new();
+    let old = program("pump", 1, b"old");
+    push(&mut rig, &old, "pump", 1);
+    let bytes = program("pump", 2, b"changed");
+    assert_eq!(stage(&mut rig, &bytes, "pump", 2), Code::BadSignature as u8);
+    assert_eq!(rig.store.staged(0), None);
+    assert_eq!(rig.ask(Request::Switch as u8, &ids(&[&bytes])), [UNKNOWN]);
 }

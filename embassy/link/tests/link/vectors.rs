@@ -129,7 +129,7 @@ fn each_request_has_its_answer() {
     }
     assert_eq!(rig.board.time, (1_790_000_000_000_000, 7200));
     assert_eq!(rig.board.llm, [(3, 0, b"yes".to_vec())]);
-    assert_eq!(rig.board.changed, [0, 1, 0]);
+    assert_eq!(rig.board.changed, [0, 1, 0, 0, 0]);
     if update {
         let text = serde_json::to_string_pretty(&session).expect("JSON");
         std::fs::write(format!("{VECTORS}session.json"), text + "\n").expect("the vectors are written");

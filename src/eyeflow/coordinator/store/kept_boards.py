@@ -32,6 +32,10 @@ class BoardReading(Protocol):
         """Return the board file of a board, empty when it is not known."""
         ...
 
+    def boards_told(self) -> dict[str, dict[str, Any] | None]:
+        """Return what was told of each board last, None for nothing."""
+        ...
+
     def boards_of(self, gateway: str) -> list[str]:
         """Return the boards that a node speaks for, ascending."""
         ...

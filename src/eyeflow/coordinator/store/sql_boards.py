@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from eyeflow.coordinator.store.facts import ChangeKind
 from eyeflow.coordinator.store.kept_boards import KeptBoard
@@ -37,6 +38,10 @@ class SqlBoardReading:
         """Return the board file of a board, empty when it is not known."""
         found = self._db.rows("SELECT file FROM boards WHERE node = ?", (node,))
         return str(found[0][0]) if found else ""
+
+    def boards_told(self) -> dict[str, dict[str, Any] | None]:
+        """Return what was told of each board last, None for nothing."""
+        return {str(node): json.loads(str(told)) for node, told in self._db.rows("SELECT node, told FROM boards", ())}
 
     def boards_of(self, gateway: str) -> list[str]:
         """Return the boards that a node speaks for, ascending."""

@@ -15,18 +15,19 @@ from eyeflow.base.reasons import internal
 from eyeflow.board_link import conversations
 from eyeflow.board_link.async_line import AsyncLine
 from eyeflow.board_link.conversations import Status
-from eyeflow.board_link.messages import Counters, Hello, LogLine
+from eyeflow.board_link.messages import Hello, LogLine
 from eyeflow.board_link.port import FoundPort
 from eyeflow.board_link.session import Heard, Patience
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.boards.bringing import Bringing
+from eyeflow.node.boards.evidence import BoardEvidence, trap_text
 from eyeflow.node.boards.keeping import KeptBoard, facts_of
 from eyeflow.node.boards.programs import BoardPrograms
 from eyeflow.node.boards.records import BoardRecords
 from eyeflow.node.boards.standing import FIRMWARE, SILENT, Contact, Standing, judge
+from eyeflow.node.boards.wanted import There
 from eyeflow.node.clock import Clock
 from eyeflow.node.control import Link
-from eyeflow.svm.opcodes import Trap
 
 BEAT_S = 3.0
 """How often a board is asked how it does, unless its link would count as lost before."""
@@ -71,6 +72,7 @@ class GatewayBoard:
         self.standing = Standing(since_us=clock.now_us())
         self.hello: Hello | None = None
         self.found: Status | None = None
+        self.evidence = BoardEvidence()
         self.answered_us = 0
         """When it answered last, on the wall clock."""
         self.url = ""
@@ -144,20 +146,24 @@ class GatewayBoard:
         self.programs.changed.clear()
 
     @property
+    def now_us(self) -> int:
+        """The wall clock of the gateway, in microseconds since 1970 UTC."""
+        return self._clock.now_us()
+
+    @property
     def is_answering(self) -> bool:
         """Whether the newest question was answered."""
         return self._contact.answered_us > 0 and self._contact.trouble is None
 
     @property
     def _answered(self) -> Status | None:
-        """What it runs, None unless it answered just now."""
+        """What it said last, None unless it answered just now."""
         return self.found if self.is_answering else None
 
     @property
-    def running(self) -> dict[str, str]:
-        """The ids of the programs that the board said it runs, by rule."""
-        pairs = () if self.found is None else self.found.pairs
-        return {program.rule: program.program_id for program, counters in pairs if counters.running}
+    def there(self) -> There:
+        """The programs that the board has, without those that it stopped; none while it does not answer."""
+        return There.of(self._answered).without_stopped(self._answered)
 
     def show_update(self, text: str) -> None:
         """Show that a program is on its way, empty for not any more."""
@@ -172,7 +178,11 @@ class GatewayBoard:
     async def look_again(self, line: AsyncLine) -> None:
         """Ask the board what it runs now."""
         assert self.hello is not None
-        self.found = await line.converse(conversations.status(self.hello))
+        self._found(await line.converse(conversations.status(self.hello)))
+
+    def _found(self, found: Status) -> None:
+        self.found = found
+        self.evidence.saw(found, self.programs.wanted.values(), self._clock.now_us())
 
     @property
     def _beat_s(self) -> float:
@@ -205,7 +215,8 @@ class GatewayBoard:
             self.starts += 1
         found = await line.converse(conversations.status(hello))
         await self._learn(hello, found)
-        self.hello, self.found = hello, found
+        self.hello = hello
+        self._found(found)
         self.answered_us = self._contact.answered_wall_us = self._clock.now_us()
         self._frames_answered = line.line.receiver.good
         self.frames = Frames(line.line.receiver.bad, line.line.resent)
@@ -314,6 +325,7 @@ def _rules_view(found: Status) -> list[dict[str, object]]:
             "state": "running" if counters.running else "stopped",
             "good": program.good,
             "has_previous": program.has_previous,
+            "has_staged": program.has_staged,
             "executions": counters.executions,
             "traps": counters.traps,
             "failures": counters.failures,
@@ -327,11 +339,3 @@ def stopped_rules(found: Status) -> tuple[str, ...]:
     """Return which rules the board has stopped after faults, and by what."""
     stopped = ((program, counters) for program, counters in found.pairs if not counters.running)
     return tuple(f"{one.rule} {one.version} is stopped: {trap_text(counters)}" for one, counters in stopped)
-
-
-def trap_text(counters: Counters) -> str:
-    """Return the last fault of a program, empty when it had none since the board started."""
-    if not counters.trap:
-        return "" if counters.running else "no fault since the board started"
-    name = Trap(counters.trap).name if counters.trap in set(Trap) else f"trap {counters.trap}"
-    return f"{name} at instruction {counters.pc}"

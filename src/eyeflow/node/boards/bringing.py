@@ -1,9 +1,12 @@
-"""Brings a board what it shall run, over a line that is up: each program is pushed, and then asked for."""
+"""Brings a board what it shall run, over a line that is up.
+
+What the board keeps already it is told to switch or to go back to. All else is pushed or staged, and then asked for.
+"""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from eyeflow.base.errors import ExitCode, EyeflowError
@@ -13,12 +16,16 @@ from eyeflow.board_link.conversations import Status
 from eyeflow.board_link.messages import Hello, Request, text
 from eyeflow.board_link.port import UNKNOWN_RULE
 from eyeflow.board_link.push import Progress, push
+from eyeflow.board_link.refusals import NO_SLOTS, NOT_KEPT, not_kept
 from eyeflow.board_link.session import Ask
-from eyeflow.node.boards.programs import BoardPrograms, Fate, Wanted, went_back
+from eyeflow.node.boards.programs import BoardPrograms, went_back
+from eyeflow.node.boards.wanted import Fate, There, Wanted
 from eyeflow.svm.container import decode
 from eyeflow.svm.program import Param, Program, TypeTag
 
 STORAGE = "board_storage"
+EXCHANGED_MAX = 4
+"""Programs that one request to switch or to go back names."""
 
 
 class Board(Protocol):
@@ -27,11 +34,6 @@ class Board(Protocol):
     programs: BoardPrograms
     hello: Hello | None
     found: Status | None
-
-    @property
-    def running(self) -> dict[str, str]:
-        """The ids of the programs that the board said it runs, by rule."""
-        ...
 
     def show_update(self, text: str) -> None:
         """Show that a program is on its way, empty for not any more."""
@@ -59,6 +61,8 @@ class Bringing:
     async def bring(self) -> None:
         """Bring what the board has not said anything of yet. Raises EyeflowError when the line fails."""
         programs = self._board.programs
+        await self._exchange(Request.BACK, self._waiting(self._there.previous))
+        await self._exchange(Request.SWITCH, self._waiting(self._there.staged))
         for wanted in programs.open(self._there):
             if not programs.is_wanted(wanted):  # something else was, in the minutes of bringing those before it
                 continue
@@ -74,37 +78,110 @@ class Bringing:
                 await programs.ended(wanted, error)
             finally:
                 self._board.show_update("")
+        await self._drop_staged()
 
     @property
-    def _there(self) -> dict[str, str]:
-        found = self._board.found
-        return {} if found is None else {one.rule: one.program_id for one in found.programs}
+    def _there(self) -> There:
+        return There.of(self._board.found)
+
+    @property
+    def _hello(self) -> Hello:
+        assert self._board.hello is not None, "nothing is brought before the board has said who it is"
+        return self._board.hello
+
+    def _waiting(self, slot: Mapping[str, str]) -> list[Wanted]:
+        """Return the programs that shall run now and that the board keeps in a slot."""
+        programs = self._board.programs
+        return [
+            one
+            for one in programs.open(self._there)
+            if programs.is_to_run(one)
+            and one.fate is Fate.OPEN
+            and self._there.running.get(one.rule) != one.program_id == slot.get(one.rule)
+        ]
+
+    async def _exchange(self, request: Request, waiting: Sequence[Wanted]) -> None:
+        """Let the board run programs that it keeps, all from the same scan on. One that it lost is brought after it."""
+        for at in range(0, len(waiting), EXCHANGED_MAX):
+            some = waiting[at : at + EXCHANGED_MAX]
+            self._board.show_update(f"{', '.join(one.rule for one in some)}: {request.name.lower()}")
+            ids = [one.program_id for one in some]
+            try:
+                await self._line.converse(conversations.exchange(request, ids, self._hello))
+                await self._board.look_again(self._line)
+                self._board.show_flash_failure("")
+            except EyeflowError as error:
+                if error.code == STORAGE:
+                    self._board.show_flash_failure(error.brief)
+                    for one in some:
+                        await self._board.programs.ended(one, error)
+                elif error.code not in (NOT_KEPT, NO_SLOTS):
+                    raise
+            finally:
+                self._board.show_update("")
+
+    async def _drop_staged(self) -> None:
+        """Let the board give up what waits there and is wanted no more, of the rules that are the cluster's."""
+        programs, dropped = self._board.programs, False
+        for rule, program_id in self._there.staged.items():
+            wanted = {one.program_id for one in programs.wanted.values() if one.rule == rule}
+            if wanted - {""} and program_id not in wanted:
+                await self._line.converse(conversations.drop(program_id, self._hello))
+                dropped = True
+        if dropped:
+            await self._board.look_again(self._line)
 
     async def _bring(self, wanted: Wanted) -> None:
-        hello = self._board.hello
-        assert hello is not None
-        now = self._there.get(wanted.rule)
         if not wanted.program_id:
-            if now is not None:
-                await self._remove(wanted.rule, hello)
-            return
+            await self._remove(wanted.rule)
+        elif self._board.programs.is_to_run(wanted):
+            await self._run(wanted)
+        else:
+            await self._stage(wanted)
+
+    async def _run(self, wanted: Wanted) -> None:
+        now = self._there.running.get(wanted.rule)
         if now not in (None, wanted.program_id) and wanted.fate is not Fate.OPEN:
             raise went_back(wanted)
-        data = self._board.programs.program(wanted.program_id)
+        data = self._program(wanted, may_lack=now == wanted.program_id and not wanted.params)
         if now != wanted.program_id:
             self._board.show_update(f"{wanted.rule} {wanted.program_id[:12]} is on its way")
-            await self._line.converse(push(data, hello, self._progress(wanted)))
+            await self._line.converse(push(data, self._hello, self._progress(wanted)))
         await self._board.programs.took(wanted)
-        await self._set_params(wanted, decode(data).program, hello)
+        if data:
+            await self._set_params(wanted, decode(data).program, self._hello)
         await self._board.look_again(self._line)
-        if self._there.get(wanted.rule) not in (None, wanted.program_id):
+        if self._there.running.get(wanted.rule) not in (None, wanted.program_id):
             raise went_back(wanted)
-        if self._board.running.get(wanted.rule) != wanted.program_id:
+        if self._there.without_stopped(self._board.found).running.get(wanted.rule) != wanted.program_id:
             raise _not_running(wanted, self._board.found)
 
-    async def _remove(self, rule: str, hello: Hello) -> None:
+    def _program(self, wanted: Wanted, *, may_lack: bool) -> bytes:
+        """Return the bytes of a program; empty when only the board has it, which went back to it."""
         try:
-            await self._line.converse(conversations.done(Ask(Request.REMOVE, text(rule), slow=True), hello, rule))
+            return self._board.programs.program(wanted.program_id)
+        except EyeflowError:
+            if may_lack:
+                return b""
+            raise
+
+    async def _stage(self, wanted: Wanted) -> None:
+        """Let the board keep a program that waits. It keeps by itself the one that ran before."""
+        if self._there.has(wanted.rule, wanted.program_id):
+            return
+        data = self._board.programs.program(wanted.program_id)
+        self._board.show_update(f"{wanted.rule} {wanted.program_id[:12]} is on its way, to wait there")
+        await self._line.converse(push(data, self._hello, self._progress(wanted), staged=True))
+        await self._board.look_again(self._line)
+        if not self._there.has(wanted.rule, wanted.program_id):
+            raise not_kept(True, [wanted.program_id])
+
+    async def _remove(self, rule: str) -> None:
+        if not self._there.knows(rule):
+            return
+        ask = Ask(Request.REMOVE, text(rule), slow=True)
+        try:
+            await self._line.converse(conversations.done(ask, self._hello, rule))
         except EyeflowError as error:
             if error.code != UNKNOWN_RULE:  # else it is gone: the answer of a request that worked was lost
                 raise

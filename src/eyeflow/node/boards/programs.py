@@ -10,20 +10,18 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.machine import WriteWhole
 from eyeflow.base.reading import Unreadable, parse_json, read_at_once
 from eyeflow.base.reasons import why
+from eyeflow.node.boards.wanted import Fate, Key, There, Wanted, as_plain, from_plain
 from eyeflow.node.control import HeldProgram, InstallOutcome, InstallResult
 from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.wire import PROGRAM_ID
-from eyeflow.svm.program import Value
 
 FILE, FOLDER = "wanted.json", "programs"
 FILE_BYTES_MAX, PROGRAM_BYTES_MAX = 64 * 1024, 64 * 1024
@@ -33,37 +31,14 @@ WENT_BACK = "went_back"
 _log = logging.getLogger("eyeflow.node")
 
 
-class Fate(StrEnum):
-    """Whether the board ever had a wanted program, with these parameters: one that it gave up is not pushed again."""
-
-    OPEN = "open"
-    TAKEN = "taken"
-    GIVEN_UP = "givenUp"
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A program that a board shall run; `program_id` empty: the rule shall go. `params` ascend by name."""
-
-    rule: str
-    program_id: str
-    params: tuple[tuple[str, Value], ...] = ()
-    manifest_version: int = 0
-    fate: Fate = field(default=Fate.OPEN, compare=False)
-
-    def is_same_program(self, other: Wanted | None) -> bool:
-        """Whether another manifest wants the same: the same program with the same parameters."""
-        return other is not None and (self.program_id, self.params) == (other.program_id, other.params)
-
-
 class BoardPrograms:
     """The wanted programs of one board, in its `directory`. `changed` is set when there is something to bring."""
 
     def __init__(self, directory: Path, write: WriteWhole) -> None:
         self._directory, self._write = directory, write
-        self.wanted: dict[str, Wanted] = {}
-        self.results: dict[str, tuple[Wanted, InstallResult]] = {}
-        """What the board said of a wanted program, by rule. A refusal holds until something else is wanted."""
+        self.wanted: dict[Key, Wanted] = {}
+        self.results: dict[Key, tuple[Wanted, InstallResult]] = {}
+        """What the board said of a wanted program, by rule and slot. A refusal holds until something else is wanted."""
         self.changed = asyncio.Event()
         self._unkept: list[Wanted] = []
         """Those of `wanted` that are not on the disk yet: they are not brought before they are."""
@@ -75,7 +50,7 @@ class BoardPrograms:
         path = self._directory / FILE
         try:
             plain = parse_json(read_at_once(path, FILE_BYTES_MAX))
-            found = [_wanted(one) for one in plain]
+            found = [from_plain(one) for one in plain]
         except FileNotFoundError:
             return
         except (OSError, Unreadable, KeyError, TypeError, ValueError) as error:
@@ -85,54 +60,108 @@ class BoardPrograms:
                 next_step="Move the file away: the coordinator tells again what the board shall run.",
                 code="board_kept",
             ) from error
-        self.wanted = {one.rule: one for one in found}
-        self.results = {one.rule: (one, _given_up(one)) for one in found if one.fate is Fate.GIVEN_UP}
+        self.wanted = {one.key: one for one in found}
+        self.results = {one.key: (one, _given_up(one)) for one in found if one.fate is Fate.GIVEN_UP}
         if self.wanted:
             self.changed.set()
+
+    @property
+    def rules(self) -> frozenset[str]:
+        """The rules of which anything is wanted, a removal among them."""
+        return frozenset(rule for rule, _ in self.wanted)
+
+    @property
+    def _sorted(self) -> list[Wanted]:
+        return sorted(self.wanted.values(), key=lambda one: (one.rule, one.slot.value))
+
+    def runs(self, rule: str) -> Wanted | None:
+        """Return which of the wanted programs of a rule shall run: a candidate that acts, else the active one."""
+        candidate = self.wanted.get((rule, Slot.CANDIDATE))
+        return candidate if candidate is not None and candidate.acts else self.wanted.get((rule, Slot.ACTIVE))
 
     async def want(self, wanted: Wanted, program: bytes = b"") -> InstallResult:
         """Want a program from now on, durably, and return what the board says of it, whenever that is.
 
         One that the board gave up is refused at once. Raises EyeflowError and changes nothing when the disk fails.
         """
-        before = self.wanted.get(wanted.rule)
-        if before is None and len(self.wanted) >= RULES_MAX:
+        if wanted.rule not in self.rules and len(self.rules) >= RULES_MAX:
             return _refused(wanted, "too_many", f"more than {RULES_MAX} rules are wanted on one board")
         if len(program) > PROGRAM_BYTES_MAX:
             return _refused(wanted, "too_big", f"the program has {len(program)} bytes, and no board takes so many")
-        if before is not None and before.is_same_program(wanted):
-            wanted = replace(wanted, fate=before.fate)
-        answer: asyncio.Future[InstallResult] = asyncio.get_running_loop().create_future()
-        self._waiting.append((wanted, answer))
+        # Nothing waits beside a rule that goes.
+        gone = [] if wanted.program_id else [(wanted.rule, Slot.CANDIDATE)]
+        (result,) = await self.want_all([wanted], gone, program)
+        return result
+
+    async def want_all(
+        self, changes: Sequence[Wanted], gone: Collection[Key] = (), program: bytes = b""
+    ) -> list[InstallResult]:
+        """Want all these at once, and nothing in the slots `gone`; as `want`. `program` is that of a single change."""
+        changes = [self._as_known(one) for one in changes]
+        loop = asyncio.get_running_loop()
+        waiting = [(one, loop.create_future()) for one in changes]
+        self._waiting += waiting
         try:
-            self._set(wanted)
+            before = {key: self.wanted.get(key) for key in (*(one.key for one in changes), *gone)}
+            self._set({one.key: one for one in changes} | dict.fromkeys(gone))
             # It goes on when the caller is cancelled: what is wanted later must be written later.
-            await asyncio.shield(asyncio.create_task(self._keep_new(wanted, before, program)))
+            await asyncio.shield(asyncio.create_task(self._keep_new(changes, before, program)))
             self.changed.set()
-            if wanted.fate is Fate.GIVEN_UP:
-                return _given_up(wanted)
-            return await answer
+            for one, answer in waiting:
+                if one.fate is Fate.GIVEN_UP and not answer.done():
+                    answer.set_result(_given_up(one))
+            return [await answer for _, answer in waiting]
         finally:
-            self._waiting.remove((wanted, answer))
+            for pair in waiting:
+                self._waiting.remove(pair)
 
-    def _set(self, wanted: Wanted) -> None:
-        self.wanted[wanted.rule] = wanted
-        self.results.pop(wanted.rule, None)
-        if wanted.fate is Fate.GIVEN_UP:
-            self.results[wanted.rule] = (wanted, _given_up(wanted))
+    async def drop(self, key: Key) -> bool:
+        """Want nothing in a slot any more, durably; False when nothing was wanted there. Raises EyeflowError."""
+        before = self.wanted.get(key)
+        if before is None:
+            return False
+        self._set({key: None})
+        await asyncio.shield(asyncio.create_task(self._keep_new((), {key: before}, b"")))
+        self.changed.set()
+        return True
 
-    async def _keep_new(self, wanted: Wanted, before: Wanted | None, program: bytes) -> None:
-        self._unkept.append(wanted)
+    async def retell(self, wanted: Wanted) -> None:
+        """Another manifest wants a program that is there as before: what the board said of it stands."""
+        before, (_, result) = self.wanted[wanted.key], self.results[wanted.key]
+        self.wanted[wanted.key] = kept = replace(wanted, fate=before.fate)
+        self.results[wanted.key] = (kept, result)
+        await self._keep_or_log()
+
+    def _as_known(self, wanted: Wanted) -> Wanted:
+        before = self.wanted.get(wanted.key)
+        return replace(wanted, fate=before.fate) if before is not None and before.is_same_program(wanted) else wanted
+
+    def _set(self, changes: dict[Key, Wanted | None]) -> None:
+        ran = {rule: self.runs(rule) for rule, _ in changes}
+        for key, wanted in changes.items():
+            self.results.pop(key, None)
+            self.wanted.pop(key, None)
+            if wanted is not None:
+                self.wanted[key] = wanted
+                if wanted.fate is Fate.GIVEN_UP:
+                    self.results[key] = (wanted, _given_up(wanted))
+        for rule, before in ran.items():
+            now = self.runs(rule)
+            if now is not None and now.fate is Fate.TAKEN and not now.is_same_program(before):
+                # Another one runs there because it was wanted so: that is no sign that the board gave this one up.
+                self.wanted[now.key] = replace(now, fate=Fate.OPEN)
+
+    async def _keep_new(self, changes: Sequence[Wanted], before: dict[Key, Wanted | None], program: bytes) -> None:
+        self._unkept += changes
         try:
-            await self._keep(wanted.program_id, program)
+            await self._keep(changes[0].program_id if program else "", program)
         except EyeflowError:
-            if self.is_wanted(wanted) and before is not None:
-                self._set(before)
-            elif self.is_wanted(wanted):
-                del self.wanted[wanted.rule]
+            ours: dict[Key, Wanted | None] = {one.key: one for one in changes}
+            self._set({key: old for key, old in before.items() if self.wanted.get(key) == ours.get(key)})
             raise
         finally:
-            self._unkept.remove(wanted)
+            for one in changes:
+                self._unkept.remove(one)
 
     async def _keep(self, program_id: str = "", program: bytes = b"") -> None:
         """Write down what is wanted when its turn comes. Raises EyeflowError."""
@@ -150,7 +179,7 @@ class BoardPrograms:
             if program:
                 (self._directory / FOLDER).mkdir(parents=True, exist_ok=True, mode=0o700)
                 self._write(self._path(program_id), program, 0o600)  # before anything names it
-            self._write(self._directory / FILE, json.dumps([_plain(one) for one in rules]).encode(), 0o600)
+            self._write(self._directory / FILE, json.dumps([as_plain(one) for one in rules]).encode(), 0o600)
             self._forget_others({one.program_id for one in rules})
         except OSError as error:
             raise EyeflowError(
@@ -184,40 +213,48 @@ class BoardPrograms:
             ) from error
 
     def is_wanted(self, wanted: Wanted) -> bool:
-        """Whether nothing else was wanted of its rule since."""
-        return self.wanted.get(wanted.rule) == wanted
+        """Whether nothing else was wanted of its rule and slot since."""
+        return self.wanted.get(wanted.key) == wanted
 
-    def open(self, there: Mapping[str, str]) -> list[Wanted]:
-        """Return what is to be brought to a board that has the programs `there`: their ids by rule.
+    def is_to_run(self, wanted: Wanted) -> bool:
+        """Whether it is the one of its rule that shall run, and does not only wait."""
+        return self.runs(wanted.rule) == wanted
+
+    def open(self, there: There) -> list[Wanted]:
+        """Return what is to be brought to a board that has the programs `there`.
 
         That is what it has said nothing of since this process began, and what it took and does not have any more: it
         was flashed anew, or it went back to an earlier program by itself.
         """
-        return [one for _, one in sorted(self.wanted.items()) if one not in self._unkept and self._is_open(one, there)]
+        return [one for one in self._sorted if one not in self._unkept and self._is_open(one, there)]
 
-    def _is_open(self, wanted: Wanted, there: Mapping[str, str]) -> bool:
-        found, result = self.results.get(wanted.rule, (None, None))
+    def _is_open(self, wanted: Wanted, there: There) -> bool:
+        found, result = self.results.get(wanted.key, (None, None))
         if found != wanted or result is None:
             return True
-        now = there.get(wanted.rule)
         if result.code == WENT_BACK:
-            return now in (None, wanted.program_id)
-        return result.outcome is InstallOutcome.INSTALLED and now != wanted.program_id
+            return there.running.get(wanted.rule) in (None, wanted.program_id)
+        return result.outcome is InstallOutcome.INSTALLED and not self._is_there(wanted, there)
+
+    def _is_there(self, wanted: Wanted, there: There) -> bool:
+        if self.is_to_run(wanted):
+            return there.running.get(wanted.rule) == wanted.program_id
+        return there.has(wanted.rule, wanted.program_id)
 
     async def took(self, wanted: Wanted) -> None:
-        """The board has the program: when it has another one later, it gave this one up."""
+        """The board runs the program: when it runs another one later, it gave this one up."""
         await self._mark(wanted, Fate.TAKEN)
 
     async def ended(self, wanted: Wanted, refusal: EyeflowError | None = None) -> None:
-        """The board runs a wanted program, removed the rule, or refuses it."""
+        """The board has a wanted program, removed the rule, or refuses it."""
         if refusal is None:
             result = InstallResult(InstallOutcome.INSTALLED, wanted.rule, wanted.program_id)
         else:
             result = _refused(wanted, refusal.code, refusal.brief, refusal.next_step)
         if self.is_wanted(wanted):
-            self.results[wanted.rule] = (wanted, result)
+            self.results[wanted.key] = (wanted, result)
             if refusal is None and not wanted.program_id:
-                del self.wanted[wanted.rule], self.results[wanted.rule]
+                del self.wanted[wanted.key], self.results[wanted.key]
                 await self._keep_or_log()
             elif result.code == WENT_BACK:
                 await self._mark(wanted, Fate.GIVEN_UP)
@@ -226,8 +263,8 @@ class BoardPrograms:
                 waiting.set_result(result)
 
     async def _mark(self, wanted: Wanted, fate: Fate) -> None:
-        if self.is_wanted(wanted) and self.wanted[wanted.rule].fate is not fate:
-            self.wanted[wanted.rule] = replace(wanted, fate=fate)
+        if self.is_wanted(wanted) and self.wanted[wanted.key].fate is not fate:
+            self.wanted[wanted.key] = replace(self.wanted[wanted.key], fate=fate)
             await self._keep_or_log()
 
     async def _keep_or_log(self) -> None:
@@ -237,40 +274,24 @@ class BoardPrograms:
         except EyeflowError as error:
             _log.error("%s", error.whole)
 
-    def held(self, running: Mapping[str, str]) -> tuple[HeldProgram, ...]:
-        """Return the wanted programs; `running` are the ids of the programs that the board runs now, by rule.
+    def held(self, there: There) -> tuple[HeldProgram, ...]:
+        """Return the wanted programs; `there` is what the board has now, without programs that it stopped.
 
-        One that the board does not run, or not with these parameters as far as this process knows, has that as refusal.
-        So has a rule that shall go, without a program, until the board has removed it.
+        One that the board does not have, or not with these parameters as far as this process knows, has that as
+        refusal. So has a rule that shall go, without a program, until the board has removed it.
         """
         return tuple(
-            HeldProgram(
-                one.rule, Slot.ACTIVE, one.program_id, one.params, one.manifest_version, self._refusal(one, running)
-            )
-            for _, one in sorted(self.wanted.items())
+            HeldProgram(one.rule, one.slot, one.program_id, one.params, one.manifest_version, self._refusal(one, there))
+            for one in self._sorted
         )
 
-    def _refusal(self, wanted: Wanted, running: Mapping[str, str]) -> str:
-        found, result = self.results.get(wanted.rule, (None, None))
+    def _refusal(self, wanted: Wanted, there: There) -> str:
+        found, result = self.results.get(wanted.key, (None, None))
         if found != wanted or result is None:
-            return f"the board has not said yet that it {'runs' if wanted.program_id else 'removed'} it"
+            return f"the board has not said yet that it {'has' if wanted.program_id else 'removed'} it"
         if result.outcome is InstallOutcome.REFUSED:
             return result.message
-        return "" if running.get(wanted.rule) == wanted.program_id else "the board does not say that it runs it"
-
-
-def _plain(one: Wanted) -> dict[str, object]:
-    plain: dict[str, object] = {"rule": one.rule, "programId": one.program_id, "params": one.params}
-    return plain | {"version": one.manifest_version, "fate": one.fate.value}
-
-
-def _wanted(plain: Any) -> Wanted:
-    """Return what was written down. Raises Unreadable for what this module never wrote."""
-    rule, program_id, version, fate = plain["rule"], plain["programId"], plain["version"], Fate(plain["fate"])
-    params = tuple((name, value) for name, value in plain["params"])
-    if type(rule) is not str or type(version) is not int or not re.fullmatch(f"({PROGRAM_ID})?", program_id):
-        raise Unreadable("a value has the wrong type")
-    return Wanted(rule, program_id, params, version, fate)
+        return "" if self._is_there(wanted, there) else "the board does not say that it runs it"
 
 
 def went_back(wanted: Wanted) -> EyeflowError:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from eyeflow.board_link.conversations import Status as Found
 from eyeflow.board_link.messages import Counters, Installed
-from eyeflow.node.boards.board import GatewayBoard, trap_text
+from eyeflow.node.boards.board import GatewayBoard
+from eyeflow.node.boards.evidence import trap_text
 from eyeflow.node.boards.keeping import KeptBoard
 from eyeflow.protocol.boards import PLACES_MAX, BoardProgram, BoardState, BoardStatus
 from eyeflow.protocol.node_facts import NodeFacts

@@ -20,9 +20,11 @@ from eyeflow.board_link.messages import Code, Request
 from eyeflow.compiler.compile import CompileOptions, compile_rule
 from eyeflow.node.boards.bringing import Bringing, param_bits
 from eyeflow.node.boards.control import BoardControl
-from eyeflow.node.boards.programs import RULES_MAX, BoardPrograms, Wanted
+from eyeflow.node.boards.programs import RULES_MAX, BoardPrograms
+from eyeflow.node.boards.wanted import There, Wanted
 from eyeflow.node.control import InstallOutcome
 from eyeflow.protocol.identity import Identity
+from eyeflow.protocol.slot import Slot
 from eyeflow.svm.container import decode, encode
 from eyeflow.svm.program import Profile
 from eyeflow.svm.signing import sign_program
@@ -100,8 +102,8 @@ def brought_after_a_restart(tmp_path: Path) -> list[str]:
             await until(is_(boards, "linkLost"))
             programs = boards.by_name["node-mcu-01"].programs
             async with running(programs.want(wanted(data), data)):  # type: ignore[arg-type]
-                await until(lambda: programs.open({}) != [])  # it is kept
-            held = programs.held({})
+                await until(lambda: programs.open(There()) != [])  # it is kept
+            held = programs.held(There())
             assert [(one.rule, bool(one.refusal)) for one in held] == [("relay", True)]
 
     async def go_on(path: str) -> None:
@@ -109,7 +111,7 @@ def brought_after_a_restart(tmp_path: Path) -> list[str]:
             await until(is_(boards, "online"))
             programs = boards.by_name["node-mcu-01"].programs
             held = lambda: {one.signed.program.rule: one.signed.program_id for one in board.programs.values()}  # noqa: E731
-            await until(lambda: programs.open(held()) == [])
+            await until(lambda: programs.open(There(held())) == [])
 
     with plugged_in(board) as path:
         asyncio.run(begin(path))
@@ -137,8 +139,8 @@ def test_a_board_that_was_flashed_anew_gets_its_program_again_and_one_that_went_
             begun, asked = board.requests.count(Request.PUSH_BEGIN), len(board.requests)
             await until(lambda: len(board.requests) > asked + 30)
             assert board.requests.count(Request.PUSH_BEGIN) == begun
-            running = boards.by_name["node-mcu-01"].running
-            assert "the board gave up relay" in programs.held(running)[0].refusal
+            there = boards.by_name["node-mcu-01"].there
+            assert "the board gave up relay" in programs.held(there)[0].refusal
 
     with plugged_in(board) as path:
         asyncio.run(test(path))
@@ -176,9 +178,9 @@ def test_what_a_board_gave_up_is_not_pushed_again_over_links_and_restarts_unless
             board.programs.clear()  # flashed anew
             board.restart()
             await until(lambda: bool(board.programs))
-            await until(lambda: programs.held(boards.by_name["node-mcu-01"].running)[0].refusal == "")
+            await until(lambda: programs.held(boards.by_name["node-mcu-01"].there)[0].refusal == "")
             board.programs[0].signed = decode(first)
-            await until(lambda: "gave up" in programs.held({})[0].refusal)
+            await until(lambda: "gave up" in programs.held(There())[0].refusal)
             result = await programs.want(wanted(second, 9, limit=9.0), second)
             assert result.outcome is InstallOutcome.INSTALLED
 
@@ -187,7 +189,7 @@ def test_what_a_board_gave_up_is_not_pushed_again_over_links_and_restarts_unless
             asyncio.run(test(path))  # type: ignore[no-untyped-call]
         again = BoardPrograms(tmp_path / "boards" / "node-mcu-01", write_whole)
         again.load()
-        gave_up = "the board gave up relay" in again.held({})[0].refusal  # before the board has answered, too
+        gave_up = "the board gave up relay" in again.held(There())[0].refusal  # before the board has answered, too
         assert gave_up is (test not in (give_up, change))
 
 
@@ -254,7 +256,9 @@ def test_a_rule_that_nobody_waits_for_any_more_is_removed_and_forgotten(tmp_path
             board.answers = False
             async with running(programs.want(Wanted("relay", ""))):  # type: ignore[arg-type]
                 await until(lambda: '"programId": ""' in (tmp_path / "boards/node-mcu-01/wanted.json").read_text())
-            assert [(one.rule, one.program_id, bool(one.refusal)) for one in programs.held({})] == [("relay", "", True)]
+            assert [(one.rule, one.program_id, bool(one.refusal)) for one in programs.held(There())] == [
+                ("relay", "", True)
+            ]
             board.answers = True
             await until(lambda: programs.wanted == {})
             assert board.programs == {} and programs.results == {}
@@ -280,7 +284,7 @@ def test_a_removal_that_the_board_refuses_is_no_success_and_is_tried_again(tmp_p
             board.refuses_remove, board.loses = None, Request.REMOVE  # it works, and the answer does not arrive
             assert await control.remove("relay")
             assert control.held() == () and board.programs == {}
-            assert "takes no older program" in (await control.roll_back("relay", "")).message
+            assert (await control.roll_back("relay", "")).code == "no_previous"
 
     with plugged_in(board) as path:
         asyncio.run(test(path))
@@ -290,7 +294,7 @@ class Asked:
     """A board that took a program while its line brought it; `meanwhile` is called then."""
 
     def __init__(self, programs: BoardPrograms, meanwhile: Callable[[], None]) -> None:
-        self.programs, self.found, self.running = programs, None, dict[str, str]()
+        self.programs, self.found = programs, None
         self.hello: Any = object()
         self.conversations, self._meanwhile = 0, meanwhile
 
@@ -314,15 +318,15 @@ def test_what_is_wanted_no_more_when_its_turn_comes_is_not_brought(tmp_path: Pat
     async def test() -> None:
         programs = BoardPrograms(tmp_path, write_whole)
         async with running(programs.want(a, data)), running(programs.want(b, data)):  # type: ignore[arg-type]
-            await until(lambda: len(programs.open({})) == 2)
+            await until(lambda: len(programs.open(There())) == 2)
             newer = replace(b, program_id="f" * 64)
-            board: Any = Asked(programs, lambda: programs.wanted.update(b=newer))
+            board: Any = Asked(programs, lambda: programs.wanted.update({newer.key: newer}))
             await Bringing(board, board).bring()
             # `b` is not brought, so all that was said to the board is about `a`: the program and two parameters.
             assert board.conversations == 3
-            assert programs.results["a"][1].code == "not_running" and "b" not in programs.results
+            assert programs.results[a.key][1].code == "not_running" and b.key not in programs.results
             await Bringing(board, board).bring()  # the file of `newer` is not there: that is no fault of the line
-            assert programs.results["b"][1].code == "program_lost"
+            assert programs.results[b.key][1].code == "program_lost"
 
     asyncio.run(test())
 
@@ -365,14 +369,14 @@ def test_a_disk_that_refuses_changes_nothing_of_what_is_wanted(tmp_path: Path) -
         nonlocal full
         programs = BoardPrograms(tmp_path, write)
         async with running(programs.want(wanted(data, 1), data)):  # type: ignore[arg-type]
-            await until(lambda: programs.open({}) != [])
+            await until(lambda: programs.open(There()) != [])
         full = True
         for one in (wanted(data, 2), Wanted("other", "e" * 64)):
             with pytest.raises(EyeflowError, match="cannot keep what the board shall run"):
                 await programs.want(one, data)
         assert list(programs.wanted.values()) == [wanted(data, 1)]
         await programs.ended(wanted(data, 1))  # what the board said holds nevertheless
-        assert programs.results["relay"][1].outcome is InstallOutcome.INSTALLED
+        assert programs.results["relay", Slot.ACTIVE][1].outcome is InstallOutcome.INSTALLED
 
     asyncio.run(test())
 
@@ -381,7 +385,7 @@ def test_no_more_rules_and_bytes_are_kept_than_a_board_could_take(tmp_path: Path
     async def test() -> None:
         programs = BoardPrograms(tmp_path, write_whole)
         assert (await programs.want(wanted(program()), bytes(70_000))).code == "too_big"
-        programs.wanted = {f"r{number}": Wanted(f"r{number}", "") for number in range(RULES_MAX)}
+        programs.wanted = {one.key: one for one in (Wanted(f"r{number}", "") for number in range(RULES_MAX))}
         assert (await programs.want(wanted(program()), program())).code == "too_many"
 
     asyncio.run(test())
