@@ -38,20 +38,10 @@ def upload(plant: Plant, text: str, rule: str = "ticker") -> str:
     return str(made["id"])
 
 
-def begin(plant: Plant, program_id: str, strategy: str, rule: str = "ticker", **options: Any) -> str:
+def begin(plant: Plant, program_id: str, strategy: str, rule: str = "ticker", by: str = "", **options: Any) -> str:
     body = {"programId": program_id, "all": True, "strategy": strategy, "options": options}
-    return str(plant.ask("POST", f"/api/rules/{rule}/deploy", json=body)["id"])
-
-
-def ended(plant: Plant, deployment: str) -> str:
-    found: dict[str, Any] = {}
-
-    def is_over() -> bool:
-        found.update(plant.ask("GET", f"/api/deployments/{deployment}"))
-        return bool(found["over"])
-
-    wait_until(is_over, f"{deployment} ends")
-    return str(found["state"])
+    who = {"Authorization": f"Bearer {by or plant.token}"}
+    return str(plant.ask("POST", f"/api/rules/{rule}/deploy", json=body, headers=who)["id"])
 
 
 def runs(plant: Plant, node: str) -> dict[str, str]:
@@ -153,6 +143,37 @@ def test_one_without_executions_is_paused_resumed_and_promoted(open_page: Open, 
     expect(waits(page)).to_contain_text("It has succeeded")
 
 
+def test_a_second_person_approves_and_who_began_it_cannot(open_page: Open, plant: Plant) -> None:
+    ann, zoe = plant.token_of("ann", "deploy"), plant.token_of("zoe", "deploy")
+    demand = '[[demand]]\nname = "two"\nnodes = ["node-b"]\napproval = true\n'
+    plant.ask("POST", "/api/policy", json={"text": demand})
+    try:
+        deployment = begin(plant, upload(plant, source("1.3.0")), "immediate", by=ann)
+    finally:
+        plant.ask("POST", "/api/policy", json={"text": ""})
+    own = open_page(f"/deployments/{deployment}", token=ann)
+    expect(waits(own)).to_contain_text("Paused: a second person must agree. It waits for another person to approve it")
+    expect(own.get_by_role("button", name="Cancel deployment")).to_be_visible()
+    assert own.get_by_role("button", name="Approve").count() == 0
+    admin = open_page(f"/deployments/{deployment}")
+    press(admin, "Approve")
+    refusal = admin.get_by_role("alert").filter(has_text="Refused: ann asked for it; another person must approve it")
+    expect(refusal).to_contain_text("To do: an admin makes a token for each person")
+    press(open_page(f"/deployments/{deployment}", token=zoe), "Approve")
+    expect(waits(own)).to_have_text("It has succeeded and waits for nothing.")
+
+
+def test_a_shadow_shows_what_it_would_decide_otherwise(open_page: Open, plant: Plant) -> None:
+    other = upload(plant, source("1.4.0").replace("ticks % 2", "ticks % 4"))
+    page = open_page(f"/deployments/{begin(plant, other, 'shadow', observeS=4)}")
+    expect(waits(page)).to_have_text("It has succeeded and waits for nothing.")
+    case = page.locator("section", has=page.get_by_role("heading", name="Decisions that would differ"))
+    differing = case.get_by_role("listitem").first
+    expect(differing).to_contain_text("The active program did: gpio.set_pin(LAMP")
+    expect(differing).to_contain_text("The new version would do: gpio.set_pin(LAMP")
+    assert other not in {*runs(plant, "node-a").values(), *runs(plant, "node-b").values()}
+
+
 def test_a_refusal_is_shown_whole_and_a_plan_that_would_fail_offers_no_start(open_page: Open, plant: Plant) -> None:
     page = open_page("/deployments/new?rule=ticker")
     page.get_by_label("these", exact=True).check()
@@ -211,7 +232,8 @@ def test_a_rule_shows_its_versions_limits_ranges_and_where_it_runs(open_page: Op
     expect(level).to_contain_text("0 to 10")
     expect(page.get_by_text("Instructions at most")).to_be_visible()
     place = page.get_by_role("table", name="Where it runs").get_by_role("row").filter(has_text="node-a")
-    expect(place).to_contain_text("1.0.0")
+    running = plant.ask("GET", f"/api/programs/{runs(plant, 'node-a')['ticker']}")["version"]
+    expect(place).to_contain_text(f"active{running}")
     expect(place).to_contain_text("running")
     page.goto("/rules/marked")
     expect(page.get_by_text(MARKUP.replace('"', "'"))).to_be_visible()
