@@ -83,6 +83,10 @@ class BoardDouble:
     ring_records: int = 15
     oldest: int = 0
     lost: int = 0
+    llm_answers: list[bytes] = field(default_factory=list)
+    """What it was answered to its questions: the payloads of LLM_ANSWER."""
+    once: list[bytes] = field(default_factory=list)
+    """Frames that it sends once, unasked."""
     _wanted: tuple[str, int, int, int, int, bool] | None = None
     _received: bytearray = field(default_factory=bytearray)
 
@@ -104,6 +108,13 @@ class BoardDouble:
         head = struct.pack("<4BHHIQ8s", 1, place, 2 if trap else 0, trap, 3, 0, 40, time_us, key)
         self.record(head + struct.pack("<IB", levels, 1))
 
+    def ask(self, number: int, site: int, *texts: str, place: int = 0) -> None:
+        """Ask for a language model, in pieces as its firmware does."""
+        question = b"".join(bytes([3, len(one.encode())]) + one.encode() for one in texts)
+        for offset in range(0, len(question), 120):
+            head = struct.pack("<BBHHH", number, place, site, offset, len(question))
+            self.once.append(encode_frame(Frame(Unasked.LLM_REQUEST, 0, head + question[offset : offset + 120])))
+
     def _chain(self, count: int) -> bytes:
         chain = first_chain(self.device.hex(), self.boot)
         for number, raw in enumerate(self.records[:count]):
@@ -115,6 +126,9 @@ class BoardDouble:
             return self._read(fields.number("I"))
         if request is Request.RECORDS_ACK:
             self.oldest = min(max(self.oldest, fields.number("I")), len(self.records))
+            return bytes([Code.OK])
+        if request is Request.LLM_ANSWER:
+            self.llm_answers.append(fields.payload)
             return bytes([Code.OK])
         numbers = (self.oldest, len(self.records), self.lost)
         ends = self._chain(self.oldest) + self._chain(len(self.records))
@@ -157,7 +171,7 @@ class BoardDouble:
                 return self._end(frame.payload.hex())
             case Request.REMOVE:
                 return self._remove(fields.text())
-            case Request.RECORDS_INFO | Request.RECORDS_READ | Request.RECORDS_ACK:
+            case Request.RECORDS_INFO | Request.RECORDS_READ | Request.RECORDS_ACK | Request.LLM_ANSWER:
                 return self._records(request, fields)
             case Request.SET_PARAM:
                 rule, index = fields.text(), fields.number("B")
@@ -357,6 +371,8 @@ def _serve(board: BoardDouble, master: int, stop: int) -> None:
         ready, writable, _ = select.select([master, stop], [master] if board.says else [], [], 0.05)
         if stop in ready:
             return
+        while board.once:
+            _write(master, board.once.pop(0))
         if writable and board.says:
             _write(master, board.says)
         if master not in ready:

@@ -6,20 +6,28 @@ import asyncio
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from components.boards import PATIENCE, PLAIN_F401, SECOND_US
+from starlette.responses import JSONResponse
+
+from components.boards import F401, PATIENCE, PLAIN_F401, SECOND_US
+from components.http_server import serve
 from components.waiting import running, until
 from eyeflow.base.machine import Machine
 from eyeflow.node.boards.boards import Boards
+from eyeflow.node.boards.models import ModelAccess
 from eyeflow.node.boards.settings import BoardSection
 from eyeflow.node.boards.wanted import Wanted
 from eyeflow.node.clock import SystemClock
 from eyeflow.node.control import InstallOutcome
+from eyeflow.node.io.llm.driver import LlmDriver
+from eyeflow.node.io.llm.settings import LlmConfig
 from eyeflow.node.own_key import load_identity
 from eyeflow.node.store.reader import AuditReader
 from eyeflow.protocol.audit import decode_record, verify_chain
-from eyeflow.protocol.audit_bodies import BoardChainBody, BoardRecordBody
+from eyeflow.protocol.audit_bodies import BoardAnswerBody, BoardChainBody, BoardRecordBody
 from eyeflow.protocol.board_records import first_chain, next_chain, read_execution
 from eyeflow.svm.container import decode
+
+from .test_board_llm import CLASSIFY, program
 
 HOT = 1200
 """Of the ADC: 120 degrees, above the limit of the rule."""
@@ -75,3 +83,28 @@ def test_a_real_board_is_served_gets_its_program_and_refuses_what_is_older(tmp_p
     assert switched is not None and taken[0].outputs[0] == "RELAY" and switched.levels & 1
     assert chip.time_us > SECOND_US and chip.serial_overruns(lab.link_port) == 0
     chip.close()
+
+
+def test_the_gateway_asks_the_model_for_a_real_board_and_the_rule_acts_on_the_answer(tmp_path: Path) -> None:
+    lab, data = F401, program(CLASSIFY)
+    reply = JSONResponse({"choices": [{"message": {"content": "HOT"}}]})
+
+    async def test(url: str, model: str) -> None:
+        access = ModelAccess(LlmDriver(LlmConfig(f"{model}/v1", "small")), "llm.classify".__eq__)
+        place = BoardSection("node-mcu-01", url)
+        how = (SystemClock(), Machine(), ZoneInfo("UTC"))
+        made = Boards("gateway", (place,), tmp_path, *how, patience=PATIENCE, access=access)
+        async with running(made.run()):
+            await until(lambda: bool(made.by_name) and made.views()[0]["state"] == "online")
+            signed = decode(data)
+            await made.by_name["node-mcu-01"].programs.want(Wanted(signed.program.rule, signed.program_id), data)
+            await until(lambda: chip.pin(lab.relay))
+            await until(lambda: made.views()[0]["models"]["answered"] > 0)  # type: ignore[index]
+
+    chip = lab.start()
+    with serve(lambda request, body: reply) as model, lab.served(chip) as url:
+        asyncio.run(test(url, model))
+    chip.close()
+    stored = AuditReader(tmp_path / "boards" / "node-mcu-01").records(1)
+    answers = [body for one in stored if isinstance(body := decode_record(one).body, BoardAnswerBody)]
+    assert answers[0].answer == "HOT" and answers[0].args == ("what the probe says, " * 9, "is it hot?")

@@ -62,6 +62,12 @@ def programs(hello: Hello) -> Generator[Ask, bytes, tuple[Installed, ...]]:
     return slots[Slot.RUNNING]
 
 
+def program_in(place: int) -> Generator[Ask, bytes, Installed | None]:
+    """Ask which program runs in a place now; None: there is none."""
+    fields = Fields((yield Ask(Request.INFO, bytes([place]))))
+    return Installed.read(place, fields) if fields.code() == Code.OK else None
+
+
 def _slots(hello: Hello) -> Generator[Ask, bytes, dict[Slot, tuple[Installed, ...]]]:
     """Ask what is installed in which slot, by place."""
     found: dict[Slot, list[Installed]] = {slot: [] for slot in Slot}

@@ -11,6 +11,7 @@ from eyeflow.audit.view import record_view
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.machine import Machine
 from eyeflow.node.boards.boards import Boards
+from eyeflow.node.boards.models import ModelAccess
 from eyeflow.node.clock import Clock
 from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.config.sections import Backend
@@ -26,7 +27,8 @@ from eyeflow.node.engine.revocation import Revocation
 from eyeflow.node.engine.trials import Trials
 from eyeflow.node.engine.trust import Trust
 from eyeflow.node.engine.turns import EVENTS_PER_ROUND
-from eyeflow.node.io.ports import PortStatus, Source, Subscription
+from eyeflow.node.io.llm.settings import LlmConfig
+from eyeflow.node.io.ports import Driver, PortStatus, Source, Subscription
 from eyeflow.node.io.world import World
 from eyeflow.node.own_facts import own_facts
 from eyeflow.node.replay.history import HistoryReplay
@@ -43,6 +45,7 @@ from eyeflow.protocol.collecting import BUNDLE_RECORDS_MAX, STATES_BYTES_MAX, Ke
 from eyeflow.protocol.executions import Difference, Explained, Failure
 from eyeflow.protocol.identity import KEY_BYTES, Identity
 from eyeflow.protocol.messages import Evidence, InstalledRule
+from eyeflow.protocol.node_facts import is_granted
 from eyeflow.protocol.replays import Replay, Replayed
 from eyeflow.protocol.signer_list import RootTrust, SignerListError
 from eyeflow.protocol.slot import Slot
@@ -80,7 +83,8 @@ class NodeRuntime:
         self.services: dict[str, PortStatus] = {}
         """What runs beside sources and drivers, such as the node's own broker."""
         where = (config.data_dir, clock, self.machine, config.timezone)
-        self.boards = Boards(config.name, config.boards, *where, limits=config.offline.limits)
+        access = model_access(config, world.drivers)
+        self.boards = Boards(config.name, config.boards, *where, limits=config.offline.limits, access=access)
         self.started_steady_us = clock.steady_us()
         self.handing_on = HandingOn()
         self._writer, self._identity = writer, identity
@@ -374,6 +378,15 @@ class NodeRuntime:
     async def stop(self, reason: str) -> bool:
         """Finish, record the stop; False when the disk did not take the last records."""
         return await self.engine.stop(reason, self.identity.public_key)
+
+
+def model_access(config: NodeConfig, drivers: Mapping[str, Driver]) -> ModelAccess:
+    """Return what the boards of a node may ask of a language model."""
+    driver = drivers.get("llm")
+    if driver is None:
+        return ModelAccess()
+    calls = config.ports.of(LlmConfig).board_calls_per_minute
+    return ModelAccess(driver, lambda capability: is_granted(capability, config.grants), calls)
 
 
 def _split_keys(data: bytes) -> list[bytes]:

@@ -15,15 +15,16 @@ from eyeflow.base.reasons import internal
 from eyeflow.board_link import conversations
 from eyeflow.board_link.async_line import AsyncLine
 from eyeflow.board_link.conversations import Status
-from eyeflow.board_link.messages import Hello, LogLine
+from eyeflow.board_link.messages import Hello, LlmRequest, LogLine
 from eyeflow.board_link.port import FoundPort
 from eyeflow.board_link.session import Heard, Patience
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.boards.bringing import Bringing
 from eyeflow.node.boards.evidence import BoardEvidence, trap_text
 from eyeflow.node.boards.keeping import KeptBoard, facts_of
+from eyeflow.node.boards.models import BoardModels
 from eyeflow.node.boards.programs import BoardPrograms
-from eyeflow.node.boards.records import BoardRecords
+from eyeflow.node.boards.records import BoardRecords, KnownBoard
 from eyeflow.node.boards.standing import FIRMWARE, SILENT, Contact, Standing, judge
 from eyeflow.node.boards.wanted import There
 from eyeflow.node.clock import Clock
@@ -66,9 +67,10 @@ class GatewayBoard:
         zone: ZoneInfo,
         programs: BoardPrograms,
         records: BoardRecords,
+        models: BoardModels,
         patience: Patience | None = None,
     ) -> None:
-        self.kept, self.programs, self.records = kept, programs, records
+        self.kept, self.programs, self.records, self.models = kept, programs, records, models
         self.standing = Standing(since_us=clock.now_us())
         self.hello: Hello | None = None
         self.found: Status | None = None
@@ -114,7 +116,7 @@ class GatewayBoard:
         self.url = await self._place()
         self._line = line = await AsyncLine.open(self.url, self.kept.place.baud, self._patience, self._heard)
         self._frames_answered = 0
-        records = asyncio.create_task(self.records.follow(line, lambda: self._answered, self.kept.board_text))
+        records = asyncio.create_task(self.records.follow(line, self._known, self.kept.board_text))
         try:
             while True:
                 try:
@@ -129,7 +131,7 @@ class GatewayBoard:
         finally:
             self._line = None
             records.cancel()
-            await asyncio.gather(records, return_exceptions=True)
+            await asyncio.gather(records, self.models.stop(), return_exceptions=True)
             line.close()
 
     async def _rest(self) -> None:
@@ -159,6 +161,15 @@ class GatewayBoard:
     def _answered(self) -> Status | None:
         """What it said last, None unless it answered just now."""
         return self.found if self.is_answering else None
+
+    def _known(self) -> KnownBoard | None:
+        """Return what its records are read with; None unless it answered just now."""
+        found = self._answered
+        if found is None:
+            return None
+        programs = {one.program_id: one.rule for one in (*found.programs, *found.previous, *found.staged)}
+        on_the_way = {one.program_id: one.rule for one in self.programs.wanted.values() if one.program_id}
+        return KnownBoard(self.kept.device, programs | on_the_way)
 
     @property
     def there(self) -> There:
@@ -275,6 +286,8 @@ class GatewayBoard:
     def _heard(self, heard: Heard) -> None:
         if isinstance(heard, LogLine):
             _log.debug("board %s logs: %s", self.name, heard.text)
+        elif isinstance(heard, LlmRequest) and self._line is not None and self.found is not None:
+            self.models.asked(heard, self._line, self.found)
 
     def view(self) -> dict[str, object]:
         """Return what is known of the board, as JSON-able data (docs/reference/node-status.md)."""
@@ -297,6 +310,7 @@ class GatewayBoard:
             "received_bad": self.frames.received_bad,
             "asked_again": self.frames.asked_again,
             "records": self.records.view(),
+            "models": self.models.view(),
             "health": asdict(self.found.health) if self.found is not None else None,
             "rules": [] if self.found is None else _rules_view(self.found),
         }

@@ -19,6 +19,7 @@ from eyeflow.board_link.port import FoundPort, found_ports
 from eyeflow.board_link.session import Patience
 from eyeflow.node.boards.board import GatewayBoard, Scan
 from eyeflow.node.boards.keeping import BOARD_BYTES_MAX, BoardFolder, KeptBoard, facts_of
+from eyeflow.node.boards.models import BoardModels, ModelAccess
 from eyeflow.node.boards.programs import BoardPrograms
 from eyeflow.node.boards.records import AUDIT_LIMITS, BoardRecords
 from eyeflow.node.boards.settings import BoardSection, check_places
@@ -37,7 +38,7 @@ LOOK_S = 1.0
 class Boards:
     """Runs a task for each board. What a command asks of it (`list`, `adopt`, ...) comes over the node's socket.
 
-    `limits` bound the audit of each board.
+    `limits` bound the audit of each board, `access` says what boards may ask of a language model.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Boards:
         scan: Scan = found_ports,
         patience: Patience | None = None,
         limits: BufferLimits = AUDIT_LIMITS,
+        access: ModelAccess | None = None,
     ) -> None:
         self.status = PortStatus("boards", "up")
         self.by_name: dict[str, GatewayBoard] = {}
@@ -58,7 +60,7 @@ class Boards:
         self._folder, self._write = BoardFolder(data_dir, machine.write_whole), machine.write_whole
         self._clock, self._random, self._zone = clock, machine.random, zone
         self._scan, self._patience = scan, patience
-        self._machine, self._limits = machine, limits
+        self._machine, self._limits, self._access = machine, limits, access or ModelAccess()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.make_link: MakeLink = lambda board, directory: None
         """Makes the link of a board to the cluster of its gateway; None: the node runs alone."""
@@ -83,7 +85,8 @@ class Boards:
         programs = BoardPrograms(directory, self._write)
         how = (self._scan, self._folder.keep, self._clock, self._random, self._zone)
         records = BoardRecords(kept.name, directory, self._limits, self._clock, self._machine)
-        board = GatewayBoard(kept, *how, programs, records, self._patience)
+        answering = (self._access, programs.program, records, self._clock, self._machine.in_thread)
+        board = GatewayBoard(kept, *how, programs, records, BoardModels(kept.name, *answering), self._patience)
         try:
             programs.load()
             board.link = self.make_link(board, directory)

@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
@@ -22,7 +22,6 @@ from eyeflow.base.reading import Unreadable, parse_toml
 from eyeflow.base.reasons import internal
 from eyeflow.board_link import conversations
 from eyeflow.board_link.async_line import AsyncLine
-from eyeflow.board_link.conversations import Status
 from eyeflow.board_link.records import acknowledge, fetch_records
 from eyeflow.board_link.session import Ask
 from eyeflow.node.boards.chain import CURSOR_KEY, Cursor, Naming, Reading, steps_of, unpack_cursor
@@ -59,6 +58,14 @@ T = TypeVar("T")
 MakeWriter = Callable[[Store], Writer]
 
 _log = logging.getLogger("eyeflow.node")
+
+
+@dataclass(frozen=True, slots=True)
+class KnownBoard:
+    """What records are read with: the device they must be of, and the rules of the programs it may run, by id."""
+
+    device: str
+    programs: dict[str, str]
 
 
 class BoardRecords:
@@ -167,13 +174,16 @@ class BoardRecords:
         finally:
             writer.stop()
 
-    async def follow(self, line: AsyncLine, found: Callable[[], Status | None], board_text: str) -> None:
-        """Take the records that come over a line until cancelled. What is wrong with the line, others find and show."""
+    async def follow(self, line: AsyncLine, known: Callable[[], KnownBoard | None], board_text: str) -> None:
+        """Take the records that come over a line until cancelled. What is wrong with the line, others find and show.
+
+        Nothing is asked while `known` returns None.
+        """
         outputs = output_names(board_text)
         while True:
             try:
-                if self.is_open and (status := found()) is not None:
-                    await self.take(line, status, outputs)
+                if self.is_open and (board := known()) is not None:
+                    await self.take(line, board, outputs)
             except EyeflowError:
                 pass
             except Exception as error:  # a bug here must not end the line of the board
@@ -181,15 +191,15 @@ class BoardRecords:
                 self.trouble, self.wait_s = internal(error), RETRY_S
             await self._clock.sleep(self.wait_s)
 
-    async def take(self, line: AsyncLine, status: Status, outputs: tuple[str, ...] = ()) -> None:
+    async def take(self, line: AsyncLine, board: KnownBoard, outputs: tuple[str, ...] = ()) -> None:
         """Read once, commit what is new, and acknowledge it then. Raises EyeflowError for what the line says."""
         reading = await line.converse(_reading(line.url))
-        if reading is None or reading.hello.device != status.hello.device:
+        if reading is None or reading.hello.device != board.device:
             return  # it started meanwhile, or is another board
         count = len(reading.batch.records)
         self.wait_s = min(max(self.wait_s * FOUND_WANTED / max(count, 1.5), WAIT_MIN_S), WAIT_MAX_S)
         try:
-            await self._keep_programs({one.program_id: one.rule for one in status.programs})
+            await self._keep_programs(board.programs)
             await self._keep(reading, outputs)
             await self._drop_aged()
         except StorageError as error:
@@ -199,6 +209,18 @@ class BoardRecords:
         self.trouble = ""
         if count:
             await self._acknowledge(line, reading)
+
+    async def add(self, body: Body) -> bool:
+        """Commit a record of the gateway's own; False while the disk refuses."""
+        if self._writer is None or self.trouble:
+            return False
+        try:
+            await self._commit(Batch([Draft(self._clock.now_us(), body)]))
+        except StorageError as error:
+            self._cursor = None
+            self._in_trouble(error)
+            return False
+        return True
 
     async def _keep(self, reading: Reading, outputs: tuple[str, ...]) -> None:
         cursor = await self._read_cursor()
