@@ -72,6 +72,9 @@ def test_a_canary_is_begun_on_the_page_and_watched_to_its_promotion(open_page: O
     page.get_by_label("Watch after each step").fill("3")
     page.get_by_label("Replay on recorded events").fill("1")
     page.get_by_role("button", name="Dry run").click()
+    expect(
+        page.get_by_role("status").filter(has_text="1 node, 3 steps, watched for 6 seconds at least")
+    ).to_be_visible()
     plan = page.get_by_role("table", name="What becomes of each node")
     expect(plan.get_by_role("row").filter(has_text="node-a")).to_contain_text("gets another version of ticker")
     replay = page.get_by_role("table", name="Replay on recorded events").get_by_role("row").filter(has_text="node-a")
@@ -133,6 +136,13 @@ def test_one_without_executions_is_paused_resumed_and_promoted(open_page: Open, 
     expect(waits(page)).to_have_text(
         "Paused: no executions. It waits for 20 more executions on node-a and node-b, or for somebody to promote it."
     )
+    page.get_by_role("button", name="Pause", exact=True).press("Enter")
+    question = "document.activeElement.closest('[role=group]') !== null"
+    wait_until(lambda: page.evaluate(question), "the focus is on the question")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    focused = "document.activeElement.textContent"
+    wait_until(lambda: page.evaluate(focused) == "Pause", "the answer was no: the focus is back on the button")
     press(page, "Pause")
     expect(waits(page)).to_contain_text("somebody paused it")
     expect(page.get_by_role("button", name="Pause", exact=True)).to_have_count(0)

@@ -1,4 +1,4 @@
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { ApiError, may } from "../data/api";
 import { t } from "../text/text";
 import { Words } from "./words";
@@ -18,6 +18,13 @@ export function ActionButton({ text, role, act, question }: Props) {
   const [isBusy, setBusy] = useState(false);
   const [isAsking, setAsking] = useState(false);
   const [error, setError] = useState<ApiError | null>(null);
+  const first = useRef<HTMLButtonElement>(null);
+  const wasAsking = useRef(false);
+  useEffect(() => {
+    // The button that had the focus is gone: it goes to the one in its place.
+    if (isAsking !== wasAsking.current) first.current?.focus();
+    wasAsking.current = isAsking;
+  }, [isAsking]);
   if (!may(role)) return null;
   const run = async () => {
     setAsking(false);
@@ -37,7 +44,7 @@ export function ActionButton({ text, role, act, question }: Props) {
       {isAsking ? (
         <span role="group" aria-label={question}>
           {question}{" "}
-          <button type="button" onClick={() => void run()}>
+          <button ref={first} type="button" onClick={() => void run()}>
             {text}
           </button>{" "}
           <button type="button" onClick={() => setAsking(false)}>
@@ -45,7 +52,7 @@ export function ActionButton({ text, role, act, question }: Props) {
           </button>
         </span>
       ) : (
-        <button type="button" disabled={isBusy} onClick={() => (question ? setAsking(true) : void run())}>
+        <button ref={first} type="button" aria-disabled={isBusy} onClick={() => !isBusy && (question ? setAsking(true) : void run())}>
           {isBusy ? t("working") : text}
         </button>
       )}

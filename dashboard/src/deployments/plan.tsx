@@ -5,7 +5,7 @@ import { type Column, Table } from "../components/table";
 import { Words } from "../components/words";
 import type { Plan } from "../data/api_types";
 import { deploymentPath } from "../data/deployments";
-import { type Key, count, listed, number, t } from "../text/text";
+import { type Key, listed, number, t } from "../text/text";
 import { span } from "../text/times";
 import { Differences, differencesOf } from "./cases";
 
@@ -20,8 +20,7 @@ export function PlanShown({ plan }: { plan: Plan }) {
   const nodes = [...plan.nodes].sort((one, other) => other.problems.length - one.problems.length);
   return (
     <section aria-labelledby="plan">
-      <h2 id="plan" tabIndex={-1}>{t("plan_title")}</h2>
-      <p class="waits">{count("plan_sums", plan.nodes.length, { steps: number(plan.steps), time: span(plan.leastS) })}</p>
+      <h2 id="plan">{t("plan_title")}</h2>
       <ul class="plain">
         {plan.untrusted.map((rule) => <li key={rule} class="bad">{t("plan_untrusted", { rule })}</li>)}
         {plan.broken.map((text) => <li key={text} class="bad">{t("plan_broken")} <Words text={text} /></li>)}

@@ -12,7 +12,7 @@ import { Words } from "../components/words";
 import { ask, idempotencyKey } from "../data/api";
 import type { Deployment, DeploymentNodes, NodeProgress } from "../data/api_types";
 import { NODE_STATES, type Verb, countsText, deploymentPath, possible, rulePath, standing, stepText, strategyText } from "../data/deployments";
-import { watch } from "../data/feed";
+import { type News, watch } from "../data/feed";
 import { names, useRead } from "../data/lists";
 import { Differences, Failures } from "../deployments/cases";
 import { Evidence } from "../deployments/evidence";
@@ -24,13 +24,15 @@ import { span } from "../text/times";
 
 const ROWS = 50;
 const OF_DEPLOYMENT = ["deployment", "progress"] as const;
-const LINKS = ["link"] as const;
 const TONES: Partial<Record<NodeProgress["state"], Tone>> = { refused: "bad", silent: "bad", installed: "good", staged: "good", returning: "warn" };
 
 export default function DeploymentPage({ id }: PageProps) {
   const path = `/api/deployments/${encodeURIComponent(id)}`;
+  const here = useRef(new Set<string>());
   // A node that loses its link may be what it waits for.
-  const found = useRead<Deployment>(path, {}, (news) => names(news, OF_DEPLOYMENT, id) || names(news, LINKS));
+  const isNews = (news: News) => names(news, OF_DEPLOYMENT, id) || news.changes.some((one) => one.kind === "link" && here.current.has(one.subject));
+  const found = useRead<Deployment>(path, {}, isNews);
+  here.current = new Set(found.value?.nodes.map((one) => one.node));
   useEffect(() => watch({}), []);
   return (
     <>
@@ -52,7 +54,7 @@ export default function DeploymentPage({ id }: PageProps) {
             <Steering one={one} path={path} />
             <About one={one} />
             <Evidence deployment={one} />
-            <Nodes one={one} path={path} />
+            <Nodes one={one} path={path} isNews={isNews} />
             <Failures rows={one.failures} />
             {one.differences.length > 0 && (
               <section>
@@ -133,11 +135,13 @@ function Changes({ one }: { one: Deployment }) {
   );
 }
 
-function Nodes({ one, path }: { one: Deployment; path: string }) {
+type NodesProps = { one: Deployment; path: string; isNews: (news: News) => boolean };
+
+function Nodes({ one, path, isNews }: NodesProps) {
   const [cursor, setCursor] = useState("");
   const state = query.value.get("state") ?? "";
   const name = query.value.get("name") ?? "";
-  const found = useRead<DeploymentNodes>(`${path}/nodes`, { state, name, cursor, limit: ROWS }, (news) => names(news, OF_DEPLOYMENT, one.id) || names(news, LINKS));
+  const found = useRead<DeploymentNodes>(`${path}/nodes`, { state, name, cursor, limit: ROWS }, isNews);
   const change = (changes: Record<string, string>) => {
     setCursor("");
     choose(changes);

@@ -11,7 +11,8 @@ import { NodesChoice, StrategyChoice } from "../deployments/choices";
 import { PlanShown, isPossible } from "../deployments/plan";
 import { RuleChoice } from "../deployments/rule_choice";
 import { go, query } from "../shell/router";
-import { count, t } from "../text/text";
+import { count, number, t } from "../text/text";
+import { span } from "../text/times";
 
 const REPLAY_S = 60;
 const ANSWER_MS = 1_000 * (REPLAY_S + 30);
@@ -64,11 +65,17 @@ export default function NewDeployment() {
         </div>
       </form>
       <div role="alert">{error && <ErrorText error={error} />}</div>
-      <div role="status">{tried && !isPossible(tried.plan) && <p class="bad">{t("plan_refused")}</p>}</div>
+      <div role="status">{tried && <Outcome plan={tried.plan} />}</div>
       {tried && <PlanShown plan={tried.plan} />}
       {tried && isPossible(tried.plan) && tried.plan.nodes.length > 0 && <Start tried={tried} />}
     </>
   );
+}
+
+/** What the dry run found, in a sentence. */
+function Outcome({ plan }: { plan: Plan }) {
+  if (!isPossible(plan)) return <p class="waits bad">{t("plan_refused")}</p>;
+  return <p class="waits">{count("plan_sums", plan.nodes.length, { steps: number(plan.steps), time: span(plan.leastS) })}</p>;
 }
 
 type RulesProps = { draft: Draft; change: (next: Partial<Draft>) => void; programs: Record<string, Program> };
