@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import psutil
 from playwright.sync_api import Page, expect, sync_playwright
@@ -64,10 +65,21 @@ def wait_for_curves(page: Page, address: str) -> None:
         time.sleep(2)
 
 
+def deployment(page: Page, address: str) -> str:
+    """Return the newest deployment."""
+    return str(page.request.get(f"{address}/api/deployments?limit=1").json()["deployments"][0]["id"])
+
+
+def switching(page: Page, address: str) -> str:
+    """Return the execution in which the relay switched."""
+    found = page.request.get(f"{address}/api/executions?rule=overheat_relay&action=log.warn&limit=1").json()
+    return str(found["executions"][0]["id"])
+
+
 def take(page: Page, name: str, path: str, address: str) -> None:
     """Take a picture of one page, once it has what it shows."""
     page.goto(address + path)
-    expect(page.get_by_role("table").first).to_be_visible()
+    expect(page.locator("main h2, main table").first).to_be_visible()
     page.wait_for_load_state("networkidle")
     page.screenshot(path=IMAGES / name)
     print(f"docs/images/{name}: {(IMAGES / name).stat().st_size // 1024} KB", flush=True)
@@ -91,6 +103,8 @@ def main() -> int:
         expect(page.get_by_text("Node node-b is offline")).to_be_visible(timeout=PATIENCE_S * 1000)
         take(page, "dashboard-overview.png", "/", address)
         take(page, "dashboard-node.png", "/nodes/node-a", address)
+        take(page, "dashboard-deployment.png", f"/deployments/{deployment(page, address)}", address)
+        take(page, "dashboard-why.png", f"/executions/{quote(switching(page, address), safe='')}", address)
         page.emulate_media(color_scheme="dark")
         take(page, "dashboard-nodes.png", "/nodes", address)
         browser.close()

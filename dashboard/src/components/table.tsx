@@ -1,5 +1,6 @@
 import type { ComponentChildren } from "preact";
 import { t } from "../text/text";
+import { Words } from "./words";
 
 export type Column<T> = {
   title: string;
@@ -25,7 +26,13 @@ type Props<T> = {
 
 /** Rows in columns. On a narrow screen each row is a block, with the title of its column beside each value. */
 export function Table<T>({ caption, columns, rows, keyOf, empty, sorted, onSort }: Props<T>) {
-  if (!rows.length) return <p>{empty}</p>;
+  if (!rows.length) {
+    return (
+      <p>
+        <Words text={empty} lang="" />
+      </p>
+    );
+  }
   return (
     <table>
       <caption class="unseen">{caption}</caption>
