@@ -1,20 +1,27 @@
 // The way that an execution took through its rule: in the text of the rule, where that is here, and as a list.
 import { useState } from "preact/hooks";
-import type { Step, Why } from "../data/api_types";
+import type { ProgramSource, Step, Why } from "../data/api_types";
+import { names, useRead } from "../data/lists";
 import { count, t } from "../text/text";
 import { Badge } from "./badge";
+import { SourceText } from "./source_text";
 import { Words } from "./words";
 
 const SOURCE_BYTES_MAX = 1 << 20;
-type Source = { name: string; lines: string[]; isOther: boolean };
+type Source = { name: string; text: string; isOther: boolean };
 
+/** The coordinator has the text only if it compiles to this program. Without it, the reader may choose a file. */
 export function RuleWay({ why }: { why: Why }) {
-  const [source, setSource] = useState<Source>();
+  const [chosen, setChosen] = useState<Source>();
+  const kept = useRead<ProgramSource>(`/api/programs/${encodeURIComponent(why.program.id)}/source`, {}, (news) => names(news, ["program"], why.program.id));
+  const text = kept.value?.source;
+  if (text) return <Text source={{ name: t("source_title"), text, isOther: false }} why={why} />;
+  if (!kept.value && !kept.error) return <p>{t("loading")}</p>;
   return (
     <>
-      {source ? <Text source={source} why={why} /> : <Steps why={why} />}
-      <p class="quiet">{source ? t(source.isOther ? "source_other" : "source_yours", { name: source.name }) : t("source_none")}</p>
-      <SourceField why={why} onSource={setSource} />
+      {chosen ? <Text source={chosen} why={why} /> : <Steps why={why} />}
+      <p class="quiet">{chosen ? t(chosen.isOther ? "source_other" : "source_yours", { name: chosen.name }) : t("source_none")}</p>
+      <SourceField why={why} onSource={setChosen} />
     </>
   );
 }
@@ -28,7 +35,7 @@ function SourceField({ why, onSource }: { why: Why; onSource: (source: Source) =
     const text = await file.text();
     const { rule } = why.execution;
     const isOther = !text.includes(`rule ${rule}`) || !(text.includes(`"${why.program.version}"`) || !why.program.version);
-    onSource({ name: file.name, lines: text.split(/\r?\n/), isOther });
+    onSource({ name: file.name, text, isOther });
   };
   return (
     <p>
@@ -71,27 +78,35 @@ function Taken({ step }: { step: Step }) {
 
 /** The text with the lines marked where it branched, and where it acted or trapped. */
 function Text({ source, why }: { source: Source; why: Why }) {
-  const acted = new Set(why.actions.map((one) => one.line));
-  const trapped = why.execution.trap?.line ?? 0;
+  const lines = new Set([...why.path.map((one) => one.line), ...why.actions.map((one) => one.line), why.execution.trap?.line ?? 0]);
+  const notes = new Map([...lines].map((line) => [line, <Notes line={line} why={why} />]));
   return (
-    <div class="scroll source" tabIndex={0} role="region" aria-label={source.name}>
-      <ol>
-        {source.lines.map((line, at) => {
-          const steps = why.path.filter((one) => one.line === at + 1);
-          const marks = [acted.has(at + 1) && t("line_acted"), trapped === at + 1 && t("line_trapped")].filter(Boolean).join(", ");
-          return (
-            <li key={at} class={steps.length || marks ? "marked" : undefined}>
-              <code>{line || " "}</code>
-              {steps.map((step, number) => (
-                <span key={number} class="note">
-                  <Taken step={step} />
-                </span>
-              ))}
-              {marks && <span class="note"><Badge tone={trapped === at + 1 ? "bad" : "good"} text={marks} /></span>}
-            </li>
-          );
-        })}
-      </ol>
-    </div>
+    <>
+      {!why.path.length && <p>{why.stateBefore ? t("way_straight") : t("way_not_known")}</p>}
+      <SourceText name={source.name} text={source.text} notes={notes} />
+    </>
+  );
+}
+
+/** What happened at a line. */
+function Notes({ line, why }: { line: number; why: Why }) {
+  return (
+    <>
+      {why.path.filter((one) => one.line === line).map((step, at) => (
+        <span key={at} class="note">
+          <Taken step={step} />
+        </span>
+      ))}
+      {why.actions.some((one) => one.line === line) && (
+        <span class="note">
+          <Badge tone="good" text={t("line_acted")} />
+        </span>
+      )}
+      {why.execution.trap?.line === line && (
+        <span class="note">
+          <Badge tone="bad" text={t("line_trapped")} />
+        </span>
+      )}
+    </>
   );
 }

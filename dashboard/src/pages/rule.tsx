@@ -6,9 +6,10 @@ import { Heading } from "../components/heading";
 import { PageLink, nodePath } from "../components/page_link";
 import { Reading } from "../components/reading";
 import { type Column, Pager, Table } from "../components/table";
+import { SourceText } from "../components/source_text";
 import { Time } from "../components/time";
 import { may } from "../data/api";
-import type { DeploymentSummary, Deployments, Key as Signer, Keys, Nodes, Program, Programs, Rules } from "../data/api_types";
+import type { DeploymentSummary, Deployments, Key as Signer, Keys, Nodes, Program, ProgramSource, Programs, Rules } from "../data/api_types";
 import { deploymentPath, strategyText } from "../data/deployments";
 import { type Param, paramsOf, shown } from "../data/drafts";
 import { watch } from "../data/feed";
@@ -42,6 +43,7 @@ export default function RulePage({ id }: PageProps) {
           return (
             <>
               {chosen && <Version program={chosen} signers={signers} />}
+              {chosen && <Source program={chosen} />}
               <section aria-labelledby="versions">
                 <h2 id="versions">{t("versions")}</h2>
                 <Table caption={t("versions")} columns={columns(counts, signers, chosen)} rows={page.programs} keyOf={(one) => one.id} empty={t("rules_none_fit")} />
@@ -54,6 +56,17 @@ export default function RulePage({ id }: PageProps) {
         }}
       </Reading>
     </>
+  );
+}
+
+/** The text of a version. The coordinator keeps it only if it compiles to the program. */
+function Source({ program }: { program: Program }) {
+  const found = useRead<ProgramSource>(`/api/programs/${program.id}/source`, {}, (news) => names(news, ["program"], program.id));
+  return (
+    <section aria-labelledby="source">
+      <h2 id="source">{t("source_title")}</h2>
+      <Reading read={found}>{({ source }) => (source ? <SourceText name={t("source_of", { version: program.version })} text={source} /> : <p>{t("source_not_here")}</p>)}</Reading>
+    </section>
   );
 }
 

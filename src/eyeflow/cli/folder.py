@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,14 +141,26 @@ def with_programs(rules: Sequence[Rule], changes: Sequence[Json]) -> list[Json]:
 def deploy(client: CoordinatorClient, rules: Sequence[Rule], changes: Sequence[Json], where: Json, how: Json) -> Json:
     """Upload the programs that the coordinator does not have, and start the deployment."""
     known = {one["id"] for rule in client.rules() for one in rule["programs"]} if len(rules) > 1 else set()
-    client.upload_programs([rule.data for rule in rules if rule.program.program_id not in known])
+    new = [rule for rule in rules if rule.program.program_id not in known]
+    client.upload_programs([rule.data for rule in new])
     try:
-        return client.deploy_set(changes, where, **how)
+        begun = client.deploy_set(changes, where, **how)
     except EyeflowError as error:
         if error.code != "untrusted_program" or not known:
             raise
-    client.upload_programs([rule.data for rule in rules])  # it has them with the signature of a key that was revoked
-    return client.deploy_set(changes, where, **how)
+        client.upload_programs([rule.data for rule in rules])  # it has them signed by a key that was revoked
+        begun = client.deploy_set(changes, where, **how)
+    for rule in new:
+        _upload_source(client, rule)
+    return begun
+
+
+def _upload_source(client: CoordinatorClient, rule: Rule) -> None:
+    """Give the coordinator the text, which shows what it is asked to explain. It takes only what it can compile."""
+    if rule.path.suffix == ".svm":
+        return
+    with suppress(EyeflowError):  # a catalog of one's own, or a file that changed meanwhile: nothing depends on it
+        client.upload_source(rule.program.program_id, compiling.read_source(rule.path))
 
 
 def differences(rules: Sequence[Rule], nodes: Sequence[Json], versions: dict[str, str], prune: bool) -> list[Json]:

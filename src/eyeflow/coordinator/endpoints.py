@@ -16,6 +16,7 @@ from eyeflow.coordinator import (
     policy_api,
     records_api,
     sessions_api,
+    sources,
     trends_api,
 )
 from eyeflow.coordinator.api import Handler
@@ -241,6 +242,24 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "GET", "/api/programs/{id}", api.get_program, Role.READ, {200: "Program"}, problems=("program_not_found",)
+    ),
+    Endpoint(
+        "GET",
+        "/api/programs/{id}/source",
+        sources.get_source,
+        Role.READ,
+        {200: "ProgramSource"},
+        problems=("program_not_found",),
+    ),
+    Endpoint(
+        "PUT",
+        "/api/programs/{id}/source",
+        sources.put_source,
+        Role.DEPLOY,
+        {204: ""},
+        "ProgramSource",
+        ("program_not_found", "source_differs"),
+        sources.SOURCE_BYTES_MAX,
     ),
     Endpoint(
         "GET", "/api/programs", lists_api.list_programs, Role.READ, {200: "Programs"}, query=lists_api.PROGRAMS_QUERY

@@ -44,6 +44,7 @@ CODES: dict[str, tuple[int, str]] = {
     "invalid_query": (422, "The query does not fit the path"),
     "invalid_request": (422, "The certificate request cannot be used"),
     "invalid_program": (422, "The program is malformed or fails verification"),
+    "source_differs": (422, "The text is not that of the program"),
     "bad_signer_list": (422, "The list of signers is malformed or not signed by its root"),
     "untrusted_program": (422, "No trusted key signed the program"),
     "unknown_nodes": (422, "Some nodes are not in the cluster"),

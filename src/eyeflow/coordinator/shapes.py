@@ -44,7 +44,7 @@ from eyeflow.coordinator.shapes_sessions import SESSIONS
 from eyeflow.coordinator.shapes_trend import TREND
 from eyeflow.coordinator.shapes_trust import SIGNER_LIST
 from eyeflow.coordinator.shapes_why import WHY
-from eyeflow.coordinator.store.facts import ChangeKind
+from eyeflow.coordinator.store.facts import SOURCE_CHARS_MAX, ChangeKind
 from eyeflow.coordinator.tokens import JOIN_TOKEN_S, JOIN_TOKEN_S_MAX, TOKEN_S, TOKEN_S_MAX
 from eyeflow.protocol.messages import HealthState
 from eyeflow.protocol.wire import PROGRAM_BYTES_MAX
@@ -200,6 +200,17 @@ SCHEMAS: dict[str, Shape] = {
         },
     ),
     "Rules": page_of("Rules, ascending by name", "rules", "Rule"),
+    "ProgramSource": closed(
+        "The text of the rule of a program; empty when it was not uploaded",
+        {
+            "source": {
+                "type": "string",
+                "maxLength": SOURCE_CHARS_MAX,
+                "pattern": "^[^\\x00]*$",
+                "examples": ["rule a {}"],
+            }
+        },
+    ),
     "Programs": page_of("Programs, the last uploaded first", "programs", "Program"),
     "RuleOnNode": closed(
         "One rule on a node: `wanted` by the coordinator (null: to be removed) and what the node said last",

@@ -32,6 +32,7 @@ from eyeflow.rollout.stepwise import APPROVAL
 
 from .test_api import certificate_body
 from .test_credentials import everything
+from .test_sources import SOURCE, uploaded
 
 
 def chain(count: int) -> list[Entry]:
@@ -239,6 +240,11 @@ def changes(api: Any, make: Any, tmp_path: Path) -> dict[str, tuple[str, Any, st
         "DELETE /api/nodes/{id}": ("/api/nodes/node-b", {}, "admin"),
         "DELETE /api/nodes/{id}/rules/{rule}": ("/api/nodes/node-a/rules/overheat", {}, "admin"),
         "POST /api/programs": ("/api/programs", program, "admin"),
+        "PUT /api/programs/{id}/source": (
+            f"/api/programs/{uploaded(api)}/source",
+            {"json": {"source": SOURCE}},
+            "admin",
+        ),
         "POST /api/alarms/{id}/acknowledge": (f"/api/alarms/{alarm['id']}/acknowledge", {"json": {}}, "admin"),
         "POST /api/rules/{id}/deploy": ("/api/rules/overheat/deploy", {"json": {"nodeIds": ["node-a"]}}, "admin"),
         "POST /api/deployments": (

@@ -159,6 +159,10 @@ class Reading(
         """Return a program's bytes, empty when it is not here."""
         ...
 
+    def program_source(self, program_id: str) -> str:
+        """Return the text of the rule of a program, empty when it was not uploaded."""
+        ...
+
     def signer_list(self) -> bytes | None:
         """Return the root's list of signers, as it was published last."""
         ...
@@ -298,6 +302,10 @@ class Writing(
 
     def add_program(self, program: ProgramRecord, data: bytes) -> None:
         """Keep a new program with its bytes."""
+        ...
+
+    def keep_program_source(self, program_id: str, source: str, now_us: int) -> None:
+        """Keep the text of the rule of a program, in place of one before."""
         ...
 
     def resign_program(self, program_id: str, about: Mapping[str, object], data: bytes, now_us: int) -> None:

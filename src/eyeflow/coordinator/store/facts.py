@@ -11,6 +11,9 @@ from eyeflow.protocol.messages import RuleResult
 from eyeflow.protocol.node_facts import NodeFacts
 from eyeflow.rollout.deployment import Deployment, NodeProgress
 
+SOURCE_CHARS_MAX = 64 * 1024
+"""Characters of the text of a rule that is kept. Rules are a few kilobytes; what is larger is not compiled here."""
+
 
 @dataclass(frozen=True, slots=True)
 class NodeRecord:

@@ -109,6 +109,15 @@ class SqlAdministration(SqlReading):
         self.add_change(one.uploaded_us, ChangeKind.PROGRAM, one.id)
         self.add_change(one.uploaded_us, ChangeKind.RULE, one.rule)
 
+    def keep_program_source(self, program_id: str, source: str, now_us: int) -> None:
+        """Keep the text of the rule of a program, in place of one before."""
+        self._run(
+            "INSERT INTO program_sources(program, source) VALUES(?, ?) "
+            "ON CONFLICT (program) DO UPDATE SET source = excluded.source",
+            *(program_id, source),
+        )
+        self.add_change(now_us, ChangeKind.PROGRAM, program_id)
+
     def resign_program(self, program_id: str, about: Mapping[str, object], data: bytes, now_us: int) -> None:
         """Keep the same program with other signatures."""
         self._run("UPDATE programs SET about = ?, bytes = ? WHERE id = ?", json.dumps(about), data, program_id)

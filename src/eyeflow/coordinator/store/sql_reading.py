@@ -182,6 +182,11 @@ class SqlReading(
         row = self._row("SELECT bytes FROM programs WHERE id = ?", program_id)
         return b"" if row is None else bytes(row[0])
 
+    def program_source(self, program_id: str) -> str:
+        """Return the text of the rule of a program, empty when it was not uploaded."""
+        row = self._row("SELECT source FROM program_sources WHERE program = ?", program_id)
+        return "" if row is None else str(row[0])
+
     def signer_list(self) -> bytes | None:
         """Return the root's list of signers, as it was published last."""
         row = self._row("SELECT value FROM meta WHERE key = 'signer_list'")

@@ -10,7 +10,15 @@ import pytest
 
 from eyeflow.coordinator.store import sql_administration
 from eyeflow.coordinator.store.cluster_store import Reading, trusted_signers
-from eyeflow.coordinator.store.facts import ApiToken, AppliedPolicy, Change, ChangeKind, JoinToken, SignerKey
+from eyeflow.coordinator.store.facts import (
+    ApiToken,
+    AppliedPolicy,
+    Change,
+    ChangeKind,
+    JoinToken,
+    ProgramRecord,
+    SignerKey,
+)
 
 A, B = bytes(range(32)), bytes(range(1, 33))
 
@@ -146,3 +154,12 @@ def test_signers(kept: Any) -> None:
 def test_a_token_works_until_it_expires_or_is_revoked(revoked_us: int, expires_us: int, works: bool) -> None:
     token = ApiToken("a", "n", "admin", A, 1, revoked_us=revoked_us, expires_us=expires_us)
     assert token.works(10) is works
+
+
+def test_the_text_of_a_program_is_kept_in_place_of_one_before(kept: Any) -> None:
+    made = ProgramRecord("1" * 64, "lamp", "1.0.0", 1, "linux", {}, 7, "ci", 3)
+    kept.do(lambda writing: writing.add_program(made, b"svm"))
+    assert look(kept, lambda reading: reading.program_source(made.id)) == ""
+    for text in ("rule a {}", "rule b { \u00e9 }"):
+        kept.do(lambda writing, one=text: writing.keep_program_source(made.id, one, 8))
+        assert look(kept, lambda reading: reading.program_source(made.id)) == text
