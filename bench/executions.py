@@ -24,10 +24,10 @@ from eyeflow.protocol.collecting import KeptHead
 RECORDS, FEW = 1_000_000, 100_000
 NODES, RULES, BATCH = 20, 25, 20_000
 START_US = 1_790_000_000_000_000
-SCAN = "SELECT record FROM records NOT INDEXED WHERE +kind = 1 AND +{} ORDER BY +time_us DESC LIMIT 100"
+SCAN = "SELECT record FROM records NOT INDEXED WHERE +outcome >= 0 AND +{} ORDER BY +time_us DESC LIMIT 100"
 ASKED = ExecutionsAsked(100)
 WAYS = (
-    ("newest of all nodes", ASKED, "kind = 1"),
+    ("newest of all nodes", ASKED, "outcome >= 0"),
     ("one rule", replace(ASKED, rule="rule_3"), "rule = 'rule_3'"),
     ("one node", replace(ASKED, nodes=frozenset({"node-7"})), "chain = 8"),
     ("one key", replace(ASKED, key="key-777"), "key = 'key-777'"),

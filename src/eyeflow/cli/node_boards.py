@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from eyeflow.cli.console import JsonFlag, colored, note, progress, say, say_json, table
+from eyeflow.cli.console import JsonFlag, colored, counted, note, progress, say, say_json, table
 from eyeflow.cli.mcu_project import BoardOption
 from eyeflow.cli.node_options import SETTING_FLAGS, ConfigOption, load_node_config
 from eyeflow.cli.node_texts import board_state
@@ -37,6 +37,10 @@ def list_(context: typer.Context, config: ConfigOption = None, json_: JsonFlag =
     for board in found["boards"]:
         if board["state"] not in ("online", "updating"):
             say(f"{board['name']}: {board['evidence']}")
+        if board["records"]["trouble"]:
+            say(f"{board['name']}: its records are not taken: {board['records']['trouble']}")
+        if lost := sum(board["records"]["lost"].values()):
+            say(f"{board['name']}: {counted(lost, 'record')} lost, as its audit says")
         if board["coordinator"]["state"] == "failed":
             say(f"{board['name']}: not in the cluster: {board['coordinator']['detail']}")
     for port in found["unknown"]:

@@ -32,7 +32,7 @@ from eyeflow.node.store.quarantine import PREFIX, set_aside
 from eyeflow.node.store.store import Store
 from eyeflow.node.store.types import Batch, BufferLimits, Draft, StorageError, StoreDamaged
 from eyeflow.node.store.writer import ThreadWriter, Writer
-from eyeflow.protocol.audit_bodies import Body, CheckpointBody, StartBody, StopBody
+from eyeflow.protocol.audit_bodies import LOSSES, Body, CheckpointBody, StartBody, StopBody
 from eyeflow.protocol.board_records import NUMBER_MAX
 from eyeflow.protocol.collecting import BUNDLE_RECORDS_MAX, KeptHead
 
@@ -121,6 +121,12 @@ class BoardRecords:
     def head(self) -> AuditHead:
         """The last durable record."""
         return AuditHead(*self._writer.store.head) if self._writer is not None else NO_HEAD
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """How many records nobody has, by reason, since the epoch began."""
+        dropped = self._writer.store.depth.dropped if self._writer is not None else {}
+        return {reason: count for reason, count in dropped.items() if reason in LOSSES}
 
     async def open(self) -> None:
         """Open the store, or make it, and record that. A disk that refuses is tried again for ever."""
@@ -315,8 +321,7 @@ class BoardRecords:
 
     def view(self) -> dict[str, object]:
         """Return how far its audit is, as JSON-able data (docs/reference/node-status.md)."""
-        lost = dict(self._writer.store.depth.dropped) if self._writer is not None else {}
-        return {"epoch": self.epoch, "last_seq": self.head.seq, "lost": lost, "trouble": self.trouble}
+        return {"epoch": self.epoch, "last_seq": self.head.seq, "lost": self.lost, "trouble": self.trouble}
 
 
 def _ended(store: Store, last: Batch) -> None:

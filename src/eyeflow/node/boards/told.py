@@ -98,4 +98,6 @@ def board_health(board: GatewayBoard) -> dict[str, object]:
         }
         for program, counters in pairs
     ]
-    return {"rules": rules, "services": [port]}
+    trouble, lost = board.records.trouble, sum(board.records.lost.values())
+    store = {"state": "failed" if trouble else "up", "problem": trouble, "dropped_records": lost}
+    return {"rules": rules, "services": [port], "store": store}

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from components.board_double import BoardDouble, HeldProgram, plugged_in
 from components.waiting import until
+from eyeflow.board_link.frames import Frame
+from eyeflow.board_link.messages import Request
 from eyeflow.node.boards.boards import Boards
 from eyeflow.node.boards.records import BoardRecords, output_names
+from eyeflow.node.boards.told import board_health
 from eyeflow.node.own_key import load_identity
 from eyeflow.node.store.reader import AuditReader
 from eyeflow.node.store.types import Batch, Committed, StorageError
@@ -117,9 +121,12 @@ def test_the_boards_own_hashes_can_be_followed_by_whoever_has_the_audit(tmp_path
 def test_what_was_recorded_while_the_link_was_down_comes_in_order_and_what_did_not_fit_is_a_gap(tmp_path: Path) -> None:
     board = BoardDouble()
 
+    lost = list[dict[str, int]]()
+
     async def take(path: str) -> None:
         async with boards_of(tmp_path, at(path)) as boards:
             await until(lambda: bool(boards.by_name) and all_kept(boards, board))
+            lost.append(boards.by_name[NAME].records.lost)
 
     for _ in range(3):
         board.run(1)
@@ -135,6 +142,7 @@ def test_what_was_recorded_while_the_link_was_down_comes_in_order_and_what_did_n
     with plugged_in(board) as path:
         asyncio.run(take(path))
     audit = audit_of(tmp_path)
+    assert lost == [{}, {}, {"board_full": 7}]
     story = told(audit)
     assert story[19:21] == ["7 board_full", "missing 1 25"]
     assert [number for _, number, _ in taken(audit)] == [*range(18), *range(25, 40)]
@@ -195,10 +203,50 @@ def test_nothing_is_acknowledged_before_the_commit_and_nothing_is_taken_twice_wh
             monkeypatch.setattr(RefusingWriter, "refuses", True)
             board.run(0)
             await until(lambda: boards.by_name[NAME].records.trouble != "")
+            store: Any = board_health(boards.by_name[NAME])["store"]
+            assert (store["state"], store["problem"]) == ("failed", "the disk failed: a test")
             assert board.oldest == 1, "the control: an acknowledgement before the commit would lose the record here"
             monkeypatch.setattr(RefusingWriter, "refuses", False)
             await until(lambda: all_kept(boards, board))
             assert boards.by_name[NAME].records.trouble == ""
+
+    with plugged_in(board) as path:
+        asyncio.run(test(path))
+    assert [number for _, number, _ in taken(audit_of(tmp_path))] == [0, 1]
+
+
+class HangingWriter(ThreadWriter):
+    """A store that commits and does not say so, while `hangs` is set."""
+
+    hangs = False
+
+    async def commit(self, batch: Batch) -> Committed:
+        committed = await super().commit(batch)
+        if HangingWriter.hangs:
+            await asyncio.get_running_loop().create_future()
+        return committed
+
+
+def test_a_line_that_is_lost_in_the_middle_of_a_commit_doubles_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BoardRecords.__init__, "__defaults__", (HangingWriter,))
+    board = BoardDouble()
+
+    async def test(path: str) -> None:
+        async with boards_of(tmp_path, at(path)) as boards:
+            await until(lambda: bool(boards.by_name) and boards.by_name[NAME].records.is_open)
+            board.run(1)
+            await until(lambda: all_kept(boards, board))
+            monkeypatch.setattr(HangingWriter, "hangs", True)
+            seq = boards.by_name[NAME].records.head.seq
+            board.run(0)
+            await until(lambda: boards.by_name[NAME].records.head.seq > seq)
+            monkeypatch.setattr(HangingWriter, "hangs", False)
+            line = boards.by_name[NAME]._line
+            assert line is not None
+            line._wire.connection_lost(OSError("unplugged"))
+            await until(lambda: all_kept(boards, board))
 
     with plugged_in(board) as path:
         asyncio.run(test(path))
@@ -248,8 +296,6 @@ def test_records_that_do_not_fit_the_hashes_of_the_board_are_kept_as_evidence(tm
 
 
 def test_a_lost_answer_to_an_acknowledgement_costs_nothing_and_it_is_not_sent_again_by_itself(tmp_path: Path) -> None:
-    from eyeflow.board_link.messages import Request
-
     board = BoardDouble()
 
     async def test(path: str) -> None:
@@ -266,6 +312,55 @@ def test_a_lost_answer_to_an_acknowledgement_costs_nothing_and_it_is_not_sent_ag
     assert told(audit_of(tmp_path)) == ["started 1 0", "record 1 0", "record 1 1"]
     acknowledged = [at for at, one in enumerate(board.requests) if one is Request.RECORDS_ACK]
     assert all(board.requests[at - 1] is Request.HELLO for at in acknowledged), "it asks first who answers"
+
+
+class RestartingBoard(BoardDouble):
+    """It loses power once, right before it answers the first request for which `is_due` says so."""
+
+    def answer(self, frame: Frame) -> bytes:
+        if self.boot == 1 and self.is_due(Request(frame.kind)):
+            self.restart()
+            self.run(0)
+        return super().answer(frame)
+
+    def is_due(self, request: Request) -> bool:
+        raise NotImplementedError
+
+
+class RestartsWhileRead(RestartingBoard):
+    def is_due(self, request: Request) -> bool:
+        return request is Request.RECORDS_READ and bool(self.records)
+
+
+class RestartsBeforeAcknowledged(RestartingBoard):
+    def is_due(self, request: Request) -> bool:
+        """What follows the question that ends a reading."""
+        after = (
+            self.requests[self.requests.index(Request.RECORDS_READ) :] if Request.RECORDS_READ in self.requests else []
+        )
+        return bool(after.count(Request.HELLO) and request in (Request.HELLO, Request.RECORDS_ACK))
+
+
+@pytest.mark.parametrize(
+    ("kind", "story"),
+    [
+        (RestartsWhileRead, ["started 2 0", "record 2 0"]),
+        (RestartsBeforeAcknowledged, ["started 1 0", "record 1 0", "started 2 0", "record 2 0"]),
+    ],
+)
+def test_a_board_that_starts_in_the_middle_of_a_reading_loses_nothing_of_its_new_start(
+    tmp_path: Path, kind: type[RestartingBoard], story: list[str]
+) -> None:
+    board = kind()
+    board.run(1)
+
+    async def test(path: str) -> None:
+        async with boards_of(tmp_path, at(path)) as boards:
+            await until(lambda: board.boot == 2 and all_kept(boards, board))
+
+    with plugged_in(board) as path:
+        asyncio.run(test(path))
+    assert told(audit_of(tmp_path)) == story
 
 
 def test_the_audit_of_a_board_outlives_its_release_and_goes_on_when_it_is_adopted_again(tmp_path: Path) -> None:
