@@ -89,7 +89,7 @@ def test_a_canary_is_begun_on_the_page_and_watched_to_its_promotion(open_page: O
     expect(waits(page)).to_contain_text("It waits for")
     expect(page.get_by_text("of 3: 50 % of the traffic")).to_be_visible()
     evidence = page.get_by_role("table", name="Evidence")
-    expect(evidence.get_by_role("row").filter(has_text="new version")).to_contain_text(re.compile(r"0 to [\d.]+ %"))
+    expect(evidence.get_by_role("row").filter(has_text="new version")).to_contain_text(re.compile(r"\d to [\d.]+ %"))
     expect(evidence.get_by_role("row").filter(has_text="beside it")).to_be_visible()
     expect(waits(page)).to_have_text("It has succeeded and waits for nothing.")
     expect(page.get_by_role("status").filter(has_text="succeeded")).to_be_visible()
