@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from starlette.responses import JSONResponse
+
 from components.board_double import BoardDouble, plugged_in
+from components.http_server import serve
 from components.rust import ROOT
 from eyeflow.svm.opcodes import Trap
 
@@ -18,6 +21,16 @@ __all__ = ["cluster", "ticker"]
 
 RULE = ROOT / "examples" / "overheat_relay" / "overheat_relay.eye"
 BOARD = (ROOT / "examples" / "boards" / "stm32f401cc.toml").read_text("utf-8")
+DELEGATED = "\n[llm]\ndelegated = true\n"
+TRIAGE = """rule triage {
+    version "1.0.0"
+    pin RELAY: output
+    enum Kind { CALM, HOT }
+    on every 1s
+    let kind = llm.classify("what the probe says", Kind, "is it hot?") timeout 2s else CALM
+    gpio.set_pin(RELAY, if kind == HOT then HIGH else LOW)
+}
+"""
 
 
 def test_a_rule_is_compiled_for_a_board_and_reaches_it_by_one_command(
@@ -27,7 +40,7 @@ def test_a_rule_is_compiled_for_a_board_and_reaches_it_by_one_command(
     config = ("--config", cluster.config("node-a"))
     board_file = tmp_path / "board.toml"
     board_file.write_text(BOARD)
-    board = BoardDouble()
+    board = BoardDouble(delegates_llm=True)
     with plugged_in(board) as port, shown_on_failure(cluster.folder / "node-a.log"):
         nowhere = eyeflow("node", "boards", "adopt", "/dev/none", "--name", "press", "--config", tmp_path / "none.toml")
         assert nowhere.code != 0 and "none.toml" in nowhere.err and "asking the board" not in nowhere.err
@@ -59,10 +72,29 @@ def test_a_rule_is_compiled_for_a_board_and_reaches_it_by_one_command(
         assert "another audit record" not in (cluster.folder / "node-a.log").read_text()
         cluster.stop("node-a")
         until(lambda: "unknown (gateway lost)" in eyeflow("status").out, "its gateway is lost")
-        cluster.node("node-a")
-        until(lambda: listed()[1]["board"]["state"] == "online", "it is back")
+        with serve(lambda request, body: JSONResponse({"choices": [{"message": {"content": "HOT"}}]})) as model:
+            grants = "adc.*,gpio.*,log.*,llm.*"
+            cluster.node("node-a", "--llm-endpoint", f"{model}/v1", "--llm-model", "small", "--grants-allow", grants)
+            until(lambda: listed()[1]["board"]["state"] == "online", "it is back")
+            its_gateway_asks_the_model(eyeflow, board, tmp_path)
         assert eyeflow("node", "boards", "release", "press", *config).out == "press is released; it runs on\n"
         until(lambda: listed()[1]["board"]["reason"] == "not_served", "nobody speaks for it")
+
+
+def its_gateway_asks_the_model(eyeflow: Command, board: BoardDouble, tmp_path: Path) -> None:
+    rule, board_file = tmp_path / "triage.eye", tmp_path / "delegating.toml"
+    rule.write_text(TRIAGE)
+    board_file.write_text(BOARD + DELEGATED)
+    for ran in (
+        eyeflow("compile", rule, "--board", board_file, "--out", rule.with_suffix(".svm")),
+        eyeflow("sign", rule.with_suffix(".svm")),
+        eyeflow("deploy", rule.with_suffix(".svm"), "--nodes", "press"),
+    ):
+        assert ran.code == 0, ran.err
+    board.ask(7, 0, "what the probe says", "is it hot?")
+    until(lambda: board.llm_answers == [bytes([7, 2]) + (1).to_bytes(8, "little")], "the board is answered")
+    shown = lambda: eyeflow("audit", "show", "--node", "press", "--json").lines  # noqa: E731
+    until(lambda: [one["answer"] for one in shown() if one["kind"] == "board_answer"] == ["HOT"], "it is recorded")
 
 
 def its_records_are_in_the_audit(eyeflow: Command, board: BoardDouble, tmp_path: Path) -> None:
