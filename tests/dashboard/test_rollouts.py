@@ -107,7 +107,9 @@ def test_a_canary_is_begun_on_the_page_and_watched_to_its_promotion(open_page: O
 
 
 def test_a_canary_that_fails_tells_why_and_can_be_tried_again(open_page: Open, plant: Plant) -> None:
-    bad = upload(plant, source("1.2.0").replace("HIGH else LOW)\n", TRAPS, 1))
+    text = source("1.2.0").replace("HIGH else LOW)\n", TRAPS, 1)
+    bad = upload(plant, text)
+    plant.ask("PUT", f"/api/programs/{bad}/source", json={"source": text})
     page = open_page(f"/deployments/{begin(plant, bad, 'canary', steps=[100], observeS=60)}")
     expect(waits(page)).to_contain_text("It has failed.")
     expect(page.locator(".standing")).to_contain_text("executions failed")
@@ -119,7 +121,8 @@ def test_a_canary_that_fails_tells_why_and_can_be_tried_again(open_page: Open, p
     trap = case.filter(has_text="trap DIV_BY_ZERO at line 12").first
     expect(trap).to_contain_text("Event: every 100ms")
     expect(trap).to_contain_text("audit record")
-    expect(trap.get_by_role("link", name="ticker")).to_be_visible()
+    link = trap.get_by_role("link", name="ticker").get_attribute("href")
+    assert link == f"/rules/ticker?program={bad}&line=12", "it leads to the line, in the version that ran"
     page.get_by_label("State").select_option("refused")
     assert "state=refused" in page.url
     first = page.url
@@ -127,6 +130,11 @@ def test_a_canary_that_fails_tells_why_and_can_be_tried_again(open_page: Open, p
     page.wait_for_url(lambda url: url != first and "/deployments/d-" in url)
     press(page, "Cancel deployment")
     expect(waits(page)).to_contain_text(re.compile("It was cancelled|It has failed"))
+    page.goto(link)
+    expect(page.locator(".source li.marked")).to_have_text(
+        re.compile(r"log.info\(.share \{100 / .*the line in question")
+    )
+    expect(page.get_by_role("heading", name="Version 1.2.0")).to_be_visible()
 
 
 def test_one_without_executions_is_paused_resumed_and_promoted(open_page: Open, plant: Plant) -> None:
@@ -252,6 +260,8 @@ def test_a_rule_shows_its_versions_limits_ranges_and_where_it_runs(open_page: Op
     assert page.locator("main img, main script").count() == 0
     page.get_by_role("link", name="Deploy version 3.0.0").click()
     expect(page.get_by_label("Version")).to_have_value(program)
+    page.goto(f"/rules/ticker?program={'0' * 64}")
+    expect(page.get_by_role("alert").filter(has_text="Refused: No program has the id")).to_be_visible()
     page.goto("/rules/no_such_rule")
     expect(page.get_by_text("No program of a rule no_such_rule")).to_be_visible()
 

@@ -37,7 +37,7 @@ function FailureList({ rows }: { rows: readonly Failure[] }) {
             <Words text={one.what} /> <span><Time us={one.timeUs} /></span>
           </p>
           <p>
-            <PageLink to={nodePath(one.node)}>{one.node}</PageLink>, <PageLink to={rulePath(one.rule)}>{one.rule}</PageLink>,{" "}
+            <PageLink to={nodePath(one.node)}>{one.node}</PageLink>, <PageLink to={lineOf(one)}>{one.rule}</PageLink>,{" "}
             {t(`slot_${one.slot}`)}{one.seq > 0 && <>, <Record node={one.node} epoch={one.epoch} seq={one.seq} /></>}
           </p>
           <Event event={one.event} eventKey={one.key} />
@@ -47,6 +47,12 @@ function FailureList({ rows }: { rows: readonly Failure[] }) {
       ))}
     </ol>
   );
+}
+
+/** The place in the rule: of the line that it names, in the version that ran. */
+function lineOf(one: Failure): string {
+  const line = /at line (\d+)$/.exec(one.what)?.[1];
+  return `${rulePath(one.rule)}?program=${one.programId}${line ? `&line=${line}` : ""}`;
 }
 
 /** Events on which a program that does not act decided otherwise than the active one. */

@@ -8,6 +8,7 @@ import { Reading } from "../components/reading";
 import { type Column, Pager, Table } from "../components/table";
 import { SourceText } from "../components/source_text";
 import { Time } from "../components/time";
+import { Words } from "../components/words";
 import { may } from "../data/api";
 import type { DeploymentSummary, Deployments, Key as Signer, Keys, Nodes, Program, ProgramSource, Programs, Rules } from "../data/api_types";
 import { deploymentPath, strategyText } from "../data/deployments";
@@ -39,11 +40,11 @@ export default function RulePage({ id }: PageProps) {
           if (!page.programs.length && isFirst) return <p>{t("rule_unknown", { name: id })}</p>;
           const asked = query.value.get("program");
           const running = page.programs.find((one) => counts[one.id]);
-          const chosen = page.programs.find((one) => one.id === asked) ?? running ?? page.programs[0];
+          const chosen = asked ? page.programs.find((one) => one.id === asked) : running ?? page.programs[0];
           return (
             <>
-              {chosen && <Version program={chosen} signers={signers} />}
-              {chosen && <Source program={chosen} />}
+              {chosen && <Shown program={chosen} signers={signers} />}
+              {asked && !chosen && <OtherVersion id={asked} signers={signers} />}
               <section aria-labelledby="versions">
                 <h2 id="versions">{t("versions")}</h2>
                 <Table caption={t("versions")} columns={columns(counts, signers, chosen)} rows={page.programs} keyOf={(one) => one.id} empty={t("rules_none_fit")} />
@@ -59,13 +60,20 @@ export default function RulePage({ id }: PageProps) {
   );
 }
 
-/** The text of a version. The coordinator keeps it only if it compiles to the program. */
+/** The text of a version. The coordinator keeps it only if it compiles to the program. The address may name a line. */
 function Source({ program }: { program: Program }) {
   const found = useRead<ProgramSource>(`/api/programs/${program.id}/source`, {}, (news) => names(news, ["program"], program.id));
+  const place = useRef<HTMLElement>(null);
+  const line = Number(query.value.get("line"));
+  const isThere = !!found.value?.source;
+  useEffect(() => place.current?.querySelector(".marked")?.scrollIntoView({ block: "center" }), [isThere, line]);
+  const notes = new Map([[line, <span class="note">{t("line_asked")}</span>]]);
   return (
-    <section aria-labelledby="source">
+    <section aria-labelledby="source" ref={place}>
       <h2 id="source">{t("source_title")}</h2>
-      <Reading read={found}>{({ source }) => (source ? <SourceText name={t("source_of", { version: program.version })} text={source} /> : <p>{t("source_not_here")}</p>)}</Reading>
+      <Reading read={found}>
+        {({ source }) => (source ? <SourceText name={t("source_of", { version: program.version })} text={source} notes={notes} /> : <p>{t("source_not_here")}</p>)}
+      </Reading>
     </section>
   );
 }
@@ -88,6 +96,21 @@ function SignedBy({ program, signers }: { program: Program; signers: Signers }) 
       })}
     </>
   );
+}
+
+function Shown({ program, signers }: { program: Program; signers: Signers }) {
+  return (
+    <>
+      <Version program={program} signers={signers} />
+      <Source program={program} />
+    </>
+  );
+}
+
+/** A version that is not on this page of the list. */
+function OtherVersion({ id, signers }: { id: string; signers: Signers }) {
+  const found = useRead<Program>(`/api/programs/${encodeURIComponent(id)}`, {}, () => false);
+  return <Reading read={found}>{(program) => <Shown program={program} signers={signers} />}</Reading>;
 }
 
 function Version({ program, signers }: { program: Program; signers: Signers }) {
@@ -193,7 +216,7 @@ const placeColumns = (versions: ReadonlyMap<string, string>): Column<Running>[] 
   { title: t("slot"), cell: (one) => t(one.slot === "candidate" ? "slot_candidate" : "slot_active") },
   { title: t("version"), cell: (one) => versions.get(one.programId) ?? (one.programId.slice(0, 12) || "–") },
   { title: t("state"), cell: (one) => <Badge tone={one.tone} text={one.connected ? one.state : t("state_then", { state: one.state })} /> },
-  { title: t("reason"), cell: (one) => one.detail || "–" },
+  { title: t("reason"), cell: (one) => (one.detail ? <Words text={one.detail} /> : "–") },
   { title: t("params_title"), cell: (one) => Object.entries(one.params).map(([name, value]) => `${name} = ${String(value)}`).join(", ") || t("params_usual") },
 ];
 
