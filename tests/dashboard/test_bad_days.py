@@ -90,6 +90,28 @@ def test_a_gap_in_the_feed_lets_the_page_read_all_again(open_page: Open) -> None
         routes[-1].send(json.dumps({"type": "reset", "cursor": 1}))
 
 
+def test_an_answer_that_breaks_off_does_not_end_the_page(open_page: Open) -> None:
+    """The answer that breaks off is that to the question who is signed in: the page asks it before it connects again."""
+    page = open_page("/no/such/page")
+    routes: list[WebSocketRoute] = []
+
+    def between(route: WebSocketRoute) -> None:
+        routes.append(route)
+        route.connect_to_server()
+
+    page.route_web_socket(re.compile("/api/changes"), between)
+    page.goto("/nodes")
+    expect(page.get_by_role("status").filter(has_text="Connected")).to_be_attached()
+    page.evaluate(
+        "() => { const whole = Response.prototype.json; Response.prototype.json = function () {"
+        " Response.prototype.json = whole; return Promise.reject(new DOMException('broken off', 'TimeoutError')); } }"
+    )
+    with page.expect_websocket():
+        routes[-1].close()
+    expect(page.locator("main.stale")).to_have_count(0)
+    expect(page.get_by_role("status").filter(has_text="Connected")).to_be_attached()
+
+
 def test_what_is_done_without_a_connection_is_told(open_page: Open, plant: Plant) -> None:
     page = open_page("/nodes/node-b")
     expect(page.get_by_role("button", name="Drain")).to_be_visible()
