@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 
 from eyeflow.audit.view import record_view
@@ -382,11 +383,11 @@ class NodeRuntime:
 
 def model_access(config: NodeConfig, drivers: Mapping[str, Driver]) -> ModelAccess:
     """Return what the boards of a node may ask of a language model."""
-    driver = drivers.get("llm")
-    if driver is None:
+    section = config.ports.sections.get(LlmConfig.SECTION)
+    if not isinstance(section, LlmConfig):
         return ModelAccess()
-    calls = config.ports.of(LlmConfig).board_calls_per_minute
-    return ModelAccess(driver, lambda capability: is_granted(capability, config.grants), calls)
+    granted = partial(is_granted, grants=config.grants)
+    return ModelAccess(drivers.get("llm"), granted, section.board_calls_per_minute)
 
 
 def _split_keys(data: bytes) -> list[bytes]:
