@@ -41,6 +41,8 @@ class HeldProgram:
     traps: int = 0
     failures: int = 0
     previous: HeldProgram | None = None
+    good: bool = False
+    """It has proved itself: then it is what the board goes back to."""
 
 
 @dataclass(slots=True)
@@ -163,7 +165,7 @@ class BoardDouble:
                 return self._health()
             case Request.PUSH_BEGIN:
                 return self._begin(fields, staged=False)
-            case Request.STAGE_BEGIN | Request.SWITCH | Request.BACK | Request.DROP if not self.is_old:
+            case Request.STAGE_BEGIN | Request.SWITCH | Request.BACK | Request.DROP | Request.GOOD if not self.is_old:
                 return self._answer_slots(request, fields)
             case Request.PUSH_DATA:
                 return self._data(fields.number("I"), fields.take(fields.left))
@@ -182,6 +184,11 @@ class BoardDouble:
     def _answer_slots(self, request: Request, fields: Fields) -> bytes:
         if request is Request.STAGE_BEGIN:
             return self._begin(fields, staged=True)
+        if request is Request.GOOD:
+            place = self._find(fields.payload.hex(), Slot.RUNNING)
+            if place is not None:
+                self.programs[place].good = True
+            return bytes([Code.UNKNOWN if place is None else Code.OK])
         if request is Request.DROP:
             return bytes([self._drop(fields.payload.hex())])
         return bytes([self._exchange(request, fields.payload)])
@@ -211,7 +218,7 @@ class BoardDouble:
         flags = 2 * (previous is not None) + 4 * (staged is not None)
         if held is None:
             return bytes([Code.UNKNOWN] if self.is_old else [Code.UNKNOWN, flags])
-        flags += held is running
+        flags += held.good
         numbers = struct.pack("<BIQ", flags, held.size_bytes, held.signed.program.sequence)
         program = held.signed.program
         return (
@@ -270,9 +277,15 @@ class BoardDouble:
                 assert before is not None and before.previous is not None
                 self.programs[place] = before.previous
             else:
-                self.programs[place] = self.staged.pop(place)
-                self.programs[place].previous = before
+                self._install(place, self.staged.pop(place))
         return Code.OK if waiting else Code.ALREADY
+
+    def _install(self, place: int, made: HeldProgram) -> None:
+        """As the firmware: last known good stays what has proved itself, when there is such a program."""
+        before = self.programs.get(place)
+        is_kept = before is None or before.good or before.previous is None
+        made.previous = before if is_kept or before is None else before.previous
+        self.programs[place] = made
 
     def _drop(self, program_id: str) -> Code:
         place = self._find(program_id, Slot.STAGED)
@@ -327,8 +340,7 @@ class BoardDouble:
         if staged:
             self.staged[place] = made
         else:
-            made.previous = self.programs.get(place)
-            self.programs[place] = made
+            self._install(place, made)
             self.staged.pop(place, None)
         return struct.pack("<BBIB", Code.OK, 0, 0, place)
 

@@ -131,6 +131,7 @@ impl<F: Flash, B: Board, const UNIT: usize> Context<'_, F, B, UNIT> {
             }
             Request::Switch | Request::Drop => self.exchange(request, payload, Slot::Staged),
             Request::Back => self.exchange(request, payload, Slot::Previous),
+            Request::Good => self.exchange(request, payload, Slot::Running),
             Request::RecordsInfo => {
                 cursor.end(())?;
                 self.board.records().describe(reply);
@@ -221,8 +222,8 @@ impl<F: Flash, B: Board, const UNIT: usize> Context<'_, F, B, UNIT> {
         Code::Ok
     }
 
-    /// SWITCH, BACK and DROP: all programs with these ids, which lie in `slot` of their places, or none when one is not
-    /// there. One that runs already stays.
+    /// SWITCH, BACK, DROP and GOOD: all programs with these ids, which lie in `slot` of their places, or none when one is
+    /// not there. One that runs already is not started again.
     fn exchange(&mut self, request: Request, payload: &[u8], slot: Slot) -> Option<Code> {
         let (ids, rest) = payload.as_chunks::<ID_BYTES>();
         if ids.is_empty() || !rest.is_empty() {
@@ -233,19 +234,20 @@ impl<F: Flash, B: Board, const UNIT: usize> Context<'_, F, B, UNIT> {
         }
         let mut code = Code::Already;
         for id in ids {
-            let runs = self.store.place_with(id, Slot::Running).is_some();
+            let runs = slot != Slot::Running && self.store.place_with(id, Slot::Running).is_some();
             let Some(place) = self.store.place_with(id, slot).filter(|_| !runs) else {
                 continue;
             };
             let done = match request {
                 Request::Switch => self.store.switch(place),
                 Request::Back => self.store.fault(place).map(|_| ()),
-                _ => self.store.drop_staged(place),
+                Request::Drop => self.store.drop_staged(place),
+                _ => self.store.good(place),
             };
             if done.is_err() {
                 return Some(Code::Storage);
             }
-            if request != Request::Drop {
+            if matches!(request, Request::Switch | Request::Back) {
                 self.board.changed(place);
             }
             code = Code::Ok;

@@ -42,6 +42,8 @@ pub enum Request {
     Back = 0x17,
     /// Give up this staged program.
     Drop = 0x18,
+    /// These running programs are known to be good.
+    Good = 0x19,
     /// Which records are there?
     RecordsInfo = 0x20,
     /// Send records.
@@ -71,6 +73,7 @@ impl Request {
             0x16 => Request::Switch,
             0x17 => Request::Back,
             0x18 => Request::Drop,
+            0x19 => Request::Good,
             0x20 => Request::RecordsInfo,
             0x21 => Request::RecordsRead,
             0x22 => Request::RecordsAck,

@@ -30,6 +30,7 @@ class Request(IntEnum):
     SWITCH = 0x16
     BACK = 0x17
     DROP = 0x18
+    GOOD = 0x19
     RECORDS_INFO = 0x20
     RECORDS_READ = 0x21
     RECORDS_ACK = 0x22

@@ -149,6 +149,8 @@ def session() -> dict[str, object]:
         ("give the staged fan up", Request.DROP, hashlib.sha256(fast).digest()),
         ("give it up again", Request.DROP, hashlib.sha256(fast).digest()),
         ("no whole id", Request.SWITCH, bytes(31)),
+        ("the pump is good", Request.GOOD, hashlib.sha256(pump).digest()),
+        ("what does not run is not", Request.GOOD, hashlib.sha256(newer).digest()),
         ("which records", Request.RECORDS_INFO, b""),
         ("read records", Request.RECORDS_READ, struct.pack("<I", 1)),
         ("acknowledge records", Request.RECORDS_ACK, struct.pack("<I", 2)),

@@ -294,3 +294,18 @@ fn a_refused_program_stages_nothing() {
     assert_eq!(rig.store.staged(0), None);
     assert_eq!(rig.ask(Request::Switch as u8, &ids(&[&bytes])), [UNKNOWN]);
 }
+
+#[test]
+fn a_host_says_that_a_running_program_is_good_so_it_is_the_one_to_go_back_to() {
+    let mut rig = Rig::new();
+    let (first, old, new) = (program("pump", 1, b"first"), program("pump", 2, b"old"), program("pump", 3, b"new"));
+    for (sequence, bytes) in [(1, &first), (2, &old), (3, &new)] {
+        assert_eq!(push(&mut rig, bytes, "pump", sequence), OK);
+        assert_eq!(rig.ask(Request::Good as u8, &ids(&[bytes])), [OK]);
+        assert_eq!(rig.ask(Request::Good as u8, &ids(&[bytes])), [OK]);
+        assert!(rig.store.entry(0).unwrap().good);
+    }
+    assert_eq!(rig.board.changed, [0, 0, 0], "it was not started again");
+    assert_eq!(rig.ask(Request::Good as u8, &ids(&[&old])), [UNKNOWN], "it does not run");
+    assert_eq!(rig.ask(Request::Back as u8, &ids(&[&old])), [OK]);
+}

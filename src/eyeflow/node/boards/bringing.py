@@ -61,6 +61,7 @@ class Bringing:
     async def bring(self) -> None:
         """Bring what the board has not said anything of yet. Raises EyeflowError when the line fails."""
         programs = self._board.programs
+        await self._prove()
         await self._exchange(Request.BACK, self._waiting(self._there.previous))
         await self._exchange(Request.SWITCH, self._waiting(self._there.staged))
         for wanted in programs.open(self._there):
@@ -88,6 +89,22 @@ class Bringing:
     def _hello(self) -> Hello:
         assert self._board.hello is not None, "nothing is brought before the board has said who it is"
         return self._board.hello
+
+    async def _prove(self) -> None:
+        """Before another program comes, say that the running one is good, if it has passed.
+
+        A board that has not counted enough of its executions would keep an older one to go back to.
+        """
+        found, programs = self._board.found, self._board.programs
+        unproven = {one.program_id for one in found.programs if not one.good} if found is not None else set()
+        ids = [one.after for one in programs.open(self._there) if programs.is_to_run(one) and one.after in unproven]
+        for at in range(0, len(ids), EXCHANGED_MAX):
+            try:
+                ask = conversations.exchange(Request.GOOD, ids[at : at + EXCHANGED_MAX], self._hello)
+                await self._line.converse(ask)
+            except EyeflowError as error:
+                if error.code not in (NOT_KEPT, NO_SLOTS, STORAGE):  # then it keeps what it thinks best
+                    raise
 
     def _waiting(self, slot: Mapping[str, str]) -> list[Wanted]:
         """Return the programs that shall run now and that the board keeps in a slot."""

@@ -128,13 +128,15 @@ class BoardPrograms:
     async def retell(self, wanted: Wanted) -> None:
         """Another manifest wants a program that is there as before: what the board said of it stands."""
         before, (_, result) = self.wanted[wanted.key], self.results[wanted.key]
-        self.wanted[wanted.key] = kept = replace(wanted, fate=before.fate)
+        self.wanted[wanted.key] = kept = replace(wanted, fate=before.fate, after=before.after)
         self.results[wanted.key] = (kept, result)
         await self._keep_or_log()
 
     def _as_known(self, wanted: Wanted) -> Wanted:
         before = self.wanted.get(wanted.key)
-        return replace(wanted, fate=before.fate) if before is not None and before.is_same_program(wanted) else wanted
+        if before is None or not before.is_same_program(wanted):
+            return wanted
+        return replace(wanted, fate=before.fate, after=before.after)
 
     def _set(self, changes: dict[Key, Wanted | None]) -> None:
         ran = {rule: self.runs(rule) for rule, _ in changes}
@@ -147,9 +149,13 @@ class BoardPrograms:
                     self.results[key] = (wanted, _given_up(wanted))
         for rule, before in ran.items():
             now = self.runs(rule)
-            if now is not None and now.fate is Fate.TAKEN and not now.is_same_program(before):
-                # Another one runs there because it was wanted so: that is no sign that the board gave this one up.
-                self.wanted[now.key] = replace(now, fate=Fate.OPEN)
+            if now is None or now.is_same_program(before):
+                continue
+            # Another one runs there because it was wanted so: that is no sign that the board gave this one up.
+            fate = Fate.OPEN if now.fate is Fate.TAKEN else now.fate
+            passed = before is not None and before.fate is Fate.TAKEN and not before.on_trial
+            after = before.program_id if before is not None and passed else now.after
+            self.wanted[now.key] = replace(now, fate=fate, after=after)
 
     async def _keep_new(self, changes: Sequence[Wanted], before: dict[Key, Wanted | None], program: bytes) -> None:
         self._unkept += changes

@@ -30,7 +30,8 @@ class Wanted:
     """A program that a board shall have in a slot; `program_id` empty: the rule shall go. `params` ascend by name.
 
     The active program runs, and a candidate waits beside it: one that `acts` runs in its place. `on_trial`: it has not
-    passed yet in the deployment that wants it.
+    passed yet in the deployment that wants it. `after`: the program that ran before and had passed, if any: the board
+    shall keep that one to go back to.
     """
 
     rule: str
@@ -42,6 +43,7 @@ class Wanted:
     deployment_id: str = field(default="", compare=False)
     on_trial: bool = field(default=True, compare=False)
     fate: Fate = field(default=Fate.OPEN, compare=False)
+    after: str = field(default="", compare=False)
 
     @property
     def key(self) -> Key:
@@ -87,16 +89,18 @@ def as_plain(one: Wanted) -> dict[str, object]:
     """Return it as JSON-able data."""
     plain: dict[str, object] = {"rule": one.rule, "slot": one.slot.value, "programId": one.program_id}
     plain |= {"params": one.params, "version": one.manifest_version, "acts": one.acts}
-    return plain | {"deployment": one.deployment_id, "onTrial": one.on_trial, "fate": one.fate.value}
+    plain |= {"deployment": one.deployment_id, "onTrial": one.on_trial}
+    return plain | {"fate": one.fate.value, "after": one.after}
 
 
 def from_plain(plain: Any) -> Wanted:
     """Return what was written down. Raises Unreadable, KeyError, TypeError or ValueError for what never was."""
     rule, program_id, version = plain["rule"], plain["programId"], plain["version"]
     params = tuple((name, value) for name, value in plain["params"])
-    acts, deployment, on_trial = plain["acts"], plain["deployment"], plain["onTrial"]
+    acts, deployment, on_trial, after = (plain[name] for name in ("acts", "deployment", "onTrial", "after"))
     types = [(rule, str), (version, int), (acts, bool), (deployment, str), (on_trial, bool)]
-    if any(type(value) is not kind for value, kind in types) or not re.fullmatch(f"({PROGRAM_ID})?", program_id):
+    ids = all(re.fullmatch(f"({PROGRAM_ID})?", one) for one in (program_id, after))
+    if any(type(value) is not kind for value, kind in types) or not ids:
         raise Unreadable("a value has the wrong type")
     slot, fate = Slot(plain["slot"]), Fate(plain["fate"])
-    return Wanted(rule, program_id, params, version, slot, acts, deployment, on_trial, fate)
+    return Wanted(rule, program_id, params, version, slot, acts, deployment, on_trial, fate, after)

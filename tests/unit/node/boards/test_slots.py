@@ -173,6 +173,34 @@ def test_rolling_takes_the_place_and_goes_back_without_a_byte_of_the_old_program
     behind_a_gateway(tmp_path, test)
 
 
+def test_what_passed_is_what_the_board_goes_back_to_although_it_ran_but_shortly(tmp_path: Path) -> None:
+    newest = program("3.0.0")
+
+    async def test(gateway: Gateway) -> None:
+        await gateway.apply(entry(OLD, "d1"))
+        gateway.board.programs[0].good = True  # the board has counted enough of its executions
+        await gateway.apply(entry(NEW, "d2", trial=TRIAL))
+        await gateway.apply(entry(NEW, "d2"))  # it passed
+        assert await gateway.apply(entry(newest, "d3", trial=TRIAL), programs=(newest,)) == []
+        assert gateway.board.programs[0].previous is not None and gateway.asked(Request.GOOD) == 1
+        assert await gateway.apply(entry(NEW, "d2")) == []
+        assert gateway.running == {"relay": "2.0.0"}
+
+    behind_a_gateway(tmp_path, test)
+
+
+def test_what_did_not_pass_is_not_called_good(tmp_path: Path) -> None:
+    async def test(gateway: Gateway) -> None:
+        await gateway.apply(entry(OLD, "d1"))
+        await gateway.apply(entry(NEW, "d2", trial=TRIAL))
+        await gateway.apply(entry(program("3.0.0"), "d3", trial=TRIAL), programs=(program("3.0.0"),))
+        assert gateway.asked(Request.GOOD) == 1, "only of the one that passed"
+        assert gateway.board.programs[0].previous is not None
+        assert gateway.board.programs[0].previous.signed.program.version == "1.0.0"
+
+    behind_a_gateway(tmp_path, test)
+
+
 def test_in_a_canary_a_board_is_one_key(tmp_path: Path) -> None:
     async def test(gateway: Gateway) -> None:
         await gateway.apply(entry(OLD, "d1"))
