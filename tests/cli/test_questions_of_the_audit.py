@@ -50,6 +50,7 @@ def explain(eyeflow: Command) -> None:
     assert ran.code == 0, ran.out + ran.err
     for line in (
         "ticks = 2 -> 3",
+        "if ticks == 3",
         "yes: 3 == 3 is true",
         "with level = 2.5",
         "has signed the chain",

@@ -75,6 +75,7 @@ def deploy(
     fail_on_difference: rollout_options.FailOnDifference = False,
     yes: rollout_options.Yes = False,
     catalog: compiling.CatalogOption = None,
+    source: rollout_options.WithSource = True,
     json_: JsonFlag = False,
 ) -> None:
     """Bring a rule to nodes, or what changed in a folder of rules: they all succeed, or all go back.
@@ -90,8 +91,7 @@ def deploy(
     how = rollout_options.how(strategy, batch, observe, steps, samples_min, failures_max)
     look = Look(replays.span_s(replay), round(replay_timeout), fail_on_difference, yes, dry_run)
     look.check()
-    if prune and not rule.is_dir():
-        raise usage_error("--prune needs a folder of rules", "name the folder, or remove a rule with `eyeflow remove`")
+    _check_prune(prune, rule)
     with connect() as client:
         rules = _rules(rule, sign, param, catalog, None if rule.suffix == ".svm" else target_options(client, where))
         changes = folder.changes(rules, choosing.meant(client.nodes(), where) if prune else [], prune)
@@ -100,7 +100,12 @@ def deploy(
             return
         _trust_own_key(client, rules[0].program)
         how |= {"skip_unchanged": rule.is_dir(), "rollback_on_error": rollback}
-        finish(_told(client, folder.deploy(client, rules, changes, where, how), timeout_s, wait, json_))
+        finish(_told(client, folder.deploy(client, rules, changes, where, how, source), timeout_s, wait, json_))
+
+
+def _check_prune(prune: bool, rules: Path) -> None:
+    if prune and not rules.is_dir():
+        raise usage_error("--prune needs a folder of rules", "name the folder, or remove a rule with `eyeflow remove`")
 
 
 @dataclass(frozen=True)

@@ -138,8 +138,15 @@ def with_programs(rules: Sequence[Rule], changes: Sequence[Json]) -> list[Json]:
     ]
 
 
-def deploy(client: CoordinatorClient, rules: Sequence[Rule], changes: Sequence[Json], where: Json, how: Json) -> Json:
-    """Upload the programs that the coordinator does not have, and start the deployment."""
+def deploy(
+    client: CoordinatorClient,
+    rules: Sequence[Rule],
+    changes: Sequence[Json],
+    where: Json,
+    how: Json,
+    with_sources: bool = True,
+) -> Json:
+    """Upload the programs that the coordinator does not have, with their texts, and start the deployment."""
     known = {one["id"] for rule in client.rules() for one in rule["programs"]} if len(rules) > 1 else set()
     new = [rule for rule in rules if rule.program.program_id not in known]
     client.upload_programs([rule.data for rule in new])
@@ -150,7 +157,7 @@ def deploy(client: CoordinatorClient, rules: Sequence[Rule], changes: Sequence[J
             raise
         client.upload_programs([rule.data for rule in rules])  # it has them signed by a key that was revoked
         begun = client.deploy_set(changes, where, **how)
-    for rule in new:
+    for rule in new if with_sources else ():
         _upload_source(client, rule)
     return begun
 

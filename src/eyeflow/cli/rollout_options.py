@@ -46,6 +46,9 @@ Failures = Annotated[
     float | None,
     typer.Option("--max-failures", metavar="PERCENT", callback=finite, help="Failed executions that are fine."),
 ]
+WithSource = Annotated[
+    bool, typer.Option("--source/--no-source", help="Upload the rule's text, too, for `why` and the dashboard.")
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Only tell what would happen: programs, state, what nodes cannot run.")
 ]

@@ -265,6 +265,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
              False),
             (('--yes',), 'After --replay: go on without asking.', None, False),
             (('--catalog',), 'A TOML file with more capabilities; may be given again.', (), True),
+            (('--source', '--no-source'), "Upload the rule's text, too, for `why` and the dashboard.", None, False),
             (('--json',), 'Print the result as JSON.', None, False),
             (('--help', '-h'), 'Show this message and exit.', None, False)),
  'diff': ((('--nodes',), 'The nodes, by name.', (), False),
@@ -987,6 +988,8 @@ Options:
   --yes                           After --replay: go on without asking.
   --catalog <path>                A TOML file with more capabilities; may be
                                   given again.
+  --source / --no-source          Upload the rule's text, too, for `why` and
+                                  the dashboard.  [default: source]
   --json                          Print the result as JSON.
   -h, --help                      Show this message and exit.""",
     'diff': """\

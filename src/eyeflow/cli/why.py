@@ -61,7 +61,8 @@ def why(
     else:
         if context.args:
             raise usage_error(f"there is no option {context.args[0]}", "see eyeflow why --help")
-        found = _of_coordinator(asked)
+        found, text = _of_coordinator(asked, source is None)
+        lines = lines or text.splitlines()
     if source is not None and not _is_source(source, found["program"]["id"]):
         note(f"{source} does not compile to this program: its lines may be others")
     if json_:
@@ -99,13 +100,23 @@ def _of_store(config: Path | None, data_dir: Path | None, flags: list[str], aske
             raise unreadable_record(error) from error
 
 
-def _of_coordinator(asked: ExecutionId) -> Json:
+def _of_coordinator(asked: ExecutionId, with_source: bool) -> tuple[Json, str]:
+    """Return the explanation, and the text of its program where it is wanted and somebody uploaded it."""
     from eyeflow.cli.cluster import connect
 
     if not asked.node:
         raise usage_error(f"{asked} names no node", "write NODE:EPOCH:SEQ, or the store with --config or --data-dir")
     with connect() as client, progress("asks the coordinator"):
-        return client.why(str(asked))
+        found = client.why(str(asked))
+        program_id = found["program"]["id"]
+        if not (with_source and program_id):
+            return found, ""
+        try:
+            return found, client.source(program_id)
+        except EyeflowError as error:
+            if error.code != "program_not_found":
+                raise
+            return found, ""  # the coordinator forgot the program, or it came to the node by another way
 
 
 def _lines_of(source: Path) -> list[str]:

@@ -248,6 +248,10 @@ class CoordinatorClient(Connection):
         except* (EyeflowError, httpx.HTTPError) as group:
             raise group.exceptions[0] from None
 
+    def source(self, program_id: str) -> str:
+        """Return the text of a program's rule; empty when it was not uploaded."""
+        return str(self._json("GET", f"/api/programs/{part(program_id)}/source")["source"])
+
     def upload_source(self, program_id: str, source: str) -> None:
         """Give the coordinator the text of a program's rule, for who looks at lines. Raises EyeflowError."""
         self._ask("PUT", f"/api/programs/{part(program_id)}/source", json={"source": source})
