@@ -179,10 +179,10 @@ def tour() -> None:
 def show_cluster(folder: Path, log: Path) -> None:
     """Deploy, watch real input act, and look at the cluster and its audit."""
     title("4. Compile: what a rule can at most do is proven before it runs. Sign, and deploy")
-    program = "demo-data/overheat_relay.svm"
-    eyeflow("compile", "examples/overheat_relay/overheat_relay.eye", "--sign", "default", "--out", program)
+    relay = "examples/overheat_relay/overheat_relay.eye"
+    eyeflow("compile", relay, "--sign", "default", "--out", "demo-data/overheat_relay.svm")
     eyeflow("deploy", "examples/host_monitor/host_monitor.eye", "--all", "--param", "heartbeat=2s")
-    eyeflow("deploy", program, "--nodes", "node-a")
+    eyeflow("deploy", relay, "--nodes", "node-a")
     title("5. They act: only signed programs, and each action only after its record is on the disk")
     follow(
         log,
@@ -200,7 +200,7 @@ def show_cluster(folder: Path, log: Path) -> None:
     until("the coordinator has copied it", lambda: bool(eyeflow(*which, "--json", quiet=True)))
     eyeflow(*which)
     found = json.loads(eyeflow(*which, "--json", quiet=True))
-    eyeflow("why", found["id"], "--source", "examples/overheat_relay/overheat_relay.eye")
+    eyeflow("why", found["id"])
 
 
 def show_dashboard() -> None:
