@@ -76,6 +76,7 @@ def test_health_asks_nobody_for_anything(tmp_path: Path, monkeypatch: Any) -> No
 
 class Link:
     node = "node-a"
+    is_away = False
 
     def offer(self, offer: object) -> None:
         pass
