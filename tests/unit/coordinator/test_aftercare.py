@@ -21,9 +21,9 @@ from eyeflow.rollout.deployment import DeploymentState
 class Passed:
     """A deployment that succeeded on two nodes, and what they tell of it."""
 
-    def __init__(self, api: Any) -> None:
+    def __init__(self, api: Any, **how: Any) -> None:
         self.api = api
-        made = api.ask("POST", "/api/rules/overheat/deploy", json={"all": True}).json()
+        made = api.ask("POST", "/api/rules/overheat/deploy", json={"all": True} | how).json()
         self.id = made["id"]
         for node in ("node-a", "node-b"):
             version = api.look(lambda reading, node=node: reading.node(node).manifest_version)
@@ -31,9 +31,16 @@ class Passed:
             api.run(lambda node=node, result=result: api.hub.deployments.reported(node, result, api.clock()))
         assert self.shown()["state"] == "succeeded"
 
-    def tells(self, executions: int, traps: int, standing: m.EvidenceStanding = m.EvidenceStanding.PASSED) -> None:
+    def tells(
+        self,
+        executions: int,
+        traps: int,
+        standing: m.EvidenceStanding = m.EvidenceStanding.PASSED,
+        failed_actions: int = 0,
+    ) -> None:
         """Both nodes tell these totals, and the coordinator looks at them."""
-        values: list[Any] = [self.api.program_id, self.id, 1, 0, executions, executions, traps, *[0] * 6, standing]
+        counts = (executions, executions, traps, failed_actions, *[0] * 5)
+        values: list[Any] = [self.api.program_id, self.id, 1, 0, *counts, standing]
         one = m.Evidence("overheat", Slot.ACTIVE, *values)
         for node in ("node-a", "node-b"):
             self.api.hub.nodes.health[node] = m.Status(1, 1, 1, 1, (), (one,))
@@ -80,11 +87,28 @@ def test_a_program_that_begins_to_fail_raises_one_alarm_with_its_numbers(passed:
     assert reason.startswith("it began to fail after it had passed: 36 of 80 executions failed"), reason
     assert passed.shown()["state"] == "succeeded", "nothing is taken back by itself"
     passed.tells(1_100, 60)
+    passed.tells(1_200, 160)
+    assert passed.api.hub.trouble == "", "it is not looked at again"
     (alarm,) = passed.alarms()
     assert (alarm.actor, alarm.subject, alarm.detail) == ("coordinator", passed.id, reason)
     assert passed.shown()["updatedUs"] == alarm.time_us
     taken = passed.api.ask("POST", f"/api/deployments/{passed.id}/rollback").json()
     assert taken["state"] in {"rollingBack", "rolledBack"}
+
+
+def test_one_whose_actions_begin_to_fail_says_so(passed: Passed) -> None:
+    passed.tells(1_000, 2)
+    passed.tells(1_040, 2, failed_actions=30)
+    assert "60 of 80 executions failed in their actions" in passed.shown()["reason"]
+
+
+def test_nothing_is_said_before_as_many_executions_as_the_deployment_asked_for(full: Any) -> None:
+    passed = Passed(full, options={"samplesMin": 200})
+    passed.tells(1_000, 2)
+    passed.tells(1_040, 20)
+    assert passed.alarms() == [], "80 of 200"
+    passed.tells(1_110, 55)
+    assert len(passed.alarms()) == 1
 
 
 def test_control_one_that_goes_on_as_it_passed_raises_none(passed: Passed) -> None:

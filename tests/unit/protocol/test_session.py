@@ -29,7 +29,7 @@ from eyeflow.protocol.outputs import (
     Send,
     Told,
 )
-from eyeflow.protocol.session import Accepted, CoordinatorSession, NodeSession, Offer, Peer
+from eyeflow.protocol.session import Accepted, CoordinatorSession, NodeSession, Offer, Peer, Phase
 from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.versions import PROTOCOL_VERSION_MAX, VERSIONS
 from eyeflow.protocol.wire import ProtocolError
@@ -166,6 +166,14 @@ def test_a_manifest_that_takes_too_long_gives_way_to_a_newer_one_and_is_not_repo
     (apply,) = session.give_up(frozenset())
     assert isinstance(apply, Apply) and apply.manifest.version == 2 and not session.is_outdated
     assert session.applied((), frozenset()) == (Send(m.ManifestResult(2, ())),)
+
+
+def test_a_link_that_ended_carries_out_no_newer_manifest() -> None:
+    session = ready()
+    session.receive(manifest(1))
+    assert session.receive(manifest(2)) == () and session.is_outdated
+    session.receive(hello())
+    assert session.phase is Phase.CLOSED and session.give_up(frozenset()) == ()
 
 
 def test_a_manifest_that_comes_during_apply_waits() -> None:
