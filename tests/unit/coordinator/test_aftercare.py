@@ -111,6 +111,14 @@ def test_nothing_is_said_before_as_many_executions_as_the_deployment_asked_for(f
     assert len(passed.alarms()) == 1
 
 
+def test_what_it_did_in_fewer_executions_than_that_excuses_nothing(full: Any) -> None:
+    passed = Passed(full, options={"samplesMin": 200})
+    passed.was_judged(Outcomes(100, 30))
+    passed.tells(1_000, 300)
+    passed.tells(1_200, 360)
+    assert len(passed.alarms()) == 1
+
+
 def test_control_one_that_goes_on_as_it_passed_raises_none(passed: Passed) -> None:
     """Also where it fails often: it did so while it passed."""
     passed.tells(1_000, 300)
