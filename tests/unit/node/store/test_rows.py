@@ -6,11 +6,14 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eyeflow.node.run_key import RunKey
+from eyeflow.node.store.meta import read_number, write_meta
+from eyeflow.node.store.programs import changes_slots
 from eyeflow.node.store.store import Store
 from eyeflow.node.store.types import (
     Batch,
@@ -183,3 +186,17 @@ def test_what_batches_wrote_is_what_is_restored(
     assert found == model.restored(clean)
     assert repr(found.pending) == repr(model.restored(clean).pending), "1 is not 1.0, and not True"
     again.close(clean=True)
+
+
+@pytest.mark.parametrize("name", ["drop_rules", "drop_slots", "put_slots", "put_rejected"])
+def test_each_change_of_programs_alone_is_one(name: str) -> None:
+    """Else the states that are kept in memory would be those of a program that is gone."""
+    assert changes_slots(Batch(**{name: (object(),)}))
+    assert not changes_slots(Batch())
+
+
+def test_a_number_that_is_not_kept_is_zero() -> None:
+    db = apsw.Connection(":memory:")
+    db.execute("CREATE TABLE meta(key TEXT PRIMARY KEY, value)")
+    write_meta(db, "kept", 7)
+    assert (read_number(db, "kept"), read_number(db, "other")) == (7, 0)
