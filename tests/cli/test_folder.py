@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from eyeflow.base.errors import EyeflowError
+from eyeflow.cli import folder as folders
+
 from .conftest import Command
 from .test_deployments import started
 from .test_first_path import TICKER, Cluster, cluster, shown_on_failure, until
@@ -69,3 +72,26 @@ def test_a_folder_is_deployed_as_one_and_only_what_changed(
         assert eyeflow("deploy", folder, "--all", "--param", "level=2").code == 2
         assert eyeflow("deploy", folder / "one.eye", "--all", "--prune").code == 2
         assert eyeflow("diff", folder, "--nodes", "node-aa").code == 1
+
+
+def test_a_text_that_is_not_taken_is_told_and_fails_nothing(rule: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Client:
+        def rules(self) -> list[Any]:
+            return []
+
+        def upload_programs(self, programs: list[bytes]) -> None:
+            assert len(programs) == 1
+
+        def deploy_set(self, changes: list[Any], where: Any) -> dict[str, str]:
+            return {"id": "d-1"}
+
+        def upload_source(self, program_id: str, source: str) -> None:
+            assert source == rule.read_text()
+            raise EyeflowError("the text compiles to another program", code="source_differs")
+
+    rules = folders.load(rule.parent, None, None)
+    assert folders.deploy(Client(), rules, [], {}, {}) == {"id": "d-1"}  # type: ignore[arg-type]
+    told = capsys.readouterr().err
+    assert f"the lines of {rules[0].name} will not be shown" in told and "compiles to another program" in told
+    folders.deploy(Client(), rules, [], {}, {}, with_sources=False)  # type: ignore[arg-type]
+    assert capsys.readouterr().err == ""

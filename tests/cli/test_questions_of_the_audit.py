@@ -22,8 +22,12 @@ def test_the_coordinator_answers(cluster: Cluster, eyeflow: Command, ticker: Pat
     cluster.join("node-a", cluster.coordinator())
     cluster.node("node-a")
     with shown_on_failure(tmp_path / "coordinator.log", tmp_path / "node-a.log"):
-        assert eyeflow("deploy", ticker, "--all", "--param", "level=2.5").code == 0
+        assert eyeflow("deploy", ticker, "--all", "--param", "level=2.5", "--no-source").code == 0
         until(lambda: bool(eyeflow("executions", "--action", "log.warn", "--json").lines), "the third tick is copied")
+        (warned,) = eyeflow("executions", "--action", "log.warn", "--json").lines
+        assert "if ticks == 3" not in eyeflow("why", warned["id"]).out, "nobody uploaded the text"
+        again = eyeflow("deploy", ticker, "--all", "--param", "level=2.5")
+        assert again.code == 0 and "its text was not taken" not in again.err, again.err
         followed = follow(cluster)
         cluster.stop("node-a")
         until(lambda: not eyeflow("nodes", "show", "node-a", "--json").json["connected"], "the link has ended")

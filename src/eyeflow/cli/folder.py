@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
 from eyeflow.cli import compiling
+from eyeflow.cli.console import note
 from eyeflow.cli.files import find_rules, usage_error
 
 if TYPE_CHECKING:
@@ -166,8 +166,12 @@ def _upload_source(client: CoordinatorClient, rule: Rule) -> None:
     """Give the coordinator the text, which shows what it is asked to explain. It takes only what it can compile."""
     if rule.path.suffix == ".svm":
         return
-    with suppress(EyeflowError):  # a catalog of one's own, or a file that changed meanwhile: nothing depends on it
+    try:
         client.upload_source(rule.program.program_id, compiling.read_source(rule.path))
+    except (
+        EyeflowError
+    ) as error:  # a catalog of one's own, or the file changed: nothing else needs it
+        note(f"the lines of {rule.name} will not be shown, its text was not taken: {error.brief}")
 
 
 def differences(rules: Sequence[Rule], nodes: Sequence[Json], versions: dict[str, str], prune: bool) -> list[Json]:

@@ -191,7 +191,7 @@ class BoardRecords:
                 if self.is_open and (board := known()) is not None:
                     await self.take(line, board, outputs)
             except EyeflowError:
-                pass
+                pass  # the line says so itself, in the state of the board
             except Exception as error:  # a bug here must not end the line of the board
                 _log.exception("board %s: its records are not taken", self.name)
                 self.trouble, self.wait_s = internal(error), RETRY_S
