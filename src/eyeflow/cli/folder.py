@@ -168,9 +168,7 @@ def _upload_source(client: CoordinatorClient, rule: Rule) -> None:
         return
     try:
         client.upload_source(rule.program.program_id, compiling.read_source(rule.path))
-    except (
-        EyeflowError
-    ) as error:  # a catalog of one's own, or the file changed: nothing else needs it
+    except EyeflowError as error:  # a catalog of one's own, or the file changed: nothing else needs it
         note(f"the lines of {rule.name} will not be shown, its text was not taken: {error.brief}")
 
 
