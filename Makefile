@@ -84,7 +84,7 @@ bench-mcu: $(VENV)/.installed-dev ## instructions of rules on emulated cores; th
 	$(BIN)/python -m bench mcu
 
 fuzz: $(VENV)/.installed-dev    ## the long share of mutation and agreement tests
-	EYEFLOW_FUZZ=full $(BIN)/python -m pytest -q tests/conformance tests/unit/svm tests/unit/compiler tests/embassy/test_emulated_cores.py tests/simulation tests/unit/node/store
+	EYEFLOW_FUZZ=full $(BIN)/python -m pytest -q tests/conformance tests/unit/svm tests/unit/compiler tests/embassy/test_emulated_cores.py tests/simulation tests/unit/node/store tests/unit/coordinator/archive
 
 fuzz-api: $(VENV)/.installed-dev ## the long share of requests that are made from the OpenAPI document
 	EYEFLOW_FUZZ_EXAMPLES=$(or $(EXAMPLES),200) $(BIN)/python -m pytest -q tests/unit/coordinator/test_openapi_fuzz.py

@@ -11,7 +11,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from components.kafka import Kafka
+from components.kafka import HOME, Kafka
 from components.mosquitto import Mosquitto
 from components.ports import free_port
 from components.proxy import Proxy
@@ -58,12 +58,19 @@ port = {http}
 host = "127.0.0.1"
 port = {mqtt}
 [kafka]
-bootstrap_servers = "127.0.0.1:{kafka}"
+{servers}
 start = "earliest"
 [offline]
 buffer_backend = "{backend}"
 max_buffer_size_mb = 2048
 """
+EMBEDDED = "kafka_embedded"
+OWN_BROKER = """
+[kafka_embedded]
+home = "{home}"
+port = {port}
+"""
+"""The node reads from a broker of its own then, which ends with it; the load writes there."""
 
 
 class Daemon:
@@ -114,15 +121,20 @@ class Node(Daemon):
             token=token,
             http=self.http_port,
             mqtt=site.mqtt.port,
-            kafka=site.kafka.port,
+            servers="" if backend == EMBEDDED else f'bootstrap_servers = "127.0.0.1:{site.kafka.port}"',
             backend=backend,
         )
+        self.kafka_servers = site.kafka_servers
+        if backend == EMBEDDED:
+            port = free_port()
+            self.kafka_servers = f"127.0.0.1:{port}"
+            text += OWN_BROKER.format(home=HOME, port=port)
         self.config.write_text(text)
         self._told = 0
         super().__init__(site.directory, name, fault, "node", "start", "--config", str(self.config))
 
     def load(self) -> Load:
-        return Load(self.http_port, self.site.mosquitto.port, self.site.kafka_servers, self.topic)
+        return Load(self.http_port, self.site.mosquitto.port, self.kafka_servers, self.topic)
 
     def rule(self) -> Path:
         """Write its rule."""
@@ -180,7 +192,8 @@ class Site:
         wait_until(self._answers, "the coordinator answers", WITHIN_S)
         for number in range(self._nodes):
             node = Node(self, "abc"[number], self._backend, self._fault)
-            self.broker.make(node.topic)
+            if self._backend != EMBEDDED:
+                self.broker.make(node.topic)
             self.nodes.append(node)
             node.start()
         for node in self.nodes:
