@@ -7,6 +7,7 @@ the reader waits is printed beside them (`pytest -s`): docs/performance.md has t
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
@@ -20,6 +21,8 @@ from eyeflow.coordinator.store.alarms import AlarmKind
 from eyeflow.coordinator.store.cluster_store import Writing
 from eyeflow.coordinator.store.facts import Seen
 from eyeflow.coordinator.store.sqlite_store import InlineStore
+from eyeflow.coordinator.store.trends import CLUSTER, Span
+from eyeflow.coordinator.trends import DAY_US, HOUR_US, Point, pack
 from eyeflow.rollout.deployment import Target, Wanted
 
 from .conftest import Open, Plant
@@ -55,6 +58,15 @@ def fill(writing: Writing) -> None:
     writing.record_board(BOARD, NAMES[0], "0001020304050607")
 
 
+def fill_curves(writing: Writing) -> None:
+    """What the cluster did in the last three weeks: a pair of hours with much to do in each day."""
+    today_us = time.time_ns() // 1000 // DAY_US * DAY_US
+    for days in range(1, 22):
+        start_us = today_us - days * DAY_US
+        hours = {start_us + hour * HOUR_US: Point(100.0 if hour < 22 else 4321.0, 0.0, 9, 60) for hour in range(24)}
+        writing.keep_trend(pack(f"{CLUSTER}before", Span.HOUR, start_us, hours))
+
+
 def part(kind: str, name: str, counters: dict[str, int]) -> dict[str, Any]:
     slot = "active" if kind == "rule" else ""
     state = {"state": "running", "detail": "", "programId": "", "counters": counters}
@@ -68,7 +80,7 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
         made.begin()
         made.stop("coordinator")
         store = InlineStore(next(made.folder.glob("home/**/coordinator.sqlite")))
-        outcome = store.file.commit([fill])[0]
+        outcome = store.file.commit([fill, fill_curves])[0]
         assert outcome.error is None, outcome.error
         store.close()
         made.begin()
@@ -159,6 +171,31 @@ def test_the_overview_of_2000_nodes_shows_the_worst(open_page: Open, plant: Plan
     expect(page.get_by_role("table", name="Nodes, the worst first").get_by_role("rowheader")).to_have_count(20)
     page.get_by_role("link", name="Show all 2,001 nodes").click()
     expect(page.get_by_text("2,001 nodes", exact=True)).to_be_visible()
+
+
+def test_curves_of_a_day_or_of_a_month(open_page: Open) -> None:
+    page = open_page("/no/such/page")
+    first = {"timeUs": 1, "active": 0, "executionsPerMinute": 0, "errorsPerMinute": 0, "processorPercent": None}
+    answer = {"node": "", "span": "minute", "points": [first | {"memoryPercent": None}]}
+    page.route("**/api/trend?span=minute", lambda route: route.fulfill(json=answer))
+    page.goto("/")
+    curves = page.get_by_role("region", name="The last day")
+    expect(curves).to_contain_text("There is no curve yet")
+    assert "newest 0" not in curves.inner_text()
+    curves.get_by_role("button", name="A month by hours").click()
+    curves = page.get_by_role("region", name="The last month")
+    expect(curves).to_contain_text("Executions: newest 4,321 a minute, highest 4,321 a minute")
+    expect(curves.locator("canvas")).to_be_visible()
+    assert "span=hour" in page.url
+    page.reload()
+    expect(curves.get_by_role("button", name="A month by hours")).to_have_attribute("aria-pressed", "true")
+    curves.get_by_text("Values: Executions and errors").click()
+    rows = curves.get_by_role("row")
+    expect(rows.nth(1)).to_contain_text("4,321")
+    expect(rows.nth(3)).to_contain_text("100")
+    curves.get_by_role("button", name="A day by minutes").click()
+    expect(page.get_by_role("region", name="The last day")).to_be_visible()
+    assert "span" not in page.url
 
 
 def test_1000_open_alarms_stay_fluid(open_page: Open, plant: Plant) -> None:

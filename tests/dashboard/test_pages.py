@@ -24,6 +24,11 @@ def heading(page: Page, text: str) -> None:
     expect(page.get_by_role("heading", level=1, name=text)).to_be_visible()
 
 
+def open_menu(page: Page) -> None:
+    """Open what the name of the reader opens: who they are, colours, language, signing out."""
+    page.locator("header .account summary").click()
+
+
 def active(page: Page, text: str) -> None:
     expect(page.locator(".sums div").first).to_contain_text(text)
 
@@ -41,7 +46,7 @@ def test_signing_in_with_a_token_and_out(open_page: Open, plant: Plant) -> None:
     assert page.evaluate("document.cookie") == "", "no script reads the cookie"
     page.reload()
     heading(page, "Nodes")
-    page.get_by_text("first-admin").click()
+    open_menu(page)
     page.get_by_role("button", name="Sign out", exact=True).click()
     heading(page, "Sign in")
     page.reload()
@@ -64,7 +69,7 @@ def test_two_tabs_see_the_same_and_signing_out_everywhere_ends_both(open_page: O
     one, two = open_page(token=token), open_page("/nodes", token=token)
     heading(one, "Overview")
     heading(two, "Nodes")
-    one.get_by_text("both (").click()
+    open_menu(one)
     one.get_by_role("button", name="Sign out in all browsers").click()
     heading(one, "Sign in")
     heading(two, "Sign in")
@@ -276,12 +281,28 @@ def test_french_and_english(open_page: Open) -> None:
     page = open_page(locale="fr-FR")
     heading(page, "Vue d’ensemble")
     assert page.evaluate("document.documentElement.lang") == "fr"
+    open_menu(page)
     page.get_by_label("Langue").select_option("en")
     heading(page, "Overview")
     page.reload()
     heading(page, "Overview")
+    open_menu(page)
     page.get_by_label("Language").select_option("fr")
     active(page, "Nœuds actifs")
+
+
+@pytest.mark.parametrize("locale", ["en-GB", "fr-FR"])
+def test_the_head_of_the_page_is_one_row(open_page: Open, locale: str) -> None:
+    page = open_page(locale=locale, viewport={"width": 1280, "height": 800})
+    active(page, "2/2")
+    one_row = "(() => { const tops = [...document.querySelectorAll('.brand, nav a, .badge, .account summary')]"
+    one_row += ".filter((one) => one.closest('header')).map((one) => one.getBoundingClientRect());"
+    one_row += "return Math.max(...tops.map((one) => one.top)) < Math.min(...tops.map((one) => one.bottom)); })()"
+    assert page.evaluate(one_row)
+    page.set_viewport_size({"width": 320, "height": 700})
+    assert not page.evaluate(one_row), "the control: there it wraps"
+    open_menu(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -311,6 +332,7 @@ def test_a_theme_is_chosen_and_stays(open_page: Open) -> None:
     page = open_page(color_scheme="light")
     ground = "getComputedStyle(document.body).backgroundColor"
     light = page.evaluate(ground)
+    open_menu(page)
     page.get_by_label("Colours").select_option("dark")
     dark = page.evaluate(ground)
     assert light != dark

@@ -114,7 +114,7 @@ def test_why_the_relay_switched_at_a_time_is_found_by_filters(open_page: Open, r
     again, switched, _ = relay.executions()[:3]
     assert again["actions"][0]["disposition"] == "repeated"
     page = open_page("/executions")
-    heading(page, "Executions")
+    heading(page, "Executions and why")
     expect(rows_of(page).filter(has_text="ticker").first).to_be_visible()
     field = page.get_by_label("Rule")
     field.fill("relay")

@@ -1,13 +1,15 @@
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import { language, number, t } from "../text/text";
-import { local, utc } from "../text/times";
+import { day, local, utc } from "../text/times";
 
 type Series = { title: string; values: readonly (number | null)[]; isDashed?: boolean };
 type Props = { title: string; unit: string; timesUs: readonly number[]; series: readonly Series[] };
 
 const STEPS_S = [60, 300, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800];
+const DAY_S = 86400;
 const HEIGHT = 180;
+const POINTS_MIN = 2; // the first one is of a part of its time
 const GAP = 2; // a hole wider than this many steps is one: nothing was kept then
 
 /** Curves over time. Who does not see them reads the newest and the highest value, and may open the values as a table. */
@@ -42,10 +44,8 @@ export function Chart({ title, unit, timesUs, series }: Props) {
       <figcaption>
         {title} ({unit})
       </figcaption>
-      <div ref={place} aria-hidden="true" hidden={timesUs.length < 2} />
-      {series.map((one) => (
-        <p key={one.title}>{summary(one, unit)}</p>
-      ))}
+      <div ref={place} aria-hidden="true" hidden={timesUs.length < POINTS_MIN} />
+      {timesUs.length < POINTS_MIN ? <p>{t("chart_soon")}</p> : series.map((one) => <p key={one.title}>{summary(one, unit)}</p>)}
       <Values title={title} timesUs={timesUs} series={series} />
     </figure>
   );
@@ -122,7 +122,7 @@ function options(box: HTMLElement, series: readonly Series[]): uPlot.Options {
     cursor: { show: false },
     scales: { y: { range: (_, low, high) => [Math.min(0, low ?? 0), Math.max(1, high ?? 1)] } },
     axes: [
-      { ...axis, values: (_, ticks) => ticks.map((s) => local(s * 1000, false)), space: 90, incrs: STEPS_S },
+      { ...axis, values: (_, ticks, __, ___, step) => ticks.map((s) => (step < DAY_S ? local(s * 1000, false) : day(s * 1000))), space: 90, incrs: STEPS_S },
       { ...axis, values: (_, ticks) => ticks.map((value) => number(value, 1)), size: 60 },
     ],
     series: [{}, ...series.map((one, at) => ({ label: one.title, stroke: color(at ? "--bad" : "--accent"), width: 2, ...(one.isDashed ? { dash: [6, 4] } : {}) }))],

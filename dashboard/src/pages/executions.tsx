@@ -45,9 +45,9 @@ export default function ExecutionsPage() {
   };
   return (
     <>
-      <Heading text={t("executions")} />
+      <Heading text={t("executions_title")} />
       <p>{t("executions_help")}</p>
-      <Filters word={word} change={change} />
+      <Filters word={word} change={change} shown={list.page?.executions ?? []} />
       <p role="status" class="news">
         {list.came > 0 && (
           <button type="button" onClick={list.read}>
@@ -78,12 +78,12 @@ function Rows({ rows, looked, isMore }: { rows: readonly Execution[]; looked: nu
   );
 }
 
-type FiltersProps = { word: (name: string) => string; change: (changes: Record<string, string>) => void };
+type FiltersProps = { word: (name: string) => string; change: (changes: Record<string, string>) => void; shown: readonly Execution[] };
 
-function Filters({ word, change }: FiltersProps) {
+function Filters({ word, change, shown }: FiltersProps) {
   const text = (name: string, title: string, example = "") => (
     <label>
-      {title} <input type="search" value={word(name)} placeholder={example} spellcheck={false} onChange={(event) => change({ [name]: event.currentTarget.value.trim() })} />
+      {title} <input type="search" value={word(name)} placeholder={example} spellcheck={false} list={`${name}-shown`} onChange={(event) => change({ [name]: event.currentTarget.value.trim() })} />
     </label>
   );
   const moment = (name: string, title: string) => (
@@ -118,7 +118,22 @@ function Filters({ word, change }: FiltersProps) {
       {moment("until", t("time_until"))}
       {tick("changed", t("executions_changed"))}
       {tick("live", t("executions_live"))}
+      <Shown name="node" values={shown.map((one) => one.node)} />
+      <Shown name="rule" values={shown.map((one) => one.rule)} />
+      <Shown name="key" values={shown.map((one) => one.key)} />
+      <Shown name="action" values={shown.flatMap((one) => one.actions.map((action) => action.capability))} />
     </search>
+  );
+}
+
+/** What a field may be given of what the page shows. */
+function Shown({ name, values }: { name: string; values: readonly string[] }) {
+  return (
+    <datalist id={`${name}-shown`}>
+      {[...new Set(values)].filter(Boolean).sort().map((one) => (
+        <option key={one} value={one} />
+      ))}
+    </datalist>
   );
 }
 

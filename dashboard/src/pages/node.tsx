@@ -2,7 +2,6 @@
 import { useEffect } from "preact/hooks";
 import { Badge, type Tone } from "../components/badge";
 import { ActionButton } from "../components/button";
-import { Chart } from "../components/chart";
 import { Facts } from "../components/facts";
 import { Field, Form } from "../components/form";
 import { Heading } from "../components/heading";
@@ -11,9 +10,10 @@ import { PageLink, nodePath } from "../components/page_link";
 import { Reading } from "../components/reading";
 import { type Column, Table } from "../components/table";
 import { Time } from "../components/time";
+import { Curves, ExecutionsChart, MachineChart } from "../components/trend";
 import { Words } from "../components/words";
 import { ask } from "../data/api";
-import type { Execution, Executions, Health, LogEntries, LogEntry, Node, NodeRow, Trend } from "../data/api_types";
+import type { Execution, Executions, Health, LogEntries, LogEntry, Node, NodeRow } from "../data/api_types";
 import { watch } from "../data/feed";
 import { names, useRead, useRows } from "../data/lists";
 import type { PageProps } from "../pages";
@@ -42,7 +42,14 @@ export default function NodePage({ id }: PageProps) {
             <Actions node={value} path={path} />
             <Programs node={value} />
             <Ports node={value} />
-            <Curves path={path} />
+            <Curves path={`${path}/trend`}>
+              {(points) => (
+                <>
+                  <ExecutionsChart points={points} />
+                  <MachineChart points={points} />
+                </>
+              )}
+            </Curves>
             <Audit node={value} />
             <Boards id={id} />
             <LastExecutions id={id} />
@@ -215,39 +222,6 @@ const counters = (one: Health): string =>
     .filter(([, value]) => value)
     .map(([name, value]) => `${name.replaceAll("_", " ")} ${number(value)}`)
     .join(", ") || "–";
-
-function Curves({ path }: { path: string }) {
-  const trend = useRead<Trend>(`${path}/trend`, { span: "minute" }, () => false, MINUTE_MS);
-  return (
-    <section aria-labelledby="curves">
-      <h2 id="curves">{t("curves_title")}</h2>
-      <Reading read={trend}>
-        {({ points }) => (
-          <div class="curves">
-            <Chart
-              title={t("curves_executions")}
-              unit={t("per_minute")}
-              timesUs={points.map((one) => one.timeUs)}
-              series={[
-                { title: t("executions"), values: points.map((one) => one.executionsPerMinute) },
-                { title: t("errors"), values: points.map((one) => one.errorsPerMinute), isDashed: true },
-              ]}
-            />
-            <Chart
-              title={t("curves_machine")}
-              unit="%"
-              timesUs={points.map((one) => one.timeUs)}
-              series={[
-                { title: t("processor"), values: points.map((one) => one.processorPercent) },
-                { title: t("memory"), values: points.map((one) => one.memoryPercent), isDashed: true },
-              ]}
-            />
-          </div>
-        )}
-      </Reading>
-    </section>
-  );
-}
 
 function Audit({ node }: { node: Node }) {
   const { head, copy } = node;

@@ -1,23 +1,22 @@
 // The cluster at a glance: the sums, what is wrong with what to do, and the nodes that need a look first.
 import { useEffect, useRef } from "preact/hooks";
-import { Chart } from "../components/chart";
 import { Heading } from "../components/heading";
 import { NodeState, buffer } from "../components/node_state";
 import { PageLink, nodePath } from "../components/page_link";
 import { Reading } from "../components/reading";
 import { type Column, Table } from "../components/table";
 import { Time } from "../components/time";
+import { Curves, ExecutionsChart } from "../components/trend";
 import { Words } from "../components/words";
 import { session } from "../data/api";
-import type { NodeRow, Status, Trend } from "../data/api_types";
+import type { NodeRow, Status } from "../data/api_types";
 import { type News, status, watch } from "../data/feed";
-import { useRead, useRows } from "../data/lists";
+import { useRows } from "../data/lists";
 import { type Trouble, troublesOf } from "../data/troubles";
 import { count, number, percent, t } from "../text/text";
 
 const NODES_SHOWN = 20;
 const TROUBLES_SHOWN = 50;
-const MINUTE_MS = 60_000;
 
 export default function Overview() {
   const sumsChange = useSumsChange();
@@ -39,7 +38,7 @@ export default function Overview() {
         <h2 id="wrong">{t("wrong_title")}</h2>
         {isKnown ? <Troubles troubles={troubles.slice(0, TROUBLES_SHOWN)} /> : <p>{t("loading")}</p>}
       </section>
-      {isOfAll && <Curves />}
+      {isOfAll && <Curves path="/api/trend">{(points) => <ExecutionsChart points={points} />}</Curves>}
       <section aria-labelledby="first-nodes">
         <h2 id="first-nodes">{t("overview_nodes")}</h2>
         <Reading read={nodes}>{(page) => <Nodes rows={page.rows} total={page.total ?? 0} />}</Reading>
@@ -123,28 +122,6 @@ function Troubles({ troubles }: { troubles: readonly Trouble[] }) {
         </li>
       ))}
     </ol>
-  );
-}
-
-function Curves() {
-  const trend = useRead<Trend>("/api/trend", { span: "minute" }, () => false, MINUTE_MS);
-  return (
-    <section aria-labelledby="curves">
-      <h2 id="curves">{t("curves_title")}</h2>
-      <Reading read={trend}>
-        {({ points }) => (
-          <Chart
-            title={t("curves_executions")}
-            unit={t("per_minute")}
-            timesUs={points.map((one) => one.timeUs)}
-            series={[
-              { title: t("executions"), values: points.map((one) => one.executionsPerMinute) },
-              { title: t("errors"), values: points.map((one) => one.errorsPerMinute), isDashed: true },
-            ]}
-          />
-        )}
-      </Reading>
-    </section>
   );
 }
 

@@ -14,14 +14,17 @@ export function Header() {
     <header>
       <p class="brand">
         <a href="/">eyeflow</a> <span class="host">{location.host}</span>
-        {status.value && <span class="cluster" title={t("cluster_id")}>{status.value.coordinatorId.slice(0, 8)}</span>}
       </p>
       {session.value && <Navigation />}
       <div class="settings">
-        <ThemeChoice />
-        <LanguageChoice />
-        {session.value && <State />}
-        {session.value && <Account />}
+        {session.value ? (
+          <>
+            <State />
+            <Account />
+          </>
+        ) : (
+          <Choices />
+        )}
       </div>
     </header>
   );
@@ -85,6 +88,15 @@ function AlarmNews() {
 
 const isHere = (page: string) => (page === "/" ? path.value === "/" : path.value === page || path.value.startsWith(`${page}/`));
 
+function Choices() {
+  return (
+    <>
+      <ThemeChoice />
+      <LanguageChoice />
+    </>
+  );
+}
+
 function ThemeChoice() {
   const [theme, setTheme] = useState(stored("eyeflow-theme") ?? "auto");
   const change = (next: string) => {
@@ -128,9 +140,19 @@ function Account() {
   return (
     <details class="account">
       <summary>
-        {who.name} ({t(`role_${who.role}` as Key)}){labels && ` ${labels}`}
+        {who.name}
+        <span class="unseen"> {t("menu")}</span>
       </summary>
       <div>
+        <span>
+          {t(`role_${who.role}` as Key)} {labels}
+        </span>
+        {status.value && (
+          <span>
+            {t("cluster_id")} <code title={status.value.coordinatorId}>{status.value.coordinatorId.slice(0, 8)}</code>
+          </span>
+        )}
+        <Choices />
         <button type="button" onClick={() => leave(false)}>
           {t("sign_out")}
         </button>

@@ -7,18 +7,23 @@ export const minute = signal(Math.floor(Date.now() / 60_000));
 setInterval(() => (minute.value = Math.floor(Date.now() / 60_000)), 5_000);
 
 const DAY_MS = 86_400_000;
+const NEAR_MS = 100 * DAY_MS;
 
-/** Return a moment in the reader's zone; the date stands there when it is not today. */
+/** Return a moment in the reader's zone; the date stands there when it is not today, the year when that is long ago. */
 export function local(ms: number, withSeconds = true): string {
   const isToday = new Date(ms).toDateString() === new Date().toDateString();
+  const isNear = Math.abs(Date.now() - ms) < NEAR_MS;
   return new Intl.DateTimeFormat(language.value, {
-    ...(isToday ? {} : { year: "numeric", month: "short", day: "numeric" }),
+    ...(isToday ? {} : { ...(isNear ? {} : { year: "numeric" }), month: "short", day: "numeric" }),
     hour: "2-digit",
     minute: "2-digit",
     ...(withSeconds ? { second: "2-digit" } : {}),
     hourCycle: "h23",
   }).format(ms);
 }
+
+/** Return the day of a moment, without its year. */
+export const day = (ms: number): string => new Intl.DateTimeFormat(language.value, { month: "short", day: "numeric" }).format(ms);
 
 /** Return a moment in UTC, as logs write it. */
 export const utc = (ms: number): string => `${new Date(ms).toISOString().slice(0, 19).replace("T", " ")} UTC`;

@@ -1,1 +1,0 @@
-import{R as e}from"./chunk-FAN5FO32.js";function s({name:r,text:t,notes:l}){return e("div",{class:"scroll source",tabIndex:0,role:"region","aria-label":r,children:e("ol",{children:t.split(/\r?\n/).map((i,o)=>{let n=l?.get(o+1);return e("li",{class:n?"marked":void 0,children:[e("code",{children:i||" "}),n]},o)})})})}export{s as a};
