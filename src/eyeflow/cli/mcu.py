@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eyeflow.cli import mcu_board, mcu_log, mcu_sim
+from eyeflow.cli import mcu_board, mcu_flash, mcu_log, mcu_sim
 from eyeflow.cli import mcu_project as p
-from eyeflow.cli.console import JsonFlag, ends_on_sigterm, note, note_moving, paint, say, say_json, say_lines, table
+from eyeflow.cli.console import JsonFlag, ends_on_sigterm, note, note_moving, paint, say, say_json, table
 from eyeflow.cli.files import usage_error, write_bytes
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 
 mcu_board.register(app)
+mcu_flash.register(app)
 mcu_log.register(app)
 mcu_sim.register(app)
 
@@ -222,34 +223,3 @@ def size(
             [[s.name, str(s.size_bytes)] for s in sizes.largest(kind)],
             cut=0,
         )
-
-
-@app.command("flash")
-def flash(
-    elf: p.ElfArgument = None,
-    chip: p.ChipOption = "",
-    board: p.BoardOption = None,
-    out: p.OutOption = None,
-    probe: Annotated[str, typer.Option("--probe", help="Which debug probe: VID:PID[:SERIAL].")] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the commands and do nothing.")] = False,
-    json_: JsonFlag = False,
-) -> None:
-    """Write a built firmware to a board with probe-rs, verify it and start it."""
-    from eyeflow.mcu import flash as flashing
-    from eyeflow.mcu.image import elf_path
-
-    choice = p.choose(chip, board, out)
-    found = choice.board.chip
-    if dry_run:
-        commands = flashing.dry_run(elf or elf_path(choice.folder), found, probe or None)
-        say_json({"commands": commands}) if json_ else say_lines("\n".join(commands))
-        return
-    image = elf or choice.image().elf
-    with ends_on_sigterm():
-        done = flashing.flash_firmware(image, found, probe=probe or None)
-    if json_:
-        say_json({"chip": found.name, "probe": done.probe.selector, "commands": list(done.commands)})
-        return
-    say(f"flashed and verified {found.name} by {done.probe.describe()}")
-    link = choice.board.link
-    note(f"it answers on {link.peripheral} (TX {link.tx}, RX {link.rx}): eyeflow mcu status --port PORT")

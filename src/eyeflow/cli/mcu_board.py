@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,7 @@ from eyeflow.base.clock import wall_clock_us
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.cli import mcu_programs as programs
 from eyeflow.cli import mcu_project as p
-from eyeflow.cli.console import JsonFlag, note, note_moving, paint, say, say_json, table
+from eyeflow.cli.console import JsonFlag, note, note_moving, paint, progress, say, say_json, table
 from eyeflow.cli.files import read_program, usage_error
 from eyeflow.cli.mcu_port import (
     TIMEOUT_S,
@@ -28,6 +29,8 @@ from eyeflow.cli.mcu_port import (
 if TYPE_CHECKING:
     from eyeflow.board_link.messages import Hello
     from eyeflow.board_link.port import Board
+    from eyeflow.board_link.push import Pushed
+    from eyeflow.node.boards.behind import BoardBehindNode
 
 PROBATION = {True: "good", False: "on probation"}
 
@@ -54,20 +57,20 @@ def push(
         list[str] | None,
         typer.Option("--param", metavar="NAME=VALUE", help="Set a parameter of the rule; the board keeps it."),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Behind a node: also a rule that the cluster deployed to the board.")
+    ] = False,
     json_: JsonFlag = False,
 ) -> None:
     """Send a program to a running board; it is verified there and runs from the next scan on.
 
     A rule is compiled for the board's chip first, checked against the board file, and signed with your key. The board
-    is told the time, too.
+    is told the time, too. When a node of this machine owns the port, the program goes through that node.
     """
     with open_board(port, baud, timeout, show=not json_) as board:
         data = _program(program, board.hello, sign, board_file)
         values = _params(data, param or [])
-        board.set_time(wall_clock_us(), time.localtime().tm_gmtoff)
-        done = board.push(data, _progress if sys.stderr.isatty() and not json_ else None)
-        for index, value in values.items():
-            board.set_param(done.rule, index, value)
+        done = _pushed(board, data, values, force=force, show=not json_)
         stopped = done.already and _is_stopped(board, done.place)
     programs.remember(data, done.program_id)
     if json_:
@@ -94,7 +97,22 @@ def push(
         note(f"  {done.size_bytes} bytes, sent as {done.sent_bytes} ({done.encoding})")
 
 
-def _is_stopped(board: Board, place: int) -> bool:
+def _pushed(
+    board: Board | BoardBehindNode, data: bytes, values: dict[int, bool | int | float], *, force: bool, show: bool
+) -> Pushed:
+    from eyeflow.board_link.port import Board
+
+    if not isinstance(board, Board):
+        with progress(f"the node sends the program to {board.name}") if show else nullcontext():
+            return board.push(data, values, force=force)
+    board.set_time(wall_clock_us(), time.localtime().tm_gmtoff)
+    done = board.push(data, _progress if sys.stderr.isatty() and show else None)
+    for index, value in values.items():
+        board.set_param(done.rule, index, value)
+    return done
+
+
+def _is_stopped(board: Board | BoardBehindNode, place: int) -> bool:
     found = board.status()
     pairs = zip(found.programs, found.counters, strict=False)
     return any(program.place == place and not counters.running for program, counters in pairs)

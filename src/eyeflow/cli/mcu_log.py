@@ -23,7 +23,6 @@ from eyeflow.cli.mcu_port import (
 from eyeflow.cli.streams import ReaderLeft, hand_over
 
 if TYPE_CHECKING:
-    from eyeflow.board_link.messages import Installed
     from eyeflow.board_link.records import BoardExecution, BoardRecord
     from eyeflow.mcu import board as mcu_board
 
@@ -52,7 +51,7 @@ def log(
     with open_board(port, baud, timeout, show=False) as board:
         batch, installed = board.records(), board.list()
         described = described_board(board.hello)
-        rules = {one.program_id[: programs.KEY_DIGITS]: one for one in installed}
+        rules = {one.program_id[: programs.KEY_DIGITS]: one.rule for one in installed}
         for record in batch.records:
             if json_:
                 say_json(_record_json(record, rules), indent=None)
@@ -80,7 +79,7 @@ def _require_shown() -> None:
         ) from None
 
 
-def _record_json(record: BoardRecord, rules: dict[str, Installed]) -> dict[str, Any]:
+def _record_json(record: BoardRecord, rules: dict[str, str]) -> dict[str, Any]:
     facts: dict[str, Any] = {"sequence": record.sequence, "raw": record.raw.hex()}
     run = record.execution
     if run is None:
@@ -88,7 +87,7 @@ def _record_json(record: BoardRecord, rules: dict[str, Installed]) -> dict[str, 
     known = rules.get(run.program_key)
     return facts | {
         "place": run.place,
-        "rule": known.rule if known else None,
+        "rule": known,
         "outcome": run.outcome,
         "trap": run.trap,
         "pc": run.pc,
@@ -100,11 +99,9 @@ def _record_json(record: BoardRecord, rules: dict[str, Installed]) -> dict[str, 
     }
 
 
-def _record_line(
-    sequence: int, run: BoardExecution, rules: dict[str, Installed], described: mcu_board.Board | None
-) -> str:
+def _record_line(sequence: int, run: BoardExecution, rules: dict[str, str], described: mcu_board.Board | None) -> str:
     known = rules.get(run.program_key)
-    rule = known.rule if known else f"program {run.program_key}"
+    rule = known or f"program {run.program_key}"
     levels = "  ".join(_levels(int.from_bytes(run.actions[:LEVELS_BYTES], "little"), described))
     return f"{sequence:>6}  {_when(run)}  {rule}  {_outcome(run)}  {levels}".rstrip()
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from eyeflow.base.errors import EyeflowError
 from eyeflow.cli import mcu_project as p
 from eyeflow.cli.console import note, paint
 from eyeflow.cli.durations import seconds
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from eyeflow.board_link.port import Board
     from eyeflow.board_link.session import Heard
     from eyeflow.mcu import board as mcu_board
+    from eyeflow.node.boards.behind import BoardBehindNode
 
 PORT_ENV = "EYEFLOW_MCU_PORT"
 TIMEOUT_ENV = "EYEFLOW_MCU_TIMEOUT"
@@ -59,8 +62,8 @@ TimeoutOption = Annotated[
 ]
 
 
-def open_board(port: str, baud: int, timeout_s: float, *, show: bool = True) -> Board:
-    """Return the board at a port; what it logs meanwhile goes to stderr."""
+def open_board(port: str, baud: int, timeout_s: float, *, show: bool = True) -> Board | BoardBehindNode:
+    """Return the board at a port; what it logs meanwhile goes to stderr. A node that owns the port is asked instead."""
     from eyeflow.board_link.port import Board, Patience, serial_ports
 
     if not port:
@@ -72,7 +75,38 @@ def open_board(port: str, baud: int, timeout_s: float, *, show: bool = True) -> 
         )
     usual = Patience()
     patience = Patience(answer_s=timeout_s / usual.tries, slow_answer_s=timeout_s * SLOW_FACTOR / usual.slow_tries)
-    return Board(port, baud=baud, patience=patience, on_heard=_show_heard if show else None)
+    try:
+        board = Board(port, baud=baud, patience=patience, on_heard=_show_heard if show else None)
+        if "://" in port:
+            _ask_who(board)  # only an answer tells that nobody else has such a port
+        return board
+    except EyeflowError as error:
+        behind = board_of_node(port) if error.code == "port_busy" else None
+        if behind is None:
+            raise
+        return behind
+
+
+def _ask_who(board: Board) -> None:
+    try:
+        board.hello  # noqa: B018 - it asks
+    except EyeflowError:
+        board.close()
+        raise
+
+
+def board_of_node(port: str) -> BoardBehindNode | None:
+    """Return the board at a port that a node of this machine owns, and say so; None when no node has it."""
+    from eyeflow.cli.node_options import load_node_config
+    from eyeflow.node.boards.owner import board_at
+
+    configured = None
+    with suppress(EyeflowError):
+        configured = load_node_config(None, []).data_dir
+    found = board_at(port, configured)
+    if found is not None:
+        note(f"{port} is {found.name} of the node that runs on {found.data_dir}: asking that node")
+    return found
 
 
 def _show_heard(heard: Heard) -> None:

@@ -155,7 +155,7 @@ def say_node(node: Json) -> None:
     if node["board"] is None:
         _say_copy(node)
     else:
-        _say_board(node["board"], node["facts"])
+        _say_board(node["board"], node["facts"], node["rules"])
     active = {part["name"]: part for part in node["health"] if part["slot"] == "active"}
     for rule in node["rules"]:
         _say_rule(rule, active.pop(rule["rule"], None))
@@ -168,7 +168,7 @@ def say_node(node: Json) -> None:
         say(f"  machine  processor {processor(node)}, memory {memory_}, of which the node has {own:.0f} MiB")
 
 
-def _say_board(board: Json, facts: Json | None) -> None:
+def _say_board(board: Json, facts: Json | None, rules: list[Json]) -> None:
     """Say who speaks for a board, how it stands and by what evidence, and how much of it is used."""
     chip = facts["chip"] if facts else "-"
     say(f"  board    {chip}, device {board['device']}, firmware {board['firmware'] or '-'}, gateway {board['gateway']}")
@@ -183,6 +183,18 @@ def _say_board(board: Json, facts: Json | None) -> None:
         doing = "running" if program["isRunning"] else "stopped"
         fault = f", last fault {program['lastFault']}" if program["lastFault"] else ""
         say(f"  program {program['rule']} {program['version']}  {program['programId'][:16]}  {doing}{fault}")
+        if drift := _drift(program, rules):
+            say(f"          {paint(drift, '33', sys.stdout)}")
+
+
+def _drift(program: Json, rules: list[Json]) -> str:
+    """Return how a program that a board runs differs from what is deployed there; nothing when it does not."""
+    wanted = next((one["wanted"] for one in rules if one["rule"] == program["rule"]), None)
+    if wanted is None:
+        return "no deployment brought it: somebody pushed it"
+    if program["programId"] == wanted["programId"]:
+        return ""
+    return f"it is not the deployed program {wanted['programId'][:16]}"
 
 
 def say_losses(copies: list[Json]) -> None:

@@ -131,14 +131,14 @@ COMMANDS: dict[str, Words] = {'': (('check', 'Say whether rules are right, witho
          ('list', 'List the programs on a board.'),
          ('remove', 'Remove a rule from a board.'),
          ('status', 'Show a board: firmware, memory, scans, and...'),
+         ('flash', 'Write a built firmware to a board with...'),
          ('log', 'Show the execution records that wait on a...'),
          ('monitor', 'Show what a board and its rules log, until...'),
          ('sim', 'Run firmware without a board: pins, analog...'),
          ('chips', 'List the chips that firmware can be built...'),
          ('new', 'Write a board file with comments: pins,...'),
          ('build', 'Build the firmware of a board: writes a...'),
-         ('size', 'Show what a built firmware takes, with its...'),
-         ('flash', 'Write a built firmware to a board with...'))}
+         ('size', 'Show what a built firmware takes, with its...'))}
 """The commands of each group. A command is named by its words after `eyeflow`; the empty name is `eyeflow` itself."""
 
 ALONE: dict[str, str] = {'deployments': 'See, follow and steer deployments; without a command: list them.',
@@ -508,6 +508,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
               (('--sign',), 'The key to sign a rule with.', (), False),
               (('--board',), 'The board file (default: board.toml, if it is there).', (), False),
               (('--param',), 'Set a parameter of the rule; the board keeps it.', (), True),
+              (('--force',), 'Behind a node: also a rule that the cluster deployed to the board.', None, False),
               (('--json',), 'Print the result as JSON.', None, False),
               (('--help', '-h'), 'Show this message and exit.', None, False)),
  'mcu list': ((('--port', '-p'),
@@ -543,6 +544,23 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
                  False),
                 (('--json',), 'Print the result as JSON.', None, False),
                 (('--help', '-h'), 'Show this message and exit.', None, False)),
+ 'mcu flash': ((('--chip',),
+                'The chip, with the board file that `mcu new` writes for it.',
+                (('STM32F401CC', ''), ('STM32F407VG', ''), ('STM32H743ZI', ''), ('nRF52840', ''), ('RP2040', '')),
+                False),
+               (('--board',), 'The board file (default: board.toml, if it is there).', (), False),
+               (('--out', '-o'),
+                "Folder of the Cargo project (default: firmware, with another board's or chip's name added).",
+                (),
+                False),
+               (('--probe',), 'Which debug probe: VID:PID[:SERIAL].', (), False),
+               (('--port', '-p'),
+                'The serial port of the board, which a node may own (default: that of the probe).',
+                DYNAMIC,
+                False),
+               (('--dry-run',), 'Print the commands and do nothing.', None, False),
+               (('--json',), 'Print the result as JSON.', None, False),
+               (('--help', '-h'), 'Show this message and exit.', None, False)),
  'mcu log': ((('--port', '-p'),
               'Serial port: /dev/ttyACM0, or socket://127.0.0.1:7701 of the simulator.',
               DYNAMIC,
@@ -622,20 +640,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
                (),
                False),
               (('--json',), 'Print the result as JSON.', None, False),
-              (('--help', '-h'), 'Show this message and exit.', None, False)),
- 'mcu flash': ((('--chip',),
-                'The chip, with the board file that `mcu new` writes for it.',
-                (('STM32F401CC', ''), ('STM32F407VG', ''), ('STM32H743ZI', ''), ('nRF52840', ''), ('RP2040', '')),
-                False),
-               (('--board',), 'The board file (default: board.toml, if it is there).', (), False),
-               (('--out', '-o'),
-                "Folder of the Cargo project (default: firmware, with another board's or chip's name added).",
-                (),
-                False),
-               (('--probe',), 'Which debug probe: VID:PID[:SERIAL].', (), False),
-               (('--dry-run',), 'Print the commands and do nothing.', None, False),
-               (('--json',), 'Print the result as JSON.', None, False),
-               (('--help', '-h'), 'Show this message and exit.', None, False))}
+              (('--help', '-h'), 'Show this message and exit.', None, False))}
 """The options of each command whose options are fixed."""
 
 ARGUMENTS: dict[str, tuple[tuple[bool, Words], ...]] = {'': (),
@@ -715,14 +720,14 @@ ARGUMENTS: dict[str, tuple[tuple[bool, Words], ...]] = {'': (),
  'mcu list': (),
  'mcu remove': ((False, ()),),
  'mcu status': (),
+ 'mcu flash': ((False, ()),),
  'mcu log': (),
  'mcu monitor': (),
  'mcu sim': ((False, ()),),
  'mcu chips': (),
  'mcu new': (),
  'mcu build': (),
- 'mcu size': ((False, ()),),
- 'mcu flash': ((False, ()),)}
+ 'mcu size': ((False, ()),)}
 """Of each argument: does it repeat, and its values."""
 
 HELP: dict[str, str] = {
@@ -2130,14 +2135,14 @@ Commands:
   list     List the programs on a board.
   remove   Remove a rule from a board.
   status   Show a board: firmware, memory, scans, and what its programs did.
+  flash    Write a built firmware to a board with probe-rs, verify it and...
   log      Show the execution records that wait on a board, checked...
   monitor  Show what a board and its rules log, until Ctrl-C.
   sim      Run firmware without a board: pins, analog inputs and a serial...
   chips    List the chips that firmware can be built for.
   new      Write a board file with comments: pins, serial line, channels,...
   build    Build the firmware of a board: writes a Cargo project, runs...
-  size     Show what a built firmware takes, with its largest functions...
-  flash    Write a built firmware to a board with probe-rs, verify it and...""",
+  size     Show what a built firmware takes, with its largest functions...""",
     'mcu push': """\
 Usage: eyeflow mcu push [OPTIONS] {program}
 
@@ -2145,7 +2150,8 @@ Usage: eyeflow mcu push [OPTIONS] {program}
   next scan on.
 
   A rule is compiled for the board's chip first, checked against the board
-  file, and signed with your key. The board is told the time, too.
+  file, and signed with your key. The board is told the time, too. When a node
+  of this machine owns the port, the program goes through that node.
 
 Arguments:
   program  A signed .svm program, or a rule (.eye) to compile and sign now.
@@ -2162,6 +2168,8 @@ Options:
   --sign KEY          The key to sign a rule with.  [default: default]
   --board <path>      The board file (default: board.toml, if it is there).
   --param NAME=VALUE  Set a parameter of the rule; the board keeps it.
+  --force             Behind a node: also a rule that the cluster deployed to
+                      the board.
   --json              Print the result as JSON.
   -h, --help          Show this message and exit.""",
     'mcu list': """\
@@ -2212,6 +2220,29 @@ Options:
                       EYEFLOW_MCU_TIMEOUT; default: 3.0]
   --json              Print the result as JSON.
   -h, --help          Show this message and exit.""",
+    'mcu flash': """\
+Usage: eyeflow mcu flash [OPTIONS] [ELF]
+
+  Write a built firmware to a board with probe-rs, verify it and start it.
+
+  A node of this machine that owns the board's port lets it go meanwhile, and
+  shows the board as updating.
+
+Arguments:
+  ELF  The ELF file (default: the one that was built for the board).
+
+Options:
+  --chip <str>      The chip, with the board file that `mcu new` writes for
+                    it.
+  --board <path>    The board file (default: board.toml, if it is there).
+  -o, --out <path>  Folder of the Cargo project (default: firmware, with
+                    another board's or chip's name added).
+  --probe <str>     Which debug probe: VID:PID[:SERIAL].
+  -p, --port <str>  The serial port of the board, which a node may own
+                    (default: that of the probe).  [env var: EYEFLOW_MCU_PORT]
+  --dry-run         Print the commands and do nothing.
+  --json            Print the result as JSON.
+  -h, --help        Show this message and exit.""",
     'mcu log': """\
 Usage: eyeflow mcu log [OPTIONS]
 
@@ -2318,24 +2349,6 @@ Options:
   --board <path>    The board file (default: board.toml, if it is there).
   -o, --out <path>  Folder of the Cargo project (default: firmware, with
                     another board's or chip's name added).
-  --json            Print the result as JSON.
-  -h, --help        Show this message and exit.""",
-    'mcu flash': """\
-Usage: eyeflow mcu flash [OPTIONS] [ELF]
-
-  Write a built firmware to a board with probe-rs, verify it and start it.
-
-Arguments:
-  ELF  The ELF file (default: the one that was built for the board).
-
-Options:
-  --chip <str>      The chip, with the board file that `mcu new` writes for
-                    it.
-  --board <path>    The board file (default: board.toml, if it is there).
-  -o, --out <path>  Folder of the Cargo project (default: firmware, with
-                    another board's or chip's name added).
-  --probe <str>     Which debug probe: VID:PID[:SERIAL].
-  --dry-run         Print the commands and do nothing.
   --json            Print the result as JSON.
   -h, --help        Show this message and exit.""",
 }

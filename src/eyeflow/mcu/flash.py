@@ -52,6 +52,11 @@ class Probe:
     selector: str
     is_accessible: bool = True
 
+    @property
+    def serial(self) -> str:
+        """Its serial number, empty without one. Where it has a serial port too, that has the same number on USB."""
+        return next(iter(self.selector.split(":", 2)[2:]), "")
+
     def describe(self) -> str:
         """Return one line for people."""
         return f"{self.selector}  {self.name}" + ("" if self.is_accessible else "  (no permission to open it)")
@@ -222,8 +227,16 @@ def dry_run(elf: Path, chip: Chip, probe: str | None = None) -> list[str]:
     return [shlex.join(command) for command in flash_commands(elf, chip, probe or ANY_PROBE)]
 
 
-def flash_firmware(elf: Path, chip: Chip, *, probe: str | None = None, program: Path | None = None) -> Flashed:
-    """Write the firmware to the board, verify it and start it; raises EyeflowError with cause and next step."""
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What is about to be done: by which probe, with which commands."""
+
+    probe: Probe
+    commands: tuple[tuple[str, ...], ...]
+
+
+def prepare(elf: Path, chip: Chip, *, probe: str | None = None, program: Path | None = None) -> Ready:
+    """Find firmware, probe-rs and probe; raises EyeflowError with cause and next step. Nothing is sent to the board."""
     if not elf.is_file():
         raise EyeflowError(
             f"there is no firmware {elf}",
@@ -242,10 +255,14 @@ def flash_firmware(elf: Path, chip: Chip, *, probe: str | None = None, program: 
         raise EyeflowError(
             error.message, cause=error.cause, next_step=f"{error.next_step}; {text}", code=error.code
         ) from error
-    commands = flash_commands(elf, chip, chosen.selector, str(tool))
-    for command in commands:
-        _run(command, DOWNLOAD_TIMEOUT_S, chip)
-    return Flashed(chosen, tuple(shlex.join(command) for command in commands))
+    return Ready(chosen, tuple(map(tuple, flash_commands(elf, chip, chosen.selector, str(tool)))))
+
+
+def write(ready: Ready, chip: Chip) -> Flashed:
+    """Write the firmware to the board, verify it and start it; raises EyeflowError with cause and next step."""
+    for command in ready.commands:
+        _run(list(command), DOWNLOAD_TIMEOUT_S, chip)
+    return Flashed(ready.probe, tuple(shlex.join(command) for command in ready.commands))
 
 
 def _run(command: list[str], timeout_s: float, chip: Chip | None = None) -> str:

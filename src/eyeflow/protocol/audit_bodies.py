@@ -234,7 +234,8 @@ class GapBody:
 class InstallBody:
     """A program began to run in a slot of its rule between two events; `previous` is what it took the place of.
 
-    `withholds`: its actions are recorded and not performed.
+    `withholds`: its actions are recorded and not performed. `signers`: the public keys of its signatures, where the
+    record is of a board; `deployment` is empty for what no deployment brought there.
     """
 
     rule: str = _key(1, _text)
@@ -246,6 +247,7 @@ class InstallBody:
     previous: bytes | None = _key(7, _hash, None)
     slot: str = _key(8, _slot, ACTIVE)
     withholds: bool = _key(9, _flag, False)
+    signers: tuple[bytes, ...] = _key(10, _hashes, ())
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import pytest
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.mcu import flash
-from eyeflow.mcu.chips import find_chip
+from eyeflow.mcu.chips import Chip, find_chip
 
 CHIP = find_chip("STM32F401CC")
 ONE = "The following debug probes were found:\n[0]: STLink V2-1 -- 0483:374b:0669FF50 (ST-LINK)\n"
@@ -28,6 +28,10 @@ sys.stderr.write("\\x1b[33m WARN\\x1b[0m probe_rs::probe::ftdi: error listing FT
 (sys.stderr if code else sys.stdout).write(text)
 sys.exit(code)
 """
+
+
+def flash_firmware(elf: Path, chip: Chip, *, probe: str | None = None, program: Path | None = None) -> flash.Flashed:
+    return flash.write(flash.prepare(elf, chip, probe=probe, program=program), chip)
 
 
 @pytest.fixture
@@ -50,7 +54,7 @@ def calls(directory: Path) -> list[list[str]]:
 
 
 def test_flash_downloads_verifies_and_resets(tmp_path: Path, elf: Path) -> None:
-    done = flash.flash_firmware(elf, CHIP, program=fake(tmp_path, list=(ONE, 0)))
+    done = flash_firmware(elf, CHIP, program=fake(tmp_path, list=(ONE, 0)))
     assert done.probe == flash.Probe("STLink V2-1", "0483:374b:0669FF50")
     listed, download, reset = calls(tmp_path)
     assert listed == ["list"]
@@ -67,7 +71,7 @@ def test_each_known_failure_has_cause_and_next_step(tmp_path: Path, elf: Path, f
     said = f"Error: The flashing procedure failed for '{elf}'.\n\nCaused by:\n    0: {failure.text}.\n    1: deeper\n"
     program = fake(tmp_path, list=(ONE, 0), download=(said, 1))
     with pytest.raises(EyeflowError) as caught:
-        flash.flash_firmware(elf, CHIP, program=program)
+        flash_firmware(elf, CHIP, program=program)
     assert caught.value.code == failure.code
     assert caught.value.message == failure.message
     assert caught.value.cause
@@ -94,14 +98,14 @@ RECORDED = [
 def test_recorded_output_maps_to_its_code(tmp_path: Path, elf: Path, said: str, code: int, expected: str) -> None:
     program = fake(tmp_path, list=(ONE, 0), download=(said, code))
     with pytest.raises(EyeflowError) as caught:
-        flash.flash_firmware(elf, CHIP, program=program)
+        flash_firmware(elf, CHIP, program=program)
     assert caught.value.code == expected
 
 
 def test_an_unknown_failure_shows_the_last_lines_without_colours(tmp_path: Path, elf: Path) -> None:
     program = fake(tmp_path, list=(ONE, 0), download=("Error: \x1b[31mthe moon is full\x1b[0m\n", 1))
     with pytest.raises(EyeflowError, match="could not flash") as caught:
-        flash.flash_firmware(elf, CHIP, program=program)
+        flash_firmware(elf, CHIP, program=program)
     assert "Error: the moon is full" in caught.value.cause
     assert "\x1b" not in caught.value.cause
 
@@ -109,7 +113,7 @@ def test_an_unknown_failure_shows_the_last_lines_without_colours(tmp_path: Path,
 def test_a_locked_chip_is_never_erased_but_the_command_is_named(tmp_path: Path, elf: Path) -> None:
     said = "Error: An operation was not performed because the required permissions were not given: erase_all.\n"
     with pytest.raises(EyeflowError) as caught:
-        flash.flash_firmware(elf, find_chip("nRF52840"), program=fake(tmp_path, list=(ONE, 0), download=(said, 1)))
+        flash_firmware(elf, find_chip("nRF52840"), program=fake(tmp_path, list=(ONE, 0), download=(said, 1)))
     assert "probe-rs erase --chip nRF52840_xxAA --allow-erase-all" in caught.value.next_step
     assert [call[0] for call in calls(tmp_path)] == ["list", "download"]
 
@@ -117,12 +121,12 @@ def test_a_locked_chip_is_never_erased_but_the_command_is_named(tmp_path: Path, 
 def test_two_probes_need_a_choice(tmp_path: Path, elf: Path) -> None:
     program = fake(tmp_path, list=(TWO, 0))
     with pytest.raises(EyeflowError) as caught:
-        flash.flash_firmware(elf, CHIP, program=program)
+        flash_firmware(elf, CHIP, program=program)
     assert caught.value.exit_code is ExitCode.USAGE
     assert "1366:0101:000683" in caught.value.cause
-    assert flash.flash_firmware(elf, CHIP, probe="1366:0101", program=program).probe.name == "J-Link"
+    assert flash_firmware(elf, CHIP, probe="1366:0101", program=program).probe.name == "J-Link"
     with pytest.raises(EyeflowError, match="not plugged in"):
-        flash.flash_firmware(elf, CHIP, probe="1366:9999", program=program)
+        flash_firmware(elf, CHIP, probe="1366:9999", program=program)
 
 
 def test_a_prefix_of_two_probes_is_no_choice() -> None:
@@ -150,7 +154,7 @@ def test_absent_probe_rs_says_how_to_get_it(tmp_path: Path, elf: Path, monkeypat
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("CARGO_HOME", str(tmp_path))
     with pytest.raises(EyeflowError) as caught:
-        flash.flash_firmware(elf, CHIP)
+        flash_firmware(elf, CHIP)
     assert caught.value.code == "probe_rs_missing"
     assert "cargo install probe-rs-tools --locked" in caught.value.next_step
 
@@ -164,12 +168,12 @@ def test_without_a_probe_the_boot_loader_of_the_chip_is_named(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("CARGO_HOME", str(tmp_path))
     with pytest.raises(EyeflowError) as caught:
-        flash.flash_firmware(elf, find_chip(chip))
+        flash_firmware(elf, find_chip(chip))
     assert told in caught.value.next_step
     assert ("without a probe" in caught.value.next_step) == bool(told)
 
 
 def test_missing_firmware_says_to_build(tmp_path: Path) -> None:
     with pytest.raises(EyeflowError, match="there is no firmware") as caught:
-        flash.flash_firmware(tmp_path / "none.elf", CHIP)
+        flash_firmware(tmp_path / "none.elf", CHIP)
     assert "eyeflow mcu build --chip STM32F401CC" in caught.value.next_step

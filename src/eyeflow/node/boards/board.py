@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from random import Random
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from eyeflow.base.errors import EyeflowError
@@ -17,14 +18,17 @@ from eyeflow.board_link.async_line import AsyncLine
 from eyeflow.board_link.conversations import Status
 from eyeflow.board_link.messages import Hello, LlmRequest, LogLine
 from eyeflow.board_link.port import FoundPort
-from eyeflow.board_link.session import Heard, Patience
+from eyeflow.board_link.session import Ask, Heard, Patience
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.boards.bringing import Bringing
 from eyeflow.node.boards.evidence import BoardEvidence, trap_text
+from eyeflow.node.boards.hold import Hold
+from eyeflow.node.boards.installed import Installs
 from eyeflow.node.boards.keeping import KeptBoard, facts_of
 from eyeflow.node.boards.models import BoardModels
 from eyeflow.node.boards.programs import BoardPrograms
 from eyeflow.node.boards.records import BoardRecords, KnownBoard
+from eyeflow.node.boards.said import Said
 from eyeflow.node.boards.standing import FIRMWARE, SILENT, Contact, Standing, judge
 from eyeflow.node.boards.wanted import There
 from eyeflow.node.clock import Clock
@@ -35,7 +39,10 @@ BEAT_S = 3.0
 RETRY_LAST_S = 5.0
 """Longest wait before a port is tried again: a board that is plugged in shows soon."""
 STARTS_MAX = 16
+LET_GO_S = 0.02
+"""How often it is looked whether the line is closed."""
 
+T = TypeVar("T")
 Scan = Callable[[], Sequence[FoundPort]]
 Pin = Callable[[KeptBoard], None]
 
@@ -85,6 +92,7 @@ class GatewayBoard:
         """Its link to the coordinator, when the gateway has one."""
         self.changed = asyncio.Event()
         """Its state changed since somebody cleared this: the coordinator is told at once."""
+        self.said, self.hold = Said(clock.now_us()), Hold()
         self._scan, self._pin, self._clock, self._zone = scan, pin, clock, zone
         self._patience = patience or Patience()
         self._backoff = Backoff(random, last_s=RETRY_LAST_S)
@@ -100,6 +108,8 @@ class GatewayBoard:
     async def run(self) -> None:
         """Keep the line until cancelled."""
         while True:
+            await self.hold.over(self._clock)
+            self._contact.updating = ""
             try:
                 await self._serve()
             except EyeflowError as error:
@@ -118,7 +128,7 @@ class GatewayBoard:
         self._frames_answered = 0
         records = asyncio.create_task(self.records.follow(line, self._known, self.kept.board_text))
         try:
-            while True:
+            while not self.hold.why:
                 try:
                     await self._look(line)
                     self._backoff.reset()
@@ -133,6 +143,44 @@ class GatewayBoard:
             records.cancel()
             await asyncio.gather(records, self.models.stop(), return_exceptions=True)
             line.close()
+            if self.hold.why:
+                self._let_go()
+
+    def _let_go(self) -> None:
+        """Nothing is known of the board until it is asked again: it may have other firmware then."""
+        self.hello, self._contact.trouble = None, None
+        self._contact.updating = self.hold.why
+        self._judge()
+
+    async def let_go(self, why: str) -> None:
+        """Give the port back until `take_back`, and show why. Returns once it is closed."""
+        self.hold.begin(why, self._clock)
+        self.programs.changed.set()
+        while self._line is not None:
+            await asyncio.sleep(LET_GO_S)
+        self._let_go()
+
+    def take_back(self) -> None:
+        """Own the port again."""
+        self.hold.end()
+        self._backoff.reset()
+
+    async def converse(self, conversation: Generator[Ask, bytes, T]) -> T:
+        """Return what a conversation over the line ends with. Raises EyeflowError, also while there is no line."""
+        line = self._line
+        if line is None:
+            raise EyeflowError(
+                f"the board {self.name} cannot be asked",
+                cause=f"it is {self.standing.state.value} ({self.standing.reason}): {self.standing.evidence}",
+                next_step="`eyeflow node boards list` shows how it is.",
+                code="board_away",
+            )
+        return await line.converse(conversation)
+
+    async def refresh(self) -> None:
+        """Ask the board what it runs now, and let its records say so."""
+        if self.hello is not None:
+            self._found(await self.converse(conversations.status(self.hello)))
 
     async def _rest(self) -> None:
         """Wait for the next beat, or until there is a program to bring."""
@@ -155,7 +203,7 @@ class GatewayBoard:
     @property
     def is_answering(self) -> bool:
         """Whether the newest question was answered."""
-        return self._contact.answered_us > 0 and self._contact.trouble is None
+        return self._line is not None and self._contact.answered_us > 0 and self._contact.trouble is None
 
     @property
     def _answered(self) -> Status | None:
@@ -169,7 +217,9 @@ class GatewayBoard:
             return None
         programs = {one.program_id: one.rule for one in (*found.programs, *found.previous, *found.staged)}
         on_the_way = {one.program_id: one.rule for one in self.programs.wanted.values() if one.program_id}
-        return KnownBoard(self.kept.device, programs | on_the_way)
+        running = {one.rule: one for one in found.programs}
+        installs = Installs(self.programs.program, self.programs.runs)
+        return KnownBoard(self.kept.device, programs | on_the_way, running, installs)
 
     @property
     def there(self) -> There:
@@ -284,6 +334,8 @@ class GatewayBoard:
             self.changed.set()
 
     def _heard(self, heard: Heard) -> None:
+        if isinstance(heard, LogLine | LlmRequest):
+            self.said.add(heard, self._clock.now_us())
         if isinstance(heard, LogLine):
             _log.debug("board %s logs: %s", self.name, heard.text)
         elif isinstance(heard, LlmRequest) and self._line is not None and self.found is not None:

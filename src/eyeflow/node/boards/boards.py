@@ -198,7 +198,7 @@ class Boards:
         """Forget a board. One of the configuration file forgets its chip, and takes the next one that answers."""
         name = str(asked["name"])
         async with self._changing:
-            kept = self._board(name).kept
+            kept = self.board(name).kept
             await self._forget(name)
             if kept.is_declared:
                 declared = [one for one in self._declared if one.name == name]
@@ -206,12 +206,13 @@ class Boards:
         return {"released": name, "isDeclared": kept.is_declared}
 
     def _adopted(self, name: str, next_step: str) -> GatewayBoard:
-        board = self._board(name)
+        board = self.board(name)
         if board.kept.is_declared:
             raise _refused(f"{name} stands in the configuration file", "[[boards]] names it", next_step, "declared")
         return board
 
-    def _board(self, name: str) -> GatewayBoard:
+    def board(self, name: str) -> GatewayBoard:
+        """Return a board by its name. Raises EyeflowError for one that this node does not have."""
         if name not in self.by_name:
             guess = near(name, self.by_name)
             hint = f"Did you mean {guess}?" if guess else "`eyeflow node boards list` shows them."

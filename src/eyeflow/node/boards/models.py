@@ -159,7 +159,7 @@ class BoardModels:
         try:
             return decode(self._program_of(installed.program_id)).program
         except EyeflowError as error:
-            text = "the gateway has not this program, since it was not deployed by the cluster"
+            text = "the gateway has not this program: deploy it, or push it again while the gateway has the port"
             raise Unanswerable(text) from error
 
     def _call(self, question: LlmRequest, program: Program) -> tuple[Site, dict[str, Value]]:

@@ -11,6 +11,7 @@ import json
 import logging
 import re
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.machine import WriteWhole
 from eyeflow.base.reading import Unreadable, parse_json, read_at_once
 from eyeflow.base.reasons import why
+from eyeflow.node.boards.pushed import PushedPrograms
 from eyeflow.node.boards.wanted import Fate, Key, There, Wanted, as_plain, from_plain
 from eyeflow.node.control import HeldProgram, InstallOutcome, InstallResult
 from eyeflow.protocol.slot import Slot
@@ -35,7 +37,8 @@ class BoardPrograms:
     """The wanted programs of one board, in its `directory`. `changed` is set when there is something to bring."""
 
     def __init__(self, directory: Path, write: WriteWhole) -> None:
-        self._directory, self._write = directory, write
+        self.directory, self._write = directory, write
+        self.pushed = PushedPrograms(directory, write)
         self.wanted: dict[Key, Wanted] = {}
         self.results: dict[Key, tuple[Wanted, InstallResult]] = {}
         """What the board said of a wanted program, by rule and slot. A refusal holds until something else is wanted."""
@@ -47,7 +50,7 @@ class BoardPrograms:
 
     def load(self) -> None:
         """Read what was wanted when the gateway ended. Raises EyeflowError."""
-        path = self._directory / FILE
+        path = self.directory / FILE
         try:
             plain = parse_json(read_at_once(path, FILE_BYTES_MAX))
             found = [from_plain(one) for one in plain]
@@ -183,33 +186,35 @@ class BoardPrograms:
     def _write_down(self, rules: tuple[Wanted, ...], program_id: str, program: bytes) -> None:
         try:
             if program:
-                (self._directory / FOLDER).mkdir(parents=True, exist_ok=True, mode=0o700)
+                (self.directory / FOLDER).mkdir(parents=True, exist_ok=True, mode=0o700)
                 self._write(self._path(program_id), program, 0o600)  # before anything names it
-            self._write(self._directory / FILE, json.dumps([as_plain(one) for one in rules]).encode(), 0o600)
+            self._write(self.directory / FILE, json.dumps([as_plain(one) for one in rules]).encode(), 0o600)
             self._forget_others({one.program_id for one in rules})
         except OSError as error:
             raise EyeflowError(
-                f"cannot keep what the board shall run in {self._directory}",
+                f"cannot keep what the board shall run in {self.directory}",
                 cause=why(error),
                 next_step="Check that the disk is not full, and that the node may write there.",
                 code="storage",
             ) from error
 
     def _forget_others(self, wanted: set[str]) -> None:
-        folder = self._directory / FOLDER
+        folder = self.directory / FOLDER
         for path in folder.iterdir() if folder.is_dir() else ():
             if path.stem not in wanted:
                 path.unlink(missing_ok=True)
 
     def _path(self, program_id: str) -> Path:
         assert re.fullmatch(PROGRAM_ID, program_id)
-        return self._directory / FOLDER / f"{program_id}.svm"
+        return self.directory / FOLDER / f"{program_id}.svm"
 
     def program(self, program_id: str) -> bytes:
-        """Return a wanted program. Raises EyeflowError when it is not here any more."""
+        """Return a program that is wanted, or was pushed by hand. Raises EyeflowError when it is not here any more."""
         try:
             return read_at_once(self._path(program_id), PROGRAM_BYTES_MAX)
         except OSError as error:
+            with suppress(OSError):
+                return self.pushed.program(program_id)
             raise EyeflowError(
                 f"the program {program_id[:12]} for the board is not here any more",
                 cause=why(error),

@@ -7,20 +7,29 @@ from typing import Any
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.reasons import why
+from eyeflow.node.boards import verbs
 from eyeflow.node.boards.boards import Boards
+from eyeflow.node.boards.commands import BoardCommands
 from eyeflow.node.status.local_socket import Answer
 from eyeflow.node.status.report import as_shown
-
-LIST, ADOPT, RENAME, RELEASE = "boards.list", "boards.adopt", "boards.rename", "boards.release"
 
 
 def board_answers(boards: Boards) -> Mapping[str, Answer]:
     """Return the questions about boards with what answers them."""
+    commands = BoardCommands(boards)
     asked: dict[str, Callable[[Mapping[str, Any]], Awaitable[dict[str, object]]]] = {
-        LIST: boards.list,
-        ADOPT: boards.adopt,
-        RENAME: boards.rename,
-        RELEASE: boards.release,
+        verbs.LIST: boards.list,
+        verbs.ADOPT: boards.adopt,
+        verbs.RENAME: boards.rename,
+        verbs.RELEASE: boards.release,
+        verbs.FIND: commands.find,
+        verbs.EXCHANGE: commands.exchange,
+        verbs.PUSH: commands.push,
+        verbs.REMOVE: commands.remove,
+        verbs.LOG: commands.log,
+        verbs.SAID: commands.said,
+        verbs.LET_GO: commands.let_go,
+        verbs.TAKE_BACK: commands.take_back,
     }
     return {name: _shown(answer) for name, answer in asked.items()}
 

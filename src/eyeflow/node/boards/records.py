@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
@@ -22,9 +22,11 @@ from eyeflow.base.reading import Unreadable, parse_toml
 from eyeflow.base.reasons import internal
 from eyeflow.board_link import conversations
 from eyeflow.board_link.async_line import AsyncLine
+from eyeflow.board_link.messages import Installed
 from eyeflow.board_link.records import acknowledge, fetch_records
 from eyeflow.board_link.session import Ask
 from eyeflow.node.boards.chain import CURSOR_KEY, Cursor, Naming, Reading, steps_of, unpack_cursor
+from eyeflow.node.boards.installed import INSTALLED_KEY, Installs
 from eyeflow.node.clock import Clock
 from eyeflow.node.control import AuditHead
 from eyeflow.node.own_key import load_identity
@@ -32,7 +34,8 @@ from eyeflow.node.store.quarantine import PREFIX, set_aside
 from eyeflow.node.store.store import Store
 from eyeflow.node.store.types import Batch, BufferLimits, Draft, StorageError, StoreDamaged
 from eyeflow.node.store.writer import ThreadWriter, Writer
-from eyeflow.protocol.audit_bodies import LOSSES, Body, CheckpointBody, StartBody, StopBody
+from eyeflow.protocol.audit import decode_record
+from eyeflow.protocol.audit_bodies import LOSSES, BoardRecordBody, Body, CheckpointBody, StartBody, StopBody
 from eyeflow.protocol.board_records import NUMBER_MAX
 from eyeflow.protocol.collecting import BUNDLE_RECORDS_MAX, KeptHead
 
@@ -50,6 +53,7 @@ AGED_S = 60.0
 SETTLE_US = 600_000_000
 """As `engine.disk.SETTLE_US`: nothing is dropped for its age before."""
 DROPS_PER_VISIT = 16
+SEARCHED_MAX = 1000
 PROGRAMS_KEY, PROGRAMS_MAX = "board_programs", 32
 """Programs that were seen on the board: records of one that was replaced may come later."""
 NO_HEAD = AuditHead(0, bytes(32))
@@ -62,10 +66,15 @@ _log = logging.getLogger("eyeflow.node")
 
 @dataclass(frozen=True, slots=True)
 class KnownBoard:
-    """What records are read with: the device they must be of, and the rules of the programs it may run, by id."""
+    """What records are read with: the device they must be of, and the rules of the programs it may run, by id.
+
+    `running` are those that it runs, by rule; `installs` makes the records of that.
+    """
 
     device: str
     programs: dict[str, str]
+    running: Mapping[str, Installed] = field(default_factory=dict)
+    installs: Installs | None = None
 
 
 class BoardRecords:
@@ -95,6 +104,8 @@ class BoardRecords:
         self._seen = Cursor()
         """Where the records ended when the board was asked last: what is between this and the cursor may be lost."""
         self._programs: dict[str, str] = {}
+        self._installed: dict[str, str] = {}
+        """Which programs run, by rule, as the last INSTALL and REMOVE records say."""
         self._unvouched = 0
         self._aged_s = 0.0
 
@@ -206,6 +217,7 @@ class BoardRecords:
         self.wait_s = min(max(self.wait_s * FOUND_WANTED / max(count, 1.5), WAIT_MIN_S), WAIT_MAX_S)
         try:
             await self._keep_programs(board.programs)
+            await self._keep_installed(board)
             await self._keep(reading, outputs)
             await self._drop_aged()
         except StorageError as error:
@@ -259,6 +271,7 @@ class BoardRecords:
             kept = (await self.writer.run(lambda store: store.restore())).kept
             self._cursor = unpack_cursor(kept[CURSOR_KEY]) if CURSOR_KEY in kept else Cursor()
             self._programs = json.loads(kept.get(PROGRAMS_KEY, b"{}"))
+            self._installed = json.loads(kept.get(INSTALLED_KEY, b"{}"))
         return self._cursor
 
     async def _keep_programs(self, there: dict[str, str]) -> None:
@@ -269,6 +282,18 @@ class BoardRecords:
         known = dict(list((self._programs | there).items())[-PROGRAMS_MAX:])
         await self._commit(Batch(put_meta=((PROGRAMS_KEY, json.dumps(known).encode()),)))
         self._programs = known
+
+    async def _keep_installed(self, board: KnownBoard) -> None:
+        """Record which programs began to run and which ones went, in the transaction that also keeps what runs."""
+        running = {rule: one.program_id for rule, one in board.running.items()}
+        if board.installs is None or running == self._installed:
+            return
+        bodies = await asyncio.to_thread(board.installs.bodies, self._installed, board.running)
+        now_us = self._clock.now_us()
+        drafts = [Draft(now_us, body) for body in bodies]
+        cursor, self._cursor = self._cursor, None  # what became of a commit that fails, the store knows
+        await self._commit(Batch(drafts, put_meta=((INSTALLED_KEY, json.dumps(running).encode()),)))
+        self._cursor, self._installed = cursor, running
 
     def _program_of(self, key: bytes) -> tuple[str, bytes | None]:
         found = next((one for one in self._programs if one.startswith(key.hex())), "")
@@ -299,6 +324,13 @@ class BoardRecords:
         if not self.trouble:
             _log.error("board %s: its records are not taken: %s", self.name, error.whole)
         self.trouble = error.brief
+
+    async def newest(self, count: int) -> list[BoardRecordBody]:
+        """Return the newest records of the board, in order, of the last `SEARCHED_MAX` of its audit."""
+        first = max(1, self.head.seq - SEARCHED_MAX + 1)
+        stored = await self.writer.run(lambda store: store.audit_range(first, SEARCHED_MAX))
+        found = [body for one in stored if isinstance(body := decode_record(one).body, BoardRecordBody)]
+        return found[-count:]
 
     async def audit_range(self, from_seq: int, limit: int) -> Sequence[bytes]:
         """Return records as stored; see `NodeControl`."""

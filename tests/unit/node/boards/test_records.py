@@ -21,7 +21,7 @@ from eyeflow.node.store.reader import AuditReader
 from eyeflow.node.store.types import Batch, Committed, StorageError
 from eyeflow.node.store.writer import ThreadWriter
 from eyeflow.protocol.audit import Record, decode_record, verify_chain
-from eyeflow.protocol.audit_bodies import BoardChainBody, BoardRecordBody, GapBody, StartBody, StopBody
+from eyeflow.protocol.audit_bodies import BoardChainBody, BoardRecordBody, GapBody, InstallBody, StartBody, StopBody
 from eyeflow.protocol.board_records import first_chain, next_chain
 from eyeflow.svm.container import decode
 
@@ -85,7 +85,7 @@ def test_records_are_taken_with_their_bytes_and_acknowledged(tmp_path: Path) -> 
         asyncio.run(test(path))
     audit = audit_of(tmp_path)
     assert taken(audit) == [(1, number, raw) for number, raw in enumerate(board.records)]
-    assert [type(record.body) for record in audit][:2] == [StartBody, BoardChainBody]
+    assert [type(record.body) for record in audit][:3] == [StartBody, InstallBody, BoardChainBody]
     assert isinstance(audit[-2].body, StopBody)
     first = next(record.body for record in audit if isinstance(record.body, BoardRecordBody))
     assert (first.rule, first.program, first.outputs) == ("relay", bytes.fromhex(decode(data).program_id), ("RELAY",))
