@@ -15,7 +15,7 @@ from eyeflow.svm.opcodes import Trap
 
 from .conftest import Command
 from .test_deployments import started
-from .test_first_path import Cluster, cluster, shown_on_failure, ticker, until
+from .test_first_path import TICKER, Cluster, cluster, shown_on_failure, ticker, until
 
 __all__ = ["cluster", "ticker"]
 
@@ -54,10 +54,11 @@ def test_a_rule_is_compiled_for_a_board_and_reaches_it_by_one_command(
         until(lambda: listed()[1]["board"]["hasBoardFile"] and listed()[1]["connected"], "its link is up")
         assert "press  online" in eyeflow("node", "boards", "list", *config).out.replace("   ", "  ")
 
-        mixed = eyeflow("deploy", ticker, "--nodes", "node-a,press")
-        assert mixed.code == 1 and "press is a board and node-a is none" in mixed.err
-        wrong = eyeflow("deploy", ticker, "--nodes", "press")
-        assert wrong.code == 1 and "the board black-pill has no pin `LAMP`" in wrong.err, wrong.err
+        for where in (("--nodes", "press"), ("--nodes", "node-a,press"), ("--all",)):
+            wrong = eyeflow("deploy", ticker, *where)
+            assert wrong.code == 1 and "the board black-pill has no pin `LAMP`" in wrong.err, wrong.err
+            assert "ticker.eye does not compile for the board press" in wrong.err and "--exclude press" in wrong.err
+        nodes_and_boards_by_one_command(eyeflow, board, tmp_path)
         ran = eyeflow("deploy", RULE, "--nodes", "press")
         assert ran.code == 0, ran.err
         assert [one.signed.program.rule for one in board.programs.values()] == ["overheat_relay"]
@@ -79,6 +80,33 @@ def test_a_rule_is_compiled_for_a_board_and_reaches_it_by_one_command(
             its_gateway_asks_the_model(eyeflow, board, tmp_path)
         assert eyeflow("node", "boards", "release", "press", *config).out == "press is released; it runs on\n"
         until(lambda: listed()[1]["board"]["reason"] == "not_served", "nobody speaks for it")
+
+
+def nodes_and_boards_by_one_command(eyeflow: Command, board: BoardDouble, tmp_path: Path) -> None:
+    """Each gets the program for its chip, by a strategy; what a board cannot do is told before anything changes."""
+    rules = tmp_path / "rules"
+    rules.mkdir()
+    (rules / "blink.eye").write_text(TICKER.replace("LAMP", "RELAY").replace("rule ticker", "rule blink"))
+    shadow = eyeflow("deploy", rules / "blink.eye", "--all", "--strategy", "shadow", "--dry-run")
+    assert shadow.code == 1, shadow.err
+    assert "cannot run it: is a board, which runs one program of a rule at a time" in shadow.out
+    board.executes = 50
+    watched = ("--strategy", "rolling", "--observe", "1s", "--samples", "3")
+    ran = eyeflow("deploy", rules / "blink.eye", "--all", *watched, "--json")
+    assert ran.code == 0, ran.err + ran.out
+    (change,) = ran.lines[-1]["changes"]
+    (of_board,) = change["boardPrograms"]
+    assert of_board["chip"] == "STM32F401CC" and of_board["programId"] != change["programId"]
+    assert [held.signed.program_id for held in board.programs.values()] == [of_board["programId"]]
+    wanted = {node["name"]: node["rules"][0]["wanted"]["programId"] for node in eyeflow("nodes", "list", "--json").json}
+    assert wanted == {"node-a": change["programId"], "press": of_board["programId"]}
+    shown = eyeflow("deployments", "show", ran.lines[-1]["id"]).out
+    assert of_board["programId"][:16] in shown and "STM32F401CC" in shown, shown
+    assert eyeflow("diff", rules, "--all").out == "node-a: 1 unchanged\npress: 1 unchanged\n"
+    same = eyeflow("deploy", rules, "--all")
+    assert same.out == "nothing to change: 1 rule as wanted\n", same.out + same.err
+    assert eyeflow("remove", "blink", "--all").code == 0
+    board.executes = 0
 
 
 def its_gateway_asks_the_model(eyeflow: Command, board: BoardDouble, tmp_path: Path) -> None:

@@ -127,7 +127,11 @@ function Changes({ one }: { one: Deployment }) {
       {one.changes.slice(0, CHANGES_SHOWN).map((change) => (
         <li key={change.rule}>
           <PageLink to={rulePath(change.rule)}>{change.rule}</PageLink>{" "}
-          {change.programId ? <code title={change.programId}>{change.programId.slice(0, 12)}</code> : t("removed")} {params(change.params)}
+          {change.programId ? <code title={change.programId}>{change.programId.slice(0, 12)}</code> : t("removed")}
+          {change.boardPrograms.map((board) => (
+            <>, {board.chip} <code title={board.programId}>{board.programId.slice(0, 12)}</code></>
+          ))}{" "}
+          {params(change.params)}
         </li>
       ))}
       {one.changes.length > CHANGES_SHOWN && <li>{t("and_more", { n: number(one.changes.length - CHANGES_SHOWN) })}</li>}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,8 +12,8 @@ import typer
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.cli import choosing, compiling, folder, replays, rollout_options
-from eyeflow.cli.board_targets import target_options
 from eyeflow.cli.cluster import connect
+from eyeflow.cli.compile_targets import CompileTarget, compile_targets
 from eyeflow.cli.console import JsonFlag, counted, finish, note, say, say_json, table
 from eyeflow.cli.files import read_program, usage_error
 from eyeflow.cli.following import follow, tell_end
@@ -22,7 +23,6 @@ from eyeflow.cli.rollout_options import Strategy
 
 if TYPE_CHECKING:
     from eyeflow.client.rest import CoordinatorClient
-    from eyeflow.compiler.compile import CompileOptions
     from eyeflow.svm.container import SignedProgram
 
 Json = dict[str, Any]
@@ -93,7 +93,7 @@ def deploy(
     look.check()
     _check_prune(prune, rule)
     with connect() as client:
-        rules = _rules(rule, sign, param, catalog, None if rule.suffix == ".svm" else target_options(client, where))
+        rules = _rules(rule, sign, param, catalog, () if rule.suffix == ".svm" else compile_targets(client, where))
         changes = folder.changes(rules, choosing.meant(client.nodes(), where) if prune else [], prune)
         if (ends := _looked(client, rules, changes, where, how, look, json_)) is not None:
             finish(ends)
@@ -162,12 +162,18 @@ def _looked(
 
 
 def _rules(
-    path: Path, key: str, param: list[str] | None, catalog: list[Path] | None, options: CompileOptions | None
+    path: Path, key: str, param: list[str] | None, catalog: list[Path] | None, targets: Sequence[CompileTarget]
 ) -> list[folder.Rule]:
     if path.is_dir():
-        return folder.signed(folder.load(path, param, catalog, options), key)
-    data, signed = _program(path, key, catalog, options)
-    return [folder.Rule(path, data, signed, _params(signed, param))]
+        return folder.signed(folder.load(path, param, catalog, targets), key)
+    if path.suffix == ".svm":
+        one = folder.Rule(path, _signed_bytes(path), {})
+    else:
+        made = folder.compiled(path, compiling.load_catalog(catalog), targets)
+        if not isinstance(made, folder.Rule):
+            raise folder.not_compiled({path: made}, 1)
+        (one,) = folder.signed([made], key)
+    return [replace(one, params=folder.parsed_params(one, param))]
 
 
 def _told(client: CoordinatorClient, begun: Json, timeout_s: float | None, wait: bool, json_: bool) -> ExitCode:
@@ -185,37 +191,18 @@ def _say_unchanged(answer: Json, json_: bool) -> None:
         say(f"nothing to change: {counted(len(answer['unchanged']), 'rule')} as wanted")
 
 
-def _program(
-    path: Path, key: str, catalog: list[Path] | None, options: CompileOptions | None
-) -> tuple[bytes, SignedProgram]:
-    """Return the signed bytes of a rule or program file, and what they hold."""
-    from eyeflow.cli.program_files import sign_bytes
-    from eyeflow.svm.container import decode, encode
-
-    if path.suffix == ".svm":
-        data, signed = read_program(path)
-        if not signed.signatures:
-            raise EyeflowError(
-                f"{path} is not signed",
-                cause="nodes only run programs that a trusted key has signed",
-                next_step=f"eyeflow sign {path}",
-                code="unsigned",
-                exit_code=ExitCode.PROBLEMS,
-            )
-        return data, signed
-    options = options or compiling.compile_options(compiling.ProfileName.LINUX, "")
-    source, result = compiling.compile_path(path, compiling.load_catalog(catalog), options)
-    compiling.show_diagnostics(result.diagnostics, source, path, compiling.Format.TEXT)
-    if result.program is None:
-        raise EyeflowError(f"{path} does not compile", code="not_compiled", exit_code=ExitCode.PROBLEMS)
-    data = sign_bytes(encode(result.program), key)
-    return data, decode(data)
-
-
-def _params(signed: SignedProgram, texts: list[str] | None) -> dict[str, bool | int | float | str]:
-    from eyeflow.cli.parameters import parse_params
-
-    return dict(parse_params(signed.program, texts))
+def _signed_bytes(path: Path) -> bytes:
+    """Return the bytes of a program file that somebody has signed."""
+    data, signed = read_program(path)
+    if not signed.signatures:
+        raise EyeflowError(
+            f"{path} is not signed",
+            cause="nodes only run programs that a trusted key has signed",
+            next_step=f"eyeflow sign {path}",
+            code="unsigned",
+            exit_code=ExitCode.PROBLEMS,
+        )
+    return data
 
 
 def _say_plan(client: CoordinatorClient, rules: list[folder.Rule], plan: Json, json_: bool) -> ExitCode:
@@ -264,7 +251,7 @@ def diff(
     """Show for each node what deploying a folder of rules would change. Exit code 1 when it would change something."""
     where = choosing.where(nodes, label, all_, exclude, "say which nodes are compared")
     with connect() as client:
-        loaded = folder.load(rules, param, catalog)
+        loaded = folder.load(rules, param, catalog, compile_targets(client, where))
         versions = {one["id"]: one["version"] for rule in client.rules() for one in rule["programs"]}
         found = folder.differences(loaded, choosing.meant(client.nodes(), where), versions, prune)
     is_different = any(folder.is_change(row) for node in found for row in node["rules"])

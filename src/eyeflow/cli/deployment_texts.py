@@ -157,7 +157,7 @@ def about(deployment: Json) -> list[tuple[str, str]]:
         ("started", f"{ago(deployment['createdUs'])} by {deployment['createdBy'] or 'nobody known'}"),
         ("strategy", f"{deployment['strategy']}: {settings(deployment)}"),
     ]
-    found += [(f"rule {one['rule']}", one["programId"][:16] or "removed") for one in deployment["changes"][:NAMED_MAX]]
+    found += [(f"rule {one['rule']}", _programs(one)) for one in deployment["changes"][:NAMED_MAX]]
     if (more := len(deployment["changes"]) - NAMED_MAX) > 0:
         found.append(("", f"and {counted(more, 'more rule')}"))
     if not deployment["over"]:
@@ -169,6 +169,12 @@ def about(deployment: Json) -> list[tuple[str, str]]:
     found += [("waits for", text)] if (text := waits_for(deployment)) else []
     found += [("you can", " ".join(("eyeflow deployments", verb, deployment["id"]))) for verb in possible(deployment)]
     return found
+
+
+def _programs(change: Json) -> str:
+    """Return the programs of a rule, short: of nodes, and of boards by their chip."""
+    boards = [f"{one['chip']}: {one['programId'][:16]}" for one in change["boardPrograms"]]
+    return "; ".join((change["programId"][:16] or "removed", *boards))
 
 
 def headline(deployment: Json) -> str:

@@ -2,33 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
 from eyeflow.cli import compiling
+from eyeflow.cli.compile_targets import CompileTarget, for_nodes
 from eyeflow.cli.console import note
 from eyeflow.cli.files import find_rules, usage_error
 
 if TYPE_CHECKING:
     from eyeflow.client.rest import CoordinatorClient
-    from eyeflow.compiler.compile import CompileOptions
+    from eyeflow.compiler.catalog import Catalog
     from eyeflow.svm.container import SignedProgram
 
 Json = dict[str, Any]
+NAMED_MAX = 20
+"""Boards that a refusal names."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One compiled rule of a folder: its program's bytes, signed or not, and the parameters that it shall have."""
+    """One compiled rule of a folder: its programs' bytes, signed or not, and the parameters that it shall have.
+
+    `data` is the program for nodes, or for boards where no node is meant. `boards` are those of boards beside it.
+    """
 
     path: Path
     data: bytes
-    program: SignedProgram
     params: dict[str, bool | int | float | str]
+    boards: tuple[bytes, ...] = ()
+
+    @cached_property
+    def program(self) -> SignedProgram:
+        """The program, decoded."""
+        from eyeflow.svm.container import decode
+
+        return decode(self.data)
+
+    @cached_property
+    def programs(self) -> dict[str, tuple[bytes, SignedProgram]]:
+        """All its programs by chip, which is empty for nodes."""
+        from eyeflow.svm.container import decode
+
+        found = [(self.data, self.program), *((data, decode(data)) for data in self.boards)]
+        return {signed.program.chip: (data, signed) for data, signed in found}
 
     @property
     def name(self) -> str:
@@ -38,7 +60,16 @@ class Rule:
     @property
     def change(self) -> Json:
         """What becomes of the rule, as the API takes it."""
-        return {"rule": self.name, "programId": self.program.program_id, "params": self.params}
+        return self._change(lambda data, signed: {"programId": signed.program_id})
+
+    @property
+    def change_with_programs(self) -> Json:
+        """The same with the programs themselves, for a plan: nothing need be uploaded."""
+        return self._change(lambda data, signed: {"program": data})
+
+    def _change(self, shown: Callable[[bytes, SignedProgram], Json]) -> Json:
+        first, *boards = (shown(data, signed) for data, signed in self.programs.values())
+        return {"rule": self.name, **first, "params": self.params} | ({"boardPrograms": boards} if boards else {})
 
     @property
     def fitted(self) -> Json:
@@ -49,38 +80,61 @@ class Rule:
 
 
 def load(
-    folder: Path, param: list[str] | None, catalog: list[Path] | None, options: CompileOptions | None = None
+    folder: Path, param: list[str] | None, catalog: list[Path] | None, targets: Sequence[CompileTarget] = ()
 ) -> list[Rule]:
-    """Compile all rules of a folder, unsigned; `options` None: for nodes.
+    """Compile all rules of a folder for all targets, unsigned; without targets for nodes.
 
     Raises EyeflowError when one does not compile, or two have one name.
     """
-    from eyeflow.cli.parameters import parse_params
-    from eyeflow.svm.container import decode, encode
-
-    options = options or compiling.compile_options(compiling.ProfileName.LINUX, "")
     known = compiling.load_catalog(catalog)
-    paths: dict[str, Path] = {}
-    programs: dict[str, bytes] = {}
-    broken: list[str] = []
+    rules: dict[str, Rule] = {}
+    broken: dict[Path, CompileTarget] = {}
     for path in find_rules([folder]):
-        source, result = compiling.compile_path(path, known, options)
+        made = compiled(path, known, targets or (for_nodes(),))
+        if not isinstance(made, Rule):
+            broken[path] = made
+        elif (twin := rules.get(made.name)) is not None:
+            raise _twice(made.name, twin.path, path)
+        else:
+            rules[made.name] = made
+    if broken:
+        raise not_compiled(broken, len(rules) + len(broken))
+    texts = _by_rule(param or [], rules)
+    return [replace(one, params=parsed_params(one, texts.get(name))) for name, one in sorted(rules.items())]
+
+
+def compiled(path: Path, catalog: Catalog, targets: Sequence[CompileTarget]) -> Rule | CompileTarget:
+    """Compile a rule for all targets and show its problems; returns the first target for which it does not compile."""
+    from eyeflow.svm.container import encode
+
+    programs = []
+    for target in targets:
+        source, result = compiling.compile_path(path, catalog, target.options)
         compiling.show_diagnostics(result.diagnostics, source, path, compiling.Format.TEXT)
         if result.program is None:
-            broken.append(str(path))
-            continue
-        if (name := result.program.rule) in paths:
-            raise _twice(name, paths[name], path)
-        paths[name], programs[name] = path, encode(result.program)
-    if broken:
-        message = f"{len(broken)} of {len(paths) + len(broken)} rules do not compile: {', '.join(broken[:5])}"
-        raise EyeflowError(message, code="not_compiled", exit_code=ExitCode.PROBLEMS)
-    texts = _by_rule(param or [], programs)
-    decoded = {name: decode(data) for name, data in programs.items()}
-    return [
-        Rule(paths[name], data, decoded[name], dict(parse_params(decoded[name].program, texts.get(name))))
-        for name, data in sorted(programs.items())
-    ]
+            return target
+        programs.append(encode(result.program))
+    first, *boards = dict.fromkeys(programs)  # boards with one chip get one program
+    return Rule(path, first, {}, tuple(boards))
+
+
+def parsed_params(rule: Rule, texts: list[str] | None) -> dict[str, bool | int | float | str]:
+    """Return the parameters that `--param` gives a rule. Raises EyeflowError."""
+    from eyeflow.cli.parameters import parse_params
+
+    return dict(parse_params(rule.program.program, texts))
+
+
+def not_compiled(broken: Mapping[Path, CompileTarget], total: int) -> EyeflowError:
+    """Return the refusal of rules that do not compile, each with the target for which it does not."""
+    names = ", ".join(str(path) for path in list(broken)[:5])
+    message = f"{len(broken)} of {total} rules do not compile: {names}" if total > 1 else f"{names} does not compile"
+    boards = list(dict.fromkeys(name for target in broken.values() for name in target.boards))
+    if boards:
+        named = ",".join(boards[:NAMED_MAX]) + (",..." if len(boards) > NAMED_MAX else "")
+        message += f" for the {'boards' if len(boards) > 1 else 'board'} {named}"
+    next_step = f"change the rule, or leave them out: --exclude {named}" if boards else ""
+    return EyeflowError(message, next_step=next_step, code="not_compiled", exit_code=ExitCode.PROBLEMS)
 
 
 def _twice(name: str, first: Path, second: Path) -> EyeflowError:
@@ -110,15 +164,13 @@ def _by_rule(texts: Sequence[str], rules: Iterable[str]) -> dict[str, list[str]]
 def signed(rules: Sequence[Rule], key: str) -> list[Rule]:
     """Sign the programs with a key of the keyring, which is opened once."""
     from eyeflow.cli.keyring import private_key
-    from eyeflow.svm.container import decode
     from eyeflow.svm.signing import sign_program
 
     private = private_key(key)
-    found = []
-    for rule in rules:
-        data = sign_program(rule.data, private)
-        found.append(Rule(rule.path, data, decode(data), rule.params))
-    return found
+    return [
+        Rule(one.path, sign_program(one.data, private), one.params, tuple(sign_program(b, private) for b in one.boards))
+        for one in rules
+    ]
 
 
 def changes(rules: Sequence[Rule], nodes: Sequence[Json], prune: bool) -> list[Json]:
@@ -131,11 +183,8 @@ def changes(rules: Sequence[Rule], nodes: Sequence[Json], prune: bool) -> list[J
 
 def with_programs(rules: Sequence[Rule], changes: Sequence[Json]) -> list[Json]:
     """Return the changes with the programs themselves, for a plan: nothing need be uploaded."""
-    data = {rule.name: rule.data for rule in rules}
-    return [
-        {"rule": one["rule"], "program": data[one["rule"]], "params": one["params"]} if "params" in one else one
-        for one in changes
-    ]
+    by_name = {rule.name: rule for rule in rules}
+    return [by_name[one["rule"]].change_with_programs if "params" in one else one for one in changes]
 
 
 def deploy(
@@ -148,26 +197,27 @@ def deploy(
 ) -> Json:
     """Upload the programs that the coordinator does not have, with their texts, and start the deployment."""
     known = {one["id"] for rule in client.rules() for one in rule["programs"]} if len(rules) > 1 else set()
-    new = [rule for rule in rules if rule.program.program_id not in known]
-    client.upload_programs([rule.data for rule in new])
+    made = [(rule, *one) for rule in rules for one in rule.programs.values()]
+    new = [(rule, data, signed.program_id) for rule, data, signed in made if signed.program_id not in known]
+    client.upload_programs([data for _, data, _ in new])
     try:
         begun = client.deploy_set(changes, where, **how)
     except EyeflowError as error:
         if error.code != "untrusted_program" or not known:
             raise
-        client.upload_programs([rule.data for rule in rules])  # it has them signed by a key that was revoked
+        client.upload_programs([data for _, data, _ in made])  # it has them signed by a key that was revoked
         begun = client.deploy_set(changes, where, **how)
-    for rule in new if with_sources else ():
-        _upload_source(client, rule)
+    for rule, _, program_id in new if with_sources else ():
+        _upload_source(client, rule, program_id)
     return begun
 
 
-def _upload_source(client: CoordinatorClient, rule: Rule) -> None:
+def _upload_source(client: CoordinatorClient, rule: Rule, program_id: str) -> None:
     """Give the coordinator the text, which shows what it is asked to explain. It takes only what it can compile."""
     if rule.path.suffix == ".svm":
         return
     try:
-        client.upload_source(rule.program.program_id, compiling.read_source(rule.path))
+        client.upload_source(program_id, compiling.read_source(rule.path))
     except EyeflowError as error:  # a catalog of one's own, or the file changed: nothing else needs it
         note(f"the lines of {rule.name} will not be shown, its text was not taken: {error.brief}")
 
@@ -178,18 +228,23 @@ def differences(rules: Sequence[Rule], nodes: Sequence[Json], versions: dict[str
     found = []
     for node in nodes:
         wanted = {one["rule"]: one["wanted"] for one in node["rules"] if one["wanted"]}
+        chip = node["facts"]["chip"] if node["facts"] else ""
         rows = [
-            _difference(name, by_name.get(name), wanted.get(name), versions, prune) for name in wanted.keys() | by_name
+            _difference(name, by_name.get(name), chip, wanted.get(name), versions, prune)
+            for name in wanted.keys() | by_name
         ]
         found.append({"node": node["name"], "rules": sorted(rows, key=lambda row: str(row["rule"]))})
     return found
 
 
-def _difference(name: str, rule: Rule | None, wanted: Json | None, versions: dict[str, str], prune: bool) -> Json:
+def _difference(
+    name: str, rule: Rule | None, chip: str, wanted: Json | None, versions: dict[str, str], prune: bool
+) -> Json:
     before = (
         None if wanted is None else _told(wanted["programId"], versions.get(wanted["programId"], ""), wanted["params"])
     )
-    after = None if rule is None else _told(rule.program.program_id, rule.program.program.version, rule.fitted)
+    program = None if rule is None else rule.programs.get(chip, (b"", rule.program))[1]
+    after = None if rule is None or program is None else _told(program.program_id, program.program.version, rule.fitted)
     if rule is None:
         change = "removed" if prune else "kept"
     elif before is None:

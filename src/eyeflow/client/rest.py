@@ -438,7 +438,14 @@ RESTART_POLLS_MAX = 30
 
 
 def _with_base64(change: Mapping[str, Any]) -> Json:
-    return {name: base64.b64encode(one).decode() if name == "program" else one for name, one in change.items()}
+    """Also in the programs for boards, which stand in a list of the same."""
+
+    def written(name: str, value: Any) -> Any:
+        if name == "boardPrograms":
+            return [_with_base64(one) for one in value]
+        return base64.b64encode(value).decode() if name == "program" else value
+
+    return {name: written(name, one) for name, one in change.items()}
 
 
 def open_nodes(deployment: Json) -> list[Json]:

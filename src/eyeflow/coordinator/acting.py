@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from eyeflow.coordinator.cases import keep_verdict
+from eyeflow.coordinator.choosing import chip_of
 from eyeflow.coordinator.judging import judged, looks_at
 from eyeflow.coordinator.manifests import WantedSets
 from eyeflow.coordinator.store.cluster_store import Reading, Writing, doubt
@@ -123,13 +124,20 @@ class Acting:
         found = self._writing.progress(deployment.id, action.which)
         share = action.share if isinstance(action, Begin) else 0
         # Which nodes act without a key is known only when all of this step are.
-        keyless = chosen(deployment.rules[0], [one.node for one in found], share) if share else frozenset()
+        keyless = self._keyless(deployment, [one.node for one in found], share) if share else frozenset()
         for one in found:
             self._order(deployment, action, one, one.node in keyless)
         if isinstance(action, Begin) and action.trial is not None:
             self._writing.keep_baselines(deployment, action.phase)
 
+    def _keyless(self, deployment: Deployment, names: list[str], share: int) -> frozenset[str]:
+        """Boards are chosen among boards: their programs are others, and one of them at least must show itself."""
+        boards = self._writing.boards_told().keys() & set(names)
+        return frozenset().union(*(chosen(deployment.rules[0], one, share) for one in (set(names) - boards, boards)))
+
     def _order(self, deployment: Deployment, action: actions.NodeAction, before: NodeProgress, keyless: bool) -> None:
+        if deployment.has_board_programs:
+            deployment = deployment.on(chip_of(self._writing.node(before.node)))
         ordered = progress.ordered(action, before)
         after = ordered.progress
         now = {(one.rule, one.slot): one for one in self._writing.wanted(before.node)}

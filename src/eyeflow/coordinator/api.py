@@ -17,12 +17,12 @@ from eyeflow.coordinator.drafts import Change, Draft
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.intake import check_params
 from eyeflow.coordinator.problem import FieldError, Problem
-from eyeflow.coordinator.programs import check_signers, found_program, program_to_deploy
+from eyeflow.coordinator.programs import by_chip, check_signers, found_program, program_to_deploy
 from eyeflow.coordinator.queries import Query
 from eyeflow.coordinator.requests import RequestKey, answered
 from eyeflow.coordinator.standings import SILENT_S
 from eyeflow.coordinator.store.cluster_store import Reading
-from eyeflow.coordinator.store.facts import LogEntry
+from eyeflow.coordinator.store.facts import LogEntry, ProgramRecord
 from eyeflow.coordinator.store.lists import NodeSums
 from eyeflow.coordinator.tls import OwnTls
 from eyeflow.coordinator.tokens import JOIN_TOKEN_S, NODE_ACTOR, TOKEN_S, Actor, Role, Whose
@@ -340,7 +340,7 @@ def _begun(made: Mapping[str, Any]) -> Reply:
 
 async def deploy(hub: Hub, call: Call) -> Reply:
     """Start a deployment of a rule."""
-    change = {name: call.body[name] for name in ("programId", "params") if name in call.body}
+    change = {name: call.body[name] for name in ("programId", "boardPrograms", "params") if name in call.body}
     return await _deploy(hub, call, [{"rule": call.path["id"], **change}])
 
 
@@ -375,9 +375,9 @@ async def _deploy(hub: Hub, call: Call, changes: Sequence[Mapping[str, Any]]) ->
     draft = draft_of(call, tuple(change for change, _ in chosen))
 
     def check(reading: Reading) -> None:
-        for change, signers in chosen:
-            if change.program_id is not None:
-                check_signers(reading, change.rule, signers)
+        for change, programs in chosen:
+            for program in programs:
+                check_signers(reading, change.rule, program.signers)
 
     evidence = hub.nodes.evidence_of(frozenset(draft.rules))
     with _manifests_fit(), hub.requests.working(call.request):
@@ -421,14 +421,16 @@ def check_how(body: Mapping[str, Any]) -> str:
     return _strategy(body.get("strategy", "immediate"))
 
 
-def _chosen_change(reading: Reading, change: Mapping[str, Any]) -> tuple[Change, tuple[bytes, ...]]:
-    """Return the program to deploy with the parameters as it takes them, and who signed it."""
+def _chosen_change(reading: Reading, change: Mapping[str, Any]) -> tuple[Change, Sequence[ProgramRecord]]:
+    """Return what to deploy with the parameters as it takes them, and its programs."""
     rule = change["rule"]
     if "remove" in change:
         return Change(rule, None), ()
-    program = program_to_deploy(reading, rule, change.get("programId"))
-    decoded = decode(reading.program_bytes(program.id)).program
-    return Change(rule, program.id, check_params(decoded, change.get("params", {}))), program.signers
+    asked = (change.get("programId"), *(one["programId"] for one in change.get("boardPrograms", ())))
+    programs = [program_to_deploy(reading, rule, one) for one in asked]
+    decoded = [decode(reading.program_bytes(one.id)).program for one in programs]
+    params, *_ = [check_params(one, change.get("params", {})) for one in decoded]
+    return Change(rule, programs[0].id, params, by_chip(rule, programs[1:])), programs
 
 
 def _options(strategy: str, body: Mapping[str, Any]) -> Options:

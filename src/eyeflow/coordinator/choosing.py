@@ -55,6 +55,11 @@ def found_node(reading: Reading, name: str) -> NodeRecord:
     return node
 
 
+def chip_of(node: NodeRecord | None) -> str:
+    """Return the chip of a board, by what it told of itself; empty for a node that is none, or told nothing yet."""
+    return node.facts.chip if node is not None and node.facts is not None else ""
+
+
 def chosen_nodes(reading: Reading, rules: tuple[str, ...], where: Where) -> tuple[str, ...]:
     """Return the nodes of a deployment of `rules`; raises Problem 422 for unknown, too many and full ones, and none."""
     nodes = nodes_of(reading, where)

@@ -13,7 +13,7 @@ from functools import partial
 
 from eyeflow.base.names import near
 from eyeflow.coordinator.acting import Acting, save
-from eyeflow.coordinator.choosing import Where, chosen_nodes, found_node
+from eyeflow.coordinator.choosing import Where, chip_of, chosen_nodes, found_node
 from eyeflow.coordinator.drafts import Draft, again, changed, check_programs, drafted
 from eyeflow.coordinator.fitness import check_fitness
 from eyeflow.coordinator.manifests import WantedSets
@@ -100,7 +100,7 @@ class Deployments:
         linked: Linked,
         evidence: Sequence[EvidenceRow],
     ) -> Deployment:
-        check_fitness(writing, names, draft.program_ids, draft.strategy, draft.where.nodes or ())
+        check_fitness(writing, names, drawn_up, draft.where.nodes or ())
         check_reach(writing, names, draft.rules, draft.where.scope)
         drawn_up = under_policy(writing, names, drawn_up)
         with self._acting(writing, drawn_up.created_us, is_asked=True) as acting:
@@ -312,7 +312,8 @@ class Deployments:
             found = writing.record_report(NodeReport(node, result.manifest_version, result.results), now_us)
             why = doubt(writing, node) if found.doubtful else ""
             for deployment, at in found.open:
-                said = Report(result.manifest_version, why) if why else _report(deployment, at, result)
+                here = deployment.on(chip_of(writing.node(node))) if deployment.has_board_programs else deployment
+                said = Report(result.manifest_version, why) if why else _report(here, at, result)
                 save(writing, deployment, at, progress.reported(at, said), now_us)
 
         return self._store.write(step)

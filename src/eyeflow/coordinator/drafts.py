@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from eyeflow.coordinator.choosing import Where
+from eyeflow.coordinator.choosing import Where, chip_of
 from eyeflow.coordinator.programs import check_signers, found_program
 from eyeflow.coordinator.store.cluster_store import Reading
 from eyeflow.protocol.slot import Slot
@@ -16,11 +16,21 @@ from eyeflow.rollout.wanting import is_same
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a user asks for of one rule: a program that is in the store, None to remove the rule."""
+    """What a user asks for of one rule: a program that is in the store, None to remove the rule.
+
+    `board_programs`: (chip, program id) of boards, which get these in its place (docs/decisions/0025).
+    """
 
     rule: str
     program_id: str | None
     params: Params = ()
+    board_programs: tuple[tuple[str, str], ...] = ()
+
+    def target(self, deployment_id: str) -> Target | None:
+        """Return what a deployment makes of it."""
+        if self.program_id is None:
+            return None
+        return Target(self.program_id, deployment_id, self.params, self.board_programs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +54,10 @@ class Draft:
         """The rules that it changes, ascending."""
         return tuple(sorted(one.rule for one in self.changes))
 
-    @property
-    def program_ids(self) -> frozenset[str]:
-        """The programs that it brings."""
-        return frozenset(one.program_id for one in self.changes if one.program_id is not None)
-
 
 def drafted(draft: Draft, deployment_id: str, now_us: int, actor: str) -> Deployment:
     """Return the deployment that a draft asks for, before it begins."""
-    targets = {
-        one.rule: None if one.program_id is None else Target(one.program_id, deployment_id, one.params)
-        for one in draft.changes
-    }
+    targets = {one.rule: one.target(deployment_id) for one in draft.changes}
     return Deployment(
         id=deployment_id,
         targets=tuple(sorted(targets.items())),
@@ -75,23 +77,24 @@ def changed(reading: Reading, asked: Iterable[Change], nodes: tuple[str, ...]) -
     settled, open_rules = [], set()
     for node in nodes:
         wanted = {(one.rule, one.slot): one.target for one in reading.wanted(node)}
-        settled.append((node, wanted))
+        settled.append((node, chip_of(reading.node(node)), wanted))
         open_rules |= {rule for one, at in reading.open_progress(node) if at.state not in BACK for rule in one.rules}
     return tuple(
         one
         for one in asked
-        if one.rule in open_rules or any(not _is_so(reading, node, wanted, one) for node, wanted in settled)
+        if one.rule in open_rules or any(not _is_so(reading, node, chip, wanted, one) for node, chip, wanted in settled)
     )
 
 
-def _is_so(reading: Reading, node: str, wanted: Mapping[tuple[str, str], Target], asked: Change) -> bool:
+def _is_so(reading: Reading, node: str, chip: str, wanted: Mapping[tuple[str, str], Target], asked: Change) -> bool:
     """Say whether a node shall run what is asked for, and that has passed there."""
     active, rule = wanted.get((asked.rule, Slot.ACTIVE.value)), asked.rule
     if (rule, Slot.CANDIDATE.value) in wanted:
         return False
-    if asked.program_id is None:
+    target = asked.target("")
+    if target is None:
         return active is None
-    meant = Target(asked.program_id, "", asked.params)
+    meant = target.on(chip)
     return is_same(meant, active) and is_same(meant, reading.known_good(node, rule))
 
 
@@ -99,7 +102,9 @@ def again(old: Deployment, where: Where) -> Draft:
     """Return what was asked for when `old` began, for other nodes."""
     return Draft(
         changes=tuple(
-            Change(rule, None) if target is None else Change(rule, target.program_id, target.params)
+            Change(rule, None)
+            if target is None
+            else Change(rule, target.program_id, target.params, target.board_programs)
             for rule, target in old.targets
         ),
         where=where,
@@ -113,5 +118,5 @@ def again(old: Deployment, where: Where) -> Draft:
 def check_programs(reading: Reading, deployment: Deployment) -> None:
     """Raise Problem unless each program of a deployment is here and signed by a key that is trusted now."""
     for rule, target in deployment.targets:
-        if target is not None:
-            check_signers(reading, rule, found_program(reading, target.program_id).signers)
+        for program_id in target.program_ids if target is not None else ():
+            check_signers(reading, rule, found_program(reading, program_id).signers)

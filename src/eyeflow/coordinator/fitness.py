@@ -5,14 +5,16 @@ A node that does not tell something of itself is not refused for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from eyeflow.coordinator.choosing import chip_of
 from eyeflow.coordinator.problem import FieldError, Problem
 from eyeflow.coordinator.store.cluster_store import Reading, trusted_signers
 from eyeflow.coordinator.store.facts import NodeRecord, ProgramRecord
 from eyeflow.protocol.node_facts import NodeFacts, is_granted, namespace_of
 from eyeflow.protocol.signer_list import needed_signers, parse_list
+from eyeflow.rollout.deployment import Deployment
 from eyeflow.rollout.strategies import WITH_CANDIDATES
 from eyeflow.svm.opcodes import ABI
 
@@ -26,6 +28,9 @@ NOT_FOR_BOARDS = {
 """Strategies that boards cannot follow, with the reason. In a canary a board is one key: it has no events with keys."""
 BUS_SOURCE = "event"
 """The source of events that rules emit: every node has it."""
+NO_CHIP = "is a board that has not told its chip yet, so nobody knows which program is for it: wait until it is online"
+NAMED_MAX = 10
+"""Nodes that a next step names."""
 UNFIT_SHOWN_MAX = 50
 """Nodes that a refusal names; how many more there are is said as a number."""
 
@@ -65,6 +70,9 @@ def unfitness(node: NodeRecord, needs: Collection[Needs], strategy: str) -> tupl
 
 
 def _lacks(facts: NodeFacts, needs: Needs) -> list[str]:
+    if facts.profile == BOARD_PROFILE != needs.profile:
+        told = f"is a board with the chip {facts.chip}, and no program of `{needs.rule}` comes for that"
+        return [f"{told}: give the one that is compiled for it, too (eyeflow deploy does so for a rule file)"]
     if (facts.profile, facts.chip) != (needs.profile, needs.chip):
         made_for = needs.chip or f"the profile {needs.profile}"
         runs = facts.chip or f"the profile {facts.profile}"
@@ -90,23 +98,31 @@ def _without(
     return [] if there is None else [name for name in names if not has(name, there)]
 
 
-def needed(reading: Reading, program_ids: Collection[str]) -> tuple[Needs, ...]:
-    """Return what these programs need."""
-    found = (reading.program(program_id) for program_id in sorted(program_ids))
-    return tuple(needs_of(one) for one in found if one is not None)
+def program_ids(deployment: Deployment) -> frozenset[str]:
+    """Return the programs that a deployment brings."""
+    return frozenset(one for _, target in deployment.targets if target is not None for one in target.program_ids)
 
 
 def unfit_nodes(
-    reading: Reading, names: Sequence[str], needs: Collection[Needs], strategy: str
+    reading: Reading, names: Sequence[str], deployment: Deployment, programs: Mapping[str, ProgramRecord]
 ) -> dict[str, tuple[str, ...]]:
-    """Return which of these nodes cannot run these programs, each with its reasons."""
-    nodes = (reading.node(name) for name in names)
-    found = {one.name: unfitness(one, needs, strategy) for one in nodes if one is not None}
-    short = _short_of_signers(reading, found, needs)
+    """Return which of these nodes cannot run what a deployment brings them, each with its reasons.
+
+    `programs` are those of the deployment by id. Each node is to run those for its chip.
+    """
+    needs = {program_id: needs_of(one) for program_id, one in programs.items()}
+    nodes = [one for one in map(reading.node, names) if one is not None]
+    seen_as = {chip: deployment.on(chip) for chip in map(chip_of, nodes)}
+    asked = {chip: [needs[one] for one in sorted(program_ids(seen)) if one in needs] for chip, seen in seen_as.items()}
+    by_node = {one.name: asked[chip_of(one)] for one in nodes}
+    found = {one.name: unfitness(one, by_node[one.name], deployment.strategy) for one in nodes}
+    if deployment.has_board_programs:
+        found |= {one.name: (NO_CHIP,) for one in nodes if one.facts is None and reading.board(one.name) is not None}
+    short = _short_of_signers(reading, by_node)
     return {name: (*why, *short[name]) for name, why in found.items() if why or short[name]}
 
 
-def _short_of_signers(reading: Reading, names: Collection[str], needs: Collection[Needs]) -> dict[str, list[str]]:
+def _short_of_signers(reading: Reading, needs: Mapping[str, Collection[Needs]]) -> dict[str, list[str]]:
     """Return, for each node, which programs too few trusted keys have signed, by the list that a root signed.
 
     The labels are those that the coordinator keeps. A node goes by those in its own configuration.
@@ -114,9 +130,9 @@ def _short_of_signers(reading: Reading, names: Collection[str], needs: Collectio
     kept, trusted = reading.signer_list(), trusted_signers(reading)
     thresholds = parse_list(kept).thresholds if kept is not None else ()
     found = {}
-    for name in names:
+    for name, mine in needs.items():
         here = [one for one in thresholds if one.is_for_node(name, reading.labels(name))]
-        asked = ((one, needed_signers(here, one.rule), len(trusted.intersection(one.signers))) for one in needs)
+        asked = ((one, needed_signers(here, one.rule), len(trusted.intersection(one.signers))) for one in mine)
         found[name] = [_short(one.rule, wanted, there) for one, wanted, there in asked if here and there < wanted]
     return found
 
@@ -128,14 +144,13 @@ def _short(rule: str, wanted: int, there: int) -> str:
     )
 
 
-def check_fitness(
-    reading: Reading, names: Sequence[str], program_ids: Collection[str], strategy: str, asked: Sequence[str] = ()
-) -> None:
-    """Raise Problem 422 when one of these nodes cannot run one of these programs. `asked`: those the request names.
+def check_fitness(reading: Reading, names: Sequence[str], deployment: Deployment, asked: Sequence[str] = ()) -> None:
+    """Raise Problem 422 when one of these nodes cannot run what comes to it. `asked`: those the request names.
 
     Also when they were chosen with all others: a deployment that leaves some out by itself would be a surprise.
     """
-    unfit = unfit_nodes(reading, names, needed(reading, program_ids), strategy)
+    programs = {one: found for one in program_ids(deployment) if (found := reading.program(one)) is not None}
+    unfit = unfit_nodes(reading, names, deployment, programs)
     if not unfit:
         return
     places = {name: f"/nodeIds/{number}" for number, name in enumerate(asked)}
@@ -143,4 +158,5 @@ def check_fitness(
     errors = [FieldError(places.get(name, ""), f"{name} {why}") for name in shown for why in unfit[name]]
     more = f" and {len(unfit) - len(shown)} more" if len(unfit) > len(shown) else ""
     detail = f"{len(unfit)} of {len(names)} nodes cannot run this: {', '.join(shown)}{more}. Nothing was deployed."
-    raise Problem("unfit_nodes", detail, "leave them out, or change what the reasons name", errors)
+    leave = f"leave them out (--exclude {','.join(shown)})" if len(unfit) <= NAMED_MAX else "leave them out"
+    raise Problem("unfit_nodes", detail, f"{leave}, or change what the reasons name", errors)

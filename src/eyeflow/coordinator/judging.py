@@ -6,6 +6,9 @@ A candidate that runs beside the active program is compared with it: both see th
 place of another is judged against what that one did on the same nodes. Other nodes are no control: their sensors and
 actuators are others. Each step judges the nodes whose turn came in it. Else the ones that passed would hide a new one
 that fails, or that runs nothing.
+
+Boards run programs of their own builds on sensors of their own. So nodes and boards are judged apart, each against what
+runs beside them or ran there before, and the worse verdict counts (docs/decisions/0025).
 """
 
 from __future__ import annotations
@@ -19,26 +22,30 @@ from eyeflow.coordinator.store.facts import EvidenceSums
 from eyeflow.evidence.eprocess import TwoProportions
 from eyeflow.evidence.outcomes import Counts, Outcomes, Tally
 from eyeflow.evidence.state import from_json, to_json
-from eyeflow.evidence.verdict import Settings, Verdict, Watch, checks_against, checks_beside, judge
+from eyeflow.evidence.verdict import Kind, Settings, Verdict, Watch, checks_against, checks_beside, judge
 from eyeflow.protocol.messages import Evidence
 from eyeflow.rollout.deployment import LOOK_S, Deployment, DeploymentState
 from eyeflow.rollout.strategies import WITH_CANDIDATES, steps_of
 
 UNHEARD_S = 30
 """A node that is watched and tells nothing for this long is not heard of: its silence is no good news."""
+_WORST_LAST = (Kind.PASS, Kind.INCONCLUSIVE, Kind.NO_DATA, Kind.FAIL)
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What the looks so far saw: the totals, what the candidate did in `phase`, and the tests of that phase.
 
-    `tests` compare decisions and actions with a control; None: nothing runs beside the candidate.
+    `board_candidate` and `board_new` are those of boards, the others those of nodes. `tests` compare decisions and
+    actions with a control; None: nothing runs beside the candidate.
     """
 
     phase: int = -1
     candidate: Tally = Tally()
     control: Tally = Tally()
     new: Tally = Tally()
+    board_candidate: Tally = Tally()
+    board_new: Tally = Tally()
     tests: tuple[TwoProportions, TwoProportions] | None = None
 
 
@@ -55,7 +62,8 @@ def looks_at(deployment: Deployment, now_us: int) -> bool:
 
 def judged(writing: Writing, deployment: Deployment, now_us: int) -> tuple[Deployment, Verdict]:
     """Look at the evidence of a deployment that watches its nodes. Returns it as it is stored then, and the verdict."""
-    sums, settings = evidence_now(writing, deployment, now_us), _settings(writing, deployment)
+    sums = evidence_now(writing, deployment, now_us)
+    settings = _settings(writing, deployment, sums)
     seen = _after(_load(deployment.judgement), deployment, sums, settings)
     looked = replace(deployment, judgement=_dump(seen), judged_us=now_us)
     return writing.save_deployment(looked), _verdict(seen, deployment, sums, settings, now_us)
@@ -67,12 +75,13 @@ def shown(reading: Reading, deployment: Deployment, now_us: int) -> Verdict | No
     if seen.phase != deployment.phase or deployment.state is not DeploymentState.OBSERVING:
         return None
     sums = evidence_now(reading, deployment, now_us)
-    return _verdict(seen, deployment, sums, _settings(reading, deployment), now_us)
+    return _verdict(seen, deployment, sums, _settings(reading, deployment, sums), now_us)
 
 
 def while_judged(deployment: Deployment) -> Tally:
     """Return what its candidates did in the step that was judged last; nothing where none was."""
-    return _load(deployment.judgement).new
+    seen = _load(deployment.judgement)
+    return seen.new + seen.board_new
 
 
 def evidence_now(reading: Reading, deployment: Deployment, now_us: int) -> EvidenceSums:
@@ -86,8 +95,14 @@ def settings_of(deployment: Deployment, nodes: int) -> Settings:
     return Settings(options.observe_s, options.samples_min, options.failures_max, options.starts_max, judges)
 
 
-def _settings(reading: Reading, deployment: Deployment) -> Settings:
-    return settings_of(deployment, sum(reading.counts(deployment.id).values()))
+def _settings(reading: Reading, deployment: Deployment, sums: EvidenceSums) -> Settings:
+    """Two that are judged apart are two chances of a false alarm."""
+    settings = settings_of(deployment, sum(reading.counts(deployment.id).values()))
+    return replace(settings, judges=settings.judges * (2 if _is_mixed(sums) else 1))
+
+
+def _is_mixed(sums: EvidenceSums) -> bool:
+    return sums.candidate is not None and sums.board_candidate is not None
 
 
 def _after(seen: Seen, deployment: Deployment, sums: EvidenceSums, settings: Settings) -> Seen:
@@ -100,11 +115,13 @@ def _after(seen: Seen, deployment: Deployment, sums: EvidenceSums, settings: Set
         # Not at the first look perhaps: another coordinator may write later what its nodes told.
         seen = _compared(seen, deployment, sums.control, settings.alarm_e)
     control = sums.control or seen.control  # nodes that went back run nothing beside it any more
-    new, beside, tests = sums.candidate.since(seen.candidate), control.since(seen.control), seen.tests
+    candidate, boards = sums.candidate or seen.candidate, sums.board_candidate or seen.board_candidate
+    new, beside, tests = candidate.since(seen.candidate), control.since(seen.control), seen.tests
     if tests is not None:
         decides, acts = tests
         tests = (decides.after(beside.decisions, new.decisions), acts.after(beside.actions, new.actions))
-    return Seen(deployment.phase, sums.candidate, control, seen.new + new, tests)
+    board_new = seen.board_new + boards.since(seen.board_candidate)
+    return Seen(deployment.phase, candidate, control, seen.new + new, boards, board_new, tests)
 
 
 def _compares_too_little(seen: Seen, settings: Settings) -> bool:
@@ -113,7 +130,9 @@ def _compares_too_little(seen: Seen, settings: Settings) -> bool:
 
 def _begun(seen: Seen, deployment: Deployment) -> Seen:
     """A new step. Candidates go on counting from step to step; elsewhere each step has nodes of its own."""
-    return Seen(deployment.phase, seen.candidate if deployment.strategy in WITH_CANDIDATES else Tally())
+    if deployment.strategy not in WITH_CANDIDATES:
+        return Seen(deployment.phase)
+    return Seen(deployment.phase, seen.candidate, board_candidate=seen.board_candidate)
 
 
 def _compared(seen: Seen, deployment: Deployment, control: Tally, alarm_e: float) -> Seen:
@@ -131,11 +150,17 @@ def _verdict(seen: Seen, deployment: Deployment, sums: EvidenceSums, settings: S
         checks = checks_against(settings, sums.before, seen.new)
     else:
         checks = checks_beside(settings, seen.tests, sums.before)
-    return judge(Watch(checks, observed_s, sums.starts_max, silent), settings)
+    of_boards = checks_against(settings, sums.board_before, seen.board_new)
+    nodes, boards = (judge(Watch(one, observed_s, sums.starts_max, silent), settings) for one in (checks, of_boards))
+    if not _is_mixed(sums):
+        return nodes if sums.board_candidate is None else boards
+    nodes, boards = replace(nodes, reason=f"nodes: {nodes.reason}"), replace(boards, reason=f"boards: {boards.reason}")
+    return max(nodes, boards, key=lambda one: _WORST_LAST.index(one.kind))
 
 
 def _dump(seen: Seen) -> Any:
-    totals = [_numbers(one) for one in (seen.candidate, seen.control, seen.new)]
+    tallies = (seen.candidate, seen.control, seen.new, seen.board_candidate, seen.board_new)
+    totals = [_numbers(one) for one in tallies]
     return [seen.phase, *totals, None if seen.tests is None else [to_json(test) for test in seen.tests]]
 
 
@@ -148,8 +173,10 @@ def _load(value: Any) -> Seen:
     if value is None:
         return Seen()
     phase, *totals, texts = value
-    candidate, control, new = (Tally(Outcomes(*one[:2]), Outcomes(*one[2:])) for one in totals)
+    candidate, control, new, *of_boards = (Tally(Outcomes(*one[:2]), Outcomes(*one[2:])) for one in totals)
+    board_candidate, board_new = of_boards
+    seen = Seen(phase, candidate, control, new, board_candidate, board_new)
     if texts is None:
-        return Seen(phase, candidate, control, new)
+        return seen
     decides, acts = map(from_json, texts)
-    return Seen(phase, candidate, control, new, (decides, acts))
+    return replace(seen, tests=(decides, acts))

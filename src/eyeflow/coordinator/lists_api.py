@@ -85,6 +85,7 @@ NODES_QUERY = (
     _part("node"),
     _NODES,
     Param("gateway", NODE_NAME, "boards that this node speaks for"),
+    Param("board", {"type": "boolean", "examples": [True]}, "true: it is a board behind a node; false: it is none"),
     since("the node was heard"),
     Param("sort", {**names(NodeOrder), "default": "name"}, "which nodes come first; `heard`: the longest ago"),
 )
@@ -167,6 +168,7 @@ def asked_nodes(hub: Hub, query: Query) -> NodesAsked:
         silent_us(hub),
         tuple(query.get("node", ())),
         query.get("gateway", ""),
+        query.get("board"),
     )
 
 

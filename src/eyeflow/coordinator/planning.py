@@ -8,9 +8,9 @@ from functools import cache
 from typing import Any
 
 from eyeflow.coordinator.acting import overlapping
-from eyeflow.coordinator.choosing import chosen_nodes
+from eyeflow.coordinator.choosing import chip_of, chosen_nodes
 from eyeflow.coordinator.drafts import Draft, drafted
-from eyeflow.coordinator.fitness import needs_of, unfit_nodes
+from eyeflow.coordinator.fitness import unfit_nodes
 from eyeflow.coordinator.policies import approval_needed, broken_by
 from eyeflow.coordinator.store.cluster_store import Reading, doubt, trusted_signers
 from eyeflow.coordinator.store.facts import ProgramRecord
@@ -51,14 +51,14 @@ def plan_view(
     names = chosen_nodes(reading, draft.rules, draft.where)
     deployment = drafted(draft, "", now_us, actor)
     foreseen = forecast(deployment, len(names))
-    needs = [needs_of(one.record) for one in planned.values()]
-    unfit, states = unfit_nodes(reading, names, needs, draft.strategy), _States(reading, planned)
+    unfit = unfit_nodes(reading, names, deployment, {one: found.record for one, found in planned.items()})
+    states = _States(reading, planned)
     trusted = trusted_signers(reading)
     return {
         "strategy": draft.strategy,
         "steps": foreseen.steps,
         "leastS": foreseen.least_s,
-        "untrusted": sorted(one.record.rule for one in planned.values() if trusted.isdisjoint(one.record.signers)),
+        "untrusted": sorted({one.record.rule for one in planned.values() if trusted.isdisjoint(one.record.signers)}),
         "broken": broken_by(reading, names, deployment),
         "approval": approval_needed(reading, names),
         "supersedes": _superseded(reading, names, frozenset(draft.rules)),
@@ -67,7 +67,7 @@ def plan_view(
                 "node": name,
                 "connected": name in linked,
                 "problems": [*unfit.get(name, ()), *filter(None, [doubt(reading, name)])],
-                "changes": _changes(reading, name, deployment.targets, states),
+                "changes": _changes(reading, name, deployment.on(chip_of(reading.node(name))).targets, states),
             }
             for name in names
         ],

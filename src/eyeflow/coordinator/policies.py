@@ -55,9 +55,10 @@ def broken_by(reading: Reading, names: Sequence[str], deployment: Deployment) ->
     """Return how a deployment to these nodes breaks the policy."""
     trusted, signers = trusted_signers(reading), {}
     for rule, target in deployment.targets:
-        program = None if target is None else reading.program(target.program_id)
-        if program is not None:
-            signers[rule] = len(trusted.intersection(program.signers))
+        programs = (reading.program(one) for one in (target.program_ids if target is not None else ()))
+        counts = [len(trusted.intersection(one.signers)) for one in programs if one is not None]
+        if counts:
+            signers[rule] = min(counts)
     asked = Request(deployment.strategy, deployment.options.observe_s, signers)
     return breaches(demands_of(reading), subjects(reading, names), asked)
 

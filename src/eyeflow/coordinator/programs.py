@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 
 from eyeflow.base.names import near
@@ -16,6 +16,7 @@ from eyeflow.protocol.wire import SIGNERS_MAX
 from eyeflow.svm.container import SIGNATURES_MAX, attach_signatures, decode
 
 PROGRAMS_MAX = 100_000
+NODE_PROFILE = "linux"
 OLD_LIST = "sign the newest one that you have again: eyeflow keys root sign FILE"
 
 
@@ -113,8 +114,17 @@ def found_program(reading: Reading, program_id: str) -> ProgramRecord:
     return program
 
 
+def by_chip(rule: str, programs: Sequence[ProgramRecord]) -> tuple[tuple[str, str], ...]:
+    """Return (chip, program id) of the programs of a rule for boards; raises Problem 422 for two for one chip."""
+    found = {str(one.about["chip"]): one.id for one in programs}
+    if "" in found or len(found) < len(programs):
+        detail = f"The board programs of `{rule}` are not for a chip each."
+        raise Problem("invalid_body", detail, "give one program for each chip, compiled with --target or --board")
+    return tuple(sorted(found.items()))
+
+
 def program_to_deploy(reading: Reading, rule: str, program_id: str | None) -> ProgramRecord:
-    """Return the program of a rule with this id, None for the last uploaded; raises Problem 404 or 422."""
+    """Return the program of a rule with this id, None for the last for nodes; raises Problem 404 or 422."""
     found = program_of_rule(reading, rule, program_id)
     check_signers(reading, rule, found.signers)
     return found
@@ -128,7 +138,9 @@ def program_of_rule(reading: Reading, rule: str, program_id: str | None) -> Prog
         hint = f" Did you mean `{guess}`?" if guess else ""
         detail = f"No program of the rule `{rule[:64]}` was uploaded.{hint}"
         raise Problem("rule_not_found", detail, "POST /api/programs")
-    found = next((one for one in programs if program_id in (None, one.id)), None)
+    # A deployment by its rule alone brings boards' programs, too: the newest would be one of them by chance.
+    nodes_first = sorted(programs, key=lambda one: one.profile != NODE_PROFILE)
+    found = next((one for one in nodes_first if program_id in (None, one.id)), None)
     if found is None:
         detail = f"The rule `{rule}` has no program {program_id}."
         raise Problem("program_not_found", detail, "upload it first: POST /api/programs")

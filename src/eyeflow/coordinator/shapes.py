@@ -30,6 +30,7 @@ from eyeflow.coordinator.shapes_plan import PLAN_SCHEMAS, REPLAY_REQUEST
 from eyeflow.coordinator.shapes_policy import POLICY_SCHEMAS
 from eyeflow.coordinator.shapes_records import COPY, RECORDS
 from eyeflow.coordinator.shapes_rollout import (
+    BOARD_PROGRAMS,
     CHANGE,
     DEPLOY_EXAMPLE,
     LABELS,
@@ -74,6 +75,10 @@ _PROGRAM: Shape = {
     "examples": ["RVlF"],
 }
 
+_BOARD_PROGRAM = closed(
+    "A program of the rule for boards with one chip, by its id or itself", {"programId": HEX32, "program": _PROGRAM}, ()
+)
+
 SCHEMAS: dict[str, Shape] = {
     **PLAN_SCHEMAS,
     **POLICY_SCHEMAS,
@@ -96,10 +101,12 @@ SCHEMAS: dict[str, Shape] = {
         ("type", "title", "status", "code", "detail"),
     ),
     "DeployRequest": closed(
-        "What to deploy where. Give `nodeIds`, `labels` or `all`; without `programId` the last upload is meant",
+        "What to deploy where. Give `nodeIds`, `labels` or `all`; without `programId` the last upload is meant, for "
+        "nodes where there is one",
         {
             **ROLLOUT,
             "programId": HEX32,
+            "boardPrograms": BOARD_PROGRAMS,
             "params": PARAMS,
         },
         (),
@@ -126,7 +133,14 @@ SCHEMAS: dict[str, Shape] = {
             **ROLLOUT,
             "changes": {
                 **_CHANGES,
-                "items": {**CHANGE, "properties": {**CHANGE["properties"], "program": _PROGRAM}},
+                "items": {
+                    **CHANGE,
+                    "properties": {
+                        **CHANGE["properties"],
+                        "program": _PROGRAM,
+                        "boardPrograms": {**BOARD_PROGRAMS, "items": _BOARD_PROGRAM},
+                    },
+                },
             },
             "replay": REPLAY_REQUEST,
         },

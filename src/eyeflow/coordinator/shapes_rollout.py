@@ -18,6 +18,7 @@ from eyeflow.coordinator.shape_words import (
 from eyeflow.evidence.verdict import Kind
 from eyeflow.protocol.wire import PARAMS_MAX
 from eyeflow.rollout.deployment import (
+    BOARD_PROGRAMS_MAX,
     DEADLINE_S_MAX,
     NODES_MAX,
     OBSERVE_S_MAX,
@@ -121,9 +122,22 @@ ROLLOUT: Shape = {
         "examples": [3600],
     },
 }
+BOARD_PROGRAMS: Shape = {
+    "type": "array",
+    "maxItems": BOARD_PROGRAMS_MAX,
+    "items": closed("A program of the rule for boards with one chip", {"programId": HEX32}),
+    "description": "what boards get in place of `programId`: one program for each chip",
+    "examples": [[]],
+}
 CHANGE = closed(
-    "What becomes of one rule; without `programId` its last uploaded program is meant",
-    {"rule": RULE, "programId": HEX32, "params": PARAMS, "remove": {"const": True, "examples": [True]}},
+    "What becomes of one rule; without `programId` its last program for nodes is meant, else the last of all",
+    {
+        "rule": RULE,
+        "programId": HEX32,
+        "boardPrograms": BOARD_PROGRAMS,
+        "params": PARAMS,
+        "remove": {"const": True, "examples": [True]},
+    },
     ("rule",),
 )
 
@@ -142,7 +156,15 @@ SUMMARY: Shape = {
     "changes": array(
         closed(
             "A rule with the program that it shall have, empty for none",
-            {"rule": RULE, "programId": TEXT, "params": PARAMS},
+            {
+                "rule": RULE,
+                "programId": TEXT,
+                "boardPrograms": {
+                    **array(closed("What boards with this chip get in its place", {"chip": TEXT, "programId": HEX32})),
+                    "examples": [[]],
+                },
+                "params": PARAMS,
+            },
         )
     ),
     "strategy": TEXT,

@@ -148,6 +148,9 @@ def _changes(targets: Targets) -> list[dict[str, Any]]:
         {
             "rule": rule,
             "programId": target.program_id if target else "",
+            "boardPrograms": [
+                {"chip": chip, "programId": one} for chip, one in (target.board_programs if target else ())
+            ],
             "params": dict(target.params) if target else {},
         }
         for rule, target in targets

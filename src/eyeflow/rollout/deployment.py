@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import field, replace
 from enum import Enum
 from typing import Any
 
@@ -22,6 +22,8 @@ NODES_MAX = 10_000
 """Nodes in one deployment, and in one cluster: as many as were measured (docs/performance.md)."""
 RULES_MAX = 512
 """Rules in one deployment: as many as a node runs."""
+BOARD_PROGRAMS_MAX = 32
+"""Programs of a rule for boards in one deployment: one for each chip."""
 LOOK_S = 2
 """How often the evidence of a deployment that watches is looked at. Nodes tell theirs every few seconds."""
 OBSERVE_S_MAX = 7 * 86_400
@@ -98,11 +100,21 @@ class Rollback(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a node shall run for a rule."""
+    """What a node shall run for a rule. `board_programs`: (chip, program id) of boards, where nodes get another one."""
 
     program_id: str
     deployment_id: str
     params: Params = ()
+    board_programs: tuple[tuple[str, str], ...] = ()
+
+    def on(self, chip: str) -> Target:
+        """Return what a node with this chip runs of it; a node that is no board has none, which is empty."""
+        return Target(dict(self.board_programs).get(chip, self.program_id), self.deployment_id, self.params)
+
+    @property
+    def program_ids(self) -> tuple[str, ...]:
+        """All its programs, that for nodes first."""
+        return (self.program_id, *(one for _, one in self.board_programs))
 
 
 Targets = tuple[tuple[str, Target | None], ...]
@@ -229,6 +241,15 @@ class Deployment:
     def rules(self) -> tuple[str, ...]:
         """The rules that it changes."""
         return tuple(rule for rule, _ in self.targets)
+
+    @property
+    def has_board_programs(self) -> bool:
+        """Whether some of its programs are for boards alone."""
+        return any(target is not None and target.board_programs for _, target in self.targets)
+
+    def on(self, chip: str) -> Deployment:
+        """Return the deployment as a node with this chip sees it."""
+        return replace(self, targets=tuple((rule, target and target.on(chip)) for rule, target in self.targets))
 
     @property
     def name(self) -> str:

@@ -42,18 +42,26 @@ class Plant:
     node: str = "gateway"
     deployed: list[str] = field(default_factory=list)
 
-    async def deploy(self, version: str, strategy: str, **options: Any) -> Any:
-        data = program(version)
+    async def upload(self, data: bytes) -> str:
         added = await self.client.post("/api/programs", content=data, headers=OCTETS)
         assert added.status_code in (200, 201), added.text
-        asked = {"programId": decode(data).program_id, "nodeIds": sorted(self.boards), "strategy": strategy}
+        return decode(data).program_id
+
+    async def deploy(self, version: str, strategy: str, **options: Any) -> Any:
+        where = {"programId": await self.upload(program(version)), "nodeIds": sorted(self.boards)}
+        return await self.ask(where, strategy, **options)
+
+    async def ask(self, where: dict[str, Any], strategy: str, **options: Any) -> Any:
+        asked = where | {"strategy": strategy}
         if strategy != "immediate":
             asked["options"] = OPTIONS | options
         return await self.client.post("/api/rules/relay/deploy", json=asked)
 
     async def deployed_by(self, version: str, strategy: str, **options: Any) -> dict[str, Any]:
         """Deploy and wait for the end."""
-        answer = await self.deploy(version, strategy, **options)
+        return await self.end_of(await self.deploy(version, strategy, **options))
+
+    async def end_of(self, answer: Any) -> dict[str, Any]:
         assert answer.status_code == 202, answer.text
         found: dict[str, Any] = await self.make.ended(self.client, answer.headers["location"])
         return found
@@ -97,7 +105,12 @@ def plant(cluster: Any, make: Any, tmp_path: Path) -> Callable[[Test, int], None
                 coordinator = CoordinatorConfig(cluster.url, token_file=tmp_path / "token")
                 sections = tuple(BoardSection(name, port) for name, port in zip(boards, ports, strict=True))
                 config = NodeConfig(
-                    "gateway", tmp_path / "node", coordinator=coordinator, ports=ports_config(), boards=sections
+                    "gateway",
+                    tmp_path / "node",
+                    grants=("log.*", "gpio.*"),
+                    coordinator=coordinator,
+                    ports=ports_config(),
+                    boards=sections,
                 )
                 made = Plant(client, make, boards)
                 async with running(run_node(config, stop=asyncio.Event())):

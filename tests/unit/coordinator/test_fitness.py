@@ -28,7 +28,10 @@ def test_a_node_that_has_all_can_run_it() -> None:
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"profile": "mcu", "chip": "RP2040"}, "runs programs of RP2040, and `pump` is compiled for the profile linux"),
+        (
+            {"profile": "mcu", "chip": "RP2040"},
+            "is a board with the chip RP2040, and no program of `pump` comes for that",
+        ),
         ({"abi": ABI - 1}, "update eyeflow there"),
         ({"grants": ("adc.*",)}, "does not grant gpio.set_pin"),
         ({"drivers": ("mqtt",)}, "has no driver for gpio.set_pin"),
@@ -64,9 +67,9 @@ def test_a_deployment_to_a_node_that_cannot_run_it_is_refused_and_nothing_is_kep
     assert (reply.status_code, reply.json()["code"]) == (422, "unfit_nodes")
     (error,) = reply.json()["errors"]
     assert error["pointer"] == "/nodeIds/1"
-    assert error["message"].startswith("node-b runs programs of RP2040")
+    assert error["message"].startswith("node-b is a board with the chip RP2040")
     reply = full.ask("POST", "/api/rules/overheat/deploy", json={"all": True})
-    assert reply.json()["errors"][0]["message"].startswith("node-b runs"), "no deployment to a part by surprise"
+    assert reply.json()["errors"][0]["message"].startswith("node-b is a"), "no deployment to a part by surprise"
     assert full.ask("GET", "/api/deployments").json() == before
     assert full.ask("POST", "/api/rules/overheat/deploy", json={"nodeIds": ["node-a"]}).status_code == 202
 

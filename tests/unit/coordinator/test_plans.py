@@ -122,7 +122,7 @@ def test_what_nodes_cannot_run_is_told_and_refuses_no_plan(full: Any) -> None:
     assert able["problems"] == []
     assert "update eyeflow there" in unable["problems"][0]
     assert "is a board, which runs one program of a rule at a time" in unable["problems"][1]
-    assert "runs programs of RP2040" in unable["problems"][2]
+    assert "is a board with the chip RP2040" in unable["problems"][2]
 
 
 def test_a_wrong_plan_is_refused_as_the_deployment_would_be(full: Any) -> None:

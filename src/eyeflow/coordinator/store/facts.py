@@ -189,18 +189,21 @@ class EvidenceRow:
 class EvidenceSums:
     """Evidence of a deployment's programs on the nodes of its present step, beside that of other programs there.
 
-    `control` are other programs of its rules that run beside them, on the same events; None: there are none. `before`
-    is how the programs did that they replaced, on the nodes where the new ones have run, or acted. `starts_max` is the
+    `candidate` and `before` are those of nodes, `board_candidate` and `board_before` those of boards; None: the step
+    has none. `control` are other programs of its rules that run beside them, on the same events; None: there are none.
+    `before` is how the programs did that they replaced, where the new ones have run, or acted. `starts_max` is the
     most process starts of any node. `unheard` are nodes that changed and told nothing of it since `since_us` of the
     question.
     """
 
-    candidate: Tally
+    candidate: Tally | None
     control: Tally | None
     before: Tally
     starts_max: int
     differing: int
     unheard: tuple[str, ...]
+    board_candidate: Tally | None
+    board_before: Tally
 
 
 class Kept(Enum):

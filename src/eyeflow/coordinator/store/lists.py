@@ -72,7 +72,7 @@ class NodesAsked:
     """Which nodes: each condition must hold; of `standings` and of `names` one. `name` is a part of it.
 
     `silent_us`: a node that was last seen before this time is not heard, whatever it has for a link.
-    `gateway`: boards that this node speaks for.
+    `gateway`: boards that this node speaks for. `is_board` None: boards and others.
     """
 
     limit: int
@@ -86,6 +86,7 @@ class NodesAsked:
     silent_us: int = 0
     names: tuple[str, ...] = ()
     gateway: str = ""
+    is_board: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -367,6 +367,10 @@ def _fitting(asked: NodesAsked) -> Conditions:
         )
     if asked.gateway:
         where.add("EXISTS (SELECT 1 FROM boards WHERE boards.node = nodes.name AND gateway = ?)", asked.gateway)
+    if asked.is_board is not None:
+        where.add(
+            f"{'' if asked.is_board else 'NOT '}EXISTS (SELECT 1 FROM boards WHERE boards.node = nodes.name)",
+        )
     where.has("nodes.name", asked.name)
     where.one_of("nodes.name", asked.names)
     where.since("nodes.last_seen_us", asked.since_us)

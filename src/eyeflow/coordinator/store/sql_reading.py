@@ -30,6 +30,7 @@ from eyeflow.coordinator.store.sql_coordination import SqlCoordinationReading
 from eyeflow.coordinator.store.sql_lists import SqlListReading
 from eyeflow.coordinator.store.sql_sessions import SqlSessionReading
 from eyeflow.coordinator.store.sql_trends import SqlTrendReading
+from eyeflow.evidence.outcomes import Tally
 from eyeflow.protocol.coordinator_log import Entry, Head, SignedHead
 from eyeflow.protocol.messages import RuleResult
 from eyeflow.rollout.actions import InStates, Which
@@ -277,9 +278,9 @@ class SqlReading(
     def evidence_sums(self, deployment: Deployment, since_us: int) -> EvidenceSums:
         """Return the sums of the evidence for and beside the present step of a deployment."""
         step = (deployment.id, deployment.phase)
-        *counts, boots, differing = self._sums(
-            f"SELECT {COUNTS}, max(boots), sum(differing) FROM progress JOIN evidence ON evidence.node = progress.node "
-            "AND evidence.deployment = progress.deployment WHERE progress.deployment = ? AND phase = ?",
+        candidates = self._by_kind(
+            f"{COUNTS}, max(boots), sum(differing)",
+            "LEFT JOIN evidence ON evidence.node = progress.node AND evidence.deployment = progress.deployment",
             *step,
         )
         places = ", ".join("?" * len(deployment.rules))
@@ -290,11 +291,11 @@ class SqlReading(
             *(*step, *deployment.rules),
         )
         ran, did = (f"sum(CASE WHEN {one} > 0 THEN before_{{}} END)" for one in ("ran", "did"))
-        before = self._sums(
-            f"SELECT {ran.format('executions')}, {ran.format('failures')}, {did.format('acted')}, "
-            f"{did.format('failed_actions')} FROM progress JOIN (SELECT node, sum(executions) AS ran, "
-            "sum(acted) AS did FROM evidence WHERE deployment = ? GROUP BY node) told ON told.node = progress.node "
-            "WHERE deployment = ? AND phase = ?",
+        before = self._by_kind(
+            f"{ran.format('executions')}, {ran.format('failures')}, {did.format('acted')}, "
+            f"{did.format('failed_actions')}",
+            "JOIN (SELECT node, sum(executions) AS ran, sum(acted) AS did FROM evidence WHERE deployment = ? "
+            "GROUP BY node) told ON told.node = progress.node",
             *(deployment.id, *step),
         )
         silent = self._rows(
@@ -305,7 +306,29 @@ class SqlReading(
         )
         control = rows.tally_of(beside) if programs else None
         unheard = tuple(node for (node,) in silent)
-        return EvidenceSums(rows.tally_of(counts), control, rows.tally_of(before), boots, differing, unheard)
+        tallies, earlier = (
+            {kind: rows.tally_of(one[:4]) for kind, one in found.items()} for found in (candidates, before)
+        )
+        return EvidenceSums(
+            candidate=tallies.get(False),
+            control=control,
+            before=earlier.get(False, Tally()),
+            starts_max=max((one[4] for one in candidates.values()), default=0),
+            differing=sum(one[5] for one in candidates.values()),
+            unheard=unheard,
+            board_candidate=tallies.get(True),
+            board_before=earlier.get(True, Tally()),
+        )
+
+    def _by_kind(self, sums: str, joined: str, *values: Any) -> dict[bool, list[int]]:
+        """Return sums over the nodes of a deployment's step, and over its boards (True); none where it has none."""
+        found = self._rows(
+            f"SELECT CASE WHEN boards.node IS NULL THEN 0 ELSE 1 END AS is_board, {sums} FROM progress {joined} "
+            "LEFT JOIN boards ON boards.node = progress.node WHERE progress.deployment = ? AND phase = ? "
+            "GROUP BY is_board",
+            *values,
+        )
+        return {bool(kind): [number or 0 for number in numbers] for kind, *numbers in found}
 
     def _sums(self, sql: str, *values: Any) -> list[int]:
         """Return one row of sums; the sum of nothing is 0."""

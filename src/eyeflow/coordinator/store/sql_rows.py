@@ -62,12 +62,14 @@ def load_target(text: str) -> Target:
 
 
 def _target(target: Target) -> list[Any]:
-    return [target.program_id, target.deployment_id, target.params]
+    boards = [target.board_programs] if target.board_programs else []
+    return [target.program_id, target.deployment_id, target.params, *boards]
 
 
 def _target_of(value: list[Any]) -> Target:
-    program_id, deployment_id, params = value
-    return Target(program_id, deployment_id, tuple((name, value) for name, value in params))
+    program_id, deployment_id, params, *boards = value
+    pairs = (tuple((name, value) for name, value in one) for one in (params, *boards))
+    return Target(program_id, deployment_id, *pairs)
 
 
 def dump_targets(targets: Targets) -> str:

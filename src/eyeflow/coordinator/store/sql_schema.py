@@ -233,6 +233,9 @@ ALTER TABLE nodes ADD COLUMN failing_since_us INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE program_sources(
     program TEXT PRIMARY KEY REFERENCES programs(id) ON DELETE CASCADE, source TEXT NOT NULL) STRICT, WITHOUT ROWID;
 """,
+    """
+UPDATE deployments SET judgement = 'null';
+""",
 )
 """Number n brings a file of version n to version n + 1 (PRAGMA user_version). A released one is never changed.
 

@@ -8,7 +8,7 @@ from typing import Any
 from eyeflow.coordinator.store.cluster_store import Writing
 from eyeflow.coordinator.store.facts import EvidenceRow, EvidenceSums
 from eyeflow.evidence.outcomes import Outcomes, Tally
-from eyeflow.rollout.deployment import Deployment, NodeProgress, NodeState
+from eyeflow.rollout.deployment import Deployment, NodeProgress, NodeState, Target
 from unit.coordinator.store.test_facts import NEW, A, look
 
 
@@ -57,11 +57,12 @@ def test_evidence_is_summed_for_a_step_of_a_deployment_and_beside_it(kept: Any, 
     def sums(since_us: int) -> EvidenceSums:
         return look(kept, lambda reading: reading.evidence_sums(mine, since_us))
 
-    assert sums(10) == EvidenceSums(tally(111, 3, 55, 7), tally(1060, 5, 530, 6), Tally(), 3, 6, unheard=("c",))
+    control = tally(1060, 5, 530, 6)
+    assert sums(10) == EvidenceSums(tally(111, 3, 55, 7), control, Tally(), 3, 6, ("c",), None, Tally())
     assert sums(19).unheard == ("c",) and sums(20).unheard == ("b", "c") and sums(50).unheard == ("a", "b", "c")
     empty = replace(helpers.deployment("d-9"), targets=mine.targets)
     nothing = look(kept, lambda reading: reading.evidence_sums(empty, 0))
-    assert nothing == EvidenceSums(Tally(), None, Tally(), 0, 0, ())
+    assert nothing == EvidenceSums(None, None, Tally(), 0, 0, (), None, Tally())
 
 
 def test_what_programs_did_before_is_kept_for_the_nodes_where_the_new_ones_run(kept: Any, helpers: Any) -> None:
@@ -136,3 +137,31 @@ def test_nodes_that_took_a_program_back_by_themselves_are_told_with_their_reason
 
     kept.do(step)
     assert look(kept, lambda reading: reading.taken_back("d-1")) == [("a", "boots")], "each node once"
+
+
+def test_boards_are_summed_beside_nodes_and_programs_for_their_chips_are_kept(kept: Any, helpers: Any) -> None:
+    target = Target("c" * 64, "d-1", (("limit", 2.5),), (("RP2040", "d" * 64),))
+    mine = replace(helpers.deployment("d-1"), targets=(("lamp", target), ("pump", NEW)), phase=1)
+
+    def step(writing: Writing) -> None:
+        for name in "abc":
+            writing.register_node(name, A, 9)
+        writing.record_board("b", "a", "0001020304050607")
+        writing.record_board("c", "a", "0001020304050608")
+        writing.add_deployment(mine, [NodeProgress(name, NodeState.INSTALLED, phase=1) for name in "abc"])
+        writing.record_evidence(
+            [
+                told_of("a", "pump", "active", "d-1", 100, 1, boots=1),
+                told_of("b", "pump", "active", "d-1", 10, 2, boots=3),
+                told_of("b", "lamp", "active", "d-1", 10, 0, differing=2),
+            ]
+        )
+
+    kept.do(step)
+    sums = look(kept, lambda reading: reading.evidence_sums(mine, 0))
+    assert (sums.candidate, sums.board_candidate) == (tally(100, 1, 50, 0), tally(20, 2, 10, 0))
+    assert (sums.starts_max, sums.differing, sums.unheard) == (3, 2, ("c",))
+    found = look(kept, lambda reading: reading.deployment("d-1"))
+    assert found.targets == mine.targets
+    assert found.on("RP2040").targets[0][1] == Target("d" * 64, "d-1", (("limit", 2.5),))
+    assert found.on("").targets == (("lamp", Target("c" * 64, "d-1", (("limit", 2.5),))), ("pump", NEW))
