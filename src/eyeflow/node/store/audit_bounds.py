@@ -83,14 +83,12 @@ class AuditBounds:
         return dropped
 
     def _held(self) -> int:
-        """How many of the oldest records every destination holds."""
-        first_seq = self._audit.oldest[0]
-        return max(0, self._audit.cursors.held_by_all - first_seq + 1) if first_seq else 0
+        """How many of the oldest records every destination holds; none where that is less than one."""
+        return self._audit.cursors.held_by_all - self._audit.oldest[0] + 1
 
     def share(self) -> int:
         """How many records to drop at once, counted from the oldest."""
-        first_seq = self._audit.oldest[0]
-        kept = self._audit.head_seq - first_seq + 1 if first_seq else 0
+        kept = self._audit.head_seq - self._audit.oldest[0] + 1
         return max(DROP_RECORDS_MIN, min(kept // DROP_SHARE, DROP_RECORDS_MAX))
 
     def buffer_full(self) -> BufferFull:

@@ -11,7 +11,7 @@ from typing import Any
 import apsw
 
 from eyeflow.base.clock import NowUs
-from eyeflow.node.store.cursors import Cursors, read_after
+from eyeflow.node.store.cursors import Cursors
 from eyeflow.node.store.meta import read_meta, read_meta_or_set, read_named, write_meta
 from eyeflow.node.store.transaction import transaction
 from eyeflow.node.store.types import Batch, Draft, StoreCounters
@@ -161,8 +161,8 @@ class AuditLog:
         """As `Store.note_kept`."""
         if kept.epoch != self.epoch or kept.seq > self.head_seq:
             return False
-        seq, found = read_after(self._db, kept.seq - 1, 1, 1) if kept.seq else (0, [])
-        if found and seq == kept.seq and record_hash(found[0]) != kept.hash:
+        record = self._db.execute("SELECT record FROM audit WHERE seq = ?", (kept.seq,)).get
+        if record is not None and record_hash(record) != kept.hash:
             return False
         self.cursors.note(destination, kept)
         return True

@@ -12,6 +12,8 @@ from eyeflow.node.store.audit_bounds import RESERVE_BYTES
 from eyeflow.node.store.file import StoreFile
 from eyeflow.node.store.store import Store
 from eyeflow.node.store.types import Batch, BufferFull, Committed, OnFull, StorageError
+from eyeflow.protocol.audit import record_hash
+from eyeflow.protocol.collecting import KeptHead
 from eyeflow.protocol.slot import Slot
 from unit.node.store.stores import MB, batch, limits, open_store, slot
 
@@ -51,6 +53,76 @@ def test_a_share_is_a_sixteenth_of_the_records_and_at_least_sixteen(tmp_path: Pa
     store = open_store(tmp_path)
     store.commit(batch(*range(records)))
     assert store._bounds.share() == share
+    store.close(clean=True)
+
+
+def test_a_file_within_its_bound_is_not_looked_at_when_it_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_store(tmp_path).close(clean=True)
+    compacted = counted_compacts(monkeypatch)
+    open_store(tmp_path).close(clean=True)
+    assert not compacted
+
+
+def counted_compacts(monkeypatch: pytest.MonkeyPatch, fails: apsw.Error | None = None) -> list[StoreFile]:
+    """Count how often a file is compacted; `fails` is raised each time."""
+    compacted: list[StoreFile] = []
+
+    def compact(self: StoreFile) -> None:
+        compacted.append(self)
+        if fails is not None:
+            raise fails
+
+    monkeypatch.setattr(StoreFile, "compact", compact)
+    return compacted
+
+
+def test_a_file_above_its_bound_is_compacted_once_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(tmp_path)
+    store.commit(batch(*range(100)))
+    store.close(clean=True)
+    compacted = counted_compacts(monkeypatch)
+    monkeypatch.setattr(StoreFile, "is_oversized", property(lambda _: True))
+    has_room(monkeypatch, RESERVE_BYTES - 1, RESERVE_BYTES, RESERVE_BYTES + 1)
+    store = open_store(tmp_path)
+    assert (store.counters.gaps, store.counters.dropped_records, len(compacted)) == (2, 32, 1)
+    store.close(clean=True)
+
+
+def test_a_disk_that_has_no_room_to_compact_does_not_keep_the_node_from_its_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    open_store(tmp_path).close(clean=True)
+    counted_compacts(monkeypatch, apsw.FullError("no space"))
+    monkeypatch.setattr(StoreFile, "is_oversized", property(lambda _: True))
+    store = open_store(tmp_path, limits(3))
+    (said,) = caplog.records
+    assert said.getMessage() == "the store stays larger than its bound of 3 MB for now: the disk is full"
+    store.commit(batch(1))
+    store.close(clean=True)
+
+
+@pytest.mark.parametrize(("held", "is_taken"), [(15, False), (16, True)])
+def test_from_sixteen_records_on_what_others_hold_makes_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int, is_taken: bool
+) -> None:
+    """Counted from the oldest that is still there: what went before makes no room a second time."""
+    store = open_store(tmp_path, limits(on_full=OnFull.REJECT_NEW))
+    store.commit(batch(*range(100)))
+    store._audit.drop_oldest("size", 20)
+    lost = store.counters.dropped_records
+    (record,) = store.audit_range(20 + held, 1)
+    assert store.note_kept("coordinator", KeptHead(store.epoch, 20 + held, record_hash(record)))
+    has_room(monkeypatch, RESERVE_BYTES, RESERVE_BYTES + 1)
+    if is_taken:
+        store.commit(batch(100))
+    else:
+        with pytest.raises(BufferFull):
+            store.commit(batch(100))
+    assert (store.counters.dropped_copies, store.counters.dropped_records) == (16 if is_taken else 0, lost)
     store.close(clean=True)
 
 

@@ -25,6 +25,7 @@ from eyeflow.node.store.types import (
     StateRow,
     StorageError,
 )
+from eyeflow.node.streams import Mark, Progress, Ran
 from eyeflow.protocol.audit import verify_chain
 from eyeflow.protocol.identity import Identity
 from eyeflow.protocol.slot import Slot
@@ -36,6 +37,7 @@ from unit.node.store.stores import KEY, PROGRAM, Time, batch, draft, limits, num
 def test_everything_comes_back_after_a_restart(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     params: dict[str, bool | int | float | str] = {"limit": 80.0, "on": True, "n": -3, "t": "é"}
+    progress = Progress({"topic/0": 7}, (Ran(Mark("topic/0", 8), active("r")),))
     store.commit(
         Batch(
             [draft(1), draft(2)],
@@ -43,6 +45,7 @@ def test_everything_comes_back_after_a_restart(tmp_path: Path) -> None:
             [PendingRow(1, 0, active("r"), PROGRAM, 4, (1, 1.5, "x", True))],
             put_slots=[slot("r", Slot.ACTIVE, params), slot("r", Slot.PREVIOUS), slot("other", Slot.ACTIVE)],
             put_meta=[("cluster", b"keys")],
+            progress=progress,
         )
     )
     head = store.head
@@ -58,6 +61,7 @@ def test_everything_comes_back_after_a_restart(tmp_path: Path) -> None:
     assert found.states == {active("r"): StateRow(active("r"), PROGRAM, b"\x00\xff")}
     assert found.pending == (PendingRow(2, 0, active("r"), PROGRAM, 4, (1, 1.5, "x", True)),), "the draft became seq 2"
     assert found.kept == {"cluster": b"keys"}
+    assert found.progress == progress
     again.commit(Batch(finished=[(2, 0)], drop_rules=["r"], drop_slots=[active("other")]))
     left = again.restore()
     assert (left.slots, left.states, left.pending) == ((), {}, ())

@@ -263,6 +263,16 @@ def test_the_first_record_ages_like_any_other(tmp_path: Path) -> None:
     store.commit(batch(0, 10))
     time.us += 1_000_005
     assert store.drop_aged() == 1
+    assert (store.counters.dropped_records, store.counters.gaps) == (1, 1)
+    store.close(clean=True)
+
+
+def test_the_oldest_record_may_be_of_a_clock_that_was_never_set(tmp_path: Path) -> None:
+    """A board without a battery for its clock begins at 1970."""
+    store = open_store(tmp_path)
+    for number in range(3):
+        store.commit(Batch([Draft(number, StopBody("x"))]))
+    assert (store.depth.first_seq, store.depth.oldest_us) == (1, 0)
     store.close(clean=True)
 
 
