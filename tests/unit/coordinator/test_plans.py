@@ -9,7 +9,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from components.node_sim import program
+from eyeflow.coordinator.histories import Doubt, Finding
 from eyeflow.protocol.node_facts import NodeFacts
+from eyeflow.rollout.deployment import Target, Wanted
 from eyeflow.svm.container import decode
 from eyeflow.svm.opcodes import ABI
 
@@ -139,3 +141,71 @@ def test_a_wrong_plan_is_refused_as_the_deployment_would_be(full: Any) -> None:
     assert refused(brought(NEW, programId="00" * 32)) == (422, "invalid_body")
     assert refused({"rule": "overheat", "params": {"limit": "hot"}}) == (422, "invalid_params")
     assert refused({"rule": "overheat"}, strategy="rollin") == (422, "unavailable_strategy")
+
+
+POLICY = '[[demand]]\nname = "all"\nnodes = ["*"]\napproval = true\nstrategies = ["canary"]\n'
+
+
+def change_of(rule: str, word: str, new: str, old: str, **more: Any) -> dict[str, Any]:
+    told = {"rule": rule, "change": word, "programId": new, "programBefore": old}
+    return told | {"params": {}, "paramsBefore": {}, "state": None} | more
+
+
+def test_a_whole_plan(full: Any, make: Any) -> None:
+    """Each field: two rules on two nodes, one of which is linked and the other set aside."""
+    full.upload(program(OLD))
+    full.upload(make.program("pump"))
+    ids = []
+    for change, where in (
+        ({"rule": "overheat"}, {"nodeIds": ["node-a"]}),
+        ({"rule": "pump", "params": {"limit": 70}}, {"all": True}),
+    ):
+        ids.append(full.ask("POST", "/api/deployments", json={"changes": [change]} | where).json()["id"])
+    full.ask("POST", "/api/policy", json={"text": POLICY})
+    full.hub.links["node-a"] = Link()
+    finding = Finding(Doubt.QUARANTINED, 1, 1, "set aside by anna")
+    full.do(lambda writing: writing.set_quarantine("node-b", finding, 1))
+    told = plan(full, brought(NEW, params={"limit": 5}), {"rule": "pump", "remove": True}, strategy="rolling")
+    old, pump, new = (decode(one).program_id for one in (program(OLD), make.program("pump"), program(NEW)))
+    kept = {"kept": ["kept"], "reset": ["retyped"], "new": ["fresh"], "dropped": ["gone"], "resetsTimeWords": True}
+    removed = change_of("pump", "remove", "", pump, paramsBefore={"limit": 70.0})
+    replaced = change_of("overheat", "replace", new, old, params={"limit": 5}, state=kept)
+    installed = change_of("overheat", "install", new, "", params={"limit": 5})
+    ended = [
+        {"id": ids[0], "name": "overheat", "state": "installing", "nodes": ["node-a"]},
+        {"id": ids[1], "name": "pump", "state": "installing", "nodes": ["node-a", "node-b"]},
+    ]
+    assert told == {
+        "strategy": "rolling",
+        "steps": 2,
+        "leastS": 120,
+        "untrusted": [],
+        "broken": ["line 5 of the policy (`all`) demands canary for node-a, node-b, not rolling"],
+        "approval": "another person must approve it: line 4 of the policy (`all`)",
+        "supersedes": sorted(ended, key=lambda one: str(one["id"])),
+        "nodes": [
+            {"node": "node-a", "connected": True, "problems": [], "changes": [replaced, removed]},
+            {
+                "node": "node-b",
+                "connected": False,
+                "problems": ["in doubt: set aside by anna"],
+                "changes": [installed, removed],
+            },
+        ],
+        "replay": None,
+    }
+
+
+def test_of_a_program_whose_bytes_are_lost_no_state_is_told(full: Any) -> None:
+    lost = Wanted("overheat", "active", Target("ab" * 32, "d-1"))
+    full.do(lambda writing: writing.want("node-a", lost))
+    told = plan(full, {"rule": "overheat"})["nodes"][0]["changes"]
+    assert told == [change_of("overheat", "replace", full.program_id, "ab" * 32)]
+
+
+def test_what_a_candidate_is_says_nothing_of_what_runs(full: Any) -> None:
+    """A plan compares with the active program; another may run beside it."""
+    beside = Wanted("overheat", "candidate", Target("ab" * 32, "d-1"))
+    full.do(lambda writing: writing.want("node-a", beside))
+    told = plan(full, {"rule": "overheat"})["nodes"][0]["changes"]
+    assert told == [change_of("overheat", "none", full.program_id, full.program_id)]
