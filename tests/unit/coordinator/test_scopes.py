@@ -341,7 +341,8 @@ def test_a_new_question_to_the_store_is_not_answered_before_somebody_thought_of_
     plain = plant.api.look(lambda reading: reading)
     scoped = scopes._ScopedReading(plain, actor, frozenset({"node-a"}))
     asked = {name for name in dir(Reading) if not name.startswith("_")}
-    known = {name for name in vars(scopes._ScopedReading) if not name.startswith("_")} | scopes._PLAIN
+    named = (name for name in vars(scopes._ScopedReading) if not name.startswith("_"))
+    known = {name for name in named if name.isascii()} | scopes._PLAIN  # mutmut adds methods: `xǁ...`
     assert known <= asked
     for name in sorted(asked - known):
         with pytest.raises(Problem, match="whole cluster"):

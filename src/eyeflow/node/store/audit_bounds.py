@@ -60,8 +60,7 @@ class AuditBounds:
                 pass
             self._file.compact()
         except (apsw.Error, EyeflowError) as error:
-            reason = error.brief if isinstance(error, EyeflowError) else why(error)
-            _log.warning("the store stays larger than its bound of %.0f MB for now: %s", set_mb, reason)
+            _log.warning("the store stays larger than its bound of %.0f MB for now: %s", set_mb, why(error))
 
     def drop_for_room(self) -> bool:
         """Drop a share of the oldest records; False when that frees nothing. Raises BufferFull where they are kept.

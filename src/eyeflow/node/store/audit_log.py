@@ -44,19 +44,26 @@ class Chained:
 
 
 class AuditLog:
-    """The records of one node in one epoch. It belongs to the thread of the store; raises apsw.Error."""
+    """The records of one node in one epoch. It belongs to the thread of the store; raises apsw.Error.
+
+    `epoch` is to be set, and `attach` to be called, before anything else.
+    """
+
+    epoch: int
+    tip: tuple[int, bytes]
+    """Seq and hash of the last record. Others read them from their thread: both at once, or it looks like a fork."""
+    newest_seq: int
+    """Seq of the last record that is there; less than that of the tip where damage took the last ones."""
+    oldest: tuple[int, int]
+    """Seq and time (us) of the oldest record that is kept; zeros when there is none."""
+    dropped: Mapping[str, int]
+    """How many records were dropped, by reason."""
+    _db: apsw.Connection
+    _lost_total: int
 
     def __init__(self, node: str, identity: Identity, counters: StoreCounters, now_us: NowUs) -> None:
-        self.node, self.epoch, self.cursors = node, 0, Cursors()
+        self.node, self.cursors = node, Cursors()
         self._identity, self._counters, self._now_us = identity, counters, now_us
-        # One attribute: others read it from their thread, and a number with another record's hash looks like a fork.
-        self.tip = (0, ZERO_HASH)
-        self.newest_seq = 0
-        """Seq of the last record that is there; less than that of the tip where damage took the last ones."""
-        self.oldest = (0, 0)
-        """Seq and time (us) of the oldest record that is kept; zeros when there is none."""
-        self.dropped: Mapping[str, int] = {}
-        self._lost_total = 0
 
     def attach(self, db: apsw.Connection) -> None:
         """Read where the log in `db` stands; call it again when the file was opened anew."""
@@ -205,7 +212,9 @@ def tip_bytes(seq: int, digest: bytes) -> bytes:
 def read_tip(db: apsw.Connection) -> tuple[int, bytes] | None:
     """Return seq and hash that the last record had when it was written; None where nobody can tell."""
     value = read_meta(db, TIP)
-    noted = value[:TIP_BYTES] if isinstance(value, bytes) else b""
+    if not isinstance(value, bytes):
+        return None
+    noted = value[:TIP_BYTES]
     seq, digest = int.from_bytes(noted[:SEQ_BYTES], "big"), noted[SEQ_BYTES:]
     return (seq, digest) if len(noted) == TIP_BYTES and value == tip_bytes(seq, digest) else None
 

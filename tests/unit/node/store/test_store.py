@@ -53,6 +53,7 @@ def test_everything_comes_back_after_a_restart(tmp_path: Path) -> None:
     again = open_store(tmp_path)
     found = again.restore()
     assert again.head == head and again.head[0] == 2
+    assert again.depth.used_bytes > 0, "also before its first commit"
     assert found.clean
     assert {row.key for row in found.slots} == {active("r"), previous("r"), active("other")}
     runs = next(row for row in found.slots if row.key == active("r"))
