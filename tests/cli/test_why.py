@@ -101,6 +101,24 @@ def test_the_exit_code_tells_whether_it_decides_the_same(eyeflow: Command, data_
     db.close()
 
 
+def test_a_program_that_the_store_has_no_more_comes_from_a_file(eyeflow: Command, data_dir: Path) -> None:
+    """Compiled once more from its text: nobody kept the file."""
+    db = apsw.Connection(str(data_dir / "node.db"))
+    db.execute("DELETE FROM programs")
+    db.close()
+    asked = ("why", "6", "--data-dir", data_dir, "--json")
+    assert eyeflow(*asked).json["again"]["verdict"] == "unknown", "the control"
+    for name, text in (("test", RULE), ("other", RULE.replace("30.0", "31.0"))):
+        Path(data_dir, f"{name}.eye").write_text(text)
+        assert eyeflow("compile", data_dir / f"{name}.eye", "-o", data_dir / f"{name}.svm").code == 0
+    ran = eyeflow(*asked, "--program", data_dir / "other.svm", "--program", data_dir / "test.svm")
+    assert (ran.code, ran.json["again"]["verdict"], ran.json["memory"]["found"]) == (0, "same", "known"), ran.err
+    ran = eyeflow(*asked, "--program", data_dir / "other.svm")
+    assert ran.code == 2 and "other.svm is " in ran.json["error"]["cause"], ran.out
+    ran = eyeflow("why", "sim:1:6", "--program", data_dir / "test.svm")
+    assert ran.code == 2 and "--program goes with a store" in ran.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
@@ -109,6 +127,7 @@ def test_the_exit_code_tells_whether_it_decides_the_same(eyeflow: Command, data_
         (("999",), 1, "is not here"),
         (("1",), 1, "is no execution: start"),
         (("5", "--source", "nowhere.eye"), 3, "nowhere.eye"),
+        (("5", "--program", "nowhere.svm"), 3, "nowhere.svm"),
     ],
 )
 def test_wrong_use_is_told(eyeflow: Command, data_dir: Path, arguments: tuple[str, ...], code: int, says: str) -> None:

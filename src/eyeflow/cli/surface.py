@@ -1096,6 +1096,8 @@ Arguments:
 
 Options:
   --source FILE      The rule's text, to show the lines.
+  --program FILE     A program of the rule that the store has no more; again
+                     for those before it.
   --config <path>    Configuration file (default: eyeflow-svm.toml, if it is
                      there).
   --data-dir <path>  The node's data_dir, instead of its configuration.

@@ -11,7 +11,7 @@ import typer
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.cli.console import JsonFlag, counted, finish, iso_time, note, paint, progress, say, say_json
-from eyeflow.cli.files import usage_error
+from eyeflow.cli.files import read_program, usage_error
 from eyeflow.cli.node_options import SETTING_FLAGS, ConfigOption
 from eyeflow.cli.recorded import DataDirOption, open_store, unreadable_record, wants_store
 
@@ -39,6 +39,14 @@ def why(
     source: Annotated[
         Path | None, typer.Option("--source", metavar="FILE", help="The rule's text, to show the lines.")
     ] = None,
+    programs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--program",
+            metavar="FILE",
+            help="A program of the rule that the store has no more; again for those before it.",
+        ),
+    ] = None,
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     json_: JsonFlag = False,
@@ -57,8 +65,11 @@ def why(
         raise usage_error(f"`{execution}` is no id of an execution", "write NODE:EPOCH:SEQ, as eyeflow executions does")
     lines = _lines_of(source) if source is not None else []
     if wants_store(config, data_dir):
-        found = _of_store(config, data_dir, context.args, asked)
+        found = _of_store(config, data_dir, context.args, asked, programs or [])
     else:
+        if programs:
+            told = "leave it out: the coordinator keeps all programs that were uploaded"
+            raise usage_error("--program goes with a store (--config or --data-dir)", told)
         if context.args:
             raise usage_error(f"there is no option {context.args[0]}", "see eyeflow why --help")
         found, text = _of_coordinator(asked, source is None)
@@ -73,11 +84,13 @@ def why(
     finish(EXIT_CODES[found["again"]["verdict"]])
 
 
-def _of_store(config: Path | None, data_dir: Path | None, flags: list[str], asked: ExecutionId) -> Json:
+def _of_store(
+    config: Path | None, data_dir: Path | None, flags: list[str], asked: ExecutionId, programs: list[Path]
+) -> Json:
     from eyeflow.audit.why import explain, find_execution
     from eyeflow.client.keyring import Keyring
     from eyeflow.node.replay.store_history import StoreHistory
-    from eyeflow.protocol.audit_bodies import AuditError
+    from eyeflow.protocol.audit_bodies import AuditError, ExecutionBody
 
     ring = Keyring()
     names = {one.public_key: one.name for one in ring.list()}
@@ -92,12 +105,27 @@ def _of_store(config: Path | None, data_dir: Path | None, flags: list[str], aske
                 exit_code=ExitCode.PROBLEMS,
             )
         try:
-            history = StoreHistory(reader, lambda key: names.get(key, ""))
-            find_execution(history, asked.seq)  # first: only before what is there something runs again
+            given = {bytes.fromhex(signed.program_id): data for data, signed in map(read_program, programs)}
+            history = StoreHistory(reader, lambda key: names.get(key, ""), given)
+            # First: only before what is there something runs again.
+            body = find_execution(history, asked.seq)[2]
+            if programs and isinstance(body, ExecutionBody) and history.program(body.program) is None:
+                raise _no_program(body.program, programs)
             with progress("runs what came before again"):
                 return explain(history, asked.seq, ALL_RECORDS)
         except AuditError as error:
             raise unreadable_record(error) from error
+
+
+def _no_program(ran: bytes, programs: list[Path]) -> EyeflowError:
+    named = "; ".join(f"{path} is {read_program(path)[1].program_id[:12]}" for path in programs)
+    return EyeflowError(
+        "--program names no file with the program that ran",
+        cause=f"that was {ran.hex()[:12]}; {named}",
+        next_step="compile the rule as it was then: the same text in a file of the same name gives the same id",
+        code="program_not_found",
+        exit_code=ExitCode.USAGE,
+    )
 
 
 def _of_coordinator(asked: ExecutionId, with_source: bool) -> tuple[Json, str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 
 from eyeflow.node.store.cursors import COORDINATOR
 from eyeflow.node.store.reader import AuditReader
@@ -14,12 +15,18 @@ from eyeflow.protocol.collecting import KeptHead
 class StoreHistory:
     """Satisfies `eyeflow.audit.why.History`. `signer` names the key of a signer, empty where it is not known.
 
+    `programs` are signed ones by id, for those that no slot holds any more.
     No index finds the records of a rule here: its name is searched in their bytes. The store is bounded.
     """
 
-    def __init__(self, reader: AuditReader, signer: Callable[[bytes], str]) -> None:
+    def __init__(
+        self,
+        reader: AuditReader,
+        signer: Callable[[bytes], str],
+        programs: Mapping[bytes, bytes] = MappingProxyType({}),
+    ) -> None:
         self.node, self.epoch = reader.node, reader.epoch
-        self._reader, self._signer = reader, signer
+        self._reader, self._signer, self._programs = reader, signer, programs
 
     def record(self, seq: int) -> bytes | None:
         """Return one record."""
@@ -54,8 +61,8 @@ class StoreHistory:
         return [first] if after_seq + 1 < first <= until_seq else []
 
     def program(self, program_id: bytes) -> bytes | None:
-        """Return a signed program that a slot holds."""
-        return self._reader.program(program_id)
+        """Return a signed program that a slot holds, or that came along."""
+        return self._reader.program(program_id) or self._programs.get(program_id)
 
     def signer(self, public_key: bytes) -> str:
         """Return what a signer's key is called."""
