@@ -9,11 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from components.kafka import HOME, QUIET
 from components.ports import free_port
@@ -230,6 +231,33 @@ def test_partitions_share_what_there_is(share_mb: int, partitions: int, kept: in
     if kept > 64 * 1024:
         most = partitions * (kept + share_module.OVERHEAD_BYTES) + share_module.METADATA_BYTES
         assert most <= share_mb * MB
+
+
+def test_records_older_than_the_age_go_and_younger_ones_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`max_buffer_age_hours` is one hour here, and a record may stay a sixteenth of it longer."""
+    monkeypatch.setattr(properties_module, "CHECK_MS", 500)
+    monkeypatch.setattr(properties_module, "DELETE_MS", 100)
+    minutes = [300, 120, 70, 50, 0]
+
+    def fill(servers: str) -> list[int]:
+        producer = Producer({"bootstrap.servers": servers, "acks": "all", "linger.ms": 0, **QUIET})
+        now_ms = time.time_ns() // 1_000_000
+        for age in minutes:
+            producer.produce("load", b"x", timestamp=now_ms - age * 60_000)
+            assert producer.flush(60) == 0
+        consumer = Consumer({"bootstrap.servers": servers, "group.id": "g", **QUIET})
+        partition = TopicPartition("load", 0)
+        wait_until(lambda: consumer.get_watermark_offsets(partition, 60)[0] >= 3, "the old records are gone")
+        first, end = consumer.get_watermark_offsets(partition, 60)
+        consumer.close()
+        return minutes[first:end]
+
+    async def scenario() -> list[int]:
+        config = section()
+        async with up(config, tmp_path, Share(64 * MB, age_hours=1)):
+            return await asyncio.to_thread(fill, f"127.0.0.1:{config.port}")
+
+    assert asyncio.run(scenario()) == [50, 0]
 
 
 def test_more_topics_than_there_is_room_for_are_said(tmp_path: Path) -> None:
