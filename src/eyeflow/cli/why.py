@@ -67,11 +67,7 @@ def why(
     if wants_store(config, data_dir):
         found = _of_store(config, data_dir, context.args, asked, programs or [])
     else:
-        if programs:
-            told = "leave it out: the coordinator keeps all programs that were uploaded"
-            raise usage_error("--program goes with a store (--config or --data-dir)", told)
-        if context.args:
-            raise usage_error(f"there is no option {context.args[0]}", "see eyeflow why --help")
+        _refuse_store_options(programs, context.args)
         found, text = _of_coordinator(asked, source is None)
         lines = lines or text.splitlines()
     if source is not None and not _is_source(source, found["program"]["id"]):
@@ -126,6 +122,14 @@ def _no_program(ran: bytes, programs: list[Path]) -> EyeflowError:
         code="program_not_found",
         exit_code=ExitCode.USAGE,
     )
+
+
+def _refuse_store_options(programs: list[Path] | None, flags: list[str]) -> None:
+    if programs:
+        told = "leave it out: the coordinator keeps all programs that were uploaded"
+        raise usage_error("--program goes with a store (--config or --data-dir)", told)
+    if flags:
+        raise usage_error(f"there is no option {flags[0]}", "see eyeflow why --help")
 
 
 def _of_coordinator(asked: ExecutionId, with_source: bool) -> tuple[Json, str]:
