@@ -117,6 +117,12 @@ class BoardDouble:
             head = struct.pack("<BBHHH", number, place, site, offset, len(question))
             self.once.append(encode_frame(Frame(Unasked.LLM_REQUEST, 0, head + question[offset : offset + 120])))
 
+    def emit(self, number: int, site: int, fields: bytes, place: int = 0) -> None:
+        """Say that a rule emitted an event; `fields` are its values, each with its type."""
+        for offset in range(0, max(len(fields), 1), 120):
+            head = struct.pack("<BBHHH", number, place, site, offset, len(fields))
+            self.once.append(encode_frame(Frame(Unasked.EVENT, 0, head + fields[offset : offset + 120])))
+
     def _chain(self, count: int) -> bytes:
         chain = first_chain(self.device.hex(), self.boot)
         for number, raw in enumerate(self.records[:count]):

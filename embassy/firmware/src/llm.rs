@@ -2,18 +2,14 @@
 //! is up. docs/serial-link.md, Language models.
 
 use eyeflow_link::Unasked;
-use eyeflow_state::{put, put_value};
-use eyeflow_svm::{Call, Execution, Reply, Value};
+use eyeflow_state::put;
+use eyeflow_svm::{Call, Execution, Reply};
 
+use crate::call::{PIECE_BYTES_MAX, send};
 use crate::outbox::Outbox;
 
 /// The longest answer: what fits a frame behind number and status.
 const ANSWER_BYTES_MAX: usize = 126;
-/// Bytes of a question in one frame, behind number, place, site, offset and length.
-const PIECE_BYTES_MAX: usize = 120;
-const HEAD_BYTES: usize = 8;
-/// The longest question: two texts and a number, with their types.
-const QUESTION_BYTES_MAX: usize = 2 * 257 + 9;
 const AGAIN_US: u64 = 2_000_000;
 /// Of a call without a timeout.
 const TIMEOUT_US: u64 = 60_000_000;
@@ -123,23 +119,7 @@ impl Llm {
 
     /// Send the next piece of the question.
     fn send(&mut self, call: &Call<'_>, place: u8, outbox: &mut Outbox) {
-        let mut question = [0; QUESTION_BYTES_MAX];
-        let mut length = 0;
-        for value in call.args() {
-            put(&mut question, &mut length, &[value.value_type() as u8]);
-            put_value(&mut question, &mut length, value);
-        }
-        let piece = question.get(self.offset..length.min(QUESTION_BYTES_MAX)).unwrap_or(&[]);
-        let piece = piece.get(..PIECE_BYTES_MAX).unwrap_or(piece);
-        let mut payload = [0; HEAD_BYTES + PIECE_BYTES_MAX];
-        let mut at = 0;
-        put(&mut payload, &mut at, &[self.number, place]);
-        for number in [call.index, self.offset as u16, length as u16] {
-            put(&mut payload, &mut at, &number.to_le_bytes());
-        }
-        put(&mut payload, &mut at, piece);
-        let payload = payload.get(..at).unwrap_or(&[]);
-        eyeflow_link::send(Unasked::LlmRequest as u8, 0, payload, &mut |frame| outbox.push(frame));
+        let length = send(Unasked::LlmRequest, call, self.number, place, self.offset, outbox);
         self.offset += PIECE_BYTES_MAX;
         if self.offset >= length {
             (self.offset, self.next_us) = (0, self.now_us + AGAIN_US);

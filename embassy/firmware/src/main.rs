@@ -9,6 +9,8 @@ mod crypto;
 mod hal;
 mod io;
 mod keeping;
+#[cfg(any(feature = "llm", feature = "events"))]
+mod call;
 #[cfg(feature = "llm")]
 mod llm;
 mod once;

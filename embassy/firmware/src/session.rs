@@ -140,7 +140,12 @@ impl Runtime {
             pin += 1;
         }
         for index in 0..program.sites() {
-            let names = program.site(index).and_then(|site| site.names());
+            let site = program.site(index);
+            #[cfg(feature = "events")]
+            if site.is_some_and(|site| site.kind == eyeflow_svm::SiteKind::Emit) {
+                continue;
+            }
+            let names = site.and_then(|site| site.names());
             if names.and_then(|names| Capability::of(names.capability)).is_none() {
                 return false;
             }

@@ -28,6 +28,9 @@ pub struct World {
     pub failures: u32,
     /// Whether an action of this execution changed anything.
     pub acted: bool,
+    /// The number of the last event that was sent.
+    #[cfg(feature = "events")]
+    event: u8,
 }
 
 impl World {
@@ -42,6 +45,8 @@ impl World {
             buses,
             failures: 0,
             acted: false,
+            #[cfg(feature = "events")]
+            event: 0,
         }
     }
 
@@ -111,6 +116,10 @@ impl Host for Turn<'_> {
     fn act(&mut self, call: Call<'_>) {
         // What follows an action that failed for good is cancelled, unless the rule says to go on.
         if !self.cancelled {
+            #[cfg(feature = "events")]
+            if call.site().is_some_and(|site| site.kind == SiteKind::Emit) {
+                return self.emit(&call);
+            }
             let aborts = call.site().is_none_or(|site| site.aborts());
             self.cancelled = self.attempts(&call).is_none() && aborts;
         }
@@ -118,6 +127,21 @@ impl Host for Turn<'_> {
 }
 
 impl Turn<'_> {
+    /// Send an event to the gateway, once: what the line or a full outbox loses is lost.
+    #[cfg(feature = "events")]
+    fn emit(&mut self, call: &Call<'_>) {
+        use crate::call::{PIECE_BYTES_MAX, send};
+        self.world.event = self.world.event.wrapping_add(1);
+        let mut offset = 0;
+        loop {
+            let length = send(eyeflow_link::Unasked::Event, call, self.world.event, self.place, offset, self.outbox);
+            offset += PIECE_BYTES_MAX;
+            if offset >= length {
+                return;
+            }
+        }
+    }
+
     /// Call a capability, again at once as often as the rule says: a scan waits for no backoff.
     fn attempts(&mut self, call: &Call<'_>) -> Option<Reply> {
         let site = call.site()?;

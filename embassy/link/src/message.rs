@@ -93,6 +93,8 @@ pub enum Unasked {
     LlmRequest = 0xC1,
     /// Values for whoever listens: firmware's own bytes.
     Telemetry = 0xC2,
+    /// An event that a rule emitted: number, place, site, and its fields in pieces.
+    Event = 0xC3,
 }
 
 /// How important a line of the log is.

@@ -43,6 +43,7 @@ class Unasked(IntEnum):
     LOG = 0xC0
     LLM_REQUEST = 0xC1
     TELEMETRY = 0xC2
+    EVENT = 0xC3
 
 
 class Code(IntEnum):
@@ -285,8 +286,20 @@ class LlmRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class LlmPiece:
-    """A piece of a question: `data` from `offset` on, of `size` bytes."""
+class EmittedEvent:
+    """An event that the rule in `place` emitted at `site`, with its fields as `args`. The board says it once."""
+
+    number: int
+    place: int
+    site: int
+    args: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CallPiece:
+    """A piece of a question (`kind` LLM_REQUEST) or of an event: `data` from `offset` on, of `size` bytes."""
+
+    kind: Unasked
 
     number: int
     place: int
@@ -303,15 +316,15 @@ class Telemetry:
     data: bytes
 
 
-def read_unasked(kind: int, payload: bytes) -> LogLine | LlmPiece | Telemetry | None:
+def read_unasked(kind: int, payload: bytes) -> LogLine | CallPiece | Telemetry | None:
     """Return what the board said unasked, or None for a type that this version does not know."""
     fields = Fields(payload)
     try:
         if kind == Unasked.LOG:
             return LogLine(fields.number("B"), plain(fields.take(fields.left)))
-        if kind == Unasked.LLM_REQUEST:
+        if kind in (Unasked.LLM_REQUEST, Unasked.EVENT):
             number, place, site, offset, size = fields.unpack("BBHHH")
-            return LlmPiece(number, place, site, offset, size, fields.take(fields.left))
+            return CallPiece(Unasked(kind), number, place, site, offset, size, fields.take(fields.left))
     except MalformedAnswerError:
         return None
     return Telemetry(payload) if kind == Unasked.TELEMETRY else None

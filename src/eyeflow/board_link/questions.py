@@ -1,10 +1,19 @@
-"""Questions of a board for a language model, put together from the pieces in which they come. docs/serial-link.md."""
+"""Questions and events of a board, put together from the pieces in which they come. docs/serial-link.md."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from eyeflow.board_link.messages import Fields, LlmPiece, LlmRequest, MalformedAnswerError, Value, plain
+from eyeflow.board_link.messages import (
+    CallPiece,
+    EmittedEvent,
+    Fields,
+    LlmRequest,
+    MalformedAnswerError,
+    Unasked,
+    Value,
+    plain,
+)
 
 QUESTION_BYTES_MAX = 1024
 ANSWER_BYTES_MAX = 126
@@ -14,14 +23,17 @@ _BOOL, _INT, _FLOAT = range(3)
 
 @dataclass(slots=True)
 class Questions:
-    """The question that is under way, and the one that came last: a board asks again until it is answered."""
+    """The question that is under way, and the one that came last: a board asks again until it is answered.
 
-    _piece: LlmPiece | None = None
+    Events have one of their own: a board says each of them once.
+    """
+
+    _piece: CallPiece | None = None
     _data: bytearray = field(default_factory=bytearray)
     _missing: set[int] = field(default_factory=set)
 
-    def add(self, piece: LlmPiece) -> LlmRequest | None:
-        """Take a piece; returns the question when it is whole, once, and None for pieces that do not fit."""
+    def add(self, piece: CallPiece) -> LlmRequest | EmittedEvent | None:
+        """Take a piece; returns the question or event when it is whole, once, and None for pieces that do not fit."""
         if piece.size > QUESTION_BYTES_MAX or piece.offset + len(piece.data) > piece.size:
             return None
         if self._piece is None or _key(self._piece) != _key(piece):
@@ -35,13 +47,14 @@ class Questions:
         return None if self._missing else _question(piece, bytes(self._data))
 
 
-def _key(piece: LlmPiece) -> tuple[int, int, int, int]:
+def _key(piece: CallPiece) -> tuple[int, int, int, int]:
     return piece.number, piece.place, piece.site, piece.size
 
 
-def _question(piece: LlmPiece, data: bytes) -> LlmRequest | None:
+def _question(piece: CallPiece, data: bytes) -> LlmRequest | EmittedEvent | None:
+    made = LlmRequest if piece.kind is Unasked.LLM_REQUEST else EmittedEvent
     try:
-        return LlmRequest(piece.number, piece.place, piece.site, read_arguments(data))
+        return made(piece.number, piece.place, piece.site, read_arguments(data))
     except MalformedAnswerError:
         return None
 

@@ -10,13 +10,22 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from eyeflow.board_link.frames import ANSWER, Frame, Receiver, encode_frame
-from eyeflow.board_link.messages import LlmPiece, LlmRequest, LogLine, Request, Telemetry, read_unasked
+from eyeflow.board_link.messages import (
+    CallPiece,
+    EmittedEvent,
+    LlmRequest,
+    LogLine,
+    Request,
+    Telemetry,
+    Unasked,
+    read_unasked,
+)
 from eyeflow.board_link.questions import Questions
 
 HEARD_MAX = 1000
 """Lines of the log that are kept for a reader who is slower than the board; the oldest ones are dropped."""
 
-Heard = LogLine | LlmRequest | Telemetry
+Heard = LogLine | LlmRequest | EmittedEvent | Telemetry
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +60,7 @@ class Line:
     receiver: Receiver = field(default_factory=Receiver)
     heard: deque[Heard] = field(default_factory=lambda: deque(maxlen=HEARD_MAX))
     questions: Questions = field(default_factory=Questions)
+    events: Questions = field(default_factory=Questions)
     answer: bytes | None = None
     deadline_s: float = 0.0
     resent: int = 0
@@ -81,9 +91,12 @@ class Line:
                 self._ask = None
                 continue
             said = read_unasked(frame.kind, frame.payload)
-            heard = self.questions.add(said) if isinstance(said, LlmPiece) else said
+            heard = self._whole(said) if isinstance(said, CallPiece) else said
             if heard is not None:
                 self.heard.append(heard)
+
+    def _whole(self, piece: CallPiece) -> Heard | None:
+        return (self.events if piece.kind is Unasked.EVENT else self.questions).add(piece)
 
     def poll(self, now_s: float) -> bytes:
         """Return what to send again, nothing while there is time; raises NoAnswerError when the patience ends."""

@@ -119,6 +119,16 @@ CATALOG: dict[str, object] = {'enum': [{'name': 'Level', 'members': ['LOW', 'HIG
                  'cost': 40,
                  'doc': 'Read one analog channel: the raw count of the converter as a float (0 to 4095 at 12 '
                         'bits).'},
+                {'name': 'board.set_param',
+                 'kind': 'act',
+                 'args': [{'name': 'name', 'type': 'text(63)'}, {'name': 'value', 'type': 'float'}],
+                 'profiles': ['linux'],
+                 'unavailable': {'mcu': 'a board reaches no other board; `emit` an event to a rule on its '
+                                        'gateway'},
+                 'resource': 'board/{name}',
+                 'cost': 100,
+                 'doc': 'Set a parameter of a rule on a board behind this node, as `[board.NAME]` of its '
+                        'configuration names it.'},
                 {'name': 'file.append',
                  'kind': 'act',
                  'args': [{'name': 'path', 'type': 'text(255)'}, {'name': 'line', 'type': 'text(1024)'}],

@@ -23,6 +23,7 @@ class Hardware:
     """What a board has, or at most can have when only its chip is known.
 
     `channels`: how many of each of CHANNEL_KINDS. `pins`: the pins that rules may name, None where no board file says.
+    `sends_events`: rules may `emit`, for rules of the gateway.
     `elsewhere`: for a kind that the chip lacks, who has it. `remedy`: how more is declared.
     """
 
@@ -30,6 +31,7 @@ class Hardware:
     channels: Mapping[str, int]
     pins: Mapping[str, Direction] | None = None
     delegates_llm: bool = False
+    sends_events: bool = False
     elsewhere: Mapping[str, str] = field(default_factory=dict)
     remedy: str = "declare it in the board file"
 

@@ -110,6 +110,7 @@ class Board:
     uart: tuple[Bus, ...]
     signers: tuple[bytes, ...]
     llm_delegated: bool
+    sends_events: bool
     scan_ms: int
     watchdog_ms: int
     save_state_s: int
@@ -175,7 +176,7 @@ def _read_board(root: Section) -> Board | None:
         return None
     chip = find_chip(chip_name)
     pinout = Pinout(chip, root.problems)
-    scan, trust, llm = root.table("scan"), root.table("trust"), root.table("llm")
+    scan, trust, llm, events = (root.table(name) for name in ("scan", "trust", "llm", "events"))
     board = Board(
         name=_name(root),
         chip=chip,
@@ -188,11 +189,12 @@ def _read_board(root: Section) -> Board | None:
         uart=_buses(root.table("uart"), pinout, "uart", ("tx", "rx"), 9_600, BAUD_MAX),
         signers=_signers(trust),
         llm_delegated=llm.boolean("delegated", False),
+        sends_events=events.boolean("to_gateway", False),
         scan_ms=scan.integer("period_ms", 10, 1, 1000),
         watchdog_ms=scan.integer("watchdog_ms", 8000, 4000, 8000),
         save_state_s=scan.integer("save_state_s", 60, 1, 86_400),
     )
-    for section in (scan, trust, llm, root):
+    for section in (scan, trust, llm, events, root):
         section.finish()
     return board
 

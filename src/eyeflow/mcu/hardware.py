@@ -13,7 +13,9 @@ DIRECTIONS = {Direction.INPUT: svm.Direction.INPUT, Direction.OUTPUT: svm.Direct
 def chip_hardware(chip: Chip) -> Hardware:
     """Return what any board with this chip can have at most: one serial port is the link's."""
     channels = {kind: _most(chip, kind) for kind in CHANNEL_KINDS}
-    return Hardware(chip.name, channels, elsewhere=_elsewhere(channels), remedy="choose another chip")
+    return Hardware(
+        chip.name, channels, sends_events=True, elsewhere=_elsewhere(channels), remedy="choose another chip"
+    )
 
 
 def board_hardware(board: Board) -> Hardware:
@@ -25,6 +27,7 @@ def board_hardware(board: Board) -> Hardware:
         channels={kind: len(found) for kind, found in kinds.items()},
         pins={pin.name: DIRECTIONS[pin.direction] for pin in board.pins},
         delegates_llm=board.llm_delegated,
+        sends_events=board.sends_events,
         elsewhere=_elsewhere(most),
     )
 

@@ -106,7 +106,7 @@ def _values(board: Board) -> dict[str, str]:
         "chip": chip.name,
         "board": board.name,
         "default_features": ", ".join(f'"{feature}"' for feature in _default_features(board)),
-        "features": "".join(f"{feature} = []\n" for feature in (*_families(chip), "dac", "llm")),
+        "features": "".join(f"{feature} = []\n" for feature in (*_families(chip), *USED)),
         "target": chip.target,
         "cortex_m_features": "" if chip.hal == "rp" else '"critical-section-single-core"',
         "time_features": "" if chip.hal == "rp" else '"tick-hz-32_768"',
@@ -124,9 +124,14 @@ def _values(board: Board) -> dict[str, str]:
     }
 
 
+USED = ("dac", "llm", "events")
+"""Features of the firmware that take flash only where a board file uses them."""
+
+
 def _default_features(board: Board) -> list[str]:
-    """Return what is compiled: the family, and the DAC and the questions to a language model if they are used."""
-    return [board.chip.family, *(["dac"] if board.dac else []), *(["llm"] if board.llm_delegated else [])]
+    """Return what is compiled: the family, and what of `USED` the board file uses."""
+    used = {"dac": bool(board.dac), "llm": board.llm_delegated, "events": board.sends_events}
+    return [board.chip.family, *(name for name in USED if used[name])]
 
 
 def _families(chip: Chip) -> list[str]:

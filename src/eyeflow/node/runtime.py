@@ -17,7 +17,7 @@ from eyeflow.node.clock import Clock
 from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.config.sections import Backend
 from eyeflow.node.control import AuditHead, HeldProgram, InstallOutcome, InstallResult, Link, NodeIdentity, Switch
-from eyeflow.node.engine.admission import Policy
+from eyeflow.node.engine.admission import BUS_SOURCE, Policy
 from eyeflow.node.engine.arbiter import Arbiter
 from eyeflow.node.engine.core import Core
 from eyeflow.node.engine.engine import Engine
@@ -28,8 +28,9 @@ from eyeflow.node.engine.revocation import Revocation
 from eyeflow.node.engine.trials import Trials
 from eyeflow.node.engine.trust import Trust
 from eyeflow.node.engine.turns import EVENTS_PER_ROUND
+from eyeflow.node.io.board.driver import BoardDriver
 from eyeflow.node.io.llm.settings import LlmConfig
-from eyeflow.node.io.ports import Driver, PortStatus, Source, Subscription
+from eyeflow.node.io.ports import Driver, IncomingEvent, PortStatus, Source, Subscription
 from eyeflow.node.io.world import World
 from eyeflow.node.own_facts import own_facts
 from eyeflow.node.replay.history import HistoryReplay
@@ -86,6 +87,9 @@ class NodeRuntime:
         where = (config.data_dir, clock, self.machine, config.timezone)
         access = model_access(config, world.drivers)
         self.boards = Boards(config.name, config.boards, *where, limits=config.offline.limits, access=access)
+        self.boards.deliver = self._take_event
+        if isinstance(driver := world.drivers.get("board"), BoardDriver):
+            driver.set_param = self.boards.set_param
         self.started_steady_us = clock.steady_us()
         self.handing_on = HandingOn()
         self._writer, self._identity = writer, identity
@@ -157,6 +161,14 @@ class NodeRuntime:
     def _subscribe(self, wanted: Mapping[str, set[Subscription]]) -> None:
         for name, source in self.sources.items():
             source.update(wanted.get(name, set()))
+
+    async def _take_event(self, name: str, payload: Mapping[str, object], board: str) -> bool:
+        """Take an event that a rule on a board emitted, as one of the node's own; False: no rule listens."""
+        if not self.engine.core.intake.listens(name):
+            return False
+        subscription = Subscription(BUS_SOURCE, name)
+        await self.engine.deliver(IncomingEvent(subscription, payload, self.clock.now_us(), can_wait=False, key=board))
+        return True
 
     @property
     def sources(self) -> Mapping[str, Source]:

@@ -97,3 +97,11 @@ def describe(kind: Type) -> str:
     if kind.tag is TypeTag.ENUM:
         return f"{kind.name or 'enum'} ({', '.join(kind.members)})"
     return kind.tag.name.lower()
+
+
+def event_payload(site: Site, args: Sequence[Value], pins: Sequence[Pin]) -> dict[str, object]:
+    """Return an emitted event's fields as a payload: names for enums, a text for a duration."""
+    payload: dict[str, object] = {}
+    for (name, kind), value in zip(site.args, args, strict=True):
+        payload[name] = format_duration(int(value)) if kind.tag is TypeTag.DURATION else shown(kind, value, pins)
+    return payload

@@ -9,13 +9,13 @@ import pytest
 
 from eyeflow.base.errors import ExitCode
 from eyeflow.board_link.messages import (
+    CallPiece,
     Code,
     Counters,
     Fields,
     Health,
     Hello,
     Installed,
-    LlmPiece,
     LogLine,
     MalformedAnswerError,
     Request,
@@ -115,7 +115,7 @@ def test_short_and_unknown_answers_are_malformed() -> None:
         (
             Unasked.LLM_REQUEST,
             b"\x07\x01\x02\x00\x00\x00\x06\x00\x03\x04hot?",
-            LlmPiece(7, 1, 2, 0, 6, b"\x03\x04hot?"),
+            CallPiece(Unasked.LLM_REQUEST, 7, 1, 2, 0, 6, b"\x03\x04hot?"),
         ),
         (Unasked.TELEMETRY, b"\x01\x02", Telemetry(b"\x01\x02")),
         (Unasked.LOG, b"", None),

@@ -357,6 +357,10 @@ def _list_statement(ctx: Context, call: ast.CallExpr) -> t.Statement | None:
     return None if types.is_error(value.type) else t.Append(place, value, call.span)
 
 
+BOARD_EVENT_BYTES_MAX = 523
+"""Fields of an event that the firmware sends: two texts and a number (embassy/firmware/src/call.rs)."""
+
+
 def _emit(ctx: Context, statement: ast.Emit) -> t.Statement | None:
     name, fields, failed = statement.event.text, dict[str, t.Expr](), False
     for written in (statement.event, *(field.name for field in statement.fields if field.name)):
@@ -374,10 +378,31 @@ def _emit(ctx: Context, statement: ast.Emit) -> t.Statement | None:
             failed = True
         fields[label] = value
     args = tuple((label, value.type) for label, value in fields.items())
-    if failed or not _same_event(ctx, statement, args):
+    if failed or not _same_event(ctx, statement, args) or not _can_emit(ctx, statement, args):
         return None
     site = t.Site(SiteKind.EMIT, name, args, None, OnFailure.ABORT, 0, 0, 0, EMIT_COST, "", False)
     return t.Act(site, tuple(fields.values()), statement.span)
+
+
+def _can_emit(ctx: Context, statement: ast.Emit, args: tuple[tuple[str, Type], ...]) -> bool:
+    """Say whether the board sends events to its gateway; without a board file nobody knows."""
+    if ctx.hardware is None:
+        return True
+    bytes_max = sum(2 + kind.size if kind.tag is TypeTag.TEXT else 9 for _, kind in args)
+    if bytes_max > BOARD_EVENT_BYTES_MAX:
+        ctx.error(
+            "EF0409", f"the event may have {bytes_max} bytes, and a board sends {BOARD_EVENT_BYTES_MAX} at most",
+            statement.event.span, "too long", help="use fewer or shorter texts",
+        )  # fmt: skip
+        return False
+    if ctx.hardware.sends_events:
+        return True
+    ctx.error(
+        "EF0409", f"`emit` needs a gateway, and {ctx.hardware.name} sends it no events", statement.event.span,
+        "not on this hardware",
+        help="write `to_gateway = true` below `[events]` in the board file, and build its firmware anew",
+    )  # fmt: skip
+    return False
 
 
 def _same_event(ctx: Context, statement: ast.Emit, args: tuple[tuple[str, Type], ...]) -> bool:

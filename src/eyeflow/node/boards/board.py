@@ -16,11 +16,12 @@ from eyeflow.base.reasons import internal
 from eyeflow.board_link import conversations
 from eyeflow.board_link.async_line import AsyncLine
 from eyeflow.board_link.conversations import Status
-from eyeflow.board_link.messages import Hello, LlmRequest, LogLine
+from eyeflow.board_link.messages import EmittedEvent, Hello, LlmRequest, LogLine
 from eyeflow.board_link.port import FoundPort
 from eyeflow.board_link.session import Ask, Heard, Patience
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.boards.bringing import Bringing
+from eyeflow.node.boards.events import BoardEvents
 from eyeflow.node.boards.evidence import BoardEvidence, trap_text
 from eyeflow.node.boards.hold import Hold
 from eyeflow.node.boards.installed import Installs
@@ -75,9 +76,11 @@ class GatewayBoard:
         programs: BoardPrograms,
         records: BoardRecords,
         models: BoardModels,
+        events: BoardEvents,
         patience: Patience | None = None,
     ) -> None:
         self.kept, self.programs, self.records, self.models = kept, programs, records, models
+        self.events = events
         self.standing = Standing(since_us=clock.now_us())
         self.hello: Hello | None = None
         self.found: Status | None = None
@@ -127,6 +130,7 @@ class GatewayBoard:
         self._line = line = await AsyncLine.open(self.url, self.kept.place.baud, self._patience, self._heard)
         self._frames_answered = 0
         records = asyncio.create_task(self.records.follow(line, self._known, self.kept.board_text))
+        events = asyncio.create_task(self.events.follow(line))
         try:
             while not self.hold.why:
                 try:
@@ -140,8 +144,9 @@ class GatewayBoard:
                 await self._rest()
         finally:
             self._line = None
-            records.cancel()
-            await asyncio.gather(records, self.models.stop(), return_exceptions=True)
+            for task in (records, events):
+                task.cancel()
+            await asyncio.gather(records, events, self.models.stop(), return_exceptions=True)
             line.close()
             if self.hold.why:
                 self._let_go()
@@ -340,6 +345,8 @@ class GatewayBoard:
             _log.debug("board %s logs: %s", self.name, heard.text)
         elif isinstance(heard, LlmRequest) and self._line is not None and self.found is not None:
             self.models.asked(heard, self._line, self.found)
+        elif isinstance(heard, EmittedEvent):
+            self.events.heard(heard)
 
     def view(self) -> dict[str, object]:
         """Return what is known of the board, as JSON-able data (docs/reference/node-status.md)."""
@@ -363,6 +370,7 @@ class GatewayBoard:
             "asked_again": self.frames.asked_again,
             "records": self.records.view(),
             "models": self.models.view(),
+            "events": self.events.view(),
             "health": asdict(self.found.health) if self.found is not None else None,
             "rules": [] if self.found is None else _rules_view(self.found),
         }

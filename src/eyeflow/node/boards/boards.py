@@ -18,8 +18,10 @@ from eyeflow.board_link.async_line import AsyncLine
 from eyeflow.board_link.port import FoundPort, found_ports
 from eyeflow.board_link.session import Patience
 from eyeflow.node.boards.board import GatewayBoard, Scan
+from eyeflow.node.boards.events import BoardEvents, DeliverEvent
 from eyeflow.node.boards.keeping import BOARD_BYTES_MAX, BoardFolder, KeptBoard, facts_of
 from eyeflow.node.boards.models import BoardModels, ModelAccess
+from eyeflow.node.boards.params import set_param
 from eyeflow.node.boards.programs import BoardPrograms
 from eyeflow.node.boards.records import AUDIT_LIMITS, BoardRecords
 from eyeflow.node.boards.settings import BoardSection, check_places
@@ -64,6 +66,8 @@ class Boards:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.make_link: MakeLink = lambda board, directory: None
         """Makes the link of a board to the cluster of its gateway; None: the node runs alone."""
+        self.deliver: DeliverEvent | None = None
+        """Gives events of boards to the rules of the node; None: there are no rules."""
         self._changing = asyncio.Lock()
 
     async def run(self) -> None:
@@ -86,7 +90,9 @@ class Boards:
         how = (self._scan, self._folder.keep, self._clock, self._random, self._zone)
         records = BoardRecords(kept.name, directory, self._limits, self._clock, self._machine)
         answering = (self._access, programs.program, records, self._clock, self._machine.in_thread)
-        board = GatewayBoard(kept, *how, programs, records, BoardModels(kept.name, *answering), self._patience)
+        events = BoardEvents(kept.name, self._hand_on, programs.program)
+        models = BoardModels(kept.name, *answering)
+        board = GatewayBoard(kept, *how, programs, records, models, events, self._patience)
         try:
             programs.load()
             board.link = self.make_link(board, directory)
@@ -94,6 +100,14 @@ class Boards:
             board.kept = replace(kept, trouble=error)
         self.by_name[kept.name] = board
         self._tasks[kept.name] = asyncio.create_task(_serve(board))
+
+    async def _hand_on(self, name: str, payload: Mapping[str, object], board: str) -> bool:
+        return self.deliver is not None and await self.deliver(name, payload, board)
+
+    async def set_param(self, name: str, rule: str, param: str, value: float) -> None:
+        """Set a parameter of a rule on a board. Raises EyeflowError."""
+        board = self.board(name)
+        await set_param(board, board.programs.program, rule, param, value)
 
     async def _end(self, name: str) -> None:
         task, board = self._tasks.pop(name), self.by_name.pop(name)

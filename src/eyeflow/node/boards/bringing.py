@@ -235,6 +235,19 @@ def param_bits(program: Program, given: dict[str, object]) -> Iterator[tuple[int
             )
 
 
+def param_value(param: Param, value: bool | int | float) -> bytes:
+    """Return the bytes of a value as the link sets it. Raises EyeflowError when it is not of the parameter's type."""
+    is_whole = param.type.tag is TypeTag.FLOAT or float(value).is_integer()
+    if param.type.tag is TypeTag.TEXT or not is_whole or (param.type.tag is TypeTag.BOOL and value not in (0, 1)):
+        raise EyeflowError(
+            f"{value} is no value of the parameter `{param.name}`",
+            cause=f"its type is {param.type.tag.name.lower()}",
+            code="bad_params",
+            exit_code=ExitCode.PROBLEMS,
+        )
+    return _bits(param, value)
+
+
 def _bits(param: Param, value: object) -> bytes:
     if param.type.tag is TypeTag.FLOAT:
         return struct.pack("<d", float(str(value)))

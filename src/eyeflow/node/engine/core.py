@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from eyeflow.audit.traces import texts_of
-from eyeflow.base.duration import format_duration
 from eyeflow.base.reasons import internal
 from eyeflow.node.engine.intake import Intake
 from eyeflow.node.engine.levels import Levels, resource_key
@@ -27,10 +26,10 @@ from eyeflow.node.streams import Streams
 from eyeflow.protocol.audit_bodies import Body, CheckpointBody, ClockBody, DifferenceBody, Disposition, ExecutionBody
 from eyeflow.protocol.executions import FailureKind
 from eyeflow.protocol.slot import Slot
-from eyeflow.svm.arguments import shown, trigger_text
+from eyeflow.svm.arguments import event_payload, trigger_text
 from eyeflow.svm.execution import Action, Outcome
 from eyeflow.svm.opcodes import Trap
-from eyeflow.svm.program import Pin, Site, SiteKind, TypeTag, Value
+from eyeflow.svm.program import SiteKind, Value
 from eyeflow.svm.scheduler import Scheduler, UtcOffset
 from eyeflow.svm.source_map import line_of
 
@@ -467,14 +466,6 @@ def _pending_row(ran: Ran, draft: int, index: int) -> PendingRow:
     action, program_id = ran.execution.actions[index], ran.rule.loaded.program_id
     where = (draft, index, ran.rule.key, program_id, action.site)
     return PendingRow(*where, action.args, ran.time_us, ran.event.hops + 1, ran.event.key)
-
-
-def event_payload(site: Site, args: Sequence[Value], pins: Sequence[Pin]) -> dict[str, object]:
-    """Return an emitted event's fields as a payload: names for enums, a text for a duration."""
-    payload: dict[str, object] = {}
-    for (name, kind), value in zip(site.args, args, strict=True):
-        payload[name] = format_duration(int(value)) if kind.tag is TypeTag.DURATION else shown(kind, value, pins)
-    return payload
 
 
 def _note_trap(ran: Ran, seq: int) -> None:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.node.engine.core import event_payload
 from eyeflow.node.engine.engine import Engine
 from eyeflow.node.engine.rounds import Dispatch, Emitted, PlannedAction
 from eyeflow.node.engine.running import RunningRule
@@ -23,7 +22,7 @@ from eyeflow.node.run_key import active
 from eyeflow.node.store.types import PendingRow, Restored
 from eyeflow.protocol.audit_bodies import ActionOutcome, ActionResultBody
 from eyeflow.protocol.node_facts import namespace_of
-from eyeflow.svm.arguments import named_arguments
+from eyeflow.svm.arguments import event_payload, named_arguments
 from eyeflow.svm.container import decode
 from eyeflow.svm.program import Program, SiteKind
 

@@ -12,6 +12,7 @@ from eyeflow.node.io.connector import Connector, PortsConfig
 
 NAMES = (
     "adc",
+    "board",
     "file",
     "gpio",
     "host",

@@ -11,6 +11,7 @@ import pytest
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.node.config.tables import secret
 from eyeflow.node.io.adc.settings import AdcConfig
+from eyeflow.node.io.board.settings import BoardConfig, BoardParam
 from eyeflow.node.io.connector import section_names
 from eyeflow.node.io.connectors import CONNECTORS, ports_config, read_ports
 from eyeflow.node.io.gpio.settings import GpioConfig, GpioLine
@@ -39,6 +40,10 @@ backend = "libgpiod"
 [gpio.pins]
 RELAY = 17
 DOOR = { line = 4, active_low = true, bias = "pull-up" }
+[board.press_limit]
+board = "press"
+rule = "interlock"
+param = "limit"
 [adc.channels]
 0 = 850
 1 = "/sys/bus/iio/devices/iio:device0/in_voltage1_raw"
@@ -66,6 +71,7 @@ def test_every_section_is_read_and_others_are_left_alone() -> None:
     assert gpio.pins == {"RELAY": GpioLine(17), "DOOR": GpioLine(4, active_low=True, bias="pull-up")}
     iio = Path("/sys/bus/iio/devices/iio:device0/in_voltage1_raw")
     assert config.of(AdcConfig).channels == {0: 850, 1: iio}
+    assert config.of(BoardConfig).params == {"press_limit": BoardParam("press", "interlock", "limit", 60.0)}
     assert config.of(SerialConfig).ports["scale"].baud == 9600
     assert config.of(HostConfig).temperature_default == 20.0
     assert config.of(LlmConfig).endpoint == "https://llm.local/v1"

@@ -1,0 +1,1 @@
+"""Parameters of rules on boards behind this node."""
