@@ -11,7 +11,7 @@ APART := --ignore $(PROBE_RS) --ignore $(SYSTEMD)
 unexport PYTHONDONTWRITEBYTECODE
 WORKERS := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo pictures dashboard test test-probe-rs test-systemd sim crashes kills check bench bench-mcu golden fuzz fuzz-api mutants clean help
+.PHONY: demo pictures dashboard test test-probe-rs test-systemd sim days crashes kills check bench bench-mcu golden fuzz fuzz-api mutants clean help
 help:            ## show the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -69,6 +69,9 @@ test-systemd: $(VENV)/.installed-dev ## the node as a service of a real systemd,
 
 sim: $(VENV)/.installed-dev     ## the whole cluster from N seeds (100), beginning with SEED (a new one)
 	PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEED),--seed $(SEED)) --runs $(or $(N),100)
+
+days: $(VENV)/.installed-dev    ## three virtual days alone with BACKEND (kafka) while things fail, from N seeds (1), beginning with SEED
+	PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEED),--seed $(SEED)) --runs $(or $(N),1) --days $(or $(BACKEND),kafka)
 
 crashes: $(VENV)/.installed-dev ## the coordinator or a node dies at each step of each strategy that leaves something new, or at each EVERY-th from OFFSET on
 	EYEFLOW_CRASHES=$(or $(EVERY),1) EYEFLOW_CRASHES_OFFSET=$(or $(OFFSET),0) $(BIN)/python -m pytest -q -rP -n $(or $(PROCESSES),logical) -o timeout=0 tests/simulation/test_steps.py -k "dies_at_a_step or leave_nothing_new"

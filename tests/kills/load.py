@@ -60,9 +60,9 @@ class Load:
         self._mqtt.loop_start()
         self._published: deque[tuple[int, mqtt.MQTTMessageInfo]] = deque()
         self._lock = threading.Lock()
-        self._kafka = Producer(
-            {"bootstrap.servers": servers, "enable.idempotence": True, "linger.ms": 0, "log_level": 0}
-        )
+        self._trouble: deque[str] = deque(maxlen=3)
+        settings = {"bootstrap.servers": servers, "enable.idempotence": True, "linger.ms": 0, "log_level": 0}
+        self._kafka = Producer(settings | {"error_cb": lambda error: self._trouble.append(str(error))})
         senders = [self._post_all] * HTTP_SENDERS + [self._publish_all]
         self._threads = [threading.Thread(target=one, daemon=True) for one in senders]
 
@@ -75,7 +75,8 @@ class Load:
         self._over.set()
         for thread in self._threads:
             thread.join()
-        assert self._kafka.flush(FLUSH_S) == 0, "the broker of Kafka does not take what was sent"
+        left = self._kafka.flush(FLUSH_S)
+        assert left == 0, f"the broker of Kafka does not take {left} records: {list(self._trouble)}"
         wait_until(self._note_published, "Mosquitto has all messages", FLUSH_S)
         self._mqtt.loop_stop()
         self._mqtt.disconnect()

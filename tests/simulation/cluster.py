@@ -24,7 +24,12 @@ from eyeflow.base.machine import Machine
 from eyeflow.coordinator.serve import TOKEN_FILE, ServeOptions, serve
 from eyeflow.node.config.config import load_config
 from eyeflow.node.daemon import run_node
+from eyeflow.node.store.store import Store
+from eyeflow.node.store.types import StorageError
+from eyeflow.protocol.audit import decode_record, record_hash
+from eyeflow.protocol.audit_bodies import GapBody
 from simulation.disk import Image, SimDisk
+from simulation.kafka import SimKafka, sim_services
 from simulation.loop import CURRENT, REMAINS, Process, SimLoop, StalledError, as_process, pass_time
 from simulation.network import Network
 from simulation.programs import SIGNERS
@@ -48,6 +53,7 @@ url = "http://{HOST}:{PORT}"
 token_file = "{{token}}"
 
 [offline]
+buffer_backend = "{{backend}}"
 max_buffer_age_hours = {{age_hours}}
 
 [grants]
@@ -55,6 +61,10 @@ allow = {{grants}}
 
 [mqtt]
 host = "simulated"
+"""
+OWN_BROKERS = """
+[kafka]
+bootstrap_servers = "simulated:9092"
 """
 
 
@@ -197,14 +207,32 @@ class NodeHost(Host):
         """Whether it grants less than one of the programs needs."""
         self.records = 0
         """How long its audit chain was before this start."""
+        self.written: dict[tuple[int, int], bytes] = {}
+        """The hash of each record that it has written, by epoch and seq: of the last one where a disk was put back."""
+        self.gaps: dict[tuple[int, int], GapBody] = {}
+        """The gaps among them."""
+        self._noted_seq = 0
         self.token_file = cluster.directory / f"{name.partition('~')[0]}.token"
+        self.brokers = SimKafka(Random(f"{cluster.seed} {name} kafka"), cluster.later, SimClock(cluster.loop, 0).now_us)
+        """Where its copies go, when the backend is one of Kafka; the node's own brokers are up while it runs."""
+
+    def _note_written(self, store: Store) -> None:
+        """Take note of the records that are new: later the node may have dropped them."""
+        if store.head[0] > self._noted_seq:
+            with suppress(StorageError):  # the disk fails: they are read after the next job
+                for data in store.audit_range(self._noted_seq + 1, store.head[0]):
+                    record = decode_record(data)
+                    self._noted_seq = record.seq
+                    self.written[store.epoch, record.seq] = record_hash(data)
+                    if isinstance(record.body, GapBody):
+                        self.gaps[store.epoch, record.seq] = record.body
 
     def give_token(self, token: str) -> None:
         self.token_file.write_text(token)
         self.token_file.chmod(0o600)
 
     async def main(self, disk: SimDisk, stop: asyncio.Event) -> None:
-        life = Life(self.records)
+        life, self._noted_seq = Life(self.records), 0
         self.plant.lives.append(life)
         assert self.process is not None
         process = self.process
@@ -213,15 +241,18 @@ class NodeHost(Host):
         # Too many to be told: else the coordinator would refuse what this node shall refuse by itself.
         many = [f"unused_{number:02}.*" for number in range(100)]
         grants = ["gpio.*", "mqtt.*", "llm.*", *(many if self.refuses else ["log.*"])]
-        more = {"grants": json.dumps(grants), "age_hours": self.cluster.buffer_age_hours}
-        file.write_text(CONFIG.format(name=name, data=disk.directory, token=self.token_file, **more))
+        backend = self.cluster.backend
+        more = {"grants": json.dumps(grants), "age_hours": self.cluster.buffer_age_hours, "backend": backend}
+        text = CONFIG.format(name=name, data=disk.directory, token=self.token_file, **more)
+        file.write_text(text + (OWN_BROKERS if backend == "kafka" else ""))
         await run_node(
             load_config(file),
             stop=stop,
             clock=self.clock,
             machine=self.machine(disk),
             make_world=lambda ports, name, now_us: make_world(self.plant, life, process, self.rng, now_us),
-            make_writer=SimWriter,
+            make_writer=lambda store: SimWriter(store, self._note_written),
+            make_services=lambda node: sim_services(node, self.brokers, process),
         )
 
 
@@ -259,7 +290,7 @@ class Cluster:
         self.network = Network(self.loop, Random(f"{seed} network"))
         self.trace = Trace(self.loop, directory)
         self.log = _TraceLog(self.trace)
-        self.refuses, self.buffer_age_hours = refuses, 96.0
+        self.refuses, self.buffer_age_hours, self.backend = refuses, 96.0, "sqlite"
         self.coordinator = CoordinatorHost(self, "coordinator")
         self.nodes = {name: NodeHost(self, name) for name in names}
         self.copies: list[NodeHost] = []

@@ -6,6 +6,7 @@ import base64
 from pathlib import Path
 
 from eyeflow.node.store.reader import AuditReader
+from eyeflow.protocol.audit import decode_record, record_hash
 from simulation.cluster import Cluster
 from simulation.disk import Image
 from simulation.loop import pass_time
@@ -59,3 +60,21 @@ async def check_copy(cluster: Cluster, node: str) -> int:
     promise(len(kept) <= len(stored), f"35: {node} has {len(stored)} records, and the coordinator keeps {len(kept)}")
     promise(len(kept) >= shown["copy"]["seq"] - 1, f"35: of {shown['copy']['seq']} records {len(kept)} are kept")
     return len(kept)
+
+
+async def check_dropped(cluster: Cluster, node: str) -> None:
+    """See that all that a node dropped without a loss is at the coordinator, byte for byte.
+
+    What a signed gap does not count as lost is copied, it says: the oldest records of its range.
+    """
+    host, lost_total, epoch_before = cluster.nodes[node], 0, 0
+    kept: dict[int, bytes] = {}
+    for (epoch, _), gap in sorted(host.gaps.items()):
+        if epoch != epoch_before:
+            found, epoch_before, lost_total = await kept_records(cluster, node, epoch), epoch, 0
+            kept = {decode_record(one).seq: record_hash(one) for one in found}
+        lost, lost_total = gap.lost_total - lost_total, gap.lost_total
+        for seq in range(gap.first_seq, gap.last_seq - lost + 1):
+            what = "has none" if seq not in kept else "has another one"
+            holds = kept.get(seq) == host.written[epoch, seq]
+            promise(holds, f"35: {node} dropped record {seq} as copied, and the coordinator {what}")

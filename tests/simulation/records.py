@@ -9,6 +9,7 @@ from pathlib import Path
 
 import apsw
 
+from eyeflow.node.store.cursors import read_kept_heads
 from eyeflow.node.store.file import STORE_NAME
 from eyeflow.node.store.reader import AuditReader
 from eyeflow.protocol.audit import Record, decode_record, record_hash, verify_chain
@@ -80,6 +81,16 @@ def read_pending(image: Image, place: Path) -> frozenset[int]:
     found = frozenset(seq for (seq,) in db.execute("SELECT seq FROM pending"))
     db.close()
     return found
+
+
+def read_cursor(image: Image, place: Path, epoch: int, destination: str) -> int:
+    """Return up to which record of an epoch the node takes a destination to have all; 0: it knows of none."""
+    if not _laid_out(image, place):
+        return 0
+    db = apsw.Connection(str(place / STORE_NAME))
+    kept = read_kept_heads(db, epoch).get(destination)
+    db.close()
+    return kept.seq if kept else 0
 
 
 def read_chain(image: Image, place: Path) -> Chain:

@@ -13,7 +13,7 @@ from eyeflow.node.store.file import STORE_NAME
 from eyeflow.protocol.audit import decode_record, verify_chain
 from eyeflow.protocol.audit_bodies import COPIED, ExecutionBody, GapBody
 from simulation.cluster import Host, NodeHost
-from simulation.copies import kept_records, until_copied
+from simulation.copies import check_dropped, kept_records, until_copied
 from simulation.disk import Failure, Image
 from simulation.loop import pass_time
 from simulation.programs import RULES, topic_of
@@ -42,6 +42,7 @@ class Relay(Story):
         self.cluster.buffer_age_hours = AGE_HOURS
         self.is_calm, self.order = is_calm, list[int]()
         self.dropped_copies = self.repeated = 0
+        self.disk_fails_s_max = FAULT_S_MAX / 4
         self._faults: tuple[Callable[[], None], ...] = (
             self._crash_worker,
             self._crash_coordinator,
@@ -85,11 +86,16 @@ class Relay(Story):
             self.cluster.trace.add(f"- {fault.__name__.strip('_')}")
             fault()
         await pass_time(max(0.0, ends_s - self.cluster.loop.time()))
+        return await self._until_kept()
+
+    async def _until_kept(self) -> int:
+        """End all faults, and wait until the coordinator has all; return the epoch of the node."""
         await self._rest()
         self.is_resting = False
         await until_copied(self.cluster, NODES[0])
         shown = await self.cluster.surely("GET", f"/api/nodes/{NODES[0]}")
         promise(not [one for one in shown["findings"] if one["kind"] != "newEpoch"], f"20: doubt: {shown['findings']}")
+        await check_dropped(self.cluster, NODES[0])
         return int(shown["copy"]["epoch"])
 
     def _lose_the_store(self) -> None:
@@ -154,7 +160,7 @@ class Relay(Story):
         def mend() -> None:
             disk.failure = None
 
-        self.cluster.later(self.rng.uniform(0.05, FAULT_S_MAX / 4), mend)
+        self.cluster.later(self.rng.uniform(0.05, self.disk_fails_s_max), mend)
 
     def _step_a_clock(self) -> None:
         self._some_host().clock.ahead_us += self.rng.choice(STEPS_S) * 1_000_000

@@ -15,7 +15,10 @@ from eyeflow.coordinator.archive.archive import Archive
 from eyeflow.coordinator.archive.database import Bundle
 from eyeflow.coordinator.collecting import Collector
 from eyeflow.node.engine.disk import DiskGuard
+from eyeflow.node.store.audit_log import AuditLog
+from eyeflow.node.store.cursors import Cursors
 from eyeflow.protocol.collecting import KeptHead
+from simulation.dropping import LongOutage, OldDisk
 from simulation.records import BrokenPromise
 from simulation.relay import EVENTS, Relay
 
@@ -91,6 +94,45 @@ def forgets_to_tell_of_a_gap(patch: MonkeyPatch) -> None:
 
     real = DiskGuard.drop_aged
     patch.setattr(DiskGuard, "drop_aged", drop_aged)
+
+
+def moves_its_cursor_without_the_hash(patch: MonkeyPatch) -> None:
+    """The node takes a record for held that is another one at the coordinator."""
+    real = AuditLog.note_kept
+
+    def note_kept(self: Any, destination: str, kept: KeptHead) -> bool:
+        if not real(self, destination, kept) and kept.epoch == self.epoch and kept.seq <= self.head_seq:
+            self.cursors.note(destination, kept)
+        return True
+
+    patch.setattr(AuditLog, "note_kept", note_kept)
+
+
+def drops_records_that_nobody_holds(patch: MonkeyPatch) -> None:
+    """What is too old goes as if it were copied."""
+    patch.setattr(Cursors, "held_by_all", property(lambda self: 1 << 40))
+
+
+DROPPING: dict[Callable[[MonkeyPatch], None], type[LongOutage]] = {
+    moves_its_cursor_without_the_hash: OldDisk,
+    drops_records_that_nobody_holds: LongOutage,
+}
+
+
+@pytest.mark.parametrize("story", DROPPING.values())
+def test_only_what_the_coordinator_holds_goes_without_a_loss(tmp_path: Path, story: type[LongOutage]) -> None:
+    run = story(1, tmp_path)
+    run.run()
+    assert story is OldDisk or run.lost, "more than the node may keep came while it was alone"
+
+
+@pytest.mark.parametrize("mutant", DROPPING)
+def test_control_a_drop_of_what_nobody_holds_is_found(
+    mutant: Callable[[MonkeyPatch], None], tmp_path: Path, monkeypatch: MonkeyPatch
+) -> None:
+    mutant(monkeypatch)
+    with pytest.raises(BrokenPromise, match="35: "):
+        DROPPING[mutant](1, tmp_path).run()
 
 
 FOUND_BY: dict[str, int] = {"forgets_to_tell_of_a_gap": 4}

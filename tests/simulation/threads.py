@@ -30,14 +30,20 @@ async def in_thread(job: Callable[[], T], /) -> T:
 class SimWriter:
     """As `ThreadWriter` of the node."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: Store, on_written: Callable[[Store], None] = lambda store: None) -> None:
+        """`on_written` sees the store after each of its jobs."""
+        self.store, self._on_written = store, on_written
 
     async def commit(self, batch: Batch) -> Committed:
         return await self.run(lambda store: store.commit(batch))
 
     async def run(self, job: Callable[[Store], T]) -> T:
-        answer: T = await asyncio.get_running_loop().run_in_executor(self, job, self.store)  # type: ignore[arg-type]
+        answer: T = await asyncio.get_running_loop().run_in_executor(self, self._done, job)  # type: ignore[arg-type]
+        return answer
+
+    def _done(self, job: Callable[[Store], T]) -> T:
+        answer = job(self.store)
+        self._on_written(self.store)
         return answer
 
     def stop(self) -> None:

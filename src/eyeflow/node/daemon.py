@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
 
 from eyeflow.base.dir_lock import DataDirLock
 from eyeflow.base.errors import EyeflowError
@@ -21,17 +20,15 @@ from eyeflow.node.backoff import Backoff
 from eyeflow.node.boards.questions import board_answers
 from eyeflow.node.clock import Clock, SystemClock
 from eyeflow.node.config.config import NodeConfig
-from eyeflow.node.config.sections import Backend
 from eyeflow.node.control import Link
 from eyeflow.node.engine.engine import STOP_GRACE_S
-from eyeflow.node.io.broken import Broken, set_up
 from eyeflow.node.io.connector import PortsConfig
-from eyeflow.node.io.kafka.settings import KafkaConfig
 from eyeflow.node.io.ports import Driver, PortStatus, Source
 from eyeflow.node.io.world import World, build_world
 from eyeflow.node.own_key import load_identity
 from eyeflow.node.runtime import NodeRuntime
 from eyeflow.node.service.manager import ServiceManager
+from eyeflow.node.services import Service, usual_services
 from eyeflow.node.status.local_socket import keep_serving_status
 from eyeflow.node.status.port_log import PortLog
 from eyeflow.node.status.report import as_shown
@@ -42,9 +39,6 @@ from eyeflow.node.store.types import StorageError, StoreDamaged
 from eyeflow.node.store.writer import ThreadWriter, Writer
 from eyeflow.protocol.identity import Identity
 
-if TYPE_CHECKING:
-    from eyeflow.node.io.kafka.copies import AuditCopies
-
 _log = logging.getLogger("eyeflow.node")
 
 CLOSE_S = 5.0
@@ -52,9 +46,9 @@ CLOSE_S = 5.0
 
 MakeLink = Callable[[NodeRuntime], Link | None]
 OnReady = Callable[[NodeRuntime], None]
-Run = Callable[[], Awaitable[None]]
 MakeWriter = Callable[[Store], Writer]
 MakeWorld = Callable[[PortsConfig, str, Callable[[], int]], World]
+MakeServices = Callable[[NodeRuntime], Sequence[Service]]
 
 
 async def run_node(
@@ -67,13 +61,16 @@ async def run_node(
     machine: Machine | None = None,
     make_world: MakeWorld = build_world,
     make_writer: MakeWriter = ThreadWriter,
+    make_services: MakeServices = usual_services,
     manager: ServiceManager | None = None,
 ) -> None:
     """Run a node until a signal (`STOP_SIGNALS`) or `stop`. Starts and works without a coordinator.
 
     `make_link` makes the link to the coordinator (None: `joining.open_link`); `on_ready` is called once rules run.
-    `clock`, `machine`, `make_world` (sources and drivers) and `make_writer` (the store's thread) are the usual ones
-    unless a simulation hands in its own. `manager` is told when the node is ready, lives and stops.
+    `clock`, `machine`, `make_world` (sources and drivers), `make_writer` (the store's thread) and `make_services` (what
+    runs beside them) are the usual ones unless a simulation hands in its own.
+
+    `manager` is told when the node is ready, lives and stops.
 
     Raises EyeflowError when the node cannot start: the directory is in use, the store damaged, a secret missing.
     """
@@ -83,7 +80,7 @@ async def run_node(
         if node.link is not None:
             _link_boards(node)
         with stop_signals(lambda number: stop.set()):
-            await _serve(node, stop, on_ready, manager or ServiceManager())
+            await _serve(node, make_services(node), stop, on_ready, manager or ServiceManager())
 
 
 def _default_link(node: NodeRuntime) -> Link | None:
@@ -222,13 +219,20 @@ def _make_data_dir(path: Path) -> None:
         ) from error
 
 
-async def _serve(node: NodeRuntime, stop: asyncio.Event, on_ready: OnReady | None, manager: ServiceManager) -> None:
+async def _serve(
+    node: NodeRuntime,
+    services: Sequence[Service],
+    stop: asyncio.Event,
+    on_ready: OnReady | None,
+    manager: ServiceManager,
+) -> None:
     """Run engine, sources, link and status socket side by side until `stop`."""
+    node.services = {one.name: one.status for one in services}
     tried, rng = asyncio.Event(), node.machine.random
     async with asyncio.TaskGroup() as group:
         engine = group.create_task(node.engine.run())
         ports = [(source.status, _runs(source, node), f"source {name}") for name, source in node.sources.items()]
-        ports += [(status, run, name) for name, status, run in _services(node)]
+        ports += [(one.status, one.run, one.name) for one in services]
         ports.append((node.boards.status, node.boards.run, "boards"))
         if node.link is not None:
             ports.append((node.link.status, node.link.run, "link"))
@@ -258,39 +262,6 @@ async def _serve(node: NodeRuntime, stop: asyncio.Event, on_ready: OnReady | Non
         for task in others:
             task.cancel()
         await asyncio.wait(others)
-
-
-def _services(node: NodeRuntime) -> list[tuple[str, PortStatus, Run]]:
-    """Return what the configuration asks for beside sources and drivers: name, status, and how it runs."""
-    found: list[tuple[str, PortStatus, Run]] = []
-    if node.config.offline.backend is Backend.KAFKA_EMBEDDED:
-        from eyeflow.node.broker.broker import EmbeddedBroker
-        from eyeflow.node.broker.share import Share
-
-        offline, directory = node.config.offline, node.config.data_dir / "kafka"
-        share = Share(offline.broker_bytes_max, offline.limits.age_us_max / 3.6e9)
-        broker = EmbeddedBroker(node.config.embedded, directory, share, node.machine.random)
-        found.append((broker.status.name, broker.status, broker.run))
-    if node.config.offline.backend is not Backend.SQLITE:
-        found.append(_copies(node))
-    node.services = {name: status for name, status, _ in found}
-    return found
-
-
-def _copies(node: NodeRuntime) -> tuple[str, PortStatus, Run]:
-    """Return what copies the audit to Kafka; what stands for it where that cannot be set up."""
-
-    def make() -> AuditCopies:
-        from eyeflow.node.io.kafka.copies import AuditCopies  # late: it imports the library
-
-        config = node.config.ports.of(KafkaConfig)
-        what = (node.identity.epoch, node, node.execution_as_shown)
-        return AuditCopies(config, node.config.name, *what, node.machine.random)
-
-    copies = set_up("kafka_copies", make)
-    if isinstance(copies, Broken):
-        return "kafka_copies", copies.status, partial(copies.run, node.engine.deliver)
-    return "kafka_copies", copies.status, copies.run
 
 
 def _runs(source: Source, node: NodeRuntime) -> Callable[[], Awaitable[None]]:

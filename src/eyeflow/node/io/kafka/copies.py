@@ -26,7 +26,9 @@ from eyeflow.protocol.collecting import KeptHead
 AUDIT, EXECUTIONS = "eyeflow.audit", "eyeflow.executions"
 """The topics. Their key is the node's name, so that all records of a node are in one partition, in their order."""
 PAGE_BYTES = 256 * 1024
-WAIT_S = 0.02
+WAIT_S, WAIT_S_MAX = 0.02, 1.0
+"""How long to wait until the brokers are asked again whether they have all, and how long while they are away."""
+FOR_EVER_US = 1 << 62
 AT_ONCE = 32
 """Records after which the event loop has its turn: about 1 ms of work. A page in one piece stopped events for 70 ms."""
 GIVES_WAY = 9
@@ -34,6 +36,7 @@ GIVES_WAY = 9
 of the time at most. What is not copied then is copied later."""
 
 T = TypeVar("T")
+MakeProducer = Callable[[dict[str, Any]], Any]
 View = Callable[[Record], Awaitable[dict[str, Any] | None]]
 
 
@@ -66,7 +69,14 @@ class AuditCopies:
     """Runs for ever. `view` returns an execution as people read it, None for a record that is none."""
 
     def __init__(
-        self, config: KafkaConfig, node: str, epoch: int, audit: Audit, view: View, random: Random | None = None
+        self,
+        config: KafkaConfig,
+        node: str,
+        epoch: int,
+        audit: Audit,
+        view: View,
+        random: Random | None = None,
+        make_producer: MakeProducer = ck.Producer,
     ) -> None:
         """Start nothing yet. Raises EyeflowError for a secret or a key that cannot be read."""
         self.status = PortStatus("kafka_copies", counters={"copied": 0, "seq": 0})
@@ -74,6 +84,8 @@ class AuditCopies:
         self._backoff = Backoff(random)
         self._settings: dict[str, Any] = security_of(config, node) | {
             "enable.idempotence": True,
+            # Where one is refused, none of those behind it goes before it: this producer takes nothing more then.
+            "enable.gapless.guarantee": True,
             "linger.ms": 5,
             "compression.type": "zstd",
             # A record that timed out by itself would let the next one go before it.
@@ -82,6 +94,9 @@ class AuditCopies:
         }
         self._where = ", ".join(config.servers)
         self._trouble = ""
+        self._make_producer = make_producer
+        self._time_us_max = FOR_EVER_US
+        """Records of earlier times go out with their time, others with that of the copy."""
 
     async def run(self) -> None:
         """Copy what is there and what comes, until cancelled."""
@@ -90,7 +105,7 @@ class AuditCopies:
         if known is None:  # from now on nothing is dropped as handed on that is not here, too
             await self._audit.note_kept(KAFKA, KeptHead(self._epoch))
         while True:
-            producer = ck.Producer(self._settings)
+            producer = self._make_producer(self._settings)
             try:
                 while True:
                     await self._audit.grows_beyond(seq)
@@ -101,6 +116,9 @@ class AuditCopies:
                     self._show("up", self._where)
             except (ck.KafkaException, BufferError, StorageError, _Unconfirmed, AuditError) as error:
                 self._show("failed", f"{self._where}: {_reason(error)}")
+                if isinstance(error, _Unconfirmed) and error.code == ck.KafkaError.INVALID_TIMESTAMP:
+                    # By default more than an hour ahead of the brokers' clock (KIP-1030). The node's was wrong then.
+                    self._time_us_max = min(self._time_us_max, error.time_us)
             finally:
                 producer.purge()  # else its end would wait for the brokers
             # One that failed may take nothing more, or in another order: the next one begins behind what is confirmed.
@@ -110,9 +128,13 @@ class AuditCopies:
         """Copy the next records; return the last seq that the brokers have confirmed."""
         _, page = await self._audit.records_after(seq, PAGE_BYTES)
         records = [decode_record(data) async for data in self._by_turns(page)]
-        failed: list[str] = []
-        async for record, data in self._by_turns(list(zip(records, page, strict=True))):
-            self._send(producer, record, data, await self._view(record), failed)
+        failed: list[_Unconfirmed] = []
+        try:
+            async for record, data in self._by_turns(list(zip(records, page, strict=True))):
+                self._send(producer, record, data, await self._view(record), failed)
+        except ck.KafkaException:
+            await self._confirmed(producer, failed)  # raises what a broker said of an earlier record, the reason
+            raise
         await self._confirmed(producer, failed)
         last = records[-1]
         await self._audit.note_kept(KAFKA, KeptHead(self._epoch, last.seq, record_hash(page[-1]), last.time_us))
@@ -132,30 +154,37 @@ class AuditCopies:
         if self._audit.is_full:
             await asyncio.sleep(GIVES_WAY * (asyncio.get_running_loop().time() - began_s))
 
-    def _send(self, producer: Any, record: Record, data: bytes, view: dict[str, Any] | None, failed: list[str]) -> None:
+    def _send(
+        self, producer: Any, record: Record, data: bytes, view: dict[str, Any] | None, failed: list[_Unconfirmed]
+    ) -> None:
         def told(error: Any, message: Any) -> None:
             if error is not None:
-                failed.append(str(error.str()))
+                failed.append(_Unconfirmed(error, record.time_us))
 
         headers = {"epoch": str(record.epoch), "seq": str(record.seq), "kind": record.kind.name.lower()}
-        about: dict[str, Any] = {"headers": headers, "timestamp": record.time_us // 1000, "on_delivery": told}
+        about: dict[str, Any] = {"headers": headers, "on_delivery": told}
+        if record.time_us < self._time_us_max:
+            about["timestamp"] = record.time_us // 1000
         key = self._node.encode()
         producer.produce(AUDIT, data, key, **about)
         if view is not None:
             producer.produce(EXECUTIONS, json.dumps(view, separators=(",", ":")).encode(), key, **about)
 
-    async def _confirmed(self, producer: Any, failed: Sequence[str]) -> None:
+    async def _confirmed(self, producer: Any, failed: Sequence[_Unconfirmed]) -> None:
         """Return once the brokers have all. They may be away for days: librdkafka tries on, in order."""
-        self._trouble = ""
+        self._trouble, wait_s = "", WAIT_S
         while len(producer):
-            if not producer.poll(0):
-                await asyncio.sleep(WAIT_S)
+            if _polled(producer):
+                wait_s = WAIT_S
+            else:
+                await asyncio.sleep(wait_s)
+                wait_s = min(2 * wait_s, WAIT_S_MAX) if self._trouble else WAIT_S
             if failed:
-                raise _Unconfirmed(failed[0])
+                raise failed[0]
             if self._trouble:
                 self._show("connecting", f"{self._where}: {self._trouble}")
         if failed:
-            raise _Unconfirmed(failed[0])
+            raise failed[0]
 
     def _warned(self, error: Any) -> None:
         """Take what librdkafka says of the brokers; called by `poll`."""
@@ -166,7 +195,24 @@ class AuditCopies:
 
 
 class _Unconfirmed(Exception):  # noqa: N818 - an answer of the brokers
-    """The brokers did not take a record; the text is theirs."""
+    """The brokers did not take a record of this time."""
+
+    def __init__(self, refusal: Any, time_us: int) -> None:
+        super().__init__(str(refusal.str()))
+        self.code, self.time_us = refusal.code(), time_us
+
+
+def _polled(producer: Any) -> int:
+    """Hear what became of records; return of how many.
+
+    A producer that takes nothing more says so first, once, and what the brokers said only then.
+    """
+    try:
+        return int(producer.poll(0))
+    except ck.KafkaException as error:
+        if not error.args[0].fatal():
+            raise
+        return 0
 
 
 def _reason(refusal: Any) -> str:
