@@ -59,7 +59,7 @@ HOMES = {
     "jsonschema": {"coordinator/schema.py"},
     "msgspec": {"protocol"},
     "paho": {"node/io/mqtt"},
-    "prometheus_client": {"coordinator/metrics.py"},
+    "prometheus_client": {"base/metrics_text.py"},
     "psutil": {"node/io/host"},
     "rich": {"cli/console.py"},
     "serial": {"board_link", "node/io/serial"},

@@ -92,6 +92,11 @@ def test_the_buffer_of_a_node_that_runs_and_of_one_that_does_not(eyeflow: Comman
     assert stopped["sizeBytesSet"] == running["sizeBytesSet"] == 512 * 2**20
     (coordinator,) = stopped["destinations"]  # type: ignore[misc]
     assert (coordinator["seq"], coordinator["recordsPerS"]) == (11, None), "the cursor is in the file"
+    metrics = eyeflow("buffer", "status", "--prometheus").out
+    assert 'eyeflow_buffer_destination_behind{destination="coordinator",node="n1"} 22.0' in metrics.splitlines()
+    assert "HELP eyeflow_node_running" in metrics and 'eyeflow_node_running{node="n1"} 0.0' in metrics
+    ran = eyeflow("buffer", "status", "--prometheus", "--json")
+    assert ran.code == USAGE and "leave out one of them" in ran.out + ran.err
     told = eyeflow("buffer", "status").out
     assert f"n1: {RECORDS + 3} records in its buffer" in told
     assert "coordinator holds record 11 of 33, 22 behind" in told

@@ -40,15 +40,23 @@ def register(root: typer.Typer) -> None:
 
 @app.command("status", context_settings=SETTING_FLAGS)
 def status(
-    context: typer.Context, config: ConfigOption = None, data_dir: DataDirOption = None, json_: JsonFlag = False
+    context: typer.Context,
+    prometheus: Annotated[bool, typer.Option("--prometheus", help="Print metrics in the text format.")] = False,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    json_: JsonFlag = False,
 ) -> None:
     """Show how much waits in a node's buffer, how old it is, what was dropped, and how far each destination is.
 
     How fast a destination catches up is known of a node that runs.
     """
+    if prometheus and json_:
+        raise usage_error("--prometheus and --json are two forms of one thing", "leave out one of them")
     directory, settings = _place(config, data_dir, context.args)
     found = _facts(directory, settings)
-    if json_:
+    if prometheus:
+        _say_metrics(found)
+    elif json_:
         say_json(found)
     else:
         _say_buffer(found)
@@ -170,6 +178,14 @@ def _destination(found: Json, name: str) -> Json:
     raise usage_error(
         f"there is no destination {name}" if name else "which destination?", f"name one with --to: {names}"
     )
+
+
+def _say_metrics(found: Json) -> None:
+    from eyeflow.base.metrics_text import metrics_text
+    from eyeflow.node.status.buffer_metrics import buffer_metrics
+
+    for line in metrics_text(buffer_metrics(found)).splitlines():
+        say(line)
 
 
 def _say_buffer(found: Json) -> None:

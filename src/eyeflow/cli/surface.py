@@ -2003,6 +2003,7 @@ Usage: eyeflow buffer status [OPTIONS]
   How fast a destination catches up is known of a node that runs.
 
 Options:
+  --prometheus       Print metrics in the text format.
   --config <path>    Configuration file (default: eyeflow-svm.toml, if it is
                      there).
   --data-dir <path>  The node's data_dir, instead of its configuration.

@@ -1,10 +1,8 @@
-"""The coordinator's counters in the Prometheus text format, by the Prometheus client library."""
+"""The coordinator's counters in the Prometheus text format."""
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as MEDIA_TYPE
-
+from eyeflow.base.metrics_text import MEDIA_TYPE, Metric, metrics_text
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.store.lists import NodeSums
 from eyeflow.coordinator.trends import point_of, together
@@ -14,11 +12,7 @@ __all__ = ["MEDIA_TYPE", "render"]
 
 
 def render(hub: Hub, facts: ClusterFacts, sums: NodeSums) -> str:
-    """Return all metrics; every name starts with `eyeflow_coordinator_`.
-
-    The registry is made anew for each answer: what is told is read from the store then, and nothing is global.
-    """
-    registry = CollectorRegistry()
+    """Return all metrics, as the store tells them now; every name starts with `eyeflow_coordinator_`."""
     now = together([point_of(hub.nodes.rates[name]) for name in hub.links if name in hub.nodes.rates])
     gauges = {
         "nodes": ("Nodes in the cluster", facts.nodes),
@@ -41,6 +35,4 @@ def render(hub: Hub, facts: ClusterFacts, sums: NodeSums) -> str:
         "trouble": ("1 while the store fails", int(bool(hub.trouble))),
         "uptime_seconds": ("Seconds since the start", hub.up_us // 1_000_000),
     }
-    for name, (text, value) in gauges.items():
-        Gauge(f"eyeflow_coordinator_{name}", text, registry=registry).set(value)
-    return generate_latest(registry).decode()
+    return metrics_text(Metric(f"eyeflow_coordinator_{name}", *told) for name, told in gauges.items())
