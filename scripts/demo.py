@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "demo-data"
 EYEFLOW = Path(sys.executable).parent / "eyeflow"
-STEP_S = 60.0
+STEP_S = 120.0
 """How long one step may take; a demo that hangs is worse than one that fails."""
 POLL_S = 0.2
 CONFIG = "eyeflow-svm.toml"

@@ -24,7 +24,7 @@ export const PAGES: readonly Page[] = [
   { path: "/deployments/new", title: "new_title", isMain: false, load: () => withTexts("rollout", import("./pages/new_deployment")) },
   { path: "/deployments/:id", title: "deployment", isMain: false, load: () => withTexts("rollout", import("./pages/deployment")) },
   { path: "/executions", title: "executions_title", isMain: true, load: () => import("./pages/executions") },
-  { path: "/executions/:id", title: "execution", isMain: false, load: () => import("./pages/execution") },
+  { path: "/executions/:id", title: "execution", isMain: false, load: () => withTexts("why", import("./pages/execution")) },
   { path: "/alarms", title: "alarms_title", isMain: true, load: () => import("./pages/alarms") },
 ];
 

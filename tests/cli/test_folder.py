@@ -89,9 +89,13 @@ def test_a_text_that_is_not_taken_is_told_and_fails_nothing(rule: Path, capsys: 
             assert source == rule.read_text()
             raise EyeflowError("the text compiles to another program", code="source_differs")
 
+        def upload_tests(self, program_id: str, tests: list[Any]) -> None:
+            raise EyeflowError("the store is full")
+
     rules = folders.load(rule.parent, None, None)
     assert folders.deploy(Client(), rules, [], {}, {}) == {"id": "d-1"}  # type: ignore[arg-type]
     told = capsys.readouterr().err
     assert f"the lines of {rules[0].name} will not be shown" in told and "compiles to another program" in told
+    assert f"the test results of {rules[0].name} will not be shown" in told and "the store is full" in told
     folders.deploy(Client(), rules, [], {}, {}, with_sources=False)  # type: ignore[arg-type]
     assert capsys.readouterr().err == ""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -17,18 +18,27 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
+from components.waiting import wait_until
 from eyeflow.coordinator.store.alarms import AlarmKind
 from eyeflow.coordinator.store.cluster_store import Writing
-from eyeflow.coordinator.store.facts import Seen
+from eyeflow.coordinator.store.facts import ProgramRecord, Seen
 from eyeflow.coordinator.store.sqlite_store import InlineStore
 from eyeflow.coordinator.store.trends import CLUSTER, Span
 from eyeflow.coordinator.trends import DAY_US, HOUR_US, Point, pack
-from eyeflow.rollout.deployment import Target, Wanted
+from eyeflow.rollout.deployment import (
+    Deployment,
+    DeploymentState,
+    NodeProgress,
+    NodeState,
+    Rollback,
+    Target,
+    Wanted,
+)
 
 from .conftest import Open, Plant
 
 NODES, RULES, RULES_EACH, CHANGED, ALARMS = 2_000, 500, 5, 400, 1_000
-BOARD = "zone-board"
+BOARD, OPEN = "zone-board", "d-2000"
 NAMES = [f"node-{number:04}" for number in range(NODES)]
 FIRST_CONTENT_S, UPDATE_S = 1.0, 0.05
 FIRST_ROW = """
@@ -58,6 +68,23 @@ def fill(writing: Writing) -> None:
     writing.record_board(BOARD, NAMES[0], "0001020304050607")
 
 
+def fill_rules(writing: Writing) -> None:
+    """A program of each rule, and a deployment that waits for all nodes."""
+    limits = {"fuelMax": 1, "stackMax": 1, "actionsMax": 1, "stateBytes": 1}
+    lists: dict[str, Any] = {"signers": [], "capabilities": [], "sources": [], "params": []}
+    about = lists | {"description": "", "chip": "", "priority": "normal", "limits": limits}
+    for number in range(RULES):
+        made = ProgramRecord(f"{number:064x}", f"rule_{number}", "1.0.0", 1, "linux", about, 7, "ci", 3)
+        writing.add_program(made, b"svm")
+    now_us = time.time_ns() // 1000
+    target = Target(f"{7:064x}", OPEN)
+    for_all = Deployment(
+        OPEN, (("rule_7", target),), "immediate", Rollback.ON_ERROR, now_us, now_us + 30 * DAY_US, "ci"
+    )
+    waiting = [NodeProgress(name, NodeState.WAITING, phase=0) for name in NAMES]
+    writing.add_deployment(replace(for_all, state=DeploymentState.INSTALLING), waiting)
+
+
 def fill_curves(writing: Writing) -> None:
     """What the cluster did in the last three weeks: a pair of hours with much to do in each day."""
     today_us = time.time_ns() // 1000 // DAY_US * DAY_US
@@ -80,8 +107,8 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
         made.begin()
         made.stop("coordinator")
         store = InlineStore(next(made.folder.glob("home/**/coordinator.sqlite")))
-        outcome = store.file.commit([fill, fill_curves])[0]
-        assert outcome.error is None, outcome.error
+        outcome = store.file.commit([fill, fill_rules, fill_curves])
+        assert not [one.error for one in outcome if one.error]
         store.close()
         made.begin()
         yield made
@@ -167,10 +194,54 @@ def test_the_overview_of_2000_nodes_shows_the_worst(open_page: Open, plant: Plan
     expect(page.locator(".sums div").first).to_contain_text("0/2,001")
     worst = page.locator(".troubles li").first
     expect(worst).to_contain_text("lost audit records since")
-    expect(worst).to_contain_text("To do: make room on the node's disk")
+    expect(worst).to_contain_text("To do: make room on the node\N{RIGHT SINGLE QUOTATION MARK}s disk")
     expect(page.get_by_role("table", name="Nodes, the worst first").get_by_role("rowheader")).to_have_count(20)
     page.get_by_role("link", name="Show all 2,001 nodes").click()
     expect(page.get_by_text("2,001 nodes", exact=True)).to_be_visible()
+
+
+def overview_changes(plant: Plant, page: Page, number: int) -> None:
+    plant.ask("PUT", f"/api/nodes/{NAMES[0]}/labels", json={"labels": {"site": f"s{number}"}})
+    plant.ask("POST", "/api/alarms/1/acknowledge", json={"note": f"look {number}"})
+
+
+def rules_change(plant: Plant, page: Page, number: int) -> None:
+    plant.ask("PUT", f"/api/programs/{number:064x}/tests", json={"tests": []})
+
+
+def deployment_changes(plant: Plant, page: Page, number: int) -> None:
+    plant.ask("POST", f"/api/deployments/{OPEN}/{'resume' if number % 2 else 'pause'}")
+    expect(page.get_by_role("button", name="Pause" if number % 2 else "Resume", exact=True)).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("path", "rows", "change"),
+    [
+        ("/", 20, overview_changes),
+        ("/rules", 50, rules_change),
+        (f"/deployments/{OPEN}", 50, deployment_changes),
+    ],
+    ids=["overview", "rules", "deployment"],
+)
+def test_each_page_comes_at_once_and_stays_fluid(
+    open_page: Open, plant: Plant, path: str, rows: int, change: Callable[[Plant, Page, int], None]
+) -> None:
+    page = open_page("/no/such/page", script=FIRST_ROW)
+    watched = Watched(page)
+    before_s = watched.seconds("TaskDuration")
+    page.goto(path)
+    expect(page.locator("main table:has(caption) tbody tr")).to_have_count(rows)
+    first_s = watched.seconds("TaskDuration") - before_s
+    waited_s = page.evaluate("window.firstRowMs") / 1000
+    watched.messages = 0
+    script_s = watched.seconds("ScriptDuration")
+    for number in range(10):
+        seen = watched.messages
+        change(plant, page, number)
+        wait_until(lambda seen=seen: page.evaluate("1") and watched.messages > seen, "the page is told")  # type: ignore[misc]
+    update_s = (watched.seconds("ScriptDuration") - script_s) / watched.messages
+    print(f"{path}: first row after {waited_s:.2f} s, {first_s:.2f} s of work; an update {update_s * 1000:.1f} ms")
+    assert first_s < FIRST_CONTENT_S and update_s < UPDATE_S
 
 
 def test_curves_of_a_day_or_of_a_month(open_page: Open) -> None:

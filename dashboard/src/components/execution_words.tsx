@@ -21,6 +21,16 @@ export function Outcome({ of }: { of: Execution["outcome"] }) {
   return <Badge tone={TONES[of]} text={t(`outcome_${of}`)} />;
 }
 
+/** A short link; a screen reader hears which execution it leads to. */
+export function WhyLink({ id }: { id: string }) {
+  return (
+    <a href={executionPath(id)} title={id}>
+      {t("why_link")}
+      <span class="unseen"> {id}</span>
+    </a>
+  );
+}
+
 /** What went into an execution: the fields of its event, and what it read. */
 export const given = (one: Execution): string =>
   [...assigned(one.inputs), ...one.reads.map((read) => `${callText(read)} = ${read.value === null ? t("read_failed") : valueText(read.value)}`)].join(", ");

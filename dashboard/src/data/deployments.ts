@@ -1,7 +1,6 @@
 // What one may do with a deployment, where it is, and what it waits for in words: as `eyeflow deployments show` tells.
-import { session } from "./api";
 import type { Deployment, DeploymentSummary, NodeProgress } from "./api_types";
-import { type Key, count, listed, number, t } from "../text/text";
+import { type Key, count, language, listed, number, t } from "../text/text";
 import { span } from "../text/times";
 
 export const VERBS = ["pause", "resume", "promote", "approve", "cancel", "rollback", "retry"] as const;
@@ -11,6 +10,9 @@ export const STRATEGIES = ["immediate", "rolling", "canary", "blue_green", "shad
 export const NODE_STATES = ["refused", "silent", "sent", "waiting", "returning", "held", "away", "staged", "installed", "returned"] as const;
 export const STATES = ["pending", "installing", "observing", "rollingBack", "succeeded", "failed", "cancelled", "superseded", "rolledBack"] as const;
 
+/** Several sentences in one; French has a blank before the semicolon. */
+const together = (parts: readonly string[]): string => parts.join(language.value === "fr" ? "\u202f; " : "; ");
+
 const NAMED_MAX = 3;
 const AWAITED = ["away", "waiting", "sent", "returning"];
 const ASKED = ["sent", "waiting", "returning"];
@@ -18,13 +20,13 @@ const ASKED = ["sent", "waiting", "returning"];
 export const deploymentPath = (id: string) => `/deployments/${encodeURIComponent(id)}`;
 export const rulePath = (name: string) => `/rules/${encodeURIComponent(name)}`;
 
-/** Return what may be done with a deployment in its state. Who began it cannot approve it. */
-export function possible(one: DeploymentSummary): Verb[] {
+/** Return what may be done with a deployment in its state. Whoever began it, by whichever token, cannot approve it. */
+export function possible(one: Deployment): Verb[] {
   if (one.over) return one.state === "succeeded" ? ["rollback", "retry"] : ["retry"];
   if (one.state === "rollingBack") return [];
   const codes = one.paused.map((pause) => pause.code);
   const found: Verb[] = [codes.includes("user") ? "resume" : "pause"];
-  if (codes.includes("approval") && one.createdBy !== session.value?.name) found.push("approve");
+  if (codes.includes("approval") && !one.own) found.push("approve");
   if (one.state === "observing") found.push("promote");
   return [...found, "cancel"];
 }
@@ -52,13 +54,15 @@ export function standing(one: Deployment): string {
   if (one.over) return t(`ended_${one.state}` as Key);
   const paused = one.paused.map((pause) => pauseText(pause, one));
   const canPromote = one.paused.some((pause) => pause.code === "evidence");
-  const waits = t(canPromote ? "waits_for_or_promotion" : "waits_for", { what: awaited(one).join("; ") });
+  const waits = t(canPromote ? "waits_for_or_promotion" : "waits_for", { what: together(awaited(one)) });
   if (one.state === "rollingBack") return `${t("goes_back")} ${waits}`;
   return paused.length ? `${t("paused_because", { why: listed(paused) })} ${waits}` : waits;
 }
 
-function pauseText(pause: { code: string; text: string }, one: Deployment): string {
-  if (pause.code === "user") return t("pause_user");
+/** Return why a deployment does not go on; what only the coordinator can say is in its words. */
+export function pauseText(pause: { code: string; text: string }, one: Pick<Deployment, "verdict">): string {
+  const who = /^paused by (.+)$/.exec(pause.text)?.[1];
+  if (pause.code === "user") return who ? t("pause_user_by", { who }) : t("pause_user");
   if (pause.code === "approval") return t("pause_approval");
   if (pause.code === "evidence") return t(one.verdict?.executions ? "pause_evidence" : "pause_no_executions");
   return pause.text;
@@ -103,6 +107,18 @@ function named(nodes: readonly NodeProgress[]): string {
 export function countsText(counts: Record<string, number>): string {
   const found = NODE_STATES.filter((state) => counts[state]).map((state) => `${number(counts[state])} ${t(`progress_${state}`)}`);
   return found.join(", ") || "–";
+}
+
+/** Return what a verdict rests on, in one sentence; empty where it rests on something else than failed executions. */
+export function verdictText({ verdict, strategy, options }: Deployment): string {
+  if (!verdict || (verdict.kind === "fail" && verdict.e < verdict.alarmE)) return "";
+  if (!verdict.executions) return t("verdict_none");
+  const said = t(verdict.counts === "actions" ? "verdict_share_acted" : "verdict_share", { failures: number(verdict.failures), executions: number(verdict.executions) });
+  const isBeside = ["canary", "shadow"].includes(strategy);
+  const before = { failures: number(verdict.failuresBefore), executions: number(verdict.executionsBefore) };
+  const compared = verdict.executionsBefore ? t(isBeside ? "verdict_beside" : "verdict_before", before) : "";
+  const allowed = isBeside && verdict.executionsBefore ? "" : t("verdict_allowed", { percent: number(options.failuresMaxPercent, 2) });
+  return together([said, compared, allowed].filter(Boolean));
 }
 
 /** Return percents as `7.3 to 32.8 %`. */

@@ -25,7 +25,7 @@ export function runningOf(node: Node, rule: string): Running[] {
     slot: one.slot || "active",
     programId: one.programId,
     state: t(`health_${one.state}`),
-    tone: TONES[one.state],
+    tone: node.connected ? TONES[one.state] : ("quiet" as Tone),
     detail: one.detail,
     params: wanted?.wanted?.programId === one.programId ? wanted.wanted.params : {},
   }));

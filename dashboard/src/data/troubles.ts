@@ -14,12 +14,10 @@ export type Trouble = {
   evidence: string;
   /** Microseconds since 1970; 0: not known. */
   sinceUs: number;
-  /** What to do: in the words of the coordinator, or a text of the page. */
+  /** What to do, in the language of the page. */
   nextStep: string;
-  isOwnText: boolean;
 };
 
-type Found = Omit<Trouble, "isOwnText">;
 const OF_DEPLOYMENTS: readonly Alarm["kind"][] = ["deploymentFailed", "lateFailure"];
 /** The kinds of alarms, the worst first: what cannot be trusted or is lost for ever, then what fails, then what will. */
 export const ALARM_KINDS: readonly Alarm["kind"][] = [
@@ -40,13 +38,11 @@ export function troublesOf(
   nodes: readonly NodeRow[],
   deployments: readonly DeploymentSummary[],
 ): Trouble[] {
-  const told = [...alarms.map(ofAlarm)];
-  const own = [...nodes.flatMap(ofNode), ...deployments.flatMap(ofDeployment), ...(status?.trouble ? [ofStore(status)] : [])];
-  const all = [...told.map((one) => ({ ...one, isOwnText: false })), ...own.map((one) => ({ ...one, isOwnText: true }))];
+  const all = [...alarms.map(ofAlarm), ...nodes.flatMap(ofNode), ...deployments.flatMap(ofDeployment), ...(status?.trouble ? [ofStore(status)] : [])];
   return all.sort((one, other) => one.rank - other.rank || one.sinceUs - other.sinceUs || one.key.localeCompare(other.key));
 }
 
-function ofStore(status: Status): Found {
+function ofStore(status: Status): Trouble {
   return { key: "store", rank: 0, title: t("trouble_store"), to: "/", evidence: status.trouble, sinceUs: 0, nextStep: t("next_store") };
 }
 
@@ -55,6 +51,9 @@ export function pageOfAlarm(one: Alarm): string {
   if (OF_DEPLOYMENTS.includes(one.kind)) return `/deployments/${one.subject}`;
   return one.subject.includes(":") ? "/alarms" : `/nodes/${encodeURIComponent(one.subject)}`;
 }
+
+/** Return what to do about an alarm: the same that the coordinator says, in the language of the page. */
+export const nextOfAlarm = (one: Alarm): string => t(`next_alarm_${one.kind}` as Key, { subject: one.subject });
 
 export const titleOfAlarm = (one: Alarm): string => t(`alarm_${one.kind}` as Key, { subject: one.subject });
 
@@ -67,14 +66,14 @@ export const worstFirst = (alarms: readonly Alarm[]): Alarm[] =>
       one.sinceUs - other.sinceUs,
   );
 
-function ofAlarm(one: Alarm): Found {
+function ofAlarm(one: Alarm): Trouble {
   const [to, title] = [pageOfAlarm(one), titleOfAlarm(one)];
   const rank = one.acknowledgedUs ? 4 : 1;
-  return { key: `alarm ${one.id}`, rank, title, to, evidence: one.evidence, sinceUs: one.sinceUs, nextStep: one.nextStep };
+  return { key: `alarm ${one.id}`, rank, title, to, evidence: one.evidence, sinceUs: one.sinceUs, nextStep: nextOfAlarm(one) };
 }
 
-function ofNode(row: NodeRow): Found[] {
-  const about = { key: `node ${row.name}`, to: `/nodes/${row.name}` };
+function ofNode(row: NodeRow): Trouble[] {
+  const about = { key: `node ${row.name}`, to: `/nodes/${encodeURIComponent(row.name)}` };
   if (row.inDoubt) return []; // it has an alarm
   if (!row.connected) {
     const nextStep = row.board ? t("next_board_offline", { gateway: row.board.gateway }) : t("next_offline", { name: row.name });
@@ -96,7 +95,7 @@ function ofNode(row: NodeRow): Found[] {
   return [];
 }
 
-function ofDeployment(one: DeploymentSummary): Found[] {
+function ofDeployment(one: DeploymentSummary): Trouble[] {
   return one.paused.map((pause) => ({
     key: `deployment ${one.id} ${pause.code}`,
     rank: 3,

@@ -4,7 +4,7 @@ import { Facts } from "../components/facts";
 import { type Column, Table } from "../components/table";
 import { Words } from "../components/words";
 import type { Deployment } from "../data/api_types";
-import { intervalText } from "../data/deployments";
+import { intervalText, verdictText } from "../data/deployments";
 import { count, number, percent, short, t } from "../text/text";
 
 type Verdict = NonNullable<Deployment["verdict"]>;
@@ -27,11 +27,12 @@ export function Evidence({ deployment }: { deployment: Deployment }) {
   return (
     <section aria-labelledby="evidence">
       <h2 id="evidence">{t("evidence_title")}</h2>
+      {deployment.over && <p>{t("evidence_kept")}</p>}
       <Table caption={t("evidence_title")} columns={columns(verdict, seen)} rows={seen} keyOf={(one) => one.who} empty="" />
       <Facts
         rows={[
           [t("verdict"), <Badge tone={TONES[verdict.kind]} text={t(`verdict_${verdict.kind}`)} />],
-          [t("reason"), <Words text={verdict.reason} />],
+          [t("reason"), verdictText(deployment) || <Words text={verdict.reason} />],
           [t("evidence_against"), t("evidence_of", { e: short(verdict.e), alarm: number(verdict.alarmE) })],
           verdict.differing > 0 && [t("differences_title"), count("would_differ", verdict.differing)],
         ]}

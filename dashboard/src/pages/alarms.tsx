@@ -12,7 +12,7 @@ import { ApiError, ask, may } from "../data/api";
 import type { Alarm, Alarms } from "../data/api_types";
 import { watch } from "../data/feed";
 import { names, useRead, useRows } from "../data/lists";
-import { ALARM_KINDS, pageOfAlarm, titleOfAlarm, worstFirst } from "../data/troubles";
+import { ALARM_KINDS, nextOfAlarm, pageOfAlarm, titleOfAlarm, worstFirst } from "../data/troubles";
 import { choose, query } from "../shell/router";
 import { type Key, count, number, t } from "../text/text";
 
@@ -92,7 +92,7 @@ function OpenAlarm({ one }: { one: Alarm }) {
         </p>
       )}
       <p class="next">
-        {t("next_step")} <Words text={one.nextStep} />
+        {t("next_step")} <Words text={nextOfAlarm(one)} lang="" />
       </p>
       <Acknowledged one={one} />
       {may("deploy") && <Acknowledge one={one} />}

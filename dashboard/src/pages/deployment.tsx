@@ -11,7 +11,7 @@ import { Time } from "../components/time";
 import { Words } from "../components/words";
 import { ask, idempotencyKey } from "../data/api";
 import type { Deployment, DeploymentNodes, NodeProgress } from "../data/api_types";
-import { NODE_STATES, type Verb, countsText, deploymentPath, possible, rulePath, standing, stepText, strategyText } from "../data/deployments";
+import { NODE_STATES, type Verb, countsText, deploymentPath, pauseText, possible, rulePath, standing, stepText, strategyText } from "../data/deployments";
 import { type News, watch } from "../data/feed";
 import { names, useRead } from "../data/lists";
 import { Differences, Failures } from "../deployments/cases";
@@ -111,10 +111,21 @@ function Pauses({ one }: { one: Deployment }) {
     <ul class="plain">
       {one.paused.map((pause) => (
         <li key={pause.code}>
-          <Words text={pause.text} />, {t("since")} <Time us={pause.sinceUs} asAgo />
+          <Pause pause={pause} one={one} />, {t("since")} <Time us={pause.sinceUs} asAgo />
         </li>
       ))}
     </ul>
+  );
+}
+
+/** A policy says who must approve, and why: in its own words. */
+function Pause({ pause, one }: { pause: Deployment["paused"][number]; one: Deployment }) {
+  const text = pauseText(pause, one);
+  if (pause.code !== "approval") return <Words text={text} lang={text === pause.text ? "en" : ""} />;
+  return (
+    <>
+      {text}: <Words text={pause.text} />
+    </>
   );
 }
 
@@ -188,5 +199,7 @@ const columns = (): Column<NodeProgress>[] => [
   { title: t("link"), cell: (node) => <Badge tone={node.connected ? "good" : "warn"} text={t(node.connected ? "board_online" : "state_offline")} /> },
   { title: t("place"), cell: (node) => t(`place_${node.place}`) },
   { title: t("step"), cell: (node) => (node.phase < 0 ? "–" : number(node.phase + 1)), isNumber: true },
+  { title: t("evidence_of_node"), cell: (node) => number(node.executions), isNumber: true },
+  { title: t("failures_of_node"), cell: (node) => number(node.failures), isNumber: true },
   { title: t("reason"), cell: (node) => (node.reason ? <Words text={node.reason} /> : "–") },
 ];

@@ -9,7 +9,7 @@ import { Time } from "../components/time";
 import { Words } from "../components/words";
 import { may } from "../data/api";
 import type { DeploymentSummary } from "../data/api_types";
-import { STATES, STRATEGIES, countsText, deploymentPath, strategyText } from "../data/deployments";
+import { STATES, STRATEGIES, countsText, deploymentPath, pauseText, strategyText } from "../data/deployments";
 import { watch } from "../data/feed";
 import { useRows } from "../data/lists";
 import { choose, query } from "../shell/router";
@@ -89,13 +89,23 @@ function Choice({ name, title, options, asked, change }: ChoiceProps) {
   );
 }
 
+function Reason({ of }: { of: DeploymentSummary }) {
+  const paused = of.paused.map((one) => pauseText(one, { verdict: null })).join("; ");
+  return (
+    <>
+      {of.reason && <Words text={of.reason} />} {paused}
+      {!of.reason && !paused && "–"}
+    </>
+  );
+}
+
 const columns = (): Column<DeploymentSummary>[] => [
   { title: t("deployment"), cell: (row) => <PageLink to={deploymentPath(row.id)}>{row.id}</PageLink> },
   { title: t("rule"), cell: (row) => row.name },
   { title: t("strategy"), cell: (row) => strategyText(row.strategy) },
   { title: t("state"), cell: (row) => <DeploymentState one={row} /> },
   { title: t("nodes_title"), cell: (row) => countsText(row.counts) },
-  { title: t("reason"), cell: (row) => <Words text={[row.reason, ...row.paused.map((one) => one.text)].filter(Boolean).join("; ") || "–"} /> },
+  { title: t("reason"), cell: (row) => <Reason of={row} /> },
   { title: t("started"), cell: (row) => <Time us={row.createdUs} asAgo /> },
   { title: t("who"), cell: (row) => row.createdBy || "–" },
 ];

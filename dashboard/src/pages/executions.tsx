@@ -1,6 +1,6 @@
 // Executions of all nodes: filtered, a page at a time, the newest first. What the reader chose stands in the address.
 import { useEffect, useState } from "preact/hooks";
-import { Decided, Outcome, executionPath, given } from "../components/execution_words";
+import { Decided, Outcome, WhyLink, given } from "../components/execution_words";
 import { Heading } from "../components/heading";
 import { PageLink, nodePath } from "../components/page_link";
 import { Reading } from "../components/reading";
@@ -99,6 +99,7 @@ function Filters({ word, change, shown }: FiltersProps) {
   );
   return (
     <search class="filters">
+      {tick("changed", t("executions_changed"))}
       {text("node", t("node"), "node-prod-01")}
       {text("rule", t("rule"))}
       {text("action", t("action"), "gpio.set_pin")}
@@ -116,7 +117,6 @@ function Filters({ word, change, shown }: FiltersProps) {
       </label>
       {moment("since", t("time_from"))}
       {moment("until", t("time_until"))}
-      {tick("changed", t("executions_changed"))}
       {tick("live", t("executions_live"))}
       <Shown name="node" values={shown.map((one) => one.node)} />
       <Shown name="rule" values={shown.map((one) => one.rule)} />
@@ -146,16 +146,6 @@ const columns = (): Column<Execution>[] => [
   { title: t("went_in"), cell: (one) => given(one) || "–" },
   { title: t("decided"), cell: (one) => <Decided one={one} /> },
 ];
-
-/** A short link; a screen reader hears which execution it leads to. */
-function WhyLink({ id }: { id: string }) {
-  return (
-    <a href={executionPath(id)} title={id}>
-      {t("why_link")}
-      <span class="unseen"> {id}</span>
-    </a>
-  );
-}
 
 function RuleName({ one }: { one: Execution }) {
   return (

@@ -2,6 +2,7 @@
 import { useEffect } from "preact/hooks";
 import { Badge, type Tone } from "../components/badge";
 import { ActionButton } from "../components/button";
+import { Decided, Outcome, WhyLink, given } from "../components/execution_words";
 import { Facts } from "../components/facts";
 import { Field, Form } from "../components/form";
 import { Heading } from "../components/heading";
@@ -11,11 +12,13 @@ import { Reading } from "../components/reading";
 import { type Column, Table } from "../components/table";
 import { Time } from "../components/time";
 import { Curves, ExecutionsChart, MachineChart } from "../components/trend";
+import { Troubles } from "../components/troubles";
 import { Words } from "../components/words";
 import { ask } from "../data/api";
 import type { Execution, Executions, Health, LogEntries, LogEntry, Node, NodeRow } from "../data/api_types";
 import { watch } from "../data/feed";
 import { names, useRead, useRows } from "../data/lists";
+import { troublesOf } from "../data/troubles";
 import type { PageProps } from "../pages";
 import { type Key, number, percent, t } from "../text/text";
 
@@ -37,6 +40,7 @@ export default function NodePage({ id }: PageProps) {
       <Reading read={node}>
         {(value) => (
           <>
+            {now && <Troubles troubles={troublesOf(null, [], [now], [])} />}
             {now && <State node={value} row={now} />}
             <Findings node={value} path={path} />
             <Actions node={value} path={path} />
@@ -111,7 +115,7 @@ function Findings({ node, path }: { node: Node; path: string }) {
               <Words text={one.evidence} />
             </p>
             <p class="next">
-              {t("next_step")} <Words text={one.nextStep} />
+              {t("next_step")} <Words text={t(`next_doubt_${one.kind}` as Key, { node: node.name })} lang="" />
             </p>
           </li>
         ))}
@@ -153,6 +157,10 @@ function Actions({ node, path }: { node: Node; path: string }) {
   );
 }
 
+/** How a part stands. Of a node that is away this is what it told last: it is shown as that. */
+const stateText = (node: Node, one: Health): string => (node.connected ? t(`health_${one.state}`) : t("state_then", { state: t(`health_${one.state}`) }));
+const toneOf = (node: Node, one: Health): Tone => (node.connected ? TONES[one.state] : "quiet");
+
 type Program = { rule: string; slot: string; programId: string; state: string; tone: Tone; detail: string; executions: number; failures: number };
 
 /** What runs in which slot, as the node told last, beside what it shall run. */
@@ -162,8 +170,8 @@ function programsOf(node: Node): Program[] {
     rule: one.name,
     slot: one.slot,
     programId: one.programId,
-    state: t(`health_${one.state}`),
-    tone: TONES[one.state],
+    state: stateText(node, one),
+    tone: toneOf(node, one),
     detail: one.detail,
     executions: one.counters["executions"] ?? 0,
     failures: one.counters["failures"] ?? one.counters["traps"] ?? 0,
@@ -203,7 +211,7 @@ function Programs({ node }: { node: Node }) {
 function Ports({ node }: { node: Node }) {
   const columns: Column<Health>[] = [
     { title: t("port"), cell: (one) => one.name },
-    { title: t("state"), cell: (one) => <Badge tone={TONES[one.state]} text={t(`health_${one.state}`)} /> },
+    { title: t("state"), cell: (one) => <Badge tone={toneOf(node, one)} text={stateText(node, one)} /> },
     { title: t("reason"), cell: (one) => (one.detail ? <Words text={one.detail} /> : "–") },
     { title: t("counters"), cell: (one) => <Words text={counters(one)} /> },
   ];
@@ -263,10 +271,11 @@ function LastExecutions({ id }: { id: string }) {
   const found = useRead<Executions>("/api/executions", { node: id, limit: EVENTS }, (news) => names(news, ["record"], id));
   const columns: Column<Execution>[] = [
     { title: t("time"), cell: (one) => <Time us={one.timeUs} /> },
-    { title: t("execution"), cell: (one) => <PageLink to={`/executions/${encodeURIComponent(one.id)}`}>{one.id}</PageLink> },
-    { title: t("rule"), cell: (one) => one.rule },
-    { title: t("outcome"), cell: (one) => <Badge tone={one.outcome === "trapped" ? "bad" : one.outcome === "unknown" ? "quiet" : "good"} text={t(`outcome_${one.outcome}`)} /> },
-    { title: t("what"), cell: (one) => <Words text={one.text} /> },
+    { title: t("execution"), cell: (one) => <WhyLink id={one.id} /> },
+    { title: t("rule"), cell: (one) => <PageLink to={`/rules/${one.rule}`}>{one.rule}</PageLink> },
+    { title: t("outcome"), cell: (one) => <Outcome of={one.outcome} /> },
+    { title: t("went_in"), cell: (one) => given(one) || "–" },
+    { title: t("decided"), cell: (one) => <Decided one={one} /> },
   ];
   return (
     <section aria-labelledby="executions">

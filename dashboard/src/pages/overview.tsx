@@ -7,12 +7,12 @@ import { Reading } from "../components/reading";
 import { type Column, Table } from "../components/table";
 import { Time } from "../components/time";
 import { Curves, ExecutionsChart } from "../components/trend";
-import { Words } from "../components/words";
+import { Troubles } from "../components/troubles";
 import { session } from "../data/api";
 import type { NodeRow, Status } from "../data/api_types";
 import { type News, status, watch } from "../data/feed";
 import { useRows } from "../data/lists";
-import { type Trouble, troublesOf } from "../data/troubles";
+import { troublesOf } from "../data/troubles";
 import { count, number, percent, t } from "../text/text";
 
 const NODES_SHOWN = 20;
@@ -36,6 +36,7 @@ export default function Overview() {
       {sums ? <Sums sums={sums} /> : <p>{t("loading")}</p>}
       <section aria-labelledby="wrong">
         <h2 id="wrong">{t("wrong_title")}</h2>
+        {isKnown && !troubles.length && <p class="good">{t("wrong_nothing")}</p>}
         {isKnown ? <Troubles troubles={troubles.slice(0, TROUBLES_SHOWN)} /> : <p>{t("loading")}</p>}
       </section>
       {isOfAll && <Curves path="/api/trend">{(points) => <ExecutionsChart points={points} />}</Curves>}
@@ -67,7 +68,7 @@ function Sums({ sums }: { sums: Status }) {
       <Sum title={t("sum_active")} value={`${number(summary.active)}/${number(summary.nodes)}`} more={health(sums)} />
       <Sum title={t("sum_executions")} value={number(summary.executionsPerMinute)} more={count("sum_waiting", summary.waiting)} />
       <Sum title={t("sum_errors")} value={number(summary.errorsPerMinute, 1)} more={t("sum_errors_more")} />
-      <Sum title={t("sum_deployments")} value={number(sums.openDeployments)} more={count("sum_pending", summary.pending)} to="/deployments" />
+      <Sum title={t("sum_deployments")} value={number(sums.openDeployments)} more={count("sum_pending", summary.pending)} to="/deployments?open=true" />
       <Sum title={t("sum_alarms")} value={number(alarms.open)} more={count("sum_new", alarms.new)} to="/alarms" />
     </dl>
   );
@@ -93,35 +94,6 @@ function Sum({ title, value, more, to }: { title: string; value: string; more: s
         <span>{more}</span>
       </dd>
     </div>
-  );
-}
-
-function Troubles({ troubles }: { troubles: readonly Trouble[] }) {
-  if (!troubles.length) return <p class="good">{t("wrong_nothing")}</p>;
-  return (
-    <ol class="troubles" aria-live="polite" aria-relevant="additions">
-      {troubles.map((one) => (
-        <li key={one.key}>
-          <p class="what">
-            <PageLink to={one.to}>{one.title}</PageLink>
-            {one.sinceUs > 0 && (
-              <span>
-                {" "}
-                {t("since")} <Time us={one.sinceUs} /> (<Time us={one.sinceUs} asAgo />)
-              </span>
-            )}
-          </p>
-          {one.evidence && (
-            <p>
-              <Words text={one.evidence} />
-            </p>
-          )}
-          <p class="next">
-            {t("next_step")} <Words text={one.nextStep} lang={one.isOwnText ? "" : "en"} />
-          </p>
-        </li>
-      ))}
-    </ol>
   );
 }
 

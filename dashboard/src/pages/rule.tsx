@@ -6,6 +6,7 @@ import { Heading } from "../components/heading";
 import { PageLink, nodePath } from "../components/page_link";
 import { Reading } from "../components/reading";
 import { type Column, Pager, Table } from "../components/table";
+import { TestResults } from "../components/test_results";
 import { SourceText } from "../components/source_text";
 import { Time } from "../components/time";
 import { Words } from "../components/words";
@@ -102,6 +103,7 @@ function Shown({ program, signers }: { program: Program; signers: Signers }) {
   return (
     <>
       <Version program={program} signers={signers} />
+      <TestResults program={program.id} />
       <Source program={program} />
     </>
   );

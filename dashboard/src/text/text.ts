@@ -2,8 +2,9 @@
 import { batch, signal } from "@preact/signals";
 import type en from "./en.json";
 import type rollout from "./rollout.en.json";
+import type why from "./why.en.json";
 
-export type Key = keyof typeof en | keyof typeof rollout;
+export type Key = keyof typeof en | keyof typeof rollout | keyof typeof why;
 /** A key of which there is `KEY_one` and `KEY_other`, for a number. */
 export type CountKey = { [K in Key]: K extends `${infer Base}_one` ? (`${Base}_other` extends Key ? Base : never) : never }[Key];
 export type Language = "en" | "fr";
@@ -12,10 +13,10 @@ type Load = () => Promise<{ default: Dictionary }>;
 
 const STORED = "eyeflow-language";
 /** What every page says, and what only some pages say: that is loaded with the first of them. */
-export type Part = "every" | "rollout";
+export type Part = "every" | "rollout" | "why";
 const DICTIONARIES: Record<Language, Record<Part, Load>> = {
-  en: { every: () => import("./en.json"), rollout: () => import("./rollout.en.json") },
-  fr: { every: () => import("./fr.json"), rollout: () => import("./rollout.fr.json") },
+  en: { every: () => import("./en.json"), rollout: () => import("./rollout.en.json"), why: () => import("./why.en.json") },
+  fr: { every: () => import("./fr.json"), rollout: () => import("./rollout.fr.json"), why: () => import("./why.fr.json") },
 };
 const learned = new Set<Part>(["every"]);
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
-from eyeflow.cli import compiling
+from eyeflow.cli import compiling, results
 from eyeflow.cli.compile_targets import CompileTarget, for_nodes
-from eyeflow.cli.console import note
+from eyeflow.cli.console import counted, note
 from eyeflow.cli.files import find_rules, usage_error
 
 if TYPE_CHECKING:
     from eyeflow.client.rest import CoordinatorClient
     from eyeflow.compiler.catalog import Catalog
+    from eyeflow.compiler.testplan import TestPlan
     from eyeflow.svm.container import SignedProgram
 
 Json = dict[str, Any]
@@ -30,12 +31,14 @@ class Rule:
     """One compiled rule of a folder: its programs' bytes, signed or not, and the parameters that it shall have.
 
     `data` is the program for nodes, or for boards where no node is meant. `boards` are those of boards beside it.
+    `tests` are those of the text, by the id of the program for which they were compiled.
     """
 
     path: Path
     data: bytes
     params: dict[str, bool | int | float | str]
     boards: tuple[bytes, ...] = ()
+    tests: Mapping[str, tuple[TestPlan, ...]] = field(default_factory=dict)
 
     @cached_property
     def program(self) -> SignedProgram:
@@ -105,17 +108,18 @@ def load(
 
 def compiled(path: Path, catalog: Catalog, targets: Sequence[CompileTarget]) -> Rule | CompileTarget:
     """Compile a rule for all targets and show its problems; returns the first target for which it does not compile."""
-    from eyeflow.svm.container import encode
+    from eyeflow.svm.container import decode, encode
 
-    programs = []
+    programs: dict[bytes, tuple[TestPlan, ...]] = {}  # boards with one chip get one program
     for target in targets:
         source, result = compiling.compile_path(path, catalog, target.options)
         compiling.show_diagnostics(result.diagnostics, source, path, compiling.Format.TEXT)
         if result.program is None:
             return target
-        programs.append(encode(result.program))
-    first, *boards = dict.fromkeys(programs)  # boards with one chip get one program
-    return Rule(path, first, {}, tuple(boards))
+        programs[encode(result.program)] = result.tests
+    first, *boards = programs
+    tests = {decode(data).program_id: plans for data, plans in programs.items()}
+    return Rule(path, first, {}, tuple(boards), tests)
 
 
 def parsed_params(rule: Rule, texts: list[str] | None) -> dict[str, bool | int | float | str]:
@@ -168,7 +172,7 @@ def signed(rules: Sequence[Rule], key: str) -> list[Rule]:
 
     private = private_key(key)
     return [
-        Rule(one.path, sign_program(one.data, private), one.params, tuple(sign_program(b, private) for b in one.boards))
+        replace(one, data=sign_program(one.data, private), boards=tuple(sign_program(b, private) for b in one.boards))
         for one in rules
     ]
 
@@ -195,10 +199,12 @@ def deploy(
     how: Json,
     with_sources: bool = True,
 ) -> Json:
-    """Upload the programs that the coordinator does not have, with their texts, and start the deployment."""
+    """Upload the programs that the coordinator does not have, with texts and tests, and start the deployment."""
     known = {one["id"] for rule in client.rules() for one in rule["programs"]} if len(rules) > 1 else set()
     made = [(rule, *one) for rule in rules for one in rule.programs.values()]
-    new = [(rule, data, signed.program_id) for rule, data, signed in made if signed.program_id not in known]
+    new = [one for one in made if one[2].program_id not in known]
+    from_text = [(rule, signed) for rule, _, signed in new if rule.path.suffix != ".svm"] if with_sources else []
+    went = [(rule, signed.program_id, _played(rule, signed)) for rule, signed in from_text]
     client.upload_programs([data for _, data, _ in new])
     try:
         begun = client.deploy_set(changes, where, **how)
@@ -207,15 +213,30 @@ def deploy(
             raise
         client.upload_programs([data for _, data, _ in made])  # it has them signed by a key that was revoked
         begun = client.deploy_set(changes, where, **how)
-    for rule, _, program_id in new if with_sources else ():
+    for rule, program_id, tests in went:
         _upload_source(client, rule, program_id)
+        _upload_tests(client, rule, program_id, tests)
     return begun
+
+
+def _played(rule: Rule, signed: SignedProgram) -> list[Json]:
+    """Play the tests of a program, and say which fail: nodes do not ask for them."""
+    tests = results.played(signed.program, rule.tests.get(signed.program_id, ()))
+    failed = [f"`{one['name']}`" for one in tests if not one["passed"]]
+    if failed:
+        note(f"{counted(len(failed), 'test')} of {rule.name} failed, it is deployed all the same: {', '.join(failed)}")
+    return tests
+
+
+def _upload_tests(client: CoordinatorClient, rule: Rule, program_id: str, tests: list[Json]) -> None:
+    try:
+        client.upload_tests(program_id, tests)
+    except EyeflowError as error:  # nothing else needs them
+        note(f"the test results of {rule.name} will not be shown, they were not taken: {error.brief}")
 
 
 def _upload_source(client: CoordinatorClient, rule: Rule, program_id: str) -> None:
     """Give the coordinator the text, which shows what it is asked to explain. It takes only what it can compile."""
-    if rule.path.suffix == ".svm":
-        return
     try:
         client.upload_source(program_id, compiling.read_source(rule.path))
     except EyeflowError as error:  # a catalog of one's own, or the file changed: nothing else needs it

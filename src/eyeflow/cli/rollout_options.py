@@ -47,7 +47,10 @@ Failures = Annotated[
     typer.Option("--max-failures", metavar="PERCENT", callback=finite, help="Failed executions that are fine."),
 ]
 WithSource = Annotated[
-    bool, typer.Option("--source/--no-source", help="Upload the rule's text, too, for `why` and the dashboard.")
+    bool,
+    typer.Option(
+        "--source/--no-source", help="Upload the rule's text and how its tests go, too, for `why` and the dashboard."
+    ),
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Only tell what would happen: programs, state, what nodes cannot run.")

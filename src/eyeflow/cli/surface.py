@@ -195,6 +195,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
  'test': ((('--cov',), 'Show which branches of the rules no test took.', None, False),
           (('--cov-min',), 'Fail below this branch coverage.', (), False),
           (('--junit',), 'Also write the results to this JUnit XML file.', (), False),
+          (('--upload',), 'Tell the coordinator the results: the dashboard shows them.', None, False),
           (('-k',), 'Only tests whose name holds this text.', (), False),
           (('--profile',),
            'What the rule may use (default: linux, or mcu for a rule that needs what only boards have).',
@@ -265,7 +266,10 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
              False),
             (('--yes',), 'After --replay: go on without asking.', None, False),
             (('--catalog',), 'A TOML file with more capabilities; may be given again.', (), True),
-            (('--source', '--no-source'), "Upload the rule's text, too, for `why` and the dashboard.", None, False),
+            (('--source', '--no-source'),
+             "Upload the rule's text and how its tests go, too, for `why` and the dashboard.",
+             None,
+             False),
             (('--json',), 'Print the result as JSON.', None, False),
             (('--help', '-h'), 'Show this message and exit.', None, False)),
  'diff': ((('--nodes',), 'The nodes, by name.', (), False),
@@ -853,6 +857,9 @@ Usage: eyeflow test [OPTIONS] [rules]...
 
   Run the tests of rules. Exit code 1 when one fails.
 
+  With --upload the coordinator keeps the results beside the program that the
+  same rule and target compile to.
+
 Arguments:
   rules...  Rule files or folders (default: this folder).
 
@@ -863,6 +870,8 @@ Options:
                                   0.0; 0<=x<=100]
   --junit <path>                  Also write the results to this JUnit XML
                                   file.
+  --upload                        Tell the coordinator the results: the
+                                  dashboard shows them.
   -k <str>                        Only tests whose name holds this text.
   --profile <linux|mcu>           What the rule may use (default: linux, or
                                   mcu for a rule that needs what only boards
@@ -993,8 +1002,9 @@ Options:
   --yes                           After --replay: go on without asking.
   --catalog <path>                A TOML file with more capabilities; may be
                                   given again.
-  --source / --no-source          Upload the rule's text, too, for `why` and
-                                  the dashboard.  [default: source]
+  --source / --no-source          Upload the rule's text and how its tests go,
+                                  too, for `why` and the dashboard.  [default:
+                                  source]
   --json                          Print the result as JSON.
   -h, --help                      Show this message and exit.""",
     'diff': """\

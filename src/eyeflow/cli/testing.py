@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eyeflow.base.errors import ExitCode
-from eyeflow.cli import compiling
+from eyeflow.base.errors import ExitCode, EyeflowError
+from eyeflow.cli import compiling, results
 from eyeflow.cli.console import JsonFlag, finish, finite, note, paint, say, say_json, say_lines
 from eyeflow.cli.files import find_rules, usage_error, write_bytes
 
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from eyeflow.compiler.compile import CompileResult
     from eyeflow.compiler.coverage import Coverage
     from eyeflow.compiler.testrun import TestOutcome
+    from eyeflow.svm.program import Program
+
+
+JunitOption = Annotated[Path | None, typer.Option("--junit", help="Also write the results to this JUnit XML file.")]
+UploadOption = Annotated[
+    bool, typer.Option("--upload", help="Tell the coordinator the results: the dashboard shows them.")
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,7 @@ class _Played:
     outcomes: tuple[TestOutcome, ...] | None
     coverage: Coverage | None
     elapsed_s: float
+    program: Program | None = None
 
     @property
     def failed(self) -> bool:
@@ -52,9 +60,8 @@ def test(
             "--cov-min", metavar="PERCENT", min=0, max=100, callback=finite, help="Fail below this branch coverage."
         ),
     ] = 0.0,
-    junit: Annotated[
-        Path | None, typer.Option("--junit", help="Also write the results to this JUnit XML file.")
-    ] = None,
+    junit: JunitOption = None,
+    upload: UploadOption = False,
     only: Annotated[str, typer.Option("-k", help="Only tests whose name holds this text.")] = "",
     profile: compiling.ProfileOption = None,
     target: compiling.TargetOption = "",
@@ -63,7 +70,11 @@ def test(
     format_: compiling.FormatOption = compiling.Format.TEXT,
     json_: JsonFlag = False,
 ) -> None:
-    """Run the tests of rules. Exit code 1 when one fails."""
+    """Run the tests of rules. Exit code 1 when one fails.
+
+    With --upload the coordinator keeps the results beside the program that the same rule and target compile to.
+    """
+    _check_upload(upload, only)
     known, options = compiling.load_catalog(catalog), compiling.compile_options(profile, target, board)
     guess = compiling.is_profile_open(profile, target, board)
     played = []
@@ -75,16 +86,16 @@ def test(
             _say_rule(one, cov)
     if junit is not None:
         _write_junit(junit, played)
-    passed = sum(o.passed for one in played for o in one.outcomes or ())
-    failed = sum(not o.passed for one in played for o in one.outcomes or ())
+    if upload:
+        _upload(played)
+    passed, failed = (sum(o.passed is how for one in played for o in one.outcomes or ()) for how in (True, False))
     if only and passed + failed == 0 and not any(one.failed for one in played):
         raise usage_error(f"no test has `{only}` in its name", "look at their names: eyeflow test without -k")
     percent = _percent(played)
     too_low = percent is not None and percent < cov_min
     if json_:
-        say_json(
-            {"passed": passed, "failed": failed, "rules": [_json(one) for one in played], "branchPercent": percent}
-        )
+        rules_ = [_json(one) for one in played]
+        say_json({"passed": passed, "failed": failed, "rules": rules_, "branchPercent": percent})
     else:
         _say_summary(played, passed, failed, percent if cov or cov_min > 0 else None)
     if too_low:
@@ -105,7 +116,7 @@ def _play(
         return _Played(path, path.stem, source, diagnostics, None, None, 0.0)
     outcomes, coverage = _run_tests(result, only, trace=trace)
     elapsed_s = time.perf_counter() - started
-    return _Played(path, result.program.rule, source, diagnostics, outcomes, coverage, elapsed_s)
+    return _Played(path, result.program.rule, source, diagnostics, outcomes, coverage, elapsed_s, result.program)
 
 
 def _run_tests(result: CompileResult, only: str, *, trace: bool) -> tuple[tuple[TestOutcome, ...], Coverage | None]:
@@ -204,6 +215,39 @@ def _write_junit(path: Path, played: list[_Played]) -> None:
 
     suites = [RuleTests(o.rule, str(o.path), o.outcomes or (), o.elapsed_s, _errors(o)) for o in played]
     write_bytes(path, junit_xml(suites).encode())
+
+
+def _check_upload(upload: bool, only: str) -> None:
+    if upload and only:
+        raise usage_error("--upload tells the results of all tests, and -k plays some", "leave one of them out")
+
+
+def _upload(played: list[_Played]) -> None:
+    """Tell the coordinator. Raises EyeflowError; of a program that it does not have, with what to do."""
+    from eyeflow.cli.cluster import connect
+    from eyeflow.svm.container import decode, encode
+
+    with connect() as client:
+        for one in played:
+            if one.program is None or one.outcomes is None:
+                continue
+            try:
+                client.upload_tests(decode(encode(one.program)).program_id, results.told(one.outcomes))
+            except EyeflowError as error:
+                if error.code != "program_not_found":
+                    raise
+                raise _not_there(one) from error
+            note(f"the coordinator keeps how the tests of {one.rule} went")
+
+
+def _not_there(one: _Played) -> EyeflowError:
+    return EyeflowError(
+        f"the coordinator does not have the program of {one.path}",
+        cause="it was not deployed, or for another target, or the file has changed since",
+        next_step="eyeflow deploy uploads a rule with the results of its tests",
+        code="program_not_found",
+        exit_code=ExitCode.PROBLEMS,
+    )
 
 
 def _errors(one: _Played) -> tuple[str, ...]:

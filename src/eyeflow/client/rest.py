@@ -256,6 +256,10 @@ class CoordinatorClient(Connection):
         """Give the coordinator the text of a program's rule, for who looks at lines. Raises EyeflowError."""
         self._ask("PUT", f"/api/programs/{part(program_id)}/source", json={"source": source})
 
+    def upload_tests(self, program_id: str, tests: Sequence[Json]) -> None:
+        """Tell the coordinator how the tests of a program's rule went. Raises EyeflowError."""
+        self._ask("PUT", f"/api/programs/{part(program_id)}/tests", json={"tests": list(tests)})
+
     def program(self, program_id: str) -> Json:
         """Return one program's facts."""
         return self._json("GET", f"/api/programs/{part(program_id)}")

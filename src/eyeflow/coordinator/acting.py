@@ -12,6 +12,7 @@ from eyeflow.coordinator.manifests import WantedSets
 from eyeflow.coordinator.store.cluster_store import Reading, Writing, doubt
 from eyeflow.coordinator.store.facts import LogEntry
 from eyeflow.evidence.route import chosen
+from eyeflow.evidence.verdict import Kind
 from eyeflow.protocol.slot import Slot
 from eyeflow.rollout import actions, progress, strategies
 from eyeflow.rollout.actions import NAMED_MAX, Action, Begin, Enter, InStates, KnownGood, SetPauses, Situation, Waive
@@ -64,9 +65,9 @@ class Acting:
             decided = strategies.STRATEGIES[deployment.strategy](replace(situation, verdict=verdict), self._now_us)
             if not decided:
                 break
-            deployment = self.carry_out(deployment, decided)
-            if verdict is not None and deployment.state in FAILING:
-                keep_verdict(self._writing, deployment, verdict, self._now_us)
+            judged_as, deployment = deployment, self.carry_out(deployment, decided)
+            if verdict is not None and (deployment.state in FAILING or verdict.kind is Kind.PASS):
+                keep_verdict(self._writing, judged_as, verdict, self._now_us)
             verdict = None  # it was of the phase before
         return deployment
 

@@ -281,13 +281,13 @@ async def get_program(hub: Hub, call: Call) -> Reply:
 
 async def get_deployment(hub: Hub, call: Call) -> Reply:
     """Return one deployment, with each of its nodes."""
-    return Reply(200, await _deployment(hub, call.path["id"]))
+    return Reply(200, await _deployment(hub, call, call.path["id"]))
 
 
 def _steering(verb: Callable[[Deployments, str, int, str], Awaitable[Deployment]], says: str) -> Handler:
     async def steer(hub: Hub, call: Call) -> Reply:
         deployment = await verb(hub.deployments, call.path["id"], hub.clock(), call.actor.name)
-        return Reply(202, await _deployment(hub, deployment.id))
+        return Reply(202, await _deployment(hub, call, deployment.id))
 
     steer.__name__, steer.__doc__ = f"{verb.__name__}_deployment", says
     return steer
@@ -310,7 +310,7 @@ async def retry_deployment(hub: Hub, call: Call) -> Reply:
     evidence = hub.nodes.evidence_of(frozenset(old.rules))
     with _manifests_fit(), hub.requests.working(call.request):
         deployment = await hub.deployments.retry(identity, hub.clock(), call.actor, hub.linked, evidence, call.request)
-    return _begun(await _deployment(hub, deployment.id))
+    return _begun(await _deployment(hub, call, deployment.id))
 
 
 @contextmanager
@@ -330,7 +330,7 @@ async def _answered(hub: Hub, call: Call) -> Reply | None:
         return None
     if not before.deployment_id:
         return Reply(200, {"unchanged": sorted(change["rule"] for change in call.body["changes"])}, REPEATED)
-    reply = _begun(await _deployment(hub, before.deployment_id))
+    reply = _begun(await _deployment(hub, call, before.deployment_id))
     return Reply(reply.status, reply.body, {**reply.headers, **REPEATED})
 
 
@@ -386,7 +386,7 @@ async def _deploy(hub: Hub, call: Call, changes: Sequence[Mapping[str, Any]]) ->
         )
     if deployment is None:
         return Reply(200, {"unchanged": sorted(change["rule"] for change in changes)})
-    return _begun(await _deployment(hub, deployment.id))
+    return _begun(await _deployment(hub, call, deployment.id))
 
 
 def _where(body: Mapping[str, Any]) -> Where:
@@ -464,8 +464,9 @@ async def _node(hub: Hub, name: str) -> dict[str, Any]:
     return views.node_view(hub, facts)
 
 
-async def _deployment(hub: Hub, deployment_id: str) -> dict[str, Any]:
+async def _deployment(hub: Hub, call: Call, deployment_id: str) -> dict[str, Any]:
     now_us = hub.clock()
-    return await hub.store.read(
+    shown = await hub.store.read(
         lambda reading: views.deployment_view(hub, reading, found_deployment(reading, deployment_id), now_us)
     )
+    return shown | {"own": await hub.deployments.is_by(shown["createdBy"], call.actor.name)}

@@ -101,7 +101,7 @@ def trace_view(trace: Trace) -> dict[str, Any]:
 
 
 def keep_verdict(writing: Writing, deployment: Deployment, verdict: Verdict, now_us: int) -> None:
-    """Keep the verdict as of the look by which a deployment failed."""
+    """Keep the verdict as of the look by which a deployment, or a step of it, passed or failed, or was promoted."""
     differing = evidence_now(writing, deployment, now_us).differing
     body = json.dumps(verdict_view(verdict, differing) | {"leftS": 0.0})
     writing.record_cases([Case(deployment.id, CaseKind.VERDICT, "", now_us, body)])
@@ -137,7 +137,7 @@ def _interval(outcomes: Outcomes | None) -> dict[str, float] | None:
 
 
 def kept_verdict(reading: Reading, deployment_id: str) -> dict[str, Any] | None:
-    """Return the verdict by which a deployment failed, None when it did not fail by one."""
+    """Return the verdict that decided last, None when none did."""
     found = _bodies(reading, deployment_id, CaseKind.VERDICT)
     return found[0] if found else None
 

@@ -13,9 +13,11 @@ from functools import partial
 
 from eyeflow.base.names import near
 from eyeflow.coordinator.acting import Acting, save
+from eyeflow.coordinator.cases import keep_verdict
 from eyeflow.coordinator.choosing import Where, chip_of, chosen_nodes, found_node
 from eyeflow.coordinator.drafts import Draft, again, changed, check_programs, drafted
 from eyeflow.coordinator.fitness import check_fitness
+from eyeflow.coordinator.judging import shown
 from eyeflow.coordinator.manifests import WantedSets
 from eyeflow.coordinator.policies import check_promotion, check_retiring, is_one_person, under_policy
 from eyeflow.coordinator.problem import Problem
@@ -122,11 +124,13 @@ class Deployments:
     def promote(self, deployment_id: str, now_us: int, actor: str) -> Awaitable[Deployment]:
         """Let a deployment take its next step without more evidence. Raises Problem unless it watches its nodes."""
 
-        def decide(reading: Reading, deployment: Deployment) -> tuple[Action, ...]:
+        def decide(writing: Writing, deployment: Deployment) -> tuple[Action, ...]:
             if deployment.state is not DeploymentState.OBSERVING:
                 detail = f"Deployment {deployment.id} is {deployment.state.value}; only one that observes can go on."
                 raise Problem("nothing_to_promote", detail)
-            check_promotion(reading, deployment, now_us)
+            check_promotion(writing, deployment, now_us)
+            if (verdict := shown(writing, deployment, now_us)) is not None:
+                keep_verdict(writing, deployment, verdict, now_us)
             return strategies.promote()
 
         return self._steer_by(deployment_id, now_us, actor, "promote", decide)
@@ -145,6 +149,10 @@ class Deployments:
 
         return self._steer_by(deployment_id, now_us, actor, "approve", decide)
 
+    def is_by(self, created_by: str, actor: str) -> Awaitable[bool]:
+        """Say whether the person of a token began what `created_by` began: then another one must approve it."""
+        return self._store.read(lambda reading: is_one_person(reading, created_by, actor))
+
     def _steer(
         self, deployment_id: str, now_us: int, actor: str, verb: str, decide: Callable[[Deployment], tuple[Action, ...]]
     ) -> Awaitable[Deployment]:
@@ -156,7 +164,7 @@ class Deployments:
         now_us: int,
         actor: str,
         verb: str,
-        decide: Callable[[Reading, Deployment], tuple[Action, ...]],
+        decide: Callable[[Writing, Deployment], tuple[Action, ...]],
     ) -> Awaitable[Deployment]:
         """As `_steer`, where more than the deployment decides."""
 

@@ -15,6 +15,7 @@ from eyeflow.coordinator import (
     plan_api,
     policy_api,
     records_api,
+    rule_tests,
     sessions_api,
     sources,
     trends_api,
@@ -260,6 +261,23 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "ProgramSource",
         ("program_not_found", "source_differs"),
         sources.SOURCE_BYTES_MAX,
+    ),
+    Endpoint(
+        "GET",
+        "/api/programs/{id}/tests",
+        rule_tests.get_tests,
+        Role.READ,
+        {200: "RuleTests"},
+        problems=("program_not_found",),
+    ),
+    Endpoint(
+        "PUT",
+        "/api/programs/{id}/tests",
+        rule_tests.put_tests,
+        Role.DEPLOY,
+        {204: ""},
+        "TestReport",
+        ("program_not_found",),
     ),
     Endpoint(
         "GET", "/api/programs", lists_api.list_programs, Role.READ, {200: "Programs"}, query=lists_api.PROGRAMS_QUERY

@@ -244,7 +244,7 @@ async def list_deployment_nodes(hub: Hub, call: Call) -> Reply:
         found_deployment(reading, identity)
         page = reading.progress_page(asked)
         linked = hub.linked_of(reading, [row.node for row in page.rows])
-        return answer("nodes", [views.progress_view(row, row.node in linked) for row in page.rows], page)
+        return answer("nodes", views.progress_views(reading, identity, page.rows, linked), page)
 
     return Reply(200, await hub.store.read(look))
 

@@ -141,7 +141,7 @@ def _progress_rows(
         nodes = tuple(one.node for one in told if one.subject == deployment_id)
         page = reading.progress_page(ProgressAsked(deployment_id, ROWS_MAX, names=nodes)).rows
         linked = hub.linked_of(reading, [one.node for one in page])
-        rows[deployment_id] = {one.node: views.progress_view(one, one.node in linked) for one in page}
+        rows[deployment_id] = {one["node"]: one for one in views.progress_views(reading, deployment_id, page, linked)}
     return rows
 
 

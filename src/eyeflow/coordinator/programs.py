@@ -10,7 +10,7 @@ from eyeflow.coordinator.intake import Intake, describe
 from eyeflow.coordinator.problem import Problem
 from eyeflow.coordinator.room import check_room
 from eyeflow.coordinator.store.cluster_store import ClusterStore, Reading, Writing, trusted_signers
-from eyeflow.coordinator.store.facts import Kept, LogEntry, ProgramRecord, SignerKey
+from eyeflow.coordinator.store.facts import Kept, LogEntry, ProgramRecord, SignerKey, TestRun
 from eyeflow.protocol.signer_list import SignerList, SignerListError, check_newer, parse_list
 from eyeflow.protocol.wire import SIGNERS_MAX
 from eyeflow.svm.container import SIGNATURES_MAX, attach_signatures, decode
@@ -92,6 +92,29 @@ class Programs:
             writing.add_program(made, intake.data)
             writing.add_log_entry(LogEntry(now_us, actor, "add_program", made.id, f"{made.rule} {made.version}"))
             return made, True
+
+        return self._store.write(step)
+
+    def keep_source(self, program_id: str, source: str, now_us: int, actor: str) -> Awaitable[None]:
+        """Keep the text of a program's rule. Raises Problem 404."""
+
+        def step(writing: Writing) -> None:
+            found = found_program(writing, program_id)
+            if writing.program_source(program_id) != source:
+                writing.keep_program_source(program_id, source, now_us)
+                writing.add_log_entry(LogEntry(now_us, actor, "keep_source", program_id, found.rule))
+
+        return self._store.write(step)
+
+    def keep_tests(self, program_id: str, run: TestRun) -> Awaitable[None]:
+        """Keep how the tests of a program's rule went. Raises Problem 404."""
+        failed = sum(not one["passed"] for one in run.tests)
+        sums = f"{len(run.tests) - failed} passed, {failed} failed"
+
+        def step(writing: Writing) -> None:
+            found = found_program(writing, program_id)
+            writing.keep_program_tests(program_id, run)
+            writing.add_log_entry(LogEntry(run.told_us, run.told_by, "keep_tests", program_id, f"{found.rule}: {sums}"))
 
         return self._store.write(step)
 

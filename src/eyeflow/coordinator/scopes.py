@@ -58,6 +58,8 @@ OPEN = frozenset(
         ("GET", "/api/programs/{id}"),
         ("GET", "/api/programs/{id}/source"),
         ("PUT", "/api/programs/{id}/source"),
+        ("GET", "/api/programs/{id}/tests"),
+        ("PUT", "/api/programs/{id}/tests"),
         ("GET", "/api/rules"),
         ("POST", "/api/rules/{id}/deploy"),
         ("GET", "/api/policy"),
@@ -100,7 +102,7 @@ _PLAIN = frozenset(
             "board_file",
         ),
         # Of one deployment that is there.
-        *("counts", "progress", "progress_page", "evidence_sums", "taken_back", "overdue", "cases"),
+        *("counts", "progress", "progress_page", "evidence_sums", "tallies", "taken_back", "overdue", "cases"),
         # Of the token itself.
         "request",
         # Of no node.
@@ -111,6 +113,7 @@ _PLAIN = frozenset(
             "rules",
             "program_bytes",
             "program_source",
+            "program_tests",
             "signer_list",
             "signers",
             "signer_page",

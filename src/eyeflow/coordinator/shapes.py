@@ -28,6 +28,7 @@ from eyeflow.coordinator.shapes_facts import FACTS
 from eyeflow.coordinator.shapes_live import LIVE
 from eyeflow.coordinator.shapes_plan import PLAN_SCHEMAS, REPLAY_REQUEST
 from eyeflow.coordinator.shapes_policy import POLICY_SCHEMAS
+from eyeflow.coordinator.shapes_programs import BESIDE_PROGRAMS
 from eyeflow.coordinator.shapes_records import COPY, RECORDS
 from eyeflow.coordinator.shapes_rollout import (
     BOARD_PROGRAMS,
@@ -45,7 +46,7 @@ from eyeflow.coordinator.shapes_sessions import SESSIONS
 from eyeflow.coordinator.shapes_trend import TREND
 from eyeflow.coordinator.shapes_trust import SIGNER_LIST
 from eyeflow.coordinator.shapes_why import WHY
-from eyeflow.coordinator.store.facts import SOURCE_CHARS_MAX, ChangeKind
+from eyeflow.coordinator.store.facts import ChangeKind
 from eyeflow.coordinator.tokens import JOIN_TOKEN_S, JOIN_TOKEN_S_MAX, TOKEN_S, TOKEN_S_MAX
 from eyeflow.protocol.messages import HealthState
 from eyeflow.protocol.wire import PROGRAM_BYTES_MAX
@@ -164,6 +165,16 @@ SCHEMAS: dict[str, Shape] = {
                 "description": "the step in which its turn came; -1: not yet",
                 "examples": [0],
             },
+            "executions": {
+                **COUNT,
+                "type": ["integer", "null"],
+                "description": "of its new programs, as the node told last; null while it told none, or nobody watches",
+            },
+            "failures": {
+                **COUNT,
+                "type": ["integer", "null"],
+                "description": "executions that failed, and actions that failed",
+            },
             "previous": array(closed("The last known good of a rule", {"rule": RULE, "programId": TEXT})),
         },
     ),
@@ -174,6 +185,11 @@ SCHEMAS: dict[str, Shape] = {
         "One attempt to move rules to programs on a set of nodes, with each node",
         {
             **SUMMARY,
+            "own": {
+                "type": "boolean",
+                "description": "whether the person of your token began it: then another one must approve it",
+                "examples": [True],
+            },
             "verdict": {**VERDICT, "type": ["object", "null"]},
             "nodes": array(ref("NodeProgress")),
             "nextCursor": {**NEXT_CURSOR, "description": "of its further nodes: GET /api/deployments/{id}/nodes"},
@@ -214,17 +230,6 @@ SCHEMAS: dict[str, Shape] = {
         },
     ),
     "Rules": page_of("Rules, ascending by name", "rules", "Rule"),
-    "ProgramSource": closed(
-        "The text of the rule of a program; empty when it was not uploaded",
-        {
-            "source": {
-                "type": "string",
-                "maxLength": SOURCE_CHARS_MAX,
-                "pattern": "^[^\\x00]*$",
-                "examples": ["rule a {}"],
-            }
-        },
-    ),
     "Programs": page_of("Programs, the last uploaded first", "programs", "Program"),
     "RuleOnNode": closed(
         "One rule on a node: `wanted` by the coordinator (null: to be removed) and what the node said last",
@@ -426,6 +431,7 @@ SCHEMAS: dict[str, Shape] = {
     ),
     **LIVE,
     **TREND,
+    **BESIDE_PROGRAMS,
     "Change": closed(
         "What changed: look at it again, unless it is gone. `subject`: the thing by its name or id",
         {

@@ -9,8 +9,7 @@ from eyeflow.coordinator.api import Call, Reply
 from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.problem import Problem
 from eyeflow.coordinator.programs import found_program
-from eyeflow.coordinator.store.cluster_store import Writing
-from eyeflow.coordinator.store.facts import SOURCE_CHARS_MAX, LogEntry
+from eyeflow.coordinator.store.facts import SOURCE_CHARS_MAX
 from eyeflow.svm.container import decode, encode
 from eyeflow.svm.program import Program
 
@@ -26,15 +25,7 @@ async def put_source(hub: Hub, call: Call) -> Reply:
     if made != program_id:
         detail = "The text compiles to another program." if made else "The text does not compile here."
         raise Problem("source_differs", detail, "send the text from which this program was compiled")
-    now_us = hub.clock()
-
-    def step(writing: Writing) -> None:
-        found = found_program(writing, program_id)
-        if writing.program_source(program_id) != source:
-            writing.keep_program_source(program_id, source, now_us)
-            writing.add_log_entry(LogEntry(now_us, call.actor.name, "keep_source", program_id, found.rule))
-
-    await hub.store.write(step)
+    await hub.programs.keep_source(program_id, source, hub.clock(), call.actor.name)
     return Reply(204)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from eyeflow.coordinator.queries import cursor_of
 from eyeflow.coordinator.store.cluster_store import Reading
 from eyeflow.coordinator.store.facts import ApiToken, Kept, NodeRecord, ProgramRecord, SignerKey
 from eyeflow.coordinator.store.lists import NodeDetails, NodeSums, ProgressAsked, RuleRow
+from eyeflow.evidence.outcomes import Tally
 from eyeflow.protocol.audit_bodies import Kind
 from eyeflow.protocol.coordinator_log import Entry, Head
 from eyeflow.protocol.identity import key_fingerprint
@@ -28,9 +29,13 @@ from eyeflow.protocol.messages import RuleResult
 from eyeflow.protocol.messages import Status as NodeStatus
 from eyeflow.protocol.node_facts import NodeFacts as ToldFacts
 from eyeflow.protocol.slot import Slot
-from eyeflow.rollout.deployment import Deployment, NodeProgress, Options, Rollback, Target, Targets
+from eyeflow.rollout.deployment import Deployment, DeploymentState, NodeProgress, Options, Rollback, Target, Targets
 from eyeflow.svm.execution import Outcome
 
+DECIDED = frozenset(
+    {DeploymentState.SUCCEEDED, DeploymentState.FAILED, DeploymentState.ROLLING_BACK, DeploymentState.ROLLED_BACK}
+)
+"""In these states a deployment shows the verdict that decided it."""
 NODES_SHOWN = 100
 """Nodes that a deployment shows with itself; the others are on pages of their own."""
 
@@ -114,13 +119,15 @@ def status_view(hub: Hub, facts: ClusterFacts, sums: NodeSums) -> dict[str, Any]
 
 
 def deployment_view(hub: Hub, reading: Reading, deployment: Deployment, now_us: int) -> dict[str, Any]:
-    """Return a `Deployment` with its first nodes."""
+    """Return a `Deployment` with its first nodes, without `own`: that is of whoever asks."""
     page = reading.progress_page(ProgressAsked(deployment.id, NODES_SHOWN))
     linked = hub.linked_of(reading, [one.node for one in page.rows])
-    nodes = [progress_view(one, one.node in linked) for one in page.rows]
+    nodes = progress_views(reading, deployment.id, page.rows, linked)
     verdict = judging.shown(reading, deployment, now_us)
     differing = 0 if verdict is None else judging.evidence_now(reading, deployment, now_us).differing
-    shown = cases.kept_verdict(reading, deployment.id) if verdict is None else cases.verdict_view(verdict, differing)
+    shown = None if verdict is None else cases.verdict_view(verdict, differing)
+    if verdict is None and deployment.state in DECIDED:  # else it is of the step before
+        shown = cases.kept_verdict(reading, deployment.id)
     told = {
         "failures": cases.failures(reading, deployment.id),
         "differences": cases.differences(reading, deployment.id),
@@ -129,8 +136,15 @@ def deployment_view(hub: Hub, reading: Reading, deployment: Deployment, now_us: 
     return {**summary, "verdict": shown, "nodes": nodes, "nextCursor": cursor_of(page.after), **told}
 
 
-def progress_view(progress: NodeProgress, connected: bool) -> dict[str, Any]:
-    """Return a `NodeProgress`."""
+def progress_views(
+    reading: Reading, deployment_id: str, rows: Sequence[NodeProgress], linked: Container[str]
+) -> list[dict[str, Any]]:
+    """Return the `NodeProgress` of some nodes of a deployment."""
+    tallies = reading.tallies(deployment_id, [one.node for one in rows])
+    return [_progress_view(one, one.node in linked, tallies.get(one.node)) for one in rows]
+
+
+def _progress_view(progress: NodeProgress, connected: bool, tally: Tally | None) -> dict[str, Any]:
     previous = [{"rule": one["rule"], "programId": one["programId"]} for one in _changes(progress.previous)]
     return {
         "node": progress.node,
@@ -139,6 +153,8 @@ def progress_view(progress: NodeProgress, connected: bool) -> dict[str, Any]:
         "reason": progress.reason,
         "place": progress.place.value,
         "phase": progress.phase,
+        "executions": tally.decisions.executions if tally else None,
+        "failures": tally.decisions.failed + tally.actions.failed if tally else None,
         "previous": previous,
     }
 

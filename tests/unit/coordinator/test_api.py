@@ -134,6 +134,7 @@ def test_every_answer_fits_its_schema(full: Any, tmp_path: Path) -> None:
         "/api/nodes/{id}/trend": "/api/nodes/node-a/trend",
         "/api/programs/{id}": f"/api/programs/{full.program_id}",
         "/api/programs/{id}/source": f"/api/programs/{full.program_id}/source",
+        "/api/programs/{id}/tests": f"/api/programs/{full.program_id}/tests",
         "/api/deployments/{id}": f"/api/deployments/{full.deployment['id']}",
         "/api/deployments/{id}/nodes": f"/api/deployments/{full.deployment['id']}/nodes",
     }

@@ -117,6 +117,27 @@ def test_the_verdict_by_which_it_failed_stays_with_its_numbers(tried: Tried) -> 
     assert 0 < shown["verdict"]["failures"] < shown["verdict"]["executions"] <= 300
 
 
+@pytest.mark.parametrize("how", ["passed", "promoted"])
+def test_the_verdict_by_which_it_succeeded_stays_too(tried: Tried, how: str) -> None:
+    counts = (Tally(Outcomes(40, 0), Outcomes()), 0, 0, "trial", "", tried.api.clock() + 60_000_000)
+    rows = [EvidenceRow(node, "overheat", "active", "p" * 64, tried.id, *counts) for node in ("node-a", "node-b")]
+    tried.api.run(lambda: tried.api.hub.store.write(lambda writing: writing.record_evidence(rows)))
+    for _ in range(25 if how == "passed" else 1):
+        tried.api.clock.pass_s(3)
+        tried.api.tick()
+    if how == "promoted":
+        assert tried.shown()["state"] == "observing"
+        tried.api.ask("POST", f"/api/deployments/{tried.id}/promote")
+    shown = tried.shown()
+    assert shown["state"] == "succeeded"
+    assert shown["verdict"]["kind"] == ("pass" if how == "passed" else "inconclusive")
+    assert (shown["verdict"]["executions"], shown["verdict"]["failures"]) == (80, 0)
+    assert [(one["node"], one["executions"], one["failures"]) for one in shown["nodes"]] == [
+        ("node-a", 40, 0),
+        ("node-b", 40, 0),
+    ]
+
+
 def test_a_link_tells_each_failure_once_and_a_new_link_tells_them_again(
     cluster: Any, make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

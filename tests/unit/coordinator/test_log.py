@@ -245,6 +245,7 @@ def changes(api: Any, make: Any, tmp_path: Path) -> dict[str, tuple[str, Any, st
             {"json": {"source": SOURCE}},
             "admin",
         ),
+        "PUT /api/programs/{id}/tests": (f"/api/programs/{uploaded(api)}/tests", {"json": {"tests": []}}, "admin"),
         "POST /api/alarms/{id}/acknowledge": (f"/api/alarms/{alarm['id']}/acknowledge", {"json": {}}, "admin"),
         "POST /api/rules/{id}/deploy": ("/api/rules/overheat/deploy", {"json": {"nodeIds": ["node-a"]}}, "admin"),
         "POST /api/deployments": (

@@ -123,6 +123,8 @@ def test_tokens_of_one_person_approve_nothing_of_one_another(idle: Any) -> None:
     path = f"/api/deployments/{deploy(idle, 'laptop').json()['id']}/approve"
     for same in ("laptop", "phone", "of-anna", "boss"):
         assert idle.ask("POST", path, same).json()["code"] == "own_approval", same
+        assert idle.ask("GET", path.removesuffix("/approve"), same).json()["own"], same
+    assert idle.ask("GET", path.removesuffix("/approve"), "desk").json()["own"] is False
     path = f"/api/deployments/{deploy(idle, 'of-anna').json()['id']}/approve"
     assert idle.ask("POST", path, "laptop").json()["code"] == "own_approval", "another token of who made it"
     path = f"/api/deployments/{deploy(idle, 'nobodys').json()['id']}/approve"

@@ -18,6 +18,8 @@ from eyeflow.protocol.identity import Identity
 from eyeflow.rollout.deployment import Target, Wanted
 from unit.coordinator.archive.chains import NODE_KEY, Chain
 
+from .test_sources import SOURCE, uploaded
+
 LYON, PARIS = {"site": "lyon"}, {"site": "paris"}
 SECRETS = ("node-b", "paris", "for-all", "for-b")
 """What no answer to the token of Lyon may hold: the other node, its label, and whose deployments go there."""
@@ -195,9 +197,10 @@ WITH_ID = [(method, path) for method, path in sorted(scopes.OPEN) if "{id}" in p
 def test_what_is_elsewhere_is_not_there(plant: Plant, method: str, path: str) -> None:
     if path.startswith("/api/programs/"):
         program_id = plant.api.look(lambda reading: reading.programs_of("there")[0].id)
-        body = {"json": {"source": ""}} if method == "PUT" else {}
-        code = plant.ask(method, path.replace("{id}", program_id), **body).json().get("code")
-        assert code == ("source_differs" if body else None), "a program is of no node"
+        body = {"json": {"source": ""} if path.endswith("source") else {"tests": []}} if method == "PUT" else {}
+        reply = plant.ask(method, path.replace("{id}", program_id), **body)
+        refused = (method, path) == ("PUT", "/api/programs/{id}/source")
+        assert (reply.status_code, refused) in ((422, True), (200, False), (204, False)), "a program is of no node"
         return
     if path.startswith("/api/alarms/"):
         for subject in ("node-b", plant.deployments["for-all"], plant.deployments["for-b"], "node-b:/tls/server.pem"):
@@ -355,3 +358,12 @@ def test_to_upload_is_allowed_and_changes_no_node(plant: Plant) -> None:
     headers = {"Content-Type": "application/octet-stream"}
     assert plant.ask("POST", "/api/programs", content=data, headers=headers).status_code == 201
     assert plant.ask("POST", "/api/programs", "lyon-read", content=data, headers=headers).status_code == 403
+
+
+def test_the_text_and_the_tests_of_what_it_deploys_are_kept(plant: Plant) -> None:
+    program_id = uploaded(plant.api)
+    for path, body in (("source", {"source": SOURCE}), ("tests", {"tests": []})):
+        reply = plant.ask("PUT", f"/api/programs/{program_id}/{path}", json=body)
+        assert reply.status_code == 204, reply.text
+    assert plant.ask("GET", f"/api/programs/{program_id}/source").json() == {"source": SOURCE}
+    assert plant.ask("GET", f"/api/programs/{program_id}/tests").json()["toldUs"] > 0

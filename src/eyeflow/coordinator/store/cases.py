@@ -23,7 +23,7 @@ class CaseKind(Enum):
     DIFFERING = "differing"
     """An event on which a candidate decided otherwise than the active program."""
     VERDICT = "verdict"
-    """The verdict by which the deployment failed; there is one."""
+    """The verdict that decided last: by which it failed, or its last step passed or was promoted; there is one."""
 
 
 @dataclass(frozen=True, slots=True)

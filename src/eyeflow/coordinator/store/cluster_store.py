@@ -33,12 +33,14 @@ from eyeflow.coordinator.store.facts import (
     Seen,
     SignedManifest,
     SignerKey,
+    TestRun,
 )
 from eyeflow.coordinator.store.kept_credentials import CredentialReading, CredentialWriting
 from eyeflow.coordinator.store.kept_histories import HistoryReading, HistoryWriting
 from eyeflow.coordinator.store.kept_requests import RequestReading, RequestWriting
 from eyeflow.coordinator.store.lists import ListReading
 from eyeflow.coordinator.store.trends import TrendWriting
+from eyeflow.evidence.outcomes import Tally
 from eyeflow.protocol.coordinator_log import Entry, Head, SignedHead
 from eyeflow.protocol.identity import Identity
 from eyeflow.protocol.messages import RuleResult
@@ -163,6 +165,10 @@ class Reading(
         """Return the text of the rule of a program, empty when it was not uploaded."""
         ...
 
+    def program_tests(self, program_id: str) -> TestRun | None:
+        """Return how the tests of a program's rule went, None when nobody told it."""
+        ...
+
     def signer_list(self) -> bytes | None:
         """Return the root's list of signers, as it was published last."""
         ...
@@ -201,6 +207,10 @@ class Reading(
 
     def open_progress(self, node: str) -> list[tuple[Deployment, NodeProgress]]:
         """Return where a node stands in each open deployment that it is part of, the oldest first."""
+        ...
+
+    def tallies(self, deployment_id: str, nodes: Sequence[str]) -> dict[str, Tally]:
+        """Return what some nodes of a deployment told last of its programs; those that told nothing are left out."""
         ...
 
     def evidence_sums(self, deployment: Deployment, since_us: int) -> EvidenceSums:
@@ -306,6 +316,10 @@ class Writing(
 
     def keep_program_source(self, program_id: str, source: str, now_us: int) -> None:
         """Keep the text of the rule of a program, in place of one before."""
+        ...
+
+    def keep_program_tests(self, program_id: str, run: TestRun) -> None:
+        """Keep how the tests of a program's rule went, in place of what was told before."""
         ...
 
     def resign_program(self, program_id: str, about: Mapping[str, object], data: bytes, now_us: int) -> None:

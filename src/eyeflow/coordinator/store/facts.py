@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -13,6 +14,16 @@ from eyeflow.rollout.deployment import Deployment, NodeProgress
 
 SOURCE_CHARS_MAX = 64 * 1024
 """Characters of the text of a rule that is kept. Rules are a few kilobytes; what is larger is not compiled here."""
+
+
+@dataclass(frozen=True, slots=True)
+class TestRun:
+    """How the tests of a program's rule went: each with `name`, `line`, `passed` and `message`; who told it when."""
+
+    __test__ = False
+    told_us: int
+    told_by: str
+    tests: tuple[Mapping[str, object], ...]
 
 
 @dataclass(frozen=True, slots=True)

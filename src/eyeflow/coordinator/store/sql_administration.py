@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from eyeflow.coordinator.store import sql_rows as rows
-from eyeflow.coordinator.store.facts import ApiToken, AppliedPolicy, ChangeKind, JoinToken, ProgramRecord
+from eyeflow.coordinator.store.facts import ApiToken, AppliedPolicy, ChangeKind, JoinToken, ProgramRecord, TestRun
 from eyeflow.coordinator.store.sql_reading import SqlReading
 
 POLICIES_MAX = 100
@@ -117,6 +117,15 @@ class SqlAdministration(SqlReading):
             *(program_id, source),
         )
         self.add_change(now_us, ChangeKind.PROGRAM, program_id)
+
+    def keep_program_tests(self, program_id: str, run: TestRun) -> None:
+        """Keep how the tests of a program's rule went, in place of what was told before."""
+        self._run(
+            "INSERT INTO program_tests(program, told_us, told_by, tests) VALUES(?, ?, ?, ?) ON CONFLICT (program) "
+            "DO UPDATE SET told_us = excluded.told_us, told_by = excluded.told_by, tests = excluded.tests",
+            *(program_id, run.told_us, run.told_by, json.dumps(run.tests)),
+        )
+        self.add_change(run.told_us, ChangeKind.PROGRAM, program_id)
 
     def resign_program(self, program_id: str, about: Mapping[str, object], data: bytes, now_us: int) -> None:
         """Keep the same program with other signatures."""

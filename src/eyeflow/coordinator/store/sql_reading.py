@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from eyeflow.coordinator.store.facts import (
     ProgramRecord,
     SignedManifest,
     SignerKey,
+    TestRun,
 )
 from eyeflow.coordinator.store.sql import Row, Sql
 from eyeflow.coordinator.store.sql_alarm_reading import SqlAlarmReading
@@ -188,6 +190,11 @@ class SqlReading(
         row = self._row("SELECT source FROM program_sources WHERE program = ?", program_id)
         return "" if row is None else str(row[0])
 
+    def program_tests(self, program_id: str) -> TestRun | None:
+        """Return how the tests of a program's rule went, None when nobody told it."""
+        row = self._row("SELECT told_us, told_by, tests FROM program_tests WHERE program = ?", program_id)
+        return None if row is None else TestRun(row[0], row[1], tuple(json.loads(row[2])))
+
     def signer_list(self) -> bytes | None:
         """Return the root's list of signers, as it was published last."""
         row = self._row("SELECT value FROM meta WHERE key = 'signer_list'")
@@ -274,6 +281,13 @@ class SqlReading(
             node,
         )
         return [open_progress_of(row) for row in found]
+
+    def tallies(self, deployment_id: str, nodes: Sequence[str]) -> dict[str, Tally]:
+        """Return what some nodes of a deployment told last of its programs; those that told nothing are left out."""
+        places = ", ".join("?" * len(nodes))
+        sql = f"SELECT node, {COUNTS} FROM evidence WHERE deployment = ? AND node IN ({places}) GROUP BY node"
+        found = self._rows(sql, deployment_id, *nodes) if nodes else []
+        return {node: rows.tally_of(counts) for node, *counts in found}
 
     def evidence_sums(self, deployment: Deployment, since_us: int) -> EvidenceSums:
         """Return the sums of the evidence for and beside the present step of a deployment."""

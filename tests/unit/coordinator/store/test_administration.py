@@ -18,6 +18,7 @@ from eyeflow.coordinator.store.facts import (
     JoinToken,
     ProgramRecord,
     SignerKey,
+    TestRun,
 )
 
 A, B = bytes(range(32)), bytes(range(1, 33))
@@ -163,3 +164,13 @@ def test_the_text_of_a_program_is_kept_in_place_of_one_before(kept: Any) -> None
     for text in ("rule a {}", "rule b { \u00e9 }"):
         kept.do(lambda writing, one=text: writing.keep_program_source(made.id, one, 8))
         assert look(kept, lambda reading: reading.program_source(made.id)) == text
+
+
+def test_the_results_of_tests_are_kept_in_place_of_those_before(kept: Any) -> None:
+    made = ProgramRecord("1" * 64, "lamp", "1.0.0", 1, "linux", {}, 7, "ci", 3)
+    kept.do(lambda writing: writing.add_program(made, b"svm"))
+    assert look(kept, lambda reading: reading.program_tests(made.id)) is None
+    for run in (TestRun(8, "ci", ()), TestRun(9, "anna", ({"name": "\u00e9", "passed": False},))):
+        kept.do(lambda writing, one=run: writing.keep_program_tests(made.id, one))
+        assert look(kept, lambda reading: reading.program_tests(made.id)) == run
+    assert look(kept, lambda reading: reading.program_tests("2" * 64)) is None

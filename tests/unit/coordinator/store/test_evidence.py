@@ -57,6 +57,9 @@ def test_evidence_is_summed_for_a_step_of_a_deployment_and_beside_it(kept: Any, 
     def sums(since_us: int) -> EvidenceSums:
         return look(kept, lambda reading: reading.evidence_sums(mine, since_us))
 
+    by_node = look(kept, lambda reading: reading.tallies("d-1", ["a", "b", "c", "x"]))
+    assert by_node == {"a": tally(110, 3, 55, 7), "b": tally(1, 0, 0, 0)}
+    assert look(kept, lambda reading: reading.tallies("d-1", [])) == {}
     control = tally(1060, 5, 530, 6)
     assert sums(10) == EvidenceSums(tally(111, 3, 55, 7), control, Tally(), 3, 6, ("c",), None, Tally())
     assert sums(19).unheard == ("c",) and sums(20).unheard == ("b", "c") and sums(50).unheard == ("a", "b", "c")
