@@ -86,12 +86,12 @@ def _mean(weighted: Iterable[tuple[float, float]]) -> float:
 
 
 class Trends:
-    """Samples the nodes with a link once a minute; `rates` is what they told. Lives on the coordinator's event loop."""
+    """Samples the nodes with a link in each whole minute; `rates` is what they told. Lives on the event loop."""
 
     def __init__(self, store: ClusterStore, rates: Mapping[str, Rates], now_us: int) -> None:
         self._store, self._rates = store, rates
         self._cluster = f"{CLUSTER}{store.own_id}"
-        self._sampled, self._written_us = now_us // MINUTE_US, now_us
+        self._sampled, self._written_us, self._began_us = now_us // MINUTE_US, now_us, now_us
         self._new: dict[str, dict[int, Point]] = {}
         """What is not written yet: by node and by the time of the point."""
 
@@ -100,7 +100,8 @@ class Trends:
         minute = now_us // MINUTE_US
         if minute != self._sampled:
             self._sampled = minute
-            self._sample(links, (minute - 1) * MINUTE_US)
+            if (minute - 1) * MINUTE_US >= self._began_us:  # else nodes were about to connect: it would be a false zero
+                self._sample(links, (minute - 1) * MINUTE_US)
             if self._store.is_shared:
                 await self._write([self._cluster])
         if not 0 <= now_us - self._written_us < WRITE_US:

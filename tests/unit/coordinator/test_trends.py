@@ -255,3 +255,12 @@ def test_the_api_tells_it_and_a_token_for_some_nodes_sees_these_only(full: Any) 
     assert full.ask("GET", "/api/trend?span=day").status_code == 422
     text = full.ask("GET", "/metrics").text
     assert "eyeflow_coordinator_executions_per_minute 0.0" in text and "eyeflow_coordinator_nodes_active" in text
+
+
+def test_the_part_of_a_minute_in_which_a_coordinator_begins_is_no_point(at: Told) -> None:
+    at.now_us = START_US + MINUTE_US // 2
+    at.restart()
+    at.now_us = START_US
+    at.minutes(3, {"node-a": 100})
+    assert [at_us for at_us, _ in at.points(CLUSTER)] == [START_US + MINUTE_US, START_US + 2 * MINUTE_US]
+    assert all(point.executions > 0 for _, point in at.points(CLUSTER))
