@@ -8,7 +8,7 @@ import json
 import ssl
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from components.http_server import serve
 from components.waiting import HANG_S
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.whole_file import write_whole
+from eyeflow.net.bodies import CLOSING
 from eyeflow.node.cluster import membership
 from eyeflow.node.cluster.membership import (
     FILE_BYTES_MAX,
@@ -177,32 +178,33 @@ def test_a_ca_file_that_cannot_be_used_is_said_before_anything_is_sent(tmp_path:
     assert coordinator.asked == []
 
 
+async def trickled(ask: Callable[[str], Coroutine[object, object, object]]) -> EyeflowError:
+    """Return how an ask ends whose answer comes byte by byte, and never ends."""
+    gone = asyncio.Event()
+
+    async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while not reader.at_eof():
+                writer.write(b"H")
+                await writer.drain()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(reader.read(65536), 0.02)
+            writer.close()
+            await writer.wait_closed()
+        gone.set()
+
+    async with await asyncio.start_server(trickle, "127.0.0.1", 0) as server:
+        with pytest.raises(EyeflowError) as error:
+            await ask(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        await gone.wait()
+    return error.value
+
+
 def test_an_answer_that_trickles_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte comes in time: only a limit of the whole ends it."""
     monkeypatch.setattr(membership, "JOIN_S", 0.3)
-
-    async def scenario() -> None:
-        gone = asyncio.Event()
-
-        async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            with contextlib.suppress(ConnectionError):
-                while not reader.at_eof():
-                    writer.write(b"H")
-                    await writer.drain()
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(reader.read(65536), 0.02)
-                writer.close()
-                await writer.wait_closed()
-            gone.set()
-
-        async with await asyncio.start_server(trickle, "127.0.0.1", 0) as server:
-            port = server.sockets[0].getsockname()[1]
-            with pytest.raises(EyeflowError) as error:
-                await ask_to_join(f"http://127.0.0.1:{port}", TOKEN, "node-a", NODE.sign, NODE.public_key)
-            assert error.value.code == "unreachable"
-            await gone.wait()
-
-    asyncio.run(scenario())
+    ask = lambda url: ask_to_join(url, TOKEN, "node-a", NODE.sign, NODE.public_key)  # noqa: E731
+    assert asyncio.run(trickled(ask)).code == "unreachable"
 
 
 def test_the_client_goes_where_it_is_told_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,6 +215,7 @@ def test_the_client_goes_where_it_is_told_and_nowhere_else(monkeypatch: pytest.M
         async def ask() -> httpx.Response:
             async with http_client(url, None, JOIN_S) as client:
                 assert client.timeout == httpx.Timeout(JOIN_S)
+                assert client.event_hooks["request"] == CLOSING["request"], "it leaves no handshake open"
                 return await client.get("/x")
 
         assert asyncio.run(ask()).status_code == 307
