@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.backoff import Backoff
+from eyeflow.node.control import AuditHead
 from eyeflow.node.io.kafka.library import ck, refusal_text, security_of
 from eyeflow.node.io.kafka.settings import KafkaConfig
 from eyeflow.node.io.ports import PortStatus
@@ -25,15 +26,18 @@ from eyeflow.protocol.collecting import KeptHead
 
 AUDIT, EXECUTIONS = "eyeflow.audit", "eyeflow.executions"
 """The topics. Their key is the node's name, so that all records of a node are in one partition, in their order."""
-PAGE_BYTES = 256 * 1024
+PAGE_BYTES, SMALL_PAGE_BYTES = 256 * 1024, 32 * 1024
+"""How much is copied at once, and how much while events come fast: then the next page waits for long."""
 WAIT_S, WAIT_S_MAX = 0.02, 1.0
 """How long to wait until the brokers are asked again whether they have all, and how long while they are away."""
 FOR_EVER_US = 1 << 62
 AT_ONCE = 32
 """Records after which the event loop has its turn: about 1 ms of work. A page in one piece stopped events for 70 ms."""
 GIVES_WAY = 9
-"""While many events wait, the next page waits so many times as long as one took: live events go first, and lose a tenth
-of the time at most. What is not copied then is copied later."""
+"""While events come fast, the next page waits so many times as long as the work on one took: live events go first, and
+lose a tenth of the time at most. What is not copied then is copied later."""
+LIVE_PER_S = 500
+"""So many new records a second are fast: a tenth of the time is then no longer enough to copy all of them."""
 
 T = TypeVar("T")
 MakeProducer = Callable[[dict[str, Any]], Any]
@@ -60,6 +64,11 @@ class Audit(Protocol):
         ...
 
     @property
+    def audit_head(self) -> AuditHead:
+        """Where the chain ends."""
+        ...
+
+    @property
     def is_full(self) -> bool:
         """Whether many events wait to be run."""
         ...
@@ -76,7 +85,7 @@ class AuditCopies:
         audit: Audit,
         view: View,
         random: Random | None = None,
-        make_producer: MakeProducer = ck.Producer,
+        make_producer: MakeProducer | None = None,
     ) -> None:
         """Start nothing yet. Raises EyeflowError for a secret or a key that cannot be read."""
         self.status = PortStatus("kafka_copies", counters={"copied": 0, "seq": 0})
@@ -86,6 +95,8 @@ class AuditCopies:
             "enable.idempotence": True,
             # Where one is refused, none of those behind it goes before it: this producer takes nothing more then.
             "enable.gapless.guarantee": True,
+            # It writes to stderr then, and at each stop with records on their way; `poll` tells it as well.
+            "log.queue": True,
             "linger.ms": 5,
             "compression.type": "zstd",
             # A record that timed out by itself would let the next one go before it.
@@ -93,8 +104,8 @@ class AuditCopies:
             "error_cb": self._warned,
         }
         self._where = ", ".join(config.servers)
-        self._trouble = ""
-        self._make_producer = make_producer
+        self._trouble, self._worked_s, self._is_busy = "", 0.0, False
+        self._make_producer = make_producer or ck.Producer
         self._time_us_max = FOR_EVER_US
         """Records of earlier times go out with their time, others with that of the copy."""
 
@@ -109,9 +120,9 @@ class AuditCopies:
             try:
                 while True:
                     await self._audit.grows_beyond(seq)
-                    began_s = asyncio.get_running_loop().time()
+                    began_s, head_seq, self._worked_s = _now_s(), self._audit.audit_head.seq, 0.0
                     seq = await self._copy_page(producer, seq)
-                    await self._give_way(began_s)
+                    await self._give_way(_now_s() - began_s, self._audit.audit_head.seq - head_seq)
                     self._backoff.reset()
                     self._show("up", self._where)
             except (ck.KafkaException, BufferError, StorageError, _Unconfirmed, AuditError) as error:
@@ -126,7 +137,7 @@ class AuditCopies:
 
     async def _copy_page(self, producer: Any, seq: int) -> int:
         """Copy the next records; return the last seq that the brokers have confirmed."""
-        _, page = await self._audit.records_after(seq, PAGE_BYTES)
+        _, page = await self._audit.records_after(seq, SMALL_PAGE_BYTES if self._is_busy else PAGE_BYTES)
         records = [decode_record(data) async for data in self._by_turns(page)]
         failed: list[_Unconfirmed] = []
         try:
@@ -144,15 +155,20 @@ class AuditCopies:
 
     async def _by_turns(self, found: Sequence[T]) -> AsyncIterator[T]:
         """Yield each of them, and let events have their turn in between."""
+        began_s = _now_s()
         for number, one in enumerate(found, 1):
             yield one
             if number % AT_ONCE == 0:
+                self._worked_s += _now_s() - began_s
                 await asyncio.sleep(0)
+                began_s = _now_s()
+        self._worked_s += _now_s() - began_s
 
-    async def _give_way(self, began_s: float) -> None:
-        """Let live events go first, where they wait, after work that began then."""
-        if self._audit.is_full:
-            await asyncio.sleep(GIVES_WAY * (asyncio.get_running_loop().time() - began_s))
+    async def _give_way(self, took_s: float, came: int) -> None:
+        """Let live events go first, where they wait or come fast; `came`: records that are new since the page began."""
+        self._is_busy = self._audit.is_full or came > LIVE_PER_S * took_s
+        if self._is_busy:
+            await asyncio.sleep(GIVES_WAY * self._worked_s)
 
     def _send(
         self, producer: Any, record: Record, data: bytes, view: dict[str, Any] | None, failed: list[_Unconfirmed]
@@ -174,7 +190,10 @@ class AuditCopies:
         """Return once the brokers have all. They may be away for days: librdkafka tries on, in order."""
         self._trouble, wait_s = "", WAIT_S
         while len(producer):
-            if _polled(producer):
+            began_s = _now_s()
+            told = _polled(producer)
+            self._worked_s += _now_s() - began_s
+            if told:
                 wait_s = WAIT_S
             else:
                 await asyncio.sleep(wait_s)
@@ -200,6 +219,10 @@ class _Unconfirmed(Exception):  # noqa: N818 - an answer of the brokers
     def __init__(self, refusal: Any, time_us: int) -> None:
         super().__init__(str(refusal.str()))
         self.code, self.time_us = refusal.code(), time_us
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _polled(producer: Any) -> int:

@@ -12,6 +12,7 @@ from confluent_kafka import TopicPartition
 from components.kafka import Kafka, kafka
 from components.waiting import running, until
 from eyeflow.base.clock import wall_clock_us
+from eyeflow.node.control import AuditHead
 from eyeflow.node.io.kafka.copies import AUDIT, AuditCopies
 from eyeflow.node.io.kafka.settings import KafkaConfig
 from eyeflow.protocol.audit import ZERO_HASH, Record, decode_record, encode_record, record_hash
@@ -27,6 +28,7 @@ class Chain:
     """Satisfies `Audit`: records of which some were written while the clock was ten years ahead."""
 
     is_full = False
+    audit_head = AuditHead(RECORDS, ZERO_HASH)
 
     def __init__(self) -> None:
         self.kept: KeptHead | None = None
