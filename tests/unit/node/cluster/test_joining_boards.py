@@ -74,6 +74,7 @@ def test_a_coordinator_that_is_away_is_said() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     error = refusal(replace(JOINED, url=url))
     assert error.code == "unreachable" and url in error.message
+    assert "refused" in error.cause and "coordinator runs there" in error.next_step, error.cause
 
 
 def test_an_answer_that_trickles_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from components.certificates import TestAuthority
 from components.http_server import serve
+from components.ports import free_port
 from components.waiting import HANG_S
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.whole_file import write_whole
@@ -150,6 +151,11 @@ def test_who_answers_otherwise_is_no_coordinator(challenge: object) -> None:
         error = refusal(url)
     assert (error.code, error.exit_code) == ("unreachable", ExitCode.ENVIRONMENT)
     assert url in error.message and error.cause and error.next_step
+
+
+def test_where_nothing_listens_that_is_the_cause() -> None:
+    error = refusal(f"http://127.0.0.1:{free_port()}")
+    assert error.code == "unreachable" and "refused" in error.cause, error.cause
 
 
 def test_a_refusal_of_the_coordinator_is_told_in_its_words() -> None:
