@@ -252,6 +252,37 @@ def test_markup_in_a_payload_is_shown_and_never_run(open_page: Open, relay: Rela
     assert page.locator("main img, main script").count() == 0
 
 
+def test_somebody_new_finds_three_answers_by_following_links(open_page: Open, relay: Relay, plant: Plant) -> None:
+    """Which node is sick and why, what the running deployment waits for, why the relay switched: from the link on."""
+    plant.stop("node-b", 9)
+    asked = {"all": True, "strategy": "rolling", "options": {"batch": 1, "observeS": 600}}
+    deployment = plant.ask("POST", "/api/rules/ticker/deploy", json=asked)["id"]
+    page = open_page(plant.eyeflow("coordinator", "sign-in", "--json").json["link"], token=None)
+    sick = page.get_by_role("listitem").filter(has_text="Node node-b is offline")
+    expect(sick).to_contain_text("To do: see on that machine whether it runs")
+    page.get_by_role("link", name="Open deployments").click()
+    page.get_by_role("table", name="Deployments").get_by_role("link", name=deployment).click()
+    expect(page.locator(".standing .waits")).to_contain_text("the connection of node-b")
+    page.get_by_role("link", name="Executions and why").click()
+    page.get_by_label("Only what changed something").check()
+    page.get_by_label("Rule").fill("relay")
+    page.get_by_label("Rule").press("Enter")
+    hot = rows_of(page).filter(has_text="celsius = 90")
+    expect(hot).to_contain_text("gpio.set_pin(RELAY, HIGH)")
+    hot.get_by_role("link", name="Why?").click()
+    reason = page.get_by_role("region", name="Text of the rule").locator("li.marked").first
+    expect(reason).to_contain_text("the condition was true 90.0 > 80.0 is true")
+    in_sight = (
+        "(one) => { const box = one.closest('.source').getBoundingClientRect(), at = one.getBoundingClientRect();"
+    )
+    assert reason.evaluate(in_sight + " return at.top >= box.top && at.bottom <= box.bottom; }")
+    plant.ask("POST", f"/api/deployments/{deployment}/cancel")
+    plant.start_node("node-b")
+    wait_until(lambda: plant.ask("GET", "/api/nodes/node-b")["connected"], "node-b is back")
+    over = lambda: plant.ask("GET", f"/api/deployments/{deployment}")["over"]  # noqa: E731
+    wait_until(over, "the deployment has ended")
+
+
 def test_an_alarm_is_acknowledged_and_survives_a_restart(open_page: Open, plant: Plant) -> None:
     page = open_page("/alarms")
     heading(page, "Alarms")
