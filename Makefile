@@ -11,7 +11,7 @@ APART := --ignore $(PROBE_RS) --ignore $(SYSTEMD)
 unexport PYTHONDONTWRITEBYTECODE
 WORKERS := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo pictures dashboard test test-probe-rs test-systemd sim days crashes kills check bench bench-mcu golden fuzz fuzz-api mutants clean help
+.PHONY: demo pictures dashboard test test-probe-rs test-systemd sim days crashes kills board-cuts check bench bench-mcu golden fuzz fuzz-api mutants clean help
 help:            ## show the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -79,6 +79,9 @@ crashes: $(VENV)/.installed-dev ## the coordinator or a node dies at each step o
 kills: $(VENV)/.installed-dev   ## N times (1000) a real node or coordinator is killed under load, beginning with SEED; NODES, BACKEND
 	@$(BIN)/eyeflow node kafka-setup --home $(VENV)/kafka >/dev/null
 	PYTHONPATH=tests $(BIN)/python -m kills $(if $(SEED),--seed $(SEED)) --kills $(or $(N),1000) --nodes $(or $(NODES),2) --backend $(or $(BACKEND),kafka)
+
+board-cuts: $(VENV)/.installed-dev ## the line of a board is cut N times (200) at random bytes, its gateway killed at every tenth; SEED
+	EYEFLOW_BOARD_CUTS=$(or $(N),200) EYEFLOW_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -q -o timeout=0 tests/cli/test_link_cuts.py
 
 bench: $(VENV)/.installed-bench ## figures as ratios to named alternatives; see docs/performance.md
 	$(BIN)/python -m bench

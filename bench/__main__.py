@@ -33,6 +33,7 @@ NAMES = (
     "blue_green",
     "load",
     "crowd",
+    "boards",
     "executions",
     "verifying",
 )

@@ -6,9 +6,10 @@ import asyncio
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import pytest
 from starlette.responses import JSONResponse
 
-from components.boards import F401, PATIENCE, PLAIN_F401, SECOND_US
+from components.boards import F401, PATIENCE, PLAIN_LABS, SECOND_US, Lab
 from components.http_server import serve
 from components.waiting import running, until
 from eyeflow.base.machine import Machine
@@ -33,8 +34,8 @@ HOT = 1200
 """Of the ADC: 120 degrees, above the limit of the rule."""
 
 
-def test_a_real_board_is_served_gets_its_program_and_refuses_what_is_older(tmp_path: Path) -> None:
-    lab = PLAIN_F401
+@pytest.mark.parametrize("lab", PLAIN_LABS, ids=lambda lab: lab.chip)
+def test_a_real_board_is_served_gets_its_program_and_refuses_what_is_older(lab: Lab, tmp_path: Path) -> None:
     new, old, strange = lab.program("1.3.0"), lab.program("1.2.0"), lab.program("1.4.0", key=bytes(range(1, 33)))
 
     async def test(url: str) -> None:
