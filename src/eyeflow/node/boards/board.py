@@ -101,6 +101,7 @@ class GatewayBoard:
         self._backoff = Backoff(random, last_s=RETRY_LAST_S)
         self._contact = Contact()
         self._line: AsyncLine | None = None
+        self._has_port = False
         self._frames_answered = 0
 
     @property
@@ -128,6 +129,7 @@ class GatewayBoard:
             raise self.kept.trouble
         self.url = await self._place()
         self._line = line = await AsyncLine.open(self.url, self.kept.place.baud, self._patience, self._heard)
+        self._has_port = True
         self._frames_answered = 0
         records = asyncio.create_task(self.records.follow(line, self._known, self.kept.board_text))
         events = asyncio.create_task(self.events.follow(line))
@@ -148,6 +150,8 @@ class GatewayBoard:
                 task.cancel()
             await asyncio.gather(records, events, self.models.stop(), return_exceptions=True)
             line.close()
+            await asyncio.sleep(0)  # its descriptors are closed in the next turn of the loop, and with them the lock
+            self._has_port = False
             if self.hold.why:
                 self._let_go()
 
@@ -161,7 +165,7 @@ class GatewayBoard:
         """Give the port back until `take_back`, and show why. Returns once it is closed."""
         self.hold.begin(why, self._clock)
         self.programs.changed.set()
-        while self._line is not None:
+        while self._has_port:
             await asyncio.sleep(LET_GO_S)
         self._let_go()
 
