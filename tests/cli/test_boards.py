@@ -65,6 +65,7 @@ def test_a_rule_is_compiled_for_a_board_and_reaches_it_by_one_command(
         assert board.programs[0].signed.program.chip == "STM32F401CC"
         shown = eyeflow("nodes", "show", "press").out
         assert "STM32F401CC, device 0001020304050607, firmware 0.1.0, gateway node-a" in shown
+        assert "then, started by power" in shown and "stack 1800 of 4096 bytes at most" in shown
         assert "program overheat_relay 1.2.0" in shown and "online" in eyeflow("status").out
         its_records_are_in_the_audit(eyeflow, board, tmp_path)
         assert eyeflow("remove", "overheat_relay", "--nodes", "press").code == 0

@@ -97,7 +97,10 @@ function bufferText(row: NodeRow): string {
 
 function boardText(board: NonNullable<Node["board"]>): string {
   const flash = board.flashBytes ? percent((100 * board.flashUsedBytes) / board.flashBytes) : "–";
-  return t("board_facts", { state: t(`board_${board.state}`), flash, firmware: board.firmware || "–" });
+  const facts = t("board_facts", { state: t(`board_${board.state}`), flash, firmware: board.firmware || "–" });
+  if (!board.resetCause) return facts;
+  const stack = percent((100 * board.stackUsedBytes) / board.stackBytes);
+  return `${facts}, ${t("board_started", { cause: t(`reset_${board.resetCause}`), stack })}`;
 }
 
 function Findings({ node, path }: { node: Node; path: string }) {

@@ -173,16 +173,19 @@ def _say_board(board: Json, facts: Json | None, rules: list[Json]) -> None:
     chip = facts["chip"] if facts else "-"
     say(f"  board    {chip}, device {board['device']}, firmware {board['firmware'] or '-'}, gateway {board['gateway']}")
     say(f"  {colored(board_state(board))}  {board['reason']}: {board['evidence']}")
-    say(f"  answered {ago(board['answeredUs'])}; up {span(board['uptimeMs'] / 1000)} then")
+    cause = f", started by {board['resetCause']}" if board["resetCause"] else ""
+    say(f"  answered {ago(board['answeredUs'])}; up {span(board['uptimeMs'] / 1000)} then{cause}")
     flash = f"flash {board['flashUsedBytes']} of {board['flashBytes']} bytes"
     ram = f"RAM {board['ramUsedBytes']} of {board['ramBytes']} bytes"
-    say(f"  {flash}, {ram}, longest scan {board['scanUsMax']} us")
+    stack = f", stack {board['stackUsedBytes']} of {board['stackBytes']} bytes at most" if board["stackBytes"] else ""
+    say(f"  {flash}, {ram}{stack}, longest scan {board['scanUsMax']} us")
     damaged = f"{board['framesBad']} damaged there, {board['receivedBad']} here"
     say(f"  line     {board['framesGood']} good frames, {damaged}, {board['askedAgain']} questions asked again")
     for program in board["programs"]:
         doing = "running" if program["isRunning"] else "stopped"
         fault = f", last fault {program['lastFault']}" if program["lastFault"] else ""
-        say(f"  program {program['rule']} {program['version']}  {program['programId'][:16]}  {doing}{fault}")
+        staged = ", another one waits in the second slot" if program["hasStaged"] else ""
+        say(f"  program {program['rule']} {program['version']}  {program['programId'][:16]}  {doing}{staged}{fault}")
         if drift := _drift(program, rules):
             say(f"          {paint(drift, '33', sys.stdout)}")
 

@@ -78,16 +78,19 @@ def board_view(kept: KeptBoard, status: BoardStatus | None, heard: Heard) -> dic
     told = as_plain(status) if status is not None else kept.told
     standing = _standing(kept, told, heard)
     shown = {camel_case(name): value for name, value in (told or {}).items() if name != "programs"}
-    programs = [{camel_case(name): value for name, value in one.items()} for one in (told or {}).get("programs", ())]
+    programs = [
+        {"hasStaged": False, **{camel_case(name): value for name, value in one.items()}}
+        for one in (told or {}).get("programs", ())
+    ]
     known = {"gateway": kept.gateway, "device": kept.device, "hasBoardFile": kept.has_file}
     return {**known, **_EMPTY, **shown, "programs": programs, **standing}
 
 
 _NUMBERS = (
     *("answeredUs", "abi", "boot", "uptimeMs", "flashBytes", "flashUsedBytes", "ramBytes", "ramUsedBytes", "scans"),
-    *("scanUsMax", "framesGood", "framesBad", "receivedBad", "askedAgain", "starts"),
+    *("scanUsMax", "framesGood", "framesBad", "receivedBad", "askedAgain", "starts", "stackBytes", "stackUsedBytes"),
 )
-_EMPTY: dict[str, Any] = {"firmware": "", **dict.fromkeys(_NUMBERS, 0)}
+_EMPTY: dict[str, Any] = {"firmware": "", "resetCause": "", **dict.fromkeys(_NUMBERS, 0)}
 
 
 AWAY = frozenset({BoardState.LINK_LOST.value, BoardState.UNKNOWN.value})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eyeflow.coordinator.shape_words import COUNT, HEX32, NODE_NAME, TEXT, TIME_US, Shape, array, closed
-from eyeflow.protocol.boards import BOARD_FILE_CHARS_MAX, DEVICE, BoardState
+from eyeflow.protocol.boards import BOARD_FILE_CHARS_MAX, DEVICE, RESET_CAUSES, BoardState
 
 _DEVICE: Shape = {"type": "string", "pattern": f"^{DEVICE}$", "examples": ["0001020304050607"]}
 _FLAG: Shape = {"type": "boolean", "examples": [True]}
@@ -12,7 +12,7 @@ _PROGRAM = closed(
     {
         **dict.fromkeys(("rule", "version"), TEXT),
         "programId": HEX32,
-        **dict.fromkeys(("isRunning", "isGood", "hasPrevious"), _FLAG),
+        **dict.fromkeys(("isRunning", "isGood", "hasPrevious", "hasStaged"), _FLAG),
         **dict.fromkeys(("executions", "traps", "failures"), COUNT),
         "lastFault": TEXT,
     },
@@ -30,6 +30,14 @@ BOARD = closed(
         "evidence": TEXT,
         "answeredUs": {**TIME_US, "description": "when it answered its gateway last"},
         "firmware": TEXT,
+        "resetCause": {
+            "type": "string",
+            "enum": ["", *RESET_CAUSES],
+            "description": "why it started last; empty: its firmware does not tell",
+            "examples": ["power"],
+        },
+        "stackBytes": COUNT,
+        "stackUsedBytes": {**COUNT, "description": "the most that was ever used of it; both 0: not told"},
         **dict.fromkeys(
             (
                 *("abi", "boot", "uptimeMs", "flashBytes", "flashUsedBytes", "ramBytes", "ramUsedBytes", "scans"),

@@ -13,6 +13,8 @@ from eyeflow.protocol.wire import Natural, ProgramId, Reason, Short
 BOARDS_MAX = 32
 """Boards behind one node."""
 PLACES_MAX = 16
+RESET_CAUSES = ("unknown", "power", "pin", "watchdog", "fault", "software")
+"""Why a board started last."""
 BOARD_FILE_CHARS_MAX = 64 * 1024
 DEVICE = r"[0-9a-f]{16}"
 """The number that a chip has from its maker, in hex."""
@@ -32,7 +34,8 @@ class BoardState(Enum):
 class BoardProgram(wire.Wire, frozen=True):
     """A program on a board, in the board's own words. `last_fault` is empty when it had none since the board started.
 
-    `is_good`: it has proved itself there. `has_previous`: there is one to go back to.
+    `is_good`: it has proved itself there. `has_previous`: there is one to go back to. `has_staged`: another
+    one of the rule waits in the second slot.
     """
 
     rule: Short
@@ -41,6 +44,7 @@ class BoardProgram(wire.Wire, frozen=True):
     is_running: bool
     is_good: bool
     has_previous: bool
+    has_staged: bool
     executions: Natural
     traps: Natural
     failures: Natural
@@ -52,7 +56,8 @@ class BoardStatus(wire.Wire, frozen=True):
 
     `reason` is a stable word, `evidence` for people. What follows `boot` is from the newest answer: `flash_bytes` of a
     bank for programs, the longest scan since the start, frames as the board counted them, and as the gateway did:
-    damaged ones that came, and questions that it had to send again.
+    damaged ones that came, and questions that it had to send again. `reset_cause` is one of RESET_CAUSES.
+    `stack_used_bytes` is the most that was ever used of the `stack_bytes`. Empty and 0: its firmware does not tell.
     """
 
     state: BoardState
@@ -64,6 +69,9 @@ class BoardStatus(wire.Wire, frozen=True):
     abi: Natural
     boot: Natural
     uptime_ms: Natural
+    reset_cause: Short
+    stack_bytes: Natural
+    stack_used_bytes: Natural
     flash_bytes: Natural
     flash_used_bytes: Natural
     ram_bytes: Natural

@@ -185,6 +185,33 @@ def test_blue_green_stages_on_all_boards_and_switches_each_once(plant: Any) -> N
     plant(test)
 
 
+def test_a_staged_program_is_shown_and_firmware_that_tells_no_stack_shows_none(plant: Any) -> None:
+    async def test(made: Plant) -> None:
+        begun = (await made.deploy("1.1.0", "canary", steps=[1], observeS=3600)).headers["location"]
+
+        async def staged() -> bool:
+            shown = (await made.client.get("/api/nodes")).json()["nodes"]
+            return (
+                sum(one["hasStaged"] for node in shown for one in (node["board"] or {"programs": ()})["programs"]) == 1
+            )
+
+        await made.make.until(staged, "the board that was not chosen tells of its staged program")
+        boards = [one["board"] for one in (await made.client.get("/api/nodes")).json()["nodes"] if one["board"]]
+        told = [(one["resetCause"], one["stackUsedBytes"], one["stackBytes"]) for one in boards]
+        assert told == [("power", 1800, 4096)] * 2
+        await made.client.post(f"{begun}/cancel")
+        await made.make.ended(made.client, begun)
+        made.boards["board-a"].is_old = True
+
+        async def untold() -> bool:
+            told = (await made.client.get("/api/nodes/board-a")).json()["board"]
+            return (told["resetCause"], told["stackBytes"]) == ("", 0)
+
+        await made.make.until(untold, "older firmware tells neither")
+
+    plant(test)
+
+
 def test_if_one_board_cannot_stage_none_switches(plant: Any) -> None:
     async def test(made: Plant) -> None:
         made.boards["board-b"].is_old = True

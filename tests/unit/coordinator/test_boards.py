@@ -49,7 +49,7 @@ def program(version: str) -> bytes:
     return sign_program(encode(result.program), bytes(range(32)))
 
 
-STATUS = BoardStatus(BoardState.STALE, "unanswered", 7, "no answer", 6, "0.1.0", 1, *[0] * 13)
+STATUS = BoardStatus(BoardState.STALE, "unanswered", 7, "no answer", 6, "0.1.0", 1, 0, 0, "", *[0] * 13)
 
 
 def request(api: Any, gateway: str = "gateway", signer: Identity = GATEWAY, **changed: Any) -> Any:

@@ -17,8 +17,8 @@ from eyeflow.protocol.slot import Slot
 ID = "ab" * 32
 BOARD = b.BoardStatus(
     *(b.BoardState.FAILED, "rule_stopped", 1_000, "relay is stopped", 2_000, "0.1.0", 1, 7, 60_000),
-    *(65_536, 4_096, 65_536, 9_000, 1_000, 900, 50, 1, 2, 3, 4),
-    (b.BoardProgram("relay", "1.0.0", ID, False, True, False, 12, 3, 1, "OVERFLOW at instruction 4"),),
+    *("watchdog", 4_096, 1_200, 65_536, 4_096, 65_536, 9_000, 1_000, 900, 50, 1, 2, 3, 4),
+    (b.BoardProgram("relay", "1.0.0", ID, False, True, False, True, 12, 3, 1, "OVERFLOW at instruction 4"),),
 )
 EXAMPLES: list[m.Message] = [
     m.Manifest(b"body", bytes(64)),

@@ -35,6 +35,8 @@ MakeLink = Callable[[GatewayBoard, Path], Link | None]
 
 LOOK_S = 1.0
 """How often the node's log is told of boards whose state changed."""
+RETRY_S = 30.0
+"""How often a board is begun again whose files could not be written."""
 
 
 class Boards:
@@ -75,9 +77,14 @@ class Boards:
         try:
             for kept in await asyncio.to_thread(self._folder.load, self._declared):
                 self._begin(kept)
+            retry_s = 0.0
             while True:
                 self.look()
                 await asyncio.sleep(LOOK_S)
+                retry_s += LOOK_S
+                if retry_s >= RETRY_S:
+                    retry_s = 0.0
+                    await self._retry_unwritten()
         finally:
             for task in self._tasks.values():
                 task.cancel()
@@ -94,8 +101,7 @@ class Boards:
         models = BoardModels(kept.name, *answering)
         board = GatewayBoard(kept, *how, programs, records, models, events, self._patience)
         try:
-            programs.load()
-            board.link = self.make_link(board, directory)
+            board.link = self._opened(board)
         except EyeflowError as error:  # its key cannot be used: no other board suffers from that
             board.kept = replace(kept, trouble=error)
         self.by_name[kept.name] = board
@@ -108,6 +114,24 @@ class Boards:
         """Set a parameter of a rule on a board. Raises EyeflowError."""
         board = self.board(name)
         await set_param(board, board.programs.program, rule, param, value)
+
+    def _opened(self, board: GatewayBoard) -> Link | None:
+        board.programs.load()
+        return self.make_link(board, self._folder.of(board.name))
+
+    async def _retry_unwritten(self) -> None:
+        """Begin boards again that failed because a file could not be written: a disk is not full for ever."""
+        async with self._changing:
+            for name, board in list(self.by_name.items()):
+                kept = board.kept
+                if kept.trouble is None or kept.trouble.code != "cannot_write":
+                    continue
+                try:
+                    self._opened(board)
+                except EyeflowError:  # as before: what it shows, and since when, stays
+                    continue
+                await self._end(name)
+                self._begin(replace(kept, trouble=None))
 
     async def _end(self, name: str) -> None:
         task, board = self._tasks.pop(name), self.by_name.pop(name)

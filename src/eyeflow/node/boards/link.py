@@ -136,7 +136,7 @@ def _digest(text: str) -> bytes:
 
 def board_link(node: NodeRuntime, board: GatewayBoard, directory: Path) -> BoardLink:
     """Return the link of a board behind `node`; what belongs to it is kept in `directory`. Raises EyeflowError."""
-    with writes(directory, then="Then start the node again."):
+    with writes(directory, then="The node tries again each half minute."):
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     control = BoardControl(board, load_identity(directory, node.machine), node.identity.version)
     membership = Membership(directory, node.machine.write_whole)

@@ -41,6 +41,10 @@ def board_status(board: GatewayBoard) -> BoardStatus:
         abi=0 if hello is None else hello.abi,
         boot=0 if hello is None else hello.boot,
         uptime_ms=0 if health is None else min(health.uptime_ms, 2**63 - 1),
+        # Firmware that knows no causes tells no stack either.
+        reset_cause="" if health is None or not health.stack_bytes else health.reset_cause.name.lower(),
+        stack_bytes=0 if health is None else health.stack_bytes,
+        stack_used_bytes=0 if health is None else health.stack_used_bytes,
         flash_bytes=0 if health is None else health.flash_bytes,
         flash_used_bytes=0 if health is None else health.flash_used_bytes,
         ram_bytes=0 if health is None else health.ram_bytes,
@@ -68,6 +72,7 @@ def _program(program: Installed, counters: Counters) -> BoardProgram:
         is_running=counters.running,
         is_good=program.good,
         has_previous=program.has_previous,
+        has_staged=program.has_staged,
         executions=counters.executions,
         traps=counters.traps,
         failures=counters.failures,

@@ -20,6 +20,7 @@ from eyeflow.board_link import async_line
 from eyeflow.board_link.async_line import READ_BYTES_PER_S_MIN
 from eyeflow.board_link.port import Board, FoundPort
 from eyeflow.board_link.session import Patience
+from eyeflow.node.boards import boards as boards_module
 from eyeflow.node.boards.board import GatewayBoard
 from eyeflow.node.boards.boards import Boards
 from eyeflow.node.boards.keeping import BoardFolder
@@ -304,11 +305,14 @@ def test_a_board_whose_files_cannot_be_used_stops_no_other(tmp_path: Path) -> No
         asyncio.run(test(path))
 
 
-def test_a_board_whose_link_has_no_place_on_the_disk_is_in_trouble_alone(tmp_path: Path) -> None:
+def test_a_board_whose_link_has_no_place_on_the_disk_is_in_trouble_alone_until_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").touch()
+    monkeypatch.setattr(boards_module, "RETRY_S", 0.0)
 
     def make_link(board: GatewayBoard, directory: Path) -> Link | None:
-        if board.name == "other":
+        if board.name == "other" and (tmp_path / "file").exists():
             return board_link(cast(Any, None), board, tmp_path / "file" / "board")
         return None
 
@@ -320,7 +324,11 @@ def test_a_board_whose_link_has_no_place_on_the_disk_is_in_trouble_alone(tmp_pat
             await until(is_(boards, "failed", "cannot_write", "other"))
             evidence = view(boards, "other")["evidence"]
             assert str(tmp_path / "file" / "board") in evidence and "Not a directory" in evidence
-        assert "start the node again" in (boards.by_name["other"].kept.trouble or EyeflowError("none")).next_step
+            trouble = boards.by_name["other"].kept.trouble
+            assert trouble is not None and "tries again each half minute" in trouble.next_step
+            (tmp_path / "file").unlink()
+            await until(lambda: "other" in boards.by_name and boards.by_name["other"].kept.trouble is None)
+            assert view(boards, "other")["reason"] != "cannot_write"
 
     with plugged_in(BoardDouble()) as path:
         asyncio.run(test(path))
