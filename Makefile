@@ -11,7 +11,7 @@ APART := --ignore $(PROBE_RS) --ignore $(SYSTEMD)
 unexport PYTHONDONTWRITEBYTECODE
 WORKERS := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo pictures dashboard test test-probe-rs test-systemd sim days crashes kills board-cuts check bench bench-mcu golden fuzz fuzz-api mutants clean help
+.PHONY: demo demo-board pictures dashboard test test-probe-rs test-systemd sim days crashes kills board-cuts check bench bench-mcu golden fuzz fuzz-api mutants clean help
 help:            ## show the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -22,6 +22,10 @@ $(STAMP): pyproject.toml scripts/setup-venv.sh
 # With what `demo` needs: one installation in place of two.
 $(VENV)/.installed-dev: pyproject.toml scripts/setup-venv.sh
 	@scripts/setup-venv.sh "$(PYTHON)" "$(VENV)" dev
+	@touch $(STAMP) $(VENV)/.installed-sim $@
+
+$(VENV)/.installed-sim: pyproject.toml scripts/setup-venv.sh
+	@scripts/setup-venv.sh "$(PYTHON)" "$(VENV)" sim
 	@touch $(STAMP) $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed-dev
@@ -34,6 +38,9 @@ $(VENV)/.installed-mutants: $(VENV)/.installed-dev
 
 demo: $(STAMP)   ## coordinator, nodes, example rules on real input; shuts down by itself, with KEEP=1 on Ctrl-C
 	@KEEP=$(KEEP) $(BIN)/python scripts/demo.py
+
+demo-board: $(VENV)/.installed-sim ## two nodes and a simulated board, deployed to by each strategy; builds firmware once, which needs Rust
+	@$(BIN)/python -m scripts.demo_board
 
 pictures: $(VENV)/.installed-dev ## pictures of the dashboard for the docs, of a real run of the demo: four minutes
 	@$(BIN)/python scripts/pictures.py
@@ -90,7 +97,7 @@ bench-mcu: $(VENV)/.installed-dev ## instructions of rules on emulated cores; th
 	$(BIN)/python -m bench mcu
 
 fuzz: $(VENV)/.installed-dev    ## the long share of mutation and agreement tests
-	EYEFLOW_FUZZ=full $(BIN)/python -m pytest -q tests/conformance tests/unit/svm tests/unit/compiler tests/embassy/test_emulated_cores.py tests/simulation tests/unit/node/store tests/unit/coordinator/archive
+	EYEFLOW_FUZZ=full $(BIN)/python -m pytest -q tests/conformance tests/unit/svm tests/unit/compiler tests/embassy/test_emulated_cores.py tests/simulation tests/unit/node/store tests/unit/coordinator/archive tests/cli/test_demo_board.py
 
 fuzz-api: $(VENV)/.installed-dev ## the long share of requests that are made from the OpenAPI document
 	EYEFLOW_FUZZ_EXAMPLES=$(or $(EXAMPLES),200) $(BIN)/python -m pytest -q tests/unit/coordinator/test_openapi_fuzz.py

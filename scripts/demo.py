@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-DATA = ROOT / "demo-data"
+DATA = ROOT / os.environ.get("DEMO_DATA", "demo-data")
 EYEFLOW = Path(sys.executable).parent / "eyeflow"
 STEP_S = 120.0
 """How long one step may take; a demo that hangs is worse than one that fails."""
@@ -57,17 +57,17 @@ def shown(arguments: tuple[str, ...]) -> str:
     return " ".join(f"'{word}'" if any(c in word for c in " ()*") else word for word in words)
 
 
-def eyeflow(*arguments: str, quiet: bool = False) -> str:
-    """Run a command, show it and what it printed, and return its standard output."""
+def eyeflow(*arguments: str, quiet: bool = False, code: int = 0) -> str:
+    """Run a command that ends with `code`, show it and what it printed, and return its standard output."""
     if not quiet:
         say_command(arguments)
     done = subprocess.run(
         [EYEFLOW, *arguments], capture_output=True, text=True, env=ENVIRONMENT, cwd=ROOT, timeout=STEP_S
     )
-    if not quiet or done.returncode:
+    if not quiet or done.returncode != code:
         for line in (done.stdout + done.stderr).splitlines():
             print(f"  {line}".rstrip(), flush=True)
-    if done.returncode:
+    if done.returncode != code:
         raise DemoFailed(f"eyeflow {shown(arguments)} ended with exit code {done.returncode}")
     return done.stdout
 
