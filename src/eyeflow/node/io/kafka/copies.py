@@ -39,6 +39,9 @@ lose a tenth of the time at most. What is not copied then is copied later."""
 LIVE_PER_S = 500
 """So many new records a second are fast: a tenth of the time is then no longer enough to copy all of them."""
 
+BEHIND_MAX = 50_000
+"""Records that copies stay behind for the sake of events that only come fast. More could fill the buffer in the end."""
+
 T = TypeVar("T")
 MakeProducer = Callable[[dict[str, Any]], Any]
 View = Callable[[Record], Awaitable[dict[str, Any] | None]]
@@ -122,7 +125,8 @@ class AuditCopies:
                     await self._audit.grows_beyond(seq)
                     began_s, head_seq, self._worked_s = _now_s(), self._audit.audit_head.seq, 0.0
                     seq = await self._copy_page(producer, seq)
-                    await self._give_way(_now_s() - began_s, self._audit.audit_head.seq - head_seq)
+                    newest_seq = self._audit.audit_head.seq
+                    await self._give_way(_now_s() - began_s, newest_seq - head_seq, newest_seq - seq)
                     self._backoff.reset()
                     self._show("up", self._where)
             except (ck.KafkaException, BufferError, StorageError, _Unconfirmed, AuditError) as error:
@@ -164,9 +168,9 @@ class AuditCopies:
                 began_s = _now_s()
         self._worked_s += _now_s() - began_s
 
-    async def _give_way(self, took_s: float, came: int) -> None:
+    async def _give_way(self, took_s: float, came: int, behind: int) -> None:
         """Let live events go first, where they wait or come fast; `came`: records that are new since the page began."""
-        self._is_busy = self._audit.is_full or came > LIVE_PER_S * took_s
+        self._is_busy = self._audit.is_full or (came > LIVE_PER_S * took_s and behind < BEHIND_MAX)
         if self._is_busy:
             await asyncio.sleep(GIVES_WAY * self._worked_s)
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from eyeflow.node.io.kafka import copies as copies_module
-from eyeflow.node.io.kafka.copies import AT_ONCE, GIVES_WAY, LIVE_PER_S, Audit, AuditCopies
+from eyeflow.node.io.kafka.copies import AT_ONCE, BEHIND_MAX, GIVES_WAY, LIVE_PER_S, Audit, AuditCopies
 from eyeflow.node.io.kafka.settings import KafkaConfig
 
 
@@ -22,10 +22,16 @@ def copies_of(*, is_full: bool) -> AuditCopies:
 
 
 @pytest.mark.parametrize(
-    ("is_full", "came", "waits"), [(True, 0, True), (False, LIVE_PER_S, False), (False, LIVE_PER_S * 3, True)]
+    ("is_full", "came", "behind", "waits"),
+    [
+        (True, 0, BEHIND_MAX, True),
+        (False, LIVE_PER_S, 0, False),
+        (False, LIVE_PER_S * 3, BEHIND_MAX - 1, True),
+        (False, LIVE_PER_S * 3, BEHIND_MAX, False),
+    ],
 )
 def test_the_next_page_is_small_and_waits_for_long_only_while_events_wait_or_come_fast(
-    monkeypatch: pytest.MonkeyPatch, is_full: bool, came: int, waits: bool
+    monkeypatch: pytest.MonkeyPatch, is_full: bool, came: int, behind: int, waits: bool
 ) -> None:
     slept: list[float] = []
 
@@ -36,7 +42,7 @@ def test_the_next_page_is_small_and_waits_for_long_only_while_events_wait_or_com
         monkeypatch.setattr(asyncio, "sleep", sleep)
         copies = copies_of(is_full=is_full)
         copies._worked_s = 0.2
-        await copies._give_way(2.0, came)
+        await copies._give_way(2.0, came, behind)
         return copies._is_busy
 
     assert asyncio.run(scenario()) is waits
