@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.board_link.messages import Installed
 from eyeflow.board_link.records import BoardExecution
 from eyeflow.cli import mcu_board, mcu_log, mcu_programs
 from eyeflow.compiler.compile import compile_rule
@@ -89,7 +88,7 @@ def test_the_oldest_programs_make_room(cache: Path) -> None:
 def test_a_record_is_shown_with_rule_trap_line_and_outputs() -> None:
     data, program_id, pc = program()
     mcu_programs.remember(data, program_id)
-    rules = {program_id[:16]: Installed(0, "divide", "1.0.0", program_id, 1, 100, True, False)}
+    rules = {program_id[:16]: "divide"}
     board = parse_board((BOARDS / "stm32f401cc.toml").read_text())
     trapped = execution(program_id[:16], outcome="trapped", trap=int(Trap.DIV_BY_ZERO), pc=pc)
     shown = mcu_log._record_line(7, trapped, rules, board)
