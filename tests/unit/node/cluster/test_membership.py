@@ -106,6 +106,11 @@ def test_a_node_proves_its_key_and_learns_the_cluster() -> None:
     assert verifies(NODE.public_key, join_bytes(ID, "node-a", NODE.public_key), proof)
 
 
+def test_without_a_ca_file_the_authorities_of_the_system_count() -> None:
+    with playing() as (_, url):
+        assert join_cluster(url, TOKEN, "node-a", NODE.sign, NODE.public_key).ca_file == ""
+
+
 @pytest.mark.parametrize("token", ["", "efj_1_2_3", TOKEN + "0", "x" + TOKEN, TOKEN.replace("efj", "EFJ")])
 def test_a_malformed_token_goes_nowhere(token: str) -> None:
     with playing() as (coordinator, url):
