@@ -100,6 +100,14 @@ def test_a_gap_that_names_another_last_record_accounts_for_nothing() -> None:
     assert verify_copy(without(chain(), {5, 6, 7, 8, 9})[:18], KEY.public_key).holds, "the control"
 
 
+def test_a_gap_that_counts_other_than_its_range_is_altered() -> None:
+    records = chain()[: GAP_SEQ - 1]
+    gap = GapBody(5, 9, 4, "size", record_hash(records[8]), 0, 0, 4, KEY.public_key)
+    last = encode_record(Record("n", 7, GAP_SEQ, record_hash(records[-1]), 0, gap), KEY)
+    told = "GAP record: it counts 4 records from 5 to 9"
+    assert fault(verify_copy([*records, last], KEY.public_key)) == (BreakKind.ALTERED, GAP_SEQ, told)
+
+
 def test_an_altered_record_of_a_copy_is_found() -> None:
     copy = chain()
     copy[14] = encode_record(replace(decode_record(copy[14]), body=StopBody("altered")))
