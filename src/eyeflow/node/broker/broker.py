@@ -46,10 +46,11 @@ FULL_BYTES = 16 * 1024 * 1024
 def tie() -> list[str]:
     """Return what a command is put behind so that it ends with the node, however that ends; nothing where none may.
 
-    Nobody would end the broker else, and its port and folder would stay taken. In the sandbox of the unit setpriv may
-    not run; systemd ends whatever a service leaves.
+    By SIGKILL: Kafka that gets SIGTERM while it starts may wait for itself for ever, with its folder locked. What it
+    has confirmed is on disk. Nobody would end the broker else, and its port and folder would stay taken. In the sandbox
+    of the unit setpriv may not run; systemd ends whatever a service leaves.
     """
-    command = [shutil.which("setpriv") or "", "--pdeathsig", "TERM"]
+    command = [shutil.which("setpriv") or "", "--pdeathsig", "KILL"]
     if not command[0]:
         return []
     tried = subprocess.run([*command, "true"], stdin=subprocess.DEVNULL, capture_output=True, check=False)

@@ -76,7 +76,7 @@ def test_it_does_not_outlive_a_node_that_is_killed(tmp_path: Path) -> None:
 
 def test_where_setpriv_may_not_run_the_broker_runs_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the sandbox of the unit it ends with code 127: `activate capabilities: Operation not permitted`."""
-    assert tie()[1:] == ["--pdeathsig", "TERM"]
+    assert tie()[1:] == ["--pdeathsig", "KILL"]
     refuses = tmp_path / "setpriv"
     refuses.write_text("#!/bin/sh\nexit 127\n")
     refuses.chmod(0o755)
