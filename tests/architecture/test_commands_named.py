@@ -26,6 +26,7 @@ COMMANDS: Any = typer.main.get_command(command_line())
 
 def wrong(line: str) -> str:
     """Return what of a command line does not exist, empty when all does."""
+    line = re.split(r" [0-9]?>+ ", line)[0]  # where its output goes is the shell's
     words = re.split(r"[ \n|&;]+(?![^<]*>)", line.replace("\\\n", " ").strip())
     command = COMMANDS
     while words and hasattr(command, "commands"):

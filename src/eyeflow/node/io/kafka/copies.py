@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.control import AuditHead
-from eyeflow.node.io.kafka.library import ck, refusal_text, security_of
+from eyeflow.node.io.kafka.library import ck, is_fatal, refusal_text, security_of
 from eyeflow.node.io.kafka.settings import KafkaConfig
 from eyeflow.node.io.ports import PortStatus
 from eyeflow.node.store.cursors import KAFKA
@@ -237,7 +237,7 @@ def _polled(producer: Any) -> int:
     try:
         return int(producer.poll(0))
     except ck.KafkaException as error:
-        if not error.args[0].fatal():
+        if not is_fatal(error):
             raise
         return 0
 

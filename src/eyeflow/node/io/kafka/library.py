@@ -64,6 +64,11 @@ def _tls(tls: KafkaTlsConfig) -> dict[str, str]:
     return {key: str(path) for key, path in files.items() if path is not None}
 
 
+def is_fatal(refusal: Any) -> bool:
+    """Return whether a KafkaException ends its producer: librdkafka has given up its promises for it."""
+    return bool(refusal.args[0].fatal())
+
+
 def refusal_text(refusal: Any) -> str:
     """Return librdkafka's own sentence of a KafkaException."""
     told = refusal.args[0] if refusal.args else None
