@@ -61,7 +61,7 @@ def test_adc_values_from_configuration_file_and_kernel(tmp_path: Path) -> None:
 def test_a_configuration_gives_its_sources_and_drivers() -> None:
     async def scenario() -> None:
         plain = build_world(ports_config(), "node-1")
-        assert set(plain.drivers) == {"adc", "file", "gpio", "host", "http", "log"}
+        assert set(plain.drivers) == {"adc", "board", "file", "gpio", "host", "http", "log"}
         assert set(plain.sources) == {"http", "host", "gpio", "serial"}
         tables = {"mqtt": {"host": "127.0.0.1"}, "llm": {"endpoint": "http://127.0.0.1:9/v1", "model": "m"}}
         full = build_world(read_ports(tables), "node-1")
