@@ -218,11 +218,12 @@ def test_a_repeated_question_is_asked_once_also_over_a_new_line(tmp_path: Path) 
                 boards = await gateway.__aenter__()
                 for _ in range(2):
                     board.ask(7, SITES[COMPLETE], "what now?")
-                await until(lambda: len(board.llm_answers) == 1)
+                await until(lambda: bool(board.llm_answers))  # two, where the second came after the first was answered
                 ports.found = [FoundPort(second, SERIAL)]
             await until(lambda: boards.by_name[NAME].url == second and is_(boards, "online")())
+            answered = len(board.llm_answers)
             board.ask(7, SITES[COMPLETE], "what now?")
-            await until(lambda: len(board.llm_answers) == 2)
+            await until(lambda: len(board.llm_answers) > answered)
             await gateway.__aexit__(None, None, None)
 
     with model(lambda asked: "wait") as (url, asked):
