@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from pytest import MonkeyPatch
 
 from eyeflow.coordinator import histories
@@ -225,3 +227,19 @@ def mutated(mutant: Mutant) -> Iterator[None]:
     with MonkeyPatch.context() as patch:
         mutant(patch)
         yield
+
+
+def check_found(
+    mutant: Mutant, seeds_max: int, first: int, broken_by: Callable[[int, Path], str], directory: Path
+) -> None:
+    """Fail unless a seed up to `seeds_max` breaks a promise with the mutant, and none without it.
+
+    `first` is the seed that found it last. `broken_by` runs a seed in a directory; it returns the broken promise or "".
+    """
+    for seed in (*range(first, seeds_max + 1), *range(1, first)):
+        with mutated(mutant):
+            found = broken_by(seed, directory / f"mutated-{seed}")
+        if found and not broken_by(seed, directory / f"real-{seed}"):
+            print(f"{mutant.__name__}: found by seed {seed}: {found}")
+            return
+    pytest.fail(f"{mutant.__name__} was not found within {seeds_max} seeds")

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from simulation.mutants import QUICK, SLOW, Mutant, mutated
+from simulation.mutants import QUICK, SLOW, Mutant, check_found
 from simulation.records import BrokenPromise
 from simulation.story import Story
 
-SEEDS = range(100, 108)
-"""`make sim` goes on with others."""
+SEEDS = (*range(100, 108), 50097, 50107, 50147)
+"""`make sim` goes on with others. The last three once broke promises that asked too much."""
 SEEDS_MAX = 200
 """Within so many seeds every fault must be found."""
 FOUND_BY = {
@@ -79,14 +79,7 @@ def test_a_seed_gives_the_same_run_in_every_process() -> None:
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
 def test_control_a_fault_in_the_code_is_found(mutant: Mutant, tmp_path: Path) -> None:
     """What is found with the fault must not be there without it: then it was not the fault that was found."""
-    first = FOUND_BY.get(mutant.__name__, 0)
-    for tried, seed in enumerate((*range(first, SEEDS_MAX), *range(first)), start=1):
-        with mutated(mutant):
-            found = broken_by(seed, tmp_path / f"mutated-{seed}")
-        if found and not broken_by(seed, tmp_path / f"real-{seed}"):
-            print(f"{mutant.__name__}: found by seed {seed}, the {tried}th that was tried: {found}")
-            return
-    pytest.fail(f"{mutant.__name__} was not found within {SEEDS_MAX} seeds")
+    check_found(mutant, SEEDS_MAX, FOUND_BY.get(mutant.__name__, 1), broken_by, tmp_path)
 
 
 def broken_by(seed: int, directory: Path) -> str:

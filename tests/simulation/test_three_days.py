@@ -19,6 +19,7 @@ from pytest import MonkeyPatch
 from eyeflow.node.io.kafka import copies
 from eyeflow.node.io.kafka.copies import AuditCopies
 from eyeflow.protocol.collecting import KeptHead
+from simulation.mutants import check_found
 from simulation.records import BrokenPromise
 from simulation.three_days import ALONE_S, ThreeDays
 
@@ -85,15 +86,7 @@ SLOW = [leaves_out_what_was_refused]
 
 @pytest.mark.parametrize("mutant", QUICK + (SLOW if IS_FULL else []))
 def test_control_a_fault_in_the_copies_is_found(mutant: Callable[[MonkeyPatch], None], tmp_path: Path) -> None:
-    first = FOUND_BY.get(mutant.__name__, 1)
-    for seed in (*range(first, SEEDS_MAX + 1), *range(1, first)):
-        with MonkeyPatch.context() as patch:
-            mutant(patch)
-            found = broken_by(seed, tmp_path / f"mutated-{seed}")
-        if found and not broken_by(seed, tmp_path / f"real-{seed}"):
-            print(f"{mutant.__name__}: found by seed {seed}: {found}")
-            return
-    pytest.fail(f"{mutant.__name__} was not found within {SEEDS_MAX} seeds")
+    check_found(mutant, SEEDS_MAX, FOUND_BY.get(mutant.__name__, 1), broken_by, tmp_path)
 
 
 def test_a_clock_that_was_ahead_holds_up_no_copy(tmp_path: Path) -> None:
