@@ -19,6 +19,7 @@ from .conftest import Command
 
 DEADLINE_S = 90.0
 POLL_S = 0.1
+FAULTY = Path(__file__).parents[1] / "kills" / "faulty.py"
 
 TICKER = """\
 rule ticker {
@@ -60,14 +61,14 @@ class Cluster:
     def __init__(self, eyeflow: Command, environment: dict[str, str], folder: Path) -> None:
         self.eyeflow, self.environment, self.folder = eyeflow, environment, folder
         self.running: dict[str, subprocess.Popen[bytes]] = {}
-        self.url = ""
+        self.url = self.fault = ""
+        """`fault` names the one of `faulty.py` that is in what is started from now on: for a control."""
 
     def start(self, name: str, *arguments: str) -> Path:
         log = self.folder / f"{name}.log"
+        program = [sys.executable, *((str(FAULTY), self.fault) if self.fault else ("-m", "eyeflow"))]
         with log.open("ab") as out:
-            self.running[name] = subprocess.Popen(
-                [sys.executable, "-m", "eyeflow", *arguments], stdout=out, stderr=out, env=self.environment
-            )
+            self.running[name] = subprocess.Popen([*program, *arguments], stdout=out, stderr=out, env=self.environment)
         return log
 
     def stop(self, name: str, number: int = signal.SIGTERM) -> int:

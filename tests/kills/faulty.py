@@ -1,4 +1,4 @@
-"""`faulty.py FAULT ARGUMENTS...`: the real command with a fault in it, for the control of the kills."""
+"""`faulty.py FAULT ARGUMENTS...`: the real command with a fault in it, for the controls of what is killed and cut."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import runpy
 import sys
 from collections.abc import Callable
 
+from eyeflow.node.boards import records
+from eyeflow.node.boards.chain import Cursor
 from eyeflow.node.engine.engine import Engine
 from eyeflow.node.engine.rounds import Round
 
@@ -24,7 +26,14 @@ def acknowledges_before_the_commit() -> None:
     Engine._record = record  # type: ignore[method-assign]
 
 
-FAULTS: dict[str, Callable[[], None]] = {one.__name__: one for one in (acknowledges_before_the_commit,)}
+def forgets_how_far_it_took_records() -> None:
+    """Each start of a gateway begins anew with the records of its boards."""
+    records.unpack_cursor = lambda data: Cursor()  # type: ignore[attr-defined]
+
+
+FAULTS: dict[str, Callable[[], None]] = {
+    one.__name__: one for one in (acknowledges_before_the_commit, forgets_how_far_it_took_records)
+}
 
 if __name__ == "__main__":
     fault = sys.argv.pop(1)
