@@ -66,6 +66,7 @@ def test_strategies_reach_nodes_and_board_with_one_command(folder: Path) -> None
     assert not is_full or "node-mcu-01 is a board, which runs one program of a rule at a time" in done.stdout
     assert "node-mcu-01: installed" in done.stdout and ": failed" in done.stdout
     assert f"program overheat_relay {'1.5.0' if is_full else '1.3.0'}" in done.stdout, "it is back"
+    assert (done.stdout + done.stderr).count("failed, it is deployed all the same") == 1, "once for nodes and board"
     assert '"pin": "RELAY", "level": "HIGH"' in done.stdout
 
 

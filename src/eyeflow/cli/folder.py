@@ -205,6 +205,11 @@ def deploy(
     new = [one for one in made if one[2].program_id not in known]
     from_text = [(rule, signed) for rule, _, signed in new if rule.path.suffix != ".svm"] if with_sources else []
     went = [(rule, signed.program_id, _played(rule, signed)) for rule, signed in from_text]
+    for line in dict.fromkeys(
+        _failed(rule, tests) for rule, _, tests in went
+    ):  # once for the programs of nodes and boards
+        if line:
+            note(line)
     client.upload_programs([data for _, data, _ in new])
     try:
         begun = client.deploy_set(changes, where, **how)
@@ -220,12 +225,17 @@ def deploy(
 
 
 def _played(rule: Rule, signed: SignedProgram) -> list[Json]:
-    """Play the tests of a program, and say which fail: nodes do not ask for them."""
-    tests = results.played(signed.program, rule.tests.get(signed.program_id, ()))
+    """Play the tests of a program: nodes do not ask for them."""
+    return results.played(signed.program, rule.tests.get(signed.program_id, ()))
+
+
+def _failed(rule: Rule, tests: list[Json]) -> str:
     failed = [f"`{one['name']}`" for one in tests if not one["passed"]]
-    if failed:
-        note(f"{counted(len(failed), 'test')} of {rule.name} failed, it is deployed all the same: {', '.join(failed)}")
-    return tests
+    return (
+        f"{counted(len(failed), 'test')} of {rule.name} failed, it is deployed all the same: {', '.join(failed)}"
+        if failed
+        else ""
+    )
 
 
 def _upload_tests(client: CoordinatorClient, rule: Rule, program_id: str, tests: list[Json]) -> None:
