@@ -179,6 +179,10 @@ class SimLoop(BaseEventLoop):
     def time(self) -> float:
         return self._now_s
 
+    def begin_at(self, time_s: float) -> None:
+        """Begin at a later time than 0."""
+        self._now_s = time_s
+
     def jump(self) -> None:
         self._now_s = max(self._now_s, self._scheduled[0]._when)  # type: ignore[attr-defined]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from eyeflow.node.store.file import PAGE_BYTES, STORE_NAME
 from simulation import judgement
+from simulation.begun import begun, go_on, set_up
 from simulation.cluster import Cluster, Host, NodeHost
 from simulation.copies import check_copy
 from simulation.disk import Failure, Image
@@ -43,7 +44,9 @@ class Story:
     """Drives one cluster. `run` raises BrokenPromise when an invariant does not hold."""
 
     def __init__(self, seed: int, directory: Path) -> None:
+        self.before = begun(NODES, NODES[-1])
         self.cluster = Cluster(seed, directory, NODES, refuses=NODES[-1])
+        self.cluster.loop.begin_at(self.before.time_s)
         self.rng = Random(f"{seed} story")
         self.known = {name: Known() for name in NODES}
         self.events = 0
@@ -84,7 +87,7 @@ class Story:
         return counted
 
     async def _tell(self) -> None:
-        await self._set_up()
+        await self._begin()
         for _ in range(STEPS):
             await pass_time(self.rng.uniform(0.05, PAUSE_S_MAX) if self.rng.random() < 0.7 else 0.05)
             await self._step()
@@ -94,18 +97,23 @@ class Story:
 
     # --- what is done to the cluster
 
+    async def _begin(self) -> None:
+        """Go on with the disks of a cluster that was set up before."""
+        self._watch_images()
+        await go_on(self.cluster, self.before)
+        await self._deploy_all()
+
     async def _set_up(self) -> None:
-        cluster = self.cluster
-        cluster.coordinator.start()
-        await pass_time(1.0)
-        cluster.token = cluster.coordinator.token
-        for node in cluster.nodes.values():
+        """Set all up from nothing."""
+        self._watch_images()
+        await set_up(self.cluster, self._programs())
+        await self._deploy_all()
+
+    def _watch_images(self) -> None:
+        for node in self.cluster.nodes.values():
             node.on_image = lambda image, node=node: self._look_at(node, image)  # type: ignore[misc]
-            node.give_token((await cluster.surely("POST", "/api/nodes/join-tokens", {}))["token"])
-            node.start()
-        for program in self._programs():
-            await cluster.surely("POST", "/api/programs", data=program.data)
-        await pass_time(3.0)
+
+    async def _deploy_all(self) -> None:
         for rule in RULES:
             await self._deploy(rule, 0, NODES, True)
         await pass_time(3.0)
