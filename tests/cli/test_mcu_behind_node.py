@@ -6,9 +6,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from starlette.responses import JSONResponse
 
@@ -82,7 +83,8 @@ def test_commands_of_a_board_go_through_the_node_that_owns_its_port(
             assert [one["rule"] for one in eyeflow("mcu", "list", *at, "--json").json] == ["interlock"]
             assert eyeflow("mcu", "status", *at, "--json").json["hello"]["chip"] == "STM32F401CC"
             its_log_is_shown(eyeflow, board, at)
-            what_it_says_is_shown(cluster, board, port)
+            what_it_says_is_shown(cluster, board, "--port", port)
+            it_is_read_from_elsewhere(cluster, eyeflow, board)
             a_pushed_program_is_answered(eyeflow, board, tmp_path, at)
             its_audit_names_what_was_pushed(eyeflow, pushed["programId"])
             what_the_cluster_manages_is_refused(eyeflow, board, at, rule)
@@ -101,23 +103,55 @@ def its_log_is_shown(eyeflow: Command, board: BoardDouble, at: tuple[str, str]) 
     assert refused.code == 3 and "the node takes the records of press" in refused.err, refused.err
 
 
-def what_it_says_is_shown(cluster: Cluster, board: BoardDouble, port: str) -> None:
-    command = [sys.executable, "-m", "eyeflow", "mcu", "monitor", "--port", port, "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=cluster.environment, cwd=cluster.folder) as monitor:
-        assert monitor.stdout is not None
-        lines: list[bytes] = []
-        os.set_blocking(monitor.stdout.fileno(), False)
+def what_it_says_is_shown(cluster: Cluster, board: BoardDouble, *at: str) -> None:
+    stir = lambda: board.once.append(log_line("door open", 2))  # noqa: E731
+    with told_by(cluster, "monitor", *at, "--json") as lines:
+        until(lambda: (stir(), lines())[1] != [], "the monitor shows what the board logs")
+        assert lines()[0] == {"level": "warning", "text": "door open"}
 
-        def said() -> bool:
-            board.once.append(log_line("door open", 2))
-            lines.extend(iter(monitor.stdout.readline, b""))  # type: ignore[union-attr, arg-type]
-            return bool(lines and lines[0])
+
+@contextmanager
+def told_by(cluster: Cluster, *words: str) -> Iterator[Callable[[], list[Any]]]:
+    """Run `eyeflow mcu` until the end of the block, and give what returns all that it has printed by then, as JSON."""
+    command = [sys.executable, "-m", "eyeflow", "mcu", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=cluster.environment, cwd=cluster.folder) as running:
+        assert running.stdout is not None
+        data = bytearray()
+        os.set_blocking(running.stdout.fileno(), False)
+
+        def lines() -> list[Any]:
+            data.extend(running.stdout.read() or b"")  # type: ignore[union-attr]
+            return [json.loads(line) for line in data.split(b"\n")[:-1]]
 
         try:
-            until(said, "the monitor shows what the board logs")
+            yield lines
         finally:
-            monitor.terminate()
-    assert json.loads(lines[0]) == {"level": "warning", "text": "door open"}
+            running.terminate()
+
+
+def it_is_read_from_elsewhere(cluster: Cluster, eyeflow: Command, board: BoardDouble) -> None:
+    """Through the coordinator, which any machine reaches: no port is named."""
+    at = ("--node", "press")
+    what_it_says_is_shown(cluster, board, *at)
+    numbers = lambda: [one["sequence"] for one in eyeflow("mcu", "log", *at, "--json").lines]  # noqa: E731
+    until(lambda: numbers() == [0, 1, 2, 3, 4], "the coordinator has the records")
+    last = eyeflow("mcu", "log", *at).out.splitlines()[-1]
+    assert last.split()[0] == "4" and last.endswith("interlock  ok  RELAY LOW  LED LOW"), last
+    with told_by(cluster, "log", *at, "--follow", "--json") as lines:
+        until(lambda: len(lines()) == 5, "what is there comes first")
+        board.run(1, time_us=5)
+        until(lambda: len(lines()) == 6, "what comes follows")
+        newest = lines()[-1]
+        assert (newest["sequence"], newest["rule"], newest["levels"]) == (5, "interlock", 1)
+    for command in ("log", "monitor"):
+        none = eyeflow("mcu", command, "--node", "node-a")
+        assert none.code == 1 and "node-a is no board" in none.err, none.err
+        assert eyeflow("mcu", command, "--node", "nobody").code == 1
+        both = eyeflow("mcu", command, *at, "--port", "/dev/ttyACM0")
+        assert both.code == 2 and "--port is of a board at a serial port" in both.err, both.err
+    assert eyeflow("mcu", "log", *at, "--forget").code == 2
+    alone = eyeflow("mcu", "log", "--follow")
+    assert alone.code == 2 and "--follow needs --node" in alone.err, alone.err
 
 
 def a_pushed_program_is_answered(eyeflow: Command, board: BoardDouble, tmp_path: Path, at: tuple[str, str]) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.cli import mcu_cluster as cluster
 from eyeflow.cli import mcu_programs as programs
 from eyeflow.cli.console import JsonFlag, counted, note, say, say_json
+from eyeflow.cli.files import usage_error
 from eyeflow.cli.mcu_port import (
     TIMEOUT_S,
     BaudOption,
@@ -24,6 +27,7 @@ from eyeflow.cli.streams import ReaderLeft, hand_over
 
 if TYPE_CHECKING:
     from eyeflow.board_link.records import BoardExecution, BoardRecord
+    from eyeflow.board_link.session import Heard
     from eyeflow.mcu import board as mcu_board
 
 LISTEN_S = 3600.0
@@ -41,22 +45,34 @@ def register(app: typer.Typer) -> None:
 
 
 def log(
+    context: typer.Context,
     port: PortOption = "",
     baud: BaudOption = 115200,
     timeout: TimeoutOption = TIMEOUT_S,
     forget: Annotated[bool, typer.Option("--forget", help="Let the board forget the records that were shown.")] = False,
+    node: cluster.BoardOption = "",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="With --node: go on with those that come.")] = False,
     json_: JsonFlag = False,
 ) -> None:
-    """Show the execution records that wait on a board, checked against its hash chain."""
+    """Show the execution records that wait on a board, checked against its hash chain.
+
+    With --node: the newest ones of a board behind a node that the coordinator keeps.
+    """
+    if node:
+        cluster.check_no_port(context)
+        _log_of_cluster(node, follow, json_)
+        return
+    if follow:
+        raise usage_error("--follow needs --node", "name the board of the cluster with --node")
     with open_board(port, baud, timeout, show=False) as board:
         batch, installed = board.records(), board.list()
-        described = described_board(board.hello)
+        outputs = _outputs(described_board(board.hello))
         rules = {one.program_id[: programs.KEY_DIGITS]: one.rule for one in installed}
         for record in batch.records:
             if json_:
                 say_json(_record_json(record, rules), indent=None)
             elif (run := record.execution) is not None:
-                say(_record_line(record.sequence, run, rules, described))
+                say(_record_line(record.sequence, run, rules, outputs))
         if forget and batch.records:
             _require_shown()
             board.acknowledge(batch.next_sequence)
@@ -99,10 +115,10 @@ def _record_json(record: BoardRecord, rules: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _record_line(sequence: int, run: BoardExecution, rules: dict[str, str], described: mcu_board.Board | None) -> str:
+def _record_line(sequence: int, run: BoardExecution, rules: dict[str, str], outputs: Sequence[str]) -> str:
     known = rules.get(run.program_key)
     rule = known or f"program {run.program_key}"
-    levels = "  ".join(_levels(int.from_bytes(run.actions[:LEVELS_BYTES], "little"), described))
+    levels = "  ".join(_levels(int.from_bytes(run.actions[:LEVELS_BYTES], "little"), outputs))
     return f"{sequence:>6}  {_when(run)}  {rule}  {_outcome(run)}  {levels}".rstrip()
 
 
@@ -123,26 +139,77 @@ def _when(run: BoardExecution) -> str:
     return moment if was_told else f"about {moment}"
 
 
-def _levels(bits: int, described: mcu_board.Board | None) -> list[str]:
-    """Return the commanded levels of the outputs by the names of the board file, when it is here."""
+def _outputs(described: mcu_board.Board | None) -> list[str]:
+    """Return the outputs of the board file, when it is here."""
     pins = described.pins if described is not None else ()
-    outputs = [pin.name for pin in pins if pin.direction.value == "output"]
+    return [pin.name for pin in pins if pin.direction.value == "output"]
+
+
+def _levels(bits: int, outputs: Sequence[str]) -> list[str]:
+    """Return the commanded levels of the outputs by their names."""
     return [f"{name} {'HIGH' if bits >> place & 1 else 'LOW'}" for place, name in enumerate(outputs)]
 
 
 def monitor(
-    port: PortOption = "", baud: BaudOption = 115200, timeout: TimeoutOption = TIMEOUT_S, json_: JsonFlag = False
+    context: typer.Context,
+    port: PortOption = "",
+    baud: BaudOption = 115200,
+    timeout: TimeoutOption = TIMEOUT_S,
+    node: cluster.BoardOption = "",
+    json_: JsonFlag = False,
 ) -> None:
-    """Show what a board and its rules log, until Ctrl-C."""
-    from eyeflow.board_link.messages import LogLine
+    """Show what a board and its rules log, until Ctrl-C.
 
+    With --node: a board behind a node of the cluster, from any machine.
+    """
+    if node:
+        cluster.check_no_port(context)
+        _monitor_of_cluster(node, json_)
+        return
     with open_board(port, baud, timeout, show=False) as board:
         note(f"{board.hello.chip} on {port}, firmware {board.hello.firmware}; Ctrl-C ends")
         while True:
-            for heard in board.listen(LISTEN_S):
-                text = heard_text(heard)
-                if json_ and isinstance(heard, LogLine):
-                    say_json({"level": level_name(heard.level), "text": heard.text}, indent=None)
-                elif text and not json_:
-                    say(text)
-                hand_over()
+            _say_heard(board.listen(LISTEN_S), json_)
+
+
+def _log_of_cluster(name: str, follow: bool, json_: bool) -> None:
+    from eyeflow.board_link.records import BoardRecord
+    from eyeflow.cli.cluster import connect
+
+    is_empty = True
+    with connect() as client:
+        cluster.found_board(client, name)
+        for body in cluster.records_of(client, name, follow):
+            is_empty = False
+            record = BoardRecord(body.number, body.data)
+            run = record.execution
+            rules = {run.program_key: body.rule} if run is not None and body.rule else {}
+            if json_:
+                say_json(_record_json(record, rules), indent=None)
+            elif run is not None:
+                say(_record_line(record.sequence, run, rules, body.outputs))
+            hand_over()
+    if is_empty and not json_:
+        note(f"the coordinator keeps no records of {name} yet")
+
+
+def _monitor_of_cluster(name: str, json_: bool) -> None:
+    from eyeflow.cli.cluster import connect
+
+    with connect() as client:
+        board = cluster.found_board(client, name)
+        heard = cluster.lines_of(client, name)
+        note(f"{name} behind {board['gateway']} is {board['state']}: {board['evidence']}; Ctrl-C ends")
+        _say_heard(heard, json_)
+
+
+def _say_heard(found: Iterable[Heard], json_: bool) -> None:
+    from eyeflow.board_link.messages import LogLine
+
+    for heard in found:
+        text = heard_text(heard)
+        if json_ and isinstance(heard, LogLine):
+            say_json({"level": level_name(heard.level), "text": heard.text}, indent=None)
+        elif text and not json_:
+            say(text)
+        hand_over()

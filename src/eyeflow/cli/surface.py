@@ -575,6 +575,8 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
               (),
               False),
              (('--forget',), 'Let the board forget the records that were shown.', None, False),
+             (('--node',), 'This board of the cluster, through the coordinator.', (), False),
+             (('--follow', '-f'), 'With --node: go on with those that come.', None, False),
              (('--json',), 'Print the result as JSON.', None, False),
              (('--help', '-h'), 'Show this message and exit.', None, False)),
  'mcu monitor': ((('--port', '-p'),
@@ -587,6 +589,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {'': ((('--version',), 'Show the versio
                   'long.',
                   (),
                   False),
+                 (('--node',), 'This board of the cluster, through the coordinator.', (), False),
                  (('--json',), 'Print the result as JSON.', None, False),
                  (('--help', '-h'), 'Show this message and exit.', None, False)),
  'mcu sim': ((('--chip',),
@@ -2262,6 +2265,9 @@ Usage: eyeflow mcu log [OPTIONS]
   Show the execution records that wait on a board, checked against its hash
   chain.
 
+  With --node: the newest ones of a board behind a node that the coordinator
+  keeps.
+
 Options:
   -p, --port <str>    Serial port: /dev/ttyACM0, or socket://127.0.0.1:7701 of
                       the simulator.  [env var: EYEFLOW_MCU_PORT]
@@ -2271,12 +2277,16 @@ Options:
                       checks a signature has eight times as long.  [env var:
                       EYEFLOW_MCU_TIMEOUT; default: 3.0]
   --forget            Let the board forget the records that were shown.
+  --node BOARD        This board of the cluster, through the coordinator.
+  -f, --follow        With --node: go on with those that come.
   --json              Print the result as JSON.
   -h, --help          Show this message and exit.""",
     'mcu monitor': """\
 Usage: eyeflow mcu monitor [OPTIONS]
 
   Show what a board and its rules log, until Ctrl-C.
+
+  With --node: a board behind a node of the cluster, from any machine.
 
 Options:
   -p, --port <str>    Serial port: /dev/ttyACM0, or socket://127.0.0.1:7701 of
@@ -2286,6 +2296,7 @@ Options:
   --timeout DURATION  In which the board must answer; what erases flash or
                       checks a signature has eight times as long.  [env var:
                       EYEFLOW_MCU_TIMEOUT; default: 3.0]
+  --node BOARD        This board of the cluster, through the coordinator.
   --json              Print the result as JSON.
   -h, --help          Show this message and exit.""",
     'mcu sim': """\

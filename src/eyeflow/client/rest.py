@@ -72,6 +72,11 @@ class CoordinatorClient(Connection):
         """Return the board file of a board, empty when it is not known."""
         return str(self._json("GET", f"/api/nodes/{part(name)}/board-file")["text"])
 
+    def board_lines(self, name: str, since: int | None) -> Json:
+        """Return what a board logged from a number on, None: the newest lines. `BoardLines` of the REST API."""
+        asked = "" if since is None else f"?since={since}"
+        return self._json("GET", f"/api/nodes/{part(name)}/lines{asked}")
+
     def remove_node(self, name: str) -> None:
         """Remove a node from the cluster."""
         self._ask("DELETE", f"/api/nodes/{part(name)}")

@@ -10,6 +10,7 @@ from eyeflow.coordinator import (
     changes_api,
     executions_api,
     explaining,
+    lines_api,
     lists_api,
     live,
     plan_api,
@@ -146,6 +147,15 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         Role.READ,
         {200: "BoardFile"},
         problems=("node_not_found",),
+    ),
+    Endpoint(
+        "GET",
+        "/api/nodes/{id}/lines",
+        lines_api.list_lines,
+        Role.READ,
+        {200: "BoardLines"},
+        problems=("node_not_found", "board_unheard", "too_many_listeners"),
+        query=lines_api.LINES_QUERY,
     ),
     Endpoint("GET", "/api/nodes/{id}", api.get_node, Role.READ, {200: "Node"}, problems=("node_not_found",)),
     Endpoint(

@@ -27,7 +27,7 @@ from eyeflow.coordinator.collecting import Copies
 from eyeflow.coordinator.deployments import Deployments, lose
 from eyeflow.coordinator.feed import Feed
 from eyeflow.coordinator.known_programs import KnownPrograms
-from eyeflow.coordinator.link_replays import Asks
+from eyeflow.coordinator.link_questions import Asks
 from eyeflow.coordinator.log_keeper import LogKeeper
 from eyeflow.coordinator.news import News, offer_of, read_news
 from eyeflow.coordinator.nodes import Nodes

@@ -17,10 +17,11 @@ from eyeflow.coordinator.credentials import check_origin
 from eyeflow.coordinator.fitness import BOARD_PROFILE
 from eyeflow.coordinator.histories import Contradiction
 from eyeflow.coordinator.hub import Hub
-from eyeflow.coordinator.link_replays import Replays, UnaskedError
+from eyeflow.coordinator.link_questions import Listens, Replays, UnaskedError
 from eyeflow.coordinator.problem import MEDIA_TYPE, Problem
 from eyeflow.protocol.certificates import facts
 from eyeflow.protocol.collecting import Collect
+from eyeflow.protocol.lines import Listened
 from eyeflow.protocol.messages import Head, Manifest, Message, Status
 from eyeflow.protocol.node_facts import facts_in
 from eyeflow.protocol.opening import Opening
@@ -31,6 +32,7 @@ from eyeflow.protocol.outputs import (
     Compared,
     Connected,
     Gathered,
+    Heard,
     NeedPrograms,
     Noted,
     Output,
@@ -118,7 +120,7 @@ class _Link:
         self._offered = asyncio.Event()
         self._acting = asyncio.Lock()
         self._outbox: asyncio.Queue[bytes | _Fetched | Close] = asyncio.Queue()
-        self._replays = Replays()
+        self._replays, self._listens = Replays(), Listens()
         self._collector = Collector(hub.copies, self._collect, self._contradicted, self._misspoke, self._renew)
         self.is_away = False
         """Whether it is the link of a board that does not answer its gateway."""
@@ -138,6 +140,7 @@ class _Link:
                     task.cancel()
         finally:
             self._replays.link_ended()
+            self._listens.link_ended()
             self._collector.stop()
             await self._hub.detach(self)
 
@@ -167,10 +170,16 @@ class _Link:
     async def replay(
         self, programs: Sequence[ReplayProgram], since_us: int, seconds_max: int
     ) -> tuple[ReplayResult, ...]:
-        session = self._session
-        if session is None:
+        return await self._replays.ask(self._ready, self._put, programs, since_us, seconds_max)
+
+    async def listen(self, since: int | None) -> Listened:
+        return await self._listens.ask(self._ready, self._put, since)
+
+    @property
+    def _ready(self) -> CoordinatorSession:
+        if self._session is None:
             raise UnaskedError("its link is not up yet")
-        return await self._replays.ask(session, self._put, programs, since_us, seconds_max)
+        return self._session
 
     async def _send_offers(self) -> None:
         """Each link does this in a task of its own: what they store together becomes one commit."""
@@ -251,20 +260,26 @@ class _Link:
             await self._saw(output.status, now_us)
         elif isinstance(output, Noted):
             hub.cases.told(self.node, output.executions)
-        elif isinstance(output, Compared):
-            self._replays.answered(output.replayed)
+        elif isinstance(output, Compared | Heard | Gathered):
+            self._answered(output)
         elif isinstance(output, Told):
             await hub.nodes.told(self.node, output.head, now_us, *self._dialled)
             self._head = output.head
             await self._begin_to_collect()
-        elif isinstance(output, Gathered):
-            self._collector.came(output.collected)
         elif isinstance(output, Recollected):
             await hub.nodes.recollected(self.node, output.known, output.hash, now_us)
             await self._begin_to_collect()
         elif isinstance(output, NeedPrograms):
             for program_id in output.program_ids:
                 self._put((output.manifest_version, program_id))
+
+    def _answered(self, output: Compared | Heard | Gathered) -> None:
+        if isinstance(output, Compared):
+            self._replays.answered(output.replayed)
+        elif isinstance(output, Heard):
+            self._listens.answered(output.listened)
+        else:
+            self._collector.came(output.collected)
 
     async def _connected(self, output: Connected, now_us: int) -> None:
         await self._hub.nodes.said_hello(self.node, output.hello, output.protocol, now_us)

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from eyeflow.base.clock import NowUs
 from eyeflow.base.errors import EyeflowError
-from eyeflow.coordinator.link_replays import LATE_S, Asks, UnaskedError
+from eyeflow.coordinator.link_questions import LATE_S, LISTEN_S, Asks, UnaskedError
 from eyeflow.coordinator.store.asked import Answer, Asked
 from eyeflow.coordinator.store.cluster_store import ClusterStore
+from eyeflow.protocol.lines import Listen, Listened
 from eyeflow.protocol.replays import REPLAY_S_MAX, Replay, Replayed, ReplayProgram, ReplayResult
 from eyeflow.protocol.versions import PROTOCOL_VERSION_MAX, VERSIONS
 from eyeflow.protocol.wire import ProtocolError
@@ -31,6 +32,8 @@ class Relay:
         self, store: ClusterStore, links: Mapping[str, Asks], clock: NowUs, randbytes: Callable[[int], bytes]
     ) -> None:
         self._store, self._links, self._clock, self._randbytes = store, links, clock, randbytes
+        self.listeners = 0
+        """Requests for lines of boards that are under way."""
         self._serving: dict[str, asyncio.Task[None]] = {}
 
     async def ask(
@@ -41,11 +44,22 @@ class Relay:
             question = _CODEC.encode(Replay(1, since_us, seconds_max, tuple(programs)))
         except ProtocolError as error:
             raise UnaskedError(error.message) from error
+        found = _CODEC.decode(await self._ask(node, coordinator, question, seconds_max + 2 * LATE_S))
+        assert isinstance(found, Replayed), "that was asked for"
+        return found.results
+
+    async def listen(self, node: str, coordinator: str, since: int | None) -> Listened:
+        """Return the lines of a board whose link `coordinator` holds. Raises UnaskedError."""
+        found = _CODEC.decode(await self._ask(node, coordinator, _CODEC.encode(Listen(1, since)), 2 * LISTEN_S))
+        assert isinstance(found, Listened), "that was asked for"
+        return found
+
+    async def _ask(self, node: str, coordinator: str, question: bytes, wait_s: float) -> bytes:
         now_us = self._clock()
         asked = Asked(self._randbytes(16).hex(), node, coordinator, question, now_us)
         await self._store.write(lambda writing: writing.ask(asked, now_us - KEPT_US))
         try:
-            async with asyncio.timeout(seconds_max + 2 * LATE_S):
+            async with asyncio.timeout(wait_s):
                 answer = await self._answer(asked.id)
         except TimeoutError as error:
             raise UnaskedError(f"the coordinator {coordinator}, which holds its link, did not answer") from error
@@ -53,9 +67,7 @@ class Relay:
             await self._store.write(lambda writing: writing.forget_asked(asked.id))
         if answer.problem:
             raise UnaskedError(answer.problem)
-        found = _CODEC.decode(answer.answer)
-        assert isinstance(found, Replayed), "only these are kept"
-        return found.results
+        return answer.answer
 
     async def _answer(self, asked_id: str) -> Answer:
         while (found := await self._store.read(lambda reading: reading.answer(asked_id))) is None:
@@ -74,14 +86,16 @@ class Relay:
             answer = await self._answered(asked)
             await self._store.write(lambda writing: writing.keep_answer(asked.id, answer))
         except EyeflowError as error:  # whoever asked waits no longer than its time
-            _log.warning("a replay of %s that another coordinator asked for: %s", asked.node, error)
+            _log.warning("a question for %s of another coordinator: %s", asked.node, error)
 
     async def _answered(self, asked: Asked) -> Answer:
         link, question = self._links.get(asked.node), _CODEC.decode(asked.question)
-        assert isinstance(question, Replay), "only these are kept"
+        assert isinstance(question, Replay | Listen), "only these are kept"
         if link is None:
             return Answer(b"", "it is offline")
         try:
+            if isinstance(question, Listen):
+                return Answer(_CODEC.encode(await link.listen(question.since)), "")
             results = await link.replay(question.programs, question.since_us, question.seconds_max)
         except UnaskedError as error:
             return Answer(b"", error.message)

@@ -8,7 +8,7 @@ from typing import Any
 
 from eyeflow.coordinator.cases import trace_view
 from eyeflow.coordinator.hub import Hub
-from eyeflow.coordinator.link_replays import UnaskedError
+from eyeflow.coordinator.link_questions import UnaskedError
 from eyeflow.protocol.replays import Memory, ReplayDifference, ReplayProgram, ReplayResult
 
 TIMEOUT_S = 60

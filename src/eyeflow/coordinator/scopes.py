@@ -45,6 +45,7 @@ OPEN = frozenset(
         ("GET", "/api/nodes/{id}"),
         ("GET", "/api/nodes/{id}/trend"),
         ("GET", "/api/nodes/{id}/board-file"),
+        ("GET", "/api/nodes/{id}/lines"),
         ("GET", "/api/nodes/{id}/records"),
         ("GET", "/api/nodes/{id}/copies"),
         ("GET", "/api/nodes/{id}/states"),

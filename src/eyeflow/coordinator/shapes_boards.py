@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eyeflow.coordinator.shape_words import COUNT, HEX32, NODE_NAME, TEXT, TIME_US, Shape, array, closed
+from eyeflow.coordinator.shape_words import COUNT, HEX32, NODE_NAME, TEXT, TIME_US, Shape, array, closed, ref
 from eyeflow.protocol.boards import BOARD_FILE_CHARS_MAX, DEVICE, RESET_CAUSES, BoardState
 
 _DEVICE: Shape = {"type": "string", "pattern": f"^{DEVICE}$", "examples": ["0001020304050607"]}
@@ -61,5 +61,27 @@ BOARD_SHAPES: dict[str, Shape] = {
         },
     ),
     "BoardFile": closed("The board file of a board; empty when it is not known", {"text": TEXT}),
+    "BoardLine": closed(
+        "A line that a board logged, as its gateway heard it",
+        {
+            "number": {**COUNT, "description": "its place among the lines of the board"},
+            "timeUs": {**TIME_US, "description": "when its gateway heard it"},
+            "level": {**COUNT, "description": "0 debug, 1 info, 2 warning, 3 error", "examples": [2]},
+            "text": {**TEXT, "examples": ["door open"]},
+            "asks": {
+                **array(TEXT),
+                "description": "the arguments of a question for a language model; empty: it is a line of the log",
+                "examples": [[]],
+            },
+        },
+    ),
+    "BoardLines": closed(
+        "Lines of a board in order, a page of them",
+        {
+            "lines": array(ref("BoardLine")),
+            "next": {**COUNT, "description": "ask with it as `since` for the lines after these"},
+            "missed": {**COUNT, "description": "lines before these that the gateway keeps no more"},
+        },
+    ),
     "JoinedBoard": closed("The cluster that the board has joined", {"coordinatorId": HEX32}),
 }

@@ -12,6 +12,7 @@ from eyeflow.node.store.types import ON_TRIAL, SlotRow, Terms, Wish
 from eyeflow.protocol.boards import BoardStatus
 from eyeflow.protocol.collecting import KeptHead, SlotState
 from eyeflow.protocol.executions import Difference, Explained, Failure
+from eyeflow.protocol.lines import Listen, Listened
 from eyeflow.protocol.messages import Evidence, InstalledRule
 from eyeflow.protocol.node_facts import NodeFacts
 from eyeflow.protocol.replays import Replay, Replayed
@@ -229,6 +230,10 @@ class NodeControl(Protocol):
 
     async def replay(self, asked: Replay) -> Replayed:
         """Return where these programs would have decided otherwise on the node's records. Nothing changes by it."""
+        ...
+
+    def listened(self, asked: Listen) -> Listened:
+        """Return lines of the board for which this control stands; a node itself refuses. At once, from memory."""
         ...
 
     async def audit_range(self, from_seq: int, limit: int) -> Sequence[bytes]:

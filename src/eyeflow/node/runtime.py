@@ -46,6 +46,7 @@ from eyeflow.protocol.audit_bodies import ExecutionBody, StartBody
 from eyeflow.protocol.collecting import BUNDLE_RECORDS_MAX, STATES_BYTES_MAX, KeptHead, SlotState
 from eyeflow.protocol.executions import Difference, Explained, Failure
 from eyeflow.protocol.identity import KEY_BYTES, Identity
+from eyeflow.protocol.lines import Listen, Listened
 from eyeflow.protocol.messages import Evidence, InstalledRule
 from eyeflow.protocol.node_facts import is_granted
 from eyeflow.protocol.replays import Replay, Replayed
@@ -332,6 +333,10 @@ class NodeRuntime:
     async def replay(self, asked: Replay) -> Replayed:
         """Return where these programs would have decided otherwise; see `NodeControl`."""
         return await HistoryReplay(asked, self._writer, self.installer, self.clock).run()
+
+    def listened(self, asked: Listen) -> Listened:
+        """Refuse: these are of boards; see `NodeControl`."""
+        return Listened(asked.number, refusal="it is no board")
 
     @property
     def writer(self) -> Writer:

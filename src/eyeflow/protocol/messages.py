@@ -15,6 +15,7 @@ from eyeflow.protocol import wire
 from eyeflow.protocol.boards import BoardStatus
 from eyeflow.protocol.collecting import Collect, Collected
 from eyeflow.protocol.executions import Differences, Failures
+from eyeflow.protocol.lines import Listen, Listened
 from eyeflow.protocol.replays import Replay, Replayed
 from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.wire import (
@@ -291,8 +292,8 @@ class Head(wire.Wire, frozen=True, tag=10):
     hash: Hash
 
 
-FromNode = Fetch | ManifestResult | Status | Recalled | Head | Differences | Failures | Replayed | Collected
-Message = FromNode | Manifest | Install | Recall | Replay | Collect
+FromNode = Fetch | ManifestResult | Status | Recalled | Head | Differences | Failures | Replayed | Collected | Listened
+Message = FromNode | Manifest | Install | Recall | Replay | Collect | Listen
 
 
 def manifest_bytes(body: bytes) -> bytes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from eyeflow.protocol.collecting import Collect, Collected
 from eyeflow.protocol.executions import Differences, Failures
+from eyeflow.protocol.lines import Listen, Listened
 from eyeflow.protocol.messages import Head, ManifestResult, Message, Status, WantedManifest
 from eyeflow.protocol.opening import Hello, Opening
 from eyeflow.protocol.replays import Replay, Replayed
@@ -53,6 +54,13 @@ class Rerun:
     """Node: call `replayed` with what these programs would have decided on the node's records."""
 
     replay: Replay
+
+
+@dataclass(frozen=True, slots=True)
+class Hear:
+    """Node: call `listened` with the lines of the board for which this link stands."""
+
+    listen: Listen
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +122,13 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """Coordinator: the node answers what `listen` asked."""
+
+    listened: Listened
+
+
+@dataclass(frozen=True, slots=True)
 class Gathered:
     """Coordinator: the node answers what `collect` asked."""
 
@@ -135,6 +150,6 @@ class Recollected:
     hash: bytes
 
 
-_OfBoth = Send | Close | Apply | Remember | Rerun | Gather
-_OfNode = Applied | Seen | Noted | Compared | Gathered | Told | Recollected
+_OfBoth = Send | Close | Apply | Remember | Rerun | Hear | Gather
+_OfNode = Applied | Seen | Noted | Compared | Heard | Gathered | Told | Recollected
 Output = _OfBoth | Connected | Behind | NeedPrograms | _OfNode

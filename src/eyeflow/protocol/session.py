@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from eyeflow.protocol.collecting import Collect, Collected
 from eyeflow.protocol.executions import Differences, Failures
 from eyeflow.protocol.identity import verifies
+from eyeflow.protocol.lines import Listen, Listened
 from eyeflow.protocol.messages import (
     Fetch,
     Head,
@@ -41,6 +42,8 @@ from eyeflow.protocol.outputs import (
     Connected,
     Gather,
     Gathered,
+    Hear,
+    Heard,
     NeedPrograms,
     Noted,
     Output,
@@ -59,7 +62,7 @@ from eyeflow.protocol.wire import ProtocolError
 STATUS_S = 5
 """How often a node tells its health, until a Welcome says."""
 EXECUTIONS_SINCE = 3
-"""The first protocol version that has messages of single executions, of replays, and of audit records."""
+"""The first protocol version that has messages of single executions, of replays, of audit records, and of lines."""
 
 
 class Phase(Enum):
@@ -154,6 +157,8 @@ class NodeSession(_Spoken):
             return (Remember(message.epoch, message.seq),)
         if isinstance(message, Replay):
             return (Rerun(message),)
+        if isinstance(message, Listen):
+            return (Hear(message),)
         if isinstance(message, Collect):
             return (Gather(message),)
         return self._unexpected(message)
@@ -216,6 +221,10 @@ class NodeSession(_Spoken):
 
     def replayed(self, answer: Replayed) -> tuple[Output, ...]:
         """Answer what a `Rerun` asked."""
+        return (Send(answer),) if self.phase is Phase.READY else ()
+
+    def listened(self, answer: Listened) -> tuple[Output, ...]:
+        """Answer what a `Hear` asked."""
         return (Send(answer),) if self.phase is Phase.READY else ()
 
     def collected(self, records: Collected) -> tuple[Output, ...]:
@@ -328,8 +337,8 @@ class CoordinatorSession(_Spoken):
         self._greeted: Hello | None = None
         self._asked: Collect | None = None
         self._has_asked = False
-        self._replays = 0
-        """The number of the newest question for a replay; numbers begin at 1."""
+        self._replays = self._listens = 0
+        """The number of the newest question for a replay, and for lines; numbers begin at 1."""
 
     @property
     def offered_version(self) -> int:
@@ -356,6 +365,8 @@ class CoordinatorSession(_Spoken):
             return (Noted(message),)
         if isinstance(message, Replayed) and 0 < message.number <= self._replays:
             return (Compared(message),)
+        if isinstance(message, Listened) and 0 < message.number <= self._listens:
+            return (Heard(message),)
         if isinstance(message, Collected):
             return self._collected(message)
         return (Told(message),) if isinstance(message, Head) else self._recollected(message)
@@ -384,6 +395,13 @@ class CoordinatorSession(_Spoken):
             return ()
         self._replays = replay.number
         return (Send(replay),)
+
+    def listen(self, listen: Listen) -> tuple[Output, ...]:
+        """Ask the gateway of a board for its lines; nothing comes of it unless the link is up and knows that."""
+        if self.phase is not Phase.READY or self.protocol < EXECUTIONS_SINCE:
+            return ()
+        self._listens = listen.number
+        return (Send(listen),)
 
     @property
     def collects(self) -> bool:

@@ -14,6 +14,7 @@ from eyeflow.protocol import messages as m
 from eyeflow.protocol import wire
 from eyeflow.protocol.collecting import Collect, Collected
 from eyeflow.protocol.executions import Differences, Failures
+from eyeflow.protocol.lines import Listen, Listened
 from eyeflow.protocol.replays import Replay, Replayed
 from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.wire import SIGNERS_MAX, Natural, NodeName, Params, ProgramId, PublicKey, RuleName, Short
@@ -58,6 +59,9 @@ class Status(wire.Wire, frozen=True, tag=7):
     health: Annotated[tuple[m.Health, ...], Meta(max_length=2 * m.PROGRAMS_MAX)] = ()
 
 
+NEW = Differences | Failures | Replay | Replayed | Collect | Collected | Listen | Listened
+"""Messages that came with version 3."""
+
 Message = m.Manifest | m.Fetch | m.Install | m.ManifestResult | Status | m.Recall | m.Recalled | m.Head
 
 
@@ -65,7 +69,7 @@ def message_to_2(message: m.Message) -> Message:
     """Return what version 2 says of a message. Raises ProtocolError when it has no such message."""
     if isinstance(message, m.Status):
         return Status(message.time_us, message.epoch, message.next_seq, message.manifest_version, message.health)
-    if isinstance(message, Differences | Failures | Replay | Replayed | Collect | Collected):
+    if isinstance(message, NEW):
         raise wire.ProtocolError(f"protocol version 2 has no message {type(message).__name__}")
     return message
 

@@ -29,6 +29,7 @@ from eyeflow.protocol.audit_bodies import Body
 from eyeflow.protocol.collecting import KeptHead, SlotState
 from eyeflow.protocol.executions import Difference, Failure
 from eyeflow.protocol.identity import Identity
+from eyeflow.protocol.lines import BoardLine, Listen, Listened
 from eyeflow.protocol.messages import Evidence, EvidenceStanding, InstalledRule, join_bytes
 from eyeflow.protocol.replays import Replay, Replayed
 from eyeflow.protocol.slot import Slot
@@ -90,6 +91,8 @@ class FakeControl:
     differing: tuple[Difference, ...] = ()
     failed: tuple[Failure, ...] = ()
     answers: Callable[[Replay], Awaitable[Replayed]] | None = None
+    lines: tuple[BoardLine, ...] | None = None
+    """What it logged, as a board; None: it is none."""
     records: list[bytes] = field(default_factory=list)
     """Its audit, from record 1 on; without one it has nothing to hand on."""
     slot_states: tuple[SlotState, ...] = ()
@@ -166,6 +169,12 @@ class FakeControl:
     async def replay(self, asked: Replay) -> Replayed:
         assert self.answers is not None
         return await self.answers(asked)
+
+    def listened(self, asked: Listen) -> Listened:
+        if self.lines is None:
+            return Listened(asked.number, refusal="it is no board")
+        found = tuple(one for one in self.lines if one.number >= (asked.since or 0))
+        return Listened(asked.number, found, self.lines[-1].number + 1, 3)
 
     async def explained(self, found: Sequence[Any]) -> tuple[Any, ...]:
         return tuple(found)

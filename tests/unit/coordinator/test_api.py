@@ -121,7 +121,7 @@ def test_every_wrong_place_is_told_once_and_the_number_of_places_is_bounded() ->
     assert len(check("DeployRequest", {"nodeIds": ["../"] * 1000})) <= ERRORS_MAX
 
 
-OF_OTHERS = {"/api/nodes/{id}/board-file", "/api/executions/{id}/why"}
+OF_OTHERS = {"/api/nodes/{id}/board-file", "/api/nodes/{id}/lines", "/api/executions/{id}/why"}
 """They answer for a board, and for an execution: their own tests have those."""
 
 

@@ -23,6 +23,7 @@ from eyeflow.coordinator import link as coordinator_link
 from eyeflow.node.cluster import link as node_link
 from eyeflow.protocol import collecting as z
 from eyeflow.protocol import executions as x
+from eyeflow.protocol import lines as n
 from eyeflow.protocol import messages as m
 from eyeflow.protocol import outputs as o
 from eyeflow.protocol import replays as y
@@ -39,7 +40,7 @@ OCTETS = {"Content-Type": "application/octet-stream"}
 EACH = pytest.mark.parametrize("version", VERSIONS)
 
 EXECUTIONS = {x.Differences, x.Failures}
-NEW = EXECUTIONS | {y.Replay, y.Replayed, z.Collect, z.Collected}
+NEW = EXECUTIONS | {y.Replay, y.Replayed, z.Collect, z.Collected, n.Listen, n.Listened}
 KINDS = {2: set(m.Message.__args__) - NEW, 3: set(m.Message.__args__)}
 """The messages of each version."""
 
@@ -90,6 +91,7 @@ async def _walk(cluster: Any, make: Any) -> None:
         node.differing = (x.Difference("overheat", "ab" * 32, "d-1", 9, x.Trace(96), decided, "mqtt t: n = 1", "t"),)
         node.failed = (x.Failure("overheat", Slot.CANDIDATE, "ab" * 32, *what),)
         node.answers = _answered
+        node.lines = (n.BoardLine(1_000, 9, 2, "door open"), n.BoardLine(1_001, 9, 0, "", ("is it hot?",)))
         node.note(StopBody("first"), StopBody("second"), CheckpointBody(node.key.public_key))
         node.slot_states = (z.SlotState("overheat", Slot.ACTIVE, "", "ab" * 32, b"state"),)
         await cluster.join(client, node)
@@ -122,6 +124,8 @@ async def _walk(cluster: Any, make: Any) -> None:
 
         left_us = await seen_us()
         await make.until(is_back, "the node is back and has told its status")
+        told = await client.get("/api/nodes/node-a/lines", params={"since": 1_001})
+        assert told.status_code == (200 if protocol > 2 else 409), told.text
         await cluster.hang_up_all()
 
 
@@ -189,6 +193,7 @@ class NodeReplay:
         self.due: list[bytes] = []
         self.asked: list[o.Remember] = []
         self.replays: list[y.Replay] = []
+        self.listens: list[n.Listen] = []
         self.collects: list[z.Collect] = []
         self.applying: o.Apply | None = None
         self.head: m.Head | None = None
@@ -209,7 +214,7 @@ class NodeReplay:
         assert self.told == (2 * self.links if KINDS[self.session.protocol] >= EXECUTIONS else 0)
 
     def check_all_answered(self) -> None:
-        assert (self.due, self.asked, self.replays, self.applying) == ([], [], [], None)
+        assert (self.due, self.asked, self.replays, self.listens, self.applying) == ([], [], [], [], None)
 
     def stir(self, data: bytes, place: int) -> None:
         """Something around the session let it write: do that again."""
@@ -232,6 +237,9 @@ class NodeReplay:
         elif isinstance(message, y.Replayed):
             assert self.replays.pop(0).number == message.number
             self.do(self.session.replayed(message))
+        elif isinstance(message, n.Listened):
+            assert self.listens.pop(0).number == message.number
+            self.do(self.session.listened(message))
         elif isinstance(message, x.Differences | x.Failures):
             self.told += 1
             self.do(self.session.executions(message))
@@ -273,6 +281,8 @@ class NodeReplay:
                 self.asked.append(output)
             elif isinstance(output, o.Rerun):
                 self.replays.append(output.replay)
+            elif isinstance(output, o.Hear):
+                self.listens.append(output.listen)
             elif isinstance(output, o.Gather):
                 assert not self.collects, "the last ask has no answer"
                 self.collects = [output.collect]
@@ -305,7 +315,7 @@ class CoordinatorReplay:
         self.check_asks()
         told = {o.Connected, o.NeedPrograms, o.Applied, o.Seen, o.Told, o.Recollected}
         assert set(self.told) == told | (
-            {o.Noted, o.Compared, o.Gathered} if KINDS[self.session.protocol] >= EXECUTIONS else set()
+            {o.Noted, o.Compared, o.Heard, o.Gathered} if KINDS[self.session.protocol] >= EXECUTIONS else set()
         )
 
     def take(self, data: bytes, place: int) -> None:
@@ -344,6 +354,8 @@ class CoordinatorReplay:
             self.do(self.session.deliver(message.manifest_version, {message.program_id: message.program}), place)
         elif isinstance(message, y.Replay):
             self.do(self.session.replay(message), place)
+        elif isinstance(message, n.Listen):
+            self.do(self.session.listen(message), place)
         elif isinstance(message, z.Collect):
             self.do(self.session.collect(message), place)
         else:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eyeflow.coordinator import link_replays, replaying
+from eyeflow.coordinator import link_questions, replaying
 from eyeflow.protocol import executions as x
 from eyeflow.protocol import replays as y
 from unit.coordinator.asking import upload
@@ -132,7 +132,7 @@ def test_a_link_that_ends_ends_the_replay_on_both_sides(cluster: Any, make: Any)
 def test_a_node_that_does_not_answer_is_waited_for_no_longer(
     cluster: Any, make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link_replays, "LATE_S", 0)
+    monkeypatch.setattr(link_questions, "LATE_S", 0)
 
     async def scenario() -> None:
         async with cluster.coordinator() as client:

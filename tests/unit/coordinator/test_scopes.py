@@ -15,6 +15,7 @@ from eyeflow.coordinator.endpoints import ENDPOINTS, Endpoint
 from eyeflow.coordinator.store.alarms import AlarmKind
 from eyeflow.coordinator.tokens import Role, Whose
 from eyeflow.protocol.identity import Identity
+from eyeflow.protocol.lines import BoardLine, Listened
 from eyeflow.rollout.deployment import Target, Wanted
 from unit.coordinator.archive.chains import NODE_KEY, Chain
 
@@ -127,6 +128,25 @@ def test_the_file_of_its_own_board_is_there_to_compile_for(plant: Plant) -> None
     assert plant.ask("GET", "/api/nodes/node-b/board-file", "admin").json() == {"text": 'name = "node-b"'}, "control"
 
 
+def test_only_its_own_boards_are_heard(plant: Plant) -> None:
+    hear(plant)
+    assert plant.ask("GET", "/api/nodes/node-a/lines", "lyon-read").json()["lines"][0]["text"] == "of node-a"
+    problem(plant.ask("GET", "/api/nodes/node-b/lines"), 404, "node_not_found")
+    assert plant.ask("GET", "/api/nodes/node-b/lines", "admin").json()["lines"][0]["text"] == "of node-b", "control"
+
+
+def hear(plant: Plant) -> None:
+    """Both nodes have a link that tells what they log."""
+
+    def link(name: str) -> SimpleNamespace:
+        async def listen(since: int | None) -> Listened:
+            return Listened(1, (BoardLine(1, 1, 1, f"of {name}"),), 2)
+
+        return SimpleNamespace(offer=lambda _: None, close=lambda *_: None, is_away=False, listen=listen)
+
+    plant.api.hub.links.update({name: link(name) for name in ("node-a", "node-b")})
+
+
 READ = [name for name in sorted(scopes.OPEN) if name[0] == "GET"]
 
 
@@ -186,6 +206,7 @@ def test_the_status_counts_what_is_there(plant: Plant) -> None:
 @pytest.mark.parametrize("path", [path for _, path in READ if path.startswith("/api/nodes/{id}")])
 def test_what_is_told_of_a_node_is_told_of_its_own(plant: Plant, path: str) -> None:
     """A question to the store that nobody has named in `scopes` is a path that opens for nobody."""
+    hear(plant)
     reply = plant.ask("GET", path.replace("{id}", "node-a"), "lyon-read")
     assert reply.status_code == 200, reply.text
 

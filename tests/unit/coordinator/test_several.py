@@ -25,6 +25,7 @@ from eyeflow.coordinator.store.sql_coordination import SqlCoordinationWriting
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.cluster.link import CoordinatorLink
 from eyeflow.node.cluster.membership import Membership
+from eyeflow.protocol.lines import BoardLine
 from eyeflow.protocol.replays import Replay, Replayed, ReplayResult
 from eyeflow.protocol.session import Accepted
 from unit.coordinator.several import Member, Several, connected, deployed, run
@@ -304,8 +305,8 @@ def test_a_database_that_goes_away_in_the_middle_of_a_deployment_loses_nothing(
     run(several, scenario)
 
 
-def test_a_node_is_asked_for_a_replay_through_the_coordinator_that_holds_its_link(several: Several, make: Any) -> None:
-    """Also where it cannot tell, and where that coordinator has lost it; nothing of the question stays."""
+def test_a_node_is_asked_through_the_coordinator_that_holds_its_link(several: Several, make: Any) -> None:
+    """For a replay, and for the lines of a board. Also where it cannot tell, and where that coordinator has lost it; nothing of the question stays."""
     asked: list[Replay] = []
 
     async def answers(two: Member, question: Replay) -> Replayed:
@@ -333,9 +334,14 @@ def test_a_node_is_asked_for_a_replay_through_the_coordinator_that_holds_its_lin
             (found,) = await told()
             assert (found["events"], found["problem"]) == (7, ""), found
             assert [question.programs[0].rule for question in asked] == ["overheat"]
+            node.lines = (BoardLine(7, 9, 2, "door open"),)
+            heard = (await one.client.get("/api/nodes/node-a/lines?since=7", timeout=90)).json()
+            assert (heard["lines"][0]["text"], heard["next"]) == ("door open", 8), heard
             two.hub.links.pop("node-a")
             (found,) = await told()
             assert found["problem"] == "it is offline"
+            refused = (await one.client.get("/api/nodes/node-a/lines", timeout=90)).json()
+            assert "cannot tell what it logs: it is offline" in refused["detail"], refused
             with psycopg.connect(several.database) as db:
                 assert db.execute("SELECT count(*) FROM asked").fetchone() == (0,)
 

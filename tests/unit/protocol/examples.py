@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from eyeflow.protocol import boards as b
 from eyeflow.protocol import collecting as z
 from eyeflow.protocol import executions as x
+from eyeflow.protocol import lines as n
 from eyeflow.protocol import messages as m
 from eyeflow.protocol import opening as o
 from eyeflow.protocol import replays as y
@@ -66,6 +67,10 @@ COLLECT = z.Collect(KEPT, 99, z.PLAIN_BYTES_MAX)
 STATE = z.SlotState("pump", Slot.ACTIVE, "", ID, b"state")
 STATES = z.States(101, (("pump", Slot.ACTIVE, ""), ("pump", Slot.PREVIOUS, "")), (STATE,), False)
 COLLECTED = z.Collected(3, 100, 101, 101, z.bundled([b"a record", b"the next"]), STATES)
+LISTEN = n.Listen(7, 1_000)
+LISTENED = n.Listened(
+    7, (n.BoardLine(1_000, 9, 2, "door open"), n.BoardLine(1_001, 9, 0, "", ("is it hot?", "7"))), 1_002, 4
+)
 NEW_EXAMPLES: list[m.Message] = [
     m.Status(1, 3, 99, 8, (), (EVIDENCE,)),
     m.Status(1, 1, 1, 8, (), (), BOARD),
@@ -75,6 +80,10 @@ NEW_EXAMPLES: list[m.Message] = [
     REPLAYED,
     COLLECT,
     COLLECTED,
+    LISTEN,
+    n.Listen(8),
+    LISTENED,
+    n.Listened(8, refusal="it is no board"),
 ]
 """What version 2 has not."""
 OPENINGS: list[o.Opening] = [
@@ -135,6 +144,14 @@ def _replays(texts: st.SearchStrategy[Any], traces: st.SearchStrategy[Any]) -> l
     ]
 
 
+def _listens() -> list[st.SearchStrategy[Any]]:
+    line = st.builds(n.BoardLine, naturals, naturals, st.integers(0, 255), short, lists(short))
+    return [
+        st.builds(n.Listen, naturals, st.none() | naturals),
+        st.builds(n.Listened, naturals, lists(line), naturals, naturals, short),
+    ]
+
+
 def _collects() -> list[st.SearchStrategy[Any]]:
     kept = st.builds(z.KeptHead, naturals, st.integers(0, 2**40), hashes, naturals, st.binary(min_size=64, max_size=64))
     ask = kept.flatmap(lambda one: st.builds(z.Collect, st.just(one), st.integers(one.seq, 2**41), st.integers(1, 9)))
@@ -166,6 +183,7 @@ def messages_of(version: int) -> st.SearchStrategy[m.Message]:
         st.builds(x.Failures, naturals, st.lists(st.builds(x.Failure, *failing), min_size=1, max_size=3).map(tuple)),
         *_replays(texts, traces),
         *_collects(),
+        *_listens(),
     ]
     return st.one_of(
         st.builds(m.Manifest, st.binary(min_size=1, max_size=64), st.binary(min_size=64, max_size=64)),

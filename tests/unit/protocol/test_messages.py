@@ -10,6 +10,7 @@ from msgspec.structs import fields, replace
 
 from eyeflow.protocol import collecting as z
 from eyeflow.protocol import executions as x
+from eyeflow.protocol import lines as n
 from eyeflow.protocol import messages as m
 from eyeflow.protocol import opening as o
 from eyeflow.protocol import replays as y
@@ -24,6 +25,8 @@ from unit.protocol.examples import (
     EXAMPLES,
     FAILED,
     ID,
+    LISTEN,
+    LISTENED,
     NEW_EXAMPLES,
     OPENINGS,
     REPLAYED,
@@ -92,7 +95,8 @@ def test_decode_undoes_encode_of_manifests(version: int, data: st.DataObject) ->
 @settings(max_examples=150, deadline=None)
 @given(messages_of(3))
 def test_an_older_peer_is_told_no_evidence_and_no_executions(message: m.Message) -> None:
-    if isinstance(message, x.Differences | x.Failures | y.Replay | y.Replayed | z.Collect | z.Collected):
+    new = x.Differences | x.Failures | y.Replay | y.Replayed | z.Collect | z.Collected | n.Listen | n.Listened
+    if isinstance(message, new):
         with pytest.raises(ProtocolError, match="version 2"):
             VERSIONS[2].encode(message)
         return
@@ -217,6 +221,7 @@ ALLOWED: set[tuple[type, str, Any]] = {
     (m.Manifest, "body", b"\0"),
     (m.Status, "board", None),  # a node is no board
     (z.Collected, "states", None),  # records are behind
+    (n.Listen, "since", None),  # the newest ones
 }
 
 
@@ -355,6 +360,22 @@ def test_only_a_candidate_acts_on_a_share_of_the_events() -> None:
 def test_what_a_trial_and_a_share_say_is_bounded(bad: m.ManifestEntry) -> None:
     with pytest.raises(ProtocolError, match="a manifest's body is malformed"):
         VERSIONS[3].encode_manifest(m.WantedManifest(ID, "node", 1, 1, (bad,)))
+
+
+def test_lines_of_a_board_are_bounded() -> None:
+    line = LISTENED.lines[0]
+    whole = replace(line, text="x" * n.LINE_CHARS_MAX, asks=("x" * n.LINE_CHARS_MAX,) * n.ARGS_MAX)
+    assert len(VERSIONS[3].encode(replace(LISTENED, lines=(whole,) * n.LINES_MAX))) < wire.MESSAGE_BYTES_MAX
+    for bad in (
+        replace(LISTEN, since=-1),
+        replace(LISTENED, lines=(line,) * (n.LINES_MAX + 1)),
+        replace(LISTENED, lines=(replace(line, level=256),)),
+        replace(LISTENED, lines=(replace(line, text="x" * (n.LINE_CHARS_MAX + 1)),)),
+        replace(LISTENED, lines=(replace(line, asks=("x",) * (n.ARGS_MAX + 1)),)),
+        replace(LISTENED, lines=(replace(line, asks=("x" * (n.LINE_CHARS_MAX + 1),)),)),
+    ):
+        with pytest.raises(ProtocolError, match="malformed"):
+            VERSIONS[3].encode(bad)
 
 
 def test_a_replay_and_its_answer_are_bounded() -> None:

@@ -19,6 +19,8 @@ from eyeflow.protocol.outputs import (
     Close,
     Compared,
     Connected,
+    Hear,
+    Heard,
     NeedPrograms,
     Noted,
     Output,
@@ -33,7 +35,7 @@ from eyeflow.protocol.session import Accepted, CoordinatorSession, NodeSession, 
 from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.versions import PROTOCOL_VERSION_MAX, VERSIONS
 from eyeflow.protocol.wire import ProtocolError
-from unit.protocol.examples import ASKED, DIFFERED, FAILED, REPLAYED
+from unit.protocol.examples import ASKED, DIFFERED, FAILED, LISTEN, LISTENED, REPLAYED
 from unit.protocol.sessions import (
     COORDINATOR,
     KEY,
@@ -277,6 +279,16 @@ def test_an_answer_to_a_replay_that_nobody_asked_for_closes_the_link(asked: int,
     assert closed(session.receive(replace(REPLAYED, number=answered)), "unexpected_message")
 
 
+@pytest.mark.parametrize(("asked", "answered"), [(0, 0), (0, 1), (1, 0), (1, 2)])
+def test_lines_that_nobody_asked_for_close_the_link(asked: int, answered: int) -> None:
+    session = CoordinatorSession("node", OWN, offer(1))
+    session.receive(hello())
+    session.welcome(offer(1))
+    if asked:
+        assert session.listen(replace(LISTEN, number=asked)) == (Send(replace(LISTEN, number=asked)),)
+    assert closed(session.receive(replace(LISTENED, number=answered)), "unexpected_message")
+
+
 @pytest.mark.parametrize(("speaks", "chosen"), [(2, 2), (3, 3), (4, 3), (255, 3)])
 def test_the_newest_version_that_both_speak_is_spoken(speaks: int, chosen: int) -> None:
     session = CoordinatorSession("node", OWN, offer(1))
@@ -384,6 +396,19 @@ def test_a_replay_is_asked_and_answered_over_a_link_that_knows_it() -> None:
     assert closed(greeted().receive(REPLAYED), "unexpected_message")
     _, older, _ = both(speaks=2)
     assert older.replay(ASKED) == (), "version 2 has no such message"
+
+
+def test_lines_are_asked_and_answered_over_a_link_that_knows_them() -> None:
+    assert ready().receive(LISTEN) == (Hear(LISTEN),)
+    assert ready().listened(LISTENED) == (Send(LISTENED),)
+    assert node_session().listened(LISTENED) == ()
+    _, knows, _ = both(speaks=3)
+    assert knows.listen(LISTEN) == (Send(LISTEN),)
+    assert knows.receive(LISTENED) == (Heard(LISTENED),)
+    assert knows.receive(replace(LISTENED, number=1)) == (Heard(replace(LISTENED, number=1)),), "it may be late"
+    assert closed(greeted().receive(LISTENED), "unexpected_message")
+    _, older, _ = both(speaks=2)
+    assert older.listen(LISTEN) == (), "version 2 has no such message"
 
 
 @pytest.mark.parametrize("told", [DIFFERED, FAILED])

@@ -8,7 +8,10 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question for a node, for the coordinator that holds its link. `question` are the bytes of a `Replay`."""
+    """A question for a node, for the coordinator that holds its link.
+
+    `question` are the bytes of a `Replay` or a `Listen`.
+    """
 
     id: str
     node: str
@@ -19,7 +22,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The bytes of a `Replayed`, or why there is none."""
+    """The bytes of a `Replayed` or `Listened`, or why there is none."""
 
     answer: bytes
     problem: str

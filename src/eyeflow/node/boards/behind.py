@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -94,17 +94,7 @@ class BoardBehindNode:
 
     def listen(self, seconds: float) -> Iterator[Heard]:
         """Yield what the board logs from now on, for so long."""
-        ends_s = time.monotonic() + seconds
-        page = self._ask(verbs.SAID, since=None)
-        since = page["next"]
-        while time.monotonic() < ends_s:
-            page = self._ask(verbs.SAID, since=since)
-            if page["missed"]:
-                yield LogLine(2, f"{page['missed']} lines are missing here: they came faster than they were read")
-            yield from (_heard(one) for one in page["lines"])
-            since = page["next"]
-            if not page["lines"]:
-                time.sleep(LISTEN_POLL_S)
+        return listened(lambda since: self._ask(verbs.SAID, since=since), seconds)
 
     def let_go(self, why: str) -> None:
         """Let the node give the port back; it shows `why`."""
@@ -129,6 +119,20 @@ class BoardBehindNode:
             return value
         except MalformedAnswerError as error:
             raise failures.malformed(self.name, error) from error
+
+
+def listened(ask: Callable[[int | None], Mapping[str, Any]], seconds: float) -> Iterator[Heard]:
+    """Yield what a board logs from now on, for so long; `ask` gives a page of `said.Said`."""
+    ends_s = time.monotonic() + seconds
+    since = ask(None)["next"]
+    while time.monotonic() < ends_s:
+        page = ask(since)
+        if page["missed"]:
+            yield LogLine(2, f"{page['missed']} lines are missing here: they came faster than they were read")
+        yield from (_heard(one) for one in page["lines"])
+        since = page["next"]
+        if not page["lines"]:
+            time.sleep(LISTEN_POLL_S)
 
 
 def _bits(value: bool | int | float) -> bytes:

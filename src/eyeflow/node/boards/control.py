@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.node.boards.board import GatewayBoard
+from eyeflow.node.boards.said import Line
 from eyeflow.node.boards.told import board_facts, board_health, board_status
 from eyeflow.node.boards.wanted import Fate, Wanted
 from eyeflow.node.control import AuditHead, HeldProgram, InstallOutcome, InstallResult, NodeIdentity, Switch
@@ -15,9 +16,11 @@ from eyeflow.protocol.boards import BoardStatus
 from eyeflow.protocol.collecting import KeptHead, SlotState
 from eyeflow.protocol.executions import Difference, Explained, Failure
 from eyeflow.protocol.identity import Identity
+from eyeflow.protocol.lines import ARGS_MAX, LINE_CHARS_MAX, LINES_MAX, BoardLine, Listen, Listened
 from eyeflow.protocol.messages import Evidence, InstalledRule
 from eyeflow.protocol.replays import Replay, Replayed, ReplayResult
 from eyeflow.protocol.slot import Slot
+from eyeflow.protocol.wire import cut
 from eyeflow.svm.container import decode
 from eyeflow.svm.program import Value
 
@@ -199,6 +202,11 @@ class BoardControl:
             asked.number, tuple(ReplayResult(one.rule, one.program_id, NO_REPLAY) for one in asked.programs)
         )
 
+    def listened(self, asked: Listen) -> Listened:
+        """Return what the board logged."""
+        page = self.board.said.since(asked.since, LINES_MAX)
+        return Listened(asked.number, tuple(map(_told_line, page.lines)), page.next, page.missed)
+
     async def audit_range(self, from_seq: int, limit: int) -> Sequence[bytes]:
         """Return records as stored."""
         return await self.board.records.audit_range(from_seq, limit)
@@ -233,6 +241,11 @@ def _as_wished(wanted: Wanted, wish: Wish, manifest_version: int) -> Wanted:
     return replace(
         wanted, manifest_version=manifest_version, acts=acts, deployment_id=wish.deployment_id, on_trial=on_trial
     )
+
+
+def _told_line(line: Line) -> BoardLine:
+    asks = tuple(cut(str(one), LINE_CHARS_MAX) for one in line.asks[:ARGS_MAX])
+    return BoardLine(line.number, line.time_us, line.level, cut(line.text, LINE_CHARS_MAX), asks)
 
 
 def _no_candidate(rule: str) -> InstallResult:

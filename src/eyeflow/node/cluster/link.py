@@ -51,7 +51,7 @@ from eyeflow.protocol.messages import (
 )
 from eyeflow.protocol.node_facts import facts_extension
 from eyeflow.protocol.opening import NONCE_BYTES, Hello
-from eyeflow.protocol.outputs import Apply, Close, Gather, Output, Remember, Rerun, Send
+from eyeflow.protocol.outputs import Apply, Close, Gather, Hear, Output, Remember, Rerun, Send
 from eyeflow.protocol.replays import Replay
 from eyeflow.protocol.session import EXECUTIONS_SINCE, Accepted, NodeSession, Phase
 from eyeflow.protocol.signer_list import SignerListError
@@ -280,6 +280,8 @@ class CoordinatorLink:
                 pending += session.remembered(output, await self._hash_of(output))
             elif isinstance(output, Rerun):
                 self._replay(connection, session, output.replay)
+            elif isinstance(output, Hear):
+                pending += session.listened(self._control.listened(output.listen))
             elif isinstance(output, Gather):
                 self._gather(connection, session, output.collect)
             elif isinstance(output, Close):
