@@ -127,6 +127,7 @@ def told_by(cluster: Cluster, *words: str) -> Iterator[Callable[[], list[Any]]]:
             yield lines
         finally:
             running.terminate()
+    assert running.returncode in (143, -15), "it ends at once, also while it waits for what comes"
 
 
 def it_is_read_from_elsewhere(cluster: Cluster, eyeflow: Command, board: BoardDouble) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from itertools import islice
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 from eyeflow.base.errors import EyeflowError
 from eyeflow.board_link.messages import LlmRequest, LogLine
 from eyeflow.cli import mcu_cluster
+from eyeflow.protocol.audit import encode_next
+from eyeflow.protocol.audit_bodies import BoardRecordBody, Body
 
 
 class Coordinator:
@@ -55,3 +58,61 @@ def test_what_was_never_there_and_what_does_not_pass_ends_it(answers: list[Any])
     with pytest.raises(EyeflowError) as ended:
         heard(Coordinator(*answers), 1)
     assert ended.value.code == answers[-1]
+
+
+class Archive:
+    """Stands for `CoordinatorClient`: the chain of a board by epoch, and how far a copy has come by its own word."""
+
+    def __init__(self, **chains: list[Body]) -> None:
+        self.chains = {int(name[1:]): bodies for name, bodies in chains.items()}
+        self.ahead, self.asked, self.is_away = 0, 0, False
+
+    def copies(self, name: str) -> Any:
+        if self.is_away:
+            raise EyeflowError("cannot reach the coordinator", code="unreachable")
+        found = [{"epoch": one, "seq": len(bodies) + self.ahead} for one, bodies in sorted(self.chains.items())]
+        return [one | {"branch": branch} for one in reversed(found) for branch in (1, 0)]
+
+    def records(self, name: str, after: int, limit: int, *, epoch: int) -> Any:
+        self.asked += 1
+        rows = [
+            {"seq": seq, "record": base64.b64encode(encode_next(name, epoch, seq, bytes(32), 9, body)).decode()}
+            for seq, body in enumerate(self.chains.get(epoch, ()), 1)
+        ]
+        return rows[after : after + limit]
+
+
+def of_board(*numbers: int) -> list[Body]:
+    return [BoardRecordBody(1, number, b"data") for number in numbers]
+
+
+def shown(archive: Any, count: int = 10_000, follow: bool = False) -> list[int]:
+    return [one.number for one in islice(mcu_cluster.records_of(archive, "press", follow), count)]
+
+
+def test_the_newest_records_of_a_board_are_shown() -> None:
+    assert shown(Archive()) == []
+    long = of_board(*range(mcu_cluster.SEARCHED_MAX + 50))
+    assert shown(Archive(e1=of_board(1), e2=long)) == list(range(len(long)))[-mcu_cluster.RECORDS_SHOWN :]
+
+
+def test_records_that_come_follow_also_over_a_coordinator_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = Archive(e1=of_board(1, 2))
+
+    def time_passes(_: float) -> None:
+        """What happens while the command waits, a step at each of its pauses."""
+        step = next(steps)
+        if step == "away":
+            archive.is_away = True
+        elif step == "back":
+            archive.is_away = False
+            archive.chains[1] += of_board(3)
+        elif step == "ahead":
+            archive.ahead = 1
+        elif step == "adopted":
+            archive.chains[2], archive.ahead = of_board(7), 0
+
+    steps = iter(["nothing", "away", "still", "back", "ahead", "unread", "adopted"])
+    monkeypatch.setattr("eyeflow.cli.mcu_cluster.time.sleep", time_passes)
+    assert shown(archive, 4, follow=True) == [1, 2, 3, 7]
+    assert next(steps, None) is None, "it pauses also where the copy is said to be longer than it is"

@@ -68,11 +68,12 @@ def records_of(client: CoordinatorClient, name: str, follow: bool) -> Iterator[B
         now_epoch, last = _patiently(lambda: _head(client, name))
         if now_epoch != epoch:  # the board was adopted anew
             epoch, after = now_epoch, 0
-        if last <= after:
+        before = after
+        if last > after:
+            found, after = _patiently(partial(_page, client, name, epoch, after, SEARCHED_MAX))
+            yield from found
+        if after == before:
             time.sleep(POLL_S)
-            continue
-        found, after = _patiently(partial(_page, client, name, epoch, after, SEARCHED_MAX))
-        yield from found
 
 
 def lines_of(client: CoordinatorClient, name: str) -> Iterator[Heard]:

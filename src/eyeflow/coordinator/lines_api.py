@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,8 @@ from eyeflow.protocol.lines import BoardLine, Listened
 
 LISTENERS_MAX = 32
 """Requests that are under way at the same time."""
+OF_BOARD_MAX = 8
+"""Those of one board among them: a gateway that does not answer keeps nobody from other boards."""
 RETRY_S = 1
 LINES_QUERY = (
     Param(
@@ -32,7 +35,7 @@ async def list_lines(hub: Hub, call: Call) -> Reply:
     name = call.path["id"]
     facts = await hub.store.read(lambda reading: views.node_facts(reading, found_node(reading, name)))
     try:
-        with _counted(hub):
+        with _counted(hub.relay.listeners, name):
             found = await _listened(hub, name, call.query.get("since"))
     except UnaskedError as error:
         board = views.node_view(hub, facts)["board"]
@@ -53,16 +56,16 @@ async def _listened(hub: Hub, name: str, since: int | None) -> Listened:
 
 
 @contextmanager
-def _counted(hub: Hub) -> Iterator[None]:
+def _counted(listeners: Counter[str], name: str) -> Iterator[None]:
     """Raise Problem when too many ask already."""
-    if hub.relay.listeners >= LISTENERS_MAX:
-        detail = f"{LISTENERS_MAX} requests for lines are under way."
+    if listeners.total() >= LISTENERS_MAX or listeners[name] >= OF_BOARD_MAX:
+        detail = f"{listeners.total()} requests for lines are under way, {listeners[name]} of them for {name}."
         raise Problem("too_many_listeners", detail, f"ask again in {RETRY_S} s", retry_after_s=RETRY_S)
-    hub.relay.listeners += 1
+    listeners[name] += 1
     try:
         yield
     finally:
-        hub.relay.listeners -= 1
+        listeners -= Counter((name,))  # forgets a board for which nobody asks
 
 
 def _view(line: BoardLine) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from eyeflow.base.clock import NowUs
@@ -32,8 +33,8 @@ class Relay:
         self, store: ClusterStore, links: Mapping[str, Asks], clock: NowUs, randbytes: Callable[[int], bytes]
     ) -> None:
         self._store, self._links, self._clock, self._randbytes = store, links, clock, randbytes
-        self.listeners = 0
-        """Requests for lines of boards that are under way."""
+        self.listeners: Counter[str] = Counter()
+        """Requests for lines that are under way, by board."""
         self._serving: dict[str, asyncio.Task[None]] = {}
 
     async def ask(

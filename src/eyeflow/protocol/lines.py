@@ -12,7 +12,7 @@ from eyeflow.protocol.wire import Natural, Reason
 LINES_MAX = 200
 """Lines of one answer."""
 LINE_CHARS_MAX = 256
-"""A frame of a board's line holds 128 bytes; a number in a question may be longer as text."""
+"""A line of a board's log has at most 128 bytes. A question may have 1,024, so its gateway may have to shorten it."""
 ARGS_MAX = 16
 
 

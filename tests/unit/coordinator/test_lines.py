@@ -171,6 +171,11 @@ def test_how_many_ask_and_how_often_is_bounded(cluster: Any, make: Any, monkeypa
             (refused,) = [one.result() for one in done]
             assert (refused.status_code, refused.json()["code"]) == (429, "too_many_listeners"), refused.text
             assert refused.headers["retry-after"] == "1"
+            monkeypatch.setattr(lines_api, "LISTENERS_MAX", 4)
+            await cluster.join(client, make.control("node-b"))
+            assert "it has no link" in why(await told(client, name="node-b")), "the listeners of one keep nobody off"
+            monkeypatch.setattr(lines_api, "OF_BOARD_MAX", 2)
+            assert (await told(client, name="node-a")).status_code == 429
             await cluster.hang_up_all()
             for one in await asyncio.gather(*waiting):
                 assert "its link ended before it had answered" in why(one)

@@ -129,6 +129,7 @@ def test_the_file_of_its_own_board_is_there_to_compile_for(plant: Plant) -> None
 
 
 def test_only_its_own_boards_are_heard(plant: Plant) -> None:
+    problem(plant.ask("GET", "/api/nodes/node-a/lines", "lyon-read"), 409, "board_unheard")
     hear(plant)
     assert plant.ask("GET", "/api/nodes/node-a/lines", "lyon-read").json()["lines"][0]["text"] == "of node-a"
     problem(plant.ask("GET", "/api/nodes/node-b/lines"), 404, "node_not_found")

@@ -205,7 +205,7 @@ class BoardControl:
     def listened(self, asked: Listen) -> Listened:
         """Return what the board logged."""
         page = self.board.said.since(asked.since, LINES_MAX)
-        return Listened(asked.number, tuple(map(_told_line, page.lines)), page.next, page.missed)
+        return Listened(asked.number, tuple(map(told_line, page.lines)), page.next, page.missed)
 
     async def audit_range(self, from_seq: int, limit: int) -> Sequence[bytes]:
         """Return records as stored."""
@@ -243,9 +243,16 @@ def _as_wished(wanted: Wanted, wish: Wish, manifest_version: int) -> Wanted:
     )
 
 
-def _told_line(line: Line) -> BoardLine:
-    asks = tuple(cut(str(one), LINE_CHARS_MAX) for one in line.asks[:ARGS_MAX])
-    return BoardLine(line.number, line.time_us, line.level, cut(line.text, LINE_CHARS_MAX), asks)
+def told_line(line: Line) -> BoardLine:
+    """Return a line for the coordinator. What is too long for a message ends in an ellipsis."""
+    asks = tuple(_shortened(str(one)) for one in line.asks)
+    if len(asks) > ARGS_MAX:
+        asks = (*asks[: ARGS_MAX - 1], "…")
+    return BoardLine(line.number, line.time_us, line.level, _shortened(line.text), asks)
+
+
+def _shortened(text: str) -> str:
+    return cut(text if len(text) <= LINE_CHARS_MAX else f"{text[: LINE_CHARS_MAX - 1]}…", LINE_CHARS_MAX)
 
 
 def _no_candidate(rule: str) -> InstallResult:

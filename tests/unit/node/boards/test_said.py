@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from eyeflow.board_link.messages import LlmRequest, LogLine
-from eyeflow.node.boards.said import LINES_MAX, PAGE_LINES, Said
+from eyeflow.node.boards.control import told_line
+from eyeflow.node.boards.said import LINES_MAX, PAGE_LINES, Line, Said
+from eyeflow.protocol import lines as n
 
 
 def said(count: int, first: int = 1000) -> Said:
@@ -43,3 +45,14 @@ def test_a_number_from_before_a_restart_begins_with_what_is_there() -> None:
     page = after.since(before.since(None).next)
     assert [line.text for line in page.lines] == ["line 0", "line 1", "line 2"] and page.missed == 0
     assert [line.text for line in after.since(9000).lines] == ["line 0", "line 1", "line 2"]
+
+
+def test_what_is_too_long_for_a_message_ends_in_an_ellipsis() -> None:
+    whole, long = "é" * n.LINE_CHARS_MAX, "é" * (n.LINE_CHARS_MAX + 1)
+    assert told_line(Line(7, 9, 2, whole)) == n.BoardLine(7, 9, 2, whole)
+    assert told_line(Line(7, 9, 2, long)).text == whole[:-1] + "…"
+    asked = told_line(Line(8, 9, 0, "", (long, True, *range(n.ARGS_MAX)))).asks
+    assert (len(asked), asked[0], asked[1:3], asked[-2:]) == (
+        n.ARGS_MAX, whole[:-1] + "…", ("True", "0"), (str(n.ARGS_MAX - 4), "…"),
+    )  # fmt: skip
+    assert told_line(Line(8, 9, 0, "", tuple(range(n.ARGS_MAX)))).asks[-1] == str(n.ARGS_MAX - 1)
