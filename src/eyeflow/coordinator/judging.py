@@ -78,10 +78,10 @@ def shown(reading: Reading, deployment: Deployment, now_us: int) -> Verdict | No
     return _verdict(seen, deployment, sums, _settings(reading, deployment, sums), now_us)
 
 
-def while_judged(deployment: Deployment) -> Tally:
-    """Return what its candidates did in the step that was judged last; nothing where none was."""
+def while_judged(deployment: Deployment) -> tuple[Tally, Tally]:
+    """Return what its candidates did on nodes, and on boards, in the step judged last; nothing where none was."""
     seen = _load(deployment.judgement)
-    return seen.new + seen.board_new
+    return seen.new, seen.board_new
 
 
 def evidence_now(reading: Reading, deployment: Deployment, now_us: int) -> EvidenceSums:

@@ -11,9 +11,11 @@ from eyeflow.coordinator.problem import Problem
 from eyeflow.coordinator.programs import found_program
 from eyeflow.coordinator.store.facts import SOURCE_CHARS_MAX
 from eyeflow.svm.container import decode, encode
-from eyeflow.svm.program import Program
+from eyeflow.svm.program import Profile, Program
 
 SOURCE_BYTES_MAX = 4 * SOURCE_CHARS_MAX
+MANY = 1 << 32
+"""Channels of each kind: more than any board has."""
 
 
 async def put_source(hub: Hub, call: Call) -> Reply:
@@ -38,14 +40,18 @@ async def get_source(hub: Hub, call: Call) -> Reply:
 
 def compiled_id(source: str, program: Program) -> str:
     """Return the id of the program that a text compiles to, for what `program` was compiled; empty for none."""
-    from eyeflow.compiler.compile import (
-        CompileOptions,
-        compile_rule,
-    )  # a coordinator that gets no text needs none of it
+    # A coordinator that gets no text needs none of it.
+    from eyeflow.compiler.compile import CompileOptions, compile_rule
+    from eyeflow.compiler.hardware import CHANNEL_KINDS, Hardware
 
-    options = CompileOptions(program.profile, program.chip, sequence=program.sequence)
-    try:
-        made = compile_rule(source, name=program.source_name, options=options).program
-    except EyeflowError:
-        return ""
-    return decode(encode(made)).program_id if made is not None else ""
+    # Whether its board has what it uses was said when it was compiled: only the bytes are compared here.
+    any_board = Hardware("any board", dict.fromkeys(CHANNEL_KINDS, MANY), delegates_llm=True, sends_events=True)
+    for hardware in (None, any_board) if program.profile is Profile.MCU else (None,):
+        options = CompileOptions(program.profile, program.chip, sequence=program.sequence, hardware=hardware)
+        try:
+            made = compile_rule(source, name=program.source_name, options=options).program
+        except EyeflowError:
+            continue
+        if made is not None:
+            return decode(encode(made)).program_id
+    return ""

@@ -14,8 +14,13 @@ from eyeflow.coordinator.store.cases import CASES_MAX, Case, CaseKind
 from eyeflow.evidence.outcomes import Outcomes, Tally
 from eyeflow.protocol import executions as e
 from eyeflow.protocol import messages as m
+from eyeflow.protocol.boards import BoardStatus
 from eyeflow.protocol.slot import Slot
 from eyeflow.rollout.deployment import DeploymentState
+from unit.protocol.examples import BOARD
+
+CHIP_PROGRAM = (("STM32F401CC", "ab" * 32),)
+NOTHING = (Tally(), Tally())
 
 
 class Passed:
@@ -39,14 +44,30 @@ class Passed:
         failed_actions: int = 0,
     ) -> None:
         """Both nodes tell these totals, and the coordinator looks at them."""
+        for node in ("node-a", "node-b"):
+            self.counts(node, executions, traps, standing, failed_actions)
+        self.look()
+
+    def counts(self, node: str, executions: int, traps: int, *how: Any, board: BoardStatus | None = None) -> None:
+        """A node tells these totals, or a board does."""
+        standing, failed_actions = how or (m.EvidenceStanding.PASSED, 0)
         counts = (executions, executions, traps, failed_actions, *[0] * 5)
         values: list[Any] = [self.api.program_id, self.id, 1, 0, *counts, standing]
         one = m.Evidence("overheat", Slot.ACTIVE, *values)
-        for node in ("node-a", "node-b"):
-            self.api.hub.nodes.health[node] = m.Status(1, 1, 1, 1, (), (one,))
-            self.api.hub.nodes.seen_us[node] = self.api.clock()
+        self.api.hub.nodes.health[node] = m.Status(1, 1, 1, 1, (), (one,), board)
+        self.api.hub.nodes.seen_us[node] = self.api.clock()
+
+    def look(self) -> None:
         self.api.clock.pass_s(LOOK_S)
         self.api.tick()
+
+    def goes_to_boards_too(self) -> None:
+        def step(writing: Any) -> None:
+            deployment = writing.deployment(self.id)
+            targets = tuple((rule, replace(one, board_programs=CHIP_PROGRAM)) for rule, one in deployment.targets)
+            writing.save_deployment(replace(deployment, targets=targets))
+
+        self.api.do(step)
 
     def shown(self) -> Any:
         return self.api.ask("GET", f"/api/deployments/{self.id}").json()
@@ -138,6 +159,26 @@ def test_one_that_fails_before_the_first_look_is_held_against_what_it_did_while_
     assert len(passed.alarms()) == alarms, passed.shown()["reason"]
 
 
+@pytest.mark.parametrize(("bad", "who"), [("node-b", "boards"), ("node-a", "nodes")])
+def test_boards_are_judged_apart_so_that_busy_nodes_hide_no_bad_one(passed: Passed, bad: str, who: str) -> None:
+    passed.goes_to_boards_too()
+    totals = {"node-a": (100_000, 0), "node-b": (100_000, 0)}
+    for change in ({}, {"node-a": (200_000, 0), "node-b": (200_000, 0)} | {bad: (100_060, 60)}):
+        for node, told in (totals | change).items():
+            passed.counts(node, *told, board=BOARD if node == "node-b" else None)
+        passed.look()
+        assert bool(passed.alarms()) is bool(change)
+    assert passed.shown()["reason"].startswith(f"it began to fail after it had passed: {who}: 60 of 60 executions")
+
+
+def test_two_that_are_judged_apart_have_half_of_the_chance_of_a_false_alarm_each(passed: Passed) -> None:
+    find = lambda: aftercare._begun(passed.api.look(lambda reading: reading.deployment(passed.id)), NOTHING)  # noqa: E731
+    alone, _ = find(), passed.goes_to_boards_too()
+    both = find()
+    assert alone is not None and both is not None
+    assert both.settings.alarm_e == 2 * alone.settings.alarm_e
+
+
 def test_one_on_trial_is_its_deployments_matter(passed: Passed) -> None:
     passed.tells(100, 0, m.EvidenceStanding.TRIAL)
     passed.tells(200, 100, m.EvidenceStanding.TRIAL)
@@ -220,10 +261,10 @@ def _values(passed: Passed, executions: int, traps: int) -> list[Any]:
 def test_only_what_passed_and_was_not_told_of_is_watched(passed: Passed) -> None:
     deployment = passed.api.look(lambda reading: reading.deployment(passed.id))
     rolling = replace(deployment, strategy="rolling")
-    begun = aftercare._begun(rolling, Tally())
+    begun = aftercare._begun(rolling, NOTHING)
     assert begun is not None and begun.settings == settings_of(rolling, 1) != settings_of(rolling, 2)
     for other in (None, replace(deployment, state=DeploymentState.ROLLING_BACK), replace(deployment, reason="told")):
-        assert aftercare._begun(other, Tally()) is None
+        assert aftercare._begun(other, NOTHING) is None
         writing = Writes(other)
         aftercare._raise_alarm(writing, passed.id, "why", [], 7)
         assert writing.written == [], "somebody was faster"

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from eyeflow.compiler.compile import CompileOptions, compile_rule
+from eyeflow.compiler.hardware import Hardware
 from eyeflow.svm.container import encode
-from eyeflow.svm.program import Profile
+from eyeflow.svm.program import Direction, Profile
 from eyeflow.svm.signing import sign_program
 
 SOURCE = """\
@@ -21,11 +22,11 @@ rule lamp {
 """
 
 
-def uploaded(api: Any, options: CompileOptions | None = None) -> str:
-    """Upload the program of SOURCE, signed with the key that the cluster trusts; return its id."""
-    made = compile_rule(SOURCE, name="lamp.eye", options=options).program
-    assert made is not None
-    return str(api.upload(sign_program(encode(made), bytes(range(32)))).json()["id"])
+def uploaded(api: Any, options: CompileOptions | None = None, source: str = SOURCE) -> str:
+    """Upload the program of a text, signed with the key that the cluster trusts; return its id."""
+    made = compile_rule(source, name="lamp.eye", options=options)
+    assert made.program is not None, made.diagnostics
+    return str(api.upload(sign_program(encode(made.program), bytes(range(32)))).json()["id"])
 
 
 def path(program_id: str) -> str:
@@ -43,6 +44,30 @@ def test_the_text_of_a_program_is_kept(full: Any, options: CompileOptions | None
     assert full.ask("GET", path(program_id), "read").json() == {"source": SOURCE}
     kept = [one for one in full.ask("GET", "/api/log/entries").json()["entries"] if one["action"] == "keep_source"]
     assert [one["subject"] for one in kept] == [program_id], "the same again is no change"
+
+
+ON_A_BOARD = """\
+rule triage {
+    version "1.0.0"
+    pin RELAY: output
+    enum Kind { CALM, HOT }
+    on every 1s
+    let kind = llm.classify("what the probe says", Kind, "is it hot?") timeout 2s else CALM
+    gpio.set_pin(RELAY, if kind == HOT or adc.read_channel(15) > 7 then HIGH else LOW)
+    emit seen(hot: kind == HOT)
+}
+"""
+
+
+def test_the_text_of_a_rule_is_kept_that_uses_what_only_some_boards_have(full: Any) -> None:
+    """A language model that the board's gateway asks, its channels, and events for the gateway."""
+    board = Hardware("press", {"adc": 16}, {"RELAY": Direction.OUTPUT}, delegates_llm=True, sends_events=True)
+    for_board = CompileOptions(Profile.MCU, "STM32F401CC", hardware=board)
+    program_id = uploaded(full, for_board, ON_A_BOARD)
+    assert full.ask("PUT", path(program_id), json={"source": ON_A_BOARD}).status_code == 204
+    for source in (SOURCE, ON_A_BOARD.replace("hot?", "cold?"), ON_A_BOARD.replace("llm.classify", "llm.ask")):
+        assert full.ask("PUT", path(program_id), json={"source": source}).json()["code"] == "source_differs"
+    assert full.ask("GET", path(program_id)).json() == {"source": ON_A_BOARD}
 
 
 @pytest.mark.parametrize(
