@@ -75,6 +75,7 @@ class Archive:
 
     def records(self, name: str, after: int, limit: int, *, epoch: int) -> Any:
         self.asked += 1
+        assert self.asked < 100, "it asks again and again without a pause"
         rows = [
             {"seq": seq, "record": base64.b64encode(encode_next(name, epoch, seq, bytes(32), 9, body)).decode()}
             for seq, body in enumerate(self.chains.get(epoch, ()), 1)

@@ -1,3 +1,5 @@
+import type { ComponentChildren } from "preact";
+import { useId } from "preact/hooks";
 import type { Trouble } from "../data/troubles";
 import { path } from "../shell/router";
 import { t } from "../text/text";
@@ -11,26 +13,37 @@ export function Troubles({ troubles }: { troubles: readonly Trouble[] }) {
   return (
     <ol class="troubles" aria-live="polite" aria-relevant="additions">
       {troubles.map((one) => (
-        <li key={one.key}>
-          <p class="what">
-            {one.to === path.value ? one.title : <PageLink to={one.to}>{one.title}</PageLink>}
-            {one.sinceUs > 0 && (
-              <span>
-                {" "}
-                {t("since")} <Time us={one.sinceUs} /> (<Time us={one.sinceUs} asAgo />)
-              </span>
-            )}
-          </p>
-          {one.evidence && (
-            <p>
-              <Words text={one.evidence} />
-            </p>
-          )}
-          <p class="next">
-            {t("next_step")} <Words text={one.nextStep} lang="" />
-          </p>
-        </li>
+        <TroubleRow {...one} key={one.key} />
       ))}
     </ol>
+  );
+}
+
+type RowProps = Omit<Trouble, "key"> & { children?: ComponentChildren };
+
+/** One of them, by the name of its title; `children` come below. */
+export function TroubleRow({ title, to, sinceUs, evidence, nextStep, children }: RowProps) {
+  const id = useId();
+  return (
+    <li aria-labelledby={id}>
+      <p class="what">
+        <span id={id}>{to === path.value ? title : <PageLink to={to}>{title}</PageLink>}</span>
+        {sinceUs > 0 && (
+          <span>
+            {" "}
+            {t("since")} <Time us={sinceUs} /> (<Time us={sinceUs} asAgo />)
+          </span>
+        )}
+      </p>
+      {evidence && (
+        <p>
+          <Words text={evidence} />
+        </p>
+      )}
+      <p class="next">
+        {t("next_step")} <Words text={nextStep} lang="" />
+      </p>
+      {children}
+    </li>
   );
 }

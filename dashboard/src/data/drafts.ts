@@ -1,7 +1,10 @@
 // A deployment that is being written: what the form holds, and the request that it means.
 import type { Program } from "./api_types";
 
-export type Change = { key: number; rule: string; programId: string; isRemoved: boolean; params: Record<string, string> };
+/** `programId` empty: the one that is offered. `boards`: programs for boards by chip, where somebody chose; empty: none. */
+export type Change = { key: number; rule: string; programId: string; boards: Record<string, string>; isRemoved: boolean; params: Record<string, string> };
+/** What a change brings: a program, and its builds for boards. */
+export type Brought = { program: Program; boards: Program[] };
 export type Where = "labels" | "names" | "all";
 export type Draft = {
   changes: Change[];
@@ -35,7 +38,7 @@ export function shown(param: Param, value: unknown): string {
 }
 
 let keys = 0;
-export const newChange = (rule = "", programId = ""): Change => ({ key: ++keys, rule, programId, isRemoved: false, params: {} });
+export const newChange = (rule = "", programId = ""): Change => ({ key: ++keys, rule, programId, boards: {}, isRemoved: false, params: {} });
 
 export const newDraft = (rule: string, programId: string): Draft => ({
   changes: [newChange(rule, programId)],
@@ -59,13 +62,23 @@ export const newDraft = (rule: string, programId: string): Draft => ({
 export const heeds = (strategy: string, option: "batch" | "steps"): boolean =>
   option === "batch" ? strategy === "rolling" : strategy === "canary";
 
-/** Return the request that a draft means. `programs`: those of its rules, by rule, to read parameters by their types. */
-export function requestOf(draft: Draft, programs: Record<string, Program>): Record<string, unknown> {
+/** Return the programs of a rule for boards, by chip, beside the one for nodes; `known` are the last uploaded first. */
+export function forBoards(known: readonly Program[], chosen: Program | undefined): Map<string, Program[]> {
+  const chips = [...new Set(known.map((one) => one.chip))].filter((chip) => chip && chip !== chosen?.chip).sort();
+  return new Map(chips.map((chip) => [chip, known.filter((one) => one.chip === chip)]));
+}
+
+/** Return which of the programs for a chip goes with the chosen one: that of the same version, until somebody chooses. */
+export const forChip = (programs: readonly Program[], chosen: Program | undefined, id: string | undefined): Program | undefined =>
+  programs.find((one) => (id === undefined ? one.version === chosen?.version : one.id === id));
+
+/** Return the request that a draft means. `brought`: what its changes bring, by rule; parameters are read by their types. */
+export function requestOf(draft: Draft, brought: Record<string, Brought>): Record<string, unknown> {
   const number = (text: string) => (text.trim() ? Number(text) : undefined);
   const batch = heeds(draft.strategy, "batch") ? number(draft.batch) : undefined;
   const steps = heeds(draft.strategy, "steps") ? numbers(draft.steps) : [];
   return withoutEmpty({
-    changes: draft.changes.map((one) => changeOf(one, programs[one.rule])),
+    changes: draft.changes.map((one) => changeOf(one, brought[one.rule])),
     ...whereOf(draft),
     exclude: draft.where !== "names" && draft.exclude.length ? draft.exclude : undefined,
     strategy: draft.strategy,
@@ -91,11 +104,17 @@ function whereOf(draft: Draft): Record<string, unknown> {
   return { labels: Object.fromEntries(draft.labels.map((one) => [one.slice(0, one.indexOf("=")), one.slice(one.indexOf("=") + 1)])) };
 }
 
-function changeOf(one: Change, program: Program | undefined): Record<string, unknown> {
+function changeOf(one: Change, brought: Brought | undefined): Record<string, unknown> {
   if (one.isRemoved) return { rule: one.rule, remove: true };
   const typed = Object.entries(one.params).filter(([, value]) => value !== "");
-  const params = Object.fromEntries(typed.map(([name, value]) => [name, valueOf(value, program && paramsOf(program).find((param) => param.name === name))]));
-  return withoutEmpty({ rule: one.rule, programId: one.programId || undefined, params: typed.length ? params : undefined });
+  const params = Object.fromEntries(typed.map(([name, value]) => [name, valueOf(value, brought && paramsOf(brought.program).find((param) => param.name === name))]));
+  const boards = brought?.boards.map((program) => ({ programId: program.id }));
+  return withoutEmpty({
+    rule: one.rule,
+    programId: one.programId || brought?.program.id,
+    boardPrograms: boards?.length ? boards : undefined,
+    params: typed.length ? params : undefined,
+  });
 }
 
 function valueOf(text: string, param: Param | undefined): unknown {

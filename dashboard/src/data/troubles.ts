@@ -66,7 +66,7 @@ export const worstFirst = (alarms: readonly Alarm[]): Alarm[] =>
       one.sinceUs - other.sinceUs,
   );
 
-function ofAlarm(one: Alarm): Trouble {
+export function ofAlarm(one: Alarm): Trouble {
   const [to, title] = [pageOfAlarm(one), titleOfAlarm(one)];
   const rank = one.acknowledgedUs ? 4 : 1;
   return { key: `alarm ${one.id}`, rank, title, to, evidence: one.evidence, sinceUs: one.sinceUs, nextStep: nextOfAlarm(one) };

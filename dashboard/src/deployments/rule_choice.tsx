@@ -2,7 +2,7 @@
 import { useEffect } from "preact/hooks";
 import { Reading } from "../components/reading";
 import type { Program, Programs, Rules } from "../data/api_types";
-import { type Change, type Param, US, paramsOf, shown } from "../data/drafts";
+import { type Brought, type Change, type Param, US, forBoards, forChip, paramsOf, shown } from "../data/drafts";
 import { names, useRead } from "../data/lists";
 import { t } from "../text/text";
 import { local } from "../text/times";
@@ -10,9 +10,9 @@ import { local } from "../text/times";
 const OFFERED = 20;
 const REMOVE = "remove";
 
-type Props = { change: Change; onChange: (next: Partial<Change>) => void; onProgram: (rule: string, program: Program | undefined) => void; onRemove?: (() => void) | undefined };
+type Props = { change: Change; onChange: (next: Partial<Change>) => void; onBrought: (rule: string, brought: Brought | undefined) => void; onRemove?: (() => void) | undefined };
 
-export function RuleChoice({ change, onChange, onProgram, onRemove }: Props) {
+export function RuleChoice({ change, onChange, onBrought, onRemove }: Props) {
   const rules = useRead<Rules>("/api/rules", { name: change.rule, limit: OFFERED }, (news) => names(news, ["program", "rule"]));
   const list = `rules-${change.key}`;
   return (
@@ -22,7 +22,7 @@ export function RuleChoice({ change, onChange, onProgram, onRemove }: Props) {
       </legend>
       <div class="filters">
         <label>
-          {t("rule")} <input required list={list} value={change.rule} onInput={(event) => onChange({ rule: event.currentTarget.value.trim(), programId: "", params: {} })} />
+          {t("rule")} <input required list={list} value={change.rule} onInput={(event) => onChange({ rule: event.currentTarget.value.trim(), programId: "", boards: {}, params: {} })} />
         </label>
         <datalist id={list}>
           {rules.value?.rules.map((one) => (
@@ -35,18 +35,20 @@ export function RuleChoice({ change, onChange, onProgram, onRemove }: Props) {
           </button>
         )}
       </div>
-      {change.rule && <Version key={change.rule} change={change} onChange={onChange} onProgram={onProgram} />}
+      {change.rule && <Version key={change.rule} change={change} onChange={onChange} onBrought={onBrought} />}
     </fieldset>
   );
 }
 
 /** Which of its programs, or none any more. */
-function Version({ change, onChange, onProgram }: Omit<Props, "onRemove">) {
+function Version({ change, onChange, onBrought }: Omit<Props, "onRemove">) {
   const found = useRead<Programs>("/api/programs", { rule: change.rule, limit: 100 }, (news) => names(news, ["program"]));
   const known = found.value?.programs ?? [];
-  const chosen = known.find((one) => one.id === change.programId) ?? known[0];
-  useEffect(() => onProgram(change.rule, chosen), [chosen]);
-  const choose = (value: string) => onChange({ isRemoved: value === REMOVE, programId: value === REMOVE ? "" : value, params: {} });
+  const chosen = known.find((one) => one.id === change.programId) ?? known.find((one) => !one.chip) ?? known[0];
+  const offered = [...forBoards(known, chosen)].map(([chip, programs]) => ({ chip, programs, chosen: forChip(programs, chosen, change.boards[chip]) }));
+  const boards = offered.flatMap((one) => one.chosen ?? []);
+  useEffect(() => onBrought(change.rule, chosen && { program: chosen, boards }), [chosen, ...boards]);
+  const choose = (value: string) => onChange({ isRemoved: value === REMOVE, programId: value === REMOVE ? "" : value, boards: {}, params: {} });
   return (
     <Reading read={found}>
       {() => (
@@ -55,14 +57,20 @@ function Version({ change, onChange, onProgram }: Omit<Props, "onRemove">) {
             {t("version")}{" "}
             <select value={change.isRemoved ? REMOVE : chosen?.id ?? ""} onChange={(event) => choose(event.currentTarget.value)}>
               {!chosen && <option value="">{t("no_program")}</option>}
-              {known.map((one) => (
-                <option key={one.id} value={one.id}>
-                  {`${one.version} (${one.id.slice(0, 12)}, ${local(one.uploadedUs / 1000, false)})`}
-                </option>
-              ))}
+              {known.map(option)}
               <option value={REMOVE}>{t("remove_rule")}</option>
             </select>
           </label>
+          {!change.isRemoved &&
+            offered.map((one) => (
+              <label key={one.chip}>
+                {t("on_boards", { chip: one.chip })}{" "}
+                <select value={one.chosen?.id ?? ""} onChange={(event) => onChange({ boards: { ...change.boards, [one.chip]: event.currentTarget.value } })}>
+                  <option value="">{t("no_board_program")}</option>
+                  {one.programs.map(option)}
+                </select>
+              </label>
+            ))}
           {!change.isRemoved &&
             chosen &&
             paramsOf(chosen).map((one) => (
@@ -73,6 +81,12 @@ function Version({ change, onChange, onProgram }: Omit<Props, "onRemove">) {
     </Reading>
   );
 }
+
+const option = (one: Program) => (
+  <option key={one.id} value={one.id}>
+    {`${one.version} (${one.chip && `${one.chip}, `}${one.id.slice(0, 12)}, ${local(one.uploadedUs / 1000, false)})`}
+  </option>
+);
 
 type FieldProps = { param: Param; value: string; onInput: (value: string) => void };
 

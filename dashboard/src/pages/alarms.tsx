@@ -7,12 +7,13 @@ import { PageLink } from "../components/page_link";
 import { Reading } from "../components/reading";
 import { type Column, Pager, Table } from "../components/table";
 import { Time } from "../components/time";
+import { TroubleRow } from "../components/troubles";
 import { Words } from "../components/words";
 import { ApiError, ask, may } from "../data/api";
 import type { Alarm, Alarms } from "../data/api_types";
 import { watch } from "../data/feed";
 import { names, useRead, useRows } from "../data/lists";
-import { ALARM_KINDS, nextOfAlarm, pageOfAlarm, titleOfAlarm, worstFirst } from "../data/troubles";
+import { ALARM_KINDS, ofAlarm, pageOfAlarm, titleOfAlarm, worstFirst } from "../data/troubles";
 import { choose, query } from "../shell/router";
 import { type Key, count, number, t } from "../text/text";
 
@@ -59,9 +60,10 @@ function Open({ alarms, isMore, isAny }: { alarms: readonly Alarm[]; isMore: boo
       {isMore && <p>{t("alarms_more", { n: number(alarms.length) })}</p>}
       <ol class="troubles" aria-live="polite" aria-relevant="additions">
         {worstFirst(alarms).slice(0, shown).map((one) => (
-          <li key={one.id} aria-labelledby={`alarm-${one.id}`}>
-            <OpenAlarm one={one} />
-          </li>
+          <TroubleRow {...ofAlarm(one)} key={one.id}>
+            <Acknowledged one={one} />
+            {may("deploy") && <Acknowledge one={one} />}
+          </TroubleRow>
         ))}
       </ol>
       {alarms.length > shown && (
@@ -71,31 +73,6 @@ function Open({ alarms, isMore, isAny }: { alarms: readonly Alarm[]; isMore: boo
           </button>
         </p>
       )}
-    </>
-  );
-}
-
-function OpenAlarm({ one }: { one: Alarm }) {
-  const to = pageOfAlarm(one);
-  const title = titleOfAlarm(one);
-  return (
-    <>
-      <p class="what">
-        <span id={`alarm-${one.id}`}>{to === "/alarms" ? title : <PageLink to={to}>{title}</PageLink>}</span>{" "}
-        <span>
-          {t("since")} <Time us={one.sinceUs} /> (<Time us={one.sinceUs} asAgo />)
-        </span>
-      </p>
-      {one.evidence && (
-        <p>
-          <Words text={one.evidence} />
-        </p>
-      )}
-      <p class="next">
-        {t("next_step")} <Words text={nextOfAlarm(one)} lang="" />
-      </p>
-      <Acknowledged one={one} />
-      {may("deploy") && <Acknowledge one={one} />}
     </>
   );
 }

@@ -3,9 +3,9 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { ActionButton, ErrorText } from "../components/button";
 import { Heading } from "../components/heading";
 import { ApiError, ask, idempotencyKey, may } from "../data/api";
-import type { Deployment, Plan, Program } from "../data/api_types";
+import type { Deployment, Plan } from "../data/api_types";
 import { deploymentPath } from "../data/deployments";
-import { type Draft, newChange, newDraft, requestOf } from "../data/drafts";
+import { type Brought, type Draft, newChange, newDraft, requestOf } from "../data/drafts";
 import { watch } from "../data/feed";
 import { NodesChoice, StrategyChoice } from "../deployments/choices";
 import { PlanShown, isPossible } from "../deployments/plan";
@@ -24,7 +24,7 @@ export default function NewDeployment() {
   const [tried, setTried] = useState<Tried | null>(null);
   const [error, setError] = useState<ApiError | null>(null);
   const [isBusy, setBusy] = useState(false);
-  const programs = useRef<Record<string, Program>>({});
+  const brought = useRef<Record<string, Brought>>({});
   useEffect(() => watch({}), []);
   if (!may("deploy")) return <><Heading text={t("new_title")} /><p>{t("new_forbidden")}</p></>;
   const change = (next: Partial<Draft>) => {
@@ -36,7 +36,7 @@ export default function NewDeployment() {
     setBusy(true);
     setError(null);
     setTried(null);
-    const request = requestOf(draft, programs.current);
+    const request = requestOf(draft, brought.current);
     const replay = replayH ? { replay: { spanS: Math.round(Number(replayH) * 3600), timeoutS: REPLAY_S } } : {};
     try {
       const plan = await ask<Plan>("POST", "/api/deployments/plan", { ...request, ...replay }, {}, AbortSignal.timeout(ANSWER_MS));
@@ -52,7 +52,7 @@ export default function NewDeployment() {
     <>
       <Heading text={t("new_title")} />
       <form class="draft" onSubmit={dryRun as never}>
-        <Rules draft={draft} change={change} programs={programs.current} />
+        <Rules draft={draft} change={change} brought={brought.current} />
         <NodesChoice draft={draft} onChange={change} />
         <StrategyChoice draft={draft} onChange={change} />
         <div class="actions">
@@ -78,13 +78,13 @@ function Outcome({ plan }: { plan: Plan }) {
   return <p class="waits">{count("plan_sums", plan.nodes.length, { steps: number(plan.steps), time: span(plan.leastS) })}</p>;
 }
 
-type RulesProps = { draft: Draft; change: (next: Partial<Draft>) => void; programs: Record<string, Program> };
+type RulesProps = { draft: Draft; change: (next: Partial<Draft>) => void; brought: Record<string, Brought> };
 
-function Rules({ draft, change, programs }: RulesProps) {
+function Rules({ draft, change, brought }: RulesProps) {
   const { changes } = draft;
-  const know = (rule: string, program: Program | undefined) => {
-    if (program) programs[rule] = program;
-    else delete programs[rule];
+  const know = (rule: string, found: Brought | undefined) => {
+    if (found) brought[rule] = found;
+    else delete brought[rule];
   };
   return (
     <>
@@ -93,7 +93,7 @@ function Rules({ draft, change, programs }: RulesProps) {
           key={one.key}
           change={one}
           onChange={(next) => change({ changes: changes.map((other) => (other === one ? { ...one, ...next } : other)) })}
-          onProgram={know}
+          onBrought={know}
           onRemove={changes.length > 1 ? () => change({ changes: changes.filter((other) => other !== one) }) : undefined}
         />
       ))}

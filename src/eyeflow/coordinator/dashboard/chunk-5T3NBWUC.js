@@ -1,1 +1,0 @@
-import{P as d}from"./chunk-7F6PK7UE.js";function e({rows:t}){return d("dl",{class:"facts",children:t.map(n=>n&&d("div",{children:[d("dt",{children:n[0]}),d("dd",{children:n[1]})]},n[0]))})}export{e as a};
