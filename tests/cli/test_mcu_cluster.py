@@ -7,10 +7,12 @@ from itertools import islice
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
-from eyeflow.base.errors import EyeflowError
+from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.board_link.messages import LlmRequest, LogLine
 from eyeflow.cli import mcu_cluster
+from eyeflow.cli.main import command_line
 from eyeflow.protocol.audit import encode_next
 from eyeflow.protocol.audit_bodies import BoardRecordBody, Body
 
@@ -117,3 +119,21 @@ def test_records_that_come_follow_also_over_a_coordinator_that_goes_away(monkeyp
     monkeypatch.setattr("eyeflow.cli.mcu_cluster.time.sleep", time_passes)
     assert shown(archive, 4, follow=True) == [1, 2, 3, 7]
     assert next(steps, None) is None, "it pauses also where the copy is said to be longer than it is"
+
+
+PORT, BOTH = ("--port", "/dev/ttyACM0"), "is of a board at a serial port"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("log", "--node", "press", *PORT), f"--port {BOTH}"),
+        (("monitor", "--node", "press", *PORT), f"--port {BOTH}"),
+        (("log", "--node", "press", "--forget"), f"--forget {BOTH}"),
+        (("log", "--follow", *PORT), "--follow needs --node"),
+    ],
+)
+def test_a_board_is_named_by_its_port_or_by_its_name(words: tuple[str, ...], says: str) -> None:
+    with pytest.raises(EyeflowError, match=says) as refused:
+        CliRunner().invoke(command_line(), ["mcu", *words], catch_exceptions=False)
+    assert refused.value.exit_code == ExitCode.USAGE
