@@ -11,7 +11,7 @@ APART := --ignore $(PROBE_RS) --ignore $(SYSTEMD)
 unexport PYTHONDONTWRITEBYTECODE
 WORKERS := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo demo-board pictures dashboard test test-probe-rs test-systemd sim days crashes kills board-cuts check bench bench-mcu golden fuzz fuzz-api mutants clean help
+.PHONY: demo demo-board pictures dashboard test test-probe-rs test-systemd sim days crashes kills board-cuts link-loss check bench bench-mcu golden fuzz fuzz-api mutants clean help
 help:            ## show the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -89,6 +89,9 @@ kills: $(VENV)/.installed-dev   ## N times (1000) a real node or coordinator is 
 
 board-cuts: $(VENV)/.installed-dev ## the line of a board is cut N times (200) at random bytes, its gateway killed at every tenth; SEED
 	EYEFLOW_BOARD_CUTS=$(or $(N),200) EYEFLOW_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -q -o timeout=0 tests/cli/test_link_cuts.py
+
+link-loss: $(VENV)/.installed-dev ## boards alone for HOURS (1 6 24) of a virtual clock, with their very firmware; 10 s of processor time for each hour
+	EYEFLOW_LINK_LOSS_HOURS="$(or $(HOURS),1 6 24)" $(BIN)/python -m pytest -q -o timeout=0 tests/simulation/test_link_loss.py
 
 bench: $(VENV)/.installed-bench ## figures as ratios to named alternatives; see docs/performance.md
 	$(BIN)/python -m bench

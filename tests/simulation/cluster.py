@@ -205,6 +205,8 @@ class NodeHost(Host):
         self.plant = Plant()
         self.refuses = name.startswith(cluster.refuses)
         """Whether it grants less than one of the programs needs."""
+        self.boards = ""
+        """What its configuration says of boards."""
         self.records = 0
         """How long its audit chain was before this start."""
         self.written: dict[tuple[int, int], bytes] = {}
@@ -217,8 +219,8 @@ class NodeHost(Host):
         """Where its copies go, when the backend is one of Kafka; the node's own brokers are up while it runs."""
 
     def _note_written(self, store: Store) -> None:
-        """Take note of the records that are new: later the node may have dropped them."""
-        if store.head[0] > self._noted_seq:
+        """Take note of the records that are new: later the node may have dropped them. Those of boards are not its own."""
+        if store.node == self.name.partition("~")[0] and store.head[0] > self._noted_seq:
             with suppress(StorageError):  # the disk fails: they are read after the next job
                 for data in store.audit_range(self._noted_seq + 1, store.head[0]):
                     record = decode_record(data)
@@ -244,7 +246,7 @@ class NodeHost(Host):
         backend = self.cluster.backend
         more = {"grants": json.dumps(grants), "age_hours": self.cluster.buffer_age_hours, "backend": backend}
         text = CONFIG.format(name=name, data=disk.directory, token=self.token_file, **more)
-        file.write_text(text + (OWN_BROKERS if backend == "kafka" else ""))
+        file.write_text(text + (OWN_BROKERS if backend == "kafka" else "") + self.boards)
         await run_node(
             load_config(file),
             stop=stop,

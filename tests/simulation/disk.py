@@ -22,6 +22,8 @@ from simulation.loop import Process
 
 SECTOR_BYTES = 512
 KEPT_SHARE, TORN_SHARE = 0.5, 0.1
+BOARDS = "boards"
+"""The folder of a node's boards: each has one there."""
 FORGOTTEN = ("-shm", ".sock")
 """Files that live in memory only."""
 ROOM_BYTES = 1 << 32
@@ -94,6 +96,7 @@ class SimDisk(apsw.VFS):
         self._files: dict[str, _Tracked] = {}
         directory.mkdir(parents=True, mode=0o700)
         for name, data in image.items():
+            (directory / name).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             (directory / name).write_bytes(data)
             (directory / name).chmod(0o600)
         self.vfs = f"simulated-{next(self._numbers)}"
@@ -128,20 +131,25 @@ class SimDisk(apsw.VFS):
 
     def after_kill(self) -> dict[str, bytes]:
         """Return what is left when the process ends now: the system still writes what it was given."""
-        files = (file for file in sorted(self.directory.iterdir()) if file.is_file())
-        return {file.name: file.read_bytes() for file in files if not file.name.endswith(FORGOTTEN)}
+        files = [*sorted(self.directory.iterdir()), *sorted((self.directory / BOARDS).rglob("*"))]
+        kept = [file for file in files if file.is_file() and not file.name.endswith(FORGOTTEN)]
+        return {self._name(file): file.read_bytes() for file in kept}
+
+    def _name(self, path: Path) -> str:
+        return str(path.relative_to(self.directory)) if path.is_relative_to(self.directory) else path.name
 
     def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:  # noqa: N802 - SQLite's name
         path = Path(name.filename() if isinstance(name, apsw.URIFilename) else name or "")
-        opened = _File(self, path.name, name, flags)
-        if path.name and (path.name not in self._files or self._files[path.name].number != _number_of(path)):
-            self._files[path.name] = _Tracked(path.read_bytes() if path.exists() else b"", _number_of(path))
+        tracked = self._name(path)
+        opened = _File(self, tracked, name, flags)
+        if path.name and (tracked not in self._files or self._files[tracked].number != _number_of(path)):
+            self._files[tracked] = _Tracked(path.read_bytes() if path.exists() else b"", _number_of(path))
         return opened
 
     def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: N802
         self.check()
         super().xDelete(filename, syncdir)
-        self._files.pop(Path(filename).name, None)
+        self._files.pop(self._name(Path(filename)), None)
 
     def check(self, syncs: bool = False) -> None:
         fails = self.failure is Failure.EVERYTHING or (syncs and self.failure is Failure.SYNCS)

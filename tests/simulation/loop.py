@@ -162,10 +162,12 @@ class SimLoop(BaseEventLoop):
 
     def __init__(self, rng: Random) -> None:
         super().__init__()
-        self._rng, self._now_s, self._steps = rng, 0.0, 0
+        self._rng, self._now_s, self._steps, self.steps_max = rng, 0.0, 0, STEPS_MAX
         self._selector = _Idle(self)
         self._busy_until_s: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
         self.network: Any = None
+        self.beside: Callable[[float], float] = lambda until_s: until_s
+        """Lets what has a time of its own beside the loop, a chip say, go on to a moment; returns how far it went."""
         self.stalled = ""
         self.faults: list[str] = []
         """What no process may do: exceptions that nobody caught."""
@@ -184,7 +186,7 @@ class SimLoop(BaseEventLoop):
         self._now_s = time_s
 
     def jump(self) -> None:
-        self._now_s = max(self._now_s, self._scheduled[0]._when)  # type: ignore[attr-defined]
+        self._now_s = max(self._now_s, self.beside(self._scheduled[0]._when))  # type: ignore[attr-defined]
 
     def _asyncgen_firstiter_hook(self, agen: Any) -> None:
         REMAINS.append(agen)
@@ -218,7 +220,7 @@ class SimLoop(BaseEventLoop):
         if not process.alive:
             return
         self._steps += 1
-        if self._steps > STEPS_MAX:
+        if self._steps > self.steps_max:
             self.stalled = f"{process.name} makes steps for ever, the last one {callback!r}"
             self.stop()
         if process.steps_left >= 0:

@@ -67,7 +67,7 @@ async def run_node(
     """Run a node until a signal (`STOP_SIGNALS`) or `stop`. Starts and works without a coordinator.
 
     `make_link` makes the link to the coordinator (None: `joining.open_link`); `on_ready` is called once rules run.
-    `clock`, `machine`, `make_world` (sources and drivers), `make_writer` (the store's thread) and `make_services` (what
+    `clock`, `machine`, `make_world` (sources and drivers), `make_writer` (a store's thread) and `make_services` (what
     runs beside them) are the usual ones unless a simulation hands in its own.
 
     `manager` is told when the node is ready, lives and stops.
@@ -112,6 +112,7 @@ async def _open_node(
             world = make_world(config.ports, config.name, clock.now_us)
             try:
                 node = NodeRuntime(config, writer, identity, world, clock, machine)
+                node.boards.make_writer = make_writer
                 await node.start()
                 yield node
                 clean = await node.stop("stopped")

@@ -131,13 +131,17 @@ class GatewayBoard:
         self._line = line = await AsyncLine.open(self.url, self.kept.place.baud, self._patience, self._heard)
         self._has_port = True
         self._frames_answered = 0
-        records = asyncio.create_task(self.records.follow(line, self._known, self.kept.board_text))
-        events = asyncio.create_task(self.events.follow(line))
+        tasks = [asyncio.create_task(self.events.follow(line))]
         try:
             while not self.hold.why:
                 try:
                     await self._look(line)
                     self._backoff.reset()
+                    if len(tasks) == 1:
+                        # First its records: a push takes seconds, in which a full ring would lose the oldest ones.
+                        how = (line, self._known, self.kept.board_text)
+                        await self.records.catch_up(*how)
+                        tasks.append(asyncio.create_task(self.records.follow(*how)))
                     await Bringing(self, line).bring()
                 except EyeflowError as error:
                     if error.code not in FIRMWARE | SILENT:
@@ -146,9 +150,9 @@ class GatewayBoard:
                 await self._rest()
         finally:
             self._line = None
-            for task in (records, events):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(records, events, self.models.stop(), return_exceptions=True)
+            await asyncio.gather(*tasks, self.models.stop(), return_exceptions=True)
             line.close()
             await asyncio.sleep(0)  # its descriptors are closed in the next turn of the loop, and with them the lock
             self._has_port = False

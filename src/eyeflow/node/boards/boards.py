@@ -23,12 +23,13 @@ from eyeflow.node.boards.keeping import BOARD_BYTES_MAX, BoardFolder, KeptBoard,
 from eyeflow.node.boards.models import BoardModels, ModelAccess
 from eyeflow.node.boards.params import set_param
 from eyeflow.node.boards.programs import BoardPrograms
-from eyeflow.node.boards.records import AUDIT_LIMITS, BoardRecords
+from eyeflow.node.boards.records import AUDIT_LIMITS, BoardRecords, MakeWriter
 from eyeflow.node.boards.settings import BoardSection, check_places
 from eyeflow.node.clock import Clock
 from eyeflow.node.control import Link
 from eyeflow.node.io.ports import PortStatus
 from eyeflow.node.store.types import BufferLimits
+from eyeflow.node.store.writer import ThreadWriter
 from eyeflow.protocol.boards import BoardState
 
 MakeLink = Callable[[GatewayBoard, Path], Link | None]
@@ -68,6 +69,8 @@ class Boards:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.make_link: MakeLink = lambda board, directory: None
         """Makes the link of a board to the cluster of its gateway; None: the node runs alone."""
+        self.make_writer: MakeWriter = ThreadWriter
+        """Makes what writes the audit of a board."""
         self.deliver: DeliverEvent | None = None
         """Gives events of boards to the rules of the node; None: there are no rules."""
         self._changing = asyncio.Lock()
@@ -95,7 +98,7 @@ class Boards:
         directory = self._folder.of(kept.name)
         programs = BoardPrograms(directory, self._write)
         how = (self._scan, self._folder.keep, self._clock, self._random, self._zone)
-        records = BoardRecords(kept.name, directory, self._limits, self._clock, self._machine)
+        records = BoardRecords(kept.name, directory, self._limits, self._clock, self._machine, self.make_writer)
         answering = (self._access, programs.program, records, self._clock, self._machine.in_thread)
         events = BoardEvents(kept.name, self._hand_on, programs.program)
         models = BoardModels(kept.name, *answering)

@@ -94,6 +94,8 @@ class BoardRecords:
         """How long to wait before the next reading."""
         self.grown = asyncio.Event()
         """Set whenever the chain may have grown; whoever waits for that clears it first."""
+        self._tried = asyncio.Event()
+        """Set once the store is open, or the disk has refused it for the first time."""
         self._directory, self._clock, self._machine = directory, clock, machine
         self._limits = replace(limits, size_bytes_max=min(limits.size_bytes_max, SIZE_BYTES_MAX))
         self._make_writer = make_writer
@@ -147,7 +149,9 @@ class BoardRecords:
                 self._writer = self._make_writer(await asyncio.shield(self._opening))
             except EyeflowError as error:
                 self._in_trouble(error)
+                self._tried.set()
                 await self._clock.sleep(RETRY_S)
+        self._tried.set()
         self._opened_us, self._watch = self._clock.steady_us(), ClockWatch(self._clock.now_us, self._clock.steady_us)
         self.trouble = ""
 
@@ -196,17 +200,21 @@ class BoardRecords:
 
         Nothing is asked while `known` returns None.
         """
-        outputs = output_names(board_text)
         while True:
-            try:
-                if self.is_open and (board := known()) is not None:
-                    await self.take(line, board, outputs)
-            except EyeflowError:
-                pass  # the line says so itself, in the state of the board
-            except Exception as error:  # a bug here must not end the line of the board
-                _log.exception("board %s: its records are not taken", self.name)
-                self.trouble, self.wait_s = internal(error), RETRY_S
             await self._clock.sleep(self.wait_s)
+            await self.catch_up(line, known, board_text)
+
+    async def catch_up(self, line: AsyncLine, known: Callable[[], KnownBoard | None], board_text: str) -> None:
+        """Take the records that wait on the board, as `follow` does each time."""
+        await self._tried.wait()
+        try:
+            if self.is_open and (board := known()) is not None:
+                await self.take(line, board, output_names(board_text))
+        except EyeflowError:
+            pass  # the line says so itself, in the state of the board
+        except Exception as error:  # a bug here must not end the line of the board
+            _log.exception("board %s: its records are not taken", self.name)
+            self.trouble, self.wait_s = internal(error), RETRY_S
 
     async def take(self, line: AsyncLine, board: KnownBoard, outputs: tuple[str, ...] = ()) -> None:
         """Read once, commit what is new, and acknowledge it then. Raises EyeflowError for what the line says."""

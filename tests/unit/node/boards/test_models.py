@@ -28,7 +28,6 @@ from eyeflow.mcu.board import parse_board
 from eyeflow.mcu.hardware import board_hardware
 from eyeflow.node.boards.boards import Boards
 from eyeflow.node.boards.models import ModelAccess
-from eyeflow.node.boards.records import BoardRecords
 from eyeflow.node.boards.settings import BoardSection
 from eyeflow.node.boards.wanted import Wanted
 from eyeflow.node.config.config import NodeConfig
@@ -233,7 +232,7 @@ def test_a_repeated_question_is_asked_once_also_over_a_new_line(tmp_path: Path) 
 
 def test_an_answer_that_cannot_be_recorded_decides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control of the record: without it the board would act on an answer that nobody can show."""
-    monkeypatch.setattr(BoardRecords.__init__, "__defaults__", (RefusingWriter,))
+    monkeypatch.setattr("eyeflow.node.boards.boards.ThreadWriter", RefusingWriter)
     board = BoardDouble(delegates_llm=True)
 
     async def test(path: str, url: str) -> None:

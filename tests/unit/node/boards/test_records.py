@@ -14,7 +14,7 @@ from components.waiting import until
 from eyeflow.board_link.frames import Frame
 from eyeflow.board_link.messages import Request
 from eyeflow.node.boards.boards import Boards
-from eyeflow.node.boards.records import BoardRecords, output_names
+from eyeflow.node.boards.records import output_names
 from eyeflow.node.boards.told import board_health
 from eyeflow.node.own_key import load_identity
 from eyeflow.node.store.reader import AuditReader
@@ -192,7 +192,7 @@ def test_nothing_is_acknowledged_before_the_commit_and_nothing_is_taken_twice_wh
 ) -> None:
     monkeypatch.setattr("eyeflow.node.boards.records.RETRY_S", 0.01)
     monkeypatch.setattr(RefusingWriter, "after", after)
-    monkeypatch.setattr(BoardRecords.__init__, "__defaults__", (RefusingWriter,))
+    monkeypatch.setattr("eyeflow.node.boards.boards.ThreadWriter", RefusingWriter)
     board = BoardDouble()
 
     async def test(path: str) -> None:
@@ -230,7 +230,7 @@ class HangingWriter(ThreadWriter):
 def test_a_line_that_is_lost_in_the_middle_of_a_commit_doubles_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(BoardRecords.__init__, "__defaults__", (HangingWriter,))
+    monkeypatch.setattr("eyeflow.node.boards.boards.ThreadWriter", HangingWriter)
     board = BoardDouble()
 
     async def test(path: str) -> None:
@@ -257,7 +257,7 @@ def test_records_that_the_gateway_saw_and_the_board_lost_at_a_start_are_a_gap_wi
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("eyeflow.node.boards.records.RETRY_S", 0.01)
-    monkeypatch.setattr(BoardRecords.__init__, "__defaults__", (RefusingWriter,))
+    monkeypatch.setattr("eyeflow.node.boards.boards.ThreadWriter", RefusingWriter)
     board = BoardDouble()
 
     async def test(path: str) -> None:
