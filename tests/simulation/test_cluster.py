@@ -29,6 +29,7 @@ FOUND_BY = {
     "removes_nothing": 3,
     "passes_whatever_was_seen": 11,
     "leaves_candidates_behind": 7,
+    "takes_what_is_pending_for_good": 50059,
 }
 """The seed that found a fault last: the search begins with it, and goes on with all others."""
 MUTANTS = QUICK + SLOW if os.environ.get("EYEFLOW_FUZZ") == "full" else QUICK

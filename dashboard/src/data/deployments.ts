@@ -91,10 +91,11 @@ function lacking(one: Deployment): string[] {
   const judged = one.nodes.filter((node) => node.phase === one.phase);
   const nodes = judged.length ? named(judged) : t("its_nodes");
   const silent = verdict.silent.length ? [t("waits_silent", { nodes: listed(verdict.silent) })] : [];
-  const { executions, executionsBefore } = verdict.missing;
-  if (executions) return [count("waits_executions", executions, { nodes }), ...silent];
-  if (executionsBefore) return [count("waits_executions_before", executionsBefore, { nodes }), ...silent];
-  return silent;
+  const { executions, executionsBefore, pending } = verdict.missing;
+  const ending = pending ? [count("waits_pending", pending, { nodes })] : [];
+  if (executions) return [count("waits_executions", executions, { nodes }), ...ending, ...silent];
+  if (executionsBefore) return [count("waits_executions_before", executionsBefore, { nodes }), ...ending, ...silent];
+  return [...ending, ...silent];
 }
 
 function named(nodes: readonly NodeProgress[]): string {

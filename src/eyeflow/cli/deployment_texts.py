@@ -118,7 +118,8 @@ def _lacks(deployment: Json) -> list[str]:
         return []
     missing, judged = found["missing"], [one for one in deployment["nodes"] if one["phase"] == deployment["phase"]]
     where = f" on {named([one['node'] for one in judged])}" if judged else ""
-    parts = [f"news of {named(found['silent'])}"] if found["silent"] else []
+    parts = [f"the actions of {counted(missing['pending'], 'execution')} to end{where}"] if missing["pending"] else []
+    parts += [f"news of {named(found['silent'])}"] if found["silent"] else []
     if missing["executions"]:
         return [f"{counted(missing['executions'], 'more execution')}{where}", *parts]
     if missing["executionsBefore"]:

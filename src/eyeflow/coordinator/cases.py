@@ -121,7 +121,7 @@ def verdict_view(verdict: Verdict, differing: int) -> dict[str, Any]:
         "interval": _interval(verdict.candidate),
         "intervalBefore": _interval(before),
         "counts": "actions" if verdict.of_actions else "executions",
-        "missing": {"executions": lack.executions, "executionsBefore": lack.executions_before},
+        "missing": {"executions": lack.executions, "executionsBefore": lack.executions_before, "pending": lack.pending},
         "silent": list(lack.silent[:NAMED_MAX]),
         "e": verdict.e,
         "alarmE": verdict.alarm_e,

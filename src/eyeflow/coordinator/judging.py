@@ -151,7 +151,9 @@ def _verdict(seen: Seen, deployment: Deployment, sums: EvidenceSums, settings: S
     else:
         checks = checks_beside(settings, seen.tests, sums.before)
     of_boards = checks_against(settings, sums.board_before, seen.board_new)
-    nodes, boards = (judge(Watch(one, observed_s, sums.starts_max, silent), settings) for one in (checks, of_boards))
+    seen_since = (observed_s, sums.starts_max, silent)
+    nodes = judge(Watch(checks, *seen_since, sums.pending), settings)
+    boards = judge(Watch(of_boards, *seen_since, sums.board_pending), settings)
     if not _is_mixed(sums):
         return nodes if sums.board_candidate is None else boards
     nodes, boards = replace(nodes, reason=f"nodes: {nodes.reason}"), replace(boards, reason=f"boards: {boards.reason}")

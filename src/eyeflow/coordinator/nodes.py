@@ -338,7 +338,7 @@ def evidence_rows(node: str, evidence: Iterable[Evidence], seen_us: int) -> list
     found: dict[tuple[str, str, str], EvidenceRow] = {}
     for one in sorted(evidence, key=lambda told: told.standing is EvidenceStanding.ROLLED_BACK):
         place = (one.rule, one.slot.value, one.program_id, one.deployment_id)
-        numbers = (tally_of(one), one.differing, one.boots)
+        numbers = (tally_of(one), one.pending, one.differing, one.boots)
         row = EvidenceRow(node, *place, *numbers, one.standing.value, one.reason, seen_us)
         found[row.rule, row.slot, row.deployment_id] = row
     return list(found.values())

@@ -226,8 +226,9 @@ VERDICT = closed(
             "examples": ["executions"],
         },
         "missing": closed(
-            "Executions that a verdict still needs: of the new program, and of the active one beside it",
-            {"executions": COUNT, "executionsBefore": COUNT},
+            "Executions that a verdict still needs: of the new program, and of the active one beside it. `pending`: "
+            "executions of the new program whose actions have to end first",
+            {"executions": COUNT, "executionsBefore": COUNT, "pending": COUNT},
         ),
         "silent": {**array(NODE_NAME), "description": "nodes that are not heard of, the first of them"},
         "e": {"type": "number", "description": "evidence against it: at `alarmE` it fails", "examples": [1.2]},

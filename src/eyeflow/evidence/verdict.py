@@ -105,25 +105,28 @@ class Watch:
     """What was seen of a candidate. The first of one or more checks tells whether it had enough executions.
 
     `observed_s`: how long it has been watched. `starts`: process starts since it began, the most of any node, without
-    the one in which it began. `silent`: nodes that run it and have not been heard of.
+    the one in which it began. `silent`: nodes that run it and have not been heard of. `pending`: executions with
+    actions that have not ended; no check counts them among those that acted.
     """
 
     checks: tuple[Check, ...]
     observed_s: float
     starts: int = 0
     silent: tuple[str, ...] = ()
+    pending: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Lack:
     """What a pass still needs beside time: so many executions of the candidate, and of the active program beside it.
 
-    `silent`: nodes that run the candidate and have not been heard of.
+    `silent`: nodes that run the candidate and have not been heard of. `pending`: executions whose actions must end.
     """
 
     executions: int = 0
     executions_before: int = 0
     silent: tuple[str, ...] = ()
+    pending: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +182,10 @@ def judge(watch: Watch, settings: Settings) -> Verdict:
 def _lack(watch: Watch, settings: Settings) -> Lack:
     test, least = watch.checks[0].test, settings.samples_min
     beside = test.seen_control.executions if isinstance(test, TwoProportions) else least
-    return Lack(max(0, least - test.seen_candidate.executions), max(0, least - beside), watch.silent)
+    # Once enough have acted, those under way need not end: of a busy rule some always are.
+    acted = sum(one.test.seen_candidate.executions for one in watch.checks if one.what == ACTED)
+    pending = watch.pending if acted < least else 0
+    return Lack(max(0, least - test.seen_candidate.executions), max(0, least - beside), watch.silent, pending)
 
 
 def _missing(watch: Watch, settings: Settings, lack: Lack, *, is_doubtful: bool) -> list[str]:
@@ -191,6 +197,8 @@ def _missing(watch: Watch, settings: Settings, lack: Lack, *, is_doubtful: bool)
         found.append(f"a comparison needs {least} executions of the active program")
     elif is_doubtful:
         found.append("more than chance explains well, and too few to be sure")
+    if lack.pending:
+        found.append(f"actions of {lack.pending} execution{'s' * (lack.pending > 1)} have not ended")
     if watch.observed_s < settings.observe_s:
         found.append(f"watched for {_duration(watch.observed_s)} of {_duration(settings.observe_s)}")
     if watch.silent:

@@ -218,10 +218,10 @@ class Evidence(wire.Wire, frozen=True):
 
     Nothing is counted twice; a crash loses the last seconds at most. `boots` counts starts of the node's process since
     then that followed no stop in good order. `executions` include those that trapped. `acted` are those with an action
-    for a driver other than the log, `failed_actions` those with an action that failed. `missed_deadlines` are timers
-    that came late, `rejected` events that could not be run. `differing` are executions of a candidate that decided
-    otherwise than the active program. `latency_us_sum` and `latency_us_max` are microseconds from an event's arrival to
-    its commit. `reason` says why a program was taken back.
+    for a driver other than the log that has ended, `pending` those with one that has not, `failed_actions` those with
+    an action that failed. `missed_deadlines` are timers that came late, `rejected` events that could not be run.
+    `differing` are executions of a candidate that decided otherwise than the active program. `latency_us_sum` and
+    `latency_us_max` are microseconds from an event's arrival to its commit. `reason` says why a program was taken back.
 
     A program that the node took back has an Evidence of its own beside that of the program which runs in its slot now.
     """
@@ -234,6 +234,7 @@ class Evidence(wire.Wire, frozen=True):
     boots: Natural
     executions: Natural
     acted: Natural
+    pending: Natural
     traps: Natural
     failed_actions: Natural
     missed_deadlines: Natural

@@ -154,7 +154,7 @@ class FakeControl:
         return None
 
     def evidence(self) -> tuple[Evidence, ...]:
-        counts = (1_790_000_000_000_000, 1, 7, 7, 0, 0, 0, 0, 0, 2_100, 500)
+        counts = (1_790_000_000_000_000, 1, 7, 6, 1, 0, 0, 0, 0, 0, 2_100, 500)
         return tuple(
             Evidence(rule, Slot.ACTIVE, one[0], self.deployments[rule], *counts, EvidenceStanding.PASSED)
             for rule, one in self.running.items()

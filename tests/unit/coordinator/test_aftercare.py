@@ -51,7 +51,7 @@ class Passed:
     def counts(self, node: str, executions: int, traps: int, *how: Any, board: BoardStatus | None = None) -> None:
         """A node tells these totals, or a board does."""
         standing, failed_actions = how or (m.EvidenceStanding.PASSED, 0)
-        counts = (executions, executions, traps, failed_actions, *[0] * 5)
+        counts = (executions, executions, 0, traps, failed_actions, *[0] * 5)
         values: list[Any] = [self.api.program_id, self.id, 1, 0, *counts, standing]
         one = m.Evidence("overheat", Slot.ACTIVE, *values)
         self.api.hub.nodes.health[node] = m.Status(1, 1, 1, 1, (), (one,), board)
@@ -254,7 +254,7 @@ def test_what_few_failures_do_not_show_many_looks_do(passed: Passed) -> None:
 
 def _values(passed: Passed, executions: int, traps: int) -> list[Any]:
     return [
-        passed.api.program_id, passed.id, 1, 0, executions, executions, traps, *[0] * 6, m.EvidenceStanding.PASSED
+        passed.api.program_id, passed.id, 1, 0, executions, executions, 0, traps, *[0] * 6, m.EvidenceStanding.PASSED
     ]  # fmt: skip
 
 

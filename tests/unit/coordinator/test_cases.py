@@ -94,7 +94,7 @@ def test_what_waits_is_bounded(tried: Tried, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_verdict_by_which_it_failed_stays_with_its_numbers(tried: Tried) -> None:
     def tells(executions: int, failures: int) -> None:
-        counts = (Tally(Outcomes(executions, failures), Outcomes()), 0, 0, "trial", "", tried.api.clock())
+        counts = (Tally(Outcomes(executions, failures), Outcomes()), 0, 0, 0, "trial", "", tried.api.clock())
         rows = [EvidenceRow(node, "overheat", "active", "p" * 64, tried.id, *counts) for node in ("node-a", "node-b")]
         tried.api.run(lambda: tried.api.hub.store.write(lambda writing: writing.record_evidence(rows)))
 
@@ -102,7 +102,7 @@ def test_the_verdict_by_which_it_failed_stays_with_its_numbers(tried: Tried) -> 
     tried.api.clock.pass_s(3)
     tried.api.tick()
     watched = tried.shown()["verdict"]
-    assert watched["missing"] == {"executions": 0, "executionsBefore": 0} and watched["silent"] == []
+    assert watched["missing"] == {"executions": 0, "executionsBefore": 0, "pending": 0} and watched["silent"] == []
     assert watched["counts"] == "executions" and watched["interval"]["lowPercent"] == 0
     assert watched["interval"]["highPercent"] == pytest.approx(14.2, abs=0.1), "Clopper and Pearson of 0 of 24"
     for number in range(1, 4):
@@ -119,7 +119,7 @@ def test_the_verdict_by_which_it_failed_stays_with_its_numbers(tried: Tried) -> 
 
 @pytest.mark.parametrize("how", ["passed", "promoted"])
 def test_the_verdict_by_which_it_succeeded_stays_too(tried: Tried, how: str) -> None:
-    counts = (Tally(Outcomes(40, 0), Outcomes()), 0, 0, "trial", "", tried.api.clock() + 60_000_000)
+    counts = (Tally(Outcomes(40, 0), Outcomes()), 0, 0, 0, "trial", "", tried.api.clock() + 60_000_000)
     rows = [EvidenceRow(node, "overheat", "active", "p" * 64, tried.id, *counts) for node in ("node-a", "node-b")]
     tried.api.run(lambda: tried.api.hub.store.write(lambda writing: writing.record_evidence(rows)))
     for _ in range(25 if how == "passed" else 1):

@@ -46,7 +46,7 @@ class Watching:
         tally = Tally(Outcomes(executions, failures), Outcomes(*how.get("acted", ())))
         standing = how.get("standing", "passed" if deployment == self.old else "trial")
         row = EvidenceRow(
-            node, "overheat", how.get("slot", "active"), "p" * 64, deployment, tally, 0,
+            node, "overheat", how.get("slot", "active"), "p" * 64, deployment, tally, how.get("pending", 0), 0,
             how.get("boots", 0), standing, how.get("reason", ""), self.api.clock(),
         )  # fmt: skip
         if "slot" not in how:  # else it runs beside what was told of the node before
@@ -267,6 +267,29 @@ def test_a_node_that_is_not_heard_of_is_no_good_news(watching: Watching) -> None
     assert watching.look()["nodes"][1]["state"] == "waiting", "it goes on once the node is heard of"
 
 
+@pytest.mark.parametrize(("strategy", "ends"), [("rolling", "installing"), ("canary", "rollingBack")])
+def test_a_pass_waits_for_actions_that_have_not_ended(watching: Watching, strategy: str, ends: str) -> None:
+    """Messages that will all run into time-outs are no good ones: only a failure comes at once."""
+    watching.deploy({"strategy": strategy, "options": {"observeS": 2, "samplesMin": 20}})
+    watching.stage("node-a") if strategy == "canary" else watching.answer("node-a")
+    watching.tells("node-a", watching.id, 100, 0, acted=(9, 0), pending=91)
+    shown = watching.look(10)
+    assert (shown["state"], shown["verdict"]["kind"]) == ("observing", "inconclusive")
+    assert shown["verdict"]["missing"] == {"executions": 0, "executionsBefore": 0, "pending": 91}
+    assert shown["paused"][0]["text"].endswith("; actions of 91 executions have not ended")
+    failed = 50 if ends == "rollingBack" else 0
+    watching.tells("node-a", watching.id, 100, 0, acted=(50, failed), pending=50)
+    shown = watching.look()
+    assert (shown["state"], shown["phase"]) == (ends, int(ends == "installing"))
+
+
+def test_a_node_tells_the_executions_whose_actions_have_not_ended(full: Any) -> None:
+    counts = (1, 0, 40, 30, 10, 0, 0, 0, 0, 0, 0, 0)
+    told = m.Evidence("overheat", Slot.ACTIVE, "a" * 64, "d-1", *counts, m.EvidenceStanding.TRIAL)
+    (row,) = evidence_rows("node-a", (told,), 1)
+    assert (row.pending, row.tally) == (10, Tally(Outcomes(40, 0), Outcomes(30, 0)))
+
+
 def test_a_crash_loop_fails_it_at_once(watching: Watching) -> None:
     watching.deploy({"strategy": "rolling"})
     watching.answer("node-a")
@@ -277,7 +300,7 @@ def test_a_crash_loop_fails_it_at_once(watching: Watching) -> None:
 
 def test_a_node_that_tells_of_one_place_twice_stops_nobody_and_its_failure_counts(full: Any) -> None:
     """Evidence is a node's own word. Kept as two rows of one key, it would end the step of whoever looks at it."""
-    counts = (1, 0, 40, 40, 0, 0, 0, 0, 0, 0, 0)
+    counts = (1, 0, 40, 40, 0, 0, 0, 0, 0, 0, 0, 0)
     failed, runs = (
         m.Evidence("overheat", Slot.ACTIVE, program * 64, "d-1", *counts, standing)
         for program, standing in (("a", m.EvidenceStanding.ROLLED_BACK), ("b", m.EvidenceStanding.PASSED))

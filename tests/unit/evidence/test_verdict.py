@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from eyeflow.evidence.eprocess import Both, OneProportion, TwoProportions, against
 from eyeflow.evidence.outcomes import Outcomes, Tally
 from eyeflow.evidence.verdict import (
+    ACTED,
     Check,
     Kind,
     Lack,
@@ -42,8 +43,9 @@ def said(
     starts: int = 0,
     silent: tuple[str, ...] = (),
     settings: Settings = SETTINGS,
+    pending: int = 0,
 ) -> Verdict:
-    return judge(Watch(checks, observed_s, starts, silent), settings)
+    return judge(Watch(checks, observed_s, starts, silent, pending), settings)
 
 
 def test_people_see_numbers_of_a_candidate_beside_the_active_program() -> None:
@@ -103,6 +105,23 @@ def test_a_pass_waits_for_the_time_the_samples_the_control_and_each_node() -> No
     assert silent.reason.endswith("; not heard of: n0, n1, n2, n3, n4, n5, n6, n7, n8, n9 and 2 more")
 
 
+@pytest.mark.parametrize(("pending", "words"), [(1, "1 execution"), (3, "3 executions")])
+def test_a_pass_waits_for_actions_under_way_until_enough_have_ended(pending: int, words: str) -> None:
+    decided = after((100, 0))
+    few = said(decided, Check(after((19, 0)).test, ACTED), pending=pending)
+    assert (few.kind, few.left_s, few.lack) == (Kind.INCONCLUSIVE, 0, Lack(pending=pending))
+    assert few.reason.endswith(f"; actions of {words} have not ended")
+    assert said(decided, Check(after((19, 0)).test, ACTED)).kind is Kind.PASS
+    enough = said(decided, Check(after((20, 0)).test, ACTED), pending=pending)
+    assert (enough.kind, enough.lack) == (Kind.PASS, Lack()), "of a busy rule some are under way at any time"
+
+
+def test_a_failure_does_not_wait_for_actions_under_way() -> None:
+    assert said(after((100, 0)), Check(after((30, 30)).test, ACTED), pending=70).kind is Kind.FAIL
+    assert said(after((30, 30)), Check(after((0, 0)).test, ACTED), pending=70).kind is Kind.FAIL
+    assert said(after((1, 0)), starts=4, pending=1).kind is Kind.FAIL
+
+
 def test_ten_silent_nodes_are_all_named() -> None:
     found = said(after((100, 0)), silent=tuple(f"n{number}" for number in range(10)))
     assert found.reason.endswith("; not heard of: n0, n1, n2, n3, n4, n5, n6, n7, n8, n9")
@@ -113,9 +132,10 @@ def test_a_program_before_that_did_nothing_is_not_told_of() -> None:
 
 
 def test_all_that_is_missing_is_said() -> None:
-    found = said(after((3, 0)), observed_s=5, silent=("n1",))
-    assert found.reason.endswith("; a verdict needs 20 executions; watched for 5s of 1min; not heard of: n1")
-    assert found.lack == Lack(executions=17, silent=("n1",))
+    found = said(after((3, 0)), observed_s=5, silent=("n1",), pending=2)
+    missing = "a verdict needs 20 executions; actions of 2 executions have not ended; watched for 5s of 1min"
+    assert found.reason.endswith(f"; {missing}; not heard of: n1")
+    assert found.lack == Lack(executions=17, silent=("n1",), pending=2)
 
 
 @pytest.mark.parametrize("check", [after((0, 0)), beside((100, 2), (0, 0)), beside((0, 0), (0, 0))])

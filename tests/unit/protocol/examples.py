@@ -42,7 +42,7 @@ EXAMPLES: list[m.Message] = [
 ]
 TOLD = m.EvidenceStanding.ROLLED_BACK
 EVIDENCE = m.Evidence(
-    "pump", Slot.ACTIVE, ID, "d-1", 5, 1, 100, 90, 7, 3, 2, 1, 0, 90_000, 1_200, TOLD, "7 of 100 trapped"
+    "pump", Slot.ACTIVE, ID, "d-1", 5, 1, 100, 90, 4, 7, 3, 2, 1, 0, 90_000, 1_200, TOLD, "7 of 100 trapped"
 )
 TRIAL = m.Trial(60, 100, 150, 3, True)
 SET = "gpio.set_pin(RELAY, HIGH) at line 14"
@@ -107,7 +107,7 @@ extensions = st.dictionaries(
 slots = st.sampled_from(Slot)
 hundredths = st.integers(0, m.SHARE_MAX)
 trials = st.builds(m.Trial, st.integers(0, m.OBSERVE_S_MAX), naturals, hundredths, naturals, st.booleans())
-counts = [naturals] * 11
+counts = [naturals] * 12
 standings = st.sampled_from(m.EvidenceStanding)
 evidence = st.builds(m.Evidence, rules, slots, ids, short, *counts, standings, short)
 

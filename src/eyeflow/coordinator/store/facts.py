@@ -180,7 +180,8 @@ class LogEntry:
 class EvidenceRow:
     """What a node said last of one program in one slot of a rule: how it did since it began there for its deployment.
 
-    `boots` are starts of the process since then. `standing` and `reason` say what the node made of it by itself.
+    `pending` are executions whose actions have not ended, `boots` starts of the process. `standing` and `reason` say
+    what the node made of it by itself.
     """
 
     node: str
@@ -189,6 +190,7 @@ class EvidenceRow:
     program_id: str
     deployment_id: str
     tally: Tally
+    pending: int
     differing: int
     boots: int
     standing: str
@@ -202,9 +204,9 @@ class EvidenceSums:
 
     `candidate` and `before` are those of nodes, `board_candidate` and `board_before` those of boards; None: the step
     has none. `control` are other programs of its rules that run beside them, on the same events; None: there are none.
-    `before` is how the programs did that they replaced, where the new ones have run, or acted. `starts_max` is the
-    most process starts of any node. `unheard` are nodes that changed and told nothing of it since `since_us` of the
-    question.
+    `before` is how the programs did that they replaced, where the new ones have run, or acted. `pending` and
+    `board_pending` are executions of candidates whose actions have not ended. `starts_max` is the most process starts
+    of any node. `unheard` are nodes that changed and told nothing of it since `since_us` of the question.
     """
 
     candidate: Tally | None
@@ -215,6 +217,8 @@ class EvidenceSums:
     unheard: tuple[str, ...]
     board_candidate: Tally | None
     board_before: Tally
+    pending: int = 0
+    board_pending: int = 0
 
 
 class Kept(Enum):

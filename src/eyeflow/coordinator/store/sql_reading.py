@@ -293,7 +293,7 @@ class SqlReading(
         """Return the sums of the evidence for and beside the present step of a deployment."""
         step = (deployment.id, deployment.phase)
         candidates = self._by_kind(
-            f"{COUNTS}, max(boots), sum(differing)",
+            f"{COUNTS}, max(boots), sum(differing), sum(pending)",
             "LEFT JOIN evidence ON evidence.node = progress.node AND evidence.deployment = progress.deployment",
             *step,
         )
@@ -332,6 +332,8 @@ class SqlReading(
             unheard=unheard,
             board_candidate=tallies.get(True),
             board_before=earlier.get(True, Tally()),
+            pending=candidates[False][6] if False in candidates else 0,
+            board_pending=candidates[True][6] if True in candidates else 0,
         )
 
     def _by_kind(self, sums: str, joined: str, *values: Any) -> dict[bool, list[int]]:

@@ -241,6 +241,9 @@ CREATE TABLE program_tests(
     program TEXT PRIMARY KEY REFERENCES programs(id) ON DELETE CASCADE, told_us INTEGER NOT NULL,
     told_by TEXT NOT NULL, tests TEXT NOT NULL) STRICT, WITHOUT ROWID;
 """,
+    """
+ALTER TABLE evidence ADD COLUMN pending INTEGER NOT NULL DEFAULT 0;
+""",
 )
 """Number n brings a file of version n to version n + 1 (PRAGMA user_version). A released one is never changed.
 

@@ -266,11 +266,11 @@ class SqlWriting(
             decided, acted = one.tally.decisions, one.tally.actions
             self._run(
                 "INSERT INTO evidence(node, rule, slot, program_id, deployment, executions, failures, acted, "
-                "failed_actions, differing, boots, standing, reason, seen_us) "
-                "SELECT name, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM nodes WHERE name = ?",
+                "failed_actions, pending, differing, boots, standing, reason, seen_us) "
+                "SELECT name, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM nodes WHERE name = ?",
                 *(one.rule, one.slot, one.program_id, one.deployment_id, decided.executions, decided.failures),
-                *(acted.executions, acted.failures, one.differing, one.boots, one.standing, one.reason, one.seen_us),
-                one.node,
+                *(acted.executions, acted.failures, one.pending, one.differing, one.boots),
+                *(one.standing, one.reason, one.seen_us, one.node),
             )
 
     def keep_baselines(self, deployment: Deployment, phase: int) -> None:

@@ -119,6 +119,7 @@ class BoardEvidence:
             boots=ran.crashes - began.crashes,
             executions=executions,
             acted=executions,  # a board does not count which of them acted
+            pending=0,  # and performs each action within the execution
             traps=traps,
             failed_actions=min(failures, executions),
             missed_deadlines=0,

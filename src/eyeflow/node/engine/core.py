@@ -15,7 +15,17 @@ from eyeflow.base.reasons import internal
 from eyeflow.node.engine.intake import Intake
 from eyeflow.node.engine.levels import Levels, resource_key
 from eyeflow.node.engine.queues import acting, drop_run, emptied, moved_event, queue_timer, reroute
-from eyeflow.node.engine.rounds import Dispatch, Emitted, Executed, Planned, PlannedAction, Ran, Round, mark
+from eyeflow.node.engine.rounds import (
+    Dispatch,
+    Emitted,
+    Executed,
+    Planned,
+    PlannedAction,
+    Ran,
+    Round,
+    last_acting,
+    mark,
+)
 from eyeflow.node.engine.run_evidence import EvidenceKeeper
 from eyeflow.node.engine.running import QueuedEvent, RunningRule
 from eyeflow.node.engine.shadow import Decision, Shadow, event_id
@@ -321,6 +331,8 @@ class Core:
         drafts.append(Draft(now_us, _body(done.ran, tuple(actions))))
         round_.executed.append(done)
         if planned:
+            # Together with the execution: a verdict in between would take it for one whose actions have ended.
+            done.ran.rule.evidence.pending += last_acting(planned) >= 0
             round_.planned.append(Planned(done.ran.rule, done.draft, planned))
         if done.ran.event.receipt is not None:
             round_.receipts.append(done.ran.event.receipt)
@@ -427,8 +439,8 @@ class Core:
 
 
 def _dispatch(planned: Planned, first_seq: int) -> Dispatch:
-    loaded, seq = planned.rule.loaded, first_seq + planned.draft if first_seq else 0
-    return Dispatch(planned.rule, planned.rule.key, loaded.program_id, seq, planned.actions, loaded.signers)
+    rule, seq = planned.rule, first_seq + planned.draft if first_seq else 0
+    return Dispatch(rule, rule.key, rule.loaded.program_id, seq, planned.actions, rule.loaded.signers, rule.evidence)
 
 
 def _body(ran: Ran, actions: tuple[tuple[int, tuple[Value, ...], int], ...]) -> ExecutionBody:

@@ -44,7 +44,10 @@ def resume_pending(engine: Engine, restored: Restored, trust: Trust, fatal: Mapp
             decider, actions = programs[first.program_id], [action for _, action in left]
             rule = _runs(engine, first)
             assert decider is not None and rule is not None, "what nobody decided or goes on with was given up"
-            dispatch = Dispatch(rule, rule.key, first.program_id, first.seq, actions, decider.signers)
+            evidence = rule.evidence if rule.loaded.program_id == first.program_id else None
+            dispatch = Dispatch(rule, rule.key, first.program_id, first.seq, actions, decider.signers, evidence)
+            if evidence is not None:
+                evidence.pending += dispatch.last_acting >= 0
             engine.actions.resume(dispatch)
 
 

@@ -88,14 +88,17 @@ class Performer:
             await self.driver_of(action).act(action.site.capability, action.named)
 
     def _count(self, dispatch: Dispatch, action: PlannedAction, outcome: ActionOutcome) -> None:
-        """Count an execution that acted once it is known how that ended: until then it speaks neither for nor against.
+        """Count an execution that acted once it is known how that ended: until then it is pending.
 
         A verdict that took actions under way for good ones would pass a program whose messages all run into time-outs.
+        What was given up speaks neither for the program nor against it.
         """
-        is_last = outcome is ActionOutcome.DONE and action.index == dispatch.last_acting
-        if _is_own(dispatch) and not dispatch.has_acted and (is_last or outcome in FAILURES):
-            dispatch.has_acted = True
-            dispatch.rule.evidence.acted += 1
+        evidence, is_over = dispatch.evidence, outcome in FAILURES or action.index == dispatch.last_acting
+        if evidence is None or dispatch.has_acted or not is_over:
+            return
+        dispatch.has_acted = True
+        evidence.pending -= 1
+        evidence.acted += outcome is ActionOutcome.DONE or outcome in FAILURES
 
     def end(
         self, dispatch: Dispatch, action: PlannedAction, outcome: ActionOutcome, attempts: int, error: str = ""
@@ -109,11 +112,11 @@ class Performer:
                 self.core.levels.done(action.site, action.named, action.resource, dispatch.key)
         else:
             rule.health.action_failures += 1
-            if _is_own(dispatch) and outcome in FAILURES and not dispatch.has_failed:
+            if dispatch.evidence is not None and outcome in FAILURES and not dispatch.has_failed:
                 dispatch.has_failed = True
-                rule.evidence.failed_actions += 1
+                dispatch.evidence.failed_actions += 1
                 what = named_failure(action.site.capability, error) + rule.loaded.at_line(action.site)
-                rule.evidence.note(FailureKind.ACTION, now_us, what, dispatch.seq)
+                dispatch.evidence.note(FailureKind.ACTION, now_us, what, dispatch.seq)
             rule.health.fail(named_failure(action.site.capability, error), now_us)
             if action.site.level:
                 self.core.levels.failed(action.resource, dispatch.key)
@@ -123,11 +126,6 @@ class Performer:
             has_news = True
         if has_news:
             self.wake()
-
-
-def _is_own(dispatch: Dispatch) -> bool:
-    """Whether the program that decided it still runs; else a newer one performs what a crash left."""
-    return dispatch.program_id == dispatch.rule.loaded.program_id
 
 
 def timeout_s(site: Site) -> float:

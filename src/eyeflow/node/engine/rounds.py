@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from eyeflow.node.engine.run_evidence import RunEvidence
 from eyeflow.node.engine.running import QueuedEvent, Receipt, RunningRule
 from eyeflow.node.run_key import RunKey
 from eyeflow.node.store.types import Batch
@@ -94,7 +95,8 @@ class Dispatch:
     """Actions of one recorded execution, on their way to the drivers; `seq` 0: the execution has no record.
 
     `program_id` is the program that decided them, in the slot of `key`, `signers` are the keys that signed it; another
-    may run there by now. `has_acted`: the execution was counted as one that acted; `has_failed`: as one that failed so.
+    may run there by now. `evidence` counts how the execution ends; None: another program performs what a crash left.
+    `has_acted`: it is pending no more; `has_failed`: it was counted as one that failed in its actions.
     """
 
     rule: RunningRule
@@ -103,16 +105,22 @@ class Dispatch:
     seq: int
     actions: Sequence[PlannedAction]
     signers: tuple[bytes, ...]
+    evidence: RunEvidence | None = None
     has_acted: bool = False
     has_failed: bool = False
 
     @property
     def last_acting(self) -> int:
-        """The number of its last action that counts, -1: none does.
+        """The number of its last action that counts, -1: none does."""
+        return last_acting(self.actions)
 
-        A log line on every event would make a valve that never opens look like a rare failure.
-        """
-        for one in reversed(self.actions):
-            if not one.site.capability.startswith(LOG):
-                return one.index
-        return -1
+
+def last_acting(actions: Sequence[PlannedAction]) -> int:
+    """Return the number of the last action that counts, -1: none does.
+
+    A log line on every event would make a valve that never opens look like a rare failure.
+    """
+    for one in reversed(actions):
+        if not one.site.capability.startswith(LOG):
+            return one.index
+    return -1

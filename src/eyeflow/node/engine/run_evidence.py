@@ -52,12 +52,16 @@ class FailureNote(NamedTuple):
 
 @dataclass(slots=True)
 class RunEvidence:
-    """The counts of a program that runs: `messages.Evidence` says what each is. Times and latency in microseconds."""
+    """The counts of a program that runs: `messages.Evidence` says what each is. Times and latency in microseconds.
+
+    `pending` is not stored: the outbox holds the actions that have not ended.
+    """
 
     began_us: int
     boots: int = 0
     executions: int = 0
     acted: int = 0
+    pending: int = 0
     traps: int = 0
     failed_actions: int = 0
     missed_deadlines: int = 0

@@ -22,7 +22,10 @@ _STANDINGS = {Standing.ON_TRIAL: EvidenceStanding.TRIAL, Standing.PASSED: Eviden
 
 def evidence_told(running: Iterable[RunningRule], taken_back: Iterable[RejectedRow]) -> tuple[Evidence, ...]:
     """Return what the coordinator is told: of each program that runs, and of those that this node took back."""
-    told = [_message(one.evidence.row(one.row), _STANDINGS[one.row.standing]) for one in running]
+    told = [
+        _message(one.evidence.row(one.row), _STANDINGS[one.row.standing], pending=one.evidence.pending)
+        for one in running
+    ]
     told += [
         _message(failed.evidence, EvidenceStanding.ROLLED_BACK, failed.reason)
         for failed in taken_back
@@ -80,7 +83,8 @@ def explained(one: Explained, executions: Executions) -> Explained:
     return one
 
 
-def _message(row: EvidenceRow, standing: EvidenceStanding, reason: str = "") -> Evidence:
+def _message(row: EvidenceRow, standing: EvidenceStanding, reason: str = "", pending: int = 0) -> Evidence:
     who = (row.key.rule, row.key.slot, row.program_id.hex(), row.deployment)
     counts: Any = counts_of(row)
-    return Evidence(*who, **counts, standing=standing, reason=cut(reason, REASON_CHARS_MAX))
+    told = cut(reason, REASON_CHARS_MAX)
+    return Evidence(*who, **counts, pending=pending, standing=standing, reason=told)

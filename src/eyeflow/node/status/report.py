@@ -149,7 +149,7 @@ def _running(node: Reported, rule: RunningRule) -> dict[str, object]:
         "holds_back": rule.holds_back,
         "stops_us": node.revocation.until_us.get(rule.key, 0),
         "trial": _trial(row.trial),
-        "evidence": counts_of(rule.evidence.row(row)),
+        "evidence": counts_of(rule.evidence.row(row)) | {"pending": rule.evidence.pending},
         **rule.health.as_dict(),
     }
 

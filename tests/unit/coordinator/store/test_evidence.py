@@ -15,7 +15,7 @@ from unit.coordinator.store.test_facts import NEW, A, look
 def told_of(name: str, rule: str, slot: str, by: str, executions: int, failures: int, **more: Any) -> EvidenceRow:
     """`failures` are of decisions; each second execution acted, and as many actions failed as `failed`."""
     tally = Tally(Outcomes(executions, failures), Outcomes(executions // 2, more.pop("failed", 0)))
-    return replace(EvidenceRow(name, rule, slot, "1" * 64, by, tally, 0, 0, "trial", "", seen_us=50), **more)
+    return replace(EvidenceRow(name, rule, slot, "1" * 64, by, tally, 0, 0, 0, "trial", "", seen_us=50), **more)
 
 
 def tally(*numbers: int) -> Tally:
@@ -38,11 +38,11 @@ def test_evidence_is_summed_for_a_step_of_a_deployment_and_beside_it(kept: Any, 
         writing.add_deployment(mine, nodes)
         writing.record_evidence(
             [
-                told_of("a", "pump", "candidate", "d-1", 100, 1, failed=7, boots=2, differing=5),
+                told_of("a", "pump", "candidate", "d-1", 100, 1, failed=7, boots=2, differing=5, pending=4),
                 told_of("a", "lamp", "candidate", "d-1", 10, 2, boots=1, differing=1),
-                told_of("b", "pump", "active", "d-1", 1, 0, boots=3, seen_us=20),
-                told_of("d", "pump", "active", "d-1", 10**6, 10**5, boots=9, differing=9, seen_us=0),
-                told_of("a", "pump", "active", "d-0", 1000, 3, failed=2),
+                told_of("b", "pump", "active", "d-1", 1, 0, boots=3, pending=1, seen_us=20),
+                told_of("d", "pump", "active", "d-1", 10**6, 10**5, boots=9, differing=9, pending=9, seen_us=0),
+                told_of("a", "pump", "active", "d-0", 1000, 3, failed=2, pending=9),
                 told_of("a", "lamp", "active", "d-0", 10, 1),
                 told_of("b", "lamp", "candidate", "d-0", 50, 1, failed=4),
                 told_of("c", "lamp", "active", "d-0", 10**6, 10**5, standing="rolledBack"),
@@ -61,7 +61,7 @@ def test_evidence_is_summed_for_a_step_of_a_deployment_and_beside_it(kept: Any, 
     assert by_node == {"a": tally(110, 3, 55, 7), "b": tally(1, 0, 0, 0)}
     assert look(kept, lambda reading: reading.tallies("d-1", [])) == {}
     control = tally(1060, 5, 530, 6)
-    assert sums(10) == EvidenceSums(tally(111, 3, 55, 7), control, Tally(), 3, 6, ("c",), None, Tally())
+    assert sums(10) == EvidenceSums(tally(111, 3, 55, 7), control, Tally(), 3, 6, ("c",), None, Tally(), pending=5)
     assert sums(19).unheard == ("c",) and sums(20).unheard == ("b", "c") and sums(50).unheard == ("a", "b", "c")
     empty = replace(helpers.deployment("d-9"), targets=mine.targets)
     nothing = look(kept, lambda reading: reading.evidence_sums(empty, 0))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from components.node_sim import NodeSim
+from components.node_sim import NodeSim, program
 from eyeflow.node.engine import run_evidence
 from eyeflow.node.engine.run_evidence import ALONE_US, EVIDENCE_US, EvidenceKeeper
 from eyeflow.node.run_key import active, candidate, previous
@@ -98,17 +98,77 @@ def test_an_execution_counts_as_one_that_acted_once_its_last_action_has_ended(tm
         mqtt = sim.drivers["mqtt"]
         mqtt.duration_s["mqtt.publish"] = 2.0
         await send(sim, 1, 2)
-        assert (told(sim).executions, told(sim).acted) == (2, 0)
+        assert (told(sim).executions, told(sim).acted, told(sim).pending) == (2, 0, 2)
         for acted in (0, 1, 1, 2):
             await sim.advance(2 * S)
-            assert told(sim).acted == acted
+            assert (told(sim).acted, told(sim).pending) == (acted, 2 - acted)
         mqtt.failures["mqtt.publish"] = 1
         await send(sim, 3)
+        assert sim.rule("counter")["evidence"]["pending"] == 1  # type: ignore[index]
         await sim.advance(2 * S)
         assert (told(sim).acted, told(sim).failed_actions) == (3, 1), "a failure decides it at once"
+        assert told(sim).pending == 0
         await sim.advance(EVIDENCE_US + ALONE_US)
         row = kept(sim)
         assert row is not None and (row.acted, row.failed_actions) == (3, 1)
+        await sim.stop()
+
+    run(test())
+
+
+def test_an_execution_is_pending_from_the_moment_in_which_it_is_counted(tmp_path: Path) -> None:
+    """Before its commit, too. One that acts on nothing, or on the log alone, has ended at once."""
+    rarely = counter(1, 'log.info("{e.number}")\n if e.number > 10 { mqtt.publish("a", "b") }')
+
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path, rarely)
+        sim.drivers["mqtt"].duration_s["mqtt.publish"] = sim.drivers["log"].duration_s["log.info"] = 2.0
+        core, seen = sim.node.engine.core, []
+        real, core.settle = core.settle, lambda *args: (seen.append(told(sim)), real(*args))[1]  # type: ignore[method-assign]
+        await send(sim, 1, 11, 12)
+        assert {(one.executions, one.pending) for one in seen} <= {(1, 0), (2, 1), (3, 2)} and seen[-1].pending == 2
+        await sim.advance(20 * S)
+        assert (told(sim).acted, told(sim).pending) == (2, 0)
+        await sim.stop()
+
+    run(test())
+
+
+def test_what_a_crash_left_is_pending_until_it_has_ended(tmp_path: Path) -> None:
+    """The outbox knows it. What is given up at the start, a pump here, is not waited for."""
+    both = counter(1, 'if e.number == 1 { gpio.set_pin(P, HIGH) } else { mqtt.publish("a", "b") }')
+
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path, both.replace(" record", " pin P: output\n record"))
+        for action in ("mqtt.publish", "gpio.set_pin"):
+            sim.drivers[action.split(".")[0]].duration_s[action] = 3600
+        await send(sim, 1, 2, 3)
+        await sim.advance(EVIDENCE_US + ALONE_US)
+        assert (told(sim).executions, told(sim).pending) == (3, 3)
+        sim = await reopened(sim)
+        assert (told(sim).executions, told(sim).acted, told(sim).pending) == (3, 0, 2)
+        await sim.advance(20 * S)
+        assert (told(sim).acted, told(sim).pending) == (2, 0)
+        await sim.stop()
+
+    run(test())
+
+
+def test_actions_from_before_a_deployment_are_not_its_evidence(tmp_path: Path) -> None:
+    """The same program for another deployment begins anew, and nobody waits for what it did before."""
+    acts = counter(1, 'mqtt.publish("a", "b")')
+
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path, acts)
+        sim.drivers["mqtt"].duration_s["mqtt.publish"] = 10.0
+        await send(sim, 1)
+        assert (await sim.node.install(program(acts), {}, "d2", 2)).code == ""
+        await send(sim, 2)
+        assert (told(sim).executions, told(sim).pending) == (1, 1)
+        await sim.advance(10 * S)
+        assert (told(sim).executions, told(sim).acted, told(sim).pending) == (1, 0, 1)
+        await sim.advance(10 * S)
+        assert (told(sim).acted, told(sim).pending) == (1, 0)
         await sim.stop()
 
     run(test())
@@ -126,10 +186,11 @@ def test_an_execution_whose_actions_fail_is_counted_once(tmp_path: Path) -> None
         sim.drivers["mqtt"].duration_s["mqtt.publish"] = 60
         await send(sim, 3)
         rule = sim.node.engine.core.rules[active("counter")]
+        assert rule.evidence.pending == 1
         await sim.node.remove("counter")
         await sim.turns()
         assert rule.health.action_failures == 3, "the cancelled one, too"
-        assert rule.evidence.failed_actions == 1
+        assert (rule.evidence.failed_actions, rule.evidence.acted, rule.evidence.pending) == (1, 2, 0)
         await sim.stop()
 
     run(test())
