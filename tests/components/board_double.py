@@ -73,6 +73,7 @@ class BoardDouble:
     """What it is sent does not run: it stops a new program after faults at once."""
     pieces_max: int = 1 << 30
     """After so many pieces of a program it stops answering, until `answers` is set again."""
+    reset_cause: Reset = Reset.POWER
     refuses_remove: Code | None = None
     executes: int = 0
     """Executions that it counts more of each program when it is asked: a rule that runs all the time."""
@@ -212,7 +213,7 @@ class BoardDouble:
 
     def _health(self) -> bytes:
         numbers = (65536, 4096, 65536, 9000, 1000, 900, 50, 0, 1, 60_000)
-        stack = b"" if self.is_old else struct.pack("<BII", Reset.POWER, 4096, 1800)
+        stack = b"" if self.is_old else struct.pack("<BII", self.reset_cause, 4096, 1800)
         return bytes([Code.OK]) + struct.pack("<9IQ", *numbers) + stack
 
     def _info(self, place: int, slot: bytes) -> bytes:

@@ -94,7 +94,7 @@ _EMPTY: dict[str, Any] = {"firmware": "", "resetCause": "", **dict.fromkeys(_NUM
 
 
 AWAY = frozenset({BoardState.LINK_LOST.value, BoardState.UNKNOWN.value})
-ANSWERING = frozenset({"rule_stopped", "resets", "flash"})
+ANSWERING = frozenset({"rule_stopped", "resets", "watchdog", "flash"})
 """Reasons of failed boards that answer their gateway all the same."""
 
 

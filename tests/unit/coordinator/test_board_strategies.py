@@ -301,6 +301,7 @@ def test_what_a_board_cannot_do_is_refused_with_the_reason(plant: Any) -> None:
         (BoardState.UPDATING, "update", False),
         (BoardState.STALE, "unanswered", False),
         (BoardState.FAILED, "rule_stopped", False),
+        (BoardState.FAILED, "watchdog", False),
         (BoardState.FAILED, "other_device", True),
         (BoardState.LINK_LOST, "port_missing", True),
         (BoardState.UNKNOWN, "not_asked", True),

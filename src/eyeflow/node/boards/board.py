@@ -16,7 +16,7 @@ from eyeflow.base.reasons import internal
 from eyeflow.board_link import conversations
 from eyeflow.board_link.async_line import AsyncLine
 from eyeflow.board_link.conversations import Status
-from eyeflow.board_link.messages import EmittedEvent, Hello, LlmRequest, LogLine
+from eyeflow.board_link.messages import Counters, EmittedEvent, Hello, Installed, LlmRequest, LogLine
 from eyeflow.board_link.port import FoundPort
 from eyeflow.board_link.session import Ask, Heard, Patience
 from eyeflow.node.backoff import Backoff
@@ -296,7 +296,8 @@ class GatewayBoard:
         self.frames = Frames(line.line.receiver.bad, line.line.resent)
         contact = self._contact
         contact.answered_us, contact.trouble, contact.good_frames = self._clock.steady_us(), None, 0
-        contact.stopped = stopped_rules(found)
+        contact.stopped = self._stopped(found)
+        contact.reset_cause = found.health.reset_cause
         self._judge()
 
     async def _recognise(self, hello: Hello) -> None:
@@ -380,7 +381,32 @@ class GatewayBoard:
             "models": self.models.view(),
             "events": self.events.view(),
             "health": asdict(self.found.health) if self.found is not None else None,
-            "rules": [] if self.found is None else _rules_view(self.found),
+            "rules": [] if self.found is None else [self._rule_view(*pair) for pair in self.found.pairs],
+        }
+
+    def fault(self, program: Installed, counters: Counters) -> str:
+        """Return the last fault of a program on the board, with the line of its rule where that is known."""
+        return trap_text(counters, self.programs.line_of(program.program_id, counters.pc) if counters.trap else 0)
+
+    def _stopped(self, found: Status) -> tuple[str, ...]:
+        """Return which rules the board has stopped after faults, and by what."""
+        stopped = [(one, counters) for one, counters in found.pairs if not counters.running]
+        return tuple(f"{one.rule} {one.version} is stopped: {self.fault(one, counters)}" for one, counters in stopped)
+
+    def _rule_view(self, program: Installed, counters: Counters) -> dict[str, object]:
+        return {
+            "rule": program.rule,
+            "version": program.version,
+            "program_id": program.program_id,
+            "place": program.place,
+            "state": "running" if counters.running else "stopped",
+            "good": program.good,
+            "has_previous": program.has_previous,
+            "has_staged": program.has_staged,
+            "executions": counters.executions,
+            "traps": counters.traps,
+            "failures": counters.failures,
+            "last_error": self.fault(program, counters),
         }
 
 
@@ -395,29 +421,3 @@ def _hello_view(hello: Hello | None) -> dict[str, object]:
         return {"chip": "", "firmware": "", "abi": 0, "boot": 0, "delegates_llm": False}
     told = {"chip": hello.chip, "firmware": hello.firmware, "abi": hello.abi}
     return told | {"boot": hello.boot, "delegates_llm": hello.delegates_llm}
-
-
-def _rules_view(found: Status) -> list[dict[str, object]]:
-    return [
-        {
-            "rule": program.rule,
-            "version": program.version,
-            "program_id": program.program_id,
-            "place": program.place,
-            "state": "running" if counters.running else "stopped",
-            "good": program.good,
-            "has_previous": program.has_previous,
-            "has_staged": program.has_staged,
-            "executions": counters.executions,
-            "traps": counters.traps,
-            "failures": counters.failures,
-            "last_error": trap_text(counters),
-        }
-        for program, counters in found.pairs
-    ]
-
-
-def stopped_rules(found: Status) -> tuple[str, ...]:
-    """Return which rules the board has stopped after faults, and by what."""
-    stopped = ((program, counters) for program, counters in found.pairs if not counters.running)
-    return tuple(f"{one.rule} {one.version} is stopped: {trap_text(counters)}" for one, counters in stopped)

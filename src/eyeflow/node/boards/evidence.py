@@ -145,12 +145,12 @@ def _standing(wanted: Wanted, ran: Ran) -> tuple[EvidenceStanding, str]:
     return EvidenceStanding.TRIAL if wanted.on_trial else EvidenceStanding.PASSED, ""
 
 
-def trap_text(counters: Counters) -> str:
-    """Return the last fault of a program, empty when it had none since the board started."""
+def trap_text(counters: Counters, line: int = 0) -> str:
+    """Return the last fault of a program, empty when it had none since the board started. `line` 0 is not known."""
     if not counters.trap:
         return "" if counters.running else "no fault since the board started"
     name = Trap(counters.trap).name if counters.trap in set(Trap) else f"trap {counters.trap}"
-    return f"{name} at instruction {counters.pc}"
+    return f"{name} at line {line}" if line else f"{name} at instruction {counters.pc}"
 
 
 def _plus(one: Count, other: Count) -> Count:

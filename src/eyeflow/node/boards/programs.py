@@ -24,6 +24,8 @@ from eyeflow.node.boards.wanted import Fate, Key, There, Wanted, as_plain, from_
 from eyeflow.node.control import HeldProgram, InstallOutcome, InstallResult
 from eyeflow.protocol.slot import Slot
 from eyeflow.protocol.wire import PROGRAM_ID
+from eyeflow.svm.container import decode
+from eyeflow.svm.source_map import line_of
 
 FILE, FOLDER = "wanted.json", "programs"
 FILE_BYTES_MAX, PROGRAM_BYTES_MAX = 64 * 1024, 64 * 1024
@@ -222,6 +224,13 @@ class BoardPrograms:
                 code="program_lost",
                 exit_code=ExitCode.PROBLEMS,
             ) from error
+
+    def line_of(self, program_id: str, pc: int) -> int:
+        """Return the line of the rule at an instruction of its program; 0 when nobody knows it."""
+        try:
+            return line_of(decode(self.program(program_id)).program, pc)
+        except EyeflowError:
+            return 0
 
     def is_wanted(self, wanted: Wanted) -> bool:
         """Whether nothing else was wanted of its rule and slot since."""

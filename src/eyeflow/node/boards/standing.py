@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.board_link.messages import Reset
 from eyeflow.protocol.boards import BoardState
 
 STALE_S = 15.0
@@ -19,6 +20,14 @@ FIRMWARE = frozenset({"not_eyeflow", "line_garbled", "protocol", "other_device",
 """Codes of failures where something answers, and not as the board of this line should."""
 UNUSABLE = frozenset({"board_file", "board_kept", "cannot_write", "node_key"})
 """Codes of boards of which this node has no files that it can use."""
+CAUSES = {
+    Reset.POWER: ", the last time because it got power",
+    Reset.PIN: ", the last time by its reset pin",
+    Reset.WATCHDOG: ", the last time by its watchdog: its firmware stood still",
+    Reset.FAULT: ", the last time by a fault of its processor, or a panic of its firmware",
+    Reset.SOFTWARE: ", the last time by its software",
+}
+"""Why a board started. Older firmware does not tell."""
 SILENT = frozenset({"board_silent", "board_stopped"})
 
 
@@ -44,7 +53,8 @@ class Contact:
     `answered_wall_us`: when it answered last on the wall clock, for people.
 
     `trouble` is the failure of the newest attempt, None when it was answered. `good_frames` came since the last answer.
-    `stopped` tells of each rule that the board stopped, and why. `starts`: when the board was found to have started.
+    `stopped` tells of each rule that the board stopped, and why. `starts`: when the board was found to have started;
+    `reset_cause`: why it did so last.
     """
 
     answered_us: int = 0
@@ -55,6 +65,7 @@ class Contact:
     updating: str = ""
     flash_failure: str = ""
     starts: list[int] = field(default_factory=list)
+    reset_cause: Reset = Reset.UNKNOWN
 
 
 def judge(contact: Contact, steady_us: int) -> tuple[BoardState, str, str]:
@@ -67,8 +78,8 @@ def judge(contact: Contact, steady_us: int) -> tuple[BoardState, str, str]:
         return BoardState.FAILED, "flash", contact.flash_failure
     recent = [start for start in contact.starts if steady_us - start <= RESETS_WITHIN_S * SECOND_US]
     if len(recent) > RESETS_MAX:
-        told = f"it started {len(recent)} times in the last {RESETS_WITHIN_S:g} s"
-        return BoardState.FAILED, "resets", told
+        told = f"it started {len(recent)} times in the last {RESETS_WITHIN_S:g} s{CAUSES.get(contact.reset_cause, '')}"
+        return BoardState.FAILED, "watchdog" if contact.reset_cause is Reset.WATCHDOG else "resets", told
     if contact.stopped:
         return BoardState.FAILED, "rule_stopped", "; ".join(contact.stopped)
     return BoardState.ONLINE, "answers", "it answered the newest question"

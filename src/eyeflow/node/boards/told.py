@@ -5,7 +5,6 @@ from __future__ import annotations
 from eyeflow.board_link.conversations import Status as Found
 from eyeflow.board_link.messages import Counters, Installed
 from eyeflow.node.boards.board import GatewayBoard
-from eyeflow.node.boards.evidence import trap_text
 from eyeflow.node.boards.keeping import KeptBoard
 from eyeflow.protocol.boards import PLACES_MAX, BoardProgram, BoardState, BoardStatus
 from eyeflow.protocol.node_facts import NodeFacts
@@ -56,15 +55,17 @@ def board_status(board: GatewayBoard) -> BoardStatus:
         received_bad=board.frames.received_bad,
         asked_again=board.frames.asked_again,
         starts=board.starts,
-        programs=() if found is None else _programs(found),
+        programs=() if found is None else _programs(board, found),
     )
 
 
-def _programs(found: Found) -> tuple[BoardProgram, ...]:
-    return tuple(_program(program, counters) for program, counters in found.pairs[:PLACES_MAX])
+def _programs(board: GatewayBoard, found: Found) -> tuple[BoardProgram, ...]:
+    return tuple(
+        _program(program, counters, board.fault(program, counters)) for program, counters in found.pairs[:PLACES_MAX]
+    )
 
 
-def _program(program: Installed, counters: Counters) -> BoardProgram:
+def _program(program: Installed, counters: Counters, fault: str) -> BoardProgram:
     return BoardProgram(
         rule=cut(program.rule, SHORT_CHARS_MAX),
         version=cut(program.version, SHORT_CHARS_MAX),
@@ -76,7 +77,7 @@ def _program(program: Installed, counters: Counters) -> BoardProgram:
         executions=counters.executions,
         traps=counters.traps,
         failures=counters.failures,
-        last_fault=cut(trap_text(counters), REASON_CHARS_MAX),
+        last_fault=cut(fault, REASON_CHARS_MAX),
     )
 
 
@@ -92,7 +93,7 @@ def board_health(board: GatewayBoard) -> dict[str, object]:
             "slot": "active",
             "program_id": program.program_id,
             "state": "running" if counters.running else "failed",
-            "last_error": trap_text(counters),
+            "last_error": board.fault(program, counters),
             "counters": {
                 "executions": counters.executions,
                 "trapped": counters.traps,

@@ -18,6 +18,7 @@ from eyeflow.base.errors import EyeflowError
 from eyeflow.base.machine import Machine
 from eyeflow.board_link import async_line
 from eyeflow.board_link.async_line import READ_BYTES_PER_S_MIN
+from eyeflow.board_link.messages import Reset
 from eyeflow.board_link.port import Board, FoundPort
 from eyeflow.board_link.session import Patience
 from eyeflow.node.boards import boards as boards_module
@@ -211,16 +212,17 @@ def test_a_board_that_stops_answering_is_stale_then_lost_and_comes_back(tmp_path
         asyncio.run(test(path))
 
 
-def test_a_board_that_resets_in_a_loop_has_failed(tmp_path: Path) -> None:
-    board = BoardDouble()
+def test_a_board_that_its_watchdog_resets_in_a_loop_has_failed(tmp_path: Path) -> None:
+    board = BoardDouble(reset_cause=Reset.WATCHDOG)
 
     async def test(path: str) -> None:
         async with boards_of(tmp_path, at(path)) as boards:
             await until(is_(boards, "online"))
-            while not is_(boards, "failed", "resets")():
+            while not is_(boards, "failed", "watchdog")():
                 board.restart()
                 asked = len(board.requests)
                 await until(lambda asked=asked: len(board.requests) > asked + 10)  # type: ignore[misc]
+            assert "times in the last 120 s, the last time by its watchdog" in view(boards)["evidence"]
 
     with plugged_in(board) as path:
         asyncio.run(test(path))

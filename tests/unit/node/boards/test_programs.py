@@ -235,6 +235,8 @@ def test_what_the_board_refuses_is_told_in_its_words(tmp_path: Path, board: Boar
             await until(is_(boards, state))
             reason = {"board_storage": "flash", "not_running": "rule_stopped"}.get(code, "answers")
             assert view(boards)["reason"] == reason
+            told = {"flash": "flash", "rule_stopped": "relay 1.0.0 is stopped: LOOP_BOUND at line 8"}.get(reason, "")
+            assert told in view(boards)["evidence"]
             begun = board.requests.count(Request.PUSH_BEGIN)
             asked = len(board.requests)
             await until(lambda: len(board.requests) > asked + 20)

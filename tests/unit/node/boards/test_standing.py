@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.board_link.messages import Reset
 from eyeflow.node.boards.standing import RESETS_MAX, STALE_S, Contact, Standing, judge
 from eyeflow.protocol.boards import BoardState
 
@@ -41,6 +42,8 @@ def heard(ago_s: int, of: EyeflowError | None = None, **more: Any) -> Contact:
         (heard(0, flash_failure="worn out"), BoardState.FAILED, "flash", "worn out"),
         (heard(0, stopped=("relay 1.0.0 is stopped",)), BoardState.FAILED, "rule_stopped", "relay 1.0.0"),
         (heard(0, starts=[NOW] * (RESETS_MAX + 1)), BoardState.FAILED, "resets", "started 4 times"),
+        (heard(0, starts=[NOW] * (RESETS_MAX + 1), reset_cause=Reset.FAULT), BoardState.FAILED, "resets", "a fault of its processor"),
+        (heard(0, starts=[NOW] * (RESETS_MAX + 1), reset_cause=Reset.WATCHDOG), BoardState.FAILED, "watchdog", "started 4 times in the last 120 s, the last time by its watchdog"),
         (heard(0, starts=[1] * (RESETS_MAX + 1)), BoardState.ONLINE, "answers", "it answered the newest question"),
     ],
 )  # fmt: skip
