@@ -21,6 +21,7 @@ NAMES = (
     "deployments",
     "coordinator_store",
     "buffer",
+    "copies",
     "catch_up",
     "transport",
     "replay",

@@ -1,4 +1,4 @@
-"""Durable, chained, audited executions a second, for each backend of the buffer, beside a script that only writes rows.
+"""Durable, chained, audited executions a second, beside a script that only writes rows.
 
 The node is a process with its real engine and its real store, `synchronous=FULL`. The producers are in it, as a gateway
 would be: each has up to 32 events that are not acknowledged. One event is one execution of one rule that changes its
@@ -26,7 +26,6 @@ from eyeflow.node.broker.broker import EmbeddedBroker
 from eyeflow.node.broker.settings import EmbeddedSection
 
 PRODUCERS = (1, 16, 128)
-BACKENDS = ("sqlite", "kafka_embedded", "kafka")
 ROUNDS, MEASURE_S = 3, 3.0
 BAR = 10_000.0
 BATCH = 256
@@ -79,12 +78,10 @@ def settings_of(backend: str, port: int) -> str:
     return f'[kafka]\nbootstrap_servers = "127.0.0.1:{port}"\n' if backend == "kafka" else ""
 
 
-def once(backend: str, producers: int, window: int, acts_every: int, port: int) -> Measured:
+def once(producers: int, window: int, acts_every: int) -> Measured:
     """Run a node and measure it."""
-    options = {"window": window, "acts_every": acts_every, "backend": backend, "settings": settings_of(backend, port)}
-    with tempfile.TemporaryDirectory() as folder, buffer_node(Path(folder) / "node", producers, **options) as node:  # type: ignore[arg-type]
-        if backend != "sqlite":
-            node.measure(MEASURE_S)  # until its copies flow
+    options = {"window": window, "acts_every": acts_every}
+    with tempfile.TemporaryDirectory() as folder, buffer_node(Path(folder) / "node", producers, **options) as node:
         return node.measure(MEASURE_S)
 
 
@@ -96,32 +93,28 @@ def scripts() -> dict[int, float]:
 
 def report() -> Report:
     """Measure in alternating rounds."""
-    cases = [("sqlite", producers, WINDOW, acts) for producers in PRODUCERS for acts in (1, 10)]
-    cases += [("sqlite", producers, 1, 1) for producers in PRODUCERS]
-    found: dict[tuple[str, int, int, int], list[Measured]] = {}
+    cases = [(producers, WINDOW, acts) for producers in PRODUCERS for acts in (1, 10)]
+    cases += [(producers, 1, 1) for producers in PRODUCERS]
+    found: dict[tuple[int, int, int], list[Measured]] = {}
     written: list[dict[int, float]] = []
     for _ in range(ROUNDS):
         written.append(scripts())
         for case in cases:
-            found.setdefault(case, []).append(once(*case, 0))
-    kafka = [(backend, producers, WINDOW, 1) for backend in BACKENDS[1:] for producers in PRODUCERS]
-    with tempfile.TemporaryDirectory() as folder, broker(Path(folder)) as port:
-        for case in kafka:
-            found[case] = [once(*case, port if case[0] == "kafka" else free_port())]
+            found.setdefault(case, []).append(once(*case))
     rows = [
         Row(f"script, {batch} rows in a commit", statistics.median(one[batch] for one in written), "rows/s")
         for batch in (BATCH, 1)
     ]
-    rows += [_row(case, found[case]) for case in (*cases, *kafka)]
+    rows += [_row(case, found[case]) for case in cases]
     rows.append(Row("over MQTT with QoS 1, each acts", mqtt_rate("node", TUNED), "executions/s", "one connection"))
-    reached = statistics.median(one.a_second for one in found["sqlite", 16, WINDOW, 1])
+    reached = statistics.median(one.a_second for one in found[16, WINDOW, 1])
     bar = (f"at least {BAR:,.0f} executions/s with 16 producers on sqlite, each acts ({reached:,.0f})", reached >= BAR)
     return Report("Durable executions", tuple(rows), (bar,))
 
 
-def _row(case: tuple[str, int, int, int], runs: list[Measured]) -> Row:
-    backend, producers, window, acts_every = case
-    name = f"{backend}, {producers} producers, {window} unacknowledged, {'each' if acts_every == 1 else '1 in 10'} acts"
+def _row(case: tuple[int, int, int], runs: list[Measured]) -> Row:
+    producers, window, acts_every = case
+    name = f"{producers} producers, {window} unacknowledged, {'each' if acts_every == 1 else '1 in 10'} acts"
 
     def middle(what: str) -> float:
         return statistics.median(getattr(one, what) for one in runs)
@@ -130,5 +123,4 @@ def _row(case: tuple[str, int, int, int], runs: list[Measured]) -> Row:
         f"p50 {middle('p50_ms'):.1f} ms, p99 {middle('p99_ms'):.1f} ms, {middle('each_us'):.1f} us processor, "
         f"{middle('rss_mb'):.0f} MB"
     )
-    copied = "" if backend == "sqlite" else f", {middle('copied') / middle('seconds'):,.0f} copies/s"
-    return Row(name, middle("a_second"), "executions/s", note + copied)
+    return Row(name, middle("a_second"), "executions/s", note)

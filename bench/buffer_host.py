@@ -43,6 +43,11 @@ class BufferNode:
         self.tell(do=do, **orders)
         return dict(json.loads(self.answer()))
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
     def spent_s(self) -> float:
         """Return its processor time so far."""
         return processor_s(self._process.pid)

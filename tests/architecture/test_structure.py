@@ -57,7 +57,7 @@ HOMES = {
     "h11": {"net/server.py"},
     "httpx": {"client", "net/bodies.py", "node/cluster", "node/io/http", "node/io/llm"},
     "jsonschema": {"coordinator/schema.py"},
-    "msgspec": {"protocol"},
+    "msgspec": {"node/io/kafka/copies.py", "protocol"},
     "paho": {"node/io/mqtt"},
     "prometheus_client": {"base/metrics_text.py"},
     "psutil": {"node/io/host"},

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from eyeflow.node.config.config import NodeConfig
+from components.waiting import until
+from eyeflow.node.config.config import NodeConfig, load_config
 from eyeflow.node.daemon import run_node
 from eyeflow.node.own_key import load_identity
 from eyeflow.node.runtime import NodeRuntime
@@ -29,7 +30,7 @@ CONFIG = '[node]\nname = "n1"\ndata_dir = "data"\n'
 Doing = Callable[[NodeRuntime], Awaitable[None]]
 
 
-def run_once(data: Path, doing: Doing) -> None:
+def run_once(data: Path, doing: Doing, config: NodeConfig | None = None) -> None:
     """Run a node until `doing` is done."""
 
     async def whole() -> None:
@@ -40,7 +41,7 @@ def run_once(data: Path, doing: Doing) -> None:
             nodes.append(node)
             started.set()
 
-        running = asyncio.create_task(run_node(NodeConfig("n1", data), stop=stop, on_ready=on_ready))
+        running = asyncio.create_task(run_node(config or NodeConfig("n1", data), stop=stop, on_ready=on_ready))
         await started.wait()
         await doing(nodes[0])
         stop.set()
@@ -100,6 +101,20 @@ def test_the_buffer_of_a_node_that_runs_and_of_one_that_does_not(eyeflow: Comman
     told = eyeflow("buffer", "status").out
     assert f"n1: {RECORDS + 3} records in its buffer" in told
     assert "coordinator holds record 11 of 33, 22 behind" in told
+
+
+def test_it_says_why_nothing_reaches_kafka(eyeflow: Command, data: Path) -> None:
+    text = CONFIG + '[offline]\nbuffer_backend = "kafka"\n[kafka]\nbootstrap_servers = "127.0.0.1:1"\n'
+    (data.parent / "eyeflow-svm.toml").write_text(text)
+
+    async def look(node: NodeRuntime) -> None:
+        await until(lambda: "127.0.0.1:1: " in node.services["kafka_copies"].detail)
+        told = (await asyncio.to_thread(eyeflow, "buffer", "status")).out
+        assert "  kafka       holds record 0 of " in told and "\n              127.0.0.1:1: " in told
+
+    run_once(data, look, load_config(data.parent / "eyeflow-svm.toml"))
+    (kafka,) = facts(eyeflow("buffer", "status", "--json"))["destinations"]  # type: ignore[misc]
+    assert (kafka["name"], kafka["trouble"]) == ("kafka", "")
 
 
 def test_peek_shows_what_goes_out_next_and_takes_nothing(eyeflow: Command, data: Path) -> None:

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 
 from eyeflow.node.config.sections import Backend
-from eyeflow.node.io.kafka.copies import AUDIT, EXECUTIONS, AuditCopies
+from eyeflow.node.io.kafka.copies import AUDIT, EXECUTIONS, AuditCopies, Unread
+from eyeflow.node.io.kafka.copying import NodeAudit
 from eyeflow.node.io.kafka.settings import KafkaConfig
 from eyeflow.node.io.ports import PortStatus
 from eyeflow.node.runtime import NodeRuntime
 from eyeflow.node.services import Service
+from eyeflow.node.store.types import StorageError
+from eyeflow.protocol.collecting import KeptHead
 from simulation.loop import Process, pass_time
 
 LATE_S, RETRY_S = 0.05, 1.0
@@ -161,6 +165,31 @@ class SimBroker:
         self._brokers.is_up, self.status.state = False, "failed"
 
 
+class SimCopies(NodeAudit):
+    """In the place of the process that copies, and the pipes to it: they live and die with the node here."""
+
+    def __init__(self, node: NodeRuntime, brokers: SimKafka, process: Process) -> None:
+        super().__init__(node, node.identity.epoch)
+        where = ", ".join(node.config.ports.of(KafkaConfig).servers)
+        make = partial(SimProducer, brokers, process)
+        self.copies = AuditCopies({}, where, node.config.name, self, node.machine.random, make)
+
+    async def after(self, kept: KeptHead) -> Sequence[bytes]:
+        try:
+            return await super().after(kept)
+        except StorageError as error:
+            raise Unread(error.brief) from error
+
+    async def program(self, program_id: bytes) -> bytes | None:
+        try:
+            return await super().program(program_id)
+        except StorageError as error:
+            raise Unread(error.brief) from error
+
+    async def run(self) -> None:
+        await self.copies.run(await self.begin())
+
+
 def sim_services(node: NodeRuntime, brokers: SimKafka, process: Process) -> Sequence[Service]:
     """As `usual_services` of the product."""
     backend, services = node.config.offline.backend, list[Service]()
@@ -168,14 +197,6 @@ def sim_services(node: NodeRuntime, brokers: SimKafka, process: Process) -> Sequ
         broker = SimBroker(brokers, process)
         services.append(Service("kafka_embedded", broker.status, broker.run))
     if backend is not Backend.SQLITE:
-        copies = AuditCopies(
-            node.config.ports.of(KafkaConfig),
-            node.config.name,
-            node.identity.epoch,
-            node,
-            node.execution_as_shown,
-            node.machine.random,
-            lambda settings: SimProducer(brokers, process, settings),
-        )
+        copies = SimCopies(node, brokers, process)
         services.append(Service("kafka_copies", copies.status, copies.run))
     return services

@@ -6,6 +6,7 @@ not in silence.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,7 +22,7 @@ from eyeflow.coordinator import judging as coordinator_judging
 from eyeflow.coordinator.store.sql_writing import SqlWriting
 from eyeflow.evidence import verdict
 from eyeflow.evidence.verdict import Kind
-from eyeflow.node import runtime
+from eyeflow.node import daemon, runtime
 from eyeflow.node.cluster.membership import Membership
 from eyeflow.node.engine import judging as node_judging
 from eyeflow.node.engine import pending
@@ -200,6 +201,15 @@ def leaves_candidates_behind(patch: MonkeyPatch) -> None:
     patch.setattr(runtime.NodeRuntime, "drop_candidate", drop)
 
 
+def starts_with_a_whole_store_only(patch: MonkeyPatch) -> None:
+    """A store whose first page is lost stays where it is."""
+
+    def set_aside(data_dir: Path, now_us: int) -> Path:
+        raise OSError(errno.EROFS, "read-only")
+
+    patch.setattr(daemon, "set_aside", set_aside)
+
+
 QUICK: tuple[Mutant, ...] = (
     rolls_back_without_sent_nodes,
     forgets_the_accepted_manifest,
@@ -223,6 +233,7 @@ SLOW: tuple[Mutant, ...] = (
     loses_what_is_pending,
     counts_no_missed_deadlines,
     goes_back_with_the_state_of_the_bad_one,
+    starts_with_a_whole_store_only,
 )
 """Those that need more: `make fuzz` puts all of them in."""
 

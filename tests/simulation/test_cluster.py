@@ -30,6 +30,7 @@ FOUND_BY = {
     "passes_whatever_was_seen": 11,
     "leaves_candidates_behind": 7,
     "takes_what_is_pending_for_good": 50059,
+    "starts_with_a_whole_store_only": 5,
 }
 """The seed that found a fault last: the search begins with it, and goes on with all others."""
 MUTANTS = QUICK + SLOW if os.environ.get("EYEFLOW_FUZZ") == "full" else QUICK

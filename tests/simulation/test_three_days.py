@@ -18,6 +18,7 @@ from pytest import MonkeyPatch
 
 from eyeflow.node.io.kafka import copies
 from eyeflow.node.io.kafka.copies import AuditCopies
+from eyeflow.node.io.kafka.copying import NodeAudit
 from eyeflow.protocol.collecting import KeptHead
 from simulation.mutants import check_found
 from simulation.records import BrokenPromise
@@ -70,13 +71,13 @@ def leaves_out_what_was_refused(patch: MonkeyPatch) -> None:
 
 def begins_behind_what_is_there(patch: MonkeyPatch) -> None:
     """After a start it goes on with what comes from now on."""
-    real = AuditCopies.run
+    real = NodeAudit.begin
 
-    async def run(self: Any) -> None:
-        await self._audit.note_kept("kafka", KeptHead(self._epoch, *self._audit._writer.store.head))
-        await real(self)
+    async def begin(self: Any) -> KeptHead:
+        await self._node.note_kept("kafka", KeptHead(self._epoch, *self._node.writer.store.head))
+        return await real(self)
 
-    patch.setattr(AuditCopies, "run", run)
+    patch.setattr(NodeAudit, "begin", begin)
 
 
 QUICK = [notes_what_is_not_confirmed, begins_behind_what_is_there]

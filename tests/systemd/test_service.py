@@ -113,15 +113,16 @@ def test_a_broker_of_the_node_runs_in_the_sandbox_and_ends_with_it() -> None:
     port = free_port()
     kafka = f'[offline]\nbuffer_backend = "kafka_embedded"\n\n[kafka_embedded]\nhome = "{HOME}"\nport = {port}\n'
     with booted_with(kafka) as systemd:
-        service: dict[str, Any] = {}
+        found: dict[str, Any] = {}
 
         def is_up() -> bool:
-            found = {one["name"]: one for one in status_of(systemd).get("services", [])}
-            service.update(found.get("kafka_embedded", {}))
+            found.update({one["name"]: one for one in status_of(systemd).get("services", [])})
             return all(found.get(name, {}).get("state") == "up" for name in ("kafka_embedded", "kafka_copies"))
 
         wait_until(is_up, "broker and copies are up")
-        assert service["counters"]["starts"] == 1, service
+        assert found["kafka_embedded"]["counters"]["starts"] == 1, found
+        pid = str(found["kafka_copies"]["counters"]["pid"])
+        assert systemd.run("ps", "-o", "ni=", "-p", pid).stdout.strip() == "19", "copies give way here, too"
         assert systemd.shows("MemoryDenyWriteExecute") == "no"
         copied = status_of(systemd)["buffer"]["destinations"]
         assert [one["name"] for one in copied] == ["kafka"] and copied[0]["seq"] > 0

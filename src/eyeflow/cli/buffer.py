@@ -208,6 +208,8 @@ def _say_buffer(found: Json) -> None:
         say(f"  actions  {found['actionsWaiting']} have not ended")
     for one in found["destinations"]:
         say(f"  {one['name']:<11} {_standing(one, found['lastSeq'])}")
+        if one.get("trouble"):
+            say(f"  {'':<11} {one['trouble']}")
     if not found["destinations"]:
         note("the audit goes nowhere: the node belongs to no cluster, and its buffer_backend is sqlite")
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 
-from eyeflow.audit.view import record_view
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.machine import Machine
 from eyeflow.node.boards.boards import Boards
@@ -27,7 +26,6 @@ from eyeflow.node.engine.pending import resume_pending
 from eyeflow.node.engine.revocation import Revocation
 from eyeflow.node.engine.trials import Trials
 from eyeflow.node.engine.trust import Trust
-from eyeflow.node.engine.turns import EVENTS_PER_ROUND
 from eyeflow.node.io.board.driver import BoardDriver
 from eyeflow.node.io.llm.settings import LlmConfig
 from eyeflow.node.io.ports import Driver, IncomingEvent, PortStatus, Source, Subscription
@@ -41,8 +39,7 @@ from eyeflow.node.status.report import node_status
 from eyeflow.node.store.cursors import KAFKA
 from eyeflow.node.store.types import ON_TRIAL, Batch, Draft, Restored, SlotRow, StorageError, Terms
 from eyeflow.node.store.writer import Writer
-from eyeflow.protocol.audit import Record
-from eyeflow.protocol.audit_bodies import ExecutionBody, StartBody
+from eyeflow.protocol.audit_bodies import StartBody
 from eyeflow.protocol.collecting import BUNDLE_RECORDS_MAX, STATES_BYTES_MAX, KeptHead, SlotState
 from eyeflow.protocol.executions import Difference, Explained, Failure
 from eyeflow.protocol.identity import KEY_BYTES, Identity
@@ -52,15 +49,12 @@ from eyeflow.protocol.node_facts import is_granted
 from eyeflow.protocol.replays import Replay, Replayed
 from eyeflow.protocol.signer_list import RootTrust, SignerListError
 from eyeflow.protocol.slot import Slot
-from eyeflow.svm.container import decode
-from eyeflow.svm.program import Program, Value
+from eyeflow.svm.program import Value
 from eyeflow.svm.scheduler import Scheduler, utc_offset_of
 
 AUDIT_RECORDS_MAX = 10_000
 """Audit records that one call hands out at most."""
 SIGNERS_MAX = 64
-SHOWN_MAX = 64
-"""Programs that are kept decoded, to show executions with their names."""
 IN_GRACE = "the key of its signer was revoked: it runs until the grace of this node is over"
 SIGNERS_KEY = "cluster_signers"
 SIGNER_LIST_KEY = "root_signer_list"
@@ -82,7 +76,6 @@ class NodeRuntime:
     ) -> None:
         self.config, self.clock, self.world, self.machine = config, clock, world, machine or Machine()
         self.link: Link | None = None
-        self._shown: dict[bytes, Program | None] = {}
         self.services: dict[str, PortStatus] = {}
         """What runs beside sources and drivers, such as the node's own broker."""
         where = (config.data_dir, clock, self.machine, config.timezone)
@@ -372,26 +365,13 @@ class NodeRuntime:
             self.handing_on.noted(destination, self.clock.steady_us(), kept.seq, self._writer.store.head[0])
         return is_noted
 
-    @property
-    def is_full(self) -> bool:
-        """Whether many events wait to be run: a quarter of a round, where a node that keeps up has a few."""
-        waiting = (len(rule.queue) for rule in self.engine.core.rules.values() if rule.is_ready)
-        return sum(waiting) >= EVENTS_PER_ROUND // 4
-
     def kept_by(self, destination: str) -> KeptHead | None:
         """Return what a destination holds of the chain, None while it has told nothing."""
         return self._writer.store.cursors.kept(destination)
 
-    async def execution_as_shown(self, record: Record) -> dict[str, object] | None:
-        """Return an execution with the names of its program, None for another record."""
-        if not isinstance(record.body, ExecutionBody):
-            return None
-        program_id = record.body.program
-        if program_id not in self._shown:
-            data = await self._writer.run(lambda store: store.program(program_id))
-            self._shown = dict(list(self._shown.items())[-SHOWN_MAX:])
-            self._shown[program_id] = decode(data).program if data else None
-        return record_view(record, self._shown.get)
+    async def stored_program(self, program_id: bytes) -> bytes | None:
+        """Return the stored program with this id (32 bytes), None when the node needs it no more."""
+        return await self._writer.run(lambda store: store.program(program_id))
 
     async def stop(self, reason: str) -> bool:
         """Finish, record the stop; False when the disk did not take the last records."""

@@ -14,7 +14,7 @@ from eyeflow.node.io.ports import PortStatus
 from eyeflow.node.runtime import NodeRuntime
 
 if TYPE_CHECKING:
-    from eyeflow.node.io.kafka.copies import AuditCopies
+    from eyeflow.node.io.kafka.copying import CopyProcess
 
 Run = Callable[[], Awaitable[None]]
 
@@ -47,12 +47,13 @@ def usual_services(node: NodeRuntime) -> list[Service]:
 def _copies(node: NodeRuntime) -> Service:
     """Return what copies the audit to Kafka; what stands for it where that cannot be set up."""
 
-    def make() -> AuditCopies:
-        from eyeflow.node.io.kafka.copies import AuditCopies  # late: it imports the library
+    def make() -> CopyProcess:
+        from eyeflow.node.io.kafka.copying import CopyProcess, NodeAudit
+        from eyeflow.node.io.kafka.library import security_of  # late: it imports the library
 
-        config = node.config.ports.of(KafkaConfig)
-        what = (node.identity.epoch, node, node.execution_as_shown)
-        return AuditCopies(config, node.config.name, *what, node.machine.random)
+        config, name = node.config.ports.of(KafkaConfig), node.config.name
+        audit = NodeAudit(node, node.identity.epoch)
+        return CopyProcess(security_of(config, name), ", ".join(config.servers), name, audit, node.machine.random)
 
     copies = set_up("kafka_copies", make)
     if isinstance(copies, Broken):

@@ -15,7 +15,7 @@ from eyeflow.coordinator.archive.chain import BrokenChain, Owner, Tail, follow
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.cluster.sender import AuditSender
 from eyeflow.node.io.kafka.copies import AUDIT, AuditCopies
-from eyeflow.node.io.kafka.settings import KafkaConfig
+from eyeflow.node.io.kafka.copying import NodeAudit
 from eyeflow.node.store.cursors import COORDINATOR, KAFKA
 from eyeflow.node.store.file import STORE_NAME
 from eyeflow.protocol.audit import record_hash
@@ -109,11 +109,8 @@ async def until(is_so: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("missing", [0, 2, LOST])
-def test_copies_to_kafka_go_on_behind_what_was_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: int
-) -> None:
+def test_copies_to_kafka_go_on_behind_what_was_written(tmp_path: Path, missing: int) -> None:
     """Who reads the topic sees the hole by `seq`; no number is there twice."""
-    monkeypatch.setattr("eyeflow.node.io.kafka.copies.ck.Producer", Brokers)
     made.clear()
 
     async def scenario() -> None:
@@ -121,16 +118,15 @@ def test_copies_to_kafka_go_on_behind_what_was_written(
         sim = await NodeSim.started(tmp_path)
         seq = len(written) - missing
         await sim.node.note_kept(KAFKA, KeptHead(sim.store.epoch, seq, record_hash(written[seq - 1])))
-        config = KafkaConfig.from_table({"bootstrap_servers": "127.0.0.1:1"})
-        copying = AuditCopies(config, "sim", sim.store.epoch, sim.node, sim.node.execution_as_shown)
-        task = asyncio.create_task(copying.run())
+        audit = NodeAudit(sim.node, sim.store.epoch)
+        task = asyncio.create_task(AuditCopies({}, "", "sim", audit, make_producer=Brokers).run(await audit.begin()))
         for _ in range(3):
             await sim.advance(1_000_000)
             await asyncio.wait_for(until(lambda: sim.node.kept_by(KAFKA).seq == sim.store.head[0]), 60)
         task.cancel()
         (brokers,) = made
         assert brokers.sent == list(range(len(written) + 1, sim.store.head[0] + 1))
-        assert copying.status.state == "up"
+        assert audit.status.state == "up"
         await sim.stop()
 
     asyncio.run(scenario())

@@ -64,7 +64,7 @@ RestrictSUIDSGID=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
-SystemCallErrorNumber=EPERM
+{priority}SystemCallErrorNumber=EPERM
 LockPersonality=yes
 MemoryDenyWriteExecute={no_jit}
 ProtectClock=yes
@@ -117,6 +117,8 @@ def service_of(config: NodeConfig, config_file: Path, command: tuple[str, ...], 
             private_devices="no" if devices else "yes",
             # Java writes the code that it runs.
             no_jit="no" if config.offline.backend is Backend.KAFKA_EMBEDDED else "yes",
+            # What copies to Kafka lowers its own priority, so that it gives way to rules.
+            priority="" if config.offline.backend is Backend.SQLITE else "SystemCallFilter=setpriority\n",
             devices="".join(f"{line}\n" for line in lines),
         ),
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from eyeflow.node.broker.share import usage_of
 from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.config.sections import Backend
+from eyeflow.node.io.ports import PortStatus
 from eyeflow.node.status.handing_on import HandingOn, Pace
 from eyeflow.node.store.cursors import COORDINATOR, KAFKA
 from eyeflow.node.store.reader import AuditReader
@@ -20,26 +21,30 @@ def running_buffer(
     config: NodeConfig,
     writer: Writer,
     *,
-    is_linked: bool,
+    ports: Mapping[str, PortStatus],
     handing_on: HandingOn,
     now_us: int,
     steady_us: int,
     broker_bytes: int,
 ) -> dict[str, object]:
-    """Return the buffer of a node that runs; `broker_bytes` is what its own broker takes."""
+    """Return the buffer of a node that runs.
+
+    `ports` are what hands on, by destination; `broker_bytes` is what its own broker takes.
+    """
     store = writer.store
     depth, kept = store.depth, store.cursors.all_kept
-    names = _destinations(config, is_linked, kept)
+    names = _destinations(config, COORDINATOR in ports, kept)
     paces = {name: handing_on.pace(name, steady_us, depth.last_seq) for name in names}
     sizes = {"size_bytes": store.size_bytes, "size_bytes_max": store.size_bytes_max, "broker_bytes": broker_bytes}
-    return _view(depth, kept, names, paces, now_us) | sizes | _bounds(config)
+    troubles = {name: port.detail for name, port in ports.items() if port.state != "up"}
+    return _view(depth, kept, names, paces, troubles, now_us) | sizes | _bounds(config)
 
 
 def stored_buffer(reader: AuditReader, config: NodeConfig | None, now_us: int) -> dict[str, object]:
     """Return the buffer of a node that does not run, from its files; its bounds where its configuration is known."""
     kept, data = reader.kept(), reader.path.parent / "kafka" / "data"
     sizes = {"size_bytes": reader.size_bytes, "broker_bytes": usage_of(data).size_bytes}
-    view = _view(reader.depth(), kept, sorted(kept), {}, now_us) | sizes
+    view = _view(reader.depth(), kept, sorted(kept), {}, {}, now_us) | sizes
     return view if config is None else view | _bounds(config)
 
 
@@ -64,7 +69,12 @@ def _destinations(config: NodeConfig, is_linked: bool, kept: Iterable[str]) -> l
 
 
 def _view(
-    depth: Depth, kept: Mapping[str, KeptHead], names: Iterable[str], paces: Mapping[str, Pace], now_us: int
+    depth: Depth,
+    kept: Mapping[str, KeptHead],
+    names: Iterable[str],
+    paces: Mapping[str, Pace],
+    troubles: Mapping[str, str],
+    now_us: int,
 ) -> dict[str, object]:
     return {
         "records": depth.records,
@@ -75,7 +85,10 @@ def _view(
         "oldest_age_us": max(0, now_us - depth.oldest_us) if depth.records else 0,
         "dropped": dict(sorted(depth.dropped.items())),
         "lost": sum(depth.dropped.get(reason, 0) for reason in LOSSES),
-        "destinations": [_destination(name, kept.get(name), depth, paces.get(name)) for name in names],
+        "destinations": [
+            _destination(name, kept.get(name), depth, paces.get(name)) | {"trouble": troubles.get(name, "")}
+            for name in names
+        ],
     }
 
 

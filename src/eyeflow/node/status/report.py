@@ -21,6 +21,7 @@ from eyeflow.node.io.world import World
 from eyeflow.node.run_key import RunKey, previous
 from eyeflow.node.status.buffer import running_buffer
 from eyeflow.node.status.handing_on import HandingOn
+from eyeflow.node.store.cursors import COORDINATOR, KAFKA
 from eyeflow.node.store.types import RejectedRow
 from eyeflow.node.store.writer import Writer
 from eyeflow.protocol.messages import Trial
@@ -213,10 +214,13 @@ def _store(node: Reported) -> dict[str, object]:
 
 def _buffer(node: Reported, now_us: int) -> dict[str, object]:
     broker = node.services.get("kafka_embedded")
+    ports = {} if node.link is None else {COORDINATOR: node.link.status}
+    if "kafka_copies" in node.services:
+        ports[KAFKA] = node.services["kafka_copies"]
     return running_buffer(
         node.config,
         node.writer,
-        is_linked=node.link is not None,
+        ports=ports,
         handing_on=node.handing_on,
         now_us=now_us,
         steady_us=node.clock.steady_us(),

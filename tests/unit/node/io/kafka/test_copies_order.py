@@ -12,8 +12,8 @@ from confluent_kafka import TopicPartition
 from components.kafka import Kafka, kafka
 from components.waiting import running, until
 from eyeflow.base.clock import wall_clock_us
-from eyeflow.node.control import AuditHead
 from eyeflow.node.io.kafka.copies import AUDIT, AuditCopies
+from eyeflow.node.io.kafka.library import security_of
 from eyeflow.node.io.kafka.settings import KafkaConfig
 from eyeflow.protocol.audit import ZERO_HASH, Record, decode_record, encode_record, record_hash
 from eyeflow.protocol.audit_bodies import ExecutionBody
@@ -27,11 +27,8 @@ DAY_US = 86_400_000_000
 class Chain:
     """Satisfies `Audit`: records of which some were written while the clock was ten years ahead."""
 
-    is_full = False
-    audit_head = AuditHead(RECORDS, ZERO_HASH)
-
     def __init__(self) -> None:
-        self.kept: KeptHead | None = None
+        self.kept = KeptHead(1)
         self.records: list[bytes] = []
         head, now_us = ZERO_HASH, wall_clock_us()  # Kafka deletes what is days old
         for seq in range(1, RECORDS + 1):
@@ -41,19 +38,17 @@ class Chain:
             self.records.append(data)
             head = record_hash(data)
 
-    async def records_after(self, seq: int, bytes_max: int) -> tuple[int, Sequence[bytes]]:
-        return seq + 1, self.records[seq:]
-
-    async def grows_beyond(self, seq: int) -> None:
-        if seq >= RECORDS:
-            await asyncio.get_running_loop().create_future()
-
-    async def note_kept(self, destination: str, kept: KeptHead) -> bool:
+    async def after(self, kept: KeptHead) -> Sequence[bytes]:
         self.kept = kept
-        return True
+        if kept.seq == RECORDS:
+            await asyncio.get_running_loop().create_future()
+        return self.records[kept.seq :]
 
-    def kept_by(self, destination: str) -> KeptHead | None:
-        return self.kept
+    async def program(self, program_id: bytes) -> None:
+        """It is forgotten."""
+
+    def show(self, state: str, detail: str) -> None:
+        """Nobody looks."""
 
 
 @pytest.fixture(scope="module")
@@ -63,19 +58,16 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
 
 
 async def until_copied(copies: AuditCopies, chain: Chain) -> None:
-    async with running(copies.run()) as task:
-        await until(lambda: task.done() or (chain.kept is not None and chain.kept.seq == RECORDS))
+    async with running(copies.run(chain.kept)) as task:
+        await until(lambda: task.done() or chain.kept.seq == RECORDS)
         assert not task.done()
 
 
 def copied(cluster: Kafka, node: str, **settings: Any) -> list[int]:
     """Copy a chain under this name; return the seqs in the topic, in their order."""
-
-    async def view(record: Record) -> None:
-        return None
-
     chain = Chain()
-    copies = AuditCopies(KafkaConfig.from_table({"bootstrap_servers": cluster.servers}), node, 1, chain, view)
+    config = KafkaConfig.from_table({"bootstrap_servers": cluster.servers})
+    copies = AuditCopies(security_of(config, node), cluster.servers, node, chain)
     copies._settings |= {"batch.num.messages": BATCH, **settings}
     asyncio.run(until_copied(copies, chain))
     consumer = cluster.consumer("ends")
