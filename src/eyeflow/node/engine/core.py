@@ -29,6 +29,7 @@ from eyeflow.node.engine.rounds import (
 from eyeflow.node.engine.run_evidence import EvidenceKeeper
 from eyeflow.node.engine.running import QueuedEvent, RunningRule
 from eyeflow.node.engine.shadow import Decision, Shadow, event_id
+from eyeflow.node.engine.tries import Tries
 from eyeflow.node.engine.turns import EVENTS_PER_ROUND, Turns
 from eyeflow.node.run_key import RunKey, active, candidate
 from eyeflow.node.store.types import Actuation, Batch, Draft, EvidenceRow, PendingRow, StateRow, Unrecorded
@@ -66,6 +67,7 @@ class Core:
         self._turns, self._utc_offset, self._public_key = Turns(), utc_offset, public_key
         self._notes: list[Draft] = []
         self._finished: list[tuple[int, int]] = []
+        self.tries = Tries()
         self._forget_due_us = 0
         self.evidence = EvidenceKeeper()
         self._completed: list[Ran] = []
@@ -225,7 +227,7 @@ class Core:
 
     def has_work(self, now_us: int) -> bool:
         """Say whether `next_round` would return a round."""
-        waits = self._notes or self.kept or self.intake.has_rejected or self.streams.has_changes
+        waits = self._notes or self.kept or self.tries or self.intake.has_rejected or self.streams.has_changes
         if waits or self.has_events or any(not self.rules[key].busy for key in self._to_shift):
             return True
         return any(due_us is not None and now_us >= due_us for due_us in (self._forgets_us, self.evidence.due_us))
@@ -271,7 +273,8 @@ class Core:
         kept, self.kept = tuple(self.kept.items()), {}
         evidence = self.take_evidence(bool(drafts or finished), now_us)
         rows = (drafts, states, _pending(round_), finished)
-        batch = Batch(*rows, put_meta=kept, put_evidence=evidence, unrecorded=unrecorded)
+        tried, round_.counted = self.tries.take()
+        batch = Batch(*rows, put_meta=kept, put_evidence=evidence, unrecorded=unrecorded, tried=tried)
         round_.batch = replace(batch, progress=self.streams.changes())
         return round_
 
@@ -382,6 +385,8 @@ class Core:
             if rule.shadow is not None and first_seq:
                 self._compare(rule.shadow, done, first_seq + done.draft, now_us)
         self._saved(round_) if first_seq else self._put_back(round_)
+        for counted in round_.counted:
+            counted()
         for event in round_.emitted:
             pending = (first_seq + event.draft, event.index) if first_seq else (0, 0)
             self.intake.emit(event, now_us, pending)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from functools import partial
 
 from eyeflow.base.subject import Subject
@@ -74,8 +75,8 @@ class Lane:
     @property
     def busy(self) -> set[asyncio.Future[None]]:
         """What has to end before this lane has nothing to do, as far as it is not blocked."""
-        if self.blocked_by is not None and not self.blocked_by.is_ready:
-            return set()
+        if self._resumed and not self._attempt:
+            return set()  # it waits for its driver, or to be counted: nothing was told that could end
         return {*self._under_way, *([] if self.task is None else [self.task])}
 
     def add(self, dispatch: Dispatch) -> None:
@@ -170,19 +171,27 @@ class Lane:
 
     async def _perform(self, dispatch: Dispatch, action: PlannedAction) -> bool:
         """Perform one action with its retries; False when the rest of the execution is to be cancelled."""
-        site, driver, attempts = action.site, self._performer.driver_of(action), 0
+        site, driver, attempts, ends = action.site, self._performer.driver_of(action), 0, action.ends
         while True:
             await self._until_ready(driver)
-            error = await self._performer.attempt(dispatch, action, partial(self._told, attempts + 1))
+            error = await self._try(dispatch, action, attempts + 1, ends)
             self._attempt = 0
-            if error is not None and self._waits_longer(driver, error):
-                await self._performer.clock.sleep(AGAIN_S)
-                continue
-            attempts += 1
-            if error is None or attempts > site.retries:
+            waits_longer = error is not None and self._waits_longer(driver, error)
+            attempts += not waits_longer
+            if not waits_longer and (error is None or attempts > site.retries):
                 return self._end(dispatch, action, attempts, error)
-            dispatch.rule.health.action_retries += 1
-            await self._performer.clock.sleep(backoff_s(site, attempts))
+            if self._resumed:
+                ends = 0
+                self._performer.answered(dispatch, action)
+            dispatch.rule.health.action_retries += not waits_longer
+            await self._performer.clock.sleep(AGAIN_S if waits_longer else backoff_s(site, attempts))
+
+    async def _try(
+        self, dispatch: Dispatch, action: PlannedAction, attempt: int, ends: int
+    ) -> CapabilityFailure | None:
+        """Tell the driver once, and wait for its answer: what went wrong, None for nothing."""
+        async with self._performer.counted(dispatch, action, ends) if self._resumed else nullcontext():
+            return await self._performer.attempt(dispatch, action, partial(self._told, attempt))
 
     def _told(self, attempt: int) -> None:
         self._attempt = attempt

@@ -4,11 +4,13 @@ Whether such an action reached the world is unknown. An action on a physical res
 as interrupted. Others (messages, log lines) are performed again as soon as their driver is ready, however long that
 takes, so each happens at least once; emitted events go to their listeners again. But what a program decided that too
 few trusted keys have signed is withheld, and recorded as cancelled: one may have been revoked since. So is what was
-decided by a program under which the node crashed again and again: the action may be what ends it.
+decided by a program under which the node crashed again and again: the action may be what ends it. And an action is
+given up, as interrupted, under which the node ended ENDS_MAX times in a row (`tries`): that counts as a failed action.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -16,15 +18,20 @@ from itertools import groupby
 from eyeflow.base.errors import EyeflowError
 from eyeflow.node.engine.engine import Engine
 from eyeflow.node.engine.rounds import Dispatch, Emitted, PlannedAction
+from eyeflow.node.engine.rule_host import named_failure
 from eyeflow.node.engine.running import RunningRule
+from eyeflow.node.engine.tries import ENDS_MAX, why_given_up
 from eyeflow.node.engine.trust import Trust
 from eyeflow.node.run_key import active
 from eyeflow.node.store.types import PendingRow, Restored
 from eyeflow.protocol.audit_bodies import ActionOutcome, ActionResultBody
+from eyeflow.protocol.executions import FailureKind
 from eyeflow.protocol.node_facts import namespace_of
 from eyeflow.svm.arguments import event_payload, named_arguments
 from eyeflow.svm.container import decode
-from eyeflow.svm.program import Program, SiteKind
+from eyeflow.svm.program import OnFailure, Program, Site, SiteKind
+
+_log = logging.getLogger("eyeflow.node")
 
 INTERRUPTED = "the node stopped before the action was known to have ended"
 
@@ -37,7 +44,8 @@ def resume_pending(engine: Engine, restored: Restored, trust: Trust, fatal: Mapp
     found = restored.pending_programs.items()
     programs = {program_id: _decider(data, trust, (fatal or {}).get(program_id, "")) for program_id, data in found}
     for _, execution in groupby(restored.pending, key=lambda row: row.seq):
-        tried = ((row, _resumed(engine, programs.get(row.program_id), row)) for row in execution)
+        rows = _without_fatal(engine, programs, list(execution))
+        tried = ((row, _resumed(engine, programs.get(row.program_id), row)) for row in rows)
         left = [(row, action) for row, action in tried if action is not None]
         if left:
             first = left[0][0]
@@ -104,12 +112,46 @@ def _resumed(engine: Engine, decider: _Decider | None, row: PendingRow) -> Plann
     if site.resource or namespace_of(site.capability) not in engine.drivers:
         _give_up(engine, row, ActionOutcome.INTERRUPTED, INTERRUPTED)
         return None
-    return PlannedAction(row.index, site, named_arguments(site, row.args, program.pins), "")
+    return PlannedAction(row.index, site, named_arguments(site, row.args, program.pins), "", row.ends)
 
 
-def _give_up(engine: Engine, row: PendingRow, outcome: ActionOutcome, why: str) -> None:
+def _without_fatal(
+    engine: Engine, programs: Mapping[bytes, _Decider | None], execution: list[PendingRow]
+) -> list[PendingRow]:
+    """Give up the action of an execution that ended the node too often, and what was to follow it; return the rest."""
+    found = next((place for place, row in enumerate(execution) if row.ends >= ENDS_MAX), None)
+    decider = programs.get(execution[0].program_id)
+    if found is None or decider is None or execution[found].site >= len(decider.program.sites):
+        return execution
+    row, site = execution[found], decider.program.sites[execution[found].site]
+    why = why_given_up(row.ends)
+    _log.error("%s: action %d of record %d is given up: %s", row.key, row.index, row.seq, why)
+    _give_up(engine, row, ActionOutcome.INTERRUPTED, why, row.ends)
+    rule = _runs(engine, row)
+    if rule is not None:
+        _count_failed(engine, rule, row, site, why)
+    if site.on_failure is OnFailure.SKIP:
+        return [one for one in execution if one is not row]
+    for after in execution[found + 1 :]:
+        _give_up(engine, after, ActionOutcome.CANCELLED, f"{site.capability} failed")
+    return execution[:found]
+
+
+def _count_failed(engine: Engine, rule: RunningRule, row: PendingRow, site: Site, why: str) -> None:
+    """Count an action that was given up as one that failed; against a program only if that one decided it."""
+    now_us, what = engine.clock.now_us(), named_failure(site.capability, why) + rule.loaded.at_line(site)
+    rule.health.action_failures += 1
+    rule.health.fail(what, now_us)
+    if rule.loaded.program_id == row.program_id:
+        rule.evidence.acted += 1
+        rule.evidence.failed_actions += 1
+        rule.evidence.note(FailureKind.ACTION, now_us, what, row.seq)
+        engine.core.evidence.hurry()  # with the record: the next action may end the node at once
+
+
+def _give_up(engine: Engine, row: PendingRow, outcome: ActionOutcome, why: str, attempts: int = 0) -> None:
     core, now_us = engine.core, engine.clock.now_us()
     core.finish(row.seq, row.index, now_us)
     slot = row.key.slot.value
-    body = ActionResultBody(row.key.rule, row.program_id, row.seq, row.index, int(outcome), 0, why, slot)
+    body = ActionResultBody(row.key.rule, row.program_id, row.seq, row.index, int(outcome), attempts, why, slot)
     core.note(now_us, body)

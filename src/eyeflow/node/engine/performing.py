@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, nullcontext
+from functools import partial
 
 from eyeflow.base.reasons import internal
 from eyeflow.node.clock import Clock
@@ -41,6 +43,7 @@ class Performer:
         self.core, self.clock, self.wake = core, clock, wake
         self._drivers, self._arbiter = drivers, arbiter
         self._started_us = clock.steady_us()
+        self._suspects = asyncio.Lock()
 
     @property
     def start_left_s(self) -> float:
@@ -66,6 +69,25 @@ class Performer:
             failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             failed.set_exception(failure_of(action, error))
             return failed
+
+    @asynccontextmanager
+    async def counted(self, dispatch: Dispatch, action: PlannedAction, ends: int) -> AsyncIterator[None]:
+        """Let what a crash left be told to its driver in the block: once it is durable that it is (`tries`).
+
+        One under which the node has ended before, `ends` times, is told alone: of several, nobody could say which one
+        ends the node. How the one before it ended is durable by then, with the same batch.
+        """
+        async with self._suspects if ends else nullcontext():
+            kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self.core.tries.put(dispatch.seq, action.index, ends + 1, partial(_settle, kept))
+            self.wake()
+            await kept
+            yield
+
+    def answered(self, dispatch: Dispatch, action: PlannedAction) -> None:
+        """The driver answered, and the action has not ended: it is not what ends the node."""
+        self.core.tries.put(dispatch.seq, action.index, 0)
+        self.wake()
 
     async def attempt(
         self, dispatch: Dispatch, action: PlannedAction, told: Callable[[], None]
@@ -126,6 +148,11 @@ class Performer:
             has_news = True
         if has_news:
             self.wake()
+
+
+def _settle(kept: asyncio.Future[None]) -> None:
+    if not kept.done():
+        kept.set_result(None)
 
 
 def timeout_s(site: Site) -> float:

@@ -5,7 +5,7 @@ What is made anew for every event is a tuple: a frozen dataclass takes four time
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -38,12 +38,16 @@ class Executed(NamedTuple):
 
 
 class PlannedAction(NamedTuple):
-    """An action to perform: number `index` of its execution, its site, its arguments by name, its resource's key."""
+    """An action to perform: number `index` of its execution, its site, its arguments by name, its resource's key.
+
+    `ends` is the count of one that a crash left (`tries`).
+    """
 
     index: int  # type: ignore[assignment]  # a tuple's own `index` looks for an element; nobody asks for that
     site: Site
     named: Mapping[str, Value]
     resource: str
+    ends: int = 0
 
 
 class Planned(NamedTuple):
@@ -77,6 +81,8 @@ class Round:
     emitted: list[Emitted] = field(default_factory=list)
     receipts: list[Receipt] = field(default_factory=list)
     saved: dict[RunKey, bytes] = field(default_factory=dict)
+    counted: list[Callable[[], None]] = field(default_factory=list)
+    """Who waits until the counts of `batch.tried` are durable."""
 
 
 def mark(streams: Streams, round_: Round) -> None:

@@ -159,7 +159,7 @@ class EvidenceKeeper:
         self._has_news = True
 
     def hurry(self) -> None:
-        """Keep all with the next batch: the node stops."""
+        """Keep all with the next batch: the node stops, or may end."""
         self._has_news, self._due_us = True, 0
 
     def clock_was_set(self, step_us: int) -> None:

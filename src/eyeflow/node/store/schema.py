@@ -147,6 +147,9 @@ MIGRATIONS = (
         PRIMARY KEY (stream, number, rule, slot)
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE pending ADD COLUMN ends INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 """Number n brings a file of version n to version n + 1 (PRAGMA user_version)."""
 

@@ -31,7 +31,7 @@ from eyeflow.node.store.meta import (
     write_kept,
     write_meta,
 )
-from eyeflow.node.store.outbox import read_pending, read_pending_programs, write_pending
+from eyeflow.node.store.outbox import forget_ends, read_pending, read_pending_programs, write_pending
 from eyeflow.node.store.programs import (
     forget_programs,
     read_evidence,
@@ -240,7 +240,7 @@ class Store(Reads):
         with transaction(db):
             self._audit.write(new)
             write_programs(db, batch)
-            write_pending(db, batch.pending, batch.finished, first_seq)
+            write_pending(db, batch, first_seq)
             forget_programs(db, batch)
             write_progress(db, batch.progress)
             write_kept(db, batch.put_meta)
@@ -335,6 +335,7 @@ class Store(Reads):
             if clean and self.trouble is None:
                 self.cursors.write(self._file.db)
             if clean and self._in_use:
+                forget_ends(self._file.db)
                 write_meta(self._file.db, "clean", 1)
             self._file.close()
 

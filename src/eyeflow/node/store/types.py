@@ -150,6 +150,7 @@ class PendingRow(NamedTuple):
 
     In a batch, where no seq is known yet, `seq` is the index of the execution's draft. `time_us` and `hops` go on with
     an emitted event: the time of the event that it comes from, and the rules it has come through. So does `event_key`.
+    `ends`: how often in a row the node ended while its driver had been told of it again (`engine.tries`).
     """
 
     seq: int
@@ -161,6 +162,15 @@ class PendingRow(NamedTuple):
     time_us: int = 0
     hops: int = 1
     event_key: str | None = None
+    ends: int = 0
+
+
+class Tried(NamedTuple):
+    """A pending action and its count `ends`, as `PendingRow`."""
+
+    seq: int
+    index: int  # type: ignore[assignment]
+    ends: int
 
 
 class Draft(NamedTuple):
@@ -199,6 +209,7 @@ class Batch:
     put_evidence: Sequence[EvidenceRow] = ()
     unrecorded: Unrecorded | None = None
     progress: Progress = NOTHING
+    tried: Sequence[Tried] = ()
 
 
 class OnFull(Enum):

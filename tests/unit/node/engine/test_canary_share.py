@@ -62,5 +62,5 @@ def test_control_another_choice_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choose: Callable[[pytest.MonkeyPatch], None], found: str
 ) -> None:
     choose(monkeypatch)
-    outcome = asyncio.run(measured(tmp_path, 1_000))
+    outcome = asyncio.run(measured(tmp_path, 2_000))
     assert outcome.off() > 0.2 if found == "the share" else outcome.wrong[found] > 0, outcome.wrong

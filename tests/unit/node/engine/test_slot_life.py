@@ -82,6 +82,7 @@ class SlotLife(RuleBasedStateMachine):
 
     def open(self) -> None:
         self.sim = self.loop.run_until_complete(NodeSim.started(self.path, clock=self.clock))
+        self.loop.run_until_complete(self.sim.turns())  # what a crash left is performed, before anything new
 
     def reopen(self) -> None:
         self.sim.crash()

@@ -72,7 +72,9 @@ async def reopened(sim: NodeSim) -> NodeSim:
     """The same node after a crash: what the store holds is all that it knows."""
     path, clock = sim.config.data_dir, sim.clock
     sim.crash()
-    return await NodeSim.started(path, clock=clock)
+    again = await NodeSim.started(path, clock=clock)
+    await again.turns()  # what the crash left is performed, before anything new
+    return again
 
 
 def held(sim: NodeSim) -> dict[Slot, tuple[str, Standing]]:

@@ -26,6 +26,7 @@ from eyeflow.node.store.types import (
     SlotRow,
     Standing,
     StateRow,
+    Tried,
 )
 from eyeflow.node.streams import Mark, Progress, Ran
 from eyeflow.protocol.audit_bodies import StopBody
@@ -95,6 +96,7 @@ def batches(draw: st.DrawFn) -> Batch:
         put_rejected=draw(few(rejected_rows())),  # type: ignore[arg-type]
         drop_slots=draw(few(keys)),  # type: ignore[arg-type]
         drop_rules=draw(few(st.sampled_from(RULES))),  # type: ignore[arg-type]
+        tried=draw(st.lists(st.builds(Tried, st.integers(1, 8), st.integers(0, 1), st.integers(0, 9)), max_size=2)),
         progress=Progress(
             draw(st.dictionaries(st.sampled_from(["s", "t"]), st.integers(0, 9))),
             tuple(draw(st.lists(st.builds(Ran, marks, keys), max_size=3))),
@@ -133,6 +135,10 @@ class Model:
         self.evidence |= {row.key: row for row in batch.put_evidence}
         for row in batch.pending:
             self.pending[first_seq + row.seq, row.index] = row._replace(seq=first_seq + row.seq)
+        for one in batch.tried:
+            if (one.seq, one.index) in self.pending:
+                place = one.seq, one.index
+                self.pending[place] = self.pending[place]._replace(ends=one.ends)
         for ended in batch.finished:
             self.pending.pop(ended, None)
         if stored or batch.drop_rules or batch.drop_slots:
@@ -148,13 +154,14 @@ class Model:
 
     def restored(self, clean: bool) -> Restored:
         waiting = {one.program_id for one in self.pending.values()}
+        pending = tuple(self.pending[place] for place in sorted(self.pending))
         return Restored(
             clean,
             slots=tuple(sorted(self.slots.values(), key=lambda row: (row.key.rule, row.key.slot.value))),
             states=self.states,
             rejected=self.rejected,
             evidence=self.evidence,
-            pending=tuple(self.pending[place] for place in sorted(self.pending)),
+            pending=tuple(one._replace(ends=0) for one in pending) if clean else pending,
             pending_programs={one: self.programs[one] for one in waiting & self.programs.keys()},
             kept=self.kept,
             progress=Progress(self.nexts, tuple(sorted(self.ran, key=_in_order))),
