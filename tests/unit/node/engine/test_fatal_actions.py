@@ -179,6 +179,26 @@ def test_an_innocent_action_is_not_given_up_beside_the_one_that_ends_the_node(tm
     run(test())
 
 
+def test_others_of_the_same_line_are_given_up_after_one_end_each(tmp_path: Path) -> None:
+    """But not one that its driver answers."""
+
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path, one_of("mqtt.publish"))
+        sim.drivers["mqtt"].duration_s["mqtt.publish"] = NEVER_S
+        for _ in range(4):
+            await sim.send("t", temp=1.0)
+        await sim.turns()
+        sim.crash()
+        assert await told_at_starts(tmp_path, "mqtt.publish", ENDS_MAX + 2) == [1] * (ENDS_MAX + 2)
+        sim = await NodeSim.started(tmp_path)
+        await sim.turns()
+        assert len(sim.drivers["mqtt"].acted) == 1, "the last one"
+        assert [one.attempts for one in sim.bodies(ActionResultBody)] == [ENDS_MAX] * 3
+        await sim.stop()
+
+    run(test())
+
+
 @pytest.mark.parametrize(("skips", "follows"), [("", 0), (" else skip", 1)])
 def test_what_was_to_follow_it_is_cancelled_as_after_any_failure(tmp_path: Path, skips: str, follows: int) -> None:
     text = f'{ACTIONS["http.post"]}{skips}\n mqtt.publish("a", "b")'
