@@ -10,7 +10,7 @@ import pytest
 from eyeflow.node.engine import pending
 from eyeflow.node.engine.tries import ENDS_MAX
 from eyeflow.protocol.audit_bodies import ActionOutcome, ActionResultBody
-from simulation.programs import BAD, RULES, topic_of
+from simulation.programs import BAD, RULES
 from simulation.records import BrokenPromise, promise, read_chain
 from simulation.story import NODES, Story
 

@@ -25,6 +25,7 @@ from eyeflow.node.engine.rounds import (
     Round,
     last_acting,
     mark,
+    pending_rows,
 )
 from eyeflow.node.engine.run_evidence import EvidenceKeeper
 from eyeflow.node.engine.running import QueuedEvent, RunningRule
@@ -32,7 +33,7 @@ from eyeflow.node.engine.shadow import Decision, Shadow, event_id
 from eyeflow.node.engine.tries import Tries
 from eyeflow.node.engine.turns import EVENTS_PER_ROUND, Turns
 from eyeflow.node.run_key import RunKey, active, candidate
-from eyeflow.node.store.types import Actuation, Batch, Draft, EvidenceRow, PendingRow, StateRow, Unrecorded
+from eyeflow.node.store.types import Actuation, Batch, Draft, EvidenceRow, StateRow, Unrecorded
 from eyeflow.node.streams import Streams
 from eyeflow.protocol.audit_bodies import Body, CheckpointBody, ClockBody, DifferenceBody, Disposition, ExecutionBody
 from eyeflow.protocol.executions import FailureKind
@@ -272,7 +273,7 @@ class Core:
         states = self._changed_states(round_)
         kept, self.kept = tuple(self.kept.items()), {}
         evidence = self.take_evidence(bool(drafts or finished), now_us)
-        rows = (drafts, states, _pending(round_), finished)
+        rows = (drafts, states, pending_rows(round_), finished)
         tried, round_.counted = self.tries.take()
         batch = Batch(*rows, put_meta=kept, put_evidence=evidence, unrecorded=unrecorded, tried=tried)
         round_.batch = replace(batch, progress=self.streams.changes())
@@ -469,20 +470,6 @@ def _body(ran: Ran, actions: tuple[tuple[int, tuple[Value, ...], int], ...]) -> 
 
 def _clock_body(rule: RunningRule) -> ClockBody:
     return ClockBody(rule.name, rule.loaded.program_id, rule.clock_step_us, rule.key.slot.value)
-
-
-def _pending(round_: Round) -> list[PendingRow]:
-    """Return what must not be forgotten before it has ended: actions to perform and events to hand on."""
-    executed = {done.draft: done.ran for done in round_.executed}
-    places = [(p.draft, action.index) for p in round_.planned for action in p.actions]
-    places += [(event.draft, event.index) for event in round_.emitted]
-    return [_pending_row(executed[draft], draft, index) for draft, index in places]
-
-
-def _pending_row(ran: Ran, draft: int, index: int) -> PendingRow:
-    action, program_id = ran.execution.actions[index], ran.rule.loaded.program_id
-    where = (draft, index, ran.rule.key, program_id, action.site)
-    return PendingRow(*where, action.args, ran.time_us, ran.event.hops + 1, ran.event.key)
 
 
 def _note_trap(ran: Ran, seq: int) -> None:

@@ -43,8 +43,9 @@ def resume_pending(engine: Engine, restored: Restored, trust: Trust, fatal: Mapp
     """
     found = restored.pending_programs.items()
     programs = {program_id: _decider(data, trust, (fatal or {}).get(program_id, "")) for program_id, data in found}
-    for _, execution in groupby(_with_suspects(engine, restored.pending), key=lambda row: row.seq):
-        rows = _without_fatal(engine, programs, list(execution))
+    for _, group in groupby(_with_suspects(engine, restored.pending), key=lambda row: row.seq):
+        execution = list(group)
+        rows = _without_fatal(engine, programs, execution)
         tried = ((row, _resumed(engine, programs.get(row.program_id), row)) for row in rows)
         left = [(row, action) for row, action in tried if action is not None]
         if left:
@@ -54,7 +55,10 @@ def resume_pending(engine: Engine, restored: Restored, trust: Trust, fatal: Mapp
             assert decider is not None and rule is not None, "what nobody decided or goes on with was given up"
             evidence = rule.evidence if rule.loaded.program_id == first.program_id else None
             dispatch = Dispatch(rule, rule.key, first.program_id, first.seq, actions, decider.signers, evidence)
-            if evidence is not None:
+            dispatch.has_acted = dispatch.has_failed = len(rows) < len(
+                execution
+            )  # it was counted with what was given up
+            if evidence is not None and not dispatch.has_acted:
                 evidence.pending += dispatch.last_acting >= 0
             engine.actions.resume(dispatch)
 

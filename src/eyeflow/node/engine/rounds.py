@@ -12,7 +12,7 @@ from typing import NamedTuple
 from eyeflow.node.engine.run_evidence import RunEvidence
 from eyeflow.node.engine.running import QueuedEvent, Receipt, RunningRule
 from eyeflow.node.run_key import RunKey
-from eyeflow.node.store.types import Batch
+from eyeflow.node.store.types import Batch, PendingRow
 from eyeflow.node.streams import Streams
 from eyeflow.svm.execution import Execution
 from eyeflow.svm.program import Site, Value
@@ -94,6 +94,20 @@ def mark(streams: Streams, round_: Round) -> None:
         own = done.ran.event.receipt
         if own is not None and own.mark is not None and own.left > 0:
             streams.ran_by(own.mark, done.ran.rule.key)
+
+
+def pending_rows(round_: Round) -> list[PendingRow]:
+    """Return what must not be forgotten before it has ended: actions to perform and events to hand on."""
+    executed = {done.draft: done.ran for done in round_.executed}
+    places = [(p.draft, action.index) for p in round_.planned for action in p.actions]
+    places += [(event.draft, event.index) for event in round_.emitted]
+    return [_pending_row(executed[draft], draft, index) for draft, index in places]
+
+
+def _pending_row(ran: Ran, draft: int, index: int) -> PendingRow:
+    action, program_id = ran.execution.actions[index], ran.rule.loaded.program_id
+    where = (draft, index, ran.rule.key, program_id, action.site)
+    return PendingRow(*where, action.args, ran.time_us, ran.event.hops + 1, ran.event.key)
 
 
 @dataclass(slots=True)

@@ -211,6 +211,8 @@ def test_what_was_to_follow_it_is_cancelled_as_after_any_failure(tmp_path: Path,
         assert len(sim.drivers["mqtt"].acted) == follows and sim.drivers["http"].begun == []
         found = [ActionOutcome(one.result) for one in sim.bodies(ActionResultBody)]
         assert found == [ActionOutcome.INTERRUPTED, ActionOutcome.CANCELLED][: 2 - follows]
+        shown = sim.node.engine.core.rules[active("both")].evidence
+        assert (shown.acted, shown.failed_actions, shown.pending) == (1, 1, 0), "one execution, one failure"
         await sim.stop()
 
     run(test())

@@ -9,6 +9,7 @@ import pytest
 
 from components.node_sim import NODE_KEY, START_US, NodeSim, SimClock
 from eyeflow.node.engine import core as core_module
+from eyeflow.node.engine import rounds as rounds_module
 from eyeflow.node.engine.core import FORGET_US, Core
 from eyeflow.node.engine.intake import HOPS_MAX
 from eyeflow.node.run_key import active
@@ -150,7 +151,7 @@ def test_an_emitted_event_that_is_resumed_keeps_its_time_and_its_hops(
     pong = rule("pong", "emit ping(temp: r.temp)", on='event "pong" as r: Reading')
     start = rule("start", "emit ping(temp: r.temp)")
     if control:
-        monkeypatch.setattr(core_module, "PendingRow", lambda *values: PendingRow(*values[:6]))
+        monkeypatch.setattr(rounds_module, "PendingRow", lambda *values: PendingRow(*values[:6]))
 
     async def life(number: int) -> tuple[int, set[int]]:
         sim = NodeSim(tmp_path, clock=SimClock(START_US + number * 3600 * S))
