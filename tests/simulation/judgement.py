@@ -6,12 +6,13 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import comb
+from math import comb, floor
 from typing import Any
 
 from eyeflow.protocol.audit_bodies import ExecutionBody, InstallBody, SlotBody, SlotChange
-from simulation.programs import ACTS, bad_programs
+from simulation.programs import ACTS, PERIOD_S, bad_programs
 from simulation.records import PIN_ARGUMENTS, Chain, promise
+from simulation.world import THINKS_S
 
 TOLERANCE = 0.05
 """`failuresMaxPercent`, until told otherwise."""
@@ -69,12 +70,19 @@ def check_passed(deployment: View, chains: Mapping[str, Chain]) -> None:
     kinds = kinds_of(deployment) - (ACTS if deployment["strategy"] == "shadow" else frozenset())
     if deployment["options"]["samplesMin"] <= SPOILS_AFTER * len(nodes):
         kinds -= {"spoils"}  # it may pass before it shows: then an alarm tells of it
+    if "late" in kinds and binomial(late_timers(deployment), deployment["verdict"]["executions"]) >= CONDEMNS:
+        kinds -= {"late"}  # so many events came that its few late timers are within what is allowed
     promise(not kinds or was_bad, f"24: a program that {', '.join(kinds)} passed: {told}")
     programs = {one["programId"] for one in deployment["changes"]} - {""}
     least = deployment["options"]["samplesMin"]
     ran = {node["node"]: executions(chains[node["node"]], programs) for node in nodes if node["node"] in chains}
     if programs and len(ran) == len(nodes):
         promise(sum(ran.values()) >= least, f"24: it passed with {ran} executions: {told}")
+
+
+def late_timers(deployment: View) -> int:
+    """Return how many timers of a program that is late came late at least, while it was watched."""
+    return floor(deployment["options"]["observeS"] * (1 / PERIOD_S - 1 / THINKS_S))
 
 
 def executions(chain: Chain, programs: set[str]) -> int:

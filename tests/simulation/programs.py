@@ -36,13 +36,15 @@ BAD = {name: FIRST_BAD + place for place, name in enumerate(("traps", "fails", "
 It traps; its messages fail; the first message ends its node, and again at each start; it has a timer, and asks in each of
 its executions a model that needs longer than a period; it spoils the state that it took over, and traps because of that.
 """
+PERIOD_S = 0.5
+"""Of the timer of the program that is late."""
 WRONG = {
     "traps": {"n = n + 1": "n = n + r.id / (limit - limit)"},
     "fails": {'publish("out"': 'publish("fails"'},
     "kills": {'publish("out"': 'publish("kills"'},
     "late": {
         "    record": "    enum Mood { CALM, WILD }\n    record",
-        "    on mqtt": '    on every 500ms { let mood = llm.classify("", Mood, "how it is") timeout 60s }\n    on mqtt',
+        "    on mqtt": f'    on every {PERIOD_S * 1000:.0f}ms {{ let mood = llm.classify("", Mood, "how it is") timeout 60s }}\n    on mqtt',
     },
     "spoils": {
         "    state n": "    state m: int = 0\n    state n",
