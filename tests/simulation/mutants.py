@@ -182,6 +182,13 @@ def counts_no_missed_deadlines(patch: MonkeyPatch) -> None:
     patch.setattr(Core, "tick", tick)
 
 
+def stays_on_what_failed_without_a_way_back(patch: MonkeyPatch) -> None:
+    async def refused(self: Any, data: bytes, params: Any, by: Any, error: Exception) -> None:
+        return None
+
+    patch.setattr(Installer, "_return_refused", refused)
+
+
 def goes_back_with_the_state_of_the_bad_one(patch: MonkeyPatch) -> None:
     def kept(self: Any, row: Any, loaded: Any) -> Any:
         rule, here = real(self, row, loaded), self._core.rules.get(row.key)
@@ -224,6 +231,7 @@ QUICK: tuple[Mutant, ...] = (
     passes_without_executions,
     condemns_at_the_first_failure,
     leaves_candidates_behind,
+    stays_on_what_failed_without_a_way_back,
 )
 """Those that a few seeds find: `make test` puts them in."""
 SLOW: tuple[Mutant, ...] = (

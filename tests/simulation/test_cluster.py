@@ -31,6 +31,7 @@ FOUND_BY = {
     "leaves_candidates_behind": 7,
     "takes_what_is_pending_for_good": 50059,
     "starts_with_a_whole_store_only": 5,
+    "stays_on_what_failed_without_a_way_back": 50052,
 }
 """The seed that found a fault last: the search begins with it, and goes on with all others."""
 MUTANTS = QUICK + SLOW if os.environ.get("EYEFLOW_FUZZ") == "full" else QUICK

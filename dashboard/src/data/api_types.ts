@@ -7,7 +7,7 @@ export type Acknowledgement = { note?: string; };
 export type Action = { capability: string; arguments: Record<string, boolean | number | string>; line: number; disposition: "sent" | "repeated" | "emitted" | "withheld" | "unknown"; };
 
 /** Something that needs a person; it ends by itself when it is so no more. */
-export type Alarm = { id: string; kind: "deploymentFailed" | "lateFailure" | "nodeInDoubt" | "storeLost" | "recordsLost" | "nodeAhead" | "archiveDamaged" | "certificateExpires"; subject: string; sinceUs: number; evidence: string; nextStep: string; open: boolean; endedUs: number; ended: string; acknowledgedUs: number; acknowledgedBy: string; note: string; };
+export type Alarm = { id: string; kind: "deploymentFailed" | "lateFailure" | "nodeInDoubt" | "storeLost" | "recordsLost" | "nodeAhead" | "lastGoodRefused" | "archiveDamaged" | "certificateExpires"; subject: string; sinceUs: number; evidence: string; nextStep: string; open: boolean; endedUs: number; ended: string; acknowledgedUs: number; acknowledgedBy: string; note: string; };
 
 /** Alarms, the newest first. */
 export type Alarms = { alarms: Array<Alarm>; nextCursor: string; };

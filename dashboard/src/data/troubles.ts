@@ -26,6 +26,7 @@ export const ALARM_KINDS: readonly Alarm["kind"][] = [
   "nodeAhead",
   "archiveDamaged",
   "recordsLost",
+  "lastGoodRefused",
   "lateFailure",
   "deploymentFailed",
   "certificateExpires",

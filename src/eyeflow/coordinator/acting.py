@@ -147,7 +147,7 @@ class Acting:
         if isinstance(action, Begin):
             shall = begun(deployment, action, before, keyless)
         elif ordered.wants:
-            shall = as_before(before)
+            shall = as_before(before, now)
         else:
             shall = passed(deployment, now) if isinstance(action, KnownGood) else now
         rules = {rule for rule, _ in before.previous} if ordered.wants else set(deployment.rules)

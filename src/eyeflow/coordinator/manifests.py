@@ -63,6 +63,7 @@ def _entry(one: Wanted) -> ManifestEntry:
         share=one.share,
         keyless=one.keyless,
         trial=tried,
+        is_return=one.is_return,
     )
 
 

@@ -165,6 +165,8 @@ class NodeControl(Protocol):
     async def roll_back(self, rule: str, reason: str) -> InstallResult:
         """Run the last known good program again with the state that it had; refused (`no_previous`) without one.
 
+        Where it may not run, the rule stops, and the answer names no program.
+
         The failed program is kept for the post-mortem with its state. The deployment that brought it cannot again.
         """
         ...

@@ -15,8 +15,9 @@ from eyeflow.node.boards.models import ModelAccess
 from eyeflow.node.clock import Clock
 from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.config.sections import Backend
-from eyeflow.node.control import AuditHead, HeldProgram, InstallOutcome, InstallResult, Link, NodeIdentity, Switch
+from eyeflow.node.control import AuditHead, HeldProgram, InstallResult, Link, NodeIdentity, Switch
 from eyeflow.node.engine.admission import BUS_SOURCE, Policy
+from eyeflow.node.engine.answers import refusal_of
 from eyeflow.node.engine.arbiter import Arbiter
 from eyeflow.node.engine.core import Core
 from eyeflow.node.engine.engine import Engine
@@ -183,13 +184,15 @@ class NodeRuntime:
     ) -> InstallResult:
         """Check, store durably and run a program; see `NodeControl`."""
         if refusal := self._no_new_program():
-            return refusal
+            if not terms.is_return:
+                return refusal_of(refusal)
+            return await self.installer.return_refused(program, params, deployment_id, manifest_version, refusal)
         return await self.installer.install(program, params, deployment_id, manifest_version, terms)
 
-    def _no_new_program(self) -> InstallResult | None:
+    def _no_new_program(self) -> EyeflowError | None:
         """A coordinator could hold back the list that takes a signer out: so a list ends. What runs, runs on."""
         refusal = self.roots.refusal(self.clock.now_us())
-        return InstallResult(InstallOutcome.REFUSED, "", code="signers_expired", message=refusal) if refusal else None
+        return EyeflowError(refusal, code="signers_expired") if refusal else None
 
     async def record_wanted(
         self, wanted: InstalledRule, deployment_id: str, manifest_version: int, terms: Terms = ON_TRIAL
@@ -207,7 +210,7 @@ class NodeRuntime:
     ) -> InstallResult:
         """Run a program beside the active one; see `NodeControl`."""
         if refusal := self._no_new_program():
-            return refusal
+            return refusal_of(refusal)
         return await self.installer.stage(program, params, deployment_id, manifest_version, terms)
 
     async def switch(self, switches: Sequence[Switch], manifest_version: int) -> Mapping[str, InstallResult]:

@@ -104,6 +104,7 @@ class ManifestEntry(wire.Wire, frozen=True):
 
     `share` and `keyless` are for a candidate: it acts on events whose key falls into that share of all keys, and, if
     `keyless`, on those without a key. The active program acts on all others. `trial` None: the program has passed.
+    `is_return`: the node goes back to it. What it ran instead shall not go on, also where this one may not run.
     """
 
     rule: RuleName
@@ -114,6 +115,7 @@ class ManifestEntry(wire.Wire, frozen=True):
     share: Hundredths = 0
     keyless: bool = False
     trial: Trial | None = None
+    is_return: bool = False
 
     def __post_init__(self) -> None:
         wire.check_params(self.params)

@@ -142,7 +142,7 @@ class Trial:
 class Wanted:
     """One program that a node shall run. `share` and `keyless` say for which events a candidate acts.
 
-    `trial` None: it has passed.
+    `trial` None: it has passed. `is_return`: the node goes back to it, and what it ran instead shall not go on.
     """
 
     rule: str
@@ -151,6 +151,7 @@ class Wanted:
     share: int = 0
     keyless: bool = False
     trial: Trial | None = None
+    is_return: bool = False
 
 
 @dataclass(frozen=True, slots=True)

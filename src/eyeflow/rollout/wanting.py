@@ -37,10 +37,15 @@ def is_same(one: Target, other: Target | None) -> bool:
     return other is not None and (one.program_id, one.params) == (other.program_id, other.params)
 
 
-def as_before(before: NodeProgress) -> Rules:
-    """Return what a node shall run that goes back."""
-    active = Slot.ACTIVE.value
-    return {(rule, active): Wanted(rule, active, old) for rule, old in before.previous if old is not None}
+def as_before(before: NodeProgress, now: Rules) -> Rules:
+    """Return what a node shall run that goes back. What it is to run `now` instead shall not go on in any case."""
+    shall, active = {}, Slot.ACTIVE.value
+    for rule, old in before.previous:
+        if old is not None:
+            here = now.get((rule, active))
+            is_return = here is not None and (here.is_return or here.target != old)
+            shall[rule, active] = Wanted(rule, active, old, is_return=is_return)
+    return shall
 
 
 def passed(deployment: Deployment, now: Rules) -> Rules:

@@ -204,6 +204,7 @@ def manifests_of(version: int) -> st.SearchStrategy[m.WantedManifest]:
     active, candidate = st.just(Slot.ACTIVE), st.just(Slot.CANDIDATE)
     told = [st.none() | trials] if version > 2 else []
     shared = [hundredths, st.booleans(), *told] if version > 2 else []
+    told += [st.booleans()] if version > 2 else []
     entries = st.lists(
         st.builds(m.ManifestEntry, *what, active, *([st.just(0), st.just(False), *told] if version > 2 else []))
         | st.builds(m.ManifestEntry, *what, candidate, *shared),

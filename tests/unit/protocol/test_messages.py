@@ -109,7 +109,7 @@ def test_an_older_peer_is_told_no_evidence_and_no_executions(message: m.Message)
 @given(manifests_of(3))
 def test_an_older_node_is_told_of_no_trial_and_its_candidates_only_watch(manifest: m.WantedManifest) -> None:
     found = VERSIONS[2].decode_manifest(VERSIONS[2].encode_manifest(manifest))
-    entries = (replace(one, share=0, keyless=False, trial=None) for one in manifest.entries)
+    entries = (replace(one, share=0, keyless=False, trial=None, is_return=False) for one in manifest.entries)
     assert found == replace(manifest, entries=tuple(entries))
 
 

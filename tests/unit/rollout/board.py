@@ -117,13 +117,21 @@ class Board:
         elif isinstance(action, Begin):
             shall = begun(self.deployment, action, one, keyless)
         elif ordered.wants:
-            shall = as_before(one)
+            shall = as_before(one, now)
         after = ordered.progress
         if shall != now or (one.touched_us and ordered.wants):
             self.version += 1
             after = replace(after, manifest_version=self.version)
         self.wanted[one.node] = shall
         self.nodes[one.node] = after
+
+    @property
+    def plain(self) -> dict[str, Rules]:
+        """What each node shall run, whether as a way back or not."""
+        return {
+            node: {key: replace(one, is_return=False) for key, one in rules.items()}
+            for node, rules in self.wanted.items()
+        }
 
     def change(self, node: str, change: Callable[[NodeProgress], NodeProgress], now_us: int | None = None) -> None:
         self.nodes[node] = change(self.nodes[node])

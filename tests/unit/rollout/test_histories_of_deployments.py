@@ -248,7 +248,7 @@ def test_no_order_of_events_leaves_a_deployment_open_or_a_node_on_what_failed(
     if passes:
         assert {board.runs(name) for name in "abc"} == {("new", "")}
     elif board.state is not DeploymentState.FAILED or rollback is Rollback.ON_ERROR:
-        assert board.wanted == dict.fromkeys("abc", AS_OLD), "no node is left on the bad program, whatever it had told"
+        assert board.plain == dict.fromkeys("abc", AS_OLD), "no node is left on the bad program, whatever it had told"
         assert not any(one.state in d.CHANGED for one in board.nodes.values())
 
 
@@ -263,7 +263,7 @@ def check_always(board: Board, strategy: str) -> None:
     if strategy == "blue_green" and board.state is not DeploymentState.FAILED:
         assert len({active for active, _ in shall_run}) == 1, "some nodes switched and others did not"
     if board.state is DeploymentState.ROLLING_BACK:
-        assert board.wanted == dict.fromkeys("abc", AS_OLD), "it starts something new"
+        assert board.plain == dict.fromkeys("abc", AS_OLD), "it starts something new"
 
 
 @pytest.mark.parametrize("strategy", strategies.STRATEGIES)

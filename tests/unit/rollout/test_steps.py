@@ -43,7 +43,7 @@ from eyeflow.rollout.deployment import (
 )
 from eyeflow.rollout.rolling import batch_size
 from eyeflow.rollout.stepwise import APPROVAL, EVIDENCE, USER
-from eyeflow.rollout.wanting import begun, is_same, passed
+from eyeflow.rollout.wanting import as_before, begun, is_same, passed
 
 SECOND = 1_000_000
 NOW_US = 1_790_000_000 * SECOND
@@ -286,6 +286,19 @@ def test_what_a_node_shall_run_of_each_rule() -> None:
     active = [Wanted(rule, "active", target, trial=TRIAL) for rule, target in TARGETS if target]
     assert shall(Place.ACTIVE) == wants(*active)
     assert shall(Place.SWITCHED) == wants(*active, Wanted("lamp", "candidate", OLD)), "warm, to switch back"
+
+
+def test_what_a_node_shall_run_that_goes_back_in_place_of_what() -> None:
+    """Only of a rule that it is to run otherwise now, the way back is said to be one, and stays so."""
+    before = NodeProgress("a", previous=(("gone", OLD), ("lamp", OLD), ("new", None), ("pump", OLD)))
+    now = wants(
+        Wanted("lamp", "active", OTHER, trial=TRIAL), Wanted("new", "active", NEW), Wanted("pump", "active", OLD)
+    )
+    back = as_before(before, now)
+    gone, pump = Wanted("gone", "active", OLD), Wanted("pump", "active", OLD)
+    assert back == wants(gone, Wanted("lamp", "active", OLD, is_return=True), pump)
+    assert as_before(before, back) == back
+    assert passed(deployment("rolling", targets=(("lamp", OTHER),)), now) == wants(Wanted("lamp", "active", OTHER))
 
 
 def test_a_state_begins_anew() -> None:

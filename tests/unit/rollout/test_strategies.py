@@ -45,7 +45,7 @@ def test_rolling_stops_at_a_failed_verdict_and_takes_all_back() -> None:
     board.answer("a")
     board.answer("b")
     assert (board.state, board.good) == (DeploymentState.FAILED, set())
-    assert board.wanted == dict.fromkeys("abc", AS_OLD)
+    assert board.plain == dict.fromkeys("abc", AS_OLD)
 
 
 def test_rolling_without_rollback_stops_too_and_leaves_what_changed() -> None:
@@ -145,7 +145,7 @@ def test_shadow_changes_nothing_and_ends_without_a_trace() -> None:
     assert {board.wanted[name][CANDIDATE].share for name in "ab"} == {0}
     board.done(*"ab")
     board.sees(Kind.PASS)
-    assert board.wanted == dict.fromkeys("ab", AS_OLD)
+    assert board.plain == dict.fromkeys("ab", AS_OLD)
     board.done(*"ab")
     assert (board.state, board.good) == (DeploymentState.SUCCEEDED, set())
 
@@ -217,7 +217,7 @@ def test_a_node_that_goes_back_by_itself_fails_it(strategy: str) -> None:
     board.took_back("a", "12 of 40 executions failed")
     assert board.state in {DeploymentState.ROLLING_BACK, DeploymentState.FAILED}
     assert "a: 12 of 40 executions failed" in board.deployment.reason
-    assert board.wanted == dict.fromkeys("ab", AS_OLD)
+    assert board.plain == dict.fromkeys("ab", AS_OLD)
 
 
 @pytest.mark.parametrize("strategy", strategies.STRATEGIES)
@@ -232,7 +232,7 @@ def test_every_deployment_ends_at_its_deadline(strategy: str) -> None:
         board.run(DEADLINE_S * SECOND)
         board.run((DEADLINE_S + 1_000) * SECOND)
         assert board.state is DeploymentState.FAILED, (strategy, away)
-        assert board.wanted == dict.fromkeys("ab", AS_OLD)
+        assert board.plain == dict.fromkeys("ab", AS_OLD)
 
 
 @pytest.mark.parametrize("strategy", WATCHING)

@@ -32,6 +32,8 @@ class AlarmKind(Enum):
     """The node dropped audit records that its disk had no room for. Subject: the node."""
     NODE_AHEAD = "nodeAhead"
     """The node has a manifest that this store never knew: the store may be an old copy. Subject: the node."""
+    LAST_GOOD_REFUSED = "lastGoodRefused"
+    """A node went back, and refuses the last known good program of a rule: nothing of it runs. Subject: the node."""
     ARCHIVE_DAMAGED = "archiveDamaged"
     """Records that the coordinator kept cannot be read. Subject: machine and file, or the node of which they are."""
     CERTIFICATE_EXPIRES = "certificateExpires"
@@ -40,7 +42,8 @@ class AlarmKind(Enum):
 
 OF_DEPLOYMENTS = frozenset({AlarmKind.DEPLOYMENT_FAILED, AlarmKind.LATE_FAILURE})
 OF_NODES = frozenset({AlarmKind.NODE_IN_DOUBT, AlarmKind.STORE_LOST, AlarmKind.RECORDS_LOST, AlarmKind.NODE_AHEAD}) | {
-    AlarmKind.ARCHIVE_DAMAGED
+    AlarmKind.LAST_GOOD_REFUSED,
+    AlarmKind.ARCHIVE_DAMAGED,
 }
 NEXT_STEPS = {
     AlarmKind.DEPLOYMENT_FAILED: "see why: eyeflow deployments show {subject}; correct it and deploy again",
@@ -51,6 +54,8 @@ NEXT_STEPS = {
     "max_buffer_age_hours there; the alarm ends with the next start of the node",
     AlarmKind.NODE_AHEAD: "put a newer backup of the coordinator back, or send the node what this store knows: "
     "eyeflow nodes accept {subject}",
+    AlarmKind.LAST_GOOD_REFUSED: "eyeflow nodes show {subject} says which rule and why; sign that program with a "
+    "trusted key, or deploy another one",
     AlarmKind.ARCHIVE_DAMAGED: "look at the coordinator's disk (smartctl, the kernel's log). Nodes send again what "
     "they still have. Remove a file that ends in .damaged when you need it no more: its alarm ends then",
     AlarmKind.CERTIFICATE_EXPIRES: "put a new certificate there and start the coordinator again",

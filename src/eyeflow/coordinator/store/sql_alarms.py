@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from eyeflow.coordinator.histories import History
 from eyeflow.coordinator.store.alarms import ALARMS_MAX, OF_DEPLOYMENTS, OF_NODES, AlarmKind
-from eyeflow.coordinator.store.facts import ChangeKind, Seen
+from eyeflow.coordinator.store.facts import ChangeKind, NodeReport, Seen
 from eyeflow.coordinator.store.sql_administration import SqlAdministration
+from eyeflow.protocol.messages import RuleState
+from eyeflow.protocol.slot import Slot
 from eyeflow.rollout.deployment import Deployment, DeploymentState
 
 
@@ -71,6 +73,18 @@ class SqlAlarmWriting(SqlAdministration):
             self.raise_alarm(AlarmKind.RECORDS_LOST, seen.node, told, seen.seen_us)
         elif seen.is_news:
             self.end_alarm(AlarmKind.RECORDS_LOST, seen.node, "nothing was dropped since its last start", seen.seen_us)
+
+    def _alarms_of_report(self, report: NodeReport, is_open: bool, now_us: int) -> None:
+        """A node reported; `is_open`: such an alarm of it lasts. It asks nothing more while all is well."""
+        said = {one.rule: one for one in report.results if one.slot is Slot.ACTIVE and one.state is RuleState.REFUSED}
+        wanted = [one for one in self.wanted(report.node) if one.is_return] if said else []
+        refused = [said[one.rule] for one in wanted if one.rule in said]
+        if refused:
+            told = "; ".join(f"{one.rule}: {one.reason}" for one in refused)
+            self.raise_alarm(AlarmKind.LAST_GOOD_REFUSED, report.node, told, now_us)
+        elif is_open:
+            why = "the node refuses no last known good program any more"
+            self.end_alarm(AlarmKind.LAST_GOOD_REFUSED, report.node, why, now_us)
 
     def _end_alarms_of_node(self, node: str, now_us: int) -> None:
         for kind in sorted(OF_NODES, key=lambda one: one.value):

@@ -84,14 +84,15 @@ def load_targets(text: str) -> Targets:
 
 def dump_how(one: Wanted) -> str:
     """Return how a program is wanted, beside which one, as JSON text."""
-    return dump([one.share, one.keyless, None if one.trial is None else asdict(one.trial)])
+    return dump([one.share, one.keyless, None if one.trial is None else asdict(one.trial), one.is_return])
 
 
 def wanted_of(row: Row) -> Wanted:
     """Return one program that a node shall run, from the columns rule, slot, target, how."""
     rule, slot, target, how = row
-    share, keyless, trial = json.loads(how)
-    return Wanted(rule, slot, load_target(target), share, keyless, None if trial is None else Trial(**trial))
+    share, keyless, trial, *is_return = json.loads(how)  # rows of older stores do not tell the last
+    tried = None if trial is None else Trial(**trial)
+    return Wanted(rule, slot, load_target(target), share, keyless, tried, *is_return)
 
 
 def node_of(row: Row) -> NodeRecord:

@@ -8,6 +8,7 @@ from typing import Any
 
 from eyeflow.coordinator.histories import Finding, History
 from eyeflow.coordinator.store import sql_rows as rows
+from eyeflow.coordinator.store.alarms import AlarmKind
 from eyeflow.coordinator.store.facts import ChangeKind, EvidenceRow, LogEntry, NodeReport, Reporter, Seen
 from eyeflow.coordinator.store.kept_requests import KeptRequest
 from eyeflow.coordinator.store.sql_alarms import SqlAlarmWriting
@@ -164,17 +165,19 @@ class SqlWriting(
     def record_report(self, report: NodeReport, now_us: int) -> Reporter:
         """Keep what a node said of a manifest, unless it has said something of a newer one; return how it stands."""
         found = self._rows(
-            f"SELECT nodes.applied_version, nodes.doubtful, {OPEN_PROGRESS} FROM nodes "
+            "SELECT nodes.applied_version, nodes.doubtful, (SELECT count(*) FROM alarms WHERE kind = ? AND "
+            f"subject = nodes.name AND ended_us = 0), {OPEN_PROGRESS} FROM nodes "
             "LEFT JOIN progress ON progress.node = name AND progress.over = 0 "
             "LEFT JOIN deployments ON id = deployment WHERE name = ? ORDER BY number",
-            report.node,
+            *(AlarmKind.LAST_GOOD_REFUSED.value, report.node),
         )
         if not found:
             return Reporter()
-        applied_version, doubtful = found[0][:2]
+        applied_version, doubtful, alarms = found[0][:3]
         if applied_version <= report.manifest_version:
             self._keep_report(report, now_us)
-        return Reporter(bool(doubtful), tuple(open_progress_of(row[2:]) for row in found if row[2] is not None))
+            self._alarms_of_report(report, bool(alarms), now_us)
+        return Reporter(bool(doubtful), tuple(open_progress_of(row[3:]) for row in found if row[3] is not None))
 
     def _keep_report(self, report: NodeReport, now_us: int) -> None:
         self._run("DELETE FROM said WHERE node = ?", report.node)

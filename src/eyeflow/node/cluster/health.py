@@ -101,7 +101,7 @@ def _wish(entry: ManifestEntry) -> Wish:
 def terms_of(entry: ManifestEntry) -> Terms:
     """Return on what terms a program is wanted."""
     standing = Standing.PASSED if entry.trial is None else Standing.ON_TRIAL
-    return Terms(standing, entry.trial, entry.share, entry.keyless)
+    return Terms(standing, entry.trial, entry.share, entry.keyless, entry.is_return)
 
 
 def installed_of(held: Sequence[HeldProgram], manifest_version: int) -> frozenset[InstalledRule]:

@@ -13,7 +13,7 @@ from eyeflow.node.engine.answers import refusal_of, told, unchanged, unforeseen,
 from eyeflow.node.engine.rounds import Dispatch
 from eyeflow.node.engine.run_evidence import evidence_of
 from eyeflow.node.engine.running import RunningRule, moved, start_rule
-from eyeflow.node.engine.slot_changes import SlotChanges, begins, joined
+from eyeflow.node.engine.slot_changes import SlotChanges, begins, joined, no_way_back
 from eyeflow.node.engine.slot_table import SlotTable, is_on_trial, is_same, wanted_again
 from eyeflow.node.run_key import RunKey, active, candidate, previous
 from eyeflow.node.store.types import (
@@ -32,6 +32,7 @@ from eyeflow.node.store.types import (
 from eyeflow.protocol.audit_bodies import RemoveBody, WithdrawBody
 from eyeflow.protocol.messages import InstalledRule
 from eyeflow.protocol.slot import Slot
+from eyeflow.svm.container import decode
 from eyeflow.svm.program import Value
 
 _log = logging.getLogger("eyeflow.node")
@@ -51,7 +52,12 @@ class Installer(SlotChanges):
         """Check a program, make it durable and swap it in between two events. Never raises for a bad program."""
 
         async def change() -> InstallResult:
-            loaded = await self._load(data)
+            try:
+                loaded = await self._load(data)
+            except EyeflowError as error:
+                if terms.is_return:
+                    await self._return_refused(data, params, (deployment, manifest_version), error)
+                raise
             key = active(loaded.program.rule)
             wanted = (params, deployment, manifest_version, self._now_us)
             row = SlotRow(key, loaded.program_id, loaded.data, *wanted).on(terms)
@@ -63,6 +69,39 @@ class Installer(SlotChanges):
             return await self._begin(loaded, row)
 
         return await self._answered(change)
+
+    async def return_refused(
+        self, data: bytes, params: Mapping[str, Value], deployment: str, manifest_version: int, error: EyeflowError
+    ) -> InstallResult:
+        """Take back what runs in place of a program that may not run here for `error`; returns that refusal."""
+
+        async def change() -> InstallResult:
+            await self._return_refused(data, params, (deployment, manifest_version), error)
+            raise error
+
+        return await self._answered(change)
+
+    async def _return_refused(
+        self, data: bytes, params: Mapping[str, Value], by: tuple[str, int], error: EyeflowError
+    ) -> None:
+        """As `return_refused`: the last known good program takes the slot if the node keeps it, else it is empty."""
+        signed = decode(data)
+        rule, (deployment, manifest_version) = signed.program.rule, by
+        row = SlotRow(
+            active(rule), bytes.fromhex(signed.program_id), data, params, deployment, manifest_version, self._now_us
+        )
+        here, kept = self.table.row(row.key), self.table.row(previous(rule))
+        if here is None or is_same(here, row) or manifest_version < here.manifest_version:
+            return
+        why = no_way_back(rule, error)
+        reason = f"deployment {deployment} is wanted again. {why.message}: {why.cause}"
+        if kept is not None and is_same(kept, row):
+            await self._go_back_idle(wanted_again(kept, row), reason, why)
+        else:
+            async with self._engine.between_events(row.key):
+                await self._stop_program(here, "it was taken back", reason)
+            _log.error("%s", why.whole)
+        raise why
 
     async def record_wanted(
         self, wanted: InstalledRule, deployment: str, manifest_version: int, terms: Terms = ON_TRIAL
@@ -210,7 +249,10 @@ class Installer(SlotChanges):
             return True
 
     async def roll_back(self, rule: str, reason: str) -> InstallResult:
-        """Run the last known good program again, with the state that it had; what ran is kept for the post-mortem."""
+        """Run the last known good program again, with the state that it had; what ran is kept for the post-mortem.
+
+        Where that one may not run, the rule stops: then the answer names no program.
+        """
 
         async def change() -> InstallResult:
             kept, here = self.table.row(previous(rule)), self.table.row(active(rule))

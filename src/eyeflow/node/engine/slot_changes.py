@@ -189,7 +189,38 @@ class SlotChanges:
         warm = self._core.rules.get(candidate(row.key.rule))
         if warm is not None and is_same(warm.row, kept) and self._may_run(warm.loaded):
             return await self._go_back_warm(warm, row, reason, taken_back)
-        return await self._go_back(await self._load(kept.program), row, reason, taken_back)
+        try:
+            loaded = await self._load(kept.program)
+        except EyeflowError as error:  # its signer's key was revoked, or a capability is not granted any more
+            why = no_way_back(kept.key.rule, error)
+            return await self._go_back_idle(row, f"{reason}. {why.message}: {why.cause}", why, taken_back)
+        return await self._go_back(loaded, row, reason, taken_back)
+
+    async def _go_back_idle(self, row: SlotRow, reason: str, why: Refused, taken_back: bool = False) -> InstallResult:
+        """Take back what failed, and keep the last known good as `row` with its memory: it may not run.
+
+        It runs again by itself once it may, as any stored program does that was refused (docs/decisions/0027).
+        """
+        state = self.table.idle.get(previous(row.key.rule))
+        beside = candidate(row.key.rule)
+        gone = [beside] if self.table.row(beside) is not None else []
+        async with self._engine.between_events(row.key, *gone):
+            old = self.table.row(row.key)
+            assert old is not None, "there is something to go back from"
+            # Evidence of its own: else what comes next were judged by that of the program that failed.
+            kept = Kept(None if state is None else state.state, RunEvidence(self._now_us).row(row))
+            batch = self.table.rolled_back(row, kept, self._failed(old, reason, taken_back))
+            batch = replace(batch, drop_slots=[*batch.drop_slots, *gone])
+
+            def happen() -> None:
+                self._forget([row.key, *gone], batch, "it was taken back")
+                if state is not None:
+                    self.table.idle[row.key] = replace(state, key=row.key)
+                self.refused[row.key] = why.whole
+
+            await self._change([row.key.rule], batch, happen)
+        _log.error("%s", why.whole)
+        return InstallResult(InstallOutcome.INSTALLED, row.key.rule, "", old.program_id.hex())
 
     async def _go_back_warm(self, warm: RunningRule, row: SlotRow, reason: str, taken_back: bool) -> InstallResult:
         """Run the last known good program, which runs as candidate, as `row`: it has seen all events since."""
@@ -288,6 +319,16 @@ class SlotChanges:
                 self._engine.actions.cancel(key, why)
             self.refused.pop(key, None)
         self._engine.subscriptions_changed()
+
+
+def no_way_back(rule: str, error: EyeflowError) -> Refused:
+    """Return why a rule stops: what ran was taken back, and what it shall go back to may not run for `error`."""
+    return Refused(
+        f"`{rule}` is stopped",
+        f"what ran was taken back, and the last known good program may not run here: {error.brief}",
+        "Sign that program with a trusted key, or deploy another one.",
+        refusal_of(error).code,
+    )
 
 
 def joined(parts: Sequence[Batch]) -> Batch:

@@ -36,12 +36,14 @@ class Terms:
     """On what terms a program is wanted: whether it has passed and, if not, how this node judges it by itself.
 
     A candidate acts on events whose key falls into `share` (hundredths of a percent) and, if `keyless`, on others.
+    `is_return`: the node goes back to it, and what runs instead shall not go on.
     """
 
     standing: Standing = Standing.ON_TRIAL
     trial: Trial | None = None
     share: int = 0
     keyless: bool = False
+    is_return: bool = False
 
 
 ON_TRIAL, PASSED = Terms(), Terms(Standing.PASSED)

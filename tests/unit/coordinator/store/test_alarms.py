@@ -12,8 +12,10 @@ from eyeflow.coordinator.histories import Doubt, Finding, History
 from eyeflow.coordinator.store import sql_alarms
 from eyeflow.coordinator.store.alarms import Alarm, AlarmKind, AlarmsAsked
 from eyeflow.coordinator.store.cluster_store import Writing
-from eyeflow.coordinator.store.facts import ChangeKind, Seen
-from eyeflow.rollout.deployment import DeploymentState, NodeProgress, Target
+from eyeflow.coordinator.store.facts import ChangeKind, NodeReport, Seen
+from eyeflow.protocol.messages import RuleResult, RuleState
+from eyeflow.protocol.slot import Slot
+from eyeflow.rollout.deployment import DeploymentState, NodeProgress, Target, Wanted
 
 OLDER = History(findings=(Finding(Doubt.OLDER, 3, 3, "its last record is 2, and was 9 before"),))
 LOST = History(findings=(Finding(Doubt.NEW_EPOCH, 3, 3, "it lost its store"),))
@@ -36,6 +38,14 @@ def seen(gaps: int, lost: int, seen_us: int, *, is_news: bool = True) -> Callabl
     return lambda writing: writing.record_seen([one])
 
 
+def goes_back(writing: Writing, state: RuleState, now_us: int, **wanted: Any) -> None:
+    writing.want("a", Wanted("pump", "active", Target("1" * 64, "d-1"), **{"is_return": True} | wanted))
+    reason = "untrusted: `pump` is stopped" if state is RuleState.REFUSED else ""
+    beside = RuleResult("pump", "3" * 64, RuleState.REFUSED, "of a candidate", Slot.CANDIDATE)
+    said = (RuleResult("lamp", "2" * 64, RuleState.REFUSED, "no driver"), RuleResult("pump", "1" * 64, state, reason))
+    writing.record_report(NodeReport("a", 3, (*said, beside)), now_us)
+
+
 BEGIN_AND_END: dict[str, tuple[Callable[[Writing], Any], Callable[[Writing], Any], str, str]] = {
     "nodeInDoubt": (histories(OLDER, 7), histories(History(), 9), "its last record is 2, and was 9 before", "accepted"),
     "storeLost": (histories(LOST, 7), histories(History(), 9), "it lost its store", "accepted"),
@@ -44,6 +54,12 @@ BEGIN_AND_END: dict[str, tuple[Callable[[Writing], Any], Callable[[Writing], Any
         lambda writing: writing.record_ahead("a", 0, 9),
         "it has manifest 8, which this store never knew",
         "newer",
+    ),
+    "lastGoodRefused": (
+        lambda writing: goes_back(writing, RuleState.REFUSED, 7),
+        lambda writing: goes_back(writing, RuleState.INSTALLED, 9),
+        "pump: untrusted: `pump` is stopped",
+        "refuses no last known good",
     ),
     "recordsLost": (
         seen(2, 40, 7),
@@ -78,6 +94,13 @@ def test_an_alarm_of_a_node_begins_and_ends_with_what_it_is_about(kept: Any, kin
     kept.do(lambda writing: writing.remove_node("a", 11))
     assert told(kept) == [(kind, "a", False)] * 2 and "removed" in alarms(kept)[0].ended
     another.file.close()
+
+
+def test_only_a_program_that_a_node_goes_back_to_raises_an_alarm_when_it_is_refused(kept: Any) -> None:
+    """A new one that is refused fails its deployment, and what runs goes on."""
+    kept.do(lambda writing: [writing.register_node(name, bytes(32), 1) for name in ("a", "b")])
+    kept.do(lambda writing: goes_back(writing, RuleState.REFUSED, 7, is_return=False))
+    assert alarms(kept) == []
 
 
 def test_newer_evidence_takes_the_place_of_older_and_it_stays_acknowledged(kept: Any) -> None:

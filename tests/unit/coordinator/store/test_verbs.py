@@ -67,7 +67,7 @@ def test_what_a_deployment_is_about_comes_back_as_it_was(kept: Any) -> None:
 
 
 def test_what_a_node_shall_run_comes_back_slot_by_slot(kept: Any) -> None:
-    active = Wanted("pump", "active", Target("1" * 64, "d-1", (("limit", 2),)))
+    active = Wanted("pump", "active", Target("1" * 64, "d-1", (("limit", 2),)), is_return=True)
     candidate = Wanted("pump", "candidate", Target("2" * 64, "d-2"), 1_000, True, Trial(60, 20, 500, 3, False))
 
     def step(writing: Writing) -> None:

@@ -1,0 +1,1 @@
+import{d as n}from"./chunk-MN5Q5ZAF.js";import{D as t,Q as r,b as e}from"./chunk-E5MCTTYD.js";function a({read:o,children:p}){return r(e,{children:[o.error&&r("p",{role:"alert",children:[r(n,{error:o.error})," ",r("button",{type:"button",onClick:o.read,children:t("try_again")})]}),o.value===void 0?!o.error&&r("p",{children:t("loading")}):p(o.value)]})}export{a};

@@ -1,1 +1,0 @@
-import{Q as d}from"./chunk-ONGOBUMY.js";function e({rows:t}){return d("dl",{class:"facts",children:t.map(n=>n&&d("div",{children:[d("dt",{children:n[0]}),d("dd",{children:n[1]})]},n[0]))})}export{e as a};

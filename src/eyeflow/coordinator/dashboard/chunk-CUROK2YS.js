@@ -1,0 +1,1 @@
+import{Q as n}from"./chunk-E5MCTTYD.js";var o={good:"✓",warn:"!",bad:"✕",quiet:"–"};function t({tone:e,text:a}){return n("span",{class:`badge ${e}`,children:[n("span",{"aria-hidden":"true",children:[o[e]," "]}),a]})}export{t as a};

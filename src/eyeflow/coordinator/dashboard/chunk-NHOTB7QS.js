@@ -1,1 +1,0 @@
-import{Q as n}from"./chunk-ONGOBUMY.js";var o={good:"✓",warn:"!",bad:"✕",quiet:"–"};function t({tone:e,text:a}){return n("span",{class:`badge ${e}`,children:[n("span",{"aria-hidden":"true",children:[o[e]," "]}),a]})}export{t as a};
