@@ -200,7 +200,9 @@ class SlotTable:
         if rows:
             body: Body = SlotBody(rule, int(SlotChange.ROLLED_BACK), rows[0].program_id, None, IN_DOUBT)
         else:
-            body = RemoveBody(rule, change.put_slots[0].program_id)
+            # A change puts no program into a slot where it forgets the only one that the rule had, which failed.
+            gone = change.put_slots[0] if change.put_slots or failed is None else failed.row
+            body = RemoveBody(rule, gone.program_id)
         draft, rejected = Draft(now_us, body), [] if failed is None else [failed]
         return Batch(
             [draft],
