@@ -160,8 +160,10 @@ def check_state(chain: Chain) -> None:
                 twice.add(body.program)
         elif isinstance(body, SlotBody):
             change_slots(here.setdefault(body.rule, {}), body)
-            if body.replaced == body.program:
-                last.pop(body.program, None)  # the same program with other parameters, and so with another memory
+            # The same program with other parameters has another memory. What watched, and goes, comes back with the
+            # memory that it had when it acted last.
+            if body.replaced == body.program or body.change == SlotChange.DROPPED:
+                last.pop(body.program, None)
         elif isinstance(body, ExecutionBody) and body.trap is None and body.program not in twice:
             levels = [str(args[1]) for _, args, _ in body.actions if len(args) == PIN_ARGUMENTS]
             if levels and body.program.hex() not in bad:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from simulation.judgement import check_passed
+from eyeflow.protocol.audit import Record
+from eyeflow.protocol.audit_bodies import Body, Disposition, ExecutionBody, SlotBody, SlotChange
+from simulation.judgement import check_passed, check_state
 from simulation.programs import BAD, programs
-from simulation.records import BrokenPromise
+from simulation.records import BrokenPromise, Chain
+
+GOOD, OTHER = bytes.fromhex(programs()[0].id), b"o" * 32
 
 
 def passed(kind: str, count: int) -> dict[str, object]:
@@ -26,3 +30,29 @@ def test_late_timers_among_many_events_may_pass() -> None:
 def test_other_bad_programs_may_not(kind: str, count: int) -> None:
     with pytest.raises(BrokenPromise, match=f"a program that {kind} passed"):
         check_passed(passed(kind, count), {})
+
+
+def chain(*bodies: Body) -> Chain:
+    return Chain(tuple(Record("a", 1, seq, b"", 0, body) for seq, body in enumerate(bodies, 1)), ())
+
+
+def sets(level: int) -> ExecutionBody:
+    """An execution that sets the pin to a level."""
+    return ExecutionBody("pump", GOOD, 0, 0, 0, 0, (1,), (), ((1, (17, level), int(Disposition.SENT)),))
+
+
+def slot(change: SlotChange, program: bytes, replaced: bytes | None = None) -> SlotBody:
+    return SlotBody("pump", int(change), program, replaced)
+
+
+def test_a_program_goes_on_with_the_memory_that_it_had() -> None:
+    back = slot(SlotChange.ROLLED_BACK, GOOD, OTHER)
+    check_state(chain(sets(1), sets(0), back, sets(1)))
+    with pytest.raises(BrokenPromise, match="pump forgot at record 3"):
+        check_state(chain(sets(1), back, sets(1)))
+
+
+def test_what_it_saw_while_it_only_watched_is_gone_with_its_place_beside() -> None:
+    """It comes back as the last known good, as it was when it acted last."""
+    dropped, back = slot(SlotChange.DROPPED, GOOD), slot(SlotChange.ROLLED_BACK, GOOD, OTHER)
+    check_state(chain(sets(1), dropped, back, sets(1)))
