@@ -70,8 +70,9 @@ def check_passed(deployment: View, chains: Mapping[str, Chain]) -> None:
     kinds = kinds_of(deployment) - (ACTS if deployment["strategy"] == "shadow" else frozenset())
     if deployment["options"]["samplesMin"] <= SPOILS_AFTER * len(nodes):
         kinds -= {"spoils"}  # it may pass before it shows: then an alarm tells of it
-    if "late" in kinds and binomial(late_timers(deployment), deployment["verdict"]["executions"]) >= CONDEMNS:
-        kinds -= {"late"}  # so many events came that its few late timers are within what is allowed
+    for kind, failures in (("late", late_timers), ("spoils", spoilt_executions)):
+        if kind in kinds and binomial(failures(deployment), deployment["verdict"]["executions"]) >= CONDEMNS:
+            kinds -= {kind}  # what failed among so many executions is within what chance explains
     promise(not kinds or was_bad, f"24: a program that {', '.join(kinds)} passed: {told}")
     programs = {one["programId"] for one in deployment["changes"]} - {""}
     least = deployment["options"]["samplesMin"]
@@ -83,6 +84,12 @@ def check_passed(deployment: View, chains: Mapping[str, Chain]) -> None:
 def late_timers(deployment: View) -> int:
     """Return how many timers of a program that is late came late at least, while it was watched."""
     return floor(deployment["options"]["observeS"] * (1 / PERIOD_S - 1 / THINKS_S))
+
+
+def spoilt_executions(deployment: View) -> int:
+    """Return how many executions of a program that spoils its state failed at least."""
+    count: int = deployment["verdict"]["executions"]
+    return max(0, count - SPOILS_AFTER * len(deployment["nodes"]))
 
 
 def executions(chain: Chain, programs: set[str]) -> int:

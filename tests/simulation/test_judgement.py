@@ -26,7 +26,14 @@ def test_late_timers_among_many_events_may_pass() -> None:
     check_passed(passed("late", 122), {})
 
 
-@pytest.mark.parametrize(("kind", "count"), [("late", 20), ("late", 0), ("traps", 122), ("fails", 122)])
+def test_one_failure_among_three_executions_may_be_chance() -> None:
+    """A program that spoils its state fails from the third execution on."""
+    check_passed(passed("spoils", 3), {})
+
+
+@pytest.mark.parametrize(
+    ("kind", "count"), [("late", 20), ("late", 0), ("spoils", 4), ("spoils", 122), ("traps", 122), ("fails", 122)]
+)
 def test_other_bad_programs_may_not(kind: str, count: int) -> None:
     with pytest.raises(BrokenPromise, match=f"a program that {kind} passed"):
         check_passed(passed(kind, count), {})
