@@ -10,7 +10,7 @@ from typing import Any
 
 from eyeflow.board_link.frames import ANSWER, Receiver
 from eyeflow.board_link.messages import Request
-from eyeflow.mcu.sim.chip import SimulatedChip
+from eyeflow.mcu.sim.chip import Power, SimulatedChip
 from simulation.loop import CURRENT, Process, SimLoop
 from simulation.network import Network
 
@@ -42,15 +42,17 @@ class SerialLine:
         return self._begun_s + self.chip.time_us / 1e6
 
     def _run_to(self, until_s: float) -> float:
-        """Let the chip run to a moment, or until it says something."""
+        """Let the chip run to a moment, or until it says something. While it has no power its time stands still."""
         until_us = int((until_s - self._begun_s) * 1e6)
-        while self.chip.time_us < until_us:
+        while self.chip.time_us < until_us and self.chip.power is Power.ON:
             listens = self._end is not None
             self.chip.run(min(until_us, self.chip.time_us + SLICE_US) if listens else until_us)
             said = self.chip.serial_read(self._port)
             if said and self._end is not None:
                 self._end.arrive(self._passed(said))
                 return min(self.time_s, until_s)
+        if self.chip.power is Power.OFF:
+            self._begun_s += until_s - self.time_s
         return until_s
 
     def cut(self) -> None:

@@ -15,10 +15,12 @@ from pytest import MonkeyPatch
 
 from components.boards import share_compiled_crates
 from eyeflow.node.boards import chain, records
+from eyeflow.node.boards.bringing import Bringing
 from eyeflow.node.boards.chain import Cursor
 from eyeflow.node.boards.records import BoardRecords
 from simulation.link_loss import PICO, STM32, Away, LinkLoss, Wiring
 from simulation.records import BrokenPromise
+from simulation.update_cut import UpdateCut
 
 share_compiled_crates()
 
@@ -41,6 +43,15 @@ def test_what_fits_the_ring_comes_once_and_what_does_not_is_a_counted_gap(board:
         print(f"{board.lab.chip}, {hours:g} h: {ran.told}")
 
 
+CUTS = {STM32: (1, 40, 200), PICO: (1, 2)}
+"""Operations of the flash in which power fails: an STM32 writes a word at a time, an RP2040 a page or a sector."""
+
+
+@pytest.mark.parametrize("board", [STM32, PICO] if HOURS else [STM32], ids=lambda board: board.lab.chip)
+def test_a_board_that_loses_its_power_in_an_update_gets_it_once_it_is_back(board: Wiring, tmp_path: Path) -> None:
+    UpdateCut(SEED, tmp_path, board, CUTS[board] if HOURS else CUTS[board][1:2]).run()
+
+
 def forgets_how_far_it_took_records(patch: MonkeyPatch) -> None:
     """Each start of the gateway begins anew with the records of its boards."""
     patch.setattr(records, "unpack_cursor", lambda data: Cursor())
@@ -61,35 +72,35 @@ def pushes_before_it_takes_records(patch: MonkeyPatch) -> None:
     patch.setattr(BoardRecords, "catch_up", catch_up)
 
 
-def records_twice_what_was_not_acknowledged(patch: MonkeyPatch) -> None:
-    """It takes what it finds on the board for new."""
-    real = chain._taken
+def brings_a_program_once(patch: MonkeyPatch) -> None:
+    real, begun = Bringing._bring, list[str]()
 
-    def taken(at: Cursor, reading: Any, *more: Any) -> Any:
-        first = Cursor(at.device, at.boot, reading.first, reading.batch.chain_before, at.lost, at.read_us)
-        return real(first, reading, *more)
+    async def bring(self: Bringing, wanted: Any) -> None:
+        if wanted.program_id not in begun:
+            begun.append(wanted.program_id)
+            await real(self, wanted)
 
-    patch.setattr(chain, "_taken", taken)
+    patch.setattr(Bringing, "_bring", bring)
 
 
-FOUND_BY = {"records_twice_what_was_not_acknowledged": 7}
-"""A seed that finds a fault: here the line breaks between a commit and its acknowledgement."""
 FAULTS = (
     forgets_how_far_it_took_records,
     counts_no_gap,
     pushes_before_it_takes_records,
-    records_twice_what_was_not_acknowledged,
+    brings_a_program_once,
 )
 
 
 @pytest.mark.parametrize("fault", FAULTS if HOURS else FAULTS[:1], ids=lambda fault: fault.__name__)
 def test_control_a_fault_is_found(fault: Callable[[MonkeyPatch], None], tmp_path: Path) -> None:
-    """With the seed of the first test that one runs the same without it."""
-    seed = FOUND_BY.get(fault.__name__, SEED)
-    if seed != SEED:
-        (tmp_path / "real").mkdir()
-        LinkLoss(seed, tmp_path / "real", STM32, losses(STM32, SHORT_HOURS)).run()
-    (tmp_path / "mutated").mkdir()
+    """Without the fault the first tests run the same."""
     with MonkeyPatch.context() as patch, pytest.raises(BrokenPromise):
         fault(patch)
-        LinkLoss(seed, tmp_path / "mutated", STM32, losses(STM32, SHORT_HOURS)).run()
+        story(fault, tmp_path).run()
+
+
+def story(fault: object, directory: Path) -> LinkLoss:
+    """Return the run that shall find a fault."""
+    if fault is brings_a_program_once:
+        return UpdateCut(SEED, directory, STM32, CUTS[STM32][1:2])
+    return LinkLoss(SEED, directory, STM32, losses(STM32, SHORT_HOURS))

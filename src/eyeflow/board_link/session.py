@@ -64,6 +64,9 @@ class Line:
     answer: bytes | None = None
     deadline_s: float = 0.0
     resent: int = 0
+    since_answer: int = 0
+    """Good frames since the last answer. What is sent again may be answered twice: that is no frame of its own."""
+    _answered: tuple[int, int] = (0, 0)
     _ask: Ask | None = None
     _sequence: int = 0
     _tries_left: int = 0
@@ -86,10 +89,12 @@ class Line:
     def feed(self, data: bytes) -> None:
         """Take bytes from the line; sets `answer` when the awaited one is among them."""
         for frame in self.receiver.feed(data):
-            if self._ask is not None and (frame.kind, frame.sequence) == (self._ask.request | ANSWER, self._sequence):
-                self.answer = frame.payload
+            key = (frame.kind, frame.sequence)
+            if self._ask is not None and key == (self._ask.request | ANSWER, self._sequence):
+                self.answer, self._answered, self.since_answer = frame.payload, key, 0
                 self._ask = None
                 continue
+            self.since_answer += key != self._answered
             said = read_unasked(frame.kind, frame.payload)
             heard = self._whole(said) if isinstance(said, CallPiece) else said
             if heard is not None:

@@ -75,3 +75,16 @@ def test_what_the_board_says_in_between_is_kept_and_bounded() -> None:
     for _ in range(HEARD_MAX):
         line.feed(log)
     assert len(line.heard) == HEARD_MAX
+
+
+def test_frames_since_the_last_answer_are_counted_and_a_second_answer_is_none_of_them() -> None:
+    line = Line(PATIENCE)
+    log = encode_frame(Frame(Unasked.LOG, 0, b"\x01hello"))
+    line.start(PING, 0.0)
+    line.feed(log + answer(1) + answer(1))
+    assert line.since_answer == 0
+    line.start(PING, 0.0)
+    line.feed(log + log)
+    assert line.since_answer == 2
+    line.feed(answer(2))
+    assert line.since_answer == 0

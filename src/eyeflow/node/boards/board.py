@@ -102,7 +102,6 @@ class GatewayBoard:
         self._contact = Contact()
         self._line: AsyncLine | None = None
         self._has_port = False
-        self._frames_answered = 0
 
     @property
     def name(self) -> str:
@@ -130,7 +129,6 @@ class GatewayBoard:
         self.url = await self._place()
         self._line = line = await AsyncLine.open(self.url, self.kept.place.baud, self._patience, self._heard)
         self._has_port = True
-        self._frames_answered = 0
         tasks = [asyncio.create_task(self.events.follow(line))]
         try:
             while not self.hold.why:
@@ -292,7 +290,6 @@ class GatewayBoard:
         self.hello = hello
         self._found(found)
         self.answered_us = self._contact.answered_wall_us = self._clock.now_us()
-        self._frames_answered = line.line.receiver.good
         self.frames = Frames(line.line.receiver.bad, line.line.resent)
         contact = self._contact
         contact.answered_us, contact.trouble, contact.good_frames = self._clock.steady_us(), None, 0
@@ -337,7 +334,7 @@ class GatewayBoard:
     def _in_trouble(self, error: EyeflowError) -> None:
         self._contact.trouble = error
         if self._line is not None:
-            self._contact.good_frames = self._line.line.receiver.good - self._frames_answered
+            self._contact.good_frames = self._line.line.since_answer
         self._judge()
 
     def _judge(self) -> None:
