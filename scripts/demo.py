@@ -228,15 +228,15 @@ def stay() -> None:
     print("\nstopping ...", flush=True)
 
 
-def main() -> int:
-    """Run the tour from a clean state; whatever happens, no process stays behind."""
+def run(steps: Callable[[], None], what: str, try_next: str) -> int:
+    """Say `what` comes, run its steps from a clean state, and say what to try next. No process stays behind."""
     shutil.rmtree(DATA, ignore_errors=True)
-    DATA.mkdir()
+    DATA.mkdir(parents=True)
     started_s = time.monotonic()
-    print("eyeflow in seven steps, about half a minute. Everything happens on this machine, in demo-data.")
+    print(what)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        tour()
+        steps()
     except (DemoFailed, subprocess.TimeoutExpired) as error:
         print(f"\nthe demo failed: {error}\nthe logs are in {DATA}", file=sys.stderr)
         return 1
@@ -244,14 +244,22 @@ def main() -> int:
         print("\ninterrupted; everything was shut down", file=sys.stderr)
         return 130
     print(
-        f"\nDone in {time.monotonic() - started_s:.0f} s, and everything was shut down. What to try next:\n"
+        f"\nDone in {time.monotonic() - started_s:.0f} s, and everything was shut down. What to try next:\n{try_next}"
+    )
+    return 0
+
+
+def main() -> int:
+    """Run the tour."""
+    return run(
+        tour,
+        "eyeflow in seven steps, about half a minute. Everything happens on this machine, in demo-data.",
         "  . .venv/bin/activate                      then `eyeflow --help` (or call .venv/bin/eyeflow)\n"
         "  docs/tutorial.md                          your own tested, deployed rule in ten minutes\n"
         "  eyeflow test examples --cov               rules for many tasks with their tests and branch coverage\n"
         "  eyeflow compile examples/overheat_relay/overheat_relay.eye --emit asm   what a rule becomes\n"
-        "  rm -r demo-data                           forget this demo"
+        "  rm -r demo-data                           forget this demo",
     )
-    return 0
 
 
 if __name__ == "__main__":

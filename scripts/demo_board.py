@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -145,6 +144,7 @@ def deploy(version: str, *options: str, where: tuple[str, ...] = ("--all",), fau
 
 def tour(kept: Kept, chosen: list[str]) -> None:
     """Run the demonstration, with the `chosen` strategies."""
+    check_simulator()
     prepare(kept)
     with ExitStack() as stack:
         title("1. A coordinator, two nodes, and a board whose serial line belongs to node-b")
@@ -235,32 +235,16 @@ def show_actions(folder: Path, board: Simulated) -> None:
 
 
 def main() -> int:
-    """Run the tour from a clean state; whatever happens, no process stays behind."""
+    """Run the tour."""
     demo.STEP_S = STEP_S
     kept = Kept(Path(os.environ.get("DEMO_FIRMWARE", ROOT / "build" / "demo-board")))
-    shutil.rmtree(DATA, ignore_errors=True)
-    DATA.mkdir(parents=True)
-    started_s = time.monotonic()
-    print(
-        "Two nodes and a microcontroller as one cluster, in eight steps, about a minute. Nothing leaves this machine."
-    )
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        check_simulator()
-        tour(kept, sys.argv[1:] or list(STRATEGIES))
-    except (DemoFailed, subprocess.TimeoutExpired) as error:
-        print(f"\nthe demo failed: {error}\nthe logs are in {DATA}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\ninterrupted; everything was shut down", file=sys.stderr)
-        return 130
-    print(
-        f"\nDone in {time.monotonic() - started_s:.0f} s, and everything was shut down. What to try next:\n"
+    return demo.run(
+        lambda: tour(kept, sys.argv[1:] or list(STRATEGIES)),
+        "Two nodes and a microcontroller as one cluster, in eight steps, about a minute. Nothing leaves this machine.",
         "  docs/how-to/put-a-board-behind-a-node.md    the same with a board of your own\n"
         "  docs/tutorial-microcontroller.md            from an empty folder to a rule on a board, or a simulated one\n"
-        "  rm -r demo-data build/demo-board            forget this demo and its firmware"
+        "  rm -r demo-data build/demo-board            forget this demo and its firmware",
     )
-    return 0
 
 
 if __name__ == "__main__":

@@ -90,17 +90,14 @@ class Cluster:
     def config(self, node: str) -> Path:
         return self.folder / node / "eyeflow-svm.toml"
 
-    def join(self, node: str, url: str) -> None:
+    def join(self, node: str, url: str) -> str:
+        """Set up a node and let it join; returns the token that it used."""
         assert self.eyeflow("node", "init", node, "--out", self.config(node)).code == 0
         token = self.eyeflow("coordinator", "join-token", "--json").json["token"]
         joined = self.eyeflow("node", "join", url, "--token", token, "--config", self.config(node))
         assert joined.code == 0, joined.err
         assert f"now start it: eyeflow node start --config {self.config(node)}" in joined.err
-        again = self.eyeflow("node", "join", url, "--token", token, "--config", self.config(node))
-        assert again.code == 0, "a node whose answer was lost may ask again"
-        flags = ("--node-name", "thief", "--node-data-dir", str(self.folder / "thief"))
-        other = self.eyeflow("node", "join", url, "--token", token, *flags)
-        assert other.code == 1, "a join token works for one node"
+        return str(token)
 
     def node(self, node: str, *flags: str) -> Path:
         log = self.start(node, "node", "start", "--config", str(self.config(node)), *flags)
@@ -158,7 +155,12 @@ def test_the_first_path(cluster: Cluster, eyeflow: Command, ticker: Path, tmp_pa
     assert eyeflow("keys", "new").code == 0
     url = cluster.coordinator()
     for node in ("node-a", "node-b"):
-        cluster.join(node, url)
+        token = cluster.join(node, url)
+    again = eyeflow("node", "join", url, "--token", token, "--config", cluster.config(node))
+    assert again.code == 0, "a node whose answer was lost may ask again"
+    flags = ("--node-name", "thief", "--node-data-dir", str(cluster.folder / "thief"))
+    other = eyeflow("node", "join", url, "--token", token, *flags)
+    assert other.code == 1, "a join token works for one node"
     log = cluster.node("node-a")
 
     with shown_on_failure(log, tmp_path / "coordinator.log"):

@@ -56,8 +56,8 @@ def behind(cluster: Cluster, eyeflow: Command, board: BoardDouble, tmp_path: Pat
         config = ("--config", cluster.config("node-a"))
         ran = eyeflow("node", "boards", "adopt", port, "--name", "press", "--board", tmp_path / "board.toml", *config)
         assert ran.code == 0, ran.err
-        until(lambda: eyeflow("nodes", "list", "--json").json[1:] != [], "the board has joined")
-        until(lambda: eyeflow("nodes", "list", "--json").json[1]["connected"], "its link is up")
+        joined = lambda: eyeflow("nodes", "list", "--json").json[1:]  # noqa: E731
+        until(lambda: any(one["connected"] for one in joined()), "the board has joined, and its link is up")
         yield port
         cluster.stop("node-a")
 

@@ -290,10 +290,13 @@ class Cluster:
 
 
 async def until(ready: Callable[[], Awaitable[bool]], what: str) -> None:
-    """Poll, as a client would, until `ready`; the bound only ends a hopeless wait."""
+    """Poll, as a client would, until `ready`, and rest as long as a look takes; the bound only ends a hopeless wait."""
+    time = asyncio.get_running_loop().time
     async with asyncio.timeout(60):
+        began_s = time()
         while not await ready():
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(max(0.02, time() - began_s))
+            began_s = time()
 
 
 async def ended(client: httpx.AsyncClient, location: str) -> dict[str, object]:

@@ -57,49 +57,52 @@ async def wanted(made_plant: Plant) -> dict[str, str]:
     return {one["name"]: rule["wanted"]["programId"] for one in shown for rule in one["rules"] if rule["wanted"]}
 
 
-def test_each_strategy_brings_nodes_and_boards_their_programs_with_one_request(plant: Any) -> None:
+def test_nodes_and_boards_in_one_deployment(plant: Any) -> None:
+    """One plant for all of it: to start a coordinator, a gateway and boards costs as much as a deployment."""
+
     async def test(made_plant: Plant) -> None:
-        for number, strategy in enumerate(("immediate", "rolling", "blue_green", "canary")):
-            version = f"2.{number}.0"
-            ended = await made_plant.end_of(await ask(made_plant, version, strategy))
-            assert ended["state"] == "succeeded", ended
-            assert await wanted(made_plant) == programs(version)
-            assert {one["node"]: one["state"] for one in ended["nodes"]} == dict.fromkeys(
-                programs(version), "installed"
-            )
-            assert made_plant.running == [version, version] and made_plant.staged == ["", ""]
-        (change,) = ended["changes"]
-        assert change["boardPrograms"] == [{"chip": CHIP, "programId": programs(version)["board-a"]}]
-        again = await made_plant.client.post(f"/api/deployments/{ended['id']}/retry")
-        assert again.status_code == 202 and again.json()["changes"] == ended["changes"]
+        await each_strategy_brings_all_their_programs_with_one_request(made_plant)
+        await in_a_canary_one_board_at_least_acts_beside_the_nodes(made_plant)
+        await a_board_that_fails_takes_the_nodes_back_too(made_plant)
 
     plant(test)
 
 
-def test_a_board_that_fails_takes_the_nodes_back_too(plant: Any) -> None:
-    async def test(made_plant: Plant) -> None:
-        await made_plant.end_of(await ask(made_plant, "2.0.0", "immediate"))
-        made_plant.boards["board-b"].goes_back_from = "2.1.0"
-        ended = await made_plant.end_of(await ask(made_plant, "2.1.0", "blue_green", observeS=30))
-        assert ended["state"] == "failed" and "board-b: it went back by itself" in ended["reason"], ended
-        assert await wanted(made_plant) == programs("2.0.0")
+async def each_strategy_brings_all_their_programs_with_one_request(made_plant: Plant) -> None:
+    for number, strategy in enumerate(("immediate", "rolling", "blue_green", "canary")):
+        version = f"2.{number}.0"
+        ended = await made_plant.end_of(await ask(made_plant, version, strategy))
+        assert ended["state"] == "succeeded", ended
+        assert await wanted(made_plant) == programs(version)
+        assert {one["node"]: one["state"] for one in ended["nodes"]} == dict.fromkeys(programs(version), "installed")
+        assert made_plant.running == [version, version] and made_plant.staged == ["", ""]
+    (change,) = ended["changes"]
+    assert change["boardPrograms"] == [{"chip": CHIP, "programId": programs(version)["board-a"]}]
+    again = await made_plant.client.post(f"/api/deployments/{ended['id']}/retry")
+    assert again.status_code == 202 and again.json()["changes"] == ended["changes"]
+    await cancelled(made_plant, again.headers["location"])
 
-    plant(test)
+
+async def in_a_canary_one_board_at_least_acts_beside_the_nodes(made_plant: Plant) -> None:
+    begun = (await ask(made_plant, "2.4.0", "canary", steps=[1], observeS=3600)).headers["location"]
+
+    async def acts() -> bool:
+        return made_plant.running.count("2.4.0") == 1
+
+    await made_plant.make.until(acts, "one board acts by the candidate")
+    await cancelled(made_plant, begun)
 
 
-def test_in_a_canary_one_board_at_least_acts_beside_the_nodes(plant: Any) -> None:
-    async def test(made_plant: Plant) -> None:
-        await made_plant.end_of(await ask(made_plant, "2.0.0", "immediate"))
-        begun = (await ask(made_plant, "2.1.0", "canary", steps=[1], observeS=3600)).headers["location"]
+async def cancelled(made_plant: Plant, begun: str) -> None:
+    await made_plant.client.post(f"{begun}/cancel")
+    assert (await made_plant.make.ended(made_plant.client, begun))["state"] == "cancelled"
 
-        async def acts() -> bool:
-            return made_plant.running.count("2.1.0") == 1
 
-        await made_plant.make.until(acts, "one board acts by the candidate")
-        await made_plant.client.post(f"{begun}/cancel")
-        assert (await made_plant.make.ended(made_plant.client, begun))["state"] == "cancelled"
-
-    plant(test)
+async def a_board_that_fails_takes_the_nodes_back_too(made_plant: Plant) -> None:
+    made_plant.boards["board-b"].goes_back_from = "2.5.0"
+    ended = await made_plant.end_of(await ask(made_plant, "2.5.0", "blue_green", observeS=30))
+    assert ended["state"] == "failed" and "board-b: it went back by itself" in ended["reason"], ended
+    assert await wanted(made_plant) == programs("2.3.0")
 
 
 @pytest.fixture
