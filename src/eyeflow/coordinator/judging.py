@@ -153,7 +153,7 @@ def _verdict(seen: Seen, deployment: Deployment, sums: EvidenceSums, settings: S
     of_boards = checks_against(settings, sums.board_before, seen.board_new)
     seen_since = (observed_s, sums.starts_max, silent)
     nodes = judge(Watch(checks, *seen_since, sums.pending), settings)
-    boards = judge(Watch(of_boards, *seen_since, sums.board_pending), settings)
+    boards = judge(Watch(of_boards, *seen_since), settings)
     if not _is_mixed(sums):
         return nodes if sums.board_candidate is None else boards
     nodes, boards = replace(nodes, reason=f"nodes: {nodes.reason}"), replace(boards, reason=f"boards: {boards.reason}")

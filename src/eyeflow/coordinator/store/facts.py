@@ -204,9 +204,10 @@ class EvidenceSums:
 
     `candidate` and `before` are those of nodes, `board_candidate` and `board_before` those of boards; None: the step
     has none. `control` are other programs of its rules that run beside them, on the same events; None: there are none.
-    `before` is how the programs did that they replaced, where the new ones have run, or acted. `pending` and
-    `board_pending` are executions of candidates whose actions have not ended. `starts_max` is the most process starts
-    of any node. `unheard` are nodes that changed and told nothing of it since `since_us` of the question.
+    `before` is how the programs did that they replaced, where the new ones have run, or acted. `pending` are executions
+    of the candidates of nodes whose actions have not ended: those of boards act within their executions. `starts_max`
+    is the most process starts of any node. `unheard` are nodes that changed and told nothing of it since `since_us` of
+    the question.
     """
 
     candidate: Tally | None
@@ -218,7 +219,6 @@ class EvidenceSums:
     board_candidate: Tally | None
     board_before: Tally
     pending: int = 0
-    board_pending: int = 0
 
 
 class Kept(Enum):

@@ -333,7 +333,6 @@ class SqlReading(
             board_candidate=tallies.get(True),
             board_before=earlier.get(True, Tally()),
             pending=candidates[False][6] if False in candidates else 0,
-            board_pending=candidates[True][6] if True in candidates else 0,
         )
 
     def _by_kind(self, sums: str, joined: str, *values: Any) -> dict[bool, list[int]]:

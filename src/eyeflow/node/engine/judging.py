@@ -92,8 +92,8 @@ def _settings(trial: Trial) -> Settings:
 
 
 def _watch(checks: tuple[Check, ...], evidence: RunEvidence | EvidenceRow, now_us: int) -> Watch:
-    pending = evidence.pending if isinstance(evidence, RunEvidence) else 0
-    return Watch(checks, max(0, now_us - evidence.began_us) / 1e6, evidence.boots, pending=pending)
+    # Without what is pending: only a pass waits for that, and no node tells one.
+    return Watch(checks, max(0, now_us - evidence.began_us) / 1e6, evidence.boots)
 
 
 def _counts(evidence: RunEvidence | EvidenceRow) -> Counts:
