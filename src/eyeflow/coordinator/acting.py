@@ -145,7 +145,7 @@ class Acting:
         if isinstance(action, KnownGood):
             self._keep_known_good(deployment, before.node)
         if isinstance(action, Begin):
-            shall = begun(deployment, action, before, keyless)
+            shall = begun(deployment, action, before, now, keyless)
         elif ordered.wants:
             shall = as_before(before, now)
         else:

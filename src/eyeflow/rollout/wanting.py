@@ -13,15 +13,18 @@ Rules = Mapping[tuple[str, str], Wanted]
 """What a node shall run, by rule and slot."""
 
 
-def begun(deployment: Deployment, action: Begin, before: NodeProgress, keyless: bool) -> Rules:
-    """Return what a node shall run of the rules: their targets in `place`, and what was there beside them."""
+def begun(deployment: Deployment, action: Begin, before: NodeProgress, now: Rules, keyless: bool) -> Rules:
+    """Return what a node shall run of the rules: their targets in `place`, and what was there beside them.
+
+    What it is to run `now` may be of a deployment that this one supersedes: then it goes back to what was before that.
+    """
     shall: dict[tuple[str, str], Wanted] = {}
     previous, active, candidate = dict(before.previous), Slot.ACTIVE.value, Slot.CANDIDATE.value
     for rule, target in deployment.targets:
         old = previous.get(rule)
         if action.place is Place.CANDIDATE:
             if old is not None:
-                shall[rule, active] = Wanted(rule, active, old)
+                shall[rule, active] = _kept(rule, old, now)
             if target is not None and not is_same(target, old):
                 shall[rule, candidate] = Wanted(rule, candidate, target, action.share, keyless, action.trial)
             continue
@@ -39,13 +42,14 @@ def is_same(one: Target, other: Target | None) -> bool:
 
 def as_before(before: NodeProgress, now: Rules) -> Rules:
     """Return what a node shall run that goes back. What it is to run `now` instead shall not go on in any case."""
-    shall, active = {}, Slot.ACTIVE.value
-    for rule, old in before.previous:
-        if old is not None:
-            here = now.get((rule, active))
-            is_return = here is not None and (here.is_return or here.target != old)
-            shall[rule, active] = Wanted(rule, active, old, is_return=is_return)
-    return shall
+    return {(rule, Slot.ACTIVE.value): _kept(rule, old, now) for rule, old in before.previous if old is not None}
+
+
+def _kept(rule: str, old: Target, now: Rules) -> Wanted:
+    """Return the active program that was before a deployment: a way back where the node runs another one now."""
+    here = now.get((rule, Slot.ACTIVE.value))
+    is_return = here is not None and (here.is_return or here.target != old)
+    return Wanted(rule, Slot.ACTIVE.value, old, is_return=is_return)
 
 
 def passed(deployment: Deployment, now: Rules) -> Rules:

@@ -115,7 +115,7 @@ class Board:
             self.good.add(one.node)
             shall = passed(self.deployment, now)
         elif isinstance(action, Begin):
-            shall = begun(self.deployment, action, one, keyless)
+            shall = begun(self.deployment, action, one, now, keyless)
         elif ordered.wants:
             shall = as_before(one, now)
         after = ordered.progress

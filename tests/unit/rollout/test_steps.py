@@ -277,12 +277,15 @@ def test_what_a_node_shall_run_of_each_rule() -> None:
     """A rule that is taken away, one that gets another program, a new one, and one whose program stays the same."""
     one = deployment("canary", targets=TARGETS)
 
-    def shall(place: Place) -> Any:
-        return begun(one, Begin(InStates(BESIDE), place, 1_000, TRIAL), BEFORE, keyless=True)
+    def shall(place: Place, now: Any = wants()) -> Any:
+        return begun(one, Begin(InStates(BESIDE), place, 1_000, TRIAL), BEFORE, now, keyless=True)
 
     beside = [Wanted(rule, "active", OLD) for rule in ("gone", "lamp", "pump")]
     candidates = [Wanted(rule, "candidate", target, 1_000, True, TRIAL) for rule, target in TARGETS[1:3] if target]
     assert shall(Place.CANDIDATE) == wants(*beside, *candidates), "who stays the same needs no candidate"
+    superseded = wants(*beside[1:], Wanted("gone", "active", OTHER, trial=TRIAL))
+    back = Wanted("gone", "active", OLD, is_return=True)
+    assert shall(Place.CANDIDATE, superseded) == wants(back, *beside[1:], *candidates), "what ran there never passed"
     active = [Wanted(rule, "active", target, trial=TRIAL) for rule, target in TARGETS if target]
     assert shall(Place.ACTIVE) == wants(*active)
     assert shall(Place.SWITCHED) == wants(*active, Wanted("lamp", "candidate", OLD)), "warm, to switch back"

@@ -54,14 +54,14 @@ class Installer(SlotChanges):
         async def change() -> InstallResult:
             try:
                 loaded = await self._load(data)
+                key = active(loaded.program.rule)
+                wanted = (params, deployment, manifest_version, self._now_us)
+                row = SlotRow(key, loaded.program_id, loaded.data, *wanted).on(terms)
+                self._admit(row, loaded)
             except EyeflowError as error:
                 if terms.is_return:
                     await self._return_refused(data, params, (deployment, manifest_version), error)
                 raise
-            key = active(loaded.program.rule)
-            wanted = (params, deployment, manifest_version, self._now_us)
-            row = SlotRow(key, loaded.program_id, loaded.data, *wanted).on(terms)
-            self._admit(row, loaded)
             here = self.table.row(key)
             kept = self.table.row(previous(loaded.program.rule))
             if kept and not (here and is_same(here, row)) and self.table.goes_back(row):
@@ -95,11 +95,14 @@ class Installer(SlotChanges):
             return
         why = no_way_back(rule, error)
         reason = f"deployment {deployment} is wanted again. {why.message}: {why.cause}"
-        if kept is not None and is_same(kept, row):
+        if kept is not None and is_same(kept, row) and not self.table.is_rejected(row):
             await self._go_back_idle(wanted_again(kept, row), reason, why)
         else:
+            aside = (
+                "" if self.table.is_rejected(row) else reason
+            )  # what failed before and may not come back stays known
             async with self._engine.between_events(row.key):
-                await self._stop_program(here, "it was taken back", reason)
+                await self._stop_program(here, "it was taken back", aside)
             _log.error("%s", why.whole)
         raise why
 

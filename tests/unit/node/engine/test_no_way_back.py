@@ -148,6 +148,25 @@ def test_the_coordinator_takes_a_program_back_where_the_one_before_it_is_trusted
     run(test())
 
 
+def test_a_way_back_to_what_the_node_itself_took_back_stops_the_rule(tmp_path: Path) -> None:
+    """The coordinator let it pass, and its word was on the way when it failed here."""
+
+    async def test() -> None:
+        sim = await NodeSim.started(tmp_path)
+        assert (await sim.node.install(program(FAILS), {}, "d1", 1, TRIED)).code == ""
+        await send(sim, *[BAD] * 20)
+        assert await sim.node.trials.look() and running(sim) == ""
+        assert (await sim.node.install(program(counter(3)), {}, "d2", 2, TRIED)).code == ""
+        for version in (3, 4):
+            assert (await sim.node.install(program(FAILS), {}, "d1", version, RETURN)).code == "rejected"
+            assert running(sim) == "" and sim.node.held() == ()
+        sim = await reopened(sim)
+        assert running(sim) == "" and (await sim.node.install(program(FAILS), {}, "d1", 5, RETURN)).code == "rejected"
+        await sim.stop()
+
+    run(test())
+
+
 def test_a_new_program_that_is_refused_stops_nothing(tmp_path: Path) -> None:
     """So does a way back in a set that is older than what runs, and one to what runs already."""
 
