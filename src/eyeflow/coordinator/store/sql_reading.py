@@ -35,8 +35,9 @@ from eyeflow.coordinator.store.sql_trends import SqlTrendReading
 from eyeflow.evidence.outcomes import Tally
 from eyeflow.protocol.coordinator_log import Entry, Head, SignedHead
 from eyeflow.protocol.messages import RuleResult
+from eyeflow.protocol.slot import Slot
 from eyeflow.rollout.actions import InStates, Which
-from eyeflow.rollout.deployment import Deployment, NodeProgress, NodeState, Target, Wanted
+from eyeflow.rollout.deployment import Deployment, NodeProgress, NodeState, Place, Target, Wanted
 
 _DEPLOYMENT = [f"deployments.{name}" for name in rows.DEPLOYMENT.split(", ")]
 OPEN_PROGRESS = ", ".join([*_DEPLOYMENT, *(f"progress.{name}" for name in rows.PROGRESS.split(", "))])
@@ -290,11 +291,15 @@ class SqlReading(
         return {node: rows.tally_of(counts) for node, *counts in found}
 
     def evidence_sums(self, deployment: Deployment, since_us: int) -> EvidenceSums:
-        """Return the sums of the evidence for and beside the present step of a deployment."""
+        """Return the sums of the evidence for and beside the present step of a deployment.
+
+        Of a node that has switched, only what it told since counts: before, the program watched and did not act.
+        """
         step = (deployment.id, deployment.phase)
         candidates = self._by_kind(
             f"{COUNTS}, max(boots), sum(differing), sum(pending)",
-            "LEFT JOIN evidence ON evidence.node = progress.node AND evidence.deployment = progress.deployment",
+            "LEFT JOIN evidence ON evidence.node = progress.node AND evidence.deployment = progress.deployment "
+            f"AND (progress.place <> '{Place.SWITCHED.value}' OR evidence.slot = '{Slot.ACTIVE.value}')",
             *step,
         )
         places = ", ".join("?" * len(deployment.rules))

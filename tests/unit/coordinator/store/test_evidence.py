@@ -8,7 +8,7 @@ from typing import Any
 from eyeflow.coordinator.store.cluster_store import Writing
 from eyeflow.coordinator.store.facts import EvidenceRow, EvidenceSums
 from eyeflow.evidence.outcomes import Outcomes, Tally
-from eyeflow.rollout.deployment import Deployment, NodeProgress, NodeState, Target
+from eyeflow.rollout.deployment import Deployment, NodeProgress, NodeState, Place, Target
 from unit.coordinator.store.test_facts import NEW, A, look
 
 
@@ -66,6 +66,26 @@ def test_evidence_is_summed_for_a_step_of_a_deployment_and_beside_it(kept: Any, 
     empty = replace(helpers.deployment("d-9"), targets=mine.targets)
     nothing = look(kept, lambda reading: reading.evidence_sums(empty, 0))
     assert nothing == EvidenceSums(None, None, Tally(), 0, 0, (), None, Tally())
+
+
+def test_of_a_node_that_switched_only_what_its_program_did_since_then_counts(kept: Any, helpers: Any) -> None:
+    """What it told last may be of before the switch. Then the program only watched, and no action of it could fail."""
+    mine = replace(helpers.deployment("d-1"), phase=1)
+
+    def step(writing: Writing) -> None:
+        for name in "ab":
+            writing.register_node(name, A, 9)
+        switched = [NodeProgress(name, NodeState.INSTALLED, phase=1, place=Place.SWITCHED) for name in "ab"]
+        writing.add_deployment(mine, switched)
+        writing.record_evidence([told_of(name, "pump", "candidate", "d-1", 100, 0) for name in "ab"])
+
+    def candidate() -> Tally | None:
+        return look(kept, lambda reading: reading.evidence_sums(mine, 0)).candidate
+
+    kept.do(step)
+    assert candidate() == Tally()
+    kept.do(lambda writing: writing.record_evidence([told_of("a", "pump", "active", "d-1", 4, 0, failed=2)]))
+    assert candidate() == tally(4, 0, 2, 2)
 
 
 def test_what_programs_did_before_is_kept_for_the_nodes_where_the_new_ones_run(kept: Any, helpers: Any) -> None:
