@@ -92,9 +92,13 @@ class Trace:
         self.lines: list[str] = []
 
     def add(self, text: str) -> None:
-        line = f"{self._loop.time():10.4f} {text.replace(self._place, '')}"
+        line = f"{self._loop.time():10.4f} {self.without_place(text)}"
         self._hash.update(line.encode() + b"\n")
         self.lines.append(line)
+
+    def without_place(self, text: str) -> str:
+        """Return a text without the directory of this run: another run has another one."""
+        return text.replace(self._place, "")
 
     @property
     def digest(self) -> str:
@@ -367,7 +371,8 @@ class _TraceLog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         process = CURRENT.get()
         if self.is_on and (process is None or process.alive):
-            self._trace.add(f"{process.name if process else '-'} logs: {record.getMessage()[:LOG_CHARACTERS_MAX]}")
+            text = self._trace.without_place(record.getMessage())[:LOG_CHARACTERS_MAX]
+            self._trace.add(f"{process.name if process else '-'} logs: {text}")
             if record.exc_info:
                 self.trace_backs.append("".join(traceback.format_exception(*record.exc_info)))
 
@@ -388,15 +393,20 @@ class _TraceLog(logging.Handler):
 
 @contextmanager
 def seldom_collected() -> Iterator[None]:
-    """Search for unreachable objects seldom, and never among what was there before: a tenth of the time of a short run."""
+    """Search for unreachable objects seldom, and never among what was there before: a tenth of the time of a short run.
+
+    What was there before the first run is frozen once. Frozen anew before each run, what is left of the last one would
+    never be found.
+    """
+    if not gc.get_freeze_count():
+        gc.collect()
+        gc.freeze()
     usual = gc.get_threshold()
-    gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS_MAX, 10, 10)
     try:
         yield
     finally:
         gc.set_threshold(*usual)
-        gc.unfreeze()
 
 
 @contextmanager
