@@ -180,3 +180,8 @@ def number_of(error: BaseException) -> int:
     if number is None and (found := _NUMBER.search(str(error))):
         number = int(found[1])
     return number if isinstance(number, int) and number in errno.errorcode else 0
+
+
+def code_of_close(error: Exception) -> str:
+    """Return the code before the colon in the reason with which a peer closed a WebSocket; empty for none."""
+    return str(getattr(error, "reason", None) or "").partition(":")[0]

@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.base.reasons import code_of_close
 from eyeflow.coordinator.archive.chain import Owner
 from eyeflow.coordinator.boards import is_away
 from eyeflow.coordinator.challenges import authenticate_link
@@ -101,6 +102,8 @@ def _unproven(hub: Hub, websocket: WebSocket, node: str | None) -> Problem | Non
     return None
 
 
+MANIFEST_REFUSED = "manifest_rollback"
+"""With this code a node closes a link on which a manifest contradicts the one that it has."""
 NEXT_STEP = (
     ". The node runs on as it is. To send it what the coordinator knows: eyeflow nodes accept {node}, or for all such "
     "nodes --ahead. Was the store restored from an old copy? Then deploy first what nodes shall run"
@@ -148,6 +151,7 @@ class _Link:
         """Begin the session. The link is attached already, so that no manifest is missed that comes meanwhile."""
         try:
             known = (await self._hub.nodes.link_opens(self.node)).head
+            ahead = await self._hub.store.read(lambda reading: reading.ahead(self.node))
             offer = await self._hub.offer(self.node)
         except EyeflowError as error:
             self.close("storage", error.message)
@@ -155,7 +159,7 @@ class _Link:
         if offer is None:
             self.close("removed", "the node was removed from the cluster")
             return
-        self._session = CoordinatorSession(self.node, self._hub.own, offer, known=known)
+        self._session = CoordinatorSession(self.node, self._hub.own, offer, known, ahead)
 
     def offer(self, offer: Offer) -> None:
         self._newest = offer
@@ -213,8 +217,14 @@ class _Link:
             await self._misspoke(error)
         except EyeflowError as error:
             self.close("storage", error.message)
-        except (WebSocketDisconnect, RuntimeError):
-            self.close("gone", "the node closed the link")
+        except (WebSocketDisconnect, RuntimeError) as error:
+            await self._left(code_of_close(error))
+
+    async def _left(self, code: str) -> None:
+        """The node closed the link."""
+        if code == MANIFEST_REFUSED and self._session is not None and self._is_current:
+            await self._bear(self._act(self._session.refused()))
+        self.close("gone", "the node closed the link")
 
     async def _misspoke(self, error: ProtocolError) -> None:
         await self._bear(self._hub.nodes.troubled(self.node, error.message, self._hub.clock()))

@@ -237,7 +237,7 @@ async def _serve(
         ports.append((node.boards.status, node.boards.run, "boards"))
         if node.link is not None:
             ports.append((node.link.status, node.link.run, "link"))
-        others = [group.create_task(_supervise(status, run, rng, about)) for status, run, about in ports]
+        others = [group.create_task(_supervise(status, run, rng, about, stop)) for status, run, about in ports]
         told = [*(status for status, *_ in ports), *(driver.status for driver in node.world.drivers.values())]
         others.append(group.create_task(PortLog(told).run()))
         others.append(group.create_task(node.revocation.run()))
@@ -269,11 +269,13 @@ def _runs(source: Source, node: NodeRuntime) -> Callable[[], Awaitable[None]]:
     return lambda: source.run(node.engine.deliver)
 
 
-async def _supervise(status: PortStatus, run: Callable[[], Awaitable[None]], rng: Random, about: str) -> None:
-    """Run a port for ever: one that fails in a way it does not mend itself is shown as failed and started again."""
+async def _supervise(
+    status: PortStatus, run: Callable[[], Awaitable[None]], rng: Random, about: str, stop: asyncio.Event
+) -> None:
+    """Run a port until `stop`: one that fails in a way it does not mend itself is shown as failed and started again."""
     SUBJECT.set(about)  # of this task alone
     backoff = Backoff(rng)
-    while True:
+    while not stop.is_set():  # a failure in the moment of the stop can hide that it was cancelled
         try:
             await run()
             return

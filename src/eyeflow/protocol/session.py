@@ -325,12 +325,13 @@ class CoordinatorSession(_Spoken):
     """The coordinator's side of one link with the authenticated node `node`.
 
     `offer` is the node's manifest when the link opened. `known` is the end of the node's audit chain as the coordinator
-    saw it last: the node is asked whether it holds it.
+    saw it last: the node is asked whether it holds it. `ahead` is the manifest by which the node was found to be ahead,
+    until somebody decides: the coordinator's numbers may have caught up meanwhile, with other contents; 0: it is not.
     """
 
-    def __init__(self, node: str, own: Coordinates, offer: Offer, known: Head | None = None) -> None:
+    def __init__(self, node: str, own: Coordinates, offer: Offer, known: Head | None = None, ahead: int = 0) -> None:
         super().__init__()
-        self._known = known
+        self._known, self._ahead_by = known, ahead
         self._node = node
         self._own = own
         self._offer = offer
@@ -432,7 +433,7 @@ class CoordinatorSession(_Spoken):
             spoken = f"{PROTOCOL_VERSION_MIN} to {PROTOCOL_VERSION_MAX}"
             return self._close("protocol_version", f"this coordinator speaks protocol {spoken}")
         # The node has accepted more than the store knows: the store is an old copy. Nothing is taken back silently.
-        if message.manifest_version > self._offer.version:
+        if message.manifest_version > self._offer.version or 0 < self._ahead_by <= message.manifest_version:
             return self._ahead(message.manifest_version)
         self._version, self._greeted = VERSIONS[protocol], message
         return (Connected(message, protocol),)
@@ -465,6 +466,13 @@ class CoordinatorSession(_Spoken):
             return self._close("unexpected_program", "the node asked for a program outside its manifest")
         return (NeedPrograms(message.manifest_version, message.program_ids),)
 
+    def refused(self) -> tuple[Output, ...]:
+        """The node closed the link: it holds another manifest of the same version, of a store that is gone."""
+        return () if self.phase is Phase.CLOSED else self._ahead(self._offer.version)
+
     def _ahead(self, version: int) -> tuple[Output, ...]:
-        told = f"the node has manifest {version}, this coordinator knows {self._offer.version}: its store is older"
+        if version > self._offer.version:
+            told = f"the node has manifest {version}, this coordinator knows {self._offer.version}: its store is older"
+        else:
+            told = f"the node has another manifest {version} than this coordinator, whose store is an older copy"
         return (Behind(version), *self._close("manifest_ahead", told))

@@ -211,6 +211,68 @@ def test_a_removed_node_is_cut_off(cluster: Any, make: Any) -> None:
     asyncio.run(scenario())
 
 
+def test_a_node_is_ahead_until_somebody_decides_also_once_the_numbers_have_caught_up(cluster: Any, make: Any) -> None:
+    """An older copy of the coordinator's store counts on, and gives other contents the numbers that the node has."""
+
+    async def scenario() -> None:
+        async with cluster.coordinator() as client:
+            node = make.control("node-a")
+            await cluster.join(client, node)
+            membership = Membership(cluster.directory / "node-a")
+            membership.accept(Accepted(2, bytes(32)))
+            link = cluster.dial(node)
+
+            async def problem() -> str:
+                return str((await client.get("/api/nodes/node-a")).json()["problem"])
+
+            async def told(text: str) -> bool:
+                return "manifest_ahead" in link.status.detail and text in await problem()
+
+            await make.until(lambda: told("has manifest 2, this coordinator knows 1"), "the refusal")
+            await upload(client, make.program())
+            await deploy(client)
+            await make.until(lambda: told("has another manifest 2 than this coordinator"), "the next refusal")
+            assert node.running == {}
+
+            await client.post("/api/nodes/node-a/accept")
+
+            async def runs() -> bool:
+                return bool(node.running)
+
+            await make.until(runs, "the manifest that somebody decided for")
+            await cluster.hang_up_all()
+
+    asyncio.run(scenario())
+
+
+def test_a_node_that_refuses_other_contents_of_its_manifest_is_ahead(cluster: Any, make: Any) -> None:
+    """It was away while the older copy of the coordinator's store counted up to the number that it has."""
+
+    async def scenario() -> None:
+        async with cluster.coordinator() as client:
+            node = make.control("node-a")
+            await cluster.join(client, node)
+            Membership(cluster.directory / "node-a").accept(Accepted(1, bytes(32)))
+            link = cluster.dial(node)
+
+            async def told() -> bool:
+                problem = (await client.get("/api/nodes/node-a")).json()["problem"]
+                return "has another manifest 1" in problem and "nodes accept node-a" in problem
+
+            await make.until(told, "what the operator is told")
+            alarms = (await client.get("/api/alarms")).json()["alarms"]
+            assert [one["kind"] for one in alarms if one["subject"] == "node-a"] == ["nodeAhead"]
+            await client.post("/api/nodes/node-a/accept")
+
+            async def linked() -> bool:
+                return link.status.state == "up"
+
+            await make.until(linked, "the link")
+            await cluster.hang_up_all()
+
+    asyncio.run(scenario())
+
+
 def test_a_node_that_knows_a_newer_manifest_is_not_taken_back(cluster: Any, make: Any) -> None:
     """The coordinator's store was restored from an old backup: nobody merges, people decide."""
 

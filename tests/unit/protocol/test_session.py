@@ -357,6 +357,12 @@ def test_the_coordinator_closes_what_is_out_of_order() -> None:
     assert closed(CoordinatorSession("other", OWN, offer(1)).receive(hello()), "wrong_node")
     behind, *rest = CoordinatorSession("node", OWN, offer(1)).receive(hello(2))
     assert behind == Behind(2) and closed(tuple(rest), "manifest_ahead")
+    behind, *rest = CoordinatorSession("node", OWN, offer(3), ahead=2).receive(hello(2))
+    assert behind == Behind(2) and closed(tuple(rest), "manifest_ahead"), "other contents may have this number by now"
+    assert CoordinatorSession("node", OWN, offer(3), ahead=2).receive(hello(1)) == (Connected(hello(1), 3),)
+    refused = greeted(offer(2))
+    behind, *rest = refused.refused()
+    assert behind == Behind(2) and closed(tuple(rest), "manifest_ahead") and refused.refused() == ()
     assert closed(greeted().receive(hello()), "unexpected_message")
     assert closed(greeted().receive(m.ManifestResult(2, ()))[1:], "manifest_ahead")
 

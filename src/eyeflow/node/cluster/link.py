@@ -23,6 +23,7 @@ from eyeflow.base.clock import NowUs, wall_clock_us
 from eyeflow.base.errors import EyeflowError
 from eyeflow.base.reading import parse_json
 from eyeflow.base.reasons import internal, why
+from eyeflow.base.side_by_side import side_by_side
 from eyeflow.net.bodies import PLAIN, aread_body
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.cluster.applying import Applying
@@ -164,20 +165,11 @@ class CoordinatorLink:
             session = self._session(joined)
             await self._act(connection, session, session.start())
             try:
-                await self._talk(connection, session, joined)
-            except ExceptionGroup as group:
-                raise group.exceptions[0] from None
-
-    async def _talk(self, connection: ClientConnection, session: NodeSession, joined: JoinResult) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            working = [
-                tasks.create_task(self._tell(connection, session)),
-                tasks.create_task(self._keep_certificate(joined)),
-            ]
-            try:
-                await self._listen(connection, session)
+                await side_by_side(
+                    self._listen(connection, session), self._tell(connection, session), self._keep_certificate(joined)
+                )
             finally:
-                for task in (*working, *filter(None, [self._replaying, self._applying])):
+                for task in filter(None, [self._replaying, self._applying]):
                     task.cancel()
                 self.sender.link_ended()
 
