@@ -71,7 +71,7 @@ def check_passed(deployment: View, chains: Mapping[str, Chain]) -> None:
     if deployment["options"]["samplesMin"] <= SPOILS_AFTER * len(nodes):
         kinds -= {"spoils"}  # it may pass before it shows: then an alarm tells of it
     for kind, failures in (("late", late_timers), ("spoils", spoilt_executions)):
-        if kind in kinds and binomial(failures(deployment), deployment["verdict"]["executions"]) >= CONDEMNS:
+        if kind in kinds and chance(failures(deployment), deployment["verdict"]) >= CONDEMNS:
             kinds -= {kind}  # what failed among so many executions is within what chance explains
     promise(not kinds or was_bad, f"24: a program that {', '.join(kinds)} passed: {told}")
     programs = {one["programId"] for one in deployment["changes"]} - {""}
@@ -105,12 +105,16 @@ def check_condemned(deployment: View) -> None:
         return
     failed, count = int(found[1]), int(found[2])
     beside = BESIDE.search(reason)
-    if beside:
-        others, total = int(beside[1]), int(beside[2])
-        chance = fisher(failed, count, others, total)
-    else:
-        chance = binomial(failed, count)
-    promise(chance < CONDEMNS, f"24: {deployment['id']} of a good program was condemned by chance: {reason}")
+    explains = fisher(failed, count, int(beside[1]), int(beside[2])) if beside else binomial(failed, count)
+    promise(explains < CONDEMNS, f"24: {deployment['id']} of a good program was condemned by chance: {reason}")
+
+
+def chance(failed: int, verdict: Mapping[str, Any]) -> float:
+    """Return how probable as many failures are by chance, beside the active program where the verdict compares them."""
+    count: int = verdict["executions"]
+    if BESIDE.search(verdict["reason"]):
+        return fisher(failed, count, verdict["failuresBefore"], verdict["executionsBefore"])
+    return binomial(failed, count)
 
 
 def binomial(failed: int, count: int) -> float:

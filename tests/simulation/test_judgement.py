@@ -13,12 +13,17 @@ from simulation.records import BrokenPromise, Chain
 GOOD, OTHER = bytes.fromhex(programs()[0].id), b"o" * 32
 
 
-def passed(kind: str, count: int) -> dict[str, object]:
-    """A deployment of a bad program that passed after so many executions, watched for 5 s."""
+def passed(kind: str, count: int, beside: int = 0) -> dict[str, object]:
+    """A deployment of a bad program that passed after so many executions, watched for 5 s.
+
+    The active program had `beside` executions at the same time, and none of them failed.
+    """
+    told = f"1 of {count} executions failed; the active program: 0 of {beside}" if beside else ""
+    verdict = {"executions": count, "executionsBefore": beside, "failuresBefore": 0, "reason": told}
     options = {"observeS": 5, "samplesMin": 100}
     node = {"node": "a", "previous": []}
     shown = {"id": "d", "strategy": "canary", "state": "succeeded", "options": options, "nodes": [node]}
-    return shown | {"changes": [{"programId": programs()[BAD[kind]].id}], "verdict": {"executions": count}}
+    return shown | {"changes": [{"programId": programs()[BAD[kind]].id}], "verdict": verdict}
 
 
 def test_late_timers_among_many_events_may_pass() -> None:
@@ -29,6 +34,13 @@ def test_late_timers_among_many_events_may_pass() -> None:
 def test_one_failure_among_three_executions_may_be_chance() -> None:
     """A program that spoils its state fails from the third execution on."""
     check_passed(passed("spoils", 3), {})
+
+
+def test_three_failures_of_five_beside_five_of_the_active_program_may_be_chance() -> None:
+    """Of ten executions three failed: that all of them are of one side has the probability 1/12."""
+    check_passed(passed("spoils", 5, beside=5), {})
+    with pytest.raises(BrokenPromise, match="a program that spoils passed"):
+        check_passed(passed("spoils", 5, beside=50), {})
 
 
 @pytest.mark.parametrize(
