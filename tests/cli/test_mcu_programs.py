@@ -91,13 +91,13 @@ def test_a_record_is_shown_with_rule_trap_line_and_outputs() -> None:
     rules = {program_id[:16]: "divide"}
     board = parse_board((BOARDS / "stm32f401cc.toml").read_text())
     trapped = execution(program_id[:16], outcome="trapped", trap=int(Trap.DIV_BY_ZERO), pc=pc)
-    shown = mcu_log._record_line(7, trapped, rules, board)
+    shown = mcu_log._record_line(7, trapped, rules, mcu_log._outputs(board))
     assert shown == "     7         1.500 s  divide  trapped: DIV_BY_ZERO at line 9 of divide.eye  RELAY HIGH  LED LOW"
     stranger = execution("ab" * 8, time_us=1_790_000_000_000_000, trap=250, actions=bytes(4) + b"\x01")
-    shown = mcu_log._record_line(8, stranger, rules, None)
+    shown = mcu_log._record_line(8, stranger, rules, [])
     assert shown == f"     8  2026-09-21T14:13:20.000Z  program {'ab' * 8}  ok: trap 250 at instruction 0"
     kept = execution("ab" * 8, time_us=1_790_000_000_000_000, actions=bytes(5))
-    shown = mcu_log._record_line(9, kept, rules, None)
+    shown = mcu_log._record_line(9, kept, rules, [])
     assert shown == f"     9  about 2026-09-21T14:13:20.000Z  program {'ab' * 8}  ok", "nobody told the time since"
 
 

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from eyeflow.node.engine import pending
 from eyeflow.node.engine.slot_table import SlotTable
 from simulation import steps, story
 from simulation.programs import ACTS, BAD
@@ -123,8 +124,9 @@ def test_a_node_that_is_away_takes_a_bad_candidate_back_by_itself(tmp_path: Path
 def test_control_messages_of_a_program_that_crashed_the_node_would_crash_it_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Such a message is sent again at each start, unless it is given up with its program."""
+    """Such a message is sent again at each start, unless it is given up: with its program, or after so many starts."""
     monkeypatch.setattr(SlotTable, "fatal", {})
+    monkeypatch.setattr(pending, "ENDS_MAX", 10**6)
     for module, name in ((steps, "OVER_S_MAX"), (story, "REST_S_MAX")):
         monkeypatch.setattr(module, name, 60.0)
     with pytest.raises(BrokenPromise):
