@@ -88,7 +88,8 @@ def test_what_runs_is_recorded_once_also_over_a_restart_of_the_node(tmp_path: Pa
         async with boards_of(tmp_path, at(path)) as boards:
             await until(is_(boards, "online"))
             await BoardCommands(boards).push({"name": NAME, "program": first.hex(), "params": []})
-            await until(lambda: recorded(1))
+            records = boards.by_name[NAME].records  # its thread may not have written the first one yet
+            await until(lambda: records.epoch > 0 and recorded(1))
 
     async def deploy(path: str) -> None:
         async with boards_of(tmp_path, at(path)) as boards:
