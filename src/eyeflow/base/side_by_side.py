@@ -24,6 +24,8 @@ async def side_by_side(first: Coroutine[Any, Any, None], *others: Coroutine[Any,
         for one in tasks:
             one.cancel()
         await asyncio.wait(tasks)
+        for one in tasks:
+            _failure(one)  # else asyncio prints the trace back of one that fails while it is ended
     if failed is not None:
         raise failed
 

@@ -275,7 +275,7 @@ async def _supervise(
     """Run a port until `stop`: one that fails in a way it does not mend itself is shown as failed and started again."""
     SUBJECT.set(about)  # of this task alone
     backoff = Backoff(rng)
-    while not stop.is_set():  # a failure in the moment of the stop can hide that it was cancelled
+    while True:
         try:
             await run()
             return
@@ -286,6 +286,8 @@ async def _supervise(
             reason = internal(error)
             _log.exception("%s failed in an unforeseen way", status.name)
         status.state, status.detail = "failed", reason
+        if stop.is_set():
+            return  # a failure in the moment of the stop can hide that it was cancelled
         await asyncio.sleep(backoff.next_s())
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -26,6 +28,13 @@ async def waits(ended: list[str], name: str = "waits") -> None:
     finally:
         await asyncio.sleep(0)
         ended.append(name)
+
+
+async def fails_at_its_end() -> None:
+    try:
+        await asyncio.Event().wait()
+    finally:
+        raise WorkError
 
 
 async def ends() -> None:
@@ -92,5 +101,19 @@ def test_who_is_cancelled_when_one_fails_is_cancelled(steps: int, who: str) -> N
                 await work
         else:
             assert isinstance(work.exception(), WorkError), "it had ended before"
+
+    run(test())
+
+
+def test_nothing_is_printed_of_those_that_fail_while_they_are_ended() -> None:
+    async def test() -> None:
+        printed: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: printed.append(told))
+        told = asyncio.Event()
+        told.set()
+        with suppress(WorkError):  # `pytest.raises` would keep the tasks
+            await side_by_side(fails(told), fails_at_its_end())
+        gc.collect()
+        assert not printed
 
     run(test())

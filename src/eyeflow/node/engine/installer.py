@@ -98,9 +98,8 @@ class Installer(SlotChanges):
         if kept is not None and is_same(kept, row) and not self.table.is_rejected(row):
             await self._go_back_idle(wanted_again(kept, row), reason, why)
         else:
-            aside = (
-                "" if self.table.is_rejected(row) else reason
-            )  # what failed before and may not come back stays known
+            # What failed before, and may not come back, stays known: one failed program of a rule is kept aside.
+            aside = "" if self.table.is_rejected(row) else reason
             async with self._engine.between_events(row.key):
                 await self._stop_program(here, "it was taken back", aside)
             _log.error("%s", why.whole)

@@ -21,6 +21,7 @@ from eyeflow.protocol.audit import decode_record, verify_chain
 from eyeflow.protocol.audit_bodies import ExecutionBody
 from eyeflow.svm.signing import public_key_of, sign_program
 from unit.node.engine.rules import TELLER, S, run
+from unit.node.engine.test_trials import BAD, back, counter, install, reopened, send
 
 OTHER = bytes(range(100, 132))
 MB = 1024 * 1024
@@ -236,6 +237,27 @@ def test_a_change_of_which_nobody_knows_is_undone_once_the_disk_is_back(tmp_path
         assert await after_a_restart(sim) == old
 
     with registered_disk(f"undone-{change}") as disk:
+        run(test(disk.name))
+
+
+def test_a_disk_that_fails_while_the_only_program_is_forgotten_does_not_end_the_node(tmp_path: Path) -> None:
+    async def test(vfs: str) -> None:
+        sim = await NodeSim.started(tmp_path, vfs=vfs)
+        await install(sim, counter(2, bad=True), 2)
+        await send(sim, *[BAD] * 20)
+        assert await sim.node.trials.look()
+        disk.sync_errors = True
+        with pytest.raises(StorageError):
+            await sim.node.settle_taken_back(lambda row: False)
+        assert back(sim) is not None, "it is known still: nobody knows what the file holds"
+        disk.sync_errors = False
+        sim.clock.move(sim.clock.time_us + 60_000_000)
+        await sim.node.settle_taken_back(lambda row: False)
+        sim = await reopened(sim)
+        assert back(sim) is None and sim.store.restore().rejected == {}
+        await sim.stop()
+
+    with registered_disk("settled") as disk:
         run(test(disk.name))
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from components.failing_disk import registered_disk
 from components.node_sim import NodeSim, program
 from eyeflow.node.control import InstallOutcome, InstallResult
 from eyeflow.node.engine import judging, trials
@@ -213,27 +212,6 @@ def test_the_first_program_of_a_rule_stops_when_it_fails(tmp_path: Path) -> None
         await sim.stop()
 
     run(test())
-
-
-def test_a_disk_that_fails_while_the_only_program_is_forgotten_does_not_end_the_node(tmp_path: Path) -> None:
-    async def test(vfs: str) -> None:
-        sim = await NodeSim.started(tmp_path, vfs=vfs)
-        await install(sim, counter(2, bad=True), 2)
-        await send(sim, *[BAD] * 20)
-        assert await sim.node.trials.look()
-        disk.sync_errors = True
-        with pytest.raises(StorageError):
-            await sim.node.settle_taken_back(lambda row: False)
-        assert back(sim) is not None, "it is known still: nobody knows what the file holds"
-        disk.sync_errors = False
-        sim.clock.move(sim.clock.time_us + 60_000_000)
-        await sim.node.settle_taken_back(lambda row: False)
-        sim = await reopened(sim)
-        assert back(sim) is None and sim.store.restore().rejected == {}
-        await sim.stop()
-
-    with registered_disk("settled") as disk:
-        run(test(disk.name))
 
 
 def test_what_nobody_wants_any_more_is_told_no_more_and_kept_for_the_post_mortem(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ Each message is msgpack behind its length, four bytes with the highest first.
 
 from __future__ import annotations
 
+import asyncio
+
 from eyeflow.protocol.collecting import BUNDLE_BYTES_MAX, KeptHead
 from eyeflow.protocol.wire import MESSAGE_BYTES_MAX, Codec, Hash, Wire
 
@@ -67,3 +69,8 @@ TO_NODE: Codec[After | WantedProgram | Shown] = Codec(After | WantedProgram | Sh
 def framed(message: bytes) -> bytes:
     """Return a message as it goes over a pipe."""
     return len(message).to_bytes(LENGTH_BYTES, "big") + message
+
+
+async def next_message(reader: asyncio.StreamReader) -> bytes:
+    """Return the next message of the other side. Raises asyncio.IncompleteReadError at its end."""
+    return await reader.readexactly(int.from_bytes(await reader.readexactly(LENGTH_BYTES), "big"))

@@ -15,7 +15,6 @@ from typing import Any
 
 from eyeflow.node.io.kafka.copies import AuditCopies, Unread
 from eyeflow.node.io.kafka.copy_pipe import (
-    LENGTH_BYTES,
     TO_NODE,
     TO_PROCESS,
     After,
@@ -26,6 +25,7 @@ from eyeflow.node.io.kafka.copy_pipe import (
     Stored,
     WantedProgram,
     framed,
+    next_message,
 )
 from eyeflow.protocol.collecting import KeptHead
 
@@ -45,8 +45,7 @@ class AskedNode:
         """Read answers until the node closes its end, so that this is seen also while the brokers are away."""
         with suppress(asyncio.IncompleteReadError):
             while True:
-                length = int.from_bytes(await self._from_node.readexactly(LENGTH_BYTES), "big")
-                await self._answers.put(TO_PROCESS.decode(await self._from_node.readexactly(length)))
+                await self._answers.put(TO_PROCESS.decode(await next_message(self._from_node)))
 
     async def begin(self) -> Begin:
         """Return what is to be done."""

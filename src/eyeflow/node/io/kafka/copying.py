@@ -20,7 +20,6 @@ from typing import Any, Protocol
 from eyeflow.base.reasons import why
 from eyeflow.node.backoff import Backoff
 from eyeflow.node.io.kafka.copy_pipe import (
-    LENGTH_BYTES,
     TO_NODE,
     TO_PROCESS,
     After,
@@ -31,6 +30,7 @@ from eyeflow.node.io.kafka.copy_pipe import (
     Stored,
     WantedProgram,
     framed,
+    next_message,
 )
 from eyeflow.node.io.ports import PortStatus
 from eyeflow.node.store.cursors import KAFKA
@@ -162,8 +162,7 @@ class CopyProcess:
                 if answer is not None:
                     process.stdin.write(framed(TO_PROCESS.encode(answer)))
                     await process.stdin.drain()
-                length = int.from_bytes(await process.stdout.readexactly(LENGTH_BYTES), "big")
-                answer = await self._answer(TO_NODE.decode(await process.stdout.readexactly(length)))
+                answer = await self._answer(TO_NODE.decode(await next_message(process.stdout)))
 
     async def _answer(self, question: After | WantedProgram | Shown) -> Page | Stored | CannotRead | None:
         try:
