@@ -70,8 +70,9 @@ def check_passed(deployment: View, chains: Mapping[str, Chain]) -> None:
     kinds = kinds_of(deployment) - (ACTS if deployment["strategy"] == "shadow" else frozenset())
     if deployment["options"]["samplesMin"] <= SPOILS_AFTER * len(nodes):
         kinds -= {"spoils"}  # it may pass before it shows: then an alarm tells of it
-    for kind, failures in (("late", late_timers), ("spoils", spoilt_executions)):
-        if kind in kinds and chance(failures(deployment), deployment["verdict"]) >= CONDEMNS:
+    seen = [counted(deployment, chains[node["node"]]) for node in nodes if node["node"] in chains]
+    for kind, failures in (("late", late_timers(deployment, seen)), ("spoils", spoilt_executions(deployment))):
+        if kind in kinds and chance(failures, deployment["verdict"]) >= CONDEMNS:
             kinds -= {kind}  # what failed among so many executions is within what chance explains
     promise(not kinds or was_bad, f"24: a program that {', '.join(kinds)} passed: {told}")
     programs = {one["programId"] for one in deployment["changes"]} - {""}
@@ -81,9 +82,36 @@ def check_passed(deployment: View, chains: Mapping[str, Chain]) -> None:
         promise(sum(ran.values()) >= least, f"24: it passed with {ran} executions: {told}")
 
 
-def late_timers(deployment: View) -> int:
-    """Return how many timers of a program that is late came late at least, while it was watched."""
-    return floor(deployment["options"]["observeS"] * (1 / PERIOD_S - 1 / THINKS_S))
+def counted(deployment: View, chain: Chain) -> list[ExecutionBody]:
+    """Return the executions of a deployment's programs on a node that its verdict can have counted, at most.
+
+    A node tells every few seconds, and a crash costs it the last ones: later executions were not seen.
+    """
+    programs = {bytes.fromhex(one["programId"]) for one in deployment["changes"]}
+    ran: list[ExecutionBody] | None = None
+    for body in (record.body for record in chain.records):
+        if isinstance(body, InstallBody) and body.deployment == deployment["id"]:
+            ran = ran or []
+        elif (
+            isinstance(body, SlotBody) and body.change == SlotChange.SWAPPED and deployment["strategy"] == "blue_green"
+        ):
+            ran = None if ran is None else []
+        elif ran is not None and isinstance(body, ExecutionBody) and body.program in programs:
+            ran.append(body)
+    return (ran or [])[: deployment["verdict"]["executions"]]
+
+
+def late_timers(deployment: View, seen: Sequence[Sequence[ExecutionBody]]) -> int:
+    """Return how many timers of a program that is late came late at least, while it was watched.
+
+    While it thinks, others are due: of these one waits, and the others come late.
+    """
+    late_each = THINKS_S / PERIOD_S - 1
+    least = floor(deployment["options"]["observeS"] / THINKS_S * late_each)
+    if not seen:
+        return least
+    thought = sum(bool(one.answers) for ran in seen for one in ran)
+    return min(least, floor(max(0, thought - 1) * late_each))
 
 
 def spoilt_executions(deployment: View) -> int:

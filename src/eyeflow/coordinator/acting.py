@@ -89,16 +89,14 @@ class Acting:
 
     def _good_is(self, node: str, rule: str, target: Target | None, instead_of: str) -> None:
         """What deployment `instead_of` brought is the last known good no more, also for who is to go back to it."""
-        good = self._writing.known_good(node, rule)
-        if good is not None and good.deployment_id == instead_of and target is None:
+        if self._writing.good_by(node, rule) != instead_of:
+            return
+        if target is None:
             self._writing.forget_known_good(node, rule)
-        elif good is not None and good.deployment_id == instead_of and target is not None:
+        else:
             self._writing.keep_known_good(node, rule, target)
         for newer, at in self._writing.open_progress(node):
-            previous = tuple(
-                (name, target if name == rule and old is not None and old.deployment_id == instead_of else old)
-                for name, old in at.previous
-            )
+            previous = tuple((name, target if name == rule else old) for name, old in at.previous)
             save(self._writing, newer, at, replace(at, previous=previous), self._now_us)
 
     def remove(self, node: str, rule: str) -> None:
@@ -173,10 +171,7 @@ class Acting:
 
     def _keep_known_good(self, deployment: Deployment, node: str) -> None:
         for rule, target in deployment.targets:
-            if target is None:
-                self._writing.forget_known_good(node, rule)
-            else:
-                self._writing.keep_known_good(node, rule, target)
+            self._writing.keep_known_good(node, rule, target or Target("", deployment.id))
 
     def _take_back(self, deployment: Deployment, node: str, reason: str) -> None:
         for one in self._writing.progress(deployment.id, actions.Nodes((node,))):

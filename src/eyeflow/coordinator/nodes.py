@@ -53,6 +53,7 @@ class Nodes:
         self.rates: dict[str, Rates] = {}
         self.standings = Standings(is_shared=store.is_shared)
         self._told_us: dict[str, int] = {}
+        self._taken_back: dict[str, frozenset[tuple[str, str, str]]] = {}
         self._histories: dict[str, History] = {}
         self._unwritten: set[str] = set()
 
@@ -173,7 +174,7 @@ class Nodes:
 
     def forget_health(self, name: str) -> None:
         """The node's link is gone: what it tells next, it may tell another coordinator."""
-        for kept in (self.health, self.seen_us, self.rates, self._told_us):
+        for kept in (self.health, self.seen_us, self.rates, self._told_us, self._taken_back):
             kept.pop(name, None)
         self.standings.forget(name)
 
@@ -261,22 +262,36 @@ class Nodes:
         if due := self.standings.due(self.health, self.seen_us, self.rates, now_us):
             await self._store.write(lambda writing: writing.record_seen(due))
             self.standings.wrote()
-        await self._write_evidence()
+        await self._write_evidence(now_us)
 
-    async def _write_evidence(self) -> None:
-        """Only what an open deployment is judged by: written for all rules, it would be a load that never ends."""
+    async def _write_evidence(self, now_us: int) -> None:
+        """Only what an open deployment is judged by, and what a node takes back.
+
+        Written for all rules, it would be a load that never ends.
+        """
         new = {name: seen_us for name, seen_us in self.seen_us.items() if seen_us != self._told_us.get(name)}
         watched = await self._store.read(lambda reading: reading.watched_rules()) if new else frozenset()
-        found = [
-            row
+        told = {
+            name: evidence_rows(name, self.health[name].evidence, seen_us)
             for name, seen_us in new.items()
             if name in self.health  # else its link ended meanwhile
-            for row in evidence_rows(name, self.health[name].evidence, seen_us)
-            if row.rule in watched
-        ]
+        }
+        found = [row for rows in told.values() for row in rows if row.rule in watched]
         if found:
             await self._store.write(lambda writing: writing.record_evidence(found))
+        for name, rows in told.items():
+            await self._write_taken_back(name, rows, now_us)
         self._told_us |= {name: seen_us for name, seen_us in new.items() if name in self.health}
+
+    async def _write_taken_back(self, name: str, rows: Sequence[EvidenceRow], now_us: int) -> None:
+        """No deployment may be open any more that would hear of it: people see it in what the node runs."""
+        found = [one for one in rows if one.standing == EvidenceStanding.ROLLED_BACK.value]
+        back = frozenset((one.rule, one.slot, one.deployment_id) for one in found)
+        if back == self._taken_back.get(name, frozenset()):
+            return
+        if found:
+            await self._store.write(lambda writing: writing.record_taken_back(name, found, now_us))
+        self._taken_back[name] = back
 
     def evidence_of(self, rules: frozenset[str]) -> list[EvidenceRow]:
         """Return what nodes told last of the programs of these rules."""

@@ -96,6 +96,7 @@ _PLAIN = frozenset(
             "history",
             "wanted",
             "known_good",
+            "good_by",
             "open_progress",
             "link",
             "health",

@@ -34,6 +34,8 @@ DOUBT = 0.025
 """Failures that are less probable than this by chance are no pass, and without an alarm they are no failure either."""
 HISTORY_SHORT = 100
 """Below this many executions, a history that kept to the tolerance says nothing against the tolerance."""
+HISTORY_TINY = 20
+"""Below this many executions, it raises the bound only if it surely did worse than the tolerance: one may be chance."""
 
 NONE = Outcomes()
 
@@ -209,13 +211,16 @@ def against(tolerance: float, before: Outcomes | None = None, *, samples_min: in
 
     The bound is then the upper end of the exact 95 % interval of `before`: a candidate is not blamed for what was so
     already. Fewer than `samples_min` executions before say nothing; fewer than HISTORY_SHORT raise the bound only if
-    more than `tolerance` of them failed.
+    more than `tolerance` of them failed, and fewer than HISTORY_TINY only if that interval is above `tolerance`.
     """
     if before is None or before.executions < samples_min:
         return OneProportion(tolerance, before)
     if before.executions < HISTORY_SHORT and before.rate <= tolerance:
         return OneProportion(tolerance, before)
-    return OneProportion(max(tolerance, exact_interval(before).high), before)
+    interval = exact_interval(before)
+    if before.executions < HISTORY_TINY and interval.low <= tolerance:
+        return OneProportion(tolerance, before)
+    return OneProportion(max(tolerance, interval.high), before)
 
 
 def _log_mixture(bound: float, outcomes: Outcomes) -> float:

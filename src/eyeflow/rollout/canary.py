@@ -7,10 +7,11 @@ out is who acts, by a stable hash of (rule, key); exactly one of the two acts fo
 from __future__ import annotations
 
 from eyeflow.rollout.actions import Action, Situation
-from eyeflow.rollout.deployment import NOT_BEGUN, Deployment, NodeState, Place
+from eyeflow.rollout.deployment import Deployment, NodeState, Place
 from eyeflow.rollout.stepwise import Step, decide
 
-BESIDE = frozenset({NodeState.HELD, NodeState.WAITING, NodeState.STAGED})
+BESIDE = frozenset({NodeState.HELD, NodeState.WAITING, NodeState.SENT, NodeState.STAGED})
+"""Also those whose answer is due: their link came back after the step began, and the next one is theirs, too."""
 
 
 def canary(situation: Situation, now_us: int) -> tuple[Action, ...]:
@@ -23,5 +24,5 @@ def _step(deployment: Deployment, phase: int, situation: Situation) -> Step | No
     if phase > len(options.steps):
         return None
     if phase == len(options.steps):  # it was watched as a candidate: what comes now has passed
-        return Step(Place.ACTIVE, NOT_BEGUN | {NodeState.STAGED, NodeState.WAITING}, 0)
+        return Step(Place.ACTIVE, BESIDE | {NodeState.AWAY}, 0)
     return Step(Place.CANDIDATE, BESIDE, options.observe_s, share=options.steps[phase], awaits_all=False)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from hypothesis import given, seed, settings
@@ -15,20 +16,14 @@ from msgspec.structs import replace
 from starlette.websockets import WebSocket
 
 from eyeflow.base.errors import EyeflowError
-from eyeflow.coordinator.choosing import Where
-from eyeflow.coordinator.drafts import Change, Draft
 from eyeflow.coordinator.histories import BOOTS_MAX, Doubt, History, judge
-from eyeflow.coordinator.hub import Hub
 from eyeflow.coordinator.link import _Link
-from eyeflow.coordinator.store.cluster_store import Reading, Writing
-from eyeflow.coordinator.store.sqlite_store import InlineStore
-from eyeflow.protocol.messages import Head, ManifestResult, RuleResult, RuleState, WantedManifest
+from eyeflow.protocol.messages import Head, WantedManifest
 from eyeflow.protocol.opening import OPENING, Hello
 from eyeflow.protocol.versions import VERSIONS, ProtocolVersion
 from eyeflow.protocol.wire import ProtocolError
-from eyeflow.rollout.deployment import Deployment, NodeProgress, NodeState, Rollback
-
-PROGRAM, OLDER_PROGRAM = "1" * 64, "2" * 64
+from eyeflow.rollout.deployment import NodeState, Rollback
+from unit.coordinator.seen import OLDER_PROGRAM, Seen, add_node
 
 
 def head(seq: int, text: str = "a", epoch: int = 10, boot: int = 1) -> Head:
@@ -44,96 +39,10 @@ def kinds(history: History) -> list[str]:
     return [one.kind.value for one in history.findings]
 
 
-T = TypeVar("T")
-
-
-class Seen:
-    """A coordinator without sockets, over a real store, with the nodes a and b; links are up unless said otherwise."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.now_us = path, 1_000_000
-        self.runner = asyncio.Runner()
-        self.start()
-        for name in "ab":
-            outcome = self.store.file.commit([partial(add_node, hub=self.hub, name=name)])[0]
-            assert outcome.error is None, outcome.error
-
-    def start(self) -> None:
-        self.store = InlineStore(self.path)
-        self.hub = self.runner.run(Hub.started(self.store, lambda: self.now_us, lambda: self.now_us))
-        for name in "ab":
-            self.run(lambda name=name: self.hub.nodes.link_opens(name))  # type: ignore[misc]
-
-    def run(self, call: Callable[[], Awaitable[T]]) -> T:
-        async def working() -> T:
-            done = await call()
-            await self.hub.follow()
-            return done
-
-        return self.runner.run(working())
-
-    def look(self, look: Callable[[Reading], T]) -> T:
-        return self.store.file.read(look)
-
-    def restart(self) -> None:
-        """The coordinator is killed and starts again."""
-        self.store.close()
-        self.start()
-
-    def tick(self) -> None:
-        self.run(self.hub.tick)
-
-    def history(self, node: str = "a") -> History:
-        """What is known of a node: in memory, before it is written down."""
-        return self.hub.nodes._history(node)
-
-    def told(self, *heads: Head, node: str = "a") -> History:
-        for one in heads:
-            self.now_us += 1_000_000
-            self.run(lambda one=one: self.hub.nodes.told(node, one, self.now_us))  # type: ignore[misc]
-        return self.history(node)
-
-    def recollected(self, known: Head, record_hash: bytes) -> list[str]:
-        self.run(lambda: self.hub.nodes.recollected("a", known, record_hash, self.now_us))
-        return kinds(self.history())
-
-    def accept(self, node: str) -> None:
-        self.run(lambda: self.hub.nodes.accept(node, self.now_us, "admin"))
-
-    def deploy(
-        self, program_id: str = PROGRAM, rollback: Rollback = Rollback.ON_ERROR, nodes: str = "ab"
-    ) -> Deployment:
-        draft = Draft((Change("pump", program_id),), Where(tuple(nodes)), "immediate", rollback)
-        return self.run(lambda: self.hub.deployments.deploy(draft, self.now_us, "test"))
-
-    def answer(self, node: str, program_id: str = PROGRAM) -> None:
-        version = self.look(lambda reading: reading.node(node).manifest_version)  # type: ignore[union-attr]
-        result = ManifestResult(version, (RuleResult("pump", program_id, RuleState.INSTALLED),))
-        self.run(lambda: self.hub.deployments.reported(node, result, self.now_us))
-
-    def progress(self, deployment: Deployment) -> dict[str, NodeProgress]:
-        return {one.node: one for one in self.look(lambda reading: reading.progress(deployment.id))}
-
-    def now(self, deployment: Deployment) -> Deployment:
-        found = self.look(lambda reading: reading.deployment(deployment.id))
-        assert found is not None
-        return found
-
-    def states(self, deployment: Deployment) -> tuple[str, list[str]]:
-        return self.now(deployment).state.value, [one.state.value for one in self.progress(deployment).values()]
-
-
-def add_node(writing: Writing, hub: Hub, name: str) -> None:
-    writing.register_node(name, bytes(32), 1)
-    hub.nodes._renew_manifests(writing, [name], 1)
-
-
 @pytest.fixture
 def seen(tmp_path: Path) -> Iterator[Seen]:
-    made = Seen(tmp_path / "store.sqlite")
-    yield made
-    made.runner.close()
-    made.store.close()
+    with closing(Seen(tmp_path / "store.sqlite")) as made:
+        yield made
 
 
 SCRIPTS: list[tuple[list[Head], list[str]]] = [
@@ -453,46 +362,3 @@ def test_a_way_back_that_is_too_large_for_its_node_holds_up_no_other(
     assert node is not None and "too large: a manifest of 9,000,000 bytes" in node.problem
     with pytest.raises(ProtocolError):
         seen.deploy(nodes="a")
-
-
-def test_a_deployment_that_goes_back_leaves_to_a_newer_one_what_that_brings(seen: Seen) -> None:
-    """Else the node would be asked for the older program again, or blamed for not having it."""
-    first = seen.deploy(OLDER_PROGRAM)
-    for node in "ab":
-        seen.run(lambda node=node: seen.hub.deployments.sent(node, 99, seen.now_us))  # type: ignore[misc]
-    seen.run(lambda: seen.hub.deployments.cancel(first.id, seen.now_us, "test"))
-    assert seen.states(first) == ("rollingBack", ["returning", "returning"])
-    second = seen.deploy(nodes="a")
-    assert seen.states(first) == ("rollingBack", ["returned", "returning"])
-    assert seen.progress(first)["a"].reason == f"taken over by deployment {second.id}"
-    seen.answer("a")
-    assert seen.states(second) == ("succeeded", ["installed"])
-    seen.answer("b", "")
-    assert seen.states(first) == ("cancelled", ["returned", "returned"])
-
-
-def test_a_deployment_that_succeeded_is_taken_back_and_ends_when_its_nodes_are_back(seen: Seen) -> None:
-    older = seen.deploy(OLDER_PROGRAM)
-    for node in "ab":
-        seen.answer(node, OLDER_PROGRAM)
-    taken = seen.deploy()
-    for node in "ab":
-        seen.answer(node)
-    seen.run(lambda: seen.hub.deployments.take_back(taken.id, seen.now_us, "ada"))
-    assert seen.states(taken) == ("rollingBack", ["returning", "returning"])
-    for node in "ab":
-        seen.answer(node, OLDER_PROGRAM)
-    assert seen.states(taken) == ("rolledBack", ["returned", "returned"])
-    for node in "ab":
-        good = seen.look(lambda reading, node=node: reading.known_good(node, "pump"))
-        assert good is not None and good.deployment_id == older.id
-
-
-def test_nobody_goes_back_to_what_was_taken_back_meanwhile(seen: Seen) -> None:
-    taken = seen.deploy(OLDER_PROGRAM)
-    for node in "ab":
-        seen.answer(node, OLDER_PROGRAM)
-    newer = seen.deploy(nodes="b")
-    seen.run(lambda: seen.hub.deployments.take_back(taken.id, seen.now_us, "ada"))
-    seen.run(lambda: seen.hub.deployments.cancel(newer.id, seen.now_us, "ada"))
-    assert seen.look(lambda reading: [reading.wanted(node) for node in "ab"]) == [[], []], "nothing had passed before"

@@ -179,6 +179,19 @@ def test_the_bound_follows_what_was_so_before(before: Outcomes | None, bound: fl
     assert test.bound == pytest.approx(bound, abs=1e-5) and test.before == before
 
 
+@pytest.mark.parametrize(
+    ("before", "bound"),
+    [
+        (Outcomes(1, 1), 0.05),  # a single failure, which may be chance, excuses nobody
+        (Outcomes(2, 2), 1.0),
+        (Outcomes(10, 2), 0.05),
+        (Outcomes(10, 3), 0.652453),
+    ],
+)
+def test_a_tiny_history_raises_the_bound_only_if_it_was_surely_worse(before: Outcomes, bound: float) -> None:
+    assert against(0.05, before, samples_min=1).bound == pytest.approx(bound, abs=1e-5)
+
+
 def test_counts_are_never_negative() -> None:
     for wrong in ((-1, 0), (0, -1)):
         with pytest.raises(ValueError, match="never negative"):

@@ -51,6 +51,7 @@ OLD, NEW = Target("1" * 64, "d-0"), Target("2" * 64, "d-1")
 OPTIONS = Options(observe_s=60, steps=(1_000, 5_000))
 TRIAL = Trial(60, 20, 500, 3, rollback=True, judges=2)
 BESIDE = frozenset({NodeState.HELD, NodeState.WAITING, NodeState.STAGED})
+SHARING = BESIDE | {NodeState.SENT}
 SUCCEED = (KnownGood(InStates(frozenset({NodeState.INSTALLED}))), Enter(DeploymentState.SUCCEEDED))
 
 
@@ -75,7 +76,7 @@ def begins(which: InStates, place: Place, phase: int, share: int = 0, trial: Tri
     [
         ("immediate", begins(InStates(NOT_BEGUN), Place.ACTIVE, 0, trial=TRIAL)),
         ("rolling", begins(InStates(frozenset({NodeState.HELD}), 1), Place.ACTIVE, 0, trial=TRIAL)),
-        ("canary", begins(InStates(BESIDE), Place.CANDIDATE, 0, 1_000, TRIAL)),
+        ("canary", begins(InStates(SHARING), Place.CANDIDATE, 0, 1_000, TRIAL)),
         ("blue_green", begins(InStates(NOT_BEGUN), Place.CANDIDATE, 0)),
         ("shadow", begins(InStates(BESIDE), Place.CANDIDATE, 0, trial=TRIAL)),
     ],
@@ -96,8 +97,8 @@ GOES_BACK = (
     [
         ("immediate", 0, INSTALLED, SUCCEED),
         ("rolling", 0, INSTALLED, SUCCEED),
-        ("canary", 0, STAGED, begins(InStates(BESIDE), Place.CANDIDATE, 1, 5_000, TRIAL)),
-        ("canary", 1, STAGED, begins(InStates(NOT_BEGUN | {STAGED, NodeState.WAITING}), Place.ACTIVE, 2)),
+        ("canary", 0, STAGED, begins(InStates(SHARING), Place.CANDIDATE, 1, 5_000, TRIAL)),
+        ("canary", 1, STAGED, begins(InStates(SHARING | {NodeState.AWAY}), Place.ACTIVE, 2)),
         ("canary", 2, INSTALLED, SUCCEED),
         ("blue_green", 0, STAGED, begins(InStates(frozenset({STAGED})), Place.SWITCHED, 1, trial=TRIAL)),
         ("blue_green", 1, INSTALLED, SUCCEED),

@@ -111,6 +111,24 @@ def test_a_canary_goes_on_without_nodes_that_are_away_and_waits_for_them_at_its_
     assert board.state is DeploymentState.SUCCEEDED
 
 
+@pytest.mark.parametrize("steps", [(1_000,), (1_000, 5_000)])
+def test_a_canary_takes_along_who_is_back_but_has_not_answered_when_a_step_passes(steps: tuple[int, ...]) -> None:
+    """Its link broke as it was sent the first step: without it the candidate would stay there, and act for a share."""
+    observe_s = INSTALL_S // 2
+    board = Board.started("ab", strategy="canary", options=Options(steps=steps, observe_s=observe_s))
+    for step in steps:
+        assert board.wanted["b"][CANDIDATE].share == step
+        board.done("a")
+        board.sent("b")
+        board.lost("b")
+        board.sent("b")
+        assert (board.state, board.states["b"]) == (DeploymentState.OBSERVING, "sent")
+        board.sees(Kind.PASS, observe_s)
+    assert board.runs("b") == ("new", "")
+    board.done("a", "b")
+    assert (board.state, board.good) == (DeploymentState.SUCCEEDED, set("ab"))
+
+
 def test_blue_green_switches_none_before_all_have_staged() -> None:
     board = Board.started("abc", strategy="blue_green")
     board.done("a", "b")

@@ -145,6 +145,10 @@ class Reading(
         """Return the last known good of a rule on a node."""
         ...
 
+    def good_by(self, node: str, rule: str) -> str:
+        """Return which deployment brought the last known good, or took the rule off the node; empty if none did."""
+        ...
+
     def program(self, program_id: str) -> ProgramRecord | None:
         """Return one program."""
         ...
@@ -380,6 +384,10 @@ class Writing(
         """
         ...
 
+    def record_taken_back(self, node: str, found: Sequence[EvidenceRow], now_us: int) -> None:
+        """Keep that a node runs programs no more that it said it had installed, where they are wanted still."""
+        ...
+
     def keep_baselines(self, deployment: Deployment, phase: int) -> None:
         """Keep, for each node whose turn comes in this step, how the programs did that are to be replaced there.
 
@@ -389,7 +397,7 @@ class Writing(
         ...
 
     def keep_known_good(self, node: str, rule: str, target: Target) -> None:
-        """Move the last known good of a rule on a node."""
+        """Move the last known good of a rule on a node. A target without a program: a deployment took the rule off."""
         ...
 
     def forget_known_good(self, node: str, rule: str) -> None:

@@ -163,6 +163,15 @@ class SqlReading(
 
     def known_good(self, node: str, rule: str) -> Target | None:
         """Return the last known good of a rule on a node."""
+        good = self._good(node, rule)
+        return None if good is None or not good.program_id else good
+
+    def good_by(self, node: str, rule: str) -> str:
+        """Return which deployment brought the last known good, or took the rule off the node; empty if none did."""
+        good = self._good(node, rule)
+        return "" if good is None else good.deployment_id
+
+    def _good(self, node: str, rule: str) -> Target | None:
         row = self._row("SELECT target FROM known_good WHERE node = ? AND rule = ?", node, rule)
         return None if row is None else rows.load_target(row[0])
 

@@ -195,12 +195,33 @@ class SqlWriting(
             f"UPDATE nodes SET last_seen_us = ?, applied_version = ?, {counts} WHERE name = ?",
             *(now_us, report.manifest_version, *names, report.node),
         )
+        self._answered(report.node, now_us)
+
+    def record_taken_back(self, node: str, found: Sequence[EvidenceRow], now_us: int) -> None:
+        """Keep that a node runs programs no more that it said it had installed, where they are wanted still."""
+        wanted = {(one.rule, one.slot): one.target for one in self.wanted(node)}
+        refused = 0
+        for one in found:
+            target = wanted.get((one.rule, one.slot))
+            if target is None or target.deployment_id != one.deployment_id:
+                continue
+            refused += self._changed(
+                "UPDATE said SET state = ?, reason = ? WHERE node = ? AND rule = ? AND slot = ? AND program_id = ? "
+                "AND state = ?",
+                *(RuleState.REFUSED.value, f"it went back by itself: {one.reason}", node, one.rule, one.slot),
+                *(one.program_id, RuleState.INSTALLED.value),
+            )
+        if refused:
+            self._count_answers(node)
+            self._answered(node, now_us)
+
+    def _answered(self, node: str, now_us: int) -> None:
         self._run(
             "UPDATE nodes SET failing_since_us = CASE WHEN failed + refused = 0 THEN 0 WHEN failing_since_us > 0 "
             "THEN failing_since_us ELSE ? END WHERE name = ?",
-            *(now_us, report.node),
+            *(now_us, node),
         )
-        self.add_change(now_us, ChangeKind.NODE, report.node)
+        self.add_change(now_us, ChangeKind.NODE, node)
 
     def _count_answers(self, node: str) -> None:
         counts, names = _answers_of(node)
@@ -289,7 +310,7 @@ class SqlWriting(
         )
 
     def keep_known_good(self, node: str, rule: str, target: Target) -> None:
-        """Move the last known good of a rule on a node."""
+        """Move the last known good of a rule on a node. A target without a program: a deployment took the rule off."""
         self._run(
             "INSERT INTO known_good(node, rule, target) VALUES(?, ?, ?) "
             "ON CONFLICT(node, rule) DO UPDATE SET target = excluded.target",
