@@ -63,6 +63,7 @@ _KINDS = {
     "apsw.PermissionsError": "the file may not be used",
     "apsw.BusyError": "another process uses it",
     "apsw.LockedError": "another process uses it",
+    "apsw.ConnectionClosedError": "its file is closed already",
     "websockets.InvalidHandshake": "the other side opens no WebSocket",
     "websockets.ConnectionClosed": "the connection broke",
     "elftools.ELFError": "it is no ELF file",

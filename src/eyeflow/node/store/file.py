@@ -52,6 +52,7 @@ class StoreFile:
         try:
             self._require_room_for_index()
             self.db = self._open(vfs)
+            self._opened = _identity(path)
         except (apsw.Error, OSError) as error:
             raise storage_error(error, path) from error
 
@@ -136,6 +137,14 @@ class StoreFile:
         with suppress(apsw.Error):
             self.db.close()
         self._release_index()
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the path still names this file. One that was removed takes what is written, and loses it at the end.
+
+        SQLite does not look for that with a write-ahead log. Raises OSError.
+        """
+        return _identity(self.path) == self._opened
 
     @property
     def used_bytes(self) -> int:
@@ -239,6 +248,15 @@ def _size_bytes(path: Path) -> int:
 def used_bytes(db: apsw.Connection) -> int:
     """Return the bytes of pages that hold something."""
     return int(db.pragma("page_count") - db.pragma("freelist_count")) * PAGE_BYTES
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from all others of the machine, None where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _make_file(path: Path) -> None:

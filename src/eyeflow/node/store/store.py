@@ -56,6 +56,8 @@ from eyeflow.node.store.types import (
 from eyeflow.protocol.collecting import KeptHead
 from eyeflow.protocol.identity import Identity
 
+_NO_FILE, _ANOTHER = "There is no such file any more.", "Another file is in its place."
+
 
 class Store(Reads):
     """The store in `data_dir`. `identity` signs gaps and checkpoints; `now_us` gives the wall clock (UTC)."""
@@ -220,6 +222,7 @@ class Store(Reads):
 
     def _commit(self, batch: Batch) -> Committed:
         self._doubt = None
+        self._require_place()
         self._file.tidy()
         self._bounds.make_room(batch)
         for _ in range(DROPS_MAX):
@@ -232,6 +235,11 @@ class Store(Reads):
                     raise
                 self._bounds.drop_for_room()
         raise self._bounds.buffer_full()
+
+    def _require_place(self) -> None:
+        """Refuse a file that was removed or replaced: what it takes is gone when the node ends."""
+        if not self._file.is_in_place:
+            raise self._gone(_ANOTHER if self._path.exists() else _NO_FILE)
 
     def _write(self, batch: Batch) -> Committed:
         first_seq, new = self._audit.head_seq + 1, self._audit.chained(batch)
@@ -296,7 +304,7 @@ class Store(Reads):
         try:
             self._path.stat()
         except FileNotFoundError as error:
-            raise self._gone("There is no such file any more.") from error
+            raise self._gone(_NO_FILE) from error
         except OSError as error:
             raise storage_error(error, self._path) from error
         try:
@@ -312,7 +320,7 @@ class Store(Reads):
             raise storage_error(error, self._path) from error
         if epoch != self.epoch:
             file.abandon()
-            raise self._gone("Another file is in its place.")
+            raise self._gone(_ANOTHER)
         return file
 
     def _gone(self, cause: str) -> StorageError:

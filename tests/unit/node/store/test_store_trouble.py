@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -158,6 +159,38 @@ def test_another_store_in_its_place_is_not_taken(tmp_path: Path) -> None:
         file.unlink()
     (tmp_path / "other" / STORE_NAME).rename(tmp_path / STORE_NAME)
     waits(store, "store_replaced")
+
+
+def test_nothing_is_written_into_a_file_that_was_removed(tmp_path: Path) -> None:
+    """SQLite would take it, on a disk that works, and all of it would be gone when the node ends."""
+    store = open_store(tmp_path)
+    store.commit(batch(1))
+    for file in tmp_path.glob("node.db*"):
+        file.unlink()
+    with pytest.raises(StorageError) as refused:
+        store.commit(batch(2))
+    assert (refused.value.code, refused.value.cause) == ("store_replaced", "There is no such file any more.")
+    waits(store, "store_replaced")
+
+
+def test_another_file_with_its_log_in_its_place_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = Store(tmp_path / "other", "n1", KEY, limits(), now_us=lambda: 5_000_000)
+    other.commit(batch(1))
+    store = open_store(tmp_path)
+    store.commit(batch(1))
+    for file in tmp_path.glob("node.db*"):
+        file.unlink()
+    for file in (tmp_path / "other").glob("node.db*"):
+        shutil.copy(file, tmp_path)
+    with pytest.raises(StorageError) as refused:
+        store.commit(batch(2))
+    assert (refused.value.code, refused.value.cause) == ("store_replaced", "Another file is in its place.")
+    before = {file.name: file.read_bytes() for file in tmp_path.glob("node.db*")}
+    assert before["node.db-wal"]
+    store.abandon()
+    assert {file.name: file.read_bytes() for file in tmp_path.glob("node.db*")} == before
+    other.abandon()
 
 
 def test_a_file_that_a_newer_eyeflow_wrote_meanwhile_is_waited_for(tmp_path: Path) -> None:
