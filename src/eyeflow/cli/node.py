@@ -85,8 +85,9 @@ def _after_join(data_dir: Path, config: Path | None) -> str:
     command = "eyeflow node start" if config is None else f"eyeflow node start --config {config}"
     try:
         fetch_status(data_dir)
-    except EyeflowError:
-        return f"now start it: {command}"
+    except EyeflowError as error:
+        if error.code == "node_not_running":
+            return f"now start it: {command}"
     return f"it runs without the cluster until you stop it and start it again: {command}"
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 WINDOW_US = 60_000_000
 """Over so long a pace is measured."""
+KEEPS_UP_S = 10.0
+"""What is taken within so long is no backlog: records wait for the next page while others come in as fast."""
 STEP_US = 500_000
 """What comes within so long counts as one: a burst of small pages tells no more than its last."""
 
@@ -29,6 +31,8 @@ class Pace:
         """Return in how many seconds it has caught up; None: never, at this pace."""
         if not behind:
             return 0.0
+        if behind <= self.taken_per_s * KEEPS_UP_S:
+            return behind / self.taken_per_s
         gain = self.taken_per_s - self.grown_per_s
         return behind / gain if gain > 0 else None
 

@@ -29,6 +29,8 @@ ASK_BYTES_MAX = 256 * 1024
 TIMEOUT_S = 10.0
 ANSWER_S = 300.0
 """How long an answer may take to be found: a program may have to go over a slow line for it."""
+STATUS_S = 30.0
+"""How long a status may take: its node has nothing to find out for it. Longer waits a node that is stopped."""
 CHUNK_BYTES = 65_536
 STATUS = "status"
 
@@ -138,17 +140,27 @@ async def _answered(answers: Mapping[str, Answer], asked: Mapping[str, Any]) -> 
 
 def fetch_status(data_dir: Path) -> dict[str, Any]:
     """Return the status of the node that runs on `data_dir`. Raises EyeflowError when none does."""
-    return ask(data_dir, STATUS)
+    return ask(data_dir, STATUS, wait_s=STATUS_S)
 
 
-def ask(data_dir: Path, what: str, **more: object) -> dict[str, Any]:
-    """Return what the node that runs on `data_dir` answers. Raises EyeflowError when none runs, and what it raises."""
+def ask(data_dir: Path, what: str, *, wait_s: float = ANSWER_S + 2 * TIMEOUT_S, **more: object) -> dict[str, Any]:
+    """Return what the node that runs on `data_dir` answers. Raises EyeflowError when none runs, and what it raises.
+
+    Its code is `node_not_running`, or `node_silent` when a node is there and does not answer.
+    """
     try:
         with _short_path(data_dir) as path, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-            client.settimeout(ANSWER_S + 2 * TIMEOUT_S)
+            client.settimeout(wait_s)
             client.connect(path)
             client.sendall(json.dumps({"ask": what, **more}).encode() + b"\n")
             answer = dict(parse_json(_read_all(client)))
+    except TimeoutError as error:
+        raise EyeflowError(
+            f"the node on {data_dir} does not answer",
+            cause=f"It has said nothing for {wait_s:g} s: its process was stopped, or its disk or its machine hangs.",
+            next_step="Look at its log and its process (ps, top), then end the node and start it again.",
+            code="node_silent",
+        ) from error
     except (OSError, ValueError, TypeError) as error:
         raise EyeflowError(
             f"no node answers on {data_dir}",

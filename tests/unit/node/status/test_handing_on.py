@@ -45,7 +45,13 @@ def test_pages_in_quick_succession_take_no_memory() -> None:
 
 @pytest.mark.parametrize(
     ("pace", "behind", "left_s"),
-    [(Pace(), 0, 0.0), (Pace(), 5, None), (Pace(10, 10), 5, None), (Pace(10, 5), 5, 1.0)],
+    [
+        (Pace(), 0, 0.0),
+        (Pace(), 5, None),
+        (Pace(10, 10), 500, None),
+        (Pace(10, 5), 500, 100.0),
+        (Pace(10, 10), 5, 0.5),  # it keeps up: the next record is always under way
+    ],
 )
 def test_the_time_left(pace: Pace, behind: int, left_s: float | None) -> None:
     assert pace.left_s(behind) == left_s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from eyeflow.base.errors import EyeflowError
+from eyeflow.node.status import local_socket
 from eyeflow.node.status.local_socket import SOCKET_NAME, fetch_status, serve_status
 
 
@@ -44,6 +46,22 @@ def test_a_status_that_fails_is_said_and_logged(
         asked(tmp_path, status)
     assert refused.value.code == "internal" and cause in refused.value.cause
     assert [one.levelno for one in caplog.records if one.exc_info] == [logging.ERROR]
+
+
+def test_a_node_that_is_there_and_says_nothing_is_no_node_that_does_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`SIGSTOP`, or a disk that hangs: who is told to start it would start a second one."""
+    monkeypatch.setattr(local_socket, "STATUS_S", 0.05)
+    with socket.socket(socket.AF_UNIX) as stopped:
+        stopped.bind(str(tmp_path / SOCKET_NAME))
+        stopped.listen()
+        with pytest.raises(EyeflowError) as silent:
+            fetch_status(tmp_path)
+    assert silent.value.code == "node_silent" and "stopped" in silent.value.cause
+    with pytest.raises(EyeflowError) as ended:
+        fetch_status(tmp_path)
+    assert ended.value.code == "node_not_running"
 
 
 @pytest.mark.parametrize("line", [b"no JSON\n", b"[]\n", b'{"ask": 1}\n', b"x" * 300_000 + b"\n"])
