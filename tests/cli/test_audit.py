@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import apsw
 import pytest
 
+from eyeflow.cli.files import writing
 from eyeflow.node.config.config import NodeConfig
 from eyeflow.node.daemon import run_node
 from eyeflow.node.runtime import NodeRuntime
@@ -18,7 +20,7 @@ from eyeflow.protocol.identity import Identity, key_fingerprint
 
 from .conftest import Command
 
-OK, PROBLEMS = 0, 1
+OK, PROBLEMS, USAGE, ENVIRONMENT = 0, 1, 2, 3
 
 
 @pytest.fixture
@@ -95,3 +97,31 @@ def test_nothing_found_is_said(eyeflow: Command, data_dir: Path) -> None:
     assert (ran.code, ran.out) == (OK, "") and "no record of the rule `pump`" in ran.err
     ran = eyeflow("audit", "show", "--data-dir", data_dir, "--from", "999", "--json")
     assert (ran.code, ran.out) == (OK, "") and "the last one is" in ran.err
+
+
+def test_an_export_goes_through_a_link_and_replaces_no_folder(eyeflow: Command, data_dir: Path, tmp_path: Path) -> None:
+    """A rename onto `/dev/null` would take the device from the whole machine."""
+    (tmp_path / "link.audit").symlink_to("real.audit")
+    for command in ("audit", "buffer"):
+        options = ["--all"] if command == "buffer" else []
+        ran = eyeflow(command, "export", "link.audit", "--force", "--data-dir", data_dir, *options)
+        assert ran.code == OK and (tmp_path / "link.audit").is_symlink(), ran.err
+        assert (tmp_path / "real.audit").read_bytes().startswith(b'{"format"')
+        (tmp_path / "real.audit").unlink()
+        ran = eyeflow(command, "export", ".", "--force", "--data-dir", data_dir, *options)
+        assert ran.code == ENVIRONMENT and "cannot write ." in ran.err, ran.err
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")], "no draft is left"
+
+
+def test_what_is_no_file_takes_what_is_written(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with writing(tmp_path / "pipe") as file:
+        file.write(b"lines")
+    assert os.read(reader, 10) == b"lines" and (tmp_path / "pipe").is_fifo()
+    os.close(reader)
+
+
+def test_a_key_of_an_event_that_is_no_utf_8_is_said(eyeflow: Command, data_dir: Path) -> None:
+    ran = eyeflow("executions", "--key", "\udcff", "--data-dir", data_dir)
+    assert ran.code == USAGE and "is no text in UTF-8" in ran.err

@@ -260,3 +260,34 @@ def test_a_misspelt_option_is_not_left_out_because_the_store_is_named(
 
 def test_all_commands_that_read_a_store_are_tried() -> None:
     assert len(OF_A_STORE) >= 8, OF_A_STORE
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nodes", "show", "\udcff"),
+        ("executions", "--key", "\udcff"),
+        ("why", "n:1:2", "--source", "\udcff.eye"),
+    ],
+)
+def test_an_argument_that_is_no_utf_8_is_said_and_no_bug(eyeflow: Command, arguments: tuple[str, ...]) -> None:
+    ran = eyeflow(*arguments, env={"EYEFLOW_COORDINATOR": "http://127.0.0.1:1", "EYEFLOW_TOKEN": "efa_x"})
+    if "--source" in arguments:  # a path may be of any bytes
+        assert ran.code == ENVIRONMENT and "there is no file" in ran.err
+    else:
+        assert ran.code == USAGE and "\\udcff' is no text in UTF-8" in ran.err, ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (("audit", "verify", "x.audit", "--data-dir", "."), USAGE, "x.audit is one argument too many"),
+        (("audit", "show", "--from", "0", "--data-dir", "."), USAGE, "--from"),
+        (("status", "--limit", "1001"), USAGE, "--limit"),
+        (("why", "n:1:2", "--source", "nope.eye"), ENVIRONMENT, "there is no file nope.eye"),
+        (("nodes", "show", "a/b"), PROBLEMS, "`a/b` is no name and no id"),
+    ],
+)
+def test_what_a_command_cannot_take_is_said(eyeflow: Command, arguments: tuple[str, ...], code: int, text: str) -> None:
+    ran = eyeflow(*arguments, env={"EYEFLOW_COORDINATOR": "http://127.0.0.1:1", "EYEFLOW_TOKEN": "efa_x"})
+    assert (ran.code, text in ran.err) == (code, True), ran.err

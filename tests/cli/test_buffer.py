@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from components.waiting import until
+from eyeflow.base.errors import EyeflowError
+from eyeflow.cli.buffer import _facts as facts_of_buffer
 from eyeflow.node.config.config import NodeConfig, load_config
 from eyeflow.node.daemon import run_node
 from eyeflow.node.own_key import load_identity
@@ -126,6 +128,7 @@ def test_peek_shows_what_goes_out_next_and_takes_nothing(eyeflow: Command, data:
     for _ in range(2):
         ran = eyeflow("buffer", "peek", "-n", "3", "--json")
         assert [json.loads(line)["seq"] for line in ran.out.splitlines()] == [12, 13, 14]
+    assert len(eyeflow("buffer", "peek", "-n", f"{10**20}", "--json").lines) == RECORDS + 3 - 11
     assert "record 10" in eyeflow("buffer", "peek", "-n", "1", "--to", "coordinator").out
     ran = eyeflow("buffer", "peek", "--to", "kafka")
     assert (ran.code, ran.out) == (USAGE, "")
@@ -177,3 +180,17 @@ def test_nothing_is_written_where_nothing_waits(eyeflow: Command, data: Path) ->
     assert eyeflow("buffer", "export", "rest.audit", "--json").json["records"] == 0
     assert not (data.parent / "rest.audit").exists()
     assert "holds every record" in eyeflow("buffer", "peek").err
+
+
+def test_of_a_node_that_hangs_its_files_are_told(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_once(data, fill)
+
+    def silent(data_dir: Path) -> dict[str, object]:
+        raise EyeflowError("the node says nothing", cause="It hangs.", next_step="End it.", code="node_silent")
+
+    monkeypatch.setattr("eyeflow.node.status.local_socket.fetch_status", silent)
+    found = facts_of_buffer(data, None)
+    assert (found["running"], found["records"]) == (True, RECORDS + 3)
+    assert "the node says nothing: this is what its files say" in capsys.readouterr().err

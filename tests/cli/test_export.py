@@ -102,6 +102,13 @@ def test_a_real_export_holds_whole_and_in_part(check: Check, records: list[bytes
     assert "was cut off after record 20" in check(part, 11)[1]
 
 
+@pytest.mark.parametrize("data", [b"", b"{}\n", b"[]\n", b"\xff", b'{"format": "eyeflow audit export 1"}\n'])
+def test_what_is_no_export_is_refused(check: Check, data: bytes) -> None:
+    """`check` looks for a traceback."""
+    code, said = check(data, key="-")
+    assert code == 1 and said.startswith("REFUSED: ") and not said.rstrip().endswith(":"), said
+
+
 def test_what_was_changed_is_refused(check: Check, records: list[bytes]) -> None:
     whole = lines(exported(records))
 

@@ -211,7 +211,9 @@ def _told_gap(gap: GapBody) -> str:
 def show(
     context: typer.Context,
     last: Annotated[int, typer.Option("--last", "-n", min=1, help="How many records, the newest.")] = 20,
-    from_seq: Annotated[int, typer.Option("--from", metavar="SEQ", help="From this record on, instead.")] = 0,
+    from_seq: Annotated[
+        int | None, typer.Option("--from", metavar="SEQ", min=1, help="From this record on, instead.")
+    ] = None,
     rule: Annotated[str, typer.Option("--rule", help="Only records of this rule.")] = "",
     node: NodeOption = "",
     epoch: EpochOption = None,
@@ -237,7 +239,7 @@ def show(
         _say_found(_chosen(records, rule, last, from_seq), rule, newest, programs_of(reader), {}, json_=json_)
 
 
-def _start(from_seq: int, rule: str, newest: int, last: int) -> int:
+def _start(from_seq: int | None, rule: str, newest: int, last: int) -> int:
     return from_seq or (1 if rule else max(1, newest - last + 1))
 
 
@@ -252,7 +254,7 @@ def _with_texts(rows: Iterable[tuple[bytes, str]], texts: dict[int, str]) -> Ite
         yield record
 
 
-def _chosen(records: Iterable[Record], rule: str, last: int, from_seq: int) -> list[Record]:
+def _chosen(records: Iterable[Record], rule: str, last: int, from_seq: int | None) -> list[Record]:
     """Return the first `last` records of a rule, or the last so many unless they begin at `from_seq`."""
     shown: list[Record] = []
     for record in records:

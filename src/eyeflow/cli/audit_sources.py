@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eyeflow.base.errors import ExitCode, EyeflowError
-from eyeflow.cli.files import usage_error
+from eyeflow.cli.files import usage_error, writing
 
 if TYPE_CHECKING:
     from eyeflow.audit.export import Exported
@@ -169,10 +169,9 @@ def last_of(to_seq: int | None, what: Exported) -> int:
 def write_export(file: Path, what: Exported, records: Iterator[bytes], tell: Callable[[int], None]) -> int:
     """Write the file, whole or not at all; return the number of records."""
     from eyeflow.audit.export import export_lines
-    from eyeflow.base.whole_file import whole_file
 
     count = -2
-    with whole_file(file, 0o644) as out:
+    with writing(file) as out:
         for line in export_lines(what, told_often(records, tell)):
             out.write(line)
             count += 1

@@ -81,7 +81,7 @@ def peek(
     found = _facts(directory, settings)
     chosen = _destination(found, destination)
     with AuditReader(directory) as reader:
-        records = [decode_record(data) for data in islice(reader.records(chosen["seq"] + 1), count)]
+        records = [decode_record(data) for data in islice(reader.records(chosen["seq"] + 1), min(count, sys.maxsize))]
         say_records(records, reader, json_=json_)
     if not records:
         note(f"nothing waits: {chosen['name']} holds every record")
@@ -152,12 +152,15 @@ def _facts(directory: Path, settings: NodeConfig | None) -> Json:
     try:
         told = fetch_status(directory)
     except EyeflowError as error:
-        if error.code != "node_not_running":
+        if error.code not in {"node_not_running", "node_silent"}:
             raise
+        if error.code == "node_silent":
+            note(f"{error.message}: this is what its files say")
+        running = error.code == "node_silent"
     else:
         return {"node": told["node"], "running": True, "actionsWaiting": told["actionsWaiting"], **told["buffer"]}
     with AuditReader(directory) as reader:
-        found = {"node": reader.node, "running": False, "actions_waiting": reader.actions_waiting}
+        found = {"node": reader.node, "running": running, "actions_waiting": reader.actions_waiting}
         return as_shown(found | stored_buffer(reader, settings, wall_clock_us()))
 
 
@@ -222,5 +225,7 @@ def _standing(one: Json, last_seq: int) -> str:
     told = f"holds record {one['seq']} of {last_seq}, {one['behind']} behind{missed}"
     if one["recordsPerS"] is None:
         return told
+    if not one["recordsPerS"]:
+        return f"{told}; it takes none now"
     left = "at this pace it does not catch up" if one["leftS"] is None else f"{span(one['leftS'])} left"
     return f"{told}; it takes {one['recordsPerS']:g} records/s, {left}"

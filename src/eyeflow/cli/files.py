@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from eyeflow.base.errors import ExitCode, EyeflowError
 from eyeflow.base.names import near
 from eyeflow.base.reading import Unreadable, read_stream
 from eyeflow.base.reading import read_bytes as read_whole
 from eyeflow.base.reasons import why
-from eyeflow.base.whole_file import write_whole
+from eyeflow.base.whole_file import whole_file
 
 if TYPE_CHECKING:
     from eyeflow.svm.container import SignedProgram
@@ -90,15 +92,20 @@ def read_program(path: Path) -> tuple[bytes, SignedProgram]:
         ) from error
 
 
-def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
-    """Write a file whole or not at all, through a symbolic link if it is one; into a device or pipe, what it takes."""
+@contextmanager
+def writing(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
+    """Give a file to write: whole or not at all, through a symbolic link if it is one; into a device or pipe as it is.
+
+    A rename onto `/dev/null` would take the device from the whole machine. Raises EyeflowError.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         old = path.stat().st_mode if path.exists() else stat.S_IFREG | (0o666 & ~_umask())
         if stat.S_ISREG(old):
-            write_whole(path.resolve(), data, 0o600 if private else stat.S_IMODE(old))
+            with whole_file(path.resolve(), 0o600 if private else stat.S_IMODE(old)) as file:
+                yield file
         else:
-            path.write_bytes(data)
+            with path.open("wb") as file:
+                yield file
     except OSError as error:
         raise EyeflowError(
             f"cannot write {path}",
@@ -106,6 +113,14 @@ def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
             next_step="check that the folder exists, that you may write there, and that the disk has room",
             code="unwritable",
         ) from None
+
+
+def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
+    """Write a file, as `writing` does, and make the folder that it is in."""
+    with suppress(OSError):  # why there is none, `writing` says
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path, private=private) as file:
+        file.write(data)
 
 
 def _umask() -> int:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -119,13 +120,39 @@ def _reported(run: Callable[[], int | None], as_json: bool) -> int:
     except OSError as error:
         report_error(_from_os_error(error), as_json=as_json)
         return int(ExitCode.ENVIRONMENT)
+    except UnicodeEncodeError as error:
+        if (foreign := _foreign_argument()) is None:
+            return _bug(error, as_json)
+        report_error(foreign, as_json=as_json)
+        return int(ExitCode.USAGE)
     except Exception as error:  # the last resort: a bug must be reported as one, with what we need to mend it
-        from eyeflow.cli.bug import report_bug
+        return _bug(error, as_json)
 
-        return report_bug(error, as_json=as_json)
+
+def _bug(error: Exception, as_json: bool) -> int:
+    from eyeflow.cli.bug import report_bug
+
+    return report_bug(error, as_json=as_json)
+
+
+def _foreign_argument() -> EyeflowError | None:
+    """Return the error for an argument that is no UTF-8: a path may be so, but no name, key or text."""
+    foreign = [text for text in sys.argv[1:] if any("\ud800" <= char <= "\udfff" for char in text)]
+    if not foreign:
+        return None
+    return EyeflowError(
+        f"{foreign[0]!a} is no text in UTF-8",
+        next_step="write this argument in UTF-8",
+        code="usage",
+        exit_code=ExitCode.USAGE,
+    )
 
 
 def _from_os_error(error: OSError) -> EyeflowError:
+    if isinstance(error, FileNotFoundError) and isinstance(error.filename, str):
+        from eyeflow.cli.files import missing
+
+        return missing(Path(error.filename))
     place = f": {error.filename}" if error.filename else ""
     return EyeflowError(
         f"{why(error)}{place}",

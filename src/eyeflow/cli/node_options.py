@@ -58,6 +58,8 @@ def parse_setting_flags(arguments: list[str]) -> dict[str, str]:
     rest = list(arguments)
     while rest:
         flag, equals, value = rest.pop(0).partition("=")
+        if not flag.startswith("-"):
+            raise usage_error(f"{flag} is one argument too many", "see the command with --help")
         if flag not in known:
             guess = near(flag, known)
             hint = f"did you mean {guess}?" if guess else "see docs/reference/node-settings.md"

@@ -23,6 +23,8 @@ Json = dict[str, Any]
 Look = Callable[[], tuple[Json, list[Json]]]
 
 PAGE_NODES = 50
+NODES_MAX = 1000
+"""The coordinator gives no longer pages."""
 DETAILED_MAX = 10
 """Of more nodes than these, only those are told in full that need somebody."""
 LOOK_S = 2.0
@@ -66,7 +68,8 @@ def status(
     label: choosing.Label = None,
     sort: Annotated[Sort, typer.Option("--sort", help="Which nodes come first.")] = Sort.WORST,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help=f"Nodes on a page: {PAGE_NODES}, and all with --json.")
+        int | None,
+        typer.Option("--limit", min=1, max=NODES_MAX, help=f"Nodes on a page: {PAGE_NODES}, and all with --json."),
     ] = None,
     page: Annotated[int, typer.Option("--page", min=1, help="Which page.")] = 1,
     watch: Annotated[bool, typer.Option("--watch", help="Show it as it changes, until Ctrl-C.")] = False,

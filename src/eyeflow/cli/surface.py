@@ -1058,7 +1058,7 @@ Options:
   --sort <worst|name|heard|executions|errors>
                                   Which nodes come first.  [default: worst]
   --limit <int range>             Nodes on a page: 50, and all with --json.
-                                  [x>=1]
+                                  [1<=x<=1000]
   --page <int range>              Which page.  [default: 1; x>=1]
   --watch                         Show it as it changes, until Ctrl-C.
   --json                          Print the result as JSON.
@@ -2100,7 +2100,7 @@ Usage: eyeflow audit show [OPTIONS]
 
 Options:
   -n, --last <int range>  How many records, the newest.  [default: 20; x>=1]
-  --from SEQ              From this record on, instead.  [default: 0]
+  --from SEQ              From this record on, instead.  [x>=1]
   --rule <str>            Only records of this rule.
   --node NODE             The coordinator's copy of this node, in place of a
                           store.

@@ -133,6 +133,10 @@ class Connection:
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         try:
             return self._loop.run(work)
+        except UnicodeEncodeError as error:
+            if error.object not in self.url:  # what is asked for is no UTF-8, not the URL
+                raise
+            raise _bad_url(self.url, error) from error
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
             raise _bad_url(self.url, error) from error
         except httpx.HTTPError as error:
@@ -154,8 +158,20 @@ class Connection:
 
 
 def part(text: str) -> str:
-    """Return a name or id as a part of a path."""
-    return quote(text, safe="") or "%20"
+    """Return a name or id as a part of a path. Raises EyeflowError for one with a slash: it would be two parts.
+
+    Dots alone would be taken out of the path, with what stands before them (RFC 3986, section 5.2.4).
+    """
+    if "/" in text:
+        raise EyeflowError(
+            f"`{text}` is no name and no id",
+            cause="it has a slash",
+            next_step="check how it is written",
+            code="not_found",
+            exit_code=ExitCode.PROBLEMS,
+        )
+    quoted = quote(text, safe="") or "%20"
+    return quoted if quoted.strip(".") else "%2E" * len(quoted)
 
 
 def _verify(ca_file: str) -> Any:

@@ -39,7 +39,7 @@ def test_requests_carry_the_token_in_the_header_only() -> None:
 
     with client(answer) as one:
         one.nodes()
-        one.node("a/b?c")
+        one.node("a b?c")
         one.deploy("pump", {"all": True}, params={"limit": 1.5}, deadline_s=9)
         one.deploy("pump", {"nodeIds": ["a"]}, program_id="p", rollback_on_error=False)
         one.upload_program(b"\x7fSVM")
@@ -50,7 +50,7 @@ def test_requests_carry_the_token_in_the_header_only() -> None:
     assert not any("secret" in str(request.url) for request in seen)
     assert [(request.method, request.url.raw_path.decode()) for request in seen] == [
         ("GET", "/api/nodes?limit=500"),
-        ("GET", "/api/nodes/a%2Fb%3Fc"),
+        ("GET", "/api/nodes/a%20b%3Fc"),
         ("POST", "/api/rules/pump/deploy"),
         ("POST", "/api/rules/pump/deploy"),
         ("POST", "/api/programs"),
@@ -236,3 +236,23 @@ def test_waiting_has_bounds() -> None:
     with client(lambda request: httpx.Response(200, json=open_)) as one:
         waited = one.wait_deployment("d", timeout_s=3, sleep=slept.append, clock=lambda: float(next(clock)))
     assert waited == open_
+
+
+@pytest.mark.parametrize("name", [".", "..", "..."])
+def test_a_name_of_dots_stays_in_its_place(name: str) -> None:
+    """`DELETE /api/tokens/..` would be a request for another path."""
+    seen: list[bytes] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.url.raw_path)
+        return httpx.Response(200, json={})
+
+    with client(answer) as one:
+        one.node(name)
+    assert seen == [b"/api/nodes/" + b"%2E" * len(name)]
+
+
+def test_a_name_with_a_slash_is_not_sent() -> None:
+    with client(problem(404)) as one, pytest.raises(EyeflowError) as refused:
+        one.node("a/b")
+    assert refused.value.exit_code is ExitCode.PROBLEMS and refused.value.cause == "it has a slash"
