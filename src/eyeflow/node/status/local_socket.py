@@ -140,19 +140,23 @@ async def _answered(answers: Mapping[str, Answer], asked: Mapping[str, Any]) -> 
 
 def fetch_status(data_dir: Path) -> dict[str, Any]:
     """Return the status of the node that runs on `data_dir`. Raises EyeflowError when none does."""
-    return ask(data_dir, STATUS, wait_s=STATUS_S)
+    return _ask(data_dir, {"ask": STATUS}, STATUS_S)
 
 
-def ask(data_dir: Path, what: str, *, wait_s: float = ANSWER_S + 2 * TIMEOUT_S, **more: object) -> dict[str, Any]:
+def ask(data_dir: Path, what: str, **more: object) -> dict[str, Any]:
     """Return what the node that runs on `data_dir` answers. Raises EyeflowError when none runs, and what it raises.
 
     Its code is `node_not_running`, or `node_silent` when a node is there and does not answer.
     """
+    return _ask(data_dir, {"ask": what, **more}, ANSWER_S + 2 * TIMEOUT_S)
+
+
+def _ask(data_dir: Path, question: Mapping[str, object], wait_s: float) -> dict[str, Any]:
     try:
         with _short_path(data_dir) as path, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(wait_s)
             client.connect(path)
-            client.sendall(json.dumps({"ask": what, **more}).encode() + b"\n")
+            client.sendall(json.dumps(question).encode() + b"\n")
             answer = dict(parse_json(_read_all(client)))
     except TimeoutError as error:
         raise EyeflowError(
