@@ -443,7 +443,7 @@ class Story:
             if not node["inDoubt"] and not self.coordinator_rewound:
                 self._check_node(name, node, deployments)
                 judgement.check_slots(name, node["health"], deployments)
-            if not node["inDoubt"] and node["connected"]:
+            if not node["inDoubt"] and node["connected"] and not node["aheadVersion"]:  # else its link ends each time
                 self.happened["copied records"] = self.happened.get("copied records", 0) + await check_copy(
                     self.cluster, name
                 )
