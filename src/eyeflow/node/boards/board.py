@@ -84,7 +84,7 @@ class GatewayBoard:
         self.standing = Standing(since_us=clock.now_us())
         self.hello: Hello | None = None
         self.found: Status | None = None
-        self.evidence = BoardEvidence()
+        self.evidence = BoardEvidence(self.programs.line_of)
         self.answered_us = 0
         """When it answered last, on the wall clock."""
         self.url = ""

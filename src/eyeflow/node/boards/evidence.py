@@ -7,7 +7,7 @@ counts itself is known.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from eyeflow.board_link.conversations import Status
@@ -33,7 +33,7 @@ class Ran:
     before: Count = (0, 0, 0)
     now: Count = (0, 0, 0)
     is_stopped: bool = False
-    last_fault: str = ""
+    last_fault: Counters | None = None
     crashes: int = 0
 
     @property
@@ -47,7 +47,7 @@ class Ran:
         if is_anew or any(new < old for new, old in zip(told, self.now, strict=True)):
             self.before = self.count
         self.now, self.is_stopped = told, not counters.running
-        self.last_fault = trap_text(counters) if counters.trap else self.last_fault
+        self.last_fault = counters if counters.trap else self.last_fault
 
 
 @dataclass(slots=True)
@@ -61,8 +61,9 @@ class Began:
 
 @dataclass(slots=True)
 class BoardEvidence:
-    """Adds up what a board tells, by program."""
+    """Adds up what a board tells, by program. `line_of` returns the line of an instruction of a program, 0: unknown."""
 
+    line_of: Callable[[str, int], int]
     _ran: dict[tuple[str, str], Ran] = field(default_factory=dict)
     _began: dict[tuple[str, Slot, str, str], Began] = field(default_factory=dict)
     _running: dict[str, str] = field(default_factory=dict)
@@ -109,7 +110,7 @@ class BoardEvidence:
     def _evidence(self, wanted: Wanted, now_us: int) -> Evidence:
         ran, began = self._ran.get((wanted.rule, wanted.program_id), Ran()), self._begin(wanted, now_us)
         executions, traps, failures = (now - then for now, then in zip(ran.count, began.count, strict=True))
-        standing, reason = _standing(wanted, ran)
+        standing, reason = self._standing(wanted, ran)
         return Evidence(
             wanted.rule,
             wanted.slot,
@@ -131,18 +132,19 @@ class BoardEvidence:
             reason=cut(reason, REASON_CHARS_MAX),
         )
 
+    def _standing(self, wanted: Wanted, ran: Ran) -> tuple[EvidenceStanding, str]:
+        is_given_up = wanted.fate is Fate.GIVEN_UP
+        if not is_given_up and not ran.is_stopped:
+            return EvidenceStanding.TRIAL if wanted.on_trial else EvidenceStanding.PASSED, ""
+        stopped = f"the board stopped {wanted.rule} after repeated faults"
+        why, fault = went_back(wanted).brief if is_given_up else stopped, ran.last_fault
+        if fault is not None:
+            why += f"; last fault: {trap_text(fault, self.line_of(wanted.program_id, fault.pc))}"
+        return EvidenceStanding.ROLLED_BACK, why
+
 
 def _key(wanted: Wanted) -> tuple[str, Slot, str, str]:
     return wanted.rule, wanted.slot, wanted.program_id, wanted.deployment_id
-
-
-def _standing(wanted: Wanted, ran: Ran) -> tuple[EvidenceStanding, str]:
-    told = f"; last fault: {ran.last_fault}" if ran.last_fault else ""
-    if wanted.fate is Fate.GIVEN_UP:
-        return EvidenceStanding.ROLLED_BACK, f"{went_back(wanted).brief}{told}"
-    if ran.is_stopped:
-        return EvidenceStanding.ROLLED_BACK, f"the board stopped {wanted.rule} after repeated faults{told}"
-    return EvidenceStanding.TRIAL if wanted.on_trial else EvidenceStanding.PASSED, ""
 
 
 def trap_text(counters: Counters, line: int = 0) -> str:

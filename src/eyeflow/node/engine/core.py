@@ -473,10 +473,15 @@ def _clock_body(rule: RunningRule) -> ClockBody:
 
 
 def _note_trap(ran: Ran, seq: int) -> None:
+    ran.rule.evidence.note(FailureKind.TRAP, ran.time_us, _trap_text(ran), seq, key=ran.event.key)
+
+
+def _trap_text(ran: Ran) -> str:
+    """Return how an execution trapped, for people."""
     trap = ran.execution.trap
     assert trap is not None, "it trapped"
-    what = f"trap {Trap(trap.code).name} at line {line_of(ran.rule.program, trap.pc)}"
-    ran.rule.evidence.note(FailureKind.TRAP, ran.time_us, what, seq, key=ran.event.key)
+    line = line_of(ran.rule.program, trap.pc)
+    return f"trap {Trap(trap.code).name} at {f'line {line}' if line else f'instruction {trap.pc}'}"
 
 
 def _count(ran: Ran, now_us: int) -> None:
@@ -489,4 +494,4 @@ def _count(ran: Ran, now_us: int) -> None:
     elif trap is not None:
         health.traps[trap.code] += 1
         evidence.traps += 1
-        health.fail(f"trap {Trap(trap.code).name} at instruction {trap.pc}", now_us)
+        health.fail(_trap_text(ran), now_us)

@@ -70,6 +70,7 @@ def test_a_trap_is_told_with_its_event_and_line(tmp_path: Path) -> None:
         assert (found.kind, found.what) == (FailureKind.TRAP, "trap DIV_BY_ZERO at line 6")
         assert (found.event, found.key) == ("mqtt t: number = 0", "t/7")
         assert found.trace.decided == ("trap DIV_BY_ZERO at line 6",)
+        assert sim.rule("relay")["last_error"] == found.what
         record = sim.store.record(found.trace.seq)
         assert record is not None and (record.body.inputs, record.body.key) == ((0,), "t/7")  # type: ignore[union-attr]
         await sim.stop()
