@@ -97,14 +97,17 @@ class SimProducer:
         self._waiting.append(sent)
         self._go()
 
-    def poll(self, timeout_s: float) -> int:
-        """Tell what became of records, and whether the brokers can be reached."""
+    def flush(self, timeout_s: float) -> int:
+        """Tell what became of records, and whether the brokers can be reached; return how many are on their way still.
+
+        Nothing waits here for more.
+        """
         if not self._brokers.is_up and len(self):
             self._warned(KafkaError(KafkaError._ALL_BROKERS_DOWN))
         answered, self._answered = self._answered, []
         for one in answered:
             one.told(one.error, one.message)
-        return len(answered)
+        return len(self)
 
     def purge(self) -> None:
         self._is_closed = True

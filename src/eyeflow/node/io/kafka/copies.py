@@ -25,9 +25,10 @@ from eyeflow.svm.program import Program
 
 AUDIT, EXECUTIONS = "eyeflow.audit", "eyeflow.executions"
 """The topics. Their key is the node's name, so that all records of a node are in one partition, in their order."""
-WAIT_S, WAIT_S_MAX = 0.005, 1.0
-"""How long to wait until the brokers are asked again whether they have all, and how long while they are away."""
-LINGER_S, FEW_RECORDS = 0.1, 512
+WAIT_S, WAIT_S_MAX, FLUSH_S = 0.002, 1.0, 0.003
+"""How long to wait until the brokers are asked again whether they have all, and how long while they are away; how long
+what lingers is told to go each time."""
+LINGER_S, FEW_RECORDS = 0.5, 512
 """After a page with few records the next ones gather for so long: each page costs the node some work, too."""
 FOR_EVER_US = 1 << 62
 PROGRAMS_MAX = 64
@@ -75,9 +76,10 @@ class AuditCopies:
             "enable.idempotence": True,
             # Where one is refused, none of those behind it goes before it: this producer takes nothing more then.
             "enable.gapless.guarantee": True,
-            # It writes to stderr then, and at each stop with records on their way; `poll` tells it as well.
+            # It writes to stderr then, and at each stop with records on their way; `flush` tells it as well.
             "log.queue": True,
-            "linger.ms": 5,
+            # A page goes out when it is whole (`_flushed`): one batch for each topic. The broker syncs each batch.
+            "linger.ms": 1000,
             "compression.type": "zstd",
             # A record that timed out by itself would let the next one go before it.
             "message.timeout.ms": 0,
@@ -156,7 +158,7 @@ class AuditCopies:
         """Return once the brokers have all. They may be away for days: librdkafka tries on, in order."""
         self._trouble, wait_s = "", WAIT_S
         while len(producer):
-            if _polled(producer):
+            if _flushed(producer):
                 wait_s = WAIT_S
             else:
                 await asyncio.sleep(wait_s)
@@ -169,7 +171,7 @@ class AuditCopies:
             raise failed[0]
 
     def _warned(self, error: Any) -> None:
-        """Take what librdkafka says of the brokers; called by `poll`."""
+        """Take what librdkafka says of the brokers; called by `flush`."""
         self._trouble = str(error.str())
 
     def _show(self, state: str, detail: str) -> None:
@@ -186,17 +188,18 @@ class _Unconfirmed(Exception):  # noqa: N818 - an answer of the brokers
         self.code, self.time_us = refusal.code(), time_us
 
 
-def _polled(producer: Any) -> int:
-    """Hear what became of records; return of how many.
+def _flushed(producer: Any) -> bool:
+    """Let nothing linger for a moment, and hear what became of records; return whether of any.
 
     A producer that takes nothing more says so first, once, and what the brokers said only then.
     """
+    before = len(producer)
     try:
-        return int(producer.poll(0))
+        return bool(producer.flush(FLUSH_S) < before)
     except ck.KafkaException as error:
         if not is_fatal(error):
             raise
-        return 0
+        return False
 
 
 def _reason(refusal: Any) -> str:
