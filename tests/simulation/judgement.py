@@ -104,14 +104,12 @@ def counted(deployment: View, chain: Chain) -> list[ExecutionBody]:
 def late_timers(deployment: View, seen: Sequence[Sequence[ExecutionBody]]) -> int:
     """Return how many timers of a program that is late came late at least, while it was watched.
 
-    While it thinks, others are due: of these one waits, and the others come late.
+    While it thinks, others are due: of these one waits, and the others come late. `seen` are the executions on nodes.
+    Of a node that changed its store nobody knows them.
     """
     late_each = THINKS_S / PERIOD_S - 1
-    least = floor(deployment["options"]["observeS"] / THINKS_S * late_each)
-    if not seen:
-        return least
     thought = sum(bool(one.answers) for ran in seen for one in ran)
-    return min(least, floor(max(0, thought - 1) * late_each))
+    return floor(min(deployment["options"]["observeS"] / THINKS_S, max(0, thought - 1)) * late_each)
 
 
 def spoilt_executions(deployment: View) -> int:
