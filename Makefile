@@ -11,7 +11,7 @@ APART := --ignore $(PROBE_RS) --ignore $(SYSTEMD)
 unexport PYTHONDONTWRITEBYTECODE
 WORKERS := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo demo-board pictures dashboard test test-probe-rs test-systemd sim days crashes kills board-cuts link-loss check bench bench-mcu golden fuzz fuzz-api mutants clean help
+.PHONY: demo demo-board pictures dashboard test test-probe-rs test-systemd sim days real-days crashes kills board-cuts link-loss check bench bench-mcu golden fuzz fuzz-api mutants clean help
 help:            ## show the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -79,6 +79,10 @@ sim: $(VENV)/.installed-dev     ## the whole cluster from N seeds (100), beginni
 
 days: $(VENV)/.installed-dev    ## three virtual days alone with BACKEND (kafka) while things fail, from N seeds (1), beginning with SEED
 	PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEED),--seed $(SEED)) --runs $(or $(N),1) --days $(or $(BACKEND),kafka)
+
+real-days: $(VENV)/.installed-dev ## DAYS (3) of a node with a real Kafka of its own that is killed; the clock of the node runs, that of Kafka does not
+	@$(BIN)/eyeflow node kafka-setup --home $(VENV)/kafka >/dev/null
+	EYEFLOW_FUZZ=full EYEFLOW_DAYS=$(or $(DAYS),3) $(BIN)/python -m pytest -q -rP --show-capture=stdout tests/unit/node/broker/test_days.py
 
 crashes: $(VENV)/.installed-dev ## the coordinator or a node dies at each step of each strategy that leaves something new, or at each EVERY-th from OFFSET on
 	EYEFLOW_CRASHES=$(or $(EVERY),1) EYEFLOW_CRASHES_OFFSET=$(or $(OFFSET),0) $(BIN)/python -m pytest -q -rP -n $(or $(PROCESSES),logical) -o timeout=0 tests/simulation/test_steps.py -k "dies_at_a_step or leave_nothing_new"

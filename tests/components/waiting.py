@@ -12,9 +12,9 @@ HANG_S = 60.0
 """Far beyond anything a test needs: only a hang reaches it."""
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], bool], within_s: float = HANG_S) -> None:
     """Return when the condition is true."""
-    async with asyncio.timeout(HANG_S):
+    async with asyncio.timeout(within_s):
         while not condition():
             await asyncio.sleep(0.005)
 
