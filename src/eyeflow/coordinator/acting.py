@@ -89,7 +89,9 @@ class Acting:
 
     def _good_is(self, node: str, rule: str, target: Target | None, instead_of: str) -> None:
         """What deployment `instead_of` brought is the last known good no more, also for who is to go back to it."""
-        if self._writing.good_by(node, rule) != instead_of:
+        good_by = self._writing.good_by(node, rule)
+        if good_by != instead_of:
+            self._nobody_returns_to(instead_of, node, rule, target, good_by)
             return
         if target is None:
             self._writing.forget_known_good(node, rule)
@@ -98,6 +100,18 @@ class Acting:
         for newer, at in self._writing.open_progress(node):
             previous = tuple((name, target if name == rule else old) for name, old in at.previous)
             save(self._writing, newer, at, replace(at, previous=previous), self._now_us)
+
+    def _nobody_returns_to(self, taken: str, node: str, rule: str, target: Target | None, newer: str) -> None:
+        """Let the first of the newer deployments that passed go back to `target`, should it be taken back as well."""
+        while deployment := self._writing.deployment(newer):
+            at = next(iter(self._writing.progress(newer, actions.Nodes((node,)))), None)
+            previous = {} if at is None else dict(at.previous)
+            before = previous.get(rule)
+            newer = "" if before is None else before.deployment_id
+            if at is not None and newer == taken:
+                after = replace(at, previous=tuple((previous | {rule: target}).items()))
+                save(self._writing, deployment, at, after, self._now_us)
+                return
 
     def remove(self, node: str, rule: str) -> None:
         """Take a rule off a node."""

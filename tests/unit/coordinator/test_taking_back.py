@@ -81,6 +81,25 @@ def test_a_removal_that_succeeded_is_taken_back_and_the_rule_is_known_good_again
     assert [one.target.program_id for one in seen.look(lambda reading: reading.wanted("a"))] == [PROGRAM]
 
 
+@pytest.mark.parametrize("between", [0, 1, 3])
+def test_newer_deployments_that_are_taken_back_do_not_go_back_to_what_was_taken_back(seen: Seen, between: int) -> None:
+    older = seen.deploy(OLDER_PROGRAM, nodes="a")
+    seen.answer("a", OLDER_PROGRAM)
+    newer = []
+    for number in range(between + 2):
+        program_id = f"{number + 3:064x}"
+        newer.append(seen.deploy(program_id, nodes="a"))
+        seen.answer("a", program_id)
+    bad, *newer = newer
+    seen.run(lambda: seen.hub.deployments.take_back(bad.id, seen.now_us, "ada"))
+    assert [one.target.deployment_id for one in seen.look(lambda reading: reading.wanted("a"))] == [newer[-1].id]
+    for one in reversed(newer):
+        seen.run(lambda one=one: seen.hub.deployments.take_back(one.id, seen.now_us, "ada"))  # type: ignore[misc]
+        (wanted,) = seen.look(lambda reading: reading.wanted("a"))
+        seen.answer("a", wanted.target.program_id)
+    assert wanted.target.deployment_id == older.id
+
+
 def test_what_was_removed_again_since_stays_removed(seen: Seen) -> None:
     seen.deploy(nodes="a")
     seen.answer("a")
