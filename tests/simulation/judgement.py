@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from math import comb, floor
 from typing import Any
 
-from eyeflow.protocol.audit_bodies import ExecutionBody, InstallBody, SlotBody, SlotChange
+from eyeflow.protocol.audit_bodies import Disposition, ExecutionBody, InstallBody, SlotBody, SlotChange
 from simulation.programs import ACTS, PERIOD_S, bad_programs
 from simulation.records import PIN_ARGUMENTS, Chain, promise
 from simulation.world import THINKS_S
@@ -71,6 +71,8 @@ def check_passed(deployment: View, chains: Mapping[str, Chain]) -> None:
     if deployment["options"]["samplesMin"] <= SPOILS_AFTER * len(nodes):
         kinds -= {"spoils"}  # it may pass before it shows: then an alarm tells of it
     seen = [counted(deployment, chains[node["node"]]) for node in nodes if node["node"] in chains]
+    if len(seen) == len(nodes) and not any(acted(one) for ran in seen for one in ran):
+        kinds -= {"fails"}  # all keys were the active program's: the verdict says that it has not acted
     for kind, failures in (("late", late_timers(deployment, seen)), ("spoils", spoilt_executions(deployment))):
         if kind in kinds and chance(failures, deployment["verdict"]) >= CONDEMNS:
             kinds -= {kind}  # what failed among so many executions is within what chance explains
@@ -99,6 +101,10 @@ def counted(deployment: View, chain: Chain) -> list[ExecutionBody]:
         elif ran is not None and isinstance(body, ExecutionBody) and body.program in programs:
             ran.append(body)
     return (ran or [])[: deployment["verdict"]["executions"]]
+
+
+def acted(one: ExecutionBody) -> bool:
+    return any(disposition == Disposition.SENT for _, _, disposition in one.actions)
 
 
 def late_timers(deployment: View, seen: Sequence[Sequence[ExecutionBody]]) -> int:

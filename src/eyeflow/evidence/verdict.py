@@ -176,7 +176,15 @@ def judge(watch: Watch, settings: Settings) -> Verdict:
         return verdict(Kind.NO_DATA, f"no executions; {missing}")
     if missing:
         return verdict(Kind.INCONCLUSIVE, f"{_numbers(check)}; {missing}")
-    return verdict(Kind.PASS, _numbers(check))
+    return verdict(Kind.PASS, _numbers(check) + _unproven(watch))
+
+
+def _unproven(watch: Watch) -> str:
+    """Say that nothing is known of its actions: all keys may be those of the active program, or it acts seldom."""
+    acts = [one.test for one in watch.checks if one.what == ACTED]
+    has_acted = any(one.seen_candidate.executions for one in acts)
+    others_did = any(one.seen_control is not None and one.seen_control.executions for one in acts)
+    return "; it has not acted, and the other program has" if others_did and not has_acted else ""
 
 
 def _lack(watch: Watch, settings: Settings) -> Lack:

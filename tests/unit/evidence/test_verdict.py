@@ -307,6 +307,23 @@ def test_small_shares_are_not_hidden() -> None:
     ]
 
 
+def test_a_pass_without_actions_says_so_where_the_other_program_acted() -> None:
+    """Of a canary with few keys all may be those of the active program."""
+
+    def reason(acted: int, others: int) -> str:
+        decides = TwoProportions("d-1").after(Outcomes(40, 0), Outcomes(40, 0))
+        acts = TwoProportions("d-1").after(Outcomes(others, 0), Outcomes(acted, 0))
+        found = said(*checks_beside(SETTINGS, (decides, acts), Tally()))
+        assert found.kind is Kind.PASS
+        return found.reason
+
+    assert reason(0, 5).endswith("; it has not acted, and the other program has")
+    assert not any("acted" in reason(*counts) for counts in ((1, 5), (0, 0), (5, 0)))
+    before = Tally(Outcomes(40, 0), Outcomes(40, 0))
+    alone = said(*checks_against(SETTINGS, before, Tally(Outcomes(40, 0), Outcomes())))
+    assert alone.reason.endswith("; it has not acted, and the other program has")
+
+
 def test_a_sample_in_which_even_nothing_but_failures_says_nothing_clears_nobody_who_failed() -> None:
     """With few executions no share of failures is improbable: a program that failed each time would pass."""
     few = Settings(samples_min=1)
