@@ -56,8 +56,9 @@ class News:
         return bool(self._run(self._wait(seconds)))
 
     def close(self) -> None:
-        """Close the connection."""
-        self._run(self._close())
+        """Close the connection; once is enough."""
+        if self._websocket is not None:
+            self._run(self._close())
 
     async def _wait(self, seconds: float) -> bool:
         if self._websocket is None:
@@ -102,6 +103,6 @@ class News:
             return
 
     async def _close(self) -> None:
-        if self._websocket is not None:
-            await self._websocket.close()
-            self._websocket = None
+        websocket, self._websocket = self._websocket, None
+        if websocket is not None:
+            await websocket.close()

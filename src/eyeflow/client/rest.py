@@ -386,6 +386,7 @@ class CoordinatorClient(Connection):
         from eyeflow.client.news import News  # only here: it loads a library that most commands do not need
 
         news = News(self.url, self.headers, self.verify, asked, self._loop.run)
+        self._ends.callback(news.close)
         try:
             yield news
         finally:

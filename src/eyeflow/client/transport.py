@@ -6,6 +6,7 @@ import asyncio
 import re
 import uuid
 from collections.abc import Coroutine, Mapping
+from contextlib import ExitStack
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
@@ -59,10 +60,12 @@ class Connection:
         except (httpx.InvalidURL, UnicodeError) as error:
             raise _bad_url(url, error) from error
         self._loop = asyncio.Runner()
+        self._ends = ExitStack()
+        """What ends with it. A command that ends early leaves a loop over news, whose own end comes after this one."""
 
     def close(self) -> None:
         """Close the connection."""
-        with self._loop:
+        with self._loop, self._ends:
             self._loop.run(self._http.aclose())
 
     def __enter__(self) -> Self:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+from websockets.sync.server import ServerConnection as SyncConnection
+from websockets.sync.server import serve as serve_in_thread
 
 from components.waiting import HANG_S
 from eyeflow.client.news import AGAIN_S, News
+from eyeflow.client.rest import CoordinatorClient
 
 Told = Callable[[ServerConnection], Awaitable[None]]
 
@@ -121,3 +127,26 @@ def test_nobody_there_is_no_error() -> None:
     assert not news.wait(600)
     news.close()
     runner.close()
+
+
+def test_a_loop_over_news_may_end_after_its_client() -> None:
+    """A command whose reader leaves ends so: Python closes its loop when nobody has it any more."""
+    closed = threading.Event()
+
+    def tells(websocket: SyncConnection) -> None:
+        websocket.send(json.dumps({"type": "begin", "cursor": 1}))
+        with suppress(ConnectionClosed):
+            websocket.recv()
+        closed.set()
+
+    with serve_in_thread(tells, "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        with CoordinatorClient(f"http://127.0.0.1:{server.socket.getsockname()[1]}", "t") as client:
+            given = client.news(subject=["d-1"])
+            news = given.__enter__()
+            assert news is not None and news.wait(HANG_S)
+        assert closed.wait(HANG_S), "the client closes what it gave"
+        given.__exit__(None, None, None)
+        server.shutdown()
+        thread.join()
