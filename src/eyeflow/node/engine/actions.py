@@ -30,7 +30,8 @@ class ActionRunner:
         self._core, self._clock, self._wake = core, clock, wake
         self._performer = Performer(core, drivers, arbiter, clock, wake)
         self._lanes: dict[RunKey, Lane] = {}
-        self._resumed: dict[RunKey, Lane] = {}
+        self._resumed: dict[str, Lane] = {}
+        """One for each rule: on a key the candidate may have acted after the active program, in the last run."""
         self._parted: dict[str, list[int]] = {}
         """Rules whose events came to go to another of their programs, and the last record before each time."""
 
@@ -49,15 +50,15 @@ class ActionRunner:
 
         A lane of its own: a broker that is away for days must not keep the rule from switching its pumps meanwhile.
         """
-        key = dispatch.key
-        lane = self._resumed.get(key)
+        rule = dispatch.key.rule
+        lane = self._resumed.get(rule)
         if lane is None:
-            lane = self._resumed[key] = Lane(self._performer, partial(self._resumed_changed, key), resumed=True)
+            lane = self._resumed[rule] = Lane(self._performer, partial(self._resumed_changed, rule), resumed=True)
         lane.add(dispatch)
 
-    def _resumed_changed(self, key: RunKey) -> None:
-        if key in self._resumed and not self._resumed[key]:
-            del self._resumed[key]
+    def _resumed_changed(self, rule: str) -> None:
+        if rule in self._resumed and not self._resumed[rule]:
+            del self._resumed[rule]
 
     def part(self, rule: str, seq: int) -> None:
         """From now on other events go to each program of a rule: what comes after record `seq` is done after the rest.
@@ -86,7 +87,7 @@ class ActionRunner:
         """
         if self._waits_for_other(key):
             return True
-        resumed = self._resumed.get(key)
+        resumed = self._resumed.get(key.rule)
         if resumed is None:
             return False
         driver = resumed.blocked_by
@@ -105,9 +106,10 @@ class ActionRunner:
 
     def cancel(self, key: RunKey, reason: str) -> None:
         """Give up the actions of a program that goes away: those under way too."""
-        for lane in (self._resumed.pop(key, None), self._lanes.pop(key, None)):
-            if lane is not None:
-                lane.cancel(reason)
+        if resumed := self._resumed.get(key.rule):
+            resumed.cancel(reason, lambda dispatch: dispatch.key == key)
+        if lane := self._lanes.pop(key, None):
+            lane.cancel(reason)
 
     def withhold(self, is_withheld: Callable[[Dispatch], bool], reason: str) -> None:
         """Give up the actions of some executions, the ones under way too; those of others go on in their order."""
