@@ -279,19 +279,30 @@ class Nodes:
         found = [row for rows in told.values() for row in rows if row.rule in watched]
         if found:
             await self._store.write(lambda writing: writing.record_evidence(found))
-        for name, rows in told.items():
-            await self._write_taken_back(name, rows, now_us)
+        await self._write_taken_back(told, now_us)
         self._told_us |= {name: seen_us for name, seen_us in new.items() if name in self.health}
 
-    async def _write_taken_back(self, name: str, rows: Sequence[EvidenceRow], now_us: int) -> None:
-        """No deployment may be open any more that would hear of it: people see it in what the node runs."""
-        found = [one for one in rows if one.standing == EvidenceStanding.ROLLED_BACK.value]
-        back = frozenset((one.rule, one.slot, one.deployment_id) for one in found)
-        if back == self._taken_back.get(name, frozenset()):
-            return
-        if found:
-            await self._store.write(lambda writing: writing.record_taken_back(name, found, now_us))
-        self._taken_back[name] = back
+    async def _write_taken_back(self, told: Mapping[str, Sequence[EvidenceRow]], now_us: int) -> None:
+        """No deployment may be open any more that would hear of it: people see it in what the node runs.
+
+        One step for all nodes: a bad program is taken back by many at once.
+        """
+        back = {
+            name: [one for one in rows if one.standing == EvidenceStanding.ROLLED_BACK.value]
+            for name, rows in told.items()
+        }
+        keys = {
+            name: frozenset((one.rule, one.slot, one.deployment_id) for one in found) for name, found in back.items()
+        }
+        news = {name: found for name, found in back.items() if found and keys[name] != self._taken_back.get(name)}
+
+        def step(writing: Writing) -> None:
+            for name, found in news.items():
+                writing.record_taken_back(name, found, now_us)
+
+        if news:
+            await self._store.write(step)
+        self._taken_back |= {name: one for name, one in keys.items() if name in self.health}
 
     def evidence_of(self, rules: frozenset[str]) -> list[EvidenceRow]:
         """Return what nodes told last of the programs of these rules."""
